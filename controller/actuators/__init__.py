@@ -1,0 +1,1 @@
+"""What acts: applies the actions of a plan, and nothing that is not in one."""

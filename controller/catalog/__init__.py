@@ -1,0 +1,1 @@
+"""Application files: reading, checking, and what is computed from them."""

@@ -1,0 +1,1 @@
+"""The `failoverctl` command line."""

@@ -1,0 +1,94 @@
+"""The one factory of AWS clients, so that no call is ever made with botocore's defaults (60 s to connect, 60 s to read)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+
+from controller.errors import Forbidden, NotFound, Rejected, RemoteError, Unavailable
+
+_THROTTLES: Final = frozenset({
+    "Throttling", "ThrottlingException", "ThrottledException", "RequestLimitExceeded", "TooManyRequestsException", "RequestThrottled", 
+    "SlowDown", "BandwidthLimitExceeded", "LimitExceededException", "RequestThrottledException", "TransactionInProgressException",
+})  # fmt: skip
+_FORBIDDEN: Final = frozenset({
+    "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure", "ExpiredToken", "ExpiredTokenException",
+    "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "RequestExpired",
+})  # fmt: skip
+_MAX_ERROR_TEXT: Final = 300
+
+CONNECT_S: Final = 2
+READ_S: Final = 5
+ATTEMPTS: Final = 3
+
+
+class AwsClients:
+    """Makes and keeps one client a service.
+
+    Args:
+        region: AWS region; None: from the environment or the instance.
+    """
+
+    def __init__(self, region: str | None = None) -> None:
+        self._region = region
+        self._clients: dict[str, Any] = {}
+        self._session = boto3.session.Session(region_name=region)
+
+    def client(self, service: str) -> Any:  # noqa: ANN401 - botocore makes its clients at run time; they have no static type
+        """The client of one service, e.g. ``elbv2``. `AWS_ENDPOINT_URL` is honoured, as by every AWS SDK.
+
+        Raises:
+            RemoteError: No region or no credentials are configured.
+        """
+        if service not in self._clients:
+            config = Config(
+                connect_timeout=CONNECT_S,
+                read_timeout=READ_S,
+                retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+                user_agent_extra="failoverctl",
+            )
+            with translated(service, "client"):
+                self._clients[service] = self._session.client(service, config=config)
+        return self._clients[service]
+
+
+@contextmanager
+def translated(service: str, operation: str) -> Iterator[None]:
+    """Turns botocore's exceptions into ours.
+
+    Args:
+        service: For the message, e.g. ``cloudwatch``.
+        operation: For the message, e.g. ``GetMetricData``.
+
+    Raises:
+        RemoteError: One of its subclasses by error code, see `controller.errors`.
+    """
+    try:
+        yield
+    except ClientError as error:
+        raise _translate(service, operation, error) from error
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise Forbidden(f"{service} {operation}: no AWS credentials", code="NoCredentials") from error
+    except BotoCoreError as error:
+        raise Unavailable(f"{service} {operation}: {type(error).__name__}", code=type(error).__name__) from error
+
+
+def _translate(service: str, operation: str, error: ClientError) -> RemoteError:
+    body = error.response.get("Error", {})
+    code, text = str(body.get("Code", "")), str(body.get("Message", ""))[:_MAX_ERROR_TEXT]
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    kind: type[RemoteError]
+    if code in _THROTTLES or status >= 500:  # noqa: PLR2004
+        kind = Unavailable
+    elif code in _FORBIDDEN:
+        kind = Forbidden
+    elif code.endswith(("NotFound", "NotFoundException")) or code in {"NoSuchResourceException", "ResourceNotFound"}:
+        kind = NotFound
+    else:
+        kind = Rejected
+    return kind(f"{service} {operation}: {code} {text}".rstrip(), status=status, code=code)

@@ -1,0 +1,320 @@
+"""A thin Kubernetes client over plain dictionaries.
+
+`kubernetes` supplies what is hard to get right: kubeconfig, in-cluster tokens and their rotation, exec plugins such as ``aws eks get-token``,
+TLS. Its typed models are not used: parsing a watch of thousands of objects into them costs several times the memory and time of plain
+dictionaries.
+Bodies are sent byte for byte as given, so that what a plan prints is what is applied.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import urllib3
+from kubernetes import client as kubernetes_client
+from kubernetes import config as kubernetes_config
+
+from controller.errors import ConfigError, Conflict, Forbidden, Gone, NotFound, Rejected, RemoteError, Unavailable
+
+JSON: Final = "application/json"
+APPLY_PATCH: Final = "application/apply-patch+yaml"
+JSON_PATCH: Final = "application/json-patch+json"
+MERGE_PATCH: Final = "application/merge-patch+json"
+
+_MAX_ERROR_TEXT: Final = 500
+_LINE_LIMIT: Final = 8 * 1024 * 1024  # one watch line; etcd refuses objects over about 1.5 MiB
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A kind of object as the API names it."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool = True
+
+    @property
+    def name(self) -> str:
+        """``plural.group``, as RBAC and error messages write it; ``plural`` alone in the core group."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def api_version(self) -> str:
+        """``group/version``, or ``version`` alone in the core group."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str | None = None, name: str | None = None) -> str:
+        """The URL path of the collection (over all namespaces where `namespace` is None) or of one object."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        scope = f"/namespaces/{quote(namespace, safe='')}" if self.namespaced and namespace else ""
+        tail = f"/{quote(name, safe='')}" if name else ""
+        return f"{root}{scope}/{self.plural}{tail}"
+
+
+PODS: Final = Resource("", "v1", "pods", "Pod")
+EVENTS: Final = Resource("", "v1", "events", "Event")
+SERVICES: Final = Resource("", "v1", "services", "Service")
+CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap")
+DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment")
+INGRESSES: Final = Resource("networking.k8s.io", "v1", "ingresses", "Ingress")
+ENDPOINT_SLICES: Final = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
+LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+NODE_CLAIMS: Final = Resource("karpenter.sh", "v1", "nodeclaims", "NodeClaim", namespaced=False)
+NODE_POOLS: Final = Resource("karpenter.sh", "v1", "nodepools", "NodePool", namespaced=False)
+SCALED_OBJECTS: Final = Resource("keda.sh", "v1alpha1", "scaledobjects", "ScaledObject")
+TARGET_GROUP_BINDINGS: Final = Resource("elbv2.k8s.aws", "v1beta1", "targetgroupbindings", "TargetGroupBinding")
+
+RESOURCES: Final[Mapping[str, Resource]] = {
+    resource.name: resource
+    for resource in (
+        PODS, EVENTS, SERVICES, CONFIG_MAPS, DEPLOYMENTS, INGRESSES, ENDPOINT_SLICES, LEASES, NODE_CLAIMS, NODE_POOLS, SCALED_OBJECTS,
+        TARGET_GROUP_BINDINGS,
+    )
+}  # fmt: skip
+
+
+class KubeSession:
+    """Connections to one API server as one identity. Safe to share between threads.
+
+    Args:
+        configuration: Host, TLS and credentials as the `kubernetes` package loaded them.
+        connect_s: Time-out for connecting, seconds.
+        read_s: Time-out for each read of an ordinary answer, seconds.
+    """
+
+    def __init__(self, configuration: kubernetes_client.Configuration, *, connect_s: float = 2.0, read_s: float = 5.0) -> None:
+        self._configuration = configuration
+        self._host = configuration.host.rstrip("/")
+        self._timeout = urllib3.Timeout(connect=connect_s, read=read_s)
+        self._connect_s = connect_s
+        # ApiClient builds the pool with the CA, client certificate and proxy settings of the configuration; retries are ours to decide.
+        configuration.retries = False
+        configuration.connection_pool_maxsize = 32
+        self._api = kubernetes_client.ApiClient(configuration)
+        self._pool: urllib3.PoolManager = self._api.rest_client.pool_manager
+
+    @property
+    def host(self) -> str:
+        """The API server's URL."""
+        return self._host
+
+    def close(self) -> None:
+        """Closes idle connections."""
+        self._pool.clear()
+
+    def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
+        """Reads one object.
+
+        Raises:
+            RemoteError: See `controller.errors`.
+        """
+        return self.request("GET", resource.path(namespace, name))
+
+    def create(self, resource: Resource, namespace: str | None, body: Object, *, field_manager: str) -> Object:
+        """Creates one object.
+
+        Raises:
+            Conflict: It exists already.
+            RemoteError: See `controller.errors`.
+        """
+        query = (("fieldManager", field_manager),)
+        return self.request("POST", resource.path(namespace), query=query, body=json.dumps(body))
+
+    def replace(self, resource: Resource, namespace: str | None, name: str, body: Object, *, field_manager: str) -> Object:
+        """Replaces one object under the resourceVersion in its metadata.
+
+        Raises:
+            Conflict: Somebody else wrote first.
+            RemoteError: See `controller.errors`.
+        """
+        query = (("fieldManager", field_manager),)
+        return self.request("PUT", resource.path(namespace, name), query=query, body=json.dumps(body))
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        body: str | None = None,
+        content_type: str = JSON,
+    ) -> Object:
+        """Sends one request and returns the decoded answer.
+
+        Args:
+            method: HTTP method.
+            path: URL path, see `Resource.path`.
+            query: Query parameters in order.
+            body: Sent as it is, UTF-8.
+            content_type: Of the body.
+
+        Raises:
+            RemoteError: One of its subclasses by status, see `controller.errors`.
+        """
+        response = self._send(method, path, query, body, content_type, self._timeout, stream=False)
+        try:
+            decoded = json.loads(response.data)
+        except ValueError as error:
+            raise Unavailable(f"{method} {path}: the answer is not JSON", status=response.status) from error
+        if not isinstance(decoded, dict):
+            raise Unavailable(f"{method} {path}: the answer is not an object", status=response.status)
+        return decoded
+
+    @contextmanager
+    def stream(self, path: str, query: Sequence[tuple[str, str]], *, idle_s: float) -> Iterator[Iterator[Object]]:
+        """Opens a watch and yields an iterator over its decoded lines.
+
+        Args:
+            path: URL path of the collection.
+            query: Query parameters.
+            idle_s: Longest silence before the stream counts as dead, seconds.
+
+        Raises:
+            RemoteError: The stream could not be opened, broke, or fell silent.
+        """
+        timeout = urllib3.Timeout(connect=self._connect_s, read=idle_s)
+        response = self._send("GET", path, query, None, JSON, timeout, stream=True)
+        try:
+            yield self._lines(response, path)
+        finally:
+            response.close()
+            response.release_conn()
+
+    def _lines(self, response: urllib3.BaseHTTPResponse, path: str) -> Iterator[Object]:
+        buffer = b""
+        try:
+            for chunk in response.stream(amt=None, decode_content=True):
+                buffer += chunk
+                *lines, buffer = buffer.split(b"\n")
+                if len(buffer) > _LINE_LIMIT:
+                    raise Unavailable(f"watch {path}: a line is longer than {_LINE_LIMIT} bytes")
+                for line in lines:
+                    if line.strip():
+                        decoded = json.loads(line)
+                        if isinstance(decoded, dict):
+                            yield decoded
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise Unavailable(f"watch {path}: {type(error).__name__}") from error
+        except ValueError as error:
+            raise Unavailable(f"watch {path}: a line is not JSON") from error
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: Sequence[tuple[str, str]],
+        body: str | None,
+        content_type: str,
+        timeout: urllib3.Timeout,
+        *,
+        stream: bool,
+    ) -> urllib3.BaseHTTPResponse:
+        url = f"{self._host}{path}" + (f"?{urlencode(query)}" if query else "")
+        try:
+            response = self._pool.request(
+                method,
+                url,
+                body=None if body is None else body.encode(),
+                headers=self._headers(content_type if body is not None else None),
+                timeout=timeout,
+                retries=False,
+                redirect=False,
+                preload_content=not stream,
+            )
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise Unavailable(f"{method} {path}: {type(error).__name__}") from error
+        if response.status >= 300:  # noqa: PLR2004 - everything that is not success; redirects are not followed
+            if stream:
+                response.read(decode_content=True)
+            raise _error(method, path, response)
+        return response
+
+    def _headers(self, content_type: str | None) -> dict[str, str]:
+        headers = {"Accept": JSON, "User-Agent": "failoverctl"}
+        if content_type:
+            headers["Content-Type"] = content_type
+        # Runs the configuration's refresh hook, so that rotated in-cluster and exec-plugin tokens are picked up.
+        token = self._configuration.get_api_key_with_prefix("authorization")
+        basic = self._configuration.get_basic_auth_token() if self._configuration.username else None
+        if token or basic:
+            headers["Authorization"] = str(token or basic)
+        return headers
+
+
+def _error(method: str, path: str, response: urllib3.BaseHTTPResponse) -> RemoteError:
+    """Turns an error answer into one of ours; the text is cut, and never contains the request's headers."""
+    reason, text = "", response.data.decode(errors="replace") if response.data else ""
+    try:
+        status = json.loads(text)
+        reason, text = str(status.get("reason", "")), str(status.get("message", text))
+    except (ValueError, AttributeError):
+        pass
+    kind: type[RemoteError]
+    match response.status:
+        case 401 | 403:
+            kind = Forbidden
+        case 404:
+            kind = NotFound
+        case 409:
+            kind = Conflict
+        case 410:
+            kind = Gone
+        case 408 | 429:
+            kind = Unavailable
+        case code if code >= 500:  # noqa: PLR2004
+            kind = Unavailable
+        case _:
+            kind = Rejected
+    # A failed "test" of a JSON patch is the precondition that somebody else broke.
+    if response.status == 422 and "testing" in text and "json" in (response.headers.get("Content-Type") or ""):  # noqa: PLR2004
+        kind = Conflict
+    return kind(
+        f"{method} {path}: {response.status} {text[:_MAX_ERROR_TEXT].strip()}",
+        status=response.status,
+        code=reason,
+        retry_after_s=_seconds(response.headers.get("Retry-After")),
+    )
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return max(0.0, float(text)) if text else None
+    except ValueError:
+        return None
+
+
+def connect(*, kubeconfig: str | None = None, context: str | None = None, connect_s: float = 2.0, read_s: float = 5.0) -> KubeSession:
+    """Finds the API server the way kubectl does.
+
+    Args:
+        kubeconfig: Path of a kubeconfig; None: ``$KUBECONFIG``, then the in-cluster service account, then ``~/.kube/config``.
+        context: Context within it; None: its current one.
+        connect_s: Time-out for connecting, seconds.
+        read_s: Time-out for reading an answer, seconds.
+
+    Raises:
+        ConfigError: There is no usable configuration.
+    """
+    configuration = kubernetes_client.Configuration()
+    in_cluster = "KUBERNETES_SERVICE_HOST" in os.environ and Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists()
+    try:
+        if kubeconfig is None and context is None and "KUBECONFIG" not in os.environ and in_cluster:
+            kubernetes_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        else:
+            kubernetes_config.load_kube_config(config_file=kubeconfig, context=context, client_configuration=configuration)  # type: ignore[no-untyped-call]
+    except (kubernetes_config.ConfigException, OSError) as error:
+        raise ConfigError(
+            f"no Kubernetes API server: {error}\n  set KUBECONFIG or --kubeconfig to a readable file, or run inside a cluster"
+        ) from error
+    return KubeSession(configuration, connect_s=connect_s, read_s=read_s)

@@ -1,0 +1,151 @@
+"""Time as a port.
+
+Everything that needs the time is given a `Clock`; nothing else in `controller` may call `time.time`, `time.monotonic`, `time.sleep` or
+`datetime.now` (a test checks it). The policy does not even get a clock: its only time is ``Snapshot.now``.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """The passing of time. All values are in seconds."""
+
+    def now(self) -> float:
+        """Wall-clock time, seconds since the Unix epoch (UTC)."""
+
+    def monotonic(self) -> float:
+        """Seconds since an arbitrary start; never goes backwards."""
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        """Blocks until `event` is set or `seconds` of this clock's time have passed.
+
+        Returns:
+            Whether the event was set.
+        """
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> float:
+        """See `Clock.now`."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """See `Clock.monotonic`."""
+        return time.monotonic()
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        """See `Clock.wait`."""
+        return event.wait(max(0.0, seconds))
+
+
+class AcceleratedClock:
+    """A clock that runs `factor` times as fast as the machine's, for the demo: policies keep their production constants.
+
+    Args:
+        factor: How many seconds of this clock pass in one real second; at least 1.
+        start: Its wall-clock time at construction, seconds since the Unix epoch; the machine's own where None.
+    """
+
+    def __init__(self, factor: float, start: float | None = None) -> None:
+        if factor < 1:
+            raise ValueError(f"factor must be at least 1, got {factor}")
+        self._factor = factor
+        self._real_start = time.monotonic()
+        self._start = time.time() if start is None else start
+
+    def now(self) -> float:
+        """See `Clock.now`."""
+        return self._start + self.monotonic()
+
+    def monotonic(self) -> float:
+        """See `Clock.monotonic`."""
+        return (time.monotonic() - self._real_start) * self._factor
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        """See `Clock.wait`."""
+        return event.wait(max(0.0, seconds) / self._factor)
+
+
+class ManualClock:
+    """A clock that moves only when told to, for tests, replay and simulation.
+
+    Args:
+        start: Its first wall-clock time, seconds since the Unix epoch.
+    """
+
+    def __init__(self, start: float) -> None:
+        self._now = start
+        self._elapsed = 0.0
+
+    def now(self) -> float:
+        """See `Clock.now`."""
+        return self._now
+
+    def monotonic(self) -> float:
+        """See `Clock.monotonic`."""
+        return self._elapsed
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        """Moves the clock on by `seconds` unless the event is set already; never blocks."""
+        if not event.is_set():
+            self.advance(max(0.0, seconds))
+        return event.is_set()
+
+    def advance(self, seconds: float) -> None:
+        """Moves the clock on.
+
+        Args:
+            seconds: How far; not negative.
+
+        Raises:
+            ValueError: If `seconds` is negative.
+        """
+        if seconds < 0:
+            raise ValueError(f"time does not go backwards: {seconds}")
+        self._now += seconds
+        self._elapsed += seconds
+
+    def set(self, now: float) -> None:
+        """Moves the clock on to wall-clock time `now`, which may not lie in its past."""
+        self.advance(now - self._now)
+
+
+def parse_rfc3339(text: str | None) -> float | None:
+    """Reads a Kubernetes timestamp.
+
+    Args:
+        text: RFC 3339, with or without fractional seconds (``2026-08-25T10:00:03Z``, ``2026-08-25T09:59:58.123456Z``), or None.
+
+    Returns:
+        Seconds since the Unix epoch, or None where there is none or it cannot be read.
+    """
+    if not text:
+        return None
+    try:
+        parsed = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    if parsed.tzinfo is None:
+        parsed = parsed.replace(tzinfo=UTC)
+    return parsed.timestamp()
+
+
+def format_rfc3339(seconds: float, *, fraction: bool = False) -> str:
+    """Writes a Kubernetes timestamp.
+
+    Args:
+        seconds: Seconds since the Unix epoch.
+        fraction: Whether to keep microseconds, as ``MicroTime`` fields do.
+
+    Returns:
+        RFC 3339 in UTC with a trailing ``Z``.
+    """
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ" if fraction else "%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,95 @@
+"""How much there is to serve, and how many replicas that takes.
+
+Demand is the sum of the units' request counters over one metric period; a unit's throughput is what one replica serves in the same period.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+from controller.policy.model import Snapshot, UnitEvidence
+from controller.policy.weights import adjusted_throughputs
+
+FRESH_S: Final = 600.0  # a counter sample older than this says nothing of the present: CloudWatch alone may lag by several minutes
+
+
+def total_demand(snapshot: Snapshot) -> float | None:
+    """Requests per metric period over all units.
+
+    Returns:
+        None where no unit has a fresh sample. A unit without one, beside others that have one, counts as 0: it publishes nothing because it
+        serves nothing.
+    """
+    fresh = [
+        observed.demand.value
+        for observed in snapshot.units.values()
+        if observed.demand is not None and snapshot.now - observed.demand.at <= FRESH_S
+    ]
+    return sum(fresh) if fresh else None
+
+
+def assumed_demand(snapshot: Snapshot) -> float:
+    """An upper bound where demand is not known: every ready replica is fully used."""
+    adjusted = adjusted_throughputs(snapshot.application.units)
+    return sum((snapshot.units[name].ready or 0) * throughput for name, throughput in adjusted.items())
+
+
+def needed_replicas(snapshot: Snapshot, weights: Mapping[str, int]) -> dict[str, int]:
+    """The ready replicas that cost mode needs at the present demand.
+
+    Args:
+        snapshot: What is observed.
+        weights: The weights of cost mode by unit.
+
+    Returns:
+        By unit: ``ceil(demand * weight share / throughput)``, at least the unit's `min_replicas`; assumes full use where demand is unknown.
+    """
+    measured = total_demand(snapshot)
+    demand = assumed_demand(snapshot) if measured is None else measured
+    total = sum(weights.values()) or 1
+    return {
+        unit.name: max(unit.min_replicas, math.ceil(demand * weights.get(unit.name, 0) / total / unit.throughput - 1e-9))
+        for unit in snapshot.application.units
+    }
+
+
+def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> dict[str, int]:
+    """The replica floors of capacity mode.
+
+    What the ready replicas cannot carry is spread evenly over the units that can grow, until their scalers' metrics have caught up: those
+    lag by minutes. A unit whose capacity has not returned keeps one replica more than are ready: pending, it makes Karpenter ask again
+    every three minutes for free (the canary rule).
+
+    Args:
+        snapshot: What is observed.
+        evidence: What it proves.
+
+    Returns:
+        Wanted minReplicaCount by unit.
+    """
+    application = snapshot.application
+    adjusted = adjusted_throughputs(application.units)
+    carried = sum(evidence[name].ready * throughput for name, throughput in adjusted.items())
+    measured = total_demand(snapshot)
+    if measured is None:
+        gap = sum(evidence[unit.name].demand * unit.throughput for unit in application.units if evidence[unit.name].short)
+    else:
+        gap = max(0.0, measured - carried)
+    able = [unit.name for unit in application.units if evidence[unit.name].can_serve]
+    floors = {}
+    for unit in application.units:
+        judged, floor = evidence[unit.name], unit.min_replicas
+        if judged.can_serve and gap > 0:
+            floor = max(floor, judged.ready + math.ceil(gap / len(able) / adjusted[unit.name] - 1e-9))
+        elif application.policy.canary and probing(judged):
+            floor = max(floor, judged.ready + 1)
+        scaler = snapshot.units[unit.name].scaler
+        floors[unit.name] = min(floor, unit.max_replicas, scaler.max_replicas if scaler else unit.max_replicas)
+    return floors
+
+
+def probing(evidence: UnitEvidence) -> bool:
+    """Whether a unit's return is still to be proven."""
+    return evidence.last_failure_at is not None and evidence.returned.value in {"none", "launched"}

@@ -1,0 +1,83 @@
+"""What is remembered from tick to tick: adopting what the Ingress shows, and noting what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from controller.policy.hold import level_after_failover
+from controller.policy.model import Decision, Flip, Memory, Mode, Snapshot, UnitEvidence, UnitMemory, Verb, Verdict
+from controller.policy.reasons import Reason
+
+KEPT_FLIPS: Final = 50  # history for people; the flip budget needs an hour, the flap window two
+
+
+def adopt(memory: Memory, mode: Mode | None, now: float) -> Memory:
+    """Makes the memory agree with the mode that the Ingress shows.
+
+    The Ingress is the truth about the mode: it and the routing action are written in one patch. A difference means that this process died
+    between the patch and saving its memory, that the memory was lost, or that a person switched by hand; all count as a flip made now.
+
+    Args:
+        memory: As it was stored.
+        mode: What the Ingress shows, None where that is unknown: nothing is changed then.
+        now: Seconds since the Unix epoch.
+    """
+    if mode is None or memory.mode is mode:
+        return memory
+    if memory.mode is None:
+        return replace(memory, mode=mode, mode_since=now)
+    level = level_after_failover(memory, now, 0.0) if mode is Mode.CAPACITY else memory.hold_level
+    return _flipped(memory, mode, Reason.ROUTING_DRIFTED, "found so on the Ingress", now, level)
+
+
+def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Memory:
+    """Notes what must outlive the signals: refusals (the API server keeps events for an hour) and the first sight of a verified switch."""
+    units = dict(memory.units)
+    for name, judged in evidence.items():
+        known = units.get(name)
+        if judged.short and judged.last_failure_at is not None:
+            proven_at = known.proven_at if known and known.proven_at is not None else snapshot.now
+            ready_then = known.ready_then if known and known.proven_at is not None else judged.ready
+            units[name] = UnitMemory(judged.last_failure_at, judged.cause, ready_then, proven_at)
+        elif judged.short:  # proven by age and a pool limit alone: there is no refusal to date it by
+            proven_at = known.proven_at if known and known.proven_at is not None else snapshot.now
+            units[name] = UnitMemory(snapshot.now, judged.cause, known.ready_then if known else judged.ready, proven_at)
+        elif known is not None and judged.last_failure_at is not None and judged.last_failure_at > known.last_failure_at:
+            units[name] = replace(known, last_failure_at=judged.last_failure_at, cause=judged.cause)
+        elif known is not None and memory.mode is Mode.COST:
+            del units[name]  # the shortage ended before anything was done about it
+    verification = snapshot.routing.verification
+    verified = memory.verified_at
+    if memory.changed_at is not None and verified is None and verification is not None:
+        current = verification.action == snapshot.routing.action and verification.at >= memory.changed_at
+        if current and verification.verdict is Verdict.YES:
+            verified = verification.at
+    return replace(memory, units=units, verified_at=verified)
+
+
+def applied(memory: Memory, decision: Decision, now: float) -> Memory:
+    """Notes that the decision's routing patch was accepted by the API server.
+
+    Args:
+        memory: The memory that the decision was made with.
+        decision: What was applied.
+        now: When, seconds since the Unix epoch.
+    """
+    changed = replace(memory, changed_at=now, verified_at=None)
+    if decision.verb is Verb.FAILOVER:
+        flap_window = float(decision.details.get("flap_window_s", "0"))
+        level = level_after_failover(memory, now, flap_window)
+        return _flipped(changed, Mode.CAPACITY, decision.reason, decision.sentence, now, level)
+    if decision.verb is Verb.FALLBACK:
+        back = _flipped(changed, Mode.COST, decision.reason, decision.sentence, now, memory.hold_level)
+        return replace(back, units={})
+    if decision.reason is Reason.ROUTING_DRIFTED:
+        return replace(changed, reasserts=memory.reasserts + 1, reasserted_at=now)
+    return changed
+
+
+def _flipped(memory: Memory, mode: Mode, reason: Reason, detail: str, now: float, level: int) -> Memory:
+    flips = (*memory.flips, Flip(now, mode, reason, detail))[-KEPT_FLIPS:]
+    return replace(memory, mode=mode, mode_since=now, flips=flips, hold_level=level, reasserts=0, reasserted_at=None)

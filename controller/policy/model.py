@@ -1,0 +1,568 @@
+"""The values that the policy reads and returns.
+
+All times are seconds since the Unix epoch, all durations seconds, all prices US dollars per hour. Throughput and demand are in
+requests per metric period (what the source calls RPS: the sum of a unit's counter over one CloudWatch period).
+Tuples, not lists: a value that was decided upon cannot change afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from controller.policy.reasons import SENTENCES, Reason
+
+
+class Mode(StrEnum):
+    """How the Ingress forwards: by cost weights over one Service a unit, or to one Service over all pods."""
+
+    COST = "cost"
+    CAPACITY = "capacity"
+
+
+class Cause(StrEnum):
+    """Why a unit cannot get capacity. Different evidence, different alert: only CAPACITY heals by waiting."""
+
+    CAPACITY = "capacity"
+    QUOTA = "quota"
+    NETWORK = "network"
+    CONFIG = "config"
+    UNKNOWN = "unknown"
+
+
+class RoutingStyle(StrEnum):
+    """How capacity mode is routed: a Service over all pods, or the cost units' target groups weighted by their ready pods."""
+
+    SINGLE_SERVICE = "single-service"
+    IN_PLACE = "in-place"
+
+
+class Strategy(StrEnum):
+    """What the policy does about a shortage: change the mode (the source), or re-weight first."""
+
+    TWO_MODE = "two-mode"
+    ADAPTIVE = "adaptive"
+
+
+class WeightStrategy(StrEnum):
+    """Where a unit's base weight in cost mode comes from."""
+
+    EXPLICIT = "explicit"
+    INVERSE_COST = "inverse-cost"
+    THROUGHPUT_PER_COST_LATENCY = "throughput-per-cost-latency"
+    MERIT_ORDER = "merit-order"
+    READY_PROPORTIONAL = "ready-proportional"
+
+
+# --- what the application file says -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A Service as an action names it. `port` is kept as the literal: 80 and "http" make two different target groups."""
+
+    service: str
+    port: int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A deployment unit: one model on one device with one framework."""
+
+    name: str
+    backend: Backend
+    deployment: str
+    node_pool: str
+    instance_type: str
+    price_per_hour: float
+    throughput: float
+    latency_s: float
+    model: str = ""
+    device: str = ""
+    framework: str = ""
+    weight: int | None = None
+    instance_types: tuple[str, ...] = ()  # every type its NodePool may launch for it; () = ask the NodePool
+    zones: tuple[str, ...] = ()  # every zone it may run in; () = ask the NodePool and the Deployment
+    latency_limit_s: float = 0.9
+    cold_start_s: float = 600.0
+    scaled_object: str | None = None
+    min_replicas: int = 1
+    max_replicas: int = 100
+    counter_metric: str = ""
+    latency_metric: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """Everything a person may tune about the decision. Defaults and their reasons: `controller.catalog.application.PolicyFile`."""
+
+    strategy: Strategy = Strategy.TWO_MODE
+    weight_strategy: WeightStrategy = WeightStrategy.EXPLICIT
+    trip_causes: frozenset[Cause] = frozenset({Cause.CAPACITY, Cause.QUOTA, Cause.NETWORK, Cause.UNKNOWN})
+    patience_s: float = 30.0
+    ice_window_s: float = 360.0
+    ice_cache_s: float = 180.0
+    replacement_hold_s: float = 3.0
+    hard_demand_s: float = 240.0
+    create_error_s: float = 60.0
+    quiet_s: float = 600.0
+    dwell_cost_s: float = 60.0
+    dwell_capacity_s: float = 600.0
+    flips_per_hour: int = 4
+    hold_min_s: float = 300.0
+    hold_max_s: float = 14_400.0
+    flap_window_s: float = 7_200.0
+    require_initialized: bool = False
+    canary: bool = True
+    error_ratio_limit: float = 0.01
+    weight_step: float = 0.1
+    stickiness_cost_s: int = 0
+    stickiness_capacity_s: int = 0
+    verify_alert_s: float = 60.0
+    drain_s: float = 120.0
+    reassert_base_s: float = 10.0
+    reassert_max_s: float = 600.0
+    allow_unsafe_switch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """One Ingress and its deployment units."""
+
+    name: str
+    namespace: str
+    ingress: str
+    action: str
+    capacity: Backend
+    units: tuple[Unit, ...]
+    routing_style: RoutingStyle = RoutingStyle.SINGLE_SERVICE
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    metric_namespace: str = ""
+    metric_period_s: int = 60
+
+    @property
+    def key(self) -> str:
+        """``namespace/ingress``: unique over all applications."""
+        return f"{self.namespace}/{self.ingress}"
+
+    def unit(self, name: str) -> Unit:
+        """The unit of that name.
+
+        Raises:
+            KeyError: If there is none.
+        """
+        for unit in self.units:
+            if unit.name == name:
+                return unit
+        raise KeyError(name)
+
+
+# --- what is observed -------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchFailure:
+    """A signal: Karpenter's launch of one NodeClaim failed.
+
+    `instance_types` and `zones` are what the NodeClaim left open; an empty tuple means it did not restrict that. `named_type` and
+    `named_zone` are what the (truncated) message happens to mention. `attempt` is equal for the claims of one batch, which share one
+    fleet call.
+    """
+
+    claim: str
+    pool: str
+    at: float
+    cause: Cause
+    codes: tuple[str, ...]
+    attempt: str
+    instance_types: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
+    capacity_types: tuple[str, ...] = ()
+    requirements_known: bool = True  # False: the event came without its NodeClaim ever being seen
+    truncated: bool = False  # the message was cut: there may be more codes than `codes`
+    named_type: str = ""
+    named_zone: str = ""
+    replacement: bool = False  # launched by consolidation or drift: the old node still serves
+    source: str = "event"  # or "create-error": seen as a NodeClaim condition, no event
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A signal: a NodeClaim that got an instance."""
+
+    claim: str
+    pool: str
+    created: float
+    launched: float
+    registered: float | None = None
+    initialized: float | None = None
+    instance_type: str = ""
+    zone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolObservation:
+    """All that is known of one NodePool within the windows of the policy."""
+
+    name: str
+    exists: bool = True
+    failures: tuple[LaunchFailure, ...] = ()
+    launches: tuple[Launch, ...] = ()
+    blocked_at: float | None = None  # last NoCompatibleInstanceTypes: supports, never proves
+    instance_types: tuple[str, ...] = ()  # from its requirements; () = not restricted there
+    zones: tuple[str, ...] = ()
+    capacity_types: tuple[str, ...] = ()
+    at_limit: str = ""  # "" or the sentence that says which limit
+    ready: bool = True
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingPod:
+    """A pod that the scheduler calls Unschedulable, and since when it does."""
+
+    name: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One measured value and the end of the period it belongs to."""
+
+    value: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scaler:
+    """A unit's KEDA ScaledObject as observed."""
+
+    name: str
+    resource_version: str
+    min_replicas: int
+    max_replicas: int
+    target: str = ""  # targetMetricValue of the trigger, a string as in YAML
+    trigger_index: int | None = None  # None: no trigger of the unit's metric was found
+    trigger_type: str = ""
+    trigger_metric: str = ""
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UnitObservation:
+    """All that is known of one deployment unit."""
+
+    unit: str
+    pool: PoolObservation
+    pending: tuple[PendingPod, ...] = ()
+    desired: int | None = None  # the Deployment's spec.replicas
+    ready: int | None = None  # ready replicas; the smaller of Deployment and EndpointSlices where both are known
+    deployment_ready: int | None = None
+    endpoints_ready: int | None = None
+    service_exists: bool | None = None
+    pod_zones: tuple[str, ...] = ()  # zones and types that the Deployment's own template pins
+    pod_instance_types: tuple[str, ...] = ()
+    demand: Sample | None = None
+    latency: Sample | None = None
+    scaler: Scaler | None = None
+    offered_zones: tuple[str, ...] = ()  # zones in which EC2 sells the type at all
+    notes: tuple[str, ...] = ()  # quota headroom, reservations: shown, never decided upon
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One weighted Service of a forward action."""
+
+    service: str
+    port: int | str
+    weight: int
+
+
+class Verdict(StrEnum):
+    """What the load balancer shows of the routing that the Ingress asks for."""
+
+    YES = "yes"
+    NOT_YET = "not-yet"
+    CANNOT_TELL = "cannot-tell"
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """A signal: the load balancer's rules compared with one action. It counts only for the action it names."""
+
+    verdict: Verdict
+    at: float
+    problem: str = ""
+    action: str = ""  # the annotation's value that was compared
+    weights: Mapping[str, int] = field(default_factory=dict)  # live weights by Service, as far as known
+    healthy: Mapping[str, int] = field(default_factory=dict)  # healthy targets by Service, as far as known
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """What an operator asked for through annotations on the Ingress. The controller reads it and never writes it."""
+
+    paused_until: float | None = None
+    pinned_mode: Mode | None = None
+    pinned_until: float | None = None
+    why: str = ""
+    problem: str = ""  # an annotation that cannot be read: counts as paused
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingObservation:
+    """The Ingress as observed."""
+
+    exists: bool
+    resource_version: str = ""
+    uid: str = ""
+    marker: str = ""  # value of our mode annotation, "" where absent
+    action: str = ""  # the action annotation's value, byte for byte
+    targets: tuple[Target, ...] = ()
+    stickiness_s: int = 0  # 0 = disabled
+    problem: str = ""  # why the action could not be read
+    writer: str = ""  # field manager that last wrote the action
+    override: Override = field(default_factory=Override)
+    standby: tuple[str, ...] = ()  # Services that a permanent standby rule keeps registered
+    bound: tuple[str, ...] | None = None  # Services that have a target group; None: cannot tell
+    capacity_ready: int | None = None  # ready endpoints of the capacity Service
+    capacity_exists: bool | None = None
+    verification: Verification | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """How fresh one source of signals is."""
+
+    name: str
+    required: bool  # stale: hold. An optional source that is stale or absent is a named degradation only
+    last_ok: float | None  # None: never yet
+    budget_s: float
+    absent: bool = False  # not there at all (no CRD, no permission, not configured)
+    problem: str = ""
+
+    def stale(self, now: float) -> bool:
+        """Whether its last word is older than its budget."""
+        return not self.absent and (self.last_ok is None or now - self.last_ok > self.budget_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything one decision is made from."""
+
+    now: float
+    application: Application
+    routing: RoutingObservation
+    units: Mapping[str, UnitObservation]
+    sources: tuple[Source, ...] = ()
+    error_ratio: Sample | None = None  # the load balancer's and targets' 5xx, share of requests
+    leader: bool = True
+    epoch: int = 0
+
+
+# --- what is remembered -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class UnitMemory:
+    """What must survive a restart about a unit that was short."""
+
+    last_failure_at: float
+    cause: Cause
+    ready_then: int = 0  # ready replicas when it was proven short
+    proven_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """A mode change that was made."""
+
+    at: float
+    to: Mode
+    reason: Reason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the policy remembers between ticks. Stored with compare-and-swap and the leader's epoch."""
+
+    mode: Mode | None = None  # None: nothing is known yet, adopt what the Ingress shows
+    mode_since: float = 0.0
+    flips: tuple[Flip, ...] = ()
+    hold_level: int = 0  # how often the hold was doubled
+    units: Mapping[str, UnitMemory] = field(default_factory=dict)
+    changed_at: float | None = None  # last change of the routing action by us
+    verified_at: float | None = None  # when the load balancer first showed it
+    reasserts: int = 0
+    reasserted_at: float | None = None
+
+
+# --- what is decided --------------------------------------------------------------------------------------------------------------------
+
+
+class Shortage(StrEnum):
+    """What the signals prove about a unit."""
+
+    NONE = "none"
+    SUSPECTED = "suspected"
+    PROVEN = "proven"
+
+
+class Proof(StrEnum):
+    """How a shortage was proven."""
+
+    WIDE = "wide"  # one refused claim left every allowed offering open
+    PARTS = "parts"  # narrowed claims were refused that together cover every allowed offering
+    AGE = "age"  # part refused, and demand older than a whole cycle of Karpenter's cache
+
+
+class Return(StrEnum):
+    """What the signals prove about the return of a unit's capacity."""
+
+    NONE = "none"
+    LAUNCHED = "launched"
+    REGISTERED = "registered"
+    SILENT = "silent"  # the replicas that had no place run now, without a new node
+
+
+@dataclass(frozen=True, slots=True)
+class UnitEvidence:
+    """What the signals prove about one unit."""
+
+    unit: str
+    shortage: Shortage
+    demand: int = 0  # pods that wait
+    demand_since: float | None = None
+    cause: Cause = Cause.UNKNOWN
+    codes: tuple[str, ...] = ()
+    truncated: bool = False
+    proof: Proof | None = None
+    since: float | None = None  # first refusal of the present shortage
+    last_failure_at: float | None = None
+    attempts: int = 0
+    returned: Return = Return.NONE
+    returned_at: float | None = None
+    can_serve: bool = False  # could take traffic of others
+    ready: int = 0
+    needed: int = 0  # ready replicas that cost mode needs at the present demand
+    facts: tuple[str, ...] = ()  # sentences with ages, for people
+
+    @property
+    def short(self) -> bool:
+        """Whether the shortage is proven."""
+        return self.shortage is Shortage.PROVEN
+
+
+@dataclass(frozen=True, slots=True)
+class GuardResult:
+    """One guard's answer. `reason` is why it holds, None where it lets pass."""
+
+    guard: str
+    reason: Reason | None
+    text: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether the guard lets the action pass."""
+        return self.reason is None
+
+
+class Verb(StrEnum):
+    """What a decision asks for."""
+
+    HOLD = "hold"
+    FAILOVER = "failover"
+    FALLBACK = "fallback"
+    PREPARE = "prepare"  # raise the cost side before a fallback
+    REWEIGHT = "reweight"  # same mode, other weights, or the right ones again
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something a person should know although, or because, nothing is done about it. `key` deduplicates."""
+
+    key: str
+    severity: str  # "warning" or "critical"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do and why. Data only: `plan.plan` turns it into patches."""
+
+    verb: Verb
+    mode: Mode | None  # the mode to be in after it; None where the routing is unknown
+    reason: Reason
+    details: Mapping[str, str]
+    evidence: Mapping[str, UnitEvidence]
+    guards: tuple[GuardResult, ...]
+    targets: tuple[Target, ...] = ()  # the routing action wanted; () where it must be left alone
+    stickiness_s: int = 0
+    floors: Mapping[str, int] = field(default_factory=dict)  # wanted minReplicaCount by unit
+    keda_targets: Mapping[str, str] = field(default_factory=dict)  # wanted targetMetricValue by unit
+    lowering_allowed: bool = False  # verified and drained: floors may sink
+    alerts: tuple[Alert, ...] = ()
+    degraded: tuple[str, ...] = ()
+    next_check_s: float | None = None  # when time alone may change the decision
+    wanted: Verb | None = None  # what a guard is holding back
+
+    @property
+    def sentence(self) -> str:
+        """The reason's sentence, filled in."""
+        return SENTENCES[self.reason].format_map(_Known(self.details))
+
+
+class _Known(dict[str, str]):
+    """Leaves a placeholder visible where a detail is missing: a wrong sentence must not stop a switch."""
+
+    def __missing__(self, key: str) -> str:
+        return f"<{key}?>"
+
+
+# --- what is planned --------------------------------------------------------------------------------------------------------------------
+
+
+class ActionKind(StrEnum):
+    """What an action does."""
+
+    RAISE_FLOOR = "raise-floor"
+    SET_TARGET = "set-target"
+    ROUTE = "route"
+    LOWER_FLOOR = "lower-floor"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One request to the Kubernetes API, complete: whoever applies it sends `body` as it is.
+
+    `before` and `after` are for people; `deferred` says why it is not due yet ("" where it is).
+    """
+
+    kind: ActionKind
+    resource: str  # "ingresses.networking.k8s.io" or "scaledobjects.keda.sh"
+    namespace: str
+    name: str
+    content_type: str
+    query: tuple[tuple[str, str], ...]
+    body: str
+    before: str
+    after: str
+    unit: str = ""
+    deferred: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The ordered actions of one decision. An empty plan is the usual one."""
+
+    application: str
+    decision: Decision
+    actions: tuple[Action, ...] = ()
+    refused: tuple[str, ...] = ()  # what was wanted but left alone, with the reason (paused ScaledObject, no KEDA)
+
+    @property
+    def due(self) -> tuple[Action, ...]:
+        """The actions that are to be applied now, in order."""
+        return tuple(action for action in self.actions if not action.deferred)

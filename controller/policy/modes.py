@@ -1,0 +1,44 @@
+"""The state machine, as a table.
+
+Rule 1: everything that changes a mode is in this file. Rule 2: this file does not know why; evidence and guards do.
+
+Theory of operation: an application is in one of two modes. A trigger asks for a mode; whether it is followed is up to the guards of the
+verb it maps to. A pair that is not in the table is not a transition: the mode stays.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from controller.policy.model import Mode, Verb
+
+
+class Trigger(StrEnum):
+    """What asks for a mode change."""
+
+    SHORTAGE = "shortage"  # a cost unit's demand is not met and waiting will not help
+    RETURN = "return"  # the capacity of every unit that was short has returned
+    PIN_COST = "pin-cost"  # an operator asks for cost mode
+    PIN_CAPACITY = "pin-capacity"  # an operator asks for capacity mode
+
+
+TRANSITIONS: Final[dict[tuple[Mode, Trigger], tuple[Mode, Verb]]] = {
+    (Mode.COST, Trigger.SHORTAGE): (Mode.CAPACITY, Verb.FAILOVER),
+    (Mode.COST, Trigger.PIN_CAPACITY): (Mode.CAPACITY, Verb.FAILOVER),
+    (Mode.CAPACITY, Trigger.RETURN): (Mode.COST, Verb.FALLBACK),
+    (Mode.CAPACITY, Trigger.PIN_COST): (Mode.COST, Verb.FALLBACK),
+}
+
+
+def transition(mode: Mode, trigger: Trigger) -> tuple[Mode, Verb]:
+    """Where a trigger leads.
+
+    Args:
+        mode: The present mode.
+        trigger: What asks for a change.
+
+    Returns:
+        The mode to be in and the verb that leads there; the present mode and `Verb.HOLD` where the table has no entry.
+    """
+    return TRANSITIONS.get((mode, trigger), (mode, Verb.HOLD))

@@ -1,0 +1,88 @@
+"""Every outcome's reason: one enum member, one sentence, used alike by log, Kubernetes Event, Slack, command line and tests.
+
+The sentence may have ``{placeholders}`` that `Decision.sentence` fills from the decision's details. `docs/reasons.md` is generated from
+this table.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+
+class Reason(StrEnum):
+    """Why a decision is what it is. The value is the stable machine name."""
+
+    # The mode changes, or the routing does.
+    SHORTAGE_PROVEN = "ShortageProven"
+    SLO_BREACHED = "SloBreached"
+    RETURN_PROVEN = "ReturnProven"
+    PINNED_TO_MODE = "PinnedToMode"
+    AVAILABILITY_CHANGED = "AvailabilityChanged"
+    ROUTING_DRIFTED = "RoutingDrifted"
+    PREPARING_RETURN = "PreparingReturn"
+
+    # Nothing to do.
+    DEMAND_MET = "DemandMet"
+    WAITING_IS_NORMAL = "WaitingIsNormal"
+    EVIDENCE_WITHOUT_DEMAND = "EvidenceWithoutDemand"
+    SHORTAGE_SUSPECTED = "ShortageSuspected"
+
+    # A guard holds.
+    NOT_LEADER = "NotLeader"
+    INGRESS_MISSING = "IngressMissing"
+    ROUTING_UNKNOWN = "RoutingUnknown"
+    PAUSED = "Paused"
+    PINNED = "Pinned"
+    SIGNALS_STALE = "SignalsStale"
+    SIGNALS_CONTRADICT = "SignalsContradict"
+    ROUTING_UNVERIFIED = "RoutingUnverified"
+    PATIENCE = "Patience"
+    CAUSE_NOT_ALLOWED = "CauseNotAllowed"
+    OTHER_SIDE_SHORT = "OtherSideShort"
+    STANDBY_NOT_READY = "StandbyNotReady"
+    UNSAFE_SWITCH = "UnsafeSwitch"
+    DWELL = "Dwell"
+    FLIP_BUDGET_SPENT = "FlipBudgetSpent"
+    RETURN_UNPROVEN = "ReturnUnproven"
+    NOT_QUIET = "NotQuiet"
+    HOLD_RUNNING = "HoldRunning"
+    WAITING_FOR_READY = "WaitingForReady"
+    REASSERT_BACKOFF = "ReassertBackoff"
+
+
+SENTENCES: Final[dict[Reason, str]] = {
+    Reason.SHORTAGE_PROVEN: "{units} cannot get capacity ({cause}: {codes}) while {pending} pod(s) wait for it",
+    Reason.SLO_BREACHED: "{units} is beyond its limit ({breach}) and there is evidence of a shortage",
+    Reason.RETURN_PROVEN: "capacity for {units} has provably returned: {proof}",
+    Reason.PINNED_TO_MODE: "an operator pinned mode {mode}: {why}",
+    Reason.AVAILABILITY_CHANGED: "the weights follow the ready replicas: {change}",
+    Reason.ROUTING_DRIFTED: "the routing action is not what mode {mode} asks for; last written by {writer}",
+    Reason.PREPARING_RETURN: "{units} has capacity again; raising it to the replicas that cost mode needs before any traffic moves",
+    Reason.DEMAND_MET: "no pod of any deployment unit waits for a node",
+    Reason.WAITING_IS_NORMAL: "{pending} pod(s) of {units} wait for a node; nothing shows that waiting will not help",
+    Reason.EVIDENCE_WITHOUT_DEMAND: "{units} was refused capacity, but no pod waits for it",
+    Reason.SHORTAGE_SUSPECTED: "{units} was refused part of its offerings; the other parts are not proven short",
+    Reason.NOT_LEADER: "this replica does not hold the lease",
+    Reason.INGRESS_MISSING: "Ingress {ingress} does not exist",
+    Reason.ROUTING_UNKNOWN: "the routing action of {ingress} is neither cost nor capacity mode: {problem}",
+    Reason.PAUSED: "paused by an operator until {until}: {why}",
+    Reason.PINNED: "pinned to mode {mode} by an operator until {until}: {why}",
+    Reason.SIGNALS_STALE: "no fresh word from {sources}; holding the last good state",
+    Reason.SIGNALS_CONTRADICT: "signals contradict each other: {problem}",
+    Reason.ROUTING_UNVERIFIED: "the load balancer does not show the last change yet ({problem})",
+    Reason.PATIENCE: "shortage of {units} is proven; waiting {remaining} more before acting on it",
+    Reason.CAUSE_NOT_ALLOWED: "{units} is short, but cause {cause} is not allowed to switch: {codes}",
+    Reason.OTHER_SIDE_SHORT: "{units} is short, but no other deployment unit could take its traffic",
+    Reason.STANDBY_NOT_READY: "the receiving side is not ready: {problem}",
+    Reason.UNSAFE_SWITCH: "the switch would drop requests: {problem}",
+    Reason.DWELL: "mode {mode} must last {remaining} more",
+    Reason.FLIP_BUDGET_SPENT: "{flips} mode changes in the last hour, {limit} are allowed",
+    Reason.RETURN_UNPROVEN: "no proof yet that capacity for {units} has returned; silence is not proof",
+    Reason.NOT_QUIET: "{units} was refused capacity {age} ago; {remaining} more without a refusal are needed",
+    Reason.HOLD_RUNNING: "a switch back pays off only after {hold}; {remaining} left",
+    Reason.WAITING_FOR_READY: "{units} has {ready} of the {needed} ready replicas that cost mode needs at the present demand",
+    Reason.REASSERT_BACKOFF: "the routing action was changed by {writer}; re-asserting in {remaining}",
+}
+
+assert set(SENTENCES) == set(Reason), "every reason has exactly one sentence"  # noqa: S101 - a table, checked at import

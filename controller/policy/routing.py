@@ -1,0 +1,159 @@
+"""The routing action of the Ingress: reading, writing and telling the mode from it.
+
+Reading follows what the load-balancer controller does with the same text (Go's encoding/json): keys are case-insensitive, weights are JSON
+integers, unknown keys are ignored, the last of duplicate keys wins. Writing is deterministic: the same action always gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from controller.policy.model import Application, Mode, RoutingStyle, Target
+
+PREFIX: Final = "alb.ingress.kubernetes.io"
+MARKER: Final = "failoverctl.dev/mode"
+MAX_TARGET_GROUPS: Final = 5  # AWS: target groups per action on an Application Load Balancer, not adjustable
+MAX_WEIGHT: Final = 999
+
+
+def action_key(action: str) -> str:
+    """The annotation that holds the action."""
+    return f"{PREFIX}/actions.{action}"
+
+
+def format_action(targets: Iterable[Target], stickiness_s: int) -> str:
+    """Writes a forward action.
+
+    Args:
+        targets: In the order in which they are to be written.
+        stickiness_s: Target-group stickiness in seconds, 0 for none. Always written out: leaving it out is not "off" for the controller's
+            comparison with AWS.
+
+    Returns:
+        JSON without spaces.
+
+    Raises:
+        ValueError: If AWS or the load-balancer controller would refuse it: no target or more than five, a Service twice, a weight that is
+            not an integer 0 to 999, no weight above 0.
+    """
+    written = list(targets)
+    problem = _refused(written)
+    if problem:
+        raise ValueError(problem)
+    stickiness: dict[str, Any] = {"enabled": stickiness_s > 0}
+    if stickiness_s > 0:
+        stickiness["durationSeconds"] = stickiness_s
+    action = {
+        "type": "forward",
+        "forwardConfig": {
+            "targetGroups": [{"serviceName": t.service, "servicePort": t.port, "weight": t.weight} for t in written],
+            "targetGroupStickinessConfig": stickiness,
+        },
+    }
+    return json.dumps(action, separators=(",", ":"))
+
+
+def _refused(targets: list[Target]) -> str:
+    if not targets:
+        return "an action needs at least one target group"
+    if len(targets) > MAX_TARGET_GROUPS:
+        return f"an action may have {MAX_TARGET_GROUPS} target groups, this one has {len(targets)}"
+    if len({(t.service, t.port) for t in targets}) != len(targets):
+        return "a Service appears twice in the action"
+    for target in targets:
+        if type(target.weight) is not int or not 0 <= target.weight <= MAX_WEIGHT:
+            return f"weight of {target.service}: found {target.weight!r}, allowed are integers 0 to {MAX_WEIGHT}"
+    if not any(target.weight for target in targets):
+        return "no target group has a weight above 0"
+    return ""
+
+
+def parse_action(text: str) -> tuple[tuple[Target, ...], int, str]:
+    """Reads a forward action.
+
+    Args:
+        text: The annotation's value.
+
+    Returns:
+        The targets, the stickiness in seconds (0 = disabled or not stated) and a problem: "" if it was understood. With a problem the
+        targets are empty.
+    """
+    try:
+        action = _folded(json.loads(text))
+    except (ValueError, RecursionError):
+        return (), 0, "the action is not JSON"
+    if not isinstance(action, Mapping):
+        return (), 0, "the action is not a JSON object"
+    if action.get("type") != "forward":
+        return (), 0, f"the action's type is {action.get('type')!r}, not 'forward'"
+    config = action.get("forwardconfig")
+    groups = config.get("targetgroups") if isinstance(config, Mapping) else None
+    if not isinstance(groups, list) or not groups:
+        return (), 0, "the action has no forwardConfig.targetGroups"
+    targets = []
+    for group in groups:
+        target, problem = _target(group, single=len(groups) == 1)
+        if target is None:
+            return (), 0, problem
+        targets.append(target)
+    stickiness = config.get("targetgroupstickinessconfig") if isinstance(config, Mapping) else None
+    seconds = 0
+    if isinstance(stickiness, Mapping) and stickiness.get("enabled") is True:
+        duration = stickiness.get("durationseconds")
+        seconds = duration if isinstance(duration, int) and not isinstance(duration, bool) and duration > 0 else 0
+    return tuple(targets), seconds, ""
+
+
+def _folded(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Lower-cases the keys of every object, as Go's decoder effectively does."""
+    if isinstance(value, dict):
+        return {str(key).lower(): _folded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_folded(item) for item in value]
+    return value
+
+
+def _target(group: object, *, single: bool) -> tuple[Target | None, str]:
+    if not isinstance(group, Mapping):
+        return None, "a target group is not an object"
+    service, port, weight = group.get("servicename"), group.get("serviceport"), group.get("weight")
+    if not isinstance(service, str) or not service:
+        return None, "a target group names no Service (targetGroupARN and targetGroupName are not managed by this controller)"
+    if isinstance(port, str) and port.isdigit():
+        port = int(port)
+    if isinstance(port, bool) or not isinstance(port, int | str) or port == "":
+        return None, f"target group {service} has no servicePort"
+    if weight is None and single:
+        weight = 1
+    if isinstance(weight, bool) or not isinstance(weight, int):
+        return None, f"target group {service} has weight {weight!r}, which is not an integer"
+    return Target(service, port, weight), ""
+
+
+def same_routing(left: Iterable[Target], right: Iterable[Target]) -> bool:
+    """Whether two actions route alike: order does not matter, and a single target's weight does not either."""
+    a, b = list(left), list(right)
+    if len(a) == len(b) == 1:
+        return (a[0].service, a[0].port) == (b[0].service, b[0].port)
+    return {(t.service, t.port, t.weight) for t in a} == {(t.service, t.port, t.weight) for t in b} and len(a) == len(b)
+
+
+def mode_of(application: Application, targets: Iterable[Target]) -> Mode | None:
+    """The mode that an action by itself shows.
+
+    Args:
+        application: Whose Services are known.
+        targets: The action's targets.
+
+    Returns:
+        CAPACITY for the capacity Service alone, COST for any of the units' Services, None for anything else. With the in-place style both
+        modes use the units' Services: an action alone then always counts as COST, and only the marker can say CAPACITY.
+    """
+    services = [target.service for target in targets]
+    if services == [application.capacity.service]:
+        return Mode.CAPACITY if application.routing_style is RoutingStyle.SINGLE_SERVICE else None
+    if services and set(services) <= {unit.backend.service for unit in application.units}:
+        return Mode.COST
+    return None

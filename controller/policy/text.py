@@ -1,0 +1,31 @@
+"""Small words for people: durations and lists, written the same everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+_MINUTE = 60
+_HOUR = 3600
+
+
+def duration(seconds: float) -> str:
+    """A duration in at most two units: ``45 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    whole = max(0, round(seconds))
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        minutes, rest = divmod(whole, _MINUTE)
+        return f"{minutes} min" + (f" {rest} s" if rest else "")
+    hours, rest = divmod(whole, _HOUR)
+    minutes = rest // _MINUTE
+    return f"{hours} h" + (f" {minutes} min" if minutes else "")
+
+
+def listing(names: Iterable[str]) -> str:
+    """Names in a row, ``a, b``; ``nothing`` where there are none."""
+    return ", ".join(names) or "nothing"
+
+
+def number(value: float) -> str:
+    """A number as Kubernetes metadata wants it, without a trailing ``.0``: ``105``, ``89.2``."""
+    return f"{value:.6g}"

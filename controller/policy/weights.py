@@ -1,0 +1,286 @@
+"""Weights, costs and throughputs: the arithmetic of the source's Table 1 and Table 2, and of the weight strategies.
+
+Where the formulas come from:
+
+- ``C = ($/h) / throughput`` is what the source prints as "cost of inference / second" (Table 1); it is a price per request and period.
+- ``target = sum(max throughput) / units`` and ``adjusted_i = min(target, max throughput_i)`` are the source's capacity mode (Table 2).
+- ``w_i ~ T_i / (C_i * L_i) * A_i`` is the general formula published beside the source, `WeightStrategy.THROUGHPUT_PER_COST_LATENCY`. Its
+  factor A is `apply_availability`, which can follow every strategy.
+- ``w_i = (C_i / L_i) / sum(C / L)`` is published beside it for cost mode and is **not offered**: it grows with the cost, so of two equally
+  fast units the dearest gets the most traffic. For the source's numbers inf2, the cheapest by far, gets the least of all (14 %).
+- No published formula gives the weights that the source ships (40/20/15/10/15), hence `WeightStrategy.EXPLICIT`.
+
+Rounding is done with exact fractions of the decimal numbers that people wrote, so that a tie is a tie on every machine and is broken by
+order, never by the noise of binary floating point.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from typing import Final
+
+from controller.policy.model import Unit, WeightStrategy
+
+TOTAL: Final = 100
+"""What derived weights add up to: percent, as people read them; an action takes 0 to 999 for each target group."""
+
+
+def largest_remainder(shares: Mapping[str, float | Fraction], total: int = TOTAL) -> dict[str, int]:
+    """Rounds shares to integers that add up to `total` exactly (Hamilton's method, with a floor of 1 for what is not zero).
+
+    Every share gets its quota rounded down; what is left goes to the largest remainders, ties in the order of `shares`. A share that is not
+    zero but would round to 0 gets 1 instead, at the expense of the others: a unit that can serve must not vanish from the action by
+    rounding. Only where `total` is smaller than the number of such shares do the smallest become 0.
+
+    Args:
+        shares: What each name should get; any finite, non-negative unit of measure, only their proportion counts.
+        total: What the result adds up to; not negative.
+
+    Returns:
+        One integer a name, in the order of `shares`.
+
+    Raises:
+        ValueError: A share is negative, infinite or not a number, `total` is negative, or `total` is positive and no share is.
+    """
+    if total < 0:
+        raise ValueError(f"total must not be negative, got {total}")
+    exact = {name: _exact(f"share of {name}", share) for name, share in shares.items()}
+    rest = {name: share for name, share in exact.items() if share > 0}
+    result = dict.fromkeys(exact, 0)
+    if total == 0:
+        return result
+    if not rest:
+        raise ValueError(f"no share is greater than zero, so {total} cannot be divided")
+    keep_all = total >= len(rest)
+    left = total
+    while True:
+        rounded = _hamilton(rest, left)
+        lost = [name for name, weight in rounded.items() if weight == 0]
+        if not lost or not keep_all:
+            return result | rounded
+        for name in lost:
+            result[name] = 1
+            left -= 1
+            del rest[name]
+
+
+def _hamilton(shares: Mapping[str, Fraction], total: int) -> dict[str, int]:
+    """Largest-remainder rounding of positive shares, without a floor."""
+    whole = sum(shares.values(), Fraction(0))
+    quotas = {name: share * total / whole for name, share in shares.items()}
+    result = {name: math.floor(quota) for name, quota in quotas.items()}
+    # `sorted` is stable, so equal remainders keep the order of `shares`.
+    by_remainder = sorted(quotas, key=lambda name: result[name] - quotas[name])
+    for name in by_remainder[: total - sum(result.values())]:
+        result[name] += 1
+    return result
+
+
+def _exact(what: str, value: float | Fraction) -> Fraction:
+    """The number as it was written (0.15 is 15/100, not the nearest binary fraction).
+
+    Raises:
+        ValueError: It is negative, infinite or not a number.
+    """
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{what} must be finite, got {value}")
+        value = Fraction(repr(value))
+    if value < 0:
+        raise ValueError(f"{what} must not be negative, got {value}")
+    return Fraction(value)
+
+
+def base_weights(units: Sequence[Unit], strategy: WeightStrategy, demand: float | None, ready: Mapping[str, int]) -> dict[str, int]:
+    """The weights of cost mode before availability is applied.
+
+    Args:
+        units: The deployment units, in the order of the application file.
+        strategy: Where the weights come from, see the returns.
+        demand: Requests per metric period that all units together are asked for, None where it is not known. Used by merit order only.
+        ready: Ready replicas by unit name; a unit that is missing has none. Used by merit order and ready-proportional only. Both have
+            availability in them already: do not give their result to `apply_availability` again.
+
+    Returns:
+        One weight a unit, in the order of `units`:
+
+        - explicit: as written, whatever they add up to (a proportion of 4:2 is as good as 40:20).
+        - inverse-cost: proportional to ``1 / C``.
+        - throughput-per-cost-latency: proportional to ``T / (C * L)``.
+        - merit-order: the cheapest unit is filled up to its ready capacity (ready replicas x throughput), then the next one, until the
+          demand is met. Demand beyond all ready capacity is spread like that capacity; so is a demand that is not known.
+        - ready-proportional: proportional to the ready replicas, which is what round robin over all pods does.
+
+        The derived ones add up to `TOTAL`. Where a strategy needs ready replicas and no unit has any, one each is assumed.
+
+    Raises:
+        ValueError: There is no unit, a unit has no explicit weight where one is needed, the explicit weights are all zero, or a number is
+            negative, infinite or not a number.
+    """
+    if not units:
+        raise ValueError("no deployment units, so there is nothing to weigh")
+    match strategy:
+        case WeightStrategy.EXPLICIT:
+            return _explicit(units)
+        case WeightStrategy.INVERSE_COST:
+            return largest_remainder({unit.name: 1 / _cost(unit) for unit in units})
+        case WeightStrategy.THROUGHPUT_PER_COST_LATENCY:
+            return largest_remainder({unit.name: _throughput(unit) / (_cost(unit) * _latency(unit)) for unit in units})
+        case WeightStrategy.MERIT_ORDER:
+            return largest_remainder(_merit_order(units, demand, _ready(units, ready)))
+        case WeightStrategy.READY_PROPORTIONAL:
+            return largest_remainder(_ready(units, ready))
+
+
+def _explicit(units: Sequence[Unit]) -> dict[str, int]:
+    weights: dict[str, int] = {}
+    for unit in units:
+        if unit.weight is None:
+            raise ValueError(f"unit {unit.name} has no weight, and the weight strategy is explicit")
+        weights[unit.name] = unit.weight
+    if any(weight < 0 for weight in weights.values()) or not any(weights.values()):
+        raise ValueError(f"explicit weights must not be negative and not all be zero, got {weights}")
+    return weights
+
+
+def _ready(units: Sequence[Unit], ready: Mapping[str, int]) -> dict[str, Fraction]:
+    """Ready replicas of every unit; one each where no unit has any."""
+    known = {unit.name: _exact(f"ready replicas of {unit.name}", ready.get(unit.name, 0)) for unit in units}
+    return known if any(known.values()) else dict.fromkeys(known, Fraction(1))
+
+
+def _merit_order(units: Sequence[Unit], demand: float | None, ready: Mapping[str, Fraction]) -> dict[str, Fraction]:
+    """What each unit serves when the cheapest ready capacity is used first."""
+    capacity = {unit.name: ready[unit.name] * _throughput(unit) for unit in units}
+    left = sum(capacity.values(), Fraction(0)) if demand is None else _exact("demand", demand)
+    # `sorted` is stable: units of equal cost are filled in the order of the file.
+    order = [unit.name for unit in sorted(units, key=_cost) if capacity[unit.name] > 0]
+    served = dict.fromkeys(capacity, Fraction(0))
+    if left == 0:
+        return served | {order[0]: Fraction(1)}  # whatever comes next goes to the cheapest unit that can take it
+    for name in order:
+        served[name] = min(capacity[name], left)
+        left -= served[name]
+    return served
+
+
+def apply_availability(base: Mapping[str, int], availability: Mapping[str, float]) -> dict[str, int]:
+    """Scales base weights by how much of each unit can serve: ``w_i ~ base_i * A_i``.
+
+    Args:
+        base: Base weights by unit name.
+        availability: ``A_i`` from 0 (nothing can serve) to 1 (all that is needed can) for every unit of `base`; others are ignored.
+
+    Returns:
+        `base` as it is where all units that carry weight are equally available, so that a healthy application keeps the weights a person
+        wrote; otherwise weights that add up to `TOTAL`, in which a unit gets 0 exactly when ``base_i * A_i`` is 0. Empty where every
+        product is 0: no unit that carries weight can serve.
+
+    Raises:
+        ValueError: A unit's availability is missing, outside 0 to 1 or not a number, or a base weight is negative.
+    """
+    shares: dict[str, Fraction] = {}
+    for name, weight in base.items():
+        if name not in availability:
+            raise ValueError(f"availability of {name} is missing")
+        available = _exact(f"availability of {name}", availability[name])
+        if available > 1:
+            raise ValueError(f"availability of {name} must be 0 to 1, got {availability[name]}")
+        shares[name] = _exact(f"weight of {name}", weight) * available
+    if not any(shares.values()):
+        return {}
+    factors = {shares[name] / weight for name, weight in base.items() if weight}
+    return dict(base) if len(factors) == 1 else largest_remainder(shares)
+
+
+def cost_per_request(unit: Unit) -> float:
+    """What Table 1 prints as "cost of inference / second": $/h of one replica divided by its throughput.
+
+    Returns:
+        US dollars per hour for each request per metric period.
+
+    Raises:
+        ValueError: Price or throughput is not positive and finite.
+    """
+    return float(_cost(unit))
+
+
+def adjusted_throughputs(units: Sequence[Unit]) -> dict[str, float]:
+    """Table 2: the throughput that capacity mode asks of each unit, ``min(sum / units, max_i)``.
+
+    Returns:
+        Requests per metric period and replica, by unit name; empty where there are no units.
+
+    Raises:
+        ValueError: A throughput is not positive and finite.
+    """
+    throughputs = {unit.name: _throughput(unit) for unit in units}
+    if not throughputs:
+        return {}
+    target = sum(throughputs.values(), Fraction(0)) / len(throughputs)
+    return {name: float(min(target, throughput)) for name, throughput in throughputs.items()}
+
+
+def blended_cost(weights: Mapping[str, float], units: Iterable[Unit]) -> float:
+    """What a request costs on average when traffic is split by `weights`: ``sum(w_i * C_i) / sum(w_i)``.
+
+    Args:
+        weights: By unit name; only their proportion counts. A unit that is missing has weight 0.
+        units: The deployment units.
+
+    Returns:
+        In the unit of `cost_per_request`.
+
+    Raises:
+        ValueError: A weight is negative or names no unit, all are zero, or a price or throughput is not positive and finite.
+    """
+    return float(_blended(weights, units))
+
+
+def price_ratio(units: Sequence[Unit], cost_weights: Mapping[str, float]) -> float:
+    """The price of capacity mode (round robin over equally many replicas of every unit) relative to cost mode.
+
+    Args:
+        units: The deployment units.
+        cost_weights: The weights of cost mode by unit name.
+
+    Returns:
+        r; below 1 where the weights are dearer than round robin, which is allowed but never pays.
+
+    Raises:
+        ValueError: See `blended_cost`.
+    """
+    return float(_blended({unit.name: 1 for unit in units}, units) / _blended(cost_weights, units))
+
+
+def _blended(weights: Mapping[str, float], units: Iterable[Unit]) -> Fraction:
+    costs = {unit.name: _cost(unit) for unit in units}
+    unknown = [name for name in weights if name not in costs]
+    if unknown:
+        raise ValueError(f"no deployment unit is named {', '.join(unknown)}")
+    exact = {name: _exact(f"weight of {name}", weight) for name, weight in weights.items()}
+    whole = sum(exact.values(), Fraction(0))
+    if whole == 0:
+        raise ValueError("the weights are all zero, so no traffic is split")
+    return sum((weight * costs[name] for name, weight in exact.items()), Fraction(0)) / whole
+
+
+def _cost(unit: Unit) -> Fraction:
+    return _positive(f"price of {unit.name}", unit.price_per_hour) / _throughput(unit)
+
+
+def _throughput(unit: Unit) -> Fraction:
+    return _positive(f"throughput of {unit.name}", unit.throughput)
+
+
+def _latency(unit: Unit) -> Fraction:
+    return _positive(f"latency of {unit.name}", unit.latency_s)
+
+
+def _positive(what: str, value: float) -> Fraction:
+    exact = _exact(what, value)
+    if exact == 0:
+        raise ValueError(f"{what} must be greater than zero")
+    return exact

@@ -1,0 +1,1 @@
+"""The running controller: tick, executor, state, scheduling, health."""
