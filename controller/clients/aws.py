@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -37,6 +38,7 @@ class AwsClients:
     def __init__(self, region: str | None = None) -> None:
         self._region = region
         self._clients: dict[str, Any] = {}
+        self._lock = threading.Lock()  # clients may be shared between threads, the session that makes them may not
         self._session = boto3.session.Session(region_name=region)
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - botocore makes its clients at run time; they have no static type
@@ -45,16 +47,17 @@ class AwsClients:
         Raises:
             RemoteError: No region or no credentials are configured.
         """
-        if service not in self._clients:
-            config = Config(
-                connect_timeout=CONNECT_S,
-                read_timeout=READ_S,
-                retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-                user_agent_extra="failoverctl",
-            )
-            with translated(service, "client"):
-                self._clients[service] = self._session.client(service, config=config)
-        return self._clients[service]
+        with self._lock:
+            if service not in self._clients:
+                config = Config(
+                    connect_timeout=CONNECT_S,
+                    read_timeout=READ_S,
+                    retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+                    user_agent_extra="failoverctl",
+                )
+                with translated(service, "client"):
+                    self._clients[service] = self._session.client(service, config=config)
+            return self._clients[service]
 
 
 @contextmanager

@@ -44,15 +44,20 @@ def needed_replicas(snapshot: Snapshot, weights: Mapping[str, int]) -> dict[str,
         weights: The weights of cost mode by unit.
 
     Returns:
-        By unit: ``ceil(demand * weight share / throughput)``, at least the unit's `min_replicas`; assumes full use where demand is unknown.
+        By unit: ``ceil(demand * weight share / throughput)``, at least the unit's `min_replicas`. Where demand is unknown full use is
+        assumed; a unit without a scaler then needs what its Deployment asks for, because nobody would ever raise it to the assumption.
     """
     measured = total_demand(snapshot)
     demand = assumed_demand(snapshot) if measured is None else measured
     total = sum(weights.values()) or 1
-    return {
-        unit.name: max(unit.min_replicas, math.ceil(demand * weights.get(unit.name, 0) / total / unit.throughput - 1e-9))
-        for unit in snapshot.application.units
-    }
+    needed = {}
+    for unit in snapshot.application.units:
+        share = math.ceil(demand * weights.get(unit.name, 0) / total / unit.throughput - 1e-9)
+        observed = snapshot.units[unit.name]
+        if measured is None and observed.scaler is None and observed.desired is not None:
+            share = min(share, observed.desired)
+        needed[unit.name] = max(unit.min_replicas, share)
+    return needed
 
 
 def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> dict[str, int]:

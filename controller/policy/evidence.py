@@ -48,6 +48,7 @@ class Offerings:
 
     instance_types: tuple[str, ...]
     zones: tuple[str, ...]
+    capacity_types: tuple[str, ...] = ()
 
     def concerns(self, instance_types: Sequence[str], zones: Sequence[str]) -> bool:
         """Whether something with these types and zones (empty = any) could have served the unit."""
@@ -69,7 +70,7 @@ def allowed_offerings(unit: Unit, observed: UnitObservation) -> Offerings:
         types = tuple(t for t in types if t in observed.pod_instance_types) or observed.pod_instance_types
     if observed.pod_zones:
         zones = tuple(z for z in zones if z in observed.pod_zones) or observed.pod_zones
-    return Offerings(types, zones or observed.offered_zones)
+    return Offerings(types, zones or observed.offered_zones, observed.pool.capacity_types)
 
 
 def assess(snapshot: Snapshot, memory: Memory, weights: Mapping[str, int]) -> dict[str, UnitEvidence]:
@@ -178,8 +179,8 @@ def _proof(refusals: Sequence[LaunchFailure], allowed: Offerings, cache_s: float
 
 
 def _covers(failures: Iterable[LaunchFailure], allowed: Offerings, *, cached_types: Iterable[LaunchFailure]) -> bool:
-    """Whether every allowed type was refused in every allowed zone."""
-    asked = list(failures)
+    """Whether every allowed type was refused in every allowed zone, by claims open to every allowed capacity type."""
+    asked = [f for f in failures if not f.capacity_types or set(allowed.capacity_types) <= set(f.capacity_types)]
     cached = {t for failure in cached_types for t in failure.instance_types}
     for instance_type in allowed.instance_types:
         if instance_type in cached:
@@ -206,6 +207,9 @@ def _returned(
     """What proves that capacity is back: a node that was asked for after the last refusal and joined, or the missing replicas running."""
     if last_failure is None:
         return Return.NONE, None
+    remembered = memory.units.get(unit.name)
+    if remembered is not None and remembered.returned_at is not None and remembered.returned_at > last_failure:
+        return remembered.returned, remembered.returned_at
     later = [
         launch
         for launch in observed.pool.launches
@@ -215,7 +219,6 @@ def _returned(
     proven = [at for at in joined if at is not None]
     if proven:
         return Return.REGISTERED, min(proven)
-    remembered = memory.units.get(unit.name)
     if (
         remembered is not None
         and observed.desired is not None

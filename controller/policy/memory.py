@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from controller.policy.hold import level_after_failover
-from controller.policy.model import Decision, Flip, Memory, Mode, Snapshot, UnitEvidence, UnitMemory, Verb, Verdict
+from controller.policy.model import Decision, Flip, Memory, Mode, Return, Snapshot, UnitEvidence, UnitMemory, Verb, Verdict
 from controller.policy.reasons import Reason
 
 KEPT_FLIPS: Final = 50  # history for people; the flip budget needs an hour, the flap window two
@@ -27,7 +27,8 @@ def adopt(memory: Memory, mode: Mode | None, now: float) -> Memory:
     if mode is None or memory.mode is mode:
         return memory
     if memory.mode is None:
-        return replace(memory, mode=mode, mode_since=now)
+        # Cost mode found at the first sight may have lasted for years; capacity mode starts its dwell now, which only makes us patient.
+        return replace(memory, mode=mode, mode_since=now if mode is Mode.CAPACITY else 0.0)
     level = level_after_failover(memory, now, 0.0) if mode is Mode.CAPACITY else memory.hold_level
     return _flipped(memory, mode, Reason.ROUTING_DRIFTED, "found so on the Ingress", now, level)
 
@@ -48,6 +49,8 @@ def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvide
             units[name] = replace(known, last_failure_at=judged.last_failure_at, cause=judged.cause)
         elif known is not None and memory.mode is Mode.COST:
             del units[name]  # the shortage ended before anything was done about it
+        if name in units and judged.returned in {Return.REGISTERED, Return.SILENT}:
+            units[name] = replace(units[name], returned=judged.returned, returned_at=judged.returned_at)
     verification = snapshot.routing.verification
     verified = memory.verified_at
     if memory.changed_at is not None and verified is None and verification is not None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from controller.policy.reasons import SENTENCES, Reason
+from controller.policy.reasons import Reason, fill
 
 
 class Mode(StrEnum):
@@ -116,7 +116,6 @@ class PolicySettings:
     require_initialized: bool = False
     canary: bool = True
     error_ratio_limit: float = 0.01
-    weight_step: float = 0.1
     stickiness_cost_s: int = 0
     stickiness_capacity_s: int = 0
     verify_alert_s: float = 60.0
@@ -245,7 +244,8 @@ class Scaler:
     target: str = ""  # targetMetricValue of the trigger, a string as in YAML
     trigger_index: int | None = None  # None: no trigger of the unit's metric was found
     trigger_type: str = ""
-    trigger_metric: str = ""
+    trigger_field: str = "metricName"  # the field of its metadata that tells it apart
+    trigger_value: str = ""
     paused: bool = False
 
 
@@ -323,6 +323,7 @@ class RoutingObservation:
     stickiness_s: int = 0  # 0 = disabled
     problem: str = ""  # why the action could not be read
     writer: str = ""  # field manager that last wrote the action
+    foreign: bool = False  # that manager is known and is not us
     override: Override = field(default_factory=Override)
     standby: tuple[str, ...] = ()  # Services that a permanent standby rule keeps registered
     bound: tuple[str, ...] | None = None  # Services that have a target group; None: cannot tell
@@ -364,6 +365,15 @@ class Snapshot:
 # --- what is remembered -----------------------------------------------------------------------------------------------------------------
 
 
+class Return(StrEnum):
+    """What the signals prove about the return of a unit's capacity."""
+
+    NONE = "none"
+    LAUNCHED = "launched"
+    REGISTERED = "registered"
+    SILENT = "silent"  # the replicas that had no place run now, without a new node
+
+
 @dataclass(frozen=True, slots=True)
 class UnitMemory:
     """What must survive a restart about a unit that was short."""
@@ -372,6 +382,8 @@ class UnitMemory:
     cause: Cause
     ready_then: int = 0  # ready replicas when it was proven short
     proven_at: float | None = None
+    returned: Return = Return.NONE  # only REGISTERED or SILENT are remembered
+    returned_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,15 +430,6 @@ class Proof(StrEnum):
     AGE = "age"  # part refused, and demand older than a whole cycle of Karpenter's cache
 
 
-class Return(StrEnum):
-    """What the signals prove about the return of a unit's capacity."""
-
-    NONE = "none"
-    LAUNCHED = "launched"
-    REGISTERED = "registered"
-    SILENT = "silent"  # the replicas that had no place run now, without a new node
-
-
 @dataclass(frozen=True, slots=True)
 class UnitEvidence:
     """What the signals prove about one unit."""
@@ -462,6 +465,7 @@ class GuardResult:
     guard: str
     reason: Reason | None
     text: str
+    details: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -511,14 +515,7 @@ class Decision:
     @property
     def sentence(self) -> str:
         """The reason's sentence, filled in."""
-        return SENTENCES[self.reason].format_map(_Known(self.details))
-
-
-class _Known(dict[str, str]):
-    """Leaves a placeholder visible where a detail is missing: a wrong sentence must not stop a switch."""
-
-    def __missing__(self, key: str) -> str:
-        return f"<{key}?>"
+        return fill(self.reason, self.details)
 
 
 # --- what is planned --------------------------------------------------------------------------------------------------------------------

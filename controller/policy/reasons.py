@@ -6,6 +6,7 @@ this table.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -86,3 +87,15 @@ SENTENCES: Final[dict[Reason, str]] = {
 }
 
 assert set(SENTENCES) == set(Reason), "every reason has exactly one sentence"  # noqa: S101 - a table, checked at import
+
+
+class _Known(dict[str, str]):
+    """Leaves a placeholder visible where a detail is missing: a wrong sentence must not stop a switch."""
+
+    def __missing__(self, key: str) -> str:
+        return f"<{key}?>"
+
+
+def fill(reason: Reason, details: Mapping[str, str]) -> str:
+    """The reason's sentence with its placeholders filled in."""
+    return SENTENCES[reason].format_map(_Known(details))

@@ -1,7 +1,7 @@
 """How often another system may be called.
 
-AWS throttles by account and region, and the AWS Load Balancer Controller and Karpenter draw from the same buckets: what we spend there, they
-lack. A budget is therefore kept over all applications, not for each one.
+AWS throttles by account and region, and the AWS Load Balancer Controller and Karpenter draw from the same buckets: what we spend there,
+they lack. A budget is therefore kept over all applications, not for each one.
 """
 
 from __future__ import annotations

@@ -1,0 +1,136 @@
+"""Sends messages to every sink without ever holding up whoever has one to send.
+
+`Dispatcher.publish` only queues. Each sink has its own thread, queue and retries (`controller.notifiers.sink`), so one that hangs delays
+nothing but its own messages, and the other sinks are told about it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from controller.clock import Clock
+from controller.notifiers.backlog import Item
+from controller.notifiers.redact import DEFAULT, Redactor
+from controller.notifiers.sink import Change, Limits, Sink, SinkHealth
+from controller.ports import Message, MessageKind, Notifier, Severity
+
+__all__ = ["Dispatcher", "SinkHealth"]
+
+SINK_DEAD: Final = "NotifierDead"
+SINK_WORKS: Final = "NotifierWorks"
+
+_log = structlog.get_logger(__name__)
+
+
+class Dispatcher:
+    """Delivers messages to all sinks, each in its own time.
+
+    Args:
+        sinks: What delivers; names must differ.
+        clock: For waits, ages and time stamps.
+        dedup_window_s: A message with the `dedup_key` and kind of another within this many seconds is not sent again.
+        queue_size: Messages that wait for one sink at most. A full queue gives up its oldest, but never a failover or fallback for less.
+        attempts: Tries a message gets at most, the first one included; only `Unavailable` is tried again.
+        retry_base_s: Seconds before the second try; doubles with each further one, less up to half at random.
+        retry_max_s: Longest such wait, seconds. A ``Retry-After`` may ask for more.
+        max_age_s: No retry begins later than this many seconds after the message was published.
+        dead_after: Consecutive failed tries after which a sink counts as dead.
+        stuck_after_s: Seconds after which a try without an answer counts as a dead sink.
+        jitter: Returns values in [0, 1).
+        redactor: Applied to every message and every error.
+
+    Raises:
+        ValueError: Two sinks have one name, or a bound is out of range.
+    """
+
+    def __init__(
+        self,
+        sinks: Sequence[Notifier],
+        clock: Clock,
+        *,
+        dedup_window_s: float = 900.0,
+        queue_size: int = 100,
+        attempts: int = 5,
+        retry_base_s: float = 1.0,
+        retry_max_s: float = 30.0,
+        max_age_s: float = 600.0,
+        dead_after: int = 3,
+        stuck_after_s: float = 60.0,
+        jitter: Callable[[], float] = random.random,
+        redactor: Redactor = DEFAULT,
+    ) -> None:
+        names = [sink.name for sink in sinks]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two sinks have one name: {names}")
+        limits = Limits(
+            dedup_window_s=dedup_window_s,
+            queue_size=queue_size,
+            attempts=attempts,
+            retry_base_s=retry_base_s,
+            retry_max_s=retry_max_s,
+            max_age_s=max_age_s,
+            dead_after=dead_after,
+            stuck_after_s=stuck_after_s,
+        )
+        self._clock = clock
+        self._sinks = tuple(Sink(sink, clock, limits, on_change=self._announce, jitter=jitter, redactor=redactor) for sink in sinks)
+
+    def publish(self, message: Message) -> None:
+        """Queues a message for every sink. Never blocks, never raises."""
+        try:
+            self._offer(Item(message, self._clock.monotonic()))
+            self._check()
+        except Exception as error:  # noqa: BLE001 - whoever has something to say must never fail for it
+            _log.error("notifier.publish_failed", error=type(error).__name__)  # no text: it is not redacted yet
+
+    def health(self) -> tuple[SinkHealth, ...]:
+        """How each sink does, in the order they were given."""
+        self._check()
+        return tuple(sink.health() for sink in self._sinks)
+
+    def close(self, timeout_s: float) -> int:
+        """Takes no more messages, lets the queues run empty, and gives up what is left after `timeout_s` seconds.
+
+        A try in work is not interrupted; its thread is a daemon and does not hold up the end of the process.
+
+        Returns:
+            How many deliveries did not happen.
+        """
+        deadline = self._clock.monotonic() + timeout_s
+        for sink in self._sinks:
+            sink.drain()
+        for sink in self._sinks:
+            self._clock.wait(sink.finished, max(0.0, deadline - self._clock.monotonic()))
+        left = sum(sink.stop() for sink in self._sinks)
+        if left:
+            _log.warning("notifier.closed_with_messages_left", count=left)
+        return left
+
+    def _offer(self, item: Item) -> None:
+        for sink in self._sinks:
+            if sink.name != item.about:
+                sink.offer(item)
+
+    def _check(self) -> None:
+        for sink in self._sinks:
+            sink.check()
+
+    def _announce(self, name: str, change: Change, error: str) -> None:
+        """Tells the other sinks what became of one."""
+        died = change is Change.DIED
+        message = Message(
+            kind=MessageKind.ALERT if died else MessageKind.RESOLVED,
+            severity=Severity.WARNING if died else Severity.INFO,
+            application="",
+            reason=SINK_DEAD if died else SINK_WORKS,
+            title=f"notifications: {name} does not deliver" if died else f"notifications: {name} delivers again",
+            why=error if died else f"a message was delivered; the last failure was: {error}",
+            next=f"{name} is tried again with every message; switching is not affected" if died else "",
+            at=self._clock.now(),
+            dedup_key=f"notifier:{name}",
+        )
+        self._offer(Item(message, self._clock.monotonic(), about=name))

@@ -1,0 +1,166 @@
+"""Kubernetes Events on the Ingress: what ``kubectl describe ingress`` shows."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from controller.clients.kube import EVENTS, INGRESSES, MERGE_PATCH, KubeSession
+from controller.clock import Clock, format_rfc3339
+from controller.errors import Conflict, NotFound
+from controller.notifiers.render import cut_bytes, sentence, view
+from controller.ports import Message, Severity
+
+COMPONENT: Final = "failoverctl"
+MAX_MESSAGE: Final = 1024  # bytes
+MAX_REASON: Final = 128
+REPEAT_S: Final = 600.0
+
+_MAX_INSTANCE: Final = 128
+_MAX_NAME: Final = 253
+_DIGEST: Final = 16
+_CACHE: Final = 512
+
+
+class Involved(NamedTuple):
+    """The Ingress that an event is about."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str = ""
+
+
+Lookup = Callable[[str], Involved | tuple[str, str, str] | None]
+
+
+@dataclass(slots=True)
+class _Posted:
+    """An event that was posted: its name, how often it happened, and when (monotonic) it last did."""
+
+    name: str
+    count: int
+    at: float
+
+
+class EventNotifier:
+    """Posts an Event for each message about an application; counts the same one up where it recurs within 10 minutes.
+
+    Args:
+        session: The API server; needs ``create`` and ``patch`` on ``events`` in the Ingress's namespace.
+        clock: For the 10 minutes.
+        lookup: Finds the Ingress by the application's key; None where it is not known: the event then names it without a uid.
+        component: Field manager, ``source.component`` and ``reportingComponent``.
+        instance: Which replica, e.g. the pod's name; the component where "".
+    """
+
+    def __init__(self, session: KubeSession, clock: Clock, lookup: Lookup, *, component: str = COMPONENT, instance: str = "") -> None:
+        self._session = session
+        self._clock = clock
+        self._lookup = lookup
+        self._component = component
+        self._instance = (instance or component)[:_MAX_INSTANCE]
+        self._lock = threading.Lock()
+        self._posted: OrderedDict[tuple[str, ...], _Posted] = OrderedDict()
+
+    @property
+    def name(self) -> str:
+        """See `Notifier.name`."""
+        return "events"
+
+    def send(self, message: Message) -> None:
+        """Posts one event. A message about the controller itself has no object to be attached to and is skipped.
+
+        Raises:
+            RemoteError: See `controller.errors`.
+        """
+        involved = self._involved(message.application)
+        if involved is None:
+            return
+        reason = _camel_case(message.reason) or _camel_case(message.kind.value.title())
+        text = cut_bytes(sentence(view(message)), MAX_MESSAGE)
+        key = (involved.namespace, involved.name, involved.uid, reason, text)
+        if not self._counted_up(key, message.at):
+            self._create(key, involved, reason, text, message)
+
+    def _involved(self, application: str) -> Involved | None:
+        if not application:
+            return None
+        found = self._lookup(application)
+        if found is not None:
+            return Involved(*found)
+        # An Ingress that does not exist is itself worth an event: `kubectl get events` shows it.
+        namespace, _, name = application.partition("/")
+        return Involved(namespace, name, "") if namespace and name else None
+
+    def _counted_up(self, key: tuple[str, ...], at: float) -> bool:
+        with self._lock:
+            posted = self._posted.get(key)
+        if posted is None or self._clock.monotonic() - posted.at > REPEAT_S:
+            return False
+        body = json.dumps({"count": posted.count + 1, "lastTimestamp": format_rfc3339(at)})
+        path = EVENTS.path(key[0], posted.name)
+        try:
+            self._session.request("PATCH", path, query=(("fieldManager", self._component),), body=body, content_type=MERGE_PATCH)
+        except NotFound:  # the API server forgets events after an hour, or somebody deleted it
+            return False
+        # Only now: a try repeated after a lost answer sends the same count again.
+        self._remember(key, _Posted(posted.name, posted.count + 1, self._clock.monotonic()))
+        return True
+
+    def _create(self, key: tuple[str, ...], involved: Involved, reason: str, text: str, message: Message) -> None:
+        body = self._body(key, involved, reason, text, message)
+        # A conflict: an earlier try got through and its answer was lost, for the name is made from the content.
+        with contextlib.suppress(Conflict):
+            self._session.create(EVENTS, involved.namespace, body, field_manager=self._component)
+        self._remember(key, _Posted(body["metadata"]["name"], 1, self._clock.monotonic()))
+
+    def _body(self, key: tuple[str, ...], involved: Involved, reason: str, text: str, message: Message) -> dict[str, Any]:
+        digest = hashlib.sha256("\0".join((*key, repr(message.at), self._instance)).encode()).hexdigest()[:_DIGEST]
+        at = format_rfc3339(message.at)
+        regarding = {
+            "apiVersion": INGRESSES.api_version,
+            "kind": INGRESSES.kind,
+            "namespace": involved.namespace,
+            "name": involved.name,
+            "uid": involved.uid,
+            "resourceVersion": involved.resource_version,
+        }
+        # No eventTime: with it the API server applies the rules of events.k8s.io, which know no count in this form.
+        return {
+            "apiVersion": EVENTS.api_version,
+            "kind": EVENTS.kind,
+            "metadata": {
+                "name": f"{involved.name[: _MAX_NAME - _DIGEST - 1].rstrip('.-')}.{digest}",
+                "namespace": involved.namespace,
+            },
+            "involvedObject": {name: value for name, value in regarding.items() if value},
+            "type": "Normal" if message.severity is Severity.INFO else "Warning",
+            "reason": reason,
+            "message": text,
+            "source": {"component": self._component},
+            "reportingComponent": self._component,
+            "reportingInstance": self._instance,
+            "firstTimestamp": at,
+            "lastTimestamp": at,
+            "count": 1,
+        }
+
+    def _remember(self, key: tuple[str, ...], posted: _Posted) -> None:
+        with self._lock:
+            self._posted[key] = posted
+            self._posted.move_to_end(key)
+            if len(self._posted) > _CACHE:
+                self._posted.popitem(last=False)
+
+
+def _camel_case(text: str) -> str:
+    words = re.split(r"[^A-Za-z0-9]+", text)
+    return "".join(word[:1].upper() + word[1:] for word in words)[:MAX_REASON]

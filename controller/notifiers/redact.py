@@ -1,0 +1,172 @@
+"""Keeps secrets out of every text that leaves the process: logs, health, messages.
+
+Two nets, because each has holes that the other closes: *registered* secrets are known exactly (the webhook URL that was configured) and are
+found in any surrounding; *patterns* catch secrets nobody registered (an AWS key id in an error text, a token in a header).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterable, Mapping, MutableMapping
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+import structlog
+
+MASK: Final = "***"
+MIN_SECRET: Final = 6  # shorter ones occur in ordinary words; and the mask must be shorter than what it replaces
+
+_MIN_TOKEN: Final = 16  # a last path segment as long as this is a token; a shorter one may be the word "webhook"
+_MAX_DEPTH: Final = 12
+_MASKED_KEYS: Final = frozenset({
+    "authorization", "password", "token", "access_token", "api_key", "webhook_url", "slack_webhook_url", "aws_secret_access_key",
+    "aws_session_token",
+})  # fmt: skip
+
+# Every pattern is linear in the text: no nested or overlapping repetition. The groups are kept, everything else of the match is masked.
+_PATTERNS: Final = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"(hooks\.slack(?:-gov)?\.com(?::\d+)?(?:/|%2F))[^\s\"'<>\\]+",
+        r"(/(?:services|workflows|triggers)/)T[A-Z0-9]+/[A-Z0-9]+/[A-Z0-9/]+",
+        r"()\bxox[a-z]-[A-Z0-9-]{8,}",
+        r"()\b(?:AKIA|ASIA)[A-Z0-9]{12,}",
+        r"((?:aws_?)?(?:secret_?access_?key|session_?token)[\"']?\s*[:=]\s*[\"']?)[A-Z0-9/+=]{8,}",
+        r"(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s\"']+",
+        r"(\bauthorization[\"']?\s*[:=]\s*[\"']?(?:bearer\s+|basic\s+)?)[^\s\"',]+",
+        r"(\bbearer\s+)[A-Z0-9._~+/=-]{8,}",
+        r"()\bk8s-aws-v1\.[A-Z0-9_-]{8,}",
+        r"()\beyJ[A-Z0-9_-]{8,}\.[A-Z0-9_-]+\.[A-Z0-9_-]+",
+        r"(://)[^/\s?#\"'<>]+(?=@)",
+    )
+)
+
+
+class Redactor:
+    """Replaces secrets by ``***``. Safe to share between threads.
+
+    Args:
+        secrets: Registered from the start, see `register`.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._lock = threading.Lock()
+        self._known: set[str] = set()
+        self._secrets: tuple[str, ...] = ()  # every spelling of every part, longest first
+        for secret in secrets:
+            self.register(secret)
+
+    def __repr__(self) -> str:
+        return f"Redactor({len(self._known)} secrets)"
+
+    def register(self, secret: str) -> None:
+        """Adds a secret, also as it looks inside JSON, `repr` or a URL; of a URL also the path and the user information by themselves.
+
+        Old secrets stay registered: after a rotation the old one may still turn up in a late error.
+
+        Args:
+            secret: At least `MIN_SECRET` characters.
+
+        Raises:
+            ValueError: It is shorter; the text does not repeat it.
+        """
+        if len(secret) < MIN_SECRET:
+            raise ValueError(f"a secret to redact has at least {MIN_SECRET} characters")
+        if secret in self._known:
+            return
+        forms = {form for part in (secret, *_url_parts(secret)) for form in _spellings(part)}
+        with self._lock:
+            self._known.add(secret)
+            # Longest first, so that no part is masked out of the whole and leaves the rest readable.
+            self._secrets = tuple(sorted(forms.union(self._secrets), key=lambda form: (-len(form), form)))
+
+    def __call__(self, text: str) -> str:
+        """The text with every registered secret and everything that looks like one masked."""
+        # Exact secrets first: a pattern that matches only a part of one would leave its rest. And again last: see `_exact`.
+        text = self._exact(text)
+        for pattern in _PATTERNS:
+            text = pattern.sub(rf"\g<1>{MASK}", text)
+        return self._exact(text)
+
+    def processor(self, _logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """A structlog processor: redacts names and values however deeply nested, exceptions included.
+
+        It renders a pending ``exc_info`` itself, so it may stand anywhere in the chain before the renderer.
+        """
+        if event.get("exc_info"):
+            event = structlog.processors.format_exc_info(_logger, _method, event)
+        cleaned = {self(str(name)): self._value(value, str(name), 0) for name, value in event.items()}
+        event.clear()
+        event.update(cleaned)
+        return event
+
+    def _exact(self, text: str) -> str:
+        # Until nothing changes: what a replacement joins together may spell a secret again. Every replacement shortens, so this ends.
+        while True:
+            before = text
+            for secret in self._secrets:
+                text = text.replace(secret, MASK)
+            if text == before:
+                return text
+
+    def _value(self, value: object, name: str, depth: int) -> object:
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, str):
+            return MASK if name.lower() in _MASKED_KEYS else self(value)
+        if depth < _MAX_DEPTH:
+            if isinstance(value, Mapping):
+                return {self(str(key)): self._value(item, str(key), depth + 1) for key, item in value.items()}
+            if isinstance(value, list | tuple | set | frozenset):
+                return [self._value(item, name, depth + 1) for item in value]
+        return self._object(value)
+
+    def _object(self, value: object) -> object:
+        """Leaves an object to the renderer unless what the renderer would print has a secret in it."""
+        try:
+            texts = (repr(value), str(value))
+        except Exception:  # noqa: BLE001 - anybody's __repr__
+            return f"<{type(value).__name__}>"
+        return value if all(self(text) == text for text in texts) else self(texts[0])
+
+
+def _url_parts(text: str) -> list[str]:
+    """The parts of a URL that are secret by themselves; empty for anything else."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return []
+    if not parts.scheme or not parts.netloc:
+        return []
+    tail = parts.path + (f"?{parts.query}" if parts.query else "")
+    last = parts.path.rsplit("/", 1)[-1]
+    found = [tail, parts.path, parts.query, parts.password or "", last if len(last) >= _MIN_TOKEN else ""]
+    return [part for part in found if len(part) >= MIN_SECRET]
+
+
+def _spellings(text: str) -> set[str]:
+    """The text as it is, and as JSON, Python and URLs escape it."""
+    return {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1], *_quoted(text)}
+
+
+def _quoted(text: str) -> tuple[str, ...]:
+    try:
+        return quote(text), quote(text, safe="")
+    except UnicodeEncodeError:  # a lone surrogate cannot stand in a URL
+        return ()
+
+
+DEFAULT: Final = Redactor()
+"""The process's own: sinks register what they are configured with, the log chain and the dispatcher redact with it."""
+
+
+def redact(text: str) -> str:
+    """Masks secrets with the process's own `Redactor`."""
+    return DEFAULT(text)
+
+
+def redacting_processor(logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """See `Redactor.processor`; with the process's own `Redactor`."""
+    return DEFAULT.processor(logger, method, event)

@@ -1,0 +1,83 @@
+"""What a message says, once for all sinks: what happened, why, what it costs, what happens next."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from typing import Final
+
+from controller.clock import format_rfc3339
+from controller.ports import Message, MessageKind, Severity
+
+ELLIPSIS: Final = "…"
+
+_SEVERITIES: Final = {Severity.INFO: "• Info", Severity.WARNING: "⚠ Warning", Severity.CRITICAL: "✖ Critical"}
+_RESOLVED: Final = "✔ Resolved"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A message ready to be laid out. All texts are one line each.
+
+    Attributes:
+        mark: Icon and word, never the icon alone: ``⚠ Warning``.
+        title: What happened.
+        points: Label and text of what else matters: why, cost, next; only those that there are.
+        facts: Label and value of the rest: application, mode, reason, time, further fields.
+    """
+
+    mark: str
+    title: str
+    points: tuple[tuple[str, str], ...]
+    facts: tuple[tuple[str, str], ...]
+
+    @property
+    def headline(self) -> str:
+        """Mark and title."""
+        return f"{self.mark} · {self.title}"
+
+
+def view(message: Message) -> View:
+    """Lays a message out for every sink alike."""
+    points = (("Why", message.why), ("Cost", message.cost), ("Next", message.next))
+    facts = (
+        ("Application", message.application or "the controller itself"),
+        ("Mode", message.mode),
+        ("Reason", message.reason),
+        ("At", format_rfc3339(message.at)),
+        *message.fields.items(),
+    )
+    return View(
+        mark=_RESOLVED if message.kind is MessageKind.RESOLVED else _SEVERITIES[message.severity],
+        title=one_line(message.title) or message.kind.value,
+        points=_filled(points),
+        facts=_filled(facts),
+    )
+
+
+def plain(shown: View) -> str:
+    """Several lines of plain text, for a notification's preview or a sink that knows nothing better."""
+    return "\n".join((shown.headline, *(f"{label}: {text}" for label, text in shown.points)))
+
+
+def sentence(shown: View) -> str:
+    """One line of plain text without the mark, for sinks with their own notion of severity."""
+    return " | ".join((shown.title, *(f"{label}: {text}" for label, text in shown.points)))
+
+
+def one_line(text: str) -> str:
+    """The text with every run of white space and control characters as one blank."""
+    return " ".join("".join(" " if unicodedata.category(char) == "Cc" else char for char in text).split())
+
+
+def cut_bytes(text: str, limit: int) -> str:
+    """Cuts to `limit` bytes of UTF-8 on a character boundary, with an ellipsis where something is missing."""
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= limit:
+        return encoded.decode()
+    return encoded[: limit - len(ELLIPSIS.encode())].decode(errors="ignore") + ELLIPSIS
+
+
+def _filled(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    cleaned = ((one_line(label), one_line(text)) for label, text in pairs)
+    return tuple((label, text) for label, text in cleaned if label and text)

@@ -1,0 +1,359 @@
+"""One sink's queue, thread, retries and health. A sink that hangs holds up nothing but its own queue."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+import structlog
+
+from controller.clock import Clock
+from controller.errors import RemoteError, Unavailable
+from controller.notifiers.backlog import Backlog, Item, Recent
+from controller.notifiers.redact import Redactor
+from controller.notifiers.render import one_line
+from controller.ports import Message, Notifier
+
+_DEDUP_KEYS: Final = 1024
+_MAX_ERROR_TEXT: Final = 200
+_MAX_EXPONENT: Final = 30
+
+_log = structlog.get_logger(__name__)
+
+
+class Change(StrEnum):
+    """What became of a sink, for the others to tell."""
+
+    DIED = "died"
+    RECOVERED = "recovered"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds of every sink.
+
+    Attributes:
+        dedup_window_s: A message that repeats another within this is dropped; also the least time between two alerts about one sink.
+        queue_size: Messages that wait at most.
+        attempts: Tries a message gets at most, the first one included.
+        retry_base_s: Wait after the first failed try; doubles with each.
+        retry_max_s: Longest such wait.
+        max_age_s: No retry would begin later than this after a message was published; also the longest that a ``Retry-After`` is obeyed.
+        dead_after: Consecutive failed tries after which a sink counts as dead even before it gives a message up.
+        stuck_after_s: A try that lasts longer counts as a dead sink while it lasts.
+    """
+
+    dedup_window_s: float
+    queue_size: int
+    attempts: int
+    retry_base_s: float
+    retry_max_s: float
+    max_age_s: float
+    dead_after: int
+    stuck_after_s: float
+
+    def __post_init__(self) -> None:
+        if min(self.queue_size, self.attempts, self.dead_after) < 1:
+            raise ValueError(f"queue_size, attempts and dead_after are at least 1: {self}")
+        if min(self.dedup_window_s, self.retry_base_s, self.retry_max_s, self.max_age_s, self.stuck_after_s) < 0:
+            raise ValueError(f"no time is negative: {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class SinkHealth:
+    """How one sink does, for status and metrics.
+
+    Attributes:
+        name: The sink's name.
+        ok: Whether its last try delivered (or there was none yet) and none lasts suspiciously long.
+        dead: Whether it failed too often in a row, gave a message up, or hangs, and has delivered nothing since.
+        last_ok_at: When it last delivered, seconds since the Unix epoch; None: never.
+        last_error: What its last failure was, redacted and short; kept after it works again, "" where there was none.
+        consecutive_failures: Failed tries since it last delivered.
+        queued: Messages that wait, the one in work included.
+        sent: Messages delivered.
+        failed: Messages given up after at least one try.
+        dropped: Messages that left the queue without a try: it was full, or closed.
+        suppressed: Messages not queued because they repeated one within the window.
+        retried: Tries beyond the first of each message.
+    """
+
+    name: str
+    ok: bool
+    dead: bool
+    last_ok_at: float | None
+    last_error: str
+    consecutive_failures: int
+    queued: int
+    sent: int
+    failed: int
+    dropped: int
+    suppressed: int
+    retried: int
+
+
+class Sink:
+    """Runs one notifier in a daemon thread of its own.
+
+    Args:
+        notifier: What delivers.
+        clock: For waits, ages and time stamps.
+        limits: See `Limits`.
+        on_change: Called from this sink's thread, or from `check`, when it dies or recovers, with the redacted reason.
+        jitter: Returns values in [0, 1); spreads the retries of several replicas.
+        redactor: Applied to every text of a message before it is sent, and to every error before it is shown.
+    """
+
+    def __init__(
+        self,
+        notifier: Notifier,
+        clock: Clock,
+        limits: Limits,
+        *,
+        on_change: Callable[[str, Change, str], None],
+        jitter: Callable[[], float],
+        redactor: Redactor,
+    ) -> None:
+        self.name: Final = notifier.name
+        self.finished: Final = threading.Event()
+        self._notifier = notifier
+        self._clock = clock
+        self._limits = limits
+        self._on_change = on_change
+        self._jitter = jitter
+        self._redactor = redactor
+        self._stop = threading.Event()
+        self._ready = threading.Condition()  # guards everything below
+        self._draining = False
+        self._backlog = Backlog(limits.queue_size)
+        self._recent = Recent(limits.dedup_window_s, _DEDUP_KEYS)
+        self._in_work = False
+        self._try_since: float | None = None
+        self._not_before = 0.0
+        self._dead = False
+        self._announced = False
+        self._announced_at: float | None = None
+        self._last_ok_at: float | None = None
+        self._last_error = ""
+        self._failures = self._sent = self._failed = self._dropped = self._suppressed = self._retried = 0
+        self._thread = threading.Thread(target=self._run, name=f"notifier-{self.name}", daemon=True)
+        self._thread.start()
+
+    # --- called from other threads; each holds the lock for microseconds only ---
+
+    def offer(self, item: Item) -> None:
+        """Queues an item unless it repeats another; never blocks."""
+        with self._ready:
+            if self._draining:
+                self._dropped += 1
+                return
+            if self._recent.repeats(item.message, item.since):
+                self._suppressed += 1
+                return
+            lost = self._backlog.push(item)
+            if lost is not None:
+                self._dropped += 1
+                self._recent.forget(lost.message)
+            self._ready.notify()
+
+    def health(self) -> SinkHealth:
+        """How it does now."""
+        with self._ready:
+            hang = self._hang()
+            return SinkHealth(
+                name=self.name,
+                ok=not (self._dead or self._failures or hang),
+                dead=self._dead,
+                last_ok_at=self._last_ok_at,
+                last_error=hang or self._last_error,
+                consecutive_failures=self._failures,
+                queued=len(self._backlog) + self._in_work,
+                sent=self._sent,
+                failed=self._failed,
+                dropped=self._dropped,
+                suppressed=self._suppressed,
+                retried=self._retried,
+            )
+
+    def check(self) -> None:
+        """Reports the sink as dead if a try hangs: its own thread cannot."""
+        with self._ready:
+            hang = self._hang()
+            if not hang:
+                return
+            self._last_error = hang
+            self._dead = True
+            news = self._to_announce()
+        self._tell(news)
+
+    def drain(self) -> None:
+        """Takes no more items; the thread ends when the queue is empty."""
+        with self._ready:
+            self._draining = True
+            self._ready.notify()
+
+    def stop(self) -> int:
+        """Ends the thread after the try in work, whatever still waits.
+
+        Returns:
+            How many messages it did not deliver.
+        """
+        with self._ready:
+            self._draining = True
+            self._stop.set()
+            left = 0
+            while self._backlog.pop() is not None:
+                left += 1
+            self._dropped += left
+            self._ready.notify()
+            return left + self._in_work
+
+    # --- this sink's own thread ---
+
+    def _run(self) -> None:
+        while (item := self._take()) is not None:
+            try:
+                self._deliver(item)
+            except BaseException as error:  # noqa: BLE001 - a bug of ours must not end the thread for good
+                with self._ready:
+                    self._failed += 1
+                    self._failures += 1
+                    self._last_error = self._describe(error)
+            finally:
+                with self._ready:
+                    self._in_work = False
+        self.finished.set()
+
+    def _take(self) -> Item | None:
+        with self._ready:
+            while not self._backlog and not self._draining:
+                self._ready.wait()
+            item = None if self._stop.is_set() else self._backlog.pop()
+            self._in_work = item is not None
+            return item
+
+    def _deliver(self, item: Item) -> None:
+        attempt = 0
+        # A Retry-After that the last message was given binds this one too.
+        if self._pause(self._not_before - self._clock.monotonic()):
+            self._give_up(item, attempt)
+            return
+        while True:
+            attempt += 1
+            error = self._try(item.message)
+            if error is None:
+                self._delivered()
+                return
+            self._failed_once(item, error)
+            if not isinstance(error, Unavailable) or attempt >= self._limits.attempts:
+                break
+            delay = self._delay(attempt, error)
+            if self._clock.monotonic() - item.since + delay > self._limits.max_age_s or self._pause(delay):
+                break
+            with self._ready:
+                self._retried += 1
+        self._give_up(item, attempt)
+
+    def _try(self, message: Message) -> BaseException | None:
+        with self._ready:
+            self._try_since = self._clock.monotonic()
+        try:
+            self._notifier.send(_redacted(message, self._redactor))
+        except BaseException as error:  # noqa: BLE001 - whatever a sink raises, SystemExit included, is that sink's failure only
+            return error
+        else:
+            return None
+        finally:
+            with self._ready:
+                self._try_since = None
+
+    def _delay(self, attempt: int, error: Unavailable) -> float:
+        """Seconds to wait before the next try; remembers a Retry-After for the messages behind this one."""
+        backoff = min(self._limits.retry_max_s, self._limits.retry_base_s * float(1 << min(attempt - 1, _MAX_EXPONENT)))
+        spread = backoff * (0.5 + 0.5 * self._jitter())
+        return max(spread, self._asked(error))
+
+    def _asked(self, error: BaseException) -> float:
+        asked = error.retry_after_s if isinstance(error, Unavailable) else None
+        # A receiver that asks for a year would switch us off; NaN compares false.
+        return min(asked, self._limits.max_age_s) if asked is not None and asked > 0 else 0.0
+
+    def _pause(self, seconds: float) -> bool:
+        """Waits; returns whether it was interrupted by `stop`."""
+        return self._clock.wait(self._stop, seconds) if seconds > 0 else self._stop.is_set()
+
+    def _delivered(self) -> None:
+        with self._ready:
+            self._sent += 1
+            self._failures = 0
+            self._dead = False
+            self._last_ok_at = self._clock.now()
+            recovered = self._announced
+            self._announced = False
+        self._tell(Change.RECOVERED if recovered else None)
+
+    def _failed_once(self, item: Item, error: BaseException) -> None:
+        text = self._describe(error)
+        with self._ready:
+            self._failures += 1
+            self._last_error = text
+            self._not_before = self._clock.monotonic() + self._asked(error)
+            self._dead = self._dead or self._failures >= self._limits.dead_after
+            # What the dispatcher itself says about a sink starts no further talk about this one: so it always ends.
+            news = self._to_announce() if self._dead and not item.about else None
+        self._tell(news)
+
+    def _give_up(self, item: Item, attempts: int) -> None:
+        with self._ready:
+            self._recent.forget(item.message)
+            if attempts == 0:
+                self._dropped += 1
+                return
+            self._failed += 1
+            self._dead = True
+            error, news = self._last_error, None if item.about else self._to_announce()
+        _log.warning("notifier.gave_up", sink=self.name, kind=item.message.kind.value, attempts=attempts, error=error)
+        self._tell(news)
+
+    # --- helpers; the first two are called with the lock held ---
+
+    def _hang(self) -> str:
+        lasts = 0.0 if self._try_since is None else self._clock.monotonic() - self._try_since
+        return f"no answer for {lasts:.0f} s" if lasts > self._limits.stuck_after_s else ""
+
+    def _to_announce(self) -> Change | None:
+        now = self._clock.monotonic()
+        if self._announced or (self._announced_at is not None and now - self._announced_at < self._limits.dedup_window_s):
+            return None
+        self._announced = True
+        self._announced_at = now
+        return Change.DIED
+
+    def _tell(self, news: Change | None) -> None:
+        """Without the lock: the others' locks are taken in turn."""
+        if news is not None:
+            if news is Change.DIED:
+                _log.error("notifier.died", sink=self.name, error=self._last_error)
+            else:
+                _log.info("notifier.recovered", sink=self.name, last_error=self._last_error)
+            self._on_change(self.name, news, self._last_error)
+
+    def _describe(self, error: BaseException) -> str:
+        text = one_line(self._redactor(f"{type(error).__name__}: {error}"))
+        if isinstance(error, RemoteError):  # its text is ours and says what happened
+            text = text.removeprefix(f"{type(error).__name__}: ")
+        return text if len(text) <= _MAX_ERROR_TEXT else text[: _MAX_ERROR_TEXT - 1] + "…"
+
+
+def _redacted(message: Message, redactor: Redactor) -> Message:
+    return replace(
+        message,
+        title=redactor(message.title),
+        why=redactor(message.why),
+        cost=redactor(message.cost),
+        next=redactor(message.next),
+        fields={redactor(name): redactor(value) for name, value in message.fields.items()},
+    )

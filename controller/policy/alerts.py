@@ -1,0 +1,111 @@
+"""What a person should know although, or because, nothing more is done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from controller.policy import text
+from controller.policy.model import (
+    Alert,
+    Cause,
+    Decision,
+    Memory,
+    Mode,
+    Return,
+    Shortage,
+    Snapshot,
+    UnitEvidence,
+    Verdict,
+)
+from controller.policy.reasons import Reason
+
+_FIGHTING = 3  # re-assertions after which two writers are said to fight
+
+_HELD_ALERTS = {
+    Reason.SIGNALS_STALE: "warning",
+    Reason.SIGNALS_CONTRADICT: "warning",
+    Reason.ROUTING_UNKNOWN: "critical",
+    Reason.INGRESS_MISSING: "critical",
+    Reason.OTHER_SIDE_SHORT: "critical",
+    Reason.STANDBY_NOT_READY: "critical",
+    Reason.UNSAFE_SWITCH: "critical",
+    Reason.FLIP_BUDGET_SPENT: "critical",
+    Reason.CAUSE_NOT_ALLOWED: "warning",
+}
+
+_CAUSE_ALERTS = {
+    Cause.QUOTA: "a quota or limit is reached; waiting does not help, raise it: {codes}",
+    Cause.NETWORK: "subnets have no free addresses; pools that share them cannot grow either: {codes}",
+    Cause.CONFIG: "the launch configuration is wrong; waiting does not help: {codes}",
+}
+
+# "Not ready" and "not safe" are worth an alert while a shortage needs the switch, not while a fallback waits its turn.
+_ONLY_FOR_FAILOVER = {Reason.STANDBY_NOT_READY, Reason.UNSAFE_SWITCH, Reason.OTHER_SIDE_SHORT}
+
+
+def alerts(snapshot: Snapshot, memory: Memory, evidence: Mapping[str, UnitEvidence], decision: Decision) -> tuple[Alert, ...]:
+    """Everything worth an alert now. The keys are stable while the condition lasts.
+
+    Args:
+        snapshot: What is observed.
+        memory: What is remembered.
+        evidence: What is proven.
+        decision: What was decided.
+    """
+    found = [*_held(decision), *_causes(evidence), *_silence(snapshot, evidence), *_routing(snapshot, memory)]
+    return tuple(found)
+
+
+def _held(decision: Decision) -> Iterator[Alert]:
+    severity = _HELD_ALERTS.get(decision.reason)
+    if severity is None or (decision.reason in _ONLY_FOR_FAILOVER and decision.mode is Mode.CAPACITY):
+        return
+    yield Alert(f"held/{decision.reason}", severity, decision.sentence)
+
+
+def _causes(evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
+    for name, judged in evidence.items():
+        words = _CAUSE_ALERTS.get(judged.cause)
+        if words and judged.shortage is not Shortage.NONE and judged.codes:
+            least = "at least " if judged.truncated else ""
+            yield Alert(f"cause/{name}/{judged.cause}", "critical", f"{name}: " + words.format(codes=least + text.listing(judged.codes)))
+
+
+def _silence(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
+    """Pods that wait long without any word from Karpenter, or with a word that alone proves nothing."""
+    policy, now = snapshot.application.policy, snapshot.now
+    for name, judged in evidence.items():
+        pool = snapshot.units[name].pool
+        if judged.demand_since is None or now - judged.demand_since < policy.hard_demand_s or judged.shortage is not Shortage.NONE:
+            continue
+        if judged.returned in {Return.LAUNCHED, Return.REGISTERED} or any(now - item.launched < policy.quiet_s for item in pool.launches):
+            continue
+        waited = text.duration(now - judged.demand_since)
+        if pool.blocked_at is not None and now - pool.blocked_at <= policy.ice_window_s:
+            yield Alert(
+                f"config/{name}",
+                "warning",
+                f"{name}: pods wait {waited}, NodePool {pool.name} has no compatible instance type, none was refused: check it",
+            )
+        else:
+            yield Alert(
+                f"silent/{name}",
+                "warning",
+                f"{name}: pods wait {waited} and Karpenter says nothing about NodePool {pool.name}: is it running?",
+            )
+
+
+def _routing(snapshot: Snapshot, memory: Memory) -> Iterator[Alert]:
+    policy, now = snapshot.application.policy, snapshot.now
+    seen = snapshot.routing.verification
+    if memory.changed_at is not None and memory.verified_at is None and now - memory.changed_at >= policy.verify_alert_s:
+        problem = seen.problem if seen is not None else "not looked at"
+        waited = text.duration(now - memory.changed_at)
+        verdict = "does not show" if seen is not None and seen.verdict is Verdict.NOT_YET else "cannot be seen to show"
+        yield Alert("unverified", "critical", f"the load balancer {verdict} the routing action written {waited} ago: {problem}")
+    if memory.reasserts >= _FIGHTING:
+        yield Alert(
+            "fighting",
+            "critical",
+            f"the routing action was put right {memory.reasserts} times; {snapshot.routing.writer or 'somebody'} keeps changing it",
+        )

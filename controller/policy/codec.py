@@ -1,0 +1,113 @@
+"""Memory as JSON, for the state store: versioned, tolerant of fields that a later version added, strict about everything else."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from controller.policy.model import Cause, Flip, Memory, Mode, Return, UnitMemory
+from controller.policy.reasons import Reason
+
+VERSION: Final = 1
+_MAX_TEXT: Final = 256 * 1024
+
+
+class CodecError(ValueError):
+    """The text is not a memory this version can read."""
+
+
+def encode(memory: Memory) -> str:
+    """Writes a memory; equal memories give equal text."""
+    return json.dumps(
+        {
+            "version": VERSION,
+            "mode": memory.mode,
+            "mode_since": memory.mode_since,
+            "flips": [{"at": f.at, "to": f.to, "reason": f.reason, "detail": f.detail} for f in memory.flips],
+            "hold_level": memory.hold_level,
+            "units": {
+                name: {
+                    "last_failure_at": unit.last_failure_at,
+                    "cause": unit.cause,
+                    "ready_then": unit.ready_then,
+                    "proven_at": unit.proven_at,
+                    "returned": unit.returned,
+                    "returned_at": unit.returned_at,
+                }
+                for name, unit in memory.units.items()
+            },
+            "changed_at": memory.changed_at,
+            "verified_at": memory.verified_at,
+            "reasserts": memory.reasserts,
+            "reasserted_at": memory.reasserted_at,
+        },
+        sort_keys=True,
+        separators=(",", ":"),
+    )
+
+
+def decode(text: str) -> Memory:
+    """Reads a memory.
+
+    Args:
+        text: What `encode` wrote, by this version or the one before.
+
+    Raises:
+        CodecError: It is not JSON, of a later version, or a field has an impossible value.
+    """
+    if len(text) > _MAX_TEXT:
+        raise CodecError(f"stored state is longer than {_MAX_TEXT} bytes")
+    try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CodecError("stored state is not JSON") from error
+    if not isinstance(raw, Mapping):
+        raise CodecError("stored state is not an object")
+    version = raw.get("version")
+    if version != VERSION:
+        raise CodecError(f"stored state has version {version!r}, this program reads {VERSION}")
+    try:
+        return Memory(
+            mode=None if raw.get("mode") is None else Mode(raw["mode"]),
+            mode_since=_number(raw.get("mode_since", 0.0)),
+            flips=tuple(Flip(_number(f["at"]), Mode(f["to"]), Reason(f["reason"]), str(f.get("detail", ""))) for f in raw.get("flips", [])),
+            hold_level=_count(raw.get("hold_level", 0)),
+            units={str(name): _unit(unit) for name, unit in dict(raw.get("units", {})).items()},
+            changed_at=_optional(raw.get("changed_at")),
+            verified_at=_optional(raw.get("verified_at")),
+            reasserts=_count(raw.get("reasserts", 0)),
+            reasserted_at=_optional(raw.get("reasserted_at")),
+        )
+    except CodecError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CodecError(f"stored state has an impossible value: {error}") from error
+
+
+def _unit(raw: Mapping[str, Any]) -> UnitMemory:
+    return UnitMemory(
+        last_failure_at=_number(raw["last_failure_at"]),
+        cause=Cause(raw["cause"]),
+        ready_then=_count(raw.get("ready_then", 0)),
+        proven_at=_optional(raw.get("proven_at")),
+        returned=Return(raw.get("returned", Return.NONE)),
+        returned_at=_optional(raw.get("returned_at")),
+    )
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise CodecError(f"stored state has {value!r} where a time belongs")
+    return float(value)
+
+
+def _optional(value: object) -> float | None:
+    return None if value is None else _number(value)
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise CodecError(f"stored state has {value!r} where a count belongs")
+    return value

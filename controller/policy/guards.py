@@ -1,0 +1,319 @@
+"""The guards: each looks at one condition and lets an action pass or says why it holds.
+
+Guards are ordered; the first that holds gives the decision its reason, all are shown. Asymmetric on purpose: a failover needs a proven
+shortage and a side that can serve, a fallback needs proof of everything it relies on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from controller.policy import text
+from controller.policy.model import (
+    Cause,
+    GuardResult,
+    Memory,
+    Mode,
+    Return,
+    RoutingStyle,
+    Snapshot,
+    Target,
+    UnitEvidence,
+    Verdict,
+)
+from controller.policy.reasons import Reason, fill
+
+_HOUR_S = 3600.0
+
+
+@dataclass(slots=True)
+class Case:
+    """Everything a guard may look at, and where it leaves what people want to know.
+
+    Attributes:
+        snapshot: What is observed.
+        memory: What is remembered.
+        mode: The present mode; None where the routing is unknown.
+        mode_problem: Why it is unknown.
+        evidence: What is proven, by unit.
+        subject: The units that the trigger is about.
+        receiving: The routing action that the trigger asks for.
+        hold_s: The hold before a fallback, seconds.
+        details: Of the trigger, for the sentences.
+        waits: Seconds after which time alone may change a guard's answer.
+    """
+
+    snapshot: Snapshot
+    memory: Memory
+    mode: Mode | None
+    mode_problem: str
+    evidence: Mapping[str, UnitEvidence]
+    subject: tuple[str, ...] = ()
+    receiving: tuple[Target, ...] = ()
+    hold_s: float = 0.0
+    details: Mapping[str, str] = field(default_factory=dict)
+    waits: list[float] = field(default_factory=list)
+
+    def remaining(self, until: float) -> float:
+        """Seconds until `until`; notes it as a time at which the answer may change."""
+        left = until - self.snapshot.now
+        if 0 < left < math.inf:
+            self.waits.append(left)
+        return max(0.0, left)
+
+
+Guard = Callable[[Case], GuardResult]
+
+
+def _pass(guard: str, words: str) -> GuardResult:
+    return GuardResult(guard, None, words)
+
+
+def _hold(guard: str, reason: Reason, case: Case, **details: str) -> GuardResult:
+    known = {**case.details, **details}
+    return GuardResult(guard, reason, fill(reason, known), known)
+
+
+def until_text(until: float | None, now: float) -> str:
+    """When an override ends, in words."""
+    return "it is lifted" if until is None or math.isinf(until) else f"{text.duration(until - now)} from now"
+
+
+def leader(case: Case) -> GuardResult:
+    """Only the leader acts."""
+    if not case.snapshot.leader:
+        return _hold("leader", Reason.NOT_LEADER, case)
+    return _pass("leader", f"leads, epoch {case.snapshot.epoch}")
+
+
+def ingress(case: Case) -> GuardResult:
+    """There must be an Ingress."""
+    application = case.snapshot.application
+    if not case.snapshot.routing.exists:
+        return _hold("ingress", Reason.INGRESS_MISSING, case, ingress=application.key)
+    return _pass("ingress", "exists")
+
+
+def routing(case: Case) -> GuardResult:
+    """Its action must be one we understand: what is unknown is left alone."""
+    if case.mode is None:
+        return _hold("routing", Reason.ROUTING_UNKNOWN, case, ingress=case.snapshot.application.key, problem=case.mode_problem)
+    return _pass("routing", f"mode {case.mode}")
+
+
+def paused(case: Case) -> GuardResult:
+    """A person's pause stops everything; an override that cannot be read counts as a pause."""
+    override, now = case.snapshot.routing.override, case.snapshot.now
+    if override.problem:
+        return _hold("paused", Reason.PAUSED, case, until="it is corrected", why=override.problem)
+    if override.paused_until is not None and now < override.paused_until:
+        case.remaining(override.paused_until)
+        return _hold("paused", Reason.PAUSED, case, until=until_text(override.paused_until, now), why=override.why or "no reason given")
+    return _pass("paused", "not paused")
+
+
+def fresh(case: Case) -> GuardResult:
+    """Every required source must have spoken within its budget: evidence that is stale is absent, never "fine"."""
+    stale = [source.name for source in case.snapshot.sources if source.required and source.stale(case.snapshot.now)]
+    if stale:
+        return _hold("fresh", Reason.SIGNALS_STALE, case, sources=text.listing(stale))
+    return _pass("fresh", f"{sum(not source.absent for source in case.snapshot.sources)} source(s) fresh")
+
+
+def pinned(case: Case) -> GuardResult:
+    """A pin to the present mode stops automatic changes of it."""
+    override, now = case.snapshot.routing.override, case.snapshot.now
+    if active_pin(case.snapshot) is case.mode and override.pinned_mode is not None:
+        until = override.pinned_until
+        if until is not None:
+            case.remaining(until)
+        return _hold(
+            "pinned",
+            Reason.PINNED,
+            case,
+            mode=str(override.pinned_mode),
+            until=until_text(until, now),
+            why=override.why or "no reason given",
+        )
+    return _pass("pinned", "not pinned")
+
+
+def active_pin(snapshot: Snapshot) -> Mode | None:
+    """The mode that an operator's pin asks for now, None without one."""
+    override = snapshot.routing.override
+    expired = override.pinned_until is not None and snapshot.now >= override.pinned_until
+    return None if expired else override.pinned_mode
+
+
+def consistent(case: Case) -> GuardResult:
+    """Deployment and EndpointSlices must not contradict each other on a unit that the trigger relies on."""
+    for name in case.subject:
+        observed = case.snapshot.units[name]
+        if observed.deployment_ready and observed.endpoints_ready == 0:
+            problem = f"Deployment of {name} has {observed.deployment_ready} ready replica(s), its Service has no ready endpoint"
+            return _hold("consistent", Reason.SIGNALS_CONTRADICT, case, problem=problem)
+    return _pass("consistent", "signals agree")
+
+
+def cause(case: Case) -> GuardResult:
+    """The cause must be one that is allowed to switch. A misconfiguration is, once demand has waited a whole cache cycle."""
+    policy, now = case.snapshot.application.policy, case.snapshot.now
+    for name in case.subject:
+        judged = case.evidence[name]
+        old = judged.demand_since is not None and now - judged.demand_since >= policy.hard_demand_s
+        if judged.cause in policy.trip_causes or (judged.cause is Cause.CONFIG and old):
+            return _pass("cause", str(judged.cause))
+    judged = case.evidence[case.subject[0]]
+    if judged.cause is Cause.CONFIG and judged.demand_since is not None:
+        case.remaining(judged.demand_since + policy.hard_demand_s)
+    return _hold("cause", Reason.CAUSE_NOT_ALLOWED, case, cause=str(judged.cause), codes=text.listing(judged.codes))
+
+
+def patience(case: Case) -> GuardResult:
+    """How long a proven shortage is watched before it is acted on."""
+    remembered = [case.memory.units[name] for name in case.subject if name in case.memory.units]
+    proven_at = min((unit.proven_at for unit in remembered if unit.proven_at is not None), default=case.snapshot.now)
+    left = case.remaining(proven_at + case.snapshot.application.policy.patience_s)
+    if left > 0:
+        return _hold("patience", Reason.PATIENCE, case, remaining=text.duration(left))
+    return _pass("patience", f"proven for {text.duration(case.snapshot.now - proven_at)}")
+
+
+def other_side(case: Case) -> GuardResult:
+    """Somebody else must be able to take the traffic, or a switch gains nothing."""
+    able = [name for name, judged in case.evidence.items() if judged.can_serve and name not in case.subject]
+    if not able:
+        return _hold("other side", Reason.OTHER_SIDE_SHORT, case)
+    return _pass("other side", f"{text.listing(able)} can serve")
+
+
+def standby(case: Case) -> GuardResult:
+    """Every Service that is to receive traffic must exist and have a ready endpoint: a missing one is a 503 for everybody."""
+    observed, application = case.snapshot.routing, case.snapshot.application
+    for target in case.receiving:
+        if target.weight == 0:
+            continue
+        if target.service == application.capacity.service and application.routing_style is RoutingStyle.SINGLE_SERVICE:
+            exists, ready = observed.capacity_exists, observed.capacity_ready
+        else:
+            unit = next(unit for unit in application.units if unit.backend.service == target.service)
+            seen = case.snapshot.units[unit.name]
+            exists, ready = seen.service_exists, seen.ready
+        if exists is False:
+            return _hold("standby", Reason.STANDBY_NOT_READY, case, problem=f"Service {target.service} (port {target.port}) does not exist")
+        if not ready:
+            problem = f"Service {target.service} has no ready endpoint" if ready == 0 else f"endpoints of {target.service} are not known"
+            return _hold("standby", Reason.STANDBY_NOT_READY, case, problem=problem)
+    return _pass("standby", "every receiving Service has ready endpoints")
+
+
+def safe(case: Case) -> GuardResult:
+    """The receiving target groups must be registered and healthy before the rule points at them (facts on the load-balancer controller)."""
+    observed, application = case.snapshot.routing, case.snapshot.application
+    warm = set(observed.standby) | {target.service for target in observed.targets}
+    cold = [target.service for target in case.receiving if target.weight > 0 and target.service not in warm]
+    unbound = [] if observed.bound is None else [t.service for t in case.receiving if t.weight > 0 and t.service not in observed.bound]
+    if not (cold or unbound):
+        return _pass("safe", "every receiving target group is registered already")
+    problem = (
+        f"no standby rule keeps {text.listing(cold)} registered with the load balancer"
+        if cold
+        else f"the load balancer has no target group for {text.listing(unbound)} yet"
+    )
+    if application.policy.allow_unsafe_switch:
+        return _pass("safe", f"{problem}; allowed by allowUnsafeSwitch")
+    return _hold("safe", Reason.UNSAFE_SWITCH, case, problem=problem)
+
+
+def dwell(case: Case) -> GuardResult:
+    """A mode lasts a minimum time."""
+    policy = case.snapshot.application.policy
+    least = policy.dwell_capacity_s if case.mode is Mode.CAPACITY else policy.dwell_cost_s
+    left = case.remaining(case.memory.mode_since + least)
+    if left > 0:
+        return _hold("dwell", Reason.DWELL, case, mode=str(case.mode), remaining=text.duration(left))
+    return _pass("dwell", f"at least {text.duration(least)} in mode {case.mode}")
+
+
+def flip_budget(case: Case) -> GuardResult:
+    """Mode changes within any hour are bounded."""
+    now, limit = case.snapshot.now, case.snapshot.application.policy.flips_per_hour
+    recent = [flip.at for flip in case.memory.flips if now - flip.at < _HOUR_S]
+    if len(recent) >= limit:
+        case.remaining(recent[-limit] + _HOUR_S)
+        return _hold("flips", Reason.FLIP_BUDGET_SPENT, case, flips=str(len(recent)), limit=str(limit))
+    return _pass("flips", f"{len(recent)} of {limit} in the last hour")
+
+
+def proof(case: Case) -> GuardResult:
+    """Every unit that was short must have provably got capacity again; silence is not proof."""
+    unproven = [name for name in case.subject if case.evidence[name].returned not in {Return.REGISTERED, Return.SILENT}]
+    short = [name for name, judged in case.evidence.items() if judged.short]
+    open_ = list(dict.fromkeys(unproven + short))
+    if open_:
+        return _hold("proof", Reason.RETURN_UNPROVEN, case, units=text.listing(open_))
+    return _pass("proof", f"{text.listing(case.subject)} proven" if case.subject else "nothing is remembered as short")
+
+
+def quiet(case: Case) -> GuardResult:
+    """No refusal that proves a shortage for a while."""
+    now, least = case.snapshot.now, case.snapshot.application.policy.quiet_s
+    last = {name: judged.last_failure_at for name, judged in case.evidence.items() if judged.last_failure_at is not None}
+    if not last:
+        return _pass("quiet", "no refusal is remembered")
+    name = max(last, key=lambda key: last[key] or 0.0)
+    at = last[name] or 0.0
+    left = case.remaining(at + least)
+    if left > 0:
+        age, remaining = text.duration(now - at), text.duration(left)
+        return _hold("quiet", Reason.NOT_QUIET, case, units=name, age=age, remaining=remaining)
+    return _pass("quiet", f"no refusal for {text.duration(now - at)}")
+
+
+def hold(case: Case) -> GuardResult:
+    """The break-even time of a switch, counted from the return of capacity."""
+    back = [case.evidence[name].returned_at for name in case.subject]
+    start = max((at for at in back if at is not None), default=case.memory.mode_since)
+    left = case.remaining(start + case.hold_s)
+    if left > 0:
+        return _hold("hold", Reason.HOLD_RUNNING, case, hold=text.duration(case.hold_s), remaining=text.duration(left))
+    return _pass("hold", f"{text.duration(case.hold_s)} since the return are over")
+
+
+def ready(case: Case) -> GuardResult:
+    """Every unit that is to receive traffic has the ready replicas it needs at the present demand."""
+    receiving = {target.service for target in case.receiving if target.weight > 0}
+    for unit in case.snapshot.application.units:
+        judged = case.evidence[unit.name]
+        if unit.backend.service in receiving and judged.ready < judged.needed:
+            return _hold("ready", Reason.WAITING_FOR_READY, case, units=unit.name, ready=str(judged.ready), needed=str(judged.needed))
+    return _pass("ready", "every unit has the ready replicas that cost mode needs")
+
+
+def verified(case: Case) -> GuardResult:
+    """The last change must have reached the load balancer before traffic moves back."""
+    seen, changed = case.snapshot.routing.verification, case.memory.changed_at
+    if changed is None or case.memory.verified_at is not None:
+        return _pass("verified", "the load balancer shows the routing action" if changed else "nothing was changed yet")
+    if seen is None or seen.verdict is Verdict.CANNOT_TELL:
+        return _pass("verified", f"cannot tell: {seen.problem if seen else 'not looked at'}")
+    return _hold("verified", Reason.ROUTING_UNVERIFIED, case, problem=seen.problem or "not yet looked at since the change")
+
+
+ALWAYS: Sequence[Guard] = (leader, ingress, routing, paused, fresh)
+FAILOVER: Sequence[Guard] = (pinned, cause, patience, other_side, standby, safe, dwell, flip_budget)
+FAILOVER_PINNED: Sequence[Guard] = (standby, safe)
+FALLBACK: Sequence[Guard] = (pinned, proof, quiet, hold, dwell, flip_budget, consistent, ready, standby, safe, verified)
+FALLBACK_PINNED: Sequence[Guard] = (standby, safe)
+
+
+def run(guards: Sequence[Guard], case: Case) -> tuple[GuardResult, ...]:
+    """Asks every guard, in order."""
+    return tuple(guard(case) for guard in guards)
+
+
+def first_held(results: Sequence[GuardResult]) -> GuardResult | None:
+    """The guard that gives the decision its reason."""
+    return next((result for result in results if not result.passed), None)

@@ -1,0 +1,176 @@
+"""From a decision to the exact requests: ordered, complete, and equal bytes for equal inputs.
+
+Order: raise the replicas of the receiving side, move the traffic, and lower the other side only after the load balancer shows the new
+weights and sticky clients have had time to leave. Until then the lowering actions are in the plan, marked as deferred.
+
+A dry run is a plan that nobody applies.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from controller.policy.model import Action, ActionKind, Application, Decision, Plan, Scaler, Snapshot, Unit, Verb
+from controller.policy.routing import MARKER, action_key, format_action, same_routing
+
+FIELD_MANAGER: Final = "failoverctl"
+
+_APPLY: Final = "application/apply-patch+yaml"
+_JSON_PATCH: Final = "application/json-patch+json"
+_DEFERRED: Final = "after the load balancer shows the new weights and sticky clients have left"
+
+
+def plan(decision: Decision, snapshot: Snapshot) -> Plan:
+    """Turns a decision into the requests that make it so.
+
+    Args:
+        decision: What is wanted.
+        snapshot: What is observed: only differences become actions.
+
+    Returns:
+        The ordered actions, and what was wanted but must be left alone.
+    """
+    application = snapshot.application
+    refused: list[str] = []
+    scaling = [action for unit in application.units for action in _scaling(unit, decision, snapshot, refused)]
+    raising = [action for action in scaling if not action.deferred and action.kind is not ActionKind.LOWER_FLOOR]
+    lowering = [action for action in scaling if action not in raising]
+    return Plan(application.key, decision, (*raising, *_routing(decision, snapshot), *lowering), tuple(refused))
+
+
+def _routing(decision: Decision, snapshot: Snapshot) -> Iterator[Action]:
+    routing, application = snapshot.routing, snapshot.application
+    if not decision.targets or decision.mode is None:
+        return
+    same = same_routing(routing.targets, decision.targets) and routing.stickiness_s == decision.stickiness_s and not routing.problem
+    if same and (decision.verb is not Verb.FAILOVER and decision.verb is not Verb.FALLBACK):
+        return
+    action = format_action(decision.targets, decision.stickiness_s)
+    body = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {
+            "name": application.ingress,
+            "namespace": application.namespace,
+            "resourceVersion": routing.resource_version,
+            "annotations": {action_key(application.action): action, MARKER: str(decision.mode)},
+        },
+    }
+    yield Action(
+        kind=ActionKind.ROUTE,
+        resource="ingresses.networking.k8s.io",
+        namespace=application.namespace,
+        name=application.ingress,
+        content_type=_APPLY,
+        query=(("fieldManager", FIELD_MANAGER), ("force", "true")),
+        body=_written(body),
+        before=routing.action,
+        after=action,
+    )
+
+
+def _scaling(unit: Unit, decision: Decision, snapshot: Snapshot, refused: list[str]) -> Iterator[Action]:
+    floor, target = decision.floors.get(unit.name), decision.keda_targets.get(unit.name)
+    if unit.scaled_object is None or (floor is None and target is None):
+        return
+    scaler = snapshot.units[unit.name].scaler
+    if scaler is None:
+        refused.append(f"ScaledObject {unit.scaled_object} of {unit.name} was not found: replicas are left to whoever sets them")
+        return
+    if scaler.paused:
+        refused.append(f"ScaledObject {scaler.name} of {unit.name} is paused by an operator and left paused")
+        return
+    if floor is not None and floor != scaler.min_replicas:
+        yield _floor(snapshot.application, unit, scaler, floor, decision)
+    if target is None or target == scaler.target:
+        return
+    if scaler.trigger_index is None:
+        refused.append(f"ScaledObject {scaler.name} has no trigger on metric {unit.counter_metric}: its target is left alone")
+        return
+    yield _target(snapshot.application, unit, scaler, target, decision)
+
+
+def _floor(application: Application, unit: Unit, scaler: Scaler, floor: int, decision: Decision) -> Action:
+    lower = floor < scaler.min_replicas
+    body = {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": {"name": scaler.name, "namespace": application.namespace},
+        "spec": {"minReplicaCount": floor},
+    }
+    return Action(
+        kind=ActionKind.LOWER_FLOOR if lower else ActionKind.RAISE_FLOOR,
+        resource="scaledobjects.keda.sh",
+        namespace=application.namespace,
+        name=scaler.name,
+        content_type=_APPLY,
+        query=(("fieldManager", FIELD_MANAGER), ("force", "true")),
+        body=_written(body),
+        before=str(scaler.min_replicas),
+        after=str(floor),
+        unit=unit.name,
+        deferred=_DEFERRED if lower and not decision.lowering_allowed else "",
+    )
+
+
+def _target(application: Application, unit: Unit, scaler: Scaler, target: str, decision: Decision) -> Action:
+    """A JSON patch on the one field: triggers are an atomic list, an apply would drop the trigger's other settings.
+
+    The `test` operations make it fail rather than write to another trigger if somebody reordered the list meanwhile.
+    """
+    trigger = f"/spec/triggers/{scaler.trigger_index}"
+    operations: list[dict[str, Any]] = [
+        {"op": "test", "path": f"{trigger}/type", "value": scaler.trigger_type},
+        {"op": "test", "path": f"{trigger}/metadata/{scaler.trigger_field}", "value": scaler.trigger_value},
+        {"op": "replace", "path": f"{trigger}/metadata/targetMetricValue", "value": target},
+    ]
+    fewer = _more(target, scaler.target)
+    return Action(
+        kind=ActionKind.SET_TARGET,
+        resource="scaledobjects.keda.sh",
+        namespace=application.namespace,
+        name=scaler.name,
+        content_type=_JSON_PATCH,
+        query=(("fieldManager", FIELD_MANAGER),),
+        body=_written(operations),
+        before=scaler.target,
+        after=target,
+        unit=unit.name,
+        deferred=_DEFERRED if fewer and not decision.lowering_allowed else "",
+    )
+
+
+def _more(target: str, present: str) -> bool:
+    """Whether a higher target a pod, and so fewer pods, would result. A present one that is no number counts as too low: wait."""
+    try:
+        return float(target) > float(present)
+    except ValueError:
+        return True
+
+
+def _written(body: object) -> str:
+    return json.dumps(body, separators=(",", ":"))
+
+
+def summary(made: Plan) -> str:
+    """One line as terraform ends its plan with: ``2 to scale, 1 traffic change, 1 deferred``; says so where there is nothing to do."""
+    due = made.due
+    routes = sum(action.kind is ActionKind.ROUTE for action in due)
+    scales = len(due) - routes
+    deferred = len(made.actions) - len(due)
+    if not made.actions:
+        return "No changes. " + made.decision.sentence[:1].upper() + made.decision.sentence[1:] + "."
+    return f"Plan: {scales} to scale, {routes} traffic change{'' if routes == 1 else 's'}, {deferred} deferred."
+
+
+def describe(action: Action) -> str:
+    """One action in words: ``ScaledObject sd21-inf2-hpa minReplicaCount 1 to 3``."""
+    match action.kind:
+        case ActionKind.ROUTE:
+            return f"Ingress {action.name} routing action"
+        case ActionKind.SET_TARGET:
+            return f"ScaledObject {action.name} targetMetricValue {action.before or 'nothing'} to {action.after}"
+        case _:
+            return f"ScaledObject {action.name} minReplicaCount {action.before} to {action.after}"

@@ -1,0 +1,146 @@
+"""What the text of a refused launch says: cause class, codes, instance type, zone.
+
+The wording changed often between Karpenter's versions, so everything is anchored on substrings, capped in length, and what is not
+understood has a class of its own: the event's reason already says that it is about capacity.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from controller.policy.model import Cause
+
+_MAX_TEXT: Final = 4096
+_ANCHOR: Final = "insufficient capacity, "
+_ALL_UNAVAILABLE: Final = "all requested instance types were unavailable during launch"
+_CONFIG_TAILS: Final = {"truncating instance types": "MinValuesUnmet", "resolving nodeclass": "NodeClassUnresolved"}
+_PLACEMENT_GROUP: Final = "limit of instances in this spread placement group"
+
+_CODE: Final = re.compile(r"(?:with fleet error\(s\), |; )([A-Z][A-Za-z0-9]*(?:\.[A-Z][A-Za-z0-9]*)*): ")
+_TYPE: Final = re.compile(r"sufficient ([a-z0-9][a-z0-9-]*\.[a-z0-9-]+) capacity")
+_ZONE: Final = re.compile(r"requested \(([a-z]{2}(?:-[a-z0-9]+)+-\d[a-z])\)")
+_LIMIT: Final = re.compile(
+    r"(?:all available instance types exceed limits|node limits have been exhausted) for nodepool:? ?(?:\(NodePool=([^)]+)\)|\"([^\"]+)\")"
+)
+
+CODE_CAUSES: Final[dict[str, Cause]] = {
+    "InsufficientInstanceCapacity": Cause.CAPACITY,
+    "UnfulfillableCapacity": Cause.CAPACITY,
+    "ReservationCapacityExceeded": Cause.CAPACITY,
+    "InsufficientHostCapacity": Cause.CAPACITY,
+    "InsufficientReservedInstanceCapacity": Cause.CAPACITY,
+    "InsufficientCapacity": Cause.CAPACITY,
+    "SpotMaxPriceTooLow": Cause.CAPACITY,
+    "VcpuLimitExceeded": Cause.QUOTA,
+    "MaxSpotInstanceCountExceeded": Cause.QUOTA,
+    "MaxFleetCountExceeded": Cause.QUOTA,
+    "InstanceLimitExceeded": Cause.QUOTA,
+    "PendingVerification": Cause.QUOTA,
+    "InsufficientFreeAddressesInSubnet": Cause.NETWORK,
+    "Unsupported": Cause.CONFIG,
+    "AuthFailure.ServiceLinkedRoleCreationNotPermitted": Cause.CONFIG,
+}
+
+# Reasons that Karpenter sets on `Launched=Unknown`. None: passing trouble that says nothing about capacity.
+CREATE_ERROR_CAUSES: Final[dict[str, Cause | None]] = {
+    "VCPULimitExceeded": Cause.QUOTA,
+    "SpotQuotaExceeded": Cause.QUOTA,
+    "FleetQuotaExceeded": Cause.QUOTA,
+    "AccountPendingVerification": Cause.QUOTA,
+    "InsufficientFreeAddressesInSubnet": Cause.NETWORK,
+    "RequestLimitExceeded": None,
+    "InternalError": None,
+    "LaunchFailed": Cause.UNKNOWN,
+    "SpotSLRCreationFailed": Cause.CONFIG,
+    "Unauthorized": Cause.CONFIG,
+    "AMIAuthorizationFailure": Cause.CONFIG,
+    "SecurityGroupSubnetVPCMismatch": Cause.CONFIG,
+    "InstanceProfileNameInvalid": Cause.CONFIG,
+    "LaunchTemplateNotFound": Cause.CONFIG,
+    "UserDataSizeLimitExceeded": Cause.CONFIG,
+    "InvalidAMIID": Cause.CONFIG,
+    "AMINotFound": Cause.CONFIG,
+    "FreeTierIneligible": Cause.CONFIG,
+    "SubnetResolutionFailed": Cause.CONFIG,
+    "NodeClassReadinessUnknown": Cause.CONFIG,
+    "InstanceTypeResolutionFailed": Cause.CONFIG,
+}
+_STILL_TRYING: Final = frozenset({"", "AwaitingReconciliation", "ReconcilingDependents", "Launched"})
+
+_PRECEDENCE: Final = (Cause.CAPACITY, Cause.UNKNOWN, Cause.QUOTA, Cause.NETWORK, Cause.CONFIG)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What one message says.
+
+    Attributes:
+        cause: The headline class.
+        codes: EC2's codes or our names for texts that have none, in the message's order.
+        truncated: The message was cut, so there may be more codes.
+        instance_type: The type it names, "" where it names none.
+        zone: The zone it names, "" where it names none.
+        parsed: Whether the text was understood at all.
+    """
+
+    cause: Cause
+    codes: tuple[str, ...]
+    truncated: bool = False
+    instance_type: str = ""
+    zone: str = ""
+    parsed: bool = True
+
+
+def classify_refusal(message: str) -> Refusal:
+    """Classifies the message of an `InsufficientCapacityError` event (or the same text in a log line).
+
+    Args:
+        message: The event's message; cut to 4 KiB.
+    """
+    text = message[:_MAX_TEXT]
+    truncated = text.endswith("...") or len(message) > _MAX_TEXT
+    _, found, tail = text.partition(_ANCHOR)
+    if not found:
+        return Refusal(Cause.UNKNOWN, ("Unparsed",), truncated, parsed=False)
+    if tail.startswith(_ALL_UNAVAILABLE):
+        return Refusal(Cause.CAPACITY, ("AllOfferingsUnavailable",))
+    for start, code in _CONFIG_TAILS.items():
+        if tail.startswith(start):
+            return Refusal(Cause.CONFIG, (code,), truncated)
+    codes = tuple(dict.fromkeys(_CODE.findall(tail)))
+    if not codes:
+        return Refusal(Cause.UNKNOWN, ("Unparsed",), truncated, parsed=False)
+    causes = [_cause(code, tail) for code in codes]
+    named_type, named_zone = _TYPE.search(tail), _ZONE.search(tail)
+    return Refusal(
+        cause=min(causes, key=_PRECEDENCE.index),
+        codes=codes,
+        truncated=truncated,
+        instance_type=named_type[1] if named_type else "",
+        zone=named_zone[1] if named_zone else "",
+    )
+
+
+def _cause(code: str, tail: str) -> Cause:
+    if code == "InsufficientInstanceCapacity" and _PLACEMENT_GROUP in tail:
+        return Cause.CONFIG
+    return CODE_CAUSES.get(code, Cause.UNKNOWN)
+
+
+def classify_create_error(reason: str) -> Refusal | None:
+    """Classifies the reason of a NodeClaim's `Launched=Unknown` condition.
+
+    Returns:
+        None where Karpenter is still trying, or the trouble is a passing one that says nothing about capacity.
+    """
+    if reason in _STILL_TRYING:
+        return None
+    cause = CREATE_ERROR_CAUSES.get(reason, Cause.UNKNOWN)
+    return None if cause is None else Refusal(cause, (reason,), parsed=reason in CREATE_ERROR_CAUSES)
+
+
+def limited_pools(message: str) -> tuple[str, ...]:
+    """The NodePools that a `FailedScheduling` message of Karpenter calls limited. Others than the pod's own must be ignored."""
+    return tuple(dict.fromkeys(one or other for one, other in _LIMIT.findall(message[:_MAX_TEXT])))

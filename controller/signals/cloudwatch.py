@@ -1,0 +1,441 @@
+"""Demand, latency and errors from CloudWatch: slow, so they confirm and never trigger alone.
+
+CloudWatch has one value a minute, and the newest minutes are still being filled when they can first be read. So the window ends at a full
+period, the newest periods are left out, and every value carries the end of its period: whoever uses it sees how old it is.
+
+What is missing means different things:
+
+- a unit's counter: nothing was published, which is not the same as no demand: None;
+- a 5xx count: CloudWatch has it only when it is not zero: 0, where the load balancer counted requests in the same period;
+- the load balancer's request count: nobody asked, or it is late: the error ratio is unknown. Except where the load balancer itself answered
+  5xx: requests that it sends to an empty target group are refused before a target is chosen and are not in the request count, so such a
+  period is one in which every request failed.
+
+``error ratio = (elb 5xx + target 5xx) / (requests + elb 5xx)``: the load balancer's own 5xx are added below the line because its 503s for
+empty target groups are not among the requests. Its 502s and 504s are, and count twice there: the ratio may be too low by up to a half
+(all requests fail with 504: 0.5), never too high.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from controller.clients.aws import ATTEMPTS, AwsClients, translated
+from controller.clock import Clock
+from controller.errors import Forbidden, Rejected, RemoteError
+from controller.policy.model import Application, Sample, Source
+from controller.signals.budget import CallBudget
+
+QUERIES_A_CALL: Final = 500
+"""The most queries that GetMetricData takes at once."""
+
+_LOAD_BALANCER_NAMESPACE: Final = "AWS/ApplicationELB"
+_REQUESTS: Final = "RequestCount"
+_ELB_5XX: Final = "HTTPCode_ELB_5XX_Count"
+_TARGET_5XX: Final = "HTTPCode_Target_5XX_Count"
+_MINUTE_S: Final = 60
+_PAGES: Final = 20
+_BACKOFF_MIN_S: Final = 30.0
+_BACKOFF_MAX_S: Final = 300.0
+_REFUSED_S: Final = 600.0  # a query that CloudWatch refuses is left out this long
+_MAX_TEXT: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class MetricQuery:
+    """One metric as GetMetricData is asked for it. Equal queries of several applications are asked once.
+
+    Attributes:
+        namespace: CloudWatch namespace.
+        metric: Metric name.
+        stat: ``Sum``, ``Average``, ``Maximum`` or a percentile such as ``p95``.
+        period_s: Seconds of one value.
+        dimensions: Names and values in the order in which they were published.
+    """
+
+    namespace: str
+    metric: str
+    stat: str
+    period_s: int
+    dimensions: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(slots=True)
+class Series:
+    """What came back for one query: values by the start of their period, seconds since the Unix epoch."""
+
+    points: dict[float, float]
+    complete: bool = True  # False: CloudWatch had an error of its own; what is missing may exist
+    forbidden: bool = False
+
+
+def get_metric_data(
+    clients: AwsClients, queries: Sequence[MetricQuery], start: float, end: float, budget: CallBudget
+) -> dict[MetricQuery, Series]:
+    """Asks for up to `QUERIES_A_CALL` metrics, all pages.
+
+    Args:
+        clients: The AWS client factory.
+        queries: What to ask for.
+        start: Start of the window, seconds since the Unix epoch, inclusive.
+        end: End of the window, exclusive.
+        budget: Is charged with what the call costs beyond the one that the caller took.
+
+    Returns:
+        A series for each query; empty where there is no value.
+
+    Raises:
+        RemoteError: A call failed.
+    """
+    found = {query: Series({}) for query in queries}
+    names = {f"q{number}": query for number, query in enumerate(queries)}
+    arguments: dict[str, Any] = {
+        "MetricDataQueries": [_query(name, query) for name, query in names.items()],
+        "StartTime": datetime.fromtimestamp(start, UTC),
+        "EndTime": datetime.fromtimestamp(end, UTC),
+        "ScanBy": "TimestampDescending",
+    }
+    for page in range(_PAGES):
+        budget.charge(1 if page else 0)
+        answer = _call(clients, arguments, budget)
+        results = answer.get("MetricDataResults")
+        for result in results if isinstance(results, list) else []:
+            query = names.get(str(result.get("Id"))) if isinstance(result, dict) else None
+            if query is not None:
+                _collect(result, found[query])
+        token = answer.get("NextToken")
+        if not token:
+            return found
+        if token == arguments.get("NextToken"):
+            break
+        arguments["NextToken"] = token
+    for series in found.values():  # the pages do not end: what was read is good, what is missing is not known to be missing
+        series.complete = False
+    return found
+
+
+def _call(clients: AwsClients, arguments: Mapping[str, Any], budget: CallBudget) -> Mapping[str, Any]:
+    """One request; books what botocore retried.
+
+    Raises:
+        RemoteError: It failed.
+    """
+    try:
+        with translated("cloudwatch", "GetMetricData"):
+            answer = clients.client("cloudwatch").get_metric_data(**arguments)
+    except RemoteError as error:
+        budget.charge(ATTEMPTS - 1 if not isinstance(error, Forbidden | Rejected) else 0)
+        raise
+    answer = answer if isinstance(answer, dict) else {}
+    metadata = answer.get("ResponseMetadata")
+    retries = metadata.get("RetryAttempts") if isinstance(metadata, dict) else 0
+    budget.charge(retries if isinstance(retries, int) and 0 < retries < ATTEMPTS else 0)
+    return answer
+
+
+def _query(name: str, query: MetricQuery) -> dict[str, Any]:
+    dimensions = [{"Name": key, "Value": value} for key, value in query.dimensions]
+    metric = {"Namespace": query.namespace, "MetricName": query.metric, "Dimensions": dimensions}
+    return {"Id": name, "MetricStat": {"Metric": metric, "Period": query.period_s, "Stat": query.stat}, "ReturnData": True}
+
+
+def _collect(result: Mapping[str, Any], series: Series) -> None:
+    """Adds one result to its series. Its status is that of its last page: earlier pages say PartialData by nature."""
+    status = result.get("StatusCode", "Complete")
+    series.complete = status in {"Complete", "Forbidden"}
+    series.forbidden = status == "Forbidden"
+    stamps, values = result.get("Timestamps"), result.get("Values")
+    # Pairs by position, in whatever order the endpoint lists them; a value without a time is worth nothing.
+    for stamp, value in zip(stamps if isinstance(stamps, list) else [], values if isinstance(values, list) else [], strict=False):
+        usable = isinstance(stamp, datetime) and isinstance(value, int | float) and not isinstance(value, bool)
+        if usable and math.isfinite(value) and value >= 0:
+            series.points[_epoch(stamp)] = float(value)
+
+
+def _epoch(stamp: datetime) -> float:
+    return (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).timestamp()
+
+
+# --- the window -------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which periods are asked for and which of them are used.
+
+    Attributes:
+        start: Start of the oldest period, seconds since the Unix epoch, a multiple of the period.
+        end: End of the newest whole period.
+        settled: End of the newest period that is used: the ones after it are still being filled.
+        period_s: Length of a period, seconds.
+    """
+
+    start: float
+    end: float
+    settled: float
+    period_s: int
+
+    @classmethod
+    def at(cls, now: float, period_s: int, *, lookback: int, lag: int) -> Window:
+        """The window of one moment.
+
+        Args:
+            now: Seconds since the Unix epoch.
+            period_s: Length of a period, seconds; 1, 5, 10, 30 or a multiple of 60.
+            lookback: Periods that are used, at most.
+            lag: Newest whole periods that are not.
+        """
+        step = max(_MINUTE_S, period_s)  # ends on a minute even where the periods are shorter
+        end = math.floor(now / step) * step
+        settled = end - lag * period_s
+        return cls(start=settled - lookback * period_s, end=end, settled=settled, period_s=period_s)
+
+    def used(self, points: Mapping[float, float]) -> list[tuple[float, float]]:
+        """The settled periods' ends and values, newest first."""
+        ends = ((start + self.period_s, value) for start, value in points.items())
+        return sorted(((end, value) for end, value in ends if self.start < end <= self.settled), reverse=True)
+
+
+# --- the poller -------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """The queries of one application."""
+
+    counters: Mapping[str, MetricQuery]
+    latencies: Mapping[str, MetricQuery]
+    load_balancer: tuple[MetricQuery, MetricQuery, MetricQuery] | None  # requests, its own 5xx, its targets' 5xx
+
+    def all(self) -> Iterable[MetricQuery]:
+        """Every query."""
+        yield from self.counters.values()
+        yield from self.latencies.values()
+        yield from self.load_balancer or ()
+
+
+class CloudWatchPoller:
+    """Keeps the newest settled value of every unit and load balancer. Safe to share between threads; `poll` from one at a time.
+
+    Args:
+        clients: The AWS client factory.
+        clock: Time.
+        enabled: False: never calls, and says so in `source`.
+        latency_stat: Statistic of a unit's latency: a percentile, or ``Average`` for endpoints that have no percentiles (moto).
+        lag: Newest whole periods that are ignored because they are still being filled.
+        lookback: Periods that are looked back beyond those.
+        interval_s: Shortest time between two polls, seconds. CloudWatch has no more than a value a minute, and each query costs money.
+        freshness_s: How old the last good answer may be before `source` counts as stale, seconds.
+        budget: GetMetricData calls; a budget of its own where None.
+    """
+
+    def __init__(
+        self,
+        clients: AwsClients,
+        clock: Clock,
+        *,
+        enabled: bool = True,
+        latency_stat: str = "p95",
+        lag: int = 1,
+        lookback: int = 5,
+        interval_s: float = 60.0,
+        freshness_s: float = 300.0,
+        budget: CallBudget | None = None,
+    ) -> None:
+        if lag < 0 or lookback < 1:
+            raise ValueError(f"lag must not be negative and lookback at least 1, got {lag} and {lookback}")
+        self._clients = clients
+        self._clock = clock
+        self._enabled = enabled
+        self._latency_stat = latency_stat
+        self._lag = lag
+        self._lookback = lookback
+        self._interval_s = interval_s
+        self._freshness_s = freshness_s
+        self._budget = budget or CallBudget(1, 10, clock)
+        self._lock = threading.Lock()
+        self._demand: dict[tuple[str, str], Sample] = {}
+        self._latency: dict[tuple[str, str], Sample] = {}
+        self._error_ratio: dict[str, Sample] = {}
+        self._refused: dict[MetricQuery, tuple[float, str]] = {}  # until when (monotonic) it is left out, and what CloudWatch said
+        self._due = -math.inf
+        self._backoff_s = 0.0
+        self._last_ok: float | None = None
+        self._seen = False
+        self._forbidden = False
+        self._problem = "" if enabled else "disabled by configuration"
+
+    # --- reading ------------------------------------------------------------------------------------------------------------------------
+
+    def demand(self, application: str, unit: str) -> Sample | None:
+        """Requests in the newest settled period of a unit; None where CloudWatch has none within the window."""
+        with self._lock:
+            return self._demand.get((application, unit))
+
+    def latency(self, application: str, unit: str) -> Sample | None:
+        """Latency of a unit in the newest settled period, seconds; None where CloudWatch has none within the window."""
+        with self._lock:
+            return self._latency.get((application, unit))
+
+    def error_ratio(self, application: str) -> Sample | None:
+        """Share of the requests that ended in a 5xx, 0 to 1; None where it is unknown. Of the whole load balancer where it is shared."""
+        with self._lock:
+            return self._error_ratio.get(application)
+
+    def source(self) -> Source:
+        """How fresh CloudWatch's word is; absent while disabled, forbidden, or before the first value of any metric."""
+        with self._lock:
+            never = self._last_ok is not None and not self._seen
+            problem = self._problem or ("CloudWatch has no value of any metric yet" if never else "")
+            absent = not self._enabled or self._forbidden or never
+            return Source("cloudwatch", required=False, last_ok=self._last_ok, budget_s=self._freshness_s, absent=absent, problem=problem)
+
+    # --- polling ------------------------------------------------------------------------------------------------------------------------
+
+    def poll(self, applications: Iterable[Application], load_balancers: Mapping[str, str]) -> None:
+        """Asks for everything, if it is time to. Never raises; a failure keeps the last values, which age.
+
+        Args:
+            applications: All of them; what is known of others is forgotten.
+            load_balancers: CloudWatch's ``LoadBalancer`` dimension by application key, as far as known.
+        """
+        wanted = {application.key: self._wanted(application, load_balancers.get(application.key, "")) for application in applications}
+        self._prune(wanted)
+        now = self._clock.monotonic()
+        if not self._enabled or now < self._due:
+            return
+        self._refused = {query: refusal for query, refusal in self._refused.items() if refusal[0] > now}
+        queries = dict.fromkeys(query for each in wanted.values() for query in each.all() if query not in self._refused)
+        found: dict[MetricQuery, Series] = {}
+        windows = {
+            period_s: Window.at(self._clock.now(), period_s, lookback=self._lookback, lag=self._lag) for period_s in _periods(queries)
+        }
+        problem, failure = "", None
+        try:
+            for period_s, window in windows.items():
+                batch = [query for query in queries if query.period_s == period_s]
+                for first in range(0, len(batch), QUERIES_A_CALL):
+                    self._fetch(batch[first : first + QUERIES_A_CALL], window, found)
+        except RemoteError as error:
+            failure = error
+        except _BudgetSpentError:
+            problem = "call budget is spent; the rest follows with the next poll"
+        self._store(wanted, windows, found)
+        self._conclude(now, found, failure, problem)
+
+    def _wanted(self, application: Application, load_balancer: str) -> _Wanted:
+        period_s = application.metric_period_s
+        counters, latencies = {}, {}
+        for unit in application.units if application.metric_namespace else ():
+            counter, latency = unit.counter_metric or f"{unit.name}-counter", unit.latency_metric or f"{unit.name}-latency"
+            counters[unit.name] = MetricQuery(application.metric_namespace, counter, "Sum", period_s)
+            latencies[unit.name] = MetricQuery(application.metric_namespace, latency, self._latency_stat, period_s)
+        if not load_balancer:
+            return _Wanted(counters, latencies, None)
+        dimension = (("LoadBalancer", load_balancer),)
+        longer = max(_MINUTE_S, period_s)  # AWS publishes its own once a minute
+        requests, own, targets = (
+            MetricQuery(_LOAD_BALANCER_NAMESPACE, metric, "Sum", longer, dimension) for metric in (_REQUESTS, _ELB_5XX, _TARGET_5XX)
+        )
+        return _Wanted(counters, latencies, (requests, own, targets))
+
+    def _fetch(self, queries: Sequence[MetricQuery], window: Window, found: dict[MetricQuery, Series]) -> None:
+        """Asks for one batch; where CloudWatch refuses it, for its halves, so that one wrong name does not blind all applications.
+
+        Raises:
+            RemoteError: CloudWatch did not answer.
+            _BudgetSpentError: No more calls now.
+        """
+        if not self._budget.take():
+            raise _BudgetSpentError
+        try:
+            found.update(get_metric_data(self._clients, queries, window.start, window.end, self._budget))
+        except Rejected as error:
+            if len(queries) == 1:
+                said = f"CloudWatch refuses metric {queries[0].namespace}/{queries[0].metric}: {str(error)[:_MAX_TEXT]}"
+                self._refused[queries[0]] = (self._clock.monotonic() + _REFUSED_S, said)
+                return
+            middle = len(queries) // 2
+            self._fetch(queries[:middle], window, found)
+            self._fetch(queries[middle:], window, found)
+
+    def _store(self, wanted: Mapping[str, _Wanted], windows: Mapping[int, Window], found: Mapping[MetricQuery, Series]) -> None:
+        """Takes over what was found. A series that is missing or incomplete leaves the last value where it has no better one."""
+        with self._lock:
+            for key, each in wanted.items():
+                for into, queries in ((self._demand, each.counters), (self._latency, each.latencies)):
+                    for unit, query in queries.items():
+                        if query in found:
+                            used = windows[query.period_s].used(found[query].points)
+                            _replace(into, (key, unit), Sample(used[0][1], used[0][0]) if used else None, keep=not found[query].complete)
+                series = [found[query] for query in each.load_balancer or () if query in found and found[query].complete]
+                if each.load_balancer and len(series) == len(each.load_balancer):  # a count that failed to come is not a count of 0
+                    _replace(self._error_ratio, key, _ratio(windows[each.load_balancer[0].period_s], series), keep=False)
+
+    def _conclude(self, now: float, found: Mapping[MetricQuery, Series], failure: RemoteError | None, problem: str) -> None:
+        """Books how the poll went and when the next is due."""
+        with self._lock:
+            self._seen = self._seen or any(series.points for series in found.values())
+            if failure is not None:
+                self._forbidden = isinstance(failure, Forbidden)
+                self._problem = _reason(failure)
+                self._backoff_s = _BACKOFF_MAX_S if self._forbidden else min(_BACKOFF_MAX_S, max(_BACKOFF_MIN_S, 2 * self._backoff_s))
+                self._due = now + max(self._interval_s, self._backoff_s)
+                return
+            self._forbidden, self._backoff_s = False, 0.0
+            self._due = now + self._interval_s
+            if any(series.forbidden for series in found.values()):
+                problem = problem or "CloudWatch forbids some of the metrics"
+            elif not all(series.complete for series in found.values()):
+                problem = problem or "CloudWatch answered in part (PartialData or InternalError)"
+            self._problem = problem or next((said for _, said in self._refused.values()), "")
+            if not problem or any(series.complete for series in found.values()):
+                self._last_ok = self._clock.now()
+
+    def _prune(self, wanted: Mapping[str, _Wanted]) -> None:
+        units = {(key, unit) for key, each in wanted.items() for unit in each.counters}
+        with self._lock:
+            self._demand = {key: sample for key, sample in self._demand.items() if key in units}
+            self._latency = {key: sample for key, sample in self._latency.items() if key in units}
+            self._error_ratio = {key: sample for key, sample in self._error_ratio.items() if key in wanted}
+
+
+class _BudgetSpentError(Exception):
+    """No more calls now."""
+
+
+def _periods(queries: Iterable[MetricQuery]) -> list[int]:
+    return sorted({query.period_s for query in queries})
+
+
+def _replace(into: dict[Any, Sample], key: object, sample: Sample | None, *, keep: bool) -> None:
+    """Stores the sample; without one, forgets the last unless it is to be kept. Time does not go backwards either way."""
+    last = into.get(key)
+    if sample is None:
+        if not keep:
+            into.pop(key, None)
+    elif last is None or sample.at >= last.at:
+        into[key] = sample
+
+
+def _ratio(window: Window, series: Sequence[Series]) -> Sample | None:
+    """The error ratio of the newest settled period that has one, see the module's text."""
+    requests, own, targets = (dict(window.used(one.points)) for one in series)
+    for end in sorted(requests.keys() | own.keys(), reverse=True):
+        failed = own.get(end, 0.0)
+        total = requests.get(end, 0.0) + failed
+        if total > 0:
+            return Sample(min(1.0, (failed + (targets.get(end, 0.0) if end in requests else 0.0)) / total), end)
+    return None
+
+
+def _reason(error: RemoteError) -> str:
+    if isinstance(error, Forbidden):
+        denied = error.code.startswith(("AccessDenied", "UnauthorizedOperation"))
+        return "IAM does not allow cloudwatch:GetMetricData" if denied else f"AWS does not accept our credentials ({error.code})"
+    return f"no answer from CloudWatch ({error.code or str(error)[:_MAX_TEXT]})"

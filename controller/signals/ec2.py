@@ -1,0 +1,378 @@
+"""What EC2 says about capacity without being asked to sell any: where a type is offered, what is reserved, how much quota is left.
+
+None of it proves that an instance can be had now: offerings are a price list, a quota is an upper bound, and only a launch shows a
+shortage. So the zones bound what one launch failure can prove, and the rest are sentences for people. All of it changes rarely and shares
+EC2's request buckets with Karpenter: it is asked for seldom and kept. Each part can be missing (no permission, an emulator) without the
+others.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from controller.clients.aws import ATTEMPTS, AwsClients, translated
+from controller.clock import Clock
+from controller.errors import Forbidden, NotFound, RemoteError, Unavailable
+from controller.policy.model import Source, Unit
+from controller.signals.budget import CallBudget
+from controller.signals.cloudwatch import QUERIES_A_CALL, MetricQuery, get_metric_data
+
+_QUOTAS: Final[Mapping[str, tuple[str, str]]] = {
+    **dict.fromkeys(("a", "c", "d", "h", "i", "im", "is", "m", "r", "t", "z"), ("Standard", "L-1216C47A")),
+    **dict.fromkeys(("g", "vt"), ("G and VT", "L-DB2E81BA")),
+    "inf": ("Inf", "L-1945791B"),
+    "p": ("P", "L-417A185B"),
+    "trn": ("Trn", "L-2C3B7624"),
+}
+"""Name and code of the On-Demand vCPU quota by the letters of an instance family."""
+
+_OFFERINGS: Final = "offerings"
+_RESERVATIONS: Final = "capacity reservations"
+_QUOTA: Final = "vCPU quotas"
+_USE: Final = "vCPUs in use"
+_PERMISSIONS: Final = {
+    _OFFERINGS: "ec2:DescribeInstanceTypeOfferings",
+    _RESERVATIONS: "ec2:DescribeCapacityReservations",
+    _QUOTA: "servicequotas:GetServiceQuota",
+    _USE: "cloudwatch:GetMetricData",
+}
+_EVERY_S: Final = {_OFFERINGS: 21_600.0, _RESERVATIONS: 300.0, _QUOTA: 3_600.0, _USE: 300.0}
+_SHOWN_S: Final = 1_800.0  # how long free reservations and vCPUs in use are shown after the last good answer
+_BACKOFF_MIN_S: Final = 60.0
+_BACKOFF_MAX_S: Final = 3_600.0
+_FILTER_VALUES: Final = 100  # of one request; EC2 takes 200
+_PAGES: Final = 20
+_USE_PERIOD_S: Final = 300
+_USE_PERIODS: Final = 12  # the use metric is published every five minutes, with gaps where nothing runs
+_VCPU_FRACTION: Final = {"large": 2, "xlarge": 4}
+_MAX_TEXT: Final = 200
+
+
+@dataclass(slots=True)
+class _Reserved:
+    """Capacity reservations of one instance type, instances by zone: free and total."""
+
+    free: dict[str, int] = field(default_factory=dict)
+    total: dict[str, int] = field(default_factory=dict)
+    targeted: int = 0  # of the free ones, those that only who names the reservation gets
+
+
+@dataclass(frozen=True, slots=True)
+class _Quota:
+    """One vCPU quota and the metric of its use."""
+
+    limit: float
+    use: MetricQuery | None
+
+
+@dataclass(slots=True)
+class _Part:
+    """One part's state: when it is due, what is wrong with it."""
+
+    due: float = -math.inf
+    backoff_s: float = 0.0
+    last_ok: float | None = None
+    problem: str = ""
+    absent: bool = False
+
+
+class Ec2Poller:
+    """Keeps what EC2 and Service Quotas say of the units' instance types. Safe to share between threads; `poll` from one at a time.
+
+    botocore's EC2 client is made on the first poll that needs it: it costs about 16 MiB.
+
+    Args:
+        clients: The AWS client factory.
+        clock: Time.
+        enabled: False: never calls, and says so in `source`.
+        reservations: Whether to ask for capacity reservations (moto has none).
+        quotas: Whether to ask for quotas and their use (moto has none of EC2's).
+        freshness_s: How old the last good answer may be before `source` counts as stale, seconds.
+        budget: Calls to EC2 and Service Quotas; a budget of its own where None.
+    """
+
+    def __init__(
+        self,
+        clients: AwsClients,
+        clock: Clock,
+        *,
+        enabled: bool = True,
+        reservations: bool = True,
+        quotas: bool = True,
+        freshness_s: float = 43_200.0,
+        budget: CallBudget | None = None,
+    ) -> None:
+        self._clients = clients
+        self._clock = clock
+        self._freshness_s = freshness_s
+        self._budget = budget or CallBudget(0.5, 20, clock)
+        wanted = {_OFFERINGS: enabled, _RESERVATIONS: enabled and reservations, _QUOTA: enabled and quotas, _USE: enabled and quotas}
+        self._parts = {name: _Part() for name, on in wanted.items() if on}
+        self._lock = threading.Lock()
+        self._types: frozenset[str] = frozenset()
+        self._zones: dict[str, tuple[str, ...]] = {}
+        self._reserved: dict[str, _Reserved] = {}
+        self._quotas: dict[str, _Quota] = {}
+        self._used: dict[str, float] = {}
+
+    # --- reading ------------------------------------------------------------------------------------------------------------------------
+
+    def offered_zones(self, instance_type: str) -> tuple[str, ...]:
+        """Zones of the region in which EC2 sells the type, sorted; () where that is not known or it is sold nowhere."""
+        with self._lock:
+            return self._zones.get(instance_type, ())
+
+    def notes(self, instance_type: str) -> tuple[str, ...]:
+        """What a person would want to know about the capacity of a type, as sentences; () where nothing is known."""
+        with self._lock:
+            notes = (self._offering_note(instance_type), self._reservation_note(instance_type), self._quota_note(instance_type))
+            return tuple(note for note in notes if note)
+
+    def source(self) -> Source:
+        """How fresh EC2's word is; absent while disabled or while no part of it can be had. Names the parts that are missing."""
+        with self._lock:
+            parts = self._parts.values()
+            last_ok = max((part.last_ok for part in parts if part.last_ok is not None), default=None)
+            problem = "; ".join(f"{name}: {part.problem}" for name, part in self._parts.items() if part.problem)
+            absent = all(part.absent for part in parts)
+            return Source(
+                "ec2",
+                required=False,
+                last_ok=last_ok,
+                budget_s=self._freshness_s,
+                absent=absent,
+                problem=problem if self._parts else "disabled by configuration",
+            )
+
+    # --- polling ------------------------------------------------------------------------------------------------------------------------
+
+    def poll(self, units: Iterable[Unit]) -> None:
+        """Asks for what is due. Never raises; a part that fails keeps its last values and is named in `source`.
+
+        Args:
+            units: All deployment units; what is known of other instance types is forgotten.
+        """
+        types = frozenset(name for unit in units for name in (unit.instance_type, *unit.instance_types) if name)
+        with self._lock:
+            new = types - self._types
+            self._types = types
+            self._zones = {name: zones for name, zones in self._zones.items() if name in types}
+            self._reserved = {name: reserved for name, reserved in self._reserved.items() if name in types}
+            if new:  # not what the others are due for, but a type of which nothing is known is worth a call now
+                for part in self._parts.values():
+                    part.due = part.due if part.problem else -math.inf
+        if not types:
+            return
+        for name, ask in (
+            (_OFFERINGS, self._ask_offerings),
+            (_RESERVATIONS, self._ask_reservations),
+            (_QUOTA, self._ask_quotas),
+            (_USE, self._ask_use),
+        ):
+            if name in self._parts:
+                self._run(name, ask, sorted(types))
+
+    def _run(self, name: str, ask: Callable[[Sequence[str]], None], types: Sequence[str]) -> None:
+        """Asks for one part if it is due, and books how that went."""
+        part, now = self._parts[name], self._clock.monotonic()
+        if now < part.due or not self._budget.take():
+            return
+        try:
+            ask(types)
+        except RemoteError as error:
+            with self._lock:
+                part.absent = isinstance(error, Forbidden) or not isinstance(error, Unavailable)
+                part.problem = _reason(error, _PERMISSIONS[name])
+                part.backoff_s = min(_BACKOFF_MAX_S, max(_BACKOFF_MIN_S, 2 * part.backoff_s))
+                part.due = now + part.backoff_s
+                if part.last_ok is None or self._clock.now() - part.last_ok > _SHOWN_S:
+                    self._forget(name)
+            return
+        with self._lock:
+            part.absent, part.problem, part.backoff_s, part.last_ok = False, "", 0.0, self._clock.now()
+            part.due = now + _EVERY_S[name]
+
+    def _forget(self, name: str) -> None:
+        """Drops numbers that change by the minute and that nobody can confirm any more. Zones and limits stay true for long."""
+        if name == _RESERVATIONS:
+            self._reserved = {}
+        elif name == _USE:
+            self._used = {}
+
+    def _ask_offerings(self, types: Sequence[str]) -> None:
+        zones: dict[str, set[str]] = {name: set() for name in types}
+        for chunk in _chunks(types):
+            arguments = {"LocationType": "availability-zone", "Filters": [{"Name": "instance-type", "Values": chunk}]}
+            for entry in self._pages("DescribeInstanceTypeOfferings", "InstanceTypeOfferings", arguments):
+                name, zone = entry.get("InstanceType"), entry.get("Location")
+                if isinstance(name, str) and isinstance(zone, str) and name in zones:
+                    zones[name].add(zone)
+        with self._lock:
+            self._zones = {name: tuple(sorted(found)) for name, found in zones.items()}
+
+    def _ask_reservations(self, types: Sequence[str]) -> None:
+        reserved: dict[str, _Reserved] = {name: _Reserved() for name in types}
+        for chunk in _chunks(types):
+            filters = [{"Name": "instance-type", "Values": chunk}, {"Name": "state", "Values": ["active"]}]
+            for entry in self._pages("DescribeCapacityReservations", "CapacityReservations", {"Filters": filters}):
+                name, zone = entry.get("InstanceType"), str(entry.get("AvailabilityZone") or entry.get("AvailabilityZoneId") or "?")
+                free, total = _count(entry.get("AvailableInstanceCount")), _count(entry.get("TotalInstanceCount"))
+                if not isinstance(name, str) or name not in reserved or entry.get("State") != "active":
+                    continue
+                one = reserved[name]
+                one.free[zone] = one.free.get(zone, 0) + free
+                one.total[zone] = one.total.get(zone, 0) + total
+                one.targeted += free if entry.get("InstanceMatchCriteria") == "targeted" else 0
+        with self._lock:
+            self._reserved = {name: found for name, found in reserved.items() if found.total}
+
+    def _ask_quotas(self, types: Sequence[str]) -> None:
+        quotas: dict[str, _Quota] = {}
+        missing: NotFound | None = None
+        codes = sorted({quota[1] for name in types if (quota := _quota_of(name))})
+        for first, code in enumerate(codes):
+            self._budget.charge(1 if first else 0)
+            try:
+                answer = self._call("service-quotas", "GetServiceQuota", {"ServiceCode": "ec2", "QuotaCode": code})
+            except NotFound as error:
+                missing = error  # this region or emulator has no such quota; it may have the others
+                continue
+            if (found := _quota(answer.get("Quota"))) is not None:
+                quotas[code] = found
+        if missing and not quotas:
+            raise missing
+        with self._lock:
+            self._quotas = quotas
+            self._parts[_USE].due = -math.inf  # the metric's name came just now
+
+    def _ask_use(self, _: Sequence[str]) -> None:
+        with self._lock:
+            queries = {quota.use: code for code, quota in self._quotas.items() if quota.use}
+        if not queries:
+            return
+        end = math.floor(self._clock.now() / _USE_PERIOD_S) * _USE_PERIOD_S
+        start = end - _USE_PERIODS * _USE_PERIOD_S
+        # The period that is not over yet is welcome here: the use is a level, not a sum.
+        found = get_metric_data(self._clients, list(queries)[:QUERIES_A_CALL], start, end + _USE_PERIOD_S, self._budget)
+        with self._lock:
+            self._used = {queries[query]: series.points[max(series.points)] for query, series in found.items() if series.points}
+
+    # --- calls --------------------------------------------------------------------------------------------------------------------------
+
+    def _pages(self, operation: str, key: str, arguments: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        """The entries of all pages.
+
+        Raises:
+            RemoteError: A call failed, or the pages do not end.
+        """
+        token = ""
+        for page in range(_PAGES):
+            self._budget.charge(1 if page else 0)
+            answer = self._call("ec2", operation, {**arguments, **({"NextToken": token} if token else {})})
+            entries = answer.get(key)
+            yield from (entry for entry in (entries if isinstance(entries, list) else []) if isinstance(entry, dict))
+            following = answer.get("NextToken")
+            if not following:
+                return
+            if following == token:
+                break
+            token = str(following)
+        raise Unavailable(f"ec2 {operation}: the pages do not end", code="TooManyPages")
+
+    def _call(self, service: str, operation: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        method = re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower()
+        try:
+            with translated(service, operation):
+                answer = getattr(self._clients.client(service), method)(**arguments)
+        except Unavailable:
+            self._budget.charge(ATTEMPTS - 1)  # botocore had retried before it gave up
+            raise
+        return answer if isinstance(answer, dict) else {}
+
+    # --- sentences ----------------------------------------------------------------------------------------------------------------------
+
+    def _offering_note(self, instance_type: str) -> str:
+        if instance_type in self._zones and not self._zones[instance_type]:
+            return f"EC2 does not offer {instance_type} in any zone of this region"
+        return ""
+
+    def _reservation_note(self, instance_type: str) -> str:
+        reserved = self._reserved.get(instance_type)
+        if reserved is None:
+            return ""
+        zones = ", ".join(f"{zone} {reserved.free.get(zone, 0)} of {total}" for zone, total in sorted(reserved.total.items()))
+        targeted = f"; {reserved.targeted} of the free ones only for launches that name the reservation" if reserved.targeted else ""
+        free, total = sum(reserved.free.values()), sum(reserved.total.values())
+        return f"capacity reservations for {instance_type}: {free} of {total} instances free ({zones}){targeted}"
+
+    def _quota_note(self, instance_type: str) -> str:
+        family = _quota_of(instance_type)
+        quota = self._quotas.get(family[1]) if family else None
+        if family is None or quota is None:
+            return ""
+        needs = vcpus(instance_type)
+        size = f" (an {instance_type} needs {needs})" if instance_type[0] in "aeiou" else f" (a {instance_type} needs {needs})"
+        size = size if needs else ""
+        used = self._used.get(family[1])
+        if used is None:
+            return f"On-Demand vCPU quota {family[0]} {quota.limit:.0f}, use unknown{size}"
+        left = max(0.0, quota.limit - used)
+        return f"On-Demand vCPU quota {family[0]} {quota.limit:.0f}, {used:.0f} in use: {left:.0f} left{size}"
+
+
+def vcpus(instance_type: str) -> int | None:
+    """Counts the vCPUs of an instance type by its size: ``large`` 2, ``xlarge`` 4, ``Nxlarge`` 4 N, as in all accelerated families.
+
+    Returns:
+        The number, or None where the size does not tell (``metal``, ``medium``).
+    """
+    match = re.fullmatch(r"(\d{0,3})(x?large)", instance_type.partition(".")[2])
+    if not match or (match[1] and match[2] == "large"):
+        return None
+    return _VCPU_FRACTION[match[2]] * int(match[1] or 1)
+
+
+def _quota_of(instance_type: str) -> tuple[str, str] | None:
+    """Name and code of the On-Demand vCPU quota that counts a type; None where it is not known."""
+    match = re.match(r"[a-z]+", instance_type)
+    return _QUOTAS.get(match[0]) if match else None
+
+
+def _quota(answer: object) -> _Quota | None:
+    """Limit and use metric of one quota as Service Quotas describes it; None where there is no usable limit."""
+    limit = answer.get("Value") if isinstance(answer, dict) else None
+    if not isinstance(answer, dict) or not isinstance(limit, int | float) or not math.isfinite(limit):
+        return None
+    return _Quota(float(limit), _use_query(answer.get("UsageMetric")))
+
+
+def _use_query(metric: object) -> MetricQuery | None:
+    """The query for a quota's use, from Service Quotas' own description of the metric."""
+    if not isinstance(metric, dict):
+        return None
+    namespace, name, dimensions = metric.get("MetricNamespace"), metric.get("MetricName"), metric.get("MetricDimensions")
+    if not isinstance(namespace, str) or not isinstance(name, str) or not isinstance(dimensions, dict):
+        return None
+    pairs = tuple(sorted((str(key), str(value)) for key, value in dimensions.items()))
+    return MetricQuery(namespace, name, str(metric.get("MetricStatisticRecommendation") or "Maximum"), _USE_PERIOD_S, pairs)
+
+
+def _chunks(types: Sequence[str]) -> Iterator[list[str]]:
+    for first in range(0, len(types), _FILTER_VALUES):
+        yield list(types[first : first + _FILTER_VALUES])
+
+
+def _count(value: object) -> int:
+    return max(0, value) if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _reason(error: RemoteError, permission: str) -> str:
+    if isinstance(error, Forbidden):
+        denied = error.code.startswith(("AccessDenied", "UnauthorizedOperation"))
+        return f"IAM does not allow {permission}" if denied else f"AWS does not accept our credentials ({error.code})"
+    return str(error)[:_MAX_TEXT]

@@ -1,0 +1,115 @@
+"""What an Ingress says: routing action, mode marker, standby rules, overrides, last writer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from controller.clock import parse_rfc3339
+from controller.policy.model import Application, Mode, Override, RoutingObservation
+from controller.policy.plan import FIELD_MANAGER
+from controller.policy.routing import MARKER, action_key, parse_action
+from controller.signals.objects import Object, dig, items, mapping, text
+
+PAUSED_UNTIL: Final = "failoverctl.dev/paused-until"
+PINNED_MODE: Final = "failoverctl.dev/pinned-mode"
+PINNED_UNTIL: Final = "failoverctl.dev/pinned-until"
+OVERRIDE_REASON: Final = "failoverctl.dev/override-reason"
+FOREVER: Final = "forever"
+
+_USE_ANNOTATION: Final = "use-annotation"
+
+
+def observe_ingress(application: Application, obj: Object | None) -> RoutingObservation:
+    """Reads an Ingress; the fields that other objects know are left at their defaults.
+
+    Args:
+        application: Whose Ingress it is.
+        obj: The object, None where it does not exist.
+    """
+    if obj is None:
+        return RoutingObservation(exists=False)
+    annotations = mapping(obj, "metadata", "annotations")
+    raw = annotations.get(action_key(application.action))
+    action = raw if isinstance(raw, str) else ""
+    targets, stickiness, problem = parse_action(action) if action else ((), 0, "the action annotation is missing")
+    managers = _managers(obj, action_key(application.action))
+    marker = annotations.get(MARKER)
+    return RoutingObservation(
+        exists=True,
+        resource_version=text(obj, "metadata", "resourceVersion"),
+        uid=text(obj, "metadata", "uid"),
+        marker=marker if isinstance(marker, str) else "",
+        action=action,
+        targets=targets,
+        stickiness_s=stickiness,
+        problem=problem,
+        writer=managers[-1] if managers else "",
+        foreign=bool(managers) and FIELD_MANAGER not in managers,
+        override=_override(annotations),
+        standby=tuple(sorted(_standby(application, obj, annotations))),
+    )
+
+
+def hostnames(obj: Object) -> tuple[str, ...]:
+    """The load balancer's DNS names in the status."""
+    return tuple(name for entry in items(obj, "status", "loadBalancer", "ingress") if (name := text(entry, "hostname")))
+
+
+def _backends(obj: Object) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+    for rule in items(obj, "spec", "rules"):
+        for path in items(rule, "http", "paths"):
+            yield text(rule, "host"), path if isinstance(path, Mapping) else {}, mapping(path, "backend", "service")
+
+
+def _standby(application: Application, obj: Object, annotations: Mapping[str, Any]) -> Iterator[str]:
+    """Services that other rules of this Ingress forward to with the same port literal: another literal makes another target group."""
+    ports = {unit.backend.service: unit.backend.port for unit in application.units} | {
+        application.capacity.service: application.capacity.port
+    }
+    for _, _, service in _backends(obj):
+        name, port = text(service, "name"), mapping(service, "port")
+        if name == application.action:
+            continue
+        if text(port, "name") == _USE_ANNOTATION:
+            value = annotations.get(action_key(name))
+            for target in parse_action(value)[0] if isinstance(value, str) else ():
+                if ports.get(target.service) == target.port:
+                    yield target.service
+        elif name in ports and ports[name] == (text(port, "name") or dig(port, "number")):
+            yield name
+
+
+def _override(annotations: Mapping[str, Any]) -> Override:
+    paused, pinned, until = (_string(annotations, key) for key in (PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL))
+    problems = []
+    paused_until = _moment(paused)
+    if paused and paused_until is None:
+        problems.append(f"{PAUSED_UNTIL}: found {paused!r}, allowed: a time such as 2026-01-31T18:00:00Z, or {FOREVER}")
+    mode = {str(mode): mode for mode in Mode}.get(pinned)
+    if pinned and mode is None:
+        problems.append(f"{PINNED_MODE}: found {pinned!r}, allowed: {', '.join(Mode)}")
+    pinned_until = _moment(until)
+    if until and pinned_until is None:
+        problems.append(f"{PINNED_UNTIL}: found {until!r}, allowed: a time such as 2026-01-31T18:00:00Z, or {FOREVER}")
+    return Override(paused_until, mode, pinned_until, _string(annotations, OVERRIDE_REASON)[:500], "; ".join(problems))
+
+
+def _string(annotations: Mapping[str, Any], key: str) -> str:
+    value = annotations.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _moment(value: str) -> float | None:
+    return math.inf if value == FOREVER else parse_rfc3339(value)
+
+
+def _managers(obj: Object, annotation: str) -> list[str]:
+    """The field managers that own an annotation, the last writer last."""
+    owners = [
+        (text(entry, "time"), text(entry, "manager"))
+        for entry in items(obj, "metadata", "managedFields")
+        if dig(entry, "fieldsV1", "f:metadata", "f:annotations", f"f:{annotation}") is not None
+    ]
+    return [manager for _, manager in sorted(owners)]

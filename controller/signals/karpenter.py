@@ -1,0 +1,371 @@
+"""What Karpenter's objects and events say about each NodePool.
+
+Karpenter deletes a refused NodeClaim within seconds, so its name, pool and requirements are kept as a tombstone for as long as the API
+server keeps events. An event and its NodeClaim arrive in either order; therefore both are stored, and joined when read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Final
+
+from kubernetes.utils.quantity import parse_quantity
+
+from controller.clock import parse_rfc3339
+from controller.policy.model import Launch, LaunchFailure, PoolObservation
+from controller.signals.classify import Refusal, classify_create_error, classify_refusal, limited_pools
+from controller.signals.objects import (
+    Object,
+    condition,
+    event_component,
+    event_time,
+    in_values,
+    items,
+    mapping,
+    name_of,
+    text,
+)
+
+POOL_LABEL: Final = "karpenter.sh/nodepool"
+TYPE_LABEL: Final = "node.kubernetes.io/instance-type"
+ZONE_LABEL: Final = "topology.kubernetes.io/zone"
+CAPACITY_LABEL: Final = "karpenter.sh/capacity-type"
+
+_RETENTION_S: Final = 3600.0  # the API server's default event TTL
+_REPLACEMENT_TTL_S: Final = 900.0
+_BATCH_S: Final = 2.0  # claims of one batch are refused within milliseconds of each other
+_MAX_CLAIMS: Final = 20_000
+_MAX_FAILURES: Final = 5_000
+_SUFFIX: Final = re.compile(r"-[a-z0-9]{5}$")
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    name: str
+    pool: str
+    created: float
+    instance_types: tuple[str, ...]
+    zones: tuple[str, ...]
+    capacity_types: tuple[str, ...]
+    exact: bool
+    launched: float | None
+    registered: float | None
+    initialized: float | None
+    launched_type: str
+    launched_zone: str
+    create_error: str
+    create_error_at: float | None
+    gone: float | None = None  # when its deletion was seen
+
+
+@dataclass(frozen=True, slots=True)
+class _RefusedClaim:
+    claim: str
+    at: float
+    refusal: Refusal
+
+
+class KarpenterView:
+    """NodeClaims, NodePools and Karpenter's events, kept as far as decisions need them. Not thread-safe: `ClusterView` locks."""
+
+    def __init__(self) -> None:
+        self._live: dict[str, _Claim] = {}
+        self._gone: OrderedDict[str, _Claim] = OrderedDict()  # tombstones, the oldest first
+        self._refused: OrderedDict[str, _RefusedClaim] = OrderedDict()
+        self._replacements: dict[str, float] = {}
+        self._blocked: dict[str, float] = {}
+        self._limited: dict[str, float] = {}
+        self._pools: dict[str, Object] = {}
+        self.unparsed = 0
+
+    # --- what the watches deliver ---
+
+    def claim(self, kind: str, obj: Object, now: float) -> None:
+        """Takes one NodeClaim as a watch delivered it. `kind` is the watch event's type."""
+        name = name_of(obj)
+        if not name:
+            return
+        claim = _read_claim(obj, now)
+        before = self._live.pop(name, None) or self._gone.pop(name, None)
+        if before is not None:
+            claim = _never_less(before, claim)
+        if kind == "DELETED":
+            self._bury(claim, now)
+        else:
+            self._live[name] = claim
+
+    def claims_listed(self, listed: list[Object], now: float) -> None:
+        """Takes a complete list of NodeClaims: those that are gone become tombstones."""
+        names = {name_of(obj) for obj in listed}
+        for name in [name for name in self._live if name not in names]:
+            self._bury(self._live.pop(name), now)
+        for obj in listed:
+            self.claim("ADDED", obj, now)
+
+    def pool_changed(self, kind: str, obj: Object) -> None:
+        """Takes one NodePool as a watch delivered it."""
+        if kind == "DELETED":
+            self._pools.pop(name_of(obj), None)
+        elif name_of(obj):
+            self._pools[name_of(obj)] = {"metadata": {"name": name_of(obj)}, "spec": obj.get("spec"), "status": obj.get("status")}
+
+    def pools_listed(self, listed: list[Object]) -> None:
+        """Takes a complete list of NodePools."""
+        self._pools = {}
+        for obj in listed:
+            self.pool_changed("ADDED", obj)
+
+    def event(self, obj: Object, now: float) -> bool:
+        """Takes one event of any kind.
+
+        Returns:
+            Whether it says something about capacity.
+        """
+        kind, name = text(obj, "involvedObject", "kind"), text(obj, "involvedObject", "name")
+        at = event_time(obj)
+        if not name or at is None or now - at > _RETENTION_S:
+            return False
+        at = min(at, now)  # an event is never younger than its sight: a clock ahead of ours must not keep evidence alive
+        match kind, text(obj, "reason"):
+            case "NodeClaim", "InsufficientCapacityError":
+                self._refuse(name, at, classify_refusal(text(obj, "message")))
+            case "NodeClaim", "DisruptionLaunching":
+                self._replacements[name] = at
+            case "NodePool", "NoCompatibleInstanceTypes":
+                self._blocked[name] = max(at, self._blocked.get(name, 0.0))
+            case _:
+                return False
+        return True
+
+    def pod_event(self, obj: Object, pool_of_pod: tuple[str, ...], now: float) -> bool:
+        """Takes a `FailedScheduling` event of Karpenter on a pod that is pinned to `pool_of_pod`.
+
+        Returns:
+            Whether it says that the pod's own NodePool is at its limit. Karpenter checks limits before it looks at the pod's
+            requirements, so the text names limited pools that have nothing to do with the pod.
+        """
+        at = event_time(obj)
+        if text(obj, "reason") != "FailedScheduling" or event_component(obj) != "karpenter" or at is None:
+            return False
+        own = [pool for pool in limited_pools(text(obj, "message")) if pool in pool_of_pod]
+        for pool in own:
+            self._limited[pool] = max(min(at, now), self._limited.get(pool, 0.0))
+        return bool(own)
+
+    def _refuse(self, claim: str, at: float, refusal: Refusal) -> None:
+        if not refusal.parsed and claim not in self._refused:
+            self.unparsed += 1
+        self._refused[claim] = _RefusedClaim(claim, at, refusal)
+        while len(self._refused) > _MAX_FAILURES:
+            self._refused.popitem(last=False)
+
+    def _bury(self, claim: _Claim, now: float) -> None:
+        """Keeps a tombstone, and drops those and the marks that no decision can need any more."""
+        self._gone[claim.name] = replace(claim, gone=now)
+        while len(self._gone) > _MAX_CLAIMS or now - (next(iter(self._gone.values())).gone or now) > _RETENTION_S:
+            self._gone.popitem(last=False)
+        if len(self._replacements) > 1000:  # noqa: PLR2004 - far more than consolidation launches in a quarter of an hour
+            self._replacements = {name: at for name, at in self._replacements.items() if now - at <= _REPLACEMENT_TTL_S}
+
+    # --- what is read ---
+
+    def observations(self, names: set[str], now: float, window_s: float) -> dict[str, PoolObservation]:
+        """What is known of several NodePools.
+
+        Args:
+            names: The pools asked for.
+            now: Seconds since the Unix epoch.
+            window_s: How old a refusal may be; launches are told for an hour.
+
+        Returns:
+            By name; a pool that does not exist says so.
+        """
+        failures: dict[str, list[LaunchFailure]] = {name: [] for name in names}
+        launches: dict[str, list[Launch]] = {name: [] for name in names}
+        for refused in self._refused.values():
+            pool = self.pool_of(refused.claim)
+            if pool in failures and now - refused.at <= window_s:
+                failures[pool].append(self._failure(refused, pool, now))
+        for claim in (*self._live.values(), *self._gone.values()):
+            if claim.pool not in launches:
+                continue
+            if claim.launched is not None and now - claim.launched <= _RETENTION_S:
+                launches[claim.pool].append(_launch(claim))
+            stuck = self._stuck(claim, now, window_s)
+            if stuck is not None:
+                failures[claim.pool].append(stuck)
+        return {name: self._observation(name, failures[name], launches[name], now, window_s) for name in names}
+
+    def _claim(self, name: str) -> _Claim | None:
+        return self._live.get(name) or self._gone.get(name)
+
+    def pool_of(self, claim: str) -> str:
+        """The NodePool of a NodeClaim; from its name where the claim itself was never seen."""
+        known = self._claim(claim)
+        return known.pool if known is not None and known.pool else _SUFFIX.sub("", claim)
+
+    def _failure(self, refused: _RefusedClaim, pool: str, now: float) -> LaunchFailure:
+        claim, refusal = self._claim(refused.claim), refused.refusal
+        marked = self._replacements.get(refused.claim)
+        return LaunchFailure(
+            claim=refused.claim,
+            pool=pool,
+            at=refused.at,
+            cause=refusal.cause,
+            codes=refusal.codes,
+            attempt=refused.claim,
+            instance_types=claim.instance_types if claim else (),
+            zones=claim.zones if claim else (),
+            capacity_types=claim.capacity_types if claim else (),
+            requirements_known=claim is not None and claim.exact,
+            truncated=refusal.truncated,
+            named_type=refusal.instance_type,
+            named_zone=refusal.zone,
+            replacement=marked is not None and now - marked <= _REPLACEMENT_TTL_S,
+        )
+
+    def _stuck(self, claim: _Claim, now: float, window_s: float) -> LaunchFailure | None:
+        """A NodeClaim whose launch failed with an error outside the capacity class: no event, it lingers up to five minutes."""
+        if claim.launched is not None or claim.name in self._refused or claim.create_error_at is None:
+            return None
+        refusal = classify_create_error(claim.create_error)
+        if refusal is None or now - claim.create_error_at > window_s:
+            return None
+        return LaunchFailure(
+            claim=claim.name,
+            pool=claim.pool,
+            at=claim.create_error_at,
+            cause=refusal.cause,
+            codes=refusal.codes,
+            attempt=claim.name,
+            instance_types=claim.instance_types,
+            zones=claim.zones,
+            capacity_types=claim.capacity_types,
+            requirements_known=claim.exact,
+            source="create-error",
+        )
+
+    def _observation(
+        self, name: str, failures: list[LaunchFailure], launches: list[Launch], now: float, window_s: float
+    ) -> PoolObservation:
+        pool = self._pools.get(name)
+        requirements = items(pool, "spec", "template", "spec", "requirements")
+        blocked = self._blocked.get(name)
+        ready = condition(pool, "Ready") if pool is not None else {}
+        not_ready = pool is not None and text(ready, "status") == "False"
+        return PoolObservation(
+            name=name,
+            exists=pool is not None,
+            failures=_batched(failures),
+            launches=tuple(sorted(launches, key=lambda launch: launch.launched)),
+            blocked_at=blocked if blocked is not None and now - blocked <= window_s else None,
+            instance_types=in_values(requirements, TYPE_LABEL)[0],
+            zones=in_values(requirements, ZONE_LABEL)[0],
+            capacity_types=in_values(requirements, CAPACITY_LABEL)[0],
+            at_limit=self._limit(name, pool, now, window_s),
+            ready=not not_ready,
+            problem="does not exist" if pool is None else f"not ready: {text(ready, 'reason')}" if not_ready else "",
+        )
+
+    def _limit(self, name: str, pool: Object | None, now: float, window_s: float) -> str:
+        limits, used = mapping(pool, "spec", "limits"), mapping(pool, "status", "resources")
+        for resource, limit in limits.items():
+            allowed, present = _quantity(limit), _quantity(used.get(resource, "0"))
+            if allowed is not None and present is not None and present >= allowed:
+                return f"limit of {resource} reached: {used.get(resource)} of {limit}"
+        said = self._limited.get(name)
+        return "at its limit for the waiting pods, Karpenter says" if said is not None and now - said <= window_s else ""
+
+
+def _read_claim(obj: Object, now: float) -> _Claim:
+    labels = mapping(obj, "metadata", "labels")
+    requirements = items(obj, "spec", "requirements")
+    types, exact_types = in_values(requirements, TYPE_LABEL)
+    zones, exact_zones = in_values(requirements, ZONE_LABEL)
+    capacity_types, exact_capacity = in_values(requirements, CAPACITY_LABEL)
+    launched = condition(obj, "Launched")
+    error = text(launched, "reason") if text(launched, "status") == "Unknown" else ""
+    failing = error if classify_create_error(error) is not None else ""
+    name = name_of(obj)
+    return _Claim(
+        name=name,
+        pool=text(labels, POOL_LABEL) or _owner(obj) or _SUFFIX.sub("", name),
+        created=parse_rfc3339(text(obj, "metadata", "creationTimestamp")) or now,
+        instance_types=types,
+        zones=zones,
+        capacity_types=capacity_types,
+        exact=exact_types and exact_zones and exact_capacity,
+        launched=_since(launched, now) or (now if text(obj, "status", "providerID") else None),
+        registered=_since(condition(obj, "Registered"), now),
+        initialized=_since(condition(obj, "Initialized"), now),
+        launched_type=text(labels, TYPE_LABEL),
+        launched_zone=text(labels, ZONE_LABEL),
+        create_error=failing,
+        create_error_at=min(parse_rfc3339(text(launched, "lastTransitionTime")) or now, now) if failing else None,
+    )
+
+
+def _owner(obj: Object) -> str:
+    for owner in items(obj, "metadata", "ownerReferences"):
+        if text(owner, "kind") == "NodePool":
+            return text(owner, "name")
+    return ""
+
+
+def _since(entry: Mapping[str, object], now: float) -> float | None:
+    """Since when a condition is true, None where it is not."""
+    return min(parse_rfc3339(text(entry, "lastTransitionTime")) or now, now) if text(entry, "status") == "True" else None
+
+
+def _never_less(before: _Claim, after: _Claim) -> _Claim:
+    """A claim on its way out may lose conditions; what it once reached stays true. The first sight of each step keeps its time."""
+    return replace(
+        after,
+        launched=before.launched if before.launched is not None else after.launched,
+        registered=before.registered if before.registered is not None else after.registered,
+        initialized=before.initialized if before.initialized is not None else after.initialized,
+        create_error=after.create_error or before.create_error,
+        create_error_at=after.create_error_at if after.create_error_at is not None else before.create_error_at,
+    )
+
+
+def _launch(claim: _Claim) -> Launch:
+    assert claim.launched is not None  # noqa: S101 - the caller looked
+    return Launch(
+        claim=claim.name,
+        pool=claim.pool,
+        created=claim.created,
+        launched=claim.launched,
+        registered=claim.registered,
+        initialized=claim.initialized,
+        instance_type=claim.launched_type,
+        zone=claim.launched_zone,
+    )
+
+
+def _batched(failures: list[LaunchFailure]) -> tuple[LaunchFailure, ...]:
+    """Gives the claims of one batch one attempt: pods that wait together make several claims but one fleet call with one answer."""
+    result: list[LaunchFailure] = []
+    for failure in sorted(failures, key=lambda one: (one.at, one.claim)):
+        twin = next(
+            (
+                other
+                for other in reversed(result)
+                if failure.at - other.at <= _BATCH_S
+                and (failure.codes, failure.instance_types, failure.zones) == (other.codes, other.instance_types, other.zones)
+            ),
+            None,
+        )
+        result.append(replace(failure, attempt=twin.attempt) if twin else failure)
+    return tuple(result)
+
+
+def _quantity(value: object) -> Decimal | None:
+    try:
+        return Decimal(parse_quantity(value))  # type: ignore[no-untyped-call]
+    except (ValueError, TypeError, ArithmeticError):
+        return None

@@ -1,0 +1,118 @@
+"""Reading plain Kubernetes objects defensively: any field may be missing, null or of the wrong type, and none of that may raise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from controller.clock import parse_rfc3339
+
+Object = Mapping[str, Any]
+
+_EMPTY: Final[Mapping[str, Any]] = {}
+
+
+def dig(value: object, *path: str) -> Any:  # noqa: ANN401 - any JSON
+    """The value at a path of keys, None where any step is missing or not an object."""
+    for key in path:
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(key)
+    return value
+
+
+def mapping(value: object, *path: str) -> Mapping[str, Any]:
+    """The object at a path, an empty one where it is anything else."""
+    found = dig(value, *path)
+    return found if isinstance(found, Mapping) else _EMPTY
+
+
+def items(value: object, *path: str) -> list[Any]:
+    """The list at a path, an empty one where it is anything else."""
+    found = dig(value, *path)
+    return found if isinstance(found, list) else []
+
+
+def text(value: object, *path: str) -> str:
+    """The string at a path, "" where it is anything else."""
+    found = dig(value, *path)
+    return found if isinstance(found, str) else ""
+
+
+def integer(value: object, *path: str) -> int | None:
+    """The integer at a path, None where it is anything else."""
+    found = dig(value, *path)
+    return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+
+def name_of(obj: Object) -> str:
+    """`metadata.name`."""
+    return text(obj, "metadata", "name")
+
+
+def namespace_of(obj: Object) -> str:
+    """`metadata.namespace`, "" for cluster-scoped objects."""
+    return text(obj, "metadata", "namespace")
+
+
+def condition(obj: Object, kind: str) -> Mapping[str, Any]:
+    """The status condition of one type, an empty object where there is none."""
+    for entry in items(obj, "status", "conditions"):
+        if isinstance(entry, Mapping) and entry.get("type") == kind:
+            return entry
+    return _EMPTY
+
+
+def event_time(event: Object) -> float | None:
+    """When an event last happened; the newer events API fills other fields than the older one."""
+    for path in (("lastTimestamp",), ("series", "lastObservedTime"), ("eventTime",), ("metadata", "creationTimestamp")):
+        moment = parse_rfc3339(text(event, *path))
+        if moment is not None:
+            return moment
+    return None
+
+
+def event_component(event: Object) -> str:
+    """Who reported an event."""
+    return text(event, "source", "component") or text(event, "reportingComponent")
+
+
+def in_values(requirements: object, key: str) -> tuple[tuple[str, ...], bool]:
+    """The values that a list of node selector requirements allows for a key.
+
+    Returns:
+        The values of every `In` on that key (() = not restricted by one), and whether all requirements on that key were of the form `In`:
+        with `NotIn`, `Exists` or `Gt` what is allowed cannot be told from the list alone.
+    """
+    allowed: set[str] | None = None
+    exact = True
+    for requirement in requirements if isinstance(requirements, list) else []:
+        if not isinstance(requirement, Mapping) or requirement.get("key") != key:
+            continue
+        if requirement.get("operator") == "In":
+            values = {value for value in items(requirement, "values") if isinstance(value, str)}
+            allowed = values if allowed is None else allowed & values
+        else:
+            exact = False
+    return tuple(sorted(allowed or ())), exact
+
+
+def pod_requirements(spec: object) -> Iterator[list[Any]]:
+    """The alternatives under which a pod may be scheduled: node selector and each term of the required node affinity (terms are OR-ed)."""
+    selector = [{"key": key, "operator": "In", "values": [value]} for key, value in mapping(spec, "nodeSelector").items()]
+    terms = items(spec, "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms")
+    if not terms:
+        yield selector
+    for term in terms:
+        yield [*selector, *items(term, "matchExpressions")]
+
+
+def pinned_values(spec: object, key: str) -> tuple[str, ...]:
+    """The values of a node label to which a pod spec is pinned, () where at least one alternative leaves it open."""
+    union: set[str] = set()
+    for alternative in pod_requirements(spec):
+        values, _ = in_values(alternative, key)
+        if not values:
+            return ()
+        union.update(values)
+    return tuple(sorted(union))

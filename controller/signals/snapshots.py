@@ -1,0 +1,135 @@
+"""Puts one application's snapshot together from the views and pollers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from controller.policy.model import Application, RoutingObservation, Sample, Snapshot, Source, Unit, UnitObservation, Verification
+from controller.signals.cluster import ClusterView
+from controller.signals.ingress import observe_ingress
+
+
+class Metrics(Protocol):
+    """Demand, latency and errors; see `controller.signals.cloudwatch`."""
+
+    def demand(self, application: str, unit: str) -> Sample | None:
+        """Requests in the last complete period."""
+
+    def latency(self, application: str, unit: str) -> Sample | None:
+        """Latency in the last complete period, seconds."""
+
+    def error_ratio(self, application: str) -> Sample | None:
+        """Share of requests answered with 5xx."""
+
+
+class Capacity(Protocol):
+    """What EC2 says of an instance type; see `controller.signals.ec2`."""
+
+    def offered_zones(self, instance_type: str) -> tuple[str, ...]:
+        """Zones in which it is sold."""
+
+    def notes(self, instance_type: str) -> tuple[str, ...]:
+        """Quota and reservations, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What is known from outside the cluster, None where that is not asked at all."""
+
+    metrics: Metrics | None = None
+    capacity: Capacity | None = None
+    verification: Verification | None = None
+
+
+class SnapshotBuilder:
+    """Takes snapshots.
+
+    Args:
+        view: The cluster as the watches see it.
+        applications: All of them: a NodePool that several units share is judged accordingly.
+    """
+
+    def __init__(self, view: ClusterView, applications: Iterable[Application]) -> None:
+        self._view = view
+        self._sharing: dict[str, Counter[str]] = {}
+        wanted: set[str] = set()
+        for application in applications:
+            pools = self._sharing.setdefault(application.namespace, Counter())
+            for unit in application.units:
+                pools[unit.node_pool] += 1
+                wanted.add(unit.node_pool)
+        self._wanted = frozenset(wanted)
+
+    def build(
+        self, application: Application, now: float, sources: tuple[Source, ...], outside: Outside, *, leader: bool, epoch: int
+    ) -> Snapshot:
+        """One application's snapshot.
+
+        Args:
+            application: Whose.
+            now: Seconds since the Unix epoch.
+            sources: How fresh everything is.
+            outside: What is known from outside the cluster.
+            leader: Whether this replica may act.
+            epoch: The leadership term.
+        """
+        with self._view.lock:
+            pending = self._view.workloads.pending(application, self._sharing.get(application.namespace, Counter()))
+            units = {unit.name: self._unit(application, unit, now, outside) for unit in application.units}
+            units = {name: replace(unit, pending=pending[name]) for name, unit in units.items()}
+            routing = self._routing(application, sources, outside)
+        return Snapshot(
+            now=now,
+            application=application,
+            routing=routing,
+            units=units,
+            sources=sources,
+            error_ratio=outside.metrics.error_ratio(application.key) if outside.metrics else None,
+            leader=leader,
+            epoch=epoch,
+        )
+
+    def _unit(self, application: Application, unit: Unit, now: float, outside: Outside) -> UnitObservation:
+        workloads = self._view.workloads
+        deployment = workloads.deployment_of(application.namespace, unit.deployment)
+        endpoints = workloads.endpoints_ready(application.namespace, unit.backend.service)
+        known = [count for count in (deployment.ready if deployment else None, endpoints) if count is not None]
+        ports = workloads.service_ports(application.namespace, unit.backend.service)
+        return UnitObservation(
+            unit=unit.name,
+            pool=self._view.pool(unit.node_pool, now, self._wanted),
+            desired=deployment.desired if deployment else None,
+            ready=min(known) if known else None,
+            deployment_ready=deployment.ready if deployment else None,
+            endpoints_ready=endpoints,
+            service_exists=None if ports is None else unit.backend.port in ports,
+            pod_zones=deployment.zones if deployment else (),
+            pod_instance_types=deployment.instance_types if deployment else (),
+            demand=outside.metrics.demand(application.key, unit.name) if outside.metrics else None,
+            latency=outside.metrics.latency(application.key, unit.name) if outside.metrics else None,
+            scaler=workloads.scaler(application.namespace, unit),
+            offered_zones=outside.capacity.offered_zones(unit.instance_type) if outside.capacity else (),
+            notes=outside.capacity.notes(unit.instance_type) if outside.capacity else (),
+        )
+
+    def _routing(self, application: Application, sources: tuple[Source, ...], outside: Outside) -> RoutingObservation:
+        observed = observe_ingress(application, self._view.ingress(application.namespace, application.ingress))
+        workloads = self._view.workloads
+        capacity = application.capacity
+        ports = workloads.service_ports(application.namespace, capacity.service)
+        fresh = {source.name for source in sources if not source.absent and source.last_ok is not None}
+        bound = tuple(
+            str(reference.get("name"))
+            for binding in workloads.bindings(application.namespace)
+            if isinstance(reference := binding.get("spec", {}).get("serviceRef"), Mapping)
+        )
+        return replace(
+            observed,
+            capacity_ready=workloads.endpoints_ready(application.namespace, capacity.service),
+            capacity_exists=(None if "services" not in fresh else False) if ports is None else capacity.port in ports,
+            bound=tuple(sorted(set(bound))) if "target-group-bindings" in fresh else None,
+            verification=outside.verification,
+        )

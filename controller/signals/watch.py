@@ -1,0 +1,185 @@
+"""One list-and-watch of one kind of object: resumes, survives 410, dead connections and missing kinds, and says how fresh it is."""
+
+from __future__ import annotations
+
+import random
+import threading
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+import structlog
+
+from controller.clients.kube import KubeSession, Object, Resource
+from controller.clock import Clock
+from controller.errors import Forbidden, Gone, NotFound, RemoteError
+
+_PAGE: Final = 500
+_MAX_PAGES: Final = 200
+_BACKOFF_BASE_S: Final = 0.5
+_BACKOFF_MAX_S: Final = 30.0
+_ABSENT_RETRY_S: Final = 60.0  # a missing kind or permission may be added while we run
+
+log = structlog.get_logger(__name__)
+
+
+class Sink(Protocol):
+    """Where a watch delivers. Called from the watch's thread."""
+
+    def listed(self, resource: Resource, namespace: str | None, objects: list[Object], /) -> None:
+        """A complete list, replacing everything delivered before."""
+
+    def changed(self, resource: Resource, _namespace: str | None, kind: str, obj: Object, /) -> None:
+        """One change; `kind` is ADDED, MODIFIED or DELETED."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchHealth:
+    """How a watch is doing.
+
+    Attributes:
+        resource: Name of the kind.
+        namespace: None for all namespaces.
+        last_ok: When the server last said anything, None before the first list.
+        absent: The kind is not installed or reading it is not permitted.
+        problem: The last error, "" while all is well.
+        relists: Complete lists made so far.
+    """
+
+    resource: str
+    namespace: str | None
+    last_ok: float | None = None
+    absent: bool = False
+    problem: str = ""
+    relists: int = 0
+
+
+class Watch:
+    """A thread that keeps one kind of object in view.
+
+    Args:
+        session: Connection to the API server.
+        resource: What to watch.
+        namespace: Where; None for all namespaces.
+        sink: Where changes go.
+        clock: For freshness.
+        query: Further query parameters, such as a field selector.
+        timeout_s: How long the server keeps one watch open, seconds.
+        idle_s: Longest silence before the connection counts as dead, seconds; the server sends a bookmark about once a minute.
+    """
+
+    def __init__(
+        self,
+        session: KubeSession,
+        resource: Resource,
+        namespace: str | None,
+        sink: Sink,
+        clock: Clock,
+        *,
+        query: tuple[tuple[str, str], ...] = (),
+        timeout_s: int = 300,
+        idle_s: float = 90.0,
+    ) -> None:
+        self._session, self._resource, self._namespace = session, resource, namespace
+        self._sink, self._clock, self._query = sink, clock, query
+        self._timeout_s, self._idle_s = timeout_s, idle_s
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._health = WatchHealth(resource.name, namespace)
+        self._version = ""  # resourceVersion to go on from; "" = list first
+        self._thread = threading.Thread(target=self._run, name=f"watch-{resource.plural}", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Asks the thread to end; a blocked read ends with the process, at the latest after `idle_s`."""
+        self._stop.set()
+
+    def health(self) -> WatchHealth:
+        """How it is doing."""
+        with self._lock:
+            return self._health
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stop.is_set():
+            try:
+                if not self._version:
+                    self._version = self._list()
+                self._follow()
+                failures = 0
+            except Gone:
+                self._version, failures = "", 0
+            except (NotFound, Forbidden) as error:
+                self._version = ""
+                self._note(absent=True, problem=str(error))
+                self._clock.wait(self._stop, _ABSENT_RETRY_S)
+            except RemoteError as error:
+                failures += 1
+                self._note(problem=str(error))
+                log.info("watch.interrupted", resource=self._resource.name, namespace=self._namespace, error=str(error))
+                self._clock.wait(self._stop, _backoff(failures))
+            except Exception as error:  # a bug in a sink must not silence the watch for ever; it shows as staleness
+                self._version, failures = "", failures + 1
+                self._note(problem=f"{type(error).__name__}: {error}")
+                log.exception("watch.failed", resource=self._resource.name)
+                self._clock.wait(self._stop, _backoff(failures))
+
+    def _list(self) -> str:
+        objects: list[Object] = []
+        token, version = "", ""
+        for _ in range(_MAX_PAGES):
+            query = [*self._query, ("limit", str(_PAGE))] + ([("continue", token)] if token else [])
+            page = self._session.request("GET", self._resource.path(self._namespace), query=query)
+            objects.extend(item for item in page.get("items") or [] if isinstance(item, dict))
+            metadata = page.get("metadata") or {}
+            version, token = str(metadata.get("resourceVersion", "")), str(metadata.get("continue") or "")
+            if not token:
+                break
+        self._sink.listed(self._resource, self._namespace, objects)
+        with self._lock:
+            self._health = replace(self._health, relists=self._health.relists + 1)
+        self._note()
+        return version
+
+    def _follow(self) -> None:
+        query = [
+            *self._query,
+            ("watch", "true"),
+            ("resourceVersion", self._version),
+            ("allowWatchBookmarks", "true"),
+            ("timeoutSeconds", str(self._timeout_s)),
+        ]
+        with self._session.stream(self._resource.path(self._namespace), query, idle_s=self._idle_s) as changes:
+            self._note()
+            for change in changes:
+                if self._stop.is_set():
+                    break
+                kind, obj = str(change.get("type", "")), change.get("object")
+                if not isinstance(obj, dict):
+                    continue
+                if kind == "ERROR":
+                    raise _watch_error(self._resource, obj)
+                self._version = str((obj.get("metadata") or {}).get("resourceVersion") or self._version)
+                if kind != "BOOKMARK":
+                    self._sink.changed(self._resource, self._namespace, kind, obj)
+                self._note()
+
+    def _note(self, *, absent: bool = False, problem: str = "") -> None:
+        """Notes contact, or the lack of it."""
+        with self._lock:
+            last_ok = self._health.last_ok if problem else self._clock.now()
+            self._health = replace(self._health, last_ok=last_ok, absent=absent, problem=problem)
+
+
+def _watch_error(resource: Resource, status: Object) -> RemoteError:
+    code, message = status.get("code"), f"watch {resource.name}: {status.get('message', '')}"
+    if code == 410:  # noqa: PLR2004 - HTTP Gone
+        return Gone(message, status=410)
+    return RemoteError(message, status=code if isinstance(code, int) else 0)
+
+
+def _backoff(failures: int) -> float:
+    """Seconds to wait after so many failures in a row, with full jitter so that many replicas do not come back together."""
+    return random.uniform(0.5, 1.0) * min(_BACKOFF_MAX_S, _BACKOFF_BASE_S * 2.0 ** min(failures, 10))  # noqa: S311

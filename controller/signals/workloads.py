@@ -1,0 +1,275 @@
+"""Pods, Deployments, EndpointSlices, Services, ScaledObjects and target group bindings, kept as far as decisions need them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from controller.clock import parse_rfc3339
+from controller.policy.model import Application, PendingPod, Scaler, Unit
+from controller.signals.karpenter import POOL_LABEL, TYPE_LABEL, ZONE_LABEL
+from controller.signals.objects import Object, condition, dig, integer, items, mapping, name_of, namespace_of, pinned_values, text
+
+_SERVICE_LABEL: Final = "kubernetes.io/service-name"
+_HASH_LABEL: Final = "pod-template-hash"
+_PAUSED: Final = ("autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas")
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pod:
+    name: str
+    labels: Mapping[str, Any]
+    owner: str
+    pools: tuple[str, ...]
+    unschedulable_since: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentView:
+    """What is kept of a Deployment. `selector` is its `matchLabels`."""
+
+    desired: int
+    ready: int
+    selector: Mapping[str, Any]
+    zones: tuple[str, ...]
+    instance_types: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    service: str
+    ready: frozenset[str]
+
+
+class WorkloadView:
+    """The workloads of the applications' namespaces. Not thread-safe: `ClusterView` locks."""
+
+    def __init__(self) -> None:
+        self._pending: dict[str, dict[str, _Pod]] = {}
+        self._pod_pools: dict[Key, tuple[str, ...]] = {}
+        self._deployments: dict[Key, DeploymentView] = {}
+        self._slices: dict[str, dict[str, _Slice]] = {}
+        self._services: dict[Key, tuple[int | str, ...]] = {}
+        self._scalers: dict[Key, Object] = {}
+        self._bindings: dict[Key, Object] = {}
+
+    # --- what the watches deliver ---
+
+    def pod(self, kind: str, obj: Object) -> None:
+        """Takes one pod. Only those that wait for a node are kept."""
+        namespace, name = namespace_of(obj), name_of(obj)
+        waiting = self._pending.setdefault(namespace, {})
+        pod = None if kind == "DELETED" else _waiting_pod(obj)
+        if pod is None:
+            waiting.pop(name, None)
+            self._pod_pools.pop((namespace, name), None)
+        else:
+            waiting[name] = pod
+            self._pod_pools[namespace, name] = pod.pools
+
+    def pods_listed(self, namespace: str | None, listed: Iterable[Object]) -> None:
+        """Takes a complete list of pods of one namespace, or of all where it is None."""
+        for space in [namespace] if namespace is not None else list(self._pending):
+            for name in self._pending.pop(space, {}):
+                self._pod_pools.pop((space, name), None)
+        for obj in listed:
+            self.pod("ADDED", obj)
+
+    def deployment(self, kind: str, obj: Object) -> None:
+        """Takes one Deployment."""
+        key = (namespace_of(obj), name_of(obj))
+        if kind == "DELETED":
+            self._deployments.pop(key, None)
+            return
+        template = mapping(obj, "spec", "template", "spec")
+        self._deployments[key] = DeploymentView(
+            desired=_count(dig(obj, "spec", "replicas"), 1),  # the API's default
+            ready=_count(dig(obj, "status", "readyReplicas"), 0),
+            selector=mapping(obj, "spec", "selector", "matchLabels"),
+            zones=pinned_values(template, ZONE_LABEL),
+            instance_types=pinned_values(template, TYPE_LABEL),
+        )
+
+    def endpoint_slice(self, kind: str, obj: Object) -> None:
+        """Takes one EndpointSlice."""
+        slices = self._slices.setdefault(namespace_of(obj), {})
+        if kind == "DELETED":
+            slices.pop(name_of(obj), None)
+            return
+        ready = {
+            address
+            for endpoint in items(obj, "endpoints")
+            if dig(endpoint, "conditions", "ready") is not False  # the API: null means ready
+            for address in items(endpoint, "addresses")[:1]
+            if isinstance(address, str)
+        }
+        slices[name_of(obj)] = _Slice(text(mapping(obj, "metadata", "labels"), _SERVICE_LABEL), frozenset(ready))
+
+    def service(self, kind: str, obj: Object) -> None:
+        """Takes one Service: its ports, by number and by name."""
+        key = (namespace_of(obj), name_of(obj))
+        if kind == "DELETED":
+            self._services.pop(key, None)
+            return
+        ports: list[int | str] = []
+        for port in items(obj, "spec", "ports"):
+            number, name = integer(port, "port"), text(port, "name")
+            ports.extend(value for value in (number, name) if value)
+        self._services[key] = tuple(ports)
+
+    def scaled_object(self, kind: str, obj: Object) -> None:
+        """Takes one ScaledObject."""
+        _keep(self._scalers, kind, obj, ("metadata", "spec"))
+
+    def binding(self, kind: str, obj: Object) -> None:
+        """Takes one TargetGroupBinding."""
+        _keep(self._bindings, kind, obj, ("metadata", "spec"))
+
+    def forget(self, what: str, namespace: str | None) -> None:
+        """Drops everything of one kind in one namespace (all where None), before a complete list is taken."""
+        if what == "endpointslices":
+            for space in [namespace] if namespace is not None else list(self._slices):
+                self._slices.pop(space, None)
+            return
+        stores: dict[str, dict[Key, Any]] = {
+            "deployments": self._deployments,
+            "services": self._services,
+            "scaledobjects": self._scalers,
+            "targetgroupbindings": self._bindings,
+        }
+        store = stores[what]
+        for key in [key for key in store if namespace is None or key[0] == namespace]:
+            del store[key]
+
+    # --- what is read ---
+
+    def pools_of_pod(self, namespace: str, name: str) -> tuple[str, ...]:
+        """The NodePools that a waiting pod is pinned to, () where it is not waiting or not pinned."""
+        return self._pod_pools.get((namespace, name), ())
+
+    def deployment_of(self, namespace: str, name: str) -> DeploymentView | None:
+        """One Deployment, None where it is not there."""
+        return self._deployments.get((namespace, name))
+
+    def pending(self, application: Application, sharing: Mapping[str, int]) -> dict[str, tuple[PendingPod, ...]]:
+        """The pods that wait for a node, by unit.
+
+        Args:
+            application: Whose units.
+            sharing: How many units of any application use each NodePool in the application's namespace: a pod that no Deployment
+                explains belongs to a unit only where its NodePool serves that unit alone.
+        """
+        found: dict[str, list[PendingPod]] = {unit.name: [] for unit in application.units}
+        for pod in self._pending.get(application.namespace, {}).values():
+            if pod.unschedulable_since is None:
+                continue
+            unit = self._unit_of(pod, application, sharing)
+            if unit is not None:
+                found[unit.name].append(PendingPod(pod.name, pod.unschedulable_since))
+        return {name: tuple(sorted(pods, key=lambda pod: (pod.since, pod.name))) for name, pods in found.items()}
+
+    def _unit_of(self, pod: _Pod, application: Application, sharing: Mapping[str, int]) -> Unit | None:
+        """The unit whose demand a pod is. A pod that may also go to another NodePool is nobody's: a shortage of one does not strand it."""
+        candidates = [unit for unit in application.units if not pod.pools or pod.pools == (unit.node_pool,)]
+        for unit in candidates:
+            deployment = self._deployments.get((application.namespace, unit.deployment))
+            if deployment is not None and deployment.selector and deployment.selector.items() <= pod.labels.items():
+                return unit
+            if deployment is None and pod.owner == f"{unit.deployment}-{pod.labels.get(_HASH_LABEL, '')}":
+                return unit
+        alone = [
+            unit
+            for unit in candidates
+            if pod.pools
+            and sharing.get(unit.node_pool, 0) == 1
+            and (application.namespace, unit.deployment) not in self._deployments
+            and not pod.owner
+        ]
+        return alone[0] if len(alone) == 1 else None
+
+    def endpoints_ready(self, namespace: str, service: str) -> int | None:
+        """Ready endpoints of a Service, None where it has no EndpointSlice."""
+        slices = [one for one in self._slices.get(namespace, {}).values() if one.service == service]
+        return len(frozenset().union(*(one.ready for one in slices))) if slices else None
+
+    def service_ports(self, namespace: str, service: str) -> tuple[int | str, ...] | None:
+        """Ports of a Service by number and name, None where it does not exist."""
+        return self._services.get((namespace, service))
+
+    def bindings(self, namespace: str) -> list[Object]:
+        """The target group bindings of a namespace."""
+        return [obj for (space, _), obj in self._bindings.items() if space == namespace]
+
+    def scaler(self, namespace: str, unit: Unit) -> Scaler | None:
+        """A unit's ScaledObject, None where it names none or it does not exist."""
+        obj = self._scalers.get((namespace, unit.scaled_object)) if unit.scaled_object else None
+        return None if obj is None else _read_scaler(obj, unit)
+
+
+def _keep(store: dict[Key, Object], kind: str, obj: Object, fields: tuple[str, ...]) -> None:
+    key = (namespace_of(obj), name_of(obj))
+    if kind == "DELETED":
+        store.pop(key, None)
+        return
+    kept = {field: obj.get(field) for field in fields}
+    kept["metadata"] = {name: value for name, value in mapping(obj, "metadata").items() if name != "managedFields"}
+    store[key] = kept
+
+
+def _waiting_pod(obj: Object) -> _Pod | None:
+    """A pod that has no node yet and is wanted; None for every other."""
+    spec = mapping(obj, "spec")
+    if (
+        spec.get("nodeName")
+        or spec.get("schedulingGates")
+        or dig(obj, "metadata", "deletionTimestamp")
+        or text(obj, "status", "phase") not in {"Pending", ""}
+    ):
+        return None
+    owner = next((ref for ref in items(obj, "metadata", "ownerReferences") if dig(ref, "controller") is True), None)
+    if text(owner, "kind") == "DaemonSet":
+        return None
+    scheduled = condition(obj, "PodScheduled")
+    blocked = text(scheduled, "status") == "False" and text(scheduled, "reason") == "Unschedulable"
+    since = parse_rfc3339(text(scheduled, "lastTransitionTime")) or parse_rfc3339(text(obj, "metadata", "creationTimestamp"))
+    return _Pod(
+        name=name_of(obj),
+        labels=mapping(obj, "metadata", "labels"),
+        owner=text(owner, "name"),
+        pools=pinned_values(spec, POOL_LABEL),
+        unschedulable_since=since if blocked else None,
+    )
+
+
+def _read_scaler(obj: Object, unit: Unit) -> Scaler:
+    index, field, value, trigger = _trigger(items(obj, "spec", "triggers"), unit.counter_metric)
+    annotations = mapping(obj, "metadata", "annotations")
+    return Scaler(
+        name=name_of(obj),
+        resource_version=text(obj, "metadata", "resourceVersion"),
+        min_replicas=_count(dig(obj, "spec", "minReplicaCount"), 0),  # KEDA's default
+        max_replicas=_count(dig(obj, "spec", "maxReplicaCount"), 100),  # KEDA's default
+        target=text(trigger, "metadata", "targetMetricValue"),
+        trigger_index=index,
+        trigger_type=text(trigger, "type"),
+        trigger_field=field,
+        trigger_value=value,
+        paused=annotations.get(_PAUSED[0]) == "true" or bool(annotations.get(_PAUSED[1])),
+    )
+
+
+def _trigger(triggers: list[Any], metric: str) -> tuple[int | None, str, str, Object]:
+    """The trigger on the unit's counter: by metric name, else by an expression that mentions it."""
+    for field, matches in (("metricName", str.__eq__), ("expression", str.__contains__)):
+        for index, trigger in enumerate(triggers):
+            value = text(trigger, "metadata", field)
+            if metric and value and matches(value, metric):
+                return index, field, value, trigger
+    return None, "metricName", "", {}
+
+
+def _count(value: object, default: int) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else default

@@ -1,0 +1,43 @@
+"""Fixtures of the notifiers' tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from controller.clock import ManualClock
+from controller.notifiers.dispatcher import Dispatcher
+from controller.ports import Notifier
+from tests.notifiers.support import START
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's proxy has no business with loopback."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(START)
+
+
+@pytest.fixture
+def dispatch(clock: ManualClock) -> Iterator[Callable[..., Dispatcher]]:
+    """Makes dispatchers on the manual clock, without jitter, and closes them."""
+    made: list[Dispatcher] = []
+
+    def make(*sinks: Notifier, **changes: Any) -> Dispatcher:
+        # The manual clock's waits pass at once, in several threads: an hour of age leaves room for them.
+        settings: dict[str, Any] = {"attempts": 3, "retry_base_s": 1.0, "retry_max_s": 8.0, "max_age_s": 3600.0, "stuck_after_s": 1e9}
+        dispatcher = Dispatcher(sinks, clock, **(settings | {"jitter": lambda: 1.0} | changes))
+        made.append(dispatcher)
+        return dispatcher
+
+    yield make
+    for dispatcher in made:
+        dispatcher.close(0.0)

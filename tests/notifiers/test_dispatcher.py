@@ -1,0 +1,301 @@
+"""The dispatcher: isolation, retries, repetitions, health, and what sinks hear about each other."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from structlog.testing import capture_logs
+
+from controller.clock import ManualClock, SystemClock
+from controller.errors import Forbidden, Rejected, Unavailable
+from controller.notifiers.dispatcher import Dispatcher
+from controller.notifiers.redact import MASK
+from controller.ports import MessageKind
+from tests.notifiers.support import START, Scripted, a_message, health, idle, until
+
+Dispatch = Callable[..., Dispatcher]
+
+ALERT, RESOLVED = MessageKind.ALERT, MessageKind.RESOLVED
+
+
+def test_every_sink_gets_every_message_in_order(dispatch: Dispatch) -> None:
+    one, two = Scripted("one"), Scripted("two")
+    dispatcher = dispatch(one, two)
+    messages = [a_message(title=str(number)) for number in range(5)]
+    for message in messages:
+        dispatcher.publish(message)
+    assert [one.next() for _ in messages] == messages
+    assert [two.next() for _ in messages] == messages
+    idle(dispatcher)
+    assert [(sink.name, sink.ok, sink.sent, sink.last_ok_at) for sink in dispatcher.health()] == [
+        ("one", True, 5, START),
+        ("two", True, 5, START),
+    ]
+
+
+def test_publish_returns_and_the_others_deliver_while_a_sink_hangs(dispatch: Dispatch) -> None:
+    hung, other = Scripted("hung"), Scripted("other")
+    hung.gate.clear()
+    dispatcher = dispatch(hung, other)
+    dispatcher.publish(a_message(title="1"))
+    assert hung.entered.wait(5)
+    dispatcher.publish(a_message(title="2"))
+    assert [other.next().title, other.next().title] == ["1", "2"]
+    assert not hung.gate.is_set(), "all of this happened while the sink still hung"
+    assert health(dispatcher, "hung").queued == 2
+    hung.gate.set()
+    assert [hung.next().title, hung.next().title] == ["1", "2"]
+
+
+def test_a_try_that_hangs_shows_in_health_and_the_others_are_told_once(dispatch: Dispatch, clock: ManualClock) -> None:
+    hung, other = Scripted("hung"), Scripted("other")
+    hung.gate.clear()
+    dispatcher = dispatch(hung, other, stuck_after_s=60.0)
+    dispatcher.publish(a_message())
+    assert hung.entered.wait(5)
+    other.next()
+    clock.advance(61.0)
+    for _ in range(3):
+        found = health(dispatcher, "hung")
+        assert (found.ok, found.dead, found.last_error) == (False, True, "no answer for 61 s")
+    told = other.next()
+    assert (told.kind, told.reason, told.application, told.why) == (ALERT, "NotifierDead", "", "no answer for 61 s")
+    hung.gate.set()
+    assert other.next().kind is RESOLVED
+    assert not other.rest()
+    assert health(dispatcher, "hung").ok
+
+
+def test_only_unavailable_is_tried_again_and_only_within_the_bound(dispatch: Dispatch) -> None:
+    down, wrong, denied = Scripted("down", Unavailable("503")), Scripted("wrong", Rejected("400")), Scripted("denied", Forbidden("403"))
+    dispatcher = dispatch(down, wrong, denied, attempts=4)
+    dispatcher.publish(a_message(application=""))
+    until(lambda: all(sink.failed >= 1 for sink in dispatcher.health()))
+    idle(dispatcher)
+    found = {sink.name: sink for sink in dispatcher.health()}
+    # Each has also been told about the others, which failed likewise and led to no further talk.
+    assert {name: sink.dead for name, sink in found.items()} == {"down": True, "wrong": True, "denied": True}
+    assert wrong.tries == found["wrong"].failed
+    assert denied.tries == found["denied"].failed
+    assert down.tries == 4 * found["down"].failed
+    assert found["down"].retried == 3 * found["down"].failed
+    assert all(sink.failed <= 3 for sink in found.values()), "its own message, and one about each of the others"
+
+
+def test_waits_double_up_to_the_longest_and_obey_retry_after(dispatch: Dispatch, clock: ManualClock) -> None:
+    sink = Scripted("sink", *(Unavailable("503") for _ in range(4)), Unavailable("429", retry_after_s=30.0), None)
+    dispatcher = dispatch(sink, attempts=6, retry_max_s=4.0)
+    dispatcher.publish(a_message())
+    sink.next()
+    assert clock.monotonic() == 1 + 2 + 4 + 4 + 30
+
+
+def test_jitter_takes_up_to_half_of_a_wait(dispatch: Dispatch, clock: ManualClock) -> None:
+    sink = Scripted("sink", Unavailable("503"), None)
+    dispatch(sink, jitter=lambda: 0.0).publish(a_message())
+    sink.next()
+    assert clock.monotonic() == 0.5
+
+
+def test_no_retry_begins_after_the_age_bound(dispatch: Dispatch) -> None:
+    sink = Scripted("sink", Unavailable("503"))
+    dispatcher = dispatch(sink, attempts=100, retry_base_s=1.0, retry_max_s=1000.0, max_age_s=10.0)
+    dispatcher.publish(a_message())
+    until(lambda: health(dispatcher, "sink").failed == 1)
+    assert sink.tries == 4, "at 0, 1, 3 and 7 s; the next would be at 15 s"
+
+
+@pytest.mark.parametrize("asked", [1e12, float("inf"), float("nan"), -5.0])
+def test_an_absurd_retry_after_neither_stops_a_sink_for_ever_nor_breaks_it(dispatch: Dispatch, clock: ManualClock, asked: float) -> None:
+    sink = Scripted("sink", Unavailable("429", retry_after_s=asked), None)
+    dispatcher = dispatch(sink, attempts=1, max_age_s=60.0)
+    dispatcher.publish(a_message(title="first"))
+    dispatcher.publish(a_message(title="second"))
+    assert sink.next().title == "second"
+    assert clock.monotonic() == (60.0 if asked > 0 else 0.0), "the next message waits as asked, but not longer than the bound"
+
+
+def test_an_unexpected_exception_is_counted_and_the_thread_lives_on(dispatch: Dispatch) -> None:
+    sink = Scripted("sink", ValueError("boom"), SystemExit(3), None)
+    dispatcher = dispatch(sink)
+    for title in ("1", "2", "3"):
+        dispatcher.publish(a_message(title=title))
+    assert sink.next().title == "3"
+    idle(dispatcher)
+    found = health(dispatcher, "sink")
+    assert (found.sent, found.failed, found.retried, found.ok, found.last_error) == (1, 2, 0, True, "SystemExit: 3")
+
+
+def test_a_bug_in_the_sink_s_own_thread_does_not_end_it(dispatch: Dispatch) -> None:
+    def broken() -> float:
+        raise RuntimeError("no randomness today")
+
+    sink = Scripted("sink", Unavailable("503"), None)
+    dispatcher = dispatch(sink, jitter=broken)
+    dispatcher.publish(a_message(title="1"))
+    dispatcher.publish(a_message(title="2"))
+    assert sink.next().title == "2"
+    assert health(dispatcher, "sink").failed == 1
+
+
+def test_publish_does_not_even_raise_for_what_is_no_message(dispatch: Dispatch) -> None:
+    sink = Scripted("sink")
+    dispatcher = dispatch(sink)
+    with capture_logs() as logs:
+        dispatcher.publish(None)  # type: ignore[arg-type]
+    assert [entry["event"] for entry in logs] == ["notifier.publish_failed"]
+    dispatcher.publish(a_message())
+    sink.next()
+
+
+def test_a_message_that_repeats_another_is_sent_once_a_window(dispatch: Dispatch, clock: ManualClock) -> None:
+    sink = Scripted("sink")
+    dispatcher = dispatch(sink, dedup_window_s=900.0)
+    for _ in range(3):
+        dispatcher.publish(a_message(ALERT, dedup_key="stale"))
+    clock.advance(900.0)
+    dispatcher.publish(a_message(ALERT, dedup_key="stale"))
+    dispatcher.publish(a_message(ALERT))
+    dispatcher.publish(a_message(ALERT))
+    idle(dispatcher)
+    assert len(sink.rest()) == 4
+    assert health(dispatcher, "sink").suppressed == 2
+
+
+def test_a_message_that_was_given_up_may_be_said_again_within_the_window(dispatch: Dispatch) -> None:
+    sink = Scripted("sink", Rejected("400"), None)
+    dispatcher = dispatch(sink)
+    dispatcher.publish(a_message(ALERT, dedup_key="stale"))
+    until(lambda: health(dispatcher, "sink").failed == 1)
+    dispatcher.publish(a_message(ALERT, dedup_key="stale"))
+    assert sink.next().dedup_key == "stale"
+
+
+def test_a_full_queue_drops_alerts_and_keeps_the_mode_changes(dispatch: Dispatch) -> None:
+    sink = Scripted("sink")
+    sink.gate.clear()
+    dispatcher = dispatch(sink, queue_size=3)
+    dispatcher.publish(a_message(title="in work"))
+    assert sink.entered.wait(5)
+    dispatcher.publish(a_message(MessageKind.FAILOVER, title="failover"))
+    for number in range(50):
+        dispatcher.publish(a_message(ALERT, title=f"alert {number}", dedup_key=f"alert {number}"))
+    dispatcher.publish(a_message(MessageKind.FALLBACK, title="fallback"))
+    found = health(dispatcher, "sink")
+    assert (found.queued, found.dropped) == (4, 49)
+    dispatcher.publish(a_message(ALERT, title="alert 0 again", dedup_key="alert 0"))
+    sink.gate.set()
+    idle(dispatcher)
+    assert [message.title for message in sink.rest()] == ["in work", "failover", "fallback", "alert 0 again"]
+
+
+def test_a_dead_sink_is_told_to_the_others_once_and_its_recovery_too(dispatch: Dispatch, clock: ManualClock) -> None:
+    dead, other = Scripted("dead", *(Unavailable("503") for _ in range(9)), None), Scripted("other")
+    dispatcher = dispatch(dead, other, attempts=3, dead_after=2)
+    for title in ("1", "2", "3", "4"):
+        dispatcher.publish(a_message(title=title))
+    assert dead.next().title == "4"
+    idle(dispatcher)
+    told = [message for message in other.rest() if not message.application]
+    assert [(message.kind, message.title) for message in told] == [
+        (ALERT, "notifications: dead does not deliver"),
+        (RESOLVED, "notifications: dead delivers again"),
+    ]
+    assert told[0].why == "503"
+    assert "switching is not affected" in told[0].next
+    assert dead.rest() == [], "it does not hear about itself"
+    assert health(dispatcher, "dead").last_ok_at == clock.now()
+
+
+def test_a_sink_that_flaps_is_told_to_the_others_once_a_window(dispatch: Dispatch, clock: ManualClock) -> None:
+    flapping, other = Scripted("flapping", *(step for _ in range(5) for step in (Rejected("400"), None))), Scripted("other")
+    dispatcher = dispatch(flapping, other, dedup_window_s=900.0)
+    for _ in range(10):
+        dispatcher.publish(a_message())
+        idle(dispatcher)
+    assert [message.kind for message in other.rest() if not message.application] == [ALERT, RESOLVED]
+    clock.advance(900.0)
+    flapping._script = [Rejected("400")]
+    dispatcher.publish(a_message())
+    idle(dispatcher)
+    assert [message.kind for message in other.rest() if not message.application] == [ALERT]
+
+
+def test_sinks_that_are_all_dead_do_not_talk_about_each_other_for_ever(dispatch: Dispatch) -> None:
+    sinks = [Scripted(name, Rejected("no")) for name in ("a", "b", "c")]
+    dispatcher = dispatch(*sinks)
+    for _ in range(5):
+        dispatcher.publish(a_message())
+        idle(dispatcher)
+    assert [sink.tries for sink in sinks] == [5 + 2] * 3, "its own messages, and one alert about each other sink"
+
+
+@pytest.mark.parametrize(("error", "dead_after"), [(Rejected("no"), 100), (Unavailable("down"), 1)])
+def test_failing_to_tell_about_another_sink_leads_to_no_talk_about_this_one(dispatch: Dispatch, error: Exception, dead_after: int) -> None:
+    first, second = Scripted("first", Rejected("no")), Scripted("second", None, error)
+    dispatcher = dispatch(first, second, dead_after=dead_after)
+    dispatcher.publish(a_message())
+    idle(dispatcher)
+    assert health(dispatcher, "second").dead, "it shows in health"
+    assert first.tries == 1, "but the first sink is not told"
+    dispatcher.publish(a_message())
+    idle(dispatcher)
+    assert first.tries == 3, "only when a message of its own fails"
+
+
+def test_secrets_are_masked_in_what_is_sent_and_in_health(dispatch: Dispatch) -> None:
+    hook = "https://hooks.slack.com/services/T00/B00/abcdefghijkl"
+    good, bad = Scripted("good"), Scripted("bad", ValueError(f"cannot reach {hook}\nsecond line {'x' * 500}"))
+    dispatcher = dispatch(good, bad)
+    dispatcher.publish(a_message(title=hook, why=hook, cost=hook, next=hook, fields={"link": hook}))
+    got = good.next()
+    masked = f"https://hooks.slack.com/{MASK}"
+    assert got == replace(got, title=masked, why=masked, cost=masked, next=masked, fields={"link": masked})
+    idle(dispatcher)
+    error = health(dispatcher, "bad").last_error
+    assert error.startswith(f"ValueError: cannot reach {masked} second line xxx")
+    assert len(error) == 200
+
+
+def test_close_lets_the_queues_run_empty_and_ends_the_threads() -> None:
+    sink = Scripted("to-close")
+    dispatcher = Dispatcher([sink], SystemClock())
+    for number in range(20):
+        dispatcher.publish(a_message(title=str(number)))
+    assert dispatcher.close(10.0) == 0
+    assert len(sink.rest()) == 20
+    dispatcher.publish(a_message())
+    assert health(dispatcher, "to-close").dropped == 1
+    until(lambda: not any(thread.name == "notifier-to-close" for thread in threading.enumerate()))
+
+
+def test_close_does_not_wait_for_a_sink_that_hangs_nor_for_a_retry() -> None:
+    hung = Scripted("hung")
+    hung.gate.clear()
+    waiting = Scripted("waiting", Unavailable("503"))
+    dispatcher = Dispatcher([hung, waiting], SystemClock(), retry_base_s=3600.0, retry_max_s=3600.0, max_age_s=1e6, jitter=lambda: 1.0)
+    dispatcher.publish(a_message(title="1"))
+    dispatcher.publish(a_message(title="2"))
+    assert hung.entered.wait(5)
+    until(lambda: waiting.tries == 1)
+    assert dispatcher.close(0.01) == 4
+    assert not hung.gate.is_set()
+    until(lambda: health(dispatcher, "waiting").queued == 0)
+    assert (health(dispatcher, "waiting").failed, health(dispatcher, "waiting").dropped) == (1, 1)
+    hung.gate.set()
+    until(lambda: health(dispatcher, "hung").queued == 0)
+    assert [message.title for message in hung.rest()] == ["1"]
+
+
+@pytest.mark.parametrize("bad", [{"queue_size": 0}, {"attempts": 0}, {"dead_after": 0}, {"retry_base_s": -1.0}])
+def test_a_bound_out_of_range_is_refused(dispatch: Dispatch, bad: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"at least 1|negative"):
+        dispatch(Scripted("sink"), **bad)
+
+
+def test_two_sinks_of_one_name_are_refused(dispatch: Dispatch) -> None:
+    with pytest.raises(ValueError, match="one name"):
+        dispatch(Scripted("slack"), Scripted("slack"))

@@ -1,0 +1,177 @@
+"""Secrets are masked in any surrounding, and ordinary text is left alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import example, given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from controller.notifiers.redact import MASK, MIN_SECRET, Redactor, redact, redacting_processor
+from tests.notifiers.support import PATH, TOKEN, leaks
+
+SECRET_TEXTS = st.text(min_size=MIN_SECRET, max_size=40)
+
+
+@given(st.lists(SECRET_TEXTS, min_size=1, max_size=3), st.lists(st.one_of(st.text(max_size=20), st.just(None)), max_size=8), st.randoms())
+@example(["******"], [None, None, "***"], None)
+@example(["AKIAABCDEFGHIJKLMNOP-and-a-rest"], [None], None)
+@example([f"bearer {MASK}"], ["bearer abcdefgh12345"], None)
+def test_no_registered_secret_gets_through_whatever_surrounds_it(secrets: list[str], parts: list[str | None], random: Any) -> None:
+    redactor = Redactor(secrets)
+    text = "".join((random.choice(secrets) if random else secrets[0]) if part is None else part for part in parts)
+    clean = redactor(text)
+    assert not [secret for secret in secrets if secret in clean]
+    assert redactor(clean) == clean, "redacting twice changes nothing"
+
+
+@given(SECRET_TEXTS)
+def test_no_registered_secret_gets_through_as_json_or_repr_writes_it(secret: str) -> None:
+    redactor = Redactor([secret])
+    for encode in (json.dumps, repr, lambda text: json.dumps(text, ensure_ascii=False)):
+        encoder: Callable[[str], str] = encode
+        written = encoder(secret)[1:-1]
+        assert written not in redactor(f"before {encoder(secret)} after")
+
+
+@given(st.text(max_size=200))
+def test_any_text_can_be_redacted(text: str) -> None:
+    assert isinstance(redact(text), str)
+
+
+def test_parts_of_a_registered_url_are_secret_by_themselves() -> None:
+    redactor = Redactor([f"https://user:pa55word-x@hooks.example.org:8443{PATH}?key=0123456789abcdef"])
+    assert len(redactor._known) == 1
+    for text in (
+        f"Max retries exceeded with url: {PATH} (Caused by ...)",
+        f"token {TOKEN}!",
+        f"https%3A%2F%2Fhooks.example.org{PATH.replace('/', '%2F')}",
+        f"POST {PATH}?key=0123456789abcdef HTTP/1.1",
+    ):
+        assert not leaks(redactor(text)), text
+    assert "pa55word-x" not in redactor("password is pa55word-x")
+    assert "0123456789abcdef" not in redactor("key=0123456789abcdef")
+
+
+def test_a_short_last_segment_is_a_word_and_stays_readable() -> None:
+    assert Redactor(["https://example.org/a/webhook"])("the webhook answers") == "the webhook answers"
+
+
+def test_a_secret_that_is_too_short_is_refused_without_being_repeated() -> None:
+    with pytest.raises(ValueError, match="at least 6") as caught:
+        Redactor(["abcde"])
+    assert "abcde" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        pytest.param("to https://hooks.slack.com/services/T0/B0/xyz, then", f"to https://hooks.slack.com/{MASK} then", id="slack"),
+        pytest.param("hooks.slack-gov.com/workflows/T0/A0/1/x", f"hooks.slack-gov.com/{MASK}", id="slack-gov"),
+        pytest.param("https%3A%2F%2Fhooks.slack.com%2Fservices%2FT0", f"https%3A%2F%2Fhooks.slack.com%2F{MASK}", id="slack-quoted"),
+        pytest.param("url: /services/T0AB/B0CD/xYz123 (Caused by", f"url: /services/{MASK} (Caused by", id="slack-path"),
+        pytest.param("xoxb-123456789012-abcdef", MASK, id="slack-token"),
+        pytest.param("key AKIAIOSFODNN7EXAMPLE refused", f"key {MASK} refused", id="aws-key"),
+        pytest.param("ASIAIOSFODNN7EXAMPLE", MASK, id="aws-temporary-key"),
+        pytest.param("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG", f"aws_secret_access_key = {MASK}", id="aws-secret"),
+        pytest.param('"SessionToken": "IQoJb3JpZ2luX2Vj"', f'"SessionToken": "{MASK}"', id="aws-session"),
+        pytest.param("?X-Amz-Signature=abc123&X-Amz-Date=1", f"?X-Amz-Signature={MASK}&X-Amz-Date=1", id="aws-presigned"),
+        pytest.param("Authorization: Bearer abc.def", f"Authorization: Bearer {MASK}", id="header"),
+        pytest.param("{'authorization': 'Basic dXNlcjpwdw=='}", f"{{'authorization': 'Basic {MASK}'}}", id="header-repr"),
+        pytest.param("used bearer abcdefgh12345", f"used bearer {MASK}", id="bearer"),
+        pytest.param("k8s-aws-v1.aHR0cHM6Ly9zdHM", MASK, id="eks-token"),
+        pytest.param("eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJrdWJl.c2ln", MASK, id="jwt"),
+        pytest.param("proxy http://user:p@ss@proxy:3128/x", f"proxy http://{MASK}@proxy:3128/x", id="basic-auth"),
+    ],
+)
+def test_what_looks_like_a_secret_is_masked(text: str, clean: str) -> None:
+    assert redact(text) == clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "inf2 cannot get capacity (capacity: InsufficientInstanceCapacity) while 3 pod(s) wait for it",
+        "GET /api/v1/namespaces/default/services/sd21: 404",
+        "arn:aws:sns:eu-west-1:123456789012:ops",
+        "https://example.org/path?x=1#f and mail to someone@example.org",
+        "the bearer of news",
+    ],
+)
+def test_ordinary_text_is_left_alone(text: str) -> None:
+    assert redact(text) == text
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("piece", ["://", "a:", "bearer ", "/services/", "eyJaaaaaaaa.", "hooks.slack.com", "authorization:"])
+def test_a_long_text_takes_no_long_time(piece: str) -> None:
+    redact(piece * 20_000)
+
+
+class Talkative:
+    def __repr__(self) -> str:
+        return f"Talkative(url={PATH})"
+
+
+class Broken:
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+def test_the_log_processor_reaches_everything_nested() -> None:
+    redactor = Redactor([f"http://127.0.0.1{PATH}"])
+    circular: list[Any] = []
+    circular.append(circular)
+    event = {
+        "event": f"calling {PATH}",
+        PATH: 1,
+        "nested": {"list": [PATH, {"deep": (PATH, {PATH})}], "number": 4.5, "none": None, "flag": True},
+        "bytes": PATH.encode(),
+        "error": ValueError(PATH),
+        "object": Talkative(),
+        "broken": Broken(),
+        "circular": circular,
+        "Password": "short",
+        "harmless": 1 + 2j,
+    }
+    clean = redactor.processor(None, "info", event)
+    assert not leaks(repr(clean))
+    assert clean["Password"] == MASK
+    assert clean["broken"] == "<Broken>"
+    assert clean["harmless"] == 1 + 2j
+    assert clean["nested"]["number"] == 4.5
+
+
+def test_the_log_processor_masks_a_traceback_before_it_is_rendered() -> None:
+    redactor = Redactor([TOKEN])
+    lines: list[str] = []
+
+    def keep(_logger: object, _method: str, event: Any) -> str:
+        lines.append(str(event))
+        raise structlog.DropEvent
+
+    log = structlog.wrap_logger(structlog.PrintLogger(), processors=[redactor.processor, keep])
+    try:
+        int(TOKEN)
+    except ValueError:
+        log.exception("failed")
+    assert "ValueError: invalid literal" in lines[0]
+    assert MASK in lines[0]
+    assert not leaks(lines[0])
+
+
+def test_the_module_s_processor_uses_the_process_s_own_redactor() -> None:
+    event = redacting_processor(None, "info", {"event": "key AKIAIOSFODNN7EXAMPLE", "exc_info": None})
+    assert event["event"] == f"key {MASK}"
+    with capture_logs(processors=[redacting_processor]) as logs:
+        structlog.get_logger().info("x", key="AKIAIOSFODNN7EXAMPLE")
+    assert logs[0]["key"] == MASK
+
+
+def test_the_redactor_does_not_show_its_secrets() -> None:
+    assert repr(Redactor([TOKEN])) == "Redactor(1 secrets)"

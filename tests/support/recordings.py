@@ -1,0 +1,113 @@
+"""Object streams recorded from a real Karpenter, replayed through the production signal code and `decide` in recorded time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.clients.kube import RESOURCES, Resource
+from controller.clock import ManualClock, parse_rfc3339
+from controller.policy.decide import decide
+from controller.policy.memory import applied
+from controller.policy.model import Application, Decision, Memory, Snapshot, Source, Verb
+from controller.signals.cluster import ClusterView
+from controller.signals.snapshots import Outside, SnapshotBuilder
+
+SHARED = Path(__file__).parents[3] / "shared"
+KINDS: dict[str, Resource] = {resource.kind: resource for resource in RESOURCES.values()}
+TICK_S = 1.0
+
+
+def recording(name: str) -> Path:
+    """The path of a recording; skips the test where the recordings are absent."""
+    path = SHARED / "data" / "karpenter" / f"{name}.jsonl"
+    if not path.exists():
+        pytest.skip(f"recording {name}.jsonl is absent: it lives outside the project, in shared/data/karpenter")
+    return path
+
+
+@dataclass(frozen=True)
+class Step:
+    """One decision of a replay; `t` is the recording's own time in seconds."""
+
+    t: float
+    decision: Decision
+    snapshot: Snapshot
+
+
+def lines(path: Path) -> Iterator[tuple[float, str, str, dict[str, Any]]]:
+    """The recorded changes: time, kind, watch type, object."""
+    for line in path.read_text().splitlines():
+        entry = json.loads(line)
+        if entry["kind"] != "Mark":
+            yield entry["t"], entry["kind"], entry["type"], entry["object"]
+
+
+def start_of(path: Path) -> float:
+    """The wall-clock time of the recording's zero, from the first object created while it ran."""
+    for t, _, kind, obj in lines(path):
+        created = parse_rfc3339(obj.get("metadata", {}).get("creationTimestamp"))
+        if kind == "ADDED" and created is not None:
+            return created - t + 1.0  # timestamps are cut to whole seconds
+    raise AssertionError("the recording creates nothing")
+
+
+def replay(
+    path: Path, application: Application, *, act: bool, until: float, prepare: Callable[[ClusterView], None] | None = None
+) -> list[Step]:
+    """Feeds a recording through the view and decides after every change and once a second.
+
+    Args:
+        path: The recording.
+        application: Whose decisions.
+        act: Whether an accepted change of mode is noted and shown on the Ingress, as the service would.
+        until: Where to stop, in the recording's seconds; past its end time goes on without changes.
+        prepare: Adds objects that the recording lacks.
+    """
+    clock = ManualClock(start_of(path))
+    begin = clock.now()
+    view = ClusterView(clock, lambda: None)
+    builder = SnapshotBuilder(view, [application])
+    if prepare is not None:
+        prepare(view)
+    memory, steps = Memory(), []
+    pending = list(lines(path))
+    times = sorted({t for t, *_ in pending} | {i * TICK_S for i in range(int(until / TICK_S) + 1)})
+    for t in (t for t in times if t <= until):
+        clock.set(begin + t)
+        while pending and pending[0][0] <= t:
+            _, kind, change, obj = pending.pop(0)
+            if kind in KINDS:
+                view.changed(KINDS[kind], None, "ADDED" if change == "LISTED" else change, {"kind": kind, **obj})
+        sources = tuple(Source(name, True, clock.now(), 180.0) for name in ("karpenter", "workloads", "ingress"))
+        snapshot = builder.build(application, clock.now(), sources, Outside(), leader=True, epoch=1)
+        memory, decision = decide(memory, snapshot)
+        steps.append(Step(t, decision, snapshot))
+        if act and decision.verb in {Verb.FAILOVER, Verb.FALLBACK}:
+            memory = applied(memory, decision, clock.now())
+            _show(view, application, decision)
+    return steps
+
+
+def _show(view: ClusterView, application: Application, decision: Decision) -> None:
+    """Writes to the Ingress what the decision's patch would."""
+    from controller.policy.routing import MARKER, action_key, format_action  # noqa: PLC0415
+
+    obj = view.ingress(application.namespace, application.ingress)
+    assert obj is not None
+    metadata = dict(obj["metadata"])
+    annotations = dict(metadata["annotations"])
+    annotations[action_key(application.action)] = format_action(decision.targets, decision.stickiness_s)
+    annotations[MARKER] = str(decision.mode)
+    metadata["annotations"] = annotations
+    view.changed(KINDS["Ingress"], None, "MODIFIED", {**obj, "metadata": metadata})
+
+
+def without_alerts(decision: Decision) -> Decision:
+    """The decision without its texts, for comparing what is asked for."""
+    return replace(decision, alerts=(), degraded=())
