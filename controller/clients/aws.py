@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from controller.errors import Forbidden, NotFound, Rejected, RemoteError, Unavailable
 
 _THROTTLES: Final = frozenset({
-    "Throttling", "ThrottlingException", "ThrottledException", "RequestLimitExceeded", "TooManyRequestsException", "RequestThrottled", 
+    "Throttling", "ThrottlingException", "ThrottledException", "RequestLimitExceeded", "TooManyRequestsException", "RequestThrottled",
     "SlowDown", "BandwidthLimitExceeded", "LimitExceededException", "RequestThrottledException", "TransactionInProgressException",
 })  # fmt: skip
 _FORBIDDEN: Final = frozenset({

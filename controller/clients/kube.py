@@ -1,8 +1,8 @@
 """A thin Kubernetes client over plain dictionaries.
 
-`kubernetes` supplies what is hard to get right: kubeconfig, in-cluster tokens and their rotation, exec plugins such as ``aws eks get-token``,
-TLS. Its typed models are not used: parsing a watch of thousands of objects into them costs several times the memory and time of plain
-dictionaries.
+`kubernetes` supplies what is hard to get right: kubeconfig, in-cluster tokens and their rotation, exec plugins such as
+``aws eks get-token``, TLS. Its typed models are not used: parsing a watch of thousands of objects into them costs several times the memory
+and time of plain dictionaries.
 Bodies are sent byte for byte as given, so that what a plan prints is what is applied.
 """
 

@@ -333,7 +333,7 @@ def _waits(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> list[flo
     waits = []
     for observed in snapshot.units.values():
         for failure in observed.pool.failures:
-            delay = policy.create_error_s if failure.source == "create-error" else policy.replacement_hold_s
-            waits.append(failure.at + delay - now)
+            create_error = failure.source == "create-error"
+            waits.append((failure.at + policy.create_error_s if create_error else failure.seen + policy.replacement_hold_s) - now)
     waits += [judged.demand_since + policy.hard_demand_s - now for judged in evidence.values() if judged.demand_since is not None]
     return waits

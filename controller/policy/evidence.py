@@ -101,7 +101,11 @@ def _judge(unit: Unit, observed: UnitObservation, snapshot: Snapshot, memory: Me
     waiting = _unmet(observed)
     since = min((pod.since for pod in waiting), default=None)
     aged = since is not None and now - since >= policy.hard_demand_s
+    remembered = memory.units.get(unit.name)
     proof = _proof(refusals, allowed, policy.ice_cache_s, config_counts=Cause.CONFIG in policy.trip_causes)
+    if proof is None and remembered is not None and remembered.proven_at is not None:
+        # Judged before a restart, while the NodeClaims could still be seen; the events alone would no longer tell.
+        proof = Proof.WIDE if any(f.at <= remembered.last_failure_at for f in refusals if not f.requirements_known) else None
     at_limit = bool(observed.pool.at_limit)
     if proof is None and aged and (refusals or at_limit):
         proof = Proof.AGE
@@ -112,7 +116,6 @@ def _judge(unit: Unit, observed: UnitObservation, snapshot: Snapshot, memory: Me
         shortage = Shortage.SUSPECTED
     causes = [failure.cause for failure in refusals] + ([Cause.QUOTA] if at_limit else [])
     codes = dict.fromkeys([code for failure in refusals for code in failure.codes] + ([POOL_LIMIT_CODE] if at_limit else []))
-    remembered = memory.units.get(unit.name)
     last_failure = max((f.at for f in refusals), default=None) if proof is not None else None
     if remembered is not None:
         last_failure = max(remembered.last_failure_at, last_failure or 0.0)
@@ -147,7 +150,8 @@ def _standing_refusals(pool: PoolObservation, allowed: Offerings, snapshot: Snap
         failure
         for failure in pool.failures
         if not failure.replacement
-        and _patience_before_judging(failure, snapshot) <= now - failure.at <= policy.ice_window_s
+        and _judged(failure, snapshot)
+        and now - failure.at <= policy.ice_window_s
         and failure.at > last_launch
         and allowed.concerns(failure.instance_types, failure.zones)
     )
@@ -157,10 +161,16 @@ def _one(value: str) -> tuple[str, ...]:
     return (value,) if value else ()
 
 
-def _patience_before_judging(failure: LaunchFailure, snapshot: Snapshot) -> float:
-    """A create error has no event and may yet succeed on Karpenter's own retry; an event is final but may mark a replacement."""
+def _judged(failure: LaunchFailure, snapshot: Snapshot) -> bool:
+    """Whether it is time to judge it.
+
+    A create error may yet succeed on Karpenter's own retry; an event is final, but the one that marks its claim as a consolidation's
+    replacement may follow it.
+    """
     policy = snapshot.application.policy
-    return policy.create_error_s if failure.source == "create-error" else policy.replacement_hold_s
+    if failure.source == "create-error":
+        return snapshot.now - failure.at >= policy.create_error_s
+    return snapshot.now - failure.seen >= policy.replacement_hold_s
 
 
 def _proof(refusals: Sequence[LaunchFailure], allowed: Offerings, cache_s: float, *, config_counts: bool) -> Proof | None:

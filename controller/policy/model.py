@@ -175,6 +175,7 @@ class LaunchFailure:
     cause: Cause
     codes: tuple[str, ...]
     attempt: str
+    seen: float = 0.0  # when we first saw it: `at` is cut to whole seconds, and the race with a replacement's mark is against sight
     instance_types: tuple[str, ...] = ()
     zones: tuple[str, ...] = ()
     capacity_types: tuple[str, ...] = ()

@@ -43,6 +43,7 @@ _PAGES: Final = 20
 _BACKOFF_MIN_S: Final = 30.0
 _BACKOFF_MAX_S: Final = 300.0
 _REFUSED_S: Final = 600.0  # a query that CloudWatch refuses is left out this long
+_MAX_VALUE: Final = 1e300
 _MAX_TEXT: Final = 200
 
 
@@ -147,13 +148,13 @@ def _query(name: str, query: MetricQuery) -> dict[str, Any]:
 def _collect(result: Mapping[str, Any], series: Series) -> None:
     """Adds one result to its series. Its status is that of its last page: earlier pages say PartialData by nature."""
     status = result.get("StatusCode", "Complete")
-    series.complete = status in {"Complete", "Forbidden"}
     series.forbidden = status == "Forbidden"
+    series.complete = series.forbidden or status == "Complete"
     stamps, values = result.get("Timestamps"), result.get("Values")
     # Pairs by position, in whatever order the endpoint lists them; a value without a time is worth nothing.
     for stamp, value in zip(stamps if isinstance(stamps, list) else [], values if isinstance(values, list) else [], strict=False):
         usable = isinstance(stamp, datetime) and isinstance(value, int | float) and not isinstance(value, bool)
-        if usable and math.isfinite(value) and value >= 0:
+        if usable and 0 <= value < _MAX_VALUE:  # neither NaN nor infinite either
             series.points[_epoch(stamp)] = float(value)
 
 

@@ -168,7 +168,7 @@ class ClusterView:
         key = (namespace_of(obj), name_of(obj))
         if kind == "DELETED":
             self._ingresses.pop(key, None)
-        else:
+        elif not _older(obj, self._ingresses.get(key)):
             self._ingresses[key] = obj
 
     def _workload(self, plural: str, kind: str, obj: Object) -> None:
@@ -207,6 +207,14 @@ class ClusterView:
                 known = self.karpenter.observations({*wanted, name}, now, self._window_s)
                 self._pools = (now, self._version, known)
             return known[name]
+
+
+def _older(obj: Object, known: Object | None) -> bool:
+    """Whether `obj` is an earlier state of the object that is known: a watch may still deliver what was there before our own write."""
+    if known is None or text(obj, "metadata", "uid") != text(known, "metadata", "uid"):
+        return False
+    version, known_version = text(obj, "metadata", "resourceVersion"), text(known, "metadata", "resourceVersion")
+    return version.isdigit() and known_version.isdigit() and int(version) < int(known_version)
 
 
 class Watches:

@@ -41,7 +41,7 @@ _PERMISSIONS: Final = {
     _QUOTA: "servicequotas:GetServiceQuota",
     _USE: "cloudwatch:GetMetricData",
 }
-_EVERY_S: Final = {_OFFERINGS: 21_600.0, _RESERVATIONS: 300.0, _QUOTA: 3_600.0, _USE: 300.0}
+_SLOW_S: Final = 21_600.0  # offerings and quotas change within days
 _SHOWN_S: Final = 1_800.0  # how long free reservations and vCPUs in use are shown after the last good answer
 _BACKOFF_MIN_S: Final = 60.0
 _BACKOFF_MAX_S: Final = 3_600.0
@@ -50,6 +50,7 @@ _PAGES: Final = 20
 _USE_PERIOD_S: Final = 300
 _USE_PERIODS: Final = 12  # the use metric is published every five minutes, with gaps where nothing runs
 _VCPU_FRACTION: Final = {"large": 2, "xlarge": 4}
+_MAX_LIMIT: Final = 1e9  # vCPUs; also keeps NaN and infinity out of the sentences
 _MAX_TEXT: Final = 200
 
 
@@ -92,7 +93,9 @@ class Ec2Poller:
         enabled: False: never calls, and says so in `source`.
         reservations: Whether to ask for capacity reservations (moto has none).
         quotas: Whether to ask for quotas and their use (moto has none of EC2's).
-        freshness_s: How old the last good answer may be before `source` counts as stale, seconds.
+        interval_s: Shortest time between two looks at reservations and vCPUs in use, seconds.
+        freshness_s: How old the last good answer may be before `source` counts as stale, seconds. Offerings and quotas are asked for three
+            times in it, or every six hours if that is sooner.
         budget: Calls to EC2 and Service Quotas; a budget of its own where None.
     """
 
@@ -104,13 +107,16 @@ class Ec2Poller:
         enabled: bool = True,
         reservations: bool = True,
         quotas: bool = True,
-        freshness_s: float = 43_200.0,
+        interval_s: float = 300.0,
+        freshness_s: float = 1_800.0,
         budget: CallBudget | None = None,
     ) -> None:
         self._clients = clients
         self._clock = clock
         self._freshness_s = freshness_s
         self._budget = budget or CallBudget(0.5, 20, clock)
+        slow_s = min(_SLOW_S, freshness_s / 3)
+        self._every_s = {_OFFERINGS: slow_s, _RESERVATIONS: interval_s, _QUOTA: slow_s, _USE: interval_s}
         wanted = {_OFFERINGS: enabled, _RESERVATIONS: enabled and reservations, _QUOTA: enabled and quotas, _USE: enabled and quotas}
         self._parts = {name: _Part() for name, on in wanted.items() if on}
         self._lock = threading.Lock()
@@ -177,13 +183,13 @@ class Ec2Poller:
             if name in self._parts:
                 self._run(name, ask, sorted(types))
 
-    def _run(self, name: str, ask: Callable[[Sequence[str]], None], types: Sequence[str]) -> None:
+    def _run(self, name: str, ask: Callable[[Sequence[str]], bool], types: Sequence[str]) -> None:
         """Asks for one part if it is due, and books how that went."""
         part, now = self._parts[name], self._clock.monotonic()
         if now < part.due or not self._budget.take():
             return
         try:
-            ask(types)
+            asked = ask(types)
         except RemoteError as error:
             with self._lock:
                 part.absent = isinstance(error, Forbidden) or not isinstance(error, Unavailable)
@@ -193,9 +199,11 @@ class Ec2Poller:
                 if part.last_ok is None or self._clock.now() - part.last_ok > _SHOWN_S:
                     self._forget(name)
             return
+        if not asked:
+            self._budget.charge(-1)
         with self._lock:
-            part.absent, part.problem, part.backoff_s, part.last_ok = False, "", 0.0, self._clock.now()
-            part.due = now + _EVERY_S[name]
+            part.absent, part.problem, part.backoff_s, part.due = not asked, "", 0.0, now + self._every_s[name]
+            part.last_ok = self._clock.now() if asked else part.last_ok
 
     def _forget(self, name: str) -> None:
         """Drops numbers that change by the minute and that nobody can confirm any more. Zones and limits stay true for long."""
@@ -204,7 +212,9 @@ class Ec2Poller:
         elif name == _USE:
             self._used = {}
 
-    def _ask_offerings(self, types: Sequence[str]) -> None:
+    # Each of these asks for one part, and returns whether there was anything to ask for.
+
+    def _ask_offerings(self, types: Sequence[str]) -> bool:
         zones: dict[str, set[str]] = {name: set() for name in types}
         for chunk in _chunks(types):
             arguments = {"LocationType": "availability-zone", "Filters": [{"Name": "instance-type", "Values": chunk}]}
@@ -214,8 +224,9 @@ class Ec2Poller:
                     zones[name].add(zone)
         with self._lock:
             self._zones = {name: tuple(sorted(found)) for name, found in zones.items()}
+        return True
 
-    def _ask_reservations(self, types: Sequence[str]) -> None:
+    def _ask_reservations(self, types: Sequence[str]) -> bool:
         reserved: dict[str, _Reserved] = {name: _Reserved() for name in types}
         for chunk in _chunks(types):
             filters = [{"Name": "instance-type", "Values": chunk}, {"Name": "state", "Values": ["active"]}]
@@ -230,8 +241,9 @@ class Ec2Poller:
                 one.targeted += free if entry.get("InstanceMatchCriteria") == "targeted" else 0
         with self._lock:
             self._reserved = {name: found for name, found in reserved.items() if found.total}
+        return True
 
-    def _ask_quotas(self, types: Sequence[str]) -> None:
+    def _ask_quotas(self, types: Sequence[str]) -> bool:
         quotas: dict[str, _Quota] = {}
         missing: NotFound | None = None
         codes = sorted({quota[1] for name in types if (quota := _quota_of(name))})
@@ -249,18 +261,20 @@ class Ec2Poller:
         with self._lock:
             self._quotas = quotas
             self._parts[_USE].due = -math.inf  # the metric's name came just now
+        return bool(codes)
 
-    def _ask_use(self, _: Sequence[str]) -> None:
+    def _ask_use(self, _: Sequence[str]) -> bool:
         with self._lock:
             queries = {quota.use: code for code, quota in self._quotas.items() if quota.use}
         if not queries:
-            return
+            return False
         end = math.floor(self._clock.now() / _USE_PERIOD_S) * _USE_PERIOD_S
         start = end - _USE_PERIODS * _USE_PERIOD_S
         # The period that is not over yet is welcome here: the use is a level, not a sum.
         found = get_metric_data(self._clients, list(queries)[:QUERIES_A_CALL], start, end + _USE_PERIOD_S, self._budget)
         with self._lock:
             self._used = {queries[query]: series.points[max(series.points)] for query, series in found.items() if series.points}
+        return True
 
     # --- calls --------------------------------------------------------------------------------------------------------------------------
 
@@ -346,7 +360,7 @@ def _quota_of(instance_type: str) -> tuple[str, str] | None:
 def _quota(answer: object) -> _Quota | None:
     """Limit and use metric of one quota as Service Quotas describes it; None where there is no usable limit."""
     limit = answer.get("Value") if isinstance(answer, dict) else None
-    if not isinstance(answer, dict) or not isinstance(limit, int | float) or not math.isfinite(limit):
+    if not isinstance(answer, dict) or not isinstance(limit, int | float) or not 0 <= limit < _MAX_LIMIT:
         return None
     return _Quota(float(limit), _use_query(answer.get("UsageMetric")))
 

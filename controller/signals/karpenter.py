@@ -66,6 +66,7 @@ class _Claim:
 class _RefusedClaim:
     claim: str
     at: float
+    seen: float
     refusal: Refusal
 
 
@@ -132,7 +133,7 @@ class KarpenterView:
         at = min(at, now)  # an event is never younger than its sight: a clock ahead of ours must not keep evidence alive
         match kind, text(obj, "reason"):
             case "NodeClaim", "InsufficientCapacityError":
-                self._refuse(name, at, classify_refusal(text(obj, "message")))
+                self._refuse(name, at, now, classify_refusal(text(obj, "message")))
             case "NodeClaim", "DisruptionLaunching":
                 self._replacements[name] = at
             case "NodePool", "NoCompatibleInstanceTypes":
@@ -156,10 +157,11 @@ class KarpenterView:
             self._limited[pool] = max(min(at, now), self._limited.get(pool, 0.0))
         return bool(own)
 
-    def _refuse(self, claim: str, at: float, refusal: Refusal) -> None:
-        if not refusal.parsed and claim not in self._refused:
+    def _refuse(self, claim: str, at: float, now: float, refusal: Refusal) -> None:
+        known = self._refused.get(claim)
+        if not refusal.parsed and known is None:
             self.unparsed += 1
-        self._refused[claim] = _RefusedClaim(claim, at, refusal)
+        self._refused[claim] = _RefusedClaim(claim, at, known.seen if known else now, refusal)
         while len(self._refused) > _MAX_FAILURES:
             self._refused.popitem(last=False)
 
@@ -218,6 +220,7 @@ class KarpenterView:
             cause=refusal.cause,
             codes=refusal.codes,
             attempt=refused.claim,
+            seen=refused.seen,
             instance_types=claim.instance_types if claim else (),
             zones=claim.zones if claim else (),
             capacity_types=claim.capacity_types if claim else (),

@@ -6,6 +6,7 @@ import json
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import urllib3
@@ -226,11 +227,12 @@ def test_a_body_that_is_no_json_is_a_bad_request(client: Client) -> None:
 def test_a_kubeconfig_is_private_and_works(api: EmulatedKubeApi, tmp_path: Path) -> None:
     path = api.kubeconfig("admin", tmp_path / "config")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    with official_config.new_client_from_config(str(path)) as connection:
-        official.CoreV1Api(connection).create_namespaced_config_map("default", config_map("c", a="1"))
-        networking = official.NetworkingV1Api(connection)
+    with official_config.new_client_from_config(str(path)) as connection:  # type: ignore[no-untyped-call]
+        core: Any = official.CoreV1Api(connection)
+        networking: Any = official.NetworkingV1Api(connection)
+        core.create_namespaced_config_map("default", config_map("c", a="1"))
         applied = networking.patch_namespaced_ingress("sd21", "default", ingress(a="1"), field_manager="ours", _content_type=APPLY_PATCH)
-        listed = official.CoreV1Api(connection).list_config_map_for_all_namespaces()
+        listed = core.list_config_map_for_all_namespaces()
     assert applied.metadata.annotations == {"a": "1"}
     assert [item.metadata.name for item in listed.items] == ["c"]
 

@@ -175,7 +175,8 @@ def test_stopping_ends_watches(pool: urllib3.PoolManager) -> None:
 
 
 def test_closed_watches_are_forgotten(api: EmulatedKubeApi, client: Client) -> None:
-    with client.watch(CONFIG_MAPS, "&timeoutSeconds=1") as events:
+    with client.watch(CONFIG_MAPS, "&timeoutSeconds=1&allowWatchBookmarks=true") as events:
+        next(events)
         assert api.open_watches == 1
         list(events)
     assert api.open_watches == 0

@@ -1,0 +1,541 @@
+"""The application file: one Ingress, its deployment units and the policy, as a person writes them.
+
+Keys are camelCase, as in every Kubernetes manifest. Each field says its unit, its default and why; ``docs/configuration.md`` and
+``config/schema/application.schema.json`` are generated from here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+
+from controller.policy.model import Application, Backend, Cause, PolicySettings, RoutingStyle, Strategy, Unit, WeightStrategy
+from controller.settings import Fault, Place, cross_field_error, describe_value
+
+API_VERSION: Final = "failoverctl.dev/v1alpha1"
+MAX_TARGET_GROUPS: Final = 5
+"""Target groups that AWS allows in one action of an Application Load Balancer; not adjustable."""
+
+_DEFAULTS: Final = PolicySettings()
+_LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_PORT_NAME: Final = re.compile(r"(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*")
+_MAX_PORT: Final = 65_535
+_MAX_PORT_NAME: Final = 15
+_WEEK_S: Final = 604_800
+
+
+def yaml_key(name: str) -> str:
+    """The key of a field: ``latency_limit_s`` is written ``latencyLimitSeconds``."""
+    name = f"{name.removesuffix('_s')}_seconds" if name.endswith("_s") else name
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def _port(value: object) -> int | str:
+    """Keeps the literal: the load-balancer controller makes two different target groups of 80 and "http"."""
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MAX_PORT:
+        return value
+    if isinstance(value, str) and len(value) <= _MAX_PORT_NAME and _PORT_NAME.fullmatch(value):
+        return value
+    raise ValueError("neither a port number nor a port name")
+
+
+def _dns(text: str, longest: int, pattern: str = _LABEL) -> Any:  # noqa: ANN401 - pydantic's FieldInfo
+    return Field(
+        min_length=1,
+        max_length=longest,
+        pattern=f"^{pattern}$",
+        json_schema_extra={"x-allowed": f"{text} (lower-case letters, digits and -; at most {longest} characters)"},
+    )
+
+
+DnsLabel = Annotated[str, _dns("a DNS label", 63)]
+DnsName = Annotated[str, _dns("a DNS name", 253, rf"{_LABEL}(\.{_LABEL})*")]
+ServiceName = Annotated[str, _dns("a Service name", 63, "[a-z]([-a-z0-9]*[a-z0-9])?")]
+ActionName = Annotated[str, _dns("a DNS label", 55)]
+Port = Annotated[
+    int | str,
+    PlainValidator(_port),
+    WithJsonSchema({
+        "anyOf": [
+            {"type": "integer", "minimum": 1, "maximum": _MAX_PORT},
+            {"type": "string", "maxLength": _MAX_PORT_NAME, "pattern": "^(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*$"},
+        ],
+        "x-allowed": "an integer 1 to 65535, or the Service's port name",
+    }),
+]  # fmt: skip
+InstanceType = Annotated[
+    str, Field(pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$", json_schema_extra={"x-allowed": "an EC2 instance type such as inf2.xlarge"})
+]
+Zone = Annotated[
+    str, Field(pattern=r"^[a-z0-9-]+$", max_length=63, json_schema_extra={"x-allowed": "an availability zone such as us-west-2a"})
+]
+MetricName = Annotated[str, Field(max_length=255, pattern=r"^[ -~]*$", json_schema_extra={"x-allowed": "at most 255 printable characters"})]
+ShortText = Annotated[str, Field(max_length=100, json_schema_extra={"x-allowed": "text of at most 100 characters"})]
+
+
+class FileModel(BaseModel):
+    """What all parts of the file have in common: no unknown keys, no conversions, no changes afterwards."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        alias_generator=yaml_key,
+        validate_by_name=True,
+        validate_by_alias=True,
+    )
+
+
+class ServiceFile(FileModel):
+    """A Service and its port, as the forward action names them."""
+
+    name: ServiceName = Field(description="Service in the Ingress's namespace: the load-balancer controller looks nowhere else.")
+    port: Port = Field(
+        description="Port exactly as every action and standby rule of the Ingress writes it: 80 and http are two different target "
+        "groups, and only the one that is already registered is warm. A number is not quoted."
+    )
+
+    def to_policy(self) -> Backend:
+        """The policy's value."""
+        return Backend(self.name, self.port)
+
+
+class UnitFile(FileModel):
+    """A deployment unit: one model on one device with one framework."""
+
+    name: DnsLabel = Field(description="Name of the unit in decisions, logs and metrics; unique in the application.")
+    model: ShortText = Field(default="", description="The model it serves, such as sd21. For people.")
+    device: ShortText = Field(default="", description="The device it runs on, such as inf2. For people.")
+    framework: ShortText = Field(default="", description="The framework it uses, such as neuron. For people.")
+    service: ServiceFile = Field(description="Its own Service: its target group in cost mode.")
+    deployment: DnsName = Field(description="Its Deployment, in the Ingress's namespace; unique in the application.")
+    node_pool: DnsName = Field(description="The Karpenter NodePool that launches its nodes. Units may share one.")
+    instance_type: InstanceType = Field(description="EC2 instance type that price and throughput belong to.")
+    instance_types: tuple[InstanceType, ...] = Field(
+        default=(),
+        max_length=100,
+        description="Every type that its NodePool may launch for it. Empty: what the NodePool allows. A refused launch proves a unit "
+        "short only when it covers all of them.",
+    )
+    zones: tuple[Zone, ...] = Field(
+        default=(),
+        max_length=20,
+        description="Every zone that it may run in. Empty: what NodePool and Deployment allow. One zone out is not a unit out.",
+    )
+    price_per_hour: float = Field(
+        gt=0, le=10_000, description="Price of one replica, US dollars per hour. On-demand price of its share of a node."
+    )
+    throughput: float = Field(
+        gt=0,
+        le=1e9,
+        description="What one replica serves at its breaking point, requests per metric period (the source calls it RPS, but it is the "
+        "sum of the counter over one CloudWatch period). Becomes KEDA's targetMetricValue in cost mode.",
+    )
+    latency_s: float = Field(gt=0, le=3600, description="Latency at that throughput, seconds.")
+    latency_limit_s: float = Field(
+        default=0.9,
+        gt=0,
+        le=3600,
+        description="Latency p95 beyond which the unit counts as failing its users, seconds. Above latencySeconds, or it always would. "
+        "The source's breaking point is 0.9 s.",
+    )
+    cold_start_s: float = Field(
+        default=600,
+        gt=0,
+        le=86_400,
+        description="From a pending pod to a ready one, node included, seconds. The source reports 5 to 15 minutes; measure yours, "
+        "because the break-even hold follows from it.",
+    )
+    weight: int | None = Field(
+        default=None,
+        ge=0,
+        le=999,
+        description="Explicit weight in cost mode, as AWS takes it. Needed for every unit where weightStrategy is explicit.",
+    )
+    published_cost: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e6,
+        description="The cost that a published table prints for it, US dollars per hour per request per period. Only compared with the "
+        "computed one by `failoverctl weights`; nothing is decided by it.",
+    )
+    scaled_object: DnsName | None = Field(
+        default=None, description="Its KEDA ScaledObject, whose floor and target follow the mode. Unset: its scaling is left alone."
+    )
+    min_replicas: int = Field(
+        default=1,
+        ge=0,
+        le=10_000,
+        description="Floor in normal times, replicas: minReplicaCount of its own mode. 1 in the source. Not above maxReplicas.",
+    )
+    max_replicas: int = Field(default=100, ge=1, le=10_000, description="Ceiling that no raised floor exceeds, replicas.")
+    counter_metric: MetricName = Field(
+        default="", description="CloudWatch metric that counts its requests. Empty: its demand is not known."
+    )
+    latency_metric: MetricName = Field(
+        default="", description="CloudWatch metric of its latency, seconds. Empty: its latency is not known."
+    )
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        faults: list[Fault] = []
+        if self.min_replicas > self.max_replicas:
+            faults.append((("minReplicas",), str(self.min_replicas), f"at most maxReplicas ({self.max_replicas})"))
+        if self.latency_limit_s <= self.latency_s:
+            allowed = f"more than latencySeconds ({self.latency_s:g}), or the unit would always be beyond it"
+            faults.append((("latencyLimitSeconds",), f"{self.latency_limit_s:g}", allowed))
+        if self.instance_types and self.instance_type not in self.instance_types:
+            faults.append((("instanceTypes",), "a list without instanceType", f"a list with {self.instance_type}"))
+        if faults:
+            raise cross_field_error(faults)
+        return self
+
+    def to_policy(self) -> Unit:
+        """The policy's value."""
+        same = {field.name: getattr(self, field.name) for field in fields(Unit) if field.name != "backend"}
+        return Unit(backend=self.service.to_policy(), **same)
+
+
+class MetricsFile(FileModel):
+    """Where the units' metrics are."""
+
+    namespace: MetricName = Field(default="", description="CloudWatch namespace of the units' metrics. Empty: none are read.")
+    period_s: int = Field(
+        default=60,
+        ge=60,
+        le=3600,
+        multiple_of=60,
+        json_schema_extra={"x-allowed": "a multiple of 60, 60 to 3600"},
+        description="Period that counters are summed over, seconds; throughput counts per this period. CloudWatch's standard resolution "
+        "is 60 s.",
+    )
+
+
+class PolicyFile(FileModel):
+    """How decisions are made. Periods of Karpenter behind the defaults: its cache of refused offerings lasts 180 s."""
+
+    strategy: Strategy = Field(
+        default=_DEFAULTS.strategy,
+        description="two-mode: fail over to capacity mode, the source's way. adaptive: merit order over ready capacity, and another mode "
+        "only if needed.",
+    )
+    weight_strategy: WeightStrategy = Field(
+        default=_DEFAULTS.weight_strategy,
+        description="Where the weights of cost mode come from. explicit by default, because no published formula gives the source's "
+        "weights. Ignored by strategy adaptive, which is merit order.",
+    )
+    trip_causes: tuple[Cause, ...] = Field(
+        default=tuple(cause for cause in Cause if cause in _DEFAULTS.trip_causes),
+        min_length=1,
+        max_length=len(Cause),
+        description="Causes of a shortage that may switch. config is left out by default: a broken NodePool needs a person, and hides "
+        "behind a switch.",
+    )
+    patience_s: float = Field(
+        default=_DEFAULTS.patience_s,
+        ge=0,
+        le=3600,
+        description="How long a proven shortage must last before acting on it, seconds. Many shortages end by themselves. The default is "
+        "a judgement, not yet derived from simulation.",
+    )
+    ice_window_s: float = Field(
+        default=_DEFAULTS.ice_window_s,
+        ge=60,
+        le=7200,
+        description="How long a refused launch counts as evidence, seconds. At least twice iceCacheSeconds: between bursts Karpenter is "
+        "silent for a cache cycle.",
+    )
+    ice_cache_s: float = Field(
+        default=_DEFAULTS.ice_cache_s,
+        ge=30,
+        le=3600,
+        description="How long Karpenter remembers a refused offering and does not ask again, seconds. 180 in Karpenter; change it only "
+        "if Karpenter did.",
+    )
+    replacement_hold_s: float = Field(
+        default=_DEFAULTS.replacement_hold_s,
+        ge=0,
+        le=60,
+        description="How long a refusal waits until it is known whether it was for a replacement node, seconds. Covers Karpenter's "
+        "DisruptionLaunching race.",
+    )
+    hard_demand_s: float = Field(
+        default=_DEFAULTS.hard_demand_s,
+        ge=60,
+        le=7200,
+        description="Age of a pending pod from which even a partial refusal proves the shortage, seconds. Above iceCacheSeconds: a whole "
+        "cycle without any launch.",
+    )
+    create_error_s: float = Field(
+        default=_DEFAULTS.create_error_s,
+        ge=10,
+        le=290,
+        description="Age of a NodeClaim that failed to launch without an event from which it counts, seconds. Karpenter deletes it after "
+        "300 s.",
+    )
+    quiet_s: float = Field(
+        default=_DEFAULTS.quiet_s,
+        ge=0,
+        le=86_400,
+        description="How long no launch may have been refused before a fallback, seconds. At least three of Karpenter's retry cycles.",
+    )
+    dwell_cost_s: float = Field(
+        default=_DEFAULTS.dwell_cost_s,
+        ge=0,
+        le=86_400,
+        description="Shortest stay in cost mode, seconds. Short: a failover protects users.",
+    )
+    dwell_capacity_s: float = Field(
+        default=_DEFAULTS.dwell_capacity_s,
+        ge=0,
+        le=86_400,
+        description="Shortest stay in capacity mode, seconds. Long: a fallback only saves money, and three retry cycles must have passed.",
+    )
+    flips_per_hour: int = Field(
+        default=_DEFAULTS.flips_per_hour,
+        ge=1,
+        le=60,
+        description="Most mode changes in an hour. Beyond it something is wrong that switching does not cure.",
+    )
+    hold_min_s: float = Field(
+        default=_DEFAULTS.hold_min_s,
+        ge=0,
+        le=604_800,
+        description="Lower bound of the break-even hold before a fallback, seconds. Not above holdMaxSeconds.",
+    )
+    hold_max_s: float = Field(
+        default=_DEFAULTS.hold_max_s,
+        ge=0,
+        le=604_800,
+        description="Upper bound of the hold, however often it was doubled, seconds. Four hours: longer than most outages in the traces.",
+    )
+    flap_window_s: float = Field(
+        default=_DEFAULTS.flap_window_s,
+        ge=0,
+        le=604_800,
+        description="A failover within this time of the last fallback is a flap and doubles the hold, seconds. Two hours, as evaluated.",
+    )
+    require_initialized: bool = Field(
+        default=_DEFAULTS.require_initialized,
+        description="Whether a returned node must be Initialized, not only Registered. Off: device plugins can keep a node from it for "
+        "long.",
+    )
+    canary: bool = Field(
+        default=_DEFAULTS.canary,
+        description="Keep one replica of each short unit asked for in capacity mode. While it is pending it is a free probe; without "
+        "demand Karpenter stops trying and a return is never seen.",
+    )
+    error_ratio_limit: float = Field(
+        default=_DEFAULTS.error_ratio_limit,
+        gt=0,
+        le=1,
+        description="Share of 5xx answers beyond which users are failed, 0 to 1. Counts only with evidence of a shortage.",
+    )
+    stickiness_cost_s: int = Field(
+        default=_DEFAULTS.stickiness_cost_s,
+        ge=0,
+        le=_WEEK_S,
+        description="Target-group stickiness in cost mode, seconds; 0: off. Shorter is better: a sticky client stays on a target group "
+        "whose weight is 0 until its cookie ends.",
+    )
+    stickiness_capacity_s: int = Field(
+        default=_DEFAULTS.stickiness_capacity_s,
+        ge=0,
+        le=_WEEK_S,
+        description="Target-group stickiness in capacity mode, seconds; 0: off, which releases the sticky clients of cost mode at once.",
+    )
+    verify_alert_s: float = Field(
+        default=_DEFAULTS.verify_alert_s,
+        ge=5,
+        le=3600,
+        description="How long the load balancer may take to show a change before people are told, seconds. Normally some seconds; "
+        "minutes when throttled.",
+    )
+    drain_s: float = Field(
+        default=_DEFAULTS.drain_s,
+        ge=30,
+        le=3600,
+        description="From verification until the other side may be scaled down, seconds. 120 avoided the 503s that were reported with 30.",
+    )
+    reassert_base_s: float = Field(
+        default=_DEFAULTS.reassert_base_s,
+        ge=1,
+        le=3600,
+        description="Pause before a foreign edit of the routing is undone, seconds; doubled each time. Not above reassertMaxSeconds.",
+    )
+    reassert_max_s: float = Field(
+        default=_DEFAULTS.reassert_max_s,
+        ge=1,
+        le=86_400,
+        description="Longest such pause, seconds. Two writers that fight must not wear out the load balancer.",
+    )
+    allow_unsafe_switch: bool = Field(
+        default=_DEFAULTS.allow_unsafe_switch,
+        description="Switch although the receiving target group is not registered and healthy: 5 to 30 s of 503 each way. Off: refused "
+        "with a reason.",
+    )
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        faults: list[Fault] = []
+        for name, most in (("hold_min_s", "hold_max_s"), ("reassert_base_s", "reassert_max_s")):
+            value, limit = getattr(self, name), getattr(self, most)
+            if value > limit:
+                faults.append(((yaml_key(name),), f"{value:g}", f"at most {yaml_key(most)} ({limit:g})"))
+        if self.ice_window_s < 2 * self.ice_cache_s:
+            allowed = f"at least twice iceCacheSeconds ({self.ice_cache_s:g}), because Karpenter is silent for that long between bursts"
+            faults.append((("iceWindowSeconds",), f"{self.ice_window_s:g}", allowed))
+        if self.hard_demand_s <= self.ice_cache_s:
+            allowed = f"more than iceCacheSeconds ({self.ice_cache_s:g}), so that every offering was tried again"
+            faults.append((("hardDemandSeconds",), f"{self.hard_demand_s:g}", allowed))
+        if faults:
+            raise cross_field_error(faults)
+        return self
+
+    def to_policy(self) -> PolicySettings:
+        """The policy's value."""
+        same = {field.name: getattr(self, field.name) for field in fields(PolicySettings) if field.name != "trip_causes"}
+        return PolicySettings(trip_causes=frozenset(self.trip_causes), **same)
+
+
+class SpecFile(FileModel):
+    """What is to be controlled."""
+
+    ingress: DnsName = Field(description="The Ingress, in metadata.namespace.")
+    action: ActionName = Field(
+        description="Name of its forward action: the annotation alb.ingress.kubernetes.io/actions.NAME is the one thing that is "
+        "switched. At most 55 characters, because an annotation's name ends at 63."
+    )
+    capacity_service: ServiceFile = Field(
+        description="The Service over all pods of all units, for capacity mode. Not one of the units' own."
+    )
+    routing_style: RoutingStyle = Field(
+        default=RoutingStyle.SINGLE_SERVICE,
+        description="single-service: capacity mode forwards to capacityService, the source's way; needs standby rules to be safe. in-"
+        "place: it keeps the units' target groups and weighs them by ready pods; no other target group is needed.",
+    )
+    metrics: MetricsFile = Field(default=MetricsFile(), description="Where the units' metrics are.")
+    units: tuple[UnitFile, ...] = Field(
+        min_length=1,
+        max_length=MAX_TARGET_GROUPS,
+        description="The deployment units. At most 5 with either routing style: cost mode needs a target group each, and AWS allows 5 in "
+        "an action.",
+    )
+    policy: PolicyFile = Field(default=PolicyFile(), description="How decisions are made.")
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        faults = list(spec_faults(self.model_dump(mode="json", by_alias=True)))
+        if faults:
+            raise cross_field_error(faults)
+        return self
+
+
+class MetadataFile(FileModel):
+    """The application's name."""
+
+    name: DnsLabel = Field(description="Name of the application in messages; unique in its namespace.")
+    namespace: DnsLabel = Field(description="Namespace of the Ingress, the Services, the Deployments and the ScaledObjects.")
+
+
+class ApplicationFile(FileModel):
+    """One document of an application file."""
+
+    api_version: Literal["failoverctl.dev/v1alpha1"] = Field(description="Version of this format.")
+    kind: Literal["Application"] = Field(description="Kind of document.")
+    metadata: MetadataFile = Field(description="The application's name.")
+    spec: SpecFile = Field(description="What is to be controlled.")
+
+    @property
+    def key(self) -> str:
+        """``namespace/ingress``, as `controller.policy.model.Application.key`."""
+        return f"{self.metadata.namespace}/{self.spec.ingress}"
+
+    def published_costs(self) -> dict[str, float]:
+        """The published cost by unit name, of those units that carry one."""
+        return {unit.name: unit.published_cost for unit in self.spec.units if unit.published_cost is not None}
+
+    def to_policy(self) -> Application:
+        """The policy's value."""
+        spec = self.spec
+        return Application(
+            name=self.metadata.name,
+            namespace=self.metadata.namespace,
+            ingress=spec.ingress,
+            action=spec.action,
+            capacity=spec.capacity_service.to_policy(),
+            units=tuple(unit.to_policy() for unit in spec.units),
+            routing_style=spec.routing_style,
+            policy=spec.policy.to_policy(),
+            metric_namespace=spec.metrics.namespace,
+            metric_period_s=spec.metrics.period_s,
+        )
+
+
+# --- checks across units ----------------------------------------------------------------------------------------------------------------
+
+_UNIQUE: Final[tuple[tuple[Place, str], ...]] = (
+    (("name",), "a name that no other unit has"),
+    (("service", "name"), "a Service that no other unit has: each target group belongs to one unit"),
+    (("deployment",), "a Deployment that no other unit has"),
+    (("scaledObject",), "a ScaledObject that no other unit has: two units would fight over its floor"),
+    (("counterMetric",), "a metric that no other unit has: its demand would be counted twice"),
+)
+
+
+def spec_faults(spec: object) -> Iterator[Fault]:
+    """Finds what does not fit together across units.
+
+    Works on plain values as a file has them, valid or not, so that a loader can report these faults beside those of single fields.
+
+    Args:
+        spec: The value of ``spec``.
+    """
+    if not isinstance(spec, Mapping):
+        return
+    found = spec.get("units")
+    units: Sequence[object] = found if isinstance(found, list | tuple) else ()
+    for place, allowed in _UNIQUE:
+        yield from _duplicates(units, place, allowed)
+    capacity = _dig(spec, ("capacityService", "name"))
+    for index, unit in enumerate(units):
+        if isinstance(capacity, str) and _dig(unit, ("service", "name")) == capacity:
+            allowed = f"a Service other than that of units[{index}]: capacity mode needs one over all pods"
+            yield ("capacityService", "name"), describe_value(capacity), allowed
+    yield from _weight_faults(spec, units)
+
+
+def _duplicates(units: Sequence[object], place: Place, allowed: str) -> Iterator[Fault]:
+    first: dict[str, int] = {}
+    for index, unit in enumerate(units):
+        value = _dig(unit, place)
+        if not isinstance(value, str) or not value:
+            continue
+        if value in first:
+            yield ("units", index, *place), f"{describe_value(value)}, which units[{first[value]}] has too", allowed
+        else:
+            first[value] = index
+
+
+def _weight_faults(spec: Mapping[str, object], units: Sequence[object]) -> Iterator[Fault]:
+    source = _dig(spec, ("policy", "weightStrategy")) or _DEFAULTS.weight_strategy.value
+    weights = [_dig(unit, ("weight",)) for unit in units]
+    if source == WeightStrategy.EXPLICIT.value and _dig(spec, ("policy", "strategy")) != Strategy.ADAPTIVE.value:
+        for index, weight in enumerate(weights):
+            if weight is None and isinstance(units[index], Mapping):
+                allowed = "an integer 0 to 999 for every unit, because policy.weightStrategy is explicit"
+                yield ("units", index, "weight"), "nothing", allowed
+    if weights and all(type(weight) is int and weight == 0 for weight in weights):
+        yield ("units",), "weights that are all 0", "weights of which at least one is above 0"
+
+
+def _dig(value: object, place: Place) -> object:
+    for step in place:
+        value = value.get(step) if isinstance(value, Mapping) else None
+    return value

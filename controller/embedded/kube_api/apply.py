@@ -1,0 +1,168 @@
+"""Server-side apply: merge, prune and conflicts, after sigs.k8s.io/structured-merge-diff v6 ``merge/update.go``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from controller.embedded.kube_api import field_sets, managed_fields, statuses
+from controller.embedded.kube_api.field_sets import FieldSet, SchemaMismatch
+from controller.embedded.kube_api.field_types import FieldType, type_of
+from controller.embedded.kube_api.managed_fields import Entry, Managed, Writer
+from controller.embedded.kube_api.registry import Resource
+
+
+def server_side_apply(
+    resource: Resource, live: Mapping[str, Any], config: Mapping[str, Any], writer: Writer, *, force: bool
+) -> dict[str, Any]:
+    """Applies a configuration.
+
+    Args:
+        resource: What kind of object.
+        live: The object as stored; only ``apiVersion`` and ``kind`` where there is none yet.
+        config: What the manager wants.
+        writer: The manager.
+        force: Whether to take fields that others own with another value.
+
+    Returns:
+        The new object with its ``managedFields``.
+
+    Raises:
+        ApiError: 409 on conflicts, 400 on a wrong ``apiVersion`` or when ``managedFields`` are sent, 500 (as the real server)
+            when the schema does not know a field, 501 where the configuration holds nulls.
+    """
+    _check(resource, config)
+    field_type = type_of(resource.plural)
+    managed = managed_fields.read(live)
+    bare = _without_managed_fields(live)
+    reset = managed_fields.reset_fields(resource, writer.subresource)
+    try:
+        merged = field_sets.merge(field_type, bare, config)
+        claimed = field_sets.exclude(field_sets.to_set(field_type, config), reset)
+        entry = Entry(writer.manager, "Apply", resource.api_version, writer.subresource, writer.time, claimed)
+        before = managed.get(entry.key)
+        managed[entry.key] = entry
+        new = _prune(field_type, merged, managed, before.fields if before else frozenset())
+        compared = field_sets.compare(field_type, bare, new).without(reset)
+    except SchemaMismatch as error:
+        raise _schema_error(resource, config, str(error)) from error
+    touched = frozenset(compared.added | compared.modified)
+    clashes = [(other, other.fields & touched) for key, other in managed.items() if key != entry.key]
+    clashes = [(other, paths) for other, paths in clashes if paths]
+    if clashes and not force:
+        raise _conflict(clashes)
+    managed_fields.release(managed, touched | compared.removed, keep=entry.key)
+    _settle(managed, entry, before, changed=new != bare)
+    result = dict(new) if isinstance(new, dict) else {}
+    result["metadata"] = dict(result.get("metadata", {}))
+    managed_fields.write(result, managed)
+    return result
+
+
+def _settle(managed: Managed, entry: Entry, before: Entry | None, *, changed: bool) -> None:
+    """Gives the applier's entry its final fields and time; a no-op apply keeps the old time, so that nothing is written."""
+    fields = managed_fields.ownable(set(entry.fields), frozenset())
+    time = entry.time if changed else (before.time if before else None)
+    if fields:
+        managed[entry.key] = Entry(entry.manager, "Apply", entry.api_version, entry.subresource, time, fields)
+    else:
+        del managed[entry.key]
+
+
+def _check(resource: Resource, config: Mapping[str, Any]) -> None:
+    if config.get("apiVersion") != resource.api_version:
+        raise statuses.bad_request(
+            "Incorrect version specified in apply patch. Specified patch version: "
+            f"{config.get('apiVersion', '')}, expected: {resource.api_version}"
+        )
+    if config.get("metadata", {}).get("managedFields") is not None:
+        raise statuses.bad_request("metadata.managedFields must be nil")
+    if _has_null(config):
+        raise statuses.unsupported("null values in an apply configuration")
+    if not resource.custom:
+        try:
+            undeclared = _undeclared(type_of(resource.plural), config, ())
+        except SchemaMismatch as error:
+            raise _schema_error(resource, config, str(error)) from error
+        if undeclared is not None:
+            raise _schema_error(resource, config, f"{field_sets.path_text(undeclared)}: field not declared in schema")
+
+
+def _has_null(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(_has_null(child) for child in value.values())
+    if isinstance(value, list):
+        return any(_has_null(child) for child in value)
+    return value is None
+
+
+def _undeclared(field_type: FieldType, value: object, path: field_sets.Path) -> field_sets.Path | None:
+    """The first field of a built-in object that its schema does not know."""
+    if field_type.shape == "map" and isinstance(value, dict):
+        for name, child in value.items():
+            below = (*path, f"f:{name}")
+            if not field_type.declares(name) and field_type.element is None:
+                return below
+            found = _undeclared(field_type.of_field(name), child, below)
+            if found is not None:
+                return found
+    elif field_type.shape == "list" and isinstance(value, list):
+        for item in value:
+            below = path if field_type.is_atomic() else (*path, field_sets.element_of(field_type, item))
+            found = _undeclared(field_type.of_item(), item, below)
+            if found is not None:
+                return found
+    return None
+
+
+def _schema_error(resource: Resource, config: Mapping[str, Any], why: str) -> statuses.ApiError:
+    metadata = config.get("metadata", {})
+    name = "/".join(part for part in (metadata.get("namespace", ""), metadata.get("name", "")) if part)
+    return statuses.failure(500, "", f"failed to create typed patch object ({name}; {resource.api_version}, Kind={resource.kind}): {why}")
+
+
+def _without_managed_fields(obj: Mapping[str, Any]) -> dict[str, Any]:
+    bare = dict(obj)
+    if "metadata" in bare:
+        bare["metadata"] = {key: value for key, value in bare["metadata"].items() if key != "managedFields"}
+    return bare
+
+
+def _prune(field_type: FieldType, merged: object, managed: Managed, last: FieldSet) -> object:
+    """Removes what the manager applied last time, does not apply now, and nobody else owns."""
+    if not last:
+        return merged
+
+    def named(paths: set[field_sets.Path] | FieldSet) -> FieldSet:
+        return field_sets.with_named_parents(field_type, paths)
+
+    everything = named(field_sets.to_set(field_type, merged))
+    owned = named(frozenset(path for entry in managed.values() for path in entry.fields))
+    pruned = field_sets.remove(field_type, merged, named(last))
+    kept = named(field_sets.to_set(field_type, pruned))
+    pruned = field_sets.remove(field_type, merged, everything - (kept | owned))
+    kept = named(field_sets.to_set(field_type, pruned))
+    return field_sets.remove(field_type, merged, (everything - kept) & named(last))
+
+
+def _conflict(clashes: list[tuple[Entry, FieldSet]]) -> statuses.ApiError:
+    ordered = sorted(clashes, key=lambda clash: clash[0].key)
+    pairs = [(entry, path) for entry, paths in ordered for path in sorted(paths)]
+    causes = [
+        {
+            "reason": "FieldManagerConflict",
+            "message": f"conflict with {entry.described()}",
+            "field": field_sets.path_text(path),
+        }
+        for entry, path in pairs
+    ]
+    if len(pairs) == 1:
+        entry, path = pairs[0]
+        message = f"Apply failed with 1 conflict: conflict with {entry.described()}: {field_sets.path_text(path)}"
+    else:
+        lines = []
+        for entry, paths in ordered:
+            lines.append(f"conflicts with {entry.described()}:")
+            lines += [f"- {field_sets.path_text(path)}" for path in sorted(paths)]
+        message = f"Apply failed with {len(pairs)} conflicts: " + "\n".join(lines)
+    return statuses.failure(409, "Conflict", message, {"causes": causes})

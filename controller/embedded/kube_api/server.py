@@ -1,0 +1,406 @@
+"""HTTP in front of the store: authentication, authorization, audit, routing and the bodies of answers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from typing import Any
+
+import yaml
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from controller.clock import Clock
+from controller.embedded.kube_api import patches, requests, selectors, statuses
+from controller.embedded.kube_api.auth import Access, AuditLog, AuditRecord, FaultQueue, Identity, forbidden
+from controller.embedded.kube_api.discovery import discover
+from controller.embedded.kube_api.field_sets import dump
+from controller.embedded.kube_api.registry import Registry, Resource
+from controller.embedded.kube_api.store import DeleteOptions, Page, Patcher, Store
+from controller.embedded.kube_api.watch import WatchHub, WatchRequest
+
+_JSON_PATCH = "application/json-patch+json"
+_MERGE_PATCH = "application/merge-patch+json"
+_APPLY_PATCH = "application/apply-patch+yaml"
+_YAML = "application/yaml"
+_BODY_TYPES = ("application/json", _YAML)
+_OPEN_PATHS = ("/healthz", "/readyz", "/livez", "/version")
+_DEFAULT_WATCH_S = 1800
+
+_INCONSISTENT = (
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list without the "
+    "continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with "
+    "the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the "
+    "first chunk was returned and now may show up in the list."
+)
+
+
+class KubeApp:
+    """The ASGI application.
+
+    Args:
+        registry: What is served.
+        store: Where it is kept.
+        hub: Feeds watches.
+        clock: Gives the audit log its time.
+        tokens: Who holds which bearer token.
+        audit: Where requests are recorded.
+        faults: Failures to inject.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        store: Store,
+        hub: WatchHub,
+        clock: Clock,
+        tokens: Mapping[str, Identity],
+        audit: AuditLog,
+        faults: FaultQueue,
+    ) -> None:
+        self._registry = registry
+        self._store = store
+        self._hub = hub
+        self._clock = clock
+        self._tokens = dict(tokens)
+        self._audit = audit
+        self._faults = faults
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        request = Request(scope, receive)
+        body = await request.body()
+        target = requests.parse_target(request.method, request.url.path, request.query_params)
+        identity = self._identity(request)
+        arrived = self._clock.now()
+        try:
+            response = self._answer(request, body, target, identity)
+        except statuses.ApiError as error:
+            response = _error_response(error)
+        self._audit.add(
+            AuditRecord(
+                time=arrived,
+                user=identity.user if identity else "",
+                access=target.access,
+                query=request.url.query,
+                content_type=request.headers.get("content-type", ""),
+                body=body,
+                code=response.status_code,
+            )
+        )
+        await response(scope, receive, send)
+
+    def _identity(self, request: Request) -> Identity | None:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        return self._tokens.get(token.strip()) if scheme.lower() == "bearer" else None
+
+    def _answer(self, request: Request, body: bytes, target: requests.Target, identity: Identity | None) -> Response:
+        if identity is None and request.url.path not in _OPEN_PATHS:
+            raise statuses.unauthorized()
+        injected = self._faults.take(target.access)
+        if injected is not None:
+            raise injected
+        _check_accept(request.headers.get("accept", ""))
+        if not target.access.resource or identity is None:
+            return discover(self._registry, request.method, request.url.path)
+        if not identity.may(target.access):
+            raise forbidden(identity, target.access)
+        resource = requests.resolve(self._registry, target)
+        call = _Call(request, body, target.access, resource, identity)
+        handler = self._HANDLERS.get(target.access.verb)
+        if handler is None:
+            raise statuses.unsupported(f"{request.method} on a collection ({target.access.verb})")
+        return handler(self, call)
+
+    def _get(self, call: _Call) -> Response:
+        found = self._store.get(call.resource, call.namespace, call.access.name)
+        return _json_response(found.full)
+
+    def _list(self, call: _Call) -> Response:
+        selector = call.selector()
+        _check_list_options(call.query, self._store.resource_version)
+        limit = requests.integer(call.query, "limit")
+        token = call.query.get("continue")
+        if not limit and not token:
+            page = self._store.select(call.resource, call.namespace, selector)
+        else:
+            start = requests.decode_continue(token) if token else None
+            try:
+                page = self._store.page(call.resource, call.namespace, selector, limit or _unlimited(), start)
+            except LookupError as error:
+                raise _list_expired(str(error.args[0])) from error
+        return _json_response(_list_body(call.resource, page))
+
+    def _watch(self, call: _Call) -> Response:
+        if requests.truthy(call.query.get("sendInitialEvents")):
+            raise statuses.unsupported("sendInitialEvents (streaming lists)")
+        timeout = requests.integer(call.query, "timeoutSeconds")
+        watch = WatchRequest(
+            resource=call.resource,
+            namespace=call.namespace,
+            selector=call.selector(),
+            start=requests.resource_version(call.query),
+            bookmarks=requests.truthy(call.query.get("allowWatchBookmarks")),
+            timeout_s=float(timeout or _DEFAULT_WATCH_S),
+        )
+        abort: Callable[[], None] | None = call.request.scope.get("state", {}).get("abort")
+        return StreamingResponse(_lines(self._hub.stream(watch), abort), media_type="application/json")
+
+    def _create(self, call: _Call) -> Response:
+        if call.access.name:
+            raise statuses.failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+        pretend = requests.dry_run(call.query, "CreateOptions")
+        writer = self._store.writer(call.manager())
+        created = self._store.create(call.resource, call.namespace, call.object(), writer, dry_run=pretend)
+        return _json_response(created.full, 201)
+
+    def _update(self, call: _Call) -> Response:
+        pretend = requests.dry_run(call.query, "UpdateOptions")
+        writer = self._store.writer(call.manager(), call.access.subresource)
+        name = call.access.name
+        stored, created = self._store.replace(call.resource, call.namespace, name, call.object(), writer, dry_run=pretend)
+        return _json_response(stored.full, 201 if created else 200)
+
+    def _patch(self, call: _Call) -> Response:
+        kind = call.content_type()
+        if kind not in (_JSON_PATCH, _MERGE_PATCH, _APPLY_PATCH):
+            accepted = ", ".join((_JSON_PATCH, _MERGE_PATCH, _APPLY_PATCH))
+            why = f"patches of type {kind!r} - accepted media types include: {accepted}"
+            raise statuses.unsupported(why, 415)
+        pretend = requests.dry_run(call.query, "PatchOptions")
+        force = call.query.get("force")
+        if kind == _APPLY_PATCH:
+            return self._apply(call, force=requests.truthy(force), pretend=pretend)
+        if force is not None:
+            text = "Forbidden: may not be specified for non-apply patch"
+            raise statuses.invalid("PatchOptions.meta.k8s.io", "", [("force", "FieldValueForbidden", text)])
+        patcher = _json_patcher(call.body) if kind == _JSON_PATCH else _merge_patcher(call.body)
+        writer = self._store.writer(call.manager(), call.access.subresource)
+        stored = self._store.patch(call.resource, call.namespace, call.access.name, patcher, writer, dry_run=pretend)
+        return _json_response(stored.full)
+
+    def _apply(self, call: _Call, *, force: bool, pretend: bool) -> Response:
+        manager = call.query.get("fieldManager")
+        if not manager:
+            text = "Required value: is required for apply patch"
+            raise statuses.invalid("PatchOptions.meta.k8s.io", "", [("fieldManager", "FieldValueRequired", text)])
+        access = call.access
+        create = Access("create", access.group, access.resource, access.subresource, access.namespace, access.name)
+
+        def may_create() -> None:
+            if not call.identity.may(create):
+                raise forbidden(call.identity, create)
+
+        stored, created = self._store.apply(
+            call.resource,
+            call.namespace,
+            access.name,
+            _parse_yaml(call.body),
+            self._store.writer(manager, access.subresource),
+            force=force,
+            dry_run=pretend,
+            may_create=may_create,
+        )
+        return _json_response(stored.full, 201 if created else 200)
+
+    def _delete(self, call: _Call) -> Response:
+        if call.access.subresource:
+            raise statuses.unsupported("DELETE on a subresource")
+        options = _delete_options(call)
+        stored, gone = self._store.delete(call.resource, call.namespace, call.access.name, options)
+        if not gone or call.resource.returns_deleted:
+            return _json_response(stored.full)
+        details = {
+            "name": call.access.name,
+            "group": call.resource.group,
+            "kind": call.resource.plural,
+            "uid": stored.obj["metadata"]["uid"],
+        }
+        status = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Success",
+            "details": {key: value for key, value in details.items() if value},
+        }
+        return _json_response(dump(status))
+
+    _HANDLERS: Mapping[str, Callable[[KubeApp, _Call], Response]] = {
+        "get": _get,
+        "list": _list,
+        "watch": _watch,
+        "create": _create,
+        "update": _update,
+        "patch": _patch,
+        "delete": _delete,
+    }
+
+
+class _Call:
+    """One authorized request for a resource that is served."""
+
+    def __init__(self, request: Request, body: bytes, access: Access, resource: Resource, identity: Identity) -> None:
+        self.request = request
+        self.query = request.query_params
+        self.body = body
+        self.access = access
+        self.resource = resource
+        self.identity = identity
+        # A namespace is its own scope for authorization, but it is not kept inside itself.
+        self.namespace = access.namespace if resource.namespaced else ""
+
+    def content_type(self) -> str:
+        """The media type of the body, without parameters."""
+        return self.request.headers.get("content-type", "").split(";")[0].strip().lower()
+
+    def manager(self) -> str:
+        """The field manager of an update."""
+        return requests.field_manager(self.query, self.request.headers.get("user-agent", ""))
+
+    def selector(self) -> selectors.Selector:
+        """The selectors in the query."""
+        return selectors.parse(self.resource, self.query.get("labelSelector", ""), self.query.get("fieldSelector", ""))
+
+    def object(self) -> dict[str, Any]:
+        """The object in the body."""
+        kind = self.content_type() or _BODY_TYPES[0]
+        if kind not in _BODY_TYPES:
+            raise statuses.unsupported(f"bodies of type {kind!r} - accepted media types include: {', '.join(_BODY_TYPES)}", 415)
+        if kind == _YAML:
+            return _parse_yaml(self.body)
+        parsed = _parse_json(self.body)
+        if not isinstance(parsed, dict):
+            raise statuses.bad_request("the body is not an object")
+        return parsed
+
+
+def _unlimited() -> int:
+    return 2**62
+
+
+def _parse_json(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise statuses.bad_request(f"the object provided is unrecognized: {error}") from error
+
+
+def _parse_yaml(body: bytes) -> dict[str, Any]:
+    # JSON is tried first because it is a hundred times as fast and what programs send.
+    try:
+        parsed = json.loads(body)
+    except ValueError:
+        try:
+            parsed = yaml.load(body, Loader=_KubernetesLoader)  # noqa: S506 - a SafeLoader without timestamps
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise statuses.bad_request(f"error decoding YAML: {error}") from error
+    if not isinstance(parsed, dict):
+        raise statuses.bad_request("error decoding YAML: the body is not an object")
+    return parsed
+
+
+class _KubernetesLoader(yaml.SafeLoader):
+    """YAML as Kubernetes reads it: timestamps are strings."""
+
+
+_KubernetesLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in rules if tag != "tag:yaml.org,2002:timestamp"]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _json_patcher(body: bytes) -> Patcher:
+    operations = patches.decode_json_patch(body)
+    return lambda live: patches.json_patch(live, operations)
+
+
+def _merge_patcher(body: bytes) -> Patcher:
+    try:
+        patch = json.loads(body)
+    except ValueError as error:
+        raise statuses.bad_request(f"error decoding patch: {error}") from error
+    if not isinstance(patch, dict):
+        raise statuses.bad_request("error decoding patch: a merge patch of an object is an object")
+
+    def merged(live: dict[str, Any]) -> dict[str, Any]:
+        result = patches.merge_patch(live, patch)
+        return result if isinstance(result, dict) else {}
+
+    return merged
+
+
+def _delete_options(call: _Call) -> DeleteOptions:
+    raw = call.object() if call.body.strip() else {}
+    policy = call.query.get("propagationPolicy") or raw.get("propagationPolicy") or "Background"
+    if policy != "Background" or raw.get("orphanDependents") is not None or "orphanDependents" in call.query:
+        raise statuses.unsupported(f"the deletion propagation policy {policy!r} (only Background)")
+    preconditions = raw.get("preconditions") or {}
+    grace = requests.integer(call.query, "gracePeriodSeconds")
+    pretend = requests.dry_run(call.query, "DeleteOptions") or raw.get("dryRun") == ["All"]
+    return DeleteOptions(
+        grace_seconds=raw.get("gracePeriodSeconds") if grace is None else grace,
+        uid=preconditions.get("uid"),
+        resource_version=preconditions.get("resourceVersion"),
+        dry_run=pretend,
+    )
+
+
+def _check_accept(accept: str) -> None:
+    offers = [offer.strip().lower() for offer in accept.split(",")] if accept else ["*/*"]
+    for offer in offers:
+        kind, *parameters = (part.strip() for part in offer.split(";"))
+        # A client that would also take plain JSON gets it; one that insists on a Table or on metadata only is refused.
+        if kind in ("*/*", "application/*", "application/json") and not any(item.startswith("as=") for item in parameters):
+            return
+    raise statuses.failure(406, "NotAcceptable", f"the emulated Kubernetes API answers in application/json only, not in {accept!r}")
+
+
+def _check_list_options(query: Mapping[str, str], current: int) -> None:
+    match = query.get("resourceVersionMatch")
+    rv = requests.resource_version(query)
+    if match == "Exact":
+        raise statuses.unsupported("resourceVersionMatch=Exact")
+    if rv is not None and rv > current:
+        details = {
+            "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+            "retryAfterSeconds": 1,
+        }
+        raise statuses.failure(504, "Timeout", f"Too large resource version: {rv}, current: {current}", details)
+
+
+def _list_expired(key: str) -> statuses.ApiError:
+    error = statuses.expired(_INCONSISTENT)
+    error.status["metadata"] = {"continue": requests.encode_continue(-1, key)}
+    return error
+
+
+def _list_body(resource: Resource, page: Page) -> str:
+    metadata: dict[str, Any] = {"resourceVersion": str(page.rv)}
+    if page.next_key is not None:
+        metadata["continue"] = requests.encode_continue(page.rv, page.next_key)
+    if page.remaining is not None:
+        metadata["remainingItemCount"] = page.remaining
+    items = ",".join(item.item for item in page.items)
+    head = f'{{"kind":"{resource.list_kind}","apiVersion":"{resource.api_version}"'
+    return f'{head},"metadata":{dump(metadata)},"items":[{items}]}}'
+
+
+async def _lines(stream: AsyncGenerator[str], abort: Callable[[], None] | None) -> AsyncIterator[str]:
+    async with contextlib.aclosing(stream):
+        async for line in stream:
+            if line:
+                yield line
+            elif abort is not None:
+                abort()
+
+
+def _json_response(body: str, code: int = 200) -> Response:
+    return Response(body, status_code=code, media_type="application/json")
+
+
+def _error_response(error: statuses.ApiError) -> Response:
+    if error.text:
+        return PlainTextResponse(error.text, status_code=error.code, headers=error.headers)
+    return Response(dump(error.status), status_code=error.code, headers=error.headers, media_type="application/json")

@@ -1,0 +1,196 @@
+"""Watch streams: a cursor into the history of one resource, filtered."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from dataclasses import dataclass
+
+from controller.embedded.kube_api import statuses
+from controller.embedded.kube_api.field_sets import dump
+from controller.embedded.kube_api.registry import Resource
+from controller.embedded.kube_api.selectors import Selector
+from controller.embedded.kube_api.store import Change, Store, Stored
+
+_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class WatchRequest:
+    """What a client watches.
+
+    Attributes:
+        resource: What kind of object.
+        namespace: Where, "" for everywhere.
+        selector: Which.
+        start: resourceVersion to go on from; None or 0 sends the present objects first.
+        bookmarks: Whether the client wants BOOKMARK events.
+        timeout_s: Real seconds after which the stream ends.
+    """
+
+    resource: Resource
+    namespace: str
+    selector: Selector
+    start: int | None
+    bookmarks: bool
+    timeout_s: float
+
+
+class WatchHub:
+    """Wakes the streams of one event loop when something was written, and holds the hooks that disturb them.
+
+    Args:
+        store: What is watched.
+        bookmark_interval_s: Real seconds between bookmarks on a quiet stream.
+    """
+
+    def __init__(self, store: Store, bookmark_interval_s: float) -> None:
+        self._store = store
+        self._bookmark_interval_s = bookmark_interval_s
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wakers: set[asyncio.Event] = set()
+        self._wake_pending = False
+        self._lock = threading.Lock()
+        self._frozen = False
+        self._closing = False
+        self._generation = 0
+        store.listen(self.notify)
+
+    @property
+    def open(self) -> int:
+        """How many streams are open."""
+        return len(self._wakers)
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Binds the hub to the server's event loop."""
+        self._loop = loop
+
+    def notify(self) -> None:
+        """Wakes every stream soon; from any thread."""
+        with self._lock:
+            if self._wake_pending or self._loop is None or self._loop.is_closed():
+                return
+            self._wake_pending = True
+            self.call(self._wake)
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Runs `function` on the event loop, if there is one; from any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop may close at any moment
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(function)
+
+    def _wake(self) -> None:
+        with self._lock:
+            self._wake_pending = False
+        for waker in self._wakers:
+            waker.set()
+
+    def freeze(self) -> None:
+        """Makes every stream stall, bookmarks included, with its connection open."""
+        self._frozen = True
+
+    def unfreeze(self) -> None:
+        """Lets stalled streams go on from where they stopped."""
+        self._frozen = False
+        self.notify()
+
+    def drop(self) -> None:
+        """Ends every open stream, without a last event; what was not yet sent is not sent."""
+        self._generation += 1
+        self.notify()
+
+    def close(self) -> None:
+        """Ends every stream for good."""
+        self._closing = True
+        self.notify()
+
+    async def stream(self, request: WatchRequest) -> AsyncGenerator[str]:
+        """The lines of a watch response.
+
+        Yields:
+            One JSON event a line; "" once when the connection is to be cut.
+        """
+        generation, waker = self._generation, asyncio.Event()
+        self._wakers.add(waker)
+        try:
+            if not request.start:
+                page = self._store.select(request.resource, request.namespace, request.selector)
+                for item in page.items:
+                    yield _event("ADDED", item)
+                start = page.rv
+            else:
+                start, oldest = request.start, self._store.oldest(request.resource)
+                if start < oldest:
+                    yield _expired(start, oldest)
+                    return
+            async for line in self._follow(request, start, waker, generation):
+                yield line
+        finally:
+            self._wakers.discard(waker)
+
+    async def _follow(self, request: WatchRequest, cursor: int, waker: asyncio.Event, generation: int) -> AsyncIterator[str]:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + request.timeout_s
+        while not self._closing:
+            waker.clear()
+            if generation != self._generation:
+                yield ""
+                return
+            if self._frozen:
+                await _woken(waker, self._bookmark_interval_s)
+                continue
+            batch = self._store.changes(request.resource, cursor, _BATCH)
+            if batch is None:
+                return  # too slow for the history; the real server ends such a watch too
+            changes, cursor = batch
+            if lines := "".join(line for change in changes for line in _lines(change, request)):
+                yield lines
+            left = deadline - loop.time()
+            if len(changes) == _BATCH or (left > 0 and await _woken(waker, min(self._bookmark_interval_s, left))):
+                continue
+            if request.bookmarks and not self._held_back(generation):
+                yield _bookmark(request.resource, cursor)
+            if left <= 0:
+                return
+
+    def _held_back(self, generation: int) -> bool:
+        """Whether a hook disturbs streams of this generation; asked again after every wait."""
+        return self._frozen or generation != self._generation
+
+
+async def _woken(waker: asyncio.Event, seconds: float) -> bool:
+    try:
+        await asyncio.wait_for(waker.wait(), max(seconds, 0.01))
+    except TimeoutError:
+        return False
+    return True
+
+
+def _lines(change: Change, request: WatchRequest) -> list[str]:
+    """The event a change is for this watcher: an object that leaves the selection is DELETED, one that enters it is ADDED."""
+    sample = change.new or change.old
+    if sample is None or (request.namespace and sample.obj["metadata"].get("namespace") != request.namespace):
+        return []
+    before = change.old is not None and request.selector.matches(change.old.obj)
+    after = change.new is not None and request.selector.matches(change.new.obj)
+    if after and change.new is not None:
+        return [_event("MODIFIED" if before else "ADDED", change.new)]
+    if before and change.old is not None:
+        return [_event("DELETED", change.old.at(change.rv))]
+    return []
+
+
+def _event(kind: str, stored: Stored) -> str:
+    return f'{{"type":"{kind}","object":{stored.full}}}\n'
+
+
+def _bookmark(resource: Resource, rv: int) -> str:
+    obj = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": {"resourceVersion": str(rv)}}
+    return dump({"type": "BOOKMARK", "object": obj}) + "\n"
+
+
+def _expired(rv: int, oldest: int) -> str:
+    status = statuses.expired(f"too old resource version: {rv} ({oldest})").status
+    return dump({"type": "ERROR", "object": status}) + "\n"

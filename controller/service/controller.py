@@ -1,0 +1,277 @@
+"""The tick: the only place where observing, deciding, acting, remembering and telling meet.
+
+One pass takes the applications that something changed for (or whose time has come), and for each: snapshot, `decide`, `plan`, execute,
+save, tell. It never waits for anything but the Kubernetes API, whose requests have time-outs; AWS and the notifiers have threads of their own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from controller.clock import Clock
+from controller.errors import Conflict, RemoteError, StateError
+from controller.notifiers.dispatcher import Dispatcher
+from controller.policy.decide import decide
+from controller.policy.memory import applied
+from controller.policy.model import Alert, Application, Decision, Memory, Mode, Plan, Snapshot, Source, Verb
+from controller.policy.plan import describe, plan
+from controller.policy.reasons import Reason
+from controller.ports import Leadership, Message, StateStore
+from controller.service.executor import Executor, Outcome
+from controller.service.messages import alert_changes, control, rerouted, switched
+from controller.service.outside import OutsideWorld
+from controller.service.telemetry import Telemetry
+from controller.signals.cluster import ClusterView
+from controller.signals.snapshots import SnapshotBuilder
+
+_RETRY_BASE_S: Final = 1.0
+_RETRY_MAX_S: Final = 60.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Record:
+    """What is kept of one application between passes."""
+
+    memory: Memory | None = None  # None: not loaded yet
+    version: str = ""
+    state_problem: str = ""
+    saved: Memory | None = None
+    alerts: dict[str, Alert] = field(default_factory=dict)
+    decision: Decision | None = None
+    plan: Plan | None = None
+    snapshot: Snapshot | None = None
+    due: float = 0.0  # when time alone asks for another pass
+    failures: int = 0
+    override: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a pass left of one application, for status and tests."""
+
+    application: Application
+    snapshot: Snapshot
+    decision: Decision
+    plan: Plan
+    memory: Memory
+
+
+class Controller:
+    """Decides for all applications.
+
+    Args:
+        view: The cluster.
+        outside: What is known from outside it.
+        store: Durable memory.
+        executor: Who carries plans out; None: nobody does (a dry run).
+        leadership: Whether this replica may act.
+        dispatcher: Who tells people; None: nobody is told.
+        telemetry: Metrics.
+        clock: Time.
+        sources: How fresh the watches are, for one application.
+        interval_s: Longest time between two passes over an application, seconds.
+    """
+
+    def __init__(
+        self,
+        view: ClusterView,
+        outside: OutsideWorld,
+        store: StateStore,
+        executor: Executor | None,
+        leadership: Leadership,
+        dispatcher: Dispatcher | None,
+        telemetry: Telemetry,
+        clock: Clock,
+        *,
+        sources: Callable[[Application], tuple[Source, ...]],
+        interval_s: float,
+    ) -> None:
+        self._view, self._outside, self._store, self._executor = view, outside, store, executor
+        self._leadership, self._dispatcher, self._telemetry, self._clock = leadership, dispatcher, telemetry, clock
+        self._sources, self._interval_s = sources, interval_s
+        self._lock = threading.Lock()
+        self._applications: dict[str, Application] = {}
+        self._builder = SnapshotBuilder(view, ())
+        self._records: dict[str, _Record] = {}
+        self.last_pass = clock.monotonic()
+
+    def configure(self, applications: Mapping[str, Application]) -> None:
+        """Replaces the applications. Memory of those that stay is kept."""
+        with self._lock:
+            gone = set(self._applications) - set(applications)
+            self._applications = dict(applications)
+            self._builder = SnapshotBuilder(self._view, self._applications.values())
+            for key in gone:
+                self._records.pop(key, None)
+                self._telemetry.forget(key)
+        self._view.dirty.mark(everything=True)
+
+    def applications(self) -> list[Application]:
+        """All applications."""
+        with self._lock:
+            return list(self._applications.values())
+
+    def views(self) -> list[View]:
+        """What the last passes left."""
+        with self._lock:
+            return [
+                View(application, record.snapshot, record.decision, record.plan, record.memory)
+                for key, application in self._applications.items()
+                if (record := self._records.get(key)) is not None
+                and record.snapshot is not None
+                and record.decision is not None
+                and record.plan is not None
+                and record.memory is not None
+            ]
+
+    def run_due(self) -> float:
+        """Passes over every application that needs it.
+
+        Returns:
+            Seconds of the clock until the next one is due.
+        """
+        applications = self.applications()
+        now = self._clock.now()
+        touched = {application.key for application in self._view.dirty.take(applications)}
+        for application in applications:
+            record = self._records.setdefault(application.key, _Record())
+            if application.key in touched or now >= record.due:
+                self._pass(application, record)
+        self.last_pass = self._clock.monotonic()
+        self._telemetry.last_tick.set(self._clock.now())
+        self._telemetry.unparsed.set(self._view.karpenter.unparsed)
+        now = self._clock.now()
+        return max(0.0, min((self._records[one.key].due - now for one in applications), default=self._interval_s))
+
+    def _pass(self, application: Application, record: _Record) -> None:
+        self._load(application, record)
+        snapshot = self._snapshot(application, record)
+        memory, decision = decide(record.memory or Memory(), snapshot)
+        made = plan(decision, snapshot)
+        self._log_change(application, record, decision, made)
+        with self._lock:
+            record.snapshot, record.decision, record.plan = snapshot, decision, made
+        record.memory = memory
+        outcome = self._execute(record, made)
+        if outcome.routed:
+            record.memory = applied(memory, decision, self._clock.now())
+        self._save(application, record)
+        self._tell(application, record, snapshot, decision, outcome)
+        self._telemetry.decided(snapshot, decision)
+        self._schedule(record, decision, outcome)
+
+    def _load(self, application: Application, record: _Record) -> None:
+        if record.memory is not None and not record.state_problem:
+            return
+        try:
+            stored = self._store.load(application.key)
+        except (RemoteError, StateError) as error:
+            if str(error) != record.state_problem:
+                log.warning("state.unreadable", application=application.key, error=str(error))
+            record.state_problem = str(error)
+            return
+        record.memory, record.version, record.state_problem = stored.memory, stored.version, ""
+        record.saved = stored.memory
+
+    def _snapshot(self, application: Application, record: _Record) -> Snapshot:
+        now = self._clock.now()
+        sources = (*self._sources(application), *self._outside.sources())
+        if record.state_problem:
+            # Stored state that cannot be read is unknown state: hold and alert, never guess.
+            sources = (*sources, Source("state", required=True, last_ok=None, budget_s=0.0, problem=record.state_problem))
+        return self._builder.build(
+            application,
+            now,
+            sources,
+            self._outside.of(application),
+            leader=self._leadership.remaining_s() > 0,
+            epoch=self._leadership.epoch(),
+        )
+
+    def _execute(self, record: _Record, made: Plan) -> Outcome:
+        if self._executor is None or not made.due:
+            return Outcome()
+        outcome = self._executor.execute(made)
+        for action in outcome.applied:
+            self._telemetry.actions.labels(made.application, action.kind.value, "applied").inc()
+        if outcome.failed is not None:
+            self._telemetry.actions.labels(made.application, outcome.failed.kind.value, "failed").inc()
+            record.failures += 1
+        else:
+            record.failures = 0
+        return outcome
+
+    def _save(self, application: Application, record: _Record) -> None:
+        if record.memory is None or record.state_problem or record.memory == record.saved or self._leadership.remaining_s() <= 0:
+            return
+        epoch = self._leadership.epoch()
+        try:
+            record.version = self._store.save(application.key, record.memory, version=record.version, epoch=epoch)
+            record.saved = record.memory
+        except Conflict as error:
+            log.warning("state.conflict", application=application.key, error=str(error))
+            record.memory = None  # somebody else wrote it: read it again before the next decision
+        except (RemoteError, StateError) as error:
+            # What was done stands on the Ingress; the memory is saved with the next pass.
+            log.warning("state.unsaved", application=application.key, error=str(error))
+
+    def _tell(self, application: Application, record: _Record, snapshot: Snapshot, decision: Decision, outcome: Outcome) -> None:
+        record.alerts, messages = alert_changes(snapshot, record.alerts, decision.alerts, decision.mode)
+        if outcome.routed and decision.verb in {Verb.FAILOVER, Verb.FALLBACK}:
+            mode = Mode.CAPACITY if decision.verb is Verb.FAILOVER else Mode.COST
+            self._telemetry.switches.labels(application.key, mode.value, decision.reason.value).inc()
+            messages.append(switched(snapshot, decision))
+        elif outcome.routed and decision.reason is Reason.ROUTING_DRIFTED:
+            messages.append(rerouted(snapshot, decision))
+        override = snapshot.routing.override
+        shown = f"{override.paused_until} {override.pinned_mode} {override.pinned_until} {override.why} {override.problem}"
+        if record.override and shown != record.override:
+            what = override.problem or decision.sentence
+            messages.append(control(application.key, "Override", f"{application.name}: override changed", what, snapshot.now))
+        record.override = shown
+        self.publish(messages)
+
+    def publish(self, messages: Iterable[Message]) -> None:
+        """Hands messages to the dispatcher, if there is one."""
+        if self._dispatcher is not None:
+            for message in messages:
+                self._dispatcher.publish(message)
+
+    def _schedule(self, record: _Record, decision: Decision, outcome: Outcome) -> None:
+        wait = self._interval_s
+        if decision.next_check_s is not None:
+            wait = min(wait, decision.next_check_s + 0.01)
+        if outcome.failed is not None:
+            wait = min(wait, _RETRY_MAX_S, _RETRY_BASE_S * 2.0 ** min(record.failures - 1, 10))
+        record.due = self._clock.now() + wait
+
+    def _log_change(self, application: Application, record: _Record, decision: Decision, made: Plan) -> None:
+        """Logs what is new: the decision when its verb, reason or mode changes, never the same again and again."""
+        before = record.decision
+        same = before is not None and (before.verb, before.reason, before.mode, before.wanted) == (
+            decision.verb,
+            decision.reason,
+            decision.mode,
+            decision.wanted,
+        )
+        if same:
+            return
+        log.info(
+            "decision.changed",
+            application=application.key,
+            verb=str(decision.verb),
+            mode=str(decision.mode or "unknown"),
+            reason=str(decision.reason),
+            why=decision.sentence,
+            wanted=str(decision.wanted or ""),
+            short=[name for name, judged in decision.evidence.items() if judged.short],
+            actions=[describe(action) for action in made.due],
+            dry_run=self._executor is None,
+        )

@@ -1,0 +1,106 @@
+"""Decisions and alerts as messages to people: what, why, what it costs, what happens next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from controller.policy import text
+from controller.policy.cost import effect, spend_per_hour
+from controller.policy.model import Alert, Application, Decision, Mode, Snapshot, Verb
+from controller.policy.reasons import Reason
+from controller.policy.targets import intended_weights
+from controller.ports import Message, MessageKind, Severity
+
+
+def switched(snapshot: Snapshot, decision: Decision) -> Message:
+    """The message about a mode change that was just written to the Ingress."""
+    application = snapshot.application
+    failover = decision.verb is Verb.FAILOVER
+    mode = Mode.CAPACITY if failover else Mode.COST
+    cause = next((judged.cause for judged in decision.evidence.values() if judged.short), None)
+    fields = {"spend of the ready replicas": f"${spend_per_hour(application, decision.evidence):.2f}/h"}
+    if failover and cause is not None:
+        fields["cause"] = str(cause)
+    return Message(
+        kind=MessageKind.FAILOVER if failover else MessageKind.FALLBACK,
+        severity=Severity.WARNING if failover else Severity.INFO,
+        application=application.key,
+        reason=str(decision.reason),
+        title=f"{application.name}: {'failed over to capacity' if failover else 'fell back to cost'} mode",
+        why=decision.sentence,
+        cost=effect(application, intended_weights(snapshot, decision.evidence), mode),
+        next=_next(application, decision),
+        at=snapshot.now,
+        fields=fields,
+        mode=str(mode),
+    )
+
+
+def _next(application: Application, decision: Decision) -> str:
+    policy = application.policy
+    if decision.verb is Verb.FALLBACK:
+        return "the load balancer is verified, then the replicas of capacity mode are lowered"
+    if decision.reason is Reason.PINNED_TO_MODE:
+        return "stays until the pin is lifted"
+    return (
+        f"back to cost mode once a node asked for after the last refusal has joined, {text.duration(policy.quiet_s)} passed without a "
+        "refusal, and the replicas are ready"
+    )
+
+
+def rerouted(snapshot: Snapshot, decision: Decision) -> Message:
+    """The message about a routing action that was put right because somebody else had changed it."""
+    application = snapshot.application
+    return Message(
+        kind=MessageKind.ALERT,
+        severity=Severity.WARNING,
+        application=application.key,
+        reason=str(decision.reason),
+        title=f"{application.name}: the routing action was put right",
+        why=decision.sentence,
+        next="it is put right again after a growing pause; exempt the annotation in your GitOps tool, or pause the controller",
+        at=snapshot.now,
+        dedup_key=f"{application.key}/drift",
+        mode=str(decision.mode or ""),
+    )
+
+
+def alert_changes(
+    snapshot: Snapshot, before: Mapping[str, Alert], now: Iterable[Alert], mode: Mode | None
+) -> tuple[dict[str, Alert], list[Message]]:
+    """What is to be told when the set of alerts changes.
+
+    Args:
+        snapshot: For the application and the time.
+        before: The alerts that were on, by key.
+        now: The alerts that are on now.
+        mode: The present mode.
+
+    Returns:
+        The alerts that are on, by key, and the messages about those that came or went.
+    """
+    on = {alert.key: alert for alert in now}
+    messages = [_alert(snapshot, alert, mode, resolved=False) for key, alert in on.items() if key not in before]
+    messages += [_alert(snapshot, alert, mode, resolved=True) for key, alert in before.items() if key not in on]
+    return on, messages
+
+
+def _alert(snapshot: Snapshot, alert: Alert, mode: Mode | None, *, resolved: bool) -> Message:
+    application = snapshot.application
+    subject = alert.key.split("/")[-1] if alert.key.startswith("held/") else alert.key.replace("/", " ")
+    return Message(
+        kind=MessageKind.RESOLVED if resolved else MessageKind.ALERT,
+        severity=Severity.INFO if resolved else Severity(alert.severity),
+        application=application.key,
+        reason="".join(part[:1].upper() + part[1:] for part in subject.replace("-", " ").split()),
+        title=f"{application.name}: {'resolved' if resolved else 'alert'}: {subject}",
+        why=alert.text,
+        at=snapshot.now,
+        dedup_key=f"{application.key}/{alert.key}",
+        mode=str(mode or ""),
+    )
+
+
+def control(application: str, reason: str, title: str, why: str, at: float, severity: Severity = Severity.INFO) -> Message:
+    """A message about what a person did: an override, a configuration."""
+    return Message(MessageKind.CONTROL, severity, application, reason, title, why, at)

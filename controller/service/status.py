@@ -1,0 +1,116 @@
+"""What the running controller says of itself: one document for ``/status``, the status ConfigMap and `failoverctl status`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, Final
+
+import structlog
+
+from controller import __version__
+from controller.clients.kube import CONFIG_MAPS, KubeSession, Object
+from controller.clock import format_rfc3339
+from controller.errors import NotFound, RemoteError
+from controller.notifiers.dispatcher import SinkHealth
+from controller.policy.plan import FIELD_MANAGER
+from controller.service.controller import View
+
+NAME: Final = "failoverctl-status"
+
+log = structlog.get_logger(__name__)
+
+
+def document(views: Iterable[View], sinks: Iterable[SinkHealth], *, now: float, epoch: int, dry_run: bool, config_error: str) -> Object:
+    """The status as plain JSON values.
+
+    Args:
+        views: What the last passes left.
+        sinks: How the notifiers are doing.
+        now: Seconds since the Unix epoch.
+        epoch: The leadership term.
+        dry_run: Whether nothing is applied.
+        config_error: Why a changed application file is refused, "" where none is.
+    """
+    return {
+        "version": __version__,
+        "at": format_rfc3339(now),
+        "epoch": epoch,
+        "dryRun": dry_run,
+        "configError": config_error,
+        "notifiers": [_sink(one) for one in sinks],
+        "applications": {view.application.key: _application(view) for view in views},
+    }
+
+
+def _sink(health: SinkHealth) -> dict[str, Any]:
+    return {
+        "name": health.name,
+        "ok": health.ok,
+        "lastOk": None if health.last_ok_at is None else format_rfc3339(health.last_ok_at),
+        "lastError": health.last_error,
+        "queued": health.queued,
+        "sent": health.sent,
+        "failed": health.failed,
+        "dropped": health.dropped,
+    }
+
+
+def _application(view: View) -> dict[str, Any]:
+    decision = view.decision
+    return {
+        "mode": str(decision.mode) if decision.mode else None,
+        "verb": str(decision.verb),
+        "reason": str(decision.reason),
+        "why": decision.sentence,
+        "at": format_rfc3339(view.snapshot.now),
+        "alerts": [alert.text for alert in decision.alerts],
+        "degraded": list(decision.degraded),
+    }
+
+
+class StatusPublisher:
+    """Writes the status to a ConfigMap, when it changed, so that the command line can show it without reaching the pod.
+
+    Args:
+        session: Connection to the API server.
+        namespace: Where the ConfigMap is.
+    """
+
+    def __init__(self, session: KubeSession, namespace: str) -> None:
+        self._session, self._namespace = session, namespace
+        self._written = ""
+
+    def publish(self, status: Object) -> None:
+        """Writes it unless nothing but its time changed. A failure is logged; status is never worth a failed tick."""
+        essence = json.dumps({**status, "at": "", "applications": _timeless(status)}, sort_keys=True)
+        if essence == self._written:
+            return
+        body = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": NAME, "namespace": self._namespace, "labels": {"app.kubernetes.io/name": "failoverctl"}},
+            "data": {"status": json.dumps(status, sort_keys=True)},
+        }
+        try:
+            try:
+                self._session.replace(CONFIG_MAPS, self._namespace, NAME, body, field_manager=FIELD_MANAGER)
+            except NotFound:
+                self._session.create(CONFIG_MAPS, self._namespace, body, field_manager=FIELD_MANAGER)
+        except RemoteError as error:
+            log.warning("status.unsaved", error=str(error))
+            return
+        self._written = essence
+
+
+def _timeless(status: Object) -> dict[str, Any]:
+    return {key: {k: v for k, v in one.items() if k not in {"at", "why"}} for key, one in status["applications"].items()}
+
+
+def read_status(session: KubeSession, namespace: str) -> Object | None:
+    """The published status, None where no controller has written one or it cannot be read."""
+    try:
+        found = json.loads((session.get(CONFIG_MAPS, namespace, NAME).get("data") or {}).get("status", "null"))
+    except (RemoteError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -1,0 +1,97 @@
+"""The policy's memory in one ConfigMap an application, written with compare-and-swap and the leader's epoch."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from controller.clients.kube import CONFIG_MAPS, KubeSession, Object
+from controller.errors import Conflict, NotFound, StateError
+from controller.policy.codec import CodecError, decode, encode
+from controller.policy.model import Memory
+from controller.policy.plan import FIELD_MANAGER
+from controller.ports import StoredMemory
+
+_PREFIX: Final = "failoverctl-state-"
+_LABELS: Final = {"app.kubernetes.io/name": "failoverctl", "app.kubernetes.io/component": "state"}
+
+
+def record_name(application: str) -> str:
+    """The ConfigMap's name for ``namespace/ingress``; the hash keeps ``a/b-c`` and ``a-b/c`` apart."""
+    digest = hashlib.sha256(application.encode()).hexdigest()[:8]
+    readable = application.replace("/", ".")[: 253 - len(_PREFIX) - 9].rstrip("-.")
+    return f"{_PREFIX}{readable}-{digest}"
+
+
+class ConfigMapStore:
+    """Keeps memory in the controller's own namespace.
+
+    Args:
+        session: Connection to the API server.
+        namespace: Where the ConfigMaps are.
+    """
+
+    def __init__(self, session: KubeSession, namespace: str) -> None:
+        self._session = session
+        self._namespace = namespace
+
+    def load(self, application: str) -> StoredMemory:
+        """See `controller.ports.StateStore.load`."""
+        try:
+            found = self._session.get(CONFIG_MAPS, self._namespace, record_name(application))
+        except NotFound:
+            return StoredMemory(Memory(), "", 0)
+        data = found.get("data") or {}
+        version = str((found.get("metadata") or {}).get("resourceVersion", ""))
+        try:
+            return StoredMemory(decode(str(data.get("memory", ""))), version, int(data.get("epoch", "0")))
+        except (CodecError, ValueError) as error:
+            name = f"{self._namespace}/{record_name(application)}"
+            raise StateError(f"ConfigMap {name}: {error}; delete it to start afresh from what the Ingress shows") from error
+
+    def save(self, application: str, memory: Memory, *, version: str, epoch: int) -> str:
+        """See `controller.ports.StateStore.save`."""
+        body = self._body(application, memory, epoch)
+        if not version:
+            written = self._session.create(CONFIG_MAPS, self._namespace, body, field_manager=FIELD_MANAGER)
+        else:
+            current = self.load(application)
+            if current.epoch > epoch:
+                raise Conflict(f"state of {application} was written in epoch {current.epoch}, ours is {epoch}")
+            body["metadata"]["resourceVersion"] = version
+            name = record_name(application)
+            written = self._session.replace(CONFIG_MAPS, self._namespace, name, body, field_manager=FIELD_MANAGER)
+        return str((written.get("metadata") or {}).get("resourceVersion", ""))
+
+    def _body(self, application: str, memory: Memory, epoch: int) -> Object:
+        return {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": record_name(application),
+                "namespace": self._namespace,
+                "labels": dict(_LABELS),
+                "annotations": {"failoverctl.dev/application": application},
+            },
+            "data": {"memory": encode(memory), "epoch": str(epoch)},
+        }
+
+
+class ReadOnlyStore:
+    """Reads stored memory and keeps what is saved to itself: for a dry run, which has no permission to write.
+
+    Args:
+        store: Where to read from.
+    """
+
+    def __init__(self, store: ConfigMapStore) -> None:
+        self._store = store
+
+    def load(self, application: str) -> StoredMemory:
+        """See `controller.ports.StateStore.load`."""
+        return self._store.load(application)
+
+    def save(self, application: str, memory: Memory, *, version: str, epoch: int) -> str:
+        """Stores nothing."""
+        del application, memory, epoch
+        return version

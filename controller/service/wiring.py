@@ -1,0 +1,304 @@
+"""The composition root: makes everything from settings and puts it together. Tests and the demo call it with other settings, not other code."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+from controller.actuators.kube import KubeApplier
+from controller.actuators.verification import Verifier
+from controller.catalog.reload import CatalogWatcher
+from controller.clients.aws import AwsClients
+from controller.clients.kube import INGRESSES, KubeSession, Object, Resource
+from controller.clock import Clock
+from controller.notifiers.cloudwatch import CloudWatchNotifier
+from controller.notifiers.dispatcher import Dispatcher
+from controller.notifiers.events import EventNotifier, Involved
+from controller.notifiers.redact import DEFAULT as REDACTOR
+from controller.notifiers.slack import SlackNotifier, webhook_file
+from controller.policy.model import Application, Source
+from controller.ports import Notifier, Severity
+from controller.service.controller import Controller
+from controller.service.executor import Executor
+from controller.service.http import HttpServer, make_app
+from controller.service.leadership import SingleReplica
+from controller.service.messages import control
+from controller.service.outside import OutsideWorld
+from controller.service.status import StatusPublisher, document
+from controller.service.store import ConfigMapStore, ReadOnlyStore
+from controller.service.telemetry import Telemetry
+from controller.settings import Settings
+from controller.signals.budget import CallBudget
+from controller.signals.cloudwatch import CloudWatchPoller
+from controller.signals.cluster import ClusterView, Watches
+from controller.signals.ec2 import Ec2Poller
+from controller.signals.objects import text
+
+_ELBV2_BURST: Final = 40
+_STALLED_INTERVALS: Final = 3  # a loop that has not come round for so many of its intervals is to be restarted
+_STATUS_INTERVAL_S: Final = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+def make_outside(settings: Settings, view: ClusterView, clock: Clock, clients: AwsClients) -> OutsideWorld:
+    """The pollers of everything outside the cluster, as far as settings enable them."""
+    aws, polls, freshness = settings.aws, settings.polls, settings.freshness
+    verifier = (
+        Verifier(clients, clock, CallBudget(polls.elbv2_calls_per_s, _ELBV2_BURST, clock), retry_s=polls.verification_interval_s)
+        if aws.elbv2_enabled
+        else None
+    )
+    metrics = CloudWatchPoller(
+        clients,
+        clock,
+        enabled=aws.cloudwatch_enabled,
+        latency_stat=aws.latency_stat,
+        interval_s=polls.cloudwatch_interval_s,
+        freshness_s=freshness.cloudwatch_s,
+    )
+    capacity = Ec2Poller(clients, clock, enabled=aws.ec2_enabled, interval_s=polls.ec2_interval_s, freshness_s=freshness.ec2_s)
+    return OutsideWorld(
+        view, verifier=verifier, metrics=metrics, capacity=capacity, changed=lambda namespace: view.dirty.mark(namespace=namespace)
+    )
+
+
+class Service:
+    """The running controller.
+
+    Args:
+        settings: Everything tunable.
+        session: Connection to the API server.
+        clock: Time.
+        dry_run: Whether plans are only made: nothing is written anywhere.
+        tap: Called after every pass, for whoever shows what happens; must not block.
+        extra_sinks: Further sinks for messages.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        session: KubeSession,
+        clock: Clock,
+        *,
+        dry_run: bool = False,
+        tap: Callable[[Controller], None] | None = None,
+        extra_sinks: tuple[Notifier, ...] = (),
+    ) -> None:
+        self._settings, self._session, self._clock, self._dry_run, self._tap = settings, session, clock, dry_run, tap
+        self._stop, self._wake = threading.Event(), threading.Event()
+        self._clients = AwsClients(settings.aws.region)
+        self._telemetry = Telemetry()
+        self._leadership = SingleReplica(clock)
+        self.view = ClusterView(clock, self._wake.set)
+        kube = settings.kubernetes
+        self._watches = Watches(
+            session,
+            self.view,
+            clock,
+            cluster_wide=kube.cluster_wide,
+            timeout_s=kube.watch_timeout_s,
+            idle_s=kube.watch_idle_s,
+        )
+        self._outside = make_outside(settings, self.view, clock, self._clients)
+        self._cloudwatch = self._cloudwatch_notifier()
+        self._dispatcher = None if dry_run else self._make_dispatcher(extra_sinks)
+        store = ConfigMapStore(session, kube.state_namespace)
+        executor = None if dry_run else Executor(KubeApplier(session, self._written), self._leadership)
+        self.controller = Controller(
+            self.view,
+            self._outside,
+            ReadOnlyStore(store) if dry_run else store,
+            executor,
+            self._leadership,
+            self._dispatcher,
+            self._telemetry,
+            clock,
+            sources=self._sources,
+            interval_s=settings.polls.tick_interval_s,
+        )
+        self._catalog = CatalogWatcher(settings.applications, clock)
+        self._publisher = None if dry_run else StatusPublisher(session, kube.state_namespace)
+        self._scheduler = BackgroundScheduler(timezone="UTC")
+        self._http = HttpServer(
+            make_app(self._telemetry.registry, healthy=self._healthy, ready=self._ready, status=self.status),
+            settings.http.host,
+            settings.http.port,
+        )
+
+    @property
+    def http_port(self) -> int:
+        """The port that the HTTP endpoint listens on."""
+        return self._http.port
+
+    # --- parts --------------------------------------------------------------------------------------------------------------------------
+
+    def _cloudwatch_notifier(self) -> CloudWatchNotifier | None:
+        wanted = self._settings.cloudwatch
+        if not wanted.enabled or self._dry_run:
+            return None
+        return CloudWatchNotifier(self._clients, wanted.namespace, wanted.alarm_actions, clock=self._clock, alarms=wanted.alarm_enabled)
+
+    def _make_dispatcher(self, extra: tuple[Notifier, ...]) -> Dispatcher:
+        slack, common = self._settings.slack, self._settings.notifications
+        sinks: list[Notifier] = [EventNotifier(self._session, self._clock, self._involved), *extra]
+        if slack.webhook_url is not None:
+            REDACTOR.register(slack.webhook_url.get_secret_value())
+            sinks.append(SlackNotifier(slack.webhook_url, slack.timeout_s))
+        elif slack.webhook_url_file is not None:
+            sinks.append(SlackNotifier(webhook_file(slack.webhook_url_file), slack.timeout_s))
+        if self._cloudwatch is not None:
+            sinks.append(self._cloudwatch)
+        return Dispatcher(
+            sinks,
+            self._clock,
+            dedup_window_s=common.dedup_window_s,
+            queue_size=common.queue,
+            attempts=slack.attempts,
+            retry_max_s=slack.retry_max_s,
+        )
+
+    def _involved(self, application: str) -> Involved | None:
+        namespace, _, name = application.partition("/")
+        ingress = self.view.ingress(namespace, name)
+        if ingress is None:
+            return None
+        return Involved(namespace, name, text(ingress, "metadata", "uid"), text(ingress, "metadata", "resourceVersion"))
+
+    def _written(self, resource: Resource, obj: Object) -> None:
+        """Shows our own write at once: the watch delivers it a moment later."""
+        if resource is INGRESSES or resource == INGRESSES:
+            self.view.changed(resource, None, "MODIFIED", obj)
+
+    def _sources(self, application: Application) -> tuple[Source, ...]:
+        return self._watches.sources(application, self._settings.freshness.watch_s)
+
+    # --- health -------------------------------------------------------------------------------------------------------------------------
+
+    def _healthy(self) -> str:
+        limit = _STALLED_INTERVALS * self._settings.polls.tick_interval_s
+        age = self._clock.monotonic() - self.controller.last_pass
+        return f"the last pass ended {age:.0f} s ago, limit {limit:.0f} s" if age > limit else ""
+
+    def _ready(self) -> str:
+        applications = self.controller.applications()
+        if not applications:
+            return "no application is configured"
+        now = self._clock.now()
+        stale = sorted({source.name for one in applications for source in self._sources(one) if source.required and source.stale(now)})
+        return f"no fresh word from {', '.join(stale)}" if stale else ""
+
+    def status(self) -> Object:
+        """The status document."""
+        sinks = self._dispatcher.health() if self._dispatcher is not None else ()
+        return document(
+            self.controller.views(),
+            sinks,
+            now=self._clock.now(),
+            epoch=self._leadership.epoch(),
+            dry_run=self._dry_run,
+            config_error=self._catalog.error,
+        )
+
+    # --- life ---------------------------------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Asks the service to end; safe to call from a signal handler."""
+        self._stop.set()
+        self._wake.set()
+
+    def run(self) -> None:
+        """Runs until `stop` is called. Work in flight is finished; what is queued for people is delivered within the grace time.
+
+        Raises:
+            ConfigError: The application files cannot be read at the start.
+        """
+        applications = self._catalog.start()
+        self.controller.configure(applications)
+        self._watches.ensure(applications.values())
+        self._schedule_jobs()
+        self._http.start()
+        log.info("service.started", applications=sorted(applications), dry_run=self._dry_run, epoch=self._leadership.epoch())
+        try:
+            self._loop()
+        finally:
+            self._shut_down()
+
+    def _loop(self) -> None:
+        while not self._stop.is_set():
+            self._wake.clear()
+            with self._telemetry.tick_seconds.time():
+                wait = self.controller.run_due()
+            if self._tap is not None:
+                self._tap(self.controller)
+            self._clock.wait(self._wake, wait)
+
+    def _shut_down(self) -> None:
+        log.info("service.stopping")
+        self._scheduler.shutdown(wait=False)
+        self._watches.stop()
+        if self._dispatcher is not None:
+            undelivered = self._dispatcher.close(self._settings.shutdown_grace_s)
+            if undelivered:
+                log.warning("messages.undelivered", count=undelivered)
+        self._http.stop()
+        log.info("service.stopped")
+
+    def _schedule_jobs(self) -> None:
+        polls = self._settings.polls
+        self._every("verification", polls.verification_interval_s, lambda: self._outside.verify(self.controller.applications()))
+        self._every("cloudwatch", polls.cloudwatch_interval_s, lambda: self._outside.poll_metrics(self.controller.applications()))
+        self._every("ec2", polls.ec2_interval_s, lambda: self._outside.poll_capacity(self.controller.applications()))
+        self._every("catalog", polls.catalog_interval_s, self._reload)
+        self._every("status", _STATUS_INTERVAL_S, self._publish_status)
+        if self._cloudwatch is not None:
+            self._every("modes", self._settings.cloudwatch.publish_interval_s, self._publish_modes)
+        self._scheduler.start()
+
+    def _every(self, name: str, seconds: float, work: Callable[[], None]) -> None:
+        """Schedules a job. APScheduler by default drops a run that starts a second late; none may be dropped for good."""
+
+        def job() -> None:
+            try:
+                work()
+            except Exception:  # a job that fails must be seen, and must not end the others
+                log.exception("job.failed", job=name)
+
+        options = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+        self._scheduler.add_job(job, id=f"{name}-first", **options)
+        self._scheduler.add_job(job, IntervalTrigger(seconds=seconds, timezone="UTC"), id=name, **options)
+
+    def _reload(self) -> None:
+        change = self._catalog.poll()
+        if change is None:
+            return
+        now = self._clock.now()
+        if change.error:
+            log.warning("config.refused", error=change.error)
+            self._telemetry.config_ok.set(0)
+            message = control(
+                "", "ConfigRefused", "application files refused; the old ones keep running", change.error, now, Severity.WARNING
+            )
+        else:
+            applications = self._catalog.applications
+            log.info("config.reloaded", applications=sorted(applications))
+            self._telemetry.config_ok.set(1)
+            self.controller.configure(applications)
+            self._watches.ensure(applications.values())
+            message = control("", "ConfigReloaded", "application files reloaded", f"{len(applications)} application(s)", now)
+        self.controller.publish([message])
+
+    def _publish_status(self) -> None:
+        if self._dispatcher is not None:
+            self._telemetry.sinks(self._dispatcher.health())
+        if self._publisher is not None:
+            self._publisher.publish(self.status())
+
+    def _publish_modes(self) -> None:
+        if self._cloudwatch is not None:
+            self._cloudwatch.publish_modes({view.application.key: view.decision.mode for view in self.controller.views()})
