@@ -594,9 +594,16 @@ class AwsSettings(Theme):
         description="Verify every switch with DescribeRules and DescribeTargetHealth. Off: no switch can be verified, and it says so.",
     )
     cloudwatch_enabled: bool = Field(default=True, description="Read demand, latency and 5xx. Off: decisions rest on Kubernetes alone.")
+    reservations_enabled: bool = Field(
+        default=True, description="Show the headroom of capacity reservations. Needs ec2:DescribeCapacityReservations."
+    )
+    quotas_enabled: bool = Field(
+        default=True, description="Show vCPU quotas and their use. Needs servicequotas:GetServiceQuota and cloudwatch:GetMetricData."
+    )
     latency_stat: str = Field(
         default="p95",
         pattern=r"^(p\d{1,2}(\.\d{1,2})?|Average|Maximum)$",
+        json_schema_extra={"x-allowed": "a percentile such as p95, Average or Maximum"},
         description="CloudWatch statistic of a unit's latency: a percentile such as p95, Average or Maximum.",
     )
     ec2_enabled: bool = Field(
@@ -907,8 +914,8 @@ def _env_problems(
 
     for details in error.errors(include_url=False):
         for place, text in problem_texts(details, schema, found, value, hints=False):
-            if place in unknown:
-                continue
+            if any(other[: len(place)] == place for other in unknown):
+                continue  # the variable's name is the problem, and has been named
             if place in variables:
                 yield Problem(variables[place], 0, place, text)
             elif place not in known:

@@ -25,10 +25,7 @@ from typing import Any, Final, Protocol
 from controller.clients.aws import ATTEMPTS, AwsClients, translated
 from controller.clock import Clock
 from controller.errors import Forbidden, NotFound, RemoteError, Unavailable
-from controller.policy.model import Target, Verdict, Verification
-
-CRITICAL: Final = "critical: "
-"""Starts the problem of a verification in which the live rule answers requests itself instead of forwarding them: page someone."""
+from controller.policy.model import CRITICAL, Target, Verdict, Verification
 
 ServicePort = tuple[str, int | str]
 """A Service and its port as an action names it: 80 and "http" make two different target groups."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from controller.policy import text
 from controller.policy.model import (
+    CRITICAL,
     Alert,
     Cause,
     Decision,
@@ -98,6 +99,8 @@ def _silence(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterat
 def _routing(snapshot: Snapshot, memory: Memory) -> Iterator[Alert]:
     policy, now = snapshot.application.policy, snapshot.now
     seen = snapshot.routing.verification
+    if seen is not None and seen.problem.startswith(CRITICAL):
+        yield Alert("blackhole", "critical", f"the load balancer answers requests itself: {seen.problem.removeprefix(CRITICAL)}")
     if memory.changed_at is not None and memory.verified_at is None and now - memory.changed_at >= policy.verify_alert_s:
         problem = seen.problem if seen is not None else "not looked at"
         waited = text.duration(now - memory.changed_at)

@@ -36,12 +36,13 @@ from controller.policy.targets import capacity_targets, cost_targets, cost_weigh
 from controller.policy.weights import adjusted_throughputs
 
 
-def decide(memory: Memory, snapshot: Snapshot) -> tuple[Memory, Decision]:
+def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tuple[Memory, Decision]:
     """Decides what to do now.
 
     Args:
         memory: What was remembered after the last decision.
         snapshot: Everything observed, at `snapshot.now`.
+        preview: What would be decided if every guard that only waits had opened: for showing what is coming, never for acting.
 
     Returns:
         The memory to keep, and the decision. Whoever applies the decision's routing patch notes it with `memory.applied`.
@@ -52,7 +53,7 @@ def decide(memory: Memory, snapshot: Snapshot) -> tuple[Memory, Decision]:
     evidence = assess(snapshot, memory, weights)
     if snapshot.leader and not any(source.required and source.stale(snapshot.now) for source in snapshot.sources):
         memory = observe(memory, snapshot, evidence)
-    case = guards.Case(snapshot, memory, mode, problem, evidence)
+    case = guards.Case(snapshot, memory, mode, problem, evidence, preview=preview)
     always = guards.run(guards.ALWAYS, case)
     held = guards.first_held(always)
     if mode is None or held is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from controller.policy import text
 from controller.policy.model import (
@@ -42,6 +43,7 @@ class Case:
         receiving: The routing action that the trigger asks for.
         hold_s: The hold before a fallback, seconds.
         details: Of the trigger, for the sentences.
+        preview: Whether guards that only wait count as open.
         waits: Seconds after which time alone may change a guard's answer.
     """
 
@@ -54,6 +56,7 @@ class Case:
     receiving: tuple[Target, ...] = ()
     hold_s: float = 0.0
     details: Mapping[str, str] = field(default_factory=dict)
+    preview: bool = False
     waits: list[float] = field(default_factory=list)
 
     def remaining(self, until: float) -> float:
@@ -309,9 +312,13 @@ FALLBACK: Sequence[Guard] = (pinned, proof, quiet, hold, dwell, flip_budget, con
 FALLBACK_PINNED: Sequence[Guard] = (standby, safe)
 
 
+WAITING: Final = frozenset({patience, dwell, hold, quiet})
+"""Guards that time alone will open."""
+
+
 def run(guards: Sequence[Guard], case: Case) -> tuple[GuardResult, ...]:
-    """Asks every guard, in order."""
-    return tuple(guard(case) for guard in guards)
+    """Asks every guard, in order; those that only wait are left out of a preview."""
+    return tuple(guard(case) for guard in guards if not (case.preview and guard in WAITING))
 
 
 def first_held(results: Sequence[GuardResult]) -> GuardResult | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from controller.policy.reasons import Reason, fill
 
@@ -278,6 +279,10 @@ class Target:
     service: str
     port: int | str
     weight: int
+
+
+CRITICAL: Final = "critical: "
+"""Starts the problem of a verification in which the live rule answers requests itself instead of forwarding them: page someone."""
 
 
 class Verdict(StrEnum):

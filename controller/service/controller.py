@@ -1,7 +1,7 @@
 """The tick: the only place where observing, deciding, acting, remembering and telling meet.
 
 One pass takes the applications that something changed for (or whose time has come), and for each: snapshot, `decide`, `plan`, execute,
-save, tell. It never waits for anything but the Kubernetes API, whose requests have time-outs; AWS and the notifiers have threads of their own.
+save, tell. It never waits for anything but the Kubernetes API, whose requests have time-outs; AWS and the notifiers have their own threads.
 """
 
 from __future__ import annotations

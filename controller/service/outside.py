@@ -44,7 +44,7 @@ def verification_request(application: Application, view: ClusterView) -> Verific
         return None
     with view.lock:
         workloads = view.workloads
-        bindings = workloads.bindings(application.namespace)
+        bindings = workloads.bindings(application.namespace) if workloads.bindings_known else None
         counts = {t.service: workloads.endpoints_ready(application.namespace, t.service) for t in routing.targets}
     return VerificationRequest(
         application=application.key,
@@ -53,7 +53,7 @@ def verification_request(application: Application, view: ClusterView) -> Verific
         targets=routing.targets,
         stickiness_s=routing.stickiness_s,
         rules=live_rules(ingress, application.action),
-        target_groups=target_groups(bindings, application.namespace, application.ingress) if bindings else None,
+        target_groups=target_groups(bindings, application.namespace, application.ingress) if bindings is not None else None,
         ready={service: count for service, count in counts.items() if count is not None},
         ports=listener_ports(ingress),
     )

@@ -1,4 +1,4 @@
-"""The composition root: makes everything from settings and puts it together. Tests and the demo call it with other settings, not other code."""
+"""The composition root: makes everything from settings and puts it together. The demo calls it with other settings, not other code."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from controller.service.telemetry import Telemetry
 from controller.settings import Settings
 from controller.signals.budget import CallBudget
 from controller.signals.cloudwatch import CloudWatchPoller
-from controller.signals.cluster import ClusterView, Watches
+from controller.signals.cluster import ClusterView, Watches, sources_of
 from controller.signals.ec2 import Ec2Poller
 from controller.signals.objects import text
 
@@ -62,7 +62,15 @@ def make_outside(settings: Settings, view: ClusterView, clock: Clock, clients: A
         interval_s=polls.cloudwatch_interval_s,
         freshness_s=freshness.cloudwatch_s,
     )
-    capacity = Ec2Poller(clients, clock, enabled=aws.ec2_enabled, interval_s=polls.ec2_interval_s, freshness_s=freshness.ec2_s)
+    capacity = Ec2Poller(
+        clients,
+        clock,
+        enabled=aws.ec2_enabled,
+        reservations=aws.reservations_enabled,
+        quotas=aws.quotas_enabled,
+        interval_s=polls.ec2_interval_s,
+        freshness_s=freshness.ec2_s,
+    )
     return OutsideWorld(
         view, verifier=verifier, metrics=metrics, capacity=capacity, changed=lambda namespace: view.dirty.mark(namespace=namespace)
     )
@@ -176,7 +184,7 @@ class Service:
             self.view.changed(resource, None, "MODIFIED", obj)
 
     def _sources(self, application: Application) -> tuple[Source, ...]:
-        return self._watches.sources(application, self._settings.freshness.watch_s)
+        return sources_of(self._watches.health(), application, self._settings.freshness.watch_s)
 
     # --- health -------------------------------------------------------------------------------------------------------------------------
 

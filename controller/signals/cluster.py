@@ -29,7 +29,7 @@ from controller.clock import Clock
 from controller.policy.model import Application, PoolObservation, Source
 from controller.signals.karpenter import POOL_LABEL, KarpenterView
 from controller.signals.objects import mapping, name_of, namespace_of, text
-from controller.signals.watch import Watch, WatchHealth
+from controller.signals.watch import Query, Watch, WatchHealth
 from controller.signals.workloads import WorkloadView
 
 EVENT_NAMESPACE: Final = "default"  # events of cluster-scoped objects, such as NodeClaims, live here
@@ -217,6 +217,40 @@ def _older(obj: Object, known: Object | None) -> bool:
     return version.isdigit() and known_version.isdigit() and int(version) < int(known_version)
 
 
+def wanted_lists(applications: Iterable[Application], *, cluster_wide: bool) -> dict[tuple[str, str | None], tuple[Resource, Query]]:
+    """Everything that must be listed or watched for these applications: resource and query by resource name and namespace.
+
+    Pods come before events: an event about a pod is understood by the pod.
+    """
+    namespaces: list[str | None] = [None] if cluster_wide else [*sorted({one.namespace for one in applications})]
+    wanted: dict[tuple[str, str | None], tuple[Resource, Query]] = {
+        (NODE_CLAIMS.name, None): (NODE_CLAIMS, ()),
+        (NODE_POOLS.name, None): (NODE_POOLS, ()),
+    }
+    for namespace in namespaces:
+        for resource in (PODS, DEPLOYMENTS, ENDPOINT_SLICES, INGRESSES, SERVICES, SCALED_OBJECTS, TARGET_GROUP_BINDINGS):
+            wanted[resource.name, namespace] = (resource, ())
+        if namespace != EVENT_NAMESPACE:
+            wanted[EVENTS.name, namespace] = (EVENTS, _POD_EVENTS)
+    wanted[EVENTS.name, EVENT_NAMESPACE] = (EVENTS, ())
+    return wanted
+
+
+def sources_of(health: Iterable[WatchHealth], application: Application, budget_s: float) -> tuple[Source, ...]:
+    """The sources of signals that one application depends on.
+
+    Args:
+        health: Of all watches.
+        application: Which.
+        budget_s: How old the last word of a watch may be, seconds.
+    """
+    mine = [one for one in health if one.namespace in {None, EVENT_NAMESPACE, application.namespace}]
+    return tuple(
+        source_of(name, [one for one in mine if one.resource in {r.name for r in resources}], required=required, budget_s=budget_s)
+        for name, required, resources in _SOURCES
+    )
+
+
 class Watches:
     """The one set of watches.
 
@@ -237,17 +271,7 @@ class Watches:
 
     def ensure(self, applications: Iterable[Application]) -> None:
         """Starts the watches that these applications need and stops those that nobody needs any more."""
-        namespaces: list[str | None] = [None] if self._cluster_wide else [*sorted({one.namespace for one in applications})]
-        wanted: dict[tuple[str, str | None], tuple[Resource, tuple[tuple[str, str], ...]]] = {
-            (NODE_CLAIMS.name, None): (NODE_CLAIMS, ()),
-            (NODE_POOLS.name, None): (NODE_POOLS, ()),
-            (EVENTS.name, EVENT_NAMESPACE): (EVENTS, ()),
-        }
-        for namespace in namespaces:
-            for resource in (PODS, DEPLOYMENTS, ENDPOINT_SLICES, INGRESSES, SERVICES, SCALED_OBJECTS, TARGET_GROUP_BINDINGS):
-                wanted[resource.name, namespace] = (resource, ())
-            if namespace != EVENT_NAMESPACE:
-                wanted[EVENTS.name, namespace] = (EVENTS, _POD_EVENTS)
+        wanted = wanted_lists(applications, cluster_wide=self._cluster_wide)
         with self._lock:
             for key in [key for key in self._watches if key not in wanted]:
                 self._watches.pop(key).stop()
@@ -255,7 +279,7 @@ class Watches:
                 if key not in self._watches:
                     self._watches[key] = self._start(resource, key[1], query)
 
-    def _start(self, resource: Resource, namespace: str | None, query: tuple[tuple[str, str], ...]) -> Watch:
+    def _start(self, resource: Resource, namespace: str | None, query: Query) -> Watch:
         watch = Watch(
             self._session,
             resource,
@@ -279,19 +303,6 @@ class Watches:
         """How each is doing."""
         with self._lock:
             return [watch.health() for watch in self._watches.values()]
-
-    def sources(self, application: Application, budget_s: float) -> tuple[Source, ...]:
-        """The sources of signals that one application depends on.
-
-        Args:
-            application: Which.
-            budget_s: How old the last word of a watch may be, seconds.
-        """
-        health = [one for one in self.health() if one.namespace in {None, EVENT_NAMESPACE, application.namespace}]
-        return tuple(
-            source_of(name, [one for one in health if one.resource in {r.name for r in resources}], required=required, budget_s=budget_s)
-            for name, required, resources in _SOURCES
-        )
 
 
 def source_of(name: str, watches: list[WatchHealth], *, required: bool, budget_s: float) -> Source:

@@ -22,6 +22,9 @@ _ABSENT_RETRY_S: Final = 60.0  # a missing kind or permission may be added while
 log = structlog.get_logger(__name__)
 
 
+Query = tuple[tuple[str, str], ...]
+
+
 class Sink(Protocol):
     """Where a watch delivers. Called from the watch's thread."""
 
@@ -53,6 +56,34 @@ class WatchHealth:
     relists: int = 0
 
 
+def list_objects(session: KubeSession, resource: Resource, namespace: str | None, query: Query = ()) -> tuple[list[Object], str]:
+    """Lists all objects of one kind, page by page.
+
+    Args:
+        session: Connection to the API server.
+        resource: What to list.
+        namespace: Where; None for all namespaces.
+        query: Further query parameters, such as a field selector.
+
+    Returns:
+        The objects and the resourceVersion to watch on from.
+
+    Raises:
+        RemoteError: It could not be listed.
+    """
+    objects: list[Object] = []
+    token, version = "", ""
+    for _ in range(_MAX_PAGES):
+        parameters = [*query, ("limit", str(_PAGE))] + ([("continue", token)] if token else [])
+        page = session.request("GET", resource.path(namespace), query=parameters)
+        objects.extend(item for item in page.get("items") or [] if isinstance(item, dict))
+        metadata = page.get("metadata") or {}
+        version, token = str(metadata.get("resourceVersion", "")), str(metadata.get("continue") or "")
+        if not token:
+            break
+    return objects, version
+
+
 class Watch:
     """A thread that keeps one kind of object in view.
 
@@ -75,7 +106,7 @@ class Watch:
         sink: Sink,
         clock: Clock,
         *,
-        query: tuple[tuple[str, str], ...] = (),
+        query: Query = (),
         timeout_s: int = 300,
         idle_s: float = 90.0,
     ) -> None:
@@ -127,16 +158,7 @@ class Watch:
                 self._clock.wait(self._stop, _backoff(failures))
 
     def _list(self) -> str:
-        objects: list[Object] = []
-        token, version = "", ""
-        for _ in range(_MAX_PAGES):
-            query = [*self._query, ("limit", str(_PAGE))] + ([("continue", token)] if token else [])
-            page = self._session.request("GET", self._resource.path(self._namespace), query=query)
-            objects.extend(item for item in page.get("items") or [] if isinstance(item, dict))
-            metadata = page.get("metadata") or {}
-            version, token = str(metadata.get("resourceVersion", "")), str(metadata.get("continue") or "")
-            if not token:
-                break
+        objects, version = list_objects(self._session, self._resource, self._namespace, self._query)
         self._sink.listed(self._resource, self._namespace, objects)
         with self._lock:
             self._health = replace(self._health, relists=self._health.relists + 1)

@@ -55,6 +55,7 @@ class WorkloadView:
         self._services: dict[Key, tuple[int | str, ...]] = {}
         self._scalers: dict[Key, Object] = {}
         self._bindings: dict[Key, Object] = {}
+        self.bindings_known = False  # whether they could be listed at all
 
     # --- what the watches deliver ---
 
@@ -141,6 +142,7 @@ class WorkloadView:
             "targetgroupbindings": self._bindings,
         }
         store = stores[what]
+        self.bindings_known = self.bindings_known or what == "targetgroupbindings"
         for key in [key for key in store if namespace is None or key[0] == namespace]:
             del store[key]
 

@@ -213,6 +213,10 @@ _KEYS = st.sampled_from(re.findall(r"(\w+):", SEED)) | st.text(max_size=5)
 _TREES = st.recursive(_SCALARS, lambda inner: st.lists(inner, max_size=6) | st.dictionaries(_KEYS, inner, max_size=6), max_leaves=30)
 
 
+no_deadline = settings(deadline=None)
+few = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+
+
 def parse(content: bytes) -> None:
     """Anything but a `ConfigError` fails the test."""
     with contextlib.suppress(ConfigError):
@@ -220,24 +224,27 @@ def parse(content: bytes) -> None:
 
 
 class TestAnyBytes:
+    @no_deadline
     @given(st.binary(max_size=300))
     def test_raise_nothing_but_a_config_error(self, content: bytes) -> None:
         parse(content)
 
+    @no_deadline
     @given(st.text(alphabet=st.sampled_from("&*!|>%@`{}[],:?-#'\"\\ \n\tab01.~<=uUx"), max_size=80))
     def test_of_yamls_own_characters_raise_nothing_but_a_config_error(self, text: str) -> None:
         parse(text.encode())
 
+    @no_deadline
     @given(_TREES)
     def test_of_any_tree_of_our_keys_raise_nothing_but_a_config_error(self, tree: object) -> None:
         parse(yaml.safe_dump(tree).encode())
 
-    @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+    @few
     @given(st.integers(0, len(SEED)), st.integers(0, 60), st.text(max_size=8))
     def test_of_a_damaged_seed_raise_nothing_but_a_config_error(self, start: int, length: int, inserted: str) -> None:
         parse((SEED[:start] + inserted + SEED[start + length :]).encode(errors="surrogatepass"))
 
-    @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+    @few
     @given(_TREES, st.sampled_from([line.strip().split(":")[0] for line in SEED.splitlines() if ":" in line and "#" not in line]))
     def test_of_a_seed_with_any_value_in_it_raise_nothing_but_a_config_error(self, tree: object, key: str) -> None:
         flow = yaml.safe_dump(tree, default_flow_style=True, width=10**6).removesuffix("\n").removesuffix("\n...")

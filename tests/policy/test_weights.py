@@ -6,7 +6,7 @@ import math
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.policy.model import Backend, Unit, WeightStrategy
@@ -44,6 +44,7 @@ SEED = (
 )
 SHIPPED = {"inf2": 40, "trn1": 20, "g5-triton": 15, "g6-triton": 10, "g5-cuda": 15}
 
+no_deadline = settings(deadline=None)
 names = st.text("abcdefgh", min_size=1, max_size=4)
 positive_shares = st.dictionaries(names, st.floats(min_value=0, max_value=1e300), min_size=1, max_size=8).filter(lambda s: any(s.values()))
 
@@ -84,6 +85,7 @@ class TestLargestRemainder:
         with pytest.raises(ValueError, match=text):
             largest_remainder(shares, total)
 
+    @no_deadline
     @given(positive_shares, st.integers(0, 999))
     def test_adds_up_exactly_in_the_given_order_and_is_never_negative(self, shares: dict[str, float], total: int) -> None:
         result = largest_remainder(shares, total)
@@ -91,6 +93,7 @@ class TestLargestRemainder:
         assert sum(result.values()) == total
         assert min(result.values()) >= 0
 
+    @no_deadline
     @given(positive_shares, st.integers(0, 999))
     def test_gives_one_to_everything_that_is_not_zero_while_there_is_enough(self, shares: dict[str, float], total: int) -> None:
         result = largest_remainder(shares, total)
@@ -98,6 +101,7 @@ class TestLargestRemainder:
         assert not lost or total < sum(share > 0 for share in shares.values())
         assert all(result[name] == 0 for name, share in shares.items() if share == 0)
 
+    @no_deadline
     @given(positive_shares, st.integers(0, 999))
     def test_never_gives_less_to_a_larger_share(self, shares: dict[str, float], total: int) -> None:
         result = largest_remainder(shares, total)
@@ -105,6 +109,7 @@ class TestLargestRemainder:
             for other, larger in shares.items():
                 assert not share < larger or result[one] <= result[other]
 
+    @no_deadline
     @given(st.dictionaries(names, st.integers(1, 1000), min_size=1, max_size=6))
     def test_stays_within_one_of_the_quota_where_no_floor_is_needed(self, shares: dict[str, int]) -> None:
         whole, total = sum(shares.values()), 10_000
@@ -177,6 +182,7 @@ class TestBaseWeights:
         with pytest.raises(ValueError, match=text):
             base_weights(units, strategy, demand, ready)
 
+    @no_deadline
     @given(
         st.sampled_from([s for s in WeightStrategy if s is not WeightStrategy.EXPLICIT]),
         st.none() | st.floats(min_value=0, max_value=1e9),
@@ -187,6 +193,7 @@ class TestBaseWeights:
         assert sum(weights.values()) == 100
         assert list(weights) == [u.name for u in SEED]
 
+    @no_deadline
     @given(
         st.none() | st.floats(min_value=0, max_value=1e6),
         st.dictionaries(st.sampled_from([u.name for u in SEED]), st.integers(0, 500), min_size=1).filter(lambda r: any(r.values())),
@@ -229,6 +236,7 @@ class TestApplyAvailability:
         with pytest.raises(ValueError, match=text):
             apply_availability(base, availability)
 
+    @no_deadline
     @given(
         st.dictionaries(names, st.tuples(st.integers(0, 999), st.floats(0, 1)), max_size=5),
     )
@@ -295,6 +303,7 @@ class TestCosts:
         with pytest.raises(ValueError, match="throughput of a"):
             cost_per_request(unit("a", throughput=throughput))
 
+    @no_deadline
     @given(st.lists(st.floats(min_value=1e-3, max_value=1e6), min_size=1, max_size=5))
     def test_adjusted_throughput_never_exceeds_what_a_unit_can_do(self, throughputs: list[float]) -> None:
         units = [unit(str(i), throughput=t) for i, t in enumerate(throughputs)]

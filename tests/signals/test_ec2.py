@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,13 +16,14 @@ from botocore.stub import ANY, Stubber
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
-from moto.ec2 import models as _  # noqa: F401 - takes seconds to import: now, not within the time of a test
 
 from controller.clients.aws import AwsClients
 from controller.clock import ManualClock
 from controller.policy.model import Backend, Unit
 from controller.signals.budget import CallBudget
 from controller.signals.ec2 import Ec2Poller, vcpus
+
+importlib.import_module("moto.ec2.models")  # takes seconds: now, not within the time of a test
 
 NOW = 1_800_000_017.0
 PARTS = {

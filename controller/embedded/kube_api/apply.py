@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from controller.embedded.kube_api import field_sets, managed_fields, statuses
+from controller.embedded.kube_api import field_sets, managed_fields, statuses, strategies
 from controller.embedded.kube_api.field_sets import FieldSet, SchemaMismatch
 from controller.embedded.kube_api.field_types import FieldType, type_of
 from controller.embedded.kube_api.managed_fields import Entry, Managed, Writer
@@ -33,8 +33,8 @@ def server_side_apply(
     """
     _check(resource, config)
     field_type = type_of(resource.plural)
-    managed = managed_fields.read(live)
     bare = _without_managed_fields(live)
+    managed = managed_fields.read(live) or _before_first_apply(resource, bare, writer)
     reset = managed_fields.reset_fields(resource, writer.subresource)
     try:
         merged = field_sets.merge(field_type, bare, config)
@@ -54,7 +54,11 @@ def server_side_apply(
     managed_fields.release(managed, touched | compared.removed, keep=entry.key)
     _settle(managed, entry, before, changed=new != bare)
     result = dict(new) if isinstance(new, dict) else {}
-    result["metadata"] = dict(result.get("metadata", {}))
+    for part in ("metadata", "spec"):
+        if result.get(part, {}) is None:
+            result[part] = {}  # pruned to nothing; the real server's structs are never absent
+    result = strategies.normalized(resource, result)
+    result.setdefault("metadata", {})
     managed_fields.write(result, managed)
     return result
 
@@ -128,6 +132,14 @@ def _without_managed_fields(obj: Mapping[str, Any]) -> dict[str, Any]:
     return bare
 
 
+def _before_first_apply(resource: Resource, bare: Mapping[str, Any], writer: Writer) -> Managed:
+    """What an object without managedFields has belongs to nobody known, but is not free to be taken silently."""
+    copy = {**bare, "metadata": dict(bare.get("metadata", {}))}
+    blank = {"kind": resource.kind, "apiVersion": resource.api_version}
+    managed_fields.track_update(resource, blank, copy, Writer("before-first-apply", writer.time))
+    return managed_fields.read(copy)
+
+
 def _prune(field_type: FieldType, merged: object, managed: Managed, last: FieldSet) -> object:
     """Removes what the manager applied last time, does not apply now, and nobody else owns."""
     if not last:
@@ -147,7 +159,7 @@ def _prune(field_type: FieldType, merged: object, managed: Managed, last: FieldS
 
 def _conflict(clashes: list[tuple[Entry, FieldSet]]) -> statuses.ApiError:
     ordered = sorted(clashes, key=lambda clash: clash[0].key)
-    pairs = [(entry, path) for entry, paths in ordered for path in sorted(paths)]
+    pairs = [(entry, path) for entry, paths in ordered for path in field_sets.in_order(paths)]
     causes = [
         {
             "reason": "FieldManagerConflict",
@@ -163,6 +175,6 @@ def _conflict(clashes: list[tuple[Entry, FieldSet]]) -> statuses.ApiError:
         lines = []
         for entry, paths in ordered:
             lines.append(f"conflicts with {entry.described()}:")
-            lines += [f"- {field_sets.path_text(path)}" for path in sorted(paths)]
+            lines += [f"- {field_sets.path_text(path)}" for path in field_sets.in_order(paths)]
         message = f"Apply failed with {len(pairs)} conflicts: " + "\n".join(lines)
     return statuses.failure(409, "Conflict", message, {"causes": causes})

@@ -140,7 +140,7 @@ def _compare(field_type: FieldType, path: Path, old: object, new: object, out: C
 
 def merge(field_type: FieldType, live: object, config: object) -> object:
     """`live` with `config` laid over it."""
-    if live is MISSING:
+    if live is MISSING or live is None:
         return config
     if config is MISSING:
         return live
@@ -186,7 +186,7 @@ def _merge_items(list_type: FieldType, live: Mapping[str, Any], config: Mapping[
 
 
 def remove(field_type: FieldType, value: object, paths: FieldSet) -> object:
-    """`value` without the fields at `paths`; a map or list that this empties is left out by its parent."""
+    """`value` without the fields at `paths`; a map or list that this empties becomes null, which its parent keeps."""
     prefixes = {path[:length] for path in paths for length in range(1, len(path))}
     return _remove(field_type, value, (), paths, prefixes)
 
@@ -199,20 +199,39 @@ def _remove(field_type: FieldType, value: object, path: Path, paths: FieldSet, p
             below = (*path, f"f:{name}")
             if below in paths:
                 continue
-            left = _remove(field_type.of_field(name), child, below, paths, prefixes) if below in prefixes else child
-            if left is not MISSING:
-                kept[name] = left
-        return kept if kept or not path else MISSING
+            inner = below in prefixes
+            kept[name] = _remove(field_type.of_field(name), child, below, paths, prefixes) if inner else child
+        return kept or None
     if shape == "list" and isinstance(value, list):
         items: list[Any] = []
         for item in value:
             below = (*path, element_of(field_type, item))
             if below in paths:
                 continue
-            left = _remove(field_type.of_item(), item, below, paths, prefixes) if below in prefixes else item
-            if left is not MISSING:
-                items.append(left)
-        return items or MISSING
+            inner = below in prefixes
+            items.append(_remove(field_type.of_item(), item, below, paths, prefixes) if inner else item)
+        return items or None
+    return value
+
+
+def typed(field_type: FieldType, value: object) -> object:
+    """A copy of `value` as it comes out of the real server's Go types: without nulls, empty lists and empty free maps.
+
+    Empty structs stay, and so does everything without a schema.
+    """
+    if isinstance(value, dict):
+        kept: dict[str, Any] = {}
+        for name, child in value.items():
+            below = field_type.of_field(name)
+            if name == "managedFields":
+                kept[name] = child
+            elif child is not None and not (child in ({}, []) and below.omits_empty()):
+                left = typed(below, child)
+                if left not in ({}, []) or not below.omits_empty():
+                    kept[name] = left
+        return kept
+    if isinstance(value, list):
+        return [typed(field_type.of_item(), child) for child in value]
     return value
 
 
@@ -267,6 +286,11 @@ def _normal(element: str) -> str:
         return element
     value = json.loads(element[2:])
     return element[:2] + dump(dict(sorted(value.items())) if isinstance(value, dict) else value)
+
+
+def in_order(paths: Iterable[Path]) -> list[Path]:
+    """Paths in the order of conflict messages: at each level first what ends there, then what goes deeper."""
+    return sorted(paths, key=lambda path: [(index < len(path) - 1, element) for index, element in enumerate(path)])
 
 
 def path_text(path: Path) -> str:

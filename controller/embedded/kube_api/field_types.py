@@ -41,12 +41,18 @@ class FieldType:
 
     def shape_of(self, value: object) -> Shape:
         """The shape to treat `value` with; a value that contradicts its type counts as a scalar, which is a leaf."""
+        if value is None and (self.shape == "map" or self.shape == "list"):  # noqa: PLR1714 - mypy narrows only this form
+            return self.shape  # null is an empty map or list
         actual: Shape = "map" if isinstance(value, dict) else "list" if isinstance(value, list) else "scalar"
         return actual if self.shape in ("deduced", actual) else "scalar"
 
     def is_atomic(self) -> bool:
         """Whether a list or map of this type is owned as a whole; lists without a schema are."""
         return self.atomic
+
+    def omits_empty(self) -> bool:
+        """Whether Go leaves an empty value of this type out of its JSON: lists and free maps, but not structs."""
+        return self.shape == "list" or (self.shape == "map" and not self.fields and not self.scalars)
 
     def declares(self, name: str) -> bool:
         """Whether `name` is a field of the schema rather than a key of a free map."""

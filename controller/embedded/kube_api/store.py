@@ -279,6 +279,7 @@ class Store:
         new: dict[str, Any] = json.loads(dump(obj))
         _check_identity(resource, new)
         strategies.check_string_maps(resource, new, patched=False)
+        new = strategies.normalized(resource, new)
         metadata = new.setdefault("metadata", {})
         if metadata.get("resourceVersion"):
             raise statuses.failure(500, "", "resourceVersion should not be set on objects to be created")
@@ -308,6 +309,7 @@ class Store:
         body: dict[str, Any] = json.loads(dump(obj))
         _check_identity(resource, body)
         strategies.check_string_maps(resource, body, patched=False)
+        body = strategies.normalized(resource, body)
         _check_name(body, name)
 
         def put(live: dict[str, Any]) -> dict[str, Any]:
@@ -334,6 +336,7 @@ class Store:
         def patched(live: dict[str, Any]) -> dict[str, Any]:
             new = patcher(json.loads(dump(live)))
             _check_patched(resource, new)
+            new = strategies.normalized(resource, new)
             _check_name(new, name)
             managed_fields.track_update(resource, live, new, writer)
             return new

@@ -10,13 +10,26 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from controller.embedded.kube_api import statuses
+from controller.embedded.kube_api import field_sets, statuses
+from controller.embedded.kube_api.field_types import type_of
 from controller.embedded.kube_api.registry import GenerationRule, Resource
 
 _SUBDOMAIN = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
 _MAX_NAME = 253
 _DEFAULT_GRACE_S = 30
 _FINISHED_PHASES = ("Succeeded", "Failed")
+
+
+def normalized(resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
+    """The object as it comes out of the real server's Go types; of custom kinds only the metadata passes through those."""
+    field_type = type_of(resource.plural)
+    if resource.custom:
+        found = dict(obj)
+        if "metadata" in found:
+            found["metadata"] = field_sets.typed(field_type.of_field("metadata"), found["metadata"])
+        return found
+    whole = field_sets.typed(field_type, obj)
+    return whole if isinstance(whole, dict) else {}
 
 
 def check_string_maps(resource: Resource, obj: Mapping[str, Any], *, patched: bool) -> None:

@@ -1,0 +1,165 @@
+"""What the commands share: options, settings, connection, and how errors end a command."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from controller.catalog.loader import load_directory
+from controller.clients.kube import KubeSession, connect
+from controller.errors import ConfigError, FailoverError
+from controller.notifiers.redact import redact
+from controller.policy.model import Application
+from controller.settings import Settings, load_settings
+
+CHANGES: Final = 2  # terraform's -detailed-exitcode: 0 nothing to do, 1 error, 2 there are changes
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_DURATION: Final = re.compile(r"(\d+)\s*(s|m|h|d)")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options that every command takes."""
+
+    settings_file: Path | None
+    applications: Path | None
+    kubeconfig: str | None
+    context: str | None
+
+    def settings(self) -> Settings:
+        """The settings, with the options over environment and file.
+
+        Raises:
+            ConfigError: Something in them is wrong.
+        """
+        settings = load_settings(self.settings_file)
+        kube = {name: value for name, value in (("kubeconfig", self.kubeconfig), ("context", self.context)) if value is not None}
+        changes: dict[str, Any] = {"kubernetes": settings.kubernetes.model_copy(update=kube)} if kube else {}
+        if self.applications is not None:
+            changes["applications"] = self.applications
+        return settings.model_copy(update=changes)
+
+
+def common_options(command: _F) -> _F:
+    """Adds the common options; the command gets them as `options`."""
+
+    @click.option("--settings", "settings_file", type=click.Path(path_type=Path), help="Settings file. [env: FAILOVERCTL_SETTINGS]")
+    @click.option("--applications", type=click.Path(path_type=Path), help="Application file or directory. [env: FAILOVERCTL_APPLICATIONS]")
+    @click.option("--kubeconfig", help="Kubeconfig file; default: as kubectl finds it.")
+    @click.option("--context", help="Context in the kubeconfig; default: its current one.")
+    @functools.wraps(command)
+    def wrapper(
+        *args: Any,  # noqa: ANN401 - passed through
+        settings_file: Path | None,
+        applications: Path | None,
+        kubeconfig: str | None,
+        context: str | None,
+        **kwargs: Any,  # noqa: ANN401 - passed through
+    ) -> Any:  # noqa: ANN401 - passed through
+        options = Options(settings_file, applications, kubeconfig, context)
+        return command(*args, options=options, **kwargs)
+
+    return wrapper  # type: ignore[return-value]
+
+
+def open_session(settings: Settings) -> KubeSession:
+    """Connects as the settings say.
+
+    Raises:
+        ConfigError: There is no usable configuration.
+    """
+    kube = settings.kubernetes
+    return connect(kubeconfig=kube.kubeconfig, context=kube.context, connect_s=kube.connect_timeout_s, read_s=kube.read_timeout_s)
+
+
+def load_applications(settings: Settings) -> Mapping[str, Application]:
+    """The application files.
+
+    Raises:
+        ConfigError: They cannot be read, or there are none.
+    """
+    applications = load_directory(settings.applications)
+    if not applications:
+        raise ConfigError(f"{settings.applications}: no application file found; write one, see docs/configuration.md")
+    return applications
+
+
+def choose(applications: Mapping[str, Application], wanted: str | None) -> list[Application]:
+    """The applications a command is about.
+
+    Args:
+        applications: All of them, by key.
+        wanted: ``namespace/ingress`` or a name; None: all.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    if wanted is None:
+        return list(applications.values())
+    found = [one for key, one in applications.items() if wanted in {key, one.name}]
+    if not found:
+        raise ConfigError(f"no application {wanted!r}; there are: {', '.join(sorted(applications)) or 'none'}")
+    return found
+
+
+def choose_one(applications: Mapping[str, Application], wanted: str | None) -> Application:
+    """The one application a command is about.
+
+    Raises:
+        ConfigError: There is none, or more than one.
+    """
+    found = choose(applications, wanted)
+    if len(found) != 1:
+        raise ConfigError(f"name one application; there are: {', '.join(sorted(one.key for one in found))}")
+    return found[0]
+
+
+def seconds(text: str) -> float:
+    """Reads a duration such as ``90s``, ``30m``, ``2h`` or ``1h30m``.
+
+    Raises:
+        click.BadParameter: It is not one.
+    """
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text.replace(" ", ""):
+        raise click.BadParameter(f"found {text!r}; allowed: a duration such as 90s, 30m, 2h or 1h30m")
+    return float(sum(int(number) * _SECONDS[unit] for number, unit in parts))
+
+
+def fail_cleanly(error: FailoverError) -> click.ClickException:
+    """An error as the command line shows it: no traceback, no secret."""
+    return click.ClickException(redact(str(error)))
+
+
+def colour() -> bool | None:
+    """Whether to colour the output: never where ``NO_COLOR`` is set, else as click decides (only on a terminal)."""
+    return False if os.environ.get("NO_COLOR") else None
+
+
+def show(lines: Iterable[tuple[str, str]]) -> None:
+    """Prints styled lines: pairs of a style's name and a text."""
+    for style, text in lines:
+        click.secho(text, color=colour(), **STYLES.get(style, {}))
+
+
+STYLES: Final[dict[str, dict[str, Any]]] = {
+    "title": {"bold": True},
+    "good": {"fg": "green"},
+    "bad": {"fg": "red"},
+    "warn": {"fg": "yellow"},
+    "dim": {"dim": True},
+    "add": {"fg": "green"},
+    "remove": {"fg": "red"},
+    "change": {"fg": "yellow"},
+    "plain": {},
+}
+"""Colour only repeats what an icon and a word say already."""

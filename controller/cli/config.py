@@ -1,0 +1,48 @@
+"""`failoverctl weights` and `failoverctl config`: what the application files say, and what follows from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from controller.catalog.loader import load_definitions
+from controller.catalog.tables import weights_report
+from controller.cli.common import Options, common_options, fail_cleanly
+from controller.errors import ConfigError, FailoverError
+
+
+@click.command("weights")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON document for each application.")
+def weights_command(file: Path, *, as_json: bool) -> None:
+    """Print Table 1 and Table 2 of an application file, computed, and the weights of every strategy."""
+    try:
+        definitions = load_definitions(file)
+        if not definitions:
+            raise ConfigError(f"{file}: no application file found")
+        for definition in definitions.values():
+            report = weights_report(definition.model.to_policy(), definition.model.published_costs())
+            click.echo(report.json() if as_json else report.text())
+    except FailoverError as error:
+        raise fail_cleanly(error) from error
+
+
+@click.group("config")
+def config_group() -> None:
+    """Check configuration without touching anything."""
+
+
+@config_group.command("check")
+@common_options
+def check_command(options: Options) -> None:
+    """Check settings and application files; every problem is listed with file and line."""
+    try:
+        settings = options.settings()
+        definitions = load_definitions(settings.applications)
+        if not definitions:
+            raise ConfigError(f"{settings.applications}: no application file found")
+    except FailoverError as error:
+        raise fail_cleanly(error) from error
+    for key, definition in definitions.items():
+        click.echo(f"{key}: {len(definition.model.spec.units)} units, strategy {definition.model.to_policy().policy.strategy}: good")

@@ -1,0 +1,47 @@
+"""The command line's root. Commands are imported when they are used: `--help` needs neither boto3 nor the Kubernetes client."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final
+
+import click
+
+from controller import __version__
+
+_COMMANDS: Final = {
+    "run": ("controller.cli.run", "run_command", "Run the controller."),
+    "plan": ("controller.cli.plan", "plan_command", "Show what would be done now, and why."),
+    "status": ("controller.cli.status", "status_command", "Show how things are."),
+    "weights": ("controller.cli.config", "weights_command", "Print Table 1 and Table 2 of an application file."),
+    "pause": ("controller.cli.overrides", "pause_command", "Stop the controller from changing anything, for a while."),
+    "resume": ("controller.cli.overrides", "resume_command", "Lift a pause and a pin."),
+    "pin": ("controller.cli.overrides", "pin_command", "Ask for a mode and keep it, for a while."),
+    "config": ("controller.cli.config", "config_group", "Check configuration."),
+    "demo": ("controller.cli.demo", "demo_command", "Play a shortage without a cloud: failover and fallback in about a minute."),
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name, _ = _COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, words) for name, (_, _, words) in _COMMANDS.items()])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="failoverctl")
+def main() -> None:
+    """Keep mixed-accelerator inference on EKS served, at the lowest cost, while cloud capacity comes and goes."""

@@ -1,0 +1,146 @@
+"""`failoverctl plan`: what would be done now and why, with the exact patches. Reads only."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from controller.cli.common import CHANGES, Options, choose, common_options, fail_cleanly, load_applications, open_session, show
+from controller.cli.look import Look, look
+from controller.cli.words import Line, action_lines, decision_line, evidence_lines, guard_lines, mode_word
+from controller.clock import SystemClock, format_rfc3339
+from controller.errors import FailoverError
+from controller.policy.cost import effect, spend_per_hour
+from controller.policy.decide import observed_mode
+from controller.policy.model import Action, Mode, Plan, Verb
+from controller.policy.plan import summary
+from controller.policy.targets import intended_weights
+
+
+@click.command("plan")
+@click.argument("application", required=False)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document for each application, one a line.")
+@click.option("--exact/--no-exact", default=True, help="Show the exact requests below each change.")
+@common_options
+def plan_command(options: Options, application: str | None, *, as_json: bool, exact: bool) -> None:
+    """Show what would be done now, and why.
+
+    Reads the cluster once, decides as the running controller would, and prints decision, reasons, evidence with ages, guards and the exact
+    patches. Nothing is written; a read-only identity suffices.
+
+    Exit code: 0 no changes, 2 changes, 1 error.
+    """
+    try:
+        settings = options.settings()
+        applications = load_applications(settings)
+        chosen = choose(applications, application)
+        session = open_session(settings)
+        looks = look(settings, session, SystemClock(), applications)
+    except FailoverError as error:
+        raise fail_cleanly(error) from error
+    for one in chosen:
+        seen = looks[one.key]
+        if as_json:
+            click.echo(json.dumps(plan_document(seen), sort_keys=True))
+        else:
+            show(plan_lines(seen, exact=exact))
+    sys.exit(CHANGES if any(looks[one.key].made.due for one in chosen) else 0)
+
+
+def plan_lines(seen: Look, *, exact: bool) -> Iterator[Line]:
+    """The plan for people."""
+    snapshot, decision = seen.snapshot, seen.decision
+    application = snapshot.application
+    present, _ = observed_mode(snapshot)
+    at = format_rfc3339(snapshot.now)
+    yield "title", f"Failover plan for ingress {application.key}"
+    yield "dim", f"observed {at} · strategy {application.policy.strategy} · epoch {snapshot.epoch} · mode {mode_word(present)}"
+    yield "plain", ""
+    yield "title", "Evidence"
+    yield from evidence_lines(snapshot, decision)
+    yield "plain", ""
+    yield decision_line(decision, present)
+    for alert in decision.alerts:
+        yield "bad", f"  ⚠ {alert.severity}: {alert.text}"
+    yield "plain", ""
+    yield from _changes(seen.made, exact=exact)
+    if seen.coming is not None:
+        yield "title", f"Coming once the guards that wait have opened: {seen.coming.decision.verb}"
+        yield from _changes(seen.coming, exact=exact)
+    yield "title", "Guards"
+    yield from guard_lines(decision.guards)
+    spend = spend_per_hour(application, decision.evidence)
+    to = Mode.COST if present is Mode.CAPACITY else Mode.CAPACITY
+    change = effect(application, intended_weights(snapshot, seen.memory.units), to)
+    yield "plain", ""
+    yield "plain", f"Cost       ready replicas ${spend:.2f}/h" + (f"; mode {to} would mean {change}" if change else "")
+    yield "plain", ""
+    yield "title", f"{summary(seen.made)}     Nothing has been applied."
+    yield "plain", ""
+
+
+def _changes(made: Plan, *, exact: bool) -> Iterator[Line]:
+    for action in made.actions:
+        yield from action_lines(action, exact=exact)
+    for words in made.refused:
+        yield "warn", f"  ◌ {words}"
+    if made.actions or made.refused:
+        yield "plain", ""
+
+
+def plan_document(seen: Look) -> dict[str, Any]:
+    """The plan for machines."""
+    snapshot, decision = seen.snapshot, seen.decision
+    return {
+        "application": snapshot.application.key,
+        "observedAt": format_rfc3339(snapshot.now),
+        "epoch": snapshot.epoch,
+        "mode": decision.mode,
+        "verb": decision.verb,
+        "wanted": decision.wanted,
+        "reason": decision.reason,
+        "why": decision.sentence,
+        "evidence": {
+            name: {
+                "shortage": judged.shortage,
+                "cause": judged.cause,
+                "codes": list(judged.codes),
+                "proof": judged.proof,
+                "demand": judged.demand,
+                "ready": judged.ready,
+                "needed": judged.needed,
+                "returned": judged.returned,
+                "lastRefusal": None if judged.last_failure_at is None else format_rfc3339(judged.last_failure_at),
+                "facts": list(judged.facts),
+            }
+            for name, judged in decision.evidence.items()
+        },
+        "guards": [{"guard": one.guard, "passed": one.passed, "reason": one.reason, "text": one.text} for one in decision.guards],
+        "alerts": [{"severity": alert.severity, "text": alert.text} for alert in decision.alerts],
+        "degraded": list(decision.degraded),
+        "actions": [action_document(action) for action in seen.made.actions],
+        "coming": None if seen.coming is None else [action_document(action) for action in seen.coming.actions],
+        "refused": list(seen.made.refused),
+        "summary": summary(seen.made),
+        "changes": bool(seen.made.due) or decision.verb in {Verb.FAILOVER, Verb.FALLBACK},
+    }
+
+
+def action_document(action: Action) -> dict[str, Any]:
+    """One action for machines; `body` is the request's body, byte for byte."""
+    return {
+        "kind": action.kind,
+        "resource": action.resource,
+        "namespace": action.namespace,
+        "name": action.name,
+        "contentType": action.content_type,
+        "query": dict(action.query),
+        "body": action.body,
+        "before": action.before,
+        "after": action.after,
+        "deferred": action.deferred,
+    }

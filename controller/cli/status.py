@@ -1,0 +1,178 @@
+"""`failoverctl status`: how things are, and what the running controller says of itself. Reads only."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from controller.cli.common import Options, choose, common_options, fail_cleanly, load_applications, open_session, show
+from controller.cli.look import Look, look
+from controller.cli.words import ICONS, Line, age, mode_word, unit_state
+from controller.clients.kube import Object
+from controller.clock import Clock, SystemClock, format_rfc3339
+from controller.errors import FailoverError
+from controller.policy import text
+from controller.policy.decide import observed_mode
+from controller.policy.model import Mode, Verdict
+from controller.service.status import read_status
+
+_REFRESH_S = 2.0
+_CLEAR = "\033[H\033[J"
+_SHOWN_FLIPS = 3
+
+
+@click.command("status")
+@click.argument("application", required=False)
+@click.option("--watch", is_flag=True, help="Redraw every two seconds until interrupted.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document for each application, one a line.")
+@click.option("--until", type=click.Choice([str(mode) for mode in Mode]), help="Wait for this mode; exit 1 when --timeout passes first.")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(min=1), default=300.0, show_default=True, help="For --until, seconds.")
+@common_options
+def status_command(options: Options, application: str | None, *, watch: bool, as_json: bool, until: str | None, timeout_s: float) -> None:
+    """Show mode, weights set and actual, replicas, evidence, history, overrides and notifiers."""
+    clock: Clock = SystemClock()
+    never = threading.Event()
+    begin = clock.monotonic()
+    try:
+        settings = options.settings()
+        applications = load_applications(settings)
+        chosen = choose(applications, application)
+        session = open_session(settings)
+        while True:
+            looks = look(settings, session, clock, applications)
+            published = read_status(session, settings.kubernetes.state_namespace)
+            if watch and sys.stdout.isatty():
+                click.echo(_CLEAR, nl=False)
+            for one in chosen:
+                if as_json:
+                    click.echo(json.dumps(status_document(looks[one.key], published), sort_keys=True))
+                else:
+                    show(status_lines(looks[one.key], published))
+            modes = {str(observed_mode(looks[one.key].snapshot)[0]) for one in chosen}
+            if until is not None and modes == {until}:
+                return
+            if until is not None and clock.monotonic() - begin > timeout_s:
+                raise click.ClickException(f"mode {until} was not reached within {timeout_s:.0f} s")
+            if not watch and until is None:
+                return
+            clock.wait(never, _REFRESH_S)
+    except FailoverError as error:
+        raise fail_cleanly(error) from error
+    except KeyboardInterrupt:
+        return
+
+
+def status_lines(seen: Look, published: Object | None) -> Iterator[Line]:
+    """The status for people."""
+    snapshot, decision = seen.snapshot, seen.decision
+    mode, problem = observed_mode(snapshot)
+    since = f" for {text.duration(snapshot.now - seen.memory.mode_since)}" if seen.memory.mode_since else ""
+    yield "title", f"{snapshot.application.name}  {mode_word(mode)}{since}   {snapshot.application.key}"
+    yield "warn" if decision.wanted else "plain", f"  {decision.reason}: {decision.sentence}"
+    if problem:
+        yield "bad", f"  {ICONS['bad']} {problem}"
+    yield from _override(seen)
+    yield "plain", ""
+    yield from _table(seen)
+    yield "plain", ""
+    yield from _routing(seen)
+    for alert in decision.alerts:
+        yield "bad", f"  {ICONS['warn']} {alert.text}"
+    for named in decision.degraded:
+        yield "warn", f"  {ICONS['absent']} {named}"
+    for flip in reversed(seen.memory.flips[-_SHOWN_FLIPS:]):
+        yield "dim", f"  {format_rfc3339(flip.at)}  to {flip.to}  {flip.reason}: {flip.detail}"
+    yield from _controller(published, snapshot.now)
+    yield "plain", ""
+
+
+def _override(seen: Look) -> Iterator[Line]:
+    override, now = seen.snapshot.routing.override, seen.snapshot.now
+    if override.problem:
+        yield "bad", f"  {ICONS['warn']} override cannot be read, so everything is paused: {override.problem}"
+    if override.paused_until is not None and now < override.paused_until:
+        yield "warn", f"  ॥ PAUSED {_until(override.paused_until)}: {override.why or 'no reason given'}"
+    if override.pinned_mode is not None and (override.pinned_until is None or now < override.pinned_until):
+        yield "warn", f"  ॥ PINNED to {override.pinned_mode} {_until(override.pinned_until)}: {override.why or 'no reason given'}"
+
+
+def _until(until: float | None) -> str:
+    return "until it is lifted" if until is None or until == float("inf") else f"until {format_rfc3339(until)}"
+
+
+def _table(seen: Look) -> Iterator[Line]:
+    snapshot, decision = seen.snapshot, seen.decision
+    routing = snapshot.routing
+    live = routing.verification.weights if routing.verification else {}
+    weights = {target.service: target.weight for target in routing.targets}
+    yield "dim", f"  {'UNIT':<18} {'SET':>4} {'ACTUAL':>6} {'READY':>7} {'WAITING':>7}  EVIDENCE"
+    for unit in snapshot.application.units:
+        judged, observed = decision.evidence[unit.name], snapshot.units[unit.name]
+        style, words = unit_state(judged)
+        shown = (str(weights.get(unit.backend.service, "-")), str(live.get(unit.backend.service, "-")))
+        replicas = f"{judged.ready}/{'?' if observed.desired is None else observed.desired}"
+        yield style, f"{ICONS[style]} {unit.name:<18} {shown[0]:>4} {shown[1]:>6} {replicas:>7} {judged.demand:>7}  {words}"
+    capacity = snapshot.application.capacity.service
+    shown = (str(weights.get(capacity, "-")), str(live.get(capacity, "-")))
+    ready = "?" if routing.capacity_ready is None else str(routing.capacity_ready)
+    yield "plain", f"• {capacity:<18} {shown[0]:>4} {shown[1]:>6} {ready:>7} {'':>7}  over all pods"
+
+
+def _routing(seen: Look) -> Iterator[Line]:
+    verification, now = seen.snapshot.routing.verification, seen.snapshot.now
+    if verification is None:
+        yield "warn", f"  {ICONS['absent']} load balancer: not asked"
+        return
+    style = {Verdict.YES: "good", Verdict.NOT_YET: "warn", Verdict.CANNOT_TELL: "warn"}[verification.verdict]
+    words = {Verdict.YES: "shows the routing action", Verdict.NOT_YET: "does not show it yet", Verdict.CANNOT_TELL: "cannot tell"}
+    problem = f": {verification.problem}" if verification.problem else ""
+    yield style, f"  {ICONS[style]} load balancer {words[verification.verdict]}{problem} ({age(verification.at, now)})"
+
+
+def _controller(published: Object | None, now: float) -> Iterator[Line]:
+    del now
+    if published is None:
+        yield "warn", f"  {ICONS['absent']} no controller has published its status here"
+        return
+    dry = ", dry run" if published.get("dryRun") else ""
+    yield "dim", f"  controller {published.get('version')} epoch {published.get('epoch')}{dry}, status of {published.get('at')}"
+    if published.get("configError"):
+        yield "bad", f"  {ICONS['warn']} changed application files are refused: {published['configError']}"
+    for sink in published.get("notifiers", []):
+        style = "good" if sink.get("ok") else "bad"
+        trouble = f", last error: {sink['lastError']}" if sink.get("lastError") else ""
+        counts = f"{sink.get('sent', 0)} sent, {sink.get('failed', 0)} given up, {sink.get('queued', 0)} waiting"
+        yield style, f"  {ICONS[style]} notifier {sink.get('name')}: {counts}{trouble}"
+
+
+def status_document(seen: Look, published: Object | None) -> dict[str, Any]:
+    """The status for machines."""
+    snapshot, decision, memory = seen.snapshot, seen.decision, seen.memory
+    mode, problem = observed_mode(snapshot)
+    verification = snapshot.routing.verification
+    return {
+        "application": snapshot.application.key,
+        "observedAt": format_rfc3339(snapshot.now),
+        "mode": mode,
+        "problem": problem,
+        "since": format_rfc3339(memory.mode_since) if memory.mode_since else None,
+        "reason": decision.reason,
+        "why": decision.sentence,
+        "wanted": decision.wanted,
+        "weights": {target.service: target.weight for target in snapshot.routing.targets},
+        "actualWeights": dict(verification.weights) if verification else None,
+        "verified": verification.verdict if verification else None,
+        "units": {
+            name: {"ready": judged.ready, "waiting": judged.demand, "shortage": judged.shortage, "returned": judged.returned}
+            for name, judged in decision.evidence.items()
+        },
+        "flips": [{"at": format_rfc3339(f.at), "to": f.to, "reason": f.reason, "detail": f.detail} for f in memory.flips],
+        "alerts": [alert.text for alert in decision.alerts],
+        "degraded": list(decision.degraded),
+        "controller": published,
+    }

@@ -1,0 +1,120 @@
+"""How `plan`, `status` and the demo show units, guards and actions: one view, the same words everywhere, an icon beside every colour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from controller.policy import text
+from controller.policy.model import (
+    Action,
+    ActionKind,
+    Decision,
+    GuardResult,
+    Mode,
+    Shortage,
+    Snapshot,
+    UnitEvidence,
+    Verb,
+)
+from controller.policy.routing import MARKER, parse_action
+
+Line = tuple[str, str]
+
+ICONS: Mapping[str, str] = {"good": "✔", "bad": "✖", "warn": "⚠", "absent": "◌", "change": "~", "raise": "~", "lower": "-"}
+
+
+def mode_word(mode: Mode | None) -> str:
+    """A mode as a heading."""
+    return str(mode).upper() if mode else "UNKNOWN"
+
+
+def unit_state(judged: UnitEvidence) -> tuple[str, str]:
+    """Style and words for one unit's evidence."""
+    if judged.shortage is Shortage.PROVEN:
+        return "bad", f"short ({judged.cause}, proof {judged.proof})"
+    if judged.shortage is Shortage.SUSPECTED:
+        return "warn", f"refused in part ({judged.cause})" if judged.demand else f"refused ({judged.cause}), nobody waits"
+    if judged.last_failure_at is not None:
+        return "warn", f"was short; return: {judged.returned}"
+    if judged.demand:
+        return "warn", "waiting for a node"
+    return "good", "demand met"
+
+
+def evidence_lines(snapshot: Snapshot, decision: Decision) -> Iterator[Line]:
+    """The evidence, problems first."""
+    order = sorted(decision.evidence.values(), key=lambda one: {"bad": 0, "warn": 1, "good": 2}[unit_state(one)[0]])
+    for judged in order:
+        style, words = unit_state(judged)
+        observed = snapshot.units[judged.unit]
+        desired = "?" if observed.desired is None else str(observed.desired)
+        yield style, f"  {ICONS[style]} {judged.unit:<18} {words:<36} ready {judged.ready}/{desired}"
+        for fact in judged.facts:
+            yield "dim", f"      {fact}"
+    for named in decision.degraded:
+        yield "warn", f"  {ICONS['absent']} {named}"
+
+
+def decision_line(decision: Decision, present: Mode | None) -> Line:
+    """The decision in one line."""
+    style = "good" if decision.verb is Verb.HOLD and decision.wanted is None else "warn"
+    arrow = mode_word(decision.mode)
+    if decision.verb in {Verb.FAILOVER, Verb.FALLBACK}:
+        arrow = f"{mode_word(present)} → {mode_word(decision.mode)}"
+    held = f" (holds back: {decision.wanted})" if decision.wanted and decision.verb is not decision.wanted else ""
+    return style, f"Decision   {arrow}   {decision.verb}{held}   {decision.reason}: {decision.sentence}"
+
+
+def guard_lines(results: tuple[GuardResult, ...]) -> Iterator[Line]:
+    """The guards, those that hold in full."""
+    passed = [result.guard for result in results if result.passed]
+    for result in results:
+        if not result.passed:
+            yield "warn", f"  {ICONS['bad']} {result.guard}: {result.text}"
+    if passed:
+        yield "good", f"  {ICONS['good']} {', '.join(passed)}"
+
+
+def action_lines(action: Action, *, exact: bool) -> Iterator[Line]:
+    """One action as a diff, and the exact request where `exact`."""
+    where = f"{action.namespace}/{action.name}"
+    sign, later = ("-", f"   deferred: {action.deferred}") if action.deferred else ("~", "")
+    match action.kind:
+        case ActionKind.ROUTE:
+            yield "change", f"  {sign} Ingress {where}   routing action{later}"
+            yield from _route_diff(action)
+        case ActionKind.SET_TARGET:
+            yield "change", f"  {sign} ScaledObject {where}   targetMetricValue {action.before or '(none)'} → {action.after}{later}"
+        case _:
+            yield "change", f"  {sign} ScaledObject {where}   minReplicaCount {action.before} → {action.after}{later}"
+    if exact:
+        query = "&".join(f"{key}={value}" for key, value in action.query)
+        yield "dim", f"      PATCH {action.resource} {where}?{query}"
+        yield "dim", f"      Content-Type: {action.content_type}"
+        yield "plain", f"      {action.body}"
+
+
+def _route_diff(action: Action) -> Iterator[Line]:
+    before, sticky_before, problem = parse_action(action.before) if action.before else ((), 0, "")
+    after, sticky_after, _ = parse_action(action.after)
+    old = {(t.service, t.port): t.weight for t in before}
+    new = {(t.service, t.port): t.weight for t in after}
+    if problem:
+        yield "remove", f"      - {problem}"
+    for key in [*old, *[key for key in new if key not in old]]:
+        name = f"{key[0]}:{key[1]}"
+        if key not in new:
+            yield "remove", f"      - {name:<28} {old[key]}"
+        elif key not in old:
+            yield "add", f"      + {name:<28} {new[key]}"
+        elif old[key] != new[key]:
+            yield "change", f"      ~ {name:<28} {old[key]} → {new[key]}"
+    if sticky_before != sticky_after:
+        yield "change", f"      ~ stickiness                   {sticky_before} s → {sticky_after} s"
+    marker = action.body.partition(f'"{MARKER}":"')[2].partition('"')[0]
+    yield "change", f"      ~ {MARKER}         {marker}"
+
+
+def age(at: float | None, now: float) -> str:
+    """How long ago, in words."""
+    return "never" if at is None else f"{text.duration(now - at)} ago"

@@ -1,0 +1,178 @@
+"""A change of the files is taken over as a whole or not at all, and said once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from controller.catalog import reload
+from controller.catalog.loader import Source, read_sources
+from controller.catalog.reload import CatalogChange, CatalogWatcher
+from controller.clock import ManualClock
+from controller.errors import ConfigError
+
+NOW = 1_700_000_000.0
+
+
+def application(name: str, **policy: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "failoverctl.dev/v1alpha1",
+        "kind": "Application",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "ingress": name,
+            "action": "weighted-routing",
+            "capacityService": {"name": f"{name}-all", "port": 80},
+            "units": [
+                {
+                    "name": name,
+                    "service": {"name": name, "port": 80},
+                    "deployment": name,
+                    "nodePool": "pool",
+                    "instanceType": "inf2.xlarge",
+                    "pricePerHour": 1,
+                    "throughput": 100,
+                    "latencySeconds": 0.5,
+                    "weight": 1,
+                }
+            ],
+            "policy": policy,
+        },
+    }
+
+
+def write(folder: Path, name: str, **policy: Any) -> None:
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(application(name, **policy)))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "applications"
+    path.mkdir()
+    write(path, "one")
+    write(path, "two")
+    return path
+
+
+@pytest.fixture
+def watcher(folder: Path) -> CatalogWatcher:
+    watcher = CatalogWatcher(folder, ManualClock(NOW))
+    watcher.start()
+    return watcher
+
+
+def poll(watcher: CatalogWatcher) -> CatalogChange:
+    change = watcher.poll()
+    assert change is not None
+    return change
+
+
+def test_start_reads_all_applications(watcher: CatalogWatcher) -> None:
+    assert list(watcher.applications) == ["default/one", "default/two"]
+
+
+def test_start_with_a_broken_file_is_an_error_because_nothing_runs_yet(folder: Path) -> None:
+    (folder / "one.yaml").write_text("broken")
+    with pytest.raises(ConfigError, match=r"one.yaml:1"):
+        CatalogWatcher(folder, ManualClock(NOW)).start()
+
+
+def test_start_without_files_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="found no file"):
+        CatalogWatcher(tmp_path / "nothing", ManualClock(NOW)).start()
+
+
+def test_no_change_is_no_news(watcher: CatalogWatcher) -> None:
+    assert watcher.poll() is None
+
+
+def test_a_change_says_what_was_added_removed_and_changed(watcher: CatalogWatcher, folder: Path) -> None:
+    write(folder, "three")
+    write(folder, "one", patienceSeconds=60)
+    (folder / "two.yaml").unlink()
+    change = poll(watcher)
+    assert (change.added, change.removed, change.changed) == (("default/three",), ("default/two",), ("default/one",))
+    assert change.at == NOW
+    assert not change.error
+    assert change.applications == watcher.applications
+    assert change.applications["default/one"].policy.patience_s == 60
+
+
+def test_a_comment_is_no_news(watcher: CatalogWatcher, folder: Path) -> None:
+    with (folder / "one.yaml").open("a") as file:
+        file.write("# a comment\n")
+    assert watcher.poll() is None
+
+
+def test_the_same_content_written_again_is_no_news(watcher: CatalogWatcher, folder: Path) -> None:
+    write(folder, "one")
+    assert watcher.poll() is None
+
+
+def test_one_bad_file_keeps_all_of_the_old_set_running(watcher: CatalogWatcher, folder: Path) -> None:
+    old = dict(watcher.applications)
+    write(folder, "three")
+    (folder / "two.yaml").write_text("broken")
+    change = poll(watcher)
+    assert "two.yaml:1" in change.error
+    assert change.applications == old == watcher.applications
+    assert watcher.error == change.error
+
+
+def test_an_error_is_said_once_for_each_content(watcher: CatalogWatcher, folder: Path) -> None:
+    (folder / "two.yaml").write_text("broken")
+    assert poll(watcher).error
+    assert watcher.poll() is None
+    (folder / "two.yaml").write_text("broken otherwise")
+    assert poll(watcher).error
+    assert watcher.poll() is None
+
+
+def test_the_end_of_an_error_is_said_even_where_the_old_content_returns(watcher: CatalogWatcher, folder: Path) -> None:
+    (folder / "two.yaml").write_text("broken")
+    assert poll(watcher).error
+    write(folder, "two")
+    change = poll(watcher)
+    assert (change.error, change.added, change.removed, change.changed) == ("", (), (), ())
+    assert not watcher.error
+
+
+def test_files_that_vanish_keep_the_old_set_running(watcher: CatalogWatcher, folder: Path) -> None:
+    for file in folder.iterdir():
+        file.unlink()
+    assert "found 0 application files" in poll(watcher).error
+    folder.rmdir()
+    assert "found no file" in poll(watcher).error
+    assert len(watcher.applications) == 2
+
+
+def test_a_config_map_is_swapped_by_its_symbolic_link(tmp_path: Path) -> None:
+    for version, name in (("..1", "one"), ("..2", "two")):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "app.yaml").write_text(yaml.safe_dump(application(name)))
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "app.yaml").symlink_to("..data/app.yaml")
+    watcher = CatalogWatcher(tmp_path, ManualClock(NOW))
+    assert list(watcher.start()) == ["default/one"]
+    (tmp_path / "..data_tmp").symlink_to("..2")
+    (tmp_path / "..data_tmp").rename(tmp_path / "..data")
+    change = poll(watcher)
+    assert (change.added, change.removed) == (("default/two",), ("default/one",))
+
+
+def test_files_that_change_while_they_are_read_wait_for_the_next_poll(
+    watcher: CatalogWatcher, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = iter(range(100))
+
+    def moving(path: Path) -> tuple[Source, ...]:
+        write(folder, "one", patienceSeconds=next(reads))
+        return read_sources(path)
+
+    monkeypatch.setattr(reload, "read_sources", moving)
+    assert watcher.poll() is None
+    monkeypatch.undo()
+    assert poll(watcher).changed == ("default/one",)
