@@ -1,0 +1,21 @@
+# The controller's image. Runs as a number, needs no writable file system, holds no build tools and no demo.
+FROM python:3.13-slim-bookworm AS build
+COPY --from=ghcr.io/astral-sh/uv:0.13.9 /uv /usr/local/bin/uv
+ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=/opt/failoverctl
+WORKDIR /src
+COPY pyproject.toml uv.lock README.md LICENSE ./
+RUN uv sync --frozen --no-dev --no-install-project
+COPY controller ./controller
+RUN uv sync --frozen --no-dev --no-editable
+
+FROM python:3.13-slim-bookworm
+LABEL org.opencontainers.image.title="failoverctl" \
+      org.opencontainers.image.description="Failover controller for mixed-accelerator inference on EKS" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /opt/failoverctl /opt/failoverctl
+ENV PATH=/opt/failoverctl/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+USER 65532:65532
+EXPOSE 8080
+# The exec form: SIGTERM reaches the controller, which finishes work in flight and ends.
+ENTRYPOINT ["failoverctl"]
+CMD ["run"]

@@ -1,0 +1,67 @@
+# Every target makes its own environment: a machine with python3 and make is enough.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+UV_VERSION := 0.13.9
+TOOLS := .tools
+# An installed uv is used; else one is installed into .tools with the machine's python3.
+UV := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
+RUN := .venv/bin
+STAMP := .venv/.synced
+
+.PHONY: help
+help: ## Show this help
+	@grep -hE '^[a-zA-Z_-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+$(TOOLS)/bin/uv:
+	@python3 -m venv $(TOOLS) 2>/dev/null || { echo "python3 cannot make virtual environments; install python3-venv (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
+	@$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
+
+$(STAMP): pyproject.toml uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
+	@$(UV) sync --quiet --frozen --all-extras
+	@touch $@
+
+.PHONY: env
+env: $(STAMP) ## Make the virtual environment from the lock file
+
+.PHONY: demo
+demo: $(STAMP) ## Play a shortage without a cloud: failover and fallback in about a minute
+	@$(RUN)/failoverctl demo $(ARGS)
+
+.PHONY: test
+test: $(STAMP) ## All tests that need nothing but package registries
+	@$(RUN)/python -m pytest -n 2 $(ARGS)
+
+.PHONY: test-unit
+test-unit: $(STAMP) ## The fast tests only, in seconds
+	@$(RUN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+
+.PHONY: lint
+lint: $(STAMP) ## Style, types and the import contract
+	@$(RUN)/ruff check
+	@$(RUN)/ruff format --check
+	@$(RUN)/mypy
+	@$(RUN)/lint-imports
+
+.PHONY: format
+format: $(STAMP) ## Format the code and mend what can be mended
+	@$(RUN)/ruff check --fix
+	@$(RUN)/ruff format
+
+.PHONY: coverage
+coverage: $(STAMP) ## Tests with branch coverage
+	@$(RUN)/python -m pytest -n 2 --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+.PHONY: docs
+docs: $(STAMP) ## Regenerate the JSON schemas and the generated parts of docs/
+	@$(RUN)/python -m controller.catalog.schema
+	@$(RUN)/python -m tests.support.docs
+
+.PHONY: build
+build: $(STAMP) ## Build the wheel and the source distribution
+	@$(UV) build --quiet --out-dir dist
+
+.PHONY: clean
+clean: ## Remove what the other targets made
+	@rm -rf .venv $(TOOLS) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
