@@ -4,9 +4,13 @@ What it supports it answers as kube-apiserver v1.36 does, which a contract suite
 with a ``Status`` that names it (501, 406 or 415). kmock was considered and not used: it never checks ``resourceVersion`` on
 update and has no server-side apply, the two things our safety rests on.
 
-Known differences, none of which the controller depends on: no schema validation or defaulting of objects beyond a few pod
-fields; fields a CRD does not know are kept, not pruned; missing namespaces are created on first use; no garbage collection of
-dependents; ``fieldValidation`` is accepted and ignored; no watch of a resourceVersion in the future is refused.
+Known differences, none of which the controller depends on:
+
+* no schema validation, and no defaulting beyond a few fields of pods, deployments and namespaces;
+* fields a CRD does not know are kept, not pruned, and ``fieldValidation`` is accepted and ignored;
+* a missing namespace is created on first use;
+* ``spec.nodeName`` of a pod may be written directly, since there is no ``binding`` subresource;
+* health and version need no token, everything else does: there is no anonymous user.
 """
 
 from __future__ import annotations

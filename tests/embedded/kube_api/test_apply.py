@@ -280,6 +280,29 @@ def test_old_updaters_are_merged_so_that_managed_fields_stay_bounded(api: Emulat
     assert ("ancient-changes", "Update", "") in entries
 
 
+def test_what_nobody_is_known_to_own_is_not_taken_silently(api: EmulatedKubeApi, client: Client) -> None:
+    created = client.post(INGRESSES, ingress(a="1")).json
+    created["metadata"]["managedFields"] = [{}]
+    assert "managedFields" not in client.put(SD21, created).metadata
+    answer = client.apply(SD21, annotated(a="2"), manager="ours")
+    assert answer.json["details"]["causes"][0]["message"] == ('conflict with "before-first-apply" using networking.k8s.io/v1')
+
+
+def test_conflicts_name_shallow_fields_first(client: Client) -> None:
+    def deployment(value: str) -> dict[str, object]:
+        containers = [{"name": "main", "image": value}]
+        spec = {"paused": value == "b", "template": {"spec": {"containers": containers, "hostname": value}}}
+        return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": spec}
+
+    client.apply(f"{DEPLOYMENTS}/d", deployment("a"), manager="git")
+    answer = client.apply(f"{DEPLOYMENTS}/d", deployment("b"), manager="ours")
+    assert [cause["field"] for cause in answer.json["details"]["causes"]] == [
+        ".spec.paused",
+        ".spec.template.spec.hostname",
+        '.spec.template.spec.containers[name="main"].image',
+    ]
+
+
 def test_dry_run_shows_a_conflict_and_stores_nothing(client: Client) -> None:
     client.post(INGRESSES, ingress(a="1"))
     path = f"{SD21}?dryRun=All&fieldManager=ours"

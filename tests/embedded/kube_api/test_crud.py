@@ -313,6 +313,18 @@ def test_custom_objects_keep_fields_their_crd_does_not_know(client: Client) -> N
     assert client.post(SCALED_OBJECTS, body).json["spec"]["later"] == {"x": [1]}
 
 
+def test_empty_maps_and_lists_are_not_stored(client: Client) -> None:
+    body = ingress()
+    body["metadata"] |= {"annotations": {}, "finalizers": [], "labels": None}
+    assert not {"annotations", "finalizers", "labels"} & client.post(INGRESSES, body).metadata.keys()
+
+
+def test_empty_structs_are_stored(client: Client) -> None:
+    body = pod()
+    body["spec"]["volumes"] = [{"name": "scratch", "emptyDir": {}}]
+    assert client.post(PODS, body).json["spec"]["volumes"] == [{"name": "scratch", "emptyDir": {}}]
+
+
 def test_a_namespace_appears_with_its_first_object(client: Client) -> None:
     client.post("/api/v1/namespaces/app/configmaps", config_map("c"))
     assert client.get("/api/v1/namespaces/app").json["status"] == {"phase": "Active"}

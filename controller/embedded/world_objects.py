@@ -1,0 +1,174 @@
+"""The objects that a person would have created: what the seed's manifests contain, made from an application file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from controller.embedded.world import POOL_LABEL, TYPE_LABEL, Object, machine
+from controller.policy.model import Application, Mode, Target, Unit
+from controller.policy.routing import MARKER, PREFIX, action_key, format_action
+
+CONTAINER_PORT: Final = 8000
+MANAGER: Final = "kubectl-client-side-apply"
+
+_USE_ANNOTATION: Final = {"name": "use-annotation"}
+
+
+def ingress(application: Application, mode: Mode, annotations: Mapping[str, str], *, standby: bool = True) -> Object:
+    """The Ingress: the live rule first, then one unreachable standby rule for every Service.
+
+    Args:
+        application: Whose.
+        mode: The mode that its action shows.
+        annotations: Further ones, e.g. an operator's override.
+        standby: Whether it has standby rules.
+    """
+    if mode is Mode.CAPACITY:
+        targets = [Target(application.capacity.service, application.capacity.port, 1)]
+        stickiness_s = application.policy.stickiness_capacity_s
+    else:
+        targets = [Target(unit.backend.service, unit.backend.port, unit.weight or 0) for unit in application.units]
+        stickiness_s = application.policy.stickiness_cost_s
+    rules = [_rule(application.action, _USE_ANNOTATION)]
+    if standby:
+        backends = [unit.backend for unit in application.units] + [application.capacity]
+        rules += [_rule(one.service, _port(one.port), host=f"{one.service}.standby.invalid") for one in backends]
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {
+            "name": application.ingress,
+            "namespace": application.namespace,
+            "annotations": {
+                action_key(application.action): format_action(targets, stickiness_s),
+                f"{PREFIX}/healthcheck-path": "/health",
+                f"{PREFIX}/scheme": "internet-facing",
+                f"{PREFIX}/target-type": "ip",
+                **({MARKER: str(mode)} if mode is Mode.CAPACITY else {}),
+                **annotations,
+            },
+        },
+        "spec": {"ingressClassName": "alb", "rules": rules},
+    }
+
+
+def _rule(service: str, port: Object, host: str = "") -> Object:
+    paths = [{"path": "/", "pathType": "Prefix", "backend": {"service": {"name": service, "port": port}}}]
+    return ({"host": host} if host else {}) | {"http": {"paths": paths}}
+
+
+def _port(port: int | str) -> Object:
+    return {"number": port} if isinstance(port, int) else {"name": port}
+
+
+def services(application: Application) -> list[Object]:
+    """One Service a unit, and the one over all pods."""
+    backends = [(unit.backend, {"app": unit.deployment}) for unit in application.units]
+    backends.append((application.capacity, {"model": application.name}))
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": backend.service, "namespace": application.namespace},
+            "spec": {
+                "type": "ClusterIP",
+                "selector": selector,
+                "ports": [
+                    {
+                        "name": "http" if isinstance(backend.port, int) else backend.port,
+                        "port": backend.port if isinstance(backend.port, int) else 80,
+                        "targetPort": CONTAINER_PORT,
+                        "protocol": "TCP",
+                    }
+                ],
+            },
+        }
+        for backend, selector in backends
+    ]
+
+
+def deployment(application: Application, unit: Unit, replicas: int) -> Object:
+    """The Deployment of a unit: its pods take a whole node of the unit's NodePool each."""
+    accelerator = machine(unit.instance_type).accelerator
+    template = {
+        "metadata": {"labels": {"app": unit.deployment, "model": application.name}},
+        "spec": {
+            "nodeSelector": {POOL_LABEL: unit.node_pool},
+            "containers": [
+                {
+                    "name": "server",
+                    "image": "server:1",
+                    "ports": [{"containerPort": CONTAINER_PORT, "protocol": "TCP"}],
+                    "resources": {"limits": {accelerator: "1"}, "requests": {accelerator: "1"}},
+                }
+            ],
+        },
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": unit.deployment, "namespace": application.namespace},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": unit.deployment}}, "template": template},
+    }
+
+
+def scaled_object(application: Application, unit: Unit, target: float) -> Object:
+    """The ScaledObject of a unit, with one trigger on its counter.
+
+    Args:
+        application: Whose.
+        unit: Which; it must name a ScaledObject.
+        target: Requests a period and pod.
+    """
+    trigger = {
+        "type": "aws-cloudwatch",
+        "metadata": {
+            "namespace": application.metric_namespace,
+            "metricName": unit.counter_metric,
+            "targetMetricValue": json.dumps(int(target) if float(target).is_integer() else target),
+            "minMetricValue": "0",
+            "metricStat": "Sum",
+            "metricStatPeriod": str(application.metric_period_s),
+            "metricCollectionTime": "300",
+            "awsRegion": "us-west-2",
+        },
+    }
+    return {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": {"name": unit.scaled_object, "namespace": application.namespace},
+        "spec": {
+            "scaleTargetRef": {"name": unit.deployment},
+            "minReplicaCount": unit.min_replicas,
+            "maxReplicaCount": unit.max_replicas,
+            "pollingInterval": 15,
+            "triggers": [trigger],
+        },
+    }
+
+
+def node_pool(name: str, instance_types: tuple[str, ...], limits: Mapping[str, str]) -> Object:
+    """A NodePool of on-demand capacity in every zone of the node class."""
+    requirements = [
+        {"key": TYPE_LABEL, "operator": "In", "values": list(instance_types)},
+        {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
+    ]
+    return {
+        "apiVersion": "karpenter.sh/v1",
+        "kind": "NodePool",
+        "metadata": {"name": name},
+        "spec": {
+            **({"limits": dict(limits)} if limits else {}),
+            "disruption": {"consolidateAfter": "60s", "consolidationPolicy": "WhenEmpty", "budgets": [{"nodes": "10%"}]},
+            "template": {
+                "metadata": {"labels": {"pool": name}},
+                "spec": {
+                    "expireAfter": "720h",
+                    "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"},
+                    "requirements": requirements,
+                },
+            },
+        },
+    }
