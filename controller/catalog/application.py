@@ -13,8 +13,8 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
+from controller.documents import Fault, Place, cross_field_error, describe_value
 from controller.policy.model import Application, Backend, Cause, PolicySettings, RoutingStyle, Strategy, Unit, WeightStrategy
-from controller.settings import Fault, Place, cross_field_error, describe_value
 
 API_VERSION: Final = "failoverctl.dev/v1alpha1"
 MAX_TARGET_GROUPS: Final = 5

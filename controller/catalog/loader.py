@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from controller.catalog.application import ApplicationFile, spec_faults
+from controller.documents import Document, Place, Problem, check, config_error, read_documents, read_limited
 from controller.errors import ConfigError
 from controller.policy.model import Application
-from controller.settings import Document, Place, Problem, check, config_error, read_documents, read_limited
 
 MAX_FILES: Final = 500
 """Files in a directory; one application each is far more than one load balancer's worth."""

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from controller.catalog.application import ApplicationFile
-from controller.settings import Place, Settings, allowed_text, place_text, schema_at, variable_name
+from controller.documents import Place, allowed_text, place_text, schema_at
+from controller.settings import Settings, variable_name
 
 SCHEMA_FOLDER: Final = Path("config/schema")
 DOCUMENTATION: Final = Path("docs/configuration.md")

@@ -237,7 +237,7 @@ class KubeSession:
         if response.status >= 300:  # noqa: PLR2004 - everything that is not success; redirects are not followed
             if stream:
                 response.read(decode_content=True)
-            raise _error(method, path, response)
+            raise _error(method, path, response, content_type)
         return response
 
     def _headers(self, content_type: str | None) -> dict[str, str]:
@@ -252,7 +252,7 @@ class KubeSession:
         return headers
 
 
-def _error(method: str, path: str, response: urllib3.BaseHTTPResponse) -> RemoteError:
+def _error(method: str, path: str, response: urllib3.BaseHTTPResponse, content_type: str) -> RemoteError:
     """Turns an error answer into one of ours; the text is cut, and never contains the request's headers."""
     reason, text = "", response.data.decode(errors="replace") if response.data else ""
     try:
@@ -268,6 +268,8 @@ def _error(method: str, path: str, response: urllib3.BaseHTTPResponse) -> Remote
             kind = NotFound
         case 409:
             kind = Conflict
+        case 422 if content_type == JSON_PATCH:
+            kind = Conflict  # a failed "test" operation: the answer does not say which, but ours are all preconditions
         case 410:
             kind = Gone
         case 408 | 429:
@@ -276,9 +278,6 @@ def _error(method: str, path: str, response: urllib3.BaseHTTPResponse) -> Remote
             kind = Unavailable
         case _:
             kind = Rejected
-    # A failed "test" of a JSON patch is the precondition that somebody else broke.
-    if response.status == 422 and "testing" in text and "json" in (response.headers.get("Content-Type") or ""):  # noqa: PLR2004
-        kind = Conflict
     return kind(
         f"{method} {path}: {response.status} {text[:_MAX_ERROR_TEXT].strip()}",
         status=response.status,

@@ -82,7 +82,7 @@ def decode(text: str) -> Memory:
         )
     except CodecError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CodecError(f"stored state has an impossible value: {error}") from error
 
 

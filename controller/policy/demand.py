@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from controller.policy.model import Snapshot, UnitEvidence
+from controller.policy.model import Snapshot, Unit, UnitEvidence, UnitObservation
 from controller.policy.weights import adjusted_throughputs
 
 FRESH_S: Final = 600.0  # a counter sample older than this says nothing of the present: CloudWatch alone may lag by several minutes
@@ -20,14 +20,15 @@ def total_demand(snapshot: Snapshot) -> float | None:
 
     Returns:
         None where no unit has a fresh sample. A unit without one, beside others that have one, counts as 0: it publishes nothing because it
-        serves nothing.
+        serves nothing. A value that cannot be a count (negative, infinite, not a number) is no sample.
     """
     fresh = [
         observed.demand.value
         for observed in snapshot.units.values()
-        if observed.demand is not None and snapshot.now - observed.demand.at <= FRESH_S
+        if observed.demand is not None and abs(snapshot.now - observed.demand.at) <= FRESH_S and 0 <= observed.demand.value < math.inf
     ]
-    return sum(fresh) if fresh else None
+    total = sum(fresh)
+    return total if fresh and total < math.inf else None
 
 
 def assumed_demand(snapshot: Snapshot) -> float:
@@ -44,20 +45,27 @@ def needed_replicas(snapshot: Snapshot, weights: Mapping[str, int]) -> dict[str,
         weights: The weights of cost mode by unit.
 
     Returns:
-        By unit: ``ceil(demand * weight share / throughput)``, at least the unit's `min_replicas`. Where demand is unknown full use is
-        assumed; a unit without a scaler then needs what its Deployment asks for, because nobody would ever raise it to the assumption.
+        By unit: ``ceil(demand * weight share / throughput)``, at least the unit's `min_replicas`, and one where it carries weight: traffic
+        needs an endpoint. Where demand is unknown full use is assumed, rounded down: rounded up, every replica raised for the assumption
+        would raise the assumption. A unit without a scaler then needs what its Deployment asks for, because nobody would ever raise it.
     """
     measured = total_demand(snapshot)
     demand = assumed_demand(snapshot) if measured is None else measured
     total = sum(weights.values()) or 1
     needed = {}
     for unit in snapshot.application.units:
-        share = math.ceil(demand * weights.get(unit.name, 0) / total / unit.throughput - 1e-9)
+        exact = demand * weights.get(unit.name, 0) / total / unit.throughput
+        share = math.ceil(exact - 1e-9) if measured is not None else math.floor(exact + 1e-9)
         observed = snapshot.units[unit.name]
         if measured is None and observed.scaler is None and observed.desired is not None:
             share = min(share, observed.desired)
-        needed[unit.name] = max(unit.min_replicas, share)
+        needed[unit.name] = max(unit.min_replicas, share, 1 if weights.get(unit.name, 0) else 0)
     return needed
+
+
+def ceiling(unit: Unit, observed: UnitObservation) -> int:
+    """The most replicas that the unit may have: the application file's maximum, or its ScaledObject's where that is lower."""
+    return min(unit.max_replicas, observed.scaler.max_replicas) if observed.scaler is not None else unit.max_replicas
 
 
 def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> dict[str, int]:
@@ -90,8 +98,7 @@ def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) ->
             floor = max(floor, judged.ready + math.ceil(gap / len(able) / adjusted[unit.name] - 1e-9))
         elif application.policy.canary and probing(judged):
             floor = max(floor, judged.ready + 1)
-        scaler = snapshot.units[unit.name].scaler
-        floors[unit.name] = min(floor, unit.max_replicas, scaler.max_replicas if scaler else unit.max_replicas)
+        floors[unit.name] = min(floor, ceiling(unit, snapshot.units[unit.name]))
     return floors
 
 

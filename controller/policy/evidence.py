@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from controller.policy import text
-from controller.policy.demand import needed_replicas
+from controller.policy.demand import ceiling, needed_replicas
 from controller.policy.model import (
     Application,
     Cause,
@@ -135,7 +135,8 @@ def _judge(unit: Unit, observed: UnitObservation, snapshot: Snapshot, memory: Me
         returned=returned,
         returned_at=returned_at,
         ready=observed.ready or 0,
-        needed=needed,
+        needed=min(needed, ceiling(unit, observed)),  # more than it may ever have can never be waited for
+        beyond_max=max(0, needed - ceiling(unit, observed)),
         facts=_facts(unit, observed, refusals, waiting, now),
     )
 
@@ -179,19 +180,25 @@ def _proof(refusals: Sequence[LaunchFailure], allowed: Offerings, cache_s: float
     if not counting:
         return None
     newest = max(failure.at for failure in counting)
-    recent = [failure for failure in counting if newest - failure.at <= cache_s]
+    # Claims of one scale-up look alike, and thousands may be refused at once: each shape is judged once, at its first refusal.
+    shapes: dict[tuple[tuple[str, ...], tuple[str, ...]], LaunchFailure] = {}
+    for failure in sorted(counting, key=lambda f: f.at):
+        every_kind = not failure.capacity_types or set(allowed.capacity_types) <= set(failure.capacity_types)
+        if every_kind and newest - failure.at <= cache_s:
+            last = shapes.pop((failure.instance_types, failure.zones), None)
+            shapes[failure.instance_types, failure.zones] = failure
+            del last
+    recent = list(shapes.values())
     for failure in recent:
         # Types that are in Karpenter's cache are missing from the claim because they were refused already, not because the pod is choosy.
-        earlier = [f for f in recent if f.at <= failure.at and not f.zones]
-        if _covers([failure], allowed, cached_types=earlier):
+        cached = {t for earlier in recent if earlier.at <= failure.at and not earlier.zones for t in earlier.instance_types}
+        if _covers([failure], allowed, cached):
             return Proof.WIDE
-    return Proof.PARTS if _covers(recent, allowed, cached_types=()) else None
+    return Proof.PARTS if _covers(recent, allowed, frozenset()) else None
 
 
-def _covers(failures: Iterable[LaunchFailure], allowed: Offerings, *, cached_types: Iterable[LaunchFailure]) -> bool:
+def _covers(asked: Sequence[LaunchFailure], allowed: Offerings, cached: Collection[str]) -> bool:
     """Whether every allowed type was refused in every allowed zone, by claims open to every allowed capacity type."""
-    asked = [f for f in failures if not f.capacity_types or set(allowed.capacity_types) <= set(f.capacity_types)]
-    cached = {t for failure in cached_types for t in failure.instance_types}
     for instance_type in allowed.instance_types:
         if instance_type in cached:
             continue

@@ -350,8 +350,8 @@ class Source:
     problem: str = ""
 
     def stale(self, now: float) -> bool:
-        """Whether its last word is older than its budget."""
-        return not self.absent and (self.last_ok is None or now - self.last_ok > self.budget_s)
+        """Whether its last word is older than its budget, or dated so far ahead that a clock must have jumped: its age is unknown then."""
+        return not self.absent and (self.last_ok is None or not abs(now - self.last_ok) <= self.budget_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -455,7 +455,8 @@ class UnitEvidence:
     returned_at: float | None = None
     can_serve: bool = False  # could take traffic of others
     ready: int = 0
-    needed: int = 0  # ready replicas that cost mode needs at the present demand
+    needed: int = 0  # ready replicas that cost mode needs at the present demand, no more than the unit may have
+    beyond_max: int = 0  # what it would need on top of its maximum
     facts: tuple[str, ...] = ()  # sentences with ages, for people
 
     @property

@@ -16,6 +16,7 @@ PREFIX: Final = "alb.ingress.kubernetes.io"
 MARKER: Final = "failoverctl.dev/mode"
 MAX_TARGET_GROUPS: Final = 5  # AWS: target groups per action on an Application Load Balancer, not adjustable
 MAX_WEIGHT: Final = 999
+_PORT_DIGITS: Final = 5
 
 
 def action_key(action: str) -> str:
@@ -81,7 +82,7 @@ def parse_action(text: str) -> tuple[tuple[Target, ...], int, str]:
         targets are empty.
     """
     try:
-        action = _folded(json.loads(text))
+        action = json.loads(text, object_pairs_hook=_folded)
     except (ValueError, RecursionError):
         return (), 0, "the action is not JSON"
     if not isinstance(action, Mapping):
@@ -106,13 +107,9 @@ def parse_action(text: str) -> tuple[tuple[Target, ...], int, str]:
     return tuple(targets), seconds, ""
 
 
-def _folded(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """Lower-cases the keys of every object, as Go's decoder effectively does."""
-    if isinstance(value, dict):
-        return {str(key).lower(): _folded(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_folded(item) for item in value]
-    return value
+def _folded(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object with its keys in lower case, the last one winning in the order of the text, as Go's decoder effectively does."""
+    return {key.lower(): item for key, item in pairs}
 
 
 def _target(group: object, *, single: bool) -> tuple[Target | None, str]:
@@ -121,7 +118,7 @@ def _target(group: object, *, single: bool) -> tuple[Target | None, str]:
     service, port, weight = group.get("servicename"), group.get("serviceport"), group.get("weight")
     if not isinstance(service, str) or not service:
         return None, "a target group names no Service (targetGroupARN and targetGroupName are not managed by this controller)"
-    if isinstance(port, str) and port.isdigit():
+    if isinstance(port, str) and len(port) <= _PORT_DIGITS and port.isascii() and port.isdigit():
         port = int(port)
     if isinstance(port, bool) or not isinstance(port, int | str) or port == "":
         return None, f"target group {service} has no servicePort"

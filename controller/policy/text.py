@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 _MINUTE = 60
@@ -9,7 +10,9 @@ _HOUR = 3600
 
 
 def duration(seconds: float) -> str:
-    """A duration in at most two units: ``45 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    """A duration in at most two units: ``45 s``, ``3 min 20 s``, ``2 h 5 min``; a broken number is said to be one."""
+    if not math.isfinite(seconds):
+        return "an unknown time"
     whole = max(0, round(seconds))
     if whole < _MINUTE:
         return f"{whole} s"

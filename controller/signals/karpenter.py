@@ -40,12 +40,14 @@ _REPLACEMENT_TTL_S: Final = 900.0
 _BATCH_S: Final = 2.0  # claims of one batch are refused within milliseconds of each other
 _MAX_CLAIMS: Final = 20_000
 _MAX_FAILURES: Final = 5_000
+_MAX_MARKS: Final = 1_000  # far more than NodePools, or than consolidation launches in an hour
 _SUFFIX: Final = re.compile(r"-[a-z0-9]{5}$")
 
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
     name: str
+    uid: str
     pool: str
     created: float
     instance_types: tuple[str, ...]
@@ -65,9 +67,30 @@ class _Claim:
 @dataclass(frozen=True, slots=True)
 class _RefusedClaim:
     claim: str
+    stamp: float  # as the event says, even if that lies in the future
     at: float
     seen: float
     refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    stamp: float  # as the event says, even if that lies in the future
+    at: float
+
+
+def _mark(marks: dict[str, _Mark], name: str, stamp: float, now: float) -> None:
+    """Keeps the newest time at which something was said of a name.
+
+    A time ahead of ours counts as the moment of its first sight: delivered again with the next list, it must not keep evidence alive.
+    """
+    known = marks.get(name)
+    if known is not None and known.stamp == stamp:
+        return
+    marks[name] = _Mark(stamp, max(min(stamp, now), known.at if known else 0.0))
+    if len(marks) > _MAX_MARKS:
+        for old in sorted(marks, key=lambda one: marks[one].at)[: _MAX_MARKS // 10]:
+            del marks[old]
 
 
 class KarpenterView:
@@ -76,10 +99,10 @@ class KarpenterView:
     def __init__(self) -> None:
         self._live: dict[str, _Claim] = {}
         self._gone: OrderedDict[str, _Claim] = OrderedDict()  # tombstones, the oldest first
-        self._refused: OrderedDict[str, _RefusedClaim] = OrderedDict()
-        self._replacements: dict[str, float] = {}
-        self._blocked: dict[str, float] = {}
-        self._limited: dict[str, float] = {}
+        self._refused: dict[str, _RefusedClaim] = {}
+        self._replacements: dict[str, _Mark] = {}
+        self._blocked: dict[str, _Mark] = {}
+        self._limited: dict[str, _Mark] = {}
         self._pools: dict[str, Object] = {}
         self.unparsed = 0
 
@@ -92,7 +115,7 @@ class KarpenterView:
             return
         claim = _read_claim(obj, now)
         before = self._live.pop(name, None) or self._gone.pop(name, None)
-        if before is not None:
+        if before is not None and (before.uid == claim.uid or not (before.uid and claim.uid)):
             claim = _never_less(before, claim)
         if kind == "DELETED":
             self._bury(claim, now)
@@ -130,14 +153,13 @@ class KarpenterView:
         at = event_time(obj)
         if not name or at is None or now - at > _RETENTION_S:
             return False
-        at = min(at, now)  # an event is never younger than its sight: a clock ahead of ours must not keep evidence alive
         match kind, text(obj, "reason"):
             case "NodeClaim", "InsufficientCapacityError":
                 self._refuse(name, at, now, classify_refusal(text(obj, "message")))
             case "NodeClaim", "DisruptionLaunching":
-                self._replacements[name] = at
+                _mark(self._replacements, name, at, now)
             case "NodePool", "NoCompatibleInstanceTypes":
-                self._blocked[name] = max(at, self._blocked.get(name, 0.0))
+                _mark(self._blocked, name, at, now)
             case _:
                 return False
         return True
@@ -154,24 +176,24 @@ class KarpenterView:
             return False
         own = [pool for pool in limited_pools(text(obj, "message")) if pool in pool_of_pod]
         for pool in own:
-            self._limited[pool] = max(min(at, now), self._limited.get(pool, 0.0))
+            _mark(self._limited, pool, at, now)
         return bool(own)
 
-    def _refuse(self, claim: str, at: float, now: float, refusal: Refusal) -> None:
+    def _refuse(self, claim: str, stamp: float, now: float, refusal: Refusal) -> None:
         known = self._refused.get(claim)
         if not refusal.parsed and known is None:
             self.unparsed += 1
-        self._refused[claim] = _RefusedClaim(claim, at, known.seen if known else now, refusal)
-        while len(self._refused) > _MAX_FAILURES:
-            self._refused.popitem(last=False)
+        at = known.at if known is not None and known.stamp == stamp else min(stamp, now)
+        self._refused[claim] = _RefusedClaim(claim, stamp, max(at, known.at) if known else at, known.seen if known else now, refusal)
+        if len(self._refused) > _MAX_FAILURES:  # a list is not in the order of time, so the oldest are looked for, many at once
+            newest = sorted(self._refused.values(), key=lambda one: one.at)[_MAX_FAILURES // 10 :]
+            self._refused = {one.claim: one for one in newest}
 
     def _bury(self, claim: _Claim, now: float) -> None:
-        """Keeps a tombstone, and drops those and the marks that no decision can need any more."""
+        """Keeps a tombstone, and drops those that no decision can need any more."""
         self._gone[claim.name] = replace(claim, gone=now)
         while len(self._gone) > _MAX_CLAIMS or now - (next(iter(self._gone.values())).gone or now) > _RETENTION_S:
             self._gone.popitem(last=False)
-        if len(self._replacements) > 1000:  # noqa: PLR2004 - far more than consolidation launches in a quarter of an hour
-            self._replacements = {name: at for name, at in self._replacements.items() if now - at <= _REPLACEMENT_TTL_S}
 
     # --- what is read ---
 
@@ -228,7 +250,7 @@ class KarpenterView:
             truncated=refusal.truncated,
             named_type=refusal.instance_type,
             named_zone=refusal.zone,
-            replacement=marked is not None and now - marked <= _REPLACEMENT_TTL_S,
+            replacement=marked is not None and refused.at - marked.at <= _REPLACEMENT_TTL_S,
         )
 
     def _stuck(self, claim: _Claim, now: float, window_s: float) -> LaunchFailure | None:
@@ -265,7 +287,7 @@ class KarpenterView:
             exists=pool is not None,
             failures=_batched(failures),
             launches=tuple(sorted(launches, key=lambda launch: launch.launched)),
-            blocked_at=blocked if blocked is not None and now - blocked <= window_s else None,
+            blocked_at=blocked.at if blocked is not None and now - blocked.at <= window_s else None,
             instance_types=in_values(requirements, TYPE_LABEL)[0],
             zones=in_values(requirements, ZONE_LABEL)[0],
             capacity_types=in_values(requirements, CAPACITY_LABEL)[0],
@@ -279,9 +301,9 @@ class KarpenterView:
         for resource, limit in limits.items():
             allowed, present = _quantity(limit), _quantity(used.get(resource, "0"))
             if allowed is not None and present is not None and present >= allowed:
-                return f"limit of {resource} reached: {used.get(resource)} of {limit}"
+                return f"limit of {resource} reached: {used.get(resource, '0')} of {limit}"
         said = self._limited.get(name)
-        return "at its limit for the waiting pods, Karpenter says" if said is not None and now - said <= window_s else ""
+        return "at its limit for the waiting pods, Karpenter says" if said is not None and now - said.at <= window_s else ""
 
 
 def _read_claim(obj: Object, now: float) -> _Claim:
@@ -296,6 +318,7 @@ def _read_claim(obj: Object, now: float) -> _Claim:
     name = name_of(obj)
     return _Claim(
         name=name,
+        uid=text(obj, "metadata", "uid"),
         pool=text(labels, POOL_LABEL) or _owner(obj) or _SUFFIX.sub("", name),
         created=parse_rfc3339(text(obj, "metadata", "creationTimestamp")) or now,
         instance_types=types,
@@ -328,11 +351,12 @@ def _never_less(before: _Claim, after: _Claim) -> _Claim:
     """A claim on its way out may lose conditions; what it once reached stays true. The first sight of each step keeps its time."""
     return replace(
         after,
+        created=min(before.created, after.created),
         launched=before.launched if before.launched is not None else after.launched,
         registered=before.registered if before.registered is not None else after.registered,
         initialized=before.initialized if before.initialized is not None else after.initialized,
         create_error=after.create_error or before.create_error,
-        create_error_at=after.create_error_at if after.create_error_at is not None else before.create_error_at,
+        create_error_at=before.create_error_at if before.create_error_at is not None else after.create_error_at,
     )
 
 
@@ -353,22 +377,19 @@ def _launch(claim: _Claim) -> Launch:
 def _batched(failures: list[LaunchFailure]) -> tuple[LaunchFailure, ...]:
     """Gives the claims of one batch one attempt: pods that wait together make several claims but one fleet call with one answer."""
     result: list[LaunchFailure] = []
+    newest: dict[object, LaunchFailure] = {}  # of each answer
     for failure in sorted(failures, key=lambda one: (one.at, one.claim)):
-        twin = next(
-            (
-                other
-                for other in reversed(result)
-                if failure.at - other.at <= _BATCH_S
-                and (failure.codes, failure.instance_types, failure.zones) == (other.codes, other.instance_types, other.zones)
-            ),
-            None,
-        )
-        result.append(replace(failure, attempt=twin.attempt) if twin else failure)
+        answer = (failure.codes, failure.instance_types, failure.zones)
+        twin = newest.get(answer)
+        shared = twin is not None and failure.at - twin.at <= _BATCH_S
+        newest[answer] = replace(failure, attempt=twin.attempt) if twin is not None and shared else failure
+        result.append(newest[answer])
     return tuple(result)
 
 
 def _quantity(value: object) -> Decimal | None:
     try:
-        return Decimal(parse_quantity(value))  # type: ignore[no-untyped-call]
+        number = Decimal(parse_quantity(value))  # type: ignore[no-untyped-call]
     except (ValueError, TypeError, ArithmeticError):
         return None
+    return number if number.is_finite() else None  # "NaN" is a Decimal that cannot even be compared

@@ -81,8 +81,8 @@ def in_values(requirements: object, key: str) -> tuple[tuple[str, ...], bool]:
     """The values that a list of node selector requirements allows for a key.
 
     Returns:
-        The values of every `In` on that key (() = not restricted by one), and whether all requirements on that key were of the form `In`:
-        with `NotIn`, `Exists` or `Gt` what is allowed cannot be told from the list alone.
+        The values of every `In` on that key (() = not restricted by one), and whether that says it all: with `NotIn`, `Exists` or `Gt` what
+        is allowed cannot be told from the list alone, and lists that have nothing in common allow nothing rather than anything.
     """
     allowed: set[str] | None = None
     exact = True
@@ -94,7 +94,7 @@ def in_values(requirements: object, key: str) -> tuple[tuple[str, ...], bool]:
             allowed = values if allowed is None else allowed & values
         else:
             exact = False
-    return tuple(sorted(allowed or ())), exact
+    return tuple(sorted(allowed or ())), exact and allowed != set()
 
 
 def pod_requirements(spec: object) -> Iterator[list[Any]]:

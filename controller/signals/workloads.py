@@ -1,10 +1,14 @@
-"""Pods, Deployments, EndpointSlices, Services, ScaledObjects and target group bindings, kept as far as decisions need them."""
+"""Pods, Deployments, EndpointSlices, Services, ScaledObjects and target group bindings, kept as far as decisions need them.
+
+Whoever takes a change says whether anything that decisions depend on is different now: most of what a cluster reports is not.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from controller.clock import parse_rfc3339
 from controller.policy.model import Application, PendingPod, Scaler, Unit
@@ -14,8 +18,11 @@ from controller.signals.objects import Object, condition, dig, integer, items, m
 _SERVICE_LABEL: Final = "kubernetes.io/service-name"
 _HASH_LABEL: Final = "pod-template-hash"
 _PAUSED: Final = ("autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas")
+_GO_FALSE: Final = frozenset({"0", "f", "F", "false", "False", "FALSE"})  # what KEDA reads as "not paused"; anything else pauses
 
 Key = tuple[str, str]
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,119 +45,116 @@ class DeploymentView:
     instance_types: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Slice:
-    service: str
-    ready: frozenset[str]
-
-
 class WorkloadView:
     """The workloads of the applications' namespaces. Not thread-safe: `ClusterView` locks."""
 
     def __init__(self) -> None:
         self._pending: dict[str, dict[str, _Pod]] = {}
-        self._pod_pools: dict[Key, tuple[str, ...]] = {}
         self._deployments: dict[Key, DeploymentView] = {}
-        self._slices: dict[str, dict[str, _Slice]] = {}
+        self._slices: dict[Key, dict[str, frozenset[str]]] = {}  # ready endpoints by Service and slice
+        self._slice_services: dict[Key, str] = {}
         self._services: dict[Key, tuple[int | str, ...]] = {}
         self._scalers: dict[Key, Object] = {}
-        self._bindings: dict[Key, Object] = {}
+        self._bindings: dict[str, dict[str, Object]] = {}
         self.bindings_known = False  # whether they could be listed at all
 
     # --- what the watches deliver ---
 
-    def pod(self, kind: str, obj: Object) -> None:
+    def pod(self, kind: str, obj: Object) -> bool:
         """Takes one pod. Only those that wait for a node are kept."""
         namespace, name = namespace_of(obj), name_of(obj)
-        waiting = self._pending.setdefault(namespace, {})
+        known = self._pending.get(namespace, {}).get(name)
         pod = None if kind == "DELETED" else _waiting_pod(obj)
-        if pod is None:
-            waiting.pop(name, None)
-            self._pod_pools.pop((namespace, name), None)
-        else:
-            waiting[name] = pod
-            self._pod_pools[namespace, name] = pod.pools
+        if pod is not None:
+            self._pending.setdefault(namespace, {})[name] = pod
+        elif known is not None:
+            del self._pending[namespace][name]
+            if not self._pending[namespace]:
+                del self._pending[namespace]
+        return pod != known
 
     def pods_listed(self, namespace: str | None, listed: Iterable[Object]) -> None:
         """Takes a complete list of pods of one namespace, or of all where it is None."""
         for space in [namespace] if namespace is not None else list(self._pending):
-            for name in self._pending.pop(space, {}):
-                self._pod_pools.pop((space, name), None)
+            self._pending.pop(space, None)
         for obj in listed:
             self.pod("ADDED", obj)
 
-    def deployment(self, kind: str, obj: Object) -> None:
+    def deployment(self, kind: str, obj: Object) -> bool:
         """Takes one Deployment."""
         key = (namespace_of(obj), name_of(obj))
         if kind == "DELETED":
-            self._deployments.pop(key, None)
-            return
+            return self._deployments.pop(key, None) is not None
         template = mapping(obj, "spec", "template", "spec")
-        self._deployments[key] = DeploymentView(
+        seen = DeploymentView(
             desired=_count(dig(obj, "spec", "replicas"), 1),  # the API's default
             ready=_count(dig(obj, "status", "readyReplicas"), 0),
             selector=mapping(obj, "spec", "selector", "matchLabels"),
             zones=pinned_values(template, ZONE_LABEL),
             instance_types=pinned_values(template, TYPE_LABEL),
         )
+        return _put(self._deployments, key, seen)
 
-    def endpoint_slice(self, kind: str, obj: Object) -> None:
+    def endpoint_slice(self, kind: str, obj: Object) -> bool:
         """Takes one EndpointSlice."""
-        slices = self._slices.setdefault(namespace_of(obj), {})
+        namespace, name = namespace_of(obj), name_of(obj)
+        service = text(mapping(obj, "metadata", "labels"), _SERVICE_LABEL)
+        before = self._slice_services.get((namespace, name))
+        changed = False
+        if before is not None and (kind == "DELETED" or before != service):
+            del self._slice_services[namespace, name]
+            slices = self._slices[namespace, before]
+            del slices[name]
+            if not slices:
+                del self._slices[namespace, before]
+            changed = True
         if kind == "DELETED":
-            slices.pop(name_of(obj), None)
-            return
-        ready = {
-            address
-            for endpoint in items(obj, "endpoints")
-            if dig(endpoint, "conditions", "ready") is not False  # the API: null means ready
-            for address in items(endpoint, "addresses")[:1]
-            if isinstance(address, str)
-        }
-        slices[name_of(obj)] = _Slice(text(mapping(obj, "metadata", "labels"), _SERVICE_LABEL), frozenset(ready))
+            return changed
+        self._slice_services[namespace, name] = service
+        return _put(self._slices.setdefault((namespace, service), {}), name, frozenset(_ready_endpoints(obj))) or changed
 
-    def service(self, kind: str, obj: Object) -> None:
+    def service(self, kind: str, obj: Object) -> bool:
         """Takes one Service: its ports, by number and by name."""
         key = (namespace_of(obj), name_of(obj))
         if kind == "DELETED":
-            self._services.pop(key, None)
-            return
+            return self._services.pop(key, None) is not None
         ports: list[int | str] = []
         for port in items(obj, "spec", "ports"):
             number, name = integer(port, "port"), text(port, "name")
             ports.extend(value for value in (number, name) if value)
-        self._services[key] = tuple(ports)
+        return _put(self._services, key, tuple(ports))
 
-    def scaled_object(self, kind: str, obj: Object) -> None:
-        """Takes one ScaledObject."""
-        _keep(self._scalers, kind, obj, ("metadata", "spec"))
+    def scaled_object(self, kind: str, obj: Object) -> bool:
+        """Takes one ScaledObject. KEDA writes its status at every poll: that is no change."""
+        return _keep(self._scalers, (namespace_of(obj), name_of(obj)), kind, obj)
 
-    def binding(self, kind: str, obj: Object) -> None:
+    def binding(self, kind: str, obj: Object) -> bool:
         """Takes one TargetGroupBinding."""
-        _keep(self._bindings, kind, obj, ("metadata", "spec"))
+        return _keep(self._bindings.setdefault(namespace_of(obj), {}), name_of(obj), kind, obj)
 
     def forget(self, what: str, namespace: str | None) -> None:
         """Drops everything of one kind in one namespace (all where None), before a complete list is taken."""
-        if what == "endpointslices":
-            for space in [namespace] if namespace is not None else list(self._slices):
-                self._slices.pop(space, None)
+        if what == "targetgroupbindings":
+            self.bindings_known = True
+            for space in [namespace] if namespace is not None else list(self._bindings):
+                self._bindings.pop(space, None)
             return
-        stores: dict[str, dict[Key, Any]] = {
-            "deployments": self._deployments,
-            "services": self._services,
-            "scaledobjects": self._scalers,
-            "targetgroupbindings": self._bindings,
+        stores: dict[str, tuple[dict[Key, Any], ...]] = {
+            "deployments": (self._deployments,),
+            "endpointslices": (self._slices, self._slice_services),
+            "services": (self._services,),
+            "scaledobjects": (self._scalers,),
         }
-        store = stores[what]
-        self.bindings_known = self.bindings_known or what == "targetgroupbindings"
-        for key in [key for key in store if namespace is None or key[0] == namespace]:
-            del store[key]
+        for store in stores[what]:
+            for key in [key for key in store if namespace is None or key[0] == namespace]:
+                del store[key]
 
     # --- what is read ---
 
     def pools_of_pod(self, namespace: str, name: str) -> tuple[str, ...]:
         """The NodePools that a waiting pod is pinned to, () where it is not waiting or not pinned."""
-        return self._pod_pools.get((namespace, name), ())
+        pod = self._pending.get(namespace, {}).get(name)
+        return pod.pools if pod is not None else ()
 
     def deployment_of(self, namespace: str, name: str) -> DeploymentView | None:
         """One Deployment, None where it is not there."""
@@ -178,9 +182,10 @@ class WorkloadView:
         candidates = [unit for unit in application.units if not pod.pools or pod.pools == (unit.node_pool,)]
         for unit in candidates:
             deployment = self._deployments.get((application.namespace, unit.deployment))
-            if deployment is not None and deployment.selector and deployment.selector.items() <= pod.labels.items():
-                return unit
-            if deployment is None and pod.owner == f"{unit.deployment}-{pod.labels.get(_HASH_LABEL, '')}":
+            if deployment is not None and deployment.selector:
+                if deployment.selector.items() <= pod.labels.items():
+                    return unit
+            elif pod.owner == f"{unit.deployment}-{pod.labels.get(_HASH_LABEL, '')}":  # not seen, or selects by expressions only
                 return unit
         alone = [
             unit
@@ -194,8 +199,8 @@ class WorkloadView:
 
     def endpoints_ready(self, namespace: str, service: str) -> int | None:
         """Ready endpoints of a Service, None where it has no EndpointSlice."""
-        slices = [one for one in self._slices.get(namespace, {}).values() if one.service == service]
-        return len(frozenset().union(*(one.ready for one in slices))) if slices else None
+        slices = self._slices.get((namespace, service))
+        return len(frozenset().union(*slices.values())) if slices else None
 
     def service_ports(self, namespace: str, service: str) -> tuple[int | str, ...] | None:
         """Ports of a Service by number and name, None where it does not exist."""
@@ -203,7 +208,7 @@ class WorkloadView:
 
     def bindings(self, namespace: str) -> list[Object]:
         """The target group bindings of a namespace."""
-        return [obj for (space, _), obj in self._bindings.items() if space == namespace]
+        return list(self._bindings.get(namespace, {}).values())
 
     def scaler(self, namespace: str, unit: Unit) -> Scaler | None:
         """A unit's ScaledObject, None where it names none or it does not exist."""
@@ -211,14 +216,36 @@ class WorkloadView:
         return None if obj is None else _read_scaler(obj, unit)
 
 
-def _keep(store: dict[Key, Object], kind: str, obj: Object, fields: tuple[str, ...]) -> None:
-    key = (namespace_of(obj), name_of(obj))
+def _put(store: dict[_K, _V], key: _K, value: _V) -> bool:
+    """Keeps a value, and says whether it is another than before."""
+    same = store.get(key) == value
+    store[key] = value
+    return not same
+
+
+def _keep(store: dict[_K, Object], key: _K, kind: str, obj: Object) -> bool:
+    before = store.get(key)
     if kind == "DELETED":
         store.pop(key, None)
-        return
-    kept = {field: obj.get(field) for field in fields}
-    kept["metadata"] = {name: value for name, value in mapping(obj, "metadata").items() if name != "managedFields"}
-    store[key] = kept
+        return before is not None
+    metadata = {name: value for name, value in mapping(obj, "metadata").items() if name != "managedFields"}
+    store[key] = {"metadata": metadata, "spec": mapping(obj, "spec")}
+    return before is None or _said(before) != _said(store[key])
+
+
+def _said(obj: Object) -> tuple[object, object]:
+    return dig(obj, "spec"), dig(obj, "metadata", "annotations")
+
+
+def _ready_endpoints(obj: Object) -> Iterator[str]:
+    """The ready endpoints of a slice; by pod where it says which, for a dual-stack Service has a slice of the same pods for each family."""
+    for endpoint in items(obj, "endpoints"):
+        if dig(endpoint, "conditions", "ready") is False:  # the API: null means ready
+            continue
+        address = next((value for value in items(endpoint, "addresses") if isinstance(value, str)), "")
+        pod = text(endpoint, "targetRef", "name") if text(endpoint, "targetRef", "kind") == "Pod" else ""
+        if address:
+            yield pod or address
 
 
 def _waiting_pod(obj: Object) -> _Pod | None:
@@ -259,16 +286,17 @@ def _read_scaler(obj: Object, unit: Unit) -> Scaler:
         trigger_type=text(trigger, "type"),
         trigger_field=field,
         trigger_value=value,
-        paused=annotations.get(_PAUSED[0]) == "true" or bool(annotations.get(_PAUSED[1])),
+        paused=annotations.get(_PAUSED[0], "false") not in _GO_FALSE or _PAUSED[1] in annotations,
     )
 
 
 def _trigger(triggers: list[Any], metric: str) -> tuple[int | None, str, str, Object]:
     """The trigger on the unit's counter: by metric name, else by an expression that mentions it."""
-    for field, matches in (("metricName", str.__eq__), ("expression", str.__contains__)):
+    whole = re.compile(rf"(?<![\w-]){re.escape(metric)}(?![\w-])")  # "a-counter" is not mentioned by "a-counter-old"
+    for field, matches in (("metricName", whole.fullmatch), ("expression", whole.search)):
         for index, trigger in enumerate(triggers):
             value = text(trigger, "metadata", field)
-            if metric and value and matches(value, metric):
+            if metric and value and matches(value):
                 return index, field, value, trigger
     return None, "metricName", "", {}
 

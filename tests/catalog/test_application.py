@@ -12,9 +12,9 @@ import yaml
 
 from controller.catalog.application import ApplicationFile, PolicyFile, UnitFile, yaml_key
 from controller.catalog.loader import load_application_file
+from controller.documents import place_text
 from controller.errors import ConfigError
 from controller.policy.model import Backend, Cause, PolicySettings, RoutingStyle, Unit
-from controller.settings import place_text
 
 SD21 = Path(__file__).parents[2] / "config" / "sd21.yaml"
 

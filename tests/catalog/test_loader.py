@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from controller.catalog.loader import MAX_FILES, Source, load_application_file, load_definitions, load_directory, parse_sources
+from controller.documents import SIZE_LIMIT
 from controller.errors import ConfigError
-from controller.settings import SIZE_LIMIT
 
 SEED = (Path(__file__).parents[2] / "config" / "sd21.yaml").read_text()
 

@@ -1,0 +1,87 @@
+"""A double of KEDA and of the HorizontalPodAutoscaler behind it: replicas follow each unit's counter.
+
+The counter is read as it is now, not as CloudWatch would show it minutes later; everything else is as there: the target is per pod, scaling
+up is immediate, scaling down waits until the highest recommendation of the last five minutes is lower.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final
+
+from controller.embedded.traffic import Traffic
+from controller.embedded.world import World
+from controller.policy.model import Application, Unit
+
+INTERVAL_S: Final = 15.0
+STABILISATION_S: Final = 300.0
+
+_PAUSED: Final = ("autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas")
+_MANAGER: Final = "kube-controller-manager"
+
+
+class Keda:
+    """Sets the replicas of every unit that has a ScaledObject.
+
+    Args:
+        world: What the doubles share.
+        traffic: The counters, by application key.
+    """
+
+    def __init__(self, world: World, traffic: Mapping[str, Traffic]) -> None:
+        self._world, self._traffic = world, traffic
+        self._due = world.now() + INTERVAL_S
+        self._recommended: dict[tuple[str, str], deque[tuple[float, int]]] = {}
+
+    def step(self) -> None:
+        """Does what is due now."""
+        now = self._world.now()
+        if now < self._due:
+            return
+        # Missed rounds are not made up for.
+        self._due += INTERVAL_S * (1 + math.floor((now - self._due) / INTERVAL_S))
+        for application, unit in self._world.units():
+            self._scale(application, unit, now)
+
+    def _scale(self, application: Application, unit: Unit, now: float) -> None:
+        scaler = self._world.find("ScaledObject", unit.scaled_object, application.namespace) if unit.scaled_object else None
+        deployment = self._world.find("Deployment", unit.deployment, application.namespace)
+        if scaler is None or deployment is None:
+            return
+        annotations = scaler["metadata"].get("annotations") or {}
+        if annotations.get(_PAUSED[0]) == "true" or annotations.get(_PAUSED[1]):
+            return
+        least, most, target = _bounds(scaler, unit)
+        if target <= 0:
+            return
+        wanted = math.ceil(self._traffic[application.key].counter(unit.name) / target - 1e-9)
+        recommended = self._recommended.setdefault((application.namespace, unit.name), deque())
+        recommended.append((now, wanted))
+        while now - recommended[0][0] > STABILISATION_S:
+            recommended.popleft()
+        present = int(deployment["spec"].get("replicas", 1))
+        if wanted < present:
+            wanted = min(present, max(value for _, value in recommended))
+        wanted = min(max(wanted, least), most)
+        if wanted != present:
+            change = {"spec": {"replicas": wanted}}
+            self._world.store.patch("Deployment", unit.deployment, change, namespace=application.namespace, manager=_MANAGER)
+
+    def remember(self, application: Application, unit: Unit, replicas: int) -> None:
+        """Notes the replicas at the start as what was recommended so far: nothing sinks in the first five minutes."""
+        self._recommended[application.namespace, unit.name] = deque([(self._world.now(), replicas)])
+
+
+def _bounds(scaler: Mapping[str, Any], unit: Unit) -> tuple[int, int, float]:
+    """Floor, ceiling and requests per pod of a ScaledObject."""
+    spec = scaler["spec"]
+    metadata = next(
+        (trigger["metadata"] for trigger in spec["triggers"] if trigger.get("metadata", {}).get("metricName") == unit.counter_metric), {}
+    )
+    try:
+        target = float(metadata.get("targetMetricValue", "0"))
+    except ValueError:
+        target = 0.0
+    return int(spec.get("minReplicaCount", 0)), int(spec.get("maxReplicaCount", 100)), target
