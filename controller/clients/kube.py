@@ -245,7 +245,7 @@ class KubeSession:
         if content_type:
             headers["Content-Type"] = content_type
         # Runs the configuration's refresh hook, so that rotated in-cluster and exec-plugin tokens are picked up.
-        token = self._configuration.get_api_key_with_prefix("authorization")
+        token = self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
         basic = self._configuration.get_basic_auth_token() if self._configuration.username else None
         if token or basic:
             headers["Authorization"] = str(token or basic)

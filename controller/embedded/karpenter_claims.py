@@ -158,7 +158,9 @@ class ClaimWriter:
     def _write(self, claim: Claim) -> None:
         open_ = [kind for kind in ("Launched", "Registered", "Initialized") if claim.conditions[kind][0] != "True"]
         if open_:
-            self._set(claim, "Ready", "Unknown", "ReconcilingDependents", ", ".join(f"{kind}={claim.conditions[kind][0]}" for kind in open_))
+            self._set(
+                claim, "Ready", "Unknown", "ReconcilingDependents", ", ".join(f"{kind}={claim.conditions[kind][0]}" for kind in open_)
+            )
         else:
             self._set(claim, "Ready", "True", "Ready", "")
         status: Object = {

@@ -108,6 +108,7 @@ class LoadBalancerController:
         self._names: dict[str, str] = {}  # Service by target group ARN
         self._writes: list[Write] = []
         self._since = 0.0
+        self._busy = False
         self._targets = TargetsWorker(clock, self._call, self._unbound)
         self._watches = [
             Watch(session, resource, namespace, self, clock)
@@ -167,7 +168,7 @@ class LoadBalancerController:
     def settled(self) -> bool:
         """Whether nothing is left to be done that it knows of; an Ingress that failed counts as done."""
         with self._lock:
-            idle = not self._dirty and bool(self._ingresses)
+            idle = not self._dirty and not self._busy and bool(self._ingresses)
         return idle and self._targets.idle()
 
     def _stack(self, key: str) -> _Stack | None:
@@ -220,25 +221,28 @@ class LoadBalancerController:
             self._clock.wait(self._wake, self._pause())
             self._wake.clear()
             if self._due() and not self._clock.wait(self._stop, self._lag_s):
-                for key, since in self._due().items():
+                with self._lock:  # what changes from here on is for the next round
+                    due, self._dirty, self._busy = self._dirty, {}, True
+                for key, since in due.items():
                     self._since = since
                     self._reconcile(key)
-                    with self._lock:
-                        if self._dirty.get(key) == since:
-                            del self._dirty[key]
+                with self._lock:
+                    self._busy = False
 
     def _pause(self) -> float:
         with self._lock:
             now = self._clock.monotonic()
             return max(0.0, min((at - now for _, at in self._retries.values()), default=_RETRY_MAX_S))
 
-    def _due(self) -> dict[Key, float]:
+    def _due(self) -> bool:
+        """Whether an Ingress is to be reconciled; those whose retry is due are marked."""
         with self._lock:
             now = self._clock.monotonic()
-            for key, (_, at) in self._retries.items():
+            for key, (failures, at) in self._retries.items():
                 if now >= at:
+                    self._retries[key] = (failures, now + _RETRY_MAX_S)
                     self._dirty.setdefault(key, now)
-            return dict(self._dirty)
+            return bool(self._dirty)
 
     def _reconcile(self, key: Key) -> None:
         with self._lock:
@@ -554,5 +558,3 @@ def _tuples(groups: list[Mapping[str, Any]]) -> list[tuple[str, int]]:
 def _stickiness(config: Mapping[str, Any]) -> tuple[bool, int]:
     enabled = config.get("Enabled") is True
     return enabled, int(config.get("DurationSeconds") or 0) if enabled else 0
-
-

@@ -156,6 +156,21 @@ class Traffic:
         self.split = Split(answer="no load balancer yet")
         self.shown: dict[str, int] = {}  # the live weights by Service
 
+    def warm(self, demand: float) -> None:
+        """Makes the last minute one of this demand, and the present metric period a whole one of it. Nothing of it counts as served.
+
+        Args:
+            demand: Requests per metric period.
+        """
+        self.step(demand, self.application.metric_period_s)
+        now, steps = self._world.now(), int(_WINDOW_S)
+        for traffic in self.units.values():
+            a_minute = traffic.period.requests * _WINDOW_S / self.application.metric_period_s
+            traffic.recent = deque((now - _WINDOW_S + second, a_minute / steps) for second in range(1, steps + 1))
+            traffic.served = traffic.worst_latency_s = 0.0
+        self.balancer.served = self.balancer.failed = 0.0
+        self.balancer.failures.clear()
+
     def step(self, demand: float, seconds: float) -> None:
         """Sends the requests of a stretch of time.
 
@@ -181,7 +196,9 @@ class Traffic:
         service = self._services.service_of(group) or group
         serving = sorted(address for address in targets if address in pods and pods[address].serving)
         if not serving:
-            self._fail(requests, f"target group of {service} " + ("is empty" if not targets else "has no target that answers"), own=not targets)
+            self._fail(
+                requests, f"target group of {service} " + ("is empty" if not targets else "has no target that answers"), own=not targets
+            )
             return
         for address in serving:
             by_pod[address] = by_pod.get(address, 0.0) + requests / len(serving)

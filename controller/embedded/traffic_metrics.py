@@ -78,7 +78,9 @@ class MetricsPublisher:
             ("HTTPCode_Target_5XX_Count", balancer.target_5xx),
         )
         loads = [
-            {"MetricName": name, "Timestamp": moment, "Value": round(value, 3), "Dimensions": dimensions} for name, value in counts if value > 0
+            {"MetricName": name, "Timestamp": moment, "Value": round(value, 3), "Dimensions": dimensions}
+            for name, value in counts
+            if value > 0
         ]
         try:
             with translated("cloudwatch", "PutMetricData"):

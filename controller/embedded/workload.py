@@ -94,7 +94,9 @@ class Workloads:
 
     def waiting(self) -> list[Pod]:
         """The pods that kube-scheduler calls unschedulable, oldest first."""
-        return [pod for pod in self._world.pods.values() if pod.node is None and pod.gone_at is None and pod.unschedulable_since is not None]
+        return [
+            pod for pod in self._world.pods.values() if pod.node is None and pod.gone_at is None and pod.unschedulable_since is not None
+        ]
 
     # --- the Deployment controller ------------------------------------------------------------------------------------------------------
 
@@ -308,7 +310,10 @@ class Workloads:
             "metadata": {
                 "name": f"{service}-{self._world.suffix()}",
                 "namespace": application.namespace,
-                "labels": {"kubernetes.io/service-name": service, "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"},
+                "labels": {
+                    "kubernetes.io/service-name": service,
+                    "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+                },
                 "ownerReferences": [owner(found)],
             },
             "addressType": "IPv4",

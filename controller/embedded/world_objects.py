@@ -6,9 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
+from controller.clock import format_rfc3339
+from controller.embedded.scenario import OverrideFile
 from controller.embedded.world import POOL_LABEL, TYPE_LABEL, Object, machine
 from controller.policy.model import Application, Mode, Target, Unit
 from controller.policy.routing import MARKER, PREFIX, action_key, format_action
+from controller.signals.ingress import FOREVER, OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL
 
 CONTAINER_PORT: Final = 8000
 MANAGER: Final = "kubectl-client-side-apply"
@@ -171,4 +174,20 @@ def node_pool(name: str, instance_types: tuple[str, ...], limits: Mapping[str, s
                 },
             },
         },
+    }
+
+
+def override(wanted: OverrideFile, now: float) -> dict[str, str | None]:
+    """The annotations of an operator's override; None for those that are taken away.
+
+    Args:
+        wanted: What is asked for.
+        now: Seconds since the Unix epoch.
+    """
+    pinned_until = FOREVER if wanted.pinned_for_s is None else format_rfc3339(now + wanted.pinned_for_s)
+    return {
+        PAUSED_UNTIL: None if wanted.paused_for_s is None else format_rfc3339(now + wanted.paused_for_s),
+        PINNED_MODE: None if wanted.pinned_mode is None else str(wanted.pinned_mode),
+        PINNED_UNTIL: None if wanted.pinned_mode is None else pinned_until,
+        OVERRIDE_REASON: wanted.why or None,
     }

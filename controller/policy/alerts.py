@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from controller.policy import text
+from controller.policy.demand import total_demand
 from controller.policy.model import (
     CRITICAL,
     Alert,
     Cause,
     Decision,
     Memory,
-    Mode,
     Return,
     Shortage,
     Snapshot,
     UnitEvidence,
+    Verb,
     Verdict,
 )
 from controller.policy.reasons import Reason
@@ -53,15 +54,17 @@ def alerts(snapshot: Snapshot, memory: Memory, evidence: Mapping[str, UnitEviden
         evidence: What is proven.
         decision: What was decided.
     """
-    found = [*_held(decision), *_causes(evidence), *_silence(snapshot, evidence), *_routing(snapshot, memory)]
+    found = [*_held(decision), *_causes(evidence), *_silence(snapshot, evidence), *_maxima(snapshot, evidence), *_routing(snapshot, memory)]
     return tuple(found)
 
 
 def _held(decision: Decision) -> Iterator[Alert]:
-    severity = _HELD_ALERTS.get(decision.reason)
-    if severity is None or (decision.reason in _ONLY_FOR_FAILOVER and decision.mode is Mode.CAPACITY):
+    """Follows the guard that holds, not the decision's reason: weights that move meanwhile must not make the alert come and go."""
+    held = next((result for result in decision.guards if result.reason is not None), None)
+    severity = _HELD_ALERTS.get(held.reason) if held is not None and held.reason is not None else None
+    if held is None or severity is None or (held.reason in _ONLY_FOR_FAILOVER and decision.wanted is Verb.FALLBACK):
         return
-    yield Alert(f"held/{decision.reason}", severity, decision.sentence)
+    yield Alert(f"held/{held.reason}", severity, held.text)
 
 
 def _causes(evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
@@ -94,6 +97,17 @@ def _silence(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterat
                 "warning",
                 f"{name}: pods wait {waited} and Karpenter says nothing about NodePool {pool.name}: is it running?",
             )
+
+
+def _maxima(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
+    """Maxima that the measured demand has outgrown. They do not keep an application in capacity mode, so somebody must hear of them."""
+    if total_demand(snapshot) is None:
+        return
+    for name, judged in evidence.items():
+        if judged.beyond_max > 0:
+            wanted = judged.needed + judged.beyond_max
+            words = f"{name}: cost mode needs {wanted} replicas at the present demand, its maximum is {judged.needed}: raise maxReplicas"
+            yield Alert(f"max/{name}", "warning", words)
 
 
 def _routing(snapshot: Snapshot, memory: Memory) -> Iterator[Alert]:

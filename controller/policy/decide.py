@@ -6,12 +6,13 @@ guards of that change; otherwise keep the present mode's routing and replicas as
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from controller.policy import guards, text
 from controller.policy.alerts import alerts
-from controller.policy.demand import capacity_floors, total_demand
+from controller.policy.demand import capacity_floors, ceiling, total_demand
 from controller.policy.evidence import assess
 from controller.policy.hold import break_even_s
 from controller.policy.memory import adopt, observe
@@ -112,6 +113,8 @@ def _decide_in_mode(mode: Mode, case: guards.Case, weights: Mapping[str, int]) -
         return _steady(mode, case)
     wanted, verb = transition(mode, wish.trigger)
     case.subject, case.details = wish.subject, wish.details
+    if wanted is Mode.COST and wish.trigger is Trigger.PIN_COST:
+        weights = cost_weights(case.snapshot) or weights  # a pin waits for nobody: what is not back yet gets no weight
     case.receiving = capacity_targets(case.snapshot) if wanted is Mode.CAPACITY else cost_targets(case.snapshot.application, weights)
     case.hold_s = break_even_s(case.snapshot.application, weights, wish.subject, case.memory.hold_level)
     results = guards.run(wish.guards, case)
@@ -152,8 +155,8 @@ def _failover_wish(case: guards.Case) -> _Wish | None:
 
 def _fallback_wish(case: guards.Case) -> _Wish:
     """Capacity mode always wants to end; the guards tell what is missing."""
-    subject = tuple(case.memory.units)
-    proof = ", ".join(f"{name} {case.evidence[name].returned}" for name in subject if name in case.evidence)
+    subject = tuple(name for name in case.memory.units if name in case.evidence)
+    proof = ", ".join(f"{name} {case.evidence[name].returned}" for name in subject)
     details = {"units": text.listing(subject) if subject else "every unit", "proof": proof or "no unit is remembered as short"}
     return _Wish(Trigger.RETURN, Reason.RETURN_PROVEN, subject, details, tuple(guards.FALLBACK))
 
@@ -185,10 +188,10 @@ def _slo_breach(case: guards.Case, names: tuple[str, ...]) -> str:
     policy = snapshot.application.policy
     for name in names:
         sample, limit = snapshot.units[name].latency, snapshot.application.unit(name).latency_limit_s
-        if sample is not None and snapshot.now - sample.at <= policy.ice_window_s and sample.value > limit:
+        if sample is not None and abs(snapshot.now - sample.at) <= policy.ice_window_s and limit < sample.value < math.inf:
             return f"latency {sample.value:.2f} s over {limit:.2f} s"
     errors = snapshot.error_ratio
-    if errors is not None and snapshot.now - errors.at <= policy.ice_window_s and errors.value > policy.error_ratio_limit:
+    if errors is not None and abs(snapshot.now - errors.at) <= policy.ice_window_s and policy.error_ratio_limit < errors.value <= 1:
         return f"{errors.value * 100:.1f} % errors over {policy.error_ratio_limit * 100:.1f} %"
     return ""
 
@@ -239,6 +242,9 @@ def _steady_reason(case: guards.Case) -> tuple[Reason, dict[str, str]]:
     evidence = case.evidence
     waiting = {name: judged for name, judged in evidence.items() if judged.demand}
     suspected = [name for name, judged in evidence.items() if judged.shortage is Shortage.SUSPECTED]
+    short = tuple(name for name, judged in evidence.items() if judged.short)
+    if short:
+        return Reason.SHORTAGE_ABSORBED, _shortage_details(case, short)
     if any(name in waiting for name in suspected):
         return Reason.SHORTAGE_SUSPECTED, {"units": text.listing(name for name in suspected if name in waiting)}
     if suspected:
@@ -250,28 +256,39 @@ def _steady_reason(case: guards.Case) -> tuple[Reason, dict[str, str]]:
 
 
 def _held_back(steady: Decision, verb: Verb, held: GuardResult, results: tuple[GuardResult, ...], case: guards.Case) -> Decision:
-    """The steady decision, telling what is held back and by which guard. A fallback that only waits for replicas prepares them."""
-    reason = held.reason or steady.reason
+    """The steady decision, telling what is held back and by which guard. A fallback that only waits for replicas prepares them.
+
+    What is done meanwhile keeps its own reason: the weights follow the ready replicas, a foreign edit is undone. So does, in capacity mode,
+    what is held up about the present routing, because a fallback is always wanted there and would hide it.
+    """
+    if verb is Verb.FALLBACK and (steady.wanted is not None or steady.reason is Reason.REASSERT_BACKOFF):
+        return steady
     decision = replace(steady, guards=results, wanted=verb)
-    only_ready = [result for result in results if not result.passed and result.guard not in {"ready", "standby", "verified"}] == []
-    if verb is Verb.FALLBACK and only_ready and held.reason is Reason.WAITING_FOR_READY:
-        needed = {name: max(floor, _needed(case, name)) for name, floor in steady.floors.items()}
-        return replace(decision, verb=Verb.PREPARE, reason=Reason.WAITING_FOR_READY, details=held.details, floors=needed)
+    only_ready = all(result.passed or result.guard in {"ready", "standby", "verified"} for result in results)
+    preparing = verb is Verb.FALLBACK and only_ready and held.reason is Reason.WAITING_FOR_READY
+    if preparing:
+        decision = replace(decision, floors={name: max(floor, case.evidence[name].needed) for name, floor in steady.floors.items()})
     if steady.verb is not Verb.HOLD:
-        return decision  # the weights follow the ready replicas meanwhile: that reason is the one that is acted upon
-    return replace(decision, reason=reason, details=held.details)
+        return decision
+    if preparing:
+        reason = Reason.PREPARING_RETURN if _raises(decision, case.snapshot) else Reason.WAITING_FOR_READY
+        return replace(decision, verb=Verb.PREPARE, reason=reason, details=held.details)
+    return replace(decision, reason=held.reason or steady.reason, details=held.details)
 
 
-def _needed(case: guards.Case, name: str) -> int:
-    unit = case.snapshot.application.unit(name)
-    scaler = case.snapshot.units[name].scaler
-    return min(case.evidence[name].needed, unit.max_replicas, scaler.max_replicas if scaler else unit.max_replicas)
+def _raises(decision: Decision, snapshot: Snapshot) -> bool:
+    """Whether a floor is still to be raised, or all that can be is."""
+    scalers = {
+        name: observed.scaler for name, observed in snapshot.units.items() if observed.scaler is not None and not observed.scaler.paused
+    }
+    return any(decision.floors[name] > scaler.min_replicas for name, scaler in scalers.items())
 
 
 def _floors(mode: Mode, case: guards.Case) -> dict[str, int]:
     if mode is Mode.CAPACITY:
         return capacity_floors(case.snapshot, case.evidence)
-    return {unit.name: unit.min_replicas for unit in case.snapshot.application.units}
+    units = case.snapshot.units
+    return {unit.name: min(unit.min_replicas, ceiling(unit, units[unit.name])) for unit in case.snapshot.application.units}
 
 
 def _with_routing(

@@ -13,7 +13,7 @@ The rules come from recordings of a real Karpenter. It asks EC2 for every offeri
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -35,6 +35,8 @@ from controller.policy.model import (
     UnitEvidence,
     UnitObservation,
 )
+
+_Asked = tuple[tuple[str, ...], tuple[str, ...]]  # instance types and zones that a claim left open
 
 POOL_LIMIT_CODE: Final = "NodePoolLimit"
 
@@ -180,32 +182,30 @@ def _proof(refusals: Sequence[LaunchFailure], allowed: Offerings, cache_s: float
     if not counting:
         return None
     newest = max(failure.at for failure in counting)
-    # Claims of one scale-up look alike, and thousands may be refused at once: each shape is judged once, at its first refusal.
-    shapes: dict[tuple[tuple[str, ...], tuple[str, ...]], LaunchFailure] = {}
-    for failure in sorted(counting, key=lambda f: f.at):
+    # Claims of one scale-up look alike and thousands may be refused at once: what was asked for is judged, with its first and last refusal.
+    asked: dict[_Asked, tuple[float, float]] = {}
+    for failure in counting:
         every_kind = not failure.capacity_types or set(allowed.capacity_types) <= set(failure.capacity_types)
         if every_kind and newest - failure.at <= cache_s:
-            last = shapes.pop((failure.instance_types, failure.zones), None)
-            shapes[failure.instance_types, failure.zones] = failure
-            del last
-    recent = list(shapes.values())
-    for failure in recent:
+            first, last = asked.get((failure.instance_types, failure.zones), (failure.at, failure.at))
+            asked[failure.instance_types, failure.zones] = (min(first, failure.at), max(last, failure.at))
+    for shape, (_, last) in asked.items():
         # Types that are in Karpenter's cache are missing from the claim because they were refused already, not because the pod is choosy.
-        cached = {t for earlier in recent if earlier.at <= failure.at and not earlier.zones for t in earlier.instance_types}
-        if _covers([failure], allowed, cached):
+        cached = {t for (types, zones), (first, _) in asked.items() if first <= last and not zones for t in types}
+        if _covers([shape], allowed, cached):
             return Proof.WIDE
-    return Proof.PARTS if _covers(recent, allowed, frozenset()) else None
+    return Proof.PARTS if _covers(list(asked), allowed, frozenset()) else None
 
 
-def _covers(asked: Sequence[LaunchFailure], allowed: Offerings, cached: Collection[str]) -> bool:
-    """Whether every allowed type was refused in every allowed zone, by claims open to every allowed capacity type."""
+def _covers(asked: Sequence[_Asked], allowed: Offerings, cached: Collection[str]) -> bool:
+    """Whether every allowed type was asked for, and refused, in every allowed zone."""
     for instance_type in allowed.instance_types:
         if instance_type in cached:
             continue
-        hits = [failure for failure in asked if not failure.instance_types or instance_type in failure.instance_types]
-        if any(not failure.zones for failure in hits):
+        hits = [zones for types, zones in asked if not types or instance_type in types]
+        if any(not zones for zones in hits):
             continue
-        refused = {zone for failure in hits for zone in failure.zones}
+        refused = {zone for zones in hits for zone in zones}
         if not allowed.zones or not set(allowed.zones) <= refused:
             return False
     return True

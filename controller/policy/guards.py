@@ -305,7 +305,8 @@ def verified(case: Case) -> GuardResult:
     return _hold("verified", Reason.ROUTING_UNVERIFIED, case, problem=seen.problem or "not yet looked at since the change")
 
 
-ALWAYS: Sequence[Guard] = (leader, ingress, routing, paused, fresh)
+# Freshness comes first: before the first word of the watches, "does not exist" only means "not seen yet".
+ALWAYS: Sequence[Guard] = (leader, fresh, ingress, routing, paused)
 FAILOVER: Sequence[Guard] = (pinned, cause, patience, other_side, standby, safe, dwell, flip_budget)
 FAILOVER_PINNED: Sequence[Guard] = (standby, safe)
 FALLBACK: Sequence[Guard] = (pinned, proof, quiet, hold, dwell, flip_budget, consistent, ready, standby, safe, verified)

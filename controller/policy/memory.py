@@ -19,23 +19,54 @@ def adopt(memory: Memory, mode: Mode | None, now: float) -> Memory:
     The Ingress is the truth about the mode: it and the routing action are written in one patch. A difference means that this process died
     between the patch and saving its memory, that the memory was lost, or that a person switched by hand; all count as a flip made now.
 
+    Times that lie ahead become now: the clock was set back, and a dwell or a hold must not last until it has caught up.
+
     Args:
         memory: As it was stored.
         mode: What the Ingress shows, None where that is unknown: nothing is changed then.
         now: Seconds since the Unix epoch.
     """
+    memory = _not_ahead(memory, now)
     if mode is None or memory.mode is mode:
         return memory
     if memory.mode is None:
         # Cost mode found at the first sight may have lasted for years; capacity mode starts its dwell now, which only makes us patient.
         return replace(memory, mode=mode, mode_since=now if mode is Mode.CAPACITY else 0.0)
     level = level_after_failover(memory, now, 0.0) if mode is Mode.CAPACITY else memory.hold_level
-    return _flipped(memory, mode, Reason.ROUTING_DRIFTED, "found so on the Ingress", now, level)
+    # Like a change of our own it must be seen on the load balancer, and clients must have left, before anything is lowered behind it.
+    changed = replace(memory, changed_at=now, verified_at=None)
+    return _flipped(changed, mode, Reason.ROUTING_DRIFTED, "found so on the Ingress", now, level)
+
+
+def _not_ahead(memory: Memory, now: float) -> Memory:
+    """The memory with no time after `now`; the same one where there is none."""
+    units = {
+        name: replace(
+            unit,
+            last_failure_at=min(unit.last_failure_at, now),
+            proven_at=_capped(unit.proven_at, now),
+            returned_at=_capped(unit.returned_at, now),
+        )
+        for name, unit in memory.units.items()
+    }
+    return replace(
+        memory,
+        mode_since=min(memory.mode_since, now),
+        flips=tuple(flip if flip.at <= now else replace(flip, at=now) for flip in memory.flips),
+        units=units,
+        changed_at=_capped(memory.changed_at, now),
+        verified_at=_capped(memory.verified_at, now),
+        reasserted_at=_capped(memory.reasserted_at, now),
+    )
+
+
+def _capped(at: float | None, now: float) -> float | None:
+    return None if at is None else min(at, now)
 
 
 def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Memory:
     """Notes what must outlive the signals: refusals (the API server keeps events for an hour) and the first sight of a verified switch."""
-    units = dict(memory.units)
+    units = {name: unit for name, unit in memory.units.items() if name in evidence}  # the application file may have lost a unit
     for name, judged in evidence.items():
         known = units.get(name)
         if judged.short and judged.last_failure_at is not None:
@@ -57,7 +88,14 @@ def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvide
         current = verification.action == snapshot.routing.action and verification.at >= memory.changed_at
         if current and verification.verdict is Verdict.YES:
             verified = verification.at
-    return replace(memory, units=units, verified_at=verified)
+    return _calmed(replace(memory, units=units, verified_at=verified), snapshot)
+
+
+def _calmed(memory: Memory, snapshot: Snapshot) -> Memory:
+    """Forgets the re-assertions once nobody has changed the routing action for as long as a flap counts."""
+    if memory.reasserted_at is None or snapshot.now - memory.reasserted_at < snapshot.application.policy.flap_window_s:
+        return memory
+    return replace(memory, reasserts=0, reasserted_at=None)
 
 
 def applied(memory: Memory, decision: Decision, now: float) -> Memory:

@@ -28,6 +28,7 @@ class Reason(StrEnum):
     WAITING_IS_NORMAL = "WaitingIsNormal"
     EVIDENCE_WITHOUT_DEMAND = "EvidenceWithoutDemand"
     SHORTAGE_SUSPECTED = "ShortageSuspected"
+    SHORTAGE_ABSORBED = "ShortageAbsorbed"
 
     # A guard holds.
     NOT_LEADER = "NotLeader"
@@ -64,6 +65,7 @@ SENTENCES: Final[dict[Reason, str]] = {
     Reason.WAITING_IS_NORMAL: "{pending} pod(s) of {units} wait for a node; nothing shows that waiting will not help",
     Reason.EVIDENCE_WITHOUT_DEMAND: "{units} was refused capacity, but no pod waits for it",
     Reason.SHORTAGE_SUSPECTED: "{units} was refused part of its offerings; the other parts are not proven short",
+    Reason.SHORTAGE_ABSORBED: "{units} is short ({cause}), but the ready replicas carry the whole demand",
     Reason.NOT_LEADER: "this replica does not hold the lease",
     Reason.INGRESS_MISSING: "Ingress {ingress} does not exist",
     Reason.ROUTING_UNKNOWN: "the routing action of {ingress} is neither cost nor capacity mode: {problem}",

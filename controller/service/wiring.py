@@ -233,9 +233,17 @@ class Service:
         self._http.start()
         log.info("service.started", applications=sorted(applications), dry_run=self._dry_run, epoch=self._leadership.epoch())
         try:
+            self._await_first_look()
             self._loop()
         finally:
             self._shut_down()
+
+    def _await_first_look(self) -> None:
+        """Waits for the first lists, at most one interval: deciding on nothing would only raise an alert that resolves itself."""
+        end = self._clock.monotonic() + self._settings.polls.tick_interval_s
+        while self._ready() and not self._stop.is_set() and self._clock.monotonic() < end:
+            self._wake.clear()
+            self._clock.wait(self._wake, 0.2)
 
     def _loop(self) -> None:
         while not self._stop.is_set():

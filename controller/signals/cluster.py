@@ -27,12 +27,14 @@ from controller.clients.kube import (
 )
 from controller.clock import Clock
 from controller.policy.model import Application, PoolObservation, Source
-from controller.signals.karpenter import POOL_LABEL, KarpenterView
-from controller.signals.objects import mapping, name_of, namespace_of, text
+from controller.signals.karpenter import KarpenterView
+from controller.signals.objects import name_of, namespace_of, text
 from controller.signals.watch import Query, Watch, WatchHealth
 from controller.signals.workloads import WorkloadView
 
 EVENT_NAMESPACE: Final = "default"  # events of cluster-scoped objects, such as NodeClaims, live here
+
+_POOLS_REUSED_S: Final = 1.0  # the applications of one pass ask a moment after each other; no window of the policy is that fine
 
 _POD_EVENTS: Final = (("fieldSelector", "involvedObject.kind=Pod,reason=FailedScheduling"),)
 
@@ -63,6 +65,8 @@ class Dirty:
 
     def mark(self, *, namespace: str = "", pool: str = "", everything: bool = False) -> None:
         """Notes a change and wakes whoever decides."""
+        if not (namespace or pool or everything):
+            return
         with self._lock:
             if namespace:
                 self._namespaces.add(namespace)
@@ -103,7 +107,7 @@ class ClusterView:
         self._window_s = window_s
         self._ingresses: dict[tuple[str, str], Object] = {}
         self._pools: tuple[float, int, dict[str, PoolObservation]] = (-1.0, -1, {})
-        self._version = 0
+        self._version = 0  # of what is known of NodePools
 
     # --- the Sink of the watches ---
 
@@ -111,11 +115,12 @@ class ClusterView:
         """See `controller.signals.watch.Sink`."""
         now = self._clock.now()
         with self.lock:
-            self._version += 1
             match resource.plural:
                 case "nodeclaims":
+                    self._version += 1
                     self.karpenter.claims_listed(list(objects), now)
                 case "nodepools":
+                    self._version += 1
                     self.karpenter.pools_listed(list(objects))
                 case "events":
                     for obj in objects:
@@ -123,10 +128,7 @@ class ClusterView:
                 case "pods":
                     self.workloads.pods_listed(namespace, objects)
                 case "ingresses":
-                    for key in [key for key in self._ingresses if namespace is None or key[0] == namespace]:
-                        del self._ingresses[key]
-                    for obj in objects:
-                        self._ingress("ADDED", obj)
+                    self._ingresses_listed(namespace, objects)
                 case plural:
                     self.workloads.forget(plural, namespace)
                     for obj in objects:
@@ -137,12 +139,13 @@ class ClusterView:
         """See `controller.signals.watch.Sink`."""
         now = self._clock.now()
         with self.lock:
-            self._version += 1
             match resource.plural:
                 case "nodeclaims":
+                    self._version += 1
                     self.karpenter.claim(kind, obj, now)
-                    self.dirty.mark(pool=text(mapping(obj, "metadata", "labels"), POOL_LABEL) or "?")
+                    self.dirty.mark(pool=self.karpenter.pool_of(name_of(obj)))
                 case "nodepools":
+                    self._version += 1
                     self.karpenter.pool_changed(kind, obj)
                     self.dirty.mark(pool=name_of(obj))
                 case "events":
@@ -152,39 +155,64 @@ class ClusterView:
                     self._ingress(kind, obj)
                     self.dirty.mark(namespace=namespace_of(obj))
                 case plural:
-                    self._workload(plural, kind, obj)
-                    self.dirty.mark(namespace=namespace_of(obj))
+                    if self._workload(plural, kind, obj):
+                        self.dirty.mark(namespace=namespace_of(obj))
+
+    def absent(self, resource: Resource, namespace: str | None) -> None:
+        """Forgets what can no longer be seen: a kind that was removed or forbidden is as absent as one that never was there."""
+        if resource.plural == "events":
+            return  # what was said stays said; it ages by itself
+        self.listed(resource, namespace, [])
+        with self.lock:
+            if resource.plural == "targetgroupbindings":
+                self.workloads.bindings_known = False
 
     def _event(self, obj: Object, now: float) -> None:
         if text(obj, "involvedObject", "kind") == "Pod":
             pod = (text(obj, "involvedObject", "namespace"), text(obj, "involvedObject", "name"))
             if self.karpenter.pod_event(obj, self.workloads.pools_of_pod(*pod), now):
+                self._version += 1
                 self.dirty.mark(namespace=pod[0])
         elif self.karpenter.event(obj, now):
+            self._version += 1
             name = text(obj, "involvedObject", "name")
             self.dirty.mark(pool=name if text(obj, "involvedObject", "kind") == "NodePool" else self.karpenter.pool_of(name))
 
     def _ingress(self, kind: str, obj: Object) -> None:
         key = (namespace_of(obj), name_of(obj))
+        known = self._ingresses.get(key)
         if kind == "DELETED":
-            self._ingresses.pop(key, None)
-        elif not _older(obj, self._ingresses.get(key)):
+            if known is not None and not _older(obj, known):
+                del self._ingresses[key]
+        elif not _older(obj, known) and not (kind == "MODIFIED" and known is None):
+            # A watch adds before it modifies: a change of what is not there is the answer to our own write, overtaken by a deletion.
             self._ingresses[key] = obj
 
-    def _workload(self, plural: str, kind: str, obj: Object) -> None:
+    def _ingresses_listed(self, namespace: str | None, objects: list[Object]) -> None:
+        """Replaces the Ingresses, but none by an earlier state of itself: a list may have been read before our own write."""
+        before = {key: obj for key, obj in self._ingresses.items() if namespace is None or key[0] == namespace}
+        for key in before:
+            del self._ingresses[key]
+        for obj in objects:
+            key = (namespace_of(obj), name_of(obj))
+            known = before.get(key)
+            self._ingresses[key] = known if known is not None and _older(obj, known) else obj
+
+    def _workload(self, plural: str, kind: str, obj: Object) -> bool:
         match plural:
             case "pods":
-                self.workloads.pod(kind, obj)
+                return self.workloads.pod(kind, obj)
             case "deployments":
-                self.workloads.deployment(kind, obj)
+                return self.workloads.deployment(kind, obj)
             case "endpointslices":
-                self.workloads.endpoint_slice(kind, obj)
+                return self.workloads.endpoint_slice(kind, obj)
             case "services":
-                self.workloads.service(kind, obj)
+                return self.workloads.service(kind, obj)
             case "scaledobjects":
-                self.workloads.scaled_object(kind, obj)
+                return self.workloads.scaled_object(kind, obj)
             case "targetgroupbindings":
-                self.workloads.binding(kind, obj)
+                return self.workloads.binding(kind, obj)
+        return False
 
     # --- what is read ---
 
@@ -199,11 +227,11 @@ class ClusterView:
         Args:
             name: Which.
             now: Seconds since the Unix epoch.
-            wanted: Every pool that will be asked for: they are observed together, once for each `now` and change.
+            wanted: Every pool that will be asked for: they are observed together, once for each second and change.
         """
         with self.lock:
             at, version, known = self._pools
-            if at != now or version != self._version or name not in known:
+            if not 0 <= now - at < _POOLS_REUSED_S or version != self._version or name not in known:
                 known = self.karpenter.observations({*wanted, name}, now, self._window_s)
                 self._pools = (now, self._version, known)
             return known[name]
@@ -213,8 +241,15 @@ def _older(obj: Object, known: Object | None) -> bool:
     """Whether `obj` is an earlier state of the object that is known: a watch may still deliver what was there before our own write."""
     if known is None or text(obj, "metadata", "uid") != text(known, "metadata", "uid"):
         return False
-    version, known_version = text(obj, "metadata", "resourceVersion"), text(known, "metadata", "resourceVersion")
-    return version.isdigit() and known_version.isdigit() and int(version) < int(known_version)
+    version, known_version = _version(obj), _version(known)
+    return version is not None and known_version is not None and version < known_version
+
+
+def _version(obj: Object) -> int | None:
+    try:
+        return int(text(obj, "metadata", "resourceVersion"))
+    except ValueError:
+        return None
 
 
 def wanted_lists(applications: Iterable[Application], *, cluster_wide: bool) -> dict[tuple[str, str | None], tuple[Resource, Query]]:
@@ -244,7 +279,11 @@ def sources_of(health: Iterable[WatchHealth], application: Application, budget_s
         application: Which.
         budget_s: How old the last word of a watch may be, seconds.
     """
-    mine = [one for one in health if one.namespace in {None, EVENT_NAMESPACE, application.namespace}]
+    mine = [
+        one
+        for one in health
+        if one.namespace in {None, application.namespace} or (one.resource == EVENTS.name and one.namespace == EVENT_NAMESPACE)
+    ]
     return tuple(
         source_of(name, [one for one in mine if one.resource in {r.name for r in resources}], required=required, budget_s=budget_s)
         for name, required, resources in _SOURCES
@@ -289,6 +328,7 @@ class Watches:
             query=query,
             timeout_s=self._timeout_s,
             idle_s=self._idle_s,
+            absent=self._view.absent,
         )
         watch.start()
         return watch

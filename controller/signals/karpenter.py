@@ -213,7 +213,7 @@ class KarpenterView:
         for refused in self._refused.values():
             pool = self.pool_of(refused.claim)
             if pool in failures and now - refused.at <= window_s:
-                failures[pool].append(self._failure(refused, pool, now))
+                failures[pool].append(self._failure(refused, pool))
         for claim in (*self._live.values(), *self._gone.values()):
             if claim.pool not in launches:
                 continue
@@ -232,7 +232,7 @@ class KarpenterView:
         known = self._claim(claim)
         return known.pool if known is not None and known.pool else _SUFFIX.sub("", claim)
 
-    def _failure(self, refused: _RefusedClaim, pool: str, now: float) -> LaunchFailure:
+    def _failure(self, refused: _RefusedClaim, pool: str) -> LaunchFailure:
         claim, refusal = self._claim(refused.claim), refused.refusal
         marked = self._replacements.get(refused.claim)
         return LaunchFailure(

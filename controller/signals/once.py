@@ -30,18 +30,20 @@ def observe_once(
     Raises:
         RemoteError: The API server gave no usable answer to any list.
     """
-    health, failures = [], []
+    health: list[WatchHealth] = []
+    failures: list[RemoteError] = []
     for (name, namespace), (resource, query) in wanted_lists(applications, cluster_wide=cluster_wide).items():
         try:
             objects, _ = list_objects(session, resource, namespace, query)
         except (NotFound, Forbidden) as error:
             health.append(WatchHealth(name, namespace, absent=True, problem=str(error)))
+            failures.append(error)
         except RemoteError as error:
             health.append(WatchHealth(name, namespace, problem=str(error)))
             failures.append(error)
         else:
             view.listed(resource, namespace, objects)
             health.append(WatchHealth(name, namespace, last_ok=clock.now(), relists=1))
-    if failures and len(failures) == len(health):
+    if failures and len(failures) == len(health):  # not permitted to see anything is no look at the cluster either
         raise failures[0]
     return health

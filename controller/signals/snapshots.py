@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from controller.policy.model import Application, RoutingObservation, Sample, Snapshot, Source, Unit, UnitObservation, Verification
 from controller.signals.cluster import ClusterView
 from controller.signals.ingress import observe_ingress
+from controller.signals.objects import text
 
 
 class Metrics(Protocol):
@@ -121,15 +122,11 @@ class SnapshotBuilder:
         capacity = application.capacity
         ports = workloads.service_ports(application.namespace, capacity.service)
         fresh = {source.name for source in sources if not source.absent and source.last_ok is not None}
-        bound = tuple(
-            str(reference.get("name"))
-            for binding in workloads.bindings(application.namespace)
-            if isinstance(reference := binding.get("spec", {}).get("serviceRef"), Mapping)
-        )
+        services = {text(binding, "spec", "serviceRef", "name") for binding in workloads.bindings(application.namespace)}
         return replace(
             observed,
             capacity_ready=workloads.endpoints_ready(application.namespace, capacity.service),
             capacity_exists=(None if "services" not in fresh else False) if ports is None else capacity.port in ports,
-            bound=tuple(sorted(set(bound))) if "target-group-bindings" in fresh else None,
+            bound=tuple(sorted(services - {""})) if "target-group-bindings" in fresh else None,
             verification=outside.verification,
         )

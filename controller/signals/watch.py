@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -11,7 +12,8 @@ import structlog
 
 from controller.clients.kube import KubeSession, Object, Resource
 from controller.clock import Clock
-from controller.errors import Forbidden, Gone, NotFound, RemoteError
+from controller.errors import Forbidden, Gone, NotFound, RemoteError, Unavailable
+from controller.signals.objects import items, text
 
 _PAGE: Final = 500
 _MAX_PAGES: Final = 200
@@ -42,7 +44,7 @@ class WatchHealth:
     Attributes:
         resource: Name of the kind.
         namespace: None for all namespaces.
-        last_ok: When the server last said anything, None before the first list.
+        last_ok: When the server last said anything about the objects, None before the first list. That it took a connection says nothing.
         absent: The kind is not installed or reading it is not permitted.
         problem: The last error, "" while all is well.
         relists: Complete lists made so far.
@@ -69,19 +71,18 @@ def list_objects(session: KubeSession, resource: Resource, namespace: str | None
         The objects and the resourceVersion to watch on from.
 
     Raises:
-        RemoteError: It could not be listed.
+        RemoteError: It could not be listed, or not completely.
     """
     objects: list[Object] = []
     token, version = "", ""
     for _ in range(_MAX_PAGES):
         parameters = [*query, ("limit", str(_PAGE))] + ([("continue", token)] if token else [])
         page = session.request("GET", resource.path(namespace), query=parameters)
-        objects.extend(item for item in page.get("items") or [] if isinstance(item, dict))
-        metadata = page.get("metadata") or {}
-        version, token = str(metadata.get("resourceVersion", "")), str(metadata.get("continue") or "")
+        objects.extend(item for item in items(page, "items") if isinstance(item, dict))
+        version, token = text(page, "metadata", "resourceVersion"), text(page, "metadata", "continue")
         if not token:
-            break
-    return objects, version
+            return objects, version
+    raise Unavailable(f"list {resource.name}: more than {_MAX_PAGES * _PAGE} objects; what lies behind is not known")
 
 
 class Watch:
@@ -95,7 +96,10 @@ class Watch:
         clock: For freshness.
         query: Further query parameters, such as a field selector.
         timeout_s: How long the server keeps one watch open, seconds.
-        idle_s: Longest silence before the connection counts as dead, seconds; the server sends a bookmark about once a minute.
+        idle_s: Longest silence before the connection counts as dead, seconds; the server sends a bookmark about once a minute. After it the
+            objects are listed again: it is the only way to know at once where things stand, and a server that was restored from a backup
+            may have gone back in its versions.
+        absent: Called when objects that were seen can be seen no more: the kind was removed, or the permission.
     """
 
     def __init__(
@@ -109,14 +113,17 @@ class Watch:
         query: Query = (),
         timeout_s: int = 300,
         idle_s: float = 90.0,
+        absent: Callable[[Resource, str | None], None] | None = None,
     ) -> None:
         self._session, self._resource, self._namespace = session, resource, namespace
         self._sink, self._clock, self._query = sink, clock, query
-        self._timeout_s, self._idle_s = timeout_s, idle_s
+        self._timeout_s, self._idle_s, self._absent = timeout_s, idle_s, absent
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._health = WatchHealth(resource.name, namespace)
         self._version = ""  # resourceVersion to go on from; "" = list first
+        self._heard = 0.0  # when the server last said anything, on the clock that never goes back
+        self._failures = 0  # since a watch last delivered anything
         self._thread = threading.Thread(target=self._run, name=f"watch-{resource.plural}", daemon=True)
 
     def start(self) -> None:
@@ -133,29 +140,47 @@ class Watch:
             return self._health
 
     def _run(self) -> None:
-        failures = 0
         while not self._stop.is_set():
             try:
                 if not self._version:
                     self._version = self._list()
                 self._follow()
-                failures = 0
+                self._clock.wait(self._stop, _backoff(0))
             except Gone:
-                self._version, failures = "", 0
-            except (NotFound, Forbidden) as error:
                 self._version = ""
-                self._note(absent=True, problem=str(error))
-                self._clock.wait(self._stop, _ABSENT_RETRY_S)
+                self._failures += 1
+                if self._failures > 1:  # a server whose every watch is too old already is not to be listed without pause
+                    self._clock.wait(self._stop, _backoff(self._failures))
+            except (NotFound, Forbidden) as error:
+                if error.status == 401:  # noqa: PLR2004 - HTTP Unauthorized: the credentials, which says nothing of this kind of object
+                    self._interrupted(error)
+                else:
+                    self._missing(error)
             except RemoteError as error:
-                failures += 1
-                self._note(problem=str(error))
-                log.info("watch.interrupted", resource=self._resource.name, namespace=self._namespace, error=str(error))
-                self._clock.wait(self._stop, _backoff(failures))
+                self._interrupted(error)
             except Exception as error:  # a bug in a sink must not silence the watch for ever; it shows as staleness
-                self._version, failures = "", failures + 1
+                self._version = ""
+                self._failures += 1
                 self._note(problem=f"{type(error).__name__}: {error}")
                 log.exception("watch.failed", resource=self._resource.name)
-                self._clock.wait(self._stop, _backoff(failures))
+                self._clock.wait(self._stop, _backoff(self._failures))
+
+    def _interrupted(self, error: RemoteError) -> None:
+        self._failures += 1
+        self._note(problem=str(error))
+        log.info("watch.interrupted", resource=self._resource.name, namespace=self._namespace, error=str(error))
+        asked = min(error.retry_after_s or 0.0, _BACKOFF_MAX_S)
+        self._clock.wait(self._stop, max(asked, _backoff(self._failures)))
+        if self._clock.monotonic() - self._heard > self._idle_s:
+            self._version = ""
+
+    def _missing(self, error: RemoteError) -> None:
+        known = self._health.last_ok is not None and not self._health.absent
+        self._version = ""
+        self._note(absent=True, problem=str(error))
+        if known and self._absent is not None:
+            self._absent(self._resource, self._namespace)
+        self._clock.wait(self._stop, _ABSENT_RETRY_S)
 
     def _list(self) -> str:
         objects, version = list_objects(self._session, self._resource, self._namespace, self._query)
@@ -173,25 +198,30 @@ class Watch:
             ("allowWatchBookmarks", "true"),
             ("timeoutSeconds", str(self._timeout_s)),
         ]
+        heard = False
         with self._session.stream(self._resource.path(self._namespace), query, idle_s=self._idle_s) as changes:
-            self._note()
             for change in changes:
                 if self._stop.is_set():
-                    break
-                kind, obj = str(change.get("type", "")), change.get("object")
+                    return
+                kind, obj = text(change, "type"), change.get("object")
                 if not isinstance(obj, dict):
                     continue
                 if kind == "ERROR":
                     raise _watch_error(self._resource, obj)
-                self._version = str((obj.get("metadata") or {}).get("resourceVersion") or self._version)
+                self._version = text(obj, "metadata", "resourceVersion") or self._version
                 if kind != "BOOKMARK":
                     self._sink.changed(self._resource, self._namespace, kind, obj)
+                heard, self._failures = True, 0
                 self._note()
+        if not heard:
+            raise Unavailable(f"watch {self._resource.name}: ended without a word")
 
     def _note(self, *, absent: bool = False, problem: str = "") -> None:
-        """Notes contact, or the lack of it."""
+        """Notes word from the server, or the lack of it."""
         with self._lock:
-            last_ok = self._health.last_ok if problem else self._clock.now()
+            last_ok = self._health.last_ok
+            if not problem:
+                last_ok, self._heard = self._clock.now(), self._clock.monotonic()
             self._health = replace(self._health, last_ok=last_ok, absent=absent, problem=problem)
 
 

@@ -1,0 +1,168 @@
+"""Shortages, returns and a tiny world for the tests of the policy."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from controller.policy.codec import decode, encode
+from controller.policy.decide import decide
+from controller.policy.memory import applied
+from controller.policy.model import (
+    ActionKind,
+    Cause,
+    Decision,
+    Launch,
+    LaunchFailure,
+    Memory,
+    Mode,
+    PendingPod,
+    Plan,
+    Scaler,
+    Snapshot,
+    UnitEvidence,
+    UnitMemory,
+    UnitObservation,
+    Verb,
+    Verdict,
+    Verification,
+)
+from controller.policy.plan import plan
+from controller.policy.routing import MARKER, action_key, parse_action
+from tests.support.applications import NOW, memory, snapshot
+
+INF2 = "sd21-inf2"
+TRN1 = "sd21-trn1"
+G6 = "sd21-g6-triton"
+
+
+def refused(at: float = NOW - 60, **changes: Any) -> LaunchFailure:
+    """A refused launch for inf2, of a claim that left every zone open."""
+    made = LaunchFailure(
+        claim=f"inf2-{at:.0f}",
+        pool="inf2",
+        at=at,
+        cause=Cause.CAPACITY,
+        codes=("InsufficientInstanceCapacity",),
+        attempt=f"{at:.0f}",
+        seen=at,
+        instance_types=("inf2.xlarge",),
+    )
+    return replace(made, **changes)
+
+
+def launched(created: float, registered: float | None = None, **changes: Any) -> Launch:
+    """A launch for inf2, two seconds after its claim."""
+    return replace(Launch(claim="inf2-new", pool="inf2", created=created, launched=created + 2, registered=registered), **changes)
+
+
+def pods(count: int = 2, since: float = NOW - 90) -> tuple[PendingPod, ...]:
+    """Pods that wait."""
+    return tuple(PendingPod(f"pod-{i}", since) for i in range(count))
+
+
+def change(made: Snapshot, unit: str = INF2, **changes: Any) -> Snapshot:
+    """The snapshot with one unit's observation changed; `pool_...` changes its NodePool."""
+    observed = made.units[unit]
+    pool = {key.removeprefix("pool_"): value for key, value in changes.items() if key.startswith("pool_")}
+    rest = {key: value for key, value in changes.items() if not key.startswith("pool_")}
+    return replace(made, units={**made.units, unit: replace(observed, pool=replace(observed.pool, **pool), **rest)})
+
+
+def shortage(made: Snapshot | None = None, unit: str = INF2, at: float = NOW - 60, ready: int = 2, **failure: Any) -> Snapshot:
+    """A unit whose demand is not met and that was refused all it may be launched as."""
+    made = made or snapshot()
+    instance = made.application.unit(unit).instance_type
+    failure = {"instance_types": (instance,), **failure}
+    return change(made, unit, pool_failures=(refused(at, **failure),), pending=pods(), desired=ready + 2, ready=ready)
+
+
+def proven(at: float = NOW - 60, **changes: Any) -> dict[str, UnitMemory]:
+    """What is remembered of inf2 once it was proven short."""
+    return {INF2: replace(UnitMemory(at, Cause.CAPACITY, ready_then=1, proven_at=at), **changes)}
+
+
+def scaler(unit: str = INF2, **changes: Any) -> Scaler:
+    """A ScaledObject as the source ships it."""
+    made = Scaler(f"{unit}-hpa", "5", 1, 20, "105", 0, "aws-cloudwatch", "metricName", f"{unit}-counter")
+    return replace(made, **changes)
+
+
+def judge(made: Snapshot, remembered: Memory | None = None, unit: str = INF2) -> UnitEvidence:
+    """What is proven of one unit."""
+    return decide(remembered or memory(), made)[1].evidence[unit]
+
+
+def returned(now: float = NOW, **changes: Any) -> tuple[Snapshot, Memory]:
+    """Capacity mode for a day, inf2's capacity back for most of it: everything that a fallback asks for is there."""
+    made = replace(snapshot(mode=Mode.CAPACITY), now=now)
+    units = proven(now - 80_000, returned=changes.pop("returned"), returned_at=now - 79_000) if "returned" in changes else {}
+    return replace(made, **changes), memory(Mode.CAPACITY, units=units)
+
+
+class World:
+    """The least of a world: what a plan asks for happens at once, and the load balancer shows it when told to.
+
+    Attributes:
+        snapshot: What the next decision sees.
+        memory: What is remembered.
+        verify: Whether the load balancer shows every change at once.
+    """
+
+    def __init__(self, made: Snapshot, remembered: Memory, *, verify: bool = True) -> None:
+        self.snapshot, self.memory, self.verify = made, remembered, verify
+
+    def unit(self, name: str, **changes: Any) -> None:
+        """Changes a unit's observation."""
+        self.snapshot = change(self.snapshot, name, **changes)
+
+    def tick(self, seconds: float) -> tuple[Decision, Plan]:
+        """Lets time pass, decides, and does what is due; the memory goes through the codec as it would through a restart."""
+        now = self.snapshot.now + seconds
+        sources = tuple(replace(source, last_ok=now) for source in self.snapshot.sources)
+        routing = self.snapshot.routing
+        if self.verify:
+            routing = replace(routing, verification=Verification(Verdict.YES, now, "", routing.action))
+        self.snapshot = replace(self.snapshot, now=now, sources=sources, routing=routing)
+        seen = self.snapshot
+        self.memory, decision = decide(decode(encode(self.memory)), seen)
+        made = plan(decision, seen)
+        for action in made.due:
+            if action.kind is ActionKind.ROUTE:
+                self._route(action.body)
+                self.memory = applied(self.memory, decision, now)
+            elif action.kind is ActionKind.SET_TARGET:
+                self._scale(action.unit, target=action.after)
+            else:
+                self._scale(action.unit, min_replicas=int(action.after))
+        return decision, made
+
+    def _route(self, body: str) -> None:
+        annotations = json.loads(body)["metadata"]["annotations"]
+        text = annotations[action_key(self.snapshot.application.action)]
+        targets, stickiness_s, problem = parse_action(text)
+        assert not problem, f"users get a 503: the Ingress was given an action that the load-balancer controller refuses: {problem}"
+        routing = replace(
+            self.snapshot.routing, action=text, targets=targets, stickiness_s=stickiness_s, marker=annotations[MARKER], foreign=False
+        )
+        self.snapshot = replace(self.snapshot, routing=routing)
+
+    def _scale(self, unit: str, **changes: Any) -> None:
+        present = self.snapshot.units[unit].scaler
+        assert present is not None
+        self.unit(unit, scaler=replace(present, **changes))
+
+
+def verbs(decisions: list[Decision]) -> list[Verb]:
+    """What the decisions asked for."""
+    return [decision.verb for decision in decisions]
+
+
+def with_scalers(made: Snapshot, **changes: Any) -> Snapshot:
+    """Every unit with its ScaledObject, at the targets of cost mode."""
+    units: dict[str, UnitObservation] = {}
+    for unit in made.application.units:
+        target = f"{unit.throughput:g}"
+        units[unit.name] = replace(made.units[unit.name], scaler=scaler(unit.name, target=target, **changes))
+    return replace(made, units=units)

@@ -1,0 +1,427 @@
+"""What one refused launch proves, what several prove together, and what nothing but time proves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controller.policy.decide import decide
+from controller.policy.evidence import allowed_offerings
+from controller.policy.memory import observe
+from controller.policy.model import (
+    Cause,
+    LaunchFailure,
+    Memory,
+    Mode,
+    PolicySettings,
+    PoolObservation,
+    Proof,
+    Return,
+    Sample,
+    Shortage,
+    UnitMemory,
+    UnitObservation,
+)
+from tests.policy.support import INF2, TRN1, change, judge, launched, pods, proven, refused, shortage
+from tests.support.applications import NOW, application, memory, seed_units, snapshot
+
+ZONES = ("us-west-2a", "us-west-2b", "us-west-2c")
+A, B, C = ((zone,) for zone in ZONES)
+TYPES = ("inf2.xlarge", "inf2.8xlarge")
+
+
+def _case(
+    failures: tuple[LaunchFailure, ...], age: float = 90, policy: PolicySettings | None = None, **unit: Any
+) -> tuple[Shortage, Proof | None]:
+    made = snapshot(application(policy=policy))
+    changes = {"pool_failures": failures, "pending": pods(since=NOW - age), "desired": 4, "ready": 2, **unit}
+    judged = judge(change(made, **changes))
+    return judged.shortage, judged.proof
+
+
+WIDE, PARTS, AGE = (Shortage.PROVEN, Proof.WIDE), (Shortage.PROVEN, Proof.PARTS), (Shortage.PROVEN, Proof.AGE)
+SUSPECTED, NOTHING = (Shortage.SUSPECTED, None), (Shortage.NONE, None)
+UNKNOWN = {"requirements_known": False, "instance_types": ()}
+IN_ZONES = {"pool_zones": ZONES}
+
+
+@pytest.mark.parametrize(
+    ("failures", "unit", "expected"),
+    [
+        pytest.param((), {}, NOTHING, id="pods wait and nothing was refused"),
+        pytest.param((refused(),), {}, WIDE, id="a wide claim"),
+        pytest.param((refused(instance_types=()),), {}, WIDE, id="a claim that restricts nothing at all"),
+        pytest.param((refused(),), IN_ZONES, WIDE, id="a claim open to every zone, pool with three"),
+        pytest.param((refused(zones=ZONES),), IN_ZONES, WIDE, id="a claim that names every zone"),
+        pytest.param((refused(zones=A),), IN_ZONES, SUSPECTED, id="one zone of three"),
+        pytest.param((refused(zones=A), refused(NOW - 50, zones=B)), IN_ZONES, SUSPECTED, id="two zones of three"),
+        pytest.param(
+            (refused(zones=A), refused(NOW - 50, zones=B), refused(NOW - 40, zones=C)),
+            IN_ZONES,
+            PARTS,
+            id="each zone by a claim of its own",
+        ),
+        pytest.param(
+            (refused(NOW - 250, zones=A), refused(NOW - 50, zones=B), refused(NOW - 40, zones=C)),
+            IN_ZONES,
+            SUSPECTED,
+            id="parts that are more than a cache cycle apart",
+        ),
+        pytest.param((refused(zones=A),), {}, SUSPECTED, id="a narrowed claim where the zones are not known"),
+        pytest.param((refused(zones=A),), {"offered_zones": A}, WIDE, id="EC2 sells the type in that one zone only"),
+        pytest.param((refused(zones=A),), {**IN_ZONES, "pod_zones": A}, WIDE, id="the Deployment is pinned to that zone"),
+        pytest.param((refused(zones=A),), {**IN_ZONES, "pod_zones": B}, NOTHING, id="another zone than the Deployment's"),
+        pytest.param((refused(zones=A),), {"pool_zones": B, "pod_zones": A}, WIDE, id="a pin that the pool does not list still counts"),
+        pytest.param((refused(instance_types=("g5.xlarge",)),), {}, NOTHING, id="another instance type"),
+        pytest.param((refused(),), {"pool_instance_types": TYPES}, SUSPECTED, id="one type of two"),
+        pytest.param((refused(instance_types=TYPES),), {"pool_instance_types": TYPES}, WIDE, id="both types in one claim"),
+        pytest.param(
+            (refused(instance_types=TYPES[:1]), refused(NOW - 50, instance_types=TYPES[1:])),
+            {"pool_instance_types": TYPES},
+            WIDE,
+            id="the second claim lacks the type that is in Karpenter's cache",
+        ),
+        pytest.param(
+            (refused(instance_types=TYPES[:1], zones=A), refused(NOW - 50, instance_types=TYPES[1:])),
+            {"pool_instance_types": TYPES, **IN_ZONES},
+            SUSPECTED,
+            id="a zone refused does not put the type in the cache",
+        ),
+        pytest.param(
+            (refused(zones=A), refused(zones=(*B, *C)), refused(instance_types=TYPES[1:])),
+            {"pool_instance_types": TYPES, **IN_ZONES},
+            PARTS,
+            id="types and zones in parts",
+        ),
+        pytest.param(
+            (refused(),), {"pod_instance_types": ("inf2.xlarge",), "pool_instance_types": TYPES}, WIDE, id="pods pinned to a type"
+        ),
+        pytest.param((refused(),), {"pod_instance_types": ("inf2.24xlarge",)}, NOTHING, id="pods pinned to a type outside the pool"),
+        pytest.param(
+            (refused(capacity_types=("spot",)),),
+            {"pool_capacity_types": ("on-demand", "spot")},
+            SUSPECTED,
+            id="a spot claim says nothing about on-demand",
+        ),
+        pytest.param(
+            (refused(capacity_types=("spot", "on-demand")),),
+            {"pool_capacity_types": ("on-demand", "spot")},
+            WIDE,
+            id="open to every capacity type",
+        ),
+        pytest.param(
+            (refused(capacity_types=("spot",)), refused(NOW - 50, instance_types=TYPES[1:])),
+            {"pool_capacity_types": ("on-demand", "spot"), "pool_instance_types": TYPES},
+            SUSPECTED,
+            id="a spot refusal does not put the type in the cache for on-demand",
+        ),
+        pytest.param((refused(capacity_types=("on-demand",)),), {"pool_capacity_types": ("on-demand",)}, WIDE, id="on-demand only"),
+        pytest.param((refused(replacement=True),), {}, NOTHING, id="launched by consolidation: the old node still serves"),
+        pytest.param((refused(NOW - 2, seen=NOW - 2),), {}, NOTHING, id="too fresh to know whether consolidation launched it"),
+        pytest.param((refused(NOW - 3, seen=NOW - 3),), {}, WIDE, id="old enough to know"),
+        pytest.param((refused(NOW - 60, seen=NOW - 2),), {}, NOTHING, id="the hold is against sight: the event came late"),
+        pytest.param((refused(NOW - 30, source="create-error"),), {}, NOTHING, id="a create error may yet succeed"),
+        pytest.param((refused(NOW - 60, source="create-error"),), {}, WIDE, id="a create error that stays"),
+        pytest.param((refused(NOW - 360),), {}, WIDE, id="at the end of the window"),
+        pytest.param((refused(NOW - 361),), {}, NOTHING, id="beyond the window: silence proves nothing"),
+        pytest.param((refused(),), {"pool_launches": (launched(NOW - 50),)}, NOTHING, id="a launch after the refusal"),
+        pytest.param((refused(),), {"pool_launches": (launched(NOW - 62),)}, NOTHING, id="a launch within the same second"),
+        pytest.param((refused(),), {"pool_launches": (launched(NOW - 80),)}, WIDE, id="a launch before the refusal"),
+        pytest.param(
+            (refused(),), {"pool_launches": (launched(NOW - 50, instance_type="g5.xlarge"),)}, WIDE, id="a launch of another type"
+        ),
+        pytest.param(
+            (refused(zones=A),),
+            {"pool_launches": (launched(NOW - 50, zone=ZONES[1]),), "pool_zones": ZONES, "pod_zones": A},
+            WIDE,
+            id="a launch in a zone that the unit may not use",
+        ),
+        pytest.param((refused(),), {"pending": ()}, (Shortage.SUSPECTED, Proof.WIDE), id="nobody waits for it"),
+        pytest.param((refused(),), {"ready": 4}, (Shortage.SUSPECTED, Proof.WIDE), id="a surge pod of a rollout waits, nobody misses it"),
+        pytest.param((refused(),), {"desired": 0, "ready": 0}, (Shortage.SUSPECTED, Proof.WIDE), id="scaled to nothing by somebody"),
+        pytest.param((refused(),), {"desired": None, "ready": None}, WIDE, id="a Deployment that was not seen"),
+        pytest.param((refused(cause=Cause.QUOTA),), {}, WIDE, id="quota"),
+        pytest.param((refused(cause=Cause.NETWORK),), {}, WIDE, id="subnets full"),
+        pytest.param((refused(cause=Cause.UNKNOWN),), {}, WIDE, id="a cause we do not know"),
+        pytest.param((refused(cause=Cause.CONFIG),), {}, SUSPECTED, id="a misconfiguration is no proof"),
+        pytest.param((refused(**UNKNOWN),), {}, SUSPECTED, id="its NodeClaim was never seen"),
+        pytest.param((), {"pool_at_limit": "limit of 8 cpu"}, SUSPECTED, id="the NodePool's own limit"),
+        pytest.param((), {"pool_at_limit": "limit of 8 cpu", "pending": ()}, NOTHING, id="a limit that nobody runs into"),
+        pytest.param((), {"pool_blocked_at": NOW - 5}, NOTHING, id="no compatible type alone: it never proves"),
+    ],
+)
+def test_what_a_refusal_proves(failures: tuple[LaunchFailure, ...], unit: dict[str, Any], expected: tuple[Shortage, Proof | None]) -> None:
+    """One claim as wide as the unit's offerings proves it short; narrowed ones add up; the rest only raises suspicion."""
+    assert _case(failures, **unit) == expected
+
+
+@pytest.mark.parametrize(
+    ("failures", "unit"),
+    [
+        pytest.param((refused(zones=A),), IN_ZONES, id="part of the zones"),
+        pytest.param((refused(cause=Cause.CONFIG),), {}, id="a misconfiguration"),
+        pytest.param((refused(**UNKNOWN),), {}, id="a claim that was never seen"),
+        pytest.param((), {"pool_at_limit": "limit of 8 cpu"}, id="the NodePool's limit"),
+    ],
+)
+@pytest.mark.parametrize(("age", "expected"), [pytest.param(239, SUSPECTED, id="younger"), pytest.param(240, AGE, id="older")])
+def test_part_of_a_proof_becomes_one_when_demand_outlives_a_cache_cycle(
+    failures: tuple[LaunchFailure, ...], unit: dict[str, Any], age: float, expected: tuple[Shortage, Proof | None]
+) -> None:
+    """Had another part had room, something would have launched within a cycle of Karpenter's cache."""
+    assert _case(failures, age=age, **unit) == expected
+
+
+def test_age_alone_is_never_a_proof() -> None:
+    """Pods that wait for hours without a refusal prove nothing: Karpenter may be down."""
+    assert _case((), age=36_000) == NOTHING
+
+
+def test_a_misconfiguration_is_a_proof_where_the_operator_says_so() -> None:
+    """`tripCauses` may name config: then it counts like the rest."""
+    policy = PolicySettings(trip_causes=frozenset({Cause.CONFIG}))
+    assert _case((refused(cause=Cause.CONFIG),), policy=policy) == WIDE
+
+
+@pytest.mark.parametrize(
+    ("unit", "pool", "observed", "types", "zones"),
+    [
+        pytest.param({}, {}, {}, ("inf2.xlarge",), (), id="nothing said: the priced type"),
+        pytest.param({}, {"instance_types": TYPES, "zones": A}, {}, TYPES, A, id="the NodePool says"),
+        pytest.param(
+            {"instance_types": TYPES[1:], "zones": B}, {"instance_types": TYPES, "zones": A}, {}, TYPES[1:], B, id="the file says"
+        ),
+        pytest.param(
+            {}, {"instance_types": TYPES, "zones": ZONES}, {"pod_instance_types": TYPES[1:], "pod_zones": B}, TYPES[1:], B, id="pins"
+        ),
+        pytest.param({}, {"zones": A}, {"offered_zones": ZONES}, ("inf2.xlarge",), A, id="EC2's zones only where nobody else names any"),
+        pytest.param({}, {}, {"offered_zones": ZONES}, ("inf2.xlarge",), ZONES, id="EC2's zones"),
+    ],
+)
+def test_allowed_offerings(
+    unit: dict[str, Any], pool: dict[str, Any], observed: dict[str, Any], types: tuple[str, ...], zones: tuple[str, ...]
+) -> None:
+    """The application file speaks first, then the NodePool, narrowed by the Deployment's own pins."""
+    allowed = allowed_offerings(replace(seed_units()[0], **unit), UnitObservation(INF2, PoolObservation("inf2", **pool), **observed))
+    assert (allowed.instance_types, allowed.zones) == (types, zones)
+
+
+def test_two_claims_of_one_batch_are_one_attempt() -> None:
+    """They share one fleet call; counted as two they would look like two independent proofs."""
+    batch = (refused(claim="a", attempt="1"), refused(claim="b", attempt="1"), refused(NOW - 30, claim="c", attempt="2"))
+    judged = judge(change(snapshot(), pool_failures=batch, pending=pods(), desired=4))
+    assert judged.attempts == 2
+    assert judged.facts[0].startswith("2 refused attempt(s), last 30 s ago: InsufficientInstanceCapacity")
+
+
+def test_the_headline_cause_is_what_heals_by_itself() -> None:
+    """With several causes the one that waiting may cure comes first, and every code is told."""
+    both = (
+        refused(cause=Cause.NETWORK, codes=("InsufficientFreeAddressesInSubnet",)),
+        refused(NOW - 50, codes=("InsufficientInstanceCapacity",), truncated=True),
+    )
+    judged = judge(change(snapshot(), pool_failures=both, pending=pods(), desired=4))
+    assert judged.cause is Cause.CAPACITY
+    assert judged.codes == ("InsufficientFreeAddressesInSubnet", "InsufficientInstanceCapacity")
+    assert judged.truncated
+
+
+def test_a_pool_at_its_limit_says_so_as_a_code() -> None:
+    """The limit is a quota that only a person can raise."""
+    judged = judge(change(snapshot(), pool_at_limit="limit of 8 cpu", pending=pods(), desired=4))
+    assert (judged.cause, judged.codes) == (Cause.QUOTA, ("NodePoolLimit",))
+
+
+class TestMemoryOfAProof:
+    """Events outlive the NodeClaims that explain them; memory bridges a restart."""
+
+    def test_a_proof_stands_after_a_restart_although_its_claim_is_gone(self) -> None:
+        """The events are listed again after a restart, the deleted NodeClaims are not."""
+        made = shortage(requirements_known=False, instance_types=())
+        assert judge(made).proof is None
+        assert judge(made, memory(units=proven(NOW - 60))).proof is Proof.WIDE
+
+    def test_a_refusal_after_the_remembered_one_needs_its_own_proof(self) -> None:
+        """Only what was judged before the restart is believed."""
+        made = shortage(requirements_known=False, instance_types=())
+        assert judge(made, memory(units=proven(NOW - 61))).proof is None
+
+    def test_an_unproven_memory_proves_nothing(self) -> None:
+        """A refusal that was only suspected before stays so."""
+        made = shortage(requirements_known=False, instance_types=())
+        assert judge(made, memory(units=proven(NOW - 60, proven_at=None))).proof is None
+
+    def test_a_shortage_that_ends_before_anything_was_done_is_forgotten(self) -> None:
+        """Otherwise it would count against a later fallback."""
+        assert decide(memory(units=proven()), snapshot())[0].units == {}
+
+    def test_what_was_short_is_kept_in_capacity_mode(self) -> None:
+        """The return of its capacity is still to be proven."""
+        remembered = memory(Mode.CAPACITY, units=proven())
+        assert decide(remembered, snapshot(mode=Mode.CAPACITY))[0].units == proven()
+
+    def test_a_later_refusal_moves_the_date_without_demand(self) -> None:
+        """A canary that was refused proves that capacity is still missing, although nobody misses the replica."""
+        made = change(snapshot(mode=Mode.CAPACITY), pool_failures=(refused(NOW - 10, cause=Cause.QUOTA),))
+        kept = decide(memory(Mode.CAPACITY, units=proven(NOW - 600)), made)[0].units[INF2]
+        assert (kept.last_failure_at, kept.cause, kept.proven_at) == (NOW - 10, Cause.QUOTA, NOW - 600)
+
+    def test_the_proof_keeps_its_first_date_and_replicas(self) -> None:
+        """Patience counts from the first proof, and a silent return is measured against the replicas of then."""
+        made = shortage(at=NOW - 10)
+        kept = decide(memory(units=proven(NOW - 100, ready_then=7)), made)[0].units[INF2]
+        assert (kept.proven_at, kept.ready_then, kept.last_failure_at) == (NOW - 100, 7, NOW - 10)
+
+    def test_a_proof_replaces_what_was_only_suspected(self) -> None:
+        """Its replicas are those of the moment of proof."""
+        kept = decide(memory(units=proven(NOW - 100, ready_then=7, proven_at=None)), shortage())[0].units[INF2]
+        assert (kept.proven_at, kept.ready_then) == (NOW, 2)
+
+    @pytest.mark.parametrize("known", [pytest.param(False, id="new"), pytest.param(True, id="known before")])
+    def test_a_shortage_by_a_limit_alone_is_dated_now(self, known: bool) -> None:
+        """There is no refusal to date it by, but its return must be proven all the same."""
+        made = change(snapshot(), pool_at_limit="limit of 8 cpu", pending=pods(since=NOW - 300), desired=4)
+        evidence = decide(memory(), made)[1].evidence
+        before = {INF2: UnitMemory(NOW - 900, Cause.QUOTA, 1, NOW - 900)} if known else {}
+        kept = observe(memory(units=before), made, evidence).units[INF2]
+        assert (kept.last_failure_at, kept.cause) == (NOW, Cause.QUOTA)
+        assert (kept.proven_at, kept.ready_then) == ((NOW - 900, 1) if known else (NOW, 2))
+
+    def test_a_unit_that_left_the_application_file_is_forgotten(self) -> None:
+        """A renamed unit must not stop every later decision."""
+        remembered = memory(Mode.CAPACITY, units={"renamed": proven()[INF2], **proven()})
+        kept, decision = decide(remembered, snapshot(mode=Mode.CAPACITY))
+        assert list(kept.units) == [INF2]
+        assert "renamed" not in decision.sentence
+
+
+class TestReturn:
+    """Capacity has returned when a node that was asked for later has joined, or when the missing replicas run."""
+
+    @pytest.mark.parametrize(
+        ("changes", "remembered", "expected"),
+        [
+            pytest.param({}, {}, Return.NONE, id="silence proves nothing"),
+            pytest.param({"pool_launches": (launched(NOW - 30),)}, {}, Return.LAUNCHED, id="launched only"),
+            pytest.param({"pool_launches": (launched(NOW - 30, NOW - 5),)}, {}, Return.REGISTERED, id="registered"),
+            pytest.param({"pool_launches": (launched(NOW - 61, NOW - 5),)}, {}, Return.NONE, id="asked for before the refusal"),
+            pytest.param(
+                {"pool_launches": (launched(NOW - 30, NOW - 5, instance_type="inf1.xlarge"),)}, {}, Return.NONE, id="another instance type"
+            ),
+            pytest.param({"ready": 4, "desired": 4}, {}, Return.SILENT, id="the missing replicas run"),
+            pytest.param({"ready": 3, "desired": 4}, {}, Return.NONE, id="some of the missing replicas run"),
+            pytest.param({"ready": 1, "desired": 1}, {}, Return.NONE, id="fewer are asked for now: that is no return"),
+            pytest.param({"ready": 4, "desired": 4, "pending": pods(1)}, {}, Return.NONE, id="a pod still waits"),
+            pytest.param({"ready": 4, "desired": None}, {}, Return.NONE, id="the Deployment is not known"),
+            pytest.param({"ready": None, "desired": 4}, {}, Return.NONE, id="the replicas are not known"),
+            pytest.param({}, {"returned": Return.REGISTERED, "returned_at": NOW - 10}, Return.REGISTERED, id="remembered"),
+            pytest.param({}, {"returned": Return.REGISTERED, "returned_at": NOW - 70}, Return.NONE, id="remembered, but refused since"),
+        ],
+    )
+    def test_what_proves_it(self, changes: dict[str, Any], remembered: dict[str, Any], expected: Return) -> None:
+        """Each row is one sign of a return and what it is worth."""
+        made = change(snapshot(mode=Mode.CAPACITY), **changes)
+        assert judge(made, memory(Mode.CAPACITY, units=proven(**remembered))).returned is expected
+
+    def test_a_unit_that_was_never_short_has_nothing_to_return(self) -> None:
+        """Every launch would be a return otherwise."""
+        made = change(snapshot(), pool_launches=(launched(NOW - 30, NOW - 5),))
+        assert judge(made).returned is Return.NONE
+
+    @pytest.mark.parametrize(("initialized", "expected"), [(None, Return.LAUNCHED), (NOW - 1, Return.REGISTERED)])
+    def test_an_operator_may_ask_for_initialized_nodes(self, initialized: float | None, expected: Return) -> None:
+        """A registered Neuron node is not usable before its device plugin has reported."""
+        app = application(policy=PolicySettings(require_initialized=True))
+        launch = launched(NOW - 30, NOW - 20, initialized=initialized)
+        made = change(snapshot(app, Mode.CAPACITY), pool_launches=(launch,))
+        judged = judge(made, memory(Mode.CAPACITY, units=proven()))
+        assert (judged.returned, judged.returned_at) == (expected, initialized)
+
+    def test_it_is_dated_by_the_first_node_and_remembered(self) -> None:
+        """The hold counts from the first proof; the launches are forgotten by the cluster long before it is over."""
+        made = change(snapshot(mode=Mode.CAPACITY), pool_launches=(launched(NOW - 30, NOW - 5), launched(NOW - 40, NOW - 9)))
+        kept, _ = decide(memory(Mode.CAPACITY, units=proven()), made)
+        assert (kept.units[INF2].returned, kept.units[INF2].returned_at) == (Return.REGISTERED, NOW - 9)
+        later = replace(snapshot(mode=Mode.CAPACITY), now=NOW + 4000)
+        assert judge(later, kept).returned_at == NOW - 9
+
+    def test_a_new_proof_of_shortage_cancels_it(self) -> None:
+        """Back and gone again is gone."""
+        made = shortage(snapshot(mode=Mode.CAPACITY), at=NOW - 10)
+        kept, decision = decide(memory(Mode.CAPACITY, units=proven(NOW - 900, returned=Return.SILENT, returned_at=NOW - 500)), made)
+        assert decision.evidence[INF2].returned is Return.NONE
+        assert kept.units[INF2].returned is Return.NONE
+
+
+class TestAbility:
+    """Who could take the traffic of others."""
+
+    @pytest.mark.parametrize(
+        ("changes", "able"),
+        [
+            pytest.param({}, True, id="ready"),
+            pytest.param({"ready": 0}, False, id="nothing ready"),
+            pytest.param({"ready": None}, False, id="not known"),
+            pytest.param({"pool_blocked_at": NOW - 10}, True, id="blocked pool without a network shortage elsewhere"),
+        ],
+    )
+    def test_a_unit_needs_ready_replicas(self, changes: dict[str, Any], able: bool) -> None:
+        """A unit without any would answer 503 to what it is given."""
+        assert judge(change(snapshot(), TRN1, **changes), unit=TRN1).can_serve is able
+
+    @pytest.mark.parametrize(("blocked", "able"), [(NOW - 10, False), (NOW - 361, True), (None, True)])
+    def test_full_subnets_stop_the_blocked_pools_too(self, blocked: float | None, able: bool) -> None:
+        """With no address left in the subnets they share, the other side cannot grow either."""
+        made = change(shortage(cause=Cause.NETWORK), TRN1, pool_blocked_at=blocked)
+        assert judge(made, unit=TRN1).can_serve is able
+
+    def test_a_short_unit_cannot_take_more(self) -> None:
+        """It has ready replicas, but every further one has no place."""
+        assert not judge(shortage()).can_serve
+
+
+def test_facts_tell_a_person_everything_that_was_seen() -> None:
+    """An operator at night reads these lines and nothing else."""
+    made = change(
+        shortage(named_type="inf2.xlarge", named_zone="us-west-2a", truncated=True, requirements_known=False),
+        pool_blocked_at=NOW - 20,
+        pool_at_limit="limit of 8 cpu",
+        pool_problem="NodeClass not ready",
+        demand=Sample(1234.5, NOW - 60),
+        latency=Sample(1.25, NOW - 60),
+        notes=("quota: 10 of 64 vCPU free",),
+    )
+    assert judge(made).facts == (
+        "1 refused attempt(s), last 1 min ago: InsufficientInstanceCapacity (message cut: at least) inf2.xlarge in us-west-2a; "
+        "its NodeClaim was never seen",
+        "NodePool inf2: no compatible instance type, 20 s ago",
+        "NodePool inf2: limit of 8 cpu",
+        "NodePool inf2: NodeClass not ready",
+        "2 pod(s) unschedulable, the oldest for 1 min 30 s",
+        "1234.5 requests in the period that ended 1 min ago",
+        "latency 1.25 s, limit 0.90 s",
+        "quota: 10 of 64 vCPU free",
+    )
+
+
+@pytest.mark.parametrize(
+    ("launch", "words"),
+    [
+        pytest.param(launched(NOW - 62), ("NodeClaim inf2-new launched, launched 1 min ago",), id="launched"),
+        pytest.param(launched(NOW - 62, NOW - 9), ("NodeClaim inf2-new registered, launched 1 min ago",), id="registered"),
+        pytest.param(
+            launched(NOW - 62, NOW - 9, initialized=NOW - 5), ("NodeClaim inf2-new initialized, launched 1 min ago",), id="usable"
+        ),
+        pytest.param(launched(NOW - 4000), (), id="long ago"),
+    ],
+)
+def test_facts_tell_of_recent_launches(launch: Any, words: tuple[str, ...]) -> None:
+    """They are the sign of a return that a person looks for."""
+    assert judge(change(snapshot(), pool_launches=(launch,))).facts == words
+
+
+def test_the_evidence_of_an_empty_memory_is_the_same() -> None:
+    """A controller that was just installed sees the same shortage."""
+    assert judge(shortage(), Memory()).short

@@ -1,0 +1,187 @@
+"""The whole controller over HTTP: watches, decision, patches, state, messages."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controller.clock import AcceleratedClock
+from controller.policy.routing import parse_action
+from controller.ports import MessageKind
+from tests.support.cluster import ACTION, NAMESPACE, Cluster, Collector, make_service, running, wait_for
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A healthy application; a second of the machine is twenty of the cluster."""
+    made = Cluster(AcceleratedClock(20))
+    yield made
+    made.close()
+
+
+def _services(cluster: Cluster) -> list[str]:
+    return [target.service for target in parse_action(cluster.ingress()["metadata"]["annotations"][ACTION])[0]]
+
+
+def test_it_fails_over_on_a_proven_shortage_and_falls_back_on_the_proven_return(cluster: Cluster, tmp_path: Path) -> None:
+    """The main job: one patch to capacity mode, KEDA raised, people told; one patch back once everything is proven."""
+    collector = Collector()
+    policy = {"holdMinSeconds": 30, "holdMaxSeconds": 30, "quietSeconds": 60, "dwellCapacitySeconds": 30}
+    with running(make_service(cluster, tmp_path, policy=policy, sinks=(collector,))) as service:
+        wait_for("the first decision", lambda: bool(service.controller.views()))
+        cluster.pend("sd21-inf2", 2)
+        cluster.refuse("inf2", "inf2.xlarge")
+        wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+        assert _services(cluster) == ["sd21-all"]
+        wait_for("KEDA's adjusted target", lambda: _target(cluster, "sd21-inf2") == "89.2")
+        cluster.launch("inf2", "inf2.xlarge")
+        cluster.schedule_all("sd21-inf2")
+        wait_for("cost mode", lambda: cluster.mode() == "cost")
+        assert len(_services(cluster)) == 5
+        wait_for("both messages", lambda: len([m for m in collector.messages if m.kind is not MessageKind.ALERT]) >= 2)
+    assert len(cluster.patches()) == 2
+    kinds = [(m.kind, m.reason) for m in collector.messages if m.kind in {MessageKind.FAILOVER, MessageKind.FALLBACK}]
+    assert kinds == [(MessageKind.FAILOVER, "ShortageProven"), (MessageKind.FALLBACK, "ReturnProven")]
+    assert {"ShortageProven", "ReturnProven"} <= set(cluster.events())
+
+
+def _target(cluster: Cluster, unit: str) -> str:
+    scaled = cluster.store.get("ScaledObject", f"{unit}-hpa", namespace=NAMESPACE)
+    trigger = scaled["spec"]["triggers"][0]
+    assert trigger["authenticationRef"] == {"name": "keda-aws"}, "the trigger must keep what the controller does not own"
+    return str(trigger["metadata"]["targetMetricValue"])
+
+
+def test_one_zone_out_changes_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    """A refusal of a claim pinned to one zone suspects, and proves nothing while demand is young."""
+    with running(make_service(cluster, tmp_path)) as service:
+        wait_for("the first decision", lambda: bool(service.controller.views()))
+        cluster.pend("sd21-inf2")
+        cluster.refuse("inf2", "inf2.xlarge", zones=("us-west-2a",))
+        wait_for("the suspicion", lambda: service.controller.views()[0].decision.reason == "ShortageSuspected")
+    assert cluster.patches() == []
+
+
+@pytest.mark.parametrize("mode", ["cost", "capacity"])
+def test_a_restart_in_either_mode_switches_nothing(cluster: Cluster, tmp_path: Path, mode: str) -> None:
+    """The second process reads mode and memory and goes on where the first one stopped."""
+    with running(make_service(cluster, tmp_path)) as service:
+        wait_for("the first decision", lambda: bool(service.controller.views()))
+        if mode == "capacity":
+            cluster.pend("sd21-inf2", 2)
+            cluster.refuse("inf2", "inf2.xlarge")
+            wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+    before = cluster.ingress()["metadata"]["annotations"][ACTION]
+    count = len(cluster.patches())
+    with running(make_service(cluster, tmp_path)) as service:
+        wait_for("a decision of the second process", lambda: bool(service.controller.views()) and _fresh(service))
+        view = service.controller.views()[0]
+        assert str(view.decision.mode) == mode
+    assert cluster.ingress()["metadata"]["annotations"][ACTION] == before
+    assert len(cluster.patches()) == count
+    assert len(view.memory.flips) == (1 if mode == "capacity" else 0)
+
+
+def _fresh(service: object) -> bool:
+    view = service.controller.views()[0]  # type: ignore[attr-defined]
+    return str(view.decision.reason) != "SignalsStale"
+
+
+def test_a_dry_run_needs_read_permissions_only_and_writes_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    """It decides like the real one and leaves no trace."""
+    with running(make_service(cluster, tmp_path, dry_run=True, token="reader")) as service:  # noqa: S106 - not a secret
+        wait_for("the first decision", lambda: bool(service.controller.views()))
+        cluster.pend("sd21-inf2", 2)
+        cluster.refuse("inf2", "inf2.xlarge")
+        wait_for("the decision to fail over", lambda: service.controller.views()[0].decision.verb == "failover")
+        made = service.controller.views()[0].plan
+    assert [action.kind for action in made.due if action.kind == "route"] == ["route"]
+    writes = [r for r in cluster.api.audit.records() if r.user == "reader" and r.access.verb not in {"get", "list", "watch"}]
+    assert writes == []
+
+
+@pytest.mark.parametrize(
+    ("group", "source"),
+    [
+        pytest.param("karpenter.sh", "karpenter", id="without Karpenter"),
+        pytest.param("keda.sh", "keda", id="without KEDA"),
+        pytest.param("elbv2.k8s.aws", "target-group-bindings", id="without target group bindings"),
+    ],
+)
+def test_a_missing_kind_is_a_named_degradation(tmp_path: Path, group: str, source: str) -> None:
+    """The controller runs on, says what it lacks, and does nothing it cannot justify."""
+    cluster = Cluster(AcceleratedClock(20), without_groups=frozenset({group}))
+    try:
+        with running(make_service(cluster, tmp_path)) as service:
+            wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))
+            wait_for("its name", lambda: any(source in text for text in service.controller.views()[0].decision.degraded))
+            status = json.loads(urllib.request.urlopen(f"http://127.0.0.1:{service.http_port}/status").read())
+            assert any(source in text for text in status["applications"]["shop/sd21"]["degraded"])
+    finally:
+        cluster.close()
+    assert cluster.patches() == []
+
+
+def test_without_keda_it_still_switches(tmp_path: Path) -> None:
+    """Routing does not need KEDA; what is left undone is said."""
+    cluster = Cluster(AcceleratedClock(20), without_groups=frozenset({"keda.sh"}))
+    try:
+        with running(make_service(cluster, tmp_path)) as service:
+            wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))
+            cluster.pend("sd21-inf2", 2)
+            cluster.refuse("inf2", "inf2.xlarge")
+            wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+            assert any("was not found" in text for text in service.controller.views()[0].plan.refused)
+    finally:
+        cluster.close()
+
+
+def test_a_foreign_change_is_put_right_and_told(cluster: Cluster, tmp_path: Path) -> None:
+    """Somebody overwrites the action in capacity mode; the mode marker still says what it should be."""
+    collector = Collector()
+    with running(make_service(cluster, tmp_path, sinks=(collector,))) as service:
+        wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))
+        cluster.pend("sd21-inf2", 2)
+        cluster.refuse("inf2", "inf2.xlarge")
+        wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+        wrong = '{"type":"forward","forwardConfig":{"targetGroups":[{"serviceName":"sd21-inf2","servicePort":80}]}}'
+        cluster.store.patch("Ingress", "sd21", {"metadata": {"annotations": {ACTION: wrong}}}, namespace=NAMESPACE, manager="argocd")
+        wait_for("the right action", lambda: _services(cluster) == ["sd21-all"])
+        wait_for("the message", lambda: any(m.reason == "RoutingDrifted" for m in collector.messages))
+    drift = next(m for m in collector.messages if m.reason == "RoutingDrifted")
+    assert "argocd" in drift.why
+
+
+def test_a_broken_file_keeps_the_old_applications_running_and_says_so(cluster: Cluster, tmp_path: Path) -> None:
+    """A bad change of the configuration is refused as a whole, told, and taken back when the file is mended."""
+    collector = Collector()
+    with running(make_service(cluster, tmp_path, sinks=(collector,))) as service:
+        wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))
+        file = tmp_path / "sd21.yaml"
+        good = file.read_text()
+        file.write_text(good.replace("weight: 40", "weight: 40.5"))
+        wait_for("the refusal", lambda: any(m.reason == "ConfigRefused" for m in collector.messages))
+        assert "weight" in service.status()["configError"]
+        cluster.pend("sd21-inf2", 2)
+        cluster.refuse("inf2", "inf2.xlarge")
+        wait_for("capacity mode with the old file", lambda: cluster.mode() == "capacity")
+        file.write_text(good)
+        wait_for("the reload", lambda: any(m.reason == "ConfigReloaded" for m in collector.messages))
+        assert service.status()["configError"] == ""
+
+
+def test_health_readiness_and_metrics_answer(cluster: Cluster, tmp_path: Path) -> None:
+    """The endpoints that a Deployment's probes and Prometheus use."""
+    with running(make_service(cluster, tmp_path)) as service:
+        wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))
+        base = f"http://127.0.0.1:{service.http_port}"
+        assert urllib.request.urlopen(f"{base}/healthz").read() == b"ok"
+        assert urllib.request.urlopen(f"{base}/readyz").read() == b"ok"
+        text = urllib.request.urlopen(f"{base}/metrics").read().decode()
+    assert 'failoverctl_mode{application="shop/sd21",mode="cost"} 1.0' in text

@@ -1,0 +1,388 @@
+"""A cluster on the emulated API whose every event a test writes by hand, and the production service over it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from controller.clients.kube import KubeSession, connect
+from controller.clock import Clock, format_rfc3339
+from controller.embedded.kube_api import READ_ONLY, EmulatedKubeApi, Identity
+from controller.policy.routing import MARKER, action_key, format_action
+from controller.ports import Message, Notifier
+from controller.service.wiring import Service
+from controller.settings import Settings
+from tests.support.applications import COST_TARGETS, SERVICES, seed_units
+
+NAMESPACE = "shop"
+ACTION = action_key("weighted-routing")
+DEADLINE_S = 20.0
+
+
+def wait_for(what: str, condition: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
+    """Waits for a condition; a test that never sees it fails with words, not with a hang."""
+    end = time.monotonic() + deadline_s
+    while time.monotonic() < end:
+        if condition():
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"not within {deadline_s:.0f} s: {what}")
+
+
+def application_document(**policy: Any) -> dict[str, Any]:
+    """The source's application as its file says it, on the recordings' NodePools."""
+    return {
+        "apiVersion": "failoverctl.dev/v1alpha1",
+        "kind": "Application",
+        "metadata": {"name": "sd21", "namespace": NAMESPACE},
+        "spec": {
+            "ingress": "sd21",
+            "action": "weighted-routing",
+            "capacityService": {"name": "sd21-all", "port": 80},
+            "metrics": {"namespace": "hw-agnostic-infer", "periodSeconds": 60},
+            "units": [
+                {
+                    "name": unit.name,
+                    "service": {"name": unit.name, "port": 80},
+                    "deployment": unit.deployment,
+                    "nodePool": unit.node_pool,
+                    "instanceType": unit.instance_type,
+                    "pricePerHour": unit.price_per_hour,
+                    "throughput": unit.throughput,
+                    "latencySeconds": unit.latency_s,
+                    "latencyLimitSeconds": 1.2,
+                    "weight": unit.weight,
+                    "scaledObject": unit.scaled_object,
+                    "counterMetric": unit.counter_metric,
+                    "latencyMetric": unit.latency_metric,
+                }
+                for unit in seed_units()
+            ],
+            "policy": {"patienceSeconds": 0, "dwellCostSeconds": 0, **policy},
+        },
+    }
+
+
+class Cluster:
+    """The objects of one application; every change is a call.
+
+    Args:
+        clock: For time stamps.
+        without_groups: API groups that are not installed.
+        standby: Whether the Ingress has standby rules.
+        deny: What the controller's identity may not do.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        without_groups: frozenset[str] = frozenset(),
+        standby: bool = True,
+        deny: Callable[[Any], bool] | None = None,
+    ) -> None:
+        self.clock = clock
+        self._without = without_groups
+        tokens = {
+            "admin": Identity("admin"),
+            "controller": Identity("controller", deny=deny),
+            "reader": Identity("reader", READ_ONLY),
+        }
+        self.api = EmulatedKubeApi(clock, tokens=tokens, without_groups=without_groups)
+        self.api.start()
+        self.store = self.api.store
+        self._number = 0
+        self._fill(standby=standby)
+
+    def session(self, folder: Path, token: str = "controller") -> KubeSession:  # noqa: S107 - not a secret
+        """A session as one identity."""
+        return connect(kubeconfig=str(self.api.kubeconfig(token, folder / f"{token}.kubeconfig")))
+
+    def _fill(self, *, standby: bool) -> None:
+        self.store.create("Namespace", {"metadata": {"name": NAMESPACE}})
+        rules = [{"host": f"{name}.standby.invalid", **_path(name, {"number": 80})} for name in (*SERVICES, "sd21-all")] if standby else []
+        self.store.create(
+            "Ingress",
+            {
+                "metadata": {
+                    "name": "sd21",
+                    "namespace": NAMESPACE,
+                    "annotations": {ACTION: format_action(COST_TARGETS, 0), "alb.ingress.kubernetes.io/target-type": "ip"},
+                },
+                "spec": {"ingressClassName": "alb", "rules": [_path("weighted-routing", {"name": "use-annotation"}), *rules]},
+            },
+            manager="kubectl",
+        )
+        for unit in seed_units():
+            if "karpenter.sh" not in self._without and unit.name != "sd21-g5-cuda":
+                self._node_pool(unit.node_pool, unit.instance_type)
+            self._service(unit.name)
+            self.store.create("Deployment", _deployment(unit.name, unit.node_pool))
+            if "keda.sh" not in self._without:
+                self.store.create("ScaledObject", _scaled_object(unit.name, unit.throughput))
+            self.ready(unit.name, 2)
+        self._service("sd21-all")
+        self._slice("sd21-all", 10)
+        if "elbv2.k8s.aws" not in self._without:
+            for name in (*SERVICES, "sd21-all"):
+                self.store.create("TargetGroupBinding", _binding(name))
+
+    def _node_pool(self, name: str, instance_type: str) -> None:
+        requirements = [
+            {"key": "node.kubernetes.io/instance-type", "operator": "In", "values": [instance_type]},
+            {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
+        ]
+        self.store.create(
+            "NodePool", {"metadata": {"name": name}, "spec": {"template": {"spec": {"requirements": requirements}}}}
+        )
+
+    def _service(self, name: str) -> None:
+        spec = {"selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": 8000}]}
+        self.store.create("Service", {"metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec})
+
+    def _slice(self, name: str, count: int) -> None:
+        labels = {"kubernetes.io/service-name": name}
+        endpoints = [{"addresses": [f"10.1.{len(name)}.{i}"], "conditions": {"ready": True}} for i in range(count)]
+        body = {
+            "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels},
+            "addressType": "IPv4",
+            "endpoints": endpoints,
+            "ports": [{"name": "http", "port": 8000, "protocol": "TCP"}],
+        }
+        self.store.apply("EndpointSlice", body, manager="endpoints")
+
+    # --- what tests do ---
+
+    def ready(self, unit: str, ready: int, desired: int | None = None) -> None:
+        """Makes a unit have so many ready replicas of so many desired ones (as many where None)."""
+        self.store.patch("Deployment", unit, {"spec": {"replicas": ready if desired is None else desired}}, namespace=NAMESPACE)
+        status = {"replicas": desired or ready, "readyReplicas": ready}
+        self.store.patch("Deployment", unit, {"status": status}, namespace=NAMESPACE, subresource="status")
+        self._slice(unit, ready)
+
+    def pend(self, unit: str, count: int = 1) -> None:
+        """Adds pods of a unit that the scheduler calls Unschedulable, and asks its Deployment for as many more replicas."""
+        deployment = self.store.get("Deployment", unit, namespace=NAMESPACE)
+        ready = int(deployment["status"].get("readyReplicas", 0))
+        self.ready(unit, ready, ready + count)
+        pool = deployment["spec"]["template"]["spec"]["nodeSelector"]["karpenter.sh/nodepool"]
+        for _ in range(count):
+            self._number += 1
+            name = f"{unit}-5655dd594d-p{self._number:04d}"
+            owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"{unit}-5655dd594d", "uid": "u", "controller": True}
+            metadata = {
+                "name": name,
+                "namespace": NAMESPACE,
+                "labels": {"app": unit, "pod-template-hash": "5655dd594d"},
+                "ownerReferences": [owner],
+            }
+            spec = {"nodeSelector": {"karpenter.sh/nodepool": pool}, "containers": [{"name": "server", "image": "server:1"}]}
+            self.store.create("Pod", {"metadata": metadata, "spec": spec})
+            scheduled = {
+                "type": "PodScheduled",
+                "status": "False",
+                "reason": "Unschedulable",
+                "lastTransitionTime": format_rfc3339(self.clock.now()),
+            }
+            self.store.update_status("Pod", name, {"phase": "Pending", "conditions": [scheduled]}, namespace=NAMESPACE)
+
+    def refuse(
+        self, pool: str, instance_type: str, *, zones: tuple[str, ...] = (), code: str = "InsufficientInstanceCapacity"
+    ) -> str:
+        """Karpenter makes a NodeClaim, is refused, says so and deletes the NodeClaim."""
+        name = self._claim(pool, instance_type, zones)
+        now = format_rfc3339(self.clock.now())
+        message = (
+            f"NodeClaim {name} event: creating instance, insufficient capacity, with fleet error(s), {code}: We currently do not have "
+            f"sufficient {instance_type} capacity in the Availability Zone you requested (us-west-2a). Our system will be working on prov..."
+        )
+        self.store.create(
+            "Event",
+            {
+                "metadata": {"name": f"{name}.{self._number:x}", "namespace": "default"},
+                "involvedObject": {"kind": "NodeClaim", "apiVersion": "karpenter.sh/v1", "name": name},
+                "reason": "InsufficientCapacityError",
+                "type": "Warning",
+                "message": message,
+                "source": {"component": "karpenter"},
+                "firstTimestamp": now,
+                "lastTimestamp": now,
+                "count": 1,
+            },
+        )
+        self.store.delete("NodeClaim", name)
+        return name
+
+    def launch(self, pool: str, instance_type: str) -> str:
+        """Karpenter makes a NodeClaim, gets an instance, and its node joins."""
+        name = self._claim(pool, instance_type, ())
+        now = format_rfc3339(self.clock.now())
+        conditions = [{"type": kind, "status": "True", "reason": kind, "lastTransitionTime": now} for kind in ("Launched", "Registered")]
+        self.store.update_status("NodeClaim", name, {"providerID": f"aws:///us-west-2b/{name}", "conditions": conditions})
+        return name
+
+    def _claim(self, pool: str, instance_type: str, zones: tuple[str, ...]) -> str:
+        self._number += 1
+        name = f"{pool}-a{self._number:04d}"
+        requirements = [{"key": "node.kubernetes.io/instance-type", "operator": "In", "values": [instance_type]}]
+        if zones:
+            requirements.append({"key": "topology.kubernetes.io/zone", "operator": "In", "values": list(zones)})
+        labels = {"karpenter.sh/nodepool": pool}
+        self.store.create("NodeClaim", {"metadata": {"name": name, "labels": labels}, "spec": {"requirements": requirements}})
+        return name
+
+    def schedule_all(self, unit: str) -> None:
+        """Every waiting pod of a unit gets its place and becomes ready."""
+        for pod in self.store.list("Pod", namespace=NAMESPACE, label_selector=f"app={unit}"):
+            self.store.delete("Pod", pod["metadata"]["name"], namespace=NAMESPACE, grace_seconds=0)
+        deployment = self.store.get("Deployment", unit, namespace=NAMESPACE)
+        self.ready(unit, int(deployment["spec"]["replicas"]))
+
+    # --- what tests look at ---
+
+    def ingress(self) -> Mapping[str, Any]:
+        """The Ingress."""
+        return self.store.get("Ingress", "sd21", namespace=NAMESPACE)
+
+    def mode(self) -> str:
+        """The mode marker, "" where there is none."""
+        return str(self.ingress()["metadata"]["annotations"].get(MARKER, ""))
+
+    def patches(self, resource: str = "ingresses") -> list[str]:
+        """The bodies of the accepted patches of the controller, oldest first."""
+        return [
+            record.body.decode()
+            for record in self.api.audit.records(verb="patch", resource=resource)
+            if record.user == "controller" and record.code < 300
+        ]
+
+    def events(self) -> list[str]:
+        """Reasons of the events on the Ingress."""
+        return [
+            event["reason"]
+            for event in self.store.list("Event", namespace=NAMESPACE)
+            if event["involvedObject"].get("kind") == "Ingress"
+        ]
+
+    def close(self) -> None:
+        """Stops the server."""
+        self.api.stop()
+
+
+def _path(service: str, port: dict[str, Any]) -> dict[str, Any]:
+    return {"http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": {"service": {"name": service, "port": port}}}]}}
+
+
+def _deployment(name: str, pool: str) -> dict[str, Any]:
+    spec = {"nodeSelector": {"karpenter.sh/nodepool": pool}, "containers": [{"name": "server", "image": "server:1"}]}
+    template = {"metadata": {"labels": {"app": name}}, "spec": spec}
+    return {
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"replicas": 0, "selector": {"matchLabels": {"app": name}}, "template": template},
+    }
+
+
+def _scaled_object(name: str, throughput: float) -> dict[str, Any]:
+    metadata = {
+        "namespace": "hw-agnostic-infer",
+        "expression": f'SELECT SUM("{name}-counter") FROM SCHEMA("hw-agnostic-infer")',
+        "metricName": f"{name}-counter",
+        "minMetricValue": "1",
+        "targetMetricValue": f"{throughput:g}",
+        "awsRegion": "us-west-2",
+    }
+    triggers = [{"type": "aws-cloudwatch", "metadata": metadata, "authenticationRef": {"name": "keda-aws"}}]
+    return {
+        "metadata": {"name": f"{name}-hpa", "namespace": NAMESPACE},
+        "spec": {"scaleTargetRef": {"name": name}, "minReplicaCount": 1, "maxReplicaCount": 20, "triggers": triggers},
+    }
+
+
+def _binding(service: str) -> dict[str, Any]:
+    labels = {"ingress.k8s.aws/stack-namespace": NAMESPACE, "ingress.k8s.aws/stack-name": "sd21"}
+    spec = {
+        "serviceRef": {"name": service, "port": 80},
+        "targetGroupARN": f"arn:aws:elasticloadbalancing:us-west-2:123456789012:targetgroup/{service}/0123456789abcdef",
+        "targetType": "ip",
+    }
+    return {"metadata": {"name": f"k8s-{service}", "namespace": NAMESPACE, "labels": labels}, "spec": spec}
+
+
+class Collector:
+    """A sink that keeps what it is given."""
+
+    name = "collector"
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    def send(self, message: Message) -> None:
+        """Keeps it."""
+        self.messages.append(message)
+
+
+def settings_for(applications: Path, **changes: Any) -> Settings:
+    """Settings that ask AWS for nothing and listen on any free port."""
+    aws = {"elbv2_enabled": False, "cloudwatch_enabled": False, "ec2_enabled": False, "region": "us-west-2"}
+    base: dict[str, Any] = {
+        "applications": applications,
+        "aws": aws,
+        "cloudwatch": {"enabled": False},
+        "http": {"host": "127.0.0.1"},
+        "polls": {"catalog_interval_s": 1},
+    }
+    settings = Settings(**{**base, **changes})
+    http = settings.http.model_copy(update={"port": 0})
+    return settings.model_copy(update={"http": http})
+
+
+@contextmanager
+def running(service: Service) -> Iterator[Service]:
+    """Runs a service in a thread, and ends it."""
+    failure: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            service.run()
+        except BaseException as error:  # noqa: BLE001 - shown by the test
+            failure.append(error)
+
+    thread = threading.Thread(target=body, name="service")
+    thread.start()
+    try:
+        yield service
+    finally:
+        service.stop()
+        thread.join(timeout=30)
+        assert not thread.is_alive(), "the service did not stop"
+        if failure:
+            raise failure[0]
+
+
+def write_application(folder: Path, **policy: Any) -> Path:
+    """Writes the application file."""
+    path = folder / "sd21.yaml"
+    path.write_text(yaml.safe_dump(application_document(**policy)))
+    return path
+
+
+def make_service(
+    cluster: Cluster,
+    folder: Path,
+    *,
+    policy: Mapping[str, Any] | None = None,
+    sinks: tuple[Notifier, ...] = (),
+    dry_run: bool = False,
+    token: str = "controller",  # noqa: S107 - not a secret
+    **changes: Any,
+) -> Service:
+    """The production service over the cluster."""
+    path = write_application(folder, **(policy or {}))
+    settings = settings_for(path, **changes)
+    return Service(settings, cluster.session(folder, token), cluster.clock, dry_run=dry_run, extra_sinks=sinks)
