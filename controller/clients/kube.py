@@ -28,6 +28,7 @@ APPLY_PATCH: Final = "application/apply-patch+yaml"
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 
+_NOT_SUCCESS: Final = 300  # from here on; redirects are not followed
 _MAX_ERROR_TEXT: Final = 500
 _LINE_LIMIT: Final = 8 * 1024 * 1024  # one watch line; etcd refuses objects over about 1.5 MiB
 
@@ -165,7 +166,7 @@ class KubeSession:
         response = self._send(method, path, query, body, content_type, self._timeout, stream=False)
         try:
             decoded = json.loads(response.data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Unavailable(f"{method} {path}: the answer is not JSON", status=response.status) from error
         if not isinstance(decoded, dict):
             raise Unavailable(f"{method} {path}: the answer is not an object", status=response.status)
@@ -206,7 +207,7 @@ class KubeSession:
                             yield decoded
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise Unavailable(f"watch {path}: {type(error).__name__}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Unavailable(f"watch {path}: a line is not JSON") from error
 
     def _send(
@@ -221,34 +222,40 @@ class KubeSession:
         stream: bool,
     ) -> urllib3.BaseHTTPResponse:
         url = f"{self._host}{path}" + (f"?{urlencode(query)}" if query else "")
+        headers = self._headers(method, path, content_type if body is not None else None)
         try:
             response = self._pool.request(
                 method,
                 url,
                 body=None if body is None else body.encode(),
-                headers=self._headers(content_type if body is not None else None),
+                headers=headers,
                 timeout=timeout,
                 retries=False,
                 redirect=False,
                 preload_content=not stream,
             )
+            if stream and response.status >= _NOT_SUCCESS:
+                response.read(decode_content=True, cache_content=True)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise Unavailable(f"{method} {path}: {type(error).__name__}") from error
-        if response.status >= 300:  # noqa: PLR2004 - everything that is not success; redirects are not followed
-            if stream:
-                response.read(decode_content=True)
+        except ValueError:  # a header that HTTP does not allow: its text would show the token
+            raise Unavailable(f"{method} {path}: the credentials cannot be sent as a header") from None
+        if response.status >= _NOT_SUCCESS:
             raise _error(method, path, response, content_type)
         return response
 
-    def _headers(self, content_type: str | None) -> dict[str, str]:
+    def _headers(self, method: str, path: str, content_type: str | None) -> dict[str, str]:
         headers = {"Accept": JSON, "User-Agent": "failoverctl"}
         if content_type:
             headers["Content-Type"] = content_type
-        # Runs the configuration's refresh hook, so that rotated in-cluster and exec-plugin tokens are picked up.
-        token = self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        try:
+            # Runs the configuration's refresh hook, so that rotated in-cluster and exec-plugin tokens are picked up.
+            token = self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        except Exception as error:  # noqa: BLE001 - whatever a credential plugin raises; its text may hold what it must not
+            raise Unavailable(f"{method} {path}: the credentials could not be refreshed ({type(error).__name__})") from None
         basic = self._configuration.get_basic_auth_token() if self._configuration.username else None
         if token or basic:
-            headers["Authorization"] = str(token or basic)
+            headers["Authorization"] = str(token or basic).strip()
         return headers
 
 
@@ -258,7 +265,7 @@ def _error(method: str, path: str, response: urllib3.BaseHTTPResponse, content_t
     try:
         status = json.loads(text)
         reason, text = str(status.get("reason", "")), str(status.get("message", text))
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         pass
     kind: type[RemoteError]
     match response.status:
@@ -287,10 +294,7 @@ def _error(method: str, path: str, response: urllib3.BaseHTTPResponse, content_t
 
 
 def _seconds(text: str | None) -> float | None:
-    try:
-        return max(0.0, float(text)) if text else None
-    except ValueError:
-        return None
+    return float(text) if text and text.isascii() and text.isdigit() else None
 
 
 def connect(*, kubeconfig: str | None = None, context: str | None = None, connect_s: float = 2.0, read_s: float = 5.0) -> KubeSession:

@@ -159,7 +159,7 @@ def _make_server() -> Any:  # noqa: ANN401 - moto and werkzeug are optional and 
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
     from werkzeug.serving import make_server
 
-    class SilentHandler(MotoRequestHandler):  # type: ignore[misc]  # untyped base
+    class SilentHandler(MotoRequestHandler):
         """Says nothing, neither of requests nor of clients that hang up."""
 
         def log(self, *_: object) -> None:
@@ -177,7 +177,7 @@ def _make_server() -> Any:  # noqa: ANN401 - moto and werkzeug are optional and 
         app.logger.disabled = True  # else a traceback on stderr for every call that moto does not implement
         return app
 
-    server = make_server("127.0.0.1", 0, DomainDispatcherApplication(silent_app), threaded=True, request_handler=SilentHandler)
+    server: Any = make_server("127.0.0.1", 0, DomainDispatcherApplication(silent_app), threaded=True, request_handler=SilentHandler)
     server.log = lambda *_: None
     return server
 

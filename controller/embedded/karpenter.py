@@ -180,7 +180,7 @@ class Karpenter:
     def _no_place(
         self, pod: Pod, pools: dict[str, _Pool], open_types: dict[str, tuple[str, ...]], used: dict[str, dict[str, Decimal]]
     ) -> str:
-        """The text of `FailedScheduling`. A pool without an offering is not in it, and a limit is told before it is asked who the pod wants."""
+        """The text of `FailedScheduling`. Pools without an offering are not in it, and a limit is told of pools that the pod does not want."""
         fragments = []
         for name, pool in pools.items():
             if not open_types[name]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -312,7 +312,7 @@ class LoadBalancerController:
 
     def _create_target_group(self, key: Key, target: TargetKey) -> tuple[str, str]:
         service, port = target
-        name = "k8s-{}-{}-{}".format(_short(key[0]), _short(service), stable_hash(_CLUSTER, *key, service, port))
+        name = f"k8s-{_short(key[0])}-{_short(service)}-{stable_hash(_CLUSTER, *key, service, port)}"
         answer = self._call(
             "CreateTargetGroup",
             name,
@@ -333,7 +333,7 @@ class LoadBalancerController:
         made = self._call(
             "CreateLoadBalancer",
             "",
-            Name="k8s-{}-{}-{}".format(_short(key[0]), _short(key[1]), stable_hash(_CLUSTER, *key)),
+            Name=f"k8s-{_short(key[0])}-{_short(key[1])}-{stable_hash(_CLUSTER, *key)}",
             Subnets=list(network.subnets.values()),
             SecurityGroups=[network.security_group],
             Scheme=annotations.get("alb.ingress.kubernetes.io/scheme", "internal"),
@@ -363,8 +363,8 @@ class LoadBalancerController:
         for priority, (conditions, action) in wanted.items():
             if priority not in present:
                 tags = self._tags(key, f"80:{priority}")
-                arguments = {"Conditions": conditions, "Actions": [action], "Priority": priority, "Tags": tags}
-                self._write_rule("CreateRule", models[priority], ListenerArn=stack.listener, **arguments)
+                place = {"ListenerArn": stack.listener, "Priority": priority, "Tags": tags}
+                self._write_rule("CreateRule", models[priority], Conditions=conditions, Actions=[action], **place)
         for priority, (conditions, action) in wanted.items():
             rule = present.get(priority)
             if rule is not None and not _same(rule, conditions, action):
@@ -375,19 +375,19 @@ class LoadBalancerController:
     def _rule(self, stack: _Stack, rule: RuleModel) -> tuple[list[Object], Object]:
         conditions: list[Object] = [{"Field": name, _CONFIGS[name]: {"Values": list(values)}} for name, values in rule.conditions]
         if isinstance(rule.action, Fixed):
-            config = {"StatusCode": rule.action.status, "ContentType": "text/plain", "MessageBody": rule.action.body}
-            return conditions, {"Type": "fixed-response", "FixedResponseConfig": config}
+            fixed = {"StatusCode": rule.action.status, "ContentType": "text/plain", "MessageBody": rule.action.body}
+            return conditions, {"Type": "fixed-response", "FixedResponseConfig": fixed}
         tuples = [
             {"TargetGroupArn": stack.groups[target][1]} | ({} if weight is None else {"Weight": weight})
             for target, weight in rule.action.targets
         ]
-        config = {"TargetGroups": tuples}
+        config: Object = {"TargetGroups": tuples}
         if rule.action.stickiness is not None:
             enabled, duration = rule.action.stickiness
             config["TargetGroupStickinessConfig"] = {"Enabled": enabled} | ({"DurationSeconds": duration} if duration else {})
         return conditions, {"Type": "forward", "ForwardConfig": config}
 
-    def _write_rule(self, operation: str, rule: RuleModel, **arguments: object) -> None:
+    def _write_rule(self, operation: str, rule: RuleModel, **arguments: Any) -> None:  # noqa: ANN401 - whatever the API takes
         """Sends a rule, after refusing what AWS refuses and moto does not."""
         targets = rule.action.targets if isinstance(rule.action, Forward) else ()
         if len(targets) > MAX_TARGET_GROUPS:
@@ -492,7 +492,7 @@ class LoadBalancerController:
         target_group: str,
         forward: tuple[tuple[str, int | None], ...] = (),
         since: float | None = None,
-        **arguments: object,
+        **arguments: Any,  # noqa: ANN401 - whatever the API takes
     ) -> Mapping[str, Any]:
         """Makes one call that changes AWS, and records it.
 
@@ -540,7 +540,7 @@ def _same(rule: Mapping[str, Any], conditions: list[Object], action: Object) -> 
     return sticky is None or _stickiness(config.get("TargetGroupStickinessConfig") or {}) == _stickiness(sticky)
 
 
-def _conditions(entries: list[Mapping[str, Any]]) -> dict[str, frozenset[str]]:
+def _conditions(entries: Sequence[Mapping[str, Any]]) -> dict[str, frozenset[str]]:
     found: dict[str, frozenset[str]] = {}
     for entry in entries:
         field_name = str(entry["Field"])

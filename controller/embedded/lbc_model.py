@@ -89,7 +89,7 @@ def _matching(host: str, path: Mapping[str, Any], extra: list[tuple[str, tuple[s
         patterns: tuple[str, ...] = (base, f"{base}/*") if base else ("/*",)
     else:
         patterns = (text,) if text else ()
-    found = [("host-header", (host,))] if host else []
+    found: list[tuple[str, tuple[str, ...]]] = [("host-header", (host,))] if host else []
     if patterns:
         found.append(("path-pattern", patterns))
     for name, values in extra:

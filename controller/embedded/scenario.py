@@ -20,7 +20,7 @@ from controller.embedded.karpenter_fleet import Code, Shortage
 from controller.errors import ConfigError
 from controller.policy.model import Application, Cause, Mode
 from controller.policy.reasons import Reason
-from controller.settings import Document, Fault, Place, Problem, check, config_error, cross_field_error, read_documents, read_limited
+from controller.documents import Document, Fault, Place, Problem, check, config_error, cross_field_error, read_documents, read_limited
 
 FOLDER: Final = Path(__file__).parent / "scenarios"
 DEFAULT: Final = "seed"

@@ -77,7 +77,7 @@ class Keda:
 def _bounds(scaler: Mapping[str, Any], unit: Unit) -> tuple[int, int, float]:
     """Floor, ceiling and requests per pod of a ScaledObject."""
     spec = scaler["spec"]
-    metadata = next(
+    metadata: Mapping[str, Any] = next(
         (trigger["metadata"] for trigger in spec["triggers"] if trigger.get("metadata", {}).get("metricName") == unit.counter_metric), {}
     )
     try:

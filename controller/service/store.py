@@ -11,6 +11,7 @@ from controller.policy.codec import CodecError, decode, encode
 from controller.policy.model import Memory
 from controller.policy.plan import FIELD_MANAGER
 from controller.ports import StoredMemory
+from controller.signals.objects import text
 
 _PREFIX: Final = "failoverctl-state-"
 _LABELS: Final = {"app.kubernetes.io/name": "failoverctl", "app.kubernetes.io/component": "state"}
@@ -41,10 +42,9 @@ class ConfigMapStore:
             found = self._session.get(CONFIG_MAPS, self._namespace, record_name(application))
         except NotFound:
             return StoredMemory(Memory(), "", 0)
-        data = found.get("data") or {}
-        version = str((found.get("metadata") or {}).get("resourceVersion", ""))
+        version = text(found, "metadata", "resourceVersion")
         try:
-            return StoredMemory(decode(str(data.get("memory", ""))), version, int(data.get("epoch", "0")))
+            return StoredMemory(decode(text(found, "data", "memory")), version, int(text(found, "data", "epoch") or "0"))
         except (CodecError, ValueError) as error:
             name = f"{self._namespace}/{record_name(application)}"
             raise StateError(f"ConfigMap {name}: {error}; delete it to start afresh from what the Ingress shows") from error
@@ -56,12 +56,14 @@ class ConfigMapStore:
             written = self._session.create(CONFIG_MAPS, self._namespace, body, field_manager=FIELD_MANAGER)
         else:
             current = self.load(application)
+            if not current.version:
+                raise Conflict(f"state of {application} was deleted meanwhile")
             if current.epoch > epoch:
                 raise Conflict(f"state of {application} was written in epoch {current.epoch}, ours is {epoch}")
             body["metadata"]["resourceVersion"] = version
             name = record_name(application)
             written = self._session.replace(CONFIG_MAPS, self._namespace, name, body, field_manager=FIELD_MANAGER)
-        return str((written.get("metadata") or {}).get("resourceVersion", ""))
+        return text(written, "metadata", "resourceVersion")
 
     def _body(self, application: str, memory: Memory, epoch: int) -> Object:
         return {

@@ -124,7 +124,7 @@ class ClusterView:
                     self.karpenter.pools_listed(list(objects))
                 case "events":
                     for obj in objects:
-                        self._event(obj, now)
+                        self._event(obj, now, listed=True)
                 case "pods":
                     self.workloads.pods_listed(namespace, objects)
                 case "ingresses":
@@ -167,13 +167,13 @@ class ClusterView:
             if resource.plural == "targetgroupbindings":
                 self.workloads.bindings_known = False
 
-    def _event(self, obj: Object, now: float) -> None:
+    def _event(self, obj: Object, now: float, *, listed: bool = False) -> None:
         if text(obj, "involvedObject", "kind") == "Pod":
             pod = (text(obj, "involvedObject", "namespace"), text(obj, "involvedObject", "name"))
             if self.karpenter.pod_event(obj, self.workloads.pools_of_pod(*pod), now):
                 self._version += 1
                 self.dirty.mark(namespace=pod[0])
-        elif self.karpenter.event(obj, now):
+        elif self.karpenter.event(obj, now, listed=listed):
             self._version += 1
             name = text(obj, "involvedObject", "name")
             self.dirty.mark(pool=name if text(obj, "involvedObject", "kind") == "NodePool" else self.karpenter.pool_of(name))

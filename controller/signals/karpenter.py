@@ -143,8 +143,13 @@ class KarpenterView:
         for obj in listed:
             self.pool_changed("ADDED", obj)
 
-    def event(self, obj: Object, now: float) -> bool:
+    def event(self, obj: Object, now: float, *, listed: bool = False) -> bool:
         """Takes one event of any kind.
+
+        Args:
+            obj: The event.
+            now: Seconds since the Unix epoch.
+            listed: Whether it was in a list: then it has been there since its own time, and so has any mark that goes with it.
 
         Returns:
             Whether it says something about capacity.
@@ -155,7 +160,7 @@ class KarpenterView:
             return False
         match kind, text(obj, "reason"):
             case "NodeClaim", "InsufficientCapacityError":
-                self._refuse(name, at, now, classify_refusal(text(obj, "message")))
+                self._refuse(name, at, now, min(at, now) if listed else now, classify_refusal(text(obj, "message")))
             case "NodeClaim", "DisruptionLaunching":
                 _mark(self._replacements, name, at, now)
             case "NodePool", "NoCompatibleInstanceTypes":
@@ -179,12 +184,12 @@ class KarpenterView:
             _mark(self._limited, pool, at, now)
         return bool(own)
 
-    def _refuse(self, claim: str, stamp: float, now: float, refusal: Refusal) -> None:
+    def _refuse(self, claim: str, stamp: float, now: float, seen: float, refusal: Refusal) -> None:
         known = self._refused.get(claim)
         if not refusal.parsed and known is None:
             self.unparsed += 1
         at = known.at if known is not None and known.stamp == stamp else min(stamp, now)
-        self._refused[claim] = _RefusedClaim(claim, stamp, max(at, known.at) if known else at, known.seen if known else now, refusal)
+        self._refused[claim] = _RefusedClaim(claim, stamp, max(at, known.at) if known else at, known.seen if known else seen, refusal)
         if len(self._refused) > _MAX_FAILURES:  # a list is not in the order of time, so the oldest are looked for, many at once
             newest = sorted(self._refused.values(), key=lambda one: one.at)[_MAX_FAILURES // 10 :]
             self._refused = {one.claim: one for one in newest}

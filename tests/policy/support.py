@@ -80,7 +80,7 @@ def shortage(made: Snapshot | None = None, unit: str = INF2, at: float = NOW - 6
 
 def proven(at: float = NOW - 60, **changes: Any) -> dict[str, UnitMemory]:
     """What is remembered of inf2 once it was proven short."""
-    return {INF2: replace(UnitMemory(at, Cause.CAPACITY, ready_then=1, proven_at=at), **changes)}
+    return {INF2: replace(UnitMemory(at, Cause.CAPACITY, ready_then=2, proven_at=at), **changes)}
 
 
 def scaler(unit: str = INF2, **changes: Any) -> Scaler:

@@ -95,7 +95,7 @@ def _fresh(service: object) -> bool:
 
 def test_a_dry_run_needs_read_permissions_only_and_writes_nothing(cluster: Cluster, tmp_path: Path) -> None:
     """It decides like the real one and leaves no trace."""
-    with running(make_service(cluster, tmp_path, dry_run=True, token="reader")) as service:  # noqa: S106 - not a secret
+    with running(make_service(cluster, tmp_path, dry_run=True, token="reader")) as service:
         wait_for("the first decision", lambda: bool(service.controller.views()))
         cluster.pend("sd21-inf2", 2)
         cluster.refuse("inf2", "inf2.xlarge")

@@ -100,7 +100,7 @@ class Cluster:
         self._number = 0
         self._fill(standby=standby)
 
-    def session(self, folder: Path, token: str = "controller") -> KubeSession:  # noqa: S107 - not a secret
+    def session(self, folder: Path, token: str = "controller") -> KubeSession:
         """A session as one identity."""
         return connect(kubeconfig=str(self.api.kubeconfig(token, folder / f"{token}.kubeconfig")))
 
@@ -138,9 +138,7 @@ class Cluster:
             {"key": "node.kubernetes.io/instance-type", "operator": "In", "values": [instance_type]},
             {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
         ]
-        self.store.create(
-            "NodePool", {"metadata": {"name": name}, "spec": {"template": {"spec": {"requirements": requirements}}}}
-        )
+        self.store.create("NodePool", {"metadata": {"name": name}, "spec": {"template": {"spec": {"requirements": requirements}}}})
 
     def _service(self, name: str) -> None:
         spec = {"selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": 8000}]}
@@ -192,15 +190,13 @@ class Cluster:
             }
             self.store.update_status("Pod", name, {"phase": "Pending", "conditions": [scheduled]}, namespace=NAMESPACE)
 
-    def refuse(
-        self, pool: str, instance_type: str, *, zones: tuple[str, ...] = (), code: str = "InsufficientInstanceCapacity"
-    ) -> str:
+    def refuse(self, pool: str, instance_type: str, *, zones: tuple[str, ...] = (), code: str = "InsufficientInstanceCapacity") -> str:
         """Karpenter makes a NodeClaim, is refused, says so and deletes the NodeClaim."""
         name = self._claim(pool, instance_type, zones)
         now = format_rfc3339(self.clock.now())
         message = (
             f"NodeClaim {name} event: creating instance, insufficient capacity, with fleet error(s), {code}: We currently do not have "
-            f"sufficient {instance_type} capacity in the Availability Zone you requested (us-west-2a). Our system will be working on prov..."
+            f"sufficient {instance_type} capacity in the Availability Zone you requested (us-west-2a). Our system will be wor..."
         )
         self.store.create(
             "Event",
@@ -265,9 +261,7 @@ class Cluster:
     def events(self) -> list[str]:
         """Reasons of the events on the Ingress."""
         return [
-            event["reason"]
-            for event in self.store.list("Event", namespace=NAMESPACE)
-            if event["involvedObject"].get("kind") == "Ingress"
+            event["reason"] for event in self.store.list("Event", namespace=NAMESPACE) if event["involvedObject"].get("kind") == "Ingress"
         ]
 
     def close(self) -> None:
@@ -379,7 +373,7 @@ def make_service(
     policy: Mapping[str, Any] | None = None,
     sinks: tuple[Notifier, ...] = (),
     dry_run: bool = False,
-    token: str = "controller",  # noqa: S107 - not a secret
+    token: str = "controller",
     **changes: Any,
 ) -> Service:
     """The production service over the cluster."""

@@ -96,7 +96,7 @@ def replay(
 
 def _show(view: ClusterView, application: Application, decision: Decision) -> None:
     """Writes to the Ingress what the decision's patch would."""
-    from controller.policy.routing import MARKER, action_key, format_action  # noqa: PLC0415
+    from controller.policy.routing import MARKER, action_key, format_action
 
     obj = view.ingress(application.namespace, application.ingress)
     assert obj is not None

@@ -1,0 +1,156 @@
+"""`plan` and `status` as a person runs them, beside the running controller."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from controller.cli.main import main
+from controller.clock import SystemClock
+from tests.support.cluster import NAMESPACE, Cluster, make_service, running, wait_for, write_application
+
+pytestmark = pytest.mark.slow
+
+ENVIRONMENT = {
+    "FAILOVERCTL_AWS__ELBV2_ENABLED": "false",
+    "FAILOVERCTL_AWS__CLOUDWATCH_ENABLED": "false",
+    "FAILOVERCTL_AWS__EC2_ENABLED": "false",
+    "FAILOVERCTL_AWS__REGION": "us-west-2",
+}
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A healthy application in real time: the command line has no other."""
+    made = Cluster(SystemClock())
+    yield made
+    made.close()
+
+
+def _run(cluster: Cluster, folder: Path, *words: str, token: str = "reader") -> Result:
+    kubeconfig = cluster.api.kubeconfig(token, folder / f"cli-{token}.kubeconfig")
+    common = ["--kubeconfig", str(kubeconfig), "--applications", str(folder / "sd21.yaml")]
+    return CliRunner().invoke(main, [words[0], *common, *words[1:]], env=ENVIRONMENT, catch_exceptions=False)
+
+
+def _plan(cluster: Cluster, folder: Path) -> dict[str, Any]:
+    result = _run(cluster, folder, "plan", "--json")
+    assert result.exit_code in {0, 2}, result.output
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def test_plan_under_a_read_only_identity_says_that_there_is_nothing_to_do(cluster: Cluster, tmp_path: Path) -> None:
+    """Exit code 0, the reason, every unit, and not one write."""
+    write_application(tmp_path)
+    result = _run(cluster, tmp_path, "plan")
+    assert result.exit_code == 0, result.output
+    assert "No changes." in result.output
+    assert "Nothing has been applied." in result.output
+    assert all(name in result.output for name in ("sd21-inf2", "sd21-g6-triton", "cloudwatch absent"))
+    assert {record.access.verb for record in cluster.api.audit.records() if record.user == "reader"} <= {"get", "list"}
+
+
+def test_the_patches_of_plan_are_what_run_then_applies_byte_for_byte(cluster: Cluster, tmp_path: Path) -> None:
+    """While the controller is patient, `plan` shows what is coming; the API server then receives exactly that."""
+    with running(make_service(cluster, tmp_path, policy={"patienceSeconds": 6})) as service:
+        wait_for("a decision", lambda: bool(service.controller.views()))
+        cluster.pend("sd21-inf2", 2)
+        cluster.refuse("inf2", "inf2.xlarge")
+        wait_for("patience", lambda: service.controller.views()[0].decision.reason == "Patience")
+        wait_for("its memory", lambda: _remembers(cluster))
+        shown = _plan(cluster, tmp_path)
+        assert cluster.mode() == "", "the plan must be made before the switch"
+        wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+        wait_for("KEDA's targets", lambda: len(cluster.patches("scaledobjects")) >= _count(shown, "scaledobjects.keda.sh"))
+    assert shown["reason"] == "Patience"
+    assert [a["body"] for a in shown["coming"] if a["kind"] == "route"] == cluster.patches("ingresses")
+    coming = [a["body"] for a in shown["coming"] if a["resource"] == "scaledobjects.keda.sh" and not a["deferred"]]
+    assert cluster.patches("scaledobjects")[: len(coming)] == coming
+
+
+def _remembers(cluster: Cluster) -> bool:
+    maps = cluster.store.list("ConfigMap", namespace="failover-system")
+    return any("proven_at" in m.get("data", {}).get("memory", "") and '"units":{"' in m["data"]["memory"] for m in maps)
+
+
+def _count(shown: dict[str, Any], resource: str) -> int:
+    return sum(a["resource"] == resource and not a["deferred"] for a in shown["coming"])
+
+
+def test_plan_with_changes_exits_with_two_and_shows_the_exact_request(cluster: Cluster, tmp_path: Path) -> None:
+    """A pin asks for a change now; the request is printed as it would be sent."""
+    write_application(tmp_path)
+    result = _run(cluster, tmp_path, "pin", "capacity", "--for", "1h", "--why", "drill", token="controller")
+    assert result.exit_code == 0, result.output
+    result = _run(cluster, tmp_path, "plan")
+    assert result.exit_code == 2, result.output
+    assert "PinnedToMode" in result.output
+    assert "drill" in result.output
+    assert '"failoverctl.dev/mode":"capacity"' in result.output
+    assert "application/apply-patch+yaml" in result.output
+
+
+def test_a_pause_holds_everything_until_it_is_lifted(cluster: Cluster, tmp_path: Path) -> None:
+    """The controller reads the annotation and never writes it."""
+    with running(make_service(cluster, tmp_path)) as service:
+        wait_for("a decision", lambda: bool(service.controller.views()))
+        assert _run(cluster, tmp_path, "pause", "--why", "maintenance", token="controller").exit_code == 0
+        wait_for("the pause", lambda: service.controller.views()[0].decision.reason == "Paused")
+        cluster.pend("sd21-inf2", 2)
+        cluster.refuse("inf2", "inf2.xlarge")
+        status = _run(cluster, tmp_path, "status")
+        assert "PAUSED" in status.output
+        assert "maintenance" in status.output
+        assert cluster.mode() == ""
+        assert _run(cluster, tmp_path, "resume", token="controller").exit_code == 0
+        wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+
+
+def test_status_shows_units_history_and_notifiers(cluster: Cluster, tmp_path: Path) -> None:
+    """One page: mode, weights, replicas, evidence, last flips and how the sinks do."""
+    with running(make_service(cluster, tmp_path)) as service:
+        wait_for("a decision", lambda: bool(service.controller.views()))
+        cluster.pend("sd21-inf2", 2)
+        cluster.refuse("inf2", "inf2.xlarge")
+        wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+        wait_for("the published status", lambda: "notifier events" in _run(cluster, tmp_path, "status").output)
+        text = _run(cluster, tmp_path, "status").output
+        document = json.loads(_run(cluster, tmp_path, "status", "--json").stdout)
+    assert "sd21  CAPACITY" in text
+    assert "ShortageProven" in text
+    assert document["mode"] == "capacity"
+    assert document["weights"] == {"sd21-all": 1}
+    assert document["units"]["sd21-inf2"]["shortage"] == "proven"
+    assert document["flips"][0]["to"] == "capacity"
+
+
+def test_a_missing_standby_rule_refuses_the_switch_with_its_reason(tmp_path: Path) -> None:
+    """Without standby rules the switch would answer 503 until the first health check: `plan` says so, nothing is changed."""
+    cluster = Cluster(SystemClock(), standby=False)
+    try:
+        with running(make_service(cluster, tmp_path)) as service:
+            wait_for("a decision", lambda: bool(service.controller.views()))
+            cluster.pend("sd21-inf2", 2)
+            cluster.refuse("inf2", "inf2.xlarge")
+            wait_for("the refusal", lambda: service.controller.views()[0].decision.reason == "UnsafeSwitch")
+            shown = _plan(cluster, tmp_path)
+        assert shown["reason"] == "UnsafeSwitch"
+        assert "no standby rule keeps sd21-all registered" in shown["why"]
+        assert cluster.patches() == []
+        assert "UnsafeSwitch" in cluster.events()
+    finally:
+        cluster.close()
+
+
+def test_an_unknown_application_is_an_error_that_names_those_there_are(cluster: Cluster, tmp_path: Path) -> None:
+    """Exit code 1, no traceback."""
+    write_application(tmp_path)
+    result = _run(cluster, tmp_path, "plan", "other")
+    assert result.exit_code == 1
+    assert f"there are: {NAMESPACE}/sd21" in result.output

@@ -1,0 +1,458 @@
+"""Each guard, both ways: what it lets pass, what it holds, and in which words."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controller.policy import guards
+from controller.policy.decide import decide
+from controller.policy.guards import Case
+from controller.policy.model import (
+    CRITICAL,
+    Cause,
+    Flip,
+    Mode,
+    Override,
+    PolicySettings,
+    Return,
+    RoutingObservation,
+    RoutingStyle,
+    Snapshot,
+    Source,
+    UnitEvidence,
+    Verdict,
+    Verification,
+)
+from controller.policy.reasons import Reason
+from controller.policy.targets import capacity_targets, cost_targets
+from tests.policy.support import INF2, TRN1, change, pods, proven, refused, shortage
+from tests.support.applications import NOW, SERVICES, application, healthy_units, memory, routing, snapshot
+
+PASS = None
+
+
+def _case(made: Snapshot | None = None, mode: Mode | None = Mode.COST, **changes: Any) -> Case:
+    made = made or snapshot(mode=mode or Mode.COST)
+    remembered = changes.pop("memory", memory(mode or Mode.COST))
+    evidence: dict[str, UnitEvidence] = dict(decide(remembered, made)[1].evidence)
+    for name, altered in changes.pop("evidence", {}).items():
+        evidence[name] = replace(evidence[name], **altered)
+    case = Case(made, remembered, mode, "it forwards to elsewhere", evidence, subject=(INF2,))
+    for name, value in changes.items():
+        setattr(case, name, value)
+    return case
+
+
+def _asks(guard: guards.Guard, case: Case, expected: Reason | None, words: str = "") -> None:
+    result = guard(case)
+    assert result.reason is expected, result.text
+    assert result.passed is (expected is None)
+    assert words in result.text
+    assert "?>" not in result.text, "a person reads a placeholder instead of the reason"
+
+
+@pytest.mark.parametrize(("leads", "expected"), [(True, PASS), (False, Reason.NOT_LEADER)])
+def test_leader(leads: bool, expected: Reason | None) -> None:
+    """Two replicas that both act would fight over the Ingress."""
+    _asks(guards.leader, _case(snapshot(leader=leads)), expected)
+
+
+@pytest.mark.parametrize(("exists", "expected"), [(True, PASS), (False, Reason.INGRESS_MISSING)])
+def test_ingress(exists: bool, expected: Reason | None) -> None:
+    """There is nothing to route without one."""
+    _asks(guards.ingress, _case(snapshot(routing=routing(exists=exists))), expected)
+
+
+@pytest.mark.parametrize(("mode", "expected"), [(Mode.COST, PASS), (Mode.CAPACITY, PASS), (None, Reason.ROUTING_UNKNOWN)])
+def test_routing(mode: Mode | None, expected: Reason | None) -> None:
+    """An action that nobody understands is left alone."""
+    _asks(guards.routing, _case(mode=mode), expected)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected", "words"),
+    [
+        pytest.param(Override(), PASS, "not paused", id="none"),
+        pytest.param(Override(paused_until=NOW), PASS, "not paused", id="just expired"),
+        pytest.param(Override(paused_until=NOW + 90), Reason.PAUSED, "until 1 min 30 s from now: no reason given", id="without a reason"),
+        pytest.param(Override(paused_until=math.inf, why="launch day"), Reason.PAUSED, "until it is lifted: launch day", id="for ever"),
+        pytest.param(Override(problem="until is no time"), Reason.PAUSED, "until it is corrected: until is no time", id="malformed"),
+    ],
+)
+def test_paused(override: Override, expected: Reason | None, words: str) -> None:
+    """A pause that cannot be read is a pause: the person who wrote it meant one."""
+    _asks(guards.paused, _case(snapshot(routing=routing(override=override))), expected, words)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        pytest.param(Source("karpenter", True, NOW - 180, 180), PASS, id="at its budget"),
+        pytest.param(Source("karpenter", True, NOW - 181, 180), Reason.SIGNALS_STALE, id="beyond it"),
+        pytest.param(Source("karpenter", True, None, 180), Reason.SIGNALS_STALE, id="never heard of"),
+        pytest.param(Source("karpenter", True, NOW + 181, 180), Reason.SIGNALS_STALE, id="dated ahead: its age is unknown"),
+        pytest.param(Source("karpenter", True, math.nan, 180), Reason.SIGNALS_STALE, id="dated by no number"),
+        pytest.param(Source("karpenter", True, None, 180, absent=True), PASS, id="absent: named as a degradation"),
+        pytest.param(Source("cloudwatch", False, NOW - 9000, 180), PASS, id="optional"),
+    ],
+)
+def test_fresh(source: Source, expected: Reason | None) -> None:
+    """Evidence that is stale is absent, never fine."""
+    _asks(guards.fresh, _case(snapshot(sources=(source,))), expected)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected", "words"),
+    [
+        pytest.param(Override(), PASS, "", id="none"),
+        pytest.param(Override(pinned_mode=Mode.COST), Reason.PINNED, "until it is lifted: no reason given", id="to the present mode"),
+        pytest.param(
+            Override(pinned_mode=Mode.COST, pinned_until=NOW + 60, why="test"), Reason.PINNED, "1 min from now: test", id="for a time"
+        ),
+        pytest.param(Override(pinned_mode=Mode.COST, pinned_until=NOW), PASS, "", id="expired"),
+        pytest.param(Override(pinned_mode=Mode.CAPACITY), PASS, "", id="to the other mode: that is a trigger, not a guard"),
+    ],
+)
+def test_pinned(override: Override, expected: Reason | None, words: str) -> None:
+    """A pin to the present mode stops automatic changes of it."""
+    _asks(guards.pinned, _case(snapshot(routing=routing(override=override))), expected, words)
+
+
+@pytest.mark.parametrize(
+    ("deployment", "endpoints", "expected"),
+    [(2, 2, PASS), (2, 0, Reason.SIGNALS_CONTRADICT), (0, 0, PASS), (None, 0, PASS), (2, None, PASS)],
+)
+def test_consistent(deployment: int | None, endpoints: int | None, expected: Reason | None) -> None:
+    """Ready replicas without one ready endpoint mean that the Service selects something else."""
+    made = change(snapshot(), deployment_ready=deployment, endpoints_ready=endpoints)
+    _asks(guards.consistent, _case(made), expected)
+
+
+@pytest.mark.parametrize(
+    ("judged", "expected"),
+    [
+        pytest.param({"cause": Cause.CAPACITY}, PASS, id="capacity"),
+        pytest.param({"cause": Cause.QUOTA}, PASS, id="quota"),
+        pytest.param({"cause": Cause.CONFIG, "demand_since": NOW - 239}, Reason.CAUSE_NOT_ALLOWED, id="misconfiguration"),
+        pytest.param({"cause": Cause.CONFIG, "demand_since": None}, Reason.CAUSE_NOT_ALLOWED, id="misconfiguration without demand"),
+        pytest.param({"cause": Cause.CONFIG, "demand_since": NOW - 240}, PASS, id="misconfiguration that has lasted"),
+    ],
+)
+def test_cause(judged: dict[str, Any], expected: Reason | None) -> None:
+    """A mistake in the launch configuration may switch only once users have waited a whole cycle."""
+    _asks(guards.cause, _case(evidence={INF2: judged}), expected)
+
+
+def test_cause_of_an_operator_who_allows_capacity_only() -> None:
+    """Quota never heals by waiting, and some would rather be told than switched."""
+    made = snapshot(application(policy=PolicySettings(trip_causes=frozenset({Cause.CAPACITY}))))
+    case = _case(made, evidence={INF2: {"cause": Cause.QUOTA, "codes": ("VcpuLimitExceeded",)}})
+    _asks(guards.cause, case, Reason.CAUSE_NOT_ALLOWED, "is not allowed to switch: VcpuLimitExceeded")
+
+
+def test_cause_of_one_unit_is_enough() -> None:
+    """One of two short units may switch: the other must not hold it back."""
+    case = _case(subject=(TRN1, INF2), evidence={TRN1: {"cause": Cause.CONFIG}})
+    _asks(guards.cause, case, PASS)
+
+
+@pytest.mark.parametrize(
+    ("units", "expected"),
+    [
+        pytest.param({}, Reason.PATIENCE, id="proven this moment"),
+        pytest.param(proven(NOW - 29), Reason.PATIENCE, id="not long enough"),
+        pytest.param(proven(NOW - 30), PASS, id="long enough"),
+        pytest.param(proven(NOW - 30, proven_at=None), Reason.PATIENCE, id="remembered without a proof"),
+    ],
+)
+def test_patience(units: Any, expected: Reason | None) -> None:
+    """Counts from the proof."""
+    _asks(guards.patience, _case(memory=memory(units=units)), expected)
+
+
+@pytest.mark.parametrize(
+    ("able", "expected"),
+    [
+        pytest.param((TRN1,), PASS, id="another unit"),
+        pytest.param((INF2,), Reason.OTHER_SIDE_SHORT, id="only the short one itself"),
+        pytest.param((), Reason.OTHER_SIDE_SHORT, id="nobody"),
+    ],
+)
+def test_other_side(able: tuple[str, ...], expected: Reason | None) -> None:
+    """A switch to a side that cannot serve gains nothing."""
+    case = _case(evidence={name: {"can_serve": name in able} for name in SERVICES})
+    case.details = {"units": INF2}
+    _asks(guards.other_side, case, expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected", "words"),
+    [
+        pytest.param({}, PASS, "", id="ready"),
+        pytest.param({"capacity_exists": None}, PASS, "", id="existence not known, but endpoints are"),
+        pytest.param({"capacity_exists": False}, Reason.STANDBY_NOT_READY, "sd21-all (port 80) does not exist", id="missing"),
+        pytest.param({"capacity_ready": 0}, Reason.STANDBY_NOT_READY, "has no ready endpoint", id="empty"),
+        pytest.param({"capacity_ready": None}, Reason.STANDBY_NOT_READY, "are not known", id="unknown is not ready"),
+    ],
+)
+def test_standby_of_the_capacity_service(changes: dict[str, Any], expected: Reason | None, words: str) -> None:
+    """A Service that is missing or empty is a 503 for everybody."""
+    made = snapshot(routing=routing(**changes))
+    _asks(guards.standby, _case(made, receiving=capacity_targets(made)), expected, words)
+
+
+@pytest.mark.parametrize(
+    ("changes", "weight", "expected"),
+    [
+        pytest.param({"ready": 0}, 40, Reason.STANDBY_NOT_READY, id="empty and receiving"),
+        pytest.param({"ready": 0}, 0, PASS, id="empty, but it gets nothing"),
+        pytest.param({"service_exists": False}, 40, Reason.STANDBY_NOT_READY, id="missing"),
+        pytest.param({"ready": None}, 40, Reason.STANDBY_NOT_READY, id="not known"),
+    ],
+)
+def test_standby_of_the_units(changes: dict[str, Any], weight: int, expected: Reason | None) -> None:
+    """Every unit that is to receive traffic must be able to."""
+    made = change(snapshot(mode=Mode.CAPACITY), **changes)
+    receiving = cost_targets(made.application, {INF2: weight, TRN1: 60})
+    _asks(guards.standby, _case(made, Mode.CAPACITY, receiving=receiving), expected)
+
+
+def test_standby_in_place_asks_the_units_even_for_the_capacity_service() -> None:
+    """In place, capacity mode forwards to the units' own Services."""
+    app = application(routing_style=RoutingStyle.IN_PLACE)
+    made = snapshot(app, routing=routing(capacity_exists=False, capacity_ready=0))
+    _asks(guards.standby, _case(made, receiving=capacity_targets(made)), PASS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "unsafe", "expected", "words"),
+    [
+        pytest.param({}, False, PASS, "", id="a standby rule keeps it registered"),
+        pytest.param({"standby": ()}, False, Reason.UNSAFE_SWITCH, "no standby rule keeps sd21-all registered", id="nothing does"),
+        pytest.param({"standby": ()}, True, PASS, "allowed by allowUnsafeSwitch", id="nothing does, and the operator accepts it"),
+        pytest.param({"bound": None}, False, PASS, "", id="bindings cannot be seen"),
+        pytest.param({"bound": SERVICES}, False, Reason.UNSAFE_SWITCH, "has no target group for sd21-all yet", id="not bound yet"),
+        pytest.param({"bound": SERVICES}, True, PASS, "allowed", id="not bound yet, accepted"),
+    ],
+)
+def test_safe(changes: dict[str, Any], unsafe: bool, expected: Reason | None, words: str) -> None:
+    """A target group that is registered only by the switch is empty for 5 to 30 seconds."""
+    made = snapshot(application(policy=PolicySettings(allow_unsafe_switch=unsafe)), routing=routing(**changes))
+    _asks(guards.safe, _case(made, receiving=capacity_targets(made)), expected, words)
+
+
+@pytest.mark.parametrize(
+    ("mode", "since", "expected"),
+    [
+        (Mode.COST, NOW - 59, Reason.DWELL),
+        (Mode.COST, NOW - 60, PASS),
+        (Mode.CAPACITY, NOW - 599, Reason.DWELL),
+        (Mode.CAPACITY, NOW - 600, PASS),
+    ],
+)
+def test_dwell(mode: Mode, since: float, expected: Reason | None) -> None:
+    """Each mode has its own least time."""
+    _asks(guards.dwell, _case(mode=mode, memory=memory(mode, mode_since=since)), expected)
+
+
+@pytest.mark.parametrize(
+    ("ages", "expected"),
+    [
+        pytest.param((), PASS, id="none"),
+        pytest.param((10, 20, 30), PASS, id="one left"),
+        pytest.param((10, 20, 30, 3599), Reason.FLIP_BUDGET_SPENT, id="spent"),
+        pytest.param((10, 20, 30, 3600), PASS, id="the oldest is an hour ago"),
+    ],
+)
+def test_flip_budget(ages: tuple[float, ...], expected: Reason | None) -> None:
+    """Beyond four changes an hour something is wrong that switching does not cure."""
+    flips = tuple(Flip(NOW - age, Mode.COST, Reason.RETURN_PROVEN) for age in sorted(ages, reverse=True))
+    case = _case(memory=memory(flips=flips))
+    _asks(guards.flip_budget, case, expected)
+    assert case.waits == ([1.0] if expected else [])
+
+
+@pytest.mark.parametrize(
+    ("judged", "other", "expected"),
+    [
+        pytest.param({"returned": Return.REGISTERED}, {}, PASS, id="a node joined"),
+        pytest.param({"returned": Return.SILENT}, {}, PASS, id="the replicas run"),
+        pytest.param({"returned": Return.LAUNCHED}, {}, Reason.RETURN_UNPROVEN, id="launched only"),
+        pytest.param({"returned": Return.NONE}, {}, Reason.RETURN_UNPROVEN, id="silence"),
+        pytest.param({"returned": Return.REGISTERED}, {"shortage": "proven"}, Reason.RETURN_UNPROVEN, id="another unit is short now"),
+    ],
+)
+def test_proof(judged: dict[str, Any], other: dict[str, Any], expected: Reason | None) -> None:
+    """Silence is not proof, and one unit's return is not another's."""
+    from controller.policy.model import Shortage
+
+    altered = {key: Shortage(value) for key, value in other.items()}
+    _asks(guards.proof, _case(mode=Mode.CAPACITY, evidence={INF2: judged, TRN1: altered}), expected)
+
+
+def test_proof_without_a_subject() -> None:
+    """An application that was pinned to capacity mode has nothing to prove."""
+    _asks(guards.proof, _case(mode=Mode.CAPACITY, subject=()), PASS, "nothing is remembered")
+
+
+@pytest.mark.parametrize(("at", "expected"), [(None, PASS), (NOW - 599, Reason.NOT_QUIET), (NOW - 600, PASS), (NOW + 5, Reason.NOT_QUIET)])
+def test_quiet(at: float | None, expected: Reason | None) -> None:
+    """Ten minutes are more than three of Karpenter's cycles."""
+    _asks(guards.quiet, _case(mode=Mode.CAPACITY, evidence={INF2: {"last_failure_at": at}}), expected)
+
+
+@pytest.mark.parametrize(
+    ("returned_at", "since", "expected"),
+    [
+        pytest.param(NOW - 99, 0.0, Reason.HOLD_RUNNING, id="returned a moment ago"),
+        pytest.param(NOW - 100, NOW, PASS, id="returned long enough ago"),
+        pytest.param(None, NOW - 99, Reason.HOLD_RUNNING, id="without a return it counts from the switch"),
+        pytest.param(None, NOW - 100, PASS, id="long enough in capacity mode"),
+    ],
+)
+def test_hold(returned_at: float | None, since: float, expected: Reason | None) -> None:
+    """Counts from the return of capacity, not from the switch: an outage of hours is no reason to go back at once."""
+    remembered = memory(Mode.CAPACITY, mode_since=since)
+    _asks(guards.hold, _case(mode=Mode.CAPACITY, memory=remembered, hold_s=100.0, evidence={INF2: {"returned_at": returned_at}}), expected)
+
+
+@pytest.mark.parametrize(
+    ("ready", "weight", "expected"),
+    [(3, 40, PASS), (2, 40, Reason.WAITING_FOR_READY), (2, 0, PASS)],
+)
+def test_ready(ready: int, weight: int, expected: Reason | None) -> None:
+    """Traffic moves to a unit only when it can carry its share."""
+    receiving = cost_targets(application(), {INF2: weight, TRN1: 60})
+    case = _case(mode=Mode.CAPACITY, receiving=receiving, evidence={INF2: {"ready": ready, "needed": 3}})
+    _asks(guards.ready, case, expected)
+
+
+def _seen(verdict: Verdict, problem: str = "") -> Verification:
+    return Verification(verdict, NOW, problem, "")
+
+
+@pytest.mark.parametrize(
+    ("changed", "verified", "seen", "expected", "words"),
+    [
+        pytest.param(None, None, None, PASS, "nothing was changed yet", id="nothing changed"),
+        pytest.param(NOW - 9, NOW - 5, None, PASS, "shows the routing action", id="verified"),
+        pytest.param(NOW - 9, None, None, PASS, "cannot tell: not looked at", id="nobody looks"),
+        pytest.param(NOW - 9, None, _seen(Verdict.CANNOT_TELL, "denied"), PASS, "cannot tell: denied", id="cannot tell"),
+        pytest.param(NOW - 9, None, _seen(Verdict.NOT_YET, "rule 7"), Reason.ROUTING_UNVERIFIED, "rule 7", id="not yet"),
+        pytest.param(NOW - 9, None, _seen(Verdict.YES), Reason.ROUTING_UNVERIFIED, "not yet looked at", id="a word about an older action"),
+    ],
+)
+def test_verified(changed: float | None, verified: float | None, seen: Verification | None, expected: Reason | None, words: str) -> None:
+    """Traffic must not move back before it has been seen to have moved."""
+    made = snapshot(mode=Mode.CAPACITY, routing=routing(Mode.CAPACITY, verification=seen))
+    remembered = memory(Mode.CAPACITY, changed_at=changed, verified_at=verified)
+    _asks(guards.verified, _case(made, Mode.CAPACITY, memory=remembered), expected, words)
+
+
+def test_a_preview_leaves_out_the_guards_that_only_wait() -> None:
+    """It shows what is coming; it must never be acted on."""
+    made = shortage()
+    held, shown = decide(memory(), made)[1], decide(memory(), made, preview=True)[1]
+    assert held.reason is Reason.PATIENCE
+    assert shown.reason is Reason.SHORTAGE_PROVEN
+    assert "patience" not in {result.guard for result in shown.guards}
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        pytest.param(snapshot(leader=False), {"leader"}, id="not leader"),
+        pytest.param(shortage(), {"patience"}, id="patience"),
+        pytest.param(replace(shortage(), routing=routing(standby=())), {"patience", "safe"}, id="every guard that holds is shown"),
+    ],
+)
+def test_all_guards_are_shown_not_only_the_first(made: Snapshot, words: set[str]) -> None:
+    """A person who lifts one obstacle wants to know of the next."""
+    decision = decide(memory(), made)[1]
+    assert {result.guard for result in decision.guards if not result.passed} == words
+
+
+ALERTS = [
+    pytest.param(replace(snapshot(), sources=(Source("karpenter", True, None, 9),)), {"held/SignalsStale": "warning"}, id="stale"),
+    pytest.param(replace(snapshot(), routing=RoutingObservation(exists=False)), {"held/IngressMissing": "critical"}, id="no Ingress"),
+    pytest.param(replace(snapshot(), routing=routing(marker="other")), {"held/RoutingUnknown": "critical"}, id="a mode that nobody knows"),
+    pytest.param(
+        replace(shortage(), units={name: shortage(unit=name).units[name] for name in SERVICES}),
+        {"held/OtherSideShort": "critical"},
+        id="all units short",
+    ),
+    pytest.param(
+        replace(shortage(), routing=routing(capacity_ready=0)), {"held/StandbyNotReady": "critical"}, id="the other side is not ready"
+    ),
+    pytest.param(replace(shortage(), routing=routing(standby=())), {"held/UnsafeSwitch": "critical"}, id="the switch is not safe"),
+    pytest.param(shortage(cause=Cause.QUOTA), {"cause/sd21-inf2/quota": "critical"}, id="quota"),
+    pytest.param(shortage(cause=Cause.NETWORK, truncated=True), {"cause/sd21-inf2/network": "critical"}, id="network"),
+    pytest.param(
+        shortage(cause=Cause.CONFIG), {"cause/sd21-inf2/config": "critical"}, id="a misconfiguration is told before it may switch"
+    ),
+    pytest.param(shortage(), {}, id="a capacity shortage is told by its failover"),
+    pytest.param(change(snapshot(), pending=pods(since=NOW - 239), desired=4), {}, id="pods that wait a while"),
+    pytest.param(change(snapshot(), pending=pods(since=NOW - 240), desired=4), {"silent/sd21-inf2": "warning"}, id="Karpenter is silent"),
+    pytest.param(
+        change(snapshot(), pending=pods(since=NOW - 240), desired=4, pool_blocked_at=NOW - 9),
+        {"config/sd21-inf2": "warning"},
+        id="no compatible type, none refused",
+    ),
+    pytest.param(
+        replace(snapshot(), routing=routing(verification=_seen(Verdict.NOT_YET, CRITICAL + "fixed 503"))),
+        {"blackhole": "critical"},
+        id="the rule answers itself",
+    ),
+]
+
+
+@pytest.mark.parametrize(("made", "expected"), ALERTS)
+def test_alerts(made: Snapshot, expected: dict[str, str]) -> None:
+    """What a person should know, keyed so that it is told once; patience is over in all of these."""
+    units = proven(NOW - 60) if any(observed.pool.failures for observed in made.units.values()) else {}
+    decision = decide(memory(units=units), made)[1]
+    assert {alert.key: alert.severity for alert in decision.alerts} == expected
+    assert all("?>" not in alert.text for alert in decision.alerts)
+
+
+def test_silence_is_no_alert_while_a_node_is_on_its_way() -> None:
+    """A Neuron node takes ten minutes; nobody should be woken for it."""
+    from tests.policy.support import launched
+
+    made = change(snapshot(), pending=pods(since=NOW - 400), desired=4, pool_launches=(launched(NOW - 300),))
+    assert decide(memory(), made)[1].alerts == ()
+    back = change(
+        snapshot(mode=Mode.CAPACITY), pending=pods(since=NOW - 4000), desired=4, pool_launches=(launched(NOW - 3000, NOW - 2900),)
+    )
+    assert decide(memory(Mode.CAPACITY, units=proven(NOW - 5000)), back)[1].alerts == ()
+
+
+@pytest.mark.parametrize(
+    ("remembered", "seen", "words"),
+    [
+        pytest.param({"changed_at": NOW - 60}, _seen(Verdict.NOT_YET, "rule 7"), "does not show the routing action written 1 min ago: rule 7", id="not yet"),
+        pytest.param({"changed_at": NOW - 60}, None, "cannot be seen to show the routing action written 1 min ago: not looked at", id="blind"),
+        pytest.param({"reasserts": 3, "reasserted_at": NOW - 9}, None, "was put right 3 times; failoverctl keeps changing it", id="two writers"),
+    ],
+)  # fmt: skip
+def test_alerts_about_the_routing(remembered: dict[str, Any], seen: Verification | None, words: str) -> None:
+    """A change that never arrives, and a change that never stays."""
+    made = replace(snapshot(), routing=routing(verification=seen))
+    (alert,) = decide(memory(**remembered), made)[1].alerts
+    assert words in alert.text
+    assert alert.severity == "critical"
+
+
+def test_a_refused_canary_does_not_alert_in_capacity_mode() -> None:
+    """While a fallback waits its turn, a side that is not ready is no news."""
+    made = change(snapshot(mode=Mode.CAPACITY), pool_failures=(refused(),), ready=0, desired=1, pending=pods(1))
+    assert decide(memory(Mode.CAPACITY, units=proven()), made)[1].alerts == ()
+
+
+def test_units_of_the_healthy_snapshot_are_the_applications() -> None:
+    """The tests above would prove little on an empty application."""
+    assert tuple(healthy_units(application())) == SERVICES
