@@ -28,6 +28,9 @@ class Clock(Protocol):
             Whether the event was set.
         """
 
+    def real(self, seconds: float) -> float:
+        """How many seconds of the machine's time `seconds` of this clock take; for a scheduler that knows no other time."""
+
 
 class SystemClock:
     """The machine's own clock."""
@@ -43,6 +46,10 @@ class SystemClock:
     def wait(self, event: threading.Event, seconds: float) -> bool:
         """See `Clock.wait`."""
         return event.wait(max(0.0, seconds))
+
+    def real(self, seconds: float) -> float:
+        """See `Clock.real`."""
+        return seconds
 
 
 class AcceleratedClock:
@@ -70,7 +77,11 @@ class AcceleratedClock:
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
         """See `Clock.wait`."""
-        return event.wait(max(0.0, seconds) / self._factor)
+        return event.wait(self.real(max(0.0, seconds)))
+
+    def real(self, seconds: float) -> float:
+        """See `Clock.real`."""
+        return seconds / self._factor
 
 
 class ManualClock:
@@ -97,6 +108,11 @@ class ManualClock:
         if not event.is_set():
             self.advance(max(0.0, seconds))
         return event.is_set()
+
+    def real(self, seconds: float) -> float:
+        """None: it never waits."""
+        del seconds
+        return 0.0
 
     def advance(self, seconds: float) -> None:
         """Moves the clock on.

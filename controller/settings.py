@@ -299,7 +299,7 @@ class HttpSettings(Theme):
         min_length=1,
         description="Address to listen on. All by default, because the kubelet probes the pod's own.",
     )
-    port: int = Field(default=8080, ge=1, le=65_535, description="TCP port to listen on.")
+    port: int = Field(default=8080, ge=0, le=65_535, description="TCP port to listen on; 0: any free one.")
 
 
 class LogSettings(Theme):

@@ -175,11 +175,22 @@ def _make_server() -> Any:  # noqa: ANN401 - moto and werkzeug are optional and 
     def silent_app(service: Any) -> Any:  # noqa: ANN401
         app = create_backend_app(service)
         app.logger.disabled = True  # else a traceback on stderr for every call that moto does not implement
+        app.register_error_handler(NotImplementedError, _not_emulated)
         return app
 
     server: Any = make_server("127.0.0.1", 0, DomainDispatcherApplication(silent_app), threaded=True, request_handler=SilentHandler)
     server.log = lambda *_: None
     return server
+
+
+def _not_emulated(error: Exception) -> tuple[str, int, dict[str, str]]:
+    """The answer to a call that moto does not implement: one that every SDK understands, and does not try again."""
+    from xml.sax.saxutils import escape
+
+    text = f"<Code>UnsupportedOperation</Code><Message>not emulated: {escape(str(error)[:200]) or type(error).__name__}</Message>"
+    # EC2's form and the other query services' in one: each SDK parser looks for its own.
+    body = f"<Response><Errors><Error>{text}</Error></Errors><Error>{text}</Error><RequestID>emulated</RequestID></Response>"
+    return body, 400, {"Content-Type": "text/xml"}
 
 
 def _reset() -> None:

@@ -81,8 +81,9 @@ class Environment:
     def __init__(self, scenario: Scenario, clock: Clock, *, lag_s: float = 0.8) -> None:
         self.scenario, self._clock, self._lag_s = scenario, clock, lag_s
         seed = scenario.file.seed
-        # The demo's watches must count as fresh although nothing happens: bookmarks come in real time.
-        self.api = EmulatedKubeApi(clock, tokens=_TOKENS, seed=seed, bookmark_interval_s=1.0)
+        # Watches must count as fresh although nothing of their kind happens. Bookmarks come in real time, and only once nothing at all was
+        # written for so long; between the bursts of a busy scenario there are pauses of this length.
+        self.api = EmulatedKubeApi(clock, tokens=_TOKENS, seed=seed, bookmark_interval_s=0.2)
         self.aws = EmulatedAws()
         self._folder: Path | None = None
         self._parts: _Parts | None = None

@@ -116,7 +116,8 @@ def _decide_in_mode(mode: Mode, case: guards.Case, weights: Mapping[str, int]) -
     if wanted is Mode.COST and wish.trigger is Trigger.PIN_COST:
         weights = cost_weights(case.snapshot) or weights  # a pin waits for nobody: what is not back yet gets no weight
     case.receiving = capacity_targets(case.snapshot) if wanted is Mode.CAPACITY else cost_targets(case.snapshot.application, weights)
-    case.hold_s = break_even_s(case.snapshot.application, weights, wish.subject, case.memory.hold_level)
+    if guards.hold in wish.guards:
+        case.hold_s = break_even_s(case.snapshot.application, weights, wish.subject, case.memory.hold_level)
     results = guards.run(wish.guards, case)
     held = guards.first_held(results)
     if held is not None:

@@ -43,6 +43,8 @@ def configure_logging(settings: LogSettings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
+    # A run that is skipped because the last one is still at it is by design; jobs log their own failures.
+    logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
 
 
 def _plain(logger: Any, method: str, event: Any) -> Any:  # noqa: ANN401 - structlog's processor signature

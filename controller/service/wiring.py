@@ -287,7 +287,7 @@ class Service:
 
         options = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         self._scheduler.add_job(job, id=f"{name}-first", **options)
-        self._scheduler.add_job(job, IntervalTrigger(seconds=seconds, timezone="UTC"), id=name, **options)
+        self._scheduler.add_job(job, IntervalTrigger(seconds=self._clock.real(seconds), timezone="UTC"), id=name, **options)
 
     def _reload(self) -> None:
         change = self._catalog.poll()

@@ -21,6 +21,7 @@ from controller.policy.model import (
     Return,
     RoutingObservation,
     RoutingStyle,
+    Shortage,
     Snapshot,
     Source,
     UnitEvidence,
@@ -29,7 +30,7 @@ from controller.policy.model import (
 )
 from controller.policy.reasons import Reason
 from controller.policy.targets import capacity_targets, cost_targets
-from tests.policy.support import INF2, TRN1, change, pods, proven, refused, shortage
+from tests.policy.support import INF2, TRN1, change, launched, pods, proven, refused, shortage
 from tests.support.applications import NOW, SERVICES, application, healthy_units, memory, routing, snapshot
 
 PASS = None
@@ -41,7 +42,7 @@ def _case(made: Snapshot | None = None, mode: Mode | None = Mode.COST, **changes
     evidence: dict[str, UnitEvidence] = dict(decide(remembered, made)[1].evidence)
     for name, altered in changes.pop("evidence", {}).items():
         evidence[name] = replace(evidence[name], **altered)
-    case = Case(made, remembered, mode, "it forwards to elsewhere", evidence, subject=(INF2,))
+    case = Case(made, remembered, mode, "it forwards to elsewhere", evidence, subject=(INF2,), details={"units": INF2})
     for name, value in changes.items():
         setattr(case, name, value)
     return case
@@ -185,7 +186,6 @@ def test_patience(units: Any, expected: Reason | None) -> None:
 def test_other_side(able: tuple[str, ...], expected: Reason | None) -> None:
     """A switch to a side that cannot serve gains nothing."""
     case = _case(evidence={name: {"can_serve": name in able} for name in SERVICES})
-    case.details = {"units": INF2}
     _asks(guards.other_side, case, expected)
 
 
@@ -288,8 +288,6 @@ def test_flip_budget(ages: tuple[float, ...], expected: Reason | None) -> None:
 )
 def test_proof(judged: dict[str, Any], other: dict[str, Any], expected: Reason | None) -> None:
     """Silence is not proof, and one unit's return is not another's."""
-    from controller.policy.model import Shortage
-
     altered = {key: Shortage(value) for key, value in other.items()}
     _asks(guards.proof, _case(mode=Mode.CAPACITY, evidence={INF2: judged, TRN1: altered}), expected)
 
@@ -421,8 +419,6 @@ def test_alerts(made: Snapshot, expected: dict[str, str]) -> None:
 
 def test_silence_is_no_alert_while_a_node_is_on_its_way() -> None:
     """A Neuron node takes ten minutes; nobody should be woken for it."""
-    from tests.policy.support import launched
-
     made = change(snapshot(), pending=pods(since=NOW - 400), desired=4, pool_launches=(launched(NOW - 300),))
     assert decide(memory(), made)[1].alerts == ()
     back = change(
@@ -434,11 +430,16 @@ def test_silence_is_no_alert_while_a_node_is_on_its_way() -> None:
 @pytest.mark.parametrize(
     ("remembered", "seen", "words"),
     [
-        pytest.param({"changed_at": NOW - 60}, _seen(Verdict.NOT_YET, "rule 7"), "does not show the routing action written 1 min ago: rule 7", id="not yet"),
-        pytest.param({"changed_at": NOW - 60}, None, "cannot be seen to show the routing action written 1 min ago: not looked at", id="blind"),
-        pytest.param({"reasserts": 3, "reasserted_at": NOW - 9}, None, "was put right 3 times; failoverctl keeps changing it", id="two writers"),
+        pytest.param(
+            {"changed_at": NOW - 60},
+            _seen(Verdict.NOT_YET, "rule 7"),
+            "does not show the routing action written 1 min ago: rule",
+            id="not yet",
+        ),
+        pytest.param({"changed_at": NOW - 60}, None, "cannot be seen to show the routing action", id="blind"),
+        pytest.param({"reasserts": 3, "reasserted_at": NOW - 9}, None, "put right 3 times; failoverctl keeps changing", id="two writers"),
     ],
-)  # fmt: skip
+)
 def test_alerts_about_the_routing(remembered: dict[str, Any], seen: Verification | None, words: str) -> None:
     """A change that never arrives, and a change that never stays."""
     made = replace(snapshot(), routing=routing(verification=seen))

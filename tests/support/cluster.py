@@ -328,12 +328,10 @@ def settings_for(applications: Path, **changes: Any) -> Settings:
         "applications": applications,
         "aws": aws,
         "cloudwatch": {"enabled": False},
-        "http": {"host": "127.0.0.1"},
+        "http": {"host": "127.0.0.1", "port": 0},
         "polls": {"catalog_interval_s": 1},
     }
-    settings = Settings(**{**base, **changes})
-    http = settings.http.model_copy(update={"port": 0})
-    return settings.model_copy(update={"http": http})
+    return Settings(**{**base, **changes})
 
 
 @contextmanager

@@ -7,6 +7,8 @@ update and has no server-side apply, the two things our safety rests on.
 Known differences, none of which the controller depends on:
 
 * no schema validation, and no defaulting beyond a few fields of pods, deployments and namespaces;
+* server-side apply takes fields that a built-in kind does not have, and owns every list of a custom resource as a whole, even one
+  that its CRD marks as keyed;
 * fields a CRD does not know are kept, not pruned, and ``fieldValidation`` is accepted and ignored;
 * a missing namespace is created on first use;
 * ``spec.nodeName`` of a pod may be written directly, since there is no ``binding`` subresource;

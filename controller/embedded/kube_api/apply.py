@@ -1,4 +1,4 @@
-"""Server-side apply: merge, prune and conflicts, after sigs.k8s.io/structured-merge-diff v6 ``merge/update.go``."""
+"""Server-side apply as the Kubernetes documentation describes it: merging, conflicts, and removal of what is no longer applied."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def server_side_apply(
 
     Raises:
         ApiError: 409 on conflicts, 400 on a wrong ``apiVersion`` or when ``managedFields`` are sent, 500 (as the real server)
-            when the schema does not know a field, 501 where the configuration holds nulls.
+            where a list item lacks its identifying fields, 501 where the configuration holds nulls.
     """
     _check(resource, config)
     field_type = type_of(resource.plural)
@@ -37,7 +37,7 @@ def server_side_apply(
     managed = managed_fields.read(live) or _before_first_apply(resource, bare, writer)
     reset = managed_fields.reset_fields(resource, writer.subresource)
     try:
-        merged = field_sets.merge(field_type, bare, config)
+        merged: dict[str, Any] = field_sets.merge(field_type, bare, config)
         claimed = field_sets.exclude(field_sets.to_set(field_type, config), reset)
         entry = Entry(writer.manager, "Apply", resource.api_version, writer.subresource, writer.time, claimed)
         before = managed.get(entry.key)
@@ -46,18 +46,14 @@ def server_side_apply(
         compared = field_sets.compare(field_type, bare, new).without(reset)
     except SchemaMismatch as error:
         raise _schema_error(resource, config, str(error)) from error
-    touched = frozenset(compared.added | compared.modified)
+    touched = compared.added | compared.modified
     clashes = [(other, other.fields & touched) for key, other in managed.items() if key != entry.key]
     clashes = [(other, paths) for other, paths in clashes if paths]
     if clashes and not force:
         raise _conflict(clashes)
     managed_fields.release(managed, touched | compared.removed, keep=entry.key)
     _settle(managed, entry, before, changed=new != bare)
-    result = dict(new) if isinstance(new, dict) else {}
-    for part in ("metadata", "spec"):
-        if result.get(part, {}) is None:
-            result[part] = {}  # pruned to nothing; the real server's structs are never absent
-    result = strategies.normalized(resource, result)
+    result = strategies.normalized(resource, new)
     result.setdefault("metadata", {})
     managed_fields.write(result, managed)
     return result
@@ -65,7 +61,7 @@ def server_side_apply(
 
 def _settle(managed: Managed, entry: Entry, before: Entry | None, *, changed: bool) -> None:
     """Gives the applier's entry its final fields and time; a no-op apply keeps the old time, so that nothing is written."""
-    fields = managed_fields.ownable(set(entry.fields), frozenset())
+    fields = managed_fields.ownable(entry.fields)
     time = entry.time if changed else (before.time if before else None)
     if fields:
         managed[entry.key] = Entry(entry.manager, "Apply", entry.api_version, entry.subresource, time, fields)
@@ -83,13 +79,6 @@ def _check(resource: Resource, config: Mapping[str, Any]) -> None:
         raise statuses.bad_request("metadata.managedFields must be nil")
     if _has_null(config):
         raise statuses.unsupported("null values in an apply configuration")
-    if not resource.custom:
-        try:
-            undeclared = _undeclared(type_of(resource.plural), config, ())
-        except SchemaMismatch as error:
-            raise _schema_error(resource, config, str(error)) from error
-        if undeclared is not None:
-            raise _schema_error(resource, config, f"{field_sets.path_text(undeclared)}: field not declared in schema")
 
 
 def _has_null(value: object) -> bool:
@@ -98,25 +87,6 @@ def _has_null(value: object) -> bool:
     if isinstance(value, list):
         return any(_has_null(child) for child in value)
     return value is None
-
-
-def _undeclared(field_type: FieldType, value: object, path: field_sets.Path) -> field_sets.Path | None:
-    """The first field of a built-in object that its schema does not know."""
-    if field_type.shape == "map" and isinstance(value, dict):
-        for name, child in value.items():
-            below = (*path, f"f:{name}")
-            if not field_type.declares(name) and field_type.element is None:
-                return below
-            found = _undeclared(field_type.of_field(name), child, below)
-            if found is not None:
-                return found
-    elif field_type.shape == "list" and isinstance(value, list):
-        for item in value:
-            below = path if field_type.is_atomic() else (*path, field_sets.element_of(field_type, item))
-            found = _undeclared(field_type.of_item(), item, below)
-            if found is not None:
-                return found
-    return None
 
 
 def _schema_error(resource: Resource, config: Mapping[str, Any], why: str) -> statuses.ApiError:
@@ -140,21 +110,14 @@ def _before_first_apply(resource: Resource, bare: Mapping[str, Any], writer: Wri
     return managed_fields.read(copy)
 
 
-def _prune(field_type: FieldType, merged: object, managed: Managed, last: FieldSet) -> object:
+def _prune(field_type: FieldType, merged: dict[str, Any], managed: Managed, last: FieldSet) -> dict[str, Any]:
     """Removes what the manager applied last time, does not apply now, and nobody else owns."""
-    if not last:
-        return merged
-
-    def named(paths: set[field_sets.Path] | FieldSet) -> FieldSet:
-        return field_sets.with_named_parents(field_type, paths)
-
-    everything = named(field_sets.to_set(field_type, merged))
-    owned = named(frozenset(path for entry in managed.values() for path in entry.fields))
-    pruned = field_sets.remove(field_type, merged, named(last))
-    kept = named(field_sets.to_set(field_type, pruned))
-    pruned = field_sets.remove(field_type, merged, everything - (kept | owned))
-    kept = named(field_sets.to_set(field_type, pruned))
-    return field_sets.remove(field_type, merged, (everything - kept) & named(last))
+    held = frozenset(path for entry in managed.values() for path in entry.fields)
+    left = field_sets.remove(field_type, merged, last - field_sets.with_parents(held), held)
+    for part in ("metadata", "spec"):
+        if part in merged:
+            left.setdefault(part, {})  # these stay, even without content
+    return left
 
 
 def _conflict(clashes: list[tuple[Entry, FieldSet]]) -> statuses.ApiError:

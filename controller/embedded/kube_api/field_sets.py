@@ -1,15 +1,16 @@
-"""Sets of field paths and the walks that make them: the algorithms of sigs.k8s.io/structured-merge-diff v6.
+"""Sets of field paths, which say who owns what, and the merging of objects field by field.
 
-A path is a tuple of elements in FieldsV1 notation: ``f:name`` for a field, ``k:{...}`` for an item of a list of maps, ``v:...``
-for a member of a list that is a set.
+A path is a tuple of elements in the notation of ``fieldsV1`` in the Kubernetes API reference: ``f:name`` for a field, ``k:{...}``
+for an item of a list that is identified by some of its fields, ``v:...`` for a member of a set.
 """
 
 from __future__ import annotations
 
+import enum
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 from controller.embedded.kube_api.field_types import FieldType
 
@@ -17,35 +18,41 @@ Path = tuple[str, ...]
 FieldSet = frozenset[Path]
 
 
-class _Missing:
-    """The absence of a value, which null is not."""
-
-
-MISSING: Final = _Missing()
-
-
 class SchemaMismatch(ValueError):
-    """A value cannot be walked with its type, for example a list item without its identifying field."""
+    """A value does not fit its type, for example a list item without its identifying field."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """What differs between two objects."""
 
-    removed: set[Path] = field(default_factory=set)
-    modified: set[Path] = field(default_factory=set)
-    added: set[Path] = field(default_factory=set)
+    removed: FieldSet
+    modified: FieldSet
+    added: FieldSet
 
-    def without(self, prefixes: Iterable[Path]) -> Comparison:
+    def without(self, prefixes: FieldSet) -> Comparison:
         """This comparison without everything at and below `prefixes`."""
-        cut = tuple(prefixes)
-        return Comparison(*(set(exclude(paths, cut)) for paths in (self.removed, self.modified, self.added)))
+        return Comparison(*(exclude(paths, prefixes) for paths in (self.removed, self.modified, self.added)))
 
 
-def exclude(paths: Iterable[Path], prefixes: Iterable[Path]) -> FieldSet:
+class _Branch(enum.Enum):
+    """Stands for a value that is owned piece by piece."""
+
+    MAP = enum.auto()
+    LIST = enum.auto()
+
+
+class _Part(NamedTuple):
+    """One piece of a value: its path element, its type, and what is there."""
+
+    element: str
+    type: FieldType
+    value: Any
+
+
+def exclude(paths: Iterable[Path], prefixes: FieldSet) -> FieldSet:
     """`paths` without those at and below `prefixes`."""
-    cut = tuple(prefixes)
-    return frozenset(path for path in paths if not any(path[: len(prefix)] == prefix for prefix in cut))
+    return frozenset(path for path in paths if not any(path[: len(prefix)] == prefix for prefix in prefixes))
 
 
 def dump(value: object) -> str:
@@ -53,8 +60,8 @@ def dump(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def element_of(list_type: FieldType, item: object) -> str:
-    """The path element of a list item.
+def _element(list_type: FieldType, item: object) -> str:
+    """The path element of an item of a list that is merged item by item.
 
     Raises:
         SchemaMismatch: If the item lacks an identifying field that has no default.
@@ -63,192 +70,124 @@ def element_of(list_type: FieldType, item: object) -> str:
         return f"v:{dump(item)}"
     if not isinstance(item, dict):
         raise SchemaMismatch("associative list with keys may not have non-map elements")
-    item_type = list_type.of_item()
-    found: dict[str, Any] = {}
-    for key in sorted(list_type.keys):
-        if key in item:
-            found[key] = item[key]
-        elif key in item_type.defaults:
-            found[key] = item_type.defaults[key]
-        else:
+    identity = {key: value for key, value in (dict(list_type.defaults) | item).items() if key in list_type.keys}
+    for key in list_type.keys:
+        if key not in identity:
             raise SchemaMismatch(f'associative list with keys has an element that omits key field "{key}"')
-    return f"k:{dump(found)}"
+    return f"k:{dump(dict(sorted(identity.items())))}"
 
 
-def _items(list_type: FieldType, values: object) -> dict[str, Any]:
-    if not isinstance(values, list):
-        return {}
-    found: dict[str, Any] = {}
-    for item in values:
-        found.setdefault(element_of(list_type, item), item)
-    return found
+def _parts(field_type: FieldType, value: object) -> list[_Part] | None:
+    """The pieces of a value that is owned piece by piece, None for one that is owned as a whole."""
+    if isinstance(value, dict) and not field_type.atomic:
+        return [_Part(f"f:{name}", field_type.of_field(name), child) for name, child in value.items()]
+    if isinstance(value, list) and field_type.item is not None:
+        return [_Part(_element(field_type, item), field_type.item, item) for item in value]
+    return None
 
 
-def to_set(field_type: FieldType, value: object, path: Path = ()) -> set[Path]:
-    """The fields that applying `value` claims."""
-    shape = field_type.shape_of(value)
-    found: set[Path] = set()
-    if shape == "scalar" or field_type.is_atomic() or (shape == "list" and field_type.shape == "deduced"):
-        found.add(path)
-    elif isinstance(value, dict):
-        for name, child in value.items():
-            below = (*path, f"f:{name}")
-            found |= to_set(field_type.of_field(name), child, below)
-            if child is None or child == {} or not field_type.declares(name):
-                found.add(below)
-    else:
-        for element, child in _items(field_type, value).items():
-            below = (*path, element)
-            found |= to_set(field_type.of_item(), child, below)
-            found.add(below)
-    return found
+def _flatten(field_type: FieldType, value: object, path: Path = (), into: dict[Path, Any] | None = None) -> dict[Path, Any]:
+    """Everything below a value by its path; a `_Branch` where there are, or could be, further paths below."""
+    flat = {} if into is None else into
+    for part in _parts(field_type, value) or ():
+        below = (*path, part.element)
+        if below in flat:
+            continue  # a list names the same item twice; the first counts
+        split = _parts(part.type, part.value) is not None
+        flat[below] = (_Branch.MAP if isinstance(part.value, dict) else _Branch.LIST) if split else part.value
+        if split:
+            _flatten(part.type, part.value, below, flat)
+    return flat
+
+
+def to_set(field_type: FieldType, value: object) -> FieldSet:
+    """The fields that applying `value` claims: what is owned as a whole, items of lists, and maps without content."""
+    flat = _flatten(field_type, value)
+    filled = {path[:-1] for path in flat}
+    return frozenset(
+        path
+        for path, found in flat.items()
+        if not isinstance(found, _Branch) or not _is_field(path[-1]) or (found is _Branch.MAP and path not in filled)
+    )
 
 
 def compare(field_type: FieldType, old: object, new: object) -> Comparison:
     """What changed from `old` to `new`."""
-    out = Comparison()
-    _compare(field_type, (), old, new, out)
-    return out
+    before, after = _flatten(field_type, old), _flatten(field_type, new)
+    return Comparison(
+        removed=frozenset(before.keys() - after.keys()),
+        modified=frozenset(path for path in before.keys() & after.keys() if _differ(before[path], after[path])),
+        added=frozenset(after.keys() - before.keys()),
+    )
 
 
-def _compare(field_type: FieldType, path: Path, old: object, new: object, out: Comparison) -> None:
-    shape = field_type.shape_of(old if new is MISSING else new)
-    differs = old is not MISSING and new is not MISSING and field_type.shape_of(old) != shape
-    atomic = field_type.is_atomic() or (shape == "list" and field_type.shape == "deduced")
-    both_empty = old in (MISSING, {}, [], None) and new in (MISSING, {}, [], None)
-    if shape == "scalar" or differs or atomic or both_empty:
-        if old is MISSING:
-            out.added.add(path)
-        elif new is MISSING:
-            out.removed.add(path)
-        elif old != new or type(old) is not type(new):
-            out.modified.add(path)
-        return
-    if shape == "map":
-        before, after = (side if isinstance(side, dict) else {} for side in (old, new))
-        for name in before.keys() | after.keys():
-            _compare(field_type.of_field(name), (*path, f"f:{name}"), before.get(name, MISSING), after.get(name, MISSING), out)
-    else:
-        before, after = _items(field_type, old), _items(field_type, new)
-        for element in before.keys() | after.keys():
-            _compare(field_type.of_item(), (*path, element), before.get(element, MISSING), after.get(element, MISSING), out)
-    if old is MISSING:
-        out.added.add(path)
-    elif new is MISSING:
-        out.removed.add(path)
+def _differ(old: object, new: object) -> bool:
+    return old != new or type(old) is not type(new)  # Python takes True for 1; JSON does not
 
 
-def merge(field_type: FieldType, live: object, config: object) -> object:
+def merge(field_type: FieldType, live: Any, config: Any) -> Any:  # noqa: ANN401 - any JSON
     """`live` with `config` laid over it."""
-    if live is MISSING or live is None:
-        return config
-    if config is MISSING:
-        return live
-    shape = field_type.shape_of(config)
-    atomic = field_type.is_atomic() or (shape == "list" and field_type.shape == "deduced")
-    if shape == "scalar" or atomic or field_type.shape_of(live) != shape:
-        return config
-    if isinstance(live, dict) and isinstance(config, dict):
-        merged = dict(live)
-        for name, value in config.items():
-            merged[name] = merge(field_type.of_field(name), live.get(name, MISSING), value)
-        return merged
-    return _merge_items(field_type, _items(field_type, live), _items(field_type, config))
+    if isinstance(live, dict) and isinstance(config, dict) and not field_type.atomic:
+        return live | {name: merge(field_type.of_field(name), live.get(name), value) for name, value in config.items()}
+    if isinstance(live, list) and isinstance(config, list) and field_type.item is not None:
+        return _merge_items(field_type.item, _by_element(field_type, live), _by_element(field_type, config))
+    return config
 
 
-def _merge_items(list_type: FieldType, live: Mapping[str, Any], config: Mapping[str, Any]) -> list[Any]:
-    """Items of `config` in their order; items of `live` alone keep their place before the next shared item."""
-    item_type = list_type.of_item()
-    left, right = list(live), list(config)
-    shared = [element for element in right if element in live]
-    done: set[str] = set()
+def _by_element(list_type: FieldType, items: list[Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for item in items:
+        found.setdefault(_element(list_type, item), item)
+    return found
+
+
+def _merge_items(item_type: FieldType, live: Mapping[str, Any], config: Mapping[str, Any]) -> list[Any]:
+    """Items of `config` in their order; those of `live` alone go before the next item that both have, or else before the rest."""
+    places = {element: place for place, element in enumerate(live)}
+    left, wanted = list(live), list(config)
     merged: list[Any] = []
-    at_left = at_right = 0
-    while at_left < len(left) or at_right < len(right):
-        if at_left < len(left):
-            element = left[at_left]
-            if element not in config:
-                merged.append(live[element])
-                at_left += 1
-                continue
-            next_shared = next((item for item in shared if item not in done), None)
-            if element in done or (at_right < len(right) and element != right[at_right] and element != next_shared):
-                at_left += 1
-                continue
-        if at_right >= len(right):
-            at_left += 1
-            continue
-        element = right[at_right]
-        merged.append(merge(item_type, live.get(element, MISSING), config[element]))
-        done.add(element)
-        at_right += 1
-    return merged
+    taken = 0
+    for index, element in enumerate(wanted):
+        anchor = next((places[other] for other in wanted[index:] if other in places), -1)
+        ahead = anchor if anchor >= taken else len(left)
+        merged += [live[other] for other in left[taken:ahead] if other not in config]
+        taken = ahead
+        merged.append(merge(item_type, live.get(element), config[element]))
+    return merged + [live[other] for other in left[taken:] if other not in config]
 
 
-def remove(field_type: FieldType, value: object, paths: FieldSet) -> object:
-    """`value` without the fields at `paths`; a map or list that this empties becomes null, which its parent keeps."""
-    prefixes = {path[:length] for path in paths for length in range(1, len(path))}
-    return _remove(field_type, value, (), paths, prefixes)
+_GONE: Final = object()
 
 
-def _remove(field_type: FieldType, value: object, path: Path, paths: FieldSet, prefixes: set[Path]) -> object:
-    shape = field_type.shape_of(value)
-    if shape == "map" and isinstance(value, dict):
-        kept: dict[str, Any] = {}
-        for name, child in value.items():
-            below = (*path, f"f:{name}")
-            if below in paths:
-                continue
-            inner = below in prefixes
-            kept[name] = _remove(field_type.of_field(name), child, below, paths, prefixes) if inner else child
-        return kept or None
-    if shape == "list" and isinstance(value, list):
-        items: list[Any] = []
-        for item in value:
-            below = (*path, element_of(field_type, item))
-            if below in paths:
-                continue
-            inner = below in prefixes
-            items.append(_remove(field_type.of_item(), item, below, paths, prefixes) if inner else item)
-        return items or None
-    return value
+def remove(field_type: FieldType, value: dict[str, Any], paths: FieldSet, held: FieldSet) -> dict[str, Any]:
+    """`value` without what is at `paths`, and without the maps and lists that this empties, unless they are in `held`."""
+    ways = {path[:length] for path in paths for length in range(len(path))}
+
+    def left_of(field_type: FieldType, value: Any, path: Path) -> Any:  # noqa: ANN401 - any JSON
+        if path in paths:
+            return _GONE
+        parts = _parts(field_type, value) if path in ways else None
+        if not parts:
+            return value
+        left = [left_of(part.type, part.value, (*path, part.element)) for part in parts]
+        if path and path not in held and all(item is _GONE for item in left):
+            return _GONE
+        if isinstance(value, list):
+            return [item for item in left if item is not _GONE]
+        return {name: item for name, item in zip(value, left, strict=True) if item is not _GONE}
+
+    result: dict[str, Any] = left_of(field_type, value, ())
+    return result
 
 
-def typed(field_type: FieldType, value: object) -> object:
-    """A copy of `value` as it comes out of the real server's Go types: without nulls, empty lists and empty free maps.
-
-    Empty structs stay, and so does everything without a schema.
-    """
-    if isinstance(value, dict):
-        kept: dict[str, Any] = {}
-        for name, child in value.items():
-            below = field_type.of_field(name)
-            if name == "managedFields":
-                kept[name] = child
-            elif child is not None and not (child in ({}, []) and below.omits_empty()):
-                left = typed(below, child)
-                if left not in ({}, []) or not below.omits_empty():
-                    kept[name] = left
-        return kept
-    if isinstance(value, list):
-        return [typed(field_type.of_item(), child) for child in value]
-    return value
-
-
-def with_named_parents(field_type: FieldType, paths: Iterable[Path]) -> FieldSet:
-    """`paths` and every declared field on the way to them."""
+def with_parents(paths: Iterable[Path]) -> FieldSet:
+    """`paths` and every field on the way to them; list items on the way are owned only where they are in `paths`."""
     found = set(paths)
-    for path in tuple(found):
-        current = field_type
-        for index, element in enumerate(path[:-1]):
-            if element.startswith("f:"):
-                name = element[2:]
-                if current.declares(name):
-                    found.add(path[: index + 1])
-                current = current.of_field(name)
-            else:
-                current = current.of_item()
-    return frozenset(found)
+    return frozenset(found | {path[:length] for path in found for length in range(1, len(path)) if _is_field(path[length - 1])})
+
+
+def _is_field(element: str) -> bool:
+    return element.startswith("f:")
 
 
 def encode(paths: Iterable[Path]) -> dict[str, Any]:

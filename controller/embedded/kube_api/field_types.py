@@ -1,122 +1,103 @@
-"""The types of object fields, as far as server-side apply needs them: which maps and lists are atomic, and what identifies a list item.
+"""How server-side apply merges the fields of each kind, as the Kubernetes API reference documents it (``listType``, ``mapType``).
 
-The table (``field_types.json``) is derived from the schemas of k8s.io/client-go v0.36 and from the CRDs, so that ownership is
-tracked at the same places as on a real server. A field that the table lacks is *deduced*: maps are merged key by key, lists
-are atomic, which is what a real server does for fields without a schema.
+Without an entry here, a map is merged key by key and a list is replaced as a whole, which is what the documentation of
+server-side apply promises for fields without such a marker. The table names only the fields that differ. Custom resources have
+no entries, so all their lists are atomic; a list that a CRD marks as keyed is therefore owned more coarsely here.
 """
 
 from __future__ import annotations
 
-import functools
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
-from typing import Any, Literal
-
-Shape = Literal["scalar", "map", "list"]
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
 class FieldType:
-    """The type of one value.
+    """How one value is merged.
 
     Attributes:
-        shape: What the value is; "deduced" follows the value itself.
-        atomic: Whether a map or list is owned as a whole.
-        fields: Types of the declared fields of a map that are not scalars.
-        scalars: Names of the declared scalar fields of a map.
-        element: Type of undeclared keys of a map or of the items of a list; None where a map allows none.
-        keys: Fields that identify an item of a list of maps; () for lists that are sets or atomic.
+        atomic: Whether a map is owned and replaced as a whole.
+        fields: Types of a map's fields that do not follow the default.
+        item: Type of the items of a list that is merged item by item; None where the list is atomic.
+        keys: Fields that identify an item; () where the item itself does, as in a set.
         defaults: Values of identifying fields that an item may leave out.
     """
 
-    shape: Literal["scalar", "map", "list", "deduced"]
     atomic: bool = False
-    fields: Mapping[str, Any] = field(default_factory=dict)
-    scalars: frozenset[str] = frozenset()
-    element: Any = None
+    fields: Mapping[str, FieldType] = field(default_factory=dict)
+    item: FieldType | None = None
     keys: tuple[str, ...] = ()
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-
-    def shape_of(self, value: object) -> Shape:
-        """The shape to treat `value` with; a value that contradicts its type counts as a scalar, which is a leaf."""
-        if value is None and (self.shape == "map" or self.shape == "list"):  # noqa: PLR1714 - mypy narrows only this form
-            return self.shape  # null is an empty map or list
-        actual: Shape = "map" if isinstance(value, dict) else "list" if isinstance(value, list) else "scalar"
-        return actual if self.shape in ("deduced", actual) else "scalar"
-
-    def is_atomic(self) -> bool:
-        """Whether a list or map of this type is owned as a whole; lists without a schema are."""
-        return self.atomic
-
-    def omits_empty(self) -> bool:
-        """Whether Go leaves an empty value of this type out of its JSON: lists and free maps, but not structs."""
-        return self.shape == "list" or (self.shape == "map" and not self.fields and not self.scalars)
-
-    def declares(self, name: str) -> bool:
-        """Whether `name` is a field of the schema rather than a key of a free map."""
-        return name in self.fields or name in self.scalars
+    defaults: Mapping[str, str] = field(default_factory=dict)
 
     def of_field(self, name: str) -> FieldType:
         """The type of a map's field."""
-        if name in self.scalars:
-            return SCALAR
-        return _resolve(self.fields.get(name, self.element))
-
-    def of_item(self) -> FieldType:
-        """The type of a list's items."""
-        return _resolve(self.element)
+        return self.fields.get(name, DEFAULT)
 
 
-SCALAR = FieldType("scalar")
-DEDUCED = FieldType("deduced", element="deduced")
+DEFAULT: Final = FieldType()
+_ATOMIC: Final = FieldType(atomic=True)
+_SET: Final = FieldType(item=DEFAULT)
 
 
-@functools.cache
-def _table() -> dict[str, Any]:
-    text = resources.files(__package__).joinpath("field_types.json").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
+def _map(**fields: FieldType) -> FieldType:
+    return FieldType(fields=fields)
 
 
-@functools.cache
-def _named(name: str) -> FieldType:
-    return _build(_table()["types"][name])
+def _keyed(*keys: str, item: FieldType = DEFAULT, **defaults: str) -> FieldType:
+    return FieldType(item=item, keys=keys, defaults=defaults)
 
 
-_BUILT: dict[int, FieldType] = {}
+_METADATA = _map(finalizers=_SET, ownerReferences=_keyed("uid", item=_ATOMIC))
+_CONDITIONS = _map(conditions=_keyed("type"))
 
+_ENV_SOURCE = _map(configMapKeyRef=_ATOMIC, secretKeyRef=_ATOMIC, fileKeyRef=_ATOMIC, fieldRef=_ATOMIC, resourceFieldRef=_ATOMIC)
+_CONTAINERS = _keyed(
+    "name",
+    item=_map(
+        env=_keyed("name", item=_map(valueFrom=_ENV_SOURCE)),
+        ports=_keyed("containerPort", "protocol", protocol="TCP"),
+        resources=_map(claims=_keyed("name")),
+        volumeDevices=_keyed("devicePath"),
+        volumeMounts=_keyed("mountPath"),
+    ),
+)
+_POD_SPEC = _map(
+    affinity=_map(nodeAffinity=_map(requiredDuringSchedulingIgnoredDuringExecution=_ATOMIC)),
+    containers=_CONTAINERS,
+    ephemeralContainers=_CONTAINERS,
+    hostAliases=_keyed("ip"),
+    imagePullSecrets=_keyed("name", item=_ATOMIC),
+    initContainers=_CONTAINERS,
+    nodeSelector=_ATOMIC,
+    resourceClaims=_keyed("name"),
+    schedulingGates=_keyed("name"),
+    topologySpreadConstraints=_keyed("topologyKey", "whenUnsatisfiable", item=_map(labelSelector=_ATOMIC)),
+    volumes=_keyed("name"),
+)
+_POD_STATUS = _map(conditions=_keyed("type"), podIPs=_keyed("ip"), resourceClaimStatuses=_keyed("name"))
+_WORKLOAD_SPEC = _map(selector=_ATOMIC, template=_map(metadata=_METADATA, spec=_POD_SPEC))
+_SERVICE_SPEC = _map(ports=_keyed("port", "protocol", protocol="TCP"), selector=_ATOMIC)
+_INGRESS_SPEC = _map(defaultBackend=_map(resource=_ATOMIC, service=_map(port=_ATOMIC)))
 
-def _resolve(ref: object) -> FieldType:
-    if ref == "s":
-        return SCALAR
-    if isinstance(ref, dict):
-        if "t" in ref:
-            return _named(ref["t"])
-        # The table lives as long as the process, so an entry's identity can stand for its content.
-        built = _BUILT.get(id(ref))
-        if built is None:
-            built = _BUILT[id(ref)] = _build(ref)
-        return built
-    return DEDUCED
-
-
-def _build(spec: Mapping[str, Any]) -> FieldType:
-    if "map" in spec:
-        inner = spec["map"]
-        return FieldType(
-            "map",
-            atomic=bool(inner.get("atomic")),
-            fields=inner.get("f", {}),
-            scalars=frozenset(inner.get("s", "").split()),
-            element=inner.get("e"),
-            defaults=inner.get("d", {}),
-        )
-    inner = spec["list"]
-    return FieldType("list", atomic=inner["rel"] == "atomic", element=inner["e"], keys=tuple(inner.get("keys", ())))
+_OTHERS: Final = _map(metadata=_METADATA)
+_KINDS: Final[Mapping[str, FieldType]] = {
+    "deployments": _map(metadata=_METADATA, spec=_WORKLOAD_SPEC, status=_CONDITIONS),
+    "events": _map(metadata=_METADATA, involvedObject=_ATOMIC, related=_ATOMIC),
+    "ingresses": _map(metadata=_METADATA, spec=_INGRESS_SPEC),
+    "namespaces": _map(metadata=_METADATA, status=_CONDITIONS),
+    "nodes": _map(
+        metadata=_METADATA,
+        spec=_map(podCIDRs=_SET),
+        status=_map(addresses=_keyed("type"), conditions=_keyed("type")),
+    ),
+    "pods": _map(metadata=_METADATA, spec=_POD_SPEC, status=_POD_STATUS),
+    "replicasets": _map(metadata=_METADATA, spec=_WORKLOAD_SPEC, status=_CONDITIONS),
+    "serviceaccounts": _map(metadata=_METADATA, secrets=_keyed("name", item=_ATOMIC)),
+    "services": _map(metadata=_METADATA, spec=_SERVICE_SPEC, status=_CONDITIONS),
+}
 
 
 def type_of(plural: str) -> FieldType:
     """The type of a resource's objects."""
-    return _named(_table()["roots"][plural])
+    return _KINDS.get(plural, _OTHERS)

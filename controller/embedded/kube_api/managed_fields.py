@@ -1,4 +1,4 @@
-"""``metadata.managedFields``: who wrote which field (k8s.io/apimachinery ``util/managedfields``)."""
+"""``metadata.managedFields``: who wrote which field."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _encoded(entry: Entry) -> dict[str, Any]:
 def reset_fields(resource: Resource, subresource: str) -> FieldSet:
     """What a write cannot change and therefore does not own."""
     if subresource == "status":
-        extra: set[tuple[str, ...]] = {("f:metadata",)} if resource.custom else set()
+        extra: set[field_sets.Path] = {("f:metadata",)} if resource.custom else set()
         if resource.kind == "Deployment":
             extra = {("f:metadata", "f:labels")}
         elif resource.kind == "Pod":
@@ -133,9 +133,9 @@ def reset_fields(resource: Resource, subresource: str) -> FieldSet:
     return frozenset({("f:status",)}) if resource.status else frozenset()
 
 
-def ownable(paths: set[tuple[str, ...]], reset: FieldSet) -> FieldSet:
-    """`paths` without what nobody or not this write can own."""
-    return field_sets.exclude(paths, reset) - _NEVER_OWNED
+def ownable(paths: FieldSet) -> FieldSet:
+    """`paths` without what nobody can own."""
+    return paths - _NEVER_OWNED
 
 
 def release(managed: Managed, lost: FieldSet, *, keep: Key | None = None) -> None:
@@ -164,10 +164,10 @@ def track_update(resource: Resource, live: Mapping[str, Any], new: dict[str, Any
     try:
         changed = field_sets.compare(type_of(resource.plural), live, new).without(reset_fields(resource, writer.subresource))
     except SchemaMismatch:
-        return  # as the real server: an object its schema cannot walk is stored without managedFields
-    written = frozenset(changed.added | changed.modified)
+        return  # as the real server: an object that does not fit its schema is stored without managedFields
+    written = changed.added | changed.modified
     release(managed, written | changed.removed)
-    claimed = ownable(changed.added | changed.modified, frozenset())
+    claimed = ownable(written)
     if claimed:
         entry = Entry(writer.manager, "Update", resource.api_version, writer.subresource, writer.time, claimed)
         before = managed.get(entry.key)

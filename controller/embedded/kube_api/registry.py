@@ -1,4 +1,4 @@
-"""Which resources the emulator serves, and how the real server treats each (k8s.io/kubernetes v1.36 ``pkg/registry/*/strategy.go``)."""
+"""Which resources the emulator serves, and how a real server treats each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The errors of a Kubernetes API server, worded as the real one words them (k8s.io/apimachinery v0.36 ``api/errors``)."""
+"""The errors of a Kubernetes API server, worded as clients see them from a real one."""
 
 from __future__ import annotations
 

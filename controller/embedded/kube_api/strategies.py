@@ -1,4 +1,4 @@
-"""What the real server changes and checks before it stores an object (k8s.io/kubernetes v1.36 ``pkg/registry/*/strategy.go``).
+"""What a real server changes and checks before it stores an object.
 
 Only what the controller and its doubles can observe is here; defaulting beyond the fields named below and the schema
 validation of each kind are not.
@@ -10,26 +10,39 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from controller.embedded.kube_api import field_sets, statuses
-from controller.embedded.kube_api.field_types import type_of
+from controller.embedded.kube_api import statuses
 from controller.embedded.kube_api.registry import GenerationRule, Resource
 
 _SUBDOMAIN = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
 _MAX_NAME = 253
 _DEFAULT_GRACE_S = 30
 _FINISHED_PHASES = ("Succeeded", "Failed")
+# Maps with free keys, which built-in types leave out when empty; other empty maps, such as ``emptyDir: {}``, have a meaning and stay.
+_FREE_MAPS = frozenset(
+    {"annotations", "binaryData", "data", "labels", "limits", "matchLabels", "nodeSelector", "requests", "allocatable", "capacity"}
+)
 
 
 def normalized(resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
-    """The object as it comes out of the real server's Go types; of custom kinds only the metadata passes through those."""
-    field_type = type_of(resource.plural)
-    if resource.custom:
-        found = dict(obj)
-        if "metadata" in found:
-            found["metadata"] = field_sets.typed(field_type.of_field("metadata"), found["metadata"])
-        return found
-    whole = field_sets.typed(field_type, obj)
-    return whole if isinstance(whole, dict) else {}
+    """The object as a real server shows it: built-in types, and the metadata of all, have no nulls, empty lists or empty free maps."""
+    if not resource.custom:
+        return _without_empties(obj)
+    return {**obj, "metadata": _without_empties(obj["metadata"])} if isinstance(obj.get("metadata"), Mapping) else dict(obj)
+
+
+def _without_empties(fields: Mapping[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for name, value in fields.items():
+        left = value if name == "managedFields" else _cleaned(value)
+        if left is not None and left != [] and not (left == {} and name in _FREE_MAPS):
+            kept[name] = left
+    return kept
+
+
+def _cleaned(value: object) -> object:
+    if isinstance(value, Mapping):
+        return _without_empties(value)
+    return [_cleaned(item) for item in value] if isinstance(value, list) else value
 
 
 def check_string_maps(resource: Resource, obj: Mapping[str, Any], *, patched: bool) -> None:
@@ -50,7 +63,7 @@ def check_string_maps(resource: Resource, obj: Mapping[str, Any], *, patched: bo
         for key, value in _pairs(metadata.get(name)):
             if isinstance(value, str):
                 continue
-            why = f"json: cannot unmarshal {_go_type(value)} into Go struct field ObjectMeta.metadata.{name} of type string"
+            why = f"json: cannot unmarshal {_json_type(value)} into Go struct field ObjectMeta.metadata.{name} of type string"
             if patched:
                 raise statuses.invalid("", "", [("patch", "FieldValueInvalid", f'Invalid value: "{name}.{key}": {why}')])
             version, kind = resource.version, resource.kind
@@ -63,7 +76,7 @@ def _pairs(value: object) -> list[tuple[str, object]]:
     return list(value.items()) if isinstance(value, Mapping) else [("", value)]
 
 
-def _go_type(value: object) -> str:
+def _json_type(value: object) -> str:
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, (int, float)):

@@ -132,7 +132,7 @@ class WatchHub:
 
     async def _follow(self, request: WatchRequest, cursor: int, waker: asyncio.Event, generation: int) -> AsyncIterator[str]:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + request.timeout_s
+        deadline, said = loop.time() + request.timeout_s, loop.time()
         while not self._closing:
             waker.clear()
             if generation != self._generation:
@@ -147,11 +147,14 @@ class WatchHub:
             changes, cursor = batch
             if lines := "".join(line for change in changes for line in _lines(change, request)):
                 yield lines
+                said = loop.time()
             left = deadline - loop.time()
-            if len(changes) == _BATCH or (left > 0 and await _woken(waker, min(self._bookmark_interval_s, left))):
+            quiet = self._bookmark_interval_s - (loop.time() - said)  # of this stream: changes of other kinds wake it too
+            if len(changes) == _BATCH or (left > 0 and quiet > 0 and await _woken(waker, min(quiet, left))):
                 continue
             if request.bookmarks and not self._held_back(generation):
                 yield _bookmark(request.resource, cursor)
+            said = loop.time()
             if left <= 0:
                 return
 

@@ -1,0 +1,122 @@
+"""What is stored can be read again; what cannot be read raises one error and nothing else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.policy.codec import CodecError, decode, encode
+from controller.policy.model import Cause, Flip, Memory, Mode, Return, UnitMemory
+from controller.policy.reasons import Reason
+
+times = st.floats(allow_nan=False, allow_infinity=False)
+counts = st.integers(0, 10**6)
+kept = st.sampled_from([Return.NONE, Return.REGISTERED, Return.SILENT])
+units = st.builds(UnitMemory, times, st.sampled_from(Cause), counts, st.none() | times, kept, st.none() | times)
+flips = st.builds(Flip, times, st.sampled_from(Mode), st.sampled_from(Reason), st.text(max_size=20))
+memories = st.builds(
+    Memory,
+    mode=st.none() | st.sampled_from(Mode),
+    mode_since=times,
+    flips=st.lists(flips, max_size=3).map(tuple),
+    hold_level=counts,
+    units=st.dictionaries(st.text(max_size=8), units, max_size=3),
+    changed_at=st.none() | times,
+    verified_at=st.none() | times,
+    reasserts=counts,
+    reasserted_at=st.none() | times,
+)
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**400)
+anything = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=8
+)
+quick = settings(deadline=None, max_examples=100)
+
+
+@quick
+@given(memories)
+def test_what_is_written_is_read_again(memory: Memory) -> None:
+    """A restart must not change what is remembered, and equal memories give equal bytes."""
+    assert decode(encode(memory)) == memory
+    assert encode(decode(encode(memory))) == encode(memory)
+
+
+@quick
+@given(st.text(max_size=60))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    """Somebody edited the ConfigMap by hand."""
+    with pytest.raises(CodecError):
+        decode(text)
+
+
+@quick
+@given(
+    memories,
+    st.sampled_from(
+        ["version", "mode", "mode_since", "flips", "hold_level", "units", "changed_at", "reasserts", "at", "to", "cause", "reason"]
+    ),
+    anything,
+)
+def test_any_value_in_any_field_is_read_or_refused(memory: Memory, field: str, value: Any) -> None:
+    """No value makes the controller crash at every start."""
+    raw = json.loads(encode(memory))
+    raw[field] = value
+    for nested in [*raw["flips"], *raw["units"].values()] if isinstance(raw["flips"], list) and isinstance(raw["units"], dict) else []:
+        if isinstance(nested, dict):
+            nested[field] = json.loads(json.dumps(value))
+    try:
+        decode(json.dumps(raw))
+    except CodecError:
+        return
+
+
+def _stored(**changes: Any) -> str:
+    raw = {**json.loads(encode(Memory(mode=Mode.COST))), **changes}
+    return json.dumps({key: value for key, value in raw.items() if value != "absent"})
+
+
+UNIT = {"last_failure_at": 1.0, "cause": "capacity"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("", id="nothing"),
+        pytest.param("{", id="cut off"),
+        pytest.param("[" * 100_000, id="deep"),
+        pytest.param(" " * 300_000, id="long"),
+        pytest.param("[]", id="not an object"),
+        pytest.param("{}", id="no version"),
+        pytest.param(_stored(version=2), id="a later version"),
+        pytest.param(_stored(mode="fast"), id="a mode that nobody knows"),
+        pytest.param(_stored(mode=[]), id="a mode that is no text"),
+        pytest.param(_stored(mode_since="now"), id="a time that is text"),
+        pytest.param(_stored(mode_since=True), id="a time that is a truth"),
+        pytest.param(_stored(mode_since=float("nan")), id="a time that is no number"),
+        pytest.param(_stored(changed_at=float("inf")), id="a time that is infinite"),
+        pytest.param(_stored(mode_since=10**400), id="a time beyond all numbers"),
+        pytest.param(_stored(hold_level=-1), id="a negative count"),
+        pytest.param(_stored(hold_level=1.5), id="half a count"),
+        pytest.param(_stored(reasserts=True), id="a count that is a truth"),
+        pytest.param(_stored(flips=None), id="no list of flips"),
+        pytest.param(_stored(flips=[{"at": 1}]), id="a flip without its mode"),
+        pytest.param(_stored(flips=["x"]), id="a flip that is text"),
+        pytest.param(_stored(units=3), id="units that are a number"),
+        pytest.param(_stored(units={"a": None}), id="a unit that is nothing"),
+        pytest.param(_stored(units={"a": {**UNIT, "returned": None}}), id="a return that is nothing"),
+    ],
+)
+def test_what_cannot_be_right_is_refused(text: str) -> None:
+    """Stored state that cannot be read is unknown state: the controller holds and alerts, it never guesses."""
+    with pytest.raises(CodecError):
+        decode(text)
+
+
+def test_fields_of_a_later_version_are_ignored_and_missing_ones_have_their_defaults() -> None:
+    """So that the version before can read what the next one wrote, and back."""
+    text = _stored(later=1, mode_since="absent", flips="absent", units={"a": {**UNIT, "later": 2}})
+    assert decode(text) == Memory(mode=Mode.COST, units={"a": UnitMemory(1.0, Cause.CAPACITY)})

@@ -1,0 +1,213 @@
+"""From a decision to the exact bytes, in an order in which no user is left without a replica."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controller.policy.decide import decide
+from controller.policy.model import Action, ActionKind, Decision, Memory, Mode, Override, Sample, Snapshot, Verb, Verdict, Verification
+from controller.policy.plan import describe, plan, summary
+from controller.policy.routing import format_action
+from tests.policy.support import INF2, TRN1, change, proven, scaler, shortage, with_scalers
+from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, NOW, SERVICES, memory, routing, snapshot
+
+KINDS = [ActionKind.RAISE_FLOOR, ActionKind.SET_TARGET, ActionKind.ROUTE, ActionKind.LOWER_FLOOR]
+
+
+def _plan(made: Snapshot, remembered: Memory | None = None, **changes: Any) -> tuple[Action, ...]:
+    decision = replace(decide(remembered or memory(), made)[1], **changes)
+    return plan(decision, made).actions
+
+
+def _failover() -> Snapshot:
+    return change(with_scalers(shortage()), TRN1, demand=Sample(2000, NOW))
+
+
+SHORT = memory(units=proven())
+
+
+class TestBytes:
+    """The requests as they are sent."""
+
+    def test_the_routing_and_its_marker_travel_in_one_patch(self) -> None:
+        """A crash between two patches would leave an Ingress that lies about its mode."""
+        (route,) = _plan(shortage(), SHORT)
+        assert (route.kind, route.resource, route.namespace, route.name) == (
+            ActionKind.ROUTE,
+            "ingresses.networking.k8s.io",
+            "shop",
+            "sd21",
+        )
+        assert route.content_type == "application/apply-patch+yaml"
+        assert route.query == (("fieldManager", "failoverctl"), ("force", "true"))
+        assert route.body == (
+            '{"apiVersion":"networking.k8s.io/v1","kind":"Ingress","metadata":{"name":"sd21","namespace":"shop","resourceVersion":"7",'
+            '"annotations":{"alb.ingress.kubernetes.io/actions.weighted-routing":'
+            '"{\\"type\\":\\"forward\\",\\"forwardConfig\\":{\\"targetGroups\\":[{\\"serviceName\\":\\"sd21-all\\",\\"servicePort\\":80,'
+            '\\"weight\\":1}],\\"targetGroupStickinessConfig\\":{\\"enabled\\":false}}}","failoverctl.dev/mode":"capacity"}}}'
+        )
+        assert (route.before, route.after) == (format_action(COST_TARGETS, 0), format_action(CAPACITY_TARGETS, 0))
+
+    def test_a_floor_is_applied_alone(self) -> None:
+        """Nothing else of the ScaledObject becomes ours."""
+        raised = next(action for action in _plan(_failover(), SHORT) if action.kind is ActionKind.RAISE_FLOOR)
+        assert raised.body == (
+            '{"apiVersion":"keda.sh/v1alpha1","kind":"ScaledObject","metadata":{"name":"sd21-inf2-hpa","namespace":"shop"},'
+            '"spec":{"minReplicaCount":3}}'
+        )
+        assert (raised.unit, raised.before, raised.after) == (INF2, "1", "3")
+
+    def test_a_target_is_patched_only_in_the_trigger_that_was_seen(self) -> None:
+        """Triggers are an atomic list: a patch by index must fail, not hit another trigger, where somebody reordered it."""
+        target = next(action for action in _plan(_failover(), SHORT) if action.kind is ActionKind.SET_TARGET)
+        assert target.content_type == "application/json-patch+json"
+        assert target.query == (("fieldManager", "failoverctl"),)
+        assert target.body == (
+            '[{"op":"test","path":"/spec/triggers/0/type","value":"aws-cloudwatch"},'
+            '{"op":"test","path":"/spec/triggers/0/metadata/metricName","value":"sd21-inf2-counter"},'
+            '{"op":"replace","path":"/spec/triggers/0/metadata/targetMetricValue","value":"89.2"}]'
+        )
+
+    def test_the_second_trigger_is_patched_as_the_second(self) -> None:
+        """With the field that tells it apart."""
+        made = change(_failover(), scaler=scaler(trigger_index=1, trigger_type="prometheus", trigger_field="query", trigger_value="up"))
+        target = next(action for action in _plan(made, SHORT) if action.kind is ActionKind.SET_TARGET)
+        operations = json.loads(target.body)
+        assert [operation["path"] for operation in operations] == [
+            "/spec/triggers/1/type",
+            "/spec/triggers/1/metadata/query",
+            "/spec/triggers/1/metadata/targetMetricValue",
+        ]
+
+    def test_equal_inputs_give_equal_bytes(self) -> None:
+        """Whoever compares two plans sees what changed in the world."""
+        assert [action.body for action in _plan(_failover(), SHORT)] == [action.body for action in _plan(_failover(), SHORT)]
+
+
+class TestOrder:
+    """Raise, move, and lower only behind traffic that has provably moved."""
+
+    def test_a_failover_raises_before_it_moves(self) -> None:
+        """The receiving side must not meet the traffic with yesterday's replicas."""
+        kinds = [action.kind for action in _plan(_failover(), SHORT)]
+        assert kinds.index(ActionKind.ROUTE) > max(i for i, kind in enumerate(kinds) if kind is ActionKind.RAISE_FLOOR)
+        assert ActionKind.LOWER_FLOOR not in kinds
+
+    def test_a_fallback_lowers_nothing_yet(self) -> None:
+        """The floors of capacity mode stay until the load balancer shows the cost weights and sticky clients have left."""
+        made = with_scalers(snapshot(mode=Mode.CAPACITY), min_replicas=4)
+        made = replace(made, units={n: replace(o, scaler=replace(o.scaler, target="50")) for n, o in made.units.items() if o.scaler})
+        actions = _plan(made, memory(Mode.CAPACITY))
+        assert [action.kind for action in actions if not action.deferred] == [ActionKind.ROUTE]
+        assert [action.kind for action in actions] == sorted((action.kind for action in actions), key=_rank)
+        assert {action.deferred for action in actions[1:]} == {"after the load balancer shows the new weights and sticky clients have left"}
+        assert len(actions) == 11
+
+    @pytest.mark.parametrize(("allowed", "due"), [(False, 0), (True, 10)])
+    def test_lowering_is_due_once_it_is_allowed(self, allowed: bool, due: int) -> None:
+        """Targets that mean fewer pods wait like floors."""
+        made = with_scalers(snapshot(), min_replicas=4)
+        made = replace(made, units={n: replace(o, scaler=replace(o.scaler, target="50")) for n, o in made.units.items() if o.scaler})
+        decision = replace(decide(memory(), made)[1], lowering_allowed=allowed)
+        assert len(plan(decision, made).due) == due
+
+    @pytest.mark.parametrize(("present", "deferred"), [("200", False), ("50", True), ("", True), ("many", True), ("105", None)], ids=str)
+    def test_a_target_waits_where_it_means_fewer_pods(self, present: str, deferred: bool | None) -> None:
+        """A present one that is no number might be lower: wait."""
+        made = change(snapshot(), scaler=scaler(target=present))
+        targets = _plan(made, lowering_allowed=False)
+        assert [bool(action.deferred) for action in targets] == ([] if deferred is None else [deferred])
+
+    def test_nothing_to_do_is_the_usual_plan(self) -> None:
+        """A steady application is never written to."""
+        assert _plan(with_scalers(snapshot())) == ()
+
+    def test_a_switch_is_written_even_where_the_weights_are_the_same(self) -> None:
+        """In place both modes may weigh alike, and the marker must still tell them apart."""
+        made = snapshot()
+        decision = replace(decide(memory(), made)[1], verb=Verb.FAILOVER, mode=Mode.CAPACITY)
+        assert [action.kind for action in plan(decision, made).actions] == [ActionKind.ROUTE]
+
+
+def _rank(kind: ActionKind) -> int:
+    return 0 if kind is ActionKind.ROUTE else 1
+
+
+class TestLeftAlone:
+    """What is wanted but belongs to somebody else."""
+
+    def _refused(self, changed: Any, **unit: Any) -> tuple[tuple[Action, ...], tuple[str, ...]]:
+        made = change(_failover(), scaler=changed, **unit)
+        result = plan(decide(SHORT, made)[1], made)
+        return tuple(action for action in result.actions if action.unit == INF2), result.refused
+
+    def test_a_paused_scaled_object(self) -> None:
+        """A person paused it; the reason is told."""
+        actions, refused = self._refused(scaler(paused=True))
+        assert actions == ()
+        assert refused == ("ScaledObject sd21-inf2-hpa of sd21-inf2 is paused by an operator and left paused",)
+
+    def test_a_missing_scaled_object(self) -> None:
+        """Without KEDA the replicas are left to whoever sets them."""
+        actions, refused = self._refused(None)
+        assert actions == ()
+        assert refused == ("ScaledObject sd21-inf2-hpa of sd21-inf2 was not found: replicas are left to whoever sets them",)
+
+    def test_a_scaled_object_without_our_trigger(self) -> None:
+        """Its floor is ours to raise; the target of a trigger that we do not know is not."""
+        actions, refused = self._refused(scaler(trigger_index=None))
+        assert [action.kind for action in actions] == [ActionKind.RAISE_FLOOR]
+        assert refused == ("ScaledObject sd21-inf2-hpa has no trigger on metric sd21-inf2-counter: its target is left alone",)
+
+    def test_a_unit_without_a_scaled_object(self) -> None:
+        """The application file does not name one: there is nothing to refuse."""
+        made = snapshot()
+        app = replace(made.application, units=tuple(replace(unit, scaled_object=None) for unit in made.application.units))
+        made = replace(made, application=app)
+        decision = replace(decide(memory(), made)[1], floors=dict.fromkeys(SERVICES, 9))
+        assert plan(decision, made).refused == ()
+
+    @pytest.mark.parametrize(
+        "made",
+        [
+            pytest.param(replace(_failover(), leader=False), id="not the leader"),
+            pytest.param(replace(_failover(), routing=routing(override=Override(problem="?"))), id="paused"),
+            pytest.param(replace(_failover(), routing=routing(marker="?")), id="routing unknown"),
+        ],
+    )
+    def test_everything_while_a_guard_that_always_applies_holds(self, made: Snapshot) -> None:
+        """No weight, no floor, no target."""
+        decision: Decision = decide(SHORT, made)[1]
+        result = plan(decision, made)
+        assert (result.actions, result.refused) == ((), ())
+
+    def test_a_decision_that_says_nothing_of_a_unit(self) -> None:
+        """Only what is wanted is compared."""
+        made = with_scalers(snapshot(), min_replicas=4, paused=True)
+        decision = replace(decide(memory(), made)[1], floors={INF2: 1}, keda_targets={})
+        assert len(plan(decision, made).refused) == 1
+
+
+def test_summary_ends_a_plan_as_people_know_it() -> None:
+    """Singular and plural, and nothing to do in words."""
+    made = with_scalers(snapshot(), min_replicas=4)
+    blind = replace(made, routing=replace(made.routing, verification=Verification(Verdict.CANNOT_TELL, NOW)))
+    assert summary(plan(decide(memory(), snapshot())[1], snapshot())) == "No changes. No pod of any deployment unit waits for a node."
+    assert summary(plan(decide(memory(), made)[1], made)) == "Plan: 5 to scale, 0 traffic changes, 0 deferred."
+    assert summary(plan(decide(memory(), blind)[1], blind)) == "Plan: 0 to scale, 0 traffic changes, 5 deferred."
+    assert "1 traffic change," in summary(plan(decide(SHORT, shortage())[1], shortage()))
+
+
+def test_actions_are_described_in_words() -> None:
+    """For logs and the command line."""
+    made = change(_failover(), scaler=scaler(target=""))
+    words = {describe(action) for action in _plan(made, SHORT) if action.unit in {INF2, ""}}
+    assert words == {
+        "Ingress sd21 routing action",
+        "ScaledObject sd21-inf2-hpa minReplicaCount 1 to 3",
+        "ScaledObject sd21-inf2-hpa targetMetricValue nothing to 89.2",
+    }

@@ -1,0 +1,205 @@
+"""The routing action is read as the load-balancer controller reads it, and written so that AWS takes it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.policy.model import Mode, RoutingStyle, Target
+from controller.policy.routing import MAX_TARGET_GROUPS, action_key, format_action, mode_of, parse_action, same_routing
+from tests.policy.test_codec import anything
+from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, application
+
+names = st.text("abc-", min_size=1, max_size=8)
+ports = st.integers(1, 65_535) | st.text("abc", min_size=1, max_size=8)
+targets = st.lists(
+    st.builds(Target, names, ports, st.integers(0, 999)), min_size=1, max_size=5, unique_by=lambda target: (target.service, target.port)
+).filter(lambda made: any(target.weight for target in made))
+quick = settings(deadline=None, max_examples=100)
+
+
+def _action(group: str, rest: str = "") -> str:
+    return '{"type":"forward","forwardConfig":{"targetGroups":[' + group + "]" + rest + "}}"
+
+
+GROUP = '{"serviceName":"a","servicePort":80,"weight":7}'
+A7 = (Target("a", 80, 7),)
+
+
+@quick
+@given(targets, st.integers(0, 604_800))
+def test_what_is_written_is_read_again(made: list[Target], stickiness_s: int) -> None:
+    """Otherwise the controller would correct its own action for ever."""
+    assert parse_action(format_action(made, stickiness_s)) == (tuple(made), stickiness_s, "")
+
+
+@quick
+@given(st.text(max_size=80) | anything.map(json.dumps))
+def test_any_text_gives_targets_or_a_problem(text: str) -> None:
+    """An annotation that a person wrote never stops the controller."""
+    found, stickiness_s, problem = parse_action(text)
+    assert bool(found) != bool(problem)
+    assert not problem or stickiness_s == 0
+
+
+@quick
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "serviceName": anything,
+            "servicePort": anything | st.sampled_from(["²", "٣", "9" * 5000, "080", "-1"]),
+            "weight": anything,
+            "WEIGHT": anything,
+        },
+    ),
+    anything,
+)
+def test_any_value_in_any_field_gives_targets_or_a_problem(group: dict[str, object], stickiness: object) -> None:
+    """The nearer the text is to an action, the deeper it gets into the reading."""
+    config = {"targetGroups": [group, {"serviceName": "a", "servicePort": 80, "weight": 1}], "targetGroupStickinessConfig": stickiness}
+    found, _, problem = parse_action(json.dumps({"type": "forward", "forwardConfig": config}))
+    assert bool(found) != bool(problem)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(_action(GROUP), A7, id="as written by hand"),
+        pytest.param(_action(GROUP).replace("forwardConfig", "ForwardConfig").replace("weight", "WEIGHT"), A7, id="keys in any case"),
+        pytest.param(_action('{"serviceName":"a","servicePort":80,"weight":1,"weight":7}'), A7, id="the last of two equal keys"),
+        pytest.param(_action('{"serviceName":"a","servicePort":80,"Weight":1,"weight":7}'), A7, id="the last of two keys in any case"),
+        pytest.param(
+            _action('{"serviceName":"a","servicePort":80,"weight":1,"Weight":2,"weight":7}'),
+            A7,
+            id="the last of three in the order of the text",
+        ),
+        pytest.param(_action(GROUP, ',"unknown":[1]'), A7, id="unknown keys are ignored"),
+        pytest.param(_action(GROUP.replace("80", '"80"')), A7, id="a number in quotes is that number, as the controller makes it"),
+        pytest.param(_action(GROUP.replace("80", '"http"')), (Target("a", "http", 7),), id="a named port"),
+        pytest.param(_action('{"serviceName":"a","servicePort":80}'), (Target("a", 80, 1),), id="a single target needs no weight"),
+        pytest.param(_action(GROUP.replace("7", "0")), (Target("a", 80, 0),), id="a weight of nothing"),
+    ],
+)
+def test_reads_what_the_load_balancer_controller_reads(text: str, expected: tuple[Target, ...]) -> None:
+    """Two readers that disagree about one text is how a 503 is born."""
+    assert parse_action(text) == (expected, 0, "")
+
+
+@pytest.mark.parametrize(
+    ("stickiness", "seconds"),
+    [
+        ('{"enabled":true,"durationSeconds":200}', 200),
+        ('{"Enabled":true,"DurationSeconds":200}', 200),
+        ('{"enabled":false,"durationSeconds":200}', 0),
+        ('{"enabled":true}', 0),
+        ('{"enabled":true,"durationSeconds":"200"}', 0),
+        ('{"enabled":true,"durationSeconds":true}', 0),
+        ('{"enabled":true,"durationSeconds":-1}', 0),
+        ('{"enabled":"true","durationSeconds":200}', 0),
+        ("[]", 0),
+        ("null", 0),
+    ],
+)
+def test_reads_stickiness(stickiness: str, seconds: int) -> None:
+    """Seconds where it is on and says how long."""
+    assert parse_action(_action(GROUP, f',"targetGroupStickinessConfig":{stickiness}')) == (A7, seconds, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        pytest.param("", "not JSON", id="nothing"),
+        pytest.param("[" * 100_000, "not JSON", id="deep"),
+        pytest.param("[]", "not a JSON object", id="a list"),
+        pytest.param('{"type":"redirect"}', "type is 'redirect'", id="a redirect"),
+        pytest.param('{"type":"forward","targetGroupARN":"arn"}', "no forwardConfig.targetGroups", id="an ARN"),
+        pytest.param('{"type":"forward","forwardConfig":{"targetGroups":[]}}', "no forwardConfig.targetGroups", id="no target group"),
+        pytest.param('{"type":"forward","forwardConfig":[]}', "no forwardConfig.targetGroups", id="a list for the configuration"),
+        pytest.param(_action("1"), "not an object", id="a number for a target group"),
+        pytest.param(_action('{"targetGroupARN":"arn","weight":1}'), "names no Service", id="a target group by ARN"),
+        pytest.param(_action('{"serviceName":"","weight":1}'), "names no Service", id="a Service without a name"),
+        pytest.param(_action('{"serviceName":"a","weight":1}'), "no servicePort", id="no port"),
+        pytest.param(_action('{"serviceName":"a","servicePort":"","weight":1}'), "no servicePort", id="an empty port"),
+        pytest.param(_action('{"serviceName":"a","servicePort":true,"weight":1}'), "no servicePort", id="a truth for a port"),
+        pytest.param(_action(f'{GROUP},{{"serviceName":"b","servicePort":80}}'), "weight None", id="no weight among several"),
+        pytest.param(_action(GROUP.replace("7", '"7"')), "weight '7'", id="a weight in quotes"),
+        pytest.param(_action(GROUP.replace("7", "7.0")), "weight 7.0", id="a weight with a point"),
+        pytest.param(_action(GROUP.replace("7", "true")), "weight True", id="a truth for a weight"),
+    ],
+)
+def test_says_why_it_cannot_read(text: str, problem: str) -> None:
+    """A person must be able to correct it from the words alone."""
+    found, stickiness_s, words = parse_action(text)
+    assert (found, stickiness_s) == ((), 0)
+    assert problem in words
+
+
+@pytest.mark.parametrize("port", ["²", "9" * 5000, "٣"])
+def test_a_port_of_strange_digits_is_a_name(port: str) -> None:
+    """Python calls them digits; int() does not take the first two, and Go takes none of them."""
+    assert parse_action(_action(json.dumps({"serviceName": "a", "servicePort": port, "weight": 7}))) == ((Target("a", port, 7),), 0, "")
+
+
+@pytest.mark.parametrize(
+    ("made", "problem"),
+    [
+        pytest.param((), "at least one target group", id="none"),
+        pytest.param([Target(str(i), 80, 1) for i in range(MAX_TARGET_GROUPS + 1)], "has 6", id="six"),
+        pytest.param((Target("a", 80, 1), Target("a", 80, 2)), "appears twice", id="one twice"),
+        pytest.param((Target("a", 80, -1),), "allowed are integers 0 to 999", id="negative"),
+        pytest.param((Target("a", 80, 1000),), "allowed are integers 0 to 999", id="too much"),
+        pytest.param((Target("a", 80, True),), "allowed are integers 0 to 999", id="a truth"),
+        pytest.param((Target("a", 80, 0),), "no target group has a weight above 0", id="nothing for anybody"),
+    ],
+)
+def test_refuses_to_write_what_aws_refuses(made: list[Target], problem: str) -> None:
+    """The load-balancer controller would answer 503 for the whole Ingress."""
+    with pytest.raises(ValueError, match=problem):
+        format_action(made, 0)
+
+
+def test_writes_stickiness_always() -> None:
+    """Leaving it out is not off for the controller's comparison with AWS."""
+    assert format_action(A7, 0).endswith('"targetGroupStickinessConfig":{"enabled":false}}}')
+    assert format_action(A7, 200).endswith('"targetGroupStickinessConfig":{"enabled":true,"durationSeconds":200}}}')
+    assert action_key("weighted-routing") == "alb.ingress.kubernetes.io/actions.weighted-routing"
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "same"),
+    [
+        pytest.param(COST_TARGETS, tuple(reversed(COST_TARGETS)), True, id="order does not matter"),
+        pytest.param((Target("a", 80, 1),), (Target("a", 80, 100),), True, id="nor the weight of a single target"),
+        pytest.param((Target("a", 80, 1),), (Target("a", "http", 1),), False, id="another port is another target group"),
+        pytest.param(COST_TARGETS, COST_TARGETS[1:], False, id="one is missing"),
+        pytest.param((Target("a", 80, 1), Target("b", 80, 1)), (Target("a", 80, 1), Target("b", 80, 2)), False, id="another weight"),
+        pytest.param((Target("a", 80, 1), Target("a", 80, 1)), (Target("a", 80, 1),), False, id="one twice"),
+        pytest.param((), (), True, id="nothing"),
+    ],
+)
+def test_same_routing(left: tuple[Target, ...], right: tuple[Target, ...], same: bool) -> None:
+    """What routes alike is not written again."""
+    assert same_routing(left, right) is same
+    assert same_routing(right, left) is same
+
+
+@pytest.mark.parametrize(
+    ("made", "style", "mode"),
+    [
+        (CAPACITY_TARGETS, RoutingStyle.SINGLE_SERVICE, Mode.CAPACITY),
+        (CAPACITY_TARGETS, RoutingStyle.IN_PLACE, None),
+        (COST_TARGETS, RoutingStyle.SINGLE_SERVICE, Mode.COST),
+        (COST_TARGETS[:1], RoutingStyle.SINGLE_SERVICE, Mode.COST),
+        ((*COST_TARGETS, *CAPACITY_TARGETS), RoutingStyle.SINGLE_SERVICE, None),
+        ((Target("other", 80, 1),), RoutingStyle.SINGLE_SERVICE, None),
+        ((), RoutingStyle.SINGLE_SERVICE, None),
+    ],
+)
+def test_the_mode_that_an_action_shows(made: tuple[Target, ...], style: RoutingStyle, mode: Mode | None) -> None:
+    """By the Services that it names; an action that mixes them is neither."""
+    assert mode_of(replace(application(), routing_style=style), made) is mode

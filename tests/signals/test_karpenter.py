@@ -1,0 +1,600 @@
+"""What Karpenter's objects and events say about each NodePool, in any order, repeated, late, misdated and malformed."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from controller.clients.kube import EVENTS, NODE_CLAIMS, NODE_POOLS, PODS
+from controller.clock import ManualClock, format_rfc3339
+from controller.policy.model import Cause, PoolObservation
+from controller.signals import karpenter
+from controller.signals.cluster import ClusterView
+from controller.signals.karpenter import KarpenterView
+from tests.support.samples import ice_event, moment, node_claim, requirement, sample, waiting_pod
+
+INF2 = "amd-neuron-inf2"
+T0 = moment("2026-08-25T10:00:03Z")
+HOUR_S = 3600.0
+
+
+class Cluster:
+    """A view whose clock stands where a sample was taken."""
+
+    def __init__(self, now: float = T0) -> None:
+        self.clock = ManualClock(now)
+        self.wakes = 0
+        self.view = ClusterView(self.clock, self._woken)
+
+    def _woken(self) -> None:
+        self.wakes += 1
+
+    def event(self, obj: dict[str, Any], kind: str = "ADDED") -> None:
+        self.view.changed(EVENTS, None, kind, obj)
+
+    def claim(self, obj: dict[str, Any], kind: str = "ADDED") -> None:
+        self.view.changed(NODE_CLAIMS, None, kind, obj)
+
+    def pool(self, name: str = INF2) -> PoolObservation:
+        return self.view.pool(name, self.clock.now(), frozenset({name}))
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    """A view at the time of E1."""
+    return Cluster()
+
+
+# --- the samples ---
+
+
+def test_e1_and_e8_a_refused_claim(cluster: Cluster) -> None:
+    """E1 after E8: the refusal is the pool's, with what the claim left open, the class, the code, the named type and zone, and the cut."""
+    cluster.claim(sample("E8"))
+    cluster.event(sample("E1"))
+    (failure,) = cluster.pool().failures
+    assert (failure.claim, failure.pool, failure.at, failure.cause) == ("amd-neuron-inf2-7xk2p", INF2, T0, Cause.CAPACITY)
+    assert (failure.codes, failure.named_type, failure.named_zone) == (("InsufficientInstanceCapacity",), "inf2.xlarge", "us-west-2a")
+    assert (failure.instance_types, failure.zones, failure.capacity_types) == (("inf2.8xlarge", "inf2.xlarge"), (), ("on-demand",))
+    assert (failure.truncated, failure.requirements_known, failure.replacement, failure.source) == (True, True, False, "event")
+
+
+def test_e8_alone_proves_nothing(cluster: Cluster) -> None:
+    """A NodeClaim on its way out without an instance is ambiguous: it is neither a failure nor a launch."""
+    cluster.claim(sample("E8"), "MODIFIED")
+    cluster.claim(sample("E8"), "DELETED")
+    assert (cluster.pool().failures, cluster.pool().launches) == ((), ())
+
+
+def test_e2_without_a_call() -> None:
+    """E2: a refusal of a claim that was never seen belongs to the pool of its name; what it left open is not known."""
+    cluster = Cluster(moment("2026-08-25T10:00:09Z"))
+    cluster.event(sample("E2"))
+    (failure,) = cluster.pool().failures
+    assert (failure.pool, failure.codes, failure.cause) == (INF2, ("AllOfferingsUnavailable",), Cause.CAPACITY)
+    assert (failure.requirements_known, failure.named_type, failure.named_zone) == (False, "", "")
+
+
+def test_e3_quota() -> None:
+    """E3: quota, "at least"."""
+    cluster = Cluster(moment("2026-08-25T11:12:44Z"))
+    cluster.event(sample("E3"))
+    (failure,) = cluster.pool().failures
+    assert (failure.cause, failure.codes, failure.truncated) == (Cause.QUOTA, ("VcpuLimitExceeded",), True)
+
+
+def test_e4_blocked_counts_from_its_last_repetition() -> None:
+    """E4: the event is MODIFIED again and again; its last time counts, and by itself it is no failure."""
+    cluster = Cluster(moment("2026-08-25T10:02:40Z"))
+    cluster.event(sample("E4"))
+    again = sample("E4") | {"lastTimestamp": "2026-08-25T10:02:39Z", "count": 4}
+    cluster.event(again, "MODIFIED")
+    assert cluster.pool().blocked_at == moment("2026-08-25T10:02:39Z")
+    cluster.event(sample("E4"), "MODIFIED")
+    assert cluster.pool().blocked_at == moment("2026-08-25T10:02:39Z"), "an older delivery takes nothing back"
+    assert cluster.pool().failures == ()
+
+
+def test_e5_the_pods_own_limit() -> None:
+    """E5: a limit named by Karpenter is the pod's own pool's, so the pool is at its limit."""
+    cluster = Cluster(moment("2026-08-25T10:20:00Z"))
+    cluster.view.changed(PODS, None, "ADDED", sample("E11"))
+    cluster.event(sample("E5"))
+    assert cluster.pool().at_limit == "at its limit for the waiting pods, Karpenter says"
+
+
+def test_e6_a_foreign_limit_is_ignored() -> None:
+    """E6: limits are checked before the pod's requirements, so the text names pools that have nothing to do with the pod."""
+    cluster = Cluster(moment("2026-08-25T10:00:20Z"))
+    cluster.view.changed(PODS, None, "ADDED", sample("E11"))
+    cluster.event(sample("E6"))
+    assert cluster.pool().at_limit == ""
+    assert cluster.pool("amd-nvidia-a10g").at_limit == ""
+
+
+@pytest.mark.parametrize("reporter", ["my-scheduler", "default-scheduler"])
+def test_e7_the_schedulers_event_is_not_karpenters(reporter: str) -> None:
+    """E7: same reason, other reporter; even with Karpenter's text it would not count."""
+    cluster = Cluster(moment("2026-08-25T10:20:00Z"))
+    cluster.view.changed(PODS, None, "ADDED", sample("E11"))
+    cluster.event(sample("E7"))
+    cluster.event(sample("E7") | {"message": sample("E5")["message"], "reportingComponent": reporter})
+    assert cluster.pool().at_limit == ""
+
+
+def test_e5_as_the_newer_events_api_writes_it() -> None:
+    """A later Karpenter leaves source, lastTimestamp and count empty: reportingComponent and eventTime say the same."""
+    cluster = Cluster(moment("2026-08-25T10:20:00Z"))
+    cluster.view.changed(PODS, None, "ADDED", sample("E11"))
+    newer = {"source": {}, "reportingComponent": "karpenter", "lastTimestamp": None, "count": None, "eventTime": "2026-08-25T10:19:59.5Z"}
+    cluster.event(sample("E5") | newer)
+    assert cluster.pool().at_limit
+
+
+def test_e9_a_create_error_is_a_failure_since_its_transition() -> None:
+    """E9: no event ever comes; the condition is the failure, dated by its transition, whatever time it is looked at (the policy waits 60 s)."""
+    begin = moment("2026-08-25T11:20:00Z")
+    cluster = Cluster(begin)
+    cluster.claim(sample("E9"))
+    for seconds in (0, 60, 240):
+        cluster.clock.set(begin + seconds)
+        (failure,) = cluster.pool().failures
+        assert (failure.at, failure.source, failure.cause, failure.codes) == (begin, "create-error", Cause.QUOTA, ("VCPULimitExceeded",))
+    cluster.claim(sample("E9"), "DELETED")
+    assert len(cluster.pool().failures) == 1, "Karpenter deletes it after five minutes: that resolves nothing"
+
+
+def test_e9_a_create_error_that_keeps_changing_keeps_its_first_time() -> None:
+    """Karpenter retries and may meet another error each time: the clock of the first one runs on, or it would never be old enough."""
+    begin = moment("2026-08-25T11:20:00Z")
+    cluster = Cluster(begin)
+    for seconds, reason in ((0, "VCPULimitExceeded"), (50, "LaunchFailed"), (100, "RequestLimitExceeded"), (150, "VCPULimitExceeded")):
+        cluster.clock.set(begin + seconds)
+        obj = sample("E9")
+        obj["status"]["conditions"][0] |= {"reason": reason, "lastTransitionTime": format_rfc3339(begin + seconds)}
+        cluster.claim(obj, "MODIFIED")
+    (failure,) = cluster.pool().failures
+    assert failure.at == begin
+
+
+def test_e9_a_create_error_that_was_overcome_is_none() -> None:
+    """The same claim launches on Karpenter's own retry."""
+    cluster = Cluster(moment("2026-08-25T11:21:00Z"))
+    cluster.claim(sample("E9"))
+    obj = sample("E9")
+    launched = {"type": "Launched", "status": "True", "reason": "Launched", "lastTransitionTime": "2026-08-25T11:20:50Z"}
+    obj["status"] = {"providerID": "aws:///us-west-2a/i-1", "conditions": [launched]}
+    cluster.claim(obj, "MODIFIED")
+    assert cluster.pool().failures == ()
+    assert len(cluster.pool().launches) == 1
+
+
+def test_e10_recovery() -> None:
+    """E10: launched, registered and initialized, each with its time, its type and its zone."""
+    cluster = Cluster(moment("2026-08-25T12:05:00Z"))
+    cluster.claim(sample("E10"))
+    (launch,) = cluster.pool().launches
+    assert (launch.created, launch.launched) == (moment("2026-08-25T12:00:00Z"), moment("2026-08-25T12:00:03Z"))
+    assert (launch.registered, launch.initialized) == (moment("2026-08-25T12:00:48Z"), moment("2026-08-25T12:01:35Z"))
+    assert (launch.instance_type, launch.zone) == ("inf2.xlarge", "us-west-2b")
+
+
+def test_e10_that_loses_its_conditions_was_launched_all_the_same() -> None:
+    """A claim on its way out may lose its conditions; what it once reached stays true."""
+    cluster = Cluster(moment("2026-08-25T12:05:00Z"))
+    cluster.claim(sample("E10"))
+    before = cluster.pool().launches
+    cluster.claim(sample("E10") | {"status": {}}, "MODIFIED")
+    cluster.claim(sample("E10") | {"status": {}}, "DELETED")
+    assert cluster.pool().launches == before
+
+
+def test_e12_limit() -> None:
+    """E12: usage at the limit is said with both numbers; below it nothing is said."""
+    cluster = Cluster()
+    cluster.view.changed(NODE_POOLS, None, "ADDED", sample("E12"))
+    pool = cluster.pool()
+    assert (pool.exists, pool.at_limit, pool.capacity_types) == (True, "limit of cpu reached: 200 of 200", ("on-demand",))
+    lower = sample("E12")
+    lower["status"]["resources"]["cpu"] = "192"
+    cluster.view.changed(NODE_POOLS, None, "MODIFIED", lower)
+    assert cluster.pool().at_limit == ""
+
+
+def test_e14_cloudtrail_is_not_read(cluster: Cluster) -> None:
+    """E14 is out of scope: no watch delivers CloudTrail. Handed in as an object it is nothing."""
+    cluster.event(sample("E14"))
+    cluster.claim(sample("E14"))
+    assert cluster.pool().failures == ()
+    assert cluster.wakes == 0
+
+
+def test_e15_a_spot_interruption_is_no_refusal() -> None:
+    """E15: a Warning on a NodeClaim of another reason changes nothing."""
+    cluster = Cluster(moment("2026-08-25T13:00:00Z"))
+    cluster.event(sample("E15"))
+    assert cluster.pool("amd-nvidia-spot").failures == ()
+    assert cluster.wakes == 0
+
+
+@pytest.mark.parametrize("mark_first", [True, False])
+def test_e16_a_replacements_refusal_is_marked(*, mark_first: bool) -> None:
+    """E16: consolidation's claim; the marking event may come before or after the refusal."""
+    now = moment("2026-08-25T14:00:02Z")
+    cluster = Cluster(now)
+    events = [sample("E16"), ice_event("amd-neuron-inf2-r2d2x", now)]
+    for event in events if mark_first else events[::-1]:
+        cluster.event(event)
+    (failure,) = cluster.pool().failures
+    assert failure.replacement
+
+
+def test_e16_a_refusal_stays_a_replacements_for_as_long_as_it_is_told() -> None:
+    """The mark belongs to the refusal: it must not turn into evidence a quarter of an hour later."""
+    now = moment("2026-08-25T14:00:02Z")
+    cluster = Cluster(now)
+    cluster.event(sample("E16"))
+    cluster.event(ice_event("amd-neuron-inf2-r2d2x", now))
+    cluster.clock.advance(0.9 * HOUR_S)
+    assert [failure.replacement for failure in cluster.pool().failures] == [True]
+
+
+def test_a_mark_does_not_cover_a_refusal_much_later() -> None:
+    """A mark is good for a quarter of an hour."""
+    now = moment("2026-08-25T14:00:02Z")
+    cluster = Cluster(now)
+    cluster.event(sample("E16"))
+    cluster.clock.advance(1000)
+    cluster.event(ice_event("amd-neuron-inf2-r2d2x", now + 1000))
+    assert [failure.replacement for failure in cluster.pool().failures] == [False]
+
+
+# --- joining events and claims ---
+
+
+def test_every_order_of_a_refusals_deliveries_gives_the_same() -> None:
+    """Event, ADDED, MODIFIED and DELETED come from two watches: every interleaving that keeps the claim's own order gives one failure."""
+    seen = set()
+    for position in range(4):
+        cluster = Cluster()
+        deliveries: list[tuple[Any, str]] = [(cluster.claim, "ADDED"), (cluster.claim, "MODIFIED"), (cluster.claim, "DELETED")]
+        deliveries.insert(position, (cluster.event, "ADDED"))
+        for take, kind in deliveries:
+            take(sample("E1") if take == cluster.event else sample("E8"), kind)
+        seen.add(cluster.pool().failures)
+    assert len(seen) == 1
+
+
+def test_an_event_before_its_claim_is_completed_by_it(cluster: Cluster) -> None:
+    """Until the claim is seen its requirements are unknown; afterwards they are known."""
+    cluster.event(sample("E1"))
+    assert [failure.requirements_known for failure in cluster.pool().failures] == [False]
+    cluster.claim(sample("E8"))
+    assert [failure.requirements_known for failure in cluster.pool().failures] == [True]
+
+
+def test_tombstones_survive_deletion_and_a_new_list(cluster: Cluster) -> None:
+    """A refused claim is gone within seconds; what it left open is remembered, whether a DELETED or its absence from a list says so."""
+    for kind in ("DELETED", "absent from the list"):
+        one = Cluster()
+        one.claim(sample("E8"))
+        if kind == "DELETED":
+            one.claim(sample("E8"), kind)
+        one.view.listed(NODE_CLAIMS, None, [])
+        one.view.listed(NODE_CLAIMS, None, [node_claim("inf2-aaaaa", "inf2", T0)])
+        one.clock.advance(1800)
+        one.event(ice_event("amd-neuron-inf2-7xk2p", T0 + 1800))
+        (failure,) = one.pool().failures
+        assert (failure.pool, failure.instance_types) == (INF2, ("inf2.8xlarge", "inf2.xlarge"))
+
+
+def test_a_tombstone_that_comes_back_lives_again(cluster: Cluster) -> None:
+    """A list that was behind may bring a claim back; it is the same claim."""
+    cluster.claim(node_claim("inf2-aaaaa", "inf2", T0, Launched=format_rfc3339(T0)))
+    cluster.view.listed(NODE_CLAIMS, None, [])
+    cluster.view.listed(NODE_CLAIMS, None, [node_claim("inf2-aaaaa", "inf2", T0)])
+    assert [launch.claim for launch in cluster.pool("inf2").launches] == ["inf2-aaaaa"]
+
+
+def test_a_new_claim_of_an_old_name_inherits_nothing(cluster: Cluster) -> None:
+    """Names can be used again by hand: another uid is another claim, and what the first one reached is not its own."""
+    cluster.claim(node_claim("inf2-aaaaa", "inf2", T0, Launched=format_rfc3339(T0)))
+    cluster.claim(node_claim("inf2-aaaaa", "inf2", T0), "DELETED")
+    again = node_claim("inf2-aaaaa", "inf2", T0)
+    again["metadata"]["uid"] = "another"
+    cluster.claim(again)
+    assert cluster.pool("inf2").launches == ()
+
+
+@pytest.mark.parametrize(
+    ("claim", "pool"),
+    [("amd-inf2-7xk2p", "amd-inf2"), ("amd-inf2-x-7xk2p", "amd-inf2-x"), ("amd-inf2-x", "amd-inf2-x"), ("amd-inf2-abcdef", "amd-inf2-abcdef")],
+)
+def test_a_pool_is_told_from_the_suffix_alone(claim: str, pool: str) -> None:
+    """`amd-inf2` is a prefix of `amd-inf2-x`: only stripping exactly five characters is right."""
+    cluster = Cluster()
+    cluster.event(ice_event(claim, T0))
+    for name in ("amd-inf2", "amd-inf2-x", "amd-inf2-abcdef"):
+        assert len(cluster.pool(name).failures) == (name == pool)
+
+
+def test_label_then_owner_then_name_tell_the_pool(cluster: Cluster) -> None:
+    """Facts §D.6: the label wins over the owner, the owner over the name."""
+    owners = [{"kind": "Node", "name": "n"}, {"kind": "NodePool", "name": "by-owner"}]
+    labelled = node_claim("by-name-aaaaa", "by-label", T0) | {}
+    labelled["metadata"]["ownerReferences"] = owners
+    owned = node_claim("by-name-bbbbb", "", T0)
+    owned["metadata"] |= {"labels": None, "ownerReferences": owners}
+    bare = node_claim("by-name-ccccc", "", T0)
+    bare["metadata"]["labels"] = {}
+    for obj in (labelled, owned, bare):
+        cluster.claim(obj)
+    names = [cluster.view.karpenter.pool_of(f"by-name-{letter * 5}") for letter in "abc"]
+    assert names == ["by-label", "by-owner", "by-name"]
+
+
+@pytest.mark.parametrize("operator", ["NotIn", "Exists", "DoesNotExist", "Gt", "Lt"])
+def test_requirements_that_a_list_cannot_say_are_not_known(operator: str, cluster: Cluster) -> None:
+    """`NotIn us-west-2a` leaves zones open that cannot be told from the claim: it must not count as wide."""
+    obj = node_claim("inf2-aaaaa", "inf2", T0)
+    obj["spec"]["requirements"].append(requirement("topology.kubernetes.io/zone", "us-west-2a", operator=operator))
+    cluster.claim(obj)
+    cluster.event(ice_event("inf2-aaaaa", T0))
+    assert [failure.requirements_known for failure in cluster.pool("inf2").failures] == [False]
+
+
+def test_requirements_with_nothing_in_common_are_not_wide(cluster: Cluster) -> None:
+    """Two zone lists that exclude each other allow nothing; an empty tuple would mean everything."""
+    obj = node_claim("inf2-aaaaa", "inf2", T0, zones=("us-west-2a",))
+    obj["spec"]["requirements"].append(requirement("topology.kubernetes.io/zone", "us-west-2b"))
+    cluster.claim(obj)
+    cluster.event(ice_event("inf2-aaaaa", T0))
+    assert [failure.requirements_known for failure in cluster.pool("inf2").failures] == [False]
+
+
+# --- attempts ---
+
+
+def attempts(cluster: Cluster, pool: str = "inf2") -> list[str]:
+    """The attempts of a pool's failures, in the order of time."""
+    return [failure.attempt for failure in cluster.pool(pool).failures]
+
+
+def test_the_claims_of_one_batch_are_one_attempt(cluster: Cluster) -> None:
+    """Pods that wait together make several claims, one fleet call and one answer each; a burst three minutes later is another attempt."""
+    cluster.clock.advance(300)
+    for letter, at in zip("abcd", (0, 0, 1, 180), strict=True):
+        name = f"inf2-{letter * 5}"
+        cluster.claim(node_claim(name, "inf2", T0 + at))
+        cluster.event(ice_event(name, T0 + at))
+    assert attempts(cluster) == ["inf2-aaaaa"] * 3 + ["inf2-ddddd"]
+
+
+def test_other_answers_at_the_same_moment_are_other_attempts(cluster: Cluster) -> None:
+    """Claims that left other zones open, or got another code, were other calls."""
+    other_code = "with fleet error(s), VcpuLimitExceeded: no"
+    cluster.claim(node_claim("inf2-aaaaa", "inf2", T0))
+    cluster.claim(node_claim("inf2-bbbbb", "inf2", T0, zones=("us-west-2b",)))
+    cluster.claim(node_claim("inf2-ccccc", "inf2", T0))
+    cluster.event(ice_event("inf2-aaaaa", T0))
+    cluster.event(ice_event("inf2-bbbbb", T0))
+    cluster.event(ice_event("inf2-ccccc", T0, detail=other_code))
+    assert sorted(attempts(cluster)) == ["inf2-aaaaa", "inf2-bbbbb", "inf2-ccccc"]
+
+
+def test_repetitions_are_one_failure(cluster: Cluster) -> None:
+    """ADDED, MODIFIED, listed again: one failure, first seen when it was first seen, at its newest time."""
+    cluster.event(ice_event("inf2-aaaaa", T0))
+    cluster.clock.advance(100)
+    cluster.view.listed(EVENTS, "default", [ice_event("inf2-aaaaa", T0)])
+    cluster.event(ice_event("inf2-aaaaa", T0 + 60), "MODIFIED")
+    (failure,) = cluster.pool("inf2").failures
+    assert (failure.at, failure.seen) == (T0 + 60, T0)
+    cluster.event(ice_event("inf2-aaaaa", T0 + 10), "MODIFIED")
+    assert cluster.pool("inf2").failures[0].at == T0 + 60
+
+
+# --- time ---
+
+
+def test_a_deleted_event_resolves_nothing(cluster: Cluster) -> None:
+    """DELETED is the end of an event's time to live."""
+    cluster.event(ice_event("inf2-aaaaa", T0))
+    cluster.event(sample("E4"))
+    cluster.wakes = 0
+    cluster.event(ice_event("inf2-aaaaa", T0), "DELETED")
+    assert len(cluster.pool("inf2").failures) == 1
+    assert cluster.wakes == 0
+    fresh = Cluster()
+    fresh.event(ice_event("inf2-aaaaa", T0), "DELETED")
+    assert fresh.pool("inf2").failures == (), "and it tells nothing new either"
+
+
+@pytest.mark.parametrize("age", [HOUR_S + 1, 30 * 86_400.0])
+def test_events_older_than_an_hour_are_ignored(age: float, cluster: Cluster) -> None:
+    """A list after a start returns stale events."""
+    cluster.view.listed(EVENTS, "default", [ice_event("inf2-aaaaa", T0 - age)])
+    assert cluster.pool("inf2").failures == ()
+
+
+def test_a_failure_is_told_for_as_long_as_the_window(cluster: Cluster) -> None:
+    """And not longer, without any further delivery."""
+    cluster.event(ice_event("inf2-aaaaa", T0))
+    cluster.clock.advance(HOUR_S)
+    assert len(cluster.pool("inf2").failures) == 1
+    cluster.clock.advance(2)
+    assert cluster.pool("inf2").failures == ()
+
+
+def test_a_time_ahead_of_ours_counts_from_its_first_sight(cluster: Cluster) -> None:
+    """However often it is delivered: neither a list nor a repetition of the same time makes it younger."""
+    ahead = T0 + 1800
+    pod = waiting_pod("p", namespace="default", pools=("inf2",))
+    cluster.view.changed(PODS, None, "ADDED", pod)
+    limit = sample("E5") | {"message": "all available instance types exceed limits for nodepool (NodePool=inf2)"}
+    limit["involvedObject"]["name"] = "p"
+    blocked = sample("E4")
+    blocked["involvedObject"]["name"] = "inf2"
+    stamped = [event | {"lastTimestamp": format_rfc3339(ahead)} for event in (ice_event("inf2-aaaaa", ahead), blocked, limit)]
+    for seconds in (0, 600, 1200):
+        cluster.clock.set(T0 + seconds)
+        cluster.view.listed(EVENTS, "default", stamped)
+        pool = cluster.pool("inf2")
+        assert (pool.failures[0].at, pool.blocked_at) == (T0, T0)
+    cluster.clock.set(T0 + HOUR_S + 2)
+    cluster.view.listed(EVENTS, "default", stamped)
+    pool = cluster.pool("inf2")
+    assert (pool.failures, pool.blocked_at, pool.at_limit) == ((), None, "")
+
+
+def test_conditions_ahead_of_our_clock_are_taken_as_now(cluster: Cluster) -> None:
+    """And keep the moment of their first sight when delivered again."""
+    for seconds in (0, 60):
+        cluster.clock.set(T0 + seconds)
+        cluster.claim(node_claim("inf2-aaaaa", "inf2", T0, Launched=format_rfc3339(T0 + 900)), "MODIFIED")
+    assert [launch.launched for launch in cluster.pool("inf2").launches] == [T0]
+
+
+def test_a_provider_id_is_a_launch(cluster: Cluster) -> None:
+    """Facts §D.6: the condition or the provider's id; also without any time stamp at all."""
+    cluster.claim({"metadata": {"name": "inf2-aaaaa"}, "status": {"providerID": "aws:///us-west-2b/i-1"}})
+    cluster.clock.advance(50)
+    cluster.claim({"metadata": {"name": "inf2-aaaaa"}, "status": {"providerID": "aws:///us-west-2b/i-1"}}, "MODIFIED")
+    (launch,) = cluster.pool("inf2").launches
+    assert (launch.created, launch.launched, launch.registered) == (T0, T0, None)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"lastTimestamp": "2026-08-25T10:00:02Z", "eventTime": "2020-01-01T00:00:00Z"},
+        {"lastTimestamp": None, "series": {"lastObservedTime": "2026-08-25T10:00:02.000000Z"}, "eventTime": "2026-08-25T09:00:00Z"},
+        {"lastTimestamp": None, "eventTime": "2026-08-25T10:00:02.000000Z"},
+        {"lastTimestamp": "", "eventTime": None, "metadata": {"creationTimestamp": "2026-08-25T10:00:02Z"}},
+        {"lastTimestamp": "nonsense", "series": [], "eventTime": 7, "metadata": {"creationTimestamp": "2026-08-25T10:00:02Z"}},
+    ],
+)
+def test_the_time_of_an_event(fields: dict[str, Any], cluster: Cluster) -> None:
+    """Facts §D.6: last, series, event time, creation, whichever there is first."""
+    cluster.event(ice_event("inf2-aaaaa", T0) | fields)
+    assert [failure.at for failure in cluster.pool("inf2").failures] == [T0 - 1]
+
+
+# --- NodePools ---
+
+
+def test_a_pool_that_does_not_exist_says_so(cluster: Cluster) -> None:
+    """Also one that was deleted, and one that a list no longer has."""
+    assert (cluster.pool().exists, cluster.pool().problem) == (False, "does not exist")
+    for gone in ("DELETED", "listed"):
+        cluster.view.changed(NODE_POOLS, None, "ADDED", sample("E12"))
+        assert cluster.pool().exists
+        if gone == "DELETED":
+            cluster.view.changed(NODE_POOLS, None, gone, sample("E12"))
+        else:
+            cluster.view.listed(NODE_POOLS, None, [])
+        assert not cluster.pool().exists
+
+
+def test_a_pool_that_is_not_ready_says_why(cluster: Cluster) -> None:
+    """Karpenter skips it; that is configuration, not capacity. Unknown is not "not ready"."""
+    for status, ready, problem in (("False", False, "not ready: NodeClassNotFound"), ("Unknown", True, ""), ("True", True, "")):
+        obj = sample("E12")
+        obj["status"]["conditions"] = [{"type": "Ready", "status": status, "reason": "NodeClassNotFound"}]
+        cluster.view.changed(NODE_POOLS, None, "MODIFIED", obj)
+        assert (cluster.pool().ready, cluster.pool().problem) == (ready, problem)
+
+
+@pytest.mark.parametrize(
+    ("limits", "resources", "said"),
+    [
+        ({"cpu": "200"}, {"cpu": "199999m"}, ""),
+        ({"cpu": "200"}, {"cpu": "200000m"}, "limit of cpu reached: 200000m of 200"),
+        ({"memory": "1Ti"}, {"memory": "1024Gi"}, "limit of memory reached: 1024Gi of 1Ti"),
+        ({"nodes": 2}, {"nodes": "3"}, "limit of nodes reached: 3 of 2"),
+        ({"cpu": "0"}, {}, "limit of cpu reached: 0 of 0"),
+        ({"aws.amazon.com/neuron": "4"}, {"cpu": "900"}, ""),
+        ({"cpu": "NaN"}, {"cpu": "1"}, ""),
+        ({"cpu": "1"}, {"cpu": "NaN"}, ""),
+        ({"cpu": "Infinity"}, {"cpu": "-Infinity"}, ""),
+        ({"cpu": "sNaN"}, {"cpu": "1e999999999G"}, ""),
+        ({"cpu": [], "memory": None, "x": {}}, {"cpu": {}, "memory": "lots"}, ""),
+        ("all", 5, ""),
+    ],
+)
+def test_limits_of_every_unit(limits: Any, resources: Any, said: str, cluster: Cluster) -> None:
+    """Kubernetes quantities of any unit are compared as numbers; what is none is not compared."""
+    obj = {"metadata": {"name": INF2}, "spec": {"limits": limits}, "status": {"resources": resources}}
+    cluster.view.changed(NODE_POOLS, None, "ADDED", obj)
+    assert cluster.pool().at_limit == said
+
+
+# --- bounds ---
+
+
+def test_what_is_not_understood_is_counted_once(cluster: Cluster) -> None:
+    """One a claim, however often its event is delivered."""
+    for _ in range(3):
+        cluster.event(ice_event("inf2-aaaaa", T0, detail="something new"))
+    cluster.event(ice_event("inf2-bbbbb", T0, detail="something new"))
+    cluster.event(ice_event("inf2-ccccc", T0))
+    assert cluster.view.karpenter.unparsed == 2
+
+
+def test_tombstones_end_after_an_hour() -> None:
+    """The next deletion drops those that no event can ask for any more."""
+    view = KarpenterView()
+    for number in range(10):
+        view.claim("DELETED", node_claim(f"inf2-a{number:04d}", "inf2", T0), T0)
+    view.claim("DELETED", node_claim("inf2-zzzzz", "inf2", T0), T0 + HOUR_S + 1)
+    assert list(view._gone) == ["inf2-zzzzz"]
+
+
+def test_tombstones_are_bounded() -> None:
+    """A storm of claims within the hour keeps the newest 20,000."""
+    view = KarpenterView()
+    obj = node_claim("inf2-aaaaa", "inf2", T0)
+    for number in range(karpenter._MAX_CLAIMS + 500):
+        view.claim("DELETED", obj | {"metadata": {"name": f"inf2-{number:05d}"}}, T0)
+    assert len(view._gone) == karpenter._MAX_CLAIMS
+    assert next(iter(view._gone)) == "inf2-00500"
+
+
+def test_refusals_are_bounded_and_the_newest_stay() -> None:
+    """A list is in the order of names, not of time: the newest must stay, wherever in the list they are."""
+    view = KarpenterView()
+    total = karpenter._MAX_FAILURES + 1000
+    for number in range(total):
+        view.event(ice_event(f"inf2-{number:05d}", T0 - number / 10), T0)
+    assert len(view._refused) <= karpenter._MAX_FAILURES
+    kept = {refused.claim for refused in view._refused.values()}
+    assert {f"inf2-{number:05d}" for number in range(karpenter._MAX_FAILURES // 2)} <= kept
+
+
+def test_marks_are_bounded() -> None:
+    """Marks of consolidation and of NodePools, with no claim ever seen."""
+    view = KarpenterView()
+    for number in range(3 * karpenter._MAX_MARKS):
+        for reason, kind in (("DisruptionLaunching", "NodeClaim"), ("NoCompatibleInstanceTypes", "NodePool")):
+            obj = {"involvedObject": {"kind": kind, "name": f"n-{number}"}, "reason": reason, "lastTimestamp": format_rfc3339(T0)}
+            view.event(obj, T0)
+    assert len(view._replacements) <= karpenter._MAX_MARKS
+    assert len(view._blocked) <= karpenter._MAX_MARKS
+
+
+def test_claims_of_the_list_are_all_kept() -> None:
+    """The bound is on the dead: what lives is kept, however much it is."""
+    view = KarpenterView()
+    view.claims_listed([node_claim(f"inf2-{number:05d}", "inf2", T0, Launched=format_rfc3339(T0)) for number in range(3000)], T0)
+    assert len(view.observations({"inf2"}, T0, HOUR_S)["inf2"].launches) == 3000
+
+
+def test_only_the_pools_asked_for_are_told() -> None:
+    """One look at several pools gives each its own."""
+    view = KarpenterView()
+    for name, at in itertools.product(("inf2", "g5"), (T0, T0 - 5)):
+        view.event(ice_event(f"{name}-a{int(T0 - at):04d}", at), T0)
+    found = view.observations({"inf2", "nothing"}, T0, HOUR_S)
+    assert {name: len(pool.failures) for name, pool in found.items()} == {"inf2": 2, "nothing": 0}

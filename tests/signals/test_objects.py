@@ -1,0 +1,121 @@
+"""Reading plain objects: whatever is missing, null or of the wrong type is the same as not there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.signals.objects import (
+    condition,
+    dig,
+    event_component,
+    event_time,
+    in_values,
+    integer,
+    items,
+    mapping,
+    name_of,
+    namespace_of,
+    pinned_values,
+    text,
+)
+from tests.support.samples import requirement
+
+ZONE = "topology.kubernetes.io/zone"
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def affinity(*terms: Any) -> dict[str, Any]:
+    """A pod spec with these required node affinity terms."""
+    required = {"nodeSelectorTerms": list(terms)}
+    return {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}}
+
+
+@pytest.mark.parametrize("value", [None, 5, "text", [], {"a": None}, {"a": 5}, {"a": {"b": None}}, {"a": ["b"]}])
+def test_a_path_that_does_not_lead_there(value: Any) -> None:
+    """Each reader has its own empty answer."""
+    assert dig(value, "a", "b") is None
+    assert mapping(value, "a", "b") == {}
+    assert items(value, "a", "b") == []
+    assert text(value, "a", "b") == ""
+    assert integer(value, "a", "b") is None
+
+
+def test_a_boolean_is_no_integer() -> None:
+    """JSON's true is not 1."""
+    assert (integer({"a": True}, "a"), integer({"a": 1}, "a"), integer({"a": 1.0}, "a"), integer({"a": "1"}, "a")) == (None, 1, None, None)
+
+
+@given(JSON, st.sampled_from(["lastTimestamp", "series", "eventTime", "metadata", "source", "status", "spec"]))
+def test_no_shape_raises(value: Any, key: str) -> None:
+    """Any JSON, as the whole object and as any of its parts."""
+    for obj in (value, {key: value}, {"metadata": value, "status": {"conditions": value}}):
+        name_of(obj)
+        namespace_of(obj)
+        condition(obj, "Ready")
+        event_time(obj)
+        event_component(obj)
+        in_values(obj, ZONE)
+        pinned_values(obj, ZONE)
+        pinned_values({"nodeSelector": value, "affinity": value}, ZONE)
+        pinned_values(affinity(value), ZONE)
+        in_values([{"key": ZONE, "operator": "In", "values": value}], ZONE)
+
+
+@pytest.mark.parametrize(
+    ("requirements", "expected"),
+    [
+        ([], ((), True)),
+        ([requirement("other", "a")], ((), True)),
+        ([requirement(ZONE, "b", "a")], (("a", "b"), True)),
+        ([requirement(ZONE, "a", "b"), requirement(ZONE, "b", "c")], (("b",), True)),
+        ([requirement(ZONE, "a"), requirement(ZONE, "c", operator="NotIn")], (("a",), False)),
+        ([requirement(ZONE, operator="Exists")], ((), False)),
+        ([requirement(ZONE, "a"), requirement(ZONE, "b")], ((), False)),
+        ([requirement(ZONE)], ((), False)),
+        ([None, 5, {"key": ZONE}, {"operator": "In"}], ((), False)),
+    ],
+)
+def test_values_that_requirements_allow(requirements: Any, expected: tuple[tuple[str, ...], bool]) -> None:
+    """Lists of one key meet; other operators, and lists that have nothing in common, are not exact."""
+    assert in_values(requirements, ZONE) == expected
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({}, ()),
+        ({"nodeSelector": {ZONE: "a"}}, ("a",)),
+        (affinity({"matchExpressions": [requirement(ZONE, "a", "b")]}), ("a", "b")),
+        (affinity({"matchExpressions": [requirement(ZONE, "a")]}, {"matchExpressions": [requirement(ZONE, "b")]}), ("a", "b")),
+        (affinity({"matchExpressions": [requirement(ZONE, "a")]}, {"matchExpressions": [requirement("gpu", "yes")]}), ()),
+        ({"nodeSelector": {ZONE: "a"}, **affinity({"matchExpressions": [requirement(ZONE, "a", "b")]})}, ("a",)),
+        (affinity({"matchExpressions": [requirement(ZONE, "a", operator="NotIn")]}), ()),
+        ({"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"preference": {}}]}}}, ()),
+    ],
+)
+def test_values_a_pod_is_pinned_to(spec: dict[str, Any], expected: tuple[str, ...]) -> None:
+    """Selector and term are AND-ed, terms are OR-ed, one open term opens it all, preferences pin nothing."""
+    assert pinned_values(spec, ZONE) == expected
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        ({"source": {"component": "karpenter"}}, "karpenter"),
+        ({"source": {}, "reportingComponent": "karpenter"}, "karpenter"),
+        ({"source": {"component": "kubelet"}, "reportingComponent": "karpenter"}, "kubelet"),
+        ({"source": None}, ""),
+    ],
+)
+def test_who_reported_an_event(event: dict[str, Any], expected: str) -> None:
+    """The old field, else the new one."""
+    assert event_component(event) == expected

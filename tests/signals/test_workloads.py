@@ -1,0 +1,489 @@
+"""Pods, replicas, endpoints, ports and scalers, and to which unit each belongs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controller.policy.model import Application, Backend, Unit
+from controller.signals.workloads import WorkloadView
+from tests.support.applications import application
+from tests.support.samples import requirement, sample, waiting_pod
+
+NAMESPACE = "shop"
+
+
+def deployment(name: str, labels: Mapping[str, str] | None = None, *, ready: int | None = 1, **spec: Any) -> dict[str, Any]:
+    """A Deployment that selects by labels (by `app: <name>` where None)."""
+    selector = {"matchLabels": dict(labels) if labels is not None else {"app": name}}
+    return {
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"replicas": 2, "selector": selector, **spec},
+        "status": {"readyReplicas": ready},
+    }
+
+
+def endpoint_slice(name: str, service: str, *endpoints: Any, kind: str = "IPv4", namespace: str = NAMESPACE) -> dict[str, Any]:
+    """An EndpointSlice."""
+    metadata = {"name": name, "namespace": namespace, "labels": {"kubernetes.io/service-name": service}}
+    return {"metadata": metadata, "addressType": kind, "endpoints": list(endpoints)}
+
+
+def endpoint(address: str, *, ready: bool | None = True, pod: str = "") -> dict[str, Any]:
+    """An endpoint."""
+    made: dict[str, Any] = {"addresses": [address], "conditions": {"ready": ready}}
+    return made | ({"targetRef": {"kind": "Pod", "name": pod}} if pod else {})
+
+
+def pending(view: WorkloadView, app: Application, *others: Application) -> dict[str, list[str]]:
+    """Names of the waiting pods by unit, units without any left out."""
+    sharing: Counter[str] = Counter(unit.node_pool for one in (app, *others) for unit in one.units)
+    found = view.pending(app, sharing)
+    return {unit: [pod.name for pod in pods] for unit, pods in found.items() if pods}
+
+
+@pytest.fixture
+def view() -> WorkloadView:
+    """An empty view."""
+    return WorkloadView()
+
+
+# --- pending pods ---
+
+
+def test_e11_a_pending_pod_of_a_unit(view: WorkloadView) -> None:
+    """E11: the pod is the unit's whose ReplicaSet owns it, and waits since its condition's transition, not since its creation."""
+    unit = replace(application().units[0], node_pool="amd-neuron-inf2")
+    app = replace(application(namespace="default"), units=(unit,))
+    obj = sample("E11")
+    obj["status"]["conditions"][0]["lastTransitionTime"] = "2026-08-25T10:05:00Z"
+    view.pod("ADDED", obj)
+    (pod,) = view.pending(app, {"amd-neuron-inf2": 1})["sd21-inf2"]
+    assert (pod.name, pod.since) == ("sd21-inf2-6c9f7d8b5-hk2lw", 1787652300.0)
+
+
+def test_the_deployments_selector_comes_first(view: WorkloadView) -> None:
+    """Whoever owns it: a pod with the labels of the Deployment's selector is the Deployment's demand."""
+    view.deployment("ADDED", deployment("sd21-inf2", {"app": "sd21", "device": "inf2"}))
+    view.pod("ADDED", waiting_pod("p", labels={"app": "sd21", "device": "inf2", "more": "x"}, owner="strange-1", pools=("inf2",)))
+    view.pod("ADDED", waiting_pod("q", labels={"app": "sd21"}, owner="strange-1", pools=("inf2",)))
+    assert pending(view, application()) == {"sd21-inf2": ["p"]}
+
+
+def test_the_owner_counts_where_the_deployment_is_not_seen(view: WorkloadView) -> None:
+    """The name of the ReplicaSet is the Deployment's and the template hash, exactly."""
+    labels = {"pod-template-hash": "6c9f7d8b5"}
+    view.pod("ADDED", waiting_pod("p", labels=labels, owner="sd21-inf2-6c9f7d8b5", pools=("inf2",)))
+    view.pod("ADDED", waiting_pod("q", labels=labels, owner="sd21-inf2-other-6c9f7d8b5", pools=("inf2",)))
+    assert pending(view, application()) == {"sd21-inf2": ["p"]}
+
+
+def test_a_selector_of_expressions_only_leaves_it_to_the_owner(view: WorkloadView) -> None:
+    """`matchLabels` may be missing from a valid selector: it must then not match every pod, nor none."""
+    obj = deployment("sd21-inf2", {})
+    obj["spec"]["selector"] = {"matchExpressions": [{"key": "app", "operator": "In", "values": ["sd21-inf2"]}]}
+    view.deployment("ADDED", obj)
+    labels = {"pod-template-hash": "6c9f7d8b5"}
+    view.pod("ADDED", waiting_pod("p", labels=labels, owner="sd21-inf2-6c9f7d8b5", pools=("inf2",)))
+    view.pod("ADDED", waiting_pod("q", labels=labels, owner="other-6c9f7d8b5", pools=("inf2",)))
+    assert pending(view, application()) == {"sd21-inf2": ["p"]}
+
+
+def test_the_pool_alone_counts_only_where_it_serves_one_unit(view: WorkloadView) -> None:
+    """A bare pod pinned to a pool is the demand of the one unit on that pool, of nobody where two share it (g5)."""
+    view.pod("ADDED", waiting_pod("p", pools=("inf2",)))
+    view.pod("ADDED", waiting_pod("q", pools=("g5",)))
+    assert pending(view, application()) == {"sd21-inf2": ["p"]}
+    other = application(name="other", ingress="other")
+    assert pending(view, application(), other) == {}, "another application of the namespace uses the pool too"
+
+
+def test_units_that_share_a_pool_are_told_apart_by_their_deployments(view: WorkloadView) -> None:
+    """g5 serves Triton and CUDA: labels decide."""
+    for name in ("sd21-g5-triton", "sd21-g5-cuda"):
+        view.deployment("ADDED", deployment(name))
+        view.pod("ADDED", waiting_pod(f"{name}-1", labels={"app": name}, pools=("g5",)))
+    assert pending(view, application()) == {"sd21-g5-triton": ["sd21-g5-triton-1"], "sd21-g5-cuda": ["sd21-g5-cuda-1"]}
+
+
+def test_a_pod_of_another_deployment_is_nobodys(view: WorkloadView) -> None:
+    """Pinned to the unit's pool, but the unit's own Deployment is known and does not select it."""
+    view.deployment("ADDED", deployment("sd21-inf2"))
+    view.pod("ADDED", waiting_pod("batch-1", labels={"app": "batch"}, owner="batch-1", pools=("inf2",)))
+    assert pending(view, application()) == {}
+
+
+def test_a_pod_that_may_go_to_two_pools_is_nobodys(view: WorkloadView) -> None:
+    """A shortage of one does not strand it, even with the labels of a unit."""
+    view.deployment("ADDED", deployment("sd21-inf2"))
+    view.pod("ADDED", waiting_pod("p", labels={"app": "sd21-inf2"}, pools=("inf2", "trn1")))
+    assert view.pools_of_pod(NAMESPACE, "p") == ("inf2", "trn1")
+    assert pending(view, application()) == {}
+
+
+def test_a_pod_pinned_elsewhere_is_not_the_units(view: WorkloadView) -> None:
+    """The labels of one unit and the pool of another: the pool's shortage is not the unit's."""
+    view.deployment("ADDED", deployment("sd21-inf2"))
+    view.deployment("ADDED", deployment("sd21-g6-triton"))
+    view.pod("ADDED", waiting_pod("p", labels={"app": "sd21-inf2"}, pools=("g6",)))
+    assert pending(view, application()) == {}
+
+
+def test_a_pod_without_a_pool_is_its_deployments(view: WorkloadView) -> None:
+    """Pinned by instance family or an extended resource only: the Deployment explains it."""
+    view.deployment("ADDED", deployment("sd21-trn1"))
+    view.pod("ADDED", waiting_pod("p", labels={"app": "sd21-trn1"}))
+    assert pending(view, application()) == {"sd21-trn1": ["p"]}
+
+
+def _changed(change: dict[str, Any]) -> dict[str, Any]:
+    pod = waiting_pod("p", labels={"app": "sd21-inf2"}, pools=("inf2",))
+    for path, value in change.items():
+        target = pod
+        *steps, last = path.split(".")
+        for step in steps:
+            target = target[step]
+        target[last] = value
+    return pod
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"spec.nodeName": "ip-10-0-0-1"},
+        {"spec.schedulingGates": [{"name": "wait"}]},
+        {"metadata.deletionTimestamp": "2026-08-25T10:00:00Z"},
+        {"status.phase": "Running"},
+        {"status.phase": "Succeeded"},
+        {"status.phase": "Failed"},
+        {"metadata.ownerReferences": [{"kind": "DaemonSet", "name": "d", "controller": True}]},
+        {"status.conditions": []},
+        {"status.conditions": [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]},
+        {"status.conditions": [{"type": "PodScheduled", "status": "False", "reason": "SchedulerError"}]},
+        {"status.conditions": [{"type": "PodScheduled", "status": "True"}]},
+        {"status.conditions": None},
+        {"status": None},
+    ],
+)
+def test_pods_that_do_not_wait_for_a_node(change: dict[str, Any], view: WorkloadView) -> None:
+    """Bound, gated, leaving, finished, a DaemonSet's, or not (yet) called Unschedulable: none of them is demand."""
+    view.deployment("ADDED", deployment("sd21-inf2"))
+    view.pod("ADDED", waiting_pod("p", labels={"app": "sd21-inf2"}, pools=("inf2",)))
+    assert pending(view, application()) == {"sd21-inf2": ["p"]}
+    view.pod("MODIFIED", _changed(change))
+    assert pending(view, application()) == {}
+
+
+def test_pods_are_replaced_by_a_list_and_removed_one_by_one(view: WorkloadView) -> None:
+    """A list of one namespace replaces that namespace only, a list of all replaces all, and nothing is left behind."""
+    for namespace in (NAMESPACE, "other"):
+        for name in ("p", "q"):
+            view.pod("ADDED", waiting_pod(name, namespace=namespace, pools=("inf2",)))
+    view.pods_listed(NAMESPACE, [waiting_pod("r", pools=("inf2",))])
+    assert pending(view, application()) == {"sd21-inf2": ["r"]}
+    assert view.pools_of_pod("other", "p") == ("inf2",)
+    view.pod("DELETED", waiting_pod("p", namespace="other"))
+    view.pods_listed(None, [])
+    assert view._pending == {}
+
+
+def test_two_applications_of_one_namespace_have_their_own_pods(view: WorkloadView) -> None:
+    """Each pod is demand of one application only."""
+    first = application()
+    units = (replace(first.units[0], name="tts", deployment="tts", backend=Backend("tts", 80)),)
+    second = replace(first, name="tts", ingress="tts", units=units)
+    for name in ("sd21-inf2", "tts"):
+        view.deployment("ADDED", deployment(name))
+        view.pod("ADDED", waiting_pod(f"{name}-1", labels={"app": name}, pools=("inf2",)))
+    assert pending(view, first, second) == {"sd21-inf2": ["sd21-inf2-1"]}
+    assert pending(view, second, first) == {"tts": ["tts-1"]}
+
+
+def test_pods_come_oldest_first(view: WorkloadView) -> None:
+    """So that demand's age is the first one's."""
+    view.deployment("ADDED", deployment("sd21-inf2"))
+    for name, since in (("b", "2026-08-25T10:00:01Z"), ("a", "2026-08-25T10:00:02Z"), ("c", "2026-08-25T10:00:00Z")):
+        view.pod("ADDED", waiting_pod(name, labels={"app": "sd21-inf2"}, pools=("inf2",), since=since))
+    assert pending(view, application()) == {"sd21-inf2": ["c", "b", "a"]}
+
+
+# --- replicas and endpoints ---
+
+
+def test_a_deployment_with_the_apis_defaults(view: WorkloadView) -> None:
+    """No replicas in the spec is one, no ready replicas in the status is none."""
+    view.deployment("ADDED", {"metadata": {"name": "d", "namespace": NAMESPACE}, "spec": {}, "status": {}})
+    seen = view.deployment_of(NAMESPACE, "d")
+    assert seen is not None
+    assert (seen.desired, seen.ready, dict(seen.selector)) == (1, 0, {})
+
+
+@pytest.mark.parametrize("value", [None, -1, True, "3", 2.5, []])
+def test_a_count_of_the_wrong_type_is_the_default(value: Any, view: WorkloadView) -> None:
+    """Never a number made of something else."""
+    obj = deployment("d")
+    obj["spec"]["replicas"] = value
+    obj["status"] = {"readyReplicas": value}
+    view.deployment("ADDED", obj)
+    seen = view.deployment_of(NAMESPACE, "d")
+    assert seen is not None
+    assert (seen.desired, seen.ready) == (1, 0)
+
+
+def test_the_templates_pins_are_read(view: WorkloadView) -> None:
+    """Zones and instance types that the Deployment itself asks for."""
+    node_selector = {"topology.kubernetes.io/zone": "us-west-2b", "node.kubernetes.io/instance-type": "inf2.xlarge"}
+    view.deployment("ADDED", deployment("d", template={"spec": {"nodeSelector": node_selector}}))
+    seen = view.deployment_of(NAMESPACE, "d")
+    assert seen is not None
+    assert (seen.zones, seen.instance_types) == (("us-west-2b",), ("inf2.xlarge",))
+    assert view.deployment("DELETED", deployment("d"))
+    assert view.deployment_of(NAMESPACE, "d") is None
+
+
+def test_only_ready_endpoints_count_and_null_is_ready(view: WorkloadView) -> None:
+    """The API says that an unknown readiness is to be taken as ready."""
+    one = endpoint_slice(
+        "s-1",
+        "s",
+        endpoint("10.0.0.1"),
+        endpoint("10.0.0.2", ready=False),
+        endpoint("10.0.0.3", ready=None),
+        {"addresses": ["10.0.0.4"]},
+        {"addresses": []},
+        {"addresses": None, "conditions": None},
+        None,
+    )
+    view.endpoint_slice("ADDED", one)
+    assert view.endpoints_ready(NAMESPACE, "s") == 3
+
+
+def test_an_endpoint_in_two_slices_counts_once(view: WorkloadView) -> None:
+    """While a slice is split the same endpoint is in both."""
+    view.endpoint_slice("ADDED", endpoint_slice("s-1", "s", endpoint("10.0.0.1"), endpoint("10.0.0.2")))
+    view.endpoint_slice("ADDED", endpoint_slice("s-2", "s", endpoint("10.0.0.2"), endpoint("10.0.0.3")))
+    assert view.endpoints_ready(NAMESPACE, "s") == 3
+
+
+def test_a_dual_stack_pod_counts_once(view: WorkloadView) -> None:
+    """A dual-stack Service has one slice a family with the same pods under other addresses."""
+    view.endpoint_slice("ADDED", endpoint_slice("s-4", "s", endpoint("10.0.0.1", pod="a"), endpoint("10.0.0.2", pod="b")))
+    view.endpoint_slice("ADDED", endpoint_slice("s-6", "s", endpoint("fd00::1", pod="a"), endpoint("fd00::2", pod="b"), kind="IPv6"))
+    assert view.endpoints_ready(NAMESPACE, "s") == 2
+
+
+def test_no_slice_is_not_no_endpoint(view: WorkloadView) -> None:
+    """Not known, and known to be none, are different."""
+    assert view.endpoints_ready(NAMESPACE, "s") is None
+    view.endpoint_slice("ADDED", endpoint_slice("s-1", "s") | {"endpoints": None})
+    assert view.endpoints_ready(NAMESPACE, "s") == 0
+    view.endpoint_slice("DELETED", endpoint_slice("s-1", "s"))
+    assert view.endpoints_ready(NAMESPACE, "s") is None
+
+
+def test_a_slice_that_changes_its_service_leaves_the_old_one(view: WorkloadView) -> None:
+    """The label may be edited; the old Service must not keep the endpoints."""
+    view.endpoint_slice("ADDED", endpoint_slice("s-1", "old", endpoint("10.0.0.1")))
+    assert view.endpoint_slice("MODIFIED", endpoint_slice("s-1", "new", endpoint("10.0.0.1")))
+    assert (view.endpoints_ready(NAMESPACE, "old"), view.endpoints_ready(NAMESPACE, "new")) == (None, 1)
+
+
+def test_namespaces_do_not_mix(view: WorkloadView) -> None:
+    """The same names in another namespace are other things, also when one of them is listed anew."""
+    for namespace in (NAMESPACE, "other"):
+        view.endpoint_slice("ADDED", endpoint_slice("s-1", "s", endpoint("10.0.0.1"), namespace=namespace))
+    view.forget("endpointslices", "other")
+    assert (view.endpoints_ready(NAMESPACE, "s"), view.endpoints_ready("other", "s")) == (1, None)
+    view.forget("endpointslices", None)
+    assert view.endpoints_ready(NAMESPACE, "s") is None
+
+
+def test_nothing_is_left_of_what_went(view: WorkloadView) -> None:
+    """Namespaces come and go by the thousand in some clusters: none may leave anything behind."""
+    for number in range(50):
+        namespace = f"preview-{number}"
+        objects = {
+            view.pod: waiting_pod("p", namespace=namespace),
+            view.endpoint_slice: endpoint_slice("s-1", "s", endpoint("10.0.0.1"), namespace=namespace),
+            view.service: {"metadata": {"name": "s", "namespace": namespace}, "spec": {"ports": [{"port": 80}]}},
+        }
+        for kind in ("ADDED", "DELETED"):
+            for take, obj in objects.items():
+                take(kind, obj)
+        running = waiting_pod("p", namespace=namespace, nodeName="n")
+        view.pod("ADDED", running)
+        view.pod("DELETED", running)
+    assert (view._pending, view._slices, view._slice_services, view._services) == ({}, {}, {}, {})
+
+
+# --- Services, bindings, scalers ---
+
+
+def test_a_services_ports_by_number_and_name(view: WorkloadView) -> None:
+    """Either literal may be in an action; null and wrong types are left out."""
+    ports = [{"port": 80, "name": "http"}, {"port": 8080}, {"port": True, "name": ""}, {"port": "9"}, None]
+    view.service("ADDED", {"metadata": {"name": "s", "namespace": NAMESPACE}, "spec": {"ports": ports}})
+    assert view.service_ports(NAMESPACE, "s") == (80, "http", 8080)
+    view.service("ADDED", {"metadata": {"name": "t", "namespace": NAMESPACE}, "spec": {"ports": None}})
+    assert view.service_ports(NAMESPACE, "t") == ()
+    assert view.service_ports(NAMESPACE, "u") is None
+
+
+def test_bindings_of_one_namespace(view: WorkloadView) -> None:
+    """And that they could be listed at all is known only after a list."""
+    assert not view.bindings_known
+    for namespace in (NAMESPACE, "other"):
+        view.binding("ADDED", {"metadata": {"name": "b", "namespace": namespace}, "spec": {"serviceRef": {"name": namespace}}})
+    assert [obj["spec"]["serviceRef"]["name"] for obj in view.bindings(NAMESPACE)] == [NAMESPACE]
+    view.forget("targetgroupbindings", NAMESPACE)
+    assert (view.bindings(NAMESPACE), len(view.bindings("other")), view.bindings_known) == ([], 1, True)
+    view.binding("DELETED", {"metadata": {"name": "b", "namespace": "other"}})
+    assert view.bindings("other") == []
+
+
+UNIT: Unit = application().units[0]
+
+
+def scaled_object(*triggers: Any, annotations: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
+    """The unit's ScaledObject."""
+    metadata = {"name": UNIT.scaled_object, "namespace": NAMESPACE, "resourceVersion": "9", "annotations": annotations}
+    return {"metadata": metadata, "spec": {**spec, "triggers": list(triggers)}}
+
+
+def trigger(**metadata: Any) -> dict[str, Any]:
+    """A CloudWatch trigger."""
+    return {"type": "aws-cloudwatch", "metadata": metadata}
+
+
+def test_a_scaler_with_kedas_defaults(view: WorkloadView) -> None:
+    """Nothing but a name: zero to a hundred, no trigger, not paused."""
+    view.scaled_object("ADDED", scaled_object())
+    scaler = view.scaler(NAMESPACE, UNIT)
+    assert scaler is not None
+    assert (scaler.min_replicas, scaler.max_replicas, scaler.target, scaler.trigger_index, scaler.paused) == (0, 100, "", None, False)
+
+
+def test_no_scaler(view: WorkloadView) -> None:
+    """The unit names none, or it does not exist, or no longer."""
+    assert view.scaler(NAMESPACE, UNIT) is None
+    view.scaled_object("ADDED", scaled_object())
+    assert view.scaler(NAMESPACE, replace(UNIT, scaled_object=None)) is None
+    assert view.scaler("other", UNIT) is None
+    view.scaled_object("DELETED", scaled_object())
+    assert view.scaler(NAMESPACE, UNIT) is None
+
+
+def test_the_trigger_by_its_metric_name(view: WorkloadView) -> None:
+    """Among several, wherever it stands; its target is the string as it is."""
+    triggers = [
+        {"type": "cron", "metadata": {}},
+        None,
+        trigger(metricName="other"),
+        trigger(metricName="sd21-inf2-counter", targetMetricValue="94"),
+    ]
+    view.scaled_object("ADDED", scaled_object(*triggers, minReplicaCount=3, maxReplicaCount=7))
+    scaler = view.scaler(NAMESPACE, UNIT)
+    assert scaler is not None
+    assert (scaler.min_replicas, scaler.max_replicas, scaler.target, scaler.trigger_index) == (3, 7, "94", 3)
+    assert (scaler.trigger_type, scaler.trigger_field, scaler.trigger_value) == ("aws-cloudwatch", "metricName", "sd21-inf2-counter")
+
+
+def test_the_trigger_by_its_expression(view: WorkloadView) -> None:
+    """The source's own form; the whole name must be there: "sd21-inf2-counter-old" and "my-sd21-inf2-counter" are other metrics."""
+    wanted = 'SELECT SUM("sd21-inf2-counter") FROM SCHEMA("hw-agnostic-infer")'
+    others = [
+        trigger(expression=f'SELECT SUM("{name}") FROM x')
+        for name in ("sd21-inf2-counter-old", "my-sd21-inf2-counter", "sd21-inf2-counters")
+    ]
+    view.scaled_object("ADDED", scaled_object(*others, trigger(expression=wanted, targetMetricValue="61")))
+    scaler = view.scaler(NAMESPACE, UNIT)
+    assert scaler is not None
+    assert (scaler.trigger_index, scaler.trigger_field, scaler.trigger_value, scaler.target) == (3, "expression", wanted, "61")
+
+
+def test_a_metric_name_goes_before_an_expression(view: WorkloadView) -> None:
+    """Also where the expression's trigger stands first."""
+    view.scaled_object("ADDED", scaled_object(trigger(expression='"sd21-inf2-counter"'), trigger(metricName="sd21-inf2-counter")))
+    scaler = view.scaler(NAMESPACE, UNIT)
+    assert scaler is not None
+    assert (scaler.trigger_index, scaler.trigger_field) == (1, "metricName")
+
+
+def test_a_unit_without_a_metric_has_no_trigger(view: WorkloadView) -> None:
+    """An empty name is contained in every expression: it must match none."""
+    view.scaled_object("ADDED", scaled_object(trigger(expression="anything"), trigger(metricName="")))
+    scaler = view.scaler(NAMESPACE, replace(UNIT, counter_metric=""))
+    assert scaler is not None
+    assert scaler.trigger_index is None
+
+
+@pytest.mark.parametrize(
+    ("annotations", "paused"),
+    [
+        (None, False),
+        ({}, False),
+        ({"autoscaling.keda.sh/paused": "true"}, True),
+        ({"autoscaling.keda.sh/paused": "True"}, True),
+        ({"autoscaling.keda.sh/paused": "1"}, True),
+        ({"autoscaling.keda.sh/paused": "t"}, True),
+        ({"autoscaling.keda.sh/paused": "yes"}, True),  # KEDA: what is no boolean pauses
+        ({"autoscaling.keda.sh/paused": ""}, True),
+        ({"autoscaling.keda.sh/paused": "false"}, False),
+        ({"autoscaling.keda.sh/paused": "False"}, False),
+        ({"autoscaling.keda.sh/paused": "F"}, False),
+        ({"autoscaling.keda.sh/paused": "0"}, False),
+        ({"autoscaling.keda.sh/paused-replicas": "0"}, True),
+        ({"autoscaling.keda.sh/paused-replicas": ""}, True),
+        ({"autoscaling.keda.sh/paused": "false", "autoscaling.keda.sh/paused-replicas": "3"}, True),
+    ],
+)
+def test_a_paused_scaler(annotations: dict[str, str] | None, view: WorkloadView, *, paused: bool) -> None:
+    """As KEDA itself reads the annotations: an operator's pause in any spelling must be left alone."""
+    view.scaled_object("ADDED", scaled_object(annotations=annotations))
+    scaler = view.scaler(NAMESPACE, UNIT)
+    assert scaler is not None
+    assert scaler.paused == paused
+
+
+# --- what is no change ---
+
+
+def test_only_what_decisions_need_is_a_change(view: WorkloadView) -> None:
+    """The same again, a status of KEDA's, another node's heartbeat: no change. Another count, port or target: a change."""
+    objects: list[tuple[Any, dict[str, Any]]] = [
+        (view.pod, waiting_pod("p", pools=("inf2",))),
+        (view.deployment, deployment("sd21-inf2")),
+        (view.endpoint_slice, endpoint_slice("s-1", "s", endpoint("10.0.0.1"))),
+        (view.service, {"metadata": {"name": "s", "namespace": NAMESPACE}, "spec": {"ports": [{"port": 80}]}}),
+        (view.scaled_object, scaled_object(trigger(metricName="m"))),
+        (view.binding, {"metadata": {"name": "b", "namespace": NAMESPACE}, "spec": {"serviceRef": {"name": "s"}}}),
+    ]
+    for take, obj in objects:
+        assert take("ADDED", obj), take.__name__
+        touched = obj | {"metadata": obj["metadata"] | {"resourceVersion": "99", "managedFields": [{}]}}
+        assert not take("MODIFIED", touched), take.__name__
+        assert take("DELETED", obj), take.__name__
+        assert not take("DELETED", obj), take.__name__
+    assert not view.scaled_object("MODIFIED", scaled_object()) or not view.scaled_object("MODIFIED", scaled_object() | {"status": {"a": 1}})
+    assert view.scaled_object("MODIFIED", scaled_object(annotations={"autoscaling.keda.sh/paused": "true"}))
+
+
+def test_a_running_pod_is_no_change(view: WorkloadView) -> None:
+    """Most changes of pods in a cluster are of pods that run."""
+    assert not view.pod("ADDED", waiting_pod("p", nodeName="n"))
+    assert not view.pod("MODIFIED", waiting_pod("p", nodeName="n"))
+    assert not view.pod("DELETED", waiting_pod("p", nodeName="n"))
+
+
+def test_an_affinity_of_one_pool_is_a_pin(view: WorkloadView) -> None:
+    """Node affinity pins as a node selector does."""
+    pod = waiting_pod("p", pools=("inf2", "trn1"))
+    terms = pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    terms[0]["matchExpressions"].append(requirement("karpenter.sh/nodepool", "inf2"))
+    view.pod("ADDED", pod)
+    assert view.pools_of_pod(NAMESPACE, "p") == ("inf2",)
+    assert view.pools_of_pod(NAMESPACE, "unknown") == ()
