@@ -45,3 +45,7 @@ class _Lazy(click.Group):
 @click.version_option(__version__, prog_name="failoverctl")
 def main() -> None:
     """Keep mixed-accelerator inference on EKS served, at the lowest cost, while cloud capacity comes and goes."""
+
+
+if __name__ == "__main__":
+    main()

@@ -316,7 +316,7 @@ def connect(*, kubeconfig: str | None = None, context: str | None = None, connec
             kubernetes_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
             kubernetes_config.load_kube_config(config_file=kubeconfig, context=context, client_configuration=configuration)  # type: ignore[no-untyped-call]
-    except (kubernetes_config.ConfigException, OSError) as error:
+    except Exception as error:  # a broken file makes the package raise anything: YAML, type and base64 errors among them
         raise ConfigError(
             f"no Kubernetes API server: {error}\n  set KUBECONFIG or --kubeconfig to a readable file, or run inside a cluster"
         ) from error

@@ -21,8 +21,9 @@ from controller.embedded.scenario import Scenario
 from controller.embedded.verdict import Check, Switch, judge
 from controller.errors import FailoverError
 from controller.policy import text
-from controller.policy.model import Action, ActionKind, Alert, Mode, Return, Verb
+from controller.policy.model import Action, ActionKind, Alert, Mode, Plan, Return, Verb
 from controller.policy.plan import describe
+from controller.policy.reasons import Reason
 from controller.ports import Message
 from controller.service.controller import Controller, View
 from controller.service.wiring import Service
@@ -74,6 +75,8 @@ class Narrator:
         self._lock = threading.Lock()
         self._shown: dict[str, tuple[object, ...]] = {}
         self._flips: dict[str, int] = {}
+        self._plans: dict[str, Plan] = {}
+        self._verified_at: dict[str, float] = {}
         self.switches: list[Switch] = []
         self.alerts: dict[str, Alert] = {}
         self.mode: Mode | None = None
@@ -101,10 +104,13 @@ class Narrator:
                 self.alerts.setdefault(alert.key, alert)
             self._decided(view)
             self._switched(view)
+            self._acted(view)
+            self._verified(view)
 
     def _decided(self, view: View) -> None:
         decision = view.decision
-        key = (decision.verb, decision.reason, decision.mode, decision.wanted)
+        calm = decision.reason in {Reason.DEMAND_MET, Reason.WAITING_IS_NORMAL}  # these two take turns while a wave rises
+        key = (decision.verb, calm or decision.reason, decision.mode, decision.wanted)
         if self._shown.get(view.application.key) == key:
             return
         self._shown[view.application.key] = key
@@ -127,8 +133,21 @@ class Narrator:
         units = tuple(judged.unit for judged in short) if failover else tuple(n for n, j in decision.evidence.items() if j.last_failure_at)
         cause = short[0].cause if failover and short else None
         self.switches.append(Switch(flip.at - self._begin, flip.to, flip.reason, flip.detail, cause, units))
+
+    def _acted(self, view: View) -> None:
+        """What the last plan sent. A plan is told once; it is looked at again until the next pass."""
+        if view.plan is self._plans.get(view.application.key):
+            return
+        self._plans[view.application.key] = view.plan
         for action in view.plan.due:
             self.say("change", f"    ~ {describe(action)}{_route(action)}")
+
+    def _verified(self, view: View) -> None:
+        at = view.memory.verified_at
+        if at is not None and at != self._verified_at.get(view.application.key):
+            self._verified_at[view.application.key] = at
+            waited = text.duration(at - (view.memory.changed_at or at))
+            self.say("good", f"✔ the load balancer shows the routing action, {waited} after it was written; targets are healthy")
 
 
 def _route(action: Action) -> str:

@@ -180,7 +180,7 @@ class Karpenter:
     def _no_place(
         self, pod: Pod, pools: dict[str, _Pool], open_types: dict[str, tuple[str, ...]], used: dict[str, dict[str, Decimal]]
     ) -> str:
-        """The text of `FailedScheduling`. Pools without an offering are not in it, and a limit is told of pools that the pod does not want."""
+        """The text of `FailedScheduling`. Pools without an offering are missing; limits are told of pools that nobody asked for, too."""
         fragments = []
         for name, pool in pools.items():
             if not open_types[name]:

@@ -143,7 +143,8 @@ class TargetsWorker:
             self._wake.wait()
             self._wake.clear()
             with self._lock:
-                due = sorted((self._bindings[arn] for arn in self._dirty if arn in self._bindings), key=lambda one: one.name)
+                due = [self._bindings[arn] for arn in self._dirty if arn in self._bindings]
+                due.sort(key=lambda one: (one.ending, one.name))  # what comes is registered before what goes is removed
                 self._dirty.clear()
                 self._busy = True
             for binding in due:

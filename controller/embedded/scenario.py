@@ -16,11 +16,11 @@ from pydantic import Field, model_validator
 
 from controller.catalog.application import API_VERSION, DnsLabel, DnsName, FileModel, InstanceType, Zone, yaml_key
 from controller.catalog.loader import load_directory
+from controller.documents import Document, Fault, Place, Problem, check, config_error, cross_field_error, read_documents, read_limited
 from controller.embedded.karpenter_fleet import Code, Shortage
 from controller.errors import ConfigError
 from controller.policy.model import Application, Cause, Mode
 from controller.policy.reasons import Reason
-from controller.documents import Document, Fault, Place, Problem, check, config_error, cross_field_error, read_documents, read_limited
 
 FOLDER: Final = Path(__file__).parent / "scenarios"
 DEFAULT: Final = "seed"

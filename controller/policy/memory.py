@@ -73,9 +73,6 @@ def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvide
             proven_at = known.proven_at if known and known.proven_at is not None else snapshot.now
             ready_then = known.ready_then if known and known.proven_at is not None else judged.ready
             units[name] = UnitMemory(judged.last_failure_at, judged.cause, ready_then, proven_at)
-        elif judged.short:  # proven by age and a pool limit alone: there is no refusal to date it by
-            proven_at = known.proven_at if known and known.proven_at is not None else snapshot.now
-            units[name] = UnitMemory(snapshot.now, judged.cause, known.ready_then if known else judged.ready, proven_at)
         elif known is not None and judged.last_failure_at is not None and judged.last_failure_at > known.last_failure_at:
             units[name] = replace(known, last_failure_at=judged.last_failure_at, cause=judged.cause)
         elif known is not None and memory.mode is Mode.COST:

@@ -248,6 +248,7 @@ class Scaler:
     trigger_type: str = ""
     trigger_field: str = "metricName"  # the field of its metadata that tells it apart
     trigger_value: str = ""
+    floor_ours: bool = True  # we set min_replicas; a floor that somebody else set is never lowered
     paused: bool = False
 
 

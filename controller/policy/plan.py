@@ -82,7 +82,7 @@ def _scaling(unit: Unit, decision: Decision, snapshot: Snapshot, refused: list[s
     if scaler.paused:
         refused.append(f"ScaledObject {scaler.name} of {unit.name} is paused by an operator and left paused")
         return
-    if floor is not None and floor != scaler.min_replicas:
+    if floor is not None and (floor > scaler.min_replicas or (floor < scaler.min_replicas and scaler.floor_ours)):
         yield _floor(snapshot.application, unit, scaler, floor, decision)
     if target is None or target == scaler.target:
         return

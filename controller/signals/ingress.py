@@ -10,7 +10,7 @@ from controller.clock import parse_rfc3339
 from controller.policy.model import Application, Mode, Override, RoutingObservation
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.routing import MARKER, action_key, parse_action
-from controller.signals.objects import Object, dig, items, mapping, text
+from controller.signals.objects import Object, dig, field_owners, items, mapping, text
 
 PAUSED_UNTIL: Final = "failoverctl.dev/paused-until"
 PINNED_MODE: Final = "failoverctl.dev/pinned-mode"
@@ -34,7 +34,7 @@ def observe_ingress(application: Application, obj: Object | None) -> RoutingObse
     raw = annotations.get(action_key(application.action))
     action = raw if isinstance(raw, str) else ""
     targets, stickiness, problem = parse_action(action) if action else ((), 0, "the action annotation is missing")
-    managers = _managers(obj, action_key(application.action))
+    managers = field_owners(obj, "metadata", "annotations", action_key(application.action))
     marker = annotations.get(MARKER)
     return RoutingObservation(
         exists=True,
@@ -103,13 +103,3 @@ def _string(annotations: Mapping[str, Any], key: str) -> str:
 
 def _moment(value: str) -> float | None:
     return math.inf if value == FOREVER else parse_rfc3339(value)
-
-
-def _managers(obj: Object, annotation: str) -> list[str]:
-    """The field managers that own an annotation, the last writer last."""
-    owners = [
-        (text(entry, "time"), text(entry, "manager"))
-        for entry in items(obj, "metadata", "managedFields")
-        if dig(entry, "fieldsV1", "f:metadata", "f:annotations", f"f:{annotation}") is not None
-    ]
-    return [manager for _, manager in sorted(owners)]

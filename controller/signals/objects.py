@@ -77,6 +77,22 @@ def event_component(event: Object) -> str:
     return text(event, "source", "component") or text(event, "reportingComponent")
 
 
+def field_owners(obj: Object, *path: str) -> list[str]:
+    """The field managers that own a field, the last writer last; [] where the object does not tell.
+
+    Args:
+        obj: The object, with its managedFields.
+        path: The field's path of plain keys, e.g. ``"spec", "minReplicaCount"``.
+    """
+    keys = [f"f:{key}" for key in path]
+    owners = [
+        (text(entry, "time"), text(entry, "manager"))
+        for entry in items(obj, "metadata", "managedFields")
+        if dig(entry, "fieldsV1", *keys) is not None
+    ]
+    return [manager for _, manager in sorted(owners)]
+
+
 def in_values(requirements: object, key: str) -> tuple[tuple[str, ...], bool]:
     """The values that a list of node selector requirements allows for a key.
 

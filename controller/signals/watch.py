@@ -167,7 +167,7 @@ class Watch:
 
     def _interrupted(self, error: RemoteError) -> None:
         self._failures += 1
-        self._note(problem=str(error))
+        self._note(absent=self._health.absent, problem=str(error))  # what is not installed is still not installed
         log.info("watch.interrupted", resource=self._resource.name, namespace=self._namespace, error=str(error))
         asked = min(error.retry_after_s or 0.0, _BACKOFF_MAX_S)
         self._clock.wait(self._stop, max(asked, _backoff(self._failures)))

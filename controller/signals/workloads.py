@@ -12,9 +12,23 @@ from typing import Any, Final, TypeVar
 
 from controller.clock import parse_rfc3339
 from controller.policy.model import Application, PendingPod, Scaler, Unit
+from controller.policy.plan import FIELD_MANAGER
 from controller.signals.karpenter import POOL_LABEL, TYPE_LABEL, ZONE_LABEL
-from controller.signals.objects import Object, condition, dig, integer, items, mapping, name_of, namespace_of, pinned_values, text
+from controller.signals.objects import (
+    Object,
+    condition,
+    dig,
+    field_owners,
+    integer,
+    items,
+    mapping,
+    name_of,
+    namespace_of,
+    pinned_values,
+    text,
+)
 
+_FLOOR_OWNERS: Final = "floorOwners"  # beside metadata and spec of what is kept: who last wrote minReplicaCount
 _SERVICE_LABEL: Final = "kubernetes.io/service-name"
 _HASH_LABEL: Final = "pod-template-hash"
 _PAUSED: Final = ("autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas")
@@ -229,12 +243,13 @@ def _keep(store: dict[_K, Object], key: _K, kind: str, obj: Object) -> bool:
         store.pop(key, None)
         return before is not None
     metadata = {name: value for name, value in mapping(obj, "metadata").items() if name != "managedFields"}
-    store[key] = {"metadata": metadata, "spec": mapping(obj, "spec")}
+    floor_owners = field_owners(obj, "spec", "minReplicaCount")
+    store[key] = {"metadata": metadata, "spec": mapping(obj, "spec"), _FLOOR_OWNERS: floor_owners}
     return before is None or _said(before) != _said(store[key])
 
 
-def _said(obj: Object) -> tuple[object, object]:
-    return dig(obj, "spec"), dig(obj, "metadata", "annotations")
+def _said(obj: Object) -> tuple[object, object, object]:
+    return dig(obj, "spec"), dig(obj, "metadata", "annotations"), dig(obj, _FLOOR_OWNERS)
 
 
 def _ready_endpoints(obj: Object) -> Iterator[str]:
@@ -286,6 +301,7 @@ def _read_scaler(obj: Object, unit: Unit) -> Scaler:
         trigger_type=text(trigger, "type"),
         trigger_field=field,
         trigger_value=value,
+        floor_ours=FIELD_MANAGER in items(obj, _FLOOR_OWNERS),
         paused=annotations.get(_PAUSED[0], "false") not in _GO_FALSE or _PAUSED[1] in annotations,
     )
 

@@ -108,10 +108,12 @@ class World:
         snapshot: What the next decision sees.
         memory: What is remembered.
         verify: Whether the load balancer shows every change at once.
+        seen: What the last decision was made from.
     """
 
     def __init__(self, made: Snapshot, remembered: Memory, *, verify: bool = True) -> None:
         self.snapshot, self.memory, self.verify = made, remembered, verify
+        self.seen = made
 
     def unit(self, name: str, **changes: Any) -> None:
         """Changes a unit's observation."""
@@ -125,7 +127,7 @@ class World:
         if self.verify:
             routing = replace(routing, verification=Verification(Verdict.YES, now, "", routing.action))
         self.snapshot = replace(self.snapshot, now=now, sources=sources, routing=routing)
-        seen = self.snapshot
+        self.seen = seen = self.snapshot
         self.memory, decision = decide(decode(encode(self.memory)), seen)
         made = plan(decision, seen)
         for action in made.due:

@@ -62,7 +62,7 @@ def _policy(**changes: Any) -> Application:
     return application(policy=PolicySettings(**changes))
 
 
-PROVEN = {"units": proven(NOW - 60)}
+PROVEN: dict[str, Any] = {"units": proven(NOW - 60)}
 FOUR_FLIPS = tuple(Flip(NOW - age, Mode.COST, Reason.RETURN_PROVEN) for age in (3000, 2000, 1000, 100))
 
 

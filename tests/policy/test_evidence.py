@@ -9,7 +9,6 @@ import pytest
 
 from controller.policy.decide import decide
 from controller.policy.evidence import allowed_offerings
-from controller.policy.memory import observe
 from controller.policy.model import (
     Cause,
     LaunchFailure,
@@ -43,7 +42,7 @@ def _case(
 
 WIDE, PARTS, AGE = (Shortage.PROVEN, Proof.WIDE), (Shortage.PROVEN, Proof.PARTS), (Shortage.PROVEN, Proof.AGE)
 SUSPECTED, NOTHING = (Shortage.SUSPECTED, None), (Shortage.NONE, None)
-UNKNOWN = {"requirements_known": False, "instance_types": ()}
+UNKNOWN: dict[str, Any] = {"requirements_known": False, "instance_types": ()}
 IN_ZONES = {"pool_zones": ZONES}
 
 
@@ -283,9 +282,8 @@ class TestMemoryOfAProof:
     def test_a_shortage_by_a_limit_alone_is_dated_now(self, known: bool) -> None:
         """There is no refusal to date it by, but its return must be proven all the same."""
         made = change(snapshot(), pool_at_limit="limit of 8 cpu", pending=pods(since=NOW - 300), desired=4)
-        evidence = decide(memory(), made)[1].evidence
         before = {INF2: UnitMemory(NOW - 900, Cause.QUOTA, 1, NOW - 900)} if known else {}
-        kept = observe(memory(units=before), made, evidence).units[INF2]
+        kept = decide(memory(units=before), made)[0].units[INF2]
         assert (kept.last_failure_at, kept.cause) == (NOW, Cause.QUOTA)
         assert (kept.proven_at, kept.ready_then) == ((NOW - 900, 1) if known else (NOW, 2))
 

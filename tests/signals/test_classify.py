@@ -177,7 +177,8 @@ def test_lower_case_text_after_a_semicolon_is_no_code() -> None:
 
 
 @pytest.mark.parametrize(
-    "prefix", ["", "creating nodeclaim, ", "(combined from similar events): ", "NodeClaim a event: launching nodeclaim, creating instance, "]
+    "prefix",
+    ["", "creating nodeclaim, ", "(combined from similar events): ", "NodeClaim a event: launching nodeclaim, creating instance, "],
 )
 def test_what_precedes_the_anchor_does_not_matter(prefix: str) -> None:
     """Auto Mode, older builds and the event correlator each put something in front."""

@@ -36,15 +36,21 @@ def rule(service: str, port: Any) -> dict[str, Any]:
 LIVE = rule("weighted-routing", {"name": "use-annotation"})
 
 
-def ingress(*rules: dict[str, Any], managed: list[Any] | None = None, **annotations: str) -> dict[str, Any]:
-    """The application's Ingress; annotations are written with their keys' constants below."""
-    metadata = {"name": "sd21", "namespace": "shop", "resourceVersion": "7", "uid": "uid-1", "annotations": annotations}
+def ingress(*rules: dict[str, Any], managed: list[Any] | None = None, annotations: Any = None) -> dict[str, Any]:
+    """The application's Ingress."""
+    metadata = {
+        "name": "sd21",
+        "namespace": "shop",
+        "resourceVersion": "7",
+        "uid": "uid-1",
+        "annotations": annotations if annotations is not None else {},
+    }
     return {"metadata": metadata | ({"managedFields": managed} if managed is not None else {}), "spec": {"rules": [LIVE, *rules]}}
 
 
 def with_annotations(annotations: dict[str, Any]) -> dict[str, Any]:
     """An Ingress with these annotations."""
-    return {"metadata": {"annotations": annotations}}
+    return {"metadata": {"annotations": annotations if annotations is not None else {}}}
 
 
 def test_no_ingress() -> None:
@@ -55,7 +61,7 @@ def test_no_ingress() -> None:
 def test_the_action_is_kept_byte_for_byte() -> None:
     """And read: targets in order, stickiness, the marker, version and uid."""
     action = format_action(COST_TARGETS, 200)
-    seen = observe_ingress(APP, ingress(**{ACTION: action, MARKER: "cost"}))
+    seen = observe_ingress(APP, ingress(annotations={ACTION: action, MARKER: "cost"}))
     assert (seen.exists, seen.action, seen.targets, seen.stickiness_s, seen.problem) == (True, action, COST_TARGETS, 200, "")
     assert (seen.marker, seen.resource_version, seen.uid) == ("cost", "7", "uid-1")
 
@@ -69,7 +75,7 @@ def test_keys_are_case_insensitive() -> None:
             "TargetGroupStickinessConfig": {"Enabled": True, "DurationSeconds": 30},
         },
     }
-    seen = observe_ingress(APP, ingress(**{ACTION: json.dumps(action)}))
+    seen = observe_ingress(APP, ingress(annotations={ACTION: json.dumps(action)}))
     assert (seen.targets, seen.stickiness_s, seen.problem) == ((Target("a", 80, 60), Target("b", 80, 40)), 30, "")
 
 
@@ -90,7 +96,7 @@ def test_keys_are_case_insensitive() -> None:
 )
 def test_an_action_that_cannot_be_read_says_why(action: str) -> None:
     """No targets, and a problem in words; the text itself is kept."""
-    seen = observe_ingress(APP, ingress(**{ACTION: action}))
+    seen = observe_ingress(APP, ingress(annotations={ACTION: action}))
     assert (seen.targets, seen.action) == ((), action)
     assert seen.problem
 
@@ -114,12 +120,12 @@ def test_standby_by_action() -> None:
     action = format_action(COST_TARGETS, 0)
     both = (rule("standby-cost", {"name": "use-annotation"}), rule("standby-all", {"name": "use-annotation"}))
     annotations = {action_key("standby-cost"): action, action_key("standby-all"): format_action(CAPACITY_TARGETS, 0)}
-    assert observe_ingress(APP, ingress(*both, **annotations)).standby == tuple(sorted((*SERVICES, "sd21-all")))
+    assert observe_ingress(APP, ingress(*both, annotations=annotations)).standby == tuple(sorted((*SERVICES, "sd21-all")))
 
 
 def test_the_live_rule_is_no_standby() -> None:
     """What is warm only while it is live is not warm."""
-    assert observe_ingress(APP, ingress(**{ACTION: format_action(COST_TARGETS, 0)})).standby == ()
+    assert observe_ingress(APP, ingress(annotations={ACTION: format_action(COST_TARGETS, 0)})).standby == ()
 
 
 @pytest.mark.parametrize("port", [8000, {"name": "http"}, {"name": "80"}, {}, None, {"number": "80"}, {"number": True}, {"number": [80]}])
@@ -131,7 +137,7 @@ def test_another_port_literal_is_another_target_group(port: Any) -> None:
 def test_another_port_literal_in_an_action_does_not_count() -> None:
     """The same within a standby action; the other Services of that action count."""
     action = format_action((Target("sd21-all", "http", 1), Target("sd21-inf2", 80, 1)), 0)
-    seen = observe_ingress(APP, ingress(rule("standby", {"name": "use-annotation"}), **{action_key("standby"): action}))
+    seen = observe_ingress(APP, ingress(rule("standby", {"name": "use-annotation"}), annotations={action_key("standby"): action}))
     assert seen.standby == ("sd21-inf2",)
 
 

@@ -128,13 +128,19 @@ def test_e5_as_the_newer_events_api_writes_it() -> None:
     """A later Karpenter leaves source, lastTimestamp and count empty: reportingComponent and eventTime say the same."""
     cluster = Cluster(moment("2026-08-25T10:20:00Z"))
     cluster.view.changed(PODS, None, "ADDED", sample("E11"))
-    newer = {"source": {}, "reportingComponent": "karpenter", "lastTimestamp": None, "count": None, "eventTime": "2026-08-25T10:19:59.5Z"}
+    newer: dict[str, Any] = {
+        "source": {},
+        "reportingComponent": "karpenter",
+        "lastTimestamp": None,
+        "count": None,
+        "eventTime": "2026-08-25T10:19:59.5Z",
+    }
     cluster.event(sample("E5") | newer)
     assert cluster.pool().at_limit
 
 
 def test_e9_a_create_error_is_a_failure_since_its_transition() -> None:
-    """E9: no event ever comes; the condition is the failure, dated by its transition, whatever time it is looked at (the policy waits 60 s)."""
+    """E9: no event ever comes; the condition is the failure, dated by its transition (the policy waits for 60 s)."""
     begin = moment("2026-08-25T11:20:00Z")
     cluster = Cluster(begin)
     cluster.claim(sample("E9"))
@@ -310,7 +316,12 @@ def test_a_new_claim_of_an_old_name_inherits_nothing(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize(
     ("claim", "pool"),
-    [("amd-inf2-7xk2p", "amd-inf2"), ("amd-inf2-x-7xk2p", "amd-inf2-x"), ("amd-inf2-x", "amd-inf2-x"), ("amd-inf2-abcdef", "amd-inf2-abcdef")],
+    [
+        ("amd-inf2-7xk2p", "amd-inf2"),
+        ("amd-inf2-x-7xk2p", "amd-inf2-x"),
+        ("amd-inf2-x", "amd-inf2-x"),
+        ("amd-inf2-abcdef", "amd-inf2-abcdef"),
+    ],
 )
 def test_a_pool_is_told_from_the_suffix_alone(claim: str, pool: str) -> None:
     """`amd-inf2` is a prefix of `amd-inf2-x`: only stripping exactly five characters is right."""

@@ -27,7 +27,7 @@ _Loader.yaml_implicit_resolvers = {
 
 @cache
 def _all() -> dict[str, dict[str, Any]]:
-    loaded: dict[str, dict[str, Any]] = yaml.load((Path(__file__).parent / "samples.yaml").read_text(), _Loader)  # noqa: S506 - a SafeLoader
+    loaded: dict[str, dict[str, Any]] = yaml.load((Path(__file__).parent / "samples.yaml").read_text(), _Loader)
     return loaded
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from controller.embedded.kube_api import patches, selectors
 from controller.embedded.kube_api.field_sets import dump
+from controller.embedded.kube_api.records import DeleteOptions
 from controller.embedded.kube_api.registry import Resource
-from controller.embedded.kube_api.store import DeleteOptions, Patcher, Store
+from controller.embedded.kube_api.store import Patcher, Store
 
 DEFAULT_MANAGER = "emulated-cluster"
 

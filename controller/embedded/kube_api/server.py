@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from typing import Any
 
-import yaml
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from controller.clock import Clock
-from controller.embedded.kube_api import patches, requests, selectors, statuses
+from controller.embedded.kube_api import calls, requests, statuses
 from controller.embedded.kube_api.auth import Access, AuditLog, AuditRecord, FaultQueue, Identity, forbidden
+from controller.embedded.kube_api.calls import Call
 from controller.embedded.kube_api.discovery import discover
 from controller.embedded.kube_api.field_sets import dump
+from controller.embedded.kube_api.records import Page
 from controller.embedded.kube_api.registry import Registry, Resource
-from controller.embedded.kube_api.store import DeleteOptions, Page, Patcher, Store
+from controller.embedded.kube_api.store import Store
 from controller.embedded.kube_api.watch import WatchHub, WatchRequest
 
 _JSON_PATCH = "application/json-patch+json"
 _MERGE_PATCH = "application/merge-patch+json"
 _APPLY_PATCH = "application/apply-patch+yaml"
-_YAML = "application/yaml"
-_BODY_TYPES = ("application/json", _YAML)
 _OPEN_PATHS = ("/healthz", "/readyz", "/livez", "/version")
 _DEFAULT_WATCH_S = 1800
 
@@ -108,17 +106,17 @@ class KubeApp:
         if not identity.may(target.access):
             raise forbidden(identity, target.access)
         resource = requests.resolve(self._registry, target)
-        call = _Call(request, body, target.access, resource, identity)
+        call = Call(request, body, target.access, resource, identity)
         handler = self._HANDLERS.get(target.access.verb)
         if handler is None:
             raise statuses.unsupported(f"{request.method} on a collection ({target.access.verb})")
         return handler(self, call)
 
-    def _get(self, call: _Call) -> Response:
+    def _get(self, call: Call) -> Response:
         found = self._store.get(call.resource, call.namespace, call.access.name)
         return _json_response(found.full)
 
-    def _list(self, call: _Call) -> Response:
+    def _list(self, call: Call) -> Response:
         selector = call.selector()
         _check_list_options(call.query, self._store.resource_version)
         limit = requests.integer(call.query, "limit")
@@ -133,7 +131,7 @@ class KubeApp:
                 raise _list_expired(str(error.args[0])) from error
         return _json_response(_list_body(call.resource, page))
 
-    def _watch(self, call: _Call) -> Response:
+    def _watch(self, call: Call) -> Response:
         if requests.truthy(call.query.get("sendInitialEvents")):
             raise statuses.unsupported("sendInitialEvents (streaming lists)")
         timeout = requests.integer(call.query, "timeoutSeconds")
@@ -148,7 +146,7 @@ class KubeApp:
         abort: Callable[[], None] | None = call.request.scope.get("state", {}).get("abort")
         return StreamingResponse(_lines(self._hub.stream(watch), abort), media_type="application/json")
 
-    def _create(self, call: _Call) -> Response:
+    def _create(self, call: Call) -> Response:
         if call.access.name:
             raise statuses.failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
         pretend = requests.dry_run(call.query, "CreateOptions")
@@ -156,14 +154,14 @@ class KubeApp:
         created = self._store.create(call.resource, call.namespace, call.object(), writer, dry_run=pretend)
         return _json_response(created.full, 201)
 
-    def _update(self, call: _Call) -> Response:
+    def _update(self, call: Call) -> Response:
         pretend = requests.dry_run(call.query, "UpdateOptions")
         writer = self._store.writer(call.manager(), call.access.subresource)
         name = call.access.name
         stored, created = self._store.replace(call.resource, call.namespace, name, call.object(), writer, dry_run=pretend)
         return _json_response(stored.full, 201 if created else 200)
 
-    def _patch(self, call: _Call) -> Response:
+    def _patch(self, call: Call) -> Response:
         kind = call.content_type()
         if kind not in (_JSON_PATCH, _MERGE_PATCH, _APPLY_PATCH):
             accepted = ", ".join((_JSON_PATCH, _MERGE_PATCH, _APPLY_PATCH))
@@ -176,12 +174,12 @@ class KubeApp:
         if force is not None:
             text = "Forbidden: may not be specified for non-apply patch"
             raise statuses.invalid("PatchOptions.meta.k8s.io", "", [("force", "FieldValueForbidden", text)])
-        patcher = _json_patcher(call.body) if kind == _JSON_PATCH else _merge_patcher(call.body)
+        patcher = calls.json_patcher(call.body) if kind == _JSON_PATCH else calls.merge_patcher(call.body)
         writer = self._store.writer(call.manager(), call.access.subresource)
         stored = self._store.patch(call.resource, call.namespace, call.access.name, patcher, writer, dry_run=pretend)
         return _json_response(stored.full)
 
-    def _apply(self, call: _Call, *, force: bool, pretend: bool) -> Response:
+    def _apply(self, call: Call, *, force: bool, pretend: bool) -> Response:
         manager = call.query.get("fieldManager")
         if not manager:
             text = "Required value: is required for apply patch"
@@ -197,7 +195,7 @@ class KubeApp:
             call.resource,
             call.namespace,
             access.name,
-            _parse_yaml(call.body),
+            calls.parse_yaml(call.body),
             self._store.writer(manager, access.subresource),
             force=force,
             dry_run=pretend,
@@ -205,10 +203,10 @@ class KubeApp:
         )
         return _json_response(stored.full, 201 if created else 200)
 
-    def _delete(self, call: _Call) -> Response:
+    def _delete(self, call: Call) -> Response:
         if call.access.subresource:
             raise statuses.unsupported("DELETE on a subresource")
-        options = _delete_options(call)
+        options = calls.delete_options(call)
         stored, gone = self._store.delete(call.resource, call.namespace, call.access.name, options)
         if not gone or call.resource.returns_deleted:
             return _json_response(stored.full)
@@ -227,7 +225,7 @@ class KubeApp:
         }
         return _json_response(dump(status))
 
-    _HANDLERS: Mapping[str, Callable[[KubeApp, _Call], Response]] = {
+    _HANDLERS: Mapping[str, Callable[[KubeApp, Call], Response]] = {
         "get": _get,
         "list": _list,
         "watch": _watch,
@@ -238,113 +236,8 @@ class KubeApp:
     }
 
 
-class _Call:
-    """One authorized request for a resource that is served."""
-
-    def __init__(self, request: Request, body: bytes, access: Access, resource: Resource, identity: Identity) -> None:
-        self.request = request
-        self.query = request.query_params
-        self.body = body
-        self.access = access
-        self.resource = resource
-        self.identity = identity
-        # A namespace is its own scope for authorization, but it is not kept inside itself.
-        self.namespace = access.namespace if resource.namespaced else ""
-
-    def content_type(self) -> str:
-        """The media type of the body, without parameters."""
-        return self.request.headers.get("content-type", "").split(";")[0].strip().lower()
-
-    def manager(self) -> str:
-        """The field manager of an update."""
-        return requests.field_manager(self.query, self.request.headers.get("user-agent", ""))
-
-    def selector(self) -> selectors.Selector:
-        """The selectors in the query."""
-        return selectors.parse(self.resource, self.query.get("labelSelector", ""), self.query.get("fieldSelector", ""))
-
-    def object(self) -> dict[str, Any]:
-        """The object in the body."""
-        kind = self.content_type() or _BODY_TYPES[0]
-        if kind not in _BODY_TYPES:
-            raise statuses.unsupported(f"bodies of type {kind!r} - accepted media types include: {', '.join(_BODY_TYPES)}", 415)
-        if kind == _YAML:
-            return _parse_yaml(self.body)
-        parsed = _parse_json(self.body)
-        if not isinstance(parsed, dict):
-            raise statuses.bad_request("the body is not an object")
-        return parsed
-
-
 def _unlimited() -> int:
     return 2**62
-
-
-def _parse_json(body: bytes) -> object:
-    try:
-        return json.loads(body)
-    except ValueError as error:
-        raise statuses.bad_request(f"the object provided is unrecognized: {error}") from error
-
-
-def _parse_yaml(body: bytes) -> dict[str, Any]:
-    # JSON is tried first because it is a hundred times as fast and what programs send.
-    try:
-        parsed = json.loads(body)
-    except ValueError:
-        try:
-            parsed = yaml.load(body, Loader=_KubernetesLoader)  # noqa: S506 - a SafeLoader without timestamps
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise statuses.bad_request(f"error decoding YAML: {error}") from error
-    if not isinstance(parsed, dict):
-        raise statuses.bad_request("error decoding YAML: the body is not an object")
-    return parsed
-
-
-class _KubernetesLoader(yaml.SafeLoader):
-    """YAML as Kubernetes reads it: timestamps are strings."""
-
-
-_KubernetesLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in rules if tag != "tag:yaml.org,2002:timestamp"]
-    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def _json_patcher(body: bytes) -> Patcher:
-    operations = patches.decode_json_patch(body)
-    return lambda live: patches.json_patch(live, operations)
-
-
-def _merge_patcher(body: bytes) -> Patcher:
-    try:
-        patch = json.loads(body)
-    except ValueError as error:
-        raise statuses.bad_request(f"error decoding patch: {error}") from error
-    if not isinstance(patch, dict):
-        raise statuses.bad_request("error decoding patch: a merge patch of an object is an object")
-
-    def merged(live: dict[str, Any]) -> dict[str, Any]:
-        result = patches.merge_patch(live, patch)
-        return result if isinstance(result, dict) else {}
-
-    return merged
-
-
-def _delete_options(call: _Call) -> DeleteOptions:
-    raw = call.object() if call.body.strip() else {}
-    policy = call.query.get("propagationPolicy") or raw.get("propagationPolicy") or "Background"
-    if policy != "Background" or raw.get("orphanDependents") is not None or "orphanDependents" in call.query:
-        raise statuses.unsupported(f"the deletion propagation policy {policy!r} (only Background)")
-    preconditions = raw.get("preconditions") or {}
-    grace = requests.integer(call.query, "gracePeriodSeconds")
-    pretend = requests.dry_run(call.query, "DeleteOptions") or raw.get("dryRun") == ["All"]
-    return DeleteOptions(
-        grace_seconds=raw.get("gracePeriodSeconds") if grace is None else grace,
-        uid=preconditions.get("uid"),
-        resource_version=preconditions.get("resourceVersion"),
-        dry_run=pretend,
-    )
 
 
 def _check_accept(accept: str) -> None:

@@ -6,20 +6,19 @@ the old.
 
 from __future__ import annotations
 
-import bisect
 import json
 import random
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from controller.clock import Clock, format_rfc3339, parse_rfc3339
-from controller.embedded.kube_api import apply, managed_fields, statuses, strategies
+from controller.embedded.kube_api import apply, checks, managed_fields, statuses, strategies
 from controller.embedded.kube_api.field_sets import dump
 from controller.embedded.kube_api.managed_fields import Writer
+from controller.embedded.kube_api.records import Change, DeleteOptions, History, Page, Stored
 from controller.embedded.kube_api.registry import Registry, Resource
 from controller.embedded.kube_api.selectors import Selector
 
@@ -29,115 +28,6 @@ _MAX_SNAPSHOTS = 64
 
 Key = tuple[str, str]
 Patcher = Callable[[dict[str, Any]], dict[str, Any]]
-
-
-class Stored:
-    """An object at one resourceVersion.
-
-    Args:
-        resource: What kind of object.
-        obj: The object; nobody may change it from now on.
-        rv: Its resourceVersion.
-    """
-
-    __slots__ = ("_body", "obj", "resource", "rv")
-
-    def __init__(self, resource: Resource, obj: dict[str, Any], rv: int) -> None:
-        self.resource = resource
-        self.obj = obj
-        self.rv = rv
-        self._body: str | None = None
-
-    @property
-    def full(self) -> str:
-        """The object as JSON."""
-        return f'{{"kind":"{self.resource.kind}","apiVersion":"{self.resource.api_version}",{self._rest()[1:]}'
-
-    @property
-    def item(self) -> str:
-        """The object as JSON inside a list, where the real server leaves out kind and apiVersion of built-in types."""
-        return self.full if self.resource.custom else self._rest()
-
-    def copy(self) -> dict[str, Any]:
-        """The object, to be changed at will."""
-        loaded: dict[str, Any] = json.loads(self.full)
-        return loaded
-
-    def _rest(self) -> str:
-        if self._body is None:
-            self._body = dump({key: value for key, value in self.obj.items() if key not in ("kind", "apiVersion")})
-        return self._body
-
-    def at(self, rv: int) -> Stored:
-        """The same content at another resourceVersion, as DELETED events carry it."""
-        metadata = self.obj["metadata"] | {"resourceVersion": str(rv)}
-        return Stored(self.resource, self.obj | {"metadata": metadata}, rv)
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One write: `new` is None for a deletion, `old` for a creation."""
-
-    rv: int
-    new: Stored | None
-    old: Stored | None
-
-
-@dataclass(slots=True)
-class History:
-    """The latest changes of one resource; `dropped_rv` is the newest one no longer here."""
-
-    limit: int
-    changes: list[Change] = field(default_factory=list)
-    dropped_rv: int = 0
-    compacted_rv: int = 0
-
-    def add(self, change: Change) -> None:
-        """Appends; sheds a tenth when full, so that appending stays cheap."""
-        self.changes.append(change)
-        if len(self.changes) > self.limit:
-            shed = max(1, self.limit // 10)
-            self.dropped_rv = self.changes[shed - 1].rv
-            del self.changes[:shed]
-
-    def after(self, rv: int, most: int) -> list[Change]:
-        """Up to `most` changes newer than `rv`, oldest first."""
-        start = bisect.bisect_right(self.changes, rv, key=lambda change: change.rv)
-        return self.changes[start : start + most]
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A list, or a part of one.
-
-    Attributes:
-        items: The objects.
-        rv: The resourceVersion of the list as a whole.
-        next_key: Key to go on after, None at the end.
-        remaining: How many objects follow, None where the real server does not say.
-    """
-
-    items: Sequence[Stored]
-    rv: int
-    next_key: str | None = None
-    remaining: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteOptions:
-    """How to delete.
-
-    Attributes:
-        grace_seconds: Seconds a pod may take, None for its own.
-        uid: The uid the object must have.
-        resource_version: The resourceVersion the object must have.
-        dry_run: Whether to only pretend.
-    """
-
-    grace_seconds: int | None = None
-    uid: str | None = None
-    resource_version: str | None = None
-    dry_run: bool = False
 
 
 class Store:
@@ -277,7 +167,7 @@ class Store:
             ApiError: 400, 409 if it exists, 422 if it is wrong.
         """
         new: dict[str, Any] = json.loads(dump(obj))
-        _check_identity(resource, new)
+        checks.check_identity(resource, new)
         strategies.check_string_maps(resource, new, patched=False)
         new = strategies.normalized(resource, new)
         metadata = new.setdefault("metadata", {})
@@ -307,10 +197,10 @@ class Store:
             ApiError: 400, 404, 409 on a stale resourceVersion, 422 if it is wrong.
         """
         body: dict[str, Any] = json.loads(dump(obj))
-        _check_identity(resource, body)
+        checks.check_identity(resource, body)
         strategies.check_string_maps(resource, body, patched=False)
         body = strategies.normalized(resource, body)
-        _check_name(body, name)
+        checks.check_name(body, name)
 
         def put(live: dict[str, Any]) -> dict[str, Any]:
             managed_fields.track_update(resource, live, body, writer)
@@ -322,7 +212,7 @@ class Store:
             if expected_uid and (old is not None or resource.create_on_update):
                 found_uid = old.obj["metadata"]["uid"] if old else ""
                 if found_uid != expected_uid:
-                    raise statuses.conflict(resource, name, _uid_mismatch(resource, namespace, name, expected_uid, found_uid))
+                    raise statuses.conflict(resource, name, checks.uid_mismatch(resource, namespace, name, expected_uid, found_uid))
             create = resource.create_on_update and not writer.subresource
             return self._modify(resource, namespace, name, put, writer, create=create, dry_run=dry_run)
 
@@ -335,9 +225,9 @@ class Store:
 
         def patched(live: dict[str, Any]) -> dict[str, Any]:
             new = patcher(json.loads(dump(live)))
-            _check_patched(resource, new)
+            checks.check_patched(resource, new)
             new = strategies.normalized(resource, new)
-            _check_name(new, name)
+            checks.check_name(new, name)
             managed_fields.track_update(resource, live, new, writer)
             return new
 
@@ -382,7 +272,7 @@ class Store:
                 uid = new["metadata"]["uid"]
                 why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
                 raise statuses.conflict(resource, name, why)
-            _check_name(new, name)
+            checks.check_name(new, name)
             if creating and may_create:
                 may_create()
             return new
@@ -406,7 +296,7 @@ class Store:
             if resource.kind == "Namespace":
                 raise statuses.unsupported("deleting namespaces")
             metadata = old.obj["metadata"]
-            _check_preconditions(resource, name, metadata, options)
+            checks.check_preconditions(resource, name, metadata, options)
             marked = self._mark_deleted(resource, old, options)
             if marked is None:
                 return (self._remove(old) if not options.dry_run else old), True
@@ -440,7 +330,7 @@ class Store:
         if not metadata.get("name") and metadata.get("generateName"):
             suffix = "".join(self._random.choice(_SUFFIX_ALPHABET) for _ in range(_SUFFIX_LENGTH))
             metadata["name"] = metadata["generateName"] + suffix
-        _match_namespace(resource, namespace, metadata)
+        checks.match_namespace(resource, namespace, metadata)
         strategies.check_name(resource, metadata.get("name", ""))
 
     def _insert(self, resource: Resource, namespace: str, new: dict[str, Any], *, dry_run: bool) -> Stored:
@@ -480,7 +370,7 @@ class Store:
             self._place(resource, namespace, new)
             return self._insert(resource, namespace, new, dry_run=dry_run), True
         new = change(old.copy())
-        _match_namespace(resource, namespace, new["metadata"])
+        checks.match_namespace(resource, namespace, new["metadata"])
         self._check_version(resource, name, new["metadata"], old)
         strategies.prepare_update(resource, new, old.obj, writer.subresource)
         strategies.validate_update(resource, new, old.obj)
@@ -547,70 +437,6 @@ def _nothing_holds(metadata: Mapping[str, Any]) -> bool:
 
 def _blank(resource: Resource) -> dict[str, Any]:
     return {"kind": resource.kind, "apiVersion": resource.api_version}
-
-
-def _check_identity(resource: Resource, obj: object) -> None:
-    """Checks or fills kind and apiVersion."""
-    if not isinstance(obj, dict) or not isinstance(obj.get("metadata", {}), dict):
-        raise statuses.bad_request(f"the object provided is unrecognized (must be of type {resource.kind})")
-    version = obj.setdefault("apiVersion", resource.api_version)
-    kind = obj.setdefault("kind", resource.kind)
-    if version != resource.api_version:
-        raise statuses.bad_request(
-            f"the API version in the data ({version}) does not match the expected API version ({resource.api_version})"
-        )
-    if kind != resource.kind:
-        raise statuses.bad_request(
-            f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}: no kind "{kind}" is registered'
-        )
-
-
-def _check_patched(resource: Resource, obj: object) -> None:
-    if not isinstance(obj, dict) or not isinstance(obj.get("metadata"), dict):
-        raise statuses.invalid("", "", [("patch", "FieldValueInvalid", "Invalid value: the patched object has no metadata")])
-    _check_identity(resource, obj)
-    strategies.check_string_maps(resource, obj, patched=True)
-
-
-def _check_name(obj: Mapping[str, Any], name: str) -> None:
-    metadata = obj.get("metadata")
-    given = metadata.get("name", "") if isinstance(metadata, Mapping) else ""
-    if not given:
-        raise statuses.bad_request("the name of the object (based on URL) was undeterminable: name must be provided")
-    if given != name:
-        raise statuses.bad_request(f"the name of the object ({given}) does not match the name on the URL ({name})")
-
-
-def _match_namespace(resource: Resource, namespace: str, metadata: dict[str, Any]) -> None:
-    given = metadata.get("namespace", "")
-    if given and given != namespace:
-        raise statuses.bad_request("the namespace of the provided object does not match the namespace sent on the request")
-    if resource.namespaced:
-        metadata["namespace"] = namespace
-
-
-def _uid_mismatch(resource: Resource, namespace: str, name: str, expected: str, found: str) -> str:
-    key = "/".join(part for part in ("/registry", resource.plural, namespace, name) if part)
-    return (
-        f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
-        f"Precondition failed: UID in precondition: {expected}, UID in object meta: {found}"
-    )
-
-
-def _check_preconditions(resource: Resource, name: str, metadata: Mapping[str, Any], options: DeleteOptions) -> None:
-    if options.uid is not None and options.uid != metadata["uid"]:
-        why = (
-            f"the UID in the precondition ({options.uid}) does not match the UID in record ({metadata['uid']}). "
-            "The object might have been deleted and then recreated"
-        )
-        raise statuses.delete_conflict(resource, name, why)
-    version = options.resource_version
-    if version is not None and version != metadata["resourceVersion"]:
-        why = (
-            f"the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record "
-            f"({metadata['resourceVersion']}). The object might have been modified"
-        )
-        raise statuses.delete_conflict(resource, name, why)
 
 
 def _keep_times_of_no_op(new: dict[str, Any], old: Mapping[str, Any]) -> None:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from controller.embedded.kube_api import statuses
 from controller.embedded.kube_api.field_sets import dump
+from controller.embedded.kube_api.records import Change, Stored
 from controller.embedded.kube_api.registry import Resource
 from controller.embedded.kube_api.selectors import Selector
-from controller.embedded.kube_api.store import Change, Store, Stored
+from controller.embedded.kube_api.store import Store
 
 _BATCH = 500
 
@@ -106,25 +107,26 @@ class WatchHub:
         self._closing = True
         self.notify()
 
-    async def stream(self, request: WatchRequest) -> AsyncGenerator[str]:
-        """The lines of a watch response.
+    def stream(self, request: WatchRequest) -> AsyncGenerator[str]:
+        """The lines of a watch response: one JSON event a line, and "" once when the connection is to be cut.
 
-        Yields:
-            One JSON event a line; "" once when the connection is to be cut.
+        Where the watch starts is settled now, not when the first line is asked for, which is after the client has seen the headers.
         """
-        generation, waker = self._generation, asyncio.Event()
+        generation = self._generation
+        if not request.start:
+            page = self._store.select(request.resource, request.namespace, request.selector)
+            return self._lines_from(request, page.rv, [_event("ADDED", item) for item in page.items], generation)
+        oldest = self._store.oldest(request.resource)
+        if request.start < oldest:
+            return _only(_expired(request.start, oldest))
+        return self._lines_from(request, request.start, [], generation)
+
+    async def _lines_from(self, request: WatchRequest, start: int, first: list[str], generation: int) -> AsyncGenerator[str]:
+        waker = asyncio.Event()
         self._wakers.add(waker)
         try:
-            if not request.start:
-                page = self._store.select(request.resource, request.namespace, request.selector)
-                for item in page.items:
-                    yield _event("ADDED", item)
-                start = page.rv
-            else:
-                start, oldest = request.start, self._store.oldest(request.resource)
-                if start < oldest:
-                    yield _expired(start, oldest)
-                    return
+            for line in first:
+                yield line
             async for line in self._follow(request, start, waker, generation):
                 yield line
         finally:
@@ -161,6 +163,10 @@ class WatchHub:
     def _held_back(self, generation: int) -> bool:
         """Whether a hook disturbs streams of this generation; asked again after every wait."""
         return self._frozen or generation != self._generation
+
+
+async def _only(line: str) -> AsyncGenerator[str]:
+    yield line
 
 
 async def _woken(waker: asyncio.Event, seconds: float) -> bool:

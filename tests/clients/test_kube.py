@@ -1,0 +1,497 @@
+"""The thin client: what is sent is what was given, every answer has one meaning, and nothing it says holds a credential."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes import client as kubernetes_client
+
+from controller.clients import kube
+from controller.clients.kube import (
+    APPLY_PATCH,
+    CONFIG_MAPS,
+    INGRESSES,
+    JSON,
+    JSON_PATCH,
+    NODE_CLAIMS,
+    RESOURCES,
+    KubeSession,
+    Resource,
+    connect,
+)
+from controller.embedded.kube_api import EmulatedKubeApi
+from controller.errors import ConfigError, Conflict, Forbidden, Gone, NotFound, Rejected, RemoteError, Unavailable
+
+SECRET = "tok-8f3e2d1c-secret"
+
+
+@dataclass
+class Server:
+    """An HTTP server that answers what it is told and keeps what it was asked."""
+
+    url: str = ""
+    status: int = 200
+    body: bytes = b"{}"
+    headers: dict[str, str] = field(default_factory=dict)
+    asked: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
+    truncated: bool = False
+
+    def answer(self, status: int, body: bytes | str = b"{}", **headers: str) -> None:
+        """What every request gets from now on."""
+        self.status, self.body = status, body.encode() if isinstance(body, str) else body
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    """A running server."""
+    server = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _serve(self) -> None:
+            sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            server.asked.append((self.command, self.path, dict(self.headers), sent))
+            self.send_response(server.status)
+            for name, value in ({"Content-Type": "application/json"} | server.headers).items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(server.body) + (10 if server.truncated else 0)))
+            self.end_headers()
+            self.wfile.write(server.body)
+            if server.truncated:
+                self.close_connection = True
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            """Says nothing."""
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    http.daemon_threads = True
+    server.url = f"http://127.0.0.1:{http.server_address[1]}"
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        http.shutdown()
+        http.server_close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server of its own."""
+    with serving() as running:
+        yield running
+
+
+def configuration(host: str, token: str = "") -> kubernetes_client.Configuration:
+    """A configuration as the `kubernetes` package loads it."""
+    made = kubernetes_client.Configuration(host=host)
+    if token:
+        made.api_key["BearerToken"] = f"Bearer {token}"
+    return made
+
+
+@pytest.fixture
+def session(server: Server) -> Iterator[KubeSession]:
+    """A session with a credential."""
+    made = KubeSession(configuration(server.url, SECRET), connect_s=2.0, read_s=5.0)
+    yield made
+    made.close()
+
+
+def ask(session: KubeSession, path: str, *, streamed: bool) -> None:
+    """Makes an ordinary request, or reads a watch to its end."""
+    if streamed:
+        with session.stream(path, (), idle_s=5.0) as lines:
+            list(lines)
+    else:
+        session.request("GET", path)
+
+
+def status(code: int, reason: str = "", message: str = "") -> str:
+    """A Kubernetes Status."""
+    return json.dumps({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": message})
+
+
+# --- answers ---
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (301, Rejected),
+        (302, Rejected),
+        (304, Rejected),
+        (400, Rejected),
+        (401, Forbidden),
+        (403, Forbidden),
+        (404, NotFound),
+        (405, Rejected),
+        (408, Unavailable),
+        (409, Conflict),
+        (410, Gone),
+        (415, Rejected),
+        (422, Rejected),
+        (429, Unavailable),
+        (500, Unavailable),
+        (502, Unavailable),
+        (503, Unavailable),
+        (504, Unavailable),
+        (599, Unavailable),
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_each_status_has_one_meaning(code: int, error: type[RemoteError], server: Server, session: KubeSession, *, streamed: bool) -> None:
+    """For requests and for watches; the server's words and its reason are kept, redirects are not followed."""
+    server.answer(code, status(code, "SomeReason", "what the server says"), Location="http://127.0.0.1:1/")
+    with pytest.raises(error) as caught:
+        ask(session, "/api/v1/pods", streamed=streamed)
+    assert type(caught.value) is error
+    assert (caught.value.status, caught.value.code) == (code, "SomeReason" if code != 304 else "")
+    assert str(caught.value).startswith(f"GET /api/v1/pods: {code}")
+    assert code == 304 or "what the server says" in str(caught.value)
+    assert len(server.asked) == 1
+
+
+def test_a_json_patch_that_does_not_fit_is_a_conflict(server: Server, session: KubeSession) -> None:
+    """The server does not say which operation failed; ours are preconditions. Any other 422 is a wrong request."""
+    words = "the server rejected our request due to an error in our request"
+    server.answer(422, status(422, "Invalid", words))
+    with pytest.raises(Conflict):
+        session.request("PATCH", "/x", body="[]", content_type=JSON_PATCH)
+    with pytest.raises(Rejected):
+        session.request("PATCH", "/x", body="{}", content_type=APPLY_PATCH)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7.0),
+        ("0", 0.0),
+        (None, None),
+        ("", None),
+        ("-5", None),
+        ("nan", None),
+        ("inf", None),
+        ("1e99", None),
+        ("²", None),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+    ],
+)
+def test_retry_after(header: str | None, seconds: float | None, server: Server, session: KubeSession) -> None:
+    """Whole seconds, as API servers send them; anything else is not said."""
+    if header == "²":
+        assert kube._seconds(header) is None
+        return
+    server.answer(429, "Too many requests", **({"Retry_After": header} if header is not None else {}))
+    with pytest.raises(Unavailable) as caught:
+        session.request("GET", "/x")
+    assert caught.value.retry_after_s == seconds
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"404 page not found\n", b"\xff\xfe", b"[]", b"null", b"5", b'"text"', b"{", b"[" * 200_000, b"<html>nginx</html>"]
+)
+def test_an_answer_that_is_no_object_is_unavailable(body: bytes, server: Server, session: KubeSession) -> None:
+    """A proxy's page with status 200 is no answer of an API server."""
+    server.answer(200, body)
+    with pytest.raises(Unavailable):
+        session.request("GET", "/x")
+
+
+@pytest.mark.parametrize("body", [b"", b"upstream connect error", b"\xff\xfe", b"[]", b"null", b'{"message":null}', b"[" * 200_000])
+def test_an_error_without_a_status_object(body: bytes, server: Server, session: KubeSession) -> None:
+    """Plain text and garbage: the HTTP status alone decides."""
+    server.answer(503, body)
+    with pytest.raises(Unavailable) as caught:
+        session.request("GET", "/x")
+    assert caught.value.status == 503
+
+
+def test_a_long_error_is_cut(server: Server, session: KubeSession) -> None:
+    """It goes into logs, alerts and a status page."""
+    server.answer(400, status(400, "BadRequest", "x" * 100_000))
+    with pytest.raises(Rejected) as caught:
+        session.request("GET", "/x")
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("code", [200, 500])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_answer_that_breaks_off_is_unavailable(code: int, server: Server, session: KubeSession, *, streamed: bool) -> None:
+    """The connection ends in the middle of the body."""
+    server.answer(code, b'{"a":')
+    server.truncated = True
+    with pytest.raises(Unavailable):
+        ask(session, "/x", streamed=streamed)
+
+
+def test_a_server_that_is_not_there(session: KubeSession) -> None:
+    """Refused, or a name that does not exist."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    for host in (f"http://127.0.0.1:{port}", "http://does-not-exist.invalid"):
+        gone = KubeSession(configuration(host, SECRET), connect_s=2.0, read_s=2.0)
+        with pytest.raises(Unavailable) as caught:
+            gone.request("GET", "/x")
+        assert caught.value.status == 0
+        assert SECRET not in str(caught.value)
+
+
+def test_time_outs_are_the_settings() -> None:
+    """A server that takes the connection and never answers: both kinds of request end by the time-out they were given."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        session = KubeSession(configuration(f"http://127.0.0.1:{silent.getsockname()[1]}"), connect_s=0.2, read_s=0.2)
+        with pytest.raises(Unavailable, match="ReadTimeoutError"):
+            session.request("GET", "/x")
+        with pytest.raises(Unavailable, match="ReadTimeoutError"), session.stream("/x", (), idle_s=0.2):
+            pass
+        session.close()
+
+
+def test_connections_time_out_as_set() -> None:
+    """The values of the settings reach the pool, for connecting and for reading."""
+    session = KubeSession(configuration("http://127.0.0.1:1"), connect_s=1.5, read_s=4.5)
+    assert (session._timeout.connect_timeout, session._timeout.read_timeout) == (1.5, 4.5)
+
+
+# --- requests ---
+
+
+@pytest.mark.parametrize("body", ["{}", '{ "b" :1,"a":[ ]}', "apiVersion: v1\n# ünïcode ☃\n", "", '[{"op":"test"}]\n\n'])
+def test_bodies_are_sent_byte_for_byte(body: str, server: Server, session: KubeSession) -> None:
+    """No key is moved, no space dropped, UTF-8; the content type is the one given."""
+    session.request("PATCH", "/x", query=(("fieldManager", "a b"), ("force", "true")), body=body, content_type=APPLY_PATCH)
+    method, path, headers, sent = server.asked[0]
+    assert (method, path, sent) == ("PATCH", "/x?fieldManager=a+b&force=true", body.encode())
+    assert (headers["Content-Type"], headers["Accept"], headers["User-Agent"]) == (APPLY_PATCH, JSON, "failoverctl")
+
+
+def test_get_create_and_replace(server: Server, session: KubeSession) -> None:
+    """Each goes where it belongs, as our field manager; reading sends no body and no content type."""
+    server.answer(200, '{"kind":"ConfigMap"}')
+    assert session.get(CONFIG_MAPS, "shop", "a") == {"kind": "ConfigMap"}
+    session.create(CONFIG_MAPS, "shop", {"x": 1}, field_manager="me")
+    session.replace(CONFIG_MAPS, "shop", "a", {"x": 1}, field_manager="me")
+    base = "/api/v1/namespaces/shop/configmaps"
+    assert [asked[:2] for asked in server.asked] == [
+        ("GET", f"{base}/a"),
+        ("POST", f"{base}?fieldManager=me"),
+        ("PUT", f"{base}/a?fieldManager=me"),
+    ]
+    assert "Content-Type" not in server.asked[0][2]
+    assert [json.loads(asked[3]) for asked in server.asked[1:]] == [{"x": 1}] * 2
+
+
+@pytest.mark.parametrize(
+    ("resource", "namespace", "name", "path"),
+    [
+        (CONFIG_MAPS, None, None, "/api/v1/configmaps"),
+        (CONFIG_MAPS, "shop", "a", "/api/v1/namespaces/shop/configmaps/a"),
+        (INGRESSES, "shop", None, "/apis/networking.k8s.io/v1/namespaces/shop/ingresses"),
+        (NODE_CLAIMS, "ignored", "c", "/apis/karpenter.sh/v1/nodeclaims/c"),
+        (CONFIG_MAPS, "../kube-system", "a/b?c", "/api/v1/namespaces/..%2Fkube-system/configmaps/a%2Fb%3Fc"),
+    ],
+)
+def test_paths(resource: Resource, namespace: str | None, name: str | None, path: str) -> None:
+    """Core and other groups, namespaced and not; what is no name cannot become another path."""
+    assert resource.path(namespace, name) == path
+
+
+def test_resources_by_name() -> None:
+    """As RBAC and plans write them; versions as manifests do."""
+    assert RESOURCES["ingresses.networking.k8s.io"] is INGRESSES
+    assert (CONFIG_MAPS.name, CONFIG_MAPS.api_version) == ("configmaps", "v1")
+    assert INGRESSES.api_version == "networking.k8s.io/v1"
+
+
+# --- credentials ---
+
+
+def sent_credentials(server: Server) -> list[str | None]:
+    """The Authorization headers so far."""
+    return [headers.get("Authorization") for _, _, headers, _ in server.asked]
+
+
+@pytest.mark.parametrize("key", ["BearerToken", "authorization"])
+def test_a_token_is_sent(key: str, server: Server) -> None:
+    """Under the name that the package gives it today, and the one of its past; a newline at its end is no part of it."""
+    made = configuration(server.url)
+    made.api_key[key] = f"bearer {SECRET}\n"
+    KubeSession(made).request("GET", "/x")
+    assert sent_credentials(server) == [f"bearer {SECRET}"]
+
+
+def test_basic_credentials_are_sent(server: Server) -> None:
+    """A kubeconfig may still have them."""
+    made = configuration(server.url)
+    made.username, made.password = "u", "p"
+    KubeSession(made).request("GET", "/x")
+    assert sent_credentials(server) == ["Basic dTpw"]
+
+
+def test_no_credentials_no_header(server: Server) -> None:
+    """Client certificates need none."""
+    KubeSession(configuration(server.url)).request("GET", "/x")
+    assert sent_credentials(server) == [None]
+
+
+def test_the_refresh_hook_is_run_before_each_request(server: Server) -> None:
+    """Rotated in-cluster tokens and exec plugins' tokens are picked up, for watches too."""
+    made = configuration(server.url)
+    turns = iter(range(10))
+
+    def refresh(one: kubernetes_client.Configuration) -> None:
+        one.api_key["BearerToken"] = f"Bearer {next(turns)}"
+
+    made.refresh_api_key_hook = refresh  # type: ignore[assignment]  # the package's annotation says None
+    session = KubeSession(made)
+    session.request("GET", "/x")
+    with session.stream("/x", (), idle_s=5.0) as lines:
+        list(lines)
+    session.request("GET", "/x")
+    assert sent_credentials(server) == ["Bearer 0", "Bearer 1", "Bearer 2"]
+
+
+@pytest.mark.parametrize("error", [OSError(SECRET), ValueError(SECRET), RuntimeError(SECRET), KeyError(SECRET)])
+def test_a_refresh_that_fails_is_unavailable(error: Exception, server: Server) -> None:
+    """A token file that is being replaced must end neither a watch nor the controller; what the plugin says is not repeated."""
+    made = configuration(server.url)
+
+    def refresh(one: kubernetes_client.Configuration) -> None:
+        raise error
+
+    made.refresh_api_key_hook = refresh  # type: ignore[assignment]  # the package's annotation says None
+    with pytest.raises(Unavailable) as caught:
+        KubeSession(made).request("GET", "/x")
+    assert SECRET not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("token", [f"{SECRET}\r\nX-Evil: 1", f"{SECRET}\nb", f"☃{SECRET}"])
+def test_a_token_that_is_no_header_is_not_shown(token: str, server: Server) -> None:
+    """The library's own error shows the value; ours does not, nor does its cause."""
+    session = KubeSession(configuration(server.url, token))
+    with pytest.raises(Unavailable) as caught:
+        session.request("GET", "/x")
+    assert SECRET not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 500])
+def test_errors_hold_no_credentials(code: int, server: Server, session: KubeSession) -> None:
+    """Nor the query, which may hold selectors."""
+    server.answer(code, status(code, "x", "no"))
+    with pytest.raises(RemoteError) as caught:
+        session.request("GET", "/x", query=(("fieldSelector", "hidden"),))
+    assert SECRET not in repr(caught.value)
+    assert "hidden" not in str(caught.value)
+
+
+# --- watches ---
+
+
+def test_lines_of_a_watch(server: Server, session: KubeSession) -> None:
+    """One object a line; empty lines and what is no object are left out, so is a line without an end."""
+    server.answer(200, b'{"type":"A"}\n\n  \n[]\n5\n{"type":"\xc3\xbc"}\n{"type":"cut')
+    with session.stream("/x", (("watch", "true"),), idle_s=5.0) as lines:
+        assert list(lines) == [{"type": "A"}, {"type": "ü"}]
+
+
+@pytest.mark.parametrize("line", [b"<html>\n", b'{"type":\n', b"\xff\n", b"[" * 200_000 + b"\n"])
+def test_a_line_that_is_no_json_ends_the_watch(line: bytes, server: Server, session: KubeSession) -> None:
+    """After what came before it."""
+    server.answer(200, b'{"type":"A"}\n' + line)
+    with session.stream("/x", (), idle_s=5.0) as lines:
+        assert next(lines) == {"type": "A"}
+        with pytest.raises(Unavailable, match="not JSON"):
+            next(lines)
+
+
+def test_a_line_without_end_does_not_fill_the_memory(server: Server, session: KubeSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Objects have a size limit; a stream that never ends its line is given up."""
+    monkeypatch.setattr(kube, "_LINE_LIMIT", 1000)
+    server.answer(200, b"x" * 2000)
+    with session.stream("/x", (), idle_s=5.0) as lines, pytest.raises(Unavailable, match="longer than"):
+        next(lines)
+
+
+def test_a_large_object_in_one_line(server: Server, session: KubeSession) -> None:
+    """As large as etcd takes them."""
+    server.answer(200, json.dumps({"type": "A", "object": "x" * 1_500_000}).encode() + b"\n")
+    with session.stream("/x", (), idle_s=5.0) as lines:
+        assert len(next(lines)["object"]) == 1_500_000
+
+
+# --- connecting ---
+
+
+def test_a_kubeconfig_connects_and_authenticates(tmp_path: Path) -> None:
+    """The whole way: file, token, server."""
+    with EmulatedKubeApi() as api:
+        session = connect(kubeconfig=str(api.kubeconfig("admin", tmp_path / "good")))
+        assert session.host == api.url
+        assert session.request("GET", CONFIG_MAPS.path())["kind"] == "ConfigMapList"
+        with pytest.raises(Forbidden):
+            connect(kubeconfig=str(api.kubeconfig("wrong", tmp_path / "bad"))).request("GET", CONFIG_MAPS.path())
+
+
+def test_the_environment_names_the_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`$KUBECONFIG` goes before the in-cluster account (the package reads its value when it is imported)."""
+    with EmulatedKubeApi() as api:
+        monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(api.kubeconfig("admin", tmp_path / "k")))
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "k"))
+        assert connect().host == api.url
+
+
+@pytest.mark.parametrize(
+    "content", [None, "", "{}", "5", "[]", "text", "clusters: [", "clusters: 5\n", "current-context: nowhere\n", "\x00"]
+)
+def test_a_kubeconfig_that_cannot_be_used_says_what_to_do(content: str | None, tmp_path: Path) -> None:
+    """Missing, empty, no YAML, without the context: one kind of error, with a way out."""
+    path = tmp_path / "kubeconfig"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigError, match="KUBECONFIG"):
+        connect(kubeconfig=str(path))
+
+
+def test_a_context_that_does_not_exist(tmp_path: Path) -> None:
+    """Is a configuration error too."""
+    with EmulatedKubeApi() as api:
+        path = api.kubeconfig("admin", tmp_path / "k")
+        with pytest.raises(ConfigError):
+            connect(kubeconfig=str(path), context="nowhere")
+
+
+def test_a_host_with_a_path_is_kept(server: Server, tmp_path: Path) -> None:
+    """Rancher and other proxies serve clusters under a path."""
+    server.answer(200, "{}")
+    path = tmp_path / "k"
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": server.url + "/k8s/clusters/c-1/"}}],
+        "users": [{"name": "u", "user": {"token": SECRET}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+    }
+    path.write_text(yaml.safe_dump(config))
+    connect(kubeconfig=str(path)).request("GET", "/api/v1/pods")
+    assert server.asked[0][1] == "/k8s/clusters/c-1/api/v1/pods"
+    assert sent_credentials(server) == [f"Bearer {SECRET}"]

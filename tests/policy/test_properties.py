@@ -1,0 +1,213 @@
+"""An adversary plays the cluster, the operator and the load balancer; what must never happen does not happen."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from controller.policy.codec import encode
+from controller.policy.decide import decide
+from controller.policy.model import (
+    ActionKind,
+    Cause,
+    Decision,
+    Memory,
+    Mode,
+    Override,
+    Plan,
+    PolicySettings,
+    RoutingStyle,
+    Sample,
+    Snapshot,
+    Strategy,
+    Target,
+    Verb,
+    Verdict,
+)
+from controller.policy.plan import plan
+from controller.policy.reasons import Reason
+from controller.policy.routing import format_action
+from tests.policy.support import INF2, World, launched, pods, refused, with_scalers
+from tests.support.applications import NOW, SERVICES, application, memory, snapshot
+
+# Short times, so that a few dozen steps hold several switches.
+POLICY = PolicySettings(
+    patience_s=5, dwell_cost_s=60, dwell_capacity_s=120, quiet_s=60, hold_min_s=30, hold_max_s=60, flips_per_hour=3, drain_s=60
+)
+
+units = st.sampled_from(SERVICES)
+steps = st.one_of(
+    st.tuples(st.just("wait"), st.sampled_from([1.0, 7.0, 65.0, 130.0, 900.0])),
+    st.tuples(st.sampled_from(["refuse", "refuse-zone", "limit", "calm", "launch", "return", "gone", "scale-out"]), units),
+    st.tuples(st.just("ready"), units, st.integers(0, 6)),
+    st.tuples(st.just("demand"), units, st.sampled_from([0.0, 300.0, 5000.0, math.nan, math.inf, -1.0])),
+    st.tuples(st.just("override"), st.sampled_from(["none", "pause", "pin-cost", "pin-capacity", "broken"])),
+    st.tuples(st.sampled_from(["blind", "seeing", "drift", "no-standby", "standby"])),
+)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One tick: what was known before, and what was done."""
+
+    before: Memory
+    snapshot: Snapshot
+    decision: Decision
+    plan: Plan
+
+
+def _apply(world: World, step: tuple[object, ...]) -> float:
+    """Changes the world; returns the seconds that pass with it."""
+    kind = str(step[0])
+    if kind == "wait":
+        return float(str(step[1]))
+    if len(step) == 1:
+        _routing_step(world, kind)
+    elif kind == "override":
+        override = {
+            "none": Override(),
+            "pause": Override(paused_until=world.snapshot.now + 100),
+            "pin-cost": Override(pinned_mode=Mode.COST, pinned_until=world.snapshot.now + 100),
+            "pin-capacity": Override(pinned_mode=Mode.CAPACITY, pinned_until=world.snapshot.now + 100),
+            "broken": Override(problem="cannot be read"),
+        }[str(step[1])]
+        world.snapshot = replace(world.snapshot, routing=replace(world.snapshot.routing, override=override))
+    else:
+        _unit_step(world, kind, str(step[1]), step[2] if len(step) > 2 else None)
+    return 1.0
+
+
+def _routing_step(world: World, kind: str) -> None:
+    routing = world.snapshot.routing
+    if kind in {"blind", "seeing"}:
+        world.verify = kind == "seeing"
+    elif kind == "drift":
+        targets = (Target(INF2, 80, 1),)
+        routing = replace(routing, targets=targets, action=format_action(targets, 0), foreign=True, writer="argocd")
+    else:
+        routing = replace(routing, standby=() if kind == "no-standby" else (*SERVICES, "sd21-all"))
+    world.snapshot = replace(world.snapshot, routing=routing)
+
+
+def _unit_step(world: World, kind: str, name: str, value: object) -> None:
+    now, observed, unit = world.snapshot.now, world.snapshot.units[name], world.snapshot.application.unit(name)
+    ready = observed.ready or 0
+    failure = refused(now, pool=unit.node_pool, instance_types=(unit.instance_type,), cause=Cause.CAPACITY, attempt=f"{now}")
+    launch = launched(now, now + 1, pool=unit.node_pool)
+    match kind:
+        case "refuse":
+            world.unit(name, pool_failures=(*observed.pool.failures, failure), pending=pods(since=now - 90), desired=ready + 2)
+        case "refuse-zone":
+            narrowed = replace(failure, zones=("a",))
+            world.unit(name, pool_failures=(*observed.pool.failures, narrowed), pool_zones=("a", "b"), pending=pods(since=now - 300))
+        case "limit":
+            world.unit(name, pool_at_limit="8 cpu", pending=pods(since=now - 300), desired=ready + 2)
+        case "calm":
+            world.unit(name, pending=(), pool_at_limit="", desired=ready)
+        case "launch":
+            world.unit(name, pool_launches=(*observed.pool.launches, replace(launch, registered=None)))
+        case "return":
+            world.unit(name, pool_launches=(*observed.pool.launches, launch), pending=(), ready=ready + 2, desired=ready + 2)
+        case "gone":
+            world.unit(name, ready=0, endpoints_ready=0)
+        case "scale-out":
+            world.unit(name, desired=ready + 1, pending=pods(1, now))
+        case "ready":
+            world.unit(name, ready=value, endpoints_ready=value, deployment_ready=value)
+        case _:
+            world.unit(name, demand=Sample(float(str(value)), now))
+
+
+def _play(script: list[tuple[object, ...]], policy: PolicySettings, style: RoutingStyle) -> list[_Seen]:
+    app = application(policy=policy, routing_style=style)
+    world = World(with_scalers(snapshot(app)), memory(mode_since=NOW - 1000))
+    seen = []
+    for step in script:
+        seconds = _apply(world, step)
+        before = world.memory
+        decision, made = world.tick(seconds)
+        seen.append(_Seen(before, world.seen, decision, made))
+    return seen
+
+
+adversary = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+scripts = st.lists(steps, min_size=10, max_size=40)
+policies = st.sampled_from([POLICY, replace(POLICY, strategy=Strategy.ADAPTIVE)])
+
+
+@adversary
+@given(scripts, policies, st.sampled_from(RoutingStyle))
+def test_whatever_happens_the_promises_hold(script: list[tuple[object, ...]], policy: PolicySettings, style: RoutingStyle) -> None:
+    """Budget, dwell, evidence, empty target groups, early lowering and pauses, over random months of bad luck."""
+    for tick in _play(script, policy, style):
+        _no_needless_switch(tick, policy)
+        _no_traffic_to_nobody(tick)
+        _nothing_lowered_early(tick)
+        assert "?>" not in tick.decision.sentence
+
+
+def _no_needless_switch(tick: _Seen, policy: PolicySettings) -> None:
+    decision, now = tick.decision, tick.snapshot.now
+    if decision.verb not in {Verb.FAILOVER, Verb.FALLBACK} or decision.reason is Reason.PINNED_TO_MODE:
+        return
+    hour = [flip for flip in tick.before.flips if now - flip.at < 3600]
+    assert len(hour) < policy.flips_per_hour, f"{len(hour) + 1} mode changes within an hour: clients are thrown about"
+    least = policy.dwell_cost_s if decision.verb is Verb.FAILOVER else policy.dwell_capacity_s
+    assert now - tick.before.mode_since >= least, "the mode changed before its dwell was over"
+    if decision.verb is Verb.FAILOVER:
+        causes = [
+            name
+            for name, observed in tick.snapshot.units.items()
+            if observed.pending
+            and (observed.pool.at_limit or any(now - failure.at <= policy.ice_window_s for failure in observed.pool.failures))
+        ]
+        assert causes, "the dearer mode was chosen although nobody was refused capacity"
+
+
+def _no_traffic_to_nobody(tick: _Seen) -> None:
+    if not any(action.kind is ActionKind.ROUTE for action in tick.plan.due):
+        return
+    for target in tick.decision.targets:
+        if target.weight > 0 and target.service in tick.snapshot.units:
+            assert tick.snapshot.units[target.service].ready != 0, f"{target.weight} % of the users get a 503 from {target.service}"
+
+
+def _nothing_lowered_early(tick: _Seen) -> None:
+    override, due = tick.decision.guards[3], tick.plan.due
+    if override.guard == "paused" and not override.passed:
+        assert not tick.plan.actions, "something was changed although an operator paused the controller"
+    lowered = [action for action in due if action.kind is ActionKind.LOWER_FLOOR]
+    if lowered:
+        verification = tick.snapshot.routing.verification
+        assert verification is not None
+        assert verification.verdict is Verdict.YES, "replicas were taken away before the load balancer showed the new weights"
+        assert tick.decision.verb not in {Verb.FAILOVER, Verb.FALLBACK}
+        changed = tick.before.changed_at
+        assert changed is None or tick.snapshot.now - changed >= POLICY.drain_s, "sticky clients had no time to leave"
+
+
+@settings(deadline=None, max_examples=15)
+@given(scripts)
+def test_equal_inputs_give_equal_bytes(script: list[tuple[object, ...]]) -> None:
+    """A decision can be replayed from what was stored, on any machine."""
+
+    def trace() -> list[tuple[str, str, tuple[str, ...]]]:
+        played = _play(script, POLICY, RoutingStyle.SINGLE_SERVICE)
+        return [(encode(tick.before), tick.decision.sentence, tuple(action.body for action in tick.plan.actions)) for tick in played]
+
+    assert trace() == trace()
+
+
+@settings(deadline=None, max_examples=25)
+@given(scripts)
+def test_looking_twice_changes_nothing(script: list[tuple[object, ...]]) -> None:
+    """A pass that is repeated, after a crash before anything was sent, decides the same."""
+    last = _play(script, POLICY, RoutingStyle.SINGLE_SERVICE)[-1]
+    once, first = decide(last.before, last.snapshot)
+    twice, second = decide(once, last.snapshot)
+    assert twice == once
+    assert (second.verb, second.reason, second.targets, second.floors) == (first.verb, first.reason, first.targets, first.floors)
+    assert plan(second, last.snapshot) == plan(second, last.snapshot)

@@ -1,0 +1,481 @@
+"""The view that all watches feed: who is woken by what, what an own write is worth, and what becomes of what can no longer be seen."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from controller.clients.kube import (
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    EVENTS,
+    INGRESSES,
+    NODE_CLAIMS,
+    NODE_POOLS,
+    PODS,
+    RESOURCES,
+    SCALED_OBJECTS,
+    SERVICES,
+    TARGET_GROUP_BINDINGS,
+    Resource,
+    connect,
+)
+from controller.clock import AcceleratedClock, ManualClock
+from controller.embedded.kube_api import EmulatedKubeApi, Identity
+from controller.policy.model import Application, Source
+from controller.signals.cluster import ClusterView, Dirty, Watches, source_of, sources_of, wanted_lists
+from controller.signals.snapshots import Outside, SnapshotBuilder
+from controller.signals.watch import WatchHealth
+from tests.support.applications import application
+from tests.support.cluster import wait_for
+from tests.support.samples import KINDS, ice_event, moment, node_claim, sample, waiting_pod
+
+T0 = moment("2026-08-25T10:00:03Z")
+
+
+class Cluster:
+    """A view that counts how often it wakes somebody."""
+
+    def __init__(self) -> None:
+        self.wakes = 0
+        self.clock = ManualClock(T0)
+        self.view = ClusterView(self.clock, self._woken)
+
+    def _woken(self) -> None:
+        self.wakes += 1
+
+    def give(self, kind: str, obj: dict[str, Any], change: str = "ADDED") -> None:
+        self.view.changed(KINDS[kind], None, change, obj)
+
+    def take(self, *applications: Application) -> list[str]:
+        return [one.key for one in self.view.dirty.take(applications)]
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    """An empty view."""
+    return Cluster()
+
+
+def fleet(count: int) -> list[Application]:
+    """Applications in their own namespaces, each on its own five NodePools but the last, which all share."""
+    made = []
+    for number in range(count):
+        app = application(namespace=f"shop-{number:04d}")
+        units = tuple(
+            replace(unit, node_pool="shared" if unit.name == "sd21-g5-cuda" else f"{unit.name}-{number:04d}") for unit in app.units
+        )
+        made.append(replace(app, units=units))
+    return made
+
+
+# --- who is woken ---
+
+NOISE: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("Event", sample("E15")),
+    ("Event", sample("E7")),
+    ("Event", sample("E14")),
+    ("Event", {"involvedObject": {"kind": "Node", "name": "n"}, "reason": "NodeReady", "lastTimestamp": "2026-08-25T10:00:00Z"}),
+    ("Event", {"involvedObject": {}, "reason": "InsufficientCapacityError", "lastTimestamp": "2026-08-25T10:00:00Z"}),
+    ("Event", {"involvedObject": None, "reason": None}),
+    ("Event", ice_event("inf2-aaaaa", T0 - 7200)),
+    ("Pod", waiting_pod("p", namespace="kube-system", nodeName="n")),
+    ("Pod", {}),
+    ("NodeClaim", {}),
+    ("NodePool", {}),
+    ("Ingress", {}),
+)
+
+
+@pytest.mark.parametrize(("kind", "obj"), NOISE)
+@pytest.mark.parametrize("change", ["ADDED", "MODIFIED", "DELETED"])
+def test_noise_wakes_nobody_and_marks_nothing(kind: str, obj: dict[str, Any], change: str, cluster: Cluster) -> None:
+    """Events of other reasons, old ones, running pods, empty objects."""
+    cluster.give(kind, obj, change)
+    assert (cluster.wakes, cluster.take(*fleet(3))) == (0, [])
+
+
+def test_the_same_again_wakes_nobody(cluster: Cluster) -> None:
+    """A Deployment's heartbeat, a slice's new version, KEDA's status: nothing that decisions need is different."""
+    deployment: dict[str, Any] = {
+        "metadata": {"name": "sd21-inf2", "namespace": "shop"},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "sd21-inf2"}}},
+        "status": {"readyReplicas": 2},
+    }
+    scaled: dict[str, Any] = {"metadata": {"name": "sd21-inf2-hpa", "namespace": "shop"}, "spec": {"minReplicaCount": 1}}
+    for kind, obj in (("Deployment", deployment), ("ScaledObject", scaled)):
+        cluster.give(kind, obj)
+        assert cluster.take(application()) == ["shop/sd21"]
+        cluster.wakes = 0
+        again = copy.deepcopy(obj)
+        again["metadata"]["resourceVersion"] = "99"
+        again.setdefault("status", {})["lastActiveTime"] = "2026-08-25T10:00:00Z"
+        cluster.give(kind, again, "MODIFIED")
+        assert (cluster.wakes, cluster.take(application())) == (0, [])
+
+
+def test_a_refusal_marks_its_pool(cluster: Cluster) -> None:
+    """Only the applications on that NodePool are decided upon again."""
+    apps = fleet(4)
+    cluster.give("Event", ice_event("sd21-inf2-0002-aaaaa", T0))
+    assert (cluster.wakes, cluster.take(*apps)) == (1, ["shop-0002/sd21"])
+    assert cluster.take(*apps) == [], "taken once"
+    cluster.give("Event", ice_event("shared-aaaaa", T0))
+    assert len(cluster.take(*apps)) == 4
+
+
+def test_a_claim_marks_its_pool_however_that_is_known(cluster: Cluster) -> None:
+    """By label, by owner, or by name alone."""
+    apps = fleet(3)
+    labelled = node_claim("x-aaaaa", "sd21-inf2-0000", T0)
+    owned = {"metadata": {"name": "x-bbbbb", "ownerReferences": [{"kind": "NodePool", "name": "sd21-inf2-0001"}]}}
+    named = {"metadata": {"name": "sd21-inf2-0002-aaaaa"}}
+    for number, obj in enumerate((labelled, owned, named)):
+        for change in ("ADDED", "MODIFIED", "DELETED"):
+            cluster.give("NodeClaim", obj, change)
+            assert cluster.take(*apps) == [f"shop-{number:04d}/sd21"]
+
+
+def test_a_nodepool_and_its_blocking_mark_the_pool(cluster: Cluster) -> None:
+    """Limits and readiness are the pool's; so is `NoCompatibleInstanceTypes`."""
+    apps = fleet(3)
+    cluster.give("NodePool", {"metadata": {"name": "sd21-g6-triton-0001"}, "spec": {}})
+    assert cluster.take(*apps) == ["shop-0001/sd21"]
+    blocked = sample("E4")
+    blocked["involvedObject"]["name"] = "sd21-g6-triton-0002"
+    blocked["lastTimestamp"] = "2026-08-25T10:00:00Z"
+    cluster.give("Event", blocked)
+    assert cluster.take(*apps) == ["shop-0002/sd21"]
+
+
+@pytest.mark.parametrize("kind", ["Pod", "Deployment", "EndpointSlice", "Service", "ScaledObject", "TargetGroupBinding", "Ingress"])
+def test_a_workload_marks_its_namespace(kind: str, cluster: Cluster) -> None:
+    """Added and deleted; another namespace's applications are left alone."""
+    apps = fleet(3)
+    obj = waiting_pod("p", namespace="shop-0001", pools=("inf2",))
+    for change in ("ADDED", "DELETED"):
+        cluster.give(kind, obj, change)
+        assert cluster.take(*apps) == ["shop-0001/sd21"]
+
+
+def test_a_list_marks_everything(cluster: Cluster) -> None:
+    """What it replaced is not looked at piece by piece."""
+    cluster.view.listed(PODS, "shop-0001", [])
+    assert len(cluster.take(*fleet(3))) == 3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_take_picks_the_right_ones_of_a_thousand(seed: int) -> None:
+    """Any mixture of namespaces and pools takes exactly the union of the applications concerned, in order, once."""
+    apps = fleet(1000)
+    dirty = Dirty(lambda: None)
+    namespaces = {f"shop-{number:04d}" for number in range(seed, 1000, 97)}
+    pools = {f"sd21-trn1-{number:04d}" for number in range(seed + 3, 1000, 211)}
+    for namespace in namespaces:
+        dirty.mark(namespace=namespace)
+    for pool in pools:
+        dirty.mark(pool=pool)
+    dirty.mark(namespace="stranger", pool="stranger")
+    dirty.mark()
+    expected = [app.key for app in apps if app.namespace in namespaces or app.units[1].node_pool in pools]
+    assert [app.key for app in dirty.take(apps)] == expected
+    assert dirty.take(apps) == []
+    dirty.mark(everything=True)
+    assert dirty.take(apps) == apps
+
+
+# --- own writes ---
+
+
+def ingress(version: str, *, uid: str = "u", marker: str = "") -> dict[str, Any]:
+    """An Ingress at one version."""
+    return {"metadata": {"name": "sd21", "namespace": "shop", "uid": uid, "resourceVersion": version, "annotations": {"m": marker}}}
+
+
+def version(cluster: Cluster) -> str | None:
+    """The version of the Ingress in view."""
+    found = cluster.view.ingress("shop", "sd21")
+    return found["metadata"]["resourceVersion"] if found else None
+
+
+def test_an_older_state_does_not_undo_a_newer_one(cluster: Cluster) -> None:
+    """Versions are numbers: 9 is older than 10."""
+    cluster.give("Ingress", ingress("9"))
+    cluster.give("Ingress", ingress("10"), "MODIFIED")
+    cluster.give("Ingress", ingress("9"), "MODIFIED")
+    assert version(cluster) == "10"
+    cluster.give("Ingress", ingress("11"), "MODIFIED")
+    assert version(cluster) == "11"
+
+
+def test_a_list_from_before_does_not_undo_it_either(cluster: Cluster) -> None:
+    """A list may have been read before our own write and taken after it; what it no longer has is gone."""
+    cluster.give("Ingress", ingress("10"))
+    for namespace in ("shop", None):
+        cluster.view.listed(INGRESSES, namespace, [ingress("9")])
+        assert version(cluster) == "10"
+    cluster.view.listed(INGRESSES, "other", [])
+    assert version(cluster) == "10"
+    cluster.view.listed(INGRESSES, None, [])
+    assert version(cluster) is None
+
+
+def test_another_ingress_of_the_same_name_is_another(cluster: Cluster) -> None:
+    """Deleted and created anew in a restored cluster: its version may be smaller."""
+    cluster.give("Ingress", ingress("10"))
+    cluster.give("Ingress", ingress("3", uid="other"), "MODIFIED")
+    assert version(cluster) == "3"
+
+
+def test_an_answer_that_a_deletion_overtook_brings_nothing_back(cluster: Cluster) -> None:
+    """Or an Ingress that is gone would be in view until the next list."""
+    cluster.give("Ingress", ingress("9"))
+    cluster.give("Ingress", ingress("11"), "DELETED")
+    cluster.give("Ingress", ingress("10"), "MODIFIED")
+    assert version(cluster) is None
+
+
+@pytest.mark.parametrize("odd", ["", "abc", "²", "1.5", "9" * 5000, None, 7])
+def test_versions_that_are_no_numbers_are_taken_as_they_come(odd: Any, cluster: Cluster) -> None:
+    """They are opaque by contract."""
+    cluster.give("Ingress", ingress("10"))
+    cluster.give("Ingress", ingress(odd), "MODIFIED")
+    assert version(cluster) == odd
+
+
+# --- what can no longer be seen ---
+
+
+def test_absent_is_as_if_it_had_never_been_there(cluster: Cluster) -> None:
+    """Pods that waited, scalers, pools: none may be decided upon once nobody can see them; what events said ages by itself."""
+    app = application()
+    builder = SnapshotBuilder(cluster.view, [app])
+    cluster.give("Pod", waiting_pod("p", pools=("inf2",)))
+    cluster.give("ScaledObject", {"metadata": {"name": "sd21-inf2-hpa", "namespace": "shop"}, "spec": {}})
+    cluster.give("NodePool", {"metadata": {"name": "inf2"}, "spec": {}})
+    cluster.give("Ingress", ingress("1"))
+    cluster.give("Event", ice_event("inf2-aaaaa", T0))
+    cluster.view.listed(TARGET_GROUP_BINDINGS, None, [{"metadata": {"name": "b", "namespace": "shop"}}])
+    assert cluster.view.workloads.bindings_known
+    for resource in (PODS, SCALED_OBJECTS, NODE_POOLS, INGRESSES, TARGET_GROUP_BINDINGS, EVENTS):
+        cluster.view.absent(resource, None)
+    snapshot = builder.build(app, T0, (), Outside(), leader=True, epoch=1)
+    unit = snapshot.units["sd21-inf2"]
+    assert (unit.pending, unit.scaler, unit.pool.exists, snapshot.routing.exists) == ((), None, False, False)
+    assert len(unit.pool.failures) == 1
+    assert not cluster.view.workloads.bindings_known
+
+
+# --- NodePools observed together ---
+
+
+def test_pools_are_observed_once_for_all_applications(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The applications of one pass share one look; noise does not spoil it; a change, and a second, do."""
+    looks = 0
+    observe = cluster.view.karpenter.observations
+
+    def counted(names: set[str], now: float, window_s: float) -> Any:
+        nonlocal looks
+        looks += 1
+        return observe(names, now, window_s)
+
+    monkeypatch.setattr(cluster.view.karpenter, "observations", counted)
+    wanted = frozenset({"inf2", "g5"})
+    for number in range(100):
+        cluster.view.pool("inf2" if number % 2 else "g5", T0 + number / 1000, wanted)
+        for kind, obj in NOISE:
+            if kind not in {"NodeClaim", "NodePool"}:
+                cluster.give(kind, obj)
+    assert looks == 1
+    cluster.give("Event", ice_event("inf2-aaaaa", T0))
+    assert len(cluster.view.pool("inf2", T0 + 0.5, wanted).failures) == 1
+    cluster.view.pool("inf2", T0 + 2, wanted)
+    cluster.view.pool("inf2", T0 + 1, wanted)
+    assert looks == 4, "a clock that went back is another time too"
+
+
+# --- sources ---
+
+
+def health(resource: Resource, namespace: str | None, **changes: Any) -> WatchHealth:
+    """A watch that is well."""
+    return replace(WatchHealth(resource.name, namespace, last_ok=T0, relists=1), **changes)
+
+
+def named(sources: tuple[Source, ...]) -> dict[str, Source]:
+    """Sources by name."""
+    return {source.name: source for source in sources}
+
+
+def test_all_sources_of_a_whole_cluster() -> None:
+    """Karpenter, workloads and the Ingress are required; the others only degrade."""
+    watches = [health(resource, key[1]) for key, (resource, _) in wanted_lists([application()], cluster_wide=True).items()]
+    sources = named(sources_of(watches, application(), 180.0))
+    assert {name for name, source in sources.items() if source.required} == {"karpenter", "workloads", "ingress"}
+    assert set(sources) == {"karpenter", "workloads", "ingress", "services", "keda", "target-group-bindings"}
+    assert not any(source.stale(T0) or source.absent or source.problem for source in sources.values())
+
+
+def test_a_source_is_as_old_as_its_oldest_watch() -> None:
+    """And unknown while one of them has never spoken."""
+    well, old, never = health(PODS, None), health(DEPLOYMENTS, None, last_ok=T0 - 500), health(ENDPOINT_SLICES, None, last_ok=None)
+    assert source_of("workloads", [well, old], required=True, budget_s=180).last_ok == T0 - 500
+    assert source_of("workloads", [well, old], required=True, budget_s=180).stale(T0)
+    assert source_of("workloads", [well, never], required=True, budget_s=180).last_ok is None
+    assert source_of("workloads", [], required=True, budget_s=180).stale(T0)
+
+
+def test_an_absent_watch_makes_its_source_absent_with_its_words() -> None:
+    """Named once, and cut."""
+    missing = health(NODE_CLAIMS, None, last_ok=None, absent=True, problem="GET /apis/karpenter.sh/v1/nodeclaims: 404 " + "x" * 500)
+    source = source_of("karpenter", [health(EVENTS, "default"), missing, missing], required=True, budget_s=180)
+    assert (source.absent, source.stale(T0), len(source.problem)) == (True, False, 300)
+    assert source.problem.count("GET") == 1
+
+
+def test_another_namespace_does_not_concern_an_application() -> None:
+    """With a watch for each namespace: not even the namespace `default`, where Karpenter's events are, if its pods are forbidden."""
+    mine = [health(resource, "shop") for resource in (PODS, DEPLOYMENTS, ENDPOINT_SLICES, EVENTS)]
+    cluster_scoped = [health(NODE_CLAIMS, None), health(NODE_POOLS, None), health(EVENTS, "default")]
+    others = [health(resource, namespace, absent=True) for resource in (PODS, DEPLOYMENTS) for namespace in ("default", "other")]
+    sources = named(sources_of([*mine, *cluster_scoped, *others], application(), 180.0))
+    assert not sources["workloads"].absent
+    sources = named(sources_of([*mine, health(EVENTS, "default", absent=True)], application(), 180.0))
+    assert sources["karpenter"].absent
+
+
+def test_what_is_watched() -> None:
+    """One watch a kind for a whole cluster, however many applications; one a kind and namespace otherwise; events of `default` once."""
+    apps = [*fleet(50), application(namespace="default")]
+    whole = wanted_lists(apps, cluster_wide=True)
+    assert len(whole) == 11
+    assert whole[EVENTS.name, "default"][1] == ()
+    assert whole[EVENTS.name, None][1] == (("fieldSelector", "involvedObject.kind=Pod,reason=FailedScheduling"),)
+    single = wanted_lists(apps, cluster_wide=False)
+    assert len(single) == 2 + 51 * 7 + 50 + 1
+    assert single[EVENTS.name, "default"][1] == ()
+    assert {key for key in single if key[0] == NODE_CLAIMS.name} == {(NODE_CLAIMS.name, None)}
+
+
+# --- over HTTP ---
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Any]:
+    """Starts watches over an emulated server."""
+    started: list[Watches] = []
+
+    def begin(api: EmulatedKubeApi, token: str = "admin", *, cluster_wide: bool = True) -> tuple[ClusterView, Watches]:
+        clock = AcceleratedClock(20)
+        session = connect(kubeconfig=str(api.kubeconfig(token, tmp_path / f"{len(started)}.kubeconfig")))
+        view = ClusterView(clock, lambda: None)
+        watches = Watches(session, view, clock, cluster_wide=cluster_wide, timeout_s=300, idle_s=90.0)
+        started.append(watches)
+        return view, watches
+
+    yield begin
+    for watches in started:
+        watches.stop()
+
+
+def test_a_cluster_without_any_of_the_crds_is_named_degradation(watched: Any) -> None:
+    """Karpenter, KEDA and the load-balancer controller's kinds are missing: each source says so, the others are fresh."""
+    app = application()
+    with EmulatedKubeApi(without_groups=["karpenter.sh", "keda.sh", "elbv2.k8s.aws"], bookmark_interval_s=0.05) as api:
+        view, watches = watched(api)
+        watches.ensure([app])
+        wait_for("word from all", lambda: all(one.absent or one.last_ok for one in watches.health()))
+        sources = named(sources_of(watches.health(), app, 180.0))
+        assert {name for name, source in sources.items() if source.absent} == {"karpenter", "keda", "target-group-bindings"}
+        assert all("404" in source.problem for source in sources.values() if source.absent)
+        snapshot = SnapshotBuilder(view, [app]).build(app, view._clock.now(), tuple(sources.values()), Outside(), leader=True, epoch=1)
+        assert (snapshot.routing.exists, snapshot.routing.bound) == (False, None)
+
+
+def test_each_forbidden_kind_is_named_degradation(watched: Any) -> None:
+    """Whatever permission is missing, its source is absent and nothing crashes."""
+    denied = {"pods", "services", "nodepools"}
+    tokens = {"me": Identity("me", deny=lambda access: access.resource in denied)}
+    with EmulatedKubeApi(tokens=tokens, bookmark_interval_s=0.05) as api:
+        _, watches = watched(api, "me")
+        watches.ensure([application()])
+        wait_for("word from all", lambda: all(one.absent or one.last_ok for one in watches.health()))
+        sources = named(sources_of(watches.health(), application(), 180.0))
+        assert {name for name, source in sources.items() if source.absent} == {"karpenter", "workloads", "services"}
+
+
+def test_watches_follow_the_applications(watched: Any) -> None:
+    """Those that nobody needs any more are ended, new ones begun, the others left alone."""
+    with EmulatedKubeApi(bookmark_interval_s=0.05) as api:
+        _, watches = watched(api, cluster_wide=False)
+        first, second = application(), application(namespace="other")
+        watches.ensure([first])
+        wait_for("word from all", lambda: all(one.last_ok for one in watches.health()))
+        before = dict(watches._watches)
+        watches.ensure([second])
+        assert {one.namespace for one in watches.health()} == {None, "default", "other"}
+        assert watches._watches[NODE_CLAIMS.name, None] is before[NODE_CLAIMS.name, None]
+        old = before[PODS.name, "shop"]
+        wait_for("the end of the old watch", lambda: not old._thread.is_alive())
+        watches.ensure([])
+        assert {one.namespace for one in watches.health()} == {None, "default"}
+
+
+# --- objects of any shape ---
+
+NAMES = st.sampled_from(["sd21", "sd21-inf2", "inf2", "inf2-aaaaa", "shop", "default", "", "Pod", "NodeClaim", "NodePool", "karpenter"])
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5) | NAMES
+WORDS = """
+metadata spec status name namespace labels annotations uid resourceVersion ownerReferences kind requirements key operator values
+conditions type reason message lastTransitionTime lastTimestamp involvedObject source component limits resources cpu endpoints
+addresses ready targetRef ports port number selector matchLabels template nodeSelector affinity nodeAffinity triggers rules http
+paths backend service serviceRef replicas readyReplicas providerID managedFields minReplicaCount karpenter.sh/nodepool
+kubernetes.io/service-name series eventTime creationTimestamp nodeSelectorTerms requiredDuringSchedulingIgnoredDuringExecution
+"""
+KEYS = st.sampled_from(WORDS.split())
+JSON = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=20)
+SHAPED = st.fixed_dictionaries(
+    {"metadata": st.fixed_dictionaries({"name": NAMES, "namespace": st.just("shop")}, optional={"labels": JSON, "annotations": JSON})},
+    optional={"spec": JSON, "status": JSON, "endpoints": JSON, "involvedObject": JSON, "message": JSON, "reason": JSON},
+)
+
+
+@pytest.mark.slow
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(sorted(RESOURCES)),
+            st.sampled_from(["ADDED", "MODIFIED", "DELETED", "?", ""]),
+            st.dictionaries(KEYS, JSON) | SHAPED,
+        ),
+        max_size=6,
+    )
+)
+def test_objects_of_any_shape_never_raise(changes: list[tuple[str, str, dict[str, Any]]]) -> None:
+    """As changes and as lists, of every kind that is watched; and the snapshot of what is left can always be taken."""
+    cluster, app = Cluster(), application()
+    builder = SnapshotBuilder(cluster.view, [app])
+    sources = tuple(Source(name, True, T0, 180.0) for name in ("services", "target-group-bindings"))
+    watched = {resource.name for resource, _ in wanted_lists([app], cluster_wide=True).values()}
+    for name, kind, obj in changes:
+        if name in watched:
+            cluster.view.changed(RESOURCES[name], None, kind, copy.deepcopy(obj))
+            builder.build(app, T0, sources, Outside(), leader=True, epoch=1)
+            cluster.view.listed(RESOURCES[name], None, [obj, copy.deepcopy(obj)])
+            builder.build(app, T0, sources, Outside(), leader=True, epoch=1)
+    cluster.take(app)
+
+
+def test_services_are_a_source_of_their_own(cluster: Cluster) -> None:
+    """See `SnapshotBuilder`: without them it is not known whether the capacity Service exists."""
+    cluster.view.listed(SERVICES, None, [])
+    snapshot = SnapshotBuilder(cluster.view, [application()]).build(application(), T0, (), Outside(), leader=True, epoch=1)
+    assert snapshot.routing.capacity_exists is None

@@ -1,0 +1,159 @@
+"""One application's snapshot: each field from where it belongs, unknown kept apart from none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controller.clock import ManualClock
+from controller.policy.model import Application, Backend, Sample, Snapshot, Source, Verdict, Verification
+from controller.signals.cluster import ClusterView
+from controller.signals.snapshots import Outside, SnapshotBuilder
+from tests.support.applications import NOW, application
+from tests.support.samples import KINDS, ice_event, node_claim, waiting_pod
+
+APP = application()
+FRESH = tuple(Source(name, False, NOW, 180.0) for name in ("services", "target-group-bindings"))
+
+
+class World:
+    """A view to fill."""
+
+    def __init__(self) -> None:
+        self.view = ClusterView(ManualClock(NOW), lambda: None)
+
+    def give(self, kind: str, name: str, *, namespace: str = "shop", **body: Any) -> None:
+        metadata = {"name": name, "namespace": namespace, **body.pop("metadata", {})}
+        self.view.changed(KINDS[kind], None, "ADDED", {"metadata": metadata, **body})
+
+    def slice(self, service: str, count: int) -> None:
+        endpoints = [{"addresses": [f"10.0.0.{number}"]} for number in range(count)]
+        self.give("EndpointSlice", f"{service}-x", metadata={"labels": {"kubernetes.io/service-name": service}}, endpoints=endpoints)
+
+    def build(self, app: Application = APP, sources: tuple[Source, ...] = FRESH, outside: Outside | None = None) -> Snapshot:
+        return SnapshotBuilder(self.view, [app]).build(app, NOW, sources, outside or Outside(), leader=False, epoch=4)
+
+
+@pytest.fixture
+def world() -> World:
+    """An empty one."""
+    return World()
+
+
+def test_an_empty_cluster(world: World) -> None:
+    """Nothing is known, and nothing is made up: every count is unknown, not zero."""
+    snapshot = world.build()
+    assert (snapshot.now, snapshot.leader, snapshot.epoch, snapshot.routing.exists) == (NOW, False, 4, False)
+    assert list(snapshot.units) == [unit.name for unit in APP.units]
+    for unit in snapshot.units.values():
+        assert (unit.desired, unit.ready, unit.deployment_ready, unit.endpoints_ready, unit.service_exists, unit.scaler) == (None,) * 6
+        assert (unit.pending, unit.pool.exists, unit.demand, unit.latency) == ((), False, None, None)
+    assert (snapshot.error_ratio, snapshot.routing.capacity_ready, snapshot.routing.verification) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("deployment", "endpoints", "ready"), [(None, None, None), (3, None, 3), (None, 2, 2), (3, 2, 2), (2, 3, 2), (0, 3, 0), (3, 0, 0)]
+)
+def test_ready_is_the_smaller_of_what_is_known(deployment: int | None, endpoints: int | None, ready: int | None, world: World) -> None:
+    """A Deployment counts pods that the Service may not reach yet, endpoints may be late after a crash: neither is trusted alone."""
+    if deployment is not None:
+        world.give("Deployment", "sd21-inf2", spec={"replicas": 5}, status={"readyReplicas": deployment})
+    if endpoints is not None:
+        world.slice("sd21-inf2", endpoints)
+    unit = world.build().units["sd21-inf2"]
+    assert (unit.ready, unit.deployment_ready, unit.endpoints_ready) == (ready, deployment, endpoints)
+
+
+def test_services_exist_by_their_port_literal(world: World) -> None:
+    """A Service without the port the action names would break the whole Ingress: it counts as missing."""
+    world.give("Service", "sd21-inf2", spec={"ports": [{"port": 80}]})
+    world.give("Service", "sd21-trn1", spec={"ports": [{"port": 8000, "name": "http"}]})
+    world.give("Service", "sd21-all", spec={"ports": [{"port": 8000, "name": "http"}]})
+    snapshot = world.build()
+    found = {name: unit.service_exists for name, unit in snapshot.units.items()}
+    assert (found["sd21-inf2"], found["sd21-trn1"], found["sd21-g5-cuda"]) == (True, False, None)
+    assert snapshot.routing.capacity_exists is False
+    assert world.build(replace(APP, capacity=Backend("sd21-all", "http"))).routing.capacity_exists is True
+
+
+def test_a_missing_capacity_service_is_known_only_where_services_are_seen(world: World) -> None:
+    """Absent and never listed are "cannot tell"."""
+    absent = replace(FRESH[0], absent=True)
+    never = replace(FRESH[0], last_ok=None)
+    assert world.build().routing.capacity_exists is False
+    assert [world.build(sources=(source,)).routing.capacity_exists for source in (absent, never)] == [None, None]
+
+
+@pytest.mark.parametrize(
+    "spec", [None, [], "x", {}, {"serviceRef": None}, {"serviceRef": []}, {"serviceRef": {}}, {"serviceRef": {"name": 5}}]
+)
+def test_a_binding_of_any_shape_binds_nothing(spec: Any, world: World) -> None:
+    """Without a Service's name it is left out; it must not stop the pass."""
+    world.give("TargetGroupBinding", "b", spec=spec)
+    world.give("TargetGroupBinding", "c")
+    assert world.build().routing.bound == ()
+
+
+def test_bound_services(world: World) -> None:
+    """Each once, of the application's namespace only; unknown where bindings cannot be seen."""
+    for name, service, namespace in (("a", "sd21-all", "shop"), ("b", "sd21-all", "shop"), ("c", "x", "shop"), ("d", "y", "other")):
+        world.give("TargetGroupBinding", name, namespace=namespace, spec={"serviceRef": {"name": service, "port": 80}})
+    assert world.build().routing.bound == ("sd21-all", "x")
+    assert world.build(sources=()).routing.bound is None
+
+
+def test_pods_of_a_pool_that_another_application_shares() -> None:
+    """Whose a bare pod is depends on all applications of the namespace, not on the one asked about."""
+    world = World()
+    other = replace(APP, name="other", ingress="other", units=APP.units[:1])
+    elsewhere = application(namespace="elsewhere")
+    world.view.changed(KINDS["Pod"], None, "ADDED", waiting_pod("p", pools=("inf2",)))
+    alone = SnapshotBuilder(world.view, [APP, elsewhere]).build(APP, NOW, FRESH, Outside(), leader=True, epoch=1)
+    shared = SnapshotBuilder(world.view, [APP, other]).build(APP, NOW, FRESH, Outside(), leader=True, epoch=1)
+    assert [pod.name for pod in alone.units["sd21-inf2"].pending] == ["p"]
+    assert shared.units["sd21-inf2"].pending == ()
+
+
+def test_pools_are_each_units_own(world: World) -> None:
+    """Two units on one pool see the same of it, the others nothing of it."""
+    world.view.changed(KINDS["NodeClaim"], None, "ADDED", node_claim("g5-aaaaa", "g5", NOW))
+    world.view.changed(KINDS["Event"], None, "ADDED", ice_event("g5-aaaaa", NOW))
+    units = world.build().units
+    assert {name for name, unit in units.items() if unit.pool.failures} == {"sd21-g5-triton", "sd21-g5-cuda"}
+
+
+class Metrics:
+    """Numbers that tell where they came from."""
+
+    def demand(self, application: str, unit: str) -> Sample | None:
+        return Sample(len(application), NOW) if unit == "sd21-inf2" else None
+
+    def latency(self, application: str, unit: str) -> Sample | None:
+        return Sample(0.5, NOW) if unit == "sd21-inf2" else None
+
+    def error_ratio(self, application: str) -> Sample | None:
+        return Sample(0.25, NOW)
+
+
+class Capacity:
+    """Zones and notes that tell where they came from."""
+
+    def offered_zones(self, instance_type: str) -> tuple[str, ...]:
+        return (f"zone-of-{instance_type}",)
+
+    def notes(self, instance_type: str) -> tuple[str, ...]:
+        return (f"note on {instance_type}",)
+
+
+def test_what_is_known_from_outside(world: World) -> None:
+    """Metrics by application and unit, capacity by instance type, the verification as it is."""
+    verification = Verification(Verdict.NOT_YET, NOW, "late", "x")
+    world.give("Ingress", "sd21")
+    snapshot = world.build(outside=Outside(Metrics(), Capacity(), verification))
+    unit = snapshot.units["sd21-inf2"]
+    assert (unit.demand, unit.latency) == (Sample(len("shop/sd21"), NOW), Sample(0.5, NOW))
+    assert (unit.offered_zones, unit.notes) == (("zone-of-inf2.xlarge",), ("note on inf2.xlarge",))
+    assert (snapshot.units["sd21-trn1"].demand, snapshot.error_ratio) == (None, Sample(0.25, NOW))
+    assert snapshot.routing.verification is verification
