@@ -143,12 +143,21 @@ class Controller:
         for application in applications:
             record = self._records.setdefault(application.key, _Record())
             if application.key in touched or now >= record.due:
-                self._pass(application, record)
+                self._pass_safely(application, record)
         self.last_pass = self._clock.monotonic()
         self._telemetry.last_tick.set(self._clock.now())
         self._telemetry.unparsed.set(self._view.karpenter.unparsed)
         now = self._clock.now()
         return max(0.0, min((self._records[one.key].due - now for one in applications), default=self._interval_s))
+
+    def _pass_safely(self, application: Application, record: _Record) -> None:
+        """One application's trouble must not stop the others: what was not foreseen is logged, counted and tried again later."""
+        try:
+            self._pass(application, record)
+        except Exception:
+            log.exception("pass.failed", application=application.key)
+            self._telemetry.pass_errors.labels(application.key).inc()
+            record.due = self._clock.now() + self._interval_s
 
     def _pass(self, application: Application, record: _Record) -> None:
         self._load(application, record)

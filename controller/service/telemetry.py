@@ -35,6 +35,7 @@ class Telemetry:
         self.alerts = Gauge("failoverctl_alerts", "Alerts that are on.", app, registry=self.registry)
         self.switches = Counter("failoverctl_switches", "Mode changes made.", (*app, "to", "reason"), registry=self.registry)
         self.actions = Counter("failoverctl_actions", "Actions sent.", (*app, "kind", "result"), registry=self.registry)
+        self.pass_errors = Counter("failoverctl_pass_errors", "Passes that ended in a bug.", app, registry=self.registry)
         self.tick_seconds = Histogram(
             "failoverctl_tick_seconds",
             "Real time of one pass over the applications that changed.",

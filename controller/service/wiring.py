@@ -14,7 +14,7 @@ from controller.actuators.kube import KubeApplier
 from controller.actuators.verification import Verifier
 from controller.catalog.reload import CatalogWatcher
 from controller.clients.aws import AwsClients
-from controller.clients.kube import INGRESSES, KubeSession, Object, Resource
+from controller.clients.kube import KubeSession, Object, Resource
 from controller.clock import Clock
 from controller.notifiers.cloudwatch import CloudWatchNotifier
 from controller.notifiers.dispatcher import Dispatcher
@@ -179,9 +179,8 @@ class Service:
         return Involved(namespace, name, text(ingress, "metadata", "uid"), text(ingress, "metadata", "resourceVersion"))
 
     def _written(self, resource: Resource, obj: Object) -> None:
-        """Shows our own write at once: the watch delivers it a moment later."""
-        if resource is INGRESSES or resource == INGRESSES:
-            self.view.changed(resource, None, "MODIFIED", obj)
+        """Shows our own write at once: the watch delivers it a moment later, and until then the same would be written again."""
+        self.view.changed(resource, None, "MODIFIED", obj)
 
     def _sources(self, application: Application) -> tuple[Source, ...]:
         return sources_of(self._watches.health(), application, self._settings.freshness.watch_s)

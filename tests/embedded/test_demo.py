@@ -7,15 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from controller.embedded.demo import play
-from controller.embedded.scenario import builtin, load_scenario
+from controller.embedded.scenario import builtin
 from tests.support.cluster import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -100,11 +98,3 @@ def test_run_and_plan_work_against_servers_given_by_environment_variables(served
     assert json.loads(plan.stdout)["mode"] == "capacity"
     assert json.loads(status.stdout)["weights"] == {"sd21-all": 1}
     assert json.loads(log.read_text().splitlines()[-1])["event"] == "service.stopped"
-
-
-@pytest.mark.parametrize("name", ["one-zone", "quota"])
-def test_a_scenario_goes_as_it_should(name: str) -> None:
-    """Every expectation of the scenario is met."""
-    lines: list[str] = []
-    checks = play(load_scenario(builtin(name)), lambda _, line: lines.append(line), threading.Event())
-    assert all(check.met for check in checks), "\n".join([*lines, *(f"{check.met} {check.text}" for check in checks)])

@@ -36,14 +36,14 @@ def rule(service: str, port: Any) -> dict[str, Any]:
 LIVE = rule("weighted-routing", {"name": "use-annotation"})
 
 
-def ingress(*rules: dict[str, Any], managed: list[Any] | None = None, annotations: Any = None) -> dict[str, Any]:
+def ingress(*rules: dict[str, Any], managed: list[Any] | None = None, annotations: dict[str, Any] | None = None) -> dict[str, Any]:
     """The application's Ingress."""
     metadata = {
         "name": "sd21",
         "namespace": "shop",
         "resourceVersion": "7",
         "uid": "uid-1",
-        "annotations": annotations if annotations is not None else {},
+        "annotations": annotations or {},
     }
     return {"metadata": metadata | ({"managedFields": managed} if managed is not None else {}), "spec": {"rules": [LIVE, *rules]}}
 

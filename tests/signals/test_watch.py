@@ -140,7 +140,8 @@ def test_a_dropped_connection_resumes_without_a_list(quiet: EmulatedKubeApi, sta
     watch, sink = start(quiet, clock=AcceleratedClock(10))
     watching(quiet)
     for number in range(3):
-        interrupt(quiet)
+        watching(quiet)
+        quiet.drop_watches()
         quiet.store.create("ConfigMap", config_map(f"c{number}"))
         delivered(sink, f"c{number}")
     assert sink.changes == [("ADDED", f"c{number}") for number in range(3)]

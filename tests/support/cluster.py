@@ -76,7 +76,7 @@ class Cluster:
         clock: For time stamps.
         without_groups: API groups that are not installed.
         standby: Whether the Ingress has standby rules.
-        deny: What the controller's identity may not do.
+        identity: The controller's; one that may do everything where None.
     """
 
     def __init__(
@@ -85,13 +85,13 @@ class Cluster:
         *,
         without_groups: frozenset[str] = frozenset(),
         standby: bool = True,
-        deny: Callable[[Any], bool] | None = None,
+        identity: Identity | None = None,
     ) -> None:
         self.clock = clock
         self._without = without_groups
         tokens = {
             "admin": Identity("admin"),
-            "controller": Identity("controller", deny=deny),
+            "controller": identity or Identity("controller"),
             "reader": Identity("reader", READ_ONLY),
         }
         self.api = EmulatedKubeApi(clock, tokens=tokens, without_groups=without_groups)
