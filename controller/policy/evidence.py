@@ -280,17 +280,16 @@ def _facts(
         facts.append(f"NodePool {observed.pool.name}: {observed.pool.at_limit}")
     if observed.pool.problem:
         facts.append(f"NodePool {observed.pool.name}: {observed.pool.problem}")
-    for launch in observed.pool.launches:
-        if refusals or now - launch.launched > 3600:  # noqa: PLR2004 - an hour: as long as the API server keeps events
-            continue
-        state = "initialized" if launch.initialized else "registered" if launch.registered else "launched"
-        facts.append(f"NodeClaim {launch.claim} {state}, launched {text.duration(now - launch.launched)} ago")
+    recent = [launch for launch in observed.pool.launches if now - launch.launched <= 3600]  # noqa: PLR2004 - as long as events are kept
+    if recent and not refusals:
+        newest = recent[-1]
+        state = "initialized" if newest.initialized else "registered" if newest.registered else "launched"
+        others = f" ({len(recent)} launches in the last hour)" if len(recent) > 1 else ""
+        facts.append(f"NodeClaim {newest.claim} {state}, launched {text.duration(now - newest.launched)} ago{others}")
     if waiting:
         facts.append(f"{len(waiting)} pod(s) unschedulable, the oldest for {text.duration(now - min(p.since for p in waiting))}")
     if observed.demand is not None:
-        facts.append(
-            f"{text.number(observed.demand.value)} requests in the period that ended {text.duration(now - observed.demand.at)} ago"
-        )
+        facts.append(f"{observed.demand.value:.0f} requests in the period that ended {text.duration(now - observed.demand.at)} ago")
     if observed.latency is not None:
         facts.append(f"latency {observed.latency.value:.2f} s, limit {unit.latency_limit_s:.2f} s")
     return (*facts, *observed.notes)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 _MINUTE = 60
 _HOUR = 3600
+_MILLION = 1e6
 
 
 def duration(seconds: float) -> str:
@@ -30,5 +31,5 @@ def listing(names: Iterable[str]) -> str:
 
 
 def number(value: float) -> str:
-    """A number as Kubernetes metadata wants it, without a trailing ``.0``: ``105``, ``89.2``."""
-    return f"{value:.6g}"
+    """A number as Kubernetes metadata wants it, without a trailing ``.0`` and without an exponent: ``105``, ``89.2``, ``2500000``."""
+    return f"{value:.0f}" if _MILLION <= abs(value) < _MILLION**2 else f"{value:.6g}"

@@ -61,7 +61,8 @@ def service(env: Environment, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
         monkeypatch.setenv(name, value)
     for name, value in settings.items():
         monkeypatch.setenv(f"FAILOVERCTL_{name}", value)
-    seen, woken = [], threading.Event()
+    seen: list[View] = []
+    woken = threading.Event()
 
     def tap(controller: object) -> None:
         seen[:] = subject.controller.views()

@@ -387,7 +387,7 @@ def test_facts_tell_a_person_everything_that_was_seen() -> None:
         pool_blocked_at=NOW - 20,
         pool_at_limit="limit of 8 cpu",
         pool_problem="NodeClass not ready",
-        demand=Sample(1234.5, NOW - 60),
+        demand=Sample(1234.0, NOW - 60),
         latency=Sample(1.25, NOW - 60),
         notes=("quota: 10 of 64 vCPU free",),
     )
@@ -398,7 +398,7 @@ def test_facts_tell_a_person_everything_that_was_seen() -> None:
         "NodePool inf2: limit of 8 cpu",
         "NodePool inf2: NodeClass not ready",
         "2 pod(s) unschedulable, the oldest for 1 min 30 s",
-        "1234.5 requests in the period that ended 1 min ago",
+        "1234 requests in the period that ended 1 min ago",
         "latency 1.25 s, limit 0.90 s",
         "quota: 10 of 64 vCPU free",
     )

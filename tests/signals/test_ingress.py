@@ -50,7 +50,7 @@ def ingress(*rules: dict[str, Any], managed: list[Any] | None = None, annotation
 
 def with_annotations(annotations: dict[str, Any]) -> dict[str, Any]:
     """An Ingress with these annotations."""
-    return {"metadata": {"annotations": annotations if annotations is not None else {}}}
+    return {"metadata": {"annotations": annotations}}
 
 
 def test_no_ingress() -> None:

@@ -1,0 +1,47 @@
+"""The documentation says what the tables say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from controller.policy.modes import TRANSITIONS
+from controller.policy.reasons import Reason
+from tests.support import docs
+from tests.support.docs import DECISION, REASONS, decision, reasons, states
+
+HINT = "run: python -m tests.support.docs"
+
+
+def test_the_page_of_reasons_is_up_to_date() -> None:
+    """An operator looks a reason up at night and must find today's sentence."""
+    assert REASONS.read_text() == reasons(), HINT
+
+
+def test_the_page_of_the_decision_is_up_to_date() -> None:
+    """The diagram and the guards are the ones that decide."""
+    present = DECISION.read_text()
+    assert decision(present) == present, HINT
+
+
+def test_every_reason_and_every_transition_is_documented() -> None:
+    """Also if somebody changes the generator."""
+    assert all(f"`{reason}`" in reasons() for reason in Reason)
+    assert all(f"{mode} --> {to}: {trigger} ({verb})" in states() for (mode, trigger), (to, verb) in TRANSITIONS.items())
+
+
+def test_a_page_without_its_generated_part_is_refused() -> None:
+    """Otherwise the diagram would silently not be there."""
+    with pytest.raises(ValueError, match="no generated part states"):
+        decision("# The decision\n")
+
+
+def test_writing_gives_what_is_checked_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command that the hint names does what the tests ask for."""
+    (tmp_path / "decision.md").write_text(DECISION.read_text().replace("stateDiagram-v2", "old"))
+    monkeypatch.setattr(docs, "REASONS", tmp_path / "reasons.md")
+    monkeypatch.setattr(docs, "DECISION", tmp_path / "decision.md")
+    docs.main()
+    assert (tmp_path / "reasons.md").read_text() == REASONS.read_text()
+    assert (tmp_path / "decision.md").read_text() == DECISION.read_text()
