@@ -126,9 +126,9 @@ class TestErrors:
         ("text", "expected"),
         [
             pytest.param(
-                "http:\n  port: true\n", ":2: http.port: found true (boolean); allowed: an integer 1 to 65535", id="boolean for an integer"
+                "http:\n  port: true\n", ":2: http.port: found true (boolean); allowed: an integer 0 to 65535", id="boolean for an integer"
             ),
-            pytest.param("http:\n  port: '80'\n", ':2: http.port: found "80" (text); allowed: an integer 1 to 65535; write', id="quotes"),
+            pytest.param("http:\n  port: '80'\n", ':2: http.port: found "80" (text); allowed: an integer 0 to 65535; write', id="quotes"),
             pytest.param("http:\n  prot: 80\n", ":2: http.prot: found an unknown key; did you mean port?", id="misspelt key"),
             pytest.param("htpp: {}\n", ":1: htpp: found an unknown key; did you mean http?", id="misspelt theme"),
             pytest.param("polls:\n  tick_interval_s: .nan\n", "found .nan (not a finite number)", id="nan"),
@@ -154,7 +154,7 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("variable", "value", "expected"),
         [
-            pytest.param("HTTP__PORT", "99999", 'http.port: found "99999" (text); allowed: an integer 1 to 65535', id="out of bounds"),
+            pytest.param("HTTP__PORT", "99999", 'http.port: found "99999" (text); allowed: an integer 0 to 65535', id="out of bounds"),
             pytest.param("HTTP__PRT", "80", "found a variable that names no setting; did you mean FAILOVERCTL_HTTP__PORT?", id="misspelt"),
             pytest.param("APPLICATION", "x", "did you mean FAILOVERCTL_APPLICATIONS?", id="misspelt at the top"),
             pytest.param("HTTP", '{"port": 1}', "found a whole group; allowed: one variable a setting, such as", id="a whole theme"),
@@ -170,7 +170,7 @@ class TestErrors:
         assert expected in line
 
     def test_of_file_and_environment_are_listed_together(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        file.write_text("http: {port: 0}\nlog: {level: loud}\n")
+        file.write_text("http: {port: -5}\nlog: {level: loud}\n")
         monkeypatch.setenv("FAILOVERCTL_HTTP__PORT", "-1")
         monkeypatch.setenv("FAILOVERCTL_LOG__FORMT", "json")
         starts = [line.split(": ")[0] for line in refusal(file)]

@@ -495,3 +495,18 @@ def test_a_host_with_a_path_is_kept(server: Server, tmp_path: Path) -> None:
     connect(kubeconfig=str(path)).request("GET", "/api/v1/pods")
     assert server.asked[0][1] == "/k8s/clusters/c-1/api/v1/pods"
     assert sent_credentials(server) == [f"Bearer {SECRET}"]
+
+
+def test_in_a_cluster_the_service_account_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Host, CA and token of the pod; the token is sent, which the package keeps under another name than it once did."""
+    (tmp_path / "token").write_text(SECRET)
+    (tmp_path / "ca.crt").write_text("a certificate")
+    for name, value in (("SERVICE_HOST", "10.0.0.1"), ("SERVICE_PORT", "443")):
+        monkeypatch.setenv(f"KUBERNETES_{name}", value)
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.setattr("kubernetes.config.incluster_config.SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
+    monkeypatch.setattr("kubernetes.config.incluster_config.SERVICE_CERT_FILENAME", str(tmp_path / "ca.crt"))
+    monkeypatch.setattr(kube, "Path", lambda _: tmp_path / "token")
+    session = connect()
+    assert session.host == "https://10.0.0.1:443"
+    assert session._headers("GET", "/x", None)["Authorization"] == f"bearer {SECRET}"
