@@ -81,9 +81,8 @@ class Environment:
     def __init__(self, scenario: Scenario, clock: Clock, *, lag_s: float = 0.8) -> None:
         self.scenario, self._clock, self._lag_s = scenario, clock, lag_s
         seed = scenario.file.seed
-        # Watches must count as fresh although nothing of their kind happens. Bookmarks come in real time, and only once nothing at all was
-        # written for so long; between the bursts of a busy scenario there are pauses of this length.
-        self.api = EmulatedKubeApi(clock, tokens=_TOKENS, seed=seed, bookmark_interval_s=0.2)
+        # Watches must count as fresh although nothing of their kind happens, and bookmarks come in real time: a second is a minute or less.
+        self.api = EmulatedKubeApi(clock, tokens=_TOKENS, seed=seed, bookmark_interval_s=1.0)
         self.aws = EmulatedAws()
         self._folder: Path | None = None
         self._parts: _Parts | None = None

@@ -21,7 +21,7 @@ from controller.embedded.world import World
 from controller.policy.routing import action_key
 
 TICK_S: Final = 0.5
-"""Seconds of the clock between two steps; never less than `_TICK_REAL_S` in real time at the usual factors."""
+"""Seconds of the clock between two steps: 25 ms of real time at the usual factor."""
 
 _STOP_S: Final = 10.0
 

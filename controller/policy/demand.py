@@ -15,6 +15,10 @@ from controller.policy.weights import adjusted_throughputs
 FRESH_S: Final = 600.0  # a counter sample older than this says nothing of the present: CloudWatch alone may lag by several minutes
 
 
+ROOM: Final = 0.9
+"""Share of what the ready replicas carry below which demand leaves enough room to let floors go; KEDA's HPA tolerates a tenth as well."""
+
+
 def total_demand(snapshot: Snapshot) -> float | None:
     """Requests per metric period over all units.
 
@@ -73,7 +77,7 @@ def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) ->
 
     What the ready replicas cannot carry is spread evenly over the units that can grow, until their scalers' metrics have caught up: those
     lag by minutes. A unit whose capacity has not returned keeps one replica more than are ready: pending, it makes Karpenter ask again
-    every three minutes for free (the canary rule).
+    every three minutes for free (the canary rule). While demand is just carried, floors stay as they are: they would follow every sample.
 
     Args:
         snapshot: What is observed.
@@ -90,10 +94,13 @@ def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) ->
         gap = sum(evidence[unit.name].demand * unit.throughput for unit in application.units if evidence[unit.name].short)
     else:
         gap = max(0.0, measured - carried)
+    tight = measured is not None and gap <= 0 and measured > ROOM * carried
     able = [unit.name for unit in application.units if evidence[unit.name].can_serve]
     floors = {}
     for unit in application.units:
-        judged, floor = evidence[unit.name], unit.min_replicas
+        judged, floor, scaler = evidence[unit.name], unit.min_replicas, snapshot.units[unit.name].scaler
+        if tight and scaler is not None and scaler.floor_ours:
+            floor = max(floor, scaler.min_replicas)
         if judged.can_serve and gap > 0:
             floor = max(floor, judged.ready + math.ceil(gap / len(able) / adjusted[unit.name] - 1e-9))
         elif application.policy.canary and probing(judged):

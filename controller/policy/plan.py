@@ -54,6 +54,8 @@ def _routing(decision: Decision, snapshot: Snapshot) -> Iterator[Action]:
         "metadata": {
             "name": application.ingress,
             "namespace": application.namespace,
+            # The version guards against other writers, the uid against an Ingress that was deleted: an apply would create it anew.
+            "uid": routing.uid,
             "resourceVersion": routing.resource_version,
             "annotations": {action_key(application.action): action, MARKER: str(decision.mode)},
         },

@@ -11,7 +11,6 @@ import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsError
 
 from controller.actuators.verification import (
-    CRITICAL,
     LiveRule,
     VerificationRequest,
     Verifier,
@@ -20,7 +19,7 @@ from controller.actuators.verification import (
 )
 from controller.clients.aws import AwsClients
 from controller.clock import ManualClock
-from controller.policy.model import Target, Verdict
+from controller.policy.model import CRITICAL, Target, Verdict
 from controller.signals.budget import CallBudget
 
 NOW = 1_800_000_000.0

@@ -145,6 +145,20 @@ class TestFloors:
         """KEDA scales by its own metric above them."""
         assert set(_floors(_measured(Sample(500, NOW))).values()) == {1}
 
+    @pytest.mark.parametrize(
+        ("demand", "ours", "expected"),
+        [
+            pytest.param(770, True, 3, id="just carried: stays"),
+            pytest.param(770, False, 1, id="just carried, but somebody else's: the usual one"),
+            pytest.param(690, True, 1, id="room enough: goes"),
+        ],
+    )
+    def test_stay_while_demand_is_just_carried(self, demand: float, ours: bool, expected: int) -> None:
+        """Ready replicas carry 777 at the throughputs of capacity mode; floors that followed every sample would flap."""
+        made = _measured(Sample(demand, NOW), made=with_scalers(snapshot()))
+        made = change(made, TRN1, scaler=scaler(TRN1, min_replicas=3, floor_ours=ours))
+        assert _floors(made)[TRN1] == expected
+
     def test_spread_what_is_missing_over_the_units_that_can_grow(self) -> None:
         """1,000 requests beyond what 2 replicas each carry, shared by four units, until the scalers' metrics have caught up."""
         made = shortage(_measured(Sample(777.2 - 178.4 + 1000, NOW), made=snapshot(mode=Mode.CAPACITY)), ready=0)

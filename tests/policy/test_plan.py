@@ -45,7 +45,7 @@ class TestBytes:
         assert route.content_type == "application/apply-patch+yaml"
         assert route.query == (("fieldManager", "failoverctl"), ("force", "true"))
         assert route.body == (
-            '{"apiVersion":"networking.k8s.io/v1","kind":"Ingress","metadata":{"name":"sd21","namespace":"shop","resourceVersion":"7",'
+            '{"apiVersion":"networking.k8s.io/v1","kind":"Ingress","metadata":{"name":"sd21","namespace":"shop","uid":"uid-1","resourceVersion":"7",'
             '"annotations":{"alb.ingress.kubernetes.io/actions.weighted-routing":'
             '"{\\"type\\":\\"forward\\",\\"forwardConfig\\":{\\"targetGroups\\":[{\\"serviceName\\":\\"sd21-all\\",\\"servicePort\\":80,'
             '\\"weight\\":1}],\\"targetGroupStickinessConfig\\":{\\"enabled\\":false}}}","failoverctl.dev/mode":"capacity"}}}'
