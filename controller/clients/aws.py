@@ -10,6 +10,7 @@ from typing import Any, Final
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+from botocore.parsers import ResponseParserError
 
 from controller.errors import Forbidden, NotFound, Rejected, RemoteError, Unavailable
 
@@ -77,7 +78,7 @@ def translated(service: str, operation: str) -> Iterator[None]:
         raise _translate(service, operation, error) from error
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise Forbidden(f"{service} {operation}: no AWS credentials", code="NoCredentials") from error
-    except BotoCoreError as error:
+    except (BotoCoreError, ResponseParserError) as error:  # the latter for what is no AWS answer at all, such as a proxy's HTML page
         raise Unavailable(f"{service} {operation}: {type(error).__name__}", code=type(error).__name__) from error
 
 

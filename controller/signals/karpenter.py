@@ -307,6 +307,8 @@ class KarpenterView:
             allowed, present = _quantity(limit), _quantity(used.get(resource, "0"))
             if allowed is not None and present is not None and present >= allowed:
                 return f"limit of {resource} reached: {used.get(resource, '0')} of {limit}"
+        if pool is not None and not limits:
+            return ""  # lifted since Karpenter said so
         said = self._limited.get(name)
         return "at its limit for the waiting pods, Karpenter says" if said is not None and now - said.at <= window_s else ""
 

@@ -1,0 +1,34 @@
+"""What botocore raises becomes one of our errors."""
+
+from __future__ import annotations
+
+import pytest
+from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsError
+from botocore.parsers import ResponseParserError
+
+from controller.clients.aws import translated
+from controller.errors import Forbidden, NotFound, Rejected, RemoteError, Unavailable
+
+
+def _client_error(code: str, status: int) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "words"}, "ResponseMetadata": {"HTTPStatusCode": status}}, "Operation")
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        pytest.param(_client_error("Throttling", 400), Unavailable, id="throttled"),
+        pytest.param(_client_error("InternalError", 500), Unavailable, id="a failure of theirs"),
+        pytest.param(_client_error("AccessDenied", 403), Forbidden, id="not permitted"),
+        pytest.param(_client_error("ExpiredToken", 403), Forbidden, id="an expired token"),
+        pytest.param(_client_error("LoadBalancerNotFound", 400), NotFound, id="not there"),
+        pytest.param(_client_error("ValidationError", 400), Rejected, id="a wrong request"),
+        pytest.param(NoCredentialsError(), Forbidden, id="no credentials"),
+        pytest.param(ConnectTimeoutError(endpoint_url="https://x"), Unavailable, id="no answer"),
+        pytest.param(ResponseParserError("not XML"), Unavailable, id="a proxy's HTML page"),
+    ],
+)
+def test_errors_are_translated(raised: Exception, expected: type[RemoteError]) -> None:
+    """Nothing above the clients sees an exception of botocore's."""
+    with pytest.raises(expected), translated("service", "Operation"):
+        raise raised
