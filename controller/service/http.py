@@ -73,6 +73,7 @@ class HttpServer:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((host, port))
+            self._socket.listen()  # at once: who connects before the thread runs waits instead of being refused
         except OSError as error:
             self._socket.close()
             raise ConfigError(f"http.host, http.port: cannot listen on {host}:{port}: {error.strerror}; choose a free address") from error

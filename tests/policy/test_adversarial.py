@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from controller.policy import text
+from controller.policy import evidence, text
 from controller.policy.decide import decide
 from controller.policy.model import (
     Action,
@@ -158,7 +157,7 @@ class TestOutages:
             world.unit(INF2, pending=pods(1, since=now - 10) if i % 20 < 4 else (), desired=3 if i % 20 < 4 else 2)
 
         made = change(snapshot(), pool_zones=("us-west-2a", "us-west-2b", "us-west-2c"))
-        decisions = _run(World(made, memory()), 600, 10, zone_out)
+        decisions = _run(World(made, memory()), 300, 10, zone_out)
         assert set(verbs(decisions)) == {Verb.HOLD}, "one zone out is not a unit out: everybody pays for capacity mode"
 
     def test_pods_that_may_only_run_in_the_zone_that_is_out_switch_once(self) -> None:
@@ -169,14 +168,14 @@ class TestOutages:
                 world.unit(INF2, pool_failures=(refused(world.snapshot.now, zones=("us-west-2a",)),))
 
         made = change(snapshot(), pool_zones=("us-west-2a", "us-west-2b"), pending=pods(since=NOW), desired=4)
-        decisions = _run(World(made, memory()), 700, 10, zone_out)
+        decisions = _run(World(made, memory()), 300, 10, zone_out)
         found = verbs(decisions)
         assert found.count(Verb.FAILOVER) == 1
         assert found.count(Verb.FALLBACK) == 0, "traffic goes back to a unit whose replicas still have no place"
         assert 240 <= 10 * found.index(Verb.FAILOVER) <= 300, "not before a whole cache cycle has shown that nothing else has room"
 
     def test_capacity_that_comes_and_goes_does_not_throw_clients_about(self) -> None:
-        """A day in which inf2 is out for the first twenty minutes of every hour: the hold doubles until it is not worth a switch."""
+        """Eight hours in which inf2 is out for the first twenty minutes of every hour: the hold doubles until it is not worth a switch."""
 
         def flapping(world: World, i: int) -> None:
             now, out = world.snapshot.now, i % 60 < 20
@@ -187,9 +186,9 @@ class TestOutages:
                 world.unit(INF2, pool_launches=(launched(since, since + 30),), pending=(), desired=4, ready=4)
 
         world = World(snapshot(), memory())
-        decisions = _run(world, 1440, 60, flapping)
+        decisions = _run(world, 480, 60, flapping)
         flips = sum(verb in {Verb.FAILOVER, Verb.FALLBACK} for verb in verbs(decisions))
-        assert 3 <= flips <= 9, f"{flips} mode changes in a day: each one moves every client"
+        assert 3 <= flips <= 5, f"{flips} mode changes in eight hours: each one moves every client"
         assert world.memory.hold_level >= 1, "every hour looks like the first"
 
     def test_demand_that_flickers_neither_flaps_nor_hides_for_ever(self) -> None:
@@ -199,7 +198,7 @@ class TestOutages:
             now, waits = world.snapshot.now, i % 12 < 9
             world.unit(INF2, pool_failures=(refused(now - 20),), pending=pods(since=now - 20) if waits else (), desired=4 if waits else 2)
 
-        decisions = _run(World(snapshot(), memory()), 1000, 5, flicker)
+        decisions = _run(World(snapshot(), memory()), 300, 5, flicker)
         assert verbs(decisions).count(Verb.FAILOVER) == 1, "users wait three quarters of the time and nothing is done"
         assert verbs(decisions).count(Verb.FALLBACK) == 0
 
@@ -240,36 +239,28 @@ class TestOutages:
         out = decide(remembered, pinned)[1]
         assert (out.verb, out.targets[0].weight) == (Verb.FALLBACK, 0)
 
-    def test_thousands_of_refused_claims_are_judged_in_time(self) -> None:
-        """A scale-up of 540 replicas on each of five pools: 2,700 claims refused within a minute, and the switch must not wait for them."""
-        made = snapshot()
-        for name in SERVICES:
-            unit = made.application.unit(name)
-            claims = tuple(
-                refused(
-                    NOW - 60 + i / 10,
-                    claim=f"{name}-{i}",
-                    instance_types=(unit.instance_type,),
-                    zones=("a",),
-                    attempt=str(i),
-                    pool=unit.node_pool,
-                )
-                for i in range(540)
-            )
-            made = change(made, name, pool_failures=claims, pool_zones=("a", "b"), pending=pods(540), desired=600)
-        begin = time.perf_counter()
-        decision = decide(memory(), made)[1]
-        assert time.perf_counter() - begin < 0.5, "users wait while the controller counts"
-        assert {judged.attempts for judged in decision.evidence.values()} == {540}
+    @pytest.mark.parametrize("zones", [pytest.param((), id="wide"), pytest.param(("a",), id="narrowed")])
+    @pytest.mark.parametrize("kinds", [pytest.param((), id="any capacity type"), pytest.param(("spot",), id="spot only")])
+    def test_thousands_of_refused_claims_are_judged_once_each(
+        self, zones: tuple[str, ...], kinds: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """2,700 claims refused within half a minute: comparing each with each would take seconds, and users would wait for the count."""
+        judged = 0
+        covers = evidence._covers
 
-    def test_thousands_of_refused_claims_of_one_pool_are_judged_in_time(self) -> None:
-        """All of one pool, wide: the worst case of comparing each with each."""
-        claims = tuple(refused(NOW - 60 + i / 100, claim=str(i), attempt=str(i // 100), capacity_types=("spot",)) for i in range(2700))
-        made = change(snapshot(), pool_failures=claims, pool_capacity_types=("spot", "on-demand"), pending=pods(), desired=9)
-        begin = time.perf_counter()
-        judged = decide(memory(), made)[1].evidence[INF2]
-        assert time.perf_counter() - begin < 0.5, "users wait while the controller counts"
-        assert (judged.attempts, judged.short) == (27, False)
+        def counting(*args: Any) -> bool:
+            nonlocal judged
+            judged += 1
+            return covers(*args)
+
+        monkeypatch.setattr(evidence, "_covers", counting)
+        claims = tuple(
+            refused(NOW - 60 + i / 100, claim=str(i), attempt=str(i // 100), zones=zones, capacity_types=kinds) for i in range(2700)
+        )
+        offered: dict[str, Any] = {"pool_zones": ("a", "b"), "pool_capacity_types": ("spot", "on-demand")}
+        result = decide(memory(), change(snapshot(), pool_failures=claims, pending=pods(), desired=9, **offered))[1].evidence[INF2]
+        assert (result.attempts, result.short) == (27, not zones and not kinds)
+        assert judged <= 2, f"claims that look alike were judged {judged} times"
 
 
 class TestDeadlocks:

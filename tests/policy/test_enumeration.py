@@ -93,7 +93,6 @@ CAPACITY = (
     Evidence("nothing-remembered", lambda made: made, memory(Mode.CAPACITY)),
     Evidence("silence", lambda made: made, _remembered()),
     Evidence("registered", lambda made: made, BACK),
-    Evidence("silent-return", lambda made: change(made, ready=4, desired=4), _remembered(at=NOW - 700)),
     Evidence("not-quiet", lambda made: made, _remembered(NOW - 300, Return.REGISTERED, NOW - 200)),
     Evidence("hold-runs", lambda made: made, _remembered(NOW - 900, Return.SILENT, NOW - 200)),
     Evidence("too-young-a-mode", lambda made: made, replace(BACK, mode_since=NOW - 5)),
@@ -105,7 +104,6 @@ OVERRIDES = (
     Override(pinned_mode=Mode.COST),
     Override(pinned_mode=Mode.CAPACITY),
     Override(paused_until=math.inf),
-    Override(paused_until=math.inf, pinned_mode=Mode.CAPACITY),
 )
 SPENT = tuple(Flip(NOW - age, Mode.COST, Reason.RETURN_PROVEN) for age in (3000.0, 2000.0, 1000.0, 100.0))
 READY: tuple[Callable[[Snapshot], Snapshot], ...] = (

@@ -420,6 +420,12 @@ def test_facts_tell_of_recent_launches(launch: Any, words: tuple[str, ...]) -> N
     assert judge(change(snapshot(), pool_launches=(launch,))).facts == words
 
 
+def test_facts_tell_of_many_launches_in_one_line() -> None:
+    """A scale-up launches dozens; the newest and their number are enough."""
+    made = change(snapshot(), pool_launches=(launched(NOW - 900), launched(NOW - 62)))
+    assert judge(made).facts == ("NodeClaim inf2-new launched, launched 1 min ago (2 launches in the last hour)",)
+
+
 def test_the_evidence_of_an_empty_memory_is_the_same() -> None:
     """A controller that was just installed sees the same shortage."""
     assert judge(shortage(), Memory()).short

@@ -163,6 +163,13 @@ class TestLeftAlone:
         assert [action.kind for action in actions] == [ActionKind.RAISE_FLOOR]
         assert refused == ("ScaledObject sd21-inf2-hpa has no trigger on metric sd21-inf2-counter: its target is left alone",)
 
+    def test_a_floor_that_somebody_else_set_is_raised_and_never_lowered(self) -> None:
+        """An operator who holds ten replicas for a launch day means it."""
+        for floor, kinds in ((9, []), (2, [ActionKind.RAISE_FLOOR])):
+            made = change(snapshot(), scaler=scaler(min_replicas=floor, floor_ours=False))
+            decision = replace(decide(memory(), made)[1], floors={INF2: 3}, lowering_allowed=True)
+            assert [action.kind for action in plan(decision, made).actions] == kinds
+
     def test_a_unit_without_a_scaled_object(self) -> None:
         """The application file does not name one: there is nothing to refuse."""
         made = snapshot()

@@ -133,7 +133,7 @@ def _play(script: list[tuple[object, ...]], policy: PolicySettings, style: Routi
     return seen
 
 
-adversary = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+adversary = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 scripts = st.lists(steps, min_size=10, max_size=40)
 policies = st.sampled_from([POLICY, replace(POLICY, strategy=Strategy.ADAPTIVE)])
 
@@ -189,7 +189,7 @@ def _nothing_lowered_early(tick: _Seen) -> None:
         assert changed is None or tick.snapshot.now - changed >= POLICY.drain_s, "sticky clients had no time to leave"
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 @given(scripts)
 def test_equal_inputs_give_equal_bytes(script: list[tuple[object, ...]]) -> None:
     """A decision can be replayed from what was stored, on any machine."""
@@ -201,7 +201,7 @@ def test_equal_inputs_give_equal_bytes(script: list[tuple[object, ...]]) -> None
     assert trace() == trace()
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(scripts)
 def test_looking_twice_changes_nothing(script: list[tuple[object, ...]]) -> None:
     """A pass that is repeated, after a crash before anything was sent, decides the same."""

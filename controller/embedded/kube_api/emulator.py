@@ -226,6 +226,15 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self.up.set()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See `uvicorn.Server.shutdown`; connections that a client still holds are cut, so that none outlives the event loop."""
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.abort()
+        await asyncio.sleep(_TICK_S / 2)  # lets the aborted ones close their sockets
+
     async def main_loop(self) -> None:
         """See `uvicorn.Server.main_loop`; this one stops when told instead of looking every 0.1 s."""
         ticks = 0
