@@ -29,11 +29,12 @@ from controller.policy.model import (
     UnitEvidence,
     Verb,
     Verdict,
+    WeightStrategy,
 )
 from controller.policy.modes import Trigger, transition
 from controller.policy.reasons import Reason
 from controller.policy.routing import mode_of, same_routing
-from controller.policy.targets import capacity_targets, cost_targets, cost_weights, intended_weights, stickiness
+from controller.policy.targets import capacity_targets, cost_targets, cost_weights, intended_weights, stickiness, weight_strategy
 from controller.policy.weights import adjusted_throughputs
 
 
@@ -140,18 +141,24 @@ def _wish(mode: Mode, case: guards.Case) -> _Wish | None:
 
 
 def _failover_wish(case: guards.Case) -> _Wish | None:
-    short = tuple(name for name, judged in case.evidence.items() if judged.short)
+    short = tuple(name for name, judged in case.evidence.items() if judged.short and _carries(case.snapshot.application, name))
+    hurried = tuple(guard for guard in guards.FAILOVER if guard is not guards.patience)  # users suffer already
     if short and not _absorbed(case, short):
-        return _Wish(Trigger.SHORTAGE, Reason.SHORTAGE_PROVEN, short, _shortage_details(case, short), tuple(guards.FAILOVER))
+        chosen = hurried if _slo_breach(case, short) else tuple(guards.FAILOVER)
+        return _Wish(Trigger.SHORTAGE, Reason.SHORTAGE_PROVEN, short, _shortage_details(case, short), chosen)
     suspected = tuple(
         name for name, judged in case.evidence.items() if judged.shortage is not Shortage.NONE and judged.demand and name not in short
     )
     breach = _slo_breach(case, suspected)
     if suspected and breach:
         details = {**_shortage_details(case, suspected), "breach": breach}
-        chosen = tuple(guard for guard in guards.FAILOVER if guard is not guards.patience)
-        return _Wish(Trigger.SHORTAGE, Reason.SLO_BREACHED, suspected, details, chosen)
+        return _Wish(Trigger.SHORTAGE, Reason.SLO_BREACHED, suspected, details, hurried)
     return None
+
+
+def _carries(application: Application, name: str) -> bool:
+    """Whether cost mode sends traffic to the unit at all: the shortage of one with an explicit weight of 0 harms nobody."""
+    return weight_strategy(application) is not WeightStrategy.EXPLICIT or application.unit(name).weight != 0
 
 
 def _fallback_wish(case: guards.Case) -> _Wish:
