@@ -20,6 +20,7 @@ from typing import Final
 from controller.policy import text
 from controller.policy.demand import ceiling, needed_replicas
 from controller.policy.model import (
+    CAUSE_PRECEDENCE,
     Application,
     Cause,
     Launch,
@@ -39,9 +40,6 @@ from controller.policy.model import (
 _Asked = tuple[tuple[str, ...], tuple[str, ...]]  # instance types and zones that a claim left open
 
 POOL_LIMIT_CODE: Final = "NodePoolLimit"
-
-# The headline where several causes are seen: what heals by itself last, see facts on classification.
-_PRECEDENCE: Final = (Cause.CAPACITY, Cause.UNKNOWN, Cause.QUOTA, Cause.NETWORK, Cause.CONFIG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +127,7 @@ def _judge(unit: Unit, observed: UnitObservation, snapshot: Snapshot, memory: Me
         shortage=shortage,
         demand=len(waiting),
         demand_since=since,
-        cause=min(causes, key=_PRECEDENCE.index, default=remembered.cause if remembered else Cause.UNKNOWN),
+        cause=min(causes, key=CAUSE_PRECEDENCE.index, default=remembered.cause if remembered else Cause.UNKNOWN),
         codes=tuple(codes),
         truncated=any(failure.truncated for failure in refusals),
         proof=proof,

@@ -32,6 +32,10 @@ class Cause(StrEnum):
     UNKNOWN = "unknown"
 
 
+CAUSE_PRECEDENCE: Final = (Cause.CAPACITY, Cause.UNKNOWN, Cause.QUOTA, Cause.NETWORK, Cause.CONFIG)
+"""Which cause is the headline where several are seen."""
+
+
 class RoutingStyle(StrEnum):
     """How capacity mode is routed: a Service over all pods, or the cost units' target groups weighted by their ready pods."""
 

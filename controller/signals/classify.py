@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from controller.policy.model import Cause
+from controller.policy.model import CAUSE_PRECEDENCE, Cause
 
 _MAX_TEXT: Final = 4096
 _ANCHOR: Final = "insufficient capacity, "
@@ -69,8 +69,6 @@ CREATE_ERROR_CAUSES: Final[dict[str, Cause | None]] = {
 }
 _STILL_TRYING: Final = frozenset({"", "AwaitingReconciliation", "ReconcilingDependents", "Launched"})
 
-_PRECEDENCE: Final = (Cause.CAPACITY, Cause.UNKNOWN, Cause.QUOTA, Cause.NETWORK, Cause.CONFIG)
-
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -115,7 +113,7 @@ def classify_refusal(message: str) -> Refusal:
     causes = [_cause(code, tail) for code in codes]
     named_type, named_zone = _TYPE.search(tail), _ZONE.search(tail)
     return Refusal(
-        cause=min(causes, key=_PRECEDENCE.index),
+        cause=min(causes, key=CAUSE_PRECEDENCE.index),
         codes=codes,
         truncated=truncated,
         instance_type=named_type[1] if named_type else "",
