@@ -284,3 +284,14 @@ class Controller:
             actions=[describe(action) for action in made.due],
             dry_run=self._executor is None,
         )
+        if self._executor is None:
+            for action in made.actions:
+                log.info(
+                    "action.planned",
+                    application=application.key,
+                    action=describe(action),
+                    unit=action.unit,
+                    deferred=action.deferred,
+                    content_type=action.content_type,
+                    body=action.body,
+                )
