@@ -1,4 +1,4 @@
-# The controller's image. Runs as a number, needs no writable file system, holds no build tools and no demo.
+# The controller's image. Runs as a number, needs no writable file system, holds no build tools and not what the demo needs.
 FROM python:3.13-slim-bookworm AS build
 COPY --from=ghcr.io/astral-sh/uv:0.13.9 /uv /usr/local/bin/uv
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=/opt/failoverctl

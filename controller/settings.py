@@ -130,20 +130,12 @@ class KubernetesSettings(Theme):
         le=3600,
         description="Silence after which a watch counts as dead, seconds. The server sends a bookmark about once a minute.",
     )
-    field_manager: str = Field(
-        default="failoverctl",
-        min_length=1,
-        max_length=128,
-        pattern=r"^[!-~]+$",
-        json_schema_extra={"x-allowed": "1 to 128 printable characters without spaces"},
-        description="Field manager of every write. Two controllers on one cluster need two names, or each takes over the other's fields.",
-    )
     cluster_wide: bool = Field(
         default=False,
         description="Watch all namespaces with a ClusterRole. Off: only the namespaces of the applications, which needs a Role in each.",
     )
     state_namespace: Label = Field(
-        default="failover-system", description="Namespace of the Lease and of the ConfigMaps that keep memory and history."
+        default="failover-system", description="Namespace of the ConfigMaps that keep memory, history and status."
     )
 
     @model_validator(mode="after")
@@ -316,7 +308,7 @@ class _Fields(BaseModel):
 
     applications: Path = Field(
         default=Path("/etc/failoverctl/applications"),
-        description="Application file, or directory of them (*.yaml and *.yml, not below it). Where the Helm chart mounts its ConfigMap.",
+        description="Application file, or directory of them (*.yaml and *.yml, not below it). Where the manifests mount a ConfigMap.",
     )
     shutdown_grace_s: float = Field(
         default=20,

@@ -40,7 +40,6 @@ def refusal(path: Path | None = None) -> list[str]:
 class TestDefaults:
     def test_need_neither_file_nor_environment(self) -> None:
         found = load_settings()
-        assert found.kubernetes.field_manager == "failoverctl"
         assert (found.polls.tick_interval_s, found.http.port, found.shutdown_grace_s) == (15, 8080, 20)
         assert found.slack.webhook() is None
 

@@ -23,6 +23,7 @@ CHANGES: Final = 2  # terraform's -detailed-exitcode: 0 nothing to do, 1 error, 
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _DURATION: Final = re.compile(r"(\d+)\s*(s|m|h|d)")
+_LONGEST_S: Final = 366 * 86_400
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -132,7 +133,21 @@ def seconds(text: str) -> float:
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text.replace(" ", ""):
         raise click.BadParameter(f"found {text!r}; allowed: a duration such as 90s, 30m, 2h or 1h30m")
-    return float(sum(int(number) * _SECONDS[unit] for number, unit in parts))
+    total = float(sum(int(number) * _SECONDS[unit] for number, unit in parts))
+    if not 0 < total <= _LONGEST_S:
+        raise click.BadParameter(f"found {text!r}; allowed: more than 0 and at most a year")
+    return total
+
+
+def reason_given(text: str) -> str:
+    """A reason that an operator gives.
+
+    Raises:
+        click.BadParameter: There is none.
+    """
+    if not text.strip():
+        raise click.BadParameter("--why: found nothing; allowed: a reason in words")
+    return text.strip()
 
 
 def fail_cleanly(error: FailoverError) -> click.ClickException:

@@ -34,14 +34,15 @@ def config_group() -> None:
 
 
 @config_group.command("check")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
 @common_options
-def check_command(options: Options) -> None:
-    """Check settings and application files; every problem is listed with file and line."""
+def check_command(options: Options, file: Path | None) -> None:
+    """Check settings and application files (FILE, or those of the settings); every problem is listed with file and line."""
     try:
-        settings = options.settings()
-        definitions = load_definitions(settings.applications)
+        path = file or options.settings().applications
+        definitions = load_definitions(path)
         if not definitions:
-            raise ConfigError(f"{settings.applications}: no application file found")
+            raise ConfigError(f"{path}: no application file found")
     except FailoverError as error:
         raise fail_cleanly(error) from error
     for key, definition in definitions.items():

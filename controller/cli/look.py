@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.clients.aws import AwsClients
@@ -39,37 +39,45 @@ class Look:
     coming: Plan | None
 
 
-def look(settings: Settings, session: KubeSession, clock: Clock, applications: Mapping[str, Application]) -> dict[str, Look]:
-    """Looks at every application once.
+class Looker:
+    """Looks at applications, once or again and again with one call budget towards AWS.
 
     Args:
         settings: For namespaces, time-outs and which AWS APIs may be asked.
         session: Connection to the API server.
         clock: Time.
-        applications: All of them; they share one look at the cluster.
-
-    Returns:
-        By key.
-
-    Raises:
-        RemoteError: The API server gave no usable answer at all.
+        applications: All of them: a NodePool that several units share is judged accordingly.
     """
-    view = ClusterView(clock, lambda: None)
-    everything = list(applications.values())
-    health = observe_once(session, view, clock, everything, cluster_wide=settings.kubernetes.cluster_wide)
-    outside = make_outside(settings, view, clock, AwsClients(settings.aws.region))
-    outside.verify(everything)
-    outside.poll_metrics(everything)
-    outside.poll_capacity(everything)
-    builder = SnapshotBuilder(view, everything)
-    store = ConfigMapStore(session, settings.kubernetes.state_namespace)
-    found = {}
-    for key, application in applications.items():
-        sources = (*sources_of(health, application, settings.freshness.watch_s), *outside.sources())
-        memory, epoch, state = _stored(store, key)
-        snapshot = builder.build(application, clock.now(), (*sources, *state), outside.of(application), leader=True, epoch=epoch)
-        found[key] = _judge(snapshot, memory)
-    return found
+
+    def __init__(self, settings: Settings, session: KubeSession, clock: Clock, applications: Mapping[str, Application]) -> None:
+        self._settings, self._session, self._clock = settings, session, clock
+        self._view = ClusterView(clock, lambda: None)
+        self._outside = make_outside(settings, self._view, clock, AwsClients(settings.aws.region))
+        self._builder = SnapshotBuilder(self._view, applications.values())
+        self._store = ConfigMapStore(session, settings.kubernetes.state_namespace)
+
+    def look(self, chosen: Sequence[Application]) -> dict[str, Look]:
+        """Looks at these applications; they share one look at the cluster.
+
+        Returns:
+            By key.
+
+        Raises:
+            RemoteError: The API server gave no usable answer at all.
+        """
+        settings, clock = self._settings, self._clock
+        health = observe_once(self._session, self._view, clock, chosen, cluster_wide=settings.kubernetes.cluster_wide)
+        self._outside.verify(chosen)
+        self._outside.poll_metrics(chosen)
+        self._outside.poll_capacity(chosen)
+        found = {}
+        for application in chosen:
+            sources = (*sources_of(health, application, settings.freshness.watch_s), *self._outside.sources())
+            memory, epoch, state = _stored(self._store, application.key)
+            outside = self._outside.of(application)
+            snapshot = self._builder.build(application, clock.now(), (*sources, *state), outside, leader=True, epoch=epoch)
+            found[application.key] = _judge(snapshot, memory)
+        return found
 
 
 def _stored(store: ConfigMapStore, key: str) -> tuple[Memory, int, tuple[Source, ...]]:

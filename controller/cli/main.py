@@ -41,6 +41,10 @@ class _Lazy(click.Group):
             formatter.write_dl([(name, words) for name, (_, _, words) in _COMMANDS.items()])
 
 
+# click ends wrong usage with 2, which for `plan` means "there are changes": a misspelt option must not read as a pending switch.
+click.UsageError.exit_code = 1
+
+
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="failoverctl")
 def main() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import click
 
-from controller.cli.common import Options, choose_one, common_options, fail_cleanly, load_applications, open_session, seconds
+from controller.cli.common import Options, choose_one, common_options, fail_cleanly, load_applications, open_session, reason_given, seconds
 from controller.clients.kube import INGRESSES, MERGE_PATCH
 from controller.clock import SystemClock, format_rfc3339
 from controller.errors import FailoverError
@@ -28,7 +28,7 @@ def pause_command(options: Options, application: str | None, duration: str, why:
     Signals are watched and alerts sent as before; routing and replicas are left exactly as they are.
     """
     until = format_rfc3339(SystemClock().now() + seconds(duration))
-    name = _annotate(options, application, {PAUSED_UNTIL: until, OVERRIDE_REASON: why})
+    name = _annotate(options, application, {PAUSED_UNTIL: until, OVERRIDE_REASON: reason_given(why)})
     click.echo(f"{name}: paused until {until}: {why}")
 
 
@@ -53,7 +53,7 @@ def pin_command(options: Options, mode: str, application: str | None, duration: 
     The switch still needs a receiving side that is ready and safe to switch to.
     """
     until = format_rfc3339(SystemClock().now() + seconds(duration))
-    name = _annotate(options, application, {PINNED_MODE: mode, PINNED_UNTIL: until, OVERRIDE_REASON: why})
+    name = _annotate(options, application, {PINNED_MODE: mode, PINNED_UNTIL: until, OVERRIDE_REASON: reason_given(why)})
     click.echo(f"{name}: pinned to mode {mode} until {until}: {why}")
 
 

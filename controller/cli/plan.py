@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from controller.cli.common import CHANGES, Options, choose, common_options, fail_cleanly, load_applications, open_session, show
-from controller.cli.look import Look, look
+from controller.cli.look import Look, Looker
 from controller.cli.words import Line, action_lines, decision_line, evidence_lines, guard_lines, mode_word
 from controller.clock import SystemClock, format_rfc3339
 from controller.errors import FailoverError
@@ -39,7 +39,7 @@ def plan_command(options: Options, application: str | None, *, as_json: bool, ex
         applications = load_applications(settings)
         chosen = choose(applications, application)
         session = open_session(settings)
-        looks = look(settings, session, SystemClock(), applications)
+        looks = Looker(settings, session, SystemClock(), applications).look(chosen)
     except FailoverError as error:
         raise fail_cleanly(error) from error
     for one in chosen:

@@ -11,19 +11,21 @@ from typing import Any
 import click
 
 from controller.cli.common import Options, choose, common_options, fail_cleanly, load_applications, open_session, show
-from controller.cli.look import Look, look
+from controller.cli.look import Look, Looker
 from controller.cli.words import ICONS, Line, age, mode_word, unit_state
 from controller.clients.kube import Object
-from controller.clock import Clock, SystemClock, format_rfc3339
-from controller.errors import FailoverError
+from controller.clock import Clock, SystemClock, format_rfc3339, parse_rfc3339
+from controller.errors import FailoverError, RemoteError
+from controller.notifiers.redact import redact
 from controller.policy import text
 from controller.policy.decide import observed_mode
-from controller.policy.model import Mode, Verdict
-from controller.service.status import read_status
+from controller.policy.model import Application, Mode, Verdict
+from controller.service.status import HEARTBEAT_S, read_status
 
 _REFRESH_S = 2.0
 _CLEAR = "\033[H\033[J"
 _SHOWN_FLIPS = 3
+_SILENT_HEARTBEATS = 3
 
 
 @click.command("status")
@@ -38,33 +40,48 @@ def status_command(options: Options, application: str | None, *, watch: bool, as
     clock: Clock = SystemClock()
     never = threading.Event()
     begin = clock.monotonic()
+    lasting = watch or until is not None
     try:
         settings = options.settings()
         applications = load_applications(settings)
         chosen = choose(applications, application)
         session = open_session(settings)
+        looker = Looker(settings, session, clock, applications)
         while True:
-            looks = look(settings, session, clock, applications)
-            published = read_status(session, settings.kubernetes.state_namespace)
-            if watch and sys.stdout.isatty():
-                click.echo(_CLEAR, nl=False)
-            for one in chosen:
-                if as_json:
-                    click.echo(json.dumps(status_document(looks[one.key], published), sort_keys=True))
-                else:
-                    show(status_lines(looks[one.key], published))
-            modes = {str(observed_mode(looks[one.key].snapshot)[0]) for one in chosen}
-            if until is not None and modes == {until}:
-                return
+            looks = _looked(looker, chosen, lasting=lasting)
+            if looks is not None:
+                published = read_status(session, settings.kubernetes.state_namespace)
+                _show([looks[one.key] for one in chosen], published, as_json=as_json, redraw=watch)
+                if not lasting or {str(observed_mode(one.snapshot)[0]) for one in looks.values()} == {until}:
+                    return
             if until is not None and clock.monotonic() - begin > timeout_s:
                 raise click.ClickException(f"mode {until} was not reached within {timeout_s:.0f} s")
-            if not watch and until is None:
-                return
             clock.wait(never, _REFRESH_S)
     except FailoverError as error:
         raise fail_cleanly(error) from error
     except KeyboardInterrupt:
         return
+
+
+def _looked(looker: Looker, chosen: list[Application], *, lasting: bool) -> dict[str, Look] | None:
+    """One look; None and a line about the trouble where it failed and another will follow: a view that dies in an outage is of no use."""
+    try:
+        return looker.look(chosen)
+    except RemoteError as error:
+        if not lasting:
+            raise
+        show([("bad", f"{ICONS['bad']} {redact(str(error))}")])
+        return None
+
+
+def _show(looks: list[Look], published: Object | None, *, as_json: bool, redraw: bool) -> None:
+    if redraw and sys.stdout.isatty():
+        click.echo(_CLEAR, nl=False)
+    for one in looks:
+        if as_json:
+            click.echo(json.dumps(status_document(one, published), sort_keys=True))
+        else:
+            show(status_lines(one, published))
 
 
 def status_lines(seen: Look, published: Object | None) -> Iterator[Line]:
@@ -135,11 +152,13 @@ def _routing(seen: Look) -> Iterator[Line]:
 
 
 def _controller(published: Object | None, now: float) -> Iterator[Line]:
-    del now
     if published is None:
         yield "warn", f"  {ICONS['absent']} no controller has published its status here"
         return
     dry = ", dry run" if published.get("dryRun") else ""
+    at = parse_rfc3339(str(published.get("at", "")))
+    if at is None or now - at > _SILENT_HEARTBEATS * HEARTBEAT_S:
+        yield "bad", f"  {ICONS['bad']} the controller has not said anything since {published.get('at')}: is it running?"
     yield "dim", f"  controller {published.get('version')} epoch {published.get('epoch')}{dry}, status of {published.get('at')}"
     if published.get("configError"):
         yield "bad", f"  {ICONS['warn']} changed application files are refused: {published['configError']}"

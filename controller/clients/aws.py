@@ -40,7 +40,7 @@ class AwsClients:
         self._region = region
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()  # clients may be shared between threads, the session that makes them may not
-        self._session = boto3.session.Session(region_name=region)
+        self._session: boto3.session.Session | None = None
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - botocore makes its clients at run time; they have no static type
         """The client of one service, e.g. ``elbv2``. `AWS_ENDPOINT_URL` is honoured, as by every AWS SDK.
@@ -57,6 +57,7 @@ class AwsClients:
                     user_agent_extra="failoverctl",
                 )
                 with translated(service, "client"):
+                    self._session = self._session or boto3.session.Session(region_name=self._region)
                     self._clients[service] = self._session.client(service, config=config)
             return self._clients[service]
 

@@ -237,6 +237,8 @@ def serve(scenario: Scenario, emit: Emit, stop: threading.Event) -> None:
     with Environment(scenario, clock) as environment:
         for name, value in environment.environment().items():
             emit("plain", f"export {name}={value}")
+        for name in ("LATENCY_STAT=Average", "RESERVATIONS_ENABLED=false", "QUOTAS_ENABLED=false"):  # what moto lacks
+            emit("plain", f"export FAILOVERCTL_AWS__{name}")
         emit("plain", f"export FAILOVERCTL_APPLICATIONS={scenario.applications_path.resolve()}")
         emit("plain", f"# read-only kubeconfig: {environment.kubeconfig('read-only')}")
         emit("plain", f"# playing for {text.duration(scenario.file.duration_s)}; Ctrl-C ends it")

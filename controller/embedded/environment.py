@@ -229,7 +229,7 @@ class Environment:
         """A kubeconfig of one identity.
 
         Args:
-            role: ``controller`` may do what the Helm chart grants, ``read-only`` may look, ``admin`` may everything.
+            role: ``controller`` may do what the manifests grant, ``read-only`` may look, ``admin`` may everything.
 
         Returns:
             Its path; the file is gone after `stop`.

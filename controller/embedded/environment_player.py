@@ -278,7 +278,7 @@ class Player:
         elif event.returned is not None:
             shortage = event.returned.to_shortage()
             self._karpenter.ec2.shortages = [one for one in shortages if one != shortage]
-            text = f"capacity is back: {shortage}"
+            text = f"no longer so: {shortage}"
         elif event.limit is not None:
             text = self._limit(event.limit)
         elif event.scale is not None:

@@ -54,8 +54,22 @@ def alerts(snapshot: Snapshot, memory: Memory, evidence: Mapping[str, UnitEviden
         evidence: What is proven.
         decision: What was decided.
     """
-    found = [*_held(decision), *_causes(evidence), *_silence(snapshot, evidence), *_maxima(snapshot, evidence), *_routing(snapshot, memory)]
+    found = [
+        *_absent(snapshot),
+        *_held(decision),
+        *_causes(evidence),
+        *_silence(snapshot, evidence),
+        *_maxima(snapshot, evidence),
+        *_routing(snapshot, memory),
+    ]
     return tuple(found)
+
+
+def _absent(snapshot: Snapshot) -> Iterator[Alert]:
+    """What decisions rest on cannot be observed at all: nothing will ever be decided upon it, which nobody may overlook."""
+    for source in snapshot.sources:
+        if source.required and source.absent:
+            yield Alert(f"absent/{source.name}", "critical", f"{source.name} cannot be observed, so no shortage is seen: {source.problem}")
 
 
 def _held(decision: Decision) -> Iterator[Alert]:

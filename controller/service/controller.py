@@ -105,12 +105,13 @@ class Controller:
     def configure(self, applications: Mapping[str, Application]) -> None:
         """Replaces the applications. Memory of those that stay is kept."""
         with self._lock:
-            gone = set(self._applications) - set(applications)
-            self._applications = dict(applications)
+            before, self._applications = self._applications, dict(applications)
             self._builder = SnapshotBuilder(self._view, self._applications.values())
-            for key in gone:
-                self._records.pop(key, None)
-                self._telemetry.forget(key)
+            for key, old in before.items():
+                if key not in applications:
+                    self._records.pop(key, None)
+                if key not in applications or applications[key].units != old.units:
+                    self._telemetry.forget(key)  # a series of a unit that is gone would page for ever
         self._view.dirty.mark(everything=True)
 
     def applications(self) -> list[Application]:
@@ -131,8 +132,11 @@ class Controller:
                 and record.memory is not None
             ]
 
-    def run_due(self) -> float:
+    def run_due(self, stopping: Callable[[], bool] = lambda: False) -> float:
         """Passes over every application that needs it.
+
+        Args:
+            stopping: Asked between two applications; True ends the round early.
 
         Returns:
             Seconds of the clock until the next one is due.
@@ -140,15 +144,20 @@ class Controller:
         applications = self.applications()
         now = self._clock.now()
         touched = {application.key for application in self._view.dirty.take(applications)}
+        # Held here as well: a reload may take a record away while this round is under way.
+        records = {application.key: self._records.setdefault(application.key, _Record()) for application in applications}
         for application in applications:
-            record = self._records.setdefault(application.key, _Record())
+            if stopping():
+                break
+            record = records[application.key]
             if application.key in touched or now >= record.due:
                 self._pass_safely(application, record)
+            self.last_pass = self._clock.monotonic()  # after each: many applications and a slow API are no reason to be restarted
         self.last_pass = self._clock.monotonic()
         self._telemetry.last_tick.set(self._clock.now())
         self._telemetry.unparsed.set(self._view.karpenter.unparsed)
         now = self._clock.now()
-        return max(0.0, min((self._records[one.key].due - now for one in applications), default=self._interval_s))
+        return max(0.0, min((record.due - now for record in records.values()), default=self._interval_s))
 
     def _pass_safely(self, application: Application, record: _Record) -> None:
         """One application's trouble must not stop the others: what was not foreseen is logged, counted and tried again later."""
@@ -270,8 +279,9 @@ class Controller:
             decision.mode,
             decision.wanted,
         )
-        if same:
-            return
+        planned = record.plan.actions if record.plan is not None else ()
+        if same and (self._executor is not None or planned == made.actions):
+            return  # a dry run tells every other plan as well: nobody applies it, so it is not seen otherwise
         log.info(
             "decision.changed",
             application=application.key,

@@ -10,13 +10,15 @@ import structlog
 
 from controller import __version__
 from controller.clients.kube import CONFIG_MAPS, KubeSession, Object
-from controller.clock import format_rfc3339
+from controller.clock import Clock, format_rfc3339
 from controller.errors import NotFound, RemoteError
 from controller.notifiers.dispatcher import SinkHealth
 from controller.policy.plan import FIELD_MANAGER
 from controller.service.controller import View
 
 NAME: Final = "failoverctl-status"
+HEARTBEAT_S: Final = 60.0
+"""Longest time between two writes of the status while the controller runs, seconds."""
 
 log = structlog.get_logger(__name__)
 
@@ -75,16 +77,17 @@ class StatusPublisher:
     Args:
         session: Connection to the API server.
         namespace: Where the ConfigMap is.
+        clock: For the heartbeat: what has not been written for long is from a controller that does not run.
     """
 
-    def __init__(self, session: KubeSession, namespace: str) -> None:
-        self._session, self._namespace = session, namespace
-        self._written = ""
+    def __init__(self, session: KubeSession, namespace: str, clock: Clock) -> None:
+        self._session, self._namespace, self._clock = session, namespace, clock
+        self._written, self._written_at = "", -HEARTBEAT_S
 
     def publish(self, status: Object) -> None:
-        """Writes it unless nothing but its time changed. A failure is logged; status is never worth a failed tick."""
+        """Writes it if more than its time changed, and once a minute. A failure is logged; status is never worth a failed tick."""
         essence = json.dumps({**status, "at": "", "applications": _timeless(status)}, sort_keys=True)
-        if essence == self._written:
+        if essence == self._written and self._clock.monotonic() - self._written_at < HEARTBEAT_S:
             return
         body = {
             "apiVersion": "v1",
@@ -100,7 +103,7 @@ class StatusPublisher:
         except RemoteError as error:
             log.warning("status.unsaved", error=str(error))
             return
-        self._written = essence
+        self._written, self._written_at = essence, self._clock.monotonic()
 
 
 def _timeless(status: Object) -> dict[str, Any]:

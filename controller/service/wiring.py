@@ -131,7 +131,7 @@ class Service:
             interval_s=settings.polls.tick_interval_s,
         )
         self._catalog = CatalogWatcher(settings.applications, clock)
-        self._publisher = None if dry_run else StatusPublisher(session, kube.state_namespace)
+        self._publisher = None if dry_run else StatusPublisher(session, kube.state_namespace, clock)
         self._scheduler = BackgroundScheduler(timezone="UTC")
         self._http = HttpServer(
             make_app(self._telemetry.registry, healthy=self._healthy, ready=self._ready, status=self.status),
@@ -248,7 +248,7 @@ class Service:
         while not self._stop.is_set():
             self._wake.clear()
             with self._telemetry.tick_seconds.time():
-                wait = self.controller.run_due()
+                wait = self.controller.run_due(self._stop.is_set)
             if self._tap is not None:
                 self._tap(self.controller)
             self._clock.wait(self._wake, wait)

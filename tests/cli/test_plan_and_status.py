@@ -154,3 +154,18 @@ def test_an_unknown_application_is_an_error_that_names_those_there_are(cluster: 
     result = _run(cluster, tmp_path, "plan", "other")
     assert result.exit_code == 1
     assert f"there are: {NAMESPACE}/sd21" in result.output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("plan", "--bogus"), id="an unknown option"),
+        pytest.param(("pause", "--for", "0s", "--why", "x"), id="no time at all"),
+        pytest.param(("pause", "--for", "99999999d", "--why", "x"), id="longer than a year"),
+        pytest.param(("pause", "--for", "1h", "--why", " "), id="no reason"),
+    ],
+)
+def test_wrong_usage_exits_with_one(cluster: Cluster, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Two means "there are changes": a typo must not read as a pending switch."""
+    write_application(tmp_path)
+    assert _run(cluster, tmp_path, *words, token="controller").exit_code == 1

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from controller.clock import AcceleratedClock
+from controller.embedded.kube_api import Identity
 from controller.policy.routing import parse_action
 from controller.ports import MessageKind
 from tests.support.cluster import ACTION, NAMESPACE, Cluster, Collector, make_service, running, wait_for
@@ -185,3 +186,26 @@ def test_health_readiness_and_metrics_answer(cluster: Cluster, tmp_path: Path) -
         assert urllib.request.urlopen(f"{base}/readyz").read() == b"ok"
         text = urllib.request.urlopen(f"{base}/metrics").read().decode()
     assert 'failoverctl_mode{application="shop/sd21",mode="cost"} 1.0' in text
+
+
+def test_karpenter_that_cannot_be_observed_is_a_critical_alert(tmp_path: Path) -> None:
+    """Without its events no shortage is ever seen: people must know, although nothing else is wrong."""
+    identity = Identity("controller", deny=lambda access: access.resource == "events" and access.namespace == "default")
+    cluster, collector = Cluster(AcceleratedClock(20), identity=identity), Collector()
+    try:
+        with running(make_service(cluster, tmp_path, sinks=(collector,))):
+            wait_for("the alert", lambda: any("karpenter cannot be observed" in m.why for m in collector.messages))
+    finally:
+        cluster.close()
+
+
+def test_a_reload_during_a_round_does_not_end_the_loop(cluster: Cluster, tmp_path: Path) -> None:
+    """An application that is taken away while its pass is under way is no error."""
+    with running(make_service(cluster, tmp_path)) as service:
+        wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))
+        controller = service.controller
+        applications = {one.key: one for one in controller.applications()}
+        for _ in range(50):
+            controller.configure({})
+            controller.configure(applications)
+        wait_for("decisions again", lambda: bool(controller.views()))
