@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# A profile of whoever runs the tests must not get between them and the emulated AWS.
+os.environ.pop("AWS_PROFILE", None)
 
 # No test asserts a duration: a slow machine must not make a property false.
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])

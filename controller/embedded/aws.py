@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -101,8 +102,13 @@ class EmulatedAws:
                 f"the emulated AWS needs moto, which is not installed ({error})\n"
                 "  install it with: pip install 'mixed-accelerator-failover[demo]'"
             ) from error
-        _reset()
-        self._network = _make_network()
+        try:
+            with _without_profile():
+                _reset()
+                self._network = _make_network()
+        except BaseException:
+            server.server_close()
+            raise
         self._server = server
         # The poll interval is how long `stop` has to wait for the loop to notice.
         self._thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="emulated-aws", daemon=True)
@@ -197,6 +203,17 @@ def _reset() -> None:
     from moto.moto_api._internal.models import moto_api_backend
 
     moto_api_backend.reset()
+
+
+@contextmanager
+def _without_profile() -> Iterator[None]:
+    """Hides the user's AWS profile while moto makes the one boto3 session it keeps: one that does not exist would break it."""
+    profile = os.environ.pop("AWS_PROFILE", None)
+    try:
+        yield
+    finally:
+        if profile is not None:
+            os.environ["AWS_PROFILE"] = profile
 
 
 def _make_network() -> Network:

@@ -185,7 +185,7 @@ def play(scenario: Scenario, emit: Emit, stop: threading.Event) -> list[Check]:
     """
     clock = AcceleratedClock(scenario.file.factor)
     narrator = Narrator(emit, clock)
-    with Environment(scenario, clock) as environment, environment_variables(environment.environment()):
+    with environment_variables({}), Environment(scenario, clock) as environment, environment_variables(environment.environment()):
         settings = demo_settings(scenario.applications_path)
         session = connect(kubeconfig=str(environment.kubeconfig("controller")))
         service = Service(settings, session, clock, tap=narrator.tap, extra_sinks=(narrator,))
@@ -234,7 +234,7 @@ def serve(scenario: Scenario, emit: Emit, stop: threading.Event) -> None:
         stop: Ends it early.
     """
     clock = SystemClock()
-    with Environment(scenario, clock) as environment:
+    with environment_variables({}), Environment(scenario, clock) as environment:
         for name, value in environment.environment().items():
             emit("plain", f"export {name}={value}")
         for name in ("LATENCY_STAT=Average", "RESERVATIONS_ENABLED=false", "QUOTAS_ENABLED=false"):  # what moto lacks

@@ -124,9 +124,8 @@ def _decide_in_mode(mode: Mode, case: guards.Case, weights: Mapping[str, int]) -
     if held is not None:
         steady = _steady(mode, case)
         return _held_back(steady, verb, held, results, case)
-    flap = {"flap_window_s": str(case.snapshot.application.policy.flap_window_s)}
-    floors = _floors(wanted, case)
-    return _with_routing(wanted, verb, wish.reason, {**wish.details, **flap}, case, case.receiving, floors, results)
+    made = _with_routing(wanted, verb, wish.reason, wish.details, case, case.receiving, _floors(wanted, case), results)
+    return replace(made, flap_window_s=case.snapshot.application.policy.flap_window_s)
 
 
 def _wish(mode: Mode, case: guards.Case) -> _Wish | None:

@@ -105,7 +105,7 @@ def applied(memory: Memory, decision: Decision, now: float) -> Memory:
     """
     changed = replace(memory, changed_at=now, verified_at=None)
     if decision.verb is Verb.FAILOVER:
-        flap_window = float(decision.details.get("flap_window_s", "0"))
+        flap_window = decision.flap_window_s
         level = level_after_failover(memory, now, flap_window)
         return _flipped(changed, Mode.CAPACITY, decision.reason, decision.sentence, now, level)
     if decision.verb is Verb.FALLBACK:

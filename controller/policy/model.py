@@ -518,6 +518,7 @@ class Decision:
     stickiness_s: int = 0
     floors: Mapping[str, int] = field(default_factory=dict)  # wanted minReplicaCount by unit
     keda_targets: Mapping[str, str] = field(default_factory=dict)  # wanted targetMetricValue by unit
+    flap_window_s: float = 0.0  # of a failover: how soon after a fallback it counts as a flap
     lowering_allowed: bool = False  # verified and drained: floors may sink
     alerts: tuple[Alert, ...] = ()
     degraded: tuple[str, ...] = ()

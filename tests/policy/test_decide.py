@@ -659,7 +659,7 @@ class TestHold:
         remembered = memory(flips=(Flip(NOW - 100, Mode.COST, Reason.RETURN_PROVEN),), **PROVEN)
         kept, decision = decide(remembered, shortage())
         assert applied(kept, decision, NOW).hold_level == 1
-        assert applied(kept, replace(decision, details={}), NOW).hold_level == 0
+        assert applied(kept, replace(decision, flap_window_s=0), NOW).hold_level == 0
 
 
 class TestVerification:
