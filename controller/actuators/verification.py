@@ -108,6 +108,7 @@ class VerificationRequest:
         min_healthy: Fewest healthy targets of a target group that gets traffic; at least 1 is always needed.
         healthy_share: Share of the ready endpoints that must be healthy targets, 0 to 1. The default leaves room for pods that have just
             become ready and wait for their first health check.
+        standby: Services that get no traffic now and would after a switch: their healthy targets are counted too, and decide nothing here.
         ports: Listeners that must have the rules; empty = every listener that has any of them, and at least one.
     """
 
@@ -121,6 +122,7 @@ class VerificationRequest:
     ready: Mapping[str, int] = field(default_factory=dict)
     min_healthy: int = 1
     healthy_share: float = 0.5
+    standby: tuple[ServicePort, ...] = ()
     ports: frozenset[int] = frozenset()
 
 
@@ -405,7 +407,7 @@ class Verifier:
 
     def _estimate(self, request: VerificationRequest) -> int:
         """Calls that the check will need."""
-        estimate = sum(1 for target in request.targets if target.weight > 0)
+        estimate = sum(1 for target in request.targets if target.weight > 0) + len(request.standby)
         for hostname in request.hostnames:
             known = self._load_balancers.get(_host(hostname))
             listeners = self._listeners.get(known.arn) if known else None
@@ -492,6 +494,18 @@ class Verifier:
             findings.healthy[service] = min(healthy, findings.healthy.get(service, healthy))
             if problem:
                 findings.problems.append(problem)
+        self._count_standby(request, calls, findings)
+
+    def _count_standby(self, request: VerificationRequest, calls: _Calls, findings: _Findings) -> None:
+        """Counts the healthy targets of what stands by. What cannot be counted stays unknown: the verdict does not need it."""
+        for key in request.standby:
+            counts = []
+            for group in (request.target_groups or {}).get(key, ()):
+                with suppress(RemoteError):
+                    described = _dicts(calls.call("DescribeTargetHealth", TargetGroupArn=group).get("TargetHealthDescriptions"))
+                    counts.append(_health(described, key[0], request)[0])
+            if counts and key[0] not in findings.healthy:
+                findings.healthy[key[0]] = max(counts)
 
     def _find(self, request: VerificationRequest, calls: _Calls) -> list[str]:
         """ARNs of the application load balancers behind the host names.

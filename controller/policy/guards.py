@@ -217,13 +217,17 @@ def safe(case: Case) -> GuardResult:
     observed, application = case.snapshot.routing, case.snapshot.application
     warm = set(observed.standby) | {target.service for target in observed.targets}
     cold = [target.service for target in case.receiving if target.weight > 0 and target.service not in warm]
+    seen = observed.verification.healthy if observed.verification is not None else {}
+    sick = [target.service for target in case.receiving if target.weight > 0 and seen.get(target.service) == 0]
     unbound = [] if observed.bound is None else [t.service for t in case.receiving if t.weight > 0 and t.service not in observed.bound]
-    if not (cold or unbound):
+    if not (cold or unbound or sick):
         return _pass("safe", "every receiving target group is registered already")
     problem = (
         f"no standby rule keeps {text.listing(cold)} registered with the load balancer"
         if cold
         else f"the load balancer has no target group for {text.listing(unbound)} yet"
+        if unbound
+        else f"the load balancer calls no target of {text.listing(sick)} healthy"
     )
     if application.policy.allow_unsafe_switch:
         return _pass("safe", f"{problem}; allowed by allowUnsafeSwitch")

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
-from controller.actuators.verification import VerificationRequest, Verifier, listener_ports, live_rules, target_groups
-from controller.policy.model import Application, Source, Unit, Verification
+from controller.actuators.verification import ServicePort, VerificationRequest, Verifier, listener_ports, live_rules, target_groups
+from controller.policy.model import Application, Source, Target, Unit, Verification
 from controller.signals.cluster import ClusterView
 from controller.signals.ingress import hostnames, observe_ingress
 from controller.signals.snapshots import Capacity, Metrics, Outside
@@ -55,8 +55,16 @@ def verification_request(application: Application, view: ClusterView) -> Verific
         rules=live_rules(ingress, application.action),
         target_groups=target_groups(bindings, application.namespace, application.ingress) if bindings is not None else None,
         ready={service: count for service, count in counts.items() if count is not None},
+        standby=_standby(application, routing.targets),
         ports=listener_ports(ingress),
     )
+
+
+def _standby(application: Application, targets: Iterable[Target]) -> tuple[ServicePort, ...]:
+    """The Services of the application that get no traffic now."""
+    serving = {(target.service, target.port) for target in targets if target.weight > 0}
+    everything = [application.capacity, *(unit.backend for unit in application.units)]
+    return tuple((one.service, one.port) for one in everything if (one.service, one.port) not in serving)
 
 
 class OutsideWorld:
