@@ -640,3 +640,16 @@ def test_the_calls_that_are_made_are_those_of_the_policy_document(elb: Elb, veri
     """Least privilege, from this side."""
     verifier.verify(ask())
     assert set(elb.calls) == {"DescribeLoadBalancers", "DescribeListeners", "DescribeRules", "DescribeTargetHealth"}
+
+
+def test_the_targets_of_what_stands_by_are_counted_and_decide_nothing(elb: Elb, verifier: Verifier) -> None:
+    """Before a switch it must be known whether the receiving target group has a healthy target; the present routing is right either way."""
+    result = verifier.verify(ask(standby=(("all", 80), ("nowhere", 80))))
+    assert result.verdict is Verdict.YES
+    assert set(result.healthy) == {"inf2", "trn1", "all"}
+
+
+def test_targets_that_cannot_be_counted_stay_unknown(elb: Elb, verifier: Verifier) -> None:
+    """A standby Service without a target group is no fault of the present routing."""
+    result = verifier.verify(ask(standby=(("nowhere", 80),)))
+    assert (result.verdict, set(result.healthy)) == (Verdict.YES, {"inf2", "trn1"})
