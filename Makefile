@@ -35,7 +35,11 @@ test: $(STAMP) ## All tests that need nothing but package registries
 
 .PHONY: test-unit
 test-unit: $(STAMP) ## The fast tests only, in seconds
-	@$(RUN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+	@$(RUN)/python -m pytest -n 2 -m "not slow and not cluster" $(ARGS)
+
+.PHONY: test-cluster
+test-cluster: $(STAMP) ## Tests on a real kube-apiserver, etcd, scheduler and controller manager (needs Go, or KUBEBUILDER_ASSETS)
+	@$(RUN)/python -m pytest -m cluster $(ARGS)
 
 .PHONY: lint
 lint: $(STAMP) ## Style, types and the import contract

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.control_plane import crds
+from tests.control_plane.binaries import Unavailable
+from tests.control_plane.control_plane import ControlPlane
 
 # A profile of whoever runs the tests must not get between them and the emulated AWS.
 os.environ.pop("AWS_PROFILE", None)
@@ -31,11 +38,51 @@ _SLOW = (
     "tests/signals/test_ec2",
     "tests/signals/test_recordings.py",
 )
+# Needs the real control plane: `make test-cluster`.
+_CLUSTER = ("tests/cluster/",)
 _ROOT = Path(__file__).parents[1]
+_skipped = pytest.StashKey[str]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what needs more than the process itself."""
     for item in items:
-        if str(item.path.relative_to(_ROOT)).startswith(_SLOW):
+        path = str(item.path.relative_to(_ROOT))
+        if path.startswith(_SLOW):
             item.add_marker(pytest.mark.slow)
+        if path.startswith(_CLUSTER):
+            item.add_marker(pytest.mark.cluster)
+            item.add_marker(pytest.mark.timeout(300))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """A tier that could not run must not look like one that passed."""
+    if reason := config.stash.get(_skipped, ""):
+        terminalreporter.section("NOT TESTED ON A REAL CONTROL PLANE", red=True, bold=True)
+        terminalreporter.line(reason)
+
+
+@pytest.fixture(scope="session")
+def plane(pytestconfig: pytest.Config) -> Iterator[ControlPlane]:
+    """The control plane, started once a session, with every custom resource definition."""
+    try:
+        made = ControlPlane()
+    except Unavailable as error:
+        pytestconfig.stash[_skipped] = str(error)
+        pytest.skip(f"no control plane: {error}")
+    with made as running:
+        session = running.session()
+        crds.install(session)
+        session.close()
+        yield running
+
+
+@pytest.fixture
+def namespace(plane: ControlPlane) -> Iterator[str]:
+    """A namespace of the test's own on the real control plane."""
+    name = f"t-{secrets.token_hex(4)}"
+    session = plane.session()
+    session.request("POST", "/api/v1/namespaces", body=json.dumps({"metadata": {"name": name}}))
+    yield name
+    session.request("DELETE", f"/api/v1/namespaces/{name}")
+    session.close()

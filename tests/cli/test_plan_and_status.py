@@ -12,7 +12,8 @@ from click.testing import CliRunner, Result
 
 from controller.cli.main import main
 from controller.clock import SystemClock
-from tests.support.cluster import NAMESPACE, Cluster, make_service, running, wait_for, write_application
+from tests.support.cluster import NAMESPACE, Cluster, make_service, running, write_application
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 

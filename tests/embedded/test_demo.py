@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from controller.embedded.scenario import builtin
-from tests.support.cluster import wait_for
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 

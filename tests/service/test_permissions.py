@@ -10,7 +10,8 @@ import yaml
 
 from controller.clock import AcceleratedClock
 from controller.embedded.kube_api import Identity, rules_of
-from tests.support.cluster import Cluster, make_service, running, wait_for
+from tests.support.cluster import Cluster, make_service, running
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,8 @@ from controller.clock import AcceleratedClock
 from controller.embedded.kube_api import Identity
 from controller.policy.routing import parse_action
 from controller.ports import MessageKind
-from tests.support.cluster import ACTION, NAMESPACE, Cluster, Collector, make_service, running, wait_for
+from tests.support.cluster import ACTION, NAMESPACE, Cluster, Collector, make_service, running
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 

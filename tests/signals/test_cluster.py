@@ -34,8 +34,8 @@ from controller.signals.cluster import ClusterView, Dirty, Watches, source_of, s
 from controller.signals.snapshots import Outside, SnapshotBuilder
 from controller.signals.watch import WatchHealth
 from tests.support.applications import application
-from tests.support.cluster import wait_for
 from tests.support.samples import KINDS, ice_event, moment, node_claim, sample, waiting_pod
+from tests.support.waiting import wait_for
 
 T0 = moment("2026-08-25T10:00:03Z")
 

@@ -19,7 +19,7 @@ from controller.embedded.kube_api.auth import Access
 from controller.errors import Forbidden, Gone, NotFound, RemoteError, Unavailable
 from controller.signals import watch as watch_module
 from controller.signals.watch import Watch, list_objects
-from tests.support.cluster import wait_for
+from tests.support.waiting import wait_for
 
 QUIET_S = 1000.0  # bookmarks this far apart never come
 

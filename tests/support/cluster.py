@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,17 +21,6 @@ from tests.support.applications import COST_TARGETS, SERVICES, seed_units
 
 NAMESPACE = "shop"
 ACTION = action_key("weighted-routing")
-DEADLINE_S = 20.0
-
-
-def wait_for(what: str, condition: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
-    """Waits for a condition; a test that never sees it fails with words, not with a hang."""
-    end = time.monotonic() + deadline_s
-    while time.monotonic() < end:
-        if condition():
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"not within {deadline_s:.0f} s: {what}")
 
 
 def application_document(**policy: Any) -> dict[str, Any]:

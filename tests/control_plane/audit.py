@@ -1,0 +1,80 @@
+"""The API server's own record of who asked for what: the truth that the permissions are compared with."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+POLICY: Final[dict[str, Any]] = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        # The control plane's own traffic would drown the rest.
+        {"level": "None", "users": ["system:apiserver", "system:kube-controller-manager", "system:kube-scheduler", "admin"]},
+        {"level": "Request"},
+    ],
+}
+"""What is recorded: requests with their bodies of everybody but the control plane itself and the administrator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One request.
+
+    Attributes:
+        user: Who.
+        verb: As RBAC has it: get, list, watch, create, update, patch, delete.
+        group: API group, "" for the core group.
+        resource: Plural, with ``/subresource`` where there is one; the path for a request that is about no resource.
+        namespace: "" for all namespaces or a cluster-scoped resource.
+        name: "" where none was named.
+        code: HTTP status.
+        body: What was sent, None where nothing was.
+        at: When it was received, RFC 3339.
+    """
+
+    user: str
+    verb: str
+    group: str
+    resource: str
+    namespace: str
+    name: str
+    code: int
+    body: Any
+    at: str
+
+
+def read(path: Path) -> list[Entry]:
+    """Reads an audit log. A watch appears when it is opened and again when it ends; it counts once.
+
+    Args:
+        path: One JSON object a line, as ``--audit-log-path`` writes it.
+    """
+    entries: dict[str, Entry] = {}
+    for line in path.read_text().splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue  # the last line may be half written
+        entries.setdefault(event["auditID"], _entry(event))
+    return list(entries.values())
+
+
+def _entry(event: dict[str, Any]) -> Entry:
+    reference = event.get("objectRef") or {}
+    sub = reference.get("subresource", "")
+    resource = reference.get("resource") or event["requestURI"].partition("?")[0]
+    return Entry(
+        user=event["user"]["username"],
+        verb=event["verb"],
+        group=reference.get("apiGroup", ""),
+        resource=f"{resource}/{sub}" if sub else resource,
+        namespace=reference.get("namespace", ""),
+        name=reference.get("name", ""),
+        code=int((event.get("responseStatus") or {}).get("code", 0)),
+        body=event.get("requestObject"),
+        at=event["requestReceivedTimestamp"],
+    )
