@@ -41,6 +41,18 @@ test-unit: $(STAMP) ## The fast tests only, in seconds
 test-cluster: $(STAMP) ## Tests on a real kube-apiserver, etcd, scheduler and controller manager (needs Go, or KUBEBUILDER_ASSETS)
 	@$(RUN)/python -m pytest -m cluster $(ARGS)
 
+.venv/.synced-bench: $(STAMP)
+	@$(UV) sync --quiet --frozen --all-extras --group bench
+	@touch $@
+
+.PHONY: bench-election
+bench-election: $(STAMP) ## Leader election: 100,000 simulated lease periods, and takeovers on a real kube-apiserver (ARGS="--quick")
+	@$(RUN)/python -m benchmarks.election $(ARGS)
+
+.PHONY: bench-react
+bench-react: .venv/.synced-bench ## From a refused launch to the patched Ingress, on a real kube-apiserver (ARGS="--quick": 2 minutes)
+	@$(RUN)/python -m benchmarks.react $(ARGS)
+
 .PHONY: lint
 lint: $(STAMP) ## Style, types and the import contract
 	@$(RUN)/ruff check
@@ -61,6 +73,8 @@ coverage: $(STAMP) ## Tests with branch coverage
 docs: $(STAMP) ## Regenerate the JSON schemas and the generated parts of docs/
 	@$(RUN)/python -m controller.catalog.schema
 	@$(RUN)/python -m tests.support.docs
+	@$(RUN)/python -m tests.support.permissions
+	@$(RUN)/python -m tests.support.contract_docs
 
 .PHONY: build
 build: $(STAMP) ## Build the wheel and the source distribution

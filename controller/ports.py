@@ -82,8 +82,12 @@ class Notifier(Protocol):
 class Applier(Protocol):
     """Applies the actions of a plan."""
 
-    def apply(self, action: Action) -> None:
+    def apply(self, action: Action, *, deadline_s: float) -> None:
         """Sends one action as it is.
+
+        Args:
+            action: What to send.
+            deadline_s: Seconds from now after which it must not take effect any more.
 
         Raises:
             RemoteError: It was not applied, or it is not known whether it was.
@@ -94,10 +98,19 @@ class Leadership(Protocol):
     """Who may act."""
 
     def epoch(self) -> int:
-        """The current leadership term; grows with every change of the leader."""
+        """The leadership term in which this replica leads or led last; grows with every change of the leader."""
 
-    def remaining_s(self) -> float:
-        """Seconds for which this replica certainly still leads; 0 where it does not. Checked before every effect."""
+    def leads(self) -> bool:
+        """Whether this replica leads, as far as it knows: enough for deciding and showing."""
+
+    def confirm(self, epoch: int, needed_s: float) -> bool:
+        """Whether this replica certainly leads for more than `needed_s` seconds from now, still in the term `epoch`.
+
+        Asked before every effect. Asks the API server where what is known is too old; at most one request.
+        """
+
+    def outrank(self, epoch: int) -> None:
+        """Makes the present term a later one than `epoch`, which state was found to be written in: the Lease was set back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +120,7 @@ class StoredMemory:
     Attributes:
         memory: The policy's memory.
         version: Opaque; "" where nothing was stored yet.
-        epoch: The leadership term that wrote it.
+        epoch: The leadership term that wrote it; 0 where nothing was stored yet.
     """
 
     memory: Memory
@@ -126,13 +139,19 @@ class StateStore(Protocol):
             StateError: It was read but cannot be understood.
         """
 
-    def save(self, application: str, memory: Memory, *, version: str, epoch: int) -> str:
-        """Writes it if it is still at `version` and no later epoch wrote it.
+    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int) -> StoredMemory:
+        """Writes it in place of `over`, if that is still what is stored.
+
+        Args:
+            application: Whose.
+            memory: What to store.
+            over: What it replaces, as `load` or `save` gave it.
+            epoch: The term of the writer.
 
         Returns:
-            The new version.
+            What is stored now.
 
         Raises:
-            Conflict: Somebody else wrote first, or a later epoch has.
+            Conflict: Somebody else wrote first, or `over` is of a later term.
             RemoteError: It could not be written.
         """

@@ -146,6 +146,21 @@ class KubernetesSettings(Theme):
         return self
 
 
+class LeaderElectionSettings(Theme):
+    """How replicas agree on the one that acts, through a Lease in the state namespace."""
+
+    enabled: bool = Field(
+        default=True,
+        description="Take part. Off: this process always acts; only where something else sees to it that there is one replica.",
+    )
+    lease_duration_s: int = Field(
+        default=15,
+        ge=12,
+        le=300,
+        description="How long a replica waits for a sign of life before it takes over, seconds. Bounds the gap after a crash.",
+    )
+
+
 class AwsSettings(Theme):
     """Which AWS APIs are used. Credentials and endpoint come from where every AWS SDK looks for them."""
 
@@ -317,6 +332,9 @@ class _Fields(BaseModel):
         description="Time to finish a tick and send what is queued after SIGTERM, seconds. Below the pod's grace period of 30 s.",
     )
     kubernetes: KubernetesSettings = Field(default=KubernetesSettings(), description="How the Kubernetes API is reached and watched.")
+    leader_election: LeaderElectionSettings = Field(
+        default=LeaderElectionSettings(), description="How replicas agree on the one that acts."
+    )
     aws: AwsSettings = Field(default=AwsSettings(), description="Which AWS APIs are used.")
     polls: PollSettings = Field(default=PollSettings(), description="How often things are asked for that cannot be watched.")
     freshness: FreshnessSettings = Field(default=FreshnessSettings(), description="How old a source's last word may be.")

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from controller.service.leadership import LEASE_NAME
+
 KUSTOMIZE = Path(__file__).parents[1] / "deploy" / "kustomize"
 
 
 def _objects(folder: str) -> list[dict[str, Any]]:
-    """The objects of one folder, as its kustomization lists them."""
-    kustomization = yaml.safe_load((KUSTOMIZE / folder / "kustomization.yaml").read_text())
-    return [
-        document
-        for name in kustomization["resources"]
-        for document in yaml.safe_load_all((KUSTOMIZE / folder / name).read_text())
-        if document
-    ]
+    """The objects of one folder, as the real kubectl renders them."""
+    kubectl = Path(sys.executable).parent / "kubectl"
+    done = subprocess.run([kubectl, "kustomize", KUSTOMIZE / folder], capture_output=True, text=True, timeout=30, check=True)
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
 def test_the_kustomization_moves_nothing_to_another_namespace() -> None:
@@ -52,18 +52,24 @@ def test_no_rule_has_a_wildcard_or_reads_secrets() -> None:
     assert not words & {"*", "secrets", "delete", "deletecollection", "escalate", "bind", "impersonate"}
 
 
+def test_two_replicas_stand_by_for_each_other_and_a_drain_can_take_either() -> None:
+    """And the Lease they agree on is the only one the controller may touch."""
+    objects = {(one["kind"], one["metadata"]["name"]): one for one in _objects("base")}
+    assert objects["Deployment", "failoverctl"]["spec"]["replicas"] == 2
+    assert objects["PodDisruptionBudget", "failoverctl"]["spec"]["maxUnavailable"] == 1
+    leases = [rule for rule in objects["Role", "failoverctl-state"]["rules"] if rule["resources"] == ["leases"]]
+    assert {(verb, *rule.get("resourceNames", ())) for rule in leases for verb in rule["verbs"]} == {
+        ("create",),
+        ("get", LEASE_NAME),
+        ("update", LEASE_NAME),
+    }
+
+
 def test_the_dry_run_overlay_takes_every_write_away() -> None:
     """Its patches name rules by position: this test fails when a rule moves."""
-    overlay = yaml.safe_load((KUSTOMIZE / "dry-run" / "kustomization.yaml").read_text())
-    objects = {(one["kind"], one["metadata"]["name"]): one for one in _objects("base")}
-    for patch in overlay["patches"]:
-        target = objects.get((patch["target"]["kind"], patch["target"]["name"]))
-        for operation in yaml.safe_load(patch["patch"]):
-            *path, last = operation["path"].strip("/").split("/")
-            if operation["op"] == "replace" and target is not None:
-                at: Any = target
-                for step in path:
-                    at = at[int(step)] if isinstance(at, list) else at[step]
-                at[last] = operation["value"]
-    verbs = {verb for one in objects.values() for rule in one.get("rules", ()) for verb in rule["verbs"]}
+    objects = _objects("dry-run")
+    verbs = {verb for one in objects for rule in one.get("rules", ()) for verb in rule["verbs"]}
     assert verbs == {"get", "list", "watch"}
+    deployment = next(one for one in objects if one["kind"] == "Deployment")
+    assert deployment["spec"]["replicas"] == 1
+    assert deployment["spec"]["template"]["spec"]["containers"][0]["args"] == ["run", "--dry-run"]

@@ -16,6 +16,7 @@ from controller.errors import Conflict, Forbidden, StateError, Unavailable
 from controller.policy.codec import encode
 from controller.policy.model import Cause, Flip, Memory, Mode, UnitMemory
 from controller.policy.reasons import Reason
+from controller.ports import StoredMemory
 from controller.service.store import ConfigMapStore, ReadOnlyStore, record_name
 from tests.support.applications import NOW, memory
 
@@ -29,6 +30,7 @@ FULL = memory(
     units={"sd21-inf2": UnitMemory(NOW, Cause.CAPACITY, 2, NOW)},
     changed_at=NOW,
 )
+NOTHING = StoredMemory(Memory(), "", 0)
 
 
 @pytest.fixture
@@ -56,17 +58,16 @@ def stored(api: EmulatedKubeApi) -> dict[str, Any]:
 
 def test_nothing_is_stored_yet(store: ConfigMapStore) -> None:
     """An empty memory, no version, no epoch."""
-    loaded = store.load(KEY)
-    assert (loaded.memory, loaded.version, loaded.epoch) == (Memory(), "", 0)
+    assert store.load(KEY) == NOTHING
 
 
 def test_what_is_saved_is_loaded(store: ConfigMapStore, api: EmulatedKubeApi) -> None:
-    """Created, then replaced; each under the version that the one before returned."""
-    version = store.save(KEY, FULL, version="", epoch=3)
-    loaded = store.load(KEY)
-    assert (loaded.memory, loaded.version, loaded.epoch) == (FULL, version, 3)
-    second = store.save(KEY, Memory(), version=version, epoch=3)
-    assert second != version
+    """Created, then replaced; each over what the one before returned."""
+    first = store.save(KEY, FULL, over=NOTHING, epoch=3)
+    assert store.load(KEY) == first
+    assert (first.memory, first.epoch) == (FULL, 3)
+    second = store.save(KEY, Memory(), over=first, epoch=3)
+    assert second.version != first.version
     assert store.load(KEY).memory == Memory()
     obj = stored(api)
     assert obj["metadata"]["labels"] == {"app.kubernetes.io/name": "failoverctl", "app.kubernetes.io/component": "state"}
@@ -76,35 +77,42 @@ def test_what_is_saved_is_loaded(store: ConfigMapStore, api: EmulatedKubeApi) ->
 
 def test_whoever_writes_second_is_refused(store: ConfigMapStore) -> None:
     """Compare-and-swap: on creation and on replacement; the first one's memory stays."""
-    version = store.save(KEY, FULL, version="", epoch=1)
+    first = store.save(KEY, FULL, over=NOTHING, epoch=1)
     with pytest.raises(Conflict):
-        store.save(KEY, Memory(), version="", epoch=1)
-    store.save(KEY, FULL, version=version, epoch=1)
-    store.save(KEY, memory(Mode.COST), version=store.load(KEY).version, epoch=1)
+        store.save(KEY, Memory(), over=NOTHING, epoch=1)
+    second = store.save(KEY, memory(Mode.COST), over=first, epoch=1)
     with pytest.raises(Conflict):
-        store.save(KEY, FULL, version=version, epoch=1)
-    assert store.load(KEY).memory == memory(Mode.COST)
+        store.save(KEY, FULL, over=first, epoch=1)
+    assert store.load(KEY) == second
 
 
 def test_a_later_epoch_refuses_an_earlier_leader(store: ConfigMapStore) -> None:
-    """Even under the right version: a leader of the past must not write."""
-    version = store.save(KEY, FULL, version="", epoch=7)
+    """Even over the right version: a leader of the past must not write."""
+    kept = store.save(KEY, FULL, over=NOTHING, epoch=7)
     with pytest.raises(Conflict, match="epoch 7, ours is 6"):
-        store.save(KEY, Memory(), version=version, epoch=6)
-    assert store.load(KEY).memory == FULL
-    assert store.load(KEY).version == version
-    store.save(KEY, Memory(), version=version, epoch=8)
+        store.save(KEY, Memory(), over=kept, epoch=6)
+    assert store.load(KEY) == kept
+    store.save(KEY, Memory(), over=kept, epoch=8)
     assert store.load(KEY).epoch == 8
+
+
+def test_a_later_leaders_stamp_refuses_what_an_earlier_one_sends_late(store: ConfigMapStore) -> None:
+    """The next leader writes the same memory under its own epoch; what was read before it can no longer be replaced."""
+    read_before = store.save(KEY, FULL, over=NOTHING, epoch=7)
+    store.save(KEY, FULL, over=read_before, epoch=8)
+    with pytest.raises(Conflict):
+        store.save(KEY, Memory(), over=read_before, epoch=7)
+    assert (store.load(KEY).memory, store.load(KEY).epoch) == (FULL, 8)
 
 
 def test_a_record_that_was_deleted_is_a_conflict(store: ConfigMapStore, api: EmulatedKubeApi) -> None:
     """Whoever holds memory reads again, finds none, and starts afresh; it must not fail for ever on a version that is gone."""
-    version = store.save(KEY, FULL, version="", epoch=1)
+    kept = store.save(KEY, FULL, over=NOTHING, epoch=1)
     api.store.delete("ConfigMap", NAME, namespace=NAMESPACE)
     with pytest.raises(Conflict, match="deleted"):
-        store.save(KEY, FULL, version=version, epoch=1)
-    assert store.load(KEY).version == ""
-    assert store.save(KEY, FULL, version="", epoch=1)
+        store.save(KEY, FULL, over=kept, epoch=1)
+    assert store.load(KEY) == NOTHING
+    assert store.save(KEY, FULL, over=NOTHING, epoch=1).version
 
 
 @pytest.mark.parametrize(
@@ -129,9 +137,6 @@ def test_content_that_cannot_be_read_names_the_config_map(data: dict[str, str] |
     api.store.create("ConfigMap", {"metadata": {"name": NAME, "namespace": NAMESPACE}, **({"data": data} if data is not None else {})})
     with pytest.raises(StateError, match=f"ConfigMap {NAMESPACE}/{NAME}: .*delete it to start afresh"):
         store.load(KEY)
-    with pytest.raises(StateError):
-        store.save(KEY, Memory(), version=stored(api)["metadata"]["resourceVersion"], epoch=9)
-    assert (stored(api).get("data") or {}) == (data or {}), "and it is not overwritten"
 
 
 def test_a_record_without_an_epoch_is_of_the_first(store: ConfigMapStore, api: EmulatedKubeApi) -> None:
@@ -152,22 +157,22 @@ def test_a_server_in_trouble_is_not_an_empty_store(store: ConfigMapStore, api: E
 
 def test_a_lost_answer_is_found_out_by_the_next_writer(store: ConfigMapStore) -> None:
     """A write that succeeded although its answer was lost: the old version no longer fits, so it is read again."""
-    version = store.save(KEY, Memory(), version="", epoch=1)
-    store.save(KEY, FULL, version=version, epoch=1)  # its answer is lost: the caller still holds `version`
+    held = store.save(KEY, Memory(), over=NOTHING, epoch=1)
+    store.save(KEY, FULL, over=held, epoch=1)  # its answer is lost: the caller still holds `held`
     with pytest.raises(Conflict):
-        store.save(KEY, FULL, version=version, epoch=1)
+        store.save(KEY, FULL, over=held, epoch=1)
 
 
 def test_the_read_only_store_writes_nothing(api: EmulatedKubeApi, tmp_path: Path, store: ConfigMapStore) -> None:
     """It reads what is stored, with permission to read only, and asks for nothing else."""
-    store.save(KEY, FULL, version="", epoch=1)
+    store.save(KEY, FULL, over=NOTHING, epoch=1)
     before = stored(api)
     api.audit.clear()
     reader = ReadOnlyStore(ConfigMapStore(session(api, tmp_path, "reader"), NAMESPACE))
     loaded = reader.load(KEY)
     assert loaded.memory == FULL
-    assert reader.save(KEY, Memory(), version=loaded.version, epoch=2) == loaded.version
-    assert reader.save("other/app", Memory(), version="", epoch=2) == ""
+    assert reader.save(KEY, Memory(), over=loaded, epoch=2).version == loaded.version
+    assert reader.save("other/app", Memory(), over=NOTHING, epoch=2).version == ""
     assert stored(api) == before
     assert {record.access.verb for record in api.audit.records()} == {"get"}
 

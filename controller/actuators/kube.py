@@ -21,7 +21,7 @@ class KubeApplier:
         self._session = session
         self._written = written
 
-    def apply(self, action: Action) -> None:
+    def apply(self, action: Action, *, deadline_s: float) -> None:
         """Sends one action.
 
         The Ingress patch carries the resourceVersion it was planned on, so it fails with `Conflict` when anybody wrote in between: what was
@@ -39,5 +39,6 @@ class KubeApplier:
             query=action.query,
             body=action.body,
             content_type=action.content_type,
+            deadline_s=deadline_s,
         )
         self._written(resource, answer)

@@ -159,7 +159,8 @@ def _controller(published: Object | None, now: float) -> Iterator[Line]:
     at = parse_rfc3339(str(published.get("at", "")))
     if at is None or now - at > _SILENT_HEARTBEATS * HEARTBEAT_S:
         yield "bad", f"  {ICONS['bad']} the controller has not said anything since {published.get('at')}: is it running?"
-    yield "dim", f"  controller {published.get('version')} epoch {published.get('epoch')}{dry}, status of {published.get('at')}"
+    leader = f" {published['leader']}" if published.get("leader") else ""
+    yield "dim", f"  controller {published.get('version')}{leader} epoch {published.get('epoch')}{dry}, status of {published.get('at')}"
     if published.get("configError"):
         yield "bad", f"  {ICONS['warn']} changed application files are refused: {published['configError']}"
     for sink in published.get("notifiers", []):

@@ -114,15 +114,17 @@ class KubeSession:
         """Closes idle connections."""
         self._pool.clear()
 
-    def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
+    def get(self, resource: Resource, namespace: str | None, name: str, *, deadline_s: float | None = None) -> Object:
         """Reads one object.
 
         Raises:
             RemoteError: See `controller.errors`.
         """
-        return self.request("GET", resource.path(namespace, name))
+        return self.request("GET", resource.path(namespace, name), deadline_s=deadline_s)
 
-    def create(self, resource: Resource, namespace: str | None, body: Object, *, field_manager: str) -> Object:
+    def create(
+        self, resource: Resource, namespace: str | None, body: Object, *, field_manager: str, deadline_s: float | None = None
+    ) -> Object:
         """Creates one object.
 
         Raises:
@@ -130,9 +132,18 @@ class KubeSession:
             RemoteError: See `controller.errors`.
         """
         query = (("fieldManager", field_manager),)
-        return self.request("POST", resource.path(namespace), query=query, body=json.dumps(body))
+        return self.request("POST", resource.path(namespace), query=query, body=json.dumps(body), deadline_s=deadline_s)
 
-    def replace(self, resource: Resource, namespace: str | None, name: str, body: Object, *, field_manager: str) -> Object:
+    def replace(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        body: Object,
+        *,
+        field_manager: str,
+        deadline_s: float | None = None,
+    ) -> Object:
         """Replaces one object under the resourceVersion in its metadata.
 
         Raises:
@@ -140,7 +151,7 @@ class KubeSession:
             RemoteError: See `controller.errors`.
         """
         query = (("fieldManager", field_manager),)
-        return self.request("PUT", resource.path(namespace, name), query=query, body=json.dumps(body))
+        return self.request("PUT", resource.path(namespace, name), query=query, body=json.dumps(body), deadline_s=deadline_s)
 
     def request(
         self,
@@ -150,6 +161,7 @@ class KubeSession:
         query: Sequence[tuple[str, str]] = (),
         body: str | None = None,
         content_type: str = JSON,
+        deadline_s: float | None = None,
     ) -> Object:
         """Sends one request and returns the decoded answer.
 
@@ -159,11 +171,17 @@ class KubeSession:
             query: Query parameters in order.
             body: Sent as it is, UTF-8.
             content_type: Of the body.
+            deadline_s: When the answer is of no use any more, seconds from now. The server is told as well: what it has not done by then
+                it does not do. The session's time-outs where None.
 
         Raises:
             RemoteError: One of its subclasses by status, see `controller.errors`.
         """
-        response = self._send(method, path, query, body, content_type, self._timeout, stream=False)
+        timeout = self._timeout
+        if deadline_s is not None:
+            timeout = urllib3.Timeout(total=deadline_s, connect=min(self._connect_s, deadline_s))
+            query = (*query, ("timeout", f"{round(deadline_s * 1000)}ms"))
+        response = self._send(method, path, query, body, content_type, timeout, stream=False)
         try:
             decoded = json.loads(response.data)
         except (ValueError, RecursionError) as error:

@@ -27,7 +27,7 @@ from controller.policy.reasons import Reason
 from controller.ports import Message
 from controller.service.controller import Controller, View
 from controller.service.wiring import Service
-from controller.settings import AwsSettings, HttpSettings, Settings
+from controller.settings import AwsSettings, HttpSettings, LeaderElectionSettings, Settings
 
 Emit = Callable[[str, str], None]
 """Takes a style and a line."""
@@ -38,9 +38,13 @@ _JOIN_S: Final = 30.0
 
 
 def demo_settings(applications: Path) -> Settings:
-    """The settings of the controller under the demo: those of production, but for what the emulated AWS lacks (percentiles, quotas)."""
+    """The settings of the controller under the demo: those of production, but for what the emulated AWS lacks (percentiles, quotas).
+
+    It takes no part in an election: it is alone, and a lease duration would last a second where time runs a dozen times as fast.
+    """
     aws = AwsSettings(latency_stat="Average", reservations_enabled=False, quotas_enabled=False)
-    return Settings(applications=applications, aws=aws, http=HttpSettings(host="127.0.0.1", port=0))
+    http, alone = HttpSettings(host="127.0.0.1", port=0), LeaderElectionSettings(enabled=False)
+    return Settings(applications=applications, aws=aws, http=http, leader_election=alone)
 
 
 @contextmanager

@@ -7,8 +7,8 @@ save, tell. It never waits for anything but the Kubernetes API, whose requests h
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import structlog
@@ -26,11 +26,13 @@ from controller.service.executor import Executor, Outcome
 from controller.service.messages import alert_changes, control, rerouted, switched
 from controller.service.outside import OutsideWorld
 from controller.service.telemetry import Telemetry
+from controller.service.terms import TermRecord
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import SnapshotBuilder
 
 _RETRY_BASE_S: Final = 1.0
 _RETRY_MAX_S: Final = 60.0
+_ALERT_AFTER: Final = 3  # failures in a row: a conflict or a lost connection mends itself
 
 log = structlog.get_logger(__name__)
 
@@ -39,17 +41,27 @@ log = structlog.get_logger(__name__)
 class _Record:
     """What is kept of one application between passes."""
 
+    term: TermRecord
     memory: Memory | None = None  # None: not loaded yet
-    version: str = ""
     state_problem: str = ""
-    saved: Memory | None = None
     alerts: dict[str, Alert] = field(default_factory=dict)
     decision: Decision | None = None
     plan: Plan | None = None
     snapshot: Snapshot | None = None
     due: float = 0.0  # when time alone asks for another pass
     failures: int = 0
+    failed: str = ""  # the last action that failed, and why
+    unsaved: int = 0
+    save_problem: str = ""
     override: str = ""
+
+
+def _own_alerts(record: _Record) -> Iterator[Alert]:
+    """What the service itself could not do in its last passes, again and again."""
+    if record.failures >= _ALERT_AFTER:
+        yield Alert("action-failed", "critical", f"tried {record.failures} times without success: {record.failed}")
+    if record.unsaved >= _ALERT_AFTER:
+        yield Alert("state-unsaved", "warning", f"what is remembered would be lost at a restart: {record.save_problem}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +157,7 @@ class Controller:
         now = self._clock.now()
         touched = {application.key for application in self._view.dirty.take(applications)}
         # Held here as well: a reload may take a record away while this round is under way.
-        records = {application.key: self._records.setdefault(application.key, _Record()) for application in applications}
+        records = {application.key: self._record(application.key) for application in applications}
         for application in applications:
             if stopping():
                 break
@@ -158,6 +170,11 @@ class Controller:
         self._telemetry.unparsed.set(self._view.karpenter.unparsed)
         now = self._clock.now()
         return max(0.0, min((record.due - now for record in records.values()), default=self._interval_s))
+
+    def _record(self, key: str) -> _Record:
+        if key not in self._records:
+            self._records[key] = _Record(TermRecord(self._store, self._leadership, key))
+        return self._records[key]
 
     def _pass_safely(self, application: Application, record: _Record) -> None:
         """One application's trouble must not stop the others: what was not foreseen is logged, counted and tried again later."""
@@ -172,6 +189,7 @@ class Controller:
         self._load(application, record)
         snapshot = self._snapshot(application, record)
         memory, decision = decide(record.memory or Memory(), snapshot)
+        decision = replace(decision, alerts=(*decision.alerts, *_own_alerts(record)))
         made = plan(decision, snapshot)
         self._log_change(application, record, decision, made)
         with self._lock:
@@ -186,17 +204,16 @@ class Controller:
         self._schedule(record, decision, outcome)
 
     def _load(self, application: Application, record: _Record) -> None:
-        if record.memory is not None and not record.state_problem:
+        if record.memory is not None and not record.state_problem and record.term.current():
             return
         try:
-            stored = self._store.load(application.key)
+            record.memory = record.term.load()
         except (RemoteError, StateError) as error:
             if str(error) != record.state_problem:
                 log.warning("state.unreadable", application=application.key, error=str(error))
             record.state_problem = str(error)
             return
-        record.memory, record.version, record.state_problem = stored.memory, stored.version, ""
-        record.saved = stored.memory
+        record.state_problem = ""
 
     def _snapshot(self, application: Application, record: _Record) -> Snapshot:
         now = self._clock.now()
@@ -209,38 +226,42 @@ class Controller:
             now,
             sources,
             self._outside.of(application),
-            leader=self._leadership.remaining_s() > 0,
-            epoch=self._leadership.epoch(),
+            leader=self._leadership.leads(),
+            epoch=record.term.epoch,
         )
 
     def _execute(self, record: _Record, made: Plan) -> Outcome:
         if self._executor is None or not made.due:
             return Outcome()
-        outcome = self._executor.execute(made)
+        outcome = self._executor.execute(made, record.term.epoch)
         for action in outcome.applied:
             self._telemetry.actions.labels(made.application, action.kind.value, "applied").inc()
         if outcome.failed is not None:
             self._telemetry.actions.labels(made.application, outcome.failed.kind.value, "failed").inc()
             record.failures += 1
-        else:
+            record.failed = f"{describe(outcome.failed)}: {outcome.error}"
+        elif not outcome.unconfirmed:
             record.failures = 0
         return outcome
 
     def _save(self, application: Application, record: _Record) -> None:
-        if record.memory is None or record.state_problem or record.memory == record.saved or self._leadership.remaining_s() <= 0:
+        if record.memory is None or record.state_problem:
             return
-        epoch = self._leadership.epoch()
         try:
-            record.version = self._store.save(application.key, record.memory, version=record.version, epoch=epoch)
-            record.saved = record.memory
+            record.term.save(record.memory)
+            record.unsaved = 0
         except Conflict as error:
             log.warning("state.conflict", application=application.key, error=str(error))
             record.memory = None  # somebody else wrote it: read it again before the next decision
         except (RemoteError, StateError) as error:
             # What was done stands on the Ingress; the memory is saved with the next pass.
             log.warning("state.unsaved", application=application.key, error=str(error))
+            record.unsaved, record.save_problem = record.unsaved + 1, str(error)
 
     def _tell(self, application: Application, record: _Record, snapshot: Snapshot, decision: Decision, outcome: Outcome) -> None:
+        if not snapshot.leader:
+            record.alerts = {}  # whoever leads tells; what is still on when this replica begins to lead, it tells then
+            return
         record.alerts, messages = alert_changes(snapshot, record.alerts, decision.alerts, decision.mode)
         if outcome.routed and decision.verb in {Verb.FAILOVER, Verb.FALLBACK}:
             mode = Mode.CAPACITY if decision.verb is Verb.FAILOVER else Mode.COST
@@ -266,6 +287,8 @@ class Controller:
         wait = self._interval_s
         if decision.next_check_s is not None:
             wait = min(wait, decision.next_check_s + 0.01)
+        if outcome.unconfirmed:
+            wait = min(wait, _RETRY_BASE_S)
         if outcome.failed is not None:
             wait = min(wait, _RETRY_MAX_S, _RETRY_BASE_S * 2.0 ** min(record.failures - 1, 10))
         record.due = self._clock.now() + wait

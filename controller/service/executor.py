@@ -12,7 +12,8 @@ from controller.policy.model import Action, ActionKind, Plan
 from controller.policy.plan import describe
 from controller.ports import Applier, Leadership
 
-ACTION_TIMEOUT_S: Final = 8.0  # connect and read time-outs of one request, rounded up
+ACTION_S: Final = 2.5
+"""Deadline of one action, seconds. With a renewal before it, it fits into the quarter of the lease duration in which a leader may act."""
 
 log = structlog.get_logger(__name__)
 
@@ -26,12 +27,14 @@ class Outcome:
         routed: Whether the routing action was among them.
         failed: The action that was not, None where all were.
         error: Why it was not.
+        unconfirmed: Whether something was left undone because this replica could not be sure that it still leads.
     """
 
     applied: tuple[Action, ...] = ()
     routed: bool = False
     failed: Action | None = None
     error: RemoteError | None = None
+    unconfirmed: bool = False
 
 
 class Executor:
@@ -46,20 +49,22 @@ class Executor:
         self._applier = applier
         self._leadership = leadership
 
-    def execute(self, plan: Plan) -> Outcome:
-        """Applies what is due.
+    def execute(self, plan: Plan, epoch: int) -> Outcome:
+        """Applies what is due, as long as this replica leads in the term `epoch` that the plan was made in.
 
         Replica floors that cannot be raised do not stop the routing action: the guards found the receiving side ready as it is. A routing
         action that fails stops everything after it: nothing may be lowered behind traffic that did not move.
         """
         applied: list[Action] = []
         first_failed: tuple[Action, RemoteError] | None = None
+        unconfirmed = False
         for action in plan.due:
-            if self._leadership.remaining_s() <= ACTION_TIMEOUT_S:
+            if not self._leadership.confirm(epoch, ACTION_S):
                 log.warning("action.not_leading", application=plan.application, action=describe(action))
+                unconfirmed = True
                 break
             try:
-                self._applier.apply(action)
+                self._applier.apply(action, deadline_s=ACTION_S)
             except RemoteError as error:
                 log.warning("action.failed", application=plan.application, action=describe(action), error=str(error))
                 first_failed = first_failed or (action, error)
@@ -70,4 +75,4 @@ class Executor:
             applied.append(action)
         routed = any(action.kind is ActionKind.ROUTE for action in applied)
         failed, error_ = first_failed or (None, None)
-        return Outcome(tuple(applied), routed, failed, error_)
+        return Outcome(tuple(applied), routed, failed, error_, unconfirmed)

@@ -1,14 +1,59 @@
-"""Leadership of a single replica: it always leads. The elected one comes with an issue of its own and implements the same port."""
+"""Who may act: the only replica there is, or the one that holds the Lease."""
 
 from __future__ import annotations
 
 import math
+import random
+import secrets
+import socket
+import threading
+from collections.abc import Callable
+from typing import Final, Protocol
 
-from controller.clock import Clock
+import structlog
+
+from controller.clients.kube import LEASES, KubeSession
+from controller.clock import Clock, format_rfc3339
+from controller.errors import Conflict, Forbidden, NotFound, RemoteError
+from controller.policy.plan import FIELD_MANAGER
+from controller.ports import Leadership
+from controller.service.election import Answer, Election, Failed, Found, Missing, Refused, Request, Timing, Verb
+
+LEASE_NAME: Final = "failoverctl"
+
+REQUEST_S: Final = 2.0
+"""Deadline of one request for the Lease, seconds: two of them fit into a quarter of the lease duration."""
+_OVERDUE_LEASES: Final = 3
+_JOIN_S: Final = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class Elected(Leadership, Protocol):
+    """A leadership with a life of its own."""
+
+    @property
+    def identity(self) -> str:
+        """This process's name among the candidates."""
+
+    def start(self) -> None:
+        """Begins to take part."""
+
+    def stop(self) -> None:
+        """Ends taking part and lets another replica lead at once. Called when nothing is under way any more."""
+
+    def holder(self) -> str:
+        """Who leads as far as is known, "" where nobody does."""
+
+    def problem(self) -> str:
+        """Why this process should be restarted, "" where it should not."""
+
+    def refusal(self) -> str:
+        """Why this process can never lead as things are, "" where it may."""
 
 
 class SingleReplica:
-    """The only replica there is.
+    """The only replica there is: for a demo, a dry run, or a cluster in which somebody else sees to it that there is one.
 
     Args:
         clock: Its start becomes the epoch, so that a later process always has a later one.
@@ -21,6 +66,220 @@ class SingleReplica:
         """See `controller.ports.Leadership.epoch`."""
         return self._epoch
 
-    def remaining_s(self) -> float:
-        """See `controller.ports.Leadership.remaining_s`."""
-        return math.inf
+    def leads(self) -> bool:
+        """See `controller.ports.Leadership.leads`."""
+        return True
+
+    def confirm(self, epoch: int, needed_s: float) -> bool:
+        """See `controller.ports.Leadership.confirm`."""
+        return epoch == self._epoch and needed_s < math.inf
+
+    def outrank(self, epoch: int) -> None:
+        """See `controller.ports.Leadership.outrank`."""
+        self._epoch = max(self._epoch, epoch + 1)
+
+    def start(self) -> None:
+        """Nothing to take part in."""
+
+    def stop(self) -> None:
+        """Nothing to hand over."""
+
+    @property
+    def identity(self) -> str:
+        """See `Elected.identity`."""
+        return socket.gethostname()
+
+    def holder(self) -> str:
+        """This process."""
+        return self.identity
+
+    def problem(self) -> str:
+        """None: it cannot get stuck."""
+        return ""
+
+    def refusal(self) -> str:
+        """None: it asks nobody."""
+        return ""
+
+
+def make_identity() -> str:
+    """A name that no other process has had or will have: a restarted pod must not take its predecessor's Lease for its own."""
+    return f"{socket.gethostname()}_{secrets.token_hex(4)}"
+
+
+class LeaseLeadership:
+    """Takes part in the election for one Lease, from a thread of its own.
+
+    Args:
+        session: Connection to the API server.
+        namespace: Of the Lease.
+        timing: How long things take.
+        clock: Time. What counts is its monotonic half.
+        changed: Called when this replica begins or ceases to lead or another holder is seen; must not block.
+        identity: Of this process; see `make_identity`.
+    """
+
+    def __init__(
+        self,
+        session: KubeSession,
+        namespace: str,
+        timing: Timing,
+        clock: Clock,
+        changed: Callable[[], None],
+        identity: str | None = None,
+    ) -> None:
+        self._session, self._namespace, self._clock, self._changed = session, namespace, clock, changed
+        self._timing = timing
+        metadata = {"name": LEASE_NAME, "namespace": namespace, "labels": {"app.kubernetes.io/name": "failoverctl"}}
+        stamp = lambda: format_rfc3339(clock.now(), fraction=True)  # noqa: E731
+        self._election = Election(identity or make_identity(), metadata, timing, random.Random(), stamp)  # noqa: S311
+        self._state = threading.Lock()  # the election's; held for moments
+        self._requests = threading.Lock()  # one request at a time; held for `REQUEST_S` at most
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="elector", daemon=True)
+        self._told = (False, "")
+        self._last_turn = clock.monotonic()
+        self._problem = self._refusal = ""
+
+    @property
+    def identity(self) -> str:
+        """See `Elected.identity`."""
+        return self._election.identity
+
+    # --- Leadership ---------------------------------------------------------------------------------------------------------------------
+
+    def epoch(self) -> int:
+        """See `controller.ports.Leadership.epoch`."""
+        with self._state:
+            return self._election.epoch
+
+    def leads(self) -> bool:
+        """See `controller.ports.Leadership.leads`."""
+        with self._state:
+            return self._election.leads(self._clock.monotonic())
+
+    def confirm(self, epoch: int, needed_s: float) -> bool:
+        """See `controller.ports.Leadership.confirm`."""
+        if self._trusted_s(epoch) > needed_s:
+            return True
+        with self._requests:
+            if self._trusted_s(epoch) <= needed_s and self.leads():
+                self._renew()
+        return self._trusted_s(epoch) > needed_s
+
+    def outrank(self, epoch: int) -> None:
+        """See `controller.ports.Leadership.outrank`."""
+        with self._requests:
+            with self._state:
+                self._election.outrank(epoch)
+            if self.leads():
+                self._renew()
+
+    def holder(self) -> str:
+        """Who holds the Lease as it was last seen, "" where nobody does."""
+        with self._state:
+            return self._election.holder()
+
+    def problem(self) -> str:
+        """See `Elected.problem`. An API server that does not answer is no reason: a restart would not mend it."""
+        age, limit = self._clock.monotonic() - self._last_turn, _OVERDUE_LEASES * self._timing.lease_s
+        return f"the elector has not come round for {age:.0f} s, limit {limit:.0f} s" if age > limit else ""
+
+    def refusal(self) -> str:
+        """See `Elected.refusal`: the API server's words while it refuses requests for the Lease."""
+        return self._refusal
+
+    # --- life ---------------------------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begins to take part."""
+        log.info("election.started", identity=self._election.identity, lease=f"{self._namespace}/{LEASE_NAME}")
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends taking part; releases the Lease where it is held, so that another replica takes over at once."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=_JOIN_S)
+        with self._requests:
+            with self._state:
+                request = self._election.release()
+            if request is not None:
+                answer = self._perform(request)
+                log.info("election.released", done=isinstance(answer, Found))
+        self._notice()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                wait = self._turn()
+            except Exception:  # a bug here must not end the only thread that can renew
+                log.exception("election.failed")
+                wait = self._timing.poll_s
+            self._last_turn = self._clock.monotonic()
+            self._clock.wait(self._stop, wait)
+
+    def _turn(self) -> float:
+        """Sends what is due, if anything is.
+
+        Returns:
+            Seconds until something may be.
+        """
+        with self._requests:
+            with self._state:
+                due = self._election.next(self._clock.monotonic())
+            if isinstance(due, Request) and not self._stop.is_set():
+                self._perform(due)
+                due = 0.0
+        self._notice()
+        return due if isinstance(due, float) else 0.0
+
+    # --- inside -------------------------------------------------------------------------------------------------------------------------
+
+    def _trusted_s(self, epoch: int) -> float:
+        with self._state:
+            return self._election.trusted_s(self._clock.monotonic()) if self._election.epoch == epoch else 0.0
+
+    def _renew(self) -> None:
+        with self._state:
+            request = self._election.renewal()
+        if request is not None:
+            self._perform(request)
+
+    def _perform(self, request: Request) -> Answer:
+        sent = self._clock.monotonic()
+        answer = self._send(request)
+        with self._state:
+            self._election.answered(request, sent, self._clock.monotonic(), answer)
+        return answer
+
+    def _send(self, request: Request) -> Answer:
+        session, space = self._session, self._namespace
+        try:
+            if request.body is None:
+                lease = session.get(LEASES, space, LEASE_NAME, deadline_s=REQUEST_S)
+            elif request.verb is Verb.CREATE:
+                lease = session.create(LEASES, space, request.body, field_manager=FIELD_MANAGER, deadline_s=REQUEST_S)
+            else:
+                lease = session.replace(LEASES, space, LEASE_NAME, request.body, field_manager=FIELD_MANAGER, deadline_s=REQUEST_S)
+        except NotFound:
+            return Missing()
+        except Conflict:
+            return Refused()
+        except RemoteError as error:
+            if str(error) != self._problem:
+                log.warning("election.no_answer", error=str(error))
+            self._problem = str(error)
+            self._refusal = str(error) if isinstance(error, Forbidden) else ""
+            return Failed()
+        self._problem = self._refusal = ""
+        return Found(lease)
+
+    def _notice(self) -> None:
+        """Tells about a change once."""
+        leads, holder = self.leads(), self.holder()
+        if (leads, holder) == self._told:
+            return
+        self._told = (leads, holder)
+        log.info("election.leading" if leads else "election.standing_by", epoch=self.epoch(), holder=holder)
+        self._changed()

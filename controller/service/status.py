@@ -17,13 +17,18 @@ from controller.policy.plan import FIELD_MANAGER
 from controller.service.controller import View
 
 NAME: Final = "failoverctl-status"
+PUBLISH_S: Final = 3.0
+"""Longest time one publication takes, seconds."""
+
 HEARTBEAT_S: Final = 60.0
 """Longest time between two writes of the status while the controller runs, seconds."""
 
 log = structlog.get_logger(__name__)
 
 
-def document(views: Iterable[View], sinks: Iterable[SinkHealth], *, now: float, epoch: int, dry_run: bool, config_error: str) -> Object:
+def document(
+    views: Iterable[View], sinks: Iterable[SinkHealth], *, now: float, epoch: int, leader: str, dry_run: bool, config_error: str
+) -> Object:
     """The status as plain JSON values.
 
     Args:
@@ -31,6 +36,7 @@ def document(views: Iterable[View], sinks: Iterable[SinkHealth], *, now: float, 
         sinks: How the notifiers are doing.
         now: Seconds since the Unix epoch.
         epoch: The leadership term.
+        leader: The identity of the replica that leads, "" where none is known to.
         dry_run: Whether nothing is applied.
         config_error: Why a changed application file is refused, "" where none is.
     """
@@ -38,6 +44,7 @@ def document(views: Iterable[View], sinks: Iterable[SinkHealth], *, now: float, 
         "version": __version__,
         "at": format_rfc3339(now),
         "epoch": epoch,
+        "leader": leader,
         "dryRun": dry_run,
         "configError": config_error,
         "notifiers": [_sink(one) for one in sinks],
@@ -97,9 +104,9 @@ class StatusPublisher:
         }
         try:
             try:
-                self._session.replace(CONFIG_MAPS, self._namespace, NAME, body, field_manager=FIELD_MANAGER)
+                self._session.replace(CONFIG_MAPS, self._namespace, NAME, body, field_manager=FIELD_MANAGER, deadline_s=PUBLISH_S / 2)
             except NotFound:
-                self._session.create(CONFIG_MAPS, self._namespace, body, field_manager=FIELD_MANAGER)
+                self._session.create(CONFIG_MAPS, self._namespace, body, field_manager=FIELD_MANAGER, deadline_s=PUBLISH_S / 2)
         except RemoteError as error:
             log.warning("status.unsaved", error=str(error))
             return

@@ -14,6 +14,9 @@ from controller.ports import StoredMemory
 from controller.signals.objects import text
 
 _PREFIX: Final = "failoverctl-state-"
+WRITE_S: Final = 2.5
+"""Deadline of one write, seconds; see `controller.service.executor.ACTION_S`."""
+
 _LABELS: Final = {"app.kubernetes.io/name": "failoverctl", "app.kubernetes.io/component": "state"}
 
 
@@ -49,21 +52,21 @@ class ConfigMapStore:
             name = f"{self._namespace}/{record_name(application)}"
             raise StateError(f"ConfigMap {name}: {error}; delete it to start afresh from what the Ingress shows") from error
 
-    def save(self, application: str, memory: Memory, *, version: str, epoch: int) -> str:
-        """See `controller.ports.StateStore.save`."""
-        body = self._body(application, memory, epoch)
-        if not version:
-            written = self._session.create(CONFIG_MAPS, self._namespace, body, field_manager=FIELD_MANAGER)
+    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int) -> StoredMemory:
+        """See `controller.ports.StateStore.save`. The server compares the version, which stands for the epoch that was read with it."""
+        if over.epoch > epoch:
+            raise Conflict(f"state of {application} was written in epoch {over.epoch}, ours is {epoch}")
+        body, session, space = self._body(application, memory, epoch), self._session, self._namespace
+        if not over.version:
+            written = session.create(CONFIG_MAPS, space, body, field_manager=FIELD_MANAGER, deadline_s=WRITE_S)
         else:
-            current = self.load(application)
-            if not current.version:
-                raise Conflict(f"state of {application} was deleted meanwhile")
-            if current.epoch > epoch:
-                raise Conflict(f"state of {application} was written in epoch {current.epoch}, ours is {epoch}")
-            body["metadata"]["resourceVersion"] = version
+            body["metadata"]["resourceVersion"] = over.version
             name = record_name(application)
-            written = self._session.replace(CONFIG_MAPS, self._namespace, name, body, field_manager=FIELD_MANAGER)
-        return text(written, "metadata", "resourceVersion")
+            try:
+                written = session.replace(CONFIG_MAPS, space, name, body, field_manager=FIELD_MANAGER, deadline_s=WRITE_S)
+            except NotFound as error:
+                raise Conflict(f"state of {application} was deleted meanwhile") from error
+        return StoredMemory(memory, text(written, "metadata", "resourceVersion"), epoch)
 
     def _body(self, application: str, memory: Memory, epoch: int) -> Object:
         return {
@@ -93,7 +96,7 @@ class ReadOnlyStore:
         """See `controller.ports.StateStore.load`."""
         return self._store.load(application)
 
-    def save(self, application: str, memory: Memory, *, version: str, epoch: int) -> str:
+    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int) -> StoredMemory:
         """Stores nothing."""
-        del application, memory, epoch
-        return version
+        del application
+        return StoredMemory(memory, over.version, epoch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import structlog
@@ -22,14 +23,15 @@ from controller.notifiers.events import EventNotifier, Involved
 from controller.notifiers.redact import DEFAULT as REDACTOR
 from controller.notifiers.slack import SlackNotifier, webhook_file
 from controller.policy.model import Application, Source
-from controller.ports import Notifier, Severity
+from controller.ports import Message, MessageKind, Notifier, Severity
 from controller.service.controller import Controller
+from controller.service.election import Timing
 from controller.service.executor import Executor
 from controller.service.http import HttpServer, make_app
-from controller.service.leadership import SingleReplica
+from controller.service.leadership import Elected, LeaseLeadership, SingleReplica
 from controller.service.messages import control
 from controller.service.outside import OutsideWorld
-from controller.service.status import StatusPublisher, document
+from controller.service.status import PUBLISH_S, StatusPublisher, document
 from controller.service.store import ConfigMapStore, ReadOnlyStore
 from controller.service.telemetry import Telemetry
 from controller.settings import Settings
@@ -42,6 +44,7 @@ from controller.signals.objects import text
 _ELBV2_BURST: Final = 40
 _STALLED_INTERVALS: Final = 3  # a loop that has not come round for so many of its intervals is to be restarted
 _STATUS_INTERVAL_S: Final = 5.0
+_JOB_OPTIONS: Final = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
 
 log = structlog.get_logger(__name__)
 
@@ -100,11 +103,13 @@ class Service:
     ) -> None:
         self._settings, self._session, self._clock, self._dry_run, self._tap = settings, session, clock, dry_run, tap
         self._stop, self._wake = threading.Event(), threading.Event()
+        self._publishing = threading.Lock()
         self._clients = AwsClients(settings.aws.region)
         self._telemetry = Telemetry()
-        self._leadership = SingleReplica(clock)
         self.view = ClusterView(clock, self._wake.set)
         kube = settings.kubernetes
+        self._leadership = self._make_leadership()
+        self._lost = False  # whether people were told that this replica lost the Lease and nobody else was seen to hold it
         self._watches = Watches(
             session,
             self.view,
@@ -145,6 +150,13 @@ class Service:
         return self._http.port
 
     # --- parts --------------------------------------------------------------------------------------------------------------------------
+
+    def _make_leadership(self) -> Elected:
+        wanted = self._settings.leader_election
+        if self._dry_run or not wanted.enabled:
+            return SingleReplica(self._clock)
+        timing = Timing(lease_s=wanted.lease_duration_s)
+        return LeaseLeadership(self._session, self._settings.kubernetes.state_namespace, timing, self._clock, self._leadership_changed)
 
     def _cloudwatch_notifier(self) -> CloudWatchNotifier | None:
         wanted = self._settings.cloudwatch
@@ -188,6 +200,8 @@ class Service:
     # --- health -------------------------------------------------------------------------------------------------------------------------
 
     def _healthy(self) -> str:
+        if problem := self._leadership.problem():
+            return problem
         limit = _STALLED_INTERVALS * self._settings.polls.tick_interval_s
         age = self._clock.monotonic() - self.controller.last_pass
         return f"the last pass ended {age:.0f} s ago, limit {limit:.0f} s" if age > limit else ""
@@ -196,6 +210,8 @@ class Service:
         applications = self.controller.applications()
         if not applications:
             return "no application is configured"
+        if refusal := self._leadership.refusal():
+            return f"cannot take part in the election: {refusal}"
         now = self._clock.now()
         stale = sorted({source.name for one in applications for source in self._sources(one) if source.required and source.stale(now)})
         return f"no fresh word from {', '.join(stale)}" if stale else ""
@@ -208,6 +224,7 @@ class Service:
             sinks,
             now=self._clock.now(),
             epoch=self._leadership.epoch(),
+            leader=self._leadership.holder(),
             dry_run=self._dry_run,
             config_error=self._catalog.error,
         )
@@ -230,7 +247,9 @@ class Service:
         self._watches.ensure(applications.values())
         self._schedule_jobs()
         self._http.start()
-        log.info("service.started", applications=sorted(applications), dry_run=self._dry_run, epoch=self._leadership.epoch())
+        self._telemetry.leader.set(self._leadership.leads())
+        self._leadership.start()
+        log.info("service.started", applications=sorted(applications), dry_run=self._dry_run)
         try:
             self._await_first_look()
             self._loop()
@@ -256,6 +275,8 @@ class Service:
     def _shut_down(self) -> None:
         log.info("service.stopping")
         self._scheduler.shutdown(wait=False)
+        with self._publishing:  # the last of this replica's writes has ended: another may lead
+            self._leadership.stop()
         self._watches.stop()
         if self._dispatcher is not None:
             undelivered = self._dispatcher.close(self._settings.shutdown_grace_s)
@@ -266,27 +287,57 @@ class Service:
 
     def _schedule_jobs(self) -> None:
         polls = self._settings.polls
-        self._every("verification", polls.verification_interval_s, lambda: self._outside.verify(self.controller.applications()))
-        self._every("cloudwatch", polls.cloudwatch_interval_s, lambda: self._outside.poll_metrics(self.controller.applications()))
-        self._every("ec2", polls.ec2_interval_s, lambda: self._outside.poll_capacity(self.controller.applications()))
+        for name, (seconds, work) in self._leader_jobs().items():
+            self._every(name, seconds, work)
         self._every("catalog", polls.catalog_interval_s, self._reload)
         self._every("status", _STATUS_INTERVAL_S, self._publish_status)
-        if self._cloudwatch is not None:
-            self._every("modes", self._settings.cloudwatch.publish_interval_s, self._publish_modes)
         self._scheduler.start()
+
+    def _leader_jobs(self) -> dict[str, tuple[float, Callable[[], None]]]:
+        """What only the leader does, with the seconds between: AWS bills and throttles by the call, whoever makes it."""
+        polls = self._settings.polls
+        jobs: dict[str, tuple[float, Callable[[], None]]] = {
+            "verification": (polls.verification_interval_s, lambda: self._outside.verify(self.controller.applications())),
+            "cloudwatch": (polls.cloudwatch_interval_s, lambda: self._outside.poll_metrics(self.controller.applications())),
+            "ec2": (polls.ec2_interval_s, lambda: self._outside.poll_capacity(self.controller.applications())),
+        }
+        if self._cloudwatch is not None:
+            jobs["modes"] = (self._settings.cloudwatch.publish_interval_s, self._publish_modes)
+        return {name: (seconds, partial(self._as_leader, work)) for name, (seconds, work) in jobs.items()}
+
+    def _as_leader(self, work: Callable[[], None]) -> None:
+        if self._leadership.leads():
+            work()
+
+    def _leadership_changed(self) -> None:
+        """Called by the elector when this replica begins or ceases to lead, or sees another holder."""
+        leads, holder = self._leadership.leads(), self._leadership.holder()
+        self._telemetry.leader.set(leads)
+        if leads and self._scheduler.running:
+            for name, (_, work) in self._leader_jobs().items():  # what a standby does not ask for is unknown to it
+                self._once(name, work)
+        self._tell_of_loss(lost=not leads and holder == self._leadership.identity and not self._stop.is_set())
+        self.view.dirty.mark(everything=True)
+
+    def _tell_of_loss(self, *, lost: bool) -> None:
+        """Whoever led last says that nobody does: a standby that tells as well would tell everything twice."""
+        if lost == self._lost:
+            return
+        self._lost = lost
+        title = "nobody leads: the Lease cannot be renewed" if lost else "resolved: there is a leader again"
+        why = "nothing is decided or switched until a replica can renew it; traffic stays as it is" if lost else ""
+        kind, severity = (MessageKind.ALERT, Severity.CRITICAL) if lost else (MessageKind.RESOLVED, Severity.INFO)
+        self.controller.publish([Message(kind, severity, "", "LeaseLost", title, why, self._clock.now(), dedup_key="lease")])
 
     def _every(self, name: str, seconds: float, work: Callable[[], None]) -> None:
         """Schedules a job. APScheduler by default drops a run that starts a second late; none may be dropped for good."""
+        self._once(name, work)
+        trigger = IntervalTrigger(seconds=self._clock.real(seconds), timezone="UTC")
+        self._scheduler.add_job(_logged(name, work), trigger, id=name, **_JOB_OPTIONS)
 
-        def job() -> None:
-            try:
-                work()
-            except Exception:  # a job that fails must be seen, and must not end the others
-                log.exception("job.failed", job=name)
-
-        options = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
-        self._scheduler.add_job(job, id=f"{name}-first", **options)
-        self._scheduler.add_job(job, IntervalTrigger(seconds=self._clock.real(seconds), timezone="UTC"), id=name, **options)
+    def _once(self, name: str, work: Callable[[], None]) -> None:
+        """Runs a job now, beside its schedule."""
+        self._scheduler.add_job(_logged(name, work), id=f"{name}-now", replace_existing=True, **_JOB_OPTIONS)
 
     def _reload(self) -> None:
         change = self._catalog.poll()
@@ -311,9 +362,22 @@ class Service:
     def _publish_status(self) -> None:
         if self._dispatcher is not None:
             self._telemetry.sinks(self._dispatcher.health())
-        if self._publisher is not None:
-            self._publisher.publish(self.status())
+        if self._publisher is None or not self._leadership.leads():
+            return
+        with self._publishing:
+            if not self._stop.is_set() and self._leadership.confirm(self._leadership.epoch(), PUBLISH_S):
+                self._publisher.publish(self.status())
 
     def _publish_modes(self) -> None:
         if self._cloudwatch is not None:
             self._cloudwatch.publish_modes({view.application.key: view.decision.mode for view in self.controller.views()})
+
+
+def _logged(name: str, work: Callable[[], None]) -> Callable[[], None]:
+    def job() -> None:
+        try:
+            work()
+        except Exception:  # a job that fails must be seen, and must not end the others
+            log.exception("job.failed", job=name)
+
+    return job

@@ -78,20 +78,20 @@ class Written:
 
 
 def test_a_plan_is_sent_byte_for_byte(cluster: Cluster, session: KubeSession) -> None:
-    """Each action is one PATCH with the plan's own body, query and content type, in the plan's order; the answers are shown."""
+    """Each action is one PATCH with the plan's own body, query and content type, in order, and a deadline; the answers are shown."""
     written = Written()
     applier = KubeApplier(session, written)
     planned = actions(cluster)
     assert [action.resource for action in planned] == ["scaledobjects.keda.sh", "scaledobjects.keda.sh", "ingresses.networking.k8s.io"]
     for action in planned:
-        applier.apply(action)
+        applier.apply(action, deadline_s=5)
     records = cluster.api.audit.records(verb="patch")
     assert [record.body for record in records] == [action.body.encode() for action in planned]
     assert [record.content_type for record in records] == [action.content_type for action in planned]
     assert [record.query for record in records] == [
-        "fieldManager=failoverctl&force=true",
-        "fieldManager=failoverctl",
-        "fieldManager=failoverctl&force=true",
+        "fieldManager=failoverctl&force=true&timeout=5000ms",
+        "fieldManager=failoverctl&timeout=5000ms",
+        "fieldManager=failoverctl&force=true&timeout=5000ms",
     ]
     assert [(record.access.namespace, record.access.name) for record in records] == [(action.namespace, action.name) for action in planned]
     assert [resource.name for resource, _ in written.seen] == [action.resource for action in planned]
@@ -108,7 +108,7 @@ def test_our_own_write_is_seen_at_once_and_not_undone(cluster: Cluster, session:
     before = dict(cluster.ingress())
     view.listed(INGRESSES, None, [before])
     applier = KubeApplier(session, lambda resource, obj: view.changed(resource, None, "MODIFIED", obj))
-    applier.apply(actions(cluster)[-1])
+    applier.apply(actions(cluster)[-1], deadline_s=5)
     for late in ("MODIFIED", "ADDED"):
         view.changed(INGRESSES, None, late, before)
     view.listed(INGRESSES, None, [before])
@@ -123,7 +123,7 @@ def test_a_write_in_between_is_a_conflict(cluster: Cluster, session: KubeSession
     cluster.store.patch("Ingress", "sd21", {"metadata": {"annotations": {"someone": "else"}}}, namespace=NAMESPACE)
     action = cluster.ingress()["metadata"]["annotations"][ACTION]
     with pytest.raises(Conflict):
-        KubeApplier(session, written).apply(route)
+        KubeApplier(session, written).apply(route, deadline_s=5)
     assert cluster.ingress()["metadata"]["annotations"][ACTION] == action
     assert written.seen == []
 
@@ -134,7 +134,7 @@ def test_a_reordered_trigger_is_a_conflict(cluster: Cluster, session: KubeSessio
     other = {"type": "cron", "metadata": {"targetMetricValue": "1"}}
     cluster.store.patch("ScaledObject", "sd21-g5-cuda-hpa", {"spec": {"triggers": [other]}}, namespace=NAMESPACE)
     with pytest.raises(Conflict):
-        KubeApplier(session, Written()).apply(target)
+        KubeApplier(session, Written()).apply(target, deadline_s=5)
     scaler = cluster.store.get("ScaledObject", "sd21-g5-cuda-hpa", namespace=NAMESPACE)
     assert scaler["spec"]["triggers"] == [other]
 
@@ -146,7 +146,7 @@ def test_a_refusal_is_passed_on(status: int, error: type[RemoteError], cluster: 
     (*_, route) = actions(cluster)
     cluster.api.fail_next(1, status=status, matcher=lambda access: access.verb == "patch")
     with pytest.raises(error):
-        KubeApplier(session, written).apply(route)
+        KubeApplier(session, written).apply(route, deadline_s=5)
     assert (len(cluster.api.audit.records(verb="patch")), written.seen) == (1, [])
 
 
@@ -156,5 +156,5 @@ def test_what_is_no_resource_of_ours_is_not_sent(resource: str, cluster: Cluster
     (*_, route) = actions(cluster)
     before = len(cluster.api.audit.records())
     with pytest.raises(Rejected, match="no such resource"):
-        KubeApplier(session, Written()).apply(replace(route, resource=resource))
+        KubeApplier(session, Written()).apply(replace(route, resource=resource), deadline_s=5)
     assert len(cluster.api.audit.records()) == before

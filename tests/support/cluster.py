@@ -310,7 +310,7 @@ class Collector:
 
 
 def settings_for(applications: Path, **changes: Any) -> Settings:
-    """Settings that ask AWS for nothing and listen on any free port."""
+    """Settings that ask AWS for nothing, listen on any free port and take part in no election."""
     aws = {"elbv2_enabled": False, "cloudwatch_enabled": False, "ec2_enabled": False, "region": "us-west-2"}
     base: dict[str, Any] = {
         "applications": applications,
@@ -318,6 +318,7 @@ def settings_for(applications: Path, **changes: Any) -> Settings:
         "cloudwatch": {"enabled": False},
         "http": {"host": "127.0.0.1", "port": 0},
         "polls": {"catalog_interval_s": 1},
+        "leader_election": {"enabled": False},
     }
     return Settings(**{**base, **changes})
 

@@ -1,0 +1,283 @@
+"""Leader election on one Lease, as a machine without I/O, threads or a clock of its own.
+
+Whoever drives it asks what to send (`Election.next`), sends it, and tells it the answer (`Election.answered`). All times are one process's
+monotonic seconds; no candidate ever compares its clock with another's, nor with the times written in the Lease. So the same code runs on
+the API server and, in simulated time, in tests of a hundred thousand lease periods.
+
+What keeps two from leading at once:
+
+* A candidate takes a Lease over only after it has seen it unchanged for a whole lease duration of its own clock.
+* A holder counts from the moment it *sent* the renewal that was accepted, and acts only within a quarter of the lease duration
+  (`Timing.trust_s`). Its clock may then run at half the true rate and a candidate's at twice it, and still the holder stops first.
+* Every write of the Lease is an update under its resourceVersion, so one of several wins.
+* A Lease that is gone counts as one that was just renewed: whoever held it may not know yet.
+* ``leaseTransitions`` grows with every change of the holder and is the **epoch** that is stored with the state.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+Object = dict[str, Any]
+
+CLOCK_RATIO: Final = 4.0
+"""How many times as fast as the holder's clock another candidate's may run: twice against half the true rate."""
+
+_JITTER: Final = 0.2  # up to a fifth longer, so that replicas do not march in step
+_AGAIN: Final = 0.1  # of `Timing.poll_s`: another try after an answer that asks for one, but never in a tight loop
+_EPOCH_MAX: Final = 2**31 - 1  # leaseTransitions is an int32
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long things take, seconds.
+
+    Attributes:
+        lease_s: How long a candidate waits for a sign of life before it takes over; what ``leaseDurationSeconds`` says.
+        renew_s: Between two renewals of the holder.
+        poll_s: Between two looks of a candidate. Bounds how soon a released Lease is noticed.
+    """
+
+    lease_s: float = 15.0
+    renew_s: float = 2.0
+    poll_s: float = 1.0
+
+    @property
+    def trust_s(self) -> float:
+        """How long after sending a renewal that was accepted the holder may still act."""
+        return self.lease_s / CLOCK_RATIO
+
+    @property
+    def give_up_s(self) -> float:
+        """How long after its last renewal the holder no longer calls itself the leader, as client-go's renew deadline."""
+        return self.lease_s * 2 / 3
+
+
+class Verb(StrEnum):
+    """What is to be done with the Lease."""
+
+    GET = "get"
+    CREATE = "create"
+    UPDATE = "update"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request.
+
+    Attributes:
+        verb: What.
+        body: The whole Lease to write, with the resourceVersion that an update is made under; None for `Verb.GET`.
+    """
+
+    verb: Verb
+    body: Object | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The request succeeded; this is the Lease now."""
+
+    lease: Object
+
+
+class Missing:
+    """There is no Lease."""
+
+
+class Refused:
+    """Somebody else wrote, or created it, first."""
+
+
+class Failed:
+    """No usable answer: whether a write took place is not known."""
+
+
+Answer = Found | Missing | Refused | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a Lease says, as far as an election needs it.
+
+    Attributes:
+        holder: Identity; "" where nobody holds it, because it was released or never held.
+        epoch: ``leaseTransitions``.
+        duration_s: ``leaseDurationSeconds``.
+    """
+
+    holder: str
+    epoch: int
+    duration_s: float
+
+
+def holding(lease: Mapping[str, Any]) -> Holding:
+    """Reads a Lease. What is absent or of an impossible type counts as not there."""
+    spec = lease.get("spec")
+    spec = spec if isinstance(spec, dict) else {}
+    holder, epoch, duration = spec.get("holderIdentity"), spec.get("leaseTransitions"), spec.get("leaseDurationSeconds")
+    return Holding(
+        holder if isinstance(holder, str) else "",
+        epoch if isinstance(epoch, int) and not isinstance(epoch, bool) and 0 <= epoch <= _EPOCH_MAX else 0,
+        float(duration) if isinstance(duration, int) and not isinstance(duration, bool) and duration > 0 else 0.0,
+    )
+
+
+class Election:
+    """One candidate.
+
+    Args:
+        identity: Of this process; never used by another, not even by the same pod after a restart.
+        metadata: The Lease's name, namespace and labels, for creating it.
+        timing: How long things take.
+        chance: For jitter.
+        stamp: Gives the wall-clock time as a ``MicroTime`` text; people read it, nobody decides on it.
+    """
+
+    def __init__(self, identity: str, metadata: Mapping[str, Any], timing: Timing, chance: random.Random, stamp: Callable[[], str]) -> None:
+        self.identity, self.timing = identity, timing
+        self._metadata, self._chance, self._stamp = dict(metadata), chance, stamp
+        self._lease: Object | None = None
+        self._unchanged_since = 0.0  # since when `_lease`, or its absence, looks the same
+        self._absent = False
+        self._fresh = False  # whether `_lease` may be written over without another look
+        self._due = 0.0
+        self._renewed_at: float | None = None
+        self._epoch = 0
+        self._floor = 0
+
+    # --- what it is good for ------------------------------------------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        """The epoch in which this candidate led last; 0 where it never did."""
+        return self._epoch
+
+    def leads(self, now: float) -> bool:
+        """Whether it holds the Lease, as far as it knows. Enough for deciding and showing, not for acting."""
+        return self._renewed_at is not None and now - self._renewed_at < self.timing.give_up_s
+
+    def trusted_s(self, now: float) -> float:
+        """For how many seconds of its own clock it certainly still holds the Lease; 0 where it does not."""
+        return 0.0 if self._renewed_at is None else max(0.0, self._renewed_at + self.timing.trust_s - now)
+
+    def holder(self) -> str:
+        """Who holds the Lease as it was last seen, "" where nobody does."""
+        return "" if self._lease is None else holding(self._lease).holder
+
+    def outrank(self, epoch: int) -> None:
+        """Makes the next write of the Lease start an epoch later than `epoch`: state of that epoch exists, so the Lease was set back."""
+        self._floor = max(self._floor, epoch)
+
+    # --- what to send -------------------------------------------------------------------------------------------------------------------
+
+    def next(self, now: float) -> Request | float:
+        """The request that is due, or how many seconds nothing is."""
+        if now < self._due:
+            return self._due - now
+        if self._absent and self._may_create(now):
+            return Request(Verb.CREATE, self._written(None))
+        if self._lease is not None and self._fresh and self._may_write(now):
+            return Request(Verb.UPDATE, self._written(self._lease))
+        return Request(Verb.GET)
+
+    def renewal(self) -> Request | None:
+        """The request that renews at once; None where another look comes first."""
+        if self._lease is None or not self._fresh or holding(self._lease).holder != self.identity:
+            return None
+        return Request(Verb.UPDATE, self._written(self._lease))
+
+    def release(self) -> Request | None:
+        """The request that lets another take over at once; None where it holds nothing. Nothing may be done in this epoch after it."""
+        if self._lease is None or holding(self._lease).holder != self.identity:
+            return None
+        self._renewed_at = None
+        spec = {**self._lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._stamp()}
+        return Request(Verb.UPDATE, {**self._lease, "spec": spec})
+
+    def _may_create(self, now: float) -> bool:
+        return self.trusted_s(now) > 0 or now - self._unchanged_since >= self.timing.lease_s
+
+    def _may_write(self, now: float) -> bool:
+        assert self._lease is not None  # noqa: S101 - callers looked
+        held = holding(self._lease)
+        if held.holder in {"", self.identity}:
+            return True
+        return now - self._unchanged_since >= max(self.timing.lease_s, held.duration_s)
+
+    def _written(self, lease: Object | None) -> Object:
+        """The Lease with us as its holder. Labels and annotations that others put there stay."""
+        held = holding(lease or {})
+        ours = lease is not None and held.holder == self.identity
+        epoch = held.epoch if ours and held.epoch > self._floor else max(self._floor, self._epoch) + 1
+        now = self._stamp()
+        spec = {
+            "holderIdentity": self.identity,
+            "leaseDurationSeconds": round(self.timing.lease_s),
+            "acquireTime": lease["spec"].get("acquireTime", now) if lease is not None and ours else now,
+            "renewTime": now,
+            "leaseTransitions": min(epoch, _EPOCH_MAX),
+        }
+        base = lease if lease is not None else {"metadata": self._metadata}
+        return {**base, "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": spec}
+
+    # --- what came of it ----------------------------------------------------------------------------------------------------------------
+
+    def answered(self, request: Request, sent: float, now: float, answer: Answer) -> None:
+        """Takes an answer in.
+
+        Args:
+            request: What was sent.
+            sent: When; a renewal counts from here, since it cannot have reached the server before.
+            now: When the answer came; what it shows counts from here, since the server cannot have said it later.
+            answer: What came back.
+        """
+        match answer:
+            case Found(lease):
+                self._see(lease, now)
+                if request.verb is not Verb.GET:
+                    self._wrote(lease, sent)
+                elif not self._may_write(now):
+                    self._due = min(now + self._spread(self.timing.poll_s), max(now, self._expires()))
+            case Missing():
+                self._miss(now)
+            case Refused():
+                self._fresh, self._absent, self._due = False, False, now + self._spread(self.timing.poll_s * _AGAIN)
+            case Failed():
+                # A write may have taken place: look before the next one, and soon, since a renewal may be missing.
+                self._fresh, self._due = False, now + self._spread(self.timing.poll_s)
+
+    def _see(self, lease: Object, now: float) -> None:
+        if self._lease is None or self._absent or lease.get("spec") != self._lease.get("spec"):
+            self._unchanged_since = now
+        self._lease, self._absent, self._fresh, self._due = lease, False, True, now
+        held = holding(lease)
+        if held.holder != self.identity:
+            self._renewed_at, self._floor = None, max(self._floor, held.epoch)
+
+    def _wrote(self, lease: Object, sent: float) -> None:
+        held = holding(lease)
+        if held.holder != self.identity:  # a release, or a server that did not store what it was sent
+            self._due = sent + self._spread(self.timing.poll_s)
+            return
+        self._renewed_at, self._epoch = sent, held.epoch
+        self._due = sent + self._spread(self.timing.renew_s)
+
+    def _miss(self, now: float) -> None:
+        """There is no Lease. Its holder creates it anew while it may still act; everybody else waits as if it had just been renewed."""
+        if not self._absent:
+            self._absent, self._unchanged_since = True, now
+        self._fresh = False
+        wait = self.timing.poll_s * (_AGAIN if self.trusted_s(now) > 0 else 1)
+        self._due = now + self._spread(wait)
+
+    def _expires(self) -> float:
+        assert self._lease is not None  # noqa: S101 - callers looked
+        return self._unchanged_since + max(self.timing.lease_s, holding(self._lease).duration_s)
+
+    def _spread(self, seconds: float) -> float:
+        return seconds * (1 + self._chance.random() * _JITTER)

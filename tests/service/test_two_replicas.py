@@ -1,0 +1,100 @@
+"""Two whole controllers on one cluster: one switches, saves and tells, the other is ready to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controller.clock import SystemClock
+from controller.embedded.kube_api import Access
+from controller.service.leadership import LEASE_NAME
+from controller.service.wiring import Service
+from tests.support.cluster import Cluster, Collector, make_service, running
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.slow
+
+SYSTEM = "failover-system"
+QUICK = {"replacementHoldSeconds": 0, "holdMinSeconds": 1, "holdMaxSeconds": 1}
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A healthy application, and a Lease that was released, so that nobody waits for one that is absent."""
+    made = Cluster(SystemClock())
+    made.store.create("Lease", {"metadata": {"name": LEASE_NAME, "namespace": SYSTEM}, "spec": {"leaseTransitions": 0}})
+    yield made
+    made.close()
+
+
+def _replica(cluster: Cluster, folder: Path, collector: Collector) -> Service:
+    folder.mkdir()
+    return make_service(cluster, folder, policy=QUICK, sinks=(collector,), leader_election={"enabled": True})
+
+
+def _leads(service: Service) -> bool:
+    return service._leadership.leads() and bool(service.controller.views()) and service.controller.views()[0].decision.reason != "NotLeader"
+
+
+def _epochs(cluster: Cluster) -> list[str]:
+    maps = cluster.store.list("ConfigMap", namespace=SYSTEM)
+    return [one["data"]["epoch"] for one in maps if "epoch" in one["data"]]
+
+
+def test_one_acts_and_the_other_takes_over_where_it_stopped(cluster: Cluster, tmp_path: Path) -> None:
+    """One switch, told once; the second leader keeps the mode and the memory, in the next epoch."""
+    first, second = Collector(), Collector()
+    with running(_replica(cluster, tmp_path / "b", second)) as standby:
+        wait_for("a leader", lambda: _leads(standby))
+        with running(_replica(cluster, tmp_path / "a", first)) as other:
+            wait_for("a standby", lambda: bool(other.controller.views()))
+            assert other._ready() == "", "a standby is ready"
+            cluster.pend("sd21-inf2", 2)
+            cluster.refuse("inf2", "inf2.xlarge")
+            wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+            wait_for("the message", lambda: any(one.reason == "ShortageProven" for one in second.messages))
+            wait_for("the standby sees it", lambda: str(other.controller.views()[0].decision.mode) == "capacity")
+            assert str(other.controller.views()[0].decision.reason) == "NotLeader"
+            assert first.messages == [], "the standby is silent"
+            patches = len(cluster.patches())
+            standby.stop()
+            wait_for("the other leads", lambda: _leads(other))
+            wait_for("its stamp", lambda: _epochs(cluster) == ["2"])
+            wait_for("its status", lambda: _published(cluster).get("epoch") == 2)
+            assert len(cluster.patches()) == patches
+            assert [flip.to for flip in other.controller.views()[0].memory.flips] == ["capacity"]
+            assert _published(cluster)["leader"] == other._leadership.identity
+
+
+def _published(cluster: Cluster) -> dict[str, object]:
+    for one in cluster.store.list("ConfigMap", namespace=SYSTEM):
+        if one["metadata"]["name"] == "failoverctl-status":
+            loaded: dict[str, object] = json.loads(one["data"]["status"])
+            return loaded
+    return {}
+
+
+def test_that_nobody_can_lead_is_told_by_whoever_did(cluster: Cluster, tmp_path: Path) -> None:
+    """The Lease cannot be renewed: nothing is decided, somebody hears of it, and it ends by itself."""
+    collector = Collector()
+    with running(_replica(cluster, tmp_path / "a", collector)) as service:
+        wait_for("it leads", lambda: _leads(service))
+        cluster.api.fail_next(10_000, status=500, matcher=_is_lease)
+        wait_for("the alert", lambda: any(one.reason == "LeaseLost" for one in collector.messages))
+        wait_for("nothing is decided", lambda: service.controller.views()[0].decision.reason == "NotLeader")
+        cluster.pend("sd21-inf2", 2)
+        cluster.refuse("inf2", "inf2.xlarge")
+        assert cluster.patches() == []
+        cluster.api.clear_failures()
+        wait_for("the switch", lambda: cluster.mode() == "capacity")
+        wait_for(
+            "the end of the alert",
+            lambda: [str(one.kind) for one in collector.messages if one.reason == "LeaseLost"] == ["alert", "resolved"],
+        )
+
+
+def _is_lease(access: Access) -> bool:
+    return access.resource == "leases"

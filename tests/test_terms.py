@@ -1,0 +1,142 @@
+"""Memory within a leadership term: who may write what, after whatever happened to the Lease."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller.errors import Conflict, Unavailable
+from controller.policy.model import Memory
+from controller.ports import StoredMemory
+from controller.service.terms import TermRecord
+
+KEY = "shop/sd21"
+ONE, TWO = Memory(hold_level=1), Memory(hold_level=2)
+
+
+class Leader:
+    """A leadership that a test sets."""
+
+    def __init__(self, epoch: int) -> None:
+        self.now, self.sure, self.can_outrank = epoch, True, True
+
+    def epoch(self) -> int:
+        return self.now
+
+    def leads(self) -> bool:
+        return self.sure
+
+    def confirm(self, epoch: int, needed_s: float) -> bool:
+        return self.sure and epoch == self.now
+
+    def outrank(self, epoch: int) -> None:
+        if self.can_outrank:
+            self.now = max(self.now, epoch + 1)
+
+
+class Shelf:
+    """A store in memory, with the compare-and-swap of the real one."""
+
+    def __init__(self) -> None:
+        self.record = StoredMemory(Memory(), "", 0)
+        self.lose_answer = False
+
+    def load(self, application: str) -> StoredMemory:
+        return self.record
+
+    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int) -> StoredMemory:
+        if over.epoch > epoch or over.version != self.record.version:
+            raise Conflict("somebody else wrote")
+        self.record = StoredMemory(memory, str(int(over.version or 0) + 1), epoch)
+        if self.lose_answer:
+            raise Unavailable("no answer")
+        return self.record
+
+
+def test_the_first_save_of_a_term_stamps_what_has_not_changed() -> None:
+    """So that nothing can be written any more over what an earlier leader has read."""
+    shelf = Shelf()
+    old, new = TermRecord(shelf, Leader(1), KEY), TermRecord(shelf, Leader(2), KEY)
+    old.load()
+    old.save(ONE)
+    assert new.load() == ONE
+    new.save(ONE)
+    assert (shelf.record.memory, shelf.record.epoch) == (ONE, 2)
+    with pytest.raises(Conflict):
+        old.save(TWO)
+    assert shelf.record.memory == ONE
+
+
+def test_what_has_not_changed_is_not_written_twice() -> None:
+    shelf = Shelf()
+    record = TermRecord(shelf, Leader(1), KEY)
+    record.load()
+    record.save(ONE)
+    version = shelf.record.version
+    record.save(ONE)
+    assert shelf.record.version == version
+
+
+def test_nothing_is_written_without_certainty() -> None:
+    shelf, leader = Shelf(), Leader(1)
+    record = TermRecord(shelf, leader, KEY)
+    record.load()
+    leader.sure = False
+    record.save(ONE)
+    assert shelf.record.version == ""
+
+
+def test_a_new_term_asks_for_another_reading() -> None:
+    leader = Leader(1)
+    record = TermRecord(Shelf(), leader, KEY)
+    assert not record.current()
+    record.load()
+    assert record.current()
+    leader.now = 2
+    assert not record.current()
+    record.save(ONE)  # what was read in term 1 is not written in term 2
+
+
+@pytest.mark.parametrize("stored", [3, 4, 90])
+def test_a_term_that_does_not_come_after_the_stored_one_is_replaced(stored: int) -> None:
+    """The Lease was deleted and counts from the start: an equal number is another leader's as well."""
+    shelf, leader = Shelf(), Leader(3)
+    shelf.record = StoredMemory(ONE, "1", stored)
+    record = TermRecord(shelf, leader, KEY)
+    assert record.load() == ONE
+    assert record.epoch == leader.now == stored + 1
+    record.save(ONE)
+    assert shelf.record.epoch == stored + 1
+
+
+def test_without_a_later_term_nothing_is_decided() -> None:
+    """The renewal failed: the state counts as unreadable until it succeeds."""
+    shelf, leader = Shelf(), Leader(3)
+    shelf.record, leader.can_outrank = StoredMemory(ONE, "1", 3), False
+    record = TermRecord(shelf, leader, KEY)
+    with pytest.raises(Conflict, match="epoch 3, ours is 3"):
+        record.load()
+    assert not record.current()
+
+
+def test_our_own_write_with_a_lost_answer_is_recognised() -> None:
+    """It is of our term because we wrote it: no new term, only another reading."""
+    shelf, leader = Shelf(), Leader(3)
+    record = TermRecord(shelf, leader, KEY)
+    record.load()
+    shelf.lose_answer = True
+    with pytest.raises(Unavailable):
+        record.save(ONE)
+    shelf.lose_answer = False
+    with pytest.raises(Conflict):
+        record.save(TWO)
+    assert record.load() == ONE
+    assert leader.now == 3
+    record.save(TWO)
+    assert shelf.record.memory == TWO
+
+
+def test_a_standby_reads_without_claiming_anything() -> None:
+    shelf, leader = Shelf(), Leader(0)
+    shelf.record, leader.sure = StoredMemory(ONE, "1", 7), False
+    assert TermRecord(shelf, leader, KEY).load() == ONE
+    assert leader.now == 0
