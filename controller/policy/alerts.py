@@ -135,8 +135,6 @@ def _routing(snapshot: Snapshot, memory: Memory) -> Iterator[Alert]:
         verdict = "does not show" if seen is not None and seen.verdict is Verdict.NOT_YET else "cannot be seen to show"
         yield Alert("unverified", "critical", f"the load balancer {verdict} the routing action written {waited} ago: {problem}")
     if memory.reasserts >= _FIGHTING:
-        yield Alert(
-            "fighting",
-            "critical",
-            f"the routing action was put right {memory.reasserts} times; {snapshot.routing.writer or 'somebody'} keeps changing it",
-        )
+        # Right after our own write the Ingress names us as the writer: who it was before is remembered.
+        who = memory.reasserted_against or "somebody"
+        yield Alert("fighting", "critical", f"the routing action was put right {memory.reasserts} times; {who} keeps changing it")

@@ -42,6 +42,7 @@ def encode(memory: Memory) -> str:
             "verified_at": memory.verified_at,
             "reasserts": memory.reasserts,
             "reasserted_at": memory.reasserted_at,
+            "reasserted_against": memory.reasserted_against,
         },
         sort_keys=True,
         separators=(",", ":"),
@@ -79,6 +80,7 @@ def decode(text: str) -> Memory:
             verified_at=_optional(raw.get("verified_at")),
             reasserts=_count(raw.get("reasserts", 0)),
             reasserted_at=_optional(raw.get("reasserted_at")),
+            reasserted_against=str(raw.get("reasserted_against", "")),
         )
     except CodecError:
         raise

@@ -92,7 +92,7 @@ def _calmed(memory: Memory, snapshot: Snapshot) -> Memory:
     """Forgets the re-assertions once nobody has changed the routing action for as long as a flap counts."""
     if memory.reasserted_at is None or snapshot.now - memory.reasserted_at < snapshot.application.policy.flap_window_s:
         return memory
-    return replace(memory, reasserts=0, reasserted_at=None)
+    return replace(memory, reasserts=0, reasserted_at=None, reasserted_against="")
 
 
 def applied(memory: Memory, decision: Decision, now: float) -> Memory:
@@ -112,10 +112,10 @@ def applied(memory: Memory, decision: Decision, now: float) -> Memory:
         back = _flipped(changed, Mode.COST, decision.reason, decision.sentence, now, memory.hold_level)
         return replace(back, units={})
     if decision.reason is Reason.ROUTING_DRIFTED:
-        return replace(changed, reasserts=memory.reasserts + 1, reasserted_at=now)
+        return replace(changed, reasserts=memory.reasserts + 1, reasserted_at=now, reasserted_against=decision.details.get("writer", ""))
     return changed
 
 
 def _flipped(memory: Memory, mode: Mode, reason: Reason, detail: str, now: float, level: int) -> Memory:
     flips = (*memory.flips, Flip(now, mode, reason, detail))[-KEPT_FLIPS:]
-    return replace(memory, mode=mode, mode_since=now, flips=flips, hold_level=level, reasserts=0, reasserted_at=None)
+    return replace(memory, mode=mode, mode_since=now, flips=flips, hold_level=level, reasserts=0, reasserted_at=None, reasserted_against="")

@@ -420,6 +420,7 @@ class Memory:
     verified_at: float | None = None  # when the load balancer first showed it
     reasserts: int = 0
     reasserted_at: float | None = None
+    reasserted_against: str = ""  # who had changed the routing action that was put right last
 
 
 # --- what is decided --------------------------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ memories = st.builds(
     verified_at=st.none() | times,
     reasserts=counts,
     reasserted_at=st.none() | times,
+    reasserted_against=st.text(max_size=8),
 )
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**400)
 anything = st.recursive(

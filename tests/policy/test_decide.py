@@ -369,6 +369,7 @@ class TestDrift:
         remembered, decision = decide(memory(reasserts=2, reasserted_at=NOW - 100), self._drifted())
         kept = applied(remembered, decision, NOW + 1)
         assert (kept.reasserts, kept.reasserted_at, kept.changed_at, kept.verified_at) == (3, NOW + 1, NOW + 1, None)
+        assert kept.reasserted_against == self._drifted().routing.writer
 
     def test_they_are_forgotten_after_two_calm_hours(self) -> None:
         """Otherwise one bad afternoon would slow every later correction and leave its alert on for ever."""

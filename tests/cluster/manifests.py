@@ -1,0 +1,62 @@
+"""The manifests of `deploy/`, applied as a user applies them: by a real kubectl."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from tests.control_plane.control_plane import ControlPlane
+
+KUSTOMIZE: Final = Path(__file__).parents[2] / "deploy" / "kustomize"
+SYSTEM: Final = "failover-system"
+ACCOUNT: Final = "failoverctl"
+USER: Final = f"system:serviceaccount:{SYSTEM}:{ACCOUNT}"
+"""The controller, as the audit log names it."""
+
+
+def kubectl(plane: ControlPlane, *arguments: str, stdin: str | None = None) -> str:
+    """Runs kubectl as the administrator and returns what it printed."""
+    program = Path(sys.executable).parent / "kubectl"
+    config = plane.folder / "kubectl.kubeconfig"
+    if not config.exists():
+        plane.kubeconfig(config)
+    command = [str(program), f"--kubeconfig={config}", f"--cache-dir={plane.folder / 'kubectl-cache'}", *arguments]
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
+    return done.stdout
+
+
+def apply_folder(plane: ControlPlane, folder: Path) -> str:
+    """``kubectl apply -k``."""
+    return kubectl(plane, "apply", "-k", str(folder))
+
+
+def rendered(plane: ControlPlane, folder: Path) -> list[dict[str, Any]]:
+    """The objects of ``kubectl kustomize``."""
+    return [document for document in yaml.safe_load_all(kubectl(plane, "kustomize", str(folder))) if document]
+
+
+def overlay(folder: Path, base: str, namespace: str) -> Path:
+    """A user's own overlay: one of our folders with another namespace.
+
+    Args:
+        folder: Where to make it.
+        base: Which folder of `deploy/kustomize`.
+        namespace: Of the application.
+    """
+    made = folder / f"overlay-{base}-{namespace}"
+    made.mkdir(exist_ok=True)
+    resource = os.path.relpath(KUSTOMIZE / base, made.resolve())  # kustomize takes no absolute path
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": namespace,
+        "resources": [resource],
+    }
+    (made / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    return made

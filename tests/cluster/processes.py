@@ -1,0 +1,93 @@
+"""`failoverctl run` as a process of its own, under the controller's ServiceAccount."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from controller.settings import Settings
+from tests.cluster.stack import Stack
+from tests.control_plane.control_plane import _free_ports
+from tests.support.waiting import wait_for
+
+PROGRAM = str(Path(sys.executable).parent / "failoverctl")
+
+
+def environment(stack: Stack, *, account: str = "failoverctl", **policy: Any) -> dict[str, str]:
+    """What a process needs to work on the stack and on nothing else."""
+    names = {
+        "AWS__ELBV2_ENABLED": "false",
+        "AWS__CLOUDWATCH_ENABLED": "false",
+        "AWS__EC2_ENABLED": "false",
+        "CLOUDWATCH__ENABLED": "false",
+        "HTTP__HOST": "127.0.0.1",
+        "POLLS__TICK_INTERVAL_S": "3",
+        "KUBERNETES__READ_TIMEOUT_S": "2",
+        "APPLICATIONS": str(stack.application_file(**policy)),
+    }
+    if "leader_election" in Settings.model_fields:
+        names["LEADER_ELECTION__ENABLED"] = "false"
+    ours = {f"FAILOVERCTL_{name}": value for name, value in names.items()}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FAILOVERCTL_")}
+    return {**inherited, **ours, "KUBECONFIG": str(stack.kubeconfig(account=account)), "AWS_REGION": "us-west-2", "NO_COLOR": "1"}
+
+
+class Process:
+    """A running controller."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+        self._process, self._port, self._log = process, port, log
+
+    def application(self) -> dict[str, Any]:
+        """What it says of its only application, empty while it says nothing."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/status", timeout=5) as answer:
+                applications = json.load(answer)["applications"]
+        except urllib.error.URLError:
+            assert self._process.poll() is None, self.log()
+            return {}
+        return next(iter(applications.values()), {})
+
+    def end(self, number: signal.Signals) -> None:
+        """Sends a signal and waits for the end."""
+        self._process.send_signal(number)
+        self._process.wait(timeout=60)
+
+    def log(self) -> str:
+        """Everything it logged."""
+        return self._log.read_text()
+
+
+@contextmanager
+def run_controller(stack: Stack, *arguments: str, account: str = "failoverctl", **policy: Any) -> Iterator[Process]:
+    """Runs ``failoverctl run``; at the entry it has decided for the first time."""
+    (port,) = _free_ports(1)
+    path = stack.folder / f"run-{port}.log"
+    variables = {**environment(stack, account=account, **policy), "FAILOVERCTL_HTTP__PORT": str(port)}
+    with path.open("wb") as out:
+        process = subprocess.Popen([PROGRAM, "run", *arguments], env=variables, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+    made = Process(process, port, path)
+    try:
+        wait_for("its first decision", lambda: bool(made.application()), deadline_s=60)
+        yield made
+        if process.poll() is None:
+            made.end(signal.SIGTERM)
+            assert process.returncode == 0, made.log()
+    finally:
+        if process.poll() is None:
+            made.end(signal.SIGKILL)
+
+
+def command(stack: Stack, *arguments: str, account: str = "failoverctl", **policy: Any) -> subprocess.CompletedProcess[str]:
+    """Runs a command of ``failoverctl`` that ends by itself."""
+    variables = environment(stack, account=account, **policy)
+    return subprocess.run([PROGRAM, *arguments], env=variables, capture_output=True, text=True, timeout=120, check=False)

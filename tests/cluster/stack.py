@@ -1,0 +1,411 @@
+"""One application as real objects on the real control plane, what is done to it, and the production service over it."""
+
+from __future__ import annotations
+
+import json
+import random
+import string
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final, Self
+
+import yaml
+
+from controller.clients.kube import (
+    APPLY_PATCH,
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    EVENTS,
+    INGRESSES,
+    MERGE_PATCH,
+    NODE_CLAIMS,
+    NODE_POOLS,
+    PODS,
+    SCALED_OBJECTS,
+    SERVICES,
+    TARGET_GROUP_BINDINGS,
+    KubeSession,
+    Resource,
+    connect,
+)
+from controller.clock import SystemClock, format_rfc3339
+from controller.errors import NotFound, Unavailable
+from controller.policy.model import Unit
+from controller.policy.routing import MARKER, parse_action
+from controller.ports import Notifier
+from controller.service.store import record_name
+from controller.service.wiring import Service
+from tests.cluster import objects
+from tests.cluster.manifests import ACCOUNT, SYSTEM, USER, apply_folder, overlay
+from tests.cluster.objects import ACTION, CAPACITY, Object
+from tests.control_plane.audit import Entry
+from tests.control_plane.control_plane import ControlPlane
+from tests.control_plane.kubelet import Kubelet
+from tests.support.applications import SERVICES as UNITS
+from tests.support.applications import seed_units
+from tests.support.cluster import application_document, running, settings_for
+from tests.support.waiting import DEADLINE_S, wait_for
+
+_CONDITIONS: Final = ("Launched", "Registered", "Initialized", "Ready")
+QUICK: Final[Mapping[str, Any]] = {
+    "patienceSeconds": 0,
+    "dwellCostSeconds": 0,
+    "dwellCapacitySeconds": 0,
+    "quietSeconds": 2,
+    "holdMinSeconds": 0,
+    "holdMaxSeconds": 0,
+    "replacementHoldSeconds": 1,
+}
+"""A policy whose waits are short: time itself is the API server's and is not accelerated."""
+
+
+class PatientSession(KubeSession):
+    """Tries again what the API server is not ready for: after its start it answers 429 while its caches fill, even when /readyz says ok."""
+
+    def request(self, method: str, path: str, **rest: Any) -> Object:
+        """See `KubeSession.request`."""
+        end = time.monotonic() + DEADLINE_S
+        while True:
+            try:
+                return super().request(method, path, **rest)
+            except Unavailable as error:
+                if error.status != HTTPStatus.TOO_MANY_REQUESTS or time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
+
+
+def patient_session(plane: ControlPlane) -> KubeSession:
+    """The administrator's."""
+    return PatientSession(plane.session()._configuration, read_s=10.0)
+
+
+class Stack:
+    """One application. Use it as a context manager: inside, the double of the kubelets runs.
+
+    Args:
+        plane: The control plane.
+        namespace: A namespace of its own; also part of the names of what is cluster-scoped.
+        folder: For files.
+    """
+
+    def __init__(self, plane: ControlPlane, namespace: str, folder: Path) -> None:
+        self.plane, self.namespace, self.folder = plane, namespace, folder
+        self.session = patient_session(plane)
+        self._nodes = 0
+        self._kubelet_session = patient_session(plane)
+        self.kubelet = Kubelet(self._kubelet_session)
+        self.units: dict[str, Unit] = {
+            unit.name: replace(unit, node_pool=f"{unit.node_pool}-{namespace.removeprefix('t-')}") for unit in seed_units()
+        }
+        self.started = moment()
+
+    def __enter__(self) -> Self:
+        self.kubelet.__enter__()
+        try:
+            self._fill()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Takes away what is cluster-scoped and ends the kubelets; the namespace's objects go with the namespace."""
+        for name in self.units:
+            self.session.request("DELETE", DEPLOYMENTS.path(self.namespace, name))
+        for claim in self._mine(NODE_CLAIMS):
+            self._patch(NODE_CLAIMS, claim["metadata"]["name"], {"metadata": {"finalizers": None}})
+            self._delete(NODE_CLAIMS, claim["metadata"]["name"])
+        for node in self._nodes_of(self.pools):
+            self.kubelet.remove(node)
+        for pool in self.pools:
+            self._delete(NODE_POOLS, pool)
+        self.kubelet.__exit__(None, None, None)
+        self.session.close()
+        self._kubelet_session.close()
+
+    # --- making it ----------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def pools(self) -> list[str]:
+        """Its NodePools."""
+        return sorted({unit.node_pool for unit in self.units.values()})
+
+    @property
+    def key(self) -> str:
+        """The application's key."""
+        return f"{self.namespace}/sd21"
+
+    def _fill(self) -> None:
+        self.grant()
+        for pool in self.pools:
+            instance_type = next(unit.instance_type for unit in self.units.values() if unit.node_pool == pool)
+            self._create(NODE_POOLS, objects.node_pool(pool, instance_type))
+        for unit in self.units.values():
+            self._create(DEPLOYMENTS, objects.deployment(unit, unit.node_pool, 1))
+            self._create(SERVICES, objects.service(unit.name, {"app": unit.name}))
+            self._create(SCALED_OBJECTS, objects.scaled_object(unit))
+            self.node(unit.name)
+        self._create(SERVICES, objects.service(CAPACITY, {"model": "sd21"}))
+        for name in (*UNITS, CAPACITY):
+            self._create(TARGET_GROUP_BINDINGS, objects.binding(name, self.namespace))
+        self._create(INGRESSES, objects.ingress(self.namespace))
+        wait_for("every unit is ready", lambda: self.endpoints(CAPACITY) == len(self.units), deadline_s=60)
+
+    def grant(self) -> None:
+        """Lets the controller work in the namespace, as the documentation tells its users to."""
+        apply_folder(self.plane, overlay(self.folder, "application", self.namespace))
+
+    def revoke(self) -> None:
+        """Takes that away."""
+        self.session.request("DELETE", f"/apis/rbac.authorization.k8s.io/v1/namespaces/{self.namespace}/rolebindings/failoverctl")
+
+    def _create(self, resource: Resource, body: Object) -> Object:
+        return self.session.request("POST", resource.path(self.namespace), body=json.dumps(body))
+
+    def _patch(self, resource: Resource, name: str, body: Object, *, status: bool = False) -> Object:
+        path = resource.path(self.namespace, name) + ("/status" if status else "")
+        return self.session.request("PATCH", path, body=json.dumps(body), content_type=MERGE_PATCH)
+
+    def _delete(self, resource: Resource, name: str) -> None:
+        try:
+            self.session.request("DELETE", resource.path(self.namespace, name))
+        except NotFound:
+            return
+
+    def _mine(self, resource: Resource) -> list[Object]:
+        items: list[Object] = self.session.request("GET", resource.path(self.namespace))["items"]
+        return [one for one in items if one["metadata"].get("labels", {}).get("karpenter.sh/nodepool") in self.pools]
+
+    def _nodes_of(self, pools: list[str]) -> list[str]:
+        items = self.session.request("GET", "/api/v1/nodes")["items"]
+        return [one["metadata"]["name"] for one in items if one["metadata"]["labels"].get("karpenter.sh/nodepool") in pools]
+
+    # --- what Karpenter and KEDA do -----------------------------------------------------------------------------------------------------
+
+    def scale(self, unit: str, replicas: int) -> None:
+        """KEDA sets a Deployment's replicas."""
+        self._patch(DEPLOYMENTS, unit, {"spec": {"replicas": replicas}})
+
+    def pend(self, unit: str, replicas: int = 2) -> None:
+        """KEDA asks for more replicas than there are nodes, and the scheduler finds no place for the rest."""
+        self.scale(unit, replicas)
+        wait_for("the scheduler's verdict", lambda: self.unschedulable(unit) > 0)
+
+    def refuse(self, unit: str, *, zones: tuple[str, ...] = ()) -> str:
+        """Karpenter makes a NodeClaim, EC2 has no capacity, it says so in an Event and deletes the NodeClaim.
+
+        Args:
+            unit: Whose NodePool.
+            zones: What narrows the NodeClaim.
+
+        Returns:
+            The NodeClaim's name.
+        """
+        claim = self._claim(unit, zones)
+        name, now = claim["metadata"]["name"], format_rfc3339(time.time())
+        waiting = [
+            {"type": kind, "status": "Unknown", "reason": "AwaitingReconciliation", "message": "", "lastTransitionTime": now}
+            for kind in _CONDITIONS
+        ]
+        claim = self._patch(NODE_CLAIMS, name, {"status": {"conditions": waiting}}, status=True)
+        event = objects.refusal(claim, self.units[unit].instance_type, f"{name}.{time.time_ns():x}", now)
+        self.session.request("POST", EVENTS.path("default"), body=json.dumps(event))
+        self._delete(NODE_CLAIMS, name)
+        self._patch(NODE_CLAIMS, name, {"metadata": {"finalizers": None}})
+        return str(name)
+
+    def launch(self, unit: str) -> str:
+        """Karpenter makes a NodeClaim, gets an instance, and its node joins: a waiting pod gets its place.
+
+        Returns:
+            The NodeClaim's name.
+        """
+        name: str = self._claim(unit, ())["metadata"]["name"]
+        node = self.node(unit)
+        now = format_rfc3339(time.time())
+        conditions = [{"type": kind, "status": "True", "reason": kind, "message": "", "lastTransitionTime": now} for kind in _CONDITIONS]
+        status = {"providerID": f"aws:///{objects.ZONE}/i-{node}", "nodeName": node, "conditions": conditions}
+        self._patch(NODE_CLAIMS, name, {"status": status}, status=True)
+        return name
+
+    def _claim(self, unit: str, zones: tuple[str, ...]) -> Object:
+        made = self.units[unit]
+        pool = self.session.get(NODE_POOLS, None, made.node_pool)
+        suffix = "".join(random.choices(string.ascii_lowercase + string.digits, k=5))
+        return self._create(NODE_CLAIMS, objects.node_claim(f"{made.node_pool}-{suffix}", pool, made.instance_type, zones))
+
+    def node(self, unit: str) -> str:
+        """A node of a unit's NodePool joins; there is room for one replica on it."""
+        self._nodes += 1
+        made = self.units[unit]
+        name = f"ip-10-0-{self._nodes}-{self.namespace}"
+        labels = {
+            "karpenter.sh/nodepool": made.node_pool,
+            "karpenter.sh/capacity-type": "on-demand",
+            "node.kubernetes.io/instance-type": made.instance_type,
+            "topology.kubernetes.io/zone": objects.ZONE,
+        }
+        self.kubelet.register(name, labels, {"cpu": "4", "memory": "16Gi", "pods": "10"}, taints=(objects.TAINT,))
+        return name
+
+    def shortage(self, unit: str = "sd21-inf2") -> None:
+        """Demand that waits, and a refusal that covers all that the unit may be launched as."""
+        self.pend(unit)
+        self.refuse(unit)
+
+    # --- what people and their tools do -------------------------------------------------------------------------------------------------
+
+    def reapply(self, manager: str, action: str) -> None:
+        """A GitOps tool applies its action by force."""
+        body = {**_identity(), "metadata": {"name": "sd21", "namespace": self.namespace, "annotations": {ACTION: action}}}
+        path, query = INGRESSES.path(self.namespace, "sd21"), (("fieldManager", manager), ("force", "true"))
+        self.session.request("PATCH", path, query=query, body=json.dumps(body), content_type=APPLY_PATCH)
+
+    def update(self, manager: str, action: str) -> None:
+        """A tool of the older kind reads the Ingress, changes it and writes it back."""
+        current = self.ingress()
+        current["metadata"]["annotations"][ACTION] = action
+        self.session.replace(INGRESSES, self.namespace, "sd21", current, field_manager=manager)
+
+    def annotate(self, **values: str | None) -> None:
+        """Sets annotations of ours on the Ingress, or takes them away: ``paused_until`` is ``failoverctl.dev/paused-until``."""
+        named = {f"failoverctl.dev/{name.replace('_', '-')}": value for name, value in values.items()}
+        self._patch(INGRESSES, "sd21", {"metadata": {"annotations": named}})
+
+    def recreate_ingress(self) -> str:
+        """Deletes the Ingress and makes it anew; returns the new one's uid."""
+        self._delete(INGRESSES, "sd21")
+        return str(self._create(INGRESSES, objects.ingress(self.namespace))["metadata"]["uid"])
+
+    # --- the controller -----------------------------------------------------------------------------------------------------------------
+
+    def application_file(self, **policy: Any) -> Path:
+        """Writes the application file; the policy waits as little as it may where nothing else is said."""
+        document = application_document(**{**QUICK, **policy})
+        document["metadata"]["namespace"] = self.namespace
+        for unit in document["spec"]["units"]:
+            unit["nodePool"] = self.units[unit["name"]].node_pool
+        path = self.folder / "sd21.yaml"
+        path.write_text(yaml.safe_dump(document))
+        return path
+
+    def kubeconfig(self, *, host: str | None = None, account: str = ACCOUNT) -> Path:
+        """A kubeconfig of the controller's own ServiceAccount."""
+        token = self.plane.service_account_token(SYSTEM, account)
+        return self.plane.kubeconfig(self.folder / f"{account}-{time.time_ns()}.kubeconfig", token=token, host=host)
+
+    def controller_session(self, *, host: str | None = None, account: str = ACCOUNT) -> KubeSession:
+        """A session as the controller."""
+        return connect(kubeconfig=str(self.kubeconfig(host=host, account=account)))
+
+    @contextmanager
+    def controller(
+        self,
+        *,
+        policy: Mapping[str, Any] | None = None,
+        sinks: tuple[Notifier, ...] = (),
+        session: KubeSession | None = None,
+        dry_run: bool = False,
+        **changes: Any,
+    ) -> Iterator[Service]:
+        """Runs the production service; at the entry it has decided for the first time.
+
+        Args:
+            policy: Of the application file, on top of `QUICK`.
+            sinks: Further sinks for messages.
+            session: Another than the ServiceAccount's own.
+            dry_run: See `Service`.
+            changes: Of the settings.
+        """
+        own = session or self.controller_session()
+        settings = settings_for(self.application_file(**(policy or {})), **changes)
+        with running(Service(settings, own, SystemClock(), dry_run=dry_run, extra_sinks=sinks)) as service:
+            wait_for("the first decision", lambda: bool(service.controller.views()), deadline_s=40)
+            yield service
+        own.close()
+
+    # --- what tests look at -------------------------------------------------------------------------------------------------------------
+
+    def ingress(self) -> Object:
+        """The Ingress."""
+        return self.session.get(INGRESSES, self.namespace, "sd21")
+
+    def mode(self) -> str:
+        """The mode marker, "" where there is none."""
+        return str(self.ingress()["metadata"]["annotations"].get(MARKER, ""))
+
+    def action(self) -> str:
+        """The routing action."""
+        return str(self.ingress()["metadata"]["annotations"][ACTION])
+
+    def targets(self) -> list[str]:
+        """The Services that the routing action names."""
+        return [target.service for target in parse_action(self.action())[0]]
+
+    def scaled(self, unit: str) -> tuple[int, str]:
+        """Floor and target of a unit's ScaledObject."""
+        spec = self.session.get(SCALED_OBJECTS, self.namespace, f"{unit}-hpa")["spec"]
+        (trigger,) = spec["triggers"]
+        assert trigger["authenticationRef"]["name"] == "keda-aws", "the trigger must keep what the controller does not own"
+        return int(spec["minReplicaCount"]), str(trigger["metadata"]["targetMetricValue"])
+
+    def events(self) -> list[tuple[str, str]]:
+        """Reason and text of the events on the Ingress."""
+        items = self.session.request("GET", EVENTS.path(self.namespace))["items"]
+        return [(one["reason"], one["message"]) for one in items if one["involvedObject"]["kind"] == "Ingress"]
+
+    def memory(self) -> Object:
+        """What the controller remembers, as its ConfigMap says."""
+        path = f"/api/v1/namespaces/{SYSTEM}/configmaps/{record_name(self.key)}"
+        found: Object = json.loads(self.session.request("GET", path)["data"]["memory"])
+        return found
+
+    def endpoints(self, service: str) -> int:
+        """The ready endpoints of a Service."""
+        query = (("labelSelector", f"kubernetes.io/service-name={service}"),)
+        slices = self.session.request("GET", ENDPOINT_SLICES.path(self.namespace), query=query)["items"]
+        return sum(one["conditions"]["ready"] for each in slices for one in each["endpoints"] or ())
+
+    def unschedulable(self, unit: str) -> int:
+        """The pods of a unit that the scheduler finds no place for."""
+        pods = self.session.request("GET", PODS.path(self.namespace), query=(("labelSelector", f"app={unit}"),))["items"]
+        return sum(one.get("reason") == "Unschedulable" for pod in pods for one in pod["status"].get("conditions", ()))
+
+    def audit(self, *, since: str = "") -> list[Entry]:
+        """The controller's requests about this application, and about what every application shares, since this stack was made."""
+        spaces = {"", "default", SYSTEM, self.namespace}
+        begin = max(since, self.started)
+        return [one for one in self.plane.audit(USER) if one.namespace in spaces and one.at >= begin]
+
+    def writes(self, resource: str = "", *, since: str = "") -> list[Entry]:
+        """The controller's writes to the application's own objects, accepted or not, events left out.
+
+        Args:
+            resource: Plural; all where "".
+            since: RFC 3339.
+        """
+        return [
+            one
+            for one in self.audit(since=since)
+            if one.namespace == self.namespace
+            and one.verb not in {"get", "list", "watch"}
+            and one.resource != "events"
+            and resource in {"", one.resource}
+        ]
+
+
+def moment() -> str:
+    """Now, as the audit log writes it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _identity() -> Object:
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress"}

@@ -1,0 +1,196 @@
+"""Least privilege, proved on the real server's own record: nothing is granted that is not used, nothing is used that is not granted."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from controller.errors import NotFound
+from controller.service.leadership import LEASE_NAME
+from controller.service.status import NAME as STATUS_NAME
+from tests.cluster.manifests import KUSTOMIZE, SYSTEM, apply_folder, kubectl
+from tests.cluster.processes import command, run_controller
+from tests.cluster.stack import Stack, moment
+from tests.control_plane.audit import Entry
+from tests.control_plane.control_plane import ControlPlane
+from tests.support.cluster import Collector
+from tests.support.observed import CRASHES, Observed
+from tests.support.permissions import APPLICATION, CLUSTER, Permission, granted, row_of
+from tests.support.waiting import wait_for
+
+_READS = {"get", "list", "watch"}
+_LEADING: dict[str, Any] = {"leader_election": {"enabled": True}}
+
+
+# --- (a) what is used is what is granted ----------------------------------------------------------------------------------------------
+
+
+def test_what_a_whole_life_uses_is_exactly_what_is_granted(stack: Stack) -> None:
+    """Start, election, failover with KEDA, state, status, Events and their repetition, an override and the fallback."""
+    _forget_everything(stack)
+    collector = Collector()
+    with stack.controller(sinks=(collector,), **_LEADING) as service:
+        wait_for("leadership", service._leadership.leads)
+        stack.shortage()
+        wait_for("capacity mode", lambda: stack.mode() == "capacity")
+        wait_for("KEDA's targets", lambda: stack.scaled("sd21-inf2")[1] == "89.2")
+        for count, until in enumerate(("forever", None, "forever", None), start=1):  # the second time an Event is counted up
+            stack.annotate(paused_until=until)
+            wait_for("word of it", lambda count=count: Observed.overrides(collector) == count)  # type: ignore[misc]
+        wait_for("the repetition", lambda: any(one.resource == "events" and one.verb == "patch" for one in stack.audit()))
+        stack.launch("sd21-inf2")
+        wait_for("cost mode", lambda: stack.mode() == "cost")
+        wait_for("the memory", lambda: len(stack.memory()["flips"]) == 2)
+    entries = stack.audit()
+    assert [one for one in entries if one.code in {401, 403}] == []
+    used, allowed = {_permission(one, stack) for one in entries}, set(granted())
+    assert sorted(map(str, used - allowed)) == []
+    assert sorted(map(str, allowed - used)) == []
+
+
+def _forget_everything(stack: Stack) -> None:
+    """Takes away what earlier runs left in the controller's namespace: an installation is new once only."""
+    paths = (
+        f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases/{LEASE_NAME}",
+        f"/api/v1/namespaces/{SYSTEM}/configmaps/{STATUS_NAME}",
+    )
+    for path in paths:
+        try:
+            stack.session.request("DELETE", path)
+        except NotFound:
+            continue
+
+
+def _permission(entry: Entry, stack: Stack) -> Permission:
+    """What a request needs, as the manifests word it: with the name only where a rule restricts it."""
+    places = {"": CLUSTER, stack.namespace: APPLICATION}
+    needed = Permission(places.get(entry.namespace, entry.namespace), entry.group, entry.resource, entry.verb)
+    named = Permission(needed.place, needed.group, needed.resource, needed.verb, (entry.name,))
+    return named if named in granted() else needed
+
+
+# --- (b) what is missing is named -------------------------------------------------------------------------------------------------------
+
+# One permission of each resource; every one of them: tests/test_permissions.py, on the emulated API. A `watch` that is missing shows after
+# the time for which a server that starts is forgiven its refusals.
+_ONE_EACH = [one for one in granted() if one.verb in {"list", "create"} or (one.resource, one.verb) == ("ingresses", "patch")]
+
+
+@pytest.mark.parametrize("missing", _ONE_EACH, ids=str)
+def test_a_missing_permission_is_a_named_degradation(stack: Stack, missing: Permission) -> None:
+    """The controller runs on, and what is seen of it is what docs/permissions.md says."""
+    row = row_of(missing)
+    assert row is not None
+    _forget_everything(stack)
+    with _account_without(stack, missing) as account, capture_logs() as logs:
+        leads = _LEADING if missing.resource == "leases" else {}
+        with stack.controller(session=stack.controller_session(account=account), **leads) as service:
+            observed = Observed(service, logs)
+            if any(where == "metric" for where, _ in row.seen) or missing.resource in {"events", "configmaps"}:
+                stack.shortage()
+            try:
+                wait_for("what the document says", lambda: set(row.seen) <= observed.look() and observed.names(missing))
+            except AssertionError:
+                raise AssertionError(f"{missing}: expected {row.seen}, seen {sorted(observed.seen)}") from None
+            assert service._healthy() == ""
+    assert not CRASHES & {entry["event"] for entry in logs}
+
+
+@contextmanager
+def _account_without(stack: Stack, missing: Permission) -> Iterator[str]:
+    """A ServiceAccount with every permission of the controller but one."""
+    name = f"without-{stack.namespace}"
+    spaces = {CLUSTER: None, APPLICATION: stack.namespace}
+    roles: dict[str | None, list[Permission]] = {}
+    for one in granted():
+        if one != missing:
+            roles.setdefault(spaces.get(one.place, one.place), []).append(one)
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": SYSTEM}}
+    made = [account, *(document for space, some in roles.items() for document in _role(name, space, some))]
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": made})
+    kubectl(stack.plane, "create", "-f", "-", stdin=text)
+    try:
+        yield name
+    finally:
+        kubectl(stack.plane, "delete", "--wait=false", "-f", "-", stdin=text)
+
+
+def _role(name: str, namespace: str | None, some: list[Permission]) -> tuple[dict[str, Any], dict[str, Any]]:
+    kind, api = ("Role" if namespace else "ClusterRole"), "rbac.authorization.k8s.io"
+    metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
+    rules = [{"apiGroups": [one.group], "resources": [one.resource], "verbs": [one.verb], "resourceNames": list(one.names)} for one in some]
+    subject = {"kind": "ServiceAccount", "name": name, "namespace": SYSTEM}
+    role = {"apiVersion": f"{api}/v1", "kind": kind, "metadata": metadata, "rules": rules}
+    reference = {"apiGroup": api, "kind": kind, "name": name}
+    binding = {"apiVersion": f"{api}/v1", "kind": f"{kind}Binding", "metadata": metadata, "roleRef": reference, "subjects": [subject]}
+    return role, binding
+
+
+# --- (c) reading suffices for looking -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reading(installed: ControlPlane) -> Iterator[ControlPlane]:
+    """The manifests of the dry run, applied over the others as a user does; afterwards the others again."""
+    apply_folder(installed, KUSTOMIZE / "dry-run")
+    yield installed
+    apply_folder(installed, KUSTOMIZE / "base")
+
+
+def test_the_dry_run_manifests_suffice_for_every_command_that_looks(reading: ControlPlane, stack: Stack) -> None:
+    """`plan`, `status` and `run --dry-run`, in a shortage, are refused nothing and write nothing."""
+    begin = moment()
+    with run_controller(stack, "--dry-run") as process:
+        stack.shortage()
+        wait_for("the decision", lambda: process.application()["verb"] == "failover")
+        planned = command(stack, "plan")
+        status = command(stack, "status")
+        process.end(signal.SIGTERM)
+        log = process.log()
+    # A single look finds the Event and no NodeClaim any more: it suspects. The dry run watched and is sure.
+    assert (planned.returncode, planned.stderr) == (0, ""), planned.stdout
+    assert "ShortageSuspected" in planned.stdout
+    assert (status.returncode, status.stderr) == (0, "")
+    assert "sd21-inf2" in status.stdout
+    assert "action.planned" in log
+    entries = stack.audit(since=begin)
+    assert {one.verb for one in entries} <= _READS
+    assert [one for one in entries if one.code in {401, 403}] == []
+    assert stack.mode() == ""
+
+
+# --- Pod Security ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_pods_are_accepted_as_restricted_and_others_are_not(installed: ControlPlane, tmp_path: Path) -> None:
+    """The ReplicaSet controller makes the pods under the namespace's `restricted` profile; one that violates it is refused there."""
+
+    def pods(app: str) -> int:
+        listed = json.loads(kubectl(installed, "-n", SYSTEM, "get", "pods", "-l", f"app.kubernetes.io/name={app}", "-o", "json"))
+        return len(listed["items"])
+
+    def refusals(app: str) -> list[str]:
+        listed = json.loads(kubectl(installed, "-n", SYSTEM, "get", "events", "-o", "json"))["items"]
+        return [one["message"] for one in listed if one["reason"] == "FailedCreate" and one["involvedObject"]["name"].startswith(f"{app}-")]
+
+    deployment = json.loads(kubectl(installed, "-n", SYSTEM, "get", "deployment", "failoverctl", "-o", "json"))
+    wait_for("the pods", lambda: pods("failoverctl") >= deployment["spec"]["replicas"])
+    assert refusals("failoverctl") == []
+    labels = {"app.kubernetes.io/name": "rootful"}
+    deployment["metadata"] = {"name": "rootful", "namespace": SYSTEM, "labels": labels}
+    spec = deployment["spec"]
+    spec["selector"]["matchLabels"] = spec["template"]["metadata"]["labels"] = labels
+    spec["template"]["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = True
+    kubectl(installed, "create", "-f", "-", stdin=json.dumps(deployment))
+    try:
+        wait_for("the refusal", lambda: any("violates PodSecurity" in text for text in refusals("rootful")))
+        assert pods("rootful") == 0
+    finally:
+        kubectl(installed, "-n", SYSTEM, "delete", "deployment", "rootful", "--wait=false")

@@ -1,0 +1,280 @@
+"""The main scenarios on a real API server, scheduler and controllers, under the ServiceAccount that the manifests make."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from controller.clients.kube import INGRESSES
+from controller.errors import Conflict
+from controller.policy.routing import format_action
+from controller.service.wiring import Service
+from tests.cluster.outages import frozen, killed
+from tests.cluster.processes import run_controller
+from tests.cluster.proxy import Proxy
+from tests.cluster.stack import Stack, moment
+from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS
+from tests.support.waiting import wait_for
+
+COST, CAPACITY = format_action(COST_TARGETS, 0), format_action(CAPACITY_TARGETS, 0)
+OUTAGE_S = 60.0
+
+
+def test_it_fails_over_on_a_proven_shortage_and_falls_back_on_the_proven_return(stack: Stack) -> None:
+    """The main job: one patch each way, KEDA follows, people are told, memory is kept."""
+    with stack.controller():
+        stack.shortage()
+        wait_for("capacity mode", lambda: stack.mode() == "capacity")
+        assert stack.action() == CAPACITY
+        wait_for("KEDA's targets of capacity mode", lambda: stack.scaled("sd21-inf2")[1] == "89.2")
+        wait_for("the event", lambda: "ShortageProven" in dict(stack.events()))
+        stack.launch("sd21-inf2")
+        wait_for("cost mode", lambda: stack.mode() == "cost")
+        assert stack.action() == COST
+        wait_for("the event", lambda: "ReturnProven" in dict(stack.events()))
+        wait_for("the memory", lambda: len(stack.memory()["flips"]) == 2)
+    assert [one.code for one in stack.writes("ingresses")] == [200, 200]
+    assert [one for one in stack.audit() if one.code in {401, 403}] == []
+
+
+def test_a_refusal_in_one_zone_changes_nothing(stack: Stack) -> None:
+    """A NodeClaim narrowed to one zone was refused: the other zones are not proven short."""
+    with stack.controller() as service:
+        stack.pend("sd21-inf2")
+        stack.refuse("sd21-inf2", zones=("us-west-2a",))
+        wait_for("the suspicion", lambda: _reason(service) == "ShortageSuspected")
+    assert stack.action() == COST
+    assert stack.writes() == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "ends_with"),
+    [("cost", signal.SIGTERM), ("capacity", signal.SIGTERM), ("capacity", signal.SIGKILL)],
+    ids=["cost mode, stopped", "capacity mode, stopped", "capacity mode, killed"],
+)
+def test_a_restart_switches_nothing_and_keeps_the_memory(stack: Stack, mode: str, ends_with: signal.Signals) -> None:
+    """The second process reads mode and memory and goes on where the first one ended."""
+    with run_controller(stack) as first:
+        if mode == "capacity":
+            stack.shortage()
+            wait_for("capacity mode", lambda: stack.mode() == "capacity")
+            wait_for("the targets of every unit", lambda: len(stack.writes("scaledobjects")) >= 5)
+        wait_for("the memory", lambda: stack.memory()["mode"] == mode)
+        wait_for("the memory of the switch", lambda: len(stack.memory()["flips"]) == (mode == "capacity"))
+        first.end(ends_with)
+    action, memory, begin = stack.action(), stack.memory(), moment()
+    with run_controller(stack) as second:
+        wait_for("a decision on what is there", lambda: second.application().get("reason") not in {None, "SignalsStale"})
+        for _ in range(3):  # three passes
+            at = second.application()["at"]
+            wait_for("the next pass", lambda at=at: second.application()["at"] != at)  # type: ignore[misc]
+        assert second.application()["mode"] == mode
+    assert stack.action() == action
+    assert stack.writes(since=begin) == []
+    assert stack.memory()["flips"] == memory["flips"]
+    assert stack.memory()["mode_since"] == memory["mode_since"]
+
+
+def _reason(service: Service) -> str:
+    return str(service.controller.views()[0].decision.reason)
+
+
+# --- two writers --------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["reapply", "update"], ids=["server-side apply by force", "update of the whole object"])
+def test_two_writers_fight_and_ours_backs_off_and_says_who(stack: Stack, how: str) -> None:
+    """A GitOps tool keeps putting the action of cost mode back: we answer ever more slowly, and people are told who it is."""
+    foreign: Callable[[str, str], None] = getattr(stack, how)
+    with stack.controller(policy={"reassertBaseSeconds": 2, "reassertMaxSeconds": 8}):
+        stack.shortage()
+        wait_for("capacity mode", lambda: stack.action() == CAPACITY)
+        begin, start, undone = moment(), time.monotonic(), 0
+
+        def fighting() -> bool:
+            nonlocal undone
+            if stack.action() == CAPACITY:
+                try:
+                    foreign("argocd", COST)
+                except Conflict:
+                    return False  # it read before we wrote; the tool tries again
+                undone += 1
+            return "Fighting" in dict(stack.events())
+
+        wait_for("the alert", fighting, deadline_s=60)
+        elapsed = time.monotonic() - start
+    texts = dict(stack.events())
+    assert "argocd" in texts["Fighting"]
+    assert "argocd" in texts["RoutingDrifted"]
+    ours = [one for one in stack.writes("ingresses", since=begin) if one.code == 200]
+    assert 3 <= len(ours) <= undone
+    assert len(ours) <= 3 + elapsed / 8
+
+
+# --- the API server goes away -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_killed_api_server_delays_a_failover_and_nothing_else(stack: Stack) -> None:
+    """Killed for a minute between the refusal and the decision: the failover is made when it is back, once, by itself."""
+    with stack.controller(policy={"replacementHoldSeconds": 5}) as service:
+        stack.shortage()
+        with killed(stack.plane):
+            time.sleep(OUTAGE_S)
+            decided, healthy, begin = _reason(service), service._healthy(), moment()
+        wait_for("capacity mode", lambda: stack.mode() == "capacity", deadline_s=60)
+        wait_for("the memory", lambda: len(stack.memory()["flips"]) == 1)
+        wait_for("the event", lambda: "ShortageProven" in dict(stack.events()))
+    assert decided == "ShortageProven"
+    assert healthy == ""
+    assert [one.code for one in stack.writes("ingresses", since=begin) if one.code == 200] == [200]
+    assert [text for reason, text in stack.events() if "cannot be observed" in text] == []
+
+
+def test_a_frozen_api_server_makes_signals_stale_and_the_failover_follows(stack: Stack) -> None:
+    """Stopped for a minute: connections hang. What is known grows old, which holds and is told; then everything goes on."""
+    settings: dict[str, Any] = {"kubernetes": {"watch_idle_s": 12}, "freshness": {"watch_s": 30}}
+    with stack.controller(policy={"replacementHoldSeconds": 5}, **settings) as service:
+        stack.shortage()
+        with frozen(stack.plane):
+            time.sleep(OUTAGE_S)
+            decided, ready, begin = _reason(service), service._ready(), moment()
+        wait_for("capacity mode", lambda: stack.mode() == "capacity", deadline_s=60)
+        wait_for("the memory", lambda: len(stack.memory()["flips"]) == 1)
+        wait_for("the event", lambda: "ShortageProven" in dict(stack.events()))
+        wait_for("readiness", lambda: service._ready() == "")
+    assert decided == "SignalsStale"
+    assert "no fresh word from" in ready
+    assert len([one for one in stack.writes("ingresses", since=begin) if one.code == 200]) == 1
+    assert stack.action() == CAPACITY
+
+
+def test_what_happened_while_the_watches_were_cut_is_seen_afterwards(stack: Stack) -> None:
+    """Every connection is cut and stays so; NodeClaim and Event come and go meanwhile; the watches go on from where they were."""
+    with Proxy(stack.plane.port) as proxy, stack.controller(session=stack.controller_session(host=proxy.url)) as service:
+        lists = _lists(service)
+        proxy.block()
+        stack.shortage()
+        proxy.unblock()
+        wait_for("capacity mode", lambda: stack.mode() == "capacity")
+        assert _lists(service) == lists, "the watches were resumed, nothing was listed anew"
+    assert len(stack.writes("ingresses")) == 1
+
+
+def test_connections_that_are_cut_again_and_again_lose_nothing(stack: Stack) -> None:
+    """The switch happens although no connection lives for longer than half a second."""
+    with Proxy(stack.plane.port) as proxy, stack.controller(session=stack.controller_session(host=proxy.url)):
+        stack.shortage()
+
+        def switched() -> bool:
+            time.sleep(0.5)
+            proxy.cut()
+            return stack.mode() == "capacity"
+
+        wait_for("capacity mode", switched, deadline_s=60)
+    assert [one.code for one in stack.writes("ingresses") if one.code == 200] == [200]
+
+
+def test_after_a_compaction_everything_is_listed_anew_and_acted_upon(stack: Stack) -> None:
+    """The versions that the watches know are gone (410): capacity that returned meanwhile is found in the list."""
+    with Proxy(stack.plane.port) as proxy, stack.controller(session=stack.controller_session(host=proxy.url)) as service:
+        stack.shortage()
+        wait_for("capacity mode", lambda: stack.mode() == "capacity")
+        wait_for("the memory", lambda: len(stack.memory()["flips"]) == 1)
+        lists = _lists(service)
+        proxy.block()
+        stack.launch("sd21-inf2")
+        wait_for("the replica", lambda: stack.endpoints("sd21-inf2") == 2)
+        _compact(stack)
+        proxy.unblock()
+        wait_for("cost mode", lambda: stack.mode() == "cost", deadline_s=60)
+        wait_for("new lists of everything", lambda: all(count > lists[name] for name, count in _lists(service).items()), deadline_s=60)
+    assert len([one for one in stack.writes("ingresses") if one.code == 200]) == 2
+
+
+def _compact(stack: Stack) -> None:
+    """Makes every known version too old: etcd forgets them, and a new API server's cache never knew them."""
+    stack.plane.compact()
+    with killed(stack.plane):
+        pass
+
+
+def _lists(service: Service) -> dict[tuple[str, str | None], int]:
+    return {(one.resource, one.namespace): one.relists for one in service._watches.health()}
+
+
+def test_permissions_that_are_refused_for_seconds_are_no_absence(stack: Stack) -> None:
+    """A server that has just started refuses what is granted: nothing is forgotten, nobody is alarmed, and it goes on at once."""
+    with Proxy(stack.plane.port) as proxy, stack.controller(session=stack.controller_session(host=proxy.url)) as service:
+        with capture_logs() as logs:
+            stack.revoke()
+            proxy.cut()
+            wait_for("refusals", lambda: sum(one["event"] == "watch.refused" for one in logs) >= 3)
+            reason = _reason(service)
+        stack.grant()
+        stack.shortage()
+        wait_for("capacity mode", lambda: stack.mode() == "capacity")
+        wait_for("the event", lambda: "ShortageProven" in dict(stack.events()))
+    assert reason == "DemandMet"
+    assert any(one.code == 403 for one in stack.audit())
+    assert [text for _, text in stack.events() if "cannot be observed" in text] == []
+
+
+# --- the Ingress goes away ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_patch_for_an_ingress_that_is_gone_does_not_bring_it_back(stack: Stack) -> None:
+    """What the real server says to our apply with the uid of an Ingress that was deleted, or deleted and made anew."""
+    old = stack.ingress()
+    session = stack.controller_session()
+    identity = {name: old["metadata"][name] for name in ("name", "namespace", "uid", "resourceVersion")}
+    metadata = {**identity, "annotations": {"a": "b"}}
+    body = json.dumps({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata})
+    path, query = INGRESSES.path(stack.namespace, "sd21"), (("fieldManager", "failoverctl"), ("force", "true"))
+
+    def apply() -> None:
+        session.request("PATCH", path, query=query, body=body, content_type="application/apply-patch+yaml")
+
+    stack._delete(INGRESSES, "sd21")
+    with pytest.raises(Conflict, match="uid"):
+        apply()
+    stack.recreate_ingress()
+    with pytest.raises(Conflict):
+        apply()
+    assert "a" not in stack.ingress()["metadata"]["annotations"]
+    session.close()
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["made anew", "made anew later"])
+def test_an_ingress_that_is_deleted_between_decision_and_patch(stack: Stack, monkeypatch: pytest.MonkeyPatch, again: bool) -> None:
+    """The patch is refused, nothing comes back by our hand, and the new Ingress is switched for its own sake."""
+    session = stack.controller_session()
+    request = session.request
+    seen: list[str] = []
+    done: list[bool] = []
+
+    def interposed(method: str, path: str, **rest: Any) -> dict[str, Any]:
+        if method == "PATCH" and "/ingresses/" in path and not seen:
+            seen.append(json.loads(rest["body"])["metadata"]["uid"])
+            stack._delete(INGRESSES, "sd21")
+            if again:
+                stack.recreate_ingress()
+            done.append(True)
+        return request(method, path, **rest)
+
+    monkeypatch.setattr(session, "request", interposed)
+    with stack.controller(session=session) as service:
+        stack.shortage()
+        wait_for("the first try", lambda: bool(done))
+        if not again:
+            wait_for("its absence is noticed", lambda: _reason(service) == "IngressMissing")
+            stack.recreate_ingress()
+        wait_for("capacity mode", lambda: stack.mode() == "capacity")
+    assert stack.ingress()["metadata"]["uid"] != seen[0]
+    assert [one.code for one in stack.writes("ingresses")] == [409, 200]
+    assert len(stack.memory()["flips"]) == 1
