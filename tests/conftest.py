@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ settings.load_profile("project")
 
 # Real servers, processes or long recordings: part of `make test`, left out of `make test-unit`.
 _SLOW = (
+    "tests/contract/",
     "tests/embedded/",
     "tests/service/",
     "tests/cli/",
@@ -65,10 +67,23 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.fixture(scope="session")
 def plane(pytestconfig: pytest.Config) -> Iterator[ControlPlane]:
     """The control plane, started once a session, with every custom resource definition."""
+    with _started(pytestconfig, controllers=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def api_server(pytestconfig: pytest.Config) -> Iterator[ControlPlane]:
+    """kube-apiserver and etcd alone, with every custom resource definition: nothing happens but what a test does."""
+    with _started(pytestconfig, controllers=False) as running:
+        yield running
+
+
+@contextmanager
+def _started(config: pytest.Config, *, controllers: bool) -> Iterator[ControlPlane]:
     try:
-        made = ControlPlane()
+        made = ControlPlane(controllers=controllers)
     except Unavailable as error:
-        pytestconfig.stash[_skipped] = str(error)
+        config.stash[_skipped] = str(error)
         pytest.skip(f"no control plane: {error}")
     with made as running:
         session = running.session()

@@ -178,7 +178,7 @@ class LoadBalancerController:
 
     # --- what the watches deliver -------------------------------------------------------------------------------------------------------
 
-    def listed(self, resource: Resource, _namespace: str | None, objects: list[Object], /) -> None:
+    def listed(self, resource: Resource, _namespace: str | None, objects: Sequence[Object], /) -> None:
         """See `controller.signals.watch.Sink`. What disappeared between two lists is not noticed; the emulated API loses none."""
         for obj in objects:
             self.changed(resource, None, "ADDED", obj)

@@ -211,7 +211,7 @@ def test_a_limit_is_said_on_the_pod_and_shown_on_the_pool(cluster: Cluster) -> N
     view = ClusterView(cluster.clock, lambda: None)
     for resource, kind in ((NODE_CLAIMS, "NodeClaim"), (NODE_POOLS, "NodePool"), (EVENTS, "Event")):
         view.listed(resource, None, cluster.world.store.list(kind))
-    assert view.pool("g6", cluster.clock.now(), frozenset({"g6"})).at_limit == "limit of nvidia.com/gpu reached: 1 of 1"
+    assert view.pool("g6", cluster.clock.now()).at_limit == "limit of nvidia.com/gpu reached: 1 of 1"
     cluster.world.store.patch("NodePool", "g6", {"spec": {"limits": {"nvidia.com/gpu": None}}})
     cluster.run(80)
     assert cluster.ready("sd21-g6-triton") == 2

@@ -28,8 +28,8 @@ def server_side_apply(
         The new object with its ``managedFields``.
 
     Raises:
-        ApiError: 409 on conflicts, 400 on a wrong ``apiVersion`` or when ``managedFields`` are sent, 500 (as the real server)
-            where a list item lacks its identifying fields, 501 where the configuration holds nulls.
+        ApiError: 409 on conflicts, 400 on a wrong ``apiVersion`` or ``kind`` or when ``managedFields`` are sent, 422 where a list item
+            lacks its identifying fields or where a removal leaves a null in a custom resource, 501 where the configuration holds nulls.
     """
     _check(resource, config)
     field_type = type_of(resource.plural)
@@ -46,6 +46,7 @@ def server_side_apply(
         compared = field_sets.compare(field_type, bare, new).without(reset)
     except SchemaMismatch as error:
         raise _schema_error(resource, config, str(error)) from error
+    _check_emptied(resource, config, merged, new)
     touched = compared.added | compared.modified
     clashes = [(other, other.fields & touched) for key, other in managed.items() if key != entry.key]
     clashes = [(other, paths) for other, paths in clashes if paths]
@@ -70,11 +71,10 @@ def _settle(managed: Managed, entry: Entry, before: Entry | None, *, changed: bo
 
 
 def _check(resource: Resource, config: Mapping[str, Any]) -> None:
-    if config.get("apiVersion") != resource.api_version:
-        raise statuses.bad_request(
-            "Incorrect version specified in apply patch. Specified patch version: "
-            f"{config.get('apiVersion', '')}, expected: {resource.api_version}"
-        )
+    version, kind = str(config.get("apiVersion", "")), str(config.get("kind", ""))
+    if (version, kind) != (resource.api_version, resource.kind):
+        group_version = version if "/" in version else f"/{version}"
+        raise statuses.bad_request(f"invalid object type: {group_version}, Kind={kind}")
     if config.get("metadata", {}).get("managedFields") is not None:
         raise statuses.bad_request("metadata.managedFields must be nil")
     if _has_null(config):
@@ -90,9 +90,33 @@ def _has_null(value: object) -> bool:
 
 
 def _schema_error(resource: Resource, config: Mapping[str, Any], why: str) -> statuses.ApiError:
-    metadata = config.get("metadata", {})
-    name = "/".join(part for part in (metadata.get("namespace", ""), metadata.get("name", "")) if part)
-    return statuses.failure(500, "", f"failed to create typed patch object ({name}; {resource.api_version}, Kind={resource.kind}): {why}")
+    """The real server takes a missing key for its zero value, which the validation of the kinds at hand then refuses."""
+    name = config.get("metadata", {}).get("name", "")
+    return statuses.invalid(resource.qualified_kind, name, [("spec", "FieldValueInvalid", f"Invalid value: {why}")])
+
+
+def _check_emptied(resource: Resource, config: Mapping[str, Any], merged: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Refuses what the real server makes null: a map that somebody else holds and that a removal empties.
+
+    A built-in type takes that null for an absent value; the schema of a custom resource does not.
+
+    Raises:
+        ApiError: 422.
+    """
+    field = _emptied(merged.get("spec"), new.get("spec"), "spec")
+    if resource.custom and field not in ("", "spec"):
+        why = f'Invalid value: "null": {field} in body must be of type object: "null"'
+        name = str(config.get("metadata", {}).get("name", ""))
+        raise statuses.invalid(resource.qualified_kind, name, [(field, "FieldValueTypeInvalid", why)])
+
+
+def _emptied(before: object, after: object, path: str) -> str:
+    """The first map that has lost everything in it, "" where there is none."""
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return ""
+    if before and not after:
+        return path
+    return next((found for name, value in after.items() if (found := _emptied(before.get(name), value, f"{path}.{name}"))), "")
 
 
 def _without_managed_fields(obj: Mapping[str, Any]) -> dict[str, Any]:

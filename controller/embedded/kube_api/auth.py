@@ -112,8 +112,14 @@ class Identity:
         return self.deny is None or not self.deny(access)
 
 
+ANONYMOUS = Identity("system:anonymous", ())
+"""Who sends no token: may see health and version only."""
+
+
 def forbidden(identity: Identity, access: Access) -> statuses.ApiError:
     """403 in the real server's words."""
+    if not access.resource:
+        return statuses.failure(403, "Forbidden", f'forbidden: User "{identity.user}" cannot {access.verb} path "{access.path}"', {})
     qualified = f"{access.resource}.{access.group}" if access.group else access.resource
     subject = f'{qualified} "{access.name}"' if access.name else qualified
     what = f"{access.resource}/{access.subresource}" if access.subresource else access.resource

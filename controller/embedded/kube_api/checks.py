@@ -39,7 +39,7 @@ def check_patched(resource: Resource, obj: object) -> None:
     if not isinstance(obj, dict) or not isinstance(obj.get("metadata"), dict):
         raise statuses.invalid("", "", [("patch", "FieldValueInvalid", "Invalid value: the patched object has no metadata")])
     check_identity(resource, obj)
-    strategies.check_string_maps(resource, obj, patched=True)
+    strategies.check_types(resource, obj, patched=True)
 
 
 def check_name(obj: Mapping[str, Any], name: str) -> None:
@@ -51,7 +51,7 @@ def check_name(obj: Mapping[str, Any], name: str) -> None:
     metadata = obj.get("metadata")
     given = metadata.get("name", "") if isinstance(metadata, Mapping) else ""
     if not given:
-        raise statuses.bad_request("the name of the object (based on URL) was undeterminable: name must be provided")
+        raise statuses.bad_request(f"the name of the object ({name} based on URL) was undeterminable: name must be provided")
     if given != name:
         raise statuses.bad_request(f"the name of the object ({given}) does not match the name on the URL ({name})")
 
@@ -71,7 +71,8 @@ def match_namespace(resource: Resource, namespace: str, metadata: dict[str, Any]
 
 def uid_mismatch(resource: Resource, namespace: str, name: str, expected: str, found: str) -> str:
     """Why a write that names another uid than the stored one fails."""
-    key = "/".join(part for part in ("/registry", resource.plural, namespace, name) if part)
+    # Ingresses are kept under their old name.
+    key = "/".join(part for part in ("/registry", "ingress" if resource.kind == "Ingress" else resource.plural, namespace, name) if part)
     return (
         f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
         f"Precondition failed: UID in precondition: {expected}, UID in object meta: {found}"

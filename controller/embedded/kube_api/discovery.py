@@ -24,7 +24,7 @@ def discover(registry: Registry, method: str, path: str) -> Response:
     """
     path = path.rstrip("/") or "/"
     if method != "GET":
-        raise statuses.failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+        raise statuses.method_not_allowed()
     if path in _HEALTH:
         return PlainTextResponse("ok")
     if path.startswith(("/openapi", "/metrics", "/logs", "/debug", "/healthz/", "/readyz/", "/livez/", "/.well-known", "/openid")):

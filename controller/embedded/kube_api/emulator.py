@@ -49,6 +49,8 @@ class EmulatedKubeApi:
         tokens: Who holds which bearer token; one all-powerful "admin" where None.
         without_groups: API groups whose CRDs are "not installed".
         bookmark_interval_s: Real seconds between bookmarks on a quiet watch.
+        lenient: Whether it makes life easier than the real server: a missing namespace is created with its first object, and watches of
+            Events get bookmarks, for clocks that run too fast to wait for the next list.
         history_limit: How many changes of each resource a watch can go back before it gets 410.
         audit_limit: How many requests the audit log keeps.
         seed: Makes uids and generated names repeatable; random where None.
@@ -66,6 +68,7 @@ class EmulatedKubeApi:
         tokens: Mapping[str, Identity] | None = None,
         without_groups: Iterable[str] = (),
         bookmark_interval_s: float = 2.0,
+        lenient: bool = True,
         history_limit: int = 20_000,
         audit_limit: int = 10_000,
         seed: int | None = None,
@@ -74,8 +77,8 @@ class EmulatedKubeApi:
         clock = clock or SystemClock()
         registry = Registry(without_groups)
         self._tokens = dict(tokens) if tokens is not None else {ADMIN_TOKEN: Identity("admin")}
-        self._core = Store(registry, clock, history_limit=history_limit, seed=seed)
-        self._hub = WatchHub(self._core, bookmark_interval_s)
+        self._core = Store(registry, clock, history_limit=history_limit, seed=seed, any_namespace=lenient)
+        self._hub = WatchHub(self._core, bookmark_interval_s, event_bookmarks=lenient)
         self._faults = FaultQueue()
         self._wanted_port = port
         self._port = 0
@@ -161,6 +164,10 @@ class EmulatedKubeApi:
             os.fchmod(file.fileno(), 0o600)
             yaml.safe_dump(config, file, sort_keys=False)
         return path
+
+    def admit(self, token: str, identity: Identity) -> None:
+        """Makes another bearer token known, from the next request on."""
+        self._tokens[token] = identity
 
     # Hooks
 

@@ -18,7 +18,8 @@ DEFAULT_MANAGER = "emulated-cluster"
 class KubeStore:
     """Reads and writes objects as HTTP requests do, without authentication and audit. Thread-safe.
 
-    Kinds are named as in manifests (``"Ingress"``). A namespaced object without a namespace is taken to be in ``default``.
+    Kinds are named as in manifests (``"Ingress"``). A namespaced object without a namespace is taken to be in ``default``; unlike
+    over HTTP, a namespace that does not exist is created with its first object.
     Every method raises `ApiError` with the status a client would have got, and `KeyError` for a kind that is not served.
     Objects given and returned are the caller's own.
     """
@@ -34,6 +35,7 @@ class KubeStore:
     def create(self, kind: str, obj: Mapping[str, Any], *, manager: str = DEFAULT_MANAGER) -> dict[str, Any]:
         """POST."""
         resource, namespace, _ = self._locate(kind, obj)
+        self._store.ensure_namespace(namespace)
         return self._store.create(resource, namespace, obj, self._store.writer(manager)).copy()
 
     def update(self, kind: str, obj: Mapping[str, Any], *, subresource: str = "", manager: str = DEFAULT_MANAGER) -> dict[str, Any]:
@@ -55,6 +57,7 @@ class KubeStore:
         resource, namespace, name = self._locate(kind, obj)
         config = {"apiVersion": resource.api_version, "kind": kind} | json.loads(dump(obj))
         writer = self._store.writer(manager, subresource)
+        self._store.ensure_namespace(namespace)
         return self._store.apply(resource, namespace, name, config, writer, force=force)[0].copy()
 
     def patch(

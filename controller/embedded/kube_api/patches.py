@@ -123,9 +123,7 @@ def _remove(parent: object, key: str) -> None:
 
 def _put(parent: object, key: str, value: object, *, insert: bool) -> None:
     if isinstance(parent, dict):
-        if not insert and key not in parent:
-            raise _DoesNotFit(f"{key!r} does not exist")
-        parent[key] = value
+        parent[key] = value  # `replace` of an absent key too: the real server's library does not look
     elif isinstance(parent, list):
         if insert:
             parent.insert(len(parent) if key == "-" else _index(parent, key, len(parent)), value)

@@ -54,7 +54,15 @@ def parse_target(method: str, path: str, query: Mapping[str, str]) -> Target:
         verb = "watch" if truthy(query.get("watch")) else "list"
     if verb == "delete" and not name:
         verb = "deletecollection"
+    if verb in ("list", "watch"):
+        name = _selected_name(query.get("fieldSelector", ""))
     return Target(Access(verb, group, rest[0], subresource, namespace, name, path), version)
+
+
+def _selected_name(field_selector: str) -> str:
+    """The one name that a list selects, which authorization then takes for the request's, as the real server does; "" for none."""
+    names = [term.partition("=")[2].removeprefix("=") for term in field_selector.split(",") if term.startswith("metadata.name=")]
+    return names[0] if names else ""
 
 
 def truthy(value: str | None) -> bool:
@@ -80,8 +88,8 @@ def resolve(registry: Registry, target: Target) -> Resource:
     if access.subresource in _OTHER_SUBRESOURCES:
         raise statuses.unsupported(f"the subresource {access.subresource!r} of {resource.qualified}")
     if access.subresource and (access.subresource != "status" or not resource.status):
-        raise statuses.no_such_path()
-    if access.name and resource.namespaced and not access.namespace:
+        raise statuses.no_such_path() if resource.custom else statuses.no_such_resource()
+    if access.name and resource.namespaced and not access.namespace and access.verb not in ("list", "watch"):
         raise statuses.no_such_path()
     if access.namespace and not resource.namespaced and resource.kind != "Namespace":
         raise statuses.no_such_path()
@@ -102,7 +110,7 @@ def integer(query: Mapping[str, str], name: str) -> int | None:
     if not text:
         return None
     if not text.isdecimal():
-        raise statuses.bad_request(f'invalid {name}: strconv.ParseInt: parsing "{text}": invalid syntax')
+        raise statuses.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
     return int(text)
 
 
@@ -110,14 +118,46 @@ def resource_version(query: Mapping[str, str]) -> int | None:
     """The ``resourceVersion`` of a list or watch, None where absent.
 
     Raises:
-        ApiError: 400.
+        ApiError: 400 for a list, 500 for a watch.
     """
     text = query.get("resourceVersion")
     if not text:
         return None
-    if not text.isdecimal():
-        raise statuses.bad_request(f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax')
-    return int(text)
+    if text.isdecimal():
+        return int(text)
+    why = f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+    if truthy(query.get("watch")):
+        raise statuses.failure(500, "", why)
+    raise statuses.bad_request(f"invalid resource version: {why}")
+
+
+def initial_events(query: Mapping[str, str]) -> bool:
+    """Whether a watch asks for the present objects and a bookmark that marks their end.
+
+    Raises:
+        ApiError: 422 where ``resourceVersionMatch`` does not fit, 501 for ``sendInitialEvents=false``.
+    """
+    match, wanted = query.get("resourceVersionMatch"), query.get("sendInitialEvents")
+    why = ""
+    if wanted is None and match is not None:
+        why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+    elif wanted is not None and match != "NotOlderThan":
+        why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+    if why:
+        raise statuses.invalid("ListOptions.meta.k8s.io", "", [("resourceVersionMatch", "FieldValueForbidden", f"Forbidden: {why}")])
+    if wanted is not None and not truthy(wanted):
+        raise statuses.unsupported("sendInitialEvents=false")
+    return wanted is not None
+
+
+def check_field_validation(query: Mapping[str, str]) -> None:
+    """Refuses what only a schema could answer.
+
+    Raises:
+        ApiError: 501.
+    """
+    if query.get("fieldValidation") == "Strict":
+        raise statuses.unsupported("fieldValidation=Strict: it knows no schemas")
 
 
 def encode_continue(rv: int, key: str) -> str:
@@ -136,7 +176,7 @@ def decode_continue(text: str) -> tuple[int, str]:
         raw: dict[str, Any] = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
         return int(raw["rv"]), str(raw["start"]).rstrip("\u0000")
     except (ValueError, KeyError, TypeError) as error:
-        raise statuses.bad_request(f"continue key is not valid: {error}") from error
+        raise statuses.bad_request(f"invalid continue token: continue key is not valid: {error}") from error
 
 
 def dry_run(query: Mapping[str, str], options_kind: str) -> bool:
@@ -147,7 +187,7 @@ def dry_run(query: Mapping[str, str], options_kind: str) -> bool:
     """
     value = query.get("dryRun", "")
     if value not in ("", "All"):
-        text = f'Unsupported value: "{value}": supported values: "All"'
+        text = f'Unsupported value: ["{value}"]: supported values: "All"'
         raise statuses.invalid(f"{options_kind}.meta.k8s.io", "", [("dryRun", "FieldValueNotSupported", text)])
     return value == "All"
 

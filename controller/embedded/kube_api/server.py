@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from controller.clock import Clock
 from controller.embedded.kube_api import calls, requests, statuses
-from controller.embedded.kube_api.auth import Access, AuditLog, AuditRecord, FaultQueue, Identity, forbidden
+from controller.embedded.kube_api.auth import ANONYMOUS, Access, AuditLog, AuditRecord, FaultQueue, Identity, forbidden
 from controller.embedded.kube_api.calls import Call
 from controller.embedded.kube_api.discovery import discover
 from controller.embedded.kube_api.field_sets import dump
@@ -43,7 +43,7 @@ class KubeApp:
         store: Where it is kept.
         hub: Feeds watches.
         clock: Gives the audit log its time.
-        tokens: Who holds which bearer token.
+        tokens: Who holds which bearer token; looked at anew for every request.
         audit: Where requests are recorded.
         faults: Failures to inject.
     """
@@ -62,7 +62,7 @@ class KubeApp:
         self._store = store
         self._hub = hub
         self._clock = clock
-        self._tokens = dict(tokens)
+        self._tokens = tokens
         self._audit = audit
         self._faults = faults
 
@@ -91,17 +91,20 @@ class KubeApp:
         await response(scope, receive, send)
 
     def _identity(self, request: Request) -> Identity | None:
+        """Who asks; None where the token is not known."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        return self._tokens.get(token.strip()) if scheme.lower() == "bearer" else None
+        return self._tokens.get(token.strip()) if scheme.lower() == "bearer" else ANONYMOUS
 
     def _answer(self, request: Request, body: bytes, target: requests.Target, identity: Identity | None) -> Response:
-        if identity is None and request.url.path not in _OPEN_PATHS:
+        if identity is None:
             raise statuses.unauthorized()
         injected = self._faults.take(target.access)
         if injected is not None:
             raise injected
         _check_accept(request.headers.get("accept", ""))
-        if not target.access.resource or identity is None:
+        if not target.access.resource:
+            if identity is ANONYMOUS and request.url.path not in _OPEN_PATHS:
+                raise forbidden(identity, target.access)
             return discover(self._registry, request.method, request.url.path)
         if not identity.may(target.access):
             raise forbidden(identity, target.access)
@@ -132,14 +135,13 @@ class KubeApp:
         return _json_response(_list_body(call.resource, page))
 
     def _watch(self, call: Call) -> Response:
-        if requests.truthy(call.query.get("sendInitialEvents")):
-            raise statuses.unsupported("sendInitialEvents (streaming lists)")
         timeout = requests.integer(call.query, "timeoutSeconds")
         watch = WatchRequest(
             resource=call.resource,
             namespace=call.namespace,
             selector=call.selector(),
             start=requests.resource_version(call.query),
+            initial=requests.initial_events(call.query),
             bookmarks=requests.truthy(call.query.get("allowWatchBookmarks")),
             timeout_s=float(timeout or _DEFAULT_WATCH_S),
         )
@@ -148,13 +150,17 @@ class KubeApp:
 
     def _create(self, call: Call) -> Response:
         if call.access.name:
-            raise statuses.failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+            raise statuses.method_not_allowed()
+        requests.check_field_validation(call.query)
         pretend = requests.dry_run(call.query, "CreateOptions")
         writer = self._store.writer(call.manager())
         created = self._store.create(call.resource, call.namespace, call.object(), writer, dry_run=pretend)
         return _json_response(created.full, 201)
 
     def _update(self, call: Call) -> Response:
+        if not call.access.name:
+            raise statuses.method_not_allowed()
+        requests.check_field_validation(call.query)
         pretend = requests.dry_run(call.query, "UpdateOptions")
         writer = self._store.writer(call.manager(), call.access.subresource)
         name = call.access.name
@@ -167,6 +173,7 @@ class KubeApp:
             accepted = ", ".join((_JSON_PATCH, _MERGE_PATCH, _APPLY_PATCH))
             why = f"patches of type {kind!r} - accepted media types include: {accepted}"
             raise statuses.unsupported(why, 415)
+        requests.check_field_validation(call.query)
         pretend = requests.dry_run(call.query, "PatchOptions")
         force = call.query.get("force")
         if kind == _APPLY_PATCH:
@@ -260,7 +267,7 @@ def _check_list_options(query: Mapping[str, str], current: int) -> None:
             "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
             "retryAfterSeconds": 1,
         }
-        raise statuses.failure(504, "Timeout", f"Too large resource version: {rv}, current: {current}", details)
+        raise statuses.failure(504, "Timeout", f"Timeout: Too large resource version: {rv}, current: {current}", details)
 
 
 def _list_expired(key: str) -> statuses.ApiError:

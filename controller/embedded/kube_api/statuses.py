@@ -112,6 +112,21 @@ def no_such_path() -> ApiError:
     return ApiError(404, {}, text="404 page not found\n")
 
 
+def method_not_allowed() -> ApiError:
+    """405."""
+    return failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
+
+
+def no_such_resource() -> ApiError:
+    """404 of a path that a built-in API group does not have, for example of a subresource."""
+    return failure(404, "NotFound", "the server could not find the requested resource", {})
+
+
+def no_namespace(name: str) -> ApiError:
+    """404: there is no namespace to create something in."""
+    return failure(404, "NotFound", f'namespaces "{name}" not found', {"name": name, "kind": "namespaces"})
+
+
 def too_many_requests(retry_after_s: int) -> ApiError:
     """429 as API priority and fairness sends it: plain text, not a ``Status``."""
     text = "Too many requests, please try again later.\n"

@@ -38,12 +38,14 @@ class Store:
         clock: Gives the timestamps in objects.
         history_limit: How many changes of each resource a watch can go back.
         seed: Makes uids and generated names repeatable; random where None.
+        any_namespace: Whether a missing namespace is created with its first object.
     """
 
-    def __init__(self, registry: Registry, clock: Clock, *, history_limit: int, seed: int | None) -> None:
+    def __init__(self, registry: Registry, clock: Clock, *, history_limit: int, seed: int | None, any_namespace: bool = True) -> None:
         self.registry = registry
         self._clock = clock
         self._random = random.Random(seed)
+        self._any_namespace = any_namespace
         self._lock = threading.RLock()
         self._rv = 1
         self._objects: dict[str, dict[Key, Stored]] = {item.qualified: {} for item in registry.resources}
@@ -168,14 +170,14 @@ class Store:
         """
         new: dict[str, Any] = json.loads(dump(obj))
         checks.check_identity(resource, new)
-        strategies.check_string_maps(resource, new, patched=False)
+        strategies.check_types(resource, new, patched=False)
         new = strategies.normalized(resource, new)
         metadata = new.setdefault("metadata", {})
         if metadata.get("resourceVersion"):
             raise statuses.failure(500, "", "resourceVersion should not be set on objects to be created")
         with self._lock:
             self._place(resource, namespace, new)
-            managed_fields.track_update(resource, _blank(resource), new, writer)
+            managed_fields.track_update(resource, _untouched(resource), new, writer)
             return self._insert(resource, namespace, new, dry_run=dry_run)
 
     def replace(
@@ -198,7 +200,7 @@ class Store:
         """
         body: dict[str, Any] = json.loads(dump(obj))
         checks.check_identity(resource, body)
-        strategies.check_string_maps(resource, body, patched=False)
+        strategies.check_types(resource, body, patched=False)
         body = strategies.normalized(resource, body)
         checks.check_name(body, name)
 
@@ -277,7 +279,7 @@ class Store:
                 may_create()
             return new
 
-        strategies.check_string_maps(resource, config, patched=True)
+        strategies.check_types(resource, config, patched=True)
         with self._lock:
             create = not writer.subresource
             return self._modify(resource, namespace, name, applied, writer, create=create, dry_run=dry_run)
@@ -333,8 +335,16 @@ class Store:
         checks.match_namespace(resource, namespace, metadata)
         strategies.check_name(resource, metadata.get("name", ""))
 
+    def ensure_namespace(self, name: str) -> None:
+        """Creates a namespace where there is none."""
+        with self._lock:
+            if name and ("", name) not in self._objects["namespaces"]:
+                self.create(self.registry.of_kind("Namespace"), "", {"metadata": {"name": name}}, self.writer("kube-apiserver"))
+
     def _insert(self, resource: Resource, namespace: str, new: dict[str, Any], *, dry_run: bool) -> Stored:
         metadata = new["metadata"]
+        if not self._any_namespace and namespace and ("", namespace) not in self._objects["namespaces"]:
+            raise statuses.no_namespace(namespace)
         key = (namespace, metadata["name"])
         if key in self._objects[resource.qualified]:
             raise statuses.already_exists(resource, metadata["name"])
@@ -346,9 +356,7 @@ class Store:
         strategies.validate_create(resource, new)
         if dry_run:
             return Stored(resource, new, self._rv)
-        if namespace and (("", namespace) not in self._objects["namespaces"]):
-            # Tests and scenarios need not create their namespaces first; a real cluster would answer 404.
-            self.create(self.registry.of_kind("Namespace"), "", {"metadata": {"name": namespace}}, self.writer("kube-apiserver"))
+        self.ensure_namespace(namespace)
         return self._put(resource, new, None)
 
     def _modify(
@@ -437,6 +445,11 @@ def _nothing_holds(metadata: Mapping[str, Any]) -> bool:
 
 def _blank(resource: Resource) -> dict[str, Any]:
     return {"kind": resource.kind, "apiVersion": resource.api_version}
+
+
+def _untouched(resource: Resource) -> dict[str, Any]:
+    """What a creator does not own: a built-in object has its spec, if only an empty one, before anybody writes to it."""
+    return _blank(resource) if resource.custom else _blank(resource) | {"spec": {}}
 
 
 def _keep_times_of_no_op(new: dict[str, Any], old: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from controller.embedded.kube_api import statuses
 from controller.embedded.kube_api.registry import GenerationRule, Resource
 
 _SUBDOMAIN = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+_MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)")
 _MAX_NAME = 253
 _DEFAULT_GRACE_S = 30
 _FINISHED_PHASES = ("Succeeded", "Failed")
@@ -45,8 +46,8 @@ def _cleaned(value: object) -> object:
     return [_cleaned(item) for item in value] if isinstance(value, list) else value
 
 
-def check_string_maps(resource: Resource, obj: Mapping[str, Any], *, patched: bool) -> None:
-    """Refuses labels and annotations that are not maps of strings.
+def check_types(resource: Resource, obj: Mapping[str, Any], *, patched: bool) -> None:
+    """Refuses labels, annotations and a ConfigMap's data that are not maps of strings, and a Lease's times that are none.
 
     Args:
         resource: What kind of object.
@@ -59,21 +60,32 @@ def check_string_maps(resource: Resource, obj: Mapping[str, Any], *, patched: bo
     metadata = obj.get("metadata", {})
     if not isinstance(metadata, Mapping):
         raise statuses.bad_request("metadata must be an object")
-    for name in ("labels", "annotations"):
-        for key, value in _pairs(metadata.get(name)):
-            if isinstance(value, str):
-                continue
-            why = f"json: cannot unmarshal {_json_type(value)} into Go struct field ObjectMeta.metadata.{name} of type string"
-            if patched:
-                raise statuses.invalid("", "", [("patch", "FieldValueInvalid", f'Invalid value: "{name}.{key}": {why}')])
-            version, kind = resource.version, resource.kind
-            raise statuses.bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {why}')
+    maps = [(f"ObjectMeta.metadata.{name}", metadata.get(name)) for name in ("labels", "annotations")]
+    if resource.kind == "ConfigMap":
+        maps.append(("ConfigMap.data", obj.get("data")))
+    for name, found in maps:
+        for value in _values(found):
+            if value is not None and not isinstance(value, str):
+                why = f"json: cannot unmarshal {_json_type(value)} into Go struct field {name} of type string"
+                raise _mistyped(resource, why, patched=patched)
+    spec = obj.get("spec")
+    if resource.kind == "Lease" and isinstance(spec, Mapping):
+        for time in (spec.get("acquireTime"), spec.get("renewTime")):
+            if time is not None and not _MICRO_TIME.fullmatch(str(time)):
+                why = f'parsing time "{time}" as "2006-01-02T15:04:05.000000Z07:00": it has not exactly six decimals'
+                raise _mistyped(resource, why, patched=patched)
 
 
-def _pairs(value: object) -> list[tuple[str, object]]:
-    if value is None:
+def _mistyped(resource: Resource, why: str, *, patched: bool) -> statuses.ApiError:
+    if patched:
+        return statuses.invalid("", "", [("patch", "FieldValueInvalid", f"Invalid value: the patched object: {why}")])
+    return statuses.bad_request(f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: {why}')
+
+
+def _values(found: object) -> list[object]:
+    if found is None:
         return []
-    return list(value.items()) if isinstance(value, Mapping) else [("", value)]
+    return list(found.values()) if isinstance(found, Mapping) else [found]
 
 
 def _json_type(value: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 from controller.embedded.kube_api import statuses
@@ -27,6 +27,7 @@ class WatchRequest:
         namespace: Where, "" for everywhere.
         selector: Which.
         start: resourceVersion to go on from; None or 0 sends the present objects first.
+        initial: Whether to mark the end of the present objects with a bookmark.
         bookmarks: Whether the client wants BOOKMARK events.
         timeout_s: Real seconds after which the stream ends.
     """
@@ -35,6 +36,7 @@ class WatchRequest:
     namespace: str
     selector: Selector
     start: int | None
+    initial: bool
     bookmarks: bool
     timeout_s: float
 
@@ -45,10 +47,12 @@ class WatchHub:
     Args:
         store: What is watched.
         bookmark_interval_s: Real seconds between bookmarks on a quiet stream.
+        event_bookmarks: Whether watches of Events get bookmarks too.
     """
 
-    def __init__(self, store: Store, bookmark_interval_s: float) -> None:
+    def __init__(self, store: Store, bookmark_interval_s: float, *, event_bookmarks: bool) -> None:
         self._store = store
+        self._event_bookmarks = event_bookmarks
         self._bookmark_interval_s = bookmark_interval_s
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wakers: set[asyncio.Event] = set()
@@ -113,9 +117,12 @@ class WatchHub:
         Where the watch starts is settled now, not when the first line is asked for, which is after the client has seen the headers.
         """
         generation = self._generation
-        if not request.start:
+        if not request.start or request.initial:
             page = self._store.select(request.resource, request.namespace, request.selector)
-            return self._lines_from(request, page.rv, [_event("ADDED", item) for item in page.items], generation)
+            first = [_event("ADDED", item) for item in page.items]
+            if request.initial and request.bookmarks:
+                first.append(_bookmark(request.resource, page.rv, {"k8s.io/initial-events-end": "true"}))
+            return self._lines_from(request, page.rv, first, generation)
         oldest = self._store.oldest(request.resource)
         if request.start < oldest:
             return _only(_expired(request.start, oldest))
@@ -154,11 +161,15 @@ class WatchHub:
             quiet = self._bookmark_interval_s - (loop.time() - said)  # of this stream: changes of other kinds wake it too
             if len(changes) == _BATCH or (left > 0 and quiet > 0 and await _woken(waker, min(quiet, left))):
                 continue
-            if request.bookmarks and not self._held_back(generation):
+            if request.bookmarks and self._may_bookmark(request.resource) and not self._held_back(generation):
                 yield _bookmark(request.resource, cursor)
             said = loop.time()
             if left <= 0:
                 return
+
+    def _may_bookmark(self, resource: Resource) -> bool:
+        """Whether streams of a resource get bookmarks: the real server sends them from its cache, and keeps none of Events."""
+        return self._event_bookmarks or resource.kind != "Event"
 
     def _held_back(self, generation: int) -> bool:
         """Whether a hook disturbs streams of this generation; asked again after every wait."""
@@ -195,8 +206,9 @@ def _event(kind: str, stored: Stored) -> str:
     return f'{{"type":"{kind}","object":{stored.full}}}\n'
 
 
-def _bookmark(resource: Resource, rv: int) -> str:
-    obj = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": {"resourceVersion": str(rv)}}
+def _bookmark(resource: Resource, rv: int, annotations: Mapping[str, str] | None = None) -> str:
+    metadata = {"resourceVersion": str(rv)} | ({"annotations": dict(annotations)} if annotations else {})
+    obj = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}
     return dump({"type": "BOOKMARK", "object": obj}) + "\n"
 
 

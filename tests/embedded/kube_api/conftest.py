@@ -9,7 +9,8 @@ import urllib3
 
 from controller.clock import ManualClock
 from controller.embedded.kube_api import EmulatedKubeApi
-from tests.embedded.kube_api.support import START, Client
+from tests.contract.support import Client
+from tests.embedded.kube_api.support import START, client_of
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def api(clock: ManualClock) -> Iterator[EmulatedKubeApi]:
-    with EmulatedKubeApi(clock, bookmark_interval_s=0.05, seed=1) as running:
+    with EmulatedKubeApi(clock, bookmark_interval_s=0.05, seed=1, lenient=False) as running:
         yield running
 
 
@@ -31,4 +32,4 @@ def pool() -> Iterator[urllib3.PoolManager]:
 
 @pytest.fixture
 def client(api: EmulatedKubeApi, pool: urllib3.PoolManager) -> Client:
-    return Client(api, pool)
+    return client_of(api, pool)

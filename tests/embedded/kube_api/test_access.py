@@ -1,4 +1,4 @@
-"""Authentication, authorization, audit, injected failures, discovery and refusals."""
+"""Identities, audit, injected failures, groups left out, and what is refused."""
 
 from __future__ import annotations
 
@@ -14,24 +14,20 @@ from kubernetes import client as official
 from kubernetes import config as official_config
 
 from controller.clock import ManualClock
-from controller.embedded.kube_api import READ_ONLY, Access, EmulatedKubeApi, Identity, rules_of
-from tests.embedded.kube_api.support import (
+from controller.embedded.kube_api import READ_ONLY, Access, EmulatedKubeApi, Identity
+from tests.contract.support import (
     APPLY_PATCH,
     CONFIG_MAPS,
     INGRESSES,
+    MERGE_PATCH,
     NODE_POOLS,
     PODS,
-    START,
     Client,
     annotated,
     config_map,
     ingress,
 )
-
-ROLE = {
-    "kind": "ClusterRole",
-    "rules": [{"apiGroups": ["networking.k8s.io"], "resources": ["ingresses"], "verbs": ["get", "patch"]}],
-}
+from tests.embedded.kube_api.support import START, client_of
 
 
 def denies_secrets_of_the_trade(access: Access) -> bool:
@@ -44,39 +40,13 @@ def guarded() -> Iterator[EmulatedKubeApi]:
         "admin": Identity("admin"),
         "reader": Identity("reader", READ_ONLY),
         "denied": Identity("x", deny=denies_secrets_of_the_trade),
-        "role": Identity("role", rules_of(ROLE)),
     }
     with EmulatedKubeApi(ManualClock(START), tokens=tokens) as api:
         yield api
 
 
-@pytest.mark.parametrize("token", [None, "unknown"])
-def test_without_a_known_token_nothing_is_served(guarded: EmulatedKubeApi, pool: urllib3.PoolManager, token: str | None) -> None:
-    answer = Client(guarded, pool, token).get(PODS)
-    assert (answer.code, answer.json["reason"], answer.json["message"]) == (401, "Unauthorized", "Unauthorized")
-
-
-def test_health_needs_no_token(guarded: EmulatedKubeApi, pool: urllib3.PoolManager) -> None:
-    assert Client(guarded, pool, None).get("/readyz").data == b"ok"
-
-
-def test_a_reader_may_read(guarded: EmulatedKubeApi, pool: urllib3.PoolManager) -> None:
-    reader = Client(guarded, pool, "reader")
-    assert reader.get(PODS).code == 200
-    with reader.watch(PODS, "&timeoutSeconds=1"):
-        pass
-
-
-def test_a_reader_may_not_write(guarded: EmulatedKubeApi, pool: urllib3.PoolManager) -> None:
-    answer = Client(guarded, pool, "reader").post(CONFIG_MAPS, config_map("c"))
-    assert (answer.code, answer.json["reason"]) == (403, "Forbidden")
-    assert answer.json["message"] == (
-        'configmaps is forbidden: User "reader" cannot create resource "configmaps" in API group "" in the namespace "default"'
-    )
-
-
 def test_a_single_permission_can_be_taken_away(guarded: EmulatedKubeApi, pool: urllib3.PoolManager) -> None:
-    answer = Client(guarded, pool, "denied").apply(f"{INGRESSES}/sd21", ingress(), manager="ours")
+    answer = client_of(guarded, pool, "denied").apply(f"{INGRESSES}/sd21", ingress(), manager="ours")
     assert answer.json["message"] == (
         'ingresses.networking.k8s.io "sd21" is forbidden: User "x" cannot patch resource "ingresses" '
         'in API group "networking.k8s.io" in the namespace "default"'
@@ -84,28 +54,9 @@ def test_a_single_permission_can_be_taken_away(guarded: EmulatedKubeApi, pool: u
     assert answer.json["details"] == {"name": "sd21", "group": "networking.k8s.io", "kind": "ingresses"}
 
 
-def test_cluster_scoped_refusals_say_so(guarded: EmulatedKubeApi, pool: urllib3.PoolManager) -> None:
-    answer = Client(guarded, pool, "role").get(NODE_POOLS)
-    assert answer.json["message"].endswith('in API group "karpenter.sh" at the cluster scope')
-
-
-def test_a_role_allows_what_it_lists(guarded: EmulatedKubeApi, pool: urllib3.PoolManager) -> None:
-    Client(guarded, pool).post(INGRESSES, ingress())
-    role = Client(guarded, pool, "role")
-    assert role.apply(f"{INGRESSES}/sd21", annotated(a="1"), manager="ours").code == 200
-    assert role.get(INGRESSES).code == 403
-    assert role.merge_patch(f"{INGRESSES}/sd21/status", {}).code == 403
-
-
-def test_apply_of_an_absent_object_needs_the_right_to_create(guarded: EmulatedKubeApi, pool: urllib3.PoolManager) -> None:
-    answer = Client(guarded, pool, "role").apply(f"{INGRESSES}/new", ingress("new"), manager="ours")
-    assert answer.code == 403
-    assert 'cannot create resource "ingresses"' in answer.json["message"]
-
-
 def test_the_audit_log_keeps_the_body_byte_for_byte(guarded: EmulatedKubeApi, pool: urllib3.PoolManager) -> None:
     body = b'{ "apiVersion":"networking.k8s.io/v1",  "kind":"Ingress","metadata":{"name":"sd21"}}'
-    Client(guarded, pool).send("PATCH", f"{INGRESSES}/sd21?fieldManager=ours", body, content_type=APPLY_PATCH)
+    client_of(guarded, pool).send("PATCH", f"{INGRESSES}/sd21?fieldManager=ours", body, content_type=APPLY_PATCH)
     (record,) = guarded.audit.records(verb="patch", resource="ingresses")
     assert record.body == body
     assert (record.user, record.code, record.content_type, record.time) == ("admin", 201, APPLY_PATCH, START)
@@ -113,21 +64,21 @@ def test_the_audit_log_keeps_the_body_byte_for_byte(guarded: EmulatedKubeApi, po
 
 
 def test_the_audit_log_has_refused_requests_too(guarded: EmulatedKubeApi, pool: urllib3.PoolManager) -> None:
-    Client(guarded, pool, "reader").delete(f"{PODS}/p1")
+    client_of(guarded, pool, "reader").delete(f"{PODS}/p1")
     assert [(item.user, item.code) for item in guarded.audit.records(verb="delete")] == [("reader", 403)]
 
 
 def test_the_audit_log_is_bounded(pool: urllib3.PoolManager) -> None:
     with EmulatedKubeApi(audit_limit=3) as api:
         for number in range(5):
-            Client(api, pool).get(f"{PODS}/p{number}")
+            client_of(api, pool).get(f"{PODS}/p{number}")
         assert [item.access.name for item in api.audit.records()] == ["p2", "p3", "p4"]
 
 
 def test_a_group_left_out_answers_like_a_missing_crd(pool: urllib3.PoolManager) -> None:
     with EmulatedKubeApi(without_groups={"karpenter.sh"}) as api:
-        answer = Client(api, pool).get(NODE_POOLS)
-        groups = [item["name"] for item in Client(api, pool).get("/apis").json["groups"]]
+        answer = client_of(api, pool).get(NODE_POOLS)
+        groups = [item["name"] for item in client_of(api, pool).get("/apis").json["groups"]]
     assert (answer.code, answer.data) == (404, b"404 page not found\n")
     assert answer.headers["content-type"].startswith("text/plain")
     assert "karpenter.sh" not in groups
@@ -138,20 +89,6 @@ def test_only_known_groups_can_be_left_out() -> None:
         EmulatedKubeApi(without_groups={"typo.sh"})
 
 
-def test_discovery_lists_resources(client: Client) -> None:
-    assert client.get("/version").json["minor"] == "36"
-    assert client.get("/api").json["versions"] == ["v1"]
-    listed = {item["name"]: item for item in client.get("/apis/keda.sh/v1alpha1").json["resources"]}
-    assert listed["scaledobjects"]["kind"] == "ScaledObject"
-    assert "scaledobjects/status" in listed
-    assert "pods" in {item["name"] for item in client.get("/api/v1").json["resources"]}
-
-
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/livez"])
-def test_health_is_ok(client: Client, path: str) -> None:
-    assert client.get(path).data == b"ok"
-
-
 @pytest.mark.parametrize(
     "path",
     [
@@ -159,7 +96,7 @@ def test_health_is_ok(client: Client, path: str) -> None:
         pytest.param("/apis/batch/v1/jobs", id="other group"),
         pytest.param("/apis/apps/v1/statefulsets", id="other kind of a served group"),
         pytest.param(f"{PODS}/p1/log", id="subresource"),
-        pytest.param(f"{PODS}?watch=true&sendInitialEvents=true", id="streaming list"),
+        pytest.param(f"{PODS}?watch=true&sendInitialEvents=false&resourceVersionMatch=NotOlderThan", id="watch without initial events"),
         pytest.param(f"{PODS}?resourceVersion=1&resourceVersionMatch=Exact", id="exact list"),
         pytest.param("/openapi/v3", id="schema"),
     ],
@@ -175,6 +112,16 @@ def test_strategic_merge_patches_are_refused(client: Client) -> None:
     answer = client.send("PATCH", f"{INGRESSES}/sd21", {}, content_type="application/strategic-merge-patch+json")
     assert (answer.code, answer.json["reason"]) == (415, "UnsupportedMediaType")
     assert "strategic-merge-patch" in answer.json["message"]
+
+
+def test_strict_validation_is_refused(client: Client) -> None:
+    """It knows no schemas."""
+    for answer in (
+        client.post(f"{CONFIG_MAPS}?fieldValidation=Strict", config_map("c")),
+        client.put(f"{CONFIG_MAPS}/c?fieldValidation=Strict", config_map("c")),
+        client.send("PATCH", f"{CONFIG_MAPS}/c?fieldValidation=Strict", {}, content_type=MERGE_PATCH),
+    ):
+        assert answer.refusal == (501, "NotImplemented")
 
 
 def test_protobuf_bodies_are_refused(client: Client) -> None:
@@ -219,11 +166,6 @@ def test_an_injected_error_is_a_status(api: EmulatedKubeApi, client: Client) -> 
     assert client.get(PODS).json["reason"] == "InternalError"
 
 
-def test_a_body_that_is_no_json_is_a_bad_request(client: Client) -> None:
-    assert client.post(CONFIG_MAPS, b"{").code == 400
-    assert client.send("PATCH", f"{CONFIG_MAPS}/c", b"{", content_type="application/merge-patch+json").code == 400
-
-
 def test_a_kubeconfig_is_private_and_works(api: EmulatedKubeApi, tmp_path: Path) -> None:
     path = api.kubeconfig("admin", tmp_path / "config")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -250,5 +192,5 @@ def test_two_servers_with_one_seed_agree(pool: urllib3.PoolManager) -> None:
     answers = []
     for _ in range(2):
         with EmulatedKubeApi(ManualClock(START), seed=3) as api:
-            answers.append(json.loads(Client(api, pool).post(CONFIG_MAPS, {"metadata": {"generateName": "c-"}}).data))
+            answers.append(json.loads(client_of(api, pool).post(CONFIG_MAPS, {"metadata": {"generateName": "c-"}}).data))
     assert answers[0] == answers[1]

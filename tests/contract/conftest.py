@@ -1,0 +1,44 @@
+"""The fixture that makes one suite of two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+import urllib3
+
+from controller.embedded.kube_api import EmulatedKubeApi
+from tests.contract.servers import Emulated, Real, Server
+from tests.contract.support import Client
+from tests.control_plane.control_plane import ControlPlane
+
+_PARAMETERS = (
+    pytest.param("emulated", id="emulated"),
+    pytest.param("real", id="real", marks=(pytest.mark.cluster, pytest.mark.timeout(300))),
+)
+
+
+@pytest.fixture(scope="session")
+def trusting_pool(api_server: ControlPlane) -> Iterator[urllib3.PoolManager]:
+    """Connections to the real server, for the whole session: a TLS handshake takes longer than most tests."""
+    with urllib3.PoolManager(ca_certs=str(api_server.ca_file), maxsize=8) as pool:
+        yield pool
+
+
+@pytest.fixture(params=_PARAMETERS)
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """Either server, with a namespace of the test's own."""
+    if request.param == "real":
+        # Asked for by name: the emulated half must not start a control plane.
+        yield Real(request.getfixturevalue("api_server"), request.getfixturevalue("trusting_pool"))
+        return
+    with ExitStack() as stack:
+        api = stack.enter_context(EmulatedKubeApi(bookmark_interval_s=0.05, lenient=False))
+        yield Emulated(api, stack.enter_context(urllib3.PoolManager(maxsize=8)))
+
+
+@pytest.fixture
+def client(server: Server) -> Client:
+    """The administrator's client."""
+    return server.client
