@@ -7,7 +7,8 @@ concerned are decided upon again; a watch of thousands of unrelated events wakes
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from controller.clients.kube import (
@@ -26,9 +27,11 @@ from controller.clients.kube import (
     Resource,
 )
 from controller.clock import Clock
-from controller.policy.model import Application, PoolObservation, Source
+from controller.policy.model import Application, PoolObservation, RoutingObservation, Source
+from controller.signals.ingress import observe_ingress
 from controller.signals.karpenter import KarpenterView
 from controller.signals.objects import name_of, namespace_of, text
+from controller.signals.slim import pack, slim, unpack
 from controller.signals.watch import Query, Watch, WatchHealth
 from controller.signals.workloads import WorkloadView
 
@@ -36,17 +39,38 @@ EVENT_NAMESPACE: Final = "default"  # events of cluster-scoped objects, such as 
 
 _POOLS_REUSED_S: Final = 1.0  # the applications of one pass ask a moment after each other; no window of the policy is that fine
 
-_POD_EVENTS: Final = (("fieldSelector", "involvedObject.kind=Pod,reason=FailedScheduling"),)
+# The API server selects, for a busy cluster has more events than fit into memory, and no other is ever looked at. Selectors know no "or".
+_POD_EVENTS: Final = (("fieldSelector", "involvedObject.kind=Pod,reason=FailedScheduling,source=karpenter"),)
+_CLUSTER_EVENTS: Final = tuple(
+    (("fieldSelector", f"involvedObject.kind={kind},reason={reason}"),)
+    for kind, reason in (
+        ("NodeClaim", "InsufficientCapacityError"),
+        ("NodeClaim", "DisruptionLaunching"),
+        ("NodePool", "NoCompatibleInstanceTypes"),
+    )
+)
+
+_OF_SERVICES: Final = frozenset({ENDPOINT_SLICES.plural, TARGET_GROUP_BINDINGS.plural})
+
+_EVENTS_SHARE: Final = 2 / 3  # of the idle limit: how long one watch of events lasts
 
 # Which watches make up which source of signals, and whether decisions may be made without it.
-_SOURCES: Final = (
-    ("karpenter", True, (EVENTS, NODE_CLAIMS, NODE_POOLS)),
-    ("workloads", True, (PODS, DEPLOYMENTS, ENDPOINT_SLICES)),
-    ("ingress", True, (INGRESSES,)),
-    ("services", False, (SERVICES,)),
-    ("keda", False, (SCALED_OBJECTS,)),
-    ("target-group-bindings", False, (TARGET_GROUP_BINDINGS,)),
+_SOURCES: Final = tuple(
+    (name, required, tuple(resource.name for resource in resources))
+    for name, required, resources in (
+        ("karpenter", True, (EVENTS, NODE_CLAIMS, NODE_POOLS)),
+        ("workloads", True, (PODS, DEPLOYMENTS, ENDPOINT_SLICES)),
+        ("ingress", True, (INGRESSES,)),
+        ("services", False, (SERVICES,)),
+        ("keda", False, (SCALED_OBJECTS,)),
+        ("target-group-bindings", False, (TARGET_GROUP_BINDINGS,)),
+    )
 )
+_CLUSTER_EVENTS_OF: Final = (EVENT_NAMESPACE, EVENTS.name)
+
+
+Concern = tuple[str, str, str]
+"""What an application depends on: plural, namespace and name. EndpointSlices and target group bindings count as their Service."""
 
 
 class Dirty:
@@ -59,15 +83,18 @@ class Dirty:
     def __init__(self, wake: Callable[[], None]) -> None:
         self._lock = threading.Lock()
         self._wake = wake
+        self._concerns: set[Concern] = set()
         self._namespaces: set[str] = set()
         self._pools: set[str] = set()
         self._all = False
+        self._index = _Index(())
 
-    def mark(self, *, namespace: str = "", pool: str = "", everything: bool = False) -> None:
+    def mark(self, *concerns: Concern, namespace: str = "", pool: str = "", everything: bool = False) -> None:
         """Notes a change and wakes whoever decides."""
-        if not (namespace or pool or everything):
+        if not (concerns or namespace or pool or everything):
             return
         with self._lock:
+            self._concerns.update(concerns)
             if namespace:
                 self._namespaces.add(namespace)
             if pool:
@@ -75,18 +102,67 @@ class Dirty:
             self._all = self._all or everything
         self._wake()
 
-    def take(self, applications: Iterable[Application]) -> list[Application]:
-        """The applications that the changes concern; the notes are cleared."""
+    def pending(self) -> bool:
+        """Whether something has changed since it was last taken."""
         with self._lock:
-            namespaces, pools, everything = self._namespaces, self._pools, self._all
-            self._namespaces, self._pools, self._all = set(), set(), False
+            return bool(self._concerns or self._namespaces or self._pools or self._all)
+
+    def take(self, applications: Sequence[Application]) -> list[Application]:
+        """The applications that the changes concern, in their order; the notes are cleared."""
+        with self._lock:
+            concerns, namespaces, pools, everything = self._concerns, self._namespaces, self._pools, self._all
+            self._concerns, self._namespaces, self._pools, self._all = set(), set(), set(), False
         if everything:
             return list(applications)
-        return [
-            application
-            for application in applications
-            if application.namespace in namespaces or any(unit.node_pool in pools for unit in application.units)
-        ]
+        if not (concerns or namespaces or pools):
+            return []
+        if not self._index.of(applications):
+            self._index = _Index(applications)
+        return self._index.find(concerns, namespaces, pools)
+
+
+class _Index:
+    """Which applications depend on what: a change must not cost a look at all of them.
+
+    Args:
+        applications: All of them.
+    """
+
+    def __init__(self, applications: Sequence[Application]) -> None:
+        self._applications = tuple(applications)
+        self._concerns: dict[Concern, set[int]] = {}
+        self._namespaces: dict[str, set[int]] = {}
+        self._pools: dict[str, set[int]] = {}
+        for place, application in enumerate(self._applications):
+            self._namespaces.setdefault(application.namespace, set()).add(place)
+            for unit in application.units:
+                self._pools.setdefault(unit.node_pool, set()).add(place)
+            for concern in _concerns_of(application):
+                self._concerns.setdefault(concern, set()).add(place)
+
+    def of(self, applications: Sequence[Application]) -> bool:
+        """Whether it is the index of exactly these."""
+        mine = self._applications
+        return len(mine) == len(applications) and all(one is other for one, other in zip(mine, applications, strict=True))
+
+    def find(self, concerns: Iterable[Concern], namespaces: Iterable[str], pools: Iterable[str]) -> list[Application]:
+        """The applications that depend on any of these, in their order."""
+        found: set[int] = set()
+        found.update(*(self._concerns.get(one, ()) for one in concerns))
+        found.update(*(self._namespaces.get(one, ()) for one in namespaces))
+        found.update(*(self._pools.get(one, ()) for one in pools))
+        return [self._applications[place] for place in sorted(found)]
+
+
+def _concerns_of(application: Application) -> Iterator[Concern]:
+    namespace = application.namespace
+    yield INGRESSES.plural, namespace, application.ingress
+    yield SERVICES.plural, namespace, application.capacity.service
+    for unit in application.units:
+        yield SERVICES.plural, namespace, unit.backend.service
+        yield DEPLOYMENTS.plural, namespace, unit.deployment
+        if unit.scaled_object:
+            yield SCALED_OBJECTS.plural, namespace, unit.scaled_object
 
 
 class ClusterView:
@@ -105,23 +181,21 @@ class ClusterView:
         self.workloads = WorkloadView()
         self._clock = clock
         self._window_s = window_s
-        self._ingresses: dict[tuple[str, str], Object] = {}
-        self._pools: tuple[float, int, dict[str, PoolObservation]] = (-1.0, -1, {})
-        self._version = 0  # of what is known of NodePools
+        self._ingresses: dict[tuple[str, str], _Ingress] = {}
+        self._routings: dict[tuple[str, str], tuple[_Ingress | None, Application, RoutingObservation]] = {}  # of what it was read
+        self._pools: dict[str, tuple[float, tuple[int, int], PoolObservation]] = {}  # when, at which version, what
 
     # --- the Sink of the watches ---
 
-    def listed(self, resource: Resource, namespace: str | None, objects: list[Object]) -> None:
+    def listed(self, resource: Resource, namespace: str | None, objects: Sequence[Object]) -> None:
         """See `controller.signals.watch.Sink`."""
         now = self._clock.now()
         with self.lock:
             match resource.plural:
                 case "nodeclaims":
-                    self._version += 1
-                    self.karpenter.claims_listed(list(objects), now)
+                    self.karpenter.claims_listed(objects, now)
                 case "nodepools":
-                    self._version += 1
-                    self.karpenter.pools_listed(list(objects))
+                    self.karpenter.pools_listed(objects)
                 case "events":
                     for obj in objects:
                         self._event(obj, now, listed=True)
@@ -141,11 +215,13 @@ class ClusterView:
         with self.lock:
             match resource.plural:
                 case "nodeclaims":
-                    self._version += 1
+                    before = self.karpenter.pool_of(name_of(obj))  # off its name, if a refusal of it came first
                     self.karpenter.claim(kind, obj, now)
-                    self.dirty.mark(pool=self.karpenter.pool_of(name_of(obj)))
+                    after = self.karpenter.pool_of(name_of(obj))
+                    self.dirty.mark(pool=after)
+                    if before != after:
+                        self.dirty.mark(pool=before)
                 case "nodepools":
-                    self._version += 1
                     self.karpenter.pool_changed(kind, obj)
                     self.dirty.mark(pool=name_of(obj))
                 case "events":
@@ -153,10 +229,13 @@ class ClusterView:
                         self._event(obj, now)
                 case "ingresses":
                     self._ingress(kind, obj)
-                    self.dirty.mark(namespace=namespace_of(obj))
+                    self._mark(resource.plural, obj)
+                case "pods":
+                    self._pod(kind, obj)
                 case plural:
+                    services = self._services_of(plural, obj)  # that of before: a slice or binding may move to another
                     if self._workload(plural, kind, obj):
-                        self.dirty.mark(namespace=namespace_of(obj))
+                        self._mark(plural, obj, services)
 
     def absent(self, resource: Resource, namespace: str | None) -> None:
         """Forgets what can no longer be seen: a kind that was removed or forbidden is as absent as one that never was there."""
@@ -170,13 +249,42 @@ class ClusterView:
     def _event(self, obj: Object, now: float, *, listed: bool = False) -> None:
         if text(obj, "involvedObject", "kind") == "Pod":
             pod = (text(obj, "involvedObject", "namespace"), text(obj, "involvedObject", "name"))
-            if self.karpenter.pod_event(obj, self.workloads.pools_of_pod(*pod), now):
-                self._version += 1
-                self.dirty.mark(namespace=pod[0])
+            pools = self.workloads.pools_of_pod(*pod)
+            if self.karpenter.pod_event(obj, pools, now):
+                for pool in pools:
+                    self.dirty.mark(pool=pool)
         elif self.karpenter.event(obj, now, listed=listed):
-            self._version += 1
             name = text(obj, "involvedObject", "name")
             self.dirty.mark(pool=name if text(obj, "involvedObject", "kind") == "NodePool" else self.karpenter.pool_of(name))
+
+    def _mark(self, plural: str, obj: Object, services: frozenset[str] = frozenset()) -> None:
+        """Notes a change of a workload or an Ingress, for the applications that name it."""
+        namespace = namespace_of(obj)
+        if not namespace:
+            return
+        if plural in _OF_SERVICES:
+            names = services | self._services_of(plural, obj)
+            self.dirty.mark(*((SERVICES.plural, namespace, name) for name in names))
+        else:
+            self.dirty.mark((plural, namespace, name_of(obj)))
+
+    def _services_of(self, plural: str, obj: Object) -> frozenset[str]:
+        """The Services that a slice or binding is known to belong to."""
+        if plural not in _OF_SERVICES:
+            return frozenset()
+        return frozenset({self.workloads.service_of(plural, namespace_of(obj), name_of(obj))} - {""})
+
+    def _pod(self, kind: str, obj: Object) -> None:
+        """Takes a pod. Which Deployments it may be of is asked before and after: it may have got other labels."""
+        namespace, name = namespace_of(obj), name_of(obj)
+        before = self.workloads.deployments_of_pod(namespace, name)
+        if not self.workloads.pod(kind, obj):
+            return
+        deployments = {*before, *self.workloads.deployments_of_pod(namespace, name)}
+        if "" in deployments:
+            self.dirty.mark(namespace=namespace)  # nobody owns it: whose it is depends on every unit of the namespace
+        else:
+            self.dirty.mark(*((DEPLOYMENTS.plural, namespace, one) for one in deployments))
 
     def _ingress(self, kind: str, obj: Object) -> None:
         key = (namespace_of(obj), name_of(obj))
@@ -186,9 +294,9 @@ class ClusterView:
                 del self._ingresses[key]
         elif not _older(obj, known) and not (kind == "MODIFIED" and known is None):
             # A watch adds before it modifies: a change of what is not there is the answer to our own write, overtaken by a deletion.
-            self._ingresses[key] = obj
+            self._ingresses[key] = _Ingress.of(obj)
 
-    def _ingresses_listed(self, namespace: str | None, objects: list[Object]) -> None:
+    def _ingresses_listed(self, namespace: str | None, objects: Sequence[Object]) -> None:
         """Replaces the Ingresses, but none by an earlier state of itself: a list may have been read before our own write."""
         before = {key: obj for key, obj in self._ingresses.items() if namespace is None or key[0] == namespace}
         for key in before:
@@ -196,7 +304,7 @@ class ClusterView:
         for obj in objects:
             key = (namespace_of(obj), name_of(obj))
             known = before.get(key)
-            self._ingresses[key] = known if known is not None and _older(obj, known) else obj
+            self._ingresses[key] = known if known is not None and _older(obj, known) else _Ingress.of(obj)
 
     def _workload(self, plural: str, kind: str, obj: Object) -> bool:
         match plural:
@@ -219,30 +327,64 @@ class ClusterView:
     def ingress(self, namespace: str, name: str) -> Object | None:
         """One Ingress, None where it does not exist."""
         with self.lock:
-            return self._ingresses.get((namespace, name))
+            known = self._ingresses.get((namespace, name))
+        return None if known is None else unpack(known.packed)
 
-    def pool(self, name: str, now: float, wanted: frozenset[str]) -> PoolObservation:
-        """What is known of one NodePool.
+    def routing(self, application: Application) -> RoutingObservation:
+        """What the Ingress of an application says; read again only when it changed."""
+        key = (application.namespace, application.ingress)
+        with self.lock:
+            known, read = self._ingresses.get(key), self._routings.get(key)
+            if read is None or read[0] is not known or read[1] is not application:
+                observed = observe_ingress(application, None if known is None else unpack(known.packed))
+                read = self._routings[key] = (known, application, observed)
+            return read[2]
+
+    def pool(self, name: str, now: float) -> PoolObservation:
+        """What is known of one NodePool, looked at once for each second and change: many applications may share it.
 
         Args:
             name: Which.
             now: Seconds since the Unix epoch.
-            wanted: Every pool that will be asked for: they are observed together, once for each second and change.
         """
         with self.lock:
-            at, version, known = self._pools
-            if not 0 <= now - at < _POOLS_REUSED_S or version != self._version or name not in known:
-                known = self.karpenter.observations({*wanted, name}, now, self._window_s)
-                self._pools = (now, self._version, known)
-            return known[name]
+            version = self.karpenter.version_of(name)
+            known = self._pools.get(name)
+            if known is not None and 0 <= now - known[0] < _POOLS_REUSED_S and known[1] == version:
+                return known[2]
+            observed = self.karpenter.observation(name, now, self._window_s)
+            self._pools[name] = (now, version, observed)
+            return observed
+
+    def retain(self, applications: Iterable[Application]) -> None:
+        """Forgets what was read of NodePools and Ingresses for the sake of other applications than these."""
+        applications = list(applications)
+        names = {unit.node_pool for one in applications for unit in one.units}
+        keys = {(one.namespace, one.ingress) for one in applications}
+        with self.lock:
+            self._routings = {key: read for key, read in self._routings.items() if key in keys}
+            self._pools = {name: known for name, known in self._pools.items() if name in names}
 
 
-def _older(obj: Object, known: Object | None) -> bool:
-    """Whether `obj` is an earlier state of the object that is known: a watch may still deliver what was there before our own write."""
-    if known is None or text(obj, "metadata", "uid") != text(known, "metadata", "uid"):
+@dataclass(frozen=True, slots=True)
+class _Ingress:
+    """An Ingress as it is kept."""
+
+    uid: str
+    version: int | None
+    packed: bytes
+
+    @staticmethod
+    def of(obj: Object) -> _Ingress:
+        return _Ingress(text(obj, "metadata", "uid"), _version(obj), pack(slim(INGRESSES.plural, obj)))
+
+
+def _older(obj: Object, known: _Ingress | None) -> bool:
+    """Whether `obj` is an earlier state of the Ingress that is known: a watch may still deliver what was there before our own write."""
+    if known is None or text(obj, "metadata", "uid") != known.uid:
         return False
-    version, known_version = _version(obj), _version(known)
-    return version is not None and known_version is not None and version < known_version
+    version = _version(obj)
+    return version is not None and known.version is not None and version < known.version
 
 
 def _version(obj: Object) -> int | None:
@@ -252,22 +394,27 @@ def _version(obj: Object) -> int | None:
         return None
 
 
-def wanted_lists(applications: Iterable[Application], *, cluster_wide: bool) -> dict[tuple[str, str | None], tuple[Resource, Query]]:
-    """Everything that must be listed or watched for these applications: resource and query by resource name and namespace.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One list or watch. `namespace` is None for all namespaces."""
+
+    resource: Resource
+    namespace: str | None
+    query: Query = ()
+
+
+def wanted_lists(applications: Iterable[Application], *, cluster_wide: bool) -> list[Wanted]:
+    """Everything that must be listed or watched for these applications.
 
     Pods come before events: an event about a pod is understood by the pod.
     """
     namespaces: list[str | None] = [None] if cluster_wide else [*sorted({one.namespace for one in applications})]
-    wanted: dict[tuple[str, str | None], tuple[Resource, Query]] = {
-        (NODE_CLAIMS.name, None): (NODE_CLAIMS, ()),
-        (NODE_POOLS.name, None): (NODE_POOLS, ()),
-    }
+    wanted = [Wanted(NODE_CLAIMS, None), Wanted(NODE_POOLS, None)]
     for namespace in namespaces:
-        for resource in (PODS, DEPLOYMENTS, ENDPOINT_SLICES, INGRESSES, SERVICES, SCALED_OBJECTS, TARGET_GROUP_BINDINGS):
-            wanted[resource.name, namespace] = (resource, ())
-        if namespace != EVENT_NAMESPACE:
-            wanted[EVENTS.name, namespace] = (EVENTS, _POD_EVENTS)
-    wanted[EVENTS.name, EVENT_NAMESPACE] = (EVENTS, ())
+        kinds = (PODS, DEPLOYMENTS, ENDPOINT_SLICES, INGRESSES, SERVICES, SCALED_OBJECTS, TARGET_GROUP_BINDINGS)
+        wanted += [Wanted(resource, namespace) for resource in kinds]
+        wanted.append(Wanted(EVENTS, namespace, _POD_EVENTS))
+    wanted += [Wanted(EVENTS, EVENT_NAMESPACE, query) for query in _CLUSTER_EVENTS]
     return wanted
 
 
@@ -279,13 +426,12 @@ def sources_of(health: Iterable[WatchHealth], application: Application, budget_s
         application: Which.
         budget_s: How old the last word of a watch may be, seconds.
     """
-    mine = [
-        one
-        for one in health
-        if one.namespace in {None, application.namespace} or (one.resource == EVENTS.name and one.namespace == EVENT_NAMESPACE)
-    ]
+    mine: dict[str, list[WatchHealth]] = {}
+    for one in health:
+        if one.namespace is None or one.namespace == application.namespace or (one.namespace, one.resource) == _CLUSTER_EVENTS_OF:
+            mine.setdefault(one.resource, []).append(one)
     return tuple(
-        source_of(name, [one for one in mine if one.resource in {r.name for r in resources}], required=required, budget_s=budget_s)
+        source_of(name, [one for resource in resources for one in mine.get(resource, ())], required=required, budget_s=budget_s)
         for name, required, resources in _SOURCES
     )
 
@@ -306,29 +452,32 @@ class Watches:
         self._session, self._view, self._clock = session, view, clock
         self._cluster_wide, self._timeout_s, self._idle_s = cluster_wide, timeout_s, idle_s
         self._lock = threading.Lock()
-        self._watches: dict[tuple[str, str | None], Watch] = {}
+        self._watches: dict[Wanted, Watch] = {}
 
     def ensure(self, applications: Iterable[Application]) -> None:
         """Starts the watches that these applications need and stops those that nobody needs any more."""
         wanted = wanted_lists(applications, cluster_wide=self._cluster_wide)
         with self._lock:
-            for key in [key for key in self._watches if key not in wanted]:
-                self._watches.pop(key).stop()
-            for key, (resource, query) in wanted.items():
-                if key not in self._watches:
-                    self._watches[key] = self._start(resource, key[1], query)
+            for one in [one for one in self._watches if one not in wanted]:
+                self._watches.pop(one).stop()
+            for one in wanted:
+                if one not in self._watches:
+                    self._watches[one] = self._start(one)
 
-    def _start(self, resource: Resource, namespace: str | None, query: Query) -> Watch:
+    def _start(self, wanted: Wanted) -> Watch:
+        # The server sends no bookmarks for events. It is to end a watch of them in order before its silence looks like a dead connection.
+        quiet = wanted.resource is EVENTS
         watch = Watch(
             self._session,
-            resource,
-            namespace,
+            wanted.resource,
+            wanted.namespace,
             self._view,
             self._clock,
-            query=query,
-            timeout_s=self._timeout_s,
+            query=wanted.query,
+            timeout_s=max(1, int(self._idle_s * _EVENTS_SHARE)) if quiet else self._timeout_s,
             idle_s=self._idle_s,
             absent=self._view.absent,
+            slimmed=True,
         )
         watch.start()
         return watch

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
@@ -104,6 +104,11 @@ class KarpenterView:
         self._blocked: dict[str, _Mark] = {}
         self._limited: dict[str, _Mark] = {}
         self._pools: dict[str, Object] = {}
+        # By NodePool, so that what is asked of one does not cost a look at all: names of claims and of claims that were refused.
+        self._claims_of: dict[str, set[str]] = {}
+        self._refused_of: dict[str, set[str]] = {}
+        self._changes: dict[str, int] = {}
+        self._lists = 0
         self.unparsed = 0
 
     # --- what the watches deliver ---
@@ -114,15 +119,23 @@ class KarpenterView:
         if not name:
             return
         claim = _read_claim(obj, now)
+        pool_before = self.pool_of(name)
         before = self._live.pop(name, None) or self._gone.pop(name, None)
-        if before is not None and (before.uid == claim.uid or not (before.uid and claim.uid)):
-            claim = _never_less(before, claim)
+        if before is not None:
+            self._unlink(before)
+            if before.uid == claim.uid or not (before.uid and claim.uid):
+                claim = _never_less(before, claim)
         if kind == "DELETED":
             self._bury(claim, now)
         else:
             self._live[name] = claim
+            self._claims_of.setdefault(claim.pool, set()).add(name)
+        if name in self._refused and claim.pool != pool_before:  # the refusal came first, and its pool was read off the claim's name
+            _drop(self._refused_of, pool_before, name)
+            self._refused_of.setdefault(claim.pool, set()).add(name)
+        self._changed(pool_before, claim.pool)
 
-    def claims_listed(self, listed: list[Object], now: float) -> None:
+    def claims_listed(self, listed: Sequence[Object], now: float) -> None:
         """Takes a complete list of NodeClaims: those that are gone become tombstones."""
         names = {name_of(obj) for obj in listed}
         for name in [name for name in self._live if name not in names]:
@@ -132,14 +145,21 @@ class KarpenterView:
 
     def pool_changed(self, kind: str, obj: Object) -> None:
         """Takes one NodePool as a watch delivered it."""
+        name = name_of(obj)
+        self._changed(name)
         if kind == "DELETED":
-            self._pools.pop(name_of(obj), None)
-        elif name_of(obj):
-            self._pools[name_of(obj)] = {"metadata": {"name": name_of(obj)}, "spec": obj.get("spec"), "status": obj.get("status")}
+            self._pools.pop(name, None)
+        elif name:
+            requirements = items(obj, "spec", "template", "spec", "requirements")
+            self._pools[name] = {
+                "spec": {"template": {"spec": {"requirements": requirements}}, "limits": mapping(obj, "spec", "limits")},
+                "status": {"resources": mapping(obj, "status", "resources"), "conditions": items(obj, "status", "conditions")},
+            }
 
-    def pools_listed(self, listed: list[Object]) -> None:
+    def pools_listed(self, listed: Sequence[Object]) -> None:
         """Takes a complete list of NodePools."""
         self._pools = {}
+        self._lists += 1
         for obj in listed:
             self.pool_changed("ADDED", obj)
 
@@ -167,6 +187,7 @@ class KarpenterView:
                 _mark(self._blocked, name, at, now)
             case _:
                 return False
+        self._changed(self.pool_of(name) if kind == "NodeClaim" else name)
         return True
 
     def pod_event(self, obj: Object, pool_of_pod: tuple[str, ...], now: float) -> bool:
@@ -182,6 +203,7 @@ class KarpenterView:
         own = [pool for pool in limited_pools(text(obj, "message")) if pool in pool_of_pod]
         for pool in own:
             _mark(self._limited, pool, at, now)
+        self._changed(*own)
         return bool(own)
 
     def _refuse(self, claim: str, stamp: float, now: float, seen: float, refusal: Refusal) -> None:
@@ -190,44 +212,64 @@ class KarpenterView:
             self.unparsed += 1
         at = known.at if known is not None and known.stamp == stamp else min(stamp, now)
         self._refused[claim] = _RefusedClaim(claim, stamp, max(at, known.at) if known else at, known.seen if known else seen, refusal)
+        self._refused_of.setdefault(self.pool_of(claim), set()).add(claim)
         if len(self._refused) > _MAX_FAILURES:  # a list is not in the order of time, so the oldest are looked for, many at once
-            newest = sorted(self._refused.values(), key=lambda one: one.at)[_MAX_FAILURES // 10 :]
-            self._refused = {one.claim: one for one in newest}
+            for old in sorted(self._refused.values(), key=lambda one: one.at)[: _MAX_FAILURES // 10]:
+                del self._refused[old.claim]
+                _drop(self._refused_of, self.pool_of(old.claim), old.claim)
 
     def _bury(self, claim: _Claim, now: float) -> None:
         """Keeps a tombstone, and drops those that no decision can need any more."""
         self._gone[claim.name] = replace(claim, gone=now)
+        self._claims_of.setdefault(claim.pool, set()).add(claim.name)
         while len(self._gone) > _MAX_CLAIMS or now - (next(iter(self._gone.values())).gone or now) > _RETENTION_S:
-            self._gone.popitem(last=False)
+            self._forget(next(iter(self._gone.values())))
+
+    def _forget(self, claim: _Claim) -> None:
+        """Drops a tombstone. A refusal of that claim stays; its pool can then only be read off the claim's name."""
+        del self._gone[claim.name]
+        self._unlink(claim)
+        if claim.name in self._refused:
+            _drop(self._refused_of, claim.pool, claim.name)
+            self._refused_of.setdefault(self.pool_of(claim.name), set()).add(claim.name)
+        self._changed(claim.pool, self.pool_of(claim.name))
+
+    def _unlink(self, claim: _Claim) -> None:
+        _drop(self._claims_of, claim.pool, claim.name)
+
+    def _changed(self, *pools: str) -> None:
+        for pool in pools:
+            self._changes[pool] = self._changes.get(pool, 0) + 1
+        if len(self._changes) > _MAX_CLAIMS:  # names of NodePools that are long gone, or were never there
+            self._changes.clear()
+            self._lists += 1
 
     # --- what is read ---
 
-    def observations(self, names: set[str], now: float, window_s: float) -> dict[str, PoolObservation]:
-        """What is known of several NodePools.
+    def observation(self, name: str, now: float, window_s: float) -> PoolObservation:
+        """What is known of one NodePool; one that does not exist says so.
 
         Args:
-            names: The pools asked for.
+            name: Which.
             now: Seconds since the Unix epoch.
-            window_s: How old a refusal may be; launches are told for an hour.
-
-        Returns:
-            By name; a pool that does not exist says so.
+            window_s: How old a refusal may be, seconds; launches are told for an hour.
         """
-        failures: dict[str, list[LaunchFailure]] = {name: [] for name in names}
-        launches: dict[str, list[Launch]] = {name: [] for name in names}
-        for refused in self._refused.values():
-            pool = self.pool_of(refused.claim)
-            if pool in failures and now - refused.at <= window_s:
-                failures[pool].append(self._failure(refused, pool))
-        for claim in (*self._live.values(), *self._gone.values()):
-            if claim.pool not in launches:
+        refusals = (self._refused[claim] for claim in self._refused_of.get(name, ()))
+        failures = [self._failure(refused, name) for refused in refusals if now - refused.at <= window_s]
+        launches: list[Launch] = []
+        for claim in (self._claim(one) for one in self._claims_of.get(name, ())):
+            if claim is None:
                 continue
             if claim.launched is not None and now - claim.launched <= _RETENTION_S:
-                launches[claim.pool].append(_launch(claim))
+                launches.append(_launch(claim))
             stuck = self._stuck(claim, now, window_s)
             if stuck is not None:
-                failures[claim.pool].append(stuck)
-        return {name: self._observation(name, failures[name], launches[name], now, window_s) for name in names}
+                failures.append(stuck)
+        return self._observation(name, failures, launches, now, window_s)
+
+    def version_of(self, pool: str) -> tuple[int, int]:
+        """Grows with every change of what is known of a NodePool."""
+        return self._lists, self._changes.get(pool, 0)
 
     def _claim(self, name: str) -> _Claim | None:
         return self._live.get(name) or self._gone.get(name)
@@ -291,7 +333,7 @@ class KarpenterView:
             name=name,
             exists=pool is not None,
             failures=_batched(failures),
-            launches=tuple(sorted(launches, key=lambda launch: launch.launched)),
+            launches=tuple(sorted(launches, key=lambda launch: (launch.launched, launch.claim))),
             blocked_at=blocked.at if blocked is not None and now - blocked.at <= window_s else None,
             instance_types=in_values(requirements, TYPE_LABEL)[0],
             zones=in_values(requirements, ZONE_LABEL)[0],
@@ -379,6 +421,14 @@ def _launch(claim: _Claim) -> Launch:
         instance_type=claim.launched_type,
         zone=claim.launched_zone,
     )
+
+
+def _drop(index: dict[str, set[str]], pool: str, name: str) -> None:
+    names = index.get(pool)
+    if names is not None:
+        names.discard(name)
+        if not names:
+            del index[pool]
 
 
 def _batched(failures: list[LaunchFailure]) -> tuple[LaunchFailure, ...]:

@@ -32,9 +32,10 @@ def observe_once(
     """
     health: list[WatchHealth] = []
     failures: list[RemoteError] = []
-    for (name, namespace), (resource, query) in wanted_lists(applications, cluster_wide=cluster_wide).items():
+    for wanted in wanted_lists(applications, cluster_wide=cluster_wide):
+        resource, namespace, name = wanted.resource, wanted.namespace, wanted.resource.name
         try:
-            objects, _ = list_objects(session, resource, namespace, query)
+            objects, _ = list_objects(session, resource, namespace, wanted.query, slimmed=True)
         except (NotFound, Forbidden) as error:
             health.append(WatchHealth(name, namespace, absent=True, problem=str(error)))
             failures.append(error)

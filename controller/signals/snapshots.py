@@ -9,8 +9,6 @@ from typing import Protocol
 
 from controller.policy.model import Application, RoutingObservation, Sample, Snapshot, Source, Unit, UnitObservation, Verification
 from controller.signals.cluster import ClusterView
-from controller.signals.ingress import observe_ingress
-from controller.signals.objects import text
 
 
 class Metrics(Protocol):
@@ -56,13 +54,12 @@ class SnapshotBuilder:
     def __init__(self, view: ClusterView, applications: Iterable[Application]) -> None:
         self._view = view
         self._sharing: dict[str, Counter[str]] = {}
-        wanted: set[str] = set()
+        applications = list(applications)
         for application in applications:
             pools = self._sharing.setdefault(application.namespace, Counter())
             for unit in application.units:
                 pools[unit.node_pool] += 1
-                wanted.add(unit.node_pool)
-        self._wanted = frozenset(wanted)
+        view.retain(applications)
 
     def build(
         self, application: Application, now: float, sources: tuple[Source, ...], outside: Outside, *, leader: bool, epoch: int
@@ -101,7 +98,7 @@ class SnapshotBuilder:
         ports = workloads.service_ports(application.namespace, unit.backend.service)
         return UnitObservation(
             unit=unit.name,
-            pool=self._view.pool(unit.node_pool, now, self._wanted),
+            pool=self._view.pool(unit.node_pool, now),
             desired=deployment.desired if deployment else None,
             ready=min(known) if known else None,
             deployment_ready=deployment.ready if deployment else None,
@@ -117,16 +114,15 @@ class SnapshotBuilder:
         )
 
     def _routing(self, application: Application, sources: tuple[Source, ...], outside: Outside) -> RoutingObservation:
-        observed = observe_ingress(application, self._view.ingress(application.namespace, application.ingress))
+        observed = self._view.routing(application)
         workloads = self._view.workloads
         capacity = application.capacity
         ports = workloads.service_ports(application.namespace, capacity.service)
         fresh = {source.name for source in sources if not source.absent and source.last_ok is not None}
-        services = {text(binding, "spec", "serviceRef", "name") for binding in workloads.bindings(application.namespace)}
         return replace(
             observed,
             capacity_ready=workloads.endpoints_ready(application.namespace, capacity.service),
             capacity_exists=(None if "services" not in fresh else False) if ports is None else capacity.port in ports,
-            bound=tuple(sorted(services - {""})) if "target-group-bindings" in fresh else None,
+            bound=workloads.bound_services(application.namespace) if "target-group-bindings" in fresh else None,
             verification=outside.verification,
         )

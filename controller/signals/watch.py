@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -14,12 +14,19 @@ from controller.clients.kube import KubeSession, Object, Resource
 from controller.clock import Clock
 from controller.errors import Forbidden, Gone, NotFound, RemoteError, Unavailable
 from controller.signals.objects import items, text
+from controller.signals.slim import PackedList, slim
 
-_PAGE: Final = 500
-_MAX_PAGES: Final = 200
+_PAGE: Final = 100  # decoded, an object takes several times the memory of what is kept of it
+_MAX_PAGES: Final = 1000
 _BACKOFF_BASE_S: Final = 0.5
 _BACKOFF_MAX_S: Final = 30.0
 _ABSENT_RETRY_S: Final = 60.0  # a missing kind or permission may be added while we run
+_WHOLE: Final = 0.9  # share of its time after which a watch that ended is taken to have ended in order
+_REFUSED_FOR_S: Final = 15.0
+"""How long what could be seen before may be refused until it counts as absent, seconds.
+
+For some seconds after its start an API server answers 403 to what is granted and 404 to kinds that are installed: its caches fill.
+"""
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +37,7 @@ Query = tuple[tuple[str, str], ...]
 class Sink(Protocol):
     """Where a watch delivers. Called from the watch's thread."""
 
-    def listed(self, resource: Resource, namespace: str | None, objects: list[Object], /) -> None:
+    def listed(self, resource: Resource, namespace: str | None, objects: Sequence[Object], /) -> None:
         """A complete list, replacing everything delivered before."""
 
     def changed(self, resource: Resource, _namespace: str | None, kind: str, obj: Object, /) -> None:
@@ -45,7 +52,7 @@ class WatchHealth:
         resource: Name of the kind.
         namespace: None for all namespaces.
         last_ok: When the server last said anything about the objects, None before the first list. That it took a connection says nothing.
-        absent: The kind is not installed or reading it is not permitted.
+        absent: The kind is not installed or reading it is not permitted, and that is no passing trouble.
         problem: The last error, "" while all is well.
         relists: Complete lists made so far.
     """
@@ -58,7 +65,9 @@ class WatchHealth:
     relists: int = 0
 
 
-def list_objects(session: KubeSession, resource: Resource, namespace: str | None, query: Query = ()) -> tuple[list[Object], str]:
+def list_objects(
+    session: KubeSession, resource: Resource, namespace: str | None, query: Query = (), *, slimmed: bool = False
+) -> tuple[Sequence[Object], str]:
     """Lists all objects of one kind, page by page.
 
     Args:
@@ -66,6 +75,7 @@ def list_objects(session: KubeSession, resource: Resource, namespace: str | None
         resource: What to list.
         namespace: Where; None for all namespaces.
         query: Further query parameters, such as a field selector.
+        slimmed: Whether to keep no more of each object than the views read; see `controller.signals.slim`.
 
     Returns:
         The objects and the resourceVersion to watch on from.
@@ -73,12 +83,14 @@ def list_objects(session: KubeSession, resource: Resource, namespace: str | None
     Raises:
         RemoteError: It could not be listed, or not completely.
     """
-    objects: list[Object] = []
+    objects: PackedList | list[Object] = PackedList() if slimmed else []
     token, version = "", ""
     for _ in range(_MAX_PAGES):
         parameters = [*query, ("limit", str(_PAGE))] + ([("continue", token)] if token else [])
         page = session.request("GET", resource.path(namespace), query=parameters)
-        objects.extend(item for item in items(page, "items") if isinstance(item, dict))
+        for item in items(page, "items"):
+            if isinstance(item, dict):
+                objects.append(slim(resource.plural, item) if slimmed else item)
         version, token = text(page, "metadata", "resourceVersion"), text(page, "metadata", "continue")
         if not token:
             return objects, version
@@ -100,6 +112,7 @@ class Watch:
             objects are listed again: it is the only way to know at once where things stand, and a server that was restored from a backup
             may have gone back in its versions.
         absent: Called when objects that were seen can be seen no more: the kind was removed, or the permission.
+        slimmed: See `list_objects`.
     """
 
     def __init__(
@@ -114,16 +127,20 @@ class Watch:
         timeout_s: int = 300,
         idle_s: float = 90.0,
         absent: Callable[[Resource, str | None], None] | None = None,
+        slimmed: bool = False,
     ) -> None:
         self._session, self._resource, self._namespace = session, resource, namespace
         self._sink, self._clock, self._query = sink, clock, query
-        self._timeout_s, self._idle_s, self._absent = timeout_s, idle_s, absent
+        self._timeout_s, self._idle_s, self._absent, self._slimmed = timeout_s, idle_s, absent, slimmed
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._health = WatchHealth(resource.name, namespace)
         self._version = ""  # resourceVersion to go on from; "" = list first
         self._heard = 0.0  # when the server last said anything, on the clock that never goes back
         self._failures = 0  # since a watch last delivered anything
+        self._refusals = 0  # since a watch was last opened
+        self._refused_since: float | None = None
+        self._delivered = False  # whether the sink holds objects of ours
         self._thread = threading.Thread(target=self._run, name=f"watch-{resource.plural}", daemon=True)
 
     def start(self) -> None:
@@ -144,8 +161,8 @@ class Watch:
             try:
                 if not self._version:
                     self._version = self._list()
-                self._follow()
-                self._clock.wait(self._stop, _backoff(0))
+                if not self._follow():
+                    self._clock.wait(self._stop, _backoff(0))
             except Gone:
                 self._version = ""
                 self._failures += 1
@@ -175,22 +192,43 @@ class Watch:
             self._version = ""
 
     def _missing(self, error: RemoteError) -> None:
-        known = self._health.last_ok is not None and not self._health.absent
+        """The kind or the permission is missing. What could be seen before counts as absent only once that has lasted."""
+        now = self._clock.monotonic()
+        self._refused_since = now if self._refused_since is None else self._refused_since
+        self._refusals += 1
         self._version = ""
-        self._note(absent=True, problem=str(error))
-        if known and self._absent is not None:
+        lasting = now - self._refused_since >= _REFUSED_FOR_S
+        known = self._health.last_ok is not None and not self._health.absent
+        absent = lasting or not known
+        self._note(absent=absent, problem=str(error))
+        log.info("watch.refused", resource=self._resource.name, namespace=self._namespace, absent=absent, error=str(error))
+        if absent and self._delivered and self._absent is not None:
             self._absent(self._resource, self._namespace)
-        self._clock.wait(self._stop, _ABSENT_RETRY_S)
+            self._delivered = False
+        self._clock.wait(self._stop, _ABSENT_RETRY_S if lasting else _backoff(self._refusals))
+
+    def _opened(self) -> None:
+        """The server took the watch: kind and permission are there."""
+        self._refusals, self._refused_since = 0, None
+        with self._lock:
+            self._health = replace(self._health, absent=False)
 
     def _list(self) -> str:
-        objects, version = list_objects(self._session, self._resource, self._namespace, self._query)
+        objects, version = list_objects(self._session, self._resource, self._namespace, self._query, slimmed=self._slimmed)
         self._sink.listed(self._resource, self._namespace, objects)
         with self._lock:
             self._health = replace(self._health, relists=self._health.relists + 1)
-        self._note()
+        self._delivered = True
+        self._note(absent=self._health.absent)  # who may list may not be allowed to watch
         return version
 
-    def _follow(self) -> None:
+    def _follow(self) -> bool:
+        """Watches until the server ends it.
+
+        Returns:
+            Whether that was when it was to end. Then there is no need for a pause, in which changes would have to wait. And that nothing
+            was said is no trouble: the server sends no bookmarks for events, and those that are selected may not happen for days.
+        """
         query = [
             *self._query,
             ("watch", "true"),
@@ -198,11 +236,12 @@ class Watch:
             ("allowWatchBookmarks", "true"),
             ("timeoutSeconds", str(self._timeout_s)),
         ]
-        heard = False
+        heard, start = False, self._clock.monotonic()
         with self._session.stream(self._resource.path(self._namespace), query, idle_s=self._idle_s) as changes:
+            self._opened()
             for change in changes:
                 if self._stop.is_set():
-                    return
+                    return True
                 kind, obj = text(change, "type"), change.get("object")
                 if not isinstance(obj, dict):
                     continue
@@ -213,8 +252,13 @@ class Watch:
                     self._sink.changed(self._resource, self._namespace, kind, obj)
                 heard, self._failures = True, 0
                 self._note()
-        if not heard:
+        whole = self._clock.monotonic() - start >= _WHOLE * self._timeout_s
+        if not heard and not whole:
             raise Unavailable(f"watch {self._resource.name}: ended without a word")
+        if whole:
+            self._failures = 0
+            self._note()
+        return whole
 
     def _note(self, *, absent: bool = False, problem: str = "") -> None:
         """Notes word from the server, or the lack of it."""

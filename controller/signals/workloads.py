@@ -27,6 +27,7 @@ from controller.signals.objects import (
     pinned_values,
     text,
 )
+from controller.signals.slim import pack, slim, unpack
 
 _FLOOR_OWNERS: Final = "floorOwners"  # beside metadata and spec of what is kept: who last wrote minReplicaCount
 _SERVICE_LABEL: Final = "kubernetes.io/service-name"
@@ -65,11 +66,14 @@ class WorkloadView:
     def __init__(self) -> None:
         self._pending: dict[str, dict[str, _Pod]] = {}
         self._deployments: dict[Key, DeploymentView] = {}
-        self._slices: dict[Key, dict[str, frozenset[str]]] = {}  # ready endpoints by Service and slice
+        self._names: dict[str, set[str]] = {}  # of the Deployments, by namespace
+        self._slices: dict[Key, dict[str, tuple[str, ...]]] = {}  # ready endpoints by Service and slice
         self._slice_services: dict[Key, str] = {}
         self._services: dict[Key, tuple[int | str, ...]] = {}
-        self._scalers: dict[Key, Object] = {}
-        self._bindings: dict[str, dict[str, Object]] = {}
+        self._scalers: dict[Key, tuple[str, bytes]] = {}  # resourceVersion, and everything else packed
+        self._read_scalers: dict[Key, tuple[tuple[str, bytes], str, Scaler]] = {}  # of what and by which metric it was read
+        self._bindings: dict[str, dict[str, bytes]] = {}  # packed
+        self._bound: dict[str, tuple[str, ...]] = {}  # what `bound_services` says, until a binding changes
         self.bindings_known = False  # whether they could be listed at all
 
     # --- what the watches deliver ---
@@ -98,7 +102,9 @@ class WorkloadView:
         """Takes one Deployment."""
         key = (namespace_of(obj), name_of(obj))
         if kind == "DELETED":
+            self._names.get(key[0], set()).discard(key[1])
             return self._deployments.pop(key, None) is not None
+        self._names.setdefault(key[0], set()).add(key[1])
         template = mapping(obj, "spec", "template", "spec")
         seen = DeploymentView(
             desired=_count(dig(obj, "spec", "replicas"), 1),  # the API's default
@@ -125,7 +131,7 @@ class WorkloadView:
         if kind == "DELETED":
             return changed
         self._slice_services[namespace, name] = service
-        return _put(self._slices.setdefault((namespace, service), {}), name, frozenset(_ready_endpoints(obj))) or changed
+        return _put(self._slices.setdefault((namespace, service), {}), name, tuple(sorted(set(_ready_endpoints(obj))))) or changed
 
     def service(self, kind: str, obj: Object) -> bool:
         """Takes one Service: its ports, by number and by name."""
@@ -140,16 +146,27 @@ class WorkloadView:
 
     def scaled_object(self, kind: str, obj: Object) -> bool:
         """Takes one ScaledObject. KEDA writes its status at every poll: that is no change."""
-        return _keep(self._scalers, (namespace_of(obj), name_of(obj)), kind, obj)
+        key = (namespace_of(obj), name_of(obj))
+        self._read_scalers.pop(key, None)
+        if kind == "DELETED":
+            return self._scalers.pop(key, None) is not None
+        before, after = self._scalers.get(key), (text(obj, "metadata", "resourceVersion"), pack(_only_scaler(obj)))
+        self._scalers[key] = after
+        return before is None or before[1] != after[1]
 
     def binding(self, kind: str, obj: Object) -> bool:
         """Takes one TargetGroupBinding."""
-        return _keep(self._bindings.setdefault(namespace_of(obj), {}), name_of(obj), kind, obj)
+        self._bound.pop(namespace_of(obj), None)
+        bindings = self._bindings.setdefault(namespace_of(obj), {})
+        if kind == "DELETED":
+            return bindings.pop(name_of(obj), None) is not None
+        return _put(bindings, name_of(obj), pack(slim("targetgroupbindings", obj)))
 
     def forget(self, what: str, namespace: str | None) -> None:
         """Drops everything of one kind in one namespace (all where None), before a complete list is taken."""
         if what == "targetgroupbindings":
             self.bindings_known = True
+            self._bound.clear()
             for space in [namespace] if namespace is not None else list(self._bindings):
                 self._bindings.pop(space, None)
             return
@@ -157,8 +174,11 @@ class WorkloadView:
             "deployments": (self._deployments,),
             "endpointslices": (self._slices, self._slice_services),
             "services": (self._services,),
-            "scaledobjects": (self._scalers,),
+            "scaledobjects": (self._scalers, self._read_scalers),
         }
+        if what == "deployments":
+            for space in [namespace] if namespace is not None else list(self._names):
+                self._names.pop(space, None)
         for store in stores[what]:
             for key in [key for key in store if namespace is None or key[0] == namespace]:
                 del store[key]
@@ -169,6 +189,30 @@ class WorkloadView:
         """The NodePools that a waiting pod is pinned to, () where it is not waiting or not pinned."""
         pod = self._pending.get(namespace, {}).get(name)
         return pod.pools if pod is not None else ()
+
+    def deployments_of_pod(self, namespace: str, name: str) -> tuple[str, ...]:
+        """The Deployments that a waiting pod may be of: by its ReplicaSet's name, and every one that selects it.
+
+        Returns:
+            () where it is not waiting. "" is among them where nobody owns it: `pending` then looks at more than Deployments.
+        """
+        pod = self._pending.get(namespace, {}).get(name)
+        if pod is None:
+            return ()
+        selecting = [
+            one
+            for one in self._names.get(namespace, ())
+            if (view := self._deployments[namespace, one]).selector and view.selector.items() <= pod.labels.items()
+        ]
+        ending = f"-{pod.labels.get(_HASH_LABEL, '')}"
+        return (pod.owner.removesuffix(ending) if pod.owner else "", *selecting)
+
+    def service_of(self, plural: str, namespace: str, name: str) -> str:
+        """The Service that an EndpointSlice or a TargetGroupBinding belongs to, "" where it is not known."""
+        if plural == "endpointslices":
+            return self._slice_services.get((namespace, name), "")
+        known = self._bindings.get(namespace, {}).get(name)
+        return "" if known is None else text(unpack(known), "spec", "serviceRef", "name")
 
     def deployment_of(self, namespace: str, name: str) -> DeploymentView | None:
         """One Deployment, None where it is not there."""
@@ -183,8 +227,9 @@ class WorkloadView:
                 explains belongs to a unit only where its NodePool serves that unit alone.
         """
         found: dict[str, list[PendingPod]] = {unit.name: [] for unit in application.units}
+        own = {unit.node_pool for unit in application.units}
         for pod in self._pending.get(application.namespace, {}).values():
-            if pod.unschedulable_since is None:
+            if pod.unschedulable_since is None or (pod.pools and own.isdisjoint(pod.pools)):
                 continue
             unit = self._unit_of(pod, application, sharing)
             if unit is not None:
@@ -214,7 +259,7 @@ class WorkloadView:
     def endpoints_ready(self, namespace: str, service: str) -> int | None:
         """Ready endpoints of a Service, None where it has no EndpointSlice."""
         slices = self._slices.get((namespace, service))
-        return len(frozenset().union(*slices.values())) if slices else None
+        return len(set().union(*slices.values())) if slices else None
 
     def service_ports(self, namespace: str, service: str) -> tuple[int | str, ...] | None:
         """Ports of a Service by number and name, None where it does not exist."""
@@ -222,12 +267,26 @@ class WorkloadView:
 
     def bindings(self, namespace: str) -> list[Object]:
         """The target group bindings of a namespace."""
-        return list(self._bindings.get(namespace, {}).values())
+        return [unpack(binding) for binding in self._bindings.get(namespace, {}).values()]
+
+    def bound_services(self, namespace: str) -> tuple[str, ...]:
+        """The Services of a namespace that have a target group binding."""
+        known = self._bound.get(namespace)
+        if known is None:
+            names = {text(binding, "spec", "serviceRef", "name") for binding in self.bindings(namespace)}
+            known = self._bound[namespace] = tuple(sorted(names - {""}))
+        return known
 
     def scaler(self, namespace: str, unit: Unit) -> Scaler | None:
         """A unit's ScaledObject, None where it names none or it does not exist."""
-        obj = self._scalers.get((namespace, unit.scaled_object)) if unit.scaled_object else None
-        return None if obj is None else _read_scaler(obj, unit)
+        key = (namespace, unit.scaled_object or "")
+        obj = self._scalers.get(key) if unit.scaled_object else None
+        if obj is None:
+            return None
+        known = self._read_scalers.get(key)
+        if known is None or known[0] is not obj or known[1] != unit.counter_metric:
+            known = self._read_scalers[key] = (obj, unit.counter_metric, _read_scaler(unpack(obj[1]), obj[0], unit))
+        return known[2]
 
 
 def _put(store: dict[_K, _V], key: _K, value: _V) -> bool:
@@ -237,19 +296,17 @@ def _put(store: dict[_K, _V], key: _K, value: _V) -> bool:
     return not same
 
 
-def _keep(store: dict[_K, Object], key: _K, kind: str, obj: Object) -> bool:
-    before = store.get(key)
-    if kind == "DELETED":
-        store.pop(key, None)
-        return before is not None
-    metadata = {name: value for name, value in mapping(obj, "metadata").items() if name != "managedFields"}
-    floor_owners = field_owners(obj, "spec", "minReplicaCount")
-    store[key] = {"metadata": metadata, "spec": mapping(obj, "spec"), _FLOOR_OWNERS: floor_owners}
-    return before is None or _said(before) != _said(store[key])
-
-
-def _said(obj: Object) -> tuple[object, object, object]:
-    return dig(obj, "spec"), dig(obj, "metadata", "annotations"), dig(obj, _FLOOR_OWNERS)
+def _only_scaler(obj: Object) -> Object:
+    """A ScaledObject as it is kept, without its version: KEDA writes its status at every poll, and that is no change."""
+    kept = slim("scaledobjects", obj)
+    metadata = kept["metadata"]
+    annotations = mapping(metadata, "annotations")
+    owners = field_owners(kept, "spec", "minReplicaCount")
+    kept["metadata"] = {
+        "name": metadata.get("name"),
+        "annotations": {name: annotations[name] for name in _PAUSED if name in annotations},
+    }
+    return {**kept, _FLOOR_OWNERS: owners}
 
 
 def _ready_endpoints(obj: Object) -> Iterator[str]:
@@ -288,12 +345,12 @@ def _waiting_pod(obj: Object) -> _Pod | None:
     )
 
 
-def _read_scaler(obj: Object, unit: Unit) -> Scaler:
+def _read_scaler(obj: Object, version: str, unit: Unit) -> Scaler:
     index, field, value, trigger = _trigger(items(obj, "spec", "triggers"), unit.counter_metric)
     annotations = mapping(obj, "metadata", "annotations")
     return Scaler(
         name=name_of(obj),
-        resource_version=text(obj, "metadata", "resourceVersion"),
+        resource_version=version,
         min_replicas=_count(dig(obj, "spec", "minReplicaCount"), 0),  # KEDA's default
         max_replicas=_count(dig(obj, "spec", "maxReplicaCount"), 100),  # KEDA's default
         target=text(trigger, "metadata", "targetMetricValue"),

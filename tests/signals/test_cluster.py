@@ -30,7 +30,7 @@ from controller.clients.kube import (
 from controller.clock import AcceleratedClock, ManualClock
 from controller.embedded.kube_api import EmulatedKubeApi, Identity
 from controller.policy.model import Application, Source
-from controller.signals.cluster import ClusterView, Dirty, Watches, source_of, sources_of, wanted_lists
+from controller.signals.cluster import ClusterView, Dirty, Wanted, Watches, source_of, sources_of, wanted_lists
 from controller.signals.snapshots import Outside, SnapshotBuilder
 from controller.signals.watch import WatchHealth
 from tests.support.applications import application
@@ -155,14 +155,69 @@ def test_a_nodepool_and_its_blocking_mark_the_pool(cluster: Cluster) -> None:
     assert cluster.take(*apps) == ["shop-0002/sd21"]
 
 
-@pytest.mark.parametrize("kind", ["Pod", "Deployment", "EndpointSlice", "Service", "ScaledObject", "TargetGroupBinding", "Ingress"])
-def test_a_workload_marks_its_namespace(kind: str, cluster: Cluster) -> None:
-    """Added and deleted; another namespace's applications are left alone."""
+SERVED = {"kubernetes.io/service-name": "sd21-inf2"}
+# One object of each kind that shop-0001/sd21 depends on: name, and what else says whose it is.
+WORKLOADS: dict[str, tuple[str, dict[str, Any]]] = {
+    "Deployment": ("sd21-inf2", {}),
+    "EndpointSlice": ("sd21-inf2-x7", {"labels": SERVED}),
+    "Service": ("sd21-all", {}),
+    "ScaledObject": ("sd21-inf2-hpa", {}),
+    "TargetGroupBinding": ("k8s-x7", {}),
+    "Ingress": ("sd21", {}),
+}
+
+
+@pytest.mark.parametrize("kind", WORKLOADS)
+def test_a_workload_marks_the_applications_that_name_it(kind: str, cluster: Cluster) -> None:
+    """Added and deleted. Others of its namespace and those of other namespaces are left alone."""
     apps = fleet(3)
-    obj = waiting_pod("p", namespace="shop-0001", pools=("inf2",))
+    neighbour = replace(apps[1], ingress="other", capacity=replace(apps[1].capacity, service="other"), units=())
+    name, more = WORKLOADS[kind]
+    for wanted, expected in ((name, ["shop-0001/sd21"]), ("stranger", [])):
+        labels = {key: wanted if wanted == "stranger" else value for key, value in more.get("labels", {}).items()}
+        obj = {
+            "metadata": {"name": wanted, "namespace": "shop-0001", "labels": labels},
+            "spec": {"serviceRef": {"name": "sd21-inf2" if wanted == name else wanted}},
+        }
+        for change in ("ADDED", "DELETED"):
+            cluster.give(kind, obj, change)
+            assert cluster.take(*apps, neighbour) == expected
+
+
+def test_a_slice_that_changes_its_service_marks_both(cluster: Cluster) -> None:
+    """So does a target group binding."""
+    app = application(namespace="shop-0001")
+    first, second = (replace(app, ingress=name, units=(), capacity=replace(app.capacity, service=name)) for name in ("a", "b"))
+    for kind in ("EndpointSlice", "TargetGroupBinding"):
+        for name, expected in (("a", {"shop-0001/a"}), ("b", {"shop-0001/a", "shop-0001/b"})):
+            labels = {"kubernetes.io/service-name": name}
+            obj = {"metadata": {"name": "x", "namespace": "shop-0001", "labels": labels}, "spec": {"serviceRef": {"name": name}}}
+            cluster.give(kind, obj, "MODIFIED")
+            assert set(cluster.take(first, second)) == expected
+
+
+@pytest.mark.parametrize(
+    ("labels", "owner", "expected"),
+    [
+        ({"pod-template-hash": "5655dd594d"}, "sd21-inf2-5655dd594d", ["shop-0001/sd21"]),  # before its Deployment was seen
+        ({"app": "mine"}, "whatever", ["shop-0001/sd21"]),  # the Deployment selects it
+        ({"app": "theirs", "pod-template-hash": "5655dd594d"}, "stranger-5655dd594d", []),
+        ({}, "", ["shop-0001/sd21", "shop-0001/other"]),  # nobody's: any unit of the namespace may claim it
+    ],
+)
+def test_a_waiting_pod_marks_the_applications_whose_it_may_be(
+    labels: dict[str, str], owner: str, expected: list[str], cluster: Cluster
+) -> None:
+    """When it begins to wait and when it ends."""
+    app = fleet(2)[1]
+    neighbour = replace(app, ingress="other", units=())
+    cluster.give(
+        "Deployment", {"metadata": {"name": "sd21-trn1", "namespace": "shop-0001"}, "spec": {"selector": {"matchLabels": {"app": "mine"}}}}
+    )
+    cluster.take(app, neighbour)
     for change in ("ADDED", "DELETED"):
-        cluster.give(kind, obj, change)
-        assert cluster.take(*apps) == ["shop-0001/sd21"]
+        cluster.give("Pod", waiting_pod("p", namespace="shop-0001", labels=labels, owner=owner, pools=("inf2",)), change)
+        assert cluster.take(app, neighbour) == expected
 
 
 def test_a_list_marks_everything(cluster: Cluster) -> None:
@@ -184,11 +239,27 @@ def test_take_picks_the_right_ones_of_a_thousand(seed: int) -> None:
         dirty.mark(pool=pool)
     dirty.mark(namespace="stranger", pool="stranger")
     dirty.mark()
+    assert dirty.pending()
     expected = [app.key for app in apps if app.namespace in namespaces or app.units[1].node_pool in pools]
     assert [app.key for app in dirty.take(apps)] == expected
+    assert not dirty.pending()
     assert dirty.take(apps) == []
     dirty.mark(everything=True)
     assert dirty.take(apps) == apps
+
+
+def test_an_ingress_is_read_once_for_each_change(cluster: Cluster) -> None:
+    """And for each application that it is read for."""
+    app = application()
+    assert not cluster.view.routing(app).exists
+    cluster.give("Ingress", ingress("9"))
+    first = cluster.view.routing(app)
+    assert (first.resource_version, cluster.view.routing(app) is first) == ("9", True)
+    assert cluster.view.routing(replace(app, action="other")) is not first
+    cluster.give("Ingress", ingress("10"), "MODIFIED")
+    assert cluster.view.routing(app).resource_version == "10"
+    cluster.view.retain([])
+    assert not cluster.view._routings
 
 
 # --- own writes ---
@@ -276,29 +347,34 @@ def test_absent_is_as_if_it_had_never_been_there(cluster: Cluster) -> None:
 # --- NodePools observed together ---
 
 
-def test_pools_are_observed_once_for_all_applications(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The applications of one pass share one look; noise does not spoil it; a change, and a second, do."""
-    looks = 0
-    observe = cluster.view.karpenter.observations
+def test_a_pool_is_observed_once_for_all_applications(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The applications of one pass share one look; noise and changes of other pools do not spoil it; its own, and a second, do."""
+    looks: list[str] = []
+    observe = cluster.view.karpenter.observation
 
-    def counted(names: set[str], now: float, window_s: float) -> Any:
-        nonlocal looks
-        looks += 1
-        return observe(names, now, window_s)
+    def counted(name: str, now: float, window_s: float) -> Any:
+        looks.append(name)
+        return observe(name, now, window_s)
 
-    monkeypatch.setattr(cluster.view.karpenter, "observations", counted)
-    wanted = frozenset({"inf2", "g5"})
+    monkeypatch.setattr(cluster.view.karpenter, "observation", counted)
     for number in range(100):
-        cluster.view.pool("inf2" if number % 2 else "g5", T0 + number / 1000, wanted)
+        cluster.view.pool("inf2" if number % 2 else "g5", T0 + number / 1000)
         for kind, obj in NOISE:
-            if kind not in {"NodeClaim", "NodePool"}:
-                cluster.give(kind, obj)
-    assert looks == 1
+            cluster.give(kind, obj)
+    assert sorted(looks) == ["g5", "inf2"]
+    looks.clear()
     cluster.give("Event", ice_event("inf2-aaaaa", T0))
-    assert len(cluster.view.pool("inf2", T0 + 0.5, wanted).failures) == 1
-    cluster.view.pool("inf2", T0 + 2, wanted)
-    cluster.view.pool("inf2", T0 + 1, wanted)
-    assert looks == 4, "a clock that went back is another time too"
+    assert len(cluster.view.pool("inf2", T0 + 0.5).failures) == 1
+    cluster.view.pool("g5", T0 + 0.5)
+    assert looks == ["inf2"]
+    cluster.view.pool("inf2", T0 + 2)
+    cluster.view.pool("inf2", T0 + 1)
+    assert looks == ["inf2"] * 3, "a clock that went back is another time too"
+    app = application()
+    cluster.view.retain([replace(app, units=(replace(app.units[0], node_pool="g5"),))])
+    cluster.view.pool("g5", T0 + 0.5)
+    cluster.view.pool("inf2", T0 + 1)
+    assert looks == ["inf2"] * 4
 
 
 # --- sources ---
@@ -316,7 +392,7 @@ def named(sources: tuple[Source, ...]) -> dict[str, Source]:
 
 def test_all_sources_of_a_whole_cluster() -> None:
     """Karpenter, workloads and the Ingress are required; the others only degrade."""
-    watches = [health(resource, key[1]) for key, (resource, _) in wanted_lists([application()], cluster_wide=True).items()]
+    watches = [health(one.resource, one.namespace) for one in wanted_lists([application()], cluster_wide=True)]
     sources = named(sources_of(watches, application(), 180.0))
     assert {name for name, source in sources.items() if source.required} == {"karpenter", "workloads", "ingress"}
     assert set(sources) == {"karpenter", "workloads", "ingress", "services", "keda", "target-group-bindings"}
@@ -355,13 +431,18 @@ def test_what_is_watched() -> None:
     """One watch a kind for a whole cluster, however many applications; one a kind and namespace otherwise; events of `default` once."""
     apps = [*fleet(50), application(namespace="default")]
     whole = wanted_lists(apps, cluster_wide=True)
-    assert len(whole) == 11
-    assert whole[EVENTS.name, "default"][1] == ()
-    assert whole[EVENTS.name, None][1] == (("fieldSelector", "involvedObject.kind=Pod,reason=FailedScheduling"),)
+    assert len(whole) == len(set(whole)) == 2 + 7 + 1 + 3
+    events = [(one.namespace, dict(one.query)["fieldSelector"]) for one in whole if one.resource is EVENTS]
+    assert events == [
+        (None, "involvedObject.kind=Pod,reason=FailedScheduling,source=karpenter"),
+        ("default", "involvedObject.kind=NodeClaim,reason=InsufficientCapacityError"),
+        ("default", "involvedObject.kind=NodeClaim,reason=DisruptionLaunching"),
+        ("default", "involvedObject.kind=NodePool,reason=NoCompatibleInstanceTypes"),
+    ]
     single = wanted_lists(apps, cluster_wide=False)
-    assert len(single) == 2 + 51 * 7 + 50 + 1
-    assert single[EVENTS.name, "default"][1] == ()
-    assert {key for key in single if key[0] == NODE_CLAIMS.name} == {(NODE_CLAIMS.name, None)}
+    assert len(single) == len(set(single)) == 2 + 51 * 8 + 3
+    assert [one.namespace for one in single if one.resource is NODE_CLAIMS] == [None]
+    assert not [one for one in (*whole, *single) if one.resource is EVENTS and not one.query], "never every event"
 
 
 # --- over HTTP ---
@@ -421,11 +502,22 @@ def test_watches_follow_the_applications(watched: Any) -> None:
         before = dict(watches._watches)
         watches.ensure([second])
         assert {one.namespace for one in watches.health()} == {None, "default", "other"}
-        assert watches._watches[NODE_CLAIMS.name, None] is before[NODE_CLAIMS.name, None]
-        old = before[PODS.name, "shop"]
+        assert watches._watches[Wanted(NODE_CLAIMS, None)] is before[Wanted(NODE_CLAIMS, None)]
+        old = before[Wanted(PODS, "shop")]
         wait_for("the end of the old watch", lambda: not old._thread.is_alive())
         watches.ensure([])
         assert {one.namespace for one in watches.health()} == {None, "default"}
+
+
+def test_watches_of_events_end_before_their_silence_is_trouble(watched: Any) -> None:
+    """The API server sends no bookmarks for events; for everything else it does."""
+    with EmulatedKubeApi(bookmark_interval_s=0.05) as api:
+        _, watches = watched(api)
+        watches.ensure([application()])
+        wait_for("word from all", lambda: all(one.last_ok for one in watches.health()))
+        lasting = {wanted.resource.name: (watch._timeout_s, watch._idle_s) for wanted, watch in watches._watches.items()}
+    assert lasting.pop(EVENTS.name) == (60, 90.0)
+    assert set(lasting.values()) == {(300, 90.0)}
 
 
 # --- objects of any shape ---
@@ -464,7 +556,7 @@ def test_objects_of_any_shape_never_raise(changes: list[tuple[str, str, dict[str
     cluster, app = Cluster(), application()
     builder = SnapshotBuilder(cluster.view, [app])
     sources = tuple(Source(name, True, T0, 180.0) for name in ("services", "target-group-bindings"))
-    watched = {resource.name for resource, _ in wanted_lists([app], cluster_wide=True).values()}
+    watched = {one.resource.name for one in wanted_lists([app], cluster_wide=True)}
     for name, kind, obj in changes:
         if name in watched:
             cluster.view.changed(RESOURCES[name], None, kind, copy.deepcopy(obj))

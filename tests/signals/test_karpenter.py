@@ -38,7 +38,7 @@ class Cluster:
         self.view.changed(NODE_CLAIMS, None, kind, obj)
 
     def pool(self, name: str = INF2) -> PoolObservation:
-        return self.view.pool(name, self.clock.now(), frozenset({name}))
+        return self.view.pool(name, self.clock.now())
 
 
 @pytest.fixture
@@ -599,13 +599,30 @@ def test_claims_of_the_list_are_all_kept() -> None:
     """The bound is on the dead: what lives is kept, however much it is."""
     view = KarpenterView()
     view.claims_listed([node_claim(f"inf2-{number:05d}", "inf2", T0, Launched=format_rfc3339(T0)) for number in range(3000)], T0)
-    assert len(view.observations({"inf2"}, T0, HOUR_S)["inf2"].launches) == 3000
+    assert len(view.observation("inf2", T0, HOUR_S).launches) == 3000
 
 
 def test_only_the_pools_asked_for_are_told() -> None:
-    """One look at several pools gives each its own."""
+    """Each pool has its own."""
     view = KarpenterView()
     for name, at in itertools.product(("inf2", "g5"), (T0, T0 - 5)):
         view.event(ice_event(f"{name}-a{int(T0 - at):04d}", at), T0)
-    found = view.observations({"inf2", "nothing"}, T0, HOUR_S)
-    assert {name: len(pool.failures) for name, pool in found.items()} == {"inf2": 2, "nothing": 0}
+    assert {name: len(view.observation(name, T0, HOUR_S).failures) for name in ("inf2", "nothing")} == {"inf2": 2, "nothing": 0}
+
+
+def test_a_refusal_moves_to_the_pool_that_its_claim_names() -> None:
+    """The event may come first, and then the pool is read off the claim's name; whatever is forgotten leaves nothing behind."""
+    view = KarpenterView()
+    view.event(ice_event("odd-name-aaaaa", T0), T0)
+    assert len(view.observation("odd-name", T0, HOUR_S).failures) == 1
+    before = view.version_of("odd-name"), view.version_of("inf2")
+    view.claim("ADDED", node_claim("odd-name-aaaaa", "inf2", T0), T0)
+    assert [len(view.observation(name, T0, HOUR_S).failures) for name in ("odd-name", "inf2")] == [0, 1]
+    assert all(new > old for new, old in zip((view.version_of("odd-name"), view.version_of("inf2")), before, strict=True))
+    view.claim("DELETED", node_claim("odd-name-aaaaa", "inf2", T0), T0)
+    assert len(view.observation("inf2", T0, HOUR_S).failures) == 1
+    view.claim("ADDED", node_claim("other-aaaaa", "g5", T0), T0 + 2 * HOUR_S)
+    view.claim("DELETED", node_claim("other-aaaaa", "g5", T0), T0 + 2 * HOUR_S)
+    assert "odd-name-aaaaa" not in view._gone
+    assert view._claims_of == {"g5": {"other-aaaaa"}}
+    assert view._refused_of == {"odd-name": {"odd-name-aaaaa"}}

@@ -33,7 +33,7 @@ class Recorder:
         self.absent: list[tuple[str, str | None]] = []
         self.raises: Exception | None = None
 
-    def listed(self, resource: Resource, namespace: str | None, objects: list[Object], /) -> None:
+    def listed(self, resource: Resource, namespace: str | None, objects: Sequence[Object], /) -> None:
         if self.raises is not None:
             raise self.raises
         self.lists.append([obj.get("metadata", {}).get("name", "") for obj in objects])
@@ -201,6 +201,17 @@ def test_a_silent_watch_is_noticed_and_listed_instead(api: EmulatedKubeApi, star
 
 
 @pytest.mark.slow
+def test_a_watch_that_the_server_ends_in_time_need_not_have_said_anything(quiet: EmulatedKubeApi, start: Start) -> None:
+    """Events have no bookmarks, and those that are selected may not happen for days: no trouble, no list, and no pause between two."""
+    watch, sink = start(quiet, timeout_s=1)
+    wait_for("three watches", lambda: len(quiet.audit.records(verb="watch")) >= 3)
+    health = watch.health()
+    assert (health.problem, health.relists, watch._failures) == ("", 1, 0)
+    quiet.store.create("ConfigMap", config_map("late"))
+    delivered(sink, "late")
+    assert health.last_ok is not None
+
+
 def test_silence_without_lists_is_staleness(api: EmulatedKubeApi, start: Start) -> None:
     """Connections that open and say nothing, and lists that fail: `last_ok` stands still, and moves once the server speaks."""
     watch, _ = start(api, idle_s=0.3, clock=AcceleratedClock(5))
@@ -240,7 +251,7 @@ def test_a_permission_that_is_granted_later_is_noticed(start: Start) -> None:
         assert "cannot list resource" in watch.health().problem
         allowed.set()
         wait_for("the list", lambda: sink.lists == [["a"]])
-        assert (watch.health().absent, watch.health().problem) == (False, "")
+        wait_for("its end", lambda: (watch.health().absent, watch.health().problem) == (False, ""))
 
 
 def test_a_permission_that_is_taken_away_is_noticed(start: Start) -> None:
@@ -432,10 +443,9 @@ def test_a_list_whose_continuation_expired_begins_again() -> None:
 @pytest.mark.parametrize(("asked", "at_least", "at_most"), [(7.0, 7.0, 8.0), (0.0, 0.5, 1.5), (99_999.0, 30.0, 31.0), (None, 0.5, 1.5)])
 def test_retry_after_is_respected_within_reason(asked: float | None, at_least: float, at_most: float) -> None:
     """No sooner than asked, and no later than the longest pause of our own."""
-    watch, _, _, clock = run([Unavailable("busy", status=429, retry_after_s=asked), page()], [[BOOKMARK], Forbidden("the end", status=403)])
-    waited = clock.monotonic() - watch_module._ABSENT_RETRY_S
-    assert at_least <= waited <= at_most + 0.5 + 1.0
-    assert watch.health().absent
+    watch, _, _, clock = run([Unavailable("busy", status=429, retry_after_s=asked), page()], [[BOOKMARK]])
+    assert at_least <= clock.monotonic() <= at_most + 0.5 + 1.0
+    assert watch.health().last_ok is not None
 
 
 def test_an_error_in_the_stream_resumes_from_the_last_change() -> None:
@@ -476,8 +486,38 @@ def test_absent_is_told_once_and_only_after_something_was_seen() -> None:
     gone = NotFound("404 page not found", status=404)
     _, sink, _, _ = run([gone, gone, gone], [])
     assert sink.absent == []
-    _, sink, _, _ = run([page(), gone, gone, page(), gone], [gone, gone])
+    _, sink, _, _ = run([page(), *[gone] * 20], [gone])
+    assert sink.absent == [("pods", "shop")]
+    _, sink, _, _ = run([page(), *[gone] * 20, page(), *[gone] * 20], [[BOOKMARK], gone, [BOOKMARK], gone])
     assert sink.absent == [("pods", "shop")] * 2
+
+
+def test_a_server_that_has_just_started_refuses_what_is_granted_and_is_asked_again() -> None:
+    """For seconds it answers 403 to everybody and 404 to kinds that are installed: trouble, no absence, and nothing is forgotten."""
+    refusals = [Forbidden("RBAC: not there yet", status=403), NotFound("404 page not found", status=404), Forbidden("x", status=403)]
+    watch, sink, _, clock = run(
+        [page("10", "a"), *refusals, page("12", "b")], [[BOOKMARK], Unavailable("killed"), *[refusals[0]], [BOOKMARK]]
+    )
+    assert (sink.absent, sink.lists, watch.health().absent) == ([], [["a"], ["b"]], False)
+    assert clock.monotonic() < watch_module._REFUSED_FOR_S + 5.0
+
+
+def test_what_was_never_seen_is_absent_at_once_and_asked_for_again_soon() -> None:
+    """A controller that starts together with its API server is not blind for a minute."""
+    refused = Forbidden("RBAC: not there yet", status=403)
+    watch, _, _, clock = run([refused, refused, page()], [[BOOKMARK]])
+    assert not watch.health().absent
+    assert clock.monotonic() < watch_module._REFUSED_FOR_S
+
+
+def test_who_may_list_and_not_watch_stays_absent() -> None:
+    """What each new list shows is forgotten again: nobody hears what becomes of it."""
+    refused = Forbidden("cannot watch", status=403)
+    watch, sink, _, _ = run([page()] * 20, [refused] * 20)
+    assert watch.health().absent
+    assert len(sink.absent) >= 2
+    watch, *_ = run([page()] * 21, [*[refused] * 20, [BOOKMARK]])
+    assert not watch.health().absent
 
 
 def test_more_objects_than_can_be_listed_are_not_taken_for_all() -> None:

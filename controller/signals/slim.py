@@ -1,0 +1,146 @@
+"""Cuts objects down to what is read of them.
+
+A list of a large cluster is thousands of objects, and most of each is bookkeeping of field managers and templates: kept whole until the
+last page has come, they would take several times the memory of everything else. What is kept for long and read seldom is packed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, overload
+
+from controller.signals.objects import Object, dig, items, mapping
+
+_SERVICE_LABEL: Final = "kubernetes.io/service-name"
+_TRIGGER: Final = ("metricName", "expression", "targetMetricValue")
+
+
+def slim(plural: str, obj: Object) -> dict[str, Any]:
+    """The parts of an object that the views read; of a kind that is not known here, everything but the field managers.
+
+    Args:
+        plural: The resource's name.
+        obj: As the API server sent it. It may have any shape.
+    """
+    cut = _CUTS.get(plural)
+    if cut is not None:
+        return cut(obj)
+    metadata = {key: value for key, value in mapping(obj, "metadata").items() if key != "managedFields"}
+    return {**obj, "metadata": metadata} if "metadata" in obj else dict(obj)
+
+
+def _picked(source: object, *keys: str) -> dict[str, Any]:
+    """Those keys that are there."""
+    found = source if isinstance(source, Mapping) else {}
+    return {key: found[key] for key in keys if key in found}
+
+
+def _pod(obj: Object) -> dict[str, Any]:
+    spec = mapping(obj, "spec")
+    if spec.get("nodeName"):
+        return {"metadata": _picked(obj.get("metadata"), "name", "namespace"), "spec": {"nodeName": spec["nodeName"]}}
+    names = ("name", "namespace", "labels", "ownerReferences", "creationTimestamp", "deletionTimestamp")
+    return {
+        "metadata": _picked(obj.get("metadata"), *names),
+        "spec": _picked(spec, "schedulingGates", "nodeSelector", "affinity"),
+        "status": _picked(obj.get("status"), "phase", "conditions"),
+    }
+
+
+def _deployment(obj: Object) -> dict[str, Any]:
+    template = _picked(mapping(obj, "spec", "template", "spec"), "nodeSelector", "affinity")
+    return {
+        "metadata": _picked(obj.get("metadata"), "name", "namespace"),
+        "spec": {**_picked(obj.get("spec"), "replicas", "selector"), "template": {"spec": template}},
+        "status": _picked(obj.get("status"), "readyReplicas"),
+    }
+
+
+def _endpoint_slice(obj: Object) -> dict[str, Any]:
+    labels = _picked(mapping(obj, "metadata", "labels"), _SERVICE_LABEL)
+    endpoints = [_picked(one, "addresses", "conditions", "targetRef") for one in items(obj, "endpoints")]
+    return {"metadata": {**_picked(obj.get("metadata"), "name", "namespace"), "labels": labels}, "endpoints": endpoints}
+
+
+def _service(obj: Object) -> dict[str, Any]:
+    ports = [_picked(one, "port", "name") for one in items(obj, "spec", "ports")]
+    return {"metadata": _picked(obj.get("metadata"), "name", "namespace"), "spec": {"ports": ports}}
+
+
+def _scaled_object(obj: Object) -> dict[str, Any]:
+    triggers = [{**_picked(one, "type"), "metadata": _picked(dig(one, "metadata"), *_TRIGGER)} for one in items(obj, "spec", "triggers")]
+    return {
+        "metadata": {
+            **_picked(obj.get("metadata"), "name", "namespace", "resourceVersion", "annotations"),
+            "managedFields": _owners(obj, "f:spec", "f:minReplicaCount"),
+        },
+        "spec": {**_picked(obj.get("spec"), "minReplicaCount", "maxReplicaCount"), "triggers": triggers},
+    }
+
+
+def _binding(obj: Object) -> dict[str, Any]:
+    return {
+        "metadata": _picked(obj.get("metadata"), "name", "namespace", "labels"),
+        "spec": _picked(obj.get("spec"), "serviceRef", "targetGroupARN"),
+    }
+
+
+def _ingress(obj: Object) -> dict[str, Any]:
+    return {**obj, "metadata": {**mapping(obj, "metadata"), "managedFields": _owners(obj, "f:metadata", "f:annotations")}}
+
+
+def _owners(obj: Object, *path: str) -> list[dict[str, Any]]:
+    """The managed fields at one path, by whoever manages them."""
+    found = []
+    for entry in items(obj, "metadata", "managedFields"):
+        owned = dig(entry, "fieldsV1", *path)
+        if owned is not None:
+            outer, inner = path
+            found.append({**_picked(entry, "manager", "time"), "fieldsV1": {outer: {inner: owned}}})
+    return found
+
+
+def pack(obj: Object) -> bytes:
+    """An object as bytes: a fifth of the memory. Equal bytes for equal objects."""
+    return json.dumps(obj, separators=(",", ":"), sort_keys=True).encode()
+
+
+def unpack(packed: bytes) -> dict[str, Any]:
+    """The object again."""
+    obj: dict[str, Any] = json.loads(packed)
+    return obj
+
+
+class PackedList(Sequence[dict[str, Any]]):
+    """Objects that are packed until they are looked at: a complete list has to be held, but not unpacked."""
+
+    def __init__(self) -> None:
+        self._packed: list[bytes] = []
+
+    def append(self, obj: Object) -> None:
+        """Adds one."""
+        self._packed.append(pack(obj))
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[dict[str, Any]]: ...
+
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | Sequence[dict[str, Any]]:
+        return unpack(self._packed[index]) if isinstance(index, int) else [unpack(one) for one in self._packed[index]]
+
+
+_CUTS: Final[Mapping[str, Callable[[Object], dict[str, Any]]]] = {
+    "pods": _pod,
+    "deployments": _deployment,
+    "endpointslices": _endpoint_slice,
+    "services": _service,
+    "scaledobjects": _scaled_object,
+    "targetgroupbindings": _binding,
+    "ingresses": _ingress,
+}
