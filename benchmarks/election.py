@@ -188,15 +188,17 @@ def _one_round(groups: list[Any], number: signal.Signals, chance: random.Random)
         leader = group.holder()
         since[group.namespace] = (leader, time.monotonic())
         group.send(leader, number)
-    times = []
-    end = time.monotonic() + 120
-    while since and time.monotonic() < end:
-        done = [group.namespace for group in groups if group.namespace in since and group.holder() not in {"", since[group.namespace][0]}]
-        times += [time.monotonic() - since.pop(namespace)[1] for namespace in done]
-        time.sleep(0.01)
+    for group in groups:
+        group.await_holder(since[group.namespace][0])
+    times = [_taken_over(group.recorder.record.seen, *since[group.namespace]) for group in groups]
     for group in groups:
         group.start()
     return times
+
+
+def _taken_over(seen: list[tuple[float, str]], former: str, since: float) -> float:
+    """Seconds from the signal until a watch showed another holder."""
+    return next(at for at, holder in seen if at > since and holder not in {"", former}) - since
 
 
 def _takeover_table(times: dict[str, list[float]], violations: int) -> Table:

@@ -10,7 +10,7 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -94,6 +94,10 @@ class Document:
         while place and place not in self._lines:
             place = place[:-1]
         return self._lines.get(place, self.line)
+
+    def outline(self, places: Iterable[Place]) -> Document:
+        """Where it is and where these places are, without its content: a thousand applications would keep tens of MiB of it."""
+        return Document(self.file, self.line, None, (), {place: self.line_of(place) for place in places})
 
     def value(self, place: Place) -> Any:  # noqa: ANN401 - whatever the file says
         """The value at a place; None where there is none."""

@@ -199,7 +199,8 @@ class PollSettings(Theme):
         default=15,
         ge=1,
         le=300,
-        description="Longest time between two ticks, seconds. Watches wake a tick at once, so this only bounds clocks.",
+        description="Longest time between two ticks, seconds; a twentieth of a second an application where that is longer. "
+        "Watches wake a tick at once, so this only bounds clocks.",
     )
     cloudwatch_interval_s: float = Field(
         default=60, ge=10, le=3600, description="Between two GetMetricData calls, seconds. Metrics have periods of 60 s."

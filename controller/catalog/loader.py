@@ -40,7 +40,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """One application and the document that defines it."""
+    """One application, and where what it claims for itself stands: an outline of its document."""
 
     model: ApplicationFile
     document: Document
@@ -151,7 +151,7 @@ def _parse(source: Source) -> list[Definition]:
         if model is None:
             problems += _spec_problems(document, found)
         else:
-            definitions.append(Definition(model, document))
+            definitions.append(Definition(model, document.outline(place for place, _, _ in _claims(model))))
     if problems:
         raise config_error(problems)
     return definitions
@@ -173,20 +173,24 @@ def _clashes(definitions: Sequence[Definition]) -> list[Problem]:
     problems: list[Problem] = []
     for definition in definitions:
         model = definition.model
-        namespace, spec = model.metadata.namespace, model.spec
-        claims: list[tuple[Place, str, str]] = [
-            (("spec", "ingress"), "Ingress", spec.ingress),
-            (("metadata", "name"), "application", model.metadata.name),
-        ]
-        claims += [
-            (("spec", "units", index, "scaledObject"), "ScaledObject", unit.scaled_object)
-            for index, unit in enumerate(spec.units)
-            if unit.scaled_object is not None
-        ]
-        for place, kind, name in claims:
+        namespace = model.metadata.namespace
+        for place, kind, name in _claims(model):
             other = first.setdefault((kind, namespace, name), definition)
             if other is not definition:
                 where = f"{other.document.file}:{other.document.line}"
                 text = f"found {kind} {namespace}/{name}, which the application in {where} has too; allowed: each in one application"
                 problems.append(Problem(definition.document.file, definition.document.line_of(place), place, text))
     return problems
+
+
+def _claims(model: ApplicationFile) -> list[tuple[Place, str, str]]:
+    """What only one application may have: the place that says so, the kind and the name."""
+    claims: list[tuple[Place, str, str]] = [
+        (("spec", "ingress"), "Ingress", model.spec.ingress),
+        (("metadata", "name"), "application", model.metadata.name),
+    ]
+    return claims + [
+        (("spec", "units", index, "scaledObject"), "ScaledObject", unit.scaled_object)
+        for index, unit in enumerate(model.spec.units)
+        if unit.scaled_object is not None
+    ]

@@ -32,6 +32,7 @@ from controller.signals.snapshots import SnapshotBuilder
 
 _RETRY_BASE_S: Final = 1.0
 _RETRY_MAX_S: Final = 60.0
+_PASSES_PER_S: Final = 20.0  # over which nothing has changed: a thousand applications must not keep a core busy with waiting
 _ALERT_AFTER: Final = 3  # failures in a row: a conflict or a lost connection mends itself
 
 log = structlog.get_logger(__name__)
@@ -151,25 +152,36 @@ class Controller:
             stopping: Asked between two applications; True ends the round early.
 
         Returns:
-            Seconds of the clock until the next one is due.
+            Seconds of the clock until the next one is due, 0 where one is.
         """
         applications = self.applications()
-        now = self._clock.now()
-        touched = {application.key for application in self._view.dirty.take(applications)}
-        # Held here as well: a reload may take a record away while this round is under way.
-        records = {application.key: self._record(application.key) for application in applications}
-        for application in applications:
+        records = self._records_of(applications)
+        touched = self._view.dirty.take(applications)
+        for application in touched:
             if stopping():
                 break
-            record = records[application.key]
-            if application.key in touched or now >= record.due:
-                self._pass_safely(application, record)
-            self.last_pass = self._clock.monotonic()  # after each: many applications and a slow API are no reason to be restarted
+            self._pass_safely(application, records[application.key])
+        self._pass_over_time(applications, records, stopping)
         self.last_pass = self._clock.monotonic()
         self._telemetry.last_tick.set(self._clock.now())
         self._telemetry.unparsed.set(self._view.karpenter.unparsed)
         now = self._clock.now()
         return max(0.0, min((record.due - now for record in records.values()), default=self._interval_s))
+
+    def _pass_over_time(self, applications: list[Application], records: Mapping[str, _Record], stopping: Callable[[], bool]) -> None:
+        """Those whose time has come, the longest overdue first, until something changes: that is more urgent. One at least each round."""
+        now = self._clock.now()
+        overdue = sorted((record.due, place) for place, one in enumerate(applications) if (record := records[one.key]).due <= now)
+        for _, place in overdue:
+            if stopping():
+                break
+            self._pass_safely(applications[place], records[applications[place].key])
+            if self._view.dirty.pending():
+                break
+
+    def _records_of(self, applications: list[Application]) -> dict[str, _Record]:
+        """Held by the caller as well: a reload may take a record away while a round is under way."""
+        return {application.key: self._record(application.key) for application in applications}
 
     def _record(self, key: str) -> _Record:
         if key not in self._records:
@@ -184,6 +196,7 @@ class Controller:
             log.exception("pass.failed", application=application.key)
             self._telemetry.pass_errors.labels(application.key).inc()
             record.due = self._clock.now() + self._interval_s
+        self.last_pass = self._clock.monotonic()  # after each: many applications and a slow API are no reason to be restarted
 
     def _pass(self, application: Application, record: _Record) -> None:
         self._load(application, record)
@@ -284,7 +297,7 @@ class Controller:
                 self._dispatcher.publish(message)
 
     def _schedule(self, record: _Record, decision: Decision, outcome: Outcome) -> None:
-        wait = self._interval_s
+        wait = max(self._interval_s, len(self._applications) / _PASSES_PER_S)
         if decision.next_check_s is not None:
             wait = min(wait, decision.next_check_s + 0.01)
         if outcome.unconfirmed:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 import structlog
@@ -14,6 +17,9 @@ from controller.ports import Applier, Leadership
 
 ACTION_S: Final = 2.5
 """Deadline of one action, seconds. With a renewal before it, it fits into the quarter of the lease duration in which a leader may act."""
+
+_SIDE_BY_SIDE: Final = 4  # requests at once
+_STAGES: Final = {ActionKind.ROUTE: "route", ActionKind.LOWER_FLOOR: "lower"}
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +43,19 @@ class Outcome:
     unconfirmed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What became of one action."""
+
+    action: Action
+    error: RemoteError | None = None
+    unconfirmed: bool = False
+
+    @property
+    def applied(self) -> bool:
+        return self.error is None and not self.unconfirmed
+
+
 class Executor:
     """Applies the due actions of plans.
 
@@ -48,31 +67,57 @@ class Executor:
     def __init__(self, applier: Applier, leadership: Leadership) -> None:
         self._applier = applier
         self._leadership = leadership
+        self._pool = ThreadPoolExecutor(_SIDE_BY_SIDE, thread_name_prefix="action")
 
     def execute(self, plan: Plan, epoch: int) -> Outcome:
         """Applies what is due, as long as this replica leads in the term `epoch` that the plan was made in.
 
+        What is raised goes out side by side, then the routing action, then what is lowered: most of a switch's time is waiting for answers.
         Replica floors that cannot be raised do not stop the routing action: the guards found the receiving side ready as it is. A routing
         action that fails stops everything after it: nothing may be lowered behind traffic that did not move.
         """
-        applied: list[Action] = []
-        first_failed: tuple[Action, RemoteError] | None = None
-        unconfirmed = False
-        for action in plan.due:
-            if not self._leadership.confirm(epoch, ACTION_S):
-                log.warning("action.not_leading", application=plan.application, action=describe(action))
-                unconfirmed = True
+        results: list[_Result] = []
+        for stage, actions in groupby(plan.due, key=lambda action: _STAGES.get(action.kind, "raise")):
+            done = self._together(plan.application, epoch, actions)
+            results += done
+            if any(one.unconfirmed for one in done) or (stage == "route" and any(one.error for one in done)):
                 break
-            try:
-                self._applier.apply(action, deadline_s=ACTION_S)
-            except RemoteError as error:
-                log.warning("action.failed", application=plan.application, action=describe(action), error=str(error))
-                first_failed = first_failed or (action, error)
-                if action.kind is ActionKind.ROUTE:
-                    break
-                continue
-            log.info("action.applied", application=plan.application, action=describe(action), unit=action.unit, body=action.body)
-            applied.append(action)
+        applied = tuple(one.action for one in results if one.applied)
         routed = any(action.kind is ActionKind.ROUTE for action in applied)
-        failed, error_ = first_failed or (None, None)
-        return Outcome(tuple(applied), routed, failed, error_, unconfirmed)
+        failed = next((one for one in results if one.error is not None), None)
+        unconfirmed = any(one.unconfirmed for one in results)
+        return Outcome(applied, routed, failed.action if failed else None, failed.error if failed else None, unconfirmed)
+
+    def _together(self, application: str, epoch: int, actions: Iterable[Action]) -> list[_Result]:
+        """Actions on different objects side by side; those on one object in their order."""
+        objects: dict[tuple[str, str, str], list[Action]] = {}
+        for action in actions:
+            objects.setdefault((action.resource, action.namespace, action.name), []).append(action)
+        if len(objects) == 1:
+            return self._in_order(application, epoch, next(iter(objects.values())))
+        runs = self._pool.map(lambda steps: self._in_order(application, epoch, steps), objects.values())
+        return [one for run in runs for one in run]
+
+    def _in_order(self, application: str, epoch: int, actions: Iterable[Action]) -> list[_Result]:
+        results = []
+        for action in actions:
+            results.append(self._one(application, epoch, action))
+            if results[-1].unconfirmed:
+                break
+        return results
+
+    def _one(self, application: str, epoch: int, action: Action) -> _Result:
+        if not self._leadership.confirm(epoch, ACTION_S):
+            log.warning("action.not_leading", application=application, action=describe(action))
+            return _Result(action, unconfirmed=True)
+        try:
+            self._applier.apply(action, deadline_s=ACTION_S)
+        except RemoteError as error:
+            log.warning("action.failed", application=application, action=describe(action), error=str(error))
+            return _Result(action, error=error)
+        log.info("action.applied", application=application, action=describe(action), unit=action.unit, body=action.body)
+        return _Result(action)
+
+    def close(self) -> None:
+        """Ends the threads; what they send has ended, since `execute` waits for it."""
+        self._pool.shutdown()

@@ -122,12 +122,12 @@ class Service:
         self._cloudwatch = self._cloudwatch_notifier()
         self._dispatcher = None if dry_run else self._make_dispatcher(extra_sinks)
         store = ConfigMapStore(session, kube.state_namespace)
-        executor = None if dry_run else Executor(KubeApplier(session, self._written), self._leadership)
+        self._executor = None if dry_run else Executor(KubeApplier(session, self._written), self._leadership)
         self.controller = Controller(
             self.view,
             self._outside,
             ReadOnlyStore(store) if dry_run else store,
-            executor,
+            self._executor,
             self._leadership,
             self._dispatcher,
             self._telemetry,
@@ -277,6 +277,8 @@ class Service:
         self._scheduler.shutdown(wait=False)
         with self._publishing:  # the last of this replica's writes has ended: another may lead
             self._leadership.stop()
+        if self._executor is not None:
+            self._executor.close()
         self._watches.stop()
         if self._dispatcher is not None:
             undelivered = self._dispatcher.close(self._settings.shutdown_grace_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,10 +42,12 @@ class Record:
     Attributes:
         leases: Revision and content of each version of the Lease, None for its deletion.
         writes: Every accepted write.
+        seen: When this process saw the Lease change its holder, on its own monotonic clock, and who it was then.
     """
 
     leases: list[tuple[int, Holding | None]] = field(default_factory=list)
     writes: list[Write] = field(default_factory=list)
+    seen: list[tuple[float, str]] = field(default_factory=list)
 
     def violations(self) -> list[str]:
         """Every write that was accepted while somebody else held the Lease, or of an earlier epoch than one before it."""
@@ -120,8 +123,11 @@ class Recorder:
             yield from lines
 
     def _lease(self, kind: str, obj: Object) -> None:
-        if obj["metadata"]["name"] == LEASE_NAME:
-            self.record.leases.append((int(obj["metadata"]["resourceVersion"]), None if kind == "DELETED" else holding(obj)))
+        if obj["metadata"]["name"] != LEASE_NAME:
+            return
+        held = None if kind == "DELETED" else holding(obj)
+        self.record.leases.append((int(obj["metadata"]["resourceVersion"]), held))
+        self.record.seen.append((time.monotonic(), held.holder if held is not None else ""))
 
     def _config_map(self, kind: str, obj: Object) -> None:
         name, revision, data = obj["metadata"]["name"], int(obj["metadata"]["resourceVersion"]), obj.get("data") or {}

@@ -256,6 +256,7 @@ class ControlPlane:
             f"--initial-advertise-peer-urls={peer}",
             f"--initial-cluster=default={peer}",
             "--unsafe-no-fsync",
+            "--watch-progress-notify-interval=5s",  # without it a quiet kind's watch may lack bookmarks for minutes
             "--log-level=warn",
         ]
 

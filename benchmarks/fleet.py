@@ -1,0 +1,361 @@
+"""The applications of a benchmark: the source's five units each, in cost mode, one event away from a failover.
+
+Every application has a NodePool of its own for its inf2 unit, so that one refusal concerns one application; the other four units share
+three NodePools over the whole fleet. Its NodeClaim is there already, and so is a pod that nobody can schedule.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.wire import Wire
+from controller.clients.kube import (
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    INGRESSES,
+    JSON,
+    MERGE_PATCH,
+    NODE_CLAIMS,
+    NODE_POOLS,
+    PODS,
+    SCALED_OBJECTS,
+    SERVICES,
+    TARGET_GROUP_BINDINGS,
+    Object,
+    Resource,
+)
+from controller.clock import format_rfc3339
+from controller.policy.model import Target
+from controller.policy.routing import action_key, format_action
+
+STATE_NAMESPACE: Final = "failover-system"
+ACTION: Final = "weighted-routing"
+
+_WRITERS: Final = 6
+_FILE: Final = 50  # applications a file: the loader takes 256 KiB
+_READY: Final = 2
+# Unit, NodePool ("" = one of its own), instance type, price, throughput, latency, weight: the source's Table 1 and its weights.
+_UNITS: Final = (
+    ("inf2", "", "inf2.xlarge", 0.7582, 105, 0.67, 40),
+    ("trn1", "trn1", "trn1.2xlarge", 1.3438, 130, 0.51, 20),
+    ("g5-triton", "g5", "g5.xlarge", 1.0060, 90, 0.68, 15),
+    ("g6-triton", "g6", "g6.xlarge", 0.8048, 61, 0.96, 10),
+    ("g5-cuda", "g5", "g5.xlarge", 1.0060, 60, 0.92, 15),
+)
+UNITS: Final = len(_UNITS)
+_NODE_CLASS: Final = {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"}
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One application of the fleet.
+
+    Attributes:
+        number: Unique over the benchmark.
+        namespace: Where it is.
+    """
+
+    number: int
+    namespace: str
+
+    @property
+    def name(self) -> str:
+        """Of the Ingress and the application."""
+        return f"app-{self.number:04d}"
+
+    @property
+    def key(self) -> str:
+        """``namespace/ingress``, as the controller names it."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def pool(self) -> str:
+        """The NodePool that only its inf2 unit uses."""
+        return f"inf2-{self.number:04d}"
+
+    @property
+    def claim(self) -> str:
+        """The NodeClaim that EC2 is about to refuse."""
+        return f"{self.pool}-7xk2p"
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The units' Services, then the one over all pods."""
+        return (*(f"{self.name}-{unit[0]}" for unit in _UNITS), f"{self.name}-all")
+
+
+Request = tuple[str, str, str, str]  # method, path, body, content type
+
+
+# --- what the controller is told --------------------------------------------------------------------------------------------------------
+
+
+def write_applications(folder: Path, members: Sequence[Member]) -> None:
+    """Replaces the application files. Each is swapped whole, so that no half of one is ever read."""
+    wanted = {}
+    for start in range(0, len(members), _FILE):
+        documents = [json.dumps(_application(member)) for member in members[start : start + _FILE]]
+        wanted[f"{start // _FILE:03d}.yaml"] = "\n---\n".join(documents)
+    for path in folder.glob("*.yaml"):
+        if path.name not in wanted:
+            path.unlink()
+    for name, text in wanted.items():
+        scratch = folder / f".{name}"
+        scratch.write_text(text)
+        scratch.replace(folder / name)
+
+
+def _application(member: Member) -> Object:
+    units = [
+        {
+            "name": unit,
+            "service": {"name": f"{member.name}-{unit}", "port": 80},
+            "deployment": f"{member.name}-{unit}",
+            "nodePool": pool or member.pool,
+            "instanceType": instance,
+            "pricePerHour": price,
+            "throughput": throughput,
+            "latencySeconds": latency,
+            "latencyLimitSeconds": 1.2,
+            "weight": weight,
+            "scaledObject": f"{member.name}-{unit}",
+            "counterMetric": f"{member.name}-{unit}-counter",
+            "latencyMetric": f"{member.name}-{unit}-latency",
+        }
+        for unit, pool, instance, price, throughput, latency, weight in _UNITS
+    ]
+    return {
+        "apiVersion": "failoverctl.dev/v1alpha1",
+        "kind": "Application",
+        "metadata": {"name": member.name, "namespace": member.namespace},
+        "spec": {
+            "ingress": member.name,
+            "action": ACTION,
+            "capacityService": {"name": f"{member.name}-all", "port": 80},
+            "metrics": {"namespace": "bench", "periodSeconds": 60},
+            "units": units,
+            # What is measured is machinery: the two waits that the policy chooses are off.
+            "policy": {"patienceSeconds": 0, "replacementHoldSeconds": 0, "dwellCostSeconds": 0},
+        },
+    }
+
+
+# --- what is in the cluster -------------------------------------------------------------------------------------------------------------
+
+
+def create(kubeconfig: Path, members: Sequence[Member]) -> None:
+    """Creates everything of these applications.
+
+    Args:
+        kubeconfig: The administrator's.
+        members: Which.
+
+    Raises:
+        Refused: Something could not be created.
+    """
+    with Wire(kubeconfig) as wire:
+        for request in _shared(members):
+            wire.send(*request)
+
+    def write(part: Sequence[Member]) -> None:
+        with Wire(kubeconfig) as wire:
+            for member in part:
+                for request in _requests(member):
+                    wire.send(*request)
+
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        for _ in pool.map(write, [members[start::_WRITERS] for start in range(_WRITERS)]):
+            pass
+
+
+def _shared(members: Sequence[Member]) -> Iterator[Request]:
+    for namespace in sorted({member.namespace for member in members}):
+        yield "POST", "/api/v1/namespaces", json.dumps({"metadata": {"name": namespace}}), JSON
+        # Its controller does not run, and no pod is admitted without it.
+        yield "POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", json.dumps({"metadata": {"name": "default"}}), JSON
+    for name, instance in sorted({(unit[1], unit[2]) for unit in _UNITS if unit[1]}):
+        yield _post(NODE_POOLS, _node_pool(name, instance))
+
+
+def _post(resource: Resource, body: Object) -> Request:
+    return "POST", resource.path(body["metadata"].get("namespace")), json.dumps(body), JSON
+
+
+def _requests(member: Member) -> Iterator[Request]:
+    yield _post(NODE_POOLS, _node_pool(member.pool, _UNITS[0][2]))
+    yield _post(NODE_CLAIMS, _node_claim(member))
+    for service in member.services:
+        # Without an address of its own: the test plane has 254 of them.
+        spec = {"clusterIP": "None", "ports": [{"name": "http", "port": 80, "targetPort": 8000}]}
+        yield _post(SERVICES, {"metadata": _meta(member, service), "spec": spec})
+        yield _post(ENDPOINT_SLICES, _slice(member, service, _READY * (UNITS if service.endswith("-all") else 1)))
+        yield _post(TARGET_GROUP_BINDINGS, _binding(member, service))
+    for number, unit in enumerate(_UNITS):
+        name, waiting = f"{member.name}-{unit[0]}", 1 if number == 0 else 0
+        yield _post(DEPLOYMENTS, _deployment(member, name, unit[1] or member.pool, _READY + waiting))
+        status = {"status": {"replicas": _READY + waiting, "readyReplicas": _READY}}
+        yield "PATCH", f"{DEPLOYMENTS.path(member.namespace, name)}/status", json.dumps(status), MERGE_PATCH
+        yield _post(SCALED_OBJECTS, _scaled_object(member, name, unit[4]))
+    pod = f"{member.name}-inf2-5655dd594d-p0001"
+    yield _post(PODS, _pod(member, pod))
+    yield "PATCH", f"{PODS.path(member.namespace, pod)}/status", json.dumps({"status": _unschedulable()}), MERGE_PATCH
+    yield _post(INGRESSES, _ingress(member))
+
+
+def _meta(member: Member, name: str, **labels: str) -> Object:
+    return {"name": name, "namespace": member.namespace, "labels": {"app": name, **labels}}
+
+
+def _requirement(key: str, value: str) -> Object:
+    return {"key": key, "operator": "In", "values": [value]}
+
+
+def _node_pool(name: str, instance_type: str) -> Object:
+    requirements = [
+        _requirement("node.kubernetes.io/instance-type", instance_type),
+        _requirement("karpenter.sh/capacity-type", "on-demand"),
+    ]
+    spec = {"template": {"spec": {"nodeClassRef": _NODE_CLASS, "requirements": requirements}}}
+    return {"apiVersion": NODE_POOLS.api_version, "kind": NODE_POOLS.kind, "metadata": {"name": name}, "spec": spec}
+
+
+def _node_claim(member: Member) -> Object:
+    return {
+        "apiVersion": NODE_CLAIMS.api_version,
+        "kind": NODE_CLAIMS.kind,
+        "metadata": {"name": member.claim, "labels": {"karpenter.sh/nodepool": member.pool}},
+        "spec": {"nodeClassRef": _NODE_CLASS, "requirements": [_requirement("node.kubernetes.io/instance-type", _UNITS[0][2])]},
+    }
+
+
+def _slice(member: Member, service: str, count: int) -> Object:
+    endpoints = [{"addresses": [f"10.1.0.{i + 1}"], "conditions": {"ready": True}} for i in range(count)]
+    return {
+        "metadata": _meta(member, service, **{"kubernetes.io/service-name": service}),
+        "addressType": "IPv4",
+        "endpoints": endpoints,
+        "ports": [{"name": "http", "port": 8000, "protocol": "TCP"}],
+    }
+
+
+def _binding(member: Member, service: str) -> Object:
+    stack = {"ingress.k8s.aws/stack-namespace": member.namespace, "ingress.k8s.aws/stack-name": member.name}
+    return {
+        "apiVersion": TARGET_GROUP_BINDINGS.api_version,
+        "kind": TARGET_GROUP_BINDINGS.kind,
+        "metadata": _meta(member, service, **stack),
+        "spec": {
+            "serviceRef": {"name": service, "port": 80},
+            "targetGroupARN": f"arn:aws:elasticloadbalancing:us-west-2:123456789012:targetgroup/{service}/0123456789abcdef",
+            "targetType": "ip",
+        },
+    }
+
+
+def _deployment(member: Member, name: str, pool: str, replicas: int) -> Object:
+    container = {"name": "server", "image": "server:1", "ports": [{"containerPort": 8000}]}
+    template = {
+        "metadata": {"labels": {"app": name}},
+        "spec": {"nodeSelector": {"karpenter.sh/nodepool": pool}, "containers": [container]},
+    }
+    return {
+        "metadata": _meta(member, name),
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template},
+    }
+
+
+def _scaled_object(member: Member, name: str, throughput: float) -> Object:
+    metadata = {
+        "namespace": "bench",
+        "expression": f'SELECT SUM("{name}-counter") FROM SCHEMA("bench")',
+        "metricName": f"{name}-counter",
+        "minMetricValue": "1",
+        "targetMetricValue": f"{throughput:g}",
+        "awsRegion": "us-west-2",
+    }
+    return {
+        "apiVersion": SCALED_OBJECTS.api_version,
+        "kind": SCALED_OBJECTS.kind,
+        "metadata": _meta(member, name),
+        "spec": {
+            "scaleTargetRef": {"name": name},
+            "minReplicaCount": 1,
+            "maxReplicaCount": 20,
+            "triggers": [{"type": "aws-cloudwatch", "metadata": metadata}],
+        },
+    }
+
+
+def _pod(member: Member, name: str) -> Object:
+    unit = f"{member.name}-inf2"
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"{unit}-5655dd594d", "uid": "u-1", "controller": True}
+    return {
+        "metadata": {
+            "name": name,
+            "namespace": member.namespace,
+            "labels": {"app": unit, "pod-template-hash": "5655dd594d"},
+            "ownerReferences": [owner],
+        },
+        "spec": {"nodeSelector": {"karpenter.sh/nodepool": member.pool}, "containers": [{"name": "server", "image": "server:1"}]},
+    }
+
+
+def _unschedulable() -> Object:
+    condition = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": "0/12 nodes are available: 12 node(s) didn't match Pod's node affinity/selector.",
+        "lastTransitionTime": format_rfc3339(time.time()),
+    }
+    return {"phase": "Pending", "conditions": [condition]}
+
+
+def cost_action(member: Member) -> str:
+    """The routing action of cost mode."""
+    targets = tuple(Target(service, 80, unit[6]) for service, unit in zip(member.services, _UNITS, strict=False))
+    return format_action(targets, 0)
+
+
+def _ingress(member: Member) -> Object:
+    def rule(service: str, port: dict[str, Any], host: str = "") -> Object:
+        path = {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": service, "port": port}}}
+        return ({"host": host} if host else {}) | {"http": {"paths": [path]}}
+
+    standby = [rule(name, {"number": 80}, f"{name}.standby.invalid") for name in member.services]
+    annotations = {action_key(ACTION): cost_action(member), "alb.ingress.kubernetes.io/target-type": "ip"}
+    return {
+        "metadata": {**_meta(member, member.name), "annotations": annotations},
+        "spec": {"ingressClassName": "alb", "rules": [rule(ACTION, {"name": "use-annotation"}), *standby]},
+    }
+
+
+# --- the one event ----------------------------------------------------------------------------------------------------------------------
+
+
+def refusal(member: Member) -> Object:
+    """The event with which Karpenter says that EC2 refused the application's NodeClaim."""
+    now = format_rfc3339(time.time())
+    message = (
+        f"NodeClaim {member.claim} event: creating instance, insufficient capacity, with fleet error(s), InsufficientInstanceCapacity: "
+        f"We currently do not have sufficient {_UNITS[0][2]} capacity in the Availability Zone you requested (us-west-2a). Our system "
+        "will be wor..."
+    )
+    return {
+        "metadata": {"name": f"{member.claim}.18a1", "namespace": "default"},
+        "involvedObject": {"kind": "NodeClaim", "apiVersion": "karpenter.sh/v1", "name": member.claim},
+        "reason": "InsufficientCapacityError",
+        "type": "Warning",
+        "message": message,
+        "source": {"component": "karpenter"},
+        "reportingComponent": "karpenter",
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }

@@ -1,0 +1,138 @@
+"""The controller as a process of its own, and what it uses."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import psutil
+
+_SAMPLE_S: Final = 0.2
+_STOP_S: Final = 30.0
+MIB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What was used in one stretch of time.
+
+    Attributes:
+        start: Seconds since the Unix epoch.
+        end: Seconds since the Unix epoch.
+        cpu: Share of one core, 0 to 1 and more.
+        rss_mib: Largest resident set, MiB.
+    """
+
+    start: float
+    end: float
+    cpu: float
+    rss_mib: float
+
+
+class ControllerProcess:
+    """`failoverctl run`, production code and settings. Use it as a context manager.
+
+    Args:
+        environment: Its settings, as environment variables.
+        log: Where its log goes.
+    """
+
+    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+        self._environment, self._log = environment, log
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stop = threading.Event()
+        self._peak = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("FAILOVERCTL_", "AWS_"))}
+        with self._log.open("wb") as out:
+            command = [str(Path(sys.executable).parent / "failoverctl"), "run"]
+            self._process = subprocess.Popen(command, env={**kept, **self._environment}, stdout=out, stderr=out)
+        self._meter = psutil.Process(self._process.pid)
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5)
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(timeout=_STOP_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait(timeout=_STOP_S)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def check(self) -> None:
+        """Raises if it ended."""
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise AssertionError(f"failoverctl ended with code {self._process.returncode}:\n{self.log()}")
+
+    def log(self) -> str:
+        """The end of its log."""
+        return self._log.read_text(errors="replace")[-4000:]
+
+    def usage(self, seconds: float) -> Usage:
+        """What it uses in the seconds that follow."""
+        return self.stretch().end(after_s=seconds)
+
+    def stretch(self) -> Stretch:
+        """Begins a stretch of time."""
+        with self._lock:
+            self._peak = self._meter.memory_info().rss
+        return Stretch(self)
+
+    def cpu_s(self) -> float:
+        """Processor seconds used so far."""
+        times = self._meter.cpu_times()
+        return float(times.user + times.system)
+
+    def peak(self) -> int:
+        """Largest resident set since the stretch began, bytes."""
+        with self._lock:
+            self._peak = max(self._peak, self._meter.memory_info().rss)
+            return self._peak
+
+    def _watch(self) -> None:
+        while not self._stop.wait(_SAMPLE_S):
+            try:
+                self.peak()
+            except psutil.Error:
+                return
+
+
+class Stretch:
+    """A stretch of time under way.
+
+    Args:
+        process: Whose use is measured.
+    """
+
+    def __init__(self, process: ControllerProcess) -> None:
+        self._process = process
+        self._start, self._clock, self._cpu = time.time(), time.monotonic(), process.cpu_s()
+
+    def end(self, *, after_s: float = 0.0) -> Usage:
+        """Ends it, after so many seconds."""
+        time.sleep(max(0.0, self._clock + after_s - time.monotonic()))
+        wall = max(1e-9, time.monotonic() - self._clock)
+        cpu = (self._process.cpu_s() - self._cpu) / wall
+        return Usage(self._start, time.time(), cpu, self._process.peak() / MIB)

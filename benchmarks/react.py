@@ -1,0 +1,410 @@
+"""From a refused launch to the patched Ingress: how long the controller takes, and what it uses meanwhile.
+
+Everything but Karpenter is real: etcd, kube-apiserver, and `failoverctl run` as a process of its own. See docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from benchmarks import fleet, report
+from benchmarks.fleet import ACTION, STATE_NAMESPACE, Member
+from benchmarks.process import MIB, ControllerProcess, Usage
+from benchmarks.requests_seen import Seen, read
+from benchmarks.source import SourceLatency
+from controller.clients.kube import APPLY_PATCH, CONFIG_MAPS, EVENTS, INGRESSES, KubeSession, Object
+from controller.errors import NotFound, RemoteError
+from controller.policy.routing import MARKER, action_key
+from controller.service.store import record_name
+from controller.signals.objects import mapping, name_of, namespace_of, text
+from tests.control_plane import crds
+from tests.control_plane.binaries import Unavailable
+from tests.control_plane.control_plane import ControlPlane, subject
+
+ROOT: Final = Path(__file__).parents[1]
+SPACE: Final = "bench"  # of the identities and of the Ingress whose bare patch is timed
+
+_START_S: Final = 240.0
+_SAMPLE_S: Final = 20.0
+_GAP_S: Final = (0.03, 0.15)  # between two samples, uniform: they must fall on any phase of the controller's own clocks
+_PER_NAMESPACE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One row of the table.
+
+    Attributes:
+        applications: How many are configured at once.
+        samples: How many refusals; every application gets at most one, so the set is exchanged as often as needed.
+    """
+
+    applications: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured. `window_s` is a multiple of the 15 s in which the controller passes over every application."""
+
+    scenarios: tuple[Scenario, ...]
+    window_s: float
+    settle_s: float
+    trips: int
+
+
+FULL: Final = Plan((Scenario(1, 200), Scenario(100, 200), Scenario(1000, 300)), window_s=15.0, settle_s=4.0, trips=60)
+QUICK: Final = Plan((Scenario(20, 40),), window_s=15.0, settle_s=2.0, trips=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One refusal and what became of it, milliseconds.
+
+    Attributes:
+        reaction: From the arrival of the event's POST at the API server to its answer to the Ingress' PATCH; by the audit log.
+        first_call: To the arrival of the controller's first write.
+        writes: How many writes the controller made until then, that of the Ingress included.
+        seen: From before the POST was sent to the change on a watch of the benchmark's own; by its clock.
+        trip: One bare patch of an Ingress, made right after it.
+    """
+
+    reaction: float
+    first_call: float
+    writes: int
+    seen: float
+    trip: float
+
+
+@dataclass(slots=True)
+class Result:
+    """One row.
+
+    Attributes:
+        scenario: What was measured.
+        samples: Every refusal.
+        failed: Refusals that were not followed by a patch in time, with why.
+        quiet_trips: Bare patches without noise, ms.
+        idle: Use without noise and without refusals.
+        noisy: Use under noise and without refusals.
+        busy: Use under noise and refusals.
+        calls: Requests of the controller a second, in the same stretches of time.
+        noise: What the generator sent.
+        start_s: From the start of the process to the last application's first decision.
+    """
+
+    scenario: Scenario
+    samples: list[Sample] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    quiet_trips: list[float] = field(default_factory=list)
+    idle: Usage | None = None
+    noisy: Usage | None = None
+    busy: Usage | None = None
+    calls: dict[str, float] = field(default_factory=dict)
+    noise: dict[str, Any] = field(default_factory=dict)
+    start_s: float = 0.0
+
+
+class IngressWatch:
+    """Tells when an Ingress shows capacity mode, from a watch of its own.
+
+    Args:
+        session: Not shared with what is timed.
+    """
+
+    def __init__(self, session: KubeSession) -> None:
+        self._session = session
+        self._condition = threading.Condition()
+        self._switched: dict[str, float] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def wait(self, key: str, timeout_s: float) -> float | None:
+        """When it was seen, on the monotonic clock; None if not in time."""
+        with self._condition:
+            self._condition.wait_for(lambda: key in self._switched, timeout_s)
+            return self._switched.get(key)
+
+    def close(self) -> None:
+        """Ends it with the next change or time-out."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                version = text(self._session.request("GET", INGRESSES.path(), query=(("limit", "1"),)), "metadata", "resourceVersion")
+                query = (("watch", "true"), ("resourceVersion", version), ("timeoutSeconds", "600"))
+                with self._session.stream(INGRESSES.path(), query, idle_s=600) as changes:
+                    for change in changes:
+                        if self._stop.is_set():
+                            return
+                        self._take(change)
+            except RemoteError:
+                continue
+
+    def _take(self, change: Object) -> None:
+        now, obj = time.monotonic(), mapping(change, "object")
+        if mapping(obj, "metadata", "annotations").get(MARKER) == "capacity":
+            with self._condition:
+                self._switched.setdefault(f"{namespace_of(obj)}/{name_of(obj)}", now)
+                self._condition.notify_all()
+
+
+class Bench:
+    """One control plane and what is measured on it, once.
+
+    Args:
+        plane: Running, with the custom resource definitions.
+        plan: How much is measured.
+        per_minute: Events of noise a minute.
+        folder: For settings, application files and logs.
+        say: Shows progress.
+    """
+
+    def __init__(self, plane: ControlPlane, plan: Plan, per_minute: float, folder: Path, say: Callable[[str], None]) -> None:
+        self._plane, self._plan, self._per_minute, self._folder, self._say = plane, plan, per_minute, folder, say
+        self._admin = plane.session()
+        for namespace in (SPACE, STATE_NAMESPACE):
+            self._admin.request("POST", "/api/v1/namespaces", body=json.dumps({"metadata": {"name": namespace}}))
+        self._tokens = {name: self._identity(name) for name in ("failoverctl", "bench")}
+        self._bench = plane.session(self._tokens["bench"])
+        self._watch = IngressWatch(plane.session())
+        self._rng = random.Random(20260801)
+        self._trips = 0
+        self._trip()  # makes the Ingress and opens the connection
+
+    def _identity(self, name: str) -> str:
+        """A ServiceAccount that may do everything: whose requests are in the audit log, unlike the administrator's."""
+        self._admin.request("POST", f"/api/v1/namespaces/{SPACE}/serviceaccounts", body=json.dumps({"metadata": {"name": name}}))
+        binding = {
+            "metadata": {"name": f"bench-{name}"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [{"kind": "ServiceAccount", "namespace": SPACE, "name": name}],
+        }
+        self._admin.request("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", body=json.dumps(binding))
+        return self._plane.service_account_token(SPACE, name)
+
+    # --- one scenario -------------------------------------------------------------------------------------------------------------------
+
+    def run(self, scenario: Scenario) -> Result:
+        """Measures one row."""
+        result = Result(scenario)
+        size = scenario.applications
+        members = [Member(number, f"apps-{number // _PER_NAMESPACE:02d}") for number in range(-(-scenario.samples // size) * size)]
+        sets = [members[start : start + size] for start in range(0, len(members), size)]
+        self._say(f"{size} application(s): creating {len(members)} with everything that belongs to them")
+        fleet.create(self._plane.kubeconfig(), members)
+        folder = self._folder / "applications"
+        folder.mkdir()
+        fleet.write_applications(folder, sets[0])
+        begun = time.monotonic()
+        try:
+            with ControllerProcess(self._settings(folder, members, frequent=len(sets) > 1), self._folder / "controller.log") as controller:
+                self._await_decided(sets[0], controller)
+                result.start_s = time.monotonic() - begun
+                self._measure(result, sets, folder, controller)
+        finally:
+            self._watch.close()
+        return result
+
+    def _settings(self, folder: Path, members: Sequence[Member], *, frequent: bool) -> dict[str, str]:
+        """Production settings but for AWS, which is off, the whole cluster where there are many namespaces, and the port."""
+        wide = len({member.namespace for member in members}) > 1
+        return {
+            "FAILOVERCTL_APPLICATIONS": str(folder),
+            "FAILOVERCTL_KUBERNETES__KUBECONFIG": str(self._plane.kubeconfig(token=self._tokens["failoverctl"])),
+            "FAILOVERCTL_KUBERNETES__CLUSTER_WIDE": json.dumps(wide),
+            "FAILOVERCTL_KUBERNETES__STATE_NAMESPACE": STATE_NAMESPACE,
+            "FAILOVERCTL_AWS__ELBV2_ENABLED": "false",
+            "FAILOVERCTL_AWS__CLOUDWATCH_ENABLED": "false",
+            "FAILOVERCTL_AWS__EC2_ENABLED": "false",
+            "FAILOVERCTL_AWS__REGION": "us-west-2",
+            "FAILOVERCTL_CLOUDWATCH__ENABLED": "false",
+            "FAILOVERCTL_HTTP__HOST": "127.0.0.1",
+            "FAILOVERCTL_HTTP__PORT": "0",
+            # Where application files are exchanged between samples, the benchmark need not wait 5 s each time.
+            **({"FAILOVERCTL_POLLS__CATALOG_INTERVAL_S": "1"} if frequent else {}),
+        }
+
+    def _await_decided(self, members: Sequence[Member], controller: ControllerProcess) -> None:
+        """Waits until every application was decided upon: the first decision of a leader stores what it remembers."""
+        end = time.monotonic() + _START_S
+        for member in members:
+            while True:
+                controller.check()
+                try:
+                    self._admin.get(CONFIG_MAPS, STATE_NAMESPACE, record_name(member.key))
+                    break
+                except NotFound:
+                    assert time.monotonic() < end, f"{member.key} was not decided upon:\n{controller.log()}"
+                    time.sleep(0.02)
+
+    def _measure(self, result: Result, sets: Sequence[Sequence[Member]], folder: Path, controller: ControllerProcess) -> None:
+        size, left = result.scenario.applications, result.scenario.samples
+        time.sleep(self._plan.settle_s)
+        self._say(f"{size} application(s): idle")
+        result.idle = controller.usage(self._plan.window_s)
+        result.quiet_trips = [self._trip() for _ in range(self._plan.trips)]
+        namespaces = sorted({member.namespace for one in sets for member in one})
+        timed: list[tuple[Member, float | None, float]] = []
+        with self._noise(namespaces, result):
+            time.sleep(self._plan.settle_s)
+            self._say(f"{size} application(s): under noise")
+            result.noisy = controller.usage(self._plan.window_s)
+            self._say(f"{size} application(s): {left} refusals under noise")
+            stretch = controller.stretch()
+            for index, members in enumerate(sets):
+                if index:
+                    fleet.write_applications(folder, members)
+                    self._await_decided(members, controller)
+                    time.sleep(0.1 if size == 1 else self._plan.settle_s)
+                for member in members[:left]:
+                    controller.check()
+                    timed.append((member, *self._sample(member)))
+                    time.sleep(self._rng.uniform(*_GAP_S))
+                left -= len(members)
+                if left <= 0:
+                    break
+            result.busy = stretch.end()
+        self._collect(result, timed)
+
+    def _sample(self, member: Member) -> tuple[float | None, float]:
+        """One refusal and one bare round trip; milliseconds. The first is None if nothing happened in time."""
+        body = fleet.refusal(member)
+        begun = time.monotonic()
+        self._bench.create(EVENTS, "default", body, field_manager="karpenter")
+        switched = self._watch.wait(member.key, _SAMPLE_S)
+        return (None if switched is None else (switched - begun) * 1000), self._trip()
+
+    def _trip(self) -> float:
+        """One bare server-side apply of an Ingress, milliseconds."""
+        self._trips += 1
+        action = fleet.cost_action(Member(self._trips % 7, SPACE))
+        body: Object = {
+            "apiVersion": INGRESSES.api_version,
+            "kind": INGRESSES.kind,
+            "metadata": {"name": "bare", "namespace": SPACE, "annotations": {action_key(ACTION): action, "bench/number": str(self._trips)}},
+            "spec": {"defaultBackend": {"service": {"name": "bare", "port": {"number": 80}}}},
+        }
+        path, query = INGRESSES.path(SPACE, "bare"), (("fieldManager", "bench"), ("force", "true"))
+        written = json.dumps(body)
+        begun = time.monotonic()
+        self._bench.request("PATCH", path, query=query, body=written, content_type=APPLY_PATCH)
+        return (time.monotonic() - begun) * 1000
+
+    @contextmanager
+    def _noise(self, namespaces: Sequence[str], result: Result) -> Iterator[None]:
+        command = [sys.executable, "-m", "benchmarks.noise", "--kubeconfig", str(self._plane.kubeconfig())]
+        command += ["--namespaces", ",".join(namespaces), "--per-minute", str(self._per_minute), "--seconds", "900"]
+        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            yield
+        finally:
+            output, _ = process.communicate(timeout=30)  # the end of its input ends it
+        result.noise = json.loads(output)
+        result.noise["per_minute"] = round(result.noise["sent"] / result.noise["seconds"] * 60)
+
+    # --- what the API server saw --------------------------------------------------------------------------------------------------------
+
+    def _collect(self, result: Result, timed: Sequence[tuple[Member, float | None, float]]) -> None:
+        seen = read(self._plane.folder / "audit.log")
+        users = {name: subject(token) for name, token in self._tokens.items()}
+        ours = [one for one in seen if one.user == users["failoverctl"]]
+        posted = {one.name: one for one in seen if one.user == users["bench"] and one.verb == "create" and one.resource == "events"}
+        for member, seen_ms, trip_ms in timed:
+            event = posted.get(f"{member.claim}.18a1")
+            patch = next((one for one in ours if _routes(one, member) and event and one.received >= event.received), None)
+            if event is None or patch is None or seen_ms is None:
+                result.failed.append(f"{member.key}: no patch within {_SAMPLE_S:.0f} s")
+                continue
+            own = [one for one in ours if _belongs(one, member) and event.received <= one.received <= patch.received]
+            result.samples.append(
+                Sample(
+                    reaction=(patch.answered - event.received) * 1000,
+                    first_call=(own[0].received - event.received) * 1000,
+                    writes=len(own),
+                    seen=seen_ms,
+                    trip=trip_ms,
+                )
+            )
+        for name, usage in (("idle", result.idle), ("noisy", result.noisy), ("busy", result.busy)):
+            if usage is not None:
+                count = sum(usage.start <= one.received <= usage.end for one in ours)
+                result.calls[name] = count / (usage.end - usage.start)
+
+
+def _belongs(one: Seen, member: Member) -> bool:
+    return one.verb == "patch" and one.namespace == member.namespace and (one.name == member.name or one.name.startswith(f"{member.name}-"))
+
+
+def _routes(one: Seen, member: Member) -> bool:
+    accepted = one.verb == "patch" and one.resource == "ingresses" and one.code < 300
+    return accepted and (one.namespace, one.name) == (member.namespace, member.name)
+
+
+def machine() -> dict[str, Any]:
+    """Its size; no names."""
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(psutil.virtual_memory().total / MIB / 1024, 1),
+        "python": platform.python_version(),
+        "load_before": [round(value, 2) for value in os.getloadavg()],
+    }
+
+
+def _measured(scenario: Scenario, plan: Plan, noise: float, say: Callable[[str], None]) -> Result:
+    """One row, on a control plane of its own."""
+    try:
+        plane = ControlPlane(controllers=False)
+    except Unavailable as error:
+        raise SystemExit(f"no control plane: {error}") from error
+    with plane, tempfile.TemporaryDirectory(prefix="failoverctl-bench-") as folder:
+        session = plane.session()
+        crds.install(session)
+        session.close()
+        return Bench(plane, plan, noise, Path(folder), say).run(scenario)
+
+
+def main() -> None:
+    """Runs the benchmark and writes the report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="two minutes, for a smoke test; writes no docs")
+    parser.add_argument("--noise", type=float, default=10_000, help="events a minute (10000)")
+    parser.add_argument("--applications", type=int, help="only a row of so many applications; writes no docs")
+    parser.add_argument("--samples", type=int, default=60, help="with --applications: refusals (60)")
+    options = parser.parse_args()
+    plan = QUICK if options.quick else FULL
+    if options.applications:
+        chosen = (Scenario(options.applications, options.samples),)
+        plan = Plan(chosen, plan.window_s, plan.settle_s, plan.trips)
+    begun = time.monotonic()
+
+    def say(what: str) -> None:
+        print(f"[{time.monotonic() - begun:5.0f} s] {what}", file=sys.stderr, flush=True)
+
+    size = machine()
+    results = [_measured(scenario, plan, options.noise, say) for scenario in plan.scenarios]
+    took = time.monotonic() - begun
+    document = report.document([asdict(one) for one in results], size, asdict(SourceLatency.computed()), options.noise, took)
+    report.write(document, docs=not (options.quick or options.applications))
+
+
+if __name__ == "__main__":
+    main()

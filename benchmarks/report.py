@@ -1,0 +1,209 @@
+"""The table, the JSON file and the plot of a run."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+ROOT: Final = Path(__file__).parents[1]
+RESULT: Final = ROOT / "benchmarks" / "results" / "react.json"
+PLOT: Final = ROOT / "docs" / "images" / "react.svg"
+DOCS: Final = ROOT / "docs" / "benchmarks.md"
+_BEGIN: Final = "<!-- react: written by `make bench-react` -->"
+_END: Final = "<!-- end of react -->"
+
+GOALS: Final = {"p50_trips": 10.0, "p99_ms": 250.0, "rss_mib": 128.0, "idle_cpu": 0.05}
+
+Row = Mapping[str, Any]
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which a share of all lies, by nearest rank; not a number where there are none."""
+    ranked = sorted(values)
+    return ranked[max(0, math.ceil(share * len(ranked)) - 1)] if ranked else math.nan
+
+
+def document(results: Sequence[Row], machine: Row, source: Row, noise: float, took_s: float) -> dict[str, Any]:
+    """Everything of a run as plain JSON values."""
+    return {
+        "machine": dict(machine),
+        "noise_per_minute": noise,
+        "took_s": round(took_s),
+        "goals": GOALS,
+        "source": dict(source),
+        "rows": [_row(result) for result in results],
+    }
+
+
+def _row(result: Row) -> dict[str, Any]:
+    samples = result["samples"]
+    trips = [one["trip"] for one in samples]
+    trip = percentile(trips, 0.5)
+    ms = {name: [one[name] for one in samples] for name in ("reaction", "first_call", "seen")}
+    summary = {
+        "applications": result["scenario"]["applications"],
+        "samples": len(samples),
+        "failed": result["failed"],
+        "start_s": round(result["start_s"], 1),
+        "noise_per_minute": result["noise"].get("per_minute", 0),
+        "reaction_p50_ms": percentile(ms["reaction"], 0.5),
+        "reaction_p99_ms": percentile(ms["reaction"], 0.99),
+        "reaction_max_ms": max(ms["reaction"], default=math.nan),
+        "first_call_p50_ms": percentile(ms["first_call"], 0.5),
+        "first_call_p99_ms": percentile(ms["first_call"], 0.99),
+        "seen_p50_ms": percentile(ms["seen"], 0.5),
+        "seen_p99_ms": percentile(ms["seen"], 0.99),
+        "writes_p50": percentile([float(one["writes"]) for one in samples], 0.5),
+        "trip_p50_ms": trip,
+        "trip_p99_ms": percentile(trips, 0.99),
+        "quiet_trip_p50_ms": percentile(result["quiet_trips"], 0.5),
+        "quiet_trip_p99_ms": percentile(result["quiet_trips"], 0.99),
+        "reaction_p50_trips": percentile(ms["reaction"], 0.5) / trip,
+        "rss_mib": max(usage["rss_mib"] for usage in _usages(result).values()),
+        "rss_idle_mib": result["idle"]["rss_mib"],
+        **{f"{name}_cpu": usage["cpu"] for name, usage in _usages(result).items()},
+        **{f"{name}_calls_per_s": rate for name, rate in result["calls"].items()},
+    }
+    rounded = {key: round(value, 4) if isinstance(value, float) else value for key, value in summary.items()}
+    return {**rounded, "reactions_ms": [round(value, 2) for value in ms["reaction"]], "trips_ms": [round(value, 2) for value in trips]}
+
+
+def _usages(result: Row) -> dict[str, Row]:
+    return {name: result[name] for name in ("idle", "noisy", "busy")}
+
+
+def reached(row: Row) -> dict[str, bool]:
+    """Which goals a row reaches."""
+    return {
+        "p50_trips": row["reaction_p50_trips"] <= GOALS["p50_trips"],
+        "p99_ms": row["reaction_p99_ms"] <= GOALS["p99_ms"],
+        "rss_mib": row["rss_mib"] <= GOALS["rss_mib"],
+        "idle_cpu": row["idle_cpu"] <= GOALS["idle_cpu"],
+    }
+
+
+_TIMES: Final = ("applications", "samples", "p50", "p99", "in patches", "writes", "bare patch p50", "p99", "without noise p50")
+_USES: Final = ("applications", "memory", "CPU idle", "CPU noise", "CPU refusals", "calls/s idle", "noise", "refusals")
+
+
+def _mark(row: Row, goal: str, text: str) -> str:
+    """What misses its goal has an exclamation mark."""
+    return text if reached(row)[goal] else f"{text} !"
+
+
+def times(row: Row) -> tuple[str, ...]:
+    """One row of the first table."""
+    return (
+        f"{row['applications']:,}",
+        f"{row['samples']}" + (f" ({len(row['failed'])} failed)" if row["failed"] else ""),
+        f"{row['reaction_p50_ms']:.1f} ms",
+        _mark(row, "p99_ms", f"{row['reaction_p99_ms']:.1f} ms"),
+        _mark(row, "p50_trips", f"{row['reaction_p50_trips']:.1f}"),
+        f"{row['writes_p50']:.0f}",
+        f"{row['trip_p50_ms']:.1f} ms",
+        f"{row['trip_p99_ms']:.1f} ms",
+        f"{row['quiet_trip_p50_ms']:.1f} ms",
+    )
+
+
+def uses(row: Row) -> tuple[str, ...]:
+    """One row of the second table."""
+    return (
+        f"{row['applications']:,}",
+        _mark(row, "rss_mib", f"{row['rss_mib']:.0f} MiB"),
+        _mark(row, "idle_cpu", f"{row['idle_cpu'] * 100:.1f} %"),
+        f"{row['noisy_cpu'] * 100:.1f} %",
+        f"{row['busy_cpu'] * 100:.1f} %",
+        f"{row['idle_calls_per_s']:.2f}",
+        f"{row['noisy_calls_per_s']:.2f}",
+        f"{row['busy_calls_per_s']:.2f}",
+    )
+
+
+_TABLES: Final = (
+    ("From InsufficientCapacityError to the patched Ingress", _TIMES, times),
+    ("What the controller uses (CPU: share of one core)", _USES, uses),
+)
+
+
+def _source_sentence(source: Row) -> str:
+    return (
+        f"The source's checker, computed: p50 {source['p50_s']:.0f} s, p99 {source['p99_s']:.0f} s of the refusals that it notices; "
+        f"{source['missed'] * 100:.1f} % it never sees."
+    )
+
+
+def write(made: Mapping[str, Any], *, docs: bool) -> None:
+    """Prints the table; writes the JSON file, and with `docs` the plot and the table of docs/benchmarks.md.
+
+    Args:
+        made: See `document`.
+        docs: Whether the run was a whole one.
+    """
+    console = Console()
+    for title, header, cells in _TABLES:
+        table = Table(title=title)
+        for name in header:
+            table.add_column(name, justify="right")
+        for row in made["rows"]:
+            table.add_row(*cells(row))
+        console.print(table)
+    console.print(_source_sentence(made["source"]))
+    path = RESULT if docs else RESULT.with_name("react-partial.json")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(made, indent=1) + "\n")
+    print(f"written: {path.relative_to(ROOT)}")
+    if docs:
+        _plot(made)
+        _document(made)
+
+
+def _document(made: Mapping[str, Any]) -> None:
+    size = made["machine"]
+    lines: list[str] = []
+    for title, header, cells in _TABLES:
+        lines += ["", f"{title}:", "", "| " + " | ".join(header) + " |", "|" + "---:|" * len(header)]
+        lines += ["| " + " | ".join(cells(row)) + " |" for row in made["rows"]]
+    lines += [
+        "",
+        f"{size['cores']} cores, {size['memory_gib']:.0f} GiB of memory, Python {size['python']}; everything on one machine; "
+        f"{made['took_s'] / 60:.0f} minutes. {_source_sentence(made['source'])}",
+        "",
+        f"![Distribution of the reaction and of the bare patch]({PLOT.relative_to(DOCS.parent)})",
+        "",
+    ]
+    before, _, rest = DOCS.read_text().partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    DOCS.write_text(f"{before}{_BEGIN}\n" + "\n".join(lines) + f"\n{_END}{after}")
+
+
+def _plot(made: Mapping[str, Any]) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    mpl.rcParams["svg.hashsalt"] = "failoverctl"
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8, 4.2))
+    for row, style in zip(made["rows"], ("-", "--", ":"), strict=False):
+        for key, colour, what in (("reactions_ms", "tab:blue", "reaction"), ("trips_ms", "tab:gray", "bare patch")):
+            values = sorted(row[key])
+            shares = [(index + 1) / len(values) for index in range(len(values))]
+            axes.step(values, shares, style, color=colour, where="post", label=f"{what}, {row['applications']:,} application(s)")
+    axes.axvline(GOALS["p99_ms"], color="tab:red", linewidth=0.8)
+    axes.text(GOALS["p99_ms"], 0.02, " goal for p99", color="tab:red", fontsize=8)
+    axes.set(xscale="log", xlabel="milliseconds", ylabel="share of samples", ylim=(0, 1))
+    axes.set_title(f"From the event to the patched Ingress, under {made['noise_per_minute']:,.0f} events/min", fontsize=10)
+    axes.legend(fontsize=7, loc="center right")
+    axes.grid(visible=True, which="both", alpha=0.2)
+    PLOT.parent.mkdir(exist_ok=True)
+    figure.tight_layout()
+    figure.savefig(PLOT, metadata={"Date": None})
+    plt.close(figure)
+    print(f"written: {PLOT.relative_to(ROOT)}")

@@ -1,0 +1,303 @@
+"""The IAM policy allows exactly the AWS calls that the controller makes: recorded by botocore's own hooks, and looked for in the source."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.session import get_session
+from moto import mock_aws
+from moto.ec2.models import ec2_backends
+
+from controller.clients.aws import AwsClients
+from controller.clients.kube import INGRESSES, TARGET_GROUP_BINDINGS
+from controller.clock import ManualClock
+from controller.notifiers.cloudwatch import CloudWatchNotifier
+from controller.policy.model import Application, Mode, Target, Verdict
+from controller.policy.routing import action_key, format_action
+from controller.ports import Message, MessageKind, Severity
+from controller.service.outside import OutsideWorld
+from controller.service.wiring import make_outside
+from controller.settings import Settings
+from controller.signals.cluster import ClusterView
+from tests.support.applications import NOW, application, seed_units
+
+ROOT: Final = Path(__file__).parents[2]
+POLICY: Final = ROOT / "deploy" / "iam" / "policy.json"
+ACCOUNT, REGION = "123456789012", "us-west-2"
+
+PREFIXES: Final = {"elbv2": "elasticloadbalancing", "cloudwatch": "cloudwatch", "ec2": "ec2", "service-quotas": "servicequotas"}
+"""IAM's prefix of each service that the controller calls, by botocore's name of it."""
+
+OTHERWISE_NAMED: Final[dict[tuple[str, str], str]] = {}
+"""Operations whose IAM action is not the prefix and the operation's own name, such as S3's ListObjectsV2: none of those in use."""
+
+# What moto does not have: answers in the shape of botocore's model, given in the place of a call.
+_USAGE = {
+    "MetricNamespace": "AWS/Usage",
+    "MetricName": "ResourceCount",
+    "MetricDimensions": {"Service": "EC2", "Type": "Resource", "Resource": "vCPU", "Class": "Standard/OnDemand"},
+    "MetricStatisticRecommendation": "Maximum",
+}
+ANSWERS: Final[dict[str, dict[str, Any]]] = {
+    "DescribeCapacityReservations": {"CapacityReservations": []},
+    "GetServiceQuota": {"Quota": {"Value": 96.0, "UsageMetric": _USAGE}},
+}
+
+
+def action_of(service: str, operation: str) -> str:
+    """The IAM action that allows an operation."""
+    return OTHERWISE_NAMED.get((service, operation), f"{PREFIXES[service]}:{operation}")
+
+
+def allowed() -> set[str]:
+    """The actions of the policy document."""
+    statements = json.loads(POLICY.read_text())["Statement"]
+    assert all(one["Effect"] == "Allow" for one in statements)
+    actions = [action for one in statements for action in one["Action"]]
+    assert len(actions) == len(set(actions)), "an action is allowed twice"
+    return set(actions)
+
+
+class RecordingClients(AwsClients):
+    """The production factory; every client that it makes notes what is called."""
+
+    def __init__(self) -> None:
+        super().__init__(REGION)
+        self.made: list[tuple[str, str, dict[str, Any]]] = []
+        self._hooked: set[str] = set()
+
+    def client(self, service: str) -> Any:
+        found = super().client(service)
+        if service not in self._hooked:
+            self._hooked.add(service)
+
+            def note(model: Any, params: dict[str, Any], **_: Any) -> tuple[AWSResponse, dict[str, Any]] | None:
+                self.made.append((service, model.name, params))
+                canned = ANSWERS.get(model.name)
+                return None if canned is None else (AWSResponse("", 200, {}, None), {**canned, "ResponseMetadata": {}})
+
+            found.meta.events.register("before-call.*.*", note)
+        return found
+
+    def operations(self) -> dict[str, int]:
+        """How often each operation was called."""
+        names = [operation for _, operation, _ in self.made]
+        return {name: names.count(name) for name in names}
+
+    def actions(self) -> set[str]:
+        """The IAM actions that were needed."""
+        return {action_of(service, operation) for service, operation, _ in self.made}
+
+
+@pytest.fixture
+def clients(monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordingClients]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    with mock_aws():
+        yield RecordingClients()
+
+
+# --- the controller on an AWS account -------------------------------------------------------------------------------------------------
+
+
+def balanced(app: Application, view: ClusterView) -> None:
+    """A load balancer, among others, that shows the cost mode of the application; the Ingress and its bindings are in view."""
+    elb = AwsClients(REGION).client("elbv2")  # of an administrator: what it calls is not the controller's
+    network = list(ec2_backends[ACCOUNT][REGION].get_default_subnets().values())[:2]
+    subnets = [subnet.id for subnet in network]
+    elb.create_load_balancer(Name="another", Subnets=subnets)
+    made = elb.create_load_balancer(Name="k8s-shop-sd21", Subnets=subnets)["LoadBalancers"][0]
+    tuples, bindings = [], []
+    for unit in app.units:
+        service = unit.backend.service
+        group = elb.create_target_group(Name=service, Protocol="HTTP", Port=80, VpcId=network[0].vpc_id, TargetType="ip")
+        arn = group["TargetGroups"][0]["TargetGroupArn"]
+        elb.register_targets(TargetGroupArn=arn, Targets=[{"Id": "10.0.0.1"}])
+        tuples.append({"TargetGroupArn": arn, "Weight": unit.weight})
+        labels = {"ingress.k8s.aws/stack-namespace": app.namespace, "ingress.k8s.aws/stack-name": app.ingress}
+        metadata = {"name": f"k8s-{service}", "namespace": app.namespace, "labels": labels}
+        bindings.append({"metadata": metadata, "spec": {"serviceRef": {"name": service, "port": 80}, "targetGroupARN": arn}})
+    fixed = [{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}]
+    listener = elb.create_listener(LoadBalancerArn=made["LoadBalancerArn"], Protocol="HTTP", Port=80, DefaultActions=fixed)
+    forward = {"Type": "forward", "ForwardConfig": {"TargetGroups": tuples, "TargetGroupStickinessConfig": {"Enabled": False}}}
+    path = [{"Field": "path-pattern", "PathPatternConfig": {"Values": ["/*"]}}]
+    elb.create_rule(ListenerArn=listener["Listeners"][0]["ListenerArn"], Priority=1, Conditions=path, Actions=[forward])
+    targets = tuple(Target(unit.backend.service, 80, unit.weight or 0) for unit in app.units)
+    backend = {"service": {"name": app.action, "port": {"name": "use-annotation"}}}
+    ingress = {
+        "metadata": {"name": app.ingress, "namespace": app.namespace, "annotations": {action_key(app.action): format_action(targets, 0)}},
+        "spec": {"rules": [{"http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}]},
+        "status": {"loadBalancer": {"ingress": [{"hostname": made["DNSName"]}]}},
+    }
+    view.listed(INGRESSES, None, [ingress])
+    view.listed(TARGET_GROUP_BINDINGS, None, bindings)
+
+
+def everything_on() -> Settings:
+    """Settings with every use of AWS that there is."""
+    settings = Settings(cloudwatch={"enabled": True, "alarm_enabled": True}, aws={"region": REGION, "latency_stat": "Average"})  # type: ignore[arg-type]
+    aws = settings.aws
+    flags = {name: getattr(aws, name) for name in type(aws).model_fields if name.endswith("_enabled")}
+    assert all(flags.values()), f"a use of AWS is off by default: switch it on here, or nobody records it: {flags}"
+    return settings
+
+
+def look(outside: OutsideWorld, app: Application) -> None:
+    """What the scheduled jobs of the service do."""
+    outside.verify([app])
+    outside.poll_metrics([app])
+    outside.poll_capacity([app])
+
+
+@pytest.mark.slow
+def test_the_policy_allows_exactly_what_is_called(clients: RecordingClients, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verification over several pages, metrics, offerings, reservations, quotas and their use, metrics of our own, and the alarm."""
+    monkeypatch.setattr("controller.actuators.verification._PAGE_SIZE", 1)
+    clock = ManualClock(NOW)
+    view = ClusterView(clock, lambda: None)
+    app = application(units=seed_units())
+    balanced(app, view)
+    settings = everything_on()
+    outside = make_outside(settings, view, clock, clients)
+    for _ in range(2):
+        look(outside, app)
+        clock.advance(400)
+    verification = outside.of(app).verification
+    assert verification is not None
+    assert verification.verdict is Verdict.YES, verification.problem
+    notifier = CloudWatchNotifier(clients, settings.cloudwatch.namespace, clock=clock, alarms=settings.cloudwatch.alarm_enabled)
+    notifier.send(Message(MessageKind.FAILOVER, Severity.WARNING, app.key, "ShortageProven", "t", "w", NOW, mode="capacity"))
+    notifier.publish_modes({app.key: Mode.CAPACITY})
+    assert clients.actions() == allowed()
+    made = clients.operations()
+    assert min(made[name] for name in ("DescribeRules", "DescribeTargetHealth", "GetMetricData", "GetServiceQuota")) >= 2, made
+    assert {arguments["Namespace"] for _, name, arguments in _bodies(clients) if name == "PutMetricData"} == _namespaces()
+
+
+def _bodies(clients: RecordingClients) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The calls with their arguments as they were sent: JSON, or form fields of the query protocol."""
+    for service, operation, params in clients.made:
+        body = params.get("body")
+        found = json.loads(body) if isinstance(body, bytes | str) and body else body if isinstance(body, dict) else {}
+        yield service, operation, found
+
+
+def _namespaces() -> set[str]:
+    """The namespaces that the policy's condition lets metrics be written to."""
+    conditions = [one["Condition"]["StringEquals"] for one in json.loads(POLICY.read_text())["Statement"] if "Condition" in one]
+    return {condition["cloudwatch:namespace"] for condition in conditions}
+
+
+def test_an_alarm_has_a_name_that_the_policy_allows() -> None:
+    """It may write alarms of its own name only."""
+    from controller.notifiers.cloudwatch import alarm_name
+
+    (resource,) = (one["Resource"] for one in json.loads(POLICY.read_text())["Statement"] if "cloudwatch:PutMetricAlarm" in one["Action"])
+    assert resource.startswith("arn:aws:cloudwatch:*:*:alarm:")
+    assert re.fullmatch(resource.rpartition(":")[2].replace("*", ".+"), alarm_name("shop/sd21"))
+
+
+def test_what_is_off_needs_no_permission(clients: RecordingClients) -> None:
+    """With every use of AWS switched off nothing is called at all."""
+    clock = ManualClock(NOW)
+    view = ClusterView(clock, lambda: None)
+    names = [name for name in type(Settings().aws).model_fields if name.endswith("_enabled")]
+    settings = Settings(aws={"region": REGION, **dict.fromkeys(names, False)})  # type: ignore[arg-type]
+    look(make_outside(settings, view, clock, clients), application())
+    assert clients.made == []
+
+
+# --- the source ------------------------------------------------------------------------------------------------------------------------
+
+
+def sources() -> list[tuple[Path, ast.Module]]:
+    """The controller's code. The embedded environment is left out: it acts on an account of its own, which is emulated."""
+    root = ROOT / "controller"
+    paths = sorted(path for path in root.rglob("*.py") if "embedded" not in path.relative_to(root).parts)
+    return [(path, ast.parse(path.read_text())) for path in paths]
+
+
+def operations() -> dict[str, tuple[str, str]]:
+    """Every operation of the services in use, by its own name and by the name of the client's method."""
+    found: dict[str, tuple[str, str]] = {}
+    session = get_session()
+    for service in PREFIXES:
+        for name in session.get_service_model(service).operation_names:
+            found[name] = (service, name)
+            found[re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()] = (service, name)
+    return found
+
+
+def words(tree: ast.Module) -> Iterable[str]:
+    """Attribute names and string constants: a call is made by either."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_no_other_operation_is_named_in_the_source() -> None:
+    """Neither as a method nor as the name from which one is made; and each that the policy allows is."""
+    known = operations()
+    named: dict[str, set[str]] = {}
+    for path, tree in sources():
+        for word in words(tree):
+            if word in known:
+                named.setdefault(action_of(*known[word]), set()).add(path.name)
+    assert set(named) == allowed(), named
+
+
+def constants(tree: ast.Module) -> dict[str, str]:
+    """The strings that are given a name, such as ``_SERVICE: Final = "cloudwatch"``."""
+    return {
+        node.target.id: node.value.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(node.target, ast.Name)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    }
+
+
+def services(tree: ast.Module) -> Iterator[str]:
+    """The services for which a client is asked: the first argument of `client`, or of `Ec2Poller._call`, which hands it on."""
+    named = constants(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in {"client", "_call"} and node.args:
+            first = node.args[0]
+            if isinstance(first, ast.Constant):
+                yield str(first.value)
+            elif isinstance(first, ast.Name) and first.id in named:
+                yield named[first.id]
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    """The top-level packages that a module imports."""
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        yield from (name.partition(".")[0] for name in names)
+
+
+def test_every_client_comes_from_the_one_factory() -> None:
+    """boto3 is imported where time-outs and retries are set, and only services whose permissions are known are asked for."""
+    found = sources()
+    importing = {str(path.relative_to(ROOT)) for path, tree in found if not {"boto3", "botocore"}.isdisjoint(imported(tree))}
+    assert importing == {"controller/clients/aws.py"}
+    assert {service for _, tree in found for service in services(tree)} == set(PREFIXES)
+
+
+def test_the_documents_name_the_same_actions() -> None:
+    """docs/aws.md explains each, and no other."""
+    table = re.findall(r"^\| `([a-z0-9]+:[A-Za-z]+)` \|", (ROOT / "docs" / "aws.md").read_text(), re.MULTILINE)
+    assert sorted(table) == sorted(allowed())

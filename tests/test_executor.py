@@ -1,0 +1,126 @@
+"""How a plan is carried out: raised side by side, then the routing action, then lowered; and what stops what."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from controller.errors import Conflict
+from controller.policy.decide import decide
+from controller.policy.model import Action, ActionKind, Memory, Plan
+from controller.service.executor import Executor
+from tests.support.applications import snapshot
+
+RAISE, TARGET, ROUTE, LOWER = ActionKind.RAISE_FLOOR, ActionKind.SET_TARGET, ActionKind.ROUTE, ActionKind.LOWER_FLOOR
+
+
+class Leader:
+    """Leads until a number of confirmations is used up."""
+
+    def __init__(self) -> None:
+        self.left = 1000
+
+    def epoch(self) -> int:
+        return 3
+
+    def leads(self) -> bool:
+        return True
+
+    def confirm(self, epoch: int, needed_s: float) -> bool:
+        self.left -= 1
+        return epoch == 3 and self.left >= 0
+
+    def outrank(self, epoch: int) -> None:
+        raise AssertionError("nobody asked for it")
+
+
+class Applier:
+    """Notes what it is given, in order; fails what it is told to."""
+
+    def __init__(self, *failing: str, meet: threading.Barrier | None = None) -> None:
+        self.failing, self.done, self.meet = failing, list[str](), meet
+        self._lock = threading.Lock()
+
+    def apply(self, action: Action, *, deadline_s: float) -> None:
+        if self.meet is not None:
+            self.meet.wait(timeout=10)
+        with self._lock:
+            self.done.append(f"{action.kind} {action.name}")
+        if action.name in self.failing:
+            raise Conflict(action.name)
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[[Applier, Leader], Executor]]:
+    """Executors whose threads end with the test."""
+    made: list[Executor] = []
+
+    def make_one(applier: Applier, leader: Leader) -> Executor:
+        made.append(Executor(applier, leader))
+        return made[-1]
+
+    yield make_one
+    for one in made:
+        one.close()
+
+
+def plan(*steps: tuple[ActionKind, str]) -> Plan:
+    """A plan of these actions."""
+    actions = tuple(Action(kind, "scaledobjects.keda.sh", "shop", name, "", (), "", "", "") for kind, name in steps)
+    return Plan("shop/sd21", decide(Memory(), snapshot())[1], actions)
+
+
+WHOLE = plan((RAISE, "a"), (TARGET, "a"), (RAISE, "b"), (ROUTE, "web"), (LOWER, "c"))
+
+
+def test_stages_follow_each_other_and_one_object_keeps_its_order(make: Callable[[Applier, Leader], Executor]) -> None:
+    applier = Applier()
+    outcome = make(applier, Leader()).execute(WHOLE, 3)
+    assert outcome.routed
+    assert outcome.applied == WHOLE.actions
+    assert set(applier.done[:3]) == {"raise-floor a", "set-target a", "raise-floor b"}
+    assert applier.done.index("raise-floor a") < applier.done.index("set-target a")
+    assert applier.done[3:] == ["route web", "lower-floor c"]
+
+
+def test_different_objects_go_out_side_by_side(make: Callable[[Applier, Leader], Executor]) -> None:
+    """Each request waits for the other: one after the other they would never end."""
+    applier = Applier(meet=threading.Barrier(2))
+    assert make(applier, Leader()).execute(plan((RAISE, "a"), (RAISE, "b")), 3).failed is None
+
+
+def test_a_floor_that_cannot_be_raised_does_not_stop_the_switch(make: Callable[[Applier, Leader], Executor]) -> None:
+    applier = Applier("a")
+    outcome = make(applier, Leader()).execute(WHOLE, 3)
+    assert outcome.routed
+    assert outcome.failed == WHOLE.actions[0]
+    assert isinstance(outcome.error, Conflict)
+    assert "lower-floor c" in applier.done
+
+
+def test_nothing_is_lowered_behind_traffic_that_did_not_move(make: Callable[[Applier, Leader], Executor]) -> None:
+    applier = Applier("web")
+    outcome = make(applier, Leader()).execute(WHOLE, 3)
+    assert not outcome.routed
+    assert outcome.failed is not None
+    assert outcome.failed.kind is ROUTE
+    assert "lower-floor c" not in applier.done
+
+
+@pytest.mark.parametrize("left", range(5))
+def test_without_certainty_nothing_more_is_sent(make: Callable[[Applier, Leader], Executor], left: int) -> None:
+    """Asked before every single action."""
+    applier, leader = Applier(), Leader()
+    leader.left = left
+    outcome = make(applier, leader).execute(WHOLE, 3)
+    assert len(applier.done) == left
+    assert outcome.unconfirmed
+    assert outcome.routed == (left == 4)
+
+
+def test_a_plan_of_another_term_is_not_carried_out(make: Callable[[Applier, Leader], Executor]) -> None:
+    applier = Applier()
+    assert make(applier, Leader()).execute(WHOLE, 2).unconfirmed
+    assert applier.done == []
