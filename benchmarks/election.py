@@ -22,7 +22,7 @@ from rich.table import Table
 
 from controller.service.election import Timing
 from tests.control_plane.control_plane import ControlPlane
-from tests.support.election_world import Figures, Trouble, World
+from tests.support.election_world import ROUGH, Figures, Trouble, World
 
 RESULTS: Final = Path(__file__).parent / "results" / "election.json"
 DOCS: Final = Path(__file__).parents[1] / "docs" / "leader-election.md"
@@ -34,18 +34,6 @@ _GROUPS: Final = 5
 _PROCESSES: Final = max(1, os.cpu_count() or 1)
 
 _SKEW: Final = (0.5, 2.0)
-_ROUGH: Final = Trouble(
-    slow_every_s=400,
-    partition_every_s=300,
-    deny_every_s=300,
-    pause_every_s=300,
-    kill_every_s=400,
-    end_every_s=400,
-    delete_every_s=600,
-    steal_every_s=600,
-    lost=0.02,
-    rates=_SKEW,
-)
 WORLDS: Final[dict[str, tuple[Trouble, int]]] = {
     "calm": (Trouble(), 2),
     "kill": (Trouble(kill_every_s=120), 2),
@@ -56,8 +44,8 @@ WORLDS: Final[dict[str, tuple[Trouble, int]]] = {
     "pause": (Trouble(pause_every_s=120, rates=_SKEW), 3),
     "deletion": (Trouble(delete_every_s=120, rates=_SKEW), 3),
     "theft": (Trouble(steal_every_s=120, rates=_SKEW), 3),
-    "all": (_ROUGH, 5),
-    "beyond": (replace(_ROUGH, late=True, gap=0.05), 3),
+    "all": (ROUGH, 5),
+    "beyond": (replace(ROUGH, late=True, gap=0.05), 3),
 }
 """Trouble and number of replicas; docs/leader-election.md says what each is. What the last one does no lease can prevent."""
 

@@ -8,20 +8,8 @@ import pytest
 
 from controller.service import election
 from controller.service.election import Election, Timing
-from tests.support.election_world import Figures, Trouble, World
+from tests.support.election_world import ROUGH, Figures, Trouble, World
 
-ROUGH = Trouble(
-    slow_every_s=400,
-    partition_every_s=300,
-    deny_every_s=300,
-    pause_every_s=300,
-    kill_every_s=400,
-    end_every_s=400,
-    delete_every_s=600,
-    steal_every_s=600,
-    lost=0.02,
-    rates=(0.5, 2.0),
-)
 BEYOND = replace(ROUGH, late=True, gap=0.1)
 """What no lease can guard against: only a record that compares versions and epochs can."""
 PERIODS = 500

@@ -19,7 +19,8 @@ from controller.signals.slim import PackedList, slim
 _PAGE: Final = 100  # decoded, an object takes several times the memory of what is kept of it
 _MAX_PAGES: Final = 1000
 _BACKOFF_BASE_S: Final = 0.5
-_BACKOFF_MAX_S: Final = 30.0
+_BACKOFF_MAX_S: Final = 10.0  # of an outage it is the part that nobody need wait for
+_RETRY_AFTER_MAX_S: Final = 30.0
 _ABSENT_RETRY_S: Final = 60.0  # a missing kind or permission may be added while we run
 _WHOLE: Final = 0.9  # share of its time after which a watch that ended is taken to have ended in order
 _REFUSED_FOR_S: Final = 15.0
@@ -186,7 +187,7 @@ class Watch:
         self._failures += 1
         self._note(absent=self._health.absent, problem=str(error))  # what is not installed is still not installed
         log.info("watch.interrupted", resource=self._resource.name, namespace=self._namespace, error=str(error))
-        asked = min(error.retry_after_s or 0.0, _BACKOFF_MAX_S)
+        asked = min(error.retry_after_s or 0.0, _RETRY_AFTER_MAX_S)
         self._clock.wait(self._stop, max(asked, _backoff(self._failures)))
         if self._clock.monotonic() - self._heard > self._idle_s:
             self._version = ""

@@ -458,7 +458,7 @@ def test_an_error_in_the_stream_resumes_from_the_last_change() -> None:
 
 def test_a_long_silence_is_followed_by_a_list() -> None:
     """Failures that together last longer than `idle_s` leave nothing to trust in the old version."""
-    _, sink, script, _ = run([page("10"), page("20")], [Unavailable("down")] * 12)
+    _, sink, script, _ = run([page("10"), page("20")], [Unavailable("down")] * 25)
     assert len(sink.lists) == 2
     assert "20" in {opened["resourceVersion"] for opened in script.opened}
 

@@ -69,6 +69,21 @@ class Trouble:
     late: bool = False
 
 
+ROUGH: Final = Trouble(
+    slow_every_s=400,
+    partition_every_s=300,
+    deny_every_s=300,
+    pause_every_s=300,
+    kill_every_s=400,
+    end_every_s=400,
+    delete_every_s=600,
+    steal_every_s=600,
+    lost=0.02,
+    rates=(0.5, 2.0),
+)
+"""Everything that a lease can cope with, all at once."""
+
+
 @dataclass(slots=True)
 class Figures:
     """What came of a run.
