@@ -6,14 +6,14 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.control_plane import crds
-from tests.control_plane.binaries import Unavailable
+from tests.control_plane.binaries import Unavailable, locate
 from tests.control_plane.control_plane import ControlPlane
 
 # A profile of whoever runs the tests must not get between them and the emulated AWS.
@@ -55,6 +55,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if path.startswith(_CLUSTER):
             item.add_marker(pytest.mark.cluster)
             item.add_marker(pytest.mark.timeout(300))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Builds the control plane's programs where they are needed and missing: that takes minutes, and no test's time-out may cut it off."""
+    if session.config.option.collectonly or not any(item.get_closest_marker("cluster") for item in session.items):
+        return
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    with suppress(Unavailable), capture.global_and_fixture_disabled() if capture is not None else nullcontext():
+        locate()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
