@@ -157,6 +157,7 @@ def test_a_frozen_api_server_makes_signals_stale_and_the_failover_follows(stack:
 def test_what_happened_while_the_watches_were_cut_is_seen_afterwards(stack: Stack) -> None:
     """Every connection is cut and stays so; NodeClaim and Event come and go meanwhile; the watches go on from where they were."""
     with Proxy(stack.plane.port) as proxy, stack.controller(session=stack.controller_session(host=proxy.url)) as service:
+        wait_for("every first list", lambda: all(_lists(service).values()))
         lists = _lists(service)
         proxy.block()
         stack.shortage()
