@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from controller.clock import parse_rfc3339
+from tests.control_plane import audit
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,36 +36,24 @@ class Seen:
 
 def read(path: Path) -> list[Seen]:
     """The requests in the order in which they arrived."""
-    seen: dict[str, Seen] = {}
-    for line in path.read_text().splitlines():
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue  # the last line may be half written
-        seen.setdefault(event["auditID"], _seen(event))
-    return sorted(seen.values(), key=lambda one: one.received)
+    return sorted((_seen(entry) for entry in audit.read(path)), key=lambda one: one.received)
 
 
-def _seen(event: dict[str, object]) -> Seen:
-    def at(key: str) -> float:
-        found = parse_rfc3339(str(event[key]))
-        assert found is not None
-        return found
-
-    def part(key: str) -> dict[str, object]:
-        found = event.get(key)
-        return found if isinstance(found, dict) else {}
-
-    reference, metadata = part("objectRef"), part("requestObject").get("metadata")
-    sent = str(metadata.get("name", "")) if isinstance(metadata, dict) else ""
-    resource, sub = str(reference.get("resource", "")), str(reference.get("subresource", ""))
+def _seen(entry: audit.Entry) -> Seen:
+    metadata = (entry.body or {}).get("metadata") or {} if isinstance(entry.body, dict) else {}
     return Seen(
-        user=str(part("user").get("username", "")),
-        verb=str(event["verb"]),
-        resource=f"{resource}/{sub}" if sub else resource,
-        namespace=str(reference.get("namespace", "")),
-        name=str(reference.get("name", "")) or sent,
-        code=int(str(part("responseStatus").get("code", 0))),
-        received=at("requestReceivedTimestamp"),
-        answered=at("stageTimestamp"),
+        user=entry.user,
+        verb=entry.verb,
+        resource=entry.resource,
+        namespace=entry.namespace,
+        name=entry.name or str(metadata.get("name", "")),
+        code=entry.code,
+        received=_seconds(entry.at),
+        answered=_seconds(entry.answered),
     )
+
+
+def _seconds(stamp: str) -> float:
+    found = parse_rfc3339(stamp)
+    assert found is not None, stamp
+    return found

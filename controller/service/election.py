@@ -27,6 +27,9 @@ Object = dict[str, Any]
 CLOCK_RATIO: Final = 4.0
 """How many times as fast as the holder's clock another candidate's may run: twice against half the true rate."""
 
+EFFECT_S: Final = 2.5
+"""Deadline of one effect, seconds. With a renewal before it, it fits into the quarter of the lease duration in which a leader may act."""
+
 _JITTER: Final = 0.2  # up to a fifth longer, so that replicas do not march in step
 _AGAIN: Final = 0.1  # of `Timing.poll_s`: another try after an answer that asks for one, but never in a tight loop
 _EPOCH_MAX: Final = 2**31 - 1  # leaseTransitions is an int32

@@ -14,9 +14,7 @@ from controller.errors import RemoteError
 from controller.policy.model import Action, ActionKind, Plan
 from controller.policy.plan import describe
 from controller.ports import Applier, Leadership
-
-ACTION_S: Final = 2.5
-"""Deadline of one action, seconds. With a renewal before it, it fits into the quarter of the lease duration in which a leader may act."""
+from controller.service.election import EFFECT_S
 
 _SIDE_BY_SIDE: Final = 4  # requests at once
 _STAGES: Final = {ActionKind.ROUTE: "route", ActionKind.LOWER_FLOOR: "lower"}
@@ -107,11 +105,11 @@ class Executor:
         return results
 
     def _one(self, application: str, epoch: int, action: Action) -> _Result:
-        if not self._leadership.confirm(epoch, ACTION_S):
+        if not self._leadership.confirm(epoch, EFFECT_S):
             log.warning("action.not_leading", application=application, action=describe(action))
             return _Result(action, unconfirmed=True)
         try:
-            self._applier.apply(action, deadline_s=ACTION_S)
+            self._applier.apply(action, deadline_s=EFFECT_S)
         except RemoteError as error:
             log.warning("action.failed", application=application, action=describe(action), error=str(error))
             return _Result(action, error=error)

@@ -104,3 +104,11 @@ def _alert(snapshot: Snapshot, alert: Alert, mode: Mode | None, *, resolved: boo
 def control(application: str, reason: str, title: str, why: str, at: float, severity: Severity = Severity.INFO) -> Message:
     """A message about what a person did: an override, a configuration."""
     return Message(MessageKind.CONTROL, severity, application, reason, title, why, at)
+
+
+def leadership(at: float, *, lost: bool) -> Message:
+    """That no replica can renew the Lease, or that one leads again."""
+    title = "nobody leads: the Lease cannot be renewed" if lost else "resolved: there is a leader again"
+    why = "nothing is decided or switched until a replica can renew it; traffic stays as it is" if lost else ""
+    kind, severity = (MessageKind.ALERT, Severity.CRITICAL) if lost else (MessageKind.RESOLVED, Severity.INFO)
+    return Message(kind, severity, "", "LeaseLost", title, why, at, dedup_key="lease")

@@ -11,12 +11,10 @@ from controller.policy.codec import CodecError, decode, encode
 from controller.policy.model import Memory
 from controller.policy.plan import FIELD_MANAGER
 from controller.ports import StoredMemory
+from controller.service.election import EFFECT_S
 from controller.signals.objects import text
 
 _PREFIX: Final = "failoverctl-state-"
-WRITE_S: Final = 2.5
-"""Deadline of one write, seconds; see `controller.service.executor.ACTION_S`."""
-
 _LABELS: Final = {"app.kubernetes.io/name": "failoverctl", "app.kubernetes.io/component": "state"}
 
 
@@ -58,12 +56,12 @@ class ConfigMapStore:
             raise Conflict(f"state of {application} was written in epoch {over.epoch}, ours is {epoch}")
         body, session, space = self._body(application, memory, epoch), self._session, self._namespace
         if not over.version:
-            written = session.create(CONFIG_MAPS, space, body, field_manager=FIELD_MANAGER, deadline_s=WRITE_S)
+            written = session.create(CONFIG_MAPS, space, body, field_manager=FIELD_MANAGER, deadline_s=EFFECT_S)
         else:
             body["metadata"]["resourceVersion"] = over.version
             name = record_name(application)
             try:
-                written = session.replace(CONFIG_MAPS, space, name, body, field_manager=FIELD_MANAGER, deadline_s=WRITE_S)
+                written = session.replace(CONFIG_MAPS, space, name, body, field_manager=FIELD_MANAGER, deadline_s=EFFECT_S)
             except NotFound as error:
                 raise Conflict(f"state of {application} was deleted meanwhile") from error
         return StoredMemory(memory, text(written, "metadata", "resourceVersion"), epoch)

@@ -7,7 +7,7 @@ import structlog
 from controller.errors import Conflict
 from controller.policy.model import Memory
 from controller.ports import Leadership, StateStore, StoredMemory
-from controller.service.store import WRITE_S
+from controller.service.election import EFFECT_S
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +60,7 @@ class TermRecord:
             RemoteError: It could not be written.
         """
         stored, epoch = self._stored, self.epoch
-        if stored is None or (stored.epoch == epoch and memory == stored.memory) or not self._leadership.confirm(epoch, WRITE_S):
+        if stored is None or (stored.epoch == epoch and memory == stored.memory) or not self._leadership.confirm(epoch, EFFECT_S):
             return
         self._written_in = epoch
         self._stored = self._store.save(self._application, memory, over=stored, epoch=epoch)

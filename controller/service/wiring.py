@@ -23,13 +23,13 @@ from controller.notifiers.events import EventNotifier, Involved
 from controller.notifiers.redact import DEFAULT as REDACTOR
 from controller.notifiers.slack import SlackNotifier, webhook_file
 from controller.policy.model import Application, Source
-from controller.ports import Message, MessageKind, Notifier, Severity
+from controller.ports import Notifier, Severity
 from controller.service.controller import Controller
 from controller.service.election import Timing
 from controller.service.executor import Executor
 from controller.service.http import HttpServer, make_app
 from controller.service.leadership import Elected, LeaseLeadership, SingleReplica
-from controller.service.messages import control
+from controller.service.messages import control, leadership
 from controller.service.outside import OutsideWorld
 from controller.service.status import PUBLISH_S, StatusPublisher, document
 from controller.service.store import ConfigMapStore, ReadOnlyStore
@@ -326,10 +326,7 @@ class Service:
         if lost == self._lost:
             return
         self._lost = lost
-        title = "nobody leads: the Lease cannot be renewed" if lost else "resolved: there is a leader again"
-        why = "nothing is decided or switched until a replica can renew it; traffic stays as it is" if lost else ""
-        kind, severity = (MessageKind.ALERT, Severity.CRITICAL) if lost else (MessageKind.RESOLVED, Severity.INFO)
-        self.controller.publish([Message(kind, severity, "", "LeaseLost", title, why, self._clock.now(), dedup_key="lease")])
+        self.controller.publish([leadership(self._clock.now(), lost=lost)])
 
     def _every(self, name: str, seconds: float, work: Callable[[], None]) -> None:
         """Schedules a job. APScheduler by default drops a run that starts a second late; none may be dropped for good."""

@@ -21,8 +21,7 @@ from controller.clients.kube import CONFIG_MAPS, MERGE_PATCH, KubeSession, conne
 from controller.clock import SystemClock
 from controller.errors import RemoteError, StateError
 from controller.policy.model import Memory
-from controller.service.election import Timing
-from controller.service.executor import ACTION_S
+from controller.service.election import EFFECT_S, Timing
 from controller.service.leadership import LeaseLeadership
 from controller.service.store import ConfigMapStore
 from controller.service.terms import TermRecord
@@ -55,10 +54,10 @@ class Worker:
 
     def _route(self, epoch: int) -> None:
         version = self._session.get(CONFIG_MAPS, self._namespace, ROUTING)["metadata"]["resourceVersion"]
-        if self.leadership.confirm(epoch, ACTION_S):
+        if self.leadership.confirm(epoch, EFFECT_S):
             change = {"metadata": {"resourceVersion": version}, "data": {"by": self._identity, "count": str(self._count)}}
             path = CONFIG_MAPS.path(self._namespace, ROUTING)
-            self._session.request("PATCH", path, body=json.dumps(change), content_type=MERGE_PATCH, deadline_s=ACTION_S)
+            self._session.request("PATCH", path, body=json.dumps(change), content_type=MERGE_PATCH, deadline_s=EFFECT_S)
 
 
 def main(kubeconfig: str, namespace: str, identity: str) -> None:

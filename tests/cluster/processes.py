@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from controller.settings import Settings
 from tests.cluster.stack import Stack
-from tests.control_plane.control_plane import _free_ports
+from tests.control_plane.control_plane import free_ports
 from tests.support.waiting import wait_for
 
 PROGRAM = str(Path(sys.executable).parent / "failoverctl")
@@ -30,12 +29,11 @@ def environment(stack: Stack, *, account: str = "failoverctl", **policy: Any) ->
         "AWS__EC2_ENABLED": "false",
         "CLOUDWATCH__ENABLED": "false",
         "HTTP__HOST": "127.0.0.1",
+        "LEADER_ELECTION__ENABLED": "false",
         "POLLS__TICK_INTERVAL_S": "3",
         "KUBERNETES__READ_TIMEOUT_S": "2",
         "APPLICATIONS": str(stack.application_file(**policy)),
     }
-    if "leader_election" in Settings.model_fields:
-        names["LEADER_ELECTION__ENABLED"] = "false"
     ours = {f"FAILOVERCTL_{name}": value for name, value in names.items()}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("FAILOVERCTL_")}
     return {**inherited, **ours, "KUBECONFIG": str(stack.kubeconfig(account=account)), "AWS_REGION": "us-west-2", "NO_COLOR": "1"}
@@ -70,7 +68,7 @@ class Process:
 @contextmanager
 def run_controller(stack: Stack, *arguments: str, account: str = "failoverctl", **policy: Any) -> Iterator[Process]:
     """Runs ``failoverctl run``; at the entry it has decided for the first time."""
-    (port,) = _free_ports(1)
+    (port,) = free_ports(1)
     path = stack.folder / f"run-{port}.log"
     variables = {**environment(stack, account=account, **policy), "FAILOVERCTL_HTTP__PORT": str(port)}
     with path.open("wb") as out:

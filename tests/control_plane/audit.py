@@ -34,6 +34,7 @@ class Entry:
         code: HTTP status.
         body: What was sent, None where nothing was.
         at: When it was received, RFC 3339.
+        answered: When it was answered, for a watch when it began; RFC 3339.
     """
 
     user: str
@@ -45,6 +46,7 @@ class Entry:
     code: int
     body: Any
     at: str
+    answered: str
 
 
 def read(path: Path) -> list[Entry]:
@@ -77,4 +79,5 @@ def _entry(event: dict[str, Any]) -> Entry:
         code=int((event.get("responseStatus") or {}).get("code", 0)),
         body=event.get("requestObject"),
         at=event["requestReceivedTimestamp"],
+        answered=event["stageTimestamp"],
     )

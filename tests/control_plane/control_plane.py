@@ -53,7 +53,7 @@ class ControlPlane:
         self._controllers = controllers
         self._programs = locate()
         self.folder = Path(tempfile.mkdtemp(prefix="failoverctl-plane-"))
-        self._etcd_port, self._peer_port, self.port = _free_ports(3)
+        self._etcd_port, self._peer_port, self.port = free_ports(3)
         self._tokens = {name: secrets.token_hex(16) for name in ("admin", CONTROLLER_MANAGER, SCHEDULER)}
         self._supervisor: subprocess.Popen[str] | None = None
         self._pool: urllib3.PoolManager | None = None
@@ -304,7 +304,7 @@ class ControlPlane:
         raise AssertionError(f"{what} is not ready within {_START_S:.0f} s:\n{self.log(what)}")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on. They are taken a moment later: the system hands out others first."""
     sockets = [socket.socket() for _ in range(count)]
     for one in sockets:

@@ -32,8 +32,6 @@ class Kubelet:
     def __init__(self, session: KubeSession, *, ready_s: float = 0.0) -> None:
         self._session = session
         self.ready_s = ready_s
-        self.broken: set[str] = set()
-        """Nodes whose pods never become ready."""
         self._bound: dict[str, float] = {}
         self._running: set[str] = set()
         self._addresses = 0
@@ -97,7 +95,7 @@ class Kubelet:
             return
         uid = metadata["uid"]
         bound_at = self._bound.setdefault(uid, time.monotonic())
-        if uid not in self._running and node not in self.broken and time.monotonic() - bound_at >= self.ready_s:
+        if uid not in self._running and time.monotonic() - bound_at >= self.ready_s:
             self._patch_status(pod)
             self._running.add(uid)
 

@@ -11,8 +11,7 @@ import pytest
 from controller.clients.kube import LEASES, KubeSession, connect
 from controller.clock import SystemClock
 from controller.embedded.kube_api import ADMIN_TOKEN, EmulatedKubeApi
-from controller.service.election import Timing, holding
-from controller.service.executor import ACTION_S
+from controller.service.election import EFFECT_S, Timing, holding
 from controller.service.leadership import LEASE_NAME, LeaseLeadership, SingleReplica, make_identity
 from tests.support.waiting import wait_for
 
@@ -50,14 +49,14 @@ def test_one_leads_and_the_other_takes_over_when_it_releases(session: KubeSessio
     second.start()
     wait_for("the second sees it", lambda: second.holder() == "first")
     assert (first.epoch(), second.leads()) == (5, False)
-    assert first.confirm(5, ACTION_S)
-    assert not second.confirm(second.epoch(), ACTION_S)
+    assert first.confirm(5, EFFECT_S)
+    assert not second.confirm(second.epoch(), EFFECT_S)
     first.stop()
     assert not first.leads()
     assert not first.confirm(5, 0.1)
     wait_for("the second leads", second.leads)
     assert second.epoch() == 6
-    assert not second.confirm(5, ACTION_S), "a plan of another term is not carried out"
+    assert not second.confirm(5, EFFECT_S), "a plan of another term is not carried out"
     second.stop()
 
 
@@ -67,9 +66,9 @@ def test_confirm_renews_when_what_is_known_is_too_old(session: KubeSession, api:
     slow.start()
     wait_for("it leads", slow.leads)
     assert slow.confirm(5, 0.1)
-    wait_for("it is no longer certain for so long", lambda: slow._trusted_s(5) < ACTION_S)
+    wait_for("it is no longer certain for so long", lambda: slow._trusted_s(5) < EFFECT_S)
     before = len(api.audit.records(verb="update", resource="leases"))
-    assert slow.confirm(5, ACTION_S)
+    assert slow.confirm(5, EFFECT_S)
     assert len(api.audit.records(verb="update", resource="leases")) == before + 1
     slow.stop()
 
@@ -80,10 +79,10 @@ def test_a_server_that_refuses_renewals_ends_certainty(session: KubeSession, api
     leader.start()
     wait_for("it leads", leader.leads)
     api.fail_next(1000, status=500)
-    wait_for("it cannot be sure any more", lambda: not leader.confirm(5, ACTION_S))
+    wait_for("it cannot be sure any more", lambda: not leader.confirm(5, EFFECT_S))
     assert leader.problem() == "", "a restart would not mend the server"
     api.clear_failures()
-    wait_for("it is sure again, in the same term", lambda: leader.confirm(5, ACTION_S))
+    wait_for("it is sure again, in the same term", lambda: leader.confirm(5, EFFECT_S))
     leader.stop()
 
 
@@ -93,7 +92,7 @@ def test_state_of_a_later_epoch_starts_one_later_still(session: KubeSession) -> 
     wait_for("it leads", leader.leads)
     leader.outrank(90)
     assert leader.epoch() == 91
-    assert leader.confirm(91, ACTION_S)
+    assert leader.confirm(91, EFFECT_S)
     leader.stop()
 
 

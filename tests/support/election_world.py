@@ -19,8 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from controller.service.election import Answer, Election, Failed, Found, Missing, Refused, Request, Timing, Verb, holding
-from controller.service.executor import ACTION_S
+from controller.service.election import EFFECT_S, Answer, Election, Failed, Found, Missing, Refused, Request, Timing, Verb, holding
 from controller.service.leadership import REQUEST_S
 
 _METADATA: Final = {"name": "failoverctl", "namespace": "failover-system"}
@@ -229,7 +228,7 @@ class _Replica:
         """As `LeaseLeadership.confirm`: one renewal at most, and then certainty or nothing."""
 
         def certain() -> bool:
-            return self.election.epoch == epoch and self.election.trusted_s(self.clock()) > ACTION_S
+            return self.election.epoch == epoch and self.election.trusted_s(self.clock()) > EFFECT_S
 
         def decide() -> None:
             if certain():
@@ -261,7 +260,7 @@ class _Replica:
         seen = self.world.server.ingress  # the plan was made on what the watch showed last
         self.world.call(
             self,
-            ACTION_S,
+            EFFECT_S,
             lambda: self.world.accept_action(self, seen),
             lambda _: self._done_acting(epoch),
         )
@@ -283,7 +282,7 @@ class _Replica:
             self.read = answer if isinstance(answer, tuple) else None
             self.turn()
 
-        self.world.call(self, ACTION_S, lambda: self.world.accept_state(read, epoch), saved)
+        self.world.call(self, EFFECT_S, lambda: self.world.accept_state(read, epoch), saved)
 
     def end(self) -> None:
         """SIGTERM: what is under way ends, then the Lease is released."""
