@@ -25,12 +25,13 @@ def remedy_lines(application: Application, patch: Sequence[Mapping[str, Any]]) -
     if not patch:
         return
     yield "title", "Standby rules to add"
-    yield "plain", "Without them a switch answers 503 for 5 to 30 s and is refused, unless allowUnsafeSwitch is set."
-    yield "plain", "No request reaches them, and what is there stays as it is. Run:"
+    yield "plain", "Without them a switch answers 503 for 5 to 30 s, so it is refused unless"
+    yield "plain", "allowUnsafeSwitch is set. No request reaches them; other rules stay. Run:"
     yield "plain", ""
     yield from (("plain", line) for line in command(application, patch).splitlines())
     yield "plain", ""
-    yield "dim", f"Is the Ingress kept in Git? failoverctl doctor {application.key} --output yaml prints its whole spec.rules."
+    yield "dim", "Kept in Git? This prints the whole spec.rules to put there:"
+    yield "dim", f"failoverctl doctor {application.key} --output yaml"
     yield "plain", ""
 
 
