@@ -11,7 +11,7 @@ from controller.policy import text as words
 from controller.policy.guards import until_text
 from controller.policy.model import Mode, RoutingStyle
 from controller.policy.plan import FIELD_MANAGER
-from controller.policy.routing import MARKER, action_key, format_action, mode_of, states_stickiness
+from controller.policy.routing import MARKER, action_key, action_problem, mode_of, states_stickiness
 from controller.signals.objects import field_owners, items, mapping, text
 
 _TOOLS: Final = {
@@ -49,20 +49,11 @@ def action(seen: Seen) -> Iterator[Finding]:
             f"{target.service}:{target.port!r} in the action is {ports[target.service]!r} in the application file: two target groups",
             "write the same port in both, and in the standby rules",
         )
-    refusal = _refusal(seen)
+    refusal = action_problem(routing.targets)
     if refusal:
         yield problem(refusal, "correct the action")
     elif not strange and not other:
         yield ok(words.listing(f"{target.service} {target.weight}" for target in routing.targets))
-
-
-def _refusal(seen: Seen) -> str:
-    """Why AWS would refuse the action, "" where it would not."""
-    try:
-        format_action(seen.routing.targets, seen.routing.stickiness_s)
-    except ValueError as error:
-        return str(error)
-    return ""
 
 
 def stickiness(seen: Seen) -> Iterator[Finding]:

@@ -12,17 +12,13 @@ from controller.policy import text as words
 from controller.policy.routing import PREFIX, USE_ANNOTATION
 from controller.policy.standby import HOST_SUFFIX, needed
 from controller.signals.ingress import Route, forwarded, hostnames, routes
-from controller.signals.objects import Object, event_time, items, mapping, name_of, namespace_of, text
+from controller.signals.objects import Object, items, mapping, name_of, namespace_of, text
 
 _CLASS: Final = "alb"
 _CLASS_ANNOTATION: Final = "kubernetes.io/ingress.class"
 _ALIVE: Final = frozenset({"/health", "/healthz", "/live", "/livez"})  # answered as soon as the process runs
 _EVERY_PATH: Final = frozenset({"", "/*"})
 _READINESS: Final = "/readiness"
-_SUCCESS: Final = "SuccessfullyReconciled"
-_FAILURES: Final = frozenset(
-    {"FailedBuildModel", "FailedDeployModel", "FailedAddFinalizer", "FailedUpdateStatus", "FailedLoadGroupID", "ConflictingIngressClass"}
-)
 
 
 def ingress(seen: Seen) -> Iterator[Finding]:
@@ -186,27 +182,12 @@ def ingress_group(seen: Seen) -> Iterator[Finding]:
 
 
 def load_balancer(seen: Seen) -> Iterator[Finding]:
-    """There is a load balancer, and the load-balancer controller's last word is a success."""
-    told = [one for one in seen.events if text(one, "reason") in {*_FAILURES, _SUCCESS}]
-    last = max(told, key=_moment, default={})
-    reason = text(last, "reason")
-    if reason in _FAILURES:
-        yield problem(
-            f"blocked: {reason} {_age(seen, last)}: {text(last, 'message')}",
-            "mend what it names; until then no switch reaches the load balancer",
-        )
+    """There is a load balancer, and the load-balancer controller's last attempt at the Ingress or its group did not fail."""
+    which = (seen.application.namespace, seen.application.ingress, seen.routing.uid, seen.now)
+    blocked = seen.reconciles.blocked(*which) or seen.reconciles.undone(*which)
+    if blocked:
+        yield problem(f"blocked: {blocked}", "mend what it names; until then no switch reaches the load balancer")
     elif not hostnames(seen.ingress):
         yield problem("the Ingress has no address: no load balancer serves it", "see the log of the load-balancer controller")
     else:
-        yield ok(f"{reason} {_age(seen, last)}" if reason else "has an address, and no event of the last hour speaks of trouble")
-
-
-def _moment(event: Object) -> tuple[float, int]:
-    """When an event last happened; within one second the later write counts."""
-    version = text(event, "metadata", "resourceVersion")
-    return event_time(event) or 0.0, int(version) if version.isdecimal() else 0
-
-
-def _age(seen: Seen, event: Object) -> str:
-    at = event_time(event)
-    return "at an unknown time" if at is None else f"{words.duration(seen.now - at)} ago"
+        yield ok("has an address; no event tells of trouble")

@@ -23,6 +23,7 @@ from controller.policy.model import Application, RoutingObservation
 from controller.policy.routing import PREFIX
 from controller.signals.ingress import observe_ingress
 from controller.signals.objects import Object, mapping, name_of, text
+from controller.signals.reconciles import ReconcileView
 from controller.signals.watch import Query, list_objects
 from controller.signals.workloads import WorkloadView
 
@@ -41,7 +42,7 @@ class Seen:
         services: The Services of its namespace, by name.
         deployments: The Deployments of its namespace, by name.
         bindings: The TargetGroupBindings of its namespace.
-        events: The Events about its Ingress.
+        reconciles: What the load-balancer controller says of its Ingress, as the running controller reads it.
         workloads: Endpoints and ScaledObjects, as the running controller reads them.
         unreadable: Why a kind could not be listed, by the resource's name.
     """
@@ -55,7 +56,7 @@ class Seen:
     services: Mapping[str, Object] = field(default_factory=dict)
     deployments: Mapping[str, Object] = field(default_factory=dict)
     bindings: Sequence[Object] = ()
-    events: Sequence[Object] = ()
+    reconciles: ReconcileView = field(default_factory=ReconcileView)
     workloads: WorkloadView = field(default_factory=WorkloadView)
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
@@ -158,7 +159,9 @@ def assemble(
         unreadable: See `Seen`.
         group_complete: See `Seen`.
     """
-    view = WorkloadView()
+    view, reconciles = WorkloadView(), ReconcileView()
+    for one in listed.get(EVENTS.name, ()):
+        reconciles.event(one)
     for one in listed.get(ENDPOINT_SLICES.name, ()):
         view.endpoint_slice("ADDED", one)
     for one in listed.get(SCALED_OBJECTS.name, ()):
@@ -173,7 +176,7 @@ def assemble(
         services={name_of(one): one for one in listed.get(SERVICES.name, ())},
         deployments={name_of(one): one for one in listed.get(DEPLOYMENTS.name, ())},
         bindings=listed.get(TARGET_GROUP_BINDINGS.name, ()),
-        events=listed.get(EVENTS.name, ()),
+        reconciles=reconciles,
         workloads=view,
         unreadable=unreadable or {},
     )

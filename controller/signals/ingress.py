@@ -21,6 +21,7 @@ FOREVER: Final = "forever"
 
 _STEP_DIGITS: Final = 3
 
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One path of a rule of an Ingress.

@@ -203,6 +203,15 @@ def test_a_kind_that_is_not_installed_is_a_thing_that_cannot_be_told(tmp_path: P
     }
 
 
+def test_a_list_that_fails_is_a_thing_that_cannot_be_told(api: EmulatedKubeApi, tmp_path: Path) -> None:
+    """The rest of the report is of use all the same."""
+    Healthy(application()).create(api.store)
+    api.fail_next(1, status=500, matcher=lambda access: access.resource == "services")
+    result = run(api, tmp_path, "doctor")
+    assert result.exit_code == 0
+    assert "4 cannot tell, 17 ok." in result.output, result.output
+
+
 # --- what it prints to be applied -------------------------------------------------------------------------------------------------------
 
 

@@ -57,6 +57,10 @@ def both(*faults: Fault) -> Fault:
     return make
 
 
+def exactly(made: Healthy) -> None:
+    made.rules[0] = rule("weighted-routing", {"name": "use-annotation"}, path="/v1", kind="Exact")
+
+
 def set_action(made: Healthy, text: str | None) -> None:
     if text is None:
         del made.annotations[KEY]
@@ -126,6 +130,12 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
         both(lambda m: m.ingress["spec"].pop("ingressClassName"), lambda m: m.listed.update({TARGET_GROUP_BINDINGS.name: []})),
     ),
     ("live-rule", BAD, "no rule has the backend weighted-routing", lambda m: m.rules.pop(0)),
+    (
+        "live-rule",
+        BAD,
+        "rule 1 (old) takes",
+        both(exactly, lambda m: m.rules.insert(0, rule("old", {"number": 80}, path="/v1", kind="Exact"))),
+    ),
     ("live-rule", BAD, "its port is 80, not use-annotation", lambda m: m.rules.__setitem__(0, rule("weighted-routing", {"number": 80}))),
     ("live-rule", BAD, "rule 1 (sd21-inf2) takes all requests", lambda m: m.rules.insert(0, rule("sd21-inf2", {"number": 80}))),
     (
@@ -192,19 +202,19 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
     (
         "load-balancer",
         BAD,
-        "blocked: FailedBuildModel 10 s ago: Service",
+        "blocked: Service",
         both(lambda m: m.tell("SuccessfullyReconciled", ago=60), lambda m: m.tell("FailedBuildModel", 'Service "x" not found')),
     ),
     (
         "load-balancer",
         BAD,
-        "blocked: FailedDeployModel",
-        both(lambda m: m.tell("SuccessfullyReconciled", version=4), lambda m: m.tell("FailedDeployModel", version=5)),
+        "blocked: throttled",
+        both(lambda m: m.tell("SuccessfullyReconciled", version=4), lambda m: m.tell("FailedDeployModel", "throttled", version=5)),
     ),
     (
         "load-balancer",
         OK,
-        "SuccessfullyReconciled 10 s ago",
+        "has an address; no event tells of trouble",
         both(lambda m: m.tell("FailedBuildModel", version=4), lambda m: m.tell("SuccessfullyReconciled", version=5)),
     ),
     ("services", BAD, "Service sd21-all does not exist", lambda m: m.drop(SERVICES.name, "sd21-all")),

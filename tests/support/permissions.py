@@ -116,7 +116,9 @@ _WATCHED: Final[dict[tuple[str, str], Row]] = {
     (CLUSTER, "nodepools"): Row("What a unit may be launched as, and limits.", _BLIND, _KARPENTER),
     (EVENTS, "events"): Row("Karpenter's events about refused launches: the first sign of a shortage.", _BLIND, _KARPENTER),
     (APPLICATION, "events"): Row(
-        "Karpenter's events about pods: NodePools at their limit. `doctor` reads those about the Ingress.", _BLIND, _KARPENTER
+        "Karpenter's events about pods: NodePools at their limit. The load-balancer controller's about the Ingress: whether it could act.",
+        _BLIND,
+        _KARPENTER,
     ),
     (APPLICATION, "pods"): Row("Pods that wait for a node: demand.", _BLIND, _WORKLOADS),
     (APPLICATION, "deployments"): Row("Wanted and ready replicas.", _BLIND, _WORKLOADS),
