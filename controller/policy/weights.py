@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 from controller.policy.model import Unit, WeightStrategy
@@ -87,10 +88,16 @@ def _exact(what: str, value: float | Fraction) -> Fraction:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{what} must be finite, got {value}")
-        value = Fraction(repr(value))
+        value = _written(value)
     if value < 0:
         raise ValueError(f"{what} must not be negative, got {value}")
     return Fraction(value)
+
+
+@lru_cache(maxsize=4096)
+def _written(value: float) -> Fraction:
+    """The decimal number as a fraction. Prices and throughputs are the same in every decision, and reading them was half of its time."""
+    return Fraction(repr(value))
 
 
 def base_weights(units: Sequence[Unit], strategy: WeightStrategy, demand: float | None, ready: Mapping[str, int]) -> dict[str, int]:
@@ -268,7 +275,12 @@ def _blended(weights: Mapping[str, float], units: Iterable[Unit]) -> Fraction:
 
 
 def _cost(unit: Unit) -> Fraction:
-    return _positive(f"price of {unit.name}", unit.price_per_hour) / _throughput(unit)
+    return _cost_of(unit.name, unit.price_per_hour, unit.throughput)
+
+
+@lru_cache(maxsize=1024)
+def _cost_of(name: str, price_per_hour: float, throughput: float) -> Fraction:
+    return _positive(f"price of {name}", price_per_hour) / _positive(f"throughput of {name}", throughput)
 
 
 def _throughput(unit: Unit) -> Fraction:
