@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
 from controller.catalog.application import FileModel, yaml_key
 from controller.documents import cross_field_error
+from controller.errors import ConfigError
 
 _LONGEST_S: Final = 366 * 86_400
+_MOST_BYTES: Final = 64 * 2**20
 
 Seconds = Annotated[float, Field(ge=0, le=_LONGEST_S)]
 Requests = Annotated[float, Field(ge=0, le=1e9)]
@@ -88,3 +93,58 @@ class Demand(Choice):
             return (before or after)[-1 if before else 0].requests
         left, right = before[-1], after[0]
         return left.requests + (right.requests - left.requests) * (seconds - left.at_s) / (right.at_s - left.at_s)
+
+
+class Trace(FileModel):
+    """Counted requests of a CSV file; its last column counts, one step a line. Over its end it begins anew."""
+
+    file: str = Field(min_length=1, max_length=1000, description="The file, relative to the scenario.")
+    step_s: float = Field(gt=0, le=_LONGEST_S, description="Seconds of one line.")
+    peak: Requests = Field(description="Requests per metric period at the largest count: the trace is scaled to it.")
+
+    def curve(self, folder: Path) -> Callable[[float], float]:
+        """Requests per metric period by seconds since the start; between two lines it changes evenly.
+
+        Args:
+            folder: What `file` is relative to.
+
+        Raises:
+            ConfigError: It cannot be read, or counts nothing.
+        """
+        path = folder / self.file
+        try:
+            if path.stat().st_size > _MOST_BYTES:
+                raise ConfigError(f"{path}: larger than {_MOST_BYTES} bytes")
+            with path.open(newline="") as file:
+                counts = [float(row[-1]) for row in csv.reader(file) if row and _counts(row[-1])]
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+        most = max(counts, default=0.0)
+        if most <= 0:
+            raise ConfigError(f"{path}: found no count above 0 in its last column")
+        scaled = [count / most * self.peak for count in counts]
+
+        def at(seconds: float) -> float:
+            place, part = divmod(seconds / self.step_s, 1.0)
+            left = scaled[int(place) % len(scaled)]
+            return left + (scaled[(int(place) + 1) % len(scaled)] - left) * part
+
+        return at
+
+
+def _counts(text: str) -> bool:
+    """Whether a cell is a count; the head of a column is not."""
+    try:
+        return 0 <= float(text) < math.inf
+    except ValueError:
+        return False
+
+
+class TracedDemand(Demand):
+    """How much there is to serve, a trace included."""
+
+    trace: Trace | None = Field(default=None, description="Counted requests of a file.")
+
+    @classmethod
+    def _keys(cls) -> tuple[str, ...]:
+        return ("wave", "points", "trace")
