@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -61,6 +61,8 @@ def _changed(memory: Memory, now: float, sticky_s: int) -> Memory:
 
 def _not_ahead(memory: Memory, now: float) -> Memory:
     """The memory with no time after `now`; the same one where there is none."""
+    if not any(at is not None and at > now for at in _times(memory)):
+        return memory
     units = {
         name: replace(
             unit,
@@ -82,6 +84,16 @@ def _not_ahead(memory: Memory, now: float) -> Memory:
         reversed_at=_capped(memory.reversed_at, now),
         reasserted_at=_capped(memory.reasserted_at, now),
     )
+
+
+def _times(memory: Memory) -> Iterator[float | None]:
+    """Every time that is remembered."""
+    yield memory.mode_since
+    yield from (flip.at for flip in memory.flips)
+    for unit in memory.units.values():
+        yield from (unit.last_failure_at, unit.proven_at, unit.returned_at)
+    yield from (memory.changed_at, memory.verified_at, memory.unverified_since)
+    yield from (memory.nudged_at, memory.reversed_at, memory.reasserted_at)
 
 
 def _capped(at: float | None, now: float) -> float | None:

@@ -145,8 +145,7 @@ class Simulation:
 
     def set_limit(self, pool: str, nodes: int | None) -> None:
         """A NodePool gets or loses a limit."""
-        self.karpenter.pools[pool].limit = nodes
-        self.replica.wake()
+        self.karpenter.set_limit(pool, nodes)
 
     # --- processes ----------------------------------------------------------------------------------------------------------------------
 

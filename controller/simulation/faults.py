@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from controller.policy.model import Mode, Override, Target
-from controller.policy.routing import format_action
+from controller.policy.routing import format_action, parse_action
 from controller.policy.targets import cost_targets
 from controller.simulation.balancer import LiveRule
 from controller.simulation.fleet import Code, Shortage
@@ -60,10 +60,11 @@ def _switched(name: str, value: object, harmless: object) -> Begin:
 
 
 def _counted(name: str, most: int) -> Begin:
-    """A fault that hits the next few of something."""
+    """A fault that hits the next few of something, unless they do not come until its end."""
 
-    def begin(simulation: Simulation, plan: FaultPlan) -> None:
+    def begin(simulation: Simulation, plan: FaultPlan) -> Undo:
         setattr(simulation.hazards, name, 1 + int(plan.value * most))
+        return partial(setattr, simulation.hazards, name, 0)
 
     return begin
 
@@ -208,9 +209,11 @@ def _edit_action(simulation: Simulation, plan: FaultPlan) -> None:
     simulation.api.edit_action(format_action(cost_targets(simulation.application, weights), 0), "argocd-controller")
 
 
-def _break_action(simulation: Simulation, plan: FaultPlan) -> Undo:
+def _break_action(simulation: Simulation, plan: FaultPlan) -> Undo | None:
     """Somebody writes what is no action, and corrects it at the end."""
-    before = simulation.api.ingress.annotations.get(simulation.api.action_key)
+    before = simulation.api.ingress.annotations.get(simulation.api.action_key, "")
+    if parse_action(before)[2]:
+        return None  # somebody was here already
     simulation.api.edit_action('{"type":"forwrd"}' if plan.value < 0.5 else None, "kubectl-edit")  # noqa: PLR2004 - one half each
 
     def end() -> None:
@@ -380,8 +383,8 @@ def _restart_pods(simulation: Simulation, plan: FaultPlan) -> None:
 
 FAULTS: Final[dict[str, Kind]] = {
     # The API server.
-    "api-conflicts": Kind(_counted("conflicts", 4)),
-    "api-lost-answers": Kind(_counted("lost_answers", 3)),
+    "api-conflicts": Kind(_counted("conflicts", 4), 10 * _MINUTE, 6 * _HOUR),
+    "api-lost-answers": Kind(_counted("lost_answers", 3), 10 * _MINUTE, 6 * _HOUR),
     "api-writes-fail": Kind(_switched("writes_fail", "429 Too Many Requests", ""), 30.0, 20 * _MINUTE),
     "watch-stalls-karpenter": Kind(_stalled(KARPENTER), _MINUTE, 30 * _MINUTE),
     "watch-stalls-workloads": Kind(_stalled(WORKLOADS), _MINUTE, 30 * _MINUTE),
@@ -396,7 +399,7 @@ FAULTS: Final[dict[str, Kind]] = {
     "process-pauses-and-lease-taken": Kind(_pause_and_usurp, 20.0, 10 * _MINUTE),
     "memory-lost": Kind(_lose_memory),
     "memory-unreadable": Kind(_switched("state_unreadable", True, False), _MINUTE, 30 * _MINUTE),
-    "save-conflicts": Kind(_counted("save_conflicts", 4)),
+    "save-conflicts": Kind(_counted("save_conflicts", 4), 10 * _MINUTE, 6 * _HOUR),
     "clock-ahead": Kind(_jump(1.0), 10 * _MINUTE, 3 * _HOUR),
     "clock-behind": Kind(_jump(-1.0), 10 * _MINUTE, 3 * _HOUR),
     # AWS.
@@ -407,7 +410,7 @@ FAULTS: Final[dict[str, Kind]] = {
     # The load balancer and its controller.
     "lbc-slow": Kind(_switched("lbc_slow", 60.0, 1.0), 10 * _MINUTE, 2 * _HOUR),
     "lbc-stopped": Kind(_stop_balancer, _MINUTE, _HOUR),
-    "lbc-loses-changes": Kind(_counted("lbc_loses", 3)),
+    "lbc-loses-changes": Kind(_counted("lbc_loses", 3), 10 * _MINUTE, 6 * _HOUR),
     "lbc-blocked": Kind(_block, 5 * _MINUTE, _HOUR),
     "lbc-registers-nobody": Kind(_switched("targets_stuck", True, False), 5 * _MINUTE, _HOUR),
     "rule-replaced": Kind(_replace_rule, _MINUTE, 10 * _MINUTE),

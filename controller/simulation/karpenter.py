@@ -111,7 +111,9 @@ class Karpenter:
         chance: random.Random,
         changed: Callable[[], None],
     ) -> None:
-        self._agenda, self.ec2, self._zones, self._hazards, self._chance, self._changed = agenda, ec2, zones, hazards, chance, changed
+        self._agenda, self.ec2, self._zones, self._hazards, self._chance, self._tell = agenda, ec2, zones, hazards, chance, changed
+        self.version = 0
+        """Grows with everything that a watcher would see."""
         self.pools = {name: Pool(name, types) for name, types in pools.items()}
         self._pods: Pods | None = None
         self._unavailable: dict[Offering, float] = {}  # until when
@@ -119,6 +121,15 @@ class Karpenter:
         self._batches: dict[str, float] = {}  # since when a batch of a pool is open
         self._requeued: set[str] = set()
         self._made = 0
+
+    def _changed(self) -> None:
+        self.version += 1
+        self._tell()
+
+    def set_limit(self, pool: str, nodes: int | None) -> None:
+        """A NodePool gets or loses a limit."""
+        self.pools[pool].limit = nodes
+        self._changed()
 
     def attach(self, pods: Pods) -> None:
         """Makes the two halves of the cluster known to one another."""
@@ -171,6 +182,7 @@ class Karpenter:
             pool.alive.append(pod.claim)
             claims.append(pod.claim)
         if claims:
+            self.version += 1
             self._agenda.after(self._chance.uniform(*_LAUNCH_S), lambda: self._launch(pool, claims))
         if len(claims) < len(pods):
             self._requeue(pool)
@@ -334,6 +346,7 @@ class Karpenter:
                 pool.failures.popleft()
             while pool.launches and (pool.launches[0].launched or 0.0) < oldest:
                 pool.launches.popleft()
+        self.version += 1
 
     def nodes(self) -> dict[str, int]:
         """Instances that are paid for, by type."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Final
 
 from controller.policy.model import (
@@ -54,6 +55,9 @@ HEARTBEAT_S: Final = 60.0
 """API servers send a bookmark about once a minute: the last word of a quiet watch."""
 
 _REQUIRED: Final = {KARPENTER: True, WORKLOADS: True, INGRESS: True, KEDA: False}
+
+
+_parsed = lru_cache(maxsize=1024)(parse_action)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,7 @@ class Lookout:
         self._view = _View()
         self._last: dict[str, float] = {}
         self._read_at: dict[str, float] = {}
+        self._seen_karpenter = self._seen_workloads = -1
         self._stopped = False
         self._metrics_at: float | None = None
         self._demand: dict[str, Sample] = {}
@@ -140,9 +145,11 @@ class Lookout:
     def _read(self, kind: str) -> None:
         world = self._world
         self._last[kind], self._read_at[kind] = self._clock(), world.agenda.now
-        if kind == KARPENTER:
+        if kind == KARPENTER and self._seen_karpenter != world.karpenter.version:
+            self._seen_karpenter = world.karpenter.version
             self._view.pools = {name: self._pool(pool) for name, pool in world.karpenter.pools.items()}
-        elif kind == WORKLOADS:
+        elif kind == WORKLOADS and self._seen_workloads != world.workloads.version:
+            self._seen_workloads = world.workloads.version
             self._view.pods = {
                 name: _Pods(
                     pods.desired,
@@ -153,7 +160,7 @@ class Lookout:
             }
         elif kind == INGRESS:
             self._view.routing = self._routing()
-        else:
+        elif kind == KEDA:
             self._view.scalers = {
                 name: Scaler(
                     name=one.name,
@@ -195,7 +202,7 @@ class Lookout:
         if not ingress.exists:
             return RoutingObservation(exists=False, resource_version=str(ingress.version))
         action = ingress.annotations.get(self._world.api.action_key, "")
-        targets, stickiness, problem = parse_action(action) if action else ((), 0, "the action annotation is missing")
+        targets, stickiness, problem = _parsed(action) if action else ((), 0, "the action annotation is missing")
         step = ingress.annotations.get(RETURN_STEP, "0")
         return RoutingObservation(
             exists=True,

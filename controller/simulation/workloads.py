@@ -48,13 +48,19 @@ class Workloads:
         chance: random.Random,
         changed: Callable[[], None],
     ) -> None:
-        self._agenda, self._karpenter, self._targets, self._chance, self._changed = agenda, karpenter, targets, chance, changed
+        self._agenda, self._karpenter, self._targets, self._chance, self._tell = agenda, karpenter, targets, chance, changed
+        self.version = 0
+        """Grows with everything that a watcher would see."""
         self.units = {unit.name: UnitPods(unit) for unit in application.units}
         self._of_pool: dict[str, list[UnitPods]] = {}
         for pods in self.units.values():
             self._of_pool.setdefault(pods.unit.node_pool, []).append(pods)
         self._made = 0
         karpenter.attach(self)
+
+    def _changed(self) -> None:
+        self.version += 1
+        self._tell()
 
     # --- the Deployment controller ------------------------------------------------------------------------------------------------------
 
