@@ -38,6 +38,7 @@ def encode(memory: Memory) -> str:
                 }
                 for name, unit in memory.units.items()
             },
+            "action": memory.action,
             "changed_at": memory.changed_at,
             "verified_at": memory.verified_at,
             "unverified_since": memory.unverified_since,
@@ -81,6 +82,7 @@ def decode(text: str) -> Memory:
             flips=tuple(Flip(_number(f["at"]), Mode(f["to"]), Reason(f["reason"]), str(f.get("detail", ""))) for f in raw.get("flips", [])),
             hold_level=_count(raw.get("hold_level", 0)),
             units={str(name): _unit(unit) for name, unit in dict(raw.get("units", {})).items()},
+            action=str(raw.get("action", "")),
             changed_at=_optional(raw.get("changed_at")),
             verified_at=_optional(raw.get("verified_at")),
             unverified_since=_optional(raw.get("unverified_since", _unverified_since(raw))),

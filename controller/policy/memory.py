@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
@@ -9,8 +10,10 @@ from typing import Final
 from controller.policy.hold import level_after_failover
 from controller.policy.model import Decision, Flip, Memory, Mode, Return, Snapshot, UnitEvidence, UnitMemory, Verb, Verdict
 from controller.policy.reasons import Reason
+from controller.policy.routing import format_action
 
 KEPT_FLIPS: Final = 50  # history for people; the flip budget needs an hour, the flap window two
+_FINGERPRINT: Final = 16  # hexadecimal digits: two actions of one Ingress never share them by chance
 
 
 def adopt(memory: Memory, mode: Mode | None, now: float) -> Memory:
@@ -86,6 +89,23 @@ def _not_ahead(memory: Memory, now: float) -> Memory:
     )
 
 
+def _noticed(memory: Memory, action: str, now: float) -> Memory:
+    """The memory after a look at the routing action of the Ingress.
+
+    Another one than is remembered counts as changed now, whoever changed it: somebody else, or this controller, whose answer got lost or
+    whose process died before it was remembered. The load balancer must show it, and clients must leave, before anything is lowered.
+    """
+    seen = fingerprint(action)
+    if not seen or memory.action == seen:
+        return memory
+    return replace(_changed(memory, now, 0) if memory.action else memory, action=seen)
+
+
+def fingerprint(action: str) -> str:
+    """What is remembered of an action's text, which anybody may write and make long; "" of none."""
+    return hashlib.sha256(action.encode()).hexdigest()[:_FINGERPRINT] if action else ""
+
+
 def _times(memory: Memory) -> Iterator[float | None]:
     """Every time that is remembered."""
     yield memory.mode_since
@@ -102,6 +122,7 @@ def _capped(at: float | None, now: float) -> float | None:
 
 def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Memory:
     """Notes what must outlive the signals: refusals (the API server keeps events for an hour) and the first sight of a verified switch."""
+    memory = _noticed(memory, snapshot.routing.action, snapshot.now)
     units = {name: unit for name, unit in memory.units.items() if name in evidence}  # the application file may have lost a unit
     for name, judged in evidence.items():
         known = units.get(name)
@@ -142,7 +163,8 @@ def applied(memory: Memory, decision: Decision, now: float) -> Memory:
     """
     if decision.verb is Verb.NUDGE:
         return replace(memory, nudges=memory.nudges + 1, nudged_at=now)
-    changed = _changed(memory, now, decision.sticky_s)
+    written = fingerprint(format_action(decision.targets, decision.stickiness_s))
+    changed = replace(_changed(memory, now, decision.sticky_s), action=written)
     if decision.verb.switches and decision.mode is not None:
         return _switched(changed, decision, decision.mode, now)
     if decision.verb is Verb.REVERSE:
