@@ -6,12 +6,26 @@ from dataclasses import replace
 
 from controller.policy.decide import decide
 from controller.policy.memory import applied, fingerprint
-from controller.policy.model import Memory, Snapshot, Target, Verb, Verdict, Verification
+from controller.policy.model import Memory, Sample, Scaler, Snapshot, Target, Verb, Verdict, Verification
+from controller.policy.plan import plan
 from controller.policy.routing import format_action
 from tests.support.applications import COST_TARGETS, NOW, memory, routing, snapshot
 
 LATER = NOW + 1000
 OTHER = (*COST_TARGETS[:-1], replace(COST_TARGETS[-1], weight=14))
+
+
+def scaled(seen: Snapshot, floor: int) -> Snapshot:
+    """Every unit with a ScaledObject of ours at a floor, and a demand for two replicas of inf2 and one of every other."""
+    units = {
+        name: replace(
+            observed,
+            scaler=Scaler(f"{name}-hpa", "1", floor, 100, "105", 0, "aws-cloudwatch", "metricName", f"{name}-counter"),
+            demand=Sample(100.0, seen.now - 120),
+        )
+        for name, observed in seen.units.items()
+    }
+    return replace(seen, units=units)
 
 
 def showing(targets: tuple[Target, ...], now: float) -> Snapshot:
@@ -68,3 +82,20 @@ def test_our_own_change_is_known_as_ours() -> None:
     after = applied(before, decision, NOW)
     later, _ = decide(after, showing(decision.targets, NOW + 5))
     assert later.changed_at == NOW
+
+
+def test_a_raised_floor_sinks_no_further_than_the_traffic_needs() -> None:
+    """The scaler may see no metric, or still the traffic before a switch: then the floor is all that holds the replicas."""
+    seen = scaled(showing(COST_TARGETS, NOW), floor=5)
+    _, decision = decide(memory(), seen)
+    assert decision.evidence["sd21-inf2"].needed == 2
+    assert decision.floors["sd21-inf2"] == 2
+    assert decision.floors["sd21-trn1"] == 1
+    after = {action.unit: action.after for action in plan(decision, seen).due}
+    assert after["sd21-inf2"] == "2"
+
+
+def test_a_floor_that_is_low_is_left_low() -> None:
+    """Replicas are the scaler's business as long as nobody raised the floor."""
+    _, decision = decide(memory(), scaled(showing(COST_TARGETS, NOW), floor=1))
+    assert decision.floors["sd21-inf2"] == 1
