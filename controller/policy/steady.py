@@ -232,7 +232,7 @@ def _floors(mode: Mode, case: guards.Case, step: int) -> dict[str, int]:
     """
     snapshot, evidence = case.snapshot, case.evidence
     if mode is Mode.CAPACITY:
-        floors = capacity_floors(snapshot, evidence)
+        floors = capacity_floors(snapshot, evidence, switching=case.mode is not Mode.CAPACITY)
         return {name: max(floor, evidence[name].needed) for name, floor in floors.items()} if step else floors
     cut = cut_units(snapshot)
     floors = {}
