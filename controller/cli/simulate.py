@@ -19,7 +19,8 @@ from controller.policy.model import PolicySettings
 from controller.simulation.engine import Simulation
 from controller.simulation.recording import Result
 from controller.simulation.report import document, json_text, text, timeline
-from controller.simulation.scenario import DEFAULT, Scenario, builtin_names, find, load, load_policy
+from controller.simulation.scenario import DEFAULT, Scenario, builtin_names, find, load, load_policy, written_out
+from controller.simulation.setup import Setup
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +31,26 @@ class _Job:
     days: float | None
     faults: bool | None
     policy: PolicySettings | None
+    interval: float | None
 
     def scenario(self) -> Scenario:
         return load(find(self.wanted))
+
+    def setup(self, scenario: Scenario, seed: int) -> Setup:
+        return scenario.setup(seed, days=self.days, random_faults=self.faults, policy=self.policy, interval_s=self.interval)
 
     def command(self, seed: int) -> str:
         """What plays one of its runs again."""
         words = ["failoverctl", "simulate", self.wanted, "--seed", str(seed)]
         words += ["--days", f"{self.days:g}"] if self.days is not None else []
         words += ["--faults", "random" if self.faults else "none"] if self.faults is not None else []
+        words += ["--interval", f"{self.interval:g}"] if self.interval is not None else []
         return shlex.join(words) + (" --policy …" if self.policy is not None else "")
 
 
 def play(job: _Job, seed: int) -> Result:
     """One run."""
-    return Simulation(job.scenario().setup(seed, days=job.days, random_faults=job.faults, policy=job.policy), seed).run()
+    return Simulation(job.setup(job.scenario(), seed), seed).run()
 
 
 @click.command("simulate")
@@ -54,9 +60,11 @@ def play(job: _Job, seed: int) -> Result:
 @click.option("--days", type=click.FloatRange(0.01, 366), help="Another length.")
 @click.option("--faults", type=click.Choice(["none", "random"]), help="Whether random faults are injected. Default: as the file says.")
 @click.option("--policy", "policy_file", type=click.Path(path_type=Path), help="Another policy: what stands under spec.policy.")
+@click.option("--interval", type=click.FloatRange(1, 300), help="Longest time between two passes, seconds. Default: the file's.")
 @click.option("--jobs", type=click.IntRange(1, 256), help="Processes at once. Default: one a core.")
 @click.option("--json", "as_json", is_flag=True, help="JSON, without the timeline.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the timelines (CSV) and all results (JSON).")
+@click.option("--save", type=click.Path(path_type=Path), help="Write the first seed's world out as a file of its own, and play nothing.")
 @click.option("--list", "names_only", is_flag=True, help="List the simulations that come with the package.")
 def simulate_command(
     scenario: str,
@@ -66,9 +74,11 @@ def simulate_command(
     days: float | None,
     faults: str | None,
     policy_file: Path | None,
+    interval: float | None,
     jobs: int | None,
     as_json: bool,
     out: Path | None,
+    save: Path | None,
     names_only: bool,
 ) -> None:
     """Play SCENARIO (a name or a file) in virtual time, with the production decision core.
@@ -82,8 +92,12 @@ def simulate_command(
                 click.echo(f"{name:<15} {load(find(name)).file.description}")
             return
         policy = load_policy(policy_file) if policy_file is not None else None
-        job = _Job(scenario, days, None if faults is None else faults == "random", policy)
-        first = job.scenario().file.seed if seed is None else seed
+        job = _Job(scenario, days, None if faults is None else faults == "random", policy, interval)
+        world = job.scenario()
+        first = world.file.seed if seed is None else seed
+        if save is not None:
+            _write(save.parent, save.name, written_out(world, job.setup(world, first), first, save.parent))
+            return
         results = []
         for result in _results(job, range(first, first + seeds), jobs or os.cpu_count() or 1):
             results.append(result)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self, TypeVar
 
+import yaml
 from pydantic import Field, model_validator
 
 from controller.catalog.application import DnsLabel, DnsName, FileModel, InstanceType, PolicyFile, Zone
@@ -132,15 +134,23 @@ class Scenario:
         application: The one that is simulated.
         demand: Requests per metric period by seconds from the start.
         traced: Outages of its traces.
+        folder: Where the file is.
     """
 
     file: SimulationFile
     application: Application
     demand: Callable[[float], float]
     traced: tuple[outages.Outage, ...]
+    folder: Path
 
     def setup(
-        self, seed: int, *, days: float | None = None, random_faults: bool | None = None, policy: PolicySettings | None = None
+        self,
+        seed: int,
+        *,
+        days: float | None = None,
+        random_faults: bool | None = None,
+        policy: PolicySettings | None = None,
+        interval_s: float | None = None,
     ) -> Setup:
         """One run of it.
 
@@ -149,6 +159,7 @@ class Scenario:
             days: Another length.
             random_faults: Whether faults are drawn; None: as the file says.
             policy: Another policy.
+            interval_s: Another longest time between two passes, seconds.
         """
         file, application = self.file, self.application if policy is None else replace(self.application, policy=policy)
         seconds = _DAY_S * (file.days if days is None else days)
@@ -172,10 +183,50 @@ class Scenario:
             limits=tuple(Limit(one.at_s, one.node_pool, one.nodes) for one in file.limits),
             faults=faults,
             override=Override(pinned_mode=file.pinned, why="the experiment is about this mode" if file.pinned else ""),
-            interval_s=file.interval_s,
+            interval_s=file.interval_s if interval_s is None else interval_s,
             algorithm=file.algorithm,
             row_s=file.row_s,
         )
+
+
+def written_out(scenario: Scenario, setup: Setup, seed: int, folder: Path) -> str:
+    """A simulation file of one run, with everything that was drawn written out: it stays the same run when what is drawn changes.
+
+    Args:
+        scenario: Where it comes from.
+        setup: The run.
+        seed: Of its chances.
+        folder: Where the file will be.
+    """
+    file = scenario.file
+    here = scenario.folder / file.applications
+    drawn_outages = [
+        OutageFile(
+            from_s=round(one.start_s, 3),
+            to_s=round(one.end_s, 3),
+            instance_types=one.shortage.instance_types,
+            zones=one.shortage.zones,
+            code=one.shortage.code,
+        )
+        for one in setup.outages
+    ]
+    faults = [
+        FaultFile(at_s=round(one.at_s, 3), name=one.name, for_s=round(one.seconds, 3), unit=one.unit, value=round(one.value, 6))
+        for one in setup.faults
+    ]
+    changes: dict[str, object] = {
+        "applications": os.path.relpath(here.resolve(), folder.resolve()),
+        "days": setup.seconds / _DAY_S,
+        "seed": seed,
+        "outages": tuple(drawn_outages),
+        "faults": tuple(faults),
+        "drawn": None,
+        "traces": (),
+        "random_faults": False,
+        "interval_s": setup.interval_s,
+    }
+    made = file.model_copy(update=changes).model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return yaml.safe_dump(made, sort_keys=False, width=140, default_flow_style=None)
 
 
 def builtin_names() -> tuple[str, ...]:
@@ -220,7 +271,7 @@ def load(path: Path) -> Scenario:
         for outage in outages.traced(path.parent / one.file, one.instance_types or types, one.zones, one.unit_s, one.scale)
     ]
     demand = model.demand.trace.curve(path.parent) if model.demand.trace is not None else model.demand.at
-    return Scenario(model, application, demand, tuple(traced))
+    return Scenario(model, application, demand, tuple(traced), path.parent)
 
 
 def load_policy(path: Path) -> PolicySettings:
