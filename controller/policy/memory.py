@@ -136,14 +136,24 @@ def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvide
             del units[name]  # the shortage ended before anything was done about it
         if name in units and judged.returned in {Return.REGISTERED, Return.SILENT}:
             units[name] = replace(units[name], returned=judged.returned, returned_at=judged.returned_at)
-    verification = snapshot.routing.verification
-    verified = memory.verified_at
-    if memory.changed_at is not None and verified is None and verification is not None:
-        current = verification.action == snapshot.routing.action and verification.at >= memory.changed_at
-        if current and verification.verdict is Verdict.YES:
-            verified = verification.at
-            memory = replace(memory, unverified_since=None, nudges=0, nudged_at=None)
-    return _calmed(replace(memory, units=units, verified_at=verified), snapshot)
+    return _calmed(replace(_verified(memory, snapshot), units=units), snapshot)
+
+
+def _verified(memory: Memory, snapshot: Snapshot) -> Memory:
+    """Notes what the load balancer shows: the first sight of a change, and that it ceased to show what it had shown.
+
+    Its rule was then changed behind the back of its controller, which would look at it again after hours. That counts as a change of now:
+    people are told, the controller is made to look, and nothing is lowered until the rule is back and the clients are, too.
+    """
+    seen = snapshot.routing.verification
+    if seen is None or seen.action != snapshot.routing.action:
+        return memory
+    settled = memory.unverified_since is None
+    if seen.verdict is Verdict.NOT_YET and not seen.applied and settled:
+        return _changed(memory, snapshot.now, 0)
+    if seen.verdict is Verdict.YES and memory.changed_at is not None and memory.verified_at is None and seen.at >= memory.changed_at:
+        return replace(memory, verified_at=seen.at, unverified_since=None, nudges=0, nudged_at=None)
+    return memory
 
 
 def _calmed(memory: Memory, snapshot: Snapshot) -> Memory:

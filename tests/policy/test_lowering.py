@@ -99,3 +99,32 @@ def test_a_floor_that_is_low_is_left_low() -> None:
     """Replicas are the scaler's business as long as nobody raised the floor."""
     _, decision = decide(memory(), scaled(showing(COST_TARGETS, NOW), floor=1))
     assert decision.floors["sd21-inf2"] == 1
+
+
+def test_a_rule_that_was_changed_behind_the_backs_is_a_change() -> None:
+    """The action is as it was, but the load balancer does not show it any more: it is nudged back, and drained again once it is shown."""
+    known, _ = decide(memory(), showing(COST_TARGETS, NOW))
+    seen = showing(COST_TARGETS, LATER)
+    tampered = Verification(Verdict.NOT_YET, LATER, "HTTP:80 /* has other weights", seen.routing.action)
+    after, decision = decide(known, replace(seen, routing=replace(seen.routing, verification=tampered)))
+    assert after.unverified_since == LATER
+    assert decision.verb is Verb.HOLD
+    late = showing(COST_TARGETS, LATER + 121)
+    still = replace(tampered, at=LATER + 120)
+    after, decision = decide(after, replace(late, routing=replace(late.routing, verification=still)))
+    assert after.changed_at == LATER
+    assert decision.verb is Verb.NUDGE
+    assert [alert.key for alert in decision.alerts] == ["unverified"]
+    after, allowed = lowered(after, showing(COST_TARGETS, LATER + 200))
+    assert not allowed
+    _, allowed = lowered(after, showing(COST_TARGETS, LATER + 200 + 121))
+    assert allowed
+
+
+def test_targets_that_fall_ill_are_no_change_of_the_rule() -> None:
+    """The rule is as it should be: nudging its controller would mend nothing."""
+    known, _ = decide(memory(), showing(COST_TARGETS, NOW))
+    seen = showing(COST_TARGETS, LATER)
+    ill = Verification(Verdict.NOT_YET, LATER, "too few healthy targets", seen.routing.action, applied=True)
+    after, _ = decide(known, replace(seen, routing=replace(seen.routing, verification=ill)))
+    assert after.unverified_since is None
