@@ -187,6 +187,11 @@ class Simulation:
             old.resume()
             self.agenda.after(1.0, old.kill)
 
+    def retire(self, replica: Replica) -> None:
+        """A process that does not lead any more ends; the one that leads goes on."""
+        if replica is not self.replica:
+            replica.kill()
+
     def usurp_paused(self) -> None:
         """Another process takes the Lease from one that stands still."""
         if self.replica.alive and self.replica.paused:

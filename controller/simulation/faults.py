@@ -134,9 +134,26 @@ def _pause_and_usurp(simulation: Simulation, plan: FaultPlan) -> Undo:
 
     def resume() -> None:
         end()
-        simulation.agenda.after(1.0, old.kill)
+        simulation.agenda.after(1.0, partial(simulation.retire, old))
 
     return resume
+
+
+def _freeze_and_usurp(simulation: Simulation, plan: FaultPlan) -> Undo:
+    """The same, between a decision and its actions: what it wakes up with is a plan of an earlier term."""
+    old = simulation.replica
+
+    def froze() -> None:
+        simulation.agenda.after(16.0, simulation.usurp_paused)
+        simulation.agenda.after(20.0 + 60.0 * plan.value, old.resume)
+        simulation.agenda.after(90.0, partial(simulation.retire, old))
+
+    old.froze = froze
+
+    def end() -> None:
+        old.froze = None
+
+    return end
 
 
 def _lose_memory(simulation: Simulation, plan: FaultPlan) -> None:
@@ -397,6 +414,7 @@ FAULTS: Final[dict[str, Kind]] = {
     "lease-taken": Kind(_usurp),
     "process-pauses": Kind(_pause, 5.0, 10 * _MINUTE),
     "process-pauses-and-lease-taken": Kind(_pause_and_usurp, 20.0, 10 * _MINUTE),
+    "process-pauses-before-acting": Kind(_freeze_and_usurp, 30 * _MINUTE, 6 * _HOUR),
     "memory-lost": Kind(_lose_memory),
     "memory-unreadable": Kind(_switched("state_unreadable", True, False), _MINUTE, 30 * _MINUTE),
     "save-conflicts": Kind(_counted("save_conflicts", 4), 10 * _MINUTE, 6 * _HOUR),

@@ -8,6 +8,7 @@ compare-and-swap. Passes come when a watch wakes them, when `next_check_s` says 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from controller.errors import Conflict, RemoteError, StateError
@@ -70,6 +71,17 @@ class Witness(Protocol):
         """A pass is over."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """A pass that has decided and has not acted yet."""
+
+    snapshot: Snapshot
+    decision: Decision
+    made: Plan
+    memory: Memory
+    epoch: int
+
+
 class Replica:
     """A process.
 
@@ -110,6 +122,9 @@ class Replica:
         self._due = agenda.now
         self.alive = True
         self.paused = False
+        self.froze: Callable[[], None] | None = None
+        """Called once, when the process stands still between a decision and its actions; None: it does not."""
+        self._frozen: _Pass | None = None
         lookout.woken = self.wake
         self._soon(0.0)
 
@@ -141,9 +156,14 @@ class Replica:
         self._lookout.stop()
 
     def resume(self) -> None:
-        """It goes on after a pause, with what was due."""
-        self.paused = False
-        self._soon(0.0)
+        """It goes on after a pause, with what was due, or with what it had decided before."""
+        frozen, self.paused, self._frozen = self._frozen, False, None
+        if not self.alive:
+            return
+        if frozen is not None:
+            self._soon(self._carried_out(frozen))
+        else:
+            self._soon(0.0)
 
     def reconfigure(self, application: Application) -> None:
         """The application file was reloaded."""
@@ -165,9 +185,20 @@ class Replica:
         made = plan(decision, snapshot)
         self._witness.decided(self, snapshot, decision, made)
         self._memory = memory
-        routed, failed, unconfirmed = self._execute(snapshot, decision, made, epoch)
+        under_way = _Pass(snapshot, decision, made, memory, epoch)
+        if self.froze is not None and made.due:
+            self.paused, self._frozen = True, under_way
+            self.froze()
+            self.froze = None
+            return self._interval_s
+        return self._carried_out(under_way)
+
+    def _carried_out(self, under_way: _Pass) -> float:
+        """The second half of a pass; arguments and result as of `_pass`."""
+        snapshot, decision, epoch = under_way.snapshot, under_way.decision, under_way.epoch
+        routed, failed, unconfirmed = self._execute(snapshot, decision, under_way.made, epoch)
         if routed:
-            self._memory = applied(memory, decision, snapshot.now)
+            self._memory = applied(under_way.memory, decision, snapshot.now)
         self._save(epoch)
         self._witness.passed(self, snapshot, decision, self._memory)
         wait = self._interval_s
