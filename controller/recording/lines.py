@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from controller import __version__
-from controller.policy.model import Application, Memory, Plan, Snapshot, Target
+from controller.policy.model import Action, Application, Memory, Plan, Snapshot, Target
 
 FORMAT: Final = 1
 MAX_LINE: Final = 512 * 1024
@@ -36,6 +36,7 @@ class Request:
     name: str
     body: str
     deferred: str = ""
+    applied: bool = False  # the API server accepted it
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +64,15 @@ class Recorded:
         memory: What was remembered before it.
         snapshot: What it was made from.
         decided: What was decided.
-        routed: Whether the API server accepted its routing action.
+        failed: What could not be carried out, and why; "" where nothing failed, in a dry run as well.
+        program: The version that decided.
     """
 
     memory: Memory
     snapshot: Snapshot
     decided: Decided
-    routed: bool
+    failed: str = ""
+    program: str = __version__
 
 
 class _Line(BaseModel):
@@ -93,7 +96,7 @@ class _Decision(_Line):
     at: float
     application: str
     ref: str
-    routed: bool
+    failed: str = ""
     decided: Decided
     memory: Memory
     snapshot: Snapshot
@@ -106,8 +109,13 @@ class Definition(NamedTuple):
     line: bytes
 
 
-def decided(made: Plan) -> Decided:
-    """What is compared of a decision and its plan."""
+def decided(made: Plan, applied: Collection[Action] = ()) -> Decided:
+    """What is compared of a decision and its plan.
+
+    Args:
+        made: The plan.
+        applied: Those of its actions that the API server accepted.
+    """
     decision = made.decision
     return Decided(
         verb=str(decision.verb),
@@ -120,7 +128,9 @@ def decided(made: Plan) -> Decided:
         return_step=decision.return_step,
         floors=decision.floors,
         keda_targets=decision.keda_targets,
-        requests=tuple(Request(str(a.kind), a.resource, a.namespace, a.name, a.body, a.deferred) for a in made.actions),
+        requests=tuple(
+            Request(str(a.kind), a.resource, a.namespace, a.name, a.body, a.deferred, applied=a in applied) for a in made.actions
+        ),
     )
 
 
@@ -156,7 +166,7 @@ def encode(recorded: Recorded, ref: str) -> bytes:
         at=snapshot.now,
         application=snapshot.application.key,
         ref=ref,
-        routed=recorded.routed,
+        failed=recorded.failed,
         decided=recorded.decided,
         memory=recorded.memory,
         snapshot=snapshot,
@@ -175,7 +185,7 @@ class Decoder:
     """Reads lines; knows the applications that were defined in those before."""
 
     def __init__(self) -> None:
-        self._applications: dict[str, Any] = {}
+        self._definitions: dict[str, tuple[str, Any]] = {}  # version of the program and application, by reference
 
     def decode(self, line: bytes) -> Recorded | None:
         """Reads one line.
@@ -193,7 +203,7 @@ class Decoder:
         try:
             if kind == "application":
                 found = _Definition.model_validate_json(line)
-                self._applications[found.ref] = raw["application"]
+                self._definitions[found.ref] = found.program, raw["application"]
                 return None
             if kind == "decision":
                 return self._decision(raw)
@@ -203,16 +213,17 @@ class Decoder:
 
     def _decision(self, raw: dict[str, Any]) -> Recorded:
         ref, snapshot = raw.get("ref"), raw.get("snapshot")
-        if not isinstance(ref, str) or ref not in self._applications:
+        if not isinstance(ref, str) or ref not in self._definitions:
             raise LineError(f"refers to application {ref!r}, which no line before it defines")
         if not isinstance(snapshot, dict):
             raise LineError("has no snapshot")
+        program, application = self._definitions[ref]
         # Checked as JSON, with the application in its place: only JSON is read strictly and knows tuples and enums.
-        read = _Decision.model_validate_json(json.dumps({**raw, "snapshot": {**snapshot, "application": self._applications[ref]}}))
+        read = _Decision.model_validate_json(json.dumps({**raw, "snapshot": {**snapshot, "application": application}}))
         missing = [unit.name for unit in read.snapshot.application.units if unit.name not in read.snapshot.units]
         if missing:
             raise LineError(f"snapshot.units: nothing is observed of {', '.join(missing)}")
-        return Recorded(read.memory, read.snapshot, read.decided, read.routed)
+        return Recorded(read.memory, read.snapshot, read.decided, read.failed, program)
 
 
 def _object(line: bytes) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import structlog
 from controller.clock import Clock
 from controller.notifiers.redact import DEFAULT, Redactor
 from controller.policy.model import Application, Memory, Plan, Snapshot, Source
+from controller.policy.plan import describe
 from controller.recording.files import RecordingFiles
 from controller.recording.lines import MAX_LINE, Definition, LineError, Recorded, decided, definition, encode
 from controller.service.executor import Outcome
@@ -58,7 +59,7 @@ class Recorder:
     ) -> None:
         self._files, self._clock, self._telemetry = files, clock, telemetry
         self._heartbeat_s, self._redactor = heartbeat_s, redactor
-        self._queue: queue.Queue[tuple[Memory, Snapshot, Plan, bool]] = queue.Queue(QUEUE)
+        self._queue: queue.Queue[tuple[Memory, Snapshot, Plan, Outcome]] = queue.Queue(QUEUE)
         self._last: dict[str, _Last] = {}
         self._defined: dict[str, tuple[Application, Definition]] = {}
         self._problem = ""
@@ -91,7 +92,7 @@ class Recorder:
             if quiet or not snapshot.leader:
                 return
         try:
-            self._queue.put_nowait((before, snapshot, made, outcome.routed))
+            self._queue.put_nowait((before, snapshot, made, outcome))
         except queue.Full:
             self._dropped("queue", f"{QUEUE} decisions wait to be written")
             return
@@ -122,10 +123,11 @@ class Recorder:
             self._record(*item)
         self._files.close()
 
-    def _record(self, before: Memory, snapshot: Snapshot, made: Plan, routed: bool) -> None:
+    def _record(self, before: Memory, snapshot: Snapshot, made: Plan, outcome: Outcome) -> None:
         try:
             application = self._definition(snapshot)
-            line = self._cleaned(encode(Recorded(before, snapshot, decided(made), routed), application.ref))
+            recorded = Recorded(before, snapshot, decided(made, outcome.applied), _failure(outcome))
+            line = self._cleaned(encode(recorded, application.ref))
             self._files.write(application, line)
         except LineError as error:
             self._dropped("line", str(error))
@@ -162,6 +164,12 @@ class Recorder:
         if problem != self._problem:
             log.warning("recording.dropped", why=why, problem=problem)
         self._problem = problem
+
+
+def _failure(outcome: Outcome) -> str:
+    if outcome.failed is not None:
+        return f"{describe(outcome.failed)}: {outcome.error}"
+    return "not certain to lead any more" if outcome.unconfirmed else ""
 
 
 def make_recorder(settings: RecordingSettings, clock: Clock, telemetry: Telemetry) -> Recorder | None:
