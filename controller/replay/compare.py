@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from controller.policy import text
 from controller.policy.model import Target
 from controller.recording.lines import Decided, Request
+
+NOTHING: Final = "nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +18,8 @@ class Difference:
     """One thing that two decisions differ in, in words.
 
     Attributes:
-        what: ``verb``, ``mode``, ``reason``, ``held back``, ``targets``, ``stickiness``, ``step``, ``floors``, ``KEDA targets``, ``actions``.
-        before: As it was recorded.
+        what: Which thing, such as ``verb`` or ``actions``.
+        before: As it was recorded; of actions one a line, the body behind a tab.
         after: As it is decided now.
     """
 
@@ -77,4 +80,4 @@ def _essence(request: Request) -> tuple[str, str]:
 
 
 def _requests(essences: Iterable[tuple[str, str]]) -> str:
-    return "\n".join(f"{where} {body}" for where, body in essences) or "nothing"
+    return "\n".join(f"{where}\t{body}" for where, body in essences) or NOTHING

@@ -19,7 +19,6 @@ from controller.policy.model import (
     Target,
     UnitObservation,
     Verdict,
-    Verification,
 )
 from controller.policy.plan import FIELD_MANAGER
 from controller.recording.lines import Recorded, Request
