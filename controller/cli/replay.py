@@ -15,7 +15,15 @@ import click
 from controller import __version__
 from controller.catalog.loader import load_directory
 from controller.cli.common import CHANGES, fail_cleanly, show
-from controller.cli.replay_words import difference_document, difference_lines, headline, moment_text, tally_document, tally_lines
+from controller.cli.replay_words import (
+    difference_document,
+    difference_lines,
+    headline,
+    moment_text,
+    tally_document,
+    tally_lines,
+    without_bodies,
+)
 from controller.clock import parse_rfc3339
 from controller.errors import ConfigError, FailoverError
 from controller.policy.model import Application
@@ -186,22 +194,20 @@ class _Repeat:
     """Shows a difference that lasts once, and how long it lasted."""
 
     def __init__(self) -> None:
-        self._essence: object = None
+        self._essence: list[tuple[str, str, str]] = []
         self._count = 0
         self._until = self._name = ""
 
     def is_new(self, moment: Moment) -> bool:
         """Whether the moment has a difference that the one before it had not."""
-        old, new = moment.recorded.decided, moment.replayed
-        kinds = tuple(one.what for one in moment.differences)
-        essence = (old.verb, old.mode, old.reason, new.verb, new.mode, new.reason, kinds) if kinds else None
-        if essence is not None and essence == self._essence:
+        essence = [(one.what, *without_bodies(one)) for one in moment.differences]
+        if essence and essence == self._essence:
             self._count, self._until = self._count + 1, moment_text(moment.snapshot.now)
             self._name = moment.snapshot.application.key
             return False
         self.end()
         self._essence = essence
-        return essence is not None
+        return bool(essence)
 
     def end(self) -> None:
         """Says how long the last difference went on."""

@@ -15,7 +15,7 @@ from controller.replay.rerun import Moment
 from controller.replay.tally import Course, ModeChange, Tally
 
 _HEADLINE = frozenset({"verb", "mode", "reason", "held back"})  # what the two sentences say already
-_WIDTH = 34
+_FIRST, _SECOND = 16, 28  # widths of columns
 
 
 def moment_text(at: float) -> str:
@@ -51,11 +51,17 @@ def _actions(one: Difference, *, exact: bool) -> Iterator[Line]:
                 yield "plain", f"        {body}"
 
 
+def without_bodies(one: Difference) -> tuple[str, str]:
+    """Both sides of a difference without the bodies of requests: those name the version of the object, which changes all the time."""
+    before, after = ("\n".join(line.partition("\t")[0] for line in side.splitlines()) for side in (one.before, one.after))
+    return before, after
+
+
 def tally_lines(tally: Tally, command: str, *, what_if: bool) -> Iterator[Line]:
     """What one application's replay adds up to."""
     count = f"{tally.decisions} decision{'' if tally.decisions == 1 else 's'} replayed"
     begin, end = format_rfc3339(tally.begin), format_rfc3339(tally.end)
-    style, result = ("warn", f"{tally.different} different") if tally.different else ("good", "no difference")
+    style, result = ("warn", f"{tally.different} difference{'' if tally.different == 1 else 's'}") if tally.different else ("good", "no difference")
     yield style, f"{tally.application}  {count}, {result}"
     yield "dim", f"  {begin} to {end} ({text.duration(tally.end - tally.begin)}), longest gap {text.duration(tally.longest_gap_s)}"
     if what_if:
@@ -66,22 +72,20 @@ def tally_lines(tally: Tally, command: str, *, what_if: bool) -> Iterator[Line]:
 
 
 def _courses(recorded: Course, replayed: Course) -> Iterator[Line]:
-    yield "dim", f"  {'':<14} {'RECORDED':<{_WIDTH}} WHAT IF"
-    yield "plain", f"  {'mode changes':<14} {len(recorded.changes):<{_WIDTH}} {len(replayed.changes)}"
-    for index in range(max(len(recorded.changes), len(replayed.changes))):
-        left, right = (_change(course.changes, index) for course in (recorded, replayed))
-        yield "plain", f"  {'':<14} {left:<{_WIDTH}} {right}".rstrip()
+    yield "dim", f"  {'':<{_FIRST}} {'RECORDED':<{_SECOND}} WHAT IF"
+    yield "plain", f"  {'mode changes':<{_FIRST}} {len(recorded.changes):<{_SECOND}} {len(replayed.changes)}"
+    left, right = ({one.at: one for one in course.changes} for course in (recorded, replayed))
+    for at in sorted({*left, *right}):
+        time = format_rfc3339(at)[5:-1].replace("T", " ")
+        yield "plain", f"  {time:<{_FIRST}} {_change(left.get(at)):<{_SECOND}} {_change(right.get(at))}".rstrip()
     modes: list[Mode | None] = [*Mode, None]
     for mode in (one for one in modes if one in recorded.seconds or one in replayed.seconds):
-        left, right = (_share(course, mode) for course in (recorded, replayed))
-        yield "plain", f"  {'in ' + mode_word(mode):<14} {left:<{_WIDTH}} {right}"
+        shares = [_share(course, mode) for course in (recorded, replayed)]
+        yield "plain", f"  {'in ' + mode_word(mode):<{_FIRST}} {shares[0]:<{_SECOND}} {shares[1]}"
 
 
-def _change(changes: list[ModeChange], index: int) -> str:
-    if index >= len(changes):
-        return ""
-    change = changes[index]
-    return f"{format_rfc3339(change.at)[5:-1].replace('T', ' ')} {change.to or 'unknown'} {change.reason}".rstrip()
+def _change(change: ModeChange | None) -> str:
+    return "" if change is None else f"{change.to or 'unknown'} {change.reason}".rstrip()
 
 
 def _share(course: Course, mode: Mode | None) -> str:
