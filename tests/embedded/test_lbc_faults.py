@@ -9,7 +9,7 @@ import pytest
 from controller.clock import AcceleratedClock, ManualClock
 from controller.embedded.lbc_faults import Faults, Throttle
 from controller.embedded.lbc_queue import RETRY_BASE_S, RETRY_MAX_S, WorkQueue
-from controller.policy.model import Target
+from controller.policy.model import Mode, Target
 from controller.policy.routing import format_action
 from tests.embedded.lbc_cluster import APP, CAPACITY, COST, KEY, Cluster, cluster, endpoint_slice
 from tests.support.waiting import wait_for
@@ -83,10 +83,13 @@ def test_throttled_it_fails_keeps_the_rule_and_tries_again_by_itself(tmp_path: P
         subject.annotate("sd21", {KEY: CAPACITY})
         wait_for("it has tried several times", lambda: outcomes(subject, "FailedDeployModel") >= 3)
         assert any("api error Throttling: Rate exceeded" in text for _, _, text in subject.events())
+        subject.api.store.patch("EndpointSlice", "sd21-trn1-x", {"endpoints": endpoint_slice("", ["10.1.1.7"])["endpoints"]})
+        wait_for("the other worker failed as well", lambda: bool(subject.lbc._targets._queue._failures))
         assert subject.lbc.writes()[before:] == []
         assert subject.weights() == OLD
         subject.lbc.faults = Faults(lag_s=0.0)
         wait_for("a retry succeeds", lambda: subject.weights() == NEW)
+        wait_for("and the other worker's", lambda: set(subject.targets("sd21-trn1")) == {"10.1.1.7"})
 
 
 def test_a_change_is_done_at_once_however_long_the_next_retry_is_away(tmp_path: Path) -> None:
@@ -147,6 +150,18 @@ def test_a_newer_call_takes_the_place_of_a_late_one(tmp_path: Path) -> None:
         assert subject.weights() == {"sd21-trn1": 1}
         assert subject.lbc._calls._late == {}
         assert subject.route(COST) != []
+
+
+def test_a_lost_rule_in_a_naive_switch_leaves_a_rule_on_what_was_emptied(tmp_path: Path) -> None:
+    """The old target group cannot be deleted while the rule still names it; that fails the reconcile, and the retry modifies the rule."""
+    with cluster(tmp_path, Mode.CAPACITY, standby=False, clock=AcceleratedClock(50), lag_s=0.0) as subject:
+        wait_for("the targets are there", lambda: len(subject.targets("sd21-all")) == 10)
+        arn = subject.arn("sd21-all")
+        subject.lbc.faults = Faults(lag_s=0.0, lost_modify_rules=1)
+        subject.annotate("sd21", {KEY: COST})
+        wait_for("its targets are gone", lambda: subject.elb.describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"] == [])
+        wait_for("the retry mends it", lambda: subject.weights() == OLD)
+        assert any(reason == "FailedDeployModel" and "ResourceInUse" in text for _, reason, text in subject.events())
 
 
 class TestQueue:

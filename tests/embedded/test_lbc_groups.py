@@ -6,6 +6,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from controller.clock import SystemClock
 from controller.embedded.lbc import LoadBalancerController
 from controller.policy.routing import PREFIX
@@ -180,6 +182,22 @@ def test_health_checks_and_attributes_reach_the_target_groups_and_follow_changes
         assert (described["HealthCheckIntervalSeconds"], found[algorithm]) == (6, "round_robin")
         assert found["deregistration_delay.timeout_seconds"] == "30"  # what nobody states any more stays as it was
         assert group("sd21-inf2")[0]["HealthCheckIntervalSeconds"] == 10
+
+
+@pytest.mark.parametrize(
+    ("annotations", "words"),
+    [
+        ({"scheme": "internal"}, "does not replace a load balancer to change its scheme"),
+        ({"listen-ports": '[{"HTTPS": 80}]', "certificate-arn": CERTIFICATE}, "does not change the protocol of a listener"),
+    ],
+)
+def test_what_would_need_a_replacement_is_refused_by_name(tmp_path: Path, annotations: dict[str, str], words: str) -> None:
+    with cluster(tmp_path) as subject:
+        before = len(subject.lbc.writes())
+        subject.annotate("sd21", {f"{PREFIX}/{name}": value for name, value in annotations.items()})
+        subject.settle()
+        assert any(reason == "FailedDeployModel" and words in text for _, reason, text in subject.events())
+        assert subject.lbc.writes()[before:] == []
 
 
 def test_a_new_process_finds_everything_as_it_was(tmp_path: Path) -> None:

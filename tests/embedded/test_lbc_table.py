@@ -162,6 +162,13 @@ def test_a_changed_selector_deregisters_before_it_registers(subject: Cluster) ->
     wait_for("and back", lambda: set(subject.targets("sd21-trn1")) == {"10.1.1.1", "10.1.1.2"})
 
 
+def test_a_fixed_response_that_is_asked_for_is_no_change_the_second_time(subject: Cluster) -> None:
+    action = '{"type":"fixed-response","fixedResponseConfig":{"statusCode":"503","messageBody":"closed"}}'
+    assert [write.action for write in subject.route(action)] == ["ModifyRule"]
+    assert subject.live()["FixedResponseConfig"]["MessageBody"] == "closed"
+    assert subject.route(f" {action}") == []
+
+
 def test_stickiness_reaches_the_rule_and_leaving_it_out_is_not_off(subject: Cluster) -> None:
     sticky = _sticky(enabled=True, durationSeconds=200)
     assert [write.action for write in subject.route(sticky)] == ["ModifyRule"]
