@@ -162,6 +162,19 @@ def test_a_changed_selector_deregisters_before_it_registers(subject: Cluster) ->
     wait_for("and back", lambda: set(subject.targets("sd21-trn1")) == {"10.1.1.1", "10.1.1.2"})
 
 
+def test_two_ports_of_one_address_are_refused_because_moto_would_keep_one(subject: Cluster) -> None:
+    wait_for("the targets are there", lambda: set(subject.targets("sd21-g5-cuda")) == {"10.1.4.1", "10.1.4.2"})
+    before = len(subject.lbc.writes())
+    other = endpoint_slice("sd21-g5-cuda", ["10.1.4.1", "10.1.4.9"], port=9000)
+    other["metadata"]["name"] = "sd21-g5-cuda-y"
+    subject.api.store.create("EndpointSlice", other)
+    wait_for("it is refused", lambda: bool(subject.lbc._targets._queue._failures))
+    assert subject.lbc.writes()[before:] == []
+    subject.api.store.delete("EndpointSlice", "sd21-g5-cuda-y")
+    wait_for("all is well again", lambda: not subject.lbc._targets._queue._failures and subject.lbc.settled())
+    assert subject.lbc.writes()[before:] == []
+
+
 def test_a_fixed_response_that_is_asked_for_is_no_change_the_second_time(subject: Cluster) -> None:
     action = '{"type":"fixed-response","fixedResponseConfig":{"statusCode":"503","messageBody":"closed"}}'
     assert [write.action for write in subject.route(action)] == ["ModifyRule"]
