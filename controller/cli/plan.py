@@ -11,12 +11,13 @@ import click
 
 from controller.cli.common import CHANGES, Options, choose, common_options, fail_cleanly, load_applications, open_session, show
 from controller.cli.look import Look, Looker
+from controller.cli.remedy import remedy_lines
 from controller.cli.words import Line, action_lines, decision_line, evidence_lines, guard_lines, mode_word
 from controller.clock import SystemClock, format_rfc3339
 from controller.errors import FailoverError
 from controller.policy.cost import effect, spend_per_hour
 from controller.policy.decide import observed_mode
-from controller.policy.model import Action, Mode, Plan, Verb
+from controller.policy.model import Action, Mode, Plan
 from controller.policy.plan import summary
 from controller.policy.targets import intended_weights
 
@@ -79,6 +80,7 @@ def plan_lines(seen: Look, *, exact: bool) -> Iterator[Line]:
     yield "plain", ""
     yield "plain", f"Cost       ready replicas ${spend:.2f}/h" + (f"; mode {to} would mean {change}" if change else "")
     yield "plain", ""
+    yield from remedy_lines(application, seen.standby_patch)
     yield "title", f"{summary(seen.made)}     Nothing has been applied."
     yield "plain", ""
 
@@ -125,8 +127,9 @@ def plan_document(seen: Look) -> dict[str, Any]:
         "actions": [action_document(action) for action in seen.made.actions],
         "coming": None if seen.coming is None else [action_document(action) for action in seen.coming.actions],
         "refused": list(seen.made.refused),
+        "standbyPatch": seen.standby_patch,
         "summary": summary(seen.made),
-        "changes": bool(seen.made.due) or decision.verb in {Verb.FAILOVER, Verb.FALLBACK},
+        "changes": bool(seen.made.due) or decision.verb.switches,
     }
 
 

@@ -7,13 +7,17 @@ integers, unknown keys are ignored, the last of duplicate keys wins. Writing is 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from controller.policy.model import Application, Mode, RoutingStyle, Target
 
 PREFIX: Final = "alb.ingress.kubernetes.io"
 MARKER: Final = "failoverctl.dev/mode"
+RETURN_STEP: Final = "failoverctl.dev/return-step"
+NUDGED_AT: Final = "failoverctl.dev/nudged-at"
+USE_ANNOTATION: Final = "use-annotation"
+"""In the place of a port's name: the backend is the action of the Service's name."""
 MAX_TARGET_GROUPS: Final = 5  # AWS: target groups per action on an Application Load Balancer, not adjustable
 MAX_WEIGHT: Final = 999
 _PORT_DIGITS: Final = 5
@@ -40,7 +44,7 @@ def format_action(targets: Iterable[Target], stickiness_s: int) -> str:
             not an integer 0 to 999, no weight above 0.
     """
     written = list(targets)
-    problem = _refused(written)
+    problem = action_problem(written)
     if problem:
         raise ValueError(problem)
     stickiness: dict[str, Any] = {"enabled": stickiness_s > 0}
@@ -56,7 +60,8 @@ def format_action(targets: Iterable[Target], stickiness_s: int) -> str:
     return json.dumps(action, separators=(",", ":"))
 
 
-def _refused(targets: list[Target]) -> str:
+def action_problem(targets: Sequence[Target]) -> str:
+    """Why AWS or the load-balancer controller would refuse a forward action to these targets; "" where they would not."""
     if not targets:
         return "an action needs at least one target group"
     if len(targets) > MAX_TARGET_GROUPS:
@@ -105,6 +110,12 @@ def parse_action(text: str) -> tuple[tuple[Target, ...], int, str]:
         duration = stickiness.get("durationseconds")
         seconds = duration if isinstance(duration, int) and not isinstance(duration, bool) and duration > 0 else 0
     return tuple(targets), seconds, ""
+
+
+def states_stickiness(text: str) -> bool:
+    """Whether an action that `parse_action` understands says anything of stickiness: leaving it out is not "off"."""
+    config = json.loads(text, object_pairs_hook=_folded)["forwardconfig"]
+    return isinstance(config.get("targetgroupstickinessconfig"), Mapping)
 
 
 def _folded(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
