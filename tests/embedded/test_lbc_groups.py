@@ -154,7 +154,7 @@ def test_a_listener_can_be_behind_the_others(tmp_path: Path) -> None:
 def test_health_checks_and_attributes_reach_the_target_groups_and_follow_changes(tmp_path: Path) -> None:
     algorithm = "load_balancing.algorithm.type"
     attributes = f"{algorithm}=least_outstanding_requests,deregistration_delay.timeout_seconds=30,stickiness.enabled=true"
-    started = {"healthcheck-interval-seconds": "10", "target-group-attributes": attributes}
+    started = {"healthcheck-path": "/health", "healthcheck-interval-seconds": "10", "target-group-attributes": attributes}
     with cluster(tmp_path, annotations={f"{PREFIX}/{name}": value for name, value in started.items()}) as subject:
 
         def group(service: str) -> tuple[dict[str, Any], dict[str, str]]:

@@ -203,6 +203,7 @@ def test_settings_of_target_groups_come_from_the_service_before_the_ingress() ->
         f"{PREFIX}/target-group-attributes": "load_balancing.algorithm.type=least_outstanding_requests",
     }
     annotations = {
+        "healthcheck-path": "/health",
         "healthcheck-timeout-seconds": "3",
         "healthy-threshold-count": "4",
         "target-group-attributes": "stickiness.enabled=true, ",
