@@ -171,7 +171,7 @@ def _differences(moments: Iterator[Moment], wanted: _Wanted, *, as_json: bool, e
     repeats: dict[str, _Repeat] = {}
     for moment in moments:
         key = moment.snapshot.application.key
-        tally = tallies.get(key) or tallies.setdefault(key, Tally(moment))
+        tally = tallies.get(key) or tallies.setdefault(key, Tally(moment, courses=wanted.carried))
         tally.add(moment)
         if as_json:
             if moment.differences:

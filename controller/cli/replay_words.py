@@ -8,6 +8,7 @@ from typing import Any
 from controller.cli.words import Line, mode_word
 from controller.clock import format_rfc3339
 from controller.policy import text
+from controller.policy.ledger import Ledger
 from controller.policy.model import Mode
 from controller.recording.lines import Decided
 from controller.replay.compare import NOTHING, Difference
@@ -61,7 +62,9 @@ def tally_lines(tally: Tally, command: str, *, what_if: bool) -> Iterator[Line]:
     """What one application's replay adds up to."""
     count = f"{tally.decisions} decision{'' if tally.decisions == 1 else 's'} replayed"
     begin, end = format_rfc3339(tally.begin), format_rfc3339(tally.end)
-    style, result = ("warn", f"{tally.different} difference{'' if tally.different == 1 else 's'}") if tally.different else ("good", "no difference")
+    style, result = (
+        ("warn", f"{tally.different} difference{'' if tally.different == 1 else 's'}") if tally.different else ("good", "no difference")
+    )
     yield style, f"{tally.application}  {count}, {result}"
     yield "dim", f"  {begin} to {end} ({text.duration(tally.end - tally.begin)}), longest gap {text.duration(tally.longest_gap_s)}"
     if what_if:
@@ -78,18 +81,24 @@ def _courses(recorded: Course, replayed: Course) -> Iterator[Line]:
     for at in sorted({*left, *right}):
         time = format_rfc3339(at)[5:-1].replace("T", " ")
         yield "plain", f"  {time:<{_FIRST}} {_change(left.get(at)):<{_SECOND}} {_change(right.get(at))}".rstrip()
-    modes: list[Mode | None] = [*Mode, None]
-    for mode in (one for one in modes if one in recorded.seconds or one in replayed.seconds):
-        shares = [_share(course, mode) for course in (recorded, replayed)]
-        yield "plain", f"  {'in ' + mode_word(mode):<{_FIRST}} {shares[0]:<{_SECOND}} {shares[1]}"
+    for name, left_words, right_words in _accounts(recorded.ledger, replayed.ledger):
+        yield "plain", f"  {name:<{_FIRST}} {left_words:<{_SECOND}} {right_words}"
+
+
+def _accounts(recorded: Ledger, replayed: Ledger) -> Iterator[tuple[str, str, str]]:
+    for mode in Mode:
+        yield f"in {mode_word(mode)}", _share(recorded, mode), _share(replayed, mode)
+    yield "exposed", text.duration(recorded.exposed_s), text.duration(replayed.exposed_s)
+    yield "saved", f"${recorded.saved:.2f}", f"${replayed.saved:.2f}"
+    yield "premium", f"${recorded.premium:.2f}", f"${replayed.premium:.2f}"
 
 
 def _change(change: ModeChange | None) -> str:
     return "" if change is None else f"{change.to or 'unknown'} {change.reason}".rstrip()
 
 
-def _share(course: Course, mode: Mode | None) -> str:
-    seconds, total = course.seconds.get(mode, 0.0), sum(course.seconds.values())
+def _share(ledger: Ledger, mode: Mode) -> str:
+    seconds, total = ledger.seconds.get(mode, 0.0), sum(ledger.seconds.values())
     return f"{text.duration(seconds)} ({seconds / total:.1%})" if total else text.duration(seconds)
 
 
@@ -131,5 +140,8 @@ def tally_document(tally: Tally, command: str, *, what_if: bool) -> dict[str, An
 def _course(course: Course) -> dict[str, Any]:
     return {
         "modeChanges": [{"at": moment_text(one.at), "to": one.to, "reason": one.reason} for one in course.changes],
-        "secondsInMode": {str(mode or "unknown"): seconds for mode, seconds in course.seconds.items()},
+        "secondsInMode": {str(mode): seconds for mode, seconds in course.ledger.seconds.items()},
+        "exposedSeconds": course.ledger.exposed_s,
+        "saved": course.ledger.saved,
+        "premium": course.ledger.premium,
     }

@@ -13,7 +13,7 @@ from typing import Final
 
 from controller.policy.decide import decide, observed_mode
 from controller.policy.memory import applied
-from controller.policy.model import ActionKind, Application, Memory, Mode, Plan, Snapshot, Verification
+from controller.policy.model import ActionKind, Application, Decision, Memory, Mode, Plan, Snapshot, Verification
 from controller.policy.plan import plan
 from controller.recording.lines import Decided, Recorded, decided
 from controller.replay.compare import Difference, differences
@@ -38,7 +38,8 @@ class Moment:
         recorded: What was recorded; where `between`, of the recorded decision before it.
         memory: What it was made with now.
         snapshot: What it was made from now.
-        replayed: What was decided now.
+        decision: What was decided now.
+        replayed: The same, with its plan, as it is compared.
         differences: What differs.
         modes: The modes after it: the recorded one, and that of the replay. None where the routing is not understood.
         between: Whether only time had passed since the last recorded decision.
@@ -47,6 +48,7 @@ class Moment:
     recorded: Recorded
     memory: Memory
     snapshot: Snapshot
+    decision: Decision
     replayed: Decided
     differences: tuple[Difference, ...]
     modes: tuple[Mode | None, Mode | None]
@@ -157,4 +159,4 @@ def _moment(recorded: Recorded, memory: Memory, snapshot: Snapshot, made: Plan, 
         {str(mode): mode for mode in Mode}.get(recorded.decided.mode or "") if route else before,
         made.decision.mode if routed else observed_mode(snapshot)[0],
     )
-    return Moment(recorded, memory, snapshot, replayed, differences(recorded.decided, replayed), modes, between)
+    return Moment(recorded, memory, snapshot, made.decision, replayed, differences(recorded.decided, replayed), modes, between)
