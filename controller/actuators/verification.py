@@ -695,7 +695,7 @@ def _health(described: Sequence[Mapping[str, Any]], service: str, request: Verif
 
 
 def _waits(request: VerificationRequest, findings: _Findings) -> bool:
-    """Whether something that stands by has ready endpoints and no healthy target yet: a switch to it is refused on the word of this look."""
+    """Whether something that stands by has ready endpoints and no healthy target yet: a switch to it is refused on the word of this."""
     return any(request.ready.get(service, 0) > 0 and findings.healthy.get(service) == 0 for service, _ in request.standby)
 
 

@@ -685,7 +685,7 @@ def test_targets_that_cannot_be_counted_stay_unknown(elb: Elb, verifier: Verifie
 def test_what_stands_by_and_is_not_healthy_yet_is_looked_at_again_soon(
     health: list[str], ready: int, looks: int, elb: Elb, verifier: Verifier, clock: ManualClock
 ) -> None:  # fmt: skip
-    """A failover is refused on the word of the last look: it must not be an audit's interval old once the first checks have passed."""
+    """A failover is refused on the word of the last look: it must not be a whole audit old once the first checks have passed."""
     elb.health[arn("all")] = health
     question = ask(standby=(("all", 80),), ready={"all": ready})
     assert verifier.verify(question).verdict is Verdict.YES
