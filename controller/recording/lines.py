@@ -64,6 +64,7 @@ class Recorded:
         memory: What was remembered before it.
         snapshot: What it was made from.
         decided: What was decided.
+        done: When what was due had been carried out, seconds since the Unix epoch.
         failed: What could not be carried out, and why; "" where nothing failed, in a dry run as well.
         program: The version that decided.
     """
@@ -71,6 +72,7 @@ class Recorded:
     memory: Memory
     snapshot: Snapshot
     decided: Decided
+    done: float
     failed: str = ""
     program: str = __version__
 
@@ -96,6 +98,7 @@ class _Decision(_Line):
     at: float
     application: str
     ref: str
+    done: float
     failed: str = ""
     decided: Decided
     memory: Memory
@@ -166,6 +169,7 @@ def encode(recorded: Recorded, ref: str) -> bytes:
         at=snapshot.now,
         application=snapshot.application.key,
         ref=ref,
+        done=recorded.done,
         failed=recorded.failed,
         decided=recorded.decided,
         memory=recorded.memory,
@@ -223,7 +227,7 @@ class Decoder:
         missing = [unit.name for unit in read.snapshot.application.units if unit.name not in read.snapshot.units]
         if missing:
             raise LineError(f"snapshot.units: nothing is observed of {', '.join(missing)}")
-        return Recorded(read.memory, read.snapshot, read.decided, read.failed, program)
+        return Recorded(read.memory, read.snapshot, read.decided, read.done, read.failed, program)
 
 
 def _object(line: bytes) -> dict[str, Any]:

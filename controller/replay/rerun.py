@@ -125,10 +125,10 @@ class _Course:
         memory, seen = self._memory, self._world.seen(snapshot)
         kept, decision = decide(memory, seen)
         made = plan(decision, seen)
-        routed = self._world.carry_out(made, seen, None if between else self._recorded)
-        self._memory = applied(kept, decision, seen.now) if routed else kept
+        routed_at = self._world.carry_out(made, seen, None if between else self._recorded)
+        self._memory = kept if routed_at is None else applied(kept, decision, routed_at)
         self._due = None if decision.next_check_s is None else seen.now + decision.next_check_s
-        moment = _moment(self._recorded, memory, seen, made, routed=routed, between=between)
+        moment = _moment(self._recorded, memory, seen, made, routed=routed_at is not None, between=between)
         self._decided = moment.replayed
         return moment
 

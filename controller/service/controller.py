@@ -212,10 +212,11 @@ class Controller:
             record.snapshot, record.decision, record.plan = snapshot, decision, made
         record.memory = memory
         outcome = self._execute(record, made)
+        done = self._clock.now()
         if outcome.routed:
-            record.memory = applied(memory, decision, self._clock.now())
+            record.memory = applied(memory, decision, done)
         if self._recorder is not None:
-            self._recorder.offer(before, snapshot, made, outcome, record.memory)
+            self._recorder.offer(before, snapshot, made, outcome, record.memory, done)
         self._save(application, record)
         self._tell(application, record, snapshot, decision, outcome)
         self._telemetry.decided(snapshot, decision)

@@ -59,7 +59,7 @@ class Recorder:
     ) -> None:
         self._files, self._clock, self._telemetry = files, clock, telemetry
         self._heartbeat_s, self._redactor = heartbeat_s, redactor
-        self._queue: queue.Queue[tuple[Memory, Snapshot, Plan, Outcome]] = queue.Queue(QUEUE)
+        self._queue: queue.Queue[tuple[Memory, Snapshot, Plan, Outcome, float]] = queue.Queue(QUEUE)
         self._last: dict[str, _Last] = {}
         self._defined: dict[str, tuple[Application, Definition]] = {}
         self._problem = ""
@@ -70,7 +70,7 @@ class Recorder:
         """Begins to write what is queued."""
         self._thread.start()
 
-    def offer(self, before: Memory, snapshot: Snapshot, made: Plan, outcome: Outcome, after: Memory) -> None:
+    def offer(self, before: Memory, snapshot: Snapshot, made: Plan, outcome: Outcome, after: Memory, done: float) -> None:
         """Queues one decision if it matters. Never blocks, never raises.
 
         Args:
@@ -79,6 +79,7 @@ class Recorder:
             made: The plan, with its decision.
             outcome: What became of the plan.
             after: What is remembered now.
+            done: When the plan had been carried out, seconds since the Unix epoch.
         """
         application, decision = snapshot.application, made.decision
         essence = (
@@ -92,7 +93,7 @@ class Recorder:
             if quiet or not snapshot.leader:
                 return
         try:
-            self._queue.put_nowait((before, snapshot, made, outcome))
+            self._queue.put_nowait((before, snapshot, made, outcome, done))
         except queue.Full:
             self._dropped("queue", f"{QUEUE} decisions wait to be written")
             return
@@ -123,10 +124,10 @@ class Recorder:
             self._record(*item)
         self._files.close()
 
-    def _record(self, before: Memory, snapshot: Snapshot, made: Plan, outcome: Outcome) -> None:
+    def _record(self, before: Memory, snapshot: Snapshot, made: Plan, outcome: Outcome, done: float) -> None:
         try:
             application = self._definition(snapshot)
-            recorded = Recorded(before, snapshot, decided(made, outcome.applied), _failure(outcome))
+            recorded = Recorded(before, snapshot, decided(made, outcome.applied), done, _failure(outcome))
             line = self._cleaned(encode(recorded, application.ref))
             self._files.write(application, line)
         except LineError as error:

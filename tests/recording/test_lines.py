@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from controller.policy.decide import decide
 from controller.policy.model import Application, Memory, PolicySettings, Snapshot
 from controller.policy.plan import plan
 from controller.recording.lines import Decided, Decoder, LineError, Recorded, decided, definition, encode
 from tests.policy.support import shortage, with_scalers
-from tests.support.applications import application, memory, snapshot
+from tests.support.applications import NOW, application, memory, snapshot
 from tests.support.values import plain, values
 
 quick = settings(deadline=None, max_examples=40)
@@ -38,15 +39,17 @@ def failover() -> Recorded:
     """A decision to fail over."""
     seen = with_scalers(shortage(snapshot(application(policy=PolicySettings(patience_s=0)))))
     _, decision = decide(memory(), seen)
-    return Recorded(memory(), seen, decided(plan(decision, seen)))
+    return Recorded(memory(), seen, decided(plan(decision, seen)), NOW + 0.25)
 
 
 @quick
-@given(values(Memory), values(Snapshot), values(Decided), values(str))
-def test_whatever_the_types_allow_is_read_exactly_as_it_was(remembered: Memory, seen: Snapshot, what: Decided, failed: str) -> None:
+@given(values(Memory), values(Snapshot), values(Decided), st.floats(), values(str))
+def test_whatever_the_types_allow_is_read_exactly_as_it_was(
+    remembered: Memory, seen: Snapshot, what: Decided, done: float, failed: str
+) -> None:
     """Infinities, not-a-number, sets, enums, ports that are text or numbers; only then does a replay decide from what was there."""
     units = tuple(unit for unit in seen.application.units if unit.name in seen.units)
-    recorded = Recorded(remembered, replace(seen, application=replace(seen.application, units=units)), what, failed)
+    recorded = Recorded(remembered, replace(seen, application=replace(seen.application, units=units)), what, done, failed)
     assert plain(read(*lines(recorded))) == plain(recorded)
 
 

@@ -43,7 +43,7 @@ class Recording(World):
             made = plan(decision, self.seen)
         else:
             _, made = self.tick(seconds)
-        self.recorded.append(Recorded(before, self.seen, decided(made, () if self.dry_run else made.due)))
+        self.recorded.append(Recorded(before, self.seen, decided(made, () if self.dry_run else made.due), self.seen.now))
 
 
 def shortage_and_return(*, dry_run: bool = False) -> list[Recorded]:
@@ -154,7 +154,7 @@ def test_what_the_api_server_refused_is_refused_again() -> None:
     world.unit(INF2, pool_failures=(refused(now - 10),), pending=pods(since=now - 20), desired=4, ready=2)
     failed = replace(world.snapshot, now=now + 10)
     kept, decision = decide(world.memory, failed)
-    lost = Recorded(world.memory, failed, decided(plan(decision, failed)), failed="Ingress sd21 routing action: timed out")
+    lost = Recorded(world.memory, failed, decided(plan(decision, failed)), now + 12, failed="Ingress sd21 routing action: timed out")
     world.memory, world.snapshot = kept, failed
     world.record(5)
     moments = list(what_if([world.recorded[0], lost, world.recorded[1]]))

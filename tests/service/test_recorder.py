@@ -49,7 +49,7 @@ class Bench:
         """What the tick does."""
         before = before or memory()
         after, decision = decide(before, seen)
-        self.recorder.offer(before, seen, plan(decision, seen), outcome or Outcome(), after)
+        self.recorder.offer(before, seen, plan(decision, seen), outcome or Outcome(), after, seen.now + 0.5)
         return after
 
     def recorded(self) -> list[Recorded]:
