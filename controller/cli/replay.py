@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ from controller.replay.rerun import Moment, same_inputs, what_if
 from controller.replay.tally import Tally
 
 _MILLISECOND_S: Final = 0.001  # times are shown to the millisecond: one that is copied must find what it was shown for
-_MOST_UNREAD: Final = 20  # that are named; the others are counted
+_MOST_UNREAD: Final = 5  # of one file, that are named; the others are counted
 
 
 class _Time(click.ParamType[float]):
@@ -128,7 +129,7 @@ def _moments(wanted: _Wanted) -> Iterator[Moment]:
         ConfigError: Nothing of it could be read, nothing is left of it, or the application file is wrong.
     """
     applications = None if wanted.policy is None else load_directory(wanted.policy)
-    unread: list[Unread] = []
+    unread: Counter[str] = Counter()
     there: set[str] = set()
     chosen = _chosen(read(wanted.files, lambda one: _name(one, unread)), wanted, applications, there)
     change = None if applications is None else changed_to(applications, whole=wanted.whole)
@@ -136,17 +137,18 @@ def _moments(wanted: _Wanted) -> Iterator[Moment]:
     for moment in (what_if if wanted.carried else same_inputs)(chosen, change):
         found = True
         yield moment
-    if len(unread) > _MOST_UNREAD:
-        click.echo(f"{len(unread) - _MOST_UNREAD} more that could not be read", err=True)
+    for file, count in unread.items():
+        if count > _MOST_UNREAD:
+            click.echo(f"{file}: {count - _MOST_UNREAD} more that could not be read", err=True)
     if not found and not there:
         raise ConfigError("no recorded decision could be read")
     if not found:
         raise ConfigError(f"no decision of what is asked for was recorded; there are decisions of: {', '.join(sorted(there))}")
 
 
-def _name(one: Unread, unread: list[Unread]) -> None:
-    unread.append(one)
-    if len(unread) <= _MOST_UNREAD:
+def _name(one: Unread, unread: Counter[str]) -> None:
+    unread[one.file] += 1
+    if unread[one.file] <= _MOST_UNREAD:
         click.echo(str(one), err=True)
 
 

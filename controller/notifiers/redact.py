@@ -98,7 +98,7 @@ class Redactor:
         value = json.loads(text)
         # All strings at once, because a single search is cheap and nearly always finds nothing. Whatever is found in one string by itself
         # is found in all of them as well: the patterns look at nothing before a match but a word's boundary.
-        strings = list(_strings(value))
+        strings = dict.fromkeys(_strings(value))  # each once: names of fields come again and again
         joined = "\n".join(strings)
         clean = self(joined) == joined and _MASKED_KEYS.isdisjoint(map(str.lower, strings))
         return text if clean else json.dumps(self._value(value, "", 0), ensure_ascii=False, separators=(",", ":"))
