@@ -310,7 +310,7 @@ class RecordingSettings(Theme):
         default=16_777_216, ge=1_048_576, le=1_073_741_824, description="Size of a file before it is compressed, bytes."
     )
     max_files: int = Field(
-        default=50, ge=1, le=1000, description="Compressed files kept besides the one that is written. The oldest goes first."
+        default=50, ge=1, le=500, description="Compressed files kept besides the one that is written. The oldest goes first."
     )
     heartbeat_s: float = Field(
         default=60, ge=1, le=3600, description="Longest time between two lines of an application for which nothing changes, seconds."

@@ -11,7 +11,7 @@ import gzip
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import IO, Final
@@ -103,7 +103,8 @@ class RecordingFiles:
     def _tidy(self) -> None:
         """Compresses what is complete and lets go of the oldest. What another process still writes is left alone."""
         for half in self._folder.glob(f"{_PREFIX}*{_HALF}"):
-            half.unlink(missing_ok=True)
+            with suppress(OSError):
+                half.unlink()
         for path in sorted(self._folder.glob(f"{_PREFIX}*{PLAIN}")):
             with _unused(path) as unused:
                 if unused:
@@ -112,7 +113,8 @@ class RecordingFiles:
         for path in kept[: max(0, len(kept) - self._max_files)]:
             with _unused(path) as unused:
                 if unused:
-                    path.unlink(missing_ok=True)
+                    with suppress(OSError):
+                        path.unlink()
 
 
 def recording_files(folder: Path) -> list[Path]:
@@ -127,11 +129,11 @@ def _private(path: str, flags: int) -> int:
 
 @contextmanager
 def _unused(path: Path) -> Iterator[bool]:
-    """Whether no process writes the file; none begins to meanwhile, for nobody opens a file that is there."""
-    with path.open("rb") as file:
+    """Whether the file is ours to take away; no process begins to write it meanwhile, for nobody opens a file that is there."""
+    with ExitStack() as opened:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            fcntl.flock(opened.enter_context(path.open("rb")), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # another process writes it, or it is not ours at all
             yield False
         else:
             yield True
@@ -143,10 +145,10 @@ def _pack(path: Path) -> None:
         with path.open("rb") as plain, open(half, "xb", opener=_private) as packed:
             _compress(plain, packed)
         half.rename(path.with_name(path.name + ".gz"))
+        path.unlink()
     except OSError:  # a full disk: it stays as it is, and counts as one of those that are kept
-        half.unlink(missing_ok=True)
-        return
-    path.unlink()
+        with suppress(OSError):
+            half.unlink(missing_ok=True)
 
 
 def _compress(plain: IO[bytes], packed: IO[bytes]) -> None:

@@ -15,7 +15,7 @@ from controller.errors import ConfigError
 from controller.recording.files import recording_files
 from controller.recording.lines import MAX_LINE, Decoder, LineError, Recorded
 
-MAX_FILES: Final = 1000
+MAX_FILES: Final = 512
 """Files that are read together: they are open at once."""
 
 

@@ -77,11 +77,13 @@ def what_if(recordings: Iterable[Recorded], change: Change | None = None) -> Ite
     such moments are decided as well, with what was last recorded.
 
     Args:
-        recordings: In the order of their time.
+        recordings: In the order of their time; what a standby recorded is left out.
         change: See `same_inputs`.
     """
     courses: dict[str, _Course] = {}
     for recorded in recordings:
+        if not recorded.snapshot.leader:
+            continue  # another replica decided then, and its recording may be among these
         snapshot = _changed(recorded.snapshot, change)
         course = courses.get(snapshot.application.key)
         if course is None:

@@ -86,6 +86,18 @@ def test_what_another_process_still_writes_is_left_alone(tmp_path: Path) -> None
     other.close()
 
 
+def test_files_of_others_are_in_nobodys_way(tmp_path: Path) -> None:
+    """What looks like a file of ours but cannot be taken away is left where it is."""
+    (tmp_path / "decisions-0.jsonl").mkdir()
+    (tmp_path / "decisions-0.jsonl.half").mkdir()
+    (tmp_path / "decisions-1.jsonl.gz").mkdir()
+    files = _files(tmp_path, max_files=1)
+    for _ in range(9):
+        files.write(DEFINITION, LINE)
+    files.close()
+    assert len([path for path in recording_files(tmp_path) if path.is_file()]) >= 2
+
+
 def test_what_cannot_be_written_is_an_error_and_the_next_line_tries_again(tmp_path: Path) -> None:
     """A folder that is a file now may be a folder later."""
     place = tmp_path / "place"

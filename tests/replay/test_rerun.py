@@ -162,6 +162,15 @@ def test_what_the_api_server_refused_is_refused_again() -> None:
     assert [moment.modes for moment in moments] == [(Mode.COST, Mode.COST)] * 2 + [(Mode.CAPACITY, Mode.CAPACITY)]
 
 
+def test_what_is_carried_is_dated_as_the_service_dated_it() -> None:
+    """The API server took seven seconds; dwell and verification count from then."""
+    recorded = shortage_and_return()
+    index = next(i for i, one in enumerate(recorded) if one.decided.verb == "failover")
+    slow = replace(recorded[index], done=recorded[index].snapshot.now + 7)
+    after = list(what_if([slow, recorded[index + 1]]))[1].memory
+    assert (after.mode_since, after.changed_at) == (slow.done, slow.done)
+
+
 def test_of_a_dry_run_it_says_what_would_have_become_of_it() -> None:
     """Nobody carried anything out then; here it is, once, and everything after is seen accordingly."""
     recorded = shortage_and_return(dry_run=True)
@@ -184,6 +193,14 @@ def test_a_gap_in_the_recording_is_not_filled() -> None:
     gap = [*recorded[: proven + 1], *recorded[55:]]
     moments = list(what_if(gap, with_policy(patience_s=400)))
     assert not any(moment.between and moment.modes[1] is Mode.CAPACITY for moment in moments)
+
+
+def test_two_replicas_are_one_course() -> None:
+    """Lines of whoever stood by are left out; whoever led goes on with what the other one remembered."""
+    recorded = shortage_and_return()
+    standby = [replace(one, memory=Memory(), snapshot=replace(one.snapshot, leader=False)) for one in recorded]
+    mixed = [one for pair in zip(recorded, standby, strict=True) for one in pair]
+    assert [moment.differences for moment in what_if(mixed)] == [()] * len(recorded)
 
 
 def test_two_applications_do_not_mix() -> None:
