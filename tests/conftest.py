@@ -26,6 +26,7 @@ settings.load_profile("project")
 # Real servers, processes or long recordings: part of `make test`, left out of `make test-unit`.
 _SLOW = (
     "tests/contract/",
+    "tests/dataplane/test_alb",
     "tests/embedded/",
     "tests/service/",
     "tests/cli/",
