@@ -52,7 +52,6 @@ class Envoy:
         self.folder = Path(self._temporary.name)
         self._written: dict[str, str] = {}
         self._version = 0
-        self._clusters: dict[str, Object] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._http = urllib3.PoolManager(timeout=_ADMIN_S, retries=False)
         self._admin = ""
@@ -130,16 +129,15 @@ class Envoy:
     def write(self, wanted: Resources) -> None:
         """Lets it follow this; only what differs is written.
 
-        What is new is there before anything refers to it, and what goes goes last.
+        Routes first: they lead only to groups that were checked, so those are there already, and away from those that lose their targets
+        or go.
         """
-        for key, one in wanted.endpoints.items():
-            self._replace(f"{key}.endpoints.json", [one])
-        self._replace(_CLUSTERS, list((self._clusters | dict(wanted.clusters)).values()))
         for key, one in wanted.routes.items():
             self._replace(f"{key}.routes.json", [one])
-        self._replace(_LISTENERS, list(wanted.listeners.values()))
+        for key, one in wanted.endpoints.items():
+            self._replace(f"{key}.endpoints.json", [one])
         self._replace(_CLUSTERS, list(wanted.clusters.values()))
-        self._clusters = dict(wanted.clusters)
+        self._replace(_LISTENERS, list(wanted.listeners.values()))
 
     def _replace(self, file: str, found: list[Object]) -> None:
         text = json.dumps(found, sort_keys=True)
