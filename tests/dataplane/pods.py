@@ -25,6 +25,7 @@ HEALTH: Final = "/health"
 
 _DRAIN_S: Final = 30.0  # a pod that ends finishes what it has, no longer than Kubernetes lets it
 _HANG_S: Final = 120.0  # a pod that hangs does so for longer than the load balancer waits
+_LOOK_S: Final = 0.05  # how soon one that hangs notices that it does no longer
 _ANSWER_S: Final = 10.0
 _ROOT: Final = Path(__file__).parents[2]
 
@@ -39,7 +40,7 @@ class Pod:
         unit: Of which deployment unit it is; every answer says so.
         latency_s: How long an answer takes, seconds.
         ready: Whether its health check passes.
-        fault: "" or what is wrong with it: ``500`` answers so, ``hang`` never answers; the health check with it.
+        fault: "" or what is wrong with it: ``500`` answers so, ``hang`` answers only once it does no longer; the health check with it.
     """
 
     address: str
@@ -66,9 +67,11 @@ class _Server:
         self._server = await loop.create_server(self._http, self.pod.address, self.pod.port, reuse_address=True, backlog=512)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        for _ in range(int(_HANG_S / _LOOK_S)):
+            if self.pod.fault != "hang":
+                break
+            await asyncio.sleep(_LOOK_S)
         pod = self.pod
-        if pod.fault == "hang":
-            await asyncio.sleep(_HANG_S)
         if request.path == HEALTH:
             return web.Response(status=200 if pod.ready and not pod.fault else 503)
         self._flying[id(request)] = (request.headers.get(GROUP_HEADER, ""), request)

@@ -173,10 +173,7 @@ def test_targets_that_wait_for_their_first_check_get_nothing(world: World) -> No
     world.always((200, "a1"))
     world.groups("a2", "", patient)
     world.always((503, ""))
-    world.groups("", "", patient)
-    world.always((503, ""))
     world.run(a2=world.pod("a2"))
-    world.groups("a2", "", patient)
     world.becomes("an answer", lambda reply: reply == (200, "a2"))
 
 
