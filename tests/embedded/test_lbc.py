@@ -19,7 +19,8 @@ from controller.clock import SystemClock
 from controller.embedded import world_objects as objects
 from controller.embedded.aws import EmulatedAws
 from controller.embedded.kube_api import ADMIN_TOKEN, EmulatedKubeApi
-from controller.embedded.lbc import LoadBalancerController, Write
+from controller.embedded.lbc import LoadBalancerController
+from controller.embedded.lbc_calls import Write
 from controller.policy.model import Application, Mode, Target
 from controller.policy.routing import action_key, format_action
 from tests.support.applications import application
@@ -276,7 +277,7 @@ def test_targets_follow_the_ready_endpoints_and_names_tags_and_labels_are_the_re
         changed["endpoints"].append({"addresses": ["10.1.0.8"], "conditions": {"ready": False}})
         subject.api.store.patch("EndpointSlice", "sd21-inf2-x", {"endpoints": changed["endpoints"]})
         wait_for(lambda: subject.lbc.changes >= before + 2)
-        assert [write.action for write in subject.lbc.writes()[before:]] == ["RegisterTargets", "DeregisterTargets"]
+        assert [write.action for write in subject.lbc.writes()[before:]] == ["DeregisterTargets", "RegisterTargets"]
         elb = subject.aws.client("elbv2")
         binding = next(b for b in subject.api.store.list("TargetGroupBinding") if b["spec"]["serviceRef"]["name"] == "sd21-inf2")
         assert binding["metadata"]["name"].startswith("k8s-default-sd21inf2-")
