@@ -259,6 +259,7 @@ class _Findings:
     healthy: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     serving: dict[str, str] = field(default_factory=dict)  # target group ARN -> Service, those that get traffic
+    applied: bool = False  # every rule is as asked for
 
 
 class _CannotTellError(Exception):
@@ -369,7 +370,8 @@ class Verifier:
         calls, findings = _Calls(self._clients), _Findings()
         verdict, problem = self._look(request, calls, findings)
         self._budget.charge(calls.made - estimate)
-        result = replace(self._answer(request, verdict, problem), weights=findings.weights, healthy=findings.healthy)
+        answer = self._answer(request, verdict, problem)
+        result = replace(answer, weights=findings.weights, healthy=findings.healthy, applied=findings.applied)
         with self._lock:
             record.last = result
             record.due = self._clock.monotonic() + self._interval(verdict, estimate)
@@ -486,7 +488,8 @@ class Verifier:
             return
         for arn in arns:
             self._check_rules(arn, request, owners, calls, findings)
-        if findings.problems:
+        findings.applied = not findings.problems
+        if not findings.applied:
             return  # the targets of a routing that is not there yet are not worth their calls
         for group, service in findings.serving.items():
             described = _dicts(calls.call("DescribeTargetHealth", TargetGroupArn=group).get("TargetHealthDescriptions"))
@@ -683,7 +686,8 @@ def _health(described: Sequence[Mapping[str, Any]], service: str, request: Verif
     share = min(1.0, max(0.0, request.healthy_share))
     needed = max(1, request.min_healthy, math.ceil(share * ready))
     if healthy >= needed:
-        return healthy, ""
+        # Healthy nodes do not count pods: what is ready behind them is the best that is known.
+        return (max(healthy, request.ready.get(service, 0)) if instances else healthy), ""
     others = ", ".join(f"{count} {state}" for state, count in sorted(states.items()) if state != "healthy") or "no others"
     return healthy, f"{service} has {healthy} healthy target(s) of the {needed} needed ({others})"
 

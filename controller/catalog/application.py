@@ -14,11 +14,20 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
 from controller.documents import Fault, Place, cross_field_error, describe_value
-from controller.policy.model import Application, Backend, Cause, PolicySettings, RoutingStyle, Strategy, Unit, WeightStrategy
+from controller.policy.model import (
+    Application,
+    Backend,
+    CapacityWeights,
+    Cause,
+    PolicySettings,
+    RoutingStyle,
+    Strategy,
+    Unit,
+    WeightStrategy,
+)
+from controller.policy.routing import MAX_TARGET_GROUPS
 
 API_VERSION: Final = "failoverctl.dev/v1alpha1"
-MAX_TARGET_GROUPS: Final = 5
-"""Target groups that AWS allows in one action of an Application Load Balancer; not adjustable."""
 
 _DEFAULTS: Final = PolicySettings()
 _LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -350,12 +359,52 @@ class PolicyFile(FileModel):
         le=_WEEK_S,
         description="Target-group stickiness in capacity mode, seconds; 0: off, which releases the sticky clients of cost mode at once.",
     )
+    capacity_weights: CapacityWeights = Field(
+        default=_DEFAULTS.capacity_weights,
+        description="What routingStyle in-place weighs the units by in capacity mode. ready: as round robin over all pods would. "
+        "ready-throughput: every replica is used alike, where round robin is full once the slowest replicas are.",
+    )
+    healthy_share: float = Field(
+        default=_DEFAULTS.healthy_share,
+        ge=0,
+        le=1,
+        description="Share of a Service's ready endpoints that the load balancer must call healthy for a change to count as verified and "
+        "for a fallback to it, 0 to 1. Half leaves room for pods that wait for their first health check.",
+    )
+    return_steps: int = Field(
+        default=_DEFAULTS.return_steps,
+        ge=1,
+        le=20,
+        description="Steps in which a fallback moves the traffic. 1: at once, one change of the load balancer's rule. More: errors show "
+        "while only a part of the traffic is back, and the steps are taken back.",
+    )
+    return_step_s: float = Field(
+        default=_DEFAULTS.return_step_s,
+        ge=0,
+        le=3600,
+        description="How long each of these steps must be verified and healthy before the next, seconds. Longer where CloudWatch "
+        "takes longer to show the errors of a whole period.",
+    )
     verify_alert_s: float = Field(
         default=_DEFAULTS.verify_alert_s,
         ge=5,
         le=3600,
         description="How long the load balancer may take to show a change before people are told, seconds. Normally some seconds; "
         "minutes when throttled.",
+    )
+    nudge_s: float = Field(
+        default=_DEFAULTS.nudge_s,
+        ge=0,
+        le=3600,
+        description="How long the load balancer's rules may differ from the action before its controller is made to look again by an "
+        "annotation, seconds; five times at most, after pauses that double. 0: never.",
+    )
+    rollback_s: float = Field(
+        default=_DEFAULTS.rollback_s,
+        ge=0,
+        le=86_400,
+        description="How long the load balancer may fail to show a switch, or call its targets unhealthy, before the switch is put "
+        "back, seconds. 0: never, people are told and decide. Above verifyAlertSeconds.",
     )
     drain_s: float = Field(
         default=_DEFAULTS.drain_s,
@@ -391,6 +440,9 @@ class PolicyFile(FileModel):
         if self.ice_window_s < 2 * self.ice_cache_s:
             allowed = f"at least twice iceCacheSeconds ({self.ice_cache_s:g}), because Karpenter is silent for that long between bursts"
             faults.append((("iceWindowSeconds",), f"{self.ice_window_s:g}", allowed))
+        if 0 < self.rollback_s <= self.verify_alert_s:
+            allowed = f"0, or more than verifyAlertSeconds ({self.verify_alert_s:g}): people hear of it before it is put back"
+            faults.append((("rollbackSeconds",), f"{self.rollback_s:g}", allowed))
         if self.hard_demand_s <= self.ice_cache_s:
             allowed = f"more than iceCacheSeconds ({self.ice_cache_s:g}), so that every offering was tried again"
             faults.append((("hardDemandSeconds",), f"{self.hard_demand_s:g}", allowed))

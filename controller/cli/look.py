@@ -92,8 +92,8 @@ def _judge(snapshot: Snapshot, memory: Memory) -> Look:
     kept, decision = decide(memory, snapshot)
     made = plan(decision, snapshot)
     coming = None
-    if decision.wanted in {Verb.FAILOVER, Verb.FALLBACK}:
+    if decision.wanted is not None and decision.wanted.switches:
         _, preview = decide(memory, snapshot, preview=True)
-        if preview.verb is decision.wanted:
+        if preview.verb is decision.wanted or preview.verb is Verb.ADVANCE:
             coming = plan(preview, snapshot)
     return Look(snapshot, kept, decision, made, coming)

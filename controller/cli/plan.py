@@ -16,7 +16,7 @@ from controller.clock import SystemClock, format_rfc3339
 from controller.errors import FailoverError
 from controller.policy.cost import effect, spend_per_hour
 from controller.policy.decide import observed_mode
-from controller.policy.model import Action, Mode, Plan, Verb
+from controller.policy.model import Action, Mode, Plan
 from controller.policy.plan import summary
 from controller.policy.targets import intended_weights
 
@@ -126,7 +126,7 @@ def plan_document(seen: Look) -> dict[str, Any]:
         "coming": None if seen.coming is None else [action_document(action) for action in seen.coming.actions],
         "refused": list(seen.made.refused),
         "summary": summary(seen.made),
-        "changes": bool(seen.made.due) or decision.verb in {Verb.FAILOVER, Verb.FALLBACK},
+        "changes": bool(seen.made.due) or decision.verb.switches,
     }
 
 

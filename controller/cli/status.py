@@ -18,8 +18,9 @@ from controller.clock import Clock, SystemClock, format_rfc3339, parse_rfc3339
 from controller.errors import FailoverError, RemoteError
 from controller.notifiers.redact import redact
 from controller.policy import text
+from controller.policy.availability import healthy_targets
 from controller.policy.decide import observed_mode
-from controller.policy.model import Application, Mode, Verdict
+from controller.policy.model import Application, Mode, Snapshot, Verdict
 from controller.service.status import HEARTBEAT_S, read_status
 
 _REFRESH_S = 2.0
@@ -89,7 +90,7 @@ def status_lines(seen: Look, published: Object | None) -> Iterator[Line]:
     snapshot, decision = seen.snapshot, seen.decision
     mode, problem = observed_mode(snapshot)
     since = f" for {text.duration(snapshot.now - seen.memory.mode_since)}" if seen.memory.mode_since else ""
-    yield "title", f"{snapshot.application.name}  {mode_word(mode)}{since}   {snapshot.application.key}"
+    yield "title", f"{snapshot.application.name}  {mode_word(mode)}{_step(snapshot)}{since}   {snapshot.application.key}"
     yield "warn" if decision.wanted else "plain", f"  {decision.reason}: {decision.sentence}"
     if problem:
         yield "bad", f"  {ICONS['bad']} {problem}"
@@ -106,6 +107,11 @@ def status_lines(seen: Look, published: Object | None) -> Iterator[Line]:
         yield "dim", f"  {format_rfc3339(flip.at)}  to {flip.to}  {flip.reason}: {flip.detail}"
     yield from _controller(published, snapshot.now)
     yield "plain", ""
+
+
+def _step(snapshot: Snapshot) -> str:
+    step, steps = snapshot.routing.return_step, snapshot.application.policy.return_steps
+    return f", step {step} of {steps} of the way back" if step else ""
 
 
 def _override(seen: Look) -> Iterator[Line]:
@@ -127,10 +133,13 @@ def _table(seen: Look) -> Iterator[Line]:
     routing = snapshot.routing
     live = routing.verification.weights if routing.verification else {}
     weights = {target.service: target.weight for target in routing.targets}
+    healthy = healthy_targets(snapshot)
     yield "dim", f"  {'UNIT':<18} {'SET':>4} {'ACTUAL':>6} {'READY':>7} {'WAITING':>7}  EVIDENCE"
     for unit in snapshot.application.units:
         judged, observed = decision.evidence[unit.name], snapshot.units[unit.name]
         style, words = unit_state(judged)
+        targets = healthy.get(unit.backend.service, judged.ready)
+        words += f", {targets} healthy target(s)" if targets < judged.ready else ""
         shown = (str(weights.get(unit.backend.service, "-")), str(live.get(unit.backend.service, "-")))
         replicas = f"{judged.ready}/{'?' if observed.desired is None else observed.desired}"
         yield style, f"{ICONS[style]} {unit.name:<18} {shown[0]:>4} {shown[1]:>6} {replicas:>7} {judged.demand:>7}  {words}"
@@ -187,6 +196,8 @@ def status_document(seen: Look, published: Object | None) -> dict[str, Any]:
         "weights": {target.service: target.weight for target in snapshot.routing.targets},
         "actualWeights": dict(verification.weights) if verification else None,
         "verified": verification.verdict if verification else None,
+        "healthyTargets": dict(healthy_targets(snapshot)),
+        "returnStep": snapshot.routing.return_step,
         "units": {
             name: {"ready": judged.ready, "waiting": judged.demand, "shortage": judged.shortage, "returned": judged.returned}
             for name, judged in decision.evidence.items()

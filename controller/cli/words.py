@@ -59,7 +59,7 @@ def decision_line(decision: Decision, present: Mode | None) -> Line:
     """The decision in one line."""
     style = "good" if decision.verb is Verb.HOLD and decision.wanted is None else "warn"
     arrow = mode_word(decision.mode)
-    if decision.verb in {Verb.FAILOVER, Verb.FALLBACK}:
+    if decision.verb.switches:
         arrow = f"{mode_word(present)} → {mode_word(decision.mode)}"
     held = f" (holds back: {decision.wanted})" if decision.wanted and decision.verb is not decision.wanted else ""
     return style, f"Decision   {arrow}   {decision.verb}{held}   {decision.reason}: {decision.sentence}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from controller.policy import text
+from controller.policy.availability import healthy_targets
 from controller.policy.demand import total_demand
 from controller.policy.model import (
     CRITICAL,
@@ -13,6 +14,7 @@ from controller.policy.model import (
     Decision,
     Memory,
     Return,
+    RoutingStyle,
     Shortage,
     Snapshot,
     UnitEvidence,
@@ -31,6 +33,9 @@ _HELD_ALERTS = {
     Reason.OTHER_SIDE_SHORT: "critical",
     Reason.STANDBY_NOT_READY: "critical",
     Reason.UNSAFE_SWITCH: "critical",
+    Reason.ACTION_REFUSED: "critical",
+    Reason.ROUTING_BLOCKED: "critical",
+    Reason.STEP_UNJUDGED: "warning",
     Reason.FLIP_BUDGET_SPENT: "critical",
     Reason.CAUSE_NOT_ALLOWED: "warning",
 }
@@ -40,9 +45,6 @@ _CAUSE_ALERTS = {
     Cause.NETWORK: "subnets have no free addresses; pools that share them cannot grow either: {codes}",
     Cause.CONFIG: "the launch configuration is wrong; waiting does not help: {codes}",
 }
-
-# "Not ready" and "not safe" are worth an alert while a shortage needs the switch, not while a fallback waits its turn.
-_ONLY_FOR_FAILOVER = {Reason.STANDBY_NOT_READY, Reason.UNSAFE_SWITCH, Reason.OTHER_SIDE_SHORT}
 
 
 def alerts(snapshot: Snapshot, memory: Memory, evidence: Mapping[str, UnitEvidence], decision: Decision) -> tuple[Alert, ...]:
@@ -57,9 +59,11 @@ def alerts(snapshot: Snapshot, memory: Memory, evidence: Mapping[str, UnitEviden
     found = [
         *_absent(snapshot),
         *_held(decision),
+        *_unprepared(snapshot, decision),
         *_causes(evidence),
         *_silence(snapshot, evidence),
         *_maxima(snapshot, evidence),
+        *_unhealthy(snapshot, evidence),
         *_routing(snapshot, memory),
     ]
     return tuple(found)
@@ -76,9 +80,23 @@ def _held(decision: Decision) -> Iterator[Alert]:
     """Follows the guard that holds, not the decision's reason: weights that move meanwhile must not make the alert come and go."""
     held = next((result for result in decision.guards if result.reason is not None), None)
     severity = _HELD_ALERTS.get(held.reason) if held is not None and held.reason is not None else None
-    if held is None or severity is None or (held.reason in _ONLY_FOR_FAILOVER and decision.wanted is Verb.FALLBACK):
+    if held is None or severity is None:
         return
-    yield Alert(f"held/{held.reason}", severity, held.text)
+    # A fallback that is refused costs money; a failover that is refused fails users.
+    yield Alert(f"held/{held.reason}", "warning" if decision.wanted is Verb.FALLBACK else severity, held.text)
+
+
+def _unprepared(snapshot: Snapshot, decision: Decision) -> Iterator[Alert]:
+    """A switch that would be refused, told before it is needed."""
+    application, routing = snapshot.application, snapshot.routing
+    if application.routing_style is RoutingStyle.IN_PLACE or application.policy.allow_unsafe_switch or not routing.targets:
+        return
+    warm = {*routing.standby, *(target.service for target in routing.targets)}
+    everything = [application.capacity.service, *(unit.backend.service for unit in application.units)]
+    cold = [service for service in everything if service not in warm]
+    if cold and decision.mode is not None:
+        words = f"no standby rule keeps {text.listing(cold)} registered with the load balancer, so a switch would be refused"
+        yield Alert("unprepared", "warning", f"{words}: `failoverctl doctor` prints what to add")
 
 
 def _causes(evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
@@ -124,16 +142,31 @@ def _maxima(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterato
             yield Alert(f"max/{name}", "warning", words)
 
 
+def _unhealthy(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
+    """Replicas that Kubernetes calls ready and the load balancer does not: paid for, and kept out of the traffic."""
+    healthy = healthy_targets(snapshot)
+    for unit in snapshot.application.units:
+        ready = evidence[unit.name].ready
+        if ready and healthy.get(unit.backend.service) == 0:
+            words = f"{unit.name}: {ready} ready replica(s), none of which the load balancer calls healthy, so it gets no traffic"
+            yield Alert(f"unhealthy/{unit.name}", "warning", f"{words}: compare the target group's health check with the readiness probe")
+
+
 def _routing(snapshot: Snapshot, memory: Memory) -> Iterator[Alert]:
     policy, now = snapshot.application.policy, snapshot.now
     seen = snapshot.routing.verification
     if seen is not None and seen.problem.startswith(CRITICAL):
         yield Alert("blackhole", "critical", f"the load balancer answers requests itself: {seen.problem.removeprefix(CRITICAL)}")
-    if memory.changed_at is not None and memory.verified_at is None and now - memory.changed_at >= policy.verify_alert_s:
+    since = memory.unverified_since
+    if since is not None and now - since >= policy.verify_alert_s:
         problem = seen.problem if seen is not None else "not looked at"
-        waited = text.duration(now - memory.changed_at)
         verdict = "does not show" if seen is not None and seen.verdict is Verdict.NOT_YET else "cannot be seen to show"
-        yield Alert("unverified", "critical", f"the load balancer {verdict} the routing action written {waited} ago: {problem}")
+        words = f"the load balancer {verdict} the routing action written {text.duration(now - since)} ago: {problem}"
+        words += f"; its controller says: {snapshot.routing.undone}" if snapshot.routing.undone else ""
+        yield Alert("unverified", "critical", words + (f" (nudged {memory.nudges} times)" if memory.nudges else ""))
+    if snapshot.routing.blocked:
+        words = f"the load-balancer controller cannot carry out any change now: {snapshot.routing.blocked}"
+        yield Alert("blocked", "warning", words)
     if memory.reasserts >= _FIGHTING:
         # Right after our own write the Ingress names us as the writer: who it was before is remembered.
         who = memory.reasserted_against or "somebody"

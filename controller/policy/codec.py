@@ -40,6 +40,11 @@ def encode(memory: Memory) -> str:
             },
             "changed_at": memory.changed_at,
             "verified_at": memory.verified_at,
+            "unverified_since": memory.unverified_since,
+            "sticky_s": memory.sticky_s,
+            "nudges": memory.nudges,
+            "nudged_at": memory.nudged_at,
+            "reversed_at": memory.reversed_at,
             "reasserts": memory.reasserts,
             "reasserted_at": memory.reasserted_at,
             "reasserted_against": memory.reasserted_against,
@@ -78,6 +83,11 @@ def decode(text: str) -> Memory:
             units={str(name): _unit(unit) for name, unit in dict(raw.get("units", {})).items()},
             changed_at=_optional(raw.get("changed_at")),
             verified_at=_optional(raw.get("verified_at")),
+            unverified_since=_optional(raw.get("unverified_since", _unverified_since(raw))),
+            sticky_s=_count(raw.get("sticky_s", 0)),
+            nudges=_count(raw.get("nudges", 0)),
+            nudged_at=_optional(raw.get("nudged_at")),
+            reversed_at=_optional(raw.get("reversed_at")),
             reasserts=_count(raw.get("reasserts", 0)),
             reasserted_at=_optional(raw.get("reasserted_at")),
             reasserted_against=str(raw.get("reasserted_against", "")),
@@ -86,6 +96,11 @@ def decode(text: str) -> Memory:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CodecError(f"stored state has an impossible value: {error}") from error
+
+
+def _unverified_since(raw: Mapping[str, Any]) -> object:
+    """What the version before did not store: an unverified change then counted from the last one."""
+    return raw.get("changed_at") if raw.get("verified_at") is None else None
 
 
 def _unit(raw: Mapping[str, Any]) -> UnitMemory:

@@ -12,21 +12,26 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from controller.policy import text
+from controller.policy.availability import healthy_targets
 from controller.policy.model import (
     Cause,
     GuardResult,
     Memory,
     Mode,
     Return,
-    RoutingStyle,
     Snapshot,
     Target,
     UnitEvidence,
     Verdict,
 )
 from controller.policy.reasons import Reason, fill
+from controller.policy.routing import MAX_TARGET_GROUPS, action_key, action_problem
 
 _HOUR_S = 3600.0
+
+METRIC_LAG_S: Final = 300.0
+"""How long CloudWatch may take to show a period. Its load-balancer metrics are reported only where there are requests: silence for
+longer than this means that there were none."""
 
 
 @dataclass(slots=True)
@@ -194,16 +199,10 @@ def other_side(case: Case) -> GuardResult:
 
 def standby(case: Case) -> GuardResult:
     """Every Service that is to receive traffic must exist and have a ready endpoint: a missing one is a 503 for everybody."""
-    observed, application = case.snapshot.routing, case.snapshot.application
     for target in case.receiving:
         if target.weight == 0:
             continue
-        if target.service == application.capacity.service and application.routing_style is RoutingStyle.SINGLE_SERVICE:
-            exists, ready = observed.capacity_exists, observed.capacity_ready
-        else:
-            unit = next(unit for unit in application.units if unit.backend.service == target.service)
-            seen = case.snapshot.units[unit.name]
-            exists, ready = seen.service_exists, seen.ready
+        exists, ready = _endpoints(case, target.service)
         if exists is False:
             return _hold("standby", Reason.STANDBY_NOT_READY, case, problem=f"Service {target.service} (port {target.port}) does not exist")
         if not ready:
@@ -212,26 +211,82 @@ def standby(case: Case) -> GuardResult:
     return _pass("standby", "every receiving Service has ready endpoints")
 
 
+def _endpoints(case: Case, service: str) -> tuple[bool | None, int | None]:
+    """Whether a Service of the application exists, and how many ready endpoints it has; None where that is not known."""
+    observed, application = case.snapshot.routing, case.snapshot.application
+    if service == application.capacity.service:
+        return observed.capacity_exists, observed.capacity_ready
+    seen = case.snapshot.units[next(unit.name for unit in application.units if unit.backend.service == service)]
+    return seen.service_exists, seen.ready
+
+
+def legal(case: Case) -> GuardResult:
+    """AWS must accept the action: at most five target groups, each once, weights 0 to 999 and one above 0."""
+    problem = action_problem(case.receiving)
+    if problem:
+        return _hold("legal", Reason.ACTION_REFUSED, case, problem=problem)
+    return _pass("legal", f"{len(case.receiving)} target group(s), {MAX_TARGET_GROUPS} are allowed")
+
+
 def safe(case: Case) -> GuardResult:
     """The receiving target groups must be registered and healthy before the rule points at them (facts on the load-balancer controller)."""
-    observed, application = case.snapshot.routing, case.snapshot.application
-    warm = set(observed.standby) | {target.service for target in observed.targets}
-    cold = [target.service for target in case.receiving if target.weight > 0 and target.service not in warm]
-    seen = observed.verification.healthy if observed.verification is not None else {}
-    sick = [target.service for target in case.receiving if target.weight > 0 and seen.get(target.service) == 0]
-    unbound = [] if observed.bound is None else [t.service for t in case.receiving if t.weight > 0 and t.service not in observed.bound]
-    if not (cold or unbound or sick):
+    problem = _unsafe(case)
+    if not problem:
         return _pass("safe", "every receiving target group is registered already")
-    problem = (
-        f"no standby rule keeps {text.listing(cold)} registered with the load balancer"
-        if cold
-        else f"the load balancer has no target group for {text.listing(unbound)} yet"
-        if unbound
-        else f"the load balancer calls no target of {text.listing(sick)} healthy"
-    )
-    if application.policy.allow_unsafe_switch:
+    if case.snapshot.application.policy.allow_unsafe_switch:
         return _pass("safe", f"{problem}; allowed by allowUnsafeSwitch")
     return _hold("safe", Reason.UNSAFE_SWITCH, case, problem=problem)
+
+
+def _unsafe(case: Case) -> str:
+    """What would drop requests, "" where nothing is known to."""
+    observed = case.snapshot.routing
+    serving = [target.service for target in case.receiving if target.weight > 0]
+    warm = set(observed.standby) | {target.service for target in observed.targets}
+    cold = [service for service in serving if service not in warm]
+    if cold:
+        return f"no standby rule keeps {text.listing(cold)} registered with the load balancer"
+    unbound = [service for service in serving if observed.bound is not None and service not in observed.bound]
+    if unbound:
+        return f"the load balancer has no target group for {text.listing(unbound)} yet"
+    healthy = healthy_targets(case.snapshot)
+    sick = [service for service in serving if healthy.get(service) == 0]
+    if sick:
+        return f"the load balancer calls no target of {text.listing(sick)} healthy"
+    # Users wait for a failover, and one healthy target is better than none. A fallback only saves money: it waits for most of them.
+    for service in serving if case.mode is Mode.CAPACITY else ():
+        _, ready = _endpoints(case, service)
+        needed = math.ceil(case.snapshot.application.policy.healthy_share * (ready or 0))
+        if healthy.get(service, needed) < needed:
+            return f"the load balancer calls {healthy[service]} target(s) of {service} healthy, {needed} are needed"
+    return ""
+
+
+def unblocked(case: Case) -> GuardResult:
+    """The load-balancer controller must be able to act: one broken Ingress of a group stops every change on its load balancer."""
+    said = case.snapshot.routing.blocked
+    if not said:
+        return _pass("unblocked", "the load-balancer controller reports no Ingress that it cannot read")
+    if mends(said, case.snapshot, case.receiving):
+        return _pass("unblocked", f"the switch itself may mend what the load-balancer controller reports: {said}")
+    return _hold("unblocked", Reason.ROUTING_BLOCKED, case, problem=said)
+
+
+def mends(said: str, snapshot: Snapshot, receiving: Sequence[Target]) -> bool:
+    """Whether another action may end what the load-balancer controller says of this Ingress: it is about the present action.
+
+    Args:
+        said: Its message, ``Failed build model due to ingress: NAMESPACE/NAME: WHY``.
+        snapshot: For the Ingress and its present action.
+        receiving: The other action.
+    """
+    application = snapshot.application
+    if f"ingress: {application.key}:" not in said:
+        return False
+    if action_key(application.action) in said:
+        return True
+    left = {target.service for target in snapshot.routing.targets} - {target.service for target in receiving}
+    return any(f'"{service}"' in said or f"/{service}" in said for service in left)
 
 
 def dwell(case: Case) -> GuardResult:
@@ -280,9 +335,10 @@ def quiet(case: Case) -> GuardResult:
 
 
 def hold(case: Case) -> GuardResult:
-    """The break-even time of a switch, counted from the return of capacity."""
+    """The break-even time of a switch, counted from the return of capacity, or from a fallback that had to be taken back."""
     back = [case.evidence[name].returned_at for name in case.subject]
     start = max((at for at in back if at is not None), default=case.memory.mode_since)
+    start = max(start, case.memory.reversed_at or start)
     left = case.remaining(start + case.hold_s)
     if left > 0:
         return _hold("hold", Reason.HOLD_RUNNING, case, hold=text.duration(case.hold_s), remaining=text.duration(left))
@@ -309,15 +365,40 @@ def verified(case: Case) -> GuardResult:
     return _hold("verified", Reason.ROUTING_UNVERIFIED, case, problem=seen.problem or "not yet looked at since the change")
 
 
+def step(case: Case) -> GuardResult:
+    """Each step of a gradual fallback must stay healthy for a while, and what CloudWatch says of it must be known, before the next."""
+    policy, at = case.snapshot.application.policy, case.snapshot.routing.return_step
+    known = {"step": str(at), "steps": str(policy.return_steps)}
+    if at == 0:
+        return _pass("step", "no step is under way")
+    shown = case.memory.verified_at or case.memory.changed_at or case.memory.mode_since
+    source = next((one for one in case.snapshot.sources if one.name == "cloudwatch" and not one.absent), None)
+    if source is not None and source.stale(case.snapshot.now):
+        return _hold("step", Reason.STEP_UNJUDGED, case, **known, problem="no fresh word from cloudwatch about errors")
+    left = max(case.remaining(shown + policy.return_step_s), _until_figures(case, shown) if source is not None else 0.0)
+    if left > 0:
+        return _hold("step", Reason.STEP_RUNNING, case, **known, remaining=text.duration(left))
+    return _pass("step", f"step {at} of {policy.return_steps} was healthy for {text.duration(case.snapshot.now - shown)}")
+
+
+def _until_figures(case: Case, shown: float) -> float:
+    """Seconds until the errors of a whole period after `shown` are known; 0 once they are, or silence means that nothing was requested."""
+    whole = shown + case.snapshot.application.metric_period_s
+    errors = case.snapshot.error_ratio
+    return 0.0 if errors is not None and errors.at >= whole else case.remaining(whole + METRIC_LAG_S)
+
+
 # Freshness comes first: before the first word of the watches, "does not exist" only means "not seen yet".
 ALWAYS: Sequence[Guard] = (leader, fresh, ingress, routing, paused)
-FAILOVER: Sequence[Guard] = (pinned, cause, patience, other_side, standby, safe, dwell, flip_budget)
-FAILOVER_PINNED: Sequence[Guard] = (standby, safe)
-FALLBACK: Sequence[Guard] = (pinned, proof, quiet, hold, dwell, flip_budget, consistent, ready, standby, safe, verified)
-FALLBACK_PINNED: Sequence[Guard] = (standby, safe)
+SWITCH: Sequence[Guard] = (legal, standby, safe, unblocked)
+FAILOVER: Sequence[Guard] = (pinned, cause, patience, other_side, *SWITCH, dwell, flip_budget)
+FALLBACK: Sequence[Guard] = (pinned, proof, quiet, hold, dwell, flip_budget, consistent, ready, *SWITCH, verified, step)
+ROLLBACK: Sequence[Guard] = (pinned, *SWITCH)
+REROUTE: Sequence[Guard] = (legal, standby, safe)
+"""Within a mode: what the load-balancer controller cannot carry out now, it will once it is unblocked."""
 
 
-WAITING: Final = frozenset({patience, dwell, hold, quiet})
+WAITING: Final = frozenset({patience, dwell, hold, quiet, step})
 """Guards that time alone will open."""
 
 

@@ -34,8 +34,29 @@ def adopt(memory: Memory, mode: Mode | None, now: float) -> Memory:
         return replace(memory, mode=mode, mode_since=now if mode is Mode.CAPACITY else 0.0)
     level = level_after_failover(memory, now, 0.0) if mode is Mode.CAPACITY else memory.hold_level
     # Like a change of our own it must be seen on the load balancer, and clients must have left, before anything is lowered behind it.
-    changed = replace(memory, changed_at=now, verified_at=None)
+    changed = _changed(memory, now, 0)
     return _flipped(changed, mode, Reason.ROUTING_DRIFTED, "found so on the Ingress", now, level)
+
+
+def _changed(memory: Memory, now: float, sticky_s: int) -> Memory:
+    """The memory after a change of the routing action that the load balancer has not shown yet.
+
+    Args:
+        memory: Before it.
+        now: Seconds since the Unix epoch.
+        sticky_s: How long clients may stick to what traffic was moved from. What is left of an earlier change's time counts as well.
+    """
+    running = memory.sticky_s if memory.changed_at is not None and now - memory.changed_at < memory.sticky_s else 0
+    since = now if memory.unverified_since is None else memory.unverified_since
+    return replace(
+        memory,
+        changed_at=now,
+        verified_at=None,
+        unverified_since=since,
+        sticky_s=max(sticky_s, running),
+        nudges=memory.nudges if memory.unverified_since is not None else 0,
+        nudged_at=memory.nudged_at if memory.unverified_since is not None else None,
+    )
 
 
 def _not_ahead(memory: Memory, now: float) -> Memory:
@@ -56,6 +77,9 @@ def _not_ahead(memory: Memory, now: float) -> Memory:
         units=units,
         changed_at=_capped(memory.changed_at, now),
         verified_at=_capped(memory.verified_at, now),
+        unverified_since=_capped(memory.unverified_since, now),
+        nudged_at=_capped(memory.nudged_at, now),
+        reversed_at=_capped(memory.reversed_at, now),
         reasserted_at=_capped(memory.reasserted_at, now),
     )
 
@@ -85,6 +109,7 @@ def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvide
         current = verification.action == snapshot.routing.action and verification.at >= memory.changed_at
         if current and verification.verdict is Verdict.YES:
             verified = verification.at
+            memory = replace(memory, unverified_since=None, nudges=0, nudged_at=None)
     return _calmed(replace(memory, units=units, verified_at=verified), snapshot)
 
 
@@ -103,17 +128,28 @@ def applied(memory: Memory, decision: Decision, now: float) -> Memory:
         decision: What was applied.
         now: When, seconds since the Unix epoch.
     """
-    changed = replace(memory, changed_at=now, verified_at=None)
-    if decision.verb is Verb.FAILOVER:
-        flap_window = decision.flap_window_s
-        level = level_after_failover(memory, now, flap_window)
-        return _flipped(changed, Mode.CAPACITY, decision.reason, decision.sentence, now, level)
-    if decision.verb is Verb.FALLBACK:
-        back = _flipped(changed, Mode.COST, decision.reason, decision.sentence, now, memory.hold_level)
-        return replace(back, units={})
+    if decision.verb is Verb.NUDGE:
+        return replace(memory, nudges=memory.nudges + 1, nudged_at=now)
+    changed = _changed(memory, now, decision.sticky_s)
+    if decision.verb.switches and decision.mode is not None:
+        return _switched(changed, decision, decision.mode, now)
+    if decision.verb is Verb.REVERSE:
+        return replace(changed, reversed_at=now, hold_level=memory.hold_level + 1)  # as a flap: the next attempt waits twice as long
     if decision.reason is Reason.ROUTING_DRIFTED:
         return replace(changed, reasserts=memory.reasserts + 1, reasserted_at=now, reasserted_against=decision.details.get("writer", ""))
     return changed
+
+
+def _switched(changed: Memory, decision: Decision, mode: Mode, now: float) -> Memory:
+    level = changed.hold_level
+    if decision.verb is Verb.FAILOVER:
+        level = level_after_failover(changed, now, decision.flap_window_s)
+    elif decision.verb is Verb.ROLLBACK and mode is Mode.CAPACITY:
+        level += 1
+    # A switch starts its own time: of the one before nothing is waited for any more.
+    fresh = replace(changed, unverified_since=now, nudges=0, nudged_at=None, reversed_at=None)
+    flipped = _flipped(fresh, mode, decision.reason, decision.sentence, now, level)
+    return replace(flipped, units={}) if decision.verb is Verb.FALLBACK else flipped
 
 
 def _flipped(memory: Memory, mode: Mode, reason: Reason, detail: str, now: float, level: int) -> Memory:

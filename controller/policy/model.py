@@ -43,6 +43,13 @@ class RoutingStyle(StrEnum):
     IN_PLACE = "in-place"
 
 
+class CapacityWeights(StrEnum):
+    """What the in-place style weighs the units' target groups by in capacity mode."""
+
+    READY = "ready"  # what round robin over all pods does
+    READY_THROUGHPUT = "ready-throughput"  # every replica is used alike: round robin saturates at the slowest one
+
+
 class Strategy(StrEnum):
     """What the policy does about a shortage: change the mode (the source), or re-weight first."""
 
@@ -123,7 +130,13 @@ class PolicySettings:
     error_ratio_limit: float = 0.01
     stickiness_cost_s: int = 0
     stickiness_capacity_s: int = 0
+    capacity_weights: CapacityWeights = CapacityWeights.READY
+    healthy_share: float = 0.5
+    return_steps: int = 1
+    return_step_s: float = 120.0
     verify_alert_s: float = 60.0
+    nudge_s: float = 120.0
+    rollback_s: float = 0.0
     drain_s: float = 120.0
     reassert_base_s: float = 10.0
     reassert_max_s: float = 600.0
@@ -306,6 +319,7 @@ class Verification:
     at: float
     problem: str = ""
     action: str = ""  # the annotation's value that was compared
+    applied: bool = False  # the rules are as the action says, whatever the health of the targets
     weights: Mapping[str, int] = field(default_factory=dict)  # live weights by Service, as far as known
     healthy: Mapping[str, int] = field(default_factory=dict)  # healthy targets by Service, as far as known
 
@@ -336,6 +350,9 @@ class RoutingObservation:
     writer: str = ""  # field manager that last wrote the action
     foreign: bool = False  # that manager is known and is not us
     override: Override = field(default_factory=Override)
+    return_step: int = 0  # how many steps of a gradual fallback were made; 0: none is under way
+    blocked: str = ""  # what the load-balancer controller said when it last could not make rules of its Ingresses; "" where it can
+    undone: str = ""  # what it said when it last could not bring them to AWS
     standby: tuple[str, ...] = ()  # Services that a permanent standby rule keeps registered
     bound: tuple[str, ...] | None = None  # Services that have a target group; None: cannot tell
     capacity_ready: int | None = None  # ready endpoints of the capacity Service
@@ -418,6 +435,11 @@ class Memory:
     units: Mapping[str, UnitMemory] = field(default_factory=dict)
     changed_at: float | None = None  # last change of the routing action by us
     verified_at: float | None = None  # when the load balancer first showed it
+    unverified_since: float | None = None  # first change of ours that the load balancer has not shown since
+    sticky_s: int = 0  # how long clients may stick to what the last change moved traffic from
+    nudges: int = 0  # how often the load-balancer controller was nudged since then
+    nudged_at: float | None = None
+    reversed_at: float | None = None  # when a gradual fallback was last taken back
     reasserts: int = 0
     reasserted_at: float | None = None
     reasserted_against: str = ""  # who had changed the routing action that was put right last
@@ -493,7 +515,16 @@ class Verb(StrEnum):
     FAILOVER = "failover"
     FALLBACK = "fallback"
     PREPARE = "prepare"  # raise the cost side before a fallback
+    ADVANCE = "advance"  # one step of a gradual fallback
+    REVERSE = "reverse"  # take the steps back
+    ROLLBACK = "rollback"  # back to the mode before a switch that the load balancer did not show
     REWEIGHT = "reweight"  # same mode, other weights, or the right ones again
+    NUDGE = "nudge"  # the same action once more, so that the load-balancer controller looks again
+
+    @property
+    def switches(self) -> bool:
+        """Whether it changes the mode."""
+        return self in {Verb.FAILOVER, Verb.FALLBACK, Verb.ROLLBACK}
 
 
 @dataclass(frozen=True, slots=True)
@@ -517,6 +548,8 @@ class Decision:
     guards: tuple[GuardResult, ...]
     targets: tuple[Target, ...] = ()  # the routing action wanted; () where it must be left alone
     stickiness_s: int = 0
+    return_step: int = 0  # the step of a gradual fallback that the targets are
+    sticky_s: int = 0  # how long clients may stick to the targets that are replaced
     floors: Mapping[str, int] = field(default_factory=dict)  # wanted minReplicaCount by unit
     keda_targets: Mapping[str, str] = field(default_factory=dict)  # wanted targetMetricValue by unit
     flap_window_s: float = 0.0  # of a failover: how soon after a fallback it counts as a flap

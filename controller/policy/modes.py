@@ -21,6 +21,7 @@ class Trigger(StrEnum):
     RETURN = "return"  # the capacity of every unit that was short has returned
     PIN_COST = "pin-cost"  # an operator asks for cost mode
     PIN_CAPACITY = "pin-capacity"  # an operator asks for capacity mode
+    UNVERIFIED = "unverified"  # the load balancer did not show the last switch in time
 
 
 TRANSITIONS: Final[dict[tuple[Mode, Trigger], tuple[Mode, Verb]]] = {
@@ -28,6 +29,8 @@ TRANSITIONS: Final[dict[tuple[Mode, Trigger], tuple[Mode, Verb]]] = {
     (Mode.COST, Trigger.PIN_CAPACITY): (Mode.CAPACITY, Verb.FAILOVER),
     (Mode.CAPACITY, Trigger.RETURN): (Mode.COST, Verb.FALLBACK),
     (Mode.CAPACITY, Trigger.PIN_COST): (Mode.COST, Verb.FALLBACK),
+    (Mode.COST, Trigger.UNVERIFIED): (Mode.CAPACITY, Verb.ROLLBACK),
+    (Mode.CAPACITY, Trigger.UNVERIFIED): (Mode.COST, Verb.ROLLBACK),
 }
 
 

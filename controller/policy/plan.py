@@ -12,13 +12,15 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
+from controller.policy import text
 from controller.policy.model import Action, ActionKind, Application, Decision, Plan, Scaler, Snapshot, Unit, Verb
-from controller.policy.routing import MARKER, action_key, format_action, same_routing
+from controller.policy.routing import MARKER, NUDGED_AT, RETURN_STEP, action_key, format_action, same_routing
 
 FIELD_MANAGER: Final = "failoverctl"
 
 _APPLY: Final = "application/apply-patch+yaml"
 _JSON_PATCH: Final = "application/json-patch+json"
+_ONLY_DIFFERENCES: Final = frozenset({Verb.HOLD, Verb.PREPARE, Verb.REWEIGHT})
 _DEFERRED: Final = "after the load balancer shows the new weights and sticky clients have left"
 
 
@@ -45,7 +47,7 @@ def _routing(decision: Decision, snapshot: Snapshot) -> Iterator[Action]:
     if not decision.targets or decision.mode is None:
         return
     same = same_routing(routing.targets, decision.targets) and routing.stickiness_s == decision.stickiness_s and not routing.problem
-    if same and (decision.verb is not Verb.FAILOVER and decision.verb is not Verb.FALLBACK):
+    if same and decision.verb in _ONLY_DIFFERENCES:
         return
     action = format_action(decision.targets, decision.stickiness_s)
     body = {
@@ -57,7 +59,7 @@ def _routing(decision: Decision, snapshot: Snapshot) -> Iterator[Action]:
             # The version guards against other writers, the uid against an Ingress that was deleted: an apply would create it anew.
             "uid": routing.uid,
             "resourceVersion": routing.resource_version,
-            "annotations": {action_key(application.action): action, MARKER: str(decision.mode)},
+            "annotations": {action_key(application.action): action, **_bookkeeping(decision, snapshot.now)},
         },
     }
     yield Action(
@@ -71,6 +73,16 @@ def _routing(decision: Decision, snapshot: Snapshot) -> Iterator[Action]:
         before=routing.action,
         after=action,
     )
+
+
+def _bookkeeping(decision: Decision, now: float) -> dict[str, str]:
+    """The annotations beside the action. One that is not in the patch is taken away by it: a step or a nudge ends with the next change."""
+    written = {MARKER: str(decision.mode)}
+    if decision.return_step:
+        written[RETURN_STEP] = str(decision.return_step)
+    if decision.verb is Verb.NUDGE:
+        written[NUDGED_AT] = text.number(now)
+    return written
 
 
 def _scaling(unit: Unit, decision: Decision, snapshot: Snapshot, refused: list[str]) -> Iterator[Action]:

@@ -22,6 +22,10 @@ class Reason(StrEnum):
     AVAILABILITY_CHANGED = "AvailabilityChanged"
     ROUTING_DRIFTED = "RoutingDrifted"
     PREPARING_RETURN = "PreparingReturn"
+    RETURN_STEP = "ReturnStep"
+    RETURN_REVERSED = "ReturnReversed"
+    ROLLED_BACK = "RolledBack"
+    NUDGED = "Nudged"
 
     # Nothing to do.
     DEMAND_MET = "DemandMet"
@@ -44,12 +48,16 @@ class Reason(StrEnum):
     OTHER_SIDE_SHORT = "OtherSideShort"
     STANDBY_NOT_READY = "StandbyNotReady"
     UNSAFE_SWITCH = "UnsafeSwitch"
+    ACTION_REFUSED = "ActionRefused"
+    ROUTING_BLOCKED = "RoutingBlocked"
     DWELL = "Dwell"
     FLIP_BUDGET_SPENT = "FlipBudgetSpent"
     RETURN_UNPROVEN = "ReturnUnproven"
     NOT_QUIET = "NotQuiet"
     HOLD_RUNNING = "HoldRunning"
     WAITING_FOR_READY = "WaitingForReady"
+    STEP_RUNNING = "StepRunning"
+    STEP_UNJUDGED = "StepUnjudged"
     REASSERT_BACKOFF = "ReassertBackoff"
 
 
@@ -58,9 +66,13 @@ SENTENCES: Final[dict[Reason, str]] = {
     Reason.SLO_BREACHED: "{units} is beyond its limit ({breach}) and there is evidence of a shortage",
     Reason.RETURN_PROVEN: "capacity for {units} has provably returned: {proof}",
     Reason.PINNED_TO_MODE: "an operator pinned mode {mode}: {why}",
-    Reason.AVAILABILITY_CHANGED: "the weights follow the ready replicas: {change}",
+    Reason.AVAILABILITY_CHANGED: "the weights follow what can serve: {change}",
     Reason.ROUTING_DRIFTED: "the routing action is not what mode {mode} asks for; last written by {writer}",
     Reason.PREPARING_RETURN: "{units} has capacity again; raising it to the replicas that cost mode needs before any traffic moves",
+    Reason.RETURN_STEP: "capacity for {units} has provably returned; step {step} of {steps} of the way back to cost mode",
+    Reason.RETURN_REVERSED: "the way back to cost mode is reversed after step {step} of {steps}: {problem}",
+    Reason.ROLLED_BACK: "the load balancer did not show the switch to mode {mode} within {waited} ({problem}); it is put back",
+    Reason.NUDGED: "the load balancer has not shown the routing action for {waited} ({problem}); its controller is made to look again",
     Reason.DEMAND_MET: "no pod of any deployment unit waits for a node",
     Reason.WAITING_IS_NORMAL: "{pending} pod(s) of {units} wait for a node; nothing shows that waiting will not help",
     Reason.EVIDENCE_WITHOUT_DEMAND: "{units} was refused capacity, but no pod waits for it",
@@ -79,12 +91,16 @@ SENTENCES: Final[dict[Reason, str]] = {
     Reason.OTHER_SIDE_SHORT: "{units} is short, but no other deployment unit could take its traffic",
     Reason.STANDBY_NOT_READY: "the receiving side is not ready: {problem}",
     Reason.UNSAFE_SWITCH: "the switch would drop requests: {problem}",
+    Reason.ACTION_REFUSED: "AWS would refuse the routing action: {problem}",
+    Reason.ROUTING_BLOCKED: "the load-balancer controller cannot carry out any change now: {problem}",
     Reason.DWELL: "mode {mode} must last {remaining} more",
     Reason.FLIP_BUDGET_SPENT: "{flips} mode changes in the last hour, {limit} are allowed",
     Reason.RETURN_UNPROVEN: "no proof yet that capacity for {units} has returned; silence is not proof",
     Reason.NOT_QUIET: "{units} was refused capacity {age} ago; {remaining} more without a refusal are needed",
     Reason.HOLD_RUNNING: "a switch back pays off only after {hold}; {remaining} left",
     Reason.WAITING_FOR_READY: "{units} has {ready} of the {needed} ready replicas that cost mode needs at the present demand",
+    Reason.STEP_RUNNING: "step {step} of {steps} of the way back to cost mode must stay healthy for {remaining} more",
+    Reason.STEP_UNJUDGED: "step {step} of {steps} of the way back to cost mode cannot be judged: {problem}",
     Reason.REASSERT_BACKOFF: "the routing action was changed by {writer}; re-asserting in {remaining}",
 }
 

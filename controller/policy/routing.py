@@ -7,13 +7,15 @@ integers, unknown keys are ignored, the last of duplicate keys wins. Writing is 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from controller.policy.model import Application, Mode, RoutingStyle, Target
 
 PREFIX: Final = "alb.ingress.kubernetes.io"
 MARKER: Final = "failoverctl.dev/mode"
+RETURN_STEP: Final = "failoverctl.dev/return-step"
+NUDGED_AT: Final = "failoverctl.dev/nudged-at"
 MAX_TARGET_GROUPS: Final = 5  # AWS: target groups per action on an Application Load Balancer, not adjustable
 MAX_WEIGHT: Final = 999
 _PORT_DIGITS: Final = 5
@@ -40,7 +42,7 @@ def format_action(targets: Iterable[Target], stickiness_s: int) -> str:
             not an integer 0 to 999, no weight above 0.
     """
     written = list(targets)
-    problem = _refused(written)
+    problem = action_problem(written)
     if problem:
         raise ValueError(problem)
     stickiness: dict[str, Any] = {"enabled": stickiness_s > 0}
@@ -56,7 +58,8 @@ def format_action(targets: Iterable[Target], stickiness_s: int) -> str:
     return json.dumps(action, separators=(",", ":"))
 
 
-def _refused(targets: list[Target]) -> str:
+def action_problem(targets: Sequence[Target]) -> str:
+    """Why AWS or the load-balancer controller would refuse a forward action to these targets; "" where they would not."""
     if not targets:
         return "an action needs at least one target group"
     if len(targets) > MAX_TARGET_GROUPS:

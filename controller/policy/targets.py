@@ -1,13 +1,15 @@
-"""Which routing action each mode wants, from what is ready."""
+"""Which routing action each mode wants, from what can serve."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from controller.policy.availability import availability, serving_replicas
 from controller.policy.demand import total_demand
 from controller.policy.model import (
     Application,
+    CapacityWeights,
     Mode,
     RoutingStyle,
     Snapshot,
@@ -15,7 +17,8 @@ from controller.policy.model import (
     Target,
     WeightStrategy,
 )
-from controller.policy.weights import apply_availability, base_weights
+from controller.policy.routing import MAX_TARGET_GROUPS
+from controller.policy.weights import apply_availability, base_weights, largest_remainder
 
 _FOLLOW_READY: Final = frozenset({WeightStrategy.MERIT_ORDER, WeightStrategy.READY_PROPORTIONAL})
 
@@ -23,11 +26,6 @@ _FOLLOW_READY: Final = frozenset({WeightStrategy.MERIT_ORDER, WeightStrategy.REA
 def weight_strategy(application: Application) -> WeightStrategy:
     """The strategy of cost mode's weights: `adaptive` is merit order over ready capacity, whatever the file's base weights are."""
     return WeightStrategy.MERIT_ORDER if application.policy.strategy is Strategy.ADAPTIVE else application.policy.weight_strategy
-
-
-def ready_replicas(snapshot: Snapshot) -> dict[str, int]:
-    """Ready replicas by unit, of those where they are known."""
-    return {name: observed.ready for name, observed in snapshot.units.items() if observed.ready is not None}
 
 
 def intended_weights(snapshot: Snapshot, returning: Iterable[str] = ()) -> dict[str, int]:
@@ -38,33 +36,42 @@ def intended_weights(snapshot: Snapshot, returning: Iterable[str] = ()) -> dict[
         returning: Units whose capacity comes back: they count as if they were ready.
 
     Returns:
-        By unit. A unit that is known to have nothing ready and is not coming back gets 0: the others must be able to carry its share.
+        By unit. A unit that is known to have nothing that serves and is not coming back gets 0: the others must be able to carry its share.
     """
-    application, ready, back = snapshot.application, ready_replicas(snapshot), set(returning)
+    application, serving, back = snapshot.application, serving_replicas(snapshot), set(returning)
     strategy = weight_strategy(application)
     if strategy in _FOLLOW_READY:
-        planned = {unit.name: max(ready.get(unit.name, 1), 1 if unit.name in back else 0) for unit in application.units}
+        planned = {unit.name: max(serving.get(unit.name, 1), 1 if unit.name in back else 0) for unit in application.units}
         return base_weights(application.units, strategy, total_demand(snapshot), planned)
-    base = base_weights(application.units, strategy, None, ready)
-    availability = {name: 0.0 if ready.get(name) == 0 and name not in back else 1.0 for name in base}
-    return apply_availability(base, availability) or base
+    base = base_weights(application.units, strategy, None, serving)
+    present = {name: 0.0 if serving.get(name) == 0 and name not in back else 1.0 for name in base}
+    return apply_availability(base, present) or base
 
 
 def cost_weights(snapshot: Snapshot) -> dict[str, int]:
     """The weights of cost mode, following each unit's availability.
 
     Returns:
-        By unit; empty where no unit that carries weight can serve. Availability is 0 with no ready replica: its target group is empty and
-        would answer 503. Otherwise it is 1: a unit that is only partly short, or merely scales up, keeps its share.
+        By unit; empty where no unit that carries weight can serve.
     """
     application = snapshot.application
-    ready = ready_replicas(snapshot)
+    serving = serving_replicas(snapshot)
     strategy = weight_strategy(application)
     if strategy in _FOLLOW_READY:
-        known = {unit.name: ready.get(unit.name, 1) for unit in application.units}
+        known = {unit.name: serving.get(unit.name, 1) for unit in application.units}
         return base_weights(application.units, strategy, total_demand(snapshot), known) if any(known.values()) else {}
-    base = base_weights(application.units, strategy, None, ready)
-    return apply_availability(base, {name: 0.0 if ready.get(name) == 0 else 1.0 for name in base})
+    base = base_weights(application.units, strategy, None, serving)
+    return apply_availability(base, availability(snapshot, base))
+
+
+def cut_units(snapshot: Snapshot) -> frozenset[str]:
+    """Units that get less than their base weight because too few of their replicas can serve, but some."""
+    application = snapshot.application
+    strategy = weight_strategy(application)
+    if strategy in _FOLLOW_READY:
+        return frozenset()
+    base = base_weights(application.units, strategy, None, {})
+    return frozenset(name for name, share in availability(snapshot, base).items() if 0 < share < 1 and base[name])
 
 
 def cost_targets(application: Application, weights: Mapping[str, int]) -> tuple[Target, ...]:
@@ -73,12 +80,49 @@ def cost_targets(application: Application, weights: Mapping[str, int]) -> tuple[
 
 
 def capacity_targets(snapshot: Snapshot) -> tuple[Target, ...]:
-    """The routing action of capacity mode: one Service over all pods, or the units' own weighted by their ready replicas."""
+    """The routing action of capacity mode: one Service over all pods, or the units' own weighted by what can serve."""
     application = snapshot.application
     if application.routing_style is RoutingStyle.SINGLE_SERVICE:
         return (Target(application.capacity.service, application.capacity.port, 1),)
-    weights = base_weights(application.units, WeightStrategy.READY_PROPORTIONAL, None, ready_replicas(snapshot))
-    return cost_targets(application, weights)
+    return cost_targets(application, _in_place_weights(snapshot))
+
+
+def _in_place_weights(snapshot: Snapshot) -> dict[str, int]:
+    application, serving = snapshot.application, serving_replicas(snapshot)
+    if application.policy.capacity_weights is CapacityWeights.READY or not any(serving.values()):
+        return base_weights(application.units, WeightStrategy.READY_PROPORTIONAL, None, serving)
+    return largest_remainder({unit.name: serving.get(unit.name, 0) * unit.throughput for unit in application.units})
+
+
+def return_targets(snapshot: Snapshot, step: int) -> tuple[Target, ...]:
+    """The routing action of one step of a gradual fallback.
+
+    With the single-service style the capacity Service keeps what the units do not get yet. AWS allows five target groups an action, so the
+    four units of the most weight are stepped up, and a fifth keeps getting its traffic through the capacity Service until the last step.
+
+    Args:
+        snapshot: What is observed.
+        step: From 1 to the policy's `return_steps` less 1; the last step is `cost_targets`.
+
+    Returns:
+        Targets whose weights add up to 100; those of capacity mode where no unit that carries weight can serve.
+    """
+    application = snapshot.application
+    weights, share = cost_weights(snapshot), step / application.policy.return_steps
+    whole = sum(weights.values())
+    if whole == 0:
+        return capacity_targets(snapshot)
+    direct = {name: share * weight / whole for name, weight in weights.items()}
+    if application.routing_style is RoutingStyle.IN_PLACE:
+        present = _in_place_weights(snapshot)
+        total = sum(present.values())
+        mixed = {name: direct[name] + (1 - share) * present[name] / total for name in direct}
+        return cost_targets(application, largest_remainder(mixed))
+    heaviest = sorted(direct, key=lambda name: -direct[name])[: MAX_TARGET_GROUPS - 1]
+    stepped = {name: direct[name] for name in direct if name in heaviest and direct[name] > 0}
+    rounded = largest_remainder({"": 1 - sum(stepped.values()), **stepped})
+    units = [Target(one.backend.service, one.backend.port, rounded[one.name]) for one in application.units if one.name in stepped]
+    return (Target(application.capacity.service, application.capacity.port, rounded[""]), *units)
 
 
 def stickiness(application: Application, mode: Mode) -> int:

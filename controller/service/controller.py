@@ -18,12 +18,11 @@ from controller.errors import Conflict, RemoteError, StateError
 from controller.notifiers.dispatcher import Dispatcher
 from controller.policy.decide import decide
 from controller.policy.memory import applied
-from controller.policy.model import Alert, Application, Decision, Memory, Mode, Plan, Snapshot, Source, Verb
+from controller.policy.model import Alert, Application, Decision, Memory, Plan, Snapshot, Source
 from controller.policy.plan import describe, plan
-from controller.policy.reasons import Reason
 from controller.ports import Leadership, Message, StateStore
 from controller.service.executor import Executor, Outcome
-from controller.service.messages import alert_changes, control, rerouted, switched
+from controller.service.messages import alert_changes, control, routed
 from controller.service.outside import OutsideWorld
 from controller.service.telemetry import Telemetry
 from controller.service.terms import TermRecord
@@ -276,12 +275,11 @@ class Controller:
             record.alerts = {}  # whoever leads tells; what is still on when this replica begins to lead, it tells then
             return
         record.alerts, messages = alert_changes(snapshot, record.alerts, decision.alerts, decision.mode)
-        if outcome.routed and decision.verb in {Verb.FAILOVER, Verb.FALLBACK}:
-            mode = Mode.CAPACITY if decision.verb is Verb.FAILOVER else Mode.COST
-            self._telemetry.switches.labels(application.key, mode.value, decision.reason.value).inc()
-            messages.append(switched(snapshot, decision))
-        elif outcome.routed and decision.reason is Reason.ROUTING_DRIFTED:
-            messages.append(rerouted(snapshot, decision))
+        if outcome.routed and decision.verb.switches and decision.mode is not None:
+            self._telemetry.switches.labels(application.key, decision.mode.value, decision.reason.value).inc()
+        message = routed(snapshot, decision) if outcome.routed else None
+        if message is not None:
+            messages.append(message)
         override = snapshot.routing.override
         shown = f"{override.paused_until} {override.pinned_mode} {override.pinned_until} {override.why} {override.problem}"
         if record.override and shown != record.override:

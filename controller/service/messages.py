@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from controller.policy import text
 from controller.policy.cost import effect, spend_per_hour
@@ -12,21 +13,36 @@ from controller.policy.targets import intended_weights
 from controller.ports import Message, MessageKind, Severity
 
 
-def switched(snapshot: Snapshot, decision: Decision) -> Message:
-    """The message about a mode change that was just written to the Ingress."""
+def routed(snapshot: Snapshot, decision: Decision) -> Message | None:
+    """The message about a routing action that was just written to the Ingress; None where nobody needs one."""
+    if decision.verb.switches:
+        return _switched(snapshot, decision)
+    if decision.verb in {Verb.ADVANCE, Verb.REVERSE}:
+        return _stepped(snapshot, decision)
+    return _rerouted(snapshot, decision) if decision.reason is Reason.ROUTING_DRIFTED else None
+
+
+_TITLES: Final = {
+    (Verb.FAILOVER, Mode.CAPACITY): "failed over to capacity mode",
+    (Verb.FALLBACK, Mode.COST): "fell back to cost mode",
+    (Verb.ROLLBACK, Mode.CAPACITY): "rolled back to capacity mode",
+    (Verb.ROLLBACK, Mode.COST): "rolled back to cost mode",
+}
+
+
+def _switched(snapshot: Snapshot, decision: Decision) -> Message:
     application = snapshot.application
-    failover = decision.verb is Verb.FAILOVER
-    mode = Mode.CAPACITY if failover else Mode.COST
+    mode = Mode.COST if decision.mode is Mode.COST else Mode.CAPACITY
     cause = next((judged.cause for judged in decision.evidence.values() if judged.short), None)
     fields = {"spend of the ready replicas": f"${spend_per_hour(application, decision.evidence):.2f}/h"}
-    if failover and cause is not None:
+    if decision.verb is Verb.FAILOVER and cause is not None:
         fields["cause"] = str(cause)
     return Message(
-        kind=MessageKind.FAILOVER if failover else MessageKind.FALLBACK,
-        severity=Severity.WARNING if failover else Severity.INFO,
+        kind=MessageKind.FAILOVER if mode is Mode.CAPACITY else MessageKind.FALLBACK,
+        severity=Severity.INFO if decision.verb is Verb.FALLBACK else Severity.WARNING,
         application=application.key,
         reason=str(decision.reason),
-        title=f"{application.name}: {'failed over to capacity' if failover else 'fell back to cost'} mode",
+        title=f"{application.name}: {_TITLES[decision.verb, mode]}",
         why=decision.sentence,
         cost=effect(application, intended_weights(snapshot, decision.evidence), mode),
         next=_next(application, decision),
@@ -38,6 +54,8 @@ def switched(snapshot: Snapshot, decision: Decision) -> Message:
 
 def _next(application: Application, decision: Decision) -> str:
     policy = application.policy
+    if decision.verb is Verb.ROLLBACK:
+        return "the guards decide anew; the flip budget bounds how often it is tried"
     if decision.verb is Verb.FALLBACK:
         return "the load balancer is verified, then the replicas of capacity mode are lowered"
     if decision.reason is Reason.PINNED_TO_MODE:
@@ -48,7 +66,25 @@ def _next(application: Application, decision: Decision) -> str:
     )
 
 
-def rerouted(snapshot: Snapshot, decision: Decision) -> Message:
+def _stepped(snapshot: Snapshot, decision: Decision) -> Message:
+    """A step of the way back to cost mode, or all of them taken back."""
+    application, taken_back = snapshot.application, decision.verb is Verb.REVERSE
+    step, steps = decision.details.get("step", "?"), decision.details.get("steps", "?")
+    healthy = f"the next step, once this one was healthy for {text.duration(application.policy.return_step_s)}"
+    return Message(
+        kind=MessageKind.ALERT if taken_back else MessageKind.CONTROL,
+        severity=Severity.WARNING if taken_back else Severity.INFO,
+        application=application.key,
+        reason=str(decision.reason),
+        title=f"{application.name}: the way back to cost mode {'is taken back' if taken_back else f'is at step {step} of {steps}'}",
+        why=decision.sentence,
+        next="capacity mode stays; the hold before the next attempt is doubled" if taken_back else healthy,
+        at=snapshot.now,
+        mode=str(Mode.CAPACITY),
+    )
+
+
+def _rerouted(snapshot: Snapshot, decision: Decision) -> Message:
     """The message about a routing action that was put right because somebody else had changed it."""
     application = snapshot.application
     return Message(

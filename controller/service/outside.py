@@ -55,6 +55,7 @@ def verification_request(application: Application, view: ClusterView) -> Verific
         rules=live_rules(ingress, application.action),
         target_groups=target_groups(bindings, application.namespace, application.ingress) if bindings is not None else None,
         ready={service: count for service, count in counts.items() if count is not None},
+        healthy_share=application.policy.healthy_share,
         standby=_standby(application, routing.targets),
         ports=listener_ports(ingress),
     )

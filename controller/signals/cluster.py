@@ -31,6 +31,7 @@ from controller.policy.model import Application, PoolObservation, RoutingObserva
 from controller.signals.ingress import observe_ingress
 from controller.signals.karpenter import KarpenterView
 from controller.signals.objects import name_of, namespace_of, text
+from controller.signals.reconciles import ReconcileView
 from controller.signals.slim import pack, slim, unpack
 from controller.signals.watch import Query, Watch, WatchHealth
 from controller.signals.workloads import WorkloadView
@@ -40,6 +41,7 @@ EVENT_NAMESPACE: Final = "default"  # events of cluster-scoped objects, such as 
 _POOLS_REUSED_S: Final = 1.0  # the applications of one pass ask a moment after each other; no window of the policy is that fine
 
 # The API server selects, for a busy cluster has more events than fit into memory, and no other is ever looked at. Selectors know no "or".
+_INGRESS_EVENTS: Final = (("fieldSelector", "involvedObject.kind=Ingress"),)
 _POD_EVENTS: Final = (("fieldSelector", "involvedObject.kind=Pod,reason=FailedScheduling,source=karpenter"),)
 _CLUSTER_EVENTS: Final = tuple(
     (("fieldSelector", f"involvedObject.kind={kind},reason={reason}"),)
@@ -179,6 +181,7 @@ class ClusterView:
         self.dirty = Dirty(wake)
         self.karpenter = KarpenterView()
         self.workloads = WorkloadView()
+        self.reconciles = ReconcileView()
         self._clock = clock
         self._window_s = window_s
         self._ingresses: dict[tuple[str, str], _Ingress] = {}
@@ -247,7 +250,12 @@ class ClusterView:
                 self.workloads.bindings_known = False
 
     def _event(self, obj: Object, now: float, *, listed: bool = False) -> None:
-        if text(obj, "involvedObject", "kind") == "Pod":
+        kind = text(obj, "involvedObject", "kind")
+        if kind == "Ingress":
+            ingress = self.reconciles.event(obj)
+            if ingress is not None:
+                self.dirty.mark((INGRESSES.plural, *ingress))
+        elif kind == "Pod":
             pod = (text(obj, "involvedObject", "namespace"), text(obj, "involvedObject", "name"))
             pools = self.workloads.pools_of_pod(*pod)
             if self.karpenter.pod_event(obj, pools, now):
@@ -255,7 +263,7 @@ class ClusterView:
                     self.dirty.mark(pool=pool)
         elif self.karpenter.event(obj, now, listed=listed):
             name = text(obj, "involvedObject", "name")
-            self.dirty.mark(pool=name if text(obj, "involvedObject", "kind") == "NodePool" else self.karpenter.pool_of(name))
+            self.dirty.mark(pool=name if kind == "NodePool" else self.karpenter.pool_of(name))
 
     def _mark(self, plural: str, obj: Object, services: frozenset[str] = frozenset()) -> None:
         """Notes a change of a workload or an Ingress, for the applications that name it."""
@@ -413,7 +421,7 @@ def wanted_lists(applications: Iterable[Application], *, cluster_wide: bool) -> 
     for namespace in namespaces:
         kinds = (PODS, DEPLOYMENTS, ENDPOINT_SLICES, INGRESSES, SERVICES, SCALED_OBJECTS, TARGET_GROUP_BINDINGS)
         wanted += [Wanted(resource, namespace) for resource in kinds]
-        wanted.append(Wanted(EVENTS, namespace, _POD_EVENTS))
+        wanted += [Wanted(EVENTS, namespace, query) for query in (_POD_EVENTS, _INGRESS_EVENTS)]
     wanted += [Wanted(EVENTS, EVENT_NAMESPACE, query) for query in _CLUSTER_EVENTS]
     return wanted
 

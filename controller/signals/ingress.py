@@ -9,7 +9,7 @@ from typing import Any, Final
 from controller.clock import parse_rfc3339
 from controller.policy.model import Application, Mode, Override, RoutingObservation
 from controller.policy.plan import FIELD_MANAGER
-from controller.policy.routing import MARKER, action_key, parse_action
+from controller.policy.routing import MARKER, RETURN_STEP, action_key, parse_action
 from controller.signals.objects import Object, dig, field_owners, items, mapping, text
 
 PAUSED_UNTIL: Final = "failoverctl.dev/paused-until"
@@ -18,6 +18,7 @@ PINNED_UNTIL: Final = "failoverctl.dev/pinned-until"
 OVERRIDE_REASON: Final = "failoverctl.dev/override-reason"
 FOREVER: Final = "forever"
 
+_STEP_DIGITS: Final = 3
 _USE_ANNOTATION: Final = "use-annotation"
 
 
@@ -48,8 +49,14 @@ def observe_ingress(application: Application, obj: Object | None) -> RoutingObse
         writer=managers[-1] if managers else "",
         foreign=bool(managers) and FIELD_MANAGER not in managers,
         override=_override(annotations),
+        return_step=_step(_string(annotations, RETURN_STEP)),
         standby=tuple(sorted(_standby(application, obj, annotations))),
     )
+
+
+def _step(value: str) -> int:
+    """The step of a gradual fallback; what is no small number means none: capacity mode is put right, and the way back begins anew."""
+    return int(value) if value.isascii() and value.isdigit() and len(value) <= _STEP_DIGITS else 0
 
 
 def hostnames(obj: Object) -> tuple[str, ...]:

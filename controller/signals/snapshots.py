@@ -78,7 +78,7 @@ class SnapshotBuilder:
             pending = self._view.workloads.pending(application, self._sharing.get(application.namespace, Counter()))
             units = {unit.name: self._unit(application, unit, now, outside) for unit in application.units}
             units = {name: replace(unit, pending=pending[name]) for name, unit in units.items()}
-            routing = self._routing(application, sources, outside)
+            routing = self._routing(application, now, sources, outside)
         return Snapshot(
             now=now,
             application=application,
@@ -113,7 +113,7 @@ class SnapshotBuilder:
             notes=outside.capacity.notes(unit.instance_type) if outside.capacity else (),
         )
 
-    def _routing(self, application: Application, sources: tuple[Source, ...], outside: Outside) -> RoutingObservation:
+    def _routing(self, application: Application, now: float, sources: tuple[Source, ...], outside: Outside) -> RoutingObservation:
         observed = self._view.routing(application)
         workloads = self._view.workloads
         capacity = application.capacity
@@ -125,4 +125,6 @@ class SnapshotBuilder:
             capacity_exists=(None if "services" not in fresh else False) if ports is None else capacity.port in ports,
             bound=workloads.bound_services(application.namespace) if "target-group-bindings" in fresh else None,
             verification=outside.verification,
+            blocked=self._view.reconciles.blocked(application.namespace, application.ingress, observed.uid, now),
+            undone=self._view.reconciles.undone(application.namespace, application.ingress, observed.uid, now),
         )

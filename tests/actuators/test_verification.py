@@ -388,7 +388,26 @@ def test_a_target_group_at_weight_zero_needs_no_healthy_target(elb: Elb, verifie
 def test_instance_targets_are_nodes_and_are_not_counted_against_pods(elb: Elb, verifier: Verifier) -> None:
     """Ten ready pods may stand on two nodes."""
     elb.target_prefix = "i-0"
-    assert verifier.verify(ask(ready={"inf2": 10, "trn1": 10})).verdict is Verdict.YES
+    seen = verifier.verify(ask(ready={"inf2": 10, "trn1": 10}))
+    assert seen.verdict is Verdict.YES
+    assert seen.healthy == {"inf2": 10, "trn1": 10}, "weights follow pods: a few nodes must not make a unit look nearly gone"
+
+
+@pytest.mark.parametrize(
+    ("live", "health", "applied"),
+    [
+        pytest.param({"inf2": 40, "trn1": 60}, ["healthy"], True, id="verified"),
+        pytest.param({"inf2": 40, "trn1": 60}, ["unhealthy"], True, id="applied, and the targets are not healthy"),
+        pytest.param({"all": 1}, ["healthy"], False, id="not applied"),
+    ],
+)
+def test_whether_the_rules_follow_is_told_apart_from_health(
+    live: dict[str, int], health: list[str], applied: bool, elb: Elb, verifier: Verifier
+) -> None:  # fmt: skip
+    """A nudge helps against rules that do not follow, and against nothing else."""
+    elb.only_rules()[0]["Actions"] = [forward(live)]
+    elb.health[arn("inf2")] = health
+    assert verifier.verify(ask()).applied is applied
 
 
 def test_the_targets_of_a_rule_that_differs_are_not_asked_for(elb: Elb, verifier: Verifier) -> None:

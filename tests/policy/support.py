@@ -29,7 +29,7 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.plan import plan
-from controller.policy.routing import MARKER, action_key, parse_action
+from controller.policy.routing import MARKER, RETURN_STEP, action_key, parse_action
 from tests.support.applications import NOW, memory, snapshot
 
 INF2 = "sd21-inf2"
@@ -146,7 +146,13 @@ class World:
         targets, stickiness_s, problem = parse_action(text)
         assert not problem, f"users get a 503: the Ingress was given an action that the load-balancer controller refuses: {problem}"
         routing = replace(
-            self.snapshot.routing, action=text, targets=targets, stickiness_s=stickiness_s, marker=annotations[MARKER], foreign=False
+            self.snapshot.routing,
+            action=text,
+            targets=targets,
+            stickiness_s=stickiness_s,
+            marker=annotations[MARKER],
+            return_step=int(annotations.get(RETURN_STEP, 0)),
+            foreign=False,
         )
         self.snapshot = replace(self.snapshot, routing=routing)
 

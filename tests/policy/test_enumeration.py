@@ -42,8 +42,18 @@ ELSEWHERE: dict[Reason, str] = {
     Reason.SHORTAGE_ABSORBED: "test_decide.py::TestAdaptive: of the other strategy",
     Reason.REASSERT_BACKOFF: "test_decide.py::TestDrift: of a foreign writer",
     Reason.ROUTING_DRIFTED: "test_decide.py::TestDrift: of a foreign writer",
+    Reason.RETURN_STEP: "test_gradual_return.py: of more than one step",
+    Reason.RETURN_REVERSED: "test_gradual_return.py: of more than one step",
+    Reason.STEP_RUNNING: "test_gradual_return.py: of more than one step",
+    Reason.STEP_UNJUDGED: "test_gradual_return.py: of more than one step",
+    Reason.ROLLED_BACK: "test_rollback.py: off by default",
+    Reason.NUDGED: "test_nudge.py: of a change that was not shown for minutes",
+    Reason.ACTION_REFUSED: "test_preflight.py: the application file does not allow what AWS refuses",
+    Reason.ROUTING_BLOCKED: "test_preflight.py: of what the load-balancer controller reports",
 }
 """Reasons that the dimensions below do not reach, and the test that does."""
+
+ELSEWHERE_TRANSITIONS = {(mode, Trigger.UNVERIFIED) for mode in Mode}  # test_rollback.py: off by default
 
 SAMPLE = Sample(300, NOW)
 
@@ -210,7 +220,7 @@ def test_every_combination_has_a_decision_with_a_reason_and_every_reason_a_combi
         transitions |= seen
         count += cases
     assert count == len(ALL) * len(READY) * len(STANDBY) * len(OVERRIDES) * 2 * 2 * 2 * 2
-    assert transitions == set(TRANSITIONS), "a transition of the table that nothing reaches"
+    assert transitions | ELSEWHERE_TRANSITIONS == set(TRANSITIONS), "a transition of the table that nothing reaches"
     assert reasons.isdisjoint(ELSEWHERE), "reached after all: take it off the list"
     assert reasons | set(ELSEWHERE) == set(Reason), "a reason that nothing reaches is a sentence that nobody can test"
 

@@ -386,7 +386,21 @@ ALERTS = [
     pytest.param(
         replace(shortage(), routing=routing(capacity_ready=0)), {"held/StandbyNotReady": "critical"}, id="the other side is not ready"
     ),
-    pytest.param(replace(shortage(), routing=routing(standby=())), {"held/UnsafeSwitch": "critical"}, id="the switch is not safe"),
+    pytest.param(
+        replace(shortage(), routing=routing(standby=())),
+        {"held/UnsafeSwitch": "critical", "unprepared": "warning"},
+        id="the switch is not safe",
+    ),
+    pytest.param(
+        replace(snapshot(), routing=routing(standby=())),
+        {"unprepared": "warning"},
+        id="a switch would be refused, told early",
+    ),
+    pytest.param(
+        replace(shortage(), routing=routing(blocked="Failed build model due to ingress: other/broken: nope")),
+        {"held/RoutingBlocked": "critical", "blocked": "warning"},
+        id="another Ingress of the group is broken",
+    ),
     pytest.param(shortage(cause=Cause.QUOTA), {"cause/sd21-inf2/quota": "critical"}, id="quota"),
     pytest.param(shortage(cause=Cause.NETWORK, truncated=True), {"cause/sd21-inf2/network": "critical"}, id="network"),
     pytest.param(
@@ -431,12 +445,12 @@ def test_silence_is_no_alert_while_a_node_is_on_its_way() -> None:
     ("remembered", "seen", "words"),
     [
         pytest.param(
-            {"changed_at": NOW - 60},
+            {"changed_at": NOW - 60, "unverified_since": NOW - 60},
             _seen(Verdict.NOT_YET, "rule 7"),
             "does not show the routing action written 1 min ago: rule",
             id="not yet",
         ),
-        pytest.param({"changed_at": NOW - 60}, None, "cannot be seen to show the routing action", id="blind"),
+        pytest.param({"changed_at": NOW - 60, "unverified_since": NOW - 60}, None, "cannot be seen to show the routing action", id="blind"),
         pytest.param(
             {"reasserts": 3, "reasserted_at": NOW - 9, "reasserted_against": "argocd"},
             None,

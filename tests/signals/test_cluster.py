@@ -431,10 +431,11 @@ def test_what_is_watched() -> None:
     """One watch a kind for a whole cluster, however many applications; one a kind and namespace otherwise; events of `default` once."""
     apps = [*fleet(50), application(namespace="default")]
     whole = wanted_lists(apps, cluster_wide=True)
-    assert len(whole) == len(set(whole)) == 2 + 7 + 1 + 3
+    assert len(whole) == len(set(whole)) == 2 + 7 + 2 + 3
     events = [(one.namespace, dict(one.query)["fieldSelector"]) for one in whole if one.resource is EVENTS]
     assert events == [
         (None, "involvedObject.kind=Pod,reason=FailedScheduling,source=karpenter"),
+        (None, "involvedObject.kind=Ingress"),
         ("default", "involvedObject.kind=NodeClaim,reason=InsufficientCapacityError"),
         ("default", "involvedObject.kind=NodeClaim,reason=DisruptionLaunching"),
         ("default", "involvedObject.kind=NodePool,reason=NoCompatibleInstanceTypes"),

@@ -58,9 +58,10 @@ def guard_table() -> str:
     rows: tuple[tuple[str, Sequence[guards.Guard]], ...] = (
         ("always", guards.ALWAYS),
         ("failover", guards.FAILOVER),
-        ("failover by a pin", guards.FAILOVER_PINNED),
         ("fallback", guards.FALLBACK),
-        ("fallback by a pin", guards.FALLBACK_PINNED),
+        ("a pin, either way", guards.SWITCH),
+        ("roll-back", guards.ROLLBACK),
+        ("other weights, the same mode", guards.REROUTE),
     )
     lines = ["| change | guards, in order |", "|---|---|"]
     lines += [f"| {name} | {', '.join(guard.__name__.replace('_', ' ') for guard in some)} |" for name, some in rows]

@@ -1,0 +1,79 @@
+"""How much of each unit can serve: ready replicas that the load balancer, as far as it is known, calls healthy as well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from controller.policy.demand import total_demand
+from controller.policy.model import Snapshot, Target
+
+HEALTH_FRESH_S: Final = 180.0
+"""How long a look at the target groups says something of their health: three of the verifier's audits."""
+
+SLACK: Final = 0.75
+"""Share of what its weight asks of a unit that must be there for it to keep the weight: a third more than their throughput makes replicas
+slow for a while, not wrong, and moving weights for less would follow every sample of the demand."""
+
+_CLOSE: Final = 0.1  # as KEDA's HPA, which does nothing about a tenth either
+_PERCENT: Final = 100.0
+
+
+def healthy_targets(snapshot: Snapshot) -> Mapping[str, int]:
+    """Healthy targets by Service, as far as the load balancer was looked at lately."""
+    seen = snapshot.routing.verification
+    return seen.healthy if seen is not None and abs(snapshot.now - seen.at) <= HEALTH_FRESH_S else {}
+
+
+def serving_replicas(snapshot: Snapshot) -> dict[str, int]:
+    """Replicas that can serve, by unit, of those where anything is known: the smaller of ready replicas and healthy targets."""
+    healthy = healthy_targets(snapshot)
+    found = {}
+    for unit in snapshot.application.units:
+        counts = [count for count in (snapshot.units[unit.name].ready, healthy.get(unit.backend.service)) if count is not None]
+        if counts:
+            found[unit.name] = min(counts)
+    return found
+
+
+def availability(snapshot: Snapshot, base: Mapping[str, int]) -> dict[str, float]:
+    """``A_i`` of ``w_i ~ base_i * A_i``: the share of its part of the demand that a unit can carry.
+
+    Args:
+        snapshot: What is observed.
+        base: Base weights by unit name.
+
+    Returns:
+        From 0 to 1 by unit. 0 where nothing can serve: the target group answers 503, or fails open to targets that fail. 1 where what can
+        serve carries `SLACK` of the unit's part or more, where the demand is not known, and where nothing is known of the unit. In between
+        all units that cannot carry their parts end up equally loaded.
+    """
+    serving, demand = serving_replicas(snapshot), total_demand(snapshot)
+    whole = sum(base.values())
+    found = {}
+    for unit in snapshot.application.units:
+        count = serving.get(unit.name)
+        asked = SLACK * demand * base.get(unit.name, 0) / whole if demand is not None and whole else 0.0
+        if count is None:
+            found[unit.name] = 1.0
+        elif count == 0 or asked <= 0:
+            found[unit.name] = 1.0 if count else 0.0
+        else:
+            found[unit.name] = min(1.0, count * unit.throughput / asked)
+    return found
+
+
+def close(present: tuple[Target, ...], wanted: tuple[Target, ...]) -> bool:
+    """Whether moving from one action's weights to another's is not worth a change of the load balancer's rule.
+
+    Every change is a whole pass of the load-balancer controller. What gains or loses all its traffic is never close.
+    """
+    old, new = _shares(present), _shares(wanted)
+    if old.keys() != new.keys():
+        return False
+    return all((old[key] == 0) == (share == 0) and abs(old[key] - share) <= max(1.0, _CLOSE * share) for key, share in new.items())
+
+
+def _shares(targets: tuple[Target, ...]) -> dict[tuple[str, int | str], float]:
+    whole = sum(target.weight for target in targets) or 1
+    return {(target.service, target.port): _PERCENT * target.weight / whole for target in targets}

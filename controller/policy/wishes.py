@@ -1,0 +1,147 @@
+"""What asks for another mode, before any guard was asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from controller.policy import guards, text
+from controller.policy.demand import total_demand
+from controller.policy.model import Application, Mode, Shortage, Strategy, Verdict, WeightStrategy
+from controller.policy.modes import Trigger
+from controller.policy.reasons import Reason
+from controller.policy.targets import weight_strategy
+
+_NEVER_UNDONE: Final = frozenset({Reason.PINNED_TO_MODE, Reason.ROUTING_DRIFTED, Reason.ROLLED_BACK})
+"""Reasons of switches that are not rolled back: a person made them, or they are roll-backs themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Something that asks for another mode.
+
+    Attributes:
+        trigger: What, as the table of modes knows it.
+        reason: Why.
+        subject: The units that it is about.
+        details: For the reason's sentence.
+        guards: Who must let it pass.
+    """
+
+    trigger: Trigger
+    reason: Reason
+    subject: tuple[str, ...]
+    details: Mapping[str, str]
+    guards: tuple[guards.Guard, ...]
+
+
+def wish(mode: Mode, case: guards.Case) -> Wish | None:
+    """What asks for another mode now, the most urgent first; None where nothing does."""
+    pin = guards.active_pin(case.snapshot)
+    if pin is not None and pin is not mode:
+        return _pin_wish(pin, case)
+    undo = _rollback_wish(mode, case)
+    if undo is not None:
+        return undo
+    return _failover_wish(case) if mode is Mode.COST else _fallback_wish(case)
+
+
+def _pin_wish(pin: Mode, case: guards.Case) -> Wish:
+    trigger = Trigger.PIN_CAPACITY if pin is Mode.CAPACITY else Trigger.PIN_COST
+    why = case.snapshot.routing.override.why or "no reason given"
+    return Wish(trigger, Reason.PINNED_TO_MODE, (), {"mode": str(pin), "why": why, "units": ""}, tuple(guards.SWITCH))
+
+
+def _rollback_wish(mode: Mode, case: guards.Case) -> Wish | None:
+    """A switch of ours that the load balancer has had long enough to show. One that cannot be looked at is left alone."""
+    policy, memory, snapshot = case.snapshot.application.policy, case.memory, case.snapshot
+    seen, flip = snapshot.routing.verification, memory.flips[-1] if memory.flips else None
+    if policy.rollback_s <= 0 or memory.unverified_since is None or flip is None or flip.to is not mode:
+        return None
+    ours = flip.at >= memory.unverified_since and flip.reason not in _NEVER_UNDONE
+    if not ours or seen is None or seen.verdict is not Verdict.NOT_YET or seen.action != snapshot.routing.action:
+        return None
+    if case.remaining(memory.unverified_since + policy.rollback_s) > 0:
+        return None
+    waited = text.duration(snapshot.now - memory.unverified_since)
+    details = {"mode": str(mode), "waited": waited, "problem": seen.problem}
+    return Wish(Trigger.UNVERIFIED, Reason.ROLLED_BACK, (), details, tuple(guards.ROLLBACK))
+
+
+def _failover_wish(case: guards.Case) -> Wish | None:
+    short = tuple(name for name, judged in case.evidence.items() if judged.short and _carries(case.snapshot.application, name))
+    hurried = tuple(guard for guard in guards.FAILOVER if guard is not guards.patience)  # users suffer already
+    if short and not _absorbed(case, short):
+        chosen = hurried if breach(case, short) else tuple(guards.FAILOVER)
+        return Wish(Trigger.SHORTAGE, Reason.SHORTAGE_PROVEN, short, shortage_details(case, short), chosen)
+    suspected = tuple(
+        name for name, judged in case.evidence.items() if judged.shortage is not Shortage.NONE and judged.demand and name not in short
+    )
+    found = breach(case, suspected)
+    if suspected and found:
+        details = {**shortage_details(case, suspected), "breach": found}
+        return Wish(Trigger.SHORTAGE, Reason.SLO_BREACHED, suspected, details, hurried)
+    return None
+
+
+def _carries(application: Application, name: str) -> bool:
+    """Whether cost mode sends traffic to the unit at all: the shortage of one with an explicit weight of 0 harms nobody."""
+    return weight_strategy(application) is not WeightStrategy.EXPLICIT or application.unit(name).weight != 0
+
+
+def _fallback_wish(case: guards.Case) -> Wish:
+    """Capacity mode always wants to end; the guards tell what is missing."""
+    subject = tuple(name for name in case.memory.units if name in case.evidence)
+    proof = ", ".join(f"{name} {case.evidence[name].returned}" for name in subject)
+    details = {"units": text.listing(subject) if subject else "every unit", "proof": proof or "no unit is remembered as short"}
+    return Wish(Trigger.RETURN, Reason.RETURN_PROVEN, subject, details, tuple(guards.FALLBACK))
+
+
+def shortage_details(case: guards.Case, names: tuple[str, ...]) -> dict[str, str]:
+    """What people want to know of units that are short."""
+    judged = [case.evidence[name] for name in names]
+    codes = dict.fromkeys(code for one in judged for code in one.codes)
+    return {
+        "units": text.listing(names),
+        "cause": text.listing(dict.fromkeys(str(one.cause) for one in judged)),
+        "codes": text.listing(codes),
+        "pending": str(sum(one.demand for one in judged)),
+    }
+
+
+def _absorbed(case: guards.Case, short: tuple[str, ...]) -> bool:
+    """With the adaptive strategy: whether the ready replicas carry the whole demand, so that re-weighting is enough."""
+    snapshot = case.snapshot
+    demand = total_demand(snapshot)
+    if snapshot.application.policy.strategy is not Strategy.ADAPTIVE or demand is None:
+        return False
+    able = [name for name, judged in case.evidence.items() if judged.can_serve and name not in short]
+    ready = sum(case.evidence[unit.name].ready * unit.throughput for unit in snapshot.application.units)
+    return bool(able) and ready >= demand
+
+
+def breach(case: guards.Case, names: tuple[str, ...], *, since: float = -math.inf) -> str:
+    """How users are failed: a unit's latency or the application's errors beyond their limits.
+
+    Args:
+        case: The figures.
+        names: The units whose latency counts.
+        since: Figures of periods that ended before it are left out, seconds since the Unix epoch.
+
+    Returns:
+        In words with figures, "" where no limit is known to be passed.
+    """
+    snapshot = case.snapshot
+    policy = snapshot.application.policy
+    oldest = max(since, snapshot.now - policy.ice_window_s)
+    newest = snapshot.now + policy.ice_window_s  # CloudWatch's clock and ours differ
+    for name in names:
+        sample, limit = snapshot.units[name].latency, snapshot.application.unit(name).latency_limit_s
+        if sample is not None and oldest <= sample.at <= newest and limit < sample.value < math.inf:
+            return f"latency {sample.value:.2f} s over {limit:.2f} s"
+    errors = snapshot.error_ratio
+    if errors is not None and oldest <= errors.at <= newest and policy.error_ratio_limit < errors.value <= 1:
+        return f"{errors.value * 100:.1f} % errors over {policy.error_ratio_limit * 100:.1f} %"
+    return ""

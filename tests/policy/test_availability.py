@@ -1,0 +1,162 @@
+"""A unit's weight follows what of it can serve, as Kubernetes and the load balancer see it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from controller.policy.availability import HEALTH_FRESH_S, availability, close, serving_replicas
+from controller.policy.decide import decide
+from controller.policy.model import (
+    CapacityWeights,
+    Mode,
+    PolicySettings,
+    RoutingStyle,
+    Sample,
+    Snapshot,
+    Strategy,
+    Target,
+    Verb,
+    Verdict,
+    Verification,
+)
+from controller.policy.plan import plan
+from controller.policy.reasons import Reason
+from controller.policy.targets import capacity_targets, cost_weights
+from tests.policy.support import INF2, TRN1, change, with_scalers
+from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
+
+BASE = dict(zip(SERVICES, (40, 20, 15, 10, 15), strict=True))
+
+
+def looked(made: Snapshot, at: float = NOW, **healthy: int) -> Snapshot:
+    """The load balancer calls so many targets healthy; the names have _ for -."""
+    counts = {name.replace("_", "-"): count for name, count in healthy.items()}
+    seen = Verification(Verdict.YES, at, "", made.routing.action, applied=True, healthy=counts)
+    return replace(made, routing=replace(made.routing, verification=seen))
+
+
+def asked(made: Snapshot, requests: float) -> Snapshot:
+    """So many requests a period in all."""
+    return change(made, INF2, demand=Sample(requests, NOW))
+
+
+def test_the_smaller_of_ready_and_healthy_serves() -> None:
+    """A pod may be ready while the load balancer cannot reach it, and a target healthy while its pod was just marked not ready."""
+    made = looked(change(snapshot(), ready=3), sd21_inf2=1, sd21_trn1=9)
+    assert serving_replicas(made) == {INF2: 1, TRN1: 2, "sd21-g5-triton": 2, "sd21-g6-triton": 2, "sd21-g5-cuda": 2}
+
+
+def test_an_old_look_says_nothing() -> None:
+    """An audit of many applications may be minutes old: readiness alone counts then."""
+    made = looked(snapshot(), NOW - HEALTH_FRESH_S - 1, sd21_inf2=0)
+    assert serving_replicas(made)[INF2] == 2
+
+
+@pytest.mark.parametrize(
+    ("ready", "requests", "share"),
+    [
+        pytest.param(0, None, 0.0, id="nothing serves"),
+        pytest.param(1, None, 1.0, id="demand is not known"),
+        pytest.param(0, 0.0, 0.0, id="nothing serves and nothing is asked for"),
+        pytest.param(2, 525.0, 1.0, id="exactly enough: 40 % of 525 is two replicas"),
+        pytest.param(2, 700.0, 1.0, id="a third more than it is made for"),
+        pytest.param(2, 1400.0, 0.5, id="half of what keeps the weight"),
+        pytest.param(1, 2800.0, 0.125, id="an eighth"),
+    ],
+)
+def test_the_availability_of_a_unit(ready: int, requests: float | None, share: float) -> None:
+    """A_i in w_i ~ base_i * A_i."""
+    made = change(snapshot(), ready=ready)
+    made = asked(made, requests) if requests is not None else made
+    assert availability(made, BASE)[INF2] == pytest.approx(share)
+
+
+def test_units_that_cannot_carry_their_parts_end_up_equally_loaded() -> None:
+    """Two units short: what their replicas get is the same share of what they can do."""
+    made = asked(change(change(snapshot(), ready=1), TRN1, ready=1), 3000)
+    made = replace(made, units={n: replace(o, ready=o.ready if n in {INF2, TRN1} else 40) for n, o in made.units.items()})
+    weights = cost_weights(made)
+    load = {name: weights[name] / (1 * made.application.unit(name).throughput) for name in (INF2, TRN1)}
+    assert load[INF2] == pytest.approx(load[TRN1], rel=0.15), "of whole numbers"
+    assert sum(weights.values()) == 100
+
+
+def test_a_target_group_without_a_healthy_target_gets_nothing() -> None:
+    """It would answer 503, or fail open to targets that fail; no mode has to change for that."""
+    decision = decide(memory(), looked(snapshot(), sd21_inf2=0))[1]
+    assert (decision.verb, decision.reason, decision.mode) == (Verb.REWEIGHT, Reason.AVAILABILITY_CHANGED, Mode.COST)
+    assert {target.service: target.weight for target in decision.targets}[INF2] == 0
+    assert decision.sentence == "the weights follow what can serve: sd21-inf2 40 to 0, sd21-trn1 20 to 33, " + (
+        "sd21-g5-triton 15 to 25, sd21-g6-triton 10 to 17, sd21-g5-cuda 15 to 25"
+    )
+    (alert,) = decision.alerts
+    assert (alert.key, alert.severity) == ("unhealthy/sd21-inf2", "warning"), "its replicas are paid for"
+
+
+def test_a_unit_whose_weight_was_cut_is_still_asked_for_in_full() -> None:
+    """Its own counter shrinks with its weight. Left to that, its scaler would be content and the unit would never come back."""
+    made = with_scalers(asked(change(snapshot(), ready=2, desired=2), 2100))
+    made = replace(made, units={n: o if n == INF2 else replace(o, ready=9, desired=9) for n, o in made.units.items()})
+    decision = decide(memory(), made)[1]
+    assert decision.evidence[INF2].needed == 8
+    assert decision.floors[INF2] == 8
+    assert all(floor == 1 for name, floor in decision.floors.items() if name != INF2)
+    raised = [action for action in plan(decision, made).due if action.unit == INF2]
+    assert [(action.before, action.after) for action in raised] == [("1", "8")]
+
+
+def test_small_differences_are_not_worth_a_change_of_the_rule() -> None:
+    """Every change is a whole pass of the load-balancer controller; the weights must not follow every sample."""
+    made = asked(change(snapshot(), ready=2), 1400)  # half of what keeps the weight: 40 becomes 25
+    first = decide(memory(), made)[1]
+    assert first.verb is Verb.REWEIGHT
+    settled = replace(made, routing=replace(made.routing, targets=first.targets))
+    for requests in (1350.0, 1450.0):
+        assert decide(memory(), asked(settled, requests))[1].verb is Verb.HOLD
+    assert decide(memory(), asked(settled, 2100))[1].verb is Verb.REWEIGHT
+    back = decide(memory(), asked(settled, 700))[1]
+    assert [target.weight for target in back.targets] == [40, 20, 15, 10, 15], "what a person wrote comes back exactly"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ((40, 60), (41, 59), True),
+        ((40, 60), (45, 55), False),
+        ((0, 100), (1, 99), False),
+        ((1, 99), (0, 100), False),
+        ((4, 6), (40, 60), True),
+    ],
+)
+def test_what_is_close(old: tuple[int, int], new: tuple[int, int], same: bool) -> None:
+    """A tenth of a share, or a point; never all or nothing."""
+    left, right = (tuple(Target(name, 80, weight) for name, weight in zip("ab", some, strict=True)) for some in (old, new))
+    assert close(left, right) is same
+    assert not close(left, right[:1])
+
+
+@pytest.mark.parametrize(
+    ("by", "weights", "target"),
+    [
+        pytest.param(CapacityWeights.READY, [20, 20, 20, 20, 20], "89.2", id="as round robin over all pods"),
+        pytest.param(CapacityWeights.READY_THROUGHPUT, [24, 29, 20, 14, 13], "105", id="every replica used alike"),
+    ],
+)
+def test_in_place_capacity_weights(by: CapacityWeights, weights: list[int], target: str) -> None:
+    """What each unit's replicas get, and what their scalers aim at, go together."""
+    app = application(routing_style=RoutingStyle.IN_PLACE, policy=PolicySettings(capacity_weights=by))
+    made = with_scalers(snapshot(app, routing=routing(Mode.CAPACITY)))
+    assert [one.weight for one in capacity_targets(made)] == weights
+    assert decide(memory(Mode.CAPACITY, mode_since=NOW), made)[1].keda_targets[INF2] == target
+
+
+def test_strategies_that_follow_what_is_ready_do_not_count_it_twice() -> None:
+    """Merit order has availability in it; a unit that the load balancer calls unhealthy is out of it as well."""
+    app = application(policy=PolicySettings(strategy=Strategy.ADAPTIVE))
+    made = looked(asked(snapshot(app), 300), sd21_inf2=0)
+    weights = cost_weights(made)
+    assert weights[INF2] == 0
+    assert sum(weights.values()) == 100
+    assert decide(memory(), made)[1].floors[INF2] == 1

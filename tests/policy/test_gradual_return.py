@@ -1,0 +1,216 @@
+"""A fallback in steps: a part of the traffic, a look at it, the next part; and all of it taken back when users are failed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from controller.policy.decide import decide
+from controller.policy.memory import applied
+from controller.policy.model import (
+    Application,
+    Decision,
+    Memory,
+    Mode,
+    Override,
+    PolicySettings,
+    RoutingStyle,
+    Sample,
+    Snapshot,
+    Source,
+    Verb,
+    Verdict,
+    Verification,
+)
+from controller.policy.reasons import Reason
+from controller.policy.routing import MAX_TARGET_GROUPS
+from controller.policy.targets import return_targets
+from tests.policy.support import INF2, World, change, refused, returned, shortage, with_scalers
+from tests.support.applications import CAPACITY_TARGETS, NOW, SERVICES, application, memory, snapshot
+
+POLICY = PolicySettings(return_steps=4, return_step_s=120)
+
+
+def app(style: RoutingStyle = RoutingStyle.SINGLE_SERVICE, **changes: Any) -> Application:
+    """Four steps of two minutes."""
+    return application(routing_style=style, policy=replace(POLICY, **changes))
+
+
+def world(style: RoutingStyle = RoutingStyle.SINGLE_SERVICE, **changes: Any) -> World:
+    """Everything that a fallback asks for is there."""
+    made, remembered = returned()
+    return World(with_scalers(replace(made, application=app(style, **changes))), remembered)
+
+
+def at_step(step: int, ago: float = 130, **changes: Any) -> tuple[Memory, Snapshot]:
+    """A step was made and is shown by the load balancer."""
+    made, remembered = returned()
+    made = replace(made, application=app(), now=NOW)
+    targets = return_targets(made, step)
+    seen = Verification(Verdict.YES, NOW, "", "step", applied=True)
+    shown = replace(made.routing, targets=targets, action="step", return_step=step, verification=seen)
+    made = replace(made, routing=replace(shown, **changes))
+    return replace(remembered, changed_at=NOW - ago - 5, verified_at=NOW - ago), made
+
+
+@pytest.mark.parametrize(
+    ("style", "step", "weights"),
+    [
+        (RoutingStyle.SINGLE_SERVICE, 1, {"sd21-all": 77, INF2: 10, "sd21-trn1": 5, "sd21-g5-triton": 4, "sd21-g5-cuda": 4}),
+        (RoutingStyle.SINGLE_SERVICE, 3, {"sd21-all": 33, INF2: 30, "sd21-trn1": 15, "sd21-g5-triton": 11, "sd21-g5-cuda": 11}),
+        (RoutingStyle.IN_PLACE, 2, {INF2: 30, "sd21-trn1": 20, "sd21-g5-triton": 18, "sd21-g6-triton": 15, "sd21-g5-cuda": 17}),
+    ],
+)
+def test_the_targets_of_a_step(style: RoutingStyle, step: int, weights: dict[str, int]) -> None:
+    """AWS takes five target groups an action: with five units and the capacity Service the lightest unit waits for the last step."""
+    found = {target.service: target.weight for target in return_targets(snapshot(app(style)), step)}
+    assert found == pytest.approx(weights, abs=1)
+    assert sum(found.values()) == 100
+    assert len(found) <= MAX_TARGET_GROUPS
+
+
+@pytest.mark.parametrize("style", list(RoutingStyle))
+def test_the_whole_way_back(style: RoutingStyle) -> None:
+    """Each step is verified and healthy for its time; the mode changes with the last one."""
+    made = world(style)
+    steps: list[tuple[float, Decision]] = []
+    for tick in range(200):
+        decision, plan = made.tick(5)
+        assert decision.mode is not Mode.COST or tick > 60
+        if any(action.kind == "route" for action in plan.due):
+            steps.append((made.snapshot.now, decision))
+    verbs = [(decision.verb, decision.return_step) for _, decision in steps]
+    assert verbs == [(Verb.ADVANCE, 1), (Verb.ADVANCE, 2), (Verb.ADVANCE, 3), (Verb.FALLBACK, 0)]
+    pauses = [later - earlier for (earlier, _), (later, _) in pairwise(steps)]
+    assert all(pause >= POLICY.return_step_s for pause in pauses)
+    assert made.snapshot.routing.marker == "cost"
+    assert made.snapshot.routing.return_step == 0
+    assert steps[0][1].sentence == "capacity for every unit has provably returned; step 1 of 4 of the way back to cost mode"
+
+
+def test_nothing_is_lowered_on_the_way() -> None:
+    """Neither side: each may have to carry everything at the next moment."""
+    made = world(drain_s=1)
+    for _ in range(100):
+        decision, plan = made.tick(5)
+        if decision.mode is Mode.CAPACITY:
+            needed = {name: judged.needed for name, judged in decision.evidence.items()}
+            lowered = [one for one in plan.due if one.kind == "lower-floor" and int(one.after) < needed[one.unit]]
+            assert made.snapshot.routing.return_step == 0 or not lowered
+
+
+def test_a_restart_in_the_middle_goes_on() -> None:
+    """The step stands on the Ingress, written in one patch with the action: a lost memory only makes it wait its time anew."""
+    _, made = at_step(2)
+    decision = decide(Memory(), made)[1]
+    assert decision.verb is Verb.HOLD
+    assert decision.mode is Mode.CAPACITY
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem", "then"),
+    [
+        pytest.param({"error_ratio": Sample(0.05, NOW)}, "5.0 % errors over 1.0 %", Reason.HOLD_RUNNING, id="errors"),
+        pytest.param(
+            {"units": change(snapshot(), latency=Sample(3.0, NOW)).units}, "latency 3.00 s over 0.90 s", Reason.HOLD_RUNNING, id="latency"
+        ),
+        pytest.param({"units": shortage(at=NOW - 10).units}, "sd21-inf2 cannot get capacity", Reason.RETURN_UNPROVEN, id="short again"),
+    ],
+)
+def test_trouble_takes_the_steps_back(changes: dict[str, Any], problem: str, then: Reason) -> None:
+    """At once, to full capacity mode, and the next attempt waits twice as long."""
+    remembered, made = at_step(2, ago=10)
+    kept, decision = decide(remembered, replace(made, **changes))
+    assert (decision.verb, decision.reason, decision.mode, decision.return_step) == (Verb.REVERSE, Reason.RETURN_REVERSED, Mode.CAPACITY, 0)
+    assert decision.targets == CAPACITY_TARGETS
+    assert decision.sentence == f"the way back to cost mode is reversed after step 2 of 4: {problem}"
+    after = applied(kept, decision, NOW)
+    assert (after.reversed_at, after.hold_level) == (NOW, remembered.hold_level + 1)
+    calm = replace(snapshot(app(), Mode.CAPACITY), now=NOW + 60)
+    held = decide(replace(after, verified_at=NOW + 1, unverified_since=None), calm)[1]
+    assert held.reason is then, "not tried again in the next pass"
+
+
+def test_old_figures_do_not_take_it_back() -> None:
+    """Errors of before the step are not of the step."""
+    remembered, made = at_step(2, ago=10)
+    assert decide(remembered, replace(made, error_ratio=Sample(0.5, NOW - 60)))[1].verb is Verb.HOLD
+
+
+def test_a_pin_to_capacity_takes_it_back() -> None:
+    """A person who asks for capacity mode gets all of it."""
+    remembered, made = at_step(3, override=Override(pinned_mode=Mode.CAPACITY, why="incident 12"))
+    decision = decide(remembered, made)[1]
+    assert (decision.verb, decision.targets) == (Verb.REVERSE, CAPACITY_TARGETS)
+    assert "an operator pinned capacity mode: incident 12" in decision.sentence
+
+
+def test_a_pin_to_cost_skips_the_rest() -> None:
+    """A person who asks for cost mode does not wait for steps."""
+    remembered, made = at_step(1, ago=1, override=Override(pinned_mode=Mode.COST))
+    decision = decide(remembered, made)[1]
+    assert (decision.verb, decision.mode, decision.reason) == (Verb.FALLBACK, Mode.COST, Reason.PINNED_TO_MODE)
+
+
+def test_a_refusal_without_demand_stops_it() -> None:
+    """Stopped, not taken back: users are served, and ten quiet minutes are asked for anew."""
+    remembered, made = at_step(2)
+    made = change(made, pool_failures=(refused(NOW - 20),))
+    decision = decide(remembered, made)[1]
+    assert (decision.verb, decision.wanted) == (Verb.HOLD, Verb.FALLBACK)
+    assert decision.return_step == 2
+
+
+class TestFigures:
+    """Where CloudWatch is asked, the next step waits for its figures of a whole period after the last one."""
+
+    def _judged(self, made: Snapshot, last_ok: float | None = NOW, errors: Sample | None = None, ago: float = 130) -> Decision:
+        source = Source("cloudwatch", False, last_ok, 600.0)
+        remembered, _ = at_step(1, ago=ago)
+        return decide(remembered, replace(made, sources=(*made.sources, source), error_ratio=errors))[1]
+
+    def test_known_and_fine(self) -> None:
+        """A whole period after the step without errors."""
+        made = at_step(1)[1]
+        assert self._judged(made, errors=Sample(0.0, NOW - 60)).return_step == 2
+
+    def test_not_known_yet(self) -> None:
+        """CloudWatch lags by minutes; the period that the step fell into says nothing of it."""
+        decision = self._judged(at_step(1)[1], errors=Sample(0.0, NOW - 100))
+        assert (decision.verb, decision.reason) == (Verb.HOLD, Reason.STEP_RUNNING)
+        assert decision.alerts == ()
+
+    def test_silence_is_no_requests_in_the_end(self) -> None:
+        """Its metrics are reported only where there are requests."""
+        decision = self._judged(at_step(1)[1], errors=None, ago=361)
+        assert (decision.verb, decision.return_step) == (Verb.ADVANCE, 2)
+
+    def test_a_source_that_does_not_answer_stops_it(self) -> None:
+        """Unknown is not fine: hold and tell."""
+        decision = self._judged(at_step(1)[1], last_ok=NOW - 700, errors=Sample(0.0, NOW))
+        assert (decision.verb, decision.reason) == (Verb.HOLD, Reason.STEP_UNJUDGED)
+        assert [alert.key for alert in decision.alerts] == ["held/StepUnjudged"]
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_fewer_steps_in_the_file_while_it_runs(steps: int) -> None:
+    """The file rules: the way back goes on with the steps that it has now."""
+    remembered, made = at_step(3)
+    made = replace(made, application=app(return_steps=steps))
+    decision = decide(remembered, made)[1]
+    assert decision.verb is Verb.FALLBACK
+    assert {target.service for target in decision.targets} == set(SERVICES)
+
+
+def test_a_step_that_the_load_balancer_does_not_show_is_not_followed_by_another() -> None:
+    """Two parts at once would be no steps."""
+    remembered, made = at_step(1)
+    seen = Verification(Verdict.NOT_YET, NOW, "rule 7", "step")
+    made = replace(made, routing=replace(made.routing, verification=seen))
+    remembered = replace(remembered, verified_at=None, unverified_since=NOW - 50)
+    decision = decide(remembered, made)[1]
+    assert (decision.verb, decision.reason) == (Verb.HOLD, Reason.ROUTING_UNVERIFIED)
+    assert memory().reversed_at is None

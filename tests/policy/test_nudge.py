@@ -1,0 +1,154 @@
+"""A load-balancer controller that left a change alone is made to look again; a switch that never shows is put back if that is asked for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controller.policy.decide import decide
+from controller.policy.memory import applied
+from controller.policy.model import Flip, Memory, Mode, PolicySettings, RoutingStyle, Snapshot, Verb, Verdict, Verification
+from controller.policy.plan import plan
+from controller.policy.reasons import Reason
+from controller.policy.routing import MARKER, NUDGED_AT, action_key
+from controller.policy.steady import MAX_NUDGES
+from tests.policy.support import proven, shortage
+from tests.support.applications import NOW, application, memory, routing, snapshot
+
+
+def unseen(app: Any = None, verdict: Verdict = Verdict.NOT_YET, **changes: Any) -> Snapshot:
+    """Capacity mode was written, and the load balancer does not show it."""
+    made = snapshot(app or application(), Mode.CAPACITY)
+    seen = replace(Verification(verdict, NOW, "80 /* forwards to sd21-inf2 40", made.routing.action), **changes)
+    return shortage(replace(made, routing=replace(made.routing, verification=seen)))
+
+
+def since(seconds: float, **changes: Any) -> Memory:
+    """The failover was so long ago."""
+    at = NOW - seconds
+    flips = (Flip(at, Mode.CAPACITY, Reason.SHORTAGE_PROVEN),)
+    made = memory(Mode.CAPACITY, units=proven(), flips=flips, changed_at=at, unverified_since=at, mode_since=at)
+    return replace(made, **changes)
+
+
+def test_a_change_that_is_not_shown_is_nudged_in_the_same_patch() -> None:
+    """The whole action once more with a new annotation: any change of an annotation makes the controller look at once."""
+    made = unseen()
+    kept, decision = decide(since(120), made)
+    assert (decision.verb, decision.reason, decision.mode) == (Verb.NUDGE, Reason.NUDGED, Mode.CAPACITY)
+    assert "has not shown the routing action for 2 min (80 /* forwards to sd21-inf2 40)" in decision.sentence
+    (action,) = [one for one in plan(decision, made).due if one.resource.startswith("ingresses")]
+    annotations = json.loads(action.body)["metadata"]["annotations"]
+    assert annotations == {action_key("weighted-routing"): made.routing.action, MARKER: "capacity", NUDGED_AT: f"{NOW:.0f}"}
+    after = applied(kept, decision, NOW)
+    assert (after.nudges, after.nudged_at, after.changed_at, after.unverified_since) == (1, NOW, NOW - 120, NOW - 120)
+
+
+def test_nudges_double_their_pause_and_end() -> None:
+    """A controller that is down is not woken by more of them."""
+    times = []
+    remembered, now = since(0), NOW
+    while now < NOW + 20_000:
+        made = replace(unseen(), now=now, sources=())
+        remembered, decision = decide(remembered, made)
+        if decision.verb is Verb.NUDGE:
+            times.append(now - NOW)
+            remembered = applied(remembered, decision, now)
+        now += 10
+    assert times == [120, 360, 840, 1800, 3720]
+    assert len(times) == MAX_NUDGES
+
+
+@pytest.mark.parametrize(
+    ("made", "remembered"),
+    [
+        pytest.param(unseen(), since(119), id="not yet"),
+        pytest.param(unseen(verdict=Verdict.CANNOT_TELL), since(900), id="cannot tell: nobody knows whether it is needed"),
+        pytest.param(unseen(applied=True), since(900), id="the rules are right, the targets are not healthy"),
+        pytest.param(unseen(action="{}"), since(900), id="what was looked at is another action"),
+        pytest.param(unseen(application(policy=PolicySettings(nudge_s=0))), since(900), id="switched off"),
+        pytest.param(unseen(), since(900, unverified_since=None, verified_at=NOW - 800), id="it was shown once"),
+        pytest.param(unseen(), since(9000, nudges=MAX_NUDGES), id="nudged enough"),
+        pytest.param(
+            replace(unseen(), routing=replace(unseen().routing, blocked="due to ingress: other/broken")), since(900), id="blocked"
+        ),
+    ],
+)
+def test_no_nudge(made: Snapshot, remembered: Memory) -> None:
+    """A nudge is for one case: the controller can act, and did not."""
+    assert decide(remembered, made)[1].verb is not Verb.NUDGE
+
+
+def test_the_alert_tells_of_nudges_and_of_what_the_controller_says() -> None:
+    """The change is unseen from the first change on: re-weighting meanwhile must not hide a controller that is down."""
+    made = replace(unseen(), routing=replace(unseen().routing, undone="Failed deploy model due to Throttling: rate exceeded"))
+    later = since(400, changed_at=NOW - 5, nudges=2, nudged_at=NOW - 30)
+    (alert,) = [one for one in decide(later, made)[1].alerts if one.key == "unverified"]
+    assert "written 6 min 40 s ago" in alert.text
+    assert "its controller says: Failed deploy model due to Throttling" in alert.text
+    assert "(nudged 2 times)" in alert.text
+
+
+class TestRollback:
+    """Off by default. On, a switch that is not shown, or whose targets are not healthy, is put back."""
+
+    APP = application(policy=PolicySettings(rollback_s=300, nudge_s=0))
+
+    def test_a_failover_that_is_never_shown_is_put_back(self) -> None:
+        """What the Ingress asks for is then again what the load balancer does, and no late controller surprises anybody."""
+        made = unseen(self.APP)
+        kept, decision = decide(since(300), made)
+        assert (decision.verb, decision.reason, decision.mode) == (Verb.ROLLBACK, Reason.ROLLED_BACK, Mode.COST)
+        assert "did not show the switch to mode capacity within 5 min" in decision.sentence
+        assert not decision.lowering_allowed
+        after = applied(kept, decision, NOW)
+        assert after.mode is Mode.COST
+        assert after.units, "the shortage is not over"
+        assert after.unverified_since == NOW
+
+    def test_a_fallback_whose_targets_are_not_healthy_is_put_back(self) -> None:
+        """The rules are right and the users are failed."""
+        made = snapshot(self.APP)
+        seen = Verification(Verdict.NOT_YET, NOW, "sd21-inf2 has 0 healthy target(s)", made.routing.action, applied=True)
+        made = replace(made, routing=replace(made.routing, verification=seen))
+        at = NOW - 400
+        remembered = memory(changed_at=at, unverified_since=at, flips=(Flip(at, Mode.COST, Reason.RETURN_PROVEN),), hold_level=1)
+        kept, decision = decide(remembered, made)
+        assert (decision.verb, decision.mode) == (Verb.ROLLBACK, Mode.CAPACITY)
+        assert applied(kept, decision, NOW).hold_level == 2, "the next fallback waits longer"
+
+    @pytest.mark.parametrize(
+        ("made", "remembered"),
+        [
+            pytest.param(unseen(), since(9000), id="off by default"),
+            pytest.param(unseen(APP), since(299), id="not yet"),
+            pytest.param(unseen(APP, Verdict.CANNOT_TELL), since(900), id="cannot tell: hold and alert, never guess"),
+            pytest.param(unseen(APP, Verdict.YES), since(900), id="it is shown"),
+            pytest.param(unseen(APP), since(900, flips=(Flip(NOW - 900, Mode.CAPACITY, Reason.PINNED_TO_MODE),)), id="a person's switch"),
+            pytest.param(unseen(APP), since(900, flips=(Flip(NOW - 900, Mode.CAPACITY, Reason.ROUTING_DRIFTED),)), id="found so"),
+            pytest.param(unseen(APP), since(900, flips=(Flip(NOW - 900, Mode.CAPACITY, Reason.ROLLED_BACK),)), id="a roll-back itself"),
+            pytest.param(unseen(APP), since(900, flips=(Flip(NOW - 2000, Mode.CAPACITY, Reason.SLO_BREACHED),)), id="shown once"),
+        ],
+    )
+    def test_no_rollback(self, made: Snapshot, remembered: Memory) -> None:
+        """It undoes a switch of ours that is known not to be there, and nothing else."""
+        assert decide(remembered, made)[1].verb is not Verb.ROLLBACK
+
+    def test_it_is_refused_where_the_old_side_cannot_serve(self) -> None:
+        """Out of the frying pan."""
+        made = unseen(self.APP)
+        made = replace(made, units={name: replace(one, ready=0) for name, one in made.units.items()})
+        decision = decide(since(900), made)[1]
+        assert (decision.wanted, decision.reason) == (Verb.ROLLBACK, Reason.STANDBY_NOT_READY)
+
+    def test_in_place(self) -> None:
+        """The other style has both modes in the same target groups."""
+        app = replace(self.APP, routing_style=RoutingStyle.IN_PLACE)
+        made = snapshot(app, routing=routing(marker="capacity"))
+        seen = Verification(Verdict.NOT_YET, NOW, "late", made.routing.action)
+        made = replace(made, routing=replace(made.routing, verification=seen))
+        decision = decide(since(900), made)[1]
+        assert (decision.verb, decision.mode) == (Verb.ROLLBACK, Mode.COST)

@@ -1,0 +1,100 @@
+"""The gradual return and the nudge on the Ingress itself, over HTTP: annotations that come and go with the action's patch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.clock import AcceleratedClock
+from controller.policy.model import Verdict, Verification
+from controller.policy.routing import MARKER, NUDGED_AT, RETURN_STEP
+from controller.service.outside import OutsideWorld
+from controller.signals.snapshots import Outside
+from tests.support.cluster import Cluster, Collector, make_service, running
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.slow
+
+RETURN = {"holdMinSeconds": 30, "holdMaxSeconds": 30, "quietSeconds": 60, "dwellCapacitySeconds": 30}
+
+
+def _bookkeeping(cluster: Cluster) -> list[dict[str, str]]:
+    """Our annotations beside the action, of each accepted patch."""
+    keys = (MARKER, RETURN_STEP, NUDGED_AT)
+    written = [json.loads(body)["metadata"]["annotations"] for body in cluster.patches()]
+    return [{key: values[key] for key in keys if key in values} for values in written]
+
+
+def _there_and_back(cluster: Cluster) -> None:
+    cluster.pend("sd21-inf2", 2)
+    cluster.refuse("inf2", "inf2.xlarge")
+    wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+    cluster.launch("inf2", "inf2.xlarge")
+    cluster.schedule_all("sd21-inf2")
+
+
+def test_a_return_in_steps(tmp_path: Path) -> None:
+    """Two steps and the last one; a second process in the middle goes on from the step that the Ingress shows."""
+    cluster, collector = Cluster(AcceleratedClock(20)), Collector()
+    policy = {**RETURN, "returnSteps": 3, "returnStepSeconds": 40}
+    try:
+        with running(make_service(cluster, tmp_path, policy=policy, sinks=(collector,))) as service:
+            wait_for("the first decision", lambda: bool(service.controller.views()))
+            _there_and_back(cluster)
+            wait_for("the first step", lambda: cluster.ingress()["metadata"]["annotations"].get(RETURN_STEP) == "1")
+            assert cluster.mode() == "capacity"
+        with running(make_service(cluster, tmp_path, policy=policy, sinks=(collector,))):
+            wait_for("cost mode", lambda: cluster.mode() == "cost")
+        assert RETURN_STEP not in cluster.ingress()["metadata"]["annotations"]
+        steps = [written.get(RETURN_STEP, "") for written in _bookkeeping(cluster)]
+        assert steps == ["", "1", "2", ""]
+        told = [message.title for message in collector.messages if message.reason == "ReturnStep"]
+        assert told == [f"sd21: the way back to cost mode is at step {step} of 3" for step in (1, 2)]
+    finally:
+        cluster.close()
+
+
+def test_a_new_shortage_takes_the_steps_back(tmp_path: Path) -> None:
+    """Refused again half way: full capacity mode at once, and people are told why."""
+    cluster, collector = Cluster(AcceleratedClock(20)), Collector()
+    policy = {**RETURN, "returnSteps": 3, "returnStepSeconds": 3000}
+    try:
+        with running(make_service(cluster, tmp_path, policy=policy, sinks=(collector,))) as service:
+            wait_for("the first decision", lambda: bool(service.controller.views()))
+            _there_and_back(cluster)
+            wait_for("the first step", lambda: cluster.ingress()["metadata"]["annotations"].get(RETURN_STEP) == "1")
+            cluster.pend("sd21-inf2", 2)
+            cluster.refuse("inf2", "inf2.xlarge")
+            wait_for("the way back", lambda: RETURN_STEP not in cluster.ingress()["metadata"]["annotations"])
+            wait_for("the message", lambda: any(message.reason == "ReturnReversed" for message in collector.messages))
+        assert cluster.mode() == "capacity"
+        (said,) = [message for message in collector.messages if message.reason == "ReturnReversed"]
+        assert "sd21-inf2 cannot get capacity" in said.why
+    finally:
+        cluster.close()
+
+
+def test_a_change_that_is_not_shown_is_nudged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once more the same action, with an annotation that changes; only that annotation differs between the two patches."""
+    cluster = Cluster(AcceleratedClock(20))
+
+    def unseen(self: OutsideWorld, application: Any) -> Outside:
+        action = cluster.ingress()["metadata"]["annotations"]["alb.ingress.kubernetes.io/actions.weighted-routing"]
+        return Outside(verification=Verification(Verdict.NOT_YET, cluster.clock.now(), "80 /* forwards to something else", action))
+
+    monkeypatch.setattr(OutsideWorld, "of", unseen)
+    try:
+        with running(make_service(cluster, tmp_path, policy={"nudgeSeconds": 30})) as service:
+            wait_for("the first decision", lambda: bool(service.controller.views()))
+            cluster.pend("sd21-inf2", 2)
+            cluster.refuse("inf2", "inf2.xlarge")
+            wait_for("the nudge", lambda: NUDGED_AT in cluster.ingress()["metadata"]["annotations"])
+        first, second, *_ = (json.loads(body)["metadata"]["annotations"] for body in cluster.patches())
+        assert first.keys() | {NUDGED_AT} == second.keys()
+        assert all(second[key] == value for key, value in first.items())
+        assert service.controller.views()[0].memory.nudges >= 1
+    finally:
+        cluster.close()

@@ -1,0 +1,84 @@
+"""What the load-balancer controller's events say of an Ingress."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from controller.clients.kube import EVENTS
+from controller.clock import ManualClock, format_rfc3339
+from controller.signals.cluster import ClusterView
+from controller.signals.reconciles import BELIEVED_S, ReconcileView
+from tests.support.applications import NOW, application
+
+MESSAGE = "Failed build model due to ingress: other/broken: failed to parse json annotation"
+
+
+def event(reason: str = "FailedBuildModel", at: float = NOW, version: int = 7, uid: str = "uid-1", **changes: Any) -> dict[str, Any]:
+    """An event of the load-balancer controller on our Ingress."""
+    return {
+        "metadata": {"name": "sd21.1", "namespace": "shop", "resourceVersion": str(version)},
+        "involvedObject": {"kind": "Ingress", "namespace": "shop", "name": "sd21", "uid": uid},
+        "reason": reason,
+        "message": MESSAGE if reason.startswith("Failed") else "Successfully reconciled",
+        "source": {"component": "ingress"},
+        "lastTimestamp": format_rfc3339(at),
+        **changes,
+    }
+
+
+def blocked(*events: dict[str, Any], now: float = NOW + 5, uid: str = "uid-1") -> str:
+    """What is known after these."""
+    view = ReconcileView()
+    for one in events:
+        view.event(one)
+    return view.blocked("shop", "sd21", uid, now)
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        pytest.param([], "", id="nothing"),
+        pytest.param([event()], MESSAGE, id="failed"),
+        pytest.param([event(), event("SuccessfullyReconciled", NOW + 1, 8)], "", id="mended"),
+        pytest.param([event("SuccessfullyReconciled", NOW + 1, 8), event()], "", id="a list is in no order"),
+        pytest.param([event("SuccessfullyReconciled", NOW, 8), event()], "", id="of the same second: the later version"),
+        pytest.param([event("SuccessfullyReconciled", NOW, 6), event()], MESSAGE, id="of the same second: the later version failed"),
+        pytest.param([event(), event("FailedDeployModel", NOW + 1, 8)], "", id="it was read, AWS refused"),
+        pytest.param([event(), event("Synced", NOW + 1, 8)], MESSAGE, id="somebody else's event"),
+        pytest.param([event(uid="")], MESSAGE, id="without a uid"),
+        pytest.param([event(uid="of-a-namesake")], "", id="of an Ingress that was deleted"),
+        pytest.param([event(lastTimestamp=None, metadata={}, series={"lastObservedTime": "x"})], "", id="without a time"),
+        pytest.param([event(lastTimestamp=None, eventTime=format_rfc3339(NOW))], MESSAGE, id="of the newer events API"),
+        pytest.param([{"reason": "FailedBuildModel", "involvedObject": 7}], "", id="of no shape"),
+    ],
+)
+def test_whether_changes_are_blocked(events: list[dict[str, Any]], expected: str) -> None:
+    """The last attempt counts."""
+    assert blocked(*events) == expected
+
+
+def test_a_failure_that_is_not_repeated_is_not_believed_for_ever() -> None:
+    """It tries again after 17 minutes at the latest, and events may be lost: a lost success must not block every switch for an hour."""
+    assert blocked(event(), now=NOW + BELIEVED_S - 1) == MESSAGE
+    assert blocked(event(), now=NOW + BELIEVED_S + 1) == ""
+
+
+def test_what_aws_refused_is_told_apart() -> None:
+    """Throttling is no reason to refuse a switch: a change makes the controller try again at once."""
+    view = ReconcileView()
+    view.event(event("FailedDeployModel"))
+    assert view.undone("shop", "sd21", "uid-1", NOW) == MESSAGE
+    assert view.blocked("shop", "sd21", "uid-1", NOW) == ""
+
+
+def test_the_view_wakes_only_the_application_concerned() -> None:
+    """Events of other Ingresses of the namespace wake nobody."""
+    clock = ManualClock(NOW)
+    view = ClusterView(clock, lambda: None)
+    mine, other = application(), application(ingress="other")
+    view.changed(EVENTS, "shop", "ADDED", event())
+    assert view.dirty.take([mine, other]) == [mine]
+    view.changed(EVENTS, "shop", "MODIFIED", event())
+    assert view.dirty.take([mine, other]) == [], "the same once more is no news"
