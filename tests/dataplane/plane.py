@@ -85,6 +85,10 @@ class DataPlane:
                 return _UNUSED
             return self._health.get((group, Target(address, port)), _INITIAL)
 
+    def calm(self) -> bool:
+        """Whether it follows ELBv2 as it is now, and no target that is checked waits for its first check."""
+        return not self._coming and self._read() == self._applied and not self._somebody_waits()
+
     # --- the thread ---------------------------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
