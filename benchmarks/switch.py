@@ -95,6 +95,7 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> Result:
                 _progress(plan.seconds, log, say)
             records = load.wait()
         cpu = (_busy_s() - busy) / (time.time() - began)
+        cluster.plane.check()
         for process in processes:
             process.check()
         writes = {lane.name: cluster.load_balancer_controller(lane.name).writes() for lane in plan.lanes}
@@ -119,7 +120,7 @@ def _application_files(plan: Plan, folder: Path) -> dict[str, Application]:
         place.mkdir(exist_ok=True)
         for key in lane.keys:
             name = key.partition("/")[2]
-            text = application_file(name, lane.name, style=lane.style, cold_start_s=COLD_START_S, policy=lane.policy)
+            text = application_file(name, lane.name, style=lane.style, cold_start_s=COLD_START_S, units=lane.units, policy=lane.policy)
             (place / f"{name}.yaml").write_text(text)
         found |= load_directory(place)
     return found

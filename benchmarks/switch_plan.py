@@ -29,6 +29,7 @@ class Lane:
         lose: Whether the ModifyRule of every switch is lost.
         policy: What differs from the default policy.
         clients: Clients that keep their cookies; 0: none does.
+        units: How many deployment units each has.
         churn: Whether pods come and go.
         crashes: Whether pods also vanish without notice.
     """
@@ -39,11 +40,12 @@ class Lane:
     rate: float = 20.0
     driver: str = "pins"
     budget: str = "shipped"
-    pause_s: tuple[float, float] = (1.0, 3.0)
+    pause_s: tuple[float, float] = (0.5, 2.0)
     faults: Faults = field(default_factory=Faults)
     lose: bool = False
     policy: Mapping[str, Any] = field(default_factory=dict)
     clients: int = 0
+    units: int = 3
     churn: bool = True
     crashes: bool = False
 
@@ -80,13 +82,13 @@ _STICKY: Final = {"stickinessCostSeconds": 200, "stickinessCapacitySeconds": 200
 
 FULL: Final = Plan(
     (
-        Lane("single", SINGLE, 7, 28, budget="single"),
-        Lane("in-place", IN_PLACE, 7, 28, budget="in-place"),
+        Lane("single", SINGLE, 5, 40, budget="single"),
+        Lane("in-place", IN_PLACE, 5, 40, budget="in-place"),
         Lane("still", SINGLE, 1, 20, driver="", budget="single"),
-        Lane("naive", SINGLE, 1, 30, driver="patch"),
+        Lane("naive", SINGLE, 1, 30, driver="patch", units=5),
         Lane("crash", SINGLE, 1, 20, budget="single", crashes=True),
         Lane("crash-still", SINGLE, 1, 20, driver="", budget="single", crashes=True),
-        Lane("lag-0", SINGLE, 1, 15, pause_s=(20.0, 21.0), faults=Faults(lag_s=0.0)),
+        Lane("lag-0", SINGLE, 1, 15, pause_s=(20.0, 21.0), faults=Faults(lag_s=0.0), units=5),
         Lane("lag-30", SINGLE, 1, 15, pause_s=_SETTLED, faults=Faults(lag_s=30.0)),
         Lane("lag-420", SINGLE, 1, 15, pause_s=_SETTLED, faults=Faults(lag_s=420.0)),
         Lane("lost", SINGLE, 1, 15, pause_s=_SETTLED, lose=True),
@@ -102,8 +104,8 @@ QUICK: Final = Plan(
         Lane("single", SINGLE, 2, 40, budget="single"),
         Lane("in-place", IN_PLACE, 2, 40, budget="in-place"),
         Lane("still", SINGLE, 1, 20, driver="", budget="single"),
-        Lane("naive", SINGLE, 1, 30, driver="patch"),
-        Lane("lag-0", SINGLE, 1, 15, pause_s=(1.0, 2.0), faults=Faults(lag_s=0.0)),
+        Lane("naive", SINGLE, 1, 30, driver="patch", units=5),
+        Lane("lag-0", SINGLE, 1, 15, pause_s=(1.0, 2.0), faults=Faults(lag_s=0.0), units=5),
     ),
     seconds=40.0,
     naive_s=12.0,

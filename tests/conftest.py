@@ -27,6 +27,8 @@ settings.load_profile("project")
 _SLOW = (
     "tests/contract/",
     "tests/dataplane/test_alb",
+    "tests/dataplane/test_elb",
+    "tests/dataplane/test_switch",
     "tests/embedded/",
     "tests/service/",
     "tests/cli/",

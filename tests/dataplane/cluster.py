@@ -38,7 +38,7 @@ from tests.dataplane.pods import Pod, PodProcess
 CONTROLLER_USER: Final = "failoverctl"
 STATE_NAMESPACE: Final = "failover-system"
 
-_STEP_S: Final = 0.1
+_STEP_S: Final = 0.2
 _START_S: Final = 60.0
 _STOP_S: Final = 5.0
 _AUDIT: Final = 400_000
@@ -179,6 +179,7 @@ class Cluster:
         """
         end = self._clock.monotonic() + _START_S
         while self._clock.monotonic() < end:
+            self.plane.check()
             there = all(self._controllers[one.application.namespace].listener(key) for key, one in self.members.items())
             if there and all(one.settled() for one in self._controllers.values()) and self.plane.calm():
                 for namespace, faults in self._faults.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -19,6 +20,8 @@ from tests.dataplane.config import Object, Resources
 _START_S: Final = 20.0
 _STOP_S: Final = 5.0
 _ADMIN_S: Final = 5.0
+_INSTANCES: Final = Path("/proc/sys/fs/inotify/max_user_instances")
+_OTHERS: Final = 16
 _LISTENERS: Final = "listeners.json"
 _CLUSTERS: Final = "clusters.json"
 
@@ -43,7 +46,8 @@ def binary() -> Path:
 class Envoy:
     """One Envoy. Use it as a context manager.
 
-    Whatever it is given it follows within milliseconds: every file is replaced by a rename, which Envoy watches for.
+    Whatever it is given it follows within milliseconds: every file is replaced by a rename, which Envoy watches for. It takes an inotify
+    instance a file, of which the kernel grants a user 128 by default: without one Envoy ends itself.
     """
 
     def __init__(self) -> None:
@@ -100,6 +104,11 @@ class Envoy:
             pause.wait(0.02)
         raise RuntimeError(f"Envoy did not start:\n{self.log()}")
 
+    def check(self) -> None:
+        """Raises `RuntimeError` if it ended by itself."""
+        if not self._running():
+            raise RuntimeError(f"Envoy has ended:\n{self.log()}")
+
     def _running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
@@ -131,7 +140,13 @@ class Envoy:
 
         Routes first: they lead only to groups that were checked, so those are there already, and away from those that lose their targets
         or go.
+
+        Raises:
+            RuntimeError: They are more than Envoy can watch.
         """
+        files, most = len(wanted.routes) + len(wanted.endpoints), _watches()
+        if files > most:
+            raise RuntimeError(f"Envoy would have to watch {files} files, the kernel allows {most}: raise fs.inotify.max_user_instances")
         for key, one in wanted.routes.items():
             self._replace(f"{key}.routes.json", [one])
         for key, one in wanted.endpoints.items():
@@ -148,6 +163,14 @@ class Envoy:
         path, fresh = self.folder / file, self.folder / f".{file}"
         fresh.write_text(json.dumps({"version_info": str(self._version), "resources": found}))
         os.replace(fresh, path)  # noqa: PTH105 - the rename is what Envoy watches
+
+
+def _watches() -> int:
+    """How many files Envoy may watch; some are left to others, and to groups that come before others go."""
+    try:
+        return int(_INSTANCES.read_text()) - _OTHERS
+    except (OSError, ValueError):
+        return sys.maxsize
 
 
 def _bootstrap(folder: Path) -> Object:

@@ -23,7 +23,7 @@ Health = tuple[str, str]
 
 _LOOK_S: Final = 0.03  # between two looks at ELBv2
 _HEALTH_S: Final = 0.5  # between two looks at the targets' health
-_HURRIED_S: Final = 0.06  # while some wait for their first check
+_HURRIED_S: Final = 0.15  # while some wait for their first check
 _MOST_WAITING: Final = 1000
 _STOP_S: Final = 5.0
 
@@ -59,6 +59,7 @@ class DataPlane:
         self._health: dict[tuple[str, Target], Health] = {}
         self._coming: deque[tuple[float, State]] = deque(maxlen=_MOST_WAITING)
         self._seen = self._applied = State()
+        self._problem = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="data-plane", daemon=True)
 
@@ -85,6 +86,16 @@ class DataPlane:
                 return _UNUSED
             return self._health.get((group, Target(address, port)), _INITIAL)
 
+    def check(self) -> None:
+        """Raises `RuntimeError` if it ever could not follow, or Envoy ended."""
+        self.envoy.check()
+        if self._problem:
+            raise RuntimeError(f"the data plane could not follow: {self._problem}")
+
+    def state(self) -> State:
+        """What of ELBv2 has come into effect."""
+        return self._applied
+
     def calm(self) -> bool:
         """Whether it follows ELBv2 as it is now, and no target that is checked waits for its first check."""
         return not self._coming and self._read() == self._applied and not self._somebody_waits()
@@ -99,8 +110,10 @@ class DataPlane:
                 if time.monotonic() >= due:
                     self._look()
                     due = time.monotonic() + (_HURRIED_S if self._somebody_waits() else _HEALTH_S)
-            except Exception:  # a state that it cannot follow must be seen, and the next one may be better
-                log.exception("data_plane.failed")
+            except Exception as error:  # a state that it cannot follow must be seen, and the next one may be better
+                if str(error) != self._problem:
+                    log.exception("data_plane.failed")
+                self._problem = str(error) or type(error).__name__
 
     def _follow(self) -> None:
         state, now = self._read(), time.monotonic()
@@ -147,6 +160,7 @@ class DataPlane:
 
     def _look(self) -> None:
         """Takes over how Envoy sees the targets."""
+        self.envoy.check()
         try:
             seen = _hosts(self.envoy.clusters())
         except urllib3.exceptions.HTTPError as error:
