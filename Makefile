@@ -77,6 +77,7 @@ coverage: $(STAMP) ## Tests with branch coverage
 docs: $(STAMP) ## Regenerate the JSON schemas and the generated parts of docs/
 	@$(RUN)/python -m controller.catalog.schema
 	@$(RUN)/python -m tests.support.docs
+	@$(RUN)/python -m tests.support.doctor_docs
 	@$(RUN)/python -m tests.support.permissions
 	@$(RUN)/python -m tests.support.contract_docs
 

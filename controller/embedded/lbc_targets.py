@@ -11,7 +11,7 @@ import structlog
 
 from controller.clients.kube import Object
 from controller.clock import Clock
-from controller.embedded.lbc_annotations import BuildError
+from controller.embedded.lbc_annotations import BuildError, unsupported
 from controller.embedded.lbc_calls import Calls, Why
 from controller.embedded.lbc_faults import Faults
 from controller.embedded.lbc_kube import KubeWrites
@@ -207,7 +207,7 @@ class TargetsWorker:
         """Deregisters first, then registers, as the real one does.
 
         Raises:
-            BuildError: The Service has no such port.
+            BuildError: The Service has no such port, or two ports of one address.
             RemoteError: A call failed.
         """
         wanted = self._wanted(binding)
@@ -236,7 +236,11 @@ class TargetsWorker:
             self._kube.binding_event(binding.key.namespace, binding.name, "BackendNotFound", message)
             return {}
         name = str(service_port(service, binding.key.port).get("name") or "")
-        return {address: port for ready in slices for address, port in ready.get(name, {}).items()}
+        wanted: dict[str, int] = {}
+        for address, port in (one for ready in slices for one in ready.get(name, {}).items()):
+            if wanted.setdefault(address, port) != port:  # moto would keep the last one only
+                raise unsupported(f"two ports of one address in a target group ({address})")
+        return wanted
 
     def _registered(self, binding: Binding) -> dict[str, int]:
         try:
