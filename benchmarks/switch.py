@@ -6,6 +6,7 @@ See docs/benchmarks.md.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import platform
 import sys
@@ -192,6 +193,8 @@ def main() -> int:
         print(f"cannot run here: {error}", file=sys.stderr)
         return 2
     configure_logging(LogSettings(level=LogLevel.WARNING, format=LogFormat.CONSOLE))
+    # The load-balancer controllers share one client, whose connections they make anew where they are more than it keeps.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     begun = time.monotonic()
 
     def say(what: str) -> None:

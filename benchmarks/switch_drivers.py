@@ -190,8 +190,9 @@ class Crashes:
             return
         self._due = now + _CRASH_S
         unit = self._random.choice([unit.name for unit in self._application.units])
+        at = time.time()
         if address := self._cluster.crash(self._application.key, unit):
-            self._log.deaths.append(Death(self._application.key, address, time.time()))
+            self._log.deaths.append(Death(self._application.key, address, at))
 
 
 def drivers(cluster: Cluster, plan: Plan, session: KubeSession, log: Log) -> list[Driver]:
