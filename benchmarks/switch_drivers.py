@@ -24,7 +24,7 @@ from tests.dataplane.cluster import STATE_NAMESPACE, Cluster
 
 _STEP_S: Final = 0.1
 _LOOK_S: Final = 0.25
-_CHURN_S: Final = (5.0, 12.0)
+_CHURN_S: Final = (10.0, 20.0)
 _CRASH_S: Final = 25.0
 _STOP_S: Final = 10.0
 _PINNED_S: Final = 3600.0

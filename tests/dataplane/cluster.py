@@ -91,12 +91,13 @@ class Cluster:
         self.api = EmulatedKubeApi(self._clock, tokens=_TOKENS, seed=1, audit_limit=_AUDIT)
         self.aws = EmulatedAws(self._clock)
         self.pods = PodProcess()
-        self.plane = DataPlane(elb.read, first_check_s=first_check_s, deleted=self.pods.cut)
+        self.plane = DataPlane(self._elb, first_check_s=first_check_s, deleted=self.pods.cut)
         self._faults, self._latency = dict(faults or {}), latency
         applications = tuple(member.application for member in members)
         self._world = World(self._clock, self.api.store, applications, ZONES, seed=1)
         self._workloads = Workloads(self._world, Recorder(self._world))
         self._controllers: dict[str, LoadBalancerController] = {}
+        self._read_at, self._state = -1, elb.State()
         self._replicas = {(key, unit.name): one.replicas for key, one in self.members.items() for unit in one.application.units}
         self._served: tuple[Pod, ...] = ()
         self._orders: list[Callable[[], None]] = []
@@ -187,6 +188,13 @@ class Cluster:
                 return
             self._stop.wait(0.1)
         raise RuntimeError(f"the cluster was not healthy within {_START_S:.0f} s; Envoy says:\n{self.plane.envoy.log()}")
+
+    def _elb(self) -> elb.State:
+        """The state of ELBv2, read again only when somebody changed it: there are hundreds of target groups."""
+        changes = sum(one.changes for one in list(self._controllers.values()))
+        if changes != self._read_at:
+            self._read_at, self._state = changes, elb.read()
+        return self._state
 
     # --- what others are given ----------------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ Health = tuple[str, str]
 
 _LOOK_S: Final = 0.03  # between two looks at ELBv2
 _HEALTH_S: Final = 0.5  # between two looks at the targets' health
-_HURRIED_S: Final = 0.15  # while some wait for their first check
+_HURRIED_S: Final = 0.2  # while some wait for their first check
 _MOST_WAITING: Final = 1000
 _STOP_S: Final = 5.0
 
