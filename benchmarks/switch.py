@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import argparse
 import logging
+import multiprocessing
 import os
 import platform
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -35,7 +37,7 @@ from controller.settings import LogFormat, LogLevel, LogSettings
 from tests.dataplane.applications import application_file
 from tests.dataplane.cluster import STATE_NAMESPACE, Cluster, Member
 from tests.dataplane.envoy import NotThereError, binary
-from tests.dataplane.load import Load, Rate, Record, Stream, rate
+from tests.dataplane.load import Load, Rate, Stream, rate
 
 _DECIDED_S: Final = 60.0
 _MORE: Final = {"FAILOVERCTL_POLLS__ELBV2_CALLS_PER_S": "20", "FAILOVERCTL_POLLS__VERIFICATION_INTERVAL_S": "1"}
@@ -51,7 +53,7 @@ class Result:
         histories: What the controller did, by application.
         outcomes: What became of the requests, by application.
         windows: What the naive switches cost.
-        rate: Whether the load was what it was meant to be.
+        rates: Whether the load was what it was meant to be, of each site.
         log: What the drivers did.
         began: When the load began, seconds since the Unix epoch.
         cpu: Cores that were busy on the machine, on average.
@@ -61,63 +63,85 @@ class Result:
     histories: dict[str, History]
     outcomes: dict[str, Outcome]
     windows: list[Window]
-    rate: Rate
+    rates: list[Rate]
     log: Log
     began: float
     cpu: float
 
 
-def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> Result:
-    """Runs a plan.
+def run(plan: Plan, folder: Path, begun: float) -> Result:
+    """Runs a plan: the lanes of each controller on a site of its own, side by side, each in a process.
+
+    A site has its own Kubernetes API, AWS, Envoy, pods and load: in one process they would share one interpreter, and wait for it.
 
     Args:
         plan: What.
         folder: For application files, logs and records.
-        say: Shows progress.
+        begun: When the benchmark began (monotonic), for the progress that is shown.
     """
+    budgets = list(dict.fromkeys(lane.budget for lane in plan.lanes))
+    parts = [replace(plan, lanes=tuple(lane for lane in plan.lanes if lane.budget == budget)) for budget in budgets]
+    places = [folder / budget for budget in budgets]
+    for place in places:
+        place.mkdir(parents=True, exist_ok=True)
+    busy, started = _busy_s(), time.time()
+    with ProcessPoolExecutor(len(parts), mp_context=multiprocessing.get_context("spawn")) as pool:
+        results = list(pool.map(_site, parts, places, [begun] * len(parts)))
+    return Result(
+        plan,
+        {key: one for result in results for key, one in result.histories.items()},
+        {key: one for result in results for key, one in result.outcomes.items()},
+        [window for result in results for window in result.windows],
+        [one for result in results for one in result.rates],
+        Log(*([item for result in results for item in getattr(result.log, name)] for name in ("orders", "deaths", "problems"))),
+        min(result.began for result in results),
+        (_busy_s() - busy) / (time.time() - started),
+    )
+
+
+def _site(plan: Plan, folder: Path, begun: float) -> Result:
+    """Runs the lanes of one controller; the body of a process."""
+    configure_logging(LogSettings(level=LogLevel.WARNING, format=LogFormat.CONSOLE))
+    # The load-balancer controllers share one client, whose connections they make anew where they are more than it keeps.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    budget = plan.lanes[0].budget
+
+    def say(what: str) -> None:
+        print(f"[{time.monotonic() - begun:5.0f} s] {budget}: {what}", file=sys.stderr, flush=True)
+
     applications = _application_files(plan, folder)
     members = [Member(applications[key], REPLICAS, standby=lane.driver != "patch") for lane in plan.lanes for key in lane.keys]
     faults = {lane.name: lane.faults for lane in plan.lanes if lane.faults != Faults()}
-    say(f"{len(members)} applications: starting the cluster")
+    say(f"starting a cluster with {len(members)} applications")
     with ExitStack() as stack:
         cluster = stack.enter_context(Cluster(members, faults=faults, first_check_s=plan.first_check_s))
-        budgets = sorted({lane.budget for lane in plan.lanes if lane.driver != "patch"})
-        processes = [stack.enter_context(_controller(cluster, budget, folder)) for budget in budgets]
-        say(f"{len(processes)} controllers: waiting for their first decisions")
+        process = stack.enter_context(_controller(cluster, budget, folder))
         _await_decided(cluster, plan)
         log = Log()
         session = connect(kubeconfig=str(cluster.kubeconfig("admin")))
         stack.callback(session.close)
         streams = [Stream(key, cluster.url(key), lane.rate, lane.clients) for lane in plan.lanes for key in lane.keys]
         say(f"{sum(stream.rate for stream in streams):.0f} requests/s for {plan.seconds:.0f} s")
-        began, busy = time.time(), _busy_s()
+        began = time.time()
         with Load(streams, plan.seconds, folder / "records.csv") as load:
             with Driving(drivers(cluster, plan, session, log), log):
                 _progress(plan.seconds, log, say)
             records = load.wait()
-        cpu = (_busy_s() - busy) / (time.time() - began)
         cluster.plane.check()
-        for process in processes:
-            process.check()
+        process.check()
         writes = {lane.name: cluster.load_balancer_controller(lane.name).writes() for lane in plan.lanes}
         say(f"{len(records)} requests: reading what happened")
         seen = histories(applications.values(), cluster.api.audit.records(), writes)
-    return _result(plan, seen, records, streams, log, began, cpu)
-
-
-def _result(
-    plan: Plan, seen: dict[str, History], records: list[Record], streams: Sequence[Stream], log: Log, began: float, cpu: float
-) -> Result:
     found = outcomes(records, log.deaths, {key: one.modified for key, one in seen.items()})
     naive = [window for lane in plan.lanes if lane.driver == "patch" for key in lane.keys for window in windows(log.orders, key, records)]
-    return Result(plan, seen, found, naive, rate(records, streams, plan.seconds), log, began, cpu)
+    return Result(plan, seen, found, naive, [rate(records, streams, plan.seconds)], log, began, 0.0)
 
 
 def _application_files(plan: Plan, folder: Path) -> dict[str, Application]:
-    """Writes the application files, those of each controller in a folder of its own."""
+    """Writes the application files; the controller does not get that of the application that it has nothing to do with."""
     found: dict[str, Application] = {}
     for lane in plan.lanes:
-        place = folder / ("naive" if lane.driver == "patch" else lane.budget)
+        place = folder / ("naive" if lane.driver == "patch" else "applications")
         place.mkdir(exist_ok=True)
         for key in lane.keys:
             name = key.partition("/")[2]
@@ -131,11 +155,11 @@ def _application_files(plan: Plan, folder: Path) -> dict[str, Application]:
 def _controller(cluster: Cluster, budget: str, folder: Path) -> Iterator[ControllerProcess]:
     """`failoverctl run` with production settings, but for CloudWatch and EC2, which have nothing to say here.
 
-    It takes no part in an election: there are several beside one another, each with other applications.
+    It takes no part in an election: a first leader waits 15 s.
     """
     environment = {
         **cluster.aws.environment(),
-        "FAILOVERCTL_APPLICATIONS": str(folder / budget),
+        "FAILOVERCTL_APPLICATIONS": str(folder / "applications"),
         "FAILOVERCTL_KUBERNETES__KUBECONFIG": str(cluster.kubeconfig("controller")),
         "FAILOVERCTL_KUBERNETES__STATE_NAMESPACE": STATE_NAMESPACE,
         "FAILOVERCTL_LEADER_ELECTION__ENABLED": "false",
@@ -147,7 +171,7 @@ def _controller(cluster: Cluster, budget: str, folder: Path) -> Iterator[Control
         "FAILOVERCTL_HTTP__PORT": "0",
         **({} if budget == "shipped" else _MORE),
     }
-    with ControllerProcess(environment, folder / f"{budget}.log") as process:
+    with ControllerProcess(environment, folder / "controller.log") as process:
         yield process
 
 
@@ -192,18 +216,11 @@ def main() -> int:
     except NotThereError as error:
         print(f"cannot run here: {error}", file=sys.stderr)
         return 2
-    configure_logging(LogSettings(level=LogLevel.WARNING, format=LogFormat.CONSOLE))
-    # The load-balancer controllers share one client, whose connections they make anew where they are more than it keeps.
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     begun = time.monotonic()
-
-    def say(what: str) -> None:
-        print(f"[{time.monotonic() - begun:5.0f} s] {what}", file=sys.stderr, flush=True)
-
     with tempfile.TemporaryDirectory(prefix="failoverctl-bench-") as temporary:
         folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        result = run(QUICK if options.quick else FULL, folder, say)
+        result = run(QUICK if options.quick else FULL, folder, begun)
     machine = {"cores": len(os.sched_getaffinity(0)), "python": platform.python_version()}
     made = switch_report.document(result, machine, time.monotonic() - begun)
     switch_report.write(made, docs=not options.quick)

@@ -23,7 +23,7 @@ class Lane:
         rate: Requests a second to each.
         driver: Who switches: ``pins`` an operator's pins, which the controller carries out; ``patch`` the benchmark itself, in one patch of
             the Ingress as the source does, without standby rules and without the controller; "" nobody.
-        budget: Which of the controllers has it: they differ in how often they may ask ELBv2.
+        budget: Which of the controllers has it, on a site of its own: they differ in how often they may ask ELBv2.
         pause_s: From one switch, verified, to the next, seconds; uniform between the two.
         faults: How the load-balancer controller behaves.
         lose: Whether the ModifyRule of every switch is lost.
