@@ -80,7 +80,7 @@ def _world(lane: Lane) -> bool:
 
 
 def _failed_after(switch: Switch, switches: Sequence[Switch], outcome: Outcome) -> int:
-    """Requests that failed from the switch to the next; deaths of pods included."""
+    """Requests that failed from the switch to the next and that no pod's death explains."""
     later = [other.routed_at for other in switches if other.routed_at > switch.routed_at]
     until = min(later, default=float("inf"))
     return sum(switch.routed_at <= end < until for _, end in outcome.failures)
@@ -353,10 +353,14 @@ def _plot(made: Mapping[str, Any], path: Path) -> None:
         panel.plot(line["naive_switches"], [-3.0] * len(line["naive_switches"]), "|", color="tab:red", markersize=7)
         panel.set(ylabel="failed requests/s")
         panel.grid(visible=True, alpha=0.2)
-    at = line["naive_switches"][len(line["naive_switches"]) // 2] if line["naive_switches"] else 0.0
-    panels[0].set(xlim=(0, seconds), title="Failed requests under load; ticks below: switches")
-    panels[0].legend(fontsize=8, loc="upper right")
-    panels[1].set(xlim=(at - 3, at + 27), xlabel="seconds since the load began", title="One naive switch from near")
+    lengths = made["naive"]["windows_s"]
+    at = line["naive_switches"][lengths.index(max(lengths))] if lengths else 0.0
+    most = max([*line["naive"].values(), *line["ours"].values(), 10])
+    panels[0].set(xlim=(0, seconds), ylim=(-5, 1.4 * most), title="Failed requests under load; ticks below: switches")
+    panels[0].legend(fontsize=8, loc="upper left", ncols=2)
+    panels[1].set(
+        xlim=(at - 3, at + 27), xlabel="seconds since the load began", title="The longest of the naive switches' windows from near"
+    )
     path.parent.mkdir(exist_ok=True)
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})

@@ -30,7 +30,7 @@ class Outcome:
         by_death: Of those, how many had been sent to a pod that had vanished.
         in_flight: Of the failed ones that no death explains: those that were in flight when a rule changed.
         kinds: Failed requests by what the client saw.
-        failures: When each failed one was sent and ended, seconds since the Unix epoch.
+        failures: When each failed one that no death explains was sent and ended, seconds since the Unix epoch.
         units: Answered requests by deployment unit.
     """
 
@@ -94,7 +94,7 @@ def _outcome(records: Sequence[Record], died: Mapping[tuple[str, str], float], m
         by_death=len(explained),
         in_flight=sum(_crossed(record, modified) for record in others),
         kinds=dict(Counter(_kind(record) for record in failed)),
-        failures=tuple((record.start, record.end) for record in failed),
+        failures=tuple((record.start, record.end) for record in others),
         units=dict(Counter(record.unit for record in records if not record.failed)),
     )
 

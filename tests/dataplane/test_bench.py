@@ -62,7 +62,7 @@ def test_a_rate_that_was_not_reached_is_not_valid() -> None:
     streams = [Stream("a", "http://x", 10.0)]
     assert rate([request(n / 10, n / 10) for n in range(100)], streams, 10.0).valid
     assert not rate([request(n / 10, n / 10) for n in range(90)], streams, 10.0).valid
-    assert not rate([request(n / 10 + 1, n / 10 + 1, due=n / 10) for n in range(100)], streams, 10.0).valid
+    assert not rate([request(n / 10 + 2, n / 10 + 2, due=n / 10) for n in range(100)], streams, 10.0).valid
 
 
 # --- what the controller did ------------------------------------------------------------------------------------------------------------
