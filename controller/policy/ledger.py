@@ -113,8 +113,4 @@ def _probes(snapshot: Snapshot, decision: Decision) -> int:
     """Replicas that are asked for as probes: in capacity mode, one of each unit whose return is not proven and that waits for a node."""
     if decision.mode is not Mode.CAPACITY or not snapshot.application.policy.canary:
         return 0
-    return sum(
-        1
-        for name, judged in decision.evidence.items()
-        if probing(judged) and snapshot.units[name].pending
-    )
+    return sum(1 for name, judged in decision.evidence.items() if probing(judged) and snapshot.units[name].pending)
