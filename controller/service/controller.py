@@ -30,9 +30,11 @@ from controller.service.terms import TermRecord
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import SnapshotBuilder
 
+PASSES_PER_S: Final = 20.0
+"""Passes over which nothing has changed, at most: a thousand applications must not keep a core busy with waiting."""
+
 _RETRY_BASE_S: Final = 1.0
 _RETRY_MAX_S: Final = 60.0
-_PASSES_PER_S: Final = 20.0  # over which nothing has changed: a thousand applications must not keep a core busy with waiting
 _ALERT_AFTER: Final = 3  # failures in a row: a conflict or a lost connection mends itself
 
 log = structlog.get_logger(__name__)
@@ -293,7 +295,7 @@ class Controller:
                 self._dispatcher.publish(message)
 
     def _schedule(self, record: _Record, decision: Decision, outcome: Outcome) -> None:
-        wait = max(self._interval_s, len(self._applications) / _PASSES_PER_S)
+        wait = max(self._interval_s, len(self._applications) / PASSES_PER_S)
         if decision.next_check_s is not None:
             wait = min(wait, decision.next_check_s + 0.01)
         if outcome.unconfirmed:
