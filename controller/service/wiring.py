@@ -27,7 +27,7 @@ from controller.ports import Notifier, Severity
 from controller.service.controller import Controller
 from controller.service.election import Timing
 from controller.service.executor import Executor
-from controller.service.http import HttpServer, make_app
+from controller.service.http import HttpServer, make_routes
 from controller.service.leadership import Elected, LeaseLeadership, SingleReplica
 from controller.service.messages import control, leadership
 from controller.service.outside import OutsideWorld
@@ -142,7 +142,7 @@ class Service:
         self._publisher = None if dry_run else StatusPublisher(session, kube.state_namespace, clock)
         self._scheduler = BackgroundScheduler(timezone="UTC")
         self._http = HttpServer(
-            make_app(self._telemetry.registry, healthy=self._healthy, ready=self._ready, status=self.status),
+            make_routes(self._telemetry.registry, healthy=self._healthy, ready=self._ready, status=self.status),
             settings.http.host,
             settings.http.port,
         )
