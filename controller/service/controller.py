@@ -24,6 +24,7 @@ from controller.ports import Leadership, Message, StateStore
 from controller.service.executor import Executor, Outcome
 from controller.service.messages import alert_changes, control, routed
 from controller.service.outside import OutsideWorld
+from controller.service.recorder import Recorder
 from controller.service.telemetry import Telemetry
 from controller.service.terms import TermRecord
 from controller.signals.cluster import ClusterView
@@ -91,6 +92,7 @@ class Controller:
         clock: Time.
         sources: How fresh the watches are, for one application.
         interval_s: Longest time between two passes over an application, seconds.
+        recorder: Who keeps decisions for `failoverctl replay`; None: nobody does.
     """
 
     def __init__(
@@ -106,10 +108,11 @@ class Controller:
         *,
         sources: Callable[[Application], tuple[Source, ...]],
         interval_s: float,
+        recorder: Recorder | None = None,
     ) -> None:
         self._view, self._outside, self._store, self._executor = view, outside, store, executor
         self._leadership, self._dispatcher, self._telemetry, self._clock = leadership, dispatcher, telemetry, clock
-        self._sources, self._interval_s = sources, interval_s
+        self._sources, self._interval_s, self._recorder = sources, interval_s, recorder
         self._lock = threading.Lock()
         self._applications: Mapping[str, Application] = {}
         self._records: Mapping[str, _Record] = {}  # of the same keys in the same order; both are replaced, never changed
@@ -196,7 +199,8 @@ class Controller:
     def _pass(self, application: Application, record: _Record) -> None:
         self._load(application, record)
         snapshot = self._snapshot(application, record)
-        memory, decision = decide(record.memory or Memory(), snapshot)
+        before = record.memory or Memory()
+        memory, decision = decide(before, snapshot)
         decision = replace(decision, alerts=(*decision.alerts, *_own_alerts(record)))
         made = plan(decision, snapshot)
         self._log_change(application, record, decision, made)
@@ -204,8 +208,11 @@ class Controller:
             record.snapshot, record.decision, record.plan = snapshot, decision, made
         record.memory = memory
         outcome = self._execute(record, made)
+        done = self._clock.now()
         if outcome.routed:
-            record.memory = applied(memory, decision, self._clock.now())
+            record.memory = applied(memory, decision, done)
+        if self._recorder is not None:
+            self._recorder.offer(before, snapshot, made, outcome, record.memory, done)
         self._save(application, record)
         self._tell(application, record, snapshot, decision, outcome)
         with self._lock:

@@ -40,6 +40,10 @@ class Telemetry:
             "failoverctl_notifier_messages", "Messages of a sink since the start.", ("sink", "result"), registry=self.registry
         )
         self.leader = Gauge("failoverctl_leader", "1 while this replica leads.", registry=self.registry)
+        self.recorded = Counter("failoverctl_recorded_decisions", "Decisions recorded.", registry=self.registry)
+        self.unrecorded = Counter(
+            "failoverctl_unrecorded_decisions", "Decisions that could not be recorded.", ("why",), registry=self.registry
+        )
         self.config_ok = Gauge("failoverctl_config_ok", "0 while a changed application file is refused.", registry=self.registry)
 
     def decided(self, snapshot: Snapshot, decision: Decision) -> None:
