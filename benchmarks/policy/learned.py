@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.policy.rules import MAX_HOLD_S, Seen
 from benchmarks.policy.two_state import Prices
-from controller.policy.learning import Stakes, Waits, learned_waits
+from controller.policy.learning import CLAMP, Stakes, Waits, learned_waits
 
 
 @dataclass(slots=True)
@@ -15,16 +15,16 @@ class Learned:
 
     Attributes:
         prices: See `Prices`.
-        patient: Whether the patience is learned as well; else it is none.
+        clamp: See `learned_waits`.
     """
 
     prices: Prices
-    patient: bool = True
+    clamp: float = CLAMP
     _known: tuple[tuple[int, int], Waits] | None = field(default=None, init=False)
 
     def patience_s(self, seen: Seen) -> float:
         """See `Rule`."""
-        return self._waits(seen).patience_s if self.patient else 0.0
+        return self._waits(seen).patience_s
 
     def hold_s(self, seen: Seen) -> float:
         """See `Rule`; no longer than production's longest hold."""
@@ -34,5 +34,5 @@ class Learned:
         key = len(seen.outages_s), len(seen.uptimes_s)
         if self._known is None or self._known[0] != key:
             stakes = Stakes(self.prices.ratio - 1, self.prices.exposed, self.prices.switch_s, seen.tick_s)
-            self._known = key, learned_waits(seen.outages_s, seen.uptimes_s, stakes)
+            self._known = key, learned_waits(seen.outages_s, seen.uptimes_s, stakes, self.clamp)
         return self._known[1]

@@ -59,8 +59,11 @@ _EPOCH: Final = 1_800_000_000.0
 _ASKED_AGAIN: Final = 2
 """How often within one tick: once for the patience, once for what may follow from that."""
 
-_DEMAND: Final = 100.0
-"""Requests a period: just what one replica of either unit serves."""
+_THROUGHPUT: Final = 100.0
+"""Requests a period that a replica of either unit serves."""
+
+_REPLICAS: Final = 3
+"""What the demand takes of the unit that carries it; the other one keeps a single replica."""
 
 
 def application(prices: Prices, policy: PolicySettings) -> Application:
@@ -74,7 +77,7 @@ def application(prices: Prices, policy: PolicySettings) -> Application:
             node_pool=name,
             instance_type=name,
             price_per_hour=price,
-            throughput=_DEMAND,
+            throughput=_THROUGHPUT,
             latency_s=0.5,
             weight=weight,
             cold_start_s=prices.switch_s,
@@ -104,7 +107,7 @@ class _World:
             now=now,
             application=self.application,
             routing=self._routing(now),
-            units={"cheap": self._cheap(now, outage_since, registered), "dear": _unit("dear", ready=2, now=now, demand=_DEMAND)},
+            units={"cheap": self._cheap(now, outage_since, registered), "dear": self._dear(now)},
             sources=(Source("karpenter", required=True, last_ok=now, budget_s=self.tick_s),),
         )
 
@@ -120,17 +123,21 @@ class _World:
             targets=targets,
             standby=services,
             bound=services,
-            capacity_ready=2,
+            capacity_ready=_REPLICAS,
             capacity_exists=True,
             verification=Verification(Verdict.YES, now, "", action),
         )
+
+    def _dear(self, now: float) -> UnitObservation:
+        ready = _REPLICAS if self.mode is Mode.CAPACITY else 1
+        return _unit("dear", ready=ready, now=now, demand=_REPLICAS * _THROUGHPUT)
 
     def _cheap(self, now: float, outage_since: float | None, registered: float | None) -> UnitObservation:
         if outage_since is None:
             joined = (
                 () if registered is None else (Launch("claim", "cheap", created=registered, launched=registered, registered=registered),)
             )
-            return _unit("cheap", ready=2, now=now, demand=0.0, launches=joined)
+            return _unit("cheap", ready=_REPLICAS, now=now, demand=0.0, launches=joined)
         refused = LaunchFailure(
             claim="claim",
             pool="cheap",
@@ -142,7 +149,7 @@ class _World:
             instance_types=("cheap",),
         )
         waiting = (PendingPod("cheap-pod", outage_since),)
-        return replace(_unit("cheap", ready=0, now=now, demand=0.0, failures=(refused,)), pending=waiting, desired=1)
+        return replace(_unit("cheap", ready=0, now=now, demand=0.0, failures=(refused,)), pending=waiting, desired=_REPLICAS)
 
 
 def _unit(

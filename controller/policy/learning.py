@@ -85,13 +85,14 @@ class Waits:
     hold_s: float
 
 
-def learned_waits(outages_s: Sequence[float], uptimes_s: Sequence[float], stakes: Stakes) -> Waits:
+def learned_waits(outages_s: Sequence[float], uptimes_s: Sequence[float], stakes: Stakes, clamp: float = CLAMP) -> Waits:
     """The waits that would have been cheapest for what was seen, within their clamps.
 
     Args:
         outages_s: How long past shortages lasted, seconds, in any order; of more than `KEPT` the last ones count.
         uptimes_s: How long capacity stayed between them, likewise.
         stakes: See `Stakes`.
+        clamp: How far from its break-even time a wait may be, at least 1.
 
     Returns:
         No patience and the break-even hold where fewer than `LEAST_SEEN` of either were seen.
@@ -99,8 +100,8 @@ def learned_waits(outages_s: Sequence[float], uptimes_s: Sequence[float], stakes
     break_even = stakes.switch_s / stakes.extra
     if min(len(outages_s), len(uptimes_s)) < LEAST_SEEN:
         return Waits(0.0, break_even)
-    outages = _Durations.of(outages_s[-KEPT:], 0.0, CLAMP * stakes.switch_s / (stakes.exposed - stakes.extra))
-    uptimes = _Durations.of(uptimes_s[-KEPT:], break_even / CLAMP, break_even * CLAMP)
+    outages = _Durations.of(outages_s[-KEPT:], 0.0, clamp * stakes.switch_s / (stakes.exposed - stakes.extra))
+    uptimes = _Durations.of(uptimes_s[-KEPT:], break_even / clamp, break_even * clamp)
     returning = leaving = patience = hold = 0.0
     for _ in range(_ROUNDS):
         before = returning, leaving
