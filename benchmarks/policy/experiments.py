@@ -18,9 +18,6 @@ from benchmarks.policy.two_state import GRID, Figures, Prices, account, optimum
 BEST: Final = "best online"
 """The policy of `best_online`, which knows the law of each zone."""
 
-_LAW_DAYS: Final = 1_000.0
-"""Another life of the same zone, from which its law is taken: some 5,000 outages."""
-
 
 @dataclass(frozen=True, slots=True)
 class Tally:
@@ -72,19 +69,21 @@ class Case:
         days: Length of the traces.
         names: The policies.
         tick_s: Seconds a tick, which is the detection delay.
+        law_days: Length of the other life of the same zones from which their law is taken.
     """
 
     seed: int
     days: float
     names: tuple[str, ...]
     tick_s: float = TICK_S
+    law_days: float = 1_000.0
 
 
 def one_seed(case: Case) -> Tallies:
     """Every policy of a case on its zones, for every price."""
     zones = region(case.seed, FITTED, case.days, case.tick_s)
     known: dict[tuple[str, int, float], list[int]] = {}
-    laws = zone_laws(case.seed, case.tick_s) if BEST in case.names else []
+    laws = _zone_laws(case) if BEST in case.names else []
     found = {}
     for prices in GRID:
         best = [account(optimum(zone, prices), zone, prices) for zone in zones]
@@ -103,9 +102,9 @@ def one_seed(case: Case) -> Tallies:
     return found
 
 
-def zone_laws(seed: int, tick_s: float) -> list[tuple[Law, Law]]:
+def _zone_laws(case: Case) -> list[tuple[Law, Law]]:
     """The laws of the outages and up-times of a region's zones, from another life of them."""
-    return [laws(zone) for zone in region(seed, FITTED, _LAW_DAYS, tick_s, life=1)]
+    return [laws(zone) for zone in region(case.seed, FITTED, case.law_days, case.tick_s, life=1)]
 
 
 def laws(trace: Trace) -> tuple[Law, Law]:

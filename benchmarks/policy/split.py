@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from benchmarks.policy.traces import Trace
-from controller.policy.demand import needed_replicas
 from controller.policy.model import (
     Application,
     PoolObservation,
@@ -23,10 +22,9 @@ from controller.policy.model import (
     Strategy,
     Unit,
     UnitObservation,
-    WeightStrategy,
 )
 from controller.policy.targets import cost_weights, intended_weights
-from controller.policy.weights import base_weights, cost_per_request
+from controller.policy.weights import cost_per_request
 
 HPA_TOLERANCE: Final = 0.1
 """Kubernetes' horizontal pod autoscaler leaves a ratio within a tenth of 1 alone (its --horizontal-pod-autoscaler-tolerance)."""
@@ -138,14 +136,20 @@ class Fleet:
         units = {unit.name: unit for unit in self.application.units}
         late = sum(max(0.0, sent[name] - self.ready[name] * units[name].throughput) for name in sent)
         paid = sum((self.ready[name] + len(self.starting[name])) * units[name].price_per_hour for name in units)
-        wanted = self._floors(seen, demand, most) if self.planned else {}
+        wanted = self._floors(demand, most) if self.planned else {}
         for name, unit in units.items():
             self._scale(unit, sent.get(name, 0.0), most[name], wanted.get(name, 0))
         return Step(paid, late, demand, dict(sent))
 
-    def _floors(self, seen: Snapshot, demand: float, most: Mapping[str, int]) -> dict[str, int]:
-        plan = base_weights(self.application.units, WeightStrategy.MERIT_ORDER, demand, most)
-        return needed_replicas(seen, plan)
+    def _floors(self, demand: float, most: Mapping[str, int]) -> dict[str, int]:
+        """The cheapest replicas for the demand beside those that every unit keeps anyway, by unit."""
+        floors = {unit.name: min(unit.min_replicas, most[unit.name]) for unit in self.application.units}
+        left = demand - sum(floors[unit.name] * unit.throughput for unit in self.application.units)
+        for unit in sorted(self.application.units, key=cost_per_request):
+            more = min(most[unit.name] - floors[unit.name], max(0, math.ceil(left / unit.throughput)))
+            floors[unit.name] += more
+            left -= more * unit.throughput
+        return floors
 
     def _limit(self, most: Mapping[str, int]) -> None:
         for name, left in self.starting.items():
