@@ -115,7 +115,7 @@ def test_sampling_shows_what_a_poll_sees() -> None:
         sampled("polled", [(5.0, True), (1.0, False)], 60.0)
 
 
-# --- production ----------------------------------------------------------------------------------------------------------------------------
+# --- production ---------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("prices", GRID, ids=str)
@@ -149,7 +149,7 @@ def test_production_waits_for_quiet_where_the_hold_is_shorter() -> None:
     assert (back - 130) * TICK_S == pytest.approx(600, abs=2 * TICK_S)
 
 
-# --- the best online policy ----------------------------------------------------------------------------------------------------------------
+# --- the best online policy ---------------------------------------------------------------------------------------------------------------
 
 
 def test_best_online_foresees_what_always_happens() -> None:
