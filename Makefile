@@ -57,6 +57,10 @@ bench-react: .venv/.synced-bench ## From a refused launch to the patched Ingress
 bench-policy: .venv/.synced-bench ## How far the policies are from clairvoyant (ARGS="--quick", or ARGS="--trace FILE.csv" for a trace of yours)
 	@$(RUN)/python -m benchmarks.policy $(ARGS)
 
+.PHONY: bench-switch
+bench-switch: .venv/.synced-bench ## Switches under real requests through Envoy, ours and the naive one (12 minutes; ARGS="--quick": a minute and a half)
+	@$(RUN)/python -m benchmarks.switch $(ARGS)
+
 .PHONY: lint
 lint: $(STAMP) ## Style, types and the import contract
 	@$(RUN)/ruff check
@@ -77,6 +81,7 @@ coverage: $(STAMP) ## Tests with branch coverage
 docs: $(STAMP) ## Regenerate the JSON schemas and the generated parts of docs/
 	@$(RUN)/python -m controller.catalog.schema
 	@$(RUN)/python -m tests.support.docs
+	@$(RUN)/python -m tests.support.doctor_docs
 	@$(RUN)/python -m tests.support.permissions
 	@$(RUN)/python -m tests.support.contract_docs
 

@@ -70,6 +70,14 @@ def test_links_between_documents_lead_somewhere() -> None:
     assert broken == []
 
 
+def test_tests_that_documents_name_exist() -> None:
+    """A document that points at a test as its proof must not outlive it."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    named = {(page.name, name) for page in pages for name in re.findall(r"`(test_[a-z0-9_]+)`", page.read_text())}
+    sources = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [one for one in sorted(named) if f"def {one[1]}(" not in sources] == []
+
+
 def test_the_changelog_has_an_unreleased_section() -> None:
     """Changes for users have a place to be written down."""
     assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text()

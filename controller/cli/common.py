@@ -171,6 +171,7 @@ STYLES: Final[dict[str, dict[str, Any]]] = {
     "good": {"fg": "green"},
     "bad": {"fg": "red"},
     "warn": {"fg": "yellow"},
+    "unknown": {"fg": "cyan"},
     "dim": {"dim": True},
     "add": {"fg": "green"},
     "remove": {"fg": "red"},

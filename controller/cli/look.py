@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from controller.clients.aws import AwsClients
 from controller.clients.kube import KubeSession
@@ -12,10 +13,12 @@ from controller.errors import RemoteError, StateError
 from controller.policy.decide import decide
 from controller.policy.model import Application, Decision, Memory, Plan, Snapshot, Source, Verb
 from controller.policy.plan import plan
+from controller.policy.standby import lacking, standby_patch
 from controller.service.store import ConfigMapStore
 from controller.service.wiring import make_outside
 from controller.settings import Settings
 from controller.signals.cluster import ClusterView, sources_of
+from controller.signals.objects import items
 from controller.signals.once import observe_once
 from controller.signals.snapshots import SnapshotBuilder
 
@@ -30,6 +33,7 @@ class Look:
         decision: What would be decided now.
         made: What would be applied now.
         coming: What would be applied once the guards that only wait have opened; None where nothing is held back.
+        standby_patch: The JSON patch of the Ingress that adds the standby rules which it lacks; [] where it lacks none.
     """
 
     snapshot: Snapshot
@@ -37,6 +41,7 @@ class Look:
     decision: Decision
     made: Plan
     coming: Plan | None
+    standby_patch: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Looker:
@@ -76,8 +81,14 @@ class Looker:
             memory, epoch, state = _stored(self._store, application.key)
             outside = self._outside.of(application)
             snapshot = self._builder.build(application, clock.now(), (*sources, *state), outside, leader=True, epoch=epoch)
-            found[application.key] = _judge(snapshot, memory)
+            found[application.key] = replace(_judge(snapshot, memory), standby_patch=self._standby_patch(snapshot))
         return found
+
+    def _standby_patch(self, snapshot: Snapshot) -> list[dict[str, Any]]:
+        application = snapshot.application
+        ingress = self._view.ingress(application.namespace, application.ingress)
+        missing = lacking(application, snapshot.routing)
+        return standby_patch(application.action, items(ingress, "spec", "rules"), missing) if ingress and missing else []
 
 
 def _stored(store: ConfigMapStore, key: str) -> tuple[Memory, int, tuple[Source, ...]]:

@@ -12,6 +12,7 @@ from controller import __version__
 _COMMANDS: Final = {
     "run": ("controller.cli.run", "run_command", "Run the controller."),
     "plan": ("controller.cli.plan", "plan_command", "Show what would be done now, and why."),
+    "doctor": ("controller.cli.doctor", "doctor_command", "Say what the cluster lacks for safe switches, and how to mend it."),
     "status": ("controller.cli.status", "status_command", "Show how things are."),
     "weights": ("controller.cli.config", "weights_command", "Print Table 1 and Table 2 of an application file."),
     "pause": ("controller.cli.overrides", "pause_command", "Stop the controller from changing anything, for a while."),

@@ -11,6 +11,7 @@ import click
 
 from controller.cli.common import CHANGES, Options, choose, common_options, fail_cleanly, load_applications, open_session, show
 from controller.cli.look import Look, Looker
+from controller.cli.remedy import remedy_lines
 from controller.cli.words import Line, action_lines, decision_line, evidence_lines, guard_lines, mode_word
 from controller.clock import SystemClock, format_rfc3339
 from controller.errors import FailoverError
@@ -79,6 +80,7 @@ def plan_lines(seen: Look, *, exact: bool) -> Iterator[Line]:
     yield "plain", ""
     yield "plain", f"Cost       ready replicas ${spend:.2f}/h" + (f"; mode {to} would mean {change}" if change else "")
     yield "plain", ""
+    yield from remedy_lines(application, seen.standby_patch)
     yield "title", f"{summary(seen.made)}     Nothing has been applied."
     yield "plain", ""
 
@@ -125,6 +127,7 @@ def plan_document(seen: Look) -> dict[str, Any]:
         "actions": [action_document(action) for action in seen.made.actions],
         "coming": None if seen.coming is None else [action_document(action) for action in seen.coming.actions],
         "refused": list(seen.made.refused),
+        "standbyPatch": seen.standby_patch,
         "summary": summary(seen.made),
         "changes": bool(seen.made.due) or decision.verb.switches,
     }

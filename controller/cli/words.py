@@ -20,7 +20,7 @@ from controller.policy.routing import MARKER, parse_action
 
 Line = tuple[str, str]
 
-ICONS: Mapping[str, str] = {"good": "✔", "bad": "✖", "warn": "⚠", "absent": "◌", "change": "~", "raise": "~", "lower": "-"}
+ICONS: Mapping[str, str] = {"good": "✔", "bad": "✖", "warn": "⚠", "absent": "◌", "unknown": "?", "change": "~", "raise": "~", "lower": "-"}
 
 
 def mode_word(mode: Mode | None) -> str:

@@ -11,12 +11,11 @@ from controller.embedded.scenario import OverrideFile
 from controller.embedded.world import POOL_LABEL, TYPE_LABEL, Object, machine
 from controller.policy.model import Application, Mode, Target, Unit
 from controller.policy.routing import MARKER, PREFIX, action_key, format_action
+from controller.policy.standby import live_rule, standby_rule
 from controller.signals.ingress import FOREVER, OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL
 
 CONTAINER_PORT: Final = 8000
 MANAGER: Final = "kubectl-client-side-apply"
-
-_USE_ANNOTATION: Final = {"name": "use-annotation"}
 
 
 def ingress(application: Application, mode: Mode, annotations: Mapping[str, str], *, standby: bool = True) -> Object:
@@ -34,10 +33,9 @@ def ingress(application: Application, mode: Mode, annotations: Mapping[str, str]
     else:
         targets = [Target(unit.backend.service, unit.backend.port, unit.weight or 0) for unit in application.units]
         stickiness_s = application.policy.stickiness_cost_s
-    rules = [_rule(application.action, _USE_ANNOTATION)]
+    rules = [live_rule(application.action)]
     if standby:
-        backends = [unit.backend for unit in application.units] + [application.capacity]
-        rules += [_rule(one.service, _port(one.port), host=f"{one.service}.standby.invalid") for one in backends]
+        rules += [standby_rule(backend) for backend in (*(unit.backend for unit in application.units), application.capacity)]
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "Ingress",
@@ -46,7 +44,7 @@ def ingress(application: Application, mode: Mode, annotations: Mapping[str, str]
             "namespace": application.namespace,
             "annotations": {
                 action_key(application.action): format_action(targets, stickiness_s),
-                f"{PREFIX}/healthcheck-path": "/health",
+                f"{PREFIX}/healthcheck-path": "/readiness",
                 f"{PREFIX}/scheme": "internet-facing",
                 f"{PREFIX}/target-type": "ip",
                 **({MARKER: str(mode)} if mode is Mode.CAPACITY else {}),
@@ -55,15 +53,6 @@ def ingress(application: Application, mode: Mode, annotations: Mapping[str, str]
         },
         "spec": {"ingressClassName": "alb", "rules": rules},
     }
-
-
-def _rule(service: str, port: Object, host: str = "") -> Object:
-    paths = [{"path": "/", "pathType": "Prefix", "backend": {"service": {"name": service, "port": port}}}]
-    return ({"host": host} if host else {}) | {"http": {"paths": paths}}
-
-
-def _port(port: int | str) -> Object:
-    return {"number": port} if isinstance(port, int) else {"name": port}
 
 
 def services(application: Application) -> list[Object]:

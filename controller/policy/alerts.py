@@ -14,7 +14,6 @@ from controller.policy.model import (
     Decision,
     Memory,
     Return,
-    RoutingStyle,
     Shortage,
     Snapshot,
     UnitEvidence,
@@ -22,6 +21,7 @@ from controller.policy.model import (
     Verdict,
 )
 from controller.policy.reasons import Reason
+from controller.policy.standby import lacking
 
 _FIGHTING = 3  # re-assertions after which two writers are said to fight
 
@@ -89,13 +89,10 @@ def _held(decision: Decision) -> Iterator[Alert]:
 def _unprepared(snapshot: Snapshot, decision: Decision) -> Iterator[Alert]:
     """A switch that would be refused, told before it is needed."""
     application, routing = snapshot.application, snapshot.routing
-    if application.routing_style is RoutingStyle.IN_PLACE or application.policy.allow_unsafe_switch or not routing.targets:
-        return
-    warm = {*routing.standby, *(target.service for target in routing.targets)}
-    everything = [application.capacity.service, *(unit.backend.service for unit in application.units)]
-    cold = [service for service in everything if service not in warm]
-    if cold and decision.mode is not None:
-        words = f"no standby rule keeps {text.listing(cold)} registered with the load balancer, so a switch would be refused"
+    cold = lacking(application, routing)
+    if cold and routing.targets and decision.mode is not None and not application.policy.allow_unsafe_switch:
+        names = text.listing(backend.service for backend in cold)
+        words = f"no standby rule keeps {names} registered with the load balancer, so a switch would be refused"
         yield Alert("unprepared", "warning", f"{words}: `failoverctl doctor` prints what to add")
 
 

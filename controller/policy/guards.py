@@ -229,10 +229,10 @@ def legal(case: Case) -> GuardResult:
 
 
 def safe(case: Case) -> GuardResult:
-    """The receiving target groups must be registered and healthy before the rule points at them (facts on the load-balancer controller)."""
+    """The receiving target groups must be registered and healthy, and what the action no longer names must stay registered."""
     problem = _unsafe(case)
     if not problem:
-        return _pass("safe", "every receiving target group is registered already")
+        return _pass("safe", "every target group is registered before and after")
     if case.snapshot.application.policy.allow_unsafe_switch:
         return _pass("safe", f"{problem}; allowed by allowUnsafeSwitch")
     return _hold("safe", Reason.UNSAFE_SWITCH, case, problem=problem)
@@ -246,6 +246,13 @@ def _unsafe(case: Case) -> str:
     cold = [service for service in serving if service not in warm]
     if cold:
         return f"no standby rule keeps {text.listing(cold)} registered with the load balancer"
+    named, application = {target.service for target in case.receiving}, case.snapshot.application
+    ours = {application.capacity.service, *(unit.backend.service for unit in application.units)}
+    left = [
+        one.service for one in observed.targets if one.service in ours and one.service not in named and one.service not in observed.standby
+    ]
+    if left:
+        return f"no standby rule keeps {text.listing(left)} registered afterwards: requests in flight would be cut"
     unbound = [service for service in serving if observed.bound is not None and service not in observed.bound]
     if unbound:
         return f"the load balancer has no target group for {text.listing(unbound)} yet"

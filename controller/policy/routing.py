@@ -16,6 +16,8 @@ PREFIX: Final = "alb.ingress.kubernetes.io"
 MARKER: Final = "failoverctl.dev/mode"
 RETURN_STEP: Final = "failoverctl.dev/return-step"
 NUDGED_AT: Final = "failoverctl.dev/nudged-at"
+USE_ANNOTATION: Final = "use-annotation"
+"""In the place of a port's name: the backend is the action of the Service's name."""
 MAX_TARGET_GROUPS: Final = 5  # AWS: target groups per action on an Application Load Balancer, not adjustable
 MAX_WEIGHT: Final = 999
 _PORT_DIGITS: Final = 5
@@ -108,6 +110,12 @@ def parse_action(text: str) -> tuple[tuple[Target, ...], int, str]:
         duration = stickiness.get("durationseconds")
         seconds = duration if isinstance(duration, int) and not isinstance(duration, bool) and duration > 0 else 0
     return tuple(targets), seconds, ""
+
+
+def states_stickiness(text: str) -> bool:
+    """Whether an action that `parse_action` understands says anything of stickiness: leaving it out is not "off"."""
+    config = json.loads(text, object_pairs_hook=_folded)["forwardconfig"]
+    return isinstance(config.get("targetgroupstickinessconfig"), Mapping)
 
 
 def _folded(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.clock import parse_rfc3339
 from controller.policy.model import Application, Mode, Override, RoutingObservation
 from controller.policy.plan import FIELD_MANAGER
-from controller.policy.routing import MARKER, RETURN_STEP, action_key, parse_action
-from controller.signals.objects import Object, dig, field_owners, items, mapping, text
+from controller.policy.routing import MARKER, RETURN_STEP, USE_ANNOTATION, action_key, parse_action
+from controller.signals.objects import Object, field_owners, integer, items, mapping, text
 
 PAUSED_UNTIL: Final = "failoverctl.dev/paused-until"
 PINNED_MODE: Final = "failoverctl.dev/pinned-mode"
@@ -19,7 +20,27 @@ OVERRIDE_REASON: Final = "failoverctl.dev/override-reason"
 FOREVER: Final = "forever"
 
 _STEP_DIGITS: Final = 3
-_USE_ANNOTATION: Final = "use-annotation"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One path of a rule of an Ingress.
+
+    Attributes:
+        rule: The rule's place in ``spec.rules``, counted from 0.
+        host: "" for any.
+        path: As written.
+        path_type: ``Exact``, ``Prefix`` or ``ImplementationSpecific``.
+        service: The backend's Service, or the action's name.
+        port: The literal; `USE_ANNOTATION` where the backend is an action, "" where there is none.
+    """
+
+    rule: int
+    host: str
+    path: str
+    path_type: str
+    service: str
+    port: int | str
 
 
 def observe_ingress(application: Application, obj: Object | None) -> RoutingObservation:
@@ -64,10 +85,23 @@ def hostnames(obj: Object) -> tuple[str, ...]:
     return tuple(name for entry in items(obj, "status", "loadBalancer", "ingress") if (name := text(entry, "hostname")))
 
 
-def _backends(obj: Object) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-    for rule in items(obj, "spec", "rules"):
+def routes(obj: Object) -> Iterator[Route]:
+    """The paths of all rules, in their order."""
+    for index, rule in enumerate(items(obj, "spec", "rules")):
         for path in items(rule, "http", "paths"):
-            yield text(rule, "host"), path if isinstance(path, Mapping) else {}, mapping(path, "backend", "service")
+            service = mapping(path, "backend", "service")
+            port = text(service, "port", "name") or integer(service, "port", "number") or ""
+            yield Route(index, text(rule, "host"), text(path, "path"), text(path, "pathType"), text(service, "name"), port)
+
+
+def forwarded(route: Route, annotations: Mapping[str, Any]) -> Iterator[tuple[str, int | str]]:
+    """The Services that a route forwards to, each with its port literal; none where its action cannot be read."""
+    if route.port != USE_ANNOTATION:
+        yield route.service, route.port
+        return
+    value = annotations.get(action_key(route.service))
+    for target in parse_action(value)[0] if isinstance(value, str) else ():
+        yield target.service, target.port
 
 
 def _standby(application: Application, obj: Object, annotations: Mapping[str, Any]) -> Iterator[str]:
@@ -75,17 +109,9 @@ def _standby(application: Application, obj: Object, annotations: Mapping[str, An
     ports = {unit.backend.service: unit.backend.port for unit in application.units} | {
         application.capacity.service: application.capacity.port
     }
-    for _, _, service in _backends(obj):
-        name, port = text(service, "name"), mapping(service, "port")
-        if name == application.action:
-            continue
-        if text(port, "name") == _USE_ANNOTATION:
-            value = annotations.get(action_key(name))
-            for target in parse_action(value)[0] if isinstance(value, str) else ():
-                if ports.get(target.service) == target.port:
-                    yield target.service
-        elif name in ports and ports[name] == (text(port, "name") or dig(port, "number")):
-            yield name
+    for route in routes(obj):
+        if route.service != application.action:
+            yield from (service for service, port in forwarded(route, annotations) if ports.get(service) == port)
 
 
 def _override(annotations: Mapping[str, Any]) -> Override:

@@ -145,13 +145,14 @@ def reading(installed: ControlPlane) -> Iterator[ControlPlane]:
 
 
 def test_the_dry_run_manifests_suffice_for_every_command_that_looks(reading: ControlPlane, stack: Stack) -> None:
-    """`plan`, `status` and `run --dry-run`, in a shortage, are refused nothing and write nothing."""
+    """`plan`, `status`, `doctor` and `run --dry-run`, in a shortage, are refused nothing and write nothing."""
     begin = moment()
     with run_controller(stack, "--dry-run") as process:
         stack.shortage()
         wait_for("the decision", lambda: process.application()["verb"] == "failover")
         planned = command(stack, "plan")
         status = command(stack, "status")
+        doctor = command(stack, "doctor")
         process.end(signal.SIGTERM)
         log = process.log()
     # A single look finds the Event and no NodeClaim any more: it suspects. The dry run watched and is sure.
@@ -159,6 +160,8 @@ def test_the_dry_run_manifests_suffice_for_every_command_that_looks(reading: Con
     assert "ShortageSuspected" in planned.stdout
     assert (status.returncode, status.stderr) == (0, "")
     assert "sd21-inf2" in status.stdout
+    assert (doctor.returncode, doctor.stderr) == (2, ""), doctor.stdout  # nobody gives the Ingress an address here
+    assert "cannot tell" not in doctor.stdout
     assert "action.planned" in log
     entries = stack.audit(since=begin)
     assert {one.verb for one in entries} <= _READS

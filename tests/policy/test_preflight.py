@@ -50,6 +50,7 @@ def pinned(made: Snapshot) -> Snapshot:
         pytest.param({"capacity_ready": 0}, Reason.STANDBY_NOT_READY, "Service sd21-all has no ready endpoint", id="no ready endpoint"),
         pytest.param({"capacity_ready": None}, Reason.STANDBY_NOT_READY, "endpoints of sd21-all are not known", id="unknown"),
         pytest.param({"standby": ()}, Reason.UNSAFE_SWITCH, "no standby rule keeps sd21-all registered", id="no standby rule"),
+        pytest.param({"standby": ("sd21-all",)}, Reason.UNSAFE_SWITCH, "requests in flight would be cut", id="the old side is let go"),
         pytest.param({"bound": ()}, Reason.UNSAFE_SWITCH, "has no target group for sd21-all yet", id="no target group"),
         pytest.param({"blocked": OTHER}, Reason.ROUTING_BLOCKED, "due to ingress: other/broken", id="a broken Ingress of the group"),
         pytest.param({"blocked": MISSING.format("x")}, Reason.ROUTING_BLOCKED, '"x" not found', id="a standby rule of nothing"),

@@ -115,7 +115,11 @@ _WATCHED: Final[dict[tuple[str, str], Row]] = {
     (CLUSTER, "nodeclaims"): Row("What each refused or successful launch was asked for as.", _BLIND, _KARPENTER),
     (CLUSTER, "nodepools"): Row("What a unit may be launched as, and limits.", _BLIND, _KARPENTER),
     (EVENTS, "events"): Row("Karpenter's events about refused launches: the first sign of a shortage.", _BLIND, _KARPENTER),
-    (APPLICATION, "events"): Row("Karpenter's events about pods: NodePools at their limit.", _BLIND, _KARPENTER),
+    (APPLICATION, "events"): Row(
+        "Karpenter's events about pods: NodePools at their limit. The load-balancer controller's about the Ingress: whether it could act.",
+        _BLIND,
+        _KARPENTER,
+    ),
     (APPLICATION, "pods"): Row("Pods that wait for a node: demand.", _BLIND, _WORKLOADS),
     (APPLICATION, "deployments"): Row("Wanted and ready replicas.", _BLIND, _WORKLOADS),
     (APPLICATION, "endpointslices"): Row(
@@ -207,7 +211,7 @@ one was taken away in turn to see what the last columns say: the controller runs
 lacks; the full text is the API server's own (`... cannot list resource "pods" ...`). Generated: `python -m tests.support.permissions`.
 
 An API server that has just started refuses for some seconds what is granted. What could be read before counts as missing only after 15 s;
-until then nothing is forgotten. `plan`, `status` and `run --dry-run` need the reading ones only: `deploy/kustomize/dry-run`.
+until then nothing is forgotten. `plan`, `status`, `doctor` and `run --dry-run` need the reading ones only: `deploy/kustomize/dry-run`.
 """
 
 

@@ -1,0 +1,180 @@
+"""`failoverctl doctor`: what the live cluster lacks for safe switches, why it matters and how to mend it. Reads only."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+import click
+
+from controller.catalog.gitops import GitOps, ignore_snippet
+from controller.cli.common import Options, choose, common_options, fail_cleanly, load_applications, open_session, show
+from controller.cli.remedy import manifest, remedy_lines
+from controller.cli.words import ICONS, Line
+from controller.clock import SystemClock, format_rfc3339
+from controller.doctor.checks import Report, Result, examine
+from controller.doctor.look import Seen, look
+from controller.doctor.report import Level
+from controller.errors import FailoverError
+from controller.policy.model import Application
+from controller.settings import Settings
+
+PROBLEMS: Final = 2  # as `plan`: 0 nothing to do, 1 error, 2 there is something to be done
+
+_SHOWN: Final[Mapping[Level, tuple[str, str]]] = {
+    Level.PROBLEM: ("bad", "problem"),
+    Level.WARNING: ("warn", "warning"),
+    Level.UNKNOWN: ("unknown", "cannot tell"),
+    Level.OK: ("good", "ok"),
+}
+"""Style, which is the icon's name too, and word of each level, the worst first."""
+_PLURAL: Final = {Level.PROBLEM: "(s)", Level.WARNING: "(s)"}
+_WORD: Final = 11  # width of the longest word
+_WIDEST: Final = 120
+
+
+@click.command("doctor")
+@click.argument("wanted", metavar="[APPLICATION]...", nargs=-1)
+@click.option(
+    "--gitops", type=click.Choice([str(tool) for tool in GitOps]), help="Print what the tool must ignore, as YAML; needs no cluster."
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Choice(["text", "json", "yaml"]),
+    default="text",
+    show_default=True,
+    help="json: one document for each application, one a line. yaml: only the Ingresses that lack standby rules, with them.",
+)
+@common_options
+def doctor_command(options: Options, wanted: tuple[str, ...], gitops: str | None, output: str) -> None:
+    """Say what the live cluster lacks for safe switches, why it matters, and how to mend it.
+
+    Looks at the Ingress, its rules, Services, target group bindings, events and ScaledObjects once. Nothing is written; a read-only
+    identity suffices. The checks are described in docs/doctor.md.
+
+    Exit code: 0 no problem (there may be warnings), 2 at least one problem, 1 error.
+    """
+    if gitops is not None and output != "text":
+        raise click.UsageError("--gitops prints YAML; --output cannot be combined with it")
+    try:
+        settings = options.settings()
+        applications = load_applications(settings)
+        chosen = {one.key: one for name in wanted or (None,) for one in choose(applications, name)}
+        if gitops is not None:
+            _print_gitops(GitOps(gitops), settings, chosen.values())
+            return
+        reports = [examine(seen) for seen in _look(settings, chosen.values()).values()]
+    except FailoverError as error:
+        raise fail_cleanly(error) from error
+    for report in reports:
+        _print(report, output)
+    sys.exit(PROBLEMS if any(counts(report)[Level.PROBLEM] for report in reports) else 0)
+
+
+def _look(settings: Settings, applications: Iterable[Application]) -> dict[str, Seen]:
+    return look(open_session(settings), applications, SystemClock().now())
+
+
+def _print_gitops(tool: GitOps, settings: Settings, applications: Iterable[Application]) -> None:
+    """The cluster is only asked where in its ScaledObject a trigger is; without one the snippet says what it assumes."""
+    found: dict[str, Seen] = {}
+    with suppress(FailoverError):
+        found = _look(settings, applications)
+    snippets = [ignore_snippet(tool, one, _places(one, found.get(one.key))) for one in applications]
+    click.echo("---\n".join(snippets), nl=False)
+
+
+def _places(application: Application, seen: Seen | None) -> dict[str, int]:
+    """The places of the triggers on the units' counters, by unit, as far as known."""
+    if seen is None:
+        return {}
+    scalers = ((unit.name, seen.workloads.scaler(application.namespace, unit)) for unit in application.units)
+    return {name: scaler.trigger_index for name, scaler in scalers if scaler is not None and scaler.trigger_index is not None}
+
+
+def _print(report: Report, output: str) -> None:
+    application = report.seen.application
+    match output:
+        case "json":
+            click.echo(json.dumps(report_document(report), sort_keys=True))
+        case "yaml":
+            click.echo(f"---\n{manifest(application, report.rules)}" if report.missing else f"# {application.key} lacks no standby rule")
+        case _:
+            width = min(_WIDEST, shutil.get_terminal_size().columns)
+            show(report_lines(report, width))
+
+
+def counts(report: Report) -> Counter[Level]:
+    """How many findings there are of each level."""
+    return Counter(result.finding.level for result in report.results)
+
+
+def report_lines(report: Report, width: int) -> Iterator[Line]:
+    """The report for people, the worst first.
+
+    Args:
+        report: What was found.
+        width: Columns after which lines are wrapped; a command that can be copied never is.
+    """
+    seen = report.seen
+    yield "title", f"Doctor for ingress {seen.application.key}"
+    yield "dim", f"observed {format_rfc3339(seen.now)} · routing style {seen.application.routing_style}"
+    yield "plain", ""
+    for level in _SHOWN:
+        for result in report.results:
+            if result.finding.level is level:
+                yield from _result_lines(result, width)
+    yield "plain", ""
+    yield from remedy_lines(seen.application, report.patch)
+    number = counts(report)
+    told = ", ".join(f"{number[level]} {word}{_PLURAL.get(level, '')}" for level, (_, word) in _SHOWN.items() if number[level])
+    yield "title", f"{told}.     Nothing has been changed."
+    yield "plain", ""
+
+
+def _result_lines(result: Result, width: int) -> Iterator[Line]:
+    finding = result.finding
+    style, word = _SHOWN[finding.level]
+    start = f"{ICONS[style]} {word:<{_WORD}} "
+    yield from _wrapped(style, start, f"{result.check.name}: {finding.seen}", width)
+    if finding.level is not Level.OK:
+        yield from _wrapped("dim", f"{'':{len(start)}}why  ", result.check.why, width)
+    if finding.fix:
+        yield from _wrapped("plain", f"{'':{len(start)}}fix  ", finding.fix, width)
+
+
+def _wrapped(style: str, start: str, text: str, width: int) -> Iterator[Line]:
+    """A text with a hanging indent. Names and keys are not broken."""
+    lines = textwrap.wrap(
+        text, width, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False, break_long_words=False
+    )
+    yield from ((style, line) for line in lines)
+
+
+def report_document(report: Report) -> dict[str, Any]:
+    """The report for machines."""
+    seen, number = report.seen, counts(report)
+    return {
+        "application": seen.application.key,
+        "observedAt": format_rfc3339(seen.now),
+        "routingStyle": seen.application.routing_style,
+        "counts": {str(level): number[level] for level in Level},
+        "checks": [
+            {
+                "check": result.check.name,
+                "level": result.finding.level,
+                "seen": result.finding.seen,
+                "why": result.check.why,
+                "fix": result.finding.fix,
+            }
+            for result in report.results
+        ],
+        "standbyPatch": report.patch,
+    }

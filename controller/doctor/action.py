@@ -1,0 +1,141 @@
+"""Checks of what is written on the Ingress: the routing action, the mode marker, overrides, and who writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from controller.doctor.look import Seen
+from controller.doctor.report import Finding, ok, problem, unknown, warning
+from controller.policy import text as words
+from controller.policy.guards import until_text
+from controller.policy.model import Mode, RoutingStyle
+from controller.policy.plan import FIELD_MANAGER
+from controller.policy.routing import MARKER, action_key, action_problem, mode_of, states_stickiness
+from controller.signals.objects import field_owners, items, mapping, text
+
+_TOOLS: Final = {
+    "argocd": ("argocd-controller", "argocd-application-controller", "argocd-server"),
+    "flux": ("kustomize-controller", "helm-controller", "flux", "flux-client-side-apply"),
+}
+"""What `--gitops` is called with, and the field managers of that tool."""
+_TRACKS: Final = {
+    "argocd": (("annotations", "argocd.argoproj.io/tracking-id"), ("labels", "argocd.argoproj.io/instance")),
+    "flux": (("labels", "kustomize.toolkit.fluxcd.io/name"), ("labels", "helm.toolkit.fluxcd.io/name")),
+}
+"""How each tool marks what it keeps in step with Git."""
+
+
+def action(seen: Seen) -> Iterator[Finding]:
+    """The action is there, can be read, and forwards to at most five Services of the application with legal weights."""
+    application, routing = seen.application, seen.routing
+    key = action_key(application.action)
+    if not routing.action:
+        yield problem(f"annotation {key} is missing: every request is answered with 503", "put the action of cost mode there")
+        return
+    if routing.problem:
+        yield problem(routing.problem, f"put {key} right; `failoverctl plan` shows what the controller would write")
+        return
+    ports = {backend.service: backend.port for backend in (application.capacity, *(unit.backend for unit in application.units))}
+    strange = [target.service for target in routing.targets if target.service not in ports]
+    other = [target for target in routing.targets if target.service in ports and ports[target.service] != target.port]
+    if strange:
+        yield problem(
+            f"it forwards to {words.listing(strange)}, which the application file does not name",
+            "name them as units, or correct the action",
+        )
+    for target in other:
+        yield problem(
+            f"{target.service}:{target.port!r} in the action is {ports[target.service]!r} in the application file: two target groups",
+            "write the same port in both, and in the standby rules",
+        )
+    refusal = action_problem(routing.targets)
+    if refusal:
+        yield problem(refusal, "correct the action")
+    elif not strange and not other:
+        yield ok(words.listing(f"{target.service} {target.weight}" for target in routing.targets))
+
+
+def stickiness(seen: Seen) -> Iterator[Finding]:
+    """Stickiness is stated, and shorter than a switch may take."""
+    policy, routing = seen.application.policy, seen.routing
+    good = True
+    if routing.action and not routing.problem and not states_stickiness(routing.action):
+        good = False
+        yield warning("the action does not state targetGroupStickinessConfig", 'state it: {"enabled":false} for none')
+    if policy.stickiness_cost_s > policy.verify_alert_s:
+        good = False
+        yield warning(
+            f"clients stay for {policy.stickiness_cost_s} s on a unit in cost mode, also on one whose weight became 0",
+            f"lower stickinessCostSeconds to {policy.verify_alert_s:.0f} or less, best to 0",
+        )
+    if policy.stickiness_capacity_s:
+        good = False
+        yield warning(
+            f"stickiness of {policy.stickiness_capacity_s} s in capacity mode keeps the sticky clients of cost mode where they are",
+            "set stickinessCapacitySeconds: 0, which releases them at once",
+        )
+    if good:
+        yield ok(f"stated: {f'{routing.stickiness_s} s' if routing.stickiness_s else 'off'}")
+
+
+def mode_marker(seen: Seen) -> Iterator[Finding]:
+    """The mode is known, from the marker or from the action alone, and the two agree."""
+    routing = seen.routing
+    shown = mode_of(seen.application, routing.targets)
+    marked = {str(mode): mode for mode in Mode}.get(routing.marker)
+    single = seen.application.routing_style is RoutingStyle.SINGLE_SERVICE  # in place, both modes forward to the same Services
+    if routing.marker and marked is None:
+        yield problem(f"{MARKER} says {routing.marker!r}", f"correct it to {' or '.join(Mode)}, or take it away")
+    elif marked is None and shown is None:
+        yield problem("no marker, and the action is neither that of cost nor that of capacity mode", "put the action of cost mode there")
+    elif single and marked and shown and shown is not marked:
+        yield warning(f"the marker says {marked}, the action is that of {shown} mode", "nothing: the controller puts the action right")
+    else:
+        yield ok(f"mode {marked or shown}{'' if marked else ', from the action: the controller has not written here yet'}")
+
+
+def override(seen: Seen) -> Iterator[Finding]:
+    """No pause and no pin holds the controller."""
+    found, now, key = seen.routing.override, seen.now, seen.application.key
+    lift = f"failoverctl resume {key}"
+    if found.problem:
+        yield problem(f"cannot be read, so everything is paused: {found.problem}", lift)
+        return
+    paused = found.paused_until is not None and now < found.paused_until
+    pinned = found.pinned_mode is not None and (found.pinned_until is None or now < found.pinned_until)
+    why = found.why or "no reason given"
+    if paused:
+        yield warning(f"paused until {until_text(found.paused_until, now)}: {why}", lift)
+    if pinned:
+        yield warning(f"pinned to mode {found.pinned_mode} until {until_text(found.pinned_until, now)}: {why}", lift)
+    if not paused and not pinned:
+        yield ok("no pause, no pin")
+
+
+def field_owner(seen: Seen) -> Iterator[Finding]:
+    """The controller is the only one that writes the action; a GitOps tool leaves it alone."""
+    owners = field_owners(seen.ingress, "metadata", "annotations", action_key(seen.application.action))
+    tool, manager = next(((tool, one) for one in owners for tool, names in _TOOLS.items() if one in names), ("", ""))
+    tool = tool or _tracker(seen)
+    fix = f"put in what `failoverctl doctor {seen.application.key} --gitops {tool}` prints"
+    written = f"written by {words.listing(owners)}"
+    if manager:
+        yield warning(f"{written}: {manager} keeps it as it is in Git", fix)
+    elif tool:
+        yield unknown(f"{written}; {tool} keeps the Ingress, and whether it leaves the action alone is not seen here", fix)
+    elif not owners:
+        yield unknown("the Ingress does not tell who wrote it")
+    elif owners[-1] == FIELD_MANAGER or FIELD_MANAGER not in owners:
+        yield ok(written)
+    else:
+        yield warning(f"{written}, {owners[-1]} last", f"find out why {owners[-1]} writes it: the controller puts it right again and again")
+
+
+def _tracker(seen: Seen) -> str:
+    """The GitOps tool that keeps the Ingress, "" where none does."""
+    managers = {text(entry, "manager") for entry in items(seen.ingress, "metadata", "managedFields")}
+    for tool, marks in _TRACKS.items():
+        if managers & {*_TOOLS[tool]} or any(key in mapping(seen.ingress, "metadata", where) for where, key in marks):
+            return tool
+    return ""

@@ -1,0 +1,118 @@
+"""Checks of the Services, and of what is behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from controller.doctor.look import Seen
+from controller.doctor.report import Finding, ok, problem, warning
+from controller.policy import text as words
+from controller.policy.model import RoutingStyle, Unit
+from controller.policy.standby import needed
+from controller.signals.karpenter import POOL_LABEL
+from controller.signals.objects import integer, items, mapping, pinned_values, text
+
+
+def services(seen: Seen) -> Iterator[Finding]:
+    """Every Service exists and has the port that the application file writes."""
+    good = True
+    for backend in needed(seen.application):
+        service = seen.services.get(backend.service)
+        if service is None:
+            good = False
+            yield problem(f"Service {backend.service} does not exist", "create it, or correct the application file")
+            continue
+        ports = [value for port in items(service, "spec", "ports") for value in (integer(port, "port"), text(port, "name")) if value]
+        if backend.port not in ports:
+            good = False
+            there = words.listing(repr(port) for port in ports)
+            yield problem(f"Service {backend.service} has no port {backend.port!r}; it has {there}", "correct the port in one of the two")
+    if good:
+        yield ok(words.listing(f"{backend.service}:{backend.port}" for backend in needed(seen.application)))
+
+
+def deployments(seen: Seen) -> Iterator[Finding]:
+    """Every unit's Deployment exists and runs on the unit's NodePool."""
+    good = True
+    for unit in seen.application.units:
+        deployment = seen.deployments.get(unit.deployment)
+        if deployment is None:
+            good = False
+            yield problem(f"Deployment {unit.deployment} of {unit.name} does not exist", "create it, or correct the application file")
+            continue
+        pools = pinned_values(mapping(deployment, "spec", "template", "spec"), POOL_LABEL)
+        if pools and pools != (unit.node_pool,):
+            good = False
+            yield warning(
+                f"Deployment {unit.deployment} is pinned to {words.listing(pools)}, the unit's nodePool is {unit.node_pool}",
+                "correct nodePool in the application file, or the Deployment's nodeSelector",
+            )
+    if good:
+        yield ok(words.listing(unit.deployment for unit in seen.application.units))
+
+
+def selectors(seen: Seen) -> Iterator[Finding]:
+    """Each unit's Service selects the pods of that unit alone, and the capacity Service those of all."""
+    application = seen.application
+    labels = {unit.name: _labels(seen, unit) for unit in application.units if unit.deployment in seen.deployments}
+    findings: list[Finding] = []
+    for unit in application.units:
+        if unit.backend.service in seen.services:
+            findings += _of_unit(unit, _selector(seen, unit.backend.service), labels)
+    capacity = application.capacity.service
+    if application.routing_style is RoutingStyle.SINGLE_SERVICE and capacity in seen.services:
+        selector = _selector(seen, capacity)
+        left_out = [name for name, own in labels.items() if not _selects(selector, own)]
+        if left_out:
+            findings.append(
+                problem(
+                    f"the capacity Service {capacity} ({_shown(selector)}) does not select the pods of {words.listing(left_out)}",
+                    "give the pods of all units one label and let it select that",
+                )
+            )
+    yield from findings or [ok("each unit's Service selects its own pods, the capacity Service those of all")]
+
+
+def _of_unit(unit: Unit, selector: Mapping[str, Any], labels: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
+    service = unit.backend.service
+    if unit.name in labels and not _selects(selector, labels[unit.name]):
+        yield problem(f"Service {service} ({_shown(selector)}) does not select the pods of {unit.deployment}", "correct its selector")
+    others = [name for name, own in labels.items() if name != unit.name and _selects(selector, own)]
+    if others:
+        yield warning(f"Service {service} ({_shown(selector)}) selects the pods of {words.listing(others)} too", "narrow its selector")
+
+
+def _labels(seen: Seen, unit: Unit) -> Mapping[str, Any]:
+    return mapping(seen.deployments[unit.deployment], "spec", "template", "metadata", "labels")
+
+
+def _selector(seen: Seen, service: str) -> Mapping[str, Any]:
+    return mapping(seen.services[service], "spec", "selector")
+
+
+def _selects(selector: Mapping[str, Any], labels: Mapping[str, Any]) -> bool:
+    """Whether a Service selects pods with these labels; without a selector it selects none."""
+    return bool(selector) and selector.items() <= labels.items()
+
+
+def _shown(selector: Mapping[str, Any]) -> str:
+    return words.listing(f"{key}={value}" for key, value in selector.items()) if selector else "no selector"
+
+
+def endpoints(seen: Seen) -> Iterator[Finding]:
+    """Every Service that gets traffic now, or would after a failover, has ready endpoints."""
+    application = seen.application
+    live = {target.service for target in seen.routing.targets if target.weight > 0}
+    empty = [backend.service for backend in needed(application) if not seen.ready(backend.service)]
+    now = [service for service in empty if service in live]
+    waiting = [service for service in empty if service == application.capacity.service and service not in live]
+    later = [service for service in empty if service not in {*now, *waiting}]
+    if now:
+        yield problem(f"{words.listing(now)} gets traffic and has no ready endpoint", "see its pods; the load balancer answers 503 for it")
+    if waiting:
+        yield problem(f"{words.listing(waiting)} has no ready endpoint: a failover is refused", "see its selector and its pods")
+    if later:
+        yield warning(f"{words.listing(later)} has no ready endpoint", "nothing if the unit is short or scaled to 0; else see its pods")
+    if not empty:
+        yield ok(words.listing(f"{backend.service} {seen.ready(backend.service)}" for backend in needed(application)))

@@ -1,0 +1,116 @@
+"""What the modes cost and saved: one account an application, kept from the same snapshots that are decided upon.
+
+The service, the simulation and the report keep it with this code. It counts what snapshots show, so it is an estimate of the bill: a
+replica is taken to pay for one instance from the moment it has a node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from controller.policy.demand import probing, total_demand
+from controller.policy.model import Decision, Mode, Snapshot, UnitObservation
+from controller.policy.targets import intended_weights
+from controller.policy.weights import blended_cost, price_ratio
+
+_HOUR_S: Final = 3600.0
+
+LONGEST_S: Final = 300.0
+"""Longest time that one snapshot stands for, seconds. What lies between two that are further apart was not observed and is not counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """An account.
+
+    Attributes:
+        seconds: Observed time by mode.
+        requests: Measured requests by mode.
+        spend: US dollars of the replicas that have a node.
+        saved: US dollars that cost mode saved against capacity mode, by the price of a request in each.
+        premium: US dollars that capacity mode cost on top of cost mode, by the same prices.
+        exposed_s: Time in cost mode in which a unit that carries weight was proven short, seconds.
+        probing_s: Time in which a replica was asked for only to see whether capacity had returned, replica-seconds.
+        switches: Mode changes.
+        calls: API calls by service (``kubernetes``, ``elbv2``, ``cloudwatch``, ``ec2``), as far as they were told.
+    """
+
+    seconds: Mapping[Mode, float] = field(default_factory=dict)
+    requests: Mapping[Mode, float] = field(default_factory=dict)
+    spend: float = 0.0
+    saved: float = 0.0
+    premium: float = 0.0
+    exposed_s: float = 0.0
+    probing_s: float = 0.0
+    switches: int = 0
+    calls: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def exposed_minutes(self) -> float:
+        """`exposed_s` in minutes."""
+        return self.exposed_s / 60
+
+
+def booked(ledger: Ledger, snapshot: Snapshot, decision: Decision, seconds: float) -> Ledger:
+    """The account after a stretch of time.
+
+    Args:
+        ledger: Before it.
+        snapshot: What was observed at its start.
+        decision: What was decided then.
+        seconds: How long it lasted; more than `LONGEST_S` counts as that.
+
+    Returns:
+        The same account where the time is not positive or the mode is unknown: what cannot be told is not booked.
+    """
+    mode, lasted = decision.mode, min(seconds, LONGEST_S)
+    if mode is None or not lasted > 0:
+        return ledger
+    application = snapshot.application
+    spend = sum(unit.price_per_hour * placed(snapshot.units[unit.name]) for unit in application.units)
+    served = (total_demand(snapshot) or 0.0) * lasted / application.metric_period_s
+    weights = intended_weights(snapshot, decision.evidence)
+    gain = _gain(snapshot, weights) * served * application.metric_period_s / _HOUR_S
+    exposed = any(judged.short and weights.get(name, 0) > 0 for name, judged in decision.evidence.items())
+    return replace(
+        ledger,
+        seconds={**ledger.seconds, mode: ledger.seconds.get(mode, 0.0) + lasted},
+        requests={**ledger.requests, mode: ledger.requests.get(mode, 0.0) + served},
+        spend=ledger.spend + spend * lasted / _HOUR_S,
+        saved=ledger.saved + (gain if mode is Mode.COST else 0.0),
+        premium=ledger.premium + (gain if mode is Mode.CAPACITY else 0.0),
+        exposed_s=ledger.exposed_s + (lasted if mode is Mode.COST and exposed else 0.0),
+        probing_s=ledger.probing_s + lasted * _probes(snapshot, decision),
+    )
+
+
+def counted(ledger: Ledger, *, switches: int = 0, **calls: int) -> Ledger:
+    """The account with further mode changes, and API calls by service."""
+    known = {**ledger.calls, **{name: ledger.calls.get(name, 0) + count for name, count in calls.items() if count}}
+    return replace(ledger, switches=ledger.switches + switches, calls=known)
+
+
+def placed(observed: UnitObservation) -> int:
+    """Replicas of a unit that have a node: those that are asked for less those that wait for one. They are paid for, ready or not."""
+    ready = observed.ready or 0
+    return max(ready, (observed.desired or ready) - len(observed.pending))
+
+
+def _gain(snapshot: Snapshot, weights: Mapping[str, int]) -> float:
+    """What a request costs more in capacity mode than in cost mode, US dollars per hour for each request per metric period.
+
+    The prices of the source's Table 1, blended by the weights of cost mode, and by equal shares for round robin over all pods.
+    """
+    if not any(weights.values()):
+        return 0.0
+    units = snapshot.application.units
+    return blended_cost(weights, units) * (price_ratio(units, weights) - 1)
+
+
+def _probes(snapshot: Snapshot, decision: Decision) -> int:
+    """Replicas that are asked for as probes: in capacity mode, one of each unit whose return is not proven and that waits for a node."""
+    if decision.mode is not Mode.CAPACITY or not snapshot.application.policy.canary:
+        return 0
+    return sum(1 for name, judged in decision.evidence.items() if probing(judged) and snapshot.units[name].pending)

@@ -1,0 +1,94 @@
+"""Standby rules: further rules of the Ingress that no request reaches.
+
+They keep the target group of every Service registered and health-checked, so that a switch is one change of the live rule. One rule a
+Service, with a host under ``.invalid``, which no DNS name can have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from controller.policy.model import Application, Backend, RoutingObservation, RoutingStyle
+from controller.policy.routing import USE_ANNOTATION
+
+Rule = Mapping[str, Any]
+"""One entry of an Ingress's ``spec.rules``."""
+
+HOST_SUFFIX: Final = ".standby.invalid"
+
+
+def needed(application: Application) -> tuple[Backend, ...]:
+    """The Services that receive traffic in some mode: each must be registered with the load balancer in every mode."""
+    units = tuple(unit.backend for unit in application.units)
+    return units if application.routing_style is RoutingStyle.IN_PLACE else (application.capacity, *units)
+
+
+def lacking(application: Application, routing: RoutingObservation) -> tuple[Backend, ...]:
+    """The Services that a switch would leave without a registered target group.
+
+    Args:
+        application: Its routing style says what is needed.
+        routing: The Ingress. With the in-place style the action itself keeps the units registered, since it always names all of them; with
+            the single-service style a switch drops what the action names now.
+    """
+    kept = set(routing.standby)
+    if application.routing_style is RoutingStyle.IN_PLACE:
+        kept |= {target.service for target in routing.targets}
+    return tuple(backend for backend in needed(application) if backend.service not in kept)
+
+
+def live_rule(action: str) -> Rule:
+    """The rule that sends every request to the action."""
+    return _rule(action, {"name": USE_ANNOTATION})
+
+
+def standby_rule(backend: Backend) -> Rule:
+    """The standby rule of one Service, with its port literal: 80 and "http" are two target groups."""
+    port = {"number": backend.port} if isinstance(backend.port, int) else {"name": backend.port}
+    return {"host": f"{backend.service}{HOST_SUFFIX}", **_rule(backend.service, port)}
+
+
+def _rule(service: str, port: Mapping[str, int | str]) -> Rule:
+    return {"http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": {"service": {"name": service, "port": dict(port)}}}]}}
+
+
+def completed(action: str, rules: Sequence[Rule], missing: Iterable[Backend]) -> list[Rule]:
+    """The whole ``spec.rules`` with the standby rules that are missing.
+
+    Args:
+        action: The action's name, for an Ingress without any rule.
+        rules: Those that there are. All stay as they are and where they are, but for a standby rule of ours with another port literal,
+            which is replaced.
+        missing: See `lacking`.
+    """
+    made: list[Rule] = list(rules) or [live_rule(action)]
+    for backend in missing:
+        rule = standby_rule(backend)
+        place = next((index for index, one in enumerate(made) if one.get("host") == rule["host"]), None)
+        if place is None:
+            made.append(rule)
+        else:
+            made[place] = rule
+    return made
+
+
+def standby_patch(action: str, rules: Sequence[Rule], missing: Iterable[Backend]) -> list[dict[str, Any]]:
+    """The JSON patch from `rules` to what `completed` gives.
+
+    It appends: a list of rules cannot be merged, and sending all of them would undo what somebody else changed meanwhile.
+
+    Returns:
+        Its operations; [] where nothing is missing.
+    """
+    wanted = completed(action, rules, missing)
+    if not rules:
+        return [{"op": "add", "path": "/spec/rules", "value": wanted}]
+    operations: list[dict[str, Any]] = []
+    for index, rule in enumerate(wanted):
+        if index >= len(rules):
+            operations.append({"op": "add", "path": "/spec/rules/-", "value": rule})
+        elif rule != rules[index]:
+            operations.append({"op": "test", "path": f"/spec/rules/{index}/host", "value": rule["host"]})
+            operations.append({"op": "replace", "path": f"/spec/rules/{index}", "value": rule})
+    return operations

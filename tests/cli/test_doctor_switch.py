@@ -1,0 +1,73 @@
+"""What `doctor` prints, run against the double of the load-balancer controller: afterwards a switch is one changed rule."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from controller.clients.kube import INGRESSES, JSON_PATCH, TARGET_GROUP_BINDINGS, connect
+from controller.clock import SystemClock
+from controller.embedded.aws import EmulatedAws
+from controller.embedded.kube_api import ADMIN_TOKEN, READ_ONLY, EmulatedKubeApi, Identity
+from controller.embedded.lbc import LoadBalancerController
+from controller.policy.model import Target
+from controller.policy.routing import action_key, format_action
+from tests.cli.test_doctor import printed_patch, run
+from tests.support.applications import COST_TARGETS, application
+from tests.support.healthy import Healthy
+from tests.support.waiting import wait_for
+
+KEY = action_key("weighted-routing")
+COST, CAPACITY = format_action(COST_TARGETS, 0), format_action([Target("sd21-all", 80, 1)], 0)
+
+
+def test_after_the_printed_command_a_switch_is_one_modified_rule(tmp_path: Path) -> None:
+    """Before it, the same switch makes target groups, fills them after the rule points at them, and deletes the others."""
+    tokens = {ADMIN_TOKEN: Identity("admin"), "reader": Identity("reader", READ_ONLY)}
+    with EmulatedKubeApi(SystemClock(), tokens=tokens, bookmark_interval_s=0.2) as api, EmulatedAws() as aws:
+        made = Healthy(application(), standby=False)
+        made.ingress["status"] = {}  # status and target group bindings are the double's
+        made.listed[TARGET_GROUP_BINDINGS.name] = []
+        made.create(api.store)
+        session = connect(kubeconfig=str(api.kubeconfig(ADMIN_TOKEN, tmp_path / "lbc")))
+        lbc = LoadBalancerController(session, SystemClock(), aws, ("shop",), lag_s=0.05)
+
+        def writes(change: Callable[[], object]) -> list[str]:
+            """What is written to AWS because of a change."""
+            before = lbc.changes
+            change()
+            _settle(lbc)
+            return [write.action for write in lbc.writes()[before:]]
+
+        def route(action: str) -> list[str]:
+            return writes(lambda: api.store.patch("Ingress", "sd21", {"metadata": {"annotations": {KEY: action}}}, namespace="shop"))
+
+        lbc.start()
+        try:
+            wait_for("the load balancer", lambda: bool(lbc.listener("shop/sd21")) and lbc.settled())
+            naive = route(CAPACITY)
+            assert {"CreateTargetGroup", "ModifyRule", "DeleteTargetGroup"} <= {*naive}
+            route(COST)
+            result = run(api, tmp_path, "doctor")
+            assert result.exit_code == 2
+            body = json.dumps(printed_patch(result.output))
+            path = INGRESSES.path("shop", "sd21")
+            added = writes(lambda: session.request("PATCH", path, body=body, content_type=JSON_PATCH))
+            assert {*added} == {"CreateTargetGroup", "CreateRule", "RegisterTargets"}
+            after = run(api, tmp_path, "doctor")
+            assert (after.exit_code, "21 ok" in after.output) == (0, True), after.output
+            assert [route(CAPACITY), route(COST)] == [["ModifyRule"], ["ModifyRule"]]
+            after = run(api, tmp_path, "doctor")
+            assert after.exit_code == 0, after.output
+        finally:
+            lbc.stop()
+            api.stop()
+            session.close()
+
+
+def _settle(lbc: LoadBalancerController) -> None:
+    """Waits for the double to see what was written and to finish with it."""
+    time.sleep(0.15)
+    wait_for("the double", lbc.settled)

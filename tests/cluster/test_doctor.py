@@ -1,0 +1,45 @@
+"""What `doctor` prints, run by a real shell and a real kubectl against the real API server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from controller.clients.kube import INGRESSES, JSON_PATCH
+from tests.cluster.processes import command
+from tests.cluster.stack import Stack
+
+
+def _checks(stack: Stack) -> dict[str, str]:
+    """The level of each check."""
+    document: dict[str, Any] = json.loads(command(stack, "doctor", "--output", "json").stdout)
+    return {one["check"]: one["level"] for one in document["checks"]}
+
+
+def test_the_printed_command_runs_as_it_stands(stack: Stack, tmp_path: Path) -> None:
+    """The server takes the rules, keeps the live one, and nothing is missing afterwards."""
+    path = INGRESSES.path(stack.namespace, "sd21")
+    before = stack.session.request("GET", path)["spec"]["rules"]
+    body = json.dumps([{"op": "replace", "path": "/spec/rules", "value": before[:1]}])
+    stack.session.request("PATCH", path, body=body, content_type=JSON_PATCH)
+    assert _checks(stack)["standby-rules"] == "problem"
+    text = command(stack, "doctor").stdout
+    printed = text[text.index("kubectl -n ") : text.index("\nEND\n") + len("\nEND\n")]
+    config = tmp_path / "kubeconfig"
+    stack.plane.kubeconfig(config)
+    variables = {
+        **os.environ,
+        "KUBECONFIG": str(config),
+        "HOME": str(tmp_path),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    done = subprocess.run(["bash", "-c", printed], env=variables, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "ingress.networking.k8s.io/sd21 patched\n"), done.stderr
+    after = stack.session.request("GET", path)["spec"]["rules"]
+    assert after[0] == before[0]
+    assert sorted(map(str, after)) == sorted(map(str, before))
+    assert _checks(stack)["standby-rules"] == "ok"

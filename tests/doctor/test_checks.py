@@ -1,0 +1,414 @@
+"""Each check on an application with which nothing is wrong, and on one with a single fault."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controller.clients.kube import DEPLOYMENTS, ENDPOINT_SLICES, SCALED_OBJECTS, SERVICES, TARGET_GROUP_BINDINGS
+from controller.clock import format_rfc3339
+from controller.doctor.checks import CHECKS, Result, examine
+from controller.doctor.report import Level
+from controller.policy.model import Application, Mode, PolicySettings, RoutingStyle, Target
+from controller.policy.routing import MARKER, PREFIX, action_key, format_action
+from controller.policy.standby import live_rule, standby_rule
+from controller.signals.ingress import OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE
+from tests.support.applications import COST_TARGETS, NOW, application
+from tests.support.healthy import Healthy
+
+KEY = action_key("weighted-routing")
+Fault = Callable[[Healthy], object]
+
+
+def results(healthy: Healthy, check: str) -> list[Result]:
+    return [result for result in examine(healthy.seen()).results if result.check.name == check]
+
+
+@pytest.mark.parametrize("style", list(RoutingStyle))
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_every_check_passes_where_nothing_is_wrong(check: Any, mode: Mode, style: RoutingStyle) -> None:
+    """In both modes and with both styles; otherwise it would train people to ignore it."""
+    if style is RoutingStyle.IN_PLACE:
+        made = Healthy(application(routing_style=style), standby=False)
+        made.annotations[MARKER] = str(mode)
+    else:
+        made = Healthy(application(), mode)
+    found = results(made, check.name)
+    assert [(one.finding.level, one.finding.fix) for one in found] == [(Level.OK, "")], found
+
+
+def rule(service: str, port: dict[str, Any], host: str = "", path: str = "/", kind: str = "Prefix") -> dict[str, Any]:
+    paths = [{"path": path, "pathType": kind, "backend": {"service": {"name": service, "port": port}}}]
+    return ({"host": host} if host else {}) | {"http": {"paths": paths}}
+
+
+def both(*faults: Fault) -> Fault:
+    """Several changes that are one fault together."""
+
+    def make(made: Healthy) -> None:
+        for fault in faults:
+            fault(made)
+
+    return make
+
+
+def exactly(made: Healthy) -> None:
+    made.rules[0] = rule("weighted-routing", {"name": "use-annotation"}, path="/v1", kind="Exact")
+
+
+def set_action(made: Healthy, text: str | None) -> None:
+    if text is None:
+        del made.annotations[KEY]
+    else:
+        made.annotations[KEY] = text
+
+
+def without_stickiness(made: Healthy) -> None:
+    action = json.loads(made.annotations[KEY])
+    del action["forwardConfig"]["targetGroupStickinessConfig"]
+    made.annotations[KEY] = json.dumps(action)
+
+
+def owned_by(made: Healthy, *managers: str) -> None:
+    fields: dict[str, Any] = {"f:metadata": {"f:annotations": {f"f:{KEY}": {}}}}
+    made.ingress["metadata"]["managedFields"] = [
+        {"manager": name, "operation": "Apply", "time": format_rfc3339(NOW - 60 + index), "fieldsV1": fields}
+        for index, name in enumerate(managers)
+    ]
+
+
+def ingress_of_group(name: str, namespace: str = "shop") -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": namespace, "annotations": {f"{PREFIX}/group.name": "web"}}, "spec": {"rules": []}}
+
+
+def grouped(made: Healthy, *others: str, complete: bool = True) -> None:
+    made.annotations[f"{PREFIX}/group.name"] = "web"
+    made.group = [ingress_of_group(name) for name in others]
+    made.group_complete = complete
+
+
+def empty(made: Healthy, service: str) -> None:
+    made.one(ENDPOINT_SLICES.name, f"{service}-x")["endpoints"] = []
+
+
+def trigger(made: Healthy) -> dict[str, Any]:
+    found: dict[str, Any] = made.one(SCALED_OBJECTS.name, "sd21-inf2-hpa")["spec"]["triggers"][0]["metadata"]
+    return found
+
+
+def policy(**changes: Any) -> Application:
+    return application(policy=PolicySettings(**changes))
+
+
+SIX = json.dumps(
+    {
+        "type": "forward",
+        "forwardConfig": {"targetGroups": [{"serviceName": one, "servicePort": 80, "weight": 1} for one in (*"abcde", "sd21-inf2")]},
+    }
+)
+COST = format_action(COST_TARGETS, 0)
+BAD, WARN, DUNNO, OK = Level.PROBLEM, Level.WARNING, Level.UNKNOWN, Level.OK
+
+FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
+    ("ingress", BAD, "shop/sd21 does not exist", lambda m: setattr(m, "ingress", {})),
+    (
+        "ingress-class",
+        DUNNO,
+        "class nginx",
+        both(lambda m: m.ingress["spec"].update(ingressClassName="nginx"), lambda m: m.listed.update({TARGET_GROUP_BINDINGS.name: []})),
+    ),
+    ("ingress-class", OK, "class edge; the load-balancer controller has", lambda m: m.ingress["spec"].update(ingressClassName="edge")),
+    (
+        "ingress-class",
+        DUNNO,
+        "names no class",
+        both(lambda m: m.ingress["spec"].pop("ingressClassName"), lambda m: m.listed.update({TARGET_GROUP_BINDINGS.name: []})),
+    ),
+    ("live-rule", BAD, "no rule has the backend weighted-routing", lambda m: m.rules.pop(0)),
+    (
+        "live-rule",
+        BAD,
+        "rule 1 (old) takes",
+        both(exactly, lambda m: m.rules.insert(0, rule("old", {"number": 80}, path="/v1", kind="Exact"))),
+    ),
+    ("live-rule", BAD, "its port is 80, not use-annotation", lambda m: m.rules.__setitem__(0, rule("weighted-routing", {"number": 80}))),
+    ("live-rule", BAD, "rule 1 (sd21-inf2) takes all requests", lambda m: m.rules.insert(0, rule("sd21-inf2", {"number": 80}))),
+    (
+        "live-rule",
+        BAD,
+        "rule 1 (old) takes all requests",
+        lambda m: m.rules.insert(0, rule("old", {"number": 80}, path="/*", kind="ImplementationSpecific")),
+    ),
+    ("live-rule", WARN, "6 standby rule(s) stand before the live rule 7", lambda m: m.rules.append(m.rules.pop(0))),
+    ("live-rule", OK, "rule 2 forwards /*", lambda m: m.rules.insert(0, rule("admin", {"number": 80}, path="/admin"))),
+    ("live-rule", OK, "rule 2 forwards /*", lambda m: m.rules.insert(0, rule("other", {"number": 80}, host="other.example"))),
+    ("action", BAD, "is missing: every request is answered with 503", lambda m: set_action(m, None)),
+    ("action", BAD, "the action is not JSON", lambda m: set_action(m, "{")),
+    ("action", BAD, "has weight 40.0, which is not an integer", lambda m: set_action(m, COST.replace('"weight":40', '"weight":40.0'))),
+    ("action", BAD, "allowed are integers 0 to 999", lambda m: set_action(m, COST.replace('"weight":40', '"weight":1000'))),
+    ("action", BAD, "may have 5 target groups, this one has 6", lambda m: set_action(m, SIX)),
+    ("action", BAD, "forwards to a, b, c, d, e, which the application file does not name", lambda m: set_action(m, SIX)),
+    ("action", BAD, "a Service appears twice", lambda m: set_action(m, COST.replace("sd21-trn1", "sd21-inf2"))),
+    (
+        "action",
+        BAD,
+        "sd21-inf2:'http' in the action is 80 in the application file",
+        lambda m: set_action(m, COST.replace('"servicePort":80', '"servicePort":"http"', 1)),
+    ),
+    ("stickiness", WARN, "does not state targetGroupStickinessConfig", without_stickiness),
+    ("stickiness", WARN, "clients stay for 200 s", lambda m: setattr(m, "app", policy(stickiness_cost_s=200))),
+    ("stickiness", WARN, "stickiness of 30 s in capacity mode", lambda m: setattr(m, "app", policy(stickiness_capacity_s=30))),
+    ("mode-marker", BAD, "says 'kost'", lambda m: m.annotations.update({MARKER: "kost"})),
+    ("mode-marker", BAD, "neither that of cost nor that of capacity", lambda m: set_action(m, format_action([Target("other", 80, 1)], 0))),
+    ("mode-marker", WARN, "the marker says capacity, the action is that of cost", lambda m: m.annotations.update({MARKER: "capacity"})),
+    ("field-owner", WARN, "argocd-controller keeps it", lambda m: owned_by(m, "failoverctl", "argocd-controller")),
+    ("field-owner", WARN, "kustomize-controller keeps it", lambda m: owned_by(m, "kustomize-controller", "failoverctl")),
+    ("field-owner", WARN, "failoverctl, kubectl-edit, kubectl-edit last", lambda m: owned_by(m, "failoverctl", "kubectl-edit")),
+    ("field-owner", OK, "written by failoverctl", lambda m: owned_by(m, "failoverctl")),
+    (
+        "field-owner",
+        DUNNO,
+        "flux keeps the Ingress",
+        lambda m: m.ingress["metadata"].update(labels={"kustomize.toolkit.fluxcd.io/name": "apps"}),
+    ),
+    ("field-owner", DUNNO, "argocd keeps the Ingress", lambda m: m.annotations.update({"argocd.argoproj.io/tracking-id": "x"})),
+    ("field-owner", DUNNO, "does not tell who wrote it", lambda m: m.ingress["metadata"].pop("managedFields")),
+    (
+        "override",
+        WARN,
+        "paused until it is lifted: drill",
+        lambda m: m.annotations.update({PAUSED_UNTIL: "forever", OVERRIDE_REASON: "drill"}),
+    ),
+    ("override", WARN, "pinned to mode capacity", lambda m: m.annotations.update({PINNED_MODE: "capacity"})),
+    ("override", BAD, "cannot be read, so everything is paused", lambda m: m.annotations.update({PAUSED_UNTIL: "tomorrow"})),
+    ("override", OK, "no pause", lambda m: m.annotations.update({PAUSED_UNTIL: format_rfc3339(NOW - 1)})),
+    ("target-type", WARN, "instance for sd21-all", lambda m: m.annotations.update({f"{PREFIX}/target-type": "instance"})),
+    ("target-type", WARN, "not stated (instance by default)", lambda m: m.annotations.pop(f"{PREFIX}/target-type")),
+    ("target-type", WARN, "instance for sd21-inf2", lambda m: annotate(m, "sd21-inf2", "target-type", "instance")),
+    ("health-check", WARN, "/health usually answers 200", lambda m: m.annotations.update({f"{PREFIX}/healthcheck-path": "/health"})),
+    ("health-check", WARN, "sd21-inf2: /healthz usually", lambda m: annotate(m, "sd21-inf2", "healthcheck-path", "/healthz")),
+    ("health-check", WARN, "no path is stated", lambda m: m.annotations.pop(f"{PREFIX}/healthcheck-path")),
+    ("health-check", WARN, "readinessProbe asks for /warm", lambda m: probe(m, "/warm")),
+    ("health-check", OK, "asks for /readiness", lambda m: probe(m, "/readiness")),
+    ("ingress-group", WARN, "IngressGroup web is shared with shop/a, shop/b", lambda m: grouped(m, "a", "b")),
+    ("ingress-group", WARN, "only this namespace could be looked at", lambda m: grouped(m, complete=False)),
+    ("ingress-group", OK, "has no other Ingress", grouped),
+    ("load-balancer", BAD, "has no address", lambda m: m.ingress.pop("status")),
+    (
+        "load-balancer",
+        BAD,
+        "blocked: Service",
+        both(lambda m: m.tell("SuccessfullyReconciled", ago=60), lambda m: m.tell("FailedBuildModel", 'Service "x" not found')),
+    ),
+    (
+        "load-balancer",
+        BAD,
+        "blocked: throttled",
+        both(lambda m: m.tell("SuccessfullyReconciled", version=4), lambda m: m.tell("FailedDeployModel", "throttled", version=5)),
+    ),
+    (
+        "load-balancer",
+        OK,
+        "has an address; no event tells of trouble",
+        both(lambda m: m.tell("FailedBuildModel", version=4), lambda m: m.tell("SuccessfullyReconciled", version=5)),
+    ),
+    ("services", BAD, "Service sd21-all does not exist", lambda m: m.drop(SERVICES.name, "sd21-all")),
+    (
+        "services",
+        BAD,
+        "Service sd21-inf2 has no port 80; it has 8080, 'web'",
+        lambda m: m.one(SERVICES.name, "sd21-inf2")["spec"].update(ports=[{"port": 8080, "name": "web"}]),
+    ),
+    ("deployments", BAD, "Deployment sd21-inf2 of sd21-inf2 does not exist", lambda m: m.drop(DEPLOYMENTS.name, "sd21-inf2")),
+    (
+        "deployments",
+        WARN,
+        "is pinned to other",
+        lambda m: pod(m, "sd21-inf2")["spec"].update(nodeSelector={"karpenter.sh/nodepool": "other"}),
+    ),
+    (
+        "selectors",
+        BAD,
+        "Service sd21-inf2 (no selector) does not select",
+        lambda m: m.one(SERVICES.name, "sd21-inf2")["spec"].pop("selector"),
+    ),
+    ("selectors", BAD, "does not select the pods of sd21-trn1", lambda m: pod(m, "sd21-trn1")["metadata"]["labels"].pop("model")),
+    (
+        "selectors",
+        WARN,
+        "selects the pods of sd21-trn1, sd21-g5-triton",
+        lambda m: m.one(SERVICES.name, "sd21-inf2")["spec"].update(selector={"model": "sd21"}),
+    ),
+    ("endpoints", BAD, "sd21-inf2 gets traffic and has no ready endpoint", lambda m: empty(m, "sd21-inf2")),
+    ("endpoints", BAD, "sd21-all has no ready endpoint: a failover is refused", lambda m: empty(m, "sd21-all")),
+    (
+        "endpoints",
+        WARN,
+        "sd21-inf2 has no ready endpoint",
+        both(lambda m: empty(m, "sd21-inf2"), lambda m: set_action(m, COST.replace('"weight":40', '"weight":0'))),
+    ),
+    ("standby-rules", BAD, "nothing keeps sd21-all, sd21-g5-cuda", both(lambda m: m.rules.pop(), lambda m: m.rules.pop())),
+    (
+        "standby-rules",
+        BAD,
+        "the rule of sd21-all says port 'http', the application file 80",
+        lambda m: m.rules.__setitem__(-1, rule("sd21-all", {"name": "http"}, host="a.invalid")),
+    ),
+    (
+        "standby-rules",
+        WARN,
+        "allowed by allowUnsafeSwitch",
+        both(lambda m: m.rules.pop(), lambda m: setattr(m, "app", policy(allow_unsafe_switch=True))),
+    ),
+    (
+        "standby-reach",
+        WARN,
+        "rule 1 sends any host/direct to sd21-inf2 past the action",
+        lambda m: m.rules.insert(0, rule("sd21-inf2", {"number": 80}, path="/direct")),
+    ),
+    (
+        "standby-reach",
+        OK,
+        "all requests go through the action",
+        lambda m: m.rules.append(rule("sd21-inf2", {"number": 80}, path="/shadowed")),
+    ),
+    (
+        "target-group-bindings",
+        BAD,
+        "no TargetGroupBinding of this Ingress for sd21-all:80",
+        lambda m: m.drop(TARGET_GROUP_BINDINGS.name, "k8s-sd21-all"),
+    ),
+    (
+        "target-group-bindings",
+        BAD,
+        "for sd21-all:80",
+        lambda m: m.one(TARGET_GROUP_BINDINGS.name, "k8s-sd21-all")["metadata"].update(labels={}),
+    ),
+    ("target-group-bindings", DUNNO, "no rule names a Service", lambda m: m.rules.clear()),
+    ("quotas", BAD, "107 rules, AWS allows 100", lambda m: m.rules.extend(rule("x", {"number": 80}, path=f"/{n}") for n in range(100))),
+    (
+        "quotas",
+        BAD,
+        "114 rules",
+        both(
+            lambda m: grouped(m, "a"),
+            lambda m: m.group[0]["spec"].update(rules=[rule("x", {"number": 80})] * 50),
+            lambda m: m.annotations.update({f"{PREFIX}/listen-ports": '[{"HTTP":80},{"HTTPS":443}]'}),
+        ),
+    ),
+    ("quotas", WARN, "up to 2000 at the maximum replicas", lambda m: most_replicas(m, 200)),
+    (
+        "scaled-objects",
+        WARN,
+        "ScaledObject sd21-inf2-hpa of sd21-inf2 does not exist",
+        lambda m: m.drop(SCALED_OBJECTS.name, "sd21-inf2-hpa"),
+    ),
+    (
+        "scaled-objects",
+        WARN,
+        "is paused",
+        lambda m: m.one(SCALED_OBJECTS.name, "sd21-inf2-hpa")["metadata"].update(annotations={"autoscaling.keda.sh/paused": "true"}),
+    ),
+    ("scaled-objects", WARN, "has no trigger on metric sd21-inf2-counter", lambda m: trigger(m).update(metricName="other")),
+    ("scaled-objects", WARN, "has no targetMetricValue in quotes", lambda m: trigger(m).update(targetMetricValue=105)),
+)
+
+
+def annotate(made: Healthy, service: str, name: str, value: str) -> None:
+    made.one(SERVICES.name, service)["metadata"]["annotations"] = {f"{PREFIX}/{name}": value}
+
+
+def pod(made: Healthy, deployment: str) -> dict[str, Any]:
+    found: dict[str, Any] = made.one(DEPLOYMENTS.name, deployment)["spec"]["template"]
+    return found
+
+
+def probe(made: Healthy, path: str) -> None:
+    for unit in made.app.units:
+        pod(made, unit.deployment)["spec"]["containers"][0]["readinessProbe"] = {"httpGet": {"path": path, "port": 8000}}
+
+
+def most_replicas(made: Healthy, count: int) -> None:
+    made.app = replace(made.app, units=tuple(replace(unit, max_replicas=count) for unit in made.app.units))
+    for one in made.listed[SCALED_OBJECTS.name]:
+        one["spec"]["maxReplicaCount"] = count
+
+
+@pytest.mark.parametrize(("check", "level", "words", "fault"), FAULTS, ids=[f"{one[0]}: {one[2]}" for one in FAULTS])
+def test_a_fault_is_found_by_its_check(check: str, level: Level, words: str, fault: Fault) -> None:
+    """With its level, in words that name the place, and with a fix unless all is well."""
+    made = Healthy(application())
+    fault(made)
+    found = [result.finding for result in results(made, check)]
+    assert any(one.level is level and words in one.seen for one in found), found
+    assert all(one.fix for one in found if one.level in {BAD, WARN})
+
+
+def test_every_check_can_fail() -> None:
+    """A check that never says anything but ok checks nothing."""
+    assert {one[0] for one in FAULTS if one[1] is not OK} == {check.name for check in CHECKS}
+
+
+def test_a_kind_that_cannot_be_listed_is_told_as_such_and_never_as_absent() -> None:
+    """Not being allowed to see Services does not mean that there are none."""
+    made = Healthy(application())
+    made.listed = {}
+    made.unreadable = {one.name: f"{one.name} is not installed" for check in CHECKS for one in check.needs}
+    found = {result.check.name: result.finding for result in examine(made.seen()).results}
+    for check in CHECKS:
+        if check.needs:
+            assert found[check.name].level is Level.UNKNOWN
+            assert all(f"{one.name} is not installed" in found[check.name].seen for one in check.needs)
+
+
+def test_without_an_ingress_only_what_does_not_need_it_is_asked() -> None:
+    """One problem instead of fifteen that say the same."""
+    made = Healthy(application())
+    made.ingress = {}
+    report = examine(made.seen())
+    assert {result.check.name for result in report.results} == {check.name for check in CHECKS if not check.of_ingress}
+    assert report.patch == []
+
+
+def test_rules_that_keep_services_registered_by_an_action_of_their_own_count() -> None:
+    """The other way to write standby rules: two actions with a condition that no request meets."""
+    made = Healthy(application(), standby=False)
+    targets = {"standby-cost": list(COST_TARGETS), "standby-capacity": [Target("sd21-all", 80, 1)]}
+    for name, some in targets.items():
+        made.annotations[action_key(name)] = format_action(some, 0)
+        made.annotations[f"{PREFIX}/conditions.{name}"] = '[{"field":"source-ip","sourceIPConfig":{"values":["192.0.2.1/32"]}}]'
+        made.rules.append(rule(name, {"name": "use-annotation"}, host=f"{name}.example"))
+    report = examine(made.seen())
+    assert {result.finding.level for result in report.results} == {Level.OK}
+    assert report.patch == []
+
+
+def test_the_patch_replaces_a_standby_rule_of_another_port_literal_and_appends_the_others() -> None:
+    """And leaves every other rule where it is, with its host, path and type."""
+    made = Healthy(application(), standby=False)
+    own = rule("weighted-routing", {"name": "use-annotation"}, host="sd21.example", path="/v1", kind="Exact")
+    other = {"host": "sd21-all.standby.invalid", "http": standby_rule(replace(made.app.capacity, port="http"))["http"]}
+    made.ingress["spec"]["rules"] = [own, other]
+    report = examine(made.seen())
+    assert report.patch[:2] == [
+        {"op": "test", "path": "/spec/rules/1/host", "value": "sd21-all.standby.invalid"},
+        {"op": "replace", "path": "/spec/rules/1", "value": standby_rule(made.app.capacity)},
+    ]
+    assert [one["path"] for one in report.patch[2:]] == ["/spec/rules/-"] * 5
+    assert report.rules == [own, standby_rule(made.app.capacity), *(standby_rule(unit.backend) for unit in made.app.units)]
+
+
+def test_an_ingress_without_rules_gets_the_live_rule_too() -> None:
+    """A list that is not there cannot be appended to."""
+    made = Healthy(application())
+    del made.ingress["spec"]["rules"]
+    report = examine(made.seen())
+    assert [(one["op"], one["path"]) for one in report.patch] == [("add", "/spec/rules")]
+    assert report.patch[0]["value"] == report.rules
+    assert report.rules[0] == live_rule("weighted-routing")
+    assert len(report.rules) == 7

@@ -1,0 +1,19 @@
+"""The documentation says what the table of checks says."""
+
+from __future__ import annotations
+
+from controller.doctor.checks import CHECKS
+from tests.support.doctor_docs import DOCUMENT, document
+
+
+def test_the_page_of_the_checks_is_up_to_date() -> None:
+    """`make docs` writes it."""
+    assert DOCUMENT.read_text() == document(), "make docs"
+
+
+def test_every_check_says_what_it_asks_for_and_why_in_whole_sentences() -> None:
+    """They are read in the report and on the page."""
+    for check in CHECKS:
+        assert check.asks.endswith((".", "`.")), check.name
+        assert check.why.endswith("."), check.name
+    assert len({check.name for check in CHECKS}) == len(CHECKS)

@@ -1,0 +1,85 @@
+"""The account of what the modes cost and saved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from controller.policy.decide import decide
+from controller.policy.ledger import LONGEST_S, Ledger, booked, counted, placed
+from controller.policy.model import Memory, Mode, Sample, Snapshot
+from tests.policy.support import INF2, change, pods, proven, shortage
+from tests.support.applications import NOW, application, memory, routing, snapshot
+
+HOURLY = 2 * (0.7582 + 1.3438 + 1.0060 + 0.8048 + 1.0060)
+
+
+def book(made: Snapshot, remembered: Memory, seconds: float = 60.0, before: Ledger | None = None) -> Ledger:
+    """One stretch of time."""
+    return booked(before or Ledger(), made, decide(remembered, made)[1], seconds)
+
+
+def asked(made: Snapshot, requests: float = 600.0) -> Snapshot:
+    """So many requests a period of a minute."""
+    return change(made, INF2, demand=Sample(requests, NOW))
+
+
+def test_cost_mode_saves_what_evaluation_says() -> None:
+    """10.8 % of the capacity mode's price of a request: 0.01174 less 0.01047 $/h for each request a period, for 600 of them and an hour."""
+    ledger = Ledger()
+    for _ in range(60):
+        ledger = book(asked(snapshot()), memory(), before=ledger)
+    assert ledger.saved == pytest.approx(600 * (0.0117391 - 0.0104668), rel=1e-3)
+    assert ledger.premium == 0
+    assert ledger.requests == {Mode.COST: pytest.approx(36_000)}
+    assert ledger.seconds == {Mode.COST: 3600}
+    assert ledger.spend == pytest.approx(HOURLY)
+
+
+def test_capacity_mode_costs_the_same_on_top() -> None:
+    """The other sign, another account: what a failover cost."""
+    ledger = book(asked(snapshot(mode=Mode.CAPACITY)), memory(Mode.CAPACITY, mode_since=NOW - 10))
+    assert ledger.premium == pytest.approx(600 * (0.0117391 - 0.0104668) / 60, rel=1e-3)
+    assert (ledger.saved, ledger.exposed_s) == (0, 0)
+
+
+def test_a_proven_shortage_in_cost_mode_is_exposure() -> None:
+    """From the proof to the switch users of the unit wait; one without weight harms nobody."""
+    assert book(shortage(), memory()).exposed_minutes == 1
+    units = application().units
+    light = application(units=(replace(units[0], weight=0), *units[1:]))
+    assert book(shortage(snapshot(light)), memory()).exposed_s == 0
+
+
+def test_a_pending_canary_is_a_probe() -> None:
+    """It costs no node, and is counted so that people see what is asked of Karpenter."""
+    made = change(snapshot(mode=Mode.CAPACITY), pending=pods(1), desired=3)
+    assert book(made, memory(Mode.CAPACITY, units=proven(NOW - 700))).probing_s == 60
+    assert book(made, memory(Mode.CAPACITY)).probing_s == 0
+
+
+def test_replicas_are_paid_for_from_the_moment_they_have_a_node() -> None:
+    """Loading a model takes ten minutes of an instance that serves nothing."""
+    assert placed(change(snapshot(), desired=7, ready=2, pending=pods(3)).units[INF2]) == 4
+    assert placed(change(snapshot(), desired=None, ready=None).units[INF2]) == 0
+
+
+@pytest.mark.parametrize(
+    ("made", "seconds", "booked_s"),
+    [
+        pytest.param(snapshot(), 0.0, 0.0, id="no time"),
+        pytest.param(snapshot(), -5.0, 0.0, id="a clock that was set back"),
+        pytest.param(snapshot(), 7200.0, LONGEST_S, id="a gap that nobody observed"),
+        pytest.param(snapshot(routing=routing(exists=False)), 60.0, 0.0, id="no Ingress"),
+    ],
+)
+def test_what_cannot_be_told_is_not_booked(made: Snapshot, seconds: float, booked_s: float) -> None:
+    """An account that guesses is worse than a short one."""
+    assert sum(book(made, Memory(), seconds).seconds.values()) == booked_s
+
+
+def test_calls_and_switches_add_up() -> None:
+    """By service; one that was not called does not appear."""
+    ledger = counted(counted(Ledger(), switches=1, kubernetes=3), kubernetes=2, elbv2=7, ec2=0)
+    assert (ledger.switches, ledger.calls) == (1, {"kubernetes": 5, "elbv2": 7})
