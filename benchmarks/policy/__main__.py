@@ -40,7 +40,18 @@ _END: Final = "<!-- end of policy -->"
 SHORT_TICK_S: Final = 30.0
 """A shorter detection delay: production's is 3 s to judge a refusal and 30 s of patience."""
 
-_SHOWN: Final = ("always capacity", "immediate both ways", "break-even", "break-even, doubled on flap", "two-mode", "learned")
+_SHOWN: Final = (
+    "always capacity",
+    "immediate both ways",
+    "break-even",
+    "break-even, doubled on flap",
+    "two-mode",
+    "two-mode, learned",
+    "learned",
+)
+
+_SLOW: Final = frozenset({"two-mode", "two-mode, learned"})
+"""A second a trace: left out where there are many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +164,9 @@ def _other_kinds(size: Size, test: str) -> Table:
     apart = experiments.others(size.train, 4 * size.days)
     found: dict[str, dict[tuple[str, Prices], Tally]] = {}
     for name, traces in experiments.others(size.test, size.days).items():
-        plays = {one: POLICIES[one] for one in _SHOWN if one != "two-mode"} | {BEST: experiments.best_of(apart[name])}
+        plays = {one: POLICIES[one] for one in _SHOWN if one not in _SLOW} | {BEST: experiments.best_of(apart[name])}
         found[name] = {(one, prices): experiments.tally(play, traces, prices) for one, play in plays.items() for prices in GRID}
-    names = [name for name in (*_SHOWN, BEST) if name != "two-mode"]
+    names = [name for name in (*_SHOWN, BEST) if name not in _SLOW]
     return report.traces_table(f"Other kinds of outages, {test}", found, names)
 
 

@@ -10,7 +10,7 @@ from benchmarks.policy.production import production
 from benchmarks.policy.rules import DoubledOnFlap, Fixed, Play, Rule, always_capacity, always_cost, checker, played
 from benchmarks.policy.traces import DAY_S
 from benchmarks.policy.two_state import Prices
-from controller.policy.model import Strategy
+from controller.policy.model import HoldStrategy, Strategy
 
 
 def _rule(make: Callable[[Prices], Rule]) -> Play:
@@ -30,11 +30,12 @@ POLICIES: Final[Mapping[str, Play]] = {
     "break-even, doubled on flap": _rule(lambda prices: DoubledOnFlap(prices.break_even_s)),
     "two-mode": production(Strategy.TWO_MODE),
     "adaptive": production(Strategy.ADAPTIVE),
+    "two-mode, learned": production(Strategy.TWO_MODE, HoldStrategy.LEARNED),
     "learned": _rule(Learned),
 }
 
 BY_RATIO: Final = frozenset({"two-mode", "adaptive"})
-"""Those that are never told P: production's settings know prices, not what being exposed is worth."""
+"""Those that never look at P: the break-even hold follows from prices alone."""
 
 TABLE: Final[Mapping[str, tuple[float, float, float, float, float]]] = {
     "always cost": (2.49, 7.26, 1.72, 5.02, 0),

@@ -33,6 +33,7 @@ from controller.policy.model import (
     Backend,
     Cause,
     Decision,
+    HoldStrategy,
     Launch,
     LaunchFailure,
     Memory,
@@ -178,7 +179,7 @@ class Production:
     """A policy of `PolicySettings`.
 
     Attributes:
-        policy: Its settings.
+        policy: Its settings; `exposed_cost` becomes the P of the prices. Only the learned hold looks at it.
         every_tick: Whether it is asked at every tick, instead of where the answer may have changed: for the test that both are the same.
     """
 
@@ -187,7 +188,7 @@ class Production:
 
     def __call__(self, trace: Trace, prices: Prices) -> list[int]:
         """The switches on a trace; see `rules.Play`."""
-        made = application(prices, self.policy)
+        made = application(prices, replace(self.policy, exposed_cost=prices.exposed))
         world, memory = _World(made, trace.tick_s), Memory(mode=Mode.COST, mode_since=_EPOCH - 86_400)
         switches: list[int] = []
         ticks, joined = len(trace.available), None
@@ -229,6 +230,6 @@ def _asked(memory: Memory, seen: Snapshot, tick_s: float) -> tuple[Memory, Decis
     return memory, decision
 
 
-def production(strategy: Strategy) -> Production:
+def production(strategy: Strategy, hold: HoldStrategy = HoldStrategy.BREAK_EVEN) -> Production:
     """Production's defaults with one of its strategies."""
-    return Production(PolicySettings(strategy=strategy))
+    return Production(PolicySettings(strategy=strategy, hold_strategy=hold))

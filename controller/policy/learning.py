@@ -85,7 +85,7 @@ class Waits:
     hold_s: float
 
 
-def learned_waits(outages_s: Sequence[float], uptimes_s: Sequence[float], stakes: Stakes, clamp: float = CLAMP) -> Waits:
+def learned_waits(outages_s: Sequence[float], uptimes_s: Sequence[float], stakes: Stakes, clamp: float = CLAMP) -> Waits | None:
     """The waits that would have been cheapest for what was seen, within their clamps.
 
     Args:
@@ -95,11 +95,11 @@ def learned_waits(outages_s: Sequence[float], uptimes_s: Sequence[float], stakes
         clamp: How far from its break-even time a wait may be, at least 1.
 
     Returns:
-        No patience and the break-even hold where fewer than `LEAST_SEEN` of either were seen.
+        None where fewer than `LEAST_SEEN` of either were seen: that says nothing yet.
     """
     break_even = stakes.switch_s / stakes.extra
     if min(len(outages_s), len(uptimes_s)) < LEAST_SEEN:
-        return Waits(0.0, break_even)
+        return None
     outages = _Durations.of(outages_s[-KEPT:], 0.0, clamp * stakes.switch_s / (stakes.exposed - stakes.extra))
     uptimes = _Durations.of(uptimes_s[-KEPT:], break_even / clamp, break_even * clamp)
     returning = leaving = patience = hold = 0.0

@@ -13,7 +13,8 @@ from benchmarks.policy.outages import TEST_SEEDS, TRAIN_SEEDS, region
 from benchmarks.policy.policies import BY_RATIO, POLICIES
 from benchmarks.policy.two_state import GRID
 
-QUICK = tuple(name for name in POLICIES if name not in BY_RATIO)  # production takes a second a trace
+SLOW = {*BY_RATIO, "two-mode, learned"}  # production takes a second a trace
+QUICK = tuple(name for name in POLICIES if name not in SLOW)
 
 
 @pytest.fixture(scope="module")
