@@ -98,7 +98,7 @@ def main() -> int:
     for sentence in missing:
         console.print(f"[bold]LEFT OUT:[/bold] {sentence}")
     if not wanted.quick:
-        report.plot(experiments.curves(WHOLE.test[:6], WHOLE.days), found, PLOT)
+        report.plot(experiments.curves(WHOLE.test, WHOLE.days), found, PLOT)
         picture = f"![Cost over OPT by hold and by patience]({PLOT.relative_to(DOCS.parent)})"
         put(DOCS, _BEGIN, _END, [*(markdown(table) for table in tables), *missing, picture])
         RESULTS.parent.mkdir(exist_ok=True)

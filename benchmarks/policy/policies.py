@@ -6,16 +6,20 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from benchmarks.policy.learned import Learned
-from benchmarks.policy.production import production
+from benchmarks.policy.production import Production
 from benchmarks.policy.rules import DoubledOnFlap, Fixed, Play, Rule, always_capacity, always_cost, checker, played
-from benchmarks.policy.traces import DAY_S
+from benchmarks.policy.traces import DAY_S, TICK_S
 from benchmarks.policy.two_state import Prices
-from controller.policy.model import HoldStrategy, Strategy
+from controller.policy.model import HoldStrategy, PolicySettings, Strategy
 
 
 def _rule(make: Callable[[Prices], Rule]) -> Play:
     return lambda trace, prices: played(make(prices), trace)
 
+
+WORLDS_DELAY_S: Final = TICK_S - 5.0
+"""A patience that is over within the tick of the refusal, seconds. What production learns depends on how late its switches come, which it
+takes to be its patience and the 3 s of judging a refusal; here that is a tick."""
 
 POLICIES: Final[Mapping[str, Play]] = {
     "always cost": always_cost,
@@ -28,9 +32,9 @@ POLICIES: Final[Mapping[str, Play]] = {
     "hold 2 h": _rule(lambda _: Fixed(0, 7_200)),
     "break-even": _rule(lambda prices: Fixed(0, prices.break_even_s)),
     "break-even, doubled on flap": _rule(lambda prices: DoubledOnFlap(prices.break_even_s)),
-    "two-mode": production(Strategy.TWO_MODE),
-    "adaptive": production(Strategy.ADAPTIVE),
-    "two-mode, learned": production(Strategy.TWO_MODE, HoldStrategy.LEARNED),
+    "two-mode": Production(PolicySettings(strategy=Strategy.TWO_MODE)),
+    "adaptive": Production(PolicySettings(strategy=Strategy.ADAPTIVE)),
+    "two-mode, learned": Production(PolicySettings(hold_strategy=HoldStrategy.LEARNED, patience_s=WORLDS_DELAY_S)),
     "learned": _rule(Learned),
 }
 

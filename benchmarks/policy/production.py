@@ -33,7 +33,6 @@ from controller.policy.model import (
     Backend,
     Cause,
     Decision,
-    HoldStrategy,
     Launch,
     LaunchFailure,
     Memory,
@@ -45,7 +44,6 @@ from controller.policy.model import (
     Sample,
     Snapshot,
     Source,
-    Strategy,
     Unit,
     UnitObservation,
     Verdict,
@@ -228,8 +226,3 @@ def _asked(memory: Memory, seen: Snapshot, tick_s: float) -> tuple[Memory, Decis
             break
         memory, decision = decide(memory, replace(seen, now=seen.now + wait))
     return memory, decision
-
-
-def production(strategy: Strategy, hold: HoldStrategy = HoldStrategy.BREAK_EVEN) -> Production:
-    """Production's defaults with one of its strategies."""
-    return Production(PolicySettings(strategy=strategy, hold_strategy=hold))

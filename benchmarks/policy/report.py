@@ -82,12 +82,15 @@ def distance_table(found: Found, quick: Found, delays: tuple[float, float]) -> T
     def median(of: Found, name: str, prices: Prices) -> str:
         return f"{percentile([one.ratio for one in of[name, prices]], 0.5):.3f}"
 
+    def switches(of: Found, prices: Prices) -> str:
+        return f"{fmean(one.switches_a_day for one in of['learned', prices]):.1f}"
+
     rows = []
     for prices, goal in zip(GRID, GOALS, strict=True):
         here = [median(found, name, prices) for name in ("break-even, doubled on flap", "learned", BEST)]
         soon = [median(quick, name, prices) for name in ("break-even, doubled on flap", "learned", BEST)]
-        rows.append((str(prices), f"{goal:.2f}", *here, *soon))
-    names = [f"{name}, {delay:g} s" for delay in delays for name in ("doubled", "learned", BEST)]
+        rows.append((str(prices), f"{goal:.2f}", *here, switches(found, prices), *soon, switches(quick, prices)))
+    names = [f"{name}, {delay:g} s" for delay in delays for name in ("doubled", "learned", BEST, "switches of learned")]
     return _table("Cost ÷ OPT (median over the seeds) with a detection delay of one tick", ("prices", "goal", *names), rows)
 
 
@@ -163,13 +166,14 @@ def plot(curves: Mapping[str, Mapping[Prices, Sequence[tuple[float, float]]]], f
     for column, prices in enumerate(GRID):
         for row, what in enumerate(("hold", "patience")):
             axes, points = grid[row][column], curves[what][prices]
-            axes.plot([x for x, _ in points], [y for _, y in points], "o-", color="tab:blue", markersize=3, label=f"fixed {what}")
+            axes.plot([x for x, _ in points], [y for _, y in points], "o-", color="tab:blue", markersize=3, label="fixed hold, or patience")
             for name, colour, style in lines:
                 middle = percentile([one.ratio for one in found[name, prices]], 0.5)
                 axes.axhline(middle, color=colour, linestyle=style, linewidth=1.2, label=name)
             axes.axhline(GOALS[column], color="black", linewidth=0.8, alpha=0.5, label="goal")
             axes.set_xscale("symlog", linthresh=10, linscale=0.6)
-            ticks = (0, 5, 10, 30, 60, 120, 240, 720) if what == "hold" else (0, 5, 10, 30, 60)
+            axes.set_xlim(-0.5, points[-1][0] * 1.1)
+            ticks = (0, 5, 10, 30, 60, 240, 720) if what == "hold" else (0, 5, 10, 30, 60)
             axes.set_xticks(ticks, [str(tick) for tick in ticks])
             axes.set_xlabel(f"{what}, minutes" + ("" if what == "hold" else " (with the best hold above)"), fontsize=8)
             axes.grid(visible=True, alpha=0.25)
@@ -181,7 +185,7 @@ def plot(curves: Mapping[str, Mapping[Prices, Sequence[tuple[float, float]]]], f
         grid[0][column].set_ylim(1.0, top + 0.01)
     grid[0][0].set_ylabel("cost ÷ OPT", fontsize=9)
     grid[1][0].set_ylabel("cost ÷ OPT", fontsize=9)
-    grid[0][0].legend(fontsize=7)
+    figure.legend(*grid[1][0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
