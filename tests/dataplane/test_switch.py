@@ -19,6 +19,7 @@ from tests.dataplane.load import Load, Stream, rate
 from tests.support.waiting import wait_for
 
 SECONDS = 8.0
+TWO_CHECKS_S = 45.0
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_only_standby_rules_make_a_switch_that_loses_nothing(cluster: Cluster, t
     assert "DeleteTargetGroup" in writes
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_pods_follow_the_cluster(cluster: Cluster) -> None:
     """More replicas are served and become healthy, fewer leave; one that vanishes refuses until it is replaced."""
     key = "shop/standby"
@@ -81,10 +82,11 @@ def test_pods_follow_the_cluster(cluster: Cluster) -> None:
         states = [cluster.plane.health(group.arn, target.address, target.port)[0] for group in groups for target in group.targets]
         return states.count("healthy")
 
-    wait_for("one", lambda: healthy() == 1)
+    # A pod that misses its first health check, because the machine is busy, is asked again only 15 s later.
+    wait_for("one", lambda: healthy() == 1, TWO_CHECKS_S)
     cluster.scale(key, unit.name, 3)
-    wait_for("three", lambda: healthy() == 3)
+    wait_for("three", lambda: healthy() == 3, TWO_CHECKS_S)
     cluster.scale(key, unit.name, 2)
-    wait_for("two", lambda: healthy() == 2)
+    wait_for("two", lambda: healthy() == 2, TWO_CHECKS_S)
     assert cluster.crash(key, unit.name)
-    wait_for("a new one in its place", lambda: healthy() == 2 and cluster.plane.calm())
+    wait_for("a new one in its place", lambda: healthy() == 2 and cluster.plane.calm(), TWO_CHECKS_S)
