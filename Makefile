@@ -53,6 +53,10 @@ bench-election: $(STAMP) ## Leader election: 100,000 simulated lease periods, an
 bench-react: .venv/.synced-bench ## From a refused launch to the patched Ingress, on a real kube-apiserver (ARGS="--quick": 2 minutes)
 	@$(RUN)/python -m benchmarks.react $(ARGS)
 
+.PHONY: bench-policy
+bench-policy: .venv/.synced-bench ## How far the policies are from clairvoyant (ARGS="--quick", or ARGS="--trace FILE.csv" for a trace of yours)
+	@$(RUN)/python -m benchmarks.policy $(ARGS)
+
 .PHONY: bench-switch
 bench-switch: .venv/.synced-bench ## Switches under real requests through Envoy, ours and the naive one (12 minutes; ARGS="--quick": a minute and a half)
 	@$(RUN)/python -m benchmarks.switch $(ARGS)

@@ -9,6 +9,7 @@ from typing import Final
 from controller.policy.hold import level_after_failover
 from controller.policy.model import Decision, Flip, Memory, Mode, Return, Snapshot, UnitEvidence, UnitMemory, Verb, Verdict
 from controller.policy.reasons import Reason
+from controller.policy.spells import noted
 
 KEPT_FLIPS: Final = 50  # history for people; the flip budget needs an hour, the flap window two
 
@@ -75,6 +76,7 @@ def _not_ahead(memory: Memory, now: float) -> Memory:
         mode_since=min(memory.mode_since, now),
         flips=tuple(flip if flip.at <= now else replace(flip, at=now) for flip in memory.flips),
         units=units,
+        spells=replace(memory.spells, since=_capped(memory.spells.since, now)),
         changed_at=_capped(memory.changed_at, now),
         verified_at=_capped(memory.verified_at, now),
         unverified_since=_capped(memory.unverified_since, now),
@@ -110,7 +112,8 @@ def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvide
         if current and verification.verdict is Verdict.YES:
             verified = verification.at
             memory = replace(memory, unverified_since=None, nudges=0, nudged_at=None)
-    return _calmed(replace(memory, units=units, verified_at=verified), snapshot)
+    spells = noted(memory.spells, units, snapshot.now)
+    return _calmed(replace(memory, units=units, spells=spells, verified_at=verified), snapshot)
 
 
 def _calmed(memory: Memory, snapshot: Snapshot) -> Memory:
