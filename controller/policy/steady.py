@@ -227,17 +227,20 @@ def _floors(mode: Mode, case: guards.Case, step: int) -> dict[str, int]:
     """Replica floors.
 
     A unit whose weight was cut for want of replicas keeps being asked for all that its full weight needs: its own counter shows only the
-    traffic that it still gets, and its scaler would be content with that.
+    traffic that it still gets, and its scaler would be content with that. A floor of ours that was raised sinks no further than to what the
+    weights need at the present demand: where a scaler sees no metric, or still the traffic before a switch, the floor is all that holds.
     """
     snapshot, evidence = case.snapshot, case.evidence
     if mode is Mode.CAPACITY:
-        floors = capacity_floors(snapshot, evidence)
+        floors = capacity_floors(snapshot, evidence, switching=case.mode is not Mode.CAPACITY)
         return {name: max(floor, evidence[name].needed) for name, floor in floors.items()} if step else floors
     cut = cut_units(snapshot)
     floors = {}
     for unit in snapshot.application.units:
-        floor = max(unit.min_replicas, evidence[unit.name].needed) if unit.name in cut else unit.min_replicas
-        floors[unit.name] = min(floor, ceiling(unit, snapshot.units[unit.name]))
+        observed, needed = snapshot.units[unit.name], evidence[unit.name].needed
+        raised = observed.scaler.min_replicas if observed.scaler is not None and observed.scaler.floor_ours else 0
+        floor = max(unit.min_replicas, needed if unit.name in cut else min(needed, raised))
+        floors[unit.name] = min(floor, ceiling(unit, observed))
     return floors
 
 
