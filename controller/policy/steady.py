@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from controller.policy import guards, text
-from controller.policy.availability import close
+from controller.policy.availability import alike, close
 from controller.policy.demand import capacity_floors, ceiling
 from controller.policy.model import (
     Application,
@@ -69,8 +69,20 @@ def _wanted(mode: Mode, case: guards.Case) -> tuple[Target, ...]:
             return ()
         targets = cost_targets(snapshot.application, weights)
         if _as_written(snapshot.application, weights):
-            return targets
+            return routing.targets if _too_soon(targets, case) else targets
     return routing.targets if not routing.foreign and close(routing.targets, targets) else targets
+
+
+def _too_soon(targets: tuple[Target, ...], case: guards.Case) -> bool:
+    """Whether what the last change did cannot be known yet, so that giving back what it took would be a guess.
+
+    Less weight for a unit that is overloaded is urgent, more is not. Without a pause weights would follow every sample of a demand that is
+    just at the edge, or that is known in one pass and too old in the next.
+    """
+    routing, changed_at = case.snapshot.routing, case.memory.changed_at
+    if routing.foreign or changed_at is None or not alike(routing.targets, targets) or same_routing(routing.targets, targets):
+        return False
+    return case.remaining(changed_at + guards.METRIC_LAG_S) > 0
 
 
 def _as_written(application: Application, weights: Mapping[str, int]) -> bool:

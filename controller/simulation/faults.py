@@ -212,11 +212,7 @@ def _replace_rule(simulation: Simulation, plan: FaultPlan) -> Undo:
     simulation.invariants.tampered_at = simulation.agenda.now
     simulation.balancer.set(LiveRule(targets))
 
-    def end() -> None:
-        simulation.invariants.tampered_at = simulation.agenda.now
-        simulation.balancer.resume()
-
-    return end
+    return simulation.balancer.resume
 
 
 def _edit_action(simulation: Simulation, plan: FaultPlan) -> None:
@@ -431,7 +427,7 @@ FAULTS: Final[dict[str, Kind]] = {
     "lbc-loses-changes": Kind(_counted("lbc_loses", 3), 10 * _MINUTE, 6 * _HOUR),
     "lbc-blocked": Kind(_block, 5 * _MINUTE, _HOUR),
     "lbc-registers-nobody": Kind(_switched("targets_stuck", True, False), 5 * _MINUTE, _HOUR),
-    "rule-replaced": Kind(_replace_rule, _MINUTE, 10 * _MINUTE),
+    "rule-replaced": Kind(_replace_rule, 2 * _MINUTE, 10 * _MINUTE),
     "targets-unhealthy": Kind(_of_unit("sick"), 5 * _MINUTE, _HOUR),
     "pods-broken": Kind(_of_unit("broken"), 5 * _MINUTE, 30 * _MINUTE),
     "action-edited": Kind(_edit_action),

@@ -61,7 +61,7 @@ _WATCHED_S: Final = 900.0  # how long after a change of the live rule its effect
 _HARM: Final = 0.005  # share of a stretch's requests: less is the noise of rounding weights
 _HOUR_S: Final = 3600.0
 _AUDIT_S: Final = 70.0  # a change of the rule behind our back is seen by the next audit
-_ROUTES_AN_HOUR: Final = 40
+_ROUTES_AN_HOUR: Final = 24
 _UNSEEN_S: Final = 5.0  # of an override: the watch's lag, and the pass that was under way
 
 
@@ -190,7 +190,7 @@ class Invariants:
             self._flipped(snapshot, decision, decision.mode)
         self._ours_at = now
         self._routes.append(now)
-        if len(self._routes) > _ROUTES_AN_HOUR and now - self._routes[0] < _HOUR_S and self.calm():
+        if len(self._routes) > _ROUTES_AN_HOUR and now - self._routes[0] < _HOUR_S:
             self._violated("restless", f"{len(self._routes)} changes of the routing within {now - self._routes[0]:.0f} s")
 
     def _receivers_ready(self, snapshot: Snapshot, decision: Decision, action: Action) -> None:

@@ -128,3 +128,23 @@ def test_targets_that_fall_ill_are_no_change_of_the_rule() -> None:
     ill = Verification(Verdict.NOT_YET, LATER, "too few healthy targets", seen.routing.action, applied=True)
     after, _ = decide(known, replace(seen, routing=replace(seen.routing, verification=ill)))
     assert after.unverified_since is None
+
+
+def test_weight_that_was_taken_is_given_back_only_once_its_effect_can_be_known() -> None:
+    """Else weights follow every sample of a demand that is just at the edge: less is urgent, more is not."""
+    cut = (replace(COST_TARGETS[0], weight=30), *COST_TARGETS[1:])
+    before = memory(changed_at=NOW - 200, verified_at=NOW - 190, action=fingerprint(format_action(cut, 0)))
+    _, decision = decide(before, showing(cut, NOW))
+    assert decision.verb is Verb.HOLD
+    assert decision.next_check_s == 100
+    _, decision = decide(before, showing(cut, NOW + 100))
+    assert decision.verb is Verb.REWEIGHT
+    assert decision.targets == COST_TARGETS
+
+
+def test_a_unit_that_serves_again_gets_its_weight_at_once() -> None:
+    """What had no weight at all is no matter of samples."""
+    gone = (replace(COST_TARGETS[0], weight=0), *COST_TARGETS[1:])
+    before = memory(changed_at=NOW - 100, verified_at=NOW - 90, action=fingerprint(format_action(gone, 0)))
+    _, decision = decide(before, showing(gone, NOW))
+    assert decision.verb is Verb.REWEIGHT

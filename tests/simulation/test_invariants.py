@@ -73,6 +73,7 @@ def _restless(patch: Patch) -> None:
 
     patch.setattr(steady, "cost_weights", moving)
     patch.setattr(steady, "_as_written", lambda application, weights: True)
+    patch.setattr(steady, "_too_soon", lambda targets, case: False)
 
 
 def _too_heavy(patch: Patch) -> None:
@@ -114,7 +115,7 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
     "no drain": (_lowering_at_once, SHORT, "drained"),
     "floors of others": (_everybodys, {"faults": (fault("floor-raised-by-a-person", 0.2),)}, "not-ours"),
     "no dwell": (
-        lambda patch: _open("dwell", "hold", "quiet", "flip_budget", "ready", "verified")(patch),
+        _open("dwell", "hold", "quiet", "flip_budget", "ready", "verified"),
         {"outages": (outage(0.1, 0.3),), "demand": lambda at: 600.0 if at < HOUR / 6 else 1400.0, "seconds": HOUR},
         "dwell",
     ),
