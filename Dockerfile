@@ -13,7 +13,8 @@ LABEL org.opencontainers.image.title="failoverctl" \
       org.opencontainers.image.description="Failover controller for mixed-accelerator inference on EKS" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/failoverctl /opt/failoverctl
-ENV PATH=/opt/failoverctl/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+# glibc gives each thread a heap of its own, and every watch is a thread: with a thousand applications that is 9 MiB of freed memory kept.
+ENV PATH=/opt/failoverctl/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=2
 USER 65532:65532
 EXPOSE 8080
 # The exec form: SIGTERM reaches the controller, which finishes work in flight and ends.

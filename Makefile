@@ -61,6 +61,14 @@ bench-simulation: $(STAMP) ## Five simulated years of random faults over 200 see
 experiments: .venv/.synced-bench ## Play the source's three experiments and plot them into docs/images
 	@$(RUN)/python -m benchmarks.experiments
 
+.PHONY: bench-policy
+bench-policy: .venv/.synced-bench ## How far the policies are from clairvoyant (ARGS="--quick", or ARGS="--trace FILE.csv" for a trace of yours)
+	@$(RUN)/python -m benchmarks.policy $(ARGS)
+
+.PHONY: bench-switch
+bench-switch: .venv/.synced-bench ## Switches under real requests through Envoy, ours and the naive one (12 minutes; ARGS="--quick": a minute and a half)
+	@$(RUN)/python -m benchmarks.switch $(ARGS)
+
 .PHONY: lint
 lint: $(STAMP) ## Style, types and the import contract
 	@$(RUN)/ruff check

@@ -20,6 +20,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.markdown import markdown, put
 from controller.service.election import Timing
 from tests.control_plane.control_plane import ControlPlane
 from tests.support.election_world import ROUGH, Figures, Trouble, World
@@ -74,7 +75,7 @@ def main() -> int:
     for table in tables:
         console.print(table)
     if wanted.write:
-        _write(tables)
+        put(DOCS, _BEGIN, _END, [markdown(table) for table in tables])
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps({"simulated": simulated, "takeovers": takeovers, "cores": os.cpu_count()}, indent=1) + "\n")
     return 0 if good else 1
@@ -196,21 +197,6 @@ def _takeover_table(times: dict[str, list[float]], violations: int) -> Table:
     for label, them in times.items():
         table.add_row(label, str(len(them)), _spread(them), f"{GOALS[label]:.0f}")
     return table
-
-
-def _write(tables: list[Table]) -> None:
-    """Puts the tables into the document, between their markers."""
-    text = DOCS.read_text()
-    before, rest = text.split(_BEGIN)
-    _, after = rest.split(_END)
-    DOCS.write_text("\n\n".join([before + _BEGIN, *(_markdown(table) for table in tables), _END + after]))
-
-
-def _markdown(table: Table) -> str:
-    header = [str(column.header) for column in table.columns]
-    rows = zip(*([str(cell) for cell in column.cells] for column in table.columns), strict=True)
-    lines = [f"{table.title}:", "", f"| {' | '.join(header)} |", f"|{'---|' * len(header)}", *(f"| {' | '.join(row)} |" for row in rows)]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

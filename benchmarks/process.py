@@ -19,6 +19,8 @@ import psutil
 _SAMPLE_S: Final = 0.2
 _STOP_S: Final = 30.0
 MIB: Final = 1024 * 1024
+IMAGE: Final = {"MALLOC_ARENA_MAX": "2"}
+"""What the Dockerfile sets and matters for what is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class ControllerProcess:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("FAILOVERCTL_", "AWS_"))}
         with self._log.open("wb") as out:
             command = [str(Path(sys.executable).parent / "failoverctl"), "run"]
-            self._process = subprocess.Popen(command, env={**kept, **self._environment}, stdout=out, stderr=out)
+            self._process = subprocess.Popen(command, env={**kept, **IMAGE, **self._environment}, stdout=out, stderr=out)
         self._meter = psutil.Process(self._process.pid)
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()

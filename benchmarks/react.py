@@ -31,6 +31,7 @@ from benchmarks.source import SourceLatency
 from controller.clients.kube import APPLY_PATCH, CONFIG_MAPS, EVENTS, INGRESSES, KubeSession, Object
 from controller.errors import NotFound, RemoteError
 from controller.policy.routing import MARKER, action_key
+from controller.service.controller import PASSES_PER_S
 from controller.service.store import record_name
 from controller.signals.objects import mapping, name_of, namespace_of, text
 from tests.control_plane import crds
@@ -42,6 +43,8 @@ SPACE: Final = "bench"  # of the identities and of the Ingress whose bare patch 
 
 _START_S: Final = 240.0
 _SAMPLE_S: Final = 20.0
+_QUIET_S: Final = 10.0  # over which at most one call a second counts as nothing to do
+_CYCLES: Final = 3  # of passes over every application, in which the idle controller is measured
 _GAP_S: Final = (0.03, 0.15)  # between two samples, uniform: they must fall on any phase of the controller's own clocks
 _PER_NAMESPACE: Final = 100
 
@@ -61,7 +64,7 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured. `window_s` is longer than it takes the controller to pass over every application: 15 s, 50 s for a thousand."""
+    """How much is measured. `window_s` is the least for one stretch of time, in seconds."""
 
     scenarios: tuple[Scenario, ...]
     window_s: float
@@ -258,9 +261,9 @@ class Bench:
 
     def _measure(self, result: Result, sets: Sequence[Sequence[Member]], folder: Path, controller: ControllerProcess) -> None:
         size, left = result.scenario.applications, result.scenario.samples
-        time.sleep(self._plan.settle_s)
+        self._await_quiet()
         self._say(f"{size} application(s): idle")
-        result.idle = controller.usage(self._plan.window_s)
+        result.idle = controller.usage(max(self._plan.window_s, _CYCLES * size / PASSES_PER_S))
         result.quiet_trips = [self._trip() for _ in range(self._plan.trips)]
         namespaces = sorted({member.namespace for one in sets for member in one})
         timed: list[tuple[Member, float | None, float]] = []
@@ -284,6 +287,21 @@ class Bench:
                     break
             result.busy = stretch.end()
         self._collect(result, timed)
+
+    def _await_quiet(self) -> None:
+        """Waits until the controller does no more than it does for ever: at its start it tells of each application, one Event a time."""
+        end, before = time.monotonic() + _START_S, self._calls()
+        while time.monotonic() < end:
+            time.sleep(_QUIET_S)
+            now = self._calls()
+            if now - before <= _QUIET_S:
+                return
+            before = now
+        raise AssertionError(f"the controller still makes more than a call a second after {_START_S:.0f} s")
+
+    def _calls(self) -> int:
+        user = subject(self._tokens["failoverctl"])
+        return sum(one.user == user for one in read(self._plane.folder / "audit.log"))
 
     def _sample(self, member: Member) -> tuple[float | None, float]:
         """One refusal and one bare round trip; milliseconds. The first is None if nothing happened in time."""

@@ -299,6 +299,24 @@ class NotificationSettings(Theme):
     )
 
 
+class RecordingSettings(Theme):
+    """Recorded decisions for `failoverctl replay`: see docs/replay.md."""
+
+    folder: Path | None = Field(
+        default=None,
+        description="Folder that decisions are recorded in, one of its own for each process. Unset: nothing is recorded.",
+    )
+    max_file_bytes: int = Field(
+        default=16_777_216, ge=1_048_576, le=1_073_741_824, description="Size of a file before it is compressed, bytes."
+    )
+    max_files: int = Field(
+        default=50, ge=1, le=500, description="Compressed files kept besides the one that is written. The oldest goes first."
+    )
+    heartbeat_s: float = Field(
+        default=60, ge=1, le=3600, description="Longest time between two lines of an application for which nothing changes, seconds."
+    )
+
+
 class HttpSettings(Theme):
     """The status page, health checks and metrics. Read-only."""
 
@@ -343,6 +361,7 @@ class _Fields(BaseModel):
     cloudwatch: CloudWatchNotifierSettings = Field(default=CloudWatchNotifierSettings(), description="The CloudWatch sink.")
     notifications: NotificationSettings = Field(default=NotificationSettings(), description="What all sinks have in common.")
     http: HttpSettings = Field(default=HttpSettings(), description="The status page, health checks and metrics.")
+    recording: RecordingSettings = Field(default=RecordingSettings(), description="Recorded decisions.")
     log: LogSettings = Field(default=LogSettings(), description="The log on standard error.")
 
     @model_validator(mode="after")

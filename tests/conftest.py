@@ -26,6 +26,9 @@ settings.load_profile("project")
 # Real servers, processes or long recordings: part of `make test`, left out of `make test-unit`.
 _SLOW = (
     "tests/contract/",
+    "tests/dataplane/test_alb",
+    "tests/dataplane/test_elb",
+    "tests/dataplane/test_switch",
     "tests/embedded/",
     "tests/service/",
     "tests/cli/",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,3 +74,11 @@ def test_the_dry_run_overlay_takes_every_write_away() -> None:
     deployment = next(one for one in objects if one["kind"] == "Deployment")
     assert deployment["spec"]["replicas"] == 1
     assert deployment["spec"]["template"]["spec"]["containers"][0]["args"] == ["run", "--dry-run"]
+
+
+def test_the_benchmark_runs_with_the_memory_settings_of_the_image() -> None:
+    """What it measures is what the image uses."""
+    root = KUSTOMIZE.parents[1]
+    told = set(re.findall(r"\bMALLOC_\w+=\S+", (root / "Dockerfile").read_text()))
+    measured = re.findall(r'"(MALLOC_\w+)": "(\w+)"', (root / "benchmarks" / "process.py").read_text())
+    assert told == {f"{name}={value}" for name, value in measured} != set()

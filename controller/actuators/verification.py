@@ -45,6 +45,7 @@ _KEPT_APPLICATIONS: Final = 2048
 _LOAD_BALANCER_TTL_S: Final = 3600.0
 _MISSING_TTL_S: Final = 60.0  # the search for a load balancer that is not there pages through the whole account
 _LISTENER_TTL_S: Final = 300.0  # a new listener must be seen: it carries traffic too
+_WAITING_S: Final = 15.0  # the load-balancer controller's default health check interval: by then the first check has been made
 _BACKOFF_MIN_S: Final = 5.0
 _BACKOFF_MAX_S: Final = 120.0
 _PROBLEMS_SHOWN: Final = 3
@@ -374,7 +375,8 @@ class Verifier:
         result = replace(answer, weights=findings.weights, healthy=findings.healthy, applied=findings.applied)
         with self._lock:
             record.last = result
-            record.due = self._clock.monotonic() + self._interval(verdict, estimate)
+            interval = self._interval(verdict, estimate)
+            record.due = self._clock.monotonic() + (min(interval, _WAITING_S) if _waits(request, findings) else interval)
         return result
 
     def dimension(self, application: str) -> str | None:
@@ -690,6 +692,11 @@ def _health(described: Sequence[Mapping[str, Any]], service: str, request: Verif
         return (max(healthy, request.ready.get(service, 0)) if instances else healthy), ""
     others = ", ".join(f"{count} {state}" for state, count in sorted(states.items()) if state != "healthy") or "no others"
     return healthy, f"{service} has {healthy} healthy target(s) of the {needed} needed ({others})"
+
+
+def _waits(request: VerificationRequest, findings: _Findings) -> bool:
+    """Whether something that stands by has ready endpoints and no healthy target yet: a switch to it is refused on the word of this."""
+    return any(request.ready.get(service, 0) > 0 and findings.healthy.get(service) == 0 for service, _ in request.standby)
 
 
 def _stickiness(config: Mapping[str, Any]) -> int:

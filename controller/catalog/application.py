@@ -19,6 +19,7 @@ from controller.policy.model import (
     Backend,
     CapacityWeights,
     Cause,
+    HoldStrategy,
     PolicySettings,
     RoutingStyle,
     Strategy,
@@ -311,6 +312,18 @@ class PolicyFile(FileModel):
         ge=1,
         le=60,
         description="Most mode changes in an hour. Beyond it something is wrong that switching does not cure.",
+    )
+    hold_strategy: HoldStrategy = Field(
+        default=_DEFAULTS.hold_strategy,
+        description="break-even: wait until capacity mode's extra price has added up to a switch. learned: what would have been cheapest "
+        "for the newest 64 shortages, at most four times longer or shorter; break-even until eight were seen.",
+    )
+    exposed_cost: float = Field(
+        default=_DEFAULTS.exposed_cost,
+        gt=0,
+        le=10_000,
+        description="With holdStrategy learned: what time in cost mode without a unit's capacity costs on top, in the fleet's spend for "
+        "the same time. 20: such an hour is as bad as 20 hours' bill.",
     )
     hold_min_s: float = Field(
         default=_DEFAULTS.hold_min_s,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from controller.catalog.loader import Source, parse_sources, read_sources
+from controller.catalog.loader import Source, parse_applications, read_sources
 from controller.clock import Clock
 from controller.errors import ConfigError
 from controller.policy.model import Application
@@ -94,7 +94,7 @@ class CatalogWatcher:
         new: Mapping[str, Application] = {}
         if not problem:
             try:
-                new = {key: definition.model.to_policy() for key, definition in parse_sources(sources).items()}
+                new = parse_applications(sources)
             except ConfigError as error:
                 problem = str(error)
         if problem:

@@ -23,7 +23,8 @@ from controller.settings import LogFormat, LogLevel, LogSettings
 @click.option("--list", "names_only", is_flag=True, help="List the scenarios that come with the package.")
 @click.option("--serve", "serve_only", is_flag=True, help="Only run the emulated servers, in real time, and print their addresses.")
 @click.option("--logs", is_flag=True, help="Show the controller's log as well.")
-def demo_command(wanted: str, *, names_only: bool, serve_only: bool, logs: bool) -> None:
+@click.option("--record", type=click.Path(path_type=Path, file_okay=False), help="Folder to record decisions in, for `failoverctl replay`.")
+def demo_command(wanted: str, *, names_only: bool, serve_only: bool, logs: bool, record: Path | None) -> None:
     """Play a shortage on emulated servers, with the production controller.
 
     Shows mode, weights, evidence, patches and messages as they happen, in the scenario's own time (about a minute in all). Exit code 0 only
@@ -47,12 +48,12 @@ def demo_command(wanted: str, *, names_only: bool, serve_only: bool, logs: bool)
         if serve_only:
             serve(scenario, lambda style, line: show([(style, line)]), stop)
             return
-        sys.exit(0 if _play(scenario, stop) else 1)
+        sys.exit(0 if _play(scenario, stop, record) else 1)
     except FailoverError as error:
         raise fail_cleanly(error) from error
 
 
-def _play(scenario: Scenario, stop: threading.Event) -> bool:
+def _play(scenario: Scenario, stop: threading.Event, record: Path | None) -> bool:
     about = scenario.file
     show(
         [
@@ -62,7 +63,7 @@ def _play(scenario: Scenario, stop: threading.Event) -> bool:
             ("plain", ""),
         ]
     )
-    checks = play(scenario, lambda style, line: show([(style, line)]), stop)
+    checks = play(scenario, lambda style, line: show([(style, line)]), stop, record)
     if stop.is_set():
         show([("warn", "Stopped before the end: no verdict.")])
         return False

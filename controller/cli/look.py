@@ -81,7 +81,7 @@ class Looker:
             memory, epoch, state = _stored(self._store, application.key)
             outside = self._outside.of(application)
             snapshot = self._builder.build(application, clock.now(), (*sources, *state), outside, leader=True, epoch=epoch)
-            found[application.key] = replace(_judge(snapshot, memory), standby_patch=self._standby_patch(snapshot))
+            found[application.key] = replace(judge(snapshot, memory), standby_patch=self._standby_patch(snapshot))
         return found
 
     def _standby_patch(self, snapshot: Snapshot) -> list[dict[str, Any]]:
@@ -99,7 +99,8 @@ def _stored(store: ConfigMapStore, key: str) -> tuple[Memory, int, tuple[Source,
     return stored.memory, stored.epoch, ()
 
 
-def _judge(snapshot: Snapshot, memory: Memory) -> Look:
+def judge(snapshot: Snapshot, memory: Memory) -> Look:
+    """What is decided about a snapshot, and what would be once the guards that only wait have opened."""
     kept, decision = decide(memory, snapshot)
     made = plan(decision, snapshot)
     coming = None

@@ -14,6 +14,7 @@ _COMMANDS: Final = {
     "plan": ("controller.cli.plan", "plan_command", "Show what would be done now, and why."),
     "doctor": ("controller.cli.doctor", "doctor_command", "Say what the cluster lacks for safe switches, and how to mend it."),
     "status": ("controller.cli.status", "status_command", "Show how things are."),
+    "replay": ("controller.cli.replay", "replay_command", "Decide recorded moments again, with another policy if asked."),
     "weights": ("controller.cli.config", "weights_command", "Print Table 1 and Table 2 of an application file."),
     "pause": ("controller.cli.overrides", "pause_command", "Stop the controller from changing anything, for a while."),
     "resume": ("controller.cli.overrides", "resume_command", "Lift a pause and a pin."),

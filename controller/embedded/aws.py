@@ -16,6 +16,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from controller.clients.aws import ATTEMPTS, CONNECT_S, READ_S
+from controller.clock import Clock, SystemClock
+from controller.embedded.aws_elb import ElbPatches, FirstChecks, HealthSource
 from controller.errors import ConfigError
 
 REGION: Final = "us-west-2"
@@ -37,9 +39,21 @@ class Network:
 
 
 class EmulatedAws:
-    """An emulated AWS account. Use it as a context manager, or call `start` and `stop`."""
+    """An emulated AWS account. Use it as a context manager, or call `start` and `stop`.
 
-    def __init__(self) -> None:
+    Attributes:
+        target_health: What DescribeTargetHealth answers of registered targets, asked at every call; may be set at any time. Where None,
+            targets are healthy once their first health check is due; see `FirstChecks`.
+        checks: Those first checks.
+
+    Args:
+        clock: Time, for the first checks; the machine's where None.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.target_health: HealthSource | None = None
+        self.checks = FirstChecks(SystemClock() if clock is None else clock)
+        self._patches = ElbPatches(self.checks, lambda: self.target_health)
         self._lock = threading.Lock()
         self._session: Any = None
         self._clients: dict[str, Any] = {}
@@ -106,6 +120,7 @@ class EmulatedAws:
             with _without_profile():
                 _reset()
                 self._network = _make_network()
+            self._patches.install()
         except BaseException:
             server.server_close()
             raise
@@ -127,6 +142,7 @@ class EmulatedAws:
         if self._thread is not None:
             self._thread.join(_STOP_S)
         self._server = self._thread = self._network = None
+        self._patches.restore()
         _reset()
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - botocore makes its clients at run time; they have no static type

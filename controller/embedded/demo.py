@@ -27,7 +27,7 @@ from controller.policy.reasons import Reason
 from controller.ports import Message
 from controller.service.controller import Controller, View
 from controller.service.wiring import Service
-from controller.settings import AwsSettings, HttpSettings, LeaderElectionSettings, Settings
+from controller.settings import AwsSettings, HttpSettings, LeaderElectionSettings, RecordingSettings, Settings
 
 Emit = Callable[[str, str], None]
 """Takes a style and a line."""
@@ -37,14 +37,15 @@ _POLL_S: Final = 0.2
 _JOIN_S: Final = 30.0
 
 
-def demo_settings(applications: Path) -> Settings:
+def demo_settings(applications: Path, record: Path | None = None) -> Settings:
     """The settings of the controller under the demo: those of production, but for what the emulated AWS lacks (percentiles, quotas).
 
     It takes no part in an election: it is alone, and a lease duration would last a second where time runs a dozen times as fast.
     """
     aws = AwsSettings(latency_stat="Average", reservations_enabled=False, quotas_enabled=False)
     http, alone = HttpSettings(host="127.0.0.1", port=0), LeaderElectionSettings(enabled=False)
-    return Settings(applications=applications, aws=aws, http=http, leader_election=alone)
+    recording = RecordingSettings(folder=record)
+    return Settings(applications=applications, aws=aws, http=http, leader_election=alone, recording=recording)
 
 
 @contextmanager
@@ -173,13 +174,14 @@ def _short(name: str) -> str:
     return name.partition("-")[2] or name
 
 
-def play(scenario: Scenario, emit: Emit, stop: threading.Event) -> list[Check]:
+def play(scenario: Scenario, emit: Emit, stop: threading.Event, record: Path | None = None) -> list[Check]:
     """Plays a scenario with the production controller.
 
     Args:
         scenario: What is played.
         emit: Where lines go.
         stop: Ends it early.
+        record: Where decisions are recorded; None: nowhere.
 
     Returns:
         The verdict's checks.
@@ -190,7 +192,7 @@ def play(scenario: Scenario, emit: Emit, stop: threading.Event) -> list[Check]:
     clock = AcceleratedClock(scenario.file.factor)
     narrator = Narrator(emit, clock)
     with environment_variables({}), Environment(scenario, clock) as environment, environment_variables(environment.environment()):
-        settings = demo_settings(scenario.applications_path)
+        settings = demo_settings(scenario.applications_path, record)
         session = connect(kubeconfig=str(environment.kubeconfig("controller")))
         service = Service(settings, session, clock, tap=narrator.tap, extra_sinks=(narrator,))
         narrator.begin()

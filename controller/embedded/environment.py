@@ -83,7 +83,7 @@ class Environment:
         seed = scenario.file.seed
         # Watches must count as fresh although nothing of their kind happens, and bookmarks come in real time: a second is a minute or less.
         self.api = EmulatedKubeApi(clock, tokens=_TOKENS, seed=seed, bookmark_interval_s=1.0)
-        self.aws = EmulatedAws()
+        self.aws = EmulatedAws(clock)
         self._folder: Path | None = None
         self._parts: _Parts | None = None
         self.finished = threading.Event()
@@ -143,7 +143,8 @@ class Environment:
         lbc.start()
         try:
             self._await(lbc, applications)
-            traffic = {one.key: Traffic(world, one, LiveRouting(self.aws, lbc, one.key), lbc) for one in applications}
+            self.aws.checks.pass_all()  # the cluster has been running for long
+            traffic = {one.key: Traffic(world, one, LiveRouting(self.aws, lbc, one.key, self._clock), lbc) for one in applications}
             demand = self.scenario.file.demand.at(0)
             publishers = []
             for key, each in traffic.items():

@@ -11,7 +11,8 @@ import structlog
 
 from controller.embedded import world_objects as objects
 from controller.embedded.karpenter import Karpenter
-from controller.embedded.lbc import LoadBalancerController, Write
+from controller.embedded.lbc import LoadBalancerController
+from controller.embedded.lbc_calls import Write
 from controller.embedded.scenario import EventFile, LimitFile, ScenarioFile
 from controller.embedded.traffic import STEP_S, Traffic
 from controller.embedded.traffic_keda import Keda
@@ -174,7 +175,7 @@ class Player:
         self._limits: dict[tuple[str, str], str] = {}
         self._happenings: list[Happening] = []
         self._routing: list[RoutingChange] = []
-        self._writes_before = lbc.changes
+        self._writes_before = len(lbc.writes())
         self._problem = ""
         self._started = self._world.now()
         self._traffic_at = self._started

@@ -1,28 +1,56 @@
-"""What the AWS Load Balancer Controller makes of an Ingress before it asks AWS for anything: rules, actions, and its refusals.
+"""What the AWS Load Balancer Controller makes of a group of Ingresses before it asks AWS for anything: listeners, rules and target groups.
 
-Pure: an Ingress and the Services go in, rules or a `BuildError` come out.
+Pure: Ingresses and Services go in, a `StackModel` or a `BuildError` comes out. One thing that is wrong in one Ingress stops all of them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from controller.embedded import lbc_json as go
+from controller.embedded.lbc_annotations import (
+    BuildError,
+    HealthCheck,
+    Listen,
+    cannot_decode,
+    check_ingress,
+    listeners,
+    order,
+    scheme,
+    target_group,
+    unsupported,
+)
 from controller.policy.routing import PREFIX
 
-TargetKey = tuple[str, int | str]
-"""A Service and its port as written: 80 and "http" make two target groups."""
+Services = Callable[[str, str], Mapping[str, Any] | None]
+"""Finds a Service by namespace and name."""
 
-Services = Callable[[str], Mapping[str, Any] | None]
+Condition = tuple[str, tuple[str, ...]]
+"""A field of ELBv2 and its values."""
 
 _KINDS: Final = {"Exact": 0, "Prefix": 1}
-_INT32: Final = 2**31
+_NUMBER: Final = re.compile(r"[+-]?[0-9]+")
+_FIELDS: Final = {"host-header": "hostHeaderConfig", "path-pattern": "pathPatternConfig", "source-ip": "sourceIPConfig"}
+_MERGED: Final = frozenset({"host-header", "path-pattern"})
 
 
-class BuildError(Exception):
-    """The Ingress cannot be made into rules: nothing is written, and the event says this."""
+@dataclass(frozen=True, slots=True)
+class TargetKey:
+    """What makes a target group of its own: the Ingress belongs to it, and the port as it is written (80 and "http" make two)."""
+
+    namespace: str
+    ingress: str
+    service: str
+    port: int | str
+
+    @property
+    def resource(self) -> str:
+        """Its name in AWS's tags, and the order in which target groups are created."""
+        return f"{self.namespace}/{self.ingress}-{self.service}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,38 +71,102 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True)
 class RuleModel:
-    """One rule: ELBv2's conditions, and what to do."""
+    """One rule: ELBv2's conditions in the order in which they are sent, and what to do."""
 
-    conditions: tuple[tuple[str, tuple[str, ...]], ...]  # field and values, in the order in which they are sent
+    conditions: tuple[Condition, ...]
     action: Forward | Fixed
 
 
-def build(ingress: Mapping[str, Any], services: Services) -> tuple[RuleModel, ...]:
-    """The rules of an Ingress, in the order of their priorities.
+@dataclass(frozen=True, slots=True)
+class ListenerModel:
+    """One listener, and its rules in the order of their priorities."""
+
+    listen: Listen
+    rules: tuple[RuleModel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetGroupModel:
+    """One target group."""
+
+    key: TargetKey
+    check: HealthCheck
+    attributes: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StackModel:
+    """All that a group of Ingresses asks for: target groups in the order in which they are created, listeners by port."""
+
+    scheme: str
+    listeners: tuple[ListenerModel, ...]
+    target_groups: tuple[TargetGroupModel, ...]
+
+
+def build(members: Sequence[Mapping[str, Any]], services: Services) -> StackModel:
+    """The model of a group.
 
     Args:
-        ingress: The object.
-        services: Finds a Service of its namespace by name.
+        members: Its Ingresses.
+        services: Finds Services.
 
     Raises:
-        BuildError: One thing that is wrong stops everything.
+        BuildError: Something is wrong in one of them; the message names it.
     """
-    annotations = ingress["metadata"].get("annotations") or {}
-    rules = []
-    for rule in ingress.get("spec", {}).get("rules") or []:
-        host = str(rule.get("host") or "")
+    made = []
+    for ingress in sorted(members, key=_key):
+        try:
+            made.append(_Member(ingress, services))
+        except BuildError as error:
+            raise BuildError(f"ingress: {_key(ingress)}: {error}") from None
+        except go.DecodeError as error:  # a bug: every decoding names its annotation
+            raise BuildError(f"ingress: {_key(ingress)}: {error}") from error
+    made.sort(key=lambda member: member.order)  # stable: equal ones stay in the order of their names
+    schemes = {member.scheme for member in made if member.scheme}
+    if len(schemes) > 1:
+        raise BuildError(f"conflicting scheme: {sorted(schemes)}")
+    groups = {group.key: group for member in made for group in member.groups.values()}
+    return StackModel(
+        scheme=next(iter(schemes), "internal"),
+        listeners=tuple(_listeners(made)),
+        target_groups=tuple(groups[key] for key in sorted(groups, key=lambda key: key.resource)),
+    )
+
+
+def _key(ingress: Mapping[str, Any]) -> str:
+    return f"{ingress['metadata']['namespace']}/{ingress['metadata']['name']}"
+
+
+def _listeners(members: Sequence[_Member]) -> Iterator[ListenerModel]:
+    """Every port that some member listens on, with the rules of those that do."""
+    ports: dict[int, Listen] = {}
+    for member in members:
+        for listen in member.listens:
+            if ports.setdefault(listen.port, listen) != listen:
+                raise BuildError(f"conflicting listeners on port {listen.port}")
+    for _, listen in sorted(ports.items()):
+        yield ListenerModel(listen, tuple(rule for member in members if listen in member.listens for rule in member.rules))
+
+
+def references(ingress: Mapping[str, Any]) -> frozenset[str]:
+    """The names of the Services that an Ingress needs; of what cannot be read, none."""
+    found = {str(service.get("name")) for _, _, service in _backends(ingress)}
+    for key, raw in (ingress["metadata"].get("annotations") or {}).items():
+        if key.startswith(f"{PREFIX}/actions."):
+            try:
+                groups = go.array(go.substruct(go.struct(go.decode(raw), ""), "forwardConfig") or {}, "targetGroups")
+                found |= {str(go.struct(group, "").get("servicename")) for group in groups}
+            except go.DecodeError:
+                continue
+    return frozenset(found)
+
+
+def _backends(ingress: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+    """Host, path and Service of every backend, in the order of the rules' priorities."""
+    for rule in (ingress.get("spec") or {}).get("rules") or []:
         paths = (rule.get("http") or {}).get("paths") or []
         for path in sorted(paths, key=_path_order):
-            service = (path.get("backend") or {}).get("service") or {}
-            name, port = str(service.get("name") or ""), service.get("port") or {}
-            extra: list[tuple[str, tuple[str, ...]]] = []
-            if port.get("name") == "use-annotation":
-                action = _annotated(annotations, name, services)
-                extra = _conditions(annotations, name)
-            else:
-                action = _backend(name, port.get("name") or port.get("number") or 0, services)
-            rules.append(RuleModel(_matching(host, path, extra), action))
-    return tuple(rules)
+            yield str(rule.get("host") or ""), path, (path.get("backend") or {}).get("service") or {}
 
 
 def _path_order(path: Mapping[str, Any]) -> tuple[int, int]:
@@ -82,18 +174,148 @@ def _path_order(path: Mapping[str, Any]) -> tuple[int, int]:
     return kind, -len(str(path.get("path") or "")) if kind == 1 else 0
 
 
-def _matching(host: str, path: Mapping[str, Any], extra: list[tuple[str, tuple[str, ...]]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    text = str(path.get("path") or "")
-    if path.get("pathType") == "Prefix":
-        base = text.removesuffix("/")
-        patterns: tuple[str, ...] = (base, f"{base}/*") if base else ("/*",)
-    else:
-        patterns = (text,) if text else ()
-    found: list[tuple[str, tuple[str, ...]]] = [("host-header", (host,))] if host else []
+class _Member:
+    """One Ingress of the group.
+
+    Args:
+        ingress: The object.
+        services: Finds Services.
+
+    Raises:
+        BuildError: Something is wrong with it.
+    """
+
+    def __init__(self, ingress: Mapping[str, Any], services: Services) -> None:
+        metadata, spec = ingress["metadata"], ingress.get("spec") or {}
+        self._namespace, self._name, self._services = str(metadata["namespace"]), str(metadata["name"]), services
+        self._annotations: Mapping[str, Any] = metadata.get("annotations") or {}
+        check_ingress(self._annotations)
+        for field in ("defaultBackend", "tls"):
+            if spec.get(field):
+                raise unsupported(f"spec.{field}")
+        self.groups: dict[TargetKey, TargetGroupModel] = {}
+        self.order = order(self._annotations)
+        self.scheme = scheme(self._annotations)
+        self.listens = listeners(self._annotations)
+        self.rules = tuple(self._rule(host, path, service) for host, path, service in _backends(ingress))
+
+    def _rule(self, host: str, path: Mapping[str, Any], service: Mapping[str, Any]) -> RuleModel:
+        name, port = str(service.get("name") or ""), service.get("port") or {}
+        if not name:
+            raise unsupported("backends that are no Service")
+        if port.get("name") == "use-annotation":
+            return RuleModel(_matching(host, path, self._conditions(name)), self._action(name))
+        target = self._target(name, port.get("name") or port.get("number") or 0)
+        action = Fixed("503", "Backend service does not exist") if target is None else Forward(((target, None),))
+        return RuleModel(_matching(host, path, ()), action)
+
+    def _target(self, service: str, port: int | str) -> TargetKey | None:
+        """The target group of a Service, None where there is no such Service."""
+        found = self._services(self._namespace, service)
+        if found is None:
+            return None
+        service_port(found, port)
+        key = TargetKey(self._namespace, self._name, service, port)
+        if key not in self.groups:
+            check, attributes = target_group(self._annotations, found["metadata"].get("annotations") or {})
+            self.groups[key] = TargetGroupModel(key, check, attributes)
+        return key
+
+    def _conditions(self, name: str) -> tuple[Condition, ...]:
+        key = f"{PREFIX}/conditions.{name}"
+        if key not in self._annotations:
+            return ()
+        raw = str(self._annotations[key])
+        try:
+            entries = go.decode(raw)
+            if not isinstance(entries, list):
+                raise go.DecodeError("json: cannot unmarshal object into Go value of type []ingress.RuleCondition")  # noqa: TRY301
+            return tuple(self._condition(go.struct(entry, "value of type ingress.RuleCondition")) for entry in entries)
+        except go.DecodeError as error:
+            raise cannot_decode(key, raw, error) from None
+
+    @staticmethod
+    def _condition(entry: Mapping[str, Any]) -> Condition:
+        field = go.text(entry, "field") or ""
+        if field not in _FIELDS:
+            raise unsupported(f"conditions of {field!r}")
+        config = go.substruct(entry, _FIELDS[field]) or {}
+        if config.keys() - {"values"}:
+            raise unsupported(f"{', '.join(sorted(config.keys() - {'values'}))} of a {field} condition")
+        return field, tuple(str(value) for value in go.array(config, "values"))
+
+    # --- actions ------------------------------------------------------------------------------------------------------------------------
+
+    def _action(self, name: str) -> Forward | Fixed:
+        key = f"{PREFIX}/actions.{name}"
+        if key not in self._annotations:
+            return Fixed("503", "Backend action does not exist")
+        raw = str(self._annotations[key])
+        try:
+            action = go.struct(go.decode(raw), "value of type ingress.Action")
+            kind = go.text(action, "type") or ""
+            if kind == "forward":
+                return self._forward(action)
+            if kind == "fixed-response":
+                config = go.substruct(action, "fixedResponseConfig")
+                if config is None:
+                    raise BuildError("missing FixedResponseConfig")
+                return Fixed(go.text(config, "statusCode") or "", go.text(config, "messageBody") or "")
+        except go.DecodeError as error:
+            raise cannot_decode(key, raw, error) from None
+        raise unsupported("redirect actions") if kind == "redirect" else BuildError(f"unknown action type: {kind}")
+
+    def _forward(self, action: Mapping[str, Any]) -> Forward | Fixed:
+        config = go.substruct(action, "forwardConfig")
+        outside = go.text(action, "targetGroupARN") or go.text(action, "targetGroupName")
+        if config is not None and outside:
+            raise BuildError("either ForwardConfig or TargetGroupARN/TargetGroupName must be specified")
+        if outside:
+            raise unsupported("target groups by ARN or name")
+        if config is None:
+            raise BuildError("missing ForwardConfig or TargetGroupARN/TargetGroupName")
+        tuples = [_tuple(go.struct(entry, "value of type ingress.TargetGroupTuple")) for entry in go.array(config, "targetGroups")]
+        stickiness = _stickiness(config)
+        if len(tuples) > 1 and any(weight is None for _, _, weight in tuples):
+            raise BuildError("weight must be set when route to multiple target groups")
+        targets = []
+        for service, port, weight in tuples:
+            target = self._target(service, port)
+            if target is None and len(tuples) == 1:
+                return Fixed("503", "Backend service does not exist")
+            if target is None:
+                raise BuildError(f'Service "{service}" not found')
+            targets.append((target, weight))
+        return Forward(tuple(targets), stickiness)
+
+
+def _tuple(group: Mapping[str, Any]) -> tuple[str, int | str, int | None]:
+    """Service, port and weight of one entry of a forward action."""
+    name, port, weight = go.text(group, "serviceName"), go.integer_or_text(group, "servicePort"), go.integer(group, "weight", 32)
+    outside = go.text(group, "targetGroupARN") or go.text(group, "targetGroupName")
+    if name and outside:
+        raise BuildError("either serviceName or targetGroupARN/targetGroupName must be specified")
+    if outside:
+        raise unsupported("target groups by ARN or name")
+    if not name:
+        raise BuildError("missing serviceName or targetGroupARN/targetGroupName")
+    if port is None or port == "":
+        raise BuildError("missing servicePort")
+    return name, int(port) if isinstance(port, str) and _NUMBER.fullmatch(port) else port, weight
+
+
+def _stickiness(config: Mapping[str, Any]) -> tuple[bool, int] | None:
+    sticky = go.substruct(config, "targetGroupStickinessConfig")
+    return None if sticky is None else (bool(go.boolean(sticky, "enabled")), go.integer(sticky, "durationSeconds", 64) or 0)
+
+
+def _matching(host: str, path: Mapping[str, Any], extra: Sequence[Condition]) -> tuple[Condition, ...]:
+    found: list[Condition] = [("host-header", (host,))] if host else []
+    patterns = _patterns(str(path.get("path") or ""), str(path.get("pathType")))
     if patterns:
         found.append(("path-pattern", patterns))
     for name, values in extra:
-        known = next((index for index, (other, _) in enumerate(found) if other == name and name in {"host-header", "path-pattern"}), None)
+        known = next((index for index, (other, _) in enumerate(found) if other == name and name in _MERGED), None)
         if known is None:
             found.append((name, values))
         else:
@@ -101,119 +323,30 @@ def _matching(host: str, path: Mapping[str, Any], extra: list[tuple[str, tuple[s
     return tuple(found) or (("path-pattern", ("/*",)),)
 
 
-def _conditions(annotations: Mapping[str, Any], name: str) -> list[tuple[str, tuple[str, ...]]]:
-    key = f"{PREFIX}/conditions.{name}"
-    if key not in annotations:
-        return []
-    configs = {"host-header": "hostheaderconfig", "path-pattern": "pathpatternconfig", "source-ip": "sourceipconfig"}
-    found = []
-    entries = _decoded(key, str(annotations[key]))
-    for entry in entries if isinstance(entries, list) else []:
-        field = entry.get("field") if isinstance(entry, dict) else None
-        if field not in configs:
-            raise BuildError(f"the emulated load-balancer controller does not support conditions of {field!r}")
-        values = (entry.get(configs[field]) or {}).get("values") or []
-        found.append((str(field), tuple(str(value) for value in values)))
-    return found
+def _patterns(path: str, kind: str) -> tuple[str, ...]:
+    if kind in _KINDS and re.search(r"[*?]", path):
+        raise BuildError(f"{kind.lower()} path shouldn't contain wildcards: {path}")
+    if kind == "Prefix":
+        base = path.removesuffix("/")
+        return (base, f"{base}/*") if base else ("/*",)
+    return (path,) if path else ()
 
 
-def _backend(name: str, port: int | str, services: Services) -> Forward | Fixed:
-    """A plain backend: a Service that does not exist is tolerated, and answered for."""
-    service = services(name)
-    if service is None:
-        return Fixed("503", "Backend service does not exist")
-    _check_port(service, port)
-    return Forward((((name, port), None),))
+def service_port(service: Mapping[str, Any], port: int | str) -> Mapping[str, Any]:
+    """The entry of a Service's ports that a number or a name stands for.
 
-
-def _annotated(annotations: Mapping[str, Any], name: str, services: Services) -> Forward | Fixed:
-    key = f"{PREFIX}/actions.{name}"
-    if key not in annotations:
-        return Fixed("503", "Backend action does not exist")
-    action = _decoded(key, str(annotations[key]))
-    if not isinstance(action, dict):
-        raise _cannot_decode(key, str(annotations[key]), "json: cannot unmarshal into Go value of type ingress.Action")
-    match action.get("type"):
-        case "forward":
-            return _forward(key, str(annotations[key]), action, services)
-        case "fixed-response":
-            config = action.get("fixedresponseconfig") or {}
-            return Fixed(str(config.get("statuscode", "503")), str(config.get("messagebody", "")))
-        case kind:
-            raise BuildError(f"unknown action type: {kind or ''}")
-
-
-def _forward(key: str, raw: str, action: Mapping[str, Any], services: Services) -> Forward | Fixed:
-    config = action.get("forwardconfig")
-    if not isinstance(config, dict):
-        raise BuildError("missing ForwardConfig or TargetGroupARN/TargetGroupName")
-    groups = config.get("targetgroups") or []
-    if not isinstance(groups, list):
-        raise _cannot_decode(key, raw, "json: cannot unmarshal into Go struct field targetGroups")
-    targets = [_tuple(key, raw, group) for group in groups]
-    if len(targets) > 1 and any(weight is None for _, weight in targets):
-        raise BuildError("weight must be set when route to multiple target groups")
-    for (name, port), _ in targets:
-        service = services(name)
-        if service is not None:
-            _check_port(service, port)
-        elif len(targets) == 1:
-            return Fixed("503", "Backend service does not exist")
-        else:
-            raise BuildError(f'Service "{name}" not found')
-    sticky = config.get("targetgroupstickinessconfig")
-    stated: tuple[bool, int] | None = None
-    if isinstance(sticky, dict):
-        enabled, duration = sticky.get("enabled"), sticky.get("durationseconds")
-        if not isinstance(enabled, bool | None):
-            raise _cannot_decode(key, raw, "json: cannot unmarshal into Go struct field enabled of type bool")
-        stated = (bool(enabled), duration if isinstance(duration, int) else 0)
-    return Forward(tuple(targets), stated)
-
-
-def _tuple(key: str, raw: str, group: object) -> tuple[TargetKey, int | None]:
-    if not isinstance(group, dict):
-        raise _cannot_decode(key, raw, "json: cannot unmarshal into Go value of type ingress.TargetGroupTuple")
-    name, port, weight = group.get("servicename"), group.get("serviceport"), group.get("weight")
-    if not isinstance(name, str) or not name:
-        raise BuildError("missing serviceName or targetGroupARN/targetGroupName")
-    if isinstance(port, str) and port.isdigit():
-        port = int(port)
-    if isinstance(port, bool) or not isinstance(port, int | str):
-        raise BuildError("missing servicePort")
-    if weight is not None and (type(weight) is not int or not -_INT32 <= weight < _INT32):
-        raise _cannot_decode(key, raw, "json: cannot unmarshal number into Go struct field weight of type int32")
-    return (name, port), weight
-
-
-def _check_port(service: Mapping[str, Any], port: int | str) -> None:
-    metadata = service["metadata"]
+    Raises:
+        BuildError: It has none.
+    """
     for entry in service.get("spec", {}).get("ports") or []:
-        if port in {entry.get("port"), entry.get("name")}:
-            return
+        if port == (entry.get("port") if isinstance(port, int) else entry.get("name")):
+            found: Mapping[str, Any] = entry
+            return found
+    metadata = service["metadata"]
     raise BuildError(f"unable to find port {port} on service {metadata['namespace']}/{metadata['name']}")
 
 
-def _decoded(key: str, raw: str) -> Any:  # noqa: ANN401 - any JSON
-    """Decodes as Go does: keys without regard to case, the last of duplicates."""
-    try:
-        return _folded(json.loads(raw))
-    except (ValueError, RecursionError) as error:
-        at_end = isinstance(error, json.JSONDecodeError) and error.pos >= len(raw.rstrip())
-        raise _cannot_decode(key, raw, "unexpected end of JSON input" if at_end else "invalid character") from None
-
-
-def _folded(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    if isinstance(value, dict):
-        return {str(name).lower(): _folded(item) for name, item in value.items()}
-    return [_folded(item) for item in value] if isinstance(value, list) else value
-
-
-def _cannot_decode(key: str, raw: str, why: str) -> BuildError:
-    return BuildError(f"failed to parse json annotation, {key}: {raw}: {why}")
-
-
-def target_keys(rules: tuple[RuleModel, ...]) -> Iterator[TargetKey]:
-    """Every Service and port that some rule forwards to, once, in the order of their names: in it target groups are created."""
-    keys = {key for rule in rules if isinstance(rule.action, Forward) for key, _ in rule.action.targets}
-    yield from sorted(keys, key=lambda key: (key[0], str(key[1])))
+def fingerprint(obj: Mapping[str, Any]) -> str:
+    """What of an Ingress or a Service makes a reconcile when it changes: not the status, which is the controller's own."""
+    metadata = obj["metadata"]
+    return json.dumps([metadata.get("annotations"), metadata.get("deletionTimestamp"), obj.get("spec")], sort_keys=True)

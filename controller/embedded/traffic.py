@@ -1,9 +1,10 @@
 """The demand, split as the load balancer really splits it, and what becomes of each request.
 
 The split is read from ELBv2 itself, never from the Ingress: what the load-balancer controller has not done yet does not count. A share that
-goes to a target group without targets, or to a fixed 503, fails. A replica that gets more than its throughput answers late, not wrongly.
+goes to a target group without targets in service, or to a fixed 503, fails; a target group of which all targets are unhealthy fails open. A
+replica that gets more than its throughput answers late, not wrongly.
 
-Not modelled: target-group stickiness, and the first health check of a new target.
+Not modelled: target-group stickiness.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from controller.clock import Clock
 from controller.embedded.aws import EmulatedAws
 from controller.embedded.world import Pod, World
 from controller.policy.model import Application, Unit
@@ -21,7 +23,10 @@ from controller.policy.weights import largest_remainder
 STEP_S: Final = 1.0
 """Longest stretch that one split stands for, seconds."""
 
+_HEALTHY: Final = "healthy"
+_UNHEALTHY: Final = "unhealthy"
 _WINDOW_S: Final = 60.0
+_RECHECK_S: Final = 1.0  # how often targets are looked at that are not healthy yet
 
 
 class Routes(Protocol):
@@ -53,30 +58,36 @@ class LiveRouting:
         aws: The emulated account.
         routes: The load-balancer controller.
         key: ``namespace/ingress``.
+        clock: Time.
     """
 
-    def __init__(self, aws: EmulatedAws, routes: Routes, key: str) -> None:
-        self._aws, self._routes, self._key = aws, routes, key
+    def __init__(self, aws: EmulatedAws, routes: Routes, key: str, clock: Clock) -> None:
+        self._aws, self._routes, self._key, self._clock = aws, routes, key, clock
         self._seen = -1
+        self._recheck_at = float("inf")  # monotonic
         self._split = Split(answer="no load balancer yet")
         self._targets: dict[str, frozenset[str]] = {}
 
     def read(self) -> tuple[Split, Mapping[str, frozenset[str]]]:
-        """The rule and the registered addresses by target group."""
-        changes = self._routes.changes
+        """The rule, and by target group the addresses that it sends requests to."""
+        changes, now = self._routes.changes, self._clock.monotonic()
         listener = self._routes.listener(self._key)
-        if changes != self._seen and listener:
-            self._seen = changes
+        if listener and (changes != self._seen or now >= self._recheck_at):
+            self._seen, self._recheck_at = changes, float("inf")
             elb = self._aws.client("elbv2")
             rules = elb.describe_rules(ListenerArn=listener)["Rules"]
             self._split = _live(rules)
-            self._targets = {group: self._registered(elb, group) for group, weight in self._split.weights.items() if weight > 0}
+            self._targets = {group: self._in_service(elb, group, now) for group, weight in self._split.weights.items() if weight > 0}
         return self._split, self._targets
 
-    @staticmethod
-    def _registered(elb: Any, group: str) -> frozenset[str]:  # noqa: ANN401 - a botocore client
-        described = elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
-        return frozenset(entry["Target"]["Id"] for entry in described)
+    def _in_service(self, elb: Any, group: str, now: float) -> frozenset[str]:  # noqa: ANN401 - a botocore client
+        """The healthy targets; all the unhealthy ones where there is no healthy one."""
+        states: dict[str, set[str]] = {}
+        for entry in elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]:
+            states.setdefault(entry["TargetHealth"]["State"], set()).add(entry["Target"]["Id"])
+        if states.keys() - {_HEALTHY}:
+            self._recheck_at = now + _RECHECK_S
+        return frozenset(states.get(_HEALTHY) or states.get(_UNHEALTHY) or ())
 
 
 def _live(rules: list[dict[str, Any]]) -> Split:
@@ -196,9 +207,8 @@ class Traffic:
         service = self._services.service_of(group) or group
         serving = sorted(address for address in targets if address in pods and pods[address].serving)
         if not serving:
-            self._fail(
-                requests, f"target group of {service} " + ("is empty" if not targets else "has no target that answers"), own=not targets
-            )
+            why = "has no target that answers" if targets else "has no target in service"
+            self._fail(requests, f"target group of {service} {why}", own=not targets)
             return
         for address in serving:
             by_pod[address] = by_pod.get(address, 0.0) + requests / len(serving)

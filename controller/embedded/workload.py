@@ -72,6 +72,13 @@ class Workloads:
         self._bind(pod, node)
         self._make_ready(pod)
 
+    def lose(self, pod: Pod) -> None:
+        """Takes a pod away whose machine is gone: without notice and without a grace period. Its node is not used again."""
+        if pod.node is not None:
+            pod.node.usable = False
+        self._world.store.delete("Pod", pod.name, namespace=pod.namespace, grace_seconds=0)
+        self._forget(pod)
+
     # --- a step -------------------------------------------------------------------------------------------------------------------------
 
     def step(self) -> None:

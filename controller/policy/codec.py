@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from controller.policy.model import Cause, Flip, Memory, Mode, Return, UnitMemory
+from controller.policy.model import Cause, Flip, Memory, Mode, Return, Spells, UnitMemory
 from controller.policy.reasons import Reason
 
 VERSION: Final = 1
@@ -37,6 +37,12 @@ def encode(memory: Memory) -> str:
                     "returned_at": unit.returned_at,
                 }
                 for name, unit in memory.units.items()
+            },
+            "spells": {
+                "short": memory.spells.short,
+                "since": memory.spells.since,
+                "outages_s": memory.spells.outages_s,
+                "uptimes_s": memory.spells.uptimes_s,
             },
             "action": memory.action,
             "changed_at": memory.changed_at,
@@ -82,6 +88,7 @@ def decode(text: str) -> Memory:
             flips=tuple(Flip(_number(f["at"]), Mode(f["to"]), Reason(f["reason"]), str(f.get("detail", ""))) for f in raw.get("flips", [])),
             hold_level=_count(raw.get("hold_level", 0)),
             units={str(name): _unit(unit) for name, unit in dict(raw.get("units", {})).items()},
+            spells=_spells(dict(raw.get("spells", {}))),
             action=str(raw.get("action", "")),
             changed_at=_optional(raw.get("changed_at")),
             verified_at=_optional(raw.get("verified_at")),
@@ -114,6 +121,22 @@ def _unit(raw: Mapping[str, Any]) -> UnitMemory:
         returned=Return(raw.get("returned", Return.NONE)),
         returned_at=_optional(raw.get("returned_at")),
     )
+
+
+def _spells(raw: Mapping[str, Any]) -> Spells:
+    return Spells(
+        short=raw.get("short") is True,
+        since=_optional(raw.get("since")),
+        outages_s=tuple(_duration(one) for one in raw.get("outages_s", [])),
+        uptimes_s=tuple(_duration(one) for one in raw.get("uptimes_s", [])),
+    )
+
+
+def _duration(value: object) -> float:
+    seconds = _number(value)
+    if seconds < 0:
+        raise CodecError(f"stored state has {value!r} where a duration belongs")
+    return seconds
 
 
 def _number(value: object) -> float:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from controller.policy import guards, text
 from controller.policy.alerts import alerts
 from controller.policy.evidence import assess
-from controller.policy.hold import break_even_s
+from controller.policy.hold import hold_s, patience_s
 from controller.policy.memory import adopt, observe
 from controller.policy.model import Decision, GuardResult, Memory, Mode, Snapshot, UnitEvidence, Verb
 from controller.policy.modes import Trigger, transition
@@ -92,7 +92,9 @@ def _decide_in_mode(mode: Mode, case: guards.Case, weights: Mapping[str, int]) -
         weights = cost_weights(case.snapshot) or weights  # waits for nobody: what is not back yet gets no weight
     case.receiving = capacity_targets(case.snapshot) if target is Mode.CAPACITY else cost_targets(case.snapshot.application, weights)
     if guards.hold in wanted.guards:
-        case.hold_s = break_even_s(case.snapshot.application, weights, wanted.subject, case.memory.hold_level)
+        case.hold_s = hold_s(case.snapshot.application, weights, wanted.subject, case.memory)
+    if guards.patience in wanted.guards:
+        case.patience_s = patience_s(case.snapshot.application, weights, wanted.subject, case.memory)
     results = guards.run(wanted.guards, case)
     held = guards.first_held(results)
     if held is not None:

@@ -47,6 +47,7 @@ class Case:
         subject: The units that the trigger is about.
         receiving: The routing action that the trigger asks for.
         hold_s: The hold before a fallback, seconds.
+        patience_s: How long a proven shortage is watched, seconds.
         details: Of the trigger, for the sentences.
         preview: Whether guards that only wait count as open.
         waits: Seconds after which time alone may change a guard's answer.
@@ -60,6 +61,7 @@ class Case:
     subject: tuple[str, ...] = ()
     receiving: tuple[Target, ...] = ()
     hold_s: float = 0.0
+    patience_s: float = 0.0
     details: Mapping[str, str] = field(default_factory=dict)
     preview: bool = False
     waits: list[float] = field(default_factory=list)
@@ -183,7 +185,7 @@ def patience(case: Case) -> GuardResult:
     """How long a proven shortage is watched before it is acted on."""
     remembered = [case.memory.units[name] for name in case.subject if name in case.memory.units]
     proven_at = min((unit.proven_at for unit in remembered if unit.proven_at is not None), default=case.snapshot.now)
-    left = case.remaining(proven_at + case.snapshot.application.policy.patience_s)
+    left = case.remaining(proven_at + case.patience_s)
     if left > 0:
         return _hold("patience", Reason.PATIENCE, case, remaining=text.duration(left))
     return _pass("patience", f"proven for {text.duration(case.snapshot.now - proven_at)}")

@@ -1,4 +1,4 @@
-"""How long to stay in capacity mode after capacity has returned: the break-even time of a switch.
+"""How long to wait before a switch: the break-even time before a fallback, and what past shortages teach where the policy asks for it.
 
 Returning is a ski-rental problem: capacity mode costs ``r - 1`` more per unit of time, a switch back costs ``S`` once. Waiting until the
 extra price has added up to ``S`` never costs more than twice what somebody who knew the future would have paid.
@@ -8,8 +8,51 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from controller.policy.model import Application, Memory, Mode
+from controller.policy.learning import Stakes, Waits, learned_waits
+from controller.policy.model import Application, HoldStrategy, Memory, Mode
 from controller.policy.weights import cost_per_request, price_ratio
+
+
+def hold_s(application: Application, weights: Mapping[str, int], returning: Iterable[str], memory: Memory) -> float:
+    """The hold before a fallback, by the policy's strategy; arguments as those of `break_even_s`.
+
+    Returns:
+        Seconds, within ``hold_min_s`` and ``hold_max_s``. What was learned is not doubled after a flap: flaps are what it was learned from.
+    """
+    policy, names = application.policy, tuple(returning)
+    learned = _learned(application, weights, names, memory)
+    if learned is None:
+        return break_even_s(application, weights, names, memory.hold_level)
+    return min(policy.hold_max_s, max(policy.hold_min_s, learned.hold_s))
+
+
+def patience_s(application: Application, weights: Mapping[str, int], short: Iterable[str], memory: Memory) -> float:
+    """How long a proven shortage is watched: the policy's patience, and on top what was learned, where it is asked for."""
+    learned = _learned(application, weights, short, memory)
+    return application.policy.patience_s + (learned.patience_s if learned is not None else 0.0)
+
+
+def _learned(application: Application, weights: Mapping[str, int], names: Iterable[str], memory: Memory) -> Waits | None:
+    """The learned waits; None where they are not asked for, too little was seen, or one of the two switches could never pay."""
+    policy = application.policy
+    if policy.hold_strategy is not HoldStrategy.LEARNED:
+        return None
+    extra, switch_s = _prices(application, weights, names)
+    if not (0 < extra < policy.exposed_cost and switch_s > 0):
+        return None
+    stakes = Stakes(extra, policy.exposed_cost, switch_s, policy.patience_s + policy.replacement_hold_s)
+    return learned_waits(memory.spells.outages_s, memory.spells.uptimes_s, stakes)
+
+
+def _prices(application: Application, weights: Mapping[str, int], names: Iterable[str]) -> tuple[float, float]:
+    """``r - 1``, and S: the spend of the named units for a cold start, in seconds of the whole fleet's spend in cost mode."""
+    spend = {unit.name: weights.get(unit.name, 0) * cost_per_request(unit) for unit in application.units}
+    total = sum(spend.values())
+    if total <= 0:
+        return 0.0, 0.0
+    chosen = set(names)
+    switch_s = sum(spend[unit.name] / total * unit.cold_start_s for unit in application.units if unit.name in chosen)
+    return price_ratio(application.units, weights) - 1, switch_s
 
 
 def break_even_s(application: Application, weights: Mapping[str, int], returning: Iterable[str], level: int) -> float:
@@ -27,13 +70,9 @@ def break_even_s(application: Application, weights: Mapping[str, int], returning
         back never pays off.
     """
     policy = application.policy
-    spend = {unit.name: weights.get(unit.name, 0) * cost_per_request(unit) for unit in application.units}
-    total = sum(spend.values())
-    extra = price_ratio(application.units, weights) - 1 if total > 0 else 0.0
+    extra, switch_s = _prices(application, weights, returning)
     if extra <= 0:
         return policy.hold_max_s
-    names = set(returning)
-    switch_s = sum(spend[unit.name] / total * unit.cold_start_s for unit in application.units if unit.name in names)
     doubled = max(policy.hold_min_s, switch_s / extra) * 2.0 ** min(level, 16)
     return min(policy.hold_max_s, doubled)
 

@@ -11,6 +11,7 @@ from controller.policy.hold import level_after_failover
 from controller.policy.model import Decision, Flip, Memory, Mode, Return, Snapshot, UnitEvidence, UnitMemory, Verb, Verdict
 from controller.policy.reasons import Reason
 from controller.policy.routing import format_action
+from controller.policy.spells import noted
 
 KEPT_FLIPS: Final = 50  # history for people; the flip budget needs an hour, the flap window two
 _FINGERPRINT: Final = 16  # hexadecimal digits: two actions of one Ingress never share them by chance
@@ -81,6 +82,7 @@ def _not_ahead(memory: Memory, now: float) -> Memory:
         mode_since=min(memory.mode_since, now),
         flips=tuple(flip if flip.at <= now else replace(flip, at=now) for flip in memory.flips),
         units=units,
+        spells=replace(memory.spells, since=_capped(memory.spells.since, now)),
         changed_at=_capped(memory.changed_at, now),
         verified_at=_capped(memory.verified_at, now),
         unverified_since=_capped(memory.unverified_since, now),
@@ -113,7 +115,7 @@ def _times(memory: Memory) -> Iterator[float | None]:
     yield from (flip.at for flip in memory.flips)
     for unit in memory.units.values():
         yield from (unit.last_failure_at, unit.proven_at, unit.returned_at)
-    yield from (memory.changed_at, memory.verified_at, memory.unverified_since)
+    yield from (memory.spells.since, memory.changed_at, memory.verified_at, memory.unverified_since)
     yield from (memory.nudged_at, memory.reversed_at, memory.reasserted_at)
 
 
@@ -137,7 +139,8 @@ def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvide
             del units[name]  # the shortage ended before anything was done about it
         if name in units and judged.returned in {Return.REGISTERED, Return.SILENT}:
             units[name] = replace(units[name], returned=judged.returned, returned_at=judged.returned_at)
-    return _calmed(replace(_verified(memory, snapshot), units=units), snapshot)
+    spells = noted(memory.spells, units, snapshot.now)
+    return _calmed(replace(_verified(memory, snapshot), units=units, spells=spells), snapshot)
 
 
 def _verified(memory: Memory, snapshot: Snapshot) -> Memory:

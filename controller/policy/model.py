@@ -57,6 +57,13 @@ class Strategy(StrEnum):
     ADAPTIVE = "adaptive"
 
 
+class HoldStrategy(StrEnum):
+    """Where the waits before a switch come from: prices and the cold start alone, or also how long past shortages lasted."""
+
+    BREAK_EVEN = "break-even"
+    LEARNED = "learned"
+
+
 class WeightStrategy(StrEnum):
     """Where a unit's base weight in cost mode comes from."""
 
@@ -122,6 +129,8 @@ class PolicySettings:
     dwell_cost_s: float = 60.0
     dwell_capacity_s: float = 600.0
     flips_per_hour: int = 4
+    hold_strategy: HoldStrategy = HoldStrategy.BREAK_EVEN
+    exposed_cost: float = 20.0
     hold_min_s: float = 300.0
     hold_max_s: float = 14_400.0
     flap_window_s: float = 7_200.0
@@ -425,6 +434,19 @@ class Flip:
 
 
 @dataclass(frozen=True, slots=True)
+class Spells:
+    """How long shortages lasted, and how long capacity was there between them: what the learned waits follow from.
+
+    The application is short while any of its units is proven short and not yet proven back.
+    """
+
+    short: bool = False
+    since: float | None = None  # when the present one began; None: not known, and it will not count
+    outages_s: tuple[float, ...] = ()  # the newest last, `learning.KEPT` at most
+    uptimes_s: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """What the policy remembers between ticks. Stored with compare-and-swap and the leader's epoch."""
 
@@ -433,6 +455,7 @@ class Memory:
     flips: tuple[Flip, ...] = ()
     hold_level: int = 0  # how often the hold was doubled
     units: Mapping[str, UnitMemory] = field(default_factory=dict)
+    spells: Spells = field(default_factory=Spells)
     action: str = ""  # fingerprint of the routing action that the times below are about; "" where none was seen yet
     changed_at: float | None = None  # last change of the routing action
     verified_at: float | None = None  # when the load balancer first showed it

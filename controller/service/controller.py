@@ -17,6 +17,7 @@ from controller.clock import Clock
 from controller.errors import Conflict, RemoteError, StateError
 from controller.notifiers.dispatcher import Dispatcher
 from controller.policy.decide import decide
+from controller.policy.ledger import Ledger, booked, counted
 from controller.policy.memory import applied
 from controller.policy.model import Alert, Application, Decision, Memory, Plan, Snapshot, Source
 from controller.policy.plan import describe, plan
@@ -24,14 +25,17 @@ from controller.ports import Leadership, Message, StateStore
 from controller.service.executor import Executor, Outcome
 from controller.service.messages import alert_changes, control, routed
 from controller.service.outside import OutsideWorld
+from controller.service.recorder import Recorder
 from controller.service.telemetry import Telemetry
 from controller.service.terms import TermRecord
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import SnapshotBuilder
 
+PASSES_PER_S: Final = 20.0
+"""Passes over which nothing has changed, at most: a thousand applications must not keep a core busy with waiting."""
+
 _RETRY_BASE_S: Final = 1.0
 _RETRY_MAX_S: Final = 60.0
-_PASSES_PER_S: Final = 20.0  # over which nothing has changed: a thousand applications must not keep a core busy with waiting
 _ALERT_AFTER: Final = 3  # failures in a row: a conflict or a lost connection mends itself
 
 log = structlog.get_logger(__name__)
@@ -54,6 +58,7 @@ class _Record:
     unsaved: int = 0
     save_problem: str = ""
     override: str = ""
+    ledger: Ledger = field(default_factory=Ledger)
 
 
 def _own_alerts(record: _Record) -> Iterator[Alert]:
@@ -62,6 +67,12 @@ def _own_alerts(record: _Record) -> Iterator[Alert]:
         yield Alert("action-failed", "critical", f"tried {record.failures} times without success: {record.failed}")
     if record.unsaved >= _ALERT_AFTER:
         yield Alert("state-unsaved", "warning", f"what is remembered would be lost at a restart: {record.save_problem}")
+
+
+def _book(record: _Record, now: float) -> None:
+    """Books the time since the last pass. Only whoever leads keeps accounts: two replicas would count everything twice."""
+    if record.snapshot is not None and record.decision is not None and record.snapshot.leader:
+        record.ledger = booked(record.ledger, record.snapshot, record.decision, now - record.snapshot.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +84,7 @@ class View:
     decision: Decision
     plan: Plan
     memory: Memory
+    ledger: Ledger
 
 
 class Controller:
@@ -89,6 +101,7 @@ class Controller:
         clock: Time.
         sources: How fresh the watches are, for one application.
         interval_s: Longest time between two passes over an application, seconds.
+        recorder: Who keeps decisions for `failoverctl replay`; None: nobody does.
     """
 
     def __init__(
@@ -104,24 +117,24 @@ class Controller:
         *,
         sources: Callable[[Application], tuple[Source, ...]],
         interval_s: float,
+        recorder: Recorder | None = None,
     ) -> None:
         self._view, self._outside, self._store, self._executor = view, outside, store, executor
         self._leadership, self._dispatcher, self._telemetry, self._clock = leadership, dispatcher, telemetry, clock
-        self._sources, self._interval_s = sources, interval_s
+        self._sources, self._interval_s, self._recorder = sources, interval_s, recorder
         self._lock = threading.Lock()
-        self._applications: dict[str, Application] = {}
+        self._applications: Mapping[str, Application] = {}
+        self._records: Mapping[str, _Record] = {}  # of the same keys in the same order; both are replaced, never changed
         self._builder = SnapshotBuilder(view, ())
-        self._records: dict[str, _Record] = {}
         self.last_pass = clock.monotonic()
 
     def configure(self, applications: Mapping[str, Application]) -> None:
         """Replaces the applications. Memory of those that stay is kept."""
         with self._lock:
             before, self._applications = self._applications, dict(applications)
+            self._records = {key: self._records.get(key) or self._new_record(key) for key in applications}
             self._builder = SnapshotBuilder(self._view, self._applications.values())
             for key, old in before.items():
-                if key not in applications:
-                    self._records.pop(key, None)
                 if key not in applications or applications[key].units != old.units:
                     self._telemetry.forget(key)  # a series of a unit that is gone would page for ever
         self._view.dirty.mark(everything=True)
@@ -135,7 +148,7 @@ class Controller:
         """What the last passes left."""
         with self._lock:
             return [
-                View(application, record.snapshot, record.decision, record.plan, record.memory)
+                View(application, record.snapshot, record.decision, record.plan, record.memory, record.ledger)
                 for key, application in self._applications.items()
                 if (record := self._records.get(key)) is not None
                 and record.snapshot is not None
@@ -153,8 +166,8 @@ class Controller:
         Returns:
             Seconds of the clock until the next one is due, 0 where one is.
         """
-        applications = self.applications()
-        records = self._records_of(applications)
+        with self._lock:  # both stay with this round, whatever is configured meanwhile
+            applications, records = list(self._applications.values()), self._records
         touched = self._view.dirty.take(applications)
         for application in touched:
             if stopping():
@@ -164,13 +177,14 @@ class Controller:
         self.last_pass = self._clock.monotonic()
         self._telemetry.last_tick.set(self._clock.now())
         self._telemetry.unparsed.set(self._view.karpenter.unparsed)
-        now = self._clock.now()
-        return max(0.0, min((record.due - now for record in records.values()), default=self._interval_s))
+        if not records:
+            return self._interval_s
+        return max(0.0, min(record.due for record in records.values()) - self._clock.now())
 
     def _pass_over_time(self, applications: list[Application], records: Mapping[str, _Record], stopping: Callable[[], bool]) -> None:
         """Those whose time has come, the longest overdue first, until something changes: that is more urgent. One at least each round."""
         now = self._clock.now()
-        overdue = sorted((record.due, place) for place, one in enumerate(applications) if (record := records[one.key]).due <= now)
+        overdue = sorted((record.due, place) for place, record in enumerate(records.values()) if record.due <= now)
         for _, place in overdue:
             if stopping():
                 break
@@ -178,14 +192,8 @@ class Controller:
             if self._view.dirty.pending():
                 break
 
-    def _records_of(self, applications: list[Application]) -> dict[str, _Record]:
-        """Held by the caller as well: a reload may take a record away while a round is under way."""
-        return {application.key: self._record(application.key) for application in applications}
-
-    def _record(self, key: str) -> _Record:
-        if key not in self._records:
-            self._records[key] = _Record(TermRecord(self._store, self._leadership, key))
-        return self._records[key]
+    def _new_record(self, key: str) -> _Record:
+        return _Record(TermRecord(self._store, self._leadership, key))
 
     def _pass_safely(self, application: Application, record: _Record) -> None:
         """One application's trouble must not stop the others: what was not foreseen is logged, counted and tried again later."""
@@ -200,7 +208,9 @@ class Controller:
     def _pass(self, application: Application, record: _Record) -> None:
         self._load(application, record)
         snapshot = self._snapshot(application, record)
-        memory, decision = decide(record.memory or Memory(), snapshot)
+        _book(record, snapshot.now)
+        before = record.memory or Memory()
+        memory, decision = decide(before, snapshot)
         decision = replace(decision, alerts=(*decision.alerts, *_own_alerts(record)))
         made = plan(decision, snapshot)
         self._log_change(application, record, decision, made)
@@ -208,11 +218,17 @@ class Controller:
             record.snapshot, record.decision, record.plan = snapshot, decision, made
         record.memory = memory
         outcome = self._execute(record, made)
+        done = self._clock.now()
         if outcome.routed:
-            record.memory = applied(memory, decision, self._clock.now())
+            record.memory = applied(memory, decision, done)
+        if self._recorder is not None:
+            self._recorder.offer(before, snapshot, made, outcome, record.memory, done)
+        record.ledger = counted(record.ledger, switches=int(outcome.routed and decision.verb.switches), kubernetes=len(outcome.applied))
         self._save(application, record)
         self._tell(application, record, snapshot, decision, outcome)
-        self._telemetry.decided(snapshot, decision)
+        with self._lock:
+            if application.key in self._applications:  # else its series were forgotten meanwhile, and for good
+                self._telemetry.decided(snapshot, decision, record.ledger)
         self._schedule(record, decision, outcome)
 
     def _load(self, application: Application, record: _Record) -> None:
@@ -295,7 +311,7 @@ class Controller:
                 self._dispatcher.publish(message)
 
     def _schedule(self, record: _Record, decision: Decision, outcome: Outcome) -> None:
-        wait = max(self._interval_s, len(self._applications) / _PASSES_PER_S)
+        wait = max(self._interval_s, len(self._applications) / PASSES_PER_S)
         if decision.next_check_s is not None:
             wait = min(wait, decision.next_check_s + 0.01)
         if outcome.unconfirmed:

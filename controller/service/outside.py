@@ -45,7 +45,8 @@ def verification_request(application: Application, view: ClusterView) -> Verific
     with view.lock:
         workloads = view.workloads
         bindings = workloads.bindings(application.namespace) if workloads.bindings_known else None
-        counts = {t.service: workloads.endpoints_ready(application.namespace, t.service) for t in routing.targets}
+        names = [application.capacity.service, *(unit.backend.service for unit in application.units), *(t.service for t in routing.targets)]
+        counts = {name: workloads.endpoints_ready(application.namespace, name) for name in names}
     return VerificationRequest(
         application=application.key,
         hostnames=hostnames(ingress),

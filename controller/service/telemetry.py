@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from controller.notifiers.dispatcher import SinkHealth
+from controller.policy.ledger import Ledger
 from controller.policy.model import Decision, Mode, Snapshot, Verdict
 
 _VERDICTS: Final = {Verdict.YES: 1.0, Verdict.NOT_YET: 0.0, Verdict.CANNOT_TELL: -1.0}
@@ -19,20 +23,8 @@ class Telemetry:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         app = ("application",)
-        self.mode = Gauge("failoverctl_mode", "1 for the mode the application is in.", (*app, "mode"), registry=self.registry)
-        self.unknown = Gauge("failoverctl_mode_unknown", "1 while the routing is not understood.", app, registry=self.registry)
-        self.short = Gauge("failoverctl_unit_short", "1 while a unit's shortage is proven.", (*app, "unit"), registry=self.registry)
-        self.ready = Gauge("failoverctl_unit_ready_replicas", "Ready replicas of a unit.", (*app, "unit"), registry=self.registry)
-        self.waiting = Gauge("failoverctl_unit_waiting_pods", "Unschedulable pods of a unit.", (*app, "unit"), registry=self.registry)
-        self.verified = Gauge(
-            "failoverctl_routing_verified",
-            "1: the load balancer shows the action, 0: not yet, -1: cannot tell.",
-            app,
-            registry=self.registry,
-        )
-        self.signal_age = Gauge("failoverctl_signal_age_seconds", "Age of a source's last word.", (*app, "source"), registry=self.registry)
-        self.degraded = Gauge("failoverctl_degraded", "Sources that are absent or stale.", app, registry=self.registry)
-        self.alerts = Gauge("failoverctl_alerts", "Alerts that are on.", app, registry=self.registry)
+        self._latest = _Latest()
+        self.registry.register(self._latest)
         self.switches = Counter("failoverctl_switches", "Mode changes made.", (*app, "to", "reason"), registry=self.registry)
         self.actions = Counter("failoverctl_actions", "Actions sent.", (*app, "kind", "result"), registry=self.registry)
         self.pass_errors = Counter("failoverctl_pass_errors", "Passes that ended in a bug.", app, registry=self.registry)
@@ -49,32 +41,19 @@ class Telemetry:
             "failoverctl_notifier_messages", "Messages of a sink since the start.", ("sink", "result"), registry=self.registry
         )
         self.leader = Gauge("failoverctl_leader", "1 while this replica leads.", registry=self.registry)
+        self.recorded = Counter("failoverctl_recorded_decisions", "Decisions recorded.", registry=self.registry)
+        self.unrecorded = Counter(
+            "failoverctl_unrecorded_decisions", "Decisions that could not be recorded.", ("why",), registry=self.registry
+        )
         self.config_ok = Gauge("failoverctl_config_ok", "0 while a changed application file is refused.", registry=self.registry)
 
-    def decided(self, snapshot: Snapshot, decision: Decision) -> None:
-        """Shows one decision."""
-        key = snapshot.application.key
-        for mode in Mode:
-            self.mode.labels(key, mode.value).set(decision.mode is mode)
-        self.unknown.labels(key).set(decision.mode is None)
-        for name, judged in decision.evidence.items():
-            self.short.labels(key, name).set(judged.short)
-            self.ready.labels(key, name).set(judged.ready)
-            self.waiting.labels(key, name).set(judged.demand)
-        seen = snapshot.routing.verification
-        self.verified.labels(key).set(_VERDICTS[seen.verdict if seen else Verdict.CANNOT_TELL])
-        for source in snapshot.sources:
-            age = -1.0 if source.last_ok is None else max(0.0, snapshot.now - source.last_ok)
-            self.signal_age.labels(key, source.name).set(age)
-        self.degraded.labels(key).set(len(decision.degraded))
-        self.alerts.labels(key).set(len(decision.alerts))
+    def decided(self, snapshot: Snapshot, decision: Decision, ledger: Ledger) -> None:
+        """Shows one decision, and the account up to it."""
+        self._latest.put(snapshot, decision, ledger)
 
     def forget(self, application: str) -> None:
         """Drops the series of an application that is gone."""
-        for gauge in (self.unknown, self.verified, self.degraded, self.alerts):
-            gauge.remove_by_labels({"application": application})
-        for gauge in (self.mode, self.short, self.ready, self.waiting, self.signal_age):
-            gauge.remove_by_labels({"application": application})
+        self._latest.drop(application)
 
     def sinks(self, health: Iterable[SinkHealth]) -> None:
         """Shows how the notifiers are doing."""
@@ -82,3 +61,83 @@ class Telemetry:
             self.sink_ok.labels(one.name).set(one.ok)
             for result in ("sent", "failed", "dropped"):
                 self.sink_messages.labels(one.name, result).set(getattr(one, result))
+
+
+class _Latest(Collector):
+    """The gauges of each application, made from its last decision when somebody asks for them.
+
+    The decisions are kept anyway. As metrics of the library some thirty values an application would take 20 KiB, written at every pass and
+    read once a minute.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._decided: dict[str, tuple[Snapshot, Decision, Ledger]] = {}
+
+    def put(self, snapshot: Snapshot, decision: Decision, ledger: Ledger) -> None:
+        """Takes the place of the application's decision before."""
+        with self._lock:
+            self._decided[snapshot.application.key] = (snapshot, decision, ledger)
+
+    def drop(self, application: str) -> None:
+        """Forgets an application."""
+        with self._lock:
+            self._decided.pop(application, None)
+
+    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
+        """All of them; called from the thread that serves HTTP."""
+        with self._lock:
+            decided = list(self._decided.items())
+        yield from _gauges((key, snapshot, decision) for key, (snapshot, decision, _) in decided)
+        yield from _accounts((key, ledger) for key, (_, _, ledger) in decided)
+
+
+def _accounts(ledgers: Iterable[tuple[str, Ledger]]) -> Iterator[CounterMetricFamily]:
+    """What the modes cost and saved since this replica began to lead."""
+    app = ("application",)
+    seconds = CounterMetricFamily("failoverctl_mode_seconds", "Time in a mode.", labels=(*app, "mode"))
+    requests = CounterMetricFamily("failoverctl_mode_requests", "Measured requests in a mode.", labels=(*app, "mode"))
+    spend = CounterMetricFamily("failoverctl_spend_dollars", "US dollars of the replicas that have a node.", labels=app)
+    saved = CounterMetricFamily("failoverctl_saved_dollars", "US dollars that cost mode saved against capacity mode.", labels=app)
+    premium = CounterMetricFamily("failoverctl_premium_dollars", "US dollars that capacity mode cost on top of cost mode.", labels=app)
+    exposed = CounterMetricFamily("failoverctl_exposed_seconds", "Time in cost mode with a unit that is proven short.", labels=app)
+    probing = CounterMetricFamily("failoverctl_probing_seconds", "Replica-seconds of pending probes.", labels=app)
+    for key, ledger in ledgers:
+        for mode in Mode:
+            seconds.add_metric((key, mode.value), ledger.seconds.get(mode, 0.0))
+            requests.add_metric((key, mode.value), ledger.requests.get(mode, 0.0))
+        for family, value in ((spend, ledger.spend), (saved, ledger.saved), (premium, ledger.premium)):
+            family.add_metric((key,), value)
+        exposed.add_metric((key,), ledger.exposed_s)
+        probing.add_metric((key,), ledger.probing_s)
+    yield from (seconds, requests, spend, saved, premium, exposed, probing)
+
+
+def _gauges(decided: Iterable[tuple[str, Snapshot, Decision]]) -> Iterator[GaugeMetricFamily]:
+    """What the last decisions show."""
+    app = ("application",)
+    mode = GaugeMetricFamily("failoverctl_mode", "1 for the mode the application is in.", labels=(*app, "mode"))
+    unknown = GaugeMetricFamily("failoverctl_mode_unknown", "1 while the routing is not understood.", labels=app)
+    short = GaugeMetricFamily("failoverctl_unit_short", "1 while a unit's shortage is proven.", labels=(*app, "unit"))
+    ready = GaugeMetricFamily("failoverctl_unit_ready_replicas", "Ready replicas of a unit.", labels=(*app, "unit"))
+    waiting = GaugeMetricFamily("failoverctl_unit_waiting_pods", "Unschedulable pods of a unit.", labels=(*app, "unit"))
+    shown = "1: the load balancer shows the action, 0: not yet, -1: cannot tell."
+    verified = GaugeMetricFamily("failoverctl_routing_verified", shown, labels=app)
+    age = GaugeMetricFamily("failoverctl_signal_age_seconds", "Age of a source's last word.", labels=(*app, "source"))
+    degraded = GaugeMetricFamily("failoverctl_degraded", "Sources that are absent or stale.", labels=app)
+    alerts = GaugeMetricFamily("failoverctl_alerts", "Alerts that are on.", labels=app)
+    for key, snapshot, decision in decided:
+        for one in Mode:
+            mode.add_metric((key, one.value), decision.mode is one)
+        unknown.add_metric((key,), decision.mode is None)
+        for unit, judged in decision.evidence.items():
+            short.add_metric((key, unit), judged.short)
+            ready.add_metric((key, unit), judged.ready)
+            waiting.add_metric((key, unit), judged.demand)
+        seen = snapshot.routing.verification
+        verified.add_metric((key,), _VERDICTS[seen.verdict if seen else Verdict.CANNOT_TELL])
+        for source in snapshot.sources:
+            age.add_metric((key, source.name), -1.0 if source.last_ok is None else max(0.0, snapshot.now - source.last_ok))
+        degraded.add_metric((key,), len(decision.degraded))
+        alerts.add_metric((key,), len(decision.alerts))
+    yield from (mode, unknown, short, ready, waiting, verified, age, degraded, alerts)

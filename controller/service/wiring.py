@@ -27,10 +27,11 @@ from controller.ports import Notifier, Severity
 from controller.service.controller import Controller
 from controller.service.election import Timing
 from controller.service.executor import Executor
-from controller.service.http import HttpServer, make_app
+from controller.service.http import HttpServer, make_routes
 from controller.service.leadership import Elected, LeaseLeadership, SingleReplica
 from controller.service.messages import control, leadership
 from controller.service.outside import OutsideWorld
+from controller.service.recorder import make_recorder
 from controller.service.status import PUBLISH_S, StatusPublisher, document
 from controller.service.store import ConfigMapStore, ReadOnlyStore
 from controller.service.telemetry import Telemetry
@@ -122,6 +123,7 @@ class Service:
         self._cloudwatch = self._cloudwatch_notifier()
         self._dispatcher = None if dry_run else self._make_dispatcher(extra_sinks)
         store = ConfigMapStore(session, kube.state_namespace)
+        self._recorder = make_recorder(settings.recording, clock, self._telemetry)
         self._executor = None if dry_run else Executor(KubeApplier(session, self._written), self._leadership)
         self.controller = Controller(
             self.view,
@@ -134,12 +136,13 @@ class Service:
             clock,
             sources=self._sources,
             interval_s=settings.polls.tick_interval_s,
+            recorder=self._recorder,
         )
         self._catalog = CatalogWatcher(settings.applications, clock)
         self._publisher = None if dry_run else StatusPublisher(session, kube.state_namespace, clock)
         self._scheduler = BackgroundScheduler(timezone="UTC")
         self._http = HttpServer(
-            make_app(self._telemetry.registry, healthy=self._healthy, ready=self._ready, status=self.status),
+            make_routes(self._telemetry.registry, healthy=self._healthy, ready=self._ready, status=self.status),
             settings.http.host,
             settings.http.port,
         )
@@ -195,7 +198,8 @@ class Service:
         self.view.changed(resource, None, "MODIFIED", obj)
 
     def _sources(self, application: Application) -> tuple[Source, ...]:
-        return sources_of(self._watches.health(), application, self._settings.freshness.watch_s)
+        recording = self._recorder.sources() if self._recorder is not None else ()
+        return (*sources_of(self._watches.health(), application, self._settings.freshness.watch_s), *recording)
 
     # --- health -------------------------------------------------------------------------------------------------------------------------
 
@@ -245,6 +249,8 @@ class Service:
         applications = self._catalog.start()
         self.controller.configure(applications)
         self._watches.ensure(applications.values())
+        if self._recorder is not None:
+            self._recorder.start()
         self._schedule_jobs()
         self._http.start()
         self._telemetry.leader.set(self._leadership.leads())
@@ -280,6 +286,8 @@ class Service:
         if self._executor is not None:
             self._executor.close()
         self._watches.stop()
+        if self._recorder is not None:
+            self._recorder.close()
         if self._dispatcher is not None:
             undelivered = self._dispatcher.close(self._settings.shutdown_grace_s)
             if undelivered:

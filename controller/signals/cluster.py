@@ -132,15 +132,15 @@ class _Index:
 
     def __init__(self, applications: Sequence[Application]) -> None:
         self._applications = tuple(applications)
-        self._concerns: dict[Concern, set[int]] = {}
-        self._namespaces: dict[str, set[int]] = {}
-        self._pools: dict[str, set[int]] = {}
+        self._concerns: dict[Concern, tuple[int, ...]] = {}  # nearly all of one: a set for each would be most of the memory
+        self._namespaces: dict[str, list[int]] = {}
+        self._pools: dict[str, list[int]] = {}
         for place, application in enumerate(self._applications):
-            self._namespaces.setdefault(application.namespace, set()).add(place)
-            for unit in application.units:
-                self._pools.setdefault(unit.node_pool, set()).add(place)
-            for concern in _concerns_of(application):
-                self._concerns.setdefault(concern, set()).add(place)
+            self._namespaces.setdefault(application.namespace, []).append(place)
+            for pool in {unit.node_pool for unit in application.units}:
+                self._pools.setdefault(pool, []).append(place)
+            for concern in set(_concerns_of(application)):
+                self._concerns[concern] = (*self._concerns.get(concern, ()), place)
 
     def of(self, applications: Sequence[Application]) -> bool:
         """Whether it is the index of exactly these."""

@@ -65,6 +65,18 @@ class _Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class _Pool:
+    """What is kept of a NodePool. `not_ready` is the reason of its condition, None while that does not say so."""
+
+    instance_types: tuple[str, ...]
+    zones: tuple[str, ...]
+    capacity_types: tuple[str, ...]
+    limits: Mapping[str, object]
+    used: Mapping[str, object]
+    not_ready: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class _RefusedClaim:
     claim: str
     stamp: float  # as the event says, even if that lies in the future
@@ -103,7 +115,7 @@ class KarpenterView:
         self._replacements: dict[str, _Mark] = {}
         self._blocked: dict[str, _Mark] = {}
         self._limited: dict[str, _Mark] = {}
-        self._pools: dict[str, Object] = {}
+        self._pools: dict[str, _Pool] = {}
         # By NodePool, so that what is asked of one does not cost a look at all: names of claims and of claims that were refused.
         self._claims_of: dict[str, set[str]] = {}
         self._refused_of: dict[str, set[str]] = {}
@@ -150,11 +162,7 @@ class KarpenterView:
         if kind == "DELETED":
             self._pools.pop(name, None)
         elif name:
-            requirements = items(obj, "spec", "template", "spec", "requirements")
-            self._pools[name] = {
-                "spec": {"template": {"spec": {"requirements": requirements}}, "limits": mapping(obj, "spec", "limits")},
-                "status": {"resources": mapping(obj, "status", "resources"), "conditions": items(obj, "status", "conditions")},
-            }
+            self._pools[name] = _read_pool(obj)
 
     def pools_listed(self, listed: Sequence[Object]) -> None:
         """Takes a complete list of NodePools."""
@@ -325,26 +333,24 @@ class KarpenterView:
         self, name: str, failures: list[LaunchFailure], launches: list[Launch], now: float, window_s: float
     ) -> PoolObservation:
         pool = self._pools.get(name)
-        requirements = items(pool, "spec", "template", "spec", "requirements")
         blocked = self._blocked.get(name)
-        ready = condition(pool, "Ready") if pool is not None else {}
-        not_ready = pool is not None and text(ready, "status") == "False"
+        not_ready = pool.not_ready if pool is not None else None
         return PoolObservation(
             name=name,
             exists=pool is not None,
             failures=_batched(failures),
             launches=tuple(sorted(launches, key=lambda launch: (launch.launched, launch.claim))),
             blocked_at=blocked.at if blocked is not None and now - blocked.at <= window_s else None,
-            instance_types=in_values(requirements, TYPE_LABEL)[0],
-            zones=in_values(requirements, ZONE_LABEL)[0],
-            capacity_types=in_values(requirements, CAPACITY_LABEL)[0],
+            instance_types=pool.instance_types if pool is not None else (),
+            zones=pool.zones if pool is not None else (),
+            capacity_types=pool.capacity_types if pool is not None else (),
             at_limit=self._limit(name, pool, now, window_s),
-            ready=not not_ready,
-            problem="does not exist" if pool is None else f"not ready: {text(ready, 'reason')}" if not_ready else "",
+            ready=not_ready is None,
+            problem="does not exist" if pool is None else f"not ready: {not_ready}" if not_ready is not None else "",
         )
 
-    def _limit(self, name: str, pool: Object | None, now: float, window_s: float) -> str:
-        limits, used = mapping(pool, "spec", "limits"), mapping(pool, "status", "resources")
+    def _limit(self, name: str, pool: _Pool | None, now: float, window_s: float) -> str:
+        limits, used = (pool.limits, pool.used) if pool is not None else ({}, {})
         for resource, limit in limits.items():
             allowed, present = _quantity(limit), _quantity(used.get(resource, "0"))
             if allowed is not None and present is not None and present >= allowed:
@@ -353,6 +359,19 @@ class KarpenterView:
             return ""  # lifted since Karpenter said so
         said = self._limited.get(name)
         return "at its limit for the waiting pods, Karpenter says" if said is not None and now - said.at <= window_s else ""
+
+
+def _read_pool(obj: Object) -> _Pool:
+    requirements = items(obj, "spec", "template", "spec", "requirements")
+    ready = condition(obj, "Ready")
+    return _Pool(
+        instance_types=in_values(requirements, TYPE_LABEL)[0],
+        zones=in_values(requirements, ZONE_LABEL)[0],
+        capacity_types=in_values(requirements, CAPACITY_LABEL)[0],
+        limits=mapping(obj, "spec", "limits"),
+        used=mapping(obj, "status", "resources"),
+        not_ready=text(ready, "reason") if text(ready, "status") == "False" else None,
+    )
 
 
 def _read_claim(obj: Object, now: float) -> _Claim:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -45,14 +46,19 @@ def integer(value: object, *path: str) -> int | None:
     return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 
+def shared(name: str) -> str:
+    """The one copy of a name that is kept again and again: each decoded object brings its own."""
+    return sys.intern(name)
+
+
 def name_of(obj: Object) -> str:
     """`metadata.name`."""
-    return text(obj, "metadata", "name")
+    return shared(text(obj, "metadata", "name"))
 
 
 def namespace_of(obj: Object) -> str:
     """`metadata.namespace`, "" for cluster-scoped objects."""
-    return text(obj, "metadata", "namespace")
+    return shared(text(obj, "metadata", "namespace"))
 
 
 def condition(obj: Object, kind: str) -> Mapping[str, Any]:

@@ -25,6 +25,7 @@ from controller.signals.objects import (
     name_of,
     namespace_of,
     pinned_values,
+    shared,
     text,
 )
 from controller.signals.slim import pack, slim, unpack
@@ -118,7 +119,7 @@ class WorkloadView:
     def endpoint_slice(self, kind: str, obj: Object) -> bool:
         """Takes one EndpointSlice."""
         namespace, name = namespace_of(obj), name_of(obj)
-        service = text(mapping(obj, "metadata", "labels"), _SERVICE_LABEL)
+        service = shared(text(mapping(obj, "metadata", "labels"), _SERVICE_LABEL))
         before = self._slice_services.get((namespace, name))
         changed = False
         if before is not None and (kind == "DELETED" or before != service):
@@ -317,7 +318,7 @@ def _ready_endpoints(obj: Object) -> Iterator[str]:
         address = next((value for value in items(endpoint, "addresses") if isinstance(value, str)), "")
         pod = text(endpoint, "targetRef", "name") if text(endpoint, "targetRef", "kind") == "Pod" else ""
         if address:
-            yield pod or address
+            yield shared(pod or address)  # of its unit's Service, and of the one over all pods
 
 
 def _waiting_pod(obj: Object) -> _Pod | None:

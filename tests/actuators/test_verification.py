@@ -672,3 +672,23 @@ def test_targets_that_cannot_be_counted_stay_unknown(elb: Elb, verifier: Verifie
     """A standby Service without a target group is no fault of the present routing."""
     result = verifier.verify(ask(standby=(("nowhere", 80),)))
     assert (result.verdict, set(result.healthy)) == (Verdict.YES, {"inf2", "trn1"})
+
+
+@pytest.mark.parametrize(
+    ("health", "ready", "looks"),
+    [
+        pytest.param(["initial", "initial"], 2, 2, id="its pods wait for their first check"),
+        pytest.param(["healthy"], 2, 1, id="healthy"),
+        pytest.param([], 0, 1, id="nothing is ready there"),
+    ],
+)
+def test_what_stands_by_and_is_not_healthy_yet_is_looked_at_again_soon(
+    health: list[str], ready: int, looks: int, elb: Elb, verifier: Verifier, clock: ManualClock
+) -> None:  # fmt: skip
+    """A failover is refused on the word of the last look: it must not be a whole audit old once the first checks have passed."""
+    elb.health[arn("all")] = health
+    question = ask(standby=(("all", 80),), ready={"all": ready})
+    assert verifier.verify(question).verdict is Verdict.YES
+    clock.advance(15.1)
+    verifier.verify(question)
+    assert elb.calls.count("DescribeRules") == looks

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cluster.election_group import Group
 from tests.cluster.manifests import KUSTOMIZE, apply_folder
 from tests.cluster.stack import Stack
 from tests.control_plane.control_plane import ControlPlane
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that failed says in what state things were: most fail by waiting in vain for somebody else."""
+    report = yield
+    if report.failed and call.when == "call":
+        for name, value in getattr(item, "funcargs", {}).items():
+            if isinstance(value, Stack | Group | ControlPlane):
+                report.sections.append((f"state of {name}", value.report()))
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -66,6 +66,13 @@ class Group:
         """Whether none ended by itself."""
         return all(process.poll() is None for process in self._running.values())
 
+    def report(self) -> str:
+        """Who runs, who holds the Lease and who wrote how much, for the message of a failed test."""
+        ended = {name: process.poll() for name, process in self._running.items()}
+        running = [f"{name}: {'runs' if code is None else f'ended with code {code}'}" for name, code in ended.items()]
+        wrote = {name: self.recorder.record.count(name) for name in sorted({*ended, *self.recorder.record.holders()} - {""})}
+        return "\n".join([*running, f"the Lease is held by {self.holder() or 'nobody'} in epoch {self.epoch()}", f"writes: {wrote}"])
+
     def holder(self) -> str:
         """Who holds the Lease in truth, "" where nobody does or it cannot be read."""
         return self._holding().holder

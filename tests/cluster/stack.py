@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -34,7 +33,7 @@ from controller.clients.kube import (
     connect,
 )
 from controller.clock import SystemClock, format_rfc3339
-from controller.errors import NotFound, Unavailable
+from controller.errors import NotFound, RemoteError
 from controller.policy.model import Unit
 from controller.policy.routing import MARKER, parse_action
 from controller.ports import Notifier
@@ -45,11 +44,12 @@ from tests.cluster.manifests import ACCOUNT, SYSTEM, USER, apply_folder, overlay
 from tests.cluster.objects import ACTION, CAPACITY, Object
 from tests.control_plane.audit import Entry
 from tests.control_plane.control_plane import ControlPlane
+from tests.control_plane.describe import describe
 from tests.control_plane.kubelet import Kubelet
 from tests.support.applications import SERVICES as UNITS
 from tests.support.applications import seed_units
 from tests.support.cluster import application_document, running, settings_for
-from tests.support.waiting import DEADLINE_S, wait_for
+from tests.support.waiting import wait_for
 
 _CONDITIONS: Final = ("Launched", "Registered", "Initialized", "Ready")
 QUICK: Final[Mapping[str, Any]] = {
@@ -64,26 +64,6 @@ QUICK: Final[Mapping[str, Any]] = {
 """A policy whose waits are short: time itself is the API server's and is not accelerated."""
 
 
-class PatientSession(KubeSession):
-    """Tries again what the API server is not ready for: after its start it answers 429 while its caches fill, even when /readyz says ok."""
-
-    def request(self, method: str, path: str, **rest: Any) -> Object:
-        """See `KubeSession.request`."""
-        end = time.monotonic() + DEADLINE_S
-        while True:
-            try:
-                return super().request(method, path, **rest)
-            except Unavailable as error:
-                if error.status != HTTPStatus.TOO_MANY_REQUESTS or time.monotonic() > end:
-                    raise
-                time.sleep(0.2)
-
-
-def patient_session(plane: ControlPlane) -> KubeSession:
-    """The administrator's."""
-    return PatientSession(plane.session()._configuration, read_s=10.0)
-
-
 class Stack:
     """One application. Use it as a context manager: inside, the double of the kubelets runs.
 
@@ -95,9 +75,9 @@ class Stack:
 
     def __init__(self, plane: ControlPlane, namespace: str, folder: Path) -> None:
         self.plane, self.namespace, self.folder = plane, namespace, folder
-        self.session = patient_session(plane)
+        self.session = plane.patient_session()
         self._nodes = 0
-        self._kubelet_session = patient_session(plane)
+        self._kubelet_session = plane.patient_session()
         self.kubelet = Kubelet(self._kubelet_session)
         self.units: dict[str, Unit] = {
             unit.name: replace(unit, node_pool=f"{unit.node_pool}-{namespace.removeprefix('t-')}") for unit in seed_units()
@@ -108,7 +88,8 @@ class Stack:
         self.kubelet.__enter__()
         try:
             self._fill()
-        except BaseException:
+        except BaseException as error:
+            error.add_note(self.report())  # no test has begun, so nobody else can ask
             self.close()
             raise
         return self
@@ -119,7 +100,7 @@ class Stack:
     def close(self) -> None:
         """Takes away what is cluster-scoped and ends the kubelets; the namespace's objects go with the namespace."""
         for name in self.units:
-            self.session.request("DELETE", DEPLOYMENTS.path(self.namespace, name))
+            self._delete(DEPLOYMENTS, name)
         for claim in self._mine(NODE_CLAIMS):
             self._patch(NODE_CLAIMS, claim["metadata"]["name"], {"metadata": {"finalizers": None}})
             self._delete(NODE_CLAIMS, claim["metadata"]["name"])
@@ -333,6 +314,15 @@ class Stack:
         own.close()
 
     # --- what tests look at -------------------------------------------------------------------------------------------------------------
+
+    def report(self) -> str:
+        """In what state everything is, for the message of a failed test."""
+        try:
+            routing = f"Ingress: mode {self.mode() or 'not marked'}, action {self.action()}"
+        except RemoteError as error:
+            routing = f"Ingress: {error}"
+        workloads = describe(self.session, self.namespace, tuple(self.pools))
+        return f"{routing}\n{workloads}\n{self.kubelet.report()}\n{self.plane.report()}"
 
     def ingress(self) -> Object:
         """The Ingress."""

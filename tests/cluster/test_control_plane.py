@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from controller.errors import NotFound
+from controller.errors import NotFound, Unavailable
 from tests.control_plane.binaries import kubernetes_version
+from tests.control_plane.canary import await_controllers
 from tests.control_plane.control_plane import ControlPlane
-from tests.control_plane.kubelet import Kubelet
+from tests.control_plane.describe import describe
 from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -26,35 +28,26 @@ def test_it_is_the_version_that_the_module_pins(plane: ControlPlane) -> None:
     assert plane.session().request("GET", "/version")["gitVersion"] == kubernetes_version()
 
 
-def test_a_deployment_gets_nodes_pods_and_endpoints(plane: ControlPlane, namespace: str) -> None:
+def test_a_deployment_gets_nodes_pods_and_endpoints(plane: ControlPlane) -> None:
     """Scheduler, ReplicaSet and EndpointSlice controllers are real; nodes and readiness are the kubelet double's."""
+    await_controllers(plane.session())
+
+
+def test_a_wait_in_vain_says_what_is_missing(plane: ControlPlane, namespace: str) -> None:
+    """Which objects are behind, and which programs run: the log of a run that failed elsewhere is all there is."""
     session = plane.session()
     template = {
         "metadata": {"labels": {"app": "a"}},
-        "spec": {
-            "nodeSelector": {"pool": namespace},
-            "containers": [{"name": "c", "image": "i", "ports": [{"containerPort": 80}]}],
-        },
+        "spec": {"nodeSelector": {"no": "where"}, "containers": [{"name": "c", "image": "i"}]},
     }
     deployment = {"metadata": {"name": "a"}, "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "a"}}, "template": template}}
-    service = {"metadata": {"name": "a"}, "spec": {"selector": {"app": "a"}, "ports": [{"port": 80}]}}
     session.request("POST", f"/apis/apps/v1/namespaces/{namespace}/deployments", body=json.dumps(deployment))
-    session.request("POST", f"/api/v1/namespaces/{namespace}/services", body=json.dumps(service))
-
-    def conditions() -> list[tuple[str, str]]:
-        pods = session.request("GET", f"/api/v1/namespaces/{namespace}/pods")["items"]
-        return [(one["type"], one.get("reason", "")) for pod in pods for one in pod["status"].get("conditions", ())]
-
-    wait_for("the scheduler's verdict", lambda: ("PodScheduled", "Unschedulable") in conditions())
-    with Kubelet(plane.session()) as kubelet:
-        kubelet.register(f"node-{namespace}", {"pool": namespace}, {"cpu": "4", "memory": "8Gi", "pods": "10"})
-
-        def endpoints() -> list[dict[str, object]]:
-            slices = session.request("GET", f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices")["items"]
-            return [one for each in slices for one in each.get("endpoints") or () if one["conditions"]["ready"]]
-
-        wait_for("a ready endpoint", lambda: len(endpoints()) == 1)
-        kubelet.remove(f"node-{namespace}")
+    wait_for("the scheduler's verdict", lambda: "Unschedulable" in describe(session, namespace))
+    with pytest.raises(AssertionError, match="what never comes") as failure:
+        wait_for("what never comes", lambda: False, 0.1, lambda: f"{describe(session, namespace)}\n{plane.report()}")
+    said = str(failure.value)
+    assert re.search(r"Deployment a: 0 ready of 1\nReplicaSet a-\w+: 1 pods of 1\nPod a-\S+: Pending, no node \(Unschedulable\)", said)
+    assert "kube-scheduler runs" in said
 
 
 def test_it_is_gone_when_the_run_is_killed() -> None:
@@ -87,8 +80,8 @@ def test_a_stopped_api_server_comes_back_with_everything(plane: ControlPlane, na
     session = plane.session()
     path = f"/api/v1/namespaces/{namespace}/configmaps"
     session.request("POST", path, body=json.dumps({"metadata": {"name": "kept"}}))
-    plane.stop_api()
-    plane.start_api()
+    with plane.killed(), pytest.raises(Unavailable):
+        session.request("GET", f"{path}/kept")
     assert session.request("GET", f"{path}/kept")["metadata"]["name"] == "kept"
     with pytest.raises(NotFound):
         session.request("GET", f"{path}/never")

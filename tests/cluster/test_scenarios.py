@@ -15,7 +15,6 @@ from controller.clients.kube import INGRESSES
 from controller.errors import Conflict
 from controller.policy.routing import format_action
 from controller.service.wiring import Service
-from tests.cluster.outages import frozen, killed
 from tests.cluster.processes import run_controller
 from tests.cluster.proxy import Proxy
 from tests.cluster.stack import Stack, moment
@@ -124,7 +123,7 @@ def test_a_killed_api_server_delays_a_failover_and_nothing_else(stack: Stack) ->
     """Killed for a minute between the refusal and the decision: the failover is made when it is back, once, by itself."""
     with stack.controller(policy={"replacementHoldSeconds": 5}) as service:
         stack.shortage()
-        with killed(stack.plane):
+        with stack.plane.killed():
             time.sleep(OUTAGE_S)
             decided, healthy, begin = _reason(service), service._healthy(), moment()
         wait_for("capacity mode", lambda: stack.mode() == "capacity", deadline_s=60)
@@ -141,7 +140,7 @@ def test_a_frozen_api_server_makes_signals_stale_and_the_failover_follows(stack:
     settings: dict[str, Any] = {"kubernetes": {"watch_idle_s": 12}, "freshness": {"watch_s": 30}}
     with stack.controller(policy={"replacementHoldSeconds": 5}, **settings) as service:
         stack.shortage()
-        with frozen(stack.plane):
+        with stack.plane.frozen():
             time.sleep(OUTAGE_S)
             decided, ready, begin = _reason(service), service._ready(), moment()
         wait_for("capacity mode", lambda: stack.mode() == "capacity", deadline_s=60)
@@ -201,7 +200,7 @@ def test_after_a_compaction_everything_is_listed_anew_and_acted_upon(stack: Stac
 def _compact(stack: Stack) -> None:
     """Makes every known version too old: etcd forgets them, and a new API server's cache never knew them."""
     stack.plane.compact()
-    with killed(stack.plane):
+    with stack.plane.killed():
         pass
 
 

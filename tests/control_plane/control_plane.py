@@ -20,7 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -31,15 +33,35 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from controller.clients.kube import KubeSession, connect
+from controller.errors import Unavailable
 from tests.control_plane import audit
 from tests.control_plane.binaries import API_SERVER, CONTROLLER_MANAGER, ETCD, SCHEDULER, locate
+from tests.control_plane.canary import await_controllers
 
 _START_S: Final = 60.0
 _POLL_S: Final = 0.05
+_PATIENCE_S: Final = 60.0
+_LOG_LINES: Final = 12
+_LOG_WIDTH: Final = 300
 _CONTROLLERS: Final = (
     # Without a cloud and kubelets these would do harm or nothing: node-lifecycle would evict the pods of nodes whose lease nobody renews.
     "*,-nodeipam,-node-route-controller,-service-lb-controller,-cloud-node-lifecycle-controller,-node-lifecycle-controller"
 )
+
+
+class PatientSession(KubeSession):
+    """Tries again what the API server is not ready for: after its start it answers 429 while its caches fill, even when /readyz says ok."""
+
+    def request(self, method: str, path: str, **rest: Any) -> dict[str, Any]:
+        """See `KubeSession.request`."""
+        end = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return super().request(method, path, **rest)
+            except Unavailable as error:
+                if error.status != HTTPStatus.TOO_MANY_REQUESTS or time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
 
 
 class ControlPlane:
@@ -89,9 +111,10 @@ class ControlPlane:
             self._write_files()
             self._start(ETCD, self._etcd_arguments())
             self._await("etcd", self._etcd_healthy)
-            self.start_api()
+            self._start_api()
             if self._controllers:
                 self._start_controllers()
+                self._await_controllers()
         except BaseException:
             self.stop()
             raise
@@ -111,19 +134,26 @@ class ControlPlane:
         if self._pool is not None:
             self._pool.clear()
 
-    def start_api(self) -> None:
-        """Starts the API server, at first or after `stop_api`, and waits until it is ready."""
-        self._start(API_SERVER, self._api_arguments())
-        self._await("kube-apiserver", self._ready)
+    @contextmanager
+    def killed(self) -> Iterator[None]:
+        """Kills the API server: connections are refused. At the end another one is ready, and scheduler and controllers work again."""
+        self._stop_api()
+        try:
+            yield
+        finally:
+            self._start_api()
+            self._revive_controllers()
 
-    def stop_api(self) -> None:
-        """Kills the API server; connections are refused until `start_api`."""
-        self.signal(API_SERVER, signal.SIGKILL)
-        self._order({"wait": API_SERVER})
-
-    def signal(self, program: str, number: signal.Signals) -> None:
-        """Sends a signal to one program, such as SIGSTOP to the API server: connections hang until SIGCONT."""
-        self._order({"signal": program, "number": int(number)})
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stops the API server where it stands: connections hang. At the end it goes on, and scheduler and controllers work again."""
+        self._signal(API_SERVER, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._signal(API_SERVER, signal.SIGCONT)
+            self._await("kube-apiserver", self._ready)
+            self._revive_controllers()
 
     def compact(self) -> int:
         """Compacts etcd's history up to now.
@@ -166,6 +196,10 @@ class ControlPlane:
         """A session of the production client."""
         return connect(kubeconfig=str(self.kubeconfig(token=token)), read_s=read_s)
 
+    def patient_session(self) -> KubeSession:
+        """The administrator's, for whatever may follow upon the start of an API server."""
+        return PatientSession(self.session()._configuration, read_s=10.0)
+
     def service_account_token(self, namespace: str, name: str) -> str:
         """A token of a ServiceAccount, issued by the API server as a pod's is.
 
@@ -183,6 +217,16 @@ class ControlPlane:
     def audit(self, user: str | None = None) -> list[audit.Entry]:
         """The requests of one user, oldest first; of every user that is recorded where None."""
         return [entry for entry in audit.read(self.folder / "audit.log") if user is None or entry.user == user]
+
+    def report(self) -> str:
+        """Which programs run and what they logged last, for the message of a failed test."""
+        programs = (ETCD, API_SERVER, *((SCHEDULER, CONTROLLER_MANAGER) if self._controllers else ()))
+        lines = []
+        for program in programs:
+            code = self._order({"poll": program})["code"]
+            lines.append(f"{program} {'runs' if code is None else f'ended with code {code}'}, and logged last:")
+            lines += [f"    {line[:_LOG_WIDTH]}" for line in self.log(program).splitlines()[-_LOG_LINES:]]
+        return "\n".join(lines)
 
     def log(self, program: str) -> str:
         """The end of a program's log, for the message of a failed test."""
@@ -209,6 +253,41 @@ class ControlPlane:
     def _start(self, program: str, arguments: list[str]) -> None:
         argv = [str(self._programs[program]), *arguments]
         self._order({"start": program, "argv": argv, "log": str(self.folder / f"{program}.log")})
+
+    def _start_api(self) -> None:
+        self._start(API_SERVER, self._api_arguments())
+        self._await("kube-apiserver", self._ready)
+
+    def _stop_api(self) -> None:
+        self._signal(API_SERVER, signal.SIGKILL)
+        self._order({"wait": API_SERVER})
+
+    def _signal(self, program: str, number: signal.Signals) -> None:
+        self._order({"signal": program, "number": int(number)})
+
+    def _revive_controllers(self) -> None:
+        """Starts scheduler and controller manager anew after an outage, and waits until they work.
+
+        Each of their watches backs off by itself and by chance, up to a minute (client-go's reflector: 30 s, jitter of 1). Left alone they
+        have seen nothing for up to a minute after the outage, and whatever test comes next waits for them in vain.
+        """
+        if not self._controllers:
+            return
+        for program in (SCHEDULER, CONTROLLER_MANAGER):
+            self._signal(program, signal.SIGKILL)
+            self._order({"wait": program})
+        self._start_controllers()
+        self._await_controllers()
+
+    def _await_controllers(self) -> None:
+        session = self.patient_session()
+        try:
+            await_controllers(session)
+        except AssertionError as error:
+            error.add_note(self.report())
+            raise
+        finally:
+            session.close()
 
     def _start_controllers(self) -> None:
         common = ["--leader-elect=false", "--secure-port=0"]

@@ -35,6 +35,7 @@ class Kubelet:
         self._bound: dict[str, float] = {}
         self._running: set[str] = set()
         self._addresses = 0
+        self._problem = ""  # of the last round
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kubelet", daemon=True)
 
@@ -74,13 +75,24 @@ class Kubelet:
                 self._delete(pod)
         self._session.request("DELETE", f"/api/v1/nodes/{name}")
 
+    def report(self) -> str:
+        """How it is doing, for the message of a failed test."""
+        alive = "runs" if self._thread.is_alive() else "does not run"
+        return f"kubelet double: {alive}, {len(self._running)} pods started; its last round: {self._problem or 'all well'}"
+
     def _run(self) -> None:
         while not self._stop.wait(_POLL_S):
+            problems = []
             try:
-                for pod in self._pods():
+                pods = self._pods()
+            except RemoteError as error:  # the API server is stopped in some tests; a kubelet tries again
+                pods, problems = [], [str(error)]
+            for pod in pods:
+                try:
                     self._look_after(pod)
-            except RemoteError:
-                continue  # the API server is stopped in some tests; a kubelet tries again
+                except RemoteError as error:  # one pod's trouble is not the others'
+                    problems.append(str(error))
+            self._problem = "; ".join(problems)
 
     def _pods(self) -> list[Object]:
         items: list[Object] = self._session.request("GET", "/api/v1/pods")["items"]

@@ -4,7 +4,7 @@ It is a process of its own in a session of its own: a Ctrl-C or a kill of the te
 standard input, which the kernel closes when the run is gone; it then kills what it started and removes the folder.
 
 One JSON object a line in, one out: ``{"start": NAME, "argv": [...], "log": PATH}``, ``{"signal": NAME, "number": 9}``,
-``{"wait": NAME}``; answers ``{"pid": N}`` or ``{"code": N}``.
+``{"wait": NAME}``, ``{"poll": NAME}``; answers ``{"pid": N}`` or ``{"code": N}``, null where it runs.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ def _handle(order: dict[str, Any], running: dict[str, subprocess.Popen[bytes]]) 
             return {"pid": running[name].pid}
         case {"wait": str(name)}:
             return {"code": running[name].wait(timeout=_STOP_S * 6)}
+        case {"poll": str(name)}:
+            return {"code": running[name].poll() if name in running else None}
         case _:
             raise ValueError(f"no such order: {order}")
 

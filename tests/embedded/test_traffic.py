@@ -47,14 +47,15 @@ class Elb:
     """An ELBv2 client that answers from lists."""
 
     def __init__(self, rules: list[dict[str, Any]]) -> None:
-        self.rules, self.asked = rules, 0
+        self.rules, self.asked, self.health = rules, 0, {"10.0.0.1": "healthy"}
 
     def describe_rules(self, **_: str) -> dict[str, Any]:
         self.asked += 1
         return {"Rules": self.rules}
 
     def describe_target_health(self, **_: str) -> dict[str, Any]:
-        return {"TargetHealthDescriptions": [{"Target": {"Id": "10.0.0.1"}}]}
+        described = [{"Target": {"Id": address}, "TargetHealth": {"State": state}} for address, state in self.health.items()]
+        return {"TargetHealthDescriptions": described}
 
 
 class Account:
@@ -124,7 +125,7 @@ def test_an_empty_target_group_and_a_fixed_answer_fail_their_share() -> None:
     subject.step(100, 60)
     assert subject.balancer.failures == {
         "target group of sd21-trn1 has no target that answers": pytest.approx(25),
-        "target group of sd21-g5-cuda is empty": pytest.approx(25),
+        "target group of sd21-g5-cuda has no target in service": pytest.approx(25),
     }
     assert subject.balancer.own_5xx == pytest.approx(25)
     assert subject.balancer.target_5xx == pytest.approx(25)
@@ -156,7 +157,7 @@ FIXED = {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "503", 
 def test_the_live_rule_is_the_first_that_a_request_can_meet_and_is_read_only_after_a_change() -> None:
     account = Account([rule("default", {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}})])
     names = Names()
-    subject = LiveRouting(cast("EmulatedAws", account), names, "default/sd21")
+    subject = LiveRouting(cast("EmulatedAws", account), names, "default/sd21", ManualClock(NOW))
     assert subject.read()[0] == Split(answer="404")
     account.elb.rules = [rule("2", FORWARD, PATH), rule("1", FIXED, HOST, PATH), rule("10", FIXED, PATH)]
     assert subject.read()[0] == Split(answer="404")
@@ -166,6 +167,28 @@ def test_the_live_rule_is_the_first_that_a_request_can_meet_and_is_read_only_aft
     names.changes += 1
     assert subject.read()[0] == Split(answer="503 Backend service does not exist")
     assert account.elb.asked == 3
+
+
+def test_only_healthy_targets_get_requests_and_the_others_are_looked_at_again() -> None:
+    """None in service while all are being checked for the first time; all of them where all are unhealthy."""
+    account, clock = Account([rule("1", FORWARD, PATH)]), ManualClock(NOW)
+    subject = LiveRouting(cast("EmulatedAws", account), Names(), "default/sd21", clock)
+    account.elb.health = {"a": "initial", "b": "initial"}
+    assert subject.read()[1] == {"inf2": frozenset()}
+    account.elb.health = {"a": "healthy", "b": "unhealthy"}
+    assert subject.read()[1] == {"inf2": frozenset()}  # not asked again within the second
+    for health, expected in (
+        ({"a": "healthy", "b": "unhealthy"}, {"a"}),
+        ({"a": "unhealthy", "b": "unhealthy"}, {"a", "b"}),
+        ({"a": "healthy", "b": "healthy"}, {"a", "b"}),
+    ):
+        account.elb.health = health
+        clock.advance(1)
+        assert subject.read()[1] == {"inf2": frozenset(expected)}
+    asked = account.elb.asked
+    clock.advance(3600)
+    subject.read()
+    assert account.elb.asked == asked  # all are healthy: only a change makes it look again
 
 
 class TestKeda:

@@ -172,7 +172,7 @@ def test_cause_of_one_unit_is_enough() -> None:
 )
 def test_patience(units: Any, expected: Reason | None) -> None:
     """Counts from the proof."""
-    _asks(guards.patience, _case(memory=memory(units=units)), expected)
+    _asks(guards.patience, _case(memory=memory(units=units), patience_s=30.0), expected)
 
 
 @pytest.mark.parametrize(

@@ -441,7 +441,7 @@ def test_what_is_watched() -> None:
         ("default", "involvedObject.kind=NodePool,reason=NoCompatibleInstanceTypes"),
     ]
     single = wanted_lists(apps, cluster_wide=False)
-    assert len(single) == len(set(single)) == 2 + 51 * 8 + 3
+    assert len(single) == len(set(single)) == 2 + 51 * 9 + 3
     assert [one.namespace for one in single if one.resource is NODE_CLAIMS] == [None]
     assert not [one for one in (*whole, *single) if one.resource is EVENTS and not one.query], "never every event"
 

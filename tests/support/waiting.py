@@ -8,11 +8,18 @@ from collections.abc import Callable
 DEADLINE_S = 20.0
 
 
-def wait_for(what: str, condition: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
-    """Waits for a condition; a test that never sees it fails with words, not with a hang."""
+def wait_for(what: str, condition: Callable[[], bool], deadline_s: float = DEADLINE_S, state: Callable[[], str] | None = None) -> None:
+    """Waits for a condition; a test that never sees it fails with words, not with a hang.
+
+    Args:
+        what: Is waited for.
+        condition: Asked again and again.
+        deadline_s: Seconds after which it is given up.
+        state: Says how things stand then; may return several lines.
+    """
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:
         if condition():
             return
         time.sleep(0.02)
-    raise AssertionError(f"not within {deadline_s:.0f} s: {what}")
+    raise AssertionError(f"not within {deadline_s:.0f} s: {what}" + (f"\n{state()}" if state is not None else ""))

@@ -1,0 +1,27 @@
+"""Rich tables as Markdown, and where they go in a document."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+
+
+def markdown(table: Table) -> str:
+    """A table with its title, as Markdown; columns that are right-justified stay so."""
+    header = [str(column.header) for column in table.columns]
+    rules = ["---:" if column.justify == "right" else "---" for column in table.columns]
+    rows = zip(*([str(cell) for cell in column.cells] for column in table.columns), strict=True)
+    lines = [f"{table.title}:", "", f"| {' | '.join(header)} |", f"|{'|'.join(rules)}|", *(f"| {' | '.join(row)} |" for row in rows)]
+    return "\n".join(lines)
+
+
+def put(path: Path, begin: str, end: str, parts: list[str]) -> None:
+    """Replaces what stands between two markers of a document, the markers themselves stay.
+
+    Raises:
+        ValueError: A marker is missing, or there more than once.
+    """
+    before, rest = path.read_text().split(begin)
+    _, after = rest.split(end)
+    path.write_text("\n\n".join([before + begin, *parts, end + after]))

@@ -1,0 +1,261 @@
+"""Who makes things happen in the switch benchmark: switches, pods that come and go, pods that vanish."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
+
+from benchmarks.switch_plan import REPLICAS, Lane, Plan
+from controller.clients.kube import INGRESSES, MERGE_PATCH, KubeSession
+from controller.clock import format_rfc3339
+from controller.embedded.kube_api import ApiError
+from controller.errors import RemoteError
+from controller.policy.codec import decode
+from controller.policy.model import Application, Memory, Mode, Target
+from controller.policy.routing import action_key, format_action
+from controller.service.store import record_name
+from controller.signals.ingress import OVERRIDE_REASON, PINNED_MODE, PINNED_UNTIL
+from tests.dataplane.cluster import STATE_NAMESPACE, Cluster
+
+_STEP_S: Final = 0.1
+_LOOK_S: Final = 0.25
+_CHURN_S: Final = (10.0, 20.0)
+_CRASH_S: Final = 25.0
+_STOP_S: Final = 10.0
+_PINNED_S: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One switch that was asked for. `at` is seconds since the Unix epoch."""
+
+    key: str
+    mode: Mode
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """A pod that vanished. `at` is seconds since the Unix epoch."""
+
+    key: str
+    address: str
+    at: float
+
+
+@dataclass(slots=True)
+class Log:
+    """What the drivers did."""
+
+    orders: list[Order] = field(default_factory=list)
+    deaths: list[Death] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+class Driver(Protocol):
+    """Makes something happen when it is due."""
+
+    def step(self, now: float) -> None:
+        """Does what is due; `now` is monotonic."""
+
+
+class Pins:
+    """An operator who pins an application to one mode and then the other, as `failoverctl pin` does.
+
+    Args:
+        cluster: Where.
+        application: Which.
+        lane: How.
+        session: The operator's.
+        log: Where it is noted.
+        random: Gives the pauses.
+    """
+
+    def __init__(
+        self, cluster: Cluster, application: Application, lane: Lane, session: KubeSession, log: Log, chance: random.Random
+    ) -> None:
+        self._cluster, self._application, self._lane, self._session, self._log = cluster, application, lane, session, log
+        self._random = chance
+        self._mode = Mode.COST
+        self._asked: float | None = None  # Unix time of the order that is not verified yet
+        self._due = time.monotonic() + chance.uniform(0.0, 3.0)
+
+    def step(self, now: float) -> None:
+        """See `Driver.step`."""
+        if now < self._due:
+            return
+        if self._asked is None:
+            self._pin()
+            self._due = now + _LOOK_S
+        elif self._verified():
+            self._asked = None
+            self._due = now + self._random.uniform(*self._lane.pause_s)
+        else:
+            self._due = now + _LOOK_S
+
+    def _pin(self) -> None:
+        if self._lane.lose:
+            controller = self._cluster.load_balancer_controller(self._application.namespace)
+            controller.faults = replace(self._lane.faults, lost_modify_rules=1)
+        self._mode = Mode.CAPACITY if self._mode is Mode.COST else Mode.COST
+        until = format_rfc3339(time.time() + _PINNED_S)
+        self._asked = time.time()
+        self._log.orders.append(Order(self._application.key, self._mode, self._asked))
+        annotate(self._session, self._application, {PINNED_MODE: str(self._mode), PINNED_UNTIL: until, OVERRIDE_REASON: "the benchmark"})
+
+    def _verified(self) -> bool:
+        memory = remembered(self._cluster, self._application.key)
+        changed = memory.changed_at if memory is not None else None
+        if memory is None or changed is None or self._asked is None:
+            return False
+        return memory.mode is self._mode and changed >= self._asked - 1.0 and memory.verified_at is not None
+
+
+class Naive:
+    """One patch of the action from five Services to one, and back: what the source does, on an Ingress without standby rules.
+
+    Args:
+        application: Which.
+        every_s: Seconds between two.
+        session: Whoever does it.
+        log: Where it is noted.
+    """
+
+    def __init__(self, application: Application, every_s: float, session: KubeSession, log: Log) -> None:
+        self._application, self._every_s, self._session, self._log = application, every_s, session, log
+        self._mode = Mode.COST
+        self._due = time.monotonic() + 5.0
+
+    def step(self, now: float) -> None:
+        """See `Driver.step`."""
+        if now < self._due:
+            return
+        self._due = now + self._every_s
+        self._mode = Mode.CAPACITY if self._mode is Mode.COST else Mode.COST
+        application = self._application
+        if self._mode is Mode.CAPACITY:
+            targets = [Target(application.capacity.service, application.capacity.port, 1)]
+        else:
+            targets = [Target(unit.backend.service, unit.backend.port, unit.weight or 0) for unit in application.units]
+        self._log.orders.append(Order(application.key, self._mode, time.time()))
+        annotate(self._session, application, {action_key(application.action): format_action(targets, 0)})
+
+
+class Churn:
+    """Pods that come and go: a unit at a time gets one more, or loses it again. What goes has its grace period.
+
+    Args:
+        cluster: Where.
+        application: Whose.
+        chance: Gives units and times.
+    """
+
+    def __init__(self, cluster: Cluster, application: Application, chance: random.Random) -> None:
+        self._cluster, self._application, self._random = cluster, application, chance
+        self._more: dict[str, int] = {unit.name: 0 for unit in application.units}
+        self._due = time.monotonic() + chance.uniform(*_CHURN_S)
+
+    def step(self, now: float) -> None:
+        """See `Driver.step`."""
+        if now < self._due:
+            return
+        self._due = now + self._random.uniform(*_CHURN_S)
+        unit = self._random.choice(sorted(self._more))
+        self._more[unit] = 1 - self._more[unit]
+        self._cluster.scale(self._application.key, unit, REPLICAS + self._more[unit])
+
+
+class Crashes:
+    """Pods that vanish with whatever they were doing. The unit gets another one, as from its Deployment.
+
+    Args:
+        cluster: Where.
+        application: Whose.
+        log: Where it is noted.
+        chance: Gives the units.
+    """
+
+    def __init__(self, cluster: Cluster, application: Application, log: Log, chance: random.Random) -> None:
+        self._cluster, self._application, self._log, self._random = cluster, application, log, chance
+        self._due = time.monotonic() + chance.uniform(5.0, _CRASH_S)
+
+    def step(self, now: float) -> None:
+        """See `Driver.step`."""
+        if now < self._due:
+            return
+        self._due = now + _CRASH_S
+        unit = self._random.choice([unit.name for unit in self._application.units])
+        at = time.time()
+        if address := self._cluster.crash(self._application.key, unit):
+            self._log.deaths.append(Death(self._application.key, address, at))
+
+
+def drivers(cluster: Cluster, plan: Plan, session: KubeSession, log: Log) -> list[Driver]:
+    """Everybody who makes something happen in a run."""
+    made: list[Driver] = []
+    for lane in plan.lanes:
+        for key in lane.keys:
+            application, chance = cluster.members[key].application, random.Random(key)
+            if lane.driver == "pins":
+                made.append(Pins(cluster, application, lane, session, log, chance))
+            if lane.driver == "patch":
+                made.append(Naive(application, plan.naive_s, session, log))
+            if lane.churn:
+                made.append(Churn(cluster, application, chance))
+            if lane.crashes:
+                made.append(Crashes(cluster, application, log, chance))
+    return made
+
+
+class Driving:
+    """Lets the drivers drive, on a thread. Use it as a context manager.
+
+    Args:
+        drivers: Who.
+        log: Where problems are noted.
+    """
+
+    def __init__(self, drivers: Sequence[Driver], log: Log) -> None:
+        self._drivers, self._log = drivers, log
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="drivers", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(_STOP_S)
+
+    def _run(self) -> None:
+        while not self._stop.wait(_STEP_S):
+            for driver in self._drivers:
+                try:
+                    driver.step(time.monotonic())
+                except (RemoteError, RuntimeError, ValueError) as error:
+                    self._log.problems.append(f"{type(driver).__name__}: {error}")
+
+
+def annotate(session: KubeSession, application: Application, annotations: dict[str, str]) -> None:
+    """Sets annotations of the Ingress.
+
+    Raises:
+        RemoteError: It was refused.
+    """
+    body = json.dumps({"metadata": {"annotations": annotations}})
+    path = INGRESSES.path(application.namespace, application.ingress)
+    session.request("PATCH", path, query=(("fieldManager", "operator"),), body=body, content_type=MERGE_PATCH)
+
+
+def remembered(cluster: Cluster, key: str) -> Memory | None:
+    """What the controller remembers of an application, None where it has not written anything yet."""
+    try:
+        found = cluster.api.store.get("ConfigMap", record_name(key), namespace=STATE_NAMESPACE)
+    except ApiError:
+        return None
+    return decode(found["data"]["memory"])

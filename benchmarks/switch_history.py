@@ -1,0 +1,221 @@
+"""What our controller did in a run, from the API server's audit log and from what ELBv2 was told. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from controller.embedded.kube_api.auth import AuditRecord
+from controller.embedded.lbc_calls import Write
+from controller.policy.codec import decode
+from controller.policy.model import Application, Memory, Mode
+from controller.policy.routing import MARKER, NUDGED_AT, action_key, parse_action
+from controller.service.store import record_name
+from tests.dataplane.cluster import CONTROLLER_USER
+
+_WRITES: Final = frozenset({"patch", "create", "update"})
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """One change of mode. Times are seconds since the Unix epoch.
+
+    Attributes:
+        key: ``namespace/ingress``.
+        mode: The new one.
+        decided_at: When the first request that carries it out reached the API server.
+        routed_at: When the one that moves the traffic did.
+        drain_s: How long clients may stick to what it replaced, seconds.
+        modified_at: When ELBv2 had it; None: never.
+        verified_at: When the controller saw so; None: never.
+    """
+
+    key: str
+    mode: Mode
+    decided_at: float
+    routed_at: float
+    drain_s: int
+    modified_at: float | None
+    verified_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A floor that sank or a target that rose, so that pods may go.
+
+    Attributes:
+        key: ``namespace/ingress``.
+        what: What was lowered, of which ScaledObject.
+        at: When, seconds since the Unix epoch.
+        early: Whether ELBv2 did not show the last switch by then, or clients may still have stuck to what it replaced.
+        after_s: Seconds since ELBv2 showed it; None: it did not.
+    """
+
+    key: str
+    what: str
+    at: float
+    early: bool
+    after_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """One application's.
+
+    Attributes:
+        switches: In their order.
+        reweights: How often the action changed within a mode.
+        nudges: When the load-balancer controller was made to look again.
+        lowered: In their order.
+        alerts: When people were told that the load balancer does not show the action.
+        modified: When ELBv2 changed a live rule.
+    """
+
+    switches: list[Switch] = field(default_factory=list)
+    reweights: int = 0
+    nudges: list[float] = field(default_factory=list)
+    lowered: list[Lowered] = field(default_factory=list)
+    alerts: list[float] = field(default_factory=list)
+    modified: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """The controller wrote the action."""
+
+    at: float
+    mode: Mode
+    stickiness_s: int
+    nudged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """The controller wrote a floor or a target. More of `size` is more pods."""
+
+    at: float
+    what: str
+    size: float
+
+
+def histories(
+    applications: Iterable[Application], records: Iterable[AuditRecord], writes: Mapping[str, Sequence[Write]]
+) -> dict[str, History]:
+    """Reads them.
+
+    Args:
+        applications: Whose.
+        records: The audit log.
+        writes: What each namespace's load-balancer controller told ELBv2.
+
+    Returns:
+        By ``namespace/ingress``.
+    """
+    mine = [one for one in records if one.user == CONTROLLER_USER and one.code < 300 and one.access.verb in _WRITES]
+    return {one.key: _history(one, mine, writes.get(one.namespace, ())) for one in applications}
+
+
+def _history(application: Application, records: Sequence[AuditRecord], writes: Sequence[Write]) -> History:
+    modified = sorted(_modified(application, writes))
+    memories = list(_memories(application, records))
+    local = [one for one in records if one.access.namespace == application.namespace]
+    steps: list[_Route | _Scale] = [*_routes(application, local), *_scales(application, local)]
+    steps.sort(key=lambda step: step.at)
+    made = History(modified=modified, alerts=list(_alerts(application, local)))
+    mode, drain_s, reweights = Mode.COST, application.policy.stickiness_cost_s, 0
+    began: float | None = None  # when the first request of a switch arrived that is under way
+    sizes = _sizes(application)
+    for step in steps:
+        if isinstance(step, _Scale):
+            if step.size < sizes.get(step.what, step.size):
+                made.lowered.append(_lowered(application.key, step, made.switches))
+            else:
+                began = step.at if began is None else began
+            sizes[step.what] = step.size
+            continue
+        if step.mode is not mode:
+            shown, seen = _first(step.at, modified), _verified(step.at, memories)
+            made.switches.append(Switch(application.key, step.mode, began or step.at, step.at, drain_s, shown, seen))
+        elif step.nudged:
+            made.nudges.append(step.at)
+        else:
+            reweights += 1
+        mode, drain_s, began = step.mode, step.stickiness_s, None
+    return History(made.switches, reweights, made.nudges, made.lowered, made.alerts, modified)
+
+
+def _sizes(application: Application) -> dict[str, float]:
+    """Floors and targets at the start."""
+    floors = {f"{unit.scaled_object} floor": float(unit.min_replicas) for unit in application.units}
+    return floors | {f"{unit.scaled_object} target": -unit.throughput for unit in application.units}
+
+
+def _lowered(key: str, step: _Scale, switches: Sequence[Switch]) -> Lowered:
+    last = switches[-1] if switches else None
+    shown = last.modified_at if last is not None and last.modified_at is not None and last.modified_at <= step.at else None
+    early = last is not None and (shown is None or step.at < shown + last.drain_s)
+    return Lowered(key, step.what, step.at, early, None if shown is None else step.at - shown)
+
+
+def _routes(application: Application, records: Iterable[AuditRecord]) -> Iterator[_Route]:
+    key = action_key(application.action)
+    for one in records:
+        if one.access.resource != "ingresses" or one.access.name != application.ingress:
+            continue
+        annotations = (_body(one).get("metadata") or {}).get("annotations") or {}
+        if key in annotations:
+            yield _Route(one.time, Mode(annotations[MARKER]), parse_action(annotations[key])[1], NUDGED_AT in annotations)
+
+
+def _scales(application: Application, records: Iterable[AuditRecord]) -> Iterator[_Scale]:
+    names = {unit.scaled_object for unit in application.units}
+    for one in records:
+        if one.access.resource != "scaledobjects" or one.access.name not in names:
+            continue
+        body = json.loads(one.body)
+        if isinstance(body, list):
+            yield _Scale(one.time, f"{one.access.name} target", -float(body[-1]["value"]))
+        else:
+            yield _Scale(one.time, f"{one.access.name} floor", float(body["spec"]["minReplicaCount"]))
+
+
+def _alerts(application: Application, records: Iterable[AuditRecord]) -> Iterator[float]:
+    for one in records:
+        body = _body(one) if one.access.resource == "events" else {}
+        involved = body.get("involvedObject") or {}
+        if body.get("reason") == "Unverified" and body.get("type") == "Warning" and involved.get("name") == application.ingress:
+            yield one.time
+
+
+def _memories(application: Application, records: Iterable[AuditRecord]) -> Iterator[Memory]:
+    name = record_name(application.key)
+    for one in records:
+        if one.access.resource == "configmaps" and name in one.body.decode():
+            yield decode(_body(one)["data"]["memory"])
+
+
+def _modified(application: Application, writes: Iterable[Write]) -> Iterator[float]:
+    """When a rule of the application was changed: only the live one ever is."""
+    services = {application.capacity.service, *(unit.backend.service for unit in application.units)}
+    for one in writes:
+        if one.action == "ModifyRule" and not one.lost and one.forward and {service for service, _ in one.forward} <= services:
+            yield one.at + one.late_s
+
+
+def _first(after: float, moments: Iterable[float]) -> float | None:
+    return next((moment for moment in moments if moment >= after), None)
+
+
+def _verified(routed_at: float, memories: Iterable[Memory]) -> float | None:
+    """When the controller first saw that the load balancer shows what was written at a time."""
+    for memory in memories:
+        if memory.changed_at is not None and memory.changed_at >= routed_at and memory.verified_at is not None:
+            return memory.verified_at
+    return None
+
+
+def _body(one: AuditRecord) -> dict[str, Any]:
+    found = json.loads(one.body)
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,250 @@
+"""One recorded decision as one line of JSON: everything it was made from, and what came of it.
+
+The application is the larger part of a line and never changes, so that it is written once in each file and referred to afterwards.
+Fields that a later version added are ignored, fields that an earlier one lacked have their defaults; everything else is checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from controller import __version__
+from controller.policy.model import Action, Application, Memory, Plan, Snapshot, Target
+
+FORMAT: Final = 1
+MAX_LINE: Final = 512 * 1024
+"""Longest line, bytes; one of five units has some five thousand."""
+
+
+class LineError(ValueError):
+    """A line cannot be read by this version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An action of a plan. Plain text instead of enums, here and in `Decided`: what another version decided must stay readable."""
+
+    kind: str
+    resource: str
+    namespace: str
+    name: str
+    body: str
+    deferred: str = ""
+    applied: bool = False  # the API server accepted it
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What one version decided and planned, as far as it has consequences; the sentence is for people."""
+
+    verb: str
+    mode: str | None
+    reason: str
+    sentence: str
+    wanted: str | None = None
+    targets: tuple[Target, ...] = ()
+    stickiness_s: int = 0
+    return_step: int = 0
+    floors: Mapping[str, int] = field(default_factory=dict)
+    keda_targets: Mapping[str, str] = field(default_factory=dict)
+    requests: tuple[Request, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One decision.
+
+    Attributes:
+        memory: What was remembered before it.
+        snapshot: What it was made from.
+        decided: What was decided.
+        done: When what was due had been carried out, seconds since the Unix epoch.
+        failed: What could not be carried out, and why; "" where nothing failed, in a dry run as well.
+        program: The version that decided.
+    """
+
+    memory: Memory
+    snapshot: Snapshot
+    decided: Decided
+    done: float
+    failed: str = ""
+    program: str = __version__
+
+
+class _Line(BaseModel):
+    """The form of both kinds of line. JSON knows no infinity, which an override without an end has: it is written as Python writes it."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", ser_json_inf_nan="constants", hide_input_in_errors=True)
+
+
+class _Definition(_Line):
+    recording: int
+    kind: str
+    at: float
+    program: str
+    ref: str
+    application: Application
+
+
+class _Decision(_Line):
+    recording: int
+    kind: str
+    at: float
+    application: str
+    ref: str
+    done: float
+    failed: str = ""
+    decided: Decided
+    memory: Memory
+    snapshot: Snapshot
+
+
+class Definition(NamedTuple):
+    """An application as it is written into a file before the first decision about it."""
+
+    ref: str
+    line: bytes
+
+
+def decided(made: Plan, applied: Collection[Action] = ()) -> Decided:
+    """What is compared of a decision and its plan.
+
+    Args:
+        made: The plan.
+        applied: Those of its actions that the API server accepted.
+    """
+    decision = made.decision
+    return Decided(
+        verb=str(decision.verb),
+        mode=None if decision.mode is None else str(decision.mode),
+        reason=str(decision.reason),
+        sentence=decision.sentence,
+        wanted=None if decision.wanted is None else str(decision.wanted),
+        targets=decision.targets,
+        stickiness_s=decision.stickiness_s,
+        return_step=decision.return_step,
+        floors=decision.floors,
+        keda_targets=decision.keda_targets,
+        requests=tuple(
+            Request(str(a.kind), a.resource, a.namespace, a.name, a.body, a.deferred, applied=a in applied) for a in made.actions
+        ),
+    )
+
+
+def definition(application: Application, at: float) -> Definition:
+    """The line that defines an application.
+
+    Args:
+        application: As the application file says it.
+        at: When it was first decided about, seconds since the Unix epoch.
+
+    Raises:
+        LineError: It has a text that JSON cannot carry.
+    """
+    line = _Definition.model_construct(recording=FORMAT, kind="application", at=at, program=__version__, ref="", application=application)
+    ref = hashlib.sha256(_written(line)).hexdigest()[:16]
+    return Definition(ref, _written(line.model_copy(update={"ref": ref})))
+
+
+def encode(recorded: Recorded, ref: str) -> bytes:
+    """The line of one decision.
+
+    Args:
+        recorded: The decision.
+        ref: The `Definition` of its application.
+
+    Raises:
+        LineError: It has a text that JSON cannot carry.
+    """
+    snapshot = recorded.snapshot
+    line = _Decision.model_construct(
+        recording=FORMAT,
+        kind="decision",
+        at=snapshot.now,
+        application=snapshot.application.key,
+        ref=ref,
+        done=recorded.done,
+        failed=recorded.failed,
+        decided=recorded.decided,
+        memory=recorded.memory,
+        snapshot=snapshot,
+    )
+    return _written(line, {"snapshot": {"application"}})
+
+
+def _written(line: _Line, exclude: Any = None) -> bytes:  # noqa: ANN401 - pydantic's own type of it has no public name
+    try:
+        return line.model_dump_json(exclude=exclude).encode() + b"\n"
+    except ValueError as error:  # a lone surrogate; the API server never sends one
+        raise LineError(f"cannot be written as JSON: {error}") from error
+
+
+class Decoder:
+    """Reads lines; knows the applications that were defined in those before."""
+
+    def __init__(self) -> None:
+        self._definitions: dict[str, tuple[str, Any]] = {}  # version of the program and application, by reference
+
+    def decode(self, line: bytes) -> Recorded | None:
+        """Reads one line.
+
+        Returns:
+            The decision; None for the definition of an application.
+
+        Raises:
+            LineError: It cannot be read; says why.
+        """
+        raw = _object(line)
+        version, kind = raw.get("recording"), raw.get("kind")
+        if version != FORMAT:
+            raise LineError(f"found recording format {version!r}; this version reads {FORMAT}")
+        try:
+            if kind == "application":
+                found = _Definition.model_validate_json(line)
+                self._definitions[found.ref] = found.program, raw["application"]
+                return None
+            if kind == "decision":
+                return self._decision(raw)
+        except ValidationError as error:
+            raise LineError(_first(error)) from error
+        raise LineError(f"found a line of kind {kind!r}; this version reads application and decision")
+
+    def _decision(self, raw: dict[str, Any]) -> Recorded:
+        ref, snapshot = raw.get("ref"), raw.get("snapshot")
+        if not isinstance(ref, str) or ref not in self._definitions:
+            raise LineError(f"refers to application {ref!r}, which no line before it defines")
+        if not isinstance(snapshot, dict):
+            raise LineError("has no snapshot")
+        program, application = self._definitions[ref]
+        # Checked as JSON, with the application in its place: only JSON is read strictly and knows tuples and enums.
+        read = _Decision.model_validate_json(json.dumps({**raw, "snapshot": {**snapshot, "application": application}}))
+        missing = [unit.name for unit in read.snapshot.application.units if unit.name not in read.snapshot.units]
+        if missing:
+            raise LineError(f"snapshot.units: nothing is observed of {', '.join(missing)}")
+        return Recorded(read.memory, read.snapshot, read.decided, read.done, read.failed, program)
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    try:
+        raw = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise LineError(
+            "is not JSON; the last line of a file may have been cut off" if not line.endswith(b"\n") else "is not JSON"
+        ) from error
+    if not isinstance(raw, dict):
+        raise LineError("is not a JSON object")
+    return raw
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing that is wrong, and how many more there are."""
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    place = ".".join(str(step) for step in faults[0]["loc"])
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return f"{place}: {faults[0]['msg']}{more}"

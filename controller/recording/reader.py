@@ -1,0 +1,80 @@
+"""Reads recordings, one line at a time: however long one is, little of it is held."""
+
+from __future__ import annotations
+
+import gzip
+import heapq
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final, cast
+
+from controller.errors import ConfigError
+from controller.recording.files import recording_files
+from controller.recording.lines import MAX_LINE, Decoder, LineError, Recorded
+
+MAX_FILES: Final = 512
+"""Files that are read together: they are open at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A line, or the rest of a file (line 0), that could not be read."""
+
+    file: str
+    line: int
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.problem}" if self.line else f"{self.file}: {self.problem}"
+
+
+def read(paths: Iterable[Path], unread: Callable[[Unread], None]) -> Iterator[Recorded]:
+    """All decisions of some files, in the order of their time.
+
+    Args:
+        paths: Files, compressed or not, and folders of them.
+        unread: Told of everything that cannot be read; the rest is read all the same.
+
+    Raises:
+        ConfigError: There is no file, or there are too many.
+    """
+    files = [file for path in paths for file in (recording_files(path) if path.is_dir() else [path])]
+    if not files or len(files) > MAX_FILES:
+        raise ConfigError(f"found {len(files)} files of recorded decisions; allowed: 1 to {MAX_FILES}")
+    decoder = Decoder()
+    with ExitStack() as opened:
+        streams = []
+        for file in files:
+            try:
+                stream = opened.enter_context(_opened(file))
+            except OSError as error:
+                unread(Unread(str(file), 0, f"cannot be read: {error.strerror or error}"))
+                continue
+            streams.append(_decisions(file, stream, decoder, unread))
+        yield from heapq.merge(*streams, key=lambda recorded: recorded.snapshot.now)
+
+
+def _opened(file: Path) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.open(file, "rb")) if file.suffix == ".gz" else file.open("rb")
+
+
+def _decisions(file: Path, stream: IO[bytes], decoder: Decoder, unread: Callable[[Unread], None]) -> Iterator[Recorded]:
+    number = 0
+    try:
+        while line := stream.readline(MAX_LINE + 1):
+            number += 1
+            if len(line) > MAX_LINE:
+                unread(Unread(str(file), number, f"is longer than {MAX_LINE} bytes; the rest of the file is left out"))
+                return
+            try:
+                recorded = decoder.decode(line)
+            except LineError as error:
+                unread(Unread(str(file), number, str(error)))
+                continue
+            if recorded is not None:
+                yield recorded
+    except (OSError, EOFError, zlib.error) as error:
+        unread(Unread(str(file), 0, f"ends early after line {number}: {error}"))

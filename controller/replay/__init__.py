@@ -1,0 +1,1 @@
+"""Decides recorded moments once more, and says what would be different."""

@@ -1,0 +1,83 @@
+"""What is different between two decisions about the same moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from controller.policy import text
+from controller.policy.model import Target
+from controller.recording.lines import Decided, Request
+
+NOTHING: Final = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that two decisions differ in, in words.
+
+    Attributes:
+        what: Which thing, such as ``verb`` or ``actions``.
+        before: As it was recorded; of actions one a line, the body behind a tab.
+        after: As it is decided now.
+    """
+
+    what: str
+    before: str
+    after: str
+
+
+def differences(recorded: Decided, replayed: Decided) -> tuple[Difference, ...]:
+    """Everything of consequence that differs; not the sentences, which may be worded anew."""
+    return tuple(_differences(recorded, replayed))
+
+
+def _differences(recorded: Decided, replayed: Decided) -> Iterator[Difference]:
+    pairs = (
+        ("verb", recorded.verb, replayed.verb),
+        ("mode", recorded.mode or "unknown", replayed.mode or "unknown"),
+        ("reason", recorded.reason, replayed.reason),
+        ("held back", recorded.wanted or "nothing", replayed.wanted or "nothing"),
+        ("targets", _targets(recorded.targets), _targets(replayed.targets)),
+        ("stickiness", f"{recorded.stickiness_s} s", f"{replayed.stickiness_s} s"),
+        ("step", str(recorded.return_step), str(replayed.return_step)),
+        ("floors", *_changed(recorded.floors, replayed.floors)),
+        ("KEDA targets", *_changed(recorded.keda_targets, replayed.keda_targets)),
+        ("actions", *_only(recorded.requests, replayed.requests)),
+    )
+    for what, before, after in pairs:
+        if before != after:
+            yield Difference(what, before, after)
+
+
+def _targets(targets: Iterable[Target]) -> str:
+    return text.listing(f"{target.service}:{target.port} {target.weight}" for target in targets)
+
+
+def _changed(before: Mapping[str, object], after: Mapping[str, object]) -> tuple[str, str]:
+    """The units whose values differ, on both sides."""
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return _values(names, before), _values(names, after)
+
+
+def _values(names: Iterable[str], values: Mapping[str, object]) -> str:
+    return text.listing(f"{name} {values.get(name, 'left alone')}" for name in names)
+
+
+def _only(before: tuple[Request, ...], after: tuple[Request, ...]) -> tuple[str, str]:
+    """The requests that only one side makes, byte for byte."""
+    asked, asks = [_essence(one) for one in before], [_essence(one) for one in after]
+    if sorted(asked) == sorted(asks):
+        return ("", "") if asked == asks else (_requests(asked), _requests(asks))  # the order counts as well
+    return _requests(one for one in asked if one not in asks), _requests(one for one in asks if one not in asked)
+
+
+def _essence(request: Request) -> tuple[str, str]:
+    """The request, and its body."""
+    later = " (deferred)" if request.deferred else ""
+    return f"{request.kind} {request.resource} {request.namespace}/{request.name}{later}", request.body
+
+
+def _requests(essences: Iterable[tuple[str, str]]) -> str:
+    return "\n".join(f"{where}\t{body}" for where, body in essences) or NOTHING

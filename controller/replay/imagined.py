@@ -1,0 +1,132 @@
+"""The world in which the replayed decisions were carried out instead of the recorded ones, as far as it can be known.
+
+What we write ourselves is known: the routing action, its marker, floors and targets of ScaledObjects. Everything else is as it was
+recorded: pods did not start or leave because of a decision that nobody made, and no refusal came or stayed away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from controller.policy.model import (
+    Action,
+    ActionKind,
+    Plan,
+    RoutingObservation,
+    Scaler,
+    Snapshot,
+    Target,
+    UnitObservation,
+    Verdict,
+)
+from controller.policy.plan import FIELD_MANAGER
+from controller.recording.lines import Recorded, Request
+
+
+@dataclass(frozen=True, slots=True)
+class _Routing:
+    """What stands on the Ingress."""
+
+    marker: str
+    action: str
+    targets: tuple[Target, ...]
+    stickiness_s: int
+    return_step: int
+
+
+class Imagined:
+    """What differs from the recorded world of one application. Nothing at first."""
+
+    def __init__(self) -> None:
+        self._routing: _Routing | None = None
+        self._scalers: dict[tuple[str, str], Any] = {}  # the value, by unit and field
+
+    def seen(self, snapshot: Snapshot) -> Snapshot:
+        """A recorded snapshot as it would have been. Where both worlds agree again, the imagined one ends."""
+        units = {name: self._unit(observed) for name, observed in snapshot.units.items()}
+        return replace(snapshot, units=units, routing=self._routed(snapshot))
+
+    def _routed(self, snapshot: Snapshot) -> RoutingObservation:
+        observed, mine = snapshot.routing, self._routing
+        if mine is None or not observed.exists or mine == _standing(observed):
+            self._routing = None
+            return observed
+        verification = observed.verification
+        if verification is not None:  # it is taken to show at once what it never was asked for
+            verification = replace(verification, verdict=Verdict.YES, at=snapshot.now, problem="", action=mine.action, applied=True)
+        return replace(
+            observed,
+            marker=mine.marker,
+            action=mine.action,
+            targets=mine.targets,
+            stickiness_s=mine.stickiness_s,
+            return_step=mine.return_step,
+            problem="",
+            writer=FIELD_MANAGER,
+            foreign=False,
+            verification=verification,
+        )
+
+    def _unit(self, observed: UnitObservation) -> UnitObservation:
+        scaler = observed.scaler
+        mine = {field: value for (unit, field), value in self._scalers.items() if unit == observed.unit}
+        if scaler is None or not mine:
+            return observed
+        for field, value in mine.items():
+            if getattr(scaler, field) == value:
+                del self._scalers[observed.unit, field]
+        return replace(observed, scaler=replace(scaler, **mine))
+
+    def carry_out(self, made: Plan, seen: Snapshot, recorded: Recorded | None) -> float | None:
+        """Does what was decided instead of what was recorded.
+
+        Args:
+            made: The replayed plan.
+            seen: What it was made from.
+            recorded: What was done at that moment; None: nothing was.
+
+        Returns:
+            When the routing action was changed, seconds since the Unix epoch; None where it was not.
+        """
+        theirs = recorded.decided.requests if recorded is not None else ()
+        refused = {one.body for one in theirs if not one.applied and not one.deferred} if recorded is not None and recorded.failed else ()
+        ours = [action for action in made.due if action.body not in refused]  # what the API server refused then, it would refuse now
+        done = [one for one in theirs if one.applied]
+        bodies, done_bodies = {action.body for action in ours}, {one.body for one in done}
+        for request in done:
+            if request.body not in bodies:
+                self._undo(request, seen)
+        for action in ours:
+            if action.body not in done_bodies:
+                self._do(action, made)
+        route = next((action.body for action in ours if action.kind is ActionKind.ROUTE), None)
+        if route is None:
+            return None
+        return recorded.done if recorded is not None and route in done_bodies else seen.now
+
+    def _do(self, action: Action, made: Plan) -> None:
+        decision = made.decision
+        match action.kind:
+            case ActionKind.ROUTE:
+                step = decision.return_step
+                self._routing = _Routing(str(decision.mode), action.after, decision.targets, decision.stickiness_s, step)
+            case ActionKind.SET_TARGET:
+                self._scalers[action.unit, "target"] = action.after
+            case _:
+                self._scalers[action.unit, "min_replicas"] = int(action.after)
+
+    def _undo(self, request: Request, seen: Snapshot) -> None:
+        """Keeps what a request changed that is not made now."""
+        if request.kind == ActionKind.ROUTE:
+            self._routing = _standing(seen.routing)
+            return
+        field = "target" if request.kind == ActionKind.SET_TARGET else "min_replicas"
+        for name, observed in seen.units.items():
+            scaler: Scaler | None = observed.scaler
+            if scaler is not None and scaler.name == request.name:
+                self._scalers[name, field] = getattr(scaler, field)
+
+
+def _standing(routing: RoutingObservation) -> _Routing:
+    return _Routing(routing.marker, routing.action, routing.targets, routing.stickiness_s, routing.return_step)

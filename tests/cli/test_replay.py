@@ -1,0 +1,129 @@
+"""`failoverctl replay` as a person runs it, on a recording of the demo's shortage that version 0.1.0 made.
+
+Where a later version decides this recording differently on purpose, the changelog says so, and both files are made anew: the recording with
+``failoverctl demo --record FOLDER``, the text as `test_what_another_policy_would_have_done` does it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from controller.cli.main import main
+
+REPLAY = Path(__file__).parents[1] / "replay"
+RECORDING = REPLAY / "seed.jsonl.gz"
+PATIENCE = REPLAY / "patience.txt"
+APPLICATION = Path(__file__).parents[2] / "controller" / "embedded" / "scenarios" / "applications" / "seed.yaml"
+KEY = "default/sd21"
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short paths, and an application that is patient for two minutes."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(RECORDING, "seed.jsonl.gz")
+    text = APPLICATION.read_text()
+    assert "patienceSeconds: 10\n" in text
+    Path("patient.yaml").write_text(text.replace("patienceSeconds: 10\n", "patienceSeconds: 120\n"))
+
+
+def _replay(*words: str) -> Result:
+    return CliRunner().invoke(main, ["replay", *words], catch_exceptions=False)
+
+
+def test_this_version_decides_the_recording_of_an_earlier_one_the_same() -> None:
+    """The whole shortage: failover, return, fallback; each moment by itself, and carried from one to the next."""
+    alone, carried = _replay("seed.jsonl.gz"), _replay("seed.jsonl.gz", "--what-if")
+    for result in (alone, carried):
+        assert result.exit_code == 0, result.output
+        assert f"{KEY}  36 decisions replayed, no difference" in result.output
+    assert "capacity ShortageProven      capacity ShortageProven" in carried.output
+
+
+def test_what_another_policy_would_have_done() -> None:
+    """Word for word: differences as they begin and end, mode changes side by side, times, cost, and where to look."""
+    result = _replay("seed.jsonl.gz", "--policy", "patient.yaml", "--exact")
+    assert result.exit_code == 2, result.output
+    assert result.output == PATIENCE.read_text()
+
+
+def test_the_moment_of_the_first_difference_in_full() -> None:
+    """The command that the summary prints shows the decision as `plan` shows it, and how it differs."""
+    summary = _replay("seed.jsonl.gz", "--policy", "patient.yaml").output.splitlines()[-2].split()
+    assert summary[:2] == ["failoverctl", "replay"]
+    result = _replay(*summary[2:])
+    assert result.exit_code == 2, result.output
+    assert "Failover plan for ingress default/sd21" in result.output
+    assert "waiting 1 min 50 s more before acting on it" in result.output
+    assert "Coming once the guards that wait have opened: failover" in result.output
+    document = json.loads(_replay(*summary[2:], "--json").stdout)
+    assert (document["kind"], document["plan"]["reason"]) == ("moment", "Patience")
+
+
+def test_a_moment_without_a_difference_in_full() -> None:
+    """What it was made from, long after the cluster has forgotten it; `--at` takes the last decision up to that time."""
+    result = _replay("seed.jsonl.gz", "--at", "2026-11-25T01:08:40Z")
+    assert result.exit_code == 0, result.output
+    assert "ReturnUnproven" in result.output
+    assert "No difference to what was recorded." in result.output
+
+
+def test_the_same_for_machines() -> None:
+    """One document a line: every difference, then the sums."""
+    result = _replay("seed.jsonl.gz", "--policy", "patient.yaml", "--json")
+    documents = [json.loads(line) for line in result.stdout.splitlines()]
+    assert {one["kind"] for one in documents[:-1]} == {"difference"}
+    assert documents[-1]["different"] == len(documents) - 1
+    assert [one["to"] for one in documents[-1]["replayed"]["modeChanges"]] == ["capacity", "cost"]
+    alone = json.loads(_replay("seed.jsonl.gz", "--json").stdout)
+    assert (alone["kind"], alone["different"], alone["recorded"], alone["command"]) == ("summary", 0, None, None)
+
+
+def test_a_part_of_the_time() -> None:
+    """From and until a time, both included to the millisecond that is shown."""
+    result = _replay("seed.jsonl.gz", "--from", "2026-11-25T01:08:22.537Z", "--until", "2026-11-25T01:08:32.580Z")
+    assert f"{KEY}  2 decisions replayed, no difference" in result.output
+
+
+def test_bad_lines_are_named_and_the_rest_is_replayed() -> None:
+    """A recording that was cut off in the middle of a line, and a file that is none."""
+    content = gzip.decompress(RECORDING.read_bytes())
+    Path("cut.jsonl").write_bytes(content[: len(content) // 2])
+    Path("broken.jsonl").write_text("nonsense\n" * 30)
+    result = _replay("cut.jsonl", "broken.jsonl", "missing.jsonl")
+    assert result.exit_code == 0, result.output
+    assert "cut.jsonl:22: is not JSON; the last line of a file may have been cut off" in result.stderr
+    assert "broken.jsonl:1: is not JSON" in result.stderr
+    assert "missing.jsonl: cannot be read: No such file or directory" in result.stderr
+    assert "broken.jsonl: 25 more that could not be read" in result.stderr
+    assert f"{KEY}  20 decisions replayed, no difference" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        pytest.param(("broken.jsonl",), "no recorded decision could be read", id="nothing could be read"),
+        pytest.param(("seed.jsonl.gz", "--application", "other"), f"there are decisions of: {KEY}", id="another application"),
+        pytest.param(("seed.jsonl.gz", "--from", "2027-01-01T00:00:00Z"), f"there are decisions of: {KEY}", id="another time"),
+        pytest.param(("seed.jsonl.gz", "--policy", "other.yaml"), f"there are decisions of: {KEY}", id="a policy of another application"),
+        pytest.param(("seed.jsonl.gz", "--policy", "missing.yaml"), "missing.yaml: found no file", id="no application file"),
+        pytest.param(("seed.jsonl.gz", "--policy", "more.yaml", "--whole"), "sd21-new, which was not recorded", id="a new unit"),
+        pytest.param(("seed.jsonl.gz", "--whole"), "--whole needs --policy", id="whole of nothing"),
+        pytest.param(("seed.jsonl.gz", "--at", "noon"), "allowed: a time such as", id="no time"),
+        pytest.param((), "Missing argument", id="no file"),
+    ],
+)
+def test_errors_exit_with_one(words: tuple[str, ...], problem: str) -> None:
+    """Two means differences."""
+    Path("broken.jsonl").write_text("nonsense\n")
+    Path("other.yaml").write_text(APPLICATION.read_text().replace("namespace: default", "namespace: other"))
+    Path("more.yaml").write_text(APPLICATION.read_text().replace("- name: sd21-trn1\n", "- name: sd21-new\n"))
+    result = _replay(*words)
+    assert result.exit_code == 1, result.output
+    assert problem in result.output
