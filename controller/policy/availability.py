@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from controller.policy.demand import total_demand
-from controller.policy.model import Snapshot, Target
+from controller.policy.model import Snapshot, Target, Verdict, Verification
 
 HEALTH_FRESH_S: Final = 180.0
 """How long a look at the target groups says something of their health: three of the verifier's audits."""
@@ -22,7 +23,29 @@ _PERCENT: Final = 100.0
 def healthy_targets(snapshot: Snapshot) -> Mapping[str, int]:
     """Healthy targets by Service, as far as the load balancer was looked at lately."""
     seen = snapshot.routing.verification
-    return seen.healthy if seen is not None and abs(snapshot.now - seen.at) <= HEALTH_FRESH_S else {}
+    if seen is None:
+        return {}
+    counted_at = seen.at if seen.healthy_at is None else seen.healthy_at
+    return seen.healthy if abs(snapshot.now - counted_at) <= HEALTH_FRESH_S else {}
+
+
+def with_known_health(seen: Verification, before: Verification | None) -> Verification:
+    """A look at the load balancer, with what the one before counted where this one did not come to count.
+
+    Targets are counted only behind a rule that is as it was asked for. A unit that lost its weight for want of healthy targets would count
+    as healthy again as soon as that was asked for and not yet done, get its weight back, and lose it again, with every look.
+
+    Args:
+        seen: The look.
+        before: The one before, with what was known then.
+
+    Returns:
+        While the rule is not as asked for, what was known stays known, for nothing newer can be. Where the look failed, it ages.
+    """
+    if before is None or seen.healthy or not before.healthy:
+        return seen
+    waiting = seen.verdict is Verdict.NOT_YET
+    return replace(seen, healthy=before.healthy, healthy_at=seen.at if waiting else before.healthy_at or before.at)
 
 
 def serving_replicas(snapshot: Snapshot) -> dict[str, int]:
