@@ -35,7 +35,8 @@ def adopt(memory: Memory, mode: Mode | None, now: float) -> Memory:
         return memory
     if memory.mode is None:
         # Cost mode found at the first sight may have lasted for years; capacity mode starts its dwell now, which only makes us patient.
-        return replace(memory, mode=mode, mode_since=now if mode is Mode.CAPACITY else 0.0)
+        # Where the memory was lost, the last change may be seconds old: it must be seen, and drained, before anything is lowered.
+        return replace(memory, mode=mode, mode_since=now if mode is Mode.CAPACITY else 0.0, changed_at=now)
     level = level_after_failover(memory, now, 0.0) if mode is Mode.CAPACITY else memory.hold_level
     # Like a change of our own it must be seen on the load balancer, and clients must have left, before anything is lowered behind it.
     changed = _changed(memory, now, 0)

@@ -116,11 +116,20 @@ class Recorder:
             wanted={target.service: target.weight for target in wanted},
             live={target.service: target.weight for target in simulation.balancer.live.targets},
             dollars_per_hour=self._dollars_per_hour(),
-            out=tuple(sorted({unit.instance_type for unit in simulation.application.units if simulation.invariants.exhausted(unit.name)})),
+            out=self._stuck_types(),
             faults=tuple(plan.name for plan in simulation.active.values()),
         )
         self.rows.append(row)
         self.digest.add(row)
+
+    def _stuck_types(self) -> tuple[str, ...]:
+        simulation = self._simulation
+        units = [
+            unit
+            for unit in simulation.application.units
+            if simulation.karpenter.pools[unit.node_pool].full() or simulation.invariants.exhausted(unit.name)
+        ]
+        return tuple(sorted({unit.instance_type for unit in units}))
 
     def result(self, injected: dict[str, int]) -> Result:
         """What came of it."""

@@ -67,7 +67,7 @@ class Row:
         wanted: Weights that the Ingress asks for, by Service.
         live: Weights that the load balancer has, by Service.
         dollars_per_hour: Of the instances.
-        out: Instance types without room in any zone.
+        out: Instance types that cannot grow: EC2 has no room in any zone, or the NodePool is at its limit.
         faults: Names of the faults that last.
     """
 

@@ -58,7 +58,7 @@ def test_a_change_that_is_not_remembered_is_drained_before_anything_sinks() -> N
 
 
 def test_the_first_sight_of_an_action_is_no_change() -> None:
-    """A memory of an earlier version, or none at all, has no action: what is found has been there for long."""
+    """A memory of an earlier version has no action: what is found has been there for long."""
     after, allowed = lowered(memory(), showing(COST_TARGETS, NOW))
     assert allowed
     assert after.changed_at is None
@@ -82,6 +82,15 @@ def test_our_own_change_is_known_as_ours() -> None:
     after = applied(before, decision, NOW)
     later, _ = decide(after, showing(decision.targets, NOW + 5))
     assert later.changed_at == NOW
+
+
+def test_without_a_memory_the_last_change_may_be_seconds_old() -> None:
+    """Somebody deleted the ConfigMap: what is found is drained before anything sinks."""
+    after, allowed = lowered(Memory(), showing(COST_TARGETS, NOW))
+    assert not allowed
+    assert after.unverified_since is None, "nobody is told of a change that may never have been"
+    _, allowed = lowered(after, showing(COST_TARGETS, NOW + 121))
+    assert allowed
 
 
 def test_a_raised_floor_sinks_no_further_than_the_traffic_needs() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from controller.policy import memory, steady
-from controller.policy.model import Memory, Snapshot
+from controller.policy import decide, memory, steady
+from controller.policy.model import Memory, Mode, Snapshot
 from controller.simulation.engine import Simulation
 from controller.simulation.recording import Result
 from controller.simulation.scenario import load
@@ -50,12 +51,21 @@ def _never_too_soon(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(steady, "_too_soon", lambda targets, case: False)
 
 
+def _as_if_nothing_was_changed(patch: pytest.MonkeyPatch) -> None:
+    def adopt(before: Memory, mode: Mode | None, now: float) -> Memory:
+        after = memory.adopt(before, mode, now)
+        return replace(after, changed_at=None) if before.mode is None else after
+
+    patch.setattr(decide, "adopt", adopt)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "unmend", "broken"),
     [
         ("lost-answer", _not_noticed, "drained"),
         ("rule-replaced", _not_missed, "drained"),
+        ("memory-lost", _as_if_nothing_was_changed, "drained"),
         ("restless-weights", _never_too_soon, "restless"),
     ],
 )
