@@ -8,7 +8,19 @@ from dataclasses import replace
 from typing import Final
 
 from controller.policy.hold import level_after_failover
-from controller.policy.model import Decision, Flip, Memory, Mode, Return, Snapshot, UnitEvidence, UnitMemory, Verb, Verdict
+from controller.policy.model import (
+    Decision,
+    Flip,
+    Memory,
+    Mode,
+    Return,
+    RoutingObservation,
+    Snapshot,
+    UnitEvidence,
+    UnitMemory,
+    Verb,
+    Verdict,
+)
 from controller.policy.reasons import Reason
 from controller.policy.routing import format_action
 from controller.policy.spells import noted
@@ -92,16 +104,18 @@ def _not_ahead(memory: Memory, now: float) -> Memory:
     )
 
 
-def _noticed(memory: Memory, action: str, now: float) -> Memory:
+def _noticed(memory: Memory, routing: RoutingObservation, now: float) -> Memory:
     """The memory after a look at the routing action of the Ingress.
 
-    Another one than is remembered counts as changed now, whoever changed it: somebody else, or this controller, whose answer got lost or
-    whose process died before it was remembered. The load balancer must show it, and clients must leave, before anything is lowered.
+    Another one than is remembered, or the same on an Ingress that was created anew, counts as changed now, whoever changed it: somebody
+    else, or this controller, whose answer got lost or whose process died before it was remembered. The load balancer must show it, and
+    clients must leave, before anything is lowered.
     """
-    seen = fingerprint(action)
-    if not seen or memory.action == seen:
+    seen = fingerprint(routing.action)
+    if not seen or (memory.action, memory.ingress) == (seen, routing.uid):
         return memory
-    return replace(_changed(memory, now, 0) if memory.action else memory, action=seen)
+    changed = memory.action not in {"", seen} or memory.ingress not in {"", routing.uid}
+    return replace(_changed(memory, now, 0) if changed else memory, action=seen, ingress=routing.uid)
 
 
 def fingerprint(action: str) -> str:
@@ -112,6 +126,7 @@ def fingerprint(action: str) -> str:
 def _times(memory: Memory) -> Iterator[float | None]:
     """Every time that is remembered."""
     yield memory.mode_since
+    yield memory.spells.since
     yield from (flip.at for flip in memory.flips)
     for unit in memory.units.values():
         yield from (unit.last_failure_at, unit.proven_at, unit.returned_at)
@@ -125,7 +140,7 @@ def _capped(at: float | None, now: float) -> float | None:
 
 def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Memory:
     """Notes what must outlive the signals: refusals (the API server keeps events for an hour) and the first sight of a verified switch."""
-    memory = _noticed(memory, snapshot.routing.action, snapshot.now)
+    memory = _noticed(memory, snapshot.routing, snapshot.now)
     units = {name: unit for name, unit in memory.units.items() if name in evidence}  # the application file may have lost a unit
     for name, judged in evidence.items():
         known = units.get(name)

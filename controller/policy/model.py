@@ -457,6 +457,7 @@ class Memory:
     units: Mapping[str, UnitMemory] = field(default_factory=dict)
     spells: Spells = field(default_factory=Spells)
     action: str = ""  # fingerprint of the routing action that the times below are about; "" where none was seen yet
+    ingress: str = ""  # uid of the Ingress that it was seen on; "" where none was seen yet
     changed_at: float | None = None  # last change of the routing action
     verified_at: float | None = None  # when the load balancer first showed it
     unverified_since: float | None = None  # first change of ours that the load balancer has not shown since

@@ -74,6 +74,15 @@ def test_an_action_that_is_taken_away_is_remembered() -> None:
     assert back.changed_at is None
 
 
+def test_an_ingress_that_was_created_anew_is_a_change() -> None:
+    """Its rule was gone meanwhile, though the action is the same."""
+    known, _ = decide(memory(), showing(COST_TARGETS, NOW))
+    seen = showing(COST_TARGETS, LATER)
+    after, allowed = lowered(known, replace(seen, routing=replace(seen.routing, uid="uid-2")))
+    assert not allowed
+    assert after.changed_at == LATER
+
+
 def test_our_own_change_is_known_as_ours() -> None:
     """What was applied is what the next look finds."""
     seen = showing(OTHER, NOW)

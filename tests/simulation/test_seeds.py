@@ -33,7 +33,7 @@ def test_what_once_broke_holds(path: Path) -> None:
 
 
 def _not_noticed(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(memory, "_noticed", lambda before, action, now: before)
+    patch.setattr(memory, "_noticed", lambda before, routing, now: before)
 
 
 def _not_missed(patch: pytest.MonkeyPatch) -> None:
