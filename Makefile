@@ -53,6 +53,14 @@ bench-election: $(STAMP) ## Leader election: 100,000 simulated lease periods, an
 bench-react: .venv/.synced-bench ## From a refused launch to the patched Ingress, on a real kube-apiserver (ARGS="--quick": 2 minutes)
 	@$(RUN)/python -m benchmarks.react $(ARGS)
 
+.PHONY: bench-simulation
+bench-simulation: $(STAMP) ## Five simulated years of random faults over 200 seeds, every invariant checked (ARGS="--quick")
+	@$(RUN)/python -m benchmarks.simulation $(ARGS)
+
+.PHONY: experiments
+experiments: .venv/.synced-bench ## Play the source's three experiments and plot them into docs/images
+	@$(RUN)/python -m benchmarks.experiments
+
 .PHONY: bench-policy
 bench-policy: .venv/.synced-bench ## How far the policies are from clairvoyant (ARGS="--quick", or ARGS="--trace FILE.csv" for a trace of yours)
 	@$(RUN)/python -m benchmarks.policy $(ARGS)

@@ -20,6 +20,7 @@ _COMMANDS: Final = {
     "resume": ("controller.cli.overrides", "resume_command", "Lift a pause and a pin."),
     "pin": ("controller.cli.overrides", "pin_command", "Ask for a mode and keep it, for a while."),
     "config": ("controller.cli.config", "config_group", "Check configuration."),
+    "simulate": ("controller.cli.simulate", "simulate_command", "Play a world in virtual time: what the controller does in months."),
     "demo": ("controller.cli.demo", "demo_command", "Play a shortage without a cloud: failover and fallback in about a minute."),
 }
 

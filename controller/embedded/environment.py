@@ -30,7 +30,6 @@ from controller.embedded.aws import ZONES, EmulatedAws
 from controller.embedded.environment_access import CONTROLLER, LOAD_BALANCER_CONTROLLER
 from controller.embedded.environment_player import Facts, Player, Progress
 from controller.embedded.karpenter import Karpenter
-from controller.embedded.karpenter_fleet import Ec2
 from controller.embedded.kube_api import READ_ONLY, EmulatedKubeApi, Identity
 from controller.embedded.lbc import LoadBalancerController
 from controller.embedded.scenario import Scenario
@@ -42,6 +41,7 @@ from controller.embedded.world import World
 from controller.embedded.world_events import Recorder
 from controller.policy.model import Application, Mode
 from controller.policy.weights import adjusted_throughputs
+from controller.simulation.fleet import Ec2
 
 Role = Literal["controller", "read-only", "admin"]
 

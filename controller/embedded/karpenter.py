@@ -15,9 +15,9 @@ from typing import Any, Final
 from kubernetes.utils.quantity import parse_quantity
 
 from controller.embedded.karpenter_claims import Claim, ClaimWriter
-from controller.embedded.karpenter_fleet import CACHE_S, UNAVAILABLE_TEXT, Code, Ec2, Offering, event_message, refusal_text
 from controller.embedded.world import Node, Object, Pod, World, machine
 from controller.embedded.world_events import Recorder
+from controller.simulation.fleet import CACHE_S, UNAVAILABLE_TEXT, Code, Ec2, Offering, event_message, refusal_text
 
 BATCH_IDLE_S: Final = 1.0
 BATCH_MAX_S: Final = 10.0

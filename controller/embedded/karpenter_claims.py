@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from controller.embedded.karpenter_fleet import Offering
 from controller.embedded.world import CAPACITY_LABEL, POOL_LABEL, TYPE_LABEL, ZONE_LABEL, Node, Object, World, machine, owner
 from controller.embedded.world_events import Recorder
+from controller.simulation.fleet import Offering
 
 _MANAGER: Final = "karpenter"
 _FINALIZER: Final = "karpenter.sh/termination"

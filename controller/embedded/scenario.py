@@ -6,7 +6,6 @@ everything that is wrong in it, as for application files.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,14 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from controller.catalog.application import API_VERSION, DnsLabel, DnsName, FileModel, InstanceType, Zone, yaml_key
+from controller.catalog.application import API_VERSION, DnsLabel, DnsName, FileModel, InstanceType, Zone
 from controller.catalog.loader import load_directory
 from controller.documents import Document, Fault, Place, Problem, check, config_error, cross_field_error, read_documents, read_limited
-from controller.embedded.karpenter_fleet import Code, Shortage
 from controller.errors import ConfigError
 from controller.policy.model import Application, Cause, Mode
 from controller.policy.reasons import Reason
+from controller.simulation.demand import Choice, Demand
+from controller.simulation.fleet import Code, Shortage
 
 FOLDER: Final = Path(__file__).parent / "scenarios"
 DEFAULT: Final = "seed"
@@ -28,84 +28,9 @@ DEFAULT: Final = "seed"
 _DAY_S: Final = 86_400
 
 Seconds = Annotated[float, Field(ge=0, le=_DAY_S)]
-Requests = Annotated[float, Field(ge=0, le=1e9)]
 Quantity = Annotated[
     str, Field(pattern=r"^[0-9]+[a-zA-Z]{0,2}$", json_schema_extra={"x-allowed": "a quantity such as 4 or 16Gi, in quotes"})
 ]
-
-
-class _Choice(FileModel):
-    """A mapping in which exactly one of some keys stands."""
-
-    @classmethod
-    def _keys(cls) -> tuple[str, ...]:
-        raise NotImplementedError
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        given = [key for key in self._keys() if getattr(self, key) is not None]
-        if len(given) != 1:
-            shown = ", ".join(map(yaml_key, given)) or "none of them"
-            raise cross_field_error([((), shown, f"exactly one of {', '.join(map(yaml_key, self._keys()))}")])
-        return self
-
-
-class Point(FileModel):
-    """The demand at one moment; between two points it changes evenly."""
-
-    at_s: Seconds = Field(description="When.")
-    requests: Requests = Field(description="Requests per metric period.")
-
-
-class Wave(FileModel):
-    """A cosine wave."""
-
-    base: Requests = Field(description="Lowest demand, requests per metric period.")
-    peak: Requests = Field(description="Highest demand, requests per metric period.")
-    period_s: float = Field(gt=0, le=_DAY_S, description="From one peak to the next.")
-    peak_at_s: Seconds = Field(default=0, description="When the first peak is.")
-
-    @model_validator(mode="after")
-    def _together(self) -> Self:
-        if self.base > self.peak:
-            raise cross_field_error([(("base",), f"{self.base:g}", f"at most peak ({self.peak:g})")])
-        return self
-
-
-class Demand(_Choice):
-    """How much there is to serve."""
-
-    wave: Wave | None = Field(default=None, description="A cosine wave.")
-    points: tuple[Point, ...] | None = Field(default=None, min_length=1, max_length=1000, description="A line through points, in order.")
-
-    @classmethod
-    def _keys(cls) -> tuple[str, ...]:
-        return ("wave", "points")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        times = [point.at_s for point in self.points or ()]
-        if times != sorted(set(times)):
-            raise cross_field_error([(("points",), "times that do not grow", "each later than the one before")])
-        return self
-
-    def at(self, seconds: float) -> float:
-        """Requests per metric period.
-
-        Args:
-            seconds: Of the scenario's clock since its start.
-        """
-        if self.wave is not None:
-            wave = self.wave
-            phase = 2 * math.pi * (seconds - wave.peak_at_s) / wave.period_s
-            return wave.base + (wave.peak - wave.base) * (1 + math.cos(phase)) / 2
-        points = self.points or ()
-        before = [point for point in points if point.at_s <= seconds]
-        after = [point for point in points if point.at_s > seconds]
-        if not before or not after:
-            return (before or after)[-1 if before else 0].requests
-        left, right = before[-1], after[0]
-        return left.requests + (right.requests - left.requests) * (seconds - left.at_s) / (right.at_s - left.at_s)
 
 
 class ShortageFile(FileModel):
@@ -144,7 +69,7 @@ class OverrideFile(FileModel):
     why: str = Field(default="", max_length=500, description="Why.")
 
 
-class EventFile(_Choice):
+class EventFile(Choice):
     """One thing that happens."""
 
     at_s: Seconds = Field(description="When.")
@@ -179,7 +104,7 @@ class AlertExpectation(FileModel):
     text: str = Field(default="", max_length=500, description="What its text contains.")
 
 
-class Expectation(_Choice):
+class Expectation(Choice):
     """One thing that must be true of the whole run. Failovers and fallbacks are expected in the order of the list, and no others."""
 
     failover: SwitchExpectation | None = Field(default=None, description="A failover.")

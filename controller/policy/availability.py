@@ -69,9 +69,13 @@ def close(present: tuple[Target, ...], wanted: tuple[Target, ...]) -> bool:
     Every change is a whole pass of the load-balancer controller. What gains or loses all its traffic is never close.
     """
     old, new = _shares(present), _shares(wanted)
-    if old.keys() != new.keys():
-        return False
-    return all((old[key] == 0) == (share == 0) and abs(old[key] - share) <= max(1.0, _CLOSE * share) for key, share in new.items())
+    return alike(present, wanted) and all(abs(old[key] - share) <= max(1.0, _CLOSE * share) for key, share in new.items())
+
+
+def alike(present: tuple[Target, ...], wanted: tuple[Target, ...]) -> bool:
+    """Whether two actions send traffic to the same Services, however much to each."""
+    old, new = _shares(present), _shares(wanted)
+    return old.keys() == new.keys() and all((old[key] == 0) == (share == 0) for key, share in new.items())
 
 
 def _shares(targets: tuple[Target, ...]) -> dict[tuple[str, int | str], float]:

@@ -72,16 +72,21 @@ def ceiling(unit: Unit, observed: UnitObservation) -> int:
     return min(unit.max_replicas, observed.scaler.max_replicas) if observed.scaler is not None else unit.max_replicas
 
 
-def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> dict[str, int]:
+def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], *, switching: bool) -> dict[str, int]:
     """The replica floors of capacity mode.
 
     What the ready replicas cannot carry is spread evenly over the units that can grow, until their scalers' metrics have caught up: those
     lag by minutes. A unit whose capacity has not returned keeps one replica more than are ready: pending, it makes Karpenter ask again
-    every three minutes for free (the canary rule). While demand is just carried, floors stay as they are: they would follow every sample.
+    every three minutes for free (the canary rule).
+
+    A raised floor sinks in proportion to the room that demand leaves, and not at all while demand is just carried: at once, it would take
+    away what makes the room, for the scalers of fast units are content with less where round robin gives all replicas alike. Where demand
+    is not known, what the units that are short miss is added once, with the switch: added to what became ready since, it had no end.
 
     Args:
         snapshot: What is observed.
         evidence: What it proves.
+        switching: Whether these are the floors of the switch to capacity mode, and not those within it.
 
     Returns:
         Wanted minReplicaCount by unit.
@@ -91,16 +96,17 @@ def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) ->
     carried = sum(evidence[name].ready * throughput for name, throughput in adjusted.items())
     measured = total_demand(snapshot)
     if measured is None:
-        gap = sum(evidence[unit.name].demand * unit.throughput for unit in application.units if evidence[unit.name].short)
+        short = [unit for unit in application.units if evidence[unit.name].short] if switching else []
+        gap = sum(evidence[unit.name].demand * unit.throughput for unit in short)
     else:
         gap = max(0.0, measured - carried)
-    tight = measured is not None and gap <= 0 and measured > ROOM * carried
+    keep = 1.0 if measured is None or carried <= 0 else min(1.0, measured / (ROOM * carried))
     able = [unit.name for unit in application.units if evidence[unit.name].can_serve]
     floors = {}
     for unit in application.units:
         judged, floor, scaler = evidence[unit.name], unit.min_replicas, snapshot.units[unit.name].scaler
-        if tight and scaler is not None and scaler.floor_ours:
-            floor = max(floor, scaler.min_replicas)
+        if scaler is not None and scaler.floor_ours:
+            floor = max(floor, math.ceil(keep * scaler.min_replicas - 1e-9))
         if judged.can_serve and gap > 0:
             floor = max(floor, judged.ready + math.ceil(gap / len(able) / adjusted[unit.name] - 1e-9))
         elif application.policy.canary and probing(judged):

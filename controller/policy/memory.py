@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
 from controller.policy.hold import level_after_failover
-from controller.policy.model import Decision, Flip, Memory, Mode, Return, Snapshot, UnitEvidence, UnitMemory, Verb, Verdict
+from controller.policy.model import (
+    Decision,
+    Flip,
+    Memory,
+    Mode,
+    Return,
+    RoutingObservation,
+    Snapshot,
+    UnitEvidence,
+    UnitMemory,
+    Verb,
+    Verdict,
+)
 from controller.policy.reasons import Reason
+from controller.policy.routing import format_action
 from controller.policy.spells import noted
 
 KEPT_FLIPS: Final = 50  # history for people; the flip budget needs an hour, the flap window two
+_FINGERPRINT: Final = 16  # hexadecimal digits: two actions of one Ingress never share them by chance
 
 
 def adopt(memory: Memory, mode: Mode | None, now: float) -> Memory:
@@ -32,7 +47,8 @@ def adopt(memory: Memory, mode: Mode | None, now: float) -> Memory:
         return memory
     if memory.mode is None:
         # Cost mode found at the first sight may have lasted for years; capacity mode starts its dwell now, which only makes us patient.
-        return replace(memory, mode=mode, mode_since=now if mode is Mode.CAPACITY else 0.0)
+        # Where the memory was lost, the last change may be seconds old: it must be seen, and drained, before anything is lowered.
+        return replace(memory, mode=mode, mode_since=now if mode is Mode.CAPACITY else 0.0, changed_at=now)
     level = level_after_failover(memory, now, 0.0) if mode is Mode.CAPACITY else memory.hold_level
     # Like a change of our own it must be seen on the load balancer, and clients must have left, before anything is lowered behind it.
     changed = _changed(memory, now, 0)
@@ -62,6 +78,8 @@ def _changed(memory: Memory, now: float, sticky_s: int) -> Memory:
 
 def _not_ahead(memory: Memory, now: float) -> Memory:
     """The memory with no time after `now`; the same one where there is none."""
+    if not any(at is not None and at > now for at in _times(memory)):
+        return memory
     units = {
         name: replace(
             unit,
@@ -86,12 +104,43 @@ def _not_ahead(memory: Memory, now: float) -> Memory:
     )
 
 
+def _noticed(memory: Memory, routing: RoutingObservation, now: float) -> Memory:
+    """The memory after a look at the routing action of the Ingress.
+
+    Another one than is remembered, or the same on an Ingress that was created anew, counts as changed now, whoever changed it: somebody
+    else, or this controller, whose answer got lost or whose process died before it was remembered. The load balancer must show it, and
+    clients must leave, before anything is lowered.
+    """
+    seen = fingerprint(routing.action)
+    if not seen or (memory.action, memory.ingress) == (seen, routing.uid):
+        return memory
+    changed = memory.action not in {"", seen} or memory.ingress not in {"", routing.uid}
+    return replace(_changed(memory, now, 0) if changed else memory, action=seen, ingress=routing.uid)
+
+
+def fingerprint(action: str) -> str:
+    """What is remembered of an action's text, which anybody may write and make long; "" of none."""
+    return hashlib.sha256(action.encode()).hexdigest()[:_FINGERPRINT] if action else ""
+
+
+def _times(memory: Memory) -> Iterator[float | None]:
+    """Every time that is remembered."""
+    yield memory.mode_since
+    yield memory.spells.since
+    yield from (flip.at for flip in memory.flips)
+    for unit in memory.units.values():
+        yield from (unit.last_failure_at, unit.proven_at, unit.returned_at)
+    yield from (memory.spells.since, memory.changed_at, memory.verified_at, memory.unverified_since)
+    yield from (memory.nudged_at, memory.reversed_at, memory.reasserted_at)
+
+
 def _capped(at: float | None, now: float) -> float | None:
     return None if at is None else min(at, now)
 
 
 def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Memory:
     """Notes what must outlive the signals: refusals (the API server keeps events for an hour) and the first sight of a verified switch."""
+    memory = _noticed(memory, snapshot.routing, snapshot.now)
     units = {name: unit for name, unit in memory.units.items() if name in evidence}  # the application file may have lost a unit
     for name, judged in evidence.items():
         known = units.get(name)
@@ -105,15 +154,25 @@ def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvide
             del units[name]  # the shortage ended before anything was done about it
         if name in units and judged.returned in {Return.REGISTERED, Return.SILENT}:
             units[name] = replace(units[name], returned=judged.returned, returned_at=judged.returned_at)
-    verification = snapshot.routing.verification
-    verified = memory.verified_at
-    if memory.changed_at is not None and verified is None and verification is not None:
-        current = verification.action == snapshot.routing.action and verification.at >= memory.changed_at
-        if current and verification.verdict is Verdict.YES:
-            verified = verification.at
-            memory = replace(memory, unverified_since=None, nudges=0, nudged_at=None)
     spells = noted(memory.spells, units, snapshot.now)
-    return _calmed(replace(memory, units=units, spells=spells, verified_at=verified), snapshot)
+    return _calmed(replace(_verified(memory, snapshot), units=units, spells=spells), snapshot)
+
+
+def _verified(memory: Memory, snapshot: Snapshot) -> Memory:
+    """Notes what the load balancer shows: the first sight of a change, and that it ceased to show what it had shown.
+
+    Its rule was then changed behind the back of its controller, which would look at it again after hours. That counts as a change of now:
+    people are told, the controller is made to look, and nothing is lowered until the rule is back and the clients are, too.
+    """
+    seen = snapshot.routing.verification
+    if seen is None or seen.action != snapshot.routing.action:
+        return memory
+    settled = memory.unverified_since is None
+    if seen.verdict is Verdict.NOT_YET and not seen.applied and settled:
+        return _changed(memory, snapshot.now, 0)
+    if seen.verdict is Verdict.YES and memory.changed_at is not None and memory.verified_at is None and seen.at >= memory.changed_at:
+        return replace(memory, verified_at=seen.at, unverified_since=None, nudges=0, nudged_at=None)
+    return memory
 
 
 def _calmed(memory: Memory, snapshot: Snapshot) -> Memory:
@@ -133,7 +192,8 @@ def applied(memory: Memory, decision: Decision, now: float) -> Memory:
     """
     if decision.verb is Verb.NUDGE:
         return replace(memory, nudges=memory.nudges + 1, nudged_at=now)
-    changed = _changed(memory, now, decision.sticky_s)
+    written = fingerprint(format_action(decision.targets, decision.stickiness_s))
+    changed = replace(_changed(memory, now, decision.sticky_s), action=written)
     if decision.verb.switches and decision.mode is not None:
         return _switched(changed, decision, decision.mode, now)
     if decision.verb is Verb.REVERSE:

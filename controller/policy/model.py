@@ -456,7 +456,9 @@ class Memory:
     hold_level: int = 0  # how often the hold was doubled
     units: Mapping[str, UnitMemory] = field(default_factory=dict)
     spells: Spells = field(default_factory=Spells)
-    changed_at: float | None = None  # last change of the routing action by us
+    action: str = ""  # fingerprint of the routing action that the times below are about; "" where none was seen yet
+    ingress: str = ""  # uid of the Ingress that it was seen on; "" where none was seen yet
+    changed_at: float | None = None  # last change of the routing action
     verified_at: float | None = None  # when the load balancer first showed it
     unverified_since: float | None = None  # first change of ours that the load balancer has not shown since
     sticky_s: int = 0  # how long clients may stick to what the last change moved traffic from

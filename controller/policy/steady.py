@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from controller.policy import guards, text
-from controller.policy.availability import close
+from controller.policy.availability import alike, close
 from controller.policy.demand import capacity_floors, ceiling
 from controller.policy.model import (
     Application,
@@ -69,8 +69,20 @@ def _wanted(mode: Mode, case: guards.Case) -> tuple[Target, ...]:
             return ()
         targets = cost_targets(snapshot.application, weights)
         if _as_written(snapshot.application, weights):
-            return targets
+            return routing.targets if _too_soon(targets, case) else targets
     return routing.targets if not routing.foreign and close(routing.targets, targets) else targets
+
+
+def _too_soon(targets: tuple[Target, ...], case: guards.Case) -> bool:
+    """Whether what the last change did cannot be known yet, so that giving back what it took would be a guess.
+
+    Less weight for a unit that is overloaded is urgent, more is not. Without a pause weights would follow every sample of a demand that is
+    just at the edge, or that is known in one pass and too old in the next.
+    """
+    routing, changed_at = case.snapshot.routing, case.memory.changed_at
+    if routing.foreign or changed_at is None or not alike(routing.targets, targets) or same_routing(routing.targets, targets):
+        return False
+    return case.remaining(changed_at + guards.METRIC_LAG_S) > 0
 
 
 def _as_written(application: Application, weights: Mapping[str, int]) -> bool:
@@ -227,17 +239,20 @@ def _floors(mode: Mode, case: guards.Case, step: int) -> dict[str, int]:
     """Replica floors.
 
     A unit whose weight was cut for want of replicas keeps being asked for all that its full weight needs: its own counter shows only the
-    traffic that it still gets, and its scaler would be content with that.
+    traffic that it still gets, and its scaler would be content with that. A floor of ours that was raised sinks no further than to what the
+    weights need at the present demand: where a scaler sees no metric, or still the traffic before a switch, the floor is all that holds.
     """
     snapshot, evidence = case.snapshot, case.evidence
     if mode is Mode.CAPACITY:
-        floors = capacity_floors(snapshot, evidence)
+        floors = capacity_floors(snapshot, evidence, switching=case.mode is not Mode.CAPACITY)
         return {name: max(floor, evidence[name].needed) for name, floor in floors.items()} if step else floors
     cut = cut_units(snapshot)
     floors = {}
     for unit in snapshot.application.units:
-        floor = max(unit.min_replicas, evidence[unit.name].needed) if unit.name in cut else unit.min_replicas
-        floors[unit.name] = min(floor, ceiling(unit, snapshot.units[unit.name]))
+        observed, needed = snapshot.units[unit.name], evidence[unit.name].needed
+        raised = observed.scaler.min_replicas if observed.scaler is not None and observed.scaler.floor_ours else 0
+        floor = max(unit.min_replicas, needed if unit.name in cut else min(needed, raised))
+        floors[unit.name] = min(floor, ceiling(unit, observed))
     return floors
 
 

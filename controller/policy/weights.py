@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 from controller.policy.model import Unit, WeightStrategy
@@ -87,10 +88,16 @@ def _exact(what: str, value: float | Fraction) -> Fraction:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{what} must be finite, got {value}")
-        value = Fraction(repr(value))
+        value = _written(value)
     if value < 0:
         raise ValueError(f"{what} must not be negative, got {value}")
     return Fraction(value)
+
+
+@lru_cache(maxsize=4096)
+def _written(value: float) -> Fraction:
+    """The decimal number as a fraction. Prices and throughputs are the same in every decision, and reading them was half of its time."""
+    return Fraction(repr(value))
 
 
 def base_weights(units: Sequence[Unit], strategy: WeightStrategy, demand: float | None, ready: Mapping[str, int]) -> dict[str, int]:
@@ -181,17 +188,24 @@ def apply_availability(base: Mapping[str, int], availability: Mapping[str, float
     Raises:
         ValueError: A unit's availability is missing, outside 0 to 1 or not a number, or a base weight is negative.
     """
+    return dict(_scaled(tuple(base.items()), tuple(availability.items())))
+
+
+@lru_cache(maxsize=4096)
+def _scaled(base: tuple[tuple[str, int], ...], availability: tuple[tuple[str, float], ...]) -> dict[str, int]:
+    """`apply_availability`: in a quiet application the same question is asked in every decision."""
+    known = dict(availability)
     shares: dict[str, Fraction] = {}
-    for name, weight in base.items():
-        if name not in availability:
+    for name, weight in base:
+        if name not in known:
             raise ValueError(f"availability of {name} is missing")
-        available = _exact(f"availability of {name}", availability[name])
+        available = _exact(f"availability of {name}", known[name])
         if available > 1:
-            raise ValueError(f"availability of {name} must be 0 to 1, got {availability[name]}")
+            raise ValueError(f"availability of {name} must be 0 to 1, got {known[name]}")
         shares[name] = _exact(f"weight of {name}", weight) * available
     if not any(shares.values()):
         return {}
-    factors = {shares[name] / weight for name, weight in base.items() if weight}
+    factors = {shares[name] / weight for name, weight in base if weight}
     return dict(base) if len(factors) == 1 else largest_remainder(shares)
 
 
@@ -216,7 +230,12 @@ def adjusted_throughputs(units: Sequence[Unit]) -> dict[str, float]:
     Raises:
         ValueError: A throughput is not positive and finite.
     """
-    throughputs = {unit.name: _throughput(unit) for unit in units}
+    return dict(_adjusted(tuple((unit.name, unit.throughput) for unit in units)))
+
+
+@lru_cache(maxsize=256)
+def _adjusted(units: tuple[tuple[str, float], ...]) -> dict[str, float]:
+    throughputs = {name: _positive(f"throughput of {name}", throughput) for name, throughput in units}
     if not throughputs:
         return {}
     target = sum(throughputs.values(), Fraction(0)) / len(throughputs)
@@ -256,11 +275,16 @@ def price_ratio(units: Sequence[Unit], cost_weights: Mapping[str, float]) -> flo
 
 
 def _blended(weights: Mapping[str, float], units: Iterable[Unit]) -> Fraction:
-    costs = {unit.name: _cost(unit) for unit in units}
-    unknown = [name for name in weights if name not in costs]
+    return _blend(tuple(weights.items()), tuple((unit.name, unit.price_per_hour, unit.throughput) for unit in units))
+
+
+@lru_cache(maxsize=1024)
+def _blend(weights: tuple[tuple[str, float], ...], units: tuple[tuple[str, float, float], ...]) -> Fraction:
+    costs = {name: _cost_of(name, price, throughput) for name, price, throughput in units}
+    unknown = [name for name, _ in weights if name not in costs]
     if unknown:
         raise ValueError(f"no deployment unit is named {', '.join(unknown)}")
-    exact = {name: _exact(f"weight of {name}", weight) for name, weight in weights.items()}
+    exact = {name: _exact(f"weight of {name}", weight) for name, weight in weights}
     whole = sum(exact.values(), Fraction(0))
     if whole == 0:
         raise ValueError("the weights are all zero, so no traffic is split")
@@ -268,7 +292,12 @@ def _blended(weights: Mapping[str, float], units: Iterable[Unit]) -> Fraction:
 
 
 def _cost(unit: Unit) -> Fraction:
-    return _positive(f"price of {unit.name}", unit.price_per_hour) / _throughput(unit)
+    return _cost_of(unit.name, unit.price_per_hour, unit.throughput)
+
+
+@lru_cache(maxsize=1024)
+def _cost_of(name: str, price_per_hour: float, throughput: float) -> Fraction:
+    return _positive(f"price of {name}", price_per_hour) / _positive(f"throughput of {name}", throughput)
 
 
 def _throughput(unit: Unit) -> Fraction:

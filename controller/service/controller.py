@@ -17,6 +17,7 @@ from controller.clock import Clock
 from controller.errors import Conflict, RemoteError, StateError
 from controller.notifiers.dispatcher import Dispatcher
 from controller.policy.decide import decide
+from controller.policy.ledger import Ledger, booked, counted
 from controller.policy.memory import applied
 from controller.policy.model import Alert, Application, Decision, Memory, Plan, Snapshot, Source
 from controller.policy.plan import describe, plan
@@ -57,6 +58,7 @@ class _Record:
     unsaved: int = 0
     save_problem: str = ""
     override: str = ""
+    ledger: Ledger = field(default_factory=Ledger)
 
 
 def _own_alerts(record: _Record) -> Iterator[Alert]:
@@ -65,6 +67,12 @@ def _own_alerts(record: _Record) -> Iterator[Alert]:
         yield Alert("action-failed", "critical", f"tried {record.failures} times without success: {record.failed}")
     if record.unsaved >= _ALERT_AFTER:
         yield Alert("state-unsaved", "warning", f"what is remembered would be lost at a restart: {record.save_problem}")
+
+
+def _book(record: _Record, now: float) -> None:
+    """Books the time since the last pass. Only whoever leads keeps accounts: two replicas would count everything twice."""
+    if record.snapshot is not None and record.decision is not None and record.snapshot.leader:
+        record.ledger = booked(record.ledger, record.snapshot, record.decision, now - record.snapshot.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,7 @@ class View:
     decision: Decision
     plan: Plan
     memory: Memory
+    ledger: Ledger
 
 
 class Controller:
@@ -139,7 +148,7 @@ class Controller:
         """What the last passes left."""
         with self._lock:
             return [
-                View(application, record.snapshot, record.decision, record.plan, record.memory)
+                View(application, record.snapshot, record.decision, record.plan, record.memory, record.ledger)
                 for key, application in self._applications.items()
                 if (record := self._records.get(key)) is not None
                 and record.snapshot is not None
@@ -199,6 +208,7 @@ class Controller:
     def _pass(self, application: Application, record: _Record) -> None:
         self._load(application, record)
         snapshot = self._snapshot(application, record)
+        _book(record, snapshot.now)
         before = record.memory or Memory()
         memory, decision = decide(before, snapshot)
         decision = replace(decision, alerts=(*decision.alerts, *_own_alerts(record)))
@@ -213,11 +223,12 @@ class Controller:
             record.memory = applied(memory, decision, done)
         if self._recorder is not None:
             self._recorder.offer(before, snapshot, made, outcome, record.memory, done)
+        record.ledger = counted(record.ledger, switches=int(outcome.routed and decision.verb.switches), kubernetes=len(outcome.applied))
         self._save(application, record)
         self._tell(application, record, snapshot, decision, outcome)
         with self._lock:
             if application.key in self._applications:  # else its series were forgotten meanwhile, and for good
-                self._telemetry.decided(snapshot, decision)
+                self._telemetry.decided(snapshot, decision, record.ledger)
         self._schedule(record, decision, outcome)
 
     def _load(self, application: Application, record: _Record) -> None:

@@ -13,6 +13,7 @@ from controller.clients.kube import CONFIG_MAPS, KubeSession, Object
 from controller.clock import Clock, format_rfc3339
 from controller.errors import NotFound, RemoteError
 from controller.notifiers.dispatcher import SinkHealth
+from controller.policy.ledger import Ledger
 from controller.policy.plan import FIELD_MANAGER
 from controller.service.controller import View
 
@@ -75,6 +76,22 @@ def _application(view: View) -> dict[str, Any]:
         "at": format_rfc3339(view.snapshot.now),
         "alerts": [alert.text for alert in decision.alerts],
         "degraded": list(decision.degraded),
+        "ledger": _account(view.ledger),
+    }
+
+
+def _account(ledger: Ledger) -> dict[str, Any]:
+    """What the modes cost and saved since this replica began to lead, in US dollars and seconds."""
+    return {
+        "seconds": {str(mode): round(value) for mode, value in ledger.seconds.items()},
+        "requests": {str(mode): round(value) for mode, value in ledger.requests.items()},
+        "spendDollars": round(ledger.spend, 2),
+        "savedDollars": round(ledger.saved, 2),
+        "premiumDollars": round(ledger.premium, 2),
+        "exposedMinutes": round(ledger.exposed_minutes, 1),
+        "probingMinutes": round(ledger.probing_s / 60, 1),
+        "switches": ledger.switches,
+        "calls": dict(ledger.calls),
     }
 
 
@@ -114,7 +131,7 @@ class StatusPublisher:
 
 
 def _timeless(status: Object) -> dict[str, Any]:
-    return {key: {k: v for k, v in one.items() if k not in {"at", "why"}} for key, one in status["applications"].items()}
+    return {key: {k: v for k, v in one.items() if k not in {"at", "why", "ledger"}} for key, one in status["applications"].items()}
 
 
 def read_status(session: KubeSession, namespace: str) -> Object | None:

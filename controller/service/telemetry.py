@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from controller.notifiers.dispatcher import SinkHealth
+from controller.policy.ledger import Ledger
 from controller.policy.model import Decision, Mode, Snapshot, Verdict
 
 _VERDICTS: Final = {Verdict.YES: 1.0, Verdict.NOT_YET: 0.0, Verdict.CANNOT_TELL: -1.0}
@@ -46,9 +47,9 @@ class Telemetry:
         )
         self.config_ok = Gauge("failoverctl_config_ok", "0 while a changed application file is refused.", registry=self.registry)
 
-    def decided(self, snapshot: Snapshot, decision: Decision) -> None:
-        """Shows one decision."""
-        self._latest.put(snapshot, decision)
+    def decided(self, snapshot: Snapshot, decision: Decision, ledger: Ledger) -> None:
+        """Shows one decision, and the account up to it."""
+        self._latest.put(snapshot, decision, ledger)
 
     def forget(self, application: str) -> None:
         """Drops the series of an application that is gone."""
@@ -71,45 +72,72 @@ class _Latest(Collector):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._decided: dict[str, tuple[Snapshot, Decision]] = {}
+        self._decided: dict[str, tuple[Snapshot, Decision, Ledger]] = {}
 
-    def put(self, snapshot: Snapshot, decision: Decision) -> None:
+    def put(self, snapshot: Snapshot, decision: Decision, ledger: Ledger) -> None:
         """Takes the place of the application's decision before."""
         with self._lock:
-            self._decided[snapshot.application.key] = (snapshot, decision)
+            self._decided[snapshot.application.key] = (snapshot, decision, ledger)
 
     def drop(self, application: str) -> None:
         """Forgets an application."""
         with self._lock:
             self._decided.pop(application, None)
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         """All of them; called from the thread that serves HTTP."""
         with self._lock:
             decided = list(self._decided.items())
-        app = ("application",)
-        mode = GaugeMetricFamily("failoverctl_mode", "1 for the mode the application is in.", labels=(*app, "mode"))
-        unknown = GaugeMetricFamily("failoverctl_mode_unknown", "1 while the routing is not understood.", labels=app)
-        short = GaugeMetricFamily("failoverctl_unit_short", "1 while a unit's shortage is proven.", labels=(*app, "unit"))
-        ready = GaugeMetricFamily("failoverctl_unit_ready_replicas", "Ready replicas of a unit.", labels=(*app, "unit"))
-        waiting = GaugeMetricFamily("failoverctl_unit_waiting_pods", "Unschedulable pods of a unit.", labels=(*app, "unit"))
-        shown = "1: the load balancer shows the action, 0: not yet, -1: cannot tell."
-        verified = GaugeMetricFamily("failoverctl_routing_verified", shown, labels=app)
-        age = GaugeMetricFamily("failoverctl_signal_age_seconds", "Age of a source's last word.", labels=(*app, "source"))
-        degraded = GaugeMetricFamily("failoverctl_degraded", "Sources that are absent or stale.", labels=app)
-        alerts = GaugeMetricFamily("failoverctl_alerts", "Alerts that are on.", labels=app)
-        for key, (snapshot, decision) in decided:
-            for one in Mode:
-                mode.add_metric((key, one.value), decision.mode is one)
-            unknown.add_metric((key,), decision.mode is None)
-            for unit, judged in decision.evidence.items():
-                short.add_metric((key, unit), judged.short)
-                ready.add_metric((key, unit), judged.ready)
-                waiting.add_metric((key, unit), judged.demand)
-            seen = snapshot.routing.verification
-            verified.add_metric((key,), _VERDICTS[seen.verdict if seen else Verdict.CANNOT_TELL])
-            for source in snapshot.sources:
-                age.add_metric((key, source.name), -1.0 if source.last_ok is None else max(0.0, snapshot.now - source.last_ok))
-            degraded.add_metric((key,), len(decision.degraded))
-            alerts.add_metric((key,), len(decision.alerts))
-        yield from (mode, unknown, short, ready, waiting, verified, age, degraded, alerts)
+        yield from _gauges((key, snapshot, decision) for key, (snapshot, decision, _) in decided)
+        yield from _accounts((key, ledger) for key, (_, _, ledger) in decided)
+
+
+def _accounts(ledgers: Iterable[tuple[str, Ledger]]) -> Iterator[CounterMetricFamily]:
+    """What the modes cost and saved since this replica began to lead."""
+    app = ("application",)
+    seconds = CounterMetricFamily("failoverctl_mode_seconds", "Time in a mode.", labels=(*app, "mode"))
+    requests = CounterMetricFamily("failoverctl_mode_requests", "Measured requests in a mode.", labels=(*app, "mode"))
+    spend = CounterMetricFamily("failoverctl_spend_dollars", "US dollars of the replicas that have a node.", labels=app)
+    saved = CounterMetricFamily("failoverctl_saved_dollars", "US dollars that cost mode saved against capacity mode.", labels=app)
+    premium = CounterMetricFamily("failoverctl_premium_dollars", "US dollars that capacity mode cost on top of cost mode.", labels=app)
+    exposed = CounterMetricFamily("failoverctl_exposed_seconds", "Time in cost mode with a unit that is proven short.", labels=app)
+    probing = CounterMetricFamily("failoverctl_probing_seconds", "Replica-seconds of pending probes.", labels=app)
+    for key, ledger in ledgers:
+        for mode in Mode:
+            seconds.add_metric((key, mode.value), ledger.seconds.get(mode, 0.0))
+            requests.add_metric((key, mode.value), ledger.requests.get(mode, 0.0))
+        for family, value in ((spend, ledger.spend), (saved, ledger.saved), (premium, ledger.premium)):
+            family.add_metric((key,), value)
+        exposed.add_metric((key,), ledger.exposed_s)
+        probing.add_metric((key,), ledger.probing_s)
+    yield from (seconds, requests, spend, saved, premium, exposed, probing)
+
+
+def _gauges(decided: Iterable[tuple[str, Snapshot, Decision]]) -> Iterator[GaugeMetricFamily]:
+    """What the last decisions show."""
+    app = ("application",)
+    mode = GaugeMetricFamily("failoverctl_mode", "1 for the mode the application is in.", labels=(*app, "mode"))
+    unknown = GaugeMetricFamily("failoverctl_mode_unknown", "1 while the routing is not understood.", labels=app)
+    short = GaugeMetricFamily("failoverctl_unit_short", "1 while a unit's shortage is proven.", labels=(*app, "unit"))
+    ready = GaugeMetricFamily("failoverctl_unit_ready_replicas", "Ready replicas of a unit.", labels=(*app, "unit"))
+    waiting = GaugeMetricFamily("failoverctl_unit_waiting_pods", "Unschedulable pods of a unit.", labels=(*app, "unit"))
+    shown = "1: the load balancer shows the action, 0: not yet, -1: cannot tell."
+    verified = GaugeMetricFamily("failoverctl_routing_verified", shown, labels=app)
+    age = GaugeMetricFamily("failoverctl_signal_age_seconds", "Age of a source's last word.", labels=(*app, "source"))
+    degraded = GaugeMetricFamily("failoverctl_degraded", "Sources that are absent or stale.", labels=app)
+    alerts = GaugeMetricFamily("failoverctl_alerts", "Alerts that are on.", labels=app)
+    for key, snapshot, decision in decided:
+        for one in Mode:
+            mode.add_metric((key, one.value), decision.mode is one)
+        unknown.add_metric((key,), decision.mode is None)
+        for unit, judged in decision.evidence.items():
+            short.add_metric((key, unit), judged.short)
+            ready.add_metric((key, unit), judged.ready)
+            waiting.add_metric((key, unit), judged.demand)
+        seen = snapshot.routing.verification
+        verified.add_metric((key,), _VERDICTS[seen.verdict if seen else Verdict.CANNOT_TELL])
+        for source in snapshot.sources:
+            age.add_metric((key, source.name), -1.0 if source.last_ok is None else max(0.0, snapshot.now - source.last_ok))
+        degraded.add_metric((key,), len(decision.degraded))
+        alerts.add_metric((key,), len(decision.alerts))
+    yield from (mode, unknown, short, ready, waiting, verified, age, degraded, alerts)

@@ -13,7 +13,6 @@ from controller.clients.kube import EVENTS, NODE_CLAIMS, NODE_POOLS
 from controller.clock import ManualClock
 from controller.embedded import world_objects as objects
 from controller.embedded.karpenter import Karpenter
-from controller.embedded.karpenter_fleet import Code, Ec2, Shortage, event_message, refusal_text
 from controller.embedded.kube_api import EmulatedKubeApi
 from controller.embedded.workload import Workloads
 from controller.embedded.world import World
@@ -21,6 +20,7 @@ from controller.embedded.world_events import Recorder
 from controller.policy.model import Application, Cause
 from controller.signals.classify import classify_refusal, limited_pools
 from controller.signals.cluster import ClusterView
+from controller.simulation.fleet import Code, Ec2, Shortage, event_message, refusal_text
 from tests.support.applications import NOW, application
 
 ZONES = ("us-west-2a", "us-west-2b", "us-west-2c")

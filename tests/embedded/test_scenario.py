@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from controller.embedded.scenario import DEFAULT, FOLDER, Demand, Point, Wave, builtin, builtin_names, load_scenario
+from controller.embedded.scenario import DEFAULT, FOLDER, builtin, builtin_names, load_scenario
 from controller.errors import ConfigError
 from controller.policy.model import Mode
+from controller.simulation.demand import Demand, Point, Wave
 
 GOOD = """\
 apiVersion: failoverctl.dev/v1alpha1

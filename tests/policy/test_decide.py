@@ -430,7 +430,7 @@ class TestModeOfTheIngress:
     def test_adopting_what_is_found_first_makes_us_patient(self) -> None:
         """Cost mode may have lasted for years, capacity mode starts its dwell."""
         assert adopt(Memory(), Mode.COST, NOW).mode_since == 0.0
-        assert adopt(Memory(), Mode.CAPACITY, NOW) == replace(Memory(), mode=Mode.CAPACITY, mode_since=NOW)
+        assert adopt(Memory(), Mode.CAPACITY, NOW) == replace(Memory(), mode=Mode.CAPACITY, mode_since=NOW, changed_at=NOW)
 
     def test_what_is_unknown_is_not_adopted(self) -> None:
         """An unreadable Ingress must not reset the dwell."""

@@ -133,9 +133,9 @@ class TestNeededBeyondTheMaximum:
         assert decide(memory(Mode.CAPACITY), made)[1].alerts == ()
 
 
-def _floors(made: Snapshot, **units: Any) -> dict[str, int]:
+def _floors(made: Snapshot, *, switching: bool = False, **units: Any) -> dict[str, int]:
     evidence = decide(memory(Mode.CAPACITY, units=units.get("units", {})), made)[1].evidence
-    return capacity_floors(made, evidence)
+    return capacity_floors(made, evidence, switching=switching)
 
 
 class TestFloors:
@@ -150,11 +150,13 @@ class TestFloors:
         [
             pytest.param(770, True, 3, id="just carried: stays"),
             pytest.param(770, False, 1, id="just carried, but somebody else's: the usual one"),
-            pytest.param(690, True, 1, id="room enough: goes"),
+            pytest.param(690, True, 3, id="hardly any room: stays"),
+            pytest.param(460, True, 2, id="a third is room: a third goes"),
+            pytest.param(100, True, 1, id="room enough: the usual one"),
         ],
     )
-    def test_stay_while_demand_is_just_carried(self, demand: float, ours: bool, expected: int) -> None:
-        """Ready replicas carry 777 at the throughputs of capacity mode; floors that followed every sample would flap."""
+    def test_sink_with_the_room_that_demand_leaves(self, demand: float, ours: bool, expected: int) -> None:
+        """Ready replicas carry 777 at the throughputs of capacity mode; floors that went at once would take the room away with them."""
         made = _measured(Sample(demand, NOW), made=with_scalers(snapshot()))
         made = change(made, TRN1, scaler=scaler(TRN1, min_replicas=3, floor_ours=ours))
         assert _floors(made)[TRN1] == expected
@@ -167,7 +169,13 @@ class TestFloors:
     def test_at_an_unknown_demand_make_room_for_the_pods_that_wait(self) -> None:
         """Two pods of inf2, 105 each, over the four others."""
         made = shortage(snapshot(mode=Mode.CAPACITY))
-        assert _floors(made, units=proven()) == {INF2: 3, TRN1: 3, "sd21-g5-triton": 3, G6: 3, "sd21-g5-cuda": 3}
+        assert _floors(made, units=proven(), switching=True) == {INF2: 3, TRN1: 3, "sd21-g5-triton": 3, G6: 3, "sd21-g5-cuda": 3}
+
+    def test_at_an_unknown_demand_do_not_climb_with_what_became_ready(self) -> None:
+        """Added to the ready replicas in every pass, what once was missing would end at the maximum, and buy all of it."""
+        made = shortage(with_scalers(snapshot(mode=Mode.CAPACITY), min_replicas=3))
+        grown = change(made, TRN1, ready=3, desired=3)
+        assert _floors(grown, units=proven())[TRN1] == 3
 
     @pytest.mark.parametrize(
         ("file", "most", "expected"), [pytest.param(100, 4, 4, id="its ScaledObject"), pytest.param(3, 20, 3, id="the application file")]
@@ -228,4 +236,4 @@ def test_pods_that_wait_for_a_healthy_unit_raise_nothing() -> None:
     """They have a node on its way."""
     made = change(snapshot(mode=Mode.CAPACITY), pending=pods(), desired=4)
     evidence: dict[str, UnitEvidence] = dict(decide(memory(Mode.CAPACITY), made)[1].evidence)
-    assert set(capacity_floors(made, evidence).values()) == {1}
+    assert set(capacity_floors(made, evidence, switching=True).values()) == {1}

@@ -1,0 +1,75 @@
+"""Pods, nodes and NodeClaims, as the parts of the world share them. Times are seconds since the Unix epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from controller.policy.model import Unit
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A node that joined. A replica takes a whole one, as accelerators make it."""
+
+    claim: Claim
+    pod: Pod | None = None
+    empty_since: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Claim:
+    """A NodeClaim. `launched` is None until EC2 gave an instance; `node` until it takes pods."""
+
+    name: str
+    pool: str
+    types: tuple[str, ...]
+    created: float
+    instance_type: str = ""
+    zone: str = ""
+    launched: float | None = None
+    registered: float | None = None
+    initialized: float | None = None
+    node: Node | None = None
+    gone: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Pod:
+    """A replica of a deployment unit."""
+
+    name: str
+    unit: Unit
+    created: float
+    unschedulable_since: float | None = None
+    claim: Claim | None = None  # what is launched for it
+    node: Node | None = None
+    ready: bool = False
+    ready_at: float = 0.0
+    registered: bool = False  # with its target groups
+    healthy: bool = False  # as they see it
+    ending: bool = False
+
+
+@dataclass(slots=True)
+class UnitPods:
+    """A unit's pods, oldest first, and the counts that follow from them.
+
+    Attributes:
+        unit: Whose.
+        desired: The Deployment's replicas.
+        pods: Those that are not ending.
+        ready: How many of them are ready.
+        registered: Targets of the unit's target group.
+        healthy: How many of those it calls healthy.
+    """
+
+    unit: Unit
+    desired: int = 0
+    pods: list[Pod] = field(default_factory=list)
+    ready: int = 0
+    registered: int = 0
+    healthy: int = 0
+
+    def pending(self) -> list[Pod]:
+        """The pods that have no node, oldest first."""
+        return [pod for pod in self.pods if pod.node is None]

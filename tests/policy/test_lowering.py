@@ -1,0 +1,168 @@
+"""When floors may sink, and how far: not behind a change that nobody remembers, and not below what the traffic needs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controller.policy.decide import decide
+from controller.policy.memory import applied, fingerprint
+from controller.policy.model import Memory, Sample, Scaler, Snapshot, Target, Verb, Verdict, Verification
+from controller.policy.plan import plan
+from controller.policy.routing import format_action
+from tests.support.applications import COST_TARGETS, NOW, memory, routing, snapshot
+
+LATER = NOW + 1000
+OTHER = (*COST_TARGETS[:-1], replace(COST_TARGETS[-1], weight=14))
+
+
+def scaled(seen: Snapshot, floor: int) -> Snapshot:
+    """Every unit with a ScaledObject of ours at a floor, and a demand for two replicas of inf2 and one of every other."""
+    units = {
+        name: replace(
+            observed,
+            scaler=Scaler(f"{name}-hpa", "1", floor, 100, "105", 0, "aws-cloudwatch", "metricName", f"{name}-counter"),
+            demand=Sample(100.0, seen.now - 120),
+        )
+        for name, observed in seen.units.items()
+    }
+    return replace(seen, units=units)
+
+
+def showing(targets: tuple[Target, ...], now: float) -> Snapshot:
+    """An Ingress with these targets, which the load balancer shows now."""
+    action = format_action(targets, 0)
+    seen = snapshot(now=now)
+    sources = tuple(replace(source, last_ok=now) for source in seen.sources)
+    verification = Verification(Verdict.YES, now, "", action, applied=True)
+    return replace(seen, sources=sources, routing=routing(action=action, targets=targets, verification=verification))
+
+
+def lowered(before: Memory, seen: Snapshot) -> tuple[Memory, bool]:
+    """The memory after a decision, and whether floors may sink by it."""
+    after, decision = decide(before, seen)
+    return after, decision.lowering_allowed
+
+
+def test_a_change_that_is_not_remembered_is_drained_before_anything_sinks() -> None:
+    """The answer to our patch was lost, or the process died before it saved: the mode is the same, the action is another one."""
+    known, _ = decide(memory(), showing(COST_TARGETS, NOW))
+    assert known.action == fingerprint(format_action(COST_TARGETS, 0))
+    after, allowed = lowered(known, showing(OTHER, LATER))
+    assert not allowed
+    assert after.changed_at == LATER
+    after, allowed = lowered(after, showing(OTHER, LATER + 60))
+    assert not allowed
+    assert after.verified_at is not None
+    _, allowed = lowered(after, showing(OTHER, LATER + 60 + 121))
+    assert allowed
+
+
+def test_the_first_sight_of_an_action_is_no_change() -> None:
+    """A memory of an earlier version has no action: what is found has been there for long."""
+    after, allowed = lowered(memory(), showing(COST_TARGETS, NOW))
+    assert allowed
+    assert after.changed_at is None
+
+
+def test_an_action_that_is_taken_away_is_remembered() -> None:
+    """Put back, it is the same one; another one in its place is a change."""
+    known, _ = decide(memory(), showing(COST_TARGETS, NOW))
+    gone = replace(showing(COST_TARGETS, LATER), routing=routing(action="", targets=(), marker="cost", problem="it is missing"))
+    after, _ = decide(known, gone)
+    assert after.action == known.action
+    back, _ = decide(after, showing(COST_TARGETS, LATER + 10))
+    assert back.changed_at is None
+
+
+def test_an_ingress_that_was_created_anew_is_a_change() -> None:
+    """Its rule was gone meanwhile, though the action is the same."""
+    known, _ = decide(memory(), showing(COST_TARGETS, NOW))
+    seen = showing(COST_TARGETS, LATER)
+    after, allowed = lowered(known, replace(seen, routing=replace(seen.routing, uid="uid-2")))
+    assert not allowed
+    assert after.changed_at == LATER
+
+
+def test_our_own_change_is_known_as_ours() -> None:
+    """What was applied is what the next look finds."""
+    seen = showing(OTHER, NOW)
+    before, decision = decide(memory(), replace(seen, routing=replace(seen.routing, writer="kubectl", foreign=True)))
+    assert decision.verb is Verb.REWEIGHT
+    after = applied(before, decision, NOW)
+    later, _ = decide(after, showing(decision.targets, NOW + 5))
+    assert later.changed_at == NOW
+
+
+def test_without_a_memory_the_last_change_may_be_seconds_old() -> None:
+    """Somebody deleted the ConfigMap: what is found is drained before anything sinks."""
+    after, allowed = lowered(Memory(), showing(COST_TARGETS, NOW))
+    assert not allowed
+    assert after.unverified_since is None, "nobody is told of a change that may never have been"
+    _, allowed = lowered(after, showing(COST_TARGETS, NOW + 121))
+    assert allowed
+
+
+def test_a_raised_floor_sinks_no_further_than_the_traffic_needs() -> None:
+    """The scaler may see no metric, or still the traffic before a switch: then the floor is all that holds the replicas."""
+    seen = scaled(showing(COST_TARGETS, NOW), floor=5)
+    _, decision = decide(memory(), seen)
+    assert decision.evidence["sd21-inf2"].needed == 2
+    assert decision.floors["sd21-inf2"] == 2
+    assert decision.floors["sd21-trn1"] == 1
+    after = {action.unit: action.after for action in plan(decision, seen).due}
+    assert after["sd21-inf2"] == "2"
+
+
+def test_a_floor_that_is_low_is_left_low() -> None:
+    """Replicas are the scaler's business as long as nobody raised the floor."""
+    _, decision = decide(memory(), scaled(showing(COST_TARGETS, NOW), floor=1))
+    assert decision.floors["sd21-inf2"] == 1
+
+
+def test_a_rule_that_was_changed_behind_the_backs_is_a_change() -> None:
+    """The action is as it was, but the load balancer does not show it any more: it is nudged back, and drained again once it is shown."""
+    known, _ = decide(memory(), showing(COST_TARGETS, NOW))
+    seen = showing(COST_TARGETS, LATER)
+    tampered = Verification(Verdict.NOT_YET, LATER, "HTTP:80 /* has other weights", seen.routing.action)
+    after, decision = decide(known, replace(seen, routing=replace(seen.routing, verification=tampered)))
+    assert after.unverified_since == LATER
+    assert decision.verb is Verb.HOLD
+    late = showing(COST_TARGETS, LATER + 121)
+    still = replace(tampered, at=LATER + 120)
+    after, decision = decide(after, replace(late, routing=replace(late.routing, verification=still)))
+    assert after.changed_at == LATER
+    assert decision.verb is Verb.NUDGE
+    assert [alert.key for alert in decision.alerts] == ["unverified"]
+    after, allowed = lowered(after, showing(COST_TARGETS, LATER + 200))
+    assert not allowed
+    _, allowed = lowered(after, showing(COST_TARGETS, LATER + 200 + 121))
+    assert allowed
+
+
+def test_targets_that_fall_ill_are_no_change_of_the_rule() -> None:
+    """The rule is as it should be: nudging its controller would mend nothing."""
+    known, _ = decide(memory(), showing(COST_TARGETS, NOW))
+    seen = showing(COST_TARGETS, LATER)
+    ill = Verification(Verdict.NOT_YET, LATER, "too few healthy targets", seen.routing.action, applied=True)
+    after, _ = decide(known, replace(seen, routing=replace(seen.routing, verification=ill)))
+    assert after.unverified_since is None
+
+
+def test_weight_that_was_taken_is_given_back_only_once_its_effect_can_be_known() -> None:
+    """Else weights follow every sample of a demand that is just at the edge: less is urgent, more is not."""
+    cut = (replace(COST_TARGETS[0], weight=30), *COST_TARGETS[1:])
+    before = memory(changed_at=NOW - 200, verified_at=NOW - 190, action=fingerprint(format_action(cut, 0)))
+    _, decision = decide(before, showing(cut, NOW))
+    assert decision.verb is Verb.HOLD
+    assert decision.next_check_s == 100
+    _, decision = decide(before, showing(cut, NOW + 100))
+    assert decision.verb is Verb.REWEIGHT
+    assert decision.targets == COST_TARGETS
+
+
+def test_a_unit_that_serves_again_gets_its_weight_at_once() -> None:
+    """What had no weight at all is no matter of samples."""
+    gone = (replace(COST_TARGETS[0], weight=0), *COST_TARGETS[1:])
+    before = memory(changed_at=NOW - 100, verified_at=NOW - 90, action=fingerprint(format_action(gone, 0)))
+    _, decision = decide(before, showing(gone, NOW))
+    assert decision.verb is Verb.REWEIGHT

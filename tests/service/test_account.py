@@ -1,0 +1,37 @@
+"""The account that the running controller keeps: in its status and its metrics, and only where it leads."""
+
+from __future__ import annotations
+
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from controller.clock import AcceleratedClock
+from tests.support.cluster import Cluster, make_service, running
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_account_is_in_status_and_metrics(tmp_path: Path) -> None:
+    """Ten replicas for some minutes of the cluster's time, and one mode change."""
+    cluster = Cluster(AcceleratedClock(60))
+    try:
+        with running(make_service(cluster, tmp_path)) as service:
+            wait_for("the first decision", lambda: bool(service.controller.views()))
+            wait_for("some time in cost mode", lambda: service.controller.views()[0].ledger.spend > 0.1)
+            cluster.pend("sd21-inf2", 2)
+            cluster.refuse("inf2", "inf2.xlarge")
+            wait_for("the mode change", lambda: service.controller.views()[0].ledger.switches == 1)
+            wait_for("time in capacity mode", lambda: len(service.controller.views()[0].ledger.seconds) == 2)
+            account = service.status()["applications"]["shop/sd21"]["ledger"]
+            text = urllib.request.urlopen(f"http://127.0.0.1:{service.http_port}/metrics").read().decode()
+        assert account["spendDollars"] > 0
+        assert account["switches"] == 1
+        assert account["calls"]["kubernetes"] >= 1
+        lines = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith("failoverctl_")}
+        assert lines['failoverctl_spend_dollars_total{application="shop/sd21"}'] > 0
+        assert lines['failoverctl_mode_seconds_total{application="shop/sd21",mode="capacity"}'] > 0
+    finally:
+        cluster.close()

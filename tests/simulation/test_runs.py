@@ -1,0 +1,102 @@
+"""Whole runs: what they show, and that they can be repeated."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from controller.policy.model import Mode
+from controller.simulation.faults import FAULTS
+from controller.simulation.recording import Result
+from controller.simulation.setup import Algorithm
+from tests.simulation.support import HOUR, broken, fault, outage, play
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_quiet_morning_changes_nothing() -> None:
+    """No write, no switch, nothing fails, and the split is that of the weights."""
+    result = play()
+    assert result.violations == ()
+    assert result.totals.writes == {}
+    assert result.totals.flow.lost == 0
+    served = {name: flow.requests / result.totals.flow.demand for name, flow in result.totals.flow.units.items()}
+    assert served == pytest.approx(
+        {"sd21-inf2": 0.40, "sd21-trn1": 0.20, "sd21-g5-triton": 0.15, "sd21-g6-triton": 0.10, "sd21-g5-cuda": 0.15}
+    )
+
+
+def test_a_shortage_switches_and_the_return_switches_back() -> None:
+    """The source's story, within a few hours."""
+    result = play(outages=(outage(0.2, 1.5),), seconds=6 * HOUR)
+    assert broken(result) == set()
+    assert [one.to for one in result.switches] == [Mode.CAPACITY, Mode.COST]
+    assert not any(one.needless for one in result.switches)
+    assert result.totals.exposed_s < 120
+
+
+def test_one_zone_out_changes_nothing() -> None:
+    """Karpenter launches in another, and says nothing."""
+    result = play(outages=(outage(0.0, 4.0, zones=("us-west-2a",)),))
+    assert result.switches == ()
+    assert result.violations == ()
+
+
+def test_the_same_seed_gives_the_same_run_and_another_one_another() -> None:
+    """Byte for byte: decisions, bodies, timeline and sums."""
+    world = {"outages": (outage(0.2, 1.5),), "noise": 0.03, "row_s": 60.0, "faults": (fault("restart", 1.0),)}
+    assert play(3, **world) == play(3, **world)
+    assert play(3, **world).digest != play(4, **world).digest
+
+
+@pytest.mark.parametrize("hash_seed", ["1", "2"])
+def test_the_order_of_sets_and_dicts_does_not_leak_into_a_run(hash_seed: str) -> None:
+    """A process with another hash seed plays the same run."""
+    script = (
+        "from tests.simulation.test_runs import leaky; import sys; "
+        "result = leaky(); sys.stdout.write(result.digest); assert not result.violations"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == leaky().digest
+
+
+def leaky() -> Result:
+    """A run in which as much happens as possible."""
+    names = list(FAULTS)
+    plans = tuple(fault(name, 0.05 + 3.9 * place / len(names), 0.1) for place, name in enumerate(names))
+    result = play(5, outages=(outage(0.2, 1.5),), noise=0.03, row_s=120.0, faults=plans)
+    assert set(result.faults) == set(names)
+    return result
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_every_fault_is_survived(name: str) -> None:
+    """In the middle of a shortage: no invariant is broken, and the world goes on."""
+    result = play(outages=(outage(0.1, 0.6),), faults=(fault(name, 0.2, 0.3), fault(name, 0.8, 0.2)), seconds=1.5 * HOUR)
+    assert broken(result) == set()
+    assert result.faults == {name: 2}
+    assert result.seconds == 1.5 * HOUR
+
+
+def test_least_outstanding_requests_uses_fast_replicas_more() -> None:
+    """In capacity mode round robin gives all replicas alike; the other algorithm keeps them equally busy."""
+
+    def latencies(algorithm: Algorithm) -> dict[str, float]:
+        result = play(mode=Mode.CAPACITY, algorithm=algorithm, demand=lambda _: 700.0)
+        return {name: flow.latency / flow.requests for name, flow in result.totals.flow.units.items()}
+
+    even, fast = latencies(Algorithm.ROUND_ROBIN), latencies(Algorithm.LEAST_OUTSTANDING)
+    assert fast["sd21-g5-cuda"] < even["sd21-g5-cuda"]
+    assert fast["sd21-trn1"] > even["sd21-trn1"]
+
+
+def test_the_account_agrees_with_the_bill() -> None:
+    """What the controller would say that it spent is within a twentieth of the node-hours."""
+    result = play(outages=(outage(0.2, 1.5),), seconds=8 * HOUR)
+    assert result.ledger.spend == pytest.approx(result.totals.dollars, rel=0.05)
+    assert result.ledger.switches == len(result.switches)
