@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from controller.policy.demand import total_demand
-from controller.policy.model import Snapshot, Target
+from controller.policy.model import Snapshot, Target, Verdict
 
 HEALTH_FRESH_S: Final = 180.0
 """How long a look at the target groups says something of their health: three of the verifier's audits."""
@@ -26,14 +26,29 @@ def healthy_targets(snapshot: Snapshot) -> Mapping[str, int]:
 
 
 def serving_replicas(snapshot: Snapshot) -> dict[str, int]:
-    """Replicas that can serve, by unit, of those where anything is known: the smaller of ready replicas and healthy targets."""
-    healthy = healthy_targets(snapshot)
+    """Replicas that can serve, by unit, of those where anything is known: the smaller of ready replicas and healthy targets.
+
+    A look that finds another routing than is asked for counts no targets. A unit that was taken out of the traffic stays out of it until
+    they are counted again: given back on no word, it would be taken out by the next look, and so on for as long as the rule is late.
+    """
+    healthy, out = healthy_targets(snapshot), _taken_out(snapshot)
     found = {}
     for unit in snapshot.application.units:
+        if unit.backend.service in out - healthy.keys():
+            found[unit.name] = 0
+            continue
         counts = [count for count in (snapshot.units[unit.name].ready, healthy.get(unit.backend.service)) if count is not None]
         if counts:
             found[unit.name] = min(counts)
     return found
+
+
+def _taken_out(snapshot: Snapshot) -> frozenset[str]:
+    """The Services that the action names without weight, while the load balancer is known to show another one."""
+    seen = snapshot.routing.verification
+    if seen is None or seen.verdict is not Verdict.NOT_YET or seen.applied:
+        return frozenset()
+    return frozenset(target.service for target in snapshot.routing.targets if target.weight == 0)
 
 
 def availability(snapshot: Snapshot, base: Mapping[str, int]) -> dict[str, float]:
