@@ -55,8 +55,8 @@ from controller.policy.targets import capacity_targets, cost_targets
 _EPOCH: Final = 1_800_000_000.0
 """Where traces begin on production's clock; any time will do."""
 
-_ASKED_AGAIN: Final = 2
-"""How often within one tick: once for the patience, once for what may follow from that."""
+_ASKED_AGAIN: Final = 4
+"""How often within one tick: patience, dwell, quiet time and hold may each be over in it."""
 
 _THROUGHPUT: Final = 100.0
 """Requests a period that a replica of either unit serves."""
@@ -219,10 +219,12 @@ def _due(decision: Decision, tick: int, run: Run, tick_s: float) -> int:
 
 def _asked(memory: Memory, seen: Snapshot, tick_s: float) -> tuple[Memory, Decision]:
     """The decision of one tick: asked again within it, of the same observation, as soon as a wait is over that ends in it."""
+    end = seen.now + tick_s
     memory, decision = decide(memory, seen)
     for _ in range(_ASKED_AGAIN):
         wait = decision.next_check_s
-        if decision.verb.switches or wait is None or wait >= tick_s:
+        if decision.verb.switches or wait is None or seen.now + wait >= end:
             break
-        memory, decision = decide(memory, replace(seen, now=seen.now + wait))
+        seen = replace(seen, now=seen.now + wait)
+        memory, decision = decide(memory, seen)
     return memory, decision

@@ -15,12 +15,16 @@ import pytest
 from click.testing import CliRunner, Result
 
 from controller.cli.main import main
+from controller.cli.replay_words import moment_text
 
 REPLAY = Path(__file__).parents[1] / "replay"
 RECORDING = REPLAY / "seed.jsonl.gz"
 PATIENCE = REPLAY / "patience.txt"
 APPLICATION = Path(__file__).parents[2] / "controller" / "embedded" / "scenarios" / "applications" / "seed.yaml"
 KEY = "default/sd21"
+LINES = gzip.decompress(RECORDING.read_bytes()).splitlines()
+DECISIONS = len(LINES) - 1  # the first line is the application
+AFTER_THE_FAILOVER = "2026-11-25T02:08:20Z"
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +46,7 @@ def test_this_version_decides_the_recording_of_an_earlier_one_the_same() -> None
     alone, carried = _replay("seed.jsonl.gz"), _replay("seed.jsonl.gz", "--what-if")
     for result in (alone, carried):
         assert result.exit_code == 0, result.output
-        assert f"{KEY}  36 decisions replayed, no difference" in result.output
+        assert f"{KEY}  {DECISIONS} decisions replayed, no difference" in result.output
     assert "capacity ShortageProven      capacity ShortageProven" in carried.output
 
 
@@ -68,7 +72,7 @@ def test_the_moment_of_the_first_difference_in_full() -> None:
 
 def test_a_moment_without_a_difference_in_full() -> None:
     """What it was made from, long after the cluster has forgotten it; `--at` takes the last decision up to that time."""
-    result = _replay("seed.jsonl.gz", "--at", "2026-11-25T01:08:40Z")
+    result = _replay("seed.jsonl.gz", "--at", AFTER_THE_FAILOVER)
     assert result.exit_code == 0, result.output
     assert "ReturnUnproven" in result.output
     assert "No difference to what was recorded." in result.output
@@ -87,7 +91,8 @@ def test_the_same_for_machines() -> None:
 
 def test_a_part_of_the_time() -> None:
     """From and until a time, both included to the millisecond that is shown."""
-    result = _replay("seed.jsonl.gz", "--from", "2026-11-25T01:08:22.537Z", "--until", "2026-11-25T01:08:32.580Z")
+    begin, end = (moment_text(json.loads(LINES[number])["at"]) for number in (3, 4))
+    result = _replay("seed.jsonl.gz", "--from", begin, "--until", end)
     assert f"{KEY}  2 decisions replayed, no difference" in result.output
 
 
@@ -98,11 +103,12 @@ def test_bad_lines_are_named_and_the_rest_is_replayed() -> None:
     Path("broken.jsonl").write_text("nonsense\n" * 30)
     result = _replay("cut.jsonl", "broken.jsonl", "missing.jsonl")
     assert result.exit_code == 0, result.output
-    assert "cut.jsonl:22: is not JSON; the last line of a file may have been cut off" in result.stderr
+    whole = content[: len(content) // 2].count(b"\n")
+    assert f"cut.jsonl:{whole + 1}: is not JSON; the last line of a file may have been cut off" in result.stderr
     assert "broken.jsonl:1: is not JSON" in result.stderr
     assert "missing.jsonl: cannot be read: No such file or directory" in result.stderr
     assert "broken.jsonl: 25 more that could not be read" in result.stderr
-    assert f"{KEY}  20 decisions replayed, no difference" in result.stdout
+    assert f"{KEY}  {whole - 1} decisions replayed, no difference" in result.stdout
 
 
 @pytest.mark.parametrize(

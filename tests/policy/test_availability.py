@@ -120,6 +120,18 @@ def test_small_differences_are_not_worth_a_change_of_the_rule() -> None:
     assert [target.weight for target in back.targets] == [40, 20, 15, 10, 15], "what a person wrote comes back exactly"
 
 
+def test_a_unit_that_was_taken_out_stays_out_until_its_targets_are_counted_again() -> None:
+    """Found by simulation: while the rule was late no target was counted, and the weight was given back and taken ten times a minute."""
+    first = decide(memory(), looked(snapshot(), sd21_inf2=0))[1]
+    late = looked(snapshot())
+    seen = Verification(Verdict.NOT_YET, NOW, "80 /* forwards to sd21-inf2 40", "written")
+    late = replace(late, routing=replace(late.routing, targets=first.targets, action="written", verification=seen))
+    assert decide(memory(), late)[1].verb is Verb.HOLD
+    shown = replace(seen, verdict=Verdict.YES, applied=True, healthy={INF2: 2})
+    back = decide(memory(), replace(late, routing=replace(late.routing, verification=shown)))[1]
+    assert [target.weight for target in back.targets] == [40, 20, 15, 10, 15]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "same"),
     [

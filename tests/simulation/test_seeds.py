@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from controller.policy import decide, memory, steady
+from controller.policy import availability, decide, memory, steady
 from controller.policy.model import Memory, Mode, Snapshot
-from controller.simulation import lookout
 from controller.simulation.engine import Simulation
 from controller.simulation.recording import Result
 from controller.simulation.scenario import load
@@ -49,7 +48,7 @@ def _not_missed(patch: pytest.MonkeyPatch) -> None:
 
 
 def _health_is_forgotten(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(lookout, "with_known_health", lambda seen, before: seen)
+    patch.setattr(availability, "_taken_out", lambda snapshot: frozenset())
 
 
 def _never_too_soon(patch: pytest.MonkeyPatch) -> None:
