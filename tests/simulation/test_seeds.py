@@ -10,6 +10,7 @@ import pytest
 
 from controller.policy import availability, decide, memory, steady
 from controller.policy.model import Memory, Mode, Snapshot
+from controller.simulation import lookout
 from controller.simulation.engine import Simulation
 from controller.simulation.recording import Result
 from controller.simulation.scenario import load
@@ -49,10 +50,16 @@ def _not_missed(patch: pytest.MonkeyPatch) -> None:
 
 def _health_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(availability, "_taken_out", lambda snapshot: frozenset())
+    patch.setattr(lookout, "with_known_health", lambda seen, before: seen)
 
 
 def _never_too_soon(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(steady, "_too_soon", lambda targets, case: False)
+
+
+def _both_forgotten(patch: pytest.MonkeyPatch) -> None:
+    _health_is_forgotten(patch)
+    _never_too_soon(patch)
 
 
 def _as_if_nothing_was_changed(patch: pytest.MonkeyPatch) -> None:
@@ -71,6 +78,7 @@ def _as_if_nothing_was_changed(patch: pytest.MonkeyPatch) -> None:
         ("rule-replaced", _not_missed, "drained"),
         ("memory-lost", _as_if_nothing_was_changed, "drained"),
         ("unhealthy-targets", _health_is_forgotten, "restless"),
+        ("partly-healthy", _both_forgotten, "restless"),
         ("restless-weights", _never_too_soon, "restless"),
     ],
 )
