@@ -27,8 +27,8 @@ from controller.simulation.report import text
 from controller.simulation.scenario import DEFAULT, find, load
 
 RESULTS: Final = Path(__file__).parent / "results" / "simulation.json"
-SEEDS, DAYS, INTERVAL_S = 200, 9.2, 120.0
-"""200 seeds of 9.2 days are 5.04 years. Passes come every two minutes at the latest, and at once with every change that a watch delivers:
+SEEDS, DAYS, INTERVAL_S = 200, 9.2, 240.0
+"""200 seeds of 9.2 days are 5.04 years. Passes come every four minutes at the latest, and at once with every change that a watch delivers:
 the clocks of the policy must ask to be woken in time by themselves."""
 
 _YEAR_DAYS: Final = 365.0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from controller.policy.demand import total_demand
-from controller.policy.model import Snapshot, Target, Verdict
+from controller.policy.model import Snapshot, Target, Verdict, Verification
 
 HEALTH_FRESH_S: Final = 180.0
 """How long a look at the target groups says something of their health: three of the verifier's audits."""
@@ -22,14 +23,36 @@ _PERCENT: Final = 100.0
 def healthy_targets(snapshot: Snapshot) -> Mapping[str, int]:
     """Healthy targets by Service, as far as the load balancer was looked at lately."""
     seen = snapshot.routing.verification
-    return seen.healthy if seen is not None and abs(snapshot.now - seen.at) <= HEALTH_FRESH_S else {}
+    if seen is None:
+        return {}
+    counted_at = seen.at if seen.healthy_at is None else seen.healthy_at
+    return seen.healthy if abs(snapshot.now - counted_at) <= HEALTH_FRESH_S else {}
+
+
+def with_known_health(seen: Verification, before: Verification | None) -> Verification:
+    """A look at the load balancer, with what the one before counted where this one did not come to count.
+
+    Targets are counted only behind a rule that is as it was asked for. A unit that lost weight for want of healthy targets would count as
+    healthy again as soon as that was asked for and not yet done, get its weight back, and lose it again, with every look.
+
+    Args:
+        seen: The look.
+        before: The one before, with what was known then.
+
+    Returns:
+        While the rule is not as asked for, what was known stays known, for nothing newer can be. Where the look failed, it ages.
+    """
+    if before is None or seen.healthy or not before.healthy:
+        return seen
+    waiting = seen.verdict is Verdict.NOT_YET
+    return replace(seen, healthy=before.healthy, healthy_at=seen.at if waiting else before.healthy_at or before.at)
 
 
 def serving_replicas(snapshot: Snapshot) -> dict[str, int]:
     """Replicas that can serve, by unit, of those where anything is known: the smaller of ready replicas and healthy targets.
 
-    A look that finds another routing than is asked for counts no targets. A unit that was taken out of the traffic stays out of it until
-    they are counted again: given back on no word, it would be taken out by the next look, and so on for as long as the rule is late.
+    A look that finds another routing than is asked for counts no targets. Where none before it did (`with_known_health`), a unit that was
+    taken out of the traffic stays out of it until they are counted: given back on no word, it would be taken out by the next look.
     """
     healthy, out = healthy_targets(snapshot), _taken_out(snapshot)
     found = {}

@@ -331,6 +331,7 @@ class Verification:
     applied: bool = False  # the rules are as the action says, whatever the health of the targets
     weights: Mapping[str, int] = field(default_factory=dict)  # live weights by Service, as far as known
     healthy: Mapping[str, int] = field(default_factory=dict)  # healthy targets by Service, as far as known
+    healthy_at: float | None = None  # when those were counted; None: at `at`
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from controller.policy.model import (
 )
 from controller.policy.reasons import Reason
 from controller.policy.routing import same_routing
-from controller.policy.targets import capacity_targets, cost_targets, cost_weights, cut_units, return_targets, stickiness
+from controller.policy.targets import capacity_targets, cost_targets, cost_weights, cut_units, return_targets, stickiness, uncut
 from controller.policy.weights import adjusted_throughputs
 from controller.policy.wishes import breach, shortage_details
 
@@ -68,8 +68,10 @@ def _wanted(mode: Mode, case: guards.Case) -> tuple[Target, ...]:
         if not weights:
             return ()
         targets = cost_targets(snapshot.application, weights)
+        if uncut(snapshot) and _too_soon(targets, case):
+            return routing.targets
         if _as_written(snapshot.application, weights):
-            return routing.targets if _too_soon(targets, case) else targets
+            return targets
     return routing.targets if not routing.foreign and close(routing.targets, targets) else targets
 
 

@@ -74,6 +74,11 @@ def cut_units(snapshot: Snapshot) -> frozenset[str]:
     return frozenset(name for name, share in availability(snapshot, base).items() if 0 < share < 1 and base[name])
 
 
+def uncut(snapshot: Snapshot) -> bool:
+    """Whether every unit that serves at all has its full weight, where weights do not follow the ready replicas anyway."""
+    return weight_strategy(snapshot.application) not in _FOLLOW_READY and not cut_units(snapshot)
+
+
 def cost_targets(application: Application, weights: Mapping[str, int]) -> tuple[Target, ...]:
     """The routing action of cost mode, in the application's order."""
     return tuple(Target(unit.backend.service, unit.backend.port, weights.get(unit.name, 0)) for unit in application.units)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from controller.actuators.verification import ServicePort, VerificationRequest, Verifier, listener_ports, live_rules, target_groups
+from controller.policy.availability import with_known_health
 from controller.policy.model import Application, Source, Target, Unit, Verification
 from controller.signals.cluster import ClusterView
 from controller.signals.ingress import hostnames, observe_ingress
@@ -106,6 +107,7 @@ class OutsideWorld:
             result = replace(self._verifier.verify(request), action=request.action)
             with self._lock:
                 before = self._verifications.get(application.key)
+                result = with_known_health(result, before)
                 self._verifications[application.key] = result
             if before is None or (before.verdict, before.action) != (result.verdict, result.action):
                 self._changed(application.namespace)

@@ -73,6 +73,7 @@ class Simulation:
         self.world = World(self.agenda, self.karpenter, self.workloads, self.api, self.balancer, self.cloudwatch, self.hazards, setup.zones)
         self.lease, self.store = Lease(), Store(self.hazards)
         self.clock_offset = 0.0
+        self.clock_set_at = -math.inf
         self.active: dict[int, FaultPlan] = {}
         self.last_fault = -math.inf
         self.injected: dict[str, int] = {}
@@ -91,6 +92,11 @@ class Simulation:
     def clock(self) -> float:
         """The controller's wall clock."""
         return self.agenda.now + self.clock_offset
+
+    def set_clock(self, seconds: float) -> None:
+        """The controller's wall clock jumps."""
+        self.clock_offset += seconds
+        self.clock_set_at = self.agenda.now
 
     def elapsed(self) -> float:
         """Seconds since the start."""

@@ -167,12 +167,8 @@ def _jump(hours: float) -> Begin:
 
     def begin(simulation: Simulation, plan: FaultPlan) -> Undo:
         del plan
-        simulation.clock_offset += hours * _HOUR
-
-        def end() -> None:
-            simulation.clock_offset -= hours * _HOUR
-
-        return end
+        simulation.set_clock(hours * _HOUR)
+        return partial(simulation.set_clock, -hours * _HOUR)
 
     return begin
 

@@ -233,10 +233,11 @@ class Invariants:
         )
         if action.kind is ActionKind.LOWER_FLOOR and not scaler.floor_ours:
             self._violated("not-ours", f"the floor of {action.unit} was set by somebody else")
-        if not lowers or now - self.tampered_at < _AUDIT_S:
-            return
+        policy = snapshot.application.policy
+        if not lowers or now - self.tampered_at < _AUDIT_S or now - simulation.clock_set_at < policy.drain_s:
+            return  # a wall clock that jumps ahead ends every wait, the drain's too
         asked, live = parse_action(simulation.api.ingress.annotations.get(simulation.api.action_key, ""))[0], simulation.balancer.live
-        drained = now - simulation.balancer.live_since >= snapshot.application.policy.drain_s
+        drained = now - simulation.balancer.live_since >= policy.drain_s
         seen = simulation.api.ingress.writer == FIELD_MANAGER and snapshot.routing.resource_version == str(simulation.api.ingress.version)
         if seen and not (same_routing(asked, live.targets) and drained):
             age = now - simulation.balancer.live_since

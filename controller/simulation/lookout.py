@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
 
+from controller.policy.availability import with_known_health
 from controller.policy.model import (
     Application,
     LaunchFailure,
@@ -260,6 +261,11 @@ class Lookout:
         self.woken()
 
     def _looked(self) -> Verification | None:
+        """A look, with what was known of the targets before it where it did not come to count them."""
+        seen = self._look()
+        return None if seen is None else with_known_health(seen, self.verification)
+
+    def _look(self) -> Verification | None:
         """What `controller.actuators.verification` makes of the live rule: applied as the action says, and then healthy."""
         world, routing, now = self._world, self._view.routing, self._clock()
         if not routing.targets:

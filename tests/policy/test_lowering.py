@@ -166,3 +166,13 @@ def test_a_unit_that_serves_again_gets_its_weight_at_once() -> None:
     before = memory(changed_at=NOW - 100, verified_at=NOW - 90, action=fingerprint(format_action(gone, 0)))
     _, decision = decide(before, showing(gone, NOW))
     assert decision.verb is Verb.REWEIGHT
+
+
+def test_it_is_the_same_where_another_unit_serves_nobody() -> None:
+    """Full weights for all that serve are not those of the file then, and the samples of the others change as much."""
+    cut = (replace(COST_TARGETS[0], weight=0), replace(COST_TARGETS[1], weight=38), *COST_TARGETS[2:])
+    before = memory(changed_at=NOW - 200, verified_at=NOW - 190, action=fingerprint(format_action(cut, 0)))
+    gone = showing(cut, NOW)
+    units = {**gone.units, "sd21-inf2": replace(gone.units["sd21-inf2"], ready=0, deployment_ready=0, endpoints_ready=0)}
+    _, decision = decide(before, replace(gone, units=units))
+    assert decision.verb is Verb.HOLD

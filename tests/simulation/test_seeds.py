@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from controller.policy import decide, memory, steady
+from controller.policy import availability, decide, memory, steady
 from controller.policy.model import Memory, Mode, Snapshot
+from controller.simulation import lookout
 from controller.simulation.engine import Simulation
 from controller.simulation.recording import Result
 from controller.simulation.scenario import load
@@ -47,8 +48,18 @@ def _not_missed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(memory, "_verified", verified)
 
 
+def _health_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(availability, "_taken_out", lambda snapshot: frozenset())
+    patch.setattr(lookout, "with_known_health", lambda seen, before: seen)
+
+
 def _never_too_soon(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(steady, "_too_soon", lambda targets, case: False)
+
+
+def _both_forgotten(patch: pytest.MonkeyPatch) -> None:
+    _health_is_forgotten(patch)
+    _never_too_soon(patch)
 
 
 def _as_if_nothing_was_changed(patch: pytest.MonkeyPatch) -> None:
@@ -66,6 +77,8 @@ def _as_if_nothing_was_changed(patch: pytest.MonkeyPatch) -> None:
         ("lost-answer", _not_noticed, "drained"),
         ("rule-replaced", _not_missed, "drained"),
         ("memory-lost", _as_if_nothing_was_changed, "drained"),
+        ("unhealthy-targets", _health_is_forgotten, "restless"),
+        ("partly-healthy", _both_forgotten, "restless"),
         ("restless-weights", _never_too_soon, "restless"),
     ],
 )

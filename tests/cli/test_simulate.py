@@ -1,0 +1,122 @@
+"""`failoverctl simulate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from controller.cli.main import main
+from controller.policy import guards
+from controller.simulation.scenario import builtin_names
+
+WORLD = """
+apiVersion: failoverctl.dev/v1alpha1
+kind: Simulation
+name: small
+description: An hour and a half.
+applications: {applications}
+days: 0.06
+rowSeconds: 600
+demand:
+  points:
+  - {{atSeconds: 0, requests: 600}}
+  - {{atSeconds: 3600, requests: 1200}}
+outages:
+- {{fromSeconds: 0, toSeconds: 86400, instanceTypes: [inf2.xlarge]}}
+"""
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Path:
+    """A small world."""
+    path = tmp_path / "small.yaml"
+    path.write_text(WORLD.format(applications=Path("config/sd21.yaml").resolve()))
+    return path
+
+
+def run(*arguments: str | Path) -> tuple[int, str]:
+    """The exit code and the output."""
+    result = CliRunner().invoke(main, ["simulate", *map(str, arguments)])
+    return result.exit_code, result.output
+
+
+def test_tells_what_happened_the_verdict_first(world: Path) -> None:
+    """Then the sums, and every switch with its reason."""
+    code, output = run(world)
+    assert code == 0
+    assert output.startswith("✔ small, seed 1: every invariant held")
+    assert "to capacity: sd21-inf2 cannot get capacity" in output
+
+
+def test_json_and_files_say_the_same(world: Path, tmp_path: Path) -> None:
+    """The timeline is a column for every value."""
+    code, output = run(world, "--json", "--out", tmp_path / "out")
+    assert code == 0
+    assert json.loads(output) == json.loads((tmp_path / "out" / "small.json").read_text())
+    lines = (tmp_path / "out" / "small-1.csv").read_text().splitlines()
+    assert lines[0].startswith("time,mode,demand,failed,served sd21-inf2")
+    assert len(lines) == 1 + 8
+
+
+def test_several_seeds_are_the_same_runs_as_one_by_one(world: Path) -> None:
+    """Side by side in processes of their own."""
+    _, both = run(world, "--seed", "5", "--seeds", "2", "--json", "--jobs", "2")
+    _, alone = run(world, "--seed", "6", "--json")
+    assert [one["digest"] for one in json.loads(both)][1] == json.loads(alone)[0]["digest"]
+
+
+def test_another_policy_is_taken(world: Path, tmp_path: Path) -> None:
+    """What stands under spec.policy of an application file."""
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("tripCauses: [quota]\n")
+    _, output = run(world, "--policy", policy)
+    assert "to capacity" not in output
+
+
+def test_a_world_that_was_written_out_is_the_same_run(world: Path, tmp_path: Path) -> None:
+    """With everything that was drawn, under names that are found from where it lies."""
+    arguments = ("--faults", "random", "--days", "0.3", "--interval", "120")
+    run(world, *arguments, "--save", tmp_path / "deep" / "saved.yaml")
+    _, first = run(world, *arguments, "--json")
+    _, again = run(tmp_path / "deep" / "saved.yaml", "--json")
+    assert json.loads(first)[0]["switches"] == json.loads(again)[0]["switches"]
+
+
+def test_an_invariant_that_does_not_hold_is_exit_code_1(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the harm, and the command that plays it again."""
+    monkeypatch.setattr(guards, "FAILOVER", (*guards.FAILOVER, guards.hold, guards.proof))
+    code, output = run(world)
+    assert code == 1
+    assert "late-failover" in output
+    assert f"failoverctl simulate {world} --seed 1" in output
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("kind: Simulation\n", "applications"), ("days: x\n", "days"), ("a: [\n", "small.yaml")],
+)
+def test_a_wrong_file_is_refused_in_words(tmp_path: Path, text: str, found: str) -> None:
+    """No traceback."""
+    path = tmp_path / "small.yaml"
+    path.write_text(text)
+    code, output = run(path)
+    assert code == 1
+    assert found in output
+    assert "Traceback" not in output
+
+
+def test_lists_what_comes_with_the_package() -> None:
+    """By name."""
+    code, output = run("--list")
+    assert code == 0
+    assert [line.split()[0] for line in output.splitlines()] == list(builtin_names())
+
+
+def test_an_unknown_name_names_those_that_there_are() -> None:
+    """Or a file."""
+    code, output = run("nothing")
+    assert code == 1
+    assert "month" in output
