@@ -84,6 +84,11 @@ def _reason(service: Service) -> str:
     return str(service.controller.views()[0].decision.reason)
 
 
+def _wait_for_the_refusal(service: Service) -> None:
+    """Until the controller knows of the shortage: the watch has its own way, and what ends the API server must not overtake it."""
+    wait_for("the refusal", lambda: _reason(service) not in {"DemandMet", "WaitingIsNormal"})
+
+
 # --- two writers --------------------------------------------------------------------------------------------------------------------------
 
 
@@ -123,6 +128,7 @@ def test_a_killed_api_server_delays_a_failover_and_nothing_else(stack: Stack) ->
     """Killed for a minute between the refusal and the decision: the failover is made when it is back, once, by itself."""
     with stack.controller(policy={"replacementHoldSeconds": 5}) as service:
         stack.shortage()
+        _wait_for_the_refusal(service)
         with stack.plane.killed():
             time.sleep(OUTAGE_S)
             decided, healthy, begin = _reason(service), service._healthy(), moment()
@@ -140,6 +146,7 @@ def test_a_frozen_api_server_makes_signals_stale_and_the_failover_follows(stack:
     settings: dict[str, Any] = {"kubernetes": {"watch_idle_s": 12}, "freshness": {"watch_s": 30}}
     with stack.controller(policy={"replacementHoldSeconds": 5}, **settings) as service:
         stack.shortage()
+        _wait_for_the_refusal(service)
         with stack.plane.frozen():
             time.sleep(OUTAGE_S)
             decided, ready, begin = _reason(service), service._ready(), moment()
