@@ -9,13 +9,20 @@ from typing import Final
 
 from controller.policy import guards, text
 from controller.policy.demand import total_demand
-from controller.policy.model import Application, Mode, Shortage, Strategy, Verdict, WeightStrategy
+from controller.policy.model import Application, Mode, Return, Shortage, Strategy, Verdict, WeightStrategy
 from controller.policy.modes import Trigger
 from controller.policy.reasons import Reason
 from controller.policy.targets import weight_strategy
 
 _NEVER_UNDONE: Final = frozenset({Reason.PINNED_TO_MODE, Reason.ROUTING_DRIFTED, Reason.ROLLED_BACK})
 """Reasons of switches that are not rolled back: a person made them, or they are roll-backs themselves."""
+
+_PROOFS: Final[Mapping[Return, str]] = {
+    Return.NONE: "nothing is known",
+    Return.LAUNCHED: "an instance was launched",
+    Return.REGISTERED: "a node that was asked for after the last refusal has joined",
+    Return.SILENT: "the replicas that it lacked are ready",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +101,10 @@ def _carries(application: Application, name: str) -> bool:
 def _fallback_wish(case: guards.Case) -> Wish:
     """Capacity mode always wants to end; the guards tell what is missing."""
     subject = tuple(name for name in case.memory.units if name in case.evidence)
-    proof = ", ".join(f"{name} {case.evidence[name].returned}" for name in subject)
-    details = {"units": text.listing(subject) if subject else "every unit", "proof": proof or "no unit is remembered as short"}
+    proofs = {name: _PROOFS[case.evidence[name].returned] for name in subject}
+    each = proofs.values() if len(set(proofs.values())) == 1 else (f"{name}: {proof}" for name, proof in proofs.items())
+    proof = "; ".join(dict.fromkeys(each)) or "no unit is remembered as short"
+    details = {"units": text.listing(subject) if subject else "every unit", "proof": proof}
     return Wish(Trigger.RETURN, Reason.RETURN_PROVEN, subject, details, tuple(guards.FALLBACK))
 
 

@@ -565,7 +565,16 @@ class TestFallback:
         kept = applied(remembered, decision, NOW + 1)
         assert (kept.mode, kept.mode_since, kept.units, kept.hold_level) == (Mode.COST, NOW + 1, {}, 1)
         assert kept.flips[-1].to is Mode.COST
-        assert kept.flips[-1].detail == "capacity for sd21-inf2 has provably returned: sd21-inf2 registered"
+        joined = "a node that was asked for after the last refusal has joined"
+        assert kept.flips[-1].detail == f"capacity for sd21-inf2 has provably returned: {joined}"
+
+    def test_units_that_returned_in_different_ways_are_told_apart(self) -> None:
+        """People are told what proves it, not the name of a state."""
+        units = _back().units
+        ready = {TRN1: replace(units[INF2], returned=Return.SILENT)}
+        sentence = decide(memory(Mode.CAPACITY, units={**units, **ready}), snapshot(mode=Mode.CAPACITY))[1].sentence
+        assert "sd21-inf2: a node that was asked for after the last refusal has joined; " in sentence
+        assert "sd21-trn1: the replicas that it lacked are ready" in sentence
 
     def test_replicas_that_are_missing_are_prepared_first(self) -> None:
         """Floors are raised while the traffic stays where it is; then all that is left is to wait."""
