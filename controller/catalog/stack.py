@@ -55,9 +55,9 @@ class SecretFile(FileModel):
     """A key of a Secret in the application's namespace."""
 
     name: DnsName = Field(description="The Secret. It is not rendered: make it yourself.")
-    key: Annotated[
-        str, Field(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253, json_schema_extra={"x-allowed": "the key of a Secret"})
-    ] = Field(default="token", description="The key in it.")
+    key: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253, json_schema_extra={"x-allowed": "the key of a Secret"})] = (
+        Field(default="token", description="The key in it.")
+    )
 
 
 class ImagesFile(FileModel):
@@ -75,10 +75,8 @@ class NodesFile(FileModel):
         default=True,
         description="Whether to make them. Off: the NodePools that the units name are somebody else's, such as another stack's.",
     )
-    role: Annotated[
-        str, Field(max_length=128, pattern=r"^[\w+=,.@/-]*$", json_schema_extra={"x-allowed": "the name of an IAM role"})
-    ] = Field(
-        default="", description="IAM role of the nodes. Empty: KarpenterNodeRole-CLUSTER, as Karpenter's own guide names it."
+    role: Annotated[str, Field(max_length=128, pattern=r"^[\w+=,.@/-]*$", json_schema_extra={"x-allowed": "the name of an IAM role"})] = (
+        Field(default="", description="IAM role of the nodes. Empty: KarpenterNodeRole-CLUSTER, as Karpenter's own guide names it.")
     )
     discovery_tags: dict[Text, Text] = Field(
         default={},
@@ -119,17 +117,13 @@ class StackFile(FileModel):
             max_length=100,
             json_schema_extra={"x-allowed": "letters, digits, - and _; at most 100 characters"},
         ),
-    ] = Field(
-        description="Name of the EKS cluster: node role and discovery tags follow from it."
-    )
+    ] = Field(description="Name of the EKS cluster: node role and discovery tags follow from it.")
     region: Annotated[
         str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$", json_schema_extra={"x-allowed": "an AWS region such as us-west-2"})
     ] = Field(description="AWS region of the metrics that KEDA reads.")
     task: Task = Field(description="What the model server does with the model.")
     model: Location = Field(default="", description="The model, for units that name none of their own.")
-    revision: Revision = Field(
-        default="", description="Commit of a hub model. Without one, a push to the hub changes what new pods serve."
-    )
+    revision: Revision = Field(default="", description="Commit of a hub model. Without one, a push to the hub changes what new pods serve.")
     images: ImagesFile = Field(default=ImagesFile(), description="The model server's images by framework.")
     shared_label: LabelKey = Field(
         default="albapp",
@@ -152,9 +146,7 @@ class StackFile(FileModel):
     service_account: DnsName | None = Field(default=None, description="ServiceAccount of the pods. Unset: named as the application.")
     role_arn: Annotated[
         str, Field(max_length=2048, pattern=r"^(arn:[ -~]+)?$", json_schema_extra={"x-allowed": "the ARN of an IAM role"})
-    ] = Field(
-        default="", description="IAM role of that ServiceAccount with IRSA. Empty: EKS Pod Identity, or none."
-    )
+    ] = Field(default="", description="IAM role of that ServiceAccount with IRSA. Empty: EKS Pod Identity, or none.")
     hub_token: SecretFile | None = Field(default=None, description="Token for gated models of the hub, as the variable HF_TOKEN.")
     readiness_gates: bool = Field(
         default=True,
