@@ -22,6 +22,13 @@ $(STAMP): pyproject.toml uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
 	@$(UV) sync --quiet --frozen --all-extras
 	@touch $@
 
+# The model server is a distribution of its own, with its own lock file and environment.
+MS_STAMP := model_server/.venv/.synced
+
+$(MS_STAMP): model_server/pyproject.toml model_server/uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
+	@$(UV) --project model_server sync --quiet --frozen
+	@touch $@
+
 .PHONY: env
 env: $(STAMP) ## Make the virtual environment from the lock file
 
@@ -40,6 +47,10 @@ test-unit: $(STAMP) ## The fast tests only, in seconds
 .PHONY: test-cluster
 test-cluster: $(STAMP) ## Tests on a real kube-apiserver, etcd, scheduler and controller manager (needs Go, or KUBEBUILDER_ASSETS)
 	@$(RUN)/python -m pytest -m cluster $(ARGS)
+
+.PHONY: test-model-server
+test-model-server: $(MS_STAMP) ## Tests of the model server
+	@cd model_server && .venv/bin/python -m pytest -n 2 $(ARGS)
 
 .venv/.synced-bench: $(STAMP)
 	@$(UV) sync --quiet --frozen --all-extras --group bench
@@ -70,11 +81,12 @@ bench-switch: .venv/.synced-bench ## Switches under real requests through Envoy,
 	@$(RUN)/python -m benchmarks.switch $(ARGS)
 
 .PHONY: lint
-lint: $(STAMP) ## Style, types and the import contract
+lint: $(STAMP) $(MS_STAMP) ## Style, types and the import contract, of both distributions
 	@$(RUN)/ruff check
 	@$(RUN)/ruff format --check
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports
+	@cd model_server && .venv/bin/mypy && .venv/bin/lint-imports
 
 .PHONY: format
 format: $(STAMP) ## Format the code and mend what can be mended
@@ -99,4 +111,4 @@ build: $(STAMP) ## Build the wheel and the source distribution
 
 .PHONY: clean
 clean: ## Remove what the other targets made
-	@rm -rf .venv $(TOOLS) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
+	@rm -rf .venv model_server/.venv $(TOOLS) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov

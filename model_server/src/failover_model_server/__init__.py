@@ -1,0 +1,1 @@
+"""A model server for one accelerator: ready only when it is warm, batched, bounded, drained on SIGTERM."""

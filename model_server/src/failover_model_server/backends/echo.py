@@ -1,0 +1,49 @@
+"""A backend without an accelerator, for tests: gives each payload back, after a wait, and fails or hangs where a test asks for it."""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from failover_model_server.backends.base import Backend, Loaded
+from failover_model_server.errors import LoadError
+from failover_model_server.settings import Settings
+from failover_model_server.tasks.base import Item, Task
+
+FAIL = "please fail"
+"""A batch that holds this payload raises."""
+HANG = "please hang"
+"""A batch that holds this payload never ends."""
+
+
+class EchoBackend(Backend):
+    """Gives the payloads back.
+
+    ECHO_LOAD_SECONDS, ECHO_BATCH_SECONDS and ECHO_ITEM_SECONDS are the times that loading, a batch, and each item of it take;
+    ECHO_LOAD_ERROR is the reason for which loading fails.
+    """
+
+    name = "echo"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.batch_seconds = float(os.environ.get("ECHO_BATCH_SECONDS", "0"))
+        self.item_seconds = float(os.environ.get("ECHO_ITEM_SECONDS", "0"))
+
+    def load(self, model: Path, task: Task[Any, Any]) -> Loaded:
+        """Wait, as a real one would."""
+        time.sleep(float(os.environ.get("ECHO_LOAD_SECONDS", "0")))
+        if reason := os.environ.get("ECHO_LOAD_ERROR"):
+            raise LoadError(reason)
+        return Loaded(device="none")
+
+    def run(self, items: Sequence[Item]) -> Sequence[object]:
+        """Take the time of a batch, then give the payloads back."""
+        payloads = [item.payload for item in items]
+        if HANG in payloads:
+            time.sleep(1e9)
+        time.sleep(self.batch_seconds + self.item_seconds * len(items))
+        if FAIL in payloads:
+            raise RuntimeError(f"a payload of /secret/path asked to fail: {payloads}")
+        return payloads

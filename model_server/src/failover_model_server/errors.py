@@ -1,0 +1,73 @@
+"""What a client is told when a request is not answered: an HTTP status, a code that programs read, a sentence that people read.
+
+Only the texts of these errors reach a client. Any other exception becomes `InferenceFailed` with a request id; its own text, which
+may hold paths or inputs, goes to the log alone.
+"""
+
+from typing import ClassVar
+
+
+class RequestError(Exception):
+    """A request that gets no result. The message is sent to the client: say what is wrong, which field, and what is allowed."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"
+    retry_after: float | None = None
+    """Seconds after which another try makes sense; sent as `Retry-After`."""
+
+
+class InvalidRequest(RequestError):
+    """The request itself is wrong: another try fails the same way."""
+
+    status = 400
+    code = "invalid_request"
+
+
+class InputTooLarge(RequestError):
+    """More bytes, pixels or tokens than this server takes."""
+
+    status = 413
+    code = "input_too_large"
+
+
+class Overloaded(RequestError):
+    """The queue is full."""
+
+    status = 429
+    code = "overloaded"
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Unavailable(RequestError):
+    """The server is not ready: loading, draining, failed."""
+
+    status = 503
+    code = "unavailable"
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class DeadlineExceeded(RequestError):
+    """The deadline of the request passed before it was run or answered."""
+
+    status = 504
+    code = "deadline_exceeded"
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class InferenceFailed(RequestError):
+    """The model failed on this item. The client is told no more than that; the log has the cause."""
+
+    code = "inference_failed"
+
+
+class LoadError(Exception):
+    """The model cannot be served: missing weights, an artifact compiled for another device, a wrong setting. Fatal; for operators."""
