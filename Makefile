@@ -100,6 +100,8 @@ coverage: $(STAMP) ## Tests with branch coverage
 .PHONY: docs
 docs: $(STAMP) ## Regenerate the JSON schemas and the generated parts of docs/
 	@$(RUN)/python -m controller.catalog.schema
+	@$(RUN)/python -m controller.report.schema
+	@$(RUN)/python -m tests.support.golden_report
 	@$(RUN)/python -m tests.support.docs
 	@$(RUN)/python -m tests.support.doctor_docs
 	@$(RUN)/python -m tests.support.permissions

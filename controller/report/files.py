@@ -6,9 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
-
-from pydantic import TypeAdapter
+from typing import Final
 
 from controller.errors import ConfigError
 from controller.report.html import html
@@ -17,13 +15,8 @@ from controller.report.model import Report
 
 
 def json_text(report: Report) -> str:
-    """The report as JSON, by the schema of `json_schema`."""
+    """The report as JSON, by the schema of `controller.report.schema`."""
     return json.dumps(asdict(report), indent=1, sort_keys=True, allow_nan=False) + "\n"
-
-
-def json_schema() -> dict[str, Any]:
-    """JSON schema of a report."""
-    return TypeAdapter(Report).json_schema()
 
 
 _FORMS: Final[Mapping[str, Callable[[Report], str]]] = {".html": html, ".htm": html, ".md": markdown, ".json": json_text}

@@ -126,7 +126,12 @@ def panels(points: Sequence[Point], application: Application) -> tuple[Steps, tu
         _stack("Weights actual: what the load balancer does", steps, services, lambda point: point.live),
         _lines("Spend, $ an hour", Unit.DOLLARS, {"spend": steps.mean(lambda point: point.dollars_per_hour)}),
     ]  # fmt: skip
-    return steps, tuple(panel for panel in lines if any(value is not None for one in panel.series for value in one.values))
+    return steps, tuple(panel for panel in lines if _says(panel))
+
+
+def _says(panel: Panel) -> bool:
+    """Whether there is anything to see: an empty chart of failures would only take room."""
+    return any(value for one in panel.series for value in one.values)
 
 
 def _lines(title: str, unit: Unit, values: Mapping[str, tuple[float | None, ...]]) -> Panel:
@@ -178,7 +183,7 @@ def short_lanes(points: Sequence[Point], words: str) -> tuple[Lane, ...]:
 
 def _short_lane(points: Sequence[Point], name: str, words: str) -> Lane:
     stretches = _stretches(points, lambda point: name in point.short)
-    return Lane(name, tuple(Span(begin, end, f"{name} {words}", "short") for begin, end, short in stretches if short))
+    return Lane(f"{name} {words}", tuple(Span(begin, end, f"{name} {words}", "short") for begin, end, short in stretches if short))
 
 
 def _stretches(points: Sequence[Point], value: Callable[[Point], _T]) -> list[tuple[float, float, _T]]:

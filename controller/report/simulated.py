@@ -275,6 +275,7 @@ def _timeline(one: Played, framing: Framing) -> Timeline:
     lanes = [mode_lane(points), Lane("mode changes", switches), *short_lanes(points, "cannot grow")]
     lanes += [Lane("faults", faults)] if faults else []
     text = f"Seed {one.result.seed}, steps of {duration(steps.step_s)}"
+    text += "" if one.result.totals.flow.lost else "; no request failed"
     return Timeline(one.contender.name, text, begin, end, steps.step_s, charts, tuple(lane for lane in lanes if lane.spans))
 
 
@@ -330,7 +331,7 @@ def _bad(moment: BadMoment) -> str:
         parts.append(f"{words.share(moment.lost / moment.demand)} of {moment.demand:,.0f} requests of the minute failed ({why})")
     if moment.added_s > 0:
         parts.append(f"answers took {moment.added_s:.2f} s longer than at the rated throughput")
-    parts.append(f"the worst minute of {duration(moment.seconds)}")
+    parts.append(f"the worst of {duration(moment.seconds)}")
     if moment.out:
         parts.append(f"{', '.join(moment.out)} could not grow")
     if moment.faults:

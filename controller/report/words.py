@@ -13,13 +13,17 @@ from controller.report.model import Spread, Unit
 NOTHING: Final = "\u2013"
 _TENTHS_UNTIL_S: Final = 10.0
 _CENTS_UNTIL: Final = 100.0
+_EXACT: Final = 0.01
+_LEAST: Final = 1e-5
 
 
 def share(value: float) -> str:
-    """A share of 1 in per cent; cut off, not rounded: 99.9996 % served is not everything."""
-    if value >= 1:
-        return "100 %"
-    return f"{math.floor(value * 1e5 + 1e-6) / 1e3:.3f} %" if value > 0 else "0 %"
+    """A share of 1 in per cent; near the ends exactly, and cut off, not rounded: 99.9996 % served is not everything."""
+    if value >= 1 or value <= 0:
+        return "100 %" if value >= 1 else "0 %"
+    if _EXACT < value < 1 - _EXACT:
+        return f"{value * 100:.1f} %"
+    return f"{math.floor(value * 1e5 + 1e-6) / 1e3:.3f} %" if value >= _LEAST else "under 0.001 %"
 
 
 def seconds(value: float) -> str:
