@@ -185,7 +185,7 @@ def test_a_client_that_goes_away_frees_its_place(monkeypatch: pytest.MonkeyPatch
             scope |= {"headers": [(b"content-type", b"application/json")], "scheme": "http", "server": ("x", 1), "client": ("y", 2)}
             first = asyncio.create_task(service.infer(service.task.request(prompt="first")))
             await messages.put({"type": "http.request", "body": b'{"prompt": "second"}', "more_body": False})
-            asked = asyncio.create_task(app.make(service)(scope, messages.get, send))  # type: ignore[arg-type]
+            asked = asyncio.create_task(app.make(service)(scope, messages.get, send))
             assert service._batcher is not None
             while service._batcher.queued < 1:
                 await asyncio.sleep(0.001)
