@@ -86,7 +86,7 @@ lint: $(STAMP) $(MS_STAMP) ## Style, types and the import contract, of both dist
 	@$(RUN)/ruff format --check
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports
-	@cd model_server && .venv/bin/mypy && .venv/bin/lint-imports
+	@cd model_server && .venv/bin/mypy && .venv/bin/lint-imports >/dev/null
 
 .PHONY: format
 format: $(STAMP) ## Format the code and mend what can be mended
