@@ -40,16 +40,17 @@ def infer(sight: Sight, action: str | None, measure: Measure) -> Stack:
     scaled = [scaling(sight, name, routing.mode) for name in deployments]
     metrics = metric_facts(scaled)
     measured, problem = _measured(metrics, scaled, measure)
+    capacity = capacity_service(sight, routing, deployments)
     units = tuple(unit(sight, routing, service, port, measured)[0] for service, port in routing.services)
     return Stack(
         namespace=namespace_of(sight.ingress),
         ingress=name_of(sight.ingress),
         spec=_spec(sight, routing),
-        capacity=capacity_service(sight, routing, deployments),
+        capacity=capacity,
         metrics=metrics,
         units=units,
         policy=policy_facts(routing, len(units)),
-        notes=tuple(_notes(sight, routing, problem)),
+        notes=tuple(_notes(sight, routing, capacity["name"], problem)),
     )
 
 
@@ -71,10 +72,12 @@ def _measured(metrics: Mapping[str, Fact], scaled: list[Scaling], measure: Measu
     return measure(metrics["namespace"].value, period, pairs)
 
 
-def _notes(sight: Sight, routing: Routing, problem: str) -> Iterator[str]:
+def _notes(sight: Sight, routing: Routing, capacity: Fact, problem: str) -> Iterator[str]:
     yield f"The Ingress is in {routing.mode} mode now."
     if len(routing.services) > MAX_TARGET_GROUPS:
         yield f"It forwards to {len(routing.services)} Services. AWS allows {MAX_TARGET_GROUPS} in an action: leave out or merge units."
+    if not capacity.sure:
+        yield f"CAPACITY MODE HAS NO SERVICE YET. {capacity.origin[0].upper()}{capacity.origin[1:]}."
     owners = field_owners(sight.ingress, "metadata", "annotations", action_key(routing.action))
     if owners and owners[-1] == FIELD_MANAGER:
         yield "The controller wrote the action last: weights, floors and targets may be those of the moment, not chosen ones."

@@ -73,13 +73,19 @@ def _compatible(wanted: Sequence[Any], requirements: Sequence[Any], labels: Mapp
     """Every key that the pods name must be one that the NodePool gives or leaves to the instance type."""
     for key in {text(one, "key") for one in wanted}:
         asked, _ = in_values(list(wanted), key)
-        offered, _ = in_values(list(requirements), key)
+        offered = _families(requirements) if key == FAMILY_LABEL else in_values(list(requirements), key)[0]
         offered = offered or ((str(labels[key]),) if key in labels else (pool,) if key == POOL_LABEL else ())
         if asked and offered and not set(asked) & set(offered):
             return False
         if asked and not offered and not key.partition("/")[0].endswith(_WELL_KNOWN):
             return False  # a label of somebody's own, which the NodePool does not give
     return True
+
+
+def _families(requirements: Sequence[Any]) -> tuple[str, ...]:
+    """The instance families that a NodePool's requirements name, by family or by GPU; () where they name none."""
+    gpus = in_values(list(requirements), GPU_LABEL)[0]
+    return in_values(list(requirements), FAMILY_LABEL)[0] or tuple(sorted({GPU_NAMES[name] for name in gpus if name in GPU_NAMES}))
 
 
 def instance_type(sight: Sight, pool: str | None, deployment: Object, pods: Sequence[Object], maker: Maker | None) -> Fact:
@@ -99,9 +105,7 @@ def instance_type(sight: Sight, pool: str | None, deployment: Object, pods: Sequ
     allowed = pinned or in_values(requirements, TYPE_LABEL)[0]
     if len(allowed) == 1:
         return read(allowed[0], f"NodePool {pool} launches no other")
-    families = in_values(requirements, FAMILY_LABEL)[0] or tuple(
-        sorted({GPU_NAMES[name] for name in in_values(requirements, GPU_LABEL)[0] if name in GPU_NAMES})
-    )
+    families = _families(requirements)
     known = [
         name
         for name in INSTANCES
@@ -121,7 +125,7 @@ def price(instance: str | None, accelerators: int) -> Fact:
     if instance not in PRICES:
         return missing(f"no price of {instance} is known here; take it from the AWS price list of your region, for one replica's share")
     share = min(1.0, accelerators / INSTANCES[instance].accelerators)
-    return assumed(round(PRICES[instance] * share, 4), f"{instance} on demand as the source paid it; check it for your region")
+    return assumed(round(PRICES[instance] * share, 4), "on demand as the source paid it; check your region's")
 
 
 def maker_of_pod(deployment: Object) -> tuple[Maker | None, int]:

@@ -172,7 +172,7 @@ def capacity_service(sight: Sight, routing: Routing, deployments: Iterable[str])
         more = f"; it selects {number - len(wanted)} more, which are no units" if number > len(wanted) else ""
         return {"name": read(name, f"it selects the pods of every unit{beside}{more}"), "port": _capacity_port(sight, name, port)}
     return {
-        "name": assumed(f"{name_of(sight.ingress)}-all", f"NO SUCH SERVICE: {_how_to_make(sight, wanted)}"),
+        "name": assumed(f"{name_of(sight.ingress)}-all", f"no Service selects the pods of all units: {_how_to_make(sight, wanted)}"),
         "port": assumed(port, "as the units' Services have it"),
     }
 

@@ -113,7 +113,7 @@ def metric_facts(found: list[Scaling]) -> dict[str, Fact]:
         legal = period_s % _MINUTE_S == 0 and _MINUTE_S <= period_s <= _HOUR_S
         rounded = period_s if legal else _MINUTE_S
         unfit = "" if legal else f"; the triggers' {period_s} s is no multiple of 60"
-        origin = f"metricStatPeriod of the triggers (KEDA's default is {_DEFAULT_PERIOD_S}): throughput counts per this{others}{unfit}"
+        origin = f"metricStatPeriod of the triggers; KEDA's default is {_DEFAULT_PERIOD_S}{others}{unfit}"
         facts["periodSeconds"] = Fact(rounded, origin, sure=not others and legal)
     return facts
 

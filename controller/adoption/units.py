@@ -118,11 +118,11 @@ def _latency(counter: str, measured: Busiest | None) -> dict[str, Fact]:
         metric = latency_metric(counter) or "its latency metric"
         return {"latencySeconds": missing(f"CloudWatch has no value of {metric} in the last day; put in the latency at its breaking point")}
     latency_s = round(measured.latency_s, 3) or 0.001
-    busy = f"{measured.requests:g} requests" if measured.requests is not None else "requests unknown"
-    facts = {"latencySeconds": assumed(latency_s, f"average in its busiest period of the last day ({busy}); higher at its breaking point")}
+    busy = f"{measured.requests:.0f} requests" if measured.requests is not None else "requests unknown"
+    facts = {"latencySeconds": assumed(latency_s, f"average when busiest in the last day ({busy}); higher at its breaking point")}
     if latency_s >= _LIMIT_S:
         facts["latencyLimitSeconds"] = assumed(
-            round(latency_s * _ROOM, 2), f"the default of {_LIMIT_S} is below what it does; say what its users bear"
+            round(latency_s * _ROOM, 2), f"the default of {_LIMIT_S} is below that; say what its users bear"
         )
     return facts
 
@@ -141,7 +141,7 @@ def _cold_start(pods: Sequence[Object]) -> Fact | None:
     if not times:
         return None
     between = f"{times[0]:.0f} s" if len(times) == 1 else f"{times[0]:.0f} to {times[-1]:.0f} s"
-    return assumed(600, f"the default; {len(times)} pod(s) that run took {between} from creation to ready, nodes that were there included")
+    return assumed(600, f"the default; {len(times)} pod(s) took {between} to become ready, some on nodes that were there")
 
 
 def _took_s(pod: Object) -> float | None:

@@ -30,24 +30,28 @@ def application_text(stack: Stack, now: float) -> str:
 
 
 def unsure(stack: Stack) -> tuple[list[str], list[str]]:
-    """Places whose values are missing, and places whose values are assumed, each with its reason."""
-    absent, guessed = [], []
-    for place, fact in _places(stack):
+    """Fields whose values are missing, and fields whose values are assumed; those of units once, with the units' names."""
+    absent: dict[str, list[str]] = {}
+    guessed: dict[str, list[str]] = {}
+    for field, owner, fact in _fields_of(stack):
         if fact.value is None:
-            absent.append(f"{place}: {fact.origin}")
+            absent.setdefault(field, []).append(owner)
         elif not fact.sure:
-            guessed.append(f"{place}: {fact.origin}")
-    return absent, guessed
+            guessed.setdefault(field, []).append(owner)
+    return _listed(absent), _listed(guessed)
 
 
-def _places(stack: Stack) -> Iterator[tuple[str, Fact]]:
-    yield "metadata.name", application_name(stack.ingress)
-    yield from ((f"spec.{key}", fact) for key, fact in stack.spec.items())
-    yield from ((f"spec.capacityService.{key}", fact) for key, fact in stack.capacity.items())
-    yield from ((f"spec.metrics.{key}", fact) for key, fact in stack.metrics.items())
-    for index, unit in enumerate(stack.units):
-        yield from ((f"spec.units[{index}].{key}", fact) for key, fact in unit.items())
-    yield from ((f"spec.policy.{key}", fact) for key, fact in stack.policy.items())
+def _fields_of(stack: Stack) -> Iterator[tuple[str, str, Fact]]:
+    """Every field, the unit that it is of ("" for none), and what is known of it."""
+    yield "metadata.name", "", application_name(stack.ingress)
+    for section, facts in (("", stack.spec), ("capacityService.", stack.capacity), ("metrics.", stack.metrics), ("policy.", stack.policy)):
+        yield from ((f"spec.{section}{key}", "", fact) for key, fact in facts.items())
+    for unit in stack.units:
+        yield from ((key, str(unit["name"].value), fact) for key, fact in unit.items())
+
+
+def _listed(found: Mapping[str, list[str]]) -> list[str]:
+    return [f"{field} of {', '.join(owners)}" if owners[0] else field for field, owners in found.items()]
 
 
 def _header(stack: Stack, now: float) -> Iterator[str]:
@@ -56,15 +60,15 @@ def _header(stack: Stack, now: float) -> Iterator[str]:
     yield from _comment("Beside each value stands what it was inferred from. Every field: docs/configuration.md.")
     for note in stack.notes:
         yield from _comment(note)
-    for title, lines in (
-        ("NOT FOUND: fill these in; until then the file is refused.", absent),
-        ("ASSUMED: check these before the controller acts on them.", guessed),
+    for title, fields in (
+        ("NOT FOUND; fill these in, until then the file is refused:", absent),
+        ("ASSUMED; check these before the controller acts on them:", guessed),
     ):
-        if lines:
+        if fields:
             yield "#"
             yield from _comment(title)
-            for line in lines:
-                yield from _comment(line, "#   ", "#     ")
+            for field in fields:
+                yield from _comment(field, "#   ", "#     ")
 
 
 def _comment(text: str, first: str = "# ", rest: str = "# ") -> list[str]:
