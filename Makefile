@@ -98,7 +98,7 @@ coverage: $(STAMP) ## Tests with branch coverage
 	@$(RUN)/python -m pytest -n 2 --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 .PHONY: docs
-docs: $(STAMP) ## Regenerate the JSON schemas and the generated parts of docs/
+docs: $(STAMP) ## Regenerate the JSON schemas, the generated parts of docs/ and the stacks of deploy/
 	@$(RUN)/python -m controller.catalog.schema
 	@$(RUN)/python -m controller.report.schema
 	@$(RUN)/python -m tests.support.golden_report
@@ -106,6 +106,7 @@ docs: $(STAMP) ## Regenerate the JSON schemas and the generated parts of docs/
 	@$(RUN)/python -m tests.support.doctor_docs
 	@$(RUN)/python -m tests.support.permissions
 	@$(RUN)/python -m tests.support.contract_docs
+	@for name in bert llama mistral sd21 vit yolos; do $(RUN)/failoverctl render config/$$name.yaml --out deploy/stacks/$$name; done
 	@$(RUN)/python -m tests.support.chart_schema
 
 .PHONY: build

@@ -15,7 +15,7 @@ from failover_model_server.serving.batcher import Batcher, Shape
 from failover_model_server.serving.worker import Worker, WorkerLost
 from failover_model_server.tasks.base import Item, Task
 from failover_model_server.tasks.echo import EchoTask
-from tests.support import echo, until
+from tests.support.service import echo, until
 
 
 class Recording(Backend):

@@ -10,7 +10,7 @@ from failover_model_server.lifecycle import State
 from failover_model_server.serving.service import Service
 from failover_model_server.settings import Settings
 from failover_model_server.telemetry.counters import Sink
-from tests.support import Recorder, client, echo, loaded
+from tests.support.service import Recorder, client, echo, loaded
 
 
 def ask(settings: Settings, method: str, path: str, counters: Sink | None = None, **arguments: object) -> httpx.Response:

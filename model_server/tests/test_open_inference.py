@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import client, echo, loaded
+from tests.support.service import client, echo, loaded
 
 
 def infer(body: object, path: str = "/v2/models/text/infer") -> tuple[int, Any]:
