@@ -238,7 +238,8 @@ def _recreate(simulation: Simulation, plan: FaultPlan) -> Undo:
     application = simulation.application
     weights = {unit.name: unit.weight if unit.weight is not None else 1 for unit in application.units}
     simulation.api.delete_ingress()
-    return partial(simulation.api.recreate_ingress, format_action(cost_targets(application, weights), 0), "argocd-controller")
+    action = format_action(cost_targets(application, weights), 0)
+    return partial(simulation.api.recreate_ingress, action, "argocd-controller", simulation.setup.override)
 
 
 # --- KEDA and people --------------------------------------------------------------------------------------------------------------------
@@ -283,7 +284,7 @@ def _override(simulation: Simulation, plan: FaultPlan, override: Override) -> Un
 
     def end() -> None:
         simulation.invariants.override_changed()
-        simulation.api.set_override(Override())
+        simulation.api.set_override(simulation.setup.override)
 
     del plan
     return end

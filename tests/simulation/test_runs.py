@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from controller.policy.model import Mode
+from controller.policy.model import Mode, Override
 from controller.policy.weights import adjusted_throughputs
 from controller.simulation.engine import Simulation
 from controller.simulation.faults import FAULTS
 from controller.simulation.recording import Result
 from controller.simulation.setup import Algorithm
-from tests.simulation.support import HOUR, INF2, broken, fault, outage, play, setup
+from tests.simulation.support import HOUR, INF2, START, broken, fault, outage, play, setup
 
 ROOT = Path(__file__).parents[2]
 
@@ -84,6 +84,16 @@ def test_every_fault_is_survived(name: str) -> None:
     assert broken(result) == set()
     assert result.faults == {name: 2}
     assert result.seconds == 1.5 * HOUR
+
+
+@pytest.mark.parametrize("name", ["pinned-to-capacity", "paused-by-a-person", "ingress-recreated"])
+def test_a_pin_that_was_there_before_is_there_again_after_a_fault(name: str) -> None:
+    """A person who overrides it for a while, and an Ingress that is made anew, leave what the world began with."""
+    pinned = Override(pinned_mode=Mode.COST, why="compared")
+    result = play(override=pinned, outages=(outage(1.0, 3.0),), faults=(fault(name, 0.2, 0.2),))
+    assert result.rows == ()
+    assert {one.to for one in result.switches if one.at > START + 0.5 * HOUR} <= {Mode.COST}
+    assert result.totals.seconds.get("capacity", 0.0) < 0.5 * HOUR
 
 
 def test_least_outstanding_requests_uses_fast_replicas_more() -> None:
