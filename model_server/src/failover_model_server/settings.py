@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AliasChoices, Field, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "MODEL_SERVER_"
@@ -20,10 +20,14 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, populate_by_name=True)
 
     # What is served, and on what
-    app: str = Field("model", validation_alias=_or_seed("app", "APP"), description="Name of the application; begins the CloudWatch metrics.")
+    app: str = Field(
+        "model", validation_alias=_or_seed("app", "APP"), description="Name of the application; begins the CloudWatch metrics."
+    )
     task: str = Field("echo", description="A name of the entry-point group of tasks.")
     backend: str = Field(
-        "cpu", validation_alias=_or_seed("backend", "DEVICE"), description="A name of the group of backends; the seed's `xla` means `neuron`."
+        "cpu",
+        validation_alias=_or_seed("backend", "DEVICE"),
+        description="A name of the group of backends; the seed's `xla` means `neuron`.",
     )
     model: str = Field(
         "",
@@ -31,11 +35,29 @@ class Settings(BaseSettings):
         description="hf://ORG/REPO, s3://BUCKET/PREFIX, file:///PATH or a path; without a scheme and not a path: a hub id.",
     )
     compiled_model: str = Field(
-        "", validation_alias=_or_seed("compiled_model", "COMPILED_MODEL_ID"), description="Compiled artifacts for Neuron, from the same places."
+        "",
+        validation_alias=_or_seed("compiled_model", "COMPILED_MODEL_ID"),
+        description="Compiled artifacts for Neuron, from the same places.",
     )
     revision: str = Field("", description="Pinned revision (a commit) of a hub model.")
+    variant: str = Field(
+        "fp16",
+        pattern=r"^[A-Za-z0-9_]*$",
+        description="Precision of the weights to prefer where there are several; empty: the default one.",
+    )
+    hub_token: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices(f"{PREFIX}HUB_TOKEN", "HF_TOKEN", "HUGGINGFACE_TOKEN"),
+        description="Token for gated models of the hub.",
+    )
+    hub_endpoint: str = Field(
+        "", validation_alias=_or_seed("hub_endpoint", "HF_ENDPOINT"), description="Another address of the hub: a mirror."
+    )
+    download_timeout: float = Field(1500.0, gt=0, description="Seconds for the model to be here; less than what the startup probe allows.")
     cache_dir: Path = Field(Path("/tmp/failover-model-server"), description="Where models are put.")  # noqa: S108 - a default for laptops; images set it
-    node_pool: str = Field("", validation_alias=_or_seed("node_pool", "NODEPOOL"), description="Node pool, for logs and the pool's counter.")
+    node_pool: str = Field(
+        "", validation_alias=_or_seed("node_pool", "NODEPOOL"), description="Node pool, for logs and the pool's counter."
+    )
     pod_name: str = Field("", validation_alias=_or_seed("pod_name", "POD_NAME"), description="Name of the pod, for logs.")
 
     # Where it listens
@@ -47,9 +69,7 @@ class Settings(BaseSettings):
     batch_buckets: Annotated[tuple[int, ...], NoDecode] = Field(
         (), description="Batch sizes, as 1,2,4,8; empty: what the task and the backend prefer."
     )
-    static_shapes: bool = Field(
-        False, description="Pad to buckets also on a backend that does not need it."
-    )
+    static_shapes: bool = Field(False, description="Pad to buckets also on a backend that does not need it.")
     max_queue: int = Field(64, ge=1, description="Requests that may wait; more get 429.")
     request_timeout: float = Field(60.0, gt=0, description="Longest time of a request, seconds.")
 
@@ -60,9 +80,7 @@ class Settings(BaseSettings):
     max_new_tokens: int = Field(
         256, ge=1, validation_alias=_or_seed("max_new_tokens", "MAX_NEW_TOKENS"), description="Tokens that may be generated."
     )
-    url_allow_list: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Hosts that images may be fetched from; empty: none."
-    )
+    url_allow_list: Annotated[tuple[str, ...], NoDecode] = Field((), description="Hosts that images may be fetched from; empty: none.")
 
     @field_validator("batch_buckets", mode="before")
     @classmethod
