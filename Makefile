@@ -104,6 +104,7 @@ docs: $(STAMP) ## Regenerate the JSON schemas and the generated parts of docs/
 	@$(RUN)/python -m tests.support.doctor_docs
 	@$(RUN)/python -m tests.support.permissions
 	@$(RUN)/python -m tests.support.contract_docs
+	@$(RUN)/python -m tests.support.chart_schema
 
 .PHONY: build
 build: $(STAMP) ## Build the wheel and the source distribution

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.control_plane import crds
-from tests.control_plane.binaries import Unavailable, locate
+from tests.control_plane.binaries import HELM, Unavailable, locate, tool
 from tests.control_plane.control_plane import ControlPlane
 
 # A profile of whoever runs the tests must not get between them and the emulated AWS.
@@ -61,12 +61,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Builds the control plane's programs where they are needed and missing: that takes minutes, and no test's time-out may cut it off."""
+    """Builds the programs that are needed and missing: that takes minutes, and no test's time-out may cut it off."""
     if session.config.option.collectonly or not any(item.get_closest_marker("cluster") for item in session.items):
         return
     capture = session.config.pluginmanager.getplugin("capturemanager")
     with suppress(Unavailable), capture.global_and_fixture_disabled() if capture is not None else nullcontext():
         locate()
+        if any("helm" in getattr(item, "fixturenames", ()) for item in session.items):
+            tool(HELM)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -54,7 +54,10 @@ class Settings(BaseSettings):
         "", validation_alias=_or_seed("hub_endpoint", "HF_ENDPOINT"), description="Another address of the hub: a mirror."
     )
     download_timeout: float = Field(1500.0, gt=0, description="Seconds for the model to be here; less than what the startup probe allows.")
-    cache_dir: Path = Field(Path("/tmp/failover-model-server"), description="Where models are put.")  # noqa: S108 - a default for laptops; images set it
+    cache_dir: Path = Field(
+        Path("/tmp/failover-model-server"),  # noqa: S108 - a default for laptops; images set it
+        description="Where models are put.",
+    )
     node_pool: str = Field(
         "", validation_alias=_or_seed("node_pool", "NODEPOOL"), description="Node pool, for logs and the pool's counter."
     )

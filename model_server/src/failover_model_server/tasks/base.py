@@ -56,7 +56,7 @@ class Task(ABC, Generic[RequestT, ResponseT]):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
-    def load(self, model: Path) -> None:  # noqa: B027 - a task without tokenizer or image processor needs nothing
+    def load(self, model: Path) -> None:
         """Load what `prepare` and `finish` need (tokenizer, image processor, labels) from the model's directory.
 
         Called once, in LOADING, before the backend loads.
