@@ -1,4 +1,4 @@
-"""A double of the Hugging Face hub's server: what its client asks of it, redirects to another path for LFS, ranges, and faults on request."""
+"""A double of the Hugging Face hub's server: what its client asks of it, LFS on another host, ranges, and faults on request."""
 
 import hashlib
 import json
@@ -21,6 +21,8 @@ class Hub:
     repository: str
     files: Mapping[str, bytes]
     url: str = ""
+    content_url: str = ""
+    """Where LFS files are: another host, which must not see the token."""
     cut: dict[str, int] = field(default_factory=dict)
     """Path to the bytes after which the connection breaks, once."""
     broken: dict[str, int] = field(default_factory=dict)
@@ -28,6 +30,8 @@ class Hub:
     corrupt: dict[str, int] = field(default_factory=dict)
     """Path to how many more times its content arrives changed, at its full length."""
     gated: bool = False
+    leaks: list[str] = field(default_factory=list)
+    """Paths of the other host that were asked for with the token."""
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     """Method, path, Range."""
 
@@ -69,6 +73,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, body: bool) -> None:
         path = unquote(urlsplit(self.path).path)
+        if path.startswith("/cdn/") and "Authorization" in self.headers:
+            self.hub.leaks.append(path)
         self.hub.requests.append((self.command, path, self.headers.get("Range", "")))
         if path.startswith(f"/api/models/{self.hub.repository}"):
             self._api(path.removeprefix(f"/api/models/{self.hub.repository}").removeprefix("/revision/"))
@@ -97,7 +103,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{self.hub.etag(path)}"'}
         if path.endswith(LFS):
-            headers |= {"X-Linked-Etag": headers["ETag"], "X-Linked-Size": str(len(self.hub.files[path])), "Location": f"{self.hub.url}/cdn/{path}"}
+            headers |= {
+                "X-Linked-Etag": headers["ETag"],
+                "X-Linked-Size": str(len(self.hub.files[path])),
+                "Location": f"{self.hub.content_url}/cdn/{path}",
+            }
             self._send(302, b"", headers)
         else:
             self._content(path, headers, body=body)
@@ -142,6 +152,7 @@ def serve(repository: str, files: Mapping[str, bytes]) -> Iterator[Hub]:
     hub = Hub(repository, files)
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
     hub.url = f"http://127.0.0.1:{server.server_address[1]}"
+    hub.content_url = hub.url.replace("127.0.0.1", "localhost")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

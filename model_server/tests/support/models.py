@@ -35,7 +35,10 @@ def diffusers() -> dict[str, bytes]:
         "v2-1_768-ema-pruned.ckpt": b"pickle" * 3000,
         "v2-1_768-ema-pruned.safetensors": safetensors(18_000),
     }
-    for folder, base, pickled in (("text_encoder", "model", "pytorch_model"), ("unet", "diffusion_pytorch_model", "diffusion_pytorch_model")):
+    for folder, base, pickled in (
+        ("text_encoder", "model", "pytorch_model"),
+        ("unet", "diffusion_pytorch_model", "diffusion_pytorch_model"),
+    ):
         files |= {
             f"{folder}/{base}.fp16.safetensors": safetensors(2_000, seed=1),
             f"{folder}/{base}.safetensors": safetensors(4_000, seed=2),
@@ -63,4 +66,8 @@ def transformers(shards: int = 0) -> dict[str, bytes]:
         return files | {"model.safetensors": safetensors(3_000)}
     names = [f"model-{number:05d}-of-{shards:05d}.safetensors" for number in range(1, shards + 1)]
     index = {"metadata": {}, "weight_map": {f"layer.{number}": name for number, name in enumerate(names)}}
-    return files | {"model.safetensors.index.json": json.dumps(index).encode()} | {name: safetensors(1_000, seed) for seed, name in enumerate(names)}
+    return (
+        files
+        | {"model.safetensors.index.json": json.dumps(index).encode()}
+        | {name: safetensors(1_000, seed) for seed, name in enumerate(names)}
+    )
