@@ -1,11 +1,11 @@
 """Downloads of the tests wait for nothing, and leave this process able to fetch."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from failover_model_server.download import deadline, offline
+from failover_model_server.download import deadline
+from tests.support.online import online
 
 
 @pytest.fixture(autouse=True)
@@ -15,13 +15,6 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _online_again() -> Iterator[None]:
-    """`fetch` ends by forbidding this process to fetch: on purpose, but not for the next test."""
-    before = dict(os.environ)
+    online()
     yield
-    for name in offline.VARIABLES:
-        os.environ.pop(name, None)
-        if name in before:
-            os.environ[name] = before[name]
-    import huggingface_hub.constants
-
-    huggingface_hub.constants.HF_HUB_OFFLINE = False
+    online()

@@ -11,6 +11,7 @@ from moto.server import ThreadedMotoServer
 
 from failover_model_server import download
 from failover_model_server.download import manifest, s3
+from failover_model_server.download.files import Algorithm, Checksum, RemoteFile, digests
 from failover_model_server.download.source import Location
 from failover_model_server.errors import LoadError
 from failover_model_server.settings import Settings
@@ -204,7 +205,7 @@ def test_what_is_not_there_is_said(client: Any, tmp_path: Path, model: str, mess
 
 def test_ranges_are_noted_only_for_their_object(tmp_path: Path) -> None:
     """A note of another version, a cut-off last line and a missing part file count for nothing."""
-    file = s3.RemoteFile("m", 9, version='"x"')
+    file = RemoteFile("m", 9, version='"x"')
     record, part = tmp_path / "m.ranges", tmp_path / "m.part"
     assert s3._done(record, file) == set()
     record.write_text('"x" 9\n0\n4\n8')
@@ -217,8 +218,6 @@ def test_ranges_are_noted_only_for_their_object(tmp_path: Path) -> None:
 
 def test_an_etag_in_parts_is_that_of_s3(tmp_path: Path) -> None:
     """MD5 over the MD5s of the parts, and their number; also where the last part is full."""
-    from failover_model_server.download.files import Algorithm, Checksum, digests
-
     data = bytes(range(256)) * 4
     (tmp_path / "f").write_bytes(data)
     for size in (100, 512, 1024, 4096):

@@ -81,7 +81,7 @@ class S3Source:
             return file.checksum
         value = file.version.strip('"').lower()
         in_parts = "-" in value
-        head = self._head(file.path, file.version, **({"PartNumber": 1} if in_parts else {}))
+        head = self._head(file.path, **({"PartNumber": 1} if in_parts else {}))
         if self._encrypted_by_key(head):
             return None
         return Checksum(Algorithm.S3_ETAG, value, int(head["ContentLength"]) if in_parts else 0)
@@ -144,9 +144,9 @@ class S3Source:
     def _encrypted_by_key(head: dict[str, Any]) -> bool:
         return str(head.get("ServerSideEncryption", "")).startswith("aws:kms") or "SSECustomerAlgorithm" in head
 
-    def _head(self, path: str, etag: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - passed on to the client
+    def _head(self, path: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - passed on to the client
         with _errors(f"{self.name}/{path}"):
-            head: dict[str, Any] = self._client.head_object(Bucket=self._bucket, Key=f"{self._prefix}/{path}", IfMatch=etag, **more)
+            head: dict[str, Any] = self._client.head_object(Bucket=self._bucket, Key=f"{self._prefix}/{path}", **more)
         return head
 
     def _body(self, path: str, etag: str) -> bytes:
