@@ -31,6 +31,7 @@ EVERY_H: Final = 3.0
 
 _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
+_DIGITS: Final = 3  # milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,13 +468,13 @@ def drawn(seconds: float, units: tuple[str, ...], seed: str, *, every_h: float =
     """
     chance, names = random.Random(f"{seed}/faults"), list(FAULTS)
     plans: list[FaultPlan] = []
-    at = chance.expovariate(1 / (every_h * _HOUR))
+    at = round(chance.expovariate(1 / (every_h * _HOUR)), _DIGITS)  # see `controller.simulation.engine._exact`
     while at < seconds:
         name = chance.choice(names)
         kind = FAULTS[name]
         lasts = chance.uniform(kind.shortest_s, kind.longest_s)
         plans.append(FaultPlan(at, name, lasts, chance.choice(units), chance.random()))
-        at += chance.expovariate(1 / (every_h * _HOUR))
+        at = round(at + chance.expovariate(1 / (every_h * _HOUR)), _DIGITS)
     return tuple(plans)
 
 
