@@ -48,6 +48,10 @@ test-unit: $(STAMP) ## The fast tests only, in seconds
 test-cluster: $(STAMP) ## Tests on a real kube-apiserver, etcd, scheduler and controller manager (needs Go, or KUBEBUILDER_ASSETS)
 	@$(RUN)/python -m pytest -m cluster $(ARGS)
 
+.PHONY: test-world
+test-world: $(STAMP) ## Tests with the real Karpenter on the real control plane; AWS and the machines are emulated (needs Go)
+	@$(RUN)/python -m pytest -m world $(ARGS)
+
 # Two more, one for each generation of transformers and diffusers that the pipelines run on; 4 GB, most of it torch, which they share.
 MS_GENERATIONS := model_server/.venv-libraries-4/.synced model_server/.venv-libraries-5/.synced
 
