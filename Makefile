@@ -48,6 +48,10 @@ test-unit: $(STAMP) ## The fast tests only, in seconds
 test-cluster: $(STAMP) ## Tests on a real kube-apiserver, etcd, scheduler and controller manager (needs Go, or KUBEBUILDER_ASSETS)
 	@$(RUN)/python -m pytest -m cluster $(ARGS)
 
+.PHONY: test-world
+test-world: $(STAMP) ## Tests with the real Karpenter on the real control plane; AWS and the machines are emulated (needs Go)
+	@$(RUN)/python -m pytest -m world $(ARGS)
+
 .PHONY: test-model-server
 test-model-server: $(MS_STAMP) ## Tests of the model server
 	@cd model_server && .venv/bin/python -m pytest -n 2 $(ARGS)

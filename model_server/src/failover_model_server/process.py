@@ -20,6 +20,7 @@ from failover_model_server.serving.service import Service
 from failover_model_server.settings import Settings
 from failover_model_server.telemetry import logs
 from failover_model_server.telemetry.counters import counters
+from failover_model_server.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
 
@@ -46,8 +47,9 @@ def serve(settings: Settings) -> int:
 
 
 async def _serve(settings: Settings) -> int:
-    sink = counters(settings)
-    service = Service(settings, sink)
+    metrics = Metrics()
+    sink = counters(settings, metrics.dropped)
+    service = Service(settings, sink, metrics)
     failed = asyncio.Event()
     stopping = asyncio.Event()
 
