@@ -37,6 +37,8 @@ def _uv() -> str:
 
 def _exported(server: Server) -> dict[str, tuple[Version, str]]:
     """What the Dockerfile installs in the server's Python: name to version and hashes."""
+    if "transformers" not in locked():
+        pytest.skip("the libraries of the pipelines are not locked yet")
     options = " ".join(export_options(server)).split()
     command = [_uv(), "export", "--quiet", "--frozen", "--offline", "--project", str(PROJECT), "--no-emit-project", *options]
     text = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.replace("\\\n", " ")
@@ -105,6 +107,8 @@ def test_the_base_has_the_versions_that_were_tested(name: str) -> None:
     """Torch and torchvision of the base are those of the lock, but where the SDK brings another torch on purpose."""
     server = IMAGES.servers[name]
     pinned = locked()
+    if "torch" not in pinned:
+        pytest.skip("the libraries of the pipelines are not locked yet")
     for one, version in server.base_has.items():
         assert server.other_torch or version in pinned[one], f"{one}: the base has {version}, locked are {pinned[one]}"
     requires = re.search(r'requires-python = "([^"]+)"', (PROJECT / "pyproject.toml").read_text())
