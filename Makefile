@@ -102,6 +102,7 @@ lint: $(STAMP) $(MS_STAMP) ## Style, types and the import contract, of both dist
 	@$(RUN)/ruff format --check
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports
+	@$(RUN)/hadolint Dockerfile deploy/images/*.Dockerfile
 	@cd model_server && .venv/bin/mypy && .venv/bin/lint-imports >/dev/null
 
 .PHONY: format
@@ -124,6 +125,10 @@ docs: $(STAMP) ## Regenerate the JSON schemas, the generated parts of docs/ and 
 	@$(RUN)/python -m tests.support.contract_docs
 	@for name in bert llama mistral sd21 vit yolos; do $(RUN)/failoverctl render config/$$name.yaml --out deploy/stacks/$$name; done
 	@$(RUN)/python -m tests.support.chart_schema
+
+.PHONY: images
+images: $(STAMP) ## Write the Dockerfiles from deploy/images/images.yaml
+	@$(RUN)/python -m deploy.images write
 
 .PHONY: build
 build: $(STAMP) ## Build the wheel and the source distribution

@@ -39,6 +39,7 @@ class Settings(BaseSettings):
         default="", validation_alias=_or_seed("compiled_model", "COMPILED_MODEL_ID"), description="Compiled artifacts, for Neuron."
     )
     revision: str = Field(default="", description="Commit of a hub model, without which none is served; digest of an S3 prefix.")
+    compiled_revision: str = Field(default="", description="The same for the compiled artifacts.")
     variant: str = Field(
         default="fp16",
         pattern=r"^[A-Za-z0-9_]*$",
@@ -56,6 +57,11 @@ class Settings(BaseSettings):
         default=1500.0, gt=0, description="Seconds for the model to be here; less than what the startup probe allows."
     )
     cache_dir: Path = Field(default=Path("/tmp/failover-model-server"), description="Where models are put.")  # noqa: S108 - a default for laptops; images set it
+    compile_cache: str = Field(
+        default="", description="Where compile caches of torch.compile are kept for other pods: s3://BUCKET/PREFIX or a path."
+    )
+    compile_cache_save: bool = Field(default=False, description="Keep what this server compiles there, where it is not there yet.")
+    compile_cache_required: bool = Field(default=False, description="Fail rather than compile for minutes what is not there.")
     node_pool: str = Field(default="", validation_alias=_or_seed("node_pool", "NODEPOOL"), description="Node pool, for logs.")
     pod_name: str = Field(default="", validation_alias=_or_seed("pod_name", "POD_NAME"), description="Name of the pod, for logs.")
 
