@@ -86,7 +86,7 @@ lint: $(STAMP) $(MS_STAMP) ## Style, types and the import contract, of both dist
 	@$(RUN)/ruff format --check
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports
-	@cd model_server && .venv/bin/mypy && .venv/bin/lint-imports
+	@cd model_server && .venv/bin/mypy && .venv/bin/lint-imports >/dev/null
 
 .PHONY: format
 format: $(STAMP) ## Format the code and mend what can be mended
@@ -98,12 +98,16 @@ coverage: $(STAMP) ## Tests with branch coverage
 	@$(RUN)/python -m pytest -n 2 --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 .PHONY: docs
-docs: $(STAMP) ## Regenerate the JSON schemas and the generated parts of docs/
+docs: $(STAMP) ## Regenerate the JSON schemas, the generated parts of docs/ and the stacks of deploy/
 	@$(RUN)/python -m controller.catalog.schema
+	@$(RUN)/python -m controller.report.schema
+	@$(RUN)/python -m tests.support.golden_report
 	@$(RUN)/python -m tests.support.docs
 	@$(RUN)/python -m tests.support.doctor_docs
 	@$(RUN)/python -m tests.support.permissions
 	@$(RUN)/python -m tests.support.contract_docs
+	@for name in bert llama mistral sd21 vit yolos; do $(RUN)/failoverctl render config/$$name.yaml --out deploy/stacks/$$name; done
+	@$(RUN)/python -m tests.support.chart_schema
 
 .PHONY: build
 build: $(STAMP) ## Build the wheel and the source distribution

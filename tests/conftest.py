@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.control_plane import crds
-from tests.control_plane.binaries import Unavailable, locate
+from tests.control_plane.binaries import HELM, VEGETA, Unavailable, locate, tool
 from tests.control_plane.control_plane import ControlPlane
 
 # A profile of whoever runs the tests must not get between them and the emulated AWS.
@@ -25,6 +25,7 @@ settings.load_profile("project")
 
 # Real servers, processes or long recordings: part of `make test`, left out of `make test-unit`.
 _SLOW = (
+    "tests/breaking_point/test_real",
     "tests/contract/",
     "tests/dataplane/test_alb",
     "tests/dataplane/test_elb",
@@ -61,12 +62,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Builds the control plane's programs where they are needed and missing: that takes minutes, and no test's time-out may cut it off."""
-    if session.config.option.collectonly or not any(item.get_closest_marker("cluster") for item in session.items):
+    """Builds the programs that are needed and missing: that takes minutes, and no test's time-out may cut it off."""
+    if session.config.option.collectonly:
         return
     capture = session.config.pluginmanager.getplugin("capturemanager")
     with suppress(Unavailable), capture.global_and_fixture_disabled() if capture is not None else nullcontext():
-        locate()
+        if any(item.get_closest_marker("cluster") for item in session.items):
+            locate()
+        for name in (HELM, VEGETA):  # fixtures have the names of the tools
+            if any(name in getattr(item, "fixturenames", ()) for item in session.items):
+                tool(name)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -74,6 +79,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if reason := config.stash.get(_skipped, ""):
         terminalreporter.section("NOT TESTED ON A REAL CONTROL PLANE", red=True, bold=True)
         terminalreporter.line(reason)
+
+
+@pytest.fixture(scope="session")
+def vegeta() -> Path:
+    """The real load tool."""
+    try:
+        return tool(VEGETA)
+    except Unavailable as error:
+        pytest.skip(f"no vegeta: {error}")
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import click
 
 from controller.cli.common import Options, choose, common_options, fail_cleanly, load_applications, open_session, show
 from controller.cli.look import Look, Looker
-from controller.cli.words import ICONS, Line, age, mode_word, unit_state
+from controller.cli.words import ICONS, Line, age, mode_word, unit_state, waits_document, waits_text
 from controller.clients.kube import Object
 from controller.clock import Clock, SystemClock, format_rfc3339, parse_rfc3339
 from controller.errors import FailoverError, RemoteError
@@ -20,6 +20,7 @@ from controller.notifiers.redact import redact
 from controller.policy import text
 from controller.policy.availability import healthy_targets
 from controller.policy.decide import observed_mode
+from controller.policy.hold import next_waiting
 from controller.policy.model import Application, Mode, Snapshot, Verdict
 from controller.service.status import HEARTBEAT_S, read_status
 
@@ -99,6 +100,7 @@ def status_lines(seen: Look, published: Object | None) -> Iterator[Line]:
     yield from _table(seen)
     yield "plain", ""
     yield from _routing(seen)
+    yield "dim", f"  waits: {waits_text(next_waiting(snapshot, seen.memory))}"
     for alert in decision.alerts:
         yield "bad", f"  {ICONS['warn']} {alert.text}"
     for named in decision.degraded:
@@ -198,6 +200,7 @@ def status_document(seen: Look, published: Object | None) -> dict[str, Any]:
         "verified": verification.verdict if verification else None,
         "healthyTargets": dict(healthy_targets(snapshot)),
         "returnStep": snapshot.routing.return_step,
+        "waits": waits_document(next_waiting(snapshot, memory)),
         "units": {
             name: {"ready": judged.ready, "waiting": judged.demand, "shortage": judged.shortage, "returned": judged.returned}
             for name, judged in decision.evidence.items()

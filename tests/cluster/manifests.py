@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,8 +16,28 @@ from tests.control_plane.control_plane import ControlPlane
 KUSTOMIZE: Final = Path(__file__).parents[2] / "deploy" / "kustomize"
 SYSTEM: Final = "failover-system"
 ACCOUNT: Final = "failoverctl"
-USER: Final = f"system:serviceaccount:{SYSTEM}:{ACCOUNT}"
-"""The controller, as the audit log names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Where the controller is installed.
+
+    Attributes:
+        namespace: Its own.
+        account: Its ServiceAccount.
+    """
+
+    namespace: str = SYSTEM
+    account: str = ACCOUNT
+
+    @property
+    def user(self) -> str:
+        """The controller, as the audit log names it."""
+        return f"system:serviceaccount:{self.namespace}:{self.account}"
+
+
+KUSTOMIZED: Final = Installation()
+"""By the manifests of `deploy/kustomize`."""
 
 
 def kubectl(plane: ControlPlane, *arguments: str, stdin: str | None = None) -> str:

@@ -21,7 +21,7 @@ from tests.support.waiting import wait_for
 PROGRAM = str(Path(sys.executable).parent / "failoverctl")
 
 
-def environment(stack: Stack, *, account: str = "failoverctl", **policy: Any) -> dict[str, str]:
+def environment(stack: Stack, *, account: str = "", **policy: Any) -> dict[str, str]:
     """What a process needs to work on the stack and on nothing else."""
     names = {
         "AWS__ELBV2_ENABLED": "false",
@@ -32,6 +32,7 @@ def environment(stack: Stack, *, account: str = "failoverctl", **policy: Any) ->
         "LEADER_ELECTION__ENABLED": "false",
         "POLLS__TICK_INTERVAL_S": "3",
         "KUBERNETES__READ_TIMEOUT_S": "2",
+        "KUBERNETES__STATE_NAMESPACE": stack.installation.namespace,
         "APPLICATIONS": str(stack.application_file(**policy)),
     }
     ours = {f"FAILOVERCTL_{name}": value for name, value in names.items()}
@@ -66,7 +67,7 @@ class Process:
 
 
 @contextmanager
-def run_controller(stack: Stack, *arguments: str, account: str = "failoverctl", **policy: Any) -> Iterator[Process]:
+def run_controller(stack: Stack, *arguments: str, account: str = "", **policy: Any) -> Iterator[Process]:
     """Runs ``failoverctl run``; at the entry it has decided for the first time."""
     (port,) = free_ports(1)
     path = stack.folder / f"run-{port}.log"
@@ -85,7 +86,7 @@ def run_controller(stack: Stack, *arguments: str, account: str = "failoverctl", 
             made.end(signal.SIGKILL)
 
 
-def command(stack: Stack, *arguments: str, account: str = "failoverctl", **policy: Any) -> subprocess.CompletedProcess[str]:
+def command(stack: Stack, *arguments: str, account: str = "", **policy: Any) -> subprocess.CompletedProcess[str]:
     """Runs a command of ``failoverctl`` that ends by itself."""
     variables = environment(stack, account=account, **policy)
     return subprocess.run([PROGRAM, *arguments], env=variables, capture_output=True, text=True, timeout=120, check=False)

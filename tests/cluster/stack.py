@@ -40,7 +40,7 @@ from controller.ports import Notifier
 from controller.service.store import record_name
 from controller.service.wiring import Service
 from tests.cluster import objects
-from tests.cluster.manifests import ACCOUNT, SYSTEM, USER, apply_folder, overlay
+from tests.cluster.manifests import KUSTOMIZED, Installation, apply_folder, overlay
 from tests.cluster.objects import ACTION, CAPACITY, Object
 from tests.control_plane.audit import Entry
 from tests.control_plane.control_plane import ControlPlane
@@ -71,10 +71,11 @@ class Stack:
         plane: The control plane.
         namespace: A namespace of its own; also part of the names of what is cluster-scoped.
         folder: For files.
+        installation: Of the controller.
     """
 
-    def __init__(self, plane: ControlPlane, namespace: str, folder: Path) -> None:
-        self.plane, self.namespace, self.folder = plane, namespace, folder
+    def __init__(self, plane: ControlPlane, namespace: str, folder: Path, installation: Installation = KUSTOMIZED) -> None:
+        self.plane, self.namespace, self.folder, self.installation = plane, namespace, folder, installation
         self.session = plane.patient_session()
         self._nodes = 0
         self._kubelet_session = plane.patient_session()
@@ -278,12 +279,13 @@ class Stack:
         path.write_text(yaml.safe_dump(document))
         return path
 
-    def kubeconfig(self, *, host: str | None = None, account: str = ACCOUNT) -> Path:
-        """A kubeconfig of the controller's own ServiceAccount."""
-        token = self.plane.service_account_token(SYSTEM, account)
+    def kubeconfig(self, *, host: str | None = None, account: str = "") -> Path:
+        """A kubeconfig of the controller's own ServiceAccount, or of another one in its namespace."""
+        account = account or self.installation.account
+        token = self.plane.service_account_token(self.installation.namespace, account)
         return self.plane.kubeconfig(self.folder / f"{account}-{time.time_ns()}.kubeconfig", token=token, host=host)
 
-    def controller_session(self, *, host: str | None = None, account: str = ACCOUNT) -> KubeSession:
+    def controller_session(self, *, host: str | None = None, account: str = "") -> KubeSession:
         """A session as the controller."""
         return connect(kubeconfig=str(self.kubeconfig(host=host, account=account)))
 
@@ -307,7 +309,8 @@ class Stack:
             changes: Of the settings.
         """
         own = session or self.controller_session()
-        settings = settings_for(self.application_file(**(policy or {})), **changes)
+        kubernetes = {"state_namespace": self.installation.namespace}
+        settings = settings_for(self.application_file(**(policy or {})), **{"kubernetes": kubernetes, **changes})
         with running(Service(settings, own, SystemClock(), dry_run=dry_run, extra_sinks=sinks)) as service:
             wait_for("the first decision", lambda: bool(service.controller.views()), deadline_s=40)
             yield service
@@ -354,7 +357,7 @@ class Stack:
 
     def memory(self) -> Object:
         """What the controller remembers, as its ConfigMap says."""
-        path = f"/api/v1/namespaces/{SYSTEM}/configmaps/{record_name(self.key)}"
+        path = f"/api/v1/namespaces/{self.installation.namespace}/configmaps/{record_name(self.key)}"
         found: Object = json.loads(self.session.request("GET", path)["data"]["memory"])
         return found
 
@@ -371,9 +374,9 @@ class Stack:
 
     def audit(self, *, since: str = "") -> list[Entry]:
         """The controller's requests about this application, and about what every application shares, since this stack was made."""
-        spaces = {"", "default", SYSTEM, self.namespace}
+        spaces = {"", "default", self.installation.namespace, self.namespace}
         begin = max(since, self.started)
-        return [one for one in self.plane.audit(USER) if one.namespace in spaces and one.at >= begin]
+        return [one for one in self.plane.audit(self.installation.user) if one.namespace in spaces and one.at >= begin]
 
     def writes(self, resource: str = "", *, since: str = "") -> list[Entry]:
         """The controller's writes to the application's own objects, accepted or not, events left out.

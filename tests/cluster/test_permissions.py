@@ -12,21 +12,16 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from controller.errors import NotFound
-from controller.service.leadership import LEASE_NAME
-from controller.service.status import NAME as STATUS_NAME
+from tests.cluster.life import LEADING, forget_everything, whole_life
 from tests.cluster.manifests import KUSTOMIZE, SYSTEM, apply_folder, kubectl
 from tests.cluster.processes import command, run_controller
 from tests.cluster.stack import Stack, moment
-from tests.control_plane.audit import Entry
 from tests.control_plane.control_plane import ControlPlane
-from tests.support.cluster import Collector
 from tests.support.observed import CRASHES, Observed
 from tests.support.permissions import APPLICATION, CLUSTER, Permission, granted, row_of
 from tests.support.waiting import wait_for
 
 _READS = {"get", "list", "watch"}
-_LEADING: dict[str, Any] = {"leader_election": {"enabled": True}}
 
 
 # --- (a) what is used is what is granted ----------------------------------------------------------------------------------------------
@@ -34,46 +29,9 @@ _LEADING: dict[str, Any] = {"leader_election": {"enabled": True}}
 
 def test_what_a_whole_life_uses_is_exactly_what_is_granted(stack: Stack) -> None:
     """Start, election, failover with KEDA, state, status, Events and their repetition, an override and the fallback."""
-    _forget_everything(stack)
-    collector = Collector()
-    with stack.controller(sinks=(collector,), **_LEADING) as service:
-        wait_for("leadership", service._leadership.leads)
-        stack.shortage()
-        wait_for("capacity mode", lambda: stack.mode() == "capacity")
-        wait_for("KEDA's targets", lambda: stack.scaled("sd21-inf2")[1] == "89.2")
-        for count, until in enumerate(("forever", None, "forever", None), start=1):  # the second time an Event is counted up
-            stack.annotate(paused_until=until)
-            wait_for("word of it", lambda count=count: Observed.overrides(collector) == count)  # type: ignore[misc]
-        wait_for("the repetition", lambda: any(one.resource == "events" and one.verb == "patch" for one in stack.audit()))
-        stack.launch("sd21-inf2")
-        wait_for("cost mode", lambda: stack.mode() == "cost")
-        wait_for("the memory", lambda: len(stack.memory()["flips"]) == 2)
-    entries = stack.audit()
-    assert [one for one in entries if one.code in {401, 403}] == []
-    used, allowed = {_permission(one, stack) for one in entries}, set(granted())
+    used, allowed = whole_life(stack), set(granted())
     assert sorted(map(str, used - allowed)) == []
     assert sorted(map(str, allowed - used)) == []
-
-
-def _forget_everything(stack: Stack) -> None:
-    """Takes away what earlier runs left in the controller's namespace: an installation is new once only."""
-    paths = (
-        f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases/{LEASE_NAME}",
-        f"/api/v1/namespaces/{SYSTEM}/configmaps/{STATUS_NAME}",
-    )
-    for path in paths:
-        try:
-            stack.session.request("DELETE", path)
-        except NotFound:
-            continue
-
-
-def _permission(entry: Entry, stack: Stack) -> Permission:
-    """What a request needs, as the manifests word it: with the name only where a rule restricts it."""
-    places = {"": CLUSTER, stack.namespace: APPLICATION}
-    needed = Permission(places.get(entry.namespace, entry.namespace), entry.group, entry.resource, entry.verb)
-    named = Permission(needed.place, needed.group, needed.resource, needed.verb, (entry.name,))
-    return named if named in granted() else needed
 
 
 # --- (b) what is missing is named -------------------------------------------------------------------------------------------------------
@@ -88,9 +46,9 @@ def test_a_missing_permission_is_a_named_degradation(stack: Stack, missing: Perm
     """The controller runs on, and what is seen of it is what docs/permissions.md says."""
     row = row_of(missing)
     assert row is not None
-    _forget_everything(stack)
+    forget_everything(stack)
     with _account_without(stack, missing) as account, capture_logs() as logs:
-        leads = _LEADING if missing.resource == "leases" else {}
+        leads = LEADING if missing.resource == "leases" else {}
         with stack.controller(session=stack.controller_session(account=account), **leads) as service:
             observed = Observed(service, logs)
             if any(where == "metric" for where, _ in row.seen) or missing.resource in {"events", "configmaps"}:

@@ -1,7 +1,8 @@
-"""Where the control plane's programs come from: ``KUBEBUILDER_ASSETS`` as envtest has it, else built once from Go modules into a cache.
+"""Where the programs of the tests come from: ``KUBEBUILDER_ASSETS`` as envtest has it, else built once from Go modules into a cache.
 
-The two modules beside this file pin the versions (``go.mod``, ``go.sum``); the cache is keyed by them and by the Go version, so that a
-change of either builds anew and everything else starts at once. Run ``python -m tests.control_plane.binaries`` to build beforehand.
+The modules beside this file pin the versions (``go.mod``, ``go.sum``); the cache is keyed by them and by the Go version, so that a change
+of either builds anew and everything else starts at once. The control plane's two modules share a key; every tool has its own, so that
+one more tool builds nothing but itself. Run ``python -m tests.control_plane.binaries`` to build all of them beforehand.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,8 @@ ETCD: Final = "etcd"
 API_SERVER: Final = "kube-apiserver"
 SCHEDULER: Final = "kube-scheduler"
 CONTROLLER_MANAGER: Final = "kube-controller-manager"
+HELM: Final = "helm"
+VEGETA: Final = "vegeta"
 
 _MODULES: Final = Path(__file__).parent / "binaries"
 _CACHE_VARIABLE: Final = "FAILOVERCTL_TEST_CACHE"
@@ -42,55 +45,81 @@ class _Program:
     package: str
 
 
-_PROGRAMS: Final[Mapping[str, _Program]] = {
+_CONTROL_PLANE: Final[Mapping[str, _Program]] = {
     ETCD: _Program("etcd", "go.etcd.io/etcd/server/v3"),
     API_SERVER: _Program("kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver"),
     SCHEDULER: _Program("kubernetes", "k8s.io/kubernetes/cmd/kube-scheduler"),
     CONTROLLER_MANAGER: _Program("kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager"),
 }
+_TOOLS: Final[Mapping[str, _Program]] = {
+    HELM: _Program("helm", "helm.sh/helm/v4/cmd/helm"),
+    VEGETA: _Program("vegeta", "github.com/tsenart/vegeta/v12"),
+}
+"""What only some tests need: built when the first of them runs."""
 
 
 def locate() -> Mapping[str, Path]:
-    """The path of every program, building what is missing.
+    """The path of every program of the control plane, building what is missing.
 
     Raises:
         Unavailable: ``KUBEBUILDER_ASSETS`` lacks etcd or kube-apiserver, or Go is needed and not installed.
         subprocess.CalledProcessError: A build failed; its output is on standard error.
     """
+    given = _given(_CONTROL_PLANE)
+    if os.environ.get(_ASSETS_VARIABLE) and not {ETCD, API_SERVER} <= given.keys():
+        raise Unavailable(f"{_ASSETS_VARIABLE}={os.environ[_ASSETS_VARIABLE]} holds no etcd and kube-apiserver; unset it to build them")
+    missing = [name for name in _CONTROL_PLANE if name not in given]  # envtest's own archive has no scheduler and no controller manager
+    return {**given, **(_built(missing, _CONTROL_PLANE) if missing else {})}
+
+
+def tool(name: str) -> Path:
+    """The path of one of the tools, building it where it is missing.
+
+    Raises:
+        Unavailable: Go is needed and not installed.
+        subprocess.CalledProcessError: The build failed; its output is on standard error.
+    """
+    only = {name: _TOOLS[name]}
+    return (_given(only) or _built([name], only))[name]
+
+
+def _given(programs: Collection[str]) -> dict[str, Path]:
+    """Those of the programs that the folder of ``KUBEBUILDER_ASSETS`` holds."""
     assets = os.environ.get(_ASSETS_VARIABLE)
-    given = {name: Path(assets) / name for name in _PROGRAMS if (Path(assets) / name).is_file()} if assets else {}
-    if assets and not {ETCD, API_SERVER} <= given.keys():
-        raise Unavailable(f"{_ASSETS_VARIABLE}={assets} holds no etcd and kube-apiserver; unset it to build them")
-    missing = [name for name in _PROGRAMS if name not in given]  # envtest's own archive has no scheduler and no controller manager
-    return {**given, **(_built(missing) if missing else {})}
+    return {name: Path(assets) / name for name in programs if (Path(assets) / name).is_file()} if assets else {}
 
 
-def _built(names: list[str]) -> dict[str, Path]:
+def _built(names: list[str], keyed: Mapping[str, _Program]) -> dict[str, Path]:
+    """Builds what the cache lacks.
+
+    Args:
+        names: Which programs.
+        keyed: All programs that share a folder of the cache; the modules of these are its key.
+    """
     go = shutil.which("go")
     if go is None:
         raise Unavailable(f"Go is not installed and {_ASSETS_VARIABLE} does not hold {', '.join(names)}")
-    folder = _folder(go)
+    folder = _folder(go, keyed)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # test processes side by side build once
         for name in names:
             if not (folder / name).is_file():
-                _build(go, name, folder)
+                _build(go, name, keyed[name], folder)
     return {name: folder / name for name in names}
 
 
-def _folder(go: str) -> Path:
+def _folder(go: str, keyed: Mapping[str, _Program]) -> Path:
     version = subprocess.run([go, "env", "GOVERSION", "GOARCH"], capture_output=True, check=True, text=True, timeout=60).stdout
     digest = hashlib.sha256(version.encode())
-    for module in sorted({program.module for program in _PROGRAMS.values()}):
+    for module in sorted({program.module for program in keyed.values()}):
         for name in ("go.mod", "go.sum"):
             digest.update((_MODULES / module / name).read_bytes())
     root = os.environ.get(_CACHE_VARIABLE) or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "failoverctl-tests"
     return Path(root) / digest.hexdigest()[:16]
 
 
-def _build(go: str, name: str, folder: Path) -> None:
-    program = _PROGRAMS[name]
+def _build(go: str, name: str, program: _Program, folder: Path) -> None:
     print(f"building {name} (once; minutes on a small machine) ...", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         output = Path(scratch) / name
@@ -118,5 +147,5 @@ def kubernetes_version() -> str:
 
 
 if __name__ == "__main__":
-    for path in locate().values():
+    for path in (*locate().values(), *map(tool, _TOOLS)):
         print(path)

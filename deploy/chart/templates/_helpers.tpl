@@ -1,0 +1,94 @@
+{{/* Name of every object: the release's, with the chart's where that does not contain it. */}}
+{{- define "failoverctl.fullname" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* By these the pods are selected. Not by the release: one installation a namespace, they would share the Lease. */}}
+{{- define "failoverctl.selectorLabels" -}}
+app.kubernetes.io/name: failoverctl
+{{- end -}}
+
+{{- define "failoverctl.labels" -}}
+{{ include "failoverctl.selectorLabels" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "failoverctl.serviceAccount" -}}
+{{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) -}}
+{{- fail "serviceAccount.name: found nothing; with serviceAccount.create: false name the ServiceAccount that exists" -}}
+{{- end -}}
+{{- .Values.serviceAccount.name | default (include "failoverctl.fullname" .) -}}
+{{- end -}}
+
+{{- define "failoverctl.subjects" -}}
+- {kind: ServiceAccount, name: {{ include "failoverctl.serviceAccount" . }}, namespace: {{ .Release.Namespace }}}
+{{- end -}}
+
+{{- define "failoverctl.image" -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "failoverctl.applicationsConfigMap" -}}
+{{- if and .Values.applications.files .Values.applications.existingConfigMap -}}
+{{- fail "applications.existingConfigMap: found it beside applications.files; allowed: one of the two" -}}
+{{- end -}}
+{{- .Values.applications.existingConfigMap | default (printf "%s-applications" (include "failoverctl.fullname" .)) -}}
+{{- end -}}
+
+{{/* The namespaces of the applications, as JSON: those that are listed, and those that the files name. */}}
+{{- define "failoverctl.namespaces" -}}
+{{- $found := .Values.applications.namespaces -}}
+{{- range $name, $text := .Values.applications.files -}}
+{{- range $document := regexSplit "(?m)^---.*$" $text -1 -}}
+{{- $read := fromYaml $document -}}
+{{- if $read.Error -}}
+{{- fail (printf "applications.files.%s: cannot be read: %s" $name $read.Error) -}}
+{{- else if $read -}}
+{{- $namespace := dig "metadata" "namespace" "" $read -}}
+{{- if not (kindIs "string" $namespace) -}}{{- $namespace = "" -}}{{- end -}}
+{{- if not $namespace -}}
+{{- fail (printf "applications.files.%s: metadata.namespace: found nothing; it is required" $name) -}}
+{{- end -}}
+{{- $found = append $found $namespace -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $found | uniq | sortAlpha | toJson -}}
+{{- end -}}
+
+{{/* What the chart decides itself must not be said otherwise in the settings. */}}
+{{- define "failoverctl.checkSettings" -}}
+{{- $state := dig "kubernetes" "state_namespace" .Release.Namespace .Values.settings -}}
+{{- if ne $state .Release.Namespace -}}
+{{- fail (printf "settings.kubernetes.state_namespace: found %s; the state is kept in the release's namespace, %s" $state .Release.Namespace) -}}
+{{- end -}}
+{{- if or (dig "slack" "webhook_url" "" .Values.settings) (dig "slack" "webhook_url_file" "" .Values.settings) -}}
+{{- fail "settings.slack: found the webhook in it; put it into a Secret and name that in slack.existingSecret" -}}
+{{- end -}}
+{{- if dig "kubernetes" "kubeconfig" "" .Values.settings -}}
+{{- fail "settings.kubernetes.kubeconfig: found one; in the cluster the ServiceAccount is used" -}}
+{{- end -}}
+{{- if hasKey .Values.settings "applications" -}}
+{{- fail "settings.applications: found a path; the chart mounts applications.files or applications.existingConfigMap" -}}
+{{- end -}}
+{{- if and (gt (int .Values.replicas) 1) (not .Values.dryRun) (not (dig "leader_election" "enabled" true .Values.settings)) -}}
+{{- fail (printf "settings.leader_election.enabled: found false with %d replicas: all of them would act; allowed: replicas: 1" (int .Values.replicas)) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "failoverctl.port" -}}
+{{- $port := dig "http" "port" 8080 .Values.settings | int -}}
+{{- if not $port -}}{{- fail "settings.http.port: found 0; allowed: 1 to 65535, the probes have to know it" -}}{{- end -}}
+{{- $port -}}
+{{- end -}}

@@ -1,0 +1,69 @@
+"""The Helm chart of `deploy/chart`, used as its users use it: by a real helm."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from tests.control_plane.control_plane import ControlPlane
+
+CHART: Final = Path(__file__).parents[2] / "deploy" / "chart"
+EXAMPLES: Final = sorted((CHART / "ci").glob("*-values.yaml"))
+"""Values files for tests and for reading, as chart-testing has them."""
+
+_OF_HELM: Final = ("helm.sh/chart", "app.kubernetes.io/instance", "app.kubernetes.io/version", "app.kubernetes.io/managed-by")
+"""Labels that say no more than that helm made the object."""
+
+Object = dict[str, Any]
+
+
+class Helm:
+    """Runs helm; nothing of the user's own configuration is used or changed.
+
+    Args:
+        program: The helm to run.
+        folder: For its caches.
+        plane: The cluster; none is needed for `lint` and `template`.
+    """
+
+    def __init__(self, program: Path, folder: Path, plane: ControlPlane | None = None) -> None:
+        self._program, self._folder = program, folder
+        self._config = [] if plane is None else [f"--kubeconfig={plane.kubeconfig(folder / 'helm.kubeconfig')}"]
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """One command, whatever comes of it."""
+        places = {f"HELM_{name}_HOME": str(self._folder / name.lower()) for name in ("CACHE", "CONFIG", "DATA")}
+        variables = {"PATH": os.environ["PATH"], "HOME": str(self._folder), **places}
+        command = [str(self._program), *arguments, *self._config]
+        return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120, check=False)
+
+    def __call__(self, *arguments: str) -> str:
+        """One command that has to succeed; returns what it printed."""
+        done = self.run(*arguments)
+        assert done.returncode == 0, f"helm {' '.join(arguments)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def template(self, *arguments: str, release: str = "failoverctl", namespace: str = "failover-system") -> list[Object]:
+        """The objects of ``helm template``."""
+        return documents(self("template", release, str(CHART), "-n", namespace, *arguments))
+
+
+def documents(text: str) -> list[Object]:
+    """The objects of a YAML stream."""
+    return [one for one in yaml.safe_load_all(text) if one]
+
+
+def without_helm(made: Iterable[Object]) -> dict[tuple[str, str, str], Object]:
+    """The objects by kind, namespace and name, without the labels that only say that helm made them."""
+    found = {}
+    for one in made:
+        metadata = one["metadata"]
+        labels = {key: value for key, value in metadata.get("labels", {}).items() if key not in _OF_HELM}
+        plain = {key: value for key, value in metadata.items() if key != "labels"} | ({"labels": labels} if labels else {})
+        found[one["kind"], metadata.get("namespace", ""), metadata["name"]] = {**one, "metadata": plain}
+    return found

@@ -1,0 +1,67 @@
+"""A whole life of the controller on the real server, and what it needed for that."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from controller.errors import NotFound
+from controller.service.leadership import LEASE_NAME
+from controller.service.status import NAME as STATUS_NAME
+from tests.cluster.stack import Stack
+from tests.control_plane.audit import Entry
+from tests.support.cluster import Collector
+from tests.support.observed import Observed
+from tests.support.permissions import APPLICATION, CLUSTER, SYSTEM, Permission, granted
+from tests.support.waiting import wait_for
+
+LEADING: Final[dict[str, Any]] = {"leader_election": {"enabled": True}}
+
+
+def whole_life(stack: Stack) -> set[Permission]:
+    """Start, election, failover with KEDA, state, status, Events and their repetition, an override and the fallback.
+
+    Returns:
+        What the API server was asked for, as the manifests word it.
+
+    Raises:
+        AssertionError: Something did not come about, or was refused.
+    """
+    forget_everything(stack)
+    collector = Collector()
+    with stack.controller(sinks=(collector,), **LEADING) as service:
+        wait_for("leadership", service._leadership.leads)
+        stack.shortage()
+        wait_for("capacity mode", lambda: stack.mode() == "capacity")
+        wait_for("KEDA's targets", lambda: stack.scaled("sd21-inf2")[1] == "89.2")
+        for count, until in enumerate(("forever", None, "forever", None), start=1):  # the second time an Event is counted up
+            stack.annotate(paused_until=until)
+            wait_for("word of it", lambda count=count: Observed.overrides(collector) == count)  # type: ignore[misc]
+        wait_for("the repetition", lambda: any(one.resource == "events" and one.verb == "patch" for one in stack.audit()))
+        stack.launch("sd21-inf2")
+        wait_for("cost mode", lambda: stack.mode() == "cost")
+        wait_for("the memory", lambda: len(stack.memory()["flips"]) == 2)
+    entries = stack.audit()
+    assert [one for one in entries if one.code in {401, 403}] == []
+    return {_permission(one, stack) for one in entries}
+
+
+def forget_everything(stack: Stack) -> None:
+    """Takes away what earlier runs left in the controller's namespace: an installation is new once only."""
+    space = stack.installation.namespace
+    paths = (
+        f"/apis/coordination.k8s.io/v1/namespaces/{space}/leases/{LEASE_NAME}",
+        f"/api/v1/namespaces/{space}/configmaps/{STATUS_NAME}",
+    )
+    for path in paths:
+        try:
+            stack.session.request("DELETE", path)
+        except NotFound:
+            continue
+
+
+def _permission(entry: Entry, stack: Stack) -> Permission:
+    """What a request needs, as the manifests word it: with the name only where a rule restricts it."""
+    places = {"": CLUSTER, stack.namespace: APPLICATION, stack.installation.namespace: SYSTEM}
+    needed = Permission(places.get(entry.namespace, entry.namespace), entry.group, entry.resource, entry.verb)
+    named = Permission(needed.place, needed.group, needed.resource, needed.verb, (entry.name,))
+    return named if named in granted() else needed

@@ -1,0 +1,302 @@
+"""The Helm chart: linted and rendered by a real helm, held to the plain manifests, and installed on a real API server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from controller.errors import NotFound
+from controller.settings import load_settings
+from tests.cluster.charts import CHART, EXAMPLES, Helm, Object, documents, without_helm
+from tests.cluster.life import whole_life
+from tests.cluster.manifests import KUSTOMIZE, Installation, kubectl, overlay, rendered
+from tests.cluster.stack import Stack
+from tests.control_plane.control_plane import ControlPlane
+from tests.control_plane.kubelet import Kubelet
+from tests.support.permissions import granted
+from tests.support.waiting import wait_for
+
+RELEASE: Final = "chart-failoverctl"
+INSTALLATION: Final = Installation("failover-chart", RELEASE)
+_SERVICE_MONITORS: Final = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "servicemonitors.monitoring.coreos.com"},
+    "spec": {
+        "group": "monitoring.coreos.com",
+        "names": {"kind": "ServiceMonitor", "listKind": "ServiceMonitorList", "plural": "servicemonitors", "singular": "servicemonitor"},
+        "scope": "Namespaced",
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "schema": {
+                    "openAPIV3Schema": {
+                        "type": "object",
+                        "properties": {
+                            "spec": {
+                                "type": "object",
+                                "required": ["selector", "endpoints"],
+                                "properties": {
+                                    "selector": {
+                                        "type": "object",
+                                        "properties": {"matchLabels": {"type": "object", "additionalProperties": {"type": "string"}}},
+                                    },
+                                    "endpoints": {
+                                        "type": "array",
+                                        "items": {
+                                            "type": "object",
+                                            "properties": {name: {"type": "string"} for name in ("port", "path", "interval")},
+                                        },
+                                    },
+                                },
+                            }
+                        },
+                    }
+                },
+            }
+        ],
+    },
+}
+"""The Prometheus operator's kind, with the fields that we write."""
+
+
+@pytest.fixture(scope="session")
+def chart(helm: Path, tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    """A helm without a cluster."""
+    return Helm(helm, tmp_path_factory.mktemp("helm"))
+
+
+# --- rendering ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("values", [None, *EXAMPLES], ids=lambda path: path.stem if path else "default")
+def test_helm_finds_no_fault(chart: Helm, values: Path | None) -> None:
+    """By `helm lint --strict`, with the defaults and with every example."""
+    chart("lint", "--strict", str(CHART), *(("--values", str(values)) if values else ()))
+
+
+@pytest.mark.parametrize(("flags", "folder"), [((), "base"), (("--set", "dryRun=true"), "dry-run")], ids=["act", "dry-run"])
+def test_chart_and_plain_manifests_make_the_same(chart: Helm, plane: ControlPlane, flags: tuple[str, ...], folder: str) -> None:
+    """Every Role, binding, the Deployment and all else; the namespace is helm's caller's to make."""
+    ours = without_helm(rendered(plane, KUSTOMIZE / folder))
+    del ours["Namespace", "", "failover-system"]
+    assert without_helm(chart.template(*flags)) == ours
+
+
+def test_an_application_namespace_is_granted_the_same(chart: Helm, plane: ControlPlane, tmp_path: Path) -> None:
+    """As by deploy/kustomize/application; and the ServiceMonitor is that of the monitoring folder."""
+    flags = ("--set", "applications.namespaces={shop}", "--set", "serviceMonitor.enabled=true")
+    made = without_helm(chart.template(*flags))
+    plain = rendered(plane, overlay(tmp_path, "application", "shop")) + rendered(plane, KUSTOMIZE / "monitoring")
+    ours = without_helm(plain)
+    assert {key: made[key] for key in ours} == ours
+
+
+def test_the_namespaces_of_application_files_are_granted(chart: Helm) -> None:
+    """Each document's; the file reaches the ConfigMap byte for byte."""
+    text = (CHART.parents[1] / "config" / "sd21.yaml").read_text()
+    source = ("--set-file", f"applications.files.sd21\\.yaml={CHART.parents[1] / 'config' / 'sd21.yaml'}")
+    made = without_helm(chart.template("--values", str(CHART / "ci" / "files-values.yaml"), *source))
+    assert {space for kind, space, name in made if (kind, name) == ("RoleBinding", "failoverctl")} == {"default", "kube-public"}
+    assert made["ConfigMap", "failover-system", "failoverctl-applications"]["data"]["sd21.yaml"] == text
+
+
+def test_the_settings_file_is_read_as_it_was_meant(chart: Helm, tmp_path: Path) -> None:
+    """It reads numbers as floating point; large ones must not come out as 3.3e+07."""
+    meant = {"recording": {"max_file_bytes": 33_554_432, "folder": "/recordings"}, "polls": {"tick_interval_s": 7.5}}
+    values = tmp_path / "values.yaml"
+    values.write_text(yaml.safe_dump({"settings": meant}))
+    made = without_helm(chart.template("--values", str(values)))
+    file = tmp_path / "settings.yaml"
+    file.write_text(made["ConfigMap", "failover-system", "failoverctl-settings"]["data"]["settings.yaml"])
+    settings = load_settings(file)
+    assert (settings.recording.max_file_bytes, settings.polls.tick_interval_s) == (33_554_432, 7.5)
+    template = made["Deployment", "failover-system", "failoverctl"]["spec"]["template"]
+    assert "checksum/settings" in template["metadata"]["annotations"]
+
+
+_FILE = "applications.files.sd21\\.yaml"
+BAD: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
+    ("at '/replicas': minimum: got 0, want 1", ("--set", "replicas=0")),
+    ("additional properties 'replicaCount' not allowed", ("--set", "replicaCount=2")),
+    ("at '/image/repository'", ("--set", "image.repository=registry/failoverctl:latest")),
+    ("at '/image/digest'", ("--set", "image.digest=sha256:abc")),
+    ("at '/aws/roleArn'", ("--set", "aws.roleArn=failoverctl")),
+    ("at '/applications/namespaces/0'", ("--set", "applications.namespaces={Shop}")),
+    ("at '/settings/polls/tick_interval_s'", ("--set", "settings.polls.tick_interval_s=1000")),
+    ("additional properties 'pols' not allowed", ("--set", "settings.pols.tick_interval_s=1")),
+    ("at '/podLabels/a'", ("--set", "podLabels.a=true")),
+    ("at '/networkPolicy/egressPorts'", ("--set-json", "networkPolicy.egressPorts=[]")),
+    ("at '/networkPolicy': missing property 'egressPorts'", ("--set", "networkPolicy.egressPorts=null")),
+    ("missing property 'settings'", ("--set", "settings=null")),
+    ("settings.kubernetes.state_namespace: found other", ("--set", "settings.kubernetes.state_namespace=other")),
+    ("put it into a Secret", ("--set", "settings.slack.webhook_url=https://hooks.slack.com/x")),
+    ("all of them would act", ("--set", "settings.leader_election.enabled=false")),
+    ("settings.http.port: found 0", ("--set", "settings.http.port=0")),
+    ("settings.applications: found a path", ("--set", "settings.applications=/x")),
+    ("serviceAccount.name: found nothing", ("--set", "serviceAccount.create=false")),
+    ("aws.roleArn: found one", ("--set", "serviceAccount.create=false,serviceAccount.name=x,aws.roleArn=arn:aws:iam::123456789012:role/x")),
+    ("allowed: one of the two", ("--set", f"applications.existingConfigMap=x,{_FILE}=metadata: {{namespace: x}}")),
+    ("applications.files.sd21.yaml: metadata.namespace: found nothing", ("--set-string", f"{_FILE}=a: 1")),
+    ("applications.files.sd21.yaml: cannot be read", ("--set-string", f"{_FILE}=a: [")),
+)
+
+
+@pytest.mark.parametrize(("message", "flags"), BAD, ids=[message for message, _ in BAD])
+def test_a_wrong_value_is_refused_by_name(chart: Helm, message: str, flags: tuple[str, ...]) -> None:
+    """By the schema or by the templates; nothing is rendered."""
+    done = chart.run("template", "failoverctl", str(CHART), "-n", "failover-system", *flags)
+    assert done.returncode != 0, done.stdout
+    assert message in done.stderr
+
+
+# --- on the API server ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def monitored(plane: ControlPlane) -> ControlPlane:
+    """The control plane with the Prometheus operator's ServiceMonitor and the namespace of the plain manifests."""
+    kubectl(plane, "apply", "-f", "-", stdin=json.dumps(_SERVICE_MONITORS))
+    kubectl(plane, "wait", "--for=condition=Established", "crd/servicemonitors.monitoring.coreos.com")
+    kubectl(plane, "apply", "-f", str(KUSTOMIZE / "base" / "namespace.yaml"))
+    return plane
+
+
+@pytest.mark.parametrize("values", [None, *EXAMPLES], ids=lambda path: path.stem if path else "default")
+def test_the_api_server_knows_every_field(chart: Helm, monitored: ControlPlane, values: Path | None) -> None:
+    """A server-side dry run with strict validation: the schemas of Kubernetes itself, admission and Pod Security included."""
+    flags = ("--values", str(values)) if values else ()
+    made = documents(chart("template", RELEASE, str(CHART), "-n", "failover-system", *flags))
+    told = kubectl(monitored, "create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=json.dumps(_listed(made)))
+    assert len(told.splitlines()) == len(made)
+    assert all(line.endswith("created (server dry run)") for line in told.splitlines()), told
+
+
+def test_the_strict_validation_would_notice(chart: Helm, monitored: ControlPlane) -> None:
+    """A misspelt field is refused: the test above can fail."""
+    made = chart.template()
+    next(one for one in made if one["kind"] == "Deployment")["spec"]["replica"] = 2
+    with pytest.raises(AssertionError, match='unknown field "replica"'):
+        kubectl(monitored, "create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=json.dumps(_listed(made)))
+
+
+def _listed(made: list[Object]) -> Object:
+    return {"apiVersion": "v1", "kind": "List", "items": made}
+
+
+@pytest.fixture
+def release(helm: Path, monitored: ControlPlane, tmp_path: Path) -> Iterator[Helm]:
+    """The chart, installed into a namespace that enforces Pod Security, on a node that starts its pods."""
+    space = INSTALLATION.namespace
+    label = "pod-security.kubernetes.io/enforce=restricted"
+    kubectl(monitored, "create", "namespace", space)
+    kubectl(monitored, "label", "namespace", space, label)
+    kubectl(monitored, "-n", space, "create", "configmap", f"{RELEASE}-applications", "--from-literal=sd21.yaml=")
+    session = monitored.patient_session()
+    runner = Helm(helm, tmp_path, monitored)
+    with Kubelet(session) as kubelet:
+        kubelet.register("chart-node", {}, {"cpu": "4", "memory": "8Gi", "pods": "20"})
+        try:
+            runner("install", RELEASE, str(CHART), "-n", space, "--wait", "--timeout", "60s")
+            yield runner
+        finally:
+            runner.run("uninstall", RELEASE, "-n", space, "--wait")
+            kubelet.remove("chart-node")
+            kubectl(monitored, "delete", "namespace", space)
+    session.close()
+
+
+def _state(plane: ControlPlane) -> dict[str, int]:
+    deployment = json.loads(kubectl(plane, "-n", INSTALLATION.namespace, "get", "deployment", RELEASE, "-o", "json"))
+    return {"wanted": deployment["spec"]["replicas"], "ready": deployment["status"].get("readyReplicas", 0)}
+
+
+def test_install_upgrade_and_uninstall(release: Helm, monitored: ControlPlane) -> None:
+    """Two replicas become ready under `restricted`; an upgrade to the dry run takes every write permission away; nothing is left behind."""
+    space = INSTALLATION.namespace
+    assert _state(monitored) == {"wanted": 2, "ready": 2}
+    flags = ("--set", "dryRun=true", "--set", "applications.namespaces={default}")
+    notes = release("upgrade", RELEASE, str(CHART), "-n", space, "--wait", "--timeout", "60s", *flags)
+    assert "as a dry run" in notes
+    assert "It may work in: default." in notes
+    assert _state(monitored) == {"wanted": 1, "ready": 1}
+    for verb, what, where in (
+        ("patch", "ingresses.networking.k8s.io", "default"),
+        ("create", "configmaps", space),
+        ("update", "leases", space),
+    ):
+        assert _may(monitored, verb, what, where) == "no"
+    assert _may(monitored, "list", "ingresses.networking.k8s.io", "default") == "yes"
+    release("rollback", RELEASE, "1", "-n", space, "--wait", "--timeout", "60s")
+    assert _state(monitored) == {"wanted": 2, "ready": 2}
+    assert _may(monitored, "list", "ingresses.networking.k8s.io", "default") == "no"
+    release("uninstall", RELEASE, "-n", space, "--wait")
+    kinds = "deploy,svc,sa,cm,role,rolebinding,clusterrole,clusterrolebinding,pdb,networkpolicy"
+    left = kubectl(monitored, "get", kinds, "-A", "-l", f"app.kubernetes.io/instance={RELEASE}", "-o", "name")
+    assert left == ""
+    assert kubectl(monitored, "get", "crd", "nodepools.karpenter.sh", "-o", "name"), "the cluster's own kinds stay"
+
+
+def _may(plane: ControlPlane, verb: str, what: str, where: str) -> str:
+    """What the API server says of the controller's ServiceAccount: yes or no."""
+    review: dict[str, Any] = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {
+            "user": INSTALLATION.user,
+            "resourceAttributes": {
+                "verb": verb,
+                "resource": what.partition(".")[0],
+                "group": what.partition(".")[2],
+                "namespace": where,
+            },
+        },
+    }
+    answer = json.loads(kubectl(plane, "create", "-o", "json", "-f", "-", stdin=json.dumps(review)))
+    return "yes" if answer["status"]["allowed"] else "no"
+
+
+class ReleasedStack(Stack):
+    """An application for which the controller is installed by the chart."""
+
+    release: Helm
+
+    def grant(self) -> None:
+        """Lets it work in the namespace, as the chart's users do."""
+        flags = ("--reuse-values", "--set", f"applications.namespaces={{{self.namespace}}}")
+        self.release("upgrade", RELEASE, str(CHART), "-n", self.installation.namespace, *flags)
+
+    def revoke(self) -> None:
+        """Takes that away."""
+        self.release("upgrade", RELEASE, str(CHART), "-n", self.installation.namespace, "--reset-values")
+
+
+def test_the_installed_account_suffices_and_has_nothing_to_spare(
+    release: Helm, monitored: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    """Failover, fallback and all else under the chart's ServiceAccount use what the plain manifests grant, no more and no less."""
+    stack = ReleasedStack(monitored, namespace, tmp_path, INSTALLATION)
+    stack.release = release
+    with stack:
+        used, allowed = whole_life(stack), set(granted())
+    assert sorted(map(str, used ^ allowed)) == []
+    stack.revoke()
+    assert _may(monitored, "list", "pods", namespace) == "no"
+    with pytest.raises(NotFound):
+        monitored.session().request("GET", f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings/{RELEASE}")
+
+
+def test_helm_waits_for_replicas_that_never_start(release: Helm, monitored: ControlPlane) -> None:
+    """`--wait` is worth something here: pods that no node takes are not ready."""
+    done = release.run(
+        "upgrade", RELEASE, str(CHART), "-n", INSTALLATION.namespace, "--wait", "--timeout", "5s", "--set", "nodeSelector.none=here"
+    )
+    assert done.returncode != 0
+    wait_for("two old replicas", lambda: _state(monitored)["ready"] == 2)

@@ -1,0 +1,42 @@
+"""The schema of the chart's values is what the settings say, and fits the values."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import yaml
+
+from controller import __version__
+from tests.support.chart_schema import DOCUMENT, document
+
+
+def test_the_schema_is_up_to_date() -> None:
+    """`make docs` writes it."""
+    assert DOCUMENT.read_text() == document(), "make docs"
+
+
+def test_the_defaults_and_every_example_satisfy_the_schema() -> None:
+    """An example has only what it changes, so that nothing is required of it."""
+    schema = json.loads(DOCUMENT.read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    values = yaml.safe_load((DOCUMENT.parent / "values.yaml").read_text())
+    examples = [yaml.safe_load(path.read_text()) for path in sorted((DOCUMENT.parent / "ci").glob("*.yaml"))]
+    assert examples
+    for one in ({}, *examples):
+        jsonschema.validate(_merged(values, one), schema)
+
+
+def _merged(values: dict[str, object], change: dict[str, object]) -> dict[str, object]:
+    """As helm merges values: mappings into each other, all else replaced."""
+    found = dict(values)
+    for key, value in change.items():
+        old = found.get(key)
+        found[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return found
+
+
+def test_the_chart_is_of_this_version() -> None:
+    """Its default image is the one that belongs to it."""
+    chart = yaml.safe_load((DOCUMENT.parent / "Chart.yaml").read_text())
+    assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
