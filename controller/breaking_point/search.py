@@ -3,8 +3,8 @@
 1. **Climb**: the rate grows by a constant factor until a step exceeds a limit.
 2. **Halve**: the geometric mean of the highest rate that held and the lowest that did not, until they are less than the tolerance apart.
 3. **Make sure**: one unlucky step (a pause of the garbage collector, a noisy neighbour) must neither end the climb too early nor make a
-   rate look held. The lowest rate that did not hold is run again, and the highest that held is run again for longer; where two steps at a
-   rate disagree, a third one decides.
+   rate look held. A step that exceeded a limit although the throughput kept up is run again at once; so are, in the end, the lowest rate
+   that did not hold and, for longer, the highest that held. Where two steps at a rate disagree, a third one decides.
 
 The answer is what that longer step measured. Pure: the same steps lead to the same rate.
 """
@@ -61,7 +61,7 @@ def next_step(steps: Sequence[Step], search: Search) -> Try | Step | Ending:
         The next rate, or the step at the breaking point, or why the search ends without one.
     """
     known = bracket(steps)
-    undecided = [rate for rate in _rates(steps) if _balance(steps, rate) == 0]
+    undecided = [rate for rate in _rates(steps) if _undecided([step for step in steps if step.rate == rate])]
     if undecided:
         rate = min(undecided)
         return Try(rate, long=any(step.long for step in steps if step.rate == rate))
@@ -108,6 +108,13 @@ def _climb(held: float | None, search: Search) -> Try | Ending:
 
 def _rates(steps: Sequence[Step]) -> list[float]:
     return list(dict.fromkeys(step.rate for step in steps))
+
+
+def _undecided(steps: Sequence[Step]) -> bool:
+    """Whether the steps at one rate do not say yet if it holds."""
+    if len(steps) == 1:
+        return not steps[0].held and Limit.PLATEAU not in steps[0].exceeded
+    return 2 * sum(step.held for step in steps) == len(steps)
 
 
 def _balance(steps: Sequence[Step], rate: float) -> int:
