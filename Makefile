@@ -48,6 +48,10 @@ test-unit: $(STAMP) ## The fast tests only, in seconds
 test-cluster: $(STAMP) ## Tests on a real kube-apiserver, etcd, scheduler and controller manager (needs Go, or KUBEBUILDER_ASSETS)
 	@$(RUN)/python -m pytest -m cluster $(ARGS)
 
+.PHONY: test-world
+test-world: $(STAMP) ## Tests with the real Karpenter on the real control plane; AWS and the machines are emulated (needs Go)
+	@$(RUN)/python -m pytest -m world $(ARGS)
+
 .PHONY: test-model-server
 test-model-server: $(MS_STAMP) ## Tests of the model server
 	@cd model_server && .venv/bin/python -m pytest -n 2 $(ARGS)
@@ -79,6 +83,10 @@ bench-policy: .venv/.synced-bench ## How far the policies are from clairvoyant (
 .PHONY: bench-switch
 bench-switch: .venv/.synced-bench ## Switches under real requests through Envoy, ours and the naive one (12 minutes; ARGS="--quick": a minute and a half)
 	@$(RUN)/python -m benchmarks.switch $(ARGS)
+
+.PHONY: bench-breaking-point
+bench-breaking-point: .venv/.synced-bench ## How near the breaking point that is found comes to the true one (20 minutes; ARGS="--quick")
+	@$(RUN)/python -m benchmarks.breaking_point $(ARGS)
 
 .PHONY: lint
 lint: $(STAMP) $(MS_STAMP) ## Style, types and the import contract, of both distributions

@@ -157,8 +157,24 @@ _ACCOUNT: Final[tuple[tuple[Column, _Value], ...]] = (
         lambda one: one.result.ledger.exposed_s,
     ),
     (
+        Column("probe_cost", "Kept by probes", Unit.DOLLARS, "Replicas that only a probe keeps, beyond what their scaler would ask for."),
+        lambda one: one.result.ledger.probe_dollars,
+    ),
+    (
         Column("probing", "Probing", Unit.SECONDS, "Time in which replicas waited only to see whether capacity had returned."),
         lambda one: one.result.ledger.probing_s,
+    ),
+    (
+        Column(
+            "calls_kubernetes", "Kubernetes calls", Unit.COUNT, "Writes and what is remembered; watches are shared by all applications."
+        ),
+        lambda one: one.result.ledger.calls.get("kubernetes", 0),
+    ),
+    (
+        Column(
+            "calls_aws", "AWS calls", Unit.COUNT, "ELBv2 and CloudWatch, retries included. EC2, asked every five minutes, is not modelled."
+        ),
+        lambda one: sum(count for service, count in one.result.ledger.calls.items() if service != "kubernetes"),
     ),
 )
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "MODEL_SERVER_"
@@ -38,7 +38,23 @@ class Settings(BaseSettings):
     compiled_model: str = Field(
         default="", validation_alias=_or_seed("compiled_model", "COMPILED_MODEL_ID"), description="Compiled artifacts, for Neuron."
     )
-    revision: str = Field(default="", description="Pinned revision (a commit) of a hub model.")
+    revision: str = Field(default="", description="Commit of a hub model, without which none is served; digest of an S3 prefix.")
+    variant: str = Field(
+        default="fp16",
+        pattern=r"^[A-Za-z0-9_]*$",
+        description="Precision of the weights to prefer where there are several; empty: the default one.",
+    )
+    hub_token: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices(f"{PREFIX}HUB_TOKEN", "HF_TOKEN", "HUGGINGFACE_TOKEN"),
+        description="Token for gated models of the hub.",
+    )
+    hub_endpoint: str = Field(
+        default="", validation_alias=_or_seed("hub_endpoint", "HF_ENDPOINT"), description="Another address of the hub: a mirror."
+    )
+    download_timeout: float = Field(
+        default=1500.0, gt=0, description="Seconds for the model to be here; less than what the startup probe allows."
+    )
     cache_dir: Path = Field(default=Path("/tmp/failover-model-server"), description="Where models are put.")  # noqa: S108 - a default for laptops; images set it
     node_pool: str = Field(default="", validation_alias=_or_seed("node_pool", "NODEPOOL"), description="Node pool, for logs.")
     pod_name: str = Field(default="", validation_alias=_or_seed("pod_name", "POD_NAME"), description="Name of the pod, for logs.")
