@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,7 @@ def test_what_must_not_be_loaded_is_refused(arguments: dict[str, Any], text: str
     ("options", "text"),
     [
         pytest.param(["--latency-limit", "1.5"], "--latency-limit: found 1.5, above the unit's latencyLimitSeconds (0.9)", id="limit"),
-        pytest.param(["--plot", "x.gif"], "", id="no plot wins"),
-        pytest.param(["--accelerator-match", "pod"], "nobody can be asked", id="unused match"),
+        pytest.param(["--accelerator-match", "pod"], "--accelerator-match: found something else", id="match"),
         pytest.param(
             ["--accelerator-metrics", "http://127.0.0.1:9/"], "--accelerator-metrics: the exporter does not answer", id="exporter"
         ),
@@ -81,9 +81,20 @@ def test_wrong_options_are_named(options: list[str], text: str, file: Path) -> N
 
 def test_a_file_that_cannot_be_written_is_refused_before_the_load(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as a mounted ConfigMap; --no-write measures all the same."""
-    monkeypatch.setattr("controller.catalog.edit.os.access", lambda *_: False)
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and real(path, mode))  # root may write everywhere
     assert "cannot be written; copy the file, or use --no-write" in run(file).output
     assert "nobody can be asked" in run(file, "--no-write").output
+
+
+@pytest.mark.parametrize(("plot", "text"), [("x.gif", "allowed: a file that ends with .svg"), ("/no/folder/x.svg", "is no folder")])
+def test_a_plot_that_cannot_be_drawn_is_refused_before_the_load(plot: str, text: str, file: Path) -> None:
+    """By its option."""
+    arguments = ["breaking-point", str(file), UNIT, "--url", "http://127.0.0.1:9/", "--load-tool", "/bin/true", "--plot", plot]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert text in result.output
+    assert "--plot: " in result.output
 
 
 @pytest.mark.parametrize(("missing", "option"), [("ruamel.yaml", "--no-write"), ("matplotlib", "--no-plot")])
