@@ -144,7 +144,7 @@ def real(names: Sequence[str], seeds: Sequence[int]) -> list[dict[str, Any]]:
                 load = Vegeta(program, make_target(url, "", [], None), timeout_s=5.0)
                 outcome = measure(load, clock, Settings(Limits(latency_s=limit_s), Bounds(), step_s=STEP_S))
             found, truth = methods(outcome)["held and confirmed (ours)"], true_knee(spec, limit_s)
-            row = {"server": name, "seed": seed, "true": truth, "found": found, "error": found / truth - 1}
+            row: dict[str, Any] = {"server": name, "seed": seed, "true": truth, "found": found, "error": found / truth - 1}
             rows.append(row | {"steps": len(outcome.steps), "minutes": (clock.monotonic() - begin) / 60, "limited": outcome.limited_by})
             print(f"{name}, seed {seed}: found {found:.4g}/s of {truth:.4g}, {100 * row['error']:+.1f} %", flush=True)
             if name == names[0] and seed == seeds[0]:
@@ -170,8 +170,8 @@ def tables(made: Mapping[str, Any]) -> list[Table]:
         errors.add_column(column, justify="left" if column == "server" else "right")
     for row in made["virtual"]:
         ours = row["errors"]["held and confirmed (ours)"]
-        cells = (f"{row['true']:.4g}/s", _percent(statistics.fmean(ours), "+"), _percent(largest(ours)))
-        errors.add_row(row["server"], *cells, f"{row['steps']:.0f}", f"{row['minutes']:.1f}")
+        figures = (f"{row['true']:.4g}/s", _percent(statistics.fmean(ours), "+"), _percent(largest(ours)))
+        errors.add_row(row["server"], *figures, f"{row['steps']:.0f}", f"{row['minutes']:.1f}")
     compared = Table(title="Methods on the same steps: error over all servers and seeds")
     for column in ("method", "median error", "90 % below", "largest", "within 5 %"):
         compared.add_column(column, justify="left" if column == "method" else "right")
@@ -184,8 +184,8 @@ def tables(made: Mapping[str, Any]) -> list[Table]:
     for column in ("server", "seed", "true knee", "found", "error", "limited by", "steps", "minutes"):
         through.add_column(column, justify="left" if column in {"server", "limited by"} else "right")
     for row in made["real"]:
-        cells = (f"{row['true']:.4g}/s", f"{row['found']:.4g}/s", _percent(row["error"], "+"), ", ".join(row["limited"]))
-        through.add_row(row["server"], str(row["seed"]), *cells, str(row["steps"]), f"{row['minutes']:.1f}")
+        shares = (f"{row['true']:.4g}/s", f"{row['found']:.4g}/s", _percent(row["error"], "+"), ", ".join(row["limited"]))
+        through.add_row(row["server"], str(row["seed"]), *shares, str(row["steps"]), f"{row['minutes']:.1f}")
     return [errors, compared, through]
 
 

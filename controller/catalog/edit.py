@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from controller.catalog.application import MeasuredFile, yaml_key
+from controller.catalog.application import MeasuredFile
+from controller.catalog.fields import yaml_key
 from controller.catalog.loader import Definition, Source, parse_sources, read_source
 from controller.errors import ConfigError
 
