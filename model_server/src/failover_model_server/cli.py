@@ -6,6 +6,7 @@ import click
 from pydantic import ValidationError
 
 from failover_model_server import process, registry
+from failover_model_server.compiled.command import command as artifact_command
 from failover_model_server.download.command import command as download_command
 from failover_model_server.errors import LoadError
 from failover_model_server.settings import PREFIX, Settings
@@ -40,3 +41,4 @@ def serve() -> None:
 
 
 main.add_command(download_command)
+main.add_command(artifact_command)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from failover_model_server.compiled import artifact
 from failover_model_server.download import local, store
 from failover_model_server.download.offline import go_offline
 from failover_model_server.download.source import Location, Source, locate
@@ -9,7 +10,7 @@ from failover_model_server.download.transfer import Progress
 from failover_model_server.errors import LoadError
 from failover_model_server.settings import Settings
 
-__all__ = ["Progress", "fetch", "locate", "open_source", "wanted"]
+__all__ = ["Progress", "fetch", "get", "locate", "open_source", "wanted"]
 
 
 def fetch(settings: Settings, progress: Progress) -> Path:
@@ -23,22 +24,30 @@ def fetch(settings: Settings, progress: Progress) -> Path:
     if not settings.model and not settings.compiled_model:
         progress(0, 0)
         return Path()  # a task without weights
+    directory = get(settings, progress)
+    go_offline()
+    if wanted(settings)[1]:
+        # Before anything of the accelerator is imported: its own complaint would come after minutes, and name no field.
+        artifact.check(directory, settings, artifact.Runtime.here())
+    return directory
+
+
+def get(settings: Settings, progress: Progress) -> Path:
+    """The same, on a machine that does not serve it: a staging job, an init container. Raises as `fetch` does."""
     location, compiled = wanted(settings)
     if location.scheme == "file":
         directory = Path(location.path)
         plan = local.check("compiled_model" if compiled else "model", directory, variant=settings.variant, compiled=compiled)
         progress(plan.bytes_chosen, plan.bytes_chosen)
-    else:
-        request = store.Request(location, settings.variant, compiled, settings.cache_dir, settings.download_timeout)
-        directory = store.fetch(request, open_source(settings, location), progress)
-    go_offline()
-    return directory
+        return directory
+    request = store.Request(location, settings.variant, compiled, settings.cache_dir, settings.download_timeout)
+    return store.fetch(request, open_source(settings, location), progress)
 
 
 def wanted(settings: Settings) -> tuple[Location, bool]:
     """Where the model is that this server needs, and whether it is compiled artifacts."""
     if settings.backend == "neuron" and settings.compiled_model:
-        return locate("compiled_model", settings.compiled_model, settings.revision), True
+        return locate("compiled_model", settings.compiled_model, settings.compiled_revision), True
     return locate("model", settings.model, settings.revision), False
 
 

@@ -43,7 +43,9 @@ def command(
     MODEL is hf://ORG/REPO, s3://BUCKET/PREFIX, file:///PATH or a path. A server with the same settings then starts without asking anyone.
     A directory that was fetched can be copied to S3 as it is: its manifest goes with it, and is what later downloads are checked by.
     """
-    given = {"revision": revision, "variant": variant, "cache_dir": root} | _models(model, compiled=compiled)
+    given = {"compiled_revision" if compiled else "revision": revision, "variant": variant, "cache_dir": root} | _models(
+        model, compiled=compiled
+    )
     settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     try:
         if listing is not None:
@@ -54,7 +56,7 @@ def command(
         else:
             if not settings.model and not settings.compiled_model:
                 raise click.UsageError("name a MODEL, or set MODEL_SERVER_MODEL")
-            click.echo(download.fetch(settings, _Lines()))
+            click.echo(download.get(settings, _Lines()))
     except (LoadError, Transient) as error:
         raise click.ClickException(str(error)) from error
 

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 
+from failover_model_server.compiled import ARTIFACT
 from failover_model_server.download import weights
 from failover_model_server.download.files import RemoteFile
 from failover_model_server.errors import LoadError
 
 MODEL_INDEX = "model_index.json"
-ARTIFACT = "artifact.json"
-"""What compiled artifacts were compiled for; see `failover_model_server.compiled`."""
 # Loaded with safety_checker=None: 1.2 GB of weights in older repositories that the seed did not use either.
 _DROPPED = frozenset({"safety_checker"})
 _SMALL = re.compile(r".+\.json|.+\.jinja|.+\.tiktoken|merges\.txt|vocab\.txt|(?:tokenizer|spiece|sentencepiece[.\w]*)\.model")
@@ -142,7 +141,7 @@ def _compiled(files: tuple[RemoteFile, ...]) -> set[RemoteFile]:
     if ARTIFACT not in names:
         raise LoadError(
             f"compiled_model: {ARTIFACT} is missing, so nothing says what the artifacts were compiled for; write it where they were "
-            "compiled, with `failover-model-server artifact write`"
+            "compiled, with `failover-model-server artifact`"
         )
     chosen = {file for file in files if file.path.count("/") <= 1 and (_SMALL.fullmatch(file.name) or _COMPILED.fullmatch(file.name))}
     chosen |= {file for file in files if file.folder == "checkpoint" and file.name.endswith(".safetensors")}
