@@ -107,6 +107,7 @@ def status_lines(seen: Look, published: Object | None) -> Iterator[Line]:
         yield "warn", f"  {ICONS['absent']} {named}"
     for flip in reversed(seen.memory.flips[-_SHOWN_FLIPS:]):
         yield "dim", f"  {format_rfc3339(flip.at)}  to {flip.to}  {flip.reason}: {flip.detail}"
+    yield from _account((published or {}).get("applications", {}).get(snapshot.application.key, {}).get("ledger"))
     yield from _controller(published, snapshot.now)
     yield "plain", ""
 
@@ -160,6 +161,21 @@ def _routing(seen: Look) -> Iterator[Line]:
     words = {Verdict.YES: "shows the routing action", Verdict.NOT_YET: "does not show it yet", Verdict.CANNOT_TELL: "cannot tell"}
     problem = f": {verification.problem}" if verification.problem else ""
     yield style, f"  {ICONS[style]} load balancer {words[verification.verdict]}{problem} ({age(verification.at, now)})"
+
+
+def _account(ledger: Object | None) -> Iterator[Line]:
+    """What the modes cost and saved since the leading replica began to lead, as it says itself."""
+    seconds = sum((ledger or {}).get("seconds", {}).values())
+    if not ledger or not seconds:
+        return
+    saved, premium = ledger.get("savedDollars", 0), ledger.get("premiumDollars", 0)
+    exposed, probes = ledger.get("exposedMinutes", 0), ledger.get("probeDollars", 0)
+    yield (
+        "dim",
+        f"  account of {text.duration(seconds)}: cost mode saved ${saved:,.2f}, failover cost ${premium:,.2f}, exposed {exposed:g} min,",
+    )
+    calls = text.listing(f"{service} {count:,.0f}" for service, count in ledger.get("calls", {}).items())
+    yield "dim", f"  replicas kept by probes ${probes:,.2f}, mode changes {ledger.get('switches', 0)}; calls: {calls}"
 
 
 def _controller(published: Object | None, now: float) -> Iterator[Line]:

@@ -32,7 +32,15 @@ log = structlog.get_logger(__name__)
 
 
 def document(
-    views: Iterable[View], sinks: Iterable[SinkHealth], *, now: float, epoch: int, leader: str, dry_run: bool, config_error: str
+    views: Iterable[View],
+    sinks: Iterable[SinkHealth],
+    *,
+    now: float,
+    epoch: int,
+    leader: str,
+    dry_run: bool,
+    config_error: str,
+    calls: Mapping[str, int],
 ) -> Object:
     """The status as plain JSON values.
 
@@ -44,6 +52,7 @@ def document(
         leader: The identity of the replica that leads, "" where none is known to.
         dry_run: Whether nothing is applied.
         config_error: Why a changed application file is refused, "" where none is.
+        calls: API calls of this process since its start, by service.
     """
     return {
         "version": __version__,
@@ -52,6 +61,7 @@ def document(
         "leader": leader,
         "dryRun": dry_run,
         "configError": config_error,
+        "calls": dict(calls),
         "notifiers": [_sink(one) for one in sinks],
         "applications": {view.application.key: _application(view) for view in views},
     }
@@ -107,8 +117,9 @@ def _account(ledger: Ledger) -> dict[str, Any]:
         "premiumDollars": round(ledger.premium, 2),
         "exposedMinutes": round(ledger.exposed_minutes, 1),
         "probingMinutes": round(ledger.probing_s / 60, 1),
+        "probeDollars": round(ledger.probe_dollars, 2),
         "switches": ledger.switches,
-        "calls": dict(ledger.calls),
+        "calls": {service: round(count, 1) for service, count in sorted(ledger.calls.items())},
     }
 
 
@@ -131,7 +142,7 @@ class StatusPublisher:
         What `failoverctl status` looks up itself is left out: a thousand applications must fit into one ConfigMap.
         """
         status = {**status, "applications": {key: _without(one, _LOOKED_UP) for key, one in status["applications"].items()}}
-        essence = json.dumps({**status, "at": "", "applications": _timeless(status)}, sort_keys=True)
+        essence = json.dumps({**status, "at": "", "calls": {}, "applications": _timeless(status)}, sort_keys=True)
         if essence == self._written and self._clock.monotonic() - self._written_at < HEARTBEAT_S:
             return
         body = {

@@ -142,6 +142,11 @@ class Recorder:
         ]
         return tuple(sorted({unit.instance_type for unit in units}))
 
+    def _calls(self) -> dict[str, float]:
+        """API calls by service; Events about the Ingress, which nobody here is told by, are not among them."""
+        simulation = self._simulation
+        return {"kubernetes": simulation.api.calls + simulation.store.calls, **dict(sorted(simulation.world.calls.items()))}
+
     def result(self, injected: dict[str, int]) -> Result:
         """What came of it."""
         simulation = self._simulation
@@ -156,7 +161,7 @@ class Recorder:
             rows=tuple(self.rows),
             faults=dict(sorted(injected.items())),
             violations=tuple(simulation.invariants.violations),
-            ledger=self.ledger,
+            ledger=counted(self.ledger, calls=self._calls()),
             digest=self.digest.hexdigest(),
             measured=self._measures.measured() if self._measures is not None else None,
         )

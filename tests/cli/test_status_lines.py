@@ -40,6 +40,21 @@ def test_a_gradual_return_is_in_the_heading() -> None:
     assert status_document(look, None)["returnStep"] == 2
 
 
+def test_the_account_of_the_leading_replica_is_shown() -> None:
+    """As it publishes it; nothing where nothing was observed yet."""
+    made = snapshot()
+    look = judge(made, memory())
+    account = Ledger({Mode.COST: 7200.0}, {Mode.COST: 1000.0}, 50.0, 3.25, 1.5, 90.0, 600.0, 0.75, 2, {"kubernetes": 12.0, "elbv2": 840.5})
+    view = View(made.application, made, look.decision, look.made, look.memory, account)
+    told = document([view], [], now=NOW, epoch=1, leader="", dry_run=False, config_error="", calls={"kubernetes": 99})
+    lines = [line for _, line in status_lines(look, told)]
+    assert "  account of 2 h: cost mode saved $3.25, failover cost $1.50, exposed 1.5 min," in lines
+    assert "  replicas kept by probes $0.75, mode changes 2; calls: elbv2 840, kubernetes 12" in lines
+    assert told["calls"] == {"kubernetes": 99}
+    nothing = document([replace(view, ledger=Ledger())], [], now=NOW, epoch=1, leader="", dry_run=False, config_error="", calls={})
+    assert not [line for _, line in status_lines(look, nothing) if "account" in line]
+
+
 def _waits(policy: PolicySettings, spells: Spells) -> tuple[list[str], dict[str, object]]:
     """What status and plan say of the waits, which must be the same, and the document."""
     made = snapshot(application(policy=policy))
@@ -77,7 +92,9 @@ def test_the_running_controller_says_whether_the_load_balancer_shows_the_action(
     made = replace(made, routing=replace(made.routing, verification=seen))
     look = judge(made, memory())
     view = View(made.application, made, look.decision, look.made, look.memory, Ledger())
-    told = document([view], [], now=NOW, epoch=1, leader="", dry_run=False, config_error="")["applications"]["shop/sd21"]["verification"]
+    told = document([view], [], now=NOW, epoch=1, leader="", dry_run=False, config_error="", calls={})["applications"]["shop/sd21"][
+        "verification"
+    ]
     shown = status_document(look, None)
     assert (told["verified"], told["problem"]) == ("not-yet", "other weights")
     assert {name: told[name] for name in ("verified", "weights", "actualWeights", "healthyTargets")} == {

@@ -6,6 +6,8 @@ import click
 from pydantic import ValidationError
 
 from failover_model_server import process, registry
+from failover_model_server.compiled.command import command as artifact_command
+from failover_model_server.download.command import command as download_command
 from failover_model_server.errors import LoadError
 from failover_model_server.settings import PREFIX, Settings
 
@@ -36,3 +38,7 @@ def serve() -> None:
     except (LoadError, OSError) as error:
         click.echo(f"cannot serve: {error}", err=True)
         sys.exit(1)
+
+
+main.add_command(download_command)
+main.add_command(artifact_command)

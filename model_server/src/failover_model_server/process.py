@@ -15,17 +15,19 @@ import uvicorn
 from failover_model_server.errors import LoadError
 from failover_model_server.http import app
 from failover_model_server.lifecycle import State, Status
+from failover_model_server.rpc.server import RpcServer
 from failover_model_server.serving.service import Service
 from failover_model_server.settings import Settings
 from failover_model_server.telemetry import logs
 from failover_model_server.telemetry.counters import counters
+from failover_model_server.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
 
 KEEP_ALIVE = 75
 """Seconds; longer than a load balancer's 60, or it meets a connection that we are closing and answers 502."""
 CLOSE_SECONDS = 5.0
-"""For a worker to close its backend, and for gRPC to end."""
+"""For a worker to close its backend."""
 TERMINATION_LOG = Path("/dev/termination-log")
 """Where Kubernetes reads the reason of an exit; there only in a pod."""
 
@@ -45,8 +47,9 @@ def serve(settings: Settings) -> int:
 
 
 async def _serve(settings: Settings) -> int:
-    sink = counters(settings)
-    service = Service(settings, sink)
+    metrics = Metrics()
+    sink = counters(settings, metrics.dropped)
+    service = Service(settings, sink, metrics)
     failed = asyncio.Event()
     stopping = asyncio.Event()
 
@@ -62,14 +65,16 @@ async def _serve(settings: Settings) -> int:
     listener = _listen(settings.host, settings.port)
     http = _HttpServer(_config(service))
     serving = asyncio.create_task(http.serve(sockets=[listener]), name="http")
-    log.info("listening", http=listener.getsockname()[1])
+    rpc = RpcServer(service)
+    grpc_port = await rpc.start(settings.host, settings.grpc_port)
+    log.info("listening", http=listener.getsockname()[1], grpc=grpc_port)
     loading = asyncio.create_task(_load(service), name="load")
     async with sink:
         await _first(stopping, failed)
         wedged = service.lifecycle.state is State.WEDGED
         await _drain(service, settings, failed)
         http.should_exit = True
-        await serving
+        await asyncio.gather(serving, rpc.stop(settings.finish_seconds))
         idle = loading.done()
         loading.cancel()
         idle &= await service.stop(CLOSE_SECONDS)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "MODEL_SERVER_"
@@ -38,8 +38,30 @@ class Settings(BaseSettings):
     compiled_model: str = Field(
         default="", validation_alias=_or_seed("compiled_model", "COMPILED_MODEL_ID"), description="Compiled artifacts, for Neuron."
     )
-    revision: str = Field(default="", description="Pinned revision (a commit) of a hub model.")
+    revision: str = Field(default="", description="Commit of a hub model, without which none is served; digest of an S3 prefix.")
+    compiled_revision: str = Field(default="", description="The same for the compiled artifacts.")
+    variant: str = Field(
+        default="fp16",
+        pattern=r"^[A-Za-z0-9_]*$",
+        description="Precision of the weights to prefer where there are several; empty: the default one.",
+    )
+    hub_token: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices(f"{PREFIX}HUB_TOKEN", "HF_TOKEN", "HUGGINGFACE_TOKEN"),
+        description="Token for gated models of the hub.",
+    )
+    hub_endpoint: str = Field(
+        default="", validation_alias=_or_seed("hub_endpoint", "HF_ENDPOINT"), description="Another address of the hub: a mirror."
+    )
+    download_timeout: float = Field(
+        default=1500.0, gt=0, description="Seconds for the model to be here; less than what the startup probe allows."
+    )
     cache_dir: Path = Field(default=Path("/tmp/failover-model-server"), description="Where models are put.")  # noqa: S108 - a default for laptops; images set it
+    compile_cache: str = Field(
+        default="", description="Where compile caches of torch.compile are kept for other pods: s3://BUCKET/PREFIX or a path."
+    )
+    compile_cache_save: bool = Field(default=False, description="Keep what this server compiles there, where it is not there yet.")
+    compile_cache_required: bool = Field(default=False, description="Fail rather than compile for minutes what is not there.")
     node_pool: str = Field(default="", validation_alias=_or_seed("node_pool", "NODEPOOL"), description="Node pool, for logs.")
     pod_name: str = Field(default="", validation_alias=_or_seed("pod_name", "POD_NAME"), description="Name of the pod, for logs.")
 
@@ -79,6 +101,20 @@ class Settings(BaseSettings):
         default=1000, ge=0, description="Most inferences of one call of the seed's /load route; 0 turns the route off."
     )
 
+    sequence_buckets: Annotated[tuple[int, ...], NoDecode] = Field(
+        (), description="Lengths that prompts are padded to, in tokens, as 32,128,512; empty: 32, 128, 512 … up to what the model reads."
+    )
+
+    # How the model runs
+    torch_device: str = Field("", description="Device of torch: cpu, cuda, cuda:1; empty: what the backend is for.")
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        "auto", description="Type of the weights; auto: float32 on a CPU, else float16, bfloat16 for text-generation."
+    )
+    compile_backend: str = Field(
+        "inductor", description="torch.compile's backend, for `triton`; aot_eager finds graph breaks without compiling."
+    )
+    compile_mode: str = Field("max-autotune-no-cudagraphs", description="torch.compile's mode, for `triton` with inductor.")
+
     # Limits of a request
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1, description="Bytes of a request body.")
     max_pixels: int = Field(default=16_000_000, ge=1, description="Pixels of an image that is sent.")
@@ -90,17 +126,17 @@ class Settings(BaseSettings):
         default=(), description="Hosts that images may be fetched from; empty: none."
     )
 
-    @field_validator("batch_buckets", mode="before")
+    @field_validator("batch_buckets", "sequence_buckets", mode="before")
     @classmethod
     def _numbers(cls, value: object) -> object:
         """Read "1,2,4,8"."""
         return tuple(int(part) for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
-    @field_validator("batch_buckets")
+    @field_validator("batch_buckets", "sequence_buckets")
     @classmethod
-    def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+    def _ascending(cls, value: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
         if any(size < 1 for size in value) or list(value) != sorted(set(value)):
-            raise ValueError("batch_buckets: list positive sizes in ascending order, each once, as 1,2,4,8")
+            raise ValueError(f"{info.field_name}: list positive sizes in ascending order, each once, as 1,2,4,8")
         return value
 
     @field_validator("url_allow_list", mode="before")

@@ -1,6 +1,5 @@
 """The Open Inference Protocol v2 over HTTP."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -9,14 +8,13 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from failover_model_server.errors import RequestError
 from failover_model_server.http.requests import timeout, unless_gone
 from failover_model_server.lifecycle import ALIVE, State
+from failover_model_server.serving.open_inference import VERSION, ModelMetadata, check_model, infer_all, metadata
 from failover_model_server.serving.service import Service
 from failover_model_server.serving.tensors import Values, outputs, requests
 
 Parameters = dict[str, str | int | float | bool]
-VERSION = "1"
 
 
 class InputTensor(BaseModel):
@@ -63,24 +61,6 @@ class InferenceResponse(BaseModel):
     outputs: list[OutputTensor]
 
 
-class TensorMetadata(BaseModel):
-    """Name, type and shape; -1 is any number."""
-
-    name: str
-    datatype: str
-    shape: list[int]
-
-
-class ModelMetadata(BaseModel):
-    """The model's inputs and outputs."""
-
-    name: str
-    versions: list[str] = [VERSION]
-    platform: str
-    inputs: list[TensorMetadata]
-    outputs: list[TensorMetadata]
-
-
 class ServerMetadata(BaseModel):
     """The server."""
 
@@ -108,34 +88,6 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         504: "No result before the deadline.",
     }.items()
 }
-
-
-class NoSuchModel(RequestError):
-    """Another name or version than the one served here."""
-
-    status = 404
-    code = "no_such_model"
-
-
-def metadata(service: Service) -> ModelMetadata:
-    """What clients need to know to build a request."""
-    task = service.task
-    return ModelMetadata(
-        name=service.settings.app,
-        platform=f"{task.name}-{service.settings.backend}",
-        inputs=[TensorMetadata(name=tensor.field, datatype=tensor.datatype, shape=[-1]) for tensor in task.inputs],
-        outputs=[TensorMetadata(name=tensor.field, datatype=tensor.datatype, shape=[-1]) for tensor in task.outputs],
-    )
-
-
-async def infer_all(service: Service, bodies: Sequence[BaseModel], seconds: float | None) -> list[BaseModel]:
-    """All of them side by side; where one fails, the first error stands for all and the others are given up."""
-    running = [asyncio.ensure_future(service.infer(body, seconds)) for body in bodies]
-    try:
-        return list(await asyncio.gather(*running))
-    finally:
-        for task in running:
-            task.cancel()
 
 
 def routes(service: Service) -> APIRouter:
@@ -169,11 +121,10 @@ def _model_routes(service: Service, router: APIRouter) -> None:
     """The protocol's paths of a model, each with and without a version."""
 
     def check(name: str, number: str) -> None:
-        if name != service.settings.app or number != VERSION:
-            raise NoSuchModel(f"there is no such model here; there is {service.settings.app}, version {VERSION}")
+        check_model(service, name, number)
 
     def check_name(name: str) -> None:
-        check(name, VERSION)
+        check_model(service, name)
 
     async def model() -> ModelMetadata:
         """Names, types and shapes of inputs and outputs."""

@@ -51,13 +51,16 @@ class Service:
     Args:
         settings: what to serve.
         counters: told about every request.
+        metrics: for Prometheus.
         clock: monotonic seconds.
     """
 
-    def __init__(self, settings: Settings, counters: Counters, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, settings: Settings, counters: Counters, metrics: Metrics | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.settings = settings
         self.lifecycle = Lifecycle(clock)
-        self.metrics = Metrics()
+        self.metrics = metrics or Metrics()
         self.lifecycle.listen(self.metrics.changed)
         self.task: Task[Any, Any] = registry.task(settings.task)(settings)
         self.loaded: Loaded | None = None

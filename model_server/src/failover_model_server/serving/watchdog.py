@@ -4,11 +4,11 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Sequence
+from typing import Protocol
 
 import structlog
 
 from failover_model_server.lifecycle import Lifecycle, State
-from failover_model_server.serving.worker import Worker
 
 log = structlog.get_logger()
 
@@ -20,6 +20,18 @@ INTERVAL = 1.0
 """Seconds between two looks."""
 
 
+class Watched(Protocol):
+    """What the watchdog asks a worker."""
+
+    @property
+    def number(self) -> int:
+        """0, 1, and so on."""
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long the batch in flight has been running; 0 when there is none."""
+
+
 class Watchdog:
     """Moves READY to WEDGED while a batch hangs, and back if it ends after all.
 
@@ -29,7 +41,7 @@ class Watchdog:
         floor: seconds below which no batch hangs, however fast batches usually are.
     """
 
-    def __init__(self, lifecycle: Lifecycle, workers: Sequence[Worker], floor: float) -> None:
+    def __init__(self, lifecycle: Lifecycle, workers: Sequence[Watched], floor: float) -> None:
         self._lifecycle = lifecycle
         self._workers = workers
         self._floor = floor

@@ -3,6 +3,9 @@
 from types import TracebackType
 from typing import Self
 
+from prometheus_client import Counter
+
+from failover_model_server.errors import LoadError
 from failover_model_server.settings import Settings
 
 
@@ -23,7 +26,16 @@ class Sink:
         """Publish what is left."""
 
 
-def counters(settings: Settings) -> Sink:
-    """What the settings ask for."""
-    del settings
-    return Sink()
+def counters(settings: Settings, dropped: Counter) -> Sink:
+    """What the settings ask for. `dropped` counts data points that were given up.
+
+    Raises:
+        LoadError: CloudWatch is asked for and its library or its region is missing.
+    """
+    if not settings.cloudwatch:
+        return Sink()
+    try:
+        from failover_model_server.telemetry.cloudwatch import CloudWatch, client
+    except ImportError as error:
+        raise LoadError(f"cloudwatch: {error}; install the extra, failover-model-server[aws]") from error
+    return CloudWatch(settings, client(settings), dropped)

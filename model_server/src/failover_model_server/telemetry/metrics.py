@@ -27,7 +27,9 @@ class Metrics:
         self.state = Gauge("model_server_state", "1 for the present state.", ["state"], registry=r)
         self.state_seconds = Gauge("model_server_start_seconds", "Time spent in each state on the way to READY.", ["state"], registry=r)
         self.download_bytes = Gauge("model_server_download_bytes", "Bytes of the model that are here.", registry=r)
-        self.dropped = Counter("model_server_cloudwatch_dropped", "Data points given up since CloudWatch did not take them.", registry=r)
+        self.dropped = Counter(
+            "model_server_cloudwatch_dropped", "Requests whose data points were given up since CloudWatch did not take them.", registry=r
+        )
         for state in State:
             self.state.labels(state).set(state is State.STARTING)
 
