@@ -71,8 +71,8 @@ def test_a_stack_built_by_hand_gives_the_file_that_its_owner_would_write() -> No
     """Names that differ, KEDA's default period, stickiness, weights, the Service over the shared label: everything is inferred."""
     _, application = adopted(hand_built_sight())
     written = parsed(hand_built.application_document("shop")).to_policy()
-    blank = {"model": "", "device": "", "framework": ""}  # for people
-    assert replace(application, units=tuple(replace(unit, **blank) for unit in application.units)) == written
+    bare = tuple(replace(unit, model="", device="", framework="") for unit in application.units)  # these are for people
+    assert replace(application, units=bare) == written
     assert [unit.framework for unit in application.units] == ["neuron", "neuron", "triton", "triton", "cuda"]
     assert {unit.model for unit in application.units} == {"stabilityai/stable-diffusion-2-1"}
 
