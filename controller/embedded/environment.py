@@ -25,6 +25,7 @@ import structlog
 
 from controller.clients.kube import KubeSession, connect
 from controller.clock import Clock
+from controller.embedded import world_components as components
 from controller.embedded import world_objects as objects
 from controller.embedded.aws import ZONES, EmulatedAws
 from controller.embedded.environment_access import CONTROLLER, LOAD_BALANCER_CONTROLLER
@@ -165,9 +166,7 @@ class Environment:
     def _create(self, world: World, workloads: Workloads, karpenter: Karpenter, replicas: Mapping[str, Mapping[str, int]]) -> None:
         """Everything that was there before the scenario begins."""
         file, store = self.scenario.file, world.store
-        for namespace in {STATE_NAMESPACE, *(application.namespace for application in world.applications)}:
-            if world.find("Namespace", namespace) is None:
-                store.create("Namespace", {"metadata": {"name": namespace}}, manager=objects.MANAGER)
+        self._create_components(world)
         pools: dict[str, tuple[str, ...]] = {}
         for _, unit in world.units():
             types = (unit.instance_type, *unit.instance_types)
@@ -193,6 +192,21 @@ class Environment:
             store.create("Ingress", objects.ingress(application, file.mode, annotations), manager=objects.MANAGER)
         workloads.publish_all()
         karpenter.publish_pools()
+
+    @staticmethod
+    def _create_components(world: World) -> None:
+        """The namespaces, and the components that the doubles play: who looks for them finds them."""
+        spaces = sorted({application.namespace for application in world.applications})
+        made = [components.namespace(name) for name in (STATE_NAMESPACE, "keda", "amazon-cloudwatch")]
+        made += [components.namespace(name, gated=True) for name in spaces]
+        made += [components.running(one) for one in components.workloads()]
+        made += [*components.cluster_scoped(), *(components.trigger_authentication(name) for name in spaces)]
+        for one in made:
+            metadata = one["metadata"]
+            if one["kind"] == "Namespace" and world.find("Namespace", metadata["name"]) is not None:
+                world.store.patch("Namespace", metadata["name"], {"metadata": {"labels": metadata["labels"]}}, manager=objects.MANAGER)
+            else:
+                world.store.create(one["kind"], one, manager=objects.MANAGER)
 
     def _replicas(self, application: Application) -> dict[str, int]:
         """Ready replicas at the start: what the file says, or what the demand at the start needs."""
