@@ -196,17 +196,20 @@ class Environment:
     @staticmethod
     def _create_components(world: World) -> None:
         """The namespaces, and the components that the doubles play: who looks for them finds them."""
-        spaces = sorted({application.namespace for application in world.applications})
-        made = [components.namespace(name) for name in (STATE_NAMESPACE, "keda", "amazon-cloudwatch")]
-        made += [components.namespace(name, gated=True) for name in spaces]
-        made += [components.running(one) for one in components.workloads()]
-        made += [*components.cluster_scoped(), *(components.trigger_authentication(name) for name in spaces)]
-        for one in made:
-            metadata = one["metadata"]
-            if one["kind"] == "Namespace" and world.find("Namespace", metadata["name"]) is not None:
-                world.store.patch("Namespace", metadata["name"], {"metadata": {"labels": metadata["labels"]}}, manager=objects.MANAGER)
+        store, spaces = world.store, sorted({application.namespace for application in world.applications})
+        namespaces = [components.namespace(name) for name in (STATE_NAMESPACE, "keda", "amazon-cloudwatch")]
+        for one in (*namespaces, *(components.namespace(name, gated=True) for name in spaces)):
+            name, labels = one["metadata"]["name"], one["metadata"]["labels"]
+            if world.find("Namespace", name) is None:
+                store.create("Namespace", one, manager=objects.MANAGER)
             else:
-                world.store.create(one["kind"], one, manager=objects.MANAGER)
+                store.patch("Namespace", name, {"metadata": {"labels": labels}}, manager=objects.MANAGER)
+        for one in (*components.cluster_scoped(), *map(components.trigger_authentication, spaces)):
+            store.create(one["kind"], one, manager=objects.MANAGER)
+        for one in components.workloads():
+            metadata = store.create(one["kind"], one, manager=objects.MANAGER)["metadata"]
+            status = components.all_well(one)
+            store.update_status(one["kind"], metadata["name"], status, namespace=metadata["namespace"], manager="kube-controller-manager")
 
     def _replicas(self, application: Application) -> dict[str, int]:
         """Ready replicas at the start: what the file says, or what the demand at the start needs."""

@@ -143,8 +143,8 @@ def trigger_authentication(where: str) -> Object:
     }
 
 
-def running(workload: Object, nodes: int = 1) -> Object:
-    """The workload with the status that the controllers of a cluster give it once all is well.
+def all_well(workload: Object, nodes: int = 1) -> Object:
+    """The status that a cluster's controllers give a workload once all is well.
 
     Args:
         workload: A Deployment or DaemonSet.
@@ -152,7 +152,6 @@ def running(workload: Object, nodes: int = 1) -> Object:
     """
     if workload["kind"] == "DaemonSet":
         counts = dict.fromkeys(("currentNumberScheduled", "desiredNumberScheduled", "numberAvailable", "numberReady"), nodes)
-        return {**workload, "status": {"observedGeneration": 1, "numberMisscheduled": 0, **counts}}
+        return {"observedGeneration": 1, "numberMisscheduled": 0, **counts}
     replicas = workload["spec"]["replicas"]
-    counts = dict.fromkeys(("replicas", "readyReplicas", "availableReplicas", "updatedReplicas"), replicas)
-    return {**workload, "status": {"observedGeneration": 1, **counts}}
+    return {"observedGeneration": 1, **dict.fromkeys(("replicas", "readyReplicas", "availableReplicas", "updatedReplicas"), replicas)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Final
 
 from controller.clients.kube import (
     API_SERVICES,
@@ -18,7 +18,9 @@ from controller.doctor.report import Finding, Level, ok, problem, unknown, warni
 from controller.policy import text as words
 from controller.signals.objects import Object, items, mapping, name_of, namespace_of, text
 
-_CLOUDWATCH = "aws-cloudwatch"
+_CLOUDWATCH: Final = "aws-cloudwatch"
+Reference = tuple[str, str, str]
+"""Kind, namespace ("" for cluster-scoped) and name of an authentication."""
 
 
 def keda(seen: ClusterSeen) -> Iterator[Finding]:
@@ -69,43 +71,46 @@ def keda_kinds(seen: ClusterSeen) -> Iterator[Finding]:
 
 def keda_authentication(seen: ClusterSeen) -> Iterator[Finding]:
     """Every trigger on CloudWatch names an authentication that exists and takes the operator's AWS role."""
-    known = {("TriggerAuthentication", namespace_of(one), name_of(one)): one for one in seen.objects(TRIGGER_AUTHENTICATIONS)} | {
-        ("ClusterTriggerAuthentication", "", name_of(one)): one for one in seen.objects(CLUSTER_TRIGGER_AUTHENTICATIONS)
-    }
+    users: dict[Reference, list[str]] = {}
+    bare: list[str] = []
+    for scaled, trigger in _triggers(seen):
+        reference = mapping(trigger, "authenticationRef")
+        if reference:
+            kind = text(reference, "kind") or TRIGGER_AUTHENTICATIONS.kind
+            space = "" if kind == CLUSTER_TRIGGER_AUTHENTICATIONS.kind else namespace_of(scaled)
+            users.setdefault((kind, space, text(reference, "name")), []).append(name_of(scaled))
+        elif text(trigger, "metadata", "identityOwner") != "operator":
+            bare.append(name_of(scaled))
+    wrong = [finding for reference, names in users.items() for finding in _of_reference(seen, reference, names)]
+    if bare:
+        wrong.append(warning(f"no authenticationRef in {words.listing(bare)}: without credentials of its own KEDA reads nothing", _fix()))
+    if wrong:
+        yield from wrong
+    elif users:
+        yield ok(words.listing(f"{kind} {name}" for kind, _, name in users))
+
+
+def _triggers(seen: ClusterSeen) -> Iterator[tuple[Object, Object]]:
+    """The applications' ScaledObjects, each with each of its triggers on CloudWatch."""
     ours = {(app.namespace, unit.scaled_object) for app in seen.applications for unit in app.units if unit.scaled_object}
-    findings: list[Finding] = []
-    count = 0
     for scaled in seen.objects(SCALED_OBJECTS):
-        if (namespace_of(scaled), name_of(scaled)) not in ours:
-            continue
-        for trigger in items(scaled, "spec", "triggers"):
-            if text(trigger, "type") == _CLOUDWATCH:
-                count += 1
-                findings += _of_trigger(seen, scaled, trigger, known)
-    if count:
-        yield from findings or [ok(f"{count} trigger(s) on CloudWatch")]
+        if (namespace_of(scaled), name_of(scaled)) in ours:
+            yield from ((scaled, one) for one in items(scaled, "spec", "triggers") if text(one, "type") == _CLOUDWATCH)
 
 
-def _of_trigger(seen: ClusterSeen, scaled: Object, trigger: Any, known: dict[tuple[str, str, str], Object]) -> Iterator[Finding]:  # noqa: ANN401 - JSON
-    reference = mapping(trigger, "authenticationRef")
-    what = f"the CloudWatch trigger of ScaledObject {name_of(scaled)}"
-    if not reference:
-        if text(trigger, "metadata", "identityOwner") != "operator":
-            yield warning(f"{what} has no authenticationRef: without credentials of its own KEDA reads nothing", _fix())
+def _of_reference(seen: ClusterSeen, reference: Reference, names: list[str]) -> Iterator[Finding]:
+    """What is wrong with an authentication that ScaledObjects name."""
+    kind, space, name = reference
+    what = f"{kind} {name}, which {words.listing(names)} use,"
+    resource = CLUSTER_TRIGGER_AUTHENTICATIONS if kind == CLUSTER_TRIGGER_AUTHENTICATIONS.kind else TRIGGER_AUTHENTICATIONS
+    if resource.name in seen.unreadable:
+        yield unknown(f"{what} cannot be looked at: {seen.unreadable[resource.name]}", f"grant `list` on {resource.name}")
         return
-    kind = text(reference, "kind") or "TriggerAuthentication"
-    space = "" if kind.startswith("Cluster") else namespace_of(scaled)
-    listed = CLUSTER_TRIGGER_AUTHENTICATIONS if kind.startswith("Cluster") else TRIGGER_AUTHENTICATIONS
-    if listed.name in seen.unreadable:
-        yield unknown(f"{what} uses {kind} {text(reference, 'name')}: {seen.unreadable[listed.name]}", f"grant `list` on {listed.name}")
-        return
-    found = known.get((kind, space, text(reference, "name")))
+    found = next((one for one in seen.objects(resource) if (namespace_of(one), name_of(one)) == (space, name)), None)
     if found is None:
-        yield problem(f"{what} uses {kind} {text(reference, 'name')}, which does not exist", _fix())
-        return
-    provider = text(found, "spec", "podIdentity", "provider")
-    if provider == "aws-eks":
-        yield warning(f"{kind} {name_of(found)} uses the provider aws-eks, which newer versions of KEDA no longer have", _fix())
+        yield problem(f"{what} does not exist", _fix())
+    elif text(found, "spec", "podIdentity", "provider") == "aws-eks":
+        yield warning(f"{what} has the provider aws-eks, which newer versions of KEDA do not know", _fix())
 
 
 def _fix() -> str:

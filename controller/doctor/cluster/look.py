@@ -144,8 +144,13 @@ def _listed(session: KubeSession, resource: Resource, namespace: str | None, unr
     try:
         return list_objects(session, resource, namespace)[0]
     except RemoteError as error:
-        unreadable[resource.name] = str(error)
+        unreadable[resource.name] = _refusal(error, resource)
     return ()
+
+
+def _refusal(error: RemoteError, resource: Resource) -> str:
+    """Why a kind cannot be listed, in few words where it is a matter of permission."""
+    return f"{resource.name} may not be listed with these credentials" if isinstance(error, Forbidden) else str(error)
 
 
 def _everywhere(session: KubeSession, resource: Resource, unreadable: dict[str, str]) -> tuple[Sequence[Object], tuple[str, ...]]:
@@ -153,7 +158,7 @@ def _everywhere(session: KubeSession, resource: Resource, unreadable: dict[str, 
     try:
         return list_objects(session, resource, None)[0], ()
     except Forbidden as error:
-        refusal = str(error)
+        refusal = _refusal(error, resource)
     except RemoteError as error:
         unreadable[resource.name] = str(error)
         return (), ()
@@ -177,5 +182,5 @@ def _metrics_api(session: KubeSession, unreadable: dict[str, str]) -> Sequence[O
     except NotFound:
         return ()
     except RemoteError as error:
-        unreadable[API_SERVICES.name] = str(error)
+        unreadable[API_SERVICES.name] = _refusal(error, API_SERVICES)
         return ()
