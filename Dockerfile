@@ -1,6 +1,18 @@
+# syntax=docker/dockerfile:1
 # The controller's image. Runs as a number, needs no writable file system, holds no build tools and not what the demo needs.
-FROM python:3.13-slim-bookworm AS build
-COPY --from=ghcr.io/astral-sh/uv:0.13.9 /uv /usr/local/bin/uv
+# Written by `make images` from deploy/images: change controller.Dockerfile.j2 or images.yaml there.
+ARG PYTHON=public.ecr.aws/docker/library/python:3.13-slim-bookworm
+ARG UV=ghcr.io/astral-sh/uv:0.13.9
+
+# hadolint ignore=DL3006
+FROM ${UV} AS uv
+
+# hadolint ignore=DL3006
+FROM ${PYTHON} AS build
+# A tag can move: fine for trying, refused for a release (--build-arg RELEASE=true).
+ARG RELEASE=false
+RUN [ "$RELEASE" != true ] || { echo "no digest yet of: public.ecr.aws/docker/library/python:3.13-slim-bookworm, ghcr.io/astral-sh/uv:0.13.9; run python -m deploy.images resolve" >&2; exit 1; }
+COPY --from=uv /uv /usr/local/bin/uv
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=/opt/failoverctl
 WORKDIR /src
 COPY pyproject.toml uv.lock README.md LICENSE ./
@@ -8,7 +20,8 @@ RUN uv sync --frozen --no-dev --no-install-project
 COPY controller ./controller
 RUN uv sync --frozen --no-dev --no-editable
 
-FROM python:3.13-slim-bookworm
+# hadolint ignore=DL3006
+FROM ${PYTHON}
 LABEL org.opencontainers.image.title="failoverctl" \
       org.opencontainers.image.description="Failover controller for mixed-accelerator inference on EKS" \
       org.opencontainers.image.licenses="Apache-2.0"

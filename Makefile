@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
 MS_STAMP := model_server/.venv/.synced
 
 $(MS_STAMP): model_server/pyproject.toml model_server/uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
-	@$(UV) --project model_server sync --quiet --frozen
+	@$(UV) --project model_server sync --quiet --frozen --group browser
 	@touch $@
 
 .PHONY: env
@@ -48,9 +48,25 @@ test-unit: $(STAMP) ## The fast tests only, in seconds
 test-cluster: $(STAMP) ## Tests on a real kube-apiserver, etcd, scheduler and controller manager (needs Go, or KUBEBUILDER_ASSETS)
 	@$(RUN)/python -m pytest -m cluster $(ARGS)
 
+.PHONY: test-world
+test-world: $(STAMP) ## Tests with the real Karpenter on the real control plane; AWS and the machines are emulated (needs Go)
+	@$(RUN)/python -m pytest -m world $(ARGS)
+
+# Two more, one for each generation of transformers and diffusers that the pipelines run on; 4 GB, most of it torch, which they share.
+MS_GENERATIONS := model_server/.venv-libraries-4/.synced model_server/.venv-libraries-5/.synced
+
+model_server/.venv-libraries-%/.synced: model_server/pyproject.toml model_server/uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
+	@UV_PROJECT_ENVIRONMENT=.venv-libraries-$* $(UV) --project model_server sync --quiet --frozen --group libraries-$*
+	@touch $@
+
 .PHONY: test-model-server
-test-model-server: $(MS_STAMP) ## Tests of the model server
+test-model-server: $(MS_STAMP) ## Tests of the model server: the core, then the pipelines on both generations of their libraries
 	@cd model_server && .venv/bin/python -m pytest -n 2 $(ARGS)
+	@$(MAKE) --no-print-directory test-pipelines
+
+.PHONY: test-pipelines
+test-pipelines: $(MS_GENERATIONS) ## Tests of the model server's pipelines on the processor (ARGS="-k bert")
+	@cd model_server && for generation in 4 5; do .venv-libraries-$$generation/bin/python -m pytest -n 2 tests/pipelines $(ARGS); done
 
 .venv/.synced-bench: $(STAMP)
 	@$(UV) sync --quiet --frozen --all-extras --group bench
@@ -80,13 +96,18 @@ bench-policy: .venv/.synced-bench ## How far the policies are from clairvoyant (
 bench-switch: .venv/.synced-bench ## Switches under real requests through Envoy, ours and the naive one (12 minutes; ARGS="--quick": a minute and a half)
 	@$(RUN)/python -m benchmarks.switch $(ARGS)
 
+.PHONY: bench-breaking-point
+bench-breaking-point: .venv/.synced-bench ## How near the breaking point that is found comes to the true one (20 minutes; ARGS="--quick")
+	@$(RUN)/python -m benchmarks.breaking_point $(ARGS)
+
 .PHONY: lint
 lint: $(STAMP) $(MS_STAMP) ## Style, types and the import contract, of both distributions
 	@$(RUN)/ruff check
 	@$(RUN)/ruff format --check
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports
-	@cd model_server && .venv/bin/mypy && .venv/bin/lint-imports
+	@$(RUN)/hadolint Dockerfile deploy/images/*.Dockerfile
+	@cd model_server && .venv/bin/mypy && .venv/bin/lint-imports >/dev/null
 
 .PHONY: format
 format: $(STAMP) ## Format the code and mend what can be mended
@@ -98,13 +119,20 @@ coverage: $(STAMP) ## Tests with branch coverage
 	@$(RUN)/python -m pytest -n 2 --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 .PHONY: docs
-docs: $(STAMP) ## Regenerate the JSON schemas and the generated parts of docs/
+docs: $(STAMP) ## Regenerate the JSON schemas, the generated parts of docs/ and the stacks of deploy/
 	@$(RUN)/python -m controller.catalog.schema
+	@$(RUN)/python -m controller.report.schema
+	@$(RUN)/python -m tests.support.golden_report
 	@$(RUN)/python -m tests.support.docs
 	@$(RUN)/python -m tests.support.doctor_docs
 	@$(RUN)/python -m tests.support.permissions
 	@$(RUN)/python -m tests.support.contract_docs
+	@for name in bert llama mistral sd21 vit yolos; do $(RUN)/failoverctl render config/$$name.yaml --out deploy/stacks/$$name; done
 	@$(RUN)/python -m tests.support.chart_schema
+
+.PHONY: images
+images: $(STAMP) ## Write the Dockerfiles from deploy/images/images.yaml
+	@$(RUN)/python -m deploy.images write
 
 .PHONY: build
 build: $(STAMP) ## Build the wheel and the source distribution
@@ -112,4 +140,4 @@ build: $(STAMP) ## Build the wheel and the source distribution
 
 .PHONY: clean
 clean: ## Remove what the other targets made
-	@rm -rf .venv model_server/.venv $(TOOLS) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
+	@rm -rf .venv model_server/.venv* $(TOOLS) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.control_plane import crds
-from tests.control_plane.binaries import HELM, Unavailable, locate, tool
+from tests.control_plane.binaries import HELM, KARPENTER, VEGETA, Unavailable, locate, tool
 from tests.control_plane.control_plane import ControlPlane
 
 # A profile of whoever runs the tests must not get between them and the emulated AWS.
@@ -25,6 +25,7 @@ settings.load_profile("project")
 
 # Real servers, processes or long recordings: part of `make test`, left out of `make test-unit`.
 _SLOW = (
+    "tests/breaking_point/test_real",
     "tests/contract/",
     "tests/dataplane/test_alb",
     "tests/dataplane/test_elb",
@@ -45,6 +46,10 @@ _SLOW = (
 )
 # Needs the real control plane: `make test-cluster`.
 _CLUSTER = ("tests/cluster/",)
+# Needs the real Karpenter as well: `make test-world`.
+_WORLD = ("tests/world/",)
+# What a fixture needs besides.
+_TOOLS = {"helm": HELM, "karpenter_program": KARPENTER, "vegeta": VEGETA}
 _ROOT = Path(__file__).parents[1]
 _skipped = pytest.StashKey[str]()
 
@@ -58,17 +63,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if path.startswith(_CLUSTER):
             item.add_marker(pytest.mark.cluster)
             item.add_marker(pytest.mark.timeout(300))
+        if path.startswith(_WORLD):
+            item.add_marker(pytest.mark.world)
+            item.add_marker(pytest.mark.timeout(600))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Builds the programs that are needed and missing: that takes minutes, and no test's time-out may cut it off."""
-    if session.config.option.collectonly or not any(item.get_closest_marker("cluster") for item in session.items):
+    if session.config.option.collectonly:
         return
+    on_real = any(item.get_closest_marker("cluster") or item.get_closest_marker("world") for item in session.items)
+    fixtures = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     capture = session.config.pluginmanager.getplugin("capturemanager")
     with suppress(Unavailable), capture.global_and_fixture_disabled() if capture is not None else nullcontext():
-        locate()
-        if any("helm" in getattr(item, "fixturenames", ()) for item in session.items):
-            tool(HELM)
+        if on_real:
+            locate()
+        for name in sorted(fixtures & _TOOLS.keys()):
+            tool(_TOOLS[name])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -76,6 +87,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if reason := config.stash.get(_skipped, ""):
         terminalreporter.section("NOT TESTED ON A REAL CONTROL PLANE", red=True, bold=True)
         terminalreporter.line(reason)
+
+
+@pytest.fixture(scope="session")
+def vegeta() -> Path:
+    """The real load tool."""
+    try:
+        return tool(VEGETA)
+    except Unavailable as error:
+        pytest.skip(f"no vegeta: {error}")
 
 
 @pytest.fixture(scope="session")

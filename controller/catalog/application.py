@@ -6,13 +6,26 @@ Keys are camelCase, as in every Kubernetes manifest. Each field says its unit, i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 
+from controller.catalog.fields import (
+    ActionName,
+    DnsLabel,
+    DnsName,
+    FileModel,
+    InstanceType,
+    MetricName,
+    Port,
+    ServiceName,
+    ShortText,
+    Zone,
+    yaml_key,
+)
+from controller.catalog.stack import StackFile, UnitStackFile
 from controller.documents import Fault, Place, cross_field_error, describe_value
 from controller.policy.model import (
     Application,
@@ -31,75 +44,7 @@ from controller.policy.routing import MAX_TARGET_GROUPS
 API_VERSION: Final = "failoverctl.dev/v1alpha1"
 
 _DEFAULTS: Final = PolicySettings()
-_LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_PORT_NAME: Final = re.compile(r"(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*")
-_MAX_PORT: Final = 65_535
-_MAX_PORT_NAME: Final = 15
 _WEEK_S: Final = 604_800
-
-
-def yaml_key(name: str) -> str:
-    """The key of a field: ``latency_limit_s`` is written ``latencyLimitSeconds``."""
-    name = f"{name.removesuffix('_s')}_seconds" if name.endswith("_s") else name
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
-
-
-def _port(value: object) -> int | str:
-    """Keeps the literal: the load-balancer controller makes two different target groups of 80 and "http"."""
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MAX_PORT:
-        return value
-    if isinstance(value, str) and len(value) <= _MAX_PORT_NAME and _PORT_NAME.fullmatch(value):
-        return value
-    raise ValueError("neither a port number nor a port name")
-
-
-def _dns(text: str, longest: int, pattern: str = _LABEL) -> Any:  # noqa: ANN401 - pydantic's FieldInfo
-    return Field(
-        min_length=1,
-        max_length=longest,
-        pattern=f"^{pattern}$",
-        json_schema_extra={"x-allowed": f"{text} (lower-case letters, digits and -; at most {longest} characters)"},
-    )
-
-
-DnsLabel = Annotated[str, _dns("a DNS label", 63)]
-DnsName = Annotated[str, _dns("a DNS name", 253, rf"{_LABEL}(\.{_LABEL})*")]
-ServiceName = Annotated[str, _dns("a Service name", 63, "[a-z]([-a-z0-9]*[a-z0-9])?")]
-ActionName = Annotated[str, _dns("a DNS label", 55)]
-Port = Annotated[
-    int | str,
-    PlainValidator(_port),
-    WithJsonSchema({
-        "anyOf": [
-            {"type": "integer", "minimum": 1, "maximum": _MAX_PORT},
-            {"type": "string", "maxLength": _MAX_PORT_NAME, "pattern": "^(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*$"},
-        ],
-        "x-allowed": "an integer 1 to 65535, or the Service's port name",
-    }),
-]  # fmt: skip
-InstanceType = Annotated[
-    str, Field(pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$", json_schema_extra={"x-allowed": "an EC2 instance type such as inf2.xlarge"})
-]
-Zone = Annotated[
-    str, Field(pattern=r"^[a-z0-9-]+$", max_length=63, json_schema_extra={"x-allowed": "an availability zone such as us-west-2a"})
-]
-MetricName = Annotated[str, Field(max_length=255, pattern=r"^[ -~]*$", json_schema_extra={"x-allowed": "at most 255 printable characters"})]
-ShortText = Annotated[str, Field(max_length=100, json_schema_extra={"x-allowed": "text of at most 100 characters"})]
-
-
-class FileModel(BaseModel):
-    """What all parts of the file have in common: no unknown keys, no conversions, no changes afterwards."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        allow_inf_nan=False,
-        alias_generator=yaml_key,
-        validate_by_name=True,
-        validate_by_alias=True,
-    )
 
 
 class ServiceFile(FileModel):
@@ -114,6 +59,27 @@ class ServiceFile(FileModel):
     def to_policy(self) -> Backend:
         """The policy's value."""
         return Backend(self.name, self.port)
+
+
+class MeasuredFile(FileModel):
+    """What `failoverctl breaking-point` measured, and how. For people: nothing is decided by it."""
+
+    at: str = Field(
+        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$",
+        json_schema_extra={"x-allowed": "a time such as 2026-11-25T10:00:00Z"},
+        description="When, UTC.",
+    )
+    cost: float = Field(
+        gt=0,
+        le=1e6,
+        description="pricePerHour divided by the measured throughput, US dollars per hour per request per period. `failoverctl weights` "
+        "says where the price or the throughput was changed since.",
+    )
+    latency_limit_s: float = Field(gt=0, le=3600, description="Latency p95 that was not to be exceeded, seconds.")
+    limited_by: ShortText = Field(description="What a higher rate exceeded: latency, plateau, errors, accelerator.")
+    accelerator_use: float | None = Field(
+        default=None, ge=0, le=1, description="Use of the busiest accelerator at the breaking point, 0 to 1. Unset: it was not known."
+    )
 
 
 class UnitFile(FileModel):
@@ -147,7 +113,12 @@ class UnitFile(FileModel):
         description="What one replica serves at its breaking point, requests per metric period (the source calls it RPS, but it is the "
         "sum of the counter over one CloudWatch period). Becomes KEDA's targetMetricValue in cost mode.",
     )
-    latency_s: float = Field(gt=0, le=3600, description="Latency at that throughput, seconds.")
+    latency_s: float = Field(
+        gt=0, le=3600, description="Latency at that throughput, seconds; `failoverctl breaking-point` writes the 95th percentile."
+    )
+    measured: MeasuredFile | None = Field(
+        default=None, description="How throughput and latency were measured; written by `failoverctl breaking-point`."
+    )
     latency_limit_s: float = Field(
         default=0.9,
         gt=0,
@@ -191,6 +162,7 @@ class UnitFile(FileModel):
     latency_metric: MetricName = Field(
         default="", description="CloudWatch metric of its latency, seconds. Empty: its latency is not known."
     )
+    stack: UnitStackFile = Field(default=UnitStackFile(), description="What only `failoverctl render` reads of it.")
 
     @model_validator(mode="after")
     def _together(self) -> Self:
@@ -493,6 +465,10 @@ class SpecFile(FileModel):
         "an action.",
     )
     policy: PolicyFile = Field(default=PolicyFile(), description="How decisions are made.")
+    stack: StackFile | None = Field(
+        default=None,
+        description="What only `failoverctl render` reads: images, models, node classes. Not needed where the stack is made otherwise.",
+    )
 
     @model_validator(mode="after")
     def _together(self) -> Self:
@@ -525,6 +501,10 @@ class ApplicationFile(FileModel):
     def published_costs(self) -> dict[str, float]:
         """The published cost by unit name, of those units that carry one."""
         return {unit.name: unit.published_cost for unit in self.spec.units if unit.published_cost is not None}
+
+    def measured_costs(self) -> dict[str, float]:
+        """The cost that a measurement found, by unit name, of those units that were measured."""
+        return {unit.name: unit.measured.cost for unit in self.spec.units if unit.measured is not None}
 
     def to_policy(self) -> Application:
         """The policy's value."""

@@ -107,7 +107,7 @@ def _default(field: Mapping[str, Any], *, required: bool) -> str:
     if required:
         return "required"
     default = field.get("default")
-    if default is None or default == "":
+    if default is None or default in ("", {}):
         return "-"
     if isinstance(default, dict):
         return "see below"

@@ -14,12 +14,27 @@ import click
 
 from controller.catalog.loader import load_directory
 from controller.clients.kube import KubeSession, connect
+from controller.clock import parse_rfc3339
 from controller.errors import ConfigError, FailoverError
 from controller.notifiers.redact import redact
 from controller.policy.model import Application
 from controller.settings import Settings, load_settings
 
 CHANGES: Final = 2  # terraform's -detailed-exitcode: 0 nothing to do, 1 error, 2 there are changes
+
+
+class Time(click.ParamType[float]):
+    """A moment on the command line, seconds since the Unix epoch."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Reads RFC 3339."""
+        at = value if isinstance(value, float) else parse_rfc3339(str(value))
+        if at is None:
+            self.fail(f"found {value!r}; allowed: a time such as 2026-08-25T14:02:10Z", param, ctx)
+        return at
+
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _DURATION: Final = re.compile(r"(\d+)\s*(s|m|h|d)")

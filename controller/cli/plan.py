@@ -12,11 +12,12 @@ import click
 from controller.cli.common import CHANGES, Options, choose, common_options, fail_cleanly, load_applications, open_session, show
 from controller.cli.look import Look, Looker
 from controller.cli.remedy import remedy_lines
-from controller.cli.words import Line, action_lines, decision_line, evidence_lines, guard_lines, mode_word
+from controller.cli.words import Line, action_lines, decision_line, evidence_lines, guard_lines, mode_word, waits_document, waits_text
 from controller.clock import SystemClock, format_rfc3339
 from controller.errors import FailoverError
 from controller.policy.cost import effect, spend_per_hour
 from controller.policy.decide import observed_mode
+from controller.policy.hold import next_waiting
 from controller.policy.model import Action, Mode, Plan
 from controller.policy.plan import summary
 from controller.policy.targets import intended_weights
@@ -74,10 +75,11 @@ def plan_lines(seen: Look, *, exact: bool) -> Iterator[Line]:
         yield from _changes(seen.coming, exact=exact)
     yield "title", "Guards"
     yield from guard_lines(decision.guards)
+    yield "plain", ""
+    yield "plain", f"Waits      {waits_text(next_waiting(snapshot, seen.memory))}"
     spend = spend_per_hour(application, decision.evidence)
     to = Mode.COST if present is Mode.CAPACITY else Mode.CAPACITY
     change = effect(application, intended_weights(snapshot, seen.memory.units), to)
-    yield "plain", ""
     yield "plain", f"Cost       ready replicas ${spend:.2f}/h" + (f"; mode {to} would mean {change}" if change else "")
     yield "plain", ""
     yield from remedy_lines(application, seen.standby_patch)
@@ -122,6 +124,7 @@ def plan_document(seen: Look) -> dict[str, Any]:
             for name, judged in decision.evidence.items()
         },
         "guards": [{"guard": one.guard, "passed": one.passed, "reason": one.reason, "text": one.text} for one in decision.guards],
+        "waits": waits_document(next_waiting(snapshot, seen.memory)),
         "alerts": [{"severity": alert.severity, "text": alert.text} for alert in decision.alerts],
         "degraded": list(decision.degraded),
         "actions": [action_document(action) for action in seen.made.actions],

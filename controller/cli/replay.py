@@ -15,7 +15,7 @@ import click
 
 from controller import __version__
 from controller.catalog.loader import load_directory
-from controller.cli.common import CHANGES, fail_cleanly, show
+from controller.cli.common import CHANGES, Time, fail_cleanly, show
 from controller.cli.replay_words import (
     difference_document,
     difference_lines,
@@ -25,7 +25,6 @@ from controller.cli.replay_words import (
     tally_lines,
     without_bodies,
 )
-from controller.clock import parse_rfc3339
 from controller.errors import ConfigError, FailoverError
 from controller.policy.model import Application
 from controller.recording.lines import Recorded
@@ -36,16 +35,6 @@ from controller.replay.tally import Tally
 
 _MILLISECOND_S: Final = 0.001  # times are shown to the millisecond: one that is copied must find what it was shown for
 _MOST_UNREAD: Final = 5  # of one file, that are named; the others are counted
-
-
-class _Time(click.ParamType[float]):
-    name = "time"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        at = value if isinstance(value, float) else parse_rfc3339(str(value))
-        if at is None:
-            self.fail(f"found {value!r}; allowed: a time such as 2026-08-25T14:02:10Z", param, ctx)
-        return at
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +72,9 @@ class _Wanted:
     help="Carry memory and routing from one replayed decision to the next, or take both from the recording each time."
     " Default: --what-if with --policy, else --same-inputs.",
 )
-@click.option("--from", "begin", type=_Time(), help="Leave out what is before this time.")
-@click.option("--until", "end", type=_Time(), help="Leave out what is after this time.")
-@click.option("--at", type=_Time(), help="Show the last decision up to this time in full, as plan does.")
+@click.option("--from", "begin", type=Time(), help="Leave out what is before this time.")
+@click.option("--until", "end", type=Time(), help="Leave out what is after this time.")
+@click.option("--at", type=Time(), help="Show the last decision up to this time in full, as plan does.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document for each difference and each application, one a line.")
 @click.option("--exact/--no-exact", default=False, help="Show the bodies of the requests that differ.")
 def replay_command(

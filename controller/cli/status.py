@@ -12,7 +12,7 @@ import click
 
 from controller.cli.common import Options, choose, common_options, fail_cleanly, load_applications, open_session, show
 from controller.cli.look import Look, Looker
-from controller.cli.words import ICONS, Line, age, mode_word, unit_state
+from controller.cli.words import ICONS, Line, age, mode_word, unit_state, waits_document, waits_text
 from controller.clients.kube import Object
 from controller.clock import Clock, SystemClock, format_rfc3339, parse_rfc3339
 from controller.errors import FailoverError, RemoteError
@@ -20,6 +20,7 @@ from controller.notifiers.redact import redact
 from controller.policy import text
 from controller.policy.availability import healthy_targets
 from controller.policy.decide import observed_mode
+from controller.policy.hold import next_waiting
 from controller.policy.model import Application, Mode, Snapshot, Verdict
 from controller.service.status import HEARTBEAT_S, read_status
 
@@ -99,12 +100,14 @@ def status_lines(seen: Look, published: Object | None) -> Iterator[Line]:
     yield from _table(seen)
     yield "plain", ""
     yield from _routing(seen)
+    yield "dim", f"  waits: {waits_text(next_waiting(snapshot, seen.memory))}"
     for alert in decision.alerts:
         yield "bad", f"  {ICONS['warn']} {alert.text}"
     for named in decision.degraded:
         yield "warn", f"  {ICONS['absent']} {named}"
     for flip in reversed(seen.memory.flips[-_SHOWN_FLIPS:]):
         yield "dim", f"  {format_rfc3339(flip.at)}  to {flip.to}  {flip.reason}: {flip.detail}"
+    yield from _account((published or {}).get("applications", {}).get(snapshot.application.key, {}).get("ledger"))
     yield from _controller(published, snapshot.now)
     yield "plain", ""
 
@@ -160,6 +163,21 @@ def _routing(seen: Look) -> Iterator[Line]:
     yield style, f"  {ICONS[style]} load balancer {words[verification.verdict]}{problem} ({age(verification.at, now)})"
 
 
+def _account(ledger: Object | None) -> Iterator[Line]:
+    """What the modes cost and saved since the leading replica began to lead, as it says itself."""
+    seconds = sum((ledger or {}).get("seconds", {}).values())
+    if not ledger or not seconds:
+        return
+    saved, premium = ledger.get("savedDollars", 0), ledger.get("premiumDollars", 0)
+    exposed, probes = ledger.get("exposedMinutes", 0), ledger.get("probeDollars", 0)
+    yield (
+        "dim",
+        f"  account of {text.duration(seconds)}: cost mode saved ${saved:,.2f}, failover cost ${premium:,.2f}, exposed {exposed:g} min,",
+    )
+    calls = text.listing(f"{service} {count:,.0f}" for service, count in ledger.get("calls", {}).items())
+    yield "dim", f"  replicas kept by probes ${probes:,.2f}, mode changes {ledger.get('switches', 0)}; calls: {calls}"
+
+
 def _controller(published: Object | None, now: float) -> Iterator[Line]:
     if published is None:
         yield "warn", f"  {ICONS['absent']} no controller has published its status here"
@@ -198,6 +216,7 @@ def status_document(seen: Look, published: Object | None) -> dict[str, Any]:
         "verified": verification.verdict if verification else None,
         "healthyTargets": dict(healthy_targets(snapshot)),
         "returnStep": snapshot.routing.return_step,
+        "waits": waits_document(next_waiting(snapshot, memory)),
         "units": {
             name: {"ready": judged.ready, "waiting": judged.demand, "shortage": judged.shortage, "returned": judged.returned}
             for name, judged in decision.evidence.items()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from controller.policy import text
+from controller.policy.hold import Waiting
 from controller.policy.model import (
     Action,
     ActionKind,
     Decision,
     GuardResult,
+    HoldStrategy,
     Mode,
     Shortage,
     Snapshot,
@@ -73,6 +76,34 @@ def guard_lines(results: tuple[GuardResult, ...]) -> Iterator[Line]:
             yield "warn", f"  {ICONS['bad']} {result.guard}: {result.text}"
     if passed:
         yield "good", f"  {ICONS['good']} {', '.join(passed)}"
+
+
+def waits_text(waiting: Waiting) -> str:
+    """How long is waited before the next switch, and what was learned from past shortages."""
+    waits = f"patience {text.duration(waiting.patience_s)}, hold {text.duration(waiting.hold_s)}"
+    words = f"{waiting.strategy}: {waits} ({text.listing(waiting.units)})"
+    if waiting.why:
+        return f"{words}; {waiting.why}"
+    if waiting.strategy is HoldStrategy.LEARNED:
+        over, gone = waiting.over_by_patience or 0.0, waiting.gone_by_hold or 0.0
+        words += f"; {over:.0%} of {waiting.outages} shortages were over by that patience, "
+        words += f"{gone:.0%} of {waiting.uptimes} stretches between them by that hold"
+    return words
+
+
+def waits_document(waiting: Waiting) -> dict[str, Any]:
+    """The same for machines."""
+    return {
+        "units": list(waiting.units),
+        "strategy": waiting.strategy,
+        "whyNotLearned": waiting.why or None,
+        "patienceSeconds": waiting.patience_s,
+        "holdSeconds": waiting.hold_s,
+        "shortagesSeen": waiting.outages,
+        "stretchesBetweenSeen": waiting.uptimes,
+        "shortagesOverByPatience": waiting.over_by_patience,
+        "stretchesOverByHold": waiting.gone_by_hold,
+    }
 
 
 def action_lines(action: Action, *, exact: bool) -> Iterator[Line]:

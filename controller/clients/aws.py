@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import boto3
@@ -12,6 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 from botocore.parsers import ResponseParserError
 
+from controller.clients.calls import CallMeter
 from controller.errors import Forbidden, NotFound, Rejected, RemoteError, Unavailable
 
 _THROTTLES: Final = frozenset({
@@ -34,10 +36,11 @@ class AwsClients:
 
     Args:
         region: AWS region; None: from the environment or the instance.
+        meter: Counts every request, retries included; None: nobody counts.
     """
 
-    def __init__(self, region: str | None = None) -> None:
-        self._region = region
+    def __init__(self, region: str | None = None, meter: CallMeter | None = None) -> None:
+        self._region, self._meter = region, meter
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()  # clients may be shared between threads, the session that makes them may not
         self._session: boto3.session.Session | None = None
@@ -58,8 +61,15 @@ class AwsClients:
                 )
                 with translated(service, "client"):
                     self._session = self._session or boto3.session.Session(region_name=self._region)
-                    self._clients[service] = self._session.client(service, config=config)
+                    client = self._session.client(service, config=config)
+                    client.meta.events.register("before-send", partial(self._count, service))
+                    self._clients[service] = client
             return self._clients[service]
+
+    def _count(self, service: str, **_: object) -> None:
+        """Called by botocore before each attempt; an answer from here would be taken for the service's."""
+        if self._meter is not None:
+            self._meter.count(service)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ import urllib3
 from kubernetes import client as kubernetes_client
 from kubernetes import config as kubernetes_config
 
+from controller.clients.calls import CallMeter
 from controller.errors import ConfigError, Conflict, Forbidden, Gone, NotFound, Rejected, RemoteError, Unavailable
 
 JSON: Final = "application/json"
@@ -28,6 +29,7 @@ APPLY_PATCH: Final = "application/apply-patch+yaml"
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 
+_SERVICE: Final = "kubernetes"  # in the account of calls
 _NOT_SUCCESS: Final = 300  # from here on; redirects are not followed
 _MAX_ERROR_TEXT: Final = 500
 _LINE_LIMIT: Final = 8 * 1024 * 1024  # one watch line; etcd refuses objects over about 1.5 MiB
@@ -108,6 +110,8 @@ class KubeSession:
     def __init__(self, configuration: kubernetes_client.Configuration, *, connect_s: float = 2.0, read_s: float = 5.0) -> None:
         self._configuration = configuration
         self._host = configuration.host.rstrip("/")
+        self.meter = CallMeter()
+        """Counts the requests of this session, and whatever else is given it."""
         self._timeout = urllib3.Timeout(connect=connect_s, read=read_s)
         self._connect_s = connect_s
         # ApiClient builds the pool with the CA, client certificate and proxy settings of the configuration; retries are ours to decide.
@@ -252,6 +256,7 @@ class KubeSession:
     ) -> urllib3.BaseHTTPResponse:
         url = f"{self._host}{path}" + (f"?{urlencode(query)}" if query else "")
         headers = self._headers(method, path, content_type if body is not None else None)
+        self.meter.count(_SERVICE)
         try:
             response = self._pool.request(
                 method,

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from controller.catalog.application import API_VERSION, DnsLabel, DnsName, FileModel, InstanceType, Zone
+from controller.catalog.application import API_VERSION
+from controller.catalog.fields import DnsLabel, DnsName, FileModel, InstanceType, Zone
 from controller.catalog.loader import load_directory
 from controller.documents import Document, Fault, Place, Problem, check, config_error, cross_field_error, read_documents, read_limited
 from controller.errors import ConfigError

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from controller.clients.calls import on_behalf_of
 from controller.clients.kube import EVENTS, INGRESSES, MERGE_PATCH, KubeSession
 from controller.clock import Clock, format_rfc3339
 from controller.errors import Conflict, NotFound
@@ -87,8 +88,9 @@ class EventNotifier:
         reason = _camel_case(message.reason) or _camel_case(message.kind.value.title())
         text = cut_bytes(sentence(view(message)), MAX_MESSAGE)
         key = (involved.namespace, involved.name, involved.uid, reason, text)
-        if not self._counted_up(key, message.at):
-            self._create(key, involved, reason, text, message)
+        with on_behalf_of(message.application):
+            if not self._counted_up(key, message.at):
+                self._create(key, involved, reason, text, message)
 
     def _involved(self, application: str) -> Involved | None:
         if not application:

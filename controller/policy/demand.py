@@ -67,6 +67,19 @@ def needed_replicas(snapshot: Snapshot, weights: Mapping[str, int]) -> dict[str,
     return needed
 
 
+def scaler_replicas(snapshot: Snapshot, unit: Unit) -> int:
+    """What the unit's scaler asks for by its own requests, ``ceil(requests / target)``: 0 without a fresh sample or a usable target."""
+    observed = snapshot.units[unit.name]
+    sample, scaler = observed.demand, observed.scaler
+    try:
+        target = float(scaler.target) if scaler is not None else 0.0
+    except ValueError:
+        return 0
+    if sample is None or abs(snapshot.now - sample.at) > FRESH_S or not 0 <= sample.value < math.inf or not 0 < target < math.inf:
+        return 0
+    return math.ceil(sample.value / target - 1e-9)
+
+
 def ceiling(unit: Unit, observed: UnitObservation) -> int:
     """The most replicas that the unit may have: the application file's maximum, or its ScaledObject's where that is lower."""
     return min(unit.max_replicas, observed.scaler.max_replicas) if observed.scaler is not None else unit.max_replicas

@@ -6,10 +6,12 @@ extra price has added up to ``S`` never costs more than twice what somebody who 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from controller.policy.learning import Stakes, Waits, learned_waits
-from controller.policy.model import Application, HoldStrategy, Memory, Mode
+from controller.policy.learning import LEAST_SEEN, Stakes, Waits, learned_waits
+from controller.policy.model import Application, HoldStrategy, Memory, Mode, Snapshot
+from controller.policy.targets import intended_weights
 from controller.policy.weights import cost_per_request, price_ratio
 
 
@@ -30,6 +32,67 @@ def patience_s(application: Application, weights: Mapping[str, int], short: Iter
     """How long a proven shortage is watched: the policy's patience, and on top what was learned, where it is asked for."""
     learned = _learned(application, weights, short, memory)
     return application.policy.patience_s + (learned.patience_s if learned is not None else 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The waits before the switches of some units, and where they come from.
+
+    Attributes:
+        units: Which units they are about.
+        patience_s: From a proven shortage to the failover, seconds.
+        hold_s: From the return of capacity to the fallback, seconds.
+        strategy: Where they come from: `HoldStrategy.LEARNED` only once something was learned.
+        why: Why not, where the policy asks for it; "" else.
+        outages: How many past shortages are remembered.
+        uptimes: How many stretches between them.
+        over_by_patience: Share of those shortages that were over within `patience_s`: its quantile. None where there were none.
+        gone_by_hold: Share of those stretches that were over within `hold_s`, likewise.
+    """
+
+    units: tuple[str, ...]
+    patience_s: float
+    hold_s: float
+    strategy: HoldStrategy
+    why: str
+    outages: int
+    uptimes: int
+    over_by_patience: float | None
+    gone_by_hold: float | None
+
+
+def waiting(application: Application, weights: Mapping[str, int], names: Iterable[str], memory: Memory) -> Waiting:
+    """The waits as they would be for the named units now; arguments as those of `break_even_s`."""
+    units, spells = tuple(names), memory.spells
+    patience, hold = patience_s(application, weights, units, memory), hold_s(application, weights, units, memory)
+    learned = _learned(application, weights, units, memory) is not None
+    why = ""
+    if application.policy.hold_strategy is HoldStrategy.LEARNED and not learned:
+        seen = min(len(spells.outages_s), len(spells.uptimes_s))
+        few = f"break-even until {LEAST_SEEN} shortages, and stretches between them, were seen: {seen} so far"
+        why = few if seen < LEAST_SEEN else "break-even, because one of the two switches could never pay"
+    return Waiting(
+        units=units,
+        patience_s=patience,
+        hold_s=hold,
+        strategy=HoldStrategy.LEARNED if learned else HoldStrategy.BREAK_EVEN,
+        why=why,
+        outages=len(spells.outages_s),
+        uptimes=len(spells.uptimes_s),
+        over_by_patience=_share_within(spells.outages_s, patience),
+        gone_by_hold=_share_within(spells.uptimes_s, hold),
+    )
+
+
+def next_waiting(snapshot: Snapshot, memory: Memory) -> Waiting:
+    """The waits before the next switch: of the units that are short or not yet proven back; of the heaviest one where none is."""
+    application, weights = snapshot.application, intended_weights(snapshot, memory.units)
+    short = tuple(unit.name for unit in application.units if unit.name in memory.units)
+    return waiting(application, weights, short or (max(weights, key=lambda name: weights[name]),), memory)
+
+
+def _share_within(durations_s: Sequence[float], wait_s: float) -> float | None:
+    return sum(one <= wait_s for one in durations_s) / len(durations_s) if durations_s else None
 
 
 def _learned(application: Application, weights: Mapping[str, int], names: Iterable[str], memory: Memory) -> Waits | None:

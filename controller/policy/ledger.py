@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from controller.policy.demand import probing, total_demand
+from controller.policy.demand import probing, scaler_replicas, total_demand
 from controller.policy.model import Decision, Mode, Snapshot, UnitObservation
 from controller.policy.targets import intended_weights
 from controller.policy.weights import blended_cost, price_ratio
@@ -33,8 +33,11 @@ class Ledger:
         premium: US dollars that capacity mode cost on top of cost mode, by the same prices.
         exposed_s: Time in cost mode in which a unit that carries weight was proven short, seconds.
         probing_s: Time in which a replica was asked for only to see whether capacity had returned, replica-seconds.
+        probe_dollars: US dollars of the replicas that only such a probe keeps: those of a unit whose return is to be proven, beyond what
+            its scaler would ask for. The waiting replica itself has no node and costs nothing.
         switches: Mode changes.
-        calls: API calls by service (``kubernetes``, ``elbv2``, ``cloudwatch``, ``ec2``), as far as they were told.
+        calls: API calls by service (``kubernetes``, ``elbv2``, ``cloudwatch``, ``ec2``), as far as they were told; one that serves several
+            applications counts with each one's part.
     """
 
     seconds: Mapping[Mode, float] = field(default_factory=dict)
@@ -44,8 +47,9 @@ class Ledger:
     premium: float = 0.0
     exposed_s: float = 0.0
     probing_s: float = 0.0
+    probe_dollars: float = 0.0
     switches: int = 0
-    calls: Mapping[str, int] = field(default_factory=dict)
+    calls: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def exposed_minutes(self) -> float:
@@ -82,13 +86,16 @@ def booked(ledger: Ledger, snapshot: Snapshot, decision: Decision, seconds: floa
         saved=ledger.saved + (gain if mode is Mode.COST else 0.0),
         premium=ledger.premium + (gain if mode is Mode.CAPACITY else 0.0),
         exposed_s=ledger.exposed_s + (lasted if mode is Mode.COST and exposed else 0.0),
-        probing_s=ledger.probing_s + lasted * _probes(snapshot, decision),
+        probing_s=ledger.probing_s + lasted * len(_waiting_probes(snapshot, decision)),
+        probe_dollars=ledger.probe_dollars + _kept_by_probes(snapshot, decision) * lasted / _HOUR_S,
     )
 
 
-def counted(ledger: Ledger, *, switches: int = 0, **calls: int) -> Ledger:
+def counted(ledger: Ledger, *, switches: int = 0, calls: Mapping[str, float] | None = None) -> Ledger:
     """The account with further mode changes, and API calls by service."""
-    known = {**ledger.calls, **{name: ledger.calls.get(name, 0) + count for name, count in calls.items() if count}}
+    if not switches and not calls:
+        return ledger
+    known = {**ledger.calls, **{name: ledger.calls.get(name, 0) + count for name, count in (calls or {}).items() if count}}
     return replace(ledger, switches=ledger.switches + switches, calls=known)
 
 
@@ -109,8 +116,31 @@ def _gain(snapshot: Snapshot, weights: Mapping[str, int]) -> float:
     return blended_cost(weights, units) * (price_ratio(units, weights) - 1)
 
 
-def _probes(snapshot: Snapshot, decision: Decision) -> int:
-    """Replicas that are asked for as probes: in capacity mode, one of each unit whose return is not proven and that waits for a node."""
+def _probed(snapshot: Snapshot, decision: Decision) -> list[str]:
+    """Units that are asked for only to see whether their capacity has returned: in capacity mode, those whose return is not proven."""
     if decision.mode is not Mode.CAPACITY or not snapshot.application.policy.canary:
-        return 0
-    return sum(1 for name, judged in decision.evidence.items() if probing(judged) and snapshot.units[name].pending)
+        return []
+    return [name for name, judged in decision.evidence.items() if probing(judged)]
+
+
+def _waiting_probes(snapshot: Snapshot, decision: Decision) -> list[str]:
+    """Those of which a replica waits for a node."""
+    return [name for name in _probed(snapshot, decision) if snapshot.units[name].pending]
+
+
+def _kept_by_probes(snapshot: Snapshot, decision: Decision) -> float:
+    """US dollars per hour of the replicas that have a node because a probe asks for one replica more than are ready.
+
+    A floor above what is ready keeps the scaler from letting any of them go. What the scaler would ask for follows from the unit's own
+    requests and its target; where the demand is not known nothing is booked.
+    """
+    if total_demand(snapshot) is None:
+        return 0.0
+    dollars = 0.0
+    for name in _probed(snapshot, decision):
+        unit, observed = snapshot.application.unit(name), snapshot.units[name]
+        if observed.scaler is None or not observed.scaler.floor_ours:
+            continue
+        asked = max(unit.min_replicas, scaler_replicas(snapshot, unit))
+        dollars += unit.price_per_hour * max(0, min(placed(observed), observed.scaler.min_replicas) - asked)
+    return dollars

@@ -11,11 +11,9 @@ from controller.policy.availability import alike, close
 from controller.policy.demand import capacity_floors, ceiling
 from controller.policy.model import (
     Application,
-    CapacityWeights,
     Decision,
     GuardResult,
     Mode,
-    RoutingStyle,
     Shortage,
     Target,
     Verb,
@@ -23,8 +21,16 @@ from controller.policy.model import (
 )
 from controller.policy.reasons import Reason
 from controller.policy.routing import same_routing
-from controller.policy.targets import capacity_targets, cost_targets, cost_weights, cut_units, return_targets, stickiness, uncut
-from controller.policy.weights import adjusted_throughputs
+from controller.policy.targets import (
+    capacity_targets,
+    cost_targets,
+    cost_weights,
+    cut_units,
+    keda_targets,
+    return_targets,
+    stickiness,
+    uncut,
+)
 from controller.policy.wishes import breach, shortage_details
 
 MAX_NUDGES: Final = 5
@@ -232,7 +238,7 @@ def made(
         return_step=step,
         sticky_s=routing.stickiness_s,
         floors=_floors(mode, case, step),
-        keda_targets=_keda_targets(application, mode),
+        keda_targets=keda_targets(application, mode),
         lowering_allowed=verb not in {Verb.ADVANCE, Verb.REVERSE} and not verb.switches and _settled(case),
     )
 
@@ -256,15 +262,6 @@ def _floors(mode: Mode, case: guards.Case, step: int) -> dict[str, int]:
         floor = max(unit.min_replicas, needed if unit.name in cut else min(needed, raised))
         floors[unit.name] = min(floor, ceiling(unit, observed))
     return floors
-
-
-def _keda_targets(application: Application, mode: Mode) -> dict[str, str]:
-    """Requests a replica and period that each scaler aims at: what a replica gets where all get alike, else what it can serve."""
-    by_throughput = application.policy.capacity_weights is CapacityWeights.READY_THROUGHPUT
-    alike = application.routing_style is RoutingStyle.SINGLE_SERVICE or not by_throughput
-    if mode is Mode.CAPACITY and alike:
-        return {name: text.number(value) for name, value in adjusted_throughputs(application.units).items()}
-    return {unit.name: text.number(unit.throughput) for unit in application.units}
 
 
 def _settled(case: guards.Case) -> bool:

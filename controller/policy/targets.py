@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from controller.policy import text
 from controller.policy.availability import availability, serving_replicas
 from controller.policy.demand import total_demand
 from controller.policy.model import (
@@ -18,7 +19,7 @@ from controller.policy.model import (
     WeightStrategy,
 )
 from controller.policy.routing import MAX_TARGET_GROUPS
-from controller.policy.weights import apply_availability, base_weights, largest_remainder
+from controller.policy.weights import adjusted_throughputs, apply_availability, base_weights, largest_remainder
 
 _FOLLOW_READY: Final = frozenset({WeightStrategy.MERIT_ORDER, WeightStrategy.READY_PROPORTIONAL})
 
@@ -86,17 +87,35 @@ def cost_targets(application: Application, weights: Mapping[str, int]) -> tuple[
 
 def capacity_targets(snapshot: Snapshot) -> tuple[Target, ...]:
     """The routing action of capacity mode: one Service over all pods, or the units' own weighted by what can serve."""
-    application = snapshot.application
+    return _capacity_targets(snapshot.application, serving_replicas(snapshot))
+
+
+def _capacity_targets(application: Application, serving: Mapping[str, int]) -> tuple[Target, ...]:
     if application.routing_style is RoutingStyle.SINGLE_SERVICE:
         return (Target(application.capacity.service, application.capacity.port, 1),)
-    return cost_targets(application, _in_place_weights(snapshot))
+    return cost_targets(application, _in_place_weights(application, serving))
 
 
-def _in_place_weights(snapshot: Snapshot) -> dict[str, int]:
-    application, serving = snapshot.application, serving_replicas(snapshot)
+def _in_place_weights(application: Application, serving: Mapping[str, int]) -> dict[str, int]:
     if application.policy.capacity_weights is CapacityWeights.READY or not any(serving.values()):
         return base_weights(application.units, WeightStrategy.READY_PROPORTIONAL, None, serving)
     return largest_remainder({unit.name: serving.get(unit.name, 0) * unit.throughput for unit in application.units})
+
+
+def targets_at_rest(application: Application, mode: Mode) -> tuple[Target, ...]:
+    """The routing action of a mode while nothing is known of replicas: as many of every unit, each able to serve. For a new Ingress."""
+    if mode is Mode.CAPACITY:
+        return _capacity_targets(application, {})
+    return cost_targets(application, base_weights(application.units, weight_strategy(application), None, {}))
+
+
+def keda_targets(application: Application, mode: Mode) -> dict[str, str]:
+    """Requests a replica and period that each scaler aims at: what a replica gets where all get alike, else what it can serve."""
+    by_throughput = application.policy.capacity_weights is CapacityWeights.READY_THROUGHPUT
+    alike = application.routing_style is RoutingStyle.SINGLE_SERVICE or not by_throughput
+    if mode is Mode.CAPACITY and alike:
+        return {name: text.number(value) for name, value in adjusted_throughputs(application.units).items()}
+    return {unit.name: text.number(unit.throughput) for unit in application.units}
 
 
 def return_targets(snapshot: Snapshot, step: int) -> tuple[Target, ...]:
@@ -119,7 +138,7 @@ def return_targets(snapshot: Snapshot, step: int) -> tuple[Target, ...]:
         return capacity_targets(snapshot)
     direct = {name: share * weight / whole for name, weight in weights.items()}
     if application.routing_style is RoutingStyle.IN_PLACE:
-        present = _in_place_weights(snapshot)
+        present = _in_place_weights(application, serving_replicas(snapshot))
         total = sum(present.values())
         mixed = {name: direct[name] + (1 - share) * present[name] / total for name in direct}
         return cost_targets(application, largest_remainder(mixed))

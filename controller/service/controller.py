@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from controller.clients.calls import CallMeter, on_behalf_of
 from controller.clock import Clock
 from controller.errors import Conflict, RemoteError, StateError
 from controller.notifiers.dispatcher import Dispatcher
@@ -102,6 +103,7 @@ class Controller:
         sources: How fresh the watches are, for one application.
         interval_s: Longest time between two passes over an application, seconds.
         recorder: Who keeps decisions for `failoverctl replay`; None: nobody does.
+        meter: Counts the API calls for each application; None: nobody does.
     """
 
     def __init__(
@@ -118,10 +120,12 @@ class Controller:
         sources: Callable[[Application], tuple[Source, ...]],
         interval_s: float,
         recorder: Recorder | None = None,
+        meter: CallMeter | None = None,
     ) -> None:
         self._view, self._outside, self._store, self._executor = view, outside, store, executor
         self._leadership, self._dispatcher, self._telemetry, self._clock = leadership, dispatcher, telemetry, clock
         self._sources, self._interval_s, self._recorder = sources, interval_s, recorder
+        self._meter = meter or CallMeter()
         self._lock = threading.Lock()
         self._applications: Mapping[str, Application] = {}
         self._records: Mapping[str, _Record] = {}  # of the same keys in the same order; both are replaced, never changed
@@ -137,6 +141,7 @@ class Controller:
             for key, old in before.items():
                 if key not in applications or applications[key].units != old.units:
                     self._telemetry.forget(key)  # a series of a unit that is gone would page for ever
+        self._meter.retain(applications)
         self._view.dirty.mark(everything=True)
 
     def applications(self) -> list[Application]:
@@ -198,7 +203,8 @@ class Controller:
     def _pass_safely(self, application: Application, record: _Record) -> None:
         """One application's trouble must not stop the others: what was not foreseen is logged, counted and tried again later."""
         try:
-            self._pass(application, record)
+            with on_behalf_of(application.key):
+                self._pass(application, record)
         except Exception:
             log.exception("pass.failed", application=application.key)
             self._telemetry.pass_errors.labels(application.key).inc()
@@ -223,8 +229,10 @@ class Controller:
             record.memory = applied(memory, decision, done)
         if self._recorder is not None:
             self._recorder.offer(before, snapshot, made, outcome, record.memory, done)
-        record.ledger = counted(record.ledger, switches=int(outcome.routed and decision.verb.switches), kubernetes=len(outcome.applied))
         self._save(application, record)
+        calls = self._meter.take(application.key)
+        if snapshot.leader:
+            record.ledger = counted(record.ledger, switches=int(outcome.routed and decision.verb.switches), calls=calls)
         self._tell(application, record, snapshot, decision, outcome)
         with self._lock:
             if application.key in self._applications:  # else its series were forgotten meanwhile, and for good

@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from controller.clients.calls import on_behalf_of
 from controller.errors import RemoteError
 from controller.policy.model import Action, ActionKind, Plan
 from controller.policy.plan import describe
@@ -109,7 +110,8 @@ class Executor:
             log.warning("action.not_leading", application=application, action=describe(action))
             return _Result(action, unconfirmed=True)
         try:
-            self._applier.apply(action, deadline_s=EFFECT_S)
+            with on_behalf_of(application):  # here, for the threads of the pool know nothing of what is said outside
+                self._applier.apply(action, deadline_s=EFFECT_S)
         except RemoteError as error:
             log.warning("action.failed", application=application, action=describe(action), error=str(error))
             return _Result(action, error=error)

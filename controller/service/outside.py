@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from controller.actuators.verification import ServicePort, VerificationRequest, Verifier, listener_ports, live_rules, target_groups
+from controller.clients.calls import on_behalf_of
 from controller.policy.availability import with_known_health
 from controller.policy.model import Application, Source, Target, Unit, Verification
 from controller.signals.cluster import ClusterView
@@ -104,7 +105,8 @@ class OutsideWorld:
             request = verification_request(application, self._view)
             if request is None:
                 continue
-            result = replace(self._verifier.verify(request), action=request.action)
+            with on_behalf_of(application.key):
+                result = replace(self._verifier.verify(request), action=request.action)
             with self._lock:
                 before = self._verifications.get(application.key)
                 result = with_known_health(result, before)
@@ -117,13 +119,17 @@ class OutsideWorld:
 
     def poll_metrics(self, applications: Iterable[Application]) -> None:
         """Asks CloudWatch for what is due."""
+        applications = list(applications)
         if self._metrics is not None:
-            self._metrics.poll(list(applications), self._verifier.dimensions() if self._verifier else {})
+            with on_behalf_of(*(one.key for one in applications)):
+                self._metrics.poll(applications, self._verifier.dimensions() if self._verifier else {})
 
     def poll_capacity(self, applications: Iterable[Application]) -> None:
         """Asks EC2 for what is due."""
+        applications = list(applications)
         if self._capacity is not None:
-            self._capacity.poll([unit for application in applications for unit in application.units])
+            with on_behalf_of(*(one.key for one in applications)):
+                self._capacity.poll([unit for application in applications for unit in application.units])
 
     def of(self, application: Application) -> Outside:
         """The last answers about one application."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, Final
 
 import structlog
@@ -14,6 +14,7 @@ from controller.clock import Clock, format_rfc3339
 from controller.errors import NotFound, RemoteError
 from controller.notifiers.dispatcher import SinkHealth
 from controller.policy.ledger import Ledger
+from controller.policy.model import Target, Verification
 from controller.policy.plan import FIELD_MANAGER
 from controller.service.controller import View
 
@@ -24,11 +25,22 @@ PUBLISH_S: Final = 3.0
 HEARTBEAT_S: Final = 60.0
 """Longest time between two writes of the status while the controller runs, seconds."""
 
+_LOOKED_UP: Final = frozenset({"verification"})
+_TIMELY: Final = frozenset({"at", "why", "ledger"})
+
 log = structlog.get_logger(__name__)
 
 
 def document(
-    views: Iterable[View], sinks: Iterable[SinkHealth], *, now: float, epoch: int, leader: str, dry_run: bool, config_error: str
+    views: Iterable[View],
+    sinks: Iterable[SinkHealth],
+    *,
+    now: float,
+    epoch: int,
+    leader: str,
+    dry_run: bool,
+    config_error: str,
+    calls: Mapping[str, int],
 ) -> Object:
     """The status as plain JSON values.
 
@@ -40,6 +52,7 @@ def document(
         leader: The identity of the replica that leads, "" where none is known to.
         dry_run: Whether nothing is applied.
         config_error: Why a changed application file is refused, "" where none is.
+        calls: API calls of this process since its start, by service.
     """
     return {
         "version": __version__,
@@ -48,6 +61,7 @@ def document(
         "leader": leader,
         "dryRun": dry_run,
         "configError": config_error,
+        "calls": dict(calls),
         "notifiers": [_sink(one) for one in sinks],
         "applications": {view.application.key: _application(view) for view in views},
     }
@@ -67,16 +81,29 @@ def _sink(health: SinkHealth) -> dict[str, Any]:
 
 
 def _application(view: View) -> dict[str, Any]:
-    decision = view.decision
+    decision, seen = view.decision, view.snapshot.routing.verification
     return {
         "mode": str(decision.mode) if decision.mode else None,
         "verb": str(decision.verb),
         "reason": str(decision.reason),
         "why": decision.sentence,
         "at": format_rfc3339(view.snapshot.now),
+        "verification": None if seen is None else _verification(seen, view.snapshot.routing.targets),
         "alerts": [alert.text for alert in decision.alerts],
         "degraded": list(decision.degraded),
         "ledger": _account(view.ledger),
+    }
+
+
+def _verification(seen: Verification, wanted: Iterable[Target]) -> dict[str, Any]:
+    """Whether the load balancer shows the routing action, as far as is known; the names are those of `failoverctl status --json`."""
+    return {
+        "verified": str(seen.verdict),
+        "at": format_rfc3339(seen.at),
+        "problem": seen.problem,
+        "weights": {target.service: target.weight for target in wanted},
+        "actualWeights": dict(seen.weights),
+        "healthyTargets": dict(seen.healthy),
     }
 
 
@@ -90,8 +117,9 @@ def _account(ledger: Ledger) -> dict[str, Any]:
         "premiumDollars": round(ledger.premium, 2),
         "exposedMinutes": round(ledger.exposed_minutes, 1),
         "probingMinutes": round(ledger.probing_s / 60, 1),
+        "probeDollars": round(ledger.probe_dollars, 2),
         "switches": ledger.switches,
-        "calls": dict(ledger.calls),
+        "calls": {service: round(count, 1) for service, count in sorted(ledger.calls.items())},
     }
 
 
@@ -109,8 +137,12 @@ class StatusPublisher:
         self._written, self._written_at = "", -HEARTBEAT_S
 
     def publish(self, status: Object) -> None:
-        """Writes it if more than its time changed, and once a minute. A failure is logged; status is never worth a failed tick."""
-        essence = json.dumps({**status, "at": "", "applications": _timeless(status)}, sort_keys=True)
+        """Writes it if more than its time changed, and once a minute. A failure is logged; status is never worth a failed tick.
+
+        What `failoverctl status` looks up itself is left out: a thousand applications must fit into one ConfigMap.
+        """
+        status = {**status, "applications": {key: _without(one, _LOOKED_UP) for key, one in status["applications"].items()}}
+        essence = json.dumps({**status, "at": "", "calls": {}, "applications": _timeless(status)}, sort_keys=True)
         if essence == self._written and self._clock.monotonic() - self._written_at < HEARTBEAT_S:
             return
         body = {
@@ -131,7 +163,11 @@ class StatusPublisher:
 
 
 def _timeless(status: Object) -> dict[str, Any]:
-    return {key: {k: v for k, v in one.items() if k not in {"at", "why", "ledger"}} for key, one in status["applications"].items()}
+    return {key: _without(one, _TIMELY) for key, one in status["applications"].items()}
+
+
+def _without(one: Mapping[str, Any], names: Container[str]) -> dict[str, Any]:
+    return {name: value for name, value in one.items() if name not in names}
 
 
 def read_status(session: KubeSession, namespace: str) -> Object | None:

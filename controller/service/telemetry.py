@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from controller.clients.calls import CallMeter
 from controller.notifiers.dispatcher import SinkHealth
 from controller.policy.ledger import Ledger
 from controller.policy.model import Decision, Mode, Snapshot, Verdict
@@ -18,12 +19,16 @@ _VERDICTS: Final = {Verdict.YES: 1.0, Verdict.NOT_YET: 0.0, Verdict.CANNOT_TELL:
 
 
 class Telemetry:
-    """All metrics of one process, in a registry of their own."""
+    """All metrics of one process, in a registry of their own.
 
-    def __init__(self) -> None:
+    Args:
+        meter: Who counts its API calls; None: nobody does.
+    """
+
+    def __init__(self, meter: CallMeter | None = None) -> None:
         self.registry = CollectorRegistry()
         app = ("application",)
-        self._latest = _Latest()
+        self._latest = _Latest(meter or CallMeter())
         self.registry.register(self._latest)
         self.switches = Counter("failoverctl_switches", "Mode changes made.", (*app, "to", "reason"), registry=self.registry)
         self.actions = Counter("failoverctl_actions", "Actions sent.", (*app, "kind", "result"), registry=self.registry)
@@ -68,10 +73,13 @@ class _Latest(Collector):
 
     The decisions are kept anyway. As metrics of the library some thirty values an application would take 20 KiB, written at every pass and
     read once a minute.
+
+    Args:
+        meter: Who counts API calls.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, meter: CallMeter) -> None:
+        self._lock, self._meter = threading.Lock(), meter
         self._decided: dict[str, tuple[Snapshot, Decision, Ledger]] = {}
 
     def put(self, snapshot: Snapshot, decision: Decision, ledger: Ledger) -> None:
@@ -90,6 +98,10 @@ class _Latest(Collector):
             decided = list(self._decided.items())
         yield from _gauges((key, snapshot, decision) for key, (snapshot, decision, _) in decided)
         yield from _accounts((key, ledger) for key, (_, _, ledger) in decided)
+        calls = CounterMetricFamily("failoverctl_api_calls", "API calls of this process, retries included.", labels=("service",))
+        for service, count in self._meter.totals().items():
+            calls.add_metric((service,), count)
+        yield calls
 
 
 def _accounts(ledgers: Iterable[tuple[str, Ledger]]) -> Iterator[CounterMetricFamily]:
@@ -102,6 +114,9 @@ def _accounts(ledgers: Iterable[tuple[str, Ledger]]) -> Iterator[CounterMetricFa
     premium = CounterMetricFamily("failoverctl_premium_dollars", "US dollars that capacity mode cost on top of cost mode.", labels=app)
     exposed = CounterMetricFamily("failoverctl_exposed_seconds", "Time in cost mode with a unit that is proven short.", labels=app)
     probing = CounterMetricFamily("failoverctl_probing_seconds", "Replica-seconds of pending probes.", labels=app)
+    probes = CounterMetricFamily("failoverctl_probe_dollars", "US dollars of replicas that only a probe keeps.", labels=app)
+    what = "API calls for an application; those that serve several are shared out."
+    calls = CounterMetricFamily("failoverctl_application_api_calls", what, labels=(*app, "service"))
     for key, ledger in ledgers:
         for mode in Mode:
             seconds.add_metric((key, mode.value), ledger.seconds.get(mode, 0.0))
@@ -110,7 +125,10 @@ def _accounts(ledgers: Iterable[tuple[str, Ledger]]) -> Iterator[CounterMetricFa
             family.add_metric((key,), value)
         exposed.add_metric((key,), ledger.exposed_s)
         probing.add_metric((key,), ledger.probing_s)
-    yield from (seconds, requests, spend, saved, premium, exposed, probing)
+        probes.add_metric((key,), ledger.probe_dollars)
+        for service, count in sorted(ledger.calls.items()):
+            calls.add_metric((key, service), count)
+    yield from (seconds, requests, spend, saved, premium, exposed, probing, probes, calls)
 
 
 def _gauges(decided: Iterable[tuple[str, Snapshot, Decision]]) -> Iterator[GaugeMetricFamily]:

@@ -105,8 +105,8 @@ class Service:
         self._settings, self._session, self._clock, self._dry_run, self._tap = settings, session, clock, dry_run, tap
         self._stop, self._wake = threading.Event(), threading.Event()
         self._publishing = threading.Lock()
-        self._clients = AwsClients(settings.aws.region)
-        self._telemetry = Telemetry()
+        self._clients = AwsClients(settings.aws.region, session.meter)
+        self._telemetry = Telemetry(session.meter)
         self.view = ClusterView(clock, self._wake.set)
         kube = settings.kubernetes
         self._leadership = self._make_leadership()
@@ -137,6 +137,7 @@ class Service:
             sources=self._sources,
             interval_s=settings.polls.tick_interval_s,
             recorder=self._recorder,
+            meter=session.meter,
         )
         self._catalog = CatalogWatcher(settings.applications, clock)
         self._publisher = None if dry_run else StatusPublisher(session, kube.state_namespace, clock)
@@ -231,6 +232,7 @@ class Service:
             leader=self._leadership.holder(),
             dry_run=self._dry_run,
             config_error=self._catalog.error,
+            calls=self._session.meter.totals(),
         )
 
     # --- life ---------------------------------------------------------------------------------------------------------------------------

@@ -69,6 +69,8 @@ class KubeApi:
     def __init__(self, application: Application, action: str, hazards: Hazards, changed: Callable[[str, str], None]) -> None:
         self._application, self._hazards, self._changed = application, hazards, changed
         self._recreated = 0
+        self.calls = 0
+        """Requests of the controller: how many."""
         self.action_key = action_key(application.action)
         self.ingress = IngressObject("uid-0", {self.action_key: action}, writer="kubectl")
         self.scalers = {unit.name: _scaler(unit) for unit in application.units if unit.scaled_object is not None}
@@ -78,6 +80,7 @@ class KubeApi:
     def apply(self, action: Action, *, deadline_s: float) -> None:
         """See `controller.ports.Applier.apply`."""
         del deadline_s  # an answer is either there at once or never
+        self.calls += 1
         self._admit()
         if action.resource == INGRESSES:
             self._apply_ingress(action)
@@ -195,9 +198,12 @@ class Store:
     def __init__(self, hazards: Hazards) -> None:
         self._hazards = hazards
         self._text, self._version, self._epoch = "", 0, 0
+        self.calls = 0
+        """Requests of the controller: how many."""
 
     def load(self, application: str) -> StoredMemory:
         """See `controller.ports.StateStore.load`."""
+        self.calls += 1
         if self._hazards.state_unreadable:
             raise StateError(f"state of {application}: not JSON")
         if not self._text:
@@ -206,6 +212,7 @@ class Store:
 
     def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int) -> StoredMemory:
         """See `controller.ports.StateStore.save`."""
+        self.calls += 1
         if self._hazards.writes_fail:
             raise Unavailable(self._hazards.writes_fail)
         if self._hazards.save_conflicts:

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
-from controller.catalog.application import FileModel, yaml_key
+from controller.catalog.fields import FileModel, yaml_key
 from controller.documents import cross_field_error
 from controller.errors import ConfigError
 

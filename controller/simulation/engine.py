@@ -40,9 +40,10 @@ class Simulation:
     Args:
         setup: What it is given.
         seed: Of everything that is left to chance.
+        measured: Whether it is measured for a report; that changes nothing of the run.
     """
 
-    def __init__(self, setup: Setup, seed: int) -> None:
+    def __init__(self, setup: Setup, seed: int, *, measured: bool = False) -> None:
         self.setup, self.seed = setup, seed
         self.application = setup.application
         self.agenda = Agenda(setup.start)
@@ -78,7 +79,7 @@ class Simulation:
         self.last_fault = -math.inf
         self.injected: dict[str, int] = {}
         self.invariants = Invariants(self)
-        self.recorder = Recorder(self)
+        self.recorder = Recorder(self, measured=measured)
         self._processes = 0
         self.replica = self._start_replica()
         self._schedule()
@@ -210,13 +211,14 @@ class Simulation:
 
     # --- the run ------------------------------------------------------------------------------------------------------------------------
 
-    def run(self, watched: Callable[[float], None] | None = None) -> Result:
+    def run(self, watched: Callable[[float], None] | None = None, *, until: float = math.inf) -> Result:
         """Plays it to its end.
 
         Args:
             watched: Told the share that is done, from time to time.
+            until: Where to stop before the end, seconds since the Unix epoch: up to there it is the same run.
         """
-        end = self.setup.start + self.setup.seconds
+        end = min(until, self.setup.start + self.setup.seconds)
         try:
             while self.agenda.now < end and not self.invariants.full():
                 self.agenda.run(min(end, self.agenda.now + 6 * _HOUR_S))

@@ -7,6 +7,7 @@ never seen the NodeClaims that are gone: of their refusals it knows the events a
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -55,6 +56,12 @@ AUDIT_S: Final = 60.0
 HEARTBEAT_S: Final = 60.0
 """API servers send a bookmark about once a minute: the last word of a quiet watch."""
 
+LISTENERS_S: Final = 300.0
+"""How long the verification remembers which listeners there are (`_LISTENER_TTL_S` there)."""
+BALANCER_S: Final = 3600.0
+"""How long it remembers the load balancer of a host name (`_LOAD_BALANCER_TTL_S` there)."""
+
+_ATTEMPTS: Final = 3  # of a call that is throttled (`controller.clients.aws.ATTEMPTS`)
 _REQUIRED: Final = {KARPENTER: True, WORKLOADS: True, INGRESS: True, KEDA: False}
 
 
@@ -73,6 +80,8 @@ class World:
     cloudwatch: CloudWatch
     hazards: Hazards
     zones: tuple[str, ...]
+    calls: Counter[str] = field(default_factory=Counter)
+    """Calls of AWS APIs by service, as `controller.actuators.verification` and `controller.signals.cloudwatch` make them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +127,7 @@ class Lookout:
         self._latency: dict[str, Sample] = {}
         self._errors: Sample | None = None
         self.verification: Verification | None = None
+        self._listeners_until = self._balancer_until = -math.inf
         for kind in KINDS:
             self._read(kind)
         self._beat()
@@ -227,7 +237,9 @@ class Lookout:
         if self._stopped:
             return
         self._world.agenda.after(CLOUDWATCH_S, self._poll_metrics)
-        if self._world.hazards.cloudwatch_throttled:
+        throttled = self._world.hazards.cloudwatch_throttled
+        self._world.calls["cloudwatch"] += _ATTEMPTS if throttled else 1
+        if throttled:
             return
         self._metrics_at = self._clock()
         period = self._world.cloudwatch.newest
@@ -270,8 +282,11 @@ class Lookout:
         world, routing, now = self._world, self._view.routing, self._clock()
         if not routing.targets:
             return None
+        world.calls["elbv2"] += self._asked_first()
         if world.hazards.elbv2_throttled:
+            world.calls["elbv2"] += _ATTEMPTS
             return Verification(Verdict.CANNOT_TELL, now, "no answer to DescribeRules (Throttling)", routing.action)
+        world.calls["elbv2"] += 1  # DescribeRules of the one listener
         live = world.balancer.live
         weights = {target.service: target.weight for target in live.targets}
         if live.answer:
@@ -281,10 +296,20 @@ class Lookout:
             return Verification(Verdict.NOT_YET, now, "HTTP:80 /* has other weights", routing.action, weights=weights)
         return self._health(routing, weights, now)
 
+    def _asked_first(self) -> int:
+        """Calls for what is remembered for a while: the load balancer and its listeners."""
+        now, calls = self._world.agenda.now, 0
+        if now >= self._balancer_until:
+            self._balancer_until, calls = now + BALANCER_S, calls + 1
+        if now >= self._listeners_until:
+            self._listeners_until, calls = now + LISTENERS_S, calls + 1
+        return calls
+
     def _health(self, routing: RoutingObservation, weights: Mapping[str, int], now: float) -> Verification:
         balancer, healthy_share = self._world.balancer, self.application.policy.healthy_share
         services = [*(unit.backend.service for unit in self.application.units), self.application.capacity.service]
         healthy = {service: balancer.healthy(service) for service in services}
+        self._world.calls["elbv2"] += len(services)  # DescribeTargetHealth of what gets traffic and of what stands by
         problems = []
         for target in routing.targets:
             needed = max(1, math.ceil(healthy_share * balancer.ready(target.service)))

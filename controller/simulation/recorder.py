@@ -8,6 +8,7 @@ from controller.errors import RemoteError
 from controller.policy.ledger import Ledger, booked, counted
 from controller.policy.model import Action, ActionKind, Decision, Memory, Plan, Snapshot
 from controller.policy.routing import parse_action
+from controller.simulation.measures import Measures
 from controller.simulation.recording import MOST_ROWS, Digest, Result, Row, Switch, Totals
 from controller.simulation.traffic import Flow
 
@@ -23,10 +24,14 @@ class Recorder:
 
     Args:
         simulation: The run.
+        measured: Whether it is measured for a report, too.
     """
 
-    def __init__(self, simulation: Simulation) -> None:
+    def __init__(self, simulation: Simulation, *, measured: bool = False) -> None:
         self._simulation = simulation
+        self._measures = Measures(simulation) if measured else None
+        self.last: tuple[Snapshot, Memory] | None = None
+        """What the last decision was made from."""
         self._prices = {unit.instance_type: unit.price_per_hour for unit in simulation.application.units}
         self.totals, self.digest, self.ledger = Totals(), Digest(), Ledger()
         self.switches: list[Switch] = []
@@ -48,6 +53,9 @@ class Recorder:
             since, before, then = self._booked
             self.ledger = booked(self.ledger, before, then, now - since)
         self._booked = (now, snapshot, decision)
+        self.last = (snapshot, replica.memory)
+        if self._measures is not None:
+            self._measures.decided(snapshot, decision)
         self.digest.add(now, replica.number, decision.verb.value, decision.reason.value, decision.sentence, len(made.actions))
         self._simulation.invariants.decided(replica, snapshot, decision, made)
 
@@ -57,6 +65,8 @@ class Recorder:
         self.digest.add(self._simulation.agenda.now, kind, action.body, type(error).__name__)
         if error is None:
             self.totals.writes[kind] = self.totals.writes.get(kind, 0) + 1
+            if self._measures is not None:
+                self._measures.acted(decision, action)
         else:
             self.totals.refused += 1
         self._simulation.invariants.acted(replica, snapshot, decision, action, error)
@@ -116,13 +126,14 @@ class Recorder:
             wanted={target.service: target.weight for target in wanted},
             live={target.service: target.weight for target in simulation.balancer.live.targets},
             dollars_per_hour=self._dollars_per_hour(),
-            out=self._stuck_types(),
+            out=self.stuck_types(),
             faults=tuple(plan.name for plan in simulation.active.values()),
         )
         self.rows.append(row)
         self.digest.add(row)
 
-    def _stuck_types(self) -> tuple[str, ...]:
+    def stuck_types(self) -> tuple[str, ...]:
+        """Instance types that cannot grow: EC2 has no room in any zone, or the NodePool is at its limit."""
         simulation = self._simulation
         units = [
             unit
@@ -130,6 +141,11 @@ class Recorder:
             if simulation.karpenter.pools[unit.node_pool].full() or simulation.invariants.exhausted(unit.name)
         ]
         return tuple(sorted({unit.instance_type for unit in units}))
+
+    def _calls(self) -> dict[str, float]:
+        """API calls by service; Events about the Ingress, which nobody here is told by, are not among them."""
+        simulation = self._simulation
+        return {"kubernetes": simulation.api.calls + simulation.store.calls, **dict(sorted(simulation.world.calls.items()))}
 
     def result(self, injected: dict[str, int]) -> Result:
         """What came of it."""
@@ -145,6 +161,7 @@ class Recorder:
             rows=tuple(self.rows),
             faults=dict(sorted(injected.items())),
             violations=tuple(simulation.invariants.violations),
-            ledger=self.ledger,
+            ledger=counted(self.ledger, calls=self._calls()),
             digest=self.digest.hexdigest(),
+            measured=self._measures.measured() if self._measures is not None else None,
         )

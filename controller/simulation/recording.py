@@ -8,6 +8,7 @@ from typing import Final
 
 from controller.policy.ledger import Ledger
 from controller.policy.model import Mode
+from controller.simulation.measures import Measured
 from controller.simulation.traffic import Flow
 
 MOST_ROWS: Final = 200_000
@@ -127,6 +128,7 @@ class Result:
         violations: Invariants that did not hold.
         ledger: The account that the controller itself would have kept.
         digest: Equal for equal runs.
+        measured: What a report wants to know besides; None where nobody asked.
     """
 
     name: str
@@ -139,6 +141,7 @@ class Result:
     violations: tuple[Violation, ...]
     ledger: Ledger
     digest: str
+    measured: Measured | None = None
 
 
 class Digest:

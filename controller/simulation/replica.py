@@ -128,6 +128,11 @@ class Replica:
         lookout.woken = self.wake
         self._soon(0.0)
 
+    @property
+    def memory(self) -> Memory:
+        """What is remembered: while a pass decides, what it decides with."""
+        return self._memory or Memory()
+
     # --- when -------------------------------------------------------------------------------------------------------------------------
 
     def wake(self) -> None:
@@ -181,7 +186,7 @@ class Replica:
         self._load()
         epoch = self._loaded_in
         snapshot = self._lookout.snapshot(leader=self.leadership.leads(), epoch=epoch, state_problem=self._problem)
-        memory, decision = decide(self._memory or Memory(), snapshot)
+        memory, decision = decide(self.memory, snapshot)
         made = plan(decision, snapshot)
         self._witness.decided(self, snapshot, decision, made)
         self._memory = memory

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from controller.clock import format_rfc3339
+from controller.policy.ledger import Ledger
 from controller.policy.text import duration
 from controller.simulation.invariants import HARMS
 from controller.simulation.recording import Result, Row
@@ -39,6 +40,7 @@ def text(result: Result, replay: str) -> str:
         f"  time       {modes}; exposed {duration(totals.exposed_s)}",
         f"  cost       ${totals.dollars:,.2f} of instances; cost mode saved ${result.ledger.saved:,.2f}, "
         f"capacity mode cost ${result.ledger.premium:,.2f} more (by the controller's own account, spend ${result.ledger.spend:,.2f})",
+        f"  account    {_account(result.ledger)}",
         f"  switches   {len(result.switches)} ({len(result.switches) / days:.2f} a day), "
         f"{sum(one.needless for one in result.switches)} needless",
         f"  writes     {writes}; {totals.refused} refused",
@@ -54,6 +56,12 @@ def text(result: Result, replay: str) -> str:
     if result.violations:
         lines.append(f"  again      {replay}")
     return "\n".join(lines)
+
+
+def _account(ledger: Ledger) -> str:
+    calls = ", ".join(f"{count:,.0f} {service}" for service, count in sorted(ledger.calls.items())) or "none"
+    probes = f"probes waited {duration(ledger.probing_s)} and kept replicas for ${ledger.probe_dollars:,.2f}"
+    return f"exposed {duration(ledger.exposed_s)}; {probes}; calls {calls}"
 
 
 def verdict(result: Result) -> str:

@@ -11,7 +11,8 @@ from typing import Annotated, Final, Literal, Self, TypeVar
 import yaml
 from pydantic import Field, model_validator
 
-from controller.catalog.application import DnsLabel, DnsName, FileModel, InstanceType, PolicyFile, Zone
+from controller.catalog.application import PolicyFile
+from controller.catalog.fields import DnsLabel, DnsName, FileModel, InstanceType, Zone
 from controller.catalog.loader import load_directory
 from controller.clock import parse_rfc3339
 from controller.documents import Fault, check, config_error, cross_field_error, read_documents, read_limited

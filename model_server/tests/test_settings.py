@@ -8,13 +8,8 @@ from failover_model_server.settings import Settings
 
 def test_the_seeds_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Deployment written for the seed's scripts keeps its variables; `xla` is Neuron."""
-    for name, value in {
-        "APP": "sd21",
-        "DEVICE": "xla",
-        "NODEPOOL": "inf2",
-        "MODEL_ID": "org/model",
-        "COMPILED_MODEL_ID": "org/neff",
-    }.items():
+    variables = {"APP": "sd21", "DEVICE": "xla", "NODEPOOL": "inf2", "MODEL_ID": "org/model", "COMPILED_MODEL_ID": "org/neff"}
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     settings = Settings()
     assert (settings.app, settings.backend, settings.node_pool, settings.model, settings.compiled_model) == (

@@ -21,6 +21,9 @@ from controller.clients.aws import AwsClients
 from controller.clock import ManualClock
 from controller.policy.model import CRITICAL, Target, Verdict
 from controller.signals.budget import CallBudget
+from controller.simulation.engine import Simulation
+from controller.simulation.lookout import AUDIT_S, BALANCER_S, LISTENERS_S
+from tests.simulation.support import setup
 
 NOW = 1_800_000_000.0
 LB = "arn:aws:elasticloadbalancing:us-west-2:123456789012:loadbalancer/app/K8s-sd21/0123456789abcdef"
@@ -692,3 +695,19 @@ def test_what_stands_by_and_is_not_healthy_yet_is_looked_at_again_soon(
     clock.advance(15.1)
     verifier.verify(question)
     assert elb.calls.count("DescribeRules") == looks
+
+
+def test_an_hour_of_looks_costs_the_calls_that_the_simulation_books(elb: Elb, verifier: Verifier, clock: ManualClock) -> None:
+    """Both by one formula, so that the account of a simulated month is that of a real one."""
+
+    def calls(groups: int) -> float:
+        return 3600 / AUDIT_S * (1 + groups) + 3600 / LISTENERS_S + 3600 / BALANCER_S
+
+    for _ in range(720):
+        verifier.verify(ask(hostnames=(DNS,), standby=(("all", 80),)))  # a name in lower case is searched for twice
+        clock.advance(5)
+    assert len(elb.calls) == calls(groups=3)
+    made = setup(demand=lambda _: 600.0, seconds=3600.0)
+    world = Simulation(made, 1)
+    world.run(until=made.start + 3599)
+    assert world.world.calls["elbv2"] == calls(groups=len(made.application.units) + 1)

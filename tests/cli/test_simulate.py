@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,60 @@ def test_an_unknown_name_names_those_that_there_are() -> None:
     code, output = run("nothing")
     assert code == 1
     assert "month" in output
+
+
+def test_a_report_says_what_the_results_say_and_its_commands_show_the_moments(world: Path, tmp_path: Path) -> None:
+    """Two policies, two seeds, three forms; each moment's command plays that run again and shows the same decision."""
+    files = [tmp_path / f"report{suffix}" for suffix in (".html", ".md", ".json")]
+    wanted = [word for file in files for word in ("--report", file)]
+    policies = ("--policy", "two-mode", "--policy", "always-cost", "--set", "patienceSeconds=60")
+    code, output = run(world, "--seeds", "2", *policies, *wanted, "--json")
+    assert code == 0
+    results = [one for one in json.loads(output) if one["policy"] == "always-cost, patienceSeconds 60"]
+    report = json.loads(files[2].read_text())
+    row = report["tables"][0]["rows"][1]
+    assert row["name"] == results[0]["policy"]
+    dollars = sorted(one["totals"]["dollars"] for one in results)
+    assert row["cells"]["cost"]["median"] == pytest.approx(sum(dollars) / 2)
+    assert report["verdict"] in files[0].read_text()
+    assert report["verdict"] in files[1].read_text()
+    assert report["moments"]
+    for moment in report["moments"]:
+        words = shlex.split(moment["command"])
+        assert words[:2] == ["failoverctl", "simulate"]
+        code, shown = run(*words[2:])
+        assert code == 0
+        assert f"{world.stem}, seed {moment['seed']}, {moment['command'].rpartition(' ')[2]}" in shown
+        assert moment["decision"].split("  ", 1)[1] in shown
+    assert shlex.split(report["command"])[2:] == [str(word) for word in (world, *policies, "--seed", "1", "--seeds", "2", *wanted)]
+
+
+def test_a_moment_is_the_same_in_json(world: Path) -> None:
+    """The truth of the world, and the plan as `plan --json` shows it."""
+    code, output = run(world, "--at", "2023-11-13T00:20:00Z", "--json")
+    document = json.loads(output)
+    assert code == 0
+    assert document["world"]["cannotGrow"] == ["inf2.xlarge"]
+    assert document["plan"]["mode"] in {"cost", "capacity"}
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (("--report", "out.pdf"), "allowed: a name that ends with .html, .htm, .md, .json"),
+        (("--report", "nowhere/out.html"), "a folder that exists"),
+        (("--policy", "bogus"), "allowed: two-mode, adaptive, learned, always-cost, always-capacity, or a .yaml file"),
+        (("--policy", "two-mode", "--policy", "two-mode"), "two-mode twice"),
+        (("--sweep", "bogus=1"), "holdMinSeconds"),
+        (("--sweep", "holdMinSeconds=x"), "holdMinSeconds"),
+        (("--set", "holdMinSeconds=-1"), "holdMinSeconds"),
+        (("--at", "2020-01-01T00:00:00Z"), "allowed: within the run, 2023-11-13T00:00:00Z to 2023-11-13T01:26:24Z"),
+        (("--at", "2023-11-13T00:10:00Z", "--policy", "two-mode", "--policy", "adaptive"), "found 2 policies; allowed: one"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_played(world: Path, words: tuple[str, ...], found: str) -> None:
+    """With what is allowed."""
+    code, output = run(world, *words)
+    assert code == 1
+    assert found in output
+    assert "invariant" not in output

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controller.cli.look import Look
+from controller.cli.look import Look, judge
+from controller.cli.plan import plan_document, plan_lines
 from controller.cli.status import status_document, status_lines
 from controller.policy.decide import decide
-from controller.policy.model import Memory, Mode, PolicySettings, Snapshot, Verdict, Verification
+from controller.policy.ledger import Ledger
+from controller.policy.model import HoldStrategy, Memory, Mode, PolicySettings, Snapshot, Spells, Verdict, Verification
 from controller.policy.plan import plan
+from controller.service.controller import View
+from controller.service.status import document
 from tests.support.applications import NOW, application, memory, snapshot
 
 
@@ -34,3 +38,65 @@ def test_a_gradual_return_is_in_the_heading() -> None:
     look = _look(replace(made, routing=replace(made.routing, return_step=2)), memory(Mode.CAPACITY))
     assert next(line for _, line in status_lines(look, None)) == "sd21  CAPACITY, step 2 of 4 of the way back for 24 h   shop/sd21"
     assert status_document(look, None)["returnStep"] == 2
+
+
+def test_the_account_of_the_leading_replica_is_shown() -> None:
+    """As it publishes it; nothing where nothing was observed yet."""
+    made = snapshot()
+    look = judge(made, memory())
+    account = Ledger({Mode.COST: 7200.0}, {Mode.COST: 1000.0}, 50.0, 3.25, 1.5, 90.0, 600.0, 0.75, 2, {"kubernetes": 12.0, "elbv2": 840.5})
+    view = View(made.application, made, look.decision, look.made, look.memory, account)
+    told = document([view], [], now=NOW, epoch=1, leader="", dry_run=False, config_error="", calls={"kubernetes": 99})
+    lines = [line for _, line in status_lines(look, told)]
+    assert "  account of 2 h: cost mode saved $3.25, failover cost $1.50, exposed 1.5 min," in lines
+    assert "  replicas kept by probes $0.75, mode changes 2; calls: elbv2 840, kubernetes 12" in lines
+    assert told["calls"] == {"kubernetes": 99}
+    nothing = document([replace(view, ledger=Ledger())], [], now=NOW, epoch=1, leader="", dry_run=False, config_error="", calls={})
+    assert not [line for _, line in status_lines(look, nothing) if "account" in line]
+
+
+def _waits(policy: PolicySettings, spells: Spells) -> tuple[list[str], dict[str, object]]:
+    """What status and plan say of the waits, which must be the same, and the document."""
+    made = snapshot(application(policy=policy))
+    look = judge(made, replace(memory(), spells=spells))
+    lines = [line for lines in (status_lines(look, None), plan_lines(look, exact=False)) for _, line in lines]
+    waits = [line.split(maxsplit=1)[1] for line in lines if line.lower().lstrip().startswith("waits")]
+    assert plan_document(look)["waits"] == status_document(look, None)["waits"]
+    return waits, plan_document(look)["waits"]
+
+
+def test_the_waits_are_shown_with_where_they_come_from() -> None:
+    """Of the heaviest unit where none is short."""
+    lines, shown = _waits(PolicySettings(patience_s=45), Spells())
+    assert lines == ["break-even: patience 45 s, hold 22 min 42 s (sd21-inf2)"] * 2
+    assert (shown["patienceSeconds"], shown["strategy"], shown["shortagesOverByPatience"]) == (45, "break-even", None)
+
+
+def test_learned_waits_say_what_was_learned() -> None:
+    """How many shortages, and which of their quantiles the waits are; nothing before there is enough to learn from."""
+    learned = PolicySettings(hold_strategy=HoldStrategy.LEARNED, exposed_cost=5.0)
+    few, _ = _waits(learned, Spells(outages_s=(600.0,) * 3, uptimes_s=(7200.0,) * 9))
+    assert few[0].endswith("; break-even until 8 shortages, and stretches between them, were seen: 3 so far")
+    brief = (20.0,) * 6 + (3600.0,) * 2
+    lines, shown = _waits(learned, Spells(outages_s=brief, uptimes_s=(86_400.0,) * 10))
+    assert shown["strategy"] == "learned"
+    assert (shown["shortagesSeen"], shown["stretchesBetweenSeen"]) == (8, 10)
+    assert lines[0].startswith("learned: patience ")
+    assert "75% of 8 shortages were over by that patience, 0% of 10 stretches between them by that hold" in lines[0]
+
+
+def test_the_running_controller_says_whether_the_load_balancer_shows_the_action() -> None:
+    """In ``/status`` under the names of `failoverctl status --json`."""
+    made = snapshot()
+    seen = Verification(Verdict.NOT_YET, NOW, "other weights", made.routing.action, weights={"sd21-inf2": 1}, healthy={"sd21-inf2": 0})
+    made = replace(made, routing=replace(made.routing, verification=seen))
+    look = judge(made, memory())
+    view = View(made.application, made, look.decision, look.made, look.memory, Ledger())
+    told = document([view], [], now=NOW, epoch=1, leader="", dry_run=False, config_error="", calls={})["applications"]["shop/sd21"][
+        "verification"
+    ]
+    shown = status_document(look, None)
+    assert (told["verified"], told["problem"]) == ("not-yet", "other weights")
+    assert {name: told[name] for name in ("verified", "weights", "actualWeights", "healthyTargets")} == {
+        name: shown[name] for name in ("verified", "weights", "actualWeights", "healthyTargets")
+    }

@@ -134,12 +134,16 @@ class Stack:
             self._create(DEPLOYMENTS, objects.deployment(unit, unit.node_pool, 1))
             self._create(SERVICES, objects.service(unit.name, {"app": unit.name}))
             self._create(SCALED_OBJECTS, objects.scaled_object(unit))
-            self.node(unit.name)
+            self._make_room(unit.name)
         self._create(SERVICES, objects.service(CAPACITY, {"model": "sd21"}))
         for name in (*UNITS, CAPACITY):
             self._create(TARGET_GROUP_BINDINGS, objects.binding(name, self.namespace))
         self._create(INGRESSES, objects.ingress(self.namespace))
-        wait_for("every unit is ready", lambda: self.endpoints(CAPACITY) == len(self.units), deadline_s=60)
+        wait_for("every unit is ready", lambda: self.endpoints(CAPACITY) == len(self.units), deadline_s=120)
+
+    def _make_room(self, unit: str) -> None:
+        """Sees to a node for a unit's first replica."""
+        self.node(unit)
 
     def grant(self) -> None:
         """Lets the controller work in the namespace, as the documentation tells its users to."""

@@ -80,7 +80,10 @@ _TEMPLATE: Final = _struct(
     },
     "spec",
 )
-_NODE_POOL: Final = _struct({"template": _TEMPLATE, "limits": _map(_QUANTITY), "weight": _INTEGER, "replicas": _INTEGER}, "template")
+_ANYTHING: Final[Schema] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+_NODE_POOL: Final = _struct(
+    {"template": _TEMPLATE, "limits": _map(_QUANTITY), "weight": _INTEGER, "replicas": _INTEGER, "disruption": _ANYTHING}, "template"
+)
 _NODE_POOL_STATUS: Final = _struct({"nodes": _INTEGER, "resources": _map(_QUANTITY), "conditions": _CONDITIONS})
 _SCALED_OBJECT: Final = _struct(
     {
@@ -91,7 +94,7 @@ _SCALED_OBJECT: Final = _struct(
         "pollingInterval": _INTEGER,
         "cooldownPeriod": _INTEGER,
         "advanced": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
-        "fallback": _struct({"failureThreshold": _INTEGER, "replicas": _INTEGER}, "failureThreshold", "replicas"),
+        "fallback": _struct({"failureThreshold": _INTEGER, "replicas": _INTEGER, "behavior": _STRING}, "failureThreshold", "replicas"),
         "triggers": _list(
             _struct(
                 {
@@ -128,7 +131,7 @@ _BINDING: Final = _struct(
 
 
 def _definition(group: str, version: str, kind: str, spec: Schema, status: Schema, *, namespaced: bool) -> dict[str, Any]:
-    plural = f"{kind.lower()}s"
+    plural = f"{kind.lower()}es" if kind.endswith("s") else f"{kind.lower()}s"
     schema = _struct({"apiVersion": _STRING, "kind": _STRING, "metadata": {"type": "object"}, "spec": spec, "status": status})
     served = {
         "name": version,
@@ -154,6 +157,9 @@ MINIMAL: Final = (
     _definition("karpenter.sh", "v1", "NodePool", _NODE_POOL, _NODE_POOL_STATUS, namespaced=False),
     _definition("karpenter.sh", "v1", "NodeClaim", _NODE_CLAIM, _NODE_CLAIM_STATUS, namespaced=False),
     _definition("keda.sh", "v1alpha1", "ScaledObject", _SCALED_OBJECT, _SCALED_OBJECT_STATUS, namespaced=True),
+    # Only `failoverctl render` makes these; upstream's definitions check what is in them.
+    _definition("karpenter.k8s.aws", "v1", "EC2NodeClass", _ANYTHING, _ANYTHING, namespaced=False),
+    _definition("keda.sh", "v1alpha1", "TriggerAuthentication", _ANYTHING, _ANYTHING, namespaced=True),
     _definition("elbv2.k8s.aws", "v1beta1", "TargetGroupBinding", _BINDING, _struct({"observedGeneration": _INTEGER}), namespaced=True),
 )
 """Definitions of ours, for a machine without the upstream ones."""

@@ -8,7 +8,7 @@ import pytest
 
 from controller.policy.decide import decide
 from controller.policy.ledger import LONGEST_S, Ledger, booked, counted, placed
-from controller.policy.model import Memory, Mode, Sample, Snapshot
+from controller.policy.model import Memory, Mode, Sample, Scaler, Snapshot
 from tests.policy.support import INF2, change, pods, proven, shortage
 from tests.support.applications import NOW, application, memory, routing, snapshot
 
@@ -59,6 +59,18 @@ def test_a_pending_canary_is_a_probe() -> None:
     assert book(made, memory(Mode.CAPACITY)).probing_s == 0
 
 
+def test_replicas_that_only_a_probe_keeps_are_its_cost() -> None:
+    """Its floor of one more than are ready keeps what the scaler would let go; what the demand needs is not the probe's."""
+    made = change(snapshot(mode=Mode.CAPACITY), pending=pods(1), desired=6, ready=5, demand=Sample(170.0, NOW))
+    scaler = Scaler("inf2", "5", 6, 20, "89.2", 0, "aws-cloudwatch", "metricName", "sd21-inf2-counter", floor_ours=True)
+    held = change(made, scaler=scaler)
+    remembered = memory(Mode.CAPACITY, units=proven(NOW - 700))
+    assert book(held, remembered, 300.0).probe_dollars == pytest.approx((5 - 2) * 0.7582 / 12)
+    assert book(held, memory(Mode.CAPACITY), 300.0).probe_dollars == 0, "nothing is to be proven"
+    assert book(change(held, demand=None), remembered, 300.0).probe_dollars == 0, "the demand is not known"
+    assert book(change(held, scaler=replace(scaler, floor_ours=False)), remembered, 300.0).probe_dollars == 0, "not our floor"
+
+
 def test_replicas_are_paid_for_from_the_moment_they_have_a_node() -> None:
     """Loading a model takes ten minutes of an instance that serves nothing."""
     assert placed(change(snapshot(), desired=7, ready=2, pending=pods(3)).units[INF2]) == 4
@@ -81,5 +93,5 @@ def test_what_cannot_be_told_is_not_booked(made: Snapshot, seconds: float, booke
 
 def test_calls_and_switches_add_up() -> None:
     """By service; one that was not called does not appear."""
-    ledger = counted(counted(Ledger(), switches=1, kubernetes=3), kubernetes=2, elbv2=7, ec2=0)
-    assert (ledger.switches, ledger.calls) == (1, {"kubernetes": 5, "elbv2": 7})
+    ledger = counted(counted(Ledger(), switches=1, calls={"kubernetes": 3}), calls={"kubernetes": 2, "elbv2": 0.5, "ec2": 0})
+    assert (ledger.switches, ledger.calls) == (1, {"kubernetes": 5, "elbv2": 0.5})

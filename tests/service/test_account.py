@@ -25,13 +25,18 @@ def test_the_account_is_in_status_and_metrics(tmp_path: Path) -> None:
             cluster.refuse("inf2", "inf2.xlarge")
             wait_for("the mode change", lambda: service.controller.views()[0].ledger.switches == 1)
             wait_for("time in capacity mode", lambda: len(service.controller.views()[0].ledger.seconds) == 2)
-            account = service.status()["applications"]["shop/sd21"]["ledger"]
+            status = service.status()
+            account, everything = status["applications"]["shop/sd21"]["ledger"], status["calls"]
             text = urllib.request.urlopen(f"http://127.0.0.1:{service.http_port}/metrics").read().decode()
         assert account["spendDollars"] > 0
         assert account["switches"] == 1
-        assert account["calls"]["kubernetes"] >= 1
+        assert account["calls"]["kubernetes"] >= account["switches"] + 1, "the switch, and the memory of it"
+        assert everything["kubernetes"] > account["calls"]["kubernetes"], "watches and the Lease are nobody's"
         lines = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith("failoverctl_")}
         assert lines['failoverctl_spend_dollars_total{application="shop/sd21"}'] > 0
+        assert lines['failoverctl_application_api_calls_total{application="shop/sd21",service="kubernetes"}'] >= 2
+        assert lines['failoverctl_api_calls_total{service="kubernetes"}'] >= everything["kubernetes"]
+        assert lines['failoverctl_probe_dollars_total{application="shop/sd21"}'] >= 0
         assert lines['failoverctl_mode_seconds_total{application="shop/sd21",mode="capacity"}'] > 0
     finally:
         cluster.close()

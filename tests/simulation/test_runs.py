@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -10,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from controller.policy.model import Mode
+from controller.policy.weights import adjusted_throughputs
+from controller.simulation.engine import Simulation
 from controller.simulation.faults import FAULTS
 from controller.simulation.recording import Result
 from controller.simulation.setup import Algorithm
-from tests.simulation.support import HOUR, broken, fault, outage, play
+from tests.simulation.support import HOUR, INF2, broken, fault, outage, play, setup
 
 ROOT = Path(__file__).parents[2]
 
@@ -100,3 +103,33 @@ def test_the_account_agrees_with_the_bill() -> None:
     result = play(outages=(outage(0.2, 1.5),), seconds=8 * HOUR)
     assert result.ledger.spend == pytest.approx(result.totals.dollars, rel=0.05)
     assert result.ledger.switches == len(result.switches)
+    assert sum(result.ledger.seconds.values()) == pytest.approx(result.seconds, rel=0.01)
+    assert result.ledger.seconds[Mode.CAPACITY] == pytest.approx(result.totals.seconds["capacity"], rel=0.01)
+    assert result.ledger.exposed_s == pytest.approx(result.totals.exposed_s, abs=30)
+
+
+def test_what_probes_keep_agrees_with_the_node_hours() -> None:
+    """Recomputed minute by minute from the truth: ready replicas of inf2, beyond what its requests ask for, while it cannot grow."""
+    made = setup(
+        demand=lambda at: 400 + 2000 * max(0.0, 1 - abs(at - 3 * HOUR) / (3 * HOUR)),  # a wave of six hours
+        outages=(outage(2.0, 7.5),),
+        seconds=8 * HOUR,
+        row_s=60.0,
+    )
+    result = Simulation(made, 1).run()
+    unit, asked = made.application.unit(INF2), adjusted_throughputs(made.application.units)[INF2]
+    kept = [
+        max(0, row.ready[INF2] - max(unit.min_replicas, math.ceil(row.served[INF2] / asked)))
+        for row in result.rows
+        if row.mode == "capacity" and row.pending[INF2]
+    ]
+    assert sum(kept) > 60
+    assert result.ledger.probe_dollars == pytest.approx(sum(kept) * unit.price_per_hour / 60, rel=0.05)
+
+
+def test_the_calls_are_those_that_were_made() -> None:
+    """Every action, and what is remembered; CloudWatch once a minute."""
+    result = play(outages=(outage(0.2, 1.5),), seconds=6 * HOUR)
+    calls, writes = result.ledger.calls, sum(result.totals.writes.values())
+    assert writes < calls["kubernetes"] < writes + result.totals.passes
+    assert calls["cloudwatch"] == 6 * 60 + 1

@@ -13,6 +13,10 @@ from failover_model_server.tasks.base import Item, Task
 
 FAIL = "please fail"
 """A batch that holds this payload raises."""
+DIE = "please die"
+"""A batch that holds this payload ends the process."""
+WHICH = "which"
+"""A payload that begins with this gives the value of ECHO_CORE, to tell processes apart."""
 HANG = "please hang"
 """A batch that holds this payload never ends."""
 
@@ -41,9 +45,15 @@ class EchoBackend(Backend):
     def run(self, items: Sequence[Item]) -> Sequence[object]:
         """Take the time of a batch, then give the payloads back."""
         payloads = [item.payload for item in items]
+        if DIE in payloads:
+            os._exit(9)
         if HANG in payloads:
             time.sleep(1e9)
         time.sleep(self.batch_seconds + self.item_seconds * len(items))
         if FAIL in payloads:
             raise RuntimeError(f"a payload of /secret/path asked to fail: {payloads}")
-        return payloads
+        return [_answer(str(payload)) for payload in payloads]
+
+
+def _answer(payload: str) -> str:
+    return os.environ.get("ECHO_CORE", "") if payload.startswith(WHICH) else payload

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Generic, Literal, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from failover_model_server.settings import Settings
 
@@ -34,8 +34,14 @@ class Item:
     """What the backend understands; private to task and backend."""
 
 
+class Answer(BaseModel):
+    """What all responses have; a task's response model derives from it."""
+
+    latency: float = Field(default=0.0, ge=0, description="Seconds from the arrival of the request to its answer; the server fills it in.")
+
+
 RequestT = TypeVar("RequestT", bound=BaseModel)
-ResponseT = TypeVar("ResponseT", bound=BaseModel)
+ResponseT = TypeVar("ResponseT", bound=Answer)
 
 
 class Task(ABC, Generic[RequestT, ResponseT]):

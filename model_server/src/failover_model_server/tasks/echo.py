@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, Field
 
 from failover_model_server.errors import InputTooLarge, LoadError
-from failover_model_server.tasks.base import Item, Task, Tensor
+from failover_model_server.tasks.base import Answer, Item, Task, Tensor
 
 BYTES_PER_TOKEN = 4
 
@@ -13,10 +13,10 @@ BYTES_PER_TOKEN = 4
 class EchoRequest(BaseModel):
     """A text."""
 
-    prompt: str = Field(min_length=1, max_length=1_000_000, examples=["hello"])
+    prompt: str = Field(min_length=1, examples=["hello"])
 
 
-class EchoResponse(BaseModel):
+class EchoResponse(Answer):
     """The same text."""
 
     response: str

@@ -1,0 +1,88 @@
+"""EC2 instance types with the accelerators of the source: what fits on one, and what the source paid for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Maker(StrEnum):
+    """Who makes the accelerator. The value is the suffix of the EC2NodeClass's name."""
+
+    NVIDIA = "nvidia"
+    NEURON = "neuron"
+
+    @property
+    def resource(self) -> str:
+        """The extended resource that the device plugin offers, which is also the key of the taint of its nodes."""
+        return "nvidia.com/gpu" if self is Maker.NVIDIA else "aws.amazon.com/neuron"
+
+
+FRAMEWORKS: Final[Mapping[str, Maker]] = {"neuron": Maker.NEURON, "cuda": Maker.NVIDIA, "triton": Maker.NVIDIA}
+"""The backends of the model server that need an accelerator, and whose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """What an instance type has.
+
+    Attributes:
+        vcpus: Virtual processors.
+        memory_gib: Memory, GiB.
+        accelerators: GPUs, or Neuron devices (of two cores each on Inferentia2 and Trainium1).
+    """
+
+    vcpus: int
+    memory_gib: int
+    accelerators: int
+
+
+INSTANCES: Final[Mapping[str, Instance]] = {
+    "g5.xlarge": Instance(4, 16, 1),
+    "g5.2xlarge": Instance(8, 32, 1),
+    "g5.4xlarge": Instance(16, 64, 1),
+    "g5.8xlarge": Instance(32, 128, 1),
+    "g5.12xlarge": Instance(48, 192, 4),
+    "g5.16xlarge": Instance(64, 256, 1),
+    "g5.24xlarge": Instance(96, 384, 4),
+    "g5.48xlarge": Instance(192, 768, 8),
+    "g6.xlarge": Instance(4, 16, 1),
+    "g6.2xlarge": Instance(8, 32, 1),
+    "g6.4xlarge": Instance(16, 64, 1),
+    "g6.8xlarge": Instance(32, 128, 1),
+    "g6.12xlarge": Instance(48, 192, 4),
+    "g6.16xlarge": Instance(64, 256, 1),
+    "g6.24xlarge": Instance(96, 384, 4),
+    "g6.48xlarge": Instance(192, 768, 8),
+    "inf2.xlarge": Instance(4, 16, 1),
+    "inf2.8xlarge": Instance(32, 128, 1),
+    "inf2.24xlarge": Instance(96, 384, 6),
+    "inf2.48xlarge": Instance(192, 768, 12),
+    "trn1.2xlarge": Instance(8, 32, 1),
+    "trn1.32xlarge": Instance(128, 512, 16),
+}
+"""Every size of the four families; a test compares it with the EC2 API's own answer, as moto has it."""
+
+PRICES: Final[Mapping[str, float]] = {"inf2.xlarge": 0.7582, "trn1.2xlarge": 1.3438, "g5.xlarge": 1.0060, "g6.xlarge": 0.8048}
+"""US dollars per hour on demand as the source prints them (Table 1). Prices differ by region and change."""
+
+GPU_NAMES: Final[Mapping[str, str]] = {"a10g": "g5", "l4": "g6"}
+"""Families by Karpenter's label ``karpenter.k8s.aws/instance-gpu-name``."""
+
+_NEURON: Final = re.compile(r"(inf|trn)\d")
+_NVIDIA: Final = re.compile(r"[gp]\d")
+
+
+def family_of(instance_type: str) -> str:
+    """``g5`` of ``g5.xlarge``."""
+    return instance_type.split(".", 1)[0]
+
+
+def maker_of(instance_type: str) -> Maker | None:
+    """Whose accelerators a type has, also where its sizes are not listed here; None where it has none that is known."""
+    if _NEURON.match(instance_type):
+        return Maker.NEURON
+    return Maker.NVIDIA if _NVIDIA.match(instance_type) else None

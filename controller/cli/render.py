@@ -1,0 +1,92 @@
+"""`failoverctl render`: an application file turned into all manifests of its stack. Needs no cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from controller.catalog.application import ApplicationFile
+from controller.catalog.loader import load_definitions, read_source
+from controller.cli.common import fail_cleanly
+from controller.documents import Problem, config_error, read_documents
+from controller.errors import ConfigError, FailoverError
+from controller.policy.model import Mode
+from controller.rendering.faults import faults
+from controller.rendering.render import FILES, MARK, stack_files, stack_objects
+
+
+@click.command("render")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Write one file for each group here, instead of printing all."
+)
+@click.option(
+    "--mode",
+    type=click.Choice([str(mode) for mode in Mode]),
+    default=str(Mode.COST),
+    show_default=True,
+    help="The mode that Ingress and ScaledObjects show.",
+)
+def render_command(file: Path, out: Path | None, mode: str) -> None:
+    """Print all manifests of the stack that an application file describes.
+
+    FILE has one application with a section spec.stack: docs/render.md. The same file gives the same bytes.
+    """
+    try:
+        model = load(file)
+        stack = model.spec.stack
+        if stack is None:
+            raise ConfigError(f"{file}: found no spec.stack")
+        wanted = Mode(mode)
+        files = stack_files(stack_objects(model, stack, wanted), file.as_posix(), wanted)
+        if out is not None:
+            _write(out, files)
+    except FailoverError as error:
+        raise fail_cleanly(error) from error
+    if out is None:
+        click.echo("".join(files.values()), nl=False)
+    else:
+        click.echo(f"wrote {len(files)} files to {out}: kubectl apply --server-side -f {out}", err=True)
+
+
+def load(path: Path) -> ApplicationFile:
+    """The one application of a file, of which a stack can be made.
+
+    Raises:
+        ConfigError: Lists everything that is in the way, each with file, line and field.
+    """
+    definitions = list(load_definitions(path).values())
+    if len(definitions) != 1:
+        raise ConfigError(f"{path}: found {len(definitions)} applications; allowed: a file with one")
+    model = definitions[0].model
+    (document,) = read_documents(read_source(path).content, str(path))
+    problems = [
+        Problem(document.file, document.line_of(place), place, f"found {found}; allowed: {allowed}")
+        for place, found, allowed in faults(model)
+    ]
+    if problems:
+        raise config_error(problems)
+    return model
+
+
+def _write(folder: Path, files: dict[str, str]) -> None:
+    """Writes the files, and takes away those of an earlier rendering that are not made any more.
+
+    Raises:
+        ConfigError: A file that would be replaced was not made here, or cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            path = folder / name
+            if path.exists() and not path.read_text(encoding="utf-8").startswith(MARK):
+                raise ConfigError(f"{path}: found a file that was not made by failoverctl render; allowed: another --out")
+        for name in FILES:
+            path = folder / name
+            if name in files:
+                path.write_text(files[name], encoding="utf-8")
+            else:
+                path.unlink(missing_ok=True)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{folder}: cannot be written: {error}") from error

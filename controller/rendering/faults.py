@@ -1,0 +1,137 @@
+"""What an application file needs beyond being valid, so that a stack can be made of it: each fault names its field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from controller.catalog.application import ApplicationFile, UnitFile
+from controller.catalog.instances import FRAMEWORKS, INSTANCES, Maker, family_of, maker_of
+from controller.catalog.stack import StackFile
+from controller.documents import Fault, Place, describe_value
+from controller.policy.routing import PREFIX, action_key
+from controller.rendering.parts import allowed_types
+
+COUNTER: Final = "-counter"
+LATENCY: Final = "-latency"
+_LONGEST_LABEL: Final = 63
+_FAMILIES: Final = frozenset(family_of(name) for name in INSTANCES)
+
+
+def faults(file: ApplicationFile) -> Iterator[Fault]:
+    """Everything that stops a rendering, with places relative to the document."""
+    stack = file.spec.stack
+    if stack is None:
+        yield ("spec", "stack"), "nothing", "a mapping with cluster, region, task, model and images: docs/render.md"
+        return
+    yield from _annotations(file, stack)
+    yield from _metrics(file)
+    for index, unit in enumerate(file.spec.units):
+        for place, found, allowed in _unit(unit, stack):
+            yield ("spec", "units", index, *place), found, allowed
+    if stack.nodes.render:
+        yield from _pools(file)
+
+
+def _annotations(file: ApplicationFile, stack: StackFile) -> Iterator[Fault]:
+    ours = action_key(file.spec.action)
+    for key in stack.load_balancer.annotations:
+        if key == ours or key.startswith("failoverctl.dev/"):
+            place: Place = ("spec", "stack", "loadBalancer", "annotations", key)
+            yield (
+                place,
+                "a key that the controller writes",
+                f"other annotations; {PREFIX}/actions.{file.spec.action} follows from the units",
+            )
+
+
+def _metrics(file: ApplicationFile) -> Iterator[Fault]:
+    space = file.spec.metrics.namespace
+    if any(unit.scaled_object for unit in file.spec.units) and not space:
+        yield (
+            ("spec", "metrics", "namespace"),
+            "nothing",
+            "the CloudWatch namespace of the counters, because ScaledObjects are to be rendered",
+        )
+    if '"' in space:
+        yield ("spec", "metrics", "namespace"), describe_value(space), "a name without quotes: it is quoted in KEDA's query"
+
+
+def _unit(unit: UnitFile, stack: StackFile) -> Iterator[Fault]:
+    wanted = FRAMEWORKS.get(unit.framework)
+    if wanted is None:
+        yield ("framework",), describe_value(unit.framework), f"one of {', '.join(FRAMEWORKS)}: it decides image, resource and nodes"
+        return
+    yield from _instance_types(unit, wanted)
+    yield from _sizes(unit)
+    yield from _server(unit, stack, wanted)
+    if len(unit.deployment) > _LONGEST_LABEL or "." in unit.deployment:
+        yield (
+            ("deployment",),
+            describe_value(unit.deployment),
+            f"at most {_LONGEST_LABEL} characters without dots: it is the pods' label app",
+        )
+
+
+def _instance_types(unit: UnitFile, wanted: Maker) -> Iterator[Fault]:
+    for name in allowed_types(unit):
+        place: Place = ("instanceType",) if name == unit.instance_type else ("instanceTypes", unit.instance_types.index(name))
+        if maker_of(name) is not wanted:
+            families = "inf2 or trn1" if wanted is Maker.NEURON else "g5 or g6"
+            yield place, describe_value(name), f"a type with {wanted.resource}, such as {families}, because framework is {unit.framework}"
+    family = family_of(unit.instance_type)
+    if unit.device in _FAMILIES and unit.device != family:
+        yield ("device",), describe_value(unit.device), f"{family}, the family of instanceType {unit.instance_type}"
+
+
+def _sizes(unit: UnitFile) -> Iterator[Fault]:
+    known = INSTANCES.get(unit.instance_type)
+    if known is None:
+        for name, value in (("cpu", unit.stack.cpu), ("memory", unit.stack.memory)):
+            if value is None:
+                yield ("stack", name), "nothing", f"a quantity: the size of {unit.instance_type} is not known here"
+    elif unit.stack.accelerators > known.accelerators:
+        allowed = f"at most {known.accelerators}, what {unit.instance_type} has"
+        yield ("stack", "accelerators"), str(unit.stack.accelerators), allowed
+
+
+def _server(unit: UnitFile, stack: StackFile, wanted: Maker) -> Iterator[Fault]:
+    if image_of(unit, stack) is None:
+        yield ("stack", "image"), "nothing", f"an image here or as spec.stack.images.{unit.framework}"
+    if not (unit.stack.model or stack.model):
+        yield ("stack", "model"), "nothing", "a model here or as spec.stack.model"
+    if wanted is Maker.NEURON and not unit.stack.compiled_model:
+        yield ("stack", "compiledModel"), "nothing", "where the compiled artifacts are: framework neuron loads them and compiles nothing"
+    if wanted is Maker.NVIDIA and unit.stack.compiled_model:
+        yield (
+            ("stack", "compiledModel"),
+            describe_value(unit.stack.compiled_model),
+            f"nothing: framework {unit.framework} compiles at start",
+        )
+    app = unit.counter_metric.removesuffix(COUNTER)
+    if unit.counter_metric and (not unit.counter_metric.endswith(COUNTER) or not app or '"' in app):
+        yield ("counterMetric",), describe_value(unit.counter_metric), f"a name that ends with {COUNTER}: the model server writes it"
+    elif unit.latency_metric and unit.latency_metric != f"{app or unit.name}{LATENCY}":
+        yield (
+            ("latencyMetric",),
+            describe_value(unit.latency_metric),
+            f"{app or unit.name}{LATENCY}: the model server writes it beside the counter",
+        )
+    if unit.scaled_object and not unit.counter_metric:
+        yield ("counterMetric",), "nothing", "a metric, because scaledObject is to be rendered and scales by it"
+
+
+def _pools(file: ApplicationFile) -> Iterator[Fault]:
+    """Units that share a NodePool share its nodes' accelerator."""
+    first: dict[str, UnitFile] = {}
+    for index, unit in enumerate(file.spec.units):
+        other = first.setdefault(unit.node_pool, unit)
+        if FRAMEWORKS.get(unit.framework) is not FRAMEWORKS.get(other.framework):
+            allowed = f"another NodePool than that of {other.name}, whose nodes have another accelerator"
+            yield ("spec", "units", index, "nodePool"), describe_value(unit.node_pool), allowed
+
+
+def image_of(unit: UnitFile, stack: StackFile) -> str | None:
+    """The image of its container, None where none is named."""
+    shared: str | None = getattr(stack.images, unit.framework)
+    return unit.stack.image or shared

@@ -1,0 +1,81 @@
+"""Karpenter's NodePools, and the EC2NodeClass of each accelerator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from controller.catalog.application import ApplicationFile, UnitFile
+from controller.catalog.instances import Maker
+from controller.catalog.stack import StackFile
+from controller.rendering.parts import ARCHITECTURE, CAPACITY_TYPE, INSTANCE_TYPE, ZONE, Object, allowed_types, maker, manifest
+
+_ROOT_DEVICES: Final = {"al2023": "/dev/xvda", "bottlerocket": "/dev/xvdb"}
+"""Where container images are kept; Bottlerocket has a volume of its own for them."""
+
+
+def nodes(file: ApplicationFile, stack: StackFile) -> Iterator[Object]:
+    """The node classes and NodePools of a stack."""
+    for one in sorted({maker(unit) for unit in file.spec.units}):
+        yield _node_class(file, stack, one)
+    for pool in sorted({unit.node_pool for unit in file.spec.units}):
+        yield _node_pool(file, stack, pool, [unit for unit in file.spec.units if unit.node_pool == pool])
+
+
+def pool_types(units: Sequence[UnitFile]) -> list[str]:
+    """What a NodePool may launch for the units that share it."""
+    return sorted({name for unit in units for name in allowed_types(unit)})
+
+
+def pool_zones(units: Sequence[UnitFile]) -> list[str]:
+    """The zones of a NodePool; [] for all of the node class, which is so as soon as one unit names none."""
+    return sorted({zone for unit in units for zone in unit.zones}) if all(unit.zones for unit in units) else []
+
+
+def _class_name(file: ApplicationFile, made_by: Maker) -> str:
+    return f"{file.metadata.name}-{made_by}"
+
+
+def _node_class(file: ApplicationFile, stack: StackFile, made_by: Maker) -> Object:
+    alias = stack.nodes.nvidia_ami if made_by is Maker.NVIDIA else stack.nodes.neuron_ami
+    terms = [{"tags": dict(stack.nodes.discovery_tags) or {"karpenter.sh/discovery": stack.cluster}}]
+    volume = {"volumeSize": f"{stack.nodes.volume_gib}Gi", "volumeType": "gp3", "encrypted": True, "deleteOnTermination": True}
+    spec: Object = {
+        "amiSelectorTerms": [{"alias": alias}],
+        "role": stack.nodes.role or f"KarpenterNodeRole-{stack.cluster}",
+        "subnetSelectorTerms": terms,
+        "securityGroupSelectorTerms": [dict(term) for term in terms],
+        "blockDeviceMappings": [{"deviceName": _ROOT_DEVICES[alias.split("@", 1)[0]], "ebs": volume}],
+        "instanceStorePolicy": "RAID0",  # models are then read from local disks where the type has some
+        "metadataOptions": {"httpEndpoint": "enabled", "httpTokens": "required", "httpPutResponseHopLimit": 1},
+    }
+    return manifest("karpenter.k8s.aws/v1", "EC2NodeClass", _class_name(file, made_by), file, namespaced=False, spec=spec)
+
+
+def _node_pool(file: ApplicationFile, stack: StackFile, name: str, units: Sequence[UnitFile]) -> Object:
+    """No more is required than what the units may be launched as.
+
+    A NodeClaim leaves open what nothing narrows, and one refusal of such a claim proves the unit short at once; see docs/decision.md.
+    """
+    made_by = maker(units[0])
+    zones = pool_zones(units)
+    requirements = [
+        {"key": ARCHITECTURE, "operator": "In", "values": ["amd64"]},
+        {"key": CAPACITY_TYPE, "operator": "In", "values": ["on-demand"]},
+        {"key": INSTANCE_TYPE, "operator": "In", "values": pool_types(units)},
+        *([{"key": ZONE, "operator": "In", "values": zones}] if zones else []),
+    ]
+    template = {
+        "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": _class_name(file, made_by)},
+        "requirements": requirements,
+        "taints": [{"key": made_by.resource, "value": "true", "effect": "NoSchedule"}],
+        "expireAfter": "720h",
+    }
+    spec = {
+        "template": {"spec": template},
+        # Never by utilisation: a model takes minutes to load, and the replacement may be refused.
+        "disruption": {"consolidationPolicy": "WhenEmpty", "consolidateAfter": f"{stack.nodes.empty_s}s", "budgets": [{"nodes": "10%"}]},
+        # A rollout surges by one pod a unit.
+        "limits": {made_by.resource: str(sum((unit.max_replicas + 1) * unit.stack.accelerators for unit in units))},
+    }
+    return manifest("karpenter.sh/v1", "NodePool", name, file, namespaced=False, spec=spec)

@@ -1,0 +1,69 @@
+"""Services and the Ingress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from controller.catalog.application import ApplicationFile
+from controller.catalog.stack import StackFile
+from controller.policy.model import Backend, Mode
+from controller.policy.routing import MARKER, PREFIX, action_key, format_action
+from controller.policy.standby import completed, needed
+from controller.policy.targets import stickiness, targets_at_rest
+from controller.rendering.parts import PORT_NAME, READINESS, Object, manifest, unit_selector
+
+_DEFAULT_PORT: Final = 80
+_MARGIN_S: Final = 30  # on top of the longest request: registration, and answers on their way
+_ALGORITHM: Final = "load_balancing.algorithm.type=least_outstanding_requests"
+_ATTRIBUTES: Final = f"{PREFIX}/target-group-attributes"
+
+
+def services(file: ApplicationFile, stack: StackFile) -> Iterator[Object]:
+    """One Service a unit over its own pods, and the capacity Service over those of all by their shared label."""
+    application = file.to_policy()
+    for unit in file.spec.units:
+        yield _service(file, unit.service.to_policy(), unit_selector(unit), {})
+    # Round robin would fill the slowest replicas while the others idle; units of one accelerator each need no such thing.
+    annotations = {_ATTRIBUTES: f"{_deregistration(stack)},{_ALGORITHM}"}
+    yield _service(file, application.capacity, {stack.shared_label: file.metadata.name}, annotations)
+
+
+def _service(file: ApplicationFile, backend: Backend, selector: Mapping[str, str], annotations: dict[str, str]) -> Object:
+    named = isinstance(backend.port, str)
+    port = {"name": backend.port if named else PORT_NAME, "port": _DEFAULT_PORT if named else backend.port, "targetPort": PORT_NAME}
+    spec = {"type": "ClusterIP", "selector": dict(selector), "ports": [port]}
+    return manifest("v1", "Service", backend.service, file, annotations=annotations, spec=spec)
+
+
+def ingress(file: ApplicationFile, stack: StackFile, mode: Mode) -> Object:
+    """The live rule with its action, and a standby rule for every Service that receives traffic in some mode.
+
+    Args:
+        file: Whose.
+        stack: Its stack.
+        mode: The mode that the action shows.
+    """
+    application = file.to_policy()
+    annotations = {
+        f"{PREFIX}/scheme": stack.load_balancer.scheme,
+        f"{PREFIX}/target-type": "ip",
+        # The source asks for /health, which answers while the model still loads.
+        f"{PREFIX}/healthcheck-path": READINESS,
+        f"{PREFIX}/healthcheck-interval-seconds": "10",
+        f"{PREFIX}/healthcheck-timeout-seconds": "9",
+        f"{PREFIX}/healthy-threshold-count": "2",
+        f"{PREFIX}/unhealthy-threshold-count": "10",
+        f"{PREFIX}/success-codes": "200-301",
+        _ATTRIBUTES: _deregistration(stack),
+        f"{PREFIX}/load-balancer-attributes": f"idle_timeout.timeout_seconds={stack.request_s + _MARGIN_S}",
+        action_key(application.action): format_action(targets_at_rest(application, mode), stickiness(application, mode)),
+        **({MARKER: str(mode)} if mode is Mode.CAPACITY else {}),
+        **stack.load_balancer.annotations,
+    }
+    spec = {"ingressClassName": "alb", "rules": completed(application.action, [], needed(application))}
+    return manifest("networking.k8s.io/v1", "Ingress", application.ingress, file, annotations=annotations, spec=spec)
+
+
+def _deregistration(stack: StackFile) -> str:
+    return f"deregistration_delay.timeout_seconds={min(3600, stack.request_s + _MARGIN_S)}"

@@ -1,0 +1,196 @@
+"""The namespace, the ServiceAccount, and for each unit the Deployment and what protects its pods from evictions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, Final
+
+from controller.catalog.application import ApplicationFile, UnitFile
+from controller.catalog.stack import StackFile
+from controller.rendering.faults import COUNTER, image_of
+from controller.rendering.nodes import pool_types, pool_zones
+from controller.rendering.parts import (
+    GRPC_PORT,
+    HEALTH,
+    INSTANCE_TYPE,
+    POOL,
+    PORT,
+    PORT_NAME,
+    READINESS,
+    ZONE,
+    Object,
+    allowed_types,
+    instance,
+    maker,
+    manifest,
+    unit_selector,
+)
+
+READINESS_GATES: Final = "elbv2.k8s.aws/pod-readiness-gate-inject"
+CACHE: Final = "/var/cache/model-server"
+
+DEREGISTER_S: Final = 15
+"""From a pod's deletion until the load balancer sends it nothing new, seconds: the server goes on for so long as if nothing were."""
+FLUSH_S: Final = 15
+"""For the server's own drain and its last metrics, seconds."""
+NODE_START_S: Final = 600
+"""For a node to be launched and to join, on top of the container's own time, before a rollout counts as stuck, seconds."""
+
+_PROBE_S: Final = 10
+_CPU_SHARE: Final = 0.5
+_MEMORY_SHARE: Final = 0.75
+"""Of the node's share; the rest is the kubelet's and the daemons'. 12 of 16 GiB leave room for Container Insights and the device plugin."""
+
+
+def workloads(file: ApplicationFile, stack: StackFile) -> Iterator[Object]:
+    """ServiceAccount, Deployments and PodDisruptionBudgets."""
+    annotations = {"eks.amazonaws.com/role-arn": stack.role_arn} if stack.role_arn else None
+    yield manifest("v1", "ServiceAccount", service_account(file, stack), file, annotations=annotations)
+    for unit in file.spec.units:
+        yield _deployment(file, stack, unit)
+        yield _budget(file, unit)
+
+
+def namespace(file: ApplicationFile, stack: StackFile) -> Iterator[Object]:
+    """The namespace, with the label that asks for readiness gates and no other: it may be shared."""
+    labels = {"labels": {READINESS_GATES: "enabled"}} if stack.readiness_gates else {}
+    yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": file.metadata.namespace, **labels}}
+
+
+def service_account(file: ApplicationFile, stack: StackFile) -> str:
+    """The ServiceAccount that the pods run as."""
+    return stack.service_account or file.metadata.name
+
+
+def load_s(unit: UnitFile, stack: StackFile) -> int:
+    """How long a container of the unit needs until it is ready, at most, seconds."""
+    return unit.stack.load_s or stack.load_s
+
+
+def _deployment(file: ApplicationFile, stack: StackFile, unit: UnitFile) -> Object:
+    """Replicas are left out where a ScaledObject sets them: applying the manifest again must not."""
+    template = {
+        "metadata": {"labels": {**unit_selector(unit), stack.shared_label: file.metadata.name}},
+        "spec": _pod(file, stack, unit),
+    }
+    spec: Object = {} if unit.scaled_object else {"replicas": unit.min_replicas}
+    spec |= {
+        # A new pod needs a node of its own: the old one stays until it is there, so that a rollout in a shortage waits and serves.
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+        "progressDeadlineSeconds": NODE_START_S + 2 * load_s(unit, stack),
+        "revisionHistoryLimit": 3,
+        "selector": {"matchLabels": dict(unit_selector(unit))},
+        "template": template,
+    }
+    return manifest("apps/v1", "Deployment", unit.deployment, file, labels=dict(unit_selector(unit)), spec=spec)
+
+
+def _pod(file: ApplicationFile, stack: StackFile, unit: UnitFile) -> Object:
+    """No spread over zones: Karpenter would ask for one zone then, and a refusal would prove that zone short and nothing else."""
+    spec: Object = {
+        "serviceAccountName": service_account(file, stack),
+        "automountServiceAccountToken": False,  # AWS credentials come as a volume of their own
+        "nodeSelector": {POOL: unit.node_pool},
+        **_narrowed(file, unit),
+        "tolerations": [{"key": maker(unit).resource, "operator": "Exists", "effect": "NoSchedule"}],
+        "terminationGracePeriodSeconds": DEREGISTER_S + stack.request_s + FLUSH_S,
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [_container(stack, unit)],
+        "volumes": [{"name": "cache", "emptyDir": {}}],
+    }
+    return spec
+
+
+def _narrowed(file: ApplicationFile, unit: UnitFile) -> Object:
+    """Node affinity for a unit that may use only a part of a NodePool that it shares."""
+    sharing = [one for one in file.spec.units if one.node_pool == unit.node_pool]
+    wanted = [
+        {"key": key, "operator": "In", "values": own}
+        for key, own, offered in (
+            (INSTANCE_TYPE, sorted(allowed_types(unit)), pool_types(sharing)),
+            (ZONE, sorted(unit.zones), pool_zones(sharing)),
+        )
+        if own and own != offered
+    ]
+    if not wanted:
+        return {}
+    terms = {"nodeSelectorTerms": [{"matchExpressions": wanted}]}
+    return {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}}
+
+
+def _container(stack: StackFile, unit: UnitFile) -> Object:
+    ready = {"httpGet": {"path": READINESS, "port": PORT_NAME}}
+    container: Object = {
+        "name": "server",
+        "image": image_of(unit, stack),
+        "env": _variables(stack, unit),
+        "ports": [{"name": PORT_NAME, "containerPort": PORT}, {"name": "grpc", "containerPort": GRPC_PORT}],
+        # Until the model is loaded and warm nothing else is asked; then readiness decides about traffic and health about a restart.
+        "startupProbe": {
+            **ready,
+            "periodSeconds": _PROBE_S,
+            "timeoutSeconds": 5,
+            "failureThreshold": math.ceil(2 * load_s(unit, stack) / _PROBE_S),
+        },
+        "readinessProbe": {**ready, "periodSeconds": _PROBE_S, "timeoutSeconds": 5, "failureThreshold": 3},
+        "livenessProbe": {
+            "httpGet": {"path": HEALTH, "port": PORT_NAME},
+            "periodSeconds": _PROBE_S,
+            "timeoutSeconds": 5,
+            "failureThreshold": 6,
+        },
+        # The server goes on while the load balancer takes the pod out; only then it is told to end.
+        "lifecycle": {"preStop": {"sleep": {"seconds": DEREGISTER_S}}},
+        "resources": _resources(unit),
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": [{"name": "cache", "mountPath": CACHE}],
+    }
+    if unit.stack.args:
+        container["args"] = list(unit.stack.args)
+    return container
+
+
+def _variables(stack: StackFile, unit: UnitFile) -> list[Object]:
+    """The model server's settings; those of the file win."""
+    own = unit.stack.model
+    made: dict[str, Any] = {
+        "MODEL_SERVER_APP": unit.counter_metric.removesuffix(COUNTER) or unit.name,
+        "MODEL_SERVER_TASK": stack.task,
+        "MODEL_SERVER_BACKEND": unit.framework,
+        "MODEL_SERVER_MODEL": own or stack.model,
+        "MODEL_SERVER_REVISION": unit.stack.revision or ("" if own else stack.revision),
+        "MODEL_SERVER_COMPILED_MODEL": unit.stack.compiled_model,
+        "MODEL_SERVER_CACHE_DIR": CACHE,
+        "MODEL_SERVER_NODE_POOL": unit.node_pool,
+        "MODEL_SERVER_REQUEST_TIMEOUT": str(stack.request_s),
+        "AWS_REGION": stack.region,
+    }
+    values: list[Object] = [{"name": name, "value": value} for name, value in {**made, **unit.stack.env}.items() if value]
+    values.append({"name": "MODEL_SERVER_POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}})
+    if stack.hub_token is not None:
+        reference = {"name": stack.hub_token.name, "key": stack.hub_token.key}
+        values.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}})
+    return values
+
+
+def _resources(unit: UnitFile) -> Object:
+    """Accelerators are limits, which for extended resources are requests too; memory is what is asked for, and no more."""
+    known, count = instance(unit), unit.stack.accelerators
+    cpu, memory = unit.stack.cpu, unit.stack.memory
+    if known is not None:
+        share = count / known.accelerators
+        cpu = cpu or str(max(1, math.floor(_CPU_SHARE * share * known.vcpus)))
+        memory = memory or f"{max(1, math.floor(_MEMORY_SHARE * share * known.memory_gib))}Gi"
+    limits = {maker(unit).resource: str(count), "memory": memory}
+    return {"requests": {"cpu": cpu, "memory": memory, "ephemeral-storage": unit.stack.disk}, "limits": limits}
+
+
+def _budget(file: ApplicationFile, unit: UnitFile) -> Object:
+    """One pod at a time may be evicted, and none while another one waits or loads: in a shortage a drained node does not come back."""
+    spec = {
+        "maxUnavailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",  # a pod that does not serve must not keep its node from being drained
+        "selector": {"matchLabels": dict(unit_selector(unit))},
+    }
+    return manifest("policy/v1", "PodDisruptionBudget", unit.deployment, file, spec=spec)

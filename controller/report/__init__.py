@@ -1,0 +1,1 @@
+"""Reports of simulations and replays: one model, three renderers (HTML, Markdown, JSON)."""

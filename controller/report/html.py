@@ -1,0 +1,58 @@
+"""A report as one HTML page: no script, nothing from elsewhere, a content security policy that allows no more than its own style sheet."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import lru_cache
+from typing import Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from controller.policy.text import duration
+from controller.report import chart, words
+from controller.report.model import Report, Timeline
+
+_FOLDER: Final = "templates"
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("controller.report", _FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals |= {
+        "spread_words": words.spread_words,
+        "written": words.written,
+        "time": words.time,
+        "shapes": chart.shapes,
+        "boxes": chart.boxes,
+        "ticks": chart.ticks,
+        "colours": _colours,
+        "duration": duration,
+    }
+    return made
+
+
+def _colours(timeline: Timeline) -> tuple[str, ...]:
+    """The services of a timeline, in one order for all its charts: the same colour is the same service."""
+    names = (one.name for panel in timeline.panels if panel.kind == "stack" for one in panel.series)
+    return tuple(dict.fromkeys(names))
+
+
+def html(report: Report) -> str:
+    """The page."""
+    environment = _environment()
+    loader = environment.loader
+    if loader is None:
+        raise RuntimeError("the templates are not packaged")
+    style, _, _ = loader.get_source(environment, "report.css")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    # The style sheet is ours: escaped, it would be another one than its digest's.
+    return environment.get_template("report.html.j2").render(report=report, style=Markup(style), policy=policy)  # noqa: S704

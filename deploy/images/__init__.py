@@ -1,0 +1,1 @@
+"""The images: what they start from, and their Dockerfiles."""

@@ -1,0 +1,67 @@
+"""The Dockerfiles, from `images.yaml` and the templates beside it."""
+
+from pathlib import Path
+from typing import Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from deploy.images.catalog import Images, Server
+
+HERE: Final = Path(__file__).parent
+ROOT: Final = HERE.parents[1]
+COMMAND: Final = "failover-model-server"
+
+
+def dockerfiles(images: Images) -> dict[Path, str]:
+    """All of them: path in the repository to content."""
+    made = {Path("Dockerfile"): _controller(images)}
+    for name, server in images.servers.items():
+        made[Path("deploy/images") / f"{name}.Dockerfile"] = _server(name, server, images)
+    return made
+
+
+def export_options(server: Server) -> list[str]:
+    """Options of `uv export` for what is installed on the base image: all that is locked, without what the base has and what that needs."""
+    extras = (f"--extra {extra}" for extra in server.extras)
+    return ["--no-dev", f"--group {server.group}", *extras, *(f"--prune {one}" for one in (*server.base_has, *server.without))]
+
+
+def _environment() -> Environment:
+    # Not HTML: nothing is escaped.
+    return Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701
+
+
+def _unresolved(images: Images, *names: str) -> list[str]:
+    return [images.bases[name].tagged for name in names if not images.bases[name].resolved]
+
+
+def _controller(images: Images) -> str:
+    return (
+        _environment()
+        .get_template("controller.Dockerfile.j2")
+        .render(
+            python=images.bases["python"].reference,
+            uv=images.bases["uv"].reference,
+            unresolved=_unresolved(images, "python", "uv"),
+        )
+    )
+
+
+def _server(name: str, server: Server, images: Images) -> str:
+    return (
+        _environment()
+        .get_template("server.Dockerfile.j2")
+        .render(
+            name=name,
+            base=images.bases[server.base].reference,
+            uv=images.bases["uv"].reference,
+            unresolved=_unresolved(images, server.base, "uv"),
+            base_has=[f"{one} {version}" for one, version in server.base_has.items()],
+            interpreter=server.interpreter,
+            export=export_options(server),
+            imports=server.imports,
+            cuda_compat=server.cuda_compat,
+            environment=server.environment,
+            command=COMMAND,
+        )
+    )

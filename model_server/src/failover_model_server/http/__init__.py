@@ -1,0 +1,1 @@
+"""The HTTP door: the seed's routes, the Open Inference Protocol, probes, metrics."""

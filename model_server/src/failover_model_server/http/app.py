@@ -1,0 +1,28 @@
+"""The HTTP application."""
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from failover_model_server import ui
+from failover_model_server.http import errors, inference, open_inference, probes
+from failover_model_server.http.requests import Envelope
+from failover_model_server.serving.service import Service
+
+
+def make(service: Service) -> FastAPI:
+    """All routes of a service. `/docs` and `/openapi.json` describe them."""
+    app = FastAPI(
+        title=f"{service.settings.app} ({service.task.name})",
+        version=version("failover-model-server"),
+        description="One model on one accelerator. Errors have one form; Retry-After says when to try again.",
+        redoc_url=None,
+    )
+    errors.install(app)
+    app.include_router(probes.routes(service))
+    app.include_router(inference.routes(service))
+    app.include_router(open_inference.routes(service))
+    if service.settings.ui:
+        app = ui.mount(app, service)
+    app.add_middleware(Envelope, most_bytes=service.settings.max_body_bytes)
+    return app

@@ -1,0 +1,166 @@
+"""The Open Inference Protocol v2 over HTTP."""
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+
+from failover_model_server.http.requests import timeout, unless_gone
+from failover_model_server.lifecycle import ALIVE, State
+from failover_model_server.serving.open_inference import VERSION, ModelMetadata, check_model, infer_all, metadata
+from failover_model_server.serving.service import Service
+from failover_model_server.serving.tensors import Values, outputs, requests
+
+Parameters = dict[str, str | int | float | bool]
+
+
+class InputTensor(BaseModel):
+    """A tensor of a request; its data flat or nested as its shape says."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    parameters: Parameters = {}
+    data: list[Any]
+
+
+class OutputWanted(BaseModel):
+    """An output that the client asks for."""
+
+    name: str
+    parameters: Parameters = {}
+
+
+class InferenceRequest(BaseModel):
+    """One element of each tensor is one inference; `parameters` are fields that all share."""
+
+    id: str | None = None
+    parameters: Parameters = {}
+    inputs: list[InputTensor] = Field(min_length=1)
+    outputs: list[OutputWanted] = []
+
+
+class OutputTensor(BaseModel):
+    """A tensor of a response."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    data: list[Any]
+
+
+class InferenceResponse(BaseModel):
+    """The result, in the order of the request."""
+
+    model_name: str
+    model_version: str = VERSION
+    id: str | None = None
+    outputs: list[OutputTensor]
+
+
+class ServerMetadata(BaseModel):
+    """The server."""
+
+    name: str = "failover-model-server"
+    version: str
+    extensions: list[str] = []
+
+
+class ProtocolError(BaseModel):
+    """The protocol's form of an error."""
+
+    error: str
+
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    code: {"model": ProtocolError, "description": text}
+    for code, text in {
+        400: "An input is missing or wrong.",
+        404: "There is no such model or version.",
+        413: "Too large.",
+        422: "The body does not match the schema.",
+        429: "The queue is full; see Retry-After.",
+        500: "The model failed.",
+        503: "Not ready; see Retry-After.",
+        504: "No result before the deadline.",
+    }.items()
+}
+
+
+def routes(service: Service) -> APIRouter:
+    """Everything under `/v2`."""
+    router = APIRouter(prefix="/v2", tags=["open inference protocol"])
+    _server_routes(service, router)
+    _model_routes(service, router)
+    return router
+
+
+def _server_routes(service: Service, router: APIRouter) -> None:
+    @router.get("")
+    async def server() -> ServerMetadata:
+        """The server's metadata."""
+        return ServerMetadata(version=version("failover-model-server"))
+
+    @router.get("/health/live", responses={503: {"description": "Not alive."}})
+    async def live() -> JSONResponse:
+        """Alive, as `/health` has it."""
+        alive = service.lifecycle.state in ALIVE
+        return JSONResponse({"live": alive}, 200 if alive else 503)
+
+    @router.get("/health/ready", responses={503: {"description": "Not ready."}})
+    async def ready() -> JSONResponse:
+        """Ready, as `/readiness` has it."""
+        is_ready = service.lifecycle.state is State.READY
+        return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
+
+
+def _model_routes(service: Service, router: APIRouter) -> None:
+    """The protocol's paths of a model, each with and without a version."""
+
+    def check(name: str, number: str) -> None:
+        check_model(service, name, number)
+
+    def check_name(name: str) -> None:
+        check_model(service, name)
+
+    async def model() -> ModelMetadata:
+        """Names, types and shapes of inputs and outputs."""
+        return metadata(service)
+
+    async def ready(name: str) -> JSONResponse:
+        """Whether the model is ready."""
+        is_ready = service.lifecycle.state is State.READY
+        return JSONResponse({"name": name, "ready": is_ready}, 200 if is_ready else 503)
+
+    async def infer(request: Request, body: InferenceRequest) -> InferenceResponse:
+        """Run the model on every element of the inputs."""
+        return await _infer(service, request, body)
+
+    forms: dict[str, Callable[..., None]] = {"/models/{name}": check_name, "/models/{name}/versions/{number}": check}
+    for prefix, known in forms.items():
+        one = APIRouter(prefix=prefix, dependencies=[Depends(known)])
+        one.get("", responses={404: ERRORS[404]})(model)
+        one.get("/ready", responses={404: ERRORS[404], 503: {"description": "Not ready."}})(ready)
+        one.post("/infer", responses=ERRORS)(infer)
+        router.include_router(one)
+
+
+async def _infer(service: Service, request: Request, body: InferenceRequest) -> InferenceResponse:
+    tensors = [Values(one.name, one.datatype, tuple(one.shape), _flat(one.data)) for one in body.inputs]
+    wanted = [one.name for one in body.outputs]
+    outputs(service.task, [], wanted)  # refuse an unknown output before the model runs
+    rows = requests(service.task, tensors, body.parameters)
+    answers = await unless_gone(request, infer_all(service, rows, timeout(request)))
+    results = [
+        OutputTensor(name=values.name, shape=list(values.shape), datatype=values.datatype, data=list(values.data))
+        for values in outputs(service.task, answers, wanted)
+    ]
+    return InferenceResponse(model_name=service.settings.app, id=body.id, outputs=results)
+
+
+def _flat(data: Sequence[Any]) -> list[Any]:
+    """The elements of data that may be nested by one level: deeper shapes are refused anyway."""
+    return [cell for row in data for cell in (row if isinstance(row, list) else [row])]

@@ -1,0 +1,41 @@
+"""What probes, load balancers and scrapers ask."""
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from failover_model_server.lifecycle import ALIVE, State
+from failover_model_server.serving.service import Service
+
+
+def routes(service: Service) -> APIRouter:
+    """`/health`, `/readiness`, `/ping`, `/metrics`."""
+    router = APIRouter(tags=["probes"])
+
+    def status(code: int) -> JSONResponse:
+        now = service.lifecycle.status
+        body = {"state": now.state, "reason": now.reason, "seconds_in_state": round(service.lifecycle.seconds_in_state, 3)}
+        return JSONResponse(body, code, {"Cache-Control": "no-store"})
+
+    @router.get("/health", responses={500: {"description": "A restart of the container would help: FAILED or WEDGED."}})
+    async def health() -> Response:
+        """For the liveness probe: 200 from the moment the port is bound, also while loading and under any load."""
+        return status(200 if service.lifecycle.state in ALIVE else 500)
+
+    @router.get("/readiness", responses={503: {"description": "Not ready, with state and reason."}})
+    async def readiness() -> Response:
+        """For readiness and startup probes and the load balancer's health check: 200 only when warm and not draining."""
+        return status(200 if service.lifecycle.state is State.READY else 503)
+
+    @router.get("/ping", responses={500: {"description": "Unhealthy."}})
+    async def ping() -> Response:
+        """As TorchServe answers it."""
+        healthy = service.lifecycle.state is State.READY
+        return JSONResponse({"status": "Healthy" if healthy else "Unhealthy"}, 200 if healthy else 500)
+
+    @router.get("/metrics", response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        """For Prometheus."""
+        return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return router

@@ -1,0 +1,132 @@
+"""What every HTTP request has: an id, a limit of its body, a deadline, a client that may go away."""
+
+import asyncio
+import contextlib
+import re
+import secrets
+import time
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import structlog
+from fastapi import HTTPException, Request
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from failover_model_server.errors import InvalidRequest
+from failover_model_server.http import errors
+from failover_model_server.http.errors import ClientGone
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+QUIET = frozenset({"/health", "/readiness", "/ping", "/metrics", "/v2/health/live", "/v2/health/ready"})
+"""Asked every few seconds by probes and scrapers: not logged."""
+PAGE = "/serve/"
+"""The parts of the page: dozens of them for one visit."""
+TIMEOUT_HEADER = "X-Request-Timeout"
+
+
+def timeout(request: Request) -> float | None:
+    """Seconds the client is willing to wait, if it says so.
+
+    Raises:
+        InvalidRequest: the header is not a positive number.
+    """
+    text = request.headers.get(TIMEOUT_HEADER)
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise InvalidRequest(f"{TIMEOUT_HEADER}: give seconds, as 2.5")
+    return seconds
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The result of the work, which is cancelled when the client closes its connection."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientGone
+        return task.result()
+    finally:
+        for pending in (task, gone):
+            pending.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await task
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+class Envelope:
+    """Gives each request an id, refuses bodies that are too large while they arrive, logs one line a request.
+
+    An ASGI middleware. The id is the client's `X-Request-Id` where that is short and harmless; it is sent back.
+    """
+
+    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
+        self._app = app
+        self._most = most_bytes
+        self._message = f"the body is larger than {most_bytes} bytes"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        theirs = headers.get("x-request-id", "")
+        scope["request_id"] = theirs if SAFE_ID.fullmatch(theirs) else secrets.token_hex(8)
+        began, status = time.perf_counter(), 0
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", scope["request_id"].encode())]
+            await send(message)
+
+        try:
+            with structlog.contextvars.bound_contextvars(request_id=scope["request_id"]):
+                await self._limited(scope, headers, receive, send_on)
+        finally:
+            if scope["path"] not in QUIET and not scope["path"].startswith(PAGE):
+                log.info(
+                    "request",
+                    request_id=scope["request_id"],
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=status,
+                    seconds=round(time.perf_counter() - began, 6),
+                )
+
+    async def _limited(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+        """Pass the request on with a body of at most so many bytes, declared or not."""
+        declared = headers.get("content-length", "0")
+        if declared.isdigit() and int(declared) > self._most:
+            await self._refuse(scope, receive, send)
+            return
+        seen = 0
+
+        async def receive_some() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self._most:
+                raise HTTPException(413, self._message)  # the one kind that passes through FastAPI's reading of the body
+            return message
+
+        await self._app(scope, receive_some, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer without reading the body."""
+        await errors.body(scope, 413, "input_too_large", self._message, {"Connection": "close"})(scope, receive, send)

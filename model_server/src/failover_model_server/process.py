@@ -1,0 +1,140 @@
+"""The server as a process: ports, signals, exit code."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import structlog
+import uvicorn
+
+from failover_model_server.errors import LoadError
+from failover_model_server.http import app
+from failover_model_server.lifecycle import State, Status
+from failover_model_server.rpc.server import RpcServer
+from failover_model_server.serving.service import Service
+from failover_model_server.settings import Settings
+from failover_model_server.telemetry import logs
+from failover_model_server.telemetry.counters import counters
+from failover_model_server.telemetry.metrics import Metrics
+
+log = structlog.get_logger()
+
+KEEP_ALIVE = 75
+"""Seconds; longer than a load balancer's 60, or it meets a connection that we are closing and answers 502."""
+CLOSE_SECONDS = 5.0
+"""For a worker to close its backend."""
+TERMINATION_LOG = Path("/dev/termination-log")
+"""Where Kubernetes reads the reason of an exit; there only in a pod."""
+
+
+class _HttpServer(uvicorn.Server):
+    """Leaves signals to us: uvicorn would close the listener at once, while load balancers still send requests."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code. Does not return where a thread hangs: the process ends here then."""
+    logs.configure(settings.log_format, settings.log_level)
+    return asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    metrics = Metrics()
+    sink = counters(settings, metrics.dropped)
+    service = Service(settings, sink, metrics)
+    failed = asyncio.Event()
+    stopping = asyncio.Event()
+
+    def changed(before: Status, after: Status) -> None:
+        log.info("state", before=before.state, after=after.state, reason=after.reason)
+        if after.state is State.FAILED:
+            failed.set()
+
+    service.lifecycle.listen(changed)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    listener = _listen(settings.host, settings.port)
+    http = _HttpServer(_config(service))
+    serving = asyncio.create_task(http.serve(sockets=[listener]), name="http")
+    rpc = RpcServer(service)
+    grpc_port = await rpc.start(settings.host, settings.grpc_port)
+    log.info("listening", http=listener.getsockname()[1], grpc=grpc_port)
+    loading = asyncio.create_task(_load(service), name="load")
+    async with sink:
+        await _first(stopping, failed)
+        wedged = service.lifecycle.state is State.WEDGED
+        await _drain(service, settings, failed)
+        http.should_exit = True
+        await asyncio.gather(serving, rpc.stop(settings.finish_seconds))
+        idle = loading.done()
+        loading.cancel()
+        idle &= await service.stop(CLOSE_SECONDS)
+    _explain_exit(service)
+    code = 1 if failed.is_set() or wedged else 0
+    if not idle:
+        log.warning("exit", code=code, reason="a thread that loads or runs a batch is left behind")
+        sys.stdout.flush()
+        os._exit(code)  # a normal exit would wait for the thread
+    return code
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Bound here rather than by uvicorn, so that a port in use ends the process with its reason, and port 0 can be told.
+
+    Raises:
+        OSError: the address is in use or not ours.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048)
+
+
+def _config(service: Service) -> uvicorn.Config:
+    return uvicorn.Config(
+        app.make(service),
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=int(service.settings.finish_seconds) or None,
+        server_header=False,
+    )
+
+
+async def _load(service: Service) -> None:
+    with contextlib.suppress(LoadError):  # the state tells
+        await service.load()
+
+
+async def _first(*events: asyncio.Event) -> None:
+    """Wait for one of them."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+
+
+async def _drain(service: Service, settings: Settings, failed: asyncio.Event) -> None:
+    """Be not ready, and accept for as long as load balancers may still send; a failed server ends at once."""
+    if failed.is_set():
+        return
+    was_ready = service.lifecycle.state is State.READY
+    service.drain()
+    if was_ready:
+        log.info("draining", seconds=settings.drain_seconds, in_flight=service.in_flight)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(failed.wait(), settings.drain_seconds)
+
+
+def _explain_exit(service: Service) -> None:
+    if service.lifecycle.state is State.FAILED and TERMINATION_LOG.exists():
+        with contextlib.suppress(OSError):
+            TERMINATION_LOG.write_text(service.lifecycle.status.reason[:4000])

@@ -1,0 +1,172 @@
+"""The Open Inference Protocol v2 over gRPC: the same requests, results and errors as over HTTP."""
+
+import struct
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import grpc
+import structlog
+from google.protobuf.message import Message
+
+from failover_model_server.errors import InvalidRequest, RequestError
+from failover_model_server.lifecycle import ALIVE, State
+from failover_model_server.rpc.messages import INFERENCE, METHODS, message
+from failover_model_server.serving.open_inference import check_model, infer_all, metadata
+from failover_model_server.serving.service import Service
+from failover_model_server.serving.tensors import Values, outputs, requests
+
+log = structlog.get_logger()
+
+CODES = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    404: grpc.StatusCode.NOT_FOUND,
+    413: grpc.StatusCode.INVALID_ARGUMENT,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+"""gRPC's code for each of our HTTP statuses; INTERNAL for the rest."""
+CONTENTS = {
+    "BOOL": "bool_contents",
+    "INT64": "int64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+FIXED = {"BOOL": "?", "INT64": "q", "FP32": "f", "FP64": "d"}
+"""Struct codes of raw contents, little-endian."""
+
+Answer = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Message]]
+
+
+def handler(service: Service) -> grpc.GenericRpcHandler:
+    """The service `inference.GRPCInferenceService`."""
+    answers = _Answers(service)
+    methods: Mapping[str, Answer] = {
+        "ServerLive": answers.server_live,
+        "ServerReady": answers.server_ready,
+        "ModelReady": answers.model_ready,
+        "ServerMetadata": answers.server_metadata,
+        "ModelMetadata": answers.model_metadata,
+        "ModelInfer": answers.model_infer,
+    }
+    handlers = {
+        name: grpc.unary_unary_rpc_method_handler(
+            _refusing(answer),
+            request_deserializer=METHODS[name].request.FromString,
+            response_serializer=METHODS[name].response.SerializeToString,
+        )
+        for name, answer in methods.items()
+    }
+    return grpc.method_handlers_generic_handler(f"{INFERENCE}.GRPCInferenceService", handlers)
+
+
+def _refusing(answer: Answer) -> Answer:
+    """Turn our errors into gRPC's, with the time to wait as `retry-after` in the trailing metadata."""
+
+    async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
+        try:
+            return await answer(request, context)
+        except RequestError as error:
+            trailing = () if error.retry_after is None else (("retry-after", f"{error.retry_after:g}"),)
+            await context.abort(CODES.get(error.status, grpc.StatusCode.INTERNAL), str(error), trailing)
+        except Exception:
+            log.exception("rpc_failed")
+            await context.abort(grpc.StatusCode.INTERNAL, "the server failed on this request")
+        raise AssertionError("abort has raised")
+
+    return guarded
+
+
+class _Answers:
+    """One method for each of the protocol's."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def server_live(self, _: Message, __: object) -> Message:
+        return message("ServerLiveResponse", live=self._service.lifecycle.state in ALIVE)
+
+    async def server_ready(self, _: Message, __: object) -> Message:
+        return message("ServerReadyResponse", ready=self._ready)
+
+    async def model_ready(self, request: Any, _: object) -> Message:
+        check_model(self._service, request.name, request.version)
+        return message("ModelReadyResponse", ready=self._ready)
+
+    async def server_metadata(self, _: Message, __: object) -> Message:
+        return message("ServerMetadataResponse", name="failover-model-server", version=version("failover-model-server"))
+
+    async def model_metadata(self, request: Any, _: object) -> Message:
+        check_model(self._service, request.name, request.version)
+        return message("ModelMetadataResponse", **metadata(self._service).model_dump())
+
+    async def model_infer(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
+        check_model(self._service, request.model_name, request.model_version)
+        task = self._service.task
+        wanted = [one.name for one in request.outputs]
+        outputs(task, [], wanted)  # refuse an unknown output before the model runs
+        shared = {
+            name: getattr(value, value.WhichOneof("parameter_choice") or "string_param") for name, value in request.parameters.items()
+        }
+        rows = requests(task, _tensors(request), shared)
+        answers = await infer_all(self._service, rows, context.time_remaining())
+        return message(
+            "ModelInferResponse",
+            model_name=self._service.settings.app,
+            model_version="1",
+            id=request.id,
+            outputs=[_message(values) for values in outputs(task, answers, wanted)],
+        )
+
+    @property
+    def _ready(self) -> bool:
+        return self._service.lifecycle.state is State.READY
+
+
+def _tensors(request: Any) -> list[Values]:
+    raw = request.raw_input_contents
+    if raw and len(raw) != len(request.inputs):
+        raise InvalidRequest(f"raw_input_contents: {len(raw)} for {len(request.inputs)} inputs")
+    found = []
+    for number, tensor in enumerate(request.inputs):
+        if tensor.datatype not in CONTENTS:
+            raise InvalidRequest(f"inputs: {tensor.name} is of the type {tensor.datatype!r}; allowed are {', '.join(CONTENTS)}")
+        data = _unpack(tensor, raw[number]) if raw else list(getattr(tensor.contents, CONTENTS[tensor.datatype]))
+        found.append(Values(tensor.name, tensor.datatype, tuple(tensor.shape), [_text(tensor, cell) for cell in data]))
+    return found
+
+
+def _unpack(tensor: Any, raw: bytes) -> Sequence[object]:
+    """The elements of raw contents: fixed sizes in a row; texts each after their length in four bytes."""
+    if tensor.datatype != "BYTES":
+        form = struct.Struct("<" + FIXED[tensor.datatype])
+        if len(raw) % form.size:
+            raise InvalidRequest(f"raw_input_contents: {tensor.name} has {len(raw)} bytes, not a multiple of {form.size}")
+        return [cell for (cell,) in form.iter_unpack(raw)]
+    found, place = [], 0
+    while place < len(raw):
+        end = place + 4 + int.from_bytes(raw[place : place + 4], "little")
+        if end > len(raw):
+            raise InvalidRequest(f"raw_input_contents: {tensor.name} ends within an element")
+        found.append(raw[place + 4 : end])
+        place = end
+    return found
+
+
+def _text(tensor: Any, cell: object) -> object:
+    if not isinstance(cell, bytes):
+        return cell
+    try:
+        return cell.decode()
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"inputs: {tensor.name} is not UTF-8") from None
+
+
+def _message(values: Values) -> Message:
+    data = [cell.encode() if isinstance(cell, str) else cell for cell in values.data]
+    contents = message("InferTensorContents", **{CONTENTS[values.datatype]: data})
+    return message(
+        "ModelInferResponse.InferOutputTensor", name=values.name, datatype=values.datatype, shape=values.shape, contents=contents
+    )

@@ -1,0 +1,88 @@
+"""The gRPC server: its port, and health that follows the lifecycle."""
+
+import asyncio
+import json
+from typing import Any
+
+import grpc
+from google.protobuf import empty_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health
+
+from failover_model_server.lifecycle import ALIVE, State, Status
+from failover_model_server.rpc import open_inference
+from failover_model_server.rpc.messages import TORCHSERVE, HealthResponse
+from failover_model_server.serving.service import Service
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+LIVENESS = "liveness"
+READINESS = "readiness"
+
+
+class RpcServer:
+    """Serves a service's gRPC door.
+
+    Health has the services `""`, `readiness`, the application's name and the protocol's (as ready), and `liveness` (as alive), so that a
+    probe of Kubernetes can pick: `grpc: {port: 50051, service: liveness}`.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._server = grpc.aio.server(
+            options=[("grpc.max_receive_message_length", service.settings.max_body_bytes), ("grpc.so_reuseport", 0)]
+        )
+        self._health = health.HealthServicer()
+        self._changes: asyncio.Queue[State] = asyncio.Queue()
+        self._following: asyncio.Task[None] | None = None
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._server.add_generic_rpc_handlers((open_inference.handler(service), self._ping_handler()))
+
+    async def start(self, host: str, port: int) -> int:
+        """Bind and serve; the port.
+
+        Raises:
+            OSError: the address is in use or not ours.
+        """
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            bound: int = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise OSError(f"gRPC: cannot listen on {address}") from error
+        await self._set(self._service.lifecycle.state)
+        self._service.lifecycle.listen(self._changed)
+        await self._server.start()
+        self._following = asyncio.create_task(self._follow(), name="grpc-health")
+        return bound
+
+    async def stop(self, within: float) -> None:
+        """Let calls in flight end for so many seconds, then close."""
+        await self._server.stop(within)
+        if self._following is not None:
+            self._following.cancel()
+
+    def _changed(self, _: Status, after: Status) -> None:
+        self._changes.put_nowait(after.state)
+
+    async def _follow(self) -> None:
+        """Tell the watchers of each state, in order."""
+        while True:
+            await self._set(await self._changes.get())
+
+    async def _set(self, state: State) -> None:
+        ready = SERVING if state is State.READY else NOT_SERVING
+        for name in ("", READINESS, self._service.settings.app, "inference.GRPCInferenceService"):
+            await self._health.set(name, ready)
+        await self._health.set(LIVENESS, SERVING if state in ALIVE else NOT_SERVING)
+
+    def _ping_handler(self) -> grpc.GenericRpcHandler:
+        """TorchServe's Ping: the call always succeeds, the verdict is JSON text."""
+
+        async def ping(_: empty_pb2.Empty, __: object) -> Any:
+            status = "Healthy" if self._service.lifecycle.state is State.READY else "Unhealthy"
+            return HealthResponse(health=json.dumps({"status": status}, indent=2))
+
+        method = grpc.unary_unary_rpc_method_handler(
+            ping, request_deserializer=empty_pb2.Empty.FromString, response_serializer=HealthResponse.SerializeToString
+        )
+        return grpc.method_handlers_generic_handler(f"{TORCHSERVE}.InferenceAPIsService", {"Ping": method})

@@ -1,0 +1,1 @@
+"""From a request to its response: admission, batches, workers, warming, the watchdog."""

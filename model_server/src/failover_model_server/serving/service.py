@@ -1,0 +1,266 @@
+"""The service: one model, from its name to its last answer. HTTP and gRPC are doors to it."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
+
+import structlog
+from pydantic import BaseModel
+
+from failover_model_server import download, registry
+from failover_model_server.backends.base import Backend, Context, Loaded
+from failover_model_server.errors import DeadlineExceeded, InferenceFailed, LoadError, RequestError, Unavailable
+from failover_model_server.lifecycle import ACCEPTING, Lifecycle, State
+from failover_model_server.serving.batcher import Batcher, Shape
+from failover_model_server.serving.remote import RemoteBackend
+from failover_model_server.serving.warming import warm
+from failover_model_server.serving.watchdog import Watchdog
+from failover_model_server.serving.worker import Worker
+from failover_model_server.settings import Settings
+from failover_model_server.tasks.base import Answer, Task
+from failover_model_server.telemetry.metrics import Metrics
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+RETRY_WHILE_LOADING = 10.0
+"""Seconds a client is told to wait while the model loads."""
+RETRY_ELSEWHERE = 1.0
+"""Seconds while draining or stopped: another pod answers at once."""
+
+
+class Counters(Protocol):
+    """Where requests are counted for the autoscaler; must not raise or block."""
+
+    def answered(self, seconds: float) -> None:
+        """A request got its result, so long after it arrived."""
+
+    def rejected(self) -> None:
+        """A request was turned away: queue full, or not ready."""
+
+
+class _Draining(Exception):
+    """SIGTERM came while the model was loading."""
+
+
+class Service:
+    """Loads the model and answers requests. All methods run on the event loop.
+
+    Args:
+        settings: what to serve.
+        counters: told about every request.
+        metrics: for Prometheus.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self, settings: Settings, counters: Counters, metrics: Metrics | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.settings = settings
+        self.lifecycle = Lifecycle(clock)
+        self.metrics = metrics or Metrics()
+        self.lifecycle.listen(self.metrics.changed)
+        self.task: Task[Any, Any] = registry.task(settings.task)(settings)
+        self.loaded: Loaded | None = None
+        self._backend = registry.backend(settings.backend)
+        self._counters = counters
+        self._clock = clock
+        self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="prepare")
+        self._batcher: Batcher | None = None
+        self._watchdog: Watchdog | None = None
+        self._workers: list[Worker] = []
+        self._watching: asyncio.Task[None] | None = None
+        self.in_flight = 0
+
+    # Life
+
+    async def load(self) -> None:
+        """From STARTING to READY.
+
+        Raises:
+            LoadError: the state is FAILED, with the reason.
+        """
+        try:
+            async with asyncio.timeout(self.settings.load_timeout):
+                await self._load()
+        except TimeoutError:
+            error = LoadError(f"not ready after {self.settings.load_timeout:.0f} s (load_timeout), while {self.lifecycle.status.reason}")
+            self.fail(str(error))
+            raise error from None
+        except LoadError as error:
+            self.fail(str(error))
+            raise
+        except _Draining:
+            log.info("load_given_up", reason="the server is draining")
+        except Exception as error:
+            log.exception("load_failed")
+            self.fail(f"{type(error).__name__} while {self.lifecycle.state.lower()}; the log has the cause")
+            raise LoadError(str(error)) from error
+
+    async def _load(self) -> None:
+        self._advance(State.DOWNLOADING, f"fetching {self.settings.model or 'nothing'}")
+        directory = await asyncio.to_thread(download.fetch, self.settings, self._progress(asyncio.get_running_loop()))
+        self._advance(State.LOADING, f"loading on {self.settings.backend}")
+        await asyncio.to_thread(self.task.load, directory)
+        self._workers = self._make_workers()
+        loaded = await _all([worker.load(directory, self.task) for worker in self._workers])
+        self.loaded = loaded[0]
+        shape = self._shape(self.loaded)
+        log.info(
+            "loaded",
+            device=self.loaded.device,
+            workers=len(loaded),
+            buckets=shape.buckets,
+            static=shape.static,
+            details=self.loaded.details,
+        )
+        self._watchdog = Watchdog(self.lifecycle, self._workers, self.settings.wedge_seconds)
+        self._batcher = Batcher(self._workers, shape, self.settings.max_queue, self, self._clock)
+        self.metrics.queued.set_function(lambda: self._batcher.queued if self._batcher else 0)
+        self.metrics.running.set_function(lambda: self._batcher.running if self._batcher else 0)
+        self._advance(State.WARMING, "warming")
+        batches = await warm(self.task, self._batcher, lambda what: self.lifecycle.explain(f"warming: {what}"))
+        self._batcher.start(self.fail)
+        self._watching = asyncio.create_task(self._watchdog.run(), name="watchdog")
+        self._advance(State.READY, f"{batches} synthetic batches ran")
+
+    def _advance(self, state: State, reason: str) -> None:
+        if self.lifecycle.state is State.DRAINING:
+            raise _Draining
+        self.lifecycle.to(state, reason)
+
+    def _make_workers(self) -> list[Worker]:
+        contexts = self._backend.contexts(self.settings, self.task.name)
+        return [Worker(number, self._maker(context), self._clock) for number, context in enumerate(contexts)]
+
+    def _maker(self, context: Context) -> Callable[[], Backend]:
+        if context.environment:
+            return lambda: RemoteBackend(self.settings, context)
+        return lambda: self._backend(self.settings)
+
+    def _shape(self, loaded: Loaded) -> Shape:
+        buckets = loaded.batch_buckets or self.settings.batch_buckets or self.task.batch_buckets
+        return Shape(buckets, loaded.static_shapes or self.settings.static_shapes)
+
+    def _progress(self, loop: asyncio.AbstractEventLoop) -> download.Progress:
+        def tell(here: int, total: int) -> None:
+            self.metrics.download_bytes.set(here)
+            loop.call_soon_threadsafe(self._downloaded, here, total)
+
+        return tell
+
+    def _downloaded(self, here: int, total: int) -> None:
+        if self.lifecycle.state is State.DOWNLOADING:
+            self.lifecycle.explain(f"fetching {self.settings.model or 'nothing'}: {here / 1e6:.0f} of {total / 1e6:.0f} MB")
+
+    def fail(self, reason: str) -> None:
+        """The model cannot be served (any more)."""
+        if self.lifecycle.state not in {State.FAILED, State.STOPPED}:
+            log.error("failed", reason=reason)
+            self.lifecycle.to(State.FAILED, reason)
+
+    def drain(self) -> None:
+        """Be not ready from now on; what comes is still answered."""
+        if self.lifecycle.state not in {State.DRAINING, State.FAILED, State.STOPPED}:
+            self.lifecycle.to(State.DRAINING, "SIGTERM")
+
+    async def stop(self, within: float) -> bool:
+        """Close everything; False where a worker's thread is stuck and the process must end without it."""
+        self.drain()
+        if self._watching is not None:
+            self._watching.cancel()
+        if self._batcher is not None:
+            await self._batcher.stop()
+        closed = await asyncio.gather(*(worker.close(within) for worker in self._workers))
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        if self.lifecycle.state is not State.FAILED:
+            self.lifecycle.to(State.STOPPED, "everything in flight has ended")
+        return all(closed)
+
+    # Requests
+
+    async def infer(self, request: BaseModel, timeout: float | None = None) -> Answer:
+        """Answer one request within `timeout` seconds (the setting, where it is longer or None).
+
+        Raises:
+            RequestError: with the status and the message for the client.
+        """
+        began = self._clock()
+        seconds = min(timeout or self.settings.request_timeout, self.settings.request_timeout)
+        self.in_flight += 1
+        try:
+            answer = await self._within(seconds, request)
+        except RequestError as error:
+            self._refused(error)
+            raise
+        except asyncio.CancelledError:
+            self.metrics.requests.labels("cancelled").inc()
+            raise
+        finally:
+            self.in_flight -= 1
+        answer.latency = self._clock() - began
+        self.metrics.requests.labels("ok").inc()
+        self.metrics.request_seconds.observe(answer.latency)
+        self._counters.answered(answer.latency)
+        return answer
+
+    async def _within(self, seconds: float, request: BaseModel) -> Answer:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._infer(request)
+        except TimeoutError:
+            wait = self._batcher.expected_wait() if self._batcher else RETRY_ELSEWHERE
+            raise DeadlineExceeded(f"no result within {seconds:g} s", retry_after=wait) from None
+
+    async def _infer(self, request: BaseModel) -> Answer:
+        batcher = self._open()
+        loop = asyncio.get_running_loop()
+        with batcher.reserve() as place:
+            item = await loop.run_in_executor(self._threads, _guarded, self.task.prepare, request)
+            output = await place.run(item)
+        answer = await loop.run_in_executor(self._threads, _guarded, self.task.finish, request, item, output)
+        if not isinstance(answer, Answer):
+            raise InferenceFailed("the task returned no answer")
+        return answer
+
+    def _open(self) -> Batcher:
+        status = self.lifecycle.status
+        if self._batcher is None or status.state not in ACCEPTING:
+            loading = status.state in {State.STARTING, State.DOWNLOADING, State.LOADING, State.WARMING}
+            raise Unavailable(f"not ready: {status.state}", retry_after=RETRY_WHILE_LOADING if loading else RETRY_ELSEWHERE)
+        return self._batcher
+
+    def _refused(self, error: RequestError) -> None:
+        self.metrics.requests.labels(error.code).inc()
+        if error.status in {429, 503}:
+            self._counters.rejected()
+
+    # Observer of batches
+
+    def batch(self, items: int, size: int, seconds: float) -> None:
+        """A batch ran."""
+        self.metrics.batch(items, size, seconds)
+        if self._watchdog is not None:
+            self._watchdog.ran(seconds)
+
+    def failed(self, items: int) -> None:
+        """A batch raised."""
+        self.metrics.failed(items)
+
+
+def _guarded(call: Callable[..., T], *args: object) -> T:
+    """What a task raises by mistake becomes an answer without internals."""
+    try:
+        return call(*args)
+    except RequestError:
+        raise
+    except Exception as error:
+        log.exception("task_failed", call=call.__name__)
+        raise InferenceFailed("the server failed on this input") from error
+
+
+async def _all(loads: list[Awaitable[Loaded]]) -> list[Loaded]:
+    """All of them; the first error as it is, not in a group."""
+    return list(await asyncio.gather(*loads))

@@ -1,0 +1,203 @@
+"""The HTTP door, without sockets."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from failover_model_server.backends.echo import FAIL
+from failover_model_server.lifecycle import State
+from failover_model_server.serving.service import Service
+from failover_model_server.settings import Settings
+from failover_model_server.telemetry.counters import Sink
+from tests.support.service import Recorder, client, echo, loaded
+
+
+def ask(settings: Settings, method: str, path: str, counters: Sink | None = None, **arguments: object) -> httpx.Response:
+    """One request to a server that is ready."""
+
+    async def run() -> httpx.Response:
+        async with loaded(settings, counters) as service, client(service) as http:
+            return await http.request(method, path, **arguments)  # type: ignore[arg-type]
+
+    return asyncio.run(run())
+
+
+def test_a_request_is_answered_and_counted() -> None:
+    """The seed's shape of an answer, with the latency filled in, and one count."""
+    counted = Recorder()
+    answer = ask(echo(), "POST", "/echo", counted, json={"prompt": "hello"})
+    assert answer.status_code == 200
+    assert answer.json()["response"] == "hello"
+    assert counted.latencies == [answer.json()["latency"]]
+
+
+def test_a_failure_tells_nothing_of_the_inside() -> None:
+    """The error has a code and the id of the request; the exception's text is in the log alone."""
+    answer = ask(echo(), "POST", "/echo", json={"prompt": FAIL}, headers={"X-Request-Id": "abc-1"})
+    assert answer.status_code == 500
+    assert answer.json() == {"error": {"code": "inference_failed", "message": "the model failed on this input", "request_id": "abc-1"}}
+    assert answer.headers["x-request-id"] == "abc-1"
+
+
+@pytest.mark.parametrize("theirs", ["a b", "x" * 65, "é"])
+def test_an_odd_request_id_is_replaced(theirs: str) -> None:
+    """Nothing that could break a log line is taken from a client."""
+    answer = ask(echo(), "POST", "/echo", json={"prompt": "x"}, headers={"X-Request-Id": theirs.encode()})
+    assert answer.headers["x-request-id"] != theirs
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        (b'{"prompt": ""}', 422, "prompt"),
+        (b"{}", 422, "prompt"),
+        (b"{", 422, "body"),
+        (b"\xff", 400, "body"),
+        (b'{"prompt": "' + b"x" * 60 + b'"}', 413, "at most 40"),
+        (b'{"prompt": "' + b"x" * 200 + b'"}', 413, "larger than 200 bytes"),
+    ],
+)
+def test_a_wrong_request_names_the_field(body: bytes, status: int, says: str) -> None:
+    """Bad input gets a clear error, not the value that was sent."""
+    settings = echo(max_input_tokens=10, max_body_bytes=200)
+    answer = ask(settings, "POST", "/echo", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == status
+    assert says in answer.json()["error"]["message"]
+    assert "xxx" not in answer.text
+
+
+def test_a_body_without_length_is_cut_off() -> None:
+    """A chunked body is counted while it arrives."""
+
+    async def run() -> None:
+        async def endless() -> object:
+            while True:
+                yield b"x" * 100
+
+        async with loaded(echo(max_body_bytes=1000)) as service, client(service) as http:
+            answer = await http.post("/echo", content=endless(), headers={"content-type": "application/json"})  # type: ignore[arg-type]
+            assert answer.status_code == 413
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "soon"])
+def test_a_wrong_deadline_is_refused(value: str) -> None:
+    """The client's deadline is a positive number of seconds."""
+    answer = ask(echo(), "POST", "/echo", json={"prompt": "x"}, headers={"X-Request-Timeout": value})
+    assert answer.status_code == 400
+
+
+def test_a_deadline_that_passes_is_504(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that waits for less than the model takes is told so, and when to try again."""
+    monkeypatch.setenv("ECHO_BATCH_SECONDS", "0.2")
+    answer = ask(echo(batch_buckets="1"), "POST", "/echo", json={"prompt": "x"}, headers={"X-Request-Timeout": "0.05"})
+    assert answer.status_code == 504
+    assert answer.json()["error"]["code"] == "deadline_exceeded"
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_before_ready_probes_tell_state_and_reason() -> None:
+    """While loading: alive, not ready, 503 with Retry-After for requests, Unhealthy for TorchServe's clients."""
+
+    async def run() -> None:
+        counted = Recorder()
+        service = Service(echo(), counted)
+        service.lifecycle.to(State.DOWNLOADING, "3 of 5 MB")
+        async with client(service) as http:
+            assert (await http.get("/health")).status_code == 200
+            readiness = await http.get("/readiness")
+            assert readiness.status_code == 503
+            assert (readiness.json()["state"], readiness.json()["reason"]) == ("DOWNLOADING", "3 of 5 MB")
+            refused = await http.post("/echo", json={"prompt": "x"})
+            assert refused.status_code == 503
+            assert refused.headers["retry-after"] == "10"
+            ping = await http.get("/ping")
+            assert (ping.status_code, ping.json()) == (500, {"status": "Unhealthy"})
+            assert (await http.get("/v2/health/live")).status_code == 200
+            assert (await http.get("/v2/health/ready")).status_code == 503
+            assert counted.turned_away == 1
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("state", "health", "readiness", "infer"), [("DRAINING", 200, 503, 200), ("FAILED", 500, 503, 503)])
+def test_what_each_state_means_to_probes(state: str, health: int, readiness: int, infer: int) -> None:
+    """A draining server still answers what is sent; a failed one fails its liveness."""
+
+    async def run() -> None:
+        async with loaded(echo()) as service, client(service) as http:
+            service.lifecycle.to(State(state), "because")
+            assert (await http.get("/health")).status_code == health
+            assert (await http.get("/readiness")).status_code == readiness
+            assert (await http.post("/echo", json={"prompt": "x"})).status_code == infer
+
+    asyncio.run(run())
+
+
+def test_metrics_show_state_requests_and_batches() -> None:
+    """What operators watch is there after one request."""
+
+    async def run() -> str:
+        async with loaded(echo()) as service, client(service) as http:
+            await http.post("/echo", json={"prompt": "x"})
+            await http.post("/echo", json={"prompt": FAIL})
+            return (await http.get("/metrics")).text
+
+    text = asyncio.run(run())
+    for line in (
+        'model_server_requests_total{outcome="ok"} 1.0',
+        'model_server_requests_total{outcome="inference_failed"} 1.0',
+        'model_server_state{state="READY"} 1.0',
+        "model_server_batch_items_count 5.0",  # four synthetic batches, one real
+        "model_server_batch_failures_total 1.0",
+        "model_server_queued_requests 0.0",
+    ):
+        assert line in text
+
+
+def test_the_seeds_load_route_measures_and_is_bounded() -> None:
+    """So many runs of so many inferences, reported; each inference is counted; too many are refused."""
+    counted = Recorder()
+    report = ask(echo(), "GET", "/load/3/infer/2", counted).json()
+    assert (report["runs"], report["inferences_per_run"], len(counted.latencies)) == (3, 2, 6)
+    assert set(report["latency"]) == {"p0", "p50", "p90", "p95", "p99", "p100"}
+    assert ask(echo(), "GET", "/load/100/infer/100").status_code == 400
+    assert ask(echo(load_route_limit=0), "GET", "/load/1/infer/1").status_code == 404
+
+
+def test_a_client_that_goes_away_frees_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request whose connection closes while it waits is taken out of the queue and never run."""
+
+    async def run() -> None:
+        monkeypatch.setenv("ECHO_BATCH_SECONDS", "0.1")
+        async with loaded(echo(batch_buckets="1")) as service:
+            from failover_model_server.http import app
+
+            messages: asyncio.Queue[dict[str, object]] = asyncio.Queue()
+            sent: list[object] = []
+
+            async def send(message: object) -> None:
+                sent.append(message)
+
+            scope = {"type": "http", "method": "POST", "path": "/echo", "raw_path": b"/echo", "query_string": b"", "http_version": "1.1"}
+            scope |= {"headers": [(b"content-type", b"application/json")], "scheme": "http", "server": ("x", 1), "client": ("y", 2)}
+            first = asyncio.create_task(service.infer(service.task.request(prompt="first")))
+            await messages.put({"type": "http.request", "body": b'{"prompt": "second"}', "more_body": False})
+            asked = asyncio.create_task(app.make(service)(scope, messages.get, send))
+            assert service._batcher is not None
+            while service._batcher.queued < 1:
+                await asyncio.sleep(0.001)
+            await messages.put({"type": "http.disconnect"})
+            await asked
+            assert service._batcher.queued == 0
+            await first
+            assert 'outcome="cancelled"} 1.0' in (await _metrics(service))
+
+    asyncio.run(run())
+
+
+async def _metrics(service: Service) -> str:
+    async with client(service) as http:
+        return (await http.get("/metrics")).text

@@ -1,0 +1,77 @@
+"""The Open Inference Protocol v2 over HTTP."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.support.service import client, echo, loaded
+
+
+def infer(body: object, path: str = "/v2/models/text/infer") -> tuple[int, Any]:
+    async def run() -> tuple[int, Any]:
+        async with loaded(echo(app="text")) as service, client(service) as http:
+            answer = await http.post(path, json=body)
+            return answer.status_code, answer.json()
+
+    return asyncio.run(run())
+
+
+def tensor(**changes: object) -> dict[str, object]:
+    return {"name": "prompt", "shape": [2], "datatype": "BYTES", "data": ["a", "b"], **changes}
+
+
+@pytest.mark.parametrize("shape", [{"shape": [2]}, {"shape": [2, 1], "data": [["a"], ["b"]]}, {"shape": [2, 1]}])
+@pytest.mark.parametrize("path", ["/v2/models/text/infer", "/v2/models/text/versions/1/infer"])
+def test_each_element_is_one_inference(shape: dict[str, object], path: str) -> None:
+    """Two prompts give two responses, in order, under the id of the request."""
+    status, body = infer({"id": "7", "inputs": [tensor(**shape)]}, path)
+    assert status == 200
+    assert body == {
+        "model_name": "text",
+        "model_version": "1",
+        "id": "7",
+        "outputs": [{"name": "response", "shape": [2], "datatype": "BYTES", "data": ["a", "b"]}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "says"),
+    [
+        ({"inputs": [tensor(name="text")]}, 400, "no input 'text'; there are prompt"),
+        ({"inputs": [tensor(datatype="FP32")]}, 400, "prompt is BYTES, not FP32"),
+        ({"inputs": [tensor(shape=[3])]}, 400, "2 elements, its shape 3"),
+        ({"inputs": [tensor(shape=[1, 2])]}, 400, "shape [n] or [n, 1]"),
+        ({"inputs": [tensor(shape=[])]}, 400, "shape [n] or [n, 1]"),
+        ({"inputs": [tensor(data=["a", ""])]}, 400, "prompt"),
+        ({"inputs": [tensor(), tensor()]}, 400, "twice"),
+        ({"inputs": []}, 422, "inputs"),
+        ({"inputs": [tensor(shape=[65], data=["a"] * 65)]}, 400, "at most 64"),
+        ({"parameters": {"steps": 3}}, 400, "no steps"),
+        ({"outputs": [{"name": "image"}]}, 400, "no image; there are response"),
+    ],
+)
+def test_what_is_wrong_is_named(change: dict[str, object], status: int, says: str) -> None:
+    """An error in the protocol's own form that says which part is wrong."""
+    got, body = infer({"inputs": [tensor()], **change})
+    assert got == status
+    assert says in body["error"]
+
+
+@pytest.mark.parametrize("path", ["/v2/models/other/infer", "/v2/models/text/versions/2/infer"])
+def test_another_model_or_version_is_404(path: str) -> None:
+    """One model is served."""
+    assert infer({"inputs": [tensor()]}, path)[0] == 404
+
+
+def test_metadata_describe_the_task() -> None:
+    """A client can build a request from the metadata alone."""
+
+    async def run() -> None:
+        async with loaded(echo(app="text")) as service, client(service) as http:
+            body = (await http.get("/v2/models/text")).json()
+            assert body["inputs"] == [{"name": "prompt", "datatype": "BYTES", "shape": [-1]}]
+            assert (await http.get("/v2/models/text/ready")).json() == {"name": "text", "ready": True}
+            assert (await http.get("/v2")).json()["name"] == "failover-model-server"
+
+    asyncio.run(run())

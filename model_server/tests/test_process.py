@@ -1,0 +1,218 @@
+"""The server as a process: probes, gRPC, flood, drain, wedge, exit codes."""
+
+import json
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from google.protobuf import empty_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from failover_model_server.backends.echo import HANG
+from failover_model_server.rpc.messages import METHODS, TORCHSERVE, HealthResponse
+from tests.support.process import ServerProcess, running
+
+pytestmark = pytest.mark.slow
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def check(channel: grpc.Channel, service: str = "") -> int:
+    """grpc.health.v1's verdict."""
+    answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
+    return int(answer.status)
+
+
+def ping(channel: grpc.Channel) -> str:
+    """TorchServe's verdict."""
+    call = channel.unary_unary(
+        f"/{TORCHSERVE}.InferenceAPIsService/Ping",
+        request_serializer=empty_pb2.Empty.SerializeToString,
+        response_deserializer=HealthResponse.FromString,
+    )
+    return str(json.loads(call(empty_pb2.Empty(), timeout=5).health)["status"])
+
+
+def rpc(channel: grpc.Channel, method: str, **fields: Any) -> Any:
+    """A call of the Open Inference Protocol."""
+    call = channel.unary_unary(
+        f"/inference.GRPCInferenceService/{method}",
+        request_serializer=METHODS[method].request.SerializeToString,
+        response_deserializer=METHODS[method].response.FromString,
+    )
+    return call(METHODS[method].request(**fields), timeout=5)
+
+
+def post(server: ServerProcess, prompt: str, **headers: str) -> httpx.Response:
+    return httpx.post(f"{server.url}/echo", json={"prompt": prompt}, headers=headers, timeout=30)
+
+
+def test_the_port_answers_before_the_model_is_there() -> None:
+    """While loading: alive, not ready and saying why, on HTTP and gRPC; then READY on both, watchers told."""
+    with running(ECHO_LOAD_SECONDS="1.5") as server, grpc.insecure_channel(server.grpc) as channel:
+        watched: list[int] = []
+
+        def watch() -> None:
+            for answer in health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=20):
+                watched.append(answer.status)
+                if answer.status == SERVING:
+                    return
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        loading = server.until("/readiness", 503).json()
+        assert loading["state"] in {"STARTING", "DOWNLOADING", "LOADING"}
+        assert httpx.get(f"{server.url}/health").status_code == 200
+        assert post(server, "x").status_code == 503
+        assert (check(channel), check(channel, "liveness"), ping(channel)) == (NOT_SERVING, SERVING, "Unhealthy")
+        assert rpc(channel, "ServerReady").ready is False
+        server.until("/readiness", 200)
+        watcher.join(10)
+        assert watched[0] == NOT_SERVING
+        assert watched[-1] == SERVING
+        assert (check(channel), check(channel, "readiness"), ping(channel)) == (SERVING, SERVING, "Healthy")
+        with pytest.raises(grpc.RpcError) as unknown:
+            check(channel, "nobody")
+        assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
+        states = [line["after"] for line in server.logs if line["event"] == "state"]
+        assert states == ["DOWNLOADING", "LOADING", "WARMING", "READY"]
+
+
+def test_the_open_inference_protocol_over_grpc() -> None:
+    """The same requests, results and errors as over HTTP; typed and raw contents."""
+    with running(APP="text") as server, grpc.insecure_channel(server.grpc) as channel:
+        server.until("/readiness", 200)
+        typed = {"name": "prompt", "datatype": "BYTES", "shape": [2], "contents": {"bytes_contents": [b"a", b"b"]}}
+        answer = rpc(channel, "ModelInfer", model_name="text", id="7", inputs=[typed])
+        assert (answer.id, list(answer.outputs[0].contents.bytes_contents)) == ("7", [b"a", b"b"])
+        raw = {"name": "prompt", "datatype": "BYTES", "shape": [1]}
+        answer = rpc(channel, "ModelInfer", model_name="text", inputs=[raw], raw_input_contents=[b"\x02\x00\x00\x00hi"])
+        assert list(answer.outputs[0].contents.bytes_contents) == [b"hi"]
+        assert rpc(channel, "ModelMetadata", name="text").inputs[0].name == "prompt"
+        assert rpc(channel, "ModelReady", name="text").ready
+        assert rpc(channel, "ServerLive").live
+        for fields, code in (
+            ({"model_name": "other", "inputs": [typed]}, grpc.StatusCode.NOT_FOUND),
+            ({"model_name": "text", "inputs": [{**typed, "name": "x"}]}, grpc.StatusCode.INVALID_ARGUMENT),
+            ({"model_name": "text", "inputs": [raw], "raw_input_contents": [b"\x09\x00\x00\x00hi"]}, grpc.StatusCode.INVALID_ARGUMENT),
+            ({"model_name": "text", "inputs": [raw], "raw_input_contents": [b"\x01\x00\x00\x00\xff"]}, grpc.StatusCode.INVALID_ARGUMENT),
+            ({"model_name": "text", "inputs": [typed], "parameters": {"steps": {"int64_param": 3}}}, grpc.StatusCode.INVALID_ARGUMENT),
+        ):
+            with pytest.raises(grpc.RpcError) as refused:
+                rpc(channel, "ModelInfer", **fields)
+            assert refused.value.code() is code
+
+
+def test_a_flood_is_shed_and_nothing_is_lost() -> None:
+    """Far more requests than the queue holds: each gets its own answer or a 429 with Retry-After, and the metrics agree."""
+    with running(ECHO_BATCH_SECONDS="0.05", MODEL_SERVER_MAX_QUEUE="8", MODEL_SERVER_BATCH_BUCKETS="1,2,4") as server:
+        server.until("/readiness", 200)
+        with (
+            ThreadPoolExecutor(40) as threads,
+            httpx.Client(base_url=server.url, limits=httpx.Limits(max_connections=40), timeout=30) as http,
+        ):
+
+            def ask(number: int) -> httpx.Response:
+                return http.post("/echo", json={"prompt": str(number)})
+
+            answers = list(threads.map(ask, range(300)))
+        served = [(number, answer) for number, answer in enumerate(answers) if answer.status_code == 200]
+        shed = [answer for answer in answers if answer.status_code == 429]
+        assert len(served) + len(shed) == 300
+        assert served
+        assert shed
+        assert all(answer.json()["response"] == str(number) for number, answer in served)
+        assert all(int(answer.headers["retry-after"]) >= 1 for answer in shed)
+        metrics = httpx.get(f"{server.url}/metrics").text
+        assert f'model_server_requests_total{{outcome="ok"}} {len(served)}.0' in metrics
+        assert f'model_server_requests_total{{outcome="overloaded"}} {len(shed)}.0' in metrics
+        assert httpx.get(f"{server.url}/health").status_code == 200
+
+
+def test_sigterm_finishes_what_is_in_flight() -> None:
+    """After SIGTERM: not ready but alive, new requests still answered for the drain time, the one in flight finished, exit code 0."""
+    with running(ECHO_BATCH_SECONDS="1", MODEL_SERVER_DRAIN_SECONDS="1.5", MODEL_SERVER_BATCH_BUCKETS="1") as server:
+        server.until("/readiness", 200)
+        with ThreadPoolExecutor(2) as threads, grpc.insecure_channel(server.grpc) as channel:
+            in_flight = threads.submit(post, server, "in flight")
+            while "model_server_running_requests 1.0" not in httpx.get(f"{server.url}/metrics").text:
+                time.sleep(0.01)
+            server.terminate()
+            assert server.until("/readiness", 503).json()["state"] == "DRAINING"
+            assert httpx.get(f"{server.url}/health").status_code == 200
+            assert check(channel) == NOT_SERVING
+            late = threads.submit(post, server, "late")
+            assert in_flight.result().json()["response"] == "in flight"
+            assert late.result().json()["response"] == "late"
+        assert server.ended() == 0
+        assert [line["after"] for line in server.logs if line["event"] == "state"][-2:] == ["DRAINING", "STOPPED"]
+
+
+def test_a_hanging_accelerator_fails_liveness_and_does_not_stop_the_exit() -> None:
+    """A batch that never ends: /health says 500 and why, requests get 503; SIGTERM still ends the process, with an exit code that tells."""
+    with running(MODEL_SERVER_WEDGE_SECONDS="0.3", MODEL_SERVER_FINISH_SECONDS="1", MODEL_SERVER_BATCH_BUCKETS="1") as server:
+        server.until("/readiness", 200)
+        with ThreadPoolExecutor(1) as threads, grpc.insecure_channel(server.grpc) as channel:
+            stuck = threads.submit(post, server, HANG, **{"X-Request-Timeout": "2"})
+            wedged = server.until("/health", 500).json()
+            assert wedged["state"] == "WEDGED"
+            assert "worker 0" in wedged["reason"]
+            assert httpx.get(f"{server.url}/readiness").status_code == 503
+            assert check(channel, "liveness") == NOT_SERVING
+            assert post(server, "x").status_code == 503
+            assert stuck.result().status_code == 504
+        server.terminate()
+        assert server.ended() == 1
+
+
+def test_a_model_that_cannot_load_ends_the_process_with_its_reason() -> None:
+    """A failed load is an exit code that is not 0 and a line in the log, not a server that never becomes ready."""
+    with running(ECHO_LOAD_ERROR="weights: unet/model.safetensors is missing") as server:
+        assert server.ended() == 1
+        assert server.logged("failed")["reason"] == "weights: unet/model.safetensors is missing"
+
+
+def test_a_load_that_takes_too_long_ends_the_process() -> None:
+    """A thread that hangs in loading does not keep the process alive for ever."""
+    with running(ECHO_LOAD_SECONDS="1000", MODEL_SERVER_LOAD_TIMEOUT="0.5") as server:
+        assert server.ended() == 1
+        assert "load_timeout" in server.logged("failed")["reason"]
+
+
+def test_sigterm_while_loading_ends_at_once() -> None:
+    """A pod that is deleted before it was ready does not wait for its model."""
+    with running(ECHO_LOAD_SECONDS="1000", MODEL_SERVER_DRAIN_SECONDS="60") as server:
+        server.until("/readiness", 503)
+        server.terminate()
+        assert server.ended() == 0
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("MODEL_SERVER_BATCH_BUCKETS", "4,2", "ascending order"),
+        ("MODEL_SERVER_PORT", "x", "MODEL_SERVER_PORT"),
+        ("MODEL_SERVER_BACKEND", "tpu", "installed: "),
+        ("MODEL_SERVER_TASK", "sing", "installed: "),
+    ],
+)
+def test_a_wrong_setting_names_the_variable(variable: str, value: str, says: str) -> None:
+    """Nothing starts with a setting that is wrong; the message says which and what is allowed."""
+    with running(**{variable: value}) as server:
+        assert server.ended() in {1, 2}
+        text = "".join(server.text)
+        assert says in text
+        assert "Traceback" not in text
+
+
+def test_a_port_in_use_is_told() -> None:
+    """Two servers on one port: the second says so and ends."""
+    with socket.create_server(("127.0.0.1", 0)) as taken, running(MODEL_SERVER_PORT=str(taken.getsockname()[1])) as server:
+        assert server.ended() == 1
+        assert "Address already in use" in "".join(server.text)

@@ -1,0 +1,95 @@
+"""The stack of an application file as `failoverctl render` makes it, applied by a real kubectl, with everything else a cluster does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from click.testing import CliRunner
+
+from controller.cli.main import main
+from controller.clients.kube import INGRESSES, TARGET_GROUP_BINDINGS
+from controller.policy.routing import PREFIX
+from tests.cluster import objects
+from tests.cluster.manifests import kubectl
+from tests.cluster.objects import CAPACITY
+from tests.cluster.stack import QUICK, Stack
+from tests.support.applications import SERVICES
+from tests.support.stacks import document
+from tests.support.waiting import wait_for
+
+HOSTNAME: Final = "k8s-sd21-0123456789-1234567890.us-west-2.elb.amazonaws.com"
+_CAPACITY: Final = {"cpu": "8", "memory": "32Gi", "pods": "10", "ephemeral-storage": "100Gi"}
+
+
+class RenderedStack(Stack):
+    """The source's stack, rendered. What is not rendered is played: nodes, target group bindings, the load balancer's address."""
+
+    def application_file(self, **policy: Any) -> Path:
+        """The source's application file in this namespace, with NodePools of its own; the policy waits as little as it may."""
+        values = document()
+        values["metadata"]["namespace"] = self.namespace
+        values["spec"]["policy"] |= {**QUICK, **policy}
+        for unit in values["spec"]["units"]:
+            unit["nodePool"] = self.units[unit["name"]].node_pool
+        path = self.folder / "sd21.yaml"
+        path.write_text(yaml.safe_dump(values, sort_keys=False))
+        return path
+
+    def apply(self, folder: Path) -> None:
+        """Renders into a folder and applies it, as docs/render.md says."""
+        result = CliRunner().invoke(main, ["render", str(self.application_file()), "--out", str(folder)])
+        assert result.exit_code == 0, result.output
+        kubectl(self.plane, "apply", "--server-side", "--validate=strict", "-f", str(folder))
+
+    def node(self, unit: str, labels: Mapping[str, str] | None = None) -> str:
+        """A node of a unit's NodePool joins, with the accelerator and the taint that the NodePool says."""
+        self._nodes += 1
+        made = self.units[unit]
+        name = f"ip-10-0-{self._nodes}-{self.namespace}"
+        neuron = made.instance_type.startswith(("inf", "trn"))
+        resource = "aws.amazon.com/neuron" if neuron else "nvidia.com/gpu"
+        known = {
+            "karpenter.sh/nodepool": made.node_pool,
+            "karpenter.sh/capacity-type": "on-demand",
+            "node.kubernetes.io/instance-type": made.instance_type,
+            "topology.kubernetes.io/zone": objects.ZONE,
+            "kubernetes.io/arch": "amd64",
+            **(labels or {}),
+        }
+        taint = {"key": resource, "value": "true", "effect": "NoSchedule"}
+        self.kubelet.register(name, known, {**_CAPACITY, resource: "1"}, taints=(taint,))
+        return name
+
+    def _fill(self) -> None:
+        self.grant()
+        self.apply(self.folder / "rendered")
+        for unit in self.units:
+            self.node(unit)
+        self.play_the_load_balancer_controller()
+        wait_for("every unit is ready", lambda: self.endpoints(CAPACITY) == len(self.units), deadline_s=60)
+
+    def play_the_load_balancer_controller(self) -> None:
+        """It makes a target group binding of every Service in the rules, and gives the Ingress an address."""
+        for name in (*SERVICES, CAPACITY):
+            self._create(TARGET_GROUP_BINDINGS, objects.binding(name, self.namespace))
+        status = {"status": {"loadBalancer": {"ingress": [{"hostname": HOSTNAME}]}}}
+        self._patch(INGRESSES, "sd21", status, status=True)
+
+    def close(self) -> None:
+        """Also takes away the node classes."""
+        kubectl(self.plane, "delete", "ec2nodeclasses.karpenter.k8s.aws", "--ignore-not-found", "-l", "app.kubernetes.io/part-of=sd21")
+        super().close()
+
+
+def without_switch(ingress: dict[str, Any]) -> str:
+    """Everything of an Ingress that a switch must leave alone, as text."""
+    metadata = {key: value for key, value in ingress["metadata"].items() if key not in {"resourceVersion", "managedFields", "annotations"}}
+    written = {objects.ACTION, "failoverctl.dev/mode"}
+    annotations = {key: value for key, value in ingress["metadata"]["annotations"].items() if key not in written}
+    assert any(key.startswith(PREFIX) for key in annotations)
+    rest = {key: value for key, value in ingress.items() if key != "metadata"}
+    return json.dumps([metadata, annotations, rest], sort_keys=True)

@@ -1,0 +1,89 @@
+"""What `failoverctl render` makes, on the real API server: accepted as it is, safe to switch, and switched without a trace elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.manifests import kubectl
+from tests.cluster.processes import command
+from tests.cluster.rendered import RenderedStack, without_switch
+from tests.cluster.test_scenarios import CAPACITY
+from tests.control_plane.control_plane import ControlPlane
+from tests.support.stacks import NAMES, STACKS, example
+from tests.support.waiting import wait_for
+
+
+@pytest.fixture
+def rendered(installed: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[RenderedStack]:
+    """The source's stack, rendered and applied, with one ready replica of every unit."""
+    with RenderedStack(installed, namespace, tmp_path) as made:
+        yield made
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_example_is_accepted_as_it_is(plane: ControlPlane, name: str) -> None:
+    """By kubectl with strict validation, with Karpenter's and KEDA's own rules; a second time nothing changes."""
+    folder, objects = STACKS / name, example(name)
+    try:
+        first = kubectl(plane, "apply", "--server-side", "--validate=strict", "-f", str(folder)).splitlines()
+        assert len(first) == len(objects)
+        assert all(line.endswith("serverside-applied") for line in first)
+        versions = kubectl(plane, "get", "-f", str(folder), "-o", "jsonpath={.items[*].metadata.generation}")
+        kubectl(plane, "apply", "--server-side", "--validate=strict", "-f", str(folder))
+        assert kubectl(plane, "get", "-f", str(folder), "-o", "jsonpath={.items[*].metadata.generation}") == versions
+    finally:
+        made = [path for path in sorted(folder.iterdir()) if name != "sd21" or not path.name.startswith("00-")]
+        kubectl(plane, "delete", "--ignore-not-found", "--wait=false", *(f"--filename={path}" for path in made))
+
+
+def test_doctor_and_plan_call_the_rendered_stack_safe(rendered: RenderedStack) -> None:
+    """No problem; the only warning is the source's own stickiness. Nothing to change, and no standby rule is missing."""
+    report = command(rendered, "doctor", "--output", "json")
+    document = json.loads(report.stdout)
+    levels = {one["check"]: one["level"] for one in document["checks"] if one["level"] != "ok"}
+    assert (report.returncode, levels, document["standbyPatch"]) == (0, {"stickiness": "warning"}, []), report.stdout
+    done = command(rendered, "plan", "--json")
+    plan = json.loads(done.stdout)
+    assert (done.returncode, plan["mode"], plan["actions"], plan["standbyPatch"], plan["changes"]) == (0, "cost", [], [], False), (
+        done.stdout
+    )
+    assert plan["alerts"] == []
+
+
+def test_a_switch_to_each_mode_leaves_the_rest_of_the_ingress_untouched(rendered: RenderedStack) -> None:
+    """Action and mode marker alone change, both ways, by the production service; the ScaledObjects keep all but floor and target."""
+    before, cost = without_switch(rendered.ingress()), rendered.action()
+    rendered_objects = _scaled(rendered)
+    with rendered.controller():
+        rendered.shortage()
+        wait_for("capacity mode", lambda: rendered.mode() == "capacity")
+        assert rendered.action() == CAPACITY
+        assert without_switch(rendered.ingress()) == before
+        wait_for("KEDA's targets of capacity mode", lambda: '"targetMetricValue": "89.2"' in _scaled(rendered, whole=True))
+        rendered.launch("sd21-inf2")
+        wait_for("cost mode", lambda: rendered.mode() == "cost")
+    assert rendered.action() == cost
+    assert without_switch(rendered.ingress()) == before
+    assert _scaled(rendered) == rendered_objects
+    assert [one.code for one in rendered.writes("ingresses")] == [200, 200]
+
+
+def _scaled(stack: RenderedStack, *, whole: bool = False) -> str:
+    """The specs of all ScaledObjects as text, without what the controller owns."""
+    items = json.loads(kubectl(stack.plane, "-n", stack.namespace, "get", "scaledobjects", "-o", "json"))["items"]
+    specs = {one["metadata"]["name"]: one["spec"] for one in items}
+    if not whole:
+        for spec in specs.values():
+            del spec["minReplicaCount"]
+            del spec["triggers"][0]["metadata"]["targetMetricValue"]
+    return json.dumps(specs, sort_keys=True)
+
+
+def test_the_identity_that_only_reads_suffices_for_plan_and_doctor(rendered: RenderedStack) -> None:
+    """Nothing that is rendered needs more permissions than the manifests grant."""
+    assert command(rendered, "doctor", account="failoverctl").returncode == 0
+    assert command(rendered, "plan", account="failoverctl").returncode == 0

@@ -1,0 +1,109 @@
+"""What cannot be rendered is refused, with the field named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from controller.cli.main import main
+from tests.support.stacks import document
+
+Place = tuple[str | int, ...]
+
+
+def _changed(changes: dict[Place, Any]) -> dict[str, Any]:
+    """The source's application with values put (or, with None, taken away) at places below `spec`."""
+    values = document()
+    for place, value in changes.items():
+        node: Any = values["spec"]
+        for step in place[:-1]:
+            node = node.setdefault(step, {}) if isinstance(node, dict) else node[step]
+        if value is None:
+            node.pop(place[-1])
+        else:
+            node[place[-1]] = value
+    return values
+
+
+def _rendered(values: dict[str, Any], tmp_path: Path) -> tuple[int, str]:
+    path = tmp_path / "sd21.yaml"
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    result = CliRunner().invoke(main, ["render", str(path)])
+    return result.exit_code, result.output
+
+
+CASES = [
+    pytest.param({("stack",): None}, "spec.stack: found nothing; allowed: a mapping with cluster", id="no stack at all"),
+    pytest.param({("stack", "cluster"): None}, "spec.stack.cluster: found nothing", id="no cluster"),
+    pytest.param({("units", 2, "framework"): "neuron"}, 'spec.units[2].instanceType: found "g5.xlarge"', id="neuron on NVIDIA"),
+    pytest.param({("units", 0, "framework"): "cuda"}, 'spec.units[0].instanceType: found "inf2.xlarge"', id="cuda on Neuron"),
+    pytest.param(
+        {("units", 2, "instanceTypes"): ["g5.xlarge", "trn1.2xlarge"]}, "spec.units[2].instanceTypes[1]", id="one type of the wrong make"
+    ),
+    pytest.param({("units", 0, "framework"): "tensorrt"}, "spec.units[0].framework", id="a framework that no image has"),
+    pytest.param({("units", 0, "device"): "trn1"}, "spec.units[0].device", id="a device that is another family"),
+    pytest.param({("stack", "images", "neuron"): None}, "spec.units[0].stack.image: found nothing", id="missing image"),
+    pytest.param({("stack", "model"): None}, "spec.units[0].stack.model: found nothing", id="missing model"),
+    pytest.param({("units", 1, "stack", "compiledModel"): None}, "spec.units[1].stack.compiledModel: found nothing", id="nothing compiled"),
+    pytest.param({("units", 2, "stack", "compiledModel"): "s3://b/c"}, "spec.units[2].stack.compiledModel", id="compiled for a GPU"),
+    pytest.param({("units", 0, "stack", "accelerators"): 2}, "spec.units[0].stack.accelerators: found 2", id="more than the type has"),
+    pytest.param({("units", 0, "instanceType"): "inf1.xlarge"}, "spec.units[0].stack.cpu: found nothing", id="a type of unknown size"),
+    pytest.param({("units", 2, "nodePool"): "amd-neuron-inf2"}, "spec.units[2].nodePool", id="two makes in one NodePool"),
+    pytest.param({("units", 0, "counterMetric"): "requests"}, "spec.units[0].counterMetric", id="a counter that the server does not write"),
+    pytest.param({("units", 0, "latencyMetric"): "p95"}, "spec.units[0].latencyMetric", id="a latency that the server does not write"),
+    pytest.param({("metrics", "namespace"): None}, "spec.metrics.namespace", id="KEDA without a namespace"),
+    pytest.param(
+        {("stack", "loadBalancer", "annotations"): {"alb.ingress.kubernetes.io/actions.weighted-routing": "{}"}},
+        "spec.stack.loadBalancer.annotations",
+        id="an annotation that the controller owns",
+    ),
+    pytest.param({("units", 0, "deployment"): "a.b"}, "spec.units[0].deployment", id="a Deployment that is no label"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), CASES)
+def test_it_is_refused_with_the_field_named(changes: dict[Place, Any], message: str, tmp_path: Path) -> None:
+    """With file and line, and nothing is printed that could be applied."""
+    code, output = _rendered(_changed(changes), tmp_path)
+    assert code == 1
+    assert message in output
+    assert f"{tmp_path}/sd21.yaml:" in output
+    assert "apiVersion" not in output
+
+
+def test_a_sixth_target_group_is_refused(tmp_path: Path) -> None:
+    """AWS takes five in an action."""
+    values = document()
+    sixth = {**values["spec"]["units"][4], "name": "x", "service": {"name": "x", "port": 80}, "deployment": "x", "scaledObject": "x"}
+    values["spec"]["units"].append({**sixth, "counterMetric": "x-counter", "latencyMetric": "x-latency"})
+    code, output = _rendered(values, tmp_path)
+    assert code == 1
+    assert "spec.units: found a list of 6; allowed: a list of 1 to 5 entries" in output
+
+
+def test_everything_is_told_at_once(tmp_path: Path) -> None:
+    """In the order of the file."""
+    code, output = _rendered(_changed({("stack", "images"): {}, ("units", 1, "stack"): None}), tmp_path)
+    assert code == 1
+    assert output.count("found nothing") == 6
+
+
+def test_a_type_that_is_not_listed_can_be_rendered_with_its_size_stated(tmp_path: Path) -> None:
+    """The list of types is a convenience, not a limit."""
+    own = {"image": "x", "compiledModel": "s3://b/c", "cpu": "2", "memory": "4Gi"}
+    changes: dict[Place, Any] = {("units", 0, "instanceType"): "inf3.xlarge", ("units", 0, "stack"): own, ("units", 0, "device"): "inf3"}
+    code, output = _rendered(_changed(changes), tmp_path)
+    assert code == 0, output
+
+
+def test_a_file_of_several_applications_is_refused(tmp_path: Path) -> None:
+    """A stack is one application."""
+    other = document("bert")
+    path = tmp_path / "two.yaml"
+    path.write_text(yaml.safe_dump_all([document(), other]))
+    result = CliRunner().invoke(main, ["render", str(path)])
+    assert (result.exit_code, "found 2 applications" in result.output) == (1, True)

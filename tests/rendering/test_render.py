@@ -1,0 +1,219 @@
+"""What `failoverctl render` makes of an application file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from controller.cli.main import main
+from controller.policy.model import Mode
+from controller.policy.routing import MARKER, action_key, format_action, parse_action
+from controller.policy.targets import targets_at_rest
+from controller.rendering.render import FILES, MARK
+from tests.support.stacks import NAMES, ROOT, STACKS, application_file, document, example, objects_of, parsed
+
+
+def _run(*arguments: str) -> str:
+    result = CliRunner().invoke(main, ["render", *arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def _one(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
+    (found,) = [one for one in objects if one["kind"] == kind and one["metadata"]["name"] == name]
+    return found
+
+
+# --- the examples -------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_examples_in_deploy_are_what_render_makes(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Byte for byte: `failoverctl render config/NAME.yaml --out deploy/stacks/NAME`, run in the repository, changes nothing."""
+    monkeypatch.chdir(ROOT)
+    _run(f"config/{name}.yaml", "--out", str(tmp_path))
+    made = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert made == {path.name: path.read_text() for path in (STACKS / name).iterdir()}
+
+
+def test_every_example_is_checked_in() -> None:
+    """No folder without its application file, none missing."""
+    assert sorted(path.name for path in STACKS.iterdir()) == sorted(NAMES)
+
+
+def test_printed_is_what_would_be_written(tmp_path: Path) -> None:
+    """Without --out everything goes to standard output, in the order of the files."""
+    printed = _run(str(application_file("sd21")))
+    _run(str(application_file("sd21")), "--out", str(tmp_path))
+    assert printed == "".join((tmp_path / name).read_text() for name in FILES)
+    assert printed.startswith(MARK)
+
+
+# --- writing ------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_rendering_again_takes_away_what_is_not_made_any_more(tmp_path: Path) -> None:
+    """A stack that no longer scales keeps no ScaledObjects lying about."""
+    values, source, out = document(), tmp_path / "sd21.yaml", tmp_path / "out"
+    source.write_text(yaml.safe_dump(values))
+    _run(str(source), "--out", str(out))
+    assert (out / "50-scaling.yaml").exists()
+    for unit in values["spec"]["units"]:
+        del unit["scaledObject"]
+    source.write_text(yaml.safe_dump(values))
+    _run(str(source), "--out", str(out))
+    assert sorted(path.name for path in out.iterdir()) == list(FILES[:-1])
+    assert {one["spec"]["replicas"] for one in objects_of(parsed(values)) if one["kind"] == "Deployment"} == {1}
+
+
+def test_a_file_that_somebody_else_wrote_is_not_overwritten(tmp_path: Path) -> None:
+    """Nothing is written at all then."""
+    (tmp_path / "40-ingress.yaml").write_text("mine\n")
+    result = CliRunner().invoke(main, ["render", str(application_file("sd21")), "--out", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "40-ingress.yaml: found a file that was not made by failoverctl render" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["40-ingress.yaml"]
+
+
+# --- what is made -------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("mode", Mode)
+def test_the_ingress_shows_the_mode_that_the_controller_would_write(name: str, mode: Mode) -> None:
+    """The same action, byte for byte, and a standby rule for every Service."""
+    model = parsed(document(name))
+    application = model.to_policy()
+    ingress = _one(example(name, mode), "Ingress", application.ingress)
+    annotations = ingress["metadata"]["annotations"]
+    sticky = application.policy.stickiness_cost_s if mode is Mode.COST else application.policy.stickiness_capacity_s
+    assert annotations[action_key(application.action)] == format_action(targets_at_rest(application, mode), sticky)
+    assert annotations.get(MARKER) == ("capacity" if mode is Mode.CAPACITY else None)
+    hosts = {rule.get("host") for rule in ingress["spec"]["rules"][1:]}
+    services = {application.capacity.service, *(unit.backend.service for unit in application.units)}
+    assert hosts == {f"{service}.standby.invalid" for service in services}
+
+
+def test_scaled_objects_aim_at_what_each_mode_asks_of_a_replica() -> None:
+    """Table 1's throughput in cost mode, Table 2's adjusted one in capacity mode."""
+    for mode, wanted in ((Mode.COST, ["105", "130", "90", "61", "60"]), (Mode.CAPACITY, ["89.2", "89.2", "89.2", "61", "60"])):
+        found = [one["spec"]["triggers"][0]["metadata"] for one in example("sd21", mode) if one["kind"] == "ScaledObject"]
+        assert [one["targetMetricValue"] for one in found] == wanted
+        assert all(isinstance(value, str) for one in found for value in one.values()), "KEDA takes text only"
+
+
+def test_replicas_are_left_to_keda() -> None:
+    """Applying the manifest again must not scale a unit down to what it says."""
+    assert not any("replicas" in one["spec"] for one in example("sd21") if one["kind"] == "Deployment")
+
+
+def test_probes_leave_room_for_twice_the_load_time() -> None:
+    """Nothing is restarted while it loads, a rollout is not called stuck before, and readiness alone lets traffic in."""
+    values = document()
+    values["spec"]["units"][0]["stack"]["loadSeconds"] = 1200
+    for one in [one for one in objects_of(parsed(values)) if one["kind"] == "Deployment"]:
+        container = one["spec"]["template"]["spec"]["containers"][0]
+        allowed = 2400 if one["metadata"]["name"] == "sd21-inf2" else 1800
+        startup = container["startupProbe"]
+        assert startup["periodSeconds"] * startup["failureThreshold"] == allowed
+        assert one["spec"]["progressDeadlineSeconds"] > allowed
+        assert container["readinessProbe"]["httpGet"]["path"] == "/readiness"
+        assert container["livenessProbe"]["httpGet"]["path"] == "/health"
+
+
+def test_a_pod_has_time_to_answer_what_it_took() -> None:
+    """Pre-stop, longest request and drain fit into the grace period; the load balancer waits for the longest request too."""
+    values = document()
+    values["spec"]["stack"]["requestSeconds"] = 300
+    objects = objects_of(parsed(values))
+    pod = _one(objects, "Deployment", "sd21-inf2")["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] >= pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] + 300 + 10
+    annotations = _one(objects, "Ingress", "sd21")["metadata"]["annotations"]
+    assert annotations["alb.ingress.kubernetes.io/load-balancer-attributes"] == "idle_timeout.timeout_seconds=330"
+    for one in objects:
+        attributes = one["metadata"].get("annotations", {}).get("alb.ingress.kubernetes.io/target-group-attributes", "")
+        assert not attributes or "deregistration_delay.timeout_seconds=330" in attributes
+
+
+def test_nothing_narrows_a_node_claim_beyond_what_the_unit_may_use() -> None:
+    """A spread over zones would make Karpenter ask for one zone, and its refusal prove no more than that zone short."""
+    for one in [one for one in example("sd21") if one["kind"] == "Deployment"]:
+        pod = one["spec"]["template"]["spec"]
+        assert not {"affinity", "topologySpreadConstraints"} & {*pod}
+        assert [*pod["nodeSelector"]] == ["karpenter.sh/nodepool"]
+
+
+def test_units_that_share_a_node_pool_are_each_kept_to_their_own_types() -> None:
+    """The NodePool allows what either may use, a pod only its own."""
+    values = document()
+    triton, cuda = values["spec"]["units"][2], values["spec"]["units"][4]
+    triton["instanceTypes"], cuda["zones"] = ["g5.xlarge", "g5.2xlarge"], ["us-west-2a"]
+    objects = objects_of(parsed(values))
+    pool = _one(objects, "NodePool", "amd-nvidia-a10g")["spec"]["template"]["spec"]["requirements"]
+    assert [one["values"] for one in pool if one["key"] == "node.kubernetes.io/instance-type"] == [["g5.2xlarge", "g5.xlarge"]]
+    assert "topology.kubernetes.io/zone" not in {one["key"] for one in pool}, "the other unit may use every zone"
+    affinity = _one(objects, "Deployment", "sd21-g5-cuda")["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
+    (term,) = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert term["matchExpressions"] == [
+        {"key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["g5.xlarge"]},
+        {"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["us-west-2a"]},
+    ]
+    assert "affinity" not in _one(objects, "Deployment", "sd21-g5-triton")["spec"]["template"]["spec"]
+
+
+def test_there_is_room_for_the_canary_and_a_rollout() -> None:
+    """The NodePool's limit covers every replica that KEDA or the controller may ask for, and one pod more of each unit."""
+    limits = {one["metadata"]["name"]: one["spec"]["limits"] for one in example("sd21") if one["kind"] == "NodePool"}
+    assert limits["amd-nvidia-a10g"] == {"nvidia.com/gpu": "202"}
+    assert limits["amd-neuron-inf2"] == {"aws.amazon.com/neuron": "101"}
+
+
+def test_a_port_that_is_a_name_is_the_same_literal_everywhere() -> None:
+    """80 and "http" are two target groups to the load-balancer controller."""
+    values = document()
+    for service in (values["spec"]["capacityService"], *(unit["service"] for unit in values["spec"]["units"])):
+        service["port"] = "web"
+    objects = objects_of(parsed(values))
+    assert {one["spec"]["ports"][0]["name"] for one in objects if one["kind"] == "Service"} == {"web"}
+    ingress = _one(objects, "Ingress", "sd21")
+    targets, _, _ = parse_action(ingress["metadata"]["annotations"][action_key("weighted-routing")])
+    ports = [rule["http"]["paths"][0]["backend"]["service"]["port"] for rule in ingress["spec"]["rules"][1:]]
+    assert {target.port for target in targets} == {"web"}
+    assert ports == [{"name": "web"}] * 6
+
+
+def test_nodes_can_be_left_to_somebody_else() -> None:
+    """Two stacks may share NodePools if one of them makes them."""
+    values = document()
+    values["spec"]["stack"]["nodes"] = {"render": False}
+    assert not {"NodePool", "EC2NodeClass"} & {one["kind"] for one in objects_of(parsed(values))}
+
+
+def test_the_files_own_settings_win() -> None:
+    """Variables of the container and annotations of the Ingress."""
+    values = document()
+    values["spec"]["units"][0]["stack"]["env"] = {"MODEL_SERVER_MAX_QUEUE": "8", "MODEL_SERVER_REQUEST_TIMEOUT": "5"}
+    values["spec"]["stack"]["loadBalancer"] = {
+        "annotations": {"alb.ingress.kubernetes.io/certificate-arn": "arn:x", "alb.ingress.kubernetes.io/scheme": "internal"}
+    }
+    objects = objects_of(parsed(values))
+    variables = _one(objects, "Deployment", "sd21-inf2")["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {one["name"]: one["value"] for one in variables if "value" in one}.items() >= values["spec"]["units"][0]["stack"]["env"].items()
+    assert len({one["name"] for one in variables}) == len(variables)
+    annotations = _one(objects, "Ingress", "sd21")["metadata"]["annotations"]
+    assert annotations["alb.ingress.kubernetes.io/scheme"] == "internal"
+    assert annotations["alb.ingress.kubernetes.io/certificate-arn"] == "arn:x"
+
+
+def test_the_policy_is_the_same_with_and_without_a_stack() -> None:
+    """`run` and `plan` use nothing of it."""
+    values = document()
+    with_stack = parsed(values).to_policy()
+    del values["spec"]["stack"]
+    for unit in values["spec"]["units"]:
+        unit.pop("stack", None)
+    assert parsed(values).to_policy() == with_stack

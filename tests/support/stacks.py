@@ -1,0 +1,46 @@
+"""The application files of `config/` that have a stack, and their stacks as `failoverctl render` makes them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from controller.catalog.application import ApplicationFile
+from controller.cli.render import load
+from controller.policy.model import Mode
+from controller.rendering.parts import Object
+from controller.rendering.render import all_objects, stack_objects
+
+ROOT: Final = Path(__file__).parents[2]
+STACKS: Final = ROOT / "deploy" / "stacks"
+NAMES: Final = ("bert", "llama", "mistral", "sd21", "vit", "yolos")
+
+
+def application_file(name: str) -> Path:
+    """The application file of one example."""
+    return ROOT / "config" / f"{name}.yaml"
+
+
+def document(name: str = "sd21") -> dict[str, Any]:
+    """The same as plain values, for tests that change them."""
+    found: dict[str, Any] = yaml.safe_load(application_file(name).read_text())
+    return found
+
+
+def parsed(values: dict[str, Any]) -> ApplicationFile:
+    """Plain values as the model."""
+    return ApplicationFile.model_validate_json(json.dumps(values), strict=True)
+
+
+def objects_of(model: ApplicationFile, mode: Mode = Mode.COST) -> list[Object]:
+    """All objects of its stack, in the order in which they are to be applied."""
+    assert model.spec.stack is not None
+    return list(all_objects(stack_objects(model, model.spec.stack, mode)))
+
+
+def example(name: str, mode: Mode = Mode.COST) -> list[Object]:
+    """All objects of one example."""
+    return objects_of(load(application_file(name)), mode)

@@ -1,0 +1,83 @@
+"""The machines that Karpenter launches: some seconds after the launch each registers as a Node, as its kubelet would."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from types import TracebackType
+from typing import Any, Final, Self
+
+from controller.clients.kube import JSON_PATCH, NODE_CLAIMS, KubeSession
+from controller.clock import format_rfc3339
+from controller.errors import RemoteError
+
+_POLL_S: Final = 0.5
+_NOT_READY: Final = "node.kubernetes.io/not-ready"
+_UNREGISTERED: Final = {"key": "karpenter.sh/unregistered", "effect": "NoExecute"}
+
+Object = dict[str, Any]
+
+
+class Machines:
+    """Registers the Node of every launched NodeClaim. Use it as a context manager.
+
+    Args:
+        session: The administrator's.
+        boot_s: Seconds from the launch until a Node registers.
+    """
+
+    def __init__(self, session: KubeSession, *, boot_s: float = 3.0) -> None:
+        self._session, self._boot_s = session, boot_s
+        self._launched: dict[str, float] = {}
+        self._joined: set[str] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="machines", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        while not self._stop.wait(_POLL_S):
+            try:
+                self._look()
+                self._settle()
+            except RemoteError:  # an API server that is busy is asked again
+                continue
+
+    def _look(self) -> None:
+        for claim in self._session.request("GET", NODE_CLAIMS.path(None))["items"]:
+            provider, uid = (claim.get("status") or {}).get("providerID"), claim["metadata"]["uid"]
+            if not provider or uid in self._joined or "deletionTimestamp" in claim["metadata"]:
+                continue
+            if time.monotonic() - self._launched.setdefault(uid, time.monotonic()) >= self._boot_s:
+                self._join(claim, provider)
+                self._joined.add(uid)
+
+    def _join(self, claim: Object, provider: str) -> None:
+        name, now = f"ip-{provider.rsplit('/', 1)[-1]}", format_rfc3339(time.time())
+        ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": now, "lastTransitionTime": now}
+        taints = [_UNREGISTERED, *claim["spec"].get("taints", ())]
+        # Whole in one request: with its status patched in later, Karpenter learns a capacity of nothing for the instance type.
+        node = {
+            "metadata": {"name": name, "labels": {**claim["metadata"].get("labels", {}), "kubernetes.io/hostname": name}},
+            "spec": {"providerID": provider, "taints": taints},
+            "status": {"capacity": claim["status"]["capacity"], "allocatable": claim["status"]["allocatable"], "conditions": [ready]},
+        }
+        self._session.request("POST", "/api/v1/nodes", body=json.dumps(node))
+
+    def _settle(self) -> None:
+        """Takes away the taint that admission adds and that the node-lifecycle controller, which is switched off, would take away."""
+        for node in self._session.request("GET", "/api/v1/nodes")["items"]:
+            keys = [one["key"] for one in node["spec"].get("taints", ())]
+            if _NOT_READY in keys:
+                # Karpenter takes away its own taint at the same time: where that moved ours, the test fails and the next look does it.
+                at = f"/spec/taints/{keys.index(_NOT_READY)}"
+                operations = [{"op": "test", "path": f"{at}/key", "value": _NOT_READY}, {"op": "remove", "path": at}]
+                path = f"/api/v1/nodes/{node['metadata']['name']}"
+                self._session.request("PATCH", path, body=json.dumps(operations), content_type=JSON_PATCH)

@@ -1,0 +1,99 @@
+"""One application whose nodes the real Karpenter launches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final, Self
+
+from controller.clients.kube import MERGE_PATCH
+from controller.embedded.aws import EmulatedAws
+from controller.errors import NotFound
+from tests.cluster import objects
+from tests.cluster.stack import Stack
+from tests.control_plane.control_plane import ControlPlane
+from tests.world.fleets import Capacity
+from tests.world.karpenter import Karpenter
+from tests.world.machines import Machines
+
+_NODE_CLASSES: Final = "/apis/karpenter.k8s.aws/v1/ec2nodeclasses"
+
+
+class World(Stack):
+    """An application with one ready replica of every unit, each on a node that Karpenter launched for it.
+
+    Args:
+        plane: The control plane.
+        namespace: A namespace of its own.
+        folder: For files.
+        karpenter: The running Karpenter.
+        capacity: What EC2 has.
+        zones: Where it launches.
+    """
+
+    def __init__(
+        self, plane: ControlPlane, namespace: str, folder: Path, *, karpenter: Karpenter, capacity: Capacity, zones: Iterable[str]
+    ) -> None:
+        super().__init__(plane, namespace, folder)
+        self.capacity, self.zones = capacity, tuple(sorted(zones))
+        self._karpenter = karpenter
+        self._machines_session = plane.patient_session()
+        self._machines = Machines(self._machines_session)
+
+    def __enter__(self) -> Self:
+        self._machines.__enter__()
+        return super().__enter__()
+
+    def close(self) -> None:
+        """See the base class; machines end as well."""
+        self._machines.__exit__(None, None, None)
+        super().close()
+        self._machines_session.close()
+
+    def report(self) -> str:
+        """See the base class."""
+        return f"{super().report()}\n{self._karpenter.report()}"
+
+    def _make_room(self, unit: str) -> None:
+        """Karpenter does."""
+
+    def instance_type(self, unit: str) -> str:
+        """What a unit is launched as."""
+        return self.units[unit].instance_type
+
+
+@contextmanager
+def node_class(plane: ControlPlane, aws: EmulatedAws) -> Iterator[None]:
+    """The EC2NodeClass of every NodePool here: the emulated account's network, and any machine image.
+
+    Args:
+        plane: Where it is made.
+        aws: The account.
+    """
+    images = aws.client("ec2").describe_images(Filters=[{"Name": "architecture", "Values": ["x86_64"]}])["Images"]
+    name = objects.NODE_CLASS["name"]
+    body = {
+        "apiVersion": "karpenter.k8s.aws/v1",
+        "kind": "EC2NodeClass",
+        "metadata": {"name": name},
+        "spec": {
+            "amiFamily": "Custom",
+            "amiSelectorTerms": [{"id": images[0]["ImageId"]}],
+            "subnetSelectorTerms": [{"id": one} for one in aws.network.subnets.values()],
+            "securityGroupSelectorTerms": [{"id": aws.network.security_group}],
+            "instanceProfile": "nodes",
+        },
+    }
+    session = plane.session()
+    session.request("POST", _NODE_CLASSES, body=json.dumps(body))
+    try:
+        yield
+    finally:
+        # Its Karpenter is gone, so nobody else takes the finalizer away.
+        session.request("DELETE", f"{_NODE_CLASSES}/{name}")
+        free = json.dumps({"metadata": {"finalizers": None}})
+        with suppress(NotFound):
+            session.request("PATCH", f"{_NODE_CLASSES}/{name}", body=free, content_type=MERGE_PATCH)
+        session.close()

@@ -1,0 +1,64 @@
+"""What the controller makes of what the real Karpenter does."""
+
+from __future__ import annotations
+
+from controller.policy.model import Cause, Proof, Shortage, UnitEvidence
+from controller.service.wiring import Service
+from tests.support.waiting import wait_for
+from tests.world.fleets import QUOTA, SUBNET_FULL
+from tests.world.stack import World
+
+_RETURN_S = 280.0
+"""Until Karpenter asks again after a refusal, launches, and the node has joined: three minutes, and busy machines are slow."""
+
+
+def _evidence(service: Service, unit: str) -> UnitEvidence:
+    return service.controller.views()[0].decision.evidence[unit]
+
+
+def test_a_zone_without_capacity_is_not_a_unit_without_it(world: World) -> None:
+    """Karpenter launches in another zone without a word about the first; nothing is switched, and the pods that waited are served."""
+    world.capacity.refuse(world.instance_type("sd21-inf2"), world.zones[:1])
+    with world.controller() as service:
+        before = world.action()
+        world.scale("sd21-inf2", 2)
+        wait_for("the second replica is ready", lambda: world.endpoints("sd21-inf2") == 2, 120, world.report)
+        assert _evidence(service, "sd21-inf2").shortage is Shortage.NONE
+        assert (world.action(), world.mode()) == (before, "")
+
+
+def test_a_unit_without_capacity_is_left_and_returned_to_on_proof(world: World) -> None:
+    """Refused in every zone: the Ingress goes to capacity mode. Once Karpenter has launched again and the node has joined: back."""
+    inf2 = world.instance_type("sd21-inf2")
+    world.capacity.refuse(inf2, world.zones)
+    with world.controller() as service:
+        cost = world.targets()
+        world.scale("sd21-inf2", 2)
+        wait_for("capacity mode", lambda: world.mode() == "capacity", 60, world.report)
+        assert world.targets() == ["sd21-all"]
+        evidence = _evidence(service, "sd21-inf2")
+        assert (evidence.shortage, evidence.proof, evidence.cause) == (Shortage.PROVEN, Proof.WIDE, Cause.CAPACITY)
+        asked = world.capacity.fleets[-1]
+        assert {one.zone for one in asked} == set(world.zones), "the refusal proves the unit short because every zone was asked"
+        world.capacity.restore(inf2)
+        wait_for("cost mode", lambda: world.mode() == "cost", _RETURN_S, world.report)
+        assert world.targets() == cost
+        wait_for("the replica on the node that joined", lambda: world.endpoints("sd21-inf2") == 2, 60, world.report)
+
+
+def test_a_quota_is_told_as_a_quota(world: World) -> None:
+    """Refused by the account's limit: waiting will not help, and the alert says who can."""
+    world.capacity.refuse(world.instance_type("sd21-g6-triton"), world.zones, QUOTA)
+    with world.controller() as service:
+        world.scale("sd21-g6-triton", 2)
+        wait_for("the cause", lambda: _evidence(service, "sd21-g6-triton").cause is Cause.QUOTA, 60, world.report)
+        wait_for("the alert", lambda: any("quota" in one.key for one in service.controller.views()[0].decision.alerts), 30, world.report)
+
+
+def test_full_subnets_are_told_as_the_network(world: World) -> None:
+    """Refused for want of addresses: the alert says that every pool in those subnets is concerned."""
+    world.capacity.refuse(world.instance_type("sd21-g5-cuda"), world.zones, SUBNET_FULL)
+    with world.controller() as service:
+        world.scale("sd21-g5-cuda", 2)
+        wait_for("the cause", lambda: _evidence(service, "sd21-g5-cuda").cause is Cause.NETWORK, 60, world.report)
+        wait_for("the alert", lambda: any("network" in one.key for one in service.controller.views()[0].decision.alerts), 30, world.report)
