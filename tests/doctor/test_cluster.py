@@ -365,7 +365,12 @@ def test_a_component_is_found_by_its_name_before_its_image() -> None:
 
 def test_whatever_the_api_server_says_is_read() -> None:
     """Objects without anything in them, and with nonsense in it."""
-    for obj in ({}, {"spec": None, "status": []}, {"spec": {"template": {"spec": {"containers": [None, {"image": 3, "args": [1]}]}}}}):
+    strange: tuple[dict[str, Any], ...] = (
+        {},
+        {"spec": None, "status": []},
+        {"spec": {"template": {"spec": {"containers": [None, {"image": 3, "args": [1]}]}}}},
+    )
+    for obj in strange:
         workload = read(obj)
         assert (workload.version, workload.ready) == ((), 0)
 
