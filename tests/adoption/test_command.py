@@ -130,5 +130,5 @@ def test_a_missing_capacity_service_is_told_by_the_file_and_by_the_plan(api: Emu
     path.write_text(yaml.safe_dump(values))
     plan = _run(api, tmp_path, "plan", "--applications", str(path))
     assert "there is no Service with the port gradio-mix-ing-all:80, so a switch to it would be refused" in plan.stdout
-    doctor = _run(api, tmp_path, "doctor", "--applications", str(path))
+    doctor = _run(api, tmp_path, "doctor", INGRESS, "--applications", str(path))
     assert "Service gradio-mix-ing-all does not exist" in " ".join(doctor.stdout.split())

@@ -125,7 +125,9 @@ def test_a_stack_built_by_hand_and_what_it_lacks(built: HandBuiltStack, aws: Emu
     plan = _same_plan(built, aws, adopted)
     assert (plan["actions"], len(plan["standbyPatch"])) == ([], 6)
     assert any("standby" in one or "registered" in one for one in plan["sentences"]), plan["sentences"]
-    report = json.loads(_run(built, aws, "doctor", "--output", "json", "--applications", str(adopted)).stdout)
+    report = json.loads(
+        _run(built, aws, "doctor", f"{built.namespace}/{hand_built.INGRESS}", "--output", "json", "--applications", str(adopted)).stdout
+    )
     levels = {one["check"]: one["level"] for one in report["checks"] if one["level"] in {"problem", "warning"}}
     assert levels.items() >= {"standby-rules": "problem", "health-check": "warning", "stickiness": "warning"}.items()
     assert [check for check, level in levels.items() if level == "problem"] == ["standby-rules"]
