@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
 MS_STAMP := model_server/.venv/.synced
 
 $(MS_STAMP): model_server/pyproject.toml model_server/uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
-	@$(UV) --project model_server sync --quiet --frozen
+	@$(UV) --project model_server sync --quiet --frozen --group browser
 	@touch $@
 
 .PHONY: env
@@ -95,6 +95,10 @@ bench-policy: .venv/.synced-bench ## How far the policies are from clairvoyant (
 .PHONY: bench-switch
 bench-switch: .venv/.synced-bench ## Switches under real requests through Envoy, ours and the naive one (12 minutes; ARGS="--quick": a minute and a half)
 	@$(RUN)/python -m benchmarks.switch $(ARGS)
+
+.PHONY: bench-breaking-point
+bench-breaking-point: .venv/.synced-bench ## How near the breaking point that is found comes to the true one (20 minutes; ARGS="--quick")
+	@$(RUN)/python -m benchmarks.breaking_point $(ARGS)
 
 .PHONY: lint
 lint: $(STAMP) $(MS_STAMP) ## Style, types and the import contract, of both distributions
