@@ -52,9 +52,21 @@ test-cluster: $(STAMP) ## Tests on a real kube-apiserver, etcd, scheduler and co
 test-world: $(STAMP) ## Tests with the real Karpenter on the real control plane; AWS and the machines are emulated (needs Go)
 	@$(RUN)/python -m pytest -m world $(ARGS)
 
+# Two more, one for each generation of transformers and diffusers that the pipelines run on; 4 GB, most of it torch, which they share.
+MS_GENERATIONS := model_server/.venv-libraries-4/.synced model_server/.venv-libraries-5/.synced
+
+model_server/.venv-libraries-%/.synced: model_server/pyproject.toml model_server/uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
+	@UV_PROJECT_ENVIRONMENT=.venv-libraries-$* $(UV) --project model_server sync --quiet --frozen --group libraries-$*
+	@touch $@
+
 .PHONY: test-model-server
-test-model-server: $(MS_STAMP) ## Tests of the model server
+test-model-server: $(MS_STAMP) ## Tests of the model server: the core, then the pipelines on both generations of their libraries
 	@cd model_server && .venv/bin/python -m pytest -n 2 $(ARGS)
+	@$(MAKE) --no-print-directory test-pipelines
+
+.PHONY: test-pipelines
+test-pipelines: $(MS_GENERATIONS) ## Tests of the model server's pipelines on the processor (ARGS="-k bert")
+	@cd model_server && for generation in 4 5; do .venv-libraries-$$generation/bin/python -m pytest -n 2 tests/pipelines $(ARGS); done
 
 .venv/.synced-bench: $(STAMP)
 	@$(UV) sync --quiet --frozen --all-extras --group bench
@@ -124,4 +136,4 @@ build: $(STAMP) ## Build the wheel and the source distribution
 
 .PHONY: clean
 clean: ## Remove what the other targets made
-	@rm -rf .venv model_server/.venv $(TOOLS) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
+	@rm -rf .venv model_server/.venv* $(TOOLS) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov

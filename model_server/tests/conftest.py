@@ -1,10 +1,19 @@
 """Settings of the tests come from the tests alone."""
 
 import os
+from importlib.util import find_spec
 
 import pytest
 
 SEEDS = {"APP", "DEVICE", "MODEL_ID", "COMPILED_MODEL_ID", "NODEPOOL", "POD_NAME", "MAX_NEW_TOKENS"}
+
+TORCH = find_spec("torch") is not None
+collect_ignore = [] if TORCH else ["pipelines"]
+
+
+def pytest_report_header() -> str:
+    """Say what is left out."""
+    return "pipelines: " + ("torch is here" if TORCH else "LEFT OUT, torch is not installed; `make test-pipelines` runs them")
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "MODEL_SERVER_"
@@ -101,6 +101,20 @@ class Settings(BaseSettings):
         default=1000, ge=0, description="Most inferences of one call of the seed's /load route; 0 turns the route off."
     )
 
+    sequence_buckets: Annotated[tuple[int, ...], NoDecode] = Field(
+        (), description="Lengths that prompts are padded to, in tokens, as 32,128,512; empty: 32, 128, 512 … up to what the model reads."
+    )
+
+    # How the model runs
+    torch_device: str = Field("", description="Device of torch: cpu, cuda, cuda:1; empty: what the backend is for.")
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        "auto", description="Type of the weights; auto: float32 on a CPU, else float16, bfloat16 for text-generation."
+    )
+    compile_backend: str = Field(
+        "inductor", description="torch.compile's backend, for `triton`; aot_eager finds graph breaks without compiling."
+    )
+    compile_mode: str = Field("max-autotune-no-cudagraphs", description="torch.compile's mode, for `triton` with inductor.")
+
     # Limits of a request
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1, description="Bytes of a request body.")
     max_pixels: int = Field(default=16_000_000, ge=1, description="Pixels of an image that is sent.")
@@ -112,17 +126,17 @@ class Settings(BaseSettings):
         default=(), description="Hosts that images may be fetched from; empty: none."
     )
 
-    @field_validator("batch_buckets", mode="before")
+    @field_validator("batch_buckets", "sequence_buckets", mode="before")
     @classmethod
     def _numbers(cls, value: object) -> object:
         """Read "1,2,4,8"."""
         return tuple(int(part) for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
-    @field_validator("batch_buckets")
+    @field_validator("batch_buckets", "sequence_buckets")
     @classmethod
-    def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+    def _ascending(cls, value: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
         if any(size < 1 for size in value) or list(value) != sorted(set(value)):
-            raise ValueError("batch_buckets: list positive sizes in ascending order, each once, as 1,2,4,8")
+            raise ValueError(f"{info.field_name}: list positive sizes in ascending order, each once, as 1,2,4,8")
         return value
 
     @field_validator("url_allow_list", mode="before")

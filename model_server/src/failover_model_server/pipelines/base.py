@@ -1,0 +1,35 @@
+"""The pipeline protocol, and where a pipeline's model is placed."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from failover_model_server.tasks.base import Item
+
+Compile = Callable[[Any], Any]
+"""Takes a function or a module's forward and gives a compiled one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a model is put, and as what."""
+
+    device: torch.device
+    dtype: torch.dtype
+    static_shapes: bool = False
+    """Pad to the shape in an item's key, also where the device does not need it."""
+
+
+class Pipeline(ABC):
+    """Runs batches of one task. Called on one thread, one batch at a time."""
+
+    @abstractmethod
+    def run(self, items: Sequence[Item]) -> Sequence[object]:
+        """The output for each item, in order; None for an item whose output is not finite, where the task does not look itself."""
+
+    @abstractmethod
+    def compile(self, compiled: Compile) -> None:
+        """Replace the parts that take the time by compiled ones. Their shapes depend on the number of items and their key alone."""

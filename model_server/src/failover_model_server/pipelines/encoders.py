@@ -1,0 +1,70 @@
+"""Models that answer in one pass: BERT, ViT, YOLOS."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from failover_model_server.pipelines.base import Compile, Pipeline, Placement
+from failover_model_server.pipelines.weights import load_weights
+from failover_model_server.tasks.base import Item
+from failover_model_server.tasks.payloads import Tensors
+
+LOGITS = ("logits",)
+LOGITS_AND_BOXES = ("logits", "pred_boxes")
+
+
+class EncoderPipeline(Pipeline):
+    """Stacks the inputs of the items, calls the model, and takes its outputs apart."""
+
+    def __init__(self, model: Any, outputs: tuple[str, ...], placement: Placement) -> None:
+        self.model = model
+        self.outputs = outputs
+        self.placement = placement
+
+    def run(self, items: Sequence[Item]) -> Sequence[object]:
+        """One pass over the batch; float32 outputs by name for each item."""
+        payloads = [item.payload for item in items if isinstance(item.payload, Tensors)]
+        inputs = {name: self._tensor([payload.values[name] for payload in payloads]) for name in payloads[0].values}
+        with torch.inference_mode():
+            result = self.model(**inputs)
+            arrays = {name: result[name].float().cpu().numpy() for name in self.outputs}
+        return [Tensors({name: array[row] for name, array in arrays.items()}) for row in range(len(items))]
+
+    def _tensor(self, rows: Sequence[Any]) -> torch.Tensor:
+        tensor = torch.from_numpy(np.stack(rows))
+        dtype = self.placement.dtype if tensor.is_floating_point() else None
+        return tensor.to(device=self.placement.device, dtype=dtype)
+
+    def compile(self, compiled: Compile) -> None:
+        """The whole model is one graph."""
+        self.model.forward = compiled(self.model.forward)
+
+
+def text_classification(directory: Path, placement: Placement, _task: object) -> EncoderPipeline:
+    """BERT and its kin."""
+    from transformers import AutoModelForSequenceClassification
+
+    return EncoderPipeline(_place(AutoModelForSequenceClassification, directory, placement), LOGITS, placement)
+
+
+def image_classification(directory: Path, placement: Placement, _task: object) -> EncoderPipeline:
+    """ViT."""
+    from transformers import AutoModelForImageClassification
+
+    return EncoderPipeline(_place(AutoModelForImageClassification, directory, placement), LOGITS, placement)
+
+
+def object_detection(directory: Path, placement: Placement, _task: object) -> EncoderPipeline:
+    """YOLOS."""
+    from transformers import AutoModelForObjectDetection
+
+    return EncoderPipeline(_place(AutoModelForObjectDetection, directory, placement), LOGITS_AND_BOXES, placement)
+
+
+def _place(loader: Any, directory: Path, placement: Placement) -> Any:
+    return load_weights(
+        "the model", loader, directory, trust_remote_code=False, dtype=placement.dtype, device_map={"": str(placement.device)}
+    )

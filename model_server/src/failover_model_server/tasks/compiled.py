@@ -1,0 +1,55 @@
+"""The shapes that a model was compiled for, from the files that optimum-neuron writes beside a compiled model."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from failover_model_server.errors import LoadError
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledShapes:
+    """The one size of everything that a Neuron artifact runs."""
+
+    batch_size: int
+    sequence_length: int | None = None
+    """Tokens: of the input (encoders), of input and output together (language models)."""
+
+
+def compiled_shapes(model: Path) -> CompiledShapes | None:
+    """The shapes a directory was compiled for; None if it holds an ordinary model.
+
+    Formats of optimum-neuron 0.4: a language model has `neuron_config.json`; the others have a `neuron` object in `config.json`, Stable
+    Diffusion one for each part, where the text encoder's batch size is the number of prompts.
+
+    Raises:
+        LoadError: the file does not say for which batch size.
+    """
+    llm = _read(model / "neuron_config.json")
+    if llm is not None:
+        return CompiledShapes(_batch(llm, "batch_size", model / "neuron_config.json"), llm.get("sequence_length"))
+    for file in (model / "config.json", model / "text_encoder" / "config.json"):
+        neuron = (_read(file) or {}).get("neuron")
+        if isinstance(neuron, dict):
+            return CompiledShapes(_batch(neuron, "static_batch_size", file), neuron.get("static_sequence_length"))
+    return None
+
+
+def _batch(values: Object, key: str, file: Path) -> int:
+    size = values.get(key)
+    if not isinstance(size, int) or size < 1:
+        raise LoadError(f"{file}: {key} is {size!r}; export the model again with a batch size")
+    return size
+
+
+def _read(file: Path) -> Object | None:
+    try:
+        value = json.loads(file.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise LoadError(f"{file}: {error}") from error
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,53 @@
+"""What tasks hand to pipelines and get back: plain values and NumPy arrays, so that they can be sent to another process."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array: TypeAlias = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Tensors:
+    """Inputs of an encoder (BERT, ViT, YOLOS), or its outputs, for one item: without the batch dimension."""
+
+    values: Mapping[str, "Array"]
+    """By the model's own names: input_ids, attention_mask (length,); pixel_values (channels, height, width); logits; pred_boxes."""
+    size: tuple[int, int] | None = None
+    """Width and height of the image that was sent, in pixels; of inputs, where the answer needs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt for a language model."""
+
+    tokens: tuple[int, ...]
+    max_new_tokens: int
+    temperature: float
+    """0: the likeliest token each time."""
+    top_p: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a language model made of one prompt."""
+
+    tokens: tuple[int, ...]
+    """The new ones alone, without the token that ends a text."""
+    stopped: bool
+    """The model ended the text; else the limit did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A prompt for an image."""
+
+    prompt: str
+    negative_prompt: str
+    steps: int
+    guidance_scale: float
+    seed: int
