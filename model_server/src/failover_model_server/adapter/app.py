@@ -26,7 +26,9 @@ class Adapter:
         self._sink = sink
         self._in_flight = 0
         self._requests = Counter("model_server_requests", "Requests of /gentext by outcome.", ["outcome"], registry=registry)
-        Gauge("model_server_engine_ready", "1 when the engine can serve.", registry=registry).set_function(lambda: float(engine.state.ready))
+        Gauge("model_server_engine_ready", "1 when the engine can serve.", registry=registry).set_function(
+            lambda: float(engine.state.ready)
+        )
         Gauge("model_server_running_requests", "In the engine.", registry=registry).set_function(lambda: engine.look.running)
         Gauge("model_server_queued_requests", "Waiting in the engine.", registry=registry).set_function(lambda: engine.look.waiting)
 
