@@ -51,7 +51,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     }.items():
         monkeypatch.setenv(name, value)
     boto3.client("s3").create_bucket(Bucket="caches")
-    yield "s3://caches/inductor"
+    yield f"s3://caches/{tmp_path.name}"  # moto keeps its buckets as long as the process
     server.stop()
 
 
