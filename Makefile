@@ -96,6 +96,10 @@ bench-policy: .venv/.synced-bench ## How far the policies are from clairvoyant (
 bench-switch: .venv/.synced-bench ## Switches under real requests through Envoy, ours and the naive one (12 minutes; ARGS="--quick": a minute and a half)
 	@$(RUN)/python -m benchmarks.switch $(ARGS)
 
+.PHONY: bench-breaking-point
+bench-breaking-point: .venv/.synced-bench ## How near the breaking point that is found comes to the true one (20 minutes; ARGS="--quick")
+	@$(RUN)/python -m benchmarks.breaking_point $(ARGS)
+
 .PHONY: lint
 lint: $(STAMP) $(MS_STAMP) ## Style, types and the import contract, of both distributions
 	@$(RUN)/ruff check

@@ -17,6 +17,7 @@ _COMMANDS: Final = {
     "replay": ("controller.cli.replay", "replay_command", "Decide recorded moments again, with another policy if asked."),
     "weights": ("controller.cli.config", "weights_command", "Print Table 1 and Table 2 of an application file."),
     "render": ("controller.cli.render", "render_command", "Turn an application file into all manifests of its stack."),
+    "breaking-point": ("controller.cli.breaking_point", "breaking_point_command", "Measure how much load one replica of a unit carries."),
     "pause": ("controller.cli.overrides", "pause_command", "Stop the controller from changing anything, for a while."),
     "resume": ("controller.cli.overrides", "resume_command", "Lift a pause and a pin."),
     "pin": ("controller.cli.overrides", "pin_command", "Ask for a mode and keep it, for a while."),
