@@ -21,7 +21,7 @@ SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 RUN --mount=type=bind,from=uv,source=/uv,target=/usr/local/bin/uv \
     --mount=type=bind,target=/src,rw \
     uv export --quiet --frozen --project /src --no-emit-project --output-file /tmp/requirements.txt \
-      --no-dev --extra vllm --extra aws && \
+      --no-dev --extra vllm --extra aws --extra hub && \
     uv pip install --python /usr/local/bin/python --no-cache --no-deps --require-hashes --requirements /tmp/requirements.txt && \
     uv pip install --python /usr/local/bin/python --no-cache --no-deps --compile-bytecode /src && \
     rm /tmp/requirements.txt
@@ -31,7 +31,7 @@ RUN /usr/local/bin/python -c "import failover_model_server.cli, failover_model_s
 # Everything that is written goes under /var/cache/model-server and /tmp: mount both, and the root file system may be read-only.
 ENV MODEL_SERVER_CACHE_DIR=/var/cache/model-server \
     HF_HOME=/var/cache/model-server/hub \
-    HOME=/tmp \
+    HOME=/tmp USER=model-server \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 65532:65532
 WORKDIR /tmp

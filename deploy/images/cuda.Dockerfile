@@ -34,7 +34,7 @@ RUN /opt/venv/bin/python -c "import failover_model_server.cli, torch, torchvisio
 ENV MODEL_SERVER_BACKEND=cuda \
     MODEL_SERVER_CACHE_DIR=/var/cache/model-server \
     HF_HOME=/var/cache/model-server/hub \
-    HOME=/tmp \
+    HOME=/tmp USER=model-server \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 65532:65532
 WORKDIR /tmp

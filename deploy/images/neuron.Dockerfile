@@ -32,7 +32,7 @@ RUN /opt/conda/bin/python -c "import failover_model_server.cli, torch, torch_neu
 ENV MODEL_SERVER_BACKEND=neuron \
     MODEL_SERVER_CACHE_DIR=/var/cache/model-server \
     HF_HOME=/var/cache/model-server/hub \
-    HOME=/tmp \
+    HOME=/tmp USER=model-server \
     NEURON_FUSE_SOFTMAX=1 \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 65532:65532

@@ -34,7 +34,7 @@ RUN /opt/venv/bin/python -c "import failover_model_server.cli, torch, torchvisio
 ENV MODEL_SERVER_BACKEND=triton \
     MODEL_SERVER_CACHE_DIR=/var/cache/model-server \
     HF_HOME=/var/cache/model-server/hub \
-    HOME=/tmp \
+    HOME=/tmp USER=model-server \
     TORCHINDUCTOR_CACHE_DIR=/var/cache/model-server/inductor \
     TRITON_CACHE_DIR=/var/cache/model-server/triton \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
