@@ -125,7 +125,7 @@ class StackFile(FileModel):
     model: Location = Field(default="", description="The model, for units that name none of their own.")
     revision: Revision = Field(
         default="",
-        description="Commit of a hub model, without which the model server serves none; digest of an S3 prefix, which may be left out.",
+        description="Commit of a hub model: the model server fetches none without one. Digest of an S3 prefix, which may be left out.",
     )
     images: ImagesFile = Field(default=ImagesFile(), description="The model server's images by framework.")
     shared_label: LabelKey = Field(

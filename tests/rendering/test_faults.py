@@ -50,7 +50,7 @@ CASES = [
     pytest.param({("stack", "model"): None}, "spec.units[2].stack.model: found nothing", id="missing model"),
     pytest.param({("units", 1, "stack", "compiledModel"): None}, "spec.units[1].stack.compiledModel: found nothing", id="nothing compiled"),
     pytest.param({("units", 2, "stack", "compiledModel"): "s3://b/c"}, "spec.units[2].stack.compiledModel", id="compiled for a GPU"),
-    pytest.param({("stack", "model"): "hf://org/repo"}, "spec.units[2].stack.revision: found", id="a hub model without a commit"),
+    pytest.param({("stack", "revision"): None}, "spec.units[2].stack.revision: found", id="a hub model without a commit"),
     pytest.param(
         {("stack", "model"): "org/repo", ("stack", "revision"): "main"}, 'spec.units[2].stack.revision: found "main"', id="at a branch"
     ),
