@@ -53,7 +53,7 @@ def main() -> None:
         body.write_text(BODY)
         image = IMAGES / "breaking-point-model-server.svg"
         command = ["failoverctl", "breaking-point", file.name, UNIT, "--url", url, "--body", body.name]
-        command += ["-H", "Content-Type: application/json"]
+        command += ["-H", "Content-Type: application/json", "--step", "6s"]
         ours = ["--yes", "--output", str(output), "--plot", str(image), "--load-tool", str(tool(VEGETA)), *sys.argv[1:]]
         program = Path(sys.executable).with_name("failoverctl")
         done = subprocess.run([str(program), *command[1:], *ours], cwd=folder, stdout=subprocess.PIPE, text=True, check=False)
