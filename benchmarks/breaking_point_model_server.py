@@ -19,16 +19,16 @@ from tests.support.own_model_server import BODY, python, serving
 
 BEGIN: Final = "<!-- model-server: written by `make bench-breaking-point-model-server` -->"
 END: Final = "<!-- end of model-server -->"
-UNIT: Final = "sd21-cpu"
+UNIT: Final = "bert-cpu"
 
 APPLICATION: Final = f"""apiVersion: failoverctl.dev/v1alpha1
 kind: Application
-metadata: {{name: sd21, namespace: default}}
+metadata: {{name: bert, namespace: default}}
 spec:
-  ingress: sd21
+  ingress: bert
   action: weighted-routing
   routingStyle: single-service
-  capacityService: {{name: sd21-all, port: 80}}
+  capacityService: {{name: bert-all, port: 80}}
   units:
     - name: {UNIT}
       service: {{name: {UNIT}, port: 80}}
@@ -36,7 +36,7 @@ spec:
       nodePool: cpu
       instanceType: c7i.large
       pricePerHour: 0.08925
-      throughput: 600             # a guess
+      throughput: 6000            # a guess
       latencySeconds: 0.5         # a guess
       weight: 1
 """
@@ -48,7 +48,7 @@ def main() -> None:
     if interpreter is None:
         sys.exit("the model server's environment is missing; make it with: make test-model-server")
     with tempfile.TemporaryDirectory() as folder, serving(interpreter) as url:
-        file, body, output = Path(folder) / "sd21.yaml", Path(folder) / "prompt.json", Path(folder) / "steps.json"
+        file, body, output = Path(folder) / "bert.yaml", Path(folder) / "prompt.json", Path(folder) / "steps.json"
         file.write_text(APPLICATION)
         body.write_text(BODY)
         image = IMAGES / "breaking-point-model-server.svg"

@@ -17,7 +17,7 @@ from tests.support.own_model_server import BODY, python, serving
 
 @pytest.mark.timeout(600)
 def test_the_breaking_point_of_our_own_model_server_is_found(vegeta: Path, tmp_path: Path) -> None:
-    """It answers pictures until its queue is full, then 429: latency or errors end the climb, and it recovers after every step."""
+    """It answers until its queue is full, then 429: something ends the climb, and it recovers after every step."""
     interpreter = python()
     if interpreter is None:
         pytest.skip("the model server's environment is missing: make test-model-server makes it")

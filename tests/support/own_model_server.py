@@ -1,4 +1,4 @@
-"""Our own model server on the CPU, as a process: a tiny diffusion model with random weights, from the environment of its own tests."""
+"""Our own model server on the CPU, as a process: a tiny BERT with random weights, from the environment of its own tests."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from typing import Final
 import urllib3
 
 ROOT: Final = Path(__file__).parents[2] / "model_server"
-MODEL: Final = "sd"
-BODY: Final = '{"prompt": "a cat by the sea", "steps": 4, "seed": 1}'
-ROUTE: Final = "/genimage"
+MODEL: Final = "bert"
+BODY: Final = '{"prompt": "the film was not very good"}'
+ROUTE: Final = "/sentiment"
 
-_MAKE: Final = "import sys; from pathlib import Path; from tests.pipelines import models; models.stable_diffusion(Path(sys.argv[1]))"
+_MAKE: Final = "import sys; from pathlib import Path; from tests.pipelines import models; models.bert(Path(sys.argv[1]))"
 _START_S: Final = 300.0
 _EVERY_S: Final = 0.5
 
@@ -43,11 +43,12 @@ def serving(interpreter: Path, max_queue: int = 64) -> Iterator[str]:
     """
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / MODEL
-        quiet = {**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+        # One thread: the load tool shares the processor, and threads of torch that wait for each other spin.
+        quiet = {**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
         subprocess.run([str(interpreter), "-c", _MAKE, str(model)], cwd=ROOT, env=quiet, check=True, timeout=_START_S, capture_output=True)
         port = _free_port()
         settings = {
-            "APP": "sd21", "TASK": "text-to-image", "BACKEND": "cpu", "MODEL": str(model), "HOST": "127.0.0.1", "PORT": str(port),
+            "APP": "bert", "TASK": "text-classification", "BACKEND": "cpu", "MODEL": str(model), "HOST": "127.0.0.1", "PORT": str(port),
             "GRPC_PORT": "0", "MAX_QUEUE": str(max_queue), "DRAIN_SECONDS": "0", "CACHE_DIR": folder,
         }  # fmt: skip
         environment = quiet | {f"MODEL_SERVER_{name}": value for name, value in settings.items()}
