@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
 MS_STAMP := model_server/.venv/.synced
 
 $(MS_STAMP): model_server/pyproject.toml model_server/uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
-	@$(UV) --project model_server sync --quiet --frozen
+	@$(UV) --project model_server sync --quiet --frozen --group browser
 	@touch $@
 
 .PHONY: env

@@ -123,7 +123,9 @@ class StackFile(FileModel):
     ] = Field(description="AWS region of the metrics that KEDA reads.")
     task: Task = Field(description="What the model server does with the model.")
     model: Location = Field(default="", description="The model, for units that name none of their own.")
-    revision: Revision = Field(default="", description="Commit of a hub model. Without one, a push to the hub changes what new pods serve.")
+    revision: Revision = Field(
+        default="", description="Commit of a hub model. The model server fetches none without one, and says which it is today."
+    )
     images: ImagesFile = Field(default=ImagesFile(), description="The model server's images by framework.")
     shared_label: LabelKey = Field(
         default="albapp",

@@ -16,6 +16,7 @@ _COMMANDS: Final = {
     "status": ("controller.cli.status", "status_command", "Show how things are."),
     "replay": ("controller.cli.replay", "replay_command", "Decide recorded moments again, with another policy if asked."),
     "weights": ("controller.cli.config", "weights_command", "Print Table 1 and Table 2 of an application file."),
+    "init": ("controller.cli.init", "init_command", "Write the application file of a stack that is there already."),
     "render": ("controller.cli.render", "render_command", "Turn an application file into all manifests of its stack."),
     "breaking-point": ("controller.cli.breaking_point", "breaking_point_command", "Measure how much load one replica of a unit carries."),
     "pause": ("controller.cli.overrides", "pause_command", "Stop the controller from changing anything, for a while."),

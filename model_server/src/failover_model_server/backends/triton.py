@@ -8,6 +8,8 @@ import structlog
 
 from failover_model_server.backends.base import Loaded
 from failover_model_server.backends.torch_backend import TorchBackend
+from failover_model_server.compiled.cache import CompileCache, keep, prepare
+from failover_model_server.compiled.torch_key import make_key
 from failover_model_server.tasks.base import Item, Task
 
 MOST_GRAPHS = 128
@@ -30,6 +32,7 @@ class TritonBackend(TorchBackend):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.warm_graphs: int | None = None
+        self.cache: CompileCache | None = None
 
     def load(self, model: Path, task: Task[Any, Any]) -> Loaded:
         """Load, then wrap what takes the time; the compilations come with the first runs."""
@@ -40,13 +43,16 @@ class TritonBackend(TorchBackend):
         options: dict[str, Any] = {"backend": self.settings.compile_backend, "fullgraph": True, "dynamic": False}
         if self.settings.compile_backend == "inductor":
             options["mode"] = self.settings.compile_mode
+            self.cache = prepare(self.settings, make_key(self.settings, model, task.name, self.device(), loaded.details["dtype"]))
         if self.pipeline is not None:
             self.pipeline.compile(lambda function: torch.compile(function, **options))
         return loaded
 
     def warmed(self) -> None:
-        """From here on a compilation is a shape that nobody warmed."""
+        """Keep what was compiled for the next pod. From here on a compilation is a shape that nobody warmed."""
         self.warm_graphs = graphs()
+        if self.cache is not None:
+            keep(self.settings, self.cache)
 
     def run(self, items: Sequence[Item]) -> Sequence[object]:
         """Run; say so if it had to compile."""

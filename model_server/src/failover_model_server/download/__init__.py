@@ -37,7 +37,8 @@ def get(settings: Settings, progress: Progress) -> Path:
     location, compiled = wanted(settings)
     if location.scheme == "file":
         directory = Path(location.path)
-        plan = local.check("compiled_model" if compiled else "model", directory, variant=settings.variant, compiled=compiled)
+        field = "compiled_model" if compiled else "model"
+        plan = local.check(field, directory, variant=settings.variant, compiled=compiled, revision=location.revision)
         progress(plan.bytes_chosen, plan.bytes_chosen)
         return directory
     request = store.Request(location, settings.variant, compiled, settings.cache_dir, settings.download_timeout)
