@@ -13,7 +13,7 @@ from controller.policy.model import Mode, PolicySettings
 from controller.report import words
 from controller.report.contenders import contenders
 from controller.report.files import json_text
-from controller.report.html import html
+from controller.report.html import _unbroken, html
 from controller.report.markdown import markdown
 from controller.report.model import Report, Spread, Unit
 from controller.report.schema import report_schema
@@ -179,3 +179,10 @@ def test_a_run_without_a_timeline_says_so(runs: list[Played]) -> None:
 def test_shares_never_round_up_to_everything_or_down_to_nothing(value: float, text: str) -> None:
     """99.9996 % served is not 100 %."""
     assert words.share(value) == text
+
+
+def test_a_column_is_explained_once(runs: list[Played]) -> None:
+    """Three tables with the same columns would be a page of repetitions."""
+    page = html(golden_report())
+    assert page.count("<li><b>p95 added latency</b>") == 1
+    assert _unbroken("99.001 % to 99.250 %") == "99.001\N{NO-BREAK SPACE}% to\N{NO-BREAK SPACE}99.250\N{NO-BREAK SPACE}%"
