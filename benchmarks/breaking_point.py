@@ -59,7 +59,7 @@ REAL: Final = (
     "4 workers, 20 ms, spread 20 %",
     "4 workers, 20 ms, sheds at 8",
     "8 workers, 100 ms, spread 30 %",
-    "1 worker, 200 ms, sheds at 3",
+    "32 workers, 400 ms, sheds at 32",
 )
 STEP_S: Final = 6.0  # of the real ones
 

@@ -25,6 +25,7 @@ settings.load_profile("project")
 
 # Real servers, processes or long recordings: part of `make test`, left out of `make test-unit`.
 _SLOW = (
+    "tests/breaking_point/test_model_server",
     "tests/breaking_point/test_real",
     "tests/contract/",
     "tests/dataplane/test_alb",

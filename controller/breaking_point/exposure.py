@@ -109,7 +109,11 @@ def resolve(name: str) -> frozenset[str]:
     Raises:
         OSError: It has none.
     """
-    return frozenset(str(info[4][0]).partition("%")[0] for info in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM))
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # not even a name
+        raise OSError(str(error)) from error
+    return frozenset(str(info[4][0]).partition("%")[0] for info in found)
 
 
 def look_or_why(session: Callable[[], KubeSession], application: Application) -> tuple[Live | None, str]:

@@ -89,25 +89,28 @@ def _latency(axis: Any, steps: Sequence[Step], limits: Limits) -> None:  # noqa:
     held = sorted((step for step in steps if step.held), key=lambda step: step.rate)
     axis.plot([step.rate for step in held], [step.p50_s for step in held], color=_HELD, linewidth=0.8, label="p50 where held")
     axis.axhline(limits.latency_s, color=_GREY, linewidth=0.8)
-    axis.text(0, limits.latency_s, " limit", fontsize=8, color=_GREY, va="bottom")
+    axis.text(0.995, limits.latency_s, "limit", fontsize=8, color=_GREY, va="bottom", ha="right", transform=axis.get_yaxis_transform())
+    axis.margins(y=0.15)
     axis.set_ylabel("latency p95, s")
-    known = [step.p95_s for step in steps if math.isfinite(step.p95_s) and step.p95_s > 0]
-    if known and max(known) > 20 * min(known):  # more than a linear axis still shows
+    known = [limits.latency_s, *(step.p95_s for step in steps if math.isfinite(step.p95_s) and step.p95_s > 0)]
+    if max(known) > 20 * min(known):  # more than a linear axis still shows
         axis.set_yscale("log")
     else:
         axis.set_ylim(bottom=0)
-    axis.legend(fontsize=8, loc="upper left")
+    axis.legend(fontsize=8, loc="center left")
 
 
 def _shares(axis: Any, steps: Sequence[Step], limits: Limits) -> None:  # noqa: ANN401 - matplotlib's axes
     rates = [step.rate for step in steps]
-    axis.plot(rates, [100 * step.error_ratio for step in steps], "x", color=_BROKE, label="errors")
     known = [step for step in steps if step.accelerator_use is not None]
+    axis.plot(
+        rates, [100 * step.error_ratio for step in steps], "x", color=_BROKE, label="errors" if known else "errors (accelerator unknown)"
+    )
     if known:
         use = [100 * (step.accelerator_use or 0.0) for step in known]
         axis.plot([step.rate for step in known], use, "s", color="#CC79A7", markersize=4, label="accelerator use")
         axis.axhline(100 * limits.accelerator_use, color=_GREY, linewidth=0.8)
-    axis.set_ylabel("%" if known else "%  (accelerator unknown)")
+    axis.set_ylabel("%")
     axis.set_ylim(0, 100 if known else None)
     axis.legend(fontsize=8, loc="upper left")
 

@@ -37,6 +37,7 @@ _MARGIN_S: Final = 30.0  # beyond length and time-out of a step the tool is hang
 _END_S: Final = 5.0
 _NS: Final = 1e9
 _ERROR_TEXT: Final = 300
+_EXHAUSTED: Final = ("too many open files", "cannot assign requested address")
 _SUCCESS: Final = range(200, 300)
 
 
@@ -156,9 +157,17 @@ def _results(lines: IO[str]) -> Iterator[tuple[int, int, Sample]]:
 
 
 def _failure(code: int, error: str) -> str:
-    """What went wrong, in a word; never the text itself, which has the URL in it."""
+    """What went wrong, in a word; never the text itself, which has the URL in it.
+
+    Raises:
+        Unavailable: It went wrong here, not there.
+    """
     if code:
         return "" if code in _SUCCESS else str(code)
+    if any(part in error for part in _EXHAUSTED):
+        raise Unavailable(
+            "the load tool ran out of files or ports, which is not the server's doing: raise `ulimit -n`, or lower --max-rate"
+        )
     if "imeout" in error or "deadline" in error:
         return "time-out"
     for part, word in (("refused", "refused"), ("reset", "reset"), ("EOF", "reset"), ("no such host", "no such host"), ("x509", "TLS")):

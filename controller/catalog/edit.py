@@ -42,13 +42,19 @@ class Measured:
     record: MeasuredFile
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: Path, application: str, unit: str) -> None:
     """Says before the load what would fail after it.
 
+    Args:
+        path: The application file.
+        application: ``namespace/ingress``.
+        unit: Its name.
+
     Raises:
-        ConfigError: ruamel.yaml is not installed, or the file cannot be replaced.
+        ConfigError: ruamel.yaml is not installed, or the file cannot be edited or replaced.
     """
-    _yaml("")
+    trial = MeasuredFile(at="2026-01-01T00:00:00Z", cost=1.0, latency_limit_s=1.0, limited_by="")
+    _checked(path, application, unit, Measured(1.0, 0.001, trial))
     target = path.resolve()
     if not os.access(target, os.W_OK) or not os.access(target.parent, os.W_OK):
         raise ConfigError(f"{path}: cannot be written; copy the file, or use --no-write")
@@ -69,13 +75,26 @@ def write_measured(path: Path, application: str, unit: str, measured: Measured) 
     Raises:
         ConfigError: The file changed so that the unit is not there any more, the result would not be valid, or it cannot be written.
     """
+    text = _checked(path, application, unit, measured)
+    _replace(path, text)
+    return text
+
+
+def _checked(path: Path, application: str, unit: str, measured: Measured) -> str:
+    """The file's content with the numbers in it.
+
+    Raises:
+        ConfigError: It cannot be edited, would not be valid, or something else would change.
+    """
     source = read_source(path)
     before = parse_sources([source])
-    text = edited(source.content.decode(), application, unit, measured)
+    try:
+        text = edited(source.content.decode(), application, unit, measured)
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8, so its comments cannot be kept; use --no-write") from None
     after = parse_sources([Source(str(path), text.encode())])
     if _others(before, application, unit) != _others(after, application, unit):
         raise ConfigError(f"{path}: not written: values other than {', '.join(map(yaml_key, _EDITED))} would have changed")
-    _replace(path, text)
     return text
 
 
@@ -86,7 +105,12 @@ def edited(text: str, application: str, unit: str, measured: Measured) -> str:
         ConfigError: There is no such unit.
     """
     yaml = _yaml(text)
-    documents = list(yaml.load_all(text))
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        documents = list(yaml.load_all(text))
+    except YAMLError as error:
+        raise ConfigError(f"cannot be read with its comments, use --no-write: {type(error).__name__}") from error
     found = [
         one
         for document in documents

@@ -136,7 +136,7 @@ def _measure(given: Given) -> int:
     if plot_file is not None:
         plot.check(plot_file)
     if given.write:
-        check_writable(given.file)
+        check_writable(given.file, application.key, unit.name)
     console.print(f"Breaking point of {unit.name} in {application.key}", style="bold")
     console.print(f"{target.shown}, {given.replicas} replica(s), {limits_text(settings.limits)}")
     use = _use(given, settings, console)

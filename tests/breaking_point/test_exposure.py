@@ -74,3 +74,9 @@ def test_addresses_resolve_to_themselves() -> None:
     """The real resolver, without a network."""
     assert resolve("127.0.0.1") == {"127.0.0.1"}
     assert resolve("::1") == {"::1"}
+
+
+def test_what_is_no_name_has_no_address() -> None:
+    """A label of more than 63 characters is not even looked up."""
+    with pytest.raises(OSError, match="label"):
+        resolve(f"{'a' * 64}.example.com")

@@ -48,7 +48,7 @@ def test_the_knee_of_a_real_server_is_found_within_five_percent(spec: Spec, limi
     watcher = Quiet()
     with serving(spec) as url:
         tool = Vegeta(vegeta, make_target(url, "", [], None), timeout_s=5.0)
-        settings = Settings(Limits(latency_s=0.9), Bounds(), step_s=4.0, start=0.4 * spec.capacity)
+        settings = Settings(Limits(latency_s=0.9), Bounds(), step_s=3.0, start=0.6 * spec.capacity)
         outcome = measure(tool, SystemClock(), settings, watcher)
     assert outcome.ending is Ending.FOUND, watcher.steps
     assert outcome.found is not None
@@ -63,7 +63,7 @@ def test_a_person_s_run_writes_the_file_and_prints_the_tables(vegeta: Path, file
     output, plot = tmp_path / "steps.json", tmp_path / "plot.svg"
     with serving(spec) as url:
         arguments = ["breaking-point", str(file), "sd21-inf2", "--url", f"{url}?key=abcdefgh", "-H", f"Authorization: {SECRET}"]
-        arguments += ["--step", "3s", "--start-rate", "60", "--yes", "--output", str(output), "--plot", str(plot), "--replicas", "2"]
+        arguments += ["--step", "2s", "--start-rate", "80", "--yes", "--output", str(output), "--plot", str(plot), "--replicas", "2"]
         result = CliRunner().invoke(main, [*arguments, "--load-tool", str(vegeta)])
     assert result.exit_code == 0, result.output
     unit = load_definitions(file)["default/sd21"].model.spec.units[0]
@@ -153,6 +153,15 @@ def test_a_missing_load_tool_is_named_with_how_to_install_it(monkeypatch: pytest
         find_program(None)
     with pytest.raises(ConfigError, match="no-such-tool: not a program"):
         find_program(Path("/no-such-tool"))
+
+
+def test_a_load_tool_without_sockets_is_not_taken_for_errors_of_the_server(vegeta: Path, tmp_path: Path) -> None:
+    """A limit of files on the machine that sends."""
+    limited = tmp_path / "vegeta"
+    limited.write_text(f'#!/bin/sh\nulimit -n 24\nexec {vegeta} "$@"\n')
+    limited.chmod(0o755)
+    with serving(Spec(1, 0.5)) as url, pytest.raises(Unavailable, match="ran out of files or ports"):
+        Vegeta(limited, make_target(url, "", [], None), 5.0).open_loop(100.0, 2.0, 1000, lambda _: False)
 
 
 @pytest.mark.parametrize("script", ["exit 3", "cat >/dev/null; echo nonsense"], ids=["fails", "prints something else"])

@@ -109,9 +109,28 @@ def test_mode_and_symbolic_link_stay(file: Path, tmp_path: Path) -> None:
     file.chmod(0o640)
     link = tmp_path / "link.yaml"
     link.symlink_to(file)
-    check_writable(link)
+    check_writable(link, "default/sd21", "sd21-inf2")
+    assert file.read_text() == SEED.read_text()
     write_measured(link, "default/sd21", "sd21-inf2", MEASURED)
     assert link.is_symlink()
     assert "118.4" in file.read_text()
     assert file.stat().st_mode & 0o777 == 0o640
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_an_anchor_that_others_refer_to_keeps_their_values(tmp_path: Path) -> None:
+    """The new number is the unit's own."""
+    text = SEED.read_text().replace("throughput: 60\n", "throughput: *same\n").replace("throughput: 61\n", "throughput: &same 61\n")
+    path = tmp_path / "anchors.yaml"
+    path.write_text(text)
+    write_measured(path, "default/sd21", "sd21-g6-triton", MEASURED)
+    units = load_definitions(path)["default/sd21"].model.spec.units
+    assert [unit.throughput for unit in units] == [105, 130, 90, 118.4, 61]
+
+
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    """YAML may be UTF-16; the editor is not for that."""
+    path = tmp_path / "wide.yaml"
+    path.write_bytes(SEED.read_text().encode("utf-16"))
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        check_writable(path, "default/sd21", "sd21-inf2")
