@@ -1,6 +1,7 @@
 """The backend on an NVIDIA GPU with torch.compile: Inductor writes Triton kernels for the shapes that are warmed."""
 
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -8,6 +9,8 @@ import structlog
 
 from failover_model_server.backends.base import Loaded
 from failover_model_server.backends.torch_backend import TorchBackend
+from failover_model_server.compiled import cache
+from failover_model_server.compiled.key import CacheKey
 from failover_model_server.tasks.base import Item, Task
 
 MOST_GRAPHS = 128
@@ -30,11 +33,14 @@ class TritonBackend(TorchBackend):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.warm_graphs: int | None = None
+        self.cache: cache.CompileCache | None = None
 
     def load(self, model: Path, task: Task[Any, Any]) -> Loaded:
         """Load, then wrap what takes the time; the compilations come with the first runs."""
         loaded = super().load(model, task)
         import torch
+
+        self.cache = cache.prepare(self.settings, self._key(task, loaded))
 
         torch._dynamo.config.recompile_limit = MOST_GRAPHS  # noqa: SLF001 - the documented place of this setting
         options: dict[str, Any] = {"backend": self.settings.compile_backend, "fullgraph": True, "dynamic": False}
@@ -47,6 +53,25 @@ class TritonBackend(TorchBackend):
     def warmed(self) -> None:
         """From here on a compilation is a shape that nobody warmed."""
         self.warm_graphs = graphs()
+        if self.cache is not None:
+            cache.keep(self.settings, self.cache)
+
+    def _key(self, task: Task[Any, Any], loaded: Loaded) -> CacheKey:
+        import torch
+
+        capability = f" {'.'.join(map(str, torch.cuda.get_device_capability(self.device())))}" if self.device().type == "cuda" else ""
+        batches = self.settings.batch_buckets or task.batch_buckets
+        lengths = getattr(task, "buckets", ())
+        return CacheKey(
+            torch=torch.__version__,
+            triton=_version("triton"),
+            device=loaded.device + capability,
+            libraries=f"transformers {loaded.details['transformers']}, diffusers {loaded.details['diffusers']}",
+            model=f"{self.settings.model}@{self.settings.revision}",
+            task=task.name,
+            shapes=f"batches {batches}, lengths {lengths}, {loaded.details['dtype']}",
+            options=f"{self.settings.compile_backend} {self.settings.compile_mode}",
+        )
 
     def run(self, items: Sequence[Item]) -> Sequence[object]:
         """Run; say so if it had to compile."""
@@ -55,6 +80,13 @@ class TritonBackend(TorchBackend):
             log.warning("compiled after warming", compilations=now - self.warm_graphs, items=len(items), key=str(items[0].key))
             self.warm_graphs = now
         return outputs
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def graphs() -> int:
