@@ -87,7 +87,7 @@ def test_without_the_library_the_reason_is_said(compiled: Model, monkeypatch: py
     """No optimum-neuron, or no torch_neuronx under it: a LoadError that names what is missing."""
     directory = compiled("bert")
     monkeypatch.undo()
-    with pytest.raises(LoadError, match=r"the compiled model of .*: (No module named|cannot import|Failed to import)"):
+    with pytest.raises(LoadError, match=r"the compiled model of .*: (No module named|[Cc]ould not import|cannot import|Failed to import)"):
         Serving("bert", directory, "neuron")
 
 
