@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
 MS_STAMP := model_server/.venv/.synced
 
 $(MS_STAMP): model_server/pyproject.toml model_server/uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
-	@$(UV) --project model_server sync --quiet --frozen
+	@$(UV) --project model_server sync --quiet --frozen --group browser
 	@touch $@
 
 .PHONY: env
@@ -60,9 +60,10 @@ model_server/.venv-libraries-%/.synced: model_server/pyproject.toml model_server
 	@touch $@
 
 .PHONY: test-model-server
-test-model-server: $(MS_STAMP) ## Tests of the model server: the core, then the pipelines on both generations of their libraries
+test-model-server: $(MS_STAMP) $(STAMP) ## Tests of the model server: the core, then the pipelines on both generations of their libraries
 	@cd model_server && .venv/bin/python -m pytest -n 2 $(ARGS)
 	@$(MAKE) --no-print-directory test-pipelines
+	@$(RUN)/python -m pytest tests/breaking_point/test_model_server.py
 
 .PHONY: test-pipelines
 test-pipelines: $(MS_GENERATIONS) ## Tests of the model server's pipelines on the processor (ARGS="-k bert")
@@ -95,6 +96,14 @@ bench-policy: .venv/.synced-bench ## How far the policies are from clairvoyant (
 .PHONY: bench-switch
 bench-switch: .venv/.synced-bench ## Switches under real requests through Envoy, ours and the naive one (12 minutes; ARGS="--quick": a minute and a half)
 	@$(RUN)/python -m benchmarks.switch $(ARGS)
+
+.PHONY: bench-breaking-point
+bench-breaking-point: .venv/.synced-bench ## How near the breaking point that is found comes to the true one (20 minutes; ARGS="--quick")
+	@$(RUN)/python -m benchmarks.breaking_point $(ARGS)
+
+.PHONY: bench-breaking-point-model-server
+bench-breaking-point-model-server: .venv/.synced-bench model_server/.venv-libraries-5/.synced ## The breaking point of our own model server on the processor, with its plot
+	@$(RUN)/python -m benchmarks.breaking_point_model_server $(ARGS)
 
 .PHONY: lint
 lint: $(STAMP) $(MS_STAMP) ## Style, types and the import contract, of both distributions

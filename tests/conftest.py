@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.control_plane import crds
-from tests.control_plane.binaries import HELM, KARPENTER, Unavailable, locate, tool
+from tests.control_plane.binaries import HELM, KARPENTER, VEGETA, Unavailable, locate, tool
 from tests.control_plane.control_plane import ControlPlane
 
 # A profile of whoever runs the tests must not get between them and the emulated AWS.
@@ -25,6 +25,8 @@ settings.load_profile("project")
 
 # Real servers, processes or long recordings: part of `make test`, left out of `make test-unit`.
 _SLOW = (
+    "tests/breaking_point/test_model_server",
+    "tests/breaking_point/test_real",
     "tests/contract/",
     "tests/dataplane/test_alb",
     "tests/dataplane/test_elb",
@@ -48,7 +50,7 @@ _CLUSTER = ("tests/cluster/",)
 # Needs the real Karpenter as well: `make test-world`.
 _WORLD = ("tests/world/",)
 # What a fixture needs besides.
-_TOOLS = {"helm": HELM, "karpenter_program": KARPENTER}
+_TOOLS = {"helm": HELM, "karpenter_program": KARPENTER, "vegeta": VEGETA}
 _ROOT = Path(__file__).parents[1]
 _skipped = pytest.StashKey[str]()
 
@@ -69,13 +71,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Builds the programs that are needed and missing: that takes minutes, and no test's time-out may cut it off."""
-    on_real = [item for item in session.items if item.get_closest_marker("cluster") or item.get_closest_marker("world")]
-    if session.config.option.collectonly or not on_real:
+    if session.config.option.collectonly:
         return
+    on_real = any(item.get_closest_marker("cluster") or item.get_closest_marker("world") for item in session.items)
+    fixtures = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     capture = session.config.pluginmanager.getplugin("capturemanager")
     with suppress(Unavailable), capture.global_and_fixture_disabled() if capture is not None else nullcontext():
-        locate()
-        fixtures = {name for item in on_real for name in getattr(item, "fixturenames", ())}
+        if on_real:
+            locate()
         for name in sorted(fixtures & _TOOLS.keys()):
             tool(_TOOLS[name])
 
@@ -85,6 +88,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if reason := config.stash.get(_skipped, ""):
         terminalreporter.section("NOT TESTED ON A REAL CONTROL PLANE", red=True, bold=True)
         terminalreporter.line(reason)
+
+
+@pytest.fixture(scope="session")
+def vegeta() -> Path:
+    """The real load tool."""
+    try:
+        return tool(VEGETA)
+    except Unavailable as error:
+        pytest.skip(f"no vegeta: {error}")
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,7 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.routing import format_action
-from controller.policy.targets import capacity_targets, cost_targets
+from controller.policy.targets import cost_targets, targets_at_rest
 
 _EPOCH: Final = 1_800_000_000.0
 """Where traces begin on production's clock; any time will do."""
@@ -111,8 +111,8 @@ class _World:
         )
 
     def _routing(self, now: float) -> RoutingObservation:
-        bare = Snapshot(now, self.application, RoutingObservation(exists=True), {})
-        targets = capacity_targets(bare) if self.mode is Mode.CAPACITY else cost_targets(self.application, {"cheap": 1})
+        at_rest = targets_at_rest(self.application, Mode.CAPACITY)
+        targets = at_rest if self.mode is Mode.CAPACITY else cost_targets(self.application, {"cheap": 1})
         action = format_action(targets, 0)
         services = ("cheap", "dear", "all")
         return RoutingObservation(

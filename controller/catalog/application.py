@@ -61,6 +61,27 @@ class ServiceFile(FileModel):
         return Backend(self.name, self.port)
 
 
+class MeasuredFile(FileModel):
+    """What `failoverctl breaking-point` measured, and how. For people: nothing is decided by it."""
+
+    at: str = Field(
+        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$",
+        json_schema_extra={"x-allowed": "a time such as 2026-11-25T10:00:00Z"},
+        description="When, UTC.",
+    )
+    cost: float = Field(
+        gt=0,
+        le=1e6,
+        description="pricePerHour divided by the measured throughput, US dollars per hour per request per period. `failoverctl weights` "
+        "says where the price or the throughput was changed since.",
+    )
+    latency_limit_s: float = Field(gt=0, le=3600, description="Latency p95 that was not to be exceeded, seconds.")
+    limited_by: ShortText = Field(description="What a higher rate exceeded: latency, plateau, errors, accelerator.")
+    accelerator_use: float | None = Field(
+        default=None, ge=0, le=1, description="Use of the busiest accelerator at the breaking point, 0 to 1. Unset: it was not known."
+    )
+
+
 class UnitFile(FileModel):
     """A deployment unit: one model on one device with one framework."""
 
@@ -92,7 +113,12 @@ class UnitFile(FileModel):
         description="What one replica serves at its breaking point, requests per metric period (the source calls it RPS, but it is the "
         "sum of the counter over one CloudWatch period). Becomes KEDA's targetMetricValue in cost mode.",
     )
-    latency_s: float = Field(gt=0, le=3600, description="Latency at that throughput, seconds.")
+    latency_s: float = Field(
+        gt=0, le=3600, description="Latency at that throughput, seconds; `failoverctl breaking-point` writes the 95th percentile."
+    )
+    measured: MeasuredFile | None = Field(
+        default=None, description="How throughput and latency were measured; written by `failoverctl breaking-point`."
+    )
     latency_limit_s: float = Field(
         default=0.9,
         gt=0,
@@ -475,6 +501,10 @@ class ApplicationFile(FileModel):
     def published_costs(self) -> dict[str, float]:
         """The published cost by unit name, of those units that carry one."""
         return {unit.name: unit.published_cost for unit in self.spec.units if unit.published_cost is not None}
+
+    def measured_costs(self) -> dict[str, float]:
+        """The cost that a measurement found, by unit name, of those units that were measured."""
+        return {unit.name: unit.measured.cost for unit in self.spec.units if unit.measured is not None}
 
     def to_policy(self) -> Application:
         """The policy's value."""

@@ -17,6 +17,9 @@ WIDTH: Final = 80
 _ROUNDING: Final = 1.01e-5
 """Tables print costs with five decimals; a difference of one in the last one is rounding."""
 
+_SAME: Final = 0.002
+"""Throughputs are written with four digits, so a measured cost may differ by this share."""
+
 _COLUMN_NAME: Final = 18
 
 
@@ -156,12 +159,15 @@ class Report:
         return f"{table}\n{_wrapped(legend, '  ')}"
 
 
-def weights_report(application: Application, published_costs: Mapping[str, float] | None = None) -> Report:
+def weights_report(
+    application: Application, published_costs: Mapping[str, float] | None = None, measured_costs: Mapping[str, float] | None = None
+) -> Report:
     """Computes the tables of an application.
 
     Args:
         application: From `controller.catalog.loader.load_directory`.
         published_costs: What a published table prints by unit, from `ApplicationFile.published_costs`.
+        measured_costs: What a measurement found by unit, from `ApplicationFile.measured_costs`.
     """
     published = published_costs or {}
     units = application.units
@@ -179,7 +185,7 @@ def weights_report(application: Application, published_costs: Mapping[str, float
         target_throughput=sum(unit.throughput for unit in units) / len(units),
         weights=weights,
         merit_order=tuple(row.unit for row in sorted(costs, key=lambda row: row.cost)),
-        notes=tuple(_notes(costs, weights)),
+        notes=(*_notes(costs, weights), *_stale(costs, measured_costs or {})),
     )
 
 
@@ -215,6 +221,15 @@ def _notes(costs: Sequence[CostRow], weights: Sequence[WeightRow]) -> list[str]:
         if cost.differs and cost.published_cost is not None
     ]
     return notes
+
+
+def _stale(costs: Sequence[CostRow], measured: Mapping[str, float]) -> list[str]:
+    """Of units whose price or throughput is no longer that of their measurement."""
+    return [
+        f"{cost.unit}: measured {measured[cost.unit]:.5f}, now {cost.cost:.5f}: its price or throughput was changed since; measure again."
+        for cost in costs
+        if cost.unit in measured and abs(measured[cost.unit] - cost.cost) > max(_ROUNDING, _SAME * cost.cost)
+    ]
 
 
 def _cost_cells(row: CostRow) -> tuple[str, ...]:

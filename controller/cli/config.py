@@ -22,7 +22,8 @@ def weights_command(file: Path, *, as_json: bool) -> None:
         if not definitions:
             raise ConfigError(f"{file}: no application file found")
         for definition in definitions.values():
-            report = weights_report(definition.model.to_policy(), definition.model.published_costs())
+            model = definition.model
+            report = weights_report(model.to_policy(), model.published_costs(), model.measured_costs())
             click.echo(report.json() if as_json else report.text())
     except FailoverError as error:
         raise fail_cleanly(error) from error

@@ -18,10 +18,12 @@ from controller.cli.common import Options, choose, common_options, fail_cleanly,
 from controller.cli.remedy import manifest, remedy_lines
 from controller.cli.words import ICONS, Line
 from controller.clock import SystemClock, format_rfc3339
-from controller.doctor.checks import Report, Result, examine
+from controller.doctor.checks import Report, examine
+from controller.doctor.cluster.checks import ClusterReport, examine_cluster
+from controller.doctor.cluster.look import look_at_cluster
 from controller.doctor.look import Seen, look
-from controller.doctor.report import Level
-from controller.errors import FailoverError
+from controller.doctor.report import Level, Result
+from controller.errors import ConfigError, FailoverError
 from controller.policy.model import Application
 from controller.settings import Settings
 
@@ -41,6 +43,7 @@ _WIDEST: Final = 120
 
 @click.command("doctor")
 @click.argument("wanted", metavar="[APPLICATION]...", nargs=-1)
+@click.option("--cluster", "only_cluster", is_flag=True, help="Only the cluster's components; needs no application file.")
 @click.option(
     "--gitops", type=click.Choice([str(tool) for tool in GitOps]), help="Print what the tool must ignore, as YAML; needs no cluster."
 )
@@ -50,32 +53,56 @@ _WIDEST: Final = 120
     type=click.Choice(["text", "json", "yaml"]),
     default="text",
     show_default=True,
-    help="json: one document for each application, one a line. yaml: only the Ingresses that lack standby rules, with them.",
+    help="json: one document for the cluster and for each application, one a line. "
+    "yaml: only the Ingresses that lack standby rules, with them.",
 )
 @common_options
-def doctor_command(options: Options, wanted: tuple[str, ...], gitops: str | None, output: str) -> None:
+def doctor_command(options: Options, wanted: tuple[str, ...], gitops: str | None, output: str, *, only_cluster: bool) -> None:
     """Say what the live cluster lacks for safe switches, why it matters, and how to mend it.
 
-    Looks at the Ingress, its rules, Services, target group bindings, events and ScaledObjects once. Nothing is written; a read-only
-    identity suffices. The checks are described in docs/doctor.md.
+    Looks once: at the components that every application relies on (Karpenter, KEDA, the AWS Load Balancer Controller, device plugins,
+    Container Insights), then at each application's Ingress, rules, Services, target group bindings, events and ScaledObjects. With an
+    APPLICATION only at that. Nothing is written; a read-only identity suffices. The checks are described in docs/doctor.md.
 
     Exit code: 0 no problem (there may be warnings), 2 at least one problem, 1 error.
     """
-    if gitops is not None and output != "text":
-        raise click.UsageError("--gitops prints YAML; --output cannot be combined with it")
+    _check_usage(wanted, gitops, output, only_cluster=only_cluster)
     try:
         settings = options.settings()
-        applications = load_applications(settings)
+        applications = _applications(settings, needed=not only_cluster)
         chosen = {one.key: one for name in wanted or (None,) for one in choose(applications, name)}
         if gitops is not None:
             _print_gitops(GitOps(gitops), settings, chosen.values())
             return
-        reports = [examine(seen) for seen in _look(settings, chosen.values()).values()]
+        reports: list[ClusterReport | Report] = []
+        if not wanted and output != "yaml":
+            reports.append(examine_cluster(look_at_cluster(open_session(settings), applications.values(), SystemClock().now())))
+        if not only_cluster:
+            reports += [examine(seen) for seen in _look(settings, chosen.values()).values()]
     except FailoverError as error:
         raise fail_cleanly(error) from error
     for report in reports:
         _print(report, output)
     sys.exit(PROBLEMS if any(counts(report)[Level.PROBLEM] for report in reports) else 0)
+
+
+def _check_usage(wanted: tuple[str, ...], gitops: str | None, output: str, *, only_cluster: bool) -> None:
+    if gitops is not None and output != "text":
+        raise click.UsageError("--gitops prints YAML; --output cannot be combined with it")
+    if only_cluster and (wanted or gitops is not None or output == "yaml"):
+        raise click.UsageError("--cluster is about no application: it goes with neither an APPLICATION, --gitops nor --output yaml")
+
+
+def _applications(settings: Settings, *, needed: bool) -> Mapping[str, Application]:
+    """The application files. The cluster alone is also looked at without any; but a wrong one is an error here as well."""
+    if not needed and not settings.applications.exists():
+        return {}
+    try:
+        return load_applications(settings)
+    except ConfigError:
+        if needed or any(settings.applications.glob("*.y*ml")) or settings.applications.is_file():
+            raise
+        return {}
 
 
 def _look(settings: Settings, applications: Iterable[Application]) -> dict[str, Seen]:
@@ -99,25 +126,26 @@ def _places(application: Application, seen: Seen | None) -> dict[str, int]:
     return {name: scaler.trigger_index for name, scaler in scalers if scaler is not None and scaler.trigger_index is not None}
 
 
-def _print(report: Report, output: str) -> None:
-    application = report.seen.application
+def _print(report: ClusterReport | Report, output: str) -> None:
     match output:
         case "json":
-            click.echo(json.dumps(report_document(report), sort_keys=True))
-        case "yaml":
+            document = cluster_document(report) if isinstance(report, ClusterReport) else report_document(report)
+            click.echo(json.dumps(document, sort_keys=True))
+        case "yaml" if isinstance(report, Report):
+            application = report.seen.application
             click.echo(f"---\n{manifest(application, report.rules)}" if report.missing else f"# {application.key} lacks no standby rule")
         case _:
             width = min(_WIDEST, shutil.get_terminal_size().columns)
-            show(report_lines(report, width))
+            show(cluster_lines(report, width) if isinstance(report, ClusterReport) else report_lines(report, width))
 
 
-def counts(report: Report) -> Counter[Level]:
+def counts(report: ClusterReport | Report) -> Counter[Level]:
     """How many findings there are of each level."""
     return Counter(result.finding.level for result in report.results)
 
 
 def report_lines(report: Report, width: int) -> Iterator[Line]:
-    """The report for people, the worst first.
+    """The report on an application for people, the worst first.
 
     Args:
         report: What was found.
@@ -126,13 +154,31 @@ def report_lines(report: Report, width: int) -> Iterator[Line]:
     seen = report.seen
     yield "title", f"Doctor for ingress {seen.application.key}"
     yield "dim", f"observed {format_rfc3339(seen.now)} · routing style {seen.application.routing_style}"
+    yield from _findings_lines(report, width)
+    yield from remedy_lines(seen.application, report.patch)
+    yield from _summary_lines(report)
+
+
+def cluster_lines(report: ClusterReport, width: int) -> Iterator[Line]:
+    """The report on the cluster for people, the worst first; see `report_lines`."""
+    seen = report.seen
+    relying = f"{len(seen.applications)} application(s) rely on it" if seen.applications else "no application file is known"
+    yield "title", f"Doctor for the cluster {seen.host}"
+    yield "dim", f"observed {format_rfc3339(seen.now)} · {relying}"
+    yield from _findings_lines(report, width)
+    yield from _summary_lines(report)
+
+
+def _findings_lines(report: ClusterReport | Report, width: int) -> Iterator[Line]:
     yield "plain", ""
     for level in _SHOWN:
         for result in report.results:
             if result.finding.level is level:
                 yield from _result_lines(result, width)
     yield "plain", ""
-    yield from remedy_lines(seen.application, report.patch)
+
+
+def _summary_lines(report: ClusterReport | Report) -> Iterator[Line]:
     number = counts(report)
     told = ", ".join(f"{number[level]} {word}{_PLURAL.get(level, '')}" for level, (_, word) in _SHOWN.items() if number[level])
     yield "title", f"{told}.     Nothing has been changed."
@@ -159,12 +205,25 @@ def _wrapped(style: str, start: str, text: str, width: int) -> Iterator[Line]:
 
 
 def report_document(report: Report) -> dict[str, Any]:
-    """The report for machines."""
-    seen, number = report.seen, counts(report)
+    """The report on an application for machines."""
+    seen = report.seen
     return {
         "application": seen.application.key,
         "observedAt": format_rfc3339(seen.now),
         "routingStyle": seen.application.routing_style,
+        **_findings_document(report),
+        "standbyPatch": report.patch,
+    }
+
+
+def cluster_document(report: ClusterReport) -> dict[str, Any]:
+    """The report on the cluster for machines."""
+    return {"cluster": report.seen.host, "observedAt": format_rfc3339(report.seen.now), **_findings_document(report)}
+
+
+def _findings_document(report: ClusterReport | Report) -> dict[str, Any]:
+    number = counts(report)
+    return {
         "counts": {str(level): number[level] for level in Level},
         "checks": [
             {
@@ -176,5 +235,4 @@ def report_document(report: Report) -> dict[str, Any]:
             }
             for result in report.results
         ],
-        "standbyPatch": report.patch,
     }

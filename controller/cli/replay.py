@@ -25,6 +25,8 @@ from controller.cli.replay_words import (
     tally_lines,
     without_bodies,
 )
+from controller.cli.version import commit
+from controller.clock import SystemClock
 from controller.errors import ConfigError, FailoverError
 from controller.policy.model import Application
 from controller.recording.lines import Recorded
@@ -32,6 +34,8 @@ from controller.recording.reader import Unread, read
 from controller.replay.change import changed_to
 from controller.replay.rerun import Moment, same_inputs, what_if
 from controller.replay.tally import Tally
+from controller.report.files import check_names, write
+from controller.report.replayed import Framing, ReplayReport
 
 _MILLISECOND_S: Final = 0.001  # times are shown to the millisecond: one that is copied must find what it was shown for
 _MOST_UNREAD: Final = 5  # of one file, that are named; the others are counted
@@ -51,13 +55,22 @@ class _Wanted:
 
     def command(self, moment: Moment) -> str:
         """The command that shows one moment in full."""
-        words = ["failoverctl", "replay", *map(str, self.files), "--application", moment.snapshot.application.key]
-        words += ["--policy", str(self.policy)] if self.policy is not None else []
-        words += ["--whole"] if self.whole else []
-        words += ["--what-if" if self.carried else "--same-inputs"]
+        words = self._words(moment.snapshot.application.key)
         if self.carried and self.begin is not None:
             words += ["--from", moment_text(self.begin)]
         return shlex.join([*words, "--at", moment_text(moment.snapshot.now)])
+
+    def words(self) -> list[str]:
+        """The command that replays all of it."""
+        words = self._words(self.application)
+        words += ["--from", moment_text(self.begin)] if self.begin is not None else []
+        return [*words, *(["--until", moment_text(self.end)] if self.end is not None else [])]
+
+    def _words(self, application: str | None) -> list[str]:
+        words = ["failoverctl", "replay", *map(str, self.files), *(["--application", application] if application is not None else [])]
+        words += ["--policy", str(self.policy)] if self.policy is not None else []
+        words += ["--whole"] if self.whole else []
+        return [*words, "--what-if" if self.carried else "--same-inputs"]
 
 
 @click.command("replay")
@@ -75,6 +88,7 @@ class _Wanted:
 @click.option("--from", "begin", type=Time(), help="Leave out what is before this time.")
 @click.option("--until", "end", type=Time(), help="Leave out what is after this time.")
 @click.option("--at", type=Time(), help="Show the last decision up to this time in full, as plan does.")
+@click.option("--report", "reports", multiple=True, type=click.Path(path_type=Path), help="Write a report: FILE.html, FILE.md, FILE.json.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document for each difference and each application, one a line.")
 @click.option("--exact/--no-exact", default=False, help="Show the bodies of the requests that differ.")
 def replay_command(
@@ -87,6 +101,7 @@ def replay_command(
     begin: float | None,
     end: float | None,
     at: float | None,
+    reports: tuple[Path, ...],
     as_json: bool,
     exact: bool,
 ) -> None:
@@ -98,21 +113,43 @@ def replay_command(
     """
     if whole and policy is None:
         raise click.UsageError("--whole needs --policy")
+    if reports and at is not None:
+        raise click.UsageError("--at shows one moment; a report is of all of them")
     wanted = _Wanted(files, application, policy, whole, policy is not None if carried is None else carried, begin, end)
+    collected = ReplayReport(what_if=wanted.carried, command=wanted.command) if reports else None
+    begun = SystemClock().monotonic()
     try:
-        moments = _moments(wanted if at is None else _up_to(wanted, at))
+        check_names(reports)
+        moments = _watched(_moments(wanted if at is None else _up_to(wanted, at), at), collected)
         different = _differences(moments, wanted, as_json=as_json, exact=exact) if at is None else _in_full(moments, as_json=as_json)
+        if collected is not None:
+            write(collected.report(_framing(wanted, reports, SystemClock().monotonic() - begun)), reports)
     except FailoverError as error:
         raise fail_cleanly(error) from error
     sys.exit(CHANGES if different else 0)
+
+
+def _watched(moments: Iterator[Moment], collected: ReplayReport | None) -> Iterator[Moment]:
+    """The same moments; a report is told of each."""
+    for moment in moments:
+        if collected is not None:
+            collected.add(moment)
+        yield moment
+
+
+def _framing(wanted: _Wanted, reports: tuple[Path, ...], wall_s: float) -> Framing:
+    policy = f"{'everything' if wanted.whole else 'the policy'} of {wanted.policy}" if wanted.policy is not None else "the recorded policy"
+    question = f"What would {policy} have led to?" if wanted.carried else f"Does this version decide the same with {policy}?"
+    words = [*wanted.words(), *(word for path in reports for word in ("--report", str(path)))]
+    return Framing(tuple(map(str, wanted.files)), question, __version__, commit(), shlex.join(words), wall_s)
 
 
 def _up_to(wanted: _Wanted, at: float) -> _Wanted:
     return _Wanted(wanted.files, wanted.application, wanted.policy, wanted.whole, wanted.carried, wanted.begin, at)
 
 
-def _moments(wanted: _Wanted) -> Iterator[Moment]:
-    """The replay.
+def _moments(wanted: _Wanted, at: float | None) -> Iterator[Moment]:
+    """The replay, up to a moment where only that is asked for.
 
     Raises:
         ConfigError: Nothing of it could be read, nothing is left of it, or the application file is wrong.
@@ -123,7 +160,7 @@ def _moments(wanted: _Wanted) -> Iterator[Moment]:
     chosen = _chosen(read(wanted.files, lambda one: _name(one, unread)), wanted, applications, there)
     change = None if applications is None else changed_to(applications, whole=wanted.whole)
     found = False
-    for moment in (what_if if wanted.carried else same_inputs)(chosen, change):
+    for moment in what_if(chosen, change, at=at) if wanted.carried else same_inputs(chosen, change):
         found = True
         yield moment
     for file, count in unread.items():

@@ -75,7 +75,7 @@ def play(job: _Job, run: _Run) -> Played:
     setup = job.setup(job.scenario(), run.contender, run.seed)
     result = Simulation(setup, run.seed, measured=job.measured).run()
     kept = result if job.rows or run.shown else replace(result, rows=())
-    return Played(run.contender, kept, job.command(run.contender, run.seed), setup.faults if run.shown else ())
+    return Played(run.contender, kept, job.command(run.contender, run.seed), setup.seconds, setup.faults if run.shown else ())
 
 
 @click.command("simulate")

@@ -69,15 +69,26 @@ PODS: Final = Resource("", "v1", "pods", "Pod")
 EVENTS: Final = Resource("", "v1", "events", "Event")
 SERVICES: Final = Resource("", "v1", "services", "Service")
 CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap")
+NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+NODES: Final = Resource("", "v1", "nodes", "Node", namespaced=False)
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment")
+DAEMON_SETS: Final = Resource("apps", "v1", "daemonsets", "DaemonSet")
+API_SERVICES: Final = Resource("apiregistration.k8s.io", "v1", "apiservices", "APIService", namespaced=False)
+INGRESS_CLASSES: Final = Resource("networking.k8s.io", "v1", "ingressclasses", "IngressClass", namespaced=False)
 INGRESSES: Final = Resource("networking.k8s.io", "v1", "ingresses", "Ingress")
 ENDPOINT_SLICES: Final = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 NODE_CLAIMS: Final = Resource("karpenter.sh", "v1", "nodeclaims", "NodeClaim", namespaced=False)
 NODE_POOLS: Final = Resource("karpenter.sh", "v1", "nodepools", "NodePool", namespaced=False)
+NODE_CLASSES: Final = Resource("karpenter.k8s.aws", "v1", "ec2nodeclasses", "EC2NodeClass", namespaced=False)
 SCALED_OBJECTS: Final = Resource("keda.sh", "v1alpha1", "scaledobjects", "ScaledObject")
+TRIGGER_AUTHENTICATIONS: Final = Resource("keda.sh", "v1alpha1", "triggerauthentications", "TriggerAuthentication")
+CLUSTER_TRIGGER_AUTHENTICATIONS: Final = Resource(
+    "keda.sh", "v1alpha1", "clustertriggerauthentications", "ClusterTriggerAuthentication", namespaced=False
+)
 TARGET_GROUP_BINDINGS: Final = Resource("elbv2.k8s.aws", "v1beta1", "targetgroupbindings", "TargetGroupBinding")
 
+# What decisions depend on; the rest is looked at by `doctor`.
 RESOURCES: Final[Mapping[str, Resource]] = {
     resource.name: resource
     for resource in (

@@ -1,4 +1,4 @@
-"""The checks, in the order in which they are shown, and what each is for.
+"""The checks of an application, in the order in which they are shown, and what each is for.
 
 A check is a function from what was seen to findings; its docstring's first line says what it asks for. To add one: the function, a line
 here, `make docs`.
@@ -6,47 +6,18 @@ here, `make docs`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from controller.clients.kube import DEPLOYMENTS, ENDPOINT_SLICES, EVENTS, SCALED_OBJECTS, SERVICES, TARGET_GROUP_BINDINGS, Resource
+from controller.clients.kube import DEPLOYMENTS, ENDPOINT_SLICES, EVENTS, SCALED_OBJECTS, SERVICES, TARGET_GROUP_BINDINGS
 from controller.doctor import action, ingress, scaling, services, standby
 from controller.doctor.look import Seen
-from controller.doctor.report import Finding, unknown
+from controller.doctor.report import Check, Result
 from controller.policy.model import Backend
 from controller.policy.standby import completed, lacking, standby_patch
 from controller.signals.objects import items
 
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One check.
-
-    Attributes:
-        examine: What it does.
-        why: Why it matters, one sentence.
-        needs: What must have been listed; without it the answer is "cannot tell".
-        of_ingress: Whether there is nothing to ask without the Ingress.
-    """
-
-    examine: Callable[[Seen], Iterator[Finding]]
-    why: str
-    needs: tuple[Resource, ...] = ()
-    of_ingress: bool = True
-
-    @property
-    def name(self) -> str:
-        """As reports and docs write it."""
-        return self.examine.__name__.replace("_", "-")
-
-    @property
-    def asks(self) -> str:
-        """What it asks for."""
-        return (self.examine.__doc__ or "").splitlines()[0]
-
-
-CHECKS: Final = (
+CHECKS: Final[tuple[Check[Seen], ...]] = (
     Check(ingress.ingress, "Everything is switched on this one object.", of_ingress=False),
     Check(ingress.ingress_class, "Only the AWS Load Balancer Controller reads the action."),
     Check(
@@ -105,14 +76,6 @@ CHECKS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """One finding and the check that it is of."""
-
-    check: Check
-    finding: Finding
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
     """What is known of one application.
 
@@ -144,15 +107,10 @@ class Report:
 def examine(seen: Seen) -> Report:
     """Makes every check that has something to ask."""
     results = tuple(
-        Result(check, finding) for check in CHECKS if seen.ingress or not check.of_ingress for finding in _findings(check, seen)
+        Result(check, finding)
+        for check in CHECKS
+        if seen.ingress or not check.of_ingress
+        for finding in check.findings(seen, seen.unreadable)
     )
     missing = lacking(seen.application, seen.routing) if seen.ingress else ()
     return Report(seen, results, missing)
-
-
-def _findings(check: Check, seen: Seen) -> Iterator[Finding]:
-    unreadable = dict.fromkeys(seen.unreadable[one.name] for one in check.needs if one.name in seen.unreadable)
-    if unreadable:
-        yield unknown("; ".join(unreadable), "install it, or grant `list` on it: docs/permissions.md says what for")
-    else:
-        yield from check.examine(seen)

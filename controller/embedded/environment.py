@@ -25,6 +25,7 @@ import structlog
 
 from controller.clients.kube import KubeSession, connect
 from controller.clock import Clock
+from controller.embedded import world_components as components
 from controller.embedded import world_objects as objects
 from controller.embedded.aws import ZONES, EmulatedAws
 from controller.embedded.environment_access import CONTROLLER, LOAD_BALANCER_CONTROLLER
@@ -165,9 +166,7 @@ class Environment:
     def _create(self, world: World, workloads: Workloads, karpenter: Karpenter, replicas: Mapping[str, Mapping[str, int]]) -> None:
         """Everything that was there before the scenario begins."""
         file, store = self.scenario.file, world.store
-        for namespace in {STATE_NAMESPACE, *(application.namespace for application in world.applications)}:
-            if world.find("Namespace", namespace) is None:
-                store.create("Namespace", {"metadata": {"name": namespace}}, manager=objects.MANAGER)
+        self._create_components(world)
         pools: dict[str, tuple[str, ...]] = {}
         for _, unit in world.units():
             types = (unit.instance_type, *unit.instance_types)
@@ -193,6 +192,24 @@ class Environment:
             store.create("Ingress", objects.ingress(application, file.mode, annotations), manager=objects.MANAGER)
         workloads.publish_all()
         karpenter.publish_pools()
+
+    @staticmethod
+    def _create_components(world: World) -> None:
+        """The namespaces, and the components that the doubles play: who looks for them finds them."""
+        store, spaces = world.store, sorted({application.namespace for application in world.applications})
+        namespaces = [components.namespace(name) for name in (STATE_NAMESPACE, "keda", "amazon-cloudwatch")]
+        for one in (*namespaces, *(components.namespace(name, gated=True) for name in spaces)):
+            name, labels = one["metadata"]["name"], one["metadata"]["labels"]
+            if world.find("Namespace", name) is None:
+                store.create("Namespace", one, manager=objects.MANAGER)
+            else:
+                store.patch("Namespace", name, {"metadata": {"labels": labels}}, manager=objects.MANAGER)
+        for one in (*components.cluster_scoped(), *map(components.trigger_authentication, spaces)):
+            store.create(one["kind"], one, manager=objects.MANAGER)
+        for one in components.workloads():
+            metadata = store.create(one["kind"], one, manager=objects.MANAGER)["metadata"]
+            status = components.all_well(one)
+            store.update_status(one["kind"], metadata["name"], status, namespace=metadata["namespace"], manager="kube-controller-manager")
 
     def _replicas(self, application: Application) -> dict[str, int]:
         """Ready replicas at the start: what the file says, or what the demand at the start needs."""

@@ -9,6 +9,7 @@ from typing import Final
 from controller.clock import format_rfc3339
 from controller.embedded.scenario import OverrideFile
 from controller.embedded.world import POOL_LABEL, TYPE_LABEL, Object, machine
+from controller.embedded.world_components import AUTHENTICATION
 from controller.policy.model import Application, Mode, Target, Unit
 from controller.policy.routing import MARKER, PREFIX, action_key, format_action
 from controller.policy.standby import live_rule, standby_rule
@@ -126,6 +127,7 @@ def scaled_object(application: Application, unit: Unit, target: float) -> Object
             "metricCollectionTime": "300",
             "awsRegion": "us-west-2",
         },
+        "authenticationRef": {"name": AUTHENTICATION},
     }
     return {
         "apiVersion": "keda.sh/v1alpha1",

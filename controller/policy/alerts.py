@@ -21,7 +21,7 @@ from controller.policy.model import (
     Verdict,
 )
 from controller.policy.reasons import Reason
-from controller.policy.standby import lacking
+from controller.policy.standby import lacking, needed
 
 _FIGHTING = 3  # re-assertions after which two writers are said to fight
 
@@ -94,6 +94,12 @@ def _unprepared(snapshot: Snapshot, decision: Decision) -> Iterator[Alert]:
         names = text.listing(backend.service for backend in cold)
         words = f"no standby rule keeps {names} registered with the load balancer, so a switch would be refused"
         yield Alert("unprepared", "warning", f"{words}: `failoverctl doctor` prints what to add")
+    exists = {unit.backend: snapshot.units[unit.name].service_exists for unit in application.units}
+    exists[application.capacity] = routing.capacity_exists
+    absent = [f"{one.service}:{one.port}" for one in needed(application) if exists[one] is False]
+    if absent:
+        words = f"there is no Service with the port {text.listing(absent)}, so a switch to it would be refused"
+        yield Alert("unprepared/services", "warning", words)
 
 
 def _causes(evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:

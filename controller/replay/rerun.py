@@ -27,6 +27,7 @@ _LASTS_S: Final = 300.0
 _SLACK_S: Final = 2.0
 """A moment that is hardly before a recorded one is left to that one: the recorded controller, too, needed a moment to come round."""
 
+_SHOWN_S: Final = 0.001  # times are shown to the millisecond: one that is copied must find what it was shown for
 _MOST_BETWEEN: Final = 100
 
 
@@ -70,7 +71,7 @@ def same_inputs(recordings: Iterable[Recorded], change: Change | None = None) ->
         yield _moment(recorded, recorded.memory, snapshot, made, routed=routed)
 
 
-def what_if(recordings: Iterable[Recorded], change: Change | None = None) -> Iterator[Moment]:
+def what_if(recordings: Iterable[Recorded], change: Change | None = None, *, at: float | None = None) -> Iterator[Moment]:
     """Every recorded moment as the replayed decisions before it have left it.
 
     Where the policy is another one, time alone may change its decision when it did not change the recorded one, and no line was written:
@@ -79,6 +80,7 @@ def what_if(recordings: Iterable[Recorded], change: Change | None = None) -> Ite
     Args:
         recordings: In the order of their time; what a standby recorded is left out.
         change: See `same_inputs`.
+        at: Up to when to go on after the last recorded moment, seconds since the Unix epoch; None: it is the end.
     """
     courses: dict[str, _Course] = {}
     for recorded in recordings:
@@ -91,6 +93,9 @@ def what_if(recordings: Iterable[Recorded], change: Change | None = None) -> Ite
         elif change is not None:
             yield from course.until(snapshot.now)
         yield course.at(recorded, snapshot)
+    if at is not None and change is not None:
+        for course in courses.values():
+            yield from course.until(at + _SLACK_S + _SHOWN_S)
 
 
 class _Course:

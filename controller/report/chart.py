@@ -13,7 +13,7 @@ WIDTH: Final = 1000.0
 HEIGHT: Final = 100.0
 
 _LEAST_WIDTH: Final = 1.5  # of a box: a moment must be seen
-_TICKS_S: Final = (900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 345_600, 604_800, 1_209_600, 2_592_000)
+_TICKS_S: Final = (60, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 345_600, 604_800, 1_209_600, 2_592_000)
 _MOST_TICKS: Final = 7
 _EDGE: Final = 0.03  # a tick nearer to an edge than this has no room for its label
 _DAY_S: Final = 86_400

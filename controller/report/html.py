@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from controller.policy.text import duration
 from controller.report import chart, words
-from controller.report.model import Report, Timeline
+from controller.report.model import Column, Report, Table, Timeline
 
 _FOLDER: Final = "templates"
 
@@ -34,9 +34,23 @@ def _environment() -> Environment:
         "boxes": chart.boxes,
         "ticks": chart.ticks,
         "colours": _colours,
+        "explained": _explained,
         "duration": duration,
     }
+    made.filters["unbroken"] = _unbroken
     return made
+
+
+def _unbroken(text: str) -> str:
+    """A range that may be broken before ``to`` only: a unit alone on a line says nothing."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}").replace("\N{NO-BREAK SPACE}to", " to")
+
+
+def _explained(report: Report, table: Table) -> tuple[Column, ...]:
+    """The columns of a table that no table above it has explained already."""
+    tables = (*report.tables, *report.appendix)
+    known = {column for one in tables[: tables.index(table)] for column in one.columns}
+    return tuple(column for column in table.columns if column not in known)
 
 
 def _colours(timeline: Timeline) -> tuple[str, ...]:

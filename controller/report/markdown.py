@@ -20,7 +20,8 @@ def markdown(report: Report) -> str:
 def _lines(report: Report) -> Iterator[str]:
     yield f"# {_plain(report.title)}"
     yield ""
-    yield f"{'✔' if report.ok else '✖'} **{_plain(report.verdict)}**"
+    mark = "✔" if report.ok else "✖" if report.kind == "simulation" else "≠"
+    yield f"{mark} **{_plain(report.verdict)}**"
     yield ""
     for fact in report.facts:
         yield f"- {fact.name}: {_plain(fact.value)}"

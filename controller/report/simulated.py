@@ -27,7 +27,7 @@ from controller.report.model import (
 )
 from controller.report.points import Point, mode_lane, panels, short_lanes
 from controller.simulation.invariants import HARMS
-from controller.simulation.measures import MOMENTS, BadMoment, Judgement, Measured
+from controller.simulation.measures import APART_S, MOMENTS, BadMoment, Judgement, Measured
 from controller.simulation.recording import Result
 from controller.simulation.setup import FaultPlan
 
@@ -45,13 +45,20 @@ class Played:
         contender: Whose.
         result: What came of it, measured; without its timeline where that is not shown.
         command: What plays it again.
+        planned_s: How long it should have lasted, seconds.
         faults: What was to go wrong, for the timeline.
     """
 
     contender: Contender
     result: Result
     command: str
+    planned_s: float
     faults: tuple[FaultPlan, ...] = ()
+
+    @property
+    def cut(self) -> bool:
+        """Whether it ended early, for it broke too many invariants: its sums cannot be compared with others'."""
+        return self.result.seconds < self.planned_s - 1
 
     @property
     def measured(self) -> Measured:
@@ -216,9 +223,12 @@ def _verdict(compared: Mapping[str, Sequence[Played]], played: Sequence[Played])
     """One line: what each policy served at which cost, and whether every invariant held."""
     parts = []
     for name, runs in compared.items():
-        served, cost = Spread.of(map(_served, runs)), Spread.of(one.result.totals.dollars for one in runs)
+        whole = _whole(runs)
+        served, cost = Spread.of(map(_served, whole)), Spread.of(one.result.totals.dollars for one in whole)
         if served is not None and cost is not None:
             parts.append(f"{name} served {words.share(served.median)} at {words.dollars(cost.median)}")
+        if len(whole) < len(runs):
+            parts.append(f"{name} was ended early in {len(runs) - len(whole)} of {len(runs)} runs")
     violations = sum(len(one.result.violations) for one in played)
     seconds = sum(one.result.seconds for one in played)
     span = f"{seconds / _YEAR_S:.1f} simulated years" if seconds >= _YEAR_S else f"{seconds / _DAY_S:.3g} simulated days"
@@ -226,16 +236,25 @@ def _verdict(compared: Mapping[str, Sequence[Played]], played: Sequence[Played])
     return f"{'; '.join(parts)}; {held}."
 
 
+def _whole(runs: Iterable[Played]) -> list[Played]:
+    """The runs that lasted as long as they should."""
+    return [one for one in runs if not one.cut]
+
+
 def _facts(groups: Mapping[str, Sequence[Played]], played: Sequence[Played], framing: Framing) -> Iterable[Fact]:
     seeds = sorted({one.result.seed for one in played})
     shown = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} ({len(seeds)})"
-    seconds = max(one.result.seconds for one in played)
+    seconds = max(one.planned_s for one in played)
     begin, end = words.time(framing.start), words.time(framing.start + seconds)
     yield Fact("Scenario", f"{framing.scenario}: {framing.description}")
     yield Fact("Version", framing.version + (f", commit {framing.commit}" if framing.commit else ""))
     yield Fact("Seeds", shown)
     yield Fact("Policies", "; ".join(f"{name} ({runs[0].contender.digest})" for name, runs in groups.items()))
-    yield Fact("Simulated", f"{duration(seconds)} each, {begin} to {end} UTC; {len(played)} run{'' if len(played) == 1 else 's'}")
+    yield Fact("Simulated", f"{_days(seconds)} each, {begin} to {end} UTC; {len(played)} run{'' if len(played) == 1 else 's'}")
+
+
+def _days(seconds: float) -> str:
+    return f"{seconds / _DAY_S:.6g} days" if seconds >= 2 * _DAY_S else duration(seconds)
 
 
 def _results(compared: Mapping[str, Sequence[Played]]) -> Table:
@@ -248,7 +267,8 @@ def _results(compared: Mapping[str, Sequence[Played]]) -> Table:
     return Table("Policies", text, columns, tuple(Row(name, one[0].contender.words, _cells(one)) for name, one in compared.items()))
 
 
-def _cells(runs: Sequence[Played]) -> dict[str, Spread | None]:
+def _cells(everything: Sequence[Played]) -> dict[str, Spread | None]:
+    runs = _whole(everything)
     cells = {column.key: Spread.of(map(value, runs)) for column, value in _RESULT}
     cells |= {column.key: Spread.of(one for run in runs for one in value(run)) for column, value in _EVENTS}
     return cells | {_WORST.key: Spread.of(run.measured.worst_minute for run in runs)}
@@ -261,15 +281,14 @@ def _sensitivity(groups: Mapping[str, Sequence[Played]]) -> Iterable[Table]:
         return
     columns = (*(column for column, _ in _RESULT), _WORST)
     runs = next(iter(groups.values()))
-    rows = [Row(runs[0].contender.name, runs[0].contender.words, _cells(runs))]
-    rows += [Row(" ".join(one[0].contender.swept or ()), one[0].contender.words, _cells(one)) for one in swept]
+    rows = [Row(runs[0].contender.name, "", _cells(runs))]
+    rows += [Row(" ".join(one[0].contender.swept or ()), "", _cells(one)) for one in swept]
     yield Table("Sensitivity", f"{runs[0].contender.name} with other values of one field, the same seeds.", columns, tuple(rows))
 
 
 def _accounts(compared: Mapping[str, Sequence[Played]]) -> Table:
     rows = [
-        Row(name, runs[0].contender.words, {column.key: Spread.of(map(value, runs)) for column, value in _ACCOUNT})
-        for name, runs in compared.items()
+        Row(name, "", {column.key: Spread.of(map(value, _whole(runs))) for column, value in _ACCOUNT}) for name, runs in compared.items()
     ]
     text = "What the controller itself would have counted, with the same code as in production; the bill stands beside it."
     return Table("Account", text, tuple(column for column, _ in _ACCOUNT), tuple(rows))
@@ -292,6 +311,7 @@ def _timeline(one: Played, framing: Framing) -> Timeline:
     lanes += [Lane("faults", faults)] if faults else []
     text = f"Seed {one.result.seed}, steps of {duration(steps.step_s)}"
     text += "" if one.result.totals.flow.lost else "; no request failed"
+    text += f"; ended after {duration(one.result.seconds)}, for too many invariants did not hold" if one.cut else ""
     return Timeline(one.contender.name, text, begin, end, steps.step_s, charts, tuple(lane for lane in lanes if lane.spans))
 
 
@@ -325,19 +345,31 @@ def _points(result: Result, framing: Framing) -> list[Point]:
 
 
 def _moments(played: Sequence[Played]) -> Iterable[Moment]:
-    found = [(moment, one) for one in played for moment in one.measured.moments if one.contender.swept is None]
-    found.sort(key=lambda pair: (-pair[0].lost, -pair[0].added_s, pair[0].at))
-    for moment, one in found[:MOMENTS]:
+    for moment, one, others in _distinct(played)[:MOMENTS]:
         decision, evidence = _decision(moment.decision)
         yield Moment(
             at=moment.at,
             name=one.contender.name,
             seed=one.result.seed,
-            words=_bad(moment),
+            words=_bad(moment) + (f"; as bad or less so with {', '.join(others)}" if others else ""),
             decision=decision,
             evidence=evidence,
             command=f"{one.command} --at {words.time(moment.at).replace(' ', 'T')}Z",
         )
+
+
+def _distinct(played: Sequence[Played]) -> list[tuple[BadMoment, Played, list[str]]]:
+    """Bad moments, the worst first; of those that several policies have at the same time of one seed the worst, with the others' names."""
+    found = [(moment, one) for one in played for moment in one.measured.moments if one.contender.swept is None]
+    found.sort(key=lambda pair: (-pair[0].lost, -pair[0].added_s, pair[0].at))
+    distinct: list[tuple[BadMoment, Played, list[str]]] = []
+    for moment, one in found:
+        known = next((kept for kept in distinct if kept[1].result.seed == one.result.seed and abs(kept[0].at - moment.at) <= APART_S), None)
+        if known is None:
+            distinct.append((moment, one, []))
+        elif one.contender.name not in {known[1].contender.name, *known[2]}:
+            known[2].append(one.contender.name)
+    return distinct
 
 
 def _bad(moment: BadMoment) -> str:
@@ -404,6 +436,10 @@ def _notes(played: Sequence[Played], framing: Framing) -> tuple[str, ...]:
     missed = sum(one.measured.undetected for one in played)
     unverified = sum(one.measured.unverified for one in played)
     notes = [f"The timelines are those of seed {seed}. Times are UTC. What the model leaves out: docs/simulation.md."]
+    if any(one.cut for one in played):
+        notes.append(
+            "A run ends after 20 violations; runs that ended early are left out of the tables, and their faults are among those below."
+        )
     if missed:
         notes.append(f"{missed} times a unit starved for so short that nothing was proven; those have no time to detect.")
     if unverified:

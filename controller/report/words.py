@@ -13,7 +13,8 @@ from controller.report.model import Spread, Unit
 NOTHING: Final = "\u2013"
 _TENTHS_UNTIL_S: Final = 10.0
 _CENTS_UNTIL: Final = 100.0
-_EXACT: Final = 0.01
+_EXACT_BELOW, _EXACT_ABOVE = 0.01, 0.9
+_WHOLE_FROM: Final = 100
 _LEAST: Final = 1e-5
 
 
@@ -21,13 +22,15 @@ def share(value: float) -> str:
     """A share of 1 in per cent; near the ends exactly, and cut off, not rounded: 99.9996 % served is not everything."""
     if value >= 1 or value <= 0:
         return "100 %" if value >= 1 else "0 %"
-    if _EXACT < value < 1 - _EXACT:
+    if _EXACT_BELOW < value < _EXACT_ABOVE:
         return f"{value * 100:.1f} %"
     return f"{math.floor(value * 1e5 + 1e-6) / 1e3:.3f} %" if value >= _LEAST else "under 0.001 %"
 
 
 def seconds(value: float) -> str:
     """A duration; below ten seconds with its hundredths."""
+    if value == 0:
+        return "0 s"
     return f"{value:.2f} s" if abs(value) < _TENTHS_UNTIL_S else duration(value)
 
 
@@ -39,7 +42,7 @@ def dollars(value: float) -> str:
 
 def count(value: float) -> str:
     """How many."""
-    return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
+    return f"{value:,.0f}" if value == round(value) or abs(value) >= _WHOLE_FROM else f"{value:,.1f}"
 
 
 _WRITTEN: Final[Mapping[Unit, Callable[[float], str]]] = {

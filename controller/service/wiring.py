@@ -282,6 +282,9 @@ class Service:
 
     def _shut_down(self) -> None:
         log.info("service.stopping")
+        # A scheduler that is stopped while it starts a job raises in its own thread: let it finish first (`get_jobs` waits for its lock).
+        self._scheduler.pause()
+        self._scheduler.get_jobs()
         self._scheduler.shutdown(wait=False)
         with self._publishing:  # the last of this replica's writes has ended: another may lead
             self._leadership.stop()

@@ -160,10 +160,11 @@ class KubeApi:
         self.ingress.exists = False
         self._ingress_written()
 
-    def recreate_ingress(self, action: str, writer: str) -> None:
+    def recreate_ingress(self, action: str, writer: str, override: Override) -> None:
         """Somebody creates it anew, as it is written in Git."""
         self._recreated += 1
-        self.ingress = IngressObject(f"uid-{self._recreated}", {self.action_key: action}, self.ingress.version, writer=writer)
+        found = self.ingress.version
+        self.ingress = IngressObject(f"uid-{self._recreated}", {self.action_key: action}, found, writer=writer, override=override)
         self._ingress_written()
 
 

@@ -32,6 +32,7 @@ from controller.simulation.traffic import Traffic
 from controller.simulation.workloads import Workloads
 
 _HOUR_S: Final = 3600.0
+_DIGITS: Final = 6
 
 
 class Simulation:
@@ -69,7 +70,7 @@ class Simulation:
         )
         self._populate()
         self.cloudwatch = CloudWatch(self.agenda, self.application, self.traffic, self.hazards, self.stream("cloudwatch"))
-        self.cloudwatch.warm(self.traffic.flow(self.balancer.live.targets, setup.demand(0.0), self.application.metric_period_s))
+        self.cloudwatch.warm(self.traffic.flow(self.balancer.live.targets, _exact(setup.demand(0.0)), self.application.metric_period_s))
         self.keda = Keda(self.agenda, self.api, self.cloudwatch, self.workloads, self._advance)
         self.world = World(self.agenda, self.karpenter, self.workloads, self.api, self.balancer, self.cloudwatch, self.hazards, setup.zones)
         self.lease, self.store = Lease(), Store(self.hazards)
@@ -105,13 +106,15 @@ class Simulation:
 
     def _demand(self, at: float, noise: random.Random) -> float:
         wanted = self.setup.demand(at - self.setup.start)
-        return max(0.0, wanted * (1 + self.setup.noise * noise.gauss(0.0, 1.0))) if self.setup.noise else wanted
+        if self.setup.noise:
+            wanted = max(0.0, wanted * (1 + self.setup.noise * noise.gauss(0.0, 1.0)))
+        return _exact(wanted)
 
     # --- the start ----------------------------------------------------------------------------------------------------------------------
 
     def _populate(self) -> None:
         """Replicas as the demand of the first moment asks for, all ready, with everything applied."""
-        demand, application, capacity = self.setup.demand(0.0), self.application, self.setup.mode is Mode.CAPACITY
+        demand, application, capacity = _exact(self.setup.demand(0.0)), self.application, self.setup.mode is Mode.CAPACITY
         weights, throughputs = _weights(application), adjusted_throughputs(application.units)
         # Round robin gives every replica alike: so many of each that the adjusted throughputs are met.
         share = {unit.name: throughputs[unit.name] if capacity else float(weights[unit.name]) for unit in application.units}
@@ -228,6 +231,14 @@ class Simulation:
             self.invariants.broke(error)
         self.traffic.advance()
         return self.recorder.result(self.injected)
+
+
+def _exact(value: float) -> float:
+    """The same number on every machine.
+
+    Cosines and logarithms differ in their last bit from one C library or processor to another, and a bit is enough for another run.
+    """
+    return round(value, _DIGITS)
 
 
 def _weights(application: Application) -> dict[str, int]:

@@ -31,6 +31,7 @@ EVERY_H: Final = 3.0
 
 _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
+_DIGITS: Final = 3  # milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +239,8 @@ def _recreate(simulation: Simulation, plan: FaultPlan) -> Undo:
     application = simulation.application
     weights = {unit.name: unit.weight if unit.weight is not None else 1 for unit in application.units}
     simulation.api.delete_ingress()
-    return partial(simulation.api.recreate_ingress, format_action(cost_targets(application, weights), 0), "argocd-controller")
+    action = format_action(cost_targets(application, weights), 0)
+    return partial(simulation.api.recreate_ingress, action, "argocd-controller", simulation.setup.override)
 
 
 # --- KEDA and people --------------------------------------------------------------------------------------------------------------------
@@ -283,7 +285,7 @@ def _override(simulation: Simulation, plan: FaultPlan, override: Override) -> Un
 
     def end() -> None:
         simulation.invariants.override_changed()
-        simulation.api.set_override(Override())
+        simulation.api.set_override(simulation.setup.override)
 
     del plan
     return end
@@ -466,13 +468,13 @@ def drawn(seconds: float, units: tuple[str, ...], seed: str, *, every_h: float =
     """
     chance, names = random.Random(f"{seed}/faults"), list(FAULTS)
     plans: list[FaultPlan] = []
-    at = chance.expovariate(1 / (every_h * _HOUR))
+    at = round(chance.expovariate(1 / (every_h * _HOUR)), _DIGITS)  # see `controller.simulation.engine._exact`
     while at < seconds:
         name = chance.choice(names)
         kind = FAULTS[name]
         lasts = chance.uniform(kind.shortest_s, kind.longest_s)
         plans.append(FaultPlan(at, name, lasts, chance.choice(units), chance.random()))
-        at += chance.expovariate(1 / (every_h * _HOUR))
+        at = round(at + chance.expovariate(1 / (every_h * _HOUR)), _DIGITS)
     return tuple(plans)
 
 

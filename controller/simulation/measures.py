@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 MOMENTS: Final = 5
 """Moments that are kept of a run: the worst."""
 
+APART_S: Final = 900.0
+"""Bad minutes that are closer than this are one moment, seconds."""
+
 MINUTE_S: Final = 60.0
-_APART_S: Final = 900.0  # bad minutes that are closer than this are one moment
 _SLOW_S: Final = 0.1  # mean added latency from which a minute counts as bad where nothing failed, seconds
 _LEAST: Final = 1e-6  # share of requests that failed: less is the noise of binary fractions
 _BIN_S: Final = 0.01
@@ -266,7 +268,7 @@ class _Worst:
 
     def add(self, moment: BadMoment, end: float) -> None:
         """A bad minute that ended then."""
-        if self._present is not None and end - MINUTE_S - self._last <= _APART_S:
+        if self._present is not None and end - MINUTE_S - self._last <= APART_S:
             if moment.badness > self._present.badness:
                 self._present = moment
         else:

@@ -27,6 +27,7 @@ SIBLING_SHARE: Final = 0.69
 """Share of a zone's outages that leave capacity in another zone: the middle of 58 to 79 %."""
 
 _UP_SIGMA: Final = 1.0  # of the logarithm of a stretch with capacity; our choice
+_DIGITS: Final = 3  # milliseconds
 _MOST: Final = 100_000
 _MOST_BYTES: Final = 64 * 2**20
 
@@ -66,14 +67,14 @@ def drawn(instance_types: Iterable[str], zones: Iterable[str], length_s: float, 
 
 
 def _stretches(mean_up_s: float, length_s: float, chance: random.Random) -> Iterator[tuple[float, float]]:
-    at = chance.uniform(0.0, 2.0) * mean_up_s * 0.5  # somewhere within a stretch with capacity
+    at = round(chance.uniform(0.0, 2.0) * mean_up_s * 0.5, _DIGITS)  # somewhere within a stretch with capacity
     for _ in range(_MOST):
         if at >= length_s:
             return
-        out = MEDIAN_S * math.exp(SIGMA * chance.gauss(0.0, 1.0))
-        yield at, min(at + out, length_s)
+        end = round(at + MEDIAN_S * math.exp(SIGMA * chance.gauss(0.0, 1.0)), _DIGITS)  # see `controller.simulation.engine._exact`
+        yield at, min(end, length_s)
         # A log-normal of this mean: its median is the mean over exp(sigma^2 / 2).
-        at += out + mean_up_s * math.exp(_UP_SIGMA * chance.gauss(0.0, 1.0) - _UP_SIGMA**2 / 2)
+        at = round(end + mean_up_s * math.exp(_UP_SIGMA * chance.gauss(0.0, 1.0) - _UP_SIGMA**2 / 2), _DIGITS)
 
 
 def traced(path: Path, instance_types: tuple[str, ...], zones: tuple[str, ...], seconds_each: float, scale: float) -> list[Outage]:

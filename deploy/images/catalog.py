@@ -59,8 +59,8 @@ class Server(_Model):
     """Version in the base image."""
     interpreter: str
     """Its path there."""
-    group: str
-    """Dependency group of model_server/pyproject.toml."""
+    group: str | None = None
+    """Dependency group of model_server/pyproject.toml; none: the core alone."""
     extras: tuple[str, ...]
     """Of model_server/pyproject.toml."""
     base_has: dict[str, str]
@@ -71,6 +71,8 @@ class Server(_Model):
     """Whether the base's versions are others than the locked ones on purpose."""
     imports: tuple[str, ...]
     """Modules that must import together in the built image."""
+    command: str = "serve"
+    """Of failover-model-server."""
     cuda_compat: bool = False
     environment: dict[str, str] = {}
 

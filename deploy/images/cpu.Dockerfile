@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# The model server for cpu. Written by `make images` from deploy/images/images.yaml: change that one.
+# The model server: cpu. Written by `make images` from deploy/images/images.yaml: change that one.
 #   docker build --file deploy/images/cpu.Dockerfile --tag model-server-cpu model_server
 ARG BASE=public.ecr.aws/deep-learning-containers/pytorch:2.13-cpu-amzn2023
 ARG UV=ghcr.io/astral-sh/uv:0.13.9
@@ -13,7 +13,7 @@ FROM ${BASE}
 ARG RELEASE=false
 RUN [ "$RELEASE" != true ] || { echo "no digest yet of: public.ecr.aws/deep-learning-containers/pytorch:2.13-cpu-amzn2023, ghcr.io/astral-sh/uv:0.13.9; run python -m deploy.images resolve" >&2; exit 1; }
 LABEL org.opencontainers.image.title="model-server-cpu" \
-      org.opencontainers.image.description="Model server on cpu: ready only when it is warm, batched, bounded, drained" \
+      org.opencontainers.image.description="Model server, cpu" \
       org.opencontainers.image.licenses="Apache-2.0"
 USER 0
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
@@ -32,7 +32,7 @@ RUN /opt/venv/bin/python -c "import failover_model_server.cli, torch, torchvisio
 ENV MODEL_SERVER_BACKEND=cpu \
     MODEL_SERVER_CACHE_DIR=/var/cache/model-server \
     HF_HOME=/var/cache/model-server/hub \
-    HOME=/tmp \
+    HOME=/tmp USER=model-server \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 65532:65532
 WORKDIR /tmp

@@ -9,7 +9,7 @@ from deploy.images.catalog import Images, Server
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[1]
-COMMAND: Final = "failover-model-server"
+PROGRAM: Final = "failover-model-server"
 
 
 def dockerfiles(images: Images) -> dict[Path, str]:
@@ -23,7 +23,8 @@ def dockerfiles(images: Images) -> dict[Path, str]:
 def export_options(server: Server) -> list[str]:
     """Options of `uv export` for what is installed on the base image: all that is locked, without what the base has and what that needs."""
     extras = (f"--extra {extra}" for extra in server.extras)
-    return ["--no-dev", f"--group {server.group}", *extras, *(f"--prune {one}" for one in (*server.base_has, *server.without))]
+    group = [f"--group {server.group}"] if server.group else []
+    return ["--no-dev", *group, *extras, *(f"--prune {one}" for one in (*server.base_has, *server.without))]
 
 
 def _environment() -> Environment:
@@ -62,6 +63,8 @@ def _server(name: str, server: Server, images: Images) -> str:
             imports=server.imports,
             cuda_compat=server.cuda_compat,
             environment=server.environment,
-            command=COMMAND,
+            group=server.group,
+            program=PROGRAM,
+            command=server.command,
         )
     )

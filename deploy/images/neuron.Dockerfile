@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# The model server for neuron. Written by `make images` from deploy/images/images.yaml: change that one.
+# The model server: neuron. Written by `make images` from deploy/images/images.yaml: change that one.
 #   docker build --file deploy/images/neuron.Dockerfile --tag model-server-neuron model_server
 ARG BASE=public.ecr.aws/neuron/pytorch-inference-neuronx:2.8.0-neuronx-py311-sdk2.26.1-ubuntu22.04
 ARG UV=ghcr.io/astral-sh/uv:0.13.9
@@ -13,7 +13,7 @@ FROM ${BASE}
 ARG RELEASE=false
 RUN [ "$RELEASE" != true ] || { echo "no digest yet of: public.ecr.aws/neuron/pytorch-inference-neuronx:2.8.0-neuronx-py311-sdk2.26.1-ubuntu22.04, ghcr.io/astral-sh/uv:0.13.9; run python -m deploy.images resolve" >&2; exit 1; }
 LABEL org.opencontainers.image.title="model-server-neuron" \
-      org.opencontainers.image.description="Model server on neuron: ready only when it is warm, batched, bounded, drained" \
+      org.opencontainers.image.description="Model server, neuron" \
       org.opencontainers.image.licenses="Apache-2.0"
 USER 0
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
@@ -32,7 +32,7 @@ RUN /opt/conda/bin/python -c "import failover_model_server.cli, torch, torch_neu
 ENV MODEL_SERVER_BACKEND=neuron \
     MODEL_SERVER_CACHE_DIR=/var/cache/model-server \
     HF_HOME=/var/cache/model-server/hub \
-    HOME=/tmp \
+    HOME=/tmp USER=model-server \
     NEURON_FUSE_SOFTMAX=1 \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 65532:65532

@@ -94,3 +94,15 @@ def test_long_names_are_cut_and_not_wrapped() -> None:
     application = definition.model.to_policy()
     application = replace(application, units=tuple(replace(unit, name=f"{unit.name}-{'x' * 49}") for unit in application.units))
     assert max(len(line) for line in weights_report(application).text().splitlines()) <= WIDTH
+
+
+def test_a_price_or_throughput_that_changed_since_the_measurement_is_named(report: Report) -> None:
+    """A difference of rounding is none."""
+    (definition,) = load_definitions(SD21).values()
+    application = definition.model.to_policy()
+    measured = {row.unit: float(f"{row.cost:.4g}") for row in report.costs}
+    assert weights_report(application, definition.model.published_costs(), measured).notes == report.notes
+    measured["sd21-inf2"] *= 1.01
+    assert weights_report(application, definition.model.published_costs(), measured).notes[len(report.notes) :] == (
+        "sd21-inf2: measured 0.00729, now 0.00722: its price or throughput was changed since; measure again.",
+    )

@@ -64,6 +64,11 @@ def run(api: EmulatedKubeApi, folder: Path, *words: str, token: str = "reader", 
     return CliRunner().invoke(main, [words[0], *common, *words[1:]], env=env, catch_exceptions=False, **more)
 
 
+def of_application(command: str) -> tuple[str, ...]:
+    """The command for the application alone: the cluster's components are the business of test_doctor_cluster.py."""
+    return (command, "sd21")
+
+
 def printed_patch(text: str) -> list[dict[str, Any]]:
     """The operations in the command that was printed."""
     head, _, rest = text.partition("--type json --patch-file /dev/stdin <<'END'\n")
@@ -128,7 +133,7 @@ def test_nothing_wrong_is_zero_and_a_problem_is_two(api: EmulatedKubeApi, tmp_pa
     warned = run(api, tmp_path, "doctor", f"{NAMESPACE}/sd21")
     assert (warned.exit_code, "1 warning(s), 20 ok." in warned.output) == (0, True), warned.output
     api.store.delete("TargetGroupBinding", "k8s-sd21-all", namespace=NAMESPACE)
-    bad = run(api, tmp_path, "doctor")
+    bad = run(api, tmp_path, *of_application("doctor"))
     assert (bad.exit_code, "1 problem(s), 1 warning(s), 19 ok." in bad.output) == (2, True), bad.output
 
 
@@ -150,7 +155,7 @@ def test_wrong_usage_is_an_error(api: EmulatedKubeApi, tmp_path: Path, words: tu
 def test_a_cluster_that_does_not_answer_is_an_error_in_one_line(api: EmulatedKubeApi, tmp_path: Path) -> None:
     """No traceback and no list of things that cannot be told."""
     api.stop()
-    result = run(api, tmp_path, "doctor")
+    result = run(api, tmp_path, *of_application("doctor"))
     assert result.exit_code == 1
     assert result.output.startswith("Error: GET /apis/networking.k8s.io/v1/namespaces/shop/ingresses: ")
     assert len(result.output.splitlines()) == 1
@@ -163,7 +168,7 @@ def test_a_cluster_that_does_not_answer_is_an_error_in_one_line(api: EmulatedKub
 def test_reading_suffices_and_nothing_is_refused(api: EmulatedKubeApi, tmp_path: Path, token: str) -> None:
     """Neither to one that may read everything nor to one with exactly what the manifests of the dry run grant."""
     Healthy(application()).create(api.store)
-    assert run(api, tmp_path, "doctor", token=token).exit_code == 0
+    assert run(api, tmp_path, *of_application("doctor"), token=token).exit_code == 0
     records = [record for record in api.audit.records() if record.user == token]
     assert {(record.access.verb, record.code) for record in records} == {("list", 200)}
 
@@ -192,7 +197,7 @@ def test_a_kind_that_is_not_installed_is_a_thing_that_cannot_be_told(tmp_path: P
         made = Healthy(application())
         made.listed[SCALED_OBJECTS.name] = made.listed[TARGET_GROUP_BINDINGS.name] = []
         made.create(api.store)
-        result = run(api, tmp_path, "doctor", "--output", "json")
+        result = run(api, tmp_path, *of_application("doctor"), "--output", "json")
     document = json.loads(result.output)
     unknown = {one["check"]: one["seen"] for one in document["checks"] if one["level"] == "unknown"}
     assert result.exit_code == 0
@@ -207,7 +212,7 @@ def test_a_list_that_fails_is_a_thing_that_cannot_be_told(api: EmulatedKubeApi, 
     """The rest of the report is of use all the same."""
     Healthy(application()).create(api.store)
     api.fail_next(1, status=500, matcher=lambda access: access.resource == "services")
-    result = run(api, tmp_path, "doctor")
+    result = run(api, tmp_path, *of_application("doctor"))
     assert result.exit_code == 0
     assert "4 cannot tell, 17 ok." in result.output, result.output
 
@@ -239,11 +244,11 @@ def test_the_printed_command_adds_what_is_missing_and_touches_nothing_else(api: 
     _own_rules(made)
     made.create(api.store)
     before = rules_of(api)
-    operations = printed_patch(run(api, tmp_path, command).output)
+    operations = printed_patch(run(api, tmp_path, *of_application(command)).output)
     _send(api, tmp_path, json.dumps(operations), JSON_PATCH, ())
     assert rules_of(api)[:2] == before
     assert len(rules_of(api)) == 2 + 6
-    after = run(api, tmp_path, "doctor")
+    after = run(api, tmp_path, *of_application("doctor"))
     assert after.exit_code == 0, after.output
     assert "Standby rules to add" not in after.output + run(api, tmp_path, "plan").output
 
@@ -253,7 +258,7 @@ def test_the_printed_manifest_has_the_same_rules(api: EmulatedKubeApi, tmp_path:
     made = Healthy(application(), standby=False)
     _own_rules(made)
     made.create(api.store)
-    patched = run(api, tmp_path, "doctor")
+    patched = run(api, tmp_path, *of_application("doctor"))
     text = run(api, tmp_path, "doctor", "--output", "yaml").output
     (document,) = yaml.safe_load_all(text)
     assert document["spec"]["rules"] == [*rules_of(api), *(one["value"] for one in printed_patch(patched.output))]

@@ -14,7 +14,7 @@ from controller.embedded.kube_api import ADMIN_TOKEN, READ_ONLY, EmulatedKubeApi
 from controller.embedded.lbc import LoadBalancerController
 from controller.policy.model import Target
 from controller.policy.routing import action_key, format_action
-from tests.cli.test_doctor import printed_patch, run
+from tests.cli.test_doctor import of_application, printed_patch, run
 from tests.support.applications import COST_TARGETS, application
 from tests.support.healthy import Healthy
 from tests.support.waiting import wait_for
@@ -50,16 +50,16 @@ def test_after_the_printed_command_a_switch_is_one_modified_rule(tmp_path: Path)
             naive = route(CAPACITY)
             assert {"CreateTargetGroup", "ModifyRule", "DeleteTargetGroup"} <= {*naive}
             route(COST)
-            result = run(api, tmp_path, "doctor")
+            result = run(api, tmp_path, *of_application("doctor"))
             assert result.exit_code == 2
             body = json.dumps(printed_patch(result.output))
             path = INGRESSES.path("shop", "sd21")
             added = writes(lambda: session.request("PATCH", path, body=body, content_type=JSON_PATCH))
             assert {*added} == {"CreateTargetGroup", "CreateRule", "RegisterTargets"}
-            after = run(api, tmp_path, "doctor")
+            after = run(api, tmp_path, *of_application("doctor"))
             assert (after.exit_code, "21 ok" in after.output) == (0, True), after.output
             assert [route(CAPACITY), route(COST)] == [["ModifyRule"], ["ModifyRule"]]
-            after = run(api, tmp_path, "doctor")
+            after = run(api, tmp_path, *of_application("doctor"))
             assert after.exit_code == 0, after.output
         finally:
             lbc.stop()

@@ -30,14 +30,19 @@ class RenderedStack(Stack):
 
     def application_file(self, **policy: Any) -> Path:
         """The source's application file in this namespace, with NodePools of its own; the policy waits as little as it may."""
-        values = document()
-        values["metadata"]["namespace"] = self.namespace
+        values = self.written()
         values["spec"]["policy"] |= {**QUICK, **policy}
-        for unit in values["spec"]["units"]:
-            unit["nodePool"] = self.units[unit["name"]].node_pool
         path = self.folder / "sd21.yaml"
         path.write_text(yaml.safe_dump(values, sort_keys=False))
         return path
+
+    def written(self) -> dict[str, Any]:
+        """The application file that a person wrote, as plain values."""
+        values = document()
+        values["metadata"]["namespace"] = self.namespace
+        for unit in values["spec"]["units"]:
+            unit["nodePool"] = self.units[unit["name"]].node_pool
+        return values
 
     def apply(self, folder: Path) -> None:
         """Renders into a folder and applies it, as docs/render.md says."""
@@ -72,12 +77,14 @@ class RenderedStack(Stack):
         self.play_the_load_balancer_controller()
         wait_for("every unit is ready", lambda: self.endpoints(CAPACITY) == len(self.units), deadline_s=60)
 
-    def play_the_load_balancer_controller(self) -> None:
+    def play_the_load_balancer_controller(self, ingress: str = "sd21", services: tuple[str, ...] = (*SERVICES, CAPACITY)) -> None:
         """It makes a target group binding of every Service in the rules, and gives the Ingress an address."""
-        for name in (*SERVICES, CAPACITY):
-            self._create(TARGET_GROUP_BINDINGS, objects.binding(name, self.namespace))
+        for name in services:
+            binding = objects.binding(name, self.namespace)
+            binding["metadata"]["labels"]["ingress.k8s.aws/stack-name"] = ingress
+            self._create(TARGET_GROUP_BINDINGS, binding)
         status = {"status": {"loadBalancer": {"ingress": [{"hostname": HOSTNAME}]}}}
-        self._patch(INGRESSES, "sd21", status, status=True)
+        self._patch(INGRESSES, ingress, status, status=True)
 
     def close(self) -> None:
         """Also takes away the node classes."""

@@ -16,7 +16,7 @@ from tests.cluster.stack import Stack
 
 def _checks(stack: Stack) -> dict[str, str]:
     """The level of each check."""
-    document: dict[str, Any] = json.loads(command(stack, "doctor", "--output", "json").stdout)
+    document: dict[str, Any] = json.loads(command(stack, "doctor", "sd21", "--output", "json").stdout)
     return {one["check"]: one["level"] for one in document["checks"]}
 
 
@@ -27,7 +27,7 @@ def test_the_printed_command_runs_as_it_stands(stack: Stack, tmp_path: Path) -> 
     body = json.dumps([{"op": "replace", "path": "/spec/rules", "value": before[:1]}])
     stack.session.request("PATCH", path, body=body, content_type=JSON_PATCH)
     assert _checks(stack)["standby-rules"] == "problem"
-    text = command(stack, "doctor").stdout
+    text = command(stack, "doctor", "sd21").stdout
     printed = text[text.index("kubectl -n ") : text.index("\nEND\n") + len("\nEND\n")]
     config = tmp_path / "kubeconfig"
     stack.plane.kubeconfig(config)

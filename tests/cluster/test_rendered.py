@@ -42,7 +42,7 @@ def test_every_example_is_accepted_as_it_is(plane: ControlPlane, name: str) -> N
 
 def test_doctor_and_plan_call_the_rendered_stack_safe(rendered: RenderedStack) -> None:
     """No problem; the only warning is the source's own stickiness. Nothing to change, and no standby rule is missing."""
-    report = command(rendered, "doctor", "--output", "json")
+    report = command(rendered, "doctor", rendered.key, "--output", "json")
     document = json.loads(report.stdout)
     levels = {one["check"]: one["level"] for one in document["checks"] if one["level"] != "ok"}
     assert (report.returncode, levels, document["standbyPatch"]) == (0, {"stickiness": "warning"}, []), report.stdout
@@ -63,6 +63,9 @@ def test_a_switch_to_each_mode_leaves_the_rest_of_the_ingress_untouched(rendered
         wait_for("capacity mode", lambda: rendered.mode() == "capacity")
         assert rendered.action() == CAPACITY
         assert without_switch(rendered.ingress()) == before
+        with pytest.raises(AssertionError, match=r'conflict with "failoverctl"'):  # what docs/render.md says of applying it again
+            kubectl(rendered.plane, "apply", "--server-side", f"--filename={rendered.folder}/rendered/40-ingress.yaml")
+        assert rendered.action() == CAPACITY
         wait_for("KEDA's targets of capacity mode", lambda: '"targetMetricValue": "89.2"' in _scaled(rendered, whole=True))
         rendered.launch("sd21-inf2")
         wait_for("cost mode", lambda: rendered.mode() == "cost")
@@ -85,5 +88,5 @@ def _scaled(stack: RenderedStack, *, whole: bool = False) -> str:
 
 def test_the_identity_that_only_reads_suffices_for_plan_and_doctor(rendered: RenderedStack) -> None:
     """Nothing that is rendered needs more permissions than the manifests grant."""
-    assert command(rendered, "doctor", account="failoverctl").returncode == 0
+    assert command(rendered, "doctor", rendered.key, account="failoverctl").returncode == 0
     assert command(rendered, "plan", account="failoverctl").returncode == 0

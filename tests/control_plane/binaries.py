@@ -26,6 +26,7 @@ SCHEDULER: Final = "kube-scheduler"
 CONTROLLER_MANAGER: Final = "kube-controller-manager"
 HELM: Final = "helm"
 KARPENTER: Final = "karpenter"
+VEGETA: Final = "vegeta"
 
 _MODULES: Final = Path(__file__).parent / "binaries"
 _CACHE_VARIABLE: Final = "FAILOVERCTL_TEST_CACHE"
@@ -54,6 +55,7 @@ _CONTROL_PLANE: Final[Mapping[str, _Program]] = {
 _TOOLS: Final[Mapping[str, _Program]] = {
     HELM: _Program("helm", "helm.sh/helm/v4/cmd/helm"),
     KARPENTER: _Program("karpenter", "github.com/aws/karpenter-provider-aws/cmd/controller"),
+    VEGETA: _Program("vegeta", "github.com/tsenart/vegeta/v12"),
 }
 """What only some tests need: built when the first of them runs."""
 

@@ -11,8 +11,8 @@ import pytest
 
 from controller.clients.kube import DEPLOYMENTS, ENDPOINT_SLICES, SCALED_OBJECTS, SERVICES, TARGET_GROUP_BINDINGS
 from controller.clock import format_rfc3339
-from controller.doctor.checks import CHECKS, Result, examine
-from controller.doctor.report import Level
+from controller.doctor.checks import CHECKS, examine
+from controller.doctor.report import Level, Result
 from controller.policy.model import Application, Mode, PolicySettings, RoutingStyle, Target
 from controller.policy.routing import MARKER, PREFIX, action_key, format_action
 from controller.policy.standby import live_rule, standby_rule

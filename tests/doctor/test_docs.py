@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from controller.doctor.checks import CHECKS
+from controller.doctor.cluster.checks import CLUSTER_CHECKS
+from controller.doctor.report import Check
 from tests.support.doctor_docs import DOCUMENT, document
 
 
@@ -13,7 +17,8 @@ def test_the_page_of_the_checks_is_up_to_date() -> None:
 
 def test_every_check_says_what_it_asks_for_and_why_in_whole_sentences() -> None:
     """They are read in the report and on the page."""
-    for check in CHECKS:
+    checks: tuple[Check[Any], ...] = (*CLUSTER_CHECKS, *CHECKS)
+    for check in checks:
         assert check.asks.endswith((".", "`.")), check.name
         assert check.why.endswith("."), check.name
-    assert len({check.name for check in CHECKS}) == len(CHECKS)
+    assert len({check.name for check in checks}) == len(checks)

@@ -397,6 +397,14 @@ ALERTS = [
         id="a switch would be refused, told early",
     ),
     pytest.param(
+        replace(snapshot(), routing=routing(capacity_exists=False)), {"unprepared/services": "warning"}, id="a Service that is missing"
+    ),
+    pytest.param(
+        replace(snapshot(application(routing_style=RoutingStyle.IN_PLACE)), routing=routing(capacity_exists=False)),
+        {},
+        id="a Service that is not needed",
+    ),
+    pytest.param(
         replace(shortage(), routing=routing(blocked="Failed build model due to ingress: other/broken: nope")),
         {"held/RoutingBlocked": "critical", "blocked": "warning"},
         id="another Ingress of the group is broken",

@@ -13,7 +13,7 @@ from controller.policy.model import Mode, PolicySettings
 from controller.report import words
 from controller.report.contenders import contenders
 from controller.report.files import json_text
-from controller.report.html import html
+from controller.report.html import _unbroken, html
 from controller.report.markdown import markdown
 from controller.report.model import Report, Spread, Unit
 from controller.report.schema import report_schema
@@ -99,6 +99,26 @@ def test_a_failed_seed_is_named_with_its_command_and_the_verdict_says_so(runs: l
     assert "✖" in markdown(report).splitlines()[2]
 
 
+def test_runs_that_ended_early_are_compared_with_nobody(runs: list[Played]) -> None:
+    """They served little for little money; the verdict and the timeline say so."""
+    cut = replace(runs[0], planned_s=10 * runs[0].planned_s)
+    report = reported([cut, *runs[1:]])
+    assert report.verdict.startswith("two-mode served ")
+    assert "two-mode was ended early in 1 of 2 runs" in report.verdict
+    assert report.tables[0].rows[0].cells["cost"] == Spread.of([runs[1].result.totals.dollars])
+    assert "ended after 4 h, for too many invariants did not hold" in report.timelines[0].words
+    nobody = reported([cut, replace(runs[1], planned_s=cut.planned_s)])
+    assert set(nobody.tables[0].rows[0].cells.values()) == {None}
+    assert nobody.verdict.startswith("two-mode was ended early in 2 of 2 runs;")
+
+
+def test_the_same_moment_of_several_policies_is_one(runs: list[Played]) -> None:
+    """Five moments are to tell five things."""
+    report = reported([runs[0], replace(runs[0], contender=ALWAYS)])
+    assert all("as bad or less so with always-cost" in one.words for one in report.moments)
+    assert len({one.at for one in report.moments}) == len(report.moments)
+
+
 def test_a_sweep_stands_beside_the_first_policy() -> None:
     """The same columns, the same seeds, and not in the verdict."""
     report = golden_report()
@@ -149,7 +169,7 @@ def test_a_run_without_a_timeline_says_so(runs: list[Played]) -> None:
     [
         (1.0, "100 %"),
         (0.9999996, "99.999 %"),
-        (0.98765, "98.8 %"),
+        (0.98765, "98.765 %"),
         (0.0004, "0.040 %"),
         (1e-7, "under 0.001 %"),
         (0.0, "0 %"),
@@ -159,3 +179,10 @@ def test_a_run_without_a_timeline_says_so(runs: list[Played]) -> None:
 def test_shares_never_round_up_to_everything_or_down_to_nothing(value: float, text: str) -> None:
     """99.9996 % served is not 100 %."""
     assert words.share(value) == text
+
+
+def test_a_column_is_explained_once(runs: list[Played]) -> None:
+    """Three tables with the same columns would be a page of repetitions."""
+    page = html(golden_report())
+    assert page.count("<li><b>p95 added latency</b>") == 1
+    assert _unbroken("99.001 % to 99.250 %") == "99.001\N{NO-BREAK SPACE}% to\N{NO-BREAK SPACE}99.250\N{NO-BREAK SPACE}%"

@@ -9,7 +9,7 @@ import pytest
 
 from controller.errors import Conflict, NotFound, RemoteError, StateError, Unavailable
 from controller.policy.decide import decide
-from controller.policy.model import Action, ActionKind, Memory, Mode
+from controller.policy.model import Action, ActionKind, Memory, Mode, Override
 from controller.policy.plan import plan
 from controller.policy.routing import MARKER, RETURN_STEP
 from controller.simulation.api import Store
@@ -66,7 +66,7 @@ def test_another_version_or_another_ingress_is_a_conflict() -> None:
     with pytest.raises(Conflict):
         simulation.api.apply(action, deadline_s=1)
     simulation.api.delete_ingress()
-    simulation.api.recreate_ingress(action.before, "argocd")
+    simulation.api.recreate_ingress(action.before, "argocd", Override())
     with pytest.raises(Conflict, match="UID"):
         simulation.api.apply(action, deadline_s=1)
 

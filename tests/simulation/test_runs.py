@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from controller.policy.model import Mode
+from controller.policy.model import Mode, Override
 from controller.policy.weights import adjusted_throughputs
 from controller.simulation.engine import Simulation
 from controller.simulation.faults import FAULTS
+from controller.simulation.faults import drawn as drawn_faults
+from controller.simulation.outages import drawn
 from controller.simulation.recording import Result
-from controller.simulation.setup import Algorithm
-from tests.simulation.support import HOUR, INF2, broken, fault, outage, play, setup
+from controller.simulation.setup import ZONES, Algorithm
+from tests.simulation.support import HOUR, INF2, START, broken, fault, outage, play, setup
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,6 +58,17 @@ def test_the_same_seed_gives_the_same_run_and_another_one_another() -> None:
     assert play(3, **world).digest != play(4, **world).digest
 
 
+def test_the_last_bit_of_a_number_does_not_leak_into_a_run() -> None:
+    """Cosines and logarithms differ in it from one processor or C library to another: two in three thousand normal values do."""
+    exact, other = 2000 / 3, math.nextafter(2000 / 3, math.inf)
+    world = {"outages": (outage(0.2, 1.5),), "noise": 0.03, "row_s": 120.0}
+    assert play(3, demand=lambda _: exact, **world).digest == play(3, demand=lambda _: other, **world).digest
+    plans, outages = drawn_faults(30 * 86_400.0, (INF2,), "1"), drawn(("inf2.xlarge",), ZONES, 30 * 86_400.0, 12.0, "1")
+    times = [plan.at_s for plan in plans] + [time for one in outages for time in (one.start_s, one.end_s)]
+    assert len(times) > 100
+    assert all(time == round(time, 3) for time in times)
+
+
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
 def test_the_order_of_sets_and_dicts_does_not_leak_into_a_run(hash_seed: str) -> None:
     """A process with another hash seed plays the same run."""
@@ -84,6 +97,16 @@ def test_every_fault_is_survived(name: str) -> None:
     assert broken(result) == set()
     assert result.faults == {name: 2}
     assert result.seconds == 1.5 * HOUR
+
+
+@pytest.mark.parametrize("name", ["pinned-to-capacity", "paused-by-a-person", "ingress-recreated"])
+def test_a_pin_that_was_there_before_is_there_again_after_a_fault(name: str) -> None:
+    """A person who overrides it for a while, and an Ingress that is made anew, leave what the world began with."""
+    pinned = Override(pinned_mode=Mode.COST, why="compared")
+    result = play(override=pinned, outages=(outage(1.0, 3.0),), faults=(fault(name, 0.2, 0.2),))
+    assert result.rows == ()
+    assert {one.to for one in result.switches if one.at > START + 0.5 * HOUR} <= {Mode.COST}
+    assert result.totals.seconds.get("capacity", 0.0) < 0.5 * HOUR
 
 
 def test_least_outstanding_requests_uses_fast_replicas_more() -> None:

@@ -40,7 +40,7 @@ def played(contender: Contender, seed: int, *, shown: bool = True) -> Played:
     made = contender.applied(world())
     result = Simulation(made, seed, measured=True).run()
     command = f"failoverctl simulate golden.yaml {' '.join(contender.options)} --seed {seed}".replace("  ", " ")
-    return Played(contender, result if shown else replace(result, rows=()), command, made.faults if shown else ())
+    return Played(contender, result if shown else replace(result, rows=()), command, made.seconds, made.faults if shown else ())
 
 
 def golden_report(wall_s: float = 0.0) -> Report:

@@ -211,7 +211,18 @@ one was taken away in turn to see what the last columns say: the controller runs
 lacks; the full text is the API server's own (`... cannot list resource "pods" ...`). Generated: `python -m tests.support.permissions`.
 
 An API server that has just started refuses for some seconds what is granted. What could be read before counts as missing only after 15 s;
-until then nothing is forgotten. `plan`, `status`, `doctor` and `run --dry-run` need the reading ones only: `deploy/kustomize/dry-run`.
+until then nothing is forgotten. `plan`, `status`, `doctor APPLICATION` and `run --dry-run` need the reading ones only:
+`deploy/kustomize/dry-run`, or the chart with `dryRun=true`. What `doctor` reads of the cluster's components besides is at the end.
+"""
+
+_DOCTOR: Final = """
+## What `doctor` reads of the cluster
+
+For people and pipelines, not for the controller: `deploy/kustomize/doctor` is a ClusterRole with exactly these. What may not be read is
+"cannot tell" in the report. Which kinds are served is told to everybody who is authenticated.
+
+| permission |
+|---|
 """
 
 
@@ -226,6 +237,9 @@ def document() -> str:
     for place, title in _PLACES.items():
         parts.append(f"\n## {title}\n\n| permission | what it is for | without it | how that shows |\n|---|---|---|---|\n")
         parts += [_line(one) for one in dict.fromkeys(_merged(permission) for permission in everything if permission.place == place)]
+    doctor = yaml.safe_load((ROOT / "deploy" / "kustomize" / "doctor" / "cluster-role.yaml").read_text())
+    parts.append(_DOCTOR)
+    parts += [f"| {_named(one)}: {one.verb} |\n" for one in permissions_of(doctor)]
     return "".join(parts)
 
 
@@ -241,10 +255,13 @@ def _line(merged: tuple[Permission, str]) -> str:
     row = row_of(permission)
     if row is None:
         raise ValueError(f"no row for {permission}: say in tests/support/permissions.py what it is for and how its absence shows")
-    name = f"{permission.resource}.{permission.group}".rstrip(".")
-    only = f", only `{'`, `'.join(permission.names)}`" if permission.names else ""
     seen = "; ".join(_WHERE[where].format(what) for where, what in row.seen)
-    return f"| `{name}`{only}: {verbs} | {row.purpose} | {row.without} | {seen} |\n"
+    return f"| {_named(permission)}: {verbs} | {row.purpose} | {row.without} | {seen} |\n"
+
+
+def _named(permission: Permission) -> str:
+    only = f", only `{'`, `'.join(permission.names)}`" if permission.names else ""
+    return f"`{f'{permission.resource}.{permission.group}'.rstrip('.')}`{only}"
 
 
 if __name__ == "__main__":

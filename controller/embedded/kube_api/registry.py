@@ -152,14 +152,21 @@ RESOURCES: tuple[Resource, ...] = (
         own_field_labels=True,
     ),
     Resource("apps", "v1", "deployments", "Deployment", generation=GenerationRule.SPEC_OR_ANNOTATIONS),
+    Resource("apps", "v1", "daemonsets", "DaemonSet", generation=GenerationRule.SPEC),
     Resource("apps", "v1", "replicasets", "ReplicaSet", generation=GenerationRule.SPEC),
     Resource("networking.k8s.io", "v1", "ingresses", "Ingress", generation=GenerationRule.SPEC),
+    Resource(
+        "networking.k8s.io", "v1", "ingressclasses", "IngressClass", namespaced=False, status=False, generation=GenerationRule.CONTENT
+    ),
+    Resource("apiregistration.k8s.io", "v1", "apiservices", "APIService", namespaced=False),
     Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", status=False, generation=GenerationRule.CONTENT_OR_LABELS),
     Resource("coordination.k8s.io", "v1", "leases", "Lease", status=False, create_on_update=True, unconditional_update=False),
     _custom("karpenter.sh", "v1", "nodepools", "NodePool", namespaced=False),
     _custom("karpenter.sh", "v1", "nodeclaims", "NodeClaim", namespaced=False),
     _custom("karpenter.k8s.aws", "v1", "ec2nodeclasses", "EC2NodeClass", namespaced=False),
     _custom("keda.sh", "v1alpha1", "scaledobjects", "ScaledObject", namespaced=True),
+    _custom("keda.sh", "v1alpha1", "triggerauthentications", "TriggerAuthentication", namespaced=True),
+    _custom("keda.sh", "v1alpha1", "clustertriggerauthentications", "ClusterTriggerAuthentication", namespaced=False),
     _custom("elbv2.k8s.aws", "v1beta1", "targetgroupbindings", "TargetGroupBinding", namespaced=True),
 )
 
@@ -168,7 +175,6 @@ KNOWN_GROUPS = frozenset(
     {
         "admissionregistration.k8s.io",
         "apiextensions.k8s.io",
-        "apiregistration.k8s.io",
         "authentication.k8s.io",
         "authorization.k8s.io",
         "autoscaling",

@@ -70,6 +70,8 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535, description="HTTP; 0 takes a free one.")
     grpc_port: int = Field(default=50051, ge=0, le=65535, description="gRPC; 0 takes a free one.")
 
+    engine_url: str = Field(default="http://127.0.0.1:8001", description="vLLM's own address, for the adapter beside it.")
+
     # Batching
     batch_buckets: Annotated[tuple[int, ...], NoDecode] = Field(
         default=(), description="Batch sizes, as 1,2,4,8; empty: what the task and the backend prefer."

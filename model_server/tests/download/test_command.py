@@ -29,6 +29,20 @@ def test_a_model_is_fetched_and_its_directory_printed(tmp_path: Path, monkeypatc
     assert "100.0%" in result.stderr
 
 
+def test_a_link_gives_the_directory_a_name(tmp_path: Path) -> None:
+    """An engine is told a path that does not change with the revision; a second fetch moves the link, a file in its place is an error."""
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        for path, data in models.transformers().items():
+            (tmp_path / name / path).parent.mkdir(exist_ok=True)
+            (tmp_path / name / path).write_bytes(data)
+        result = CliRunner().invoke(main, ["download", str(tmp_path / name), "--link", str(tmp_path / "current")])
+        assert result.exit_code == 0, result.output
+        assert (tmp_path / "current").resolve() == tmp_path / name
+    result = CliRunner().invoke(main, ["download", str(tmp_path / "first"), "--link", str(tmp_path / "no" / "current")])
+    assert result.exit_code == 1
+
+
 def test_only_the_plan_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--plan asks for the list and fetches no weights."""
     with hub.serve("org/model", models.diffusers()) as server:

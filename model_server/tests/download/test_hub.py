@@ -157,6 +157,21 @@ def test_a_full_disk_is_seen_before_it_is_full(server: hub.Hub, tmp_path: Path, 
     assert not any(path.endswith(".safetensors") for _, path, _ in server.requests)
 
 
+def test_a_place_that_cannot_be_written_is_named(server: hub.Hub, tmp_path: Path) -> None:
+    """A file where the directory should be, a directory where the lock should be: the setting, not a traceback."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LoadError, match="cache_dir: "):
+        download.fetch(_settings(server, tmp_path / "file"), _ignore)
+    directory = download.fetch(_settings(server, tmp_path), _ignore)
+    online()
+    (directory / manifest.FILE).unlink()
+    lock = directory.with_name(directory.name + ".lock")
+    lock.unlink()
+    lock.mkdir()
+    with pytest.raises(LoadError, match=r"cache_dir: .*\.lock: Is a directory"):
+        download.fetch(_settings(server, tmp_path), _ignore)
+
+
 @pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
 def test_a_damaged_directory_is_mended(server: hub.Hub, tmp_path: Path, damage: str) -> None:
     """A file that is shorter, other or gone since it was verified is fetched again, and only that one."""

@@ -74,6 +74,8 @@ def test_a_directory_with_a_manifest_must_be_what_it_says(tmp_path: Path) -> Non
     entry = manifest.entry(directory, RemoteFile("config.json", 2), sha256)
     manifest.write(directory, manifest.Manifest("hf://org/model", "0" * 40, "", compiled=False, bytes_total=2, files=(entry,)))
     assert local.check("model", directory, variant="", compiled=False).chosen
+    with pytest.raises(LoadError, match=r"revision: .* holds 0{40} of hf://org/model, the setting says 1{40}"):
+        local.check("model", directory, variant="", compiled=False, revision="1" * 40)
     (directory / "config.json").write_bytes(b"[]")
     with pytest.raises(LoadError, match=r"config\.json has changed"):
         local.check("model", directory, variant="", compiled=False)

@@ -29,6 +29,8 @@ class Hub:
     """Path (or `api`) to how many more times it is answered with 503."""
     corrupt: dict[str, int] = field(default_factory=dict)
     """Path to how many more times its content arrives changed, at its full length."""
+    hold: threading.Event | None = None
+    """The second half of every LFS file waits for it."""
     gated: bool = False
     leaks: list[str] = field(default_factory=list)
     """Paths of the other host that were asked for with the token."""
@@ -141,7 +143,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if body and self.command != "HEAD":
-            self.wfile.write(content if cut is None else content[:cut])
+            content = content if cut is None else content[:cut]
+            self.wfile.write(content[: len(content) // 2])
+            if self.hub.hold is not None and self.path.startswith("/cdn/"):
+                self.hub.hold.wait(60)
+            self.wfile.write(content[len(content) // 2 :])
             if cut is not None:
                 self.close_connection = True
 

@@ -9,6 +9,4 @@ def online() -> None:
     """Let this process fetch again."""
     for name in offline.VARIABLES:
         os.environ.pop(name, None)
-    import huggingface_hub.constants
-
-    huggingface_hub.constants.HF_HUB_OFFLINE = False
+    offline.tell_hub_client(offline=False)

@@ -1,7 +1,6 @@
 """The backend on an NVIDIA GPU with torch.compile: Inductor writes Triton kernels for the shapes that are warmed."""
 
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,8 +8,8 @@ import structlog
 
 from failover_model_server.backends.base import Loaded
 from failover_model_server.backends.torch_backend import TorchBackend
-from failover_model_server.compiled import cache
-from failover_model_server.compiled.key import CacheKey
+from failover_model_server.compiled.cache import CompileCache, keep, prepare
+from failover_model_server.compiled.torch_key import make_key
 from failover_model_server.tasks.base import Item, Task
 
 MOST_GRAPHS = 128
@@ -33,45 +32,27 @@ class TritonBackend(TorchBackend):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.warm_graphs: int | None = None
-        self.cache: cache.CompileCache | None = None
+        self.cache: CompileCache | None = None
 
     def load(self, model: Path, task: Task[Any, Any]) -> Loaded:
         """Load, then wrap what takes the time; the compilations come with the first runs."""
         loaded = super().load(model, task)
         import torch
 
-        self.cache = cache.prepare(self.settings, self._key(task, loaded))
-
         torch._dynamo.config.recompile_limit = MOST_GRAPHS  # noqa: SLF001 - the documented place of this setting
         options: dict[str, Any] = {"backend": self.settings.compile_backend, "fullgraph": True, "dynamic": False}
         if self.settings.compile_backend == "inductor":
             options["mode"] = self.settings.compile_mode
+            self.cache = prepare(self.settings, make_key(self.settings, model, task.name, self.device(), loaded.details["dtype"]))
         if self.pipeline is not None:
             self.pipeline.compile(lambda function: torch.compile(function, **options))
         return loaded
 
     def warmed(self) -> None:
-        """From here on a compilation is a shape that nobody warmed."""
+        """Keep what was compiled for the next pod. From here on a compilation is a shape that nobody warmed."""
         self.warm_graphs = graphs()
         if self.cache is not None:
-            cache.keep(self.settings, self.cache)
-
-    def _key(self, task: Task[Any, Any], loaded: Loaded) -> CacheKey:
-        import torch
-
-        capability = f" {'.'.join(map(str, torch.cuda.get_device_capability(self.device())))}" if self.device().type == "cuda" else ""
-        batches = self.settings.batch_buckets or task.batch_buckets
-        lengths = getattr(task, "buckets", ())
-        return CacheKey(
-            torch=torch.__version__,
-            triton=_version("triton"),
-            device=loaded.device + capability,
-            libraries=f"transformers {loaded.details['transformers']}, diffusers {loaded.details['diffusers']}",
-            model=f"{self.settings.model}@{self.settings.revision}",
-            task=task.name,
-            shapes=f"batches {batches}, lengths {lengths}, {loaded.details['dtype']}",
-            options=f"{self.settings.compile_backend} {self.settings.compile_mode}",
-        )
+            keep(self.settings, self.cache)
 
     def run(self, items: Sequence[Item]) -> Sequence[object]:
         """Run; say so if it had to compile."""
@@ -80,13 +61,6 @@ class TritonBackend(TorchBackend):
             log.warning("compiled after warming", compilations=now - self.warm_graphs, items=len(items), key=str(items[0].key))
             self.warm_graphs = now
         return outputs
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
 
 
 def graphs() -> int:

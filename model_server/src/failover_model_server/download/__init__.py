@@ -37,11 +37,15 @@ def get(settings: Settings, progress: Progress) -> Path:
     location, compiled = wanted(settings)
     if location.scheme == "file":
         directory = Path(location.path)
-        plan = local.check("compiled_model" if compiled else "model", directory, variant=settings.variant, compiled=compiled)
+        field = "compiled_model" if compiled else "model"
+        plan = local.check(field, directory, variant=settings.variant, compiled=compiled, revision=location.revision)
         progress(plan.bytes_chosen, plan.bytes_chosen)
         return directory
     request = store.Request(location, settings.variant, compiled, settings.cache_dir, settings.download_timeout)
-    return store.fetch(request, open_source(settings, location), progress)
+    try:
+        return store.fetch(request, open_source(settings, location), progress)
+    except OSError as error:  # of the disk: those of the line are the source's to understand
+        raise LoadError(f"cache_dir: {error.filename or settings.cache_dir}: {error.strerror or error}") from error
 
 
 def wanted(settings: Settings) -> tuple[Location, bool]:

@@ -24,6 +24,9 @@ STEP = 0.05
 @click.option("--variant", help="Precision to prefer; empty for the default one.  [default: fp16]")
 @click.option("--compiled", is_flag=True, help="MODEL is compiled artifacts for Neuron.")
 @click.option("--to", "root", type=click.Path(path_type=Path, file_okay=False), help="Where models are kept: MODEL_SERVER_CACHE_DIR.")
+@click.option(
+    "--link", type=click.Path(path_type=Path), help="Make this a link to the directory: a name that another program can be given."
+)
 @click.option("--plan", "only_plan", is_flag=True, help="Show which files would be fetched, and fetch none.")
 @click.option(
     "--listing", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="With --plan: read the list of files from this file."
@@ -35,6 +38,7 @@ def command(
     *,
     compiled: bool,
     root: Path | None,
+    link: Path | None,
     only_plan: bool,
     listing: Path | None,
 ) -> None:
@@ -56,9 +60,23 @@ def command(
         else:
             if not settings.model and not settings.compiled_model:
                 raise click.UsageError("name a MODEL, or set MODEL_SERVER_MODEL")
-            click.echo(download.get(settings, _Lines()))
+            directory = download.get(settings, _Lines())
+            if link is not None:
+                _link(link, directory)
+            click.echo(directory)
     except (LoadError, Transient) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _link(link: Path, directory: Path) -> None:
+    """Point a link to a directory; the one that was there is replaced at once, never gone in between."""
+    temporary = link.with_name(f".{link.name}.part")
+    try:
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(directory.resolve())
+        temporary.replace(link)
+    except OSError as error:
+        raise LoadError(f"--link {link}: {error.strerror}") from error
 
 
 def describe(name: str, plan: Plan, variant: str) -> str:

@@ -11,7 +11,7 @@ LARGEST_LISTING = 10_000
 """Files in a directory that is taken for a model; a wrong path (/, a home directory) is refused instead of being walked for minutes."""
 
 
-def check(field: str, directory: Path, *, variant: str, compiled: bool) -> Plan:
+def check(field: str, directory: Path, *, variant: str, compiled: bool, revision: str = "") -> Plan:
     """Check a directory: everything that is needed is there, and no file is cut off.
 
     Args:
@@ -19,6 +19,7 @@ def check(field: str, directory: Path, *, variant: str, compiled: bool) -> Plan:
         directory: of the model.
         variant: precision to prefer, as fp16.
         compiled: the model is compiled artifacts.
+        revision: what the manifest must say, where there is one; empty: anything.
 
     Raises:
         LoadError: with the file that is missing or wrong.
@@ -28,6 +29,8 @@ def check(field: str, directory: Path, *, variant: str, compiled: bool) -> Plan:
     recorded = manifest.read(directory)
     if recorded is not None and (fault := manifest.first_fault(directory, recorded.files)):
         raise LoadError(f"{field}: {directory} is not what its {manifest.FILE} says: {fault}")
+    if recorded is not None and revision and recorded.revision != revision:
+        raise LoadError(f"revision: {directory} holds {recorded.revision} of {recorded.source}, the setting says {revision}")
     index = directory / MODEL_INDEX
     content = read_model_index(index.read_bytes()) if index.is_file() and not compiled else None
     plan = make_plan(_listing(directory), variant=variant, compiled=compiled, model_index=content)

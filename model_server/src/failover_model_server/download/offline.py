@@ -10,11 +10,16 @@ def go_offline() -> None:
     """From here on the libraries of this process, and of those it starts, fetch nothing."""
     os.environ.update(VARIABLES)
     if "huggingface_hub" in sys.modules:
-        import huggingface_hub
-        from huggingface_hub import constants
+        tell_hub_client(offline=True)
 
-        # Read from the environment when the module was imported; the client looks at it on every request, or when it makes a session.
-        constants.HF_HUB_OFFLINE = True
-        reset = getattr(huggingface_hub, "close_session", None) or getattr(huggingface_hub.utils, "reset_sessions", None)
-        if reset is not None:
-            reset()
+
+def tell_hub_client(*, offline: bool) -> None:
+    """Tell the hub's client, which read the variables when it was imported; it looks again on every request, or when it makes a session."""
+    from huggingface_hub import constants
+
+    constants.HF_HUB_OFFLINE = offline
+    try:
+        from huggingface_hub.utils import close_session as forget_sessions
+    except ImportError:  # before 1.0
+        from huggingface_hub.utils import reset_sessions as forget_sessions
+    forget_sessions()

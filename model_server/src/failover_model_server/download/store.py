@@ -87,7 +87,10 @@ def _whole(request: Request, revision: str, progress: Progress) -> Path | None:
         return None
     if fault := manifest.first_fault(directory, recorded.files):
         _log.warning("download.damaged", directory=str(directory), fault=fault)
-        (directory / manifest.FILE).unlink()
+        try:
+            (directory / manifest.FILE).unlink()
+        except OSError as error:
+            raise LoadError(f"cache_dir: {directory}: {fault}, and it cannot be mended: {error.strerror}") from error
         return None
     size = sum(file.size for file in recorded.files)
     progress(size, size)

@@ -4,6 +4,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
+from failover_model_server import ui
 from failover_model_server.http import errors, inference, open_inference, probes
 from failover_model_server.http.requests import Envelope
 from failover_model_server.serving.service import Service
@@ -21,5 +22,7 @@ def make(service: Service) -> FastAPI:
     app.include_router(probes.routes(service))
     app.include_router(inference.routes(service))
     app.include_router(open_inference.routes(service))
+    if service.settings.ui:
+        app = ui.mount(app, service)
     app.add_middleware(Envelope, most_bytes=service.settings.max_body_bytes)
     return app

@@ -1,7 +1,7 @@
 """What probes, load balancers and scrapers ask."""
 
 from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from failover_model_server.lifecycle import ALIVE, State
@@ -33,7 +33,7 @@ def routes(service: Service) -> APIRouter:
         healthy = service.lifecycle.state is State.READY
         return JSONResponse({"status": "Healthy" if healthy else "Unhealthy"}, 200 if healthy else 500)
 
-    @router.get("/metrics")
+    @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """For Prometheus."""
         return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -23,6 +23,8 @@ T = TypeVar("T")
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 QUIET = frozenset({"/health", "/readiness", "/ping", "/metrics", "/v2/health/live", "/v2/health/ready"})
 """Asked every few seconds by probes and scrapers: not logged."""
+PAGE = "/serve/"
+"""The parts of the page: dozens of them for one visit."""
 TIMEOUT_HEADER = "X-Request-Timeout"
 
 
@@ -97,7 +99,7 @@ class Envelope:
             with structlog.contextvars.bound_contextvars(request_id=scope["request_id"]):
                 await self._limited(scope, headers, receive, send_on)
         finally:
-            if scope["path"] not in QUIET:
+            if scope["path"] not in QUIET and not scope["path"].startswith(PAGE):
                 log.info(
                     "request",
                     request_id=scope["request_id"],

@@ -36,7 +36,8 @@ def softmax(logits: "Array") -> "Array":
     import numpy as np
 
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+    shares: Array = np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+    return shares
 
 
 class Labels:

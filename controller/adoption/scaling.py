@@ -1,0 +1,123 @@
+"""What KEDA's ScaledObjects say: floor and ceiling, the counter and the throughput of a replica."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from controller.adoption.facts import Fact, assumed, missing, read
+from controller.adoption.look import Sight
+from controller.policy.model import Mode
+from controller.signals.objects import Object, integer, items, mapping, name_of, text
+
+COUNTER: Final = "-counter"
+LATENCY: Final = "-latency"
+
+_DEFAULT_PERIOD_S: Final = 300  # KEDA's metricStatPeriod
+_DEFAULT_CEILING: Final = 100  # KEDA's maxReplicaCount
+_MINUTE_S: Final = 60
+_HOUR_S: Final = 3600
+_METRIC: Final = re.compile(r'SELECT\s+\w+\(\s*"?([^")\s]+)"?\s*\)', re.IGNORECASE)
+_SPACE: Final = re.compile(r'FROM\s+(?:SCHEMA\(\s*)?"([^"]+)"', re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """What a unit's ScaledObject says.
+
+    Attributes:
+        facts: By key of the unit.
+        space: CloudWatch namespace of its counter, "" where it is not known.
+        counter: Name of the counter, "" where it is not known.
+        period_s: Period that the target counts in, seconds; None where there is no trigger on CloudWatch.
+    """
+
+    facts: Mapping[str, Fact]
+    space: str = ""
+    counter: str = ""
+    period_s: int | None = None
+
+
+def scaling(sight: Sight, deployment: str, mode: Mode) -> Scaling:
+    """Reads the ScaledObject of a Deployment.
+
+    Args:
+        sight: What was looked at.
+        deployment: Its name.
+        mode: The live mode: in capacity mode a target may be the adjusted one.
+    """
+    found = [one for one in sight.scaled_objects if _scales(one, deployment)]
+    if not found:
+        return Scaling({"throughput": missing("no ScaledObject scales the Deployment, whose target would tell it")})
+    obj = found[0]
+    name, spec = name_of(obj), mapping(obj, "spec")
+    more = f"; {', '.join(sorted(name_of(one) for one in found[1:]))} too, which KEDA does not allow" if len(found) > 1 else ""
+    where = f"ScaledObject {name}"
+    facts = {
+        "scaledObject": Fact(name, f"it scales {deployment}{more}", sure=not more),
+        "minReplicas": read(integer(spec, "minReplicaCount") or 0, where),
+        "maxReplicas": read(integer(spec, "maxReplicaCount") or _DEFAULT_CEILING, where),
+    }
+    if facts["minReplicas"].value > facts["maxReplicas"].value:
+        facts["minReplicas"] = assumed(facts["maxReplicas"].value, f"{where} has a floor above its ceiling")
+    trigger = next((one for one in items(spec, "triggers") if text(one, "type") == "aws-cloudwatch"), None)
+    if trigger is None:
+        return Scaling(facts | {"throughput": missing(f"{where} has no trigger on CloudWatch, whose target would tell it")})
+    return _from_trigger(facts, mapping(trigger, "metadata"), where, mode)
+
+
+def _scales(obj: Object, deployment: str) -> bool:
+    target = mapping(obj, "spec", "scaleTargetRef")
+    return text(target, "name") == deployment and text(target, "kind") in {"", "Deployment"}
+
+
+def _from_trigger(facts: dict[str, Fact], metadata: Object, where: str, mode: Mode) -> Scaling:
+    expression = text(metadata, "expression")
+    counter = text(metadata, "metricName") or _group(_METRIC, expression)
+    period = text(metadata, "metricStatPeriod")
+    period_s = int(period) if period.isascii() and period.isdigit() else _DEFAULT_PERIOD_S
+    if counter:
+        facts["counterMetric"] = read(counter, f"trigger of {where}")
+    try:
+        target = float(text(metadata, "targetMetricValue"))
+    except ValueError:
+        target = 0.0
+    if target <= 0:
+        facts["throughput"] = missing(f"{where} has no targetMetricValue")
+    elif mode is Mode.CAPACITY:
+        facts["throughput"] = assumed(target, f"target of {where}, which capacity mode may have adjusted: put in the maximum")
+    else:
+        facts["throughput"] = read(target, f"target of {where}, per {period_s} s")
+    return Scaling(facts, text(metadata, "namespace") or _group(_SPACE, expression), counter, period_s)
+
+
+def _group(pattern: re.Pattern[str], value: str) -> str:
+    found = pattern.search(value)
+    return found[1] if found else ""
+
+
+def metric_facts(found: list[Scaling]) -> dict[str, Fact]:
+    """The facts of ``spec.metrics``."""
+    spaces = sorted({one.space for one in found if one.space})
+    periods = sorted({one.period_s for one in found if one.period_s is not None})
+    facts: dict[str, Fact] = {}
+    if len(spaces) == 1:
+        facts["namespace"] = read(spaces[0], "the triggers of the ScaledObjects")
+    elif spaces:
+        facts["namespace"] = assumed(spaces[0], f"the triggers name {', '.join(spaces)}; only one can be read")
+    if periods:
+        period_s = periods[0]
+        others = f"; some have {', '.join(map(str, periods[1:]))} s: throughput must count in the same period" if len(periods) > 1 else ""
+        legal = period_s % _MINUTE_S == 0 and _MINUTE_S <= period_s <= _HOUR_S
+        rounded = period_s if legal else _MINUTE_S
+        unfit = "" if legal else f"; the triggers' {period_s} s is no multiple of 60"
+        origin = f"metricStatPeriod of the triggers; KEDA's default is {_DEFAULT_PERIOD_S}{others}{unfit}"
+        facts["periodSeconds"] = Fact(rounded, origin, sure=not others and legal)
+    return facts
+
+
+def latency_metric(counter: str) -> str:
+    """The name that the source gives the latency beside a counter, "" where the counter's name is not of its kind."""
+    return f"{counter.removesuffix(COUNTER)}{LATENCY}" if counter.endswith(COUNTER) and counter != COUNTER else ""

@@ -1,0 +1,155 @@
+"""Whether a URL leads to what users are being served by: loading that until it breaks is an outage."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from controller.clients.kube import ENDPOINT_SLICES, INGRESSES, KubeSession
+from controller.errors import FailoverError, NotFound
+from controller.policy.model import Application
+from controller.signals.objects import items, mapping
+from controller.signals.watch import list_objects
+
+_CLUSTER_SUFFIXES: Final = ("svc", "svc.cluster.local")
+_SERVICE_LABEL: Final = "kubernetes.io/service-name"
+
+
+class Exposure(StrEnum):
+    """Whether users are behind it."""
+
+    PRODUCTION = "production"
+    ELSEWHERE = "elsewhere"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is known, and why."""
+
+    exposure: Exposure
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What of the cluster tells whether a URL leads to production.
+
+    Attributes:
+        ingress: The application's Ingress.
+        pods: Address of every pod behind one of its Services, and the Service.
+    """
+
+    ingress: Mapping[str, Any]
+    pods: Mapping[str, str]
+
+
+def look(session: KubeSession, application: Application) -> Live:
+    """Reads what is needed from the cluster.
+
+    Raises:
+        RemoteError: It cannot be read.
+    """
+    try:
+        ingress = session.get(INGRESSES, application.namespace, application.ingress)
+    except NotFound:
+        ingress = {}
+    slices, _ = list_objects(session, ENDPOINT_SLICES, application.namespace)
+    pods = {}
+    for one in slices:
+        service = str(mapping(one, "metadata", "labels").get(_SERVICE_LABEL, ""))
+        if service in _services(application):
+            pods.update(dict.fromkeys(_addresses(one), service))
+    return Live(ingress, pods)
+
+
+def exposure(host: str, application: Application, live: Live | None, resolve: Callable[[str], frozenset[str]]) -> Verdict:
+    """Judges the host of a URL.
+
+    Args:
+        host: A name or an address.
+        application: Whose unit is to be measured.
+        live: What the cluster says; None where it cannot be read.
+        resolve: The addresses of a name; raises OSError where it has none.
+    """
+    host = host.lower().rstrip(".")
+    service = _service(host, application.namespace)
+    if service in _services(application):
+        return Verdict(Exposure.PRODUCTION, f"it is Service {service}, which Ingress {application.key} forwards to")
+    if host.endswith(tuple(f".{suffix}" for suffix in _CLUSTER_SUFFIXES)):
+        return Verdict(Exposure.ELSEWHERE, "it is a Service that the Ingress does not forward to")
+    try:
+        addresses = resolve(host)
+    except OSError:
+        return Verdict(Exposure.UNKNOWN, "the name of its host has no address here")
+    if all(ipaddress.ip_address(address).is_loopback for address in addresses):
+        return Verdict(Exposure.ELSEWHERE, "it is this machine")
+    if live is None:
+        return Verdict(Exposure.UNKNOWN, f"Ingress {application.key} cannot be read")
+    for address in addresses:
+        if address in live.pods:
+            return Verdict(Exposure.PRODUCTION, f"it is a pod behind Service {live.pods[address]}, which the Ingress forwards to")
+    if any(_matches(host, pattern) for pattern in _hosts(live.ingress)):
+        return Verdict(Exposure.PRODUCTION, f"Ingress {application.key} has a rule for its host")
+    for name in _balancers(live.ingress):
+        with suppress(OSError):
+            if host == name.lower() or addresses & resolve(name):
+                return Verdict(Exposure.PRODUCTION, f"it is the load balancer of Ingress {application.key}")
+    return Verdict(Exposure.ELSEWHERE, f"Ingress {application.key} does not lead there")
+
+
+def resolve(name: str) -> frozenset[str]:
+    """The addresses of a name; the resolver's own time-outs hold.
+
+    Raises:
+        OSError: It has none.
+    """
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # not even a name
+        raise OSError(str(error)) from error
+    return frozenset(str(info[4][0]).partition("%")[0] for info in found)
+
+
+def look_or_why(session: Callable[[], KubeSession], application: Application) -> tuple[Live | None, str]:
+    """Like `look`; where the cluster cannot be read None, and why."""
+    try:
+        return look(session(), application), ""
+    except FailoverError as error:  # no kubeconfig, no answer, no permission
+        return None, str(error)
+
+
+def _services(application: Application) -> frozenset[str]:
+    return frozenset({application.capacity.service, *(unit.backend.service for unit in application.units)})
+
+
+def _service(host: str, namespace: str) -> str:
+    """The Service that a name inside of the cluster means, "" where it is none of the application's namespace."""
+    name, _, rest = host.partition(".")
+    return name if rest in {"", namespace, *(f"{namespace}.{suffix}" for suffix in _CLUSTER_SUFFIXES)} else ""
+
+
+def _hosts(ingress: Mapping[str, Any]) -> Iterator[str]:
+    for rule in items(ingress, "spec", "rules"):
+        if isinstance(rule, dict) and rule.get("host"):
+            yield str(rule["host"]).lower()
+
+
+def _matches(host: str, pattern: str) -> bool:
+    return host == pattern or (pattern.startswith("*.") and host.partition(".")[2] == pattern[2:])
+
+
+def _balancers(ingress: Mapping[str, Any]) -> Iterator[str]:
+    for one in items(ingress, "status", "loadBalancer", "ingress"):
+        if isinstance(one, dict) and (one.get("hostname") or one.get("ip")):
+            yield str(one.get("hostname") or one["ip"])
+
+
+def _addresses(endpoint_slice: Mapping[str, Any]) -> Iterator[str]:
+    for endpoint in items(endpoint_slice, "endpoints"):
+        yield from map(str, items(endpoint, "addresses"))

@@ -1,0 +1,193 @@
+"""Writes measured numbers into an application file, and keeps everything else of it: comments, order, quotes, other documents.
+
+With ruamel.yaml, which reads and writes a document together with its comments. The result is read back by the loader before it replaces
+the file: nothing is written that `failoverctl run` would refuse, and no other value may have changed.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from controller.catalog.application import MeasuredFile
+from controller.catalog.fields import yaml_key
+from controller.catalog.loader import Definition, Source, parse_sources, read_source
+from controller.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ruamel.yaml import YAML
+
+_WIDE: Final = 4096  # no line is broken
+_EDITED: Final = ("throughput", "latency_s", "measured")
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is written of a unit.
+
+    Attributes:
+        throughput: Requests per metric period and replica.
+        latency_s: p95 at it, seconds.
+        record: How it was measured.
+    """
+
+    throughput: float
+    latency_s: float
+    record: MeasuredFile
+
+
+def check_writable(path: Path, application: str, unit: str) -> None:
+    """Says before the load what would fail after it.
+
+    Args:
+        path: The application file.
+        application: ``namespace/ingress``.
+        unit: Its name.
+
+    Raises:
+        ConfigError: ruamel.yaml is not installed, or the file cannot be edited or replaced.
+    """
+    trial = MeasuredFile(at="2026-01-01T00:00:00Z", cost=1.0, latency_limit_s=1.0, limited_by="")
+    _checked(path, application, unit, Measured(1.0, 0.001, trial))
+    target = path.resolve()
+    if not os.access(target, os.W_OK) or not os.access(target.parent, os.W_OK):
+        raise ConfigError(f"{path}: cannot be written; copy the file, or use --no-write")
+
+
+def write_measured(path: Path, application: str, unit: str, measured: Measured) -> str:
+    """Writes one unit's numbers into its file, whole or not at all.
+
+    Args:
+        path: The application file, as it is now: what was edited during the measurement stays.
+        application: ``namespace/ingress``.
+        unit: Its name.
+        measured: What is written.
+
+    Returns:
+        The file's new content.
+
+    Raises:
+        ConfigError: The file changed so that the unit is not there any more, the result would not be valid, or it cannot be written.
+    """
+    text = _checked(path, application, unit, measured)
+    _replace(path, text)
+    return text
+
+
+def _checked(path: Path, application: str, unit: str, measured: Measured) -> str:
+    """The file's content with the numbers in it.
+
+    Raises:
+        ConfigError: It cannot be edited, would not be valid, or something else would change.
+    """
+    source = read_source(path)
+    before = parse_sources([source])
+    try:
+        text = edited(source.content.decode(), application, unit, measured)
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8, so its comments cannot be kept; use --no-write") from None
+    after = parse_sources([Source(str(path), text.encode())])
+    if _others(before, application, unit) != _others(after, application, unit):
+        raise ConfigError(f"{path}: not written: values other than {', '.join(map(yaml_key, _EDITED))} would have changed")
+    return text
+
+
+def edited(text: str, application: str, unit: str, measured: Measured) -> str:
+    """The content of a file with one unit's numbers replaced.
+
+    Raises:
+        ConfigError: There is no such unit.
+    """
+    yaml = _yaml(text)
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        documents = list(yaml.load_all(text))
+    except YAMLError as error:
+        raise ConfigError(f"cannot be read with its comments, use --no-write: {type(error).__name__}") from error
+    found = [
+        one
+        for document in documents
+        if document is not None and f"{document['metadata']['namespace']}/{document['spec']['ingress']}" == application
+        for one in document["spec"]["units"]
+        if one["name"] == unit
+    ]
+    if not found:
+        raise ConfigError(f"no unit {unit} in application {application} any more; not written")
+    _set(found[0], measured)
+    result = io.StringIO()
+    yaml.dump_all(documents, result)
+    return result.getvalue()
+
+
+def _set(unit: Any, measured: Measured) -> None:  # noqa: ANN401 - ruamel's CommentedMap
+    from ruamel.yaml.comments import CommentedMap
+
+    unit[yaml_key("throughput")] = _plain(measured.throughput)
+    unit[yaml_key("latency_s")] = _plain(measured.latency_s)
+    record = CommentedMap(measured.record.model_dump(by_alias=True, exclude_none=True))
+    record.fa.set_flow_style()
+    if "measured" in unit:
+        unit["measured"] = record
+    else:
+        unit.insert(list(unit).index(yaml_key("latency_s")) + 1, "measured", record)
+
+
+def _plain(number: float) -> float | int:
+    """A whole number without a fraction, as people write it."""
+    return int(number) if number.is_integer() else number
+
+
+def _yaml(text: str) -> YAML:
+    """A reader and writer that keeps what it does not change.
+
+    Raises:
+        ConfigError: ruamel.yaml is not installed.
+    """
+    try:
+        from ruamel.yaml import YAML
+        from ruamel.yaml.util import load_yaml_guess_indent
+    except ImportError as error:
+        missing = "ruamel.yaml is not installed; install it with: pip install 'mixed-accelerator-failover[breaking-point]'"
+        raise ConfigError(f"{missing}; or use --no-write") from error
+    yaml = YAML(typ="rt")
+    yaml.preserve_quotes = True
+    yaml.width = _WIDE
+    with suppress(Exception):  # a guess about the looks of the file; without it they are ruamel's own
+        _, indent, offset = load_yaml_guess_indent(next(iter(text.split("\n---"))))
+        if indent:
+            yaml.indent(mapping=2, sequence=indent, offset=offset or 0)
+    return yaml
+
+
+def _others(definitions: Mapping[str, Definition], application: str, unit: str) -> dict[str, Any]:
+    """Every value of a file but the edited ones."""
+    values = {key: definition.model.model_dump() for key, definition in definitions.items()}
+    for one in values[application]["spec"]["units"]:
+        if one["name"] == unit:
+            for name in _EDITED:
+                one.pop(name)
+    return values
+
+
+def _replace(path: Path, text: str) -> None:
+    """Replaces the file in one step, also behind a symbolic link, with the mode it had.
+
+    Raises:
+        ConfigError: It cannot be written.
+    """
+    target = path.resolve()
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=target.parent, prefix=f".{target.name}.", delete=False, encoding="utf-8") as file:
+            temporary = Path(file.name)
+            file.write(text)
+        temporary.chmod(target.stat().st_mode & 0o777)
+        temporary.replace(target)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error

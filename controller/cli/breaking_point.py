@@ -1,0 +1,351 @@
+"""`failoverctl breaking-point`: how much load one replica of a deployment unit carries, measured."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from controller.breaking_point import plot
+from controller.breaking_point.accelerator import CLOUDWATCH_STEP_S, REFRESHED_S, CloudWatchUse, ExporterUse
+from controller.breaking_point.exposure import Exposure, Verdict, exposure, look_or_why, resolve
+from controller.breaking_point.model import Bounds, Ending, Limits, Outcome, Step
+from controller.breaking_point.report import HEADER, document, ending_text, json_text, limits_text, step_line
+from controller.breaking_point.run import AcceleratorUse, Measurement, Settings, Unknown
+from controller.breaking_point.search import Try
+from controller.breaking_point.target import Target, make_target
+from controller.breaking_point.vegeta import Vegeta, find_program
+from controller.catalog.application import MeasuredFile
+from controller.catalog.edit import Measured, check_writable, write_measured
+from controller.catalog.loader import Definition, load_definitions
+from controller.catalog.tables import weights_report
+from controller.cli.common import Options, fail_cleanly, open_session, seconds
+from controller.clients.aws import AwsClients
+from controller.clock import SystemClock, format_rfc3339
+from controller.errors import ConfigError, FailoverError
+from controller.policy.model import Application, Unit
+
+INTERRUPTED: Final = 130  # as a shell's, after Ctrl-C
+
+_TIMEOUTS: Final = 5.0  # times the latency limit
+_SHORTEST_TIMEOUT_S: Final = 5.0
+_WARNED: Final = 2.0  # times the exporter's interval
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The options, as they were given."""
+
+    file: Path
+    unit: str
+    application: str | None
+    url: str
+    method: str
+    headers: tuple[str, ...]
+    body: Path | None
+    replicas: int
+    latency_limit: float | None
+    max_errors: float
+    max_accelerator: float
+    accelerator_metrics: str | None
+    accelerator_cloudwatch: str | None
+    accelerator_match: tuple[str, ...]
+    start_rate: float | None
+    max_rate: float
+    step: str
+    max_time: str
+    max_steps: int
+    max_requests: int
+    timeout: float | None
+    load_tool: Path | None
+    write: bool
+    plot_file: Path | None
+    draw: bool
+    output: Path | None
+    force: bool
+    yes: bool
+    settings_file: Path | None
+    kubeconfig: str | None
+    context: str | None
+
+
+@click.command("breaking-point")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("unit")
+@click.option("--url", required=True, help="Where one replica of the unit answers: an http or https URL.")
+@click.option("--method", default="", help="HTTP method. Default: POST with --body, else GET.")
+@click.option("--header", "-H", "headers", multiple=True, help="NAME: VALUE, or @FILE with one a line, which no list of processes shows.")
+@click.option("--body", type=click.Path(path_type=Path), help="File that is sent as the body.")
+@click.option("--application", help="NAMESPACE/INGRESS or name, where several applications have a unit of that name.")
+@click.option("--replicas", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Replicas behind the URL.")
+@click.option("--latency-limit", type=click.FloatRange(0.001, 3600), help="p95 in seconds. Default: the unit's latencyLimitSeconds.")
+@click.option("--max-errors", type=click.FloatRange(0, 1), default=0.01, show_default=True, help="Share of requests not answered 2xx.")
+@click.option("--max-accelerator", type=click.FloatRange(0.01, 1), default=0.8, show_default=True, help="Use of the busiest accelerator.")
+@click.option("--accelerator-metrics", help="URL of an exporter: neuron-monitor, dcgm-exporter. Without one the use is not known.")
+@click.option("--accelerator-cloudwatch", help="NAMESPACE/METRIC, such as ContainerInsights/pod_gpu_utilization, in percent.")
+@click.option("--accelerator-match", multiple=True, help="NAME=VALUE: a label of the exporter's series, or a dimension of CloudWatch's.")
+@click.option("--start-rate", type=click.FloatRange(0.001, 1e6), help="Requests/s. Default: half of what single requests reach.")
+@click.option("--max-rate", type=click.FloatRange(0.001, 1e6), default=10_000, show_default=True, help="Requests/s never exceeded.")
+@click.option("--step", default="15s", show_default=True, help="Length of a step; up to eight times as long for a slow unit.")
+@click.option("--max-time", default="1h", show_default=True, help="Longest time in all.")
+@click.option("--max-steps", type=click.IntRange(1, 1000), default=40, show_default=True, help="Most steps.")
+@click.option("--max-requests", type=click.IntRange(1, 100_000_000), default=500_000, show_default=True, help="Most requests in all.")
+@click.option("--timeout", type=click.FloatRange(0.01, 3600), help="Of a request, seconds. Default: five times the latency limit.")
+@click.option("--load-tool", type=click.Path(path_type=Path), help="The program vegeta. Default: the one on the PATH.")
+@click.option("--write/--no-write", default=True, show_default=True, help="Write throughput, latency and cost into FILE.")
+@click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="SVG, PNG or PDF. Default: breaking-point-UNIT.svg.")
+@click.option("--no-plot", "draw", is_flag=True, flag_value=False, default=True, help="Draw nothing.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Write every step as JSON.")
+@click.option("--force", is_flag=True, help="Load it although users are, or may be, behind it.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--settings", "settings_file", type=click.Path(path_type=Path), help="Settings file. [env: FAILOVERCTL_SETTINGS]")
+@click.option("--kubeconfig", help="Kubeconfig file; default: as kubectl finds it.")
+@click.option("--context", help="Context in the kubeconfig; default: its current one.")
+def breaking_point_command(**options: Any) -> None:  # noqa: ANN401 - checked by click, typed by Given
+    """Measure how much load one replica of UNIT carries, and write it into the application file FILE.
+
+    Loads --url in steps of a constant rate until latency, errors, accelerator use or a throughput that stays behind say that a rate is too
+    high, and looks for the highest rate that holds. Load a copy of the unit that serves nobody: docs/breaking-point.md says how. What is
+    behind the application's own Ingress is refused without --force.
+
+    Exit code: 0 found, 1 not found or error, 130 interrupted; then FILE is as it was.
+    """
+    try:
+        sys.exit(_measure(Given(**options)))
+    except FailoverError as error:
+        raise fail_cleanly(error) from error
+
+
+def _measure(given: Given) -> int:
+    console = Console(highlight=False, markup=False)
+    definition = _definition(given)
+    application = definition.model.to_policy()
+    unit = next(one for one in application.units if one.name == given.unit)
+    settings = _settings(given, unit)
+    target = make_target(given.url, given.method, given.headers, given.body)
+    tool = Vegeta(find_program(given.load_tool), target, given.timeout or max(_SHORTEST_TIMEOUT_S, _TIMEOUTS * settings.limits.latency_s))
+    plot_file = (given.plot_file or Path(f"breaking-point-{unit.name}.svg")) if given.draw else None
+    if plot_file is not None:
+        plot.check(plot_file)
+    if given.write:
+        check_writable(given.file, application.key, unit.name)
+    console.print(f"Breaking point of {unit.name} in {application.key}", style="bold")
+    console.print(f"{target.shown}, {given.replicas} replica(s), {limits_text(settings.limits)}")
+    use = _use(given, settings, console)
+    _allow(given, application, target, console)
+    with _progress(console) as watcher:
+        outcome = Measurement(tool, use, settings, SystemClock(), watcher).run()
+    found = outcome.ending is Ending.FOUND
+    console.print(f"\n{ending_text(outcome, settings.limits, settings.bounds)}", style="bold green" if found else "bold red")
+    about = {
+        "application": application.key,
+        "unit": unit.name,
+        "target": target.shown,
+        "replicas": given.replicas,
+        "measuredAt": format_rfc3339(SystemClock().now()),
+        "limits": asdict(settings.limits),
+    }
+    if given.output is not None:
+        _write(given.output, json_text(document(outcome, about)))
+    if outcome.found is not None:
+        _result(
+            given,
+            definition,
+            unit,
+            numbers(outcome, outcome.found, settings.limits, unit, application.metric_period_s, given.replicas),
+            console,
+        )
+    if plot_file is not None and outcome.steps:
+        plot.draw(plot_file, outcome, settings.limits, f"Breaking point of {unit.name} ({unit.instance_type}), {given.replicas} replica(s)")
+        console.print(f"Plot: {plot_file}")
+    return 0 if found else INTERRUPTED if outcome.ending is Ending.INTERRUPTED else 1
+
+
+def _definition(given: Given) -> Definition:
+    """The application that has the unit.
+
+    Raises:
+        ConfigError: There is none, or more than one, or the path is a folder.
+    """
+    if given.file.is_dir():
+        raise ConfigError(f"{given.file}: found a folder; allowed: one application file")
+    definitions = load_definitions(given.file)
+    wanted = [one for one in definitions.values() if given.application in {None, one.model.key, one.model.metadata.name}]
+    found = [one for one in wanted if any(unit.name == given.unit for unit in one.model.spec.units)]
+    if not found:
+        units = ", ".join(unit.name for one in wanted for unit in one.model.spec.units)
+        raise ConfigError(f"{given.file}: no unit {given.unit!r}; there are: {units or 'none'}")
+    if len(found) > 1:
+        keys = ", ".join(one.model.key for one in found)
+        raise ConfigError(f"{given.file}: several applications have a unit {given.unit!r}; name one with --application: {keys}")
+    return found[0]
+
+
+def _settings(given: Given, unit: Unit) -> Settings:
+    """How to measure.
+
+    Raises:
+        ConfigError: The limit is above the unit's own.
+    """
+    limit_s = unit.latency_limit_s if given.latency_limit is None else given.latency_limit
+    if given.write and limit_s > unit.latency_limit_s:
+        text = f"--latency-limit: found {limit_s:g}, above the unit's latencyLimitSeconds ({unit.latency_limit_s:g})"
+        raise ConfigError(f"{text}: at its breaking point it would count as failing its users; raise that first, or use --no-write")
+    if given.accelerator_metrics and given.accelerator_cloudwatch:
+        raise ConfigError("--accelerator-metrics and --accelerator-cloudwatch: found both; allowed: one of them")
+    step_s = seconds(given.step)
+    return Settings(
+        Limits(limit_s, given.max_errors, given.max_accelerator),
+        Bounds(given.max_steps, seconds(given.max_time), given.max_requests, given.max_rate),
+        step_s=max(step_s, CLOUDWATCH_STEP_S) if given.accelerator_cloudwatch else step_s,
+        start=given.start_rate,
+    )
+
+
+def _use(given: Given, settings: Settings, console: Console) -> AcceleratorUse:
+    """What measures the accelerators.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    match = _pairs(given.accelerator_match)
+    if given.accelerator_metrics is not None:
+        exporter = ExporterUse(given.accelerator_metrics, match)
+        metric = exporter.metric()
+        refreshed_s = REFRESHED_S.get(metric, 0.0)
+        if settings.step_s < _WARNED * refreshed_s:
+            text = f"⚠ {metric} is renewed every {refreshed_s:g} s by default: use --step {_WARNED * refreshed_s:g}s or longer"
+            console.print(f"{text}, or steps are judged by the use of earlier ones.", style="yellow")
+        return exporter
+    if given.accelerator_cloudwatch is not None:
+        namespace, slash, metric = given.accelerator_cloudwatch.rpartition("/")
+        if not slash or not namespace or not metric:
+            raise ConfigError("--accelerator-cloudwatch: allowed: NAMESPACE/METRIC, such as ContainerInsights/pod_gpu_utilization")
+        region = Options(given.settings_file, None, None, None).settings().aws.region
+        return CloudWatchUse(AwsClients(region), SystemClock(), namespace, metric, match)
+    console.print("⚠ The use of the accelerator is not known (no --accelerator-metrics): it limits nothing.", style="yellow")
+    return Unknown()
+
+
+def _pairs(given: tuple[str, ...]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in given]
+    if any(not name or not sign for name, sign, _ in pairs):
+        raise ConfigError("--accelerator-match: found something else; allowed: NAME=VALUE")
+    return {name: value for name, _, value in pairs}
+
+
+def _allow(given: Given, application: Application, target: Target, console: Console) -> None:
+    """Refuses what users are behind, warns, and asks.
+
+    Raises:
+        ConfigError: It is not to be loaded.
+    """
+    options = Options(given.settings_file, None, given.kubeconfig, given.context)
+    verdict = exposure(target.host, application, None, resolve)
+    if verdict.exposure is Exposure.UNKNOWN:
+        live, why = look_or_why(lambda: open_session(options.settings()), application)
+        verdict = exposure(target.host, application, live, resolve) if live else Verdict(Exposure.UNKNOWN, f"{verdict.why} ({why})")
+    if verdict.exposure is Exposure.PRODUCTION and not given.force:
+        raise ConfigError(f"refused: users are behind that URL: {verdict.why}; load a copy of the unit, or use --force")
+    if verdict.exposure is Exposure.UNKNOWN and not given.force:
+        raise ConfigError(f"refused: cannot tell whether users are behind that URL: {verdict.why}; make sure, then use --force")
+    console.print(f"⚠ This loads it until it breaks; whoever else uses it now is hurt. As far as known {verdict.why}.", style="yellow")
+    if not given.yes:
+        if not sys.stdin.isatty():
+            raise ConfigError("nobody can be asked here; use --yes")
+        click.confirm("Load it?", abort=True)
+
+
+class _Watcher:
+    """Shows how it goes: a bar for the step, and a line when it has ended."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("single requests", total=None)
+
+    def base(self, latency_s: float) -> None:
+        self._progress.console.print(f"Single requests take {latency_s:.3f} s (median).\n\n{HEADER}")
+
+    def begins(self, number: int, to_try: Try, seconds: float) -> None:
+        what = f"step {number}: {to_try.rate:g} requests/s" + (" to confirm" if to_try.long else "")
+        self._progress.reset(self._task, description=what, total=seconds)
+
+    def goes_on(self, seconds: float) -> None:
+        self._progress.update(self._task, completed=seconds)
+
+    def ended(self, number: int, step: Step) -> None:
+        self._progress.console.print(step_line(number, step), style="" if step.held else "red")
+
+    def recovering(self) -> None:
+        self._progress.reset(self._task, description="letting it recover", total=None)
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[_Watcher]:
+    """The progress bar, where there is a terminal; SIGTERM ends the measurement as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+            yield _Watcher(progress)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _result(given: Given, definition: Definition, unit: Unit, measured: Measured, console: Console) -> None:
+    """Writes the numbers, and prints what follows from them.
+
+    Raises:
+        ConfigError: They cannot be written.
+    """
+    model = definition.model
+    console.print(
+        f"Per replica: {measured.throughput:g} requests in {model.spec.metrics.period_s} s (was {unit.throughput:g}), p95 "
+        f"{measured.latency_s:g} s (was {unit.latency_s:g}), {measured.record.cost:.5f} USD/h for each request per period."
+    )
+    if not given.write:
+        console.print(f"{given.file} was left as it is (--no-write).")
+        return
+    write_measured(given.file, model.key, unit.name, measured)
+    console.print(f"Written into {given.file}.\n")
+    written = load_definitions(given.file)[model.key].model
+    console.print(weights_report(written.to_policy(), written.published_costs(), written.measured_costs()).text())
+
+
+def numbers(outcome: Outcome, found: Step, limits: Limits, unit: Unit, period_s: int, replicas: int) -> Measured:
+    """What is written of a measurement.
+
+    Args:
+        outcome: What was found.
+        found: The step at the breaking point.
+        limits: Of the measurement.
+        unit: Whose.
+        period_s: Metric period that throughput counts in, seconds.
+        replicas: How many shared the load.
+    """
+    throughput = float(f"{found.throughput * period_s / replicas:.4g}")
+    use = found.accelerator_use
+    record = MeasuredFile(
+        at=format_rfc3339(SystemClock().now()),
+        cost=float(f"{unit.price_per_hour / throughput:.4g}"),
+        latency_limit_s=limits.latency_s,
+        limited_by=", ".join(outcome.limited_by),
+        accelerator_use=None if use is None else round(min(use, 1.0), 2),
+    )
+    # Rounded down: the file wants it below the limit that it was measured against.
+    return Measured(throughput, max(int(found.p95_s * 1000), 1) / 1000, record)
+
+
+def _write(path: Path, content: str) -> None:
+    try:
+        path.write_text(content)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error

@@ -1,0 +1,1 @@
+"""The components that every application relies on: Karpenter, KEDA, the load-balancer controller, device plugins, Container Insights."""

@@ -1,0 +1,117 @@
+"""Checks of KEDA."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from controller.clients.kube import (
+    API_SERVICES,
+    CLUSTER_TRIGGER_AUTHENTICATIONS,
+    SCALED_OBJECTS,
+    TRIGGER_AUTHENTICATIONS,
+)
+from controller.doctor.cluster.components import KEDA, KEDA_METRICS, step
+from controller.doctor.cluster.look import METRICS_API, ClusterSeen
+from controller.doctor.cluster.presence import absent, described, kinds, missing_altogether, runs, stopped
+from controller.doctor.report import Finding, Level, ok, problem, unknown, warning
+from controller.policy import text as words
+from controller.signals.objects import Object, items, mapping, name_of, namespace_of, text
+
+_CLOUDWATCH: Final = "aws-cloudwatch"
+Reference = tuple[str, str, str]
+"""Kind, namespace ("" for cluster-scoped) and name of an authentication."""
+
+
+def keda(seen: ClusterSeen) -> Iterator[Finding]:
+    """KEDA's operator and its metrics server run, in a version that is known here, and watch every application's namespace."""
+    level = Level.PROBLEM if _wanted(seen) else Level.WARNING
+    found = {component: seen.deployment(component) for component in (KEDA, KEDA_METRICS)}
+    wrong: list[Finding] = []
+    for component, workload in found.items():
+        if workload is None:
+            wrong.append(absent(seen, component, level))
+            if component is KEDA:
+                break  # without its operator nothing else of it is worth a line
+        else:
+            wrong += [*stopped(component, workload), *runs(component, workload)]
+    operator = found[KEDA]
+    if operator is not None:
+        watched = {part.strip() for part in operator.environment.get("WATCH_NAMESPACE", "").split(",")} - {""}
+        outside = sorted({one.namespace for one in seen.applications} - watched) if watched else []
+        if outside:
+            wrong.append(
+                problem(
+                    f"it watches {words.listing(sorted(watched))} alone; {words.listing(outside)} has applications", "set watchNamespace"
+                )
+            )
+    yield from wrong or [ok("; ".join(described(workload) for workload in found.values() if workload is not None))]
+
+
+def _wanted(seen: ClusterSeen) -> bool:
+    return any(unit.scaled_object for unit in seen.units)
+
+
+def keda_kinds(seen: ClusterSeen) -> Iterator[Finding]:
+    """Its kinds are served, and the API of external metrics is its own."""
+    if missing_altogether(seen, KEDA, SCALED_OBJECTS, TRIGGER_AUTHENTICATIONS):
+        return
+    yield from kinds(seen, SCALED_OBJECTS, TRIGGER_AUTHENTICATIONS, component=KEDA)
+    service = next((mapping(one, "spec", "service") for one in seen.objects(API_SERVICES)), None)
+    if service is None:
+        yield problem(
+            f"there is no APIService {METRICS_API}: no HPA of KEDA's gets a value", f"install KEDA's metrics server: {step(KEDA)}"
+        )
+    elif "keda" not in text(service, "name"):
+        yield problem(
+            f"external metrics belong to {text(service, 'namespace')}/{text(service, 'name') or 'the API server'}, not to KEDA",
+            f"take {METRICS_API} away from it: only one can serve it",
+        )
+
+
+def keda_authentication(seen: ClusterSeen) -> Iterator[Finding]:
+    """Every trigger on CloudWatch names an authentication that exists and takes the operator's AWS role."""
+    users: dict[Reference, list[str]] = {}
+    bare: list[str] = []
+    for scaled, trigger in _triggers(seen):
+        reference = mapping(trigger, "authenticationRef")
+        if reference:
+            kind = text(reference, "kind") or TRIGGER_AUTHENTICATIONS.kind
+            space = "" if kind == CLUSTER_TRIGGER_AUTHENTICATIONS.kind else namespace_of(scaled)
+            users.setdefault((kind, space, text(reference, "name")), []).append(name_of(scaled))
+        elif text(trigger, "metadata", "identityOwner") != "operator":
+            bare.append(name_of(scaled))
+    wrong = [finding for reference, names in users.items() for finding in _of_reference(seen, reference, names)]
+    if bare:
+        wrong.append(warning(f"no authenticationRef in {words.listing(bare)}: without credentials of its own KEDA reads nothing", _fix()))
+    if wrong:
+        yield from wrong
+    elif users:
+        yield ok(words.listing(f"{kind} {name}" for kind, _, name in users))
+
+
+def _triggers(seen: ClusterSeen) -> Iterator[tuple[Object, Object]]:
+    """The applications' ScaledObjects, each with each of its triggers on CloudWatch."""
+    ours = {(app.namespace, unit.scaled_object) for app in seen.applications for unit in app.units if unit.scaled_object}
+    for scaled in seen.objects(SCALED_OBJECTS):
+        if (namespace_of(scaled), name_of(scaled)) in ours:
+            yield from ((scaled, one) for one in items(scaled, "spec", "triggers") if text(one, "type") == _CLOUDWATCH)
+
+
+def _of_reference(seen: ClusterSeen, reference: Reference, names: list[str]) -> Iterator[Finding]:
+    """What is wrong with an authentication that ScaledObjects name."""
+    kind, space, name = reference
+    what = f"{kind} {name}, which {words.listing(names)} use,"
+    resource = CLUSTER_TRIGGER_AUTHENTICATIONS if kind == CLUSTER_TRIGGER_AUTHENTICATIONS.kind else TRIGGER_AUTHENTICATIONS
+    if resource.name in seen.unreadable:
+        yield unknown(f"{what} cannot be looked at: {seen.unreadable[resource.name]}", f"grant `list` on {resource.name}")
+        return
+    found = next((one for one in seen.objects(resource) if (namespace_of(one), name_of(one)) == (space, name)), None)
+    if found is None:
+        yield problem(f"{what} does not exist", _fix())
+    elif text(found, "spec", "podIdentity", "provider") == "aws-eks":
+        yield warning(f"{what} has the provider aws-eks, which newer versions of KEDA do not know", _fix())
+
+
+def _fix() -> str:
+    return f"a TriggerAuthentication with spec.podIdentity.provider: aws, named in authenticationRef: {step(KEDA)}"

@@ -1,0 +1,186 @@
+"""One look at the cluster's components, by lists and discovery alone. What it may not list is told by the checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from controller.clients.kube import (
+    API_SERVICES,
+    CLUSTER_TRIGGER_AUTHENTICATIONS,
+    DAEMON_SETS,
+    DEPLOYMENTS,
+    INGRESS_CLASSES,
+    NAMESPACES,
+    NODE_CLAIMS,
+    NODE_CLASSES,
+    NODE_POOLS,
+    NODES,
+    SCALED_OBJECTS,
+    TARGET_GROUP_BINDINGS,
+    TRIGGER_AUTHENTICATIONS,
+    KubeSession,
+    Resource,
+)
+from controller.doctor.cluster.components import Component
+from controller.doctor.cluster.workload import Workload, find
+from controller.errors import Forbidden, NotFound, RemoteError
+from controller.policy.model import Application, Unit
+from controller.signals.objects import Object, items, name_of, text
+from controller.signals.watch import list_objects
+
+KINDS: Final = (NODE_POOLS, NODE_CLAIMS, NODE_CLASSES, TARGET_GROUP_BINDINGS, SCALED_OBJECTS, TRIGGER_AUTHENTICATIONS)
+"""What the components' own definitions have to serve."""
+METRICS_API: Final = "v1beta1.external.metrics.k8s.io"
+AUTO_MODE: Final = "eks.amazonaws.com"  # the API group that EKS Auto Mode serves
+
+_HOMES: Final = ("kube-system", "karpenter", "keda", "amazon-cloudwatch", "nvidia-device-plugin", "gpu-operator")
+"""Where the components usually are, for those who may not list all namespaces."""
+_FAMILIES: Final = {True: ("inf", "trn"), False: ("g", "p")}  # EC2's instance families with Neuron devices, and with NVIDIA GPUs
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSeen:
+    """What one look at a cluster shows.
+
+    Attributes:
+        now: When it was looked, seconds since the Unix epoch.
+        host: The API server's URL.
+        applications: Those that rely on the components; () where none is known.
+        groups: The API groups that are served, with their versions: ``karpenter.sh/v1``.
+        served: The kinds of `KINDS` that are, by the resource's name.
+        listed: The objects of each kind that could be listed, by the resource's name.
+        homes: The namespaces whose Deployments and DaemonSets were looked at; () for all.
+        unreadable: Why a kind could not be listed, by the resource's name.
+    """
+
+    now: float
+    host: str
+    applications: Sequence[Application] = ()
+    groups: frozenset[str] = frozenset()
+    served: frozenset[str] = frozenset()
+    listed: Mapping[str, Sequence[Object]] = field(default_factory=dict)
+    homes: tuple[str, ...] = ()
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+
+    def objects(self, resource: Resource) -> Sequence[Object]:
+        """The listed objects of a kind."""
+        return self.listed.get(resource.name, ())
+
+    def deployment(self, component: Component) -> Workload | None:
+        """A component that is a Deployment, None where it was not seen."""
+        return find(component, self.objects(DEPLOYMENTS))
+
+    def daemon_set(self, component: Component) -> Workload | None:
+        """A component that is a DaemonSet, None where it was not seen."""
+        return find(component, self.objects(DAEMON_SETS))
+
+    @property
+    def auto_mode(self) -> bool:
+        """Whether AWS runs Karpenter and device plugins itself."""
+        return any(group.partition("/")[0] == AUTO_MODE for group in self.groups)
+
+    @property
+    def units(self) -> list[Unit]:
+        """The units of all applications."""
+        return [unit for application in self.applications for unit in application.units]
+
+    def pools(self, *, neuron: bool) -> list[str]:
+        """The NodePools of the units that run on Neuron devices, or on NVIDIA's."""
+        return sorted({unit.node_pool for unit in self.units if unit.instance_type.startswith(_FAMILIES[neuron])})
+
+
+def look_at_cluster(session: KubeSession, applications: Iterable[Application], now: float) -> ClusterSeen:
+    """Looks once.
+
+    Args:
+        session: Connection to the API server.
+        applications: Those that rely on the components.
+        now: Seconds since the Unix epoch.
+
+    Raises:
+        RemoteError: The API server does not even tell which API groups it serves.
+    """
+    applications = list(applications)
+    unreadable: dict[str, str] = {}
+    groups = _groups(session)
+    served = frozenset(kind.name for kind in KINDS if kind.api_version in groups and _serves(session, kind))
+    listed: dict[str, Sequence[Object]] = {}
+    homes: tuple[str, ...] = ()
+    for resource in (DEPLOYMENTS, DAEMON_SETS):
+        listed[resource.name], narrowed = _everywhere(session, resource, unreadable)
+        homes = homes or narrowed
+    for resource in (INGRESS_CLASSES, NAMESPACES, NODES):
+        listed[resource.name] = _listed(session, resource, None, unreadable)
+    listed[API_SERVICES.name] = _metrics_api(session, unreadable)
+    if NODE_POOLS.name in served:
+        listed[NODE_POOLS.name] = _listed(session, NODE_POOLS, None, unreadable)
+    spaces = sorted({one.namespace for one in applications})
+    scaling = [kind for kind in (SCALED_OBJECTS, TRIGGER_AUTHENTICATIONS) if kind.name in served]
+    for resource in scaling:
+        listed[resource.name] = [one for space in spaces for one in _listed(session, resource, space, unreadable)]
+    if scaling:
+        listed[CLUSTER_TRIGGER_AUTHENTICATIONS.name] = _listed(session, CLUSTER_TRIGGER_AUTHENTICATIONS, None, unreadable)
+    return ClusterSeen(now, session.host, applications, groups, served, listed, homes, unreadable)
+
+
+def _groups(session: KubeSession) -> frozenset[str]:
+    """The API groups with their versions; everybody who is authenticated may ask."""
+    found = items(session.request("GET", "/apis"), "groups")
+    return frozenset(text(version, "groupVersion") for group in found for version in items(group, "versions"))
+
+
+def _serves(session: KubeSession, kind: Resource) -> bool:
+    try:
+        resources = items(session.request("GET", f"/apis/{kind.api_version}"), "resources")
+    except NotFound:
+        return False
+    return any(name_of({"metadata": one}) == kind.plural for one in resources)
+
+
+def _listed(session: KubeSession, resource: Resource, namespace: str | None, unreadable: dict[str, str]) -> Sequence[Object]:
+    """The objects of one kind; () and a note of why where they cannot be listed."""
+    try:
+        return list_objects(session, resource, namespace)[0]
+    except RemoteError as error:
+        unreadable[resource.name] = _refusal(error, resource)
+    return ()
+
+
+def _refusal(error: RemoteError, resource: Resource) -> str:
+    """Why a kind cannot be listed, in few words where it is a matter of permission."""
+    return f"{resource.name} may not be listed with these credentials" if isinstance(error, Forbidden) else str(error)
+
+
+def _everywhere(session: KubeSession, resource: Resource, unreadable: dict[str, str]) -> tuple[Sequence[Object], tuple[str, ...]]:
+    """The objects of all namespaces; where that is not allowed, those of the usual ones that may be listed, and which these are."""
+    try:
+        return list_objects(session, resource, None)[0], ()
+    except Forbidden as error:
+        refusal = _refusal(error, resource)
+    except RemoteError as error:
+        unreadable[resource.name] = str(error)
+        return (), ()
+    found: list[Object] = []
+    homes: list[str] = []
+    for home in _HOMES:
+        try:
+            found += list_objects(session, resource, home)[0]
+        except RemoteError:
+            continue  # what is not seen is told by the checks
+        homes.append(home)
+    if not homes:
+        unreadable[resource.name] = refusal
+    return found, tuple(homes)
+
+
+def _metrics_api(session: KubeSession, unreadable: dict[str, str]) -> Sequence[Object]:
+    """The APIService of external metrics, () where there is none."""
+    try:
+        return [session.get(API_SERVICES, None, METRICS_API)]
+    except NotFound:
+        return ()
+    except RemoteError as error:
+        unreadable[API_SERVICES.name] = _refusal(error, API_SERVICES)
+        return ()

@@ -1,0 +1,141 @@
+"""One Deployment or DaemonSet of a component, read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from controller.doctor.cluster.components import Component, Version
+from controller.signals.objects import Object, integer, items, mapping, name_of, namespace_of, text
+
+_NAME_LABEL: Final = "app.kubernetes.io/name"
+_VERSION_LABEL: Final = "app.kubernetes.io/version"
+_VERSION: Final = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?")
+_SIDE_SHOWS: Final = ("gpu-feature-discovery", "mps-control-daemon")  # of the NVIDIA chart: same image, other DaemonSets
+_COMPARED: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What is read of one.
+
+    Attributes:
+        where: Namespace and name.
+        wanted: Pods that there should be.
+        ready: Pods that are ready.
+        images: Of its containers.
+        label: The version that its labels say, "" where they say none.
+        arguments: Of all containers, in their order.
+        environment: Of all containers; what is not a plain value is "".
+        tolerations: Of its pods.
+        settled: Whether its controller has seen the newest specification.
+    """
+
+    where: str
+    wanted: int
+    ready: int
+    images: tuple[str, ...]
+    label: str
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+    tolerations: Sequence[Any]
+    settled: bool
+
+    @property
+    def version(self) -> Version:
+        """From the tag of the first image that has one, else from the label; () where neither tells."""
+        for candidate in (*(_tag(image) for image in self.images), self.label):
+            found = _VERSION.match(candidate)
+            if found is not None:
+                return tuple(int(part or 0) for part in found.groups())
+        return ()
+
+    def flag(self, name: str) -> str | None:
+        """The value of ``--name=value`` or ``--name value``, "true" for a bare flag, None where it is not given; the last one counts."""
+        value = None
+        for index, argument in enumerate(self.arguments):
+            key, equals, rest = argument.partition("=")
+            if key not in {f"--{name}", f"-{name}"}:
+                continue
+            following = self.arguments[index + 1] if index + 1 < len(self.arguments) else "-"
+            value = rest if equals else following if not following.startswith("-") else "true"
+        return value
+
+
+def _tag(image: str) -> str:
+    """The tag of an image, "" where it has none."""
+    path = image.partition("@")[0].rpartition("/")[2]
+    return path.partition(":")[2]
+
+
+def _path(image: str) -> str:
+    """An image without tag and digest."""
+    before, slash, last = image.partition("@")[0].rpartition("/")
+    return f"{before}{slash}{last.partition(':')[0]}"
+
+
+def shown(version: Version) -> str:
+    """A version as people write it, "unknown" for ()."""
+    return ".".join(map(str, version)) or "unknown"
+
+
+def older(version: Version, limit: Version) -> bool:
+    """Whether a version is older than another; an unknown one is not."""
+    return bool(version and limit) and version[:_COMPARED] < limit[:_COMPARED]
+
+
+def find(component: Component, objects: Iterable[Object]) -> Workload | None:
+    """The component among the Deployments or DaemonSets of a cluster, None where it is not there.
+
+    By its name first, whatever image it runs; else by its image. Where several fit, the one with the most ready pods.
+    """
+    candidates = [one for one in objects if not any(side in name_of(one) for side in _SIDE_SHOWS)]
+    named = [one for one in candidates if {name_of(one), text(mapping(one, "metadata", "labels"), _NAME_LABEL)} & component.names]
+    found = named or [one for one in candidates if any(_path(image).endswith(component.image) for image in _images(one))]
+    return max(map(read, found), key=lambda one: one.ready, default=None)
+
+
+def _containers(obj: Object) -> list[Any]:
+    return items(obj, "spec", "template", "spec", "containers")
+
+
+def _images(obj: Object) -> tuple[str, ...]:
+    return tuple(text(container, "image") for container in _containers(obj))
+
+
+def read(obj: Object) -> Workload:
+    """Reads a Deployment or a DaemonSet."""
+    status, containers = mapping(obj, "status"), _containers(obj)
+    if obj.get("kind") == "DaemonSet" or "desiredNumberScheduled" in status:
+        wanted, ready = integer(status, "desiredNumberScheduled") or 0, integer(status, "numberReady") or 0
+    else:
+        replicas = integer(obj, "spec", "replicas")
+        wanted, ready = (1 if replicas is None else replicas), integer(status, "readyReplicas") or 0
+    generation = integer(obj, "metadata", "generation") or 0
+    return Workload(
+        where=f"{namespace_of(obj)}/{name_of(obj)}",
+        wanted=wanted,
+        ready=ready,
+        images=_images(obj),
+        label=text(mapping(obj, "metadata", "labels"), _VERSION_LABEL),
+        arguments=tuple(str(word) for one in containers for word in (*items(one, "command"), *items(one, "args"))),
+        environment={text(pair, "name"): text(pair, "value") for one in containers for pair in items(one, "env")},
+        tolerations=items(obj, "spec", "template", "spec", "tolerations"),
+        settled=(integer(status, "observedGeneration") or 0) >= generation,
+    )
+
+
+def tolerates(tolerations: Sequence[Any], taint: Mapping[str, Any]) -> bool:
+    """Whether pods with these tolerations are put on a node with this taint, as the scheduler judges it."""
+    return any(_matches(one, taint) for one in tolerations)
+
+
+def _matches(toleration: Any, taint: Mapping[str, Any]) -> bool:  # noqa: ANN401 - an entry of JSON
+    key, operator, effect = text(toleration, "key"), text(toleration, "operator") or "Equal", text(toleration, "effect")
+    if effect and effect != text(taint, "effect"):
+        return False
+    if operator == "Exists":
+        return key in {"", text(taint, "key")}
+    return key == text(taint, "key") and text(toleration, "value") == text(taint, "value")

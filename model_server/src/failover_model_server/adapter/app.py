@@ -1,0 +1,109 @@
+"""The adapter's HTTP application: the probes, routes and metrics of a model server, answered from what is known of the engine."""
+
+from importlib.metadata import version
+
+from fastapi import APIRouter, FastAPI, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
+
+from failover_model_server.adapter.engine import RETRY_AFTER, Engine
+from failover_model_server.errors import Overloaded, RequestError, Unavailable
+from failover_model_server.http import errors
+from failover_model_server.http.requests import Envelope
+from failover_model_server.settings import Settings
+from failover_model_server.tasks.text_generation import TextGenerationRequest, TextGenerationResponse
+from failover_model_server.telemetry.counters import Sink
+
+
+class Adapter:
+    """What the routes share."""
+
+    def __init__(self, settings: Settings, engine: Engine, sink: Sink, registry: CollectorRegistry) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.registry = registry
+        self.draining = False
+        self._sink = sink
+        self._in_flight = 0
+        self._requests = Counter("model_server_requests", "Requests of /gentext by outcome.", ["outcome"], registry=registry)
+        Gauge("model_server_engine_ready", "1 when the engine can serve.", registry=registry).set_function(
+            lambda: float(engine.state.ready)
+        )
+        Gauge("model_server_running_requests", "In the engine.", registry=registry).set_function(lambda: engine.look.running)
+        Gauge("model_server_queued_requests", "Waiting in the engine.", registry=registry).set_function(lambda: engine.look.waiting)
+
+    @property
+    def ready(self) -> bool:
+        """Whether new requests should come here."""
+        return self.engine.state.ready and not self.draining
+
+    async def generate(self, request: TextGenerationRequest) -> TextGenerationResponse:
+        """One request, if there is room for it. Answers are counted from the engine's metrics, which see those of every client."""
+        try:
+            if self._in_flight >= self.settings.max_queue:
+                raise Overloaded(f"{self._in_flight} requests are under way", RETRY_AFTER)
+            self._in_flight += 1
+            try:
+                answer = await self.engine.generate(request)
+            finally:
+                self._in_flight -= 1
+        except RequestError as error:
+            if isinstance(error, Overloaded | Unavailable):
+                self._sink.rejected()
+            self._requests.labels(error.code).inc()
+            raise
+        self._requests.labels("answered").inc()
+        return answer
+
+
+def make(adapter: Adapter) -> FastAPI:
+    """All routes."""
+    app = FastAPI(
+        title=f"{adapter.settings.app} (vLLM)",
+        version=version("failover-model-server"),
+        description="In front of vLLM. Its OpenAI API is on its own port.",
+        redoc_url=None,
+    )
+    errors.install(app)
+    app.include_router(_probes(adapter))
+    router = APIRouter(tags=["inference"])
+
+    @router.post("/gentext", operation_id="text-generation", responses=dict(errors.RESPONSES))
+    async def generate(body: TextGenerationRequest) -> TextGenerationResponse:
+        """Continue a text."""
+        return await adapter.generate(body)
+
+    app.include_router(router)
+    app.add_middleware(Envelope, most_bytes=adapter.settings.max_body_bytes)
+    return app
+
+
+def _probes(adapter: Adapter) -> APIRouter:
+    router = APIRouter(tags=["probes"])
+
+    def status(code: int) -> JSONResponse:
+        state = adapter.engine.state
+        word = "DRAINING" if adapter.draining else "READY" if state.ready else "LOADING"
+        return JSONResponse({"state": word, "reason": state.reason}, code, {"Cache-Control": "no-store"})
+
+    @router.get("/health")
+    async def health() -> Response:
+        """The adapter itself is alive; the engine has a liveness probe of its own, /health on its port."""
+        return status(200)
+
+    @router.get("/readiness", responses={503: {"description": "The engine does not serve, or we drain."}})
+    async def readiness() -> Response:
+        """For readiness and startup probes and the load balancer's health check: 200 when the engine has generated and is healthy."""
+        return status(200 if adapter.ready else 503)
+
+    @router.get("/ping", responses={500: {"description": "Unhealthy."}})
+    async def ping() -> Response:
+        """As TorchServe answers it."""
+        return JSONResponse({"status": "Healthy" if adapter.ready else "Unhealthy"}, 200 if adapter.ready else 500)
+
+    @router.get("/metrics")
+    async def metrics() -> Response:
+        """Of the adapter; the engine's own are on its port."""
+        return Response(generate_latest(adapter.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return router

@@ -1,0 +1,67 @@
+"""The adapter as a process."""
+
+import asyncio
+import contextlib
+import signal
+
+import httpx
+import structlog
+import uvicorn
+from prometheus_client import CollectorRegistry, Counter
+
+from failover_model_server.adapter.app import Adapter, make
+from failover_model_server.adapter.engine import Engine
+from failover_model_server.process import KEEP_ALIVE, HttpServer, listen
+from failover_model_server.settings import Settings
+from failover_model_server.telemetry import logs
+from failover_model_server.telemetry.counters import counters
+
+log = structlog.get_logger()
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code.
+
+    Raises:
+        LoadError: CloudWatch is asked for and cannot be used.
+        OSError: the port is in use.
+    """
+    logs.configure(settings.log_format, settings.log_level)
+    return asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    registry = CollectorRegistry()
+    sink = counters(settings, Counter("model_server_cloudwatch_dropped", "Data points that were given up.", registry=registry))
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    limits = httpx.Limits(max_connections=settings.max_queue + 4)
+    async with httpx.AsyncClient(base_url=settings.engine_url, limits=limits, trust_env=False) as client, sink:
+        engine = Engine(settings, sink, client)
+        adapter = Adapter(settings, engine, sink, registry)
+        listener = listen(settings.host, settings.port)
+        http = HttpServer(
+            uvicorn.Config(
+                make(adapter),
+                log_config=None,
+                access_log=False,
+                timeout_keep_alive=KEEP_ALIVE,
+                timeout_graceful_shutdown=int(settings.finish_seconds) or None,
+                server_header=False,
+            )
+        )
+        serving = asyncio.create_task(http.serve(sockets=[listener]), name="http")
+        log.info("listening", http=listener.getsockname()[1], engine=settings.engine_url)
+        watching = asyncio.create_task(engine.watch(), name="engine")
+        await stopping.wait()
+        adapter.draining = True
+        log.info("draining", seconds=settings.drain_seconds)
+        await asyncio.sleep(settings.drain_seconds)
+        http.should_exit = True
+        await serving
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+        await engine.observe()  # what it has answered since the last look
+    return 0

@@ -1,0 +1,79 @@
+"""vLLM's own metrics, and what happened between two looks at them. Pure.
+
+Names as of vLLM's V1 engine (docs.vllm.ai, "Production Metrics"; unchanged since 0.8): the counter `vllm:request_success_total` with the
+label `finished_reason`, the histogram `vllm:e2e_request_latency_seconds`, the gauges `vllm:num_requests_running` and `…_waiting`.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from prometheus_client.parser import text_string_to_metric_families
+
+COUNTER = "vllm:request_success"
+LATENCY = "vllm:e2e_request_latency_seconds"
+RUNNING = "vllm:num_requests_running"
+WAITING = "vllm:num_requests_waiting"
+UNSERVED = frozenset({"abort", "error"})
+"""Values of `finished_reason` that are no answer: the client left, or the engine failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Totals since the engine started, over all its models and replicas."""
+
+    answered: float = 0.0
+    """Requests that got an answer."""
+    buckets: Mapping[float, float] = field(default_factory=dict)
+    """Upper bound in seconds to requests up to it; infinity included."""
+    running: float = 0.0
+    waiting: float = 0.0
+
+
+def parse(text: str) -> Look:
+    """Read the text of `/metrics`.
+
+    Raises:
+        ValueError: it is not in Prometheus's format, or there is no counter of requests in it.
+    """
+    answered, found = 0.0, False
+    buckets: dict[float, float] = defaultdict(float)
+    gauges: dict[str, float] = defaultdict(float)
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == f"{COUNTER}_total":
+                found = True
+                answered += 0.0 if sample.labels.get("finished_reason") in UNSERVED else sample.value
+            elif sample.name == f"{LATENCY}_bucket":
+                buckets[float(sample.labels["le"])] += sample.value
+            elif sample.name in {RUNNING, WAITING}:
+                gauges[sample.name] += sample.value
+    if not found:
+        raise ValueError(f"there is no {COUNTER}_total: not the metrics of vLLM, or of a version that names them otherwise")
+    return Look(answered, dict(buckets), gauges[RUNNING], gauges[WAITING])
+
+
+def between(before: Look, after: Look) -> list[float]:
+    """A latency in seconds for each request that was answered between two looks.
+
+    The engine tells how many took up to 0.3 s, 0.5 s and so on, not how long each took: within a bucket they are spread evenly, so a
+    latency is wrong by the width of its bucket at most, and the number is exact.
+    """
+    if after.answered < before.answered:
+        before = Look()  # the engine has been restarted, and counts from 0
+    count = round(after.answered - before.answered)
+    bounds = sorted(after.buckets)
+    filled = [max(0.0, after.buckets[bound] - before.buckets.get(bound, 0.0)) for bound in bounds]
+    return [_quantile(bounds, filled, (number + 0.5) / count) for number in range(count)]
+
+
+def _quantile(bounds: list[float], cumulated: list[float], part: float) -> float:
+    """As `histogram_quantile` of PromQL: linear within the bucket; beyond the last finite bound that bound."""
+    total = cumulated[-1] if cumulated else 0.0
+    below, lower = 0.0, 0.0
+    for bound, up_to in zip(bounds, cumulated, strict=True):
+        if up_to >= part * total and up_to > below:
+            return lower if math.isinf(bound) else lower + (bound - lower) * (part * total - below) / (up_to - below)
+        below, lower = up_to, lower if math.isinf(bound) else bound
+    return 0.0  # no histogram: the number counts, the latency is not known

@@ -1,0 +1,281 @@
+"""The adapter in front of a double of vLLM: ready when the engine generates, counts what the engine served, refuses what it cannot take."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+from moto.server import ThreadedMotoServer
+from prometheus_client import CollectorRegistry
+
+from failover_model_server.adapter.app import Adapter, make
+from failover_model_server.adapter.engine import Engine
+from failover_model_server.settings import Settings
+from failover_model_server.telemetry.counters import Sink
+from tests.support import vllm
+
+
+class Counting(Sink):
+    """Remembers what was counted."""
+
+    def __init__(self) -> None:
+        self.latencies: list[float] = []
+        self.turned_away = 0
+
+    def answered(self, seconds: float) -> None:
+        """Remember."""
+        self.latencies.append(seconds)
+
+    def rejected(self) -> None:
+        """Remember."""
+        self.turned_away += 1
+
+
+@dataclass
+class Setup:
+    vllm: vllm.Vllm
+    adapter: Adapter
+    sink: Counting
+    client: httpx.AsyncClient
+
+    async def look(self) -> None:
+        """The adapter looks at the engine once."""
+        await self.adapter.engine.observe()
+
+    async def get(self, path: str) -> httpx.Response:
+        return await self.client.get(path)
+
+    async def ask(self, **body: Any) -> httpx.Response:
+        return await self.client.post("/gentext", json={"prompt": "The capital of France is", **body})
+
+
+@asynccontextmanager
+async def _setup(**more: object) -> AsyncIterator[Setup]:
+    with vllm.serve() as engine:
+        settings = Settings(engine_url=engine.url, **more)  # type: ignore[arg-type]
+        sink = Counting()
+        async with httpx.AsyncClient(base_url=engine.url, trust_env=False) as client:
+            adapter = Adapter(settings, Engine(settings, sink, client), sink, CollectorRegistry())
+            transport = httpx.ASGITransport(make(adapter), raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://adapter") as asked:
+                yield Setup(engine, adapter, sink, asked)
+
+
+def _run(test: Callable[[Setup], Any], **more: object) -> None:
+    async def whole() -> None:
+        async with _setup(**more) as setup:
+            await test(setup)
+
+    asyncio.run(whole())
+
+
+def test_ready_means_that_the_engine_has_generated() -> None:
+    """Not while it loads, not when it is healthy and says nothing; then yes, and no longer once it is gone."""
+
+    async def test(setup: Setup) -> None:
+        await setup.look()
+        assert (await setup.get("/readiness")).status_code == 503
+        assert (await setup.get("/health")).status_code == 200
+        setup.vllm.health, setup.vllm.text = 200, ""
+        await setup.look()
+        assert (await setup.get("/readiness")).status_code == 503
+        setup.vllm.text = " Paris."
+        await setup.look()
+        answer = await setup.get("/readiness")
+        assert (answer.status_code, answer.json()["state"]) == (200, "READY")
+        assert (await setup.get("/ping")).json() == {"status": "Healthy"}
+        setup.vllm.health = 500
+        await setup.look()
+        answer = await setup.get("/readiness")
+        assert (answer.status_code, answer.json()["reason"]) == (503, "the engine says 500 to /health")
+        setup.adapter.draining = True
+        assert (await setup.get("/readiness")).json()["state"] == "DRAINING"
+
+    _run(test)
+
+
+def test_the_engines_requests_are_counted_whoever_made_them() -> None:
+    """Those of /gentext and those of clients of the OpenAI API, once each; the warm-up is not."""
+
+    async def test(setup: Setup) -> None:
+        setup.vllm.health = 200
+        await setup.look()
+        assert (await setup.ask()).status_code == 200
+        setup.vllm.finish(1.2)
+        setup.vllm.finish(1.2, "abort")
+        await setup.look()
+        await setup.look()
+        assert len(setup.sink.latencies) == 2
+        assert 0.3 <= min(setup.sink.latencies) <= 0.5
+        assert "model_server_queued_requests 2.0" in (await setup.get("/metrics")).text
+
+    _run(test)
+
+
+def test_the_seeds_route_is_translated() -> None:
+    """Prompt, limits and sampling arrive at the engine; the answer has the form of the model server."""
+
+    async def test(setup: Setup) -> None:
+        setup.vllm.health = 200
+        await setup.look()
+        answer = await setup.ask(max_new_tokens=5, temperature=0.5, seed=7)
+        assert answer.json() | {"latency": 0} == {"response": " Paris.", "tokens": 3, "finish_reason": "stop", "seed": 7, "latency": 0}
+        path, body = setup.vllm.bodies[-1]
+        assert path == "/v1/completions"
+        assert body == {
+            "model": "org/llama",
+            "prompt": "The capital of France is",
+            "max_tokens": 5,
+            "temperature": 0.5,
+            "top_p": 1.0,
+            "seed": 7,
+        }
+        assert (await setup.ask(chat=True)).json()["response"] == " Paris."
+        path, body = setup.vllm.bodies[-1]
+        assert (path, body["messages"][0]["content"]) == ("/v1/chat/completions", "The capital of France is")
+        await setup.ask(max_new_tokens=100_000)
+        assert setup.vllm.bodies[-1][1]["max_tokens"] == 256
+
+    _run(test)
+
+
+REFUSALS = [
+    pytest.param(500, "boom /secret", 500, "inference_failed", id="engine failed"),
+    pytest.param(400, "maximum context length is 10", 413, "input_too_large", id="too long"),
+    pytest.param(400, "no", 400, "invalid_request", id="refused"),
+]
+
+
+@pytest.mark.parametrize(("status", "error", "expected", "code"), REFUSALS)
+def test_the_engines_errors_keep_their_secrets(status: int, error: str, expected: int, code: str) -> None:
+    """The status says whose fault it is; the engine's text does not reach the client."""
+
+    async def test(setup: Setup) -> None:
+        setup.vllm.health = 200
+        await setup.look()
+        setup.vllm.status, setup.vllm.error = status, error
+        answer = await setup.ask()
+        assert (answer.status_code, answer.json()["error"]["code"]) == (expected, code)
+        assert error not in answer.text
+
+    _run(test)
+
+
+def test_an_engine_that_is_not_there_is_503() -> None:
+    """Before it is ready and after it is gone, with Retry-After; both count as turned away."""
+
+    async def test(setup: Setup) -> None:
+        answer = await setup.ask()
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
+        assert setup.sink.turned_away == 1
+        setup.vllm.health = 200
+        await setup.look()
+        setup.adapter.engine._client = httpx.AsyncClient(base_url="http://127.0.0.1:9", trust_env=False)
+        assert (await setup.ask()).status_code == 503
+        assert setup.sink.turned_away == 2
+
+    _run(test)
+
+
+def test_a_flood_is_429_and_a_slow_engine_504() -> None:
+    """No queue without a bound in front of the engine's own, and no request without a deadline."""
+
+    async def test(setup: Setup) -> None:
+        setup.vllm.health = 200
+        await setup.look()
+        setup.vllm.hold = threading.Event()
+        answers = await asyncio.gather(*(setup.ask() for _ in range(4)))
+        setup.vllm.hold.set()
+        assert sorted(answer.status_code for answer in answers) == [429, 429, 504, 504]
+        assert setup.sink.turned_away == 2
+
+    _run(test, max_queue=2, request_timeout=0.3)
+
+
+def test_the_document_describes_the_routes() -> None:
+    """OpenAPI, as of the model servers."""
+    settings = Settings()
+    engine = Engine(settings, Sink(), httpx.AsyncClient())
+    document = make(Adapter(settings, engine, Sink(), CollectorRegistry())).openapi()
+    assert {"/gentext", "/health", "/readiness", "/metrics"} <= set(document["paths"])
+
+
+@pytest.fixture
+def cloudwatch(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-2")
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+def _until(true: Callable[[], bool], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def _status(url: str) -> int:
+    try:
+        return httpx.get(url, trust_env=False, timeout=2).status_code
+    except httpx.HTTPError:
+        return 0
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@pytest.mark.slow
+def test_as_a_process_it_follows_the_engine_counts_in_cloudwatch_and_drains(cloudwatch: str) -> None:
+    """Loading, ready, requests of both kinds, SIGTERM: not ready while it drains, exit 0, and every answer in `<app>-counter`."""
+    with vllm.serve() as engine:
+        port = _free_port()
+        environment = {
+            **os.environ,
+            "MODEL_SERVER_APP": "llama-g5",
+            "MODEL_SERVER_ENGINE_URL": engine.url,
+            "MODEL_SERVER_HOST": "127.0.0.1",
+            "MODEL_SERVER_PORT": str(port),
+            "MODEL_SERVER_CLOUDWATCH": "true",
+            "MODEL_SERVER_CLOUDWATCH_ENDPOINT": cloudwatch,
+            "MODEL_SERVER_CLOUDWATCH_SECONDS": "0.2",
+            "MODEL_SERVER_DRAIN_SECONDS": "1",
+        }
+        url = f"http://127.0.0.1:{port}"
+        process = subprocess.Popen([sys.executable, "-m", "failover_model_server", "adapter"], env=environment)
+        try:
+            _until(lambda: _status(f"{url}/readiness") == 503)
+            engine.health = 200
+            _until(lambda: _status(f"{url}/readiness") == 200)
+            assert httpx.post(f"{url}/gentext", json={"prompt": "Hello"}, trust_env=False).json()["response"] == " Paris."
+            engine.finish(0.9)
+            process.send_signal(signal.SIGTERM)
+            _until(lambda: _status(f"{url}/readiness") == 503)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+            process.wait()
+    client = boto3.client("cloudwatch", endpoint_url=cloudwatch)
+    end = time.time()
+    data = client.get_metric_statistics(
+        Namespace="hw-agnostic-infer", MetricName="llama-g5-counter", StartTime=end - 3600, EndTime=end + 60, Period=60, Statistics=["Sum"]
+    )
+    assert sum(point["Sum"] for point in data["Datapoints"]) == 2

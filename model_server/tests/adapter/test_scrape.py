@@ -1,0 +1,66 @@
+"""What vLLM's metrics say about the requests between two looks."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from failover_model_server.adapter.scrape import Look, between, parse
+from tests.support.vllm import Vllm
+
+
+def test_answers_are_counted_and_departures_are_not() -> None:
+    """Stop and length are answers; abort is a client that left."""
+    engine = Vllm()
+    for reason in ("stop", "length", "abort"):
+        engine.finish(0.4, reason)
+    look = parse(engine.metrics())
+    assert (look.answered, look.running, look.waiting) == (2, 3, 2)
+
+
+def test_replicas_of_one_engine_are_added_up() -> None:
+    """With data parallelism every replica has its own label."""
+    engine = Vllm()
+    engine.success.labels("1", engine.model, "stop").inc(5)
+    engine.finish(0.4)
+    assert parse(engine.metrics()).answered == 6
+
+
+def test_other_metrics_are_refused() -> None:
+    """Of another server, or of a version with other names: said, not counted as nothing."""
+    with pytest.raises(ValueError, match=r"no vllm:request_success_total"):
+        parse("# TYPE up gauge\nup 1\n")
+
+
+@given(st.lists(st.floats(0.001, 7000), max_size=30), st.lists(st.floats(0.001, 7000), max_size=30))
+def test_each_request_gives_a_latency_within_its_bucket(earlier: list[float], later: list[float]) -> None:
+    """As many latencies as answers, and sorted side by side each is in the bucket of the real one."""
+    from tests.support.vllm import BUCKETS
+
+    engine = Vllm()
+    for seconds in earlier:
+        engine.finish(seconds)
+    before = parse(engine.metrics())
+    for seconds in later:
+        engine.finish(seconds)
+    found = between(before, parse(engine.metrics()))
+    assert len(found) == len(later)
+    for real, told in zip(sorted(later), sorted(found), strict=True):
+        upper = next(bound for bound in BUCKETS if real <= bound)
+        lower = max((bound for bound in BUCKETS if bound < upper), default=0.0)
+        assert lower <= told <= upper
+
+
+def test_a_restarted_engine_counts_from_zero() -> None:
+    """Its totals fall; what it shows is what has happened since."""
+    engine = Vllm()
+    for _ in range(5):
+        engine.finish(0.4)
+    before = parse(engine.metrics())
+    engine.restart()
+    engine.finish(0.4)
+    assert len(between(before, parse(engine.metrics()))) == 1
+
+
+def test_without_a_histogram_requests_still_count() -> None:
+    """The number is what scaling needs."""
+    assert between(Look(), Look(answered=2)) == [0.0, 0.0]

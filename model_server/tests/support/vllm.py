@@ -1,0 +1,115 @@
+"""A double of vLLM's server: health, models, completions, and metrics under the names of its V1 engine."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+# Of vLLM 0.8 and later, for a model of some thousand tokens.
+BUCKETS = (0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0)
+LABELS = ["engine", "model_name"]
+
+
+@dataclass
+class Vllm:
+    """The engine, and what it is to do."""
+
+    url: str = ""
+    model: str = "org/llama"
+    health: int = 503
+    """Status of /health: 503 while it loads."""
+    status: int = 200
+    """Of the next completions."""
+    error: str = "boom /secret/path"
+    text: str = " Paris."
+    seconds: float = 0.4
+    """Latency that is counted for each completion."""
+    hold: threading.Event | None = None
+    """Completions wait for it."""
+    bodies: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """As after a crash: everything is counted from 0 again."""
+        self.registry = CollectorRegistry()
+        self.success = Counter(
+            "vllm:request_success", "Count of successfully processed requests.", [*LABELS, "finished_reason"], registry=self.registry
+        )
+        self.latency = Histogram("vllm:e2e_request_latency_seconds", "Latency in seconds.", LABELS, buckets=BUCKETS, registry=self.registry)
+        self.running = Gauge("vllm:num_requests_running", "Running.", LABELS, registry=self.registry)
+        self.waiting = Gauge("vllm:num_requests_waiting", "Waiting.", LABELS, registry=self.registry)
+        for reason in ("stop", "length", "abort"):
+            self.success.labels("0", self.model, reason)
+        self.running.labels("0", self.model).set(3)
+        self.waiting.labels("0", self.model).set(2)
+
+    def finish(self, seconds: float, reason: str = "stop") -> None:
+        """A request ended."""
+        self.success.labels("0", self.model, reason).inc()
+        self.latency.labels("0", self.model).observe(seconds)
+
+    def metrics(self) -> str:
+        """What /metrics says."""
+        return generate_latest(self.registry).decode()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    engine: Vllm
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+        pass
+
+    def do_GET(self) -> None:
+        if self.path == "/health":
+            self._send(self.engine.health, b"")
+        elif self.path == "/metrics":
+            self._send(200, self.engine.metrics().encode())
+        elif self.path == "/v1/models":
+            self._send(200, json.dumps({"data": [{"id": self.engine.model}]}).encode())
+        else:
+            self._send(404, b"{}")
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.engine.bodies.append((self.path, body))
+        if self.engine.hold is not None:
+            self.engine.hold.wait(30)
+        if self.engine.status != 200:
+            self._send(self.engine.status, json.dumps({"error": {"message": self.engine.error}}).encode())
+            return
+        self.engine.finish(self.engine.seconds)
+        chat: dict[str, Any] = (
+            {"message": {"role": "assistant", "content": self.engine.text}} if self.path.endswith("chat/completions") else {}
+        )
+        choice = {"index": 0, "finish_reason": "stop", **(chat or {"text": self.engine.text})}
+        self._send(200, json.dumps({"choices": [choice], "usage": {"completion_tokens": 3}}).encode())
+
+    def _send(self, status: int, content: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@contextmanager
+def serve() -> Iterator[Vllm]:
+    """Serve on a free port of this machine."""
+    engine = Vllm()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"engine": engine}))
+    engine.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield engine
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

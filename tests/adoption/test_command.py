@@ -1,0 +1,134 @@
+"""`failoverctl init` as a person runs it: what it prints where, exit codes, and what it asks the API server for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from controller.cli.main import main
+from controller.clock import SystemClock
+from controller.embedded.aws import EmulatedAws
+from controller.embedded.kube_api import EmulatedKubeApi, Identity
+from controller.embedded.kube_api.auth import Rule
+from tests.support import hand_built
+from tests.support.applications import seed_units
+from tests.support.permissions import APPLICATION, CLUSTER, granted
+
+NAMESPACE = "shop"
+INGRESS = f"{NAMESPACE}/{hand_built.INGRESS}"
+
+
+def _reading() -> list[Rule]:
+    """What the manifests of the dry run grant."""
+    spaces = {APPLICATION: frozenset({NAMESPACE}), CLUSTER: frozenset[str]()}
+    return [
+        Rule(
+            frozenset({one.group}),
+            frozenset({one.resource}),
+            frozenset({one.verb}),
+            frozenset(one.names),
+            spaces.get(one.place, frozenset({one.place})),
+        )
+        for one in granted()
+        if one.verb in {"get", "list", "watch"}
+    ]
+
+
+@pytest.fixture
+def api() -> Iterator[EmulatedKubeApi]:
+    """A cluster with the stack that was built by hand; no pod runs."""
+    tokens = {"admin": Identity("admin"), "reader": Identity("reader", _reading())}
+    with EmulatedKubeApi(SystemClock(), tokens=tokens) as made:
+        made.store.create("Namespace", {"metadata": {"name": NAMESPACE}})
+        for one in hand_built.stack(NAMESPACE):
+            made.store.create(one["kind"], one, manager="kubectl")
+        yield made
+
+
+def _run(api: EmulatedKubeApi, folder: Path, *words: str, **variables: str) -> Result:
+    told = {
+        "FAILOVERCTL_AWS__ELBV2_ENABLED": "false",
+        "FAILOVERCTL_AWS__EC2_ENABLED": "false",
+        "FAILOVERCTL_AWS__CLOUDWATCH_ENABLED": "false",
+    }
+    kubeconfig = str(api.kubeconfig("reader", folder / "reader.kubeconfig"))
+    return CliRunner().invoke(main, [words[0], "--kubeconfig", kubeconfig, *words[1:]], env={**told, **variables}, catch_exceptions=False)
+
+
+def test_the_file_is_printed_and_the_rest_said_beside_it(api: EmulatedKubeApi, tmp_path: Path) -> None:
+    """Standard output can be sent into a file; exit code 2 says that values are missing, and which."""
+    result = _run(api, tmp_path, "init", "--ingress", INGRESS)
+    assert result.exit_code == 2
+    assert yaml.safe_load(result.stdout)["spec"]["ingress"] == hand_built.INGRESS
+    assert "# CloudWatch was not asked: switched off in the settings." in result.stdout
+    assert "It is refused until these are mended:" in result.stderr
+    assert result.stderr.count("latencySeconds: found nothing") == 5
+
+
+def test_with_cloudwatch_it_is_complete_and_plan_says_what_is_missing(api: EmulatedKubeApi, tmp_path: Path) -> None:
+    """The busiest period of the last day gives each latency; the plan on the file names the standby rules and prints them."""
+    path, clock = tmp_path / "adopted.yaml", SystemClock()
+    with EmulatedAws() as aws:
+        start = clock.now() // 300 * 300
+        for unit in seed_units():
+            data: list[dict[str, Any]] = []
+            for ago, requests, latency_s in ((3600, 30, unit.latency_s), (7200, 10, 0.01)):
+                stamp = start - ago
+                data.append({"MetricName": unit.counter_metric, "Value": requests, "Timestamp": stamp})
+                data.append({"MetricName": unit.latency_metric, "Value": latency_s, "Timestamp": stamp})
+            aws.client("cloudwatch").put_metric_data(Namespace="hw-agnostic-infer", MetricData=data)
+        result = _run(
+            api, tmp_path, "init", "--ingress", INGRESS, "--out", str(path), **aws.environment(), FAILOVERCTL_AWS__CLOUDWATCH_ENABLED="true"
+        )
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == ""
+    assert f"failoverctl plan --applications {path}" in result.stderr
+    found = {unit["name"]: unit["latencySeconds"] for unit in yaml.safe_load(path.read_text())["spec"]["units"]}
+    assert found == {unit.name: unit.latency_s for unit in seed_units()}
+    plan = _run(api, tmp_path, "plan", "--applications", str(path))
+    assert plan.exit_code == 0, plan.output
+    assert "Standby rules to add" in plan.stdout
+    assert plan.stdout.count("standby.invalid") == 6
+
+
+def test_only_lists_are_asked_for(api: EmulatedKubeApi, tmp_path: Path) -> None:
+    """What the read-only manifests grant suffices: nothing is refused."""
+    _run(api, tmp_path, "init", "--ingress", INGRESS)
+    asked = [one for one in api.audit.records() if one.user == "reader"]
+    assert {one.access.verb for one in asked} == {"list"}
+    assert {one.code for one in asked} == {200}
+
+
+@pytest.mark.parametrize("wanted", ["gradio-mix-ing", "shop/", "/x", "a/b/c", ""])
+def test_an_ingress_has_a_namespace_and_a_name(api: EmulatedKubeApi, tmp_path: Path, wanted: str) -> None:
+    """Wrong usage is an error, not a stack trace."""
+    result = _run(api, tmp_path, "init", "--ingress", wanted)
+    assert (result.exit_code, "allowed: NAMESPACE/NAME" in result.stderr) == (1, True)
+
+
+def test_an_ingress_that_is_not_there_names_those_that_are(api: EmulatedKubeApi, tmp_path: Path) -> None:
+    """A misspelt name is found at a glance."""
+    result = _run(api, tmp_path, "init", "--ingress", "shop/sd21")
+    assert result.exit_code == 1
+    assert "no Ingress shop/sd21; in that namespace there are: gradio-mix-ing" in result.stderr
+
+
+def test_a_missing_capacity_service_is_told_by_the_file_and_by_the_plan(api: EmulatedKubeApi, tmp_path: Path) -> None:
+    """A switch to it is refused, and what to make is said."""
+    api.store.delete("Service", hand_built.CAPACITY, namespace=NAMESPACE)
+    result = _run(api, tmp_path, "init", "--ingress", INGRESS)
+    assert "# CAPACITY MODE HAS NO SERVICE YET." in result.stdout
+    values = yaml.safe_load(result.stdout)
+    for unit in values["spec"]["units"]:
+        unit["latencySeconds"] = 0.5
+    path = tmp_path / "filled.yaml"
+    path.write_text(yaml.safe_dump(values))
+    plan = _run(api, tmp_path, "plan", "--applications", str(path))
+    assert "there is no Service with the port gradio-mix-ing-all:80, so a switch to it would be refused" in plan.stdout
+    doctor = _run(api, tmp_path, "doctor", INGRESS, "--applications", str(path))
+    assert "Service gradio-mix-ing-all does not exist" in " ".join(doctor.stdout.split())
