@@ -13,6 +13,7 @@ from tests.pipelines.models import MAKERS
 from tests.pipelines.serving import REQUESTS, Serving
 from tests.pipelines.test_answers import assert_same
 
+pytestmark = pytest.mark.compiles
 Model = Callable[[str], Path]
 BUCKETS = (1, 2)
 
