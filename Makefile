@@ -75,6 +75,10 @@ test-pipelines: $(MS_GENERATIONS) ## Tests of the model server's pipelines on th
 	@$(UV) sync --quiet --frozen --all-extras --group bench
 	@touch $@
 
+.PHONY: bench-model-server
+bench-model-server: $(STAMP) model_server/.venv-libraries-5/.synced ## What the model server adds to a bare pipeline, and what batching gives (ARGS="--quick")
+	@$(RUN)/python -m benchmarks.model_server $(ARGS)
+
 .PHONY: bench-election
 bench-election: $(STAMP) ## Leader election: 100,000 simulated lease periods, and takeovers on a real kube-apiserver (ARGS="--quick")
 	@$(RUN)/python -m benchmarks.election $(ARGS)
