@@ -124,7 +124,8 @@ class StackFile(FileModel):
     task: Task = Field(description="What the model server does with the model.")
     model: Location = Field(default="", description="The model, for units that name none of their own.")
     revision: Revision = Field(
-        default="", description="Commit of a hub model. The model server fetches none without one, and says which it is today."
+        default="",
+        description="Commit of a hub model: the model server fetches none without one. Digest of an S3 prefix, which may be left out.",
     )
     images: ImagesFile = Field(default=ImagesFile(), description="The model server's images by framework.")
     shared_label: LabelKey = Field(
@@ -171,6 +172,7 @@ class UnitStackFile(FileModel):
         default="",
         description="Where the artifacts compiled for Neuron are. Needed with framework neuron: it compiles nothing.",
     )
+    compiled_revision: Revision = Field(default="", description="The same for the compiled artifacts.")
     load_s: int | None = Field(default=None, ge=10, le=7200, description="How long it needs until it is ready, seconds. Unset: as for all.")
     accelerators: int = Field(default=1, ge=1, le=16, description="Accelerators of a pod. Price and throughput are those of such a pod.")
     cpu: Quantity | None = Field(default=None, description="Processors of a pod. Unset: half of its share of the node.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -15,6 +16,8 @@ from controller.rendering.parts import allowed_types
 COUNTER: Final = "-counter"
 LATENCY: Final = "-latency"
 _LONGEST_LABEL: Final = 63
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_COMMIT_WANTED: Final = "the commit of 40 hexadecimal digits that is to be served: branches and tags move"
 _FAMILIES: Final = frozenset(family_of(name) for name in INSTANCES)
 
 
@@ -98,16 +101,7 @@ def _sizes(unit: UnitFile) -> Iterator[Fault]:
 def _server(unit: UnitFile, stack: StackFile, wanted: Maker) -> Iterator[Fault]:
     if image_of(unit, stack) is None:
         yield ("stack", "image"), "nothing", f"an image here or as spec.stack.images.{unit.framework}"
-    if not (unit.stack.model or stack.model):
-        yield ("stack", "model"), "nothing", "a model here or as spec.stack.model"
-    if wanted is Maker.NEURON and not unit.stack.compiled_model:
-        yield ("stack", "compiledModel"), "nothing", "where the compiled artifacts are: framework neuron loads them and compiles nothing"
-    if wanted is Maker.NVIDIA and unit.stack.compiled_model:
-        yield (
-            ("stack", "compiledModel"),
-            describe_value(unit.stack.compiled_model),
-            f"nothing: framework {unit.framework} compiles at start",
-        )
+    yield from _models(unit, stack, wanted)
     app = unit.counter_metric.removesuffix(COUNTER)
     if unit.counter_metric and (not unit.counter_metric.endswith(COUNTER) or not app or '"' in app):
         yield ("counterMetric",), describe_value(unit.counter_metric), f"a name that ends with {COUNTER}: the model server writes it"
@@ -119,6 +113,41 @@ def _server(unit: UnitFile, stack: StackFile, wanted: Maker) -> Iterator[Fault]:
         )
     if unit.scaled_object and not unit.counter_metric:
         yield ("counterMetric",), "nothing", "a metric, because scaledObject is to be rendered and scales by it"
+
+
+def _models(unit: UnitFile, stack: StackFile, wanted: Maker) -> Iterator[Fault]:
+    """What is downloaded: the compiled artifacts with framework neuron, the model with the others."""
+    if wanted is Maker.NEURON:
+        if not unit.stack.compiled_model:
+            yield (
+                ("stack", "compiledModel"),
+                "nothing",
+                "where the compiled artifacts are: framework neuron loads them and compiles nothing",
+            )
+        elif _unpinned(unit.stack.compiled_model, unit.stack.compiled_revision):
+            yield ("stack", "compiledRevision"), describe_value(unit.stack.compiled_revision), _COMMIT_WANTED
+        return
+    if unit.stack.compiled_model:
+        found = describe_value(unit.stack.compiled_model)
+        yield ("stack", "compiledModel"), found, f"nothing: framework {unit.framework} compiles at start"
+    name, revision = model_of(unit, stack)
+    if not name:
+        yield ("stack", "model"), "nothing", "a model here or as spec.stack.model"
+    elif _unpinned(name, revision):
+        yield ("stack", "revision"), describe_value(revision), f"{_COMMIT_WANTED}, here or as spec.stack.revision"
+
+
+def model_of(unit: UnitFile, stack: StackFile) -> tuple[str, str]:
+    """A unit's model and its revision: its own, or the stack's."""
+    if unit.stack.model:
+        return unit.stack.model, unit.stack.revision
+    return stack.model, unit.stack.revision or stack.revision
+
+
+def _unpinned(location: str, revision: str) -> bool:
+    """Whether a model of the hub is not pinned to a commit: the model server would not serve it."""
+    hub = location.startswith("hf://") or ("://" not in location and not location.startswith(("/", ".")))
+    return hub and _COMMIT.fullmatch(revision) is None
 
 
 def _pools(file: ApplicationFile) -> Iterator[Fault]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from controller.catalog.application import ApplicationFile, UnitFile
 from controller.catalog.stack import StackFile
-from controller.rendering.faults import COUNTER, image_of
+from controller.rendering.faults import COUNTER, image_of, model_of
 from controller.rendering.nodes import pool_types, pool_zones
 from controller.rendering.parts import (
     GRPC_PORT,
@@ -32,8 +32,10 @@ CACHE: Final = "/var/cache/model-server"
 
 DEREGISTER_S: Final = 15
 """From a pod's deletion until the load balancer sends it nothing new, seconds: the server goes on for so long as if nothing were."""
-FLUSH_S: Final = 15
-"""For the server's own drain and its last metrics, seconds."""
+DRAIN_S: Final = 10
+"""The server's own drain once it is told to end, seconds."""
+FLUSH_S: Final = 5
+"""For its last metrics, seconds."""
 NODE_START_S: Final = 600
 """For a node to be launched and to join, on top of the container's own time, before a rollout counts as stuck, seconds."""
 
@@ -94,9 +96,9 @@ def _pod(file: ApplicationFile, stack: StackFile, unit: UnitFile) -> Object:
         "nodeSelector": {POOL: unit.node_pool},
         **_narrowed(file, unit),
         "tolerations": [{"key": maker(unit).resource, "operator": "Exists", "effect": "NoSchedule"}],
-        "terminationGracePeriodSeconds": DEREGISTER_S + stack.request_s + FLUSH_S,
+        "terminationGracePeriodSeconds": DEREGISTER_S + DRAIN_S + stack.request_s + FLUSH_S,
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [_container(stack, unit)],
+        "containers": [_container(file, stack, unit)],
         "volumes": [{"name": "cache", "emptyDir": {}}],
     }
     return spec
@@ -119,12 +121,12 @@ def _narrowed(file: ApplicationFile, unit: UnitFile) -> Object:
     return {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}}
 
 
-def _container(stack: StackFile, unit: UnitFile) -> Object:
+def _container(file: ApplicationFile, stack: StackFile, unit: UnitFile) -> Object:
     ready = {"httpGet": {"path": READINESS, "port": PORT_NAME}}
     container: Object = {
         "name": "server",
         "image": image_of(unit, stack),
-        "env": _variables(stack, unit),
+        "env": _variables(stack, unit, file.spec.metrics.namespace),
         "ports": [{"name": PORT_NAME, "containerPort": PORT}, {"name": "grpc", "containerPort": GRPC_PORT}],
         # Until the model is loaded and warm nothing else is asked; then readiness decides about traffic and health about a restart.
         "startupProbe": {
@@ -151,19 +153,28 @@ def _container(stack: StackFile, unit: UnitFile) -> Object:
     return container
 
 
-def _variables(stack: StackFile, unit: UnitFile) -> list[Object]:
+def _variables(stack: StackFile, unit: UnitFile, space: str) -> list[Object]:
     """The model server's settings; those of the file win."""
-    own = unit.stack.model
+    model, revision = model_of(unit, stack)
+    allowed_s = 2 * load_s(unit, stack)
     made: dict[str, Any] = {
         "MODEL_SERVER_APP": unit.counter_metric.removesuffix(COUNTER) or unit.name,
         "MODEL_SERVER_TASK": stack.task,
         "MODEL_SERVER_BACKEND": unit.framework,
-        "MODEL_SERVER_MODEL": own or stack.model,
-        "MODEL_SERVER_REVISION": unit.stack.revision or ("" if own else stack.revision),
+        "MODEL_SERVER_MODEL": model,
+        "MODEL_SERVER_REVISION": revision,
         "MODEL_SERVER_COMPILED_MODEL": unit.stack.compiled_model,
+        "MODEL_SERVER_COMPILED_REVISION": unit.stack.compiled_revision,
         "MODEL_SERVER_CACHE_DIR": CACHE,
         "MODEL_SERVER_NODE_POOL": unit.node_pool,
+        # It gives up just before the start-up probe would: then it can say why.
+        "MODEL_SERVER_DOWNLOAD_TIMEOUT": str(allowed_s * 3 // 4),
+        "MODEL_SERVER_LOAD_TIMEOUT": str(allowed_s - _PROBE_S),
         "MODEL_SERVER_REQUEST_TIMEOUT": str(stack.request_s),
+        "MODEL_SERVER_DRAIN_SECONDS": str(DRAIN_S),
+        "MODEL_SERVER_FINISH_SECONDS": str(stack.request_s),
+        "MODEL_SERVER_CLOUDWATCH": "true" if space else "",
+        "MODEL_SERVER_CLOUDWATCH_NAMESPACE": space,
         "AWS_REGION": stack.region,
     }
     values: list[Object] = [{"name": name, "value": value} for name, value in {**made, **unit.stack.env}.items() if value]

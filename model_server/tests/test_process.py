@@ -14,6 +14,7 @@ from google.protobuf import empty_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from failover_model_server.backends.echo import HANG
+from failover_model_server.process import listen
 from failover_model_server.rpc.messages import METHODS, TORCHSERVE, HealthResponse
 from tests.support.process import ServerProcess, running
 
@@ -216,3 +217,11 @@ def test_a_port_in_use_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, running(MODEL_SERVER_PORT=str(taken.getsockname()[1])) as server:
         assert server.ended() == 1
         assert "Address already in use" in "".join(server.text)
+
+
+def test_answers_do_not_wait_for_acknowledgements() -> None:
+    """Connections are without Nagle's algorithm: with it headers and body of an answer are 40 ms apart."""
+    with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

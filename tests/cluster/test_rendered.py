@@ -63,6 +63,9 @@ def test_a_switch_to_each_mode_leaves_the_rest_of_the_ingress_untouched(rendered
         wait_for("capacity mode", lambda: rendered.mode() == "capacity")
         assert rendered.action() == CAPACITY
         assert without_switch(rendered.ingress()) == before
+        with pytest.raises(AssertionError, match=r'conflict with "failoverctl"'):  # what docs/render.md says of applying it again
+            kubectl(rendered.plane, "apply", "--server-side", f"--filename={rendered.folder}/rendered/40-ingress.yaml")
+        assert rendered.action() == CAPACITY
         wait_for("KEDA's targets of capacity mode", lambda: '"targetMetricValue": "89.2"' in _scaled(rendered, whole=True))
         rendered.launch("sd21-inf2")
         wait_for("cost mode", lambda: rendered.mode() == "cost")

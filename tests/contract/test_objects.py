@@ -358,3 +358,12 @@ def test_a_method_that_does_not_fit_is_refused(client: Client) -> None:
 def test_an_answer_of_an_unknown_type_is_refused(client: Client) -> None:
     """Asking for an answer in HTML is 406 NotAcceptable."""
     assert client.send("GET", CONFIG_MAPS, headers={"Accept": "text/html"}).refusal == (406, "NotAcceptable")
+
+
+def test_a_daemon_set_counts_its_specifications(client: Client) -> None:
+    """The generation of a DaemonSet grows with its spec, not with labels and annotations as a Deployment's does with the latter."""
+    path = DEPLOYMENTS.replace("deployments", "daemonsets")
+    assert client.create(path, {**deployment("agent"), "kind": "DaemonSet"}).metadata["generation"] == 1
+    named = f"{path}/agent"
+    assert client.merge_patch(named, {"metadata": {"annotations": {"a": "1"}, "labels": {"a": "1"}}}).metadata["generation"] == 1
+    assert client.merge_patch(named, {"spec": {"minReadySeconds": 5}}).metadata["generation"] == 2

@@ -47,9 +47,16 @@ CASES = [
     pytest.param({("units", 0, "framework"): "tensorrt"}, "spec.units[0].framework", id="a framework that no image has"),
     pytest.param({("units", 0, "device"): "trn1"}, "spec.units[0].device", id="a device that is another family"),
     pytest.param({("stack", "images", "neuron"): None}, "spec.units[0].stack.image: found nothing", id="missing image"),
-    pytest.param({("stack", "model"): None}, "spec.units[0].stack.model: found nothing", id="missing model"),
+    pytest.param({("stack", "model"): None}, "spec.units[2].stack.model: found nothing", id="missing model"),
     pytest.param({("units", 1, "stack", "compiledModel"): None}, "spec.units[1].stack.compiledModel: found nothing", id="nothing compiled"),
     pytest.param({("units", 2, "stack", "compiledModel"): "s3://b/c"}, "spec.units[2].stack.compiledModel", id="compiled for a GPU"),
+    pytest.param({("stack", "revision"): None}, "spec.units[2].stack.revision: found", id="a hub model without a commit"),
+    pytest.param(
+        {("stack", "model"): "org/repo", ("stack", "revision"): "main"}, 'spec.units[2].stack.revision: found "main"', id="at a branch"
+    ),
+    pytest.param(
+        {("units", 0, "stack", "compiledModel"): "hf://org/repo"}, "spec.units[0].stack.compiledRevision", id="compiled, without a commit"
+    ),
     pytest.param({("units", 0, "stack", "accelerators"): 2}, "spec.units[0].stack.accelerators: found 2", id="more than the type has"),
     pytest.param({("units", 0, "instanceType"): "inf1.xlarge"}, "spec.units[0].stack.cpu: found nothing", id="a type of unknown size"),
     pytest.param({("units", 2, "nodePool"): "amd-neuron-inf2"}, "spec.units[2].nodePool", id="two makes in one NodePool"),

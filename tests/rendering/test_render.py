@@ -119,6 +119,8 @@ def test_probes_leave_room_for_twice_the_load_time() -> None:
         container = one["spec"]["template"]["spec"]["containers"][0]
         allowed = 2400 if one["metadata"]["name"] == "sd21-inf2" else 1800
         startup = container["startupProbe"]
+        variables = {one["name"]: one.get("value", "") for one in container["env"]}
+        assert int(variables["MODEL_SERVER_DOWNLOAD_TIMEOUT"]) < int(variables["MODEL_SERVER_LOAD_TIMEOUT"]) < allowed
         assert startup["periodSeconds"] * startup["failureThreshold"] == allowed
         assert one["spec"]["progressDeadlineSeconds"] > allowed
         assert container["readinessProbe"]["httpGet"]["path"] == "/readiness"
@@ -132,6 +134,8 @@ def test_a_pod_has_time_to_answer_what_it_took() -> None:
     objects = objects_of(parsed(values))
     pod = _one(objects, "Deployment", "sd21-inf2")["spec"]["template"]["spec"]
     assert pod["terminationGracePeriodSeconds"] >= pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] + 300 + 10
+    variables = {one["name"]: one.get("value", "") for one in pod["containers"][0]["env"]}
+    assert (variables["MODEL_SERVER_FINISH_SECONDS"], variables["MODEL_SERVER_DRAIN_SECONDS"]) == ("300", "10")
     annotations = _one(objects, "Ingress", "sd21")["metadata"]["annotations"]
     assert annotations["alb.ingress.kubernetes.io/load-balancer-attributes"] == "idle_timeout.timeout_seconds=330"
     for one in objects:
