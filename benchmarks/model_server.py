@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -74,7 +74,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _run(python, "-m", "benchmarks.bare", "models", str(folder))
-        overhead = _overhead(python, folder / "bert", rounds=2 if quick else 10)
+        overhead = _overhead(python, folder, rounds=2 if quick else 10)
         batching = _batching(python, folder / "llama", rounds=1 if quick else 3, requests=3 if quick else 8)
     found = {
         "overhead": overhead,
@@ -94,28 +94,45 @@ def main() -> None:
         put(DOCS, BEGIN, END, [*map(markdown, tables), machine])
 
 
-def _overhead(python: Path, model: Path, rounds: int) -> dict[str, Any]:
-    """The server and the library's own pipeline in turns, so that both meet the same machine."""
-    alone: dict[str, list[float]] = {"bare": [], "server": []}
-    full: dict[str, list[float]] = {"bare": [], "server": []}
-    body, failed = {"prompt": _PROMPT}, 0
-    with _serving(python, "text-classification", model, {}) as url, _bare(python, model) as bare:
-        address = f"{url}/sentiment"
-        for count in range(rounds + 1):
-            one = bare([_PROMPT], batch=1, repeat=20)
-            single = _load(address, body, clients=1, requests=20)
-            many = bare([_PROMPT] * _BATCH * 4, batch=_BATCH, repeat=2)
-            loaded = _load(address, body, clients=_CLIENTS, requests=4 * _BATCH * 2 // _CLIENTS)
-            if count == 0:
-                continue  # the first round finds cold caches
-            alone["bare"].append(statistics.median(one) * 1000)
-            alone["server"].append(single.p50_ms)
-            full["bare"].append(_BATCH * 4 * len(many) / sum(many))
-            full["server"].append(loaded.per_second)
-            failed += single.failed + loaded.failed
-    p50 = {name: statistics.median(values) for name, values in alone.items()}
+def _overhead(python: Path, folder: Path, rounds: int) -> dict[str, Any]:
+    """The server and the library's own pipeline in turns, so that both meet the same machine.
+
+    One request at a time meets a tiny model: two milliseconds would drown in what a real one's time varies by. Throughput is a real one's.
+    """
+    single, failed = _in_turns(python, folder / "tiny", rounds, _one_after_the_other)
+    full, more = _in_turns(python, folder / "bert", rounds, _as_fast_as_it_goes)
+    p50 = {name: statistics.median(values) for name, values in single.items()}
     throughput = {name: statistics.median(values) for name, values in full.items()}
-    return {"p50_ms": p50, "per_second": throughput, "rounds": {"p50_ms": alone, "per_second": full}, "failed": failed}
+    return {"p50_ms": p50, "per_second": throughput, "rounds": {"p50_ms": single, "per_second": full}, "failed": failed + more}
+
+
+def _in_turns(
+    python: Path, model: Path, rounds: int, measure: Callable[[_Bare, str], tuple[float, float, int]]
+) -> tuple[dict[str, list[float]], int]:
+    found: dict[str, list[float]] = {"bare": [], "server": []}
+    failed = 0
+    with _serving(python, "text-classification", model, {}) as url, _bare(python, model) as bare:
+        for count in range(rounds + 1):
+            theirs, ours, wrong = measure(bare, f"{url}/sentiment")
+            failed += wrong
+            if count:  # the first round finds cold caches
+                found["bare"].append(theirs)
+                found["server"].append(ours)
+    return found, failed
+
+
+def _one_after_the_other(bare: _Bare, url: str) -> tuple[float, float, int]:
+    """Median milliseconds."""
+    theirs = bare([_PROMPT], batch=1, repeat=200)
+    ours = _load(url, {"prompt": _PROMPT}, clients=1, requests=200)
+    return statistics.median(theirs) * 1000, ours.p50_ms, ours.failed
+
+
+def _as_fast_as_it_goes(bare: _Bare, url: str) -> tuple[float, float, int]:
+    """Texts a second."""
+    theirs = bare([_PROMPT] * _BATCH * 4, batch=_BATCH, repeat=2)
+    ours = _load(url, {"prompt": _PROMPT}, clients=_CLIENTS, requests=4 * _BATCH * 2 // _CLIENTS)
+    return _BATCH * 4 * len(theirs) / sum(theirs), ours.per_second, ours.failed
 
 
 def _batching(python: Path, model: Path, rounds: int, requests: int) -> dict[str, Load]:
@@ -237,12 +254,14 @@ def _run(python: Path, *arguments: str) -> None:
 
 
 def _overhead_table(found: Mapping[str, Any]) -> Table:
-    table = _table("What the server adds (BERT base, random weights)", "", "bare pipeline", "our server", "added", "goal")
+    table = _table("What the server adds (random weights)", "", "bare pipeline", "our server", "added", "goal")
     p50, throughput = found["p50_ms"], found["per_second"]
     added, share = p50["server"] - p50["bare"], throughput["server"] / throughput["bare"]
-    table.add_row("one request, p50", f"{p50['bare']:.1f} ms", f"{p50['server']:.1f} ms", f"{added:+.1f} ms{_miss(added <= 2)}", "≤ 2 ms")
+    table.add_row(
+        "one request, tiny BERT, p50", f"{p50['bare']:.2f} ms", f"{p50['server']:.2f} ms", f"{added:+.2f} ms{_miss(added <= 2)}", "≤ 2 ms"
+    )
     values = (f"{throughput['bare']:.1f}/s", f"{throughput['server']:.1f}/s", f"{share:.1%}{_miss(share >= 0.99)}")
-    table.add_row(f"batches of {_BATCH}, throughput", *values, "≥ 99 %")
+    table.add_row(f"batches of {_BATCH}, BERT base, throughput", *values, "≥ 99 %")
     return table
 
 

@@ -17,10 +17,11 @@ LLAMA = {"hidden_size": 512, "num_hidden_layers": 8, "num_attention_heads": 8, "
 
 
 def make(folder: Path) -> None:
-    """Models of a real size with random weights: a classifier in the shape of BERT base, and a decoder of 30 million parameters."""
+    """Models with random weights: a tiny classifier, one in the shape of BERT base, and a decoder of 30 million parameters."""
     import torch
     from transformers import AutoConfig, BertForSequenceClassification, LlamaForCausalLM
 
+    models.bert(folder / "tiny")
     for name, build, kind, shape in (
         ("bert", models.bert, BertForSequenceClassification, BERT),
         ("llama", models.llama, LlamaForCausalLM, LLAMA),
