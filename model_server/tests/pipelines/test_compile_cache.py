@@ -10,6 +10,8 @@ import pytest
 
 from tests.pipelines import models
 
+pytestmark = pytest.mark.compiles
+
 PROGRAM = """
 import json, sys
 from pathlib import Path

@@ -1,8 +1,6 @@
 """Neuron artifacts: what they were compiled for, checked in seconds, before the libraries that would find out in minutes are imported."""
 
 import json
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -10,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from failover_model_server.compiled import ARTIFACT
+from failover_model_server.compiled.cores import visible_cores
 from failover_model_server.errors import LoadError
 from failover_model_server.settings import Settings
 
 SCHEMA = 1
-_CORES_OF_A_DEVICE = 2
-"""NeuronCores of one device (/dev/neuronN) of Inf2 and Trn1."""
 _INSTANCE = Path("/sys/devices/virtual/dmi/id/product_name")
 # One compiled model serves Inf2 and Trn1 alike: optimum-neuron 0.4.5, utils/instance.py.
 _TARGETS = {"inf2": "trn1", "trn1": "trn1", "trn1n": "trn1", "trn2": "trn2"}
@@ -59,7 +56,7 @@ class Runtime:
     @classmethod
     def here(cls) -> "Runtime":
         """Of this machine, without importing what is asked about."""
-        return cls({field: _installed(package) for field, package in PACKAGES.items()}, _target(), _cores())
+        return cls({field: _installed(package) for field, package in PACKAGES.items()}, _target(), len(visible_cores()))
 
 
 def read(directory: Path) -> Artifact:
@@ -152,14 +149,6 @@ def _target() -> str | None:
         return target_of(_INSTANCE.read_text(encoding="ascii", errors="replace"))
     except OSError:
         return None
-
-
-def _cores() -> int:
-    visible = os.environ.get("NEURON_RT_VISIBLE_CORES")
-    if visible:
-        spans = [part.partition("-") for part in visible.split(",")]
-        return sum(int(last or first) - int(first) + 1 for first, _, last in spans if first.isdigit() and (last.isdigit() or not last))
-    return _CORES_OF_A_DEVICE * sum(1 for path in Path("/dev").glob("neuron*") if re.fullmatch(r"neuron\d+", path.name))
 
 
 def _installed(package: str) -> str | None:

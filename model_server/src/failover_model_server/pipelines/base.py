@@ -23,6 +23,11 @@ class Placement:
     """Pad to the shape in an item's key, also where the device does not need it."""
 
 
+def on_host() -> Placement:
+    """For models that take their inputs from the host's memory as float32, whatever runs them: Neuron's."""
+    return Placement(torch.device("cpu"), torch.float32)
+
+
 class Pipeline(ABC):
     """Runs batches of one task. Called on one thread, one batch at a time."""
 

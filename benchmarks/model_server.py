@@ -1,0 +1,301 @@
+"""What the model server adds to a bare pipeline, and what batching gives, on this machine's processor. See docs/benchmarks.md.
+
+``make bench-model-server``; ``ARGS="--quick"`` is a smoke test that writes nothing. The model runs on one thread, which leaves the other
+core to the server, as an accelerator leaves it the whole processor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import socket
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import urllib3
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.markdown import markdown, put
+
+ROOT: Final = Path(__file__).parents[1]
+SERVER: Final = ROOT / "model_server"
+RESULTS: Final = ROOT / "benchmarks" / "results" / "model-server.json"
+DOCS: Final = ROOT / "docs" / "benchmarks.md"
+BEGIN: Final = "<!-- model-server: written by `make bench-model-server` -->"
+END: Final = "<!-- end of model-server -->"
+
+_START_S: Final = 180.0
+_BATCH: Final = 8
+_CLIENTS: Final = 16
+_WRITERS: Final = 8
+_TOKENS: Final = 48
+_PROMPT: Final = " ".join(
+    ["the film was not very good ,"] * 4 + ["the film"]
+)  # 32 tokens: the length that both pad to, so that both compute the same
+# torch waits in a spin for threads that share a core with the load
+_QUIET: Final = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What clients that wait for each answer saw.
+
+    Attributes:
+        per_second: Requests answered.
+        p50_ms: Median latency.
+        p95_ms: 95th percentile.
+        failed: Answers other than 200.
+    """
+
+    per_second: float
+    p50_ms: float
+    p95_ms: float
+    failed: int
+
+
+def main() -> None:
+    """Measures, prints, and writes the results and the document unless the run was a quick one."""
+    wanted = argparse.ArgumentParser(description=__doc__)
+    wanted.add_argument("--quick", action="store_true", help="a minute: a smoke test")
+    quick = wanted.parse_args().quick
+    python = SERVER / ".venv-libraries-5" / "bin" / "python"
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _run(python, "-m", "benchmarks.bare", "models", str(folder))
+        overhead = _overhead(python, folder, rounds=2 if quick else 10)
+        batching = _batching(python, folder / "llama", rounds=1 if quick else 3, requests=3 if quick else 8)
+    found = {
+        "overhead": overhead,
+        "batching": {name: asdict(load) for name, load in batching.items()},
+        "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "minutes": round((time.monotonic() - started) / 60, 1)},
+    }
+    tables = [_overhead_table(overhead), _batching_table(batching)]
+    for table in tables:
+        Console().print(table)
+    if sum(load.failed for load in batching.values()) or overhead["failed"]:
+        raise SystemExit("requests failed: these figures are of no use")
+    if not quick:
+        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+        machine = (
+            f"{os.cpu_count()} cores, Python {platform.python_version()}, the model on one thread; {found['machine']['minutes']} minutes."
+        )
+        put(DOCS, BEGIN, END, [*map(markdown, tables), machine])
+
+
+def _overhead(python: Path, folder: Path, rounds: int) -> dict[str, Any]:
+    """The server and the library's own pipeline in turns, so that both meet the same machine.
+
+    One request at a time meets a tiny model: two milliseconds would drown in what a real one's time varies by. Throughput is a real one's.
+    """
+    single, failed = _in_turns(python, folder / "tiny", rounds, _one_after_the_other)
+    full, more = _in_turns(python, folder / "bert", rounds, _as_fast_as_it_goes)
+    p50 = {name: statistics.median(values) for name, values in single.items()}
+    throughput = {name: statistics.median(values) for name, values in full.items()}
+    return {"p50_ms": p50, "per_second": throughput, "rounds": {"p50_ms": single, "per_second": full}, "failed": failed + more}
+
+
+def _in_turns(
+    python: Path, model: Path, rounds: int, measure: Callable[[_Bare, str], tuple[float, float, int]]
+) -> tuple[dict[str, list[float]], int]:
+    found: dict[str, list[float]] = {"bare": [], "server": []}
+    failed = 0
+    with _serving(python, "text-classification", model, {}) as url, _bare(python, model) as bare:
+        for count in range(rounds + 1):
+            theirs, ours, wrong = measure(bare, f"{url}/sentiment")
+            failed += wrong
+            if count:  # the first round finds cold caches
+                found["bare"].append(theirs)
+                found["server"].append(ours)
+    return found, failed
+
+
+def _one_after_the_other(bare: _Bare, url: str) -> tuple[float, float, int]:
+    """Median milliseconds."""
+    theirs = bare([_PROMPT], batch=1, repeat=200)
+    ours = _load(url, {"prompt": _PROMPT}, clients=1, requests=200)
+    return statistics.median(theirs) * 1000, ours.p50_ms, ours.failed
+
+
+def _as_fast_as_it_goes(bare: _Bare, url: str) -> tuple[float, float, int]:
+    """Texts a second."""
+    theirs = bare([_PROMPT] * _BATCH * 4, batch=_BATCH, repeat=2)
+    ours = _load(url, {"prompt": _PROMPT}, clients=_CLIENTS, requests=4 * _BATCH * 2 // _CLIENTS)
+    return _BATCH * 4 * len(theirs) / sum(theirs), ours.per_second, ours.failed
+
+
+def _batching(python: Path, model: Path, rounds: int, requests: int) -> dict[str, Load]:
+    """The same server with batches and without, on the same load, in turns."""
+    body = {"prompt": "once upon a time", "max_new_tokens": _TOKENS, "temperature": 1.0, "seed": 7}
+    settings = {"one at a time": {"BATCH_BUCKETS": "1"}, "batches of up to 8": {"BATCH_BUCKETS": "1,2,4,8"}}
+    found: dict[str, list[Load]] = {name: [] for name in settings}
+    for _ in range(rounds):
+        for name, chosen in settings.items():
+            with _serving(python, "text-generation", model, {**chosen, "MAX_NEW_TOKENS": str(_TOKENS)}) as url:
+                found[name].append(_load(f"{url}/gentext", body, clients=_WRITERS, requests=requests))
+    return {name: _middle(loads) for name, loads in found.items()}
+
+
+def _middle(loads: list[Load]) -> Load:
+    return Load(
+        statistics.median(one.per_second for one in loads),
+        statistics.median(one.p50_ms for one in loads),
+        statistics.median(one.p95_ms for one in loads),
+        sum(one.failed for one in loads),
+    )
+
+
+def _load(url: str, body: Mapping[str, Any], *, clients: int, requests: int) -> Load:
+    """Clients that send their next request as soon as the last one is answered."""
+    pool = urllib3.PoolManager(maxsize=clients, retries=False, timeout=120.0)
+    encoded, lock = json.dumps(body), threading.Lock()
+    latencies: list[float] = []
+    failed = 0
+
+    def work() -> None:
+        nonlocal failed
+        for _ in range(requests):
+            begin = time.perf_counter()
+            answer = pool.request("POST", url, body=encoded, headers={"Content-Type": "application/json"})
+            taken = time.perf_counter() - begin
+            with lock:
+                latencies.append(taken * 1000)
+                failed += answer.status != 200
+
+    threads = [threading.Thread(target=work) for _ in range(clients)]
+    begin = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds = time.perf_counter() - begin
+    p95 = statistics.quantiles(latencies, n=20)[-1]
+    return Load(len(latencies) / seconds, statistics.median(latencies), p95, failed)
+
+
+@contextmanager
+def _serving(python: Path, task: str, model: Path, settings: Mapping[str, str]) -> Iterator[str]:
+    """Our server, ready; yields its URL."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ours = {
+        "TASK": task, "BACKEND": "cpu", "MODEL": str(model), "HOST": "127.0.0.1", "PORT": str(port), "GRPC_PORT": "0",
+        "DRAIN_SECONDS": "0", "CACHE_DIR": str(model.parent / "cache"), **settings,
+    }  # fmt: skip
+    environment = {**os.environ, **_QUIET, **{f"MODEL_SERVER_{name}": value for name, value in ours.items()}}
+    log = model.parent / "server.log"
+    with log.open("w") as out:
+        process = subprocess.Popen([str(python), "-m", "failover_model_server", "serve"], env=environment, stdout=out, stderr=out)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _await(process, f"{url}/readiness", log)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def _await(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    end = time.monotonic() + _START_S
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            if urllib3.request("GET", url, timeout=2.0, retries=False).status == 200:
+                return
+        except urllib3.exceptions.HTTPError:
+            pass
+        time.sleep(0.2)
+    raise SystemExit(f"the model server did not become ready:\n{log.read_text()[-3000:]}")
+
+
+class _Bare:
+    """The library's pipeline in a process of its own; see ``model_server/benchmarks/bare.py``."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def __call__(self, prompts: list[str], *, batch: int, repeat: int) -> list[float]:
+        """Seconds of each repetition."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"prompts": prompts, "batch": batch, "repeat": repeat}) + "\n")
+        self._process.stdin.flush()
+        found: list[float] = json.loads(self._process.stdout.readline())["seconds"]
+        return found
+
+
+@contextmanager
+def _bare(python: Path, model: Path) -> Iterator[_Bare]:
+    command = [str(python), "-m", "benchmarks.bare", "classify", str(model)]
+    environment = {**os.environ, **_QUIET}
+    with subprocess.Popen(
+        command, cwd=SERVER, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        yield _Bare(process)
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def _run(python: Path, *arguments: str) -> None:
+    done = subprocess.run([str(python), *arguments], cwd=SERVER, env={**os.environ, **_QUIET}, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stderr[-3000:]}")
+
+
+def _overhead_table(found: Mapping[str, Any]) -> Table:
+    table = _table("What the server adds (random weights)", "", "bare pipeline", "our server", "added", "goal")
+    p50, throughput = found["p50_ms"], found["per_second"]
+    added, share = p50["server"] - p50["bare"], throughput["server"] / throughput["bare"]
+    table.add_row(
+        "one request, tiny BERT, p50", f"{p50['bare']:.2f} ms", f"{p50['server']:.2f} ms", f"{added:+.2f} ms{_miss(added <= 2)}", "≤ 2 ms"
+    )
+    values = (f"{throughput['bare']:.1f}/s", f"{throughput['server']:.1f}/s", f"{share:.1%}{_miss(share >= 0.99)}")
+    table.add_row(f"batches of {_BATCH}, BERT base, throughput", *values, "≥ 99 %")
+    return table
+
+
+def _batching_table(found: Mapping[str, Load]) -> Table:
+    table = _table(
+        f"What batching gives ({_TOKENS} tokens from a decoder of 30 million parameters, {_WRITERS} clients)",
+        "",
+        "requests/s",
+        "p50",
+        "p95",
+    )
+    for name, load in found.items():
+        table.add_row(name, f"{load.per_second:.2f}", f"{load.p50_ms:,.0f} ms", f"{load.p95_ms:,.0f} ms")
+    one, many = found.values()
+    gain, p95 = many.per_second / one.per_second, many.p95_ms / one.p95_ms
+    table.add_row(
+        "ratio (goal: ≥ 2.5, p95 ≤ 0.5)",
+        f"{gain:.2f}{_miss(gain >= 2.5)}",
+        f"{many.p50_ms / one.p50_ms:.2f}",
+        f"{p95:.2f}{_miss(p95 <= 0.5)}",
+    )
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right")
+    return table
+
+
+def _miss(reached: bool) -> str:
+    return "" if reached else " !"
+
+
+if __name__ == "__main__":
+    main()

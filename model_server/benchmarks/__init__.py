@@ -1,0 +1,1 @@
+"""What `make bench-model-server` runs in the environment of the pipelines."""

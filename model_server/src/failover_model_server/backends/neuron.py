@@ -1,0 +1,118 @@
+"""The backend on Inferentia2 and Trainium, through optimum-neuron: it runs what was compiled elsewhere.
+
+Kept thin: optimum-neuron's models are called like those of transformers and diffusers, so that the same pipelines run them.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from failover_model_server.backends.base import Backend, Context, Loaded
+from failover_model_server.compiled.cores import visible_cores
+from failover_model_server.errors import LoadError
+from failover_model_server.settings import Settings
+from failover_model_server.tasks.base import Item, Task
+from failover_model_server.tasks.compiled import CompiledShapes, compiled_shapes
+from failover_model_server.tasks.loading import loading
+
+if TYPE_CHECKING:
+    from failover_model_server.pipelines.base import Pipeline
+
+ONE_CORE_TASKS = frozenset({"image-classification", "object-detection", "text-classification"})
+"""Their models are loaded onto one core (optimum-neuron 0.4.5, NeuronTracedModel.load_model): the other core needs a process of its own.
+
+Stable Diffusion's UNet runs on both cores of a chip, and a language model on as many as it was compiled for.
+"""
+
+
+def optimum_neuron() -> Any:
+    """The namespace of optimum-neuron; imported when a model is loaded, since it needs the Neuron runtime."""
+    from optimum import neuron
+
+    return neuron
+
+
+class NeuronBackend(Backend):
+    """Runs compiled artifacts on NeuronCores."""
+
+    name = "neuron"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.pipeline: Pipeline | None = None
+
+    @classmethod
+    def contexts(cls, settings: Settings, task: str) -> tuple[Context, ...]:  # noqa: ARG003 - see Backend
+        """A context for each core where the task's model uses one; else one for all."""
+        cores = visible_cores()
+        if task not in ONE_CORE_TASKS or len(cores) < 2:  # noqa: PLR2004 - one core needs no choosing
+            return (Context(),)
+        return tuple(Context({"NEURON_RT_VISIBLE_CORES": str(core)}) for core in cores)
+
+    def load(self, model: Path, task: Task[Any, Any]) -> Loaded:
+        """Load the artifacts onto the cores."""
+        shapes = compiled_shapes(model)
+        if shapes is None:
+            raise LoadError(
+                f"compiled_model: {model} is not compiled for Neuron; "
+                "compile it with `optimum-cli export neuron` and name the result in COMPILED_MODEL_ID"
+            )
+        loader = LOADERS.get(task.name)
+        if loader is None:
+            raise LoadError(f"task {task.name!r}: the neuron backend runs {', '.join(sorted(LOADERS))}")
+        with loading("the compiled model", model):  # a missing library is an ImportError, a missing device a RuntimeError
+            self.pipeline = loader(optimum_neuron(), model, shapes)
+        cores = visible_cores()
+        details = {"batch_size": str(shapes.batch_size), "sequence_length": str(shapes.sequence_length or "")}
+        return Loaded(
+            device=f"Neuron, cores {', '.join(map(str, cores)) or 'unknown'}",
+            batch_buckets=(shapes.batch_size,),
+            static_shapes=True,
+            details=details,
+        )
+
+    def run(self, items: Sequence[Item]) -> Sequence[object]:
+        """Run the task's pipeline."""
+        if self.pipeline is None:
+            raise RuntimeError("run before load")
+        return self.pipeline.run(items)
+
+    def close(self) -> None:
+        """Let the artifacts go."""
+        self.pipeline = None
+
+
+def _encoder(class_name: str, outputs: tuple[str, ...]) -> Callable[[Any, Path, CompiledShapes], "Pipeline"]:
+    def load(neuron: Any, model: Path, _shapes: CompiledShapes) -> "Pipeline":
+        from failover_model_server.pipelines.base import on_host
+        from failover_model_server.pipelines.encoders import EncoderPipeline
+
+        return EncoderPipeline(getattr(neuron, class_name).from_pretrained(str(model)), outputs, on_host())
+
+    return load
+
+
+def _generation(neuron: Any, model: Path, shapes: CompiledShapes) -> "Pipeline":
+    """NxD models raise on padding at the left, and pad prompts to the compiled length themselves."""
+    from failover_model_server.pipelines.base import on_host
+    from failover_model_server.pipelines.generation import GenerationPipeline
+
+    loaded = neuron.NeuronModelForCausalLM.from_pretrained(str(model))
+    if loaded.neuron_config.on_device_sampling:
+        raise LoadError(f"compiled_model: {model} samples on the device, for the batch as a whole; export it without on_device_sampling")
+    return GenerationPipeline(loaded, on_host(), longest=shapes.sequence_length or 0, padding="right")
+
+
+def _diffusion(neuron: Any, model: Path, _shapes: CompiledShapes) -> "Pipeline":
+    from failover_model_server.pipelines.diffusion import DiffusionPipeline
+
+    return DiffusionPipeline(neuron.NeuronStableDiffusionPipeline.from_pretrained(str(model)))
+
+
+LOADERS: dict[str, Callable[[Any, Path, CompiledShapes], "Pipeline"]] = {
+    "image-classification": _encoder("NeuronModelForImageClassification", ("logits",)),
+    "object-detection": _encoder("NeuronModelForObjectDetection", ("logits", "pred_boxes")),
+    "text-classification": _encoder("NeuronModelForSequenceClassification", ("logits",)),
+    "text-generation": _generation,
+    "text-to-image": _diffusion,
+}
