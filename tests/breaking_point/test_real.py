@@ -92,7 +92,10 @@ def test_ctrl_c_keeps_what_was_measured_and_leaves_the_file_as_it_was(
     with serving(Spec(2, 0.016)) as url:
         command = [sys.executable, "-m", "controller.cli.main", "breaking-point", str(file), "sd21-inf2", "--url", url, "--yes"]
         command += ["--no-plot", "--step", "2s", "--output", str(output), "--load-tool", str(vegeta), "--start-rate", "50"]
+        # A shell that runs tests in the background has them ignore Ctrl-C, and children inherit that.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+        signal.signal(signal.SIGINT, before)
         assert process.stdout is not None
         printed = ""
         while "   1 " not in printed:

@@ -185,8 +185,9 @@ def test_health_readiness_and_metrics_answer(cluster: Cluster, tmp_path: Path) -
         base = f"http://127.0.0.1:{service.http_port}"
         assert urllib.request.urlopen(f"{base}/healthz").read() == b"ok"
         assert urllib.request.urlopen(f"{base}/readyz").read() == b"ok"
-        text = urllib.request.urlopen(f"{base}/metrics").read().decode()
-    assert 'failoverctl_mode{application="shop/sd21",mode="cost"} 1.0' in text
+        mode = 'failoverctl_mode{application="shop/sd21",mode="cost"} 1.0'
+        # A decision is seen a moment before the metrics that follow from it.
+        wait_for("the mode as a metric", lambda: mode in urllib.request.urlopen(f"{base}/metrics").read().decode())
 
 
 def test_karpenter_that_cannot_be_observed_is_a_critical_alert(tmp_path: Path) -> None:
