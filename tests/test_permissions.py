@@ -10,12 +10,11 @@ from structlog.testing import capture_logs
 
 from controller.clock import AcceleratedClock
 from controller.embedded.kube_api import Identity
-from controller.embedded.kube_api.auth import Rule
 from controller.signals.ingress import PAUSED_UNTIL
 from tests.support import permissions
 from tests.support.cluster import NAMESPACE, Cluster, Collector, make_service, running
 from tests.support.observed import CRASHES, Observed
-from tests.support.permissions import APPLICATION, CLUSTER, DOCUMENT, Permission, granted, row_of, rows
+from tests.support.permissions import DOCUMENT, Permission, granted, row_of, rows, rules
 from tests.support.waiting import wait_for
 
 
@@ -25,21 +24,6 @@ def test_every_permission_of_the_manifests_is_documented_and_no_other() -> None:
     assert DOCUMENT.read_text() == permissions.document(), "make docs"
 
 
-def _rules(missing: Permission) -> list[Rule]:
-    spaces = {APPLICATION: frozenset({NAMESPACE}), CLUSTER: frozenset[str]()}
-    return [
-        Rule(
-            groups=frozenset({one.group}),
-            resources=frozenset({one.resource}),
-            verbs=frozenset({one.verb}),
-            names=frozenset(one.names),
-            namespaces=spaces.get(one.place, frozenset({one.place})),
-        )
-        for one in granted()
-        if one != missing
-    ]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("missing", granted(), ids=str)
 def test_a_missing_permission_is_a_named_degradation(missing: Permission, tmp_path: Path) -> None:
@@ -47,7 +31,7 @@ def test_a_missing_permission_is_a_named_degradation(missing: Permission, tmp_pa
     row = row_of(missing)
     assert row is not None, "no row in tests/support/permissions.py"
     collector = Collector()
-    cluster = Cluster(AcceleratedClock(20), identity=Identity("controller", _rules(missing)))
+    cluster = Cluster(AcceleratedClock(20), identity=Identity("controller", rules((one for one in granted() if one != missing), NAMESPACE)))
     leads: dict[str, Any] = {"leader_election": {"enabled": missing.resource == "leases"}}
     try:
         with capture_logs() as logs, running(make_service(cluster, tmp_path, sinks=(collector,), **leads)) as service:

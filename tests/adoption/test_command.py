@@ -14,35 +14,18 @@ from controller.cli.main import main
 from controller.clock import SystemClock
 from controller.embedded.aws import EmulatedAws
 from controller.embedded.kube_api import EmulatedKubeApi, Identity
-from controller.embedded.kube_api.auth import Rule
 from tests.support import hand_built
 from tests.support.applications import seed_units
-from tests.support.permissions import APPLICATION, CLUSTER, granted
+from tests.support.permissions import reading_rules
 
 NAMESPACE = "shop"
 INGRESS = f"{NAMESPACE}/{hand_built.INGRESS}"
 
 
-def _reading() -> list[Rule]:
-    """What the manifests of the dry run grant."""
-    spaces = {APPLICATION: frozenset({NAMESPACE}), CLUSTER: frozenset[str]()}
-    return [
-        Rule(
-            frozenset({one.group}),
-            frozenset({one.resource}),
-            frozenset({one.verb}),
-            frozenset(one.names),
-            spaces.get(one.place, frozenset({one.place})),
-        )
-        for one in granted()
-        if one.verb in {"get", "list", "watch"}
-    ]
-
-
 @pytest.fixture
 def api() -> Iterator[EmulatedKubeApi]:
     """A cluster with the stack that was built by hand; no pod runs."""
-    tokens = {"admin": Identity("admin"), "reader": Identity("reader", _reading())}
+    tokens = {"admin": Identity("admin"), "reader": Identity("reader", reading_rules(NAMESPACE))}
     with EmulatedKubeApi(SystemClock(), tokens=tokens) as made:
         made.store.create("Namespace", {"metadata": {"name": NAMESPACE}})
         for one in hand_built.stack(NAMESPACE):

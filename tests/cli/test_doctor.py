@@ -17,12 +17,11 @@ from controller.clients.kube import APPLY_PATCH, INGRESSES, JSON_PATCH, SCALED_O
 from controller.clock import SystemClock
 from controller.doctor.checks import CHECKS, examine
 from controller.embedded.kube_api import READ_ONLY, EmulatedKubeApi, Identity
-from controller.embedded.kube_api.auth import Rule
 from controller.policy.routing import PREFIX, action_key
 from tests.support.applications import application
 from tests.support.cluster import NAMESPACE, write_application
 from tests.support.healthy import Healthy
-from tests.support.permissions import APPLICATION, CLUSTER, granted
+from tests.support.permissions import reading_rules
 
 REPORT = Path(__file__).parent / "doctor.txt"
 ENVIRONMENT = {
@@ -32,26 +31,14 @@ ENVIRONMENT = {
 }
 
 
-def _manifests() -> list[Rule]:
-    """What the manifests of the dry run grant."""
-    spaces = {APPLICATION: frozenset({NAMESPACE}), CLUSTER: frozenset[str]()}
-    return [
-        Rule(
-            frozenset({one.group}),
-            frozenset({one.resource}),
-            frozenset({one.verb}),
-            frozenset(one.names),
-            spaces.get(one.place, frozenset({one.place})),
-        )
-        for one in granted()
-        if one.verb in {"get", "list", "watch"}
-    ]
-
-
 @pytest.fixture
 def api() -> Iterator[EmulatedKubeApi]:
     """An empty cluster with three kinds of users."""
-    tokens = {"admin": Identity("admin"), "reader": Identity("reader", READ_ONLY), "manifests": Identity("manifests", _manifests())}
+    tokens = {
+        "admin": Identity("admin"),
+        "reader": Identity("reader", READ_ONLY),
+        "manifests": Identity("manifests", reading_rules(NAMESPACE)),
+    }
     with EmulatedKubeApi(SystemClock(), tokens=tokens) as made:
         yield made
 

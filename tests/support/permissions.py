@@ -6,12 +6,14 @@ tests/cluster/test_permissions.py on a real one); docs/permissions.md is generat
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
+
+from controller.embedded.kube_api.auth import Rule
 
 ROOT: Final = Path(__file__).parents[2]
 BASE: Final = ROOT / "deploy" / "kustomize" / "base"
@@ -58,6 +60,31 @@ def granted(folder: Path = BASE) -> list[Permission]:
     listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
     documents = [one for name in listed for one in yaml.safe_load_all((folder / name).read_text()) if one]
     return [permission for one in documents for permission in permissions_of(one)]
+
+
+def rules(permissions: Iterable[Permission], namespace: str) -> list[Rule]:
+    """The permissions as the emulated API takes them.
+
+    Args:
+        permissions: Some of `granted`.
+        namespace: The one application namespace that there is.
+    """
+    spaces = {APPLICATION: frozenset({namespace}), CLUSTER: frozenset[str]()}
+    return [
+        Rule(
+            groups=frozenset({one.group}),
+            resources=frozenset({one.resource}),
+            verbs=frozenset({one.verb}),
+            names=frozenset(one.names),
+            namespaces=spaces.get(one.place, frozenset({one.place})),
+        )
+        for one in permissions
+    ]
+
+
+def reading_rules(namespace: str) -> list[Rule]:
+    """What the manifests of the dry run grant, as `rules`."""
+    return rules((one for one in granted() if one.verb in {"get", "list", "watch"}), namespace)
 
 
 def permissions_of(role: dict[str, Any]) -> Iterator[Permission]:
