@@ -93,10 +93,26 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.fixture(scope="session")
 def vegeta() -> Path:
     """The real load tool."""
+    return _tool(VEGETA)
+
+
+@pytest.fixture(scope="session")
+def helm() -> Path:
+    """The real helm."""
+    return _tool(HELM)
+
+
+@pytest.fixture(scope="session")
+def karpenter_program() -> Path:
+    """The real Karpenter."""
+    return _tool(KARPENTER)
+
+
+def _tool(name: str) -> Path:
     try:
-        return tool(VEGETA)
+        return tool(name)
     except Unavailable as error:
-        pytest.skip(f"no vegeta: {error}")
+        pytest.skip(f"no {name}: {error}")
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ import pytest
 from tests.cluster.election_group import Group
 from tests.cluster.manifests import KUSTOMIZE, apply_folder
 from tests.cluster.stack import Stack
-from tests.control_plane.binaries import HELM, Unavailable, tool
 from tests.control_plane.control_plane import ControlPlane
 
 
@@ -23,15 +22,6 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             if isinstance(value, Stack | Group | ControlPlane):
                 report.sections.append((f"state of {name}", value.report()))
     return report
-
-
-@pytest.fixture(scope="session")
-def helm() -> Path:
-    """The real helm."""
-    try:
-        return tool(HELM)
-    except Unavailable as error:
-        pytest.skip(f"no helm: {error}")
 
 
 @pytest.fixture(scope="session")

@@ -6,14 +6,13 @@ Only statuses and the deletion of ended pods are written here; scheduling, Repli
 from __future__ import annotations
 
 import json
-import threading
 import time
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from controller.clients.kube import JSON_PATCH, KubeSession
 from controller.clock import format_rfc3339
 from controller.errors import NotFound, RemoteError
+from tests.control_plane.rounds import Rounds
 
 _POLL_S: Final = 0.1
 _STRATEGIC: Final = "application/strategic-merge-patch+json"
@@ -21,7 +20,7 @@ _STRATEGIC: Final = "application/strategic-merge-patch+json"
 Object = dict[str, Any]
 
 
-class Kubelet:
+class Kubelet(Rounds):
     """All kubelets of a cluster in one thread. Use it as a context manager.
 
     Args:
@@ -30,22 +29,13 @@ class Kubelet:
     """
 
     def __init__(self, session: KubeSession, *, ready_s: float = 0.0) -> None:
+        super().__init__("kubelet", _POLL_S)
         self._session = session
         self.ready_s = ready_s
         self._bound: dict[str, float] = {}
         self._running: set[str] = set()
         self._addresses = 0
         self._problem = ""  # of the last round
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="kubelet", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stop.set()
-        self._thread.join(timeout=10)
 
     def register(self, name: str, labels: dict[str, str], capacity: dict[str, str], *, taints: tuple[Object, ...] = ()) -> None:
         """Registers a node that is ready at once.
@@ -80,22 +70,22 @@ class Kubelet:
 
     def report(self) -> str:
         """How it is doing, for the message of a failed test."""
-        alive = "runs" if self._thread.is_alive() else "does not run"
+        alive = "runs" if self.alive else "does not run"
         return f"kubelet double: {alive}, {len(self._running)} pods started; its last round: {self._problem or 'all well'}"
 
-    def _run(self) -> None:
-        while not self._stop.wait(_POLL_S):
-            problems = []
+    def round(self) -> None:
+        """Looks after every pod."""
+        problems = []
+        try:
+            pods = self._pods()
+        except RemoteError as error:  # the API server is stopped in some tests; a kubelet tries again
+            pods, problems = [], [str(error)]
+        for pod in pods:
             try:
-                pods = self._pods()
-            except RemoteError as error:  # the API server is stopped in some tests; a kubelet tries again
-                pods, problems = [], [str(error)]
-            for pod in pods:
-                try:
-                    self._look_after(pod)
-                except RemoteError as error:  # one pod's trouble is not the others'
-                    problems.append(str(error))
-            self._problem = "; ".join(problems)
+                self._look_after(pod)
+            except RemoteError as error:  # one pod's trouble is not the others'
+                problems.append(str(error))
+        self._problem = "; ".join(problems)
 
     def _pods(self) -> list[Object]:
         items: list[Object] = self._session.request("GET", "/api/v1/pods")["items"]

@@ -9,31 +9,13 @@ from pathlib import Path
 import pytest
 
 from controller.embedded.aws import EmulatedAws
-from tests.cluster.conftest import pytest_runtest_makereport
-from tests.cluster.manifests import KUSTOMIZE, apply_folder
-from tests.control_plane.binaries import KARPENTER, Unavailable, tool
+from tests.cluster.conftest import installed, pytest_runtest_makereport
 from tests.control_plane.control_plane import ControlPlane
 from tests.world.fleets import Capacity, Ec2Front
 from tests.world.karpenter import running
 from tests.world.stack import World, node_class
 
-__all__ = ["pytest_runtest_makereport"]
-
-
-@pytest.fixture(scope="session")
-def karpenter_program() -> Path:
-    """The real Karpenter."""
-    try:
-        return tool(KARPENTER)
-    except Unavailable as error:
-        pytest.skip(f"no Karpenter: {error}")
-
-
-@pytest.fixture(scope="session")
-def installed(plane: ControlPlane) -> ControlPlane:
-    """The control plane with the controller's manifests applied."""
-    apply_folder(plane, KUSTOMIZE / "base")
-    return plane
+__all__ = ["installed", "pytest_runtest_makereport"]
 
 
 @pytest.fixture

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
-from types import TracebackType
-from typing import Any, Final, Self
+from contextlib import suppress
+from typing import Any, Final
 
 from controller.clients.kube import JSON_PATCH, NODE_CLAIMS, KubeSession
 from controller.clock import format_rfc3339
 from controller.errors import RemoteError
+from tests.control_plane.rounds import Rounds
 
 _POLL_S: Final = 0.5
 _NOT_READY: Final = "node.kubernetes.io/not-ready"
@@ -19,7 +19,7 @@ _UNREGISTERED: Final = {"key": "karpenter.sh/unregistered", "effect": "NoExecute
 Object = dict[str, Any]
 
 
-class Machines:
+class Machines(Rounds):
     """Registers the Node of every launched NodeClaim. Use it as a context manager.
 
     Args:
@@ -28,27 +28,16 @@ class Machines:
     """
 
     def __init__(self, session: KubeSession, *, boot_s: float = 3.0) -> None:
+        super().__init__("machines", _POLL_S)
         self._session, self._boot_s = session, boot_s
         self._launched: dict[str, float] = {}
         self._joined: set[str] = set()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="machines", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stop.set()
-        self._thread.join(timeout=10)
-
-    def _run(self) -> None:
-        while not self._stop.wait(_POLL_S):
-            try:
-                self._look()
-                self._settle()
-            except RemoteError:  # an API server that is busy is asked again
-                continue
+    def round(self) -> None:
+        """Registers what has been launched for long enough."""
+        with suppress(RemoteError):  # an API server that is busy is asked again
+            self._look()
+            self._settle()
 
     def _look(self) -> None:
         for claim in self._session.request("GET", NODE_CLAIMS.path(None))["items"]:
