@@ -15,7 +15,7 @@ from typing import Final
 from benchmarks.breaking_point import DOCS, IMAGES
 from benchmarks.markdown import put
 from tests.control_plane.binaries import VEGETA, tool
-from tests.support.own_model_server import BODY, python, serving
+from tests.support.own_model_server import BODY, python, serving_bert
 
 BEGIN: Final = "<!-- model-server: written by `make bench-breaking-point-model-server` -->"
 END: Final = "<!-- end of model-server -->"
@@ -47,7 +47,7 @@ def main() -> None:
     interpreter = python()
     if interpreter is None:
         sys.exit("the model server's environment is missing; make it with: make test-model-server")
-    with tempfile.TemporaryDirectory() as folder, serving(interpreter) as url:
+    with tempfile.TemporaryDirectory() as folder, serving_bert(interpreter) as url:
         file, body, output = Path(folder) / "bert.yaml", Path(folder) / "prompt.json", Path(folder) / "steps.json"
         file.write_text(APPLICATION)
         body.write_text(BODY)

@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import platform
-import socket
 import statistics
 import subprocess
 import tempfile
@@ -27,15 +26,15 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.markdown import markdown, put
+from tests.support.own_model_server import QUIET, run, serving
+from tests.support.own_model_server import ROOT as SERVER
 
 ROOT: Final = Path(__file__).parents[1]
-SERVER: Final = ROOT / "model_server"
 RESULTS: Final = ROOT / "benchmarks" / "results" / "model-server.json"
 DOCS: Final = ROOT / "docs" / "benchmarks.md"
 BEGIN: Final = "<!-- model-server: written by `make bench-model-server` -->"
 END: Final = "<!-- end of model-server -->"
 
-_START_S: Final = 180.0
 _BATCH: Final = 8
 _CLIENTS: Final = 16
 _WRITERS: Final = 8
@@ -43,8 +42,6 @@ _TOKENS: Final = 48
 _PROMPT: Final = " ".join(
     ["the film was not very good ,"] * 4 + ["the film"]
 )  # 32 tokens: the length that both pad to, so that both compute the same
-# torch waits in a spin for threads that share a core with the load
-_QUIET: Final = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +70,7 @@ def main() -> None:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _run(python, "-m", "benchmarks.bare", "models", str(folder))
+        run(python, "-m", "benchmarks.bare", "models", str(folder))
         overhead = _overhead(python, folder, rounds=2 if quick else 10)
         batching = _batching(python, folder / "llama", rounds=1 if quick else 3, requests=3 if quick else 8)
     found = {
@@ -111,7 +108,7 @@ def _in_turns(
 ) -> tuple[dict[str, list[float]], int]:
     found: dict[str, list[float]] = {"bare": [], "server": []}
     failed = 0
-    with _serving(python, "text-classification", model, {}) as url, _bare(python, model) as bare:
+    with serving(python, "text-classification", model) as url, _bare(python, model) as bare:
         for count in range(rounds + 1):
             theirs, ours, wrong = measure(bare, f"{url}/sentiment")
             failed += wrong
@@ -138,11 +135,11 @@ def _as_fast_as_it_goes(bare: _Bare, url: str) -> tuple[float, float, int]:
 def _batching(python: Path, model: Path, rounds: int, requests: int) -> dict[str, Load]:
     """The same server with batches and without, on the same load, in turns."""
     body = {"prompt": "once upon a time", "max_new_tokens": _TOKENS, "temperature": 1.0, "seed": 7}
-    settings = {"one at a time": {"BATCH_BUCKETS": "1"}, "batches of up to 8": {"BATCH_BUCKETS": "1,2,4,8"}}
+    settings = {"one at a time": "1", "batches of up to 8": "1,2,4,8"}
     found: dict[str, list[Load]] = {name: [] for name in settings}
     for _ in range(rounds):
-        for name, chosen in settings.items():
-            with _serving(python, "text-generation", model, {**chosen, "MAX_NEW_TOKENS": str(_TOKENS)}) as url:
+        for name, buckets in settings.items():
+            with serving(python, "text-generation", model, BATCH_BUCKETS=buckets, MAX_NEW_TOKENS=str(_TOKENS)) as url:
                 found[name].append(_load(f"{url}/gentext", body, clients=_WRITERS, requests=requests))
     return {name: _middle(loads) for name, loads in found.items()}
 
@@ -184,41 +181,6 @@ def _load(url: str, body: Mapping[str, Any], *, clients: int, requests: int) -> 
     return Load(len(latencies) / seconds, statistics.median(latencies), p95, failed)
 
 
-@contextmanager
-def _serving(python: Path, task: str, model: Path, settings: Mapping[str, str]) -> Iterator[str]:
-    """Our server, ready; yields its URL."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    ours = {
-        "TASK": task, "BACKEND": "cpu", "MODEL": str(model), "HOST": "127.0.0.1", "PORT": str(port), "GRPC_PORT": "0",
-        "DRAIN_SECONDS": "0", "CACHE_DIR": str(model.parent / "cache"), **settings,
-    }  # fmt: skip
-    environment = {**os.environ, **_QUIET, **{f"MODEL_SERVER_{name}": value for name, value in ours.items()}}
-    log = model.parent / "server.log"
-    with log.open("w") as out:
-        process = subprocess.Popen([str(python), "-m", "failover_model_server", "serve"], env=environment, stdout=out, stderr=out)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _await(process, f"{url}/readiness", log)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
-
-
-def _await(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    end = time.monotonic() + _START_S
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            if urllib3.request("GET", url, timeout=2.0, retries=False).status == 200:
-                return
-        except urllib3.exceptions.HTTPError:
-            pass
-        time.sleep(0.2)
-    raise SystemExit(f"the model server did not become ready:\n{log.read_text()[-3000:]}")
-
-
 class _Bare:
     """The library's pipeline in a process of its own; see ``model_server/benchmarks/bare.py``."""
 
@@ -238,19 +200,13 @@ class _Bare:
 @contextmanager
 def _bare(python: Path, model: Path) -> Iterator[_Bare]:
     command = [str(python), "-m", "benchmarks.bare", "classify", str(model)]
-    environment = {**os.environ, **_QUIET}
+    environment = {**os.environ, **QUIET}
     with subprocess.Popen(
         command, cwd=SERVER, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
         yield _Bare(process)
         assert process.stdin is not None
         process.stdin.close()
-
-
-def _run(python: Path, *arguments: str) -> None:
-    done = subprocess.run([str(python), *arguments], cwd=SERVER, env={**os.environ, **_QUIET}, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stderr[-3000:]}")
 
 
 def _overhead_table(found: Mapping[str, Any]) -> Table:

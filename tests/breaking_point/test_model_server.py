@@ -12,7 +12,7 @@ from controller.breaking_point.target import make_target
 from controller.breaking_point.vegeta import Vegeta
 from controller.clock import SystemClock
 from tests.support.measuring import Quiet, measure
-from tests.support.own_model_server import BODY, python, serving
+from tests.support.own_model_server import BODY, python, serving_bert
 
 
 @pytest.mark.timeout(600)
@@ -24,7 +24,7 @@ def test_the_breaking_point_of_our_own_model_server_is_found(vegeta: Path, tmp_p
     body = tmp_path / "prompt.json"
     body.write_text(BODY)
     watcher = Quiet()
-    with serving(interpreter) as url:
+    with serving_bert(interpreter) as url:
         target = make_target(url, "", ["Content-Type: application/json"], body)
         settings = Settings(Limits(latency_s=0.9), Bounds(), step_s=4.0, tolerance=0.1)
         outcome = measure(Vegeta(vegeta, target, timeout_s=10.0), SystemClock(), settings, watcher)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import tempfile
 import threading
@@ -14,12 +13,16 @@ from typing import Final
 
 import urllib3
 
+from tests.control_plane.control_plane import free_ports
+
 ROOT: Final = Path(__file__).parents[2] / "model_server"
 MODEL: Final = "bert"
 BODY: Final = '{"prompt": "the film was not very good"}'
 ROUTE: Final = "/sentiment"
 
 _MAKE: Final = "import sys; from pathlib import Path; from tests.pipelines import models; models.bert(Path(sys.argv[1]))"
+# One thread: the load shares the processor, and threads of torch that wait for each other spin.
+QUIET: Final = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 _START_S: Final = 300.0
 _EVERY_S: Final = 0.5
 
@@ -31,38 +34,71 @@ def python() -> Path | None:
 
 
 @contextmanager
-def serving(interpreter: Path, max_queue: int = 64) -> Iterator[str]:
-    """The server, ready; yields the URL of its route.
+def serving_bert(interpreter: Path) -> Iterator[str]:
+    """A tiny BERT, made and served; yields the URL of its route.
 
     Args:
         interpreter: See `python`.
-        max_queue: Requests that may wait; more get 429.
 
     Raises:
         RuntimeError: It did not become ready.
     """
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / MODEL
-        # One thread: the load tool shares the processor, and threads of torch that wait for each other spin.
-        quiet = {**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-        subprocess.run([str(interpreter), "-c", _MAKE, str(model)], cwd=ROOT, env=quiet, check=True, timeout=_START_S, capture_output=True)
-        port = _free_port()
-        settings = {
-            "APP": "bert", "TASK": "text-classification", "BACKEND": "cpu", "MODEL": str(model), "HOST": "127.0.0.1", "PORT": str(port),
-            "GRPC_PORT": "0", "MAX_QUEUE": str(max_queue), "DRAIN_SECONDS": "0", "CACHE_DIR": folder,
-        }  # fmt: skip
-        environment = quiet | {f"MODEL_SERVER_{name}": value for name, value in settings.items()}
-        log = (Path(folder) / "log").open("w")
+        run(interpreter, "-c", _MAKE, str(model))
+        with serving(interpreter, "text-classification", model) as url:
+            yield f"{url}{ROUTE}"
+
+
+def run(interpreter: Path, *arguments: str) -> None:
+    """Runs Python in the folder of the model server, whose tests make the models.
+
+    Raises:
+        RuntimeError: It failed; says how.
+    """
+    done = subprocess.run(
+        [str(interpreter), *arguments],
+        cwd=ROOT,
+        env={**os.environ, **QUIET},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_START_S,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(arguments)} failed:\n{done.stderr[-4000:]}")
+
+
+@contextmanager
+def serving(interpreter: Path, task: str, model: Path, **settings: str) -> Iterator[str]:
+    """The server, ready; yields its URL.
+
+    Args:
+        interpreter: See `python`.
+        task: What it does.
+        model: The folder of the model; caches and the log go beside it.
+        settings: Further ones, without their prefix.
+
+    Raises:
+        RuntimeError: It did not become ready.
+    """
+    (port,) = free_ports(1)
+    chosen = {
+        "TASK": task, "BACKEND": "cpu", "MODEL": str(model), "HOST": "127.0.0.1", "PORT": str(port), "GRPC_PORT": "0",
+        "DRAIN_SECONDS": "0", "CACHE_DIR": str(model.parent), **settings,
+    }  # fmt: skip
+    environment = {**os.environ, **QUIET, **{f"MODEL_SERVER_{name}": value for name, value in chosen.items()}}
+    url, log = f"http://127.0.0.1:{port}", model.parent / "server.log"
+    with log.open("w") as out:
         process = subprocess.Popen(
-            [str(interpreter), "-m", "failover_model_server", "serve"], cwd=folder, env=environment, stdout=log, stderr=log
+            [str(interpreter), "-m", "failover_model_server", "serve"], cwd=model.parent, env=environment, stdout=out, stderr=out
         )
-        try:
-            _wait(process, f"http://127.0.0.1:{port}/readiness", Path(folder) / "log")
-            yield f"http://127.0.0.1:{port}{ROUTE}"
-        finally:
-            process.kill()
-            process.wait()
-            log.close()
+    try:
+        _wait(process, f"{url}/readiness", log)
+        yield url
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
@@ -77,10 +113,3 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
             break
         threading.Event().wait(_EVERY_S)
     raise RuntimeError(f"the model server did not become ready:\n{log.read_text()[-4000:]}")
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
