@@ -23,29 +23,14 @@ from failover_model_server.adapter.engine import Engine
 from failover_model_server.settings import Settings
 from failover_model_server.telemetry.counters import Sink
 from tests.support import vllm
-
-
-class Counting(Sink):
-    """Remembers what was counted."""
-
-    def __init__(self) -> None:
-        self.latencies: list[float] = []
-        self.turned_away = 0
-
-    def answered(self, seconds: float) -> None:
-        """Remember."""
-        self.latencies.append(seconds)
-
-    def rejected(self) -> None:
-        """Remember."""
-        self.turned_away += 1
+from tests.support.service import Recorder
 
 
 @dataclass
 class Setup:
     vllm: vllm.Vllm
     adapter: Adapter
-    sink: Counting
+    sink: Recorder
     client: httpx.AsyncClient
 
     async def look(self) -> None:
@@ -63,7 +48,7 @@ class Setup:
 async def _setup(**more: object) -> AsyncIterator[Setup]:
     with vllm.serve() as engine:
         settings = Settings(engine_url=engine.url, **more)  # type: ignore[arg-type]
-        sink = Counting()
+        sink = Recorder()
         async with httpx.AsyncClient(base_url=engine.url, trust_env=False) as client:
             adapter = Adapter(settings, Engine(settings, sink, client), sink, CollectorRegistry())
             transport = httpx.ASGITransport(make(adapter), raise_app_exceptions=False)

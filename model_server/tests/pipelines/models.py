@@ -8,6 +8,8 @@ from typing import Any
 import torch
 
 SEED = 0
+QUERIES = 10
+"""Objects that a detector can name in one picture."""
 WORDS = [
     "[PAD]",
     "[UNK]",
@@ -150,25 +152,30 @@ def vit(out: Path) -> None:
     ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(out)
 
 
-def yolos(out: Path) -> None:
-    """A detector with a canvas of 64 x 96 pixels and, as published, an image processor that keeps the shape of images."""
-    from transformers import YolosConfig, YolosForObjectDetection, YolosImageProcessor
+def yolos_config() -> Any:
+    """Of a detector with a canvas of 64 x 96 pixels."""
+    from transformers import YolosConfig
 
-    torch.manual_seed(SEED)
     labels = {number: f"thing_{number}" for number in range(4)}
-    config = YolosConfig(
+    return YolosConfig(
         hidden_size=32,
         num_hidden_layers=2,
         num_attention_heads=4,
         intermediate_size=64,
         image_size=[64, 96],
         patch_size=8,
-        num_detection_tokens=10,
-        initializer_range=0.5,
+        num_detection_tokens=QUERIES,
         id2label=labels,
         label2id={label: number for number, label in labels.items()},
     )
-    made = YolosForObjectDetection(config).eval()
+
+
+def yolos(out: Path) -> None:
+    """A detector with, as published, an image processor that keeps the shape of images."""
+    from transformers import YolosForObjectDetection, YolosImageProcessor
+
+    torch.manual_seed(SEED)
+    made = YolosForObjectDetection(yolos_config()).eval()
     made.vit.embeddings.detection_tokens.data.normal_()  # zeros at first: all queries would say the same
     made.save_pretrained(out)
     YolosImageProcessor().save_pretrained(out)

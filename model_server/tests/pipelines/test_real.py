@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.pipelines import trained
+from tests.pipelines import models, trained
 from tests.pipelines.serving import Serving
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
@@ -96,7 +96,7 @@ def test_yolos_boxes_are_in_the_pixels_of_pictures_of_all_sizes(tmp_path: Path) 
     requests = [{"image": png(Image.effect_noise(size, 60)), "threshold": 0.5} for size in SIZES]
     for (width, height), answer in zip(SIZES, Serving("yolos", tmp_path / "yolos").answer(*requests), strict=True):
         assert (answer.width, answer.height) == (width, height)
-        assert len(answer.response) == trained.QUERIES
+        assert len(answer.response) == models.QUERIES
         corners = [(x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height]
         for each in answer.response:
             assert each.label == "thing_1"

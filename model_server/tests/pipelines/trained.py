@@ -9,13 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-SEED = 0
+from tests.pipelines.models import SEED, yolos_config
+
 COMMAND = "make test-model-server-real"
 PATCHES = 4
 """Patches along each side of what the digits' model sees."""
-
-QUERIES = 10
-"""Objects that the detector can name in one picture."""
 
 SENTENCES = {
     "POSITIVE": [
@@ -135,21 +133,9 @@ def digit_reader(out: Path, pictures: list[Image.Image], labels: list[int]) -> N
 
 def fixed_box(out: Path, box: tuple[float, float, float, float]) -> None:
     """A YOLOS whose last layers are set to say of any picture: thing_1, in this `box` (centre, width, height, as fractions)."""
-    from transformers import YolosConfig, YolosForObjectDetection, YolosImageProcessor
+    from transformers import YolosForObjectDetection, YolosImageProcessor
 
-    names = {number: f"thing_{number}" for number in range(4)}
-    config = YolosConfig(
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
-        image_size=[64, 96],
-        patch_size=8,
-        num_detection_tokens=QUERIES,
-        id2label=names,
-        label2id={name: number for number, name in names.items()},
-    )
-    model = YolosForObjectDetection(config).eval()
+    model = YolosForObjectDetection(yolos_config()).eval()
     for head, bias in ((model.bbox_predictor, torch.tensor(box).logit()), (model.class_labels_classifier, torch.eye(5)[1] * 8)):
         head.layers[-1].weight.data.zero_()
         head.layers[-1].bias.data.copy_(bias)

@@ -3,15 +3,16 @@
 Kept thin: optimum-neuron's models are called like those of transformers and diffusers, so that the same pipelines run them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from failover_model_server.backends.base import Backend, Context, Loaded
+from failover_model_server.backends.base import Context, Loaded
+from failover_model_server.backends.pipeline import PipelineBackend
 from failover_model_server.compiled.cores import visible_cores
 from failover_model_server.errors import LoadError
 from failover_model_server.settings import Settings
-from failover_model_server.tasks.base import Item, Task
+from failover_model_server.tasks.base import Task
 from failover_model_server.tasks.compiled import CompiledShapes, compiled_shapes
 from failover_model_server.tasks.loading import loading
 
@@ -32,14 +33,10 @@ def optimum_neuron() -> Any:
     return neuron
 
 
-class NeuronBackend(Backend):
+class NeuronBackend(PipelineBackend):
     """Runs compiled artifacts on NeuronCores."""
 
     name = "neuron"
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        self.pipeline: Pipeline | None = None
 
     @classmethod
     def contexts(cls, settings: Settings, task: str) -> tuple[Context, ...]:  # noqa: ARG003 - see Backend
@@ -70,16 +67,6 @@ class NeuronBackend(Backend):
             static_shapes=True,
             details=details,
         )
-
-    def run(self, items: Sequence[Item]) -> Sequence[object]:
-        """Run the task's pipeline."""
-        if self.pipeline is None:
-            raise RuntimeError("run before load")
-        return self.pipeline.run(items)
-
-    def close(self) -> None:
-        """Let the artifacts go."""
-        self.pipeline = None
 
 
 def _encoder(class_name: str, outputs: tuple[str, ...]) -> Callable[[Any, Path, CompiledShapes], "Pipeline"]:

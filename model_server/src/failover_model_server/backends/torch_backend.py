@@ -1,34 +1,27 @@
 """What the backends on torch share: the device, the type of the weights, the pipeline of the task."""
 
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from failover_model_server.backends.base import Backend, Loaded
+from failover_model_server.backends.base import Loaded
+from failover_model_server.backends.pipeline import PipelineBackend
 from failover_model_server.errors import LoadError
-from failover_model_server.settings import Settings
-from failover_model_server.tasks.base import Item, Task
+from failover_model_server.tasks.base import Task
 
 if TYPE_CHECKING:
     import torch
-
-    from failover_model_server.pipelines.base import Pipeline
 
 GENERATION = "text-generation"
 LIBRARIES = ("torch", "transformers", "diffusers")
 
 
-class TorchBackend(Backend):
+class TorchBackend(PipelineBackend):
     """Runs a pipeline on a device of torch."""
 
     device_type: ClassVar[str] = "cpu"
     """The device that this backend is for."""
     static_shapes: ClassVar[bool] = False
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        self.pipeline: Pipeline | None = None
 
     def load(self, model: Path, task: Task[Any, Any]) -> Loaded:
         """Load the weights onto the device."""
@@ -44,16 +37,6 @@ class TorchBackend(Backend):
         self.pipeline = build(model, placement, task)
         details = {"dtype": str(placement.dtype).removeprefix("torch."), **{name: version(name) for name in LIBRARIES}}
         return Loaded(device=self.describe(device), static_shapes=static, details=details)
-
-    def run(self, items: Sequence[Item]) -> Sequence[object]:
-        """Run the task's pipeline."""
-        if self.pipeline is None:
-            raise RuntimeError("run before load")
-        return self.pipeline.run(items)
-
-    def close(self) -> None:
-        """Let the weights go."""
-        self.pipeline = None
 
     def device(self) -> "torch.device":
         """The device to use, which exists.
