@@ -1,30 +1,18 @@
-"""Images in requests and responses: decoded with limits, fetched only from hosts that are allowed, encoded as PNG."""
+"""Images in requests and responses: decoded with limits, encoded as PNG."""
 
 import base64
 import binascii
 import io
-import time
 from typing import TYPE_CHECKING
-from urllib.error import URLError
-from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, build_opener
 
 from failover_model_server.errors import InputTooLarge, InvalidRequest
 from failover_model_server.settings import Settings
+from failover_model_server.tasks.fetching import fetch
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 FORMATS = ("JPEG", "PNG", "WEBP")
-FETCH_SECONDS = 5.0
-CHUNK = 64 * 1024
-
-
-class _NoRedirects(HTTPRedirectHandler):
-    """An allowed host must not send us to one that is not."""
-
-    def redirect_request(self, *_args: object) -> None:
-        return None
 
 
 def read_image(text: str, settings: Settings) -> "Image":
@@ -34,9 +22,10 @@ def read_image(text: str, settings: Settings) -> "Image":
         InvalidRequest: not base64, not a JPEG, PNG or WebP image, or a URL that is not allowed or does not answer.
         InputTooLarge: more bytes or pixels than the settings allow.
     """
-    data = _fetch(text, settings) if text.startswith(("http://", "https://")) else _decode(text)
-    if len(data) > settings.max_body_bytes:
-        raise InputTooLarge(f"image: {len(data)} bytes; at most {settings.max_body_bytes}")
+    most = settings.max_body_bytes
+    data = fetch(text, settings.url_allow_list, most) if text.startswith(("http://", "https://")) else _decode(text)
+    if len(data) > most:
+        raise InputTooLarge(f"image: more than {most} bytes")
     return _open(data, settings.max_pixels)
 
 
@@ -45,11 +34,19 @@ def _open(data: bytes, max_pixels: int) -> "Image":
 
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > max_pixels:  # known from the header, before anything is decoded
-                raise InputTooLarge(f"image: {image.width} x {image.height} pixels; at most {max_pixels} in all")
+            _check_pixels(image, max_pixels)  # known from the header, before anything is decoded
             return ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except InputTooLarge:
+        raise
+    except Image.DecompressionBombError as error:  # Pillow's own limit, from the header too
+        raise InputTooLarge(f"image: too many pixels; at most {max_pixels} in all") from error
+    except Exception as error:  # decoders raise nearly anything over a damaged file
         raise InvalidRequest("image: not a JPEG, PNG or WebP image that can be read") from error
+
+
+def _check_pixels(image: "Image", max_pixels: int) -> None:
+    if image.width * image.height > max_pixels:
+        raise InputTooLarge(f"image: {image.width} x {image.height} pixels; at most {max_pixels} in all")
 
 
 def _decode(text: str) -> bytes:
@@ -58,24 +55,6 @@ def _decode(text: str) -> bytes:
         return base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidRequest("image: must be base64, or a URL on a host that this server allows") from error
-
-
-def _fetch(url: str, settings: Settings) -> bytes:
-    """An allow-list entry is a host, reached by https, or an origin as http://HOST:PORT."""
-    parts = urlsplit(url)
-    allowed = {entry if "://" in entry else f"https://{entry}" for entry in settings.url_allow_list}
-    if f"{parts.scheme}://{parts.netloc}" not in allowed:
-        raise InvalidRequest("image: URLs of this host are not fetched; send the image as base64")
-    end, data = time.monotonic() + FETCH_SECONDS, b""
-    try:
-        with build_opener(_NoRedirects).open(url, timeout=FETCH_SECONDS) as response:
-            while len(data) <= settings.max_body_bytes and (chunk := response.read1(CHUNK)):
-                data += chunk
-                if time.monotonic() > end:  # the time-out above is that of one wait alone
-                    raise TimeoutError(f"more than {FETCH_SECONDS:g} s")
-            return data
-    except (URLError, OSError, ValueError) as error:
-        raise InvalidRequest("image: its URL could not be fetched") from error
 
 
 def png_base64(image: "Image") -> str:
