@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.markdown import markdown, put
+from benchmarks.report import percentile
 from controller.service.election import Timing
 from tests.control_plane.control_plane import ControlPlane
 from tests.support.election_world import ROUGH, Figures, Trouble, World
@@ -128,13 +129,7 @@ def _simulated_table(rows: list[dict[str, Any]]) -> Table:
 def _spread(times: list[float]) -> str:
     if not times:
         return ""
-    ordered = sorted(times)
-    return f"{_quantile(ordered, 0.5):.1f} / {_quantile(ordered, 0.99):.1f} / {ordered[-1]:.1f}"
-
-
-def _quantile(ordered: list[float], share: float) -> float:
-    """The smallest value that at least `share` of the values do not exceed."""
-    return ordered[max(0, -(-int(share * 1000) * len(ordered) // 1000) - 1)]
+    return f"{percentile(times, 0.5):.1f} / {percentile(times, 0.99):.1f} / {max(times):.1f}"
 
 
 # --- the real server ----------------------------------------------------------------------------------------------------------------------

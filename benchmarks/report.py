@@ -11,6 +11,8 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
+from controller.breaking_point import measure
+
 ROOT: Final = Path(__file__).parents[1]
 RESULT: Final = ROOT / "benchmarks" / "results" / "react.json"
 PLOT: Final = ROOT / "docs" / "images" / "react.svg"
@@ -24,9 +26,8 @@ Row = Mapping[str, Any]
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which a share of all lies, by nearest rank; not a number where there are none."""
-    ranked = sorted(values)
-    return ranked[max(0, math.ceil(share * len(ranked)) - 1)] if ranked else math.nan
+    """The value below which a share of all lies, by nearest rank, in whatever order they are; not a number where there are none."""
+    return measure.percentile(sorted(values), share)
 
 
 def document(results: Sequence[Row], machine: Row, source: Row, noise: float, took_s: float) -> dict[str, Any]:
