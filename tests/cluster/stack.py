@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -42,7 +43,7 @@ from controller.service.wiring import Service
 from tests.cluster import objects
 from tests.cluster.manifests import KUSTOMIZED, Installation, apply_folder, overlay
 from tests.cluster.objects import ACTION, CAPACITY, Object
-from tests.control_plane.audit import Entry
+from tests.control_plane.audit import UNKNOWN, Entry
 from tests.control_plane.control_plane import ControlPlane
 from tests.control_plane.describe import describe
 from tests.control_plane.kubelet import Kubelet
@@ -397,6 +398,16 @@ class Stack:
             and one.resource != "events"
             and resource in {"", one.resource}
         ]
+
+    def routings(self, *, since: str = "") -> list[str]:
+        """The routing actions that the controller wrote, one after the other. A write that was sent again changed nothing: it counts once.
+
+        Args:
+            since: RFC 3339.
+        """
+        written = [one.body for one in self.writes("ingresses", since=since) if one.code in {200, UNKNOWN} and one.body]
+        actions = [body["metadata"]["annotations"][ACTION] for body in written if ACTION in body["metadata"]["annotations"]]
+        return [action for action, _ in groupby(actions)]
 
 
 def moment() -> str:

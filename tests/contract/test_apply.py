@@ -65,6 +65,17 @@ def test_create_records_the_user_agent_as_manager(client: Client) -> None:
     }
 
 
+def test_applying_again_what_is_there_needs_a_fresh_version(client: Client) -> None:
+    """A patch sent again after its answer was lost: with the version it was planned on 409, with the present one 200 and no new version."""
+    created = client.create(INGRESSES, ingress(a="1")).json
+    config = guarded(created, "uid", "resourceVersion", a="2")
+    first = client.apply(SD21, config, manager="ours", force=True)
+    assert (first.code, first.metadata["annotations"]) == (200, {"a": "2"})
+    assert client.apply(SD21, config, manager="ours", force=True).refusal == (409, "Conflict")
+    again = client.apply(SD21, guarded(first.json, "uid", "resourceVersion", a="2"), manager="ours", force=True)
+    assert (again.code, again.metadata["resourceVersion"]) == (200, first.metadata["resourceVersion"])
+
+
 def test_the_field_manager_of_an_ordinary_write_is_recorded(client: Client) -> None:
     """`fieldManager` names who made an ordinary write."""
     created = client.create(f"{CONFIG_MAPS}?fieldManager=ours", config_map("c", a="1")).json

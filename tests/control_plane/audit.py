@@ -20,6 +20,12 @@ POLICY: Final[dict[str, Any]] = {
 """What is recorded: requests with their bodies of everybody but the control plane itself and the administrator."""
 
 
+UNKNOWN: Final = 0
+"""The code of a request whose answer reached nobody."""
+
+_ABORTED: Final = "Connection closed early"  # the API server logs these with the code 200, whatever became of them
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One request.
@@ -31,7 +37,7 @@ class Entry:
         resource: Plural, with ``/subresource`` where there is one; the path for a request that is about no resource.
         namespace: "" for all namespaces or a cluster-scoped resource.
         name: "" where none was named.
-        code: HTTP status.
+        code: HTTP status, `UNKNOWN` where the connection was closed before the answer.
         body: What was sent, None where nothing was.
         at: When it was received, RFC 3339.
         answered: When it was answered, for a watch when it began; RFC 3339.
@@ -76,8 +82,12 @@ def _entry(event: dict[str, Any]) -> Entry:
         resource=f"{resource}/{sub}" if sub else resource,
         namespace=reference.get("namespace", ""),
         name=reference.get("name", ""),
-        code=int((event.get("responseStatus") or {}).get("code", 0)),
+        code=_code(event.get("responseStatus") or {}),
         body=event.get("requestObject"),
         at=event["requestReceivedTimestamp"],
         answered=event["stageTimestamp"],
     )
+
+
+def _code(status: dict[str, Any]) -> int:
+    return UNKNOWN if status.get("message") == _ABORTED else int(status.get("code", UNKNOWN))
