@@ -24,11 +24,12 @@ from controller.policy.model import Alert, Application, Decision, Memory, Plan, 
 from controller.policy.plan import describe, plan
 from controller.ports import Leadership, Message, StateStore
 from controller.service.executor import Executor, Outcome
-from controller.service.messages import alert_changes, control, routed
+from controller.service.messages import adopted, alert_changes, control, routed
 from controller.service.outside import OutsideWorld
 from controller.service.recorder import Recorder
 from controller.service.telemetry import Telemetry
 from controller.service.terms import TermRecord
+from controller.service.unanswered import Unanswered
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import SnapshotBuilder
 
@@ -56,6 +57,7 @@ class _Record:
     due: float = 0.0  # when time alone asks for another pass
     failures: int = 0
     failed: str = ""  # the last action that failed, and why
+    unanswered: Unanswered | None = None  # a routing action that may have been written
     unsaved: int = 0
     save_problem: str = ""
     override: str = ""
@@ -68,6 +70,35 @@ def _own_alerts(record: _Record) -> Iterator[Alert]:
         yield Alert("action-failed", "critical", f"tried {record.failures} times without success: {record.failed}")
     if record.unsaved >= _ALERT_AFTER:
         yield Alert("state-unsaved", "warning", f"what is remembered would be lost at a restart: {record.save_problem}")
+
+
+def _unanswered(record: _Record, decision: Decision, snapshot: Snapshot, outcome: Outcome, now: float) -> Unanswered | None:
+    """The routing action that is in doubt after a plan was carried out. A refusal of the same one, sent again, does not end the doubt."""
+    if outcome.routed:
+        return None
+    return Unanswered.of(outcome, decision, snapshot, record.term.epoch, now) or record.unanswered
+
+
+def _settle(record: _Record, snapshot: Snapshot) -> tuple[Decision, ...]:
+    """The decision whose routing action turns out to have been written although no answer came; it is remembered as any other.
+
+    Once another replica has led it may have found the action and remembered it as it saw fit: nothing is added to that.
+    """
+    sent = record.unanswered
+    if sent is None or record.memory is None or not sent.settled(snapshot.routing):
+        return ()
+    record.unanswered = None
+    if not snapshot.leader or sent.epoch != snapshot.epoch or not sent.written(snapshot.routing):
+        return ()
+    record.memory = applied(record.memory, sent.decision, sent.at)
+    log.info("action.found_applied", application=snapshot.application.key, verb=str(sent.decision.verb), reason=str(sent.decision.reason))
+    return (sent.decision,)
+
+
+def _found(before: Memory, after: Memory, snapshot: Snapshot) -> Iterator[Message]:
+    """What people are told where the Ingress shows another mode than is remembered."""
+    if before.mode is not None and after.mode is not before.mode:
+        yield adopted(snapshot, after.flips[-1])
 
 
 def _book(record: _Record, now: float) -> None:
@@ -215,6 +246,7 @@ class Controller:
         self._load(application, record)
         snapshot = self._snapshot(application, record)
         _book(record, snapshot.now)
+        settled = _settle(record, snapshot)
         before = record.memory or Memory()
         memory, decision = decide(before, snapshot)
         decision = replace(decision, alerts=(*decision.alerts, *_own_alerts(record)))
@@ -225,15 +257,17 @@ class Controller:
         record.memory = memory
         outcome = self._execute(record, made)
         done = self._clock.now()
+        record.unanswered = _unanswered(record, decision, snapshot, outcome, done)
         if outcome.routed:
             record.memory = applied(memory, decision, done)
         if self._recorder is not None:
             self._recorder.offer(before, snapshot, made, outcome, record.memory, done)
         self._save(application, record)
+        written = (*settled, decision) if outcome.routed else settled
         calls = self._meter.take(application.key)
         if snapshot.leader:
-            record.ledger = counted(record.ledger, switches=int(outcome.routed and decision.verb.switches), calls=calls)
-        self._tell(application, record, snapshot, decision, outcome)
+            record.ledger = counted(record.ledger, switches=sum(one.verb.switches for one in written), calls=calls)
+        self._tell(application, record, snapshot, decision, [*_found(before, memory, snapshot), *self._written(snapshot, written)])
         with self._lock:
             if application.key in self._applications:  # else its series were forgotten meanwhile, and for good
                 self._telemetry.decided(snapshot, decision, record.ledger)
@@ -294,16 +328,21 @@ class Controller:
             log.warning("state.unsaved", application=application.key, error=str(error))
             record.unsaved, record.save_problem = record.unsaved + 1, str(error)
 
-    def _tell(self, application: Application, record: _Record, snapshot: Snapshot, decision: Decision, outcome: Outcome) -> None:
+    def _written(self, snapshot: Snapshot, decisions: Iterable[Decision]) -> Iterator[Message]:
+        """Counts the routing actions that were written to the Ingress, and says what people are told of them."""
+        for one in decisions:
+            if one.verb.switches and one.mode is not None:
+                self._telemetry.switches.labels(snapshot.application.key, one.mode.value, one.reason.value).inc()
+            message = routed(snapshot, one)
+            if message is not None:
+                yield message
+
+    def _tell(self, application: Application, record: _Record, snapshot: Snapshot, decision: Decision, news: list[Message]) -> None:
         if not snapshot.leader:
             record.alerts = {}  # whoever leads tells; what is still on when this replica begins to lead, it tells then
             return
         record.alerts, messages = alert_changes(snapshot, record.alerts, decision.alerts, decision.mode)
-        if outcome.routed and decision.verb.switches and decision.mode is not None:
-            self._telemetry.switches.labels(application.key, decision.mode.value, decision.reason.value).inc()
-        message = routed(snapshot, decision) if outcome.routed else None
-        if message is not None:
-            messages.append(message)
+        messages += news
         override = snapshot.routing.override
         shown = f"{override.paused_until} {override.pinned_mode} {override.pinned_until} {override.why} {override.problem}"
         if record.override and shown != record.override:

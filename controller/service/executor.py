@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from controller.clients.calls import on_behalf_of
-from controller.errors import RemoteError
+from controller.errors import RemoteError, Unavailable
 from controller.policy.model import Action, ActionKind, Plan
 from controller.policy.plan import describe
 from controller.ports import Applier, Leadership
@@ -33,6 +33,7 @@ class Outcome:
         failed: The action that was not, None where all were.
         error: Why it was not.
         unconfirmed: Whether something was left undone because this replica could not be sure that it still leads.
+        unanswered: Whether the routing action was sent and no usable answer came: it may have been carried out.
     """
 
     applied: tuple[Action, ...] = ()
@@ -40,6 +41,7 @@ class Outcome:
     failed: Action | None = None
     error: RemoteError | None = None
     unconfirmed: bool = False
+    unanswered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,8 @@ class Executor:
         routed = any(action.kind is ActionKind.ROUTE for action in applied)
         failed = next((one for one in results if one.error is not None), None)
         unconfirmed = any(one.unconfirmed for one in results)
-        return Outcome(applied, routed, failed.action if failed else None, failed.error if failed else None, unconfirmed)
+        unanswered = any(one.action.kind is ActionKind.ROUTE and isinstance(one.error, Unavailable) for one in results)
+        return Outcome(applied, routed, failed.action if failed else None, failed.error if failed else None, unconfirmed, unanswered)
 
     def _together(self, application: str, epoch: int, actions: Iterable[Action]) -> list[_Result]:
         """Actions on different objects side by side; those on one object in their order."""

@@ -399,13 +399,9 @@ class Stack:
             and resource in {"", one.resource}
         ]
 
-    def routings(self, *, since: str = "") -> list[str]:
-        """The routing actions that the controller wrote, one after the other. A write that was sent again changed nothing: it counts once.
-
-        Args:
-            since: RFC 3339.
-        """
-        written = [one.body for one in self.writes("ingresses", since=since) if one.code in {200, UNKNOWN} and one.body]
+    def routings(self) -> list[str]:
+        """The routing actions that the controller wrote, in their order. A write that was sent again changed nothing: it counts once."""
+        written = [one.body for one in self.writes("ingresses") if one.code in {200, UNKNOWN} and one.body]
         actions = [body["metadata"]["annotations"][ACTION] for body in written if ACTION in body["metadata"]["annotations"]]
         return [action for action, _ in groupby(actions)]
 

@@ -1,0 +1,145 @@
+"""Routing actions whose answers are lost on the way: what was written is remembered, counted and told once, as if it had been answered."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.clients.kube import KubeSession
+from controller.clock import SystemClock
+from controller.errors import Unavailable
+from controller.policy.routing import MARKER, format_action
+from controller.ports import Message, MessageKind
+from controller.service.wiring import Service
+from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS
+from tests.support.cluster import ACTION, NAMESPACE, Cluster, Collector, settings_for, write_application
+from tests.support.cluster import running as run
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.slow
+
+QUICK = {"replacementHoldSeconds": 0, "quietSeconds": 3600}
+CAPACITY, COST = format_action(CAPACITY_TARGETS, 0), format_action(COST_TARGETS, 0)
+Loss = Callable[[Callable[[], dict[str, Any]]], dict[str, Any]]
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A healthy application."""
+    made = Cluster(SystemClock())
+    yield made
+    made.close()
+
+
+@dataclass
+class Loser:
+    """Makes a session lose what the first patches of the Ingress come to.
+
+    Attributes:
+        loss: What becomes of such a request.
+        count: How many.
+        lost: Set once they are.
+    """
+
+    loss: Loss
+    count: int = 1
+    lost: threading.Event = field(default_factory=threading.Event)
+
+    def over(self, session: KubeSession, monkeypatch: pytest.MonkeyPatch) -> KubeSession:
+        """The session, from now on."""
+        request = session.request
+
+        def losing(method: str, path: str, **rest: Any) -> dict[str, Any]:
+            if method != "PATCH" or "/ingresses/" not in path or not self.count:
+                return request(method, path, **rest)
+            self.count -= 1
+            try:
+                return self.loss(lambda: request(method, path, **rest))
+            finally:
+                if not self.count:
+                    self.lost.set()
+
+        monkeypatch.setattr(session, "request", losing)
+        return session
+
+
+def _answer(send: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    send()
+    raise Unavailable("the answer was lost")
+
+
+def _request(_send: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    raise Unavailable("the request was lost")
+
+
+def _service(cluster: Cluster, folder: Path, loser: Loser, monkeypatch: pytest.MonkeyPatch, collector: Collector) -> Service:
+    session = loser.over(cluster.session(folder), monkeypatch)
+    return Service(settings_for(write_application(folder, **QUICK)), session, cluster.clock, extra_sinks=(collector,))
+
+
+def _shortage(cluster: Cluster) -> None:
+    cluster.pend("sd21-inf2", 2)
+    cluster.refuse("inf2", "inf2.xlarge")
+
+
+def _switches(collector: Collector) -> list[Message]:
+    return [one for one in collector.messages if one.kind in {MessageKind.FAILOVER, MessageKind.FALLBACK}]
+
+
+@pytest.mark.parametrize("loss", [pytest.param(_answer, id="answer"), pytest.param(_request, id="request")])
+@pytest.mark.parametrize("count", [1, 2], ids=["once", "twice"])
+def test_a_switch_is_made_remembered_counted_and_told_once(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: Loss, count: int
+) -> None:
+    """Its own reason is kept: one that only counted as found on the Ingress would never be rolled back."""
+    collector, loser = Collector(), Loser(loss, count)
+    with run(_service(cluster, tmp_path, loser, monkeypatch, collector)) as service:
+        wait_for("the first decision", lambda: bool(service.controller.views()))
+        _shortage(cluster)
+        wait_for("the memory", lambda: bool(service.controller.views()[0].memory.flips))
+        wait_for("the message", lambda: bool(_switches(collector)))
+        (view,) = service.controller.views()
+    assert [(str(one.to), str(one.reason)) for one in view.memory.flips] == [("capacity", "ShortageProven")]
+    assert view.ledger.switches == 1
+    assert [(one.kind, one.reason) for one in _switches(collector)] == [(MessageKind.FAILOVER, "ShortageProven")]
+    assert len({body for body in cluster.patches() if MARKER in body}) == 1
+
+
+def test_what_somebody_else_undid_is_not_told_as_done(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer is lost and somebody puts action and marker back at once: the switch that is told is the one that stands."""
+
+    def undone(send: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        send()
+        back = {"metadata": {"annotations": {ACTION: COST, MARKER: "cost"}}}
+        cluster.store.patch("Ingress", "sd21", back, namespace=NAMESPACE, manager="person")
+        raise Unavailable("the answer was lost")
+
+    collector = Collector()
+    with run(_service(cluster, tmp_path, Loser(undone), monkeypatch, collector)) as service:
+        wait_for("the first decision", lambda: bool(service.controller.views()))
+        _shortage(cluster)
+        wait_for("capacity mode", lambda: cluster.mode() == "capacity" and bool(service.controller.views()[0].ledger.switches))
+        wait_for("the message", lambda: bool(_switches(collector)))
+        (view,) = service.controller.views()
+    assert len([one for one in view.memory.flips if str(one.reason) == "ShortageProven"]) == view.ledger.switches == 1
+    assert [one.reason for one in _switches(collector)] == ["ShortageProven"]
+
+
+def test_a_mode_that_is_found_is_told_as_found(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person switches by hand: everybody is told, and who wrote it, but it is no switch of ours."""
+    collector = Collector()
+    with run(_service(cluster, tmp_path, Loser(_answer, 0), monkeypatch, collector)) as service:
+        wait_for("the memory", lambda: bool(service.controller.views()) and str(service.controller.views()[0].memory.mode) == "cost")
+        by_hand = {"metadata": {"annotations": {ACTION: CAPACITY, MARKER: "capacity"}}}
+        cluster.store.patch("Ingress", "sd21", by_hand, namespace=NAMESPACE, manager="kubectl-edit")
+        wait_for("the message", lambda: bool(_switches(collector)))
+        (view,) = service.controller.views()
+    (message,) = _switches(collector)
+    assert (message.kind, message.reason, message.title) == (MessageKind.FAILOVER, "RoutingDrifted", "sd21: found in capacity mode")
+    assert "kubectl-edit" in message.why
+    assert view.ledger.switches == 0
