@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.control_plane import crds
-from tests.control_plane.binaries import HELM, KARPENTER, VEGETA, Unavailable, locate, tool
+from tests.control_plane.binaries import HELM, KARPENTER, VEGETA, Unavailable, load_balancer_controller, locate, tool
 from tests.control_plane.control_plane import ControlPlane
 
 # A profile of whoever runs the tests must not get between them and the emulated AWS.
@@ -53,6 +53,7 @@ _WORLD = ("tests/world/",)
 _TOOLS = {"helm": HELM, "karpenter_program": KARPENTER, "vegeta": VEGETA}
 _ROOT = Path(__file__).parents[1]
 _skipped = pytest.StashKey[str]()
+_without_lbc = pytest.StashKey[str]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -85,9 +86,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """A tier that could not run must not look like one that passed."""
-    if reason := config.stash.get(_skipped, ""):
-        terminalreporter.section("NOT TESTED ON A REAL CONTROL PLANE", red=True, bold=True)
-        terminalreporter.line(reason)
+    for key, what in ((_skipped, "ON A REAL CONTROL PLANE"), (_without_lbc, "WITH A REAL LOAD-BALANCER CONTROLLER")):
+        if reason := config.stash.get(key, ""):
+            terminalreporter.section(f"NOT TESTED {what}", red=True, bold=True)
+            terminalreporter.line(reason)
 
 
 @pytest.fixture(scope="session")
@@ -106,6 +108,16 @@ def helm() -> Path:
 def karpenter_program() -> Path:
     """The real Karpenter."""
     return _tool(KARPENTER)
+
+
+@pytest.fixture(scope="session")
+def lbc_program(pytestconfig: pytest.Config) -> Path:
+    """The real AWS Load Balancer Controller."""
+    try:
+        return load_balancer_controller()
+    except Unavailable as error:
+        pytestconfig.stash[_without_lbc] = str(error)
+        pytest.skip(f"no load-balancer controller: {error}")
 
 
 def _tool(name: str) -> Path:

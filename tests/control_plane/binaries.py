@@ -3,6 +3,9 @@
 The modules beside this file pin the versions (``go.mod``, ``go.sum``); the cache is keyed by them and by the Go version, so that a change
 of either builds anew and everything else starts at once. The control plane's two modules share a key; every tool has its own, so that
 one more tool builds nothing but itself. Run ``python -m tests.control_plane.binaries`` to build all of them beforehand.
+
+One program is never built, because the module proxy offers no version of its module: whoever has the binary of an AWS Load Balancer
+Controller names it in ``FAILOVERCTL_TEST_LBC``.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ VEGETA: Final = "vegeta"
 _MODULES: Final = Path(__file__).parent / "binaries"
 _CACHE_VARIABLE: Final = "FAILOVERCTL_TEST_CACHE"
 _ASSETS_VARIABLE: Final = "KUBEBUILDER_ASSETS"
+_LBC_VARIABLE: Final = "FAILOVERCTL_TEST_LBC"
 _BUILD_S: Final = 1800.0  # the API server took 3.5 minutes on two cores
 
 
@@ -83,6 +87,22 @@ def tool(name: str) -> Path:
     """
     only = {name: _TOOLS[name]}
     return (_given(only) or _built([name], only))[name]
+
+
+def load_balancer_controller() -> Path:
+    """The path of the AWS Load Balancer Controller.
+
+    Raises:
+        Unavailable: Nobody says where it is, or it is not there.
+    """
+    given = os.environ.get(_LBC_VARIABLE, "")
+    if not given:
+        raise Unavailable(
+            f"{_LBC_VARIABLE} does not name the binary of an AWS Load Balancer Controller, and it cannot be built from a module"
+        )
+    if not os.access(given, os.X_OK):
+        raise Unavailable(f"{_LBC_VARIABLE}={given} is no program")
+    return Path(given)
 
 
 def _given(programs: Collection[str]) -> dict[str, Path]:

@@ -1,34 +1,25 @@
 """What moto lacks of EC2 for Karpenter: fleets that are refused for a reason, and some questions whose answer is "none".
 
-A server in front of moto's answers those calls and hands every other one on. Its answers have the form that botocore's model of EC2 gives
-them; the error codes and texts are EC2's (`shared/facts/karpenter-ec2.md` §3).
+The error codes and texts are EC2's (`shared/facts/karpenter-ec2.md` §3).
 """
 
 from __future__ import annotations
 
 import re
-import threading
-import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 from xml.sax.saxutils import escape
 
-import urllib3
-
 from controller.embedded.aws import EmulatedAws
+from tests.world.front import Answer, Front, ec2_answer
 
-_NAMESPACE: Final = "http://ec2.amazonaws.com/doc/2016-11-15/"
 _NOTHING: Final[Mapping[str, str]] = {
     "DescribeCapacityReservations": "capacityReservationSet",
     "DescribePlacementGroups": "placementGroupSet",
     "DescribeInstanceStatus": "instanceStatusSet",
     "DescribeSpotPriceHistory": "spotPriceHistorySet",
 }
-_HOP: Final = {"connection", "content-length", "transfer-encoding", "host", "date", "server"}
-_TIMEOUT_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +71,7 @@ class Capacity:
         self.refusals = {key: why for key, why in self.refusals.items() if key[0] != instance_type}
 
 
-class Ec2Front:
+class Ec2Front(Front):
     """The endpoint that Karpenter is given. Use it as a context manager.
 
     Args:
@@ -89,80 +80,34 @@ class Ec2Front:
     """
 
     def __init__(self, aws: EmulatedAws, capacity: Capacity) -> None:
-        self._aws, self._capacity = aws, capacity
+        super().__init__(aws)
+        self._capacity = capacity
         self._zones = {subnet: zone for zone, subnet in aws.network.subnets.items()}
-        self._pool = urllib3.PoolManager(maxsize=16, retries=False, timeout=_TIMEOUT_S)
-        self._lock = threading.Lock()
-        self.missing: set[str] = set()  # calls that moto does not implement, by action: told where Karpenter did not get ready
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="ec2-front", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(timeout=5)
-        self._pool.clear()
-
-    @property
-    def endpoint(self) -> str:
-        """Its URL."""
-        host, port = self._server.server_address[:2]
-        return f"http://{host!s}:{port}"
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        front = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_: object) -> None:
-                """Says nothing."""
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                status, kind, answer = front.answer(self.path, dict(self.headers.items()), body)
-                self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-        return Handler
-
-    def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str, bytes]:
-        """Status, content type and body of the answer to one call."""
-        form = dict(urllib.parse.parse_qsl(body.decode(errors="replace"))) if b"Action=" in body else {}
-        action = form.get("Action", headers.get("X-Amz-Target", ""))
+    def own(self, action: str, form: Mapping[str, str]) -> Answer | None:
+        """See the base class."""
         if action in _NOTHING:
-            return _xml(action, f"<{_NOTHING[action]}/>")
-        if action == "CreateFleet":
-            return self._fleet(form)
-        kept = {name: value for name, value in headers.items() if name.lower() not in _HOP}
-        found = self._pool.request("POST", f"{self._aws.endpoint}{path}", body=body, headers=kept)
-        if b"not emulated" in found.data or b"NotImplemented" in found.data or found.status >= 500:
-            self.missing.add(action)
-        return found.status, found.headers.get("Content-Type", "text/xml"), found.data
+            return ec2_answer(action, f"<{_NOTHING[action]}/>")
+        return self._fleet(form) if action == "CreateFleet" else None
 
-    def _fleet(self, form: Mapping[str, str]) -> tuple[int, str, bytes]:
+    def _fleet(self, form: Mapping[str, str]) -> Answer:
         overrides = [_override(item, self._zones) for item in _items(form, r"LaunchTemplateConfigs\.\d+\.Overrides\.\d+")]
         tags = [
             {"Key": item["Key"], "Value": item["Value"]}
             for item in _items({k: v for k, v in form.items() if k.startswith("TagSpecification.")}, r"TagSpecification\.1\.Tag\.\d+")
         ]
-        with self._lock:
+        with self.lock:
             self._capacity.fleets.append(tuple(overrides))
             refusals = dict(self._capacity.refusals)
         errors = [(one, refusals[key]) for one in overrides if (key := (one.instance_type, one.zone)) in refusals]
         free = [one for one in overrides if (one.instance_type, one.zone) not in refusals]
         if not free:
-            return _xml("CreateFleet", f"<fleetId>fleet-{len(self._capacity.fleets):08x}</fleetId><errorSet>{_errors(errors)}</errorSet>")
+            return ec2_answer(
+                "CreateFleet", f"<fleetId>fleet-{len(self._capacity.fleets):08x}</fleetId><errorSet>{_errors(errors)}</errorSet>"
+            )
         count = int(form.get("TargetCapacitySpecification.TotalTargetCapacity", "1"))
         ids = self._run(free[0], count, tags)
-        return _xml(
+        return ec2_answer(
             "CreateFleet",
             f"<fleetId>fleet-{len(self._capacity.fleets):08x}</fleetId><errorSet>{_errors(errors)}</errorSet>"
             f"<fleetInstanceSet><item><instanceIds>{''.join(f'<item>{one}</item>' for one in ids)}</instanceIds>"
@@ -170,7 +115,7 @@ class Ec2Front:
         )
 
     def _run(self, wanted: Override, count: int, tags: list[dict[str, str]]) -> list[str]:
-        made = self._aws.client("ec2").run_instances(
+        made = self.aws.client("ec2").run_instances(
             ImageId=self._image(),
             InstanceType=wanted.instance_type,
             SubnetId=wanted.subnet,
@@ -181,7 +126,7 @@ class Ec2Front:
         return [one["InstanceId"] for one in made["Instances"]]
 
     def _image(self) -> str:
-        images = self._aws.client("ec2").describe_images(Owners=["self", "amazon"])["Images"]
+        images = self.aws.client("ec2").describe_images(Owners=["self", "amazon"])["Images"]
         return str(images[0]["ImageId"])
 
 
@@ -218,8 +163,3 @@ def _errors(errors: list[tuple[Override, Refusal]]) -> str:
 
 def _text(one: Override, why: Refusal) -> str:
     return escape(why.text.format(type=one.instance_type, zone=one.zone))
-
-
-def _xml(action: str, inner: str) -> tuple[int, str, bytes]:
-    text = f'<{action}Response xmlns="{_NAMESPACE}"><requestId>emulated</requestId>{inner}</{action}Response>'
-    return 200, "text/xml;charset=UTF-8", text.encode()

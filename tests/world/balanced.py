@@ -1,0 +1,161 @@
+"""The source's stack as `failoverctl render` makes it, whose load balancer the real AWS Load Balancer Controller makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from controller.clients.kube import INGRESSES, TARGET_GROUP_BINDINGS
+from controller.embedded.aws import REGION, EmulatedAws
+from controller.policy.model import Verification
+from controller.service.wiring import Service
+from tests.cluster.processes import environment
+from tests.cluster.rendered import RenderedStack
+from tests.control_plane.control_plane import ControlPlane
+from tests.support.applications import SERVICES
+from tests.support.waiting import wait_for
+from tests.world.balancing import BalancingFront
+from tests.world.front import Call
+from tests.world.lbc import LoadBalancerController
+
+CAPACITY = "sd21-all"
+_MADE_S = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Balancing:
+    """What carries the traffic of a stack.
+
+    Attributes:
+        aws: The account.
+        front: Where the load-balancer controller asks it.
+        lbc: That controller.
+    """
+
+    aws: EmulatedAws
+    front: BalancingFront
+    lbc: LoadBalancerController
+
+
+class BalancedStack(RenderedStack):
+    """A stack whose every target group has its healthy target.
+
+    Args:
+        plane: The control plane.
+        namespace: A namespace of its own.
+        folder: For files.
+        balancing: What carries its traffic.
+        style: ``routingStyle`` of its policy.
+    """
+
+    def __init__(self, plane: ControlPlane, namespace: str, folder: Path, balancing: Balancing, style: str = "single-service") -> None:
+        super().__init__(plane, namespace, folder)
+        self.aws, self.front, self.lbc, self._style = balancing.aws, balancing.front, balancing.lbc, style
+
+    def written(self) -> dict[str, Any]:
+        """See the base class."""
+        values = super().written()
+        values["spec"]["policy"]["routingStyle"] = self._style
+        return values
+
+    def play_the_load_balancer_controller(self, ingress: str = "sd21", services: tuple[str, ...] = (*SERVICES, CAPACITY)) -> None:
+        """Nobody plays it: waits until the real one has made the load balancer, and passes the first health checks."""
+        wait_for("the load balancer's address", lambda: bool(self.hostname(ingress)), _MADE_S, self.report)
+        self.registered(services)
+
+    def registered(self, services: Iterable[str]) -> None:
+        """Waits until the target group of every Service has as many targets as the Service has ready endpoints; they are healthy then."""
+        for service in services:
+            wait_for(f"the targets of {service}", partial(self._registered, service), 60, self.report)
+        self.aws.checks.pass_all()
+
+    def _registered(self, service: str) -> bool:
+        return 0 < self.endpoints(service) == self.targets_of(service)
+
+    def close(self) -> None:
+        """Has the load balancer taken away first, while there is somebody who does it."""
+        for one in self.session.request("GET", INGRESSES.path(self.namespace))["items"]:
+            self._delete(INGRESSES, one["metadata"]["name"])
+        wait_for(
+            "the Ingresses are gone", lambda: not self.session.request("GET", INGRESSES.path(self.namespace))["items"], 60, self.report
+        )
+        super().close()
+
+    def report(self) -> str:
+        """See the base class."""
+        missing = f"calls that moto lacks: {', '.join(sorted(self.front.missing)) or 'none'}"
+        said = "\n".join(f"    {reason}: {message}" for reason, message in self.events())
+        return f"{super().report()}\nevents on Ingresses:\n{said}\n{self.lbc.report()}\n{missing}"
+
+    @contextmanager
+    def controller(self, **rest: Any) -> Iterator[Service]:
+        """See the base class; it asks ELBv2."""
+        aws = {"elbv2_enabled": True, "cloudwatch_enabled": False, "ec2_enabled": False, "region": REGION}
+        with super().controller(**{"aws": aws, "polls": {"catalog_interval_s": 1, "verification_interval_s": 1}, **rest}) as service:
+            yield service
+
+    def variables(self, **policy: Any) -> dict[str, str]:
+        """What a process of ours needs to work on the stack and on its load balancer."""
+        return {**environment(self, **policy), **self.aws.environment(), "FAILOVERCTL_AWS__ELBV2_ENABLED": "true"}
+
+    # --- what tests look at -------------------------------------------------------------------------------------------------------------
+
+    def hostname(self, ingress: str = "sd21") -> str:
+        """The load balancer's address in the status of an Ingress, "" while there is none."""
+        found = self.session.get(INGRESSES, self.namespace, ingress).get("status", {}).get("loadBalancer", {}).get("ingress") or [{}]
+        return str(found[0].get("hostname", ""))
+
+    def groups(self) -> dict[str, str]:
+        """The ARN of each Service's target group, as the TargetGroupBindings have it."""
+        items = self.session.request("GET", TARGET_GROUP_BINDINGS.path(self.namespace))["items"]
+        return {one["spec"]["serviceRef"]["name"]: one["spec"]["targetGroupARN"] for one in items}
+
+    def targets_of(self, service: str) -> int:
+        """How many targets the target group of a Service has, 0 while there is none."""
+        arn = self.groups().get(service)
+        if arn is None:
+            return 0
+        return len(self.aws.client("elbv2").describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"])
+
+    def live(self) -> dict[str, int]:
+        """Weights by Service of the rule that carries the traffic, in ELBv2."""
+        names = {arn: service for service, arn in self.groups().items()}
+        (rule,) = [one for one in self.rules() if not one["IsDefault"] and not _hosts(one)]
+        (action,) = rule["Actions"]
+        return {names[one["TargetGroupArn"]]: one.get("Weight", 1) for one in action["ForwardConfig"]["TargetGroups"]}
+
+    def rules(self) -> list[dict[str, Any]]:
+        """All rules of the only listener."""
+        elb = self.aws.client("elbv2")
+        (balancer,) = elb.describe_load_balancers()["LoadBalancers"]
+        (listener,) = elb.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
+        found: list[dict[str, Any]] = elb.describe_rules(ListenerArn=listener["ListenerArn"])["Rules"]
+        return found
+
+    def standby(self) -> dict[str, str]:
+        """The host of each rule that no request reaches, by the Service that it forwards to."""
+        names = {arn: service for service, arn in self.groups().items()}
+        return {names[_only(one)]: host for one in self.rules() for host in _hosts(one) if host.endswith(".invalid")}
+
+    def rule_writes(self, since: int = 0) -> list[Call]:
+        """What the load-balancer controller changed in AWS, from the so-manieth change on."""
+        return self.front.writes()[since:]
+
+
+def verification(service: Service) -> Verification | None:
+    """What the controller last learned of its only application's load balancer."""
+    (view,) = service.controller.views()
+    return view.snapshot.routing.verification
+
+
+def _hosts(rule: Mapping[str, Any]) -> list[str]:
+    return [host for one in rule["Conditions"] if one["Field"] == "host-header" for host in one["HostHeaderConfig"]["Values"]]
+
+
+def _only(rule: Mapping[str, Any]) -> str:
+    (action,) = rule["Actions"]
+    return str(action.get("TargetGroupArn") or action["ForwardConfig"]["TargetGroups"][0]["TargetGroupArn"])

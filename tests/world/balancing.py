@@ -1,0 +1,56 @@
+"""What moto lacks for the AWS Load Balancer Controller: whether WAF and Shield guard a load balancer, and whose address a pod has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from controller.embedded.aws import EmulatedAws
+from tests.world.front import Answer, Call, Front, ec2_answer
+
+_JSON: Final = "application/x-amz-json-1.1"
+_UNGUARDED: Final[Mapping[str, Mapping[str, str]]] = {
+    "AWSWAF_Regional_20161128.GetWebACLForResource": {},
+    "AWSShield_20160616.GetSubscriptionState": {"SubscriptionState": "INACTIVE"},
+}
+_PODS: Final = "10.2.0.0/16"
+"""Where the double of the kubelets takes the addresses of pods from."""
+
+_WRITES: Final = ("Create", "Modify", "Delete", "Register", "Deregister", "Set", "Add", "Remove", "Authorize", "Revoke")
+
+
+class BalancingFront(Front):
+    """The endpoint that the load-balancer controller is given. Use it as a context manager.
+
+    Args:
+        aws: The emulated account behind it; it must be running.
+    """
+
+    def __init__(self, aws: EmulatedAws) -> None:
+        super().__init__(aws)
+        # What a person tags for it: https://docs.aws.amazon.com/eks/latest/userguide/alb-ingress.html
+        tags = [{"Key": "kubernetes.io/role/elb", "Value": "1"}]
+        aws.client("ec2").create_tags(Resources=list(aws.network.subnets.values()), Tags=tags)
+
+    def own(self, action: str, form: Mapping[str, str]) -> Answer | None:
+        """See the base class."""
+        if action in _UNGUARDED:
+            return 200, _JSON, json.dumps(_UNGUARDED[action]).encode()
+        instances = [value for name, value in form.items() if name.startswith("InstanceId.")]
+        if action == "DescribeInstances" and instances:
+            return ec2_answer(
+                action, f"<reservationSet><item><instancesSet>{''.join(map(self._node, instances))}</instancesSet></item></reservationSet>"
+            )
+        return None
+
+    def _node(self, instance: str) -> str:
+        """A node that all pods may have their address from."""
+        group = f"<groupSet><item><groupId>{self.aws.network.security_group}</groupId></item></groupSet>"
+        prefix = f"<ipv4PrefixSet><item><ipv4Prefix>{_PODS}</ipv4Prefix></item></ipv4PrefixSet>"
+        interface = f"<item><networkInterfaceId>eni-{instance}</networkInterfaceId>{group}{prefix}</item>"
+        return f"<item><instanceId>{instance}</instanceId><networkInterfaceSet>{interface}</networkInterfaceSet></item>"
+
+    def writes(self) -> list[Call]:
+        """The calls that changed something, oldest first."""
+        return [one for one in self.calls() if one.action.startswith(_WRITES)]

@@ -1,0 +1,125 @@
+"""A server in front of moto's: answers some calls itself, hands every other one on, and remembers what was asked.
+
+The components of the world are given its endpoint. What it answers itself is what moto lacks; its answers have the form that botocore's
+models of the services give them.
+"""
+
+from __future__ import annotations
+
+import threading
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Final, Self
+
+import urllib3
+
+from controller.embedded.aws import EmulatedAws
+
+_EC2: Final = "http://ec2.amazonaws.com/doc/2016-11-15/"
+_HOP: Final = {"connection", "content-length", "transfer-encoding", "host", "date", "server"}
+_TIMEOUT_S: Final = 30.0
+
+Answer = tuple[int, str, bytes]
+"""Status, content type and body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call that was answered.
+
+    Attributes:
+        action: Such as ``ModifyRule``; with the service's prefix where it speaks JSON.
+        form: Its arguments, of the query protocol; empty otherwise.
+        status: HTTP status of the answer.
+    """
+
+    action: str
+    form: Mapping[str, str]
+    status: int
+
+
+class Front:
+    """An endpoint for every service. Use it as a context manager.
+
+    Args:
+        aws: The emulated account behind it; it must be running.
+    """
+
+    def __init__(self, aws: EmulatedAws) -> None:
+        self.aws = aws
+        self.missing: set[str] = set()  # calls that moto does not implement, by action: told where a component did not get ready
+        self.lock = threading.Lock()
+        self._calls: list[Call] = []
+        self._pool = urllib3.PoolManager(maxsize=16, retries=False, timeout=_TIMEOUT_S)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="aws-front", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(timeout=5)
+        self._pool.clear()
+
+    @property
+    def endpoint(self) -> str:
+        """Its URL."""
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}"
+
+    def calls(self) -> list[Call]:
+        """What was asked and answered so far, oldest first."""
+        with self.lock:
+            return list(self._calls)
+
+    def own(self, action: str, form: Mapping[str, str]) -> Answer | None:
+        """The answer to a call that moto lacks; None where moto is to answer."""
+        raise NotImplementedError
+
+    def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """The answer to one call."""
+        form = dict(urllib.parse.parse_qsl(body.decode(errors="replace"))) if b"Action=" in body else {}
+        action = form.get("Action", headers.get("X-Amz-Target", ""))
+        found = self.own(action, form) or self._handed_on(action, path, headers, body)
+        with self.lock:
+            self._calls.append(Call(action, form, found[0]))
+        return found
+
+    def _handed_on(self, action: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        kept = {name: value for name, value in headers.items() if name.lower() not in _HOP}
+        found = self._pool.request("POST", f"{self.aws.endpoint}{path}", body=body, headers=kept)
+        if b"not emulated" in found.data or b"NotImplemented" in found.data or found.status >= 500:
+            self.missing.add(action)
+        return found.status, found.headers.get("Content-Type", "text/xml"), found.data
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        front = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_: object) -> None:
+                """Says nothing."""
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                status, kind, answer = front.answer(self.path, dict(self.headers.items()), body)
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+        return Handler
+
+
+def ec2_answer(action: str, inner: str) -> Answer:
+    """An answer of EC2."""
+    text = f'<{action}Response xmlns="{_EC2}"><requestId>emulated</requestId>{inner}</{action}Response>'
+    return 200, "text/xml;charset=UTF-8", text.encode()
