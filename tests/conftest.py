@@ -47,7 +47,7 @@ _SLOW = (
 )
 # Needs the real control plane: `make test-cluster`.
 _CLUSTER = ("tests/cluster/",)
-# Needs the real Karpenter as well: `make test-world`.
+# Needs the real Karpenter or load-balancer controller as well: `make test-world`.
 _WORLD = ("tests/world/",)
 # What a fixture needs besides.
 _TOOLS = {"helm": HELM, "karpenter_program": KARPENTER, "vegeta": VEGETA}

@@ -1,1 +1,1 @@
-"""Tests with the real Karpenter on the real control plane: what is not real is AWS and the machines (`make test-world`)."""
+"""Tests with the real Karpenter and the real load-balancer controller on the real control plane: not real are AWS and the machines."""

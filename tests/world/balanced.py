@@ -59,7 +59,7 @@ class BalancedStack(RenderedStack):
     def written(self) -> dict[str, Any]:
         """See the base class."""
         values = super().written()
-        values["spec"]["policy"]["routingStyle"] = self._style
+        values["spec"]["routingStyle"] = self._style
         return values
 
     def play_the_load_balancer_controller(self, ingress: str = "sd21", services: tuple[str, ...] = (*SERVICES, CAPACITY)) -> None:

@@ -132,7 +132,7 @@ def _ready(port: int) -> bool:
 def _registered(plane: ControlPlane, namespace: str, port: int, certificate: bytes) -> Iterator[None]:
     """Makes what its chart makes: the class of Ingresses, and its webhooks, here for one namespace alone."""
     made = [
-        ("/apis/elbv2.k8s.aws/v1beta1/ingressclassparams", {"metadata": {"name": "alb"}}),
+        ("/apis/elbv2.k8s.aws/v1beta1/ingressclassparams", _CLASS_PARAMETERS),
         ("/apis/networking.k8s.io/v1/ingressclasses", _INGRESS_CLASS),
         (f"{_ADMISSION}/mutatingwebhookconfigurations", _webhooks(namespace, port, certificate, _MUTATING)),
         (f"{_ADMISSION}/validatingwebhookconfigurations", _webhooks(namespace, port, certificate, _VALIDATING)),
@@ -150,6 +150,7 @@ def _registered(plane: ControlPlane, namespace: str, port: int, certificate: byt
 
 
 _ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
+_CLASS_PARAMETERS: Final[Object] = {"apiVersion": "elbv2.k8s.aws/v1beta1", "kind": "IngressClassParams", "metadata": {"name": "alb"}}
 _INGRESS_CLASS: Final[Object] = {
     "metadata": {"name": "alb"},
     "spec": {
