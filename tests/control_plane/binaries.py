@@ -29,6 +29,9 @@ SCHEDULER: Final = "kube-scheduler"
 CONTROLLER_MANAGER: Final = "kube-controller-manager"
 HELM: Final = "helm"
 KARPENTER: Final = "karpenter"
+KEDA: Final = "keda"
+KEDA_METRICS: Final = "keda-metrics-apiserver"
+KEDA_ADMISSION: Final = "keda-admission-webhooks"
 VEGETA: Final = "vegeta"
 
 _MODULES: Final = Path(__file__).parent / "binaries"
@@ -59,6 +62,9 @@ _CONTROL_PLANE: Final[Mapping[str, _Program]] = {
 _TOOLS: Final[Mapping[str, _Program]] = {
     HELM: _Program("helm", "helm.sh/helm/v4/cmd/helm"),
     KARPENTER: _Program("karpenter", "github.com/aws/karpenter-provider-aws/cmd/controller"),
+    KEDA: _Program("keda", "github.com/kedacore/keda/v2/cmd/operator"),
+    KEDA_METRICS: _Program("keda", "github.com/kedacore/keda/v2/cmd/adapter"),
+    KEDA_ADMISSION: _Program("keda", "github.com/kedacore/keda/v2/cmd/webhooks"),
     VEGETA: _Program("vegeta", "github.com/tsenart/vegeta/v12"),
 }
 """What only some tests need: built when the first of them runs."""
