@@ -49,7 +49,7 @@ test-cluster: $(STAMP) ## Tests on a real kube-apiserver, etcd, scheduler and co
 	@$(RUN)/python -m pytest -m cluster $(ARGS)
 
 .PHONY: test-world
-test-world: $(STAMP) ## Tests with the real Karpenter, and the load-balancer controller that FAILOVERCTL_TEST_LBC names, on the real control plane (needs Go)
+test-world: $(STAMP) ## Tests with the real Karpenter and KEDA, and the load-balancer controller that FAILOVERCTL_TEST_LBC names, on the real control plane (needs Go)
 	@$(RUN)/python -m pytest -m world $(ARGS)
 
 # Two more, one for each generation of transformers and diffusers that the pipelines run on; 4 GB, most of it torch, which they share.

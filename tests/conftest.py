@@ -13,7 +13,18 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.control_plane import crds
-from tests.control_plane.binaries import HELM, KARPENTER, VEGETA, Unavailable, load_balancer_controller, locate, tool
+from tests.control_plane.binaries import (
+    HELM,
+    KARPENTER,
+    KEDA,
+    KEDA_ADMISSION,
+    KEDA_METRICS,
+    VEGETA,
+    Unavailable,
+    load_balancer_controller,
+    locate,
+    tool,
+)
 from tests.control_plane.control_plane import ControlPlane
 
 # A profile of whoever runs the tests must not get between them and the emulated AWS.
@@ -47,10 +58,17 @@ _SLOW = (
 )
 # Needs the real control plane: `make test-cluster`.
 _CLUSTER = ("tests/cluster/",)
-# Needs the real Karpenter or load-balancer controller as well: `make test-world`.
+# Needs the real Karpenter, KEDA or load-balancer controller as well: `make test-world`.
 _WORLD = ("tests/world/",)
 # What a fixture needs besides.
-_TOOLS = {"helm": HELM, "karpenter_program": KARPENTER, "vegeta": VEGETA}
+_TOOLS = {
+    "helm": HELM,
+    "karpenter_program": KARPENTER,
+    "keda_admission_program": KEDA_ADMISSION,
+    "keda_metrics_program": KEDA_METRICS,
+    "keda_program": KEDA,
+    "vegeta": VEGETA,
+}
 _ROOT = Path(__file__).parents[1]
 _skipped = pytest.StashKey[str]()
 _without_lbc = pytest.StashKey[str]()
@@ -118,6 +136,24 @@ def lbc_program(pytestconfig: pytest.Config) -> Path:
     except Unavailable as error:
         pytestconfig.stash[_without_lbc] = str(error)
         pytest.skip(f"no load-balancer controller: {error}")
+
+
+@pytest.fixture(scope="session")
+def keda_program() -> Path:
+    """The real operator of KEDA."""
+    return _tool(KEDA)
+
+
+@pytest.fixture(scope="session")
+def keda_metrics_program() -> Path:
+    """KEDA's real server of external metrics."""
+    return _tool(KEDA_METRICS)
+
+
+@pytest.fixture(scope="session")
+def keda_admission_program() -> Path:
+    """KEDA's real admission webhooks."""
+    return _tool(KEDA_ADMISSION)
 
 
 def _tool(name: str) -> Path:

@@ -33,7 +33,6 @@ def _scaled_object(file: ApplicationFile, stack: StackFile, unit: UnitFile, name
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": unit.deployment},
         "minReplicaCount": unit.min_replicas,
         "maxReplicaCount": unit.max_replicas,
-        "pollingInterval": 30,
         # Where CloudWatch does not answer nothing is taken away.
         "fallback": {"failureThreshold": 3, "replicas": max(1, unit.min_replicas), "behavior": "currentReplicasIfHigher"},
         # What is taken away takes a cold start to come back.

@@ -113,9 +113,6 @@ _SCALED_OBJECT: Final = _struct(
     "scaleTargetRef",
     "triggers",
 )
-_SCALED_OBJECT_STATUS: Final = _struct(
-    {"conditions": {"type": "array", "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}, "hpaName": _STRING}
-)
 _BINDING: Final = _struct(
     {
         "serviceRef": _struct({"name": _STRING, "port": _QUANTITY}, "name", "port"),
@@ -156,13 +153,21 @@ def _definition(group: str, version: str, kind: str, spec: Schema, status: Schem
 MINIMAL: Final = (
     _definition("karpenter.sh", "v1", "NodePool", _NODE_POOL, _NODE_POOL_STATUS, namespaced=False),
     _definition("karpenter.sh", "v1", "NodeClaim", _NODE_CLAIM, _NODE_CLAIM_STATUS, namespaced=False),
-    _definition("keda.sh", "v1alpha1", "ScaledObject", _SCALED_OBJECT, _SCALED_OBJECT_STATUS, namespaced=True),
+    _definition("keda.sh", "v1alpha1", "ScaledObject", _SCALED_OBJECT, _ANYTHING, namespaced=True),
     # Only `failoverctl render` makes these; upstream's definitions check what is in them.
     _definition("karpenter.k8s.aws", "v1", "EC2NodeClass", _ANYTHING, _ANYTHING, namespaced=False),
     _definition("keda.sh", "v1alpha1", "TriggerAuthentication", _ANYTHING, _ANYTHING, namespaced=True),
     _definition("elbv2.k8s.aws", "v1beta1", "TargetGroupBinding", _BINDING, _struct({"observedGeneration": _INTEGER}), namespaced=True),
 )
 """Definitions of ours, for a machine without the upstream ones."""
+
+KEDA_OTHERS: Final = (
+    _definition("keda.sh", "v1alpha1", "ScaledJob", _ANYTHING, _ANYTHING, namespaced=True),
+    _definition("keda.sh", "v1alpha1", "ClusterTriggerAuthentication", _ANYTHING, _ANYTHING, namespaced=False),
+    _definition("eventing.keda.sh", "v1alpha1", "CloudEventSource", _ANYTHING, _ANYTHING, namespaced=True),
+    _definition("eventing.keda.sh", "v1alpha1", "ClusterCloudEventSource", _ANYTHING, _ANYTHING, namespaced=False),
+)
+"""What KEDA's operator watches besides, and does not start without."""
 
 
 def upstream() -> list[dict[str, Any]]:

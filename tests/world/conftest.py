@@ -1,9 +1,8 @@
-"""The real Karpenter, and the real AWS Load Balancer Controller, on the real control plane."""
+"""The real Karpenter, the real KEDA and the real AWS Load Balancer Controller, on the real control plane."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,43 +11,86 @@ from controller.embedded.aws import EmulatedAws
 from tests.cluster.conftest import installed, pytest_runtest_makereport
 from tests.control_plane import crds
 from tests.control_plane.control_plane import ControlPlane
-from tests.world import lbc
+from tests.world import karpenter, keda, lbc
 from tests.world.balanced import BalancedStack, Balancing
 from tests.world.balancing import BalancingFront
+from tests.world.cloudwatch import CloudWatchFront, Metrics
 from tests.world.fleets import Capacity, Ec2Front
-from tests.world.karpenter import running
+from tests.world.keda import Keda, Programs
+from tests.world.programs import Program
 from tests.world.stack import World, node_class
 
 __all__ = ["installed", "pytest_runtest_makereport"]
 
 
 @pytest.fixture
-def world(installed: ControlPlane, karpenter_program: Path, namespace: str, tmp_path: Path) -> Iterator[World]:
-    """An application with one ready replica of every unit; account and Karpenter are its own, so that neither remembers another test."""
-    with ExitStack() as stack:
-        aws = stack.enter_context(EmulatedAws())
-        capacity = Capacity()
-        front = stack.enter_context(Ec2Front(aws, capacity))
-        stack.enter_context(node_class(installed, aws))
+def aws() -> Iterator[EmulatedAws]:
+    """An account of the test's own."""
+    with EmulatedAws() as account:
+        yield account
+
+
+@pytest.fixture
+def capacity() -> Capacity:
+    """What EC2 has."""
+    return Capacity()
+
+
+@pytest.fixture
+def real_karpenter(
+    installed: ControlPlane, karpenter_program: Path, aws: EmulatedAws, capacity: Capacity, tmp_path: Path
+) -> Iterator[Program]:
+    """Karpenter, the test's own as the account is: neither remembers another test."""
+    with Ec2Front(aws, capacity) as front, node_class(installed, aws):
         environment = {**aws.environment(), "AWS_ENDPOINT_URL": front.endpoint}
-        karpenter = stack.enter_context(running(karpenter_program, installed, environment, tmp_path))
-        zones = aws.network.subnets
-        yield stack.enter_context(World(installed, namespace, tmp_path, karpenter=karpenter, capacity=capacity, zones=zones))
+        with karpenter.running(karpenter_program, installed, environment, tmp_path) as running:
+            yield running
+
+
+@pytest.fixture
+def world(
+    installed: ControlPlane, real_karpenter: Program, aws: EmulatedAws, capacity: Capacity, namespace: str, tmp_path: Path
+) -> Iterator[World]:
+    """An application with one ready replica of every unit."""
+    with World(installed, namespace, tmp_path, karpenter=real_karpenter, capacity=capacity, zones=aws.network.subnets) as made:
+        yield made
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    """What CloudWatch has."""
+    return Metrics()
+
+
+@pytest.fixture
+def real_keda(
+    installed: ControlPlane,
+    keda_program: Path,
+    keda_metrics_program: Path,
+    keda_admission_program: Path,
+    aws: EmulatedAws,
+    metrics: Metrics,
+    namespace: str,
+    tmp_path: Path,
+) -> Iterator[Keda]:
+    """KEDA for the test's namespace."""
+    programs = Programs(keda_program, keda_metrics_program, keda_admission_program)
+    with CloudWatchFront(aws, metrics) as front:
+        environment = {**aws.environment(), "AWS_ENDPOINT_URL": front.endpoint}
+        with keda.running(programs, installed, environment, tmp_path, namespace) as running:
+            yield running
 
 
 @pytest.fixture
 def balancing(
-    installed: ControlPlane, lbc_program: Path, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    installed: ControlPlane, lbc_program: Path, aws: EmulatedAws, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Balancing]:
     """The load-balancer controller of the test's namespace, with an account of its own that everything in this process asks as well."""
     if not crds.UPSTREAM.is_dir():
         pytest.skip("the load-balancer controller needs its own definitions; see shared/crds")
-    with ExitStack() as stack:
-        aws = stack.enter_context(EmulatedAws())
-        front = stack.enter_context(BalancingFront(aws))
-        for name, value in aws.environment().items():
-            monkeypatch.setenv(name, value)
-        made = stack.enter_context(lbc.running(lbc_program, installed, namespace, front, tmp_path))
+    for name, value in aws.environment().items():
+        monkeypatch.setenv(name, value)
+    with BalancingFront(aws) as front, lbc.running(lbc_program, installed, namespace, front, tmp_path) as made:
         yield Balancing(aws, front, made)
 
 

@@ -11,7 +11,7 @@ import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Final, Self
 
 import urllib3
@@ -46,7 +46,12 @@ class Front:
 
     Args:
         aws: The emulated account behind it; it must be running.
+
+    Attributes:
+        headers: Of every answer, besides its content type and length.
     """
+
+    headers: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, aws: EmulatedAws) -> None:
         self.aws = aws
@@ -111,7 +116,8 @@ class Front:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 status, kind, answer = front.answer(self.path, dict(self.headers.items()), body)
                 self.send_response(status)
-                self.send_header("Content-Type", kind)
+                for name, value in {**front.headers, "Content-Type": kind}.items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)

@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import urllib3
-
 from tests.control_plane.control_plane import ControlPlane, free_ports
 from tests.support.waiting import wait_for
+from tests.world.programs import Program, started
 
 CLUSTER: Final = "world"
 _READY_S: Final = 90.0
-_STOP_S: Final = 20.0
-_LOG_LINES: Final = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Karpenter:
-    """A running Karpenter."""
-
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def report(self) -> str:
-        """Whether it runs and what it logged last, for the message of a failed test."""
-        code = self.process.poll()
-        lines = self.log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
-        return "\n".join(
-            [f"karpenter {'runs' if code is None else f'ended with code {code}'}, and logged last:", *(f"    {one[:400]}" for one in lines)]
-        )
 
 
 @contextmanager
-def running(program: Path, plane: ControlPlane, aws: dict[str, str], folder: Path) -> Iterator[Karpenter]:
+def running(program: Path, plane: ControlPlane, aws: dict[str, str], folder: Path) -> Iterator[Program]:
     """Starts Karpenter, waits until it is ready, and ends it.
 
     Args:
@@ -62,26 +41,6 @@ def running(program: Path, plane: ControlPlane, aws: dict[str, str], folder: Pat
         "METRICS_PORT": str(metrics),
         "HEALTH_PROBE_PORT": str(health),
     }
-    log = folder / "karpenter.log"
-    with log.open("ab") as out:
-        process = subprocess.Popen(
-            [str(program)], env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
-        )
-    made = Karpenter(process, log)
-    try:
-        wait_for("karpenter is ready", lambda: _ready(health), _READY_S, made.report)
+    with started(program, (), environment, folder / "karpenter.log") as made:
+        wait_for("karpenter is ready", lambda: made.ready(health), _READY_S, made.report)
         yield made
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=_STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(timeout=_STOP_S)
-
-
-def _ready(port: int) -> bool:
-    try:
-        return urllib3.request("GET", f"http://127.0.0.1:{port}/readyz", timeout=2, retries=False).status == 200
-    except urllib3.exceptions.HTTPError:
-        return False

@@ -15,8 +15,8 @@ from tests.cluster import objects
 from tests.cluster.stack import Stack
 from tests.control_plane.control_plane import ControlPlane
 from tests.world.fleets import Capacity
-from tests.world.karpenter import Karpenter
 from tests.world.machines import Machines
+from tests.world.programs import Program
 
 _NODE_CLASSES: Final = "/apis/karpenter.k8s.aws/v1/ec2nodeclasses"
 
@@ -34,7 +34,7 @@ class World(Stack):
     """
 
     def __init__(
-        self, plane: ControlPlane, namespace: str, folder: Path, *, karpenter: Karpenter, capacity: Capacity, zones: Iterable[str]
+        self, plane: ControlPlane, namespace: str, folder: Path, *, karpenter: Program, capacity: Capacity, zones: Iterable[str]
     ) -> None:
         super().__init__(plane, namespace, folder)
         self.capacity, self.zones = capacity, tuple(sorted(zones))

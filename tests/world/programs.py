@@ -1,0 +1,68 @@
+"""A program of a cluster as a process of the tests: started, reported on, ended."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import urllib3
+
+_STOP_S: Final = 20.0
+_LOG_LINES: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A running program."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def report(self) -> str:
+        """Whether it runs and what it logged last, for the message of a failed test."""
+        code = self.process.poll()
+        lines = self.log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+        state = "runs" if code is None else f"ended with code {code}"
+        return "\n".join([f"{self.name} {state}, and logged last:", *(f"    {one[:400]}" for one in lines)])
+
+    def ready(self, port: int) -> bool:
+        """Whether its probe on a port of this machine says that it is ready.
+
+        Raises:
+            AssertionError: It ended.
+        """
+        assert self.process.poll() is None, self.report()
+        try:
+            return urllib3.request("GET", f"http://127.0.0.1:{port}/readyz", timeout=2, retries=False).status == 200
+        except urllib3.exceptions.HTTPError:
+            return False
+
+
+@contextmanager
+def started(path: Path, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[Program]:
+    """Starts a program, and ends it.
+
+    Args:
+        path: Of the program.
+        arguments: On its command line.
+        environment: All of it.
+        log: What it says goes here.
+    """
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            [str(path), *arguments], env=dict(environment), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+        )
+    try:
+        yield Program(path.name, process, log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(timeout=_STOP_S)
