@@ -66,6 +66,7 @@ class ImagesFile(FileModel):
     neuron: Image | None = Field(default=None, description="For units with framework neuron.")
     cuda: Image | None = Field(default=None, description="For units with framework cuda.")
     triton: Image | None = Field(default=None, description="For units with framework triton (torch.compile's Triton kernels).")
+    adapter: Image | None = Field(default=None, description="For units with vllm: what stands in front of it, and fetches its model.")
 
 
 class NodesFile(FileModel):
@@ -160,10 +161,30 @@ class StackFile(FileModel):
     load_balancer: LoadBalancerFile = Field(default=LoadBalancerFile(), description="The Ingress.")
 
 
+class VllmFile(FileModel):
+    """vLLM in place of the model server's own text generation, with the model server's adapter in front."""
+
+    image: Image | None = Field(default=None, description="vLLM's image. Unset: AWS' own for the framework, that of images.yaml.")
+    max_model_len: int = Field(default=4096, ge=16, le=10_000_000, description="Longest prompt and answer together, tokens.")
+    compile_cache: Annotated[
+        str, Field(pattern=r"^(s3://[ -~]+|/[ -~]*)?$", max_length=500, json_schema_extra={"x-allowed": "s3://BUCKET/PREFIX or a path"})
+    ] = Field(
+        default="",
+        description="Where what is compiled for Neuron is kept: the first pod compiles, the others find it. Needed with framework neuron.",
+    )
+    args: tuple[Text, ...] = Field(default=(), max_length=_MAX_ENTRIES, description="Further arguments of vllm serve; they come last.")
+    env: dict[Variable, VariableValue] = Field(
+        default={},
+        max_length=_MAX_ENTRIES,
+        json_schema_extra={"x-allowed": "a mapping from text to text"},
+        description="Further variables of vLLM's container; they win over those that are made. No secrets.",
+    )
+
+
 class UnitStackFile(FileModel):
     """What only `failoverctl render` reads of a unit."""
 
-    image: Image | None = Field(default=None, description="Its image. Unset: spec.stack.images of its framework.")
+    image: Image | None = Field(default=None, description="Its image. Unset: spec.stack.images of its framework; with vllm, adapter.")
     model: Location = Field(default="", description="Its model. Empty: spec.stack.model.")
     revision: Revision = Field(
         default="", description="Commit of its model. Empty: spec.stack.revision, where the model is that one's too."
@@ -173,6 +194,9 @@ class UnitStackFile(FileModel):
         description="Where the artifacts compiled for Neuron are. Needed with framework neuron: it compiles nothing.",
     )
     compiled_revision: Revision = Field(default="", description="The same for the compiled artifacts.")
+    vllm: VllmFile | None = Field(
+        default=None, description="Serve a language model with vLLM, with framework cuda or neuron; {} where its defaults suit."
+    )
     load_s: int | None = Field(default=None, ge=10, le=7200, description="How long it needs until it is ready, seconds. Unset: as for all.")
     accelerators: int = Field(default=1, ge=1, le=16, description="Accelerators of a pod. Price and throughput are those of such a pod.")
     cpu: Quantity | None = Field(default=None, description="Processors of a pod. Unset: half of its share of the node.")

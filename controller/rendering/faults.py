@@ -8,7 +8,7 @@ from typing import Final
 
 from controller.catalog.application import ApplicationFile, UnitFile
 from controller.catalog.instances import FRAMEWORKS, INSTANCES, Maker, family_of, maker_of
-from controller.catalog.stack import StackFile
+from controller.catalog.stack import StackFile, VllmFile
 from controller.documents import Fault, Place, describe_value
 from controller.policy.routing import PREFIX, action_key
 from controller.rendering.parts import allowed_types
@@ -100,7 +100,7 @@ def _sizes(unit: UnitFile) -> Iterator[Fault]:
 
 def _server(unit: UnitFile, stack: StackFile, wanted: Maker) -> Iterator[Fault]:
     if image_of(unit, stack) is None:
-        yield ("stack", "image"), "nothing", f"an image here or as spec.stack.images.{unit.framework}"
+        yield ("stack", "image"), "nothing", f"an image here or as spec.stack.images.{_image_key(unit)}"
     yield from _models(unit, stack, wanted)
     app = unit.counter_metric.removesuffix(COUNTER)
     if unit.counter_metric and (not unit.counter_metric.endswith(COUNTER) or not app or '"' in app):
@@ -116,25 +116,50 @@ def _server(unit: UnitFile, stack: StackFile, wanted: Maker) -> Iterator[Fault]:
 
 
 def _models(unit: UnitFile, stack: StackFile, wanted: Maker) -> Iterator[Fault]:
-    """What is downloaded: the compiled artifacts with framework neuron, the model with the others."""
-    if wanted is Maker.NEURON:
-        if not unit.stack.compiled_model:
-            yield (
-                ("stack", "compiledModel"),
-                "nothing",
-                "where the compiled artifacts are: framework neuron loads them and compiles nothing",
-            )
-        elif _unpinned(unit.stack.compiled_model, unit.stack.compiled_revision):
-            yield ("stack", "compiledRevision"), describe_value(unit.stack.compiled_revision), _COMMIT_WANTED
-        return
-    if unit.stack.compiled_model:
-        found = describe_value(unit.stack.compiled_model)
-        yield ("stack", "compiledModel"), found, f"nothing: framework {unit.framework} compiles at start"
+    """What is downloaded: the compiled artifacts with framework neuron, the model with the others and with vLLM."""
+    if unit.stack.vllm is not None:
+        yield from _vllm(unit, unit.stack.vllm, stack, wanted)
+        yield from _model(unit, stack)
+    elif wanted is Maker.NEURON:
+        yield from _compiled(unit)
+    else:
+        if unit.stack.compiled_model:
+            found = describe_value(unit.stack.compiled_model)
+            yield ("stack", "compiledModel"), found, f"nothing: framework {unit.framework} compiles at start"
+        yield from _model(unit, stack)
+
+
+def _model(unit: UnitFile, stack: StackFile) -> Iterator[Fault]:
     name, revision = model_of(unit, stack)
     if not name:
         yield ("stack", "model"), "nothing", "a model here or as spec.stack.model"
     elif _unpinned(name, revision):
         yield ("stack", "revision"), describe_value(revision), f"{_COMMIT_WANTED}, here or as spec.stack.revision"
+
+
+def _compiled(unit: UnitFile) -> Iterator[Fault]:
+    if not unit.stack.compiled_model:
+        yield ("stack", "compiledModel"), "nothing", "where the compiled artifacts are: framework neuron loads them and compiles nothing"
+    elif _unpinned(unit.stack.compiled_model, unit.stack.compiled_revision):
+        yield ("stack", "compiledRevision"), describe_value(unit.stack.compiled_revision), _COMMIT_WANTED
+
+
+def _vllm(unit: UnitFile, profile: VllmFile, stack: StackFile, wanted: Maker) -> Iterator[Fault]:
+    if stack.task != "text-generation":
+        yield ("stack", "vllm"), "a mapping", f"nothing, because spec.stack.task is {stack.task}: vLLM generates text"
+    if unit.framework == "triton":
+        yield ("framework",), describe_value(unit.framework), "cuda or neuron, because vLLM brings its own kernels"
+    if unit.stack.compiled_model:
+        yield (
+            ("stack", "compiledModel"),
+            describe_value(unit.stack.compiled_model),
+            "nothing: vLLM compiles by itself, into vllm.compileCache",
+        )
+    if wanted is Maker.NEURON and not profile.compile_cache:
+        yield ("stack", "vllm", "compileCache"), "nothing", "s3://BUCKET/PREFIX, without which every pod compiles anew"
+    if wanted is Maker.NVIDIA and profile.compile_cache:
+        found = describe_value(profile.compile_cache)
+        yield ("stack", "vllm", "compileCache"), found, f"nothing, because framework is {unit.framework}"
 
 
 def model_of(unit: UnitFile, stack: StackFile) -> tuple[str, str]:
@@ -162,5 +187,10 @@ def _pools(file: ApplicationFile) -> Iterator[Fault]:
 
 def image_of(unit: UnitFile, stack: StackFile) -> str | None:
     """The image of its container, None where none is named."""
-    shared: str | None = getattr(stack.images, unit.framework)
+    shared: str | None = getattr(stack.images, _image_key(unit))
     return unit.stack.image or shared
+
+
+def _image_key(unit: UnitFile) -> str:
+    """Where the stack's image for a unit is, in `spec.stack.images`."""
+    return "adapter" if unit.stack.vllm is not None else unit.framework

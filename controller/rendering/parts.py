@@ -26,6 +26,12 @@ PORT_NAME: Final = "http"
 GRPC_PORT: Final = 50051
 HEALTH: Final = "/health"
 READINESS: Final = "/readiness"
+CACHE: Final = "/var/cache/model-server"
+"""Where the containers of a pod keep models and caches."""
+PROBE_S: Final = 10
+"""Between two probes, seconds."""
+RESTRICTED: Final[Mapping[str, Any]] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+"""The security context of every container, beside that of the pod."""
 
 
 def manifest(api_version: str, kind: str, name: str, file: ApplicationFile, *, namespaced: bool = True, **rest: Any) -> Object:  # noqa: ANN401 - any part of a manifest

@@ -7,17 +7,21 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from controller.catalog.application import ApplicationFile, UnitFile
-from controller.catalog.stack import StackFile
+from controller.catalog.stack import StackFile, VllmFile
+from controller.rendering import vllm
 from controller.rendering.faults import COUNTER, image_of, model_of
 from controller.rendering.nodes import pool_types, pool_zones
 from controller.rendering.parts import (
+    CACHE,
     GRPC_PORT,
     HEALTH,
     INSTANCE_TYPE,
     POOL,
     PORT,
     PORT_NAME,
+    PROBE_S,
     READINESS,
+    RESTRICTED,
     ZONE,
     Object,
     allowed_types,
@@ -28,7 +32,6 @@ from controller.rendering.parts import (
 )
 
 READINESS_GATES: Final = "elbv2.k8s.aws/pod-readiness-gate-inject"
-CACHE: Final = "/var/cache/model-server"
 
 DEREGISTER_S: Final = 15
 """From a pod's deletion until the load balancer sends it nothing new, seconds: the server goes on for so long as if nothing were."""
@@ -39,7 +42,6 @@ FLUSH_S: Final = 5
 NODE_START_S: Final = 600
 """For a node to be launched and to join, on top of the container's own time, before a rollout counts as stuck, seconds."""
 
-_PROBE_S: Final = 10
 _CPU_SHARE: Final = 0.5
 _MEMORY_SHARE: Final = 0.75
 """Of the node's share; the rest is the kubelet's and the daemons'. 12 of 16 GiB leave room for Container Insights and the device plugin."""
@@ -96,12 +98,33 @@ def _pod(file: ApplicationFile, stack: StackFile, unit: UnitFile) -> Object:
         "nodeSelector": {POOL: unit.node_pool},
         **_narrowed(file, unit),
         "tolerations": [{"key": maker(unit).resource, "operator": "Exists", "effect": "NoSchedule"}],
-        "terminationGracePeriodSeconds": DEREGISTER_S + DRAIN_S + stack.request_s + FLUSH_S,
+        "terminationGracePeriodSeconds": _end_s(stack),
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [_container(file, stack, unit)],
         "volumes": [{"name": "cache", "emptyDir": {}}],
     }
-    return spec
+    return spec if unit.stack.vllm is None else _with_vllm(spec, stack, unit, unit.stack.vllm)
+
+
+def _end_s(stack: StackFile) -> int:
+    """From a pod's deletion until its server has ended, at most, seconds."""
+    return DEREGISTER_S + DRAIN_S + stack.request_s + FLUSH_S
+
+
+def _with_vllm(spec: Object, stack: StackFile, unit: UnitFile, profile: VllmFile) -> Object:
+    """The adapter keeps the server's name, port, probes and variables: Services, load balancer and counters see no difference."""
+    (server,) = spec["containers"]
+    variables = [one for one in server["env"] if one["name"] != vllm.TOKEN]
+    adapter = {**server, "args": ["adapter", *unit.stack.args], "env": variables, "resources": vllm.ADAPTER_RESOURCES}
+    times = {"load_s": load_s(unit, stack), "outlast_s": _end_s(stack)}
+    engine = vllm.engine(unit, profile, server["resources"], region=stack.region, **times)
+    return {
+        **spec,
+        "terminationGracePeriodSeconds": _end_s(stack) + vllm.ENGINE_END_S,
+        "initContainers": [vllm.fetching(server["image"], server["env"])],
+        "containers": [adapter, engine],
+        "volumes": [*spec["volumes"], vllm.VOLUME],
+    }
 
 
 def _narrowed(file: ApplicationFile, unit: UnitFile) -> Object:
@@ -131,21 +154,21 @@ def _container(file: ApplicationFile, stack: StackFile, unit: UnitFile) -> Objec
         # Until the model is loaded and warm nothing else is asked; then readiness decides about traffic and health about a restart.
         "startupProbe": {
             **ready,
-            "periodSeconds": _PROBE_S,
+            "periodSeconds": PROBE_S,
             "timeoutSeconds": 5,
-            "failureThreshold": math.ceil(2 * load_s(unit, stack) / _PROBE_S),
+            "failureThreshold": math.ceil(2 * load_s(unit, stack) / PROBE_S),
         },
-        "readinessProbe": {**ready, "periodSeconds": _PROBE_S, "timeoutSeconds": 5, "failureThreshold": 3},
+        "readinessProbe": {**ready, "periodSeconds": PROBE_S, "timeoutSeconds": 5, "failureThreshold": 3},
         "livenessProbe": {
             "httpGet": {"path": HEALTH, "port": PORT_NAME},
-            "periodSeconds": _PROBE_S,
+            "periodSeconds": PROBE_S,
             "timeoutSeconds": 5,
             "failureThreshold": 6,
         },
         # The server goes on while the load balancer takes the pod out; only then it is told to end.
         "lifecycle": {"preStop": {"sleep": {"seconds": DEREGISTER_S}}},
         "resources": _resources(unit),
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "securityContext": dict(RESTRICTED),
         "volumeMounts": [{"name": "cache", "mountPath": CACHE}],
     }
     if unit.stack.args:
@@ -169,7 +192,7 @@ def _variables(stack: StackFile, unit: UnitFile, space: str) -> list[Object]:
         "MODEL_SERVER_NODE_POOL": unit.node_pool,
         # It gives up just before the start-up probe would: then it can say why.
         "MODEL_SERVER_DOWNLOAD_TIMEOUT": str(allowed_s * 3 // 4),
-        "MODEL_SERVER_LOAD_TIMEOUT": str(allowed_s - _PROBE_S),
+        "MODEL_SERVER_LOAD_TIMEOUT": str(allowed_s - PROBE_S),
         "MODEL_SERVER_REQUEST_TIMEOUT": str(stack.request_s),
         "MODEL_SERVER_DRAIN_SECONDS": str(DRAIN_S),
         "MODEL_SERVER_FINISH_SECONDS": str(stack.request_s),
@@ -181,7 +204,7 @@ def _variables(stack: StackFile, unit: UnitFile, space: str) -> list[Object]:
     values.append({"name": "MODEL_SERVER_POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}})
     if stack.hub_token is not None:
         reference = {"name": stack.hub_token.name, "key": stack.hub_token.key}
-        values.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}})
+        values.append({"name": vllm.TOKEN, "valueFrom": {"secretKeyRef": reference}})
     return values
 
 

@@ -15,9 +15,9 @@ from tests.support.stacks import document
 Place = tuple[str | int, ...]
 
 
-def _changed(changes: dict[Place, Any]) -> dict[str, Any]:
-    """The source's application with values put (or, with None, taken away) at places below `spec`."""
-    values = document()
+def _changed(changes: dict[Place, Any], name: str = "sd21") -> dict[str, Any]:
+    """An application of `config/` with values put (or, with None, taken away) at places below `spec`."""
+    values = document(name)
     for place, value in changes.items():
         node: Any = values["spec"]
         for step in place[:-1]:
@@ -114,3 +114,28 @@ def test_a_file_of_several_applications_is_refused(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump_all([document(), other]))
     result = CliRunner().invoke(main, ["render", str(path)])
     assert (result.exit_code, "found 2 applications" in result.output) == (1, True)
+
+
+VLLM_CASES = [
+    pytest.param({("stack", "task"): "text-classification"}, "spec.units[0].stack.vllm: found a mapping", id="another task"),
+    pytest.param({("units", 2, "framework"): "triton"}, 'spec.units[2].framework: found "triton"', id="torch.compile"),
+    pytest.param(
+        {("units", 0, "stack", "compiledModel"): "s3://b/c"}, "spec.units[0].stack.compiledModel", id="compiled for optimum-neuron"
+    ),
+    pytest.param({("units", 1, "stack", "vllm"): {}}, "spec.units[1].stack.vllm.compileCache: found nothing", id="compiles in every pod"),
+    pytest.param({("units", 2, "stack", "vllm", "compileCache"): "s3://b/c"}, "spec.units[2].stack.vllm.compileCache", id="a GPU's cache"),
+    pytest.param(
+        {("units", 0, "stack", "vllm", "compileCache"): "b/c"}, "spec.units[0].stack.vllm.compileCache", id="no place for a cache"
+    ),
+    pytest.param({("stack", "images", "adapter"): None}, "as spec.stack.images.adapter", id="no adapter"),
+    pytest.param({("stack", "revision"): "main"}, 'spec.units[0].stack.revision: found "main"', id="at a branch"),
+    pytest.param({("units", 2, "stack", "vllm", "maxModelLen"): 1}, "spec.units[2].stack.vllm.maxModelLen", id="a context of one token"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), VLLM_CASES)
+def test_what_vllm_cannot_serve_is_refused(changes: dict[Place, Any], message: str, tmp_path: Path) -> None:
+    """Likewise."""
+    code, output = _rendered(_changed(changes, "llama"), tmp_path)
+    assert code == 1
+    assert message in output

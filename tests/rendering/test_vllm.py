@@ -1,0 +1,119 @@
+"""Units that vLLM serves: what is in their pods, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deploy.images.catalog import load
+from tests.support.stacks import document, example, objects_of, parsed
+
+RESOURCES = {"cuda": "nvidia.com/gpu", "neuron": "aws.amazon.com/neuron"}
+SERVED = [("llama", name) for name in ("llama-inf2", "llama-trn1", "llama-g5-cuda", "llama-g6-cuda")]
+SERVED += [("mistral", name) for name in ("mistral-g5-cuda", "mistral-g6-cuda")]
+
+
+def _pods(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {one["metadata"]["name"]: one["spec"]["template"]["spec"] for one in objects if one["kind"] == "Deployment"}
+
+
+def _containers(pod: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {one["name"]: one for one in (*pod.get("initContainers", ()), *pod["containers"])}
+
+
+def _variables(container: dict[str, Any]) -> dict[str, Any]:
+    return {one["name"]: one.get("value") for one in container["env"]}
+
+
+@pytest.fixture(params=SERVED, ids=[name for _, name in SERVED])
+def pod(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The pod of one unit of the examples that vLLM serves."""
+    stack, name = request.param
+    return _pods(example(stack))[name]
+
+
+def _framework(pod: dict[str, Any]) -> str:
+    return str(_variables(_containers(pod)["server"])["MODEL_SERVER_BACKEND"])
+
+
+def test_only_those_that_ask_for_it_are_served_by_it() -> None:
+    """A stack may mix both."""
+    assert {name for name, pod in _pods(example("mistral")).items() if "vllm" in _containers(pod)} == {"mistral-g5-cuda", "mistral-g6-cuda"}
+
+
+def test_the_accelerator_is_the_engines_alone(pod: dict[str, Any]) -> None:
+    """One container asks for it; two would not fit on the node."""
+    resource = RESOURCES[_framework(pod)]
+    assert [name for name, one in _containers(pod).items() if resource in one["resources"]["limits"]] == ["vllm"]
+
+
+def test_the_adapter_is_what_the_stack_knows(pod: dict[str, Any]) -> None:
+    """Name, ports, probes and variables are those of a model server: Services, load balancer and counters see no difference."""
+    server = pod["containers"][0]
+    assert (server["name"], server["args"]) == ("server", ["adapter"])
+    assert server["startupProbe"]["httpGet"]["path"] == server["readinessProbe"]["httpGet"]["path"] == "/readiness"
+    assert {port["name"] for port in server["ports"]} >= {"http"}
+    assert "MODEL_SERVER_APP" in _variables(server)
+
+
+def test_the_model_is_fetched_before_and_by_nobody_else(pod: dict[str, Any]) -> None:
+    """To the path that the engine is given, at the commit of the file; the engine is offline, and the token stays where it is needed."""
+    containers = _containers(pod)
+    fetch, engine = containers["model"], containers["vllm"]
+    assert fetch["args"][-1] == engine["command"][-1]
+    assert fetch["image"] == containers["server"]["image"]
+    assert len(_variables(fetch)["MODEL_SERVER_REVISION"] or "") == 40
+    assert _variables(engine)["HF_HUB_OFFLINE"] == "1"
+    assert [name for name, one in containers.items() if "HF_TOKEN" in _variables(one)] == ["model"]
+    assert all({"name": "cache", "mountPath": "/var/cache/model-server"} in one["volumeMounts"] for one in (fetch, engine))
+
+
+@pytest.mark.parametrize("request_s", [60, 300])
+def test_the_engine_outlives_what_the_adapter_may_still_answer(request_s: int) -> None:
+    """Its preStop covers the adapter's, drain and longest request, within the grace period; its port is where the adapter looks."""
+    values = document("llama")
+    values["spec"]["stack"]["requestSeconds"] = request_s
+    for pod in _pods(objects_of(parsed(values))).values():
+        server, engine = pod["containers"]
+        variables = _variables(server)
+        own = server["lifecycle"]["preStop"]["sleep"]["seconds"] + int(variables["MODEL_SERVER_DRAIN_SECONDS"])
+        needed = own + int(variables["MODEL_SERVER_FINISH_SECONDS"])
+        assert needed >= own + request_s
+        assert needed < engine["lifecycle"]["preStop"]["sleep"]["seconds"] < pod["terminationGracePeriodSeconds"]
+        assert "--port=8001" in engine["args"]
+
+
+def test_pods_are_restricted(pod: dict[str, Any]) -> None:
+    """Non-root with a number, no privilege escalation, no capabilities, in every container."""
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    for container in _containers(pod).values():
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert _containers(pod)["vllm"]["securityContext"]["runAsUser"] == 65532
+
+
+def test_the_engines_image_is_that_of_the_list(pod: dict[str, Any]) -> None:
+    """By tag, and by digest as soon as images.yaml knows it."""
+    assert _containers(pod)["vllm"]["image"] == load().bases[f"vllm-{_framework(pod)}"].reference
+
+
+def test_shapes_are_compiled_for_all_cores_and_found_again() -> None:
+    """Two NeuronCores a device; the cache is in the application's region. A GPU needs neither."""
+    pods = _pods(example("llama"))
+    neuron, cuda = (_containers(pods[name])["vllm"] for name in ("llama-inf2", "llama-g5-cuda"))
+    assert "--tensor-parallel-size=2" in neuron["args"]
+    assert _variables(neuron)["NEURON_COMPILE_CACHE_URL"] == "s3://your-bucket/neuron-cache/llama"
+    assert _variables(neuron)["AWS_REGION"] == "us-west-2"
+    assert not {"NEURON_COMPILE_CACHE_URL", "AWS_REGION"} & {*_variables(cuda)}
+
+
+def test_a_units_own_flags_and_variables_win() -> None:
+    """Flags come last, which is what vLLM takes; variables replace those that are made."""
+    values = document("llama")
+    profile = {"maxModelLen": 16384, "args": ["--gpu-memory-utilization=0.8"], "env": {"HOME": "/tmp"}, "image": "own/vllm:1"}
+    values["spec"]["units"][2]["stack"]["vllm"] = profile
+    engine = _containers(_pods(objects_of(parsed(values)))["llama-g5-cuda"])["vllm"]
+    assert "--max-model-len=16384" in engine["args"]
+    assert engine["args"][-1] == "--gpu-memory-utilization=0.8"
+    assert (_variables(engine)["HOME"], engine["image"]) == ("/tmp", "own/vllm:1")
