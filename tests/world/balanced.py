@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from controller.clients.kube import INGRESSES, TARGET_GROUP_BINDINGS
 from controller.embedded.aws import REGION, EmulatedAws
-from controller.policy.model import Verification
+from controller.policy.model import Verdict
 from controller.service.wiring import Service
+from tests.cluster.objects import CAPACITY
 from tests.cluster.processes import environment
 from tests.cluster.rendered import RenderedStack
 from tests.control_plane.control_plane import ControlPlane
 from tests.support.applications import SERVICES
 from tests.support.waiting import wait_for
 from tests.world.balancing import BalancingFront
-from tests.world.front import Call
 from tests.world.lbc import LoadBalancerController
 
-CAPACITY = "sd21-all"
-_MADE_S = 90.0
+_MADE_S: Final = 90.0
+_TARGETS: Final = {"RegisterTargets", "DeregisterTargets"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +63,11 @@ class BalancedStack(RenderedStack):
         return values
 
     def play_the_load_balancer_controller(self, ingress: str = "sd21", services: tuple[str, ...] = (*SERVICES, CAPACITY)) -> None:
-        """Nobody plays it: waits until the real one has made the load balancer, and passes the first health checks."""
+        """Nobody plays it: waits until the real one has made the load balancer with all targets, and passes their first health checks."""
         wait_for("the load balancer's address", lambda: bool(self.hostname(ingress)), _MADE_S, self.report)
-        self.registered(services)
-
-    def registered(self, services: Iterable[str]) -> None:
-        """Waits until the target group of every Service has as many targets as the Service has ready endpoints; they are healthy then."""
         for service in services:
+            if service == CAPACITY and self._style == "in-place":
+                continue  # nothing names it
             wait_for(f"the targets of {service}", partial(self._registered, service), 60, self.report)
         self.aws.checks.pass_all()
 
@@ -141,15 +139,16 @@ class BalancedStack(RenderedStack):
         names = {arn: service for service, arn in self.groups().items()}
         return {names[_only(one)]: host for one in self.rules() for host in _hosts(one) if host.endswith(".invalid")}
 
-    def rule_writes(self, since: int = 0) -> list[Call]:
-        """What the load-balancer controller changed in AWS, from the so-manieth change on."""
-        return self.front.writes()[since:]
+    def changes(self, since: int) -> list[str]:
+        """What the load-balancer controller changed in AWS but for targets, which come and go with pods, from the so-manieth change on."""
+        return [one.action for one in self.front.writes()[since:] if one.action not in _TARGETS]
 
 
-def verification(service: Service) -> Verification | None:
-    """What the controller last learned of its only application's load balancer."""
+def verdict(service: Service, stack: BalancedStack) -> Verdict | None:
+    """What the controller last learned of the load balancer about the present action; None where it was not asked yet."""
     (view,) = service.controller.views()
-    return view.snapshot.routing.verification
+    seen = view.snapshot.routing.verification
+    return seen.verdict if seen is not None and seen.action == stack.action() else None
 
 
 def _hosts(rule: Mapping[str, Any]) -> list[str]:

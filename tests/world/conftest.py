@@ -95,14 +95,9 @@ def balancing(
 
 
 @pytest.fixture
-def balanced(installed: ControlPlane, namespace: str, tmp_path: Path, balancing: Balancing) -> Iterator[BalancedStack]:
-    """The rendered stack behind its load balancer, with one ready replica of every unit."""
-    with BalancedStack(installed, namespace, tmp_path, balancing) as made:
-        yield made
-
-
-@pytest.fixture
-def in_place(installed: ControlPlane, namespace: str, tmp_path: Path, balancing: Balancing) -> Iterator[BalancedStack]:
-    """The same, whose capacity mode weights the units' own Services."""
-    with BalancedStack(installed, namespace, tmp_path, balancing, style="in-place") as made:
+def balanced(
+    request: pytest.FixtureRequest, installed: ControlPlane, namespace: str, tmp_path: Path, balancing: Balancing
+) -> Iterator[BalancedStack]:
+    """The rendered stack behind its load balancer, with one ready replica of every unit; its parameter is the routing style."""
+    with BalancedStack(installed, namespace, tmp_path, balancing, getattr(request, "param", "single-service")) as made:
         yield made
