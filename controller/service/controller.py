@@ -64,6 +64,13 @@ class _Record:
     ledger: Ledger = field(default_factory=Ledger)
 
 
+def _hint(outcome: Outcome) -> str:
+    """What a silent API server does not say of itself: its error names a webhook that refuses, not one that hangs."""
+    if not outcome.unanswered or "webhook" in str(outcome.error):
+        return ""
+    return " (where it answers everything else, a webhook hangs: the load-balancer controller's is asked before every change of an Ingress)"
+
+
 def _own_alerts(record: _Record) -> Iterator[Alert]:
     """What the service itself could not do in its last passes, again and again."""
     if record.failures >= _ALERT_AFTER:
@@ -309,7 +316,7 @@ class Controller:
         if outcome.failed is not None:
             self._telemetry.actions.labels(made.application, outcome.failed.kind.value, "failed").inc()
             record.failures += 1
-            record.failed = f"{describe(outcome.failed)}: {outcome.error}"
+            record.failed = f"{describe(outcome.failed)}: {outcome.error}" + _hint(outcome)
         elif not outcome.unconfirmed:
             record.failures = 0
         return outcome

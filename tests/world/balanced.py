@@ -20,7 +20,7 @@ from tests.control_plane.control_plane import ControlPlane
 from tests.support.applications import SERVICES
 from tests.support.waiting import wait_for
 from tests.world.balancing import BalancingFront
-from tests.world.lbc import LoadBalancerController
+from tests.world.lbc import LoadBalancerController, withdraw_webhooks
 
 _MADE_S: Final = 90.0
 _TARGETS: Final = {"RegisterTargets", "DeregisterTargets"}
@@ -100,6 +100,10 @@ class BalancedStack(RenderedStack):
         """What a process of ours needs to work on the stack and on its load balancer."""
         return {**environment(self, **policy), **self.aws.environment(), "FAILOVERCTL_AWS__ELBV2_ENABLED": "true"}
 
+    def withdraw_webhooks(self) -> None:
+        """From now on nothing waits for this process, as where another replica answers for it."""
+        withdraw_webhooks(self.session, self.namespace)
+
     # --- what tests look at -------------------------------------------------------------------------------------------------------------
 
     def hostname(self, ingress: str = "sd21") -> str:
@@ -158,3 +162,9 @@ def _hosts(rule: Mapping[str, Any]) -> list[str]:
 def _only(rule: Mapping[str, Any]) -> str:
     (action,) = rule["Actions"]
     return str(action.get("TargetGroupArn") or action["ForwardConfig"]["TargetGroups"][0]["TargetGroupArn"])
+
+
+def alerts(service: Service) -> dict[str, str]:
+    """What a person is told now, by its key."""
+    (view,) = service.controller.views()
+    return {one.key: one.text for one in view.decision.alerts}

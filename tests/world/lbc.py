@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from controller.clients.kube import KubeSession
 from controller.embedded.aws import REGION
 from controller.errors import NotFound
 from tests.control_plane.control_plane import ControlPlane, free_ports
@@ -149,6 +150,17 @@ def _registered(plane: ControlPlane, namespace: str, port: int, certificate: byt
         session.close()
 
 
+def withdraw_webhooks(session: KubeSession, namespace: str) -> None:
+    """Takes its webhooks away. Safe to call twice."""
+    for kind in ("mutating", "validating"):
+        with suppress(NotFound):
+            session.request("DELETE", f"{_ADMISSION}/{kind}webhookconfigurations/{_webhooks_name(namespace)}")
+
+
+def _webhooks_name(namespace: str) -> str:
+    return f"aws-load-balancer-{namespace}"
+
+
 _ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
 _CLASS_PARAMETERS: Final[Object] = {"apiVersion": "elbv2.k8s.aws/v1beta1", "kind": "IngressClassParams", "metadata": {"name": "alb"}}
 _INGRESS_CLASS: Final[Object] = {
@@ -179,7 +191,7 @@ def _webhooks(namespace: str, port: int, certificate: bytes, wanted: tuple[tuple
         }
         for (group, version, resource), path in wanted
     ]
-    return {"metadata": {"name": f"aws-load-balancer-{namespace}"}, "webhooks": made}
+    return {"metadata": {"name": _webhooks_name(namespace)}, "webhooks": made}
 
 
 def _certificate(folder: Path) -> bytes:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from controller.policy.model import Verdict
+from controller.policy.routing import NUDGED_AT
 from tests.cluster.objects import CAPACITY
 from tests.support.applications import COST_TARGETS, SERVICES
 from tests.support.waiting import wait_for
-from tests.world.balanced import BalancedStack, verdict
+from tests.world.balanced import BalancedStack, alerts, verdict
 
 COST = {target.service: target.weight for target in COST_TARGETS}
 _RETURN_S = 120.0
@@ -42,3 +43,34 @@ def test_a_switch_is_one_change_of_one_rule_each_way(balanced: BalancedStack) ->
     assert balanced.live() == COST
     assert balanced.changes(before) == ["ModifyRule"] * 2
     assert balanced.groups() == groups
+
+
+def test_what_the_load_balancer_does_not_show_is_told_and_nudged(balanced: BalancedStack) -> None:
+    """Its controller hangs, and another replica answers for the webhooks: not verified, an alert, a nudge. Then one change, verified."""
+    balanced.withdraw_webhooks()
+    before = len(balanced.front.writes())
+    with balanced.controller(policy={"verifyAlertSeconds": 5, "nudgeSeconds": 8}) as service:
+        with balanced.lbc.frozen():
+            balanced.shortage("sd21-inf2")
+            wait_for("capacity mode", lambda: balanced.mode() == "capacity", 40, balanced.report)
+            wait_for("the verdict", lambda: verdict(service, balanced) is Verdict.NOT_YET, 40, balanced.report)
+            wait_for("the alert", lambda: "unverified" in alerts(service), 40, balanced.report)
+            wait_for("the nudge", lambda: NUDGED_AT in balanced.ingress()["metadata"]["annotations"], 40, balanced.report)
+            assert alerts(service)["unverified"].count("sd21-inf2 40") == 1
+            assert balanced.live() == COST
+        wait_for("it is verified", lambda: verdict(service, balanced) is Verdict.YES, 40, balanced.report)
+        wait_for("the alert is over", lambda: "unverified" not in alerts(service), 40, balanced.report)
+    assert balanced.changes(before) == ["ModifyRule"]
+
+
+def test_a_switch_that_its_webhook_does_not_let_pass_is_told_and_made_up_for(balanced: BalancedStack) -> None:
+    """The webhook of the load-balancer controller must answer every change of an Ingress: while it hangs, no switch can be written."""
+    with balanced.controller() as service:
+        with balanced.lbc.frozen():
+            balanced.shortage("sd21-inf2")
+            wait_for("the alert", lambda: "action-failed" in alerts(service), 60, balanced.report)
+            assert "a webhook hangs" in alerts(service)["action-failed"]
+            assert balanced.mode() == ""
+        wait_for("capacity mode", lambda: balanced.mode() == "capacity", 60, balanced.report)
+        wait_for("it is verified", lambda: verdict(service, balanced) is Verdict.YES, 40, balanced.report)
+    assert {one.code for one in balanced.writes("ingresses")} == {504, 200}, "the API server gave up when we did: nothing is written late"
