@@ -143,3 +143,22 @@ def test_a_mode_that_is_found_is_told_as_found(cluster: Cluster, tmp_path: Path,
     assert (message.kind, message.reason, message.title) == (MessageKind.FAILOVER, "RoutingDrifted", "sd21: found in capacity mode")
     assert "kubectl-edit" in message.why
     assert view.ledger.switches == 0
+
+
+def _webhook(_send: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    raise Unavailable('500 Internal error occurred: failed calling webhook "vingress.elbv2.k8s.aws"')
+
+
+@pytest.mark.parametrize(("loss", "hint"), [pytest.param(_request, True, id="silent"), pytest.param(_webhook, False, id="named")])
+def test_a_switch_that_never_gets_an_answer_points_at_webhooks(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: Loss, hint: bool
+) -> None:
+    """A webhook that hangs looks like a silent API server; one that fails is named by it, and nothing is added."""
+    with run(_service(cluster, tmp_path, Loser(loss, 99), monkeypatch, Collector())) as service:
+        wait_for("the first decision", lambda: bool(service.controller.views()))
+        _shortage(cluster)
+        wait_for("the alert", lambda: bool(told := _failures(service)) and ("a webhook hangs" in told[0]) is hint)
+
+
+def _failures(service: Service) -> list[str]:
+    return [one.text for one in service.controller.views()[0].decision.alerts if one.key == "action-failed"]

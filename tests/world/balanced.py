@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from typing import Any, Final
 from controller.clients.kube import INGRESSES, TARGET_GROUP_BINDINGS
 from controller.embedded.aws import REGION, EmulatedAws
 from controller.policy.model import Verdict
+from controller.policy.routing import PREFIX
 from controller.service.wiring import Service
+from tests.cluster.manifests import kubectl
 from tests.cluster.objects import CAPACITY
 from tests.cluster.processes import environment
 from tests.cluster.rendered import RenderedStack
@@ -23,6 +26,7 @@ from tests.world.balancing import BalancingFront
 from tests.world.lbc import LoadBalancerController, withdraw_webhooks
 
 _MADE_S: Final = 90.0
+_GROUP: Final = {f"{PREFIX}/group.name": "shared"}
 _TARGETS: Final = {"RegisterTargets", "DeregisterTargets"}
 
 
@@ -49,24 +53,27 @@ class BalancedStack(RenderedStack):
         namespace: A namespace of its own.
         folder: For files.
         balancing: What carries its traffic.
-        style: ``routingStyle`` of its policy.
+        variant: ``in-place``: of that routing style; ``grouped``: its Ingress shares the load balancer with others; "": neither.
     """
 
-    def __init__(self, plane: ControlPlane, namespace: str, folder: Path, balancing: Balancing, style: str = "single-service") -> None:
+    def __init__(self, plane: ControlPlane, namespace: str, folder: Path, balancing: Balancing, variant: str = "") -> None:
         super().__init__(plane, namespace, folder)
-        self.aws, self.front, self.lbc, self._style = balancing.aws, balancing.front, balancing.lbc, style
+        self.aws, self.front, self.lbc, self._variant = balancing.aws, balancing.front, balancing.lbc, variant
 
     def written(self) -> dict[str, Any]:
         """See the base class."""
         values = super().written()
-        values["spec"]["routingStyle"] = self._style
+        if self._variant == "in-place":
+            values["spec"]["routingStyle"] = self._variant
+        if self._variant == "grouped":
+            values["spec"]["stack"]["loadBalancer"] = {"annotations": dict(_GROUP)}
         return values
 
     def play_the_load_balancer_controller(self, ingress: str = "sd21", services: tuple[str, ...] = (*SERVICES, CAPACITY)) -> None:
         """Nobody plays it: waits until the real one has made the load balancer with all targets, and passes their first health checks."""
         wait_for("the load balancer's address", lambda: bool(self.hostname(ingress)), _MADE_S, self.report)
         for service in services:
-            if service == CAPACITY and self._style == "in-place":
+            if service == CAPACITY and self._variant == "in-place":
                 continue  # nothing names it
             wait_for(f"the targets of {service}", partial(self._registered, service), 60, self.report)
         self.aws.checks.pass_all()
@@ -99,6 +106,19 @@ class BalancedStack(RenderedStack):
     def variables(self, **policy: Any) -> dict[str, str]:
         """What a process of ours needs to work on the stack and on its load balancer."""
         return {**environment(self, **policy), **self.aws.environment(), "FAILOVERCTL_AWS__ELBV2_ENABLED": "true"}
+
+    def neighbour(self, service: str) -> None:
+        """Somebody else's Ingress of the same group, before ours, whose only rule leads to a Service."""
+        backend = {"service": {"name": service, "port": {"number": 80}}}
+        rule = {"host": "neighbour.example", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
+        annotations = {**_GROUP, f"{PREFIX}/group.order": "-1", f"{PREFIX}/scheme": "internet-facing", f"{PREFIX}/target-type": "ip"}
+        body = {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "Ingress",
+            "metadata": {"name": "neighbour", "namespace": self.namespace, "annotations": annotations},
+            "spec": {"ingressClassName": "alb", "rules": [rule]},
+        }
+        kubectl(self.plane, "apply", "--server-side", "-f", "-", stdin=json.dumps(body))
 
     def withdraw_webhooks(self) -> None:
         """From now on nothing waits for this process, as where another replica answers for it."""

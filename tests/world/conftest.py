@@ -98,6 +98,6 @@ def balancing(
 def balanced(
     request: pytest.FixtureRequest, installed: ControlPlane, namespace: str, tmp_path: Path, balancing: Balancing
 ) -> Iterator[BalancedStack]:
-    """The rendered stack behind its load balancer, with one ready replica of every unit; its parameter is the routing style."""
-    with BalancedStack(installed, namespace, tmp_path, balancing, getattr(request, "param", "single-service")) as made:
+    """The rendered stack behind its load balancer, with one ready replica of every unit; its parameter is the variant."""
+    with BalancedStack(installed, namespace, tmp_path, balancing, getattr(request, "param", "")) as made:
         yield made

@@ -25,7 +25,7 @@ def test_the_rendered_stack_is_accepted_as_it_is(balanced: BalancedStack) -> Non
         wait_for("it is verified", lambda: verdict(service, balanced) is Verdict.YES, 40, balanced.report)
 
 
-@pytest.mark.parametrize("balanced", ["single-service", "in-place"], indirect=True)
+@pytest.mark.parametrize("balanced", ["", "in-place"], ids=["single-service", "in-place"], indirect=True)
 def test_a_switch_is_one_change_of_one_rule_each_way(balanced: BalancedStack) -> None:
     """And nothing else: no target group is made or deleted. The load balancer shows it, and goes back by one change as well."""
     before, groups = len(balanced.front.writes()), balanced.groups()
@@ -74,3 +74,23 @@ def test_a_switch_that_its_webhook_does_not_let_pass_is_told_and_made_up_for(bal
         wait_for("capacity mode", lambda: balanced.mode() == "capacity", 60, balanced.report)
         wait_for("it is verified", lambda: verdict(service, balanced) is Verdict.YES, 40, balanced.report)
     assert {one.code for one in balanced.writes("ingresses")} == {504, 200}, "the API server gave up when we did: nothing is written late"
+
+
+@pytest.mark.parametrize("balanced", ["grouped"], indirect=True)
+def test_a_neighbour_that_cannot_be_read_refuses_the_switch_until_it_is_mended(balanced: BalancedStack) -> None:
+    """In a group of Ingresses one that names a missing Service stops them all: told in the load-balancer controller's words."""
+    balanced.neighbour("sd21-all")
+    wait_for("the neighbour's address", lambda: bool(balanced.hostname("neighbour")), 60, balanced.report)
+    with balanced.controller() as service:
+        wait_for("it is verified", lambda: verdict(service, balanced) is Verdict.YES, 40, balanced.report)
+        balanced.neighbour("nope")
+        wait_for("the alert", lambda: "blocked" in alerts(service), 40, balanced.report)
+        before = len(balanced.front.writes())
+        assert f'ingress: {balanced.namespace}/neighbour: Service "nope" not found' in alerts(service)["blocked"]
+        balanced.shortage("sd21-inf2")
+        wait_for("the refusal", lambda: "held/RoutingBlocked" in alerts(service), 40, balanced.report)
+        assert (balanced.mode(), balanced.changes(before)) == ("", [])
+        balanced.neighbour("sd21-all")
+        wait_for("capacity mode", lambda: balanced.mode() == "capacity", 60, balanced.report)
+        wait_for("it is verified", lambda: verdict(service, balanced) is Verdict.YES, 40, balanced.report)
+    assert balanced.changes(before) == ["ModifyRule"]
