@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from controller.clients.kube import INGRESSES, TARGET_GROUP_BINDINGS
 from controller.embedded.aws import REGION, EmulatedAws
+from controller.errors import NotFound
 from controller.policy.model import Verdict
 from controller.policy.routing import PREFIX
 from controller.service.wiring import Service
@@ -23,7 +24,8 @@ from tests.control_plane.control_plane import ControlPlane
 from tests.support.applications import SERVICES
 from tests.support.waiting import wait_for
 from tests.world.balancing import BalancingFront
-from tests.world.lbc import LoadBalancerController, withdraw_webhooks
+from tests.world.lbc import withdraw_webhooks
+from tests.world.programs import Program
 
 _MADE_S: Final = 90.0
 _GROUP: Final = {f"{PREFIX}/group.name": "shared"}
@@ -42,7 +44,7 @@ class Balancing:
 
     aws: EmulatedAws
     front: BalancingFront
-    lbc: LoadBalancerController
+    lbc: Program
 
 
 class BalancedStack(RenderedStack):
@@ -82,12 +84,13 @@ class BalancedStack(RenderedStack):
         return 0 < self.endpoints(service) == self.targets_of(service)
 
     def close(self) -> None:
-        """Has the load balancer taken away first, while there is somebody who does it."""
-        for one in self.session.request("GET", INGRESSES.path(self.namespace))["items"]:
-            self._delete(INGRESSES, one["metadata"]["name"])
-        wait_for(
-            "the Ingresses are gone", lambda: not self.session.request("GET", INGRESSES.path(self.namespace))["items"], 60, self.report
-        )
+        """Also lets go what the load-balancer controller keeps until it has cleaned up: its account is thrown away."""
+        for resource in (INGRESSES, TARGET_GROUP_BINDINGS):
+            for one in self.session.request("GET", resource.path(self.namespace))["items"]:
+                name = one["metadata"]["name"]
+                self._delete(resource, name)
+                with suppress(NotFound):
+                    self._patch(resource, name, {"metadata": {"finalizers": None}})
         super().close()
 
     def report(self) -> str:

@@ -1,4 +1,4 @@
-"""The certificates that KEDA's programs know each other by, and the API server them."""
+"""The certificates that programs know each other by, and the API server them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SKEW = timedelta(hours=1)
 
 
 def write(folder: Path, names: tuple[str, ...]) -> bytes:
-    """Writes ``ca.crt``, ``tls.crt`` and ``tls.key``, as the Secret that KEDA keeps has them.
+    """Writes ``ca.crt``, ``tls.crt`` and ``tls.key``, as the Secrets of KEDA and of the load-balancer controller have them.
 
     Args:
         folder: Where; it is made.
@@ -28,7 +28,7 @@ def write(folder: Path, names: tuple[str, ...]) -> bytes:
     """
     folder.mkdir()
     root_key, key = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
-    root_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "KEDA")])
+    root_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
     now = datetime.now(UTC)
 
     def builder(subject: x509.Name, public: rsa.RSAPublicKey) -> x509.CertificateBuilder:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import urllib.parse
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType, TracebackType
@@ -111,6 +112,11 @@ class Front:
 
             def log_message(self, *_: object) -> None:
                 """Says nothing."""
+
+            def handle(self) -> None:
+                """Serves one connection; a client that goes away in the middle is not worth a traceback."""
+                with suppress(OSError):
+                    super().handle()
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,15 @@ class Program:
     name: str
     process: subprocess.Popen[bytes]
     log: Path
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stops it where it stands; at the end it goes on."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def report(self) -> str:
         """Whether it runs and what it logged last, for the message of a failed test."""
