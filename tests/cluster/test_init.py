@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,10 @@ from tests.cluster.hand_built import HandBuiltStack, keep_aside
 from tests.cluster.manifests import kubectl
 from tests.cluster.processes import PROGRAM, environment
 from tests.cluster.rendered import RenderedStack
+from tests.cluster.traffic import publish
 from tests.control_plane.control_plane import ControlPlane
 from tests.support import hand_built
-from tests.support.applications import SERVICES, seed_units
+from tests.support.applications import SERVICES
 from tests.support.waiting import wait_for
 
 
@@ -32,14 +32,7 @@ from tests.support.waiting import wait_for
 def aws() -> Iterator[EmulatedAws]:
     """CloudWatch with two hours of every unit's counter and latency: traffic as the weights split it, which one replica each can serve."""
     with EmulatedAws() as account:
-        now = time.time() // 60 * 60
-        for unit in seed_units():
-            data: list[dict[str, Any]] = []
-            for minute in range(1, 120):
-                at = now - 60 * minute
-                data.append({"MetricName": unit.counter_metric, "Value": (unit.weight or 0) / 5, "Timestamp": at})
-                data.append({"MetricName": unit.latency_metric, "Value": unit.latency_s, "Timestamp": at})
-            account.client("cloudwatch").put_metric_data(Namespace="hw-agnostic-infer", MetricData=data)
+        publish(account)
         yield account
 
 

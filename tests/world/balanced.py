@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,11 +17,13 @@ from controller.errors import NotFound
 from controller.policy.model import Verdict
 from controller.policy.routing import PREFIX
 from controller.service.wiring import Service
+from tests.cluster.hand_built import HandBuiltStack
 from tests.cluster.manifests import kubectl
 from tests.cluster.objects import CAPACITY
-from tests.cluster.processes import environment
+from tests.cluster.processes import PROGRAM, environment
 from tests.cluster.rendered import RenderedStack
 from tests.control_plane.control_plane import ControlPlane
+from tests.support import hand_built
 from tests.support.applications import SERVICES
 from tests.support.waiting import wait_for
 from tests.world.balancing import BalancingFront
@@ -106,9 +109,16 @@ class BalancedStack(RenderedStack):
         with super().controller(**{"aws": aws, "polls": {"catalog_interval_s": 1, "verification_interval_s": 1}, **rest}) as service:
             yield service
 
-    def variables(self, **policy: Any) -> dict[str, str]:
-        """What a process of ours needs to work on the stack and on its load balancer."""
-        return {**environment(self, **policy), **self.aws.environment(), "FAILOVERCTL_AWS__ELBV2_ENABLED": "true"}
+    def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Runs a command of ``failoverctl`` that ends by itself, under the controller's ServiceAccount; it asks ELBv2 and CloudWatch.
+
+        Args:
+            arguments: On its command line.
+            settings: By the rest of their variable's name, on top of what `environment` has.
+        """
+        told = {"AWS__ELBV2_ENABLED": "true", "AWS__CLOUDWATCH_ENABLED": "true", "AWS__LATENCY_STAT": "Average", **settings}
+        variables = {**environment(self), **self.aws.environment(), **{f"FAILOVERCTL_{name}": value for name, value in told.items()}}
+        return subprocess.run([PROGRAM, *arguments], env=variables, capture_output=True, text=True, timeout=120, check=False)
 
     def neighbour(self, service: str) -> None:
         """Somebody else's Ingress of the same group, before ours, whose only rule leads to a Service."""
@@ -169,6 +179,14 @@ class BalancedStack(RenderedStack):
     def changes(self, since: int) -> list[str]:
         """What the load-balancer controller changed in AWS but for targets, which come and go with pods, from the so-manieth change on."""
         return [one.action for one in self.front.writes()[since:] if one.action not in _TARGETS]
+
+
+class BalancedHandBuilt(BalancedStack, HandBuiltStack):
+    """The stack that its owners built by hand, behind the same kind of load balancer."""
+
+    def ingress(self) -> dict[str, Any]:
+        """See the base class."""
+        return self.session.get(INGRESSES, self.namespace, hand_built.INGRESS)
 
 
 def verdict(service: Service, stack: BalancedStack) -> Verdict | None:

@@ -9,10 +9,11 @@ import pytest
 
 from controller.embedded.aws import EmulatedAws
 from tests.cluster.conftest import installed, pytest_runtest_makereport
+from tests.cluster.traffic import publish
 from tests.control_plane import crds
 from tests.control_plane.control_plane import ControlPlane
 from tests.world import karpenter, keda, lbc
-from tests.world.balanced import BalancedStack, Balancing
+from tests.world.balanced import BalancedHandBuilt, BalancedStack, Balancing
 from tests.world.balancing import BalancingFront
 from tests.world.cloudwatch import CloudWatchFront, Metrics
 from tests.world.fleets import Capacity, Ec2Front
@@ -100,4 +101,12 @@ def balanced(
 ) -> Iterator[BalancedStack]:
     """The rendered stack behind its load balancer, with one ready replica of every unit; its parameter is the variant."""
     with BalancedStack(installed, namespace, tmp_path, balancing, getattr(request, "param", "")) as made:
+        yield made
+
+
+@pytest.fixture
+def built(installed: ControlPlane, namespace: str, tmp_path: Path, balancing: Balancing) -> Iterator[BalancedHandBuilt]:
+    """The stack built by hand behind its load balancer, with two hours of traffic."""
+    publish(balancing.aws)
+    with BalancedHandBuilt(installed, namespace, tmp_path, balancing) as made:
         yield made

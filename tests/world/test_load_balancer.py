@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from controller.clients.kube import INGRESSES, JSON_PATCH
 from controller.policy.model import Verdict
 from controller.policy.routing import NUDGED_AT
+from controller.signals.ingress import FOREVER, OVERRIDE_REASON, PINNED_MODE, PINNED_UNTIL
 from tests.cluster.objects import CAPACITY
+from tests.support import hand_built
 from tests.support.applications import COST_TARGETS, SERVICES
 from tests.support.waiting import wait_for
-from tests.world.balanced import BalancedStack, alerts, verdict
+from tests.world.balanced import BalancedHandBuilt, BalancedStack, alerts, verdict
 
 COST = {target.service: target.weight for target in COST_TARGETS}
 _RETURN_S = 120.0
@@ -94,3 +99,50 @@ def test_a_neighbour_that_cannot_be_read_refuses_the_switch_until_it_is_mended(b
         wait_for("capacity mode", lambda: balanced.mode() == "capacity", 60, balanced.report)
         wait_for("it is verified", lambda: verdict(service, balanced) is Verdict.YES, 40, balanced.report)
     assert balanced.changes(before) == ["ModifyRule"]
+
+
+def test_doctor_and_plan_call_the_stack_safe(balanced: BalancedStack) -> None:
+    """Behind a real load balancer as before one that is played: nothing to change, and the only warning is the source's own stickiness."""
+    report = balanced.command("doctor", balanced.key, "--output", "json")
+    document = json.loads(report.stdout)
+    levels = {one["check"]: one["level"] for one in document["checks"] if one["level"] != "ok"}
+    assert (report.returncode, levels, document["standbyPatch"]) == (0, {"stickiness": "warning"}, []), report.stdout
+    done = balanced.command("plan", "--json")
+    plan = json.loads(done.stdout)
+    assert (done.returncode, plan["mode"], plan["actions"], plan["changes"], plan["alerts"]) == (0, "cost", [], False, []), done.stdout
+
+
+def test_a_stack_built_by_hand_is_adopted_and_made_safe(built: BalancedHandBuilt) -> None:
+    """`init` writes its file; the standby rules that `plan` prints make target groups and rules, and change none; a switch then is one."""
+    path = built.folder / "adopted.yaml"
+    done = built.command("init", "--ingress", f"{built.namespace}/{hand_built.INGRESS}", "--out", str(path))
+    assert (done.returncode, "0 value(s) not found" in done.stderr) == (0, True), f"{done.stdout}{done.stderr}"
+    plan = json.loads(built.command("plan", "--json", APPLICATIONS=str(path)).stdout)
+    assert (plan["mode"], plan["actions"]) == ("cost", [])
+    before, groups = len(built.front.writes()), built.groups()
+
+    patch = json.dumps(plan["standbyPatch"])
+    built.session.request("PATCH", INGRESSES.path(built.namespace, hand_built.INGRESS), body=patch, content_type=JSON_PATCH)
+    everything = (*SERVICES, hand_built.CAPACITY)
+    wait_for(
+        "the standby rules",
+        lambda: built.groups().keys() == set(everything) and len(built.rules()) == 2 + len(everything),
+        60,
+        built.report,
+    )
+    built.play_the_load_balancer_controller(hand_built.INGRESS, everything)
+    assert built.standby() == {name: f"{name}.standby.invalid" for name in everything}
+    assert sorted(set(built.changes(before))) == ["CreateRule", "CreateTargetGroup"]
+    assert built.groups().items() >= groups.items()
+    told = built.command("doctor", f"{built.namespace}/{hand_built.INGRESS}", "--output", "json", APPLICATIONS=str(path))
+    report = json.loads(told.stdout)
+    assert {one["check"]: one["level"] for one in report["checks"]}["standby-rules"] == "ok"
+
+    before, groups = len(built.front.writes()), built.groups()
+    pinned = {PINNED_MODE: "capacity", PINNED_UNTIL: FOREVER, OVERRIDE_REASON: "a drill"}
+    with built.controller() as service:
+        wait_for("it is verified", lambda: verdict(service, built) is Verdict.YES, 40, built.report)
+        built._patch(INGRESSES, hand_built.INGRESS, {"metadata": {"annotations": pinned}})
+        wait_for("capacity mode", lambda: built.mode() == "capacity", 40, built.report)
+        wait_for("it is verified", lambda: verdict(service, built) is Verdict.YES, 40, built.report)
+    assert (built.changes(before), built.groups(), built.live()) == (["ModifyRule"], groups, {hand_built.CAPACITY: 1})
