@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from controller.policy.model import Snapshot, Unit, UnitEvidence, UnitObservation
+from controller.policy.model import Scaler, Snapshot, Unit, UnitEvidence, UnitObservation
 from controller.policy.weights import adjusted_throughputs
 
 FRESH_S: Final = 600.0  # a counter sample older than this says nothing of the present: CloudWatch alone may lag by several minutes
@@ -92,9 +92,10 @@ def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], *,
     lag by minutes. A unit whose capacity has not returned keeps one replica more than are ready: pending, it makes Karpenter ask again
     every three minutes for free (the canary rule).
 
-    A raised floor sinks in proportion to the room that demand leaves, and not at all while demand is just carried: at once, it would take
-    away what makes the room, for the scalers of fast units are content with less where round robin gives all replicas alike. Where demand
-    is not known, what the units that are short miss is added once, with the switch: added to what became ready since, it had no end.
+    A raised floor sinks to the part of the replicas that demand leaves in use, and not at all while demand is just carried: lower, it
+    would take away what makes the room, for the scalers of fast units are content with less where round robin gives all replicas alike.
+    Where demand is not known, what the units that are short miss is added once, with the switch: added to what became ready since, it had
+    no end.
 
     Args:
         snapshot: What is observed.
@@ -117,15 +118,30 @@ def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], *,
     able = [unit.name for unit in application.units if evidence[unit.name].can_serve]
     floors = {}
     for unit in application.units:
-        judged, floor, scaler = evidence[unit.name], unit.min_replicas, snapshot.units[unit.name].scaler
-        if scaler is not None and scaler.floor_ours:
-            floor = max(floor, math.ceil(keep * scaler.min_replicas - 1e-9))
+        judged, floor, observed = evidence[unit.name], unit.min_replicas, snapshot.units[unit.name]
+        if observed.scaler is not None and observed.scaler.floor_ours:
+            floor = max(floor, _sunk(observed.scaler, observed.desired, keep))
         if judged.can_serve and gap > 0:
             floor = max(floor, judged.ready + math.ceil(gap / len(able) / adjusted[unit.name] - 1e-9))
         elif application.policy.canary and probing(judged):
             floor = max(floor, judged.ready + 1)
-        floors[unit.name] = min(floor, ceiling(unit, snapshot.units[unit.name]))
+        floors[unit.name] = min(floor, ceiling(unit, observed))
     return floors
+
+
+def _sunk(scaler: Scaler, desired: int | None, keep: float) -> int:
+    """What a raised floor sinks to.
+
+        desired: Replicas that the Deployment asks for, None where that is unknown; fewer than the floor before the scaler has followed.
+
+    Args:
+        scaler: Whose floor.
+        desired: Replicas that the Deployment asks for, None where that is not known; fewer than the floor before the scaler has followed.
+        keep: The part of the replicas that is in use.
+    """
+    if desired is None or desired < scaler.min_replicas:
+        return scaler.min_replicas
+    return min(scaler.min_replicas, math.ceil(keep * desired - 1e-9))
 
 
 def probing(evidence: UnitEvidence) -> bool:

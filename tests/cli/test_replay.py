@@ -1,7 +1,7 @@
 """`failoverctl replay` as a person runs it, on a recording of the demo's shortage that version 0.1.0 made.
 
-Where a later version decides this recording differently on purpose, the changelog says so, and both files are made anew: the recording with
-``failoverctl demo --record FOLDER``, the text as `test_what_another_policy_would_have_done` does it.
+Where a later version decides this recording differently on purpose, the changelog says so, and both files are made anew:
+``python -m tests.replay.record``.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ from click.testing import CliRunner, Result
 
 from controller.cli.main import main
 from controller.cli.replay_words import moment_text
+from tests.replay.record import APPLICATION, PATIENCE, RECORDING, patient
 
-REPLAY = Path(__file__).parents[1] / "replay"
-RECORDING = REPLAY / "seed.jsonl.gz"
-PATIENCE = REPLAY / "patience.txt"
-APPLICATION = Path(__file__).parents[2] / "controller" / "embedded" / "scenarios" / "applications" / "seed.yaml"
 KEY = "default/sd21"
 LINES = gzip.decompress(RECORDING.read_bytes()).splitlines()
 DECISIONS = len(LINES) - 1  # the first line is the application
-AFTER_THE_FAILOVER = "2026-11-25T02:08:20Z"
+AFTER_THE_FAILOVER = next(
+    moment_text(one["at"]) for one in map(json.loads, LINES) if one.get("decided", {}).get("reason") == "ReturnUnproven"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -32,9 +31,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Short paths, and an application that is patient for two minutes."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(RECORDING, "seed.jsonl.gz")
-    text = APPLICATION.read_text()
-    assert "patienceSeconds: 10\n" in text
-    Path("patient.yaml").write_text(text.replace("patienceSeconds: 10\n", "patienceSeconds: 120\n"))
+    Path("patient.yaml").write_text(patient())
 
 
 def _replay(*words: str) -> Result:

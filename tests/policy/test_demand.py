@@ -158,7 +158,30 @@ class TestFloors:
     def test_sink_with_the_room_that_demand_leaves(self, demand: float, ours: bool, expected: int) -> None:
         """Ready replicas carry 777 at the throughputs of capacity mode; floors that went at once would take the room away with them."""
         made = _measured(Sample(demand, NOW), made=with_scalers(snapshot()))
-        made = change(made, TRN1, scaler=scaler(TRN1, min_replicas=3, floor_ours=ours))
+        made = change(made, TRN1, scaler=scaler(TRN1, min_replicas=3, floor_ours=ours), desired=3)
+        assert _floors(made)[TRN1] == expected
+
+    def test_sink_no_further_before_replicas_have_gone(self) -> None:
+        """The replicas follow a floor after minutes. A second look at the same replicas must not lower it again, and again."""
+        made = change(_measured(Sample(460, NOW), made=with_scalers(snapshot())), TRN1, desired=9)
+        seen = [9]
+        for _ in range(5):
+            made = change(made, TRN1, scaler=scaler(TRN1, min_replicas=seen[-1], floor_ours=True))
+            seen.append(_floors(made)[TRN1])
+        assert seen == [9, 6, 6, 6, 6, 6]
+
+    @pytest.mark.parametrize(
+        ("desired", "expected"),
+        [
+            pytest.param(None, 9, id="a Deployment that is not known"),
+            pytest.param(2, 9, id="a scaler that has not followed yet"),
+            pytest.param(30, 9, id="more than the floor asks for"),
+        ],
+    )
+    def test_do_not_sink_while_they_hold_nothing(self, desired: int | None, expected: int) -> None:
+        """What a lower floor would leave is not known then, or is more anyway."""
+        made = change(_measured(Sample(460, NOW), made=with_scalers(snapshot())), TRN1, desired=desired)
+        made = change(made, TRN1, scaler=scaler(TRN1, min_replicas=9, floor_ours=True))
         assert _floors(made)[TRN1] == expected
 
     def test_spread_what_is_missing_over_the_units_that_can_grow(self) -> None:
