@@ -21,6 +21,7 @@ from controller.policy.model import (
     Verdict,
 )
 from controller.policy.reasons import Reason
+from controller.policy.silence import held_for, held_replicas
 from controller.policy.standby import lacking, needed
 
 _FIGHTING = 3  # re-assertions after which two writers are said to fight
@@ -62,6 +63,7 @@ def alerts(snapshot: Snapshot, memory: Memory, evidence: Mapping[str, UnitEviden
         *_unprepared(snapshot, decision),
         *_causes(evidence),
         *_silence(snapshot, evidence),
+        *_silent_counters(snapshot, memory),
         *_maxima(snapshot, evidence),
         *_unhealthy(snapshot, evidence),
         *_routing(snapshot, memory),
@@ -132,6 +134,17 @@ def _silence(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterat
                 "warning",
                 f"{name}: pods wait {waited} and Karpenter says nothing about NodePool {pool.name}: is it running?",
             )
+
+
+def _silent_counters(snapshot: Snapshot, memory: Memory) -> Iterator[Alert]:
+    """No counter has a value any more: replicas are held, where there are any to hold."""
+    held = held_replicas(snapshot, memory)
+    least = {unit.name: unit.min_replicas for unit in snapshot.application.units}
+    if memory.silent_since is None or not any(count > least[name] for name, count in held.items()):
+        return
+    waited, left = (text.duration(seconds) for seconds in (snapshot.now - memory.silent_since, held_for(snapshot, memory)))
+    words = f"no counter of any unit has had a value for {waited}; KEDA takes that for no demand, so replicas are held for {left}"
+    yield Alert("silent/counters", "warning", f"{words}: does CloudWatch answer?")
 
 
 def _maxima(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:

@@ -23,6 +23,7 @@ from controller.policy.model import (
 )
 from controller.policy.reasons import Reason
 from controller.policy.routing import format_action
+from controller.policy.silence import noticed
 from controller.policy.spells import noted
 
 KEPT_FLIPS: Final = 50  # history for people; the flip budget needs an hour, the flap window two
@@ -101,6 +102,7 @@ def _not_ahead(memory: Memory, now: float) -> Memory:
         nudged_at=_capped(memory.nudged_at, now),
         reversed_at=_capped(memory.reversed_at, now),
         reasserted_at=_capped(memory.reasserted_at, now),
+        silent_since=_capped(memory.silent_since, now),
     )
 
 
@@ -131,7 +133,7 @@ def _times(memory: Memory) -> Iterator[float | None]:
     for unit in memory.units.values():
         yield from (unit.last_failure_at, unit.proven_at, unit.returned_at)
     yield from (memory.spells.since, memory.changed_at, memory.verified_at, memory.unverified_since)
-    yield from (memory.nudged_at, memory.reversed_at, memory.reasserted_at)
+    yield from (memory.nudged_at, memory.reversed_at, memory.reasserted_at, memory.silent_since)
 
 
 def _capped(at: float | None, now: float) -> float | None:
@@ -139,8 +141,8 @@ def _capped(at: float | None, now: float) -> float | None:
 
 
 def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Memory:
-    """Notes what must outlive the signals: refusals (the API server keeps events for an hour) and the first sight of a verified switch."""
-    memory = _noticed(memory, snapshot.routing, snapshot.now)
+    """Notes what must outlive the signals: refusals (the API server keeps events for an hour), a verified switch's first sight, silence."""
+    memory = noticed(_noticed(memory, snapshot.routing, snapshot.now), snapshot)
     units = {name: unit for name, unit in memory.units.items() if name in evidence}  # the application file may have lost a unit
     for name, judged in evidence.items():
         known = units.get(name)

@@ -469,6 +469,8 @@ class Memory:
     reasserts: int = 0
     reasserted_at: float | None = None
     reasserted_against: str = ""  # who had changed the routing action that was put right last
+    counted: bool = False  # whether the demand was known at the last look
+    silent_since: float | None = None  # when it ceased to be; None while it is known, and where it never was
 
 
 # --- what is decided --------------------------------------------------------------------------------------------------------------------

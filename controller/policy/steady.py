@@ -21,6 +21,7 @@ from controller.policy.model import (
 )
 from controller.policy.reasons import Reason
 from controller.policy.routing import same_routing
+from controller.policy.silence import HELD_S, held_replicas, silent_for_long
 from controller.policy.targets import (
     capacity_targets,
     cost_targets,
@@ -249,16 +250,26 @@ def _floors(mode: Mode, case: guards.Case, step: int) -> dict[str, int]:
     A unit whose weight was cut for want of replicas keeps being asked for all that its full weight needs: its own counter shows only the
     traffic that it still gets, and its scaler would be content with that. A floor of ours that was raised sinks no further than to what the
     weights need at the present demand: where a scaler sees no metric, or still the traffic before a switch, the floor is all that holds.
+    While no counter says anything, no unit is to have fewer replicas than it has.
     """
+    held = held_replicas(case.snapshot, case.memory)
+    if held and case.memory.silent_since is not None:
+        case.remaining(case.memory.silent_since + HELD_S)  # time alone ends it
+    return {name: max(floor, held.get(name, 0)) for name, floor in _known_floors(mode, case, step).items()}
+
+
+def _known_floors(mode: Mode, case: guards.Case, step: int) -> dict[str, int]:
+    """See `_floors`: those that follow from what is known."""
     snapshot, evidence = case.snapshot, case.evidence
     if mode is Mode.CAPACITY:
         floors = capacity_floors(snapshot, evidence, switching=case.mode is not Mode.CAPACITY)
         return {name: max(floor, evidence[name].needed) for name, floor in floors.items()} if step else floors
-    cut = cut_units(snapshot)
+    cut, forgotten = cut_units(snapshot), silent_for_long(snapshot, case.memory)
     floors = {}
     for unit in snapshot.application.units:
         observed, needed = snapshot.units[unit.name], evidence[unit.name].needed
-        raised = observed.scaler.min_replicas if observed.scaler is not None and observed.scaler.floor_ours else 0
+        scaler = observed.scaler
+        raised = scaler.min_replicas if scaler is not None and scaler.floor_ours and not forgotten else 0
         floor = max(unit.min_replicas, needed if unit.name in cut else min(needed, raised))
         floors[unit.name] = min(floor, ceiling(unit, observed))
     return floors

@@ -49,6 +49,9 @@ CLOUDWATCH_BUDGET_S: Final = 300.0
 """``freshness.cloudwatch_s``, the default."""
 CLOUDWATCH_S: Final = 60.0
 """``polls.cloudwatch_interval_s``, the default."""
+PERIODS: Final = 6
+"""How many whole periods CloudWatch is asked about: the newest one that is left out, and ``lookback`` (5) beyond it. What is older is not
+answered, and then nothing is known (`controller.signals.cloudwatch.Window`)."""
 VERIFY_S: Final = 5.0
 """``polls.verification_interval_s``, the default: while a change is not verified."""
 AUDIT_S: Final = 60.0
@@ -243,7 +246,9 @@ class Lookout:
             return
         self._metrics_at = self._clock()
         period = self._world.cloudwatch.newest
-        if period is None:
+        period_s = self.application.metric_period_s
+        if period is None or period.end <= self._world.agenda.now // period_s * period_s - PERIODS * period_s:
+            self._demand, self._latency, self._errors = {}, {}, None
             return
         flows = period.flow.units
         self._demand = {name: Sample(flow.requests, period.end) for name, flow in flows.items() if flow.requests > 0}

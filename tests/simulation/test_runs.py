@@ -121,6 +121,23 @@ def test_least_outstanding_requests_uses_fast_replicas_more() -> None:
     assert fast["sd21-trn1"] > even["sd21-trn1"]
 
 
+@pytest.mark.parametrize("name", ["cloudwatch-late", "cloudwatch-absent"])
+def test_a_cloudwatch_without_values_takes_no_replica_away(name: str) -> None:
+    """KEDA calls it no demand, and would leave one replica a unit after ten minutes, in the middle of the day."""
+    result = play(demand=lambda _: 2_000.0, faults=(fault(name, 0.5, 1.0),), seconds=2.5 * HOUR, row_s=300.0)
+    assert result.totals.flow.lost == 0
+    assert all(row.ready == result.rows[0].ready for row in result.rows)
+    assert broken(result) == set()
+
+
+def test_an_application_that_nobody_asks_any_more_shrinks_after_two_hours() -> None:
+    """Its counters are silent as those of a CloudWatch without values are: what it had is held for so long, and not longer."""
+    result = play(demand=lambda at: 2_000.0 if at < 0.5 * HOUR else 0.0, row_s=300.0)
+    ready = {round((row.at - START) / HOUR, 2): sum(row.ready.values()) for row in result.rows}
+    assert ready[2.5] == ready[0.5]
+    assert ready[3.5] == len(result.rows[0].ready)
+
+
 def test_the_account_agrees_with_the_bill() -> None:
     """What the controller would say that it spent is within a twentieth of the node-hours."""
     result = play(outages=(outage(0.2, 1.5),), seconds=8 * HOUR)

@@ -57,9 +57,20 @@ def _never_too_soon(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(steady, "_too_soon", lambda targets, case: False)
 
 
+def _silence_is_no_demand(patch: pytest.MonkeyPatch) -> None:
+    """As it was when some were found: CloudWatch answered with a value of any age, and without one nothing was held."""
+    patch.setattr(lookout, "PERIODS", 100)
+    patch.setattr(steady, "held_replicas", lambda snapshot, memory: {})
+
+
+def _follows_every_sample(patch: pytest.MonkeyPatch) -> None:
+    _silence_is_no_demand(patch)
+    _never_too_soon(patch)
+
+
 def _both_forgotten(patch: pytest.MonkeyPatch) -> None:
     _health_is_forgotten(patch)
-    _never_too_soon(patch)
+    _follows_every_sample(patch)
 
 
 def _as_if_nothing_was_changed(patch: pytest.MonkeyPatch) -> None:
@@ -79,7 +90,7 @@ def _as_if_nothing_was_changed(patch: pytest.MonkeyPatch) -> None:
         ("memory-lost", _as_if_nothing_was_changed, "drained"),
         ("unhealthy-targets", _health_is_forgotten, "restless"),
         ("partly-healthy", _both_forgotten, "restless"),
-        ("restless-weights", _never_too_soon, "restless"),
+        ("restless-weights", _follows_every_sample, "restless"),
     ],
 )
 def test_it_breaks_again_without_the_mend(

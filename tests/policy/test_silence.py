@@ -1,0 +1,128 @@
+"""When no counter says anything any more: replicas are held for a while, because silence is not no demand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from controller.policy.decide import decide
+from controller.policy.model import ActionKind, Decision, Memory, Mode, Sample, Snapshot, Verb
+from controller.policy.silence import HELD_S
+from tests.policy.support import G6, INF2, World, change, returned, scaler, with_scalers
+from tests.support.applications import NOW, SERVICES, memory, snapshot
+
+
+def counted(made: Snapshot, value: float = 400.0) -> Snapshot:
+    """Every unit with a fresh counter."""
+    for name in SERVICES:
+        made = change(made, name, demand=Sample(value, made.now))
+    return made
+
+
+def silent(made: Snapshot) -> Snapshot:
+    """No unit with any counter, as CloudWatch answers about a window in which it has nothing."""
+    for name in SERVICES:
+        made = change(made, name, demand=None)
+    return made
+
+
+def busy(mode: Mode = Mode.COST) -> World:
+    """Six replicas of each unit, in a mode, with counters that were seen."""
+    made = with_scalers(snapshot(mode=mode))
+    for name in SERVICES:
+        made = change(made, name, desired=6, ready=6, deployment_ready=6, endpoints_ready=6)
+    world = World(counted(made), memory(mode, mode_since=NOW - 300))
+    world.tick(0)
+    world.snapshot = silent(world.snapshot)
+    return world
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_replicas_are_held_once_the_counters_are_silent(mode: Mode) -> None:
+    """In either mode every floor goes to what there is, in one pass, and is not raised again."""
+    world = busy(mode)
+    decision, made = world.tick(60)
+    assert set(decision.floors.values()) == {6}
+    assert {action.unit for action in made.due if action.kind is ActionKind.RAISE_FLOOR} == set(SERVICES)
+    assert not [action for action in world.tick(60)[1].due if action.kind is ActionKind.RAISE_FLOOR]
+
+
+def test_a_demand_that_was_never_known_holds_nothing() -> None:
+    """An application without CloudWatch, and a controller that has just started."""
+    made = change(with_scalers(snapshot()), INF2, desired=6, ready=6)
+    after, decision = decide(memory(), made)
+    assert (after.counted, after.silent_since, decision.floors[INF2]) == (False, None, 1)
+
+
+def test_the_hold_ends_when_the_demand_is_known_again() -> None:
+    """The floors then sink to what the weights need of it, and no further."""
+    world = busy()
+    world.tick(60)
+    world.snapshot = counted(world.snapshot, 200.0)  # 1,000 a minute in all: 400 of them for inf2
+    decision, _ = world.tick(300)
+    assert decision.floors == {INF2: 4, "sd21-trn1": 2, "sd21-g5-triton": 2, G6: 2, "sd21-g5-cuda": 3}
+    assert world.memory.silent_since is None
+
+
+def test_the_hold_is_bounded() -> None:
+    """An application that nobody asks anything is silent as well: after two hours its floors are those of its file."""
+    world = busy()
+    world.tick(60)
+    assert world.tick(HELD_S - 1)[0].floors[INF2] == 6
+    decision, made = world.tick(1)
+    assert set(decision.floors.values()) == {1}
+    assert {action.unit for action in made.due if action.kind is ActionKind.LOWER_FLOOR} == set(SERVICES)
+    assert not [alert for alert in decision.alerts if alert.key == "silent/counters"]
+
+
+def test_somebody_asks_to_be_woken_when_it_ends() -> None:
+    """A limit in time that nothing else would tell of."""
+    world = busy()
+    world.tick(60)
+    wait = world.tick(HELD_S - 5)[0].next_check_s
+    assert wait is not None
+    assert wait <= 5
+
+
+def test_one_counter_that_speaks_is_a_demand_that_is_known() -> None:
+    """A unit without traffic publishes nothing."""
+    world = busy()
+    world.snapshot = change(world.snapshot, INF2, demand=Sample(400.0, NOW + 60))
+    decision, _ = world.tick(60)
+    assert decision.floors[G6] == 1
+
+
+def test_people_are_told_where_there_is_something_to_hold() -> None:
+    """With the bound; not of an application that is at its floors anyway."""
+
+    def told(decision: Decision) -> list[str]:
+        return [alert.text for alert in decision.alerts if alert.key == "silent/counters"]
+
+    world = busy()
+    words = "no counter of any unit has had a value for 0 s; KEDA takes that for no demand, so replicas are held for 2 h"
+    assert told(world.tick(60)[0]) == [f"{words}: does CloudWatch answer?"]
+    idle = with_scalers(snapshot())
+    for name in SERVICES:
+        idle = change(idle, name, desired=1, ready=1)
+    before = Memory(mode=Mode.COST, counted=True)
+    assert told(decide(before, idle)[1]) == []
+
+
+def test_what_is_held_does_not_exceed_the_maximum() -> None:
+    """And a unit whose Deployment is not known is left alone."""
+    made = change(with_scalers(snapshot()), INF2, scaler=scaler(max_replicas=4), desired=6, ready=6)
+    made = change(made, G6, desired=None)
+    decision = decide(memory(counted=True), made)[1]
+    assert (decision.floors[INF2], decision.floors[G6]) == (4, 1)
+
+
+def test_a_fallback_keeps_them_too() -> None:
+    """A switch in the dark must not be what lets them go."""
+    made, remembered = returned()
+    made = with_scalers(made)
+    there = dict(zip(SERVICES, (16, 9, 9, 9, 11), strict=True))
+    for name, count in there.items():
+        made = change(made, name, desired=count, ready=count, deployment_ready=count, endpoints_ready=count)
+    _, decision = decide(replace(remembered, counted=True), made)
+    assert (decision.verb, decision.mode, decision.floors) == (Verb.FALLBACK, Mode.COST, there)
