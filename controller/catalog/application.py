@@ -346,8 +346,10 @@ class PolicyFile(FileModel):
     )
     capacity_weights: CapacityWeights = Field(
         default=_DEFAULTS.capacity_weights,
-        description="What routingStyle in-place weighs the units by in capacity mode. ready: as round robin over all pods would. "
-        "ready-throughput: every replica is used alike, where round robin is full once the slowest replicas are.",
+        description="How capacity mode shares the requests among ready replicas. ready: each gets as many, as round robin does. "
+        "ready-throughput: each is used alike, where round robin is full once the slowest are and makes KEDA grow the dearest; with "
+        "routingStyle single-service only where the capacity Service's target group has "
+        "load_balancing.algorithm.type=least_outstanding_requests.",
     )
     healthy_share: float = Field(
         default=_DEFAULTS.healthy_share,

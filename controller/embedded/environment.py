@@ -40,8 +40,8 @@ from controller.embedded.traffic_metrics import MetricsPublisher
 from controller.embedded.workload import Workloads
 from controller.embedded.world import World
 from controller.embedded.world_events import Recorder
+from controller.policy.demand import capacity_throughputs
 from controller.policy.model import Application, Mode
-from controller.policy.weights import adjusted_throughputs
 from controller.simulation.fleet import Ec2
 
 Role = Literal["controller", "read-only", "admin"]
@@ -177,12 +177,12 @@ class Environment:
         for application in world.applications:
             for service in objects.services(application):
                 store.create("Service", service, manager=objects.MANAGER)
-            adjusted = adjusted_throughputs(application.units)
+            throughputs = capacity_throughputs(application)
             for unit in application.units:
                 count = replicas[application.key][unit.name]
                 store.create("Deployment", objects.deployment(application, unit, count), manager=objects.MANAGER)
                 if unit.scaled_object:
-                    target = adjusted[unit.name] if file.mode is Mode.CAPACITY else unit.throughput
+                    target = throughputs[unit.name] if file.mode is Mode.CAPACITY else unit.throughput
                     store.create("ScaledObject", objects.scaled_object(application, unit, target), manager=objects.MANAGER)
                 workloads.adopt(application, unit)
                 for _ in range(count):
@@ -217,8 +217,8 @@ class Environment:
         demand = file.demand.at(0)
         weights = {unit.name: unit.weight or 0 for unit in application.units}
         total = sum(weights.values()) or 1
-        adjusted = adjusted_throughputs(application.units)
-        together = sum(adjusted.values())
+        throughputs = capacity_throughputs(application)
+        together = sum(throughputs.values())
         found = {}
         for unit in application.units:
             if file.mode is Mode.CAPACITY:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from controller.policy.model import Scaler, Snapshot, Unit, UnitEvidence, UnitObservation
+from controller.policy.model import Application, CapacityWeights, Scaler, Snapshot, Unit, UnitEvidence, UnitObservation
 from controller.policy.weights import adjusted_throughputs
 
 FRESH_S: Final = 600.0  # a counter sample older than this says nothing of the present: CloudWatch alone may lag by several minutes
@@ -35,10 +35,21 @@ def total_demand(snapshot: Snapshot) -> float | None:
     return total if fresh and total < math.inf else None
 
 
+def capacity_throughputs(application: Application) -> dict[str, float]:
+    """Requests per metric period that capacity mode means one replica of each unit to get.
+
+    Where replicas get alike (round robin), the source's Table 2: no more than the mean. Where each gets what it can, its throughput: with
+    the lower targets of Table 2 the scalers would grow the fastest unit beyond what is asked for, and let the others go.
+    """
+    if application.policy.capacity_weights is CapacityWeights.READY:
+        return adjusted_throughputs(application.units)
+    return {unit.name: unit.throughput for unit in application.units}
+
+
 def assumed_demand(snapshot: Snapshot) -> float:
     """An upper bound where demand is not known: every ready replica is fully used."""
-    adjusted = adjusted_throughputs(snapshot.application.units)
-    return sum((snapshot.units[name].ready or 0) * throughput for name, throughput in adjusted.items())
+    throughputs = capacity_throughputs(snapshot.application)
+    return sum((snapshot.units[name].ready or 0) * throughput for name, throughput in throughputs.items())
 
 
 def needed_replicas(snapshot: Snapshot, weights: Mapping[str, int]) -> dict[str, int]:
@@ -106,8 +117,8 @@ def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], *,
         Wanted minReplicaCount by unit.
     """
     application = snapshot.application
-    adjusted = adjusted_throughputs(application.units)
-    carried = sum(evidence[name].ready * throughput for name, throughput in adjusted.items())
+    throughputs = capacity_throughputs(application)
+    carried = sum(evidence[name].ready * throughput for name, throughput in throughputs.items())
     measured = total_demand(snapshot)
     if measured is None:
         short = [unit for unit in application.units if evidence[unit.name].short] if switching else []
@@ -122,7 +133,7 @@ def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], *,
         if observed.scaler is not None and observed.scaler.floor_ours:
             floor = max(floor, _sunk(observed.scaler, observed.desired, keep))
         if judged.can_serve and gap > 0:
-            floor = max(floor, judged.ready + math.ceil(gap / len(able) / adjusted[unit.name] - 1e-9))
+            floor = max(floor, judged.ready + math.ceil(gap / len(able) / throughputs[unit.name] - 1e-9))
         elif application.policy.canary and probing(judged):
             floor = max(floor, judged.ready + 1)
         floors[unit.name] = min(floor, ceiling(unit, observed))
@@ -131,8 +142,6 @@ def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], *,
 
 def _sunk(scaler: Scaler, desired: int | None, keep: float) -> int:
     """What a raised floor sinks to.
-
-        desired: Replicas that the Deployment asks for, None where that is unknown; fewer than the floor before the scaler has followed.
 
     Args:
         scaler: Whose floor.

@@ -44,10 +44,10 @@ class RoutingStyle(StrEnum):
 
 
 class CapacityWeights(StrEnum):
-    """What the in-place style weighs the units' target groups by in capacity mode."""
+    """How capacity mode shares the requests among ready replicas. In place the weights do it, else the capacity Service's target group."""
 
-    READY = "ready"  # what round robin over all pods does
-    READY_THROUGHPUT = "ready-throughput"  # every replica is used alike: round robin saturates at the slowest one
+    READY = "ready"  # each gets as many: round robin, which is full once the slowest ones are
+    READY_THROUGHPUT = "ready-throughput"  # each is used alike: least outstanding requests
 
 
 class Strategy(StrEnum):

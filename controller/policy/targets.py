@@ -7,7 +7,7 @@ from typing import Final
 
 from controller.policy import text
 from controller.policy.availability import availability, serving_replicas
-from controller.policy.demand import total_demand
+from controller.policy.demand import capacity_throughputs, total_demand
 from controller.policy.model import (
     Application,
     CapacityWeights,
@@ -19,7 +19,7 @@ from controller.policy.model import (
     WeightStrategy,
 )
 from controller.policy.routing import MAX_TARGET_GROUPS
-from controller.policy.weights import adjusted_throughputs, apply_availability, base_weights, largest_remainder
+from controller.policy.weights import apply_availability, base_weights, largest_remainder
 
 _FOLLOW_READY: Final = frozenset({WeightStrategy.MERIT_ORDER, WeightStrategy.READY_PROPORTIONAL})
 
@@ -110,11 +110,9 @@ def targets_at_rest(application: Application, mode: Mode) -> tuple[Target, ...]:
 
 
 def keda_targets(application: Application, mode: Mode) -> dict[str, str]:
-    """Requests a replica and period that each scaler aims at: what a replica gets where all get alike, else what it can serve."""
-    by_throughput = application.policy.capacity_weights is CapacityWeights.READY_THROUGHPUT
-    alike = application.routing_style is RoutingStyle.SINGLE_SERVICE or not by_throughput
-    if mode is Mode.CAPACITY and alike:
-        return {name: text.number(value) for name, value in adjusted_throughputs(application.units).items()}
+    """Requests a replica and period that each scaler aims at: in cost mode what it can serve, in capacity mode `capacity_throughputs`."""
+    if mode is Mode.CAPACITY:
+        return {name: text.number(value) for name, value in capacity_throughputs(application).items()}
     return {unit.name: text.number(unit.throughput) for unit in application.units}
 
 

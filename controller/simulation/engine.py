@@ -8,11 +8,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from controller.policy.demand import capacity_throughputs
 from controller.policy.model import Application, Mode, Target
 from controller.policy.routing import format_action
 from controller.policy.targets import cost_targets, weight_strategy
 from controller.policy.text import number
-from controller.policy.weights import adjusted_throughputs, base_weights
+from controller.policy.weights import base_weights
 from controller.simulation.agenda import Agenda
 from controller.simulation.api import INGRESSES, SCALERS, KubeApi, Store
 from controller.simulation.balancer import Balancer
@@ -115,8 +116,8 @@ class Simulation:
     def _populate(self) -> None:
         """Replicas as the demand of the first moment asks for, all ready, with everything applied."""
         demand, application, capacity = _exact(self.setup.demand(0.0)), self.application, self.setup.mode is Mode.CAPACITY
-        weights, throughputs = _weights(application), adjusted_throughputs(application.units)
-        # Round robin gives every replica alike: so many of each that the adjusted throughputs are met.
+        weights, throughputs = _weights(application), capacity_throughputs(application)
+        # So many of each that every replica gets what capacity mode means it to.
         share = {unit.name: throughputs[unit.name] if capacity else float(weights[unit.name]) for unit in application.units}
         whole = sum(share.values())
         for unit in application.units:

@@ -164,6 +164,13 @@ def test_in_place_capacity_weights(by: CapacityWeights, weights: list[int], targ
     assert decide(memory(Mode.CAPACITY, mode_since=NOW), made)[1].keda_targets[INF2] == target
 
 
+@pytest.mark.parametrize(("by", "target"), [(CapacityWeights.READY, "89.2"), (CapacityWeights.READY_THROUGHPUT, "105")])
+def test_what_scalers_aim_at_in_capacity_mode_behind_one_service(by: CapacityWeights, target: str) -> None:
+    """The target group's algorithm shares the requests, and what a replica gets of them is what its scaler must aim at."""
+    made = with_scalers(snapshot(application(policy=PolicySettings(capacity_weights=by)), Mode.CAPACITY))
+    assert decide(memory(Mode.CAPACITY, mode_since=NOW), made)[1].keda_targets[INF2] == target
+
+
 def test_strategies_that_follow_what_is_ready_do_not_count_it_twice() -> None:
     """Merit order has availability in it; a unit that the load balancer calls unhealthy is out of it as well."""
     app = application(policy=PolicySettings(strategy=Strategy.ADAPTIVE))

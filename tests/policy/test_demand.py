@@ -10,7 +10,7 @@ import pytest
 
 from controller.policy.decide import decide
 from controller.policy.demand import assumed_demand, capacity_floors, ceiling, needed_replicas, probing, total_demand
-from controller.policy.model import Mode, PolicySettings, Return, Sample, Snapshot, Unit, UnitEvidence
+from controller.policy.model import CapacityWeights, Mode, PolicySettings, Return, Sample, Snapshot, Unit, UnitEvidence
 from tests.policy.support import G6, INF2, TRN1, change, judge, launched, pods, proven, scaler, shortage, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, seed_units, snapshot
 
@@ -188,6 +188,12 @@ class TestFloors:
         """1,000 requests beyond what 2 replicas each carry, shared by four units, until the scalers' metrics have caught up."""
         made = shortage(_measured(Sample(777.2 - 178.4 + 1000, NOW), made=snapshot(mode=Mode.CAPACITY)), ready=0)
         assert _floors(made, units=proven()) == {INF2: 1, TRN1: 5, "sd21-g5-triton": 5, G6: 7, "sd21-g5-cuda": 7}
+
+    def test_count_what_a_replica_can_where_each_gets_what_it_can(self) -> None:
+        """With least outstanding requests the same replicas carry 892, and a fast unit needs fewer more for its part."""
+        made = snapshot(application(policy=PolicySettings(capacity_weights=CapacityWeights.READY_THROUGHPUT)), Mode.CAPACITY)
+        made = shortage(_measured(Sample(892 - 210 + 1000, NOW), made=made), ready=0)
+        assert _floors(made, units=proven()) == {INF2: 1, TRN1: 4, "sd21-g5-triton": 5, G6: 7, "sd21-g5-cuda": 7}
 
     def test_at_an_unknown_demand_make_room_for_the_pods_that_wait(self) -> None:
         """Two pods of inf2, 105 each, over the four others."""

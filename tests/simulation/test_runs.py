@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.policy.model import Mode, Override
+from controller.policy.model import CapacityWeights, Mode, Override, PolicySettings
 from controller.policy.weights import adjusted_throughputs
 from controller.simulation.engine import Simulation
 from controller.simulation.faults import FAULTS
@@ -19,6 +19,7 @@ from controller.simulation.outages import drawn
 from controller.simulation.recording import Result
 from controller.simulation.setup import ZONES, Algorithm
 from tests.simulation.support import HOUR, INF2, START, broken, fault, outage, play, setup
+from tests.support.applications import application
 
 ROOT = Path(__file__).parents[2]
 
@@ -119,6 +120,25 @@ def test_least_outstanding_requests_uses_fast_replicas_more() -> None:
     even, fast = latencies(Algorithm.ROUND_ROBIN), latencies(Algorithm.LEAST_OUTSTANDING)
     assert fast["sd21-g5-cuda"] < even["sd21-g5-cuda"]
     assert fast["sd21-trn1"] > even["sd21-trn1"]
+
+
+def test_capacity_mode_is_dear_where_scalers_do_not_aim_at_what_replicas_get() -> None:
+    """Targets that fit what replicas get keep them as they are.
+
+    KEDA grows the units whose replicas get more than their target: the slowest ones with round robin, the fastest one where each gets what
+    it can while the targets are those of round robin.
+    """
+
+    def dollars(algorithm: Algorithm, by: CapacityWeights) -> float:
+        made = application(policy=PolicySettings(capacity_weights=by))
+        pinned = Override(pinned_mode=Mode.CAPACITY, why="compared")
+        result = play(application=made, mode=Mode.CAPACITY, override=pinned, algorithm=algorithm, demand=lambda _: 2_000.0)
+        assert result.totals.flow.lost == 0
+        return result.totals.dollars
+
+    fits = dollars(Algorithm.LEAST_OUTSTANDING, CapacityWeights.READY_THROUGHPUT)
+    assert dollars(Algorithm.ROUND_ROBIN, CapacityWeights.READY) > 1.1 * fits
+    assert dollars(Algorithm.LEAST_OUTSTANDING, CapacityWeights.READY) > 1.1 * fits
 
 
 @pytest.mark.parametrize("name", ["cloudwatch-late", "cloudwatch-absent"])
