@@ -100,6 +100,10 @@ bench-react: .venv/.synced-bench ## From a refused launch to the patched Ingress
 bench-simulation: $(STAMP) ## Five simulated years of random faults over 200 seeds, every invariant checked (ARGS="--quick")
 	@$(RUN)/python -m benchmarks.simulation $(ARGS)
 
+.PHONY: bench-month
+bench-month: $(STAMP) ## What the policies cost and serve in the simulated month, over ten held-out seeds (30 minutes; ARGS="--quick")
+	@$(RUN)/python -m benchmarks.month $(ARGS)
+
 .PHONY: experiments
 experiments: .venv/.synced-bench ## Play the source's three experiments and plot them into docs/images
 	@$(RUN)/python -m benchmarks.experiments

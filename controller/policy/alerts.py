@@ -21,7 +21,7 @@ from controller.policy.model import (
     Verdict,
 )
 from controller.policy.reasons import Reason
-from controller.policy.silence import held_for, held_replicas
+from controller.policy.silence import held_replicas, held_until
 from controller.policy.standby import lacking, needed
 
 _FIGHTING = 3  # re-assertions after which two writers are said to fight
@@ -138,13 +138,13 @@ def _silence(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterat
 
 def _silent_counters(snapshot: Snapshot, memory: Memory) -> Iterator[Alert]:
     """No counter has a value any more: replicas are held, where there are any to hold."""
-    held = held_replicas(snapshot, memory)
-    least = {unit.name: unit.min_replicas for unit in snapshot.application.units}
-    if memory.silent_since is None or not any(count > least[name] for name, count in held.items()):
+    if memory.silent_since is None or memory.counted_since is not None:
         return
-    waited, left = (text.duration(seconds) for seconds in (snapshot.now - memory.silent_since, held_for(snapshot, memory)))
-    words = f"no counter of any unit has had a value for {waited}; KEDA takes that for no demand, so replicas are held for {left}"
-    yield Alert("silent/counters", "warning", f"{words}: does CloudWatch answer?")
+    held = held_replicas(snapshot, memory)
+    if any(held.get(unit.name, 0) > unit.min_replicas for unit in snapshot.application.units):
+        waited, left = text.duration(snapshot.now - memory.silent_since), text.duration(held_until(memory) - snapshot.now)
+        words = f"no counter of any unit has had a value for {waited}; KEDA takes that for no demand, so replicas are held for {left}"
+        yield Alert("silent/counters", "warning", f"{words}: does CloudWatch answer?")
 
 
 def _maxima(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:

@@ -56,7 +56,7 @@ def encode(memory: Memory) -> str:
             "reasserts": memory.reasserts,
             "reasserted_at": memory.reasserted_at,
             "reasserted_against": memory.reasserted_against,
-            "counted": memory.counted,
+            "counted_since": memory.counted_since,
             "silent_since": memory.silent_since,
         },
         sort_keys=True,
@@ -104,7 +104,7 @@ def decode(text: str) -> Memory:
             reasserts=_count(raw.get("reasserts", 0)),
             reasserted_at=_optional(raw.get("reasserted_at")),
             reasserted_against=str(raw.get("reasserted_against", "")),
-            counted=raw.get("counted") is True,
+            counted_since=_optional(raw.get("counted_since")),
             silent_since=_optional(raw.get("silent_since")),
         )
     except CodecError:

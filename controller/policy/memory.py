@@ -102,6 +102,7 @@ def _not_ahead(memory: Memory, now: float) -> Memory:
         nudged_at=_capped(memory.nudged_at, now),
         reversed_at=_capped(memory.reversed_at, now),
         reasserted_at=_capped(memory.reasserted_at, now),
+        counted_since=_capped(memory.counted_since, now),
         silent_since=_capped(memory.silent_since, now),
     )
 
@@ -133,7 +134,7 @@ def _times(memory: Memory) -> Iterator[float | None]:
     for unit in memory.units.values():
         yield from (unit.last_failure_at, unit.proven_at, unit.returned_at)
     yield from (memory.spells.since, memory.changed_at, memory.verified_at, memory.unverified_since)
-    yield from (memory.nudged_at, memory.reversed_at, memory.reasserted_at, memory.silent_since)
+    yield from (memory.nudged_at, memory.reversed_at, memory.reasserted_at, memory.counted_since, memory.silent_since)
 
 
 def _capped(at: float | None, now: float) -> float | None:

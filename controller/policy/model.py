@@ -469,8 +469,8 @@ class Memory:
     reasserts: int = 0
     reasserted_at: float | None = None
     reasserted_against: str = ""  # who had changed the routing action that was put right last
-    counted: bool = False  # whether the demand was known at the last look
-    silent_since: float | None = None  # when it ceased to be; None while it is known, and where it never was
+    counted_since: float | None = None  # since when the demand is known; None while it is not
+    silent_since: float | None = None  # when it ceased to be; None where it never was, or has been known again for a while
 
 
 # --- what is decided --------------------------------------------------------------------------------------------------------------------

@@ -18,22 +18,37 @@ HELD_S: Final = 7200.0
 had for so long. A CloudWatch that says nothing for longer is for people."""
 
 
+BELIEVED_S: Final = 600.0
+"""How long the demand must be known again before replicas go, seconds. The first period after a silence may be half of one, and a scaler
+goes by what it wished in the last five minutes (the autoscaler's stabilization), in which it heard nothing."""
+
+
 def noticed(memory: Memory, snapshot: Snapshot) -> Memory:
-    """Notes when the demand ceased to be known; the same memory where nothing changed. A demand that never was known cannot cease."""
-    known = total_demand(snapshot) is not None
-    if known == memory.counted:
-        return memory
-    return replace(memory, counted=known, silent_since=None if known else snapshot.now)
+    """Notes when the demand ceased to be known, and when it came back; the same memory where nothing changed.
+
+    A demand that never was known cannot cease, and a process that has not asked CloudWatch yet does not know that it is silent.
+    """
+    now, since = snapshot.now, memory.counted_since
+    if total_demand(snapshot) is None:
+        asked = any(source.name == "cloudwatch" and source.last_ok is not None for source in snapshot.sources)
+        return replace(memory, counted_since=None, silent_since=memory.silent_since or now) if asked and since is not None else memory
+    if since is None:
+        return replace(memory, counted_since=now)
+    over = memory.silent_since is not None and now - since >= BELIEVED_S
+    return replace(memory, silent_since=None) if over else memory
 
 
-def held_for(snapshot: Snapshot, memory: Memory) -> float:
-    """How much longer replicas are held, seconds; 0 where the demand is known, never was, or has been silent for `HELD_S`."""
-    return 0.0 if memory.silent_since is None else max(0.0, memory.silent_since + HELD_S - snapshot.now)
+def held_until(memory: Memory) -> float:
+    """When replicas are held no longer, seconds since the Unix epoch; 0 where none are."""
+    if memory.silent_since is None:
+        return 0.0
+    longest = memory.silent_since + HELD_S
+    return longest if memory.counted_since is None else min(longest, memory.counted_since + BELIEVED_S)
 
 
 def silent_for_long(snapshot: Snapshot, memory: Memory) -> bool:
     """Whether replicas were held for as long as they may be: floors that were raised hold them no longer, either."""
-    return memory.silent_since is not None and held_for(snapshot, memory) <= 0
+    return memory.silent_since is not None and memory.counted_since is None and held_until(memory) <= snapshot.now
 
 
 def held_replicas(snapshot: Snapshot, memory: Memory) -> dict[str, int]:
@@ -44,9 +59,9 @@ def held_replicas(snapshot: Snapshot, memory: Memory) -> dict[str, int]:
         memory: Since when there is silence.
 
     Returns:
-        What its Deployment asks for now, by unit that a scaler could take them from; empty where nothing is held (`held_for`).
+        What its Deployment asks for now, by unit that a scaler could take them from; empty where nothing is held (`held_until`).
     """
-    if held_for(snapshot, memory) <= 0:
+    if held_until(memory) <= snapshot.now:
         return {}
     observed = snapshot.units
     return {

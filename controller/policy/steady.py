@@ -21,7 +21,7 @@ from controller.policy.model import (
 )
 from controller.policy.reasons import Reason
 from controller.policy.routing import same_routing
-from controller.policy.silence import HELD_S, held_replicas, silent_for_long
+from controller.policy.silence import held_replicas, held_until, silent_for_long
 from controller.policy.targets import (
     capacity_targets,
     cost_targets,
@@ -253,8 +253,8 @@ def _floors(mode: Mode, case: guards.Case, step: int) -> dict[str, int]:
     While no counter says anything, no unit is to have fewer replicas than it has.
     """
     held = held_replicas(case.snapshot, case.memory)
-    if held and case.memory.silent_since is not None:
-        case.remaining(case.memory.silent_since + HELD_S)  # time alone ends it
+    if held:
+        case.remaining(held_until(case.memory))  # time alone ends it
     return {name: max(floor, held.get(name, 0)) for name, floor in _known_floors(mode, case, step).items()}
 
 

@@ -33,7 +33,7 @@ memories = st.builds(
     reasserts=counts,
     reasserted_at=st.none() | times,
     reasserted_against=st.text(max_size=8),
-    counted=st.booleans(),
+    counted_since=st.none() | times,
     silent_since=st.none() | times,
 )
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**400)

@@ -7,10 +7,16 @@ from dataclasses import replace
 import pytest
 
 from controller.policy.decide import decide
-from controller.policy.model import ActionKind, Decision, Memory, Mode, Sample, Snapshot, Verb
-from controller.policy.silence import HELD_S
+from controller.policy.model import ActionKind, Decision, Memory, Mode, Sample, Snapshot, Source, Verb
+from controller.policy.silence import BELIEVED_S, HELD_S
 from tests.policy.support import G6, INF2, World, change, returned, scaler, with_scalers
 from tests.support.applications import NOW, SERVICES, memory, snapshot
+
+
+def listening(made: Snapshot) -> Snapshot:
+    """Every unit has a ScaledObject, and CloudWatch answers."""
+    made = with_scalers(made)
+    return replace(made, sources=(*made.sources, Source("cloudwatch", False, made.now, 300.0)))
 
 
 def counted(made: Snapshot, value: float = 400.0) -> Snapshot:
@@ -29,7 +35,7 @@ def silent(made: Snapshot) -> Snapshot:
 
 def busy(mode: Mode = Mode.COST) -> World:
     """Six replicas of each unit, in a mode, with counters that were seen."""
-    made = with_scalers(snapshot(mode=mode))
+    made = listening(snapshot(mode=mode))
     for name in SERVICES:
         made = change(made, name, desired=6, ready=6, deployment_ready=6, endpoints_ready=6)
     world = World(counted(made), memory(mode, mode_since=NOW - 300))
@@ -50,19 +56,38 @@ def test_replicas_are_held_once_the_counters_are_silent(mode: Mode) -> None:
 
 def test_a_demand_that_was_never_known_holds_nothing() -> None:
     """An application without CloudWatch, and a controller that has just started."""
-    made = change(with_scalers(snapshot()), INF2, desired=6, ready=6)
+    made = change(listening(snapshot()), INF2, desired=6, ready=6)
     after, decision = decide(memory(), made)
-    assert (after.counted, after.silent_since, decision.floors[INF2]) == (False, None, 1)
+    assert (after.counted_since, after.silent_since, decision.floors[INF2]) == (None, None, 1)
 
 
-def test_the_hold_ends_when_the_demand_is_known_again() -> None:
-    """The floors then sink to what the weights need of it, and no further."""
+def test_the_hold_ends_once_the_demand_has_been_known_again_for_ten_minutes() -> None:
+    """The floors then sink to what the weights need of it, and no further. Not at once: the first period may be half of one."""
     world = busy()
     world.tick(60)
-    world.snapshot = counted(world.snapshot, 200.0)  # 1,000 a minute in all: 400 of them for inf2
-    decision, _ = world.tick(300)
+    for seconds in (60, BELIEVED_S - 1):
+        world.snapshot = counted(world.snapshot, 200.0)  # 1,000 a minute in all: 400 of them for inf2
+        decision, _ = world.tick(seconds)
+        assert set(decision.floors.values()) == {6}
+        assert not [alert for alert in decision.alerts if alert.key == "silent/counters"]
+    assert decision.next_check_s == 1
+    world.snapshot = counted(world.snapshot, 200.0)
+    decision, _ = world.tick(1)
     assert decision.floors == {INF2: 4, "sd21-trn1": 2, "sd21-g5-triton": 2, G6: 2, "sd21-g5-cuda": 3}
     assert world.memory.silent_since is None
+
+
+def test_a_silence_that_comes_back_is_the_same_one() -> None:
+    """By turns known and unknown, replicas are held no longer than in one silence."""
+    world = busy()
+    world.tick(60)
+    since = world.memory.silent_since
+    world.snapshot = counted(world.snapshot)
+    world.tick(60)
+    world.snapshot = silent(world.snapshot)
+    world.tick(60)
+    assert since is not None
+    assert (world.memory.silent_since, world.memory.counted_since) == (since, None)
 
 
 def test_the_hold_is_bounded() -> None:
@@ -102,27 +127,37 @@ def test_people_are_told_where_there_is_something_to_hold() -> None:
     world = busy()
     words = "no counter of any unit has had a value for 0 s; KEDA takes that for no demand, so replicas are held for 2 h"
     assert told(world.tick(60)[0]) == [f"{words}: does CloudWatch answer?"]
-    idle = with_scalers(snapshot())
+    idle = listening(snapshot())
     for name in SERVICES:
         idle = change(idle, name, desired=1, ready=1)
-    before = Memory(mode=Mode.COST, counted=True)
+    before = Memory(mode=Mode.COST, counted_since=NOW - 900)
     assert told(decide(before, idle)[1]) == []
 
 
 def test_what_is_held_does_not_exceed_the_maximum() -> None:
     """And a unit whose Deployment is not known is left alone."""
-    made = change(with_scalers(snapshot()), INF2, scaler=scaler(max_replicas=4), desired=6, ready=6)
+    made = change(listening(snapshot()), INF2, scaler=scaler(max_replicas=4), desired=6, ready=6)
     made = change(made, G6, desired=None)
-    decision = decide(memory(counted=True), made)[1]
+    decision = decide(memory(counted_since=NOW - 900), made)[1]
     assert (decision.floors[INF2], decision.floors[G6]) == (4, 1)
 
 
 def test_a_fallback_keeps_them_too() -> None:
     """A switch in the dark must not be what lets them go."""
     made, remembered = returned()
-    made = with_scalers(made)
+    made = listening(made)
     there = dict(zip(SERVICES, (16, 9, 9, 9, 11), strict=True))
     for name, count in there.items():
         made = change(made, name, desired=count, ready=count, deployment_ready=count, endpoints_ready=count)
-    _, decision = decide(replace(remembered, counted=True), made)
+    _, decision = decide(replace(remembered, counted_since=NOW - 900), made)
     assert (decision.verb, decision.mode, decision.floors) == (Verb.FALLBACK, Mode.COST, there)
+
+
+def test_a_process_that_has_just_started_does_not_call_it_silence() -> None:
+    """It has not asked CloudWatch yet; once it has, and there is nothing, it is."""
+    made = change(listening(snapshot()), INF2, desired=6, ready=6)
+    unasked = replace(made, sources=(*made.sources[:-1], replace(made.sources[-1], last_ok=None)))
+    before = memory(counted_since=NOW - 900)
+    after, decision = decide(before, unasked)
+    assert (after.counted_since, after.silent_since, decision.floors[INF2]) == (NOW - 900, None, 1)
+    assert decide(after, made)[1].floors[INF2] == 6

@@ -1,0 +1,175 @@
+"""What the policies cost and serve in the simulated month, over seeds that nothing was chosen on. See docs/simulation.md.
+
+``make bench-month`` writes the tables into the page and the figures into ``benchmarks/results/month.json``; ``ARGS=--quick`` plays one day
+of one seed and writes nothing. Ends with exit code 1 where an invariant did not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.markdown import markdown, put
+from controller.report.contenders import contenders
+from controller.simulation.engine import Simulation
+from controller.simulation.scenario import find, load
+
+ROOT: Final = Path(__file__).parents[1]
+PAGE: Final = ROOT / "docs" / "simulation.md"
+RESULTS: Final = Path(__file__).parent / "results" / "month.json"
+BEGIN, END = "<!-- month: written by `make bench-month` -->", "<!-- end of month -->"
+
+SEEDS: Final = range(100, 110)
+"""Held out: what was mended, and how, was chosen on seeds 0 to 9."""
+DAYS, INTERVAL_S = 10.0, 240.0
+"""Passes come every four minutes at the latest, as in `benchmarks.simulation`, and at once with every change that a watch delivers."""
+
+POLICIES: Final = ("two-mode", "always-cost", "always-capacity")
+
+BY_PEOPLE: Final = frozenset(
+    {
+        "rule-replaced",
+        "action-edited",
+        "action-broken",
+        "ingress-recreated",
+        "scaler-paused",
+        "scaler-missing",
+        "scaler-at-maximum",
+        "floor-raised-by-a-person",
+        "paused-by-a-person",
+        "pinned-to-cost",
+        "pinned-to-capacity",
+        "configuration-changed",
+    }
+)
+"""Faults that somebody makes by hand, on the Ingress, a ScaledObject, the rule or the application file."""
+
+WORLDS: Final = {"capacity": "outages alone", "no people": "and all faults but those by people", "all": "and all faults"}
+STACKS: Final = {
+    "month": ("round robin", ()),
+    "month-outstanding": ("least outstanding requests, `capacityWeights: ready-throughput`", ("capacityWeights=ready-throughput",)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run: which of `STACKS`, `WORLDS` and `POLICIES`, and the seed."""
+
+    stack: str
+    world: str
+    policy: str
+    seed: int
+    days: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What came of one run.
+
+    Attributes:
+        served: Share of the requests that were answered.
+        dollars: Of the instances, a day.
+        capacity: Share of the time in capacity mode.
+        switches: Mode changes a day.
+        violations: Invariants that did not hold.
+    """
+
+    served: float
+    dollars: float
+    capacity: float
+    switches: float
+    violations: int
+
+
+def play(job: Job) -> Figures:
+    """One run."""
+    scenario = load(find(job.stack))
+    contender = contenders((job.policy,), STACKS[job.stack][1], (), scenario.application.policy)[0]
+    setup = scenario.setup(job.seed, days=job.days, random_faults=job.world != "capacity", interval_s=INTERVAL_S)
+    if job.world == "no people":
+        setup = replace(setup, faults=tuple(fault for fault in setup.faults if fault.name not in BY_PEOPLE))
+    result = Simulation(contender.applied(replace(setup, row_s=0.0)), job.seed).run()
+    totals, days = result.totals, result.seconds / 86_400
+    return Figures(
+        served=1 - totals.flow.lost / totals.flow.demand,
+        dollars=totals.dollars / days,
+        capacity=totals.seconds.get("capacity", 0.0) / result.seconds,
+        switches=len(result.switches) / days,
+        violations=len(result.violations),
+    )
+
+
+def table(stack: str, jobs: Sequence[Job], played: Sequence[Figures]) -> Table:
+    """One stack's figures: medians over the seeds, with the least and the most."""
+    of = dict(zip(jobs, played, strict=True))
+    made = Table(title=f"{STACKS[stack][0][0].upper()}{STACKS[stack][0][1:]}")
+    made.add_column("what goes wrong")
+    made.add_column("policy")
+    for name in (
+        "served, %",
+        "$ a day",
+        "dearer than always-cost, %",
+        "in capacity mode, %",
+        "switches a day",
+        "seeds: serves more / less",
+    ):
+        made.add_column(name, justify="right")
+    for world, words in WORLDS.items():
+        base = [of[job] for job in jobs if (job.stack, job.world, job.policy) == (stack, world, "always-cost")]
+        for policy in POLICIES:
+            mine = [of[job] for job in jobs if (job.stack, job.world, job.policy) == (stack, world, policy)]
+            more = [one.dollars / other.dollars - 1 for one, other in zip(mine, base, strict=True)]
+            apart = [one.served - other.served for one, other in zip(mine, base, strict=True)]
+            made.add_row(
+                words,
+                policy,
+                _spread([100 * one.served for one in mine], 3),
+                _spread([one.dollars for one in mine], 0),
+                "-" if policy == "always-cost" else _spread([100 * one for one in more], 1),
+                _spread([100 * one.capacity for one in mine], 1),
+                _spread([one.switches for one in mine], 1),
+                "-" if policy == "always-cost" else f"{sum(one > 0 for one in apart)} / {sum(one < 0 for one in apart)}",
+            )
+    return made
+
+
+def _spread(values: Sequence[float], digits: int) -> str:
+    return f"{median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def main() -> None:
+    """Plays all of it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one seed of one day; writes nothing")
+    given = parser.parse_args()
+    seeds, days = (SEEDS[:1], 1.0) if given.quick else (SEEDS, DAYS)
+    jobs = [Job(stack, world, policy, seed, days) for stack in STACKS for world in WORLDS for policy in POLICIES for seed in seeds]
+    with ProcessPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
+        played = list(pool.map(play, jobs))
+    tables = [table(stack, jobs, played) for stack in STACKS]
+    console = Console(width=200)
+    for one in tables:
+        console.print(one)
+    broken = [job for job, one in zip(jobs, played, strict=True) if one.violations]
+    for job in broken:
+        console.print(f"an invariant did not hold: {job}")
+    if not given.quick:
+        runs = [{**asdict(job), **asdict(one)} for job, one in zip(jobs, played, strict=True)]
+        RESULTS.write_text("[\n" + ",\n".join(json.dumps(run) for run in runs) + "\n]\n")
+        put(PAGE, BEGIN, END, [markdown(one) for one in tables])
+    sys.exit(1 if broken else 0)
+
+
+if __name__ == "__main__":
+    main()
