@@ -29,13 +29,17 @@ def noticed(memory: Memory, snapshot: Snapshot) -> Memory:
     A demand that never was known cannot cease, and a process that has not asked CloudWatch yet does not know that it is silent.
     """
     now, since = snapshot.now, memory.counted_since
-    if total_demand(snapshot) is None:
-        asked = any(source.name == "cloudwatch" and source.last_ok is not None for source in snapshot.sources)
-        return replace(memory, counted_since=None, silent_since=memory.silent_since or now) if asked and since is not None else memory
-    if since is None:
-        return replace(memory, counted_since=now)
-    over = memory.silent_since is not None and now - since >= BELIEVED_S
-    return replace(memory, silent_since=None) if over else memory
+    over = since is not None and now - since >= BELIEVED_S
+    silent_since = None if over else memory.silent_since
+    if total_demand(snapshot) is not None:
+        return _with(memory, now if since is None else since, silent_since)
+    asked = any(source.name == "cloudwatch" and source.last_ok is not None for source in snapshot.sources)
+    return _with(memory, None, silent_since or now) if asked and since is not None else memory
+
+
+def _with(memory: Memory, counted_since: float | None, silent_since: float | None) -> Memory:
+    same = (memory.counted_since, memory.silent_since) == (counted_since, silent_since)
+    return memory if same else replace(memory, counted_since=counted_since, silent_since=silent_since)
 
 
 def held_until(memory: Memory) -> float:

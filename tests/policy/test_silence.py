@@ -65,11 +65,12 @@ def test_the_hold_ends_once_the_demand_has_been_known_again_for_ten_minutes() ->
     """The floors then sink to what the weights need of it, and no further. Not at once: the first period may be half of one."""
     world = busy()
     world.tick(60)
-    for seconds in (60, BELIEVED_S - 1):
-        world.snapshot = counted(world.snapshot, 200.0)  # 1,000 a minute in all: 400 of them for inf2
-        decision, _ = world.tick(seconds)
-        assert set(decision.floors.values()) == {6}
-        assert not [alert for alert in decision.alerts if alert.key == "silent/counters"]
+    world.snapshot = counted(world.snapshot, 200.0)  # 1,000 a minute in all: 400 of them for inf2
+    world.tick(60)
+    world.snapshot = counted(world.snapshot, 200.0)
+    decision, _ = world.tick(BELIEVED_S - 1)
+    assert set(decision.floors.values()) == {6}
+    assert not [alert for alert in decision.alerts if alert.key == "silent/counters"]
     assert decision.next_check_s == 1
     world.snapshot = counted(world.snapshot, 200.0)
     decision, _ = world.tick(1)
@@ -88,6 +89,17 @@ def test_a_silence_that_comes_back_is_the_same_one() -> None:
     world.tick(60)
     assert since is not None
     assert (world.memory.silent_since, world.memory.counted_since) == (since, None)
+
+
+def test_a_silence_after_the_demand_was_known_for_long_is_a_new_one() -> None:
+    """Also where no pass came in between to say that the one before is over."""
+    world = busy()
+    world.tick(60)
+    world.snapshot = counted(world.snapshot)
+    world.tick(60)
+    world.snapshot = silent(world.snapshot)
+    world.tick(BELIEVED_S)
+    assert world.memory.silent_since == world.snapshot.now
 
 
 def test_the_hold_is_bounded() -> None:
