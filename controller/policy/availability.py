@@ -101,6 +101,26 @@ def availability(snapshot: Snapshot, base: Mapping[str, int]) -> dict[str, float
     return found
 
 
+def carry(snapshot: Snapshot, weights: Mapping[str, int]) -> bool:
+    """Whether the replicas carry the demand as these weights split it, within a tenth, or as well as any weights could.
+
+    Args:
+        snapshot: What is observed.
+        weights: By unit name.
+
+    Returns:
+        False where the demand is not known, or a unit that carries weight is known to have nothing that serves.
+    """
+    demand, serving, whole = total_demand(snapshot), serving_replicas(snapshot), sum(weights.values())
+    if demand is None or whole <= 0:
+        return False
+    room = {unit.name: serving[unit.name] * unit.throughput for unit in snapshot.application.units if unit.name in serving}
+    together = sum(room.values())
+    most = (1 + _CLOSE) * max(1.0, demand / together) if together > 0 else 0.0
+    asked = {name: demand * weight / whole for name, weight in weights.items() if weight > 0 and name in room}
+    return all(room[name] > 0 and share <= most * room[name] for name, share in asked.items())
+
+
 def close(present: tuple[Target, ...], wanted: tuple[Target, ...]) -> bool:
     """Whether moving from one action's weights to another's is not worth a change of the load balancer's rule.
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from controller.policy import guards, text
-from controller.policy.availability import alike, close
+from controller.policy.availability import alike, carry, close
 from controller.policy.demand import capacity_floors, ceiling
 from controller.policy.model import (
     Application,
@@ -27,15 +27,19 @@ from controller.policy.targets import (
     cost_targets,
     cost_weights,
     cut_units,
+    follows_ready,
     keda_targets,
     return_targets,
     stickiness,
     uncut,
 )
+from controller.policy.weights import blended_cost
 from controller.policy.wishes import breach, shortage_details
 
 MAX_NUDGES: Final = 5
 """Nudges of one change, after pauses that double: from then on the load-balancer controller is at its own longest pause anyway."""
+
+_WORTH: Final = 0.05  # of the price of a request: to save less, weights that follow what is ready do not change
 
 
 def steady(mode: Mode, case: guards.Case) -> Decision:
@@ -77,6 +81,8 @@ def _wanted(mode: Mode, case: guards.Case) -> tuple[Target, ...]:
         targets = cost_targets(snapshot.application, weights)
         if uncut(snapshot) and _too_soon(targets, case):
             return routing.targets
+        if follows_ready(snapshot.application) and _suffices(targets, case):
+            return routing.targets
         if _as_written(snapshot.application, weights):
             return targets
     return routing.targets if not routing.foreign and close(routing.targets, targets) else targets
@@ -92,6 +98,24 @@ def _too_soon(targets: tuple[Target, ...], case: guards.Case) -> bool:
     if routing.foreign or changed_at is None or not alike(routing.targets, targets) or same_routing(routing.targets, targets):
         return False
     return case.remaining(changed_at + guards.METRIC_LAG_S) > 0
+
+
+def _suffices(targets: tuple[Target, ...], case: guards.Case) -> bool:
+    """Whether the present weights carry the demand, and others would only save a little, or it is too soon to tell.
+
+    For weights that follow what is ready and asked for, with every sample: they would go on changing, and the unit that takes the rest of
+    the demand would get traffic in one pass and none in the next. Urgent is what overloads a unit, or sends requests to one without any
+    replica that serves.
+    """
+    routing, units, changed_at = case.snapshot.routing, case.snapshot.application.units, case.memory.changed_at
+    present, wanted = ({target.service: target.weight for target in some} for some in (routing.targets, targets))
+    if routing.foreign or present.keys() != wanted.keys():
+        return False
+    old, new = ({unit.name: weights[unit.backend.service] for unit in units} for weights in (present, wanted))
+    if not carry(case.snapshot, old):
+        return False
+    soon = changed_at is not None and case.remaining(changed_at + guards.METRIC_LAG_S) > 0
+    return soon or blended_cost(old, units) <= (1 + _WORTH) * blended_cost(new, units)
 
 
 def _as_written(application: Application, weights: Mapping[str, int]) -> bool:

@@ -29,6 +29,11 @@ def weight_strategy(application: Application) -> WeightStrategy:
     return WeightStrategy.MERIT_ORDER if application.policy.strategy is Strategy.ADAPTIVE else application.policy.weight_strategy
 
 
+def follows_ready(application: Application) -> bool:
+    """Whether the weights of cost mode follow the ready replicas by themselves, and with merit order the demand."""
+    return weight_strategy(application) in _FOLLOW_READY
+
+
 def intended_weights(snapshot: Snapshot, returning: Iterable[str] = ()) -> dict[str, int]:
     """The weights of cost mode that the replicas are planned for.
 
@@ -77,7 +82,7 @@ def cut_units(snapshot: Snapshot) -> frozenset[str]:
 
 def uncut(snapshot: Snapshot) -> bool:
     """Whether every unit that serves at all has its full weight, where weights do not follow the ready replicas anyway."""
-    return weight_strategy(snapshot.application) not in _FOLLOW_READY and not cut_units(snapshot)
+    return not follows_ready(snapshot.application) and not cut_units(snapshot)
 
 
 def cost_targets(application: Application, weights: Mapping[str, int]) -> tuple[Target, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.policy.model import CapacityWeights, Mode, Override, PolicySettings
+from controller.policy.model import CapacityWeights, Mode, Override, PolicySettings, Strategy
 from controller.policy.weights import adjusted_throughputs
 from controller.simulation.engine import Simulation
 from controller.simulation.faults import FAULTS
@@ -156,6 +156,20 @@ def test_an_application_that_nobody_asks_any_more_shrinks_after_two_hours() -> N
     ready = {round((row.at - START) / HOUR, 2): sum(row.ready.values()) for row in result.rows}
     assert ready[2.5] == ready[0.5]
     assert ready[3.5] == len(result.rows[0].ready)
+
+
+def test_adaptive_weights_are_calm_under_a_wave() -> None:
+    """A demand that grows and falls, with noise: the rule is not rewritten with every sample, nobody is failed, and it is cheaper."""
+
+    def demand(at: float) -> float:
+        return 1_500.0 - 700.0 * math.cos(2 * math.pi * at / (6 * HOUR))
+
+    policies = (PolicySettings(strategy=one) for one in (Strategy.ADAPTIVE, Strategy.TWO_MODE))
+    adaptive, two_mode = (play(application=application(policy=one), demand=demand, noise=0.03, seconds=6 * HOUR) for one in policies)
+    assert broken(adaptive) == set()
+    assert 3 < adaptive.totals.writes["route"] < 6 * 12
+    assert adaptive.totals.flow.lost < 0.001 * adaptive.totals.flow.demand
+    assert adaptive.totals.dollars < two_mode.totals.dollars
 
 
 def test_the_account_agrees_with_the_bill() -> None:

@@ -1,0 +1,91 @@
+"""Weights that follow what is ready and asked for do not follow every sample of it: what is urgent at once, what saves money later."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from controller.policy.availability import carry
+from controller.policy.decide import decide
+from controller.policy.guards import METRIC_LAG_S
+from controller.policy.model import Decision, PolicySettings, Sample, Snapshot, Strategy, Target, Verb
+from controller.policy.routing import format_action
+from tests.policy.support import INF2, TRN1, change
+from tests.support.applications import NOW, SERVICES, application, memory, snapshot
+
+
+def world(requests: float | None, *weights: int, ready: int = 2) -> Snapshot:
+    """The adaptive strategy with two replicas of each unit (210 of inf2, 260 of trn1, 180, 122 and 120), these weights and a demand."""
+    made = snapshot(application(policy=PolicySettings(strategy=Strategy.ADAPTIVE)))
+    targets = tuple(Target(name, 80, weight) for name, weight in zip(SERVICES, weights, strict=True))
+    made = replace(made, routing=replace(made.routing, targets=targets, action=format_action(targets, 0)))
+    made = change(made, INF2, ready=ready)
+    return made if requests is None else change(made, INF2, demand=Sample(requests, NOW))
+
+
+def decided(made: Snapshot, changed_s: float = 60) -> Decision:
+    """The decision so long after the last change."""
+    return decide(memory(changed_at=NOW - changed_s, verified_at=NOW - changed_s), made)[1]
+
+
+def test_the_rest_of_the_demand_does_not_come_and_go_with_every_sample() -> None:
+    """480 are 10 more than inf2 and trn1 are made for: g5-triton would get 2 % in one pass, and nothing in the next."""
+    for requests in (465, 475, 480):
+        assert decided(world(requests, 45, 55, 0, 0, 0)).verb is Verb.HOLD
+        assert decided(world(requests, 44, 54, 2, 0, 0)).verb is Verb.HOLD
+
+
+def test_what_overloads_a_unit_is_urgent() -> None:
+    """More than a tenth beyond what its replicas are made for."""
+    decision = decided(world(530, 45, 55, 0, 0, 0))
+    assert decision.verb is Verb.REWEIGHT
+    assert [target.weight for target in decision.targets] == [40, 49, 11, 0, 0]
+
+
+def test_a_unit_that_ceased_to_serve_is_urgent() -> None:
+    """Its target group would answer 503."""
+    decision = decided(world(200, 45, 55, 0, 0, 0, ready=0))
+    assert (decision.verb, decision.targets[0].weight) == (Verb.REWEIGHT, 0)
+
+
+@pytest.mark.parametrize(
+    ("requests", "changed_s", "verb"),
+    [
+        pytest.param(300, METRIC_LAG_S - 1, Verb.HOLD, id="a tenth cheaper, but what the last change did is not known yet"),
+        pytest.param(300, METRIC_LAG_S, Verb.REWEIGHT, id="a tenth cheaper"),
+        pytest.param(440, METRIC_LAG_S, Verb.HOLD, id="hardly cheaper"),
+    ],
+)
+def test_what_only_saves_money_waits_and_must_be_worth_it(requests: float, changed_s: float, verb: Verb) -> None:
+    """Less demand: all of it could go to cheaper units."""
+    assert decided(world(requests, 45, 55, 0, 0, 0), changed_s).verb is verb
+
+
+def test_a_pass_comes_when_the_wait_is_over() -> None:
+    """Nothing else would tell."""
+    assert decided(world(300, 45, 55, 0, 0, 0), METRIC_LAG_S - 10).next_check_s == 10
+
+
+def test_foreign_weights_are_put_right_at_once() -> None:
+    """However good they are."""
+    made = world(480, 45, 53, 2, 0, 0)
+    assert decided(made).verb is Verb.HOLD
+    assert decided(replace(made, routing=replace(made.routing, foreign=True))).verb is Verb.REWEIGHT
+
+
+@pytest.mark.parametrize(
+    ("requests", "weights", "carried"),
+    [
+        pytest.param(None, {INF2: 1}, False, id="a demand that is not known"),
+        pytest.param(0, {INF2: 1}, True, id="nothing to carry"),
+        pytest.param(231, {INF2: 1}, True, id="a tenth too much"),
+        pytest.param(232, {INF2: 1}, False, id="more than that"),
+        pytest.param(1_784, dict(zip(SERVICES, (210, 260, 180, 122, 120), strict=True)), True, id="all full: none could do better"),
+        pytest.param(1_784, {INF2: 1, TRN1: 1}, False, id="others could"),
+        pytest.param(100, {}, False, id="no weight at all"),
+    ],
+)
+def test_whether_weights_carry_the_demand(requests: float | None, weights: dict[str, int], carried: bool) -> None:
+    """Two replicas of inf2 are made for 210."""
+    assert carry(world(requests, 45, 55, 0, 0, 0), weights) is carried
