@@ -12,7 +12,17 @@ import click
 from controller.cli.common import CHANGES, Options, choose, common_options, fail_cleanly, load_applications, open_session, show
 from controller.cli.look import Look, Looker
 from controller.cli.remedy import remedy_lines
-from controller.cli.words import Line, action_lines, decision_line, evidence_lines, guard_lines, mode_word, waits_document, waits_text
+from controller.cli.words import (
+    Line,
+    action_lines,
+    decision_line,
+    evidence_lines,
+    guard_lines,
+    mode_word,
+    scaler_note,
+    waits_document,
+    waits_text,
+)
 from controller.clock import SystemClock, format_rfc3339
 from controller.errors import FailoverError
 from controller.policy.cost import effect, spend_per_hour
@@ -120,6 +130,7 @@ def plan_document(seen: Look) -> dict[str, Any]:
                 "returned": judged.returned,
                 "lastRefusal": None if judged.last_failure_at is None else format_rfc3339(judged.last_failure_at),
                 "facts": list(judged.facts),
+                "scaler": scaler_note(snapshot.units[name]) or None,
             }
             for name, judged in decision.evidence.items()
         },

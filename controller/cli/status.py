@@ -12,7 +12,7 @@ import click
 
 from controller.cli.common import Options, choose, common_options, fail_cleanly, load_applications, open_session, show
 from controller.cli.look import Look, Looker
-from controller.cli.words import ICONS, Line, age, mode_word, unit_state, waits_document, waits_text
+from controller.cli.words import ICONS, Line, age, mode_word, scaler_note, unit_state, waits_document, waits_text
 from controller.clients.kube import Object
 from controller.clock import Clock, SystemClock, format_rfc3339, parse_rfc3339
 from controller.errors import FailoverError, RemoteError
@@ -146,6 +146,8 @@ def _table(seen: Look) -> Iterator[Line]:
         shown = (str(weights.get(unit.backend.service, "-")), str(live.get(unit.backend.service, "-")))
         replicas = f"{judged.ready}/{'?' if observed.desired is None else observed.desired}"
         yield style, f"{ICONS[style]} {unit.name:<18} {shown[0]:>4} {shown[1]:>6} {replicas:>7} {judged.demand:>7}  {words}"
+        if note := scaler_note(observed):
+            yield "warn", f"    {ICONS['warn']} {note}"
     capacity = snapshot.application.capacity.service
     shown = (str(weights.get(capacity, "-")), str(live.get(capacity, "-")))
     ready = "?" if routing.capacity_ready is None else str(routing.capacity_ready)
@@ -218,7 +220,13 @@ def status_document(seen: Look, published: Object | None) -> dict[str, Any]:
         "returnStep": snapshot.routing.return_step,
         "waits": waits_document(next_waiting(snapshot, memory)),
         "units": {
-            name: {"ready": judged.ready, "waiting": judged.demand, "shortage": judged.shortage, "returned": judged.returned}
+            name: {
+                "ready": judged.ready,
+                "waiting": judged.demand,
+                "shortage": judged.shortage,
+                "returned": judged.returned,
+                "scaler": scaler_note(snapshot.units[name]) or None,
+            }
             for name, judged in decision.evidence.items()
         },
         "flips": [{"at": format_rfc3339(f.at), "to": f.to, "reason": f.reason, "detail": f.detail} for f in memory.flips],

@@ -17,6 +17,7 @@ from controller.policy.model import (
     Shortage,
     Snapshot,
     UnitEvidence,
+    UnitObservation,
     Verb,
 )
 from controller.policy.routing import MARKER, parse_action
@@ -44,6 +45,16 @@ def unit_state(judged: UnitEvidence) -> tuple[str, str]:
     return "good", "demand met"
 
 
+def scaler_note(observed: UnitObservation) -> str:
+    """What keeps a unit's replicas from following the demand, "" where nothing does or nobody is to set them."""
+    scaler = observed.scaler
+    if scaler is None:
+        return ""
+    if scaler.paused:
+        return f"ScaledObject {scaler.name} is paused by an operator and left alone: nothing adds replicas"
+    return f"ScaledObject {scaler.name}: {scaler.trouble}" if scaler.trouble else ""
+
+
 def evidence_lines(snapshot: Snapshot, decision: Decision) -> Iterator[Line]:
     """The evidence, problems first."""
     order = sorted(decision.evidence.values(), key=lambda one: {"bad": 0, "warn": 1, "good": 2}[unit_state(one)[0]])
@@ -54,6 +65,8 @@ def evidence_lines(snapshot: Snapshot, decision: Decision) -> Iterator[Line]:
         yield style, f"  {ICONS[style]} {judged.unit:<18} {words:<36} ready {judged.ready}/{desired}"
         for fact in judged.facts:
             yield "dim", f"      {fact}"
+        if note := scaler_note(observed):
+            yield "warn", f"      {ICONS['warn']} {note}"
     for named in decision.degraded:
         yield "warn", f"  {ICONS['absent']} {named}"
 

@@ -11,7 +11,7 @@ from controller.policy.model import Unit
 
 
 def scaled_objects(seen: Seen) -> Iterator[Finding]:
-    """Every ScaledObject of the application file exists, is not paused, and has a trigger on the unit's counter with a target."""
+    """Every ScaledObject of the application file exists, is scaled by KEDA, and has a trigger on the unit's counter with a target."""
     named = [unit for unit in seen.application.units if unit.scaled_object]
     findings = [finding for unit in named for finding in _of_unit(seen, unit)]
     yield from findings or [
@@ -25,7 +25,14 @@ def _of_unit(seen: Seen, unit: Unit) -> Iterator[Finding]:
         yield warning(f"ScaledObject {unit.scaled_object} of {unit.name} does not exist", "create it, or take scaledObject away")
         return
     if scaler.paused:
-        yield warning(f"ScaledObject {scaler.name} is paused and left alone", "take its annotation autoscaling.keda.sh/paused away")
+        annotations = "autoscaling.keda.sh/paused, paused-replicas or paused-scale-out"
+        yield warning(f"ScaledObject {scaler.name} is paused and left alone", f"take its annotation {annotations} away")
+    elif scaler.trouble:
+        described = f"`kubectl -n {seen.application.namespace} describe scaledobject {scaler.name}`"
+        yield warning(
+            f"ScaledObject {scaler.name}: {scaler.trouble}",
+            f"{described} says more, in its conditions and events; `awsAccessKeyID not found` stands for a TriggerAuthentication that is missing",
+        )
     if scaler.trigger_index is None:
         yield warning(
             f"ScaledObject {scaler.name} has no trigger on metric {unit.counter_metric or '(none named)'}: its target stays as it is",

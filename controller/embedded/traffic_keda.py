@@ -14,11 +14,13 @@ from typing import Any, Final
 from controller.embedded.traffic import Traffic
 from controller.embedded.world import World
 from controller.policy.model import Application, Unit
+from controller.signals.workloads import paused
 
 INTERVAL_S: Final = 15.0
 STABILISATION_S: Final = 300.0
 
-_PAUSED: Final = ("autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas")
+_FIXED: Final = "autoscaling.keda.sh/paused-replicas"
+_NO_GROWTH: Final = "autoscaling.keda.sh/paused-scale-out"
 _MANAGER: Final = "kube-controller-manager"
 
 
@@ -51,7 +53,11 @@ class Keda:
         if scaler is None or deployment is None:
             return
         annotations = scaler["metadata"].get("annotations") or {}
-        if annotations.get(_PAUSED[0]) == "true" or annotations.get(_PAUSED[1]):
+        present = int(deployment["spec"].get("replicas", 1))
+        if paused({name: value for name, value in annotations.items() if name != _NO_GROWTH}):
+            # Its HPA is gone; what the pause names is set, and anything else stays.
+            fixed = str(annotations.get(_FIXED, ""))
+            self._set(application, unit, int(fixed) if fixed.isdecimal() else present, present)
             return
         least, most, target = _bounds(scaler, unit)
         if target <= 0:
@@ -61,10 +67,14 @@ class Keda:
         recommended.append((now, wanted))
         while now - recommended[0][0] > STABILISATION_S:
             recommended.popleft()
-        present = int(deployment["spec"].get("replicas", 1))
         if wanted < present:
             wanted = min(present, max(value for _, value in recommended))
-        wanted = min(max(wanted, least), most)
+        elif paused(annotations):
+            wanted = present
+        # Below its floor an HPA scales up whatever its behavior forbids.
+        self._set(application, unit, min(max(wanted, least), most), present)
+
+    def _set(self, application: Application, unit: Unit, wanted: int, present: int) -> None:
         if wanted != present:
             change = {"spec": {"replicas": wanted}}
             self._world.store.patch("Deployment", unit.deployment, change, namespace=application.namespace, manager=_MANAGER)

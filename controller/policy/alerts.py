@@ -66,6 +66,7 @@ def alerts(snapshot: Snapshot, memory: Memory, evidence: Mapping[str, UnitEviden
         *_silent_counters(snapshot, memory),
         *_maxima(snapshot, evidence),
         *_unhealthy(snapshot, evidence),
+        *_unscaled(snapshot),
         *_routing(snapshot, memory),
     ]
     return tuple(found)
@@ -166,6 +167,15 @@ def _unhealthy(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iter
         if ready and healthy.get(unit.backend.service) == 0:
             words = f"{unit.name}: {ready} ready replica(s), none of which the load balancer calls healthy, so it gets no traffic"
             yield Alert(f"unhealthy/{unit.name}", "warning", f"{words}: compare the target group's health check with the readiness probe")
+
+
+def _unscaled(snapshot: Snapshot) -> Iterator[Alert]:
+    """Units whose replicas do not follow the demand. One question of KEDA's that failed is not worth an alert."""
+    for name, observed in snapshot.units.items():
+        scaler = observed.scaler
+        if scaler is not None and scaler.lasting and not scaler.paused:
+            words = f"{name}: its replicas do not follow the demand. ScaledObject {scaler.name}: {scaler.trouble}"
+            yield Alert(f"scaler/{name}", "warning", words)
 
 
 def _routing(snapshot: Snapshot, memory: Memory) -> Iterator[Alert]:

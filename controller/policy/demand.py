@@ -126,13 +126,13 @@ def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], *,
     else:
         gap = max(0.0, measured - carried)
     keep = 1.0 if measured is None or carried <= 0 else min(1.0, measured / (ROOM * carried))
-    able = [unit.name for unit in application.units if evidence[unit.name].can_serve]
+    able = [unit.name for unit in application.units if evidence[unit.name].can_serve and not _paused(snapshot.units[unit.name])]
     floors = {}
     for unit in application.units:
         judged, floor, observed = evidence[unit.name], unit.min_replicas, snapshot.units[unit.name]
         if observed.scaler is not None and observed.scaler.floor_ours:
             floor = max(floor, _sunk(observed.scaler, observed.desired, keep))
-        if judged.can_serve and gap > 0:
+        if unit.name in able and gap > 0:
             floor = max(floor, judged.ready + math.ceil(gap / len(able) / throughputs[unit.name] - 1e-9))
         elif application.policy.canary and probing(judged):
             floor = max(floor, judged.ready + 1)
@@ -151,6 +151,11 @@ def _sunk(scaler: Scaler, desired: int | None, keep: float) -> int:
     if desired is None or desired < scaler.min_replicas:
         return scaler.min_replicas
     return min(scaler.min_replicas, math.ceil(keep * desired - 1e-9))
+
+
+def _paused(observed: UnitObservation) -> bool:
+    """Whether an operator keeps KEDA from adding replicas: a floor there would be refused, and its part of a gap be missing."""
+    return observed.scaler is not None and observed.scaler.paused
 
 
 def probing(evidence: UnitEvidence) -> bool:

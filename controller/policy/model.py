@@ -276,6 +276,8 @@ class Scaler:
     trigger_value: str = ""
     floor_ours: bool = True  # we set min_replicas; a floor that somebody else set is never lowered
     paused: bool = False
+    trouble: str = ""  # why KEDA does not scale the unit by its metric, as its conditions say; "" where it does
+    lasting: bool = False  # the trouble is more than one question that failed
 
 
 @dataclass(frozen=True, slots=True)

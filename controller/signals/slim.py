@@ -76,6 +76,7 @@ def _scaled_object(obj: Object) -> dict[str, Any]:
             "managedFields": _owners(obj, "f:spec", "f:minReplicaCount"),
         },
         "spec": {**_picked(obj.get("spec"), "minReplicaCount", "maxReplicaCount"), "triggers": triggers},
+        "status": _picked(obj.get("status"), "conditions"),
     }
 
 

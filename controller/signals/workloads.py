@@ -31,9 +31,11 @@ from controller.signals.objects import (
 from controller.signals.slim import pack, slim, unpack
 
 _FLOOR_OWNERS: Final = "floorOwners"  # beside metadata and spec of what is kept: who last wrote minReplicaCount
+_TROUBLE: Final = "trouble"  # likewise: what KEDA says of it
 _SERVICE_LABEL: Final = "kubernetes.io/service-name"
 _HASH_LABEL: Final = "pod-template-hash"
-_PAUSED: Final = ("autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas")
+_PAUSED: Final = ("autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas", "autoscaling.keda.sh/paused-scale-out")
+_MESSAGE: Final = 300  # of a condition; what goes on is told by `kubectl describe`
 _GO_FALSE: Final = frozenset({"0", "f", "F", "false", "False", "FALSE"})  # what KEDA reads as "not paused"; anything else pauses
 
 Key = tuple[str, str]
@@ -307,7 +309,30 @@ def _only_scaler(obj: Object) -> Object:
         "name": metadata.get("name"),
         "annotations": {name: annotations[name] for name in _PAUSED if name in annotations},
     }
-    return {**kept, _FLOOR_OWNERS: owners}
+    del kept["status"]
+    return {**kept, _FLOOR_OWNERS: owners, _TROUBLE: _trouble(obj)}
+
+
+def _trouble(obj: Object) -> tuple[str, bool]:
+    """Why KEDA does not scale by the metric, and whether that is more than one question that failed.
+
+    `Ready` alone does not tell: where a `fallback` is set it stays true while CloudWatch refuses every question. The HPA stops at the first
+    one; `Fallback` becomes true once more than `failureThreshold` have failed.
+    """
+    ready, fallback, hpa = (condition(obj, kind) for kind in ("Ready", "Fallback", "HPAActive"))
+    if text(ready, "status") == "False":
+        return f"KEDA calls it not ready: {' '.join((text(ready, 'message') or text(ready, 'reason')).split())[:_MESSAGE]}", True
+    if text(fallback, "status") == "True":
+        return "KEDA cannot read its metric and keeps to its fallback", True
+    if text(hpa, "status") == "False":
+        return f"its HPA does not scale: {text(hpa, 'reason')}", False
+    return "", False
+
+
+def paused(annotations: Mapping[str, Any]) -> bool:
+    """Whether a ScaledObject's annotations keep KEDA from adding replicas, as it reads them."""
+    everything, replicas, growth = _PAUSED
+    return replicas in annotations or any(annotations.get(one, "false") not in _GO_FALSE for one in (everything, growth))
 
 
 def _ready_endpoints(obj: Object) -> Iterator[str]:
@@ -349,6 +374,7 @@ def _waiting_pod(obj: Object) -> _Pod | None:
 def _read_scaler(obj: Object, version: str, unit: Unit) -> Scaler:
     index, field, value, trigger = _trigger(items(obj, "spec", "triggers"), unit.counter_metric)
     annotations = mapping(obj, "metadata", "annotations")
+    trouble, lasting = obj[_TROUBLE]
     return Scaler(
         name=name_of(obj),
         resource_version=version,
@@ -360,7 +386,9 @@ def _read_scaler(obj: Object, version: str, unit: Unit) -> Scaler:
         trigger_field=field,
         trigger_value=value,
         floor_ours=FIELD_MANAGER in items(obj, _FLOOR_OWNERS),
-        paused=annotations.get(_PAUSED[0], "false") not in _GO_FALSE or _PAUSED[1] in annotations,
+        paused=paused(annotations),
+        trouble=trouble,
+        lasting=lasting,
     )
 
 

@@ -131,6 +131,26 @@ def test_status_shows_units_history_and_notifiers(cluster: Cluster, tmp_path: Pa
     assert document["flips"][0]["to"] == "capacity"
 
 
+def test_plan_and_status_say_what_keeps_keda_from_scaling(cluster: Cluster, tmp_path: Path) -> None:
+    """A pause, and a metric that it cannot read: below the unit, for people and for machines; the second is an alert as well."""
+    write_application(tmp_path)
+    annotations = {"autoscaling.keda.sh/paused": "true"}
+    cluster.store.patch("ScaledObject", "sd21-trn1-hpa", {"metadata": {"annotations": annotations}}, namespace=NAMESPACE)
+    status = {"conditions": [{"type": "Ready", "status": "True"}, {"type": "Fallback", "status": "True"}]}
+    cluster.store.update_status("ScaledObject", "sd21-inf2-hpa", status, namespace=NAMESPACE)
+    paused = "ScaledObject sd21-trn1-hpa is paused by an operator and left alone: nothing adds replicas"
+    blind = "ScaledObject sd21-inf2-hpa: KEDA cannot read its metric and keeps to its fallback"
+    for words in ("plan", "status"):
+        shown = _run(cluster, tmp_path, words).output
+        assert f"⚠ {paused}" in shown
+        assert f"⚠ {blind}" in shown
+        assert f"sd21-inf2: its replicas do not follow the demand. {blind}" in shown
+    evidence = _plan(cluster, tmp_path)["evidence"]
+    assert [evidence[unit]["scaler"] for unit in ("sd21-trn1", "sd21-inf2", "sd21-g5-cuda")] == [paused, blind, None]
+    units = json.loads(_run(cluster, tmp_path, "status", "--json").stdout)["units"]
+    assert [units[unit]["scaler"] for unit in ("sd21-trn1", "sd21-inf2", "sd21-g5-cuda")] == [paused, blind, None]
+
+
 def test_a_missing_standby_rule_refuses_the_switch_with_its_reason(tmp_path: Path) -> None:
     """Without standby rules the switch would answer 503 until the first health check: `plan` says so, nothing is changed."""
     cluster = Cluster(SystemClock(), standby=False)

@@ -314,6 +314,12 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
         "is paused",
         lambda m: m.one(SCALED_OBJECTS.name, "sd21-inf2-hpa")["metadata"].update(annotations={"autoscaling.keda.sh/paused": "true"}),
     ),
+    (
+        "scaled-objects",
+        WARN,
+        "ScaledObject sd21-inf2-hpa: KEDA cannot read its metric",
+        lambda m: m.one(SCALED_OBJECTS.name, "sd21-inf2-hpa").update(status={"conditions": [{"type": "Fallback", "status": "True"}]}),
+    ),
     ("scaled-objects", WARN, "has no trigger on metric sd21-inf2-counter", lambda m: trigger(m).update(metricName="other")),
     ("scaled-objects", WARN, "has no targetMetricValue in quotes", lambda m: trigger(m).update(targetMetricValue=105)),
 )

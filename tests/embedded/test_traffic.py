@@ -229,8 +229,26 @@ class TestKeda:
         made.store.patch("ScaledObject", "sd21-inf2-hpa", {"spec": {"minReplicaCount": 1}})
         assert self.after(made, subject, keda, 1500, 400) == 2
 
-    @pytest.mark.parametrize("annotation", [{"autoscaling.keda.sh/paused": "true"}, {"autoscaling.keda.sh/paused-replicas": "3"}])
-    def test_a_paused_one_is_left_alone(self, annotation: dict[str, str]) -> None:
+    @pytest.mark.parametrize(
+        ("annotations", "wanted"),
+        [
+            pytest.param({"paused": "true"}, 2, id="as it is"),
+            pytest.param({"paused": "1"}, 2, id="in another spelling"),
+            pytest.param({"paused": "false"}, 20, id="not at all"),
+            pytest.param({"paused-replicas": "3"}, 3, id="at so many"),
+            pytest.param({"paused-scale-out": "true"}, 2, id="not up"),
+        ],
+    )
+    def test_a_paused_one(self, annotations: dict[str, str], wanted: int) -> None:
+        """As KEDA reads the annotations."""
         made, subject, keda = self.start()
-        made.store.patch("ScaledObject", "sd21-inf2-hpa", {"metadata": {"annotations": annotation}})
-        assert self.after(made, subject, keda, 10_000) == 2
+        named = {f"autoscaling.keda.sh/{name}": value for name, value in annotations.items()}
+        made.store.patch("ScaledObject", "sd21-inf2-hpa", {"metadata": {"annotations": named}, "spec": {"maxReplicaCount": 20}})
+        assert self.after(made, subject, keda, 10_000) == wanted
+
+    def test_a_floor_counts_where_growth_is_paused(self) -> None:
+        """The HPA is still there, and its floor goes before its behavior."""
+        made, subject, keda = self.start()
+        named = {"autoscaling.keda.sh/paused-scale-out": "true"}
+        made.store.patch("ScaledObject", "sd21-inf2-hpa", {"metadata": {"annotations": named}, "spec": {"minReplicaCount": 4}})
+        assert self.after(made, subject, keda, 10_000) == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ from controller.policy.model import (
 from controller.policy.plan import plan
 from controller.policy.reasons import Reason
 from controller.policy.targets import capacity_targets, cost_weights
-from tests.policy.support import INF2, TRN1, change, with_scalers
+from tests.policy.support import INF2, TRN1, change, scaler, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
 
 BASE = dict(zip(SERVICES, (40, 20, 15, 10, 15), strict=True))
@@ -93,6 +94,21 @@ def test_a_target_group_without_a_healthy_target_gets_nothing() -> None:
     )
     (alert,) = decision.alerts
     assert (alert.key, alert.severity) == ("unhealthy/sd21-inf2", "warning"), "its replicas are paid for"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        pytest.param({"trouble": "why", "lasting": True}, ["scaler/sd21-inf2"], id="for long"),
+        pytest.param({"trouble": "why", "lasting": False}, [], id="one question that failed"),
+        pytest.param({"trouble": "why", "lasting": True, "paused": True}, [], id="an operator paused it, and knows"),
+    ],
+)
+def test_replicas_that_do_not_follow_the_demand_are_told(changes: dict[str, Any], told: list[str]) -> None:
+    """KEDA says so; nothing else is decided upon it."""
+    decision = decide(memory(), change(with_scalers(snapshot()), scaler=scaler(**changes)))[1]
+    assert [one.key for one in decision.alerts] == told
+    assert decision.verb is Verb.HOLD
 
 
 def test_a_unit_whose_weight_was_cut_is_still_asked_for_in_full() -> None:

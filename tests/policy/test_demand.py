@@ -195,6 +195,12 @@ class TestFloors:
         made = shortage(_measured(Sample(892 - 210 + 1000, NOW), made=made), ready=0)
         assert _floors(made, units=proven()) == {INF2: 1, TRN1: 4, "sd21-g5-triton": 5, G6: 7, "sd21-g5-cuda": 7}
 
+    def test_give_no_part_of_it_to_a_unit_whose_scaler_is_paused(self) -> None:
+        """Its floor would be refused: the three that are left share all of it."""
+        made = shortage(_measured(Sample(777.2 - 178.4 + 1000, NOW), made=snapshot(mode=Mode.CAPACITY)), ready=0)
+        made = change(made, TRN1, scaler=scaler(TRN1, paused=True))
+        assert _floors(made, units=proven()) == {INF2: 1, TRN1: 1, "sd21-g5-triton": 6, G6: 8, "sd21-g5-cuda": 8}
+
     def test_at_an_unknown_demand_make_room_for_the_pods_that_wait(self) -> None:
         """Two pods of inf2, 105 each, over the four others."""
         made = shortage(snapshot(mode=Mode.CAPACITY))

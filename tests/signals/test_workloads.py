@@ -439,6 +439,9 @@ def test_a_unit_without_a_metric_has_no_trigger(view: WorkloadView) -> None:
         ({"autoscaling.keda.sh/paused-replicas": "0"}, True),
         ({"autoscaling.keda.sh/paused-replicas": ""}, True),
         ({"autoscaling.keda.sh/paused": "false", "autoscaling.keda.sh/paused-replicas": "3"}, True),
+        ({"autoscaling.keda.sh/paused-scale-out": "true"}, True),
+        ({"autoscaling.keda.sh/paused-scale-out": "false"}, False),
+        ({"autoscaling.keda.sh/paused-scale-in": "true"}, False),  # more replicas are still allowed
     ],
 )
 def test_a_paused_scaler(annotations: dict[str, str] | None, view: WorkloadView, *, paused: bool) -> None:
@@ -447,6 +450,40 @@ def test_a_paused_scaler(annotations: dict[str, str] | None, view: WorkloadView,
     scaler = view.scaler(NAMESPACE, UNIT)
     assert scaler is not None
     assert scaler.paused == paused
+
+
+def says(**statuses: str) -> dict[str, Any]:
+    """A ScaledObject with conditions as KEDA 2.20.2 writes them; those of one that it scales where nothing else is said."""
+    known = {"Ready": "True", "Active": "False", "Fallback": "False", "Paused": "False", "HPAActive": "True", **statuses}
+    listed = [{"type": kind, "status": status, "reason": f"{kind}Reason", "message": f"{kind} is\n so"} for kind, status in known.items()]
+    return scaled_object(trigger(metricName="sd21-inf2-counter")) | {"status": {"conditions": listed}}
+
+
+@pytest.mark.parametrize(
+    ("statuses", "trouble", "lasting"),
+    [
+        pytest.param({}, "", False, id="none"),
+        pytest.param({"Ready": "Unknown", "Fallback": "Unknown", "HPAActive": "Unknown"}, "", False, id="new"),
+        pytest.param({"Ready": "False", "Fallback": "True"}, "KEDA calls it not ready: Ready is so", True, id="not ready"),
+        pytest.param({"Fallback": "True"}, "KEDA cannot read its metric and keeps to its fallback", True, id="fallback, and ready"),
+        pytest.param({"HPAActive": "False"}, "its HPA does not scale: HPAActiveReason", False, id="one question failed"),
+    ],
+)
+def test_what_keeps_keda_from_scaling(statuses: dict[str, str], trouble: str, view: WorkloadView, *, lasting: bool) -> None:
+    """From its conditions; `Ready` alone does not tell."""
+    view.scaled_object("ADDED", says(**statuses))
+    scaler = view.scaler(NAMESPACE, UNIT)
+    assert scaler is not None
+    assert (scaler.trouble, scaler.lasting) == (trouble, lasting)
+
+
+def test_only_trouble_makes_a_status_a_change(view: WorkloadView) -> None:
+    """KEDA writes the status at every poll."""
+    assert view.scaled_object("ADDED", says())
+    assert not view.scaled_object("MODIFIED", says(Active="True"))
+    assert view.scaled_object("MODIFIED", says(Fallback="True"))
+    assert not view.scaled_object("MODIFIED", says(Fallback="True", HPAActive="False", Active="True"))
+    assert view.scaled_object("MODIFIED", says())
 
 
 # --- what is no change ---

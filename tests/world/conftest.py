@@ -19,6 +19,7 @@ from tests.world.cloudwatch import CloudWatchFront, Metrics
 from tests.world.fleets import Capacity, Ec2Front
 from tests.world.keda import Keda, Programs
 from tests.world.programs import Program
+from tests.world.scaled import ScaledStack, ScaledWorld
 from tests.world.stack import World, node_class
 
 __all__ = ["installed", "pytest_runtest_makereport"]
@@ -109,4 +110,30 @@ def built(installed: ControlPlane, namespace: str, tmp_path: Path, balancing: Ba
     """The stack built by hand behind its load balancer, with two hours of traffic."""
     publish(balancing.aws)
     with BalancedHandBuilt(installed, namespace, tmp_path, balancing) as made:
+        yield made
+
+
+@pytest.fixture
+def scaled(installed: ControlPlane, real_keda: Keda, metrics: Metrics, namespace: str, tmp_path: Path) -> Iterator[ScaledStack]:
+    """The rendered stack as KEDA scales it, with one ready replica of every unit."""
+    with ScaledStack(installed, namespace, tmp_path, keda=real_keda, metrics=metrics) as made:
+        yield made
+
+
+@pytest.fixture
+def scaled_world(
+    installed: ControlPlane,
+    real_karpenter: Program,
+    real_keda: Keda,
+    aws: EmulatedAws,
+    capacity: Capacity,
+    metrics: Metrics,
+    namespace: str,
+    tmp_path: Path,
+) -> Iterator[ScaledWorld]:
+    """An application that the real KEDA scales, on nodes that the real Karpenter launches, with one ready replica of every unit."""
+    zones = aws.network.subnets
+    with ScaledWorld(
+        installed, namespace, tmp_path, keda=real_keda, metrics=metrics, karpenter=real_karpenter, capacity=capacity, zones=zones
+    ) as made:
         yield made

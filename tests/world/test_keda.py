@@ -10,33 +10,21 @@ import pytest
 import yaml
 from kubernetes.utils.quantity import parse_quantity
 
-from controller.clients.kube import SCALED_OBJECTS, KubeSession
+from controller.clients.kube import SCALED_OBJECTS
 from controller.policy.model import Mode
+from controller.service.wiring import Service
 from tests.cluster.manifests import kubectl
+from tests.cluster.processes import command
 from tests.control_plane.control_plane import ControlPlane
 from tests.support.stacks import NAMES, example
 from tests.support.waiting import wait_for
-from tests.world.cloudwatch import Metrics
+from tests.world.cloudwatch import DENIED, Metrics
 from tests.world.keda import Keda
+from tests.world.scaled import HEALTHY, SCALED_S, ScaledStack, ScaledWorld, conditions, hpas, scaled_objects
+from tests.world.test_world import RETURN_S
 
 _NEEDED = {"Deployment", "ScaledObject", "ServiceAccount", "TriggerAuthentication"}
 Object = dict[str, Any]
-
-
-def scaled_objects(session: KubeSession, namespace: str) -> dict[str, Object]:
-    """The ScaledObjects of a namespace, by name."""
-    return {one["metadata"]["name"]: one for one in session.request("GET", SCALED_OBJECTS.path(namespace))["items"]}
-
-
-def conditions(scaled: Object) -> dict[str, str]:
-    """What KEDA says of a ScaledObject: the status of each of its conditions."""
-    return {one["type"]: one["status"] for one in scaled.get("status", {}).get("conditions", ())}
-
-
-def hpas(session: KubeSession, namespace: str) -> dict[str, Object]:
-    """The HorizontalPodAutoscalers that KEDA made, by the ScaledObject's name."""
-    items = session.request("GET", f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers")["items"]
-    return {one["metadata"]["name"].removeprefix("keda-hpa-"): one for one in items}
 
 
 @pytest.mark.parametrize("mode", Mode)
@@ -60,10 +48,9 @@ def test_every_example_is_ready_and_scaled_as_rendered(
 
     def fine() -> bool:
         found = [conditions(one) for one in scaled_objects(session, namespace).values()]
-        healthy = {"Ready": "True", "Fallback": "False", "HPAActive": "True", "Paused": "False"}
-        return len(found) == len(wanted) and all(healthy.items() <= one.items() for one in found)
+        return len(found) == len(wanted) and all(HEALTHY.items() <= one.items() for one in found)
 
-    wait_for("KEDA scales every unit", fine, 180, state)
+    wait_for("KEDA scales every unit", fine, SCALED_S, state)
     found = hpas(session, namespace)
     assert set(found) == set(wanted)
     for name, spec in wanted.items():
@@ -78,3 +65,139 @@ def test_every_example_is_ready_and_scaled_as_rendered(
         )
         assert trigger["metadata"]["metricName"] in metrics.asked
     session.close()
+
+
+# --- what the controller writes ---
+
+
+def _others(stack: ScaledStack | ScaledWorld) -> str:
+    """Everything of the ScaledObjects that is not the controller's to write, as text."""
+    found = scaled_objects(stack.session, stack.namespace)
+    for one in found.values():
+        del one["status"]
+        for name in ("resourceVersion", "generation", "managedFields"):
+            del one["metadata"][name]
+        del one["spec"]["minReplicaCount"]
+        del one["spec"]["triggers"][0]["metadata"]["targetMetricValue"]
+    return json.dumps(found, sort_keys=True)
+
+
+def _looks(service: Service, passes: int) -> None:
+    """Waits for some more decisions."""
+    for _ in range(passes):
+        at = service.controller.views()[0].snapshot.now
+        wait_for("the next pass", lambda at=at: service.controller.views()[0].snapshot.now != at, 60)  # type: ignore[misc]
+
+
+def test_floors_and_targets_reach_the_autoscalers_and_nothing_else_changes(scaled: ScaledStack) -> None:
+    """To capacity mode and back: KEDA hands each on to its HPA, stays well, and what it wrote itself is neither lost nor fought over.
+
+    What would take replicas away waits for the load balancer, which nobody asks here: targets that rise, and every floor on the way back.
+    """
+    others, units = _others(scaled), list(scaled.units)
+    cost = {unit: scaled.autoscaler(unit) for unit in units}
+    assert {floor for floor, _ in cost.values()} == {1}
+    lower = {unit: min(target, "89.2", key=float) for unit, (_, target) in cost.items()}
+    assert set(lower.values()) > {"89.2"}
+    with scaled.controller() as service:
+        scaled.shortage()
+        wait_for("capacity mode", lambda: scaled.mode() == "capacity", state=scaled.report)
+        wait_for("the canary's floor", lambda: scaled.autoscaler("sd21-inf2")[0] == 2, SCALED_S, scaled.report)
+        wait_for("the targets", lambda: {unit: scaled.autoscaler(unit)[1] for unit in units} == lower, SCALED_S, scaled.report)
+        assert _others(scaled) == others
+        wait_for("KEDA scales every unit", scaled.all_scaled, SCALED_S, scaled.report)
+        scaled.launch("sd21-inf2")
+        wait_for("cost mode", lambda: scaled.mode() == "cost", SCALED_S, scaled.report)
+        written = len(scaled.writes("scaledobjects"))
+        _looks(service, 4)  # KEDA looks at every ScaledObject meanwhile, and writes what it saw
+        assert len(scaled.writes("scaledobjects")) == written
+        assert {key for key in _alerts(service) if key.startswith("scaler")} == set()
+    assert _others(scaled) == others
+    assert {one.code for one in scaled.writes("scaledobjects")} == {200}
+    wait_for("KEDA scales every unit", scaled.all_scaled, SCALED_S, scaled.report)
+
+
+# --- what keeps KEDA from scaling ---
+
+
+def _alerts(service: Service) -> set[str]:
+    return {one.key for one in service.controller.views()[0].decision.alerts}
+
+
+def _said(stack: ScaledStack, *arguments: str) -> str:
+    done = command(stack, *arguments)
+    assert done.returncode in {0, 2}, done.stderr
+    return " ".join(done.stdout.split())
+
+
+def _annotate(stack: ScaledStack, unit: str, **values: str | None) -> None:
+    named = {f"autoscaling.keda.sh/{name.replace('_', '-')}": value for name, value in values.items()}
+    stack._patch(SCALED_OBJECTS, f"{unit}-hpa", {"metadata": {"annotations": named}})
+
+
+def test_a_metric_that_cannot_be_read_is_told(scaled: ScaledStack) -> None:
+    """KEDA itself goes on to call the ScaledObject ready: only the fallback, which the rendered ones have, tells."""
+    scaled.metrics.refused = DENIED
+    with scaled.controller() as service:
+        wait_for("the alerts", lambda: _alerts(service) == {f"scaler/{unit}" for unit in scaled.units}, SCALED_S, scaled.report)
+        assert conditions(scaled.scaled_object("sd21-inf2"))["Ready"] == "True"
+        words = "ScaledObject sd21-inf2-hpa: KEDA cannot read its metric and keeps to its fallback"
+        for arguments in (("plan",), ("status",), ("doctor", scaled.key)):
+            assert words in _said(scaled, *arguments)
+        scaled.metrics.refused = None
+        wait_for("no alert", lambda: not _alerts(service), SCALED_S, scaled.report)
+
+
+def test_an_authentication_that_is_missing_is_told(scaled: ScaledStack) -> None:
+    """KEDA notices when the ScaledObject changes, and names what is missing as if keys had been asked for; `doctor` names the object."""
+    kubectl(scaled.plane, "-n", scaled.namespace, "delete", "triggerauthentication", "sd21-cloudwatch")
+    scaled._patch(SCALED_OBJECTS, "sd21-inf2-hpa", {"spec": {"maxReplicaCount": 50}})
+    wait_for("it is not ready", lambda: conditions(scaled.scaled_object("sd21-inf2"))["Ready"] == "False", SCALED_S, scaled.report)
+    for arguments in (("plan",), ("status",), ("doctor", scaled.key)):
+        said = _said(scaled, *arguments)
+        assert "ScaledObject sd21-inf2-hpa: KEDA calls it not ready: " in said
+        assert "awsAccessKeyID not found" in said
+
+
+def test_a_pause_is_left_alone_and_told(scaled: ScaledStack) -> None:
+    """KEDA deletes the HPA of a paused ScaledObject: a floor or a target would reach nobody until the pause is over."""
+    _annotate(scaled, "sd21-trn1", paused="true")
+    _annotate(scaled, "sd21-g5-cuda", paused_replicas="2")
+    paused, gone = ("sd21-trn1", "sd21-g5-cuda"), {"sd21-trn1-hpa", "sd21-g5-cuda-hpa"}
+    wait_for("their HPAs are gone", lambda: not gone & set(hpas(scaled.session, scaled.namespace)), SCALED_S, scaled.report)
+    for arguments in (("plan",), ("status",), ("doctor", scaled.key)):
+        said = _said(scaled, *arguments)
+        assert all(f"ScaledObject {unit}-hpa is paused" in said for unit in paused)
+    with scaled.controller() as service:
+        scaled.shortage()
+        wait_for("capacity mode", lambda: scaled.mode() == "capacity", state=scaled.report)
+        wait_for("the others' targets", lambda: scaled.autoscaler("sd21-g5-triton")[1] == "89.2", SCALED_S, scaled.report)
+        _looks(service, 3)
+        assert not gone & {one.name for one in scaled.writes("scaledobjects")}
+        assert [key for key in _alerts(service) if key.startswith("scaler")] == []
+        for unit in paused:
+            _annotate(scaled, unit, paused=None, paused_replicas=None)
+        wait_for("the target that it missed", lambda: _target(scaled, "sd21-trn1") == "89.2", SCALED_S, scaled.report)
+
+
+def _target(stack: ScaledStack, unit: str) -> str:
+    return stack.autoscaler(unit)[1] if f"{unit}-hpa" in hpas(stack.session, stack.namespace) else ""
+
+
+# --- everything real but AWS ---
+
+
+def test_a_unit_without_capacity_is_left_and_returned_to_on_proof(scaled_world: ScaledWorld) -> None:
+    """Demand that KEDA sees, a pod that waits, a refusal that Karpenter tells: capacity mode. A node that joins: back."""
+    world, inf2 = scaled_world, scaled_world.instance_type("sd21-inf2")
+    world.capacity.refuse(inf2, world.zones)
+    with world.controller():
+        cost = world.targets()
+        world.scale("sd21-inf2", 2)
+        wait_for("capacity mode", lambda: world.mode() == "capacity", SCALED_S, world.report)
+        assert world.targets() == ["sd21-all"]
+        wait_for("the target", lambda: world.autoscaler("sd21-inf2") == (2, "89.2"), SCALED_S, world.report)
+        world.capacity.restore(inf2)
+        wait_for("cost mode", lambda: world.mode() == "cost", RETURN_S, world.report)
+        assert world.targets() == cost
+        wait_for("the replica on the node that joined", lambda: world.endpoints("sd21-inf2") == 2, 60, world.report)

@@ -8,7 +8,7 @@ from tests.support.waiting import wait_for
 from tests.world.fleets import QUOTA, SUBNET_FULL
 from tests.world.stack import World
 
-_RETURN_S = 280.0
+RETURN_S = 280.0
 """Until Karpenter asks again after a refusal, launches, and the node has joined: three minutes, and busy machines are slow."""
 
 
@@ -41,7 +41,7 @@ def test_a_unit_without_capacity_is_left_and_returned_to_on_proof(world: World) 
         asked = world.capacity.fleets[-1]
         assert {one.zone for one in asked} == set(world.zones), "the refusal proves the unit short because every zone was asked"
         world.capacity.restore(inf2)
-        wait_for("cost mode", lambda: world.mode() == "cost", _RETURN_S, world.report)
+        wait_for("cost mode", lambda: world.mode() == "cost", RETURN_S, world.report)
         assert world.targets() == cost
         wait_for("the replica on the node that joined", lambda: world.endpoints("sd21-inf2") == 2, 60, world.report)
 

@@ -42,7 +42,7 @@ CLUSTER_CHECKS: Final[tuple[Check[ClusterSeen], ...]] = (
     Check(keda.keda_kinds, "Without them no target and no floor can be set, and no HPA gets a value.", (API_SERVICES,)),
     Check(
         keda.keda_authentication,
-        "A trigger that cannot read CloudWatch reports its minimum, which scales its unit down to the floor.",
+        "A trigger that cannot read CloudWatch scales nothing: the replicas stay as they are, or go where its fallback says.",
         (SCALED_OBJECTS, TRIGGER_AUTHENTICATIONS),
     ),
     Check(

@@ -1,0 +1,100 @@
+"""Stacks that the real KEDA scales, and Kubernetes' own HorizontalPodAutoscaler for it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from kubernetes.utils.quantity import parse_quantity
+
+from controller.clients.kube import SCALED_OBJECTS, KubeSession
+from controller.policy import text
+from tests.cluster.manifests import kubectl
+from tests.cluster.rendered import RenderedStack
+from tests.cluster.stack import Stack
+from tests.support.waiting import wait_for
+from tests.world.cloudwatch import Metrics
+from tests.world.keda import Keda
+from tests.world.stack import World
+
+HEALTHY: Final = {"Ready": "True", "Fallback": "False", "HPAActive": "True", "Paused": "False"}
+"""The conditions of a ScaledObject that KEDA scales."""
+SCALED_S: Final = 180.0
+"""Until KEDA has looked, and the autoscaler, which looks every 15 s; busy machines are slow."""
+_AUTHENTICATION: Final = Path(__file__).parents[2] / "deploy" / "cluster" / "trigger-authentication.yaml"
+
+Object = dict[str, Any]
+
+
+def scaled_objects(session: KubeSession, namespace: str) -> dict[str, Object]:
+    """The ScaledObjects of a namespace, by name."""
+    return {one["metadata"]["name"]: one for one in session.request("GET", SCALED_OBJECTS.path(namespace))["items"]}
+
+
+def conditions(scaled: Object) -> dict[str, str]:
+    """What KEDA says of a ScaledObject: the status of each of its conditions."""
+    return {one["type"]: one["status"] for one in scaled.get("status", {}).get("conditions", ())}
+
+
+def hpas(session: KubeSession, namespace: str) -> dict[str, Object]:
+    """The HorizontalPodAutoscalers that KEDA made, by the ScaledObject's name."""
+    items = session.request("GET", f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers")["items"]
+    return {one["metadata"]["name"].removeprefix("keda-hpa-"): one for one in items}
+
+
+class Scaled(Stack):
+    """A stack whose every unit KEDA scales.
+
+    Args:
+        place: See the base class.
+        keda: The running KEDA.
+        metrics: What CloudWatch has.
+        more: See the base class.
+    """
+
+    def __init__(self, *place: Any, keda: Keda, metrics: Metrics, **more: Any) -> None:
+        super().__init__(*place, **more)
+        self.keda, self.metrics = keda, metrics
+
+    def _fill(self) -> None:
+        super()._fill()
+        wait_for("KEDA scales every unit", self.all_scaled, SCALED_S, self.report)
+
+    def all_scaled(self) -> bool:
+        """Whether KEDA scales every unit by its metric."""
+        found = scaled_objects(self.session, self.namespace)
+        return len(found) == len(self.units) and all(HEALTHY.items() <= conditions(one).items() for one in found.values())
+
+    def scale(self, unit: str, replicas: int) -> None:
+        """Users ask for as much as so many replicas can serve: KEDA asks for that many."""
+        made = self.units[unit]
+        self.metrics.values[made.counter_metric] = (replicas - 0.5) * made.throughput
+
+    def scaled_object(self, unit: str) -> Object:
+        """A unit's ScaledObject."""
+        return self.session.get(SCALED_OBJECTS, self.namespace, f"{unit}-hpa")
+
+    def autoscaler(self, unit: str) -> tuple[int, str]:
+        """Floor and target of the HorizontalPodAutoscaler that KEDA made of it."""
+        spec = hpas(self.session, self.namespace)[f"{unit}-hpa"]["spec"]
+        (metric,) = spec["metrics"]
+        target = float(parse_quantity(metric["external"]["target"]["averageValue"]))  # type: ignore[no-untyped-call]
+        return int(spec["minReplicas"]), text.number(target)
+
+    def report(self) -> str:
+        """See the base class."""
+        said = (f"{name}: {json.dumps(one.get('status'))}" for name, one in scaled_objects(self.session, self.namespace).items())
+        return "\n".join([super().report(), *said, self.keda.report()])
+
+
+class ScaledStack(Scaled, RenderedStack):
+    """The source's stack as `failoverctl render` makes it."""
+
+
+class ScaledWorld(Scaled, World):
+    """An application on nodes that the real Karpenter launches."""
+
+    def _fill(self) -> None:
+        kubectl(self.plane, "-n", self.namespace, "apply", "-f", str(_AUTHENTICATION))
+        super()._fill()
