@@ -31,7 +31,7 @@ def _of_unit(seen: Seen, unit: Unit) -> Iterator[Finding]:
         described = f"`kubectl -n {seen.application.namespace} describe scaledobject {scaler.name}`"
         yield warning(
             f"ScaledObject {scaler.name}: {scaler.trouble}",
-            f"{described} says more, in its conditions and events; `awsAccessKeyID not found` stands for a TriggerAuthentication that is missing",
+            f"{described} says more; `awsAccessKeyID not found` stands for a TriggerAuthentication that is missing",
         )
     if scaler.trigger_index is None:
         yield warning(
