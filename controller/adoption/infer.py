@@ -49,7 +49,7 @@ def infer(sight: Sight, action: str | None, measure: Measure) -> Stack:
         capacity=capacity,
         metrics=metrics,
         units=units,
-        policy=policy_facts(routing, len(units)),
+        policy=policy_facts(sight, routing, len(units), capacity["name"].value),
         notes=tuple(_notes(sight, routing, capacity["name"], problem)),
     )
 

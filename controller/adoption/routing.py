@@ -9,12 +9,13 @@ from typing import Any, Final
 from controller.adoption.facts import Fact, assumed, read
 from controller.adoption.look import Sight
 from controller.errors import ConfigError
-from controller.policy.model import Mode, RoutingStyle, Target
-from controller.policy.routing import MARKER, USE_ANNOTATION, action_key, parse_action
+from controller.policy.model import CapacityWeights, Mode, RoutingStyle, Target
+from controller.policy.routing import LEAST_OUTSTANDING, MARKER, PREFIX, USE_ANNOTATION, action_key, algorithm_of, parse_action
 from controller.signals.ingress import forwarded, routes
 from controller.signals.objects import Object, integer, items, mapping, name_of, text
 
 _UNREACHABLE: Final = ".invalid"
+_ATTRIBUTES: Final = f"{PREFIX}/target-group-attributes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +208,15 @@ def explained(routing: Routing) -> dict[str, Fact]:
     return facts
 
 
-def policy_facts(routing: Routing, units: int) -> dict[str, Fact]:
-    """The facts of ``spec.policy``: only what differs from the defaults."""
+def policy_facts(sight: Sight, routing: Routing, units: int, capacity: str) -> dict[str, Fact]:
+    """The facts of ``spec.policy``: only what differs from the defaults.
+
+    Args:
+        sight: What was looked at.
+        routing: The live routing.
+        units: How many there are.
+        capacity: The capacity Service.
+    """
     facts: dict[str, Fact] = {}
     if len(routing.weights) < units:
         facts["weightStrategy"] = assumed("inverse-cost", "no action of the Ingress states weights of cost mode for every unit")
@@ -216,7 +224,15 @@ def policy_facts(routing: Routing, units: int) -> dict[str, Fact]:
         facts["stickinessCostSeconds"] = read(routing.stickiness_s, "the live action")
     elif routing.mode is Mode.CAPACITY:
         facts["stickinessCapacitySeconds"] = read(routing.stickiness_s, f"the live action{'; 0 is better' if routing.stickiness_s else ''}")
+    if routing.style is RoutingStyle.SINGLE_SERVICE and _algorithm(sight, capacity) == LEAST_OUTSTANDING:
+        facts["capacityWeights"] = read(str(CapacityWeights.READY_THROUGHPUT), f"the target group of {capacity}: {LEAST_OUTSTANDING}")
     return facts
+
+
+def _algorithm(sight: Sight, service: str) -> str:
+    """The Service's own annotation wins over the Ingress's."""
+    own = mapping(sight.services.get(service), "metadata", "annotations")
+    return algorithm_of(text(own, _ATTRIBUTES) or text(sight.annotations, _ATTRIBUTES))
 
 
 def unit_weight(routing: Routing, service: str) -> Fact | None:

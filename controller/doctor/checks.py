@@ -47,6 +47,11 @@ CHECKS: Final[tuple[Check[Seen], ...]] = (
         "A path that answers while the model still loads sends requests to pods that cannot serve them for minutes.",
         (SERVICES, DEPLOYMENTS),
     ),
+    Check(
+        ingress.algorithm,
+        "Where replicas get another share of the requests than KEDA aims at, it grows the wrong units.",
+        (SERVICES,),
+    ),
     Check(ingress.ingress_group, "A group is built as a whole: one broken Ingress in the group blocks every switch."),
     Check(ingress.load_balancer, "While the load-balancer controller cannot build or deploy, no switch reaches the traffic.", (EVENTS,)),
     Check(services.services, "A switch to a Service that does not exist is a 503 for everybody, and is refused.", (SERVICES,), False),

@@ -9,7 +9,8 @@ from controller.actuators.verification import live_rules
 from controller.doctor.look import Seen, group_of
 from controller.doctor.report import Finding, ok, problem, unknown, warning
 from controller.policy import text as words
-from controller.policy.routing import PREFIX, USE_ANNOTATION
+from controller.policy.model import CapacityWeights, RoutingStyle
+from controller.policy.routing import ALGORITHM, LEAST_OUTSTANDING, PREFIX, USE_ANNOTATION, algorithm_of
 from controller.policy.standby import HOST_SUFFIX, needed
 from controller.signals.ingress import Route, forwarded, hostnames, routes
 from controller.signals.objects import Object, items, mapping, name_of, namespace_of, text
@@ -151,6 +152,25 @@ def health_check(seen: Seen) -> Iterator[Finding]:
             good.append(path)
     if len(good) == len(by_path):
         yield ok(f"asks for {words.listing(good)}")
+
+
+def algorithm(seen: Seen) -> Iterator[Finding]:
+    """The capacity Service's target group shares requests as `capacityWeights` says."""
+    application = seen.application
+    service, wanted = application.capacity.service, application.policy.capacity_weights
+    if application.routing_style is RoutingStyle.IN_PLACE:
+        yield ok("in-place: the weights of the action say so")
+        return
+    found = algorithm_of(seen.setting("target-group-attributes", service))
+    fits = CapacityWeights.READY_THROUGHPUT if found == LEAST_OUTSTANDING else CapacityWeights.READY
+    if fits is wanted:
+        yield ok(f"{found} on {service}, capacityWeights {wanted}")
+        return
+    other = f", or annotate Service {service} with {PREFIX}/target-group-attributes: {ALGORITHM}={LEAST_OUTSTANDING}"
+    yield warning(
+        f"{found} on {service}, but capacityWeights {wanted}: KEDA's targets are for the other one",
+        f"set spec.policy.capacityWeights: {fits}{other if wanted is CapacityWeights.READY_THROUGHPUT else ''}",
+    )
 
 
 def _probes(seen: Seen) -> dict[str, set[str]]:

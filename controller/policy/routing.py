@@ -17,6 +17,10 @@ MARKER: Final = "failoverctl.dev/mode"
 RETURN_STEP: Final = "failoverctl.dev/return-step"
 NUDGED_AT: Final = "failoverctl.dev/nudged-at"
 USE_ANNOTATION: Final = "use-annotation"
+ALGORITHM: Final = "load_balancing.algorithm.type"
+"""The attribute of a target group that decides which target gets a request."""
+LEAST_OUTSTANDING: Final = "least_outstanding_requests"
+_ROUND_ROBIN: Final = "round_robin"
 """In the place of a port's name: the backend is the action of the Service's name."""
 MAX_TARGET_GROUPS: Final = 5  # AWS: target groups per action on an Application Load Balancer, not adjustable
 MAX_WEIGHT: Final = 999
@@ -165,3 +169,13 @@ def mode_of(application: Application, targets: Iterable[Target]) -> Mode | None:
     if services and set(services) <= {unit.backend.service for unit in application.units}:
         return Mode.COST
     return None
+
+
+def algorithm_of(attributes: str) -> str:
+    """The algorithm that a ``target-group-attributes`` annotation asks for.
+
+    Args:
+        attributes: Its value, ``NAME=VALUE,…``; "" where there is none.
+    """
+    pairs = (one.partition("=") for one in attributes.split(","))
+    return next((value.strip() for name, _, value in pairs if name.strip() == ALGORITHM), _ROUND_ROBIN)

@@ -7,15 +7,14 @@ from typing import Final
 
 from controller.catalog.application import ApplicationFile
 from controller.catalog.stack import StackFile
-from controller.policy.model import Backend, Mode
-from controller.policy.routing import MARKER, PREFIX, action_key, format_action
+from controller.policy.model import Backend, CapacityWeights, Mode
+from controller.policy.routing import ALGORITHM, LEAST_OUTSTANDING, MARKER, PREFIX, action_key, format_action
 from controller.policy.standby import completed, needed
 from controller.policy.targets import stickiness, targets_at_rest
 from controller.rendering.parts import PORT_NAME, READINESS, Object, manifest, unit_selector
 
 _DEFAULT_PORT: Final = 80
 _MARGIN_S: Final = 30  # on top of the longest request: registration, and answers on their way
-_ALGORITHM: Final = "load_balancing.algorithm.type=least_outstanding_requests"
 _ATTRIBUTES: Final = f"{PREFIX}/target-group-attributes"
 
 
@@ -24,8 +23,10 @@ def services(file: ApplicationFile, stack: StackFile) -> Iterator[Object]:
     application = file.to_policy()
     for unit in file.spec.units:
         yield _service(file, unit.service.to_policy(), unit_selector(unit), {})
-    # Round robin would fill the slowest replicas while the others idle; units of one accelerator each need no such thing.
-    annotations = {_ATTRIBUTES: f"{_deregistration(stack)},{_ALGORITHM}"}
+    attributes = [_deregistration(stack)]
+    if application.policy.capacity_weights is CapacityWeights.READY_THROUGHPUT:
+        attributes.append(f"{ALGORITHM}={LEAST_OUTSTANDING}")  # the replicas of one unit are alike and need no such thing
+    annotations = {_ATTRIBUTES: ",".join(attributes)}
     yield _service(file, application.capacity, {stack.shared_label: file.metadata.name}, annotations)
 
 

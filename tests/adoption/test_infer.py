@@ -119,6 +119,7 @@ def test_a_rendered_stack_gives_back_the_file_that_it_was_rendered_from(name: st
             assert getattr(unit, field) == getattr(wanted[unit.name], field), f"{field} of {unit.name}"
         assert unit.throughput == wanted[unit.name].throughput or mode is Mode.CAPACITY
     assert (application.metric_namespace, application.metric_period_s) == (written.metric_namespace, written.metric_period_s)
+    assert application.policy.capacity_weights is written.policy.capacity_weights
 
 
 def test_the_file_is_the_same_for_the_same_look() -> None:

@@ -13,8 +13,8 @@ from controller.clients.kube import DEPLOYMENTS, ENDPOINT_SLICES, SCALED_OBJECTS
 from controller.clock import format_rfc3339
 from controller.doctor.checks import CHECKS, examine
 from controller.doctor.report import Level, Result
-from controller.policy.model import Application, Mode, PolicySettings, RoutingStyle, Target
-from controller.policy.routing import MARKER, PREFIX, action_key, format_action
+from controller.policy.model import Application, CapacityWeights, Mode, PolicySettings, RoutingStyle, Target
+from controller.policy.routing import ALGORITHM, LEAST_OUTSTANDING, MARKER, PREFIX, action_key, format_action
 from controller.policy.standby import live_rule, standby_rule
 from controller.signals.ingress import OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE
 from tests.support.applications import COST_TARGETS, NOW, application
@@ -96,6 +96,10 @@ def empty(made: Healthy, service: str) -> None:
     made.one(ENDPOINT_SLICES.name, f"{service}-x")["endpoints"] = []
 
 
+def attributes(made: Healthy, text: str) -> None:
+    made.one(SERVICES.name, "sd21-all")["metadata"]["annotations"] = {f"{PREFIX}/target-group-attributes": text}
+
+
 def trigger(made: Healthy) -> dict[str, Any]:
     found: dict[str, Any] = made.one(SCALED_OBJECTS.name, "sd21-inf2-hpa")["spec"]["triggers"][0]["metadata"]
     return found
@@ -128,6 +132,27 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
         DUNNO,
         "names no class",
         both(lambda m: m.ingress["spec"].pop("ingressClassName"), lambda m: m.listed.update({TARGET_GROUP_BINDINGS.name: []})),
+    ),
+    (
+        "algorithm",
+        WARN,
+        "least_outstanding_requests on sd21-all, but capacityWeights ready",
+        lambda m: attributes(m, f"deregistration_delay.timeout_seconds=90,{ALGORITHM}={LEAST_OUTSTANDING}"),
+    ),
+    (
+        "algorithm",
+        WARN,
+        "round_robin on sd21-all, but capacityWeights ready-throughput",
+        lambda m: setattr(m, "app", policy(capacity_weights=CapacityWeights.READY_THROUGHPUT)),
+    ),
+    (
+        "algorithm",
+        OK,
+        "least_outstanding_requests on sd21-all",
+        both(
+            lambda m: attributes(m, f"{ALGORITHM}={LEAST_OUTSTANDING}"),
+            lambda m: setattr(m, "app", policy(capacity_weights=CapacityWeights.READY_THROUGHPUT)),
+        ),
     ),
     ("live-rule", BAD, "no rule has the backend weighted-routing", lambda m: m.rules.pop(0)),
     (
