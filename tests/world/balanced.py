@@ -59,10 +59,11 @@ class BalancedStack(RenderedStack):
         folder: For files.
         balancing: What carries its traffic.
         variant: ``in-place``: of that routing style; ``grouped``: its Ingress shares the load balancer with others; "": neither.
+        rest: For the other base of a class that has one.
     """
 
-    def __init__(self, plane: ControlPlane, namespace: str, folder: Path, balancing: Balancing, variant: str = "") -> None:
-        super().__init__(plane, namespace, folder)
+    def __init__(self, plane: ControlPlane, namespace: str, folder: Path, balancing: Balancing, variant: str = "", **rest: Any) -> None:
+        super().__init__(plane, namespace, folder, **rest)
         self.aws, self.front, self.lbc, self._variant = balancing.aws, balancing.front, balancing.lbc, variant
 
     def written(self) -> dict[str, Any]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Final
 
 from controller.embedded.aws import EmulatedAws
-from tests.world.front import Answer, Call, Front, ec2_answer
+from tests.world.front import Answer, Call, Front, ec2_answer, json_answer
 
-_JSON: Final = "application/x-amz-json-1.1"
 _UNGUARDED: Final[Mapping[str, Mapping[str, str]]] = {
     "AWSWAF_Regional_20161128.GetWebACLForResource": {},
     "AWSShield_20160616.GetSubscriptionState": {"SubscriptionState": "INACTIVE"},
@@ -36,7 +34,7 @@ class BalancingFront(Front):
     def own(self, action: str, form: Mapping[str, str]) -> Answer | None:
         """See the base class."""
         if action in _UNGUARDED:
-            return 200, _JSON, json.dumps(_UNGUARDED[action]).encode()
+            return json_answer(_UNGUARDED[action])
         instances = [value for name, value in form.items() if name.startswith("InstanceId.")]
         if action == "DescribeInstances" and instances:
             return ec2_answer(

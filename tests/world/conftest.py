@@ -21,6 +21,7 @@ from tests.world.keda import Keda, Programs
 from tests.world.programs import Program
 from tests.world.scaled import ScaledStack, ScaledWorld
 from tests.world.stack import World, node_class
+from tests.world.whole import WholeStack, prepare
 
 __all__ = ["installed", "pytest_runtest_makereport"]
 
@@ -137,3 +138,25 @@ def scaled_world(
         installed, namespace, tmp_path, keda=real_keda, metrics=metrics, karpenter=real_karpenter, capacity=capacity, zones=zones
     ) as made:
         yield made
+
+
+@pytest.fixture
+def whole(
+    installed: ControlPlane,
+    karpenter_program: Path,
+    real_keda: Keda,
+    balancing: Balancing,
+    aws: EmulatedAws,
+    capacity: Capacity,
+    metrics: Metrics,
+    namespace: str,
+    tmp_path: Path,
+) -> Iterator[WholeStack]:
+    """The rendered stack with one ready replica of every unit, each on a node that was launched for it, behind its load balancer."""
+    prepare(aws)
+    with Ec2Front(aws, capacity) as front:
+        environment = {**aws.environment(), "AWS_ENDPOINT_URL": front.endpoint}
+        with karpenter.running(karpenter_program, installed, environment, tmp_path) as running:
+            zones = aws.network.subnets
+            with WholeStack(installed, namespace, tmp_path, balancing, karpenter=running, capacity=capacity, zones=zones) as made:
+                yield made

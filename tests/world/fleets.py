@@ -12,7 +12,7 @@ from typing import Final
 from xml.sax.saxutils import escape
 
 from controller.embedded.aws import EmulatedAws
-from tests.world.front import Answer, Front, ec2_answer
+from tests.world.front import Answer, Front, ec2_answer, json_answer
 
 _NOTHING: Final[Mapping[str, str]] = {
     "DescribeCapacityReservations": "capacityReservationSet",
@@ -20,6 +20,7 @@ _NOTHING: Final[Mapping[str, str]] = {
     "DescribeInstanceStatus": "instanceStatusSet",
     "DescribeSpotPriceHistory": "spotPriceHistorySet",
 }
+_MACHINE_IMAGES: Final = "/aws/service/eks/optimized-ami/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,10 @@ class Ec2Front(Front):
         """See the base class."""
         if action in _NOTHING:
             return ec2_answer(action, f"<{_NOTHING[action]}/>")
+        if action.startswith("GET /clusters/"):
+            return json_answer({"cluster": {"kubernetesNetworkConfig": {"serviceIpv4Cidr": "10.0.0.0/24"}}})
+        if action == "AmazonSSM.GetParameter" and form["Name"].startswith(_MACHINE_IMAGES):
+            return json_answer({"Parameter": {"Name": form["Name"], "Type": "String", "Value": self._recommended(form["Name"])}})
         return self._fleet(form) if action == "CreateFleet" else None
 
     def _fleet(self, form: Mapping[str, str]) -> Answer:
@@ -124,6 +129,13 @@ class Ec2Front(Front):
             TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
         )
         return [one["InstanceId"] for one in made["Instances"]]
+
+    def _recommended(self, name: str) -> str:
+        """The machine image that a parameter of EKS names, another one for every kind of accelerator: Karpenter tells them apart by it."""
+        architecture = "arm64" if "/arm64/" in name else "x86_64"
+        images = self.aws.client("ec2").describe_images(Filters=[{"Name": "architecture", "Values": [architecture]}])["Images"]
+        place = next((index for index, kind in enumerate(("neuron", "nvidia"), 1) if f"/{kind}/" in name), 0)
+        return str(images[place % len(images)]["ImageId"])
 
     def _image(self) -> str:
         images = self.aws.client("ec2").describe_images(Owners=["self", "amazon"])["Images"]

@@ -6,6 +6,7 @@ models of the services give them.
 
 from __future__ import annotations
 
+import json
 import threading
 import urllib.parse
 from collections.abc import Mapping
@@ -32,8 +33,8 @@ class Call:
     """One call that was answered.
 
     Attributes:
-        action: Such as ``ModifyRule``; with the service's prefix where it speaks JSON.
-        form: Its arguments, of the query protocol; empty otherwise.
+        action: Such as ``ModifyRule``; with the service's prefix where it speaks JSON, ``GET /PATH`` where it is REST.
+        form: Its arguments, of JSON those that are texts.
         status: HTTP status of the answer.
     """
 
@@ -88,18 +89,24 @@ class Front:
         """The answer to a call that moto lacks; None where moto is to answer."""
         raise NotImplementedError
 
+    def looked_up(self, path: str, headers: Mapping[str, str]) -> Answer:
+        """The answer to a GET."""
+        action = f"GET {path}"
+        return self.own(action, {}) or self._handed_on(action, path, headers, b"", method="GET")
+
     def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """The answer to one call."""
-        form = dict(urllib.parse.parse_qsl(body.decode(errors="replace"))) if b"Action=" in body else {}
-        action = form.get("Action", headers.get("X-Amz-Target", ""))
+        target = headers.get("X-Amz-Target", "")
+        form = _texts(body) if target else dict(urllib.parse.parse_qsl(body.decode(errors="replace")))
+        action = target or form.get("Action", "")
         found = self.own(action, form) or self._handed_on(action, path, headers, body)
         with self.lock:
             self._calls.append(Call(action, form, found[0]))
         return found
 
-    def _handed_on(self, action: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    def _handed_on(self, action: str, path: str, headers: Mapping[str, str], body: bytes, method: str = "POST") -> Answer:
         kept = {name: value for name, value in headers.items() if name.lower() not in _HOP}
-        found = self._pool.request("POST", f"{self.aws.endpoint}{path}", body=body, headers=kept)
+        found = self._pool.request(method, f"{self.aws.endpoint}{path}", body=body, headers=kept)
         if b"not emulated" in found.data or b"NotImplemented" in found.data or found.status >= 500:
             self.missing.add(action)
         return found.status, found.headers.get("Content-Type", "text/xml"), found.data
@@ -118,9 +125,14 @@ class Front:
                 with suppress(OSError):
                     super().handle()
 
+            def do_GET(self) -> None:
+                self._send(*front.looked_up(self.path, dict(self.headers.items())))
+
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                status, kind, answer = front.answer(self.path, dict(self.headers.items()), body)
+                self._send(*front.answer(self.path, dict(self.headers.items()), body))
+
+            def _send(self, status: int, kind: str, answer: bytes) -> None:
                 self.send_response(status)
                 for name, value in {**front.headers, "Content-Type": kind}.items():
                     self.send_header(name, value)
@@ -129,6 +141,15 @@ class Front:
                 self.wfile.write(answer)
 
         return Handler
+
+
+def _texts(body: bytes) -> dict[str, str]:
+    return {name: value for name, value in json.loads(body).items() if isinstance(value, str)}
+
+
+def json_answer(body: Mapping[str, object]) -> Answer:
+    """An answer of a service that speaks JSON."""
+    return 200, "application/x-amz-json-1.1", json.dumps(body).encode()
 
 
 def ec2_answer(action: str, inner: str) -> Answer:

@@ -18,7 +18,7 @@ from tests.world.fleets import Capacity
 from tests.world.machines import Machines
 from tests.world.programs import Program
 
-_NODE_CLASSES: Final = "/apis/karpenter.k8s.aws/v1/ec2nodeclasses"
+NODE_CLASSES: Final = "/apis/karpenter.k8s.aws/v1/ec2nodeclasses"
 
 
 class World(Stack):
@@ -87,13 +87,13 @@ def node_class(plane: ControlPlane, aws: EmulatedAws) -> Iterator[None]:
         },
     }
     session = plane.session()
-    session.request("POST", _NODE_CLASSES, body=json.dumps(body))
+    session.request("POST", NODE_CLASSES, body=json.dumps(body))
     try:
         yield
     finally:
         # Its Karpenter is gone, so nobody else takes the finalizer away.
-        session.request("DELETE", f"{_NODE_CLASSES}/{name}")
+        session.request("DELETE", f"{NODE_CLASSES}/{name}")
         free = json.dumps({"metadata": {"finalizers": None}})
         with suppress(NotFound):
-            session.request("PATCH", f"{_NODE_CLASSES}/{name}", body=free, content_type=MERGE_PATCH)
+            session.request("PATCH", f"{NODE_CLASSES}/{name}", body=free, content_type=MERGE_PATCH)
         session.close()

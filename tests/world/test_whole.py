@@ -1,0 +1,33 @@
+"""One shortage from the refusal to the return, with every controller that a cluster has."""
+
+from __future__ import annotations
+
+from controller.policy.model import Verdict
+from tests.support.applications import COST_TARGETS
+from tests.support.waiting import wait_for
+from tests.world.balanced import alerts, verdict
+from tests.world.cloudwatch import Metrics
+from tests.world.whole import WholeStack
+
+COST = {target.service: target.weight for target in COST_TARGETS}
+_RETURN_S = 300.0
+"""Until Karpenter asks again after a refusal, launches, the node has joined and the replica has passed its health check."""
+
+
+def test_a_shortage_is_left_and_returned_from(whole: WholeStack, metrics: Metrics) -> None:
+    """Demand rises, KEDA asks, EC2 refuses, Karpenter says so: one change of one rule each way, and nothing is left to be told."""
+    inf2 = whole.instance_type("sd21-inf2")
+    with whole.controller() as service:
+        wait_for("cost mode is verified", lambda: verdict(service, whole) is Verdict.YES, 60, whole.report)
+        before, groups = len(whole.front.writes()), whole.groups()
+        whole.capacity.refuse(inf2, whole.zones)
+        metrics.values["sd21-inf2-counter"] = 150.0
+        wait_for("capacity mode", lambda: whole.mode() == "capacity", 120, whole.report)
+        wait_for("capacity mode is verified", lambda: verdict(service, whole) is Verdict.YES, 60, whole.report)
+        assert whole.live() == {"sd21-all": 1}
+        whole.capacity.restore(inf2)
+        wait_for("cost mode", lambda: whole.mode() == "cost", _RETURN_S, whole.report)
+        wait_for("cost mode is verified", lambda: verdict(service, whole) is Verdict.YES, 60, whole.report)
+        assert whole.live() == COST
+        assert (whole.changes(before), whole.groups()) == (["ModifyRule"] * 2, groups)
+        assert alerts(service) == {}

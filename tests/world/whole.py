@@ -1,0 +1,49 @@
+"""The rendered stack with nothing played but AWS and the machines: Karpenter, KEDA and the load-balancer controller are real."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+from controller.clients.kube import MERGE_PATCH
+from controller.embedded.aws import EmulatedAws
+from controller.errors import NotFound
+from tests.support.stacks import document
+from tests.world.balanced import BalancedStack
+from tests.world.stack import NODE_CLASSES, World
+
+_ROLE_TRUST: Final = '{"Version": "2012-10-17", "Statement": []}'
+
+
+class WholeStack(BalancedStack, World):
+    """Its NodePools and EC2NodeClasses are the rendered ones; every node is launched for a pod."""
+
+    def node(self, unit: str, labels: Mapping[str, str] | None = None) -> str:
+        """Karpenter does."""
+        return ""
+
+    def written(self) -> dict[str, Any]:
+        """See the base class."""
+        values = super().written()
+        values["spec"]["policy"] |= {"patienceSeconds": 2}
+        return values
+
+    def close(self) -> None:
+        """See the base class. Karpenter keeps node classes as long as it has nodes, and nobody waits for that."""
+        for name in ("sd21-neuron", "sd21-nvidia"):
+            with suppress(NotFound):
+                self.session.request("DELETE", f"{NODE_CLASSES}/{name}")
+                self.session.request(
+                    "PATCH", f"{NODE_CLASSES}/{name}", body=json.dumps({"metadata": {"finalizers": None}}), content_type=MERGE_PATCH
+                )
+        super().close()
+
+
+def prepare(aws: EmulatedAws) -> None:
+    """What `docs/install.md` has a person make for Karpenter: tags of the network, and the role of nodes."""
+    cluster = document()["spec"]["stack"]["cluster"]
+    tagged = [*aws.network.subnets.values(), aws.network.security_group]
+    aws.client("ec2").create_tags(Resources=tagged, Tags=[{"Key": "karpenter.sh/discovery", "Value": cluster}])
+    aws.client("iam").create_role(RoleName=f"KarpenterNodeRole-{cluster}", AssumeRolePolicyDocument=_ROLE_TRUST)
