@@ -9,10 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from controller.clock import parse_rfc3339
 from controller.signals.objects import Object, event_time, text
 
 BELIEVED_S: Final = 1200.0
-"""How long a failure counts without being repeated, seconds: it tries again after 16 min 40 s at the latest, and events may get lost."""
+"""How long a failure counts at most without being repeated, seconds: it tries again after 16 min 40 s at the latest."""
+OVERDUE_S: Final = 120.0
+"""By how much a repetition may be late, seconds.
+
+It waits twice as long after each failure, so about as long as it has been failing. A failure that is not repeated by then is over, and the
+event that would say so is lost: of its successes only 25 at once and 12 an hour are told of one Ingress (client-go's spam filter, which
+counts failures apart), and an application whose weights follow its replicas has more.
+"""
 
 _UNREADABLE: Final = "FailedBuildModel"  # nothing was written: no change can be carried out until somebody mends an Ingress
 _UNDONE: Final = "FailedDeployModel"  # AWS refused a call, throttling included: tried again, and by the next change at once
@@ -23,9 +31,14 @@ _MAX_MESSAGE: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """The last attempt that is known, by when it ended and, within the same second, by the event's version."""
+    """The last attempt that is known, by when it ended and, within the same second, by the event's version.
+
+    Attributes:
+        since: When it began to end so, as far as known: of a failure the first of those without a success in between.
+    """
 
     at: float
+    since: float
     version: int
     uid: str
     reason: str
@@ -49,14 +62,15 @@ class ReconcileView:
             return None
         key = (text(obj, "involvedObject", "namespace"), text(obj, "involvedObject", "name"))
         version = text(obj, "metadata", "resourceVersion")
+        known = self._last.get(key)
         attempt = _Attempt(
             at,
+            _since(obj, at, reason, known),
             int(version) if version.isascii() and version.isdigit() else 0,
             text(obj, "involvedObject", "uid"),
             reason,
             text(obj, "message")[:_MAX_MESSAGE],
         )
-        known = self._last.get(key)
         if known is not None and (known.at, known.version) >= (attempt.at, attempt.version):
             return None
         self._last.pop(key, None)
@@ -85,6 +99,16 @@ class ReconcileView:
 
     def _message(self, reason: str, namespace: str, name: str, uid: str, now: float) -> str:
         known = self._last.get((namespace, name))
-        if known is None or known.reason != reason or now - known.at > BELIEVED_S or (known.uid and uid and known.uid != uid):
+        if known is None or known.reason != reason or (known.uid and uid and known.uid != uid):
             return ""
-        return known.message
+        believed_s = min(BELIEVED_S, OVERDUE_S + 2 * (known.at - known.since))
+        return known.message if now - known.at <= believed_s else ""
+
+
+def _since(obj: Object, at: float, reason: str, known: _Attempt | None) -> float:
+    """See `_Attempt`. An event that is repeated in the same words says when it was first said, whatever was between."""
+    first = parse_rfc3339(text(obj, "firstTimestamp"))
+    begun = at if first is None else min(first, at)
+    if known is None or known.uid != text(obj, "involvedObject", "uid"):
+        return begun
+    return known.since if known.reason == reason else max(begun, known.at)

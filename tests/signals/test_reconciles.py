@@ -59,10 +59,25 @@ def test_whether_changes_are_blocked(events: list[dict[str, Any]], expected: str
     assert blocked(*events) == expected
 
 
-def test_a_failure_that_is_not_repeated_is_not_believed_for_ever() -> None:
-    """It tries again after 17 minutes at the latest, and events may be lost: a lost success must not block every switch for an hour."""
-    assert blocked(event(), now=NOW + BELIEVED_S - 1) == MESSAGE
-    assert blocked(event(), now=NOW + BELIEVED_S + 1) == ""
+@pytest.mark.parametrize(
+    ("failing_s", "believed_s"),
+    [pytest.param(0, 120, id="once"), pytest.param(60, 240, id="for a minute"), pytest.param(900, BELIEVED_S, id="for long")],
+)
+def test_a_failure_that_is_not_repeated_in_time_is_over(failing_s: float, believed_s: float) -> None:
+    """It waits about as long as it has been failing, 17 minutes at most. The success may be lost, and must not block switches for long."""
+    one = event(firstTimestamp=format_rfc3339(NOW - failing_s))
+    assert blocked(one, now=NOW + believed_s - 1) == MESSAGE
+    assert blocked(one, now=NOW + believed_s + 1) == ""
+
+
+def test_failures_in_other_words_are_one_failure_and_a_success_ends_it() -> None:
+    """A message with the number of a request makes another event of each attempt; one in the same words says when it was first said."""
+    first, last = event(at=NOW - 400), event(version=9, message="in other words")
+    mended = event("SuccessfullyReconciled", NOW - 300, 8)
+    again = event(at=NOW - 280, version=9, firstTimestamp=format_rfc3339(NOW - 9000))
+    assert blocked(first, last, now=NOW + 900) == "in other words"
+    assert blocked(first, mended, again, now=NOW) == ""
+    assert blocked(first, again, now=NOW) == MESSAGE
 
 
 def test_what_aws_refused_is_told_apart() -> None:
