@@ -32,6 +32,8 @@ from tests.world.programs import Program
 
 _MADE_S: Final = 90.0
 _GROUP: Final = {f"{PREFIX}/group.name": "shared"}
+_LISTENERS: Final = {f"{PREFIX}/listen-ports": '[{"HTTP": 80}, {"HTTP": 8080}]'}
+_VARIANTS: Final[Mapping[str, Mapping[str, str]]] = {"grouped": _GROUP, "two-listeners": _LISTENERS}
 _TARGETS: Final = {"RegisterTargets", "DeregisterTargets"}
 
 
@@ -58,7 +60,8 @@ class BalancedStack(RenderedStack):
         namespace: A namespace of its own.
         folder: For files.
         balancing: What carries its traffic.
-        variant: ``in-place``: of that routing style; ``grouped``: its Ingress shares the load balancer with others; "": neither.
+        variant: ``in-place``: of that routing style; ``grouped``: its Ingress shares the load balancer with others; ``two-listeners``: it
+            listens on two ports; "": none of these.
         rest: For the other base of a class that has one.
     """
 
@@ -71,8 +74,8 @@ class BalancedStack(RenderedStack):
         values = super().written()
         if self._variant == "in-place":
             values["spec"]["routingStyle"] = self._variant
-        if self._variant == "grouped":
-            values["spec"]["stack"]["loadBalancer"] = {"annotations": dict(_GROUP)}
+        if annotations := _VARIANTS.get(self._variant):
+            values["spec"]["stack"]["loadBalancer"] = {"annotations": dict(annotations)}
         return values
 
     def play_the_load_balancer_controller(self, ingress: str = "sd21", services: tuple[str, ...] = (*SERVICES, CAPACITY)) -> None:

@@ -12,6 +12,10 @@ _UNGUARDED: Final[Mapping[str, Mapping[str, str]]] = {
     "AWSWAF_Regional_20161128.GetWebACLForResource": {},
     "AWSShield_20160616.GetSubscriptionState": {"SubscriptionState": "INACTIVE"},
 }
+_DENIED: Final = (
+    b'<ErrorResponse xmlns="http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/"><Error><Type>Sender</Type><Code>AccessDenied</Code>'
+    b"<Message>User: lbc is not authorized to perform this</Message></Error><RequestId>emulated</RequestId></ErrorResponse>"
+)
 _PODS: Final = "10.2.0.0/16"
 """Where the double of the kubelets takes the addresses of pods from."""
 
@@ -27,6 +31,7 @@ class BalancingFront(Front):
 
     def __init__(self, aws: EmulatedAws) -> None:
         super().__init__(aws)
+        self.forbidden: set[str] = set()  # calls that the role may not make; may be changed at any time
         # What a person tags for it: https://docs.aws.amazon.com/eks/latest/userguide/alb-ingress.html
         tags = [{"Key": "kubernetes.io/role/elb", "Value": "1"}]
         aws.client("ec2").create_tags(Resources=list(aws.network.subnets.values()), Tags=tags)
@@ -35,6 +40,8 @@ class BalancingFront(Front):
         """See the base class."""
         if action in _UNGUARDED:
             return json_answer(_UNGUARDED[action])
+        if action in self.forbidden:
+            return 403, "text/xml", _DENIED
         instances = [value for name, value in form.items() if name.startswith("InstanceId.")]
         if action == "DescribeInstances" and instances:
             return ec2_answer(

@@ -146,3 +146,29 @@ def test_a_stack_built_by_hand_is_adopted_and_made_safe(built: BalancedHandBuilt
         wait_for("capacity mode", lambda: built.mode() == "capacity", 40, built.report)
         wait_for("it is verified", lambda: verdict(service, built) is Verdict.YES, 40, built.report)
     assert (built.changes(before), built.groups(), built.live()) == (["ModifyRule"], groups, {hand_built.CAPACITY: 1})
+
+
+@pytest.mark.parametrize("balanced", ["two-listeners"], indirect=True)
+def test_every_listener_is_switched_and_verified(balanced: BalancedStack) -> None:
+    """One change of one rule on each; as long as one of them lags, the switch does not count as shown."""
+    before = len(balanced.front.writes())
+    with balanced.controller() as service:
+        wait_for("cost mode is verified", lambda: verdict(service, balanced) is Verdict.YES, 40, balanced.report)
+        balanced.shortage("sd21-inf2")
+        wait_for("capacity mode", lambda: balanced.mode() == "capacity", 40, balanced.report)
+        wait_for("capacity mode is verified", lambda: verdict(service, balanced) is Verdict.YES, 60, balanced.report)
+    assert balanced.changes(before) == ["ModifyRule"] * 2
+
+
+def test_what_aws_refuses_is_told_in_its_words(balanced: BalancedStack) -> None:
+    """The load-balancer controller may not change rules: not shown, and told why. Given back the permission, it makes up for it."""
+    before = len(balanced.front.writes())
+    with balanced.controller(policy={"verifyAlertSeconds": 5, "nudgeSeconds": 20}) as service:
+        balanced.front.forbidden = {"ModifyRule"}
+        balanced.shortage("sd21-inf2")
+        wait_for("capacity mode", lambda: balanced.mode() == "capacity", 40, balanced.report)
+        wait_for("the alert", lambda: "Failed deploy model" in alerts(service).get("unverified", ""), 90, balanced.report)
+        assert "AccessDenied" in alerts(service)["unverified"]
+        balanced.front.forbidden = set()
+        wait_for("it is verified", lambda: verdict(service, balanced) is Verdict.YES, 90, balanced.report)
+    assert set(balanced.changes(before)) == {"ModifyRule"}
