@@ -103,11 +103,24 @@ class Kubelet(Rounds):
         if uid not in self._running and time.monotonic() - bound_at >= self.ready_s:
             self._patch_status(pod)
             self._running.add(uid)
+        elif uid in self._running:
+            self._heed_gates(pod)
+
+    def _heed_gates(self, pod: Object) -> None:
+        """A pod with readiness gates is ready while all of them are open."""
+        gates = {one["conditionType"] for one in pod["spec"].get("readinessGates", ())}
+        now = {one["type"]: one["status"] for one in pod["status"].get("conditions", ())}
+        ready = str(all(now.get(gate) == "True" for gate in gates))
+        if gates and now.get("Ready") != ready:
+            condition = {"type": "Ready", "status": ready, "lastTransitionTime": format_rfc3339(time.time())}
+            self._send(pod, {"conditions": [condition]})
 
     def _patch_status(self, pod: Object) -> None:
         self._addresses += 1
         now, address = format_rfc3339(time.time()), f"10.2.{self._addresses // 250}.{self._addresses % 250 + 1}"
-        conditions = [{"type": kind, "status": "True", "lastTransitionTime": now} for kind in ("Initialized", "ContainersReady", "Ready")]
+        conditions = [{"type": kind, "status": "True", "lastTransitionTime": now} for kind in ("Initialized", "ContainersReady")]
+        ready = str(not pod["spec"].get("readinessGates"))
+        conditions.append({"type": "Ready", "status": ready, "lastTransitionTime": now})
         containers = [
             {
                 "name": one["name"],
@@ -128,6 +141,9 @@ class Kubelet(Rounds):
             "conditions": conditions,
             "containerStatuses": containers,
         }
+        self._send(pod, status)
+
+    def _send(self, pod: Object, status: Object) -> None:
         self._session.request("PATCH", f"{_path(pod)}/status", body=json.dumps({"status": status}), content_type=_STRATEGIC)
 
     def _delete(self, pod: Object) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from controller.clients.kube import INGRESSES, TARGET_GROUP_BINDINGS
+from controller.clients.kube import INGRESSES, PODS, TARGET_GROUP_BINDINGS
 from controller.embedded.aws import REGION, EmulatedAws
 from controller.errors import NotFound
 from controller.policy.model import Verdict
@@ -179,6 +179,15 @@ class BalancedStack(RenderedStack):
         """The host of each rule that no request reaches, by the Service that it forwards to."""
         names = {arn: service for service, arn in self.groups().items()}
         return {names[_only(one)]: host for one in self.rules() for host in _hosts(one) if host.endswith(".invalid")}
+
+    def gates(self, unit: str) -> list[str]:
+        """The readiness gates of a unit's pods, as far as they have any: the status of each, "" while nobody has said."""
+        query = (("labelSelector", f"app={unit}"),)
+        found = []
+        for pod in self.session.request("GET", PODS.path(self.namespace), query=query)["items"]:
+            said = {one["type"]: one["status"] for one in pod["status"].get("conditions", ())}
+            found += [said.get(gate["conditionType"], "") for gate in pod["spec"].get("readinessGates", ())]
+        return found
 
     def changes(self, since: int) -> list[str]:
         """What the load-balancer controller changed in AWS but for targets, which come and go with pods, from the so-manieth change on."""

@@ -38,7 +38,7 @@ Hook = tuple[str, str, str, str]
 
 _BINDINGS: Final = ("elbv2.k8s.aws", "v1beta1", "targetgroupbindings")
 _HOOKS: Final[dict[str, tuple[Hook, ...]]] = {
-    "mutating": ((*_BINDINGS, "/mutate-elbv2-k8s-aws-v1beta1-targetgroupbinding"),),
+    "mutating": ((*_BINDINGS, "/mutate-elbv2-k8s-aws-v1beta1-targetgroupbinding"), ("", "v1", "pods", "/mutate-v1-pod")),
     "validating": (
         (*_BINDINGS, "/validate-elbv2-k8s-aws-v1beta1-targetgroupbinding"),
         ("networking.k8s.io", "v1", "ingresses", "/validate-networking-v1-ingress"),
@@ -127,7 +127,14 @@ def _webhooks(kind: str, namespace: str, port: int, authority: bytes) -> Object:
             "failurePolicy": "Fail",
             "clientConfig": {"url": f"https://127.0.0.1:{port}{path}", "caBundle": base64.b64encode(authority).decode()},
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
-            "rules": [{"apiGroups": [group], "apiVersions": [version], "operations": ["CREATE", "UPDATE"], "resources": [resource]}],
+            "rules": [
+                {
+                    "apiGroups": [group],
+                    "apiVersions": [version],
+                    "operations": ["CREATE"] if resource == "pods" else ["CREATE", "UPDATE"],
+                    "resources": [resource],
+                }
+            ],
         }
         for group, version, resource, path in _HOOKS[kind]
     ]

@@ -149,6 +149,22 @@ def test_a_stack_built_by_hand_is_adopted_and_made_safe(built: BalancedHandBuilt
 
 
 @pytest.mark.parametrize("balanced", ["two-listeners"], indirect=True)
+def test_pods_that_wait_for_the_load_balancer_hold_up_no_return(balanced: BalancedStack) -> None:
+    """New pods get a readiness gate for each target group that they are in, standby ones included; all open, and the return follows."""
+    with balanced.controller() as service:
+        balanced.shortage("sd21-inf2")
+        wait_for("capacity mode", lambda: balanced.mode() == "capacity", 40, balanced.report)
+        balanced.launch("sd21-inf2")
+        wait_for(
+            "the gates are closed", lambda: len(gates := balanced.gates("sd21-inf2")) == 2 and "True" not in gates, 40, balanced.report
+        )
+        assert balanced.endpoints("sd21-inf2") == 1
+        wait_for("the gates are open", lambda: balanced.gates("sd21-inf2") == ["True", "True"], 90, balanced.report)
+        wait_for("cost mode", lambda: balanced.mode() == "cost", _RETURN_S, balanced.report)
+        wait_for("cost mode is verified", lambda: verdict(service, balanced) is Verdict.YES, 40, balanced.report)
+    assert balanced.endpoints("sd21-inf2") == 2
+
+
 def test_every_listener_is_switched_and_verified(balanced: BalancedStack) -> None:
     """One change of one rule on each; as long as one of them lags, the switch does not count as shown."""
     before = len(balanced.front.writes())
