@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from controller.clients.kube import INGRESSES, PODS, TARGET_GROUP_BINDINGS
+from controller.clients.kube import EVENTS, INGRESSES, MERGE_PATCH, PODS, TARGET_GROUP_BINDINGS, KubeSession
 from controller.embedded.aws import REGION, EmulatedAws
 from controller.errors import NotFound
 from controller.policy.model import Verdict
@@ -91,13 +91,8 @@ class BalancedStack(RenderedStack):
         return 0 < self.endpoints(service) == self.targets_of(service)
 
     def close(self) -> None:
-        """Also lets go what the load-balancer controller keeps until it has cleaned up: its account is thrown away."""
-        for resource in (INGRESSES, TARGET_GROUP_BINDINGS):
-            for one in self.session.request("GET", resource.path(self.namespace))["items"]:
-                name = one["metadata"]["name"]
-                self._delete(resource, name)
-                with suppress(NotFound):
-                    self._patch(resource, name, {"metadata": {"finalizers": None}})
+        """See the base class."""
+        release(self.session, self.namespace)
         super().close()
 
     def report(self) -> str:
@@ -189,6 +184,15 @@ class BalancedStack(RenderedStack):
             found += [said.get(gate["conditionType"], "") for gate in pod["spec"].get("readinessGates", ())]
         return found
 
+    def attempts(self) -> int:
+        """How often the load-balancer controller has brought everything to AWS."""
+        return self.lbc.log.read_text(errors="replace").count("successfully deployed model")
+
+    def told(self, reason: str) -> int:
+        """How often it told how an attempt at the Ingress ended."""
+        items = self.session.request("GET", EVENTS.path(self.namespace))["items"]
+        return sum(one.get("count", 1) for one in items if one["reason"] == reason)
+
     def changes(self, since: int) -> list[str]:
         """What the load-balancer controller changed in AWS but for targets, which come and go with pods, from the so-manieth change on."""
         return [one.action for one in self.front.writes()[since:] if one.action not in _TARGETS]
@@ -200,6 +204,17 @@ class BalancedHandBuilt(BalancedStack, HandBuiltStack):
     def ingress(self) -> dict[str, Any]:
         """See the base class."""
         return self.session.get(INGRESSES, self.namespace, hand_built.INGRESS)
+
+
+def release(session: KubeSession, namespace: str) -> None:
+    """Deletes what the load-balancer controller keeps until it has cleaned up, without waiting for that: its account is thrown away."""
+    free = json.dumps({"metadata": {"finalizers": None}})
+    for resource in (INGRESSES, TARGET_GROUP_BINDINGS):
+        for one in session.request("GET", resource.path(namespace))["items"]:
+            path = resource.path(namespace, one["metadata"]["name"])
+            with suppress(NotFound):
+                session.request("DELETE", path)
+                session.request("PATCH", path, body=free, content_type=MERGE_PATCH)
 
 
 def verdict(service: Service, stack: BalancedStack) -> Verdict | None:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
+import yaml
 
-from controller.clients.kube import INGRESSES, JSON_PATCH
-from controller.policy.model import Verdict
+from controller.clients.kube import EVENTS, INGRESSES, JSON_PATCH
+from controller.policy.model import Backend, Mode, Verdict
 from controller.policy.routing import NUDGED_AT
-from controller.signals.ingress import FOREVER, OVERRIDE_REASON, PINNED_MODE, PINNED_UNTIL
+from controller.policy.standby import standby_rule
+from controller.signals.ingress import FOREVER, OVERRIDE_REASON, PINNED_MODE, PINNED_UNTIL, hostnames
+from tests.cluster.manifests import kubectl
 from tests.cluster.objects import CAPACITY
+from tests.control_plane.control_plane import ControlPlane
 from tests.support import hand_built
 from tests.support.applications import COST_TARGETS, SERVICES
+from tests.support.stacks import NAMES, example
 from tests.support.waiting import wait_for
-from tests.world.balanced import BalancedHandBuilt, BalancedStack, alerts, verdict
+from tests.world.balanced import BalancedHandBuilt, BalancedStack, Balancing, alerts, release, verdict
 
 COST = {target.service: target.weight for target in COST_TARGETS}
+_TOLD_AT_ONCE = 25
+"""Successes of one Ingress: from then on 12 an hour."""
 _RETURN_S = 120.0
 """Until the replica on the new node has passed its first health check, and the load balancer shows what follows."""
 
@@ -28,6 +36,28 @@ def test_the_rendered_stack_is_accepted_as_it_is(balanced: BalancedStack) -> Non
     assert balanced.standby() == {name: f"{name}.standby.invalid" for name in (*SERVICES, CAPACITY)}
     with balanced.controller() as service:
         wait_for("it is verified", lambda: verdict(service, balanced) is Verdict.YES, 40, balanced.report)
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_every_example_gets_its_load_balancer(balancing: Balancing, installed: ControlPlane, namespace: str, mode: Mode) -> None:
+    """Each Ingress has an address and all of them could be read; moto refuses a target group that is asked for twice, which AWS does not."""
+    rendered = [one for name in NAMES for one in example(name, mode) if one["kind"] in {"Ingress", "Service"}]
+    for one in rendered:
+        one["metadata"]["namespace"] = namespace
+    kubectl(installed, "apply", "--server-side", "--validate=strict", "-f", "-", stdin=yaml.safe_dump_all(rendered))
+    wanted = {one["metadata"]["name"] for one in rendered if one["kind"] == "Ingress"}
+    session = installed.patient_session()
+
+    def addressed() -> bool:
+        items = session.request("GET", INGRESSES.path(namespace))["items"]
+        return {one["metadata"]["name"] for one in items if hostnames(one)} == wanted
+
+    wait_for("every load balancer", addressed, 120, balancing.lbc.report)
+    events = session.request("GET", EVENTS.path(namespace))["items"]
+    release(session, namespace)
+    session.close()
+    reasons = {one["reason"] for one in events if one["involvedObject"]["kind"] == "Ingress"}
+    assert reasons - {"FailedDeployModel"} == {"SuccessfullyReconciled"}
 
 
 @pytest.mark.parametrize("balanced", ["", "in-place"], ids=["single-service", "in-place"], indirect=True)
@@ -188,3 +218,28 @@ def test_what_aws_refuses_is_told_in_its_words(balanced: BalancedStack) -> None:
         balanced.front.forbidden = set()
         wait_for("it is verified", lambda: verdict(service, balanced) is Verdict.YES, 90, balanced.report)
     assert set(balanced.changes(before)) == {"ModifyRule"}
+
+
+def test_a_success_that_is_never_told_blocks_no_switch_for_long(balanced: BalancedStack) -> None:
+    """Of an Ingress that changes often no success is told any more; one that failed and was mended meanwhile is switched all the same."""
+    for number in range(_TOLD_AT_ONCE):
+        done = balanced.attempts()
+        balanced.annotate(note=str(number))
+        wait_for("it is carried out", partial(_more, balanced, done), 40, balanced.report)
+    rules = balanced.ingress()["spec"]["rules"]
+    broken = standby_rule(Backend("nope", 80))
+    with balanced.controller() as service:
+        told, done = balanced.told("SuccessfullyReconciled"), balanced.attempts()
+        balanced._patch(INGRESSES, "sd21", {"spec": {"rules": [*rules, broken]}})
+        wait_for("the alert", lambda: "blocked" in alerts(service), 40, balanced.report)
+        balanced._patch(INGRESSES, "sd21", {"spec": {"rules": rules}})
+        wait_for("it is carried out", lambda: balanced.attempts() > done, 40, balanced.report)
+        balanced.shortage("sd21-inf2")
+        wait_for("the refusal", lambda: "held/RoutingBlocked" in alerts(service), 40, balanced.report)
+        assert balanced.told("SuccessfullyReconciled") == told
+        wait_for("capacity mode", lambda: balanced.mode() == "capacity", 240, balanced.report)
+        wait_for("it is verified", lambda: verdict(service, balanced) is Verdict.YES, 40, balanced.report)
+
+
+def _more(stack: BalancedStack, than: int) -> bool:
+    return stack.attempts() > than
