@@ -40,7 +40,7 @@ def test_the_rendered_stack_is_accepted_as_it_is(balanced: BalancedStack) -> Non
 
 @pytest.mark.parametrize("mode", Mode)
 def test_every_example_gets_its_load_balancer(balancing: Balancing, installed: ControlPlane, namespace: str, mode: Mode) -> None:
-    """Each Ingress has an address and all of them could be read; moto refuses a target group that is asked for twice, which AWS does not."""
+    """Each Ingress has an address, and all could be read. Moto refuses a target group that is asked for twice; AWS does not."""
     rendered = [one for name in NAMES for one in example(name, mode) if one["kind"] in {"Ingress", "Service"}]
     for one in rendered:
         one["metadata"]["namespace"] = namespace
