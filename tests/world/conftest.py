@@ -19,7 +19,7 @@ from tests.world.cloudwatch import CloudWatchFront, Metrics
 from tests.world.fleets import Capacity, Ec2Front
 from tests.world.keda import Keda, Programs
 from tests.world.programs import Program
-from tests.world.scaled import ScaledStack, ScaledWorld
+from tests.world.scaled import ScaledBalanced, ScaledStack, ScaledWorld
 from tests.world.stack import World, node_class
 from tests.world.whole import WholeStack, prepare
 
@@ -160,3 +160,12 @@ def whole(
             zones = aws.network.subnets
             with WholeStack(installed, namespace, tmp_path, balancing, karpenter=running, capacity=capacity, zones=zones) as made:
                 yield made
+
+
+@pytest.fixture
+def scaled_balanced(
+    installed: ControlPlane, real_keda: Keda, metrics: Metrics, balancing: Balancing, namespace: str, tmp_path: Path
+) -> Iterator[ScaledBalanced]:
+    """The rendered stack as KEDA scales it, behind its load balancer, with one ready replica of every unit."""
+    with ScaledBalanced(installed, namespace, tmp_path, balancing, keda=real_keda, metrics=metrics) as made:
+        yield made

@@ -14,6 +14,7 @@ from tests.cluster.manifests import kubectl
 from tests.cluster.rendered import RenderedStack
 from tests.cluster.stack import Stack
 from tests.support.waiting import wait_for
+from tests.world.balanced import BalancedStack
 from tests.world.cloudwatch import Metrics
 from tests.world.keda import Keda
 from tests.world.stack import World
@@ -90,6 +91,10 @@ class Scaled(Stack):
 
 class ScaledStack(Scaled, RenderedStack):
     """The source's stack as `failoverctl render` makes it."""
+
+
+class ScaledBalanced(Scaled, BalancedStack):
+    """The same behind its load balancer, which the real load-balancer controller makes."""
 
 
 class ScaledWorld(Scaled, World):

@@ -11,19 +11,21 @@ import yaml
 from kubernetes.utils.quantity import parse_quantity
 
 from controller.clients.kube import SCALED_OBJECTS
-from controller.policy.model import Mode
+from controller.policy.model import Mode, Verdict
 from controller.service.wiring import Service
 from tests.cluster.manifests import kubectl
 from tests.cluster.processes import command
 from tests.control_plane.control_plane import ControlPlane
 from tests.support.stacks import NAMES, example
 from tests.support.waiting import wait_for
+from tests.world.balanced import verdict
 from tests.world.cloudwatch import DENIED, Metrics
 from tests.world.keda import Keda
-from tests.world.scaled import HEALTHY, SCALED_S, ScaledStack, ScaledWorld, conditions, hpas, scaled_objects
+from tests.world.scaled import HEALTHY, SCALED_S, Scaled, ScaledBalanced, ScaledStack, ScaledWorld, conditions, hpas, scaled_objects
 from tests.world.test_world import RETURN_S
 
 _NEEDED = {"Deployment", "ScaledObject", "ServiceAccount", "TriggerAuthentication"}
+_STICKY_S = 300.0
 Object = dict[str, Any]
 
 
@@ -70,7 +72,14 @@ def test_every_example_is_ready_and_scaled_as_rendered(
 # --- what the controller writes ---
 
 
-def _others(stack: ScaledStack | ScaledWorld) -> str:
+def _of_capacity_mode(cost: dict[str, tuple[int, str]]) -> dict[str, str]:
+    """Targets where all replicas get alike: no unit more than 89.2, which is what the others leave for a fast one."""
+    lower = {unit: min(target, "89.2", key=float) for unit, (_, target) in cost.items()}
+    assert set(lower.values()) > {"89.2"}
+    return lower
+
+
+def _others(stack: Scaled) -> str:
     """Everything of the ScaledObjects that is not the controller's to write, as text."""
     found = scaled_objects(stack.session, stack.namespace)
     for one in found.values():
@@ -92,13 +101,12 @@ def _looks(service: Service, passes: int) -> None:
 def test_floors_and_targets_reach_the_autoscalers_and_nothing_else_changes(scaled: ScaledStack) -> None:
     """To capacity mode and back: KEDA hands each on to its HPA, stays well, and what it wrote itself is neither lost nor fought over.
 
-    What would take replicas away waits for the load balancer, which nobody asks here: targets that rise, and every floor on the way back.
+    What would take replicas away on the way back waits for the load balancer, which nobody asks here.
     """
     others, units = _others(scaled), list(scaled.units)
     cost = {unit: scaled.autoscaler(unit) for unit in units}
     assert {floor for floor, _ in cost.values()} == {1}
-    lower = {unit: min(target, "89.2", key=float) for unit, (_, target) in cost.items()}
-    assert set(lower.values()) > {"89.2"}
+    lower = _of_capacity_mode(cost)
     with scaled.controller() as service:
         scaled.shortage()
         wait_for("capacity mode", lambda: scaled.mode() == "capacity", state=scaled.report)
@@ -115,6 +123,25 @@ def test_floors_and_targets_reach_the_autoscalers_and_nothing_else_changes(scale
     assert _others(scaled) == others
     assert {one.code for one in scaled.writes("scaledobjects")} == {200}
     wait_for("KEDA scales every unit", scaled.all_scaled, SCALED_S, scaled.report)
+
+
+def test_once_clients_have_left_what_the_load_balancer_no_longer_shows_the_targets_are_back(scaled_balanced: ScaledBalanced) -> None:
+    """Higher targets take replicas away: they wait until cost mode is verified and the source's stickiness of 200 s is over."""
+    stack, others = scaled_balanced, _others(scaled_balanced)
+    before = {unit: stack.autoscaler(unit) for unit in stack.units}
+    cost, lower = {unit: target for unit, (_, target) in before.items()}, _of_capacity_mode(before)
+    with stack.controller() as service:
+        stack.shortage()
+        wait_for("capacity mode", lambda: stack.mode() == "capacity", 60, stack.report)
+        wait_for("it is verified", lambda: verdict(service, stack) is Verdict.YES, 60, stack.report)
+        wait_for("the targets", lambda: {unit: stack.autoscaler(unit)[1] for unit in stack.units} == lower, SCALED_S, stack.report)
+        stack.launch("sd21-inf2")
+        wait_for("cost mode", lambda: stack.mode() == "cost", SCALED_S, stack.report)
+        wait_for("it is verified", lambda: verdict(service, stack) is Verdict.YES, 60, stack.report)
+        wait_for("the targets", lambda: {unit: stack.autoscaler(unit)[1] for unit in stack.units} == cost, _STICKY_S, stack.report)
+    assert _others(stack) == others
+    assert {one.code for one in stack.writes("scaledobjects")} == {200}
+    wait_for("KEDA scales every unit", stack.all_scaled, SCALED_S, stack.report)
 
 
 # --- what keeps KEDA from scaling ---
