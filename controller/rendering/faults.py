@@ -16,6 +16,7 @@ from controller.rendering.parts import allowed_types
 COUNTER: Final = "-counter"
 LATENCY: Final = "-latency"
 _LONGEST_LABEL: Final = 63
+_HPA: Final = "keda-hpa-"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _COMMIT_WANTED: Final = "the commit of 40 hexadecimal digits that is to be served: branches and tags move"
 _FAMILIES: Final = frozenset(family_of(name) for name in INSTANCES)
@@ -111,6 +112,9 @@ def _server(unit: UnitFile, stack: StackFile, wanted: Maker) -> Iterator[Fault]:
             describe_value(unit.latency_metric),
             f"{app or unit.name}{LATENCY}: the model server writes it beside the counter",
         )
+    if unit.scaled_object and len(unit.scaled_object) > _LONGEST_LABEL - len(_HPA):
+        allowed = f"at most {_LONGEST_LABEL - len(_HPA)} characters: KEDA puts {_HPA} before it, and refuses more than {_LONGEST_LABEL}"
+        yield ("scaledObject",), describe_value(unit.scaled_object), allowed
     if unit.scaled_object and not unit.counter_metric:
         yield ("counterMetric",), "nothing", "a metric, because scaledObject is to be rendered and scales by it"
 

@@ -68,6 +68,7 @@ CASES = [
         "spec.stack.loadBalancer.annotations",
         id="an annotation that the controller owns",
     ),
+    pytest.param({("units", 0, "scaledObject"): "a" * 55}, "spec.units[0].scaledObject", id="a name that KEDA makes too long"),
     pytest.param({("units", 0, "deployment"): "a.b"}, "spec.units[0].deployment", id="a Deployment that is no label"),
 ]
 

@@ -69,6 +69,21 @@ def test_every_example_is_ready_and_scaled_as_rendered(
     session.close()
 
 
+@pytest.mark.usefixtures("real_keda")
+def test_a_name_that_is_not_rendered_is_refused(installed: ControlPlane, namespace: str) -> None:
+    """By KEDA's webhooks: the name of its HPA would be too long."""
+
+    def apply(length: int) -> str:
+        made = next(one for one in example("sd21") if one["kind"] == "ScaledObject")
+        made["metadata"] |= {"namespace": namespace, "name": "a" * length}
+        made["spec"]["scaleTargetRef"]["name"] = f"of-{length}"
+        return kubectl(installed, "apply", "--server-side", "-f", "-", stdin=yaml.safe_dump(made))
+
+    assert "serverside-applied" in apply(54)
+    with pytest.raises(AssertionError, match="must be no more than 63 characters"):
+        apply(55)
+
+
 # --- what the controller writes ---
 
 
