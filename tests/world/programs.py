@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +16,8 @@ import urllib3
 
 _STOP_S: Final = 20.0
 _LOG_LINES: Final = 30
+_DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG
+_LIBRARY: Final = ctypes.CDLL(None) if sys.platform == "linux" else None  # before any fork
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class Program:
 
 @contextmanager
 def started(path: Path, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[Program]:
-    """Starts a program, and ends it.
+    """Starts a program, and ends it; where the process of the tests is killed, the kernel ends it (on Linux).
 
     Args:
         path: Of the program.
@@ -65,7 +69,13 @@ def started(path: Path, arguments: Sequence[str], environment: Mapping[str, str]
     """
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [str(path), *arguments], env=dict(environment), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+            [str(path), *arguments],
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - calls the kernel and nothing else
         )
     try:
         yield Program(path.name, process, log)
@@ -76,3 +86,8 @@ def started(path: Path, arguments: Sequence[str], environment: Mapping[str, str]
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(timeout=_STOP_S)
+
+
+def _die_with_parent() -> None:
+    if _LIBRARY is not None:
+        _LIBRARY.prctl(_DEATH_SIGNAL, signal.SIGKILL)
