@@ -269,7 +269,7 @@ class _Member:
         config = go.substruct(action, "forwardConfig")
         outside = go.text(action, "targetGroupARN") or go.text(action, "targetGroupName")
         if config is not None and outside:
-            raise BuildError("either ForwardConfig or TargetGroupARN/TargetGroupName must be specified")
+            raise BuildError("either ForwardConfig or TargetGroupARN/TargetGroupName can be specified")
         if outside:
             raise unsupported("target groups by ARN or name")
         if config is None:
@@ -277,7 +277,7 @@ class _Member:
         tuples = [_tuple(go.struct(entry, "value of type ingress.TargetGroupTuple")) for entry in go.array(config, "targetGroups")]
         stickiness = _stickiness(config)
         if len(tuples) > 1 and any(weight is None for _, _, weight in tuples):
-            raise BuildError("weight must be set when route to multiple target groups")
+            raise BuildError("invalid ForwardConfig: weight must be set when route to multiple target groups")
         targets = []
         for service, port, weight in tuples:
             target = self._target(service, port)
@@ -294,13 +294,15 @@ def _tuple(group: Mapping[str, Any]) -> tuple[str, int | str, int | None]:
     name, port, weight = go.text(group, "serviceName"), go.integer_or_text(group, "servicePort"), go.integer(group, "weight", 32)
     outside = go.text(group, "targetGroupARN") or go.text(group, "targetGroupName")
     if name and outside:
-        raise BuildError("either serviceName or targetGroupARN/targetGroupName must be specified")
+        raise BuildError(
+            "invalid ForwardConfig: invalid TargetGroupTuple: either serviceName or targetGroupARN/targetGroupName can be specified"
+        )
     if outside:
         raise unsupported("target groups by ARN or name")
     if not name:
-        raise BuildError("missing serviceName or targetGroupARN/targetGroupName")
+        raise BuildError("invalid ForwardConfig: invalid TargetGroupTuple: missing serviceName or targetGroupARN/targetGroupName")
     if port is None or port == "":
-        raise BuildError("missing servicePort")
+        raise BuildError("invalid ForwardConfig: invalid TargetGroupTuple: missing servicePort")
     return name, int(port) if isinstance(port, str) and _NUMBER.fullmatch(port) else port, weight
 
 

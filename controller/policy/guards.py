@@ -7,6 +7,7 @@ shortage and a side that can serve, a fallback needs proof of everything it reli
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -25,7 +26,7 @@ from controller.policy.model import (
     Verdict,
 )
 from controller.policy.reasons import Reason, fill
-from controller.policy.routing import MAX_TARGET_GROUPS, action_key, action_problem
+from controller.policy.routing import MAX_TARGET_GROUPS, action_problem
 
 _HOUR_S = 3600.0
 
@@ -292,7 +293,9 @@ def mends(said: str, snapshot: Snapshot, receiving: Sequence[Target]) -> bool:
     application = snapshot.application
     if f"ingress: {application.key}:" not in said:
         return False
-    if action_key(application.action) in said:
+    if re.search(
+        rf"\bactions\.{re.escape(application.action)}(?=[:\s])", said
+    ):  # with the prefix where it is unreadable, without where missing
         return True
     left = {target.service for target in snapshot.routing.targets} - {target.service for target in receiving}
     return any(f'"{service}"' in said or f"/{service}" in said for service in left)

@@ -341,8 +341,8 @@ class Stack:
         return str(self.ingress()["metadata"]["annotations"].get(MARKER, ""))
 
     def action(self) -> str:
-        """The routing action."""
-        return str(self.ingress()["metadata"]["annotations"][ACTION])
+        """The routing action, "" where there is none."""
+        return str(self.ingress()["metadata"]["annotations"].get(ACTION, ""))
 
     def targets(self) -> list[str]:
         """The Services that the routing action names."""

@@ -94,9 +94,12 @@ def test_what_go_does_not_decode(action: str) -> None:
 @pytest.mark.parametrize(
     ("action", "words"),
     [
-        (forward({**INF2, "weight": None}, TRN1), "weight must be set when route to multiple target groups"),
-        (forward({"servicePort": 80}), "missing serviceName or targetGroupARN/targetGroupName"),
-        (forward({"serviceName": "sd21-inf2"}), "missing servicePort"),
+        (forward({**INF2, "weight": None}, TRN1), "invalid ForwardConfig: weight must be set when route to multiple target groups"),
+        (
+            forward({"servicePort": 80}),
+            "invalid ForwardConfig: invalid TargetGroupTuple: missing serviceName or targetGroupARN/targetGroupName",
+        ),
+        (forward({"serviceName": "sd21-inf2"}), "invalid ForwardConfig: invalid TargetGroupTuple: missing servicePort"),
         (forward(INF2 | {"targetGroupARN": "arn"}), "either serviceName or targetGroupARN/targetGroupName"),
         (forward({"targetGroupName": "mine"}), "does not support target groups by ARN or name"),
         ('{"type":"forward","targetGroupARN":"arn"}', "does not support target groups by ARN or name"),

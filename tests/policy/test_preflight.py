@@ -91,6 +91,10 @@ def test_six_target_groups_are_refused() -> None:
             True,
             id="the present action itself",
         ),
+        pytest.param(
+            "Failed build model due to ingress: shop/sd21: missing actions.weighted-routing configuration", True, id="no action at all"
+        ),
+        pytest.param("Failed build model due to ingress: shop/sd21: missing actions.other configuration", False, id="no other action"),
         pytest.param("Failed build model due to ingress: shop/sd21: no certificate found for host", False, id="something else of ours"),
         pytest.param("Failed build model due to no subnets", False, id="in words that name no Ingress"),
     ],

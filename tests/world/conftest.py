@@ -143,9 +143,9 @@ def scaled_world(
 @pytest.fixture
 def whole(
     installed: ControlPlane,
+    balancing: Balancing,
     karpenter_program: Path,
     real_keda: Keda,
-    balancing: Balancing,
     aws: EmulatedAws,
     capacity: Capacity,
     metrics: Metrics,

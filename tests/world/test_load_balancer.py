@@ -14,7 +14,7 @@ from controller.policy.routing import NUDGED_AT
 from controller.policy.standby import standby_rule
 from controller.signals.ingress import FOREVER, OVERRIDE_REASON, PINNED_MODE, PINNED_UNTIL, hostnames
 from tests.cluster.manifests import kubectl
-from tests.cluster.objects import CAPACITY
+from tests.cluster.objects import ACTION, CAPACITY
 from tests.control_plane.control_plane import ControlPlane
 from tests.support import hand_built
 from tests.support.applications import COST_TARGETS, SERVICES
@@ -243,3 +243,26 @@ def test_a_success_that_is_never_told_blocks_no_switch_for_long(balanced: Balanc
 
 def _more(stack: BalancedStack, than: int) -> bool:
     return stack.attempts() > than
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        pytest.param(None, "missing actions.weighted-routing configuration", id="deleted"),
+        pytest.param(
+            '{"type":"forward","forwardConfig":{"targetGroups":[{"serviceName":"sd21-inf2"}]}}',
+            "invalid ForwardConfig: invalid TargetGroupTuple: missing servicePort",
+            id="without a port",
+        ),
+        pytest.param("{", "failed to parse json annotation", id="no JSON"),
+    ],
+)
+def test_an_action_that_nobody_can_read_is_told_twice(balanced: BalancedStack, written: str | None, said: str) -> None:
+    """With no mode marked neither controller knows what is meant: the old rule stays, nothing is written, people are told by both."""
+    before = len(balanced.front.writes())
+    with balanced.controller() as service:
+        wait_for("it is verified", lambda: verdict(service, balanced) is Verdict.YES, 40, balanced.report)
+        balanced._patch(INGRESSES, "sd21", {"metadata": {"annotations": {ACTION: written}}})
+        wait_for("its words", lambda: said in alerts(service).get("blocked", ""), 40, balanced.report)
+        wait_for("ours", lambda: "held/RoutingUnknown" in alerts(service), 40, balanced.report)
+    assert balanced.changes(before) == []
