@@ -57,7 +57,7 @@ def test_after_the_printed_command_a_switch_is_one_modified_rule(tmp_path: Path)
             added = writes(lambda: session.request("PATCH", path, body=body, content_type=JSON_PATCH))
             assert {*added} == {"CreateTargetGroup", "CreateRule", "RegisterTargets"}
             after = run(api, tmp_path, *of_application("doctor"))
-            assert (after.exit_code, "21 ok" in after.output) == (0, True), after.output
+            assert (after.exit_code, "22 ok" in after.output) == (0, True), after.output
             assert [route(CAPACITY), route(COST)] == [["ModifyRule"], ["ModifyRule"]]
             after = run(api, tmp_path, *of_application("doctor"))
             assert after.exit_code == 0, after.output
