@@ -31,7 +31,7 @@ class Entry:
     """One request.
 
     Attributes:
-        user: Who.
+        user: Who; "" where the API server ended the request before it knew.
         verb: As RBAC has it: get, list, watch, create, update, patch, delete.
         group: API group, "" for the core group.
         resource: Plural, with ``/subresource`` where there is one; the path for a request that is about no resource.
@@ -76,7 +76,7 @@ def _entry(event: dict[str, Any]) -> Entry:
     sub = reference.get("subresource", "")
     resource = reference.get("resource") or event["requestURI"].partition("?")[0]
     return Entry(
-        user=event["user"]["username"],
+        user=event["user"].get("username", ""),
         verb=event["verb"],
         group=reference.get("apiGroup", ""),
         resource=f"{resource}/{sub}" if sub else resource,
