@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import sys
+from collections.abc import Iterator
 from typing import Final
 
 import click
@@ -28,6 +31,19 @@ _COMMANDS: Final = {
 }
 
 
+@contextlib.contextmanager
+def _without_rich() -> Iterator[None]:
+    """Keeps structlog from importing rich, which the controller has no use for: 6.5 MiB of a process that runs for months."""
+    if "rich" in sys.modules:
+        yield
+        return
+    sys.modules["rich"] = None  # type: ignore[assignment]  # whoever imports it is told that it is not installed
+    try:
+        yield
+    finally:
+        del sys.modules["rich"]
+
+
 class _Lazy(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
@@ -38,7 +54,8 @@ class _Lazy(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module, name, _ = _COMMANDS[cmd_name]
-        command: click.Command = getattr(importlib.import_module(module), name)
+        with _without_rich() if cmd_name == "run" else contextlib.nullcontext():
+            command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
