@@ -143,6 +143,8 @@ def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], *,
 def _sunk(scaler: Scaler, desired: int | None, keep: float) -> int:
     """What a raised floor sinks to.
 
+    It follows the replicas, which go minutes after it: a part of itself, taken anew with each look, would be nothing within seconds.
+
     Args:
         scaler: Whose floor.
         desired: Replicas that the Deployment asks for, None where that is not known; fewer than the floor before the scaler has followed.

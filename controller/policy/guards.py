@@ -293,9 +293,8 @@ def mends(said: str, snapshot: Snapshot, receiving: Sequence[Target]) -> bool:
     application = snapshot.application
     if f"ingress: {application.key}:" not in said:
         return False
-    if re.search(
-        rf"\bactions\.{re.escape(application.action)}(?=[:\s])", said
-    ):  # with the prefix where it is unreadable, without where missing
+    # Named with the prefix where it is unreadable, without it where it is missing.
+    if re.search(rf"\bactions\.{re.escape(application.action)}(?=[:\s])", said):
         return True
     left = {target.service for target in snapshot.routing.targets} - {target.service for target in receiving}
     return any(f'"{service}"' in said or f"/{service}" in said for service in left)

@@ -168,7 +168,7 @@ def _container(file: ApplicationFile, stack: StackFile, unit: UnitFile) -> Objec
         # The server goes on while the load balancer takes the pod out; only then it is told to end.
         "lifecycle": {"preStop": {"sleep": {"seconds": DEREGISTER_S}}},
         "resources": _resources(unit),
-        "securityContext": dict(RESTRICTED),
+        "securityContext": RESTRICTED,
         "volumeMounts": [{"name": "cache", "mountPath": CACHE}],
     }
     if unit.stack.args:
