@@ -18,8 +18,8 @@ $(TOOLS)/bin/uv:
 	@python3 -m venv $(TOOLS) 2>/dev/null || { echo "python3 cannot make virtual environments; install python3-venv (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 	@$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
 
-$(STAMP): pyproject.toml uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
-	@$(UV) sync --quiet --frozen --all-extras
+$(STAMP): pyproject.toml proof/pyproject.toml uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
+	@$(UV) sync --quiet --frozen --all-packages --all-extras
 	@touch $@
 
 # The model server is a distribution of its own, with its own lock file and environment.
@@ -81,7 +81,7 @@ test-model-server-real: model_server/.venv-real/.synced ## Slow tests of the mod
 	@cd model_server && .venv-real/bin/python -m pytest -m real -rP tests/pipelines $(ARGS)
 
 .venv/.synced-bench: $(STAMP)
-	@$(UV) sync --quiet --frozen --all-extras --group bench
+	@$(UV) sync --quiet --frozen --all-packages --all-extras --group bench
 	@touch $@
 
 .PHONY: bench-model-server
@@ -110,7 +110,7 @@ experiments: .venv/.synced-bench ## Play the source's three experiments and plot
 
 .PHONY: bench-policy
 bench-policy: .venv/.synced-bench ## How far the policies are from clairvoyant (ARGS="--quick", or ARGS="--trace FILE.csv" for a trace of yours)
-	@$(RUN)/python -m benchmarks.policy $(ARGS)
+	@$(RUN)/python -m research $(ARGS)
 
 .PHONY: bench-switch
 bench-switch: .venv/.synced-bench ## Switches under real requests through Envoy, ours and the naive one (12 minutes; ARGS="--quick": a minute and a half)
@@ -145,14 +145,14 @@ coverage: $(STAMP) ## Tests with branch coverage
 .PHONY: docs
 docs: $(STAMP) ## Regenerate the JSON schemas, the generated parts of docs/ and the stacks of deploy/
 	@$(RUN)/python -m controller.catalog.schema
-	@$(RUN)/python -m controller.report.schema
-	@$(RUN)/python -m tests.support.golden_report
-	@$(RUN)/python -m tests.support.docs
-	@$(RUN)/python -m tests.support.doctor_docs
-	@$(RUN)/python -m tests.support.permissions
-	@$(RUN)/python -m tests.support.contract_docs
+	@$(RUN)/python -m failover_analysis.report.schema
+	@$(RUN)/python -m tests.analysis.report.golden_report
+	@$(RUN)/python -m tools.policy_docs
+	@$(RUN)/python -m tools.doctor_docs
+	@$(RUN)/python -m tools.permissions
+	@$(RUN)/python -m tools.contract_docs
 	@for name in bert llama mistral sd21 vit yolos; do $(RUN)/failoverctl render config/$$name.yaml --out deploy/stacks/$$name; done
-	@$(RUN)/python -m tests.support.chart_schema
+	@$(RUN)/python -m tools.chart_schema
 
 .PHONY: images
 images: $(STAMP) ## Write the Dockerfiles from deploy/images/images.yaml

@@ -27,9 +27,9 @@ from controller.breaking_point.run import Settings
 from controller.breaking_point.target import make_target
 from controller.breaking_point.vegeta import Vegeta
 from controller.clock import ManualClock, SystemClock
-from tests.control_plane.binaries import VEGETA, tool
-from tests.support.measuring import measure
-from tests.support.queue_server import Spec, VirtualLoad, serving, true_knee
+from failover_harness.control_plane.binaries import VEGETA, tool
+from failover_harness.model_servers.measuring import measure
+from failover_harness.model_servers.queue_server import Spec, VirtualLoad, serving, true_knee
 
 ROOT: Final = Path(__file__).parents[1]
 RESULT: Final = ROOT / "benchmarks" / "results" / "breaking-point.json"

@@ -14,8 +14,8 @@ from typing import Final
 
 from benchmarks.breaking_point import DOCS, IMAGES
 from benchmarks.markdown import put
-from tests.control_plane.binaries import VEGETA, tool
-from tests.support.own_model_server import BODY, python, serving_bert
+from failover_harness.control_plane.binaries import VEGETA, tool
+from failover_harness.model_servers.own_model_server import BODY, python, serving_bert
 
 BEGIN: Final = "<!-- model-server: written by `make bench-breaking-point-model-server` -->"
 END: Final = "<!-- end of model-server -->"

@@ -23,8 +23,8 @@ from rich.table import Table
 from benchmarks.markdown import markdown, put
 from benchmarks.report import percentile
 from controller.service.election import Timing
-from tests.control_plane.control_plane import ControlPlane
-from tests.support.election_world import ROUGH, Figures, Trouble, World
+from failover_harness.control_plane.control_plane import ControlPlane
+from failover_harness.election.simulated import ROUGH, Figures, Trouble, World
 
 RESULTS: Final = Path(__file__).parent / "results" / "election.json"
 DOCS: Final = Path(__file__).parents[1] / "docs" / "leader-election.md"
@@ -141,7 +141,7 @@ def _take_over(rounds: int) -> tuple[dict[str, list[float]], list[str]]:
     Returns:
         Seconds from the signal to the next holder of the Lease, by signal; and every write by who did not hold it.
     """
-    from tests.cluster.election_group import Group
+    from failover_harness.election.group import Group
 
     times: dict[str, list[float]] = {"kill": [], "SIGTERM": []}
     chance = random.Random(1)

@@ -17,10 +17,10 @@ mpl.use("Agg")  # no display is needed
 import matplotlib.dates as mdates
 import matplotlib.pyplot as plt
 
-from controller.simulation.engine import Simulation
-from controller.simulation.recording import Result
-from controller.simulation.report import document, json_text, timeline
-from controller.simulation.scenario import find, load
+from failover_analysis.simulation.engine import Simulation
+from failover_analysis.simulation.recording import Result
+from failover_analysis.simulation.report import document, json_text, timeline
+from failover_analysis.simulation.scenario import find, load
 
 EXPERIMENTS: Final = ("cost-wave", "l4-limited", "l4-limited-outstanding", "inf2-failover", "inf2-failover-outstanding")
 _ROOT: Final = Path(__file__).parents[1]

@@ -26,8 +26,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.markdown import markdown, put
-from tests.support.own_model_server import QUIET, run, serving
-from tests.support.own_model_server import ROOT as SERVER
+from failover_harness.model_servers.own_model_server import QUIET, run, serving
+from failover_harness.model_servers.own_model_server import ROOT as SERVER
 
 ROOT: Final = Path(__file__).parents[1]
 RESULTS: Final = ROOT / "benchmarks" / "results" / "model-server.json"

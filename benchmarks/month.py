@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.markdown import markdown, put
-from controller.report.contenders import contenders
-from controller.simulation.engine import Simulation
-from controller.simulation.scenario import find, load
+from failover_analysis.report.contenders import contenders
+from failover_analysis.simulation.engine import Simulation
+from failover_analysis.simulation.scenario import find, load
 
 ROOT: Final = Path(__file__).parents[1]
 PAGE: Final = ROOT / "docs" / "simulation.md"

@@ -34,9 +34,9 @@ from controller.policy.routing import MARKER, action_key
 from controller.service.controller import PASSES_PER_S
 from controller.service.store import record_name
 from controller.signals.objects import mapping, name_of, namespace_of, text
-from tests.control_plane import crds
-from tests.control_plane.binaries import Unavailable
-from tests.control_plane.control_plane import ControlPlane, subject
+from failover_harness.control_plane import crds
+from failover_harness.control_plane.binaries import Unavailable
+from failover_harness.control_plane.control_plane import ControlPlane, subject
 
 ROOT: Final = Path(__file__).parents[1]
 SPACE: Final = "bench"  # of the identities and of the Ingress whose bare patch is timed

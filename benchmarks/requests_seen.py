@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from controller.clock import parse_rfc3339
-from tests.control_plane import audit
+from failover_harness.control_plane import audit
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,11 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from controller.simulation.engine import Simulation
-from controller.simulation.faults import FAULTS
-from controller.simulation.recording import Result
-from controller.simulation.report import text
-from controller.simulation.scenario import DEFAULT, find, load
+from failover_analysis.simulation.engine import Simulation
+from failover_analysis.simulation.faults import FAULTS
+from failover_analysis.simulation.recording import Result
+from failover_analysis.simulation.report import text
+from failover_analysis.simulation.scenario import DEFAULT, find, load
 
 RESULTS: Final = Path(__file__).parent / "results" / "simulation.json"
 SEEDS, DAYS, INTERVAL_S = 200, 9.2, 240.0

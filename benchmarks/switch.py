@@ -29,15 +29,15 @@ from benchmarks.switch_plan import COLD_START_S, FULL, QUICK, REPLICAS, Plan
 from benchmarks.switch_requests import Outcome, Window, outcomes, windows
 from controller.catalog.loader import load_directory
 from controller.clients.kube import connect
-from controller.embedded.aws import REGION
-from controller.embedded.lbc_faults import Faults
 from controller.policy.model import Application
 from controller.service.logs import configure_logging
 from controller.settings import LogFormat, LogLevel, LogSettings
-from tests.dataplane.applications import application_file
-from tests.dataplane.cluster import STATE_NAMESPACE, Cluster, Member
-from tests.dataplane.envoy import NotThereError, binary
-from tests.dataplane.load import Load, Rate, Stream, rate
+from failover_harness.dataplane.applications import application_file
+from failover_harness.dataplane.cluster import STATE_NAMESPACE, Cluster, Member
+from failover_harness.dataplane.envoy import NotThereError, binary
+from failover_harness.dataplane.load import Load, Rate, Stream, rate
+from failover_testbed.aws.server import REGION
+from failover_testbed.lbc.faults import Faults
 
 _DECIDED_S: Final = 60.0
 _MORE: Final = {"FAILOVERCTL_POLLS__ELBV2_CALLS_PER_S": "20", "FAILOVERCTL_POLLS__VERIFICATION_INTERVAL_S": "1"}

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from controller.embedded.kube_api.auth import AuditRecord
-from controller.embedded.lbc_calls import Write
 from controller.policy.codec import decode
 from controller.policy.model import Application, Memory, Mode
 from controller.policy.routing import MARKER, NUDGED_AT, action_key, parse_action
 from controller.service.store import record_name
-from tests.dataplane.cluster import CONTROLLER_USER
+from failover_harness.dataplane.cluster import CONTROLLER_USER
+from failover_testbed.kube_api.auth import AuditRecord
+from failover_testbed.lbc.calls import Write
 
 _WRITES: Final = frozenset({"patch", "create", "update"})
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from controller.embedded.lbc_faults import Faults
+from failover_testbed.lbc.faults import Faults
 
 SINGLE: Final = "single-service"
 IN_PLACE: Final = "in-place"

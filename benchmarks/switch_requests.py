@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from benchmarks.switch_drivers import Death, Order
-from tests.dataplane.load import Record
+from failover_harness.dataplane.load import Record
 
 _AFTER_S: Final = 60.0  # after a naive switch, within which failures belong to it
 _OWN: Final = frozenset({503})  # the load balancer's own answer, for which no target was chosen

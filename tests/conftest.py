@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.control_plane import crds
-from tests.control_plane.binaries import (
+from failover_harness.control_plane import crds
+from failover_harness.control_plane.binaries import (
     HELM,
     KARPENTER,
     KEDA,
@@ -25,7 +25,7 @@ from tests.control_plane.binaries import (
     locate,
     tool,
 )
-from tests.control_plane.control_plane import ControlPlane
+from failover_harness.control_plane.control_plane import ControlPlane
 
 # A profile of whoever runs the tests must not get between them and the emulated AWS.
 os.environ.pop("AWS_PROFILE", None)
@@ -42,13 +42,13 @@ _SLOW = (
     "tests/dataplane/test_alb",
     "tests/dataplane/test_elb",
     "tests/dataplane/test_switch",
-    "tests/embedded/",
+    "tests/testbed/",
     "tests/service/",
     "tests/cli/",
     "tests/notifiers/",
     "tests/clients/",
-    "tests/actuators/test_kube.py",
-    "tests/actuators/test_verification_moto.py",
+    "tests/service/test_kube_applier.py",
+    "tests/signals/load_balancer/test_verification_moto.py",
     "tests/signals/test_watch.py",
     "tests/signals/test_once.py",
     "tests/signals/test_cluster.py",

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from controller.adoption.facts import Fact, Stack, assumed, read
-from controller.adoption.look import Sight
 from controller.adoption.measured import Busiest
+from controller.adoption.observe import Sight
 from controller.adoption.routing import Routing, capacity_service, explained, policy_facts, read_routing
 from controller.adoption.scaling import Scaling, latency_metric, metric_facts, scaling
 from controller.adoption.units import deployment_of, unit

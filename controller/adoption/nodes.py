@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from controller.adoption.facts import Fact, assumed, missing, read
-from controller.adoption.look import Sight
+from controller.adoption.observe import Sight
 from controller.catalog.instances import GPU_NAMES, INSTANCES, PRICES, Maker, family_of
 from controller.signals.karpenter import POOL_LABEL, TYPE_LABEL
 from controller.signals.objects import Object, in_values, items, mapping, name_of, pinned_values, pod_requirements, text

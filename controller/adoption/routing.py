@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.adoption.facts import Fact, assumed, read
-from controller.adoption.look import Sight
+from controller.adoption.observe import Sight
 from controller.errors import ConfigError
 from controller.policy.model import CapacityWeights, Mode, RoutingStyle, Target
 from controller.policy.routing import LEAST_OUTSTANDING, MARKER, PREFIX, USE_ANNOTATION, action_key, algorithm_of, parse_action

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.adoption.facts import Fact, assumed, missing, read
-from controller.adoption.look import Sight
+from controller.adoption.observe import Sight
 from controller.policy.model import Mode
 from controller.signals.objects import Object, integer, items, mapping, name_of, text
 

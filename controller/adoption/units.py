@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from controller.adoption.facts import Fact, assumed, missing, read
-from controller.adoption.look import Sight
 from controller.adoption.measured import Busiest
 from controller.adoption.nodes import instance_type, maker_of_pod, node_pool, price
+from controller.adoption.observe import Sight
 from controller.adoption.routing import Routing, selected, unit_weight
 from controller.adoption.scaling import Scaling, latency_metric, scaling
 from controller.catalog.instances import FRAMEWORKS, Maker, family_of

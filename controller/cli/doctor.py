@@ -20,8 +20,8 @@ from controller.cli.words import ICONS, Line
 from controller.clock import SystemClock, format_rfc3339
 from controller.doctor.checks import Report, examine
 from controller.doctor.cluster.checks import ClusterReport, examine_cluster
-from controller.doctor.cluster.look import look_at_cluster
-from controller.doctor.look import Seen, look
+from controller.doctor.cluster.observe import look_at_cluster
+from controller.doctor.observe import Seen, look
 from controller.doctor.report import Level, Result
 from controller.errors import ConfigError, FailoverError
 from controller.policy.model import Application

@@ -12,8 +12,8 @@ import click
 
 from controller.adoption.facts import Stack
 from controller.adoption.infer import infer
-from controller.adoption.look import look
 from controller.adoption.measured import Busiest, busiest
+from controller.adoption.observe import look
 from controller.adoption.write import application_text, unsure
 from controller.catalog.loader import Source, parse_sources
 from controller.cli.common import CHANGES, Options, common_options, fail_cleanly, open_session

@@ -17,7 +17,7 @@ _COMMANDS: Final = {
     "plan": ("controller.cli.plan", "plan_command", "Show what would be done now, and why."),
     "doctor": ("controller.cli.doctor", "doctor_command", "Say what the cluster lacks for safe switches, and how to mend it."),
     "status": ("controller.cli.status", "status_command", "Show how things are."),
-    "replay": ("controller.cli.replay", "replay_command", "Decide recorded moments again, with another policy if asked."),
+    "replay": ("failover_analysis.cli.replay", "replay_command", "Decide recorded moments again, with another policy if asked."),
     "weights": ("controller.cli.config", "weights_command", "Print Table 1 and Table 2 of an application file."),
     "init": ("controller.cli.init", "init_command", "Write the application file of a stack that is there already."),
     "render": ("controller.cli.render", "render_command", "Turn an application file into all manifests of its stack."),
@@ -26,9 +26,13 @@ _COMMANDS: Final = {
     "resume": ("controller.cli.overrides", "resume_command", "Lift a pause and a pin."),
     "pin": ("controller.cli.overrides", "pin_command", "Ask for a mode and keep it, for a while."),
     "config": ("controller.cli.config", "config_group", "Check configuration."),
-    "simulate": ("controller.cli.simulate", "simulate_command", "Play a world in virtual time: what the controller does in months."),
-    "demo": ("controller.cli.demo", "demo_command", "Play a shortage without a cloud: failover and fallback in about a minute."),
+    "simulate": ("failover_analysis.cli.simulate", "simulate_command", "Play a world in virtual time: what the controller does in months."),
+    "demo": ("failover_testbed.cli", "demo_command", "Play a shortage without a cloud: failover and fallback in about a minute."),
 }
+
+
+# The packages that prove the controller are never imported by it: only these commands name them, and only when they are used.
+_EXTRAS: Final = {"failover_testbed": "demo", "failover_analysis": "analysis"}
 
 
 @contextlib.contextmanager
@@ -54,8 +58,16 @@ class _Lazy(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module, name, _ = _COMMANDS[cmd_name]
-        with _without_rich() if cmd_name == "run" else contextlib.nullcontext():
-            command: click.Command = getattr(importlib.import_module(module), name)
+        try:
+            with _without_rich() if cmd_name == "run" else contextlib.nullcontext():
+                command: click.Command = getattr(importlib.import_module(module), name)
+        except ModuleNotFoundError as error:
+            extra = _EXTRAS.get(module.partition(".")[0], "")
+            if not extra or (error.name or "").partition(".")[0] == "controller":
+                raise
+            raise click.ClickException(
+                f"`failoverctl {cmd_name}` needs {error.name}, which is not installed: pip install 'mixed-accelerator-failover[{extra}]'"
+            ) from error
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from controller.cli.common import CHANGES, Options, choose, common_options, fail_cleanly, load_applications, open_session, show
-from controller.cli.look import Look, Looker
+from controller.cli.observe import Look, Looker
 from controller.cli.remedy import remedy_lines
 from controller.cli.words import (
     Line,

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from controller.cli.common import Options, choose, common_options, fail_cleanly, load_applications, open_session, show
-from controller.cli.look import Look, Looker
+from controller.cli.observe import Look, Looker
 from controller.cli.words import ICONS, Line, age, mode_word, scaler_note, unit_state, waits_document, waits_text
 from controller.clients.kube import Object
 from controller.clock import Clock, SystemClock, format_rfc3339, parse_rfc3339

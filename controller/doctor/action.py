@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from controller.doctor.look import Seen
+from controller.doctor.observe import Seen
 from controller.doctor.report import Finding, ok, problem, unknown, warning
 from controller.policy import text as words
 from controller.policy.guards import until_text

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from controller.clients.kube import DEPLOYMENTS, ENDPOINT_SLICES, EVENTS, SCALED_OBJECTS, SERVICES, TARGET_GROUP_BINDINGS
 from controller.doctor import action, ingress, scaling, services, standby
-from controller.doctor.look import Seen
+from controller.doctor.observe import Seen
 from controller.doctor.report import Check, Result
 from controller.policy.model import Backend
 from controller.policy.standby import completed, lacking, standby_patch

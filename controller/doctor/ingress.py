@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from controller.actuators.verification import live_rules
-from controller.doctor.look import Seen, group_of
+from controller.doctor.observe import Seen, group_of
 from controller.doctor.report import Finding, ok, problem, unknown, warning
 from controller.policy import text as words
 from controller.policy.model import CapacityWeights, RoutingStyle
 from controller.policy.routing import ALGORITHM, LEAST_OUTSTANDING, PREFIX, USE_ANNOTATION, algorithm_of
 from controller.policy.standby import HOST_SUFFIX, needed
 from controller.signals.ingress import Route, forwarded, hostnames, routes
+from controller.signals.load_balancer.verifier import live_rules
 from controller.signals.objects import Object, items, mapping, name_of, namespace_of, text
 
 _CLASS: Final = "alb"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controller.doctor.look import Seen
+from controller.doctor.observe import Seen
 from controller.doctor.report import Finding, ok, warning
 from controller.policy import text as words
 from controller.policy.model import Unit

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from controller.doctor.look import Seen
+from controller.doctor.observe import Seen
 from controller.doctor.report import Finding, ok, problem, warning
 from controller.policy import text as words
 from controller.policy.model import RoutingStyle, Unit

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from controller.actuators.verification import listener_ports, target_groups
-from controller.doctor.look import Seen
+from controller.doctor.observe import Seen
 from controller.doctor.report import Finding, Level, ok, problem, unknown, warning
 from controller.policy import text as words
 from controller.policy.model import RoutingStyle
 from controller.policy.standby import lacking, needed
 from controller.signals.ingress import forwarded, routes
+from controller.signals.load_balancer.verifier import listener_ports, target_groups
 
 MAX_RULES: Final = 100  # AWS: rules per Application Load Balancer, defaults not counted; adjustable
 MAX_GROUPS: Final = 100  # AWS: target groups per Application Load Balancer; not adjustable

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from controller.policy import text
 from controller.policy.availability import healthy_targets
 from controller.policy.demand import total_demand
+from controller.policy.missing_metrics import held_replicas, held_until
 from controller.policy.model import (
     CRITICAL,
     Alert,
@@ -21,7 +22,6 @@ from controller.policy.model import (
     Verdict,
 )
 from controller.policy.reasons import Reason
-from controller.policy.silence import held_replicas, held_until
 from controller.policy.standby import lacking, needed
 
 _FIGHTING = 3  # re-assertions after which two writers are said to fight

@@ -20,7 +20,7 @@ from controller.policy.reasons import Reason
 from controller.policy.routing import mode_of
 from controller.policy.steady import held_back, made, present_step, steady
 from controller.policy.targets import capacity_targets, cost_targets, cost_weights, intended_weights, return_targets
-from controller.policy.wishes import Wish, wish
+from controller.policy.triggers import Wish, wish
 
 
 def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tuple[Memory, Decision]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from controller.policy.hold import level_after_failover
+from controller.policy.missing_metrics import noticed
 from controller.policy.model import (
     Decision,
     Flip,
@@ -21,10 +22,9 @@ from controller.policy.model import (
     Verb,
     Verdict,
 )
+from controller.policy.outage_history import noted
 from controller.policy.reasons import Reason
 from controller.policy.routing import format_action
-from controller.policy.silence import noticed
-from controller.policy.spells import noted
 
 KEPT_FLIPS: Final = 50  # history for people; the flip budget needs an hour, the flap window two
 _FINGERPRINT: Final = 16  # hexadecimal digits: two actions of one Ingress never share them by chance

@@ -9,6 +9,7 @@ from typing import Final
 from controller.policy import guards, text
 from controller.policy.availability import alike, carry, close
 from controller.policy.demand import capacity_floors, ceiling
+from controller.policy.missing_metrics import held_replicas, held_until, silent_for_long
 from controller.policy.model import (
     Application,
     Decision,
@@ -21,7 +22,6 @@ from controller.policy.model import (
 )
 from controller.policy.reasons import Reason
 from controller.policy.routing import same_routing
-from controller.policy.silence import held_replicas, held_until, silent_for_long
 from controller.policy.targets import (
     capacity_targets,
     cost_targets,
@@ -33,8 +33,8 @@ from controller.policy.targets import (
     stickiness,
     uncut,
 )
+from controller.policy.triggers import breach, shortage_details
 from controller.policy.weights import blended_cost
-from controller.policy.wishes import breach, shortage_details
 
 MAX_NUDGES: Final = 5
 """Nudges of one change, after pauses that double: from then on the load-balancer controller is at its own longest pause anyway."""

@@ -24,13 +24,13 @@ from controller.policy.model import Alert, Application, Decision, Memory, Plan, 
 from controller.policy.plan import describe, plan
 from controller.ports import Leadership, Message, StateStore
 from controller.service.executor import Executor, Outcome
+from controller.service.in_doubt import Unanswered
 from controller.service.messages import adopted, alert_changes, control, routed
-from controller.service.outside import OutsideWorld
 from controller.service.recorder import Recorder
 from controller.service.telemetry import Telemetry
 from controller.service.terms import TermRecord
-from controller.service.unanswered import Unanswered
 from controller.signals.cluster import ClusterView
+from controller.signals.external import OutsideWorld
 from controller.signals.snapshots import SnapshotBuilder
 
 PASSES_PER_S: Final = 20.0

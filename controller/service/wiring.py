@@ -11,8 +11,6 @@ import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from controller.actuators.kube import KubeApplier
-from controller.actuators.verification import Verifier
 from controller.catalog.reload import CatalogWatcher
 from controller.clients.aws import AwsClients
 from controller.clients.kube import KubeSession, Object, Resource
@@ -28,9 +26,9 @@ from controller.service.controller import Controller
 from controller.service.election import Timing
 from controller.service.executor import Executor
 from controller.service.http import HttpServer, make_routes
+from controller.service.kube_applier import KubeApplier
 from controller.service.leadership import Elected, LeaseLeadership, SingleReplica
 from controller.service.messages import control, leadership
-from controller.service.outside import OutsideWorld
 from controller.service.recorder import make_recorder
 from controller.service.status import PUBLISH_S, StatusPublisher, document
 from controller.service.store import ConfigMapStore, ReadOnlyStore
@@ -40,6 +38,8 @@ from controller.signals.budget import CallBudget
 from controller.signals.cloudwatch import CloudWatchPoller
 from controller.signals.cluster import ClusterView, Watches, sources_of
 from controller.signals.ec2 import Ec2Poller
+from controller.signals.external import OutsideWorld
+from controller.signals.load_balancer.verifier import Verifier
 from controller.signals.objects import text
 
 _ELBV2_BURST: Final = 40

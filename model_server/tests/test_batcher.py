@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from failover_model_server.backends.base import Backend, Loaded
 from failover_model_server.errors import InferenceFailed, Overloaded, Unavailable
 from failover_model_server.serving.batcher import Batcher, Shape
 from failover_model_server.serving.worker import Worker, WorkerLost
 from failover_model_server.tasks.base import Item, Task
 from failover_model_server.tasks.echo import EchoTask
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tests.support.service import echo, until
 
 

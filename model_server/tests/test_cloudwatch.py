@@ -12,9 +12,9 @@ import httpx
 import prometheus_client
 import pytest
 from botocore.exceptions import EndpointConnectionError
+from failover_model_server.telemetry.cloudwatch import KEPT, MOST_DATA, MOST_VALUES, CloudWatch, Interval, _calls
 from moto.server import ThreadedMotoServer
 
-from failover_model_server.telemetry.cloudwatch import KEPT, MOST_DATA, MOST_VALUES, CloudWatch, Interval, _calls
 from tests.support.process import running
 from tests.support.service import echo
 

@@ -4,12 +4,12 @@ import asyncio
 
 import httpx
 import pytest
-
 from failover_model_server.backends.echo import FAIL
 from failover_model_server.lifecycle import State
 from failover_model_server.serving.service import Service
 from failover_model_server.settings import Settings
 from failover_model_server.telemetry.counters import Sink
+
 from tests.support.service import Recorder, client, echo, loaded
 
 

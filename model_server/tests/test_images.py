@@ -13,7 +13,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-
 from failover_model_server.errors import InputTooLarge, InvalidRequest, RequestError
 from failover_model_server.settings import Settings
 from failover_model_server.tasks import fetching

@@ -6,12 +6,12 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-
 from failover_model_server.backends.echo import EchoBackend
 from failover_model_server.rpc.messages import message
 from failover_model_server.rpc.open_inference import _Answers, _refusing
 from failover_model_server.serving.service import Service
 from failover_model_server.tasks.echo import EchoTask
+
 from tests.support.service import client, echo, loaded
 
 SECRET = "/var/secrets/model of CUDA device 3"

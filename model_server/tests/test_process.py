@@ -10,12 +10,12 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from google.protobuf import empty_pb2
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-
 from failover_model_server.backends.echo import HANG
 from failover_model_server.process import listen
 from failover_model_server.rpc.messages import METHODS, TORCHSERVE, HealthResponse
+from google.protobuf import empty_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
 from tests.support.process import ServerProcess, running
 
 pytestmark = pytest.mark.slow

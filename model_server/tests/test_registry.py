@@ -3,7 +3,6 @@
 from importlib.metadata import EntryPoint
 
 import pytest
-
 from failover_model_server import registry
 from failover_model_server.backends.echo import EchoBackend
 from failover_model_server.errors import LoadError

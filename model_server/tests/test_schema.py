@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, settings
-from schemathesis.specs.openapi.checks import positive_data_acceptance
-
 from failover_model_server.http import app
 from failover_model_server.serving.service import Service
 from failover_model_server.telemetry.counters import Sink
+from hypothesis import HealthCheck, settings
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
 from tests.support.process import ServerProcess, running
 from tests.support.service import echo
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-
 from failover_model_server import registry
 from failover_model_server.backends.base import Backend, Context, Loaded
 from failover_model_server.backends.echo import EchoBackend
@@ -16,6 +15,7 @@ from failover_model_server.serving.service import Service
 from failover_model_server.tasks.base import Item, Task
 from failover_model_server.tasks.echo import EchoRequest, EchoTask
 from failover_model_server.telemetry.counters import Sink
+
 from tests.support.service import Recorder, echo, loaded, until
 
 

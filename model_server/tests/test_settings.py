@@ -1,9 +1,8 @@
 """Settings come from the environment, in our names and the seed's."""
 
 import pytest
-from pydantic import ValidationError
-
 from failover_model_server.settings import Settings
+from pydantic import ValidationError
 
 
 def test_the_seeds_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:

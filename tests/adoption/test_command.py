@@ -12,11 +12,11 @@ from click.testing import CliRunner, Result
 
 from controller.cli.main import main
 from controller.clock import SystemClock
-from controller.embedded.aws import EmulatedAws
-from controller.embedded.kube_api import EmulatedKubeApi, Identity
+from failover_testbed.aws.server import EmulatedAws
+from failover_testbed.kube_api import EmulatedKubeApi, Identity
 from tests.support import hand_built
 from tests.support.applications import seed_units
-from tests.support.permissions import reading_rules
+from tools.permissions import reading_rules
 
 NAMESPACE = "shop"
 INGRESS = f"{NAMESPACE}/{hand_built.INGRESS}"

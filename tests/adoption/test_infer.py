@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from controller.adoption.infer import infer
-from controller.adoption.look import Sight
 from controller.adoption.measured import Busiest
+from controller.adoption.observe import Sight
 from controller.adoption.write import application_text, unsure
 from controller.catalog.loader import Source, parse_applications
 from controller.errors import ConfigError

@@ -13,8 +13,8 @@ from controller.breaking_point import accelerator
 from controller.breaking_point.accelerator import CloudWatchUse, ExporterUse
 from controller.clients.aws import AwsClients
 from controller.clock import ManualClock
-from controller.embedded.aws import REGION, EmulatedAws
 from controller.errors import ConfigError
+from failover_testbed.aws.server import REGION, EmulatedAws
 
 DCGM = """# HELP DCGM_FI_DEV_GPU_UTIL GPU utilization (in %).
 # TYPE DCGM_FI_DEV_GPU_UTIL gauge

@@ -11,8 +11,8 @@ from controller.breaking_point.run import Settings
 from controller.breaking_point.target import make_target
 from controller.breaking_point.vegeta import Vegeta
 from controller.clock import SystemClock
-from tests.support.measuring import Quiet, measure
-from tests.support.own_model_server import BODY, python, serving_bert
+from failover_harness.model_servers.measuring import Quiet, measure
+from failover_harness.model_servers.own_model_server import BODY, python, serving_bert
 
 
 @pytest.mark.timeout(600)

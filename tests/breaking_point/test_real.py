@@ -21,8 +21,8 @@ from controller.catalog.loader import load_definitions
 from controller.cli.main import main
 from controller.clock import SystemClock
 from controller.errors import ConfigError, Unavailable
-from tests.support.measuring import Quiet, measure
-from tests.support.queue_server import Spec, serving, true_knee
+from failover_harness.model_servers.measuring import Quiet, measure
+from failover_harness.model_servers.queue_server import Spec, serving, true_knee
 
 SEED = Path("config/sd21.yaml")
 SECRET = "Bearer s3cr3t-token-value"

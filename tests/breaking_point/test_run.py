@@ -13,8 +13,8 @@ from controller.breaking_point.model import Bounds, Ending, Limit, Limits, Sampl
 from controller.breaking_point.run import Measurement, Settings
 from controller.clock import ManualClock
 from controller.errors import Rejected
-from tests.support.measuring import Quiet, measure, measure_virtually
-from tests.support.queue_server import Queue, Spec, VirtualLoad, true_knee
+from failover_harness.model_servers.measuring import Quiet, measure, measure_virtually
+from failover_harness.model_servers.queue_server import Queue, Spec, VirtualLoad, true_knee
 
 WITHIN = 0.05  # what issue and documentation promise
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from controller.breaking_point.model import Ending, Limit, Step
 from controller.breaking_point.search import Bracket, Search, Try, bracket, limits_at, next_step
-from tests.support.measuring import step
+from failover_harness.model_servers.measuring import step
 
 SEARCH = Search(start=10.0, highest=1000.0)
 BROKE = (Limit.PLATEAU,)

@@ -16,12 +16,12 @@ from controller.cli.main import main
 from controller.clients.kube import APPLY_PATCH, INGRESSES, JSON_PATCH, SCALED_OBJECTS, TARGET_GROUP_BINDINGS, connect
 from controller.clock import SystemClock
 from controller.doctor.checks import CHECKS, examine
-from controller.embedded.kube_api import READ_ONLY, EmulatedKubeApi, Identity
 from controller.policy.routing import PREFIX, action_key
+from failover_testbed.kube_api import READ_ONLY, EmulatedKubeApi, Identity
 from tests.support.applications import application
 from tests.support.cluster import NAMESPACE, write_application
 from tests.support.healthy import Healthy
-from tests.support.permissions import reading_rules
+from tools.permissions import reading_rules
 
 REPORT = Path(__file__).parent / "doctor.txt"
 ENVIRONMENT = {

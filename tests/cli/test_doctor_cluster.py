@@ -15,14 +15,14 @@ from controller.cli.doctor import cluster_document, cluster_lines
 from controller.cli.main import main
 from controller.clock import SystemClock
 from controller.doctor.cluster.checks import CLUSTER_CHECKS, examine_cluster
-from controller.embedded import world_components as components
-from controller.embedded.kube_api import READ_ONLY, EmulatedKubeApi, Identity, KubeStore
-from controller.embedded.kube_api.auth import Rule, rules_of
+from failover_testbed.cluster import components
+from failover_testbed.kube_api import READ_ONLY, EmulatedKubeApi, Identity, KubeStore
+from failover_testbed.kube_api.auth import Rule, rules_of
 from tests.cli.test_doctor import run
 from tests.doctor.test_cluster import Complete
 from tests.support.applications import application
 from tests.support.healthy import Healthy
-from tests.support.permissions import ROOT
+from tools.permissions import ROOT
 
 REPORT = Path(__file__).parent / "doctor_cluster.txt"
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from controller.clients.kube import INGRESSES, JSON_PATCH, TARGET_GROUP_BINDINGS, connect
 from controller.clock import SystemClock
-from controller.embedded.aws import EmulatedAws
-from controller.embedded.kube_api import ADMIN_TOKEN, READ_ONLY, EmulatedKubeApi, Identity
-from controller.embedded.lbc import LoadBalancerController
 from controller.policy.model import Target
 from controller.policy.routing import action_key, format_action
+from failover_harness.waiting import wait_for
+from failover_testbed.aws.server import EmulatedAws
+from failover_testbed.kube_api import ADMIN_TOKEN, READ_ONLY, EmulatedKubeApi, Identity
+from failover_testbed.lbc.controller import LoadBalancerController
 from tests.cli.test_doctor import of_application, printed_patch, run
 from tests.support.applications import COST_TARGETS, application
 from tests.support.healthy import Healthy
-from tests.support.waiting import wait_for
 
 KEY = action_key("weighted-routing")
 COST, CAPACITY = format_action(COST_TARGETS, 0), format_action([Target("sd21-all", 80, 1)], 0)

@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 
 from controller.cli.main import main
 from controller.clock import SystemClock
+from failover_harness.waiting import wait_for
 from tests.support.cluster import NAMESPACE, Cluster, make_service, running, write_application
-from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 

@@ -1,7 +1,7 @@
 """`failoverctl replay` as a person runs it, on a recording of the demo's shortage that version 0.1.0 made.
 
 Where a later version decides this recording differently on purpose, the changelog says so, and both files are made anew:
-``python -m tests.replay.record``.
+``python -m tests.analysis.replay.record``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from controller.cli.main import main
-from controller.cli.replay_words import moment_text
-from tests.replay.record import APPLICATION, PATIENCE, RECORDING, patient
+from failover_analysis.cli.replay_words import moment_text
+from tests.analysis.replay.record import APPLICATION, PATIENCE, RECORDING, patient
 
 KEY = "default/sd21"
 LINES = gzip.decompress(RECORDING.read_bytes()).splitlines()

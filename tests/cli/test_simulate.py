@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from controller.cli.main import main
 from controller.policy import guards
-from controller.simulation.scenario import builtin_names
+from failover_analysis.simulation.scenario import builtin_names
 
 WORLD = """
 apiVersion: failoverctl.dev/v1alpha1

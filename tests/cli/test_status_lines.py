@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controller.cli.look import Look, judge
+from controller.cli.observe import Look, judge
 from controller.cli.plan import plan_document, plan_lines
 from controller.cli.status import status_document, status_lines
 from controller.policy.decide import decide

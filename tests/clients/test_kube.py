@@ -29,8 +29,8 @@ from controller.clients.kube import (
     Resource,
     connect,
 )
-from controller.embedded.kube_api import EmulatedKubeApi
 from controller.errors import ConfigError, Conflict, Forbidden, Gone, NotFound, Rejected, RemoteError, Unavailable
+from failover_testbed.kube_api import EmulatedKubeApi
 
 SECRET = "tok-8f3e2d1c-secret"
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import yaml
 
-from tests.control_plane.control_plane import ControlPlane
+from failover_harness.control_plane.control_plane import ControlPlane
 
 CHART: Final = Path(__file__).parents[2] / "deploy" / "chart"
 EXAMPLES: Final = sorted((CHART / "ci").glob("*-values.yaml"))

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.election_group import Group
+from failover_harness.control_plane.control_plane import ControlPlane
+from failover_harness.election.group import Group
 from tests.cluster.manifests import KUSTOMIZE, apply_folder
 from tests.cluster.stack import Stack
-from tests.control_plane.control_plane import ControlPlane
 
 
 @pytest.hookimpl(wrapper=True)

@@ -9,11 +9,11 @@ from typing import Any
 import yaml
 
 from controller.clients.kube import DEPLOYMENTS
+from failover_harness.waiting import wait_for
 from tests.cluster.manifests import kubectl
 from tests.cluster.rendered import RenderedStack
 from tests.support import hand_built
 from tests.support.applications import SERVICES
-from tests.support.waiting import wait_for
 
 
 class HandBuiltStack(RenderedStack):

@@ -7,12 +7,12 @@ from typing import Any, Final
 from controller.errors import NotFound
 from controller.service.leadership import LEASE_NAME
 from controller.service.status import NAME as STATUS_NAME
+from failover_harness.control_plane.audit import Entry
+from failover_harness.waiting import wait_for
 from tests.cluster.stack import Stack
-from tests.control_plane.audit import Entry
 from tests.support.cluster import Collector
 from tests.support.observed import Observed
-from tests.support.permissions import APPLICATION, CLUSTER, SYSTEM, Permission, granted
-from tests.support.waiting import wait_for
+from tools.permissions import APPLICATION, CLUSTER, SYSTEM, Permission, granted
 
 LEADING: Final[dict[str, Any]] = {"leader_election": {"enabled": True}}
 

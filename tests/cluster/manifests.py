@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import yaml
 
-from tests.control_plane.control_plane import ControlPlane
+from failover_harness.control_plane.control_plane import ControlPlane
 
 KUSTOMIZE: Final = Path(__file__).parents[2] / "deploy" / "kustomize"
 SYSTEM: Final = "failover-system"

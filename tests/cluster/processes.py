@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from failover_harness.control_plane.control_plane import free_ports
+from failover_harness.waiting import wait_for
 from tests.cluster.stack import Stack
-from tests.control_plane.control_plane import free_ports
-from tests.support.waiting import wait_for
 
 PROGRAM = str(Path(sys.executable).parent / "failoverctl")
 

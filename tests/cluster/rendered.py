@@ -13,13 +13,13 @@ from click.testing import CliRunner
 from controller.cli.main import main
 from controller.clients.kube import INGRESSES, TARGET_GROUP_BINDINGS
 from controller.policy.routing import PREFIX
+from failover_harness.waiting import wait_for
 from tests.cluster import objects
 from tests.cluster.manifests import kubectl
 from tests.cluster.objects import CAPACITY
 from tests.cluster.stack import QUICK, Stack
 from tests.support.applications import SERVICES
 from tests.support.stacks import document
-from tests.support.waiting import wait_for
 
 HOSTNAME: Final = "k8s-sd21-0123456789-1234567890.us-west-2.elb.amazonaws.com"
 _CAPACITY: Final = {"cpu": "8", "memory": "32Gi", "pods": "10", "ephemeral-storage": "100Gi"}

@@ -40,17 +40,17 @@ from controller.policy.routing import MARKER, parse_action
 from controller.ports import Notifier
 from controller.service.store import record_name
 from controller.service.wiring import Service
+from failover_harness.control_plane.audit import UNKNOWN, Entry
+from failover_harness.control_plane.control_plane import ControlPlane
+from failover_harness.control_plane.describe import describe
+from failover_harness.control_plane.kubelet import Kubelet
+from failover_harness.waiting import wait_for
 from tests.cluster import objects
 from tests.cluster.manifests import KUSTOMIZED, Installation, apply_folder, overlay
 from tests.cluster.objects import ACTION, CAPACITY, Object
-from tests.control_plane.audit import UNKNOWN, Entry
-from tests.control_plane.control_plane import ControlPlane
-from tests.control_plane.describe import describe
-from tests.control_plane.kubelet import Kubelet
 from tests.support.applications import SERVICES as UNITS
 from tests.support.applications import seed_units
 from tests.support.cluster import application_document, running, settings_for
-from tests.support.waiting import wait_for
 
 _CONDITIONS: Final = ("Launched", "Registered", "Initialized", "Ready")
 QUICK: Final[Mapping[str, Any]] = {

@@ -12,14 +12,14 @@ import yaml
 
 from controller.errors import NotFound
 from controller.settings import load_settings
+from failover_harness.control_plane.control_plane import ControlPlane
+from failover_harness.control_plane.kubelet import Kubelet
+from failover_harness.waiting import wait_for
 from tests.cluster.charts import CHART, EXAMPLES, Helm, Object, documents, without_helm
 from tests.cluster.life import whole_life
 from tests.cluster.manifests import KUSTOMIZE, Installation, kubectl, overlay, rendered
 from tests.cluster.stack import Stack
-from tests.control_plane.control_plane import ControlPlane
-from tests.control_plane.kubelet import Kubelet
-from tests.support.permissions import granted
-from tests.support.waiting import wait_for
+from tools.permissions import granted
 
 RELEASE: Final = "chart-failoverctl"
 INSTALLATION: Final = Installation("failover-chart", RELEASE)

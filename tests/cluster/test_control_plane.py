@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from controller.errors import NotFound, Unavailable
-from tests.control_plane.binaries import kubernetes_version
-from tests.control_plane.canary import await_controllers
-from tests.control_plane.control_plane import ControlPlane
-from tests.control_plane.describe import describe
-from tests.support.waiting import wait_for
+from failover_harness.control_plane.binaries import kubernetes_version
+from failover_harness.control_plane.canary import await_controllers
+from failover_harness.control_plane.control_plane import ControlPlane
+from failover_harness.control_plane.describe import describe
+from failover_harness.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,7 +54,7 @@ def test_it_is_gone_when_the_run_is_killed() -> None:
     """A test process that gets SIGKILL leaves neither processes nor files."""
     script = (
         "import json, time\n"
-        "from tests.control_plane.control_plane import ControlPlane\n"
+        "from failover_harness.control_plane.control_plane import ControlPlane\n"
         "plane = ControlPlane(controllers=False).__enter__()\n"
         "print(json.dumps([str(plane.folder), plane.port]), flush=True)\n"
         "time.sleep(60)\n"

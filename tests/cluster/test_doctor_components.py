@@ -16,17 +16,17 @@ from typing import Any, Final
 
 import pytest
 
-from controller.embedded import world_components as components
+from failover_harness.control_plane import crds
+from failover_harness.control_plane.binaries import Unavailable
+from failover_harness.control_plane.control_plane import ControlPlane
+from failover_harness.control_plane.kubelet import Kubelet
+from failover_harness.waiting import wait_for
+from failover_testbed.cluster import components
 from tests.cluster import objects
 from tests.cluster.manifests import KUSTOMIZE, kubectl
 from tests.cluster.processes import PROGRAM
-from tests.control_plane import crds
-from tests.control_plane.binaries import Unavailable
-from tests.control_plane.control_plane import ControlPlane
-from tests.control_plane.kubelet import Kubelet
 from tests.support.applications import seed_units
 from tests.support.cluster import NAMESPACE, write_application
-from tests.support.waiting import wait_for
 
 Object = dict[str, Any]
 _BIG: Final = {"cpu": "64", "memory": "256Gi", "pods": "100"}

@@ -12,9 +12,9 @@ import pytest
 from controller.clients.kube import MERGE_PATCH
 from controller.service.election import Timing
 from controller.service.leadership import LEASE_NAME
-from tests.cluster.election_group import LEASE, LONG_S, Group
-from tests.control_plane.control_plane import ControlPlane
-from tests.support.waiting import wait_for
+from failover_harness.control_plane.control_plane import ControlPlane
+from failover_harness.election.group import LEASE, LONG_S, Group
+from failover_harness.waiting import wait_for
 
 
 @pytest.fixture

@@ -13,19 +13,19 @@ import pytest
 import yaml
 
 from controller.clients.kube import INGRESSES, JSON_PATCH
-from controller.embedded.aws import EmulatedAws
 from controller.policy.model import Backend
 from controller.policy.standby import live_rule, standby_patch
 from controller.signals.ingress import FOREVER, OVERRIDE_REASON, PINNED_MODE, PINNED_UNTIL
+from failover_harness.control_plane.control_plane import ControlPlane
+from failover_harness.waiting import wait_for
+from failover_testbed.aws.server import EmulatedAws
 from tests.cluster.hand_built import HandBuiltStack, keep_aside
 from tests.cluster.manifests import kubectl
 from tests.cluster.processes import PROGRAM, environment
 from tests.cluster.rendered import RenderedStack
 from tests.cluster.traffic import publish
-from tests.control_plane.control_plane import ControlPlane
 from tests.support import hand_built
 from tests.support.applications import SERVICES
-from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from failover_harness.control_plane.control_plane import ControlPlane
+from failover_harness.waiting import wait_for
 from tests.cluster.life import LEADING, forget_everything, whole_life
 from tests.cluster.manifests import KUSTOMIZE, SYSTEM, apply_folder, kubectl
 from tests.cluster.processes import command, run_controller
 from tests.cluster.stack import Stack, moment
-from tests.control_plane.control_plane import ControlPlane
 from tests.support.observed import CRASHES, Observed
-from tests.support.permissions import APPLICATION, CLUSTER, Permission, granted, row_of
-from tests.support.waiting import wait_for
+from tools.permissions import APPLICATION, CLUSTER, Permission, granted, row_of
 
 _READS = {"get", "list", "watch"}
 
@@ -36,7 +36,7 @@ def test_what_a_whole_life_uses_is_exactly_what_is_granted(stack: Stack) -> None
 
 # --- (b) what is missing is named -------------------------------------------------------------------------------------------------------
 
-# One permission of each resource; every one of them: tests/test_permissions.py, on the emulated API. A `watch` that is missing shows after
+# One permission of each resource; tests/deploy/test_permissions.py covers every one. A `watch` that is missing shows after
 # the time for which a server that starts is forgiven its refusals.
 _ONE_EACH = [one for one in granted() if one.verb in {"list", "create"} or (one.resource, one.verb) == ("ingresses", "patch")]
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from failover_harness.control_plane.control_plane import ControlPlane
+from failover_harness.waiting import wait_for
 from tests.cluster.manifests import kubectl
 from tests.cluster.processes import command
 from tests.cluster.rendered import RenderedStack, without_switch
 from tests.cluster.test_scenarios import CAPACITY
-from tests.control_plane.control_plane import ControlPlane
 from tests.support.stacks import NAMES, STACKS, example
-from tests.support.waiting import wait_for
 
 
 @pytest.fixture

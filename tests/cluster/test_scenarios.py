@@ -15,11 +15,11 @@ from controller.clients.kube import INGRESSES
 from controller.errors import Conflict, Unavailable
 from controller.policy.routing import format_action
 from controller.service.wiring import Service
+from failover_harness.waiting import wait_for
 from tests.cluster.processes import run_controller
 from tests.cluster.proxy import Proxy
 from tests.cluster.stack import Stack, moment
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS
-from tests.support.waiting import wait_for
 
 COST, CAPACITY = format_action(COST_TARGETS, 0), format_action(CAPACITY_TARGETS, 0)
 OUTAGE_S = 60.0

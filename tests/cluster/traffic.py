@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from controller.embedded.aws import EmulatedAws
+from failover_testbed.aws.server import EmulatedAws
 from tests.support.applications import seed_units
 
 

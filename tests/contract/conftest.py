@@ -8,10 +8,10 @@ from contextlib import ExitStack
 import pytest
 import urllib3
 
-from controller.embedded.kube_api import EmulatedKubeApi
+from failover_harness.control_plane.control_plane import ControlPlane
+from failover_testbed.kube_api import EmulatedKubeApi
 from tests.contract.servers import Emulated, Real, Server
 from tests.contract.support import Client
-from tests.control_plane.control_plane import ControlPlane
 
 _PARAMETERS = (
     pytest.param("emulated", id="emulated"),

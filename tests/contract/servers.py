@@ -8,7 +8,9 @@ from typing import Any, Protocol
 
 import urllib3
 
-from controller.embedded.kube_api import ADMIN_TOKEN, EmulatedKubeApi, Identity, rules_of
+from failover_harness.control_plane.control_plane import ControlPlane
+from failover_harness.waiting import wait_for
+from failover_testbed.kube_api import ADMIN_TOKEN, EmulatedKubeApi, Identity, rules_of
 from tests.contract.support import (
     CONFIG_MAPS,
     EVENTS,
@@ -22,8 +24,6 @@ from tests.contract.support import (
     Client,
     Object,
 )
-from tests.control_plane.control_plane import ControlPlane
-from tests.support.waiting import wait_for
 
 _ALL = (CONFIG_MAPS, EVENTS, INGRESSES, LEASES, NODE_CLAIMS, NODE_POOLS, PODS, SCALED_OBJECTS, TARGET_GROUP_BINDINGS)
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from controller.embedded import kube_api
-from tests.support import contract_docs
-from tests.support.contract_docs import PAGE, ROOT, SERVERS, Behaviour, differences, page, table
+from failover_testbed import kube_api
+from tools import contract_docs
+from tools.contract_docs import PAGE, ROOT, SERVERS, Behaviour, differences, page, table
 
-HINT = "run: python -m tests.support.contract_docs"
+HINT = "run: python -m tools.contract_docs"
 
 
 def test_the_page_is_up_to_date() -> None:
     """Every contract test is in the table with both servers; in a process of its own, since pytest does not run in pytest."""
     script = (
-        "from tests.support.contract_docs import *\n"
+        "from tools.contract_docs import *\n"
         "rows = behaviours(collect())\n"
         "assert all(set(row.servers) == set(SERVERS) for row in rows), rows\n"
         "present = PAGE.read_text()\n"

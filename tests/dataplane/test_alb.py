@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 import pytest
 import urllib3
 
-from tests.dataplane.config import COOKIE, TARGET_HEADER
-from tests.dataplane.elb import Fixed, Forward, Group, HealthCheck, Listener, Rule, State, Target
-from tests.dataplane.envoy import NotThereError, binary
-from tests.dataplane.plane import DataPlane
-from tests.dataplane.pods import UNIT_HEADER, Pod, PodProcess
-from tests.support.waiting import wait_for
+from failover_harness.dataplane.config import COOKIE, TARGET_HEADER
+from failover_harness.dataplane.elb import Fixed, Forward, Group, HealthCheck, Listener, Rule, State, Target
+from failover_harness.dataplane.envoy import NotThereError, binary
+from failover_harness.dataplane.plane import DataPlane
+from failover_harness.dataplane.pods import UNIT_HEADER, Pod, PodProcess
+from failover_harness.waiting import wait_for
 
 LISTENER = "arn:aws:elasticloadbalancing:us-west-2:123456789012:listener/app/lb/1/2"
 A, B = (f"arn:aws:elasticloadbalancing:us-west-2:123456789012:targetgroup/{name}/0{name}" for name in "ab")

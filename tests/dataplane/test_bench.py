@@ -10,14 +10,14 @@ import pytest
 from benchmarks.switch_drivers import Death, Order
 from benchmarks.switch_history import histories
 from benchmarks.switch_requests import outcomes, windows
-from controller.embedded.kube_api.auth import Access, AuditRecord
-from controller.embedded.lbc_calls import Write
 from controller.policy.codec import encode
 from controller.policy.model import Memory, Mode, Target
 from controller.policy.routing import MARKER, NUDGED_AT, action_key, format_action
 from controller.service.store import record_name
-from tests.dataplane.cluster import CONTROLLER_USER
-from tests.dataplane.load import Record, Stream, rate
+from failover_harness.dataplane.cluster import CONTROLLER_USER
+from failover_harness.dataplane.load import Record, Stream, rate
+from failover_testbed.kube_api.auth import Access, AuditRecord
+from failover_testbed.lbc.calls import Write
 from tests.support.applications import application
 
 APPLICATION = application()

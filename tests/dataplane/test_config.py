@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.dataplane import config
-from tests.dataplane.elb import Fixed, Forward, Group, HealthCheck, Listener, Rule, State, Target
+from failover_harness.dataplane import config
+from failover_harness.dataplane.elb import Fixed, Forward, Group, HealthCheck, Listener, Rule, State, Target
 
 LISTENER = "arn:aws:elasticloadbalancing:us-west-2:123456789012:listener/app/lb/1/2"
 A, B = (f"arn:aws:elasticloadbalancing:us-west-2:123456789012:targetgroup/{name}/0{name}" for name in "ab")

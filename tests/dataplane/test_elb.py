@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from controller.embedded.aws import EmulatedAws
-from tests.dataplane import elb
-from tests.dataplane.elb import Fixed, Forward, Group, HealthCheck, Rule, Target
+from failover_harness.dataplane import elb
+from failover_harness.dataplane.elb import Fixed, Forward, Group, HealthCheck, Rule, Target
+from failover_testbed.aws.server import EmulatedAws
 
 FIXED = {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404", "ContentType": "text/plain"}}
 

@@ -12,11 +12,11 @@ from controller.catalog.loader import load_application_file
 from controller.clients.kube import INGRESSES, MERGE_PATCH, connect
 from controller.policy.model import Application, Target
 from controller.policy.routing import action_key, format_action
-from tests.dataplane.applications import application_file
-from tests.dataplane.cluster import Cluster, Member
-from tests.dataplane.envoy import NotThereError, binary
-from tests.dataplane.load import Load, Stream, rate
-from tests.support.waiting import wait_for
+from failover_harness.dataplane.applications import application_file
+from failover_harness.dataplane.cluster import Cluster, Member
+from failover_harness.dataplane.envoy import NotThereError, binary
+from failover_harness.dataplane.load import Load, Stream, rate
+from failover_harness.waiting import wait_for
 
 SECONDS = 8.0
 TWO_CHECKS_S = 45.0

@@ -8,7 +8,7 @@ import jsonschema
 import yaml
 
 from controller import __version__
-from tests.support.chart_schema import DOCUMENT, document
+from tools.chart_schema import DOCUMENT, document
 
 
 def test_the_schema_is_up_to_date() -> None:

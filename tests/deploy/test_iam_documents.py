@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from tests.support.permissions import ROOT
+from tools.permissions import ROOT
 
 IAM: Final = ROOT / "deploy" / "iam"
 POLICIES: Final = ("policy.json", "keda.json")

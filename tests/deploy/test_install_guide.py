@@ -16,7 +16,7 @@ from botocore.session import get_session
 
 from controller.doctor.cluster import components
 from controller.doctor.cluster.components import Component
-from tests.support.permissions import ROOT
+from tools.permissions import ROOT
 
 GUIDE: Final = ROOT / "docs" / "install.md"
 TEXT: Final = GUIDE.read_text()

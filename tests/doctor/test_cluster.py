@@ -23,12 +23,12 @@ from controller.clients.kube import (
 )
 from controller.doctor.cluster.checks import CLUSTER_CHECKS, examine_cluster
 from controller.doctor.cluster.components import KARPENTER, NVIDIA_PLUGIN
-from controller.doctor.cluster.look import KINDS, ClusterSeen
+from controller.doctor.cluster.observe import KINDS, ClusterSeen
 from controller.doctor.cluster.workload import find, older, read, tolerates
 from controller.doctor.report import Level, Result
-from controller.embedded import world_components as components
-from controller.embedded import world_objects
 from controller.policy.model import Application
+from failover_testbed.cluster import components
+from failover_testbed.cluster import objects as world_objects
 from tests.support.applications import NOW, application, seed_units
 
 BAD, WARN, DUNNO, OK = Level.PROBLEM, Level.WARNING, Level.UNKNOWN, Level.OK

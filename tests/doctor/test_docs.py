@@ -7,7 +7,7 @@ from typing import Any
 from controller.doctor.checks import CHECKS
 from controller.doctor.cluster.checks import CLUSTER_CHECKS
 from controller.doctor.report import Check
-from tests.support.doctor_docs import DOCUMENT, document
+from tools.doctor_docs import DOCUMENT, document
 
 
 def test_the_page_of_the_checks_is_up_to_date() -> None:

@@ -8,10 +8,10 @@ import pytest
 
 from controller.policy.modes import TRANSITIONS
 from controller.policy.reasons import Reason
-from tests.support import docs
-from tests.support.docs import DECISION, REASONS, decision, reasons, states
+from tools import policy_docs as docs
+from tools.policy_docs import DECISION, REASONS, decision, reasons, states
 
-HINT = "run: python -m tests.support.docs"
+HINT = "run: python -m tools.policy_docs"
 
 
 def test_the_page_of_reasons_is_up_to_date() -> None:

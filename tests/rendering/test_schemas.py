@@ -12,7 +12,7 @@ import pytest
 
 from controller.catalog.instances import INSTANCES
 from controller.policy.model import Mode
-from tests.control_plane.crds import upstream
+from failover_harness.control_plane.crds import upstream
 from tests.support.schemas import problems
 from tests.support.stacks import NAMES, ROOT, document, example, objects_of, parsed
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from controller.clock import AcceleratedClock
+from failover_harness.waiting import wait_for
 from tests.support.cluster import Cluster, make_service, running
-from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from controller.errors import ConfigError
 from controller.service.http import HttpServer, make_routes
-from tests.support.waiting import wait_for
+from failover_harness.waiting import wait_for
 
 
 def _fail() -> dict[str, object]:

@@ -10,10 +10,10 @@ import pytest
 
 from controller.clients.kube import LEASES, KubeSession, connect
 from controller.clock import SystemClock
-from controller.embedded.kube_api import ADMIN_TOKEN, EmulatedKubeApi
 from controller.service.election import EFFECT_S, Timing, holding
 from controller.service.leadership import LEASE_NAME, LeaseLeadership, SingleReplica, make_identity
-from tests.support.waiting import wait_for
+from failover_harness.waiting import wait_for
+from failover_testbed.kube_api import ADMIN_TOKEN, EmulatedKubeApi
 
 SPACE = "failover-system"
 QUICK = Timing(lease_s=12.0, renew_s=0.5, poll_s=0.1)

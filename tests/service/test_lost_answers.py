@@ -16,10 +16,10 @@ from controller.errors import Unavailable
 from controller.policy.routing import MARKER, format_action
 from controller.ports import Message, MessageKind
 from controller.service.wiring import Service
+from failover_harness.waiting import wait_for
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS
 from tests.support.cluster import ACTION, NAMESPACE, Cluster, Collector, settings_for, write_application
 from tests.support.cluster import running as run
-from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 

@@ -14,8 +14,8 @@ import pytest
 
 from controller.clock import AcceleratedClock
 from controller.notifiers.slack import SlackNotifier
+from failover_harness.waiting import wait_for
 from tests.support.cluster import Cluster, Collector, make_service, running
-from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from controller.clock import AcceleratedClock
-from controller.embedded.kube_api import Identity, rules_of
+from failover_harness.waiting import wait_for
+from failover_testbed.kube_api import Identity, rules_of
 from tests.support.cluster import Cluster, make_service, running
-from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 

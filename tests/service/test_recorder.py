@@ -21,9 +21,9 @@ from controller.service.executor import Outcome
 from controller.service.recorder import QUEUE, Recorder, make_recorder
 from controller.service.telemetry import Telemetry
 from controller.settings import RecordingSettings
+from failover_harness.waiting import wait_for
 from tests.policy.support import shortage
 from tests.support.applications import NOW, memory, snapshot
-from tests.support.waiting import wait_for
 
 WEBHOOK = "https://hooks.slack.com/services/T00AAAA/B00AAAA/abcdefghijklmnopqrstuvwx"
 SECRETS = (

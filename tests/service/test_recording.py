@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 
 from controller.cli.main import main
 from controller.clock import AcceleratedClock
+from failover_harness.waiting import wait_for
 from tests.support.cluster import Cluster, application_document, make_service, running
-from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 

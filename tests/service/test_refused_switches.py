@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 from controller.cli.main import main
 from controller.clock import SystemClock, format_rfc3339
 from controller.policy.routing import action_key
+from failover_harness.waiting import wait_for
 from tests.support.cluster import ACTION, NAMESPACE, Cluster, make_service, running
-from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 

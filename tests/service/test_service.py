@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from controller.clock import AcceleratedClock
-from controller.embedded.kube_api import Identity
 from controller.policy.routing import parse_action
 from controller.ports import MessageKind
+from failover_harness.waiting import wait_for
+from failover_testbed.kube_api import Identity
 from tests.support.cluster import ACTION, NAMESPACE, Cluster, Collector, make_service, running
-from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 

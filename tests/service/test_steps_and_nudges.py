@@ -11,10 +11,10 @@ import pytest
 from controller.clock import AcceleratedClock
 from controller.policy.model import Verdict, Verification
 from controller.policy.routing import MARKER, NUDGED_AT, RETURN_STEP
-from controller.service.outside import OutsideWorld
+from controller.signals.external import OutsideWorld
 from controller.signals.snapshots import Outside
+from failover_harness.waiting import wait_for
 from tests.support.cluster import Cluster, Collector, make_service, running
-from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 

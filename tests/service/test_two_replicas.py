@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from controller.clock import SystemClock
-from controller.embedded.kube_api import Access
 from controller.service.leadership import LEASE_NAME
 from controller.service.wiring import Service
+from failover_harness.waiting import wait_for
+from failover_testbed.kube_api import Access
 from tests.support.cluster import Cluster, Collector, make_service, running
-from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 

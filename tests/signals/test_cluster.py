@@ -28,14 +28,14 @@ from controller.clients.kube import (
     connect,
 )
 from controller.clock import AcceleratedClock, ManualClock
-from controller.embedded.kube_api import EmulatedKubeApi, Identity
 from controller.policy.model import Application, Source
 from controller.signals.cluster import ClusterView, Dirty, Wanted, Watches, source_of, sources_of, wanted_lists
 from controller.signals.snapshots import Outside, SnapshotBuilder
 from controller.signals.watch import WatchHealth
+from failover_harness.waiting import wait_for
+from failover_testbed.kube_api import EmulatedKubeApi, Identity
 from tests.support.applications import application
 from tests.support.samples import KINDS, ice_event, moment, node_claim, sample, waiting_pod
-from tests.support.waiting import wait_for
 
 T0 = moment("2026-08-25T10:00:03Z")
 

@@ -8,12 +8,12 @@ import pytest
 
 from controller.clients.kube import KubeSession, connect
 from controller.clock import ManualClock
-from controller.embedded.kube_api import EmulatedKubeApi, Identity
-from controller.embedded.kube_api.auth import Access
 from controller.errors import Forbidden, Unavailable
 from controller.signals.cluster import ClusterView, sources_of
 from controller.signals.once import observe_once
 from controller.signals.snapshots import Outside, SnapshotBuilder
+from failover_testbed.kube_api import EmulatedKubeApi, Identity
+from failover_testbed.kube_api.auth import Access
 from tests.support.applications import COST_TARGETS, NOW, application
 from tests.support.cluster import NAMESPACE, Cluster
 

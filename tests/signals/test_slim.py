@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from controller.clients.kube import SERVICES, connect
 from controller.clock import ManualClock
-from controller.embedded.kube_api import EmulatedKubeApi
 from controller.signals.cluster import ClusterView
 from controller.signals.slim import PackedList, pack, slim, unpack
 from controller.signals.snapshots import Outside, SnapshotBuilder
 from controller.signals.watch import list_objects
+from failover_testbed.kube_api import EmulatedKubeApi
 from tests.signals.test_cluster import JSON, KEYS, SHAPED
 from tests.signals.test_concerns import SOURCES, T0, changes, neighbours
 from tests.support.samples import KINDS

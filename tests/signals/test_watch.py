@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from controller.clients.kube import CONFIG_MAPS, PODS, KubeSession, Object, Resource, connect
 from controller.clock import AcceleratedClock, Clock, ManualClock, SystemClock
-from controller.embedded.kube_api import EmulatedKubeApi, Identity
-from controller.embedded.kube_api.auth import Access
 from controller.errors import Forbidden, Gone, NotFound, RemoteError, Unavailable
 from controller.signals import watch as watch_module
 from controller.signals.watch import Watch, list_objects
-from tests.support.waiting import wait_for
+from failover_harness.waiting import wait_for
+from failover_testbed.kube_api import EmulatedKubeApi, Identity
+from failover_testbed.kube_api.auth import Access
 
 QUIET_S = 1000.0  # bookmarks this far apart never come
 

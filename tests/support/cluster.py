@@ -12,11 +12,11 @@ import yaml
 
 from controller.clients.kube import KubeSession, connect
 from controller.clock import Clock, format_rfc3339
-from controller.embedded.kube_api import READ_ONLY, EmulatedKubeApi, Identity
 from controller.policy.routing import MARKER, action_key, format_action
 from controller.ports import Message, Notifier
 from controller.service.wiring import Service
 from controller.settings import Settings
+from failover_testbed.kube_api import READ_ONLY, EmulatedKubeApi, Identity
 from tests.support.applications import COST_TARGETS, SERVICES, seed_units
 
 NAMESPACE = "shop"

@@ -8,11 +8,11 @@ from typing import Any
 
 from controller.clients.kube import DEPLOYMENTS, ENDPOINT_SLICES, EVENTS, SCALED_OBJECTS, SERVICES, TARGET_GROUP_BINDINGS
 from controller.clock import format_rfc3339
-from controller.doctor.look import Seen, assemble
-from controller.embedded import world_objects
-from controller.embedded.kube_api import KubeStore
+from controller.doctor.observe import Seen, assemble
 from controller.policy.model import Application, Mode
 from controller.policy.standby import needed
+from failover_testbed.cluster import objects as world_objects
+from failover_testbed.kube_api import KubeStore
 from tests.support.applications import NOW
 
 HOSTNAME = "k8s-shop-sd21-0123456789-1234567890.us-west-2.elb.amazonaws.com"

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from controller.service.wiring import Service
 from tests.support.cluster import Collector
-from tests.support.permissions import ALERT, DEGRADED, LOG, METRIC, NOTIFIER, READINESS, REASON, Permission
+from tools.permissions import ALERT, DEGRADED, LOG, METRIC, NOTIFIER, READINESS, REASON, Permission
 
 CRASHES: Final = frozenset({"pass.failed", "job.failed", "watch.failed", "election.failed"})
 """Log events of bugs."""

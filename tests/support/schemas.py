@@ -9,7 +9,7 @@ from typing import Any, Final
 import jsonschema
 from kubernetes.client import models
 
-from tests.control_plane.crds import upstream
+from failover_harness.control_plane.crds import upstream
 
 Object = dict[str, Any]
 

@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from controller.clients.kube import EVENTS, INGRESSES, MERGE_PATCH, PODS, TARGET_GROUP_BINDINGS, KubeSession
-from controller.embedded.aws import REGION, EmulatedAws
 from controller.errors import NotFound
 from controller.policy.model import Verdict
 from controller.policy.routing import PREFIX
 from controller.service.wiring import Service
+from failover_harness.control_plane.control_plane import ControlPlane
+from failover_harness.waiting import wait_for
+from failover_testbed.aws.server import REGION, EmulatedAws
 from tests.cluster.hand_built import HandBuiltStack
 from tests.cluster.manifests import kubectl
 from tests.cluster.objects import CAPACITY
 from tests.cluster.processes import PROGRAM, environment
 from tests.cluster.rendered import RenderedStack
-from tests.control_plane.control_plane import ControlPlane
 from tests.support import hand_built
 from tests.support.applications import SERVICES
-from tests.support.waiting import wait_for
 from tests.world.balancing import BalancingFront
 from tests.world.lbc import withdraw_webhooks
 from tests.world.programs import Program

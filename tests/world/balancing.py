@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from controller.embedded.aws import EmulatedAws
+from failover_testbed.aws.server import EmulatedAws
 from tests.world.front import Answer, Call, Front, ec2_answer, json_answer
 
 _UNGUARDED: Final[Mapping[str, Mapping[str, str]]] = {

@@ -17,7 +17,7 @@ from botocore.model import OperationModel, ServiceModel
 from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 
-from controller.embedded.aws import EmulatedAws
+from failover_testbed.aws.server import EmulatedAws
 from tests.world.front import Answer, Front
 
 _PROTOCOL: Final = "smithy-rpc-v2-cbor"

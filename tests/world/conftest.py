@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from controller.embedded.aws import EmulatedAws
+from failover_harness.control_plane import crds
+from failover_harness.control_plane.control_plane import ControlPlane
+from failover_testbed.aws.server import EmulatedAws
 from tests.cluster.conftest import installed, pytest_runtest_makereport
 from tests.cluster.traffic import publish
-from tests.control_plane import crds
-from tests.control_plane.control_plane import ControlPlane
 from tests.world import karpenter, keda, lbc
 from tests.world.balanced import BalancedHandBuilt, BalancedStack, Balancing
 from tests.world.balancing import BalancingFront

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from xml.sax.saxutils import escape
 
-from controller.embedded.aws import EmulatedAws
+from failover_testbed.aws.server import EmulatedAws
 from tests.world.front import Answer, Front, ec2_answer, json_answer
 
 _NOTHING: Final[Mapping[str, str]] = {

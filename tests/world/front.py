@@ -18,7 +18,7 @@ from typing import Final, Self
 
 import urllib3
 
-from controller.embedded.aws import EmulatedAws
+from failover_testbed.aws.server import EmulatedAws
 
 _EC2: Final = "http://ec2.amazonaws.com/doc/2016-11-15/"
 _HOP: Final = {"connection", "content-length", "transfer-encoding", "host", "date", "server"}

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.control_plane.control_plane import ControlPlane, free_ports
-from tests.support.waiting import wait_for
+from failover_harness.control_plane.control_plane import ControlPlane, free_ports
+from failover_harness.waiting import wait_for
 from tests.world.programs import Program, started
 
 CLUSTER: Final = "world"

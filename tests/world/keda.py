@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from controller.clients.kube import API_SERVICES, NAMESPACES, SCALED_OBJECTS, SERVICES, KubeSession
 from controller.errors import Conflict
-from tests.control_plane import crds
-from tests.control_plane.control_plane import ControlPlane, free_ports
-from tests.support.waiting import wait_for
+from failover_harness.control_plane import crds
+from failover_harness.control_plane.control_plane import ControlPlane, free_ports
+from failover_harness.waiting import wait_for
 from tests.world import certificates
 from tests.world.programs import Program, started
 

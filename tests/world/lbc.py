@@ -13,10 +13,10 @@ from typing import Any, Final
 import yaml
 
 from controller.clients.kube import KubeSession
-from controller.embedded.aws import REGION
 from controller.errors import NotFound
-from tests.control_plane.control_plane import ControlPlane, free_ports
-from tests.support.waiting import wait_for
+from failover_harness.control_plane.control_plane import ControlPlane, free_ports
+from failover_harness.waiting import wait_for
+from failover_testbed.aws.server import REGION
 from tests.world import certificates
 from tests.world.front import Front
 from tests.world.programs import Program, started

@@ -10,7 +10,7 @@ from typing import Any, Final
 from controller.clients.kube import JSON_PATCH, NODE_CLAIMS, KubeSession
 from controller.clock import format_rfc3339
 from controller.errors import RemoteError
-from tests.control_plane.rounds import Rounds
+from failover_harness.control_plane.rounds import Rounds
 
 _POLL_S: Final = 0.5
 _NOT_READY: Final = "node.kubernetes.io/not-ready"

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Final, Self
 
 from controller.clients.kube import MERGE_PATCH
-from controller.embedded.aws import EmulatedAws
 from controller.errors import NotFound
+from failover_harness.control_plane.control_plane import ControlPlane
+from failover_testbed.aws.server import EmulatedAws
 from tests.cluster import objects
 from tests.cluster.stack import Stack
-from tests.control_plane.control_plane import ControlPlane
 from tests.world.fleets import Capacity
 from tests.world.machines import Machines
 from tests.world.programs import Program

@@ -13,11 +13,11 @@ from kubernetes.utils.quantity import parse_quantity
 from controller.clients.kube import SCALED_OBJECTS
 from controller.policy.model import Mode, Verdict
 from controller.service.wiring import Service
+from failover_harness.control_plane.control_plane import ControlPlane
+from failover_harness.waiting import wait_for
 from tests.cluster.manifests import kubectl
 from tests.cluster.processes import command
-from tests.control_plane.control_plane import ControlPlane
 from tests.support.stacks import NAMES, example
-from tests.support.waiting import wait_for
 from tests.world.balanced import verdict
 from tests.world.cloudwatch import DENIED, Metrics
 from tests.world.keda import Keda

@@ -13,13 +13,13 @@ from controller.policy.model import Backend, Mode, Verdict
 from controller.policy.routing import NUDGED_AT
 from controller.policy.standby import standby_rule
 from controller.signals.ingress import FOREVER, OVERRIDE_REASON, PINNED_MODE, PINNED_UNTIL, hostnames
+from failover_harness.control_plane.control_plane import ControlPlane
+from failover_harness.waiting import wait_for
 from tests.cluster.manifests import kubectl
 from tests.cluster.objects import ACTION, CAPACITY
-from tests.control_plane.control_plane import ControlPlane
 from tests.support import hand_built
 from tests.support.applications import COST_TARGETS, SERVICES
 from tests.support.stacks import NAMES, example
-from tests.support.waiting import wait_for
 from tests.world.balanced import BalancedHandBuilt, BalancedStack, Balancing, alerts, release, verdict
 
 COST = {target.service: target.weight for target in COST_TARGETS}

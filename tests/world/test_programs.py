@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.waiting import wait_for
+from failover_harness.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from controller.policy.model import Verdict
+from failover_harness.waiting import wait_for
 from tests.support.applications import COST_TARGETS
-from tests.support.waiting import wait_for
 from tests.world.balanced import alerts, verdict
 from tests.world.cloudwatch import Metrics
 from tests.world.whole import WholeStack

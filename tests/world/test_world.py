@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controller.policy.model import Cause, Proof, Shortage, UnitEvidence
 from controller.service.wiring import Service
-from tests.support.waiting import wait_for
+from failover_harness.waiting import wait_for
 from tests.world.fleets import QUOTA, SUBNET_FULL
 from tests.world.stack import World
 

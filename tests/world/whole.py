@@ -8,8 +8,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 from controller.clients.kube import MERGE_PATCH
-from controller.embedded.aws import EmulatedAws
 from controller.errors import NotFound
+from failover_testbed.aws.server import EmulatedAws
 from tests.support.stacks import document
 from tests.world.balanced import BalancedStack
 from tests.world.stack import NODE_CLASSES, World

@@ -19,7 +19,7 @@ from controller.clients.kube import (
     TRIGGER_AUTHENTICATIONS,
 )
 from controller.doctor.cluster import devices, karpenter, keda, load_balancer
-from controller.doctor.cluster.look import ClusterSeen
+from controller.doctor.cluster.observe import ClusterSeen
 from controller.doctor.report import Check, Result
 
 CLUSTER_CHECKS: Final[tuple[Check[ClusterSeen], ...]] = (

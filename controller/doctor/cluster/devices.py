@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from controller.clients.kube import NODE_POOLS, NODES
 from controller.doctor.cluster.components import INSIGHTS_AGENT, INSIGHTS_OPERATOR, NEURON_PLUGIN, NVIDIA_PLUGIN, Component, step
-from controller.doctor.cluster.look import ClusterSeen
+from controller.doctor.cluster.observe import ClusterSeen
 from controller.doctor.cluster.presence import absent, described, runs, stopped
 from controller.doctor.cluster.workload import tolerates
 from controller.doctor.report import Finding, Level, ok, problem, unknown, warning

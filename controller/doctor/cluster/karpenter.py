@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from controller.clients.kube import NODE_CLAIMS, NODE_CLASSES, NODE_POOLS
 from controller.doctor.cluster.components import KARPENTER, step
-from controller.doctor.cluster.look import ClusterSeen
+from controller.doctor.cluster.observe import ClusterSeen
 from controller.doctor.cluster.presence import deployed, kinds, missing_altogether
 from controller.doctor.report import Finding, Level, ok, unknown, warning
 

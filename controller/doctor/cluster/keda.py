@@ -12,7 +12,7 @@ from controller.clients.kube import (
     TRIGGER_AUTHENTICATIONS,
 )
 from controller.doctor.cluster.components import KEDA, KEDA_METRICS, step
-from controller.doctor.cluster.look import METRICS_API, ClusterSeen
+from controller.doctor.cluster.observe import METRICS_API, ClusterSeen
 from controller.doctor.cluster.presence import absent, described, kinds, missing_altogether, runs, stopped
 from controller.doctor.report import Finding, Level, ok, problem, unknown, warning
 from controller.policy import text as words

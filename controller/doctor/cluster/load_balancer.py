@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from controller.clients.kube import INGRESS_CLASSES, NAMESPACES, TARGET_GROUP_BINDINGS
 from controller.doctor.cluster.components import LOAD_BALANCER_CONTROLLER, step
-from controller.doctor.cluster.look import ClusterSeen
+from controller.doctor.cluster.observe import ClusterSeen
 from controller.doctor.cluster.presence import deployed, kinds, missing_altogether
 from controller.doctor.report import Finding, Level, ok, problem, warning
 from controller.policy import text as words

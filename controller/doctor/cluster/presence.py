@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from controller.clients.kube import DEPLOYMENTS, Resource
 from controller.doctor.cluster.components import Component, step
-from controller.doctor.cluster.look import ClusterSeen
+from controller.doctor.cluster.observe import ClusterSeen
 from controller.doctor.cluster.workload import Workload, older, shown
 from controller.doctor.report import Finding, Level, ok, problem, unknown, warning
 from controller.policy import text as words

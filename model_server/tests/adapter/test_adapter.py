@@ -15,13 +15,13 @@ from typing import Any
 import boto3
 import httpx
 import pytest
-from moto.server import ThreadedMotoServer
-from prometheus_client import CollectorRegistry
-
 from failover_model_server.adapter.app import Adapter, make
 from failover_model_server.adapter.engine import Engine
 from failover_model_server.settings import Settings
 from failover_model_server.telemetry.counters import Sink
+from moto.server import ThreadedMotoServer
+from prometheus_client import CollectorRegistry
+
 from tests.support import vllm
 from tests.support.service import Recorder
 

@@ -1,10 +1,10 @@
 """What vLLM's metrics say about the requests between two looks."""
 
 import pytest
+from failover_model_server.adapter.scrape import Look, between, parse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failover_model_server.adapter.scrape import Look, between, parse
 from tests.support.vllm import Vllm
 
 

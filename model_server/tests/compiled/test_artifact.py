@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-
 from failover_model_server import download
 from failover_model_server.cli import main
 from failover_model_server.compiled import ARTIFACT

@@ -10,12 +10,11 @@ from pathlib import Path
 import boto3
 import pytest
 import structlog
-from moto.server import ThreadedMotoServer
-
 from failover_model_server.compiled import cache
 from failover_model_server.compiled.key import CacheKey, from_json
 from failover_model_server.errors import LoadError
 from failover_model_server.settings import Settings
+from moto.server import ThreadedMotoServer
 
 KEY = CacheKey(
     torch="2.13.0+cu133",

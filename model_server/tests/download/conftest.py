@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-
 from failover_model_server.download import deadline
+
 from tests.support.online import online
 
 

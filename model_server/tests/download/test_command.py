@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-
 from failover_model_server.cli import main
 from failover_model_server.download import manifest
+
 from tests.support import hub, models
 
 DATA = Path(__file__).parents[1] / "data"

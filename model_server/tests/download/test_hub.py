@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from failover_model_server import download
 from failover_model_server.download import manifest, store
 from failover_model_server.errors import LoadError
 from failover_model_server.settings import Settings
+
 from tests.support import hub, models
 from tests.support.online import online
 

@@ -4,12 +4,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-
 from failover_model_server import download
 from failover_model_server.download import local, manifest
 from failover_model_server.download.files import RemoteFile, digests
 from failover_model_server.errors import LoadError
 from failover_model_server.settings import Settings
+
 from tests.support import models
 
 

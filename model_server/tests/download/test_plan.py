@@ -5,12 +5,12 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from failover_model_server.download.files import RemoteFile
 from failover_model_server.download.plan import Kind, Plan, Reason, make_plan, read_model_index
 from failover_model_server.errors import LoadError
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tests.support import models
 
 DATA = Path(__file__).parents[1] / "data"

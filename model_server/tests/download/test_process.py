@@ -13,8 +13,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-
 from failover_model_server.download import manifest
+
 from tests.support import hub, models
 
 

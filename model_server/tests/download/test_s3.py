@@ -7,14 +7,14 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
-
 from failover_model_server import download
 from failover_model_server.download import manifest, s3
 from failover_model_server.download.files import Algorithm, Checksum, RemoteFile, digests
 from failover_model_server.download.source import Location
 from failover_model_server.errors import LoadError
 from failover_model_server.settings import Settings
+from moto.server import ThreadedMotoServer
+
 from tests.support import models
 
 UNET = "unet/diffusion_pytorch_model.fp16.safetensors"

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from failover_model_server import registry
 from failover_model_server.backends.base import Loaded
 from failover_model_server.settings import Settings
 from failover_model_server.tasks.base import Item
+from PIL import Image
+
 from tests.pipelines.models import TASKS
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-
 from failover_model_server.backends.triton import graphs
+
 from tests.pipelines.models import MAKERS
 from tests.pipelines.serving import REQUESTS, Serving
 from tests.pipelines.test_answers import assert_same

@@ -7,10 +7,10 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
-
 from failover_model_server.backends import neuron as backend
 from failover_model_server.errors import InputTooLarge, LoadError
 from failover_model_server.settings import Settings
+
 from tests.pipelines import neuron
 from tests.pipelines.models import MAKERS
 from tests.pipelines.serving import REQUESTS, Serving

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from failover_model_server.errors import InferenceFailed, LoadError
 from safetensors.torch import load_file, save_file
 
-from failover_model_server.errors import InferenceFailed, LoadError
 from tests.pipelines.models import MAKERS
 from tests.pipelines.serving import REQUESTS, Serving
 from tests.pipelines.test_answers import assert_same

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import httpx
-
 from failover_model_server.http import app
 from failover_model_server.serving.service import Service
 from failover_model_server.settings import Settings

@@ -1,1 +1,0 @@
-"""What acts: applies the actions of a plan, and nothing that is not in one."""

@@ -1,0 +1,1 @@
+"""The commands `failoverctl simulate` and `failoverctl replay`."""

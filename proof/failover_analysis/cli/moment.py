@@ -1,0 +1,47 @@
+"""One moment of a simulation in full: the last decision as `plan` shows it, and the truth of the world around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from controller.cli.observe import judge
+from controller.cli.plan import plan_document, plan_lines
+from controller.cli.words import Line
+from controller.clock import format_rfc3339
+from controller.policy import text
+from failover_analysis.simulation.engine import Simulation
+
+
+def moment_lines(simulation: Simulation) -> Iterator[Line]:
+    """For people."""
+    world = _world(simulation)
+    yield "title", f"{simulation.setup.name}, seed {simulation.seed}, {world['at']}"
+    yield "plain", f"  live weights   {text.listing(f'{service} {weight}' for service, weight in world['liveWeights'].items())}"
+    ready = (f"{name} {one['ready']}/{one['desired']}" for name, one in world["units"].items())
+    yield "plain", f"  ready          {text.listing(ready)}"
+    yield "plain", f"  cannot grow    {text.listing(world['cannotGrow'])}"
+    yield "plain", f"  faults         {text.listing(world['faults'])}"
+    yield "plain", ""
+    last = simulation.recorder.last
+    if last is None:
+        yield "warn", "Nothing was decided until then."
+        return
+    yield "dim", "The last decision until then:"
+    yield from plan_lines(judge(*last), exact=True)
+
+
+def moment_document(simulation: Simulation) -> dict[str, Any]:
+    """For machines."""
+    last = simulation.recorder.last
+    return {"world": _world(simulation), "plan": None if last is None else plan_document(judge(*last))}
+
+
+def _world(simulation: Simulation) -> dict[str, Any]:
+    return {
+        "at": format_rfc3339(simulation.agenda.now),
+        "liveWeights": {target.service: target.weight for target in simulation.balancer.live.targets},
+        "units": {name: {"ready": pods.ready, "desired": pods.desired} for name, pods in simulation.workloads.units.items()},
+        "cannotGrow": list(simulation.recorder.stuck_types()),
+        "faults": [plan.name for plan in simulation.active.values()],
+    }

@@ -1,0 +1,270 @@
+"""`failoverctl replay`: decides recorded moments once more and shows every difference. Needs nothing but the files."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+
+from controller import __version__
+from controller.catalog.loader import load_directory
+from controller.cli.common import CHANGES, Time, fail_cleanly, show
+from controller.cli.version import commit
+from controller.clock import SystemClock
+from controller.errors import ConfigError, FailoverError
+from controller.policy.model import Application
+from controller.recording.lines import Recorded
+from controller.recording.reader import Unread, read
+from failover_analysis.cli.replay_words import (
+    difference_document,
+    difference_lines,
+    headline,
+    moment_text,
+    tally_document,
+    tally_lines,
+    without_bodies,
+)
+from failover_analysis.replay.change import changed_to
+from failover_analysis.replay.rerun import Moment, same_inputs, what_if
+from failover_analysis.replay.tally import Tally
+from failover_analysis.report.files import check_names, write
+from failover_analysis.report.replayed import Framing, ReplayReport
+
+_MILLISECOND_S: Final = 0.001  # times are shown to the millisecond: one that is copied must find what it was shown for
+_MOST_UNREAD: Final = 5  # of one file, that are named; the others are counted
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is asked for."""
+
+    files: tuple[Path, ...]
+    application: str | None
+    policy: Path | None
+    whole: bool
+    carried: bool
+    begin: float | None
+    end: float | None
+
+    def command(self, moment: Moment) -> str:
+        """The command that shows one moment in full."""
+        words = self._words(moment.snapshot.application.key)
+        if self.carried and self.begin is not None:
+            words += ["--from", moment_text(self.begin)]
+        return shlex.join([*words, "--at", moment_text(moment.snapshot.now)])
+
+    def words(self) -> list[str]:
+        """The command that replays all of it."""
+        words = self._words(self.application)
+        words += ["--from", moment_text(self.begin)] if self.begin is not None else []
+        return [*words, *(["--until", moment_text(self.end)] if self.end is not None else [])]
+
+    def _words(self, application: str | None) -> list[str]:
+        words = ["failoverctl", "replay", *map(str, self.files), *(["--application", application] if application is not None else [])]
+        words += ["--policy", str(self.policy)] if self.policy is not None else []
+        words += ["--whole"] if self.whole else []
+        return [*words, "--what-if" if self.carried else "--same-inputs"]
+
+
+@click.command("replay")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--application", help="Only this one: namespace/ingress, or its name.")
+@click.option("--policy", type=click.Path(path_type=Path), help="Application file whose policy is used instead of the recorded one.")
+@click.option("--whole", is_flag=True, help="With --policy: its units, prices and weights as well.")
+@click.option(
+    "--what-if/--same-inputs",
+    "carried",
+    default=None,
+    help="Carry memory and routing from one replayed decision to the next, or take both from the recording each time."
+    " Default: --what-if with --policy, else --same-inputs.",
+)
+@click.option("--from", "begin", type=Time(), help="Leave out what is before this time.")
+@click.option("--until", "end", type=Time(), help="Leave out what is after this time.")
+@click.option("--at", type=Time(), help="Show the last decision up to this time in full, as plan does.")
+@click.option("--report", "reports", multiple=True, type=click.Path(path_type=Path), help="Write a report: FILE.html, FILE.md, FILE.json.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document for each difference and each application, one a line.")
+@click.option("--exact/--no-exact", default=False, help="Show the bodies of the requests that differ.")
+def replay_command(
+    files: tuple[Path, ...],
+    application: str | None,
+    policy: Path | None,
+    *,
+    whole: bool,
+    carried: bool | None,
+    begin: float | None,
+    end: float | None,
+    at: float | None,
+    reports: tuple[Path, ...],
+    as_json: bool,
+    exact: bool,
+) -> None:
+    """Decide recorded moments again, and show what this version, or another policy, decides differently.
+
+    FILE is what `run` recorded (settings recording.*), compressed or not, or a folder of it. Nothing else is read, nothing is written.
+
+    Exit code: 0 no difference, 2 differences, 1 error. A line that cannot be read is named and left out.
+    """
+    if whole and policy is None:
+        raise click.UsageError("--whole needs --policy")
+    if reports and at is not None:
+        raise click.UsageError("--at shows one moment; a report is of all of them")
+    wanted = _Wanted(files, application, policy, whole, policy is not None if carried is None else carried, begin, end)
+    collected = ReplayReport(what_if=wanted.carried, command=wanted.command) if reports else None
+    begun = SystemClock().monotonic()
+    try:
+        check_names(reports)
+        moments = _watched(_moments(wanted if at is None else _up_to(wanted, at), at), collected)
+        different = _differences(moments, wanted, as_json=as_json, exact=exact) if at is None else _in_full(moments, as_json=as_json)
+        if collected is not None:
+            write(collected.report(_framing(wanted, reports, SystemClock().monotonic() - begun)), reports)
+    except FailoverError as error:
+        raise fail_cleanly(error) from error
+    sys.exit(CHANGES if different else 0)
+
+
+def _watched(moments: Iterator[Moment], collected: ReplayReport | None) -> Iterator[Moment]:
+    """The same moments; a report is told of each."""
+    for moment in moments:
+        if collected is not None:
+            collected.add(moment)
+        yield moment
+
+
+def _framing(wanted: _Wanted, reports: tuple[Path, ...], wall_s: float) -> Framing:
+    policy = f"{'everything' if wanted.whole else 'the policy'} of {wanted.policy}" if wanted.policy is not None else "the recorded policy"
+    question = f"What would {policy} have led to?" if wanted.carried else f"Does this version decide the same with {policy}?"
+    words = [*wanted.words(), *(word for path in reports for word in ("--report", str(path)))]
+    return Framing(tuple(map(str, wanted.files)), question, __version__, commit(), shlex.join(words), wall_s)
+
+
+def _up_to(wanted: _Wanted, at: float) -> _Wanted:
+    return _Wanted(wanted.files, wanted.application, wanted.policy, wanted.whole, wanted.carried, wanted.begin, at)
+
+
+def _moments(wanted: _Wanted, at: float | None) -> Iterator[Moment]:
+    """The replay, up to a moment where only that is asked for.
+
+    Raises:
+        ConfigError: Nothing of it could be read, nothing is left of it, or the application file is wrong.
+    """
+    applications = None if wanted.policy is None else load_directory(wanted.policy)
+    unread: Counter[str] = Counter()
+    there: set[str] = set()
+    chosen = _chosen(read(wanted.files, lambda one: _name(one, unread)), wanted, applications, there)
+    change = None if applications is None else changed_to(applications, whole=wanted.whole)
+    found = False
+    for moment in what_if(chosen, change, at=at) if wanted.carried else same_inputs(chosen, change):
+        found = True
+        yield moment
+    for file, count in unread.items():
+        if count > _MOST_UNREAD:
+            click.echo(f"{file}: {count - _MOST_UNREAD} more that could not be read", err=True)
+    if not found and not there:
+        raise ConfigError("no recorded decision could be read")
+    if not found:
+        raise ConfigError(f"no decision of what is asked for was recorded; there are decisions of: {', '.join(sorted(there))}")
+
+
+def _name(one: Unread, unread: Counter[str]) -> None:
+    unread[one.file] += 1
+    if unread[one.file] <= _MOST_UNREAD:
+        click.echo(str(one), err=True)
+
+
+def _chosen(
+    recordings: Iterable[Recorded], wanted: _Wanted, applications: Mapping[str, Application] | None, there: set[str]
+) -> Iterator[Recorded]:
+    """The recordings that are asked for; of others only the application is noted."""
+    for recorded in recordings:
+        application, now = recorded.snapshot.application, recorded.snapshot.now
+        there.add(application.key)
+        if wanted.application is not None and wanted.application not in {application.key, application.name}:
+            continue
+        if applications is not None and application.key not in applications:
+            continue
+        if (wanted.begin is None or wanted.begin <= now) and (wanted.end is None or now < wanted.end + _MILLISECOND_S):
+            yield recorded
+
+
+def _differences(moments: Iterator[Moment], wanted: _Wanted, *, as_json: bool, exact: bool) -> bool:
+    """Shows every difference and what they add up to; whether there are any."""
+    tallies: dict[str, Tally] = {}
+    repeats: dict[str, _Repeat] = {}
+    for moment in moments:
+        key = moment.snapshot.application.key
+        tally = tallies.get(key) or tallies.setdefault(key, Tally(moment, courses=wanted.carried))
+        tally.add(moment)
+        if as_json:
+            if moment.differences:
+                click.echo(json.dumps(difference_document(moment), sort_keys=True))
+        elif repeats.setdefault(key, _Repeat()).is_new(moment):
+            show([*difference_lines(moment, exact=exact), ("plain", "")])
+    for key, tally in tallies.items():
+        if key in repeats:
+            repeats[key].end()
+        first = tally.first_difference
+        command = wanted.command(first) if first is not None else ""
+        if as_json:
+            click.echo(json.dumps(tally_document(tally, command, what_if=wanted.carried), sort_keys=True))
+        else:
+            show([*tally_lines(tally, command, what_if=wanted.carried), ("plain", "")])
+    return any(tally.different for tally in tallies.values())
+
+
+class _Repeat:
+    """Shows a difference that lasts once, and how long it lasted."""
+
+    def __init__(self) -> None:
+        self._essence: list[tuple[str, str, str]] = []
+        self._count = 0
+        self._until = self._name = ""
+
+    def is_new(self, moment: Moment) -> bool:
+        """Whether the moment has a difference that the one before it had not."""
+        essence = [(one.what, *without_bodies(one)) for one in moment.differences]
+        if essence and essence == self._essence:
+            self._count, self._until = self._count + 1, moment_text(moment.snapshot.now)
+            self._name = moment.snapshot.application.key
+            return False
+        self.end()
+        self._essence = essence
+        return bool(essence)
+
+    def end(self) -> None:
+        """Says how long the last difference went on."""
+        if self._count:
+            show([("dim", f"{self._name}: the same in {self._count} more until {self._until}"), ("plain", "")])
+        self._count = 0
+
+
+def _in_full(moments: Iterator[Moment], *, as_json: bool) -> bool:
+    """Shows the last moment of each application in full; whether one is decided differently."""
+    from controller.cli.observe import judge
+    from controller.cli.plan import plan_document, plan_lines
+
+    last: dict[str, Moment] = {}
+    for moment in moments:
+        last[moment.snapshot.application.key] = moment
+    for moment in last.values():
+        seen = judge(moment.snapshot, moment.memory)
+        if as_json:
+            click.echo(json.dumps({**difference_document(moment), "kind": "moment", "plan": plan_document(seen)}, sort_keys=True))
+            continue
+        program = moment.recorded.program
+        show(
+            [
+                ("title", f"Decided again by version {__version__}, recorded by {program}"),
+                ("plain", f"recorded   {headline(moment.recorded.decided)}"),
+                ("bad", f"  could not be carried out: {moment.recorded.failed}") if moment.recorded.failed else ("plain", ""),
+                *plan_lines(seen, exact=True),
+                *(difference_lines(moment, exact=True) if moment.differences else [("good", "No difference to what was recorded.")]),
+            ]
+        )
+    return any(moment.differences for moment in last.values())

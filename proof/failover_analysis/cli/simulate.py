@@ -1,0 +1,262 @@
+"""`failoverctl simulate`: what the controller would do in a world of your choice, in virtual time."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import click
+
+from controller import __version__
+from controller.cli.common import Time, fail_cleanly, show
+from controller.cli.version import commit
+from controller.clock import SystemClock, format_rfc3339
+from controller.errors import ConfigError, FailoverError
+from failover_analysis.cli.moment import moment_document, moment_lines
+from failover_analysis.report.contenders import NAMES, Contender, contenders
+from failover_analysis.report.files import check_names, write
+from failover_analysis.report.simulated import Framing, Played, simulation_report
+from failover_analysis.simulation.engine import Simulation
+from failover_analysis.simulation.report import document, json_text, text, timeline
+from failover_analysis.simulation.scenario import DEFAULT, Scenario, builtin_names, find, load, written_out
+from failover_analysis.simulation.setup import Setup
+
+_MOST_RUNS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What every process needs to know; it reads the files itself, for a curve of demand cannot be sent to another process."""
+
+    wanted: str
+    days: float | None
+    faults: bool | None
+    interval: float | None
+    measured: bool
+    rows: bool
+
+    def scenario(self) -> Scenario:
+        return load(find(self.wanted))
+
+    def setup(self, scenario: Scenario, contender: Contender, seed: int) -> Setup:
+        return contender.applied(scenario.setup(seed, days=self.days, random_faults=self.faults, interval_s=self.interval))
+
+    def words(self) -> list[str]:
+        """What all of its runs have in common on the command line."""
+        words = ["failoverctl", "simulate", self.wanted]
+        words += ["--days", f"{self.days:.10g}"] if self.days is not None else []
+        words += ["--faults", "random" if self.faults else "none"] if self.faults is not None else []
+        words += ["--interval", f"{self.interval:g}"] if self.interval is not None else []
+        return words
+
+    def command(self, contender: Contender, seed: int) -> str:
+        """What plays one of its runs again."""
+        return shlex.join([*self.words(), *contender.options, "--seed", str(seed)])
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One run that is to be played."""
+
+    contender: Contender
+    seed: int
+    shown: bool
+
+
+def play(job: _Job, run: _Run) -> Played:
+    """One run. Its timeline comes with it only where somebody wants it: those of many seeds would not fit into memory."""
+    setup = job.setup(job.scenario(), run.contender, run.seed)
+    result = Simulation(setup, run.seed, measured=job.measured).run()
+    kept = result if job.rows or run.shown else replace(result, rows=())
+    return Played(run.contender, kept, job.command(run.contender, run.seed), setup.seconds, setup.faults if run.shown else ())
+
+
+@click.command("simulate")
+@click.argument("scenario", default=DEFAULT)
+@click.option("--seed", type=click.IntRange(0, 2**31), help="The seed, or the first of several. Default: the file's.")
+@click.option("--seeds", type=click.IntRange(1, _MOST_RUNS), default=1, show_default=True, help="How many seeds, one after the other.")
+@click.option("--days", type=click.FloatRange(0.01, 366), help="Another length.")
+@click.option("--faults", type=click.Choice(["none", "random"]), help="Whether random faults are injected. Default: as the file says.")
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    help=f"Another policy: {', '.join(NAMES)}, or a .yaml file of what stands under spec.policy. Several times: they are compared.",
+)
+@click.option("--set", "changes", multiple=True, help="FIELD=VALUE: another value in a field of the policies, such as patienceSeconds=60.")
+@click.option("--sweep", "sweeps", multiple=True, help="FIELD=VALUE,VALUE: the first policy with each value of a field, such as"
+              " holdMinSeconds=300,3600. For a report's sensitivity.")  # fmt: skip
+@click.option("--interval", type=click.FloatRange(1, 300), help="Longest time between two passes, seconds. Default: the file's.")
+@click.option("--jobs", type=click.IntRange(1, 256), help="Processes at once, at most one a core. Default: one a core.")
+@click.option("--json", "as_json", is_flag=True, help="JSON, without the timeline.")
+@click.option("--report", "reports", multiple=True, type=click.Path(path_type=Path), help="Write a report: FILE.html, FILE.md, FILE.json.")
+@click.option("--at", type=Time(), help="Play up to this time, and show the last decision in full, as plan does.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the timelines (CSV) and all results (JSON).")
+@click.option("--save", type=click.Path(path_type=Path), help="Write the first seed's world out as a file of its own, and play nothing.")
+@click.option("--list", "names_only", is_flag=True, help="List the simulations that come with the package.")
+def simulate_command(
+    scenario: str,
+    *,
+    seed: int | None,
+    seeds: int,
+    days: float | None,
+    faults: str | None,
+    policies: tuple[str, ...],
+    changes: tuple[str, ...],
+    sweeps: tuple[str, ...],
+    interval: float | None,
+    jobs: int | None,
+    as_json: bool,
+    reports: tuple[Path, ...],
+    at: float | None,
+    out: Path | None,
+    save: Path | None,
+    names_only: bool,
+) -> None:
+    """Play SCENARIO (a name or a file) in virtual time, with the production decision core.
+
+    The same seed gives the same run, byte for byte: its digest says so. Exit code 1 if an invariant did not hold; the command that plays
+    that run again is printed.
+    """
+    try:
+        if names_only:
+            for name in builtin_names():
+                click.echo(f"{name:<15} {load(find(name)).file.description}")
+            return
+        job = _Job(scenario, days, None if faults is None else faults == "random", interval, bool(reports), out is not None)
+        world = job.scenario()
+        compared = contenders(policies, changes, sweeps, world.application.policy)
+        first = world.file.seed if seed is None else seed
+        if save is not None:
+            _write(save.parent, save.name, written_out(world, job.setup(world, _only(compared, "--save"), first), first, save.parent))
+            return
+        if at is not None:
+            _show_moment(job, world, _only(compared, "--at"), first, at, as_json=as_json)
+            return
+        check_names(reports)
+        runs = [_Run(one, number, number == first) for one in compared for number in range(first, first + seeds)]
+        begin = SystemClock().monotonic()
+        played = list(_told(job, runs, jobs, several=len(compared) > 1, quiet=as_json))
+        wall_s = SystemClock().monotonic() - begin
+        _write_results(played, scenario, out, as_json=as_json, several=len(compared) > 1)
+        if reports:
+            asked = (*_each("--policy", policies), *_each("--set", changes), *_each("--sweep", sweeps))
+            command = _again(job, asked, first, seeds, reports)
+            write(simulation_report(played, _framing(job, world, compared[0], command, wall_s)), reports)
+    except FailoverError as error:
+        raise fail_cleanly(error) from error
+    sys.exit(1 if any(one.result.violations for one in played) else 0)
+
+
+def _only(compared: Sequence[Contender], option: str) -> Contender:
+    """The one policy of what is about one run.
+
+    Raises:
+        ConfigError: There are several.
+    """
+    if len(compared) != 1:
+        raise ConfigError(f"{option}: found {len(compared)} policies; allowed: one")
+    return compared[0]
+
+
+# --- playing ----------------------------------------------------------------------------------------------------------------------------
+
+
+def _told(job: _Job, runs: Sequence[_Run], jobs: int | None, *, several: bool, quiet: bool) -> Iterator[Played]:
+    """Every run, in their order, told as it ends."""
+    if len(runs) > _MOST_RUNS:
+        raise ConfigError(f"found {len(runs)} runs; allowed: {_MOST_RUNS}")
+    for one in _results(job, runs, jobs):
+        if not quiet:
+            _tell(one, several=several, whole=len(runs) == 1 or bool(one.result.violations))
+        yield one
+
+
+def _results(job: _Job, runs: Sequence[_Run], jobs: int | None) -> Iterator[Played]:
+    cores = os.cpu_count() or 1
+    at_once = min(jobs or cores, cores, len(runs))
+    if at_once == 1:
+        yield from map(partial(play, job), runs)
+        return
+    with ProcessPoolExecutor(at_once) as pool:
+        yield from pool.map(partial(play, job), runs)
+
+
+def _tell(one: Played, *, several: bool, whole: bool) -> None:
+    head, _, rest = text(one.result, one.command).partition("\n")
+    show([("bad" if one.result.violations else "good", f"{one.contender.name}: {head}" if several else head)])
+    if whole:
+        show([("plain", rest)])
+
+
+# --- what is written --------------------------------------------------------------------------------------------------------------------
+
+
+def _write_results(played: Sequence[Played], scenario: str, out: Path | None, *, as_json: bool, several: bool) -> None:
+    documents = [{**document(one.result, rows=False), "policy": one.contender.name} for one in played]
+    if as_json:
+        click.echo(json_text(documents))
+    if out is None:
+        return
+    _write(out, f"{scenario_name(scenario)}.json", json_text(documents))
+    for one in played:
+        name = [one.result.name, *([one.contender.file_name] if several else []), str(one.result.seed)]
+        _write(out, f"{'-'.join(name)}.csv", timeline(one.result.rows))
+
+
+def _each(option: str, values: Sequence[object]) -> Iterator[str]:
+    for value in values:
+        yield from (option, str(value))
+
+
+def _again(job: _Job, asked: Sequence[str], first: int, seeds: int, reports: Sequence[Path]) -> str:
+    """The command that makes a report again."""
+    number = ["--seed", str(first), *(["--seeds", str(seeds)] if seeds > 1 else [])]
+    return shlex.join([*job.words(), *asked, *number, *_each("--report", reports)])
+
+
+def _framing(job: _Job, world: Scenario, contender: Contender, command: str, wall_s: float) -> Framing:
+    file = world.file
+    start = job.setup(world, contender, file.seed).start
+    return Framing(file.name, file.description, start, __version__, commit(), command, wall_s, world.application)
+
+
+def scenario_name(wanted: str) -> str:
+    """A scenario's name, of its file where it is one."""
+    return Path(wanted).stem
+
+
+def _write(folder: Path, name: str, content: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be written: {error.strerror}") from error
+
+
+# --- one moment -------------------------------------------------------------------------------------------------------------------------
+
+
+def _show_moment(job: _Job, world: Scenario, contender: Contender, seed: int, at: float, *, as_json: bool) -> None:
+    """Plays up to a moment and shows the last decision until then, and the world around it.
+
+    Raises:
+        ConfigError: The moment is not within the run.
+    """
+    setup = job.setup(world, contender, seed)
+    if not setup.start <= at <= setup.start + setup.seconds:
+        allowed = f"{format_rfc3339(setup.start)} to {format_rfc3339(setup.start + setup.seconds)}"
+        raise ConfigError(f"--at: found {format_rfc3339(at)}; allowed: within the run, {allowed}")
+    simulation = Simulation(setup, seed)
+    simulation.run(until=at)
+    if as_json:
+        click.echo(json.dumps(moment_document(simulation), sort_keys=True))
+    else:
+        show(moment_lines(simulation))

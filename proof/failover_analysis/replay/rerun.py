@@ -1,0 +1,169 @@
+"""Decides recorded moments once more, with the same `decide` and `plan` as the service.
+
+Two questions can be asked. *Same inputs*: does this version, or this policy, decide the same about each recorded moment by itself? Memory
+is taken from the recording. *What if*: what would it have led to? Memory is carried from one replayed decision to the next, and what the
+decisions wrote is seen by the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from controller.policy.decide import decide, observed_mode
+from controller.policy.memory import applied
+from controller.policy.model import ActionKind, Application, Decision, Memory, Mode, Plan, Snapshot, Verification
+from controller.policy.plan import plan
+from controller.recording.lines import Decided, Recorded, decided
+from failover_analysis.replay.compare import Difference, differences
+from failover_analysis.replay.imagined import Imagined
+
+Change = Callable[[Application], Application]
+
+_LASTS_S: Final = 300.0
+"""How long what was recorded is taken to have lasted where the next line is later than that: nobody knows what was then."""
+
+_SLACK_S: Final = 2.0
+"""A moment that is hardly before a recorded one is left to that one: the recorded controller, too, needed a moment to come round."""
+
+_SHOWN_S: Final = 0.001  # times are shown to the millisecond: one that is copied must find what it was shown for
+_MOST_BETWEEN: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One decision, made again.
+
+    Attributes:
+        recorded: What was recorded; where `between`, of the recorded decision before it.
+        memory: What it was made with now.
+        snapshot: What it was made from now.
+        decision: What was decided now.
+        replayed: The same, with its plan, as it is compared.
+        differences: What differs.
+        modes: The modes after it: the recorded one, and that of the replay. None where the routing is not understood.
+        between: Whether only time had passed since the last recorded decision.
+    """
+
+    recorded: Recorded
+    memory: Memory
+    snapshot: Snapshot
+    decision: Decision
+    replayed: Decided
+    differences: tuple[Difference, ...]
+    modes: tuple[Mode | None, Mode | None]
+    between: bool = False
+
+
+def same_inputs(recordings: Iterable[Recorded], change: Change | None = None) -> Iterator[Moment]:
+    """Every recorded moment by itself.
+
+    Args:
+        recordings: In the order of their time.
+        change: Makes the application that is to be decided about from the recorded one; None: the recorded one.
+    """
+    for recorded in recordings:
+        snapshot = _changed(recorded.snapshot, change)
+        _, decision = decide(recorded.memory, snapshot)
+        made = plan(decision, snapshot)
+        routed = _routes(made)
+        yield _moment(recorded, recorded.memory, snapshot, made, routed=routed)
+
+
+def what_if(recordings: Iterable[Recorded], change: Change | None = None, *, at: float | None = None) -> Iterator[Moment]:
+    """Every recorded moment as the replayed decisions before it have left it.
+
+    Where the policy is another one, time alone may change its decision when it did not change the recorded one, and no line was written:
+    such moments are decided as well, with what was last recorded.
+
+    Args:
+        recordings: In the order of their time; what a standby recorded is left out.
+        change: See `same_inputs`.
+        at: Up to when to go on after the last recorded moment, seconds since the Unix epoch; None: it is the end.
+    """
+    courses: dict[str, _Course] = {}
+    for recorded in recordings:
+        if not recorded.snapshot.leader:
+            continue  # another replica decided then, and its recording may be among these
+        snapshot = _changed(recorded.snapshot, change)
+        course = courses.get(snapshot.application.key)
+        if course is None:
+            course = courses[snapshot.application.key] = _Course(recorded, snapshot)
+        elif change is not None:
+            yield from course.until(snapshot.now)
+        yield course.at(recorded, snapshot)
+    if at is not None and change is not None:
+        for course in courses.values():
+            yield from course.until(at + _SLACK_S + _SHOWN_S)
+
+
+class _Course:
+    """How one application would have gone on.
+
+    Args:
+        first: The first recorded decision: its memory is where the replay begins.
+        snapshot: What that one was made from.
+    """
+
+    def __init__(self, first: Recorded, snapshot: Snapshot) -> None:
+        self._memory, self._world = first.memory, Imagined()
+        self._recorded, self._snapshot = first, snapshot
+        self._due: float | None = None
+        self._decided: Decided | None = None
+
+    def at(self, recorded: Recorded, snapshot: Snapshot) -> Moment:
+        """A recorded moment."""
+        self._recorded, self._snapshot = recorded, snapshot
+        return self._decide(snapshot, between=False)
+
+    def until(self, end: float) -> Iterator[Moment]:
+        """The moments before `end` for which nothing was recorded; those at which nothing new is decided are left out."""
+        last = min(end - _SLACK_S, self._snapshot.now + _LASTS_S)
+        for _ in range(_MOST_BETWEEN):
+            if self._due is None or self._due >= last:
+                return
+            before = self._decided
+            moment = self._decide(_later(self._snapshot, self._due), between=True)
+            if moment.replayed != before:
+                yield moment
+
+    def _decide(self, snapshot: Snapshot, *, between: bool) -> Moment:
+        memory, seen = self._memory, self._world.seen(snapshot)
+        kept, decision = decide(memory, seen)
+        made = plan(decision, seen)
+        routed_at = self._world.carry_out(made, seen, None if between else self._recorded)
+        self._memory = kept if routed_at is None else applied(kept, decision, routed_at)
+        self._due = None if decision.next_check_s is None else seen.now + decision.next_check_s
+        moment = _moment(self._recorded, memory, seen, made, routed=routed_at is not None, between=between)
+        self._decided = moment.replayed
+        return moment
+
+
+def _changed(snapshot: Snapshot, change: Change | None) -> Snapshot:
+    return snapshot if change is None else replace(snapshot, application=change(snapshot.application))
+
+
+def _later(snapshot: Snapshot, now: float) -> Snapshot:
+    """The same world later on: nothing has changed, and every source has gone on saying so."""
+    passed = now - snapshot.now
+    sources = tuple(s if s.last_ok is None else replace(s, last_ok=s.last_ok + passed) for s in snapshot.sources)
+    seen: Verification | None = snapshot.routing.verification
+    if seen is not None:
+        seen = replace(seen, at=seen.at + passed)
+    return replace(snapshot, now=now, sources=sources, routing=replace(snapshot.routing, verification=seen))
+
+
+def _routes(made: Plan) -> bool:
+    return any(action.kind is ActionKind.ROUTE for action in made.due)
+
+
+def _moment(recorded: Recorded, memory: Memory, snapshot: Snapshot, made: Plan, *, routed: bool, between: bool = False) -> Moment:
+    replayed = decided(made)
+    before, _ = observed_mode(recorded.snapshot)
+    route = any(one.applied and one.kind == ActionKind.ROUTE for one in recorded.decided.requests)
+    modes = (
+        {str(mode): mode for mode in Mode}.get(recorded.decided.mode or "") if route else before,
+        made.decision.mode if routed else observed_mode(snapshot)[0],
+    )
+    return Moment(recorded, memory, snapshot, made.decision, replayed, differences(recorded.decided, replayed), modes, between)

@@ -1,0 +1,102 @@
+"""What a replay adds up to: how much was different, which mode changes there were, and what the modes cost and saved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from controller.policy.decide import decide, observed_mode
+from controller.policy.ledger import Ledger, booked
+from controller.policy.model import Decision, Mode, Snapshot
+from failover_analysis.replay.rerun import Moment
+
+_MOST_CHANGES: Final = 1000  # of the mode, that are listed; four an hour are the most that the policy makes by default
+
+
+@dataclass(frozen=True, slots=True)
+class ModeChange:
+    """A change of the mode.
+
+    Attributes:
+        at: When, seconds since the Unix epoch.
+        to: The mode after it; None where the routing is not understood any more.
+        reason: Of the decision that made it; "" where no decision did.
+    """
+
+    at: float
+    to: Mode | None
+    reason: str
+
+
+@dataclass(slots=True)
+class Course:
+    """How one side went: as it was recorded, or as it was replayed.
+
+    Attributes:
+        mode: The mode it is in.
+        changes: What changed it.
+        ledger: What the modes cost and saved; the same account as the service's.
+    """
+
+    mode: Mode | None
+    changes: list[ModeChange] = field(default_factory=list)
+    ledger: Ledger = field(default_factory=Ledger)
+    _last: tuple[Snapshot, Decision] | None = None
+
+    def add(self, snapshot: Snapshot, decision: Decision, mode: Mode | None) -> None:
+        """Adds one decision.
+
+        Args:
+            snapshot: What it was made from.
+            decision: What was decided.
+            mode: The mode after it, whatever was decided: not everything could be carried out.
+        """
+        self.until(snapshot.now)
+        if mode is not self.mode and len(self.changes) < _MOST_CHANGES:
+            self.changes.append(ModeChange(snapshot.now, mode, str(decision.reason) if decision.verb.switches else ""))
+        self.mode, self._last = mode, (snapshot, replace(decision, mode=mode))
+
+    def until(self, now: float) -> None:
+        """Books the time since the last decision."""
+        if self._last is not None:
+            snapshot, decision = self._last
+            self.ledger = booked(self.ledger, snapshot, decision, now - snapshot.now)
+
+
+class Tally:
+    """Adds up the moments of one application.
+
+    Args:
+        first: The first one, which still has to be added.
+        courses: Whether the two courses are of interest; where every moment is decided by itself there is only one.
+    """
+
+    def __init__(self, first: Moment, *, courses: bool = True) -> None:
+        self.application = first.snapshot.application.key
+        self.begin = self.end = first.snapshot.now
+        self.decisions = self.different = 0
+        self.longest_gap_s = 0.0
+        self.first_difference: Moment | None = None
+        self.recorded = Course(observed_mode(first.recorded.snapshot)[0])
+        self.replayed = Course(observed_mode(first.snapshot)[0])
+        self._courses = courses
+        self._last_line = self.begin
+
+    def add(self, moment: Moment) -> None:
+        """Adds one moment."""
+        now = moment.snapshot.now
+        if moment.differences:
+            self.different += 1
+            self.first_difference = self.first_difference or moment
+        if not moment.between:
+            self.decisions += 1
+            self.longest_gap_s = max(self.longest_gap_s, now - self._last_line)
+            self._last_line = now
+        self.end = max(self.end, now)
+        if not self._courses:
+            return
+        self.replayed.add(moment.snapshot, moment.decision, moment.modes[1])
+        if not moment.between:
+            # Evidence is not recorded: it is judged anew from what was.
+            recorded = moment.recorded
+            self.recorded.add(recorded.snapshot, decide(recorded.memory, recorded.snapshot)[1], moment.modes[0])

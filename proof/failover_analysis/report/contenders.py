@@ -1,0 +1,170 @@
+"""The policies that a simulation compares: those of the package by name, an application file's or a file of a policy alone, and sweeps."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Final
+
+from controller.catalog.application import PolicyFile
+from controller.documents import check, config_error, read_documents
+from controller.errors import ConfigError
+from controller.policy.model import HoldStrategy, Mode, Override, PolicySettings, Strategy
+from failover_analysis.simulation.scenario import load_policy
+from failover_analysis.simulation.setup import Setup
+
+MOST: Final = 20
+"""Policies of one run, those of sweeps included: each is played with every seed."""
+
+_HASH: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A policy to play.
+
+    Attributes:
+        name: For people; unique in a run.
+        words: What it is.
+        policy: Its settings.
+        pinned: The mode that it never leaves; None for what decides itself.
+        options: What asks for it alone on the command line.
+        swept: Of a sweep: the field and its value.
+    """
+
+    name: str
+    words: str
+    policy: PolicySettings
+    pinned: Mode | None = None
+    options: tuple[str, ...] = ()
+    swept: tuple[str, str] | None = None
+
+    @property
+    def digest(self) -> str:
+        """The same for the same policy, whatever it is called."""
+        values = {name: sorted(map(str, one)) if isinstance(one, frozenset) else one for name, one in asdict(self.policy).items()}
+        text = json.dumps({**values, "pinned": self.pinned}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:_HASH]
+
+    @property
+    def file_name(self) -> str:
+        """The name as a part of a file's name."""
+        return re.sub(r"[^A-Za-z0-9.]+", "-", self.name)
+
+    def applied(self, setup: Setup) -> Setup:
+        """A run of it."""
+        setup = replace(setup, application=replace(setup.application, policy=self.policy))
+        if self.pinned is None:
+            return setup
+        return replace(setup, mode=self.pinned, override=Override(pinned_mode=self.pinned, why=f"compared: always {self.pinned} mode"))
+
+
+_BUILT_IN: Final[Mapping[str, str]] = {
+    "two-mode": "the simulation's policy with strategy two-mode: fails over to capacity mode",
+    "adaptive": "the simulation's policy with strategy adaptive: merit order over ready capacity, another mode only if needed",
+    "learned": "the simulation's policy with holdStrategy learned",
+    "always-cost": "never fails over: the weights stay, whatever happens",
+    "always-capacity": "always in capacity mode: one Service over all pods",
+}
+NAMES: Final = tuple(_BUILT_IN)
+
+_FIELDS: Final = frozenset(str(PolicyFile.model_fields[field.name].alias) for field in fields(PolicySettings))
+
+
+def own(policy: PolicySettings) -> Contender:
+    """The policy of the simulation's application file."""
+    learned = ", learned" if policy.hold_strategy is HoldStrategy.LEARNED else ""
+    return Contender(f"{policy.strategy}{learned}", "the policy of the simulation's application file", policy)
+
+
+def contenders(wanted: Sequence[str], changes: Sequence[str], sweeps: Sequence[str], base: PolicySettings) -> tuple[Contender, ...]:
+    """The policies that are asked for.
+
+    Args:
+        wanted: Names of `NAMES` or files, see `load_policy`; none: the base.
+        changes: ``field=value``: for every policy.
+        sweeps: ``field=value,value``: the first policy with each value of a field.
+        base: The policy of the simulation's application file.
+
+    Raises:
+        ConfigError: One is unknown or asked for twice, or there are too many.
+    """
+    named = [_one(one, base) for one in wanted] or [own(base)]
+    for change in changes:
+        field, value = _field(change, "--set", "FIELD=VALUE")
+        named = [_with(one, field, value) for one in named]
+    swept = [one for sweep in sweeps for one in _swept(sweep, named[0])]
+    everything = (*named, *swept)
+    names = [one.name for one in everything]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"--policy, --sweep: found {', '.join(twice)} twice; allowed: each name once (a file is called by its name)")
+    if len(everything) > MOST:
+        raise ConfigError(f"--policy, --sweep: found {len(everything)} policies; allowed: {MOST}")
+    return everything
+
+
+def _one(wanted: str, base: PolicySettings) -> Contender:
+    changes: Mapping[str, Contender] = {
+        "two-mode": Contender("", "", replace(base, strategy=Strategy.TWO_MODE)),
+        "adaptive": Contender("", "", replace(base, strategy=Strategy.ADAPTIVE)),
+        "learned": Contender("", "", replace(base, hold_strategy=HoldStrategy.LEARNED)),
+        "always-cost": Contender("", "", base, Mode.COST),
+        "always-capacity": Contender("", "", base, Mode.CAPACITY),
+    }
+    if wanted in changes:
+        return replace(changes[wanted], name=wanted, words=_BUILT_IN[wanted], options=("--policy", wanted))
+    path = Path(wanted)
+    if path.suffix not in {".yaml", ".yml"}:
+        raise ConfigError(f"--policy: found {wanted!r}; allowed: {', '.join(NAMES)}, or a .yaml file with what stands under spec.policy")
+    return Contender(path.stem, f"the policy of {path.name}", load_policy(path), options=("--policy", wanted))
+
+
+def _swept(sweep: str, first: Contender) -> Iterable[Contender]:
+    name, values = _field(sweep, "--sweep", "FIELD=VALUE,VALUE")
+    for value in values.split(","):
+        yield replace(_with(first, name, value), swept=(name, value))
+
+
+def _field(text: str, option: str, form: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    if name not in _FIELDS or not value:
+        raise ConfigError(f"{option}: found {text!r}; allowed: {form} with a field of a policy: {', '.join(sorted(_FIELDS))}")
+    return name, value
+
+
+def _with(contender: Contender, name: str, value: str) -> Contender:
+    """The policy with another value in one field."""
+    changed = _changed(contender.policy, name, value)
+    added = f"{contender.name}, {name} {value}"
+    return replace(
+        contender,
+        name=added,
+        words=f"{contender.words}, with {name} {value}",
+        policy=changed,
+        options=(*contender.options, "--set", f"{name}={value}"),
+    )
+
+
+def _changed(policy: PolicySettings, name: str, value: str) -> PolicySettings:
+    """A policy with another value in one field.
+
+    Args:
+        policy: The policy.
+        name: The field, as a policy file calls it.
+        value: As it would be written there.
+
+    Raises:
+        ConfigError: The value is not allowed there.
+    """
+    same = {field.name: getattr(policy, field.name) for field in fields(PolicySettings) if field.name != "trip_causes"}
+    whole = PolicyFile(trip_causes=tuple(sorted(policy.trip_causes)), **same).model_dump(mode="json", by_alias=True)
+    document = read_documents(f"{name}: {value}".encode(), f"--sweep {name}={value}")[0]
+    model, problems = check(PolicyFile, replace(document, data={**whole, **document.data}))
+    if model is None:
+        raise config_error(problems)
+    return model.to_policy()

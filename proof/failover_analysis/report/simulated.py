@@ -1,0 +1,449 @@
+"""What simulated runs add up to, as a report: the verdict, policies side by side, how runs went and their worst moments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from controller.policy.model import Application, Mode
+from controller.policy.text import duration
+from failover_analysis.report import words
+from failover_analysis.report.contenders import Contender
+from failover_analysis.report.model import (
+    SCHEMA,
+    Column,
+    Fact,
+    Failure,
+    Lane,
+    Moment,
+    Report,
+    Row,
+    Span,
+    Spread,
+    Table,
+    Timeline,
+    Unit,
+)
+from failover_analysis.report.points import Point, mode_lane, panels, short_lanes
+from failover_analysis.simulation.invariants import HARMS
+from failover_analysis.simulation.measures import APART_S, MOMENTS, BadMoment, Judgement, Measured
+from failover_analysis.simulation.recording import Result
+from failover_analysis.simulation.setup import FaultPlan
+
+_YEAR_S: Final = 365.25 * 86_400
+_DAY_S: Final = 86_400.0
+_HOUR_S: Final = 3600.0
+_MOST_FAILURES: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """One run of a report.
+
+    Attributes:
+        contender: Whose.
+        result: What came of it, measured; without its timeline where that is not shown.
+        command: What plays it again.
+        planned_s: How long it should have lasted, seconds.
+        faults: What was to go wrong, for the timeline.
+    """
+
+    contender: Contender
+    result: Result
+    command: str
+    planned_s: float
+    faults: tuple[FaultPlan, ...] = ()
+
+    @property
+    def cut(self) -> bool:
+        """Whether it ended early, for it broke too many invariants: its sums cannot be compared with others'."""
+        return self.result.seconds < self.planned_s - 1
+
+    @property
+    def measured(self) -> Measured:
+        """What was measured.
+
+        Raises:
+            ValueError: The run was not measured.
+        """
+        if self.result.measured is None:
+            raise ValueError("a report needs runs that were measured")
+        return self.result.measured
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """What a report says of itself.
+
+    Attributes:
+        scenario: The simulation's name.
+        description: What it shows.
+        start: Its first moment, seconds since the Unix epoch.
+        version: Of the program.
+        commit: Of its source, "" where that is not known.
+        command: What makes the report again.
+        wall_s: How long it took, seconds.
+        application: Whose.
+    """
+
+    scenario: str
+    description: str
+    start: float
+    version: str
+    commit: str
+    command: str
+    wall_s: float
+    application: Application
+
+
+_Value = Callable[[Played], float]
+_Pooled = Callable[[Played], Sequence[float]]
+
+
+def _served(one: Played) -> float:
+    flow = one.result.totals.flow
+    return 1 - flow.lost / flow.demand if flow.demand else 1.0
+
+
+_RESULT: Final[tuple[tuple[Column, _Value], ...]] = (
+    (Column("served", "Served", Unit.SHARE, "Requests that were answered, of all that were asked for."), _served),
+    (
+        Column(
+            "added_latency_p95", "p95 added latency", Unit.SECONDS,
+            "95 of 100 answers came from replicas that were, on average, at most so much slower than their unit at its rated throughput.",
+        ),
+        lambda one: one.measured.added_p95_s,
+    ),
+    (Column("cost", "Cost", Unit.DOLLARS, "The bill: node-hours at the application file's prices."), lambda one: one.result.totals.dollars),
+    (Column("flips", "Flips", Unit.COUNT, "Mode changes that were made."), lambda one: len(one.result.switches)),
+    (
+        Column("capacity_time", "In capacity mode", Unit.SHARE, "Share of the time."),
+        lambda one: one.result.totals.seconds.get(Mode.CAPACITY.value, 0.0) / (sum(one.result.totals.seconds.values()) or 1.0),
+    ),
+)  # fmt: skip
+
+_EVENTS: Final[tuple[tuple[Column, _Pooled], ...]] = (
+    (
+        Column(
+            "detect", "Time to detect", Unit.SECONDS,
+            "From cost mode sending traffic to a unit that starves (pods wait, and EC2 has no room) to its proven shortage.",
+        ),
+        lambda one: one.measured.detected_s,
+    ),
+    (
+        Column(
+            "verify", "Time to verify", Unit.SECONDS,
+            "From an accepted mode change to the look that found the load balancer doing as it says, with healthy targets.",
+        ),
+        lambda one: one.measured.verified_s,
+    ),
+)  # fmt: skip
+
+_WORST: Final = Column("worst_minute", "Worst minute", Unit.SHARE, "Requests that were answered in the minute with the smallest share.")
+
+_ACCOUNT: Final[tuple[tuple[Column, _Value], ...]] = (
+    (
+        Column("saved", "Saved by cost mode", Unit.DOLLARS, "What the requests of cost mode would have cost more in capacity mode."),
+        lambda one: one.result.ledger.saved,
+    ),
+    (
+        Column("premium", "Spent on failover", Unit.DOLLARS, "What the requests of capacity mode cost more than in cost mode."),
+        lambda one: one.result.ledger.premium,
+    ),
+    (
+        Column("spend", "Spend", Unit.DOLLARS, "Of the replicas that have a node, by the controller's own account."),
+        lambda one: one.result.ledger.spend,
+    ),
+    (
+        Column("bill", "Bill", Unit.DOLLARS, "The same from node-hours, which the controller does not see."),
+        lambda one: one.result.totals.dollars,
+    ),
+    (
+        Column("exposed", "Exposed", Unit.SECONDS, "Time in cost mode in which a unit that carries weight was proven short."),
+        lambda one: one.result.ledger.exposed_s,
+    ),
+    (
+        Column("probe_cost", "Kept by probes", Unit.DOLLARS, "Replicas that only a probe keeps, beyond what their scaler would ask for."),
+        lambda one: one.result.ledger.probe_dollars,
+    ),
+    (
+        Column("probing", "Probing", Unit.SECONDS, "Time in which replicas waited only to see whether capacity had returned."),
+        lambda one: one.result.ledger.probing_s,
+    ),
+    (
+        Column(
+            "calls_kubernetes", "Kubernetes calls", Unit.COUNT, "Writes and what is remembered; watches are shared by all applications."
+        ),
+        lambda one: one.result.ledger.calls.get("kubernetes", 0),
+    ),
+    (
+        Column(
+            "calls_aws", "AWS calls", Unit.COUNT, "ELBv2 and CloudWatch, retries included. EC2, asked every five minutes, is not modelled."
+        ),
+        lambda one: sum(count for service, count in one.result.ledger.calls.items() if service != "kubernetes"),
+    ),
+)
+
+
+def simulation_report(played: Sequence[Played], framing: Framing) -> Report:
+    """The report of some runs.
+
+    Args:
+        played: Every policy with every seed, policies in their order.
+        framing: What it says of itself.
+    """
+    groups: dict[str, list[Played]] = {}
+    for one in played:
+        groups.setdefault(one.contender.name, []).append(one)
+    compared = {name: runs for name, runs in groups.items() if runs[0].contender.swept is None}
+    failed = [one for one in played if one.result.violations]
+    return Report(
+        schema=SCHEMA,
+        kind="simulation",
+        title=f"Simulation {framing.scenario}",
+        ok=not failed,
+        verdict=_verdict(compared, played),
+        facts=tuple(_facts(groups, played, framing)),
+        command=framing.command,
+        wall_s=framing.wall_s,
+        tables=(_results(compared), *_sensitivity(groups), _accounts(compared)),
+        timelines=tuple(_timeline(one, framing) for runs in compared.values() for one in runs if one.result.rows),
+        moments=tuple(_moments(played)),
+        failures=tuple(_failures(failed)),
+        appendix=(_faults(played),) if any(one.result.faults for one in played) else (),
+        notes=_notes(played, framing),
+    )
+
+
+# --- the result -------------------------------------------------------------------------------------------------------------------------
+
+
+def _verdict(compared: Mapping[str, Sequence[Played]], played: Sequence[Played]) -> str:
+    """One line: what each policy served at which cost, and whether every invariant held."""
+    parts = []
+    for name, runs in compared.items():
+        whole = _whole(runs)
+        served, cost = Spread.of(map(_served, whole)), Spread.of(one.result.totals.dollars for one in whole)
+        if served is not None and cost is not None:
+            parts.append(f"{name} served {words.share(served.median)} at {words.dollars(cost.median)}")
+        if len(whole) < len(runs):
+            parts.append(f"{name} was ended early in {len(runs) - len(whole)} of {len(runs)} runs")
+    violations = sum(len(one.result.violations) for one in played)
+    seconds = sum(one.result.seconds for one in played)
+    span = f"{seconds / _YEAR_S:.1f} simulated years" if seconds >= _YEAR_S else f"{seconds / _DAY_S:.3g} simulated days"
+    held = f"{violations} invariant violation{'' if violations == 1 else 's'} in {span}"
+    return f"{'; '.join(parts)}; {held}."
+
+
+def _whole(runs: Iterable[Played]) -> list[Played]:
+    """The runs that lasted as long as they should."""
+    return [one for one in runs if not one.cut]
+
+
+def _facts(groups: Mapping[str, Sequence[Played]], played: Sequence[Played], framing: Framing) -> Iterable[Fact]:
+    seeds = sorted({one.result.seed for one in played})
+    shown = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} ({len(seeds)})"
+    seconds = max(one.planned_s for one in played)
+    begin, end = words.time(framing.start), words.time(framing.start + seconds)
+    yield Fact("Scenario", f"{framing.scenario}: {framing.description}")
+    yield Fact("Version", framing.version + (f", commit {framing.commit}" if framing.commit else ""))
+    yield Fact("Seeds", shown)
+    yield Fact("Policies", "; ".join(f"{name} ({runs[0].contender.digest})" for name, runs in groups.items()))
+    yield Fact("Simulated", f"{_days(seconds)} each, {begin} to {end} UTC; {len(played)} run{'' if len(played) == 1 else 's'}")
+
+
+def _days(seconds: float) -> str:
+    return f"{seconds / _DAY_S:.6g} days" if seconds >= 2 * _DAY_S else duration(seconds)
+
+
+def _results(compared: Mapping[str, Sequence[Played]]) -> Table:
+    columns = (*(column for column, _ in (*_RESULT, *_EVENTS)), _WORST)
+    runs = max(len(one) for one in compared.values())
+    spread = (
+        f"Median over {runs} seeds, and the range from the 5th to the 95th percentile." if runs > 1 else "One seed: no spread over seeds."
+    )
+    text = f"{spread} Times to detect and to verify are over all events of all seeds."
+    return Table("Policies", text, columns, tuple(Row(name, one[0].contender.words, _cells(one)) for name, one in compared.items()))
+
+
+def _cells(everything: Sequence[Played]) -> dict[str, Spread | None]:
+    runs = _whole(everything)
+    cells = {column.key: Spread.of(map(value, runs)) for column, value in _RESULT}
+    cells |= {column.key: Spread.of(one for run in runs for one in value(run)) for column, value in _EVENTS}
+    return cells | {_WORST.key: Spread.of(run.measured.worst_minute for run in runs)}
+
+
+def _sensitivity(groups: Mapping[str, Sequence[Played]]) -> Iterable[Table]:
+    """What each value of a swept field makes of the first policy, which stands first."""
+    swept = [runs for runs in groups.values() if runs[0].contender.swept is not None]
+    if not swept:
+        return
+    columns = (*(column for column, _ in _RESULT), _WORST)
+    runs = next(iter(groups.values()))
+    rows = [Row(runs[0].contender.name, "", _cells(runs))]
+    rows += [Row(" ".join(one[0].contender.swept or ()), "", _cells(one)) for one in swept]
+    yield Table("Sensitivity", f"{runs[0].contender.name} with other values of one field, the same seeds.", columns, tuple(rows))
+
+
+def _accounts(compared: Mapping[str, Sequence[Played]]) -> Table:
+    rows = [
+        Row(name, "", {column.key: Spread.of(map(value, _whole(runs))) for column, value in _ACCOUNT}) for name, runs in compared.items()
+    ]
+    text = "What the controller itself would have counted, with the same code as in production; the bill stands beside it."
+    return Table("Account", text, tuple(column for column, _ in _ACCOUNT), tuple(rows))
+
+
+# --- how it went ------------------------------------------------------------------------------------------------------------------------
+
+
+def _timeline(one: Played, framing: Framing) -> Timeline:
+    points = _points(one.result, framing)
+    steps, charts = panels(points, framing.application)
+    switches = tuple(Span(made.at, made.at, f"to {made.to}: {made.sentence}", "switch") for made in one.result.switches)
+    begin, end = framing.start, framing.start + one.result.seconds
+    faults = tuple(
+        Span(begin + plan.at_s, min(end, begin + plan.at_s + plan.seconds), plan.name, "fault")
+        for plan in one.faults
+        if begin + plan.at_s < end
+    )
+    lanes = [mode_lane(points), Lane("mode changes", switches), *short_lanes(points, "cannot grow")]
+    lanes += [Lane("faults", faults)] if faults else []
+    text = f"Seed {one.result.seed}, steps of {duration(steps.step_s)}"
+    text += "" if one.result.totals.flow.lost else "; no request failed"
+    text += f"; ended after {duration(one.result.seconds)}, for too many invariants did not hold" if one.cut else ""
+    return Timeline(one.contender.name, text, begin, end, steps.step_s, charts, tuple(lane for lane in lanes if lane.spans))
+
+
+def _points(result: Result, framing: Framing) -> list[Point]:
+    """The rows as points: a row says what was true from the one before it up to its own time."""
+    throughput = {unit.name: unit.throughput for unit in framing.application.units}
+    points, since = [], framing.start
+    for row in result.rows:
+        answered = sum(row.served.values())
+        asked = row.demand * (row.at - since) / framing.application.metric_period_s
+        points.append(
+            Point(
+                at=since,
+                seconds=row.at - since,
+                mode=row.mode,
+                demand=row.demand,
+                capacity=sum(count * throughput[name] for name, count in row.ready.items()),
+                failed=min(1.0, row.failed / asked) if asked > 0 else None,
+                latency_s=sum(row.latency_s[name] * served for name, served in row.served.items()) / answered if answered > 0 else None,
+                wanted=row.wanted,
+                live=row.live,
+                dollars_per_hour=row.dollars_per_hour,
+                short=row.out,
+            )
+        )
+        since = row.at
+    return points
+
+
+# --- the worst moments ------------------------------------------------------------------------------------------------------------------
+
+
+def _moments(played: Sequence[Played]) -> Iterable[Moment]:
+    for moment, one, others in _distinct(played)[:MOMENTS]:
+        decision, evidence = _decision(moment.decision)
+        yield Moment(
+            at=moment.at,
+            name=one.contender.name,
+            seed=one.result.seed,
+            words=_bad(moment) + (f"; as bad or less so with {', '.join(others)}" if others else ""),
+            decision=decision,
+            evidence=evidence,
+            command=f"{one.command} --at {words.time(moment.at).replace(' ', 'T')}Z",
+        )
+
+
+def _distinct(played: Sequence[Played]) -> list[tuple[BadMoment, Played, list[str]]]:
+    """Bad moments, the worst first; of those that several policies have at the same time of one seed the worst, with the others' names."""
+    found = [(moment, one) for one in played for moment in one.measured.moments if one.contender.swept is None]
+    found.sort(key=lambda pair: (-pair[0].lost, -pair[0].added_s, pair[0].at))
+    distinct: list[tuple[BadMoment, Played, list[str]]] = []
+    for moment, one in found:
+        known = next((kept for kept in distinct if kept[1].result.seed == one.result.seed and abs(kept[0].at - moment.at) <= APART_S), None)
+        if known is None:
+            distinct.append((moment, one, []))
+        elif one.contender.name not in {known[1].contender.name, *known[2]}:
+            known[2].append(one.contender.name)
+    return distinct
+
+
+def _bad(moment: BadMoment) -> str:
+    parts = []
+    if moment.lost:
+        why = ", ".join(f"{count:,.0f} at {name}" for name, count in moment.failed.items() if count >= 1) or "less than one request"
+        parts.append(f"{words.share(moment.lost / moment.demand)} of {moment.demand:,.0f} requests of the minute failed ({why})")
+    if moment.added_s > 0:
+        parts.append(f"answers took {moment.added_s:.2f} s longer than at the rated throughput")
+    parts.append(f"the worst of {duration(moment.seconds)}")
+    if moment.out:
+        parts.append(f"{', '.join(moment.out)} could not grow")
+    if moment.faults:
+        parts.append(f"faults: {', '.join(moment.faults)}")
+    return "; ".join(parts)
+
+
+def _decision(made: Judgement | None) -> tuple[str, tuple[str, ...]]:
+    if made is None:
+        return "nothing was decided yet", ()
+    held = (f"held back: {made.held}",) if made.held else ()
+    return f"{made.verb} ({made.mode})  {made.reason}: {made.sentence}", (f"decided at {words.time(made.at)}", *held, *made.evidence)
+
+
+# --- what did not hold, and what was survived -------------------------------------------------------------------------------------------
+
+
+def _failures(failed: Sequence[Played]) -> Iterable[Failure]:
+    for one in failed[:_MOST_FAILURES]:
+        first = one.result.violations[0]
+        names = ", ".join(dict.fromkeys(violation.name for violation in one.result.violations))
+        text = f"{names}; first {first.name} at {words.time(first.at)}: {first.text}. Harm: {HARMS[first.name]}"
+        yield Failure(one.contender.name, one.result.seed, text, one.command)
+
+
+def _faults(played: Sequence[Played]) -> Table:
+    injected: dict[str, int] = {}
+    survived: dict[str, int] = {}
+    runs: dict[str, int] = {}
+    for one in played:
+        for name, times in one.result.faults.items():
+            injected[name] = injected.get(name, 0) + times
+            runs[name] = runs.get(name, 0) + 1
+            survived[name] = survived.get(name, 0) + (0 if one.result.violations else times)
+    columns = (
+        Column("injected", "Injected", Unit.COUNT, "How often, over all policies and seeds."),
+        Column("survived", "Survived", Unit.COUNT, "How often in runs in which every invariant held."),
+        Column("runs", "Runs", Unit.COUNT, "In how many runs."),
+    )
+    rows = [
+        Row(name, "", {"injected": _single(injected[name]), "survived": _single(survived[name]), "runs": _single(runs[name])})
+        for name in sorted(injected)
+    ]
+    everything = {"injected": _single(sum(injected.values())), "survived": _single(sum(survived.values())), "runs": _single(len(played))}
+    return Table("Faults", "docs/simulation.md says what each is.", columns, (*rows, Row("all", "", everything)))
+
+
+def _single(value: float) -> Spread:
+    return Spread(value, value, value, 1)
+
+
+def _notes(played: Sequence[Played], framing: Framing) -> tuple[str, ...]:
+    seed = min(one.result.seed for one in played)
+    missed = sum(one.measured.undetected for one in played)
+    unverified = sum(one.measured.unverified for one in played)
+    notes = [f"The timelines are those of seed {seed}. Times are UTC. What the model leaves out: docs/simulation.md."]
+    if any(one.cut for one in played):
+        notes.append(
+            "A run ends after 20 violations; runs that ended early are left out of the tables, and their faults are among those below."
+        )
+    if missed:
+        notes.append(f"{missed} times a unit starved for so short that nothing was proven; those have no time to detect.")
+    if unverified:
+        notes.append(f"{unverified} mode changes were not seen verified before the next change or the end; those have no time to verify.")
+    if not any(one.result.rows for one in played):
+        notes.append(f"No timelines: rowSeconds of {framing.scenario} is 0.")
+    return tuple(notes)

@@ -1,0 +1,232 @@
+"""The Kubernetes API as far as the controller writes to it: one Ingress, the ScaledObjects, and the stored memory.
+
+Actions are carried out by reading their bodies, as the API server does: a server-side apply of the Ingress under its uid and
+resourceVersion, one of a ScaledObject's floor, and a JSON patch of a trigger with its tests. A body that would not do there what the plan
+says does not do it here either.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from controller.errors import Conflict, NotFound, Rejected, StateError, Unavailable
+from controller.policy.codec import decode, encode
+from controller.policy.model import Action, Application, Memory, Override, Unit
+from controller.policy.plan import FIELD_MANAGER
+from controller.policy.routing import action_key
+from controller.policy.text import number
+from controller.ports import StoredMemory
+from failover_analysis.simulation.fault_state import Hazards
+
+INGRESSES: Final = "ingresses.networking.k8s.io"
+SCALERS: Final = "scaledobjects.keda.sh"
+
+_APPLY: Final = "application/apply-patch+yaml"
+_JSON_PATCH: Final = "application/json-patch+json"
+
+
+@dataclass(slots=True)
+class IngressObject:
+    """The Ingress. `owned` are the annotations that our field manager owns, `writer` who last wrote the action."""
+
+    uid: str
+    annotations: dict[str, str]
+    version: int = 1
+    exists: bool = True
+    owned: frozenset[str] = frozenset()
+    writer: str = FIELD_MANAGER
+    override: Override = field(default_factory=Override)
+
+
+@dataclass(slots=True)
+class ScalerObject:
+    """A ScaledObject. `floor_owner` is the field manager of its minReplicaCount."""
+
+    name: str
+    metric: str
+    floor: int
+    most: int
+    target: str
+    version: int = 1
+    floor_owner: str = FIELD_MANAGER
+    paused: bool = False
+    exists: bool = True
+
+
+class KubeApi:
+    """The objects, and the port that actions are applied through.
+
+    Args:
+        application: Whose.
+        action: The Ingress's first routing action.
+        hazards: What is wrong.
+        changed: Called with the resource and the unit ("" for the Ingress) after every write.
+    """
+
+    def __init__(self, application: Application, action: str, hazards: Hazards, changed: Callable[[str, str], None]) -> None:
+        self._application, self._hazards, self._changed = application, hazards, changed
+        self._recreated = 0
+        self.calls = 0
+        """Requests of the controller: how many."""
+        self.action_key = action_key(application.action)
+        self.ingress = IngressObject("uid-0", {self.action_key: action}, writer="kubectl")
+        self.scalers = {unit.name: _scaler(unit) for unit in application.units if unit.scaled_object is not None}
+
+    # --- the port -----------------------------------------------------------------------------------------------------------------------
+
+    def apply(self, action: Action, *, deadline_s: float) -> None:
+        """See `controller.ports.Applier.apply`."""
+        del deadline_s  # an answer is either there at once or never
+        self.calls += 1
+        self._admit()
+        if action.resource == INGRESSES:
+            self._apply_ingress(action)
+        elif action.resource == SCALERS:
+            self._apply_scaler(action)
+        else:
+            raise Rejected(f"no such resource: {action.resource}")
+        if self._hazards.lost_answers:
+            self._hazards.lost_answers -= 1
+            raise Unavailable("read timed out")
+
+    def _admit(self) -> None:
+        hazards = self._hazards
+        if hazards.writes_fail:
+            raise Unavailable(hazards.writes_fail)
+        if hazards.conflicts:
+            hazards.conflicts -= 1
+            self.ingress.version += 1
+            raise Conflict("the object has been modified")
+
+    def _apply_ingress(self, action: Action) -> None:
+        body = json.loads(action.body)
+        metadata, ingress = body["metadata"], self.ingress
+        if action.content_type != _APPLY or dict(action.query) != {"fieldManager": FIELD_MANAGER, "force": "true"}:
+            raise Rejected(f"not a forced server-side apply: {action.content_type} {action.query}")
+        if not ingress.exists:
+            raise Conflict("precondition failed: UID of an object that does not exist")
+        if metadata.get("uid") != ingress.uid:
+            raise Conflict(f"precondition failed: UID {metadata.get('uid')}, found {ingress.uid}")
+        if metadata.get("resourceVersion") != str(ingress.version):
+            raise Conflict("the object has been modified")
+        written: dict[str, str] = metadata["annotations"]
+        dropped = ingress.owned - written.keys()  # an apply takes away what its manager owned and does not name any more
+        ingress.annotations = {key: value for key, value in ingress.annotations.items() if key not in dropped} | written
+        ingress.owned, ingress.writer = frozenset(written), FIELD_MANAGER
+        self._ingress_written()
+
+    def _apply_scaler(self, action: Action) -> None:
+        name = next((name for name, one in self.scalers.items() if one.name == action.name), None)
+        if name is None or not self.scalers[name].exists:
+            raise NotFound(f"ScaledObject {action.name} not found")
+        scaler, body = self.scalers[name], json.loads(action.body)
+        if action.content_type == _APPLY:
+            scaler.floor, scaler.floor_owner = int(body["spec"]["minReplicaCount"]), FIELD_MANAGER
+        elif action.content_type == _JSON_PATCH:
+            _patch_trigger(scaler, body)
+        else:
+            raise Rejected(f"no such content type: {action.content_type}")
+        self.scaler_written(name)
+
+    # --- what others write --------------------------------------------------------------------------------------------------------------
+
+    def _ingress_written(self) -> None:
+        self.ingress.version += 1
+        self._changed(INGRESSES, "")
+
+    def scaler_written(self, unit: str) -> None:
+        """A ScaledObject was changed."""
+        self.scalers[unit].version += 1
+        self._changed(SCALERS, unit)
+
+    def edit_action(self, value: str | None, writer: str) -> None:
+        """Somebody else writes the routing action, or takes it away."""
+        ingress = self.ingress
+        annotations = {key: text for key, text in ingress.annotations.items() if key != self.action_key}
+        ingress.annotations = annotations if value is None else {**annotations, self.action_key: value}
+        ingress.writer, ingress.owned = writer, ingress.owned - {self.action_key}
+        self._ingress_written()
+
+    def set_override(self, override: Override) -> None:
+        """An operator pauses, pins or lifts that."""
+        self.ingress.override = override
+        self._ingress_written()
+
+    def delete_ingress(self) -> None:
+        """Somebody deletes the Ingress."""
+        self.ingress.exists = False
+        self._ingress_written()
+
+    def recreate_ingress(self, action: str, writer: str, override: Override) -> None:
+        """Somebody creates it anew, as it is written in Git."""
+        self._recreated += 1
+        found = self.ingress.version
+        self.ingress = IngressObject(f"uid-{self._recreated}", {self.action_key: action}, found, writer=writer, override=override)
+        self._ingress_written()
+
+
+def _scaler(unit: Unit) -> ScalerObject:
+    return ScalerObject(unit.scaled_object or "", unit.counter_metric, unit.min_replicas, unit.max_replicas, number(unit.throughput))
+
+
+def _patch_trigger(scaler: ScalerObject, operations: list[dict[str, Any]]) -> None:
+    """A JSON patch of the one trigger: its tests must hold, or nothing is written.
+
+    Raises:
+        Rejected: A test failed, or it writes anywhere else.
+    """
+    known: Mapping[str, str] = {"/spec/triggers/0/type": "aws-cloudwatch", "/spec/triggers/0/metadata/metricName": scaler.metric}
+    target = "/spec/triggers/0/metadata/targetMetricValue"
+    for operation in operations:
+        path = operation["path"]
+        if operation["op"] == "test" and known.get(path) != operation["value"]:
+            raise Rejected(f"the test of {path} failed")
+        if operation["op"] not in {"test", "replace"} or (operation["op"] == "replace" and path != target):
+            raise Rejected(f"unexpected operation {operation}")
+    scaler.target = str(operations[-1]["value"])
+
+
+class Store:
+    """Durable memory: the text that the codec makes of it, a version and an epoch.
+
+    Args:
+        hazards: What is wrong.
+    """
+
+    def __init__(self, hazards: Hazards) -> None:
+        self._hazards = hazards
+        self._text, self._version, self._epoch = "", 0, 0
+        self.calls = 0
+        """Requests of the controller: how many."""
+
+    def load(self, application: str) -> StoredMemory:
+        """See `controller.ports.StateStore.load`."""
+        self.calls += 1
+        if self._hazards.state_unreadable:
+            raise StateError(f"state of {application}: not JSON")
+        if not self._text:
+            return StoredMemory(Memory(), "", 0)
+        return StoredMemory(decode(self._text), str(self._version), self._epoch)
+
+    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int) -> StoredMemory:
+        """See `controller.ports.StateStore.save`."""
+        self.calls += 1
+        if self._hazards.writes_fail:
+            raise Unavailable(self._hazards.writes_fail)
+        if self._hazards.save_conflicts:
+            self._hazards.save_conflicts -= 1
+            self._version += 1
+            raise Conflict(f"state of {application} has been modified")
+        if over.version != (str(self._version) if self._text else ""):
+            raise Conflict(f"state of {application} has been modified")
+        if over.epoch > epoch:
+            raise Conflict(f"state of {application} was written in epoch {over.epoch}, ours is {epoch}")
+        self._text, self._version, self._epoch = encode(memory), self._version + 1, epoch
+        return StoredMemory(memory, str(self._version), epoch)
+
+    def lose(self) -> None:
+        """Somebody deletes the ConfigMap."""
+        self._text = ""

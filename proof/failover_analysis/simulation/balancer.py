@@ -1,0 +1,178 @@
+"""The load balancer and its controller: what the live rule is, how late it follows the Ingress, and which targets are healthy.
+
+Every Service has its target group in every mode, as permanent standby rules keep them; a pod is a target of its unit's group and of
+the capacity Service's. The controller is level-triggered: after its lag it brings whatever the Ingress says then. What it cannot read it
+leaves as it is.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from controller.policy.model import Application, Target
+from controller.policy.routing import action_problem, parse_action
+from failover_analysis.simulation.api import KubeApi
+from failover_analysis.simulation.cluster import Pod, UnitPods
+from failover_analysis.simulation.event_queue import Agenda
+from failover_analysis.simulation.fault_state import Hazards
+
+HEALTH_CHECK_S: Final = 15.0
+"""Interval of the target groups' health checks, seconds: the controller's default. A new target needs one that passes."""
+
+_LAG_S: Final = (0.7, 2.0)  # one ModifyRule 0.79 to 0.88 s after the patch, as recorded, and AWS's slower answers
+_SLOW_SHARE: Final = 0.02  # of reconciles that take minutes: throttled or behind a full sync (issues LBC#2070, #1447, #3588); our choice
+_SLOW_S: Final = (30.0, 375.0)  # up to the 6 min 15 s of LBC#2070
+_REGISTER_S: Final = (1.0, 3.0)  # facts on the load balancer, section 3: the binding's reconcile
+_RETRY_S: Final = 60.0  # of a group that it cannot read; its own backoff grows to minutes
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRule:
+    """What the load balancer does with a request. `answer` is what it says itself where it forwards to nobody."""
+
+    targets: tuple[Target, ...]
+    stickiness_s: int = 0
+    answer: str = ""
+
+
+class Balancer:
+    """One load balancer.
+
+    Args:
+        agenda: Time.
+        application: Whose.
+        api: The Ingress.
+        pods: By unit.
+        hazards: What is wrong.
+        chance: Its own stream.
+        before: Called before the routing or the targets change: what happened until then happened by the old ones.
+        changed: Called when a watcher of its controller's events would see something.
+    """
+
+    def __init__(
+        self,
+        agenda: Agenda,
+        application: Application,
+        api: KubeApi,
+        hazards: Hazards,
+        chance: random.Random,
+        before: Callable[[], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self._agenda, self._application, self._api, self._hazards, self._chance = agenda, application, api, hazards, chance
+        self._before, self._changed = before, changed
+        self._pods: Mapping[str, UnitPods] = {}
+        self.live = LiveRule(())
+        self.live_since = agenda.now
+        self.listeners: list[Callable[[LiveRule, LiveRule], None]] = []
+        self.blocked = ""
+
+    def attach(self, pods: Mapping[str, UnitPods]) -> None:
+        """Makes the pods known, and takes the present Ingress and the ready pods as long applied."""
+        self._pods = pods
+        for counts in pods.values():
+            counts.registered = counts.healthy = counts.ready
+        self._reconcile()
+
+    # --- the controller's half ----------------------------------------------------------------------------------------------------------
+
+    def ingress_changed(self) -> None:
+        """The Ingress was written."""
+        hazards, chance = self._hazards, self._chance
+        lag = chance.uniform(*_SLOW_S) if chance.random() < _SLOW_SHARE else chance.uniform(*_LAG_S)
+        if hazards.lbc_loses:
+            hazards.lbc_loses -= 1
+            return
+        self._agenda.after(lag * hazards.lbc_slow, self._reconcile)
+
+    def _reconcile(self) -> None:
+        hazards = self._hazards
+        if hazards.lbc_stopped:
+            return
+        self._report(hazards.lbc_blocked)
+        if hazards.lbc_blocked:
+            self._agenda.after(_RETRY_S, self._reconcile)
+            return
+        rule = self._wanted()
+        if rule is not None:
+            self.set(rule)
+
+    def _report(self, blocked: str) -> None:
+        if blocked != self.blocked:
+            self.blocked = blocked
+            self._changed()
+
+    def resume(self) -> None:
+        """It runs again: it looks at everything at once."""
+        self._agenda.after(self._chance.uniform(*_LAG_S), self._reconcile)
+
+    def _wanted(self) -> LiveRule | None:
+        """The rule that the Ingress asks for; None where it cannot be made, and the old one stays."""
+        ingress = self._api.ingress
+        if not ingress.exists:
+            return LiveRule((), answer="404")
+        action = ingress.annotations.get(self._api.action_key)
+        if action is None:
+            return LiveRule((), answer="503 Backend action does not exist")
+        targets, stickiness, problem = parse_action(action)
+        if problem or action_problem(targets):
+            return None
+        return LiveRule(targets, stickiness)
+
+    def set(self, rule: LiveRule) -> None:
+        """The rule is so from now on."""
+        if rule != self.live:
+            self._before()
+            before, self.live, self.live_since = self.live, rule, self._agenda.now
+            for listener in self.listeners:
+                listener(before, rule)
+
+    # --- targets ------------------------------------------------------------------------------------------------------------------------
+
+    def pod_ready(self, pod: Pod) -> None:
+        """See `failover_analysis.simulation.workloads.Targets.pod_ready`."""
+        if not self._pods:  # before the start: it has been there for long
+            pod.registered = pod.healthy = True
+            return
+        due = pod.ready_at
+        self._agenda.after(self._chance.uniform(*_REGISTER_S), lambda: self._register(pod, due))
+
+    def _register(self, pod: Pod, due: float) -> None:
+        if not pod.ready or pod.ready_at != due:
+            return
+        if self._hazards.targets_stuck:
+            self._agenda.after(_RETRY_S, lambda: self._register(pod, due))
+            return
+        self._before()
+        pod.registered = True
+        self._pods[pod.unit.name].registered += 1
+        self._agenda.after(self._chance.uniform(1.0, HEALTH_CHECK_S), lambda: self._checked(pod, due))
+
+    def _checked(self, pod: Pod, due: float) -> None:
+        if pod.registered and pod.ready_at == due and not pod.healthy:
+            self._before()
+            pod.healthy = True
+            self._pods[pod.unit.name].healthy += 1
+
+    def pod_gone(self, pod: Pod) -> None:
+        """See `failover_analysis.simulation.workloads.Targets.pod_gone`."""
+        if pod.registered:
+            self._before()
+            counts = self._pods[pod.unit.name]
+            counts.registered -= 1
+            counts.healthy -= pod.healthy
+            pod.registered = pod.healthy = False
+
+    def healthy(self, service: str) -> int:
+        """Healthy targets of a Service's target group."""
+        hazards = self._hazards
+        units = [pods for pods in self._pods.values() if service in {pods.unit.backend.service, self._application.capacity.service}]
+        ill = hazards.broken | (hazards.sick if service != self._application.capacity.service else set())
+        return sum(pods.healthy for pods in units if pods.unit.name not in ill)
+
+    def ready(self, service: str) -> int:
+        """Ready endpoints of a Service."""
+        return sum(pods.ready for pods in self._pods.values() if service in {pods.unit.backend.service, self._application.capacity.service})

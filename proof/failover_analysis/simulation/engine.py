@@ -1,0 +1,256 @@
+"""One run: the parts of the world put together, the processes of the controller in it, and what came of it."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from controller.policy.demand import capacity_throughputs
+from controller.policy.model import Application, Mode, Target
+from controller.policy.routing import format_action
+from controller.policy.targets import cost_targets, weight_strategy
+from controller.policy.text import number
+from controller.policy.weights import base_weights
+from failover_analysis.simulation.api import INGRESSES, SCALERS, KubeApi, Store
+from failover_analysis.simulation.balancer import Balancer
+from failover_analysis.simulation.event_queue import Agenda
+from failover_analysis.simulation.fault_state import Hazards
+from failover_analysis.simulation.faults import schedule
+from failover_analysis.simulation.invariants import Invariants
+from failover_analysis.simulation.karpenter import Karpenter
+from failover_analysis.simulation.leadership import TAKEOVER_S, Lease, SimulatedLeadership
+from failover_analysis.simulation.metrics import CloudWatch, Keda
+from failover_analysis.simulation.recorder import Recorder
+from failover_analysis.simulation.recording import Result
+from failover_analysis.simulation.replica import MortalApplier, Replica
+from failover_analysis.simulation.setup import FaultPlan, Setup
+from failover_analysis.simulation.simulated_view import Lookout, World
+from failover_analysis.simulation.traffic import Traffic
+from failover_analysis.simulation.workloads import Workloads
+from failover_testbed.capacity.ec2 import Ec2
+
+_HOUR_S: Final = 3600.0
+_DIGITS: Final = 6
+
+
+class Simulation:
+    """One world.
+
+    Args:
+        setup: What it is given.
+        seed: Of everything that is left to chance.
+        measured: Whether it is measured for a report; that changes nothing of the run.
+    """
+
+    def __init__(self, setup: Setup, seed: int, *, measured: bool = False) -> None:
+        self.setup, self.seed = setup, seed
+        self.application = setup.application
+        self.agenda = Agenda(setup.start)
+        self.hazards = Hazards()
+        self.ec2 = Ec2(setup.zones, self.stream("ec2"))
+        pools: dict[str, tuple[str, ...]] = {}
+        for unit in self.application.units:
+            types = (*pools.get(unit.node_pool, ()), *(unit.instance_types or (unit.instance_type,)))
+            pools[unit.node_pool] = tuple(dict.fromkeys(types))
+        self.karpenter = Karpenter(self.agenda, self.ec2, setup.zones, pools, self.hazards, self.stream("karpenter"), self._woken)
+        self.api = KubeApi(self.application, _first_action(self.application, setup.mode), self.hazards, self._written)
+        self.balancer = Balancer(self.agenda, self.application, self.api, self.hazards, self.stream("balancer"), self._advance, self._woken)
+        self.workloads = Workloads(self.agenda, self.application, self.karpenter, self.balancer, self.stream("pods"), self._woken)
+        noise = self.stream("demand")
+        self.traffic = Traffic(
+            self.agenda,
+            self.application,
+            lambda at: self._demand(at, noise),
+            self.balancer,
+            self.workloads.units,
+            self.hazards,
+            setup.algorithm,
+        )
+        self._populate()
+        self.cloudwatch = CloudWatch(self.agenda, self.application, self.traffic, self.hazards, self.stream("cloudwatch"))
+        self.cloudwatch.warm(self.traffic.flow(self.balancer.live.targets, _exact(setup.demand(0.0)), self.application.metric_period_s))
+        self.keda = Keda(self.agenda, self.api, self.cloudwatch, self.workloads, self._advance)
+        self.world = World(self.agenda, self.karpenter, self.workloads, self.api, self.balancer, self.cloudwatch, self.hazards, setup.zones)
+        self.lease, self.store = Lease(), Store(self.hazards)
+        self.clock_offset = 0.0
+        self.clock_set_at = -math.inf
+        self.active: dict[int, FaultPlan] = {}
+        self.last_fault = -math.inf
+        self.injected: dict[str, int] = {}
+        self.invariants = Invariants(self)
+        self.recorder = Recorder(self, measured=measured)
+        self._processes = 0
+        self.replica = self._start_replica()
+        self._schedule()
+
+    # --- chance and time ----------------------------------------------------------------------------------------------------------------
+
+    def stream(self, name: str) -> random.Random:
+        """A stream of chance of its own: what one part draws must not change what another does."""
+        return random.Random(f"{self.seed}/{name}")
+
+    def clock(self) -> float:
+        """The controller's wall clock."""
+        return self.agenda.now + self.clock_offset
+
+    def set_clock(self, seconds: float) -> None:
+        """The controller's wall clock jumps."""
+        self.clock_offset += seconds
+        self.clock_set_at = self.agenda.now
+
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return self.agenda.now - self.setup.start
+
+    def _demand(self, at: float, noise: random.Random) -> float:
+        wanted = self.setup.demand(at - self.setup.start)
+        if self.setup.noise:
+            wanted = max(0.0, wanted * (1 + self.setup.noise * noise.gauss(0.0, 1.0)))
+        return _exact(wanted)
+
+    # --- the start ----------------------------------------------------------------------------------------------------------------------
+
+    def _populate(self) -> None:
+        """Replicas as the demand of the first moment asks for, all ready, with everything applied."""
+        demand, application, capacity = _exact(self.setup.demand(0.0)), self.application, self.setup.mode is Mode.CAPACITY
+        weights, throughputs = _weights(application), capacity_throughputs(application)
+        # So many of each that every replica gets what capacity mode means it to.
+        share = {unit.name: throughputs[unit.name] if capacity else float(weights[unit.name]) for unit in application.units}
+        whole = sum(share.values())
+        for unit in application.units:
+            asked = throughputs[unit.name] if capacity else unit.throughput
+            wanted = math.ceil(demand * share[unit.name] / whole / asked - 1e-9)
+            self.workloads.start(unit.name, min(max(wanted, unit.min_replicas), unit.max_replicas))
+            if unit.name in self.api.scalers:
+                self.api.scalers[unit.name].target = number(asked)
+        self.balancer.attach(self.workloads.units)
+        self.api.ingress.override = self.setup.override
+
+    def _schedule(self) -> None:
+        start = self.setup.start
+        for outage in self.setup.outages:
+            self.agenda.at(start + outage.start_s, partial(self.ec2.shortages.append, outage.shortage))
+            self.agenda.at(start + outage.end_s, partial(self.ec2.shortages.remove, outage.shortage))
+        for limit in self.setup.limits:
+            self.agenda.at(start + limit.at_s, partial(self.set_limit, limit.node_pool, limit.nodes))
+        self.agenda.every(_HOUR_S, self.karpenter.forget_old)
+        schedule(self, self.setup.faults)
+
+    # --- what the parts tell one another ------------------------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        self.traffic.advance()
+
+    def _woken(self) -> None:
+        self.replica.wake()
+
+    def _written(self, resource: str, unit: str) -> None:
+        if resource == INGRESSES:
+            self.balancer.ingress_changed()
+        elif resource == SCALERS:
+            self.keda.changed(unit)
+        self.replica.wake()
+
+    def set_limit(self, pool: str, nodes: int | None) -> None:
+        """A NodePool gets or loses a limit."""
+        self.karpenter.set_limit(pool, nodes)
+
+    # --- processes ----------------------------------------------------------------------------------------------------------------------
+
+    def _start_replica(self, application: Application | None = None) -> Replica:
+        """A process that leads from now on."""
+        self._processes += 1
+        number = self._processes
+        self.lease.take(number)
+        application = application or self.application
+        lookout = Lookout(self.world, application, self.clock)
+        return Replica(
+            number,
+            self.agenda,
+            application,
+            lookout,
+            MortalApplier(self.api, self.hazards),
+            self.store,
+            SimulatedLeadership(self.lease, number),
+            self.recorder,
+            self.restart,
+            self.setup.interval_s,
+        )
+
+    def restart(self, after_s: float = TAKEOVER_S) -> None:
+        """The leading process dies; another one leads after the takeover. Until then nobody does."""
+        application = self.replica.application
+        self.replica.kill()
+        self.agenda.after(after_s, lambda: self._take_over(application))
+
+    def _take_over(self, application: Application) -> None:
+        if not self.replica.alive:
+            self.replica = self._start_replica(application)
+
+    def usurp(self) -> None:
+        """Another process takes the Lease while the present one still believes that it leads, and decides once more."""
+        old = self.replica
+        if old.alive:
+            self.replica = self._start_replica(old.application)
+            old.resume()
+            self.agenda.after(1.0, old.kill)
+
+    def retire(self, replica: Replica) -> None:
+        """A process that does not lead any more ends; the one that leads goes on."""
+        if replica is not self.replica:
+            replica.kill()
+
+    def usurp_paused(self) -> None:
+        """Another process takes the Lease from one that stands still."""
+        if self.replica.alive and self.replica.paused:
+            self.replica = self._start_replica(self.replica.application)
+
+    def reconfigure(self, application: Application) -> None:
+        """The application file is another one."""
+        self.application = application
+        self.replica.reconfigure(application)
+
+    # --- the run ------------------------------------------------------------------------------------------------------------------------
+
+    def run(self, watched: Callable[[float], None] | None = None, *, until: float = math.inf) -> Result:
+        """Plays it to its end.
+
+        Args:
+            watched: Told the share that is done, from time to time.
+            until: Where to stop before the end, seconds since the Unix epoch: up to there it is the same run.
+        """
+        end = min(until, self.setup.start + self.setup.seconds)
+        try:
+            while self.agenda.now < end and not self.invariants.full():
+                self.agenda.run(min(end, self.agenda.now + 6 * _HOUR_S))
+                if watched is not None:
+                    watched(self.elapsed() / self.setup.seconds)
+        except Exception as error:  # noqa: BLE001 - a bug of the core is what is looked for: it is reported with the seed
+            self.invariants.broke(error)
+        self.traffic.advance()
+        return self.recorder.result(self.injected)
+
+
+def _exact(value: float) -> float:
+    """The same number on every machine.
+
+    Cosines and logarithms differ in their last bit from one C library or processor to another, and a bit is enough for another run.
+    """
+    return round(value, _DIGITS)
+
+
+def _weights(application: Application) -> dict[str, int]:
+    """The weights of cost mode where everything can serve."""
+    return base_weights(application.units, weight_strategy(application), None, {unit.name: 1 for unit in application.units})
+
+
+def _first_action(application: Application, mode: Mode) -> str:
+    """What is written in Git for the mode."""
+    if mode is Mode.CAPACITY:
+        return format_action(
+            (Target(application.capacity.service, application.capacity.port, 1),), application.policy.stickiness_capacity_s
+        )
+    return format_action(cost_targets(application, _weights(application)), application.policy.stickiness_cost_s)

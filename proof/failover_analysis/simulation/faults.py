@@ -1,0 +1,498 @@
+"""Everything that can go wrong, by name: what it does to the world, and how it ends.
+
+The list is that of reliability.md, section 4, as far as virtual time knows it. Left out is what has no meaning here: pagination, expired
+tokens, rows of Logs Insights, full disks, slow sinks, the rate of clocks; tests of the parts have those.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from controller.policy.model import Mode, Override, Target
+from controller.policy.routing import format_action, parse_action
+from controller.policy.targets import cost_targets
+from failover_analysis.simulation.balancer import LiveRule
+from failover_analysis.simulation.setup import FaultPlan
+from failover_analysis.simulation.simulated_view import INGRESS, KARPENTER, WORKLOADS
+from failover_testbed.capacity.ec2 import Code, Shortage
+
+if TYPE_CHECKING:
+    from failover_analysis.simulation.engine import Simulation
+
+Undo = Callable[[], None]
+Begin = Callable[["Simulation", FaultPlan], Undo | None]
+
+EVERY_H: Final = 3.0
+"""Mean hours between two random faults: several a day, with stretches in between in which liveness can be demanded."""
+
+_MINUTE: Final = 60.0
+_HOUR: Final = 3600.0
+_DIGITS: Final = 3  # milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One fault.
+
+    Attributes:
+        begin: Makes it so; returns what ends it, None where it ends by itself.
+        shortest_s: Shortest time that a random one lasts, seconds.
+        longest_s: Longest.
+    """
+
+    begin: Begin
+    shortest_s: float = 0.0
+    longest_s: float = 0.0
+
+
+def _switched(name: str, value: object, harmless: object) -> Begin:
+    """A fault that is one switch of the hazards."""
+
+    def begin(simulation: Simulation, plan: FaultPlan) -> Undo:
+        del plan
+        setattr(simulation.hazards, name, value)
+        return partial(setattr, simulation.hazards, name, harmless)
+
+    return begin
+
+
+def _counted(name: str, most: int) -> Begin:
+    """A fault that hits the next few of something, unless they do not come until its end."""
+
+    def begin(simulation: Simulation, plan: FaultPlan) -> Undo:
+        setattr(simulation.hazards, name, 1 + int(plan.value * most))
+        return partial(setattr, simulation.hazards, name, 0)
+
+    return begin
+
+
+def _stalled(kind: str) -> Begin:
+    def begin(simulation: Simulation, plan: FaultPlan) -> Undo:
+        del plan
+        simulation.hazards.stalled.add(kind)
+        return partial(simulation.hazards.stalled.discard, kind)
+
+    return begin
+
+
+def _of_unit(name: str) -> Begin:
+    """A fault of one unit's pods, which changes where requests go."""
+
+    def begin(simulation: Simulation, plan: FaultPlan) -> Undo:
+        units: set[str] = getattr(simulation.hazards, name)
+        simulation.traffic.advance()
+        units.add(plan.unit)
+
+        def end() -> None:
+            simulation.traffic.advance()
+            units.discard(plan.unit)
+
+        return end
+
+    return begin
+
+
+# --- processes --------------------------------------------------------------------------------------------------------------------------
+
+
+def _crash(side: str) -> Begin:
+    """The process dies at its next action, or at the end of the fault if there is none."""
+
+    def begin(simulation: Simulation, plan: FaultPlan) -> Undo:
+        del plan
+        simulation.hazards.crash = side
+        return partial(setattr, simulation.hazards, "crash", "")
+
+    return begin
+
+
+def _restart(simulation: Simulation, plan: FaultPlan) -> None:
+    simulation.restart(2.0 + 60.0 * plan.value)
+
+
+def _usurp(simulation: Simulation, plan: FaultPlan) -> None:
+    del plan
+    simulation.usurp()
+
+
+def _pause(simulation: Simulation, plan: FaultPlan) -> Undo:
+    """The process stands still; it goes on with what it knew, unless somebody else took over."""
+    del plan
+    replica = simulation.replica
+    replica.paused = True
+    return replica.resume
+
+
+def _pause_and_usurp(simulation: Simulation, plan: FaultPlan) -> Undo:
+    """The same, and another process takes the Lease meanwhile."""
+    old = simulation.replica
+    end = _pause(simulation, plan)
+    simulation.agenda.after(16.0, simulation.usurp_paused)
+
+    def resume() -> None:
+        end()
+        simulation.agenda.after(1.0, partial(simulation.retire, old))
+
+    return resume
+
+
+def _freeze_and_usurp(simulation: Simulation, plan: FaultPlan) -> Undo:
+    """The same, between a decision and its actions: what it wakes up with is a plan of an earlier term."""
+    old = simulation.replica
+
+    def froze() -> None:
+        simulation.agenda.after(16.0, simulation.usurp_paused)
+        simulation.agenda.after(20.0 + 60.0 * plan.value, old.resume)
+        simulation.agenda.after(90.0, partial(simulation.retire, old))
+
+    old.froze = froze
+
+    def end() -> None:
+        old.froze = None
+
+    return end
+
+
+def _lose_memory(simulation: Simulation, plan: FaultPlan) -> None:
+    simulation.store.lose()
+    simulation.invariants.memory_lost_at = simulation.agenda.now
+    simulation.restart(2.0 + 10.0 * plan.value)
+
+
+def _jump(hours: float) -> Begin:
+    """The controller's wall clock is wrong until the end."""
+
+    def begin(simulation: Simulation, plan: FaultPlan) -> Undo:
+        del plan
+        simulation.set_clock(hours * _HOUR)
+        return partial(simulation.set_clock, -hours * _HOUR)
+
+    return begin
+
+
+# --- the Ingress and the load balancer --------------------------------------------------------------------------------------------------
+
+
+def _stop_balancer(simulation: Simulation, plan: FaultPlan) -> Undo:
+    del plan
+    simulation.hazards.lbc_stopped = True
+
+    def end() -> None:
+        simulation.hazards.lbc_stopped = False
+        simulation.balancer.resume()
+
+    return end
+
+
+def _block(simulation: Simulation, plan: FaultPlan) -> Undo:
+    """Another Ingress of the group cannot be read."""
+    del plan
+    simulation.hazards.lbc_blocked = "Failed build model due to ingress: other/shop: unknown action type: forwrd"
+    simulation.balancer.resume()
+
+    def end() -> None:
+        simulation.hazards.lbc_blocked = ""
+        simulation.balancer.resume()
+
+    return end
+
+
+def _replace_rule(simulation: Simulation, plan: FaultPlan) -> Undo:
+    """Somebody changes the live rule by hand, behind the controller's back; the load-balancer controller mends it at the end."""
+    units = simulation.application.units
+    victim = units[int(plan.value * len(units)) % len(units)]
+    targets = tuple(Target(unit.backend.service, unit.backend.port, 1 if unit is victim else 0) for unit in units)
+    simulation.invariants.tampered_at = simulation.agenda.now
+    simulation.balancer.set(LiveRule(targets))
+
+    return simulation.balancer.resume
+
+
+def _edit_action(simulation: Simulation, plan: FaultPlan) -> None:
+    """Somebody writes other weights."""
+    units = simulation.application.units
+    weights = {unit.name: 1 + int(plan.value * 97 * (place + 1)) % 99 for place, unit in enumerate(units)}
+    simulation.api.edit_action(format_action(cost_targets(simulation.application, weights), 0), "argocd-controller")
+
+
+def _break_action(simulation: Simulation, plan: FaultPlan) -> Undo | None:
+    """Somebody writes what is no action, and corrects it at the end."""
+    before = simulation.api.ingress.annotations.get(simulation.api.action_key, "")
+    if parse_action(before)[2]:
+        return None  # somebody was here already
+    simulation.api.edit_action('{"type":"forwrd"}' if plan.value < 0.5 else None, "kubectl-edit")  # noqa: PLR2004 - one half each
+
+    def end() -> None:
+        if simulation.api.ingress.exists:
+            simulation.api.edit_action(before, "kubectl-edit")
+
+    return end
+
+
+def _recreate(simulation: Simulation, plan: FaultPlan) -> Undo:
+    """The Ingress is deleted, and created anew as it is written in Git: in cost mode, without our marker."""
+    del plan
+    application = simulation.application
+    weights = {unit.name: unit.weight if unit.weight is not None else 1 for unit in application.units}
+    simulation.api.delete_ingress()
+    action = format_action(cost_targets(application, weights), 0)
+    return partial(simulation.api.recreate_ingress, action, "argocd-controller", simulation.setup.override)
+
+
+# --- KEDA and people --------------------------------------------------------------------------------------------------------------------
+
+
+def _scaler(name: str, value: object, harmless: object) -> Begin:
+    """A ScaledObject of one unit is changed, and put back at the end."""
+
+    def begin(simulation: Simulation, plan: FaultPlan) -> Undo | None:
+        scaler = simulation.api.scalers.get(plan.unit)
+        if scaler is None:
+            return None
+
+        def put(what: object) -> None:
+            setattr(scaler, name, what)
+            simulation.api.scaler_written(plan.unit)
+
+        put(value)
+        return partial(put, harmless)
+
+    return begin
+
+
+def _at_most(simulation: Simulation, plan: FaultPlan) -> Undo | None:
+    """A unit may not grow any more."""
+    present = simulation.workloads.units[plan.unit].desired
+    most = simulation.application.unit(plan.unit).max_replicas
+    return _scaler("most", max(1, present), most)(simulation, plan)
+
+
+def _floor(simulation: Simulation, plan: FaultPlan) -> None:
+    """A person raises a floor; it is theirs from then on."""
+    scaler = simulation.api.scalers.get(plan.unit)
+    if scaler is not None:
+        scaler.floor, scaler.floor_owner = scaler.floor + 1 + int(2 * plan.value), "kubectl-edit"
+        simulation.api.scaler_written(plan.unit)
+
+
+def _override(simulation: Simulation, plan: FaultPlan, override: Override) -> Undo:
+    simulation.invariants.override_changed()
+    simulation.api.set_override(override)
+
+    def end() -> None:
+        simulation.invariants.override_changed()
+        simulation.api.set_override(simulation.setup.override)
+
+    del plan
+    return end
+
+
+def _paused_by_a_person(simulation: Simulation, plan: FaultPlan) -> Undo:
+    until = simulation.clock() + plan.seconds
+    return _override(simulation, plan, Override(paused_until=until, why="maintenance"))
+
+
+def _pinned(mode: Mode) -> Begin:
+    def begin(simulation: Simulation, plan: FaultPlan) -> Undo:
+        return _override(simulation, plan, Override(pinned_mode=mode, pinned_until=simulation.clock() + plan.seconds, why="a test"))
+
+    return begin
+
+
+def _reconfigure(simulation: Simulation, plan: FaultPlan) -> Undo:
+    """The application file is changed under the run, and changed back."""
+    before = simulation.replica.application
+    policy = replace(before.policy, patience_s=10.0 + 80.0 * plan.value, flips_per_hour=2 + int(4 * plan.value))
+    simulation.reconfigure(replace(before, policy=policy))
+    return partial(simulation.reconfigure, before)
+
+
+# --- capacity ---------------------------------------------------------------------------------------------------------------------------
+
+
+def _short(simulation: Simulation, shortage: Shortage) -> Undo:
+    simulation.ec2.shortages.append(shortage)
+
+    def end() -> None:
+        simulation.ec2.shortages.remove(shortage)
+
+    return end
+
+
+def _types(simulation: Simulation, unit: str) -> tuple[str, ...]:
+    return simulation.karpenter.pools[simulation.application.unit(unit).node_pool].types
+
+
+def _ice_zone(simulation: Simulation, plan: FaultPlan) -> Undo:
+    zones = simulation.setup.zones
+    return _short(simulation, Shortage(_types(simulation, plan.unit), (zones[int(plan.value * len(zones)) % len(zones)],)))
+
+
+def _ice_all(simulation: Simulation, plan: FaultPlan) -> Undo:
+    return _short(simulation, Shortage(_types(simulation, plan.unit)))
+
+
+def _ice_region(simulation: Simulation, plan: FaultPlan) -> Undo:
+    """No accelerator of any kind."""
+    del plan
+    return _short(simulation, Shortage())
+
+
+def _ice_two(simulation: Simulation, plan: FaultPlan) -> Undo:
+    """The unit and its neighbour at once."""
+    names = [unit.name for unit in simulation.application.units]
+    other = names[(names.index(plan.unit) + 1) % len(names)]
+    return _short(simulation, Shortage(tuple(dict.fromkeys((*_types(simulation, plan.unit), *_types(simulation, other))))))
+
+
+def _ice_flapping(simulation: Simulation, plan: FaultPlan) -> Undo:
+    """Capacity comes and goes every few minutes."""
+    shortage, period = Shortage(_types(simulation, plan.unit)), 120.0 + 600.0 * plan.value
+    on = [False, True]  # whether it is short now, and whether it goes on
+
+    def flip() -> None:
+        if on[0]:
+            simulation.ec2.shortages.remove(shortage)
+        elif on[1]:
+            simulation.ec2.shortages.append(shortage)
+        on[0] = not on[0] and on[1]
+        if on[1]:
+            simulation.agenda.after(period, flip)
+
+    def end() -> None:
+        on[1] = False
+        if on[0]:
+            flip()
+
+    flip()
+    return end
+
+
+def _quota(simulation: Simulation, plan: FaultPlan) -> Undo:
+    return _short(simulation, Shortage(_types(simulation, plan.unit), (), Code.QUOTA))
+
+
+def _addresses(simulation: Simulation, plan: FaultPlan) -> Undo:
+    del plan
+    return _short(simulation, Shortage((), (), Code.ADDRESSES))
+
+
+def _limit(simulation: Simulation, plan: FaultPlan) -> Undo:
+    pool = simulation.karpenter.pools[simulation.application.unit(plan.unit).node_pool]
+    simulation.set_limit(pool.name, len(pool.alive))
+    return partial(simulation.set_limit, pool.name, None)
+
+
+def _restart_pods(simulation: Simulation, plan: FaultPlan) -> None:
+    simulation.traffic.advance()
+    simulation.workloads.restart(plan.unit)
+
+
+FAULTS: Final[dict[str, Kind]] = {
+    # The API server.
+    "api-conflicts": Kind(_counted("conflicts", 4), 10 * _MINUTE, 6 * _HOUR),
+    "api-lost-answers": Kind(_counted("lost_answers", 3), 10 * _MINUTE, 6 * _HOUR),
+    "api-writes-fail": Kind(_switched("writes_fail", "429 Too Many Requests", ""), 30.0, 20 * _MINUTE),
+    "watch-stalls-karpenter": Kind(_stalled(KARPENTER), _MINUTE, 30 * _MINUTE),
+    "watch-stalls-workloads": Kind(_stalled(WORKLOADS), _MINUTE, 30 * _MINUTE),
+    "watch-stalls-ingress": Kind(_stalled(INGRESS), _MINUTE, 30 * _MINUTE),
+    "stale-reads": Kind(_switched("stale_s", 45.0, 0.0), _MINUTE, 60 * _MINUTE),
+    # Processes, the Lease, the stored memory, the clock.
+    "crash-before-action": Kind(_crash("before"), 30 * _MINUTE, 6 * _HOUR),
+    "crash-after-action": Kind(_crash("after"), 30 * _MINUTE, 6 * _HOUR),
+    "restart": Kind(_restart),
+    "lease-taken": Kind(_usurp),
+    "process-pauses": Kind(_pause, 5.0, 10 * _MINUTE),
+    "process-pauses-and-lease-taken": Kind(_pause_and_usurp, 20.0, 10 * _MINUTE),
+    "process-pauses-before-acting": Kind(_freeze_and_usurp, 30 * _MINUTE, 6 * _HOUR),
+    "memory-lost": Kind(_lose_memory),
+    "memory-unreadable": Kind(_switched("state_unreadable", True, False), _MINUTE, 30 * _MINUTE),
+    "save-conflicts": Kind(_counted("save_conflicts", 4), 10 * _MINUTE, 6 * _HOUR),
+    "clock-ahead": Kind(_jump(1.0), 10 * _MINUTE, 3 * _HOUR),
+    "clock-behind": Kind(_jump(-1.0), 10 * _MINUTE, 3 * _HOUR),
+    # AWS.
+    "cloudwatch-late": Kind(_switched("cloudwatch_late_s", 420.0, 0.0), 10 * _MINUTE, 2 * _HOUR),
+    "cloudwatch-absent": Kind(_switched("cloudwatch_absent", True, False), 5 * _MINUTE, _HOUR),
+    "cloudwatch-throttled": Kind(_switched("cloudwatch_throttled", True, False), 5 * _MINUTE, 2 * _HOUR),
+    "elbv2-throttled": Kind(_switched("elbv2_throttled", True, False), _MINUTE, _HOUR),
+    # The load balancer and its controller.
+    "lbc-slow": Kind(_switched("lbc_slow", 60.0, 1.0), 10 * _MINUTE, 2 * _HOUR),
+    "lbc-stopped": Kind(_stop_balancer, _MINUTE, _HOUR),
+    "lbc-loses-changes": Kind(_counted("lbc_loses", 3), 10 * _MINUTE, 6 * _HOUR),
+    "lbc-blocked": Kind(_block, 5 * _MINUTE, _HOUR),
+    "lbc-registers-nobody": Kind(_switched("targets_stuck", True, False), 5 * _MINUTE, _HOUR),
+    "rule-replaced": Kind(_replace_rule, 2 * _MINUTE, 10 * _MINUTE),
+    "targets-unhealthy": Kind(_of_unit("sick"), 5 * _MINUTE, _HOUR),
+    "pods-broken": Kind(_of_unit("broken"), 5 * _MINUTE, 30 * _MINUTE),
+    "action-edited": Kind(_edit_action),
+    "action-broken": Kind(_break_action, _MINUTE, 20 * _MINUTE),
+    "ingress-recreated": Kind(_recreate, 5.0, 10 * _MINUTE),
+    # KEDA and people.
+    "scaler-paused": Kind(_scaler("paused", True, False), 10 * _MINUTE, 4 * _HOUR),
+    "scaler-missing": Kind(_scaler("exists", False, True), _MINUTE, 2 * _HOUR),
+    "scaler-at-maximum": Kind(_at_most, 30 * _MINUTE, 6 * _HOUR),
+    "floor-raised-by-a-person": Kind(_floor),
+    "paused-by-a-person": Kind(_paused_by_a_person, 5 * _MINUTE, 2 * _HOUR),
+    "pinned-to-cost": Kind(_pinned(Mode.COST), 10 * _MINUTE, 3 * _HOUR),
+    "pinned-to-capacity": Kind(_pinned(Mode.CAPACITY), 10 * _MINUTE, 3 * _HOUR),
+    "configuration-changed": Kind(_reconfigure, 10 * _MINUTE, 6 * _HOUR),
+    # Karpenter and EC2.
+    "ice-zone": Kind(_ice_zone, 10 * _MINUTE, 4 * _HOUR),
+    "ice-all-zones": Kind(_ice_all, 10 * _MINUTE, 8 * _HOUR),
+    "ice-two-units": Kind(_ice_two, 10 * _MINUTE, 4 * _HOUR),
+    "ice-everything": Kind(_ice_region, 10 * _MINUTE, 2 * _HOUR),
+    "ice-flapping": Kind(_ice_flapping, 30 * _MINUTE, 4 * _HOUR),
+    "quota": Kind(_quota, 30 * _MINUTE, 6 * _HOUR),
+    "addresses-used-up": Kind(_addresses, 10 * _MINUTE, 2 * _HOUR),
+    "pool-limit": Kind(_limit, 30 * _MINUTE, 4 * _HOUR),
+    "nodes-never-join": Kind(_switched("never_joins", True, False), 10 * _MINUTE, _HOUR),
+    "launch-errors": Kind(_switched("create_errors", True, False), 5 * _MINUTE, _HOUR),
+    "karpenter-silent": Kind(_switched("karpenter_silent", True, False), 5 * _MINUTE, _HOUR),
+    "pods-restart": Kind(_restart_pods),
+}
+"""All faults, by name."""
+
+
+def drawn(seconds: float, units: tuple[str, ...], seed: str, *, every_h: float = EVERY_H) -> tuple[FaultPlan, ...]:
+    """Faults at random times.
+
+    Args:
+        seconds: Length of the run.
+        units: Whose turn it may be.
+        seed: The same seed gives the same faults, on every machine.
+        every_h: Mean hours between two of them.
+    """
+    chance, names = random.Random(f"{seed}/faults"), list(FAULTS)
+    plans: list[FaultPlan] = []
+    at = round(chance.expovariate(1 / (every_h * _HOUR)), _DIGITS)  # see `failover_analysis.simulation.engine._exact`
+    while at < seconds:
+        name = chance.choice(names)
+        kind = FAULTS[name]
+        lasts = chance.uniform(kind.shortest_s, kind.longest_s)
+        plans.append(FaultPlan(at, name, lasts, chance.choice(units), chance.random()))
+        at = round(at + chance.expovariate(1 / (every_h * _HOUR)), _DIGITS)
+    return tuple(plans)
+
+
+def schedule(simulation: Simulation, plans: tuple[FaultPlan, ...]) -> None:
+    """Puts faults on the agenda."""
+    for number, plan in enumerate(plans):
+        simulation.agenda.at(simulation.setup.start + plan.at_s, partial(_begin, simulation, number, plan))
+
+
+def _begin(simulation: Simulation, number: int, plan: FaultPlan) -> None:
+    simulation.active[number] = plan
+    simulation.injected[plan.name] = simulation.injected.get(plan.name, 0) + 1
+    undo = FAULTS[plan.name].begin(simulation, plan)
+    simulation.agenda.after(plan.seconds, partial(_end, simulation, number, undo))
+
+
+def _end(simulation: Simulation, number: int, undo: Undo | None) -> None:
+    if undo is not None:
+        undo()
+    del simulation.active[number]
+    simulation.last_fault = simulation.agenda.now

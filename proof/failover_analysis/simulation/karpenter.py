@@ -1,0 +1,365 @@
+"""Karpenter in virtual time: batches what waits, launches, remembers what was refused, and removes empty nodes.
+
+It leaves the signals that the recordings of a real one show (v1.14.1, facts on Karpenter): a claim leaves every zone open; claims of one
+batch share one fleet call; a refusal is an event of that claim, which is deleted; the offerings are not asked for again for three minutes,
+in which only `NoCompatibleInstanceTypes` repeats; an exhausted zone beside one that has room makes no event at all.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, Protocol
+
+from controller.policy.model import Cause, Launch, LaunchFailure
+from failover_analysis.simulation.cluster import Claim, Node, Pod
+from failover_analysis.simulation.event_queue import Agenda
+from failover_analysis.simulation.fault_state import Hazards
+from failover_testbed.capacity.ec2 import CACHE_S, EVENT_BYTES, Code, Ec2, FleetError, Offering
+
+BATCH_IDLE_S: Final = 1.0
+"""``--batch-idle-duration``: a batch closes when no further pod has come for so long, seconds."""
+BATCH_MAX_S: Final = 10.0
+"""``--batch-max-duration``: and no later than this after its first pod, seconds."""
+REQUEUE_S: Final = 10.0
+"""How soon pods that got no place are looked at again, seconds."""
+REFUSED_S: Final = 1.0
+"""From a refusal to the end of its NodeClaim, seconds: the finalizer's requeue."""
+EMPTY_S: Final = 60.0
+"""The pools' ``consolidateAfter``, seconds."""
+TERMINATE_S: Final = 5.0
+"""From the decision to remove a node to its end, seconds."""
+
+_LAUNCH_S: Final = (1.0, 3.0)  # one CreateFleet call; facts on Karpenter, 2.2
+_REGISTER_S: Final = (25.0, 75.0)  # boot and join; the sample objects of the facts (E10) took 45 s
+_INITIALIZE_S: Final = (5.0, 50.0)  # device plugins; E10 took 47 s
+_SWEEP_S: Final = 10.0  # the cache is swept this often, so an entry lives up to so much longer
+_BLOCKED_DEDUPE_S: Final = 60.0  # Karpenter's own dedupe of NoCompatibleInstanceTypes, by NodePool
+_CREATE_ERROR_LIFE_S: Final = 300.0  # facts on Karpenter, 2.1: such a claim is deleted after 5 minutes
+_NEVER_JOINED_LIFE_S: Final = 900.0  # the same: registration times out after 15 minutes
+_KEPT_S: Final = 3600.0  # as long as the API server keeps events
+_MOST_KEPT: Final = 2000
+_PER_ZONE_BYTES: Final = 250  # about what one zone's InsufficientInstanceCapacity takes of an event's 300 bytes
+
+_CAUSES: Final = {Code.CAPACITY: Cause.CAPACITY, Code.QUOTA: Cause.QUOTA, Code.ADDRESSES: Cause.NETWORK}
+
+
+class Pods(Protocol):
+    """What Karpenter needs of the pods."""
+
+    def waiting(self, pool: str) -> list[Pod]:
+        """Pods of a pool that the scheduler calls unschedulable, oldest first."""
+
+    def joined(self, node: Node) -> None:
+        """A node takes pods now."""
+
+
+@dataclass(slots=True)
+class Pool:
+    """One NodePool and what is known of it.
+
+    Attributes:
+        name: Its name.
+        types: The instance types of its requirements.
+        limit: Most nodes; None: no limit.
+        nodes: Those that take pods.
+        alive: Claims that are not gone.
+        failures: Refusals, oldest first, for as long as events are kept.
+        launches: Claims that got an instance, likewise.
+        blocked_at: Last `NoCompatibleInstanceTypes`.
+        limited_at: Last time that pods got no place for want of room under the limit.
+    """
+
+    name: str
+    types: tuple[str, ...]
+    limit: int | None = None
+    nodes: list[Node] = field(default_factory=list)
+    alive: list[Claim] = field(default_factory=list)
+    failures: deque[LaunchFailure] = field(default_factory=lambda: deque(maxlen=_MOST_KEPT))
+    launches: deque[Claim] = field(default_factory=lambda: deque(maxlen=_MOST_KEPT))
+    blocked_at: float | None = None
+    limited_at: float | None = None
+
+    def full(self) -> bool:
+        """Whether its limit leaves no room for another node."""
+        return self.limit is not None and len(self.alive) >= self.limit
+
+
+class Karpenter:
+    """Launches nodes for pods that wait, and removes those that nobody needs.
+
+    Args:
+        agenda: Time.
+        ec2: Where capacity comes from.
+        zones: Of the node class.
+        pools: Instance types by NodePool.
+        hazards: What is wrong.
+        chance: Its own stream.
+        changed: Called when a watcher would see something.
+    """
+
+    def __init__(
+        self,
+        agenda: Agenda,
+        ec2: Ec2,
+        zones: tuple[str, ...],
+        pools: Mapping[str, tuple[str, ...]],
+        hazards: Hazards,
+        chance: random.Random,
+        changed: Callable[[], None],
+    ) -> None:
+        self._agenda, self.ec2, self._zones, self._hazards, self._chance, self._tell = agenda, ec2, zones, hazards, chance, changed
+        self.version = 0
+        """Grows with everything that a watcher would see."""
+        self.pools = {name: Pool(name, types) for name, types in pools.items()}
+        self._pods: Pods | None = None
+        self._unavailable: dict[Offering, float] = {}  # until when
+        self._full_zones: dict[str, float] = {}  # without free addresses, until when
+        self._batches: dict[str, float] = {}  # since when a batch of a pool is open
+        self._requeued: set[str] = set()
+        self._made = 0
+
+    def _changed(self) -> None:
+        self.version += 1
+        self._tell()
+
+    def set_limit(self, pool: str, nodes: int | None) -> None:
+        """A NodePool gets or loses a limit."""
+        self.pools[pool].limit = nodes
+        self._changed()
+
+    def attach(self, pods: Pods) -> None:
+        """Makes the two halves of the cluster known to one another."""
+        self._pods = pods
+
+    # --- provisioning -------------------------------------------------------------------------------------------------------------------
+
+    def wanted(self, pool: str) -> None:
+        """A pod of the pool has just been called unschedulable."""
+        now = self._agenda.now
+        since = self._batches.setdefault(pool, now)
+        self._agenda.at(min(now + BATCH_IDLE_S, since + BATCH_MAX_S), lambda: self._close(pool, now))
+
+    def _close(self, pool: str, newest: float) -> None:
+        """Ends a batch unless another pod has come since."""
+        since = self._batches.get(pool)
+        if since is None or (newest < self._newest(pool) and self._agenda.now < since + BATCH_MAX_S):
+            return
+        del self._batches[pool]
+        self._provision(self.pools[pool])
+
+    def _newest(self, pool: str) -> float:
+        return max((pod.created for pod in self._free(pool)), default=0.0)
+
+    def _free(self, pool: str) -> list[Pod]:
+        """Pods that nothing is launched for."""
+        assert self._pods is not None  # noqa: S101 - attached by whoever made both
+        return [pod for pod in self._pods.waiting(pool) if pod.claim is None or pod.claim.gone]
+
+    def _provision(self, pool: Pool) -> None:
+        """One scheduling loop over one pool: a claim for each pod that has a place, another look at the others in ten seconds."""
+        pods, now = self._free(pool.name), self._agenda.now
+        if not pods:
+            return
+        if self._hazards.karpenter_silent:
+            self._requeue(pool)
+            return
+        types = tuple(one for one in pool.types if self._open((one,)))
+        if not types and (pool.blocked_at is None or now - pool.blocked_at >= _BLOCKED_DEDUPE_S):
+            pool.blocked_at = now
+            self._changed()
+        claims = []
+        for pod in pods if types else ():
+            if pool.full():
+                pool.limited_at = now
+                self._changed()
+                break
+            self._made += 1
+            pod.claim = Claim(f"{pool.name}-{self._made:05d}", pool.name, types, now)
+            pool.alive.append(pod.claim)
+            claims.append(pod.claim)
+        if claims:
+            self.version += 1
+            self._agenda.after(self._chance.uniform(*_LAUNCH_S), lambda: self._launch(pool, claims))
+        if len(claims) < len(pods):
+            self._requeue(pool)
+
+    def _requeue(self, pool: Pool) -> None:
+        if pool.name not in self._requeued:
+            self._requeued.add(pool.name)
+            self._agenda.after(REQUEUE_S, lambda: self._again(pool))
+
+    def _again(self, pool: Pool) -> None:
+        self._requeued.discard(pool.name)
+        self._provision(pool)
+
+    def _open(self, types: tuple[str, ...]) -> list[Offering]:
+        """Offerings that are not in the cache."""
+        now = self._agenda.now
+        zones = [zone for zone in self._zones if self._full_zones.get(zone, 0.0) <= now]
+        return [(one, zone) for one in types for zone in zones if self._unavailable.get((one, zone), 0.0) <= now]
+
+    # --- launching ----------------------------------------------------------------------------------------------------------------------
+
+    def _launch(self, pool: Pool, claims: list[Claim]) -> None:
+        """One fleet call for claims that ask for the same."""
+        if self._hazards.create_errors:
+            self._stuck(pool, claims)
+            return
+        offerings = self._open(claims[0].types)
+        fleet = self.ec2.create_fleet(offerings)
+        until = self._agenda.now + CACHE_S + self._chance.uniform(0.0, _SWEEP_S)
+        for error in fleet.errors:
+            if error.code is Code.ADDRESSES:
+                self._full_zones[error.offering[1]] = until
+            else:
+                self._unavailable[error.offering] = until
+        if fleet.offering is None:
+            self._refused(pool, claims, fleet.errors)
+            return
+        for claim in claims:
+            claim.instance_type, claim.zone = fleet.offering
+            claim.launched = self._agenda.now
+            pool.launches.append(claim)
+            life = _NEVER_JOINED_LIFE_S if self._hazards.never_joins else self._chance.uniform(*_REGISTER_S)
+            self._agenda.after(life, partial(self._join, pool, claim))
+        self._changed()
+
+    def _refused(self, pool: Pool, claims: list[Claim], errors: tuple[FleetError, ...]) -> None:
+        """An event a claim, and its end. What the event names is cut: of several zones usually one."""
+        codes = tuple(dict.fromkeys(str(error.code) for error in errors)) or ("AllOfferingsUnavailable",)
+        named = errors[0].offering if errors else ("", "")
+        for claim in claims:
+            failure = LaunchFailure(
+                claim=claim.name,
+                pool=pool.name,
+                at=float(int(self._agenda.now)),  # events carry whole seconds
+                cause=_CAUSES[errors[0].code] if errors else Cause.CAPACITY,
+                codes=codes[:1],
+                attempt=claims[0].name,
+                seen=self._agenda.now,
+                instance_types=claim.types,
+                capacity_types=("on-demand",),
+                truncated=len(errors) * _PER_ZONE_BYTES > EVENT_BYTES,
+                named_type=named[0],
+                named_zone=named[1],
+            )
+            pool.failures.append(failure)
+            self._agenda.after(REFUSED_S, partial(self._end, pool, claim))
+        self._changed()
+
+    def _stuck(self, pool: Pool, claims: list[Claim]) -> None:
+        """A launch that failed outside the capacity class: a condition on a claim that lingers, and no event."""
+        for claim in claims:
+            failure = LaunchFailure(
+                claim=claim.name,
+                pool=pool.name,
+                at=self._agenda.now,
+                cause=Cause.UNKNOWN,
+                codes=("LaunchFailed",),
+                attempt=claims[0].name,
+                seen=self._agenda.now,
+                instance_types=claim.types,
+                capacity_types=("on-demand",),
+                source="create-error",
+            )
+            pool.failures.append(failure)
+            self._agenda.after(_CREATE_ERROR_LIFE_S, partial(self._end, pool, claim))
+        self._changed()
+
+    def _end(self, pool: Pool, claim: Claim) -> None:
+        """A claim is gone; its pod wants another, which the next loop makes."""
+        claim.gone = True
+        pool.alive.remove(claim)
+        if claim.node is not None:
+            pool.nodes.remove(claim.node)
+        self._changed()
+        self._requeue(pool)
+
+    def _join(self, pool: Pool, claim: Claim) -> None:
+        if self._hazards.never_joins:
+            self._end(pool, claim)
+            return
+        claim.registered = self._agenda.now
+        self._changed()
+        self._agenda.after(self._chance.uniform(*_INITIALIZE_S), lambda: self._ready(pool, claim))
+
+    def _ready(self, pool: Pool, claim: Claim) -> None:
+        claim.initialized = self._agenda.now
+        self._changed()
+        self.place(pool, claim)
+
+    def place(self, pool: Pool, claim: Claim) -> Node:
+        """Its node takes pods now. At the start of a run, too: then it has been there for long."""
+        assert self._pods is not None  # noqa: S101 - attached by whoever made both
+        node = Node(claim)
+        claim.node = node
+        pool.nodes.append(node)
+        self._pods.joined(node)
+        self.emptied(node)
+        return node
+
+    def start(self, pool: Pool, instance_type: str, number: int) -> Node:
+        """A node that joined long ago, the number telling its zone."""
+        self._made += 1
+        long_ago = self._agenda.now - _KEPT_S
+        claim = Claim(
+            f"{pool.name}-{self._made:05d}", pool.name, pool.types, long_ago, instance_type, self._zones[number % len(self._zones)]
+        )
+        claim.launched = claim.registered = claim.initialized = long_ago
+        pool.alive.append(claim)
+        return self.place(pool, claim)
+
+    # --- consolidation ------------------------------------------------------------------------------------------------------------------
+
+    def emptied(self, node: Node) -> None:
+        """A node has no pod: it goes if that stays so."""
+        if node.pod is None and not node.claim.gone:
+            node.empty_since = self._agenda.now
+            self._agenda.after(EMPTY_S, lambda: self._consolidate(node, node.empty_since))
+
+    def _consolidate(self, node: Node, since: float) -> None:
+        if node.pod is not None or node.claim.gone or node.empty_since != since:
+            return
+        if self._hazards.karpenter_silent:
+            self._agenda.after(EMPTY_S, lambda: self._consolidate(node, since))
+            return
+        pool = self.pools[node.claim.pool]
+        node.claim.gone = True  # no pod is put there any more
+        pool.nodes.remove(node)
+        self._agenda.after(TERMINATE_S, lambda: self._terminated(pool, node.claim))
+
+    def _terminated(self, pool: Pool, claim: Claim) -> None:
+        pool.alive.remove(claim)
+        self._changed()
+
+    # --- what is seen -------------------------------------------------------------------------------------------------------------------
+
+    def forget_old(self) -> None:
+        """Drops what no watcher would still be told of."""
+        oldest = self._agenda.now - _KEPT_S
+        for pool in self.pools.values():
+            while pool.failures and pool.failures[0].at < oldest:
+                pool.failures.popleft()
+            while pool.launches and (pool.launches[0].launched or 0.0) < oldest:
+                pool.launches.popleft()
+        self.version += 1
+
+    def nodes(self) -> dict[str, int]:
+        """Instances that are paid for, by type."""
+        found: dict[str, int] = {}
+        for pool in self.pools.values():
+            for claim in pool.alive:
+                if claim.launched is not None:
+                    found[claim.instance_type] = found.get(claim.instance_type, 0) + 1
+        return found
+
+
+def launch_of(claim: Claim) -> Launch:
+    """A claim that got an instance, as signals tell of it."""
+    return Launch(
+        claim.name, claim.pool, claim.created, claim.launched or 0.0, claim.registered, claim.initialized, claim.instance_type, claim.zone
+    )

@@ -1,0 +1,354 @@
+"""What a report wants to know of a run beyond its sums: the worst minutes, how slow answers were, how soon a shortage was proven.
+
+Only watches: a run that is measured is the same run, byte for byte.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from controller.policy.model import Action, ActionKind, Decision, Snapshot, Verdict
+from failover_analysis.simulation.traffic import Flow
+
+if TYPE_CHECKING:
+    from failover_analysis.simulation.engine import Simulation
+
+MOMENTS: Final = 5
+"""Moments that are kept of a run: the worst."""
+
+APART_S: Final = 900.0
+"""Bad minutes that are closer than this are one moment, seconds."""
+
+MINUTE_S: Final = 60.0
+_SLOW_S: Final = 0.1  # mean added latency from which a minute counts as bad where nothing failed, seconds
+_LEAST: Final = 1e-6  # share of requests that failed: less is the noise of binary fractions
+_BIN_S: Final = 0.01
+_BINS: Final = 2_000  # 20 s: a replica that is full sheds long before that
+_MOST_TIMES: Final = 10_000  # detections, and verifications, that are kept
+_KNOWN: Final = 8  # decisions that are remembered, for the one in force when a minute ended
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A decision in words.
+
+    Attributes:
+        at: When it was made, seconds since the Unix epoch.
+        verb: What was decided.
+        mode: The mode after it, "unknown" where the routing is not understood.
+        reason: Why, the machine name.
+        sentence: Why, in words.
+        held: What the guards held back and why, "" where they held nothing back.
+        evidence: What the signals proved of the units that were not simply served.
+    """
+
+    at: float
+    verb: str
+    mode: str
+    reason: str
+    sentence: str
+    held: str
+    evidence: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BadMoment:
+    """A minute in which users fared badly: the worst one of a stretch of them.
+
+    Attributes:
+        at: Its end, seconds since the Unix epoch.
+        seconds: How long the stretch of bad minutes lasted.
+        demand: Requests in the minute.
+        failed: Requests that failed, by why.
+        added_s: How much slower answers were than the units are at their rated throughput, mean, seconds.
+        decision: The one in force at its end; None before the first.
+        faults: What was wrong then besides capacity.
+        out: Instance types that EC2 had none of.
+    """
+
+    at: float
+    seconds: float
+    demand: float
+    failed: Mapping[str, float]
+    added_s: float
+    decision: Judgement | None
+    faults: tuple[str, ...]
+    out: tuple[str, ...]
+
+    @property
+    def lost(self) -> float:
+        """Requests that failed."""
+        return sum(self.failed.values())
+
+    @property
+    def badness(self) -> tuple[float, float]:
+        """By what moments are ordered: requests that failed, then how slow the others were."""
+        return self.lost, self.added_s
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was measured.
+
+    Attributes:
+        added_p95_s: 95 of 100 answers came from replicas that were at most so much slower than at their rated throughput, seconds.
+        worst_minute: Share of the requests of the worst minute that were served; 1 where none was asked for.
+        worst_minute_at: Its end, seconds since the Unix epoch; None where every minute served everything.
+        detected_s: From each moment at which cost mode began to send traffic to a unit that starved, to its proven shortage, seconds.
+        undetected: Such moments that were over before anything was proven.
+        verified_s: From each accepted mode change to the look that found the load balancer doing as it says, seconds.
+        unverified: Mode changes after which there was no such look before the next change or the end.
+        moments: The worst, the worst one first.
+    """
+
+    added_p95_s: float
+    worst_minute: float
+    worst_minute_at: float | None
+    detected_s: tuple[float, ...]
+    undetected: int
+    verified_s: tuple[float, ...]
+    unverified: int
+    moments: tuple[BadMoment, ...]
+
+
+@dataclass(slots=True)
+class _Minute:
+    """What is summed up of the minute that runs."""
+
+    demand: float = 0.0
+    answered: float = 0.0
+    added: float = 0.0
+    failed: dict[str, float] = field(default_factory=dict)
+
+
+class Measures:
+    """Measures one run.
+
+    Args:
+        simulation: The run, before it begins.
+    """
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self._rated = {unit.name: unit.latency_s for unit in simulation.application.units}
+        self._histogram = [0.0] * (_BINS + 1)
+        self._minute, self._minute_end = _Minute(), simulation.agenda.now + MINUTE_S
+        self._worst, self._worst_at = 1.0, math.nan
+        self._moments = _Worst()
+        self._decisions: deque[tuple[float, Decision]] = deque(maxlen=_KNOWN)
+        self._detections, self._verifications = _Detections(), _Verifications()
+        simulation.traffic.listeners.append(self._flowed)
+
+    # --- what is told -------------------------------------------------------------------------------------------------------------------
+
+    def decided(self, snapshot: Snapshot, decision: Decision) -> None:
+        """A pass has decided."""
+        now = self._simulation.agenda.now
+        self._decisions.append((now, decision))
+        self._detections.seen(now, exposed=self._simulation.invariants.exposed())
+        self._detections.decided(now, proven=any(judged.short for judged in decision.evidence.values()))
+        self._verifications.looked(now, snapshot)
+
+    def acted(self, decision: Decision, action: Action) -> None:
+        """An action was accepted."""
+        if action.kind is ActionKind.ROUTE:
+            self._verifications.routed(self._simulation.agenda.now, action.after, switch=decision.verb.switches)
+
+    def _flowed(self, flow: Flow, seconds: float) -> None:
+        now = self._simulation.agenda.now
+        self._detections.seen(now - seconds, exposed=self._simulation.invariants.exposed())
+        begin = now - seconds
+        while now >= self._minute_end:
+            part = max(0.0, self._minute_end - begin)
+            self._count(flow, part / seconds)
+            self._close()
+            begin = self._minute_end
+            self._minute_end += MINUTE_S
+        self._count(flow, (now - begin) / seconds)
+
+    def _count(self, flow: Flow, share: float) -> None:
+        if share <= 0:
+            return
+        minute, histogram = self._minute, self._histogram
+        minute.demand += flow.demand * share
+        for name, served in flow.units.items():
+            if served.requests <= 0:
+                continue
+            added = max(0.0, served.latency / served.requests - self._rated[name])
+            minute.answered += served.requests * share
+            minute.added += added * served.requests * share
+            histogram[min(_BINS, math.ceil(added / _BIN_S - 1e-9))] += served.requests * share
+        for why, count in flow.failed.items():
+            minute.failed[why] = minute.failed.get(why, 0.0) + count * share
+
+    def _close(self) -> None:
+        """The minute is over."""
+        minute, self._minute = self._minute, _Minute()
+        lost = sum(minute.failed.values())
+        added = minute.added / minute.answered if minute.answered > 0 else 0.0
+        if minute.demand <= 0:
+            return
+        served = 1 - lost / minute.demand
+        if served < self._worst - _LEAST:
+            self._worst, self._worst_at = served, self._minute_end
+        if lost > _LEAST * minute.demand or added >= _SLOW_S:
+            self._moments.add(self._bad(minute, added), self._minute_end)
+
+    def _bad(self, minute: _Minute, added_s: float) -> BadMoment:
+        simulation, at = self._simulation, self._minute_end
+        known = next(((when, made) for when, made in reversed(self._decisions) if when <= at), None)
+        return BadMoment(
+            at=at,
+            seconds=MINUTE_S,
+            demand=minute.demand,
+            failed=dict(sorted(minute.failed.items())),
+            added_s=added_s,
+            decision=None if known is None else judgement(*known),
+            faults=tuple(plan.name for plan in simulation.active.values()),
+            out=simulation.recorder.stuck_types(),
+        )
+
+    # --- the end ------------------------------------------------------------------------------------------------------------------------
+
+    def measured(self) -> Measured:
+        """What was measured, after the run."""
+        return Measured(
+            added_p95_s=quantile_of(self._histogram, 0.95) * _BIN_S,
+            worst_minute=self._worst,
+            worst_minute_at=None if math.isnan(self._worst_at) else self._worst_at,
+            detected_s=tuple(self._detections.seconds),
+            undetected=self._detections.missed,
+            verified_s=tuple(self._verifications.seconds),
+            unverified=self._verifications.missed + self._verifications.waiting,
+            moments=self._moments.ordered(),
+        )
+
+
+def judgement(at: float, decision: Decision) -> Judgement:
+    """A decision in words: only what is not simply well.
+
+    Args:
+        at: When it was made, seconds since the Unix epoch.
+        decision: What was decided.
+    """
+    first = next((result.text for result in decision.guards if not result.passed), "")
+    held = f"{decision.wanted}: {first}" if decision.wanted is not None and decision.wanted is not decision.verb else ""
+    evidence = [
+        f"{name}: shortage {judged.shortage}, {judged.demand} waiting, ready {judged.ready}, needed {judged.needed}"
+        for name, judged in decision.evidence.items()
+        if judged.demand or judged.last_failure_at is not None or judged.ready < judged.needed
+    ]
+    return Judgement(
+        at, str(decision.verb), str(decision.mode or "unknown"), str(decision.reason), decision.sentence, held, tuple(evidence)
+    )
+
+
+def quantile_of(counts: Sequence[float], share: float) -> int:
+    """The first bin up to which at least that share of all counts lies; 0 where there are none."""
+    wanted, total = sum(counts) * share, 0.0
+    for place, count in enumerate(counts):
+        total += count
+        if count > 0 and total >= wanted - 1e-9:
+            return place
+    return 0
+
+
+class _Worst:
+    """The worst moments, one of each stretch of bad minutes."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[tuple[float, float], float, BadMoment]] = []
+        self._present: BadMoment | None = None
+        self._begin = self._last = -math.inf
+
+    def add(self, moment: BadMoment, end: float) -> None:
+        """A bad minute that ended then."""
+        if self._present is not None and end - MINUTE_S - self._last <= APART_S:
+            if moment.badness > self._present.badness:
+                self._present = moment
+        else:
+            self._keep()
+            self._present, self._begin = moment, end - MINUTE_S
+        self._last = end
+
+    def _keep(self) -> None:
+        if self._present is None:
+            return
+        one = replace(self._present, seconds=self._last - self._begin)
+        heapq.heappush(self._kept, (one.badness, -one.at, one))
+        if len(self._kept) > MOMENTS:
+            heapq.heappop(self._kept)
+
+    def ordered(self) -> tuple[BadMoment, ...]:
+        """The worst one first."""
+        self._keep()
+        self._present = None
+        return tuple(worst(one for _, _, one in self._kept))
+
+
+def worst(moments: Iterable[BadMoment]) -> list[BadMoment]:
+    """The worst of some moments, the worst one first, the earlier one of equals first."""
+    return sorted(moments, key=lambda one: (-one.lost, -one.added_s, one.at))[:MOMENTS]
+
+
+class _Detections:
+    """How soon a shortage that harms somebody is proven."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.missed = 0
+        self._since: float | None = None
+        self._exposed = self._proven = False
+
+    def seen(self, now: float, *, exposed: bool) -> None:
+        """Whether cost mode sends traffic to a unit that starves. A moment that begins while a shortage is proven needs no detection."""
+        if exposed and not self._exposed and not self._proven:
+            self._since = now
+        elif not exposed and self._since is not None:
+            self._since = None
+            self.missed += 1
+        self._exposed = exposed
+
+    def decided(self, now: float, *, proven: bool) -> None:
+        """Whether a unit's shortage is proven now."""
+        self._proven = proven
+        if proven and self._since is not None:
+            if len(self.seconds) < _MOST_TIMES:
+                self.seconds.append(now - self._since)
+            self._since = None
+
+
+class _Verifications:
+    """How soon the load balancer is found to do as a mode change says."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.missed = 0
+        self._since: float | None = None
+        self._action = ""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a mode change is still to be verified."""
+        return self._since is not None
+
+    def routed(self, now: float, action: str, *, switch: bool) -> None:
+        """A routing action was accepted; one that is no mode change takes the place of what was to be verified."""
+        if switch:
+            self.missed += self.waiting
+            self._since = now
+        self._action = action
+
+    def looked(self, now: float, snapshot: Snapshot) -> None:
+        """A pass; the look that it knows is dated by the controller's clock, so the pass itself is what counts."""
+        seen = snapshot.routing.verification
+        if self._since is None or seen is None or seen.verdict is not Verdict.YES or seen.action != self._action:
+            return
+        if len(self.seconds) < _MOST_TIMES:
+            self.seconds.append(now - self._since)
+        self._since = None

@@ -1,0 +1,114 @@
+"""CloudWatch, and KEDA that scales by it.
+
+A period's sums appear a minute or more after its end, and what is late may never be early again. The controller's own poller reads as
+`controller.signals.cloudwatch` does: it leaves the newest period out. KEDA reads the newest value there is.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from controller.policy.model import Application
+from failover_analysis.simulation.api import KubeApi
+from failover_analysis.simulation.event_queue import Agenda
+from failover_analysis.simulation.fault_state import Hazards
+from failover_analysis.simulation.hpa import Autoscaler
+from failover_analysis.simulation.traffic import Flow, Traffic
+from failover_analysis.simulation.workloads import Workloads
+
+KEDA_S: Final = 30.0
+"""``pollingInterval``, KEDA's default, seconds. The autoscaler's own interval is shorter, but the metric changes once a minute."""
+
+NO_DATA: Final = 1.0
+"""What KEDA's scaler reports where CloudWatch has nothing: the sample's ``minMetricValue``."""
+
+_LAG_S: Final = (60.0, 150.0)  # facts on the load balancer, section 8: the last complete minute typically appears after 1 to 3 min
+_WINDOW_S: Final = 300.0  # KEDA's metricCollectionTime
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """One metric period: what was counted, and its end."""
+
+    end: float
+    flow: Flow
+
+
+class CloudWatch:
+    """The metrics as they can be read.
+
+    Args:
+        agenda: Time.
+        application: Whose.
+        traffic: What is counted.
+        hazards: What is wrong.
+        chance: Its own stream.
+    """
+
+    def __init__(self, agenda: Agenda, application: Application, traffic: Traffic, hazards: Hazards, chance: random.Random) -> None:
+        self._agenda, self._application, self._traffic, self._hazards, self._chance = agenda, application, traffic, hazards, chance
+        self._counting = Flow()
+        self._shown_until = 0.0
+        self.newest: Period | None = None  # that can be read
+        traffic.listeners.append(lambda flow, _seconds: self._counting.add(flow))
+        agenda.every(application.metric_period_s, self._publish)
+
+    def warm(self, flow: Flow) -> None:
+        """Makes one period of the past readable at the start."""
+        self.newest = Period(self._agenda.now, flow)
+
+    def _publish(self) -> None:
+        self._traffic.advance()
+        period, self._counting = Period(self._agenda.now, self._counting), Flow()
+        if self._hazards.cloudwatch_absent:
+            return
+        due = self._agenda.now + self._chance.uniform(*_LAG_S) + self._hazards.cloudwatch_late_s
+        self._shown_until = max(self._shown_until, due)  # periods appear in their order
+        self._agenda.at(self._shown_until, lambda: self._show(period))
+
+    def _show(self, period: Period) -> None:
+        self.newest = period
+
+
+class Keda:
+    """Sets the replicas of every unit that has a ScaledObject.
+
+    Args:
+        agenda: Time.
+        api: The ScaledObjects.
+        cloudwatch: The counters.
+        workloads: The Deployments.
+        advanced: Called before replicas change.
+    """
+
+    def __init__(self, agenda: Agenda, api: KubeApi, cloudwatch: CloudWatch, workloads: Workloads, advanced: Callable[[], None]) -> None:
+        self._agenda, self._api, self._cloudwatch, self._workloads, self._advanced = agenda, api, cloudwatch, workloads, advanced
+        self._autoscalers = {name: Autoscaler() for name in api.scalers}
+        for name, autoscaler in self._autoscalers.items():
+            autoscaler.remember(agenda.now, workloads.units[name].desired)
+        agenda.every(KEDA_S, self._look)
+
+    def changed(self, unit: str) -> None:
+        """A ScaledObject was written: KEDA updates its autoscaler within a fraction of a second."""
+        self._agenda.after(0.2, lambda: self._scale(unit))
+
+    def _look(self) -> None:
+        for unit in self._autoscalers:
+            self._scale(unit)
+
+    def _scale(self, unit: str) -> None:
+        scaler = self._api.scalers[unit]
+        if scaler.paused or not scaler.exists:
+            return
+        pods, period = self._workloads.units[unit], self._cloudwatch.newest
+        fresh = period is not None and self._agenda.now - period.end <= _WINDOW_S
+        total = period.flow.units[unit].requests if fresh and period is not None and unit in period.flow.units else NO_DATA
+        wanted = self._autoscalers[unit].replicas(
+            self._agenda.now, max(total, NO_DATA), float(scaler.target), pods.desired, least=scaler.floor, most=scaler.most
+        )
+        if wanted != pods.desired:
+            self._advanced()
+            self._workloads.scale(unit, wanted)

@@ -1,0 +1,294 @@
+"""Simulation files: a world to play, as a person writes it. A wrong file is refused with everything that is wrong in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self, TypeVar
+
+import yaml
+from pydantic import Field, model_validator
+
+from controller.catalog.application import PolicyFile
+from controller.catalog.fields import DnsLabel, DnsName, FileModel, InstanceType, Zone
+from controller.catalog.loader import load_directory
+from controller.clock import parse_rfc3339
+from controller.documents import Fault, check, config_error, cross_field_error, read_documents, read_limited
+from controller.errors import ConfigError
+from controller.policy.model import Application, Mode, Override, PolicySettings
+from failover_analysis.simulation import outages
+from failover_analysis.simulation.faults import FAULTS, drawn
+from failover_analysis.simulation.setup import ZONES, Algorithm, FaultPlan, Limit, Setup
+from failover_testbed.capacity.ec2 import Code, Shortage
+from failover_testbed.traffic.demand import Seconds, TracedDemand
+
+FOLDER: Final = Path(__file__).parent / "scenarios"
+DEFAULT: Final = "month"
+
+_DAY_S: Final = 86_400.0
+_MOST_DAYS: Final = 366.0
+_START: Final = "2023-11-13T00:00:00Z"
+
+_Model = TypeVar("_Model", bound=FileModel)
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class OutageFile(FileModel):
+    """A stretch in which EC2 has no room."""
+
+    from_s: Seconds = Field(description="From when, seconds from the start.")
+    to_s: Seconds = Field(description="Until when.")
+    instance_types: tuple[InstanceType, ...] = Field(default=(), max_length=100, description="Which types. Empty: all.")
+    zones: tuple[Zone, ...] = Field(default=(), max_length=20, description="In which zones. Empty: in all.")
+    code: Code = Field(default=Code.CAPACITY, description="What EC2 answers.")
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.to_s <= self.from_s:
+            raise cross_field_error([(("to_s",), f"{self.to_s:g}", f"more than fromSeconds ({self.from_s:g})")])
+        return self
+
+
+class DrawnFile(FileModel):
+    """Outages that are drawn from the seed."""
+
+    every_hours: float = Field(gt=0, le=10_000, description="Mean hours between two outages of one zone of a type.")
+    instance_types: tuple[InstanceType, ...] = Field(default=(), max_length=100, description="Of which types. Empty: of all.")
+
+
+class TraceFile(FileModel):
+    """Outages of a trace: no instance held means no room."""
+
+    file: str = Field(min_length=1, max_length=1000, description="CSV of a time and a count a line, relative to this file.")
+    unit_s: float = Field(gt=0, le=_DAY_S, description="Seconds of one unit of its times: 0.001 for milliseconds, 3600 for hours.")
+    scale: float = Field(default=1, gt=0, le=1000, description="Factor on its times.")
+    instance_types: tuple[InstanceType, ...] = Field(default=(), max_length=100, description="Which types it stands for. Empty: all.")
+    zones: tuple[Zone, ...] = Field(default=(), max_length=20, description="Which zones. Empty: all.")
+
+
+class LimitFile(FileModel):
+    """A NodePool's limit from some moment on."""
+
+    at_s: Seconds = Field(description="When.")
+    node_pool: DnsName = Field(description="Which NodePool.")
+    nodes: int | None = Field(default=None, ge=0, le=10_000, description="Most nodes. Nothing: no limit any more.")
+
+
+class FaultFile(FileModel):
+    """One fault; docs/simulation.md lists them."""
+
+    at_s: Seconds = Field(description="When.")
+    name: str = Field(max_length=100, description="Which.")
+    for_s: Seconds = Field(default=0, description="How long.")
+    unit: str = Field(default="", max_length=63, description="The deployment unit that it is about.")
+    value: Share = Field(default=0.5, description="0 to 1: what the fault makes of it, see there.")
+
+
+class SimulationFile(FileModel):
+    """A world."""
+
+    api_version: Literal["failoverctl.dev/v1alpha1"] = Field(description="Version of this format.")
+    kind: Literal["Simulation"] = Field(description="Always Simulation.")
+    name: DnsLabel = Field(description="Its name.")
+    description: str = Field(max_length=4000, description="What it shows.")
+    applications: str = Field(min_length=1, max_length=1000, description="Application file, relative to this file.")
+    start: str = Field(default=_START, description="The first moment, RFC 3339.")
+    days: float = Field(gt=0, le=_MOST_DAYS, description="How long it lasts.")
+    seed: int = Field(default=1, ge=0, le=2**31, description="Of everything that is left to chance.")
+    mode: Mode = Field(default=Mode.COST, description="The mode at the start.")
+    pinned: Mode | None = Field(default=None, description="A mode that an operator has pinned before the start.")
+    demand: TracedDemand = Field(description="How much there is to serve.")
+    noise: Share = Field(default=0, description="Standard deviation of the demand in a step, as a share of it.")
+    zones: tuple[Zone, ...] = Field(default=ZONES, min_length=1, max_length=20, description="Zones of the region.")
+    interval_s: float = Field(default=15, ge=1, le=300, description="Longest time between two passes, as polls.tick_interval_s.")
+    algorithm: Algorithm = Field(default=Algorithm.ROUND_ROBIN, description="How the target groups choose a target.")
+    row_s: float = Field(default=300, ge=0, le=_DAY_S, description="Seconds of one row of the timeline. 0: none.")
+    outages: tuple[OutageFile, ...] = Field(default=(), max_length=10_000, description="When EC2 has no room.")
+    drawn: DrawnFile | None = Field(default=None, description="Further outages, drawn from the seed.")
+    traces: tuple[TraceFile, ...] = Field(default=(), max_length=20, description="Further outages, from files.")
+    limits: tuple[LimitFile, ...] = Field(default=(), max_length=1000, description="Limits of NodePools.")
+    faults: tuple[FaultFile, ...] = Field(default=(), max_length=10_000, description="What else goes wrong.")
+    random_faults: bool = Field(default=False, description="Whether further faults are drawn from the seed.")
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        faults: list[Fault] = [
+            (("faults", index, "name"), fault.name, f"one of {', '.join(FAULTS)}")
+            for index, fault in enumerate(self.faults)
+            if fault.name not in FAULTS
+        ]
+        if parse_rfc3339(self.start) is None:
+            faults.append((("start",), self.start, f"a time such as {_START}"))
+        if faults:
+            raise cross_field_error(faults)
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A simulation file and what it refers to.
+
+    Attributes:
+        file: What the file says.
+        application: The one that is simulated.
+        demand: Requests per metric period by seconds from the start.
+        traced: Outages of its traces.
+        folder: Where the file is.
+    """
+
+    file: SimulationFile
+    application: Application
+    demand: Callable[[float], float]
+    traced: tuple[outages.Outage, ...]
+    folder: Path
+
+    def setup(
+        self,
+        seed: int,
+        *,
+        days: float | None = None,
+        random_faults: bool | None = None,
+        policy: PolicySettings | None = None,
+        interval_s: float | None = None,
+    ) -> Setup:
+        """One run of it.
+
+        Args:
+            seed: Of everything that is left to chance.
+            days: Another length.
+            random_faults: Whether faults are drawn; None: as the file says.
+            policy: Another policy.
+            interval_s: Another longest time between two passes, seconds.
+        """
+        file, application = self.file, self.application if policy is None else replace(self.application, policy=policy)
+        seconds = _DAY_S * (file.days if days is None else days)
+        types = tuple(dict.fromkeys(unit.instance_type for unit in application.units))
+        found = [outages.Outage(one.from_s, one.to_s, Shortage(one.instance_types, one.zones, one.code)) for one in file.outages]
+        if file.drawn is not None:
+            found += outages.drawn(file.drawn.instance_types or types, file.zones, seconds, file.drawn.every_hours, str(seed))
+        faults = tuple(FaultPlan(one.at_s, one.name, one.for_s, one.unit or application.units[0].name, one.value) for one in file.faults)
+        if file.random_faults if random_faults is None else random_faults:
+            faults += drawn(seconds, tuple(unit.name for unit in application.units), str(seed))
+        return Setup(
+            name=file.name,
+            application=application,
+            start=parse_rfc3339(file.start) or 0.0,
+            seconds=seconds,
+            demand=self.demand,
+            noise=file.noise,
+            mode=file.mode,
+            zones=file.zones,
+            outages=tuple(one for one in (*found, *self.traced) if one.start_s < seconds),
+            limits=tuple(Limit(one.at_s, one.node_pool, one.nodes) for one in file.limits),
+            faults=faults,
+            override=Override(pinned_mode=file.pinned, why="the experiment is about this mode" if file.pinned else ""),
+            interval_s=file.interval_s if interval_s is None else interval_s,
+            algorithm=file.algorithm,
+            row_s=file.row_s,
+        )
+
+
+def written_out(scenario: Scenario, setup: Setup, seed: int, folder: Path) -> str:
+    """A simulation file of one run, with everything that was drawn written out: it stays the same run when what is drawn changes.
+
+    Args:
+        scenario: Where it comes from.
+        setup: The run.
+        seed: Of its chances.
+        folder: Where the file will be.
+    """
+    file = scenario.file
+    here = scenario.folder / file.applications
+    drawn_outages = [
+        OutageFile(
+            from_s=round(one.start_s, 3),
+            to_s=round(one.end_s, 3),
+            instance_types=one.shortage.instance_types,
+            zones=one.shortage.zones,
+            code=one.shortage.code,
+        )
+        for one in setup.outages
+    ]
+    faults = [
+        FaultFile(at_s=round(one.at_s, 3), name=one.name, for_s=round(one.seconds, 3), unit=one.unit, value=round(one.value, 6))
+        for one in setup.faults
+    ]
+    changes: dict[str, object] = {
+        "applications": os.path.relpath(here.resolve(), folder.resolve()),
+        "days": setup.seconds / _DAY_S,
+        "seed": seed,
+        "outages": tuple(drawn_outages),
+        "faults": tuple(faults),
+        "drawn": None,
+        "traces": (),
+        "random_faults": False,
+        "interval_s": setup.interval_s,
+    }
+    made = file.model_copy(update=changes).model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return yaml.safe_dump(made, sort_keys=False, width=140, default_flow_style=None)
+
+
+def builtin_names() -> tuple[str, ...]:
+    """The names of the simulations that come with the package, the default one first."""
+    return tuple(sorted((path.stem for path in FOLDER.glob("*.yaml")), key=lambda name: (name != DEFAULT, name)))
+
+
+def find(wanted: str) -> Path:
+    """The file of a name, or the file itself.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    path = Path(wanted)
+    if path.suffix in {".yaml", ".yml"}:
+        return path
+    if wanted not in builtin_names():
+        raise ConfigError(f"simulation {wanted!r} is unknown; allowed: {', '.join(builtin_names())}, or a file")
+    return FOLDER / f"{wanted}.yaml"
+
+
+def load(path: Path) -> Scenario:
+    """Reads a simulation and what it refers to.
+
+    Raises:
+        ConfigError: Lists everything that is wrong.
+    """
+    model = _read(SimulationFile, path)
+    found = load_directory(path.parent / model.applications)
+    if len(found) != 1:
+        raise ConfigError(f"{path}: {model.applications} has {len(found)} applications; allowed: one")
+    application = next(iter(found.values()))
+    units, pools = {unit.name for unit in application.units}, {unit.node_pool for unit in application.units}
+    unknown = [one.unit for one in model.faults if one.unit and one.unit not in units]
+    unknown += [one.node_pool for one in model.limits if one.node_pool not in pools]
+    if unknown:
+        raise ConfigError(f"{path}: found {', '.join(unknown)}; allowed: {', '.join(sorted(units | pools))}")
+    types = tuple(dict.fromkeys(unit.instance_type for unit in application.units))
+    traced = [
+        outage
+        for one in model.traces
+        for outage in outages.traced(path.parent / one.file, one.instance_types or types, one.zones, one.unit_s, one.scale)
+    ]
+    demand = model.demand.trace.curve(path.parent) if model.demand.trace is not None else model.demand.at
+    return Scenario(model, application, demand, tuple(traced), path.parent)
+
+
+def load_policy(path: Path) -> PolicySettings:
+    """Reads a policy by itself: what stands under ``spec.policy`` of an application file.
+
+    Raises:
+        ConfigError: Lists everything that is wrong.
+    """
+    return _read(PolicyFile, path).to_policy()
+
+
+def _read(kind: type[_Model], path: Path) -> _Model:
+    documents = read_documents(read_limited(path), str(path))
+    if len(documents) != 1:
+        raise ConfigError(f"{path}: found {len(documents)} documents; allowed: one")
+    model, problems = check(kind, documents[0])
+    if model is None:
+        raise config_error(problems)
+    return model

@@ -1,0 +1,383 @@
+"""What a replica of the controller can see: snapshots as the signals would build them, with their ages and lags.
+
+Watches deliver within a moment, unless one stalls; CloudWatch is polled; the load balancer is asked. A replica that has just started has
+never seen the NodeClaims that are gone: of their refusals it knows the events alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Final
+
+from controller.policy.availability import with_known_health
+from controller.policy.model import (
+    Application,
+    LaunchFailure,
+    PendingPod,
+    PoolObservation,
+    RoutingObservation,
+    Sample,
+    Scaler,
+    Snapshot,
+    Source,
+    Unit,
+    UnitObservation,
+    Verdict,
+    Verification,
+)
+from controller.policy.plan import FIELD_MANAGER
+from controller.policy.routing import MARKER, RETURN_STEP, parse_action, same_routing
+from failover_analysis.simulation.api import KubeApi
+from failover_analysis.simulation.balancer import Balancer
+from failover_analysis.simulation.event_queue import Agenda
+from failover_analysis.simulation.fault_state import Hazards
+from failover_analysis.simulation.karpenter import Karpenter, Pool, launch_of
+from failover_analysis.simulation.metrics import CloudWatch
+from failover_analysis.simulation.workloads import Workloads
+
+KARPENTER, WORKLOADS, INGRESS, KEDA = "karpenter", "workloads", "ingress", "keda"
+KINDS: Final = (KARPENTER, WORKLOADS, INGRESS, KEDA)
+"""The sources that are watched. The controller's further ones (Services, target group bindings) never change here."""
+
+WATCH_BUDGET_S: Final = 180.0
+"""``freshness.watch_s``, the default."""
+CLOUDWATCH_BUDGET_S: Final = 300.0
+"""``freshness.cloudwatch_s``, the default."""
+CLOUDWATCH_S: Final = 60.0
+"""``polls.cloudwatch_interval_s``, the default."""
+PERIODS: Final = 6
+"""How many whole periods CloudWatch is asked about: the newest one that is left out, and ``lookback`` (5) beyond it. What is older is not
+answered, and then nothing is known (`controller.signals.cloudwatch.Window`)."""
+VERIFY_S: Final = 5.0
+"""``polls.verification_interval_s``, the default: while a change is not verified."""
+AUDIT_S: Final = 60.0
+"""Between two looks at a verified routing (`controller.signals.load_balancer.verifier`)."""
+HEARTBEAT_S: Final = 60.0
+"""API servers send a bookmark about once a minute: the last word of a quiet watch."""
+
+LISTENERS_S: Final = 300.0
+"""How long the verification remembers which listeners there are (`_LISTENER_TTL_S` there)."""
+BALANCER_S: Final = 3600.0
+"""How long it remembers the load balancer of a host name (`_LOAD_BALANCER_TTL_S` there)."""
+
+_ATTEMPTS: Final = 3  # of a call that is throttled (`controller.clients.aws.ATTEMPTS`)
+_REQUIRED: Final = {KARPENTER: True, WORKLOADS: True, INGRESS: True, KEDA: False}
+
+
+_parsed = lru_cache(maxsize=1024)(parse_action)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The parts of the world that can be looked at."""
+
+    agenda: Agenda
+    karpenter: Karpenter
+    workloads: Workloads
+    api: KubeApi
+    balancer: Balancer
+    cloudwatch: CloudWatch
+    hazards: Hazards
+    zones: tuple[str, ...]
+    calls: Counter[str] = field(default_factory=Counter)
+    """Calls of AWS APIs by service, as `controller.signals.load_balancer.verifier` and `controller.signals.cloudwatch` make them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pods:
+    """What is known of a unit's pods and Deployment."""
+
+    desired: int
+    ready: int
+    pending: tuple[PendingPod, ...]
+
+
+@dataclass(slots=True)
+class _View:
+    """What the watches of each kind delivered last."""
+
+    pools: Mapping[str, PoolObservation] = field(default_factory=dict)
+    pods: Mapping[str, _Pods] = field(default_factory=dict)
+    routing: RoutingObservation = field(default_factory=lambda: RoutingObservation(exists=False))
+    scalers: Mapping[str, Scaler] = field(default_factory=dict)
+
+
+class Lookout:
+    """One replica's view.
+
+    Args:
+        world: What is looked at.
+        application: As the replica's file describes it; it may be replaced.
+        clock: This replica's wall clock.
+    """
+
+    def __init__(self, world: World, application: Application, clock: Callable[[], float]) -> None:
+        self._world, self.application, self._clock = world, application, clock
+        self.woken: Callable[[], None] = lambda: None
+        """Called when something was polled that a pass should see at once."""
+        self._since = world.agenda.now
+        self._view = _View()
+        self._last: dict[str, float] = {}
+        self._read_at: dict[str, float] = {}
+        self._seen_karpenter = self._seen_workloads = -1
+        self._stopped = False
+        self._metrics_at: float | None = None
+        self._demand: dict[str, Sample] = {}
+        self._latency: dict[str, Sample] = {}
+        self._errors: Sample | None = None
+        self.verification: Verification | None = None
+        self._listeners_until = self._balancer_until = -math.inf
+        for kind in KINDS:
+            self._read(kind)
+        self._beat()
+        self._poll_metrics()
+        self._verify()
+
+    def stop(self) -> None:
+        """The process is gone: nothing is asked for any more."""
+        self._stopped = True
+
+    # --- watches ------------------------------------------------------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        """Bookmarks: what is quiet is alive."""
+        if self._stopped:
+            return
+        for kind in KINDS:
+            if kind not in self._world.hazards.stalled:
+                self._last[kind] = self._clock()
+        self._world.agenda.after(HEARTBEAT_S, self._beat)
+
+    def wrote(self, kind: str) -> None:
+        """An own write: the API server's answer is shown to the view at once, whatever its watch does."""
+        self._read(kind)
+
+    def _read(self, kind: str) -> None:
+        world = self._world
+        self._last[kind], self._read_at[kind] = self._clock(), world.agenda.now
+        if kind == KARPENTER and self._seen_karpenter != world.karpenter.version:
+            self._seen_karpenter = world.karpenter.version
+            self._view.pools = {name: self._pool(pool) for name, pool in world.karpenter.pools.items()}
+        elif kind == WORKLOADS and self._seen_workloads != world.workloads.version:
+            self._seen_workloads = world.workloads.version
+            self._view.pods = {
+                name: _Pods(
+                    pods.desired,
+                    pods.ready,
+                    tuple(PendingPod(pod.name, pod.unschedulable_since or pod.created) for pod in pods.pods if pod.node is None),
+                )
+                for name, pods in world.workloads.units.items()
+            }
+        elif kind == INGRESS:
+            self._view.routing = self._routing()
+        elif kind == KEDA:
+            self._view.scalers = {
+                name: Scaler(
+                    name=one.name,
+                    resource_version=str(one.version),
+                    min_replicas=one.floor,
+                    max_replicas=one.most,
+                    target=one.target,
+                    trigger_index=0,
+                    trigger_type="aws-cloudwatch",
+                    trigger_value=one.metric,
+                    floor_ours=one.floor_owner == FIELD_MANAGER,
+                    paused=one.paused,
+                )
+                for name, one in world.api.scalers.items()
+                if one.exists
+            }
+
+    def _pool(self, pool: Pool) -> PoolObservation:
+        used = len(pool.alive)
+        limited = f"limit of nodes reached: {used} of {pool.limit}" if pool.full() else ""
+        return PoolObservation(
+            name=pool.name,
+            failures=tuple(self._failure(failure) for failure in pool.failures),
+            launches=tuple(launch_of(claim) for claim in pool.launches),
+            blocked_at=pool.blocked_at,
+            instance_types=pool.types,
+            capacity_types=("on-demand",),
+            at_limit=limited,
+        )
+
+    def _failure(self, failure: LaunchFailure) -> LaunchFailure:
+        """A refusal as this replica sees it: one from before its start came with a list, without its NodeClaim."""
+        if failure.at >= self._since:
+            return failure
+        return replace(failure, seen=failure.at, instance_types=(), capacity_types=(), requirements_known=False)
+
+    def _routing(self) -> RoutingObservation:
+        ingress = self._world.api.ingress
+        if not ingress.exists:
+            return RoutingObservation(exists=False, resource_version=str(ingress.version))
+        action = ingress.annotations.get(self._world.api.action_key, "")
+        targets, stickiness, problem = _parsed(action) if action else ((), 0, "the action annotation is missing")
+        step = ingress.annotations.get(RETURN_STEP, "0")
+        return RoutingObservation(
+            exists=True,
+            resource_version=str(ingress.version),
+            uid=ingress.uid,
+            marker=ingress.annotations.get(MARKER, ""),
+            action=action,
+            targets=targets,
+            stickiness_s=stickiness,
+            problem=problem,
+            writer=ingress.writer if action else "",
+            foreign=bool(action) and ingress.writer != FIELD_MANAGER,
+            override=ingress.override,
+            return_step=int(step) if step.isdigit() else 0,
+        )
+
+    # --- polls --------------------------------------------------------------------------------------------------------------------------
+
+    def _poll_metrics(self) -> None:
+        """The newest settled period of CloudWatch."""
+        if self._stopped:
+            return
+        self._world.agenda.after(CLOUDWATCH_S, self._poll_metrics)
+        throttled = self._world.hazards.cloudwatch_throttled
+        self._world.calls["cloudwatch"] += _ATTEMPTS if throttled else 1
+        if throttled:
+            return
+        self._metrics_at = self._clock()
+        period = self._world.cloudwatch.newest
+        period_s = self.application.metric_period_s
+        if period is None or period.end <= self._world.agenda.now // period_s * period_s - PERIODS * period_s:
+            self._demand, self._latency, self._errors = {}, {}, None
+            return
+        flows = period.flow.units
+        self._demand = {name: Sample(flow.requests, period.end) for name, flow in flows.items() if flow.requests > 0}
+        self._latency = {name: Sample(flow.latency / flow.requests, period.end) for name, flow in flows.items() if flow.requests > 0}
+        self._errors = Sample(period.flow.lost / period.flow.demand, period.end) if period.flow.demand > 0 else None
+
+    def _verify(self) -> None:
+        """A look at the load balancer; soon again while it does not show what the Ingress asks for."""
+        if self._stopped:
+            return
+        before, self.verification = self.verification, self._looked()
+        seen = self.verification
+        pause = AUDIT_S if seen is not None and seen.verdict is Verdict.YES else VERIFY_S
+        self._world.agenda.after(pause, self._verify)
+        old = (before.verdict, before.action) if before is not None else None
+        if seen is not None and (seen.verdict, seen.action) != old:
+            self.woken()
+
+    def look_soon(self) -> None:
+        """The routing was changed: the next look is not an audit's away."""
+        self._world.agenda.after(VERIFY_S, self._verify_once)
+
+    def _verify_once(self) -> None:
+        if self._stopped or self._view.routing.action == (self.verification.action if self.verification else ""):
+            return
+        self.verification = self._looked()
+        self.woken()
+
+    def _looked(self) -> Verification | None:
+        """A look, with what was known of the targets before it where it did not come to count them."""
+        seen = self._look()
+        return None if seen is None else with_known_health(seen, self.verification)
+
+    def _look(self) -> Verification | None:
+        """What `controller.signals.load_balancer.verifier` makes of the live rule: applied as the action says, and then healthy."""
+        world, routing, now = self._world, self._view.routing, self._clock()
+        if not routing.targets:
+            return None
+        world.calls["elbv2"] += self._asked_first()
+        if world.hazards.elbv2_throttled:
+            world.calls["elbv2"] += _ATTEMPTS
+            return Verification(Verdict.CANNOT_TELL, now, "no answer to DescribeRules (Throttling)", routing.action)
+        world.calls["elbv2"] += 1  # DescribeRules of the one listener
+        live = world.balancer.live
+        weights = {target.service: target.weight for target in live.targets}
+        if live.answer:
+            problem = f"critical: HTTP:80 /* answers every request with a fixed {live.answer}"
+            return Verification(Verdict.NOT_YET, now, problem, routing.action, weights=weights)
+        if not same_routing(live.targets, routing.targets) or live.stickiness_s != routing.stickiness_s:
+            return Verification(Verdict.NOT_YET, now, "HTTP:80 /* has other weights", routing.action, weights=weights)
+        return self._health(routing, weights, now)
+
+    def _asked_first(self) -> int:
+        """Calls for what is remembered for a while: the load balancer and its listeners."""
+        now, calls = self._world.agenda.now, 0
+        if now >= self._balancer_until:
+            self._balancer_until, calls = now + BALANCER_S, calls + 1
+        if now >= self._listeners_until:
+            self._listeners_until, calls = now + LISTENERS_S, calls + 1
+        return calls
+
+    def _health(self, routing: RoutingObservation, weights: Mapping[str, int], now: float) -> Verification:
+        balancer, healthy_share = self._world.balancer, self.application.policy.healthy_share
+        services = [*(unit.backend.service for unit in self.application.units), self.application.capacity.service]
+        healthy = {service: balancer.healthy(service) for service in services}
+        self._world.calls["elbv2"] += len(services)  # DescribeTargetHealth of what gets traffic and of what stands by
+        problems = []
+        for target in routing.targets:
+            needed = max(1, math.ceil(healthy_share * balancer.ready(target.service)))
+            if target.weight > 0 and healthy[target.service] < needed:
+                problems.append(f"Service {target.service} has {healthy[target.service]} healthy targets, {needed} are needed")
+        verdict = Verdict.NOT_YET if problems else Verdict.YES
+        return Verification(verdict, now, "; ".join(problems), routing.action, applied=True, weights=weights, healthy=healthy)
+
+    # --- snapshots ----------------------------------------------------------------------------------------------------------------------
+
+    def snapshot(self, *, leader: bool, epoch: int, state_problem: str) -> Snapshot:
+        """Everything that one decision is made from, now.
+
+        Args:
+            leader: Whether this replica believes that it may act.
+            epoch: The leadership term.
+            state_problem: Why stored memory cannot be read, "" where it can.
+        """
+        world, hazards = self._world, self._world.hazards
+        for kind in KINDS:
+            behind = world.agenda.now - self._read_at[kind] < hazards.stale_s
+            if kind not in hazards.stalled and not behind:
+                self._read(kind)
+        sources = [Source(kind, _REQUIRED[kind], self._last.get(kind), WATCH_BUDGET_S) for kind in KINDS]
+        sources.append(Source("cloudwatch", False, self._metrics_at, CLOUDWATCH_BUDGET_S))
+        if state_problem:
+            sources.append(Source("state", True, None, 0.0, problem=state_problem))
+        return Snapshot(
+            now=self._clock(),
+            application=self.application,
+            routing=self._whole_routing(),
+            units={unit.name: self._unit(unit) for unit in self.application.units},
+            sources=tuple(sources),
+            error_ratio=self._errors,
+            leader=leader,
+            epoch=epoch,
+        )
+
+    def _whole_routing(self) -> RoutingObservation:
+        services = (*(unit.backend.service for unit in self.application.units), self.application.capacity.service)
+        return replace(
+            self._view.routing,
+            standby=services,
+            bound=services,
+            capacity_ready=sum(pods.ready for pods in self._view.pods.values()),
+            capacity_exists=True,
+            verification=self.verification,
+            blocked=self._world.balancer.blocked,
+        )
+
+    def _unit(self, unit: Unit) -> UnitObservation:
+        pods = self._view.pods[unit.name]
+        return UnitObservation(
+            unit=unit.name,
+            pool=self._view.pools[unit.node_pool],
+            pending=pods.pending,
+            desired=pods.desired,
+            ready=pods.ready,
+            deployment_ready=pods.ready,
+            endpoints_ready=pods.ready,
+            service_exists=True,
+            demand=self._demand.get(unit.name),
+            latency=self._latency.get(unit.name),
+            scaler=self._view.scalers.get(unit.name),
+            offered_zones=self._world.zones,
+        )

@@ -1,0 +1,172 @@
+"""The demand, split as the live rule splits it, and what becomes of the requests.
+
+Time between two moments at which anything changes is taken as uniform. A share that goes to a target group without targets, or to a fixed
+answer, fails. One whose targets are all unhealthy goes to all of them (the load balancer fails open). What a replica cannot take it sheds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from controller.policy.model import Application, Target
+from failover_analysis.simulation.balancer import Balancer
+from failover_analysis.simulation.cluster import UnitPods
+from failover_analysis.simulation.event_queue import Agenda
+from failover_analysis.simulation.fault_state import Hazards
+from failover_analysis.simulation.queueing import answered, speed
+from failover_analysis.simulation.setup import Algorithm
+
+EMPTY: Final = "a target group without targets"
+BROKEN: Final = "targets that fail every request"
+SHED: Final = "replicas that are full"
+
+_ROUNDING: Final = 1e-9  # a smaller part of the requests is the noise of binary fractions
+
+
+@dataclass(slots=True)
+class UnitFlow:
+    """What one unit did in a stretch of time."""
+
+    requests: float = 0.0  # answered
+    latency: float = 0.0  # sum over them, seconds
+
+
+@dataclass(slots=True)
+class Flow:
+    """What all units did in a stretch of time, in requests.
+
+    Attributes:
+        demand: Asked for.
+        units: By unit.
+        failed: By why.
+        own_5xx: Failed at the load balancer itself: no target was chosen.
+    """
+
+    demand: float = 0.0
+    units: dict[str, UnitFlow] = field(default_factory=dict)
+    failed: dict[str, float] = field(default_factory=dict)
+    own_5xx: float = 0.0
+
+    def add(self, other: Flow) -> None:
+        """Adds another stretch."""
+        self.demand += other.demand
+        self.own_5xx += other.own_5xx
+        for name, flow in other.units.items():
+            mine = self.units.setdefault(name, UnitFlow())
+            mine.requests += flow.requests
+            mine.latency += flow.latency
+        for why, count in other.failed.items():
+            self.failed[why] = self.failed.get(why, 0.0) + count
+
+    @property
+    def lost(self) -> float:
+        """Requests that failed."""
+        return sum(self.failed.values())
+
+
+Listener = Callable[[Flow, float], None]
+"""Told of every stretch: what flowed, and its seconds."""
+
+
+class Traffic:
+    """One application's traffic.
+
+    Args:
+        agenda: Time.
+        application: Whose.
+        demand: Requests per metric period at a moment, seconds since the Unix epoch.
+        balancer: The live rule and the targets.
+        pods: By unit.
+        hazards: What is wrong.
+        algorithm: How a target is chosen.
+    """
+
+    def __init__(
+        self,
+        agenda: Agenda,
+        application: Application,
+        demand: Callable[[float], float],
+        balancer: Balancer,
+        pods: Mapping[str, UnitPods],
+        hazards: Hazards,
+        algorithm: Algorithm,
+    ) -> None:
+        self._agenda, self._application, self._demand, self._balancer = agenda, application, demand, balancer
+        self._pods, self._hazards = pods, hazards
+        self._of_service = {unit.backend.service: unit.name for unit in application.units}
+        even, period_s = algorithm is Algorithm.ROUND_ROBIN, application.metric_period_s
+        self._speed = {unit.name: 1.0 if even else speed(unit.throughput, unit.latency_s, period_s) for unit in application.units}
+        self._until = agenda.now
+        self.listeners: list[Listener] = []
+
+    def advance(self) -> None:
+        """Lets the requests since the last time flow, by what has been true since then. To be called before anything changes."""
+        seconds = self._agenda.now - self._until
+        if seconds <= 0:
+            return
+        rate = self._demand(self._until + seconds / 2)
+        self._until = self._agenda.now
+        flow = self.flow(self._balancer.live.targets, rate, seconds)
+        for listener in self.listeners:
+            listener(flow, seconds)
+
+    def flow(self, targets: tuple[Target, ...], rate: float, seconds: float) -> Flow:
+        """What a rule would do with the present pods.
+
+        Args:
+            targets: The rule's.
+            rate: Requests per metric period.
+            seconds: How long.
+        """
+        made = Flow(demand=rate / self._application.metric_period_s * seconds)
+        whole = sum(target.weight for target in targets)
+        if whole <= 0:
+            made.failed[EMPTY] = made.own_5xx = made.demand
+            return made
+        arriving: dict[str, float] = {}  # requests per period, by unit
+        replicas: dict[str, int] = {}
+        lost = 0.0
+        for target in targets:
+            if target.weight > 0:
+                lost += self._send(target.service, rate * target.weight / whole, arriving, replicas)
+        part = seconds / self._application.metric_period_s
+        if lost > 0:
+            made.failed[EMPTY] = made.own_5xx = lost * part
+        for name, amount in arriving.items():
+            self._serve(made, name, amount, replicas[name], part)
+        return made
+
+    def _send(self, service: str, rate: float, arriving: dict[str, float], replicas: dict[str, int]) -> float:
+        """Spreads a share over a target group's healthy targets, over all of them where none is healthy.
+
+        Returns:
+            What finds no target.
+        """
+        own = self._of_service.get(service)
+        names = list(self._pods) if own is None else [own]
+        ill = self._hazards.broken if own is None else self._hazards.broken | self._hazards.sick
+        counts = {name: self._pods[name].healthy for name in names if name not in ill and self._pods[name].healthy}
+        if not counts:
+            counts = {name: self._pods[name].registered for name in names if self._pods[name].registered}
+        if not counts:
+            return rate
+        shares = {name: count * self._speed[name] for name, count in counts.items()}
+        total = sum(shares.values())
+        for name, count in counts.items():
+            arriving[name] = arriving.get(name, 0.0) + rate * shares[name] / total
+            replicas[name] = max(replicas.get(name, 0), count)
+        return 0.0
+
+    def _serve(self, made: Flow, name: str, rate: float, replicas: int, part: float) -> None:
+        if name in self._hazards.broken:
+            made.failed[BROKEN] = made.failed.get(BROKEN, 0.0) + rate * part
+            return
+        unit = self._pods[name].unit
+        served, latency = answered(rate / replicas, unit.throughput, unit.latency_s, self._application.metric_period_s)
+        requests = served * replicas * part
+        made.units[name] = UnitFlow(requests, requests * latency)
+        shed = rate * part - requests
+        if shed > _ROUNDING * rate:
+            made.failed[SHED] = made.failed.get(SHED, 0.0) + shed

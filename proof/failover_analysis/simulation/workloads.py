@@ -1,0 +1,180 @@
+"""The Deployment controller, kube-scheduler and the kubelets: pods come, find a node, load their model, and go."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from controller.policy.model import Application
+from failover_analysis.simulation.cluster import Node, Pod, UnitPods
+from failover_analysis.simulation.event_queue import Agenda
+from failover_analysis.simulation.karpenter import Karpenter
+
+TERMINATION_S: Final = 30.0
+"""How long a pod that was told to end still finishes requests, seconds: Kubernetes' default grace period."""
+
+_COLD_START: Final = (0.8, 1.25)  # of the unit's own: image pulls differ from node to node; our choice, not measured
+
+
+class Targets(Protocol):
+    """What the pods need of the load balancer."""
+
+    def pod_ready(self, pod: Pod) -> None:
+        """A pod serves: it is to be registered."""
+
+    def pod_gone(self, pod: Pod) -> None:
+        """A pod does not serve any more: it is to be deregistered."""
+
+
+class Workloads:
+    """Keeps the pods of every deployment unit as the Deployments ask.
+
+    Args:
+        agenda: Time.
+        application: Whose units.
+        karpenter: Who launches nodes.
+        targets: Who registers pods with the load balancer.
+        chance: Its own stream.
+        changed: Called when a watcher would see something.
+    """
+
+    def __init__(
+        self,
+        agenda: Agenda,
+        application: Application,
+        karpenter: Karpenter,
+        targets: Targets,
+        chance: random.Random,
+        changed: Callable[[], None],
+    ) -> None:
+        self._agenda, self._karpenter, self._targets, self._chance, self._tell = agenda, karpenter, targets, chance, changed
+        self.version = 0
+        """Grows with everything that a watcher would see."""
+        self.units = {unit.name: UnitPods(unit) for unit in application.units}
+        self._of_pool: dict[str, list[UnitPods]] = {}
+        for pods in self.units.values():
+            self._of_pool.setdefault(pods.unit.node_pool, []).append(pods)
+        self._made = 0
+        karpenter.attach(self)
+
+    def _changed(self) -> None:
+        self.version += 1
+        self._tell()
+
+    # --- the Deployment controller ------------------------------------------------------------------------------------------------------
+
+    def scale(self, unit: str, desired: int) -> None:
+        """Somebody asks for another number of replicas."""
+        pods = self.units[unit]
+        if desired == pods.desired:
+            return
+        pods.desired = desired
+        for _ in range(desired - len(pods.pods)):
+            self._create(pods)
+        if len(pods.pods) > desired:
+            # As the ReplicaSet controller: those without a node first, then those that are not ready, then the youngest.
+            order = sorted(pods.pods, key=lambda pod: (pod.node is not None, pod.ready, -pod.created))
+            for pod in order[: len(pods.pods) - desired]:
+                self._delete(pods, pod)
+        self._changed()
+
+    def start(self, unit: str, replicas: int) -> None:
+        """Replicas that have been running for long."""
+        pods = self.units[unit]
+        pods.desired = replicas
+        pool = self._karpenter.pools[pods.unit.node_pool]
+        for number in range(replicas):
+            node = self._karpenter.start(pool, pods.unit.instance_type, number)
+            pod = self._new(pods)
+            pod.node, node.pod = node, pod
+            self._make_ready(pods, pod)
+
+    def restart(self, unit: str) -> None:
+        """Every container of the unit dies: its pods stay where they are and load their model again."""
+        pods = self.units[unit]
+        for pod in pods.pods:
+            if pod.ready:
+                pod.ready = False
+                pods.ready -= 1
+                self._targets.pod_gone(pod)
+                self._load(pods, pod)
+        self._changed()
+
+    def _new(self, pods: UnitPods) -> Pod:
+        self._made += 1
+        pod = Pod(f"{pods.unit.name}-{self._made:05d}", pods.unit, self._agenda.now)
+        pods.pods.append(pod)
+        return pod
+
+    def _create(self, pods: UnitPods) -> None:
+        pod = self._new(pods)
+        if not self._bind(pods, pod):
+            pod.unschedulable_since = float(int(self._agenda.now))  # a condition carries whole seconds
+            self._karpenter.wanted(pods.unit.node_pool)
+
+    def _delete(self, pods: UnitPods, pod: Pod) -> None:
+        pods.pods.remove(pod)
+        pod.ending = True
+        if pod.ready:
+            pod.ready = False
+            pods.ready -= 1
+            self._targets.pod_gone(pod)
+        if pod.node is not None:
+            self._agenda.after(TERMINATION_S, lambda: self._vacate(pod))
+
+    def _vacate(self, pod: Pod) -> None:
+        node = pod.node
+        if node is not None and node.pod is pod:
+            node.pod = None
+            self.joined(node)
+            self._karpenter.emptied(node)
+
+    # --- kube-scheduler and the kubelets ------------------------------------------------------------------------------------------------
+
+    def waiting(self, pool: str) -> list[Pod]:
+        """See `failover_analysis.simulation.karpenter.Pods.waiting`."""
+        found = [pod for pods in self._of_pool[pool] for pod in pods.pods if pod.node is None]
+        return sorted(found, key=lambda pod: (pod.created, pod.name))
+
+    def joined(self, node: Node) -> None:
+        """A node has room: the pod that waits longest gets it."""
+        if node.claim.gone:
+            return
+        pod = next(iter(self.waiting(node.claim.pool)), None)
+        if pod is not None:
+            self._bind(self.units[pod.unit.name], pod)
+            self._changed()
+
+    def _bind(self, pods: UnitPods, pod: Pod) -> bool:
+        node = next((one for one in self._karpenter.pools[pods.unit.node_pool].nodes if one.pod is None), None)
+        if node is None:
+            return False
+        node.pod, pod.node, pod.unschedulable_since = pod, node, None
+        self._exchange(pod, node)
+        self._load(pods, pod)
+        return True
+
+    def _exchange(self, pod: Pod, node: Node) -> None:
+        """A pod that took a node which was launched for another leaves that one what was launched for itself, or nothing."""
+        robbed = next((one for one in self.waiting(node.claim.pool) if one.claim is node.claim), None)
+        if robbed is not None:
+            robbed.claim = pod.claim
+            if pod.claim is None or pod.claim.gone:
+                self._karpenter.wanted(node.claim.pool)
+
+    def _load(self, pods: UnitPods, pod: Pod) -> None:
+        """Image pull and model load."""
+        due = self._agenda.now + pods.unit.cold_start_s * self._chance.uniform(*_COLD_START)
+        pod.ready_at = due
+        self._agenda.at(due, lambda: self._loaded(pods, pod, due))
+
+    def _loaded(self, pods: UnitPods, pod: Pod, due: float) -> None:
+        if not pod.ending and not pod.ready and pod.ready_at == due:
+            self._make_ready(pods, pod)
+            self._changed()
+
+    def _make_ready(self, pods: UnitPods, pod: Pod) -> None:
+        pod.ready = True
+        pods.ready += 1
+        self._targets.pod_ready(pod)

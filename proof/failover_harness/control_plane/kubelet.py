@@ -1,0 +1,158 @@
+"""The kubelet's part, which no machine of the tests can play: nodes register, bound pods run and become ready, ended pods go.
+
+Only statuses and the deletion of ended pods are written here; scheduling, ReplicaSets and EndpointSlices are the real components'.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, Final
+
+from controller.clients.kube import JSON_PATCH, KubeSession
+from controller.clock import format_rfc3339
+from controller.errors import NotFound, RemoteError
+from failover_harness.control_plane.rounds import Rounds
+
+_POLL_S: Final = 0.1
+_STRATEGIC: Final = "application/strategic-merge-patch+json"
+
+Object = dict[str, Any]
+
+
+class Kubelet(Rounds):
+    """All kubelets of a cluster in one thread. Use it as a context manager.
+
+    Args:
+        session: The administrator's.
+        ready_s: Seconds from a pod's binding until it is ready: image pull and model load.
+    """
+
+    def __init__(self, session: KubeSession, *, ready_s: float = 0.0) -> None:
+        super().__init__("kubelet", _POLL_S)
+        self._session = session
+        self.ready_s = ready_s
+        self._bound: dict[str, float] = {}
+        self._running: set[str] = set()
+        self._addresses = 0
+        self._problem = ""  # of the last round
+
+    def register(self, name: str, labels: dict[str, str], capacity: dict[str, str], *, taints: tuple[Object, ...] = ()) -> None:
+        """Registers a node that is ready at once.
+
+        Args:
+            name: Of the node.
+            labels: Besides the host name's.
+            capacity: Such as ``{"cpu": "4", "memory": "16Gi", "pods": "10"}``; also what is allocatable.
+            taints: Of its spec.
+        """
+        now = format_rfc3339(time.time())
+        condition = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": now, "lastTransitionTime": now}
+        node = {
+            "metadata": {"name": name, "labels": {**labels, "kubernetes.io/hostname": name}},
+            "spec": {"providerID": f"aws:///us-west-2a/i-{name}", "taints": list(taints)},
+            "status": {"capacity": capacity, "allocatable": capacity, "conditions": [condition]},
+        }
+        self._session.request("POST", "/api/v1/nodes", body=json.dumps(node))
+        # Admission adds the taint not-ready, which the node-lifecycle controller would take away; it is switched off.
+        operations = [{"op": "replace", "path": "/spec/taints", "value": list(taints)}]
+        self._session.request("PATCH", f"/api/v1/nodes/{name}", body=json.dumps(operations), content_type=JSON_PATCH)
+
+    def remove(self, name: str) -> None:
+        """Takes a node away; its pods go with it."""
+        for pod in self._pods():
+            if pod["spec"].get("nodeName") == name:
+                self._delete(pod)
+        try:
+            self._session.request("DELETE", f"/api/v1/nodes/{name}")
+        except NotFound:  # Karpenter was faster
+            return
+
+    def report(self) -> str:
+        """How it is doing, for the message of a failed test."""
+        alive = "runs" if self.alive else "does not run"
+        return f"kubelet double: {alive}, {len(self._running)} pods started; its last round: {self._problem or 'all well'}"
+
+    def round(self) -> None:
+        """Looks after every pod."""
+        problems = []
+        try:
+            pods = self._pods()
+        except RemoteError as error:  # the API server is stopped in some tests; a kubelet tries again
+            pods, problems = [], [str(error)]
+        for pod in pods:
+            try:
+                self._look_after(pod)
+            except RemoteError as error:  # one pod's trouble is not the others'
+                problems.append(str(error))
+        self._problem = "; ".join(problems)
+
+    def _pods(self) -> list[Object]:
+        items: list[Object] = self._session.request("GET", "/api/v1/pods")["items"]
+        return items
+
+    def _look_after(self, pod: Object) -> None:
+        metadata, node = pod["metadata"], pod["spec"].get("nodeName")
+        if node is None:
+            return
+        if "deletionTimestamp" in metadata:
+            self._delete(pod)
+            return
+        uid = metadata["uid"]
+        bound_at = self._bound.setdefault(uid, time.monotonic())
+        if uid not in self._running and time.monotonic() - bound_at >= self.ready_s:
+            self._patch_status(pod)
+            self._running.add(uid)
+        elif uid in self._running:
+            self._heed_gates(pod)
+
+    def _heed_gates(self, pod: Object) -> None:
+        """A pod with readiness gates is ready while all of them are open."""
+        gates = {one["conditionType"] for one in pod["spec"].get("readinessGates", ())}
+        now = {one["type"]: one["status"] for one in pod["status"].get("conditions", ())}
+        ready = str(all(now.get(gate) == "True" for gate in gates))
+        if gates and now.get("Ready") != ready:
+            condition = {"type": "Ready", "status": ready, "lastTransitionTime": format_rfc3339(time.time())}
+            self._send(pod, {"conditions": [condition]})
+
+    def _patch_status(self, pod: Object) -> None:
+        self._addresses += 1
+        now, address = format_rfc3339(time.time()), f"10.2.{self._addresses // 250}.{self._addresses % 250 + 1}"
+        conditions = [{"type": kind, "status": "True", "lastTransitionTime": now} for kind in ("Initialized", "ContainersReady")]
+        ready = str(not pod["spec"].get("readinessGates"))
+        conditions.append({"type": "Ready", "status": ready, "lastTransitionTime": now})
+        containers = [
+            {
+                "name": one["name"],
+                "image": one["image"],
+                "imageID": one["image"],
+                "ready": True,
+                "started": True,
+                "restartCount": 0,
+                "state": {"running": {"startedAt": now}},
+            }
+            for one in pod["spec"]["containers"]
+        ]
+        status = {
+            "phase": "Running",
+            "podIP": address,
+            "podIPs": [{"ip": address}],
+            "startTime": now,
+            "conditions": conditions,
+            "containerStatuses": containers,
+        }
+        self._send(pod, status)
+
+    def _send(self, pod: Object, status: Object) -> None:
+        self._session.request("PATCH", f"{_path(pod)}/status", body=json.dumps({"status": status}), content_type=_STRATEGIC)
+
+    def _delete(self, pod: Object) -> None:
+        options = {"gracePeriodSeconds": 0, "preconditions": {"uid": pod["metadata"]["uid"]}}
+        try:
+            self._session.request("DELETE", _path(pod), body=json.dumps(options))
+        except NotFound:
+            return
+
+
+def _path(pod: Object) -> str:
+    return f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"

@@ -1,0 +1,152 @@
+"""What ELBv2 is told, as plain values, and how it is read from moto."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from failover_testbed.aws.server import ACCOUNT, REGION
+
+CONDITIONS: Final = {"host-header": "HostHeaderConfig", "path-pattern": "PathPatternConfig", "source-ip": "SourceIpConfig"}
+"""The fields of conditions that the data plane knows, and where their values stand."""
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """How the targets of a target group are checked. Times are seconds; `codes` is as in AWS, e.g. ``200-399,404``."""
+
+    path: str = "/"
+    interval_s: float = 15.0
+    timeout_s: float = 5.0
+    healthy_after: int = 2
+    unhealthy_after: int = 2
+    codes: str = "200"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Target:
+    """A registered pod: its address in the VPC and its port."""
+
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A target group. `algorithm` is ``round_robin`` or ``least_outstanding_requests``."""
+
+    arn: str
+    targets: tuple[Target, ...] = ()
+    check: HealthCheck = HealthCheck()
+    algorithm: str = "round_robin"
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A forward action: weight by target group ARN, and the seconds for which a client stays with one, 0 for none."""
+
+    weights: tuple[tuple[str, int], ...]
+    stickiness_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A fixed response."""
+
+    status: int
+    body: str = ""
+
+
+Action = Forward | Fixed
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule. All conditions must match; of one condition's values any."""
+
+    priority: int
+    conditions: tuple[tuple[str, tuple[str, ...]], ...]
+    action: Action
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A listener, its rules in any order, and what happens to a request that meets none of them."""
+
+    arn: str
+    rules: tuple[Rule, ...]
+    default: Action
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything that the data plane follows."""
+
+    listeners: tuple[Listener, ...] = ()
+    groups: tuple[Group, ...] = ()
+
+    def used(self) -> frozenset[str]:
+        """The target groups that some rule forwards to, at whatever weight: only those are health-checked."""
+        actions = [rule.action for listener in self.listeners for rule in listener.rules]
+        actions += [listener.default for listener in self.listeners]
+        return frozenset(arn for action in actions if isinstance(action, Forward) for arn, _ in action.weights)
+
+
+def read() -> State:
+    """The present state of moto's ELBv2, from its models in this process: a call for each object would take a second and more.
+
+    Raises:
+        ValueError: There is something in it that the data plane cannot do.
+    """
+    from moto.elbv2.models import elbv2_backends
+
+    backend = elbv2_backends[ACCOUNT][REGION]
+    balancers = list(backend.load_balancers.values())
+    listeners = [_listener(one) for balancer in balancers for one in list(balancer.listeners.values())]
+    return State(tuple(listeners), tuple(_group(one) for one in list(backend.target_groups.values())))
+
+
+def _listener(found: Any) -> Listener:
+    rules = sorted(list(found._non_default_rules.values()), key=lambda rule: int(rule.priority))  # noqa: C414 - it changes meanwhile
+    made = tuple(Rule(int(rule.priority), _conditions(rule.conditions), _action(rule.actions[-1].data)) for rule in rules)
+    return Listener(str(found.arn), made, _action(found.default_actions[-1].data))
+
+
+def _conditions(entries: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    found = []
+    for entry in entries:
+        name = str(entry["Field"])
+        if name not in CONDITIONS:
+            raise ValueError(f"the data plane knows no condition of {name}")
+        values = (entry.get(CONDITIONS[name]) or {}).get("Values") or entry.get("Values") or []
+        found.append((name, tuple(str(value) for value in values)))
+    return tuple(found)
+
+
+def _action(data: Mapping[str, Any]) -> Action:
+    match data["Type"]:
+        case "fixed-response":
+            config = data.get("FixedResponseConfig") or {}
+            return Fixed(int(config.get("StatusCode", 503)), str(config.get("MessageBody", "")))
+        case "forward":
+            config = data.get("ForwardConfig") or {"TargetGroups": [{"TargetGroupArn": data["TargetGroupArn"], "Weight": 1}]}
+            weights = tuple((str(one["TargetGroupArn"]), int(one.get("Weight", 1))) for one in config.get("TargetGroups") or [])
+            sticky = config.get("TargetGroupStickinessConfig") or {}
+            on = str(sticky.get("Enabled")).lower() == "true"
+            return Forward(weights, int(sticky.get("DurationSeconds") or 0) if on else 0)
+        case kind:
+            raise ValueError(f"the data plane knows no action of type {kind}")
+
+
+def _group(found: Any) -> Group:
+    targets = tuple(sorted(Target(str(one["Id"]), int(one["Port"])) for one in list(found.targets.values())))
+    check = HealthCheck(
+        path=str(found.health_check_path or "/"),
+        interval_s=float(found.health_check_interval_seconds),
+        timeout_s=float(found.health_check_timeout_seconds),
+        healthy_after=int(found.healthy_threshold_count),
+        unhealthy_after=int(found.unhealthy_threshold_count),
+        codes=str((found.matcher or {}).get("HttpCode") or "200"),
+    )
+    return Group(str(found.arn), targets, check, str(found.attributes.get("load_balancing.algorithm.type", "round_robin")))

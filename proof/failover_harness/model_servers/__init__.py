@@ -1,0 +1,1 @@
+"""Servers under load whose breaking point is known, and our own model server."""

@@ -1,0 +1,115 @@
+"""Our own model server on the CPU, as a process: a tiny BERT with random weights, from the environment of its own tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import urllib3
+
+from failover_harness.control_plane.control_plane import free_ports
+
+ROOT: Final = Path(__file__).parents[3] / "model_server"
+MODEL: Final = "bert"
+BODY: Final = '{"prompt": "the film was not very good"}'
+ROUTE: Final = "/sentiment"
+
+_MAKE: Final = "import sys; from pathlib import Path; from tests.pipelines import models; models.bert(Path(sys.argv[1]))"
+# One thread: the load shares the processor, and threads of torch that wait for each other spin.
+QUIET: Final = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+_START_S: Final = 300.0
+_EVERY_S: Final = 0.5
+
+
+def python() -> Path | None:
+    """The interpreter with the libraries of the model server; None where `make test-model-server` has not made it."""
+    found = sorted(ROOT.glob(".venv-libraries-*/bin/python"))
+    return found[-1] if found else None
+
+
+@contextmanager
+def serving_bert(interpreter: Path) -> Iterator[str]:
+    """A tiny BERT, made and served; yields the URL of its route.
+
+    Args:
+        interpreter: See `python`.
+
+    Raises:
+        RuntimeError: It did not become ready.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / MODEL
+        run(interpreter, "-c", _MAKE, str(model))
+        with serving(interpreter, "text-classification", model) as url:
+            yield f"{url}{ROUTE}"
+
+
+def run(interpreter: Path, *arguments: str) -> None:
+    """Runs Python in the folder of the model server, whose tests make the models.
+
+    Raises:
+        RuntimeError: It failed; says how.
+    """
+    done = subprocess.run(
+        [str(interpreter), *arguments],
+        cwd=ROOT,
+        env={**os.environ, **QUIET},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_START_S,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(arguments)} failed:\n{done.stderr[-4000:]}")
+
+
+@contextmanager
+def serving(interpreter: Path, task: str, model: Path, **settings: str) -> Iterator[str]:
+    """The server, ready; yields its URL.
+
+    Args:
+        interpreter: See `python`.
+        task: What it does.
+        model: The folder of the model; caches and the log go beside it.
+        settings: Further ones, without their prefix.
+
+    Raises:
+        RuntimeError: It did not become ready.
+    """
+    (port,) = free_ports(1)
+    chosen = {
+        "TASK": task, "BACKEND": "cpu", "MODEL": str(model), "HOST": "127.0.0.1", "PORT": str(port), "GRPC_PORT": "0",
+        "DRAIN_SECONDS": "0", "CACHE_DIR": str(model.parent), **settings,
+    }  # fmt: skip
+    environment = {**os.environ, **QUIET, **{f"MODEL_SERVER_{name}": value for name, value in chosen.items()}}
+    url, log = f"http://127.0.0.1:{port}", model.parent / "server.log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [str(interpreter), "-m", "failover_model_server", "serve"], cwd=model.parent, env=environment, stdout=out, stderr=out
+        )
+    try:
+        _wait(process, f"{url}/readiness", log)
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    http = urllib3.PoolManager(timeout=2.0, retries=False)
+    for _ in range(int(_START_S / _EVERY_S)):
+        try:
+            if http.request("GET", url).status == 200:
+                return
+        except urllib3.exceptions.HTTPError:
+            pass
+        if process.poll() is not None:
+            break
+        threading.Event().wait(_EVERY_S)
+    raise RuntimeError(f"the model server did not become ready:\n{log.read_text()[-4000:]}")

@@ -1,0 +1,206 @@
+"""A server whose breaking point is known: requests wait in line for workers, and are refused where it is full.
+
+The line is computed, not slept: a request that comes is given the moment at which it will be answered, so that a busy machine delays
+answers but does not slow the workers.
+``python -m failover_harness.model_servers.queue_server SPEC`` serves it on loopback and prints the port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import json
+import math
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Final
+
+from aiohttp import web
+
+from controller.breaking_point.measure import percentile
+from controller.breaking_point.model import Sample
+from controller.clock import ManualClock
+
+_NO_ROOM: Final = 429
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What the server is.
+
+    Attributes:
+        workers: How many requests are worked on at a time.
+        service_s: Mean time that one takes, seconds.
+        variation: Its standard deviation as a share of the mean (gamma distributed); 0: always the same.
+        line: Most requests that wait; beyond it they are answered 429. None: no bound.
+        seed: Of the drawn times.
+    """
+
+    workers: int
+    service_s: float
+    variation: float = 0.0
+    line: int | None = None
+    seed: int = 1
+
+    @property
+    def capacity(self) -> float:
+        """Requests a second that all workers together finish."""
+        return self.workers / self.service_s
+
+
+class Queue:
+    """The line in front of the workers."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._spec = spec
+        self._random = random.Random(spec.seed)
+        self._free = [0.0] * spec.workers  # when each worker is done, a heap
+        self._starts: list[float] = []  # when those that wait will be taken, a heap
+
+    def arrive(self, now: float) -> float | None:
+        """When a request that comes now will be answered; None where it is turned away."""
+        while self._starts and self._starts[0] <= now:
+            heapq.heappop(self._starts)
+        if self._spec.line is not None and len(self._starts) >= self._spec.line and self._free[0] > now:
+            return None
+        begins = max(now, heapq.heappop(self._free))
+        ends = begins + self._service()
+        heapq.heappush(self._free, ends)
+        if begins > now:
+            heapq.heappush(self._starts, begins)
+        return ends
+
+    def _service(self) -> float:
+        spread = self._spec.variation
+        if not spread:
+            return self._spec.service_s
+        shape = 1 / spread**2
+        return self._random.gammavariate(shape, self._spec.service_s / shape)
+
+
+class VirtualLoad:
+    """The same server under load in virtual time: what the load tool would have measured.
+
+    Args:
+        spec: The server.
+        clock: Moves on with the load.
+        timeout_s: After which a request counts as failed.
+    """
+
+    def __init__(self, spec: Spec, clock: ManualClock, timeout_s: float = 10.0) -> None:
+        self._queue = Queue(spec)
+        self._clock = clock
+        self._timeout_s = timeout_s
+
+    def open_loop(self, rate: float, seconds: float, in_flight: int, stop: Callable[[Sample], bool]) -> Sequence[Sample]:
+        """A constant rate. Requests beyond `in_flight` are sent when another one ends."""
+        begin = self._clock.monotonic()
+        samples: list[Sample] = []
+        pending: list[tuple[float, int, Sample]] = []
+        stopped_s = math.inf
+        for number in range(int(rate * seconds)):
+            now = number / rate
+            while pending and (pending[0][0] <= now or len(pending) >= in_flight):
+                ended, _, sample = heapq.heappop(pending)
+                now = max(now, ended)
+                if stop(sample):
+                    stopped_s = min(stopped_s, ended)
+            if now >= min(stopped_s, seconds):
+                break
+            sample = self._sent(begin, now)
+            heapq.heappush(pending, (now + sample.latency_s, number, sample))
+            samples.append(sample)
+        for ended, _, sample in sorted(pending):
+            if stopped_s == math.inf and stop(sample):
+                stopped_s = ended
+        last = max((sample.sent_s + sample.latency_s for sample in samples), default=0.0)
+        self._clock.advance(max(last, min(stopped_s, seconds)))
+        return samples
+
+    def closed_loop(self, seconds: float) -> Sequence[Sample]:
+        """One request after the other, at most twenty a second."""
+        begin, now = self._clock.monotonic(), 0.0
+        samples: list[Sample] = []
+        while now < seconds:
+            samples.append(self._sent(begin, now))
+            now = max(now + 0.05, now + samples[-1].latency_s)
+        self._clock.advance(now)
+        return samples
+
+    def _sent(self, begin: float, now: float) -> Sample:
+        ends = self._queue.arrive(begin + now)
+        if ends is None:
+            return Sample(now, 0.001, str(_NO_ROOM))
+        latency_s = ends - begin - now
+        return Sample(now, latency_s) if latency_s <= self._timeout_s else Sample(now, self._timeout_s, "time-out")
+
+
+def true_knee(spec: Spec, latency_limit_s: float, error_limit: float = 0.01, requests: int = 200_000) -> float:
+    """The highest rate that the server holds for ever, requests a second.
+
+    Where every request takes the same time that is its capacity: below it nothing waits, above it the line grows. Else it is
+    searched for on a run of the same queue that is so long that chance does not matter.
+    """
+    if not spec.variation and spec.service_s <= latency_limit_s:
+        return spec.capacity
+    low, high = spec.capacity / 2, spec.capacity
+    while high - low > 0.001 * spec.capacity:
+        middle = (low + high) / 2
+        if _holds(replace(spec, seed=spec.seed + 1000), middle, latency_limit_s, error_limit, requests):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _holds(spec: Spec, rate: float, latency_limit_s: float, error_limit: float, requests: int) -> bool:
+    queue = Queue(spec)
+    ends = [(number / rate, queue.arrive(number / rate)) for number in range(requests)]
+    latencies = sorted(end - at for at, end in ends[requests // 10 :] if end is not None)
+    refused = sum(end is None for _, end in ends) / requests
+    return percentile(latencies, 0.95) <= latency_limit_s and refused <= error_limit
+
+
+@contextmanager
+def serving(spec: Spec) -> Iterator[str]:
+    """The server as a process of its own; yields its URL."""
+    command = [sys.executable, "-m", "failover_harness.model_servers.queue_server", json.dumps(asdict(spec))]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": "."})
+    try:
+        assert process.stdout is not None
+        port = process.stdout.readline().strip()
+        assert port, "the server did not start"
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+async def _serve(spec: Spec) -> None:
+    queue, clock = Queue(spec), asyncio.get_running_loop().time
+
+    async def answer(_request: web.Request) -> web.Response:
+        ends = queue.arrive(clock())
+        if ends is None:
+            return web.Response(status=_NO_ROOM, headers={"Retry-After": "1"})
+        await asyncio.sleep(ends - clock())
+        return web.Response(text="done\n")
+
+    app = web.Application()
+    app.router.add_route("*", "/", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    sys.stdout.write(f"{runner.addresses[0][1]}\n")
+    sys.stdout.flush()
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(Spec(**json.loads(sys.argv[1]))))

@@ -1,0 +1,242 @@
+"""AWS as moto emulates it, over real HTTP on loopback.
+
+moto keeps its state in this process, so there is one emulated account a process: starting and stopping forget everything. Nothing of the
+user's own AWS configuration is read, and nothing is written to the terminal: moto's request log and its traceback for calls that it does
+not implement are switched off.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self
+
+from controller.clients.aws import ATTEMPTS, CONNECT_S, READ_S
+from controller.clock import Clock, SystemClock
+from controller.errors import ConfigError
+from failover_testbed.aws.elb import ElbPatches, FirstChecks, HealthSource
+
+REGION: Final = "us-west-2"
+ACCOUNT: Final = "123456789012"
+ZONES: Final = (f"{REGION}a", f"{REGION}b", f"{REGION}c")
+
+_KEY_ID: Final = "emulated"
+_KEY: Final = "emulated"  # moto takes any
+_STOP_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Where load balancers and nodes are."""
+
+    vpc: str
+    subnets: Mapping[str, str]  # subnet id by zone
+    security_group: str
+
+
+class EmulatedAws:
+    """An emulated AWS account. Use it as a context manager, or call `start` and `stop`.
+
+    Attributes:
+        target_health: What DescribeTargetHealth answers of registered targets, asked at every call; may be set at any time. Where None,
+            targets are healthy once their first health check is due; see `FirstChecks`.
+        checks: Those first checks.
+
+    Args:
+        clock: Time, for the first checks; the machine's where None.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.target_health: HealthSource | None = None
+        self.checks = FirstChecks(SystemClock() if clock is None else clock)
+        self._patches = ElbPatches(self.checks, lambda: self.target_health)
+        self._lock = threading.Lock()
+        self._session: Any = None
+        self._clients: dict[str, Any] = {}
+        self._server: Any = None
+        self._thread: threading.Thread | None = None
+        self._network: Network | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def endpoint(self) -> str:
+        """The URL that stands for every AWS service; only valid once started."""
+        if self._server is None:
+            raise RuntimeError("the emulated AWS is not started")
+        host, port = self._server.server_address[:2]
+        return f"http://{host}:{port}"
+
+    @property
+    def network(self) -> Network:
+        """The VPC; only valid once started."""
+        if self._network is None:
+            raise RuntimeError("the emulated AWS is not started")
+        return self._network
+
+    def environment(self) -> dict[str, str]:
+        """Environment variables under which every AWS SDK talks to this account and to nothing else.
+
+        A variable cannot be removed this way: whoever sets them must take ``AWS_PROFILE`` out.
+        """
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": _KEY_ID,
+            "AWS_SECRET_ACCESS_KEY": _KEY,
+            "AWS_SESSION_TOKEN": _KEY,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        }
+
+    def start(self) -> None:
+        """Starts serving on a daemon thread, with an empty account that has a network.
+
+        Raises:
+            ConfigError: moto is not installed.
+            RuntimeError: It was started before.
+        """
+        if self._server is not None:
+            raise RuntimeError("the emulated AWS was started before")
+        try:
+            server = _make_server()
+        except ImportError as error:
+            raise ConfigError(
+                f"the emulated AWS needs moto, which is not installed ({error})\n"
+                "  install it with: pip install 'mixed-accelerator-failover[demo]'"
+            ) from error
+        try:
+            with _without_profile():
+                _reset()
+                self._network = _make_network()
+            self._patches.install()
+        except BaseException:
+            server.server_close()
+            raise
+        self._server = server
+        # The poll interval is how long `stop` has to wait for the loop to notice.
+        self._thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="emulated-aws", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stops serving, closes the clients and forgets the account. Safe to call twice."""
+        if self._server is None:
+            return
+        with self._lock:
+            clients, self._clients = self._clients, {}
+        for client in clients.values():
+            client.close()
+        self._server.shutdown()
+        self._server.server_close()
+        if self._thread is not None:
+            self._thread.join(_STOP_S)
+        self._server = self._thread = self._network = None
+        self._patches.restore()
+        _reset()
+
+    def client(self, service: str) -> Any:  # noqa: ANN401 - botocore makes its clients at run time; they have no static type
+        """A client of the doubles' own, e.g. ``elbv2``; safe to share between threads."""
+        from botocore.config import Config
+        from botocore.session import Session
+
+        with self._lock:
+            if self._session is None:
+                # The user's profile and files are not looked at: one that does not exist would be an error.
+                hidden = {"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None)}
+                self._session = Session(session_vars=hidden | {"credentials_file": (None, None, os.devnull, None)})
+            if service not in self._clients:
+                self._clients[service] = self._session.create_client(
+                    service,
+                    region_name=REGION,
+                    endpoint_url=self.endpoint,
+                    aws_access_key_id=_KEY_ID,
+                    aws_secret_access_key=_KEY,
+                    config=Config(
+                        connect_timeout=CONNECT_S,
+                        read_timeout=READ_S,
+                        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+                        user_agent_extra="emulated-lbc",
+                    ),
+                )
+            return self._clients[service]
+
+
+def _make_server() -> Any:  # noqa: ANN401 - moto and werkzeug are optional and untyped here
+    """A server as moto's `ThreadedMotoServer` makes it, without its log.
+
+    Raises:
+        ImportError: moto or what its server needs is missing.
+    """
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+    from werkzeug.serving import make_server
+
+    class SilentHandler(MotoRequestHandler):
+        """Says nothing, neither of requests nor of clients that hang up."""
+
+        def log(self, *_: object) -> None:
+            """See the base class."""
+
+        def handle(self) -> None:
+            """Serves one connection; a client that goes away in the middle is not worth a traceback."""
+            try:
+                super().handle()
+            except OSError:
+                self.close_connection = True
+
+    def silent_app(service: Any) -> Any:  # noqa: ANN401
+        app = create_backend_app(service)
+        app.logger.disabled = True  # else a traceback on stderr for every call that moto does not implement
+        app.register_error_handler(NotImplementedError, _not_emulated)
+        return app
+
+    server: Any = make_server("127.0.0.1", 0, DomainDispatcherApplication(silent_app), threaded=True, request_handler=SilentHandler)
+    server.log = lambda *_: None
+    return server
+
+
+def _not_emulated(error: Exception) -> tuple[str, int, dict[str, str]]:
+    """The answer to a call that moto does not implement: one that every SDK understands, and does not try again."""
+    from xml.sax.saxutils import escape
+
+    text = f"<Code>UnsupportedOperation</Code><Message>not emulated: {escape(str(error)[:200]) or type(error).__name__}</Message>"
+    # EC2's form and the other query services' in one: each SDK parser looks for its own.
+    body = f"<Response><Errors><Error>{text}</Error></Errors><Error>{text}</Error><RequestID>emulated</RequestID></Response>"
+    return body, 400, {"Content-Type": "text/xml"}
+
+
+def _reset() -> None:
+    from moto.moto_api._internal.models import moto_api_backend
+
+    moto_api_backend.reset()
+
+
+@contextmanager
+def _without_profile() -> Iterator[None]:
+    """Hides the user's AWS profile while moto makes the one boto3 session it keeps: one that does not exist would break it."""
+    profile = os.environ.pop("AWS_PROFILE", None)
+    try:
+        yield
+    finally:
+        if profile is not None:
+            os.environ["AWS_PROFILE"] = profile
+
+
+def _make_network() -> Network:
+    """Makes the VPC in moto's own model: a client of EC2 takes seconds to load, and nobody else needs one."""
+    from moto.ec2.models import ec2_backends
+
+    ec2 = ec2_backends[ACCOUNT][REGION]
+    vpc = ec2.create_vpc("10.1.0.0/16").id
+    subnets = {zone: ec2.create_subnet(vpc, f"10.1.{index}.0/24", availability_zone=zone).id for index, zone in enumerate(ZONES)}
+    return Network(vpc, subnets, ec2.create_security_group("emulated-cluster", "nodes", vpc_id=vpc).id)

@@ -1,0 +1,75 @@
+"""`failoverctl demo`: a shortage without a cloud."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from controller.cli.common import fail_cleanly, show
+from controller.errors import FailoverError
+from controller.service.logs import configure_logging
+from controller.settings import LogFormat, LogLevel, LogSettings
+from failover_testbed.demo.play import play, serve
+from failover_testbed.demo.scenario import Scenario, builtin, builtin_names, load_scenario
+
+
+@click.command("demo")
+@click.option("--scenario", "wanted", default="seed", show_default=True, help="A scenario's name or file; --list names those there are.")
+@click.option("--list", "names_only", is_flag=True, help="List the scenarios that come with the package.")
+@click.option("--serve", "serve_only", is_flag=True, help="Only run the emulated servers, in real time, and print their addresses.")
+@click.option("--logs", is_flag=True, help="Show the controller's log as well.")
+@click.option("--record", type=click.Path(path_type=Path, file_okay=False), help="Folder to record decisions in, for `failoverctl replay`.")
+def demo_command(wanted: str, *, names_only: bool, serve_only: bool, logs: bool, record: Path | None) -> None:
+    """Play a shortage on emulated servers, with the production controller.
+
+    Shows mode, weights, evidence, patches and messages as they happen, in the scenario's own time (about a minute in all). Exit code 0 only
+    if everything the scenario expects came true, for the right reasons.
+    """
+    configure_logging(LogSettings(level=LogLevel.INFO if logs else LogLevel.ERROR, format=LogFormat.CONSOLE))
+    stop = threading.Event()
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    try:
+        if names_only:
+            for name in builtin_names():
+                click.echo(f"{name:<12} {load_scenario(builtin(name)).file.description}")
+            return
+        path = Path(wanted)
+        scenario = load_scenario(path if path.suffix in {".yaml", ".yml"} else builtin(wanted))
+        if serve_only:
+            serve(scenario, lambda style, line: show([(style, line)]), stop)
+            return
+        sys.exit(0 if _play(scenario, stop, record) else 1)
+    except FailoverError as error:
+        raise fail_cleanly(error) from error
+
+
+def _play(scenario: Scenario, stop: threading.Event, record: Path | None) -> bool:
+    about = scenario.file
+    show(
+        [
+            ("title", f"Scenario {about.name}"),
+            ("plain", about.description),
+            ("dim", f"time runs {about.factor:g} times as fast"),
+            ("plain", ""),
+        ]
+    )
+    checks = play(scenario, lambda style, line: show([(style, line)]), stop, record)
+    if stop.is_set():
+        show([("warn", "Stopped before the end: no verdict.")])
+        return False
+    good = all(check.met for check in checks)
+    show([("plain", ""), ("title", "Verdict")])
+    show([("good" if check.met else "bad", f"  {'✔' if check.met else '✖'} {check.text}") for check in checks])
+    words = "Everything went as it should." if good else "Something went wrong."
+    show([("good" if good else "bad", words)])
+    return good

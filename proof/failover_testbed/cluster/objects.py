@@ -1,0 +1,184 @@
+"""The objects that a person would have created: what the seed's manifests contain, made from an application file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from controller.clock import format_rfc3339
+from controller.policy.model import Application, Mode, Target, Unit
+from controller.policy.routing import MARKER, PREFIX, action_key, format_action
+from controller.policy.standby import live_rule, standby_rule
+from controller.signals.ingress import FOREVER, OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL
+from failover_testbed.cluster.components import AUTHENTICATION
+from failover_testbed.cluster.world import POOL_LABEL, TYPE_LABEL, Object, machine
+from failover_testbed.demo.scenario import OverrideFile
+
+CONTAINER_PORT: Final = 8000
+MANAGER: Final = "kubectl-client-side-apply"
+
+
+def ingress(application: Application, mode: Mode, annotations: Mapping[str, str], *, standby: bool = True) -> Object:
+    """The Ingress: the live rule first, then one unreachable standby rule for every Service.
+
+    Args:
+        application: Whose.
+        mode: The mode that its action shows.
+        annotations: Further ones, e.g. an operator's override.
+        standby: Whether it has standby rules.
+    """
+    if mode is Mode.CAPACITY:
+        targets = [Target(application.capacity.service, application.capacity.port, 1)]
+        stickiness_s = application.policy.stickiness_capacity_s
+    else:
+        targets = [Target(unit.backend.service, unit.backend.port, unit.weight or 0) for unit in application.units]
+        stickiness_s = application.policy.stickiness_cost_s
+    rules = [live_rule(application.action)]
+    if standby:
+        rules += [standby_rule(backend) for backend in (*(unit.backend for unit in application.units), application.capacity)]
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {
+            "name": application.ingress,
+            "namespace": application.namespace,
+            "annotations": {
+                action_key(application.action): format_action(targets, stickiness_s),
+                f"{PREFIX}/healthcheck-path": "/readiness",
+                f"{PREFIX}/scheme": "internet-facing",
+                f"{PREFIX}/target-type": "ip",
+                **({MARKER: str(mode)} if mode is Mode.CAPACITY else {}),
+                **annotations,
+            },
+        },
+        "spec": {"ingressClassName": "alb", "rules": rules},
+    }
+
+
+def services(application: Application) -> list[Object]:
+    """One Service a unit, and the one over all pods."""
+    backends = [(unit.backend, {"app": unit.deployment}) for unit in application.units]
+    backends.append((application.capacity, {"model": application.name}))
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": backend.service, "namespace": application.namespace},
+            "spec": {
+                "type": "ClusterIP",
+                "selector": selector,
+                "ports": [
+                    {
+                        "name": "http" if isinstance(backend.port, int) else backend.port,
+                        "port": backend.port if isinstance(backend.port, int) else 80,
+                        "targetPort": CONTAINER_PORT,
+                        "protocol": "TCP",
+                    }
+                ],
+            },
+        }
+        for backend, selector in backends
+    ]
+
+
+def deployment(application: Application, unit: Unit, replicas: int) -> Object:
+    """The Deployment of a unit: its pods take a whole node of the unit's NodePool each."""
+    accelerator = machine(unit.instance_type).accelerator
+    template = {
+        "metadata": {"labels": {"app": unit.deployment, "model": application.name}},
+        "spec": {
+            "nodeSelector": {POOL_LABEL: unit.node_pool},
+            "containers": [
+                {
+                    "name": "server",
+                    "image": "server:1",
+                    "ports": [{"containerPort": CONTAINER_PORT, "protocol": "TCP"}],
+                    "resources": {"limits": {accelerator: "1"}, "requests": {accelerator: "1"}},
+                }
+            ],
+        },
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": unit.deployment, "namespace": application.namespace},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": unit.deployment}}, "template": template},
+    }
+
+
+def scaled_object(application: Application, unit: Unit, target: float) -> Object:
+    """The ScaledObject of a unit, with one trigger on its counter.
+
+    Args:
+        application: Whose.
+        unit: Which; it must name a ScaledObject.
+        target: Requests a period and pod.
+    """
+    trigger = {
+        "type": "aws-cloudwatch",
+        "metadata": {
+            "namespace": application.metric_namespace,
+            "metricName": unit.counter_metric,
+            "targetMetricValue": json.dumps(int(target) if float(target).is_integer() else target),
+            "minMetricValue": "0",
+            "metricStat": "Sum",
+            "metricStatPeriod": str(application.metric_period_s),
+            "metricCollectionTime": "300",
+            "awsRegion": "us-west-2",
+        },
+        "authenticationRef": {"name": AUTHENTICATION},
+    }
+    return {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": {"name": unit.scaled_object, "namespace": application.namespace},
+        "spec": {
+            "scaleTargetRef": {"name": unit.deployment},
+            "minReplicaCount": unit.min_replicas,
+            "maxReplicaCount": unit.max_replicas,
+            "pollingInterval": 15,
+            "triggers": [trigger],
+        },
+    }
+
+
+def node_pool(name: str, instance_types: tuple[str, ...], limits: Mapping[str, str]) -> Object:
+    """A NodePool of on-demand capacity in every zone of the node class."""
+    requirements = [
+        {"key": TYPE_LABEL, "operator": "In", "values": list(instance_types)},
+        {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
+    ]
+    return {
+        "apiVersion": "karpenter.sh/v1",
+        "kind": "NodePool",
+        "metadata": {"name": name},
+        "spec": {
+            **({"limits": dict(limits)} if limits else {}),
+            "disruption": {"consolidateAfter": "60s", "consolidationPolicy": "WhenEmpty", "budgets": [{"nodes": "10%"}]},
+            "template": {
+                "metadata": {"labels": {"pool": name}},
+                "spec": {
+                    "expireAfter": "720h",
+                    "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"},
+                    "requirements": requirements,
+                },
+            },
+        },
+    }
+
+
+def override(wanted: OverrideFile, now: float) -> dict[str, str | None]:
+    """The annotations of an operator's override; None for those that are taken away.
+
+    Args:
+        wanted: What is asked for.
+        now: Seconds since the Unix epoch.
+    """
+    pinned_until = FOREVER if wanted.pinned_for_s is None else format_rfc3339(now + wanted.pinned_for_s)
+    return {
+        PAUSED_UNTIL: None if wanted.paused_for_s is None else format_rfc3339(now + wanted.paused_for_s),
+        PINNED_MODE: None if wanted.pinned_mode is None else str(wanted.pinned_mode),
+        PINNED_UNTIL: None if wanted.pinned_mode is None else pinned_until,
+        OVERRIDE_REASON: wanted.why or None,
+    }

@@ -1,0 +1,342 @@
+"""Doubles of the Deployment and EndpointSlice controllers, of kube-scheduler and of the kubelets.
+
+A replica takes a whole node, as accelerators make it. A pod becomes Ready a cold start after it was bound: the image is pulled and the
+model is loaded in that time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from controller.policy.model import Application, Unit
+from failover_testbed.cluster.events import Recorder
+from failover_testbed.cluster.objects import CONTAINER_PORT
+from failover_testbed.cluster.world import ZONE_LABEL, Node, Object, Pod, World, condition, owner, stable_hash
+from failover_testbed.kube_api import ApiError
+
+TERMINATION_S: Final = 30.0
+"""How long a pod that was told to end still finishes requests, seconds: Kubernetes' default grace period."""
+
+_CONTROLLERS: Final = "kube-controller-manager"
+_SCHEDULER: Final = "kube-scheduler"
+_KUBELET: Final = "kubelet"
+_HASH_LABEL: Final = "pod-template-hash"
+
+
+class Workloads:
+    """Keeps the pods of every deployment unit as the Deployments ask.
+
+    Args:
+        world: What the doubles share.
+        recorder: For kube-scheduler's events.
+    """
+
+    def __init__(self, world: World, recorder: Recorder) -> None:
+        self._world, self._recorder = world, recorder
+        self._deployments: dict[tuple[str, str], Object] = {}
+        self._replica_sets: dict[tuple[str, str], Object] = {}
+        self._statuses: dict[tuple[str, str], tuple[int, ...]] = {}
+        self._slices: dict[tuple[str, str], str] = {}  # the name of a Service's slice
+        self._endpoints: dict[tuple[str, str], list[Object]] = {}
+        self._changed = True
+
+    # --- the start ----------------------------------------------------------------------------------------------------------------------
+
+    def adopt(self, application: Application, unit: Unit) -> None:
+        """Takes a Deployment that was created: makes its ReplicaSet."""
+        key = (application.namespace, unit.deployment)
+        deployment = self._world.store.get("Deployment", unit.deployment, namespace=application.namespace)
+        self._deployments[key] = deployment
+        template_hash = stable_hash(*key)
+        template = deployment["spec"]["template"]
+        labels = template["metadata"]["labels"] | {_HASH_LABEL: template_hash}
+        body = {
+            "metadata": {
+                "name": f"{unit.deployment}-{template_hash}",
+                "namespace": application.namespace,
+                "labels": labels,
+                "ownerReferences": [owner(deployment)],
+            },
+            "spec": {
+                "replicas": deployment["spec"]["replicas"],
+                "selector": {"matchLabels": deployment["spec"]["selector"]["matchLabels"] | {_HASH_LABEL: template_hash}},
+                "template": template | {"metadata": {"labels": labels}},
+            },
+        }
+        self._replica_sets[key] = self._world.store.create("ReplicaSet", body, manager=_CONTROLLERS)
+
+    def start_ready(self, application: Application, unit: Unit, node: Node) -> None:
+        """Makes a pod that has been running on a node for long."""
+        pod = self._create(application, unit)
+        self._bind(pod, node)
+        self._make_ready(pod)
+
+    def lose(self, pod: Pod) -> None:
+        """Takes a pod away whose machine is gone: without notice and without a grace period. Its node is not used again."""
+        if pod.node is not None:
+            pod.node.usable = False
+        self._world.store.delete("Pod", pod.name, namespace=pod.namespace, grace_seconds=0)
+        self._forget(pod)
+
+    # --- a step -------------------------------------------------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """Does what is due now."""
+        for application, unit in self._world.units():
+            self._scale(application, unit)
+        self._end()
+        self._schedule()
+        self._load()
+        if self._changed:
+            self._changed = False
+            for application in self._world.applications:
+                self._publish(application)
+
+    def publish_all(self) -> None:
+        """Writes every EndpointSlice and status, at the start."""
+        self._changed = False
+        for application in self._world.applications:
+            self._publish(application)
+
+    def waiting(self) -> list[Pod]:
+        """The pods that kube-scheduler calls unschedulable, oldest first."""
+        return [
+            pod for pod in self._world.pods.values() if pod.node is None and pod.gone_at is None and pod.unschedulable_since is not None
+        ]
+
+    # --- the Deployment controller ------------------------------------------------------------------------------------------------------
+
+    def _scale(self, application: Application, unit: Unit) -> None:
+        key = (application.namespace, unit.deployment)
+        deployment = self._world.find("Deployment", unit.deployment, application.namespace)
+        if deployment is None:
+            return
+        self._changed = self._changed or deployment["metadata"]["generation"] != self._deployments[key]["metadata"]["generation"]
+        self._deployments[key] = deployment
+        pods = [pod for pod in self._world.pods_of(application, unit) if pod.gone_at is None]
+        wanted = int(deployment["spec"].get("replicas", 1))
+        for _ in range(wanted - len(pods)):
+            self._create(application, unit)
+        if len(pods) > wanted:
+            # As the ReplicaSet controller: those without a node first, then those that are not ready, then the youngest.
+            order = sorted(pods, key=lambda pod: (pod.node is not None, pod.ready, -pod.created))
+            for pod in order[: len(pods) - wanted]:
+                self._delete(pod)
+
+    def _create(self, application: Application, unit: Unit) -> Pod:
+        world, key = self._world, (application.namespace, unit.deployment)
+        replica_set = self._replica_sets[key]
+        template = replica_set["spec"]["template"]
+        name = f"{replica_set['metadata']['name']}-{world.suffix()}"
+        body = {
+            "metadata": {
+                "name": name,
+                "generateName": f"{replica_set['metadata']['name']}-",
+                "namespace": application.namespace,
+                "labels": template["metadata"]["labels"],
+                "ownerReferences": [owner(replica_set)],
+            },
+            "spec": template["spec"] | {"terminationGracePeriodSeconds": int(TERMINATION_S)},
+        }
+        made = world.store.create("Pod", body, manager=_CONTROLLERS)
+        pod = Pod(name, made["metadata"]["uid"], application.namespace, unit, world.now())
+        world.pods[pod.namespace, pod.name] = pod
+        self._changed = True
+        return pod
+
+    def _delete(self, pod: Pod) -> None:
+        self._changed = True
+        kept = self._world.store.delete("Pod", pod.name, namespace=pod.namespace)
+        if kept is None:
+            self._forget(pod)
+        else:
+            pod.gone_at = self._world.now() + TERMINATION_S
+
+    def _end(self) -> None:
+        """Removes the pods whose grace period is over."""
+        now = self._world.now()
+        for pod in [pod for pod in self._world.pods.values() if pod.gone_at is not None and now >= pod.gone_at]:
+            self._world.store.delete("Pod", pod.name, namespace=pod.namespace, grace_seconds=0)
+            self._forget(pod)
+
+    def _forget(self, pod: Pod) -> None:
+        if pod.node is not None:
+            pod.node.pod, pod.node.empty_since = None, self._world.now()
+        pod.ready = False
+        self._world.pods.pop((pod.namespace, pod.name), None)
+        self._changed = True
+
+    # --- kube-scheduler -----------------------------------------------------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        for pod in [pod for pod in self._world.pods.values() if pod.node is None and pod.gone_at is None]:
+            node = self._free_node(pod)
+            if node is not None:
+                self._bind(pod, node)
+                self._recorder.scheduler(pod, "Scheduled", f"Successfully assigned {pod.namespace}/{pod.name} to {node.name}")
+            elif pod.unschedulable_since is None:
+                self._refuse(pod)
+
+    def _free_node(self, pod: Pod) -> Node | None:
+        pool = pod.unit.node_pool
+        return next((node for node in self._world.nodes.values() if node.usable and node.pod is None and node.pool == pool), None)
+
+    def _refuse(self, pod: Pod) -> None:
+        nodes = len(self._world.nodes)
+        message = "no nodes available to schedule pods"
+        if nodes:
+            reasons = f"{nodes} node(s) didn't match Pod's node affinity/selector"
+            taken = sum(node.pool == pod.unit.node_pool for node in self._world.nodes.values())
+            if taken:
+                reasons = f"{taken} Insufficient accelerators, {nodes - taken} node(s) didn't match Pod's node affinity/selector"
+            message = (
+                f"0/{nodes} nodes are available: {reasons}. preemption: 0/{nodes} nodes are available: "
+                f"{nodes} Preemption is not helpful for scheduling."
+            )
+        pod.unschedulable_since = self._world.now()
+        self._recorder.scheduler(pod, "FailedScheduling", message)
+        at = self._world.stamp(pod.unschedulable_since)
+        refused = condition("PodScheduled", "False", at, reason="Unschedulable", message=message, lastProbeTime=None)
+        self._status(pod, {"phase": "Pending", "conditions": [refused]}, _SCHEDULER)
+
+    def _bind(self, pod: Pod, node: Node) -> None:
+        world = self._world
+        node.pod, pod.node, pod.bound_at, pod.ip = pod, node, world.now(), world.address()
+        labels = {ZONE_LABEL: node.zone}
+        world.store.patch(
+            "Pod",
+            pod.name,
+            {"spec": {"nodeName": node.name}, "metadata": {"labels": labels}},
+            namespace=pod.namespace,
+            manager=_SCHEDULER,
+        )
+        self._status(pod, self._running(pod, ready=False), _KUBELET)
+        self._changed = True
+
+    # --- the kubelets -------------------------------------------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        """Makes the pods ready that have loaded their model."""
+        now = self._world.now()
+        for pod in list(self._world.pods.values()):
+            if pod.node is not None and not pod.ready and pod.gone_at is None and now - pod.bound_at >= pod.unit.cold_start_s:
+                self._make_ready(pod)
+
+    def _make_ready(self, pod: Pod) -> None:
+        pod.ready = True
+        self._status(pod, self._running(pod, ready=True), _KUBELET)
+        self._changed = True
+
+    def _running(self, pod: Pod, *, ready: bool) -> Object:
+        bound, now = self._world.stamp(pod.bound_at), self._world.stamp()
+        state, why = ("True", "") if ready else ("False", "ContainersNotReady")
+        return {
+            "phase": "Running",
+            "podIP": pod.ip,
+            "podIPs": [{"ip": pod.ip}],
+            "startTime": bound,
+            "conditions": [
+                condition("PodReadyToStartContainers", "True", bound),
+                condition("Initialized", "True", bound),
+                condition("Ready", state, now, reason=why),
+                condition("ContainersReady", state, now, reason=why),
+                condition("PodScheduled", "True", bound),
+            ],
+            "containerStatuses": [
+                {
+                    "name": "server",
+                    "ready": ready,
+                    "restartCount": 0,
+                    "image": "server:1",
+                    "started": ready,
+                    "state": {"running": {"startedAt": bound}},
+                }
+            ],
+        }
+
+    def _status(self, pod: Pod, status: Mapping[str, Any], manager: str) -> None:
+        try:
+            self._world.store.update_status("Pod", pod.name, status, namespace=pod.namespace, manager=manager)
+        except ApiError:
+            # Somebody else deleted it; the Deployment asks for another one.
+            self._forget(pod)
+
+    # --- what follows from the pods -----------------------------------------------------------------------------------------------------
+
+    def _publish(self, application: Application) -> None:
+        for unit in application.units:
+            self._publish_status(application, unit)
+            self._publish_slice(application, unit.backend.service, self._world.pods_of(application, unit))
+        everyone = [pod for unit in application.units for pod in self._world.pods_of(application, unit)]
+        self._publish_slice(application, application.capacity.service, everyone)
+
+    def _publish_status(self, application: Application, unit: Unit) -> None:
+        key, store = (application.namespace, unit.deployment), self._world.store
+        deployment = self._deployments[key]
+        pods = [pod for pod in self._world.pods_of(application, unit) if pod.gone_at is None]
+        ready, total, generation = sum(pod.ready for pod in pods), len(pods), int(deployment["metadata"]["generation"])
+        if self._statuses.get(key) == (ready, total, generation):
+            return
+        self._statuses[key] = (ready, total, generation)
+        now, wanted = self._world.stamp(), int(deployment["spec"].get("replicas", 1))
+        available = "True" if ready >= wanted * 0.75 else "False"
+        reason = "MinimumReplicasAvailable" if available == "True" else "MinimumReplicasUnavailable"
+        counts = {"observedGeneration": generation, "replicas": total, "readyReplicas": ready, "availableReplicas": ready}
+        status = counts | {
+            "updatedReplicas": total,
+            "unavailableReplicas": max(0, wanted - ready),
+            "conditions": [condition("Available", available, now, reason=reason, lastUpdateTime=now)],
+        }
+        store.update_status("Deployment", unit.deployment, status, namespace=application.namespace, manager=_CONTROLLERS)
+        name = self._replica_sets[key]["metadata"]["name"]
+        if self._replica_sets[key]["spec"]["replicas"] != wanted:
+            self._replica_sets[key]["spec"]["replicas"] = wanted
+            store.patch("ReplicaSet", name, {"spec": {"replicas": wanted}}, namespace=application.namespace, manager=_CONTROLLERS)
+        store.update_status("ReplicaSet", name, counts, namespace=application.namespace, manager=_CONTROLLERS)
+
+    def _publish_slice(self, application: Application, service: str, pods: Iterable[Pod]) -> None:
+        key, store = (application.namespace, service), self._world.store
+        endpoints = [_endpoint(pod) for pod in sorted(pods, key=lambda pod: pod.name) if pod.node is not None]
+        if self._endpoints.get(key) == endpoints:
+            return
+        self._endpoints[key] = endpoints
+        if key in self._slices:
+            store.patch(
+                "EndpointSlice",
+                self._slices[key],
+                {"endpoints": endpoints},
+                namespace=application.namespace,
+                manager=_CONTROLLERS,
+            )
+            return
+        found = self._world.find("Service", service, application.namespace)
+        if found is None:
+            return
+        body = {
+            "metadata": {
+                "name": f"{service}-{self._world.suffix()}",
+                "namespace": application.namespace,
+                "labels": {
+                    "kubernetes.io/service-name": service,
+                    "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+                },
+                "ownerReferences": [owner(found)],
+            },
+            "addressType": "IPv4",
+            "endpoints": endpoints,
+            "ports": [{"name": found["spec"]["ports"][0]["name"], "protocol": "TCP", "port": CONTAINER_PORT}],
+        }
+        self._slices[key] = store.create("EndpointSlice", body, manager=_CONTROLLERS)["metadata"]["name"]
+
+
+def _endpoint(pod: Pod) -> Object:
+    assert pod.node is not None  # noqa: S101 - the caller looked
+    ending = pod.gone_at is not None
+    return {
+        "addresses": [pod.ip],
+        "conditions": {"ready": pod.ready and not ending, "serving": pod.ready, "terminating": ending},
+        "targetRef": {"kind": "Pod", "namespace": pod.namespace, "name": pod.name, "uid": pod.uid},
+        "nodeName": pod.node.name,
+        "zone": pod.node.zone,
+    }

@@ -1,0 +1,164 @@
+"""What all doubles of the emulated cluster share: time, chance, the objects, and the nodes that pods run on.
+
+The doubles keep their own state in Python and write what a watcher would see. What others may write (replicas, ScaledObjects, limits) they
+read from the API each time. They are driven by one thread, a step at a time; none of them blocks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from controller.clock import Clock, format_rfc3339
+from controller.policy.model import Application, Unit
+from failover_testbed.kube_api import ApiError, KubeStore
+
+Object = dict[str, Any]
+
+POOL_LABEL: Final = "karpenter.sh/nodepool"
+TYPE_LABEL: Final = "node.kubernetes.io/instance-type"
+ZONE_LABEL: Final = "topology.kubernetes.io/zone"
+CAPACITY_LABEL: Final = "karpenter.sh/capacity-type"
+NEURON: Final = "aws.amazon.com/neuron"
+GPU: Final = "nvidia.com/gpu"
+
+SUFFIX_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"  # as Kubernetes makes names
+
+_NEURON_FAMILIES: Final = ("inf", "trn")
+_NOT_FOUND: Final = 404
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What an instance type has. `memory_mib` and the rest are as Karpenter reports them for the smallest size of each family."""
+
+    cpu: int
+    memory_mib: int
+    accelerator: str
+
+    def capacity(self) -> dict[str, str]:
+        """Its `status.capacity`."""
+        return {"cpu": str(self.cpu), "memory": f"{self.memory_mib}Mi", "pods": "58", "ephemeral-storage": "20Gi", self.accelerator: "1"}
+
+
+def machine(instance_type: str) -> Machine:
+    """What an instance type has; every type counts as having one accelerator, and so room for one replica."""
+    accelerator = NEURON if instance_type.startswith(_NEURON_FAMILIES) else GPU
+    return Machine(8, 30_310, accelerator) if instance_type.endswith(".2xlarge") else Machine(4, 15_155, accelerator)
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A node that joined. `usable` once nothing keeps pods away from it."""
+
+    name: str
+    pool: str
+    zone: str
+    instance_type: str
+    usable: bool = False
+    pod: Pod | None = None
+    empty_since: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Pod:
+    """A replica of a deployment unit. Times are seconds since the Unix epoch."""
+
+    name: str
+    uid: str
+    namespace: str
+    unit: Unit
+    created: float
+    unschedulable_since: float | None = None
+    nominated: str = ""  # the NodeClaim that is launched for it
+    node: Node | None = None
+    ip: str = ""
+    bound_at: float = 0.0
+    ready: bool = False
+    gone_at: float | None = None  # when a terminating one has ended
+
+    @property
+    def serving(self) -> bool:
+        """Whether it answers requests; one that was told to end finishes what it gets."""
+        return self.ready
+
+
+@dataclass(slots=True)
+class World:
+    """The state that the doubles share.
+
+    Args:
+        clock: Gives every timestamp.
+        store: The emulated API's objects.
+        applications: Whose units there are.
+        zones: Of the node class.
+        seed: Makes names, addresses and choices repeatable.
+    """
+
+    clock: Clock
+    store: KubeStore
+    applications: tuple[Application, ...]
+    zones: tuple[str, ...]
+    seed: int = 0
+    nodes: dict[str, Node] = field(default_factory=dict)
+    pods: dict[tuple[str, str], Pod] = field(default_factory=dict)  # by namespace and name
+    random: random.Random = field(init=False)
+    _addresses: int = 10
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+
+    def now(self) -> float:
+        """Seconds since the Unix epoch."""
+        return self.clock.now()
+
+    def stamp(self, at: float | None = None) -> str:
+        """A Kubernetes timestamp, of now where `at` is None."""
+        return format_rfc3339(self.clock.now() if at is None else at)
+
+    def suffix(self, length: int = 5) -> str:
+        """The random end of a generated name."""
+        return "".join(self.random.choice(SUFFIX_ALPHABET) for _ in range(length))
+
+    def address(self) -> str:
+        """A pod address that was not used before."""
+        self._addresses += 1
+        return f"10.1.{self._addresses // 250 % 256}.{self._addresses % 250 + 1}"
+
+    def units(self) -> list[tuple[Application, Unit]]:
+        """Every deployment unit of every application."""
+        return [(application, unit) for application in self.applications for unit in application.units]
+
+    def pods_of(self, application: Application, unit: Unit) -> list[Pod]:
+        """The pods of a unit, those that are ending included, oldest first."""
+        return [pod for pod in self.pods.values() if pod.namespace == application.namespace and pod.unit.name == unit.name]
+
+    def find(self, kind: str, name: str, namespace: str = "default") -> Object | None:
+        """One object, None where it is not there."""
+        try:
+            return self.store.get(kind, name, namespace=namespace)
+        except ApiError as error:
+            if error.code != _NOT_FOUND:
+                raise
+            return None
+
+
+def condition(kind: str, status: str, at: str, *, reason: str = "", message: str = "", **more: object) -> Object:
+    """A status condition as the built-in kinds have them."""
+    made = {"type": kind, "status": status, "lastTransitionTime": at, **more}
+    return made | ({"reason": reason} if reason else {}) | ({"message": message} if message else {})
+
+
+def stable_hash(*parts: object, length: int = 10) -> str:
+    """A hash for names that must be the same in every run."""
+    return hashlib.sha256("\0".join(str(part) for part in parts).encode()).hexdigest()[:length]
+
+
+def owner(obj: Mapping[str, Any], *, controller: bool = True) -> Object:
+    """An owner reference to an object."""
+    metadata = obj["metadata"]
+    made = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "name": metadata["name"], "uid": metadata["uid"]}
+    return made | ({"controller": True} if controller else {}) | {"blockOwnerDeletion": True}

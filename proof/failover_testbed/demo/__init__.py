@@ -1,0 +1,1 @@
+"""The demo: scenarios, the environment that plays them, and the verdict."""

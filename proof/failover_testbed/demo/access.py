@@ -1,0 +1,37 @@
+"""What the identities of the emulated cluster may do: no more than on a real one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from failover_testbed.kube_api import Rule
+
+_READ: Final = ("get", "list", "watch")
+
+
+def _rule(group: str, resources: tuple[str, ...], verbs: tuple[str, ...]) -> Rule:
+    return Rule(frozenset({group}), frozenset(resources), frozenset(verbs))
+
+
+CONTROLLER: Final = (
+    _rule("", ("pods", "services"), _READ),
+    _rule("", ("events",), (*_READ, "create", "patch")),
+    _rule("", ("configmaps",), (*_READ, "create", "update", "patch")),
+    _rule("apps", ("deployments",), _READ),
+    _rule("discovery.k8s.io", ("endpointslices",), _READ),
+    _rule("networking.k8s.io", ("ingresses",), (*_READ, "patch")),
+    _rule("karpenter.sh", ("nodeclaims", "nodepools"), _READ),
+    _rule("keda.sh", ("scaledobjects",), (*_READ, "patch")),
+    _rule("elbv2.k8s.aws", ("targetgroupbindings",), _READ),
+    _rule("coordination.k8s.io", ("leases",), (*_READ, "create", "update", "patch")),
+)
+"""The controller under test."""
+
+LOAD_BALANCER_CONTROLLER: Final = (
+    _rule("", ("services",), _READ),
+    _rule("", ("events",), ("get", "create", "patch")),
+    _rule("discovery.k8s.io", ("endpointslices",), _READ),
+    _rule("networking.k8s.io", ("ingresses", "ingresses/status"), (*_READ, "patch", "update")),
+    _rule("elbv2.k8s.aws", ("targetgroupbindings", "targetgroupbindings/status"), (*_READ, "create", "patch", "update", "delete")),
+)
+"""The double of the AWS Load Balancer Controller."""

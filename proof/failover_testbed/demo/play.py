@@ -1,0 +1,252 @@
+"""The demo: the production controller on the embedded environment, what it does as it does it, and a verdict.
+
+Nothing here decides or acts: the service is made by the same wiring as `failoverctl run`, with a kubeconfig and AWS endpoint of the
+emulated servers, and is watched from outside.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from controller.clients.kube import connect
+from controller.clock import AcceleratedClock, Clock, SystemClock
+from controller.errors import FailoverError
+from controller.policy import text
+from controller.policy.model import Action, ActionKind, Alert, Mode, Plan, Return, Verb
+from controller.policy.plan import describe
+from controller.policy.reasons import Reason
+from controller.ports import Message
+from controller.service.controller import Controller, View
+from controller.service.wiring import Service
+from controller.settings import AwsSettings, HttpSettings, LeaderElectionSettings, RecordingSettings, Settings
+from failover_testbed.demo.environment import Environment
+from failover_testbed.demo.player import Progress
+from failover_testbed.demo.scenario import Scenario
+from failover_testbed.demo.verdict import Check, Switch, judge
+
+Emit = Callable[[str, str], None]
+"""Takes a style and a line."""
+
+_PROGRESS_S: Final = 3.0  # real seconds between two lines of progress
+_POLL_S: Final = 0.2
+_JOIN_S: Final = 30.0
+
+
+def demo_settings(applications: Path, record: Path | None = None) -> Settings:
+    """The settings of the controller under the demo: those of production, but for what the emulated AWS lacks (percentiles, quotas).
+
+    It takes no part in an election: it is alone, and a lease duration would last a second where time runs a dozen times as fast.
+    """
+    aws = AwsSettings(latency_stat="Average", reservations_enabled=False, quotas_enabled=False)
+    http, alone = HttpSettings(host="127.0.0.1", port=0), LeaderElectionSettings(enabled=False)
+    recording = RecordingSettings(folder=record)
+    return Settings(applications=applications, aws=aws, http=http, leader_election=alone, recording=recording)
+
+
+@contextmanager
+def environment_variables(variables: dict[str, str]) -> Iterator[None]:
+    """Sets environment variables for a while; a profile of the user's must not get in the way of the emulated AWS."""
+    before = {name: os.environ.get(name) for name in (*variables, "AWS_PROFILE")}
+    os.environ.pop("AWS_PROFILE", None)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+class Narrator:
+    """Tells what the controller does. `tap` is called from its loop, `send` from a sink's thread.
+
+    Args:
+        emit: Where lines go.
+        clock: The scenario's time.
+    """
+
+    name = "demo"
+
+    def __init__(self, emit: Emit, clock: Clock) -> None:
+        self._emit, self._clock = emit, clock
+        self._begin = clock.now()
+        self._lock = threading.Lock()
+        self._shown: dict[str, tuple[object, ...]] = {}
+        self._flips: dict[str, int] = {}
+        self._plans: dict[str, Plan] = {}
+        self._verified_at: dict[str, float] = {}
+        self.switches: list[Switch] = []
+        self.alerts: dict[str, Alert] = {}
+        self.mode: Mode | None = None
+
+    def begin(self) -> None:
+        """The scenario begins now."""
+        self._begin = self._clock.now()
+
+    def say(self, style: str, words: str) -> None:
+        """One line with the time within the scenario."""
+        minutes, seconds = divmod(int(max(0.0, self._clock.now() - self._begin)), 60)
+        with self._lock:
+            self._emit(style, f"{minutes:02d}:{seconds:02d}  {words}")
+
+    def send(self, message: Message) -> None:
+        """A message as people would get it."""
+        parts = [message.title, message.why, message.cost, f"next: {message.next}" if message.next else ""]
+        self.say("title", "✉  " + " · ".join(part for part in parts if part))
+
+    def tap(self, controller: Controller) -> None:
+        """Looks at what the last pass left."""
+        for view in controller.views():
+            self.mode = view.decision.mode
+            for alert in view.decision.alerts:
+                self.alerts.setdefault(alert.key, alert)
+            self._decided(view)
+            self._switched(view)
+            self._acted(view)
+            self._verified(view)
+
+    def _decided(self, view: View) -> None:
+        decision = view.decision
+        calm = decision.reason in {Reason.DEMAND_MET, Reason.WAITING_IS_NORMAL}  # these two take turns while a wave rises
+        key = (decision.verb, calm or decision.reason, decision.mode, decision.wanted)
+        if self._shown.get(view.application.key) == key:
+            return
+        self._shown[view.application.key] = key
+        style = "dim" if decision.verb is Verb.HOLD and decision.wanted is None else "warn"
+        held = f", holds back {decision.wanted}" if decision.wanted and decision.verb is Verb.HOLD else ""
+        self.say(style, f"▸ {decision.verb} ({decision.mode or 'unknown'}{held})  {decision.reason}: {decision.sentence}")
+        for judged in decision.evidence.values():
+            if judged.short or judged.returned is not Return.NONE:
+                for fact in judged.facts[:3]:
+                    self.say("dim", f"    {judged.unit}: {fact}")
+
+    def _switched(self, view: View) -> None:
+        flips, seen = view.memory.flips, self._flips.setdefault(view.application.key, 0)
+        if len(flips) <= seen:
+            return
+        self._flips[view.application.key] = len(flips)
+        decision, flip = view.decision, flips[-1]
+        short = [judged for judged in decision.evidence.values() if judged.short]
+        failover = flip.to is Mode.CAPACITY
+        units = tuple(judged.unit for judged in short) if failover else tuple(n for n, j in decision.evidence.items() if j.last_failure_at)
+        cause = short[0].cause if failover and short else None
+        self.switches.append(Switch(flip.at - self._begin, flip.to, flip.reason, flip.detail, cause, units))
+
+    def _acted(self, view: View) -> None:
+        """What the last plan sent. A plan is told once; it is looked at again until the next pass."""
+        if view.plan is self._plans.get(view.application.key):
+            return
+        self._plans[view.application.key] = view.plan
+        for action in view.plan.due:
+            self.say("change", f"    ~ {describe(action)}{_route(action)}")
+
+    def _verified(self, view: View) -> None:
+        at = view.memory.verified_at
+        if at is not None and at != self._verified_at.get(view.application.key):
+            self._verified_at[view.application.key] = at
+            waited = text.duration(at - (view.memory.changed_at or at))
+            self.say("good", f"✔ the load balancer shows the routing action, {waited} after it was written; targets are healthy")
+
+
+def _route(action: Action) -> str:
+    return f": {action.after}" if action.kind is ActionKind.ROUTE else ""
+
+
+def progress_line(progress: Progress, mode: Mode | None) -> str:
+    """One line of progress: mode, demand, live weights, replicas, requests."""
+    weights = next(iter(progress.weights.values()), {})
+    shown = " ".join(f"{_short(name)}:{weight}" for name, weight in weights.items()) or "the load balancer answers itself"
+    units = " ".join(f"{_short(unit.unit)} {unit.ready}/{unit.desired}" for unit in progress.units)
+    return (
+        f"{str(mode or 'unknown').upper():<8} demand {progress.demand:5.0f} | live {shown} | ready {units} | failed {progress.failed:.0f}"
+    )
+
+
+def _short(name: str) -> str:
+    """A unit's or Service's name without the model in front."""
+    return name.partition("-")[2] or name
+
+
+def play(scenario: Scenario, emit: Emit, stop: threading.Event, record: Path | None = None) -> list[Check]:
+    """Plays a scenario with the production controller.
+
+    Args:
+        scenario: What is played.
+        emit: Where lines go.
+        stop: Ends it early.
+        record: Where decisions are recorded; None: nowhere.
+
+    Returns:
+        The verdict's checks.
+
+    Raises:
+        FailoverError: The environment or the controller could not be started, or the controller failed.
+    """
+    clock = AcceleratedClock(scenario.file.factor)
+    narrator = Narrator(emit, clock)
+    with environment_variables({}), Environment(scenario, clock) as environment, environment_variables(environment.environment()):
+        settings = demo_settings(scenario.applications_path, record)
+        session = connect(kubeconfig=str(environment.kubeconfig("controller")))
+        service = Service(settings, session, clock, tap=narrator.tap, extra_sinks=(narrator,))
+        narrator.begin()
+        failures: list[BaseException] = []
+        thread = threading.Thread(target=_run, args=(service, failures), name="controller")
+        thread.start()
+        try:
+            _follow(environment, narrator, thread, stop)
+            facts = environment.facts()
+        finally:
+            service.stop()
+            thread.join(timeout=_JOIN_S)
+        if failures:
+            raise failures[0] if isinstance(failures[0], FailoverError) else FailoverError(f"the controller failed: {failures[0]!r}")
+    return judge(scenario, narrator.switches, list(narrator.alerts.values()), facts, narrator.mode)
+
+
+def _run(service: Service, failures: list[BaseException]) -> None:
+    try:
+        service.run()
+    except BaseException as error:  # noqa: BLE001 - told by `play`
+        failures.append(error)
+
+
+def _follow(environment: Environment, narrator: Narrator, thread: threading.Thread, stop: threading.Event) -> None:
+    """Shows what the scenario does and how it stands, until it is over."""
+    real, never = SystemClock(), threading.Event()
+    told, due = 0, 0.0
+    while thread.is_alive() and not stop.is_set() and not environment.finished.is_set():
+        for happening in environment.facts().happenings[told:]:
+            told += 1
+            narrator.say("bad", f"⚡ {happening.text}")
+        if real.monotonic() >= due:
+            due = real.monotonic() + _PROGRESS_S
+            narrator.say("plain", progress_line(environment.progress(), narrator.mode))
+        real.wait(never, _POLL_S)
+
+
+def serve(scenario: Scenario, emit: Emit, stop: threading.Event) -> None:
+    """Runs only the emulated servers, in real time, for a controller that is started elsewhere.
+
+    Args:
+        scenario: What is played.
+        emit: Where lines go; the environment variables come first, as lines for a shell.
+        stop: Ends it early.
+    """
+    clock = SystemClock()
+    with environment_variables({}), Environment(scenario, clock) as environment:
+        for name, value in environment.environment().items():
+            emit("plain", f"export {name}={value}")
+        for name in ("LATENCY_STAT=Average", "RESERVATIONS_ENABLED=false", "QUOTAS_ENABLED=false"):  # what moto lacks
+            emit("plain", f"export FAILOVERCTL_AWS__{name}")
+        emit("plain", f"export FAILOVERCTL_APPLICATIONS={scenario.applications_path.resolve()}")
+        emit("plain", f"# read-only kubeconfig: {environment.kubeconfig('read-only')}")
+        emit("plain", f"# playing for {text.duration(scenario.file.duration_s)}; Ctrl-C ends it")
+        while not stop.is_set() and not environment.finished.is_set():
+            clock.wait(stop, _POLL_S)

@@ -1,0 +1,357 @@
+"""The thread that plays a scenario: it drives every double, a step at a time, and keeps the accounts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from controller.policy.routing import action_key
+from failover_testbed.cluster import objects
+from failover_testbed.cluster.workload import Workloads
+from failover_testbed.cluster.world import World
+from failover_testbed.demo.scenario import EventFile, LimitFile, ScenarioFile
+from failover_testbed.karpenter.controller import Karpenter
+from failover_testbed.lbc.calls import Write
+from failover_testbed.lbc.controller import LoadBalancerController
+from failover_testbed.traffic.keda import Keda
+from failover_testbed.traffic.metrics import MetricsPublisher
+from failover_testbed.traffic.requests import STEP_S, Traffic
+
+TICK_S: Final = 0.5
+"""Seconds of the clock between two steps: 25 ms of real time at the usual factor."""
+
+_STOP_S: Final = 10.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitProgress:
+    """How one unit stands.
+
+    Attributes:
+        application: ``namespace/ingress``.
+        unit: Its name.
+        ready: Ready replicas.
+        desired: Replicas asked for.
+        pending: Replicas without a node.
+        share: Percent of the application's served requests in the last minute.
+        requests: Requests it served in the last minute.
+        load: Of one replica; 1 is its throughput.
+        latency_s: Latency, seconds.
+    """
+
+    application: str
+    unit: str
+    ready: int
+    desired: int
+    pending: int
+    share: int
+    requests: float
+    load: float
+    latency_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How a scenario stands.
+
+    Attributes:
+        elapsed_s: Seconds of its clock since it began.
+        duration_s: How long it plays.
+        now: Wall-clock time of its clock, seconds since the Unix epoch.
+        demand: Requests per metric period.
+        units: All of them.
+        weights: Live weights by Service and application, as the load balancer has them; empty where it answers itself.
+        faults: What is out of order now, in words.
+        served: Requests served since it began.
+        failed: Requests that failed since it began.
+    """
+
+    elapsed_s: float
+    duration_s: float
+    now: float
+    demand: float
+    units: tuple[UnitProgress, ...]
+    weights: Mapping[str, Mapping[str, int]]
+    faults: tuple[str, ...]
+    served: float
+    failed: float
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingChange:
+    """What the load balancer did from a moment on.
+
+    Attributes:
+        at_s: Seconds since the scenario began; 0 for what it did at the start.
+        application: ``namespace/ingress``.
+        weights: By Service; empty where it answers itself.
+        answer: What it answers itself, "" where it forwards.
+    """
+
+    at_s: float
+    application: str
+    weights: Mapping[str, int]
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Something that the scenario did."""
+
+    at_s: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What happened.
+
+    Attributes:
+        started_at: Wall-clock time of the clock at the start, seconds since the Unix epoch.
+        elapsed_s: How long it has played.
+        served: Requests served.
+        failed: Requests that failed.
+        failures: Requests by why they failed.
+        served_by_unit: Requests by unit.
+        worst_latency_s: Highest latency by unit.
+        routing: What the load balancer did, in order.
+        happenings: What the scenario did, in order.
+        writes: Calls of the load-balancer controller that changed AWS, since the scenario began.
+        problem: Why the player ended early, "" where it did not.
+    """
+
+    started_at: float
+    elapsed_s: float
+    served: float
+    failed: float
+    failures: Mapping[str, float]
+    served_by_unit: Mapping[str, float]
+    worst_latency_s: Mapping[str, float]
+    routing: tuple[RoutingChange, ...]
+    happenings: tuple[Happening, ...]
+    writes: tuple[Write, ...]
+    problem: str = ""
+
+
+class Player:
+    """Plays one scenario on a thread of its own.
+
+    Args:
+        file: The scenario.
+        world: What the doubles share.
+        workloads: A double, as the following.
+        karpenter: See above.
+        traffic: By application key.
+        publishers: Of all applications.
+        keda: See above.
+        lbc: For its writes.
+        finished: Set when the scenario is over, or cannot go on.
+    """
+
+    def __init__(
+        self,
+        file: ScenarioFile,
+        world: World,
+        workloads: Workloads,
+        karpenter: Karpenter,
+        traffic: Mapping[str, Traffic],
+        publishers: Sequence[MetricsPublisher],
+        keda: Keda,
+        lbc: LoadBalancerController,
+        finished: threading.Event,
+    ) -> None:
+        self._file, self._world, self._workloads, self._karpenter = file, world, workloads, karpenter
+        self._traffic, self._publishers, self._keda, self._lbc = dict(traffic), list(publishers), keda, lbc
+        self._finished = finished
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._events = sorted(file.events, key=lambda event: event.at_s)
+        self._limits: dict[tuple[str, str], str] = {}
+        self._happenings: list[Happening] = []
+        self._routing: list[RoutingChange] = []
+        self._writes_before = len(lbc.writes())
+        self._problem = ""
+        self._started = self._world.now()
+        self._traffic_at = self._started
+        self._progress = self._snapshot(0.0)
+        self._thread = threading.Thread(target=self._run, name="scenario", daemon=True)
+
+    def start(self) -> None:
+        """Begins."""
+        self._started = self._traffic_at = self._world.now()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends it, waiting at most some real seconds."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(_STOP_S)
+
+    def progress(self) -> Progress:
+        """How it stands, as of the last step."""
+        with self._lock:
+            return self._progress
+
+    def facts(self) -> Facts:
+        """What happened so far."""
+        with self._lock:
+            balancers = [traffic.balancer for traffic in self._traffic.values()]
+            failures: dict[str, float] = {}
+            for balancer in balancers:
+                for why, count in balancer.failures.items():
+                    failures[why] = failures.get(why, 0.0) + count
+            units = {name: unit for traffic in self._traffic.values() for name, unit in traffic.units.items()}
+            return Facts(
+                started_at=self._started,
+                elapsed_s=self._progress.elapsed_s,
+                served=sum(balancer.served for balancer in balancers),
+                failed=sum(balancer.failed for balancer in balancers),
+                failures=failures,
+                served_by_unit={name: unit.served for name, unit in units.items()},
+                worst_latency_s={name: unit.worst_latency_s for name, unit in units.items()},
+                routing=tuple(self._routing),
+                happenings=tuple(self._happenings),
+                writes=tuple(self._lbc.writes()[self._writes_before :]),
+                problem=self._problem,
+            )
+
+    # --- the thread ---------------------------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                elapsed = self._world.now() - self._started
+                self._step(min(elapsed, self._file.duration_s))
+                if elapsed >= self._file.duration_s:
+                    break
+                self._world.clock.wait(self._stop, TICK_S)
+        except Exception as error:  # a bug of the player must end the demo with its name, not hang it
+            log.exception("scenario.failed", scenario=self._file.name)
+            self._problem = f"{type(error).__name__}: {error}"
+        finally:
+            self._finished.set()
+
+    def _step(self, elapsed: float) -> None:
+        while self._events and self._events[0].at_s <= elapsed:
+            self._happen(self._events.pop(0), elapsed)
+        self._workloads.step()
+        self._karpenter.step(self._workloads.waiting())
+        self._send(elapsed)
+        self._keda.step()
+        now = self._world.now()
+        for publisher in self._publishers:
+            publisher.step(now)
+        progress = self._snapshot(elapsed)
+        with self._lock:
+            self._progress = progress
+
+    def _send(self, elapsed: float) -> None:
+        """Sends the requests since the last step; a late step is cut, so that each part meets the demand of its time."""
+        now = self._world.now()
+        while now - self._traffic_at > 1e-6:  # noqa: PLR2004 - seconds
+            part = min(STEP_S, now - self._traffic_at)
+            self._traffic_at += part
+            demand = self._file.demand.at(min(self._traffic_at - self._started, self._file.duration_s))
+            for traffic in self._traffic.values():
+                traffic.step(demand, part)
+        for key, traffic in self._traffic.items():
+            last = next((change for change in reversed(self._routing) if change.application == key), None)
+            weights, answer = dict(traffic.shown), traffic.split.answer
+            if last is None or (last.weights, last.answer) != (weights, answer):
+                with self._lock:
+                    self._routing.append(RoutingChange(0.0 if last is None else elapsed, key, weights, answer))
+
+    # --- what the scenario does ---------------------------------------------------------------------------------------------------------
+
+    def _happen(self, event: EventFile, elapsed: float) -> None:
+        text = ""
+        shortages = self._karpenter.ec2.shortages
+        if event.shortage is not None:
+            shortage = event.shortage.to_shortage()
+            shortages.append(shortage)
+            text = f"no capacity: {shortage}"
+        elif event.returned is not None:
+            shortage = event.returned.to_shortage()
+            self._karpenter.ec2.shortages = [one for one in shortages if one != shortage]
+            text = f"no longer so: {shortage}"
+        elif event.limit is not None:
+            text = self._limit(event.limit)
+        elif event.scale is not None:
+            text = f"minReplicaCount of {event.scale.unit} is set to {event.scale.min_replicas}"
+            self._scale(event.scale.unit, event.scale.min_replicas)
+        elif event.override is not None:
+            text = "an operator changes the override"
+            self._annotate(objects.override(event.override, self._world.now()))
+        elif event.action is not None:
+            text = "somebody else writes the routing action"
+            for application in self._world.applications:
+                change = {"metadata": {"annotations": {action_key(application.action): event.action}}}
+                self._patch_ingress(application.ingress, application.namespace, change)
+        with self._lock:
+            self._happenings.append(Happening(elapsed, text))
+
+    def _limit(self, limit: LimitFile) -> str:
+        change = {"spec": {"limits": {limit.resource: limit.value}}}
+        self._world.store.patch("NodePool", limit.node_pool, change, manager=objects.MANAGER)
+        if limit.value is None:
+            self._limits.pop((limit.node_pool, limit.resource), None)
+            return f"NodePool {limit.node_pool} has no limit of {limit.resource} any more"
+        self._limits[limit.node_pool, limit.resource] = limit.value
+        return f"NodePool {limit.node_pool} is limited to {limit.value} of {limit.resource}"
+
+    def _scale(self, name: str, replicas: int) -> None:
+        for application, unit in self._world.units():
+            if unit.name == name and unit.scaled_object:
+                change = {"spec": {"minReplicaCount": replicas}}
+                self._world.store.patch(
+                    "ScaledObject", unit.scaled_object, change, namespace=application.namespace, manager=objects.MANAGER
+                )
+
+    def _annotate(self, annotations: Mapping[str, str | None]) -> None:
+        for application in self._world.applications:
+            self._patch_ingress(application.ingress, application.namespace, {"metadata": {"annotations": dict(annotations)}})
+
+    def _patch_ingress(self, name: str, namespace: str, change: Mapping[str, Any]) -> None:
+        self._world.store.patch("Ingress", name, change, namespace=namespace, manager="kubectl-edit")
+
+    # --- the display --------------------------------------------------------------------------------------------------------------------
+
+    def _snapshot(self, elapsed: float) -> Progress:
+        units = []
+        for application, unit in self._world.units():
+            traffic = self._traffic[application.key]
+            pods = [pod for pod in self._world.pods_of(application, unit) if pod.gone_at is None]
+            recent = traffic.units[unit.name]
+            units.append(
+                UnitProgress(
+                    application=application.key,
+                    unit=unit.name,
+                    ready=sum(pod.ready for pod in pods),
+                    desired=len(pods),
+                    pending=sum(pod.node is None for pod in pods),
+                    share=traffic.shares()[unit.name],
+                    requests=traffic.counter(unit.name),
+                    load=recent.load,
+                    latency_s=recent.latency_s,
+                )
+            )
+        faults = [f"no capacity for {shortage}" for shortage in self._karpenter.ec2.shortages]
+        faults += [f"NodePool {pool} limited to {value} of {resource}" for (pool, resource), value in self._limits.items()]
+        balancers = [traffic.balancer for traffic in self._traffic.values()]
+        return Progress(
+            elapsed_s=elapsed,
+            duration_s=self._file.duration_s,
+            now=self._world.now(),
+            demand=self._file.demand.at(elapsed),
+            units=tuple(units),
+            weights={key: dict(traffic.shown) for key, traffic in self._traffic.items()},
+            faults=tuple(faults),
+            served=sum(balancer.served for balancer in balancers),
+            failed=sum(balancer.failed for balancer in balancers),
+        )

@@ -1,0 +1,1 @@
+"""A fake Karpenter on the emulated Kubernetes API."""

@@ -1,0 +1,181 @@
+"""NodeClaims, Nodes and NodePool statuses as Karpenter writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from failover_testbed.capacity.ec2 import Offering
+from failover_testbed.cluster.events import Recorder
+from failover_testbed.cluster.world import CAPACITY_LABEL, POOL_LABEL, TYPE_LABEL, ZONE_LABEL, Node, Object, World, machine, owner
+
+_MANAGER: Final = "karpenter"
+_FINALIZER: Final = "karpenter.sh/termination"
+_CLASS_LABEL: Final = "karpenter.k8s.aws/ec2nodeclass"
+
+_AWAITING: Final = ("Unknown", "AwaitingReconciliation", "object is awaiting reconciliation")
+_NOT_FOUND: Final = ("Unknown", "NodeNotFound", "Node not registered with cluster")
+
+
+@dataclass(slots=True, eq=False)
+class Claim:
+    """A NodeClaim. Times are seconds since the Unix epoch."""
+
+    name: str
+    pool: str
+    obj: Object
+    types: tuple[str, ...]
+    created: float
+    instance_type: str = ""
+    zone: str = ""
+    provider_id: str = ""
+    launched_at: float | None = None
+    node: Node | None = None
+    registered_at: float = 0.0
+    remove_at: float | None = None
+    conditions: dict[str, tuple[str, str, str, str]] = field(default_factory=dict)  # type -> status, reason, message, since
+
+
+class ClaimWriter:
+    """Writes one claim's life.
+
+    Args:
+        world: What the doubles share.
+        recorder: For the events of condition transitions.
+    """
+
+    def __init__(self, world: World, recorder: Recorder) -> None:
+        self._world, self._recorder = world, recorder
+
+    def create(self, pool: Mapping[str, Any], types: tuple[str, ...], resource: str | None) -> Claim:
+        """Creates a claim that leaves every zone open.
+
+        Args:
+            pool: The NodePool.
+            types: The instance types that it may become.
+            resource: What the pod asks for one of; None where no pod does.
+        """
+        world, name = self._world, f"{pool['metadata']['name']}-{self._world.suffix()}"
+        template = pool["spec"]["template"]
+        labels = dict(template.get("metadata", {}).get("labels", {}))
+        fixed = {"pool": labels.get("pool", ""), _CLASS_LABEL: "default", POOL_LABEL: pool["metadata"]["name"], CAPACITY_LABEL: "on-demand"}
+        requirements = [{"key": key, "operator": "In", "values": [value]} for key, value in fixed.items() if value]
+        requests = {"pods": "1"} | ({resource: "1"} if resource else {})
+        body = {
+            "metadata": {
+                "name": name,
+                "generateName": f"{pool['metadata']['name']}-",
+                "labels": labels | {_CLASS_LABEL: "default", POOL_LABEL: pool["metadata"]["name"]},
+                "annotations": {"karpenter.sh/nodeclaim-min-values-relaxed": "false", "karpenter.sh/nodepool-hash-version": "v3"},
+                "finalizers": [_FINALIZER],
+                "ownerReferences": [owner(pool, controller=False)],
+            },
+            "spec": {
+                "expireAfter": template["spec"].get("expireAfter", "720h"),
+                "nodeClassRef": template["spec"]["nodeClassRef"],
+                "requirements": [*requirements, {"key": TYPE_LABEL, "operator": "In", "values": list(types)}],
+                "resources": {"requests": requests},
+            },
+        }
+        made = world.store.create("NodeClaim", body, manager=_MANAGER)
+        claim = Claim(name, pool["metadata"]["name"], made, types, world.now())
+        for kind in ("Launched", "Registered", "Initialized"):
+            self._set(claim, kind, *_AWAITING)
+        self._write(claim)
+        return claim
+
+    def launched(self, claim: Claim, offering: Offering) -> None:
+        """It got an instance."""
+        claim.instance_type, claim.zone = offering
+        claim.launched_at = self._world.now()
+        labels = {TYPE_LABEL: claim.instance_type, ZONE_LABEL: claim.zone, CAPACITY_LABEL: "on-demand"}
+        self._world.store.patch("NodeClaim", claim.name, {"metadata": {"labels": labels}}, manager=_MANAGER)
+        self._set(claim, "Launched", "True", "Launched", "")
+        self._set(claim, "Registered", *_NOT_FOUND)
+        claim.provider_id = f"aws:///{claim.zone}/i-{self._world.random.getrandbits(64):017x}"
+        self._write(claim)
+        self._transition(claim, "Launched")
+
+    def registered(self, claim: Claim) -> Node:
+        """Its node joined, and still keeps pods away."""
+        world = self._world
+        name = f"ip-{world.address().replace('.', '-')}.us-west-2.compute.internal"
+        node = Node(name, claim.pool, claim.zone, claim.instance_type, empty_since=world.now())
+        world.nodes[name] = node
+        claim.node, claim.registered_at = node, world.now()
+        capacity = machine(claim.instance_type).capacity()
+        labels = {POOL_LABEL: claim.pool, TYPE_LABEL: claim.instance_type, ZONE_LABEL: claim.zone, CAPACITY_LABEL: "on-demand"}
+        body = {
+            "metadata": {"name": name, "labels": labels | {"kubernetes.io/hostname": name}},
+            "spec": {"providerID": claim.provider_id, "taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]},
+            "status": {"capacity": capacity, "allocatable": capacity},
+        }
+        world.store.create("Node", body, manager="kubelet")
+        self._set(claim, "Registered", "True", "Registered", "")
+        message = 'KnownEphemeralTaint "node.kubernetes.io/not-ready:NoSchedule" still exists'
+        self._set(claim, "Initialized", "Unknown", "KnownEphemeralTaintsExist", message)
+        self._write(claim)
+        self._transition(claim, "Registered")
+        return node
+
+    def initialized(self, claim: Claim) -> None:
+        """Its node takes pods."""
+        assert claim.node is not None  # noqa: S101 - the caller looked
+        claim.node.usable, claim.node.empty_since = True, self._world.now()
+        self._world.store.patch("Node", claim.node.name, {"spec": {"taints": None}}, manager="kube-controller-manager")
+        self._set(claim, "Initialized", "True", "Initialized", "")
+        self._write(claim)
+        self._transition(claim, "Initialized")
+
+    def delete(self, claim: Claim) -> None:
+        """Asks for its deletion; the finalizer keeps it until `remove`."""
+        self._world.store.delete("NodeClaim", claim.name)
+
+    def remove(self, claim: Claim) -> None:
+        """Lets it go, with its node."""
+        if claim.node is not None:
+            self._world.nodes.pop(claim.node.name, None)
+            self._world.store.delete("Node", claim.node.name)
+        self._world.store.patch("NodeClaim", claim.name, {"metadata": {"finalizers": None}}, manager=_MANAGER)
+
+    def pool_status(self, pool: Mapping[str, Any], resources: Mapping[str, str]) -> None:
+        """Writes what a NodePool's nodes add up to."""
+        at, name = self._world.stamp(), pool["metadata"]["name"]
+        known = {entry["type"]: entry for entry in (pool.get("status") or {}).get("conditions", [])}
+        kinds = ("ValidationSucceeded", "NodeClassReady", "NodeRegistrationHealthy", "Ready")
+        conditions = [
+            known.get(kind) or {"type": kind, "status": "True", "reason": kind, "message": "", "lastTransitionTime": at} for kind in kinds
+        ]
+        status = {"conditions": conditions, "resources": dict(resources), "nodes": int(resources.get("nodes", "0"))}
+        self._world.store.update_status("NodePool", name, status, manager=_MANAGER)
+
+    def _set(self, claim: Claim, kind: str, status: str, reason: str, message: str) -> None:
+        before = claim.conditions.get(kind)
+        since = before[3] if before is not None and before[0] == status else self._world.stamp()
+        claim.conditions[kind] = (status, reason, message, since)
+
+    def _write(self, claim: Claim) -> None:
+        open_ = [kind for kind in ("Launched", "Registered", "Initialized") if claim.conditions[kind][0] != "True"]
+        if open_:
+            self._set(
+                claim, "Ready", "Unknown", "ReconcilingDependents", ", ".join(f"{kind}={claim.conditions[kind][0]}" for kind in open_)
+            )
+        else:
+            self._set(claim, "Ready", "True", "Ready", "")
+        status: Object = {
+            "conditions": [
+                {"type": kind, "status": state, "reason": reason, "message": message, "lastTransitionTime": since, "observedGeneration": 1}
+                for kind, (state, reason, message, since) in claim.conditions.items()
+            ]
+        }
+        if claim.launched_at is not None:
+            capacity = machine(claim.instance_type).capacity()
+            status |= {"providerID": claim.provider_id, "imageID": "ami-03cf127a", "capacity": capacity, "allocatable": capacity}
+        if claim.node is not None:
+            status["nodeName"] = claim.node.name
+        self._world.store.update_status("NodeClaim", claim.name, status, manager=_MANAGER)
+
+    def _transition(self, claim: Claim, kind: str) -> None:
+        text = f"Status condition transitioned, Type: {kind}, Status: Unknown -> True, Reason: {kind}"
+        self._recorder.karpenter(claim.obj, "Normal", kind, text)

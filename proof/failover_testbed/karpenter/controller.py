@@ -1,0 +1,294 @@
+"""A double of Karpenter: batches pending pods, launches NodeClaims, remembers what was refused, and removes empty nodes.
+
+It writes what the recordings of a real one show (v1.14.1): a claim leaves every zone open; claims of one batch share one fleet call; a
+refused claim gets its event, is deleted about a second later, and the offering is not asked for again for three minutes, in which only
+`NoCompatibleInstanceTypes` repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from kubernetes.utils.quantity import parse_quantity
+
+from failover_testbed.capacity.ec2 import CACHE_S, UNAVAILABLE_TEXT, Code, Ec2, Offering, event_message, refusal_text
+from failover_testbed.cluster.events import Recorder
+from failover_testbed.cluster.world import Node, Object, Pod, World, machine
+from failover_testbed.karpenter.claims import Claim, ClaimWriter
+
+BATCH_IDLE_S: Final = 1.0
+BATCH_MAX_S: Final = 10.0
+REQUEUE_S: Final = 10.0
+LAUNCH_S: Final = 0.1
+REGISTER_S: Final = 20.0
+INITIALIZE_S: Final = 2.0
+REFUSED_S: Final = 1.0
+EMPTY_S: Final = 60.0
+TERMINATE_S: Final = 5.0
+
+_BLOCKED_DEDUPE_S: Final = 60.0
+_POD_DEDUPE_S: Final = 300.0
+_NO_COMPATIBLE: Final = "NodePool requirements filtered out all compatible available instance types"
+_ALL_FILTERED: Final = "Failed to schedule pod, nodepool requirements filtered out all available instance types"
+_TYPE_KEY: Final = "node.kubernetes.io/instance-type"
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """A NodePool as it is now."""
+
+    obj: Object
+    types: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return str(self.obj["metadata"]["name"])
+
+    def exceeded(self, used: dict[str, Decimal]) -> str:
+        """Which limit one more node would exceed, "" where none."""
+        for resource, limit in (self.obj["spec"].get("limits") or {}).items():
+            more = Decimal(1) if resource == "nodes" else _amounts(self.types[0]).get(resource, Decimal(0))
+            if more and used.get(resource, Decimal(0)) + more > _quantity(limit):
+                return str(resource)
+        return ""
+
+
+class Karpenter:
+    """Launches nodes for pods that wait, and removes those that nobody needs.
+
+    Args:
+        world: What the doubles share.
+        recorder: For its events.
+        ec2: Where capacity comes from.
+    """
+
+    def __init__(self, world: World, recorder: Recorder, ec2: Ec2) -> None:
+        self._world, self._recorder, self.ec2 = world, recorder, ec2
+        self._writer = ClaimWriter(world, recorder)
+        self._claims: dict[str, Claim] = {}
+        self._unavailable: dict[Offering, float] = {}  # until when
+        self._full_zones: dict[str, float] = {}  # without free addresses, until when
+        self._handled: set[str] = set()  # uids of the pods that the last loops have seen
+        self._batch_since: float | None = None
+        self._newest = 0.0
+        self._requeue_at = float("inf")
+        self._resources: dict[str, dict[str, str]] = {}
+
+    # --- the start ----------------------------------------------------------------------------------------------------------------------
+
+    def start_node(self, pool_name: str, instance_type: str) -> Node:
+        """Makes a node that joined long ago, with its NodeClaim."""
+        pool = self._pools()[pool_name]
+        claim = self._writer.create(pool.obj, (instance_type,), None)
+        self._claims[claim.name] = claim
+        zone = self._world.zones[len(self._world.nodes) % len(self._world.zones)]
+        self._writer.launched(claim, (instance_type, zone))
+        node = self._writer.registered(claim)
+        self._writer.initialized(claim)
+        return node
+
+    def publish_pools(self) -> None:
+        """Writes the status of every NodePool, where it changed."""
+        for pool in self._pools().values():
+            used = self._used(pool.name)
+            shown = {name: _shown(name, amount) for name, amount in used.items()}
+            if self._resources.get(pool.name) != shown:
+                self._resources[pool.name] = shown
+                self._writer.pool_status(pool.obj, shown)
+
+    # --- a step -------------------------------------------------------------------------------------------------------------------------
+
+    def step(self, waiting: Iterable[Pod]) -> None:
+        """Does what is due now.
+
+        Args:
+            waiting: The pods that the scheduler calls unschedulable.
+        """
+        now = self._world.now()
+        for claim in list(self._claims.values()):
+            self._advance(claim, now)
+        self._launch(now)
+        self._consolidate(now)
+        self._batch([pod for pod in waiting if not pod.nominated], now)
+        self.publish_pools()
+
+    def _advance(self, claim: Claim, now: float) -> None:
+        """One claim's next step of life."""
+        if claim.remove_at is not None:
+            if now >= claim.remove_at:
+                self._writer.remove(claim)
+                del self._claims[claim.name]
+                self._release(claim)
+        elif claim.launched_at is not None and claim.node is None and now - claim.launched_at >= REGISTER_S:
+            self._writer.registered(claim)
+        elif claim.node is not None and not claim.node.usable and now - claim.registered_at >= INITIALIZE_S:
+            self._writer.initialized(claim)
+
+    def _release(self, claim: Claim) -> None:
+        """Pods whose claim is gone want another: the next batch takes them."""
+        for pod in self._world.pods.values():
+            if pod.nominated == claim.name and pod.node is None:
+                pod.nominated = ""
+                self._handled.discard(pod.uid)
+
+    # --- provisioning -------------------------------------------------------------------------------------------------------------------
+
+    def _batch(self, pods: list[Pod], now: float) -> None:
+        """Waits until no further pod has come for a second, but no longer than ten; pods that got no place are looked at again."""
+        self._handled &= {pod.uid for pod in pods}
+        new = [pod for pod in pods if pod.uid not in self._handled]
+        if new:
+            self._handled.update(pod.uid for pod in new)
+            self._newest = now
+            self._batch_since = now if self._batch_since is None else self._batch_since
+        due = self._batch_since is not None and (now - self._newest >= BATCH_IDLE_S or now - self._batch_since >= BATCH_MAX_S)
+        if due or (pods and now >= self._requeue_at):
+            self._batch_since = None
+            self._provision(pods, now)
+            self._requeue_at = now + REQUEUE_S if pods else float("inf")
+
+    def _provision(self, pods: list[Pod], now: float) -> None:
+        """One scheduling loop: a claim for each pod whose NodePool has an offering and room left, an event for each other."""
+        pools = self._pools()
+        open_types = {name: self._open_types(pool, now) for name, pool in pools.items()}
+        for name, types in open_types.items():
+            if not types:
+                self._recorder.karpenter(
+                    pools[name].obj, "Warning", "NoCompatibleInstanceTypes", _NO_COMPATIBLE, dedupe_s=_BLOCKED_DEDUPE_S
+                )
+        used = {name: self._used(name) for name in pools}
+        for pod in pods:
+            pool = pools.get(pod.unit.node_pool)
+            types = open_types.get(pod.unit.node_pool, ())
+            if pool is not None and types and not pool.exceeded(used[pool.name]):
+                self._nominate(pod, pool, types)
+                _add(used[pool.name], _amounts(pool.types[0]))
+            else:
+                text = self._no_place(pod, pools, open_types, used)
+                about = _about(pod)
+                self._recorder.karpenter(about, "Warning", "FailedScheduling", text, dedupe_s=_POD_DEDUPE_S)
+
+    def _nominate(self, pod: Pod, pool: _Pool, types: tuple[str, ...]) -> None:
+        claim = self._writer.create(pool.obj, types, machine(types[0]).accelerator)
+        self._claims[claim.name] = claim
+        pod.nominated = claim.name
+        self._recorder.karpenter(_about(pod), "Normal", "Nominated", f"Pod should schedule on: nodeclaim/{claim.name}")
+
+    def _no_place(
+        self, pod: Pod, pools: dict[str, _Pool], open_types: dict[str, tuple[str, ...]], used: dict[str, dict[str, Decimal]]
+    ) -> str:
+        """The text of `FailedScheduling`. Pools without an offering are missing; limits are told of pools that nobody asked for, too."""
+        fragments = []
+        for name, pool in pools.items():
+            if not open_types[name]:
+                continue
+            limit = pool.exceeded(used[name])
+            if limit == "nodes":
+                fragments.append(f"node limits have been exhausted for nodepool (NodePool={name})")
+            elif limit:
+                fragments.append(f"all available instance types exceed limits for nodepool (NodePool={name})")
+            else:
+                wanted = f"karpenter.sh/nodepool In [{pod.unit.node_pool}] not in karpenter.sh/nodepool In [{name}]"
+                fragments.append(f"incompatible requirements, key karpenter.sh/nodepool, {wanted}")
+        return f"Failed to schedule pod, {'; '.join(fragments)}" if fragments else _ALL_FILTERED
+
+    def _open_types(self, pool: _Pool, now: float) -> tuple[str, ...]:
+        """The types of a pool that have an offering which is not in the cache."""
+        return tuple(t for t in pool.types if self._offerings((t,), now))
+
+    def _offerings(self, types: Iterable[str], now: float) -> list[Offering]:
+        zones = [zone for zone in self._world.zones if self._full_zones.get(zone, 0.0) <= now]
+        return [(t, zone) for t in types for zone in zones if self._unavailable.get((t, zone), 0.0) <= now]
+
+    # --- launching ----------------------------------------------------------------------------------------------------------------------
+
+    def _launch(self, now: float) -> None:
+        """Launches the claims that are due; those that ask for the same share one fleet call and its answer."""
+        groups: dict[tuple[str, tuple[str, ...]], list[Claim]] = {}
+        for claim in self._claims.values():
+            if claim.launched_at is None and claim.remove_at is None and now - claim.created >= LAUNCH_S:
+                groups.setdefault((claim.pool, claim.types), []).append(claim)
+        for (_, types), claims in groups.items():
+            offerings = self._offerings(types, now)
+            if not offerings:
+                for claim in claims:
+                    self._refuse(claim, UNAVAILABLE_TEXT, now)
+                continue
+            fleet = self.ec2.create_fleet(offerings)
+            for error in fleet.errors:
+                if error.code is Code.ADDRESSES:
+                    self._full_zones[error.offering[1]] = now + CACHE_S
+                else:
+                    self._unavailable[error.offering] = now + CACHE_S
+            request = self._world.suffix(12)
+            for claim in claims:
+                if fleet.offering is None:
+                    self._refuse(claim, refusal_text(fleet.errors, self._world.random, request), now)
+                else:
+                    self._writer.launched(claim, fleet.offering)
+
+    def _refuse(self, claim: Claim, error: str, now: float) -> None:
+        self._writer.delete(claim)
+        claim.remove_at = now + REFUSED_S
+        message = event_message(claim.name, error)
+        self._recorder.karpenter(claim.obj, "Warning", "InsufficientCapacityError", message)
+
+    # --- consolidation ------------------------------------------------------------------------------------------------------------------
+
+    def _consolidate(self, now: float) -> None:
+        """Removes nodes that have been empty for the pool's `consolidateAfter`."""
+        for claim in self._claims.values():
+            node = claim.node
+            if node is None or node.pod is not None or not node.usable or claim.remove_at is not None:
+                continue
+            if now - node.empty_since >= EMPTY_S:
+                self._recorder.karpenter(claim.obj, "Normal", "DisruptionTerminating", "Disrupting NodeClaim: Empty")
+                node.usable = False
+                self._writer.delete(claim)
+                claim.remove_at = now + TERMINATE_S
+
+    # --- NodePools ----------------------------------------------------------------------------------------------------------------------
+
+    def _pools(self) -> dict[str, _Pool]:
+        found = {}
+        for obj in self._world.store.list("NodePool"):
+            requirements: list[dict[str, Any]] = obj["spec"]["template"]["spec"]["requirements"]
+            types = next((tuple(one["values"]) for one in requirements if one["key"] == _TYPE_KEY), ())
+            if types:
+                found[obj["metadata"]["name"]] = _Pool(obj, types)
+        return found
+
+    def _used(self, pool: str) -> dict[str, Decimal]:
+        """What the claims of a pool take, those that are not launched yet included."""
+        used: dict[str, Decimal] = {}
+        for claim in self._claims.values():
+            if claim.pool == pool and (claim.remove_at is None or claim.node is not None):
+                _add(used, _amounts(claim.instance_type or claim.types[0]))
+        return used
+
+
+def _amounts(instance_type: str) -> dict[str, Decimal]:
+    """What one node of a type counts for."""
+    return {name: _quantity(amount) for name, amount in machine(instance_type).capacity().items()} | {"nodes": Decimal(1)}
+
+
+def _add(total: dict[str, Decimal], more: dict[str, Decimal]) -> None:
+    for name, amount in more.items():
+        total[name] = total.get(name, Decimal(0)) + amount
+
+
+def _quantity(text: object) -> Decimal:
+    return Decimal(parse_quantity(text))  # type: ignore[no-untyped-call]
+
+
+def _shown(name: str, amount: Decimal) -> str:
+    units = {"memory": ("Mi", 2**20), "ephemeral-storage": ("Gi", 2**30)}
+    suffix, size = units.get(name, ("", 1))
+    return f"{int(amount / size)}{suffix}"
+
+
+def _about(pod: Pod) -> Object:
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid}}

@@ -1,0 +1,105 @@
+"""Health, version and discovery documents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import PlainTextResponse, Response
+
+from failover_testbed.kube_api import statuses
+from failover_testbed.kube_api.field_sets import dump
+from failover_testbed.kube_api.registry import Registry, Resource
+
+GIT_VERSION = "v1.36.3+emulated"
+_HEALTH = ("/healthz", "/readyz", "/livez")
+_VERBS = ["create", "delete", "get", "list", "patch", "update", "watch"]
+
+
+def discover(registry: Registry, method: str, path: str) -> Response:
+    """Answers a path that is not a resource.
+
+    Raises:
+        ApiError: 404 as the real server answers for a path it does not have, 405 for other methods than GET, 501 for paths that
+            only the real server has.
+    """
+    path = path.rstrip("/") or "/"
+    if method != "GET":
+        raise statuses.method_not_allowed()
+    if path in _HEALTH:
+        return PlainTextResponse("ok")
+    if path.startswith(("/openapi", "/metrics", "/logs", "/debug", "/healthz/", "/readyz/", "/livez/", "/.well-known", "/openid")):
+        raise statuses.unsupported(path)
+    document = _document(registry, path)
+    if document is None:
+        raise statuses.no_such_path()
+    return Response(dump(document), media_type="application/json")
+
+
+def _document(registry: Registry, path: str) -> dict[str, Any] | None:
+    parts = [part for part in path.split("/") if part]
+    if path == "/version":
+        return _version()
+    if path == "/api":
+        return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
+    groups = _groups(registry)
+    if path == "/apis":
+        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": list(groups.values())}
+    if parts[:1] == ["apis"] and len(parts) == 2 and parts[1] in groups:  # noqa: PLR2004
+        return {"kind": "APIGroup", "apiVersion": "v1", **groups[parts[1]]}
+    if parts[:1] == ["api"] and len(parts) == 2:  # noqa: PLR2004
+        return _resource_list(registry, "", parts[1])
+    if parts[:1] == ["apis"] and len(parts) == 3:  # noqa: PLR2004
+        return _resource_list(registry, parts[1], parts[2])
+    return None
+
+
+def _version() -> dict[str, Any]:
+    return {
+        "major": "1",
+        "minor": "36",
+        "gitVersion": GIT_VERSION,
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "",
+        "compiler": "",
+        "platform": "emulated/python",
+    }
+
+
+def _groups(registry: Registry) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for group, version in registry.group_versions:
+        if not group:
+            continue
+        entry = {"groupVersion": f"{group}/{version}", "version": version}
+        found[group] = {"name": group, "versions": [entry], "preferredVersion": entry}
+    return found
+
+
+def _resource_list(registry: Registry, group: str, version: str) -> dict[str, Any] | None:
+    served = [item for item in registry.resources if (item.group, item.version) == (group, version)]
+    if not served:
+        return None
+    entries: list[dict[str, Any]] = []
+    for item in served:
+        entries.append(_entry(item, item.plural, _VERBS))
+        if item.status:
+            entries.append(_entry(item, f"{item.plural}/status", ["get", "patch", "update"]))
+    return {
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": served[0].api_version,
+        "resources": entries,
+    }
+
+
+def _entry(resource: Resource, name: str, verbs: list[str]) -> dict[str, Any]:
+    singular = "" if "/" in name else resource.kind.lower()
+    return {
+        "name": name,
+        "singularName": singular,
+        "namespaced": resource.namespaced,
+        "kind": resource.kind,
+        "verbs": verbs,
+    }

@@ -1,0 +1,251 @@
+"""The emulated API server as a thing to start, disturb and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import uvicorn
+import yaml
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from controller.clock import Clock, SystemClock
+from failover_testbed.kube_api.auth import Access, AuditLog, FaultQueue, Identity, Injection
+from failover_testbed.kube_api.facade import KubeStore
+from failover_testbed.kube_api.registry import Registry
+from failover_testbed.kube_api.server import KubeApp
+from failover_testbed.kube_api.store import Store
+from failover_testbed.kube_api.watch import WatchHub
+
+ADMIN_TOKEN = "admin"  # noqa: S105 - names the default identity of a server that only loopback reaches
+_START_TIMEOUT_S = 10.0
+_STOP_TIMEOUT_S = 5.0
+_TICK_S = 0.1
+
+
+class _Protocol(H11Protocol):
+    """Lets a request cut its own connection, which ASGI has no words for, and sends small answers at once."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "abort": transport.abort}
+        # asyncio does this only for sockets that know their protocol number, which accepted ones of ours do not; without it
+        # Nagle's algorithm and delayed acknowledgements add 40 ms to every answer.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+class EmulatedKubeApi:
+    """An emulated Kubernetes API server on loopback. Use it as a context manager, or call `start` and `stop`.
+
+    Args:
+        clock: Gives every timestamp in objects and in the audit log. Watch time-outs and bookmarks follow real time.
+        tokens: Who holds which bearer token; one all-powerful "admin" where None.
+        without_groups: API groups whose CRDs are "not installed".
+        bookmark_interval_s: Real seconds between bookmarks on a quiet watch.
+        lenient: Whether it makes life easier than the real server: a missing namespace is created with its first object, and watches of
+            Events get bookmarks, for clocks that run too fast to wait for the next list.
+        history_limit: How many changes of each resource a watch can go back before it gets 410.
+        audit_limit: How many requests the audit log keeps.
+        seed: Makes uids and generated names repeatable; random where None.
+        port: TCP port, 0 for any free one.
+
+    Attributes:
+        store: Reads and writes objects in this process.
+        audit: What clients asked for.
+    """
+
+    def __init__(
+        self,
+        clock: Clock | None = None,
+        *,
+        tokens: Mapping[str, Identity] | None = None,
+        without_groups: Iterable[str] = (),
+        bookmark_interval_s: float = 2.0,
+        lenient: bool = True,
+        history_limit: int = 20_000,
+        audit_limit: int = 10_000,
+        seed: int | None = None,
+        port: int = 0,
+    ) -> None:
+        clock = clock or SystemClock()
+        registry = Registry(without_groups)
+        self._tokens = dict(tokens) if tokens is not None else {ADMIN_TOKEN: Identity("admin")}
+        self._core = Store(registry, clock, history_limit=history_limit, seed=seed, any_namespace=lenient)
+        self._hub = WatchHub(self._core, bookmark_interval_s, event_bookmarks=lenient)
+        self._faults = FaultQueue()
+        self._wanted_port = port
+        self._port = 0
+        self._thread: threading.Thread | None = None
+        self._server: _Server | None = None
+        self.store = KubeStore(self._core)
+        self.audit = AuditLog(audit_limit)
+        self._app = KubeApp(registry, self._core, self._hub, clock, self._tokens, self.audit, self._faults)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """``http://127.0.0.1:<port>``; only valid once started."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Starts serving on a daemon thread; returns once requests are answered.
+
+        Raises:
+            RuntimeError: If it was started before or does not come up.
+            OSError: If the port is taken.
+        """
+        if self._thread is not None:
+            raise RuntimeError("the emulated Kubernetes API was started before")
+        listener = socket.create_server(("127.0.0.1", self._wanted_port), backlog=128)
+        self._port = listener.getsockname()[1]
+        config = uvicorn.Config(
+            self._app,
+            http=_Protocol,
+            ws="none",
+            loop="asyncio",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=60,
+            timeout_graceful_shutdown=1,
+        )
+        server = _Server(config, self._hub)
+        self._server = server
+        self._thread = threading.Thread(target=server.serve_on, args=(listener,), name="emulated-kube-api", daemon=True)
+        self._thread.start()
+        if not server.up.wait(_START_TIMEOUT_S):
+            raise RuntimeError("the emulated Kubernetes API did not come up")
+
+    def stop(self) -> None:
+        """Ends all watches, closes all connections and waits for the thread. Safe to call twice."""
+        if self._thread is None or self._server is None:
+            return
+        self._hub.close()
+        self._server.finish()
+        self._thread.join(_STOP_TIMEOUT_S)
+
+    def kubeconfig(self, token: str, path: Path | str, *, namespace: str = "default") -> Path:
+        """Writes a kubeconfig (mode 0600) that points at this server.
+
+        Args:
+            token: Bearer token; need not be a known one.
+            path: Where to.
+            namespace: Default namespace of the context.
+
+        Returns:
+            `path`.
+        """
+        path = Path(path)
+        config: dict[str, Any] = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "emulated",
+            "clusters": [{"name": "emulated", "cluster": {"server": self.url}}],
+            "users": [{"name": "emulated", "user": {"token": token}}],
+            "contexts": [{"name": "emulated", "context": {"cluster": "emulated", "user": "emulated", "namespace": namespace}}],
+        }
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), 0o600)
+            yaml.safe_dump(config, file, sort_keys=False)
+        return path
+
+    def admit(self, token: str, identity: Identity) -> None:
+        """Makes another bearer token known, from the next request on."""
+        self._tokens[token] = identity
+
+    # Hooks
+
+    def compact(self) -> None:
+        """Forgets the past: watches and continue tokens from before now get 410. Open watches go on."""
+        self._core.compact()
+
+    def drop_watches(self) -> None:
+        """Cuts the connection of every open watch, as a crashing load balancer would."""
+        self._hub.drop()
+
+    def freeze(self) -> None:
+        """Makes watches stall silently: connections stay open, but neither events nor bookmarks come, nor time-outs."""
+        self._hub.freeze()
+
+    def unfreeze(self) -> None:
+        """Ends `freeze`; stalled watches deliver what they held back."""
+        self._hub.unfreeze()
+
+    @property
+    def open_watches(self) -> int:
+        """How many watches are open."""
+        return self._hub.open
+
+    def fail_next(self, n: int, *, status: int, matcher: Callable[[Access], bool] | None = None, retry_after_s: int = 1) -> None:
+        """Makes requests fail before they are looked at.
+
+        Args:
+            n: How many.
+            status: HTTP status: 409, 429 (plain text and Retry-After, as API priority and fairness sends it), 500, 503 or another.
+            matcher: Which requests; None means any.
+            retry_after_s: Value of Retry-After for 429 and 503.
+        """
+        if n > 0:
+            self._faults.add(Injection(n, status, matcher, retry_after_s))
+
+    def clear_failures(self) -> None:
+        """Drops failures that were asked for and have not happened."""
+        self._faults.clear()
+
+
+class _Server(uvicorn.Server):
+    """A server on a thread of its own, which cannot have signal handlers."""
+
+    def __init__(self, config: uvicorn.Config, hub: WatchHub) -> None:
+        super().__init__(config)
+        self.up = threading.Event()
+        self._finished = asyncio.Event()
+        self._hub = hub
+
+    def finish(self) -> None:
+        """Makes the server stop soon; from any thread."""
+        self.should_exit = True
+        self._hub.call(self._finished.set)
+
+    def serve_on(self, listener: socket.socket) -> None:
+        """Serves until `should_exit`; the thread's body."""
+        asyncio.run(self.serve(sockets=[listener]))
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See `uvicorn.Server.startup`."""
+        self._hub.attach(asyncio.get_running_loop())
+        await super().startup(sockets)
+        self.up.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See `uvicorn.Server.shutdown`; connections that a client still holds are cut, so that none outlives the event loop."""
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.abort()
+        await asyncio.sleep(_TICK_S / 2)  # lets the aborted ones close their sockets
+
+    async def main_loop(self) -> None:
+        """See `uvicorn.Server.main_loop`; this one stops when told instead of looking every 0.1 s."""
+        ticks = 0
+        while not await self.on_tick(ticks):
+            ticks += 1
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._finished.wait(), _TICK_S)

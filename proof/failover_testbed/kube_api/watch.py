@@ -1,0 +1,217 @@
+"""Watch streams: a cursor into the history of one resource, filtered."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+
+from failover_testbed.kube_api import statuses
+from failover_testbed.kube_api.field_sets import dump
+from failover_testbed.kube_api.records import Change, Stored
+from failover_testbed.kube_api.registry import Resource
+from failover_testbed.kube_api.selectors import Selector
+from failover_testbed.kube_api.store import Store
+
+_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class WatchRequest:
+    """What a client watches.
+
+    Attributes:
+        resource: What kind of object.
+        namespace: Where, "" for everywhere.
+        selector: Which.
+        start: resourceVersion to go on from; None or 0 sends the present objects first.
+        initial: Whether to mark the end of the present objects with a bookmark.
+        bookmarks: Whether the client wants BOOKMARK events.
+        timeout_s: Real seconds after which the stream ends.
+    """
+
+    resource: Resource
+    namespace: str
+    selector: Selector
+    start: int | None
+    initial: bool
+    bookmarks: bool
+    timeout_s: float
+
+
+class WatchHub:
+    """Wakes the streams of one event loop when something was written, and holds the hooks that disturb them.
+
+    Args:
+        store: What is watched.
+        bookmark_interval_s: Real seconds between bookmarks on a quiet stream.
+        event_bookmarks: Whether watches of Events get bookmarks too.
+    """
+
+    def __init__(self, store: Store, bookmark_interval_s: float, *, event_bookmarks: bool) -> None:
+        self._store = store
+        self._event_bookmarks = event_bookmarks
+        self._bookmark_interval_s = bookmark_interval_s
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wakers: set[asyncio.Event] = set()
+        self._wake_pending = False
+        self._lock = threading.Lock()
+        self._frozen = False
+        self._closing = False
+        self._generation = 0
+        store.listen(self.notify)
+
+    @property
+    def open(self) -> int:
+        """How many streams are open."""
+        return len(self._wakers)
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Binds the hub to the server's event loop."""
+        self._loop = loop
+
+    def notify(self) -> None:
+        """Wakes every stream soon; from any thread."""
+        with self._lock:
+            if self._wake_pending or self._loop is None or self._loop.is_closed():
+                return
+            self._wake_pending = True
+            self.call(self._wake)
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Runs `function` on the event loop, if there is one; from any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop may close at any moment
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(function)
+
+    def _wake(self) -> None:
+        with self._lock:
+            self._wake_pending = False
+        for waker in self._wakers:
+            waker.set()
+
+    def freeze(self) -> None:
+        """Makes every stream stall, bookmarks included, with its connection open."""
+        self._frozen = True
+
+    def unfreeze(self) -> None:
+        """Lets stalled streams go on from where they stopped."""
+        self._frozen = False
+        self.notify()
+
+    def drop(self) -> None:
+        """Ends every open stream, without a last event; what was not yet sent is not sent."""
+        self._generation += 1
+        self.notify()
+
+    def close(self) -> None:
+        """Ends every stream for good."""
+        self._closing = True
+        self.notify()
+
+    def stream(self, request: WatchRequest) -> AsyncGenerator[str]:
+        """The lines of a watch response: one JSON event a line, and "" once when the connection is to be cut.
+
+        Where the watch starts is settled now, not when the first line is asked for, which is after the client has seen the headers.
+        """
+        generation = self._generation
+        if not request.start or request.initial:
+            page = self._store.select(request.resource, request.namespace, request.selector)
+            first = [_event("ADDED", item) for item in page.items]
+            if request.initial and request.bookmarks:
+                first.append(_bookmark(request.resource, page.rv, {"k8s.io/initial-events-end": "true"}))
+            return self._lines_from(request, page.rv, first, generation)
+        oldest = self._store.oldest(request.resource)
+        if request.start < oldest:
+            return _only(_expired(request.start, oldest))
+        return self._lines_from(request, request.start, [], generation)
+
+    async def _lines_from(self, request: WatchRequest, start: int, first: list[str], generation: int) -> AsyncGenerator[str]:
+        waker = asyncio.Event()
+        self._wakers.add(waker)
+        try:
+            for line in first:
+                yield line
+            async for line in self._follow(request, start, waker, generation):
+                yield line
+        finally:
+            self._wakers.discard(waker)
+
+    async def _follow(self, request: WatchRequest, cursor: int, waker: asyncio.Event, generation: int) -> AsyncIterator[str]:
+        loop = asyncio.get_running_loop()
+        deadline, said = loop.time() + request.timeout_s, loop.time()
+        while not self._closing:
+            waker.clear()
+            if generation != self._generation:
+                yield ""
+                return
+            if self._frozen:
+                await _woken(waker, self._bookmark_interval_s)
+                continue
+            batch = self._store.changes(request.resource, cursor, _BATCH)
+            if batch is None:
+                return  # too slow for the history; the real server ends such a watch too
+            changes, cursor = batch
+            if lines := "".join(line for change in changes for line in _lines(change, request)):
+                yield lines
+                said = loop.time()
+            left = deadline - loop.time()
+            quiet = self._bookmark_interval_s - (loop.time() - said)  # of this stream: changes of other kinds wake it too
+            if len(changes) == _BATCH or (left > 0 and quiet > 0 and await _woken(waker, min(quiet, left))):
+                continue
+            if request.bookmarks and self._may_bookmark(request.resource) and not self._held_back(generation):
+                yield _bookmark(request.resource, cursor)
+            said = loop.time()
+            if left <= 0:
+                return
+
+    def _may_bookmark(self, resource: Resource) -> bool:
+        """Whether streams of a resource get bookmarks: the real server sends them from its cache, and keeps none of Events."""
+        return self._event_bookmarks or resource.kind != "Event"
+
+    def _held_back(self, generation: int) -> bool:
+        """Whether a hook disturbs streams of this generation; asked again after every wait."""
+        return self._frozen or generation != self._generation
+
+
+async def _only(line: str) -> AsyncGenerator[str]:
+    yield line
+
+
+async def _woken(waker: asyncio.Event, seconds: float) -> bool:
+    try:
+        await asyncio.wait_for(waker.wait(), max(seconds, 0.01))
+    except TimeoutError:
+        return False
+    return True
+
+
+def _lines(change: Change, request: WatchRequest) -> list[str]:
+    """The event a change is for this watcher: an object that leaves the selection is DELETED, one that enters it is ADDED."""
+    sample = change.new or change.old
+    if sample is None or (request.namespace and sample.obj["metadata"].get("namespace") != request.namespace):
+        return []
+    before = change.old is not None and request.selector.matches(change.old.obj)
+    after = change.new is not None and request.selector.matches(change.new.obj)
+    if after and change.new is not None:
+        return [_event("MODIFIED" if before else "ADDED", change.new)]
+    if before and change.old is not None:
+        return [_event("DELETED", change.old.at(change.rv))]
+    return []
+
+
+def _event(kind: str, stored: Stored) -> str:
+    return f'{{"type":"{kind}","object":{stored.full}}}\n'
+
+
+def _bookmark(resource: Resource, rv: int, annotations: Mapping[str, str] | None = None) -> str:
+    metadata = {"resourceVersion": str(rv)} | ({"annotations": dict(annotations)} if annotations else {})
+    obj = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}
+    return dump({"type": "BOOKMARK", "object": obj}) + "\n"
+
+
+def _expired(rv: int, oldest: int) -> str:
+    status = statuses.expired(f"too old resource version: {rv} ({oldest})").status
+    return dump({"type": "ERROR", "object": status}) + "\n"

@@ -1,0 +1,296 @@
+"""A double of the AWS Load Balancer Controller: from Ingresses to ELBv2, with the real one's order of writes, and its faults.
+
+It works over HTTP on both sides, as an identity of its own. What it reconciles is a group of Ingresses (`lbc_group`): their model is built
+completely (`lbc_model`) before anything is written (`lbc_deploy`), and what is wrong with one of them is reported on all of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import structlog
+
+from controller.clients.kube import ENDPOINT_SLICES, INGRESSES, SERVICES, KubeSession, Object, Resource
+from controller.clock import Clock
+from controller.errors import RemoteError
+from controller.signals.watch import Watch
+from failover_testbed.aws.server import EmulatedAws
+from failover_testbed.lbc.annotations import BuildError
+from failover_testbed.lbc.calls import Calls, Write
+from failover_testbed.lbc.deploy import Deployed, Deployer
+from failover_testbed.lbc.faults import Faults
+from failover_testbed.lbc.group import Group, group_of, held_by
+from failover_testbed.lbc.kube import KubeWrites
+from failover_testbed.lbc.model import StackModel, build, fingerprint, references
+from failover_testbed.lbc.targets import TargetsWorker
+from failover_testbed.lbc.work_queue import RETRY_MAX_S, WorkQueue
+
+_NOTHING: Final = StackModel("internal", (), ())
+
+log = structlog.get_logger(__name__)
+
+Key = tuple[str, str]
+"""Namespace and name."""
+
+
+class LoadBalancerController:
+    """Reconciles every Ingress of class ``alb``.
+
+    Args:
+        session: Connection to the API server, as the controller's own identity.
+        clock: Time.
+        aws: The emulated account.
+        namespaces: Where it watches.
+        lag_s: Seconds of the clock from seeing a change to acting on it; see `Faults`, which can be set at any time.
+    """
+
+    def __init__(self, session: KubeSession, clock: Clock, aws: EmulatedAws, namespaces: tuple[str, ...], *, lag_s: float = 0.8) -> None:
+        self._clock, self._faults = clock, Faults(lag_s=lag_s)
+        self._lock = threading.Lock()
+        self._wake, self._stop, self._synced = threading.Event(), threading.Event(), threading.Event()
+        self._ingresses: dict[Key, Object] = {}
+        self._services: dict[Key, Object] = {}
+        self._seen: dict[tuple[str, Key], str] = {}  # by kind and name, what of an object makes a reconcile
+        self._groups: dict[Key, Group] = {}
+        self._deployed: dict[Group, Deployed] = {}
+        self._queue: WorkQueue[Group] = WorkQueue(clock)
+        self._calls, self._kube = Calls(clock, aws, self._stop), KubeWrites(session, clock)
+        self._targets = TargetsWorker(clock, self._calls, self._kube, self._synced, self._stop)
+        self._deployer = Deployer(clock, self._calls, self._kube, self._targets, self._stop)
+        watched = [(resource, namespace) for namespace in namespaces for resource in (SERVICES, ENDPOINT_SLICES, INGRESSES)]
+        self._unlisted = {(resource.plural, namespace) for resource, namespace in watched}
+        self._watches = [Watch(session, resource, namespace, self, clock) for resource, namespace in watched]
+        self._thread = threading.Thread(target=self._run, name="lbc-ingress", daemon=True)
+
+    # --- life ---------------------------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Starts watching and reconciling."""
+        self._targets.start()
+        self._thread.start()
+        for watch in self._watches:
+            watch.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Stops both workers; the watches end with the API server's connections.
+
+        Args:
+            timeout_s: Longest wait, real seconds.
+        """
+        for watch in self._watches:
+            watch.stop()
+        self._stop.set()
+        self._wake.set()
+        self._targets.join(timeout_s)
+        self._thread.join(timeout_s)
+
+    @property
+    def faults(self) -> Faults:
+        """How it behaves; may be set while it runs, and then holds at once."""
+        return self._faults
+
+    @faults.setter
+    def faults(self, faults: Faults) -> None:
+        with self._lock:
+            resumed, self._faults = self._faults.paused and not faults.paused, faults
+        self._calls.set_faults(faults)
+        self._targets.set_faults(faults)
+        if resumed:
+            self._queue.restart()
+            self._look_at_everything()
+        self._wake.set()
+
+    # --- what others may know -----------------------------------------------------------------------------------------------------------
+
+    def writes(self) -> list[Write]:
+        """Every call that changed AWS, oldest first."""
+        return self._calls.writes()
+
+    @property
+    def changes(self) -> int:
+        """A number that grows with every change of ELBv2; as long as no ModifyRule is late it is how many writes there were."""
+        return self._calls.changes
+
+    def listener(self, key: str) -> str:
+        """The ARN of the listener with the lowest port of an Ingress (``namespace/name``), "" where there is none yet."""
+        return next(iter(self.listeners(key).values()), "")
+
+    def listeners(self, key: str) -> dict[int, str]:
+        """The ARNs of the listeners of an Ingress' load balancer by port, the lowest first."""
+        deployed = self._deployed_for(key)
+        return dict(deployed.listeners) if deployed else {}
+
+    def load_balancer(self, key: str) -> str:
+        """The ARN of the load balancer of an Ingress, "" where there is none yet."""
+        deployed = self._deployed_for(key)
+        return deployed.load_balancer if deployed else ""
+
+    def service_of(self, target_group: str) -> str:
+        """The Service that a target group was made for, "" where it is none of ours."""
+        return self._deployer.service_of(target_group)
+
+    def settled(self) -> bool:
+        """Whether nothing is left to be done that it knows of; an Ingress that failed counts as done."""
+        return self._synced.is_set() and bool(self._ingresses) and self._queue.idle() and self._targets.idle()
+
+    def _deployed_for(self, key: str) -> Deployed | None:
+        namespace, _, name = key.partition("/")
+        with self._lock:
+            group = self._groups.get((namespace, name))
+            return None if group is None else self._deployed.get(group)
+
+    # --- what the watches deliver -------------------------------------------------------------------------------------------------------
+
+    def listed(self, resource: Resource, namespace: str | None, objects: Sequence[Object], /) -> None:
+        """See `controller.signals.watch.Sink`. What disappeared between two lists is not noticed; the emulated API loses none."""
+        for obj in objects:
+            self.changed(resource, None, "ADDED", obj)
+        with self._lock:
+            self._unlisted.discard((resource.plural, str(namespace)))
+            if not self._unlisted:
+                self._synced.set()
+        self._wake.set()
+        self._targets.wake()
+
+    def changed(self, resource: Resource, _namespace: str | None, kind: str, obj: Object, /) -> None:
+        """See `controller.signals.watch.Sink`."""
+        key = (str(obj["metadata"].get("namespace", "")), str(obj["metadata"]["name"]))
+        if resource is ENDPOINT_SLICES:
+            self._targets.endpoint_slice(kind, obj)
+            return
+        if resource is SERVICES:
+            self._targets.service(kind, obj)
+        with self._lock:
+            store = self._ingresses if resource is INGRESSES else self._services
+            before = store.pop(key, None)
+            if kind != "DELETED":
+                store[key] = obj
+            seen = "" if kind == "DELETED" else fingerprint(obj)
+            if seen == self._seen.get((resource.plural, key)):
+                return
+            self._seen[resource.plural, key] = seen
+        if resource is INGRESSES:
+            self._ingress_changed(key, [one for one in (before, None if kind == "DELETED" else obj) if one is not None])
+        else:
+            with self._lock:
+                concerned = [group for other, group in self._groups.items() if self._needs(other, key)]
+            self._due(concerned)
+
+    def _needs(self, ingress: Key, service: Key) -> bool:
+        return ingress[0] == service[0] and ingress in self._ingresses and service[1] in references(self._ingresses[ingress])
+
+    def _ingress_changed(self, key: Key, versions: Sequence[Object]) -> None:
+        """Marks the groups that an Ingress belonged to and belongs to.
+
+        Args:
+            key: Which.
+            versions: The object before and now; the last is now, unless it is gone.
+        """
+        concerned: set[Group] = set()
+        for obj in versions:
+            concerned |= held_by(obj)
+            try:
+                group = group_of(obj)
+            except BuildError as error:
+                self._kube.ingress_event(obj, "Warning", "FailedLoadGroupID", f"Failed load groupID due to {error}")
+                continue
+            if group is not None:
+                concerned.add(group)
+        with self._lock:
+            current = self._group_now(key)
+            if current is None:
+                self._groups.pop(key, None)
+            else:
+                self._groups[key] = current
+        self._due(concerned)
+
+    def _group_now(self, key: Key) -> Group | None:
+        ingress = self._ingresses.get(key)
+        try:
+            return None if ingress is None else group_of(ingress)
+        except BuildError:
+            return None
+
+    def _due(self, groups: Iterable[Group]) -> None:
+        for group in sorted(groups):
+            self._queue.add(group)
+        self._wake.set()
+
+    # --- the loop -----------------------------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        synced_at = self._clock.monotonic()
+        while not self._stop.is_set():
+            self._clock.wait(self._wake, self._pause_s(synced_at))
+            self._wake.clear()
+            faults = self._faults
+            if faults.paused or not self._synced.is_set():
+                continue
+            if self._clock.monotonic() >= synced_at + faults.sync_period_s:
+                synced_at = self._clock.monotonic()
+                self._look_at_everything()
+            for group, since in self._queue.take(faults.lag_s):
+                failed = not self._stop.is_set() and not self._reconcile(group, since)
+                self._queue.done(group, failed=failed)
+
+    def _pause_s(self, synced_at: float) -> float:
+        """How long there is nothing to do, unless something happens."""
+        faults = self._faults
+        if faults.paused or not self._synced.is_set():
+            return RETRY_MAX_S
+        until_sync = max(0.0, synced_at + faults.sync_period_s - self._clock.monotonic())
+        return self._queue.pause(faults.lag_s, min(until_sync, RETRY_MAX_S))
+
+    def _look_at_everything(self) -> None:
+        with self._lock:
+            groups = set(self._groups.values())
+        self._due(groups)
+
+    def _reconcile(self, group: Group, since: float) -> bool:
+        """Brings a group to its state, or says on each of its Ingresses why not.
+
+        Returns:
+            Whether it is done.
+        """
+        with self._lock:
+            ingresses = dict(self._ingresses)
+            members = [ingresses[key] for key, owner in self._groups.items() if owner == group]
+            services = dict(self._services)
+        leaving = [ingress for ingress in ingresses.values() if group in held_by(ingress) and ingress not in members]
+        failed = ("FailedAddFinalizer", "Failed add finalizer due to")
+        try:
+            self._hold(members, group)
+            failed = ("FailedDeployModel", "Failed deploy model due to")
+            model = build(members, lambda namespace, name: services.get((namespace, name))) if members else _NOTHING
+            self._deploy(group, model, members, since)
+            for ingress in leaving:
+                self._kube.release(ingress, group.finalizer)
+        except BuildError as error:
+            self._tell(members, "FailedBuildModel", f"Failed build model due to {error}")
+            return False
+        except RemoteError as error:
+            if not self._stop.is_set():
+                self._tell(members, failed[0], f"{failed[1]} {error}")
+            return False
+        except Exception:  # a bug here must be seen, and must not end the thread
+            log.exception("lbc.failed", group=group.stack)
+            return True
+        self._tell(members, "SuccessfullyReconciled", "Successfully reconciled", kind="Normal")
+        return True
+
+    def _hold(self, members: Sequence[Object], group: Group) -> None:
+        for ingress in members:
+            self._kube.hold(ingress, group.finalizer)
+
+    def _deploy(self, group: Group, model: StackModel, members: Sequence[Object], since: float) -> None:
+        deployed = self._deployer.deploy(group, model, since)
+        with self._lock:
+            self._deployed[group] = deployed
+        for ingress in members:
+            self._kube.status(ingress, deployed.hostname, list(deployed.listeners))
+
+    def _tell(self, members: Sequence[Object], reason: str, message: str, kind: str = "Warning") -> None:
+        for ingress in members:
+            self._kube.ingress_event(ingress, kind, reason, message)

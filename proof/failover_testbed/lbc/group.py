@@ -1,0 +1,99 @@
+"""IngressGroups: the Ingresses of one load balancer, which is what the load-balancer controller reconciles. Pure.
+
+An Ingress without ``group.name`` is a group of its own (an implicit group).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from controller.policy.routing import PREFIX
+from failover_testbed.cluster.world import stable_hash
+from failover_testbed.lbc.annotations import BuildError
+
+CLUSTER: Final = "emulated"
+IMPLICIT_FINALIZER: Final = "ingress.k8s.aws/resources"
+EXPLICIT_FINALIZER: Final = "group.ingress.k8s.aws/"
+
+_CLASS: Final = "alb"
+_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+_LONGEST_NAME: Final = 63
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Group:
+    """One group. `namespace` is "" for an explicit group: those reach over namespaces."""
+
+    namespace: str
+    name: str
+
+    @property
+    def stack(self) -> str:
+        """Its name in AWS's tags."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of its TargetGroupBindings."""
+        if not self.namespace:
+            return {"ingress.k8s.aws/stack": self.name}
+        return {"ingress.k8s.aws/stack-namespace": self.namespace, "ingress.k8s.aws/stack-name": self.name}
+
+    @property
+    def finalizer(self) -> str:
+        """What its members carry until their part of the load balancer is taken away."""
+        return IMPLICIT_FINALIZER if self.namespace else f"{EXPLICIT_FINALIZER}{self.name}"
+
+    @property
+    def balancer(self) -> str:
+        """The name of its load balancer."""
+        parts = [short(self.namespace, 8), short(self.name, 8)] if self.namespace else [short(self.name, 17)]
+        return "-".join(["k8s", *parts, stable_hash(CLUSTER, self.stack)])
+
+    def tags(self, resource: str) -> list[dict[str, str]]:
+        """The tags of something that is made for it.
+
+        Args:
+            resource: What it is within the group.
+        """
+        tags = {"elbv2.k8s.aws/cluster": CLUSTER, "ingress.k8s.aws/stack": self.stack, "ingress.k8s.aws/resource": resource}
+        return [{"Key": name, "Value": value} for name, value in tags.items()]
+
+
+def short(name: str, length: int) -> str:
+    """A name's part of a longer one in AWS: its first letters and digits."""
+    return re.sub(r"[^A-Za-z0-9]", "", name)[:length]
+
+
+def group_of(ingress: Mapping[str, Any]) -> Group | None:
+    """The group that an Ingress belongs to, None where it is none of ours or is being deleted.
+
+    Raises:
+        BuildError: The name of the group is none.
+    """
+    metadata, spec = ingress["metadata"], ingress.get("spec") or {}
+    annotations = metadata.get("annotations") or {}
+    kind = spec.get("ingressClassName") or annotations.get("kubernetes.io/ingress.class")
+    if kind != _CLASS or metadata.get("deletionTimestamp"):
+        return None
+    name = annotations.get(f"{PREFIX}/group.name")
+    if name is None:
+        return Group(str(metadata["namespace"]), str(metadata["name"]))
+    if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
+        raise BuildError(f"invalid ingress group: groupName must consist of lower case alphanumeric characters, '-' or '.': {name}")
+    return Group("", str(name))
+
+
+def held_by(ingress: Mapping[str, Any]) -> set[Group]:
+    """The groups that still hold an Ingress by a finalizer, whether or not it belongs to them."""
+    metadata = ingress["metadata"]
+    found = set()
+    for finalizer in metadata.get("finalizers") or []:
+        if finalizer == IMPLICIT_FINALIZER:
+            found.add(Group(str(metadata["namespace"]), str(metadata["name"])))
+        elif finalizer.startswith(EXPLICIT_FINALIZER):
+            found.add(Group("", finalizer.removeprefix(EXPLICIT_FINALIZER)))
+    return found

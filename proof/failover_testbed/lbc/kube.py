@@ -1,0 +1,162 @@
+"""What the load-balancer controller writes to Kubernetes: finalizers, status, TargetGroupBindings and events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import structlog
+
+from controller.clients.kube import EVENTS, INGRESSES, MERGE_PATCH, TARGET_GROUP_BINDINGS, KubeSession, Object, Resource
+from controller.clock import Clock, format_rfc3339
+from controller.errors import Conflict, NotFound, RemoteError
+from failover_testbed.cluster.world import stable_hash
+from failover_testbed.lbc.group import Group
+from failover_testbed.lbc.model import TargetKey
+
+_MANAGER: Final = "elbv2.k8s.aws"
+_BINDING_FINALIZER: Final = "elbv2.k8s.aws/resources"
+
+log = structlog.get_logger(__name__)
+
+
+class KubeWrites:
+    """Makes them.
+
+    Args:
+        session: Connection to the API server, as the controller's own identity.
+        clock: For the times in events.
+    """
+
+    def __init__(self, session: KubeSession, clock: Clock) -> None:
+        self._session, self._clock = session, clock
+
+    def _patch(self, resource: Resource, namespace: str, name: str, change: Mapping[str, Any], part: str = "") -> Object:
+        path, query = resource.path(namespace, name) + part, (("fieldManager", _MANAGER),)
+        return self._session.request("PATCH", path, query=query, body=json.dumps(change), content_type=MERGE_PATCH)
+
+    # --- Ingresses ----------------------------------------------------------------------------------------------------------------------
+
+    def hold(self, ingress: Object, finalizer: str) -> None:
+        """Adds a finalizer.
+
+        Raises:
+            RemoteError: It could not be added.
+        """
+        self._change_finalizers(ingress, lambda present: present if finalizer in present else [*present, finalizer])
+
+    def release(self, ingress: Object, finalizer: str) -> None:
+        """Takes a finalizer away; an Ingress that is gone already is no error.
+
+        Raises:
+            RemoteError: It could not be taken away.
+        """
+        try:
+            self._change_finalizers(ingress, lambda present: [one for one in present if one != finalizer])
+        except NotFound:
+            log.debug("lbc.released", ingress=ingress["metadata"]["name"])
+
+    def _change_finalizers(self, ingress: Object, change: Callable[[list[str]], list[str]]) -> None:
+        metadata = ingress["metadata"]
+        present = list(metadata.get("finalizers") or [])
+        if change(present) != present:
+            wanted = {"finalizers": change(present), "resourceVersion": metadata["resourceVersion"]}
+            self._patch(INGRESSES, metadata["namespace"], metadata["name"], {"metadata": wanted})
+
+    def status(self, ingress: Object, hostname: str, ports: Sequence[int]) -> None:
+        """Writes where the load balancer is, if that is not written yet.
+
+        Raises:
+            RemoteError: It could not be written.
+        """
+        # Since v3.2.0 the host name is written in lower case.
+        wanted = [{"hostname": hostname.lower(), "ports": [{"port": port, "protocol": "TCP"} for port in ports]}]
+        if ((ingress.get("status") or {}).get("loadBalancer") or {}).get("ingress") != wanted:
+            metadata = ingress["metadata"]
+            self._patch(INGRESSES, metadata["namespace"], metadata["name"], {"status": {"loadBalancer": {"ingress": wanted}}}, "/status")
+
+    # --- TargetGroupBindings ------------------------------------------------------------------------------------------------------------
+
+    def create_binding(self, group: Group, key: TargetKey, name: str, arn: str, vpc: str) -> None:
+        """Creates the TargetGroupBinding of a target group, unless there is one.
+
+        Raises:
+            RemoteError: It could not be created.
+        """
+        body = {
+            "apiVersion": TARGET_GROUP_BINDINGS.api_version,
+            "kind": TARGET_GROUP_BINDINGS.kind,
+            "metadata": {"name": name, "namespace": key.namespace, "labels": group.labels, "finalizers": [_BINDING_FINALIZER]},
+            "spec": {
+                "ipAddressType": "ipv4",
+                "serviceRef": {"name": key.service, "port": key.port},
+                "targetGroupARN": arn,
+                "targetGroupProtocol": "HTTP",
+                "targetType": "ip",
+                "vpcID": vpc,
+            },
+        }
+        try:
+            self._session.create(TARGET_GROUP_BINDINGS, key.namespace, body, field_manager=_MANAGER)
+        except Conflict:
+            log.debug("lbc.binding.exists", binding=name)
+
+    def delete_binding(self, namespace: str, name: str) -> None:
+        """Asks for the end of a binding; its finalizer keeps it until its targets are deregistered.
+
+        Raises:
+            RemoteError: It could not be asked for.
+        """
+        try:
+            self._session.request("DELETE", TARGET_GROUP_BINDINGS.path(namespace, name))
+        except NotFound:
+            log.debug("lbc.binding.gone", binding=name)
+
+    def release_binding(self, namespace: str, name: str) -> None:
+        """Lets a binding go.
+
+        Raises:
+            RemoteError: It could not be let go.
+        """
+        try:
+            self._patch(TARGET_GROUP_BINDINGS, namespace, name, {"metadata": {"finalizers": None}})
+        except NotFound:
+            log.debug("lbc.binding.gone", binding=name)
+
+    # --- events -------------------------------------------------------------------------------------------------------------------------
+
+    def ingress_event(self, ingress: Object, kind: str, reason: str, message: str) -> None:
+        """An event about an Ingress. Events are best effort, there as here."""
+        self._event(INGRESSES, ingress["metadata"], "ingress", (kind, reason, message))
+
+    def binding_event(self, namespace: str, name: str, reason: str, message: str) -> None:
+        """A warning about a TargetGroupBinding."""
+        self._event(TARGET_GROUP_BINDINGS, {"namespace": namespace, "name": name}, "targetGroupBinding", ("Warning", reason, message))
+
+    def _event(self, resource: Resource, metadata: Mapping[str, Any], component: str, text: tuple[str, str, str]) -> None:
+        (kind, reason, message), stamp = text, format_rfc3339(self._clock.now())
+        namespace = metadata["namespace"]
+        name = f"{metadata['name']}.{stable_hash(resource.kind, reason, message, length=16)}"
+        try:
+            try:
+                before = self._session.request("GET", EVENTS.path(namespace, name))
+                self._patch(EVENTS, namespace, name, {"count": int(before.get("count") or 1) + 1, "lastTimestamp": stamp})
+            except NotFound:
+                involved = {"kind": resource.kind, "apiVersion": resource.api_version, "name": metadata["name"], "namespace": namespace}
+                body: Object = {
+                    "metadata": {"name": name, "namespace": namespace},
+                    "involvedObject": involved | ({"uid": metadata["uid"]} if "uid" in metadata else {}),
+                    "type": kind,
+                    "reason": reason,
+                    "message": message,
+                    "source": {"component": component},
+                    "firstTimestamp": stamp,
+                    "lastTimestamp": stamp,
+                    "count": 1,
+                    "reportingComponent": component,
+                    "reportingInstance": "",
+                }
+                self._session.create(EVENTS, namespace, body, field_manager=_MANAGER)
+        except RemoteError as error:
+            log.debug("lbc.event", error=str(error))

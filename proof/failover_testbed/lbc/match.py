@@ -1,0 +1,131 @@
+"""Which rules of a listener the load-balancer controller leaves alone, moves, modifies, creates and deletes. Pure.
+
+Rules that are as wanted are found first, wherever they are; what is left is matched by priority and modified in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from failover_testbed.lbc.model import Fixed, RuleModel, TargetKey
+
+CONFIGS: Final = {"host-header": "HostHeaderConfig", "path-pattern": "PathPatternConfig", "source-ip": "SourceIpConfig"}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A rule as it is sent to ELBv2."""
+
+    priority: int
+    conditions: list[dict[str, Any]]
+    actions: list[dict[str, Any]]
+    model: RuleModel
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What to do, in this order.
+
+    Attributes:
+        priorities: The new priority by the ARN of rules that are right but in the wrong place, and of those in their way that are to go.
+        modify: ARN and content of rules that are changed in place.
+        create: New rules.
+        delete: ARNs of rules that are not wanted any more.
+    """
+
+    priorities: Mapping[str, int]
+    modify: Sequence[tuple[str, Wanted]]
+    create: Sequence[Wanted]
+    delete: Sequence[str]
+
+
+_LOWEST: Final = 50_000  # of all priorities that ELBv2 knows
+
+
+def rendered(rule: RuleModel, priority: int, arns: Mapping[TargetKey, str]) -> Wanted:
+    """A rule as it is sent.
+
+    Args:
+        rule: What is wanted.
+        priority: Its place.
+        arns: The target groups.
+    """
+    conditions: list[dict[str, Any]] = [{"Field": name, CONFIGS[name]: {"Values": list(values)}} for name, values in rule.conditions]
+    if isinstance(rule.action, Fixed):
+        fixed = {"StatusCode": rule.action.status, "ContentType": "text/plain", "MessageBody": rule.action.body}
+        return Wanted(priority, conditions, [{"Type": "fixed-response", "FixedResponseConfig": fixed}], rule)
+    tuples = [{"TargetGroupArn": arns[key]} | ({} if weight is None else {"Weight": weight}) for key, weight in rule.action.targets]
+    config: dict[str, Any] = {"TargetGroups": tuples}
+    if rule.action.stickiness is not None:
+        enabled, duration = rule.action.stickiness
+        config["TargetGroupStickinessConfig"] = {"Enabled": enabled} | ({"DurationSeconds": duration} if duration else {})
+    return Wanted(priority, conditions, [{"Type": "forward", "ForwardConfig": config}], rule)
+
+
+def changes(wanted: Sequence[Wanted], found: Sequence[Mapping[str, Any]]) -> Changes:
+    """Compares.
+
+    Args:
+        wanted: Every rule that a listener is to have.
+        found: Every rule that it has, as ELBv2 describes them; the default one is passed over.
+    """
+    left = [rule for rule in found if rule["Priority"] != "default"]
+    priorities: dict[str, int] = {}
+    missing: dict[int, Wanted] = {}
+    for rule in wanted:
+        same = next((one for one in left if _same(one, rule)), None)
+        if same is None:
+            missing[rule.priority] = rule
+            continue
+        left.remove(same)
+        if int(same["Priority"]) != rule.priority:
+            priorities[str(same["RuleArn"])] = rule.priority
+    present = {int(rule["Priority"]): str(rule["RuleArn"]) for rule in left}
+    gone = [present[priority] for priority in sorted(present.keys() - missing.keys())]
+    if priorities:  # what is to go makes room
+        priorities |= {arn: _LOWEST - index for index, arn in enumerate(reversed(gone))}
+    return Changes(
+        priorities=priorities,
+        modify=[(present[priority], missing[priority]) for priority in sorted(missing.keys() & present.keys())],
+        create=[missing[priority] for priority in sorted(missing.keys() - present.keys())],
+        delete=gone,
+    )
+
+
+def _same(rule: Mapping[str, Any], wanted: Wanted) -> bool:
+    """Whether a rule in AWS is as wanted. Stickiness counts only where it is stated; of a single target group the weight does not."""
+    if _conditions(rule.get("Conditions", [])) != _conditions(wanted.conditions):
+        return False
+    live, action = rule["Actions"][-1], wanted.actions[-1]
+    if live["Type"] != action["Type"]:
+        return False
+    if action["Type"] == "fixed-response":
+        mine, theirs = action["FixedResponseConfig"], live.get("FixedResponseConfig", {})
+        return all((mine.get(name) or "") == (theirs.get(name) or "") for name in ("StatusCode", "MessageBody"))
+    config, asked = live.get("ForwardConfig", {}), action["ForwardConfig"]
+    if _tuples(config.get("TargetGroups", [])) != _tuples(asked["TargetGroups"]):
+        return False
+    sticky = asked.get("TargetGroupStickinessConfig")
+    return sticky is None or _stickiness(config.get("TargetGroupStickinessConfig") or {}) == _stickiness(sticky)
+
+
+def _conditions(entries: Sequence[Mapping[str, Any]]) -> dict[str, frozenset[str]]:
+    found: dict[str, frozenset[str]] = {}
+    for entry in entries:
+        field = str(entry["Field"])
+        values = (entry.get(CONFIGS.get(field, "")) or {}).get("Values") or entry.get("Values") or []
+        found[field] = found.get(field, frozenset()) | frozenset(values)
+    return found
+
+
+def _tuples(groups: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
+    if len(groups) == 1:
+        return [(str(groups[0]["TargetGroupArn"]), 0)]
+    return sorted((str(group["TargetGroupArn"]), int(group.get("Weight", 1))) for group in groups)
+
+
+def _stickiness(config: Mapping[str, Any]) -> tuple[bool, int]:
+    enabled = config.get("Enabled") is True
+    return enabled, int(config.get("DurationSeconds") or 0) if enabled else 0

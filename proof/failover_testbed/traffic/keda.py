@@ -1,0 +1,97 @@
+"""A double of KEDA and of the HorizontalPodAutoscaler behind it: replicas follow each unit's counter.
+
+The counter is read as it is now, not as CloudWatch would show it minutes later; everything else is as there: the target is per pod, scaling
+up is immediate, scaling down waits until the highest recommendation of the last five minutes is lower.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final
+
+from controller.policy.model import Application, Unit
+from controller.signals.workloads import paused
+from failover_testbed.cluster.world import World
+from failover_testbed.traffic.requests import Traffic
+
+INTERVAL_S: Final = 15.0
+STABILISATION_S: Final = 300.0
+
+_FIXED: Final = "autoscaling.keda.sh/paused-replicas"
+_NO_GROWTH: Final = "autoscaling.keda.sh/paused-scale-out"
+_MANAGER: Final = "kube-controller-manager"
+
+
+class Keda:
+    """Sets the replicas of every unit that has a ScaledObject.
+
+    Args:
+        world: What the doubles share.
+        traffic: The counters, by application key.
+    """
+
+    def __init__(self, world: World, traffic: Mapping[str, Traffic]) -> None:
+        self._world, self._traffic = world, traffic
+        self._due = world.now() + INTERVAL_S
+        self._recommended: dict[tuple[str, str], deque[tuple[float, int]]] = {}
+
+    def step(self) -> None:
+        """Does what is due now."""
+        now = self._world.now()
+        if now < self._due:
+            return
+        # Missed rounds are not made up for.
+        self._due += INTERVAL_S * (1 + math.floor((now - self._due) / INTERVAL_S))
+        for application, unit in self._world.units():
+            self._scale(application, unit, now)
+
+    def _scale(self, application: Application, unit: Unit, now: float) -> None:
+        scaler = self._world.find("ScaledObject", unit.scaled_object, application.namespace) if unit.scaled_object else None
+        deployment = self._world.find("Deployment", unit.deployment, application.namespace)
+        if scaler is None or deployment is None:
+            return
+        annotations = scaler["metadata"].get("annotations") or {}
+        present = int(deployment["spec"].get("replicas", 1))
+        if paused({name: value for name, value in annotations.items() if name != _NO_GROWTH}):
+            # Its HPA is gone; what the pause names is set, and anything else stays.
+            fixed = str(annotations.get(_FIXED, ""))
+            self._set(application, unit, int(fixed) if fixed.isdecimal() else present, present)
+            return
+        least, most, target = _bounds(scaler, unit)
+        if target <= 0:
+            return
+        wanted = math.ceil(self._traffic[application.key].counter(unit.name) / target - 1e-9)
+        recommended = self._recommended.setdefault((application.namespace, unit.name), deque())
+        recommended.append((now, wanted))
+        while now - recommended[0][0] > STABILISATION_S:
+            recommended.popleft()
+        if wanted < present:
+            wanted = min(present, max(value for _, value in recommended))
+        elif paused(annotations):
+            wanted = present
+        # Below its floor an HPA scales up whatever its behavior forbids.
+        self._set(application, unit, min(max(wanted, least), most), present)
+
+    def _set(self, application: Application, unit: Unit, wanted: int, present: int) -> None:
+        if wanted != present:
+            change = {"spec": {"replicas": wanted}}
+            self._world.store.patch("Deployment", unit.deployment, change, namespace=application.namespace, manager=_MANAGER)
+
+    def remember(self, application: Application, unit: Unit, replicas: int) -> None:
+        """Notes the replicas at the start as what was recommended so far: nothing sinks in the first five minutes."""
+        self._recommended[application.namespace, unit.name] = deque([(self._world.now(), replicas)])
+
+
+def _bounds(scaler: Mapping[str, Any], unit: Unit) -> tuple[int, int, float]:
+    """Floor, ceiling and requests per pod of a ScaledObject."""
+    spec = scaler["spec"]
+    metadata: Mapping[str, Any] = next(
+        (trigger["metadata"] for trigger in spec["triggers"] if trigger.get("metadata", {}).get("metricName") == unit.counter_metric), {}
+    )
+    try:
+        target = float(metadata.get("targetMetricValue", "0"))
+    except ValueError:
+        target = 0.0
+    return int(spec.get("minReplicaCount", 0)), int(spec.get("maxReplicaCount", 100)), target

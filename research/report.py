@@ -1,0 +1,191 @@
+"""The tables and the plot: what `research.experiments` computed, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from rich.table import Table
+
+from benchmarks.report import percentile
+from controller.policy.learning import CLAMP
+from research.experiments import BEST, Tally
+from research.fit import TARGETS
+from research.policies import GOAL_SWITCHES, GOALS, TABLE
+from research.split import Bill
+from research.two_state import GRID, Prices
+
+Found = Mapping[tuple[str, Prices], Sequence[Tally]]
+
+
+def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int = 1) -> Table:
+    table = Table(title=title)
+    for number, name in enumerate(header):
+        table.add_column(name, justify="left" if number < text_columns else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """Median, and 5th to 95th percentile."""
+    low, middle, high = (f"{percentile(values, share):.{digits}f}" for share in (0.05, 0.5, 0.95))
+    return f"{middle} ({low} to {high})" if len(values) > 1 else middle
+
+
+def fit_table(zones: Sequence[Sequence[float]], seeds: str) -> Table:
+    """The model's figures beside those of evaluation.md."""
+    rows = [
+        (target.what, target.given, f"{target.middle:g}", f"{fmean(column):.3g}", spread(column, 2))
+        for target, column in zip(TARGETS, zip(*zones, strict=True), strict=True)
+    ]
+    header = ("figure", "evaluation.md", "fitted to", "generated: mean", "median (5 to 95 % of the zones)")
+    return _table(f"The outage model against its targets, {seeds}", header, rows, text_columns=2)
+
+
+def ratio_table(found: Found, names: Sequence[str], seeds: str) -> Table:
+    """Cost over OPT by policy and prices; what evaluation.md measured on its own trace is in brackets."""
+
+    def cell(name: str, number: int) -> str:
+        ours = spread([one.ratio for one in found[name, GRID[number]]], 3)
+        return f"{ours} [{TABLE[name][number]:.3f}]" if name in TABLE else ours
+
+    rows = [(name, *(cell(name, number) for number in range(len(GRID)))) for name in names]
+    rows.append(("goal", *(f"{goal:.2f}" for goal in GOALS)))
+    title = f"Cost ÷ OPT: median (5 to 95 % of the seeds), in brackets evaluation.md's own trace; {seeds}"
+    return _table(title, ("policy", *(str(prices) for prices in GRID)), rows)
+
+
+def habits_table(found: Found, names: Sequence[str], seeds: str) -> Table:
+    """Switches, exposed minutes and needless hours a day; means over the seeds."""
+    shown = (GRID[0], GRID[1], GRID[2])
+
+    def mean(name: str, prices: Prices, what: Callable[[Tally], float]) -> str:
+        return f"{fmean(what(one) for one in found[name, prices]):.1f}"
+
+    rows = []
+    for name in names:
+        given = f" [{TABLE[name][4]:.1f}]" if name in TABLE else ""
+        switches = [mean(name, prices, lambda one: one.switches_a_day) for prices in shown]
+        exposed = [mean(name, prices, lambda one: one.exposed_minutes_a_day) for prices in shown]
+        needless = [mean(name, prices, lambda one: one.needless_hours_a_day) for prices in shown]
+        rows.append((name, switches[0] + given, *switches[1:], *exposed, *needless))
+    rows.append(("goal", f"{GOAL_SWITCHES:.1f}", f"{GOAL_SWITCHES:.1f}", *[""] * 7))
+    header = [f"{what}, {prices}" for what in ("switches", "exposed min", "needless h") for prices in shown]
+    return _table(f"A day, in brackets evaluation.md's own trace; means, {seeds}", ("policy", *header), rows)
+
+
+def distance_table(found: Found, quick: Found, delays: tuple[float, float]) -> Table:
+    """The goals, what is reached, and what nobody could: at the delay of one tick, and at a shorter one."""
+
+    def median(of: Found, name: str, prices: Prices) -> str:
+        return f"{percentile([one.ratio for one in of[name, prices]], 0.5):.3f}"
+
+    def switches(of: Found, prices: Prices) -> str:
+        return f"{fmean(one.switches_a_day for one in of['learned', prices]):.1f}"
+
+    rows = []
+    for prices, goal in zip(GRID, GOALS, strict=True):
+        here = [median(found, name, prices) for name in ("break-even, doubled on flap", "learned", BEST)]
+        soon = [median(quick, name, prices) for name in ("break-even, doubled on flap", "learned", BEST)]
+        rows.append((str(prices), f"{goal:.2f}", *here, switches(found, prices), *soon, switches(quick, prices)))
+    names = [f"{name}, {delay:g} s" for delay in delays for name in ("doubled", "learned", BEST, "switches of learned")]
+    return _table("Cost ÷ OPT (median over the seeds) with a detection delay of one tick", ("prices", "goal", *names), rows)
+
+
+def clamp_table(found: Mapping[tuple[float, Prices], Tally], seeds: str) -> Table:
+    """Where the clamp of the learned waits was chosen."""
+    chosen = dict.fromkeys(clamp for clamp, _ in found)
+    rows = [
+        (
+            f"{clamp:g}" + (" (chosen)" if clamp == CLAMP else ""),
+            f"{1 + clamp:g}",
+            *(f"{found[clamp, prices].ratio:.3f} / {found[clamp, prices].switches_a_day:.1f}" for prices in GRID),
+        )
+        for clamp in chosen
+    ]
+    header = ("clamp", "a return costs at most x clairvoyant's", *(str(prices) for prices in GRID))
+    return _table(f"The clamp of the learned waits, {seeds}: cost ÷ OPT / switches a day", header, rows)
+
+
+def unit_table(found: Mapping[tuple[str, str], Tally], prices: Prices, seeds: str) -> Table:
+    """A zone is not a unit."""
+    rows = [
+        (
+            name,
+            watched,
+            f"{one.needless_hours_a_day:.2f}",
+            f"{one.switches_a_day:.1f}",
+            f"{one.exposed_minutes_a_day:.1f}",
+            f"{one.ratio:.3f}",
+        )
+        for (name, watched), one in found.items()
+    ]
+    header = ("policy", "watches", "needless h a day", "switches a day", "exposed min a day", "cost ÷ OPT of the unit")
+    return _table(f"A zone is not a unit: three zones, {prices}, {seeds}", header, rows, text_columns=2)
+
+
+def traces_table(title: str, found: Mapping[str, Mapping[tuple[str, Prices], Tally]], names: Sequence[str]) -> Table:
+    """Cost over OPT and switches a day on single traces."""
+    rows = []
+    for trace, tallies in found.items():
+        for name in names:
+            cells = [tallies[name, prices] for prices in GRID]
+            rows.append((trace, name, *(f"{one.ratio:.3f} / {one.switches_a_day:.1f}" for one in cells)))
+    return _table(f"{title}: cost ÷ OPT / switches a day", ("trace", "policy", *(str(prices) for prices in GRID)), rows, text_columns=2)
+
+
+def split_table(bills: Mapping[str, Bill], seeds: str) -> Table:
+    """The multi-unit optimum."""
+    names = list(next(iter(bills.values())).paid)
+    rows = []
+    for case, bill in bills.items():
+        cells = [f"{bill.paid[name] / bill.linear:.3f} / {100 * bill.late[name]:.1f} %" for name in names]
+        rows.append((case, f"{bill.linear:,.0f}", f"{100 * bill.unserved:.1f} %", f"{bill.whole / bill.linear:.3f}", *cells))
+    header = ("demand, capacity", "linear program, $", "unserved", "whole replicas", *names)
+    return _table(f"Cost ÷ linear program / requests beyond what is ready, {seeds}", header, rows)
+
+
+def plot(curves: Mapping[str, Mapping[Prices, Sequence[tuple[float, float]]]], found: Found, path: Path) -> None:
+    """Cost over OPT by hold and by patience, with what each policy reaches as a line.
+
+    Args:
+        curves: See `experiments.curves`.
+        found: The main experiment.
+        path: An SVG file; equal values give equal bytes.
+    """
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    mpl.rcParams["svg.hashsalt"] = "failoverctl"
+    from matplotlib import pyplot as plt
+
+    lines = (("break-even, doubled on flap", "tab:orange", "--"), ("learned", "tab:green", "-"), (BEST, "tab:red", ":"))
+    figure, grid = plt.subplots(2, len(GRID), figsize=(13, 6.6), sharey="col", layout="constrained")
+    for column, prices in enumerate(GRID):
+        for row, what in enumerate(("hold", "patience")):
+            axes, points = grid[row][column], curves[what][prices]
+            axes.plot([x for x, _ in points], [y for _, y in points], "o-", color="tab:blue", markersize=3, label="fixed hold, or patience")
+            for name, colour, style in lines:
+                middle = percentile([one.ratio for one in found[name, prices]], 0.5)
+                axes.axhline(middle, color=colour, linestyle=style, linewidth=1.2, label=name)
+            axes.axhline(GOALS[column], color="black", linewidth=0.8, alpha=0.5, label="goal")
+            axes.set_xscale("symlog", linthresh=10, linscale=0.6)
+            axes.set_xlim(-0.5, points[-1][0] * 1.1)
+            ticks = (0, 5, 10, 30, 60, 240, 720) if what == "hold" else (0, 5, 10, 30, 60)
+            axes.set_xticks(ticks, [str(tick) for tick in ticks])
+            axes.set_xlabel(f"{what}, minutes" + ("" if what == "hold" else " (with the best hold above)"), fontsize=8)
+            axes.grid(visible=True, alpha=0.25)
+            axes.tick_params(labelsize=8)
+            if what == "hold":
+                axes.axvline(prices.break_even_s / 60, color="grey", linewidth=0.8)
+                axes.set_title(f"{prices} (grey: S/(r-1))", fontsize=9)
+        top = max(y for _, y in curves["hold"][prices])
+        grid[0][column].set_ylim(1.0, top + 0.01)
+    grid[0][0].set_ylabel("cost ÷ OPT", fontsize=9)
+    grid[1][0].set_ylabel("cost ÷ OPT", fontsize=9)
+    figure.legend(*grid[1][0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)

@@ -1,0 +1,188 @@
+"""What a report says of simulated runs: every number on it can be derived from the runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+import jsonschema
+import pytest
+
+from controller.policy.model import Mode, PolicySettings
+from failover_analysis.report import words
+from failover_analysis.report.contenders import contenders
+from failover_analysis.report.files import json_text
+from failover_analysis.report.html import _unbroken, html
+from failover_analysis.report.markdown import markdown
+from failover_analysis.report.model import Report, Spread, Unit
+from failover_analysis.report.schema import report_schema
+from failover_analysis.report.simulated import Framing, Played, simulation_report
+from failover_analysis.simulation.recording import Violation
+from tests.analysis.report.golden_report import golden_report, played, world
+from tests.support.applications import application
+
+TWO, ALWAYS = contenders(("two-mode", "always-cost"), (), (), PolicySettings())
+
+
+@pytest.fixture(scope="module")
+def runs() -> list[Played]:
+    """Two policies with two seeds."""
+    return [played(one, seed, shown=seed == 1) for one in (TWO, ALWAYS) for seed in (1, 2)]
+
+
+def reported(runs: list[Played]) -> Report:
+    """Their report."""
+    return simulation_report(runs, Framing("golden", "A shortage.", world().start, "0", "abc", "command", 1.0, application()))
+
+
+def test_the_table_is_the_spread_over_the_seeds(runs: list[Played]) -> None:
+    """Of two values the median is their mean, and the 5th percentile a twentieth of the way."""
+    row = reported(runs).tables[0].rows[0]
+    low, high = sorted(one.result.totals.dollars for one in runs[:2])
+    cost = row.cells["cost"]
+    assert cost is not None
+    assert cost.count == 2
+    assert cost.median == pytest.approx((low + high) / 2)
+    assert [cost.p5, cost.p95] == pytest.approx([low + (high - low) / 20, high - (high - low) / 20])
+    served = [1 - one.result.totals.flow.lost / one.result.totals.flow.demand for one in runs[:2]]
+    assert row.cells["served"] is not None
+    assert row.cells["served"].median == pytest.approx(sum(served) / 2)
+    assert row.cells["flips"] == Spread.of(len(one.result.switches) for one in runs[:2])
+    capacity = [one.result.totals.seconds[Mode.CAPACITY] / one.result.seconds for one in runs[:2]]
+    assert row.cells["capacity_time"] == Spread.of(capacity)
+
+
+def test_times_are_over_all_events_of_all_seeds(runs: list[Played]) -> None:
+    """Whoever never fails over verifies nothing."""
+    first, second = reported(runs).tables[0].rows
+    detected = [one for run in runs[:2] for one in run.measured.detected_s]
+    assert first.cells["detect"] == Spread.of(detected)
+    assert len(detected) == 2
+    assert second.cells["verify"] is None
+    assert words.spread_words(second.cells["verify"], Unit.SECONDS) == (words.NOTHING, "")
+
+
+def test_the_verdict_is_one_line_with_every_policy_and_the_violations(runs: list[Played]) -> None:
+    """The first thing on the page, also of Markdown."""
+    report = reported(runs)
+    number = r"\d+(\.\d+)?"
+    each = rf"two-mode served {number} % at \${number}; always-cost served {number} % at \${number}"
+    assert re.fullmatch(rf"{each}; 0 invariant violations in 0\.667 simulated days\.", report.verdict)
+    page = html(report)
+    assert page.index(report.verdict) < page.index("<table>")
+    assert markdown(report).splitlines()[2] == f"✔ **{report.verdict}**"
+
+
+def test_the_worst_moments_are_the_worst_of_all_runs_with_the_command_that_shows_them(runs: list[Played]) -> None:
+    """Most failed requests first; the broken pods are among them, and what was decided then."""
+    report = reported(runs)
+    assert 1 <= len(report.moments) <= 5
+    known = {(one.contender.name, one.result.seed, moment.at): moment for one in runs for moment in one.measured.moments}
+    found = [known[one.name, one.seed or 0, one.at] for one in report.moments]
+    assert [one.lost for one in found] == sorted((one.lost for one in known.values()), reverse=True)[: len(found)]
+    moment = next(one for one in report.moments if "pods-broken" in one.words)
+    assert f"--seed {moment.seed} --at {words.time(moment.at).replace(' ', 'T')}Z" in moment.command
+    assert ":" in moment.decision
+
+
+def test_a_failed_seed_is_named_with_its_command_and_the_verdict_says_so(runs: list[Played]) -> None:
+    """A fault in a run that broke an invariant was not survived."""
+    broken = replace(runs[1].result, violations=(Violation("ready", world().start + 60, "nobody there"),))
+    report = reported([runs[0], replace(runs[1], result=broken)])
+    assert not report.ok
+    assert "1 invariant violation in" in report.verdict
+    assert (report.failures[0].seed, report.failures[0].command) == (2, runs[1].command)
+    assert "requests are sent to a group of pods none of which is ready" in report.failures[0].words
+    restart = next(row for row in report.appendix[0].rows if row.name == "restart")
+    assert {key: cell.median for key, cell in restart.cells.items() if cell} == {"injected": 2, "survived": 1, "runs": 2}
+    assert "✖" in markdown(report).splitlines()[2]
+
+
+def test_runs_that_ended_early_are_compared_with_nobody(runs: list[Played]) -> None:
+    """They served little for little money; the verdict and the timeline say so."""
+    cut = replace(runs[0], planned_s=10 * runs[0].planned_s)
+    report = reported([cut, *runs[1:]])
+    assert report.verdict.startswith("two-mode served ")
+    assert "two-mode was ended early in 1 of 2 runs" in report.verdict
+    assert report.tables[0].rows[0].cells["cost"] == Spread.of([runs[1].result.totals.dollars])
+    assert "ended after 4 h, for too many invariants did not hold" in report.timelines[0].words
+    nobody = reported([cut, replace(runs[1], planned_s=cut.planned_s)])
+    assert set(nobody.tables[0].rows[0].cells.values()) == {None}
+    assert nobody.verdict.startswith("two-mode was ended early in 2 of 2 runs;")
+
+
+def test_the_same_moment_of_several_policies_is_one(runs: list[Played]) -> None:
+    """Five moments are to tell five things."""
+    report = reported([runs[0], replace(runs[0], contender=ALWAYS)])
+    assert all("as bad or less so with always-cost" in one.words for one in report.moments)
+    assert len({one.at for one in report.moments}) == len(report.moments)
+
+
+def test_a_sweep_stands_beside_the_first_policy() -> None:
+    """The same columns, the same seeds, and not in the verdict."""
+    report = golden_report()
+    sweep = next(table for table in report.tables if table.title == "Sensitivity")
+    assert [row.name for row in sweep.rows] == ["two-mode", "patienceSeconds 120"]
+    assert sweep.rows[0].cells["cost"] == report.tables[0].rows[0].cells["cost"]
+    assert "120" not in report.verdict
+    assert len(report.timelines) == 2
+
+
+def test_the_json_is_valid_by_its_schema_and_says_the_same(runs: list[Played]) -> None:
+    """The version stands in it."""
+    document = json.loads(json_text(reported(runs)))
+    jsonschema.validate(document, report_schema())
+    assert document["schema"] == "failoverctl.dev/report/v1"
+    assert document["tables"][0]["rows"][0]["cells"]["flips"]["median"] == 2
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**document, "schema": "failoverctl.dev/report/v0"}, report_schema())
+
+
+def test_the_page_has_no_script_and_nothing_from_elsewhere(runs: list[Played]) -> None:
+    """And its policy allows nothing but its own style sheet: no style attribute would work."""
+    page = html(reported(runs))
+    assert "<script" not in page
+    assert not re.search(r"\s(style|onclick|onload)=", page)
+    assert not re.search(r"(src|href)=\"(?!#)", page)
+    assert 'http-equiv="Content-Security-Policy" content="default-src &#39;none&#39;' in page
+
+
+def test_what_a_person_wrote_is_escaped(runs: list[Played]) -> None:
+    """A scenario's description is anybody's."""
+    framing = Framing("x", "<script>alert(1)</script> | a", world().start, "0", "", "command", 1.0, application())
+    report = simulation_report(runs[:1], framing)
+    assert "<script>alert" not in html(report)
+    assert "&lt;script>" in markdown(report)
+
+
+def test_a_run_without_a_timeline_says_so(runs: list[Played]) -> None:
+    """RowSeconds of 0."""
+    report = reported([replace(runs[0], result=replace(runs[0].result, rows=()))])
+    assert report.timelines == ()
+    assert "No timelines: rowSeconds of golden is 0." in report.notes
+    assert "Timelines" not in html(report)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1.0, "100 %"),
+        (0.9999996, "99.999 %"),
+        (0.98765, "98.765 %"),
+        (0.0004, "0.040 %"),
+        (1e-7, "under 0.001 %"),
+        (0.0, "0 %"),
+        (0.293, "29.3 %"),
+    ],
+)
+def test_shares_never_round_up_to_everything_or_down_to_nothing(value: float, text: str) -> None:
+    """99.9996 % served is not 100 %."""
+    assert words.share(value) == text
+
+
+def test_a_column_is_explained_once(runs: list[Played]) -> None:
+    """Three tables with the same columns would be a page of repetitions."""
+    page = html(golden_report())
+    assert page.count("<li><b>p95 added latency</b>") == 1
+    assert _unbroken("99.001 % to 99.250 %") == "99.001\N{NO-BREAK SPACE}% to\N{NO-BREAK SPACE}99.250\N{NO-BREAK SPACE}%"

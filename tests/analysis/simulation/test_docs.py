@@ -1,0 +1,38 @@
+"""What the documents say of the simulation is all there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from controller.catalog.loader import load_directory
+from failover_analysis.simulation.faults import FAULTS
+from failover_analysis.simulation.invariants import HARMS
+from failover_analysis.simulation.scenario import FOLDER, builtin_names, load
+
+ROOT = Path(__file__).parents[3]
+TEXT = (ROOT / "docs" / "simulation.md").read_text()
+
+
+def test_every_fault_is_documented() -> None:
+    """And none that does not exist."""
+    section = TEXT.partition("## Faults")[2].partition("## Invariants")[0].partition("| where |")[2]
+    assert set(re.findall(r"`([a-z0-9-]+)`", section)) == set(FAULTS)
+
+
+def test_every_invariant_is_documented_with_its_harm() -> None:
+    """In the words of the code."""
+    found = dict(re.findall(r"^\| `([a-z-]+)` \| (.+) \|$", TEXT.partition("## Invariants")[2], re.MULTILINE))
+    assert found == HARMS
+
+
+def test_every_world_of_the_package_can_be_read() -> None:
+    """And has a name that is its file's."""
+    for name in builtin_names():
+        assert load(FOLDER / f"{name}.yaml").file.name == name
+
+
+def test_the_packages_application_is_that_of_the_configuration() -> None:
+    """One is a copy of the other, because a wheel has no `config`."""
+    here, there = FOLDER / "applications" / "sd21.yaml", ROOT / "config" / "sd21.yaml"
+    assert load_directory(here) == load_directory(there)

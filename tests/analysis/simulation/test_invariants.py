@@ -1,0 +1,145 @@
+"""Every invariant bites: a core with one thing broken is caught, by the invariant that names the harm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controller.policy import decide as decide_module
+from controller.policy import guards, memory, plan, steady
+from controller.policy.model import Decision, GuardResult, Mode, Target
+from controller.policy.reasons import SENTENCES, Reason
+from controller.policy.routing import format_action
+from controller.policy.targets import cost_weights
+from failover_analysis.simulation import replica
+from failover_analysis.simulation.invariants import HARMS
+from failover_analysis.simulation.leadership import SimulatedLeadership
+from tests.analysis.simulation.support import HOUR, broken, fault, outage, play
+
+Patch = pytest.MonkeyPatch
+
+
+def _open(*names: str) -> Callable[[Patch], None]:
+    """A core without some guards."""
+
+    def apply(patch: Patch) -> None:
+        for sequence in ("ALWAYS", "FAILOVER", "FALLBACK", "SWITCH", "REROUTE"):
+            kept = tuple(guard for guard in getattr(guards, sequence) if guard.__name__ not in names)
+            patch.setattr(guards, sequence, kept)
+
+    return apply
+
+
+def _lowering_at_once(patch: Patch) -> None:
+    patch.setattr(steady, "_settled", lambda case: True)
+
+
+def _no_leadership(patch: Patch) -> None:
+    patch.setattr(SimulatedLeadership, "confirm", lambda self, epoch, needed_s: True)
+    patch.setattr(SimulatedLeadership, "leads", lambda self: True)
+
+
+def _never(case: guards.Case) -> GuardResult:
+    return GuardResult("never", Reason.DWELL, "never", {"mode": "x", "remaining": "x"})
+
+
+def _never_over(patch: Patch) -> None:
+    patch.setattr(guards, "FAILOVER", (*guards.FAILOVER, _never))
+
+
+def _never_back(patch: Patch) -> None:
+    patch.setattr(guards, "FALLBACK", (*guards.FALLBACK, _never))
+
+
+def _forgetful(patch: Patch) -> None:
+    patch.setattr(replica, "applied", lambda memory, decision, now: replace(memory, mode=Mode.COST))
+    patch.setattr(decide_module, "adopt", lambda memory, mode, now: memory if memory.mode else replace(memory, mode=mode))
+
+
+def _speechless(patch: Patch) -> None:
+    patch.setitem(SENTENCES, Reason.DEMAND_MET, "no pod of {nobody} waits")
+
+
+def _restless(patch: Patch) -> None:
+    """Weights that never settle."""
+    turn = [0]
+
+    def moving(snapshot: Any) -> dict[str, int]:
+        turn[0] += 1
+        return {name: weight + 20 * (turn[0] % 2) for name, weight in cost_weights(snapshot).items()}
+
+    patch.setattr(steady, "cost_weights", moving)
+    patch.setattr(steady, "_as_written", lambda application, weights: True)
+    patch.setattr(steady, "_too_soon", lambda targets, case: False)
+
+
+def _too_heavy(patch: Patch) -> None:
+    def heavy(targets: tuple[Target, ...], stickiness_s: int) -> str:
+        return format_action(targets, stickiness_s).replace('"weight":1}', '"weight":1000}')
+
+    patch.setattr(plan, "format_action", heavy)
+
+
+def _everybodys(patch: Patch) -> None:
+    """Floors of others count as ours."""
+    original = plan._scaling
+
+    def scaling(unit: Any, decision: Decision, snapshot: Any, refused: list[str]) -> Any:
+        yield from original(unit, decision, _owned(snapshot, unit.name), refused)
+
+    patch.setattr(plan, "_scaling", scaling)
+
+
+def _owned(snapshot: Any, name: str) -> Any:
+    observed = snapshot.units[name]
+    scaler = replace(observed.scaler, floor_ours=True, paused=False)
+    return replace(snapshot, units={**snapshot.units, name: replace(observed, scaler=scaler)})
+
+
+def _raising(patch: Patch) -> None:
+    def fail(*_: object, **__: object) -> object:
+        raise ZeroDivisionError
+
+    patch.setattr(memory, "observe", fail)
+    patch.setattr(decide_module, "observe", fail)
+
+
+SHORT = {"outages": (outage(0.1, 0.9),), "seconds": 5 * HOUR}
+
+MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
+    "an action that AWS refuses": (_too_heavy, SHORT, "legal"),
+    "no fencing": (_no_leadership, {**SHORT, "faults": (fault("process-pauses-before-acting", 0.05, 3.0),)}, "one-writer"),
+    "no drain": (_lowering_at_once, SHORT, "drained"),
+    "floors of others": (_everybodys, {"faults": (fault("floor-raised-by-a-person", 0.2),)}, "not-ours"),
+    "no dwell": (
+        _open("dwell", "hold", "quiet", "flip_budget", "ready", "verified"),
+        {"outages": (outage(0.1, 0.3),), "demand": lambda at: 600.0 if at < HOUR / 6 else 1400.0, "seconds": HOUR},
+        "dwell",
+    ),
+    "stale signals": (_open("fresh"), {**SHORT, "faults": (fault("watch-stalls-workloads", 0.105, 0.9),)}, "blind"),
+    "a pause that is not heard": (_open("paused"), {**SHORT, "faults": (fault("paused-by-a-person", 0.05, 2.0),)}, "paused"),
+    "a sentence without its words": (_speechless, {"seconds": HOUR}, "explained"),
+    "a switch that is forgotten": (_forgetful, SHORT, "recorded"),
+    "no failover": (_never_over, SHORT, "late-failover"),
+    "no fallback": (_never_back, {**SHORT, "seconds": 8 * HOUR}, "late-fallback"),
+    "weights that never settle": (_restless, {"seconds": 2 * HOUR, "interval_s": 15.0}, "restless"),
+    "an error": (_raising, {"seconds": HOUR}, "exception"),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_broken_core_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each mutant breaks what it is about."""
+    mutate, world, expected = MUTANTS[name]
+    assert broken(play(**world)) == set()
+    mutate(monkeypatch)
+    assert expected in broken(play(**world))
+
+
+def test_every_invariant_says_whom_it_protects() -> None:
+    """A sentence of the harm for each, and a mutant for each but those that only a wrong world could break."""
+    assert {expected for _, _, expected in MUTANTS.values()} | {"ready", "flips", "leaderless", "switch-harm"} == set(HARMS)
+    assert all(sentence and not sentence.endswith(".") for sentence in HARMS.values())

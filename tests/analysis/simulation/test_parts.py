@@ -1,0 +1,166 @@
+"""The parts of the world, each by itself."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.errors import ConfigError
+from failover_analysis.simulation.event_queue import MOST, Agenda
+from failover_analysis.simulation.hpa import STABILISATION_S, Autoscaler
+from failover_analysis.simulation.outages import drawn, traced
+from failover_analysis.simulation.queueing import FULL, answered, service_s
+from failover_testbed.traffic.demand import Trace
+from tests.support.applications import seed_units
+
+DATA = Path(__file__).parents[4] / "shared" / "data"
+
+
+class TestAgenda:
+    """Virtual time."""
+
+    def test_does_what_is_due_in_the_order_of_time_and_then_of_its_making(self) -> None:
+        """Ties have an order, or a run could not be repeated."""
+        agenda, done = Agenda(100.0), list[str]()
+        agenda.at(105.0, lambda: done.append("b"))
+        agenda.at(102.0, lambda: done.append("a"))
+        agenda.at(105.0, lambda: done.append("c"))
+        agenda.run(105.0)
+        assert done == ["a", "b", "c"]
+        assert agenda.now == 105.0
+
+    def test_what_lies_in_the_past_is_done_now(self) -> None:
+        """Time does not go backwards."""
+        agenda, seen = Agenda(100.0), list[float]()
+        agenda.at(50.0, lambda: seen.append(agenda.now))
+        agenda.run(110.0)
+        assert seen == [100.0]
+
+    def test_a_repeated_event_goes_on(self) -> None:
+        """Polls and ticks."""
+        agenda, seen = Agenda(0.0), list[float]()
+        agenda.every(10.0, lambda: seen.append(agenda.now), first=5.0)
+        agenda.run(30.0)
+        assert seen == [5.0, 15.0, 25.0]
+
+    def test_events_that_multiply_are_stopped(self) -> None:
+        """Every queue has a bound."""
+        agenda = Agenda(0.0)
+        for _ in range(MOST):
+            agenda.at(1.0, lambda: None)
+        with pytest.raises(RuntimeError, match="without end"):
+            agenda.at(1.0, lambda: None)
+
+
+class TestQueueing:
+    """Latency by load."""
+
+    @pytest.mark.parametrize("unit", seed_units(), ids=lambda unit: unit.name)
+    def test_meets_the_published_breaking_point(self, unit: object) -> None:
+        """Table 2: at its throughput a unit has its latency."""
+        assert hasattr(unit, "throughput")
+        served, latency = answered(unit.throughput, unit.throughput, unit.latency_s, 60)  # type: ignore[attr-defined]
+        assert served == unit.throughput
+        assert latency == pytest.approx(unit.latency_s)  # type: ignore[attr-defined]
+
+    def test_agrees_with_what_the_source_measured_below_it(self) -> None:
+        """The source's wave shows inf2 at 0.5 s, kept at about three quarters of its throughput."""
+        assert answered(0.75 * 105, 105, 0.67, 60)[1] == pytest.approx(0.5, abs=0.03)
+
+    @given(st.floats(0, 5000), st.floats(0, 5000))
+    def test_more_load_is_never_faster_and_never_more_than_it_can(self, one: float, other: float) -> None:
+        """Latency grows with the load, and what is beyond the limit is shed."""
+        low, high = sorted((one, other))
+        (served_low, latency_low), (served_high, latency_high) = answered(low, 105, 0.67, 60), answered(high, 105, 0.67, 60)
+        assert served_low <= served_high <= FULL * 60 / service_s(105, 0.67, 60) + 1e-9
+        assert latency_low <= latency_high
+        assert served_low <= low
+
+
+class TestAutoscaler:
+    """KEDA's HorizontalPodAutoscaler."""
+
+    def test_wants_the_total_over_the_target_rounded_up(self) -> None:
+        """An external metric with an averageValue."""
+        assert Autoscaler().replicas(0, 500, 105, 4, least=1, most=100) == 5
+
+    def test_a_tenth_is_tolerated(self) -> None:
+        """459 over 4 times 105 is 1.09."""
+        assert Autoscaler().replicas(0, 459, 105, 4, least=1, most=100) == 4
+
+    def test_grows_by_four_or_doubles(self) -> None:
+        """The default scale-up policy."""
+        assert Autoscaler().replicas(0, 5000, 100, 2, least=1, most=100) == 6
+        assert Autoscaler().replicas(0, 5000, 100, 10, least=1, most=100) == 20
+
+    def test_shrinks_only_once_the_window_has_forgotten_the_higher_wish(self) -> None:
+        """Five minutes by default."""
+        subject = Autoscaler()
+        assert subject.replicas(0, 800, 100, 8, least=1, most=100) == 8
+        assert subject.replicas(60, 300, 100, 8, least=1, most=100) == 8
+        assert subject.replicas(STABILISATION_S + 1, 200, 100, 8, least=1, most=100) == 3
+        assert subject.replicas(STABILISATION_S + 62, 200, 100, 3, least=1, most=100) == 2
+
+    def test_the_floor_holds_at_once(self) -> None:
+        """A raised minimum is no wish of the metric: neither policy nor window applies."""
+        assert Autoscaler().replicas(0, 100, 100, 1, least=9, most=100) == 9
+        assert Autoscaler().replicas(0, 5000, 100, 50, least=1, most=7) == 7
+
+
+class TestOutages:
+    """When EC2 has no room."""
+
+    def test_the_same_seed_gives_the_same_outages(self) -> None:
+        """And another one gives others."""
+        arguments = (["inf2.xlarge"], ("a", "b", "c"), 30 * 86_400.0, 12.0)
+        assert drawn(*arguments, "7") == drawn(*arguments, "7") != drawn(*arguments, "8")
+
+    def test_are_as_long_and_as_often_as_evaluated(self) -> None:
+        """evaluation.md, section 3: half an hour in the median, a fifth to two fifths a quarter of an hour or less."""
+        found = drawn(["inf2.xlarge"], ("a", "b", "c"), 2000 * 86_400.0, 12.0, "1")
+        lengths = sorted(one.end_s - one.start_s for one in found)
+        assert 23 * 60 <= lengths[len(lengths) // 2] <= 42 * 60
+        assert 0.20 <= sum(one <= 15 * 60 for one in lengths) / len(lengths) <= 0.38
+        own = [one for one in found if one.shortage.zones == ("a",)]
+        together = [one for one in found if not one.shortage.zones]
+        assert 0.58 <= len(own) / (len(own) + len(together)) <= 0.79
+
+    def test_a_trace_is_out_where_nothing_was_held(self, tmp_path: Path) -> None:
+        """Counts over time, in the unit that the trace has."""
+        path = tmp_path / "trace.csv"
+        path.write_text("hours,count\n0,0\n0.5,3\n2,0\n3,1\n")
+        found = traced(path, ("inf2.xlarge",), (), 3600.0, 1.0)
+        assert [(one.start_s, one.end_s) for one in found] == [(0.0, 1800.0), (7200.0, 10_800.0)]
+
+    def test_a_trace_that_cannot_be_read_is_refused(self, tmp_path: Path) -> None:
+        """With its name."""
+        with pytest.raises(ConfigError, match=r"none\.csv"):
+            traced(tmp_path / "none.csv", (), (), 1.0, 1.0)
+
+
+class TestTrace:
+    """Demand from a file."""
+
+    def test_is_scaled_to_its_peak_and_begins_anew(self, tmp_path: Path) -> None:
+        """The last column counts; between two lines it changes evenly."""
+        (tmp_path / "demand.csv").write_text("time,requests\na,0\nb,50\nc,100\n")
+        at = Trace(file="demand.csv", step_s=10, peak=1000).curve(tmp_path)
+        assert [at(second) for second in (0, 5, 10, 20, 30)] == [0, 250, 500, 1000, 0]
+
+    def test_a_trace_of_nothing_is_refused(self, tmp_path: Path) -> None:
+        """There would be nothing to scale."""
+        (tmp_path / "demand.csv").write_text("time,requests\na,0\n")
+        with pytest.raises(ConfigError, match="no count above 0"):
+            Trace(file="demand.csv", step_s=10, peak=1000).curve(tmp_path)
+
+    @pytest.mark.skipif(not DATA.exists(), reason="the traces live outside the project")
+    @pytest.mark.parametrize(("name", "step"), [("nab_elb_request_count.csv", 300), ("azure_llm_2023_conv_per_10s.csv", 10)])
+    def test_reads_the_traces_that_there_are(self, name: str, step: float) -> None:
+        """Fourteen days of a load balancer, an hour of a language model."""
+        at = Trace(file=name, step_s=step, peak=2960).curve(DATA)
+        values = [at(second) for second in random.Random(1).sample(range(86_400), 50)]
+        assert 0 <= min(values) <= max(values) <= 2960

@@ -1,0 +1,101 @@
+"""Runs that once found a bug: they hold now, and break again without what was mended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from controller.policy import availability, decide, memory, steady
+from controller.policy.model import Memory, Mode, Snapshot
+from failover_analysis.simulation import simulated_view
+from failover_analysis.simulation.engine import Simulation
+from failover_analysis.simulation.recording import Result
+from failover_analysis.simulation.scenario import load
+
+FOLDER = Path(__file__).parent / "seeds"
+SEEDS = sorted(FOLDER.glob("*.yaml"))
+
+
+def play(path: Path) -> Result:
+    """The run of a file."""
+    world = load(path)
+    return Simulation(world.setup(world.file.seed), world.file.seed).run()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", SEEDS, ids=lambda path: path.stem)
+def test_what_once_broke_holds(path: Path) -> None:
+    """Each file says in its description what it found."""
+    assert load(path).file.description.startswith("Found: ")
+    assert [f"{one.name}: {one.text}" for one in play(path).violations] == []
+
+
+def _not_noticed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(memory, "_noticed", lambda before, routing, now: before)
+
+
+def _not_missed(patch: pytest.MonkeyPatch) -> None:
+    """What the load balancer ceased to show is as good as shown."""
+    original = memory._verified
+
+    def verified(before: Memory, snapshot: Snapshot) -> Memory:
+        after = original(before, snapshot)
+        return before if before.unverified_since is None and after.unverified_since is not None else after
+
+    patch.setattr(memory, "_verified", verified)
+
+
+def _health_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(availability, "_taken_out", lambda snapshot: frozenset())
+    patch.setattr(simulated_view, "with_known_health", lambda seen, before: seen)
+
+
+def _never_too_soon(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(steady, "_too_soon", lambda targets, case: False)
+
+
+def _silence_is_no_demand(patch: pytest.MonkeyPatch) -> None:
+    """As it was when some were found: CloudWatch answered with a value of any age, and without one nothing was held."""
+    patch.setattr(simulated_view, "PERIODS", 100)
+    patch.setattr(steady, "held_replicas", lambda snapshot, memory: {})
+
+
+def _follows_every_sample(patch: pytest.MonkeyPatch) -> None:
+    _silence_is_no_demand(patch)
+    _never_too_soon(patch)
+
+
+def _both_forgotten(patch: pytest.MonkeyPatch) -> None:
+    _health_is_forgotten(patch)
+    _follows_every_sample(patch)
+
+
+def _as_if_nothing_was_changed(patch: pytest.MonkeyPatch) -> None:
+    def adopt(before: Memory, mode: Mode | None, now: float) -> Memory:
+        after = memory.adopt(before, mode, now)
+        return replace(after, changed_at=None) if before.mode is None else after
+
+    patch.setattr(decide, "adopt", adopt)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "unmend", "broken"),
+    [
+        ("lost-answer", _not_noticed, "drained"),
+        ("rule-replaced", _not_missed, "drained"),
+        ("memory-lost", _as_if_nothing_was_changed, "drained"),
+        ("unhealthy-targets", _health_is_forgotten, "restless"),
+        ("partly-healthy", _both_forgotten, "restless"),
+        ("restless-weights", _follows_every_sample, "restless"),
+    ],
+)
+def test_it_breaks_again_without_the_mend(
+    name: str, unmend: Callable[[pytest.MonkeyPatch], None], broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A seed that would pass anyway protects nothing."""
+    unmend(monkeypatch)
+    assert broken in {one.name for one in play(FOLDER / f"{name}.yaml").violations}

@@ -1,0 +1,83 @@
+"""Style that no linter knows, enforced as tests."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from controller.policy.reasons import Reason
+from controller.service.telemetry import Telemetry
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted((ROOT / "controller").rglob("*.py"))
+LONGEST_FUNCTION = 70
+
+# Wall-clock time and sleep belong to the Clock port: what reads them elsewhere cannot be simulated.
+CLOCK_CALLS = re.compile(r"\b(?:time\.(?:time|monotonic|sleep|perf_counter)|datetime\.(?:now|utcnow|today)|date\.today)\(")
+# Real time on purpose: the clock itself, and the emulated API's connections, which wait for a client in real time.
+OWN_TIME = {"controller/clock.py"}
+
+
+def _id(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_id)
+def test_functions_can_be_seen_whole(path: Path) -> None:
+    """No function is longer than a screen."""
+    long = [
+        f"{node.name}: {node.end_lineno - node.lineno + 1} lines"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno is not None
+        and node.end_lineno - node.lineno + 1 > LONGEST_FUNCTION
+    ]
+    assert long == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_id)
+def test_time_comes_from_the_clock_port_only(path: Path) -> None:
+    """Nothing but the clock reads the machine's time."""
+    if _id(path) in OWN_TIME:
+        return
+    assert CLOCK_CALLS.findall(path.read_text()) == []
+
+
+def test_every_metric_is_documented() -> None:
+    """`docs/metrics.md` names every metric, and none that does not exist."""
+    telemetry = Telemetry()
+    exposed = set()
+    for family in telemetry.registry.collect():
+        exposed.add(f"{family.name}_total" if family.type == "counter" else family.name)
+    documented = set(re.findall(r"^\| `(failoverctl_[a-z_]+)`", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE))
+    assert documented == exposed
+
+
+def test_every_reason_is_documented() -> None:
+    """`docs/reasons.md` names every reason."""
+    text = (ROOT / "docs" / "reasons.md").read_text()
+    assert [reason for reason in Reason if f"`{reason}`" not in text] == []
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    """Every relative link of the README and docs points at a file that exists."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    links = [(page, target) for page in pages for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())]
+    broken = [f"{page.name}: {target}" for page, target in links if not (page.parent / target).exists()]
+    assert broken == []
+
+
+def test_tests_that_documents_name_exist() -> None:
+    """A document that points at a test as its proof must not outlive it."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    named = {(page.name, name) for page in pages for name in re.findall(r"`(test_[a-z0-9_]+)`", page.read_text())}
+    sources = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [one for one in sorted(named) if f"def {one[1]}(" not in sources] == []
+
+
+def test_the_changelog_has_an_unreleased_section() -> None:
+    """Changes for users have a place to be written down."""
+    assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text()

@@ -1,0 +1,80 @@
+"""The multi-unit optimum, and what production's weights are compared with."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.policy.model import PolicySettings, Strategy
+from controller.policy.weights import cost_per_request
+from research.split import Fleet, cheapest, compared, most_replicas
+from research.traces import Trace
+from tests.support.applications import application, seed_units
+
+pytest.importorskip("scipy", reason="scipy is of the bench group")
+
+UNITS = seed_units()
+LIMITS = st.fixed_dictionaries({unit.name: st.integers(0, 12) for unit in UNITS})
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(0, 3_000), LIMITS)
+def test_linear_program_is_the_merit_order(demand: float, most: dict[str, int]) -> None:
+    """With nothing but capacities in the way, filling the cheapest first is the optimum: the solver finds the same."""
+    left, cost = demand, 0.0
+    for unit in sorted(UNITS, key=cost_per_request):
+        served = min(left, most[unit.name] * unit.throughput)
+        cost, left = cost + served * cost_per_request(unit), left - served
+    found = cheapest(UNITS, demand, most)
+    assert found.cost == pytest.approx(cost, abs=1e-6)
+    assert found.unserved == pytest.approx(left, abs=1e-6)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.floats(0, 3_000), LIMITS)
+def test_whole_replicas_cost_no_less(demand: float, most: dict[str, int]) -> None:
+    """Rounding and the one replica that every unit keeps are paid for."""
+    whole, linear = cheapest(UNITS, demand, most, whole=True), cheapest(UNITS, demand, most)
+    assert whole.cost >= linear.cost - 1e-6
+    assert all(count == pytest.approx(round(count)) for count in whole.replicas.values())
+
+
+def fleet(strategy: Strategy, *, planned: bool = False) -> Fleet:
+    return Fleet(application(policy=PolicySettings(strategy=strategy)), 300.0, planned)
+
+
+def test_adaptive_leaves_dear_replicas_where_they_are() -> None:
+    """What is ready is filled, the cheapest first: after the demand rose the dear replicas stay, and nothing makes the cheap unit grow."""
+    most = {unit.name: 100 for unit in UNITS}
+    adaptive, planned = fleet(Strategy.ADAPTIVE), fleet(Strategy.ADAPTIVE, planned=True)
+    last = [adaptive.step(2_000.0, most).paid for _ in range(60)][-1]
+    better = [planned.step(2_000.0, most).paid for _ in range(60)][-1]
+    best = cheapest(UNITS, 2_000.0, most, whole=True).cost
+    assert best < better < 0.95 * last
+    assert adaptive.ready["sd21-inf2"] < planned.ready["sd21-inf2"] / 2
+
+
+def test_a_unit_without_capacity_gets_no_traffic() -> None:
+    """Its replicas are gone at once, and the others carry what they can."""
+    two_mode, pools = fleet(Strategy.TWO_MODE), {unit.node_pool: Trace(unit.node_pool, b"\0\1", 300.0) for unit in UNITS}
+    pools = {**{name: Trace(name, b"\1\1", 300.0) for name in pools}, "inf2": Trace("inf2", b"\0\1", 300.0)}
+    done = two_mode.step(100.0, most_replicas(two_mode.application, pools, 0, 10))
+    assert done.sent["sd21-inf2"] == 0
+    assert sum(done.sent.values()) == pytest.approx(100.0)
+
+
+def test_bills_need_capacities_for_the_whole_demand() -> None:
+    """A demand that is longer than what is known of the capacities is refused."""
+    pools = {unit.node_pool: Trace(unit.node_pool, b"\1", 300.0) for unit in UNITS}
+    with pytest.raises(ValueError, match="longer"):
+        compared(application(), [1.0, 2.0], pools, 10)
+
+
+def test_a_bill_names_every_strategy() -> None:
+    """Nothing served for the price of the optimum is cheaper than it."""
+    pools = {unit.node_pool: Trace(unit.node_pool, bytes([1]) * 30, 300.0) for unit in UNITS}
+    bill = compared(application(), [500.0] * 30, pools, 100)
+    assert set(bill.paid) == {"two-mode", "adaptive", "adaptive, planned"}
+    assert bill.linear <= bill.whole
+    assert bill.unserved == pytest.approx(0.0, abs=1e-9)

@@ -1,0 +1,160 @@
+"""The applier sends what the plan says, byte for byte, and shows its own write at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from controller.clients.kube import INGRESSES, KubeSession, Object, Resource
+from controller.clock import ManualClock
+from controller.errors import Conflict, Rejected, RemoteError, Unavailable
+from controller.policy.model import Action, Decision, Mode, Snapshot, Verb
+from controller.policy.plan import plan
+from controller.policy.reasons import Reason
+from controller.service.kube_applier import KubeApplier
+from controller.signals.cluster import ClusterView
+from controller.signals.ingress import observe_ingress
+from controller.signals.workloads import WorkloadView
+from tests.support.applications import CAPACITY_TARGETS, NOW, application, snapshot
+from tests.support.cluster import ACTION, NAMESPACE, Cluster
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A cluster with the source's application."""
+    made = Cluster(ManualClock(NOW))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def session(cluster: Cluster, tmp_path: Path) -> Iterator[KubeSession]:
+    """The controller's own session."""
+    made = cluster.session(tmp_path)
+    yield made
+    made.close()
+
+
+def observed(cluster: Cluster) -> Snapshot:
+    """A snapshot of the Ingress and scalers as they are now."""
+    app = application(namespace=NAMESPACE)
+    made = snapshot(app, routing=observe_ingress(app, cluster.ingress()))
+    workloads = WorkloadView()
+    units = dict(made.units)
+    for unit in app.units:
+        assert unit.scaled_object is not None
+        workloads.scaled_object("ADDED", cluster.store.get("ScaledObject", unit.scaled_object, namespace=NAMESPACE))
+        units[unit.name] = replace(units[unit.name], scaler=workloads.scaler(NAMESPACE, unit))
+    return replace(made, units=units)
+
+
+def actions(cluster: Cluster, **changes: object) -> tuple[Action, ...]:
+    """The plan of a failover with a floor and a target to raise."""
+    decision = Decision(
+        verb=Verb.FAILOVER,
+        mode=Mode.CAPACITY,
+        reason=Reason.SHORTAGE_PROVEN,
+        details={},
+        evidence={},
+        guards=(),
+        targets=CAPACITY_TARGETS,
+        floors={"sd21-g5-cuda": 4},
+        keda_targets={"sd21-g5-cuda": "45"},
+    )
+    return plan(replace(decision, **changes), observed(cluster)).due  # type: ignore[arg-type]
+
+
+class Written:
+    """Collects what the applier shows."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[Resource, Object]] = []
+
+    def __call__(self, resource: Resource, obj: Object) -> None:
+        self.seen.append((resource, obj))
+
+
+def test_a_plan_is_sent_byte_for_byte(cluster: Cluster, session: KubeSession) -> None:
+    """Each action is one PATCH with the plan's own body, query and content type, in order, and a deadline; the answers are shown."""
+    written = Written()
+    applier = KubeApplier(session, written)
+    planned = actions(cluster)
+    assert [action.resource for action in planned] == ["scaledobjects.keda.sh", "scaledobjects.keda.sh", "ingresses.networking.k8s.io"]
+    for action in planned:
+        applier.apply(action, deadline_s=5)
+    records = cluster.api.audit.records(verb="patch")
+    assert [record.body for record in records] == [action.body.encode() for action in planned]
+    assert [record.content_type for record in records] == [action.content_type for action in planned]
+    assert [record.query for record in records] == [
+        "fieldManager=failoverctl&force=true&timeout=5000ms",
+        "fieldManager=failoverctl&timeout=5000ms",
+        "fieldManager=failoverctl&force=true&timeout=5000ms",
+    ]
+    assert [(record.access.namespace, record.access.name) for record in records] == [(action.namespace, action.name) for action in planned]
+    assert [resource.name for resource, _ in written.seen] == [action.resource for action in planned]
+    assert written.seen[-1][1] == cluster.ingress()
+    scaler = cluster.store.get("ScaledObject", "sd21-g5-cuda-hpa", namespace=NAMESPACE)
+    assert scaler["spec"]["minReplicaCount"] == 4
+    (trigger,) = scaler["spec"]["triggers"]
+    assert (trigger["metadata"]["targetMetricValue"], trigger["authenticationRef"]) == ("45", {"name": "keda-aws"})
+
+
+def test_our_own_write_is_seen_at_once_and_not_undone(cluster: Cluster, session: KubeSession) -> None:
+    """Before any watch delivers it, and an event that was on its way changes nothing back."""
+    view = ClusterView(cluster.clock, lambda: None)
+    before = dict(cluster.ingress())
+    view.listed(INGRESSES, None, [before])
+    applier = KubeApplier(session, lambda resource, obj: view.changed(resource, None, "MODIFIED", obj))
+    applier.apply(actions(cluster)[-1], deadline_s=5)
+    for late in ("MODIFIED", "ADDED"):
+        view.changed(INGRESSES, None, late, before)
+    view.listed(INGRESSES, None, [before])
+    seen = observe_ingress(application(namespace=NAMESPACE), view.ingress(NAMESPACE, "sd21"))
+    assert (seen.targets, seen.marker, seen.writer, seen.foreign) == (CAPACITY_TARGETS, "capacity", "failoverctl", False)
+
+
+def test_a_write_in_between_is_a_conflict(cluster: Cluster, session: KubeSession) -> None:
+    """The patch carries the version it was planned on: whoever wrote first wins, and nothing is shown."""
+    written = Written()
+    (*_, route) = actions(cluster)
+    cluster.store.patch("Ingress", "sd21", {"metadata": {"annotations": {"someone": "else"}}}, namespace=NAMESPACE)
+    action = cluster.ingress()["metadata"]["annotations"][ACTION]
+    with pytest.raises(Conflict):
+        KubeApplier(session, written).apply(route, deadline_s=5)
+    assert cluster.ingress()["metadata"]["annotations"][ACTION] == action
+    assert written.seen == []
+
+
+def test_a_reordered_trigger_is_a_conflict(cluster: Cluster, session: KubeSession) -> None:
+    """The JSON patch tests what it writes to: another trigger in its place is left alone."""
+    target = actions(cluster)[1]
+    other = {"type": "cron", "metadata": {"targetMetricValue": "1"}}
+    cluster.store.patch("ScaledObject", "sd21-g5-cuda-hpa", {"spec": {"triggers": [other]}}, namespace=NAMESPACE)
+    with pytest.raises(Conflict):
+        KubeApplier(session, Written()).apply(target, deadline_s=5)
+    scaler = cluster.store.get("ScaledObject", "sd21-g5-cuda-hpa", namespace=NAMESPACE)
+    assert scaler["spec"]["triggers"] == [other]
+
+
+@pytest.mark.parametrize(("status", "error"), [(500, Unavailable), (503, Unavailable), (429, Unavailable), (409, Conflict)])
+def test_a_refusal_is_passed_on(status: int, error: type[RemoteError], cluster: Cluster, session: KubeSession) -> None:
+    """Nothing is tried a second time here: whoever decides observes again first."""
+    written = Written()
+    (*_, route) = actions(cluster)
+    cluster.api.fail_next(1, status=status, matcher=lambda access: access.verb == "patch")
+    with pytest.raises(error):
+        KubeApplier(session, written).apply(route, deadline_s=5)
+    assert (len(cluster.api.audit.records(verb="patch")), written.seen) == (1, [])
+
+
+@pytest.mark.parametrize("resource", ["secrets", "ingresses", "", "pods.exec"])
+def test_what_is_no_resource_of_ours_is_not_sent(resource: str, cluster: Cluster, session: KubeSession) -> None:
+    """An action that names something else is refused before any request."""
+    (*_, route) = actions(cluster)
+    before = len(cluster.api.audit.records())
+    with pytest.raises(Rejected, match="no such resource"):
+        KubeApplier(session, Written()).apply(replace(route, resource=resource), deadline_s=5)
+    assert len(cluster.api.audit.records()) == before

@@ -1,0 +1,153 @@
+"""The whole environment with the production service on it, over HTTP."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from controller.clients.kube import INGRESSES, connect
+from controller.clock import AcceleratedClock
+from controller.errors import Forbidden
+from controller.policy.model import Mode, Verb, Verdict
+from controller.policy.reasons import Reason
+from controller.service.controller import View
+from controller.service.wiring import Service
+from controller.settings import load_settings
+from failover_testbed.demo.environment import Environment
+from failover_testbed.demo.scenario import FOLDER, load_scenario
+
+SCENARIO = """\
+apiVersion: failoverctl.dev/v1alpha1
+kind: Scenario
+name: short
+description: A shortage at once.
+applications: {folder}/applications/seed.yaml
+factor: {factor}
+durationSeconds: {duration}
+demand: {{points: [{{atSeconds: 0, requests: 900}}, {{atSeconds: 10, requests: 900}}, {{atSeconds: 60, requests: 1500}}]}}
+events:
+  - {{atSeconds: 0, shortage: {{instanceTypes: [inf2.xlarge]}}}}
+"""
+
+
+@contextmanager
+def environment(folder: Path, *, factor: float, duration: float) -> Iterator[Environment]:
+    path = folder / "short.yaml"
+    path.write_text(SCENARIO.format(folder=FOLDER, factor=factor, duration=duration))
+    with Environment(load_scenario(path), AcceleratedClock(factor)) as started:
+        yield started
+
+
+@contextmanager
+def service(env: Environment, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[View], bool], float], View]]:
+    """The production service on an environment; yields a function that waits for a view."""
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    settings = {
+        "APPLICATIONS": str(env.scenario.applications_path),
+        "HTTP__HOST": "127.0.0.1",
+        "HTTP__PORT": str(port),
+        "AWS__LATENCY_STAT": "Average",
+        "AWS__EC2_ENABLED": "false",  # loading EC2's client takes longer than all the rest
+    }
+    for name, value in env.environment().items():
+        monkeypatch.setenv(name, value)
+    for name, value in settings.items():
+        monkeypatch.setenv(f"FAILOVERCTL_{name}", value)
+    seen: list[View] = []
+    woken = threading.Event()
+
+    def tap(controller: object) -> None:
+        seen[:] = subject.controller.views()
+        woken.set()
+
+    session = connect(kubeconfig=str(env.kubeconfig()))
+    clock = env._clock
+    subject = Service(load_settings(), session, clock, tap=tap)
+    thread = threading.Thread(target=subject.run)
+    thread.start()
+
+    def wait(condition: Callable[[View], bool], seconds: float) -> View:
+        deadline = time.monotonic() + seconds
+        while True:
+            for view in seen:
+                if condition(view):
+                    return view
+            assert time.monotonic() < deadline, [view.decision for view in seen]
+            woken.wait(0.1)
+            woken.clear()
+
+    try:
+        yield wait
+    finally:
+        subject.stop()
+        thread.join(15)
+        session.close()
+
+
+@pytest.mark.slow
+def test_the_production_service_sees_fresh_signals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that it watches and polls is there, and nothing is stale."""
+    with environment(tmp_path, factor=3, duration=600) as env, service(env, monkeypatch) as wait:
+        view = wait(lambda view: view.snapshot.routing.verification is not None and view.snapshot.units["sd21-inf2"].demand is not None, 12)
+        snapshot = view.snapshot
+        assert not [source.name for source in snapshot.sources if source.required and (source.absent or source.stale(snapshot.now))]
+        assert not [source.name for source in snapshot.sources if source.absent and source.name != "ec2"]
+        assert view.decision.mode is Mode.COST
+        assert set(snapshot.routing.standby) == set(snapshot.routing.bound or ()) == {*snapshot.units, "sd21-all"}
+        assert snapshot.routing.verification is not None
+        assert snapshot.routing.verification.verdict is Verdict.YES, snapshot.routing.verification.problem
+        observed = snapshot.units["sd21-inf2"]
+        assert (observed.ready, observed.service_exists) == (4, True)
+        assert observed.demand is not None
+        assert observed.demand.value == pytest.approx(360, rel=0.01)
+        assert observed.latency is not None
+        assert observed.scaler is not None
+        assert (observed.scaler.target, observed.scaler.trigger_index) == ("105", 0)
+        assert observed.pool.exists
+
+
+@pytest.mark.slow
+def test_a_shortage_is_failed_over_without_a_failed_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with environment(tmp_path, factor=40, duration=400) as env, service(env, monkeypatch) as wait:
+        view = wait(lambda view: view.memory.mode is Mode.CAPACITY, 15)
+        flip = view.memory.flips[-1]
+        assert (flip.to, flip.reason) == (Mode.CAPACITY, Reason.SHORTAGE_PROVEN)
+        assert "sd21-inf2 cannot get capacity (capacity: InsufficientInstanceCapacity)" in flip.detail
+        wait(lambda _: any(change.weights == {"sd21-all": 1} for change in env.facts().routing), 5)
+        facts = env.facts()
+        assert facts.failed == 0, facts.failures
+        assert facts.served > 0
+        assert [write.action for write in facts.writes if write.action.endswith("Rule")] == ["ModifyRule"]
+        assert facts.problem == ""
+        progress = env.progress()
+        assert progress.faults == ("no capacity for inf2.xlarge in every zone: InsufficientInstanceCapacity",)
+        inf2 = next(unit for unit in progress.units if unit.unit == "sd21-inf2")
+        assert inf2.pending > 0
+        assert view.decision.verb in {Verb.HOLD, Verb.FAILOVER}
+
+
+@pytest.mark.slow
+def test_it_ends_by_itself_stops_twice_and_lets_readers_only_read(tmp_path: Path) -> None:
+    with environment(tmp_path, factor=60, duration=30) as env:
+        session = connect(kubeconfig=str(env.kubeconfig("read-only")))
+        assert session.get(INGRESSES, "default", "sd21")["metadata"]["name"] == "sd21"
+        with pytest.raises(Forbidden):
+            session.request("DELETE", INGRESSES.path("default", "sd21"))
+        session.close()
+        assert env.finished.wait(10)
+        facts = env.facts()
+        assert facts.elapsed_s == 30
+        assert [(change.at_s, change.answer) for change in facts.routing] == [(0, "")]
+        folder = env.kubeconfig().parent
+        env.stop()
+    assert not folder.exists()
+    with pytest.raises(RuntimeError, match="not started"):
+        env.progress()

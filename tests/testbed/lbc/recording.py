@@ -1,0 +1,92 @@
+"""The recorded calls of a real load-balancer controller, and their comparison with the double's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from failover_testbed.lbc.calls import Write
+from failover_testbed.lbc.group import short
+
+CALLS = Path(__file__).parents[4] / "shared" / "data" / "lbc" / "calls.json"
+
+_REGISTER, _DEREGISTER, _DELETE = "RegisterTargets", "DeregisterTargets", "DeleteTargetGroup"
+_TARGETS = (_REGISTER, _DEREGISTER)
+_RULES = ("CreateRule", "ModifyRule")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One write, as far as it is the same in every cluster.
+
+    Attributes:
+        action: The API's name of it.
+        target_group: Its name without the hash, which depends on uids.
+        forward: Service and weight of what a rule was given, in the order sent.
+    """
+
+    action: str
+    target_group: str = ""
+    forward: tuple[tuple[str, int | None], ...] = ()
+
+
+def scenarios() -> list[dict[str, Any]]:
+    """All that was recorded, in the order in which it happened."""
+    if not CALLS.exists():
+        pytest.skip("calls.json is absent: it lives outside the project, in shared/data/lbc")
+    found: list[dict[str, Any]] = json.loads(CALLS.read_text())["scenarios"]
+    return found
+
+
+def recorded(scenario: dict[str, Any]) -> list[Call]:
+    """The writes of one scenario."""
+    return [
+        Call(
+            write["action"],
+            (write["target_group"] or "").rpartition("-")[0],
+            tuple((one["target_group_prefix"].rstrip("-"), one["weight"]) for one in write.get("forward", ())),
+        )
+        for write in scenario["writes"]
+    ]
+
+
+def ours(writes: Sequence[Write]) -> list[Call]:
+    """The double's writes."""
+    return [
+        Call(
+            write.action,
+            write.target_group.rpartition("-")[0],
+            tuple((short(service, 8), weight) for service, weight in write.forward),
+        )
+        for write in writes
+    ]
+
+
+def differences(mine: Sequence[Call], theirs: Sequence[Call]) -> list[str]:
+    """Where two sequences differ in what the real controller guarantees.
+
+    It has two workers. Each one's calls come in a fixed order; RegisterTargets and DeregisterTargets of different target groups run side by
+    side with each other and with the rest. Between the workers this holds: nothing is registered or deregistered before the rules are
+    written, because only then are bindings made and deleted, and no target group is deleted before its targets are deregistered.
+    """
+    found = []
+    for name, actions in (("the Ingress worker", None), (_REGISTER, {_REGISTER}), (_DEREGISTER, {_DEREGISTER})):
+        left, right = _of(mine, actions), _of(theirs, actions)
+        if left != right:
+            found.append(f"{name}: {left} instead of {right}")
+    rules = [index for index, call in enumerate(mine) if call.action in _RULES]
+    for index, call in enumerate(mine):
+        if call.action in _TARGETS and rules and index < rules[-1]:
+            found.append(f"{call.action} of {call.target_group} before the rules were written")
+        if call.action == _DELETE and Call(_DEREGISTER, call.target_group) not in mine[:index]:
+            found.append(f"{call.target_group} is deleted before it is empty")
+    return found
+
+
+def _of(calls: Sequence[Call], actions: set[str] | None) -> list[Call]:
+    return [call for call in calls if (call.action not in _TARGETS if actions is None else call.action in actions)]

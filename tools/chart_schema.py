@@ -1,0 +1,104 @@
+"""Writes deploy/chart/values.schema.json: ``python -m tools.chart_schema``.
+
+The settings' part is the schema of the settings file itself, so that helm refuses what the controller would refuse at its start.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from controller.catalog.schema import settings_schema
+
+DOCUMENT: Final = Path(__file__).parents[1] / "deploy" / "chart" / "values.schema.json"
+
+Schema = dict[str, Any]
+
+_BOOLEAN: Final[Schema] = {"type": "boolean"}
+_OBJECT: Final[Schema] = {"type": "object"}
+_OBJECTS: Final[Schema] = {"type": "array", "items": _OBJECT}
+_LABEL: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+_NAME: Final = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
+_STRINGS: Final[Schema] = {"type": "object", "additionalProperties": {"type": "string"}}
+"""Labels, annotations and node selectors: YAML's `true` and `1` are not text, and the API server would refuse them."""
+
+
+def _text(pattern: str = "", description: str = "", *, empty: bool = False) -> Schema:
+    """Text that matches a pattern, or is empty where that is allowed."""
+    expression = f"^$|{pattern}" if pattern and empty else pattern
+    return {"type": "string"} | ({"pattern": expression} if expression else {}) | ({"description": description} if description else {})
+
+
+def _closed(properties: Schema) -> Schema:
+    """A mapping in which a misspelt key is an error, and so is a missing one: values.yaml has them all, and `null` takes one away."""
+    return {"type": "object", "additionalProperties": False, "required": list(properties), "properties": properties}
+
+
+def _properties() -> Schema:
+    return {
+        "image": _closed(
+            {
+                "repository": _text("^[^:@\\s]+(:[0-9]+/[^:@\\s]+)?$", "Without tag and digest."),
+                "tag": _text(r"^[\w][\w.-]{0,127}$", empty=True),
+                "digest": _text("^sha256:[0-9a-f]{64}$", "Wins over the tag.", empty=True),
+                "pullPolicy": {"enum": ["", "Always", "IfNotPresent", "Never"]},
+            }
+        ),
+        "imagePullSecrets": {"type": "array", "items": _closed({"name": _text(_NAME)})},
+        "replicas": {"type": "integer", "minimum": 1, "maximum": 5, "description": "One acts, the others stand by."},
+        "dryRun": _BOOLEAN,
+        "applications": _closed(
+            {
+                "files": {
+                    "type": "object",
+                    "propertyNames": {"pattern": r"^[A-Za-z0-9_-][A-Za-z0-9._-]*\.ya?ml$"},
+                    "additionalProperties": {"type": "string", "minLength": 1},
+                    "description": "Application files by file name, as text.",
+                },
+                "existingConfigMap": _text(_NAME, empty=True),
+                "namespaces": {"type": "array", "items": _text(_LABEL), "uniqueItems": True},
+            }
+        ),
+        "settings": _settings(),
+        "slack": _closed({"existingSecret": _text(_NAME, empty=True), "key": _text(r"^[-._a-zA-Z0-9]+$")}),
+        "aws": _closed({"roleArn": _text(r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$", "IRSA: the role's ARN.", empty=True)}),
+        "serviceAccount": _closed({"create": _BOOLEAN, "name": _text(_NAME, empty=True), "annotations": _STRINGS}),
+        "resources": _OBJECT,
+        "priorityClassName": _text(_NAME, empty=True),
+        "nodeSelector": _STRINGS,
+        "tolerations": _OBJECTS,
+        "affinity": _OBJECT,
+        "podLabels": _STRINGS,
+        "podAnnotations": _STRINGS,
+        "extraEnv": {"type": "array", "items": {"type": "object", "required": ["name"]}},
+        "extraVolumes": _OBJECTS,
+        "extraVolumeMounts": _OBJECTS,
+        "podDisruptionBudget": _closed({"enabled": _BOOLEAN, "maxUnavailable": {"type": "integer", "minimum": 1}}),
+        "networkPolicy": _closed(
+            {
+                "enabled": _BOOLEAN,
+                "ingressFrom": _OBJECTS,
+                "egressPorts": {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 1, "maximum": 65535}},
+                "extraEgress": _OBJECTS,
+            }
+        ),
+        "serviceMonitor": _closed({"enabled": _BOOLEAN, "labels": _STRINGS, "interval": _text(r"^[0-9]+(ms|s|m|h)$", "Such as 30s.")}),
+    }
+
+
+def _settings() -> Schema:
+    """The settings' schema as a document of its own within this one: its references are to its own definitions."""
+    schema = settings_schema()
+    return {"$id": "https://failoverctl.dev/schema/settings.json", **{key: value for key, value in schema.items() if key != "$schema"}}
+
+
+def document() -> str:
+    """values.schema.json."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "failoverctl chart", **_closed(_properties())}
+    schema["properties"]["global"] = {**_OBJECT, "description": "What helm hands to every chart; nothing of it is used."}
+    return json.dumps(schema, indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(document())

@@ -1,0 +1,95 @@
+"""Writes docs/reasons.md and the diagram in docs/decision.md from the policy's tables: ``python -m tools.policy_docs``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from controller.policy import guards
+from controller.policy.alerts import _HELD_ALERTS
+from controller.policy.model import Mode
+from controller.policy.modes import TRANSITIONS
+from controller.policy.reasons import SENTENCES, Reason
+
+DOCS: Final = Path(__file__).parents[1] / "docs"
+REASONS: Final = DOCS / "reasons.md"
+DECISION: Final = DOCS / "decision.md"
+
+_INTRODUCTION: Final = """# Reasons
+
+Every decision has one reason. It is the same word in the log (`reason=`), in the Kubernetes Event, in Slack, in the metrics and in
+`failoverctl status`, and it always comes with its sentence. Generated from `controller/policy/reasons.py`: `python -m tools.policy_docs`.
+What the guards are is in [the decision](decision.md).
+"""
+_GROUPS: Final = (
+    (Reason.SHORTAGE_PROVEN, "Something is done"),
+    (Reason.DEMAND_MET, "There is nothing to do"),
+    (Reason.NOT_LEADER, "A guard holds"),
+)
+
+
+def reasons() -> str:
+    """docs/reasons.md."""
+    parts = [_INTRODUCTION]
+    order = list(Reason)
+    starts = [order.index(first) for first, _ in _GROUPS] + [len(order)]
+    for (_, title), begin, end in zip(_GROUPS, starts, starts[1:], strict=False):
+        alert = title == "A guard holds"
+        parts.append(
+            f"\n## {title}\n\n| reason | sentence |" + (" alert |" if alert else "") + "\n|---|---|" + ("---|" if alert else "") + "\n"
+        )
+        for reason in order[begin:end]:
+            sentence = re.sub(r"\{(\w+)\}", r"*\1*", SENTENCES[reason])
+            parts.append(f"| `{reason}` | {sentence} |" + (f" {_HELD_ALERTS.get(reason, '')} |" if alert else "") + "\n")
+    return "".join(parts)
+
+
+def states() -> str:
+    """The state diagram, in mermaid."""
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {Mode.COST}"]
+    lines += [f"    {mode} --> {to}: {trigger} ({verb})" for (mode, trigger), (to, verb) in TRANSITIONS.items()]
+    return "\n".join([*lines, "```"])
+
+
+def guard_table() -> str:
+    """The guards of each change, in their order."""
+    rows: tuple[tuple[str, Sequence[guards.Guard]], ...] = (
+        ("always", guards.ALWAYS),
+        ("failover", guards.FAILOVER),
+        ("fallback", guards.FALLBACK),
+        ("a pin, either way", guards.SWITCH),
+        ("roll-back", guards.ROLLBACK),
+        ("other weights, the same mode", guards.REROUTE),
+    )
+    lines = ["| change | guards, in order |", "|---|---|"]
+    lines += [f"| {name} | {', '.join(guard.__name__.replace('_', ' ') for guard in some)} |" for name, some in rows]
+    known = {guard.__name__: guard for _, some in rows for guard in some}
+    lines += ["", "| guard | what it asks for |", "|---|---|"]
+    lines += [f"| {name.replace('_', ' ')} | {(guard.__doc__ or '').splitlines()[0]} |" for name, guard in known.items()]
+    return "\n".join(lines)
+
+
+def decision(present: str) -> str:
+    """docs/decision.md with its generated parts replaced.
+
+    Raises:
+        ValueError: A part's markers are missing.
+    """
+    for name, body in (("states", states()), ("guards", guard_table())):
+        pattern = re.compile(rf"(<!-- generated: {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
+        if not pattern.search(present):
+            raise ValueError(f"docs/decision.md has no generated part {name}")
+        present = pattern.sub(lambda match, body=body: match[1] + body + match[2], present)  # type: ignore[misc]
+    return present
+
+
+def main() -> None:
+    """Writes both files."""
+    REASONS.write_text(reasons())
+    DECISION.write_text(decision(DECISION.read_text()))
+
+
+if __name__ == "__main__":
+    main()
