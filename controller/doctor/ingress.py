@@ -12,7 +12,7 @@ from controller.policy.model import CapacityWeights, RoutingStyle
 from controller.policy.routing import ALGORITHM, LEAST_OUTSTANDING, PREFIX, USE_ANNOTATION, algorithm_of
 from controller.policy.standby import HOST_SUFFIX, needed
 from controller.signals.ingress import Route, forwarded, hostnames, routes
-from controller.signals.load_balancer.verifier import live_rules
+from controller.signals.load_balancer.request import live_rules
 from controller.signals.objects import Object, items, mapping, name_of, namespace_of, text
 
 _CLASS: Final = "alb"

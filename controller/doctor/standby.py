@@ -11,7 +11,7 @@ from controller.policy import text as words
 from controller.policy.model import RoutingStyle
 from controller.policy.standby import lacking, needed
 from controller.signals.ingress import forwarded, routes
-from controller.signals.load_balancer.verifier import listener_ports, target_groups
+from controller.signals.load_balancer.request import listener_ports, target_groups
 
 MAX_RULES: Final = 100  # AWS: rules per Application Load Balancer, defaults not counted; adjustable
 MAX_GROUPS: Final = 100  # AWS: target groups per Application Load Balancer; not adjustable

@@ -12,7 +12,8 @@ from controller.policy.availability import with_known_health
 from controller.policy.model import Application, Source, Target, Unit, Verification
 from controller.signals.cluster import ClusterView
 from controller.signals.ingress import hostnames, observe_ingress
-from controller.signals.load_balancer.verifier import ServicePort, VerificationRequest, Verifier, listener_ports, live_rules, target_groups
+from controller.signals.load_balancer.request import ServicePort, VerificationRequest, listener_ports, live_rules, target_groups
+from controller.signals.load_balancer.verifier import Verifier
 from controller.signals.snapshots import Capacity, Metrics, Outside
 
 

@@ -34,6 +34,11 @@ def items(value: object, *path: str) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
+def entries(value: object, *path: str) -> list[dict[str, Any]]:
+    """The objects of the list at a path; other entries are left out."""
+    return [entry for entry in items(value, *path) if isinstance(entry, dict)]
+
+
 def text(value: object, *path: str) -> str:
     """The string at a path, "" where it is anything else."""
     found = dig(value, *path)

@@ -161,7 +161,7 @@ def look(outside: OutsideWorld, app: Application) -> None:
 @pytest.mark.slow
 def test_the_policy_allows_exactly_what_is_called(clients: RecordingClients, monkeypatch: pytest.MonkeyPatch) -> None:
     """Verification over several pages, metrics, offerings, reservations, quotas and their use, metrics of our own, and the alarm."""
-    monkeypatch.setattr("controller.signals.load_balancer.verifier._PAGE_SIZE", 1)
+    monkeypatch.setattr("controller.signals.load_balancer.calls._PAGE_SIZE", 1)
     clock = ManualClock(NOW)
     view = ClusterView(clock, lambda: None)
     app = application(units=seed_units())

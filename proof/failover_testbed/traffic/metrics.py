@@ -10,7 +10,7 @@ import structlog
 
 from controller.clients.aws import translated
 from controller.errors import RemoteError
-from controller.signals.load_balancer.verifier import load_balancer_dimension
+from controller.signals.load_balancer.directory import load_balancer_dimension
 from failover_testbed.aws.server import EmulatedAws
 from failover_testbed.traffic.requests import Period, Traffic
 

@@ -14,8 +14,9 @@ from controller.clients.aws import AwsClients
 from controller.clock import ManualClock
 from controller.policy.model import Target, Verdict
 from controller.signals.budget import CallBudget
-from controller.signals.load_balancer.verifier import VerificationRequest, Verifier
-from tests.signals.load_balancer.test_verification import LIVE, NOW
+from controller.signals.load_balancer.request import VerificationRequest
+from controller.signals.load_balancer.verifier import Verifier
+from tests.signals.load_balancer.scripted_elb import LIVE, NOW
 
 ACCOUNT, REGION = "123456789012", "us-west-2"
 
@@ -96,7 +97,7 @@ def test_a_switch_is_seen_when_the_rule_is_modified(account: Account) -> None:
 
 def test_pages_of_one_entry_lead_to_the_same_answer(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     """The markers are ELBv2's own."""
-    monkeypatch.setattr("controller.signals.load_balancer.verifier._PAGE_SIZE", 1)
+    monkeypatch.setattr("controller.signals.load_balancer.calls._PAGE_SIZE", 1)
     standby = [{"Field": "host-header", "HostHeaderConfig": {"Values": ["standby.invalid"]}}]
     account.elb.create_rule(ListenerArn=account.listener, Priority=2, Conditions=standby, Actions=account.actions(all=1))
     subnets = list(ec2_backends[ACCOUNT][REGION].get_default_subnets().values())[:2]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controller.signals.load_balancer.verifier import LiveRule, listener_ports, live_rules, target_groups
+from controller.signals.load_balancer.request import LiveRule, listener_ports, live_rules, target_groups
 
 PREFIX = "alb.ingress.kubernetes.io"
 

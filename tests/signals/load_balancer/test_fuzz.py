@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from controller.clock import ManualClock
 from controller.policy.model import Target, Verdict, Verification
 from controller.signals.budget import CallBudget
-from controller.signals.load_balancer.verifier import VerificationRequest, Verifier
-from tests.signals.load_balancer.test_verification import DNS, LB, LIVE, NOW, Clients, arn, ask
+from controller.signals.load_balancer.request import VerificationRequest
+from controller.signals.load_balancer.verifier import Verifier
+from tests.signals.load_balancer.scripted_elb import DNS, LB, LIVE, NOW, Clients, arn, ask
 
 QUICK = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 KEYS = [

@@ -1,0 +1,79 @@
+"""The calls of ELBv2 that one verification makes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from controller.clients.aws import ATTEMPTS, AwsClients, translated
+from controller.signals.load_balancer.request import CannotTellError
+from controller.signals.objects import entries, integer, text
+
+_SERVICE: Final = "elbv2"
+_PAGES: Final = 20  # of one listing
+_PAGE_SIZE: Final = 400
+
+
+class Calls:
+    """Makes ELBv2 calls and counts them.
+
+    Attributes:
+        made: Calls so far, those that botocore repeated included.
+        operation: The last one.
+    """
+
+    def __init__(self, clients: AwsClients) -> None:
+        self._clients = clients
+        self.made = 0
+        self.operation = "DescribeLoadBalancers"
+
+    def call(self, operation: str, **arguments: object) -> Mapping[str, Any]:
+        """Makes one call.
+
+        Raises:
+            RemoteError: It failed.
+            CannotTellError: The answer is not an object.
+        """
+        self.operation = operation
+        self.made += 1
+        with translated(_SERVICE, operation):
+            client = self._clients.client(_SERVICE)
+            answer = getattr(client, re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower())(**arguments)
+        if not isinstance(answer, dict):
+            raise CannotTellError(f"the answer of {operation} cannot be read")
+        # botocore's own retries are calls too, as AWS counts them.
+        retries = integer(answer, "ResponseMetadata", "RetryAttempts") or 0
+        self.made += retries if 0 < retries < ATTEMPTS else 0
+        return answer
+
+    def listing(self, operation: str, key: str, **arguments: object) -> list[dict[str, Any]]:
+        """Reads all pages of one listing.
+
+        Raises:
+            RemoteError: A call failed.
+            CannotTellError: There are more pages than a load balancer can have, or a page cannot be read.
+        """
+        found: list[dict[str, Any]] = []
+        marker = ""
+        for _ in range(_PAGES):
+            answer = self.call(operation, PageSize=_PAGE_SIZE, **arguments, **({"Marker": marker} if marker else {}))
+            if not isinstance(answer.get(key), list):
+                raise CannotTellError(f"the answer of {operation} cannot be read: no {key}")
+            found.extend(entries(answer, key))
+            following = text(answer, "NextMarker")
+            if not following:
+                return found
+            if following == marker:
+                raise CannotTellError(f"the pages of {operation} go round in a circle")
+            marker = following
+        raise CannotTellError(f"{operation} has more than {_PAGES} pages")
+
+    def target_health(self, group: str) -> list[dict[str, Any]]:
+        """The targets of one target group.
+
+        Raises:
+            RemoteError: The call failed.
+            CannotTellError: The answer is not an object.
+        """
+        return entries(self.call("DescribeTargetHealth", TargetGroupArn=group), "TargetHealthDescriptions")

@@ -1,0 +1,156 @@
+"""The load balancers and listeners behind the host names of the Ingresses, kept for a while because they seldom change."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from controller.clock import Clock
+from controller.errors import NotFound
+from controller.signals.load_balancer.calls import Calls
+from controller.signals.objects import text
+
+_KEPT: Final = 512
+_LOAD_BALANCER_TTL_S: Final = 3600.0
+_MISSING_TTL_S: Final = 60.0  # the search for a load balancer that is not there pages through the whole account
+_LISTENER_TTL_S: Final = 300.0  # a new listener must be seen: it carries traffic too
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A listener of an Application Load Balancer.
+
+    Attributes:
+        arn: Its ARN.
+        port: Where it listens.
+        label: For people, e.g. ``HTTPS:443``.
+    """
+
+    arn: str
+    port: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class _LoadBalancer:
+    arn: str  # "" where the search found none
+    until: float
+
+
+class Directory:
+    """Finds load balancers by host name and lists their listeners. Safe to share between threads.
+
+    Args:
+        clock: Time.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._load_balancers: dict[str, _LoadBalancer] = {}  # by host name in lower case
+        self._listeners: dict[str, tuple[float, tuple[Listener, ...]]] = {}  # by load balancer
+
+    def calls_needed(self, hostnames: Iterable[str]) -> int:
+        """How many calls a check of these load balancers needs for them and their rules; an estimate where they are not known yet."""
+        needed = 0
+        with self._lock:
+            for hostname in hostnames:
+                known = self._load_balancers.get(_host(hostname))
+                listeners = self._listeners.get(known.arn) if known else None
+                needed += (0 if known else 1) + (len(listeners[1]) if listeners else 2)
+        return needed
+
+    def load_balancer(self, hostname: str, calls: Calls) -> str:
+        """The ARN of the Application Load Balancer with that DNS name, "" where there is none.
+
+        Raises:
+            RemoteError: A call failed.
+            CannotTellError: An answer cannot be read.
+        """
+        now, key = self._clock.monotonic(), _host(hostname)
+        with self._lock:
+            known = self._load_balancers.get(key)
+        if known and now < known.until:
+            return known.arn
+        arn = None
+        with suppress(NotFound):  # the host name has lost the name's case, or is a Network Load Balancer's: list all of them
+            arn = _named(calls.listing("DescribeLoadBalancers", "LoadBalancers", Names=[load_balancer_name(hostname)]), key)
+        if arn is None:
+            arn = _named(calls.listing("DescribeLoadBalancers", "LoadBalancers"), key)
+        until = now + (_MISSING_TTL_S if arn is None else _LOAD_BALANCER_TTL_S)
+        with self._lock:
+            self._load_balancers[key] = _LoadBalancer(arn or "", until)
+            drop_oldest(self._load_balancers, _KEPT)
+        return arn or ""
+
+    def listeners(self, load_balancer: str, calls: Calls) -> tuple[Listener, ...]:
+        """The HTTP and HTTPS listeners of a load balancer, by its ARN.
+
+        Raises:
+            RemoteError: A call failed.
+            CannotTellError: An answer cannot be read.
+        """
+        now = self._clock.monotonic()
+        with self._lock:
+            until, known = self._listeners.get(load_balancer, (0.0, ()))
+        if known and now < until:
+            return known
+        found = []
+        for entry in calls.listing("DescribeListeners", "Listeners", LoadBalancerArn=load_balancer):
+            arn, port, protocol = text(entry, "ListenerArn"), entry.get("Port"), text(entry, "Protocol")
+            if arn and isinstance(port, int) and protocol in {"HTTP", "HTTPS"}:
+                found.append(Listener(arn, port, f"{protocol}:{port}"))
+        listeners = tuple(found)
+        with self._lock:
+            self._listeners[load_balancer] = (now + _LISTENER_TTL_S, listeners)
+            drop_oldest(self._listeners, _KEPT)
+        return listeners
+
+    def forget(self, hostnames: Iterable[str]) -> None:
+        """Drops these load balancers and their listeners: the next check finds them anew."""
+        with self._lock:
+            for hostname in hostnames:
+                known = self._load_balancers.pop(_host(hostname), None)
+                if known:
+                    self._listeners.pop(known.arn, None)
+
+
+def load_balancer_dimension(arn: str) -> str:
+    """The value of CloudWatch's ``LoadBalancer`` dimension, ``app/<name>/<id>``, or "" where `arn` is not a load balancer's."""
+    _, mark, rest = arn.partition(":loadbalancer/")
+    return rest if mark else ""
+
+
+def load_balancer_name(hostname: str) -> str:
+    """The load balancer's name in its DNS name: the first label without ``internal-`` and the number that AWS appends.
+
+    Its case may be lost: the load-balancer controller writes the host name in lower case since v3.2.0.
+    """
+    label = hostname.strip().removeprefix("dualstack.").split(".", 1)[0]
+    return re.sub(r"-\d+$", "", label.removeprefix("internal-"))
+
+
+def drop_oldest(kept: dict[str, Any], limit: int) -> None:
+    """Drops the oldest entries beyond `limit`."""
+    while len(kept) > limit:
+        del kept[next(iter(kept))]
+
+
+def _named(described: Sequence[Mapping[str, Any]], hostname: str) -> str | None:
+    """The ARN of the load balancer with that DNS name, "" where it is not an application's, None where there is none.
+
+    AWS keeps the case of the name, the Ingress's status does not.
+    """
+    for entry in described:
+        if _host(text(entry, "DNSName")) == hostname:
+            return text(entry, "LoadBalancerArn") if entry.get("Type") == "application" else ""
+    return None
+
+
+def _host(hostname: str) -> str:
+    """A DNS name as it is compared: lower case, no trailing dot, no Route 53 prefix."""
+    return hostname.strip().lower().rstrip(".").removeprefix("dualstack.")

@@ -1,0 +1,161 @@
+"""What a verification compares: the routing that an Ingress asks for, read from Kubernetes objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from controller.policy.model import Target
+from controller.signals.load_balancer.conditions import Condition, conditions_of, json_of, merged, path_patterns
+from controller.signals.objects import entries, integer, mapping, text
+
+ServicePort = tuple[str, int | str]
+"""A Service and its port as an action names it: 80 and "http" make two different target groups."""
+
+TargetGroups = Mapping[ServicePort, tuple[str, ...]]
+"""The ARNs of the target groups that are bound to a Service and port."""
+
+_PORT_DIGITS: Final = 5
+
+
+class CannotTellError(Exception):
+    """The request cannot be answered; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRule:
+    """A rule that carries the application's traffic, as the load balancer should have it.
+
+    Attributes:
+        conditions: What a request must match; equal sets mean the same rule.
+        label: For people, e.g. ``a.example /*``.
+    """
+
+    conditions: frozenset[Condition]
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationRequest:
+    """One question: does the load balancer route as this action says?
+
+    Attributes:
+        application: ``namespace/ingress``.
+        hostnames: ``status.loadBalancer.ingress[].hostname`` of the Ingress.
+        action: The annotation's value, byte for byte; the verification counts only for it.
+        targets: The action's Services and weights.
+        stickiness_s: The action's target group stickiness, seconds; 0 = disabled.
+        rules: The rules that use the action, see `live_rules`.
+        target_groups: See `target_groups`; None: the TargetGroupBindings could not be read.
+        ready: Ready endpoints by Service, as far as known; used for ``ip`` targets only, where a target is a pod.
+        min_healthy: Fewest healthy targets of a target group that gets traffic; at least 1 is always needed.
+        healthy_share: Share of the ready endpoints that must be healthy targets, 0 to 1. The default leaves room for pods that have just
+            become ready and wait for their first health check.
+        standby: Services that get no traffic now and would after a mode change: their healthy targets are counted and decide nothing here.
+        ports: Listeners that must have the rules; empty = every listener that has any of them, and at least one.
+    """
+
+    application: str
+    hostnames: tuple[str, ...]
+    action: str
+    targets: tuple[Target, ...]
+    stickiness_s: int
+    rules: tuple[LiveRule, ...]
+    target_groups: TargetGroups | None
+    ready: Mapping[str, int] = field(default_factory=dict)
+    min_healthy: int = 1
+    healthy_share: float = 0.5
+    standby: tuple[ServicePort, ...] = ()
+    ports: frozenset[int] = frozenset()
+
+
+def live_rules(ingress: Mapping[str, Any], action: str, *, prefix: str = "alb.ingress.kubernetes.io") -> tuple[LiveRule, ...]:
+    """The rules that the load-balancer controller makes for one action of an Ingress.
+
+    Paths become patterns as there: ``Prefix /a`` is ``/a`` and ``/a/*``, ``Prefix /`` is ``/*``, other types are taken as they are. Hosts
+    under ``.invalid`` are standby rules, which no request can reach.
+
+    Args:
+        ingress: The Ingress as a plain object.
+        action: The action's name, which stands in the place of a Service's.
+        prefix: The annotations' prefix.
+
+    Returns:
+        One for each host and path that uses the action, without duplicates.
+    """
+    annotations = mapping(ingress, "metadata", "annotations")
+    extra = conditions_of(json_of(annotations.get(f"{prefix}/conditions.{action}")))
+    regex = str(annotations.get(f"{prefix}/use-regex-path-match", "")).lower() == "true"
+    found: dict[frozenset[Condition], LiveRule] = {}
+    for rule in entries(ingress, "spec", "rules"):
+        host = text(rule, "host").lower()
+        if host.endswith(".invalid"):
+            continue
+        for path in entries(rule, "http", "paths"):
+            backend = mapping(path, "backend", "service")
+            if backend.get("name") != action or mapping(backend, "port").get("name") != "use-annotation":
+                continue
+            patterns = path_patterns(text(path, "path"), text(path, "pathType"), regex=regex)
+            conditions = merged([*extra, ("host-header", frozenset({host} if host else ())), ("path-pattern", patterns)])
+            conditions = conditions or frozenset({("path-pattern", frozenset({"/*"}))})
+            found[conditions] = LiveRule(conditions, " ".join(filter(None, (host, *sorted(patterns)))) or "/*")
+    return tuple(found.values())
+
+
+def listener_ports(ingress: Mapping[str, Any], *, prefix: str = "alb.ingress.kubernetes.io") -> frozenset[int]:
+    """The listeners that must have the rules of an Ingress, as far as the Ingress itself says so.
+
+    Returns:
+        The ports of ``listen-ports``, without the plain HTTP ones where ``ssl-redirect`` turns those into mere redirects; empty where the
+        annotation is absent or unreadable (the IngressClass or the certificates decide then).
+    """
+    annotations = mapping(ingress, "metadata", "annotations")
+    redirect = bool(text(annotations, f"{prefix}/ssl-redirect"))
+    ports: set[int] = set()
+    for entry in entries(json_of(annotations.get(f"{prefix}/listen-ports"))):
+        for protocol, port in entry.items():
+            if (number := integer(port)) is not None and (protocol == "HTTPS" or (protocol == "HTTP" and not redirect)):
+                ports.add(number)
+    return frozenset(ports)
+
+
+def target_groups(
+    bindings: Iterable[Mapping[str, Any]], namespace: str, ingress: str, *, label_prefix: str = "ingress.k8s.aws"
+) -> dict[ServicePort, tuple[str, ...]]:
+    """Reads from TargetGroupBindings which target groups stand for which Service of an Ingress.
+
+    Counted are the bindings of the Ingress's own stack and those of an explicit IngressGroup. In a group two Ingresses may each have a
+    target group for the same Service and port; both are returned, because our rule (which is found by its conditions, on our load balancer)
+    is right with either: the traffic reaches the same pods. Left out are bindings of another Ingress's stack, those that no Ingress
+    made, and those that are being deleted.
+
+    Args:
+        bindings: TargetGroupBindings as plain objects.
+        namespace: Of the Ingress.
+        ingress: Its name.
+        label_prefix: Prefix of the stack labels; ``ingress.eks.amazonaws.com`` in EKS Auto Mode.
+
+    Returns:
+        The ARNs, sorted, by Service and port.
+    """
+    found: dict[ServicePort, set[str]] = {}
+    for binding in bindings:
+        metadata, spec = mapping(binding, "metadata"), mapping(binding, "spec")
+        labels, reference = mapping(metadata, "labels"), mapping(spec, "serviceRef")
+        own = (labels.get(f"{label_prefix}/stack-namespace"), labels.get(f"{label_prefix}/stack-name")) == (namespace, ingress)
+        grouped = bool(labels.get(f"{label_prefix}/stack"))
+        port = port_of(reference.get("port"))
+        service, arn = text(reference, "name"), text(spec, "targetGroupARN")
+        if metadata.get("namespace") != namespace or metadata.get("deletionTimestamp") or not (own or grouped):
+            continue
+        if service and port is not None and arn:
+            found.setdefault((service, port), set()).add(arn)
+    return {key: tuple(sorted(arns)) for key, arns in found.items()}
+
+
+def port_of(value: object) -> int | str | None:
+    """A Service port; a number in a string is a number, as for the load-balancer controller. None where it is neither."""
+    if isinstance(value, str) and value:
+        return int(value) if value.isascii() and value.isdigit() and len(value) <= _PORT_DIGITS else value
+    return integer(value)

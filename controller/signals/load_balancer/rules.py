@@ -1,0 +1,193 @@
+"""Compares the rules and targets that ELBv2 describes with a verification request. Pure: answers go in, findings come out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from controller.policy.model import CRITICAL
+from controller.signals.load_balancer.conditions import Condition, conditions_of, merged
+from controller.signals.load_balancer.request import CannotTellError, ServicePort, VerificationRequest, port_of
+from controller.signals.objects import entries, integer, mapping, text
+
+_MAX_TEXT: Final = 200
+
+
+@dataclass(slots=True)
+class Findings:
+    """What one check has found so far; kept when a later call fails.
+
+    Attributes:
+        weights: Live weight by Service; of several rules, those of the one that differs.
+        healthy: Healthy targets by Service.
+        problems: One sentence each.
+        serving: Service by target group ARN, for the target groups that get traffic.
+        applied: Whether every rule is as the request says.
+    """
+
+    weights: dict[str, int] = field(default_factory=dict)
+    healthy: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    serving: dict[str, str] = field(default_factory=dict)
+    applied: bool = False
+
+
+def owners_of(request: VerificationRequest, findings: Findings) -> dict[str, ServicePort] | None:
+    """Service and port by target group ARN; None, with the problem in `findings`, where a target of the action has no target group yet.
+
+    The target groups of other Services are included, so that a finding can name what the rule still does.
+
+    Raises:
+        CannotTellError: The request is not answerable.
+    """
+    if not request.rules:
+        raise CannotTellError("no rule of the Ingress uses the action")
+    if not request.targets or all(target.weight <= 0 for target in request.targets):
+        raise CannotTellError("the action sends no traffic to any Service")
+    if request.target_groups is None:
+        raise CannotTellError("the TargetGroupBindings cannot be read")
+    owners: dict[str, ServicePort] = {}
+    for target in request.targets:
+        key = (target.service, port_of(target.port) or 0)
+        arns = request.target_groups.get(key, ())
+        if not arns:
+            findings.problems.append(f"Service {target.service}:{target.port} has no target group yet")
+        for arn in arns:
+            if owners.setdefault(arn, key) != key:
+                raise CannotTellError(f"{owners[arn][0]} and {target.service} share a target group")
+    for key, arns in request.target_groups.items():
+        for arn in arns:
+            owners.setdefault(arn, key)
+    return None if findings.problems else owners
+
+
+def rules_by_conditions(described: list[dict[str, Any]]) -> dict[frozenset[Condition], list[Mapping[str, Any]]]:
+    """Groups the ``Rules`` of DescribeRules by their conditions, without the listener's default rule."""
+    found: dict[frozenset[Condition], list[Mapping[str, Any]]] = {}
+    for rule in described:
+        if not rule.get("IsDefault") and rule.get("Priority") != "default":
+            found.setdefault(merged(conditions_of(rule.get("Conditions"))), []).append(rule)
+    return found
+
+
+def compare(
+    rule: Mapping[str, Any], where: str, request: VerificationRequest, owners: Mapping[str, ServicePort], findings: Findings
+) -> None:
+    """Compares one live rule with the action, into `findings`.
+
+    Args:
+        rule: An entry of DescribeRules.
+        where: Its listener and label, for people.
+        request: What it should do.
+        owners: See `owners_of`.
+        findings: Gets the problems, the live weights and the target groups that get traffic.
+    """
+    actions = sorted(entries(rule, "Actions"), key=lambda action: integer(action, "Order") or 0)
+    action = actions[-1] if actions else {}  # authentication actions stand before it
+    kind = text(action, "Type")
+    if kind == "fixed-response":
+        fixed = mapping(action, "FixedResponseConfig")
+        body = f" ({text(fixed, 'MessageBody')[:_MAX_TEXT]})" if fixed.get("MessageBody") else ""
+        findings.problems.append(f"{CRITICAL}{where} answers every request with a fixed {fixed.get('StatusCode', '5xx')}{body}")
+        return
+    if kind != "forward":
+        findings.problems.append(f"{where} does not forward ({kind[:_MAX_TEXT] or 'no action'})")
+        return
+    _compare_weights(action, where, request, owners, findings)
+    stickiness = _stickiness(action)
+    if stickiness != request.stickiness_s:
+        findings.problems.append(f"{where} has stickiness {_seconds(stickiness)}, asked for {_seconds(request.stickiness_s)}")
+
+
+def _compare_weights(
+    action: Mapping[str, Any], where: str, request: VerificationRequest, owners: Mapping[str, ServicePort], findings: Findings
+) -> None:
+    groups = _groups(action)
+    live, unknown = _live(groups, owners)
+    asked = {(target.service, port_of(target.port) or 0): target.weight for target in request.targets}
+    same = live.keys() == asked.keys() if len(asked) == 1 else live == asked  # a single target group gets all, whatever its weight
+    same = same and not unknown
+    if not same:
+        shown = _shown(live) + "".join(f", unknown target group {name[:_MAX_TEXT]}" for name in unknown)
+        findings.problems.append(f"{where} forwards to {shown.removeprefix(', ') or 'nothing'}, asked for {_shown(asked)}")
+    arns = [text(group, "TargetGroupArn") for group in groups]
+    findings.serving.update({arn: key[0] for arn in arns if (key := owners.get(arn)) and asked.get(key, 0) > 0})
+    weights: dict[str, int] = {}
+    for (service, _), weight in live.items():
+        weights[service] = weights.get(service, 0) + weight
+    if not same or not findings.weights:
+        findings.weights = weights  # of several rules the one that differs is shown
+
+
+def _groups(action: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The target groups of a forward action. AWS shows both forms for a single one, emulators only one of them."""
+    groups = entries(action, "ForwardConfig", "TargetGroups")
+    if not groups and text(action, "TargetGroupArn"):
+        return [{"TargetGroupArn": action["TargetGroupArn"]}]
+    return groups
+
+
+def _live(groups: list[dict[str, Any]], owners: Mapping[str, ServicePort]) -> tuple[dict[ServicePort, int], list[str]]:
+    """Live weights by Service and port, and the names of the target groups that no Service owns."""
+    live: dict[ServicePort, int] = {}
+    unknown: list[str] = []
+    for group in groups:
+        arn, weight = text(group, "TargetGroupArn"), integer(group.get("Weight", 1))
+        if arn not in owners or weight is None or owners[arn] in live:
+            unknown.append(arn.rpartition("targetgroup/")[2] or "?")
+        else:
+            live[owners[arn]] = weight
+    return live, unknown
+
+
+def count_healthy(described: list[dict[str, Any]], service: str, request: VerificationRequest) -> tuple[int, str]:
+    """Counts the healthy targets of one target group.
+
+    A registered target is not enough: a target group without a healthy target fails open, and an empty one answers 503.
+
+    Args:
+        described: ``TargetHealthDescriptions`` of DescribeTargetHealth.
+        service: Whose target group it is.
+        request: How many targets must be healthy.
+
+    Returns:
+        The number of healthy targets, and what is wrong with it ("" where it is enough).
+    """
+    states: dict[str, int] = {}
+    instances = False
+    for entry in described:
+        state = text(entry, "TargetHealth", "State")[:_MAX_TEXT] or "unknown"
+        states[state] = states.get(state, 0) + 1
+        instances = instances or text(entry, "Target", "Id").startswith("i-")
+    healthy = states.get("healthy", 0)
+    ready = 0 if instances else request.ready.get(service, 0)  # an instance target is a node: it does not count pods
+    share = min(1.0, max(0.0, request.healthy_share))
+    needed = max(1, request.min_healthy, math.ceil(share * ready))
+    if healthy >= needed:
+        # Healthy nodes do not count pods: the ready pods behind them are the best figure there is.
+        return (max(healthy, request.ready.get(service, 0)) if instances else healthy), ""
+    others = ", ".join(f"{count} {state}" for state, count in sorted(states.items()) if state != "healthy") or "no others"
+    return healthy, f"{service} has {healthy} healthy target(s) of the {needed} needed ({others})"
+
+
+def standby_warms_up(request: VerificationRequest, findings: Findings) -> bool:
+    """Whether a standby Service has ready endpoints and no healthy target yet, so that a mode change to it would be refused."""
+    return any(request.ready.get(service, 0) > 0 and findings.healthy.get(service) == 0 for service, _ in request.standby)
+
+
+def _stickiness(action: Mapping[str, Any]) -> int:
+    """Seconds of target group stickiness; 0 = disabled, -1 = enabled for an unknown time."""
+    stickiness = mapping(action, "ForwardConfig", "TargetGroupStickinessConfig")
+    if stickiness.get("Enabled") is not True:
+        return 0
+    return integer(stickiness, "DurationSeconds") or -1
+
+
+def _shown(weights: Mapping[ServicePort, int]) -> str:
+    return ", ".join(f"{service} {weight}" for (service, _), weight in sorted(weights.items(), key=lambda item: str(item[0])))
+
+
+def _seconds(stickiness: int) -> str:
+    return "off" if stickiness == 0 else "on" if stickiness < 0 else f"{stickiness} s"

@@ -1,0 +1,89 @@
+"""Finding the load balancer and its listeners behind a host name."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller.clock import ManualClock
+from controller.policy.model import Verdict
+from controller.signals.load_balancer.directory import load_balancer_dimension, load_balancer_name
+from controller.signals.load_balancer.verifier import Verifier
+from tests.signals.load_balancer.scripted_elb import (
+    DNS,
+    LB,
+    Elb,
+    ask,
+    refusal,
+)
+
+
+@pytest.mark.parametrize(
+    "hostname",
+    [DNS, DNS.lower(), DNS.lower() + ".", "dualstack." + DNS.lower()],
+)
+def test_the_dns_name_is_compared_without_regard_to_case(hostname: str, verifier: Verifier) -> None:
+    """The load-balancer controller writes it in lower case, AWS keeps the case of the name."""
+    assert verifier.verify(ask(hostnames=(hostname,))).verdict is Verdict.YES
+
+
+def test_the_load_balancer_is_looked_up_by_name_first(elb: Elb, verifier: Verifier) -> None:
+    """Paging through every load balancer of the account is the fallback."""
+    verifier.verify(ask(hostnames=(DNS,)))
+    assert elb.calls.count("DescribeLoadBalancers") == 1
+
+
+def test_a_network_load_balancer_in_front_is_passed_over(elb: Elb, verifier: Verifier) -> None:
+    """The Ingress's status may hold a second host name, of the frontend NLB."""
+    front = "front-0123456789abcdef.elb.us-west-2.amazonaws.com"
+    elb.load_balancers.append({"LoadBalancerArn": "nlb", "LoadBalancerName": "front", "DNSName": front, "Type": "network"})
+    assert verifier.verify(ask(hostnames=(front, DNS))).verdict is Verdict.YES
+    assert verifier.dimension("default/sd21") == "app/K8s-sd21/0123456789abcdef"
+
+
+def test_a_listener_of_another_protocol_is_not_ours(elb: Elb, verifier: Verifier) -> None:
+    """Only HTTP and HTTPS listeners have rules."""
+    elb.listen(9000, [], protocol="TCP")
+    assert verifier.verify(ask()).verdict is Verdict.YES
+    assert elb.calls.count("DescribeRules") == 1
+
+
+def test_a_load_balancer_that_was_replaced_is_looked_up_again(elb: Elb, verifier: Verifier, clock: ManualClock) -> None:
+    """Cached ARNs are dropped when AWS does not know them."""
+    assert verifier.verify(ask()).verdict is Verdict.YES
+    clock.advance(61)
+    elb.errors["DescribeRules"] = refusal("ListenerNotFound")
+    verifier.verify(ask())
+    elb.errors.clear()
+    clock.advance(61)
+    elb.calls.clear()
+    assert verifier.verify(ask()).verdict is Verdict.YES
+    assert elb.calls[:3] == ["DescribeLoadBalancers", "DescribeLoadBalancers", "DescribeListeners"]
+
+
+def test_a_load_balancer_that_is_missing_is_not_searched_for_on_every_tick(elb: Elb, verifier: Verifier, clock: ManualClock) -> None:
+    """The search pages through the whole account."""
+    for _ in range(6):
+        verifier.verify(ask(hostnames=("gone.example",)))
+        clock.advance(6)
+    assert elb.calls == ["DescribeLoadBalancers"] * 2
+
+
+@pytest.mark.parametrize(
+    ("hostname", "name"),
+    [
+        ("k8s-default-sd21-0a1b2c3d4e-1234567890.us-west-2.elb.amazonaws.com", "k8s-default-sd21-0a1b2c3d4e"),
+        ("internal-k8s-default-sd21-0a1b2c3d4e-1234567890.us-west-2.elb.amazonaws.com", "k8s-default-sd21-0a1b2c3d4e"),
+        ("K8s-SD21-1.us-west-2.elb.amazonaws.com.", "K8s-SD21"),
+        ("dualstack.sd21-12.us-west-2.elb.amazonaws.com", "sd21"),
+        ("", ""),
+    ],
+)
+def test_the_name_is_read_from_the_dns_name(hostname: str, name: str) -> None:
+    """Without AWS's own prefix and number."""
+    assert load_balancer_name(hostname) == name
+
+
+def test_the_cloudwatch_dimension_keeps_the_app_prefix() -> None:
+    """Argo Rollouts strips it, and CloudWatch finds nothing."""
+    assert load_balancer_dimension(LB) == "app/K8s-sd21/0123456789abcdef"
+    assert load_balancer_dimension("nonsense") == ""

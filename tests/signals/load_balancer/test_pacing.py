@@ -1,0 +1,157 @@
+"""How often the verifier calls ELBv2, and what it remembers in between."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller.clock import ManualClock
+from controller.policy.model import Verdict
+from controller.signals.budget import CallBudget
+from controller.signals.load_balancer.verifier import Verifier
+from failover_analysis.simulation.engine import Simulation
+from failover_analysis.simulation.simulated_view import AUDIT_S, BALANCER_S, LISTENERS_S
+from tests.analysis.simulation.support import setup
+from tests.signals.load_balancer.scripted_elb import (
+    CAPACITY,
+    DEFAULT,
+    DNS,
+    NOW,
+    Clients,
+    Elb,
+    arn,
+    ask,
+    forward,
+    rule,
+)
+
+
+def test_the_last_word_is_repeated_until_another_look_is_due(elb: Elb, verifier: Verifier, clock: ManualClock) -> None:
+    """A tick may ask as often as it likes."""
+    first = verifier.verify(ask())
+    made = len(elb.calls)
+    clock.advance(59)
+    assert verifier.verify(ask(ready={"inf2": 3})) is first
+    assert len(elb.calls) == made
+    clock.advance(1)
+    assert verifier.verify(ask()).at == NOW + 60
+    assert len(elb.calls) == made + 3  # the load balancer and its listeners are known by now
+
+
+def test_a_routing_that_is_not_there_yet_is_looked_at_every_five_seconds(elb: Elb, verifier: Verifier, clock: ManualClock) -> None:
+    """The load-balancer controller usually needs about one."""
+    elb.only_rules()[0]["Actions"] = [forward({"all": 1})]
+    assert verifier.verify(ask()).verdict is Verdict.NOT_YET
+    elb.only_rules()[0]["Actions"] = [forward({"inf2": 40, "trn1": 60})]
+    clock.advance(4.9)
+    assert verifier.verify(ask()).verdict is Verdict.NOT_YET
+    clock.advance(0.1)
+    assert verifier.verify(ask()).verdict is Verdict.YES
+
+
+def test_another_action_is_looked_at_at_once(elb: Elb, verifier: Verifier) -> None:
+    """A verification counts only for the action it names."""
+    assert verifier.verify(ask()).verdict is Verdict.YES
+    result = verifier.verify(ask(action="capacity", targets=CAPACITY))
+    assert (result.verdict, result.action) == (Verdict.NOT_YET, "capacity")
+
+
+def test_an_old_yes_does_not_come_back_with_the_old_action(elb: Elb, clock: ManualClock) -> None:
+    """Cost, capacity, cost again within the budget's drought: the load balancer may still show capacity."""
+    verifier = Verifier(Clients(elb), clock, CallBudget(0.01, 5, clock))
+    assert verifier.verify(ask()).verdict is Verdict.YES
+    assert verifier.verify(ask(action="capacity", targets=CAPACITY)).verdict is Verdict.CANNOT_TELL
+    result = verifier.verify(ask())
+    assert result.verdict is Verdict.CANNOT_TELL
+    assert "call budget" in result.problem
+
+
+def test_without_budget_the_last_verification_stands(elb: Elb, clock: ManualClock) -> None:
+    """With the time at which it was made, so that its age shows."""
+    verifier = Verifier(Clients(elb), clock, CallBudget(0.01, 5, clock))
+    first = verifier.verify(ask())
+    clock.advance(100)
+    assert verifier.verify(ask()) is first
+
+
+def test_many_applications_stay_within_one_call_a_second(clock: ManualClock) -> None:
+    """And every one of them gets its turn, those that come last in the tick too."""
+    elb = Elb(health={arn(service): ["healthy"] for service in ("inf2", "trn1")})
+    elb.listen(80, [rule(forward({"inf2": 40, "trn1": 60})), DEFAULT])
+    verifier = Verifier(Clients(elb), clock, CallBudget(1, 20, clock))
+    seen: dict[str, float] = {}
+    for _ in range(400):
+        for number in range(40):
+            seen[f"default/app{number}"] = verifier.verify(ask(application=f"default/app{number}", ready={})).at
+        clock.advance(5)
+    assert len(elb.calls) <= 2000 + 20
+    assert min(seen.values()) >= clock.now() - 400
+
+
+def test_audits_leave_calls_for_changes(elb: Elb, clock: ManualClock) -> None:
+    """A switch must be verified although two hundred others are being audited."""
+    budget = CallBudget(0.01, 14, clock)
+    verifier = Verifier(Clients(elb), clock, budget)
+    first = verifier.verify(ask())
+    clock.advance(60)
+    assert verifier.verify(ask()) is first  # nine calls are left, three are needed, eight are kept
+    assert verifier.verify(ask(application="default/changed")).verdict is Verdict.YES
+
+
+def test_retries_that_botocore_makes_are_booked(elb: Elb, clock: ManualClock) -> None:
+    """They are calls, as AWS counts them."""
+    budget = CallBudget(1, 40, clock)
+    elb.retries = 2
+    Verifier(Clients(elb), clock, budget).verify(ask())
+    # Load balancer by name (in vain) and by search, listeners, rules, the health of two target groups; three answers report retries.
+    assert budget.available() == 40 - 6 - 3 * 2
+
+
+def test_what_is_remembered_is_bounded(elb: Elb, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Applications come and go for years."""
+    monkeypatch.setattr("controller.signals.load_balancer.verifier._KEPT_APPLICATIONS", 3)
+    monkeypatch.setattr("controller.signals.load_balancer.directory._KEPT", 3)
+    verifier = Verifier(Clients(elb), clock, CallBudget(1000, 1000, clock))
+    for number in range(9):
+        verifier.verify(ask(application=f"default/app{number}", hostnames=(DNS, f"{number}.example")))
+        clock.advance(10)
+    assert list(verifier.dimensions()) == ["default/app6", "default/app7", "default/app8"]
+    assert len(verifier._directory._load_balancers) <= 3
+    verifier.retain(["default/app8"])
+    assert verifier.dimensions() == {"default/app8": "app/K8s-sd21/0123456789abcdef"}
+    assert verifier.dimension("default/app7") is None
+
+
+@pytest.mark.parametrize(
+    ("health", "ready", "looks"),
+    [
+        pytest.param(["initial", "initial"], 2, 2, id="its pods wait for their first check"),
+        pytest.param(["healthy"], 2, 1, id="healthy"),
+        pytest.param([], 0, 1, id="nothing is ready there"),
+    ],
+)
+def test_what_stands_by_and_is_not_healthy_yet_is_looked_at_again_soon(
+    health: list[str], ready: int, looks: int, elb: Elb, verifier: Verifier, clock: ManualClock
+) -> None:  # fmt: skip
+    """A failover is refused on the word of the last look: it must not be a whole audit old once the first checks have passed."""
+    elb.health[arn("all")] = health
+    question = ask(standby=(("all", 80),), ready={"all": ready})
+    assert verifier.verify(question).verdict is Verdict.YES
+    clock.advance(15.1)
+    verifier.verify(question)
+    assert elb.calls.count("DescribeRules") == looks
+
+
+def test_an_hour_of_looks_costs_the_calls_that_the_simulation_books(elb: Elb, verifier: Verifier, clock: ManualClock) -> None:
+    """Both by one formula, so that the account of a simulated month is that of a real one."""
+
+    def calls(groups: int) -> float:
+        return 3600 / AUDIT_S * (1 + groups) + 3600 / LISTENERS_S + 3600 / BALANCER_S
+
+    for _ in range(720):
+        verifier.verify(ask(hostnames=(DNS,), standby=(("all", 80),)))  # a name in lower case is searched for twice
+        clock.advance(5)
+    assert len(elb.calls) == calls(groups=3)
+    made = setup(demand=lambda _: 600.0, seconds=3600.0)
+    world = Simulation(made, 1)
+    world.run(until=made.start + 3599)
+    assert world.world.calls["elbv2"] == calls(groups=len(made.application.units) + 1)

@@ -1,0 +1,103 @@
+"""What the verifier makes of calls that fail and of requests that it cannot answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ConnectTimeoutError, NoCredentialsError
+
+from controller.clock import ManualClock
+from controller.policy.model import Target, Verdict
+from controller.signals.load_balancer.verifier import Verifier
+from tests.signals.load_balancer.scripted_elb import (
+    Elb,
+    ask,
+    refusal,
+)
+
+
+@pytest.mark.parametrize("operation", ["DescribeLoadBalancers", "DescribeListeners", "DescribeRules", "DescribeTargetHealth"])
+@pytest.mark.parametrize("code", ["AccessDenied", "AccessDeniedException", "UnauthorizedOperation"])
+def test_a_missing_permission_is_named(operation: str, code: str, elb: Elb, verifier: Verifier) -> None:
+    """So that it can be granted without reading code."""
+    elb.errors[operation] = refusal(code, 403)
+    result = verifier.verify(ask())
+    assert (result.verdict, result.problem) == (Verdict.CANNOT_TELL, f"IAM does not allow elasticloadbalancing:{operation}")
+
+
+def test_without_the_targets_health_the_weights_are_still_told(elb: Elb, verifier: Verifier) -> None:
+    """What is known is kept when a later call fails."""
+    elb.errors["DescribeTargetHealth"] = refusal("AccessDenied", 403)
+    assert verifier.verify(ask()).weights == {"inf2": 40, "trn1": 60}
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (refusal("ExpiredToken", 403), "AWS does not accept our credentials (ExpiredToken)"),
+        (NoCredentialsError(), "AWS does not accept our credentials (NoCredentials)"),
+        (refusal("Throttling", 400), "no answer to DescribeRules (Throttling); trying again in 5 s"),
+        (refusal("ServiceUnavailable", 503), "no answer to DescribeRules (ServiceUnavailable); trying again in 5 s"),
+        (ConnectTimeoutError(endpoint_url="x"), "no answer to DescribeRules (ConnectTimeoutError); trying again in 5 s"),
+        (refusal("ListenerNotFound", 400), "the load balancer changed while it was checked (ListenerNotFound); trying again"),
+        (refusal("ValidationError", 400), "DescribeRules was refused: elbv2 DescribeRules: ValidationError no"),
+    ],
+)
+def test_a_call_that_fails_is_no_verdict(error: Exception, says: str, elb: Elb, verifier: Verifier) -> None:
+    """Never an exception, never a premature success (Argo Rollouts took throttling for success)."""
+    elb.errors["DescribeRules"] = error
+    result = verifier.verify(ask())
+    assert (result.verdict, result.problem) == (Verdict.CANNOT_TELL, says)
+
+
+def test_throttling_stops_the_calls_of_all_applications_for_a_while(elb: Elb, verifier: Verifier, clock: ManualClock) -> None:
+    """And the pause doubles up to a bound; the next success ends it."""
+    elb.errors["DescribeRules"] = refusal("Throttling")
+    pauses = []
+    for _ in range(7):
+        problem = verifier.verify(ask()).problem
+        pauses.append(int(problem.rsplit(" ", 2)[1]))
+        made = len(elb.calls)
+        other = verifier.verify(ask(application="default/other"))
+        assert (other.verdict, len(elb.calls)) == (Verdict.CANNOT_TELL, made)
+        clock.advance(pauses[-1] + 0.1)
+    assert pauses == [5, 10, 20, 40, 80, 120, 120]
+    elb.errors.clear()
+    assert verifier.verify(ask()).verdict is Verdict.YES
+    elb.errors["DescribeRules"] = refusal("Throttling")
+    assert verifier.verify(ask(action="again")).problem.endswith("in 5 s")
+
+
+def test_a_target_group_that_is_gone_is_not_yet(elb: Elb, verifier: Verifier) -> None:
+    """It was deleted between two calls; the rule will follow."""
+    elb.errors["DescribeTargetHealth"] = refusal("TargetGroupNotFound")
+    result = verifier.verify(ask())
+    assert (result.verdict, result.problem) == (Verdict.NOT_YET, "a target group of the rule no longer exists")
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict", "says"),
+    [
+        ({"hostnames": ()}, Verdict.NOT_YET, "the Ingress has no load balancer yet"),
+        ({"hostnames": ("other.example",)}, Verdict.CANNOT_TELL, "no application load balancer with DNS name other.example"),
+        ({"rules": ()}, Verdict.CANNOT_TELL, "no rule of the Ingress uses the action"),
+        ({"targets": ()}, Verdict.CANNOT_TELL, "the action sends no traffic"),
+        ({"targets": (Target("inf2", 80, 0),)}, Verdict.CANNOT_TELL, "the action sends no traffic"),
+        ({"target_groups": None}, Verdict.CANNOT_TELL, "the TargetGroupBindings cannot be read"),
+        ({"target_groups": {}}, Verdict.NOT_YET, "Service inf2:80 has no target group yet; Service trn1:80 has no target group yet"),
+        ({"target_groups": {("inf2", 80): ("x",), ("trn1", 80): ("x",)}}, Verdict.CANNOT_TELL, "inf2 and trn1 share a target group"),
+        ({"targets": (Target("inf2", "http", 40), Target("trn1", 80, 60))}, Verdict.NOT_YET, "Service inf2:http has no target group yet"),
+    ],
+)
+def test_a_question_without_an_answer_says_why(changes: dict[str, Any], verdict: Verdict, says: str, verifier: Verifier) -> None:
+    """80 and "http" are different target groups, even where they are the same port."""
+    result = verifier.verify(ask(**changes))
+    assert result.verdict is verdict
+    assert says in result.problem
+
+
+def test_the_calls_that_are_made_are_those_of_the_policy_document(elb: Elb, verifier: Verifier) -> None:
+    """Least privilege, from this side."""
+    verifier.verify(ask())
+    assert set(elb.calls) == {"DescribeLoadBalancers", "DescribeListeners", "DescribeRules", "DescribeTargetHealth"}
