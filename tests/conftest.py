@@ -48,7 +48,7 @@ _SLOW = (
     "tests/notifiers/",
     "tests/clients/",
     "tests/service/test_kube_applier.py",
-    "tests/signals/load_balancer/test_verification_moto.py",
+    "tests/signals/load_balancer/test_moto.py",
     "tests/signals/test_watch.py",
     "tests/signals/test_once.py",
     "tests/signals/test_cluster.py",

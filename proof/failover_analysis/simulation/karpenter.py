@@ -18,26 +18,14 @@ from controller.policy.model import Cause, Launch, LaunchFailure
 from failover_analysis.simulation.cluster import Claim, Node, Pod
 from failover_analysis.simulation.event_queue import Agenda
 from failover_analysis.simulation.fault_state import Hazards
-from failover_testbed.capacity.ec2 import CACHE_S, EVENT_BYTES, Code, Ec2, FleetError, Offering
-
-BATCH_IDLE_S: Final = 1.0
-"""``--batch-idle-duration``: a batch closes when no further pod has come for so long, seconds."""
-BATCH_MAX_S: Final = 10.0
-"""``--batch-max-duration``: and no later than this after its first pod, seconds."""
-REQUEUE_S: Final = 10.0
-"""How soon pods that got no place are looked at again, seconds."""
-REFUSED_S: Final = 1.0
-"""From a refusal to the end of its NodeClaim, seconds: the finalizer's requeue."""
-EMPTY_S: Final = 60.0
-"""The pools' ``consolidateAfter``, seconds."""
-TERMINATE_S: Final = 5.0
-"""From the decision to remove a node to its end, seconds."""
+from failover_testbed.capacity.batcher import Batcher
+from failover_testbed.capacity.ec2 import EVENT_BYTES, Code, Ec2, FleetError
+from failover_testbed.capacity.karpenter import BLOCKED_DEDUPE_S, CACHE_S, EMPTY_S, REFUSED_S, REQUEUE_S, SWEEP_S, TERMINATE_S
+from failover_testbed.capacity.offerings import Offerings
 
 _LAUNCH_S: Final = (1.0, 3.0)  # one CreateFleet call; facts on Karpenter, 2.2
 _REGISTER_S: Final = (25.0, 75.0)  # boot and join; the sample objects of the facts (E10) took 45 s
 _INITIALIZE_S: Final = (5.0, 50.0)  # device plugins; E10 took 47 s
-_SWEEP_S: Final = 10.0  # the cache is swept this often, so an entry lives up to so much longer
-_BLOCKED_DEDUPE_S: Final = 60.0  # Karpenter's own dedupe of NoCompatibleInstanceTypes, by NodePool
 _CREATE_ERROR_LIFE_S: Final = 300.0  # facts on Karpenter, 2.1: such a claim is deleted after 5 minutes
 _NEVER_JOINED_LIFE_S: Final = 900.0  # the same: registration times out after 15 minutes
 _KEPT_S: Final = 3600.0  # as long as the API server keeps events
@@ -116,9 +104,8 @@ class Karpenter:
         """Grows with everything that a watcher would see."""
         self.pools = {name: Pool(name, types) for name, types in pools.items()}
         self._pods: Pods | None = None
-        self._unavailable: dict[Offering, float] = {}  # until when
-        self._full_zones: dict[str, float] = {}  # without free addresses, until when
-        self._batches: dict[str, float] = {}  # since when a batch of a pool is open
+        self._offerings = Offerings(zones)
+        self._batchers = {name: Batcher() for name in pools}
         self._requeued: set[str] = set()
         self._made = 0
 
@@ -139,20 +126,16 @@ class Karpenter:
 
     def wanted(self, pool: str) -> None:
         """A pod of the pool has just been called unschedulable."""
-        now = self._agenda.now
-        since = self._batches.setdefault(pool, now)
-        self._agenda.at(min(now + BATCH_IDLE_S, since + BATCH_MAX_S), lambda: self._close(pool, now))
+        batcher = self._batchers[pool]
+        batcher.add(self._agenda.now)
+        self._agenda.at(batcher.due_at, lambda: self._close(pool))
 
-    def _close(self, pool: str, newest: float) -> None:
-        """Ends a batch unless another pod has come since."""
-        since = self._batches.get(pool)
-        if since is None or (newest < self._newest(pool) and self._agenda.now < since + BATCH_MAX_S):
-            return
-        del self._batches[pool]
-        self._provision(self.pools[pool])
-
-    def _newest(self, pool: str) -> float:
-        return max((pod.created for pod in self._free(pool)), default=0.0)
+    def _close(self, pool: str) -> None:
+        """Ends a batch unless another pod has come since, which has its own call of this due later."""
+        batcher = self._batchers[pool]
+        if self._agenda.now >= batcher.due_at:
+            batcher.close()
+            self._provision(self.pools[pool])
 
     def _free(self, pool: str) -> list[Pod]:
         """Pods that nothing is launched for."""
@@ -167,8 +150,8 @@ class Karpenter:
         if self._hazards.karpenter_silent:
             self._requeue(pool)
             return
-        types = tuple(one for one in pool.types if self._open((one,)))
-        if not types and (pool.blocked_at is None or now - pool.blocked_at >= _BLOCKED_DEDUPE_S):
+        types = self._offerings.available_types(pool.types, now)
+        if not types and (pool.blocked_at is None or now - pool.blocked_at >= BLOCKED_DEDUPE_S):
             pool.blocked_at = now
             self._changed()
         claims = []
@@ -196,12 +179,6 @@ class Karpenter:
         self._requeued.discard(pool.name)
         self._provision(pool)
 
-    def _open(self, types: tuple[str, ...]) -> list[Offering]:
-        """Offerings that are not in the cache."""
-        now = self._agenda.now
-        zones = [zone for zone in self._zones if self._full_zones.get(zone, 0.0) <= now]
-        return [(one, zone) for one in types for zone in zones if self._unavailable.get((one, zone), 0.0) <= now]
-
     # --- launching ----------------------------------------------------------------------------------------------------------------------
 
     def _launch(self, pool: Pool, claims: list[Claim]) -> None:
@@ -209,20 +186,15 @@ class Karpenter:
         if self._hazards.create_errors:
             self._stuck(pool, claims)
             return
-        offerings = self._open(claims[0].types)
-        fleet = self.ec2.create_fleet(offerings)
-        until = self._agenda.now + CACHE_S + self._chance.uniform(0.0, _SWEEP_S)
-        for error in fleet.errors:
-            if error.code is Code.ADDRESSES:
-                self._full_zones[error.offering[1]] = until
-            else:
-                self._unavailable[error.offering] = until
+        now = self._agenda.now
+        fleet = self.ec2.create_fleet(self._offerings.available(claims[0].types, now))
+        self._offerings.remember(fleet.errors, now + CACHE_S + self._chance.uniform(0.0, SWEEP_S))
         if fleet.offering is None:
             self._refused(pool, claims, fleet.errors)
             return
         for claim in claims:
             claim.instance_type, claim.zone = fleet.offering
-            claim.launched = self._agenda.now
+            claim.launched = now
             pool.launches.append(claim)
             life = _NEVER_JOINED_LIFE_S if self._hazards.never_joins else self._chance.uniform(*_REGISTER_S)
             self._agenda.after(life, partial(self._join, pool, claim))

@@ -15,9 +15,9 @@ from controller.policy.model import Application
 from failover_analysis.simulation.api import KubeApi
 from failover_analysis.simulation.event_queue import Agenda
 from failover_analysis.simulation.fault_state import Hazards
-from failover_analysis.simulation.hpa import Autoscaler
 from failover_analysis.simulation.traffic import Flow, Traffic
 from failover_analysis.simulation.workloads import Workloads
+from failover_testbed.traffic.autoscaler import Autoscaler
 
 KEDA_S: Final = 30.0
 """``pollingInterval``, KEDA's default, seconds. The autoscaler's own interval is shorter, but the metric changes once a minute."""

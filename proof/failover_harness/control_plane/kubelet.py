@@ -71,7 +71,7 @@ class Kubelet(Rounds):
     def report(self) -> str:
         """How it is doing, for the message of a failed test."""
         alive = "runs" if self.alive else "does not run"
-        return f"kubelet double: {alive}, {len(self._running)} pods started; its last round: {self._problem or 'all well'}"
+        return f"fake kubelet: {alive}, {len(self._running)} pods started; its last round: {self._problem or 'all well'}"
 
     def round(self) -> None:
         """Looks after every pod."""

@@ -146,7 +146,7 @@ class EmulatedAws:
         _reset()
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - botocore makes its clients at run time; they have no static type
-        """A client of the doubles' own, e.g. ``elbv2``; safe to share between threads."""
+        """A client of the fakes' own, e.g. ``elbv2``; safe to share between threads."""
         from botocore.config import Config
         from botocore.session import Session
 

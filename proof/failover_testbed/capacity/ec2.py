@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-CACHE_S: Final = 180.0
-"""How long Karpenter does not ask again for an offering that was refused, seconds."""
-
 EVENT_BYTES: Final = 300
 """Where Karpenter cuts the text of an error in an event."""
 

@@ -1,6 +1,6 @@
 """The cluster's components as objects: what their charts make with the values of deploy/cluster, as far as anybody looks at it.
 
-In the embedded environment doubles play them; `failoverctl doctor` finds them where it looks for the real ones.
+In the embedded environment fakes play them; `failoverctl doctor` finds them where it looks for the real ones.
 """
 
 from __future__ import annotations

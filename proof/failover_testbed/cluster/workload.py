@@ -1,4 +1,4 @@
-"""Doubles of the Deployment and EndpointSlice controllers, of kube-scheduler and of the kubelets.
+"""Fakes of the Deployment and EndpointSlice controllers, of kube-scheduler and of the kubelets.
 
 A replica takes a whole node, as accelerators make it. A pod becomes Ready a cold start after it was bound: the image is pulled and the
 model is loaded in that time.
@@ -28,7 +28,7 @@ class Workloads:
     """Keeps the pods of every deployment unit as the Deployments ask.
 
     Args:
-        world: What the doubles share.
+        world: What the fakes share.
         recorder: For kube-scheduler's events.
     """
 

@@ -1,6 +1,6 @@
-"""What all doubles of the emulated cluster share: time, chance, the objects, and the nodes that pods run on.
+"""What all fakes of the emulated cluster share: time, chance, the objects, and the nodes that pods run on.
 
-The doubles keep their own state in Python and write what a watcher would see. What others may write (replicas, ScaledObjects, limits) they
+The fakes keep their own state in Python and write what a watcher would see. What others may write (replicas, ScaledObjects, limits) they
 read from the API each time. They are driven by one thread, a step at a time; none of them blocks.
 """
 
@@ -88,7 +88,7 @@ class Pod:
 
 @dataclass(slots=True)
 class World:
-    """The state that the doubles share.
+    """The state that the fakes share.
 
     Args:
         clock: Gives every timestamp.

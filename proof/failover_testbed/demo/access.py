@@ -34,4 +34,4 @@ LOAD_BALANCER_CONTROLLER: Final = (
     _rule("networking.k8s.io", ("ingresses", "ingresses/status"), (*_READ, "patch", "update")),
     _rule("elbv2.k8s.aws", ("targetgroupbindings", "targetgroupbindings/status"), (*_READ, "create", "patch", "update", "delete")),
 )
-"""The double of the AWS Load Balancer Controller."""
+"""The fake of the AWS Load Balancer Controller."""

@@ -194,7 +194,7 @@ class Environment:
 
     @staticmethod
     def _create_components(world: World) -> None:
-        """The namespaces, and the components that the doubles play: who looks for them finds them."""
+        """The namespaces, and the components that the fakes play: who looks for them finds them."""
         store, spaces = world.store, sorted({application.namespace for application in world.applications})
         namespaces = [components.namespace(name) for name in (STATE_NAMESPACE, "keda", "amazon-cloudwatch")]
         for one in (*namespaces, *(components.namespace(name, gated=True) for name in spaces)):

@@ -1,4 +1,4 @@
-"""The thread that plays a scenario: it drives every double, a step at a time, and keeps the accounts."""
+"""The thread that plays a scenario: it drives every fake, a step at a time, and keeps the accounts."""
 
 from __future__ import annotations
 
@@ -144,8 +144,8 @@ class Player:
 
     Args:
         file: The scenario.
-        world: What the doubles share.
-        workloads: A double, as the following.
+        world: What the fakes share.
+        workloads: A fake, as the following.
         karpenter: See above.
         traffic: By application key.
         publishers: Of all applications.

@@ -41,7 +41,7 @@ class ClaimWriter:
     """Writes one claim's life.
 
     Args:
-        world: What the doubles share.
+        world: What the fakes share.
         recorder: For the events of condition transitions.
     """
 

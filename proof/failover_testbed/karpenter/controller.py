@@ -1,8 +1,8 @@
-"""A double of Karpenter: batches pending pods, launches NodeClaims, remembers what was refused, and removes empty nodes.
+"""A fake Karpenter: batches pending pods, launches NodeClaims, remembers what was refused, and removes empty nodes.
 
 It writes what the recordings of a real one show (v1.14.1): a claim leaves every zone open; claims of one batch share one fleet call; a
-refused claim gets its event, is deleted about a second later, and the offering is not asked for again for three minutes, in which only
-`NoCompatibleInstanceTypes` repeats.
+refused claim gets its event and is deleted about a second later, and Karpenter does not request the offering again for three minutes, in
+which only `NoCompatibleInstanceTypes` repeats.
 """
 
 from __future__ import annotations
@@ -14,22 +14,21 @@ from typing import Any, Final
 
 from kubernetes.utils.quantity import parse_quantity
 
-from failover_testbed.capacity.ec2 import CACHE_S, UNAVAILABLE_TEXT, Code, Ec2, Offering, event_message, refusal_text
+from failover_testbed.capacity.batcher import Batcher
+from failover_testbed.capacity.ec2 import UNAVAILABLE_TEXT, Ec2, event_message, refusal_text
+from failover_testbed.capacity.karpenter import BLOCKED_DEDUPE_S, CACHE_S, EMPTY_S, REFUSED_S, REQUEUE_S, TERMINATE_S
+from failover_testbed.capacity.offerings import Offerings
 from failover_testbed.cluster.events import Recorder
 from failover_testbed.cluster.world import Node, Object, Pod, World, machine
 from failover_testbed.karpenter.claims import Claim, ClaimWriter
 
-BATCH_IDLE_S: Final = 1.0
-BATCH_MAX_S: Final = 10.0
-REQUEUE_S: Final = 10.0
 LAUNCH_S: Final = 0.1
+"""One fleet call, seconds."""
 REGISTER_S: Final = 20.0
+"""From the launch of an instance to its node, seconds."""
 INITIALIZE_S: Final = 2.0
-REFUSED_S: Final = 1.0
-EMPTY_S: Final = 60.0
-TERMINATE_S: Final = 5.0
+"""From a node to the end of the taint that keeps pods away, seconds."""
 
-_BLOCKED_DEDUPE_S: Final = 60.0
 _POD_DEDUPE_S: Final = 300.0
 _NO_COMPATIBLE: Final = "NodePool requirements filtered out all compatible available instance types"
 _ALL_FILTERED: Final = "Failed to schedule pod, nodepool requirements filtered out all available instance types"
@@ -57,10 +56,10 @@ class _Pool:
 
 
 class Karpenter:
-    """Launches nodes for pods that wait, and removes those that nobody needs.
+    """Launches nodes for pods that wait, and removes those that stay empty.
 
     Args:
-        world: What the doubles share.
+        world: What the fakes share.
         recorder: For its events.
         ec2: Where capacity comes from.
     """
@@ -69,11 +68,9 @@ class Karpenter:
         self._world, self._recorder, self.ec2 = world, recorder, ec2
         self._writer = ClaimWriter(world, recorder)
         self._claims: dict[str, Claim] = {}
-        self._unavailable: dict[Offering, float] = {}  # until when
-        self._full_zones: dict[str, float] = {}  # without free addresses, until when
+        self._offerings = Offerings(world.zones)
         self._handled: set[str] = set()  # uids of the pods that the last loops have seen
-        self._batch_since: float | None = None
-        self._newest = 0.0
+        self._batcher = Batcher()
         self._requeue_at = float("inf")
         self._resources: dict[str, dict[str, str]] = {}
 
@@ -137,28 +134,24 @@ class Karpenter:
     # --- provisioning -------------------------------------------------------------------------------------------------------------------
 
     def _batch(self, pods: list[Pod], now: float) -> None:
-        """Waits until no further pod has come for a second, but no longer than ten; pods that got no place are looked at again."""
+        """Waits until no further pod has come for a second, but no longer than ten; it schedules pods without a place again after ten."""
         self._handled &= {pod.uid for pod in pods}
         new = [pod for pod in pods if pod.uid not in self._handled]
         if new:
             self._handled.update(pod.uid for pod in new)
-            self._newest = now
-            self._batch_since = now if self._batch_since is None else self._batch_since
-        due = self._batch_since is not None and (now - self._newest >= BATCH_IDLE_S or now - self._batch_since >= BATCH_MAX_S)
-        if due or (pods and now >= self._requeue_at):
-            self._batch_since = None
+            self._batcher.add(now)
+        if now >= self._batcher.due_at or (pods and now >= self._requeue_at):
+            self._batcher.close()
             self._provision(pods, now)
             self._requeue_at = now + REQUEUE_S if pods else float("inf")
 
     def _provision(self, pods: list[Pod], now: float) -> None:
         """One scheduling loop: a claim for each pod whose NodePool has an offering and room left, an event for each other."""
         pools = self._pools()
-        open_types = {name: self._open_types(pool, now) for name, pool in pools.items()}
+        open_types = {name: self._offerings.available_types(pool.types, now) for name, pool in pools.items()}
         for name, types in open_types.items():
             if not types:
-                self._recorder.karpenter(
-                    pools[name].obj, "Warning", "NoCompatibleInstanceTypes", _NO_COMPATIBLE, dedupe_s=_BLOCKED_DEDUPE_S
-                )
+                self._recorder.karpenter(pools[name].obj, "Warning", "NoCompatibleInstanceTypes", _NO_COMPATIBLE, dedupe_s=BLOCKED_DEDUPE_S)
         used = {name: self._used(name) for name in pools}
         for pod in pods:
             pool = pools.get(pod.unit.node_pool)
@@ -180,7 +173,7 @@ class Karpenter:
     def _no_place(
         self, pod: Pod, pools: dict[str, _Pool], open_types: dict[str, tuple[str, ...]], used: dict[str, dict[str, Decimal]]
     ) -> str:
-        """The text of `FailedScheduling`. Pools without an offering are missing; limits are told of pools that nobody asked for, too."""
+        """The text of `FailedScheduling`: pools without an offering are missing, the limits of pools that the pod cannot use are not."""
         fragments = []
         for name, pool in pools.items():
             if not open_types[name]:
@@ -195,14 +188,6 @@ class Karpenter:
                 fragments.append(f"incompatible requirements, key karpenter.sh/nodepool, {wanted}")
         return f"Failed to schedule pod, {'; '.join(fragments)}" if fragments else _ALL_FILTERED
 
-    def _open_types(self, pool: _Pool, now: float) -> tuple[str, ...]:
-        """The types of a pool that have an offering which is not in the cache."""
-        return tuple(t for t in pool.types if self._offerings((t,), now))
-
-    def _offerings(self, types: Iterable[str], now: float) -> list[Offering]:
-        zones = [zone for zone in self._world.zones if self._full_zones.get(zone, 0.0) <= now]
-        return [(t, zone) for t in types for zone in zones if self._unavailable.get((t, zone), 0.0) <= now]
-
     # --- launching ----------------------------------------------------------------------------------------------------------------------
 
     def _launch(self, now: float) -> None:
@@ -212,17 +197,13 @@ class Karpenter:
             if claim.launched_at is None and claim.remove_at is None and now - claim.created >= LAUNCH_S:
                 groups.setdefault((claim.pool, claim.types), []).append(claim)
         for (_, types), claims in groups.items():
-            offerings = self._offerings(types, now)
+            offerings = self._offerings.available(types, now)
             if not offerings:
                 for claim in claims:
                     self._refuse(claim, UNAVAILABLE_TEXT, now)
                 continue
             fleet = self.ec2.create_fleet(offerings)
-            for error in fleet.errors:
-                if error.code is Code.ADDRESSES:
-                    self._full_zones[error.offering[1]] = now + CACHE_S
-                else:
-                    self._unavailable[error.offering] = now + CACHE_S
+            self._offerings.remember(fleet.errors, now + CACHE_S)
             request = self._world.suffix(12)
             for claim in claims:
                 if fleet.offering is None:

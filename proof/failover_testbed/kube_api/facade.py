@@ -1,4 +1,4 @@
-"""The store for code in the same process: what the scenario player, the doubles and tests write, watches see."""
+"""The store for code in the same process: what the scenario player, the fakes and tests write, watches see."""
 
 from __future__ import annotations
 

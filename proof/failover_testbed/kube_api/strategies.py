@@ -1,6 +1,6 @@
 """What a real server changes and checks before it stores an object.
 
-Only what the controller and its doubles can observe is here; defaulting beyond the fields named below and the schema
+Only what the controller and its fakes can observe is here; defaulting beyond the fields named below and the schema
 validation of each kind are not.
 """
 

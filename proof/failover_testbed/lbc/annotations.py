@@ -1,6 +1,6 @@
 """What the load-balancer controller reads from annotations besides actions: listeners, health checks and target group attributes. Pure.
 
-An annotation that the double does not emulate is refused: the real controller would do something that ours would then not have seen. (The
+An annotation that the fake does not emulate is refused: the real controller would do something that ours would then not have seen. (The
 real one ignores a misspelt annotation; here it is an error as well.)
 """
 
@@ -36,7 +36,7 @@ class BuildError(Exception):
 
 
 def unsupported(what: str) -> BuildError:
-    """The error for what the double does not emulate."""
+    """The error for what the fake does not emulate."""
     return BuildError(f"the emulated load-balancer controller does not support {what}")
 
 

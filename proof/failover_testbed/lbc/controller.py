@@ -1,4 +1,4 @@
-"""A double of the AWS Load Balancer Controller: from Ingresses to ELBv2, with the real one's order of writes, and its faults.
+"""A fake of the AWS Load Balancer Controller: from Ingresses to ELBv2, with the real one's order of writes, and its faults.
 
 It works over HTTP on both sides, as an identity of its own. What it reconciles is a group of Ingresses (`lbc_group`): their model is built
 completely (`lbc_model`) before anything is written (`lbc_deploy`), and what is wrong with one of them is reported on all of them.

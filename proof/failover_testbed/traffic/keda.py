@@ -1,23 +1,21 @@
-"""A double of KEDA and of the HorizontalPodAutoscaler behind it: replicas follow each unit's counter.
+"""A fake KEDA with the HorizontalPodAutoscaler behind it: replicas follow each unit's counter.
 
-The counter is read as it is now, not as CloudWatch would show it minutes later; everything else is as there: the target is per pod, scaling
-up is immediate, scaling down waits until the highest recommendation of the last five minutes is lower.
+The counter is read as it is now, not as CloudWatch would show it minutes later; everything else is as in `Autoscaler`.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final
 
 from controller.policy.model import Application, Unit
 from controller.signals.workloads import paused
 from failover_testbed.cluster.world import World
+from failover_testbed.traffic.autoscaler import Autoscaler
 from failover_testbed.traffic.requests import Traffic
 
 INTERVAL_S: Final = 15.0
-STABILISATION_S: Final = 300.0
 
 _FIXED: Final = "autoscaling.keda.sh/paused-replicas"
 _NO_GROWTH: Final = "autoscaling.keda.sh/paused-scale-out"
@@ -28,14 +26,14 @@ class Keda:
     """Sets the replicas of every unit that has a ScaledObject.
 
     Args:
-        world: What the doubles share.
+        world: What the fakes share.
         traffic: The counters, by application key.
     """
 
     def __init__(self, world: World, traffic: Mapping[str, Traffic]) -> None:
         self._world, self._traffic = world, traffic
         self._due = world.now() + INTERVAL_S
-        self._recommended: dict[tuple[str, str], deque[tuple[float, int]]] = {}
+        self._autoscalers = {(application.namespace, unit.name): Autoscaler() for application, unit in world.units()}
 
     def step(self) -> None:
         """Does what is due now."""
@@ -62,17 +60,10 @@ class Keda:
         least, most, target = _bounds(scaler, unit)
         if target <= 0:
             return
-        wanted = math.ceil(self._traffic[application.key].counter(unit.name) / target - 1e-9)
-        recommended = self._recommended.setdefault((application.namespace, unit.name), deque())
-        recommended.append((now, wanted))
-        while now - recommended[0][0] > STABILISATION_S:
-            recommended.popleft()
-        if wanted < present:
-            wanted = min(present, max(value for _, value in recommended))
-        elif paused(annotations):
-            wanted = present
-        # Below its floor an HPA scales up whatever its behavior forbids.
-        self._set(application, unit, min(max(wanted, least), most), present)
+        counter = self._traffic[application.key].counter(unit.name)
+        autoscaler, may_grow = self._autoscalers[application.namespace, unit.name], not paused(annotations)
+        wanted = autoscaler.replicas(now, counter, target, present, least=least, most=most, may_grow=may_grow)
+        self._set(application, unit, wanted, present)
 
     def _set(self, application: Application, unit: Unit, wanted: int, present: int) -> None:
         if wanted != present:
@@ -80,8 +71,8 @@ class Keda:
             self._world.store.patch("Deployment", unit.deployment, change, namespace=application.namespace, manager=_MANAGER)
 
     def remember(self, application: Application, unit: Unit, replicas: int) -> None:
-        """Notes the replicas at the start as what was recommended so far: nothing sinks in the first five minutes."""
-        self._recommended[application.namespace, unit.name] = deque([(self._world.now(), replicas)])
+        """Notes the replicas at the start as what was recommended so far: nothing shrinks in the first five minutes."""
+        self._autoscalers[application.namespace, unit.name].remember(self._world.now(), replicas)
 
 
 def _bounds(scaler: Mapping[str, Any], unit: Unit) -> tuple[int, int, float]:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from controller.errors import ConfigError
 from failover_analysis.simulation.event_queue import MOST, Agenda
-from failover_analysis.simulation.hpa import STABILISATION_S, Autoscaler
 from failover_analysis.simulation.outages import drawn, traced
 from failover_analysis.simulation.queueing import FULL, answered, service_s
 from failover_testbed.traffic.demand import Trace
@@ -79,36 +78,6 @@ class TestQueueing:
         assert served_low <= served_high <= FULL * 60 / service_s(105, 0.67, 60) + 1e-9
         assert latency_low <= latency_high
         assert served_low <= low
-
-
-class TestAutoscaler:
-    """KEDA's HorizontalPodAutoscaler."""
-
-    def test_wants_the_total_over_the_target_rounded_up(self) -> None:
-        """An external metric with an averageValue."""
-        assert Autoscaler().replicas(0, 500, 105, 4, least=1, most=100) == 5
-
-    def test_a_tenth_is_tolerated(self) -> None:
-        """459 over 4 times 105 is 1.09."""
-        assert Autoscaler().replicas(0, 459, 105, 4, least=1, most=100) == 4
-
-    def test_grows_by_four_or_doubles(self) -> None:
-        """The default scale-up policy."""
-        assert Autoscaler().replicas(0, 5000, 100, 2, least=1, most=100) == 6
-        assert Autoscaler().replicas(0, 5000, 100, 10, least=1, most=100) == 20
-
-    def test_shrinks_only_once_the_window_has_forgotten_the_higher_wish(self) -> None:
-        """Five minutes by default."""
-        subject = Autoscaler()
-        assert subject.replicas(0, 800, 100, 8, least=1, most=100) == 8
-        assert subject.replicas(60, 300, 100, 8, least=1, most=100) == 8
-        assert subject.replicas(STABILISATION_S + 1, 200, 100, 8, least=1, most=100) == 3
-        assert subject.replicas(STABILISATION_S + 62, 200, 100, 3, least=1, most=100) == 2
-
-    def test_the_floor_holds_at_once(self) -> None:
-        """A raised minimum is no wish of the metric: neither policy nor window applies."""
-        assert Autoscaler().replicas(0, 100, 100, 1, least=9, most=100) == 9
-        assert Autoscaler().replicas(0, 5000, 100, 50, least=1, most=7) == 7
 
 
 class TestOutages:

@@ -1,4 +1,4 @@
-"""The doubles of Karpenter and of the workload controllers, on a manual clock, against what was recorded of the real ones."""
+"""The fakes of Karpenter and of the workload controllers, on a manual clock, against what was recorded of the real ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from failover_testbed.kube_api import EmulatedKubeApi
 from tests.support.applications import NOW, application
 
 ZONES = ("us-west-2a", "us-west-2b", "us-west-2c")
-RECORDING = Path(__file__).parents[3] / "shared" / "data" / "karpenter" / "all_zones.jsonl"
+RECORDING = Path(__file__).parents[4] / "shared" / "data" / "karpenter" / "all_zones.jsonl"
 INF2 = Shortage(("inf2.xlarge",))
 
 

@@ -240,10 +240,12 @@ class TestKeda:
         ],
     )
     def test_a_paused_one(self, annotations: dict[str, str], wanted: int) -> None:
-        """As KEDA reads the annotations."""
+        """As KEDA reads the annotations. In three periods two replicas may become 6, 12 and 20."""
         made, subject, keda = self.start()
         named = {f"autoscaling.keda.sh/{name}": value for name, value in annotations.items()}
         made.store.patch("ScaledObject", "sd21-inf2-hpa", {"metadata": {"annotations": named}, "spec": {"maxReplicaCount": 20}})
+        for _ in range(2):
+            self.after(made, subject, keda, 10_000)
         assert self.after(made, subject, keda, 10_000) == wanted
 
     def test_a_floor_counts_where_growth_is_paused(self) -> None:

@@ -1,0 +1,60 @@
+"""The arithmetic of a HorizontalPodAutoscaler, as KEDA makes one for every ScaledObject: pure, the metric and the time go in.
+
+From the Kubernetes documentation of the algorithm (horizontal-pod-autoscale, "Algorithm details" and "Default behavior"): for an external
+metric with an ``averageValue`` the recommendation is ``ceil(total / target)``, nothing changes while ``total / (target * replicas)`` is
+within the tolerance of 1, growth is bounded by the larger of four pods and a doubling each period, and shrinking waits until the highest
+recommendation of the stabilisation window is lower.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Final
+
+STABILISATION_S: Final = 300.0
+"""Default ``behavior.scaleDown.stabilizationWindowSeconds``."""
+
+TOLERANCE: Final = 0.1
+"""``--horizontal-pod-autoscaler-tolerance``."""
+
+SCALE_UP_PODS: Final = 4
+"""Default scale-up policy: this many pods a period, or a doubling where that is more."""
+
+
+class Autoscaler:
+    """One HorizontalPodAutoscaler: what it recommended within its stabilisation window, by the metric alone."""
+
+    def __init__(self) -> None:
+        self._recommended: deque[tuple[float, int]] = deque()  # falling replicas: the first is the highest of the window
+
+    def remember(self, now: float, replicas: int) -> None:
+        """Notes a recommendation as if it had been made: the replicas stay at or above it for the length of the window."""
+        while self._recommended and self._recommended[-1][1] <= replicas:
+            self._recommended.pop()
+        self._recommended.append((now, replicas))
+
+    def replicas(self, now: float, total: float, target: float, present: int, *, least: int, most: int, may_grow: bool = True) -> int:
+        """The replicas to ask for.
+
+        Args:
+            now: Seconds of any clock.
+            total: The metric.
+            target: What one replica is to get of it; greater than zero.
+            present: Replicas that the Deployment asks for now.
+            least: KEDA's ``minReplicaCount``; it holds at once, whatever else forbids growth.
+            most: Its ``maxReplicaCount``.
+            may_grow: False where KEDA's ``paused-scale-out`` forbids growth.
+        """
+        close = present > 0 and abs(total / (target * present) - 1) <= TOLERANCE
+        self.remember(now, present if close else math.ceil(total / target - 1e-9))
+        while now - self._recommended[0][0] > STABILISATION_S:
+            self._recommended.popleft()
+        wanted = self._recommended[-1][1]
+        if wanted < present:
+            wanted = min(present, self._recommended[0][1])
+        elif not may_grow:
+            wanted = present
+        elif wanted > present > 0:
+            wanted = min(wanted, max(present + SCALE_UP_PODS, 2 * present))
+        return min(max(wanted, least), most)

@@ -1,0 +1,42 @@
+"""KEDA's HorizontalPodAutoscaler."""
+
+from __future__ import annotations
+
+from failover_testbed.traffic.autoscaler import STABILISATION_S, Autoscaler
+
+
+def test_wants_the_total_over_the_target_rounded_up() -> None:
+    """An external metric with an averageValue."""
+    assert Autoscaler().replicas(0, 500, 105, 4, least=1, most=100) == 5
+
+
+def test_a_tenth_is_tolerated() -> None:
+    """459 over 4 times 105 is 1.09."""
+    assert Autoscaler().replicas(0, 459, 105, 4, least=1, most=100) == 4
+
+
+def test_grows_by_four_or_doubles() -> None:
+    """The default scale-up policy."""
+    assert Autoscaler().replicas(0, 5000, 100, 2, least=1, most=100) == 6
+    assert Autoscaler().replicas(0, 5000, 100, 10, least=1, most=100) == 20
+
+
+def test_shrinks_only_once_the_window_has_forgotten_the_higher_recommendation() -> None:
+    """Five minutes by default."""
+    subject = Autoscaler()
+    assert subject.replicas(0, 800, 100, 8, least=1, most=100) == 8
+    assert subject.replicas(60, 300, 100, 8, least=1, most=100) == 8
+    assert subject.replicas(STABILISATION_S + 1, 200, 100, 8, least=1, most=100) == 3
+    assert subject.replicas(STABILISATION_S + 62, 200, 100, 3, least=1, most=100) == 2
+
+
+def test_the_floor_holds_at_once() -> None:
+    """A raised minimum is no recommendation from the metric: neither policy nor window applies."""
+    assert Autoscaler().replicas(0, 100, 100, 1, least=9, most=100) == 9
+    assert Autoscaler().replicas(0, 5000, 100, 50, least=1, most=7) == 7
+
+
+def test_a_forbidden_growth_leaves_the_floor() -> None:
+    """KEDA's paused-scale-out stops the metric, not a raised minimum."""
+    assert Autoscaler().replicas(0, 5000, 100, 2, least=1, most=100, may_grow=False) == 2
+    assert Autoscaler().replicas(0, 5000, 100, 2, least=3, most=100, may_grow=False) == 3
