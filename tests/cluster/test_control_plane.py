@@ -29,7 +29,7 @@ def test_it_is_the_version_that_the_module_pins(plane: ControlPlane) -> None:
 
 
 def test_a_deployment_gets_nodes_pods_and_endpoints(plane: ControlPlane) -> None:
-    """Scheduler, ReplicaSet and EndpointSlice controllers are real; nodes and readiness are the kubelet double's."""
+    """Scheduler, ReplicaSet and EndpointSlice controllers are real; nodes and readiness are the fake kubelet's."""
     await_controllers(plane.session())
 
 

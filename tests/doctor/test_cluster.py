@@ -27,8 +27,7 @@ from controller.doctor.cluster.observe import KINDS, ClusterSeen
 from controller.doctor.cluster.workload import find, older, read, tolerates
 from controller.doctor.report import Level, Result
 from controller.policy.model import Application
-from failover_testbed.cluster import components
-from failover_testbed.cluster import objects as world_objects
+from failover_testbed.cluster import components, manifests
 from tests.support.applications import NOW, application, seed_units
 
 BAD, WARN, DUNNO, OK = Level.PROBLEM, Level.WARNING, Level.UNKNOWN, Level.OK
@@ -56,9 +55,9 @@ class Complete:
             INGRESS_CLASSES.name: [classes],
             API_SERVICES.name: [metrics],
             NAMESPACES.name: [components.namespace(app.namespace, gated=True)],
-            NODE_POOLS.name: [world_objects.node_pool(name, (kind,), {}) for name, kind in pools.items()],
+            NODE_POOLS.name: [manifests.node_pool(name, (kind,), {}) for name, kind in pools.items()],
             NODES.name: [node(f"node-{name}", name, kind) for name, kind in pools.items()],
-            SCALED_OBJECTS.name: [world_objects.scaled_object(app, unit, 1) for unit in app.units if unit.scaled_object],
+            SCALED_OBJECTS.name: [manifests.scaled_object(app, unit, 1) for unit in app.units if unit.scaled_object],
             TRIGGER_AUTHENTICATIONS.name: [components.trigger_authentication(app.namespace)],
             CLUSTER_TRIGGER_AUTHENTICATIONS.name: [],
         }

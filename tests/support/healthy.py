@@ -11,7 +11,7 @@ from controller.clock import format_rfc3339
 from controller.doctor.observe import Seen, assemble
 from controller.policy.model import Application, Mode
 from controller.policy.standby import needed
-from failover_testbed.cluster import objects as world_objects
+from failover_testbed.cluster import manifests
 from failover_testbed.kube_api import KubeStore
 from tests.support.applications import NOW
 
@@ -39,16 +39,16 @@ class Healthy:
 
     def __post_init__(self) -> None:
         app = self.app
-        self.ingress = world_objects.ingress(app, self.mode, {}, standby=self.standby)
+        self.ingress = manifests.ingress(app, self.mode, {}, standby=self.standby)
         self.ingress["status"] = {"loadBalancer": {"ingress": [{"hostname": HOSTNAME}]}}
         manager = {"manager": "kubectl", "operation": "Update", "time": format_rfc3339(NOW - 60)}
         keys: dict[str, Any] = {f"f:{key}": {} for key in self.ingress["metadata"]["annotations"]}
         self.ingress["metadata"]["managedFields"] = [{**manager, "fieldsV1": {"f:metadata": {"f:annotations": keys}}}]
         self.listed = {
-            SERVICES.name: world_objects.services(app),
-            DEPLOYMENTS.name: [world_objects.deployment(app, unit, 2) for unit in app.units],
+            SERVICES.name: manifests.services(app),
+            DEPLOYMENTS.name: [manifests.deployment(app, unit, 2) for unit in app.units],
             ENDPOINT_SLICES.name: [_slice(app.namespace, one.service, 10 if one == app.capacity else 2) for one in needed(app)],
-            SCALED_OBJECTS.name: [world_objects.scaled_object(app, unit, unit.throughput) for unit in app.units if unit.scaled_object],
+            SCALED_OBJECTS.name: [manifests.scaled_object(app, unit, unit.throughput) for unit in app.units if unit.scaled_object],
             TARGET_GROUP_BINDINGS.name: [_binding(app, one.service, one.port) for one in needed(app)],
             EVENTS.name: [],
         }

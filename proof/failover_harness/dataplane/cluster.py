@@ -25,12 +25,12 @@ from failover_harness.dataplane import elb
 from failover_harness.dataplane.plane import DataPlane
 from failover_harness.dataplane.pods import Pod, PodProcess
 from failover_testbed.aws.server import ZONES, EmulatedAws
-from failover_testbed.cluster import objects
+from failover_testbed.cluster import manifests
 from failover_testbed.cluster.events import Recorder
-from failover_testbed.cluster.workload import Workloads
+from failover_testbed.cluster.roles import CONTROLLER, LOAD_BALANCER_CONTROLLER
+from failover_testbed.cluster.workloads import Workloads
 from failover_testbed.cluster.world import Node, World
 from failover_testbed.cluster.world import Pod as WorldPod
-from failover_testbed.demo.access import CONTROLLER, LOAD_BALANCER_CONTROLLER
 from failover_testbed.kube_api import EmulatedKubeApi, Identity
 from failover_testbed.lbc.controller import LoadBalancerController
 from failover_testbed.lbc.faults import Faults
@@ -139,28 +139,28 @@ class Cluster:
 
     def _create(self) -> None:
         store = self.api.store
-        store.create("Namespace", {"metadata": {"name": STATE_NAMESPACE}}, manager=objects.MANAGER)
+        store.create("Namespace", {"metadata": {"name": STATE_NAMESPACE}}, manager=manifests.MANAGER)
         for namespace in self._namespaces():
-            store.create("Namespace", {"metadata": {"name": namespace}}, manager=objects.MANAGER)
+            store.create("Namespace", {"metadata": {"name": namespace}}, manager=manifests.MANAGER)
         pools = {unit.node_pool: unit.instance_type for _, unit in self._world.units()}
         for name, instance_type in pools.items():
-            store.create("NodePool", objects.node_pool(name, (instance_type,), {}), manager=objects.MANAGER)
+            store.create("NodePool", manifests.node_pool(name, (instance_type,), {}), manager=manifests.MANAGER)
         for member in self.members.values():
             self._create_application(member)
         self._workloads.publish_all()
 
     def _create_application(self, member: Member) -> None:
         application, store = member.application, self.api.store
-        for service in objects.services(application):
-            store.create("Service", service, manager=objects.MANAGER)
+        for service in manifests.services(application):
+            store.create("Service", service, manager=manifests.MANAGER)
         for unit in application.units:
-            store.create("Deployment", objects.deployment(application, unit, member.replicas), manager=objects.MANAGER)
-            store.create("ScaledObject", objects.scaled_object(application, unit, unit.throughput), manager=objects.MANAGER)
+            store.create("Deployment", manifests.deployment(application, unit, member.replicas), manager=manifests.MANAGER)
+            store.create("ScaledObject", manifests.scaled_object(application, unit, unit.throughput), manager=manifests.MANAGER)
             self._workloads.adopt(application, unit)
             for _ in range(member.replicas):
                 self._workloads.start_ready(application, unit, self._node(unit))
-        made = objects.ingress(application, Mode.COST, member.annotations, standby=member.standby)
-        store.create("Ingress", made, manager=objects.MANAGER)
+        made = manifests.ingress(application, Mode.COST, member.annotations, standby=member.standby)
+        store.create("Ingress", made, manager=manifests.MANAGER)
 
     def _namespaces(self) -> list[str]:
         return sorted({member.application.namespace for member in self.members.values()})
@@ -279,4 +279,4 @@ class Cluster:
         """One that was told to end is not ready any more, and answers until it is gone."""
         address = self.plane.places.pod(pod.ip)
         ready = pod.ready and pod.gone_at is None
-        return Pod(address, objects.CONTAINER_PORT, pod.unit.name, pod.unit.latency_s * self._latency, ready)
+        return Pod(address, manifests.CONTAINER_PORT, pod.unit.name, pod.unit.latency_s * self._latency, ready)

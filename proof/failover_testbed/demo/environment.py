@@ -29,11 +29,11 @@ from controller.policy.demand import capacity_throughputs
 from controller.policy.model import Application, Mode
 from failover_testbed.aws.server import ZONES, EmulatedAws
 from failover_testbed.capacity.ec2 import Ec2
-from failover_testbed.cluster import components, objects
+from failover_testbed.cluster import components, manifests
 from failover_testbed.cluster.events import Recorder
-from failover_testbed.cluster.workload import Workloads
+from failover_testbed.cluster.roles import CONTROLLER, LOAD_BALANCER_CONTROLLER
+from failover_testbed.cluster.workloads import Workloads
 from failover_testbed.cluster.world import World
-from failover_testbed.demo.access import CONTROLLER, LOAD_BALANCER_CONTROLLER
 from failover_testbed.demo.player import Facts, Player, Progress
 from failover_testbed.demo.scenario import Scenario
 from failover_testbed.karpenter.controller import Karpenter
@@ -172,23 +172,23 @@ class Environment:
             pools[unit.node_pool] = tuple(dict.fromkeys((*pools.get(unit.node_pool, ()), *types)))
         for name, types in pools.items():
             limits = {limit.resource: limit.value for limit in file.limits if limit.node_pool == name and limit.value is not None}
-            store.create("NodePool", objects.node_pool(name, types, limits), manager=objects.MANAGER)
+            store.create("NodePool", manifests.node_pool(name, types, limits), manager=manifests.MANAGER)
         for application in world.applications:
-            for service in objects.services(application):
-                store.create("Service", service, manager=objects.MANAGER)
+            for service in manifests.services(application):
+                store.create("Service", service, manager=manifests.MANAGER)
             throughputs = capacity_throughputs(application)
             for unit in application.units:
                 count = replicas[application.key][unit.name]
-                store.create("Deployment", objects.deployment(application, unit, count), manager=objects.MANAGER)
+                store.create("Deployment", manifests.deployment(application, unit, count), manager=manifests.MANAGER)
                 if unit.scaled_object:
                     target = throughputs[unit.name] if file.mode is Mode.CAPACITY else unit.throughput
-                    store.create("ScaledObject", objects.scaled_object(application, unit, target), manager=objects.MANAGER)
+                    store.create("ScaledObject", manifests.scaled_object(application, unit, target), manager=manifests.MANAGER)
                 workloads.adopt(application, unit)
                 for _ in range(count):
                     workloads.start_ready(application, unit, karpenter.start_node(unit.node_pool, unit.instance_type))
-            override = objects.override(file.override, world.now()) if file.override is not None else {}
+            override = file.override.annotations(world.now()) if file.override is not None else {}
             annotations = {name: value for name, value in override.items() if value is not None}
-            store.create("Ingress", objects.ingress(application, file.mode, annotations), manager=objects.MANAGER)
+            store.create("Ingress", manifests.ingress(application, file.mode, annotations), manager=manifests.MANAGER)
         workloads.publish_all()
         karpenter.publish_pools()
 
@@ -200,13 +200,13 @@ class Environment:
         for one in (*namespaces, *(components.namespace(name, gated=True) for name in spaces)):
             name, labels = one["metadata"]["name"], one["metadata"]["labels"]
             if world.find("Namespace", name) is None:
-                store.create("Namespace", one, manager=objects.MANAGER)
+                store.create("Namespace", one, manager=manifests.MANAGER)
             else:
-                store.patch("Namespace", name, {"metadata": {"labels": labels}}, manager=objects.MANAGER)
+                store.patch("Namespace", name, {"metadata": {"labels": labels}}, manager=manifests.MANAGER)
         for one in (*components.cluster_scoped(), *map(components.trigger_authentication, spaces)):
-            store.create(one["kind"], one, manager=objects.MANAGER)
+            store.create(one["kind"], one, manager=manifests.MANAGER)
         for one in components.workloads():
-            metadata = store.create(one["kind"], one, manager=objects.MANAGER)["metadata"]
+            metadata = store.create(one["kind"], one, manager=manifests.MANAGER)["metadata"]
             status = components.all_well(one)
             store.update_status(one["kind"], metadata["name"], status, namespace=metadata["namespace"], manager="kube-controller-manager")
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 import structlog
 
 from controller.policy.routing import action_key
-from failover_testbed.cluster import objects
-from failover_testbed.cluster.workload import Workloads
+from failover_testbed.cluster import manifests
+from failover_testbed.cluster.workloads import Workloads
 from failover_testbed.cluster.world import World
 from failover_testbed.demo.scenario import EventFile, LimitFile, ScenarioFile
 from failover_testbed.karpenter.controller import Karpenter
@@ -287,7 +287,7 @@ class Player:
             self._scale(event.scale.unit, event.scale.min_replicas)
         elif event.override is not None:
             text = "an operator changes the override"
-            self._annotate(objects.override(event.override, self._world.now()))
+            self._annotate(event.override.annotations(self._world.now()))
         elif event.action is not None:
             text = "somebody else writes the routing action"
             for application in self._world.applications:
@@ -298,7 +298,7 @@ class Player:
 
     def _limit(self, limit: LimitFile) -> str:
         change = {"spec": {"limits": {limit.resource: limit.value}}}
-        self._world.store.patch("NodePool", limit.node_pool, change, manager=objects.MANAGER)
+        self._world.store.patch("NodePool", limit.node_pool, change, manager=manifests.MANAGER)
         if limit.value is None:
             self._limits.pop((limit.node_pool, limit.resource), None)
             return f"NodePool {limit.node_pool} has no limit of {limit.resource} any more"
@@ -310,7 +310,7 @@ class Player:
             if unit.name == name and unit.scaled_object:
                 change = {"spec": {"minReplicaCount": replicas}}
                 self._world.store.patch(
-                    "ScaledObject", unit.scaled_object, change, namespace=application.namespace, manager=objects.MANAGER
+                    "ScaledObject", unit.scaled_object, change, namespace=application.namespace, manager=manifests.MANAGER
                 )
 
     def _annotate(self, annotations: Mapping[str, str | None]) -> None:

@@ -16,10 +16,12 @@ from pydantic import Field, model_validator
 from controller.catalog.application import API_VERSION
 from controller.catalog.fields import DnsLabel, DnsName, FileModel, InstanceType, Zone
 from controller.catalog.loader import load_directory
+from controller.clock import format_rfc3339
 from controller.documents import Document, Fault, Place, Problem, check, config_error, cross_field_error, read_documents, read_limited
 from controller.errors import ConfigError
 from controller.policy.model import Application, Cause, Mode
 from controller.policy.reasons import Reason
+from controller.signals.ingress import FOREVER, OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL
 from failover_testbed.capacity.ec2 import Code, Shortage
 from failover_testbed.traffic.demand import Choice, Demand
 
@@ -62,12 +64,26 @@ class ScaleFile(FileModel):
 
 
 class OverrideFile(FileModel):
-    """What an operator writes on the Ingress; what is not given is taken away."""
+    """What an operator writes on the Ingress; a key that is missing removes its annotation."""
 
     paused_for_s: Seconds | None = Field(default=None, description="Pause for so long.")
     pinned_mode: Mode | None = Field(default=None, description="Pin to a mode.")
     pinned_for_s: Seconds | None = Field(default=None, description="How long the pin lasts. Nothing: until it is lifted.")
     why: str = Field(default="", max_length=500, description="Why.")
+
+    def annotations(self, now: float) -> dict[str, str | None]:
+        """The annotations of the Ingress; None for those to remove.
+
+        Args:
+            now: Seconds since the Unix epoch.
+        """
+        pinned_until = FOREVER if self.pinned_for_s is None else format_rfc3339(now + self.pinned_for_s)
+        return {
+            PAUSED_UNTIL: None if self.paused_for_s is None else format_rfc3339(now + self.paused_for_s),
+            PINNED_MODE: None if self.pinned_mode is None else str(self.pinned_mode),
+            PINNED_UNTIL: None if self.pinned_mode is None else pinned_until,
+            OVERRIDE_REASON: self.why or None,
+        }
 
 
 class EventFile(Choice):

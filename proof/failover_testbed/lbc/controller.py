@@ -22,7 +22,7 @@ from failover_testbed.lbc.calls import Calls, Write
 from failover_testbed.lbc.deploy import Deployed, Deployer
 from failover_testbed.lbc.faults import Faults
 from failover_testbed.lbc.group import Group, group_of, held_by
-from failover_testbed.lbc.kube import KubeWrites
+from failover_testbed.lbc.kube_writes import KubeWrites
 from failover_testbed.lbc.model import StackModel, build, fingerprint, references
 from failover_testbed.lbc.targets import TargetsWorker
 from failover_testbed.lbc.work_queue import RETRY_MAX_S, WorkQueue

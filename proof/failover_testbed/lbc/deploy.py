@@ -21,9 +21,9 @@ from failover_testbed.cluster.world import stable_hash
 from failover_testbed.lbc.annotations import HealthCheck, Listen
 from failover_testbed.lbc.calls import Calls, Why
 from failover_testbed.lbc.group import CLUSTER, Group, short
-from failover_testbed.lbc.kube import KubeWrites
-from failover_testbed.lbc.match import Wanted, changes, rendered
+from failover_testbed.lbc.kube_writes import KubeWrites
 from failover_testbed.lbc.model import Forward, ListenerModel, StackModel, TargetGroupModel, TargetKey
+from failover_testbed.lbc.rule_changes import Wanted, changes, rendered
 from failover_testbed.lbc.targets import TargetsWorker
 
 _UNBIND_S: Final = 60.0

@@ -15,7 +15,7 @@ from controller.errors import NotFound, RemoteError
 from failover_testbed.lbc.annotations import BuildError, unsupported
 from failover_testbed.lbc.calls import Calls, Why
 from failover_testbed.lbc.faults import Faults
-from failover_testbed.lbc.kube import KubeWrites
+from failover_testbed.lbc.kube_writes import KubeWrites
 from failover_testbed.lbc.model import TargetKey, service_port
 from failover_testbed.lbc.work_queue import RETRY_MAX_S, WorkQueue
 

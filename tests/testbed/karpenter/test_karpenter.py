@@ -15,9 +15,9 @@ from controller.policy.model import Application, Cause
 from controller.signals.classify import classify_refusal, limited_pools
 from controller.signals.cluster import ClusterView
 from failover_testbed.capacity.ec2 import Code, Ec2, Shortage, event_message, refusal_text
-from failover_testbed.cluster import objects
+from failover_testbed.cluster import manifests
 from failover_testbed.cluster.events import Recorder
-from failover_testbed.cluster.workload import Workloads
+from failover_testbed.cluster.workloads import Workloads
 from failover_testbed.cluster.world import World
 from failover_testbed.karpenter.controller import Karpenter
 from failover_testbed.kube_api import EmulatedKubeApi
@@ -72,11 +72,11 @@ def cluster() -> Cluster:
     karpenter = Karpenter(world, recorder, Ec2(ZONES, world.random))
     pools = {unit.node_pool: unit.instance_type for unit in APP.units}
     for pool, instance_type in pools.items():
-        api.store.create("NodePool", objects.node_pool(pool, (instance_type,), {}))
-    for service in objects.services(APP):
+        api.store.create("NodePool", manifests.node_pool(pool, (instance_type,), {}))
+    for service in manifests.services(APP):
         api.store.create("Service", service)
     for unit in APP.units:
-        api.store.create("Deployment", objects.deployment(APP, unit, 1))
+        api.store.create("Deployment", manifests.deployment(APP, unit, 1))
         workloads.adopt(APP, unit)
         workloads.start_ready(APP, unit, karpenter.start_node(unit.node_pool, unit.instance_type))
     workloads.publish_all()

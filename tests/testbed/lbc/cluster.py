@@ -16,7 +16,7 @@ from controller.policy.model import Application, Mode, Target
 from controller.policy.routing import action_key, format_action
 from failover_harness.waiting import wait_for
 from failover_testbed.aws.server import EmulatedAws
-from failover_testbed.cluster import objects
+from failover_testbed.cluster import manifests
 from failover_testbed.kube_api import ADMIN_TOKEN, EmulatedKubeApi
 from failover_testbed.lbc.calls import Write
 from failover_testbed.lbc.controller import LoadBalancerController
@@ -136,7 +136,7 @@ def endpoint_slice(service: str, addresses: Sequence[str], *, port: int = 8000) 
 
 def ingress(name: str = "sd21", *, action: str = COST, annotations: Mapping[str, str] | None = None) -> dict[str, Any]:
     """An Ingress of the application with standby rules, under another name or with further annotations."""
-    made: dict[str, Any] = json.loads(json.dumps(objects.ingress(APP, Mode.COST, {KEY: action, **(annotations or {})})))
+    made: dict[str, Any] = json.loads(json.dumps(manifests.ingress(APP, Mode.COST, {KEY: action, **(annotations or {})})))
     made["metadata"]["name"] = name
     return made
 
@@ -167,7 +167,7 @@ def cluster(
     """
     clock = clock or SystemClock()
     with EmulatedKubeApi(SystemClock(), bookmark_interval_s=0.2) as api, EmulatedAws(aws_clock) as aws:
-        for service in objects.services(app):
+        for service in manifests.services(app):
             api.store.create("Service", service)
         everyone: list[str] = []
         for index, unit in enumerate(app.units):
@@ -175,7 +175,7 @@ def cluster(
             everyone += addresses
             api.store.create("EndpointSlice", endpoint_slice(unit.backend.service, addresses))
         api.store.create("EndpointSlice", endpoint_slice("sd21-all", everyone))
-        api.store.create("Ingress", objects.ingress(app, mode, annotations or {}, standby=standby))
+        api.store.create("Ingress", manifests.ingress(app, mode, annotations or {}, standby=standby))
         session: KubeSession = connect(kubeconfig=str(api.kubeconfig(ADMIN_TOKEN, folder / "kubeconfig")))
         lbc = LoadBalancerController(session, clock, aws, ("default",), lag_s=lag_s)
         lbc.start()

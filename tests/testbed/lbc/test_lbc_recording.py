@@ -11,8 +11,8 @@ import pytest
 
 from controller.policy.model import Mode, Target
 from controller.policy.routing import format_action
-from failover_testbed.cluster import objects
-from failover_testbed.lbc import deploy, match
+from failover_testbed.cluster import manifests
+from failover_testbed.lbc import deploy, rule_changes
 from tests.testbed.lbc.cluster import APP, CAPACITY, KEY, Cluster, cluster
 from tests.testbed.lbc.recording import Call, differences, ours, recorded, scenarios
 
@@ -39,7 +39,7 @@ def _route(action: str) -> Callable[[Cluster], None]:
 
 
 def _add_standby(subject: Cluster) -> None:
-    subject.change("Ingress", "sd21", {"spec": {"rules": objects.ingress(RECORDED, Mode.CAPACITY, {})["spec"]["rules"]}})
+    subject.change("Ingress", "sd21", {"spec": {"rules": manifests.ingress(RECORDED, Mode.CAPACITY, {})["spec"]["rules"]}})
 
 
 # What was done in each scenario, in the order of the recording: each starts where the one before it ended.
@@ -144,8 +144,8 @@ def test_the_comparison_leaves_the_race_of_the_two_workers_alone() -> None:
 
 
 def test_a_double_that_writes_a_rule_twice_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def twice(*arguments: Any) -> match.Changes:
-        found = match.changes(*arguments)
+    def twice(*arguments: Any) -> rule_changes.Changes:
+        found = rule_changes.changes(*arguments)
         return replace(found, modify=[*found.modify, *found.modify])
 
     monkeypatch.setattr(deploy, "changes", twice)

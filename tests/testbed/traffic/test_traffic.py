@@ -9,7 +9,7 @@ import pytest
 
 from controller.clock import ManualClock
 from failover_testbed.aws.server import EmulatedAws
-from failover_testbed.cluster import objects
+from failover_testbed.cluster import manifests
 from failover_testbed.cluster.world import Node, Pod, World
 from failover_testbed.kube_api import EmulatedKubeApi
 from failover_testbed.traffic.keda import Keda
@@ -197,8 +197,8 @@ class TestKeda:
     def start(self, replicas: int = 2) -> tuple[World, Traffic, Keda]:
         made = world()
         unit = UNIT["sd21-inf2"]
-        made.store.create("Deployment", objects.deployment(APP, unit, replicas))
-        made.store.create("ScaledObject", objects.scaled_object(APP, unit, unit.throughput))
+        made.store.create("Deployment", manifests.deployment(APP, unit, replicas))
+        made.store.create("ScaledObject", manifests.scaled_object(APP, unit, unit.throughput))
         subject, _ = traffic(made)
         keda = Keda(made, {APP.key: subject})
         keda.remember(APP, unit, replicas)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from controller.policy.model import Application, Unit
 from failover_testbed.cluster.events import Recorder
-from failover_testbed.cluster.objects import CONTAINER_PORT
+from failover_testbed.cluster.manifests import CONTAINER_PORT
 from failover_testbed.cluster.world import ZONE_LABEL, Node, Object, Pod, World, condition, owner, stable_hash
 from failover_testbed.kube_api import ApiError
 

@@ -1,4 +1,4 @@
-"""The objects that a person would have created: what the seed's manifests contain, made from an application file."""
+"""The objects that a person would have created: what the manifests of an application contain, made from its file."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-from controller.clock import format_rfc3339
 from controller.policy.model import Application, Mode, Target, Unit
 from controller.policy.routing import MARKER, PREFIX, action_key, format_action
 from controller.policy.standby import live_rule, standby_rule
-from controller.signals.ingress import FOREVER, OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL
 from failover_testbed.cluster.components import AUTHENTICATION
 from failover_testbed.cluster.world import POOL_LABEL, TYPE_LABEL, Object, machine
-from failover_testbed.demo.scenario import OverrideFile
 
 CONTAINER_PORT: Final = 8000
 MANAGER: Final = "kubectl-client-side-apply"
@@ -165,20 +162,4 @@ def node_pool(name: str, instance_types: tuple[str, ...], limits: Mapping[str, s
                 },
             },
         },
-    }
-
-
-def override(wanted: OverrideFile, now: float) -> dict[str, str | None]:
-    """The annotations of an operator's override; None for those that are taken away.
-
-    Args:
-        wanted: What is asked for.
-        now: Seconds since the Unix epoch.
-    """
-    pinned_until = FOREVER if wanted.pinned_for_s is None else format_rfc3339(now + wanted.pinned_for_s)
-    return {
-        PAUSED_UNTIL: None if wanted.paused_for_s is None else format_rfc3339(now + wanted.paused_for_s),
-        PINNED_MODE: None if wanted.pinned_mode is None else str(wanted.pinned_mode),
-        PINNED_UNTIL: None if wanted.pinned_mode is None else pinned_until,
-        OVERRIDE_REASON: wanted.why or None,
     }
