@@ -122,7 +122,7 @@ bench-breaking-point: .venv/.synced-bench ## How near the breaking point that is
 
 .PHONY: bench-breaking-point-model-server
 bench-breaking-point-model-server: .venv/.synced-bench model_server/.venv-libraries-5/.synced ## The breaking point of our own model server on the processor, with its plot
-	@$(RUN)/python -m benchmarks.breaking_point_model_server $(ARGS)
+	@$(RUN)/python -m benchmarks.breaking_point.model_server $(ARGS)
 
 .PHONY: lint
 lint: $(STAMP) $(MS_STAMP) ## Style, types and the import contract, of both distributions

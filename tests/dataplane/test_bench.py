@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.switch_drivers import Death, Order
-from benchmarks.switch_history import histories
-from benchmarks.switch_requests import outcomes, windows
+from benchmarks.switch.drivers import Death, Order
+from benchmarks.switch.history import histories
+from benchmarks.switch.requests import outcomes, windows
 from controller.policy.codec import encode
 from controller.policy.model import Memory, Mode, Target
 from controller.policy.routing import MARKER, NUDGED_AT, action_key, format_action

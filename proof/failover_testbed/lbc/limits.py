@@ -1,6 +1,6 @@
 """What AWS refuses and moto takes. Pure.
 
-Where it is not known what AWS does (a target group twice, no weight above 0) it counts as refused: nothing that works on the double may
+Where it is not known what AWS does (a target group twice, no weight above 0) it counts as refused: nothing that works on the fake may
 depend on it.
 """
 

@@ -1,32 +1,26 @@
-"""Switches under load: real requests through a real proxy to real pods, while the production controller switches.
-
-See docs/benchmarks.md.
-"""
+"""Runs a plan of the switch benchmark: real requests through a real proxy to real pods, while the production controller switches."""
 
 from __future__ import annotations
 
-import argparse
 import logging
 import multiprocessing
 import os
-import platform
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from benchmarks import switch_report
 from benchmarks.process import ControllerProcess
-from benchmarks.switch_drivers import Driving, Log, drivers, remembered
-from benchmarks.switch_history import History, histories
-from benchmarks.switch_plan import COLD_START_S, FULL, QUICK, REPLICAS, Plan
-from benchmarks.switch_requests import Outcome, Window, outcomes, windows
+from benchmarks.switch.drivers import Driving, Log, drivers, remembered
+from benchmarks.switch.history import histories
+from benchmarks.switch.plan import COLD_START_S, REPLICAS, Plan
+from benchmarks.switch.requests import outcomes, windows
+from benchmarks.switch.result import Result
 from controller.catalog.loader import load_directory
 from controller.clients.kube import connect
 from controller.policy.model import Application
@@ -34,39 +28,13 @@ from controller.service.logs import configure_logging
 from controller.settings import LogFormat, LogLevel, LogSettings
 from failover_harness.dataplane.applications import application_file
 from failover_harness.dataplane.cluster import STATE_NAMESPACE, Cluster, Member
-from failover_harness.dataplane.envoy import NotThereError, binary
-from failover_harness.dataplane.load import Load, Rate, Stream, rate
+from failover_harness.dataplane.load import Load, Stream, rate
 from failover_testbed.aws.server import REGION
 from failover_testbed.lbc.faults import Faults
 
 _DECIDED_S: Final = 60.0
 _MORE: Final = {"FAILOVERCTL_POLLS__ELBV2_CALLS_PER_S": "20", "FAILOVERCTL_POLLS__VERIFICATION_INTERVAL_S": "1"}
 """For the applications that switch every few seconds: as shipped, one call a second would verify one switch in ten seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """Everything of one run.
-
-    Attributes:
-        plan: What was to be run.
-        histories: What the controller did, by application.
-        outcomes: What became of the requests, by application.
-        windows: What the naive switches cost.
-        rates: Whether the load was what it was meant to be, of each site.
-        log: What the drivers did.
-        began: When the load began, seconds since the Unix epoch.
-        cpu: Cores that were busy on the machine, on average.
-    """
-
-    plan: Plan
-    histories: dict[str, History]
-    outcomes: dict[str, Outcome]
-    windows: list[Window]
-    rates: list[Rate]
-    log: Log
-    began: float
-    cpu: float
 
 
 def run(plan: Plan, folder: Path, begun: float) -> Result:
@@ -203,29 +171,3 @@ def _busy_s() -> float:
     with Path("/proc/stat").open() as file:
         user, nice, system, *_ = (int(value) for value in file.readline().split()[1:])
     return (user + nice + system) / os.sysconf("SC_CLK_TCK")
-
-
-def main() -> int:
-    """Runs the benchmark and writes the report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a minute and a half, for CI; writes no docs")
-    parser.add_argument("--keep", type=Path, help="a folder for logs and records; else they are not kept")
-    options = parser.parse_args()
-    try:
-        binary()
-    except NotThereError as error:
-        print(f"cannot run here: {error}", file=sys.stderr)
-        return 2
-    begun = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="failoverctl-bench-") as temporary:
-        folder = options.keep or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        result = run(QUICK if options.quick else FULL, folder, begun)
-    machine = {"cores": len(os.sched_getaffinity(0)), "python": platform.python_version()}
-    made = switch_report.document(result, machine, time.monotonic() - begun)
-    switch_report.write(made, docs=not options.quick)
-    return switch_report.verdict(made)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

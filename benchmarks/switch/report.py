@@ -6,18 +6,16 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.report import ROOT, percentile
-from benchmarks.switch_history import History, Switch
-from benchmarks.switch_plan import Lane
-from benchmarks.switch_requests import Outcome
-
-if TYPE_CHECKING:
-    from benchmarks.switch import Result
+from benchmarks.switch.history import History, Switch
+from benchmarks.switch.plan import Lane
+from benchmarks.switch.requests import Outcome
+from benchmarks.switch.result import Result
 
 RESULT: Final = ROOT / "benchmarks" / "results" / "switch.json"
 PLOT: Final = ROOT / "docs" / "images" / "switch.svg"

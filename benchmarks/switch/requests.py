@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from benchmarks.switch_drivers import Death, Order
+from benchmarks.switch.drivers import Death, Order
 from failover_harness.dataplane.load import Record
 
 _AFTER_S: Final = 60.0  # after a naive switch, within which failures belong to it

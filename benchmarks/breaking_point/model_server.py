@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from benchmarks.breaking_point import DOCS, IMAGES
+from benchmarks.breaking_point.paths import DOCS, IMAGES
 from benchmarks.markdown import put
 from failover_harness.control_plane.binaries import VEGETA, tool
 from failover_harness.model_servers.own_model_server import BODY, python, serving_bert

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from benchmarks.switch_plan import REPLICAS, Lane, Plan
+from benchmarks.switch.plan import REPLICAS, Lane, Plan
 from controller.clients.kube import INGRESSES, MERGE_PATCH, KubeSession
 from controller.clock import format_rfc3339
 from controller.errors import RemoteError

@@ -13,16 +13,17 @@ import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any, Final
 
-from kneed import KneeLocator
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.breaking_point.methods import methods
+from benchmarks.breaking_point.paths import DOCS, IMAGES
 from benchmarks.markdown import markdown, put
+from benchmarks.report import ROOT
 from controller.breaking_point import plot
-from controller.breaking_point.model import Bounds, Limits, Outcome, Step
+from controller.breaking_point.model import Bounds, Limits
 from controller.breaking_point.run import Settings
 from controller.breaking_point.target import make_target
 from controller.breaking_point.vegeta import Vegeta
@@ -31,10 +32,7 @@ from failover_harness.control_plane.binaries import VEGETA, tool
 from failover_harness.model_servers.measuring import measure
 from failover_harness.model_servers.queue_server import Spec, VirtualLoad, serving, true_knee
 
-ROOT: Final = Path(__file__).parents[1]
 RESULT: Final = ROOT / "benchmarks" / "results" / "breaking-point.json"
-DOCS: Final = ROOT / "docs" / "breaking-point.md"
-IMAGES: Final = ROOT / "docs" / "images"
 BEGIN: Final = "<!-- breaking-point: written by `make bench-breaking-point` -->"
 END: Final = "<!-- end of breaking-point -->"
 
@@ -62,53 +60,6 @@ REAL: Final = (
     "32 workers, 400 ms, sheds at 32",
 )
 STEP_S: Final = 6.0  # of the real ones
-
-
-def methods(outcome: Outcome) -> dict[str, float]:
-    """What each method makes of the same steps, requests a second; not a number where it finds nothing."""
-    short = [step for step in outcome.steps if not step.long]
-    climb = _climb(short)
-    return {
-        "held and confirmed (ours)": outcome.found.throughput if outcome.found is not None else math.nan,
-        "middle of the bracket": math.sqrt(outcome.held * outcome.broke) if outcome.held and outcome.broke else math.nan,
-        "two segments, all steps": two_segments(short),
-        "two segments, climb only": two_segments(climb),
-        "Kneedle, all steps": kneedle(short),
-        "Kneedle, climb only": kneedle(climb),
-        "highest throughput": max((step.throughput for step in outcome.steps), default=math.nan),
-    }
-
-
-def _climb(steps: Sequence[Step]) -> list[Step]:
-    """The steps until the first that did not hold."""
-    first = next((place for place, step in enumerate(steps) if not step.held), len(steps) - 1)
-    return list(steps[: first + 1])
-
-
-def two_segments(steps: Sequence[Step]) -> float:
-    """Least squares of ``min(rate, knee)`` to the throughput: a line through the origin with slope one, then a plateau."""
-    rates = sorted({step.rate for step in steps})
-
-    def error(knee: float) -> float:
-        return sum((step.throughput - min(step.rate, knee)) ** 2 for step in steps)
-
-    best = math.nan
-    for low, high in zip([0.0, *rates], [*rates, math.inf], strict=True):
-        above = [step.throughput for step in steps if step.rate > low]
-        candidates = [low, *([min(max(statistics.fmean(above), low), high)] if above else [])]
-        for knee in candidates:
-            if knee > 0 and (math.isnan(best) or error(knee) < error(best)):
-                best = knee
-    return best
-
-
-def kneedle(steps: Sequence[Step]) -> float:
-    """The knee of throughput over offered rate by Kneedle (Satopaa et al. 2011), as the library kneed has it."""
-    mean = {rate: statistics.fmean(step.throughput for step in steps if step.rate == rate) for rate in sorted({one.rate for one in steps})}
-    if len(mean) < 3:
-        return math.nan
-    found = KneeLocator(list(mean), list(mean.values()), S=1.0, curve="concave", direction="increasing").knee
-    return math.nan if found is None else float(found)
 
 
 def virtual(seeds: int) -> list[dict[str, Any]]:

@@ -1,0 +1,10 @@
+"""Where the benchmarks of the breaking point write."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from benchmarks.report import ROOT
+
+DOCS: Final = ROOT / "docs" / "breaking-point.md"
+IMAGES: Final = ROOT / "docs" / "images"

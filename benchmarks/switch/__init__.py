@@ -1,0 +1,1 @@
+"""The switch benchmark: what a mode change costs under load."""
