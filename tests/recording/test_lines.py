@@ -15,8 +15,8 @@ from controller.policy.model import Application, Memory, PolicySettings, Snapsho
 from controller.policy.plan import plan
 from controller.recording.lines import Decided, Decoder, LineError, Recorded, decided, definition, encode
 from tests.policy.support import shortage, with_scalers
+from tests.recording.values import plain, values
 from tests.support.applications import NOW, application, memory, snapshot
-from tests.support.values import plain, values
 
 quick = settings(deadline=None, max_examples=40)
 

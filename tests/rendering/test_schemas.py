@@ -13,7 +13,7 @@ import pytest
 from controller.catalog.instances import INSTANCES
 from controller.policy.model import Mode
 from failover_harness.control_plane.crds import upstream
-from tests.support.schemas import problems
+from tests.rendering.schemas import problems
 from tests.support.stacks import NAMES, ROOT, document, example, objects_of, parsed
 
 CUSTOM = ("karpenter.sh/v1", "karpenter.k8s.aws/v1", "keda.sh/v1alpha1")

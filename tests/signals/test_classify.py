@@ -15,7 +15,7 @@ from controller.signals.classify import (
     classify_refusal,
     limited_pools,
 )
-from tests.support.samples import FLEET, ice_message, sample
+from tests.signals.samples import FLEET, ice_message, sample
 
 # Facts §3.1 and §D.1, written down again on purpose: the table under test must not be its own judge.
 CODES = {

@@ -34,8 +34,8 @@ from controller.signals.snapshots import Outside, SnapshotBuilder
 from controller.signals.watch import WatchHealth
 from failover_harness.waiting import wait_for
 from failover_testbed.kube_api import EmulatedKubeApi, Identity
+from tests.signals.samples import KINDS, ice_event, moment, node_claim, sample, waiting_pod
 from tests.support.applications import application
-from tests.support.samples import KINDS, ice_event, moment, node_claim, sample, waiting_pod
 
 T0 = moment("2026-08-25T10:00:03Z")
 

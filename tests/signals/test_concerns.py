@@ -13,8 +13,8 @@ from controller.clock import ManualClock
 from controller.policy.model import Application, Backend, Snapshot, Source
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import Outside, SnapshotBuilder
+from tests.signals.samples import KINDS, ice_event, moment, node_claim, waiting_pod
 from tests.support.applications import application
-from tests.support.samples import KINDS, ice_event, moment, node_claim, waiting_pod
 
 T0 = moment("2026-08-25T10:00:03Z")
 SOURCES = tuple(Source(name, True, T0, 180.0) for name in ("services", "target-group-bindings"))

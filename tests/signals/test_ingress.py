@@ -20,8 +20,8 @@ from controller.signals.ingress import (
     hostnames,
     observe_ingress,
 )
+from tests.signals.samples import moment
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, SERVICES, application
-from tests.support.samples import moment
 
 ACTION = action_key("weighted-routing")
 APP = application()

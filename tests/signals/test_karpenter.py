@@ -13,7 +13,7 @@ from controller.policy.model import Cause, PoolObservation
 from controller.signals import karpenter
 from controller.signals.cluster import ClusterView
 from controller.signals.karpenter import KarpenterView
-from tests.support.samples import ice_event, moment, node_claim, requirement, sample, waiting_pod
+from tests.signals.samples import ice_event, moment, node_claim, requirement, sample, waiting_pod
 
 INF2 = "amd-neuron-inf2"
 T0 = moment("2026-08-25T10:00:03Z")

@@ -22,7 +22,7 @@ from controller.signals.objects import (
     pinned_values,
     text,
 )
-from tests.support.samples import requirement
+from tests.signals.samples import requirement
 
 ZONE = "topology.kubernetes.io/zone"
 

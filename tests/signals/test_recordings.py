@@ -10,8 +10,8 @@ from controller.policy.model import Application, Mode, PolicySettings, Proof, Re
 from controller.policy.reasons import Reason
 from controller.policy.routing import action_key, format_action
 from controller.signals.cluster import ClusterView
+from tests.signals.recordings import KINDS, Step, recording, replay
 from tests.support.applications import COST_TARGETS, application
-from tests.support.recordings import KINDS, Step, recording, replay
 
 PATIENCE_S = 30.0
 

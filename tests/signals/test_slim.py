@@ -17,9 +17,9 @@ from controller.signals.slim import PackedList, pack, slim, unpack
 from controller.signals.snapshots import Outside, SnapshotBuilder
 from controller.signals.watch import list_objects
 from failover_testbed.kube_api import EmulatedKubeApi
+from tests.signals.samples import KINDS
 from tests.signals.test_cluster import JSON, KEYS, SHAPED
 from tests.signals.test_concerns import SOURCES, T0, changes, neighbours
-from tests.support.samples import KINDS
 
 FIELDS = {"f:metadata": {"f:annotations": {"f:a": {}}}, "f:spec": {"f:minReplicaCount": {}, "f:rules": {}}, "f:status": {"f:x": {}}}
 

@@ -11,8 +11,8 @@ from controller.clock import ManualClock
 from controller.policy.model import Application, Backend, Sample, Snapshot, Source, Verdict, Verification
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import Outside, SnapshotBuilder
+from tests.signals.samples import KINDS, ice_event, node_claim, waiting_pod
 from tests.support.applications import NOW, application
-from tests.support.samples import KINDS, ice_event, node_claim, waiting_pod
 
 APP = application()
 FRESH = tuple(Source(name, False, NOW, 180.0) for name in ("services", "target-group-bindings"))

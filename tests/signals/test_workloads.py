@@ -11,8 +11,8 @@ import pytest
 
 from controller.policy.model import Application, Backend, Unit
 from controller.signals.workloads import WorkloadView
+from tests.signals.samples import requirement, sample, waiting_pod
 from tests.support.applications import application
-from tests.support.samples import requirement, sample, waiting_pod
 
 NAMESPACE = "shop"
 

@@ -17,6 +17,9 @@ from controller.policy.model import Verdict
 from controller.policy.routing import PREFIX
 from controller.service.wiring import Service
 from failover_harness.control_plane.control_plane import ControlPlane
+from failover_harness.controllers.balancing import BalancingFront
+from failover_harness.controllers.lbc import withdraw_webhooks
+from failover_harness.controllers.programs import Program
 from failover_harness.waiting import wait_for
 from failover_testbed.aws.server import REGION, EmulatedAws
 from tests.cluster.hand_built import HandBuiltStack
@@ -26,9 +29,6 @@ from tests.cluster.processes import PROGRAM, environment
 from tests.cluster.rendered import RenderedStack
 from tests.support import hand_built
 from tests.support.applications import SERVICES
-from tests.world.balancing import BalancingFront
-from tests.world.lbc import withdraw_webhooks
-from tests.world.programs import Program
 
 _MADE_S: Final = 90.0
 _GROUP: Final = {f"{PREFIX}/group.name": "shared"}

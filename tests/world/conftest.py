@@ -9,16 +9,16 @@ import pytest
 
 from failover_harness.control_plane import crds
 from failover_harness.control_plane.control_plane import ControlPlane
+from failover_harness.controllers import karpenter, keda, lbc
+from failover_harness.controllers.balancing import BalancingFront
+from failover_harness.controllers.cloudwatch import CloudWatchFront, Metrics
+from failover_harness.controllers.fleets import Capacity, Ec2Front
+from failover_harness.controllers.keda import Keda, Programs
+from failover_harness.controllers.programs import Program
 from failover_testbed.aws.server import EmulatedAws
 from tests.cluster.conftest import installed, pytest_runtest_makereport
 from tests.cluster.traffic import publish
-from tests.world import karpenter, keda, lbc
 from tests.world.balanced import BalancedHandBuilt, BalancedStack, Balancing
-from tests.world.balancing import BalancingFront
-from tests.world.cloudwatch import CloudWatchFront, Metrics
-from tests.world.fleets import Capacity, Ec2Front
-from tests.world.keda import Keda, Programs
-from tests.world.programs import Program
 from tests.world.scaled import ScaledBalanced, ScaledStack, ScaledWorld
 from tests.world.stack import World, node_class
 from tests.world.whole import WholeStack, prepare

@@ -10,13 +10,13 @@ from kubernetes.utils.quantity import parse_quantity
 
 from controller.clients.kube import SCALED_OBJECTS, KubeSession
 from controller.policy import text
+from failover_harness.controllers.cloudwatch import Metrics
+from failover_harness.controllers.keda import Keda
 from failover_harness.waiting import wait_for
 from tests.cluster.manifests import kubectl
 from tests.cluster.rendered import RenderedStack
 from tests.cluster.stack import Stack
 from tests.world.balanced import BalancedStack
-from tests.world.cloudwatch import Metrics
-from tests.world.keda import Keda
 from tests.world.stack import World
 
 HEALTHY: Final = {"Ready": "True", "Fallback": "False", "HPAActive": "True", "Paused": "False"}

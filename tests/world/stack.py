@@ -11,12 +11,12 @@ from typing import Final, Self
 from controller.clients.kube import MERGE_PATCH
 from controller.errors import NotFound
 from failover_harness.control_plane.control_plane import ControlPlane
+from failover_harness.controllers.fleets import Capacity
+from failover_harness.controllers.machines import Machines
+from failover_harness.controllers.programs import Program
 from failover_testbed.aws.server import EmulatedAws
 from tests.cluster import objects
 from tests.cluster.stack import Stack
-from tests.world.fleets import Capacity
-from tests.world.machines import Machines
-from tests.world.programs import Program
 
 NODE_CLASSES: Final = "/apis/karpenter.k8s.aws/v1/ec2nodeclasses"
 

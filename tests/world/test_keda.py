@@ -14,13 +14,13 @@ from controller.clients.kube import SCALED_OBJECTS
 from controller.policy.model import Mode, Verdict
 from controller.service.wiring import Service
 from failover_harness.control_plane.control_plane import ControlPlane
+from failover_harness.controllers.cloudwatch import DENIED, Metrics
+from failover_harness.controllers.keda import Keda
 from failover_harness.waiting import wait_for
 from tests.cluster.manifests import kubectl
 from tests.cluster.processes import command
 from tests.support.stacks import NAMES, example
 from tests.world.balanced import verdict
-from tests.world.cloudwatch import DENIED, Metrics
-from tests.world.keda import Keda
 from tests.world.scaled import HEALTHY, SCALED_S, Scaled, ScaledBalanced, ScaledStack, ScaledWorld, conditions, hpas, scaled_objects
 from tests.world.test_world import RETURN_S
 

@@ -19,7 +19,7 @@ def test_they_are_gone_when_the_run_is_killed(tmp_path: Path) -> None:
     script = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from tests.world.programs import started\n"
+        "from failover_harness.controllers.programs import started\n"
         "with started(Path('/bin/sleep'), ['300'], {}, Path(sys.argv[1])) as made:\n"
         "    print(made.process.pid, flush=True)\n"
         "    time.sleep(60)\n"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from controller.policy.model import Verdict
+from failover_harness.controllers.cloudwatch import Metrics
 from failover_harness.waiting import wait_for
 from tests.support.applications import COST_TARGETS
 from tests.world.balanced import alerts, verdict
-from tests.world.cloudwatch import Metrics
 from tests.world.whole import WholeStack
 
 COST = {target.service: target.weight for target in COST_TARGETS}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from controller.policy.model import Cause, Proof, Shortage, UnitEvidence
 from controller.service.wiring import Service
+from failover_harness.controllers.fleets import QUOTA, SUBNET_FULL
 from failover_harness.waiting import wait_for
-from tests.world.fleets import QUOTA, SUBNET_FULL
 from tests.world.stack import World
 
 RETURN_S = 280.0

@@ -17,8 +17,8 @@ from botocore.model import OperationModel, ServiceModel
 from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 
+from failover_harness.controllers.front import Answer, Front
 from failover_testbed.aws.server import EmulatedAws
-from tests.world.front import Answer, Front
 
 _PROTOCOL: Final = "smithy-rpc-v2-cbor"
 _CBOR: Final = "application/cbor"

@@ -15,14 +15,14 @@ import yaml
 from controller.clients.kube import KubeSession
 from controller.errors import NotFound
 from failover_harness.control_plane.control_plane import ControlPlane, free_ports
+from failover_harness.controllers import certificates
+from failover_harness.controllers.front import Front
+from failover_harness.controllers.programs import Program, started
 from failover_harness.waiting import wait_for
 from failover_testbed.aws.server import REGION
-from tests.world import certificates
-from tests.world.front import Front
-from tests.world.programs import Program, started
 
 CLUSTER: Final = "world"
-_VALUES: Final = Path(__file__).parents[2] / "deploy" / "cluster" / "aws-load-balancer-controller.yaml"
+_VALUES: Final = Path(__file__).parents[3] / "deploy" / "cluster" / "aws-load-balancer-controller.yaml"
 _FLAGS: Final = {
     "tolerateNonExistentBackendService": "tolerate-non-existent-backend-service",
     "tolerateNonExistentBackendAction": "tolerate-non-existent-backend-action",

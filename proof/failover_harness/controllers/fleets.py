@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from xml.sax.saxutils import escape
 
+from failover_harness.controllers.front import Answer, Front, ec2_answer, json_answer
 from failover_testbed.aws.server import EmulatedAws
-from tests.world.front import Answer, Front, ec2_answer, json_answer
 
 _NOTHING: Final[Mapping[str, str]] = {
     "DescribeCapacityReservations": "capacityReservationSet",

@@ -16,9 +16,9 @@ from controller.clients.kube import API_SERVICES, NAMESPACES, SCALED_OBJECTS, SE
 from controller.errors import Conflict
 from failover_harness.control_plane import crds
 from failover_harness.control_plane.control_plane import ControlPlane, free_ports
+from failover_harness.controllers import certificates
+from failover_harness.controllers.programs import Program, started
 from failover_harness.waiting import wait_for
-from tests.world import certificates
-from tests.world.programs import Program, started
 
 METRICS: Final = "v1beta1.external.metrics.k8s.io"
 _SPACE: Final = "keda"

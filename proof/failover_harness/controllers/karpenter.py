@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from failover_harness.control_plane.control_plane import ControlPlane, free_ports
+from failover_harness.controllers.programs import Program, started
 from failover_harness.waiting import wait_for
-from tests.world.programs import Program, started
 
 CLUSTER: Final = "world"
 _READY_S: Final = 90.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from failover_harness.controllers.front import Answer, Call, Front, ec2_answer, json_answer
 from failover_testbed.aws.server import EmulatedAws
-from tests.world.front import Answer, Call, Front, ec2_answer, json_answer
 
 _UNGUARDED: Final[Mapping[str, Mapping[str, str]]] = {
     "AWSWAF_Regional_20161128.GetWebACLForResource": {},

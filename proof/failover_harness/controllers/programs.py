@@ -1,4 +1,4 @@
-"""A program of a cluster as a process of the tests: started, reported on, ended."""
+"""A program of a cluster as a process of the harness: started, reported on, ended."""
 
 from __future__ import annotations
 
