@@ -12,7 +12,6 @@ from typing import Any, Final
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.session import get_session
-from moto import mock_aws
 from moto.ec2.models import ec2_backends
 
 from controller.clients.aws import AwsClients
@@ -27,6 +26,7 @@ from controller.settings import Settings
 from controller.signals.cluster import ClusterView
 from controller.signals.external import OutsideWorld
 from tests.support.applications import NOW, application, seed_units
+from tests.support.aws import emulated_account
 
 ROOT: Final = Path(__file__).parents[2]
 POLICY: Final = ROOT / "deploy" / "iam" / "policy.json"
@@ -98,11 +98,7 @@ class RecordingClients(AwsClients):
 
 @pytest.fixture
 def clients(monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordingClients]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    with mock_aws():
+    with emulated_account(monkeypatch):
         yield RecordingClients()
 
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto import mock_aws
 
+from tests.support.aws import emulated_account
 from tools.permissions import ROOT
 
 IAM: Final = ROOT / "deploy" / "iam"
@@ -35,11 +35,7 @@ def filled(name: str, **changes: str) -> dict[str, Any]:
 
 @pytest.fixture
 def iam(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    with mock_aws():
+    with emulated_account(monkeypatch):
         yield boto3.client("iam", region_name="us-west-2")
 
 

@@ -8,24 +8,20 @@ from typing import Any
 
 import pytest
 from botocore.stub import ANY, Stubber
-from moto import mock_aws
 
 from controller.clients.aws import AwsClients
 from controller.clock import ManualClock
 from controller.policy.model import Sample
 from controller.signals.cloudwatch import CloudWatchPoller
 from tests.signals.test_cloudwatch import DIMENSION, KEY, MINUTE, NOW, application, unit
+from tests.support.aws import emulated_account
 
 APP = application("sd21", unit("inf2"))
 
 
 @pytest.fixture
 def clients(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsClients]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    with mock_aws():
+    with emulated_account(monkeypatch):
         yield AwsClients("us-west-2")
 
 

@@ -15,13 +15,13 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.stub import ANY, Stubber
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from moto import mock_aws
 
 from controller.clients.aws import AwsClients
 from controller.clock import ManualClock
 from controller.policy.model import Backend, Unit
 from controller.signals.budget import CallBudget
 from controller.signals.ec2 import Ec2Poller, vcpus
+from tests.support.aws import emulated_account
 
 importlib.import_module("moto.ec2.models")  # takes seconds: now, not within the time of a test
 
@@ -413,11 +413,7 @@ def test_no_answer_however_broken_is_an_exception(answers: dict[str, Any]) -> No
 
 @pytest.fixture
 def clients(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsClients]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    with mock_aws():
+    with emulated_account(monkeypatch):
         yield AwsClients("us-west-2")
 
 

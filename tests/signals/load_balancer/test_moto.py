@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from moto import mock_aws
 from moto.ec2.models import ec2_backends
 
 from controller.clients.aws import AwsClients
@@ -17,6 +16,7 @@ from controller.signals.budget import CallBudget
 from controller.signals.load_balancer.request import VerificationRequest
 from controller.signals.load_balancer.verifier import Verifier
 from tests.signals.load_balancer.scripted_elb import LIVE, NOW
+from tests.support.aws import emulated_account
 
 ACCOUNT, REGION = "123456789012", "us-west-2"
 
@@ -51,11 +51,7 @@ class Account:
 
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-    with mock_aws():
+    with emulated_account(monkeypatch):
         clients = AwsClients(REGION)
         elb = clients.client("elbv2")
         ec2 = ec2_backends[ACCOUNT][REGION]  # the network straight from the model: an EC2 client takes longer than this whole test
