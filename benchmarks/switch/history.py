@@ -13,7 +13,7 @@ from controller.policy.routing import MARKER, NUDGED_AT, action_key, parse_actio
 from controller.service.store import record_name
 from failover_harness.dataplane.cluster import CONTROLLER_USER
 from failover_testbed.kube_api.auth import AuditRecord
-from failover_testbed.lbc.calls import Write
+from failover_testbed.lbc.elb_calls import Write
 
 _WRITES: Final = frozenset({"patch", "create", "update"})
 

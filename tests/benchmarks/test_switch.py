@@ -17,7 +17,7 @@ from controller.service.store import record_name
 from failover_harness.dataplane.cluster import CONTROLLER_USER
 from failover_harness.dataplane.load import Record, Stream, rate
 from failover_testbed.kube_api.auth import Access, AuditRecord
-from failover_testbed.lbc.calls import Write
+from failover_testbed.lbc.elb_calls import Write
 from tests.support.applications import application
 
 APPLICATION = application()

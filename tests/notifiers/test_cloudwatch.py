@@ -10,7 +10,6 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
-from moto import mock_aws
 
 from controller.clients.aws import AwsClients
 from controller.clock import ManualClock
@@ -19,6 +18,7 @@ from controller.notifiers.cloudwatch import MAX_ALARM_NAME, CloudWatchNotifier, 
 from controller.policy.model import Mode
 from controller.ports import MessageKind
 from tests.notifiers.support import START, a_message
+from tests.support.aws import emulated_account
 
 NAMESPACE = "MixedAccelerator/Failover"
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:ops"
@@ -42,11 +42,7 @@ class Calls:
 
 @pytest.fixture
 def clients(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsClients]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "testing")
-    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL"):
-        monkeypatch.delenv(name, raising=False)
-    with mock_aws():
+    with emulated_account(monkeypatch):
         yield AwsClients("eu-west-1")
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 from controller.clients.aws import ATTEMPTS, CONNECT_S, READ_S
 from controller.clock import Clock, SystemClock
 from controller.errors import ConfigError
-from failover_testbed.aws.elb import ElbPatches, FirstChecks, HealthSource
+from failover_testbed.aws.elb_patches import ElbPatches, FirstChecks, HealthSource
 
 REGION: Final = "us-west-2"
 ACCOUNT: Final = "123456789012"

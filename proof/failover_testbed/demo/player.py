@@ -15,8 +15,8 @@ from failover_testbed.cluster.workloads import Workloads
 from failover_testbed.cluster.world import World
 from failover_testbed.demo.scenario import EventFile, LimitFile, ScenarioFile
 from failover_testbed.karpenter.controller import Karpenter
-from failover_testbed.lbc.calls import Write
 from failover_testbed.lbc.controller import LoadBalancerController
+from failover_testbed.lbc.elb_calls import Write
 from failover_testbed.traffic.keda import Keda
 from failover_testbed.traffic.metrics import MetricsPublisher
 from failover_testbed.traffic.requests import STEP_S, Traffic

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from failover_testbed.kube_api.auth import READ_ONLY, Access, AuditRecord, Identity, Rule, rules_of
 from failover_testbed.kube_api.emulator import ADMIN_TOKEN, EmulatedKubeApi
-from failover_testbed.kube_api.facade import KubeStore
+from failover_testbed.kube_api.in_process import KubeStore
 from failover_testbed.kube_api.statuses import ApiError
 
 __all__ = [

@@ -18,7 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from controller.clock import Clock, SystemClock
 from failover_testbed.kube_api.auth import Access, AuditLog, FaultQueue, Identity, Injection
-from failover_testbed.kube_api.facade import KubeStore
+from failover_testbed.kube_api.in_process import KubeStore
 from failover_testbed.kube_api.registry import Registry
 from failover_testbed.kube_api.server import KubeApp
 from failover_testbed.kube_api.store import Store

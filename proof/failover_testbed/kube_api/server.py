@@ -11,9 +11,9 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from controller.clock import Clock
-from failover_testbed.kube_api import calls, requests, statuses
+from failover_testbed.kube_api import bodies, requests, statuses
 from failover_testbed.kube_api.auth import ANONYMOUS, Access, AuditLog, AuditRecord, FaultQueue, Identity, forbidden
-from failover_testbed.kube_api.calls import Call
+from failover_testbed.kube_api.bodies import Call
 from failover_testbed.kube_api.discovery import discover
 from failover_testbed.kube_api.field_sets import dump
 from failover_testbed.kube_api.records import Page
@@ -181,7 +181,7 @@ class KubeApp:
         if force is not None:
             text = "Forbidden: may not be specified for non-apply patch"
             raise statuses.invalid("PatchOptions.meta.k8s.io", "", [("force", "FieldValueForbidden", text)])
-        patcher = calls.json_patcher(call.body) if kind == _JSON_PATCH else calls.merge_patcher(call.body)
+        patcher = bodies.json_patcher(call.body) if kind == _JSON_PATCH else bodies.merge_patcher(call.body)
         writer = self._store.writer(call.manager(), call.access.subresource)
         stored = self._store.patch(call.resource, call.namespace, call.access.name, patcher, writer, dry_run=pretend)
         return _json_response(stored.full)
@@ -202,7 +202,7 @@ class KubeApp:
             call.resource,
             call.namespace,
             access.name,
-            calls.parse_yaml(call.body),
+            bodies.parse_yaml(call.body),
             self._store.writer(manager, access.subresource),
             force=force,
             dry_run=pretend,
@@ -213,7 +213,7 @@ class KubeApp:
     def _delete(self, call: Call) -> Response:
         if call.access.subresource:
             raise statuses.unsupported("DELETE on a subresource")
-        options = calls.delete_options(call)
+        options = bodies.delete_options(call)
         stored, gone = self._store.delete(call.resource, call.namespace, call.access.name, options)
         if not gone or call.resource.returns_deleted:
             return _json_response(stored.full)

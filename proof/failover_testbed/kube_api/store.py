@@ -1,4 +1,4 @@
-"""The objects, their history, and every write: one code path for HTTP and for the in-process facade.
+"""The objects, their history, and every write: one code path for HTTP and for the store in process.
 
 Thread-safe. Stored objects are never changed in place: a write stores a new one, so that lists, watches and snapshots may keep
 the old.

@@ -18,8 +18,8 @@ from controller.errors import RemoteError
 from controller.signals.watch import Watch
 from failover_testbed.aws.server import EmulatedAws
 from failover_testbed.lbc.annotations import BuildError
-from failover_testbed.lbc.calls import Calls, Write
 from failover_testbed.lbc.deploy import Deployed, Deployer
+from failover_testbed.lbc.elb_calls import Calls, Write
 from failover_testbed.lbc.faults import Faults
 from failover_testbed.lbc.group import Group, group_of, held_by
 from failover_testbed.lbc.kube_writes import KubeWrites

@@ -19,7 +19,7 @@ from controller.clock import Clock
 from controller.errors import Rejected
 from failover_testbed.cluster.world import stable_hash
 from failover_testbed.lbc.annotations import HealthCheck, Listen
-from failover_testbed.lbc.calls import Calls, Why
+from failover_testbed.lbc.elb_calls import Calls, Why
 from failover_testbed.lbc.group import CLUSTER, Group, short
 from failover_testbed.lbc.kube_writes import KubeWrites
 from failover_testbed.lbc.model import Forward, ListenerModel, StackModel, TargetGroupModel, TargetKey

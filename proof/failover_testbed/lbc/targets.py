@@ -13,7 +13,7 @@ from controller.clients.kube import Object
 from controller.clock import Clock
 from controller.errors import NotFound, RemoteError
 from failover_testbed.lbc.annotations import BuildError, unsupported
-from failover_testbed.lbc.calls import Calls, Why
+from failover_testbed.lbc.elb_calls import Calls, Why
 from failover_testbed.lbc.faults import Faults
 from failover_testbed.lbc.kube_writes import KubeWrites
 from failover_testbed.lbc.model import TargetKey, service_port

@@ -18,8 +18,8 @@ from failover_harness.waiting import wait_for
 from failover_testbed.aws.server import EmulatedAws
 from failover_testbed.cluster import manifests
 from failover_testbed.kube_api import ADMIN_TOKEN, EmulatedKubeApi
-from failover_testbed.lbc.calls import Write
 from failover_testbed.lbc.controller import LoadBalancerController
+from failover_testbed.lbc.elb_calls import Write
 from tests.support.applications import application
 
 APP = application(namespace="default")

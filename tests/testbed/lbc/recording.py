@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from failover_testbed.lbc.calls import Write
+from failover_testbed.lbc.elb_calls import Write
 from failover_testbed.lbc.group import short
 
 CALLS = Path(__file__).parents[4] / "shared" / "data" / "lbc" / "calls.json"

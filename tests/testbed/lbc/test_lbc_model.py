@@ -11,8 +11,8 @@ import pytest
 from controller.policy.routing import PREFIX
 from failover_testbed.cluster import manifests
 from failover_testbed.lbc.annotations import BuildError, HealthCheck
+from failover_testbed.lbc.elb_limits import refusal
 from failover_testbed.lbc.group import Group, group_of, held_by
-from failover_testbed.lbc.limits import refusal
 from failover_testbed.lbc.model import Fixed, Forward, RuleModel, StackModel, TargetKey, build, references
 from failover_testbed.lbc.rule_changes import changes, rendered
 from tests.testbed.lbc.cluster import APP, CAPACITY, ingress

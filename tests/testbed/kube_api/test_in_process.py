@@ -54,19 +54,19 @@ def test_writes_in_process_are_seen_over_http(api: EmulatedKubeApi, client: Clie
     assert client.get(f"{SERVICES}/s").json["status"] == {"loadBalancer": {}}
 
 
-def test_the_facade_raises_what_a_client_would_have_got(api: EmulatedKubeApi) -> None:
+def test_it_raises_what_a_client_would_have_got(api: EmulatedKubeApi) -> None:
     with pytest.raises(ApiError) as caught:
         api.store.get("Pod", "none")
     assert caught.value.code == 404
 
 
-def test_what_the_facade_returns_belongs_to_the_caller(api: EmulatedKubeApi) -> None:
+def test_what_it_returns_belongs_to_the_caller(api: EmulatedKubeApi) -> None:
     api.store.create("ConfigMap", config_map("c", a="1"))["data"]["a"] = "changed"
     api.store.get("ConfigMap", "c")["data"]["a"] = "changed"
     assert api.store.get("ConfigMap", "c")["data"] == {"a": "1"}
 
 
-def test_the_facade_deletes_a_bound_pod_with_grace_zero(api: EmulatedKubeApi) -> None:
+def test_it_deletes_a_bound_pod_with_grace_zero(api: EmulatedKubeApi) -> None:
     api.store.create("Pod", pod(node="n1"))
     assert api.store.delete("Pod", "p1") is not None
     assert api.store.delete("Pod", "p1", grace_seconds=0) is None

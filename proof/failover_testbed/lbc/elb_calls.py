@@ -14,8 +14,8 @@ from controller.clients.aws import translated
 from controller.clock import Clock
 from controller.errors import Rejected, RemoteError, Unavailable
 from failover_testbed.aws.server import EmulatedAws, Network
+from failover_testbed.lbc.elb_limits import refusal
 from failover_testbed.lbc.faults import Faults, Throttle
-from failover_testbed.lbc.limits import refusal
 
 _SERVICE: Final = "operation error Elastic Load Balancing v2"
 _MODIFY_RATE: Final = (3.0, 20)  # the controller's defaults, calls a second and at once
