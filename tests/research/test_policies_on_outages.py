@@ -58,8 +58,8 @@ def test_another_life_is_another_course_of_the_same_zones() -> None:
         (1, ("learned", "break-even, doubled on flap", "break-even", "hold 15 min", "immediate both ways", "always cost")),
         (1, ("hold 2 h", "hold 60 min", "hold 15 min", "immediate both ways")),
         (2, ("immediate both ways", "hold 15 min", "hold 60 min", "hold 2 h", "always capacity", "always cost")),
-        (2, ("learned", "break-even, doubled on flap", "the source's checker", "always capacity")),
-        (3, ("hold 15 min", "hold 60 min", "hold 2 h", "the source's checker", "always capacity", "always cost")),
+        (2, ("learned", "break-even, doubled on flap", "the AWS sample's checker", "always capacity")),
+        (3, ("hold 15 min", "hold 60 min", "hold 2 h", "the AWS sample's checker", "always capacity", "always cost")),
         (3, ("learned", "immediate both ways", "hold 2 h")),
     ],
 )

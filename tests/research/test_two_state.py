@@ -28,16 +28,16 @@ def trace(*lengths: int, first: bool = True) -> Trace:
     return Trace("made", bits)
 
 
-def cost(switches: list[int], made: Trace, prices: Prices) -> float:
-    return account(switches, made, prices).cost
+def cost(changes: list[int], made: Trace, prices: Prices) -> float:
+    return account(changes, made, prices).cost
 
 
 def cheapest_by_trying(made: Trace, prices: Prices) -> float:
     """The least cost over every sequence of modes."""
     found = []
     for modes in product((0, 1), repeat=len(made.available)):
-        switches = [tick for tick, (before, now) in enumerate(pairwise((0, *modes))) if before != now]
-        found.append(cost(switches, made, prices))
+        changes = [tick for tick, (before, now) in enumerate(pairwise((0, *modes))) if before != now]
+        found.append(cost(changes, made, prices))
     return min(found)
 
 
@@ -74,15 +74,15 @@ def test_a_bill_is_added_up_by_hand() -> None:
     made, prices = trace(10, 4, 6), Prices(1.5, 9.0, 2 * TICK_S)
     done = account([11, 16], made, prices)
     assert done.cost == pytest.approx(10 + (1 + 9) + 5 * 1.5 + 4 + 2 * 2)
-    assert (done.switches, done.exposed, done.needless) == (2, 1, 2)
+    assert (done.changes, done.exposed, done.needless) == (2, 1, 2)
     assert done.exposed_minutes_a_day == pytest.approx(TICK_S / 60 / (20 * TICK_S / DAY_S))
 
 
-@pytest.mark.parametrize("switches", [[3, 3], [5, 2], [20], [-1]])
-def test_switches_that_cannot_be_are_refused(switches: list[int]) -> None:
+@pytest.mark.parametrize("changes", [[3, 3], [5, 2], [20], [-1]])
+def test_impossible_changes_are_refused(changes: list[int]) -> None:
     """A bill is made of ascending ticks of the trace only."""
     with pytest.raises(ValueError, match="ascending"):
-        account(switches, trace(20), GRID[0])
+        account(changes, trace(20), GRID[0])
 
 
 def test_waits_count_from_what_was_seen() -> None:
@@ -93,11 +93,11 @@ def test_waits_count_from_what_was_seen() -> None:
 
 
 def test_checker_returns_unchecked_once_a_day() -> None:
-    """The source's checker comes back at its hour although nothing has returned, and is exposed until it looks again."""
+    """The AWS sample's checker returns at its hour although capacity has not, and is exposed until its next check."""
     made = trace(10, 3 * 443)
-    switches = POLICIES["the source's checker"](made, GRID[0])
-    assert len(switches) == 7  # out, and then three mornings: back and out again
-    assert all(later - earlier <= 3 for earlier, later in zip(switches[1::2], switches[2::2], strict=True))
+    changes = POLICIES["the AWS sample's checker"](made, GRID[0])
+    assert len(changes) == 7  # out, and then three mornings: back and out again
+    assert all(later - earlier <= 3 for earlier, later in zip(changes[1::2], changes[2::2], strict=True))
 
 
 def test_zones_are_one_unit() -> None:
@@ -122,7 +122,7 @@ def test_sampling_shows_what_a_poll_sees() -> None:
 def test_production_computes_the_very_prices(prices: Prices) -> None:
     """The application of the benchmark has the r and S of the problem, by production's own arithmetic."""
     made = application(prices, PolicySettings(hold_min_s=0))
-    assert break_even_s(made, {"cheap": 1, "dear": 0}, ["cheap"], 0) == pytest.approx(prices.break_even_s)
+    assert break_even_s(made, {"cheap": 1, "expensive": 0}, ["cheap"], 0) == pytest.approx(prices.break_even_s)
 
 
 @settings(max_examples=8, deadline=None)
