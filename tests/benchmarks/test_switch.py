@@ -34,7 +34,7 @@ def request(
 
 
 def test_a_failure_is_laid_to_a_death_only_if_it_was_sent_there() -> None:
-    """Another pod's, or an earlier one, is ours; and what a changed rule met in flight is counted."""
+    """Failures at other pods or before the crash are the controller's; requests in flight at a changed rule are counted."""
     died = [Death(KEY, "127.2.0.9", 100.0)]
     records = [
         request(99, 100.5, 502),
@@ -49,7 +49,7 @@ def test_a_failure_is_laid_to_a_death_only_if_it_was_sent_there() -> None:
 
 
 def test_a_naive_mode_change_costs_what_failed_until_the_next() -> None:
-    """The window is that of the load balancer's own 503s; what had reached a target was cut."""
+    """The window spans the load balancer's own 503s; requests that had reached a target were cut."""
     orders = [Order(KEY, Mode.CAPACITY, 100.0), Order(KEY, Mode.COST, 200.0), Order("other/x", Mode.COST, 101.0)]
     records = [request(100, 101, 503), request(100, 104, 503), request(100, 105, 502), request(199, 201, 502), request(150, 151)]
     first, second = windows(orders, KEY, records)
@@ -88,19 +88,19 @@ def target(at: float, value: float) -> AuditRecord:
 
 
 def remembered(changed_at: float, verified_at: float | None) -> AuditRecord:
-    """The controller saves what it remembers."""
+    """The controller saves its memory."""
     memory = Memory(mode=Mode.CAPACITY, changed_at=changed_at, verified_at=verified_at)
     body = {"metadata": {"name": record_name(KEY)}, "data": {"memory": encode(memory)}}
     return audit(changed_at, "configmaps", record_name(KEY), body, verb="update")
 
 
 def modified(at: float, *, lost: bool = False, late_s: float = 0.0) -> Write:
-    """ELBv2 is told."""
+    """A ModifyRule at ELBv2."""
     return Write("ModifyRule", "", 0.5, at, (("sd21-all", 1),), lost=lost, late_s=late_s)
 
 
 def test_a_mode_change_is_read_from_the_decision_to_the_verification() -> None:
-    """It begins with what was raised before it; a lost ModifyRule is none, a late one counts when it shows."""
+    """It begins with the raised floors; a lost ModifyRule does not count, a late one counts from its effect."""
     records = [target(99.9, 90), routed(100, Mode.CAPACITY), remembered(100.1, None), remembered(100.1, 107.0)]
     writes = [modified(101, lost=True), modified(102, late_s=3.0)]
     (change,) = histories([APPLICATION], records, {APPLICATION.namespace: writes})[KEY].mode_changes
@@ -114,13 +114,13 @@ def test_a_mode_change_is_read_from_the_decision_to_the_verification() -> None:
 
 
 def test_what_others_wrote_or_was_refused_is_left_out() -> None:
-    """The audit log has everybody's requests."""
+    """The audit log contains the requests of all users."""
     foreign = audit(100, "ingresses", APPLICATION.ingress, {"metadata": {"annotations": {MARKER: "capacity"}}}, user="admin")
     assert histories([APPLICATION], [foreign], {})[KEY].mode_changes == []
 
 
 def test_a_nudge_and_new_weights_are_no_mode_changes() -> None:
-    """They are counted by themselves."""
+    """They have their own counts."""
     changed = [Target(one.service, one.port, one.weight + 1) for one in COST]
     records = [
         routed(100, Mode.CAPACITY),

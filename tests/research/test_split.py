@@ -44,7 +44,7 @@ def fleet(strategy: Strategy, *, planned: bool = False) -> Fleet:
     return Fleet(application(policy=PolicySettings(strategy=strategy)), 300.0, planned)
 
 
-def test_adaptive_leaves_dear_replicas_where_they_are() -> None:
+def test_adaptive_keeps_expensive_replicas() -> None:
     """Ready replicas are filled, the cheapest first: after demand rose, expensive replicas stay and the cheap unit does not grow."""
     most = {unit.name: 100 for unit in UNITS}
     adaptive, planned = fleet(Strategy.ADAPTIVE), fleet(Strategy.ADAPTIVE, planned=True)
