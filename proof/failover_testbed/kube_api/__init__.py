@@ -19,8 +19,8 @@ Known differences from the real server; the controller depends on none of them:
 * A compaction takes effect at once, for every kind and every earlier version. A real server still answers from memory for all kinds but
   Events until it restarts, and etcd keeps the last version before the compaction.
 * ``spec.nodeName`` of a pod may be changed by an update, since there is no ``binding`` subresource.
-* * Any identity may use discovery. Roles have no ``nonResourceURLs``, and users belong to no groups.
-* * It is ready from its first answer. It answers 503 and 429 only if a test injects them.
+* Any identity may use discovery. Roles have no ``nonResourceURLs``, and users belong to no groups.
+* It is ready from its first answer. It answers 503 and 429 only if a test injects them.
 * It refuses: strategic merge patches and protobuf (415); tables and metadata-only answers (406); ``move`` and ``copy`` in a JSON patch,
   null values in an apply, ``resourceVersionMatch=Exact``, ``sendInitialEvents=false``, deletion of collections and of namespaces, deletion
   policies other than ``Background``, every subresource but ``status``, OpenAPI, metrics, and every other kind of the built-in groups (501).
