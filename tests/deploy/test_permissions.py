@@ -46,7 +46,7 @@ def test_a_missing_permission_is_a_named_degradation(missing: Permission, tmp_pa
                 if (missing.resource, missing.verb) == ("events", "patch") and observed.overrides(collector) == toggled:
                     toggled += 1
                     _pause(cluster, on=toggled % 2 == 1)
-                return set(row.seen) <= observed.look() and observed.names(missing)
+                return set(row.seen) <= observed.observe() and observed.names(missing)
 
             try:
                 wait_for("what the document says", seen)
