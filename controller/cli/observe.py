@@ -15,7 +15,7 @@ from controller.policy.model import Application, Decision, Memory, Plan, Snapsho
 from controller.policy.plan import plan
 from controller.policy.standby import lacking, standby_patch
 from controller.service.store import ConfigMapStore
-from controller.service.wiring import make_outside
+from controller.service.wiring import make_external
 from controller.settings import Settings
 from controller.signals.cluster import ClusterView, sources_of
 from controller.signals.objects import items
@@ -57,7 +57,7 @@ class Looker:
     def __init__(self, settings: Settings, session: KubeSession, clock: Clock, applications: Mapping[str, Application]) -> None:
         self._settings, self._session, self._clock = settings, session, clock
         self._view = ClusterView(clock, lambda: None)
-        self._outside = make_outside(settings, self._view, clock, AwsClients(settings.aws.region))
+        self._external = make_external(settings, self._view, clock, AwsClients(settings.aws.region))
         self._builder = SnapshotBuilder(self._view, applications.values())
         self._store = ConfigMapStore(session, settings.kubernetes.state_namespace)
 
@@ -72,15 +72,15 @@ class Looker:
         """
         settings, clock = self._settings, self._clock
         health = observe_once(self._session, self._view, clock, chosen, cluster_wide=settings.kubernetes.cluster_wide)
-        self._outside.verify(chosen)
-        self._outside.poll_metrics(chosen)
-        self._outside.poll_capacity(chosen)
+        self._external.verify(chosen)
+        self._external.poll_metrics(chosen)
+        self._external.poll_capacity(chosen)
         found = {}
         for application in chosen:
-            sources = (*sources_of(health, application, settings.freshness.watch_s), *self._outside.sources())
+            sources = (*sources_of(health, application, settings.freshness.watch_s), *self._external.sources())
             memory, epoch, state = _stored(self._store, application.key)
-            outside = self._outside.of(application)
-            snapshot = self._builder.build(application, clock.now(), (*sources, *state), outside, leader=True, epoch=epoch)
+            external = self._external.of(application)
+            snapshot = self._builder.build(application, clock.now(), (*sources, *state), external, leader=True, epoch=epoch)
             found[application.key] = replace(judge(snapshot, memory), standby_patch=self._standby_patch(snapshot))
         return found
 

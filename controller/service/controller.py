@@ -30,7 +30,7 @@ from controller.service.recorder import Recorder
 from controller.service.telemetry import Telemetry
 from controller.service.terms import TermRecord
 from controller.signals.cluster import ClusterView
-from controller.signals.external import OutsideWorld
+from controller.signals.external import ExternalSources
 from controller.signals.snapshots import SnapshotBuilder
 
 PASSES_PER_S: Final = 20.0
@@ -131,7 +131,7 @@ class Controller:
 
     Args:
         view: The cluster.
-        outside: What is known from outside it.
+        external: CloudWatch, EC2 and the load balancer.
         store: Durable memory.
         executor: Who carries plans out; None: nobody does (a dry run).
         leadership: Whether this replica may act.
@@ -147,7 +147,7 @@ class Controller:
     def __init__(
         self,
         view: ClusterView,
-        outside: OutsideWorld,
+        external: ExternalSources,
         store: StateStore,
         executor: Executor | None,
         leadership: Leadership,
@@ -160,7 +160,7 @@ class Controller:
         recorder: Recorder | None = None,
         meter: CallMeter | None = None,
     ) -> None:
-        self._view, self._outside, self._store, self._executor = view, outside, store, executor
+        self._view, self._external, self._store, self._executor = view, external, store, executor
         self._leadership, self._dispatcher, self._telemetry, self._clock = leadership, dispatcher, telemetry, clock
         self._sources, self._interval_s, self._recorder = sources, interval_s, recorder
         self._meter = meter or CallMeter()
@@ -294,7 +294,7 @@ class Controller:
 
     def _snapshot(self, application: Application, record: _Record) -> Snapshot:
         now = self._clock.now()
-        sources = (*self._sources(application), *self._outside.sources())
+        sources = (*self._sources(application), *self._external.sources())
         if record.state_problem:
             # Stored state that cannot be read is unknown state: hold and alert, never guess.
             sources = (*sources, Source("state", required=True, last_ok=None, budget_s=0.0, problem=record.state_problem))
@@ -302,7 +302,7 @@ class Controller:
             application,
             now,
             sources,
-            self._outside.of(application),
+            self._external.of(application),
             leader=self._leadership.leads(),
             epoch=record.term.epoch,
         )

@@ -38,7 +38,7 @@ from controller.signals.budget import CallBudget
 from controller.signals.cloudwatch import CloudWatchPoller
 from controller.signals.cluster import ClusterView, Watches, sources_of
 from controller.signals.ec2 import Ec2Poller
-from controller.signals.external import OutsideWorld
+from controller.signals.external import ExternalSources
 from controller.signals.load_balancer.verifier import Verifier
 from controller.signals.objects import text
 
@@ -50,7 +50,7 @@ _JOB_OPTIONS: Final = {"coalesce": True, "max_instances": 1, "misfire_grace_time
 log = structlog.get_logger(__name__)
 
 
-def make_outside(settings: Settings, view: ClusterView, clock: Clock, clients: AwsClients) -> OutsideWorld:
+def make_external(settings: Settings, view: ClusterView, clock: Clock, clients: AwsClients) -> ExternalSources:
     """The pollers of everything outside the cluster, as far as settings enable them."""
     aws, polls, freshness = settings.aws, settings.polls, settings.freshness
     verifier = (
@@ -75,7 +75,7 @@ def make_outside(settings: Settings, view: ClusterView, clock: Clock, clients: A
         interval_s=polls.ec2_interval_s,
         freshness_s=freshness.ec2_s,
     )
-    return OutsideWorld(
+    return ExternalSources(
         view, verifier=verifier, metrics=metrics, capacity=capacity, changed=lambda namespace: view.dirty.mark(namespace=namespace)
     )
 
@@ -119,7 +119,7 @@ class Service:
             timeout_s=kube.watch_timeout_s,
             idle_s=kube.watch_idle_s,
         )
-        self._outside = make_outside(settings, self.view, clock, self._clients)
+        self._external = make_external(settings, self.view, clock, self._clients)
         self._cloudwatch = self._cloudwatch_notifier()
         self._dispatcher = None if dry_run else self._make_dispatcher(extra_sinks)
         store = ConfigMapStore(session, kube.state_namespace)
@@ -127,7 +127,7 @@ class Service:
         self._executor = None if dry_run else Executor(KubeApplier(session, self._written), self._leadership)
         self.controller = Controller(
             self.view,
-            self._outside,
+            self._external,
             ReadOnlyStore(store) if dry_run else store,
             self._executor,
             self._leadership,
@@ -312,9 +312,9 @@ class Service:
         """What only the leader does, with the seconds between: AWS bills and throttles by the call, whoever makes it."""
         polls = self._settings.polls
         jobs: dict[str, tuple[float, Callable[[], None]]] = {
-            "verification": (polls.verification_interval_s, lambda: self._outside.verify(self.controller.applications())),
-            "cloudwatch": (polls.cloudwatch_interval_s, lambda: self._outside.poll_metrics(self.controller.applications())),
-            "ec2": (polls.ec2_interval_s, lambda: self._outside.poll_capacity(self.controller.applications())),
+            "verification": (polls.verification_interval_s, lambda: self._external.verify(self.controller.applications())),
+            "cloudwatch": (polls.cloudwatch_interval_s, lambda: self._external.poll_metrics(self.controller.applications())),
+            "ec2": (polls.ec2_interval_s, lambda: self._external.poll_capacity(self.controller.applications())),
         }
         if self._cloudwatch is not None:
             jobs["modes"] = (self._settings.cloudwatch.publish_interval_s, self._publish_modes)

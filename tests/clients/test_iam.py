@@ -21,10 +21,10 @@ from controller.notifiers.cloudwatch import CloudWatchNotifier
 from controller.policy.model import Application, Mode, Target, Verdict
 from controller.policy.routing import action_key, format_action
 from controller.ports import Message, MessageKind, Severity
-from controller.service.wiring import make_outside
+from controller.service.wiring import make_external
 from controller.settings import Settings
 from controller.signals.cluster import ClusterView
-from controller.signals.external import OutsideWorld
+from controller.signals.external import ExternalSources
 from tests.support.applications import NOW, application, seed_units
 from tests.support.aws import emulated_account
 
@@ -147,11 +147,11 @@ def everything_on() -> Settings:
     return settings
 
 
-def look(outside: OutsideWorld, app: Application) -> None:
+def look(external: ExternalSources, app: Application) -> None:
     """What the scheduled jobs of the service do."""
-    outside.verify([app])
-    outside.poll_metrics([app])
-    outside.poll_capacity([app])
+    external.verify([app])
+    external.poll_metrics([app])
+    external.poll_capacity([app])
 
 
 @pytest.mark.slow
@@ -163,11 +163,11 @@ def test_the_policy_allows_exactly_what_is_called(clients: RecordingClients, mon
     app = application(units=seed_units())
     balanced(app, view)
     settings = everything_on()
-    outside = make_outside(settings, view, clock, clients)
+    external = make_external(settings, view, clock, clients)
     for _ in range(2):
-        look(outside, app)
+        look(external, app)
         clock.advance(400)
-    verification = outside.of(app).verification
+    verification = external.of(app).verification
     assert verification is not None
     assert verification.verdict is Verdict.YES, verification.problem
     notifier = CloudWatchNotifier(clients, settings.cloudwatch.namespace, clock=clock, alarms=settings.cloudwatch.alarm_enabled)
@@ -208,7 +208,7 @@ def test_what_is_off_needs_no_permission(clients: RecordingClients) -> None:
     view = ClusterView(clock, lambda: None)
     names = [name for name in type(Settings().aws).model_fields if name.endswith("_enabled")]
     settings = Settings(aws={"region": REGION, **dict.fromkeys(names, False)})  # type: ignore[arg-type]
-    look(make_outside(settings, view, clock, clients), application())
+    look(make_external(settings, view, clock, clients), application())
     assert clients.made == []
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from controller.clock import ManualClock
 from controller.policy.model import Application, Backend, Snapshot, Source
 from controller.signals.cluster import ClusterView
-from controller.signals.snapshots import Outside, SnapshotBuilder
+from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 from tests.signals.samples import KINDS, ice_event, moment, node_claim, waiting_pod
 from tests.support.applications import application
 
@@ -103,7 +103,7 @@ def test_whatever_changes_a_snapshot_marks_its_application(deliveries: list[tupl
     builder = SnapshotBuilder(view, apps)
 
     def look() -> dict[str, object]:
-        return {app.key: essence(builder.build(app, T0, SOURCES, Outside(), leader=True, epoch=1)) for app in apps}
+        return {app.key: essence(builder.build(app, T0, SOURCES, ExternalSignals(), leader=True, epoch=1)) for app in apps}
 
     before = look()
     for kind, change, obj in deliveries:

@@ -14,7 +14,7 @@ from controller.clients.kube import SERVICES, connect
 from controller.clock import ManualClock
 from controller.signals.cluster import ClusterView
 from controller.signals.slim import PackedList, pack, slim, unpack
-from controller.signals.snapshots import Outside, SnapshotBuilder
+from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 from controller.signals.watch import list_objects
 from failover_testbed.kube_api import EmulatedKubeApi
 from tests.signals.samples import KINDS
@@ -44,7 +44,9 @@ def test_a_snapshot_is_the_same_from_whole_and_from_cut_objects(deliveries: list
         whole.changed(resource, None, change, copy.deepcopy(full))
         cut.changed(resource, None, change, slim(resource.plural, full))
     for app in apps:
-        first, second = (SnapshotBuilder(view, apps).build(app, T0, SOURCES, Outside(), leader=True, epoch=1) for view in (whole, cut))
+        first, second = (
+            SnapshotBuilder(view, apps).build(app, T0, SOURCES, ExternalSignals(), leader=True, epoch=1) for view in (whole, cut)
+        )
         assert first == second
 
 

@@ -39,7 +39,7 @@ def moment_document(simulation: Simulation) -> dict[str, Any]:
 
 def _world(simulation: Simulation) -> dict[str, Any]:
     return {
-        "at": format_rfc3339(simulation.agenda.now),
+        "at": format_rfc3339(simulation.event_queue.now),
         "liveWeights": {target.service: target.weight for target in simulation.balancer.live.targets},
         "units": {name: {"ready": pods.ready, "desired": pods.desired} for name, pods in simulation.workloads.units.items()},
         "cannotGrow": list(simulation.recorder.stuck_types()),

@@ -12,7 +12,7 @@ MOST: Final = 200_000
 Work = Callable[[], None]
 
 
-class Agenda:
+class EventQueue:
     """Due events, in the order of their times, then in that of their making: the same run always has the same order.
 
     Args:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class Hazards:
+class FaultState:
     """All switches, in their harmless positions.
 
     Attributes:

@@ -50,12 +50,12 @@ class Kind:
 
 
 def _switched(name: str, value: object, harmless: object) -> Begin:
-    """A fault that is one switch of the hazards."""
+    """A fault that is one field of the fault state."""
 
     def begin(simulation: Simulation, plan: FaultPlan) -> Undo:
         del plan
-        setattr(simulation.hazards, name, value)
-        return partial(setattr, simulation.hazards, name, harmless)
+        setattr(simulation.fault_state, name, value)
+        return partial(setattr, simulation.fault_state, name, harmless)
 
     return begin
 
@@ -64,8 +64,8 @@ def _counted(name: str, most: int) -> Begin:
     """A fault that hits the next few of something, unless they do not come until its end."""
 
     def begin(simulation: Simulation, plan: FaultPlan) -> Undo:
-        setattr(simulation.hazards, name, 1 + int(plan.value * most))
-        return partial(setattr, simulation.hazards, name, 0)
+        setattr(simulation.fault_state, name, 1 + int(plan.value * most))
+        return partial(setattr, simulation.fault_state, name, 0)
 
     return begin
 
@@ -73,8 +73,8 @@ def _counted(name: str, most: int) -> Begin:
 def _stalled(kind: str) -> Begin:
     def begin(simulation: Simulation, plan: FaultPlan) -> Undo:
         del plan
-        simulation.hazards.stalled.add(kind)
-        return partial(simulation.hazards.stalled.discard, kind)
+        simulation.fault_state.stalled.add(kind)
+        return partial(simulation.fault_state.stalled.discard, kind)
 
     return begin
 
@@ -83,7 +83,7 @@ def _of_unit(name: str) -> Begin:
     """A fault of one unit's pods, which changes where requests go."""
 
     def begin(simulation: Simulation, plan: FaultPlan) -> Undo:
-        units: set[str] = getattr(simulation.hazards, name)
+        units: set[str] = getattr(simulation.fault_state, name)
         simulation.traffic.advance()
         units.add(plan.unit)
 
@@ -104,8 +104,8 @@ def _crash(side: str) -> Begin:
 
     def begin(simulation: Simulation, plan: FaultPlan) -> Undo:
         del plan
-        simulation.hazards.crash = side
-        return partial(setattr, simulation.hazards, "crash", "")
+        simulation.fault_state.crash = side
+        return partial(setattr, simulation.fault_state, "crash", "")
 
     return begin
 
@@ -131,11 +131,11 @@ def _pause_and_usurp(simulation: Simulation, plan: FaultPlan) -> Undo:
     """The same, and another process takes the Lease meanwhile."""
     old = simulation.replica
     end = _pause(simulation, plan)
-    simulation.agenda.after(16.0, simulation.usurp_paused)
+    simulation.event_queue.after(16.0, simulation.usurp_paused)
 
     def resume() -> None:
         end()
-        simulation.agenda.after(1.0, partial(simulation.retire, old))
+        simulation.event_queue.after(1.0, partial(simulation.retire, old))
 
     return resume
 
@@ -145,9 +145,9 @@ def _freeze_and_usurp(simulation: Simulation, plan: FaultPlan) -> Undo:
     old = simulation.replica
 
     def froze() -> None:
-        simulation.agenda.after(16.0, simulation.usurp_paused)
-        simulation.agenda.after(20.0 + 60.0 * plan.value, old.resume)
-        simulation.agenda.after(90.0, partial(simulation.retire, old))
+        simulation.event_queue.after(16.0, simulation.usurp_paused)
+        simulation.event_queue.after(20.0 + 60.0 * plan.value, old.resume)
+        simulation.event_queue.after(90.0, partial(simulation.retire, old))
 
     old.froze = froze
 
@@ -159,7 +159,7 @@ def _freeze_and_usurp(simulation: Simulation, plan: FaultPlan) -> Undo:
 
 def _lose_memory(simulation: Simulation, plan: FaultPlan) -> None:
     simulation.store.lose()
-    simulation.invariants.memory_lost_at = simulation.agenda.now
+    simulation.invariants.memory_lost_at = simulation.event_queue.now
     simulation.restart(2.0 + 10.0 * plan.value)
 
 
@@ -179,10 +179,10 @@ def _jump(hours: float) -> Begin:
 
 def _stop_balancer(simulation: Simulation, plan: FaultPlan) -> Undo:
     del plan
-    simulation.hazards.lbc_stopped = True
+    simulation.fault_state.lbc_stopped = True
 
     def end() -> None:
-        simulation.hazards.lbc_stopped = False
+        simulation.fault_state.lbc_stopped = False
         simulation.balancer.resume()
 
     return end
@@ -191,11 +191,11 @@ def _stop_balancer(simulation: Simulation, plan: FaultPlan) -> Undo:
 def _block(simulation: Simulation, plan: FaultPlan) -> Undo:
     """Another Ingress of the group cannot be read."""
     del plan
-    simulation.hazards.lbc_blocked = "Failed build model due to ingress: other/shop: unknown action type: forwrd"
+    simulation.fault_state.lbc_blocked = "Failed build model due to ingress: other/shop: unknown action type: forwrd"
     simulation.balancer.resume()
 
     def end() -> None:
-        simulation.hazards.lbc_blocked = ""
+        simulation.fault_state.lbc_blocked = ""
         simulation.balancer.resume()
 
     return end
@@ -206,7 +206,7 @@ def _replace_rule(simulation: Simulation, plan: FaultPlan) -> Undo:
     units = simulation.application.units
     victim = units[int(plan.value * len(units)) % len(units)]
     targets = tuple(Target(unit.backend.service, unit.backend.port, 1 if unit is victim else 0) for unit in units)
-    simulation.invariants.tampered_at = simulation.agenda.now
+    simulation.invariants.tampered_at = simulation.event_queue.now
     simulation.balancer.set(LiveRule(targets))
 
     return simulation.balancer.resume
@@ -361,7 +361,7 @@ def _ice_flapping(simulation: Simulation, plan: FaultPlan) -> Undo:
             simulation.ec2.shortages.append(shortage)
         on[0] = not on[0] and on[1]
         if on[1]:
-            simulation.agenda.after(period, flip)
+            simulation.event_queue.after(period, flip)
 
     def end() -> None:
         on[1] = False
@@ -479,20 +479,20 @@ def drawn(seconds: float, units: tuple[str, ...], seed: str, *, every_h: float =
 
 
 def schedule(simulation: Simulation, plans: tuple[FaultPlan, ...]) -> None:
-    """Puts faults on the agenda."""
+    """Puts faults into the event queue."""
     for number, plan in enumerate(plans):
-        simulation.agenda.at(simulation.setup.start + plan.at_s, partial(_begin, simulation, number, plan))
+        simulation.event_queue.at(simulation.setup.start + plan.at_s, partial(_begin, simulation, number, plan))
 
 
 def _begin(simulation: Simulation, number: int, plan: FaultPlan) -> None:
     simulation.active[number] = plan
     simulation.injected[plan.name] = simulation.injected.get(plan.name, 0) + 1
     undo = FAULTS[plan.name].begin(simulation, plan)
-    simulation.agenda.after(plan.seconds, partial(_end, simulation, number, undo))
+    simulation.event_queue.after(plan.seconds, partial(_end, simulation, number, undo))
 
 
 def _end(simulation: Simulation, number: int, undo: Undo | None) -> None:
     if undo is not None:
         undo()
     del simulation.active[number]
-    simulation.last_fault = simulation.agenda.now
+    simulation.last_fault = simulation.event_queue.now

@@ -97,7 +97,7 @@ class Invariants:
 
     def _violated(self, name: str, text: str) -> None:
         if not self.full():
-            self.violations.append(Violation(name, self._simulation.agenda.now, text))
+            self.violations.append(Violation(name, self._simulation.event_queue.now, text))
 
     def broke(self, error: Exception) -> None:
         """Something raised that never should."""
@@ -109,7 +109,7 @@ class Invariants:
     def calm(self) -> bool:
         """Whether nothing is wrong but capacity, and has not been for long enough."""
         simulation = self._simulation
-        return not simulation.active and simulation.agenda.now - simulation.last_fault >= SETTLE_S
+        return not simulation.active and simulation.event_queue.now - simulation.last_fault >= SETTLE_S
 
     def exhausted(self, unit: str) -> bool:
         """Whether EC2 has no room for any offering of a unit's NodePool."""
@@ -164,8 +164,8 @@ class Invariants:
         simulation = self._simulation
         if simulation.lease.holder != replica.number or replica.leadership.epoch() != simulation.lease.epoch:
             self._violated("one-writer", f"replica {replica.number} wrote, {simulation.lease.holder} leads")
-        override, now = simulation.api.ingress.override, simulation.agenda.now
-        blind = simulation.hazards.stalled or simulation.hazards.stale_s
+        override, now = simulation.api.ingress.override, simulation.event_queue.now
+        blind = simulation.fault_state.stalled or simulation.fault_state.stale_s
         stopped = override.paused_until is not None and simulation.clock() < override.paused_until
         if stopped and not blind and now - self._override_since > _UNSEEN_S:
             self._violated("paused", f"{action.kind} while a person had it paused")
@@ -176,10 +176,10 @@ class Invariants:
 
     def override_changed(self) -> None:
         """An operator has just written an override."""
-        self._override_since = self._simulation.agenda.now
+        self._override_since = self._simulation.event_queue.now
 
     def _routed(self, snapshot: Snapshot, decision: Decision, action: Action) -> None:
-        now = self._simulation.agenda.now
+        now = self._simulation.event_queue.now
         written = json.loads(action.body)["metadata"]["annotations"][self._simulation.api.action_key]
         targets, _, problem = parse_action(written)
         problem = problem or action_problem(targets)
@@ -209,7 +209,7 @@ class Invariants:
 
     def _flipped(self, snapshot: Snapshot, decision: Decision, mode: Mode) -> None:
         """Limits on mode changes; what a person asked for has none."""
-        simulation, now, policy = self._simulation, self._simulation.agenda.now, snapshot.application.policy
+        simulation, now, policy = self._simulation, self._simulation.event_queue.now, snapshot.application.policy
         forgiven = now - self.memory_lost_at < _HOUR_S or simulation.clock_offset != 0 or now - simulation.last_fault < _HOUR_S
         if decision.reason is not Reason.PINNED_TO_MODE and decision.verb is not Verb.ROLLBACK and not forgiven:
             recent = [at for at, _ in self._flips if now - at < _HOUR_S]
@@ -223,7 +223,7 @@ class Invariants:
 
     def _scaled(self, snapshot: Snapshot, action: Action) -> None:
         """Nothing is lowered before the load balancer shows the routing and clients have left; nothing of somebody else's is."""
-        simulation, now = self._simulation, self._simulation.agenda.now
+        simulation, now = self._simulation, self._simulation.event_queue.now
         scaler = snapshot.units[action.unit].scaler
         if scaler is None or scaler.paused:
             self._violated("not-ours", f"{action.kind} of a ScaledObject that is {'paused' if scaler else 'not there'}")
@@ -255,7 +255,7 @@ class Invariants:
     # --- liveness -----------------------------------------------------------------------------------------------------------------------
 
     def _failover_due(self, snapshot: Snapshot, decision: Decision) -> None:
-        simulation, now, policy = self._simulation, self._simulation.agenda.now, snapshot.application.policy
+        simulation, now, policy = self._simulation, self._simulation.event_queue.now, snapshot.application.policy
         override = simulation.api.ingress.override
         free = self.calm() and override.paused_until is None and override.pinned_mode is None and self.mode() is Mode.COST
         free = free and policy.strategy is Strategy.TWO_MODE
@@ -272,7 +272,7 @@ class Invariants:
 
     def _refused_and_replaceable(self, snapshot: Snapshot) -> bool:
         """Whether a unit that carries weight is provably starved, and another one serves."""
-        simulation, now = self._simulation, self._simulation.agenda.now
+        simulation, now = self._simulation, self._simulation.event_queue.now
         weights = intended_weights(snapshot, ())
         starved = []
         for unit in simulation.application.units:
@@ -287,7 +287,7 @@ class Invariants:
         return bool(starved) and bool(others) and bool(weights)
 
     def _fallback_due(self, snapshot: Snapshot, decision: Decision, memory: Memory) -> None:
-        simulation, now = self._simulation, self._simulation.agenda.now
+        simulation, now = self._simulation, self._simulation.event_queue.now
         application, override = snapshot.application, simulation.api.ingress.override
         limited = any(pool.limit is not None for pool in simulation.karpenter.pools.values())
         free = self.calm() and override.paused_until is None and override.pinned_mode is None and not simulation.ec2.shortages
@@ -309,7 +309,7 @@ class Invariants:
     def _moved(self, before: LiveRule, after: LiveRule) -> None:
         """The live rule changed. Where we asked for that, what it does is compared with what would have been."""
         del after
-        now = self._simulation.agenda.now
+        now = self._simulation.event_queue.now
         ours = now - self._ours_at < _WATCHED_S
         self._before = (before, now + _WATCHED_S) if ours and not before.answer else None
 
@@ -319,7 +319,7 @@ class Invariants:
             return
         rule, until = self._before
         simulation = self._simulation
-        if simulation.agenda.now > until or not self.calm():
+        if simulation.event_queue.now > until or not self.calm():
             self._before = None
             return
         rate = flow.demand / seconds * simulation.application.metric_period_s

@@ -137,7 +137,7 @@ class Measures:
         self._simulation = simulation
         self._rated = {unit.name: unit.latency_s for unit in simulation.application.units}
         self._histogram = [0.0] * (_BINS + 1)
-        self._minute, self._minute_end = _Minute(), simulation.agenda.now + MINUTE_S
+        self._minute, self._minute_end = _Minute(), simulation.event_queue.now + MINUTE_S
         self._worst, self._worst_at = 1.0, math.nan
         self._moments = _Worst()
         self._decisions: deque[tuple[float, Decision]] = deque(maxlen=_KNOWN)
@@ -148,7 +148,7 @@ class Measures:
 
     def decided(self, snapshot: Snapshot, decision: Decision) -> None:
         """A pass has decided."""
-        now = self._simulation.agenda.now
+        now = self._simulation.event_queue.now
         self._decisions.append((now, decision))
         self._detections.seen(now, exposed=self._simulation.invariants.exposed())
         self._detections.decided(now, proven=any(judged.short for judged in decision.evidence.values()))
@@ -157,10 +157,10 @@ class Measures:
     def acted(self, decision: Decision, action: Action) -> None:
         """An action was accepted."""
         if action.kind is ActionKind.ROUTE:
-            self._verifications.routed(self._simulation.agenda.now, action.after, switch=decision.verb.switches)
+            self._verifications.routed(self._simulation.event_queue.now, action.after, switch=decision.verb.switches)
 
     def _flowed(self, flow: Flow, seconds: float) -> None:
-        now = self._simulation.agenda.now
+        now = self._simulation.event_queue.now
         self._detections.seen(now - seconds, exposed=self._simulation.invariants.exposed())
         begin = now - seconds
         while now >= self._minute_end:

@@ -20,7 +20,7 @@ _HOUR_S: Final = 3600.0
 
 
 class Recorder:
-    """The witness of a run.
+    """The observer of a run.
 
     Args:
         simulation: The run.
@@ -41,13 +41,13 @@ class Recorder:
         simulation.traffic.listeners.append(self._flowed)
         step = simulation.setup.row_s
         if step > 0:
-            simulation.agenda.every(max(step, simulation.setup.seconds / MOST_ROWS), self._row)
+            simulation.event_queue.every(max(step, simulation.setup.seconds / MOST_ROWS), self._row)
 
     # --- what the controller does -------------------------------------------------------------------------------------------------------
 
     def decided(self, replica: Replica, snapshot: Snapshot, decision: Decision, made: Plan) -> None:
-        """See `failover_analysis.simulation.replica.Witness.decided`."""
-        now = self._simulation.agenda.now
+        """See `failover_analysis.simulation.replica.Observer.decided`."""
+        now = self._simulation.event_queue.now
         self.totals.passes += 1
         if self._booked is not None:
             since, before, then = self._booked
@@ -60,9 +60,9 @@ class Recorder:
         self._simulation.invariants.decided(replica, snapshot, decision, made)
 
     def acted(self, replica: Replica, snapshot: Snapshot, decision: Decision, action: Action, error: RemoteError | None) -> None:
-        """See `failover_analysis.simulation.replica.Witness.acted`."""
+        """See `failover_analysis.simulation.replica.Observer.acted`."""
         kind = action.kind.value
-        self.digest.add(self._simulation.agenda.now, kind, action.body, type(error).__name__)
+        self.digest.add(self._simulation.event_queue.now, kind, action.body, type(error).__name__)
         if error is None:
             self.totals.writes[kind] = self.totals.writes.get(kind, 0) + 1
             if self._measures is not None:
@@ -73,12 +73,14 @@ class Recorder:
         if error is None and action.kind is ActionKind.ROUTE and decision.verb.switches and decision.mode is not None:
             needless = self._room_for(decision)
             self.switches.append(
-                Switch(self._simulation.agenda.now, decision.mode, decision.verb.value, decision.reason.value, decision.sentence, needless)
+                Switch(
+                    self._simulation.event_queue.now, decision.mode, decision.verb.value, decision.reason.value, decision.sentence, needless
+                )
             )
             self.ledger = counted(self.ledger, switches=1)
 
     def passed(self, replica: Replica, snapshot: Snapshot, decision: Decision, memory: Memory | None) -> None:
-        """See `failover_analysis.simulation.replica.Witness.passed`."""
+        """See `failover_analysis.simulation.replica.Observer.passed`."""
         del replica
         self._simulation.invariants.passed(snapshot, decision, memory)
 
@@ -114,7 +116,7 @@ class Recorder:
         flows = {name: flow.units.get(name) for name in units}
         wanted = parse_action(simulation.api.ingress.annotations.get(simulation.api.action_key, ""))[0]
         row = Row(
-            at=simulation.agenda.now,
+            at=simulation.event_queue.now,
             mode=simulation.invariants.mode().value,
             demand=flow.demand * part,
             failed=flow.lost,

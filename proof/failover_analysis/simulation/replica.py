@@ -17,9 +17,9 @@ from controller.policy.memory import applied
 from controller.policy.model import Action, ActionKind, Application, Decision, Memory, Plan, Snapshot
 from controller.policy.plan import plan
 from controller.ports import Applier, Leadership, StateStore, StoredMemory
-from failover_analysis.simulation.event_queue import Agenda
-from failover_analysis.simulation.fault_state import Hazards
-from failover_analysis.simulation.simulated_view import INGRESS, KEDA, Lookout
+from failover_analysis.simulation.event_queue import EventQueue
+from failover_analysis.simulation.fault_state import FaultState
+from failover_analysis.simulation.simulated_view import INGRESS, KEDA, SimulatedView
 
 WATCH_LAG_S: Final = 0.2
 """From a change to the pass that sees it, seconds: the reaction benchmark's median is below that."""
@@ -34,15 +34,15 @@ class Crash(Exception):
 
 
 class MortalApplier:
-    """An applier whose process may die at an action, as the hazards say.
+    """An applier whose process may die at an action, as the fault state says.
 
     Args:
         applier: Where actions go.
-        hazards: What is wrong.
+        fault_state: What is wrong.
     """
 
-    def __init__(self, applier: Applier, hazards: Hazards) -> None:
-        self._applier, self._hazards = applier, hazards
+    def __init__(self, applier: Applier, fault_state: FaultState) -> None:
+        self._applier, self._fault_state = applier, fault_state
 
     def apply(self, action: Action, *, deadline_s: float) -> None:
         """See `controller.ports.Applier.apply`.
@@ -50,7 +50,7 @@ class MortalApplier:
         Raises:
             Crash: The process dies, before or after the action took effect.
         """
-        crash, self._hazards.crash = self._hazards.crash, ""
+        crash, self._fault_state.crash = self._fault_state.crash, ""
         if crash == "before":
             raise Crash
         self._applier.apply(action, deadline_s=deadline_s)
@@ -58,8 +58,8 @@ class MortalApplier:
             raise Crash
 
 
-class Witness(Protocol):
-    """Who is told of everything that a replica does."""
+class Observer(Protocol):
+    """Is notified of everything that a replica does."""
 
     def decided(self, replica: Replica, snapshot: Snapshot, decision: Decision, made: Plan) -> None:
         """A pass has decided, and nothing was applied yet."""
@@ -87,13 +87,13 @@ class Replica:
 
     Args:
         number: Its name.
-        agenda: Time.
+        event_queue: Time.
         application: As its file describes it.
-        lookout: What it sees.
+        view: What it sees.
         applier: Where actions go.
         store: Durable memory.
         leadership: Whether it may act.
-        witness: Who is told.
+        observer: Notified of everything that the process does.
         died: Called when it crashed.
         interval_s: Longest time between two passes, seconds.
     """
@@ -101,31 +101,31 @@ class Replica:
     def __init__(
         self,
         number: int,
-        agenda: Agenda,
+        event_queue: EventQueue,
         application: Application,
-        lookout: Lookout,
+        view: SimulatedView,
         applier: Applier,
         store: StateStore,
         leadership: Leadership,
-        witness: Witness,
+        observer: Observer,
         died: Callable[[], None],
         interval_s: float,
     ) -> None:
-        self.number, self._agenda, self.application, self._lookout = number, agenda, application, lookout
-        self._applier, self._store, self.leadership, self._witness, self._died = applier, store, leadership, witness, died
+        self.number, self._event_queue, self.application, self._view = number, event_queue, application, view
+        self._applier, self._store, self.leadership, self._observer, self._died = applier, store, leadership, observer, died
         self._interval_s = interval_s
         self._memory: Memory | None = None
         self._stored: StoredMemory | None = None
         self._loaded_in = -1
         self._problem = ""
         self._failures = 0
-        self._due = agenda.now
+        self._due = event_queue.now
         self.alive = True
         self.paused = False
         self.froze: Callable[[], None] | None = None
         """Called once, when the process stands still between a decision and its actions; None: it does not."""
         self._frozen: _Pass | None = None
-        lookout.woken = self.wake
+        view.woken = self.wake
         self._soon(0.0)
 
     @property
@@ -137,12 +137,12 @@ class Replica:
 
     def wake(self) -> None:
         """Something changed that a watch delivers."""
-        if self.alive and self._due > self._agenda.now + WATCH_LAG_S:
+        if self.alive and self._due > self._event_queue.now + WATCH_LAG_S:
             self._soon(WATCH_LAG_S)
 
     def _soon(self, seconds: float) -> None:
-        due = self._due = self._agenda.now + seconds
-        self._agenda.at(due, lambda: self._run(due))
+        due = self._due = self._event_queue.now + seconds
+        self._event_queue.at(due, lambda: self._run(due))
 
     def _run(self, due: float) -> None:
         if not self.alive or self.paused or due != self._due:
@@ -158,7 +158,7 @@ class Replica:
     def kill(self) -> None:
         """The process is gone, with all that it had not saved."""
         self.alive = False
-        self._lookout.stop()
+        self._view.stop()
 
     def resume(self) -> None:
         """It goes on after a pause, with what was due, or with what it had decided before."""
@@ -172,7 +172,7 @@ class Replica:
 
     def reconfigure(self, application: Application) -> None:
         """The application file was reloaded."""
-        self.application = self._lookout.application = application
+        self.application = self._view.application = application
         self.wake()
 
     # --- a pass -------------------------------------------------------------------------------------------------------------------------
@@ -185,10 +185,10 @@ class Replica:
         """
         self._load()
         epoch = self._loaded_in
-        snapshot = self._lookout.snapshot(leader=self.leadership.leads(), epoch=epoch, state_problem=self._problem)
+        snapshot = self._view.snapshot(leader=self.leadership.leads(), epoch=epoch, state_problem=self._problem)
         memory, decision = decide(self.memory, snapshot)
         made = plan(decision, snapshot)
-        self._witness.decided(self, snapshot, decision, made)
+        self._observer.decided(self, snapshot, decision, made)
         self._memory = memory
         under_way = _Pass(snapshot, decision, made, memory, epoch)
         if self.froze is not None and made.due:
@@ -205,7 +205,7 @@ class Replica:
         if routed:
             self._memory = applied(under_way.memory, decision, snapshot.now)
         self._save(epoch)
-        self._witness.passed(self, snapshot, decision, self._memory)
+        self._observer.passed(self, snapshot, decision, self._memory)
         wait = self._interval_s
         if decision.next_check_s is not None:
             wait = min(wait, decision.next_check_s + 0.01)
@@ -240,7 +240,7 @@ class Replica:
             if not self.leadership.confirm(epoch, _DEADLINE_S):
                 return routed, failed, True
             error = self._apply(action)
-            self._witness.acted(self, snapshot, decision, action, error)
+            self._observer.acted(self, snapshot, decision, action, error)
             failed = failed or error is not None
             routed = routed or (routing and error is None)
             if routing and error is not None:
@@ -253,9 +253,9 @@ class Replica:
             self._applier.apply(action, deadline_s=_DEADLINE_S)
         except RemoteError as error:
             return error
-        self._lookout.wrote(INGRESS if action.kind is ActionKind.ROUTE else KEDA)
+        self._view.wrote(INGRESS if action.kind is ActionKind.ROUTE else KEDA)
         if action.kind is ActionKind.ROUTE:
-            self._lookout.look_soon()
+            self._view.look_soon()
         return None
 
     def _save(self, epoch: int) -> None:

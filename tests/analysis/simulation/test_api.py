@@ -14,7 +14,7 @@ from controller.policy.plan import plan
 from controller.policy.routing import MARKER, RETURN_STEP
 from failover_analysis.simulation.api import Store
 from failover_analysis.simulation.engine import Simulation
-from failover_analysis.simulation.fault_state import Hazards
+from failover_analysis.simulation.fault_state import FaultState
 from tests.analysis.simulation.support import INF2, outage, setup
 from tests.support.applications import application
 
@@ -31,7 +31,7 @@ def failover() -> tuple[Simulation, list[Action]]:
 
     simulation.api.apply = keep  # type: ignore[method-assign]
     while not any(action.kind is ActionKind.ROUTE for action in caught):
-        simulation.agenda.run(simulation.agenda.now + 60)
+        simulation.event_queue.run(simulation.event_queue.now + 60)
     simulation.api.apply = apply  # type: ignore[method-assign]
     return simulation, caught
 
@@ -94,7 +94,7 @@ def test_a_scaled_object_that_is_gone_is_not_found() -> None:
 
 def test_memory_is_stored_under_compare_and_swap_and_epoch() -> None:
     """As the ConfigMap is."""
-    store, key = Store(Hazards()), application().key
+    store, key = Store(FaultState()), application().key
     first = store.load(key)
     stored = store.save(key, Memory(mode=Mode.COST), over=first, epoch=2)
     assert store.load(key) == stored
@@ -107,14 +107,14 @@ def test_memory_is_stored_under_compare_and_swap_and_epoch() -> None:
 def test_memory_that_cannot_be_read_says_so() -> None:
     """Unknown state holds; it is never guessed."""
     with pytest.raises(StateError):
-        Store(Hazards(state_unreadable=True)).load(application().key)
+        Store(FaultState(state_unreadable=True)).load(application().key)
 
 
 def test_a_plan_of_a_quiet_world_is_empty() -> None:
     """The world starts with what cost mode asks for, so that nothing is due that no event explains."""
     simulation = Simulation(setup(), 1)
-    lookout = simulation.replica._lookout
-    seen = lookout.snapshot(leader=True, epoch=1, state_problem="")
+    view = simulation.replica._view
+    seen = view.snapshot(leader=True, epoch=1, state_problem="")
     _, decision = decide(Memory(), seen)
     assert plan(decision, seen).actions == ()
     assert seen.units[INF2].ready == 3
