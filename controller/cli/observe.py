@@ -10,17 +10,16 @@ from controller.clients.aws import AwsClients
 from controller.clients.kube import KubeSession
 from controller.clock import Clock
 from controller.errors import RemoteError, StateError
-from controller.policy.decide import decide
+from controller.policy.conclusion import conclude
 from controller.policy.model import Application, Decision, Memory, Plan, Snapshot, Source, Verb
-from controller.policy.plan import plan
 from controller.policy.standby import lacking, standby_patch
 from controller.service.store import ConfigMapStore
 from controller.service.wiring import make_external
 from controller.settings import Settings
 from controller.signals.cluster import ClusterView, sources_of
 from controller.signals.objects import items
+from controller.signals.observer import ClusterObserver
 from controller.signals.once import observe_once
-from controller.signals.snapshots import SnapshotBuilder
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ class Looker:
         self._settings, self._session, self._clock = settings, session, clock
         self._view = ClusterView(clock, lambda: None)
         self._external = make_external(settings, self._view, clock, AwsClients(settings.aws.region))
-        self._builder = SnapshotBuilder(self._view, applications.values())
+        self._applications = list(applications.values())
         self._store = ConfigMapStore(session, settings.kubernetes.state_namespace)
 
     def look(self, chosen: Sequence[Application]) -> dict[str, Look]:
@@ -75,12 +74,17 @@ class Looker:
         self._external.verify(chosen)
         self._external.poll_metrics(chosen)
         self._external.poll_capacity(chosen)
+        observer = ClusterObserver(
+            self._view,
+            self._external,
+            lambda application: sources_of(health, application, settings.freshness.watch_s),
+            clock,
+            self._applications,
+        )
         found = {}
         for application in chosen:
-            sources = (*sources_of(health, application, settings.freshness.watch_s), *self._external.sources())
-            memory, epoch, state = _stored(self._store, application.key)
-            external = self._external.of(application)
-            snapshot = self._builder.build(application, clock.now(), (*sources, *state), external, leader=True, epoch=epoch)
+            memory, epoch, further = _stored(self._store, application.key)
+            snapshot = observer.snapshot(application, leader=True, epoch=epoch, further=further)
             found[application.key] = replace(judge(snapshot, memory), standby_patch=self._standby_patch(snapshot))
         return found
 
@@ -101,11 +105,10 @@ def _stored(store: ConfigMapStore, key: str) -> tuple[Memory, int, tuple[Source,
 
 def judge(snapshot: Snapshot, memory: Memory) -> Look:
     """What is decided about a snapshot, and what would be once the guards that only wait have opened."""
-    kept, decision = decide(memory, snapshot)
-    made = plan(decision, snapshot)
-    coming = None
-    if decision.wanted is not None and decision.wanted.switches:
-        _, preview = decide(memory, snapshot, preview=True)
-        if preview.verb is decision.wanted or preview.verb is Verb.ADVANCE:
-            coming = plan(preview, snapshot)
-    return Look(snapshot, kept, decision, made, coming)
+    now = conclude(memory, snapshot)
+    wanted, coming = now.decision.wanted, None
+    if wanted is not None and wanted.switches:
+        preview = conclude(memory, snapshot, preview=True)
+        if preview.decision.verb in {wanted, Verb.ADVANCE}:
+            coming = preview.plan
+    return Look(snapshot, now.memory, now.decision, now.plan, coming)

@@ -41,6 +41,7 @@ from controller.signals.ec2 import Ec2Poller
 from controller.signals.external import ExternalSources
 from controller.signals.load_balancer.verifier import Verifier
 from controller.signals.objects import text
+from controller.signals.observer import ClusterObserver
 
 _ELBV2_BURST: Final = 40
 _STALLED_INTERVALS: Final = 3  # a loop that has not come round for so many of its intervals is to be restarted
@@ -127,14 +128,13 @@ class Service:
         self._executor = None if dry_run else Executor(KubeApplier(session, self._written), self._leadership)
         self.controller = Controller(
             self.view,
-            self._external,
+            ClusterObserver(self.view, self._external, self._sources, clock),
             ReadOnlyStore(store) if dry_run else store,
             self._executor,
             self._leadership,
             self._dispatcher,
             self._telemetry,
             clock,
-            sources=self._sources,
             interval_s=settings.polls.tick_interval_s,
             recorder=self._recorder,
             meter=session.meter,
