@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from controller.errors import Conflict, NotFound, Rejected, StateError, Unavailable
+from controller.errors import Conflict, NotFound, Rejected, RemoteError, StateError, Unavailable
 from controller.policy.codec import decode, encode
 from controller.policy.model import Action, Application, Memory, Override, Unit
 from controller.policy.plan import FIELD_MANAGER
@@ -24,8 +24,14 @@ from failover_analysis.simulation.fault_state import FaultState
 INGRESSES: Final = "ingresses.networking.k8s.io"
 SCALERS: Final = "scaledobjects.keda.sh"
 
+_LOST: Final = "read timed out"
 _APPLY: Final = "application/apply-patch+yaml"
 _JSON_PATCH: Final = "application/json-patch+json"
+
+
+def took_effect(error: RemoteError | None) -> bool:
+    """Whether an action was carried out: it was accepted, or the answer alone was lost."""
+    return error is None or str(error) == _LOST
 
 
 @dataclass(slots=True)
@@ -90,7 +96,7 @@ class KubeApi:
             raise Rejected(f"no such resource: {action.resource}")
         if self._fault_state.lost_answers:
             self._fault_state.lost_answers -= 1
-            raise Unavailable("read timed out")
+            raise Unavailable(_LOST)
 
     def _admit(self) -> None:
         fault_state = self._fault_state

@@ -1,10 +1,9 @@
-"""One run: the parts of the world put together, the processes of the controller in it, and what came of it."""
+"""The parts of the world put together, and the processes of the controller in it."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -18,14 +17,10 @@ from failover_analysis.simulation.api import INGRESSES, SCALERS, KubeApi, Store
 from failover_analysis.simulation.balancer import Balancer
 from failover_analysis.simulation.event_queue import EventQueue
 from failover_analysis.simulation.fault_state import FaultState
-from failover_analysis.simulation.faults import schedule
-from failover_analysis.simulation.invariants import Invariants
 from failover_analysis.simulation.karpenter import Karpenter
 from failover_analysis.simulation.leadership import TAKEOVER_S, Lease, SimulatedLeadership
 from failover_analysis.simulation.metrics import CloudWatch, Keda
-from failover_analysis.simulation.recorder import Recorder
-from failover_analysis.simulation.recording import Result
-from failover_analysis.simulation.replica import MortalApplier, Replica
+from failover_analysis.simulation.replica import MortalApplier, Observers, Replica
 from failover_analysis.simulation.setup import FaultPlan, Setup
 from failover_analysis.simulation.simulated_view import SimulatedView, World
 from failover_analysis.simulation.traffic import Traffic
@@ -36,16 +31,15 @@ _HOUR_S: Final = 3600.0
 _DIGITS: Final = 6
 
 
-class Simulation:
-    """One world.
+class Engine:
+    """One world, which stands still until `start`.
 
     Args:
         setup: What it is given.
         seed: Of everything that is left to chance.
-        measured: Whether it is measured for a report; that changes nothing of the run.
     """
 
-    def __init__(self, setup: Setup, seed: int, *, measured: bool = False) -> None:
+    def __init__(self, setup: Setup, seed: int) -> None:
         self.setup, self.seed = setup, seed
         self.application = setup.application
         self.event_queue = EventQueue(setup.start)
@@ -82,11 +76,20 @@ class Simulation:
         self.clock_offset = 0.0
         self.clock_set_at = -math.inf
         self.active: dict[int, FaultPlan] = {}
+        """The faults that last, by their number."""
         self.last_fault = -math.inf
+        """When one ended last."""
         self.injected: dict[str, int] = {}
-        self.invariants = Invariants(self)
-        self.recorder = Recorder(self, measured=measured)
+        """How often each fault has begun."""
+        self.tampered_at = self.memory_lost_at = self.override_at = -math.inf
+        """When somebody last changed the live rule by hand, deleted the stored memory, wrote an override."""
+        self.observers = Observers()
+        """Notified of everything that a process does."""
         self._processes = 0
+        self.replica: Replica
+
+    def start(self) -> None:
+        """The first process begins, and what is planned for the world is due at its times."""
         self.replica = self._start_replica()
         self._schedule()
 
@@ -141,7 +144,6 @@ class Simulation:
         for limit in self.setup.limits:
             self.event_queue.at(start + limit.at_s, partial(self.set_limit, limit.node_pool, limit.nodes))
         self.event_queue.every(_HOUR_S, self.karpenter.forget_old)
-        schedule(self, self.setup.faults)
 
     # --- what the parts tell one another ------------------------------------------------------------------------------------------------
 
@@ -179,8 +181,9 @@ class Simulation:
             MortalApplier(self.api, self.fault_state),
             self.store,
             SimulatedLeadership(self.lease, number),
-            self.recorder,
+            self.observers,
             self.restart,
+            self.clock,
             self.setup.interval_s,
         )
 
@@ -216,26 +219,6 @@ class Simulation:
         """The application file is another one."""
         self.application = application
         self.replica.reconfigure(application)
-
-    # --- the run ------------------------------------------------------------------------------------------------------------------------
-
-    def run(self, watched: Callable[[float], None] | None = None, *, until: float = math.inf) -> Result:
-        """Plays it to its end.
-
-        Args:
-            watched: Told the share that is done, from time to time.
-            until: Where to stop before the end, seconds since the Unix epoch: up to there it is the same run.
-        """
-        end = min(until, self.setup.start + self.setup.seconds)
-        try:
-            while self.event_queue.now < end and not self.invariants.full():
-                self.event_queue.run(min(end, self.event_queue.now + 6 * _HOUR_S))
-                if watched is not None:
-                    watched(self.elapsed() / self.setup.seconds)
-        except Exception as error:  # noqa: BLE001 - a bug of the core is what is looked for: it is reported with the seed
-            self.invariants.broke(error)
-        self.traffic.advance()
-        return self.recorder.result(self.injected)
 
 
 def _exact(value: float) -> float:

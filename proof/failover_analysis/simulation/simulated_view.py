@@ -325,14 +325,8 @@ class SimulatedView:
 
     # --- snapshots ----------------------------------------------------------------------------------------------------------------------
 
-    def snapshot(self, *, leader: bool, epoch: int, state_problem: str) -> Snapshot:
-        """Everything that one decision is made from, now.
-
-        Args:
-            leader: Whether this replica believes that it may act.
-            epoch: The leadership term.
-            state_problem: Why stored memory cannot be read, "" where it can.
-        """
+    def snapshot(self, application: Application, *, leader: bool, epoch: int, further: tuple[Source, ...] = ()) -> Snapshot:
+        """See `controller.service.application_pass.Observer.snapshot`."""
         world, fault_state = self._world, self._world.fault_state
         for kind in KINDS:
             behind = world.event_queue.now - self._read_at[kind] < fault_state.stale_s
@@ -340,14 +334,12 @@ class SimulatedView:
                 self._read(kind)
         sources = [Source(kind, _REQUIRED[kind], self._last.get(kind), WATCH_BUDGET_S) for kind in KINDS]
         sources.append(Source("cloudwatch", False, self._metrics_at, CLOUDWATCH_BUDGET_S))
-        if state_problem:
-            sources.append(Source("state", True, None, 0.0, problem=state_problem))
         return Snapshot(
             now=self._clock(),
-            application=self.application,
+            application=application,
             routing=self._whole_routing(),
-            units={unit.name: self._unit(unit) for unit in self.application.units},
-            sources=tuple(sources),
+            units={unit.name: self._unit(unit) for unit in application.units},
+            sources=(*sources, *further),
             error_ratio=self._errors,
             leader=leader,
             epoch=epoch,

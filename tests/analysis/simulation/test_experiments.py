@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from controller.policy.model import Mode
-from failover_analysis.simulation.engine import Simulation
 from failover_analysis.simulation.recording import Result, Row
+from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.scenario import find, load
 
 pytestmark = pytest.mark.slow

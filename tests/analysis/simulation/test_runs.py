@@ -12,11 +12,11 @@ import pytest
 
 from controller.policy.model import CapacityWeights, Mode, Override, PolicySettings, Strategy
 from controller.policy.weights import adjusted_throughputs
-from failover_analysis.simulation.engine import Simulation
 from failover_analysis.simulation.faults import FAULTS
 from failover_analysis.simulation.faults import drawn as drawn_faults
 from failover_analysis.simulation.outages import drawn
 from failover_analysis.simulation.recording import Result
+from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.setup import ZONES, Algorithm
 from tests.analysis.simulation.support import HOUR, INF2, START, broken, fault, outage, play, setup
 from tests.support.applications import application

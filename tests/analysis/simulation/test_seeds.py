@@ -11,8 +11,8 @@ import pytest
 from controller.policy import availability, decide, memory, steady
 from controller.policy.model import Memory, Mode, Snapshot
 from failover_analysis.simulation import simulated_view
-from failover_analysis.simulation.engine import Simulation
 from failover_analysis.simulation.recording import Result
+from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.scenario import load
 
 FOLDER = Path(__file__).parent / "seeds"
