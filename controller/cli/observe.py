@@ -16,7 +16,7 @@ from controller.policy.standby import lacking, standby_patch
 from controller.service.store import ConfigMapStore
 from controller.service.wiring import make_external
 from controller.settings import Settings
-from controller.signals.cluster import ClusterView, sources_of
+from controller.signals.cluster import ClusterView
 from controller.signals.objects import items
 from controller.signals.observer import ClusterObserver
 from controller.signals.once import observe_once
@@ -74,13 +74,8 @@ class Looker:
         self._external.verify(chosen)
         self._external.poll_metrics(chosen)
         self._external.poll_capacity(chosen)
-        observer = ClusterObserver(
-            self._view,
-            self._external,
-            lambda application: sources_of(health, application, settings.freshness.watch_s),
-            clock,
-            self._applications,
-        )
+        observer = ClusterObserver(self._view, self._external, lambda: health, clock, watch_budget_s=settings.freshness.watch_s)
+        observer.configure(self._applications)
         found = {}
         for application in chosen:
             memory, epoch, further = _stored(self._store, application.key)

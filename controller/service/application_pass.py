@@ -149,8 +149,8 @@ class ApplicationPass:
         Once another replica has led, that one may have found the action and remembered it in its own way: nothing is added to that.
         """
         sent = self._in_doubt
-        if sent is None or self.memory is None or not sent.resolved(snapshot.routing):
-            return ()
+        if sent is None or self.memory is None or self._state_problem or not sent.resolved(snapshot.routing):
+            return ()  # memory that could not be loaded is replaced by what is stored: noting anything in it would be lost
         self._in_doubt = None
         if not snapshot.leader or sent.epoch != snapshot.epoch or not sent.written(snapshot.routing):
             return ()

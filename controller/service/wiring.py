@@ -13,14 +13,13 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from controller.catalog.reload import CatalogWatcher
 from controller.clients.aws import AwsClients
-from controller.clients.kube import KubeSession, Object, Resource
+from controller.clients.kube import KubeSession, Object
 from controller.clock import Clock
 from controller.notifiers.cloudwatch import CloudWatchNotifier
 from controller.notifiers.dispatcher import Dispatcher
 from controller.notifiers.events import EventNotifier, Involved
 from controller.notifiers.redact import DEFAULT as REDACTOR
 from controller.notifiers.slack import SlackNotifier, webhook_file
-from controller.policy.model import Application, Source
 from controller.ports import Notifier, Severity
 from controller.service.controller import Controller
 from controller.service.election import Timing
@@ -36,7 +35,7 @@ from controller.service.telemetry import Telemetry
 from controller.settings import Settings
 from controller.signals.budget import CallBudget
 from controller.signals.cloudwatch import CloudWatchPoller
-from controller.signals.cluster import ClusterView, Watches, sources_of
+from controller.signals.cluster import ClusterView, Watches
 from controller.signals.ec2 import Ec2Poller
 from controller.signals.external import ExternalSources
 from controller.signals.load_balancer.verifier import Verifier
@@ -125,10 +124,18 @@ class Service:
         self._dispatcher = None if dry_run else self._make_dispatcher(extra_sinks)
         store = ConfigMapStore(session, kube.state_namespace)
         self._recorder = make_recorder(settings.recording, clock, self._telemetry)
-        self._executor = None if dry_run else Executor(KubeApplier(session, self._written), self._leadership)
+        self._observer = ClusterObserver(
+            self.view,
+            self._external,
+            self._watches.health,
+            clock,
+            watch_budget_s=settings.freshness.watch_s,
+            also=self._recorder.sources if self._recorder is not None else None,
+        )
+        self._executor = None if dry_run else Executor(KubeApplier(session, self.view.wrote), self._leadership)
         self.controller = Controller(
             self.view,
-            ClusterObserver(self.view, self._external, self._sources, clock),
+            self._observer,
             ReadOnlyStore(store) if dry_run else store,
             self._executor,
             self._leadership,
@@ -194,14 +201,6 @@ class Service:
             return None
         return Involved(namespace, name, text(ingress, "metadata", "uid"), text(ingress, "metadata", "resourceVersion"))
 
-    def _written(self, resource: Resource, obj: Object) -> None:
-        """Shows our own write at once: the watch delivers it a moment later, and until then the same would be written again."""
-        self.view.changed(resource, None, "MODIFIED", obj)
-
-    def _sources(self, application: Application) -> tuple[Source, ...]:
-        recording = self._recorder.sources() if self._recorder is not None else ()
-        return (*sources_of(self._watches.health(), application, self._settings.freshness.watch_s), *recording)
-
     # --- health -------------------------------------------------------------------------------------------------------------------------
 
     def _healthy(self) -> str:
@@ -218,7 +217,9 @@ class Service:
         if refusal := self._leadership.refusal():
             return f"cannot take part in the election: {refusal}"
         now = self._clock.now()
-        stale = sorted({source.name for one in applications for source in self._sources(one) if source.required and source.stale(now)})
+        stale = sorted(
+            {source.name for one in applications for source in self._observer.sources(one) if source.required and source.stale(now)}
+        )
         return f"no fresh word from {', '.join(stale)}" if stale else ""
 
     def status(self) -> Object:
