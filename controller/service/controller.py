@@ -81,14 +81,14 @@ class Controller:
         view: The cluster.
         observer: Takes the snapshots.
         store: Durable memory.
-        executor: Who carries plans out; None: nobody does (a dry run).
+        executor: Carries plans out; None: a dry run.
         leadership: Whether this replica may act.
-        dispatcher: Who tells people; None: nobody is told.
+        dispatcher: Notifies people; None: nobody is notified.
         telemetry: Metrics.
         clock: Time.
         interval_s: Longest time between two passes over an application, seconds.
-        recorder: Who keeps decisions for `failoverctl replay`; None: nobody does.
-        meter: Counts the API calls for each application; None: nobody does.
+        recorder: Keeps decisions for `failoverctl replay`; None: they are not kept.
+        meter: Counts the API calls for each application; None: a meter of its own.
     """
 
     def __init__(

@@ -51,7 +51,7 @@ log = structlog.get_logger(__name__)
 
 
 def make_external(settings: Settings, view: ClusterView, clock: Clock, clients: AwsClients) -> ExternalSources:
-    """The pollers of everything outside the cluster, as far as settings enable them."""
+    """The pollers of the external sources, as far as settings enable them."""
     aws, polls, freshness = settings.aws, settings.polls, settings.freshness
     verifier = (
         Verifier(clients, clock, CallBudget(polls.elbv2_calls_per_s, _ELBV2_BURST, clock), retry_s=polls.verification_interval_s)

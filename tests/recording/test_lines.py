@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.policy.decide import decide
+from controller.policy.conclusion import conclude
 from controller.policy.model import Application, Memory, PolicySettings, Snapshot
-from controller.policy.plan import plan
 from controller.recording.lines import Decided, Decoder, LineError, Recorded, decided, definition, encode
 from tests.policy.support import shortage, with_scalers
 from tests.recording.values import plain, values
@@ -38,8 +37,7 @@ def read(*written: bytes) -> Recorded:
 def failover() -> Recorded:
     """A decision to fail over."""
     seen = with_scalers(shortage(snapshot(application(policy=PolicySettings(patience_s=0)))))
-    _, decision = decide(memory(), seen)
-    return Recorded(memory(), seen, decided(plan(decision, seen)), NOW + 0.25)
+    return Recorded(memory(), seen, decided(conclude(memory(), seen).plan), NOW + 0.25)
 
 
 @quick
@@ -64,8 +62,7 @@ def test_a_decision_of_today_is_decided_again_from_its_line() -> None:
     """The point of it all."""
     recorded = failover()
     again = read(*lines(recorded))
-    _, decision = decide(again.memory, again.snapshot)
-    assert decided(plan(decision, again.snapshot)) == recorded.decided
+    assert decided(conclude(again.memory, again.snapshot).plan) == recorded.decided
     assert recorded.decided.verb == "failover"
 
 

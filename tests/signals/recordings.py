@@ -12,8 +12,7 @@ import pytest
 
 from controller.clients.kube import RESOURCES, Resource
 from controller.clock import ManualClock, parse_rfc3339
-from controller.policy.decide import decide
-from controller.policy.memory import applied
+from controller.policy.conclusion import conclude
 from controller.policy.model import Application, Decision, Memory, Snapshot, Source, Verb
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
@@ -86,10 +85,11 @@ def replay(
                 view.changed(KINDS[kind], None, "ADDED" if change == "LISTED" else change, {"kind": kind, **obj})
         sources = tuple(Source(name, True, clock.now(), 180.0) for name in ("karpenter", "workloads", "ingress"))
         snapshot = builder.build(application, clock.now(), sources, ExternalSignals(), leader=True, epoch=1)
-        memory, decision = decide(memory, snapshot)
+        made = conclude(memory, snapshot)
+        memory, decision = made.memory, made.decision
         steps.append(Step(t, decision, snapshot))
         if act and decision.verb in {Verb.FAILOVER, Verb.FALLBACK}:
-            memory = applied(memory, decision, clock.now())
+            memory = made.routed(clock.now())
             _show(view, application, decision)
     return steps
 

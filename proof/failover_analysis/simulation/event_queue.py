@@ -36,7 +36,7 @@ class EventQueue:
         heapq.heappush(self._due, (max(when, self.now), self._made, work))
 
     def after(self, seconds: float, work: Work) -> None:
-        """Does `work` so many seconds from now."""
+        """Does `work` that many seconds from now."""
         self.at(self.now + seconds, work)
 
     def every(self, seconds: float, work: Work, *, first: float | None = None) -> None:
