@@ -13,7 +13,6 @@ for it. Helpers that read a field, guards that open, and actions other than the 
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import threading
 from inspect import CO_GENERATOR
@@ -159,4 +158,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
