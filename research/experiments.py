@@ -65,7 +65,7 @@ class Case:
     """One seed's share of the main experiment.
 
     Attributes:
-        seed: Of the region; each of its zones is taken as a unit, as evaluation.md did.
+        seed: Of the region; each of its zones is taken as a unit, as docs/research/evaluation.md takes it.
         days: Length of the traces.
         names: The policies.
         tick_s: Seconds a tick, which is the detection delay.

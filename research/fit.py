@@ -1,4 +1,4 @@
-"""What evaluation.md, section 3, says of its outages, measured on the model's; and the search that fitted the one to the other.
+"""What docs/research/evaluation.md says of its outages, measured on the model's; and the search that fitted the one to the other.
 
 ``python -m research.fit`` searches again, on the training seeds, and prints the parameters: they are constants of `FITTED`.
 """
@@ -31,7 +31,7 @@ class Target:
     Attributes:
         what: For people.
         middle: What the mean over all zones is fitted to.
-        given: What evaluation.md says.
+        given: What docs/research/evaluation.md says.
     """
 
     what: str
@@ -50,7 +50,7 @@ TARGETS: Final = (
     Target("up-times over 2 h", 0.25, "from 'hold 2 h': 2.3 of 9.2"),
     Target("hours a day in which only a sibling has capacity", 7.2, "needless failover 7.4 h against 0.2 h"),
 )
-"""What evaluation.md gives, and what follows from its table; the last figures are not given there but can be computed from it."""
+"""What docs/research/evaluation.md gives, and what follows from its table; the last figures are computed from it."""
 
 
 def measured(zones: Sequence[Trace]) -> tuple[tuple[float, ...], ...]:

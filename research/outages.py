@@ -1,4 +1,4 @@
-"""Synthetic outages: seeded zones of one region, fitted to evaluation.md, section 3.
+"""Synthetic outages: seeded zones of one region, fitted to docs/research/evaluation.md.
 
 Model. Every zone alternates between capacity and none, with log-normal durations; the region as a whole does the same, more rarely. A zone
 has capacity while both it and the region have. So outages of the zones of a region are correlated, and a zone is not a unit: most of its
@@ -23,7 +23,7 @@ TEST_SEEDS: Final = range(1_001, 1_021)
 """For reporting only."""
 
 DAYS: Final = 45.0
-"""As long as the trace of evaluation.md."""
+"""As long as the trace of docs/research/evaluation.md."""
 
 _WARM_UP_S: Final = 20 * DAY_S
 """Every process starts this long before its trace, so that the trace does not begin with a fresh run."""

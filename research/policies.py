@@ -52,7 +52,7 @@ TABLE: Final[Mapping[str, tuple[float, float, float, float, float]]] = {
     "break-even": (1.033, 1.081, 1.050, 1.126, 3.2),
     "break-even, doubled on flap": (1.032, 1.065, 1.067, 1.116, 2.2),
 }
-"""What evaluation.md, section 3, measured on its own 45-day trace: cost over OPT for the four prices, switches a day at r = 1.22. That
+"""What docs/research/evaluation.md measured on its own 45-day trace: cost over OPT for the four prices, switches a day at r = 1.22. That
 trace is not available; these figures are shown beside ours, and some of the outage model's targets follow from them (see `fit`)."""
 
 GOALS: Final = (1.02, 1.05, 1.04, 1.08)

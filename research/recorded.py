@@ -14,7 +14,7 @@ from controller.policy.availability import SLACK
 from research.traces import TICK_S, Trace, sampled
 
 DATA: Final = Path(__file__).parents[2] / "shared" / "data"
-"""Beside the checkout; not part of the project (see evaluation.md, section 4)."""
+"""Beside the checkout; not part of the project (see docs/research/evaluation.md)."""
 
 BAMBOO: Final = {
     "bamboo_spot_g4dn_us-east-1c.csv": 1.0,
@@ -115,7 +115,7 @@ def _number(cell: str, file: str, line: int, what: str) -> float:
 
 
 PEAK: Final = 2_960.0
-"""The top of the source's wave, requests a period (evaluation.md, section 2)."""
+"""The top of the AWS sample's wave, requests a period (docs/aws-sample.md)."""
 
 
 def wave(ticks: int, tick_s: float) -> list[float]:

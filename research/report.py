@@ -35,17 +35,17 @@ def spread(values: Sequence[float], digits: int) -> str:
 
 
 def fit_table(zones: Sequence[Sequence[float]], seeds: str) -> Table:
-    """The model's figures beside those of evaluation.md."""
+    """The model's figures beside those of docs/research/evaluation.md."""
     rows = [
         (target.what, target.given, f"{target.middle:g}", f"{fmean(column):.3g}", spread(column, 2))
         for target, column in zip(TARGETS, zip(*zones, strict=True), strict=True)
     ]
-    header = ("figure", "evaluation.md", "fitted to", "generated: mean", "median (5 to 95 % of the zones)")
+    header = ("figure", "the evaluation", "fitted to", "generated: mean", "median (5 to 95 % of the zones)")
     return _table(f"The outage model against its targets, {seeds}", header, rows, text_columns=2)
 
 
 def ratio_table(found: Found, names: Sequence[str], seeds: str) -> Table:
-    """Cost over OPT by policy and prices; what evaluation.md measured on its own trace is in brackets."""
+    """Cost over OPT by policy and prices; what docs/research/evaluation.md measured on its own trace is in brackets."""
 
     def cell(name: str, number: int) -> str:
         ours = spread([one.ratio for one in found[name, GRID[number]]], 3)
@@ -53,7 +53,7 @@ def ratio_table(found: Found, names: Sequence[str], seeds: str) -> Table:
 
     rows = [(name, *(cell(name, number) for number in range(len(GRID)))) for name in names]
     rows.append(("goal", *(f"{goal:.2f}" for goal in GOALS)))
-    title = f"Cost ÷ OPT: median (5 to 95 % of the seeds), in brackets evaluation.md's own trace; {seeds}"
+    title = f"Cost ÷ OPT: median (5 to 95 % of the seeds), in brackets the evaluation's own trace; {seeds}"
     return _table(title, ("policy", *(str(prices) for prices in GRID)), rows)
 
 
@@ -73,7 +73,7 @@ def habits_table(found: Found, names: Sequence[str], seeds: str) -> Table:
         rows.append((name, switches[0] + given, *switches[1:], *exposed, *needless))
     rows.append(("goal", f"{GOAL_SWITCHES:.1f}", f"{GOAL_SWITCHES:.1f}", *[""] * 7))
     header = [f"{what}, {prices}" for what in ("switches", "exposed min", "needless h") for prices in shown]
-    return _table(f"A day, in brackets evaluation.md's own trace; means, {seeds}", ("policy", *header), rows)
+    return _table(f"A day, in brackets the evaluation's own trace; means, {seeds}", ("policy", *header), rows)
 
 
 def distance_table(found: Found, quick: Found, delays: tuple[float, float]) -> Table:

@@ -88,7 +88,7 @@ class Fixed:
 
 
 FLAP_S = 7_200.0
-"""A failover within this time of the last fallback is a flap (evaluation.md, section 3), seconds."""
+"""A failover within this time of the last fallback is a flap (docs/research/evaluation.md), seconds."""
 
 MAX_HOLD_S = 14_400.0
 """The cap of the doubled hold: the default of `holdMaxSeconds`, seconds."""

@@ -9,7 +9,7 @@ from itertools import groupby, pairwise
 from typing import Final
 
 TICK_S: Final = 195.0
-"""The tick of evaluation.md, section 3, seconds; about Karpenter's three-minute cache plus a launch, so one refusal a tick."""
+"""The tick of docs/research/evaluation.md, seconds; about Karpenter's three-minute cache plus a launch, so one refusal a tick."""
 
 DAY_S: Final = 86_400.0
 

@@ -1,4 +1,4 @@
-"""The two-state problem of evaluation.md, section 3: cost mode or capacity mode, tick by tick, with a price for every switch.
+"""The two-state problem of docs/research/evaluation.md: cost mode or capacity mode, tick by tick, with a price for every switch.
 
 Costs are in ticks of the whole fleet's spend in cost mode: a tick in cost mode costs 1 while the cheap unit has capacity and ``1 + P``
 while it has none (exposed), a tick in capacity mode costs ``r``, and each switch, either way, costs ``S``. Every policy starts in cost
@@ -15,7 +15,7 @@ from typing import Final
 from research.traces import DAY_S, Trace
 
 SWITCH_S: Final = 900.0
-"""S: 15 fleet-minutes, one cold start of everything (evaluation.md, section 3), seconds."""
+"""S: 15 fleet-minutes, one cold start of everything (docs/research/evaluation.md), seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Prices:
 
 
 GRID: Final = (Prices(1.22, 5), Prices(1.22, 20), Prices(2.5, 5), Prices(2.5, 20))
-"""The four of evaluation.md."""
+"""The four of docs/research/evaluation.md."""
 
 
 @dataclass(frozen=True, slots=True)

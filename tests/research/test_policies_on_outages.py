@@ -64,7 +64,7 @@ def test_another_life_is_another_course_of_the_same_zones() -> None:
     ],
 )
 def test_policies_come_in_the_order_of_the_table(found: dict[tuple[str, int], float], number: int, order: tuple[str, ...]) -> None:
-    """As evaluation.md, section 3, found on its own trace."""
+    """As docs/research/evaluation.md found on its own trace."""
     ratios = [found[name, number] for name in order]
     assert ratios == sorted(ratios), dict(zip(order, ratios, strict=True))
 

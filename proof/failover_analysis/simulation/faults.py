@@ -1,6 +1,6 @@
 """Everything that can go wrong, by name: what it does to the world, and how it ends.
 
-The list is that of reliability.md, section 4, as far as virtual time knows it. Left out is what has no meaning here: pagination, expired
+The list is that of docs/research/reliability.md, as far as virtual time knows it. Left out is what has no meaning here: pagination, expired
 tokens, rows of Logs Insights, full disks, slow sinks, the rate of clocks; tests of the parts have those.
 """
 

@@ -1,6 +1,6 @@
 """What moto lacks of EC2 for Karpenter: fleets that are refused for a reason, and some questions whose answer is "none".
 
-The error codes and texts are EC2's (`shared/facts/karpenter-ec2.md` §3).
+The error codes and texts are EC2's (docs/research/karpenter-ec2.md).
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ class TestOutages:
         assert drawn(*arguments, "7") == drawn(*arguments, "7") != drawn(*arguments, "8")
 
     def test_are_as_long_and_as_often_as_evaluated(self) -> None:
-        """evaluation.md, section 3: half an hour in the median, a fifth to two fifths a quarter of an hour or less."""
+        """docs/research/evaluation.md: half an hour in the median, a fifth to two fifths a quarter of an hour or less."""
         found = drawn(["inf2.xlarge"], ("a", "b", "c"), 2000 * 86_400.0, 12.0, "1")
         lengths = sorted(one.end_s - one.start_s for one in found)
         assert 23 * 60 <= lengths[len(lengths) // 2] <= 42 * 60
