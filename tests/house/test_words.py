@@ -40,7 +40,7 @@ LEFT: Counter[str] = Counter(
         "controller/signals": 85,
         "deploy/chart": 1,
         "deploy/images": 1,
-        "docs": 103,
+        "docs": 96,
         "model_server": 1,
         "model_server/src": 63,
         "model_server/tests": 67,
