@@ -292,7 +292,7 @@ class Invariants:
         rate = flow.demand / seconds * engine.application.metric_period_s
         instead = engine.traffic.flow(rule.targets, rate, seconds)
         self.harm += max(0.0, flow.lost - instead.lost)
-        # A replica that sheds because round robin gives all alike is told by the sum alone: see docs/engine.md.
+        # A replica that sheds because round robin gives all alike is told by the sum alone: see docs/simulation.md.
         harm = flow.own_5xx - instead.own_5xx
         if harm > _HARM * flow.demand and harm > 1:
             self._violated("switch-harm", f"{harm:.1f} of {flow.demand:.0f} requests: {dict(sorted(flow.failed.items()))}")
