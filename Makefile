@@ -42,15 +42,15 @@ test: $(STAMP) ## All tests that need nothing but package registries
 
 .PHONY: test-unit
 test-unit: $(STAMP) ## The fast tests only, in seconds
-	@$(RUN)/python -m pytest -n 2 -m "not slow and not cluster" $(ARGS)
+	@$(RUN)/python -m pytest -n 2 --tier unit $(ARGS)
 
 .PHONY: test-cluster
 test-cluster: $(STAMP) ## Tests on a real kube-apiserver, etcd, scheduler and controller manager (needs Go, or KUBEBUILDER_ASSETS)
-	@$(RUN)/python -m pytest -m cluster $(ARGS)
+	@$(RUN)/python -m pytest --tier cluster $(ARGS)
 
 .PHONY: test-world
 test-world: $(STAMP) ## Tests with the real Karpenter and KEDA, and the load-balancer controller that FAILOVERCTL_TEST_LBC names, on the real control plane (needs Go)
-	@$(RUN)/python -m pytest -m world $(ARGS)
+	@$(RUN)/python -m pytest --tier world $(ARGS)
 
 # Two more, one for each generation of transformers and diffusers that the pipelines run on; 4 GB, most of it torch, which they share.
 MS_GENERATIONS := model_server/.venv-libraries-4/.synced model_server/.venv-libraries-5/.synced

@@ -154,7 +154,6 @@ def look(external: ExternalSources, app: Application) -> None:
     external.poll_capacity([app])
 
 
-@pytest.mark.slow
 def test_the_policy_allows_exactly_what_is_called(clients: RecordingClients, monkeypatch: pytest.MonkeyPatch) -> None:
     """Verification over several pages, metrics, offerings, reservations, quotas and their use, metrics of our own, and the alarm."""
     monkeypatch.setattr("controller.signals.load_balancer.calls._PAGE_SIZE", 1)

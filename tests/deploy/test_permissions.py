@@ -24,7 +24,6 @@ def test_every_permission_of_the_manifests_is_documented_and_no_other() -> None:
     assert DOCUMENT.read_text() == permissions.document(), "make docs"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("missing", granted(), ids=str)
 def test_a_missing_permission_is_a_named_degradation(missing: Permission, tmp_path: Path) -> None:
     """The controller runs on, and what is seen of it is what docs/permissions.md says."""

@@ -206,7 +206,6 @@ def test_without_crane_the_commands_are_printed(tmp_path: Path) -> None:
         assert "crane digest public.ecr.aws/" in result.output
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("compat", [True, False], ids=["older driver", "no such libraries"])
 def test_sigterm_reaches_the_command_behind_the_entry_point(tmp_path: Path, compat: bool) -> None:
     """The script sets the library path where the base says so, and then is the command: same process, signals and exit code included."""
@@ -237,7 +236,6 @@ def test_sigterm_reaches_the_command_behind_the_entry_point(tmp_path: Path, comp
         process.communicate()
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_installation_of_an_image_runs(tmp_path: Path) -> None:
     """The commands of the adapter's Dockerfile, on a bare Python instead of the base image, since there may be no container engine here."""

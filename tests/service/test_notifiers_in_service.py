@@ -17,8 +17,6 @@ from controller.notifiers.slack import SlackNotifier
 from failover_harness.waiting import wait_for
 from tests.support.cluster import Cluster, Collector, make_service, running
 
-pytestmark = pytest.mark.slow
-
 SECRET = "T0SECRET0/B0SECRET0/averysecretpath"
 
 

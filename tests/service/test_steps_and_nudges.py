@@ -16,8 +16,6 @@ from controller.signals.snapshots import ExternalSignals
 from failover_harness.waiting import wait_for
 from tests.support.cluster import Cluster, Collector, make_service, running
 
-pytestmark = pytest.mark.slow
-
 RETURN = {"holdMinSeconds": 30, "holdMaxSeconds": 30, "quietSeconds": 60, "dwellCapacitySeconds": 30}
 
 

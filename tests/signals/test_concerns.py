@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,7 +93,6 @@ def essence(snapshot: Snapshot) -> object:
     return snapshot.units, replace(snapshot.routing, bound=tuple(one for one in snapshot.routing.bound or () if one in mine))
 
 
-@pytest.mark.slow
 @given(st.lists(changes(), min_size=1, max_size=25))
 def test_whatever_changes_a_snapshot_marks_its_application(deliveries: list[tuple[str, str, dict[str, Any]]]) -> None:
     """Neighbours in one namespace, shared NodePools, pods of nobody, slices that move: no change is missed."""

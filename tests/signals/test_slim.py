@@ -6,7 +6,6 @@ import copy
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,7 +32,6 @@ def served(obj: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-@pytest.mark.slow
 @given(st.lists(changes(), min_size=1, max_size=20))
 def test_a_snapshot_is_the_same_from_whole_and_from_cut_objects(deliveries: list[tuple[str, str, dict[str, Any]]]) -> None:
     """Of every kind, through lists (which are cut) and through changes."""

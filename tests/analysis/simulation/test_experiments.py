@@ -9,8 +9,6 @@ from failover_analysis.simulation.recording import Result, Row
 from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.scenario import find, load
 
-pytestmark = pytest.mark.slow
-
 
 def play(name: str) -> Result:
     """One experiment, with passes a minute apart: it is the same story in a third of the time."""
