@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
+# Python caches what it compiles, whatever the caller's environment says: tests start hundreds of processes, and each would compile it all again.
+unexport PYTHONDONTWRITEBYTECODE
 
 UV_VERSION := 0.13.9
 TOOLS := .tools
@@ -38,11 +40,11 @@ demo: $(STAMP) ## Play a shortage without a cloud: failover and fallback in abou
 
 .PHONY: test
 test: $(STAMP) ## All tests that need nothing but package registries
-	@$(RUN)/python -m pytest -n 2 $(ARGS)
+	@$(RUN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 .PHONY: test-unit
 test-unit: $(STAMP) ## The fast tests only, in seconds
-	@$(RUN)/python -m pytest -n 2 --tier unit $(ARGS)
+	@$(RUN)/python -m pytest -n 2 --dist worksteal --tier unit $(ARGS)
 
 .PHONY: test-cluster
 test-cluster: $(STAMP) ## Tests on a real kube-apiserver, etcd, scheduler and controller manager (needs Go, or KUBEBUILDER_ASSETS)
@@ -140,7 +142,7 @@ format: $(STAMP) ## Format the code and mend what can be mended
 
 .PHONY: coverage
 coverage: $(STAMP) ## Tests with branch coverage
-	@$(RUN)/python -m pytest -n 2 --cov --cov-report=term-missing:skip-covered $(ARGS)
+	@$(RUN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 .PHONY: docs
 docs: $(STAMP) ## Regenerate the JSON schemas, the generated parts of docs/ and the stacks of deploy/

@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,7 @@ def test_the_order_of_sets_and_dicts_does_not_leak_into_a_run(hash_seed: str) ->
     assert done.stdout == leaky().digest
 
 
+@cache
 def leaky() -> Result:
     """A run in which as much happens as possible."""
     names = list(FAULTS)
