@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,22 +13,56 @@ from controller.policy.reasons import Reason
 from controller.service.telemetry import Telemetry
 
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted((ROOT / "controller").rglob("*.py"))
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
+PYTHON = sorted(path for name in ("controller", "proof", "benchmarks", "research", "tools") for path in (ROOT / name).rglob("*.py"))
 LONGEST_FUNCTION = 70
 _DOCUMENT = re.compile(r'(?<![\w/.{*"-])(?:docs/)?[a-z][\w/-]*\.md\b')
 
 # Wall-clock time and sleep belong to the Clock port: what reads them elsewhere cannot be simulated.
+# Real servers and benchmarks run in real time.
+TIMELESS = [
+    path
+    for path in PYTHON
+    if any(path.is_relative_to(ROOT / name) for name in ("controller", "proof/failover_testbed", "proof/failover_analysis"))
+]
 CLOCK_CALLS = re.compile(r"\b(?:time\.(?:time|monotonic|sleep|perf_counter)|datetime\.(?:now|utcnow|today)|date\.today)\(")
-# Real time on purpose: the clock itself, and the emulated API's connections, which wait for a client in real time.
 OWN_TIME = {"controller/clock.py"}
+
+# What is at the root of the repository; anything else needs a folder of its own, or an entry here.
+ROOT_FILES = {
+    ".dockerignore",
+    ".gitignore",
+    ".pre-commit-config.yaml",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "Dockerfile",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "SECURITY.md",
+    "pyproject.toml",
+    "uv.lock",
+}
+ROOT_FOLDERS = {
+    ".ci",
+    "benchmarks",
+    "config",
+    "controller",
+    "deploy",
+    "docs",
+    "model_server",
+    "proof",
+    "research",
+    "tests",
+    "tools",
+}
 
 
 def _id(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=_id)
+@pytest.mark.parametrize("path", PYTHON, ids=_id)
 def test_functions_can_be_seen_whole(path: Path) -> None:
     """No function is longer than a screen."""
     long = [
@@ -40,12 +75,23 @@ def test_functions_can_be_seen_whole(path: Path) -> None:
     assert long == []
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=_id)
+@pytest.mark.parametrize("path", TIMELESS, ids=_id)
 def test_time_comes_from_the_clock_port_only(path: Path) -> None:
     """Nothing but the clock reads the machine's time."""
     if _id(path) in OWN_TIME:
         return
     assert CLOCK_CALLS.findall(path.read_text()) == []
+
+
+def test_nothing_strays_at_the_root() -> None:
+    """Every file and folder at the root, but those that git ignores, is one that the project expects there."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("not a git repository")
+    paths = done.stdout.splitlines()
+    assert {path for path in paths if "/" not in path} == ROOT_FILES
+    assert {path.split("/", 1)[0] for path in paths if "/" in path} == ROOT_FOLDERS
 
 
 def test_every_metric_is_documented() -> None:
