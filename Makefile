@@ -38,9 +38,10 @@ env: $(STAMP) ## Make the virtual environment from the lock file
 demo: $(STAMP) ## Play a shortage without a cloud: failover and fallback in about a minute
 	@$(RUN)/failoverctl demo $(ARGS)
 
+# Half of these tests wait, for servers or for the load that they measure: more of them than cores run at a time.
 .PHONY: test
 test: $(STAMP) ## All tests that need nothing but package registries
-	@$(RUN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	@$(RUN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 .PHONY: test-unit
 test-unit: $(STAMP) ## The fast tests only, in seconds
@@ -142,7 +143,7 @@ format: $(STAMP) ## Format the code and mend what can be mended
 
 .PHONY: coverage
 coverage: $(STAMP) ## Tests with branch coverage
-	@$(RUN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term-missing:skip-covered $(ARGS)
+	@$(RUN)/python -m pytest -n 4 --dist worksteal --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 .PHONY: docs
 docs: $(STAMP) ## Regenerate the JSON schemas, the generated parts of docs/ and the stacks of deploy/
