@@ -47,6 +47,10 @@ test: $(STAMP) ## All tests that need nothing but package registries
 test-unit: $(STAMP) ## The fast tests only, in seconds
 	@$(RUN)/python -m pytest -n 2 --dist worksteal --tier unit $(ARGS)
 
+.PHONY: programs
+programs: $(STAMP) ## Build the programs that the tests and test-cluster start, once, into the cache (needs Go; five minutes)
+	@$(RUN)/python -m failover_harness.control_plane.binaries helm vegeta >/dev/null
+
 .PHONY: test-cluster
 test-cluster: $(STAMP) ## Tests on a real kube-apiserver, etcd, scheduler and controller manager (needs Go, or KUBEBUILDER_ASSETS)
 	@$(RUN)/python -m pytest --tier cluster $(ARGS)
@@ -67,6 +71,9 @@ test-model-server: $(MS_STAMP) $(STAMP) ## Tests of the model server: the core, 
 	@cd model_server && .venv/bin/python -m pytest -n 2 $(ARGS)
 	@$(MAKE) --no-print-directory test-pipelines
 	@$(RUN)/python -m pytest tests/breaking_point/test_model_server.py
+
+.PHONY: env-pipelines
+env-pipelines: $(MS_GENERATIONS) ## Make both environments of the model server's pipelines
 
 # What compiles runs on the newer generation, which the images with torch.compile have: it takes most of the time.
 .PHONY: test-pipelines

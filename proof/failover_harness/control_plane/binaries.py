@@ -2,7 +2,8 @@
 
 The modules beside this file pin the versions (``go.mod``, ``go.sum``); the cache is keyed by them and by the Go version, so that a change
 of either builds anew and everything else starts at once. The control plane's two modules share a key; every tool has its own, so that
-one more tool builds nothing but itself. Run ``python -m failover_harness.control_plane.binaries`` to build all of them beforehand.
+one more tool builds nothing but itself. Run ``python -m failover_harness.control_plane.binaries`` to build all of them beforehand, and with
+names of tools (``helm vegeta``) to build the control plane and these.
 
 One program is never built, because the module proxy offers no version of its module: whoever has the binary of an AWS Load Balancer
 Controller names it in ``FAILOVERCTL_TEST_LBC``.
@@ -175,5 +176,5 @@ def kubernetes_version() -> str:
 
 
 if __name__ == "__main__":
-    for path in (*locate().values(), *map(tool, _TOOLS)):
+    for path in (*locate().values(), *map(tool, sys.argv[1:] or _TOOLS)):
         print(path)
