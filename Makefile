@@ -169,8 +169,8 @@ images: $(STAMP) ## Write the Dockerfiles from deploy/images/images.yaml
 	@$(RUN)/python -m deploy.images write
 
 .PHONY: build
-build: $(STAMP) ## Build the wheel and the source distribution
-	@$(UV) build --quiet --out-dir dist
+build: $(STAMP) ## Build the wheels and source distributions of the controller and of what proves it
+	@$(UV) build --quiet --all-packages --out-dir dist
 
 .PHONY: clean
 clean: ## Remove what the other targets made

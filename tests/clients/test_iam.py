@@ -25,6 +25,7 @@ from controller.service.wiring import make_external
 from controller.settings import Settings
 from controller.signals.cluster import ClusterView
 from controller.signals.external import ExternalSources
+from deploy.images.trim import client_services
 from tests.support.applications import NOW, application, seed_units
 from tests.support.aws import emulated_account
 
@@ -252,30 +253,6 @@ def test_no_other_operation_is_named_in_the_source() -> None:
     assert set(named) == allowed(), named
 
 
-def constants(tree: ast.Module) -> dict[str, str]:
-    """The strings that are given a name, such as ``_SERVICE: Final = "cloudwatch"``."""
-    return {
-        node.target.id: node.value.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.AnnAssign)
-        and isinstance(node.target, ast.Name)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    }
-
-
-def services(tree: ast.Module) -> Iterator[str]:
-    """The services for which a client is asked: the first argument of `client`, or of `Ec2Poller._call`, which hands it on."""
-    named = constants(tree)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in {"client", "_call"} and node.args:
-            first = node.args[0]
-            if isinstance(first, ast.Constant):
-                yield str(first.value)
-            elif isinstance(first, ast.Name) and first.id in named:
-                yield named[first.id]
-
-
 def imported(tree: ast.Module) -> Iterator[str]:
     """The top-level packages that a module imports."""
     for node in ast.walk(tree):
@@ -289,7 +266,7 @@ def test_every_client_comes_from_the_one_factory() -> None:
     found = sources()
     importing = {str(path.relative_to(ROOT)) for path, tree in found if not {"boto3", "botocore"}.isdisjoint(imported(tree))}
     assert importing == {"controller/clients/aws.py"}
-    assert {service for _, tree in found for service in services(tree)} == set(PREFIXES)
+    assert {service for _, tree in found for service in client_services(tree)} == set(PREFIXES)
 
 
 def test_the_documents_name_the_same_actions() -> None:
