@@ -8,7 +8,7 @@ from failover_model_server.backends.echo import FAIL
 from failover_model_server.lifecycle import State
 from failover_model_server.serving.service import Service
 from failover_model_server.settings import Settings
-from failover_model_server.telemetry.counters import Sink
+from failover_model_server.telemetry.sink import Sink
 
 from tests.support.service import Recorder, client, echo, loaded
 

@@ -4,7 +4,8 @@ Only the texts of these errors reach a client. Any other exception becomes `Infe
 may hold paths or inputs, goes to the log alone.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 
 class RequestError(Exception):
@@ -71,3 +72,8 @@ class InferenceFailed(RequestError):
 
 class LoadError(Exception):
     """The model cannot be served: missing weights, an artifact compiled for another device, a wrong setting. Fatal; for operators."""
+
+
+def in_words(details: Sequence[Mapping[str, Any]]) -> str:
+    """Validation errors in one sentence: the place of each and what is wrong there, without the value."""
+    return "; ".join(f"{'.'.join(str(part) for part in detail['loc']) or 'body'}: {detail['msg']}" for detail in details[:10])

@@ -10,8 +10,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from failover_model_server.errors import LoadError, RequestError
-from failover_model_server.http.errors import in_words
+from failover_model_server.errors import LoadError, RequestError, in_words
 from failover_model_server.serving.service import Service
 
 PATH = "/serve"

@@ -18,7 +18,7 @@ import pytest
 from failover_model_server.adapter.app import Adapter, make
 from failover_model_server.adapter.engine import Engine
 from failover_model_server.settings import Settings
-from failover_model_server.telemetry.counters import Sink
+from failover_model_server.telemetry.sink import Sink
 from moto.server import ThreadedMotoServer
 from prometheus_client import CollectorRegistry
 

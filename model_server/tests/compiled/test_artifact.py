@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from failover_model_server import download
 from failover_model_server.cli import main
-from failover_model_server.compiled import ARTIFACT
 from failover_model_server.compiled import artifact as artifacts
 from failover_model_server.compiled.artifact import Artifact, Runtime, check, read, write
+from failover_model_server.download.plan import ARTIFACT
 from failover_model_server.errors import LoadError
+from failover_model_server.serving.model_files import prepare
 from failover_model_server.settings import Settings
 
 COMMIT = "4e63672c03103b6c636b8fb4119ba982469b2955"
@@ -114,7 +114,7 @@ def test_a_broken_manifest_names_the_field(directory: Path, text: str, message: 
 def test_the_server_checks_before_it_loads(directory: Path) -> None:
     """In DOWNLOADING already; here, where no Neuron library is installed, that is what is said."""
     with pytest.raises(LoadError, match="neuronx-cc is not installed here; serve this model from the Neuron image"):
-        download.fetch(_settings(directory), lambda _here, _total: None)
+        prepare(_settings(directory), lambda _here, _total: None)
 
 
 def test_the_command_writes_what_is_installed(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from failover_model_server.http import errors
 from failover_model_server.http.requests import Envelope
 from failover_model_server.settings import Settings
 from failover_model_server.tasks.text_generation import TextGenerationRequest, TextGenerationResponse
-from failover_model_server.telemetry.counters import Sink
+from failover_model_server.telemetry.sink import Sink
 
 
 class Adapter:

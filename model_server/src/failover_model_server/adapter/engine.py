@@ -12,7 +12,7 @@ from failover_model_server.adapter import scrape
 from failover_model_server.errors import DeadlineExceeded, InferenceFailed, InputTooLarge, InvalidRequest, Unavailable
 from failover_model_server.settings import Settings
 from failover_model_server.tasks.text_generation import TextGenerationRequest, TextGenerationResponse
-from failover_model_server.telemetry.counters import Sink
+from failover_model_server.telemetry.sink import Sink
 
 PROBE_TIMEOUT = 3.0
 """Seconds for /health and /metrics."""

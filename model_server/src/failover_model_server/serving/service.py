@@ -14,6 +14,7 @@ from failover_model_server.backends.base import Backend, Context, Loaded
 from failover_model_server.errors import DeadlineExceeded, InferenceFailed, LoadError, RequestError, Unavailable
 from failover_model_server.lifecycle import ACCEPTING, Lifecycle, State
 from failover_model_server.serving.batcher import Batcher, Shape
+from failover_model_server.serving.model_files import prepare
 from failover_model_server.serving.remote import RemoteBackend
 from failover_model_server.serving.warming import warm
 from failover_model_server.serving.watchdog import Watchdog
@@ -101,7 +102,7 @@ class Service:
 
     async def _load(self) -> None:
         self._advance(State.DOWNLOADING, f"fetching {self.settings.model or 'nothing'}")
-        directory = await asyncio.to_thread(download.fetch, self.settings, self._progress(asyncio.get_running_loop()))
+        directory = await asyncio.to_thread(prepare, self.settings, self._progress(asyncio.get_running_loop()))
         self._advance(State.LOADING, f"loading on {self.settings.backend}")
         await asyncio.to_thread(self.task.load, directory)
         self._workers = self._make_workers()

@@ -24,7 +24,7 @@ import structlog
 
 from failover_model_server.errors import LoadError
 from failover_model_server.settings import Settings
-from failover_model_server.telemetry.counters import Sink
+from failover_model_server.telemetry.sink import Sink
 
 log = structlog.get_logger()
 
