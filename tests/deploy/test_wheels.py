@@ -267,7 +267,7 @@ def test_a_command_names_its_extra_in_one_line(command: str, extra: str, image: 
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"Error: `failoverctl {command}` needs ")
-    assert line.endswith(f": pip install 'mixed-accelerator-failover[{extra}]'")
+    assert f": pip install 'mixed-accelerator-failover[{extra}]', in a checkout pip install './proof" in line
 
 
 def test_every_other_command_needs_no_extra(image: Installed) -> None:
@@ -330,7 +330,7 @@ def test_the_extras_bring_their_commands(wheels: dict[str, Path], tmp_path: Path
     assert "every invariant held" in made.failoverctl("simulate", "cost-wave", "--days", "0.1").stdout
     lacking = made.failoverctl("demo")
     assert (lacking.returncode, len(lacking.stderr.splitlines())) == (1, 1), lacking.stderr
-    assert lacking.stderr.strip().endswith("pip install 'mixed-accelerator-failover[demo]'")
+    assert lacking.stderr.strip().endswith("pip install './proof[demo]'")
     _install(made, wheels, "--extra", "demo")
     assert made.failoverctl("demo", "--list").stdout.startswith("seed ")
     assert not {"rich", "failover_harness"} & made.packages()
