@@ -51,28 +51,24 @@ def client_services(tree: ast.Module) -> Iterator[str]:
     That is the first argument of `AwsClients.client`, or of `Ec2Poller._call`, which passes it on; a name counts as the string that the
     module gives it, such as ``_SERVICE: Final = "cloudwatch"``.
     """
-    named = {
-        node.target.id: node.value.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and isinstance(node.value, ast.Constant)
-    }
+    named: dict[str, str] = {}
+    for node in ast.walk(tree):
+        match node:
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=str(text))):
+                named[name] = text
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in {"client", "_call"} and node.args:
             match node.args[0]:
                 case ast.Constant(value=str(service)):
                     yield service
-                case ast.Name(id=name) if isinstance(service := named.get(name), str):
-                    yield service
+                case ast.Name(id=name) if name in named:
+                    yield named[name]
 
 
 def nested_services(tree: ast.Module) -> Iterator[str]:
     """The services for which a module of botocore makes a client: `client_creator("sts")`, `create_nested_client(session, "sso")`."""
     for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Call)
-            and "client" in (called := ast.unparse(node.func))
-            and "create" in called.replace("creator", "create")
-        ):
+        if isinstance(node, ast.Call) and re.search(r"client_creator|create_\w*client", ast.unparse(node.func)):
             yield from (one.value for one in node.args if isinstance(one, ast.Constant) and isinstance(one.value, str))
 
 

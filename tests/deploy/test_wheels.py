@@ -100,12 +100,12 @@ class Installed:
 # --- the image --------------------------------------------------------------------------------------------------------------------------
 
 
-def _build_stage() -> Iterator[tuple[str, list[str] | str]]:
-    """COPY from the repository and RUN, in the Dockerfile's order."""
+def _build_stage() -> Iterator[tuple[str, str]]:
+    """COPY from the repository and RUN with what follows, in the Dockerfile's order."""
     stage = (ROOT / "Dockerfile").read_text().split("AS build\n")[1].split("\nFROM ")[0]
     for line in stage.splitlines():
         if match := re.fullmatch(r"COPY (?!--from)(.+)", line):
-            yield "COPY", match[1].split()
+            yield "COPY", match[1]
         elif (match := re.fullmatch(r"RUN (.+)", line)) and "RELEASE" not in line:
             yield "RUN", match[1]
 
@@ -126,7 +126,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     path = f"{Path(uv()).parent}{os.pathsep}{os.environ['PATH']}"
     for instruction, words in _build_stage():
         if instruction == "RUN":
-            command = str(words).replace(HOME, str(home))
+            command = words.replace(HOME, str(home))
             succeeds(
                 "sh",
                 "-ec",
@@ -137,7 +137,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Installed:
                 UV_LINK_MODE="copy",
             )
             continue
-        *files, target = words
+        *files, target = words.split()
         for file in files:
             assert file in _allowed_in_the_context(), f"{file} is not in the build context"
             if (ROOT / file).is_dir():
