@@ -24,7 +24,7 @@ from failover_testbed.aws.server import EmulatedAws
 from tests.clients.test_iam import PREFIXES
 from tests.support.cluster import Cluster, write_application
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 ROOT: Final = Path(__file__).parents[2]
 HOME: Final = "/opt/failoverctl"

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tools.walk import walk
 
 MOST = 39
 
 
-@pytest.mark.slow
 def test_a_refusal_reaches_the_patch_in_few_functions_and_never_passes_the_wiring() -> None:
     """The wiring puts parts together. Of its functions the event meets the loop alone, which it wakes."""
     steps = walk()
