@@ -160,7 +160,7 @@ def test_without_a_capacity_service_it_describes_how_to_create_one() -> None:
     observed = hand_built_observation(capacity_service=False)
     for one in observed.deployments.values():
         del one["spec"]["template"]["metadata"]["labels"]["albapp"]
-    assert "give the pods of all units one label" in adopted(observed)[0]
+    assert "give the pods of all units a common label" in adopted(observed)[0]
 
 
 def test_a_kind_that_may_not_be_listed_is_named() -> None:
