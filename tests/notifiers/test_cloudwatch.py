@@ -129,7 +129,7 @@ def test_an_alarm_that_is_up_to_date_is_not_written_again(
     notifier.publish_modes({"default/sd21": Mode.COST})
     assert len(calls.take("PutMetricAlarm")) == 1
     notifier.publish_modes({"default/sd21": Mode.COST})
-    assert len(calls.take("DescribeAlarms")) == 1, "looked at once a process"
+    assert len(calls.take("DescribeAlarms")) == 1, "described once per process"
     after_a_restart = CloudWatchNotifier(clients, NAMESPACE, [TOPIC], clock=clock)
     after_a_restart.publish_modes({"default/sd21": Mode.CAPACITY})
     assert len(calls.take("DescribeAlarms")) == 1
