@@ -83,7 +83,7 @@ changes them again."""
 _HELM_RELEASE: Final = """Flux, if a HelmRelease creates these objects: merge this into it. It stops the correction of drift.
 An upgrade of the release still writes the chart's values, and the controller corrects them."""
 _ASSUMED: Final = """
-Assumed: triggers/0 is the trigger on the counter of {units}.
+triggers/0 is assumed to be the trigger on the counter of: {units}.
 The ScaledObject could not be read; correct the index if it is another."""
 
 

@@ -323,7 +323,7 @@ def test_the_snippet_points_at_the_fields_that_the_controller_writes(
 
 @pytest.mark.parametrize("tool", ["argocd", "flux"])
 def test_the_snippet_needs_no_cluster(tmp_path: Path, tool: str) -> None:
-    """The application file names the objects; what is assumed about them is said."""
+    """The application file names the objects; the snippet states its assumptions."""
     words = ["doctor", "--gitops", tool, "--applications", str(write_application(tmp_path)), "--kubeconfig", str(tmp_path / "none")]
     result = CliRunner().invoke(main, words, catch_exceptions=False)
     assert result.exit_code == 0, result.output
