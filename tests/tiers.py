@@ -61,6 +61,7 @@ class Place:
 
 
 PLACES: Final = (
+    Place(Tier.INTEGRATION, "tests/analysis/cli/"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_experiments.py"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_seeds.py::test_it_breaks_again_without_the_mend"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_seeds.py::test_what_once_broke_holds"),
@@ -69,11 +70,11 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/cli/"),
     Place(Tier.INTEGRATION, "tests/clients/"),
     Place(Tier.INTEGRATION, "tests/contract/"),
-    Place(Tier.INTEGRATION, "tests/dataplane/test_alb.py"),
-    Place(Tier.INTEGRATION, "tests/dataplane/test_elb.py"),
-    Place(Tier.INTEGRATION, "tests/dataplane/test_switch.py"),
     Place(Tier.INTEGRATION, "tests/deploy/test_permissions.py::test_a_missing_permission_is_a_named_degradation"),
     Place(Tier.INTEGRATION, "tests/deploy/test_wheels.py"),
+    Place(Tier.INTEGRATION, "tests/harness/dataplane/test_alb.py"),
+    Place(Tier.INTEGRATION, "tests/harness/dataplane/test_elb.py"),
+    Place(Tier.INTEGRATION, "tests/harness/dataplane/test_switch.py"),
     Place(Tier.INTEGRATION, "tests/house/test_tiers.py::test_no_tier_leaks_into_another"),
     Place(Tier.INTEGRATION, "tests/house/test_walk.py"),
     Place(Tier.INTEGRATION, "tests/images/test_images.py::test_sigterm_reaches_the_command_behind_the_entry_point"),
