@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
+# Python caches what it compiles, whatever the caller's environment says: tests start hundreds of processes, and each would compile it all again.
+unexport PYTHONDONTWRITEBYTECODE
 
 UV_VERSION := 0.13.9
 TOOLS := .tools
@@ -36,21 +38,26 @@ env: $(STAMP) ## Make the virtual environment from the lock file
 demo: $(STAMP) ## Play a shortage without a cloud: failover and fallback in about a minute
 	@$(RUN)/failoverctl demo $(ARGS)
 
+# Half of these tests wait, for servers or for the load that they measure: more of them than cores run at a time.
 .PHONY: test
 test: $(STAMP) ## All tests that need nothing but package registries
-	@$(RUN)/python -m pytest -n 2 $(ARGS)
+	@$(RUN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 .PHONY: test-unit
 test-unit: $(STAMP) ## The fast tests only, in seconds
-	@$(RUN)/python -m pytest -n 2 -m "not slow and not cluster" $(ARGS)
+	@$(RUN)/python -m pytest -n 2 --dist worksteal --tier unit $(ARGS)
+
+.PHONY: programs
+programs: $(STAMP) ## Build the programs that the tests and test-cluster start, once, into the cache (needs Go; five minutes)
+	@$(RUN)/python -m failover_harness.control_plane.binaries helm vegeta >/dev/null
 
 .PHONY: test-cluster
 test-cluster: $(STAMP) ## Tests on a real kube-apiserver, etcd, scheduler and controller manager (needs Go, or KUBEBUILDER_ASSETS)
-	@$(RUN)/python -m pytest -m cluster $(ARGS)
+	@$(RUN)/python -m pytest --tier cluster $(ARGS)
 
 .PHONY: test-world
 test-world: $(STAMP) ## Tests with the real Karpenter and KEDA, and the load-balancer controller that FAILOVERCTL_TEST_LBC names, on the real control plane (needs Go)
-	@$(RUN)/python -m pytest -m world $(ARGS)
+	@$(RUN)/python -m pytest --tier world $(ARGS)
 
 # Two more, one for each generation of transformers and diffusers that the pipelines run on; 4 GB, most of it torch, which they share.
 MS_GENERATIONS := model_server/.venv-libraries-4/.synced model_server/.venv-libraries-5/.synced
@@ -64,6 +71,9 @@ test-model-server: $(MS_STAMP) $(STAMP) ## Tests of the model server: the core, 
 	@cd model_server && .venv/bin/python -m pytest -n 2 $(ARGS)
 	@$(MAKE) --no-print-directory test-pipelines
 	@$(RUN)/python -m pytest tests/breaking_point/test_model_server.py
+
+.PHONY: env-pipelines
+env-pipelines: $(MS_GENERATIONS) ## Make both environments of the model server's pipelines
 
 # What compiles runs on the newer generation, which the images with torch.compile have: it takes most of the time.
 .PHONY: test-pipelines
@@ -140,7 +150,7 @@ format: $(STAMP) ## Format the code and mend what can be mended
 
 .PHONY: coverage
 coverage: $(STAMP) ## Tests with branch coverage
-	@$(RUN)/python -m pytest -n 2 --cov --cov-report=term-missing:skip-covered $(ARGS)
+	@$(RUN)/python -m pytest -n 4 --dist worksteal --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 .PHONY: docs
 docs: $(STAMP) ## Regenerate the JSON schemas, the generated parts of docs/ and the stacks of deploy/
@@ -159,8 +169,8 @@ images: $(STAMP) ## Write the Dockerfiles from deploy/images/images.yaml
 	@$(RUN)/python -m deploy.images write
 
 .PHONY: build
-build: $(STAMP) ## Build the wheel and the source distribution
-	@$(UV) build --quiet --out-dir dist
+build: $(STAMP) ## Build the wheels and source distributions of the controller and of what proves it
+	@$(UV) build --quiet --all-packages --out-dir dist
 
 .PHONY: clean
 clean: ## Remove what the other targets made

@@ -17,9 +17,9 @@ mpl.use("Agg")  # no display is needed
 import matplotlib.dates as mdates
 import matplotlib.pyplot as plt
 
-from failover_analysis.simulation.engine import Simulation
 from failover_analysis.simulation.recording import Result
 from failover_analysis.simulation.report import document, json_text, timeline
+from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.scenario import find, load
 
 EXPERIMENTS: Final = ("cost-wave", "l4-limited", "l4-limited-outstanding", "inf2-failover", "inf2-failover-outstanding")

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from benchmarks.markdown import markdown, put
 from failover_analysis.report.contenders import contenders
-from failover_analysis.simulation.engine import Simulation
+from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.scenario import find, load
 
 ROOT: Final = Path(__file__).parents[1]

@@ -20,10 +20,10 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from failover_analysis.simulation.engine import Simulation
 from failover_analysis.simulation.faults import FAULTS
 from failover_analysis.simulation.recording import Result
 from failover_analysis.simulation.report import text
+from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.scenario import DEFAULT, find, load
 
 RESULTS: Final = Path(__file__).parent / "results" / "simulation.json"

@@ -1,4 +1,4 @@
-"""Runs the production decision (`controller.policy.decide.decide`) on the two-state problem, with the signals that it would have.
+"""Runs the production decision (`controller.policy.conclusion.conclude`) on the two-state problem, with the signals that it would have.
 
 The application has two units. ``cheap`` has the whole weight of cost mode and costs 1 per request; ``expensive`` has none and costs
 2 r - 1, so that round robin over both, capacity mode, costs r. A cold start of 900 s makes a mode change cost S. How the guards map:
@@ -24,8 +24,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from controller.policy.decide import decide
-from controller.policy.memory import applied
+from controller.policy.conclusion import Conclusion, conclude
 from controller.policy.model import (
     Application,
     Backend,
@@ -186,8 +185,8 @@ class Production:
 
     def __call__(self, trace: Trace, prices: Prices) -> list[int]:
         """The mode changes on a trace; see `rules.Play`."""
-        made = application(prices, replace(self.policy, exposed_cost=prices.exposed))
-        world, memory = _World(made, trace.tick_s), Memory(mode=Mode.COST, mode_since=_EPOCH - 86_400)
+        subject = application(prices, replace(self.policy, exposed_cost=prices.exposed))
+        world, memory = _World(subject, trace.tick_s), Memory(mode=Mode.COST, mode_since=_EPOCH - 86_400)
         changes: list[int] = []
         ticks, joined = len(trace.available), None
         for run in trace.runs:
@@ -199,11 +198,12 @@ class Production:
                 if tick < due and tick != run.end - 1 and not self.every_tick:
                     continue
                 seen = world.snapshot(_EPOCH + tick * trace.tick_s, since, joined)
-                memory, decision = _asked(memory, seen, trace.tick_s)
+                made = _asked(memory, seen, trace.tick_s)
+                memory, decision = made.memory, made.decision
                 due = _due(decision, tick, run, trace.tick_s)
                 if decision.verb.switches and decision.mode is not None and tick + 1 < ticks:
                     changes.append(tick + 1)
-                    memory, world.mode, due = applied(memory, decision, seen.now), decision.mode, tick + 1
+                    memory, world.mode, due = made.routed(seen.now), decision.mode, tick + 1
         return changes
 
 
@@ -217,14 +217,13 @@ def _due(decision: Decision, tick: int, run: Run, tick_s: float) -> int:
     return tick + max(1, int(decision.next_check_s // tick_s))
 
 
-def _asked(memory: Memory, seen: Snapshot, tick_s: float) -> tuple[Memory, Decision]:
+def _asked(memory: Memory, seen: Snapshot, tick_s: float) -> Conclusion:
     """The decision of one tick. It decides again on the same observation for every wait that ends within the tick."""
     end = seen.now + tick_s
-    memory, decision = decide(memory, seen)
+    made = conclude(memory, seen)
     for _ in range(_ASKED_AGAIN):
-        wait = decision.next_check_s
-        if decision.verb.switches or wait is None or seen.now + wait >= end:
+        wait = made.decision.next_check_s
+        if made.decision.verb.switches or wait is None or made.snapshot.now + wait >= end:
             break
-        seen = replace(seen, now=seen.now + wait)
-        memory, decision = decide(memory, seen)
-    return memory, decision
+        made = conclude(made.memory, replace(made.snapshot, now=made.snapshot.now + wait))
+    return made

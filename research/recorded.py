@@ -115,7 +115,7 @@ def _number(cell: str, file: str, line: int, what: str) -> float:
 
 
 PEAK: Final = 2_960.0
-"""Peak of the AWS sample's wave, requests per period (docs/research/evaluation.md)."""
+"""Peak of the AWS sample's wave, requests per period (docs/aws-sample.md)."""
 
 
 def wave(ticks: int, tick_s: float) -> list[float]:

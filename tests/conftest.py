@@ -26,6 +26,7 @@ from failover_harness.control_plane.binaries import (
     tool,
 )
 from failover_harness.control_plane.control_plane import ControlPlane
+from tests import tiers
 
 # A profile of whoever runs the tests must not get between them and the emulated AWS.
 os.environ.pop("AWS_PROFILE", None)
@@ -34,32 +35,6 @@ os.environ.pop("AWS_PROFILE", None)
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("project")
 
-# Real servers, processes or long recordings: part of `make test`, left out of `make test-unit`.
-_SLOW = (
-    "tests/breaking_point/test_model_server",
-    "tests/breaking_point/test_real",
-    "tests/contract/",
-    "tests/dataplane/test_alb",
-    "tests/dataplane/test_elb",
-    "tests/dataplane/test_switch",
-    "tests/testbed/",
-    "tests/service/",
-    "tests/cli/",
-    "tests/notifiers/",
-    "tests/clients/",
-    "tests/service/test_kube_applier.py",
-    "tests/signals/load_balancer/test_moto.py",
-    "tests/signals/test_watch.py",
-    "tests/signals/test_once.py",
-    "tests/signals/test_cluster.py",
-    "tests/signals/test_cloudwatch",
-    "tests/signals/test_ec2",
-    "tests/signals/test_recordings.py",
-)
-# Needs the real control plane: `make test-cluster`.
-_CLUSTER = ("tests/cluster/",)
-# Needs the real Karpenter, KEDA or load-balancer controller as well: `make test-world`.
-_WORLD = ("tests/world/",)
 # What a fixture needs besides.
 _TOOLS = {
     "helm": HELM,
@@ -70,29 +45,66 @@ _TOOLS = {
     "vegeta": VEGETA,
 }
 _ROOT = Path(__file__).parents[1]
+_selected = pytest.StashKey[frozenset[tiers.Tier]]()
 _skipped = pytest.StashKey[str]()
 _without_lbc = pytest.StashKey[str]()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what needs more than the process itself."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--tier`: see tests/tiers.py."""
+    parser.addoption(
+        "--tier",
+        default=",".join(tiers.DEFAULT),
+        metavar="TIER[,TIER]",
+        help=f"tiers to run, of {', '.join(tiers.Tier)} (default: %(default)s)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Reads `--tier`."""
+    try:
+        config.stash[_selected] = tiers.selection(config.getoption("tier"))
+    except ValueError as error:
+        raise pytest.UsageError(f"--tier: {error}; there are {', '.join(tiers.Tier)}") from error
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves files unread that hold nothing of the selected tiers: importing them all takes seconds in every worker."""
+    if collection_path.suffix != ".py" or not collection_path.is_relative_to(_ROOT):
+        return None
+    selected = config.stash[_selected]
+    return None if selected & tiers.tiers_of(collection_path.relative_to(_ROOT).as_posix()) else True
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keeps the tests of the selected tiers, each with its tier's time-out."""
+    selected = config.stash[_selected]
+    kept, left_out = [], []
     for item in items:
-        path = str(item.path.relative_to(_ROOT))
-        if path.startswith(_SLOW):
-            item.add_marker(pytest.mark.slow)
-        if path.startswith(_CLUSTER):
-            item.add_marker(pytest.mark.cluster)
-            item.add_marker(pytest.mark.timeout(300))
-        if path.startswith(_WORLD):
-            item.add_marker(pytest.mark.world)
-            item.add_marker(pytest.mark.timeout(600))
+        tier = _tier(item)
+        if tier not in selected:
+            left_out.append(item)
+            continue
+        kept.append(item)
+        if tier in tiers.TIMEOUT_S:
+            item.add_marker(pytest.mark.timeout(tiers.TIMEOUT_S[tier]))
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept
+
+
+def _tier(item: pytest.Item) -> tiers.Tier:
+    path = item.path.relative_to(_ROOT).as_posix()
+    call = getattr(item, "callspec", None)
+    return tiers.tier_of("::".join([path, *item.nodeid.split("::")[1:]]), call.params.get("server") if call else None)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Builds the programs that are needed and missing: that takes minutes, and no test's time-out may cut it off."""
     if session.config.option.collectonly:
         return
-    on_real = any(item.get_closest_marker("cluster") or item.get_closest_marker("world") for item in session.items)
+    on_real = any(_tier(item) in {tiers.Tier.CLUSTER, tiers.Tier.WORLD} for item in session.items)
     fixtures = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     capture = session.config.pluginmanager.getplugin("capturemanager")
     with suppress(Unavailable), capture.global_and_fixture_disabled() if capture is not None else nullcontext():

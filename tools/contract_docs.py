@@ -49,7 +49,7 @@ class _Collected:
 def collect() -> list[pytest.Item]:
     """The contract tests of both servers. Not for use inside a test, because pytest does not run in pytest."""
     collected = _Collected()
-    options = ["--collect-only", "-qq", "--assert=plain", "-p", "no:randomly", "-m", ""]
+    options = ["--collect-only", "-qq", "--assert=plain", "-p", "no:randomly", "--tier", "integration,cluster"]
     with redirect_stdout(io.StringIO()):
         code = pytest.main([*options, str(TESTS)], plugins=[collected])
     if code is not pytest.ExitCode.OK:

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from controller.breaking_point import plot
 from controller.breaking_point.accelerator import CLOUDWATCH_STEP_S, REFRESHED_S, CloudWatchUse, ExporterUse
-from controller.breaking_point.exposure import Exposure, Verdict, exposure, look_or_why, resolve
+from controller.breaking_point.exposure import Exposure, Verdict, exposure, observe_or_why, resolve
 from controller.breaking_point.model import Bounds, Ending, Limits, Outcome, Step
 from controller.breaking_point.report import HEADER, document, ending_text, json_text, limits_text, step_line
 from controller.breaking_point.run import AcceleratorUse, Measurement, Settings, Unknown
@@ -27,7 +25,8 @@ from controller.catalog.application import MeasuredFile
 from controller.catalog.edit import Measured, check_writable, write_measured
 from controller.catalog.loader import Definition, load_definitions
 from controller.catalog.tables import weights_report
-from controller.cli.common import Options, fail_cleanly, open_session, seconds
+from controller.cli.common import Options, fail_cleanly, open_session, seconds, show
+from controller.cli.progress import ProgressLine
 from controller.clients.aws import AwsClients
 from controller.clock import SystemClock, format_rfc3339
 from controller.errors import ConfigError, FailoverError
@@ -125,7 +124,6 @@ def breaking_point_command(**options: Any) -> None:  # noqa: ANN401 - checked by
 
 
 def _measure(given: Given) -> int:
-    console = Console(highlight=False, markup=False)
     definition = _definition(given)
     application = definition.model.to_policy()
     unit = next(one for one in application.units if one.name == given.unit)
@@ -137,14 +135,14 @@ def _measure(given: Given) -> int:
         plot.check(plot_file)
     if given.write:
         check_writable(given.file, application.key, unit.name)
-    console.print(f"Breaking point of {unit.name} in {application.key}", style="bold")
-    console.print(f"{target.shown}, {given.replicas} replica(s), {limits_text(settings.limits)}")
-    use = _use(given, settings, console)
-    _allow(given, application, target, console)
-    with _progress(console) as watcher:
+    _say(f"Breaking point of {unit.name} in {application.key}", "title")
+    _say(f"{target.shown}, {given.replicas} replica(s), {limits_text(settings.limits)}")
+    use = _use(given, settings)
+    _allow(given, application, target)
+    with _progress() as watcher:
         outcome = Measurement(tool, use, settings, SystemClock(), watcher).run()
     found = outcome.ending is Ending.FOUND
-    console.print(f"\n{ending_text(outcome, settings.limits, settings.bounds)}", style="bold green" if found else "bold red")
+    _say(f"\n{ending_text(outcome, settings.limits, settings.bounds)}", "good" if found else "bad")
     about = {
         "application": application.key,
         "unit": unit.name,
@@ -161,11 +159,10 @@ def _measure(given: Given) -> int:
             definition,
             unit,
             numbers(outcome, outcome.found, settings.limits, unit, application.metric_period_s, given.replicas),
-            console,
         )
     if plot_file is not None and outcome.steps:
         plot.draw(plot_file, outcome, settings.limits, f"Breaking point of {unit.name} ({unit.instance_type}), {given.replicas} replica(s)")
-        console.print(f"Plot: {plot_file}")
+        _say(f"Plot: {plot_file}")
     return 0 if found else INTERRUPTED if outcome.ending is Ending.INTERRUPTED else 1
 
 
@@ -210,7 +207,7 @@ def _settings(given: Given, unit: Unit) -> Settings:
     )
 
 
-def _use(given: Given, settings: Settings, console: Console) -> AcceleratorUse:
+def _use(given: Given, settings: Settings) -> AcceleratorUse:
     """What measures the accelerators.
 
     Raises:
@@ -223,7 +220,7 @@ def _use(given: Given, settings: Settings, console: Console) -> AcceleratorUse:
         refreshed_s = REFRESHED_S.get(metric, 0.0)
         if settings.step_s < _WARNED * refreshed_s:
             text = f"⚠ {metric} is renewed every {refreshed_s:g} s by default: use --step {_WARNED * refreshed_s:g}s or longer"
-            console.print(f"{text}, or steps are judged by the use of earlier ones.", style="yellow")
+            _say(f"{text}, or steps are judged by the use of earlier ones.", "warn")
         return exporter
     if given.accelerator_cloudwatch is not None:
         namespace, slash, metric = given.accelerator_cloudwatch.rpartition("/")
@@ -231,7 +228,7 @@ def _use(given: Given, settings: Settings, console: Console) -> AcceleratorUse:
             raise ConfigError("--accelerator-cloudwatch: allowed: NAMESPACE/METRIC, such as ContainerInsights/pod_gpu_utilization")
         region = Options(given.settings_file, None, None, None).settings().aws.region
         return CloudWatchUse(AwsClients(region), SystemClock(), namespace, metric, match)
-    console.print("⚠ The use of the accelerator is not known (no --accelerator-metrics): it limits nothing.", style="yellow")
+    _say("⚠ The use of the accelerator is not known (no --accelerator-metrics): it limits nothing.", "warn")
     return Unknown()
 
 
@@ -242,7 +239,7 @@ def _pairs(given: tuple[str, ...]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def _allow(given: Given, application: Application, target: Target, console: Console) -> None:
+def _allow(given: Given, application: Application, target: Target) -> None:
     """Refuses what users are behind, warns, and asks.
 
     Raises:
@@ -251,13 +248,13 @@ def _allow(given: Given, application: Application, target: Target, console: Cons
     options = Options(given.settings_file, None, given.kubeconfig, given.context)
     verdict = exposure(target.host, application, None, resolve)
     if verdict.exposure is Exposure.UNKNOWN:
-        live, why = look_or_why(lambda: open_session(options.settings()), application)
+        live, why = observe_or_why(lambda: open_session(options.settings()), application)
         verdict = exposure(target.host, application, live, resolve) if live else Verdict(Exposure.UNKNOWN, f"{verdict.why} ({why})")
     if verdict.exposure is Exposure.PRODUCTION and not given.force:
         raise ConfigError(f"refused: users are behind that URL: {verdict.why}; load a copy of the unit, or use --force")
     if verdict.exposure is Exposure.UNKNOWN and not given.force:
         raise ConfigError(f"refused: cannot tell whether users are behind that URL: {verdict.why}; make sure, then use --force")
-    console.print(f"⚠ This loads it until it breaks; whoever else uses it now is hurt. As far as known {verdict.why}.", style="yellow")
+    _say(f"⚠ This loads it until it breaks, and harms everybody else who uses it now. As far as known {verdict.why}.", "warn")
     if not given.yes:
         if not sys.stdin.isatty():
             raise ConfigError("nobody can be asked here; use --yes")
@@ -267,57 +264,63 @@ def _allow(given: Given, application: Application, target: Target, console: Cons
 class _Watcher:
     """Shows how it goes: a bar for the step, and a line when it has ended."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._task = progress.add_task("single requests", total=None)
+    def __init__(self, line: ProgressLine) -> None:
+        self._line = line
+        line.begin("single requests")
 
     def base(self, latency_s: float) -> None:
-        self._progress.console.print(f"Single requests take {latency_s:.3f} s (median).\n\n{HEADER}")
+        with self._line.above():
+            _say(f"Single requests take {latency_s:.3f} s (median).\n\n{HEADER}")
 
     def begins(self, number: int, to_try: Try, seconds: float) -> None:
-        what = f"step {number}: {to_try.rate:g} requests/s" + (" to confirm" if to_try.long else "")
-        self._progress.reset(self._task, description=what, total=seconds)
+        self._line.begin(f"step {number}: {to_try.rate:g} requests/s" + (" to confirm" if to_try.long else ""), seconds)
 
     def goes_on(self, seconds: float) -> None:
-        self._progress.update(self._task, completed=seconds)
+        self._line.advance(seconds)
 
     def ended(self, number: int, step: Step) -> None:
-        self._progress.console.print(step_line(number, step), style="" if step.held else "red")
+        with self._line.above():
+            _say(step_line(number, step), "plain" if step.held else "bad")
 
     def recovering(self) -> None:
-        self._progress.reset(self._task, description="letting it recover", total=None)
+        self._line.begin("letting it recover")
 
 
 @contextmanager
-def _progress(console: Console) -> Iterator[_Watcher]:
-    """The progress bar, where there is a terminal; SIGTERM ends the measurement as Ctrl-C does."""
+def _progress() -> Iterator[_Watcher]:
+    """The progress line, where there is a terminal; SIGTERM ends the measurement as Ctrl-C does."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    line = ProgressLine(SystemClock())
     try:
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-            yield _Watcher(progress)
+        yield _Watcher(line)
     finally:
+        line.erase()
         signal.signal(signal.SIGTERM, before)
 
 
-def _result(given: Given, definition: Definition, unit: Unit, measured: Measured, console: Console) -> None:
+def _say(text: str, style: str = "plain") -> None:
+    """Prints in a style of `controller.cli.common.STYLES`."""
+    show([(style, text)])
+
+
+def _result(given: Given, definition: Definition, unit: Unit, measured: Measured) -> None:
     """Writes the numbers, and prints what follows from them.
 
     Raises:
         ConfigError: They cannot be written.
     """
     model = definition.model
-    console.print(
+    _say(
         f"Per replica: {measured.throughput:g} requests in {model.spec.metrics.period_s} s (was {unit.throughput:g}), p95 "
         f"{measured.latency_s:g} s (was {unit.latency_s:g}), {measured.record.cost:.5f} USD/h for each request per period."
     )
     if not given.write:
-        console.print(f"{given.file} was left as it is (--no-write).")
+        _say(f"{given.file} was left as it is (--no-write).")
         return
     write_measured(given.file, model.key, unit.name, measured)
-    console.print(f"Written into {given.file}.\n")
+    _say(f"Written into {given.file}.\n")
     written = load_definitions(given.file)[model.key].model
-    console.print(weights_report(written.to_policy(), written.published_costs(), written.measured_costs()).text())
+    _say(weights_report(written.to_policy(), written.published_costs(), written.measured_costs()).text())
 
 
 def numbers(outcome: Outcome, found: Step, limits: Limits, unit: Unit, period_s: int, replicas: int) -> Measured:

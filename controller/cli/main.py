@@ -32,7 +32,8 @@ _COMMANDS: Final = {
 
 
 # The packages that prove the controller are never imported by it: only these commands name them, and only when they are used.
-_EXTRAS: Final = {"failover_testbed": "demo", "failover_analysis": "analysis"}
+_EXTRAS: Final = {"failover_testbed": ("demo", "./proof[demo]"), "failover_analysis": ("analysis", "./proof")}
+"""By package: the extra that brings it, and what a checkout of the repository installs in its place."""
 
 
 @contextlib.contextmanager
@@ -41,11 +42,17 @@ def _without_rich() -> Iterator[None]:
     if "rich" in sys.modules:
         yield
         return
-    sys.modules["rich"] = None  # type: ignore[assignment]  # whoever imports it is told that it is not installed
+    sys.modules["rich"] = None  # type: ignore[assignment]  # an import of it fails as if it were not installed
     try:
         yield
     finally:
         del sys.modules["rich"]
+
+
+def _missing(command: str, module: str, extra: str, checkout: str) -> str:
+    """One line that names what is missing, the extra that brings it, and both ways to install it."""
+    install = f"pip install 'mixed-accelerator-failover[{extra}]', in a checkout pip install '{checkout}'"
+    return f"`failoverctl {command}` needs {module}, which is not installed: {install}"
 
 
 class _Lazy(click.Group):
@@ -62,12 +69,10 @@ class _Lazy(click.Group):
             with _without_rich() if cmd_name == "run" else contextlib.nullcontext():
                 command: click.Command = getattr(importlib.import_module(module), name)
         except ModuleNotFoundError as error:
-            extra = _EXTRAS.get(module.partition(".")[0], "")
-            if not extra or (error.name or "").partition(".")[0] == "controller":
+            package = module.partition(".")[0]
+            if package not in _EXTRAS or (error.name or "").partition(".")[0] == "controller":
                 raise
-            raise click.ClickException(
-                f"`failoverctl {cmd_name}` needs {error.name}, which is not installed: pip install 'mixed-accelerator-failover[{extra}]'"
-            ) from error
+            raise click.ClickException(_missing(cmd_name, str(error.name), *_EXTRAS[package])) from error
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -10,17 +10,16 @@ from controller.clients.aws import AwsClients
 from controller.clients.kube import KubeSession
 from controller.clock import Clock
 from controller.errors import RemoteError, StateError
-from controller.policy.decide import decide
+from controller.policy.conclusion import conclude
 from controller.policy.model import Application, Decision, Memory, Plan, Snapshot, Source, Verb
-from controller.policy.plan import plan
 from controller.policy.standby import lacking, standby_patch
 from controller.service.store import ConfigMapStore
-from controller.service.wiring import make_outside
+from controller.service.wiring import make_external
 from controller.settings import Settings
-from controller.signals.cluster import ClusterView, sources_of
+from controller.signals.cluster import ClusterView
 from controller.signals.objects import items
+from controller.signals.observer import ClusterObserver
 from controller.signals.once import observe_once
-from controller.signals.snapshots import SnapshotBuilder
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +56,8 @@ class Looker:
     def __init__(self, settings: Settings, session: KubeSession, clock: Clock, applications: Mapping[str, Application]) -> None:
         self._settings, self._session, self._clock = settings, session, clock
         self._view = ClusterView(clock, lambda: None)
-        self._outside = make_outside(settings, self._view, clock, AwsClients(settings.aws.region))
-        self._builder = SnapshotBuilder(self._view, applications.values())
+        self._external = make_external(settings, self._view, clock, AwsClients(settings.aws.region))
+        self._applications = list(applications.values())
         self._store = ConfigMapStore(session, settings.kubernetes.state_namespace)
 
     def look(self, chosen: Sequence[Application]) -> dict[str, Look]:
@@ -72,15 +71,15 @@ class Looker:
         """
         settings, clock = self._settings, self._clock
         health = observe_once(self._session, self._view, clock, chosen, cluster_wide=settings.kubernetes.cluster_wide)
-        self._outside.verify(chosen)
-        self._outside.poll_metrics(chosen)
-        self._outside.poll_capacity(chosen)
+        self._external.verify(chosen)
+        self._external.poll_metrics(chosen)
+        self._external.poll_capacity(chosen)
+        observer = ClusterObserver(self._view, self._external, lambda: health, clock, watch_budget_s=settings.freshness.watch_s)
+        observer.configure(self._applications)
         found = {}
         for application in chosen:
-            sources = (*sources_of(health, application, settings.freshness.watch_s), *self._outside.sources())
-            memory, epoch, state = _stored(self._store, application.key)
-            outside = self._outside.of(application)
-            snapshot = self._builder.build(application, clock.now(), (*sources, *state), outside, leader=True, epoch=epoch)
+            memory, epoch, further = _stored(self._store, application.key)
+            snapshot = observer.snapshot(application, leader=True, epoch=epoch, further=further)
             found[application.key] = replace(judge(snapshot, memory), standby_patch=self._standby_patch(snapshot))
         return found
 
@@ -101,11 +100,10 @@ def _stored(store: ConfigMapStore, key: str) -> tuple[Memory, int, tuple[Source,
 
 def judge(snapshot: Snapshot, memory: Memory) -> Look:
     """What is decided about a snapshot, and what would be once the guards that only wait have opened."""
-    kept, decision = decide(memory, snapshot)
-    made = plan(decision, snapshot)
-    coming = None
-    if decision.wanted is not None and decision.wanted.switches:
-        _, preview = decide(memory, snapshot, preview=True)
-        if preview.verb is decision.wanted or preview.verb is Verb.ADVANCE:
-            coming = plan(preview, snapshot)
-    return Look(snapshot, kept, decision, made, coming)
+    now = conclude(memory, snapshot)
+    wanted, coming = now.decision.wanted, None
+    if wanted is not None and wanted.switches:
+        preview = conclude(memory, snapshot, preview=True)
+        if preview.decision.verb in {wanted, Verb.ADVANCE}:
+            coming = preview.plan
+    return Look(snapshot, now.memory, now.decision, now.plan, coming)

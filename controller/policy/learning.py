@@ -1,6 +1,6 @@
 """What past outages and up-times say of how long to wait: before a failover (patience), and before a fallback once capacity is back (hold).
 
-The question is that of evaluation.md, section 3: cost mode costs 1, capacity mode ``1 + e`` (``e = r - 1``), cost mode without capacity
+The question is that of docs/research/evaluation.md: cost mode costs 1, capacity mode ``1 + e`` (``e = r - 1``), cost mode without capacity
 ``1 + P``, a switch ``S``, each way. The answer is the pair of waits that would have been cheapest on average over the outages and up-times
 that were seen, with no assumption about their distribution. It has a closed form, because capacity comes and goes whatever the mode is:
 only what the modes differ by counts. Be D what being in capacity mode costs more than being in cost mode when capacity returns, and F what
@@ -45,7 +45,7 @@ LEAST_SEEN: Final = 8
 """Outages, and up-times, that must have been seen before they say anything."""
 
 KEPT: Final = 64
-"""Outages, and up-times, that are worth remembering: the newest. Two weeks of the busiest zones of evaluation.md."""
+"""Outages, and up-times, that are worth remembering: the newest. Two weeks of the busiest zones of docs/research/evaluation.md."""
 
 _ROUNDS: Final = 64
 _SAME_S: Final = 1e-6

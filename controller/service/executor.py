@@ -17,7 +17,8 @@ from controller.policy.plan import describe
 from controller.ports import Applier, Leadership
 from controller.service.election import EFFECT_S
 
-_SIDE_BY_SIDE: Final = 4  # requests at once
+SIDE_BY_SIDE: Final = 4
+"""Requests at once."""
 _STAGES: Final = {ActionKind.ROUTE: "route", ActionKind.LOWER_FLOOR: "lower"}
 
 log = structlog.get_logger(__name__)
@@ -33,7 +34,7 @@ class Outcome:
         failed: The action that was not, None where all were.
         error: Why it was not.
         unconfirmed: Whether something was left undone because this replica could not be sure that it still leads.
-        unanswered: Whether the routing action was sent and no usable answer came: it may have been carried out.
+        in_doubt: Whether the routing action was sent and no usable answer came: it may have been carried out.
     """
 
     applied: tuple[Action, ...] = ()
@@ -41,7 +42,7 @@ class Outcome:
     failed: Action | None = None
     error: RemoteError | None = None
     unconfirmed: bool = False
-    unanswered: bool = False
+    in_doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +64,14 @@ class Executor:
     Args:
         applier: Who sends them.
         leadership: Who may.
+        side_by_side: Requests at once. 1: one after the other in the plan's order and in the caller's thread, so that a simulated run
+            can be repeated.
     """
 
-    def __init__(self, applier: Applier, leadership: Leadership) -> None:
+    def __init__(self, applier: Applier, leadership: Leadership, *, side_by_side: int = SIDE_BY_SIDE) -> None:
         self._applier = applier
         self._leadership = leadership
-        self._pool = ThreadPoolExecutor(_SIDE_BY_SIDE, thread_name_prefix="action")
+        self._pool = ThreadPoolExecutor(side_by_side, thread_name_prefix="action") if side_by_side > 1 else None
 
     def execute(self, plan: Plan, epoch: int) -> Outcome:
         """Applies what is due, as long as this replica leads in the term `epoch` that the plan was made in.
@@ -87,17 +90,16 @@ class Executor:
         routed = any(action.kind is ActionKind.ROUTE for action in applied)
         failed = next((one for one in results if one.error is not None), None)
         unconfirmed = any(one.unconfirmed for one in results)
-        unanswered = any(one.action.kind is ActionKind.ROUTE and isinstance(one.error, Unavailable) for one in results)
-        return Outcome(applied, routed, failed.action if failed else None, failed.error if failed else None, unconfirmed, unanswered)
+        in_doubt = any(one.action.kind is ActionKind.ROUTE and isinstance(one.error, Unavailable) for one in results)
+        return Outcome(applied, routed, failed.action if failed else None, failed.error if failed else None, unconfirmed, in_doubt)
 
     def _together(self, application: str, epoch: int, actions: Iterable[Action]) -> list[_Result]:
         """Actions on different objects side by side; those on one object in their order."""
         objects: dict[tuple[str, str, str], list[Action]] = {}
         for action in actions:
             objects.setdefault((action.resource, action.namespace, action.name), []).append(action)
-        if len(objects) == 1:
-            return self._in_order(application, epoch, next(iter(objects.values())))
-        runs = self._pool.map(lambda steps: self._in_order(application, epoch, steps), objects.values())
+        together = map if self._pool is None or len(objects) == 1 else self._pool.map
+        runs = together(lambda steps: self._in_order(application, epoch, steps), objects.values())
         return [one for run in runs for one in run]
 
     def _in_order(self, application: str, epoch: int, actions: Iterable[Action]) -> list[_Result]:
@@ -113,7 +115,7 @@ class Executor:
             log.warning("action.not_leading", application=application, action=describe(action))
             return _Result(action, unconfirmed=True)
         try:
-            with on_behalf_of(application):  # here, for the threads of the pool know nothing of what is said outside
+            with on_behalf_of(application):  # here, for the threads of the pool do not see the caller's context
                 self._applier.apply(action, deadline_s=EFFECT_S)
         except RemoteError as error:
             log.warning("action.failed", application=application, action=describe(action), error=str(error))
@@ -123,4 +125,5 @@ class Executor:
 
     def close(self) -> None:
         """Ends the threads; what they send has ended, since `execute` waits for it."""
-        self._pool.shutdown()
+        if self._pool is not None:
+            self._pool.shutdown()

@@ -1,25 +1,26 @@
-"""A routing action that was sent and whose answer never came: the API server may have written it, and only the Ingress can say."""
+"""A routing action that was sent without an answer: the API server may have written it, and only the Ingress shows whether it did."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Self
 
-from controller.policy.model import Decision, RoutingObservation, Snapshot, Verb
+from controller.policy.conclusion import Conclusion
+from controller.policy.model import Decision, RoutingObservation, Verb
 from controller.policy.routing import format_action
 from controller.service.executor import Outcome
 
 
 @dataclass(frozen=True, slots=True)
-class Unanswered:
+class InDoubt:
     """What was sent, and over what.
 
     Attributes:
-        decision: What it was to bring about.
-        epoch: The term of leadership that it was sent in.
+        decision: What the action was to bring about.
+        epoch: The term of leadership in which it was sent.
         uid: The Ingress.
-        version: Its resourceVersion that the request named: the API server refuses the request once there is another one.
-        at: When it was given up, seconds since the Unix epoch.
+        version: The resourceVersion that the request named. The API server refuses the request once the Ingress has another one.
+        at: When the wait for an answer ended, seconds since the Unix epoch.
     """
 
     decision: Decision
@@ -29,17 +30,27 @@ class Unanswered:
     at: float
 
     @classmethod
-    def of(cls, outcome: Outcome, decision: Decision, snapshot: Snapshot, epoch: int, at: float) -> Self | None:
-        """What is unanswered after a plan was carried out, None where nothing is. A nudge is not: if it is in doubt, it is made again."""
-        if not outcome.unanswered or decision.verb is Verb.NUDGE:
-            return None
-        return cls(decision, epoch, snapshot.routing.uid, snapshot.routing.resource_version, at)
+    def after(cls, outcome: Outcome, conclusion: Conclusion, at: float) -> Self | None:
+        """What is in doubt after a plan was carried out.
 
-    def settled(self, routing: RoutingObservation) -> bool:
-        """Whether the Ingress has changed since, so that the request has been carried out or never will be."""
+        Args:
+            outcome: What became of the plan.
+            conclusion: What was carried out.
+            at: When, seconds since the Unix epoch.
+
+        Returns:
+            None where nothing is in doubt. A nudge never is: the next pass sends it again.
+        """
+        decision, snapshot = conclusion.decision, conclusion.snapshot
+        if not outcome.in_doubt or decision.verb is Verb.NUDGE:
+            return None
+        return cls(decision, snapshot.epoch, snapshot.routing.uid, snapshot.routing.resource_version, at)
+
+    def resolved(self, routing: RoutingObservation) -> bool:
+        """Whether the Ingress has changed since: the request has then been carried out, or never will be."""
         return (routing.uid, routing.resource_version) != (self.uid, self.version)
 
     def written(self, routing: RoutingObservation) -> bool:
-        """Whether the Ingress shows what was sent: asked once it is settled, since the same may have stood there before."""
+        """Whether the Ingress shows what was sent. Valid only once it is resolved: the same may have stood there before."""
         sent = format_action(self.decision.targets, self.decision.stickiness_s)
         return (routing.uid, routing.marker, routing.action) == (self.uid, str(self.decision.mode), sent)

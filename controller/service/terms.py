@@ -13,7 +13,7 @@ log = structlog.get_logger(__name__)
 
 
 class TermRecord:
-    """Loads and saves for whoever leads.
+    """Loads the memory of one application, and saves it while this replica leads.
 
     Args:
         store: Where memory is kept.

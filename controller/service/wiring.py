@@ -13,14 +13,13 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from controller.catalog.reload import CatalogWatcher
 from controller.clients.aws import AwsClients
-from controller.clients.kube import KubeSession, Object, Resource
+from controller.clients.kube import KubeSession, Object
 from controller.clock import Clock
 from controller.notifiers.cloudwatch import CloudWatchNotifier
 from controller.notifiers.dispatcher import Dispatcher
 from controller.notifiers.events import EventNotifier, Involved
 from controller.notifiers.redact import DEFAULT as REDACTOR
 from controller.notifiers.slack import SlackNotifier, webhook_file
-from controller.policy.model import Application, Source
 from controller.ports import Notifier, Severity
 from controller.service.controller import Controller
 from controller.service.election import Timing
@@ -36,11 +35,12 @@ from controller.service.telemetry import Telemetry
 from controller.settings import Settings
 from controller.signals.budget import CallBudget
 from controller.signals.cloudwatch import CloudWatchPoller
-from controller.signals.cluster import ClusterView, Watches, sources_of
+from controller.signals.cluster import ClusterView, Watches
 from controller.signals.ec2 import Ec2Poller
-from controller.signals.external import OutsideWorld
+from controller.signals.external import ExternalSources
 from controller.signals.load_balancer.verifier import Verifier
 from controller.signals.objects import text
+from controller.signals.observer import ClusterObserver
 
 _ELBV2_BURST: Final = 40
 _STALLED_INTERVALS: Final = 3  # a loop that has not come round for so many of its intervals is to be restarted
@@ -50,8 +50,8 @@ _JOB_OPTIONS: Final = {"coalesce": True, "max_instances": 1, "misfire_grace_time
 log = structlog.get_logger(__name__)
 
 
-def make_outside(settings: Settings, view: ClusterView, clock: Clock, clients: AwsClients) -> OutsideWorld:
-    """The pollers of everything outside the cluster, as far as settings enable them."""
+def make_external(settings: Settings, view: ClusterView, clock: Clock, clients: AwsClients) -> ExternalSources:
+    """The pollers of the external sources, as far as settings enable them."""
     aws, polls, freshness = settings.aws, settings.polls, settings.freshness
     verifier = (
         Verifier(clients, clock, CallBudget(polls.elbv2_calls_per_s, _ELBV2_BURST, clock), retry_s=polls.verification_interval_s)
@@ -75,7 +75,7 @@ def make_outside(settings: Settings, view: ClusterView, clock: Clock, clients: A
         interval_s=polls.ec2_interval_s,
         freshness_s=freshness.ec2_s,
     )
-    return OutsideWorld(
+    return ExternalSources(
         view, verifier=verifier, metrics=metrics, capacity=capacity, changed=lambda namespace: view.dirty.mark(namespace=namespace)
     )
 
@@ -119,22 +119,29 @@ class Service:
             timeout_s=kube.watch_timeout_s,
             idle_s=kube.watch_idle_s,
         )
-        self._outside = make_outside(settings, self.view, clock, self._clients)
+        self._external = make_external(settings, self.view, clock, self._clients)
         self._cloudwatch = self._cloudwatch_notifier()
         self._dispatcher = None if dry_run else self._make_dispatcher(extra_sinks)
         store = ConfigMapStore(session, kube.state_namespace)
         self._recorder = make_recorder(settings.recording, clock, self._telemetry)
-        self._executor = None if dry_run else Executor(KubeApplier(session, self._written), self._leadership)
+        self._observer = ClusterObserver(
+            self.view,
+            self._external,
+            self._watches.health,
+            clock,
+            watch_budget_s=settings.freshness.watch_s,
+            also=self._recorder.sources if self._recorder is not None else None,
+        )
+        self._executor = None if dry_run else Executor(KubeApplier(session, self.view.wrote), self._leadership)
         self.controller = Controller(
             self.view,
-            self._outside,
+            self._observer,
             ReadOnlyStore(store) if dry_run else store,
             self._executor,
             self._leadership,
             self._dispatcher,
             self._telemetry,
             clock,
-            sources=self._sources,
             interval_s=settings.polls.tick_interval_s,
             recorder=self._recorder,
             meter=session.meter,
@@ -194,14 +201,6 @@ class Service:
             return None
         return Involved(namespace, name, text(ingress, "metadata", "uid"), text(ingress, "metadata", "resourceVersion"))
 
-    def _written(self, resource: Resource, obj: Object) -> None:
-        """Shows our own write at once: the watch delivers it a moment later, and until then the same would be written again."""
-        self.view.changed(resource, None, "MODIFIED", obj)
-
-    def _sources(self, application: Application) -> tuple[Source, ...]:
-        recording = self._recorder.sources() if self._recorder is not None else ()
-        return (*sources_of(self._watches.health(), application, self._settings.freshness.watch_s), *recording)
-
     # --- health -------------------------------------------------------------------------------------------------------------------------
 
     def _healthy(self) -> str:
@@ -218,7 +217,9 @@ class Service:
         if refusal := self._leadership.refusal():
             return f"cannot take part in the election: {refusal}"
         now = self._clock.now()
-        stale = sorted({source.name for one in applications for source in self._sources(one) if source.required and source.stale(now)})
+        stale = sorted(
+            {source.name for one in applications for source in self._observer.sources(one) if source.required and source.stale(now)}
+        )
         return f"no fresh word from {', '.join(stale)}" if stale else ""
 
     def status(self) -> Object:
@@ -312,9 +313,9 @@ class Service:
         """What only the leader does, with the seconds between: AWS bills and throttles by the call, whoever makes it."""
         polls = self._settings.polls
         jobs: dict[str, tuple[float, Callable[[], None]]] = {
-            "verification": (polls.verification_interval_s, lambda: self._outside.verify(self.controller.applications())),
-            "cloudwatch": (polls.cloudwatch_interval_s, lambda: self._outside.poll_metrics(self.controller.applications())),
-            "ec2": (polls.ec2_interval_s, lambda: self._outside.poll_capacity(self.controller.applications())),
+            "verification": (polls.verification_interval_s, lambda: self._external.verify(self.controller.applications())),
+            "cloudwatch": (polls.cloudwatch_interval_s, lambda: self._external.poll_metrics(self.controller.applications())),
+            "ec2": (polls.ec2_interval_s, lambda: self._external.poll_capacity(self.controller.applications())),
         }
         if self._cloudwatch is not None:
             jobs["modes"] = (self._settings.cloudwatch.publish_interval_s, self._publish_modes)

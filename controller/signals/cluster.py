@@ -240,6 +240,10 @@ class ClusterView:
                     if self._workload(plural, kind, obj):
                         self._mark(plural, obj, services)
 
+    def wrote(self, resource: Resource, obj: Object) -> None:
+        """Takes our own write at once: the watch delivers it a moment later, and until then the same would be written again."""
+        self.changed(resource, None, "MODIFIED", obj)
+
     def absent(self, resource: Resource, namespace: str | None) -> None:
         """Forgets what can no longer be seen: a kind that was removed or forbidden is as absent as one that never was there."""
         if resource.plural == "events":
@@ -261,9 +265,8 @@ class ClusterView:
             if self.karpenter.pod_event(obj, pools, now):
                 for pool in pools:
                     self.dirty.mark(pool=pool)
-        elif self.karpenter.event(obj, now, listed=listed):
-            name = text(obj, "involvedObject", "name")
-            self.dirty.mark(pool=name if kind == "NodePool" else self.karpenter.pool_of(name))
+        else:
+            self.dirty.mark(pool=self.karpenter.event(obj, now, listed=listed))
 
     def _mark(self, plural: str, obj: Object, services: frozenset[str] = frozenset()) -> None:
         """Notes a change of a workload or an Ingress, for the applications that name it."""

@@ -1,4 +1,4 @@
-"""What is asked for outside the cluster, off the tick's path: the load balancer's rules, CloudWatch and EC2."""
+"""The sources outside the cluster: the load balancer's rules, CloudWatch and EC2. Threads of their own ask them, never a pass."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from controller.signals.cluster import ClusterView
 from controller.signals.ingress import hostnames, observe_ingress
 from controller.signals.load_balancer.request import ServicePort, VerificationRequest, listener_ports, live_rules, target_groups
 from controller.signals.load_balancer.verifier import Verifier
-from controller.signals.snapshots import Capacity, Metrics, Outside
+from controller.signals.snapshots import Capacity, ExternalSignals, Metrics
 
 
 class MetricsPoller(Metrics, Protocol):
@@ -72,8 +72,8 @@ def _standby(application: Application, targets: Iterable[Target]) -> tuple[Servi
     return tuple((one.service, one.port) for one in everything if (one.service, one.port) not in serving)
 
 
-class OutsideWorld:
-    """Keeps the last answers of everything outside the cluster.
+class ExternalSources:
+    """Polls the external sources and keeps their last answers.
 
     Args:
         view: For what is to be verified.
@@ -132,11 +132,11 @@ class OutsideWorld:
             with on_behalf_of(*(one.key for one in applications)):
                 self._capacity.poll([unit for application in applications for unit in application.units])
 
-    def of(self, application: Application) -> Outside:
+    def of(self, application: Application) -> ExternalSignals:
         """The last answers about one application."""
         with self._lock:
             verification = self._verifications.get(application.key)
-        return Outside(self._metrics, self._capacity, verification)
+        return ExternalSignals(self._metrics, self._capacity, verification)
 
     def sources(self) -> tuple[Source, ...]:
         """How fresh each is."""

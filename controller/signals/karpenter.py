@@ -171,7 +171,7 @@ class KarpenterView:
         for obj in listed:
             self.pool_changed("ADDED", obj)
 
-    def event(self, obj: Object, now: float, *, listed: bool = False) -> bool:
+    def event(self, obj: Object, now: float, *, listed: bool = False) -> str:
         """Takes one event of any kind.
 
         Args:
@@ -180,23 +180,24 @@ class KarpenterView:
             listed: Whether it was in a list: then it has been there since its own time, and so has any mark that goes with it.
 
         Returns:
-            Whether it says something about capacity.
+            The NodePool of whose capacity it says something, "" where it says nothing of any.
         """
         kind, name = text(obj, "involvedObject", "kind"), text(obj, "involvedObject", "name")
         at = event_time(obj)
         if not name or at is None or now - at > _RETENTION_S:
-            return False
+            return ""
+        pool = self.pool_of(name) if kind == "NodeClaim" else name
         match kind, text(obj, "reason"):
             case "NodeClaim", "InsufficientCapacityError":
-                self._refuse(name, at, now, min(at, now) if listed else now, classify_refusal(text(obj, "message")))
+                self._refuse(name, pool, at, now, min(at, now) if listed else now, classify_refusal(text(obj, "message")))
             case "NodeClaim", "DisruptionLaunching":
                 _mark(self._replacements, name, at, now)
             case "NodePool", "NoCompatibleInstanceTypes":
                 _mark(self._blocked, name, at, now)
             case _:
-                return False
-        self._changed(self.pool_of(name) if kind == "NodeClaim" else name)
-        return True
+                return ""
+        self._changed(pool)
+        return pool
 
     def pod_event(self, obj: Object, pool_of_pod: tuple[str, ...], now: float) -> bool:
         """Takes a `FailedScheduling` event of Karpenter on a pod that is pinned to `pool_of_pod`.
@@ -214,13 +215,13 @@ class KarpenterView:
         self._changed(*own)
         return bool(own)
 
-    def _refuse(self, claim: str, stamp: float, now: float, seen: float, refusal: Refusal) -> None:
+    def _refuse(self, claim: str, pool: str, stamp: float, now: float, seen: float, refusal: Refusal) -> None:
         known = self._refused.get(claim)
         if not refusal.parsed and known is None:
             self.unparsed += 1
         at = known.at if known is not None and known.stamp == stamp else min(stamp, now)
         self._refused[claim] = _RefusedClaim(claim, stamp, max(at, known.at) if known else at, known.seen if known else seen, refusal)
-        self._refused_of.setdefault(self.pool_of(claim), set()).add(claim)
+        self._refused_of.setdefault(pool, set()).add(claim)
         if len(self._refused) > _MAX_FAILURES:  # a list is not in the order of time, so the oldest are looked for, many at once
             for old in sorted(self._refused.values(), key=lambda one: one.at)[: _MAX_FAILURES // 10]:
                 del self._refused[old.claim]

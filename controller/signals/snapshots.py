@@ -35,8 +35,8 @@ class Capacity(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Outside:
-    """What is known from outside the cluster, None where that is not asked at all."""
+class ExternalSignals:
+    """What the external sources (CloudWatch, EC2, the load balancer) said last; None for a source that is not asked."""
 
     metrics: Metrics | None = None
     capacity: Capacity | None = None
@@ -62,7 +62,7 @@ class SnapshotBuilder:
         view.retain(applications)
 
     def build(
-        self, application: Application, now: float, sources: tuple[Source, ...], outside: Outside, *, leader: bool, epoch: int
+        self, application: Application, now: float, sources: tuple[Source, ...], external: ExternalSignals, *, leader: bool, epoch: int
     ) -> Snapshot:
         """One application's snapshot.
 
@@ -70,27 +70,27 @@ class SnapshotBuilder:
             application: Whose.
             now: Seconds since the Unix epoch.
             sources: How fresh everything is.
-            outside: What is known from outside the cluster.
+            external: What CloudWatch, EC2 and the load balancer said last.
             leader: Whether this replica may act.
             epoch: The leadership term.
         """
         with self._view.lock:
             pending = self._view.workloads.pending(application, self._sharing.get(application.namespace, Counter()))
-            units = {unit.name: self._unit(application, unit, now, outside) for unit in application.units}
+            units = {unit.name: self._unit(application, unit, now, external) for unit in application.units}
             units = {name: replace(unit, pending=pending[name]) for name, unit in units.items()}
-            routing = self._routing(application, now, sources, outside)
+            routing = self._routing(application, now, sources, external)
         return Snapshot(
             now=now,
             application=application,
             routing=routing,
             units=units,
             sources=sources,
-            error_ratio=outside.metrics.error_ratio(application.key) if outside.metrics else None,
+            error_ratio=external.metrics.error_ratio(application.key) if external.metrics else None,
             leader=leader,
             epoch=epoch,
         )
 
-    def _unit(self, application: Application, unit: Unit, now: float, outside: Outside) -> UnitObservation:
+    def _unit(self, application: Application, unit: Unit, now: float, external: ExternalSignals) -> UnitObservation:
         workloads = self._view.workloads
         deployment = workloads.deployment_of(application.namespace, unit.deployment)
         endpoints = workloads.endpoints_ready(application.namespace, unit.backend.service)
@@ -106,14 +106,14 @@ class SnapshotBuilder:
             service_exists=None if ports is None else unit.backend.port in ports,
             pod_zones=deployment.zones if deployment else (),
             pod_instance_types=deployment.instance_types if deployment else (),
-            demand=outside.metrics.demand(application.key, unit.name) if outside.metrics else None,
-            latency=outside.metrics.latency(application.key, unit.name) if outside.metrics else None,
+            demand=external.metrics.demand(application.key, unit.name) if external.metrics else None,
+            latency=external.metrics.latency(application.key, unit.name) if external.metrics else None,
             scaler=workloads.scaler(application.namespace, unit),
-            offered_zones=outside.capacity.offered_zones(unit.instance_type) if outside.capacity else (),
-            notes=outside.capacity.notes(unit.instance_type) if outside.capacity else (),
+            offered_zones=external.capacity.offered_zones(unit.instance_type) if external.capacity else (),
+            notes=external.capacity.notes(unit.instance_type) if external.capacity else (),
         )
 
-    def _routing(self, application: Application, now: float, sources: tuple[Source, ...], outside: Outside) -> RoutingObservation:
+    def _routing(self, application: Application, now: float, sources: tuple[Source, ...], external: ExternalSignals) -> RoutingObservation:
         observed = self._view.routing(application)
         workloads = self._view.workloads
         capacity = application.capacity
@@ -124,7 +124,7 @@ class SnapshotBuilder:
             capacity_ready=workloads.endpoints_ready(application.namespace, capacity.service),
             capacity_exists=(None if "services" not in fresh else False) if ports is None else capacity.port in ports,
             bound=workloads.bound_services(application.namespace) if "target-group-bindings" in fresh else None,
-            verification=outside.verification,
+            verification=external.verification,
             blocked=self._view.reconciles.blocked(application.namespace, application.ingress, observed.uid, now),
             undone=self._view.reconciles.undone(application.namespace, application.ingress, observed.uid, now),
         )

@@ -7,7 +7,7 @@ import pytest
 import schemathesis
 from failover_model_server.http import app
 from failover_model_server.serving.service import Service
-from failover_model_server.telemetry.counters import Sink
+from failover_model_server.telemetry.sink import Sink
 from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 

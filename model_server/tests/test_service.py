@@ -14,7 +14,7 @@ from failover_model_server.lifecycle import State
 from failover_model_server.serving.service import Service
 from failover_model_server.tasks.base import Item, Task
 from failover_model_server.tasks.echo import EchoRequest, EchoTask
-from failover_model_server.telemetry.counters import Sink
+from failover_model_server.telemetry.sink import Sink
 
 from tests.support.service import Recorder, echo, loaded, until
 

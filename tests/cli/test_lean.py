@@ -5,10 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
-
-pytestmark = pytest.mark.slow  # a process of its own: this one has loaded everything
-
 _SCRIPT = """
 import sys
 from controller.cli.main import main

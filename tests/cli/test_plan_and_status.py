@@ -15,8 +15,6 @@ from controller.clock import SystemClock
 from failover_harness.waiting import wait_for
 from tests.support.cluster import NAMESPACE, Cluster, make_service, running, write_application
 
-pytestmark = pytest.mark.slow
-
 ENVIRONMENT = {
     "FAILOVERCTL_AWS__ELBV2_ENABLED": "false",
     "FAILOVERCTL_AWS__CLOUDWATCH_ENABLED": "false",

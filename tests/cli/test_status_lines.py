@@ -7,18 +7,17 @@ from dataclasses import replace
 from controller.cli.observe import Look, judge
 from controller.cli.plan import plan_document, plan_lines
 from controller.cli.status import status_document, status_lines
-from controller.policy.decide import decide
+from controller.policy.conclusion import conclude
 from controller.policy.ledger import Ledger
 from controller.policy.model import HoldStrategy, Memory, Mode, PolicySettings, Snapshot, Spells, Verdict, Verification
-from controller.policy.plan import plan
 from controller.service.controller import View
 from controller.service.status import document
 from tests.support.applications import NOW, application, memory, snapshot
 
 
 def _look(made: Snapshot, remembered: Memory) -> Look:
-    kept, decision = decide(remembered, made)
-    return Look(made, kept, decision, plan(decision, made), None)
+    now = conclude(remembered, made)
+    return Look(made, now.memory, now.decision, now.plan, None)
 
 
 def test_replicas_that_the_load_balancer_calls_unhealthy_stand_beside_the_unit() -> None:

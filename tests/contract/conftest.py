@@ -13,11 +13,6 @@ from failover_testbed.kube_api import EmulatedKubeApi
 from tests.contract.servers import Emulated, Real, Server
 from tests.contract.support import Client
 
-_PARAMETERS = (
-    pytest.param("emulated", id="emulated"),
-    pytest.param("real", id="real", marks=(pytest.mark.cluster, pytest.mark.timeout(300))),
-)
-
 
 @pytest.fixture(scope="session")
 def trusting_pool(api_server: ControlPlane) -> Iterator[urllib3.PoolManager]:
@@ -26,7 +21,7 @@ def trusting_pool(api_server: ControlPlane) -> Iterator[urllib3.PoolManager]:
         yield pool
 
 
-@pytest.fixture(params=_PARAMETERS)
+@pytest.fixture(params=("emulated", "real"))
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """Either server, with a namespace for the test."""
     if request.param == "real":

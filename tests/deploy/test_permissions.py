@@ -1,4 +1,4 @@
-"""Every permission taken away in turn: a named degradation, never a crash or silence. tests/cluster has some on a real server."""
+"""Each missing permission is a named degradation, never a crash, and is always reported. tests/cluster has some on a real server."""
 
 from __future__ import annotations
 
@@ -24,10 +24,9 @@ def test_every_permission_of_the_manifests_is_documented_and_no_other() -> None:
     assert DOCUMENT.read_text() == permissions.document(), "make docs"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("missing", granted(), ids=str)
 def test_a_missing_permission_is_a_named_degradation(missing: Permission, tmp_path: Path) -> None:
-    """The controller runs on, and what is seen of it is what docs/permissions.md says."""
+    """The controller keeps running, with the effects that docs/permissions.md states."""
     row = row_of(missing)
     assert row is not None, "no row in tools/permissions.py"
     collector = Collector()

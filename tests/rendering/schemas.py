@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Final
 
 import jsonschema
@@ -35,14 +36,18 @@ def problems(obj: Object) -> list[str]:
     key = (obj["apiVersion"], obj["kind"])
     if key in _MODELS:
         return list(_model_problems(obj, _MODELS[key], obj["kind"]))
-    group, version = obj["apiVersion"].split("/")
+    return [f"{error.json_path}: {error.message}" for error in _validator(*key).iter_errors(obj)]
+
+
+@cache
+def _validator(api_version: str, kind: str) -> jsonschema.Draft202012Validator:
+    group, version = api_version.split("/")
     for definition in upstream():
         spec = definition["spec"]
-        if (spec["group"], spec["names"]["kind"]) == (group, obj["kind"]):
+        if (spec["group"], spec["names"]["kind"]) == (group, kind):
             schema = next(one["schema"]["openAPIV3Schema"] for one in spec["versions"] if one["name"] == version)
-            validator = jsonschema.Draft202012Validator(_closed(schema))
-            return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(obj)]
-    raise LookupError(f"no schema of {key}")
+            return jsonschema.Draft202012Validator(_closed(schema))
+    raise LookupError(f"no schema of {(api_version, kind)}")
 
 
 def _closed(schema: Any) -> Any:

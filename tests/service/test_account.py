@@ -5,13 +5,9 @@ from __future__ import annotations
 import urllib.request
 from pathlib import Path
 
-import pytest
-
 from controller.clock import AcceleratedClock
 from failover_harness.waiting import wait_for
 from tests.support.cluster import Cluster, make_service, running
-
-pytestmark = pytest.mark.slow
 
 
 def test_the_account_is_in_status_and_metrics(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from controller.errors import Conflict
-from controller.policy.decide import decide
+from controller.policy.conclusion import conclude
 from controller.policy.model import Action, ActionKind, Memory, Plan
 from controller.service.executor import Executor
 from tests.support.applications import snapshot
@@ -41,6 +41,7 @@ class Applier:
 
     def __init__(self, *failing: str, meet: threading.Barrier | None = None) -> None:
         self.failing, self.done, self.meet = failing, list[str](), meet
+        self.threads: set[int] = set()
         self._lock = threading.Lock()
 
     def apply(self, action: Action, *, deadline_s: float) -> None:
@@ -48,6 +49,7 @@ class Applier:
             self.meet.wait(timeout=10)
         with self._lock:
             self.done.append(f"{action.kind} {action.name}")
+            self.threads.add(threading.get_ident())
         if action.name in self.failing:
             raise Conflict(action.name)
 
@@ -69,7 +71,7 @@ def make() -> Iterator[Callable[[Applier, Leader], Executor]]:
 def plan(*steps: tuple[ActionKind, str]) -> Plan:
     """A plan of these actions."""
     actions = tuple(Action(kind, "scaledobjects.keda.sh", "shop", name, "", (), "", "", "") for kind, name in steps)
-    return Plan("shop/sd21", decide(Memory(), snapshot())[1], actions)
+    return Plan("shop/sd21", conclude(Memory(), snapshot()).decision, actions)
 
 
 WHOLE = plan((RAISE, "a"), (TARGET, "a"), (RAISE, "b"), (ROUTE, "web"), (LOWER, "c"))
@@ -89,6 +91,15 @@ def test_different_objects_go_out_side_by_side(make: Callable[[Applier, Leader],
     """Each request waits for the other: one after the other they would never end."""
     applier = Applier(meet=threading.Barrier(2))
     assert make(applier, Leader()).execute(plan((RAISE, "a"), (RAISE, "b")), 3).failed is None
+
+
+def test_one_at_a_time_keeps_the_callers_thread_and_the_order_of_the_objects() -> None:
+    """As a simulated run needs it, which has no other threads and must be the same each time."""
+    applier, objects = Applier("a"), plan((RAISE, "b"), (RAISE, "a"), (TARGET, "b"), (ROUTE, "web"))
+    outcome = Executor(applier, Leader(), side_by_side=1).execute(objects, 3)
+    assert applier.done == ["raise-floor b", "set-target b", "raise-floor a", "route web"]
+    assert applier.threads == {threading.get_ident()}
+    assert (outcome.routed, outcome.failed) == (True, objects.actions[1])
 
 
 def test_a_floor_that_cannot_be_raised_does_not_stop_the_switch(make: Callable[[Applier, Leader], Executor]) -> None:

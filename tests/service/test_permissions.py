@@ -5,15 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from controller.clock import AcceleratedClock
 from failover_harness.waiting import wait_for
 from failover_testbed.kube_api import Identity, rules_of
 from tests.support.cluster import Cluster, make_service, running
-
-pytestmark = pytest.mark.slow
 
 BASE = Path(__file__).parents[2] / "deploy" / "kustomize" / "base"
 

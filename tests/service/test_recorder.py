@@ -11,9 +11,8 @@ import pytest
 
 from controller.clock import ManualClock
 from controller.notifiers.redact import Redactor
-from controller.policy.decide import decide
+from controller.policy.conclusion import conclude
 from controller.policy.model import Memory, Mode, Override, Snapshot, Source
-from controller.policy.plan import plan
 from controller.recording.files import RecordingFiles, recording_files
 from controller.recording.lines import Definition, Recorded
 from controller.recording.reader import read
@@ -48,9 +47,9 @@ class Bench:
     def offer(self, seen: Snapshot, before: Memory | None = None, outcome: Outcome | None = None) -> Memory:
         """What the tick does."""
         before = before or memory()
-        after, decision = decide(before, seen)
-        self.recorder.offer(before, seen, plan(decision, seen), outcome or Outcome(), after, seen.now + 0.5)
-        return after
+        made = conclude(before, seen)
+        self.recorder.offer(before, seen, made.plan, outcome or Outcome(), made.memory, seen.now + 0.5)
+        return made.memory
 
     def recorded(self) -> list[Recorded]:
         """Everything that was written; the recorder ends with it."""
@@ -86,7 +85,7 @@ def test_what_matters_is_recorded_at_once(tmp_path: Path) -> None:
     bench.offer(replace(short, now=NOW + 6), proven)
     bench.offer(replace(short, now=NOW + 7), replace(proven, hold_level=1))
     pinned = replace(short, routing=replace(short.routing, override=Override(pinned_mode=Mode.CAPACITY)))
-    actions = plan(decide(proven, pinned)[1], pinned).actions
+    actions = conclude(proven, pinned).plan.actions
     assert actions
     bench.offer(replace(short, now=NOW + 8), replace(proven, hold_level=1), Outcome(applied=actions))
     bench.offer(replace(short, now=NOW + 9, application=replace(app)), replace(proven, hold_level=1))
@@ -122,7 +121,7 @@ def test_a_folder_that_cannot_be_written_is_a_named_degradation_until_it_can(tmp
     wait_for("the drop", lambda: bench.dropped("file") == 1)
     degraded = _at(60)
     degraded = replace(degraded, sources=(*degraded.sources, *bench.recorder.sources()))
-    assert decide(memory(), degraded)[1].degraded == ("recording stale: File exists",)
+    assert conclude(memory(), degraded).decision.degraded == ("recording stale: File exists",)
     place.unlink()
     bench.offer(degraded)
     wait_for("a line", lambda: bench.telemetry.recorded._value.get() == 1)

@@ -14,8 +14,6 @@ from controller.clock import AcceleratedClock
 from failover_harness.waiting import wait_for
 from tests.support.cluster import Cluster, application_document, make_service, running
 
-pytestmark = pytest.mark.slow
-
 POLICY = {"holdMinSeconds": 30, "holdMaxSeconds": 30, "quietSeconds": 60, "dwellCapacitySeconds": 30}
 
 

@@ -16,8 +16,6 @@ from controller.policy.routing import action_key
 from failover_harness.waiting import wait_for
 from tests.support.cluster import ACTION, NAMESPACE, Cluster, make_service, running
 
-pytestmark = pytest.mark.slow
-
 _WITHOUT_AWS = {f"FAILOVERCTL_AWS__{name}_ENABLED": "false" for name in ("ELBV2", "CLOUDWATCH", "EC2")} | {
     "FAILOVERCTL_AWS__REGION": "us-west-2"
 }

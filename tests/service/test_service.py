@@ -16,8 +16,6 @@ from failover_harness.waiting import wait_for
 from failover_testbed.kube_api import Identity
 from tests.support.cluster import ACTION, NAMESPACE, Cluster, Collector, make_service, running
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:

@@ -11,12 +11,10 @@ import pytest
 from controller.clock import AcceleratedClock
 from controller.policy.model import Verdict, Verification
 from controller.policy.routing import MARKER, NUDGED_AT, RETURN_STEP
-from controller.signals.external import OutsideWorld
-from controller.signals.snapshots import Outside
+from controller.signals.external import ExternalSources
+from controller.signals.snapshots import ExternalSignals
 from failover_harness.waiting import wait_for
 from tests.support.cluster import Cluster, Collector, make_service, running
-
-pytestmark = pytest.mark.slow
 
 RETURN = {"holdMinSeconds": 30, "holdMaxSeconds": 30, "quietSeconds": 60, "dwellCapacitySeconds": 30}
 
@@ -81,11 +79,11 @@ def test_a_change_that_is_not_shown_is_nudged(tmp_path: Path, monkeypatch: pytes
     """Once more the same action, with an annotation that changes; only that annotation differs between the two patches."""
     cluster = Cluster(AcceleratedClock(20))
 
-    def unseen(self: OutsideWorld, application: Any) -> Outside:
+    def unseen(self: ExternalSources, application: Any) -> ExternalSignals:
         action = cluster.ingress()["metadata"]["annotations"]["alb.ingress.kubernetes.io/actions.weighted-routing"]
-        return Outside(verification=Verification(Verdict.NOT_YET, cluster.clock.now(), "80 /* forwards to something else", action))
+        return ExternalSignals(verification=Verification(Verdict.NOT_YET, cluster.clock.now(), "80 /* forwards to something else", action))
 
-    monkeypatch.setattr(OutsideWorld, "of", unseen)
+    monkeypatch.setattr(ExternalSources, "of", unseen)
     try:
         with running(make_service(cluster, tmp_path, policy={"nudgeSeconds": 30})) as service:
             wait_for("the first decision", lambda: bool(service.controller.views()))

@@ -15,8 +15,6 @@ from failover_harness.waiting import wait_for
 from failover_testbed.kube_api import Access
 from tests.support.cluster import Cluster, Collector, make_service, running
 
-pytestmark = pytest.mark.slow
-
 SYSTEM = "failover-system"
 QUICK = {"replacementHoldSeconds": 0, "holdMinSeconds": 1, "holdMaxSeconds": 1}
 

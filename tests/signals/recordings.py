@@ -12,11 +12,10 @@ import pytest
 
 from controller.clients.kube import RESOURCES, Resource
 from controller.clock import ManualClock, parse_rfc3339
-from controller.policy.decide import decide
-from controller.policy.memory import applied
+from controller.policy.conclusion import conclude
 from controller.policy.model import Application, Decision, Memory, Snapshot, Source, Verb
 from controller.signals.cluster import ClusterView
-from controller.signals.snapshots import Outside, SnapshotBuilder
+from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 
 SHARED = Path(__file__).parents[3] / "shared"
 KINDS: dict[str, Resource] = {resource.kind: resource for resource in RESOURCES.values()}
@@ -85,11 +84,12 @@ def replay(
             if kind in KINDS:
                 view.changed(KINDS[kind], None, "ADDED" if change == "LISTED" else change, {"kind": kind, **obj})
         sources = tuple(Source(name, True, clock.now(), 180.0) for name in ("karpenter", "workloads", "ingress"))
-        snapshot = builder.build(application, clock.now(), sources, Outside(), leader=True, epoch=1)
-        memory, decision = decide(memory, snapshot)
+        snapshot = builder.build(application, clock.now(), sources, ExternalSignals(), leader=True, epoch=1)
+        made = conclude(memory, snapshot)
+        memory, decision = made.memory, made.decision
         steps.append(Step(t, decision, snapshot))
         if act and decision.verb in {Verb.FAILOVER, Verb.FALLBACK}:
-            memory = applied(memory, decision, clock.now())
+            memory = made.routed(clock.now())
             _show(view, application, decision)
     return steps
 

@@ -30,7 +30,7 @@ from controller.clients.kube import (
 from controller.clock import AcceleratedClock, ManualClock
 from controller.policy.model import Application, Source
 from controller.signals.cluster import ClusterView, Dirty, Wanted, Watches, source_of, sources_of, wanted_lists
-from controller.signals.snapshots import Outside, SnapshotBuilder
+from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 from controller.signals.watch import WatchHealth
 from failover_harness.waiting import wait_for
 from failover_testbed.kube_api import EmulatedKubeApi, Identity
@@ -337,7 +337,7 @@ def test_absent_is_as_if_it_had_never_been_there(cluster: Cluster) -> None:
     assert cluster.view.workloads.bindings_known
     for resource in (PODS, SCALED_OBJECTS, NODE_POOLS, INGRESSES, TARGET_GROUP_BINDINGS, EVENTS):
         cluster.view.absent(resource, None)
-    snapshot = builder.build(app, T0, (), Outside(), leader=True, epoch=1)
+    snapshot = builder.build(app, T0, (), ExternalSignals(), leader=True, epoch=1)
     unit = snapshot.units["sd21-inf2"]
     assert (unit.pending, unit.scaler, unit.pool.exists, snapshot.routing.exists) == ((), None, False, False)
     assert len(unit.pool.failures) == 1
@@ -477,7 +477,9 @@ def test_a_cluster_without_any_of_the_crds_is_named_degradation(watched: Any) ->
         sources = named(sources_of(watches.health(), app, 180.0))
         assert {name for name, source in sources.items() if source.absent} == {"karpenter", "keda", "target-group-bindings"}
         assert all("404" in source.problem for source in sources.values() if source.absent)
-        snapshot = SnapshotBuilder(view, [app]).build(app, view._clock.now(), tuple(sources.values()), Outside(), leader=True, epoch=1)
+        snapshot = SnapshotBuilder(view, [app]).build(
+            app, view._clock.now(), tuple(sources.values()), ExternalSignals(), leader=True, epoch=1
+        )
         assert (snapshot.routing.exists, snapshot.routing.bound) == (False, None)
 
 
@@ -540,7 +542,6 @@ SHAPED = st.fixed_dictionaries(
 )
 
 
-@pytest.mark.slow
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(
@@ -561,14 +562,14 @@ def test_objects_of_any_shape_never_raise(changes: list[tuple[str, str, dict[str
     for name, kind, obj in changes:
         if name in watched:
             cluster.view.changed(RESOURCES[name], None, kind, copy.deepcopy(obj))
-            builder.build(app, T0, sources, Outside(), leader=True, epoch=1)
+            builder.build(app, T0, sources, ExternalSignals(), leader=True, epoch=1)
             cluster.view.listed(RESOURCES[name], None, [obj, copy.deepcopy(obj)])
-            builder.build(app, T0, sources, Outside(), leader=True, epoch=1)
+            builder.build(app, T0, sources, ExternalSignals(), leader=True, epoch=1)
     cluster.take(app)
 
 
 def test_services_are_a_source_of_their_own(cluster: Cluster) -> None:
     """See `SnapshotBuilder`: without them it is not known whether the capacity Service exists."""
     cluster.view.listed(SERVICES, None, [])
-    snapshot = SnapshotBuilder(cluster.view, [application()]).build(application(), T0, (), Outside(), leader=True, epoch=1)
+    snapshot = SnapshotBuilder(cluster.view, [application()]).build(application(), T0, (), ExternalSignals(), leader=True, epoch=1)
     assert snapshot.routing.capacity_exists is None

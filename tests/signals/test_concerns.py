@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.clock import ManualClock
 from controller.policy.model import Application, Backend, Snapshot, Source
 from controller.signals.cluster import ClusterView
-from controller.signals.snapshots import Outside, SnapshotBuilder
+from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 from tests.signals.samples import KINDS, ice_event, moment, node_claim, waiting_pod
 from tests.support.applications import application
 
@@ -94,7 +93,6 @@ def essence(snapshot: Snapshot) -> object:
     return snapshot.units, replace(snapshot.routing, bound=tuple(one for one in snapshot.routing.bound or () if one in mine))
 
 
-@pytest.mark.slow
 @given(st.lists(changes(), min_size=1, max_size=25))
 def test_whatever_changes_a_snapshot_marks_its_application(deliveries: list[tuple[str, str, dict[str, Any]]]) -> None:
     """Neighbours in one namespace, shared NodePools, pods of nobody, slices that move: no change is missed."""
@@ -103,7 +101,7 @@ def test_whatever_changes_a_snapshot_marks_its_application(deliveries: list[tupl
     builder = SnapshotBuilder(view, apps)
 
     def look() -> dict[str, object]:
-        return {app.key: essence(builder.build(app, T0, SOURCES, Outside(), leader=True, epoch=1)) for app in apps}
+        return {app.key: essence(builder.build(app, T0, SOURCES, ExternalSignals(), leader=True, epoch=1)) for app in apps}
 
     before = look()
     for kind, change, obj in deliveries:

@@ -11,7 +11,7 @@ from controller.clock import ManualClock
 from controller.errors import Forbidden, Unavailable
 from controller.signals.cluster import ClusterView, sources_of
 from controller.signals.once import observe_once
-from controller.signals.snapshots import Outside, SnapshotBuilder
+from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 from failover_testbed.kube_api import EmulatedKubeApi, Identity
 from failover_testbed.kube_api.auth import Access
 from tests.support.applications import COST_TARGETS, NOW, application
@@ -42,7 +42,7 @@ def test_a_look_sees_what_the_watches_would(tmp_path: Path, *, cluster_wide: boo
         order = [record.access.resource for record in cluster.api.audit.records()]
         assert order.index("pods") < order.index("events")
         app = application()
-        snapshot = SnapshotBuilder(view, [app]).build(app, NOW, (), Outside(), leader=True, epoch=1)
+        snapshot = SnapshotBuilder(view, [app]).build(app, NOW, (), ExternalSignals(), leader=True, epoch=1)
         unit = snapshot.units["sd21-inf2"]
         assert (len(unit.pending), len(unit.pool.failures), unit.ready, unit.desired) == (1, 1, 2, 3)
         assert (snapshot.routing.targets, snapshot.routing.capacity_ready) == (COST_TARGETS, 10)

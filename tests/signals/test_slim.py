@@ -6,7 +6,6 @@ import copy
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +13,7 @@ from controller.clients.kube import SERVICES, connect
 from controller.clock import ManualClock
 from controller.signals.cluster import ClusterView
 from controller.signals.slim import PackedList, pack, slim, unpack
-from controller.signals.snapshots import Outside, SnapshotBuilder
+from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 from controller.signals.watch import list_objects
 from failover_testbed.kube_api import EmulatedKubeApi
 from tests.signals.samples import KINDS
@@ -33,7 +32,6 @@ def served(obj: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-@pytest.mark.slow
 @given(st.lists(changes(), min_size=1, max_size=20))
 def test_a_snapshot_is_the_same_from_whole_and_from_cut_objects(deliveries: list[tuple[str, str, dict[str, Any]]]) -> None:
     """Of every kind, through lists (which are cut) and through changes."""
@@ -44,7 +42,9 @@ def test_a_snapshot_is_the_same_from_whole_and_from_cut_objects(deliveries: list
         whole.changed(resource, None, change, copy.deepcopy(full))
         cut.changed(resource, None, change, slim(resource.plural, full))
     for app in apps:
-        first, second = (SnapshotBuilder(view, apps).build(app, T0, SOURCES, Outside(), leader=True, epoch=1) for view in (whole, cut))
+        first, second = (
+            SnapshotBuilder(view, apps).build(app, T0, SOURCES, ExternalSignals(), leader=True, epoch=1) for view in (whole, cut)
+        )
         assert first == second
 
 

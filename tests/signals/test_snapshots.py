@@ -10,7 +10,7 @@ import pytest
 from controller.clock import ManualClock
 from controller.policy.model import Application, Backend, Sample, Snapshot, Source, Verdict, Verification
 from controller.signals.cluster import ClusterView
-from controller.signals.snapshots import Outside, SnapshotBuilder
+from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 from tests.signals.samples import KINDS, ice_event, node_claim, waiting_pod
 from tests.support.applications import NOW, application
 
@@ -32,8 +32,8 @@ class World:
         endpoints = [{"addresses": [f"10.0.0.{number}"]} for number in range(count)]
         self.give("EndpointSlice", f"{service}-x", metadata={"labels": {"kubernetes.io/service-name": service}}, endpoints=endpoints)
 
-    def build(self, app: Application = APP, sources: tuple[Source, ...] = FRESH, outside: Outside | None = None) -> Snapshot:
-        return SnapshotBuilder(self.view, [app]).build(app, NOW, sources, outside or Outside(), leader=False, epoch=4)
+    def build(self, app: Application = APP, sources: tuple[Source, ...] = FRESH, external: ExternalSignals | None = None) -> Snapshot:
+        return SnapshotBuilder(self.view, [app]).build(app, NOW, sources, external or ExternalSignals(), leader=False, epoch=4)
 
 
 @pytest.fixture
@@ -110,8 +110,8 @@ def test_pods_of_a_pool_that_another_application_shares() -> None:
     other = replace(APP, name="other", ingress="other", units=APP.units[:1])
     elsewhere = application(namespace="elsewhere")
     world.view.changed(KINDS["Pod"], None, "ADDED", waiting_pod("p", pools=("inf2",)))
-    alone = SnapshotBuilder(world.view, [APP, elsewhere]).build(APP, NOW, FRESH, Outside(), leader=True, epoch=1)
-    shared = SnapshotBuilder(world.view, [APP, other]).build(APP, NOW, FRESH, Outside(), leader=True, epoch=1)
+    alone = SnapshotBuilder(world.view, [APP, elsewhere]).build(APP, NOW, FRESH, ExternalSignals(), leader=True, epoch=1)
+    shared = SnapshotBuilder(world.view, [APP, other]).build(APP, NOW, FRESH, ExternalSignals(), leader=True, epoch=1)
     assert [pod.name for pod in alone.units["sd21-inf2"].pending] == ["p"]
     assert shared.units["sd21-inf2"].pending == ()
 
@@ -151,7 +151,7 @@ def test_what_is_known_from_outside(world: World) -> None:
     """Metrics by application and unit, capacity by instance type, the verification as it is."""
     verification = Verification(Verdict.NOT_YET, NOW, "late", "x")
     world.give("Ingress", "sd21")
-    snapshot = world.build(outside=Outside(Metrics(), Capacity(), verification))
+    snapshot = world.build(external=ExternalSignals(Metrics(), Capacity(), verification))
     unit = snapshot.units["sd21-inf2"]
     assert (unit.demand, unit.latency) == (Sample(len("shop/sd21"), NOW), Sample(0.5, NOW))
     assert (unit.offered_zones, unit.notes) == (("zone-of-inf2.xlarge",), ("note on inf2.xlarge",))

@@ -200,7 +200,6 @@ def test_a_silent_watch_is_noticed_and_listed_instead(api: EmulatedKubeApi, star
     wait_for("no problem", lambda: watch.health().problem == "")
 
 
-@pytest.mark.slow
 def test_a_watch_that_the_server_ends_in_time_need_not_have_said_anything(quiet: EmulatedKubeApi, start: Start) -> None:
     """Events have no bookmarks, and those that are selected may not happen for days: no trouble, no list, and no pause between two."""
     watch, sink = start(quiet, timeout_s=1)

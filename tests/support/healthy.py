@@ -8,7 +8,7 @@ from typing import Any
 
 from controller.clients.kube import DEPLOYMENTS, ENDPOINT_SLICES, EVENTS, SCALED_OBJECTS, SERVICES, TARGET_GROUP_BINDINGS
 from controller.clock import format_rfc3339
-from controller.doctor.observe import Seen, assemble
+from controller.doctor.observe import Observation, assemble
 from controller.policy.model import Application, Mode
 from controller.policy.standby import needed
 from failover_testbed.cluster import manifests
@@ -20,7 +20,7 @@ HOSTNAME = "k8s-shop-sd21-0123456789-1234567890.us-west-2.elb.amazonaws.com"
 
 @dataclass
 class Healthy:
-    """One application's objects. Tests change them before they run the checks.
+    """One application's objects. Tests change them before they observe them.
 
     Args:
         app: The application.
@@ -75,7 +75,7 @@ class Healthy:
         """Removes one listed object."""
         self.listed[kind].remove(self.one(kind, name))
 
-    def tell(self, reason: str, message: str = "", *, ago: float = 10.0, version: int = 1) -> None:
+    def event(self, reason: str, message: str = "", *, ago: float = 10.0, version: int = 1) -> None:
         """Adds an Event of the load-balancer controller about the Ingress."""
         number = len(self.listed[EVENTS.name])
         self.listed[EVENTS.name].append(
@@ -90,10 +90,10 @@ class Healthy:
             }
         )
 
-    # --- what tests read ---
+    # --- what is observed ---
 
-    def seen(self) -> Seen:
-        """The observation of all objects."""
+    def observed(self) -> Observation:
+        """The observation of these objects."""
         return assemble(self.app, NOW, self.ingress, self.listed, self.group, self.unreadable, group_complete=self.group_complete)
 
     def create(self, store: KubeStore) -> None:

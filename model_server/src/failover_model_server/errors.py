@@ -1,10 +1,11 @@
-"""What a client is told when a request is not answered: an HTTP status, a code that programs read, a sentence that people read.
+"""The errors that a client gets instead of an answer: an HTTP status, a code for programs, and a sentence for people.
 
 Only the texts of these errors reach a client. Any other exception becomes `InferenceFailed` with a request id; its own text, which
 may hold paths or inputs, goes to the log alone.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 
 class RequestError(Exception):
@@ -64,10 +65,15 @@ class DeadlineExceeded(RequestError):
 
 
 class InferenceFailed(RequestError):
-    """The model failed on this item. The client is told no more than that; the log has the cause."""
+    """The model failed on this item. The client gets no further details; the log has the cause."""
 
     code = "inference_failed"
 
 
 class LoadError(Exception):
     """The model cannot be served: missing weights, an artifact compiled for another device, a wrong setting. Fatal; for operators."""
+
+
+def in_words(details: Sequence[Mapping[str, Any]]) -> str:
+    """Validation errors in one sentence: the place of each and what is wrong there, without the value."""
+    return "; ".join(f"{'.'.join(str(part) for part in detail['loc']) or 'body'}: {detail['msg']}" for detail in details[:10])

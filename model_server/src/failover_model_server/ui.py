@@ -10,8 +10,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from failover_model_server.errors import LoadError, RequestError
-from failover_model_server.http.errors import in_words
+from failover_model_server.errors import LoadError, RequestError, in_words
 from failover_model_server.serving.service import Service
 
 PATH = "/serve"
@@ -25,7 +24,7 @@ def mount(app: FastAPI, service: Service) -> FastAPI:
     """The app with the page.
 
     Raises:
-        LoadError: the page is asked for and its library is not installed.
+        LoadError: the page's library is not installed.
     """
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when the library is imported
     try:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from failover_model_server import download
 from failover_model_server.cli import main
-from failover_model_server.compiled import ARTIFACT
 from failover_model_server.compiled import artifact as artifacts
 from failover_model_server.compiled.artifact import Artifact, Runtime, check, read, write
+from failover_model_server.download.plan import ARTIFACT
 from failover_model_server.errors import LoadError
+from failover_model_server.serving.model_files import prepare
 from failover_model_server.settings import Settings
 
 COMMIT = "4e63672c03103b6c636b8fb4119ba982469b2955"
@@ -88,7 +88,7 @@ def test_a_file_of_another_compilation_is_found(directory: Path) -> None:
 
 
 def test_an_unknown_instance_is_not_called_wrong(directory: Path) -> None:
-    """Outside EC2 the target cannot be told: it is then not compared."""
+    """Outside EC2 the target is unknown and is not compared."""
     check(directory, _settings(directory), replace(HERE, target=None))
 
 
@@ -114,7 +114,7 @@ def test_a_broken_manifest_names_the_field(directory: Path, text: str, message: 
 def test_the_server_checks_before_it_loads(directory: Path) -> None:
     """In DOWNLOADING already; here, where no Neuron library is installed, that is what is said."""
     with pytest.raises(LoadError, match="neuronx-cc is not installed here; serve this model from the Neuron image"):
-        download.fetch(_settings(directory), lambda _here, _total: None)
+        prepare(_settings(directory), lambda _here, _total: None)
 
 
 def test_the_command_writes_what_is_installed(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +165,7 @@ def test_the_command_needs_the_compiler(directory: Path) -> None:
 
 
 @pytest.mark.parametrize(("visible", "cores"), [("0", 1), ("0-1", 2), ("0,2-3", 3), ("", 0)])
-def test_cores_are_counted_as_the_runtime_is_told(monkeypatch: pytest.MonkeyPatch, visible: str, cores: int) -> None:
+def test_cores_are_counted_as_the_runtime_is_configured(monkeypatch: pytest.MonkeyPatch, visible: str, cores: int) -> None:
     """NEURON_RT_VISIBLE_CORES limits them; without devices there are none."""
     monkeypatch.setenv("NEURON_RT_VISIBLE_CORES", visible)
     assert Runtime.here().cores == cores

@@ -8,7 +8,7 @@ import httpx
 from failover_model_server.http import app
 from failover_model_server.serving.service import Service
 from failover_model_server.settings import Settings
-from failover_model_server.telemetry.counters import Sink
+from failover_model_server.telemetry.sink import Sink
 
 
 class Recorder(Sink):

@@ -10,7 +10,7 @@ from controller.cli.plan import plan_document, plan_lines
 from controller.cli.words import Line
 from controller.clock import format_rfc3339
 from controller.policy import text
-from failover_analysis.simulation.engine import Simulation
+from failover_analysis.simulation.run import Simulation
 
 
 def moment_lines(simulation: Simulation) -> Iterator[Line]:
@@ -38,10 +38,11 @@ def moment_document(simulation: Simulation) -> dict[str, Any]:
 
 
 def _world(simulation: Simulation) -> dict[str, Any]:
+    engine = simulation.engine
     return {
-        "at": format_rfc3339(simulation.agenda.now),
-        "liveWeights": {target.service: target.weight for target in simulation.balancer.live.targets},
-        "units": {name: {"ready": pods.ready, "desired": pods.desired} for name, pods in simulation.workloads.units.items()},
-        "cannotGrow": list(simulation.recorder.stuck_types()),
-        "faults": [plan.name for plan in simulation.active.values()],
+        "at": format_rfc3339(engine.event_queue.now),
+        "liveWeights": {target.service: target.weight for target in engine.balancer.live.targets},
+        "units": {name: {"ready": pods.ready, "desired": pods.desired} for name, pods in engine.workloads.units.items()},
+        "cannotGrow": list(simulation.truth.stuck_types()),
+        "faults": [plan.name for plan in engine.active.values()],
     }

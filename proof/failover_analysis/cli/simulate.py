@@ -23,8 +23,8 @@ from failover_analysis.cli.moment import moment_document, moment_lines
 from failover_analysis.report.contenders import NAMES, Contender, contenders
 from failover_analysis.report.files import check_names, write
 from failover_analysis.report.simulated import Framing, Played, simulation_report
-from failover_analysis.simulation.engine import Simulation
 from failover_analysis.simulation.report import document, json_text, text, timeline
+from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.scenario import DEFAULT, Scenario, builtin_names, find, load, written_out
 from failover_analysis.simulation.setup import Setup
 

@@ -1,4 +1,4 @@
-"""Decides recorded moments once more, with the same `decide` and `plan` as the service.
+"""Decides recorded moments once more, with the same `conclude` as the service.
 
 Two questions can be asked. *Same inputs*: does this version, or this policy, decide the same about each recorded moment by itself? Memory
 is taken from the recording. *What if*: what would it have led to? Memory is carried from one replayed decision to the next, and what the
@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from controller.policy.decide import decide, observed_mode
-from controller.policy.memory import applied
+from controller.policy.conclusion import Conclusion, conclude
+from controller.policy.decide import observed_mode
 from controller.policy.model import ActionKind, Application, Decision, Memory, Mode, Plan, Snapshot, Verification
-from controller.policy.plan import plan
 from controller.recording.lines import Decided, Recorded, decided
 from failover_analysis.replay.compare import Difference, differences
 from failover_analysis.replay.imagined import Imagined
@@ -65,10 +64,8 @@ def same_inputs(recordings: Iterable[Recorded], change: Change | None = None) ->
     """
     for recorded in recordings:
         snapshot = _changed(recorded.snapshot, change)
-        _, decision = decide(recorded.memory, snapshot)
-        made = plan(decision, snapshot)
-        routed = _routes(made)
-        yield _moment(recorded, recorded.memory, snapshot, made, routed=routed)
+        conclusion = conclude(recorded.memory, snapshot)
+        yield _moment(recorded, conclusion, routed=_routes(conclusion.plan))
 
 
 def what_if(recordings: Iterable[Recorded], change: Change | None = None, *, at: float | None = None) -> Iterator[Moment]:
@@ -129,13 +126,13 @@ class _Course:
                 yield moment
 
     def _decide(self, snapshot: Snapshot, *, between: bool) -> Moment:
-        memory, seen = self._memory, self._world.seen(snapshot)
-        kept, decision = decide(memory, seen)
-        made = plan(decision, seen)
-        routed_at = self._world.carry_out(made, seen, None if between else self._recorded)
-        self._memory = kept if routed_at is None else applied(kept, decision, routed_at)
-        self._due = None if decision.next_check_s is None else seen.now + decision.next_check_s
-        moment = _moment(self._recorded, memory, seen, made, routed=routed_at is not None, between=between)
+        seen = self._world.seen(snapshot)
+        conclusion = conclude(self._memory, seen)
+        routed_at = self._world.carry_out(conclusion.plan, seen, None if between else self._recorded)
+        self._memory = conclusion.memory if routed_at is None else conclusion.routed(routed_at)
+        wait = conclusion.decision.next_check_s
+        self._due = None if wait is None else seen.now + wait
+        moment = _moment(self._recorded, conclusion, routed=routed_at is not None, between=between)
         self._decided = moment.replayed
         return moment
 
@@ -158,12 +155,13 @@ def _routes(made: Plan) -> bool:
     return any(action.kind is ActionKind.ROUTE for action in made.due)
 
 
-def _moment(recorded: Recorded, memory: Memory, snapshot: Snapshot, made: Plan, *, routed: bool, between: bool = False) -> Moment:
-    replayed = decided(made)
+def _moment(recorded: Recorded, made: Conclusion, *, routed: bool, between: bool = False) -> Moment:
+    replayed = decided(made.plan)
     before, _ = observed_mode(recorded.snapshot)
     route = any(one.applied and one.kind == ActionKind.ROUTE for one in recorded.decided.requests)
     modes = (
         {str(mode): mode for mode in Mode}.get(recorded.decided.mode or "") if route else before,
-        made.decision.mode if routed else observed_mode(snapshot)[0],
+        made.decision.mode if routed else observed_mode(made.snapshot)[0],
     )
-    return Moment(recorded, memory, snapshot, made.decision, replayed, differences(recorded.decided, replayed), modes, between)
+    found = differences(recorded.decided, replayed)
+    return Moment(recorded, made.before, made.snapshot, made.decision, replayed, found, modes, between)

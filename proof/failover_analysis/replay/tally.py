@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from controller.policy.decide import decide, observed_mode
+from controller.policy.conclusion import conclude
+from controller.policy.decide import observed_mode
 from controller.policy.ledger import Ledger, booked
 from controller.policy.model import Decision, Mode, Snapshot
 from failover_analysis.replay.rerun import Moment
@@ -99,4 +100,4 @@ class Tally:
         if not moment.between:
             # Evidence is not recorded: it is judged anew from what was.
             recorded = moment.recorded
-            self.recorded.add(recorded.snapshot, decide(recorded.memory, recorded.snapshot)[1], moment.modes[0])
+            self.recorded.add(recorded.snapshot, conclude(recorded.memory, recorded.snapshot).decision, moment.modes[0])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from controller.policy.decide import decide
+from controller.policy.conclusion import conclude
 from controller.policy.demand import total_demand
 from controller.policy.ledger import Ledger, placed
 from controller.policy.model import ActionKind, Application, Decision, Mode, Snapshot, Verdict
@@ -127,7 +127,7 @@ class _Application:
             return
         recorded = moment.recorded
         self.programs.add(recorded.program)
-        self.recorded.add(recorded.snapshot, decide(recorded.memory, recorded.snapshot)[1], moment.modes[0])
+        self.recorded.add(recorded.snapshot, conclude(recorded.memory, recorded.snapshot).decision, moment.modes[0])
         self.verifications.add(recorded)
         self._err(moment, command)
         if recorded.decided.verb in {"failover", "fallback", "rollback"}:

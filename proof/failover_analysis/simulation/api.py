@@ -12,20 +12,26 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from controller.errors import Conflict, NotFound, Rejected, StateError, Unavailable
+from controller.errors import Conflict, NotFound, Rejected, RemoteError, StateError, Unavailable
 from controller.policy.codec import decode, encode
 from controller.policy.model import Action, Application, Memory, Override, Unit
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.routing import action_key
 from controller.policy.text import number
 from controller.ports import StoredMemory
-from failover_analysis.simulation.fault_state import Hazards
+from failover_analysis.simulation.fault_state import FaultState
 
 INGRESSES: Final = "ingresses.networking.k8s.io"
 SCALERS: Final = "scaledobjects.keda.sh"
 
+_LOST: Final = "read timed out"
 _APPLY: Final = "application/apply-patch+yaml"
 _JSON_PATCH: Final = "application/json-patch+json"
+
+
+def took_effect(error: RemoteError | None) -> bool:
+    """Whether an action was carried out: it was accepted, or the answer alone was lost."""
+    return error is None or str(error) == _LOST
 
 
 @dataclass(slots=True)
@@ -62,12 +68,12 @@ class KubeApi:
     Args:
         application: Whose.
         action: The Ingress's first routing action.
-        hazards: What is wrong.
+        fault_state: What is wrong.
         changed: Called with the resource and the unit ("" for the Ingress) after every write.
     """
 
-    def __init__(self, application: Application, action: str, hazards: Hazards, changed: Callable[[str, str], None]) -> None:
-        self._application, self._hazards, self._changed = application, hazards, changed
+    def __init__(self, application: Application, action: str, fault_state: FaultState, changed: Callable[[str, str], None]) -> None:
+        self._application, self._fault_state, self._changed = application, fault_state, changed
         self._recreated = 0
         self.calls = 0
         """Requests of the controller: how many."""
@@ -88,16 +94,16 @@ class KubeApi:
             self._apply_scaler(action)
         else:
             raise Rejected(f"no such resource: {action.resource}")
-        if self._hazards.lost_answers:
-            self._hazards.lost_answers -= 1
-            raise Unavailable("read timed out")
+        if self._fault_state.lost_answers:
+            self._fault_state.lost_answers -= 1
+            raise Unavailable(_LOST)
 
     def _admit(self) -> None:
-        hazards = self._hazards
-        if hazards.writes_fail:
-            raise Unavailable(hazards.writes_fail)
-        if hazards.conflicts:
-            hazards.conflicts -= 1
+        fault_state = self._fault_state
+        if fault_state.writes_fail:
+            raise Unavailable(fault_state.writes_fail)
+        if fault_state.conflicts:
+            fault_state.conflicts -= 1
             self.ingress.version += 1
             raise Conflict("the object has been modified")
 
@@ -193,11 +199,11 @@ class Store:
     """Durable memory: the text that the codec makes of it, a version and an epoch.
 
     Args:
-        hazards: What is wrong.
+        fault_state: What is wrong.
     """
 
-    def __init__(self, hazards: Hazards) -> None:
-        self._hazards = hazards
+    def __init__(self, fault_state: FaultState) -> None:
+        self._fault_state = fault_state
         self._text, self._version, self._epoch = "", 0, 0
         self.calls = 0
         """Requests of the controller: how many."""
@@ -205,7 +211,7 @@ class Store:
     def load(self, application: str) -> StoredMemory:
         """See `controller.ports.StateStore.load`."""
         self.calls += 1
-        if self._hazards.state_unreadable:
+        if self._fault_state.state_unreadable:
             raise StateError(f"state of {application}: not JSON")
         if not self._text:
             return StoredMemory(Memory(), "", 0)
@@ -214,10 +220,10 @@ class Store:
     def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int) -> StoredMemory:
         """See `controller.ports.StateStore.save`."""
         self.calls += 1
-        if self._hazards.writes_fail:
-            raise Unavailable(self._hazards.writes_fail)
-        if self._hazards.save_conflicts:
-            self._hazards.save_conflicts -= 1
+        if self._fault_state.writes_fail:
+            raise Unavailable(self._fault_state.writes_fail)
+        if self._fault_state.save_conflicts:
+            self._fault_state.save_conflicts -= 1
             self._version += 1
             raise Conflict(f"state of {application} has been modified")
         if over.version != (str(self._version) if self._text else ""):

@@ -16,8 +16,8 @@ from controller.policy.model import Application, Target
 from controller.policy.routing import action_problem, parse_action
 from failover_analysis.simulation.api import KubeApi
 from failover_analysis.simulation.cluster import Pod, UnitPods
-from failover_analysis.simulation.event_queue import Agenda
-from failover_analysis.simulation.fault_state import Hazards
+from failover_analysis.simulation.event_queue import EventQueue
+from failover_analysis.simulation.fault_state import FaultState
 
 HEALTH_CHECK_S: Final = 15.0
 """Interval of the target groups' health checks, seconds: the controller's default. A new target needs one that passes."""
@@ -42,11 +42,11 @@ class Balancer:
     """One load balancer.
 
     Args:
-        agenda: Time.
+        event_queue: Time.
         application: Whose.
         api: The Ingress.
         pods: By unit.
-        hazards: What is wrong.
+        fault_state: What is wrong.
         chance: Its own stream.
         before: Called before the routing or the targets change: what happened until then happened by the old ones.
         changed: Called when a watcher of its controller's events would see something.
@@ -54,19 +54,25 @@ class Balancer:
 
     def __init__(
         self,
-        agenda: Agenda,
+        event_queue: EventQueue,
         application: Application,
         api: KubeApi,
-        hazards: Hazards,
+        fault_state: FaultState,
         chance: random.Random,
         before: Callable[[], None],
         changed: Callable[[], None],
     ) -> None:
-        self._agenda, self._application, self._api, self._hazards, self._chance = agenda, application, api, hazards, chance
+        self._event_queue, self._application, self._api, self._fault_state, self._chance = (
+            event_queue,
+            application,
+            api,
+            fault_state,
+            chance,
+        )
         self._before, self._changed = before, changed
         self._pods: Mapping[str, UnitPods] = {}
         self.live = LiveRule(())
-        self.live_since = agenda.now
+        self.live_since = event_queue.now
         self.listeners: list[Callable[[LiveRule, LiveRule], None]] = []
         self.blocked = ""
 
@@ -81,20 +87,20 @@ class Balancer:
 
     def ingress_changed(self) -> None:
         """The Ingress was written."""
-        hazards, chance = self._hazards, self._chance
+        fault_state, chance = self._fault_state, self._chance
         lag = chance.uniform(*_SLOW_S) if chance.random() < _SLOW_SHARE else chance.uniform(*_LAG_S)
-        if hazards.lbc_loses:
-            hazards.lbc_loses -= 1
+        if fault_state.lbc_loses:
+            fault_state.lbc_loses -= 1
             return
-        self._agenda.after(lag * hazards.lbc_slow, self._reconcile)
+        self._event_queue.after(lag * fault_state.lbc_slow, self._reconcile)
 
     def _reconcile(self) -> None:
-        hazards = self._hazards
-        if hazards.lbc_stopped:
+        fault_state = self._fault_state
+        if fault_state.lbc_stopped:
             return
-        self._report(hazards.lbc_blocked)
-        if hazards.lbc_blocked:
-            self._agenda.after(_RETRY_S, self._reconcile)
+        self._report(fault_state.lbc_blocked)
+        if fault_state.lbc_blocked:
+            self._event_queue.after(_RETRY_S, self._reconcile)
             return
         rule = self._wanted()
         if rule is not None:
@@ -107,7 +113,7 @@ class Balancer:
 
     def resume(self) -> None:
         """It runs again: it looks at everything at once."""
-        self._agenda.after(self._chance.uniform(*_LAG_S), self._reconcile)
+        self._event_queue.after(self._chance.uniform(*_LAG_S), self._reconcile)
 
     def _wanted(self) -> LiveRule | None:
         """The rule that the Ingress asks for; None where it cannot be made, and the old one stays."""
@@ -126,7 +132,7 @@ class Balancer:
         """The rule is so from now on."""
         if rule != self.live:
             self._before()
-            before, self.live, self.live_since = self.live, rule, self._agenda.now
+            before, self.live, self.live_since = self.live, rule, self._event_queue.now
             for listener in self.listeners:
                 listener(before, rule)
 
@@ -138,18 +144,18 @@ class Balancer:
             pod.registered = pod.healthy = True
             return
         due = pod.ready_at
-        self._agenda.after(self._chance.uniform(*_REGISTER_S), lambda: self._register(pod, due))
+        self._event_queue.after(self._chance.uniform(*_REGISTER_S), lambda: self._register(pod, due))
 
     def _register(self, pod: Pod, due: float) -> None:
         if not pod.ready or pod.ready_at != due:
             return
-        if self._hazards.targets_stuck:
-            self._agenda.after(_RETRY_S, lambda: self._register(pod, due))
+        if self._fault_state.targets_stuck:
+            self._event_queue.after(_RETRY_S, lambda: self._register(pod, due))
             return
         self._before()
         pod.registered = True
         self._pods[pod.unit.name].registered += 1
-        self._agenda.after(self._chance.uniform(1.0, HEALTH_CHECK_S), lambda: self._checked(pod, due))
+        self._event_queue.after(self._chance.uniform(1.0, HEALTH_CHECK_S), lambda: self._checked(pod, due))
 
     def _checked(self, pod: Pod, due: float) -> None:
         if pod.registered and pod.ready_at == due and not pod.healthy:
@@ -168,9 +174,9 @@ class Balancer:
 
     def healthy(self, service: str) -> int:
         """Healthy targets of a Service's target group."""
-        hazards = self._hazards
+        fault_state = self._fault_state
         units = [pods for pods in self._pods.values() if service in {pods.unit.backend.service, self._application.capacity.service}]
-        ill = hazards.broken | (hazards.sick if service != self._application.capacity.service else set())
+        ill = fault_state.broken | (fault_state.sick if service != self._application.capacity.service else set())
         return sum(pods.healthy for pods in units if pods.unit.name not in ill)
 
     def ready(self, service: str) -> int:

@@ -1,10 +1,9 @@
-"""One run: the parts of the world put together, the processes of the controller in it, and what came of it."""
+"""The parts of the world put together, and the processes of the controller in it."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -16,18 +15,14 @@ from controller.policy.text import number
 from controller.policy.weights import base_weights
 from failover_analysis.simulation.api import INGRESSES, SCALERS, KubeApi, Store
 from failover_analysis.simulation.balancer import Balancer
-from failover_analysis.simulation.event_queue import Agenda
-from failover_analysis.simulation.fault_state import Hazards
-from failover_analysis.simulation.faults import schedule
-from failover_analysis.simulation.invariants import Invariants
+from failover_analysis.simulation.event_queue import EventQueue
+from failover_analysis.simulation.fault_state import FaultState
 from failover_analysis.simulation.karpenter import Karpenter
 from failover_analysis.simulation.leadership import TAKEOVER_S, Lease, SimulatedLeadership
 from failover_analysis.simulation.metrics import CloudWatch, Keda
-from failover_analysis.simulation.recorder import Recorder
-from failover_analysis.simulation.recording import Result
-from failover_analysis.simulation.replica import MortalApplier, Replica
+from failover_analysis.simulation.replica import MortalApplier, Observers, Replica
 from failover_analysis.simulation.setup import FaultPlan, Setup
-from failover_analysis.simulation.simulated_view import Lookout, World
+from failover_analysis.simulation.simulated_view import SimulatedView, World
 from failover_analysis.simulation.traffic import Traffic
 from failover_analysis.simulation.workloads import Workloads
 from failover_testbed.capacity.ec2 import Ec2
@@ -36,53 +31,65 @@ _HOUR_S: Final = 3600.0
 _DIGITS: Final = 6
 
 
-class Simulation:
-    """One world.
+class Engine:
+    """One world, which stands still until `start`.
 
     Args:
         setup: What it is given.
         seed: Of everything that is left to chance.
-        measured: Whether it is measured for a report; that changes nothing of the run.
     """
 
-    def __init__(self, setup: Setup, seed: int, *, measured: bool = False) -> None:
+    def __init__(self, setup: Setup, seed: int) -> None:
         self.setup, self.seed = setup, seed
         self.application = setup.application
-        self.agenda = Agenda(setup.start)
-        self.hazards = Hazards()
+        self.event_queue = EventQueue(setup.start)
+        self.fault_state = FaultState()
         self.ec2 = Ec2(setup.zones, self.stream("ec2"))
         pools: dict[str, tuple[str, ...]] = {}
         for unit in self.application.units:
             types = (*pools.get(unit.node_pool, ()), *(unit.instance_types or (unit.instance_type,)))
             pools[unit.node_pool] = tuple(dict.fromkeys(types))
-        self.karpenter = Karpenter(self.agenda, self.ec2, setup.zones, pools, self.hazards, self.stream("karpenter"), self._woken)
-        self.api = KubeApi(self.application, _first_action(self.application, setup.mode), self.hazards, self._written)
-        self.balancer = Balancer(self.agenda, self.application, self.api, self.hazards, self.stream("balancer"), self._advance, self._woken)
-        self.workloads = Workloads(self.agenda, self.application, self.karpenter, self.balancer, self.stream("pods"), self._woken)
+        self.karpenter = Karpenter(self.event_queue, self.ec2, setup.zones, pools, self.fault_state, self.stream("karpenter"), self._woken)
+        self.api = KubeApi(self.application, _first_action(self.application, setup.mode), self.fault_state, self._written)
+        self.balancer = Balancer(
+            self.event_queue, self.application, self.api, self.fault_state, self.stream("balancer"), self._advance, self._woken
+        )
+        self.workloads = Workloads(self.event_queue, self.application, self.karpenter, self.balancer, self.stream("pods"), self._woken)
         noise = self.stream("demand")
         self.traffic = Traffic(
-            self.agenda,
+            self.event_queue,
             self.application,
             lambda at: self._demand(at, noise),
             self.balancer,
             self.workloads.units,
-            self.hazards,
+            self.fault_state,
             setup.algorithm,
         )
         self._populate()
-        self.cloudwatch = CloudWatch(self.agenda, self.application, self.traffic, self.hazards, self.stream("cloudwatch"))
+        self.cloudwatch = CloudWatch(self.event_queue, self.application, self.traffic, self.fault_state, self.stream("cloudwatch"))
         self.cloudwatch.warm(self.traffic.flow(self.balancer.live.targets, _exact(setup.demand(0.0)), self.application.metric_period_s))
-        self.keda = Keda(self.agenda, self.api, self.cloudwatch, self.workloads, self._advance)
-        self.world = World(self.agenda, self.karpenter, self.workloads, self.api, self.balancer, self.cloudwatch, self.hazards, setup.zones)
-        self.lease, self.store = Lease(), Store(self.hazards)
+        self.keda = Keda(self.event_queue, self.api, self.cloudwatch, self.workloads, self._advance)
+        self.world = World(
+            self.event_queue, self.karpenter, self.workloads, self.api, self.balancer, self.cloudwatch, self.fault_state, setup.zones
+        )
+        self.lease, self.store = Lease(), Store(self.fault_state)
         self.clock_offset = 0.0
         self.clock_set_at = -math.inf
         self.active: dict[int, FaultPlan] = {}
+        """The faults that last, by their number."""
         self.last_fault = -math.inf
+        """When one ended last."""
         self.injected: dict[str, int] = {}
-        self.invariants = Invariants(self)
-        self.recorder = Recorder(self, measured=measured)
+        """How often each fault has begun."""
+        self.tampered_at = self.memory_lost_at = self.override_at = -math.inf
+        """When somebody last changed the live rule by hand, deleted the stored memory, wrote an override."""
+        self.observers = Observers()
+        """Notified of everything that a process does."""
         self._processes = 0
+        self.replica: Replica
+
+    def start(self) -> None:
+        """The first process begins, and what is planned for the world is due at its times."""
         self.replica = self._start_replica()
         self._schedule()
 
@@ -94,16 +101,16 @@ class Simulation:
 
     def clock(self) -> float:
         """The controller's wall clock."""
-        return self.agenda.now + self.clock_offset
+        return self.event_queue.now + self.clock_offset
 
     def set_clock(self, seconds: float) -> None:
         """The controller's wall clock jumps."""
         self.clock_offset += seconds
-        self.clock_set_at = self.agenda.now
+        self.clock_set_at = self.event_queue.now
 
     def elapsed(self) -> float:
         """Seconds since the start."""
-        return self.agenda.now - self.setup.start
+        return self.event_queue.now - self.setup.start
 
     def _demand(self, at: float, noise: random.Random) -> float:
         wanted = self.setup.demand(at - self.setup.start)
@@ -132,12 +139,11 @@ class Simulation:
     def _schedule(self) -> None:
         start = self.setup.start
         for outage in self.setup.outages:
-            self.agenda.at(start + outage.start_s, partial(self.ec2.shortages.append, outage.shortage))
-            self.agenda.at(start + outage.end_s, partial(self.ec2.shortages.remove, outage.shortage))
+            self.event_queue.at(start + outage.start_s, partial(self.ec2.shortages.append, outage.shortage))
+            self.event_queue.at(start + outage.end_s, partial(self.ec2.shortages.remove, outage.shortage))
         for limit in self.setup.limits:
-            self.agenda.at(start + limit.at_s, partial(self.set_limit, limit.node_pool, limit.nodes))
-        self.agenda.every(_HOUR_S, self.karpenter.forget_old)
-        schedule(self, self.setup.faults)
+            self.event_queue.at(start + limit.at_s, partial(self.set_limit, limit.node_pool, limit.nodes))
+        self.event_queue.every(_HOUR_S, self.karpenter.forget_old)
 
     # --- what the parts tell one another ------------------------------------------------------------------------------------------------
 
@@ -166,17 +172,18 @@ class Simulation:
         number = self._processes
         self.lease.take(number)
         application = application or self.application
-        lookout = Lookout(self.world, application, self.clock)
+        view = SimulatedView(self.world, application, self.clock)
         return Replica(
             number,
-            self.agenda,
+            self.event_queue,
             application,
-            lookout,
-            MortalApplier(self.api, self.hazards),
+            view,
+            MortalApplier(self.api, self.fault_state),
             self.store,
             SimulatedLeadership(self.lease, number),
-            self.recorder,
+            self.observers,
             self.restart,
+            self.clock,
             self.setup.interval_s,
         )
 
@@ -184,7 +191,7 @@ class Simulation:
         """The leading process dies; another one leads after the takeover. Until then nobody does."""
         application = self.replica.application
         self.replica.kill()
-        self.agenda.after(after_s, lambda: self._take_over(application))
+        self.event_queue.after(after_s, lambda: self._take_over(application))
 
     def _take_over(self, application: Application) -> None:
         if not self.replica.alive:
@@ -196,7 +203,7 @@ class Simulation:
         if old.alive:
             self.replica = self._start_replica(old.application)
             old.resume()
-            self.agenda.after(1.0, old.kill)
+            self.event_queue.after(1.0, old.kill)
 
     def retire(self, replica: Replica) -> None:
         """A process that does not lead any more ends; the one that leads goes on."""
@@ -212,26 +219,6 @@ class Simulation:
         """The application file is another one."""
         self.application = application
         self.replica.reconfigure(application)
-
-    # --- the run ------------------------------------------------------------------------------------------------------------------------
-
-    def run(self, watched: Callable[[float], None] | None = None, *, until: float = math.inf) -> Result:
-        """Plays it to its end.
-
-        Args:
-            watched: Told the share that is done, from time to time.
-            until: Where to stop before the end, seconds since the Unix epoch: up to there it is the same run.
-        """
-        end = min(until, self.setup.start + self.setup.seconds)
-        try:
-            while self.agenda.now < end and not self.invariants.full():
-                self.agenda.run(min(end, self.agenda.now + 6 * _HOUR_S))
-                if watched is not None:
-                    watched(self.elapsed() / self.setup.seconds)
-        except Exception as error:  # noqa: BLE001 - a bug of the core is what is looked for: it is reported with the seed
-            self.invariants.broke(error)
-        self.traffic.advance()
-        return self.recorder.result(self.injected)
 
 
 def _exact(value: float) -> float:

@@ -12,7 +12,7 @@ MOST: Final = 200_000
 Work = Callable[[], None]
 
 
-class Agenda:
+class EventQueue:
     """Due events, in the order of their times, then in that of their making: the same run always has the same order.
 
     Args:
@@ -36,7 +36,7 @@ class Agenda:
         heapq.heappush(self._due, (max(when, self.now), self._made, work))
 
     def after(self, seconds: float, work: Work) -> None:
-        """Does `work` so many seconds from now."""
+        """Does `work` that many seconds from now."""
         self.at(self.now + seconds, work)
 
     def every(self, seconds: float, work: Work, *, first: float | None = None) -> None:

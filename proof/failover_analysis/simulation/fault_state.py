@@ -1,4 +1,4 @@
-"""What is wrong with the world at the moment. Faults set it, the parts of the world look at it."""
+"""What is wrong with the world at the moment. Faults set it, and the parts of the world obey it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class Hazards:
-    """All switches, in their harmless positions.
+class FaultState:
+    """All that can be wrong; by default nothing is.
 
     Attributes:
         conflicts: Writes to the API server that are yet to be answered 409 without effect.

@@ -1,6 +1,6 @@
 """Everything that can go wrong, by name: what it does to the world, and how it ends.
 
-The list is that of reliability.md, section 4, as far as virtual time knows it. Left out is what has no meaning here: pagination, expired
+The list is that of docs/research/reliability.md, as far as virtual time knows it. Left out is what has no meaning here: pagination, expired
 tokens, rows of Logs Insights, full disks, slow sinks, the rate of clocks; tests of the parts have those.
 """
 
@@ -10,21 +10,19 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from controller.policy.model import Mode, Override, Target
 from controller.policy.routing import format_action, parse_action
 from controller.policy.targets import cost_targets
 from failover_analysis.simulation.balancer import LiveRule
+from failover_analysis.simulation.engine import Engine
 from failover_analysis.simulation.setup import FaultPlan
 from failover_analysis.simulation.simulated_view import INGRESS, KARPENTER, WORKLOADS
 from failover_testbed.capacity.ec2 import Code, Shortage
 
-if TYPE_CHECKING:
-    from failover_analysis.simulation.engine import Simulation
-
 Undo = Callable[[], None]
-Begin = Callable[["Simulation", FaultPlan], Undo | None]
+Begin = Callable[[Engine, FaultPlan], Undo | None]
 
 EVERY_H: Final = 3.0
 """Mean hours between two random faults: several a day, with stretches in between in which liveness can be demanded."""
@@ -50,12 +48,12 @@ class Kind:
 
 
 def _switched(name: str, value: object, harmless: object) -> Begin:
-    """A fault that is one switch of the hazards."""
+    """A fault that is one field of the fault state."""
 
-    def begin(simulation: Simulation, plan: FaultPlan) -> Undo:
+    def begin(engine: Engine, plan: FaultPlan) -> Undo:
         del plan
-        setattr(simulation.hazards, name, value)
-        return partial(setattr, simulation.hazards, name, harmless)
+        setattr(engine.fault_state, name, value)
+        return partial(setattr, engine.fault_state, name, harmless)
 
     return begin
 
@@ -63,18 +61,18 @@ def _switched(name: str, value: object, harmless: object) -> Begin:
 def _counted(name: str, most: int) -> Begin:
     """A fault that hits the next few of something, unless they do not come until its end."""
 
-    def begin(simulation: Simulation, plan: FaultPlan) -> Undo:
-        setattr(simulation.hazards, name, 1 + int(plan.value * most))
-        return partial(setattr, simulation.hazards, name, 0)
+    def begin(engine: Engine, plan: FaultPlan) -> Undo:
+        setattr(engine.fault_state, name, 1 + int(plan.value * most))
+        return partial(setattr, engine.fault_state, name, 0)
 
     return begin
 
 
 def _stalled(kind: str) -> Begin:
-    def begin(simulation: Simulation, plan: FaultPlan) -> Undo:
+    def begin(engine: Engine, plan: FaultPlan) -> Undo:
         del plan
-        simulation.hazards.stalled.add(kind)
-        return partial(simulation.hazards.stalled.discard, kind)
+        engine.fault_state.stalled.add(kind)
+        return partial(engine.fault_state.stalled.discard, kind)
 
     return begin
 
@@ -82,13 +80,13 @@ def _stalled(kind: str) -> Begin:
 def _of_unit(name: str) -> Begin:
     """A fault of one unit's pods, which changes where requests go."""
 
-    def begin(simulation: Simulation, plan: FaultPlan) -> Undo:
-        units: set[str] = getattr(simulation.hazards, name)
-        simulation.traffic.advance()
+    def begin(engine: Engine, plan: FaultPlan) -> Undo:
+        units: set[str] = getattr(engine.fault_state, name)
+        engine.traffic.advance()
         units.add(plan.unit)
 
         def end() -> None:
-            simulation.traffic.advance()
+            engine.traffic.advance()
             units.discard(plan.unit)
 
         return end
@@ -102,52 +100,52 @@ def _of_unit(name: str) -> Begin:
 def _crash(side: str) -> Begin:
     """The process dies at its next action, or at the end of the fault if there is none."""
 
-    def begin(simulation: Simulation, plan: FaultPlan) -> Undo:
+    def begin(engine: Engine, plan: FaultPlan) -> Undo:
         del plan
-        simulation.hazards.crash = side
-        return partial(setattr, simulation.hazards, "crash", "")
+        engine.fault_state.crash = side
+        return partial(setattr, engine.fault_state, "crash", "")
 
     return begin
 
 
-def _restart(simulation: Simulation, plan: FaultPlan) -> None:
-    simulation.restart(2.0 + 60.0 * plan.value)
+def _restart(engine: Engine, plan: FaultPlan) -> None:
+    engine.restart(2.0 + 60.0 * plan.value)
 
 
-def _usurp(simulation: Simulation, plan: FaultPlan) -> None:
+def _usurp(engine: Engine, plan: FaultPlan) -> None:
     del plan
-    simulation.usurp()
+    engine.usurp()
 
 
-def _pause(simulation: Simulation, plan: FaultPlan) -> Undo:
+def _pause(engine: Engine, plan: FaultPlan) -> Undo:
     """The process stands still; it goes on with what it knew, unless somebody else took over."""
     del plan
-    replica = simulation.replica
+    replica = engine.replica
     replica.paused = True
     return replica.resume
 
 
-def _pause_and_usurp(simulation: Simulation, plan: FaultPlan) -> Undo:
+def _pause_and_usurp(engine: Engine, plan: FaultPlan) -> Undo:
     """The same, and another process takes the Lease meanwhile."""
-    old = simulation.replica
-    end = _pause(simulation, plan)
-    simulation.agenda.after(16.0, simulation.usurp_paused)
+    old = engine.replica
+    end = _pause(engine, plan)
+    engine.event_queue.after(16.0, engine.usurp_paused)
 
     def resume() -> None:
         end()
-        simulation.agenda.after(1.0, partial(simulation.retire, old))
+        engine.event_queue.after(1.0, partial(engine.retire, old))
 
     return resume
 
 
-def _freeze_and_usurp(simulation: Simulation, plan: FaultPlan) -> Undo:
+def _freeze_and_usurp(engine: Engine, plan: FaultPlan) -> Undo:
     """The same, between a decision and its actions: what it wakes up with is a plan of an earlier term."""
-    old = simulation.replica
+    old = engine.replica
 
     def froze() -> None:
-        simulation.agenda.after(16.0, simulation.usurp_paused)
-        simulation.agenda.after(20.0 + 60.0 * plan.value, old.resume)
-        simulation.agenda.after(90.0, partial(simulation.retire, old))
+        engine.event_queue.after(16.0, engine.usurp_paused)
+        engine.event_queue.after(20.0 + 60.0 * plan.value, old.resume)
+        engine.event_queue.after(90.0, partial(engine.retire, old))
 
     old.froze = froze
 
@@ -157,19 +155,19 @@ def _freeze_and_usurp(simulation: Simulation, plan: FaultPlan) -> Undo:
     return end
 
 
-def _lose_memory(simulation: Simulation, plan: FaultPlan) -> None:
-    simulation.store.lose()
-    simulation.invariants.memory_lost_at = simulation.agenda.now
-    simulation.restart(2.0 + 10.0 * plan.value)
+def _lose_memory(engine: Engine, plan: FaultPlan) -> None:
+    engine.store.lose()
+    engine.memory_lost_at = engine.event_queue.now
+    engine.restart(2.0 + 10.0 * plan.value)
 
 
 def _jump(hours: float) -> Begin:
     """The controller's wall clock is wrong until the end."""
 
-    def begin(simulation: Simulation, plan: FaultPlan) -> Undo:
+    def begin(engine: Engine, plan: FaultPlan) -> Undo:
         del plan
-        simulation.set_clock(hours * _HOUR)
-        return partial(simulation.set_clock, -hours * _HOUR)
+        engine.set_clock(hours * _HOUR)
+        return partial(engine.set_clock, -hours * _HOUR)
 
     return begin
 
@@ -177,70 +175,70 @@ def _jump(hours: float) -> Begin:
 # --- the Ingress and the load balancer --------------------------------------------------------------------------------------------------
 
 
-def _stop_balancer(simulation: Simulation, plan: FaultPlan) -> Undo:
+def _stop_balancer(engine: Engine, plan: FaultPlan) -> Undo:
     del plan
-    simulation.hazards.lbc_stopped = True
+    engine.fault_state.lbc_stopped = True
 
     def end() -> None:
-        simulation.hazards.lbc_stopped = False
-        simulation.balancer.resume()
+        engine.fault_state.lbc_stopped = False
+        engine.balancer.resume()
 
     return end
 
 
-def _block(simulation: Simulation, plan: FaultPlan) -> Undo:
+def _block(engine: Engine, plan: FaultPlan) -> Undo:
     """Another Ingress of the group cannot be read."""
     del plan
-    simulation.hazards.lbc_blocked = "Failed build model due to ingress: other/shop: unknown action type: forwrd"
-    simulation.balancer.resume()
+    engine.fault_state.lbc_blocked = "Failed build model due to ingress: other/shop: unknown action type: forwrd"
+    engine.balancer.resume()
 
     def end() -> None:
-        simulation.hazards.lbc_blocked = ""
-        simulation.balancer.resume()
+        engine.fault_state.lbc_blocked = ""
+        engine.balancer.resume()
 
     return end
 
 
-def _replace_rule(simulation: Simulation, plan: FaultPlan) -> Undo:
+def _replace_rule(engine: Engine, plan: FaultPlan) -> Undo:
     """Somebody changes the live rule by hand, behind the controller's back; the load-balancer controller mends it at the end."""
-    units = simulation.application.units
+    units = engine.application.units
     victim = units[int(plan.value * len(units)) % len(units)]
     targets = tuple(Target(unit.backend.service, unit.backend.port, 1 if unit is victim else 0) for unit in units)
-    simulation.invariants.tampered_at = simulation.agenda.now
-    simulation.balancer.set(LiveRule(targets))
+    engine.tampered_at = engine.event_queue.now
+    engine.balancer.set(LiveRule(targets))
 
-    return simulation.balancer.resume
+    return engine.balancer.resume
 
 
-def _edit_action(simulation: Simulation, plan: FaultPlan) -> None:
+def _edit_action(engine: Engine, plan: FaultPlan) -> None:
     """Somebody writes other weights."""
-    units = simulation.application.units
+    units = engine.application.units
     weights = {unit.name: 1 + int(plan.value * 97 * (place + 1)) % 99 for place, unit in enumerate(units)}
-    simulation.api.edit_action(format_action(cost_targets(simulation.application, weights), 0), "argocd-controller")
+    engine.api.edit_action(format_action(cost_targets(engine.application, weights), 0), "argocd-controller")
 
 
-def _break_action(simulation: Simulation, plan: FaultPlan) -> Undo | None:
+def _break_action(engine: Engine, plan: FaultPlan) -> Undo | None:
     """Somebody writes what is no action, and corrects it at the end."""
-    before = simulation.api.ingress.annotations.get(simulation.api.action_key, "")
+    before = engine.api.ingress.annotations.get(engine.api.action_key, "")
     if parse_action(before)[2]:
         return None  # somebody was here already
-    simulation.api.edit_action('{"type":"forwrd"}' if plan.value < 0.5 else None, "kubectl-edit")  # noqa: PLR2004 - one half each
+    engine.api.edit_action('{"type":"forwrd"}' if plan.value < 0.5 else None, "kubectl-edit")  # noqa: PLR2004 - one half each
 
     def end() -> None:
-        if simulation.api.ingress.exists:
-            simulation.api.edit_action(before, "kubectl-edit")
+        if engine.api.ingress.exists:
+            engine.api.edit_action(before, "kubectl-edit")
 
     return end
 
 
-def _recreate(simulation: Simulation, plan: FaultPlan) -> Undo:
+def _recreate(engine: Engine, plan: FaultPlan) -> Undo:
     """The Ingress is deleted, and created anew as it is written in Git: in cost mode, without our marker."""
     del plan
-    application = simulation.application
+    application = engine.application
     weights = {unit.name: unit.weight if unit.weight is not None else 1 for unit in application.units}
-    simulation.api.delete_ingress()
+    engine.api.delete_ingress()
     action = format_action(cost_targets(application, weights), 0)
-    return partial(simulation.api.recreate_ingress, action, "argocd-controller", simulation.setup.override)
+    return partial(engine.api.recreate_ingress, action, "argocd-controller", engine.setup.override)
 
 
 # --- KEDA and people --------------------------------------------------------------------------------------------------------------------
@@ -249,14 +247,14 @@ def _recreate(simulation: Simulation, plan: FaultPlan) -> Undo:
 def _scaler(name: str, value: object, harmless: object) -> Begin:
     """A ScaledObject of one unit is changed, and put back at the end."""
 
-    def begin(simulation: Simulation, plan: FaultPlan) -> Undo | None:
-        scaler = simulation.api.scalers.get(plan.unit)
+    def begin(engine: Engine, plan: FaultPlan) -> Undo | None:
+        scaler = engine.api.scalers.get(plan.unit)
         if scaler is None:
             return None
 
         def put(what: object) -> None:
             setattr(scaler, name, what)
-            simulation.api.scaler_written(plan.unit)
+            engine.api.scaler_written(plan.unit)
 
         put(value)
         return partial(put, harmless)
@@ -264,104 +262,104 @@ def _scaler(name: str, value: object, harmless: object) -> Begin:
     return begin
 
 
-def _at_most(simulation: Simulation, plan: FaultPlan) -> Undo | None:
+def _at_most(engine: Engine, plan: FaultPlan) -> Undo | None:
     """A unit may not grow any more."""
-    present = simulation.workloads.units[plan.unit].desired
-    most = simulation.application.unit(plan.unit).max_replicas
-    return _scaler("most", max(1, present), most)(simulation, plan)
+    present = engine.workloads.units[plan.unit].desired
+    most = engine.application.unit(plan.unit).max_replicas
+    return _scaler("most", max(1, present), most)(engine, plan)
 
 
-def _floor(simulation: Simulation, plan: FaultPlan) -> None:
+def _floor(engine: Engine, plan: FaultPlan) -> None:
     """A person raises a floor; it is theirs from then on."""
-    scaler = simulation.api.scalers.get(plan.unit)
+    scaler = engine.api.scalers.get(plan.unit)
     if scaler is not None:
         scaler.floor, scaler.floor_owner = scaler.floor + 1 + int(2 * plan.value), "kubectl-edit"
-        simulation.api.scaler_written(plan.unit)
+        engine.api.scaler_written(plan.unit)
 
 
-def _override(simulation: Simulation, plan: FaultPlan, override: Override) -> Undo:
-    simulation.invariants.override_changed()
-    simulation.api.set_override(override)
+def _override(engine: Engine, plan: FaultPlan, override: Override) -> Undo:
+    engine.override_at = engine.event_queue.now
+    engine.api.set_override(override)
 
     def end() -> None:
-        simulation.invariants.override_changed()
-        simulation.api.set_override(simulation.setup.override)
+        engine.override_at = engine.event_queue.now
+        engine.api.set_override(engine.setup.override)
 
     del plan
     return end
 
 
-def _paused_by_a_person(simulation: Simulation, plan: FaultPlan) -> Undo:
-    until = simulation.clock() + plan.seconds
-    return _override(simulation, plan, Override(paused_until=until, why="maintenance"))
+def _paused_by_a_person(engine: Engine, plan: FaultPlan) -> Undo:
+    until = engine.clock() + plan.seconds
+    return _override(engine, plan, Override(paused_until=until, why="maintenance"))
 
 
 def _pinned(mode: Mode) -> Begin:
-    def begin(simulation: Simulation, plan: FaultPlan) -> Undo:
-        return _override(simulation, plan, Override(pinned_mode=mode, pinned_until=simulation.clock() + plan.seconds, why="a test"))
+    def begin(engine: Engine, plan: FaultPlan) -> Undo:
+        return _override(engine, plan, Override(pinned_mode=mode, pinned_until=engine.clock() + plan.seconds, why="a test"))
 
     return begin
 
 
-def _reconfigure(simulation: Simulation, plan: FaultPlan) -> Undo:
+def _reconfigure(engine: Engine, plan: FaultPlan) -> Undo:
     """The application file is changed under the run, and changed back."""
-    before = simulation.replica.application
+    before = engine.replica.application
     policy = replace(before.policy, patience_s=10.0 + 80.0 * plan.value, flips_per_hour=2 + int(4 * plan.value))
-    simulation.reconfigure(replace(before, policy=policy))
-    return partial(simulation.reconfigure, before)
+    engine.reconfigure(replace(before, policy=policy))
+    return partial(engine.reconfigure, before)
 
 
 # --- capacity ---------------------------------------------------------------------------------------------------------------------------
 
 
-def _short(simulation: Simulation, shortage: Shortage) -> Undo:
-    simulation.ec2.shortages.append(shortage)
+def _short(engine: Engine, shortage: Shortage) -> Undo:
+    engine.ec2.shortages.append(shortage)
 
     def end() -> None:
-        simulation.ec2.shortages.remove(shortage)
+        engine.ec2.shortages.remove(shortage)
 
     return end
 
 
-def _types(simulation: Simulation, unit: str) -> tuple[str, ...]:
-    return simulation.karpenter.pools[simulation.application.unit(unit).node_pool].types
+def _types(engine: Engine, unit: str) -> tuple[str, ...]:
+    return engine.karpenter.pools[engine.application.unit(unit).node_pool].types
 
 
-def _ice_zone(simulation: Simulation, plan: FaultPlan) -> Undo:
-    zones = simulation.setup.zones
-    return _short(simulation, Shortage(_types(simulation, plan.unit), (zones[int(plan.value * len(zones)) % len(zones)],)))
+def _ice_zone(engine: Engine, plan: FaultPlan) -> Undo:
+    zones = engine.setup.zones
+    return _short(engine, Shortage(_types(engine, plan.unit), (zones[int(plan.value * len(zones)) % len(zones)],)))
 
 
-def _ice_all(simulation: Simulation, plan: FaultPlan) -> Undo:
-    return _short(simulation, Shortage(_types(simulation, plan.unit)))
+def _ice_all(engine: Engine, plan: FaultPlan) -> Undo:
+    return _short(engine, Shortage(_types(engine, plan.unit)))
 
 
-def _ice_region(simulation: Simulation, plan: FaultPlan) -> Undo:
+def _ice_region(engine: Engine, plan: FaultPlan) -> Undo:
     """No accelerator of any kind."""
     del plan
-    return _short(simulation, Shortage())
+    return _short(engine, Shortage())
 
 
-def _ice_two(simulation: Simulation, plan: FaultPlan) -> Undo:
+def _ice_two(engine: Engine, plan: FaultPlan) -> Undo:
     """The unit and its neighbour at once."""
-    names = [unit.name for unit in simulation.application.units]
+    names = [unit.name for unit in engine.application.units]
     other = names[(names.index(plan.unit) + 1) % len(names)]
-    return _short(simulation, Shortage(tuple(dict.fromkeys((*_types(simulation, plan.unit), *_types(simulation, other))))))
+    return _short(engine, Shortage(tuple(dict.fromkeys((*_types(engine, plan.unit), *_types(engine, other))))))
 
 
-def _ice_flapping(simulation: Simulation, plan: FaultPlan) -> Undo:
+def _ice_flapping(engine: Engine, plan: FaultPlan) -> Undo:
     """Capacity comes and goes every few minutes."""
-    shortage, period = Shortage(_types(simulation, plan.unit)), 120.0 + 600.0 * plan.value
+    shortage, period = Shortage(_types(engine, plan.unit)), 120.0 + 600.0 * plan.value
     on = [False, True]  # whether it is short now, and whether it goes on
 
     def flip() -> None:
         if on[0]:
-            simulation.ec2.shortages.remove(shortage)
+            engine.ec2.shortages.remove(shortage)
         elif on[1]:
-            simulation.ec2.shortages.append(shortage)
+            engine.ec2.shortages.append(shortage)
         on[0] = not on[0] and on[1]
         if on[1]:
-            simulation.agenda.after(period, flip)
+            engine.event_queue.after(period, flip)
 
     def end() -> None:
         on[1] = False
@@ -372,24 +370,24 @@ def _ice_flapping(simulation: Simulation, plan: FaultPlan) -> Undo:
     return end
 
 
-def _quota(simulation: Simulation, plan: FaultPlan) -> Undo:
-    return _short(simulation, Shortage(_types(simulation, plan.unit), (), Code.QUOTA))
+def _quota(engine: Engine, plan: FaultPlan) -> Undo:
+    return _short(engine, Shortage(_types(engine, plan.unit), (), Code.QUOTA))
 
 
-def _addresses(simulation: Simulation, plan: FaultPlan) -> Undo:
+def _addresses(engine: Engine, plan: FaultPlan) -> Undo:
     del plan
-    return _short(simulation, Shortage((), (), Code.ADDRESSES))
+    return _short(engine, Shortage((), (), Code.ADDRESSES))
 
 
-def _limit(simulation: Simulation, plan: FaultPlan) -> Undo:
-    pool = simulation.karpenter.pools[simulation.application.unit(plan.unit).node_pool]
-    simulation.set_limit(pool.name, len(pool.alive))
-    return partial(simulation.set_limit, pool.name, None)
+def _limit(engine: Engine, plan: FaultPlan) -> Undo:
+    pool = engine.karpenter.pools[engine.application.unit(plan.unit).node_pool]
+    engine.set_limit(pool.name, len(pool.alive))
+    return partial(engine.set_limit, pool.name, None)
 
 
-def _restart_pods(simulation: Simulation, plan: FaultPlan) -> None:
-    simulation.traffic.advance()
-    simulation.workloads.restart(plan.unit)
+def _restart_pods(engine: Engine, plan: FaultPlan) -> None:
+    engine.traffic.advance()
+    engine.workloads.restart(plan.unit)
 
 
 FAULTS: Final[dict[str, Kind]] = {
@@ -478,21 +476,21 @@ def drawn(seconds: float, units: tuple[str, ...], seed: str, *, every_h: float =
     return tuple(plans)
 
 
-def schedule(simulation: Simulation, plans: tuple[FaultPlan, ...]) -> None:
-    """Puts faults on the agenda."""
+def schedule(engine: Engine, plans: tuple[FaultPlan, ...]) -> None:
+    """Puts faults into the event queue."""
     for number, plan in enumerate(plans):
-        simulation.agenda.at(simulation.setup.start + plan.at_s, partial(_begin, simulation, number, plan))
+        engine.event_queue.at(engine.setup.start + plan.at_s, partial(_begin, engine, number, plan))
 
 
-def _begin(simulation: Simulation, number: int, plan: FaultPlan) -> None:
-    simulation.active[number] = plan
-    simulation.injected[plan.name] = simulation.injected.get(plan.name, 0) + 1
-    undo = FAULTS[plan.name].begin(simulation, plan)
-    simulation.agenda.after(plan.seconds, partial(_end, simulation, number, undo))
+def _begin(engine: Engine, number: int, plan: FaultPlan) -> None:
+    engine.active[number] = plan
+    engine.injected[plan.name] = engine.injected.get(plan.name, 0) + 1
+    undo = FAULTS[plan.name].begin(engine, plan)
+    engine.event_queue.after(plan.seconds, partial(_end, engine, number, undo))
 
 
-def _end(simulation: Simulation, number: int, undo: Undo | None) -> None:
+def _end(engine: Engine, number: int, undo: Undo | None) -> None:
     if undo is not None:
         undo()
-    del simulation.active[number]
-    simulation.last_fault = simulation.agenda.now
+    del engine.active[number]
+    engine.last_fault = engine.event_queue.now

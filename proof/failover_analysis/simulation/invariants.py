@@ -10,23 +10,26 @@ from __future__ import annotations
 import json
 import math
 import traceback
-from collections import deque
-from typing import TYPE_CHECKING, Final
+from collections import defaultdict, deque
+from typing import Final
 
-from controller.errors import RemoteError, Unavailable
+from controller.errors import RemoteError
+from controller.policy.conclusion import Conclusion
 from controller.policy.hold import break_even_s
-from controller.policy.model import Action, ActionKind, Decision, Memory, Mode, Plan, Snapshot, Strategy, Verb
+from controller.policy.model import Action, ActionKind, Decision, Memory, Mode, Snapshot, Strategy, Verb
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.reasons import Reason
-from controller.policy.routing import MARKER, action_problem, parse_action, same_routing
+from controller.policy.routing import action_problem, parse_action, same_routing
 from controller.policy.targets import intended_weights
+from controller.service.application_pass import Acted
+from failover_analysis.simulation.api import took_effect
 from failover_analysis.simulation.balancer import LiveRule
+from failover_analysis.simulation.engine import Engine
 from failover_analysis.simulation.recording import Violation
+from failover_analysis.simulation.remembered import Remembered
+from failover_analysis.simulation.replica import Replica
 from failover_analysis.simulation.traffic import Flow
-
-if TYPE_CHECKING:
-    from failover_analysis.simulation.engine import Simulation
-    from failover_analysis.simulation.replica import Replica
+from failover_analysis.simulation.truth import Truth
 
 HARMS: Final = {
     "legal": "AWS or the load-balancer controller refuses the routing, and the switch that users need never happens",
@@ -40,7 +43,7 @@ HARMS: Final = {
     "paused": "a person said stop, and it went on",
     "leaderless": "a process that does not lead changes traffic",
     "explained": "a change has no reason that a person could read",
-    "recorded": "a change is forgotten, and with it the limits on further ones",
+    "recorded": "a change is forgotten, or remembered although it was never made, and the limits on further ones are wrong",
     "switch-harm": "requests fail that would have been served had the routing been left alone",
     "late-failover": "users are failed although somebody else could serve them",
     "late-fallback": "capacity has been back for long, and the dear mode goes on",
@@ -51,9 +54,6 @@ HARMS: Final = {
 
 MOST: Final = 20
 """Violations after which a run ends."""
-
-SETTLE_S: Final = 900.0
-"""How long after a fault nothing is demanded yet: a cold start, and what was missed is caught up with."""
 
 _SLACK_S: Final = 60.0  # of liveness: the watches' lag, one interval, one retry of Karpenter's batch
 _RETURN_SLACK_S: Final = 2700.0  # of a fallback: an hour's quarter for the canary's node, and replicas that grow with the demand
@@ -69,25 +69,26 @@ class Invariants:
     """The checks of one run.
 
     Args:
-        simulation: The run.
+        engine: The world and the processes in it.
+        truth: What is true of them.
     """
 
-    def __init__(self, simulation: Simulation) -> None:
-        self._simulation = simulation
+    def __init__(self, engine: Engine, truth: Truth) -> None:
+        self._engine, self._truth = engine, truth
         self.violations: list[Violation] = []
+        self._remembered: defaultdict[int, Remembered] = defaultdict(Remembered)
         self._flips: deque[tuple[float, Mode]] = deque(maxlen=100)
         self._routes: deque[float] = deque(maxlen=_ROUTES_AN_HOUR + 1)
         self._mode_since = -math.inf
-        self._override_since = -math.inf
         self._short_since: float | None = None
         self._back_since: float | None = None
         self._before: tuple[LiveRule, float] | None = None  # what was live before our last change, and until when it is compared
         self._ours_at = -math.inf
         self.harm = 0.0
         """Requests that failed within a quarter of an hour of a change of ours and would not have, had the routing been left alone."""
-        self.tampered_at = -math.inf
-        self.memory_lost_at = -math.inf
-        simulation.balancer.listeners.append(self._moved)
+        engine.observers.append(self)
+        engine.balancer.listeners.append(self._moved)
+        engine.traffic.listeners.append(self._flowed)
 
     # --- reporting ----------------------------------------------------------------------------------------------------------------------
 
@@ -97,52 +98,20 @@ class Invariants:
 
     def _violated(self, name: str, text: str) -> None:
         if not self.full():
-            self.violations.append(Violation(name, self._simulation.agenda.now, text))
+            self.violations.append(Violation(name, self._engine.event_queue.now, text))
 
     def broke(self, error: Exception) -> None:
         """Something raised that never should."""
         frame = traceback.extract_tb(error.__traceback__)[-1]
         self._violated("exception", f"{type(error).__name__}: {error} at {frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}")
 
-    # --- the truth ----------------------------------------------------------------------------------------------------------------------
-
-    def calm(self) -> bool:
-        """Whether nothing is wrong but capacity, and has not been for long enough."""
-        simulation = self._simulation
-        return not simulation.active and simulation.agenda.now - simulation.last_fault >= SETTLE_S
-
-    def exhausted(self, unit: str) -> bool:
-        """Whether EC2 has no room for any offering of a unit's NodePool."""
-        simulation = self._simulation
-        shortages = simulation.ec2.shortages
-        if not shortages:
-            return False
-        pool = simulation.karpenter.pools[simulation.application.unit(unit).node_pool]
-        offerings = [(one, zone) for one in pool.types for zone in simulation.setup.zones]
-        return all(any(shortage.concerns(offering) for shortage in shortages) for offering in offerings)
-
-    def _starved(self, unit: str) -> bool:
-        """Whether pods of a unit wait for what EC2 does not have."""
-        pods = self._simulation.workloads.units[unit]
-        return pods.ready < pods.desired and any(pod.node is None for pod in pods.pods) and self.exhausted(unit)
-
-    def exposed(self) -> bool:
-        """Whether cost mode sends traffic to a unit that cannot grow as it needs to."""
-        simulation = self._simulation
-        if not simulation.ec2.shortages or self.mode() is Mode.CAPACITY:
-            return False
-        weights = {target.service: target.weight for target in simulation.balancer.live.targets}
-        return any(weights.get(unit.backend.service) and self._starved(unit.name) for unit in simulation.application.units)
-
-    def mode(self) -> Mode:
-        """The mode that the Ingress shows; that of the start until the first switch."""
-        shown = self._simulation.api.ingress.annotations.get(MARKER)
-        return {str(mode): mode for mode in Mode}.get(shown or "", self._simulation.setup.mode)
-
     # --- a pass -------------------------------------------------------------------------------------------------------------------------
 
-    def decided(self, replica: Replica, snapshot: Snapshot, decision: Decision, made: Plan) -> None:
-        """Before anything of a plan is applied."""
+    def decided(self, replica: Replica, conclusion: Conclusion) -> None:
+        """See `failover_analysis.simulation.replica.ReplicaObserver.decided`."""
+        snapshot, decision, made = conclusion.snapshot, conclusion.decision, conclusion.plan
+        if problem := self._remembered[replica.number].problem(conclusion):
+            self._violated("recorded", problem)
         if "?>" in decision.sentence or not decision.sentence:
             self._violated("explained", f"{decision.reason}: {decision.sentence}")
         if not made.due:
@@ -156,31 +125,28 @@ class Invariants:
         if override.problem or (override.paused_until is not None and snapshot.now < override.paused_until):
             self._violated("paused", f"{len(made.due)} action(s) while paused")
 
-    def acted(self, replica: Replica, snapshot: Snapshot, decision: Decision, action: Action, error: RemoteError | None) -> None:
-        """After an action was answered."""
-        effective = error is None or (isinstance(error, Unavailable) and str(error) == "read timed out")
-        if not effective:
+    def acted(self, replica: Replica, conclusion: Conclusion, action: Action, error: RemoteError | None) -> None:
+        """See `failover_analysis.simulation.replica.ReplicaObserver.acted`."""
+        if not took_effect(error):
             return
-        simulation = self._simulation
-        if simulation.lease.holder != replica.number or replica.leadership.epoch() != simulation.lease.epoch:
-            self._violated("one-writer", f"replica {replica.number} wrote, {simulation.lease.holder} leads")
-        override, now = simulation.api.ingress.override, simulation.agenda.now
-        blind = simulation.hazards.stalled or simulation.hazards.stale_s
-        stopped = override.paused_until is not None and simulation.clock() < override.paused_until
-        if stopped and not blind and now - self._override_since > _UNSEEN_S:
+        engine = self._engine
+        if engine.lease.holder != replica.number or replica.leadership.epoch() != engine.lease.epoch:
+            self._violated("one-writer", f"replica {replica.number} wrote, {engine.lease.holder} leads")
+        override, now = engine.api.ingress.override, engine.event_queue.now
+        blind = engine.fault_state.stalled or engine.fault_state.stale_s
+        stopped = override.paused_until is not None and engine.clock() < override.paused_until
+        if stopped and not blind and now - engine.override_at > _UNSEEN_S:
             self._violated("paused", f"{action.kind} while a person had it paused")
         if action.kind is ActionKind.ROUTE:
-            self._routed(snapshot, decision, action)
+            if error is not None and conclusion.decision.verb.switches:
+                self._remembered[replica.number].lost(conclusion, action)
+            self._routed(conclusion.snapshot, conclusion.decision, action)
         else:
-            self._scaled(snapshot, action)
-
-    def override_changed(self) -> None:
-        """An operator has just written an override."""
-        self._override_since = self._simulation.agenda.now
+            self._scaled(conclusion.snapshot, action)
 
     def _routed(self, snapshot: Snapshot, decision: Decision, action: Action) -> None:
-        now = self._simulation.agenda.now
-        written = json.loads(action.body)["metadata"]["annotations"][self._simulation.api.action_key]
+        now = self._engine.event_queue.now
+        written = json.loads(action.body)["metadata"]["annotations"][self._engine.api.action_key]
         targets, _, problem = parse_action(written)
         problem = problem or action_problem(targets)
         if problem or written != action.after:
@@ -204,13 +170,13 @@ class Invariants:
                 continue
             unit = next((unit.name for unit in application.units if unit.backend.service == target.service), None)
             seen = snapshot.routing.capacity_ready if unit is None else snapshot.units[unit].ready
-            if not seen or (self.calm() and self._simulation.balancer.ready(target.service) == 0):
+            if not seen or (self._truth.calm() and self._engine.balancer.ready(target.service) == 0):
                 self._violated("ready", f"{action.kind} moves traffic to {target.service}, which has no ready endpoint")
 
     def _flipped(self, snapshot: Snapshot, decision: Decision, mode: Mode) -> None:
         """Limits on mode changes; what a person asked for has none."""
-        simulation, now, policy = self._simulation, self._simulation.agenda.now, snapshot.application.policy
-        forgiven = now - self.memory_lost_at < _HOUR_S or simulation.clock_offset != 0 or now - simulation.last_fault < _HOUR_S
+        engine, now, policy = self._engine, self._engine.event_queue.now, snapshot.application.policy
+        forgiven = now - engine.memory_lost_at < _HOUR_S or engine.clock_offset != 0 or now - engine.last_fault < _HOUR_S
         if decision.reason is not Reason.PINNED_TO_MODE and decision.verb is not Verb.ROLLBACK and not forgiven:
             recent = [at for at, _ in self._flips if now - at < _HOUR_S]
             if len(recent) >= policy.flips_per_hour:
@@ -223,7 +189,7 @@ class Invariants:
 
     def _scaled(self, snapshot: Snapshot, action: Action) -> None:
         """Nothing is lowered before the load balancer shows the routing and clients have left; nothing of somebody else's is."""
-        simulation, now = self._simulation, self._simulation.agenda.now
+        engine, now = self._engine, self._engine.event_queue.now
         scaler = snapshot.units[action.unit].scaler
         if scaler is None or scaler.paused:
             self._violated("not-ours", f"{action.kind} of a ScaledObject that is {'paused' if scaler else 'not there'}")
@@ -234,30 +200,31 @@ class Invariants:
         if action.kind is ActionKind.LOWER_FLOOR and not scaler.floor_ours:
             self._violated("not-ours", f"the floor of {action.unit} was set by somebody else")
         policy = snapshot.application.policy
-        if not lowers or now - self.tampered_at < _AUDIT_S or now - simulation.clock_set_at < policy.drain_s:
+        if not lowers or now - engine.tampered_at < _AUDIT_S or now - engine.clock_set_at < policy.drain_s:
             return  # a wall clock that jumps ahead ends every wait, the drain's too
-        asked, live = parse_action(simulation.api.ingress.annotations.get(simulation.api.action_key, ""))[0], simulation.balancer.live
-        drained = now - simulation.balancer.live_since >= policy.drain_s
-        seen = simulation.api.ingress.writer == FIELD_MANAGER and snapshot.routing.resource_version == str(simulation.api.ingress.version)
+        asked, live = parse_action(engine.api.ingress.annotations.get(engine.api.action_key, ""))[0], engine.balancer.live
+        drained = now - engine.balancer.live_since >= policy.drain_s
+        seen = engine.api.ingress.writer == FIELD_MANAGER and snapshot.routing.resource_version == str(engine.api.ingress.version)
         if seen and not (same_routing(asked, live.targets) and drained):
-            age = now - simulation.balancer.live_since
+            age = now - engine.balancer.live_since
             self._violated("drained", f"{action.kind} of {action.unit}: live for {age:.0f} s, shown {same_routing(asked, live.targets)}")
 
-    def passed(self, snapshot: Snapshot, decision: Decision, memory: Memory | None) -> None:
-        """A pass is over."""
+    def passed(self, replica: Replica, conclusion: Conclusion, acted: Acted) -> None:
+        """See `failover_analysis.simulation.replica.ReplicaObserver.passed`."""
+        self._remembered[replica.number].passed(acted.memory.flips)
+        snapshot, decision, memory = conclusion.snapshot, conclusion.decision, acted.memory
         held = decision.verb is Verb.HOLD and decision.mode is not None
-        if held and memory is not None and memory.mode is not decision.mode and snapshot.leader:
+        if held and memory.mode is not decision.mode and snapshot.leader:
             self._violated("recorded", f"the Ingress shows {decision.mode}, remembered is {memory.mode}")
-        if memory is not None:
-            self._failover_due(snapshot, decision)
-            self._fallback_due(snapshot, decision, memory)
+        self._failover_due(snapshot, decision)
+        self._fallback_due(snapshot, decision, memory)
 
     # --- liveness -----------------------------------------------------------------------------------------------------------------------
 
     def _failover_due(self, snapshot: Snapshot, decision: Decision) -> None:
-        simulation, now, policy = self._simulation, self._simulation.agenda.now, snapshot.application.policy
-        override = simulation.api.ingress.override
-        free = self.calm() and override.paused_until is None and override.pinned_mode is None and self.mode() is Mode.COST
+        engine, now, policy = self._engine, self._engine.event_queue.now, snapshot.application.policy
+        override = engine.api.ingress.override
+        free = self._truth.calm() and override.paused_until is None and override.pinned_mode is None and self._truth.mode() is Mode.COST
         free = free and policy.strategy is Strategy.TWO_MODE
         recent = [at for at, _ in self._flips if now - at < _HOUR_S]
         free = free and len(recent) < policy.flips_per_hour and now - self._mode_since >= policy.dwell_cost_s
@@ -272,26 +239,26 @@ class Invariants:
 
     def _refused_and_replaceable(self, snapshot: Snapshot) -> bool:
         """Whether a unit that carries weight is provably starved, and another one serves."""
-        simulation, now = self._simulation, self._simulation.agenda.now
+        engine, now = self._engine, self._engine.event_queue.now
         weights = intended_weights(snapshot, ())
         starved = []
-        for unit in simulation.application.units:
-            pool = simulation.karpenter.pools[unit.node_pool]
+        for unit in engine.application.units:
+            pool = engine.karpenter.pools[unit.node_pool]
             last = max((failure.at for failure in pool.failures), default=-math.inf)
             launched = max((claim.launched or 0.0 for claim in pool.launches), default=-math.inf)
             # The whole window but a pass: near its end the evidence may be too old at the next look.
             recent = now - last <= snapshot.application.policy.ice_window_s - _SLACK_S and launched < last
-            if recent and (unit.weight is None or unit.weight > 0) and self._starved(unit.name):
+            if recent and (unit.weight is None or unit.weight > 0) and self._truth.starved(unit.name):
                 starved.append(unit.name)
-        others = [name for name, pods in simulation.workloads.units.items() if name not in starved and pods.ready]
+        others = [name for name, pods in engine.workloads.units.items() if name not in starved and pods.ready]
         return bool(starved) and bool(others) and bool(weights)
 
     def _fallback_due(self, snapshot: Snapshot, decision: Decision, memory: Memory) -> None:
-        simulation, now = self._simulation, self._simulation.agenda.now
-        application, override = snapshot.application, simulation.api.ingress.override
-        limited = any(pool.limit is not None for pool in simulation.karpenter.pools.values())
-        free = self.calm() and override.paused_until is None and override.pinned_mode is None and not simulation.ec2.shortages
-        if not free or limited or self.mode() is not Mode.CAPACITY:
+        engine, now = self._engine, self._engine.event_queue.now
+        application, override = snapshot.application, engine.api.ingress.override
+        limited = any(pool.limit is not None for pool in engine.karpenter.pools.values())
+        free = self._truth.calm() and override.paused_until is None and override.pinned_mode is None and not engine.ec2.shortages
+        if not free or limited or self._truth.mode() is not Mode.CAPACITY:
             self._back_since = None
             return
         since = self._back_since = now if self._back_since is None else self._back_since
@@ -309,21 +276,21 @@ class Invariants:
     def _moved(self, before: LiveRule, after: LiveRule) -> None:
         """The live rule changed. Where we asked for that, what it does is compared with what would have been."""
         del after
-        now = self._simulation.agenda.now
+        now = self._engine.event_queue.now
         ours = now - self._ours_at < _WATCHED_S
         self._before = (before, now + _WATCHED_S) if ours and not before.answer else None
 
-    def flowed(self, flow: Flow, seconds: float) -> None:
+    def _flowed(self, flow: Flow, seconds: float) -> None:
         """A stretch of traffic."""
         if self._before is None or not flow.failed:
             return
         rule, until = self._before
-        simulation = self._simulation
-        if simulation.agenda.now > until or not self.calm():
+        engine = self._engine
+        if engine.event_queue.now > until or not self._truth.calm():
             self._before = None
             return
-        rate = flow.demand / seconds * simulation.application.metric_period_s
-        instead = simulation.traffic.flow(rule.targets, rate, seconds)
+        rate = flow.demand / seconds * engine.application.metric_period_s
+        instead = engine.traffic.flow(rule.targets, rate, seconds)
         self.harm += max(0.0, flow.lost - instead.lost)
         # A replica that sheds because round robin gives all alike is told by the sum alone: see docs/simulation.md.
         harm = flow.own_5xx - instead.own_5xx

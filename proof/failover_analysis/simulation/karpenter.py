@@ -16,8 +16,8 @@ from typing import Final, Protocol
 
 from controller.policy.model import Cause, Launch, LaunchFailure
 from failover_analysis.simulation.cluster import Claim, Node, Pod
-from failover_analysis.simulation.event_queue import Agenda
-from failover_analysis.simulation.fault_state import Hazards
+from failover_analysis.simulation.event_queue import EventQueue
+from failover_analysis.simulation.fault_state import FaultState
 from failover_testbed.capacity.batcher import Batcher
 from failover_testbed.capacity.ec2 import EVENT_BYTES, Code, Ec2, FleetError
 from failover_testbed.capacity.karpenter import BLOCKED_DEDUPE_S, CACHE_S, EMPTY_S, REFUSED_S, REQUEUE_S, SWEEP_S, TERMINATE_S
@@ -80,26 +80,33 @@ class Karpenter:
     """Launches nodes for pods that wait, and removes those that nobody needs.
 
     Args:
-        agenda: Time.
+        event_queue: Time.
         ec2: Where capacity comes from.
         zones: Of the node class.
         pools: Instance types by NodePool.
-        hazards: What is wrong.
+        fault_state: What is wrong.
         chance: Its own stream.
         changed: Called when a watcher would see something.
     """
 
     def __init__(
         self,
-        agenda: Agenda,
+        event_queue: EventQueue,
         ec2: Ec2,
         zones: tuple[str, ...],
         pools: Mapping[str, tuple[str, ...]],
-        hazards: Hazards,
+        fault_state: FaultState,
         chance: random.Random,
         changed: Callable[[], None],
     ) -> None:
-        self._agenda, self.ec2, self._zones, self._hazards, self._chance, self._tell = agenda, ec2, zones, hazards, chance, changed
+        self._event_queue, self.ec2, self._zones, self._fault_state, self._chance, self._tell = (
+            event_queue,
+            ec2,
+            zones,
+            fault_state,
+            chance,
+            changed,
+        )
         self.version = 0
         """Grows with everything that a watcher would see."""
         self.pools = {name: Pool(name, types) for name, types in pools.items()}
@@ -127,13 +134,13 @@ class Karpenter:
     def wanted(self, pool: str) -> None:
         """A pod of the pool has just been called unschedulable."""
         batcher = self._batchers[pool]
-        batcher.add(self._agenda.now)
-        self._agenda.at(batcher.due_at, lambda: self._close(pool))
+        batcher.add(self._event_queue.now)
+        self._event_queue.at(batcher.due_at, lambda: self._close(pool))
 
     def _close(self, pool: str) -> None:
         """Ends a batch unless another pod has come since, which has its own call of this due later."""
         batcher = self._batchers[pool]
-        if self._agenda.now >= batcher.due_at:
+        if self._event_queue.now >= batcher.due_at:
             batcher.close()
             self._provision(self.pools[pool])
 
@@ -144,10 +151,10 @@ class Karpenter:
 
     def _provision(self, pool: Pool) -> None:
         """One scheduling loop over one pool: a claim for each pod that has a place, another look at the others in ten seconds."""
-        pods, now = self._free(pool.name), self._agenda.now
+        pods, now = self._free(pool.name), self._event_queue.now
         if not pods:
             return
-        if self._hazards.karpenter_silent:
+        if self._fault_state.karpenter_silent:
             self._requeue(pool)
             return
         types = self._offerings.available_types(pool.types, now)
@@ -166,14 +173,14 @@ class Karpenter:
             claims.append(pod.claim)
         if claims:
             self.version += 1
-            self._agenda.after(self._chance.uniform(*_LAUNCH_S), lambda: self._launch(pool, claims))
+            self._event_queue.after(self._chance.uniform(*_LAUNCH_S), lambda: self._launch(pool, claims))
         if len(claims) < len(pods):
             self._requeue(pool)
 
     def _requeue(self, pool: Pool) -> None:
         if pool.name not in self._requeued:
             self._requeued.add(pool.name)
-            self._agenda.after(REQUEUE_S, lambda: self._again(pool))
+            self._event_queue.after(REQUEUE_S, lambda: self._again(pool))
 
     def _again(self, pool: Pool) -> None:
         self._requeued.discard(pool.name)
@@ -183,10 +190,10 @@ class Karpenter:
 
     def _launch(self, pool: Pool, claims: list[Claim]) -> None:
         """One fleet call for claims that ask for the same."""
-        if self._hazards.create_errors:
+        if self._fault_state.create_errors:
             self._stuck(pool, claims)
             return
-        now = self._agenda.now
+        now = self._event_queue.now
         fleet = self.ec2.create_fleet(self._offerings.available(claims[0].types, now))
         self._offerings.remember(fleet.errors, now + CACHE_S + self._chance.uniform(0.0, SWEEP_S))
         if fleet.offering is None:
@@ -196,8 +203,8 @@ class Karpenter:
             claim.instance_type, claim.zone = fleet.offering
             claim.launched = now
             pool.launches.append(claim)
-            life = _NEVER_JOINED_LIFE_S if self._hazards.never_joins else self._chance.uniform(*_REGISTER_S)
-            self._agenda.after(life, partial(self._join, pool, claim))
+            life = _NEVER_JOINED_LIFE_S if self._fault_state.never_joins else self._chance.uniform(*_REGISTER_S)
+            self._event_queue.after(life, partial(self._join, pool, claim))
         self._changed()
 
     def _refused(self, pool: Pool, claims: list[Claim], errors: tuple[FleetError, ...]) -> None:
@@ -208,11 +215,11 @@ class Karpenter:
             failure = LaunchFailure(
                 claim=claim.name,
                 pool=pool.name,
-                at=float(int(self._agenda.now)),  # events carry whole seconds
+                at=float(int(self._event_queue.now)),  # events carry whole seconds
                 cause=_CAUSES[errors[0].code] if errors else Cause.CAPACITY,
                 codes=codes[:1],
                 attempt=claims[0].name,
-                seen=self._agenda.now,
+                seen=self._event_queue.now,
                 instance_types=claim.types,
                 capacity_types=("on-demand",),
                 truncated=len(errors) * _PER_ZONE_BYTES > EVENT_BYTES,
@@ -220,7 +227,7 @@ class Karpenter:
                 named_zone=named[1],
             )
             pool.failures.append(failure)
-            self._agenda.after(REFUSED_S, partial(self._end, pool, claim))
+            self._event_queue.after(REFUSED_S, partial(self._end, pool, claim))
         self._changed()
 
     def _stuck(self, pool: Pool, claims: list[Claim]) -> None:
@@ -229,17 +236,17 @@ class Karpenter:
             failure = LaunchFailure(
                 claim=claim.name,
                 pool=pool.name,
-                at=self._agenda.now,
+                at=self._event_queue.now,
                 cause=Cause.UNKNOWN,
                 codes=("LaunchFailed",),
                 attempt=claims[0].name,
-                seen=self._agenda.now,
+                seen=self._event_queue.now,
                 instance_types=claim.types,
                 capacity_types=("on-demand",),
                 source="create-error",
             )
             pool.failures.append(failure)
-            self._agenda.after(_CREATE_ERROR_LIFE_S, partial(self._end, pool, claim))
+            self._event_queue.after(_CREATE_ERROR_LIFE_S, partial(self._end, pool, claim))
         self._changed()
 
     def _end(self, pool: Pool, claim: Claim) -> None:
@@ -252,15 +259,15 @@ class Karpenter:
         self._requeue(pool)
 
     def _join(self, pool: Pool, claim: Claim) -> None:
-        if self._hazards.never_joins:
+        if self._fault_state.never_joins:
             self._end(pool, claim)
             return
-        claim.registered = self._agenda.now
+        claim.registered = self._event_queue.now
         self._changed()
-        self._agenda.after(self._chance.uniform(*_INITIALIZE_S), lambda: self._ready(pool, claim))
+        self._event_queue.after(self._chance.uniform(*_INITIALIZE_S), lambda: self._ready(pool, claim))
 
     def _ready(self, pool: Pool, claim: Claim) -> None:
-        claim.initialized = self._agenda.now
+        claim.initialized = self._event_queue.now
         self._changed()
         self.place(pool, claim)
 
@@ -277,7 +284,7 @@ class Karpenter:
     def start(self, pool: Pool, instance_type: str, number: int) -> Node:
         """A node that joined long ago, the number telling its zone."""
         self._made += 1
-        long_ago = self._agenda.now - _KEPT_S
+        long_ago = self._event_queue.now - _KEPT_S
         claim = Claim(
             f"{pool.name}-{self._made:05d}", pool.name, pool.types, long_ago, instance_type, self._zones[number % len(self._zones)]
         )
@@ -290,19 +297,19 @@ class Karpenter:
     def emptied(self, node: Node) -> None:
         """A node has no pod: it goes if that stays so."""
         if node.pod is None and not node.claim.gone:
-            node.empty_since = self._agenda.now
-            self._agenda.after(EMPTY_S, lambda: self._consolidate(node, node.empty_since))
+            node.empty_since = self._event_queue.now
+            self._event_queue.after(EMPTY_S, lambda: self._consolidate(node, node.empty_since))
 
     def _consolidate(self, node: Node, since: float) -> None:
         if node.pod is not None or node.claim.gone or node.empty_since != since:
             return
-        if self._hazards.karpenter_silent:
-            self._agenda.after(EMPTY_S, lambda: self._consolidate(node, since))
+        if self._fault_state.karpenter_silent:
+            self._event_queue.after(EMPTY_S, lambda: self._consolidate(node, since))
             return
         pool = self.pools[node.claim.pool]
         node.claim.gone = True  # no pod is put there any more
         pool.nodes.remove(node)
-        self._agenda.after(TERMINATE_S, lambda: self._terminated(pool, node.claim))
+        self._event_queue.after(TERMINATE_S, lambda: self._terminated(pool, node.claim))
 
     def _terminated(self, pool: Pool, claim: Claim) -> None:
         pool.alive.remove(claim)
@@ -312,7 +319,7 @@ class Karpenter:
 
     def forget_old(self) -> None:
         """Drops what no watcher would still be told of."""
-        oldest = self._agenda.now - _KEPT_S
+        oldest = self._event_queue.now - _KEPT_S
         for pool in self.pools.values():
             while pool.failures and pool.failures[0].at < oldest:
                 pool.failures.popleft()

@@ -50,5 +50,7 @@ class SimulatedLeadership:
         return self.believes and epoch == self._lease.epoch
 
     def outrank(self, epoch: int) -> None:
-        """See `controller.ports.Leadership.outrank`."""
-        self._lease.epoch = self._believed = max(self._lease.epoch, epoch + 1)
+        """See `controller.ports.Leadership.outrank`: only the holder's write of the Lease is accepted."""
+        self.believes = self._lease.holder == self._process
+        if self.believes:
+            self._lease.epoch = self._believed = max(self._lease.epoch, epoch + 1)

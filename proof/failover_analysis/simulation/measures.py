@@ -10,13 +10,12 @@ import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from controller.policy.model import Action, ActionKind, Decision, Snapshot, Verdict
+from failover_analysis.simulation.engine import Engine
 from failover_analysis.simulation.traffic import Flow
-
-if TYPE_CHECKING:
-    from failover_analysis.simulation.engine import Simulation
+from failover_analysis.simulation.truth import Truth
 
 MOMENTS: Final = 5
 """Moments that are kept of a run: the worst."""
@@ -130,38 +129,39 @@ class Measures:
     """Measures one run.
 
     Args:
-        simulation: The run, before it begins.
+        engine: The world and the processes in it, before the run begins.
+        truth: What is true of them.
     """
 
-    def __init__(self, simulation: Simulation) -> None:
-        self._simulation = simulation
-        self._rated = {unit.name: unit.latency_s for unit in simulation.application.units}
+    def __init__(self, engine: Engine, truth: Truth) -> None:
+        self._engine, self._truth = engine, truth
+        self._rated = {unit.name: unit.latency_s for unit in engine.application.units}
         self._histogram = [0.0] * (_BINS + 1)
-        self._minute, self._minute_end = _Minute(), simulation.agenda.now + MINUTE_S
+        self._minute, self._minute_end = _Minute(), engine.event_queue.now + MINUTE_S
         self._worst, self._worst_at = 1.0, math.nan
         self._moments = _Worst()
         self._decisions: deque[tuple[float, Decision]] = deque(maxlen=_KNOWN)
         self._detections, self._verifications = _Detections(), _Verifications()
-        simulation.traffic.listeners.append(self._flowed)
+        engine.traffic.listeners.append(self._flowed)
 
     # --- what is told -------------------------------------------------------------------------------------------------------------------
 
     def decided(self, snapshot: Snapshot, decision: Decision) -> None:
         """A pass has decided."""
-        now = self._simulation.agenda.now
+        now = self._engine.event_queue.now
         self._decisions.append((now, decision))
-        self._detections.seen(now, exposed=self._simulation.invariants.exposed())
+        self._detections.seen(now, exposed=self._truth.exposed())
         self._detections.decided(now, proven=any(judged.short for judged in decision.evidence.values()))
         self._verifications.looked(now, snapshot)
 
     def acted(self, decision: Decision, action: Action) -> None:
         """An action was accepted."""
         if action.kind is ActionKind.ROUTE:
-            self._verifications.routed(self._simulation.agenda.now, action.after, switch=decision.verb.switches)
+            self._verifications.routed(self._engine.event_queue.now, action.after, switch=decision.verb.switches)
 
     def _flowed(self, flow: Flow, seconds: float) -> None:
-        now = self._simulation.agenda.now
-        self._detections.seen(now - seconds, exposed=self._simulation.invariants.exposed())
+        now = self._engine.event_queue.now
+        self._detections.seen(now - seconds, exposed=self._truth.exposed())
         begin = now - seconds
         while now >= self._minute_end:
             part = max(0.0, self._minute_end - begin)
@@ -200,7 +200,7 @@ class Measures:
             self._moments.add(self._bad(minute, added), self._minute_end)
 
     def _bad(self, minute: _Minute, added_s: float) -> BadMoment:
-        simulation, at = self._simulation, self._minute_end
+        engine, at = self._engine, self._minute_end
         known = next(((when, made) for when, made in reversed(self._decisions) if when <= at), None)
         return BadMoment(
             at=at,
@@ -209,8 +209,8 @@ class Measures:
             failed=dict(sorted(minute.failed.items())),
             added_s=added_s,
             decision=None if known is None else judgement(*known),
-            faults=tuple(plan.name for plan in simulation.active.values()),
-            out=simulation.recorder.stuck_types(),
+            faults=tuple(plan.name for plan in engine.active.values()),
+            out=self._truth.stuck_types(),
         )
 
     # --- the end ------------------------------------------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from typing import Final
 
 from controller.policy.model import Application
 from failover_analysis.simulation.api import KubeApi
-from failover_analysis.simulation.event_queue import Agenda
-from failover_analysis.simulation.fault_state import Hazards
+from failover_analysis.simulation.event_queue import EventQueue
+from failover_analysis.simulation.fault_state import FaultState
 from failover_analysis.simulation.traffic import Flow, Traffic
 from failover_analysis.simulation.workloads import Workloads
 from failover_testbed.traffic.autoscaler import Autoscaler
@@ -41,33 +41,41 @@ class CloudWatch:
     """The metrics as they can be read.
 
     Args:
-        agenda: Time.
+        event_queue: Time.
         application: Whose.
         traffic: What is counted.
-        hazards: What is wrong.
+        fault_state: What is wrong.
         chance: Its own stream.
     """
 
-    def __init__(self, agenda: Agenda, application: Application, traffic: Traffic, hazards: Hazards, chance: random.Random) -> None:
-        self._agenda, self._application, self._traffic, self._hazards, self._chance = agenda, application, traffic, hazards, chance
+    def __init__(
+        self, event_queue: EventQueue, application: Application, traffic: Traffic, fault_state: FaultState, chance: random.Random
+    ) -> None:
+        self._event_queue, self._application, self._traffic, self._fault_state, self._chance = (
+            event_queue,
+            application,
+            traffic,
+            fault_state,
+            chance,
+        )
         self._counting = Flow()
         self._shown_until = 0.0
         self.newest: Period | None = None  # that can be read
         traffic.listeners.append(lambda flow, _seconds: self._counting.add(flow))
-        agenda.every(application.metric_period_s, self._publish)
+        event_queue.every(application.metric_period_s, self._publish)
 
     def warm(self, flow: Flow) -> None:
         """Makes one period of the past readable at the start."""
-        self.newest = Period(self._agenda.now, flow)
+        self.newest = Period(self._event_queue.now, flow)
 
     def _publish(self) -> None:
         self._traffic.advance()
-        period, self._counting = Period(self._agenda.now, self._counting), Flow()
-        if self._hazards.cloudwatch_absent:
+        period, self._counting = Period(self._event_queue.now, self._counting), Flow()
+        if self._fault_state.cloudwatch_absent:
             return
-        due = self._agenda.now + self._chance.uniform(*_LAG_S) + self._hazards.cloudwatch_late_s
+        due = self._event_queue.now + self._chance.uniform(*_LAG_S) + self._fault_state.cloudwatch_late_s
         self._shown_until = max(self._shown_until, due)  # periods appear in their order
-        self._agenda.at(self._shown_until, lambda: self._show(period))
+        self._event_queue.at(self._shown_until, lambda: self._show(period))
 
     def _show(self, period: Period) -> None:
         self.newest = period
@@ -77,23 +85,25 @@ class Keda:
     """Sets the replicas of every unit that has a ScaledObject.
 
     Args:
-        agenda: Time.
+        event_queue: Time.
         api: The ScaledObjects.
         cloudwatch: The counters.
         workloads: The Deployments.
         advanced: Called before replicas change.
     """
 
-    def __init__(self, agenda: Agenda, api: KubeApi, cloudwatch: CloudWatch, workloads: Workloads, advanced: Callable[[], None]) -> None:
-        self._agenda, self._api, self._cloudwatch, self._workloads, self._advanced = agenda, api, cloudwatch, workloads, advanced
+    def __init__(
+        self, event_queue: EventQueue, api: KubeApi, cloudwatch: CloudWatch, workloads: Workloads, advanced: Callable[[], None]
+    ) -> None:
+        self._event_queue, self._api, self._cloudwatch, self._workloads, self._advanced = event_queue, api, cloudwatch, workloads, advanced
         self._autoscalers = {name: Autoscaler() for name in api.scalers}
         for name, autoscaler in self._autoscalers.items():
-            autoscaler.remember(agenda.now, workloads.units[name].desired)
-        agenda.every(KEDA_S, self._look)
+            autoscaler.remember(event_queue.now, workloads.units[name].desired)
+        event_queue.every(KEDA_S, self._look)
 
     def changed(self, unit: str) -> None:
         """A ScaledObject was written: KEDA updates its autoscaler within a fraction of a second."""
-        self._agenda.after(0.2, lambda: self._scale(unit))
+        self._event_queue.after(0.2, lambda: self._scale(unit))
 
     def _look(self) -> None:
         for unit in self._autoscalers:
@@ -104,10 +114,10 @@ class Keda:
         if scaler.paused or not scaler.exists:
             return
         pods, period = self._workloads.units[unit], self._cloudwatch.newest
-        fresh = period is not None and self._agenda.now - period.end <= _WINDOW_S
+        fresh = period is not None and self._event_queue.now - period.end <= _WINDOW_S
         total = period.flow.units[unit].requests if fresh and period is not None and unit in period.flow.units else NO_DATA
         wanted = self._autoscalers[unit].replicas(
-            self._agenda.now, max(total, NO_DATA), float(scaler.target), pods.desired, least=scaler.floor, most=scaler.most
+            self._event_queue.now, max(total, NO_DATA), float(scaler.target), pods.desired, least=scaler.floor, most=scaler.most
         )
         if wanted != pods.desired:
             self._advanced()

@@ -1,7 +1,7 @@
 """When EC2 has no room: written down, drawn, or read from a trace.
 
 Drawn outages alternate log-normal stretches with and without capacity, each zone of a type for itself and the region as a whole more
-rarely; an offering has room while both have. Medians and rates are those of evaluation.md, section 3 (45 days of nine zones of spot
+rarely; an offering has room while both have. Medians and rates are those of docs/research/evaluation.md (45 days of nine zones of spot
 capacity: outages of 23 to 42 min in the median, 20 to 38 % of them no longer than 15 min, 4 to 15 transitions a day and zone; 58 to 79 %
 of them left capacity in a sibling zone). On-demand shortages are rarer and have longer tails: `every_h` is what a scenario chooses.
 """
@@ -56,7 +56,7 @@ def drawn(instance_types: Iterable[str], zones: Iterable[str], length_s: float, 
     """
     found = []
     for instance_type in instance_types:
-        # A zone is out with its region as often as evaluation.md has it; the rest of its outages are its own.
+        # A zone is out with its region as often as the evaluation found it; the rest of its outages are its own.
         regional = every_h / (1 - SIBLING_SHARE)
         for zone, rate in [*((zone, every_h / SIBLING_SHARE) for zone in zones), ("", regional)]:
             chance = random.Random(f"{seed}/{instance_type}/{zone}")

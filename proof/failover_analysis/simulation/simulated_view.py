@@ -33,8 +33,8 @@ from controller.policy.plan import FIELD_MANAGER
 from controller.policy.routing import MARKER, RETURN_STEP, parse_action, same_routing
 from failover_analysis.simulation.api import KubeApi
 from failover_analysis.simulation.balancer import Balancer
-from failover_analysis.simulation.event_queue import Agenda
-from failover_analysis.simulation.fault_state import Hazards
+from failover_analysis.simulation.event_queue import EventQueue
+from failover_analysis.simulation.fault_state import FaultState
 from failover_analysis.simulation.karpenter import Karpenter, Pool, launch_of
 from failover_analysis.simulation.metrics import CloudWatch
 from failover_analysis.simulation.workloads import Workloads
@@ -75,13 +75,13 @@ _parsed = lru_cache(maxsize=1024)(parse_action)
 class World:
     """The parts of the world that can be looked at."""
 
-    agenda: Agenda
+    event_queue: EventQueue
     karpenter: Karpenter
     workloads: Workloads
     api: KubeApi
     balancer: Balancer
     cloudwatch: CloudWatch
-    hazards: Hazards
+    fault_state: FaultState
     zones: tuple[str, ...]
     calls: Counter[str] = field(default_factory=Counter)
     """Calls of AWS APIs by service, as `controller.signals.load_balancer.verifier` and `controller.signals.cloudwatch` make them."""
@@ -106,7 +106,7 @@ class _View:
     scalers: Mapping[str, Scaler] = field(default_factory=dict)
 
 
-class Lookout:
+class SimulatedView:
     """One replica's view.
 
     Args:
@@ -119,7 +119,7 @@ class Lookout:
         self._world, self.application, self._clock = world, application, clock
         self.woken: Callable[[], None] = lambda: None
         """Called when something was polled that a pass should see at once."""
-        self._since = world.agenda.now
+        self._since = world.event_queue.now
         self._view = _View()
         self._last: dict[str, float] = {}
         self._read_at: dict[str, float] = {}
@@ -148,9 +148,9 @@ class Lookout:
         if self._stopped:
             return
         for kind in KINDS:
-            if kind not in self._world.hazards.stalled:
+            if kind not in self._world.fault_state.stalled:
                 self._last[kind] = self._clock()
-        self._world.agenda.after(HEARTBEAT_S, self._beat)
+        self._world.event_queue.after(HEARTBEAT_S, self._beat)
 
     def wrote(self, kind: str) -> None:
         """An own write: the API server's answer is shown to the view at once, whatever its watch does."""
@@ -158,7 +158,7 @@ class Lookout:
 
     def _read(self, kind: str) -> None:
         world = self._world
-        self._last[kind], self._read_at[kind] = self._clock(), world.agenda.now
+        self._last[kind], self._read_at[kind] = self._clock(), world.event_queue.now
         if kind == KARPENTER and self._seen_karpenter != world.karpenter.version:
             self._seen_karpenter = world.karpenter.version
             self._view.pools = {name: self._pool(pool) for name, pool in world.karpenter.pools.items()}
@@ -239,15 +239,15 @@ class Lookout:
         """The newest settled period of CloudWatch."""
         if self._stopped:
             return
-        self._world.agenda.after(CLOUDWATCH_S, self._poll_metrics)
-        throttled = self._world.hazards.cloudwatch_throttled
+        self._world.event_queue.after(CLOUDWATCH_S, self._poll_metrics)
+        throttled = self._world.fault_state.cloudwatch_throttled
         self._world.calls["cloudwatch"] += _ATTEMPTS if throttled else 1
         if throttled:
             return
         self._metrics_at = self._clock()
         period = self._world.cloudwatch.newest
         period_s = self.application.metric_period_s
-        if period is None or period.end <= self._world.agenda.now // period_s * period_s - PERIODS * period_s:
+        if period is None or period.end <= self._world.event_queue.now // period_s * period_s - PERIODS * period_s:
             self._demand, self._latency, self._errors = {}, {}, None
             return
         flows = period.flow.units
@@ -262,14 +262,14 @@ class Lookout:
         before, self.verification = self.verification, self._looked()
         seen = self.verification
         pause = AUDIT_S if seen is not None and seen.verdict is Verdict.YES else VERIFY_S
-        self._world.agenda.after(pause, self._verify)
+        self._world.event_queue.after(pause, self._verify)
         old = (before.verdict, before.action) if before is not None else None
         if seen is not None and (seen.verdict, seen.action) != old:
             self.woken()
 
     def look_soon(self) -> None:
         """The routing was changed: the next look is not an audit's away."""
-        self._world.agenda.after(VERIFY_S, self._verify_once)
+        self._world.event_queue.after(VERIFY_S, self._verify_once)
 
     def _verify_once(self) -> None:
         if self._stopped or self._view.routing.action == (self.verification.action if self.verification else ""):
@@ -288,7 +288,7 @@ class Lookout:
         if not routing.targets:
             return None
         world.calls["elbv2"] += self._asked_first()
-        if world.hazards.elbv2_throttled:
+        if world.fault_state.elbv2_throttled:
             world.calls["elbv2"] += _ATTEMPTS
             return Verification(Verdict.CANNOT_TELL, now, "no answer to DescribeRules (Throttling)", routing.action)
         world.calls["elbv2"] += 1  # DescribeRules of the one listener
@@ -303,7 +303,7 @@ class Lookout:
 
     def _asked_first(self) -> int:
         """Calls for what is remembered for a while: the load balancer and its listeners."""
-        now, calls = self._world.agenda.now, 0
+        now, calls = self._world.event_queue.now, 0
         if now >= self._balancer_until:
             self._balancer_until, calls = now + BALANCER_S, calls + 1
         if now >= self._listeners_until:
@@ -325,29 +325,21 @@ class Lookout:
 
     # --- snapshots ----------------------------------------------------------------------------------------------------------------------
 
-    def snapshot(self, *, leader: bool, epoch: int, state_problem: str) -> Snapshot:
-        """Everything that one decision is made from, now.
-
-        Args:
-            leader: Whether this replica believes that it may act.
-            epoch: The leadership term.
-            state_problem: Why stored memory cannot be read, "" where it can.
-        """
-        world, hazards = self._world, self._world.hazards
+    def snapshot(self, application: Application, *, leader: bool, epoch: int, further: tuple[Source, ...] = ()) -> Snapshot:
+        """See `controller.service.application_pass.Observer.snapshot`."""
+        world, fault_state = self._world, self._world.fault_state
         for kind in KINDS:
-            behind = world.agenda.now - self._read_at[kind] < hazards.stale_s
-            if kind not in hazards.stalled and not behind:
+            behind = world.event_queue.now - self._read_at[kind] < fault_state.stale_s
+            if kind not in fault_state.stalled and not behind:
                 self._read(kind)
         sources = [Source(kind, _REQUIRED[kind], self._last.get(kind), WATCH_BUDGET_S) for kind in KINDS]
         sources.append(Source("cloudwatch", False, self._metrics_at, CLOUDWATCH_BUDGET_S))
-        if state_problem:
-            sources.append(Source("state", True, None, 0.0, problem=state_problem))
         return Snapshot(
             now=self._clock(),
-            application=self.application,
+            application=application,
             routing=self._whole_routing(),
-            units={unit.name: self._unit(unit) for unit in self.application.units},
-            sources=tuple(sources),
+            units={unit.name: self._unit(unit) for unit in application.units},
+            sources=(*sources, *further),
             error_ratio=self._errors,
             leader=leader,
             epoch=epoch,

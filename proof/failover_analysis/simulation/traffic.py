@@ -13,8 +13,8 @@ from typing import Final
 from controller.policy.model import Application, Target
 from failover_analysis.simulation.balancer import Balancer
 from failover_analysis.simulation.cluster import UnitPods
-from failover_analysis.simulation.event_queue import Agenda
-from failover_analysis.simulation.fault_state import Hazards
+from failover_analysis.simulation.event_queue import EventQueue
+from failover_analysis.simulation.fault_state import FaultState
 from failover_analysis.simulation.queueing import answered, speed
 from failover_analysis.simulation.setup import Algorithm
 
@@ -74,40 +74,40 @@ class Traffic:
     """One application's traffic.
 
     Args:
-        agenda: Time.
+        event_queue: Time.
         application: Whose.
         demand: Requests per metric period at a moment, seconds since the Unix epoch.
         balancer: The live rule and the targets.
         pods: By unit.
-        hazards: What is wrong.
+        fault_state: What is wrong.
         algorithm: How a target is chosen.
     """
 
     def __init__(
         self,
-        agenda: Agenda,
+        event_queue: EventQueue,
         application: Application,
         demand: Callable[[float], float],
         balancer: Balancer,
         pods: Mapping[str, UnitPods],
-        hazards: Hazards,
+        fault_state: FaultState,
         algorithm: Algorithm,
     ) -> None:
-        self._agenda, self._application, self._demand, self._balancer = agenda, application, demand, balancer
-        self._pods, self._hazards = pods, hazards
+        self._event_queue, self._application, self._demand, self._balancer = event_queue, application, demand, balancer
+        self._pods, self._fault_state = pods, fault_state
         self._of_service = {unit.backend.service: unit.name for unit in application.units}
         even, period_s = algorithm is Algorithm.ROUND_ROBIN, application.metric_period_s
         self._speed = {unit.name: 1.0 if even else speed(unit.throughput, unit.latency_s, period_s) for unit in application.units}
-        self._until = agenda.now
+        self._until = event_queue.now
         self.listeners: list[Listener] = []
 
     def advance(self) -> None:
         """Lets the requests since the last time flow, by what has been true since then. To be called before anything changes."""
-        seconds = self._agenda.now - self._until
+        seconds = self._event_queue.now - self._until
         if seconds <= 0:
             return
         rate = self._demand(self._until + seconds / 2)
-        self._until = self._agenda.now
+        self._until = self._event_queue.now
         flow = self.flow(self._balancer.live.targets, rate, seconds)
         for listener in self.listeners:
             listener(flow, seconds)
@@ -146,7 +146,7 @@ class Traffic:
         """
         own = self._of_service.get(service)
         names = list(self._pods) if own is None else [own]
-        ill = self._hazards.broken if own is None else self._hazards.broken | self._hazards.sick
+        ill = self._fault_state.broken if own is None else self._fault_state.broken | self._fault_state.sick
         counts = {name: self._pods[name].healthy for name in names if name not in ill and self._pods[name].healthy}
         if not counts:
             counts = {name: self._pods[name].registered for name in names if self._pods[name].registered}
@@ -160,7 +160,7 @@ class Traffic:
         return 0.0
 
     def _serve(self, made: Flow, name: str, rate: float, replicas: int, part: float) -> None:
-        if name in self._hazards.broken:
+        if name in self._fault_state.broken:
             made.failed[BROKEN] = made.failed.get(BROKEN, 0.0) + rate * part
             return
         unit = self._pods[name].unit

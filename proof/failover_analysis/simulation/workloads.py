@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from controller.policy.model import Application
 from failover_analysis.simulation.cluster import Node, Pod, UnitPods
-from failover_analysis.simulation.event_queue import Agenda
+from failover_analysis.simulation.event_queue import EventQueue
 from failover_analysis.simulation.karpenter import Karpenter
 
 TERMINATION_S: Final = 30.0
@@ -31,7 +31,7 @@ class Workloads:
     """Keeps the pods of every deployment unit as the Deployments ask.
 
     Args:
-        agenda: Time.
+        event_queue: Time.
         application: Whose units.
         karpenter: Who launches nodes.
         targets: Who registers pods with the load balancer.
@@ -41,14 +41,14 @@ class Workloads:
 
     def __init__(
         self,
-        agenda: Agenda,
+        event_queue: EventQueue,
         application: Application,
         karpenter: Karpenter,
         targets: Targets,
         chance: random.Random,
         changed: Callable[[], None],
     ) -> None:
-        self._agenda, self._karpenter, self._targets, self._chance, self._tell = agenda, karpenter, targets, chance, changed
+        self._event_queue, self._karpenter, self._targets, self._chance, self._tell = event_queue, karpenter, targets, chance, changed
         self.version = 0
         """Grows with everything that a watcher would see."""
         self.units = {unit.name: UnitPods(unit) for unit in application.units}
@@ -103,14 +103,14 @@ class Workloads:
 
     def _new(self, pods: UnitPods) -> Pod:
         self._made += 1
-        pod = Pod(f"{pods.unit.name}-{self._made:05d}", pods.unit, self._agenda.now)
+        pod = Pod(f"{pods.unit.name}-{self._made:05d}", pods.unit, self._event_queue.now)
         pods.pods.append(pod)
         return pod
 
     def _create(self, pods: UnitPods) -> None:
         pod = self._new(pods)
         if not self._bind(pods, pod):
-            pod.unschedulable_since = float(int(self._agenda.now))  # a condition carries whole seconds
+            pod.unschedulable_since = float(int(self._event_queue.now))  # a condition carries whole seconds
             self._karpenter.wanted(pods.unit.node_pool)
 
     def _delete(self, pods: UnitPods, pod: Pod) -> None:
@@ -121,7 +121,7 @@ class Workloads:
             pods.ready -= 1
             self._targets.pod_gone(pod)
         if pod.node is not None:
-            self._agenda.after(TERMINATION_S, lambda: self._vacate(pod))
+            self._event_queue.after(TERMINATION_S, lambda: self._vacate(pod))
 
     def _vacate(self, pod: Pod) -> None:
         node = pod.node
@@ -165,9 +165,9 @@ class Workloads:
 
     def _load(self, pods: UnitPods, pod: Pod) -> None:
         """Image pull and model load."""
-        due = self._agenda.now + pods.unit.cold_start_s * self._chance.uniform(*_COLD_START)
+        due = self._event_queue.now + pods.unit.cold_start_s * self._chance.uniform(*_COLD_START)
         pod.ready_at = due
-        self._agenda.at(due, lambda: self._loaded(pods, pod, due))
+        self._event_queue.at(due, lambda: self._loaded(pods, pod, due))
 
     def _loaded(self, pods: UnitPods, pod: Pod, due: float) -> None:
         if not pod.ending and not pod.ready and pod.ready_at == due:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -170,19 +170,24 @@ KEDA_OTHERS: Final = (
 """Other kinds that KEDA's operator watches; it does not start without them."""
 
 
-def upstream() -> list[dict[str, Any]]:
-    """The definitions in shared/; empty if it does not exist."""
-    return [yaml.safe_load(path.read_text()) for path in sorted(UPSTREAM.glob("*.yaml"))]
+@cache
+def upstream() -> tuple[dict[str, Any], ...]:
+    """The definitions in shared/; empty if it does not exist. Callers must not change them.
+
+    It uses libyaml if PyYAML has it: PyYAML's own parser takes seconds, because the definitions are long.
+    """
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return tuple(yaml.load(path.read_text(), Loader=loader) for path in sorted(UPSTREAM.glob("*.yaml")))
 
 
-def install(session: KubeSession, definitions: list[dict[str, Any]] | None = None) -> None:
+def install(session: KubeSession, definitions: Sequence[Mapping[str, Any]] | None = None) -> None:
     """Creates the definitions and waits until the server serves their resources.
 
     Args:
         session: The administrator's session.
         definitions: With None, upstream's, or the minimal ones if those are absent.
     """
-    wanted = definitions if definitions is not None else upstream() or list(MINIMAL)
+    wanted = definitions if definitions is not None else upstream() or MINIMAL
     for definition in wanted:
         try:
             session.request("POST", _PATH, body=yaml.safe_dump(definition), content_type="application/yaml")

@@ -28,9 +28,9 @@ _EVERY_S: Final = 0.5
 
 
 def python() -> Path | None:
-    """The interpreter with the model server's libraries; None until `make test-model-server` has made it."""
-    found = sorted(ROOT.glob(".venv-libraries-*/bin/python"))
-    return found[-1] if found else None
+    """The interpreter with the model server's libraries; None until `make test-model-server` has finished making it."""
+    complete = sorted(ROOT.glob(".venv-libraries-*/.synced"))
+    return complete[-1].parent / "bin" / "python" if complete else None
 
 
 @contextmanager

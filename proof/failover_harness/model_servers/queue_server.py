@@ -17,6 +17,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import count, islice, repeat
 from typing import Final
 
 from aiohttp import web
@@ -52,34 +54,42 @@ class Spec:
         return self.workers / self.service_s
 
 
-class Queue:
-    """The queue in front of the workers."""
+def service_times(spec: Spec) -> Iterator[float]:
+    """Yields the service times of successive requests, seconds, endlessly."""
+    if not spec.variation:
+        return repeat(spec.service_s)
+    shape = 1 / spec.variation**2
+    draw = partial(random.Random(spec.seed).gammavariate, shape, spec.service_s / shape)
+    return (draw() for _ in count())
 
-    def __init__(self, spec: Spec) -> None:
-        self._spec = spec
-        self._random = random.Random(spec.seed)
+
+class Queue:
+    """The line in front of the workers.
+
+    Args:
+        spec: The server.
+        services: The service times of its requests, seconds; drawn with the seed of the server where None.
+    """
+
+    def __init__(self, spec: Spec, services: Iterator[float] | None = None) -> None:
+        self._line = spec.line
+        self._services = services if services is not None else service_times(spec)
         self._free = [0.0] * spec.workers  # when each worker is done, a heap
-        self._starts: list[float] = []  # when the queued requests will start, a heap
+        self._starts: list[float] = []  # when the queued requests will start, a heap; only if the queue is bounded
 
     def arrive(self, now: float) -> float | None:
         """When a request that arrives now will be answered; None if it is refused."""
-        while self._starts and self._starts[0] <= now:
-            heapq.heappop(self._starts)
-        if self._spec.line is not None and len(self._starts) >= self._spec.line and self._free[0] > now:
-            return None
-        begins = max(now, heapq.heappop(self._free))
-        ends = begins + self._service()
-        heapq.heappush(self._free, ends)
-        if begins > now:
-            heapq.heappush(self._starts, begins)
+        free = self._free[0]
+        if self._line is not None:
+            while self._starts and self._starts[0] <= now:
+                heapq.heappop(self._starts)
+            if len(self._starts) >= self._line and free > now:
+                return None
+            if free > now:
+                heapq.heappush(self._starts, free)
+        ends = max(now, free) + next(self._services)
+        heapq.heapreplace(self._free, ends)
         return ends
-
-    def _service(self) -> float:
-        spread = self._spec.variation
-        if not spread:
-            return self._spec.service_s
-        shape = 1 / spread**2
-        return self._random.gammavariate(shape, self._spec.service_s / shape)
 
 
 class VirtualLoad:
@@ -147,18 +157,18 @@ def true_knee(spec: Spec, latency_limit_s: float, error_limit: float = 0.01, req
     """
     if not spec.variation and spec.service_s <= latency_limit_s:
         return spec.capacity
+    services = list(islice(service_times(replace(spec, seed=spec.seed + 1000)), requests))  # the same for every rate: drawn once
     low, high = spec.capacity / 2, spec.capacity
     while high - low > 0.001 * spec.capacity:
         middle = (low + high) / 2
-        if _holds(replace(spec, seed=spec.seed + 1000), middle, latency_limit_s, error_limit, requests):
+        if _holds(Queue(spec, iter(services)), middle, latency_limit_s, error_limit, requests):
             low = middle
         else:
             high = middle
     return low
 
 
-def _holds(spec: Spec, rate: float, latency_limit_s: float, error_limit: float, requests: int) -> bool:
-    queue = Queue(spec)
+def _holds(queue: Queue, rate: float, latency_limit_s: float, error_limit: float, requests: int) -> bool:
     ends = [(number / rate, queue.arrive(number / rate)) for number in range(requests)]
     latencies = sorted(end - at for at, end in ends[requests // 10 :] if end is not None)
     refused = sum(end is None for _, end in ends) / requests

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from controller.errors import ConfigError
-from controller.policy.decide import decide
+from controller.policy.conclusion import conclude
 from controller.policy.model import ActionKind, Application, Memory, Mode, PolicySettings, Snapshot, Verb
-from controller.policy.plan import plan
 from controller.recording.lines import Recorded, decided
 from failover_analysis.replay.change import changed_to
 from failover_analysis.replay.rerun import Moment, same_inputs, what_if
@@ -39,8 +38,8 @@ class Recording(World):
             now = self.snapshot.now + seconds
             sources = tuple(replace(source, last_ok=now) for source in self.snapshot.sources)
             self.seen = self.snapshot = replace(self.snapshot, now=now, sources=sources)
-            self.memory, decision = decide(before, self.seen)
-            made = plan(decision, self.seen)
+            concluded = conclude(before, self.seen)
+            self.memory, made = concluded.memory, concluded.plan
         else:
             _, made = self.tick(seconds)
         self.recorded.append(Recorded(before, self.seen, decided(made, () if self.dry_run else made.due), self.seen.now))
@@ -153,9 +152,9 @@ def test_what_the_api_server_refused_is_refused_again() -> None:
     now = world.snapshot.now
     world.unit(INF2, pool_failures=(refused(now - 10),), pending=pods(since=now - 20), desired=4, ready=2)
     failed = replace(world.snapshot, now=now + 10)
-    kept, decision = decide(world.memory, failed)
-    lost = Recorded(world.memory, failed, decided(plan(decision, failed)), now + 12, failed="Ingress sd21 routing action: timed out")
-    world.memory, world.snapshot = kept, failed
+    made = conclude(world.memory, failed)
+    lost = Recorded(world.memory, failed, decided(made.plan), now + 12, failed="Ingress sd21 routing action: timed out")
+    world.memory, world.snapshot = made.memory, failed
     world.record(5)
     moments = list(what_if([world.recorded[0], lost, world.recorded[1]]))
     assert [moment.differences for moment in moments] == [(), (), ()]

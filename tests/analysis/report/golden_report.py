@@ -13,7 +13,7 @@ from failover_analysis.report.html import html
 from failover_analysis.report.markdown import markdown
 from failover_analysis.report.model import Report
 from failover_analysis.report.simulated import Framing, Played, simulation_report
-from failover_analysis.simulation.engine import Simulation
+from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.setup import Setup
 from tests.analysis.simulation.support import HOUR, fault, outage, setup
 from tests.support.applications import application

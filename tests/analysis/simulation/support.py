@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from failover_analysis.simulation.engine import Simulation
 from failover_analysis.simulation.outages import Outage
 from failover_analysis.simulation.recording import Result
+from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.setup import FaultPlan, Setup
 from failover_testbed.capacity.ec2 import Shortage
 from tests.support.applications import application

@@ -8,93 +8,94 @@ from dataclasses import replace
 import pytest
 
 from controller.errors import Conflict, NotFound, RemoteError, StateError, Unavailable
-from controller.policy.decide import decide
+from controller.policy.conclusion import conclude
 from controller.policy.model import Action, ActionKind, Memory, Mode, Override
-from controller.policy.plan import plan
 from controller.policy.routing import MARKER, RETURN_STEP
 from failover_analysis.simulation.api import Store
-from failover_analysis.simulation.engine import Simulation
-from failover_analysis.simulation.fault_state import Hazards
+from failover_analysis.simulation.engine import Engine
+from failover_analysis.simulation.fault_state import FaultState
+from failover_analysis.simulation.simulated_view import SimulatedView
 from tests.analysis.simulation.support import INF2, outage, setup
 from tests.support.applications import application
 
 
-def failover() -> tuple[Simulation, list[Action]]:
+def failover() -> tuple[Engine, list[Action]]:
     """A world in which a failover is due, and the actions of its plan."""
-    simulation = Simulation(setup(outages=(outage(0.0, 4.0),)), 1)
+    engine = Engine(setup(outages=(outage(0.0, 4.0),)), 1)
+    engine.start()
     caught: list[Action] = []
-    apply = simulation.api.apply
+    apply = engine.api.apply
 
     def keep(action: Action, *, deadline_s: float) -> None:
         caught.append(action)
         raise Unavailable("not yet")
 
-    simulation.api.apply = keep  # type: ignore[method-assign]
+    engine.api.apply = keep  # type: ignore[method-assign]
     while not any(action.kind is ActionKind.ROUTE for action in caught):
-        simulation.agenda.run(simulation.agenda.now + 60)
-    simulation.api.apply = apply  # type: ignore[method-assign]
-    return simulation, caught
+        engine.event_queue.run(engine.event_queue.now + 60)
+    engine.api.apply = apply  # type: ignore[method-assign]
+    return engine, caught
 
 
 def test_the_routing_action_writes_what_the_body_says() -> None:
     """Action and marker in one apply, and the version grows."""
-    simulation, actions = failover()
+    engine, actions = failover()
     action = next(one for one in actions if one.kind is ActionKind.ROUTE)
-    version = simulation.api.ingress.version
-    simulation.api.apply(action, deadline_s=1)
-    assert simulation.api.ingress.annotations[MARKER] == "capacity"
-    assert simulation.api.ingress.annotations[simulation.api.action_key] == action.after
-    assert simulation.api.ingress.version == version + 1
+    version = engine.api.ingress.version
+    engine.api.apply(action, deadline_s=1)
+    assert engine.api.ingress.annotations[MARKER] == "capacity"
+    assert engine.api.ingress.annotations[engine.api.action_key] == action.after
+    assert engine.api.ingress.version == version + 1
 
 
 def test_an_annotation_of_ours_that_an_apply_does_not_name_is_taken_away() -> None:
     """As server-side apply does: a step or a nudge ends with the next change."""
-    simulation, actions = failover()
-    ingress = simulation.api.ingress
+    engine, actions = failover()
+    ingress = engine.api.ingress
     ingress.annotations = {**ingress.annotations, RETURN_STEP: "1", "theirs": "kept"}
     ingress.owned = frozenset({RETURN_STEP})
-    simulation.api.apply(next(one for one in actions if one.kind is ActionKind.ROUTE), deadline_s=1)
-    assert RETURN_STEP not in simulation.api.ingress.annotations
-    assert simulation.api.ingress.annotations["theirs"] == "kept"
+    engine.api.apply(next(one for one in actions if one.kind is ActionKind.ROUTE), deadline_s=1)
+    assert RETURN_STEP not in engine.api.ingress.annotations
+    assert engine.api.ingress.annotations["theirs"] == "kept"
 
 
 def test_another_version_or_another_ingress_is_a_conflict() -> None:
     """Both preconditions of the body are asked for."""
-    simulation, actions = failover()
+    engine, actions = failover()
     action = next(one for one in actions if one.kind is ActionKind.ROUTE)
-    simulation.api.edit_action(action.before, "kubectl")
+    engine.api.edit_action(action.before, "kubectl")
     with pytest.raises(Conflict):
-        simulation.api.apply(action, deadline_s=1)
-    simulation.api.delete_ingress()
-    simulation.api.recreate_ingress(action.before, "argocd", Override())
+        engine.api.apply(action, deadline_s=1)
+    engine.api.delete_ingress()
+    engine.api.recreate_ingress(action.before, "argocd", Override())
     with pytest.raises(Conflict, match="UID"):
-        simulation.api.apply(action, deadline_s=1)
+        engine.api.apply(action, deadline_s=1)
 
 
 def test_a_patch_of_another_trigger_is_refused() -> None:
     """Its tests must hold."""
-    simulation, actions = failover()
+    engine, actions = failover()
     action = next(one for one in actions if one.kind is ActionKind.SET_TARGET)
     body = json.loads(action.body)
     body[1]["value"] = "another-counter"
     with pytest.raises(RemoteError, match="failed"):
-        simulation.api.apply(replace(action, body=json.dumps(body)), deadline_s=1)
-    simulation.api.apply(action, deadline_s=1)
-    assert simulation.api.scalers[action.unit].target == action.after
+        engine.api.apply(replace(action, body=json.dumps(body)), deadline_s=1)
+    engine.api.apply(action, deadline_s=1)
+    assert engine.api.scalers[action.unit].target == action.after
 
 
 def test_a_scaled_object_that_is_gone_is_not_found() -> None:
     """Somebody deleted it."""
-    simulation, actions = failover()
+    engine, actions = failover()
     action = next(one for one in actions if one.kind is ActionKind.RAISE_FLOOR)
-    simulation.api.scalers[action.unit].exists = False
+    engine.api.scalers[action.unit].exists = False
     with pytest.raises(NotFound):
-        simulation.api.apply(action, deadline_s=1)
+        engine.api.apply(action, deadline_s=1)
 
 
 def test_memory_is_stored_under_compare_and_swap_and_epoch() -> None:
     """As the ConfigMap is."""
-    store, key = Store(Hazards()), application().key
+    store, key = Store(FaultState()), application().key
     first = store.load(key)
     stored = store.save(key, Memory(mode=Mode.COST), over=first, epoch=2)
     assert store.load(key) == stored
@@ -107,14 +108,13 @@ def test_memory_is_stored_under_compare_and_swap_and_epoch() -> None:
 def test_memory_that_cannot_be_read_says_so() -> None:
     """Unknown state holds; it is never guessed."""
     with pytest.raises(StateError):
-        Store(Hazards(state_unreadable=True)).load(application().key)
+        Store(FaultState(state_unreadable=True)).load(application().key)
 
 
 def test_a_plan_of_a_quiet_world_is_empty() -> None:
     """The world starts with what cost mode asks for, so that nothing is due that no event explains."""
-    simulation = Simulation(setup(), 1)
-    lookout = simulation.replica._lookout
-    seen = lookout.snapshot(leader=True, epoch=1, state_problem="")
-    _, decision = decide(Memory(), seen)
-    assert plan(decision, seen).actions == ()
+    made = setup()
+    engine = Engine(made, 1)
+    seen = SimulatedView(engine.world, made.application, engine.clock).snapshot(made.application, leader=True, epoch=1)
+    assert conclude(Memory(), seen).plan.actions == ()
     assert seen.units[INF2].ready == 3

@@ -5,11 +5,9 @@ from __future__ import annotations
 import pytest
 
 from controller.policy.model import Mode
-from failover_analysis.simulation.engine import Simulation
 from failover_analysis.simulation.recording import Result, Row
+from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.scenario import find, load
-
-pytestmark = pytest.mark.slow
 
 
 def play(name: str) -> Result:

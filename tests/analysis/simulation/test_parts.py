@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.errors import ConfigError
-from failover_analysis.simulation.event_queue import MOST, Agenda
+from failover_analysis.simulation.event_queue import MOST, EventQueue
 from failover_analysis.simulation.outages import drawn, traced
 from failover_analysis.simulation.queueing import FULL, answered, service_s
 from failover_testbed.traffic.demand import Trace
@@ -19,40 +19,40 @@ from tests.support.applications import seed_units
 DATA = Path(__file__).parents[4] / "shared" / "data"
 
 
-class TestAgenda:
+class TestEventQueue:
     """Virtual time."""
 
     def test_does_what_is_due_in_the_order_of_time_and_then_of_its_making(self) -> None:
         """Ties have an order, or a run could not be repeated."""
-        agenda, done = Agenda(100.0), list[str]()
-        agenda.at(105.0, lambda: done.append("b"))
-        agenda.at(102.0, lambda: done.append("a"))
-        agenda.at(105.0, lambda: done.append("c"))
-        agenda.run(105.0)
+        event_queue, done = EventQueue(100.0), list[str]()
+        event_queue.at(105.0, lambda: done.append("b"))
+        event_queue.at(102.0, lambda: done.append("a"))
+        event_queue.at(105.0, lambda: done.append("c"))
+        event_queue.run(105.0)
         assert done == ["a", "b", "c"]
-        assert agenda.now == 105.0
+        assert event_queue.now == 105.0
 
     def test_what_lies_in_the_past_is_done_now(self) -> None:
         """Time does not go backwards."""
-        agenda, seen = Agenda(100.0), list[float]()
-        agenda.at(50.0, lambda: seen.append(agenda.now))
-        agenda.run(110.0)
+        event_queue, seen = EventQueue(100.0), list[float]()
+        event_queue.at(50.0, lambda: seen.append(event_queue.now))
+        event_queue.run(110.0)
         assert seen == [100.0]
 
     def test_a_repeated_event_goes_on(self) -> None:
         """Polls and ticks."""
-        agenda, seen = Agenda(0.0), list[float]()
-        agenda.every(10.0, lambda: seen.append(agenda.now), first=5.0)
-        agenda.run(30.0)
+        event_queue, seen = EventQueue(0.0), list[float]()
+        event_queue.every(10.0, lambda: seen.append(event_queue.now), first=5.0)
+        event_queue.run(30.0)
         assert seen == [5.0, 15.0, 25.0]
 
     def test_events_that_multiply_are_stopped(self) -> None:
         """Every queue has a bound."""
-        agenda = Agenda(0.0)
+        event_queue = EventQueue(0.0)
         for _ in range(MOST):
-            agenda.at(1.0, lambda: None)
+            event_queue.at(1.0, lambda: None)
         with pytest.raises(RuntimeError, match="without end"):
-            agenda.at(1.0, lambda: None)
+            event_queue.at(1.0, lambda: None)
 
 
 class TestQueueing:
@@ -89,7 +89,7 @@ class TestOutages:
         assert drawn(*arguments, "7") == drawn(*arguments, "7") != drawn(*arguments, "8")
 
     def test_are_as_long_and_as_often_as_evaluated(self) -> None:
-        """evaluation.md, section 3: half an hour in the median, a fifth to two fifths a quarter of an hour or less."""
+        """docs/research/evaluation.md: half an hour in the median, a fifth to two fifths a quarter of an hour or less."""
         found = drawn(["inf2.xlarge"], ("a", "b", "c"), 2000 * 86_400.0, 12.0, "1")
         lengths = sorted(one.end_s - one.start_s for one in found)
         assert 23 * 60 <= lengths[len(lengths) // 2] <= 42 * 60

@@ -6,17 +6,18 @@ import math
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from controller.policy.model import CapacityWeights, Mode, Override, PolicySettings, Strategy
 from controller.policy.weights import adjusted_throughputs
-from failover_analysis.simulation.engine import Simulation
 from failover_analysis.simulation.faults import FAULTS
 from failover_analysis.simulation.faults import drawn as drawn_faults
 from failover_analysis.simulation.outages import drawn
 from failover_analysis.simulation.recording import Result
+from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.setup import ZONES, Algorithm
 from tests.analysis.simulation.support import HOUR, INF2, START, broken, fault, outage, play, setup
 from tests.support.applications import application
@@ -82,6 +83,7 @@ def test_the_order_of_sets_and_dicts_does_not_leak_into_a_run(hash_seed: str) ->
     assert done.stdout == leaky().digest
 
 
+@cache
 def leaky() -> Result:
     """A run in which as much happens as possible."""
     names = list(FAULTS)

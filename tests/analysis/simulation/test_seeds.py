@@ -11,8 +11,8 @@ import pytest
 from controller.policy import availability, decide, memory, steady
 from controller.policy.model import Memory, Mode, Snapshot
 from failover_analysis.simulation import simulated_view
-from failover_analysis.simulation.engine import Simulation
 from failover_analysis.simulation.recording import Result
+from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.scenario import load
 
 FOLDER = Path(__file__).parent / "seeds"
@@ -25,7 +25,6 @@ def play(path: Path) -> Result:
     return Simulation(world.setup(world.file.seed), world.file.seed).run()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("path", SEEDS, ids=lambda path: path.stem)
 def test_what_once_broke_holds(path: Path) -> None:
     """Each file says in its description what it found."""
@@ -81,7 +80,6 @@ def _as_if_nothing_was_changed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(decide, "adopt", adopt)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "unmend", "broken"),
     [

@@ -8,7 +8,7 @@ from controller.clock import ManualClock
 from controller.policy.model import Verdict
 from controller.signals.budget import CallBudget
 from controller.signals.load_balancer.verifier import Verifier
-from failover_analysis.simulation.engine import Simulation
+from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.simulated_view import AUDIT_S, BALANCER_S, LISTENERS_S
 from tests.analysis.simulation.support import setup
 from tests.signals.load_balancer.scripted_elb import (
@@ -152,6 +152,6 @@ def test_an_hour_of_looks_costs_the_calls_that_the_simulation_books(elb: Elb, ve
         clock.advance(5)
     assert len(elb.calls) == calls(groups=3)
     made = setup(demand=lambda _: 600.0, seconds=3600.0)
-    world = Simulation(made, 1)
-    world.run(until=made.start + 3599)
-    assert world.world.calls["elbv2"] == calls(groups=len(made.application.units) + 1)
+    simulation = Simulation(made, 1)
+    simulation.run(until=made.start + 3599)
+    assert simulation.engine.world.calls["elbv2"] == calls(groups=len(made.application.units) + 1)

@@ -19,7 +19,6 @@ def aws() -> Iterator[EmulatedAws]:
         yield started
 
 
-@pytest.mark.slow
 def test_the_environment_leads_the_production_clients_to_it(aws: EmulatedAws, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     for name, value in aws.environment().items():
@@ -31,7 +30,6 @@ def test_the_environment_leads_the_production_clients_to_it(aws: EmulatedAws, mo
     assert set(aws.network.subnets) == set(ZONES)
 
 
-@pytest.mark.slow
 def test_it_is_silent_and_says_what_it_cannot(aws: EmulatedAws, capfd: pytest.CaptureFixture[str]) -> None:
     elb = aws.client("elbv2")
     elb.describe_load_balancers()
@@ -42,14 +40,12 @@ def test_it_is_silent_and_says_what_it_cannot(aws: EmulatedAws, capfd: pytest.Ca
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.slow
 def test_a_profile_of_the_user_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "one-that-does-not-exist")
     with EmulatedAws() as aws:
         assert aws.client("elbv2").describe_load_balancers()["LoadBalancers"] == []
 
 
-@pytest.mark.slow
 def test_every_start_is_a_new_account() -> None:
     aws = EmulatedAws()
     for _ in range(2):

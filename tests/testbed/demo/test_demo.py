@@ -17,7 +17,7 @@ from controller.clients.kube import MERGE_PATCH, SCALED_OBJECTS, connect
 from failover_harness.waiting import wait_for
 from failover_testbed.demo.scenario import builtin
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 
 COMMAND = [sys.executable, "-m", "controller.cli.main"]
 

@@ -92,7 +92,6 @@ def service(env: Environment, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
         session.close()
 
 
-@pytest.mark.slow
 def test_the_production_service_sees_fresh_signals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All watched and polled sources have data, and none is stale."""
     with environment(tmp_path, factor=3, duration=600) as env, service(env, monkeypatch) as wait:
@@ -114,7 +113,6 @@ def test_the_production_service_sees_fresh_signals(tmp_path: Path, monkeypatch: 
         assert observed.pool.exists
 
 
-@pytest.mark.slow
 def test_a_shortage_is_failed_over_without_a_failed_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with environment(tmp_path, factor=40, duration=400) as env, service(env, monkeypatch) as wait:
         view = wait(lambda view: view.memory.mode is Mode.CAPACITY, 15)
@@ -134,7 +132,6 @@ def test_a_shortage_is_failed_over_without_a_failed_request(tmp_path: Path, monk
         assert view.decision.verb in {Verb.HOLD, Verb.FAILOVER}
 
 
-@pytest.mark.slow
 def test_it_ends_by_itself_stops_twice_and_lets_readers_only_read(tmp_path: Path) -> None:
     with environment(tmp_path, factor=60, duration=30) as env:
         session = connect(kubeconfig=str(env.kubeconfig("read-only")))

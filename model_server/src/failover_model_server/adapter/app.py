@@ -12,7 +12,7 @@ from failover_model_server.http import errors
 from failover_model_server.http.requests import Envelope
 from failover_model_server.settings import Settings
 from failover_model_server.tasks.text_generation import TextGenerationRequest, TextGenerationResponse
-from failover_model_server.telemetry.counters import Sink
+from failover_model_server.telemetry.sink import Sink
 
 
 class Adapter:
@@ -29,8 +29,8 @@ class Adapter:
         Gauge("model_server_engine_ready", "1 when the engine can serve.", registry=registry).set_function(
             lambda: float(engine.state.ready)
         )
-        Gauge("model_server_running_requests", "In the engine.", registry=registry).set_function(lambda: engine.look.running)
-        Gauge("model_server_queued_requests", "Waiting in the engine.", registry=registry).set_function(lambda: engine.look.waiting)
+        Gauge("model_server_running_requests", "In the engine.", registry=registry).set_function(lambda: engine.totals.running)
+        Gauge("model_server_queued_requests", "Waiting in the engine.", registry=registry).set_function(lambda: engine.totals.waiting)
 
     @property
     def ready(self) -> bool:

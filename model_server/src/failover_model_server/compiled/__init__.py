@@ -1,4 +1,1 @@
 """What was compiled elsewhere or before: Neuron artifacts and Inductor's caches. Each says what it was made for."""
-
-ARTIFACT = "artifact.json"
-"""Beside Neuron artifacts: what they were compiled for."""

@@ -7,8 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from failover_model_server.compiled import ARTIFACT
 from failover_model_server.compiled.cores import visible_cores
+from failover_model_server.download.plan import ARTIFACT
 from failover_model_server.errors import LoadError
 from failover_model_server.settings import Settings
 

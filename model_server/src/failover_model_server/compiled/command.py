@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from failover_model_server.compiled import ARTIFACT
 from failover_model_server.compiled import artifact as artifacts
 from failover_model_server.compiled.artifact import Artifact, Runtime
+from failover_model_server.download.plan import ARTIFACT
 
 
 @click.command("artifact")

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from failover_model_server.compiled import artifact
 from failover_model_server.download import local, store
 from failover_model_server.download.offline import go_offline
 from failover_model_server.download.source import Location, Source, locate
@@ -10,7 +9,7 @@ from failover_model_server.download.transfer import Progress
 from failover_model_server.errors import LoadError
 from failover_model_server.settings import Settings
 
-__all__ = ["Progress", "fetch", "get", "locate", "open_source", "wanted"]
+__all__ = ["Progress", "fetch", "get", "locate", "open_source", "runs_compiled", "wanted"]
 
 
 def fetch(settings: Settings, progress: Progress) -> Path:
@@ -26,9 +25,6 @@ def fetch(settings: Settings, progress: Progress) -> Path:
         return Path()  # a task without weights
     directory = get(settings, progress)
     go_offline()
-    if wanted(settings)[1]:
-        # Before anything of the accelerator is imported: its own complaint would come after minutes, and name no field.
-        artifact.check(directory, settings, artifact.Runtime.here())
     return directory
 
 
@@ -50,9 +46,14 @@ def get(settings: Settings, progress: Progress) -> Path:
 
 def wanted(settings: Settings) -> tuple[Location, bool]:
     """Where the model is that this server needs, and whether it is compiled artifacts."""
-    if settings.backend == "neuron" and settings.compiled_model:
+    if runs_compiled(settings):
         return locate("compiled_model", settings.compiled_model, settings.compiled_revision), True
     return locate("model", settings.model, settings.revision), False
+
+
+def runs_compiled(settings: Settings) -> bool:
+    """Whether the model that this server needs is compiled artifacts."""
+    return settings.backend == "neuron" and bool(settings.compiled_model)
 
 
 def open_source(settings: Settings, location: Location) -> Source:

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 
-from failover_model_server.compiled import ARTIFACT
 from failover_model_server.download import weights
 from failover_model_server.download.files import RemoteFile
 from failover_model_server.errors import LoadError
 
 MODEL_INDEX = "model_index.json"
+ARTIFACT = "artifact.json"
+"""Beside Neuron artifacts: what they were compiled for."""
 # Loaded with safety_checker=None: 1.2 GB of weights in older repositories that the seed did not use either.
 _DROPPED = frozenset({"safety_checker"})
 _SMALL = re.compile(r".+\.json|.+\.jinja|.+\.tiktoken|merges\.txt|vocab\.txt|(?:tokenizer|spiece|sentencepiece[.\w]*)\.model")

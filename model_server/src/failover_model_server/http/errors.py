@@ -1,7 +1,7 @@
 """Errors as HTTP responses, without internals: an error body never holds a path, a stack trace or what was sent."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from failover_model_server.errors import InferenceFailed, InputTooLarge, RequestError
+from failover_model_server.errors import InferenceFailed, InputTooLarge, RequestError, in_words
 
 log = structlog.get_logger()
 
@@ -48,11 +48,6 @@ RESPONSES: Mapping[int | str, dict[str, Any]] = {
 
 class ClientGone(Exception):
     """The client has closed its connection; nobody reads the answer."""
-
-
-def in_words(details: Sequence[Mapping[str, Any]]) -> str:
-    """Validation errors in one sentence: the place of each and what is wrong there, without the value."""
-    return "; ".join(f"{'.'.join(str(part) for part in detail['loc']) or 'body'}: {detail['msg']}" for detail in details[:10])
 
 
 def body(scope: Scope, status: int, code: str, message: str, headers: Mapping[str, str]) -> JSONResponse:

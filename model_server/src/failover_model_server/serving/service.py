@@ -14,6 +14,7 @@ from failover_model_server.backends.base import Backend, Context, Loaded
 from failover_model_server.errors import DeadlineExceeded, InferenceFailed, LoadError, RequestError, Unavailable
 from failover_model_server.lifecycle import ACCEPTING, Lifecycle, State
 from failover_model_server.serving.batcher import Batcher, Shape
+from failover_model_server.serving.model_files import prepare
 from failover_model_server.serving.remote import RemoteBackend
 from failover_model_server.serving.warming import warm
 from failover_model_server.serving.watchdog import Watchdog
@@ -26,19 +27,19 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 RETRY_WHILE_LOADING = 10.0
-"""Seconds a client is told to wait while the model loads."""
+"""Retry-After while the model loads, seconds."""
 RETRY_ELSEWHERE = 1.0
 """Seconds while draining or stopped: another pod answers at once."""
 
 
 class Counters(Protocol):
-    """Where requests are counted for the autoscaler; must not raise or block."""
+    """Counts requests for the autoscaler; must not raise or block."""
 
     def answered(self, seconds: float) -> None:
-        """A request got its result, so long after it arrived."""
+        """Called when a request got its result, `seconds` seconds after it arrived."""
 
     def rejected(self) -> None:
-        """A request was turned away: queue full, or not ready."""
+        """Called when a request was rejected: queue full, or not ready."""
 
 
 class _Draining(Exception):
@@ -50,7 +51,7 @@ class Service:
 
     Args:
         settings: what to serve.
-        counters: told about every request.
+        counters: count every request.
         metrics: for Prometheus.
         clock: monotonic seconds.
     """
@@ -101,7 +102,7 @@ class Service:
 
     async def _load(self) -> None:
         self._advance(State.DOWNLOADING, f"fetching {self.settings.model or 'nothing'}")
-        directory = await asyncio.to_thread(download.fetch, self.settings, self._progress(asyncio.get_running_loop()))
+        directory = await asyncio.to_thread(prepare, self.settings, self._progress(asyncio.get_running_loop()))
         self._advance(State.LOADING, f"loading on {self.settings.backend}")
         await asyncio.to_thread(self.task.load, directory)
         self._workers = self._make_workers()

@@ -1,0 +1,70 @@
+"""The line at the bottom of a terminal that shows how far a step is, redrawn in place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, TextIO
+
+from controller.clock import Clock
+
+_REDRAW_S: Final = 0.1  # at most ten times a second: a step reports every request
+_BAR: Final = 25  # characters
+_ERASE: Final = "\r\x1b[2K"
+
+
+class ProgressLine:
+    """A description, a bar and the time that has passed. Writes nothing where the output is not a terminal.
+
+    Args:
+        clock: Limits how often the line is redrawn.
+        stream: Where to write; None: standard output.
+    """
+
+    def __init__(self, clock: Clock, stream: TextIO | None = None) -> None:
+        self._clock, self._stream = clock, stream or sys.stdout
+        self._shown = self._stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._what, self._done_s, self._total_s = "", 0.0, 0.0
+        self._drawn_at = 0.0
+
+    def begin(self, what: str, total_s: float = 0.0) -> None:
+        """Describes what is under way now; it takes `total_s` seconds, 0 where that is not known (then there is no bar)."""
+        self._what, self._done_s, self._total_s = what, 0.0, total_s
+        self._draw()
+
+    def advance(self, done_s: float) -> None:
+        """Moves the bar: `done_s` seconds have passed."""
+        self._done_s = done_s
+        if self._clock.monotonic() - self._drawn_at >= _REDRAW_S:
+            self._draw()
+
+    @contextmanager
+    def above(self) -> Iterator[None]:
+        """What is printed within appears above the line."""
+        self.erase()
+        yield
+        self._draw()
+
+    def erase(self) -> None:
+        """Takes the line off the screen."""
+        self._write(_ERASE)
+
+    def _draw(self) -> None:
+        self._drawn_at = self._clock.monotonic()
+        columns = shutil.get_terminal_size().columns
+        self._write(f"{_ERASE}{self._text()[: columns - 1]}")  # a full line would wrap, and stay when it is erased
+
+    def _text(self) -> str:
+        if not self._total_s:
+            return self._what
+        full = int(_BAR * min(self._done_s / self._total_s, 1.0))
+        minutes, seconds = divmod(int(self._done_s), 60)
+        return f"{self._what} [{'#' * full}{'.' * (_BAR - full)}] {minutes}:{seconds:02d}"
+
+    def _write(self, text: str) -> None:
+        if self._shown:
+            self._stream.write(text)
+            self._stream.flush()

@@ -1,0 +1,56 @@
+"""What follows from one memory and one snapshot: the decision, its plan and the memory to keep.
+
+`decide` and `plan` are composed here and nowhere else: the service, the commands `plan` and `status`, the simulation, replay and research
+all call `conclude`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from controller.policy.decide import decide
+from controller.policy.memory import applied
+from controller.policy.model import Alert, Decision, Memory, Plan, Snapshot
+from controller.policy.plan import plan
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """A decision with everything that it was made from and that follows from it.
+
+    Attributes:
+        before: The memory that it was made with.
+        snapshot: What it was made from.
+        decision: What is decided.
+        plan: The actions that bring it about, with the exact requests.
+        memory: The memory to keep as long as the plan's routing action has not been written.
+    """
+
+    before: Memory
+    snapshot: Snapshot
+    decision: Decision
+    plan: Plan
+    memory: Memory
+
+    def routed(self, at: float) -> Memory:
+        """The memory to keep once the plan's routing action has been written.
+
+        Args:
+            at: When it was written, seconds since the Unix epoch.
+        """
+        return applied(self.memory, self.decision, at)
+
+
+def conclude(memory: Memory, snapshot: Snapshot, *, alerts: Iterable[Alert] = (), preview: bool = False) -> Conclusion:
+    """Decides, and plans what the decision asks for.
+
+    Args:
+        memory: What was remembered after the last decision.
+        snapshot: Everything observed, at `snapshot.now`.
+        alerts: Further alerts of the caller, which the decision carries besides its own.
+        preview: See `controller.policy.decide.decide`.
+    """
+    kept, decision = decide(memory, snapshot, preview=preview)
+    decision = replace(decision, alerts=(*decision.alerts, *alerts))
+    return Conclusion(memory, snapshot, decision, plan(decision, snapshot), kept)

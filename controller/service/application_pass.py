@@ -1,0 +1,207 @@
+"""One pass over one application: load the memory, observe, settle what is in doubt, decide, plan, act, remember, save.
+
+These steps are composed here and nowhere else. The service runs them, and so does the simulation, with simulated ports. `decide` and `act`
+are two calls, so that the caller can show a decision before anything is applied, and the simulation can stop a process between the two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import structlog
+
+from controller.errors import Conflict, RemoteError, StateError
+from controller.policy.conclusion import Conclusion, conclude
+from controller.policy.memory import applied
+from controller.policy.model import Alert, Application, Decision, Memory, Snapshot, Source
+from controller.policy.plan import describe
+from controller.ports import Leadership
+from controller.service.executor import Executor, Outcome
+from controller.service.in_doubt import InDoubt
+from controller.service.terms import TermRecord
+
+RETRY_BASE_S: Final = 1.0
+"""After the first failed action, seconds; doubled with every further one in a row."""
+RETRY_MAX_S: Final = 60.0
+"""The longest wait after a failed action, seconds."""
+
+_ALERT_AFTER: Final = 3  # failures in a row: a conflict or a lost connection heals without anybody's help
+_CHECK_SLACK_S: Final = 0.01  # after the time that a decision waits for, so that rounding does not make the pass come too early
+
+log = structlog.get_logger(__name__)
+
+
+class Observer(Protocol):
+    """Takes snapshots."""
+
+    def snapshot(self, application: Application, *, leader: bool, epoch: int, further: tuple[Source, ...] = ()) -> Snapshot:
+        """Everything that one decision is made from, now.
+
+        Args:
+            application: Whose.
+            leader: Whether this replica may act.
+            epoch: The leadership term in which the memory was loaded.
+            further: Sources besides those that the observer knows.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The first half of a pass: nothing is applied yet.
+
+    Attributes:
+        conclusion: Memory, snapshot, decision and plan.
+        settled: Earlier decisions whose routing action turned out to be written although no answer had come.
+    """
+
+    conclusion: Conclusion
+    settled: tuple[Decision, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """The second half of a pass.
+
+    Attributes:
+        outcome: What became of the plan.
+        memory: What is remembered after it.
+        at: When the plan had been carried out, seconds since the Unix epoch.
+        written: The decisions whose routing action was found or newly accepted.
+        again_s: Seconds after which another pass is due; infinite where only the interval asks for one.
+    """
+
+    outcome: Outcome
+    memory: Memory
+    at: float
+    written: tuple[Decision, ...]
+    again_s: float
+
+
+class ApplicationPass:
+    """Passes over one application, with what is kept between them.
+
+    Args:
+        observer: Takes the snapshots.
+        record: The stored memory.
+        executor: Carries plans out; None: a dry run, which carries nothing out.
+        leadership: Whether this replica may act.
+        now: Wall-clock time, seconds since the Unix epoch.
+    """
+
+    def __init__(
+        self, observer: Observer, record: TermRecord, executor: Executor | None, leadership: Leadership, now: Callable[[], float]
+    ) -> None:
+        self._observer, self._record, self._executor, self._leadership, self._now = observer, record, executor, leadership, now
+        self.memory: Memory | None = None
+        """What is remembered; None: it must be loaded first."""
+        self._state_problem = ""
+        self._in_doubt: InDoubt | None = None
+        self._failures, self._failed = 0, ""  # in a row, and the last failed action with its error
+        self._unsaved, self._save_problem = 0, ""
+
+    def decide(self, application: Application) -> Decided:
+        """Loads the memory where that is necessary, observes, settles what is in doubt, decides and plans."""
+        self._load(application)
+        further = (self._unreadable(),) if self._state_problem else ()
+        snapshot = self._observer.snapshot(application, leader=self._leadership.leads(), epoch=self._record.epoch, further=further)
+        settled = self._settle(snapshot)
+        conclusion = conclude(self.memory or Memory(), snapshot, alerts=self._alerts())
+        self.memory = conclusion.memory
+        return Decided(conclusion, settled)
+
+    def act(self, decided: Decided) -> Acted:
+        """Carries the plan out, remembers what was written, and saves."""
+        conclusion = decided.conclusion
+        outcome = self._execute(conclusion)
+        at = self._now()
+        # A refusal of the same action, sent again, does not end the doubt about the first one.
+        self._in_doubt = None if outcome.routed else InDoubt.after(outcome, conclusion, at) or self._in_doubt
+        memory = self.memory = conclusion.routed(at) if outcome.routed else conclusion.memory
+        self._save(conclusion.snapshot.application, memory)
+        written = (*decided.settled, conclusion.decision) if outcome.routed else decided.settled
+        return Acted(outcome, memory, at, written, self._again_s(conclusion.decision, outcome))
+
+    # --- the steps ----------------------------------------------------------------------------------------------------------------------
+
+    def _load(self, application: Application) -> None:
+        """Once a term, after a conflict, and again and again while it cannot be read."""
+        if self.memory is not None and not self._state_problem and self._record.current():
+            return
+        try:
+            self.memory = self._record.load()
+        except (RemoteError, StateError) as error:
+            if str(error) != self._state_problem:
+                log.warning("state.unreadable", application=application.key, error=str(error))
+            self._state_problem = str(error)
+            return
+        self._state_problem = ""
+
+    def _unreadable(self) -> Source:
+        """Stored state that cannot be read is unknown state: the decision holds and alerts, and never guesses."""
+        return Source("state", required=True, last_ok=None, budget_s=0.0, problem=self._state_problem)
+
+    def _settle(self, snapshot: Snapshot) -> tuple[Decision, ...]:
+        """The decision in doubt, where the Ingress shows its routing action. It is remembered as any other.
+
+        Once another replica has led, that one may have found the action and remembered it in its own way: nothing is added to that.
+        """
+        sent = self._in_doubt
+        if sent is None or self.memory is None or self._state_problem or not sent.resolved(snapshot.routing):
+            return ()  # memory that could not be loaded is replaced by what is stored: noting anything in it would be lost
+        self._in_doubt = None
+        if not snapshot.leader or sent.epoch != snapshot.epoch or not sent.written(snapshot.routing):
+            return ()
+        self.memory = applied(self.memory, sent.decision, sent.at)
+        verb, reason = str(sent.decision.verb), str(sent.decision.reason)
+        log.info("action.found_applied", application=snapshot.application.key, verb=verb, reason=reason)
+        return (sent.decision,)
+
+    def _alerts(self) -> Iterator[Alert]:
+        """What failed in the last passes again and again."""
+        if self._failures >= _ALERT_AFTER:
+            yield Alert("action-failed", "critical", f"tried {self._failures} times without success: {self._failed}")
+        if self._unsaved >= _ALERT_AFTER:
+            yield Alert("state-unsaved", "warning", f"what is remembered would be lost at a restart: {self._save_problem}")
+
+    def _execute(self, conclusion: Conclusion) -> Outcome:
+        if self._executor is None or not conclusion.plan.due:
+            return Outcome()
+        outcome = self._executor.execute(conclusion.plan, conclusion.snapshot.epoch)
+        if outcome.failed is not None:
+            self._failures += 1
+            self._failed = f"{describe(outcome.failed)}: {outcome.error}" + _hint(outcome)
+        elif not outcome.unconfirmed:
+            self._failures = 0
+        return outcome
+
+    def _save(self, application: Application, memory: Memory) -> None:
+        if self._state_problem:
+            return
+        try:
+            self._record.save(memory)
+            self._unsaved = 0
+        except Conflict as error:
+            log.warning("state.conflict", application=application.key, error=str(error))
+            self.memory = None  # another writer was first: its memory is loaded before the next decision
+        except (RemoteError, StateError) as error:
+            # What was done stands on the Ingress; the memory is saved with the next pass.
+            log.warning("state.unsaved", application=application.key, error=str(error))
+            self._unsaved, self._save_problem = self._unsaved + 1, str(error)
+
+    def _again_s(self, decision: Decision, outcome: Outcome) -> float:
+        wait = math.inf if decision.next_check_s is None else decision.next_check_s + _CHECK_SLACK_S
+        if outcome.unconfirmed:
+            wait = min(wait, RETRY_BASE_S)
+        if outcome.failed is not None:
+            wait = min(wait, RETRY_MAX_S, RETRY_BASE_S * 2.0 ** min(self._failures - 1, 10))
+        return wait
+
+
+def _hint(outcome: Outcome) -> str:
+    """What a silent API server does not say of itself: its error names a webhook that refuses, not one that hangs."""
+    if not outcome.in_doubt or "webhook" in str(outcome.error):
+        return ""
+    return " (where it answers everything else, a webhook hangs: the load-balancer controller's is asked before every change of an Ingress)"

@@ -1,0 +1,53 @@
+"""Takes snapshots for the service and for `plan` and `status`: cluster, external sources, and how fresh each of them is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from controller.clock import Clock
+from controller.policy.model import Application, Snapshot, Source
+from controller.signals.cluster import ClusterView, sources_of
+from controller.signals.external import ExternalSources
+from controller.signals.snapshots import SnapshotBuilder
+from controller.signals.watch import WatchHealth
+
+
+class ClusterObserver:
+    """Observes applications.
+
+    Args:
+        view: The cluster.
+        external: CloudWatch, EC2 and the load balancer.
+        health: How the watches that fill the view are doing.
+        clock: Time.
+        watch_budget_s: How old the last word of a watch may be, seconds.
+        also: Further sources.
+    """
+
+    def __init__(
+        self,
+        view: ClusterView,
+        external: ExternalSources,
+        health: Callable[[], Iterable[WatchHealth]],
+        clock: Clock,
+        *,
+        watch_budget_s: float,
+        also: Callable[[], tuple[Source, ...]] | None = None,
+    ) -> None:
+        self._view, self._external, self._health, self._clock = view, external, health, clock
+        self._watch_budget_s, self._also = watch_budget_s, also
+        self.configure(())
+
+    def configure(self, applications: Iterable[Application]) -> None:
+        """Replaces the applications. All of them: a NodePool that several units share is judged accordingly."""
+        self._builder = SnapshotBuilder(self._view, applications)
+
+    def sources(self, application: Application) -> tuple[Source, ...]:
+        """How fresh everything is that decisions about an application depend on."""
+        watched = sources_of(self._health(), application, self._watch_budget_s)
+        return (*watched, *(self._also() if self._also is not None else ()), *self._external.sources())
+
+    def snapshot(self, application: Application, *, leader: bool, epoch: int, further: tuple[Source, ...] = ()) -> Snapshot:
+        """See `controller.service.application_pass.Observer.snapshot`."""
+        now, sources, external = self._clock.now(), self.sources(application), self._external.of(application)
+        return self._builder.build(application, now, (*sources, *further), external, leader=leader, epoch=epoch)

@@ -1,0 +1,66 @@
+"""What is true of the world, whatever the controller knows of it: for invariants, books and measures."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from controller.policy.model import Mode
+from controller.policy.routing import MARKER
+from failover_analysis.simulation.engine import Engine
+
+SETTLE_S: Final = 900.0
+"""How long after a fault nothing is demanded yet: a cold start, and what was missed is caught up with."""
+
+
+class Truth:
+    """Questions about one world.
+
+    Args:
+        engine: The world and the processes in it.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def calm(self) -> bool:
+        """Whether nothing is wrong but capacity, and has not been for long enough."""
+        engine = self._engine
+        return not engine.active and engine.event_queue.now - engine.last_fault >= SETTLE_S
+
+    def exhausted(self, unit: str) -> bool:
+        """Whether EC2 has no room for any offering of a unit's NodePool."""
+        engine = self._engine
+        shortages = engine.ec2.shortages
+        if not shortages:
+            return False
+        pool = engine.karpenter.pools[engine.application.unit(unit).node_pool]
+        offerings = [(one, zone) for one in pool.types for zone in engine.setup.zones]
+        return all(any(shortage.concerns(offering) for shortage in shortages) for offering in offerings)
+
+    def starved(self, unit: str) -> bool:
+        """Whether pods of a unit wait for what EC2 does not have."""
+        pods = self._engine.workloads.units[unit]
+        return pods.ready < pods.desired and any(pod.node is None for pod in pods.pods) and self.exhausted(unit)
+
+    def exposed(self) -> bool:
+        """Whether cost mode sends traffic to a unit that cannot grow as it needs to."""
+        engine = self._engine
+        if not engine.ec2.shortages or self.mode() is Mode.CAPACITY:
+            return False
+        weights = {target.service: target.weight for target in engine.balancer.live.targets}
+        return any(weights.get(unit.backend.service) and self.starved(unit.name) for unit in engine.application.units)
+
+    def mode(self) -> Mode:
+        """The mode that the Ingress shows; that of the start until the first switch."""
+        shown = self._engine.api.ingress.annotations.get(MARKER)
+        return {str(mode): mode for mode in Mode}.get(shown or "", self._engine.setup.mode)
+
+    def stuck_types(self) -> tuple[str, ...]:
+        """Instance types that cannot grow: EC2 has no room in any zone, or the NodePool is at its limit."""
+        engine = self._engine
+        stuck = [
+            unit.instance_type
+            for unit in engine.application.units
+            if engine.karpenter.pools[unit.node_pool].full() or self.exhausted(unit.name)
+        ]
+        return tuple(sorted(set(stuck)))

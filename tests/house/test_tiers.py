@@ -1,0 +1,108 @@
+"""Every test is in exactly one tier, and each target of the Makefile runs the tiers that it names."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from tests.tiers import DEFAULT, PLACES, TARGETS, Tier, selection, tier_of, tiers_of
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("test_*.py"))
+# Tests that belong to the model server, named by their file: they need its environment.
+OTHERS = {"test-model-server": "tests/breaking_point/test_model_server.py"}
+
+
+def _commands() -> dict[str, list[str]]:
+    """The arguments that each target of the Makefile gives to pytest in this distribution's environment."""
+    found: dict[str, list[str]] = {}
+    target = ""
+    for line in (ROOT / "Makefile").read_text().splitlines():
+        if heading := re.match(r"([a-z-]+):", line):
+            target = heading[1]
+        elif command := re.match(r"\t@\$\(RUN\)/python -m pytest\b(.*)", line):
+            assert target not in found, f"{target} starts pytest twice"
+            found[target] = command[1].replace("$(ARGS)", "").split()
+    return found
+
+
+def _tier_arguments(arguments: list[str]) -> list[str]:
+    if "--tier" not in arguments:
+        return []
+    index = arguments.index("--tier")
+    return arguments[index : index + 2]
+
+
+def test_each_target_of_the_makefile_selects_the_tiers_of_the_table() -> None:
+    """And nothing else selects tests: a `-m`, a `-k` or a path could let another tier in, or leave tests out."""
+    commands = _commands()
+    assert commands.keys() == TARGETS.keys() | OTHERS.keys()
+    assert {target: commands[target] for target in OTHERS} == {target: [path] for target, path in OTHERS.items()}
+    for target, expected in TARGETS.items():
+        tier = _tier_arguments(commands[target])
+        assert selection(tier[1] if tier else ",".join(DEFAULT)) == frozenset(expected), target
+        rest = [one for one in commands[target] if one not in tier]
+        unknown = [one for one in rest if not re.fullmatch(r"-n|\d+|--dist|worksteal|--cov(-report=[a-z:-]+)?", one)]
+        assert unknown == [], target
+
+
+def test_each_place_of_the_table_exists_and_makes_a_difference() -> None:
+    """A test that is renamed must not fall back into `unit` without a word."""
+    assert len({(one.path, one.server) for one in PLACES}) == len(PLACES)
+    for one in PLACES:
+        path, _, test = one.path.partition("::")
+        assert (ROOT / path).is_dir() if path.endswith("/") else (ROOT / path).is_file(), one
+        if test:
+            assert re.search(rf"^ *(async )?def {test.rsplit('::', 1)[-1]}\(", (ROOT / path).read_text(), re.MULTILINE), one
+        wider = [other for other in PLACES if other != one and other.server is None and other.covers(one.path.rstrip("/"))]
+        assert one.tier not in {other.tier for other in wider}, f"{one.path} is in {one.tier} without its entry"
+
+
+def test_no_file_chooses_its_own_tier() -> None:
+    """The table is the one place: marks of the old tiers would do nothing."""
+    marks = re.compile(r"pytest\.mark\.(slow|" + "|".join(Tier) + r")\b")
+    assert [path for path in FILES if marks.search((ROOT / path).read_text())] == []
+
+
+def test_a_tier_is_that_of_the_most_specific_place() -> None:
+    """A parameter before a path, one test before its file, a file before its folder."""
+    assert tier_of("tests/policy/test_decide.py::test_x[a::b]") is Tier.UNIT
+    assert tier_of("tests/contract/test_lists.py::test_x", "emulated") is Tier.INTEGRATION
+    assert tier_of("tests/contract/test_lists.py::test_x", "real") is Tier.CLUSTER
+    assert tier_of("tests/policy/test_x.py::test_x", "real") is Tier.UNIT
+    assert tier_of("tests/images/test_images.py::test_the_installation_of_an_image_runs") is Tier.INTEGRATION
+    assert tier_of("tests/images/test_images.py::test_the_installation_of_an_image_runs_twice") is Tier.UNIT
+    assert tiers_of("tests/images/test_images.py") == {Tier.UNIT, Tier.INTEGRATION}
+    assert tiers_of("tests/contract/test_lists.py") == {Tier.INTEGRATION, Tier.CLUSTER}
+    with pytest.raises(ValueError, match="slow"):
+        selection("unit,slow")
+
+
+@pytest.mark.timeout(300)
+def test_no_tier_leaks_into_another() -> None:
+    """Each target selects what the table says, as pytest itself collects it."""
+    commands = _commands()
+    collected = {target: _collect(_tier_arguments(commands[target])) for target in TARGETS if target != "coverage"}
+    assert _tier_arguments(commands["coverage"]) == _tier_arguments(commands["test"])
+    unit, cluster, world = (collected[target] for target in ("test-unit", "test-cluster", "test-world"))
+    integration = collected["test"] - unit
+    assert unit < collected["test"]
+    for one, other in combinations((unit, integration, cluster, world), 2):
+        assert one & other == set()
+    assert sorted({test.split("::", 1)[0] for test in unit | integration | cluster | world} ^ set(FILES)) == []
+    for expected, tests in ((Tier.UNIT, unit), (Tier.INTEGRATION, integration), (Tier.CLUSTER, cluster), (Tier.WORLD, world)):
+        assert [test for test in tests if expected not in tiers_of(test.split("::", 1)[0])] == []
+
+
+def _collect(arguments: list[str]) -> set[str]:
+    """The names of the tests that pytest would run; a file that is skipped as a whole counts as one test."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    skipped = {f"{path}::" for path in re.findall(r"^SKIPPED \[\d+\] (tests/[^:]+):", done.stdout, re.MULTILINE)}
+    return {line for line in done.stdout.splitlines() if re.match(r"tests/\S+\.py::", line)} | skipped

@@ -1,0 +1,126 @@
+"""Which tier each test is in: the one place that says so.
+
+`--tier` selects tiers, and tests/conftest.py applies it; the targets of the Makefile pass it. A test is in the tier of the most
+specific entry of `PLACES` that covers it, and in `unit` where none does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Tier(StrEnum):
+    """What a test needs, the least first."""
+
+    UNIT = "unit"
+    """This process, for at most a few seconds."""
+    INTEGRATION = "integration"
+    """Servers, processes or long recordings of its own; still nothing but package registries."""
+    CLUSTER = "cluster"
+    """The real control plane of proof/failover_harness/control_plane."""
+    WORLD = "world"
+    """The real Karpenter, KEDA or load-balancer controller on that control plane."""
+
+
+DEFAULT: Final = (Tier.UNIT, Tier.INTEGRATION)
+"""What `pytest` without `--tier`, and so `make test`, runs."""
+
+TARGETS: Final[Mapping[str, tuple[Tier, ...]]] = {
+    "test": DEFAULT,
+    "test-unit": (Tier.UNIT,),
+    "test-cluster": (Tier.CLUSTER,),
+    "test-world": (Tier.WORLD,),
+    "coverage": DEFAULT,
+}
+"""The targets of the Makefile that run a tier."""
+
+TIMEOUT_S: Final[Mapping[Tier, float]] = {Tier.CLUSTER: 300.0, Tier.WORLD: 600.0}
+"""Seconds that a test may take, where the default of pyproject.toml is too short; a test's own `timeout` mark comes first."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Tests that share a tier.
+
+    Attributes:
+        tier: Their tier.
+        path: A folder (it ends with a slash), a file, or `file::test` for one test with all its parameters.
+        server: Only the tests whose parameter `server` has this value.
+    """
+
+    tier: Tier
+    path: str
+    server: str | None = None
+
+    def covers(self, test: str) -> bool:
+        """Whether a test, named without its parameters, is below the path."""
+        return test == self.path or test.startswith(self.path if self.path.endswith("/") else f"{self.path}::")
+
+
+PLACES: Final = (
+    Place(Tier.INTEGRATION, "tests/analysis/cli/"),
+    Place(Tier.INTEGRATION, "tests/analysis/simulation/test_experiments.py"),
+    Place(Tier.INTEGRATION, "tests/analysis/simulation/test_seeds.py::test_it_breaks_again_without_the_mend"),
+    Place(Tier.INTEGRATION, "tests/analysis/simulation/test_seeds.py::test_what_once_broke_holds"),
+    Place(Tier.INTEGRATION, "tests/breaking_point/test_model_server.py"),
+    Place(Tier.INTEGRATION, "tests/breaking_point/test_real.py"),
+    Place(Tier.INTEGRATION, "tests/cli/"),
+    Place(Tier.INTEGRATION, "tests/clients/"),
+    Place(Tier.INTEGRATION, "tests/contract/"),
+    Place(Tier.INTEGRATION, "tests/deploy/test_permissions.py::test_a_missing_permission_is_a_named_degradation"),
+    Place(Tier.INTEGRATION, "tests/deploy/test_wheels.py"),
+    Place(Tier.INTEGRATION, "tests/harness/dataplane/test_alb.py"),
+    Place(Tier.INTEGRATION, "tests/harness/dataplane/test_elb.py"),
+    Place(Tier.INTEGRATION, "tests/harness/dataplane/test_switch.py"),
+    Place(Tier.INTEGRATION, "tests/house/test_tiers.py::test_no_tier_leaks_into_another"),
+    Place(Tier.INTEGRATION, "tests/house/test_walk.py"),
+    Place(Tier.INTEGRATION, "tests/images/test_images.py::test_sigterm_reaches_the_command_behind_the_entry_point"),
+    Place(Tier.INTEGRATION, "tests/images/test_images.py::test_the_installation_of_an_image_runs"),
+    Place(Tier.INTEGRATION, "tests/notifiers/"),
+    Place(Tier.INTEGRATION, "tests/service/"),
+    Place(Tier.INTEGRATION, "tests/signals/load_balancer/test_moto.py"),
+    Place(Tier.INTEGRATION, "tests/signals/test_cloudwatch.py"),
+    Place(Tier.INTEGRATION, "tests/signals/test_cloudwatch_moto.py"),
+    Place(Tier.INTEGRATION, "tests/signals/test_cluster.py"),
+    Place(Tier.INTEGRATION, "tests/signals/test_concerns.py::test_whatever_changes_a_snapshot_marks_its_application"),
+    Place(Tier.INTEGRATION, "tests/signals/test_ec2.py"),
+    Place(Tier.INTEGRATION, "tests/signals/test_once.py"),
+    Place(Tier.INTEGRATION, "tests/signals/test_recordings.py"),
+    Place(Tier.INTEGRATION, "tests/signals/test_slim.py::test_a_snapshot_is_the_same_from_whole_and_from_cut_objects"),
+    Place(Tier.INTEGRATION, "tests/signals/test_watch.py"),
+    Place(Tier.INTEGRATION, "tests/testbed/"),
+    Place(Tier.CLUSTER, "tests/cluster/"),
+    Place(Tier.CLUSTER, "tests/contract/", server="real"),
+    Place(Tier.WORLD, "tests/world/"),
+)
+"""Every test that is not in `unit`."""
+
+
+def tier_of(nodeid: str, server: object = None) -> Tier:
+    """The tier of one test.
+
+    Args:
+        nodeid: pytest's name of it, with or without parameters.
+        server: Its parameter `server`, where it has one.
+    """
+    test = nodeid.split("[", 1)[0]
+    covering = [one for one in PLACES if one.covers(test) and one.server in {None, server}]
+    return max(covering, key=lambda one: (len(one.path), one.server is not None)).tier if covering else Tier.UNIT
+
+
+def tiers_of(path: str) -> frozenset[Tier]:
+    """The tiers that the tests of a file may be in."""
+    inside = {one.tier for one in PLACES if one.path.startswith(f"{path}::") or (one.server and one.covers(path))}
+    return frozenset({tier_of(path), *inside})
+
+
+def selection(text: str) -> frozenset[Tier]:
+    """The tiers of an option's comma-separated value.
+
+    Raises:
+        ValueError: One is not a tier.
+    """
+    return frozenset(Tier(one.strip()) for one in text.split(","))
