@@ -7,7 +7,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from controller.policy.model import Application, RoutingObservation, Sample, Snapshot, Source, Unit, UnitObservation, Verification
+from controller.policy.model import (
+    Application,
+    PendingPod,
+    RoutingObservation,
+    Sample,
+    Snapshot,
+    Source,
+    Unit,
+    UnitObservation,
+    Verification,
+)
 from controller.signals.cluster import ClusterView
 
 
@@ -77,7 +87,7 @@ class SnapshotBuilder:
         with self._view.lock:
             pending = self._view.workloads.pending(application, self._sharing.get(application.namespace, Counter()))
             units = {unit.name: self._unit(application, unit, now, external) for unit in application.units}
-            units = {name: replace(unit, pending=pending[name]) for name, unit in units.items()}
+            units = {name: self._with_pods(application, unit, pending[name], now) for name, unit in units.items()}
             routing = self._routing(application, now, sources, external)
         return Snapshot(
             now=now,
@@ -111,6 +121,19 @@ class SnapshotBuilder:
             scaler=workloads.scaler(application.namespace, unit),
             offered_zones=external.capacity.offered_zones(unit.instance_type) if external.capacity else (),
             notes=external.capacity.notes(unit.instance_type) if external.capacity else (),
+        )
+
+    def _with_pods(self, application: Application, unit: UnitObservation, pods: tuple[PendingPod, ...], now: float) -> UnitObservation:
+        """The unit with its waiting pods, what Karpenter said of each, and the other NodePools that they may use."""
+        said = self._view.karpenter.unavailable
+        pending = tuple(replace(pod, unavailable=said(application.namespace, pod.name)) for pod in pods)
+        others = sorted({name for pod in pods for name in pod.pools} - {unit.pool.name})
+        pinned = sorted({one for pod in pods for one in pod.instance_types}) if all(pod.instance_types for pod in pods) else []
+        return replace(
+            unit,
+            pending=pending,
+            pod_instance_types=unit.pod_instance_types or tuple(pinned),  # of pods that no Deployment made
+            alternatives=tuple(self._view.pool(name, now) for name in others),
         )
 
     def _routing(self, application: Application, now: float, sources: tuple[Source, ...], external: ExternalSignals) -> RoutingObservation:

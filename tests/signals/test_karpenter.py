@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -194,7 +195,7 @@ def test_e10_that_loses_its_conditions_was_launched_all_the_same() -> None:
     before = cluster.pool().launches
     cluster.claim(sample("E10") | {"status": {}}, "MODIFIED")
     cluster.claim(sample("E10") | {"status": {}}, "DELETED")
-    assert cluster.pool().launches == before
+    assert cluster.pool().launches == tuple(replace(launch, gone=True) for launch in before)
 
 
 def test_e12_limit() -> None:
@@ -269,7 +270,7 @@ def test_every_order_of_a_refusals_deliveries_gives_the_same() -> None:
         deliveries.insert(position, (cluster.event, "ADDED"))
         for take, kind in deliveries:
             take(sample("E1") if take == cluster.event else sample("E8"), kind)
-        seen.add(cluster.pool().failures)
+        seen.add(tuple(replace(failure, order=0) for failure in cluster.pool().failures))
     assert len(seen) == 1
 
 
