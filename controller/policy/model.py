@@ -263,7 +263,7 @@ class PendingPod:
     """A pod that the scheduler calls Unschedulable, and since when it does.
 
     `pools` and `instance_types` are the NodePools and types that it may use, () where it names none. `unavailable` says of which NodePools,
-    and when, Karpenter said that no instance type with an available offering suits this pod. `devices` is the accelerators that it requests.
+    and when, Karpenter said that no instance type with an available offering suits it. `devices` is how many accelerators it asks for.
     """
 
     name: str

@@ -252,7 +252,7 @@ def _saturated(
 
 
 def _asked_for_all(failure: LaunchFailure, allowed: Allowed) -> bool:
-    """Whether one refusal itself says that nothing is left for the unit: all was in the cache, or the quota is used up."""
+    """Whether a refusal is about everything the unit may have by its own words: all was in the cache, or the account's quota is used up."""
     by_words = ALL_UNAVAILABLE in failure.codes or (failure.source == "create-error" and failure.cause is Cause.QUOTA)
     if not by_words or not failure.requirements_known:
         return False
