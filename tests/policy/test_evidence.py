@@ -22,6 +22,7 @@ from controller.policy.model import (
     Shortage,
     UnitMemory,
     UnitObservation,
+    Verb,
 )
 from controller.policy.offerings import allowed_offerings
 from tests.policy.support import INF2, TRN1, change, judge, launched, pods, proven, refused, shortage
@@ -305,6 +306,13 @@ class TestMemoryOfAProof:
     def test_a_shortage_that_ends_before_anything_was_done_is_forgotten(self) -> None:
         """Otherwise it would count against a later fallback."""
         assert decide(memory(units=proven()), snapshot())[0].units == {}
+
+    def test_a_pod_that_is_replaced_does_not_begin_the_patience_anew(self) -> None:
+        """Between the deletion of one and the next verdict of the scheduler nobody waits, and everything is still refused."""
+        gap = change(shortage(), pending=())
+        kept = decide(memory(units=proven(NOW - 20)), gap)[0]
+        assert kept.units[INF2].proven_at == NOW - 20
+        assert decide(kept, replace(shortage(), now=NOW + 10))[1].verb is Verb.FAILOVER
 
     def test_what_was_short_is_kept_in_capacity_mode(self) -> None:
         """The return of its capacity is still to be proven."""

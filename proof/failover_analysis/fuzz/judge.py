@@ -40,7 +40,8 @@ class Verdict:
         seed: Which.
         failover_at: When the controller failed over, seconds since the world's start; None where it did not.
         units: For which units.
-        false: Whether none of them was short, at that moment or since its proof.
+        false: Whether none of them was short, at that moment or since its proof. Of units that use one NodePool and type alike nobody can
+            tell whose pod a node is for, so that of these any counts.
         missed: Units that were short for `MISSED_S` without a failover.
         short: Units that were really short at some time.
         proofs: How the units were proven short.
@@ -176,7 +177,9 @@ def _failed_over(
 ) -> Verdict:
     units = tuple(name for name, judged in decision.evidence.items() if judged.short)
     proven = min((at for words, at in proofs.items() if words.split(":")[0] in units), default=t)
-    false = not any(truth.last.get(name, -1.0) >= proven - _NEAR_S for name in units)
+    plans = {unit.name: unit for unit in world.units}
+    alike = [unit.name for unit in world.units if any((unit.pools, unit.types) == (plans[name].pools, plans[name].types) for name in units)]
+    false = not any(truth.last.get(name, -1.0) >= proven - _NEAR_S for name in alike)
     return Verdict(world.seed, t, units, false, tuple(missed), tuple(truth.last), tuple(proofs))
 
 
