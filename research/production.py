@@ -3,9 +3,9 @@
 The application has two units. ``cheap`` has the whole weight of cost mode and costs 1 per request; ``dear`` has none and costs 2 r - 1, so
 that round robin over both, capacity mode, costs r. A cold start of 900 s makes a switch cost S. How the guards map:
 
-- **shortage**: every tick without capacity, one pod of ``cheap`` waits and one launch finds everything that it may ask for refused (Karpenter
-  asks again every three minutes, a tick is 195 s): a proof at once (`Proof.SATURATED`). A tick with capacity is one with a node that was asked for
-  since the last refusal and has registered, and no pod waits.
+- **shortage**: every tick without capacity, one pod of ``cheap`` waits and one launch finds everything that it may ask for refused
+  (Karpenter asks again every three minutes, a tick is 195 s): a proof at once (`Proof.SATURATED`). A tick with capacity is one with a node
+  that was asked for since the last refusal and has registered, and no pod waits.
 - **patience** (30 s): over within the tick in which the shortage is seen; the failover counts from the next tick on, which is the one tick
   of detection delay. In production itself it takes seconds (docs/benchmarks.md).
 - **quiet** (600 s without a refusal), **hold**, **dwell** and the **flip budget** are production's own, in seconds. So is the doubling

@@ -9,10 +9,10 @@ from typing import Final
 
 from controller.policy import guards, text
 from controller.policy.demand import total_demand
-from controller.policy.model import Application, Mode, Proof, Return, Sample, Strategy, Verdict, WeightStrategy
+from controller.policy.model import Mode, Proof, Return, Sample, Strategy, Verdict
 from controller.policy.modes import Trigger
 from controller.policy.reasons import Reason
-from controller.policy.targets import weight_strategy
+from controller.policy.targets import carries
 
 _NEVER_UNDONE: Final = frozenset({Reason.PINNED_TO_MODE, Reason.ROUTING_DRIFTED, Reason.ROLLED_BACK})
 """Reasons of switches that are not rolled back: a person made them, or they are roll-backs themselves."""
@@ -78,7 +78,7 @@ def _rollback_wish(mode: Mode, case: guards.Case) -> Wish | None:
 
 
 def _failover_wish(case: guards.Case) -> Wish | None:
-    short = tuple(name for name, judged in case.evidence.items() if judged.short and _carries(case.snapshot.application, name))
+    short = tuple(name for name, judged in case.evidence.items() if judged.short and carries(case.snapshot.application, name))
     if not short or _absorbed(case, short):
         return None
     details = shortage_details(case, short)
@@ -99,14 +99,9 @@ def _suffering(case: guards.Case, short: tuple[str, ...]) -> str:
     return latency_breach(case, sure)
 
 
-def _carries(application: Application, name: str) -> bool:
-    """Whether cost mode sends traffic to the unit at all: the shortage of one with an explicit weight of 0 harms nobody."""
-    return weight_strategy(application) is not WeightStrategy.EXPLICIT or application.unit(name).weight != 0
-
-
 def _fallback_wish(case: guards.Case) -> Wish:
     """Capacity mode always wants to end; the guards tell what is missing."""
-    subject = tuple(name for name in case.memory.units if name in case.evidence)
+    subject = tuple(name for name in case.memory.units if name in case.evidence and guards.could_trip(case, name))
     proofs = {name: _PROOFS[case.evidence[name].returned] for name in subject}
     each = proofs.values() if len(set(proofs.values())) == 1 else (f"{name}: {proof}" for name, proof in proofs.items())
     proof = "; ".join(dict.fromkeys(each)) or "no unit is remembered as short"

@@ -38,6 +38,7 @@ CAPACITY_LABEL: Final = "karpenter.sh/capacity-type"
 
 _RETENTION_S: Final = 3600.0  # the API server's default event TTL
 _REPLACEMENT_TTL_S: Final = 900.0
+_LIMIT_SAID_S: Final = 600.0  # Karpenter says it of each pod that waits at least once in five minutes
 _BATCH_S: Final = 2.0  # claims of one batch are refused within milliseconds of each other
 _MAX_CLAIMS: Final = 20_000
 _MAX_FAILURES: Final = 5_000
@@ -121,6 +122,7 @@ class KarpenterView:
         self._replacements: dict[str, _Mark] = {}
         self._blocked: dict[str, _Mark] = {}
         self._limited: dict[str, _Mark] = {}
+        self._used_then: dict[str, Mapping[str, object]] = {}  # by NodePool, what it used when Karpenter last called it limited
         self._unavailable: dict[str, dict[str, _Mark]] = {}  # by pod (namespace/name), then by NodePool
         self._pools: dict[str, _Pool] = {}
         self._naming: dict[str, set[str]] = {}  # claims whose refusal names an instance type, by that type
@@ -227,6 +229,7 @@ class KarpenterView:
         own = [pool for pool in limited_pools(text(obj, "message")) if pool in pool_of_pod]
         for pool in own:
             _mark(self._limited, pool, at, now)
+            self._used_then[pool] = self._pools[pool].used if pool in self._pools else {}
         lacking = [pool for pool in unavailable_pools(text(obj, "message")) if not pool_of_pod or pool in pool_of_pod]
         if lacking:
             self._lacking(f"{text(obj, 'involvedObject', 'namespace')}/{text(obj, 'involvedObject', 'name')}", lacking, at, now)
@@ -428,7 +431,14 @@ class KarpenterView:
         if pool is not None and not limits:
             return ""  # lifted since Karpenter said so
         said = self._limited.get(name)
-        return "at its limit for the waiting pods, Karpenter says" if said is not None and now - said.at <= window_s else ""
+        fresh = said is not None and now - said.at <= min(window_s, _LIMIT_SAID_S)
+        return "at its limit for the waiting pods, Karpenter says" if fresh and not _fell(self._used_then.get(name, {}), used) else ""
+
+
+def _fell(before: Mapping[str, object], after: Mapping[str, object]) -> bool:
+    """Whether a NodePool uses less of some resource than before."""
+    pairs = [(_quantity(value), _quantity(after.get(name, "0"))) for name, value in before.items()]
+    return any(then is not None and now is not None and now < then for then, now in pairs)
 
 
 def _read_pool(obj: Object) -> _Pool:

@@ -29,6 +29,7 @@ from controller.policy.model import (
     Source,
     Strategy,
     Target,
+    UnitMemory,
     Verb,
     Verdict,
     Verification,
@@ -766,3 +767,30 @@ def test_the_applications_units_are_found_by_name() -> None:
     assert application().key == "shop/sd21"
     assert {unit.name for unit in seed_units()} == set(SERVICES)
     assert {judged.shortage for judged in _decision(snapshot()).evidence.values()} == {Shortage.NONE}
+
+
+class TestWhoHoldsAFallback:
+    """A unit that could have caused the failover, and nobody else."""
+
+    def _back(self, made: Snapshot, units: dict[str, UnitMemory]) -> Decision:
+        return _decision(made, memory(Mode.CAPACITY, units=units))
+
+    def test_refused_pods_hold_it_although_nothing_is_remembered(self) -> None:
+        """A ConfigMap was deleted, or the failover was by hand: what is refused while pods wait has not returned."""
+        made = change(snapshot(mode=Mode.CAPACITY), pool_failures=(refused(),), pending=pods(), desired=4)
+        decision = self._back(made, {})
+        assert (decision.verb, decision.reason) == (Verb.HOLD, Reason.RETURN_UNPROVEN)
+
+    def test_a_unit_without_weight_does_not(self) -> None:
+        """Cost mode sends it nothing."""
+        app = application()
+        app = replace(app, units=tuple(replace(unit, weight=0) if unit.name == INF2 else unit for unit in app.units))
+        made = shortage(snapshot(app, Mode.CAPACITY))
+        assert self._back(made, proven(NOW - 60)).verb is Verb.FALLBACK
+
+    def test_a_cause_that_may_not_switch_does_not(self) -> None:
+        """It could not have brought the application there."""
+        policy = PolicySettings(trip_causes=frozenset({Cause.CAPACITY}))
+        made = shortage(snapshot(application(policy=policy), Mode.CAPACITY), cause=Cause.QUOTA)
+        units = {INF2: replace(proven(NOW - 60)[INF2], cause=Cause.QUOTA)}
+        assert self._back(made, units).verb is Verb.FALLBACK
