@@ -76,7 +76,8 @@ def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[Pendin
         last_failure = now  # a limit refuses without an event, for as long as it stands
     if remembered is not None:
         last_failure = max(remembered.last_failure_at, last_failure or 0.0)
-    returned, returned_at = _returned(unit, observed, _Since(last_failure, refusals), snapshot, memory)
+    needs = min(needed, ceiling(unit, observed))  # more than it may ever have can never be waited for
+    returned, returned_at = _returned(unit, observed, _Since(last_failure, refusals, needs), snapshot, memory)
     return UnitEvidence(
         unit=unit.name,
         shortage=shortage,
@@ -95,8 +96,8 @@ def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[Pendin
         returned=returned,
         returned_at=returned_at,
         ready=observed.ready or 0,
-        needed=min(needed, ceiling(unit, observed)),  # more than it may ever have can never be waited for
-        beyond_max=max(0, needed - ceiling(unit, observed)),
+        needed=needs,
+        beyond_max=needed - needs,
         facts=_facts(unit, observed, found, waiting, now),
     )
 
@@ -147,16 +148,18 @@ def _one(value: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Since:
-    """What a return is measured against: the last refusal that counts, and those that stand."""
+    """What a return is measured against: the last refusal that counts, those that stand, and the replicas that cost mode needs now."""
 
     last_failure: float | None
     refusals: tuple[LaunchFailure, ...]
+    needed: int
 
 
 def _returned(unit: Unit, observed: UnitObservation, since: _Since, snapshot: Snapshot, memory: Memory) -> tuple[Return, float | None]:
     """What proves that capacity is back: a node that was asked for after the last refusal and joined, or the missing replicas running.
 
-    Nothing does while a refusal stands: EC2 may grant some claims of a batch and refuse the rest.
+    Nothing does while a refusal stands: EC2 may grant some claims of a batch and refuse the rest. The replicas that are missing are those
+    that the present demand asks for: at night a unit needs fewer than it had, and where a quota allows no more it never gets those again.
     """
     last_failure, remembered = since.last_failure, memory.units.get(unit.name)
     if last_failure is None:
@@ -176,7 +179,7 @@ def _returned(unit: Unit, observed: UnitObservation, since: _Since, snapshot: Sn
         and observed.ready is not None
         and not observed.pending
         and observed.ready >= observed.desired
-        and observed.ready > remembered.ready_then
+        and (observed.ready > remembered.ready_then or observed.ready > since.needed)
     ):
         return Return.SILENT, snapshot.now
     return (Return.LAUNCHED, None) if later else (Return.NONE, None)

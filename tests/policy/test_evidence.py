@@ -50,6 +50,7 @@ BLOCKED = {"pool_blocked_at": NOW - 50}
 PARTLY = {**BLOCKED, "pending": pods(3)}
 MIXED = {"pool_capacity_types": ("on-demand", "spot")}
 ALL = ("AllOfferingsUnavailable",)
+SIX = {"ready": 6, "desired": 6}
 
 
 def named(zone: str, at: float = NOW - 60, instance_type: str = "inf2.xlarge", **changes: Any) -> LaunchFailure:
@@ -369,6 +370,14 @@ class TestReturn:
             pytest.param({"ready": 4, "desired": 4}, {}, Return.SILENT, id="the missing replicas run"),
             pytest.param({"ready": 3, "desired": 4}, {}, Return.NONE, id="some of the missing replicas run"),
             pytest.param({"ready": 1, "desired": 1}, {}, Return.NONE, id="fewer are asked for now: that is no return"),
+            pytest.param({**SIX, "demand": Sample(200, NOW)}, {"ready_then": 6}, Return.SILENT, id="more run than the demand asks for"),
+            pytest.param({**SIX, "demand": Sample(2000, NOW)}, {"ready_then": 6}, Return.NONE, id="the demand asks for more than run"),
+            pytest.param(
+                {**SIX, "demand": Sample(200, NOW), "pool_failures": (refused(NOW - 10),)},
+                {"ready_then": 6},
+                Return.NONE,
+                id="more run than the demand asks for, and the canary was refused",
+            ),
             pytest.param({"ready": 4, "desired": 4, "pending": pods(1)}, {}, Return.NONE, id="a pod still waits"),
             pytest.param({"ready": 4, "desired": None}, {}, Return.NONE, id="the Deployment is not known"),
             pytest.param({"ready": None, "desired": 4}, {}, Return.NONE, id="the replicas are not known"),
