@@ -15,7 +15,7 @@ from controller.policy.model import Application, Backend, Decision, Memory, Poli
 from controller.policy.proof import Offering
 from controller.policy.routing import action_key
 from controller.signals.cluster import ClusterView
-from controller.signals.snapshots import Outside, SnapshotBuilder
+from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 from failover_analysis.fuzz.karpenter import Cluster
 from failover_analysis.fuzz.objects import START
 from failover_analysis.fuzz.world import LENGTH_S, NAMESPACE, UnitPlan, World, draw
@@ -148,14 +148,14 @@ def play(world: World) -> Verdict:
     _ingress(view, application)
     builder = SnapshotBuilder(view, [application])
     figures, truth, memory = Figures(world, cluster), Truth(cluster), Memory()
-    outside = Outside(metrics=figures, capacity=figures)
+    external = ExternalSignals(metrics=figures, capacity=figures)
     missed: dict[str, float] = {}  # by unit, when it was last overdue
     proofs: dict[str, float] = {}
     for t in _moments(cluster):
         truth.observe()
         clock.set(START + t)
         sources = tuple(Source(name, True, clock.now(), 180.0) for name in ("karpenter", "workloads", "ingress"))
-        memory, decision = decide(memory, builder.build(application, clock.now(), sources, outside, leader=True, epoch=1))
+        memory, decision = decide(memory, builder.build(application, clock.now(), sources, external, leader=True, epoch=1))
         for name, judged in decision.evidence.items():
             if judged.short:
                 proofs.setdefault(f"{name}: {judged.proof}", t)
