@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from controller.clients.kube import RESOURCES
 from controller.clock import ManualClock
-from controller.policy.decide import decide
+from controller.policy.conclusion import conclude
 from controller.policy.model import Application, Backend, Decision, Memory, PolicySettings, Sample, Source, Unit, Verb
 from controller.policy.proof import Offering
 from controller.policy.routing import action_key
@@ -155,7 +155,8 @@ def play(world: World) -> Verdict:
         truth.observe()
         clock.set(START + t)
         sources = tuple(Source(name, True, clock.now(), 180.0) for name in ("karpenter", "workloads", "ingress"))
-        memory, decision = decide(memory, builder.build(application, clock.now(), sources, external, leader=True, epoch=1))
+        made = conclude(memory, builder.build(application, clock.now(), sources, external, leader=True, epoch=1))
+        memory, decision = made.memory, made.decision
         for name, judged in decision.evidence.items():
             if judged.short:
                 proofs.setdefault(f"{name}: {judged.proof}", t)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 from typing import Any, Final
 
 from controller.policy.proof import Offering
 from failover_analysis.fuzz import objects
+from failover_analysis.fuzz.claims import Claim, Pod
 from failover_analysis.fuzz.ec2 import Ec2
 from failover_analysis.fuzz.world import LENGTH_S, PoolPlan, UnitPlan, World
 
@@ -24,34 +24,6 @@ _POD_DEDUPE_S: Final = 300.0
 _START_S: Final = (10.0, 40.0)
 
 Emit = Callable[[str, str, dict[str, Any]], None]
-
-
-@dataclass(slots=True)
-class Pod:
-    """A replica. `claim` is the NodeClaim that it was given to, "" while it has none; `bound` once its node is there."""
-
-    name: str
-    unit: UnitPlan
-    since: float
-    claim: str = ""
-    bound: bool = False
-    ready: bool = False
-    gone: bool = False
-    said_at: float = -LENGTH_S
-
-
-@dataclass(slots=True)
-class Claim:
-    """A NodeClaim and the pod that it is for."""
-
-    name: str
-    pool: PoolPlan
-    pod: Pod
-    types: tuple[str, ...]
-    kinds: tuple[str, ...]
-    created: float
-    offering: Offering | None = None
-    steps: dict[str, float] = field(default_factory=dict)  # condition by name, since when it is true
 
 
 class Cluster:
