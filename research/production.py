@@ -3,9 +3,9 @@
 The application has two units. ``cheap`` has the whole weight of cost mode and costs 1 per request; ``expensive`` has none and costs
 2 r - 1, so that round robin over both, capacity mode, costs r. A cold start of 900 s makes a mode change cost S. How the guards map:
 
-- **shortage**: in every tick without capacity a pod of ``cheap`` is pending and EC2 refuses a NodeClaim that allows everything (Karpenter
-  requests again every three minutes; a tick is 195 s), which proves the shortage at once (`Proof.WIDE`). In a tick with capacity, a node
-  requested after the last refusal has registered, and no pod is pending.
+- **shortage**: in every tick without capacity a pod of ``cheap`` is pending and EC2 refuses everything that a NodeClaim allows (Karpenter
+  requests again every three minutes; a tick is 195 s), which proves the shortage at once (`Proof.SATURATED`). In a tick with capacity, a
+  node requested after the last refusal has registered, and no pod is pending.
 - **patience** (30 s): ends within the tick in which the shortage is observed. The failover counts from the next tick on: one tick of
   detection delay. In production it takes seconds (docs/benchmarks.md).
 - **quiet** (600 s without a refusal), **hold**, **dwell** and the **flip budget** are production's own, in seconds. So is the doubling
@@ -46,6 +46,7 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
+from controller.policy.proof import ALL_UNAVAILABLE
 from controller.policy.routing import format_action
 from controller.policy.targets import cost_targets, targets_at_rest
 from research.traces import Run, Trace
@@ -141,10 +142,10 @@ class _World:
             pool="cheap",
             at=now - 2 * self.application.policy.replacement_hold_s,  # long enough ago to be judged
             cause=Cause.CAPACITY,
-            codes=("InsufficientInstanceCapacity",),
             attempt=f"{now:.0f}",
             seen=now - 2 * self.application.policy.replacement_hold_s,
             instance_types=("cheap",),
+            codes=(ALL_UNAVAILABLE,),
         )
         waiting = (PendingPod("cheap-pod", outage_since),)
         return replace(_unit("cheap", ready=0, now=now, demand=0.0, failures=(refused,)), pending=waiting, desired=_REPLICAS)

@@ -64,7 +64,7 @@ def service_times(spec: Spec) -> Iterator[float]:
 
 
 class Queue:
-    """The line in front of the workers.
+    """The queue in front of the workers.
 
     Args:
         spec: The server.
