@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from controller.policy import text
+from controller.policy.annotations import MARKER
 from controller.policy.hold import Waiting
 from controller.policy.model import (
     Action,
@@ -20,7 +21,7 @@ from controller.policy.model import (
     UnitObservation,
     Verb,
 )
-from controller.policy.routing import MARKER, parse_action
+from controller.policy.routing import parse_action
 
 Line = tuple[str, str]
 

@@ -8,15 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.clock import parse_rfc3339
+from controller.policy.annotations import MARKER, OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL, RETURN_STEP
 from controller.policy.model import Application, Mode, Override, RoutingObservation
 from controller.policy.plan import FIELD_MANAGER
-from controller.policy.routing import MARKER, RETURN_STEP, USE_ANNOTATION, action_key, parse_action
+from controller.policy.routing import USE_ANNOTATION, action_key, parse_action
 from controller.signals.objects import Object, field_owners, integer, items, mapping, text
 
-PAUSED_UNTIL: Final = "failoverctl.dev/paused-until"
-PINNED_MODE: Final = "failoverctl.dev/pinned-mode"
-PINNED_UNTIL: Final = "failoverctl.dev/pinned-until"
-OVERRIDE_REASON: Final = "failoverctl.dev/override-reason"
 FOREVER: Final = "forever"
 
 _STEP_DIGITS: Final = 3

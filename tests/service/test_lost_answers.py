@@ -13,7 +13,8 @@ import pytest
 from controller.clients.kube import KubeSession
 from controller.clock import SystemClock
 from controller.errors import Unavailable
-from controller.policy.routing import MARKER, format_action
+from controller.policy.annotations import MARKER
+from controller.policy.routing import format_action
 from controller.ports import Message, MessageKind
 from controller.service.wiring import Service
 from failover_harness.waiting import wait_for

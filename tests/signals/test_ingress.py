@@ -10,16 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.policy.annotations import MARKER, OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL
 from controller.policy.model import Mode, Override, Target
-from controller.policy.routing import MARKER, action_key, format_action
-from controller.signals.ingress import (
-    OVERRIDE_REASON,
-    PAUSED_UNTIL,
-    PINNED_MODE,
-    PINNED_UNTIL,
-    hostnames,
-    observe_ingress,
-)
+from controller.policy.routing import action_key, format_action
+from controller.signals.ingress import hostnames, observe_ingress
 from tests.signals.samples import moment
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, SERVICES, application
 
