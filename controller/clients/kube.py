@@ -25,6 +25,7 @@ from controller.clients.calls import CallMeter
 from controller.errors import ConfigError, Conflict, Forbidden, Gone, NotFound, Rejected, RemoteError, Unavailable
 
 JSON: Final = "application/json"
+APPLY_PATCH: Final = "application/apply-patch+yaml"
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from controller.policy import text
-from controller.policy.demand import ceiling, needed_replicas
+from controller.policy.demand import ceiling
 from controller.policy.model import (
     CAUSE_PRECEDENCE,
     Application,
@@ -73,19 +73,18 @@ def allowed_offerings(unit: Unit, observed: UnitObservation) -> Offerings:
     return Offerings(types, zones or observed.offered_zones, observed.pool.capacity_types)
 
 
-def assess(snapshot: Snapshot, memory: Memory, weights: Mapping[str, int]) -> dict[str, UnitEvidence]:
+def assess(snapshot: Snapshot, memory: Memory, needed: Mapping[str, int]) -> dict[str, UnitEvidence]:
     """Judges every unit of the application.
 
     Args:
         snapshot: What is observed now.
         memory: What is remembered of earlier shortages.
-        weights: The weights of cost mode by unit, for the replicas it needs.
+        needed: The ready replicas that cost mode needs at the present demand, by unit.
 
     Returns:
         Evidence by unit name, in the application's order.
     """
     application = snapshot.application
-    needed = needed_replicas(snapshot, weights)
     found = {
         unit.name: _judge(unit, snapshot.units[unit.name], snapshot, memory, needed.get(unit.name, unit.min_replicas))
         for unit in application.units

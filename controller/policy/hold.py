@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from controller.policy.figures import Figures
 from controller.policy.learning import LEAST_SEEN, Stakes, Waits, learned_waits
 from controller.policy.model import Application, HoldStrategy, Memory, Mode, Snapshot
-from controller.policy.targets import intended_weights
 from controller.policy.weights import cost_per_request, price_ratio
 
 
@@ -86,7 +86,7 @@ def waiting(application: Application, weights: Mapping[str, int], names: Iterabl
 
 def next_waiting(snapshot: Snapshot, memory: Memory) -> Waiting:
     """The waits before the next switch: of the units that are short or not yet proven back; of the heaviest one where none is."""
-    application, weights = snapshot.application, intended_weights(snapshot, memory.units)
+    application, weights = snapshot.application, Figures.of(snapshot, memory.units).intended
     short = tuple(unit.name for unit in application.units if unit.name in memory.units)
     return waiting(application, weights, short or (max(weights, key=lambda name: weights[name]),), memory)
 

@@ -141,9 +141,18 @@ def _capped(at: float | None, now: float) -> float | None:
     return None if at is None else min(at, now)
 
 
-def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Memory:
-    """Notes what must outlive the signals: refusals (the API server keeps events for an hour), a verified switch's first sight, silence."""
-    memory = noticed(_noticed(memory, snapshot.routing, snapshot.now), snapshot)
+def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], demand: float | None) -> Memory:
+    """Notes what must outlive the signals: refusals, the first sight of a verified switch, missing metrics.
+
+    The API server keeps events for an hour only.
+
+    Args:
+        memory: What is remembered.
+        snapshot: What is observed.
+        evidence: What it proves, by unit.
+        demand: Requests per metric period over all units, None where it is not known.
+    """
+    memory = noticed(_noticed(memory, snapshot.routing, snapshot.now), snapshot, demand)
     units = {name: unit for name, unit in memory.units.items() if name in evidence}  # the application file may have lost a unit
     for name, judged in evidence.items():
         known = units.get(name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from controller.policy.demand import ceiling, total_demand
+from controller.policy.demand import ceiling
 from controller.policy.model import Memory, Snapshot
 
 HELD_S: Final = 7200.0
@@ -23,15 +23,20 @@ BELIEVED_S: Final = 600.0
 goes by what it wished in the last five minutes (the autoscaler's stabilization), in which it heard nothing."""
 
 
-def noticed(memory: Memory, snapshot: Snapshot) -> Memory:
+def noticed(memory: Memory, snapshot: Snapshot, demand: float | None) -> Memory:
     """Notes when the demand ceased to be known, and when it came back; the same memory where nothing changed.
 
     A demand that never was known cannot cease, and a process that has not asked CloudWatch yet does not know that it is silent.
+
+    Args:
+        memory: What is remembered.
+        snapshot: For the time and for whether CloudWatch was asked.
+        demand: Requests per metric period over all units, None where it is not known.
     """
     now, since = snapshot.now, memory.counted_since
     over = since is not None and now - since >= BELIEVED_S
     silent_since = None if over else memory.silent_since
-    if total_demand(snapshot) is not None:
+    if demand is not None:
         return _with(memory, now if since is None else since, silent_since)
     asked = any(source.name == "cloudwatch" and source.last_ok is not None for source in snapshot.sources)
     return _with(memory, None, silent_since or now) if asked and since is not None else memory

@@ -531,6 +531,7 @@ class GuardResult:
     reason: Reason | None
     text: str
     details: Mapping[str, str] = field(default_factory=dict)
+    reopens_s: float | None = None  # of one that holds: after how long time alone may open it, seconds; None: something must happen
 
     @property
     def passed(self) -> bool:

@@ -7,9 +7,9 @@ from typing import Final
 
 from controller.policy import text
 from controller.policy.cost import effect, spend_per_hour
+from controller.policy.figures import Figures
 from controller.policy.model import Alert, Application, Decision, Flip, Mode, Snapshot, Verb
 from controller.policy.reasons import Reason
-from controller.policy.targets import intended_weights
 from controller.ports import Message, MessageKind, Severity
 
 
@@ -44,7 +44,7 @@ def _switched(snapshot: Snapshot, decision: Decision) -> Message:
         reason=str(decision.reason),
         title=f"{application.name}: {_TITLES[decision.verb, mode]}",
         why=decision.sentence,
-        cost=effect(application, intended_weights(snapshot, decision.evidence), mode),
+        cost=effect(application, Figures.of(snapshot, decision.evidence).intended, mode),
         next=_next(application, decision),
         at=snapshot.now,
         fields=fields,
@@ -63,7 +63,7 @@ def adopted(snapshot: Snapshot, flip: Flip) -> Message:
         reason=str(flip.reason),
         title=f"{application.name}: found in {flip.to} mode",
         why=f"the Ingress was switched, {writer}, and no such decision is remembered: it was made by hand, or just before a restart",
-        cost=effect(application, intended_weights(snapshot, {}), flip.to),
+        cost=effect(application, Figures.of(snapshot).intended, flip.to),
         next="it counts as a switch made now; the guards decide anew",
         at=snapshot.now,
         mode=str(flip.to),

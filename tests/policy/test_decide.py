@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from controller.policy.decide import decide
+from controller.policy.figures import Figures
 from controller.policy.hold import break_even_s, level_after_failover
 from controller.policy.memory import adopt, applied
 from controller.policy.model import (
@@ -36,7 +37,6 @@ from controller.policy.model import (
 )
 from controller.policy.reasons import Reason
 from controller.policy.routing import format_action
-from controller.policy.targets import cost_weights
 from tests.policy.support import G6, INF2, TRN1, change, launched, pods, proven, refused, scaler, shortage, with_scalers
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, NOW, SERVICES, application, memory, routing, seed_units, snapshot
 
@@ -290,7 +290,7 @@ class TestAdaptive:
         """2 replicas of each unit serve 892 requests a period."""
         app = _policy(strategy=Strategy.ADAPTIVE)
         made = change(shortage(snapshot(app)), TRN1, demand=demand)
-        weights = cost_weights(made)
+        weights = Figures.of(made).cost
         targets = tuple(Target(name, 80, weight) for name, weight in weights.items())
         made = replace(made, routing=routing(targets=targets, action=format_action(targets, 0)))
         decision = _decision(made, memory(**PROVEN))
@@ -306,13 +306,13 @@ class TestAdaptive:
     def test_fills_the_cheapest_ready_capacity_first(self) -> None:
         """Merit order, whatever weights the file has."""
         app = _policy(strategy=Strategy.ADAPTIVE, weight_strategy=WeightStrategy.EXPLICIT)
-        weights = cost_weights(change(snapshot(app), TRN1, demand=Sample(105, NOW)))
+        weights = Figures.of(change(snapshot(app), TRN1, demand=Sample(105, NOW))).cost
         assert weights == {INF2: 100, TRN1: 0, "sd21-g5-triton": 0, G6: 0, "sd21-g5-cuda": 0}
 
     def test_gives_nothing_to_units_where_none_is_ready(self) -> None:
         """An empty answer means: leave the routing alone."""
         made = snapshot(_policy(strategy=Strategy.ADAPTIVE))
-        assert cost_weights(replace(made, units={n: replace(o, ready=0) for n, o in made.units.items()})) == {}
+        assert Figures.of(replace(made, units={n: replace(o, ready=0) for n, o in made.units.items()})).cost == {}
 
 
 class TestDrift:
