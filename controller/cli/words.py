@@ -156,8 +156,7 @@ def _route_diff(action: Action) -> Iterator[Line]:
             yield "change", f"      ~ {name:<28} {old[key]} → {new[key]}"
     if sticky_before != sticky_after:
         yield "change", f"      ~ stickiness                   {sticky_before} s → {sticky_after} s"
-    marker = action.body.partition(f'"{MARKER}":"')[2].partition('"')[0]
-    yield "change", f"      ~ {MARKER}         {marker}"
+    yield "change", f"      ~ {MARKER}         {action.mode}"
 
 
 def age(at: float | None, now: float) -> str:

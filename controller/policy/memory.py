@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -22,6 +22,7 @@ from controller.policy.model import (
     Verb,
     Verdict,
 )
+from controller.policy.moments import none_ahead
 from controller.policy.outage_history import noted
 from controller.policy.reasons import Reason
 from controller.policy.routing import format_action
@@ -43,7 +44,7 @@ def adopt(memory: Memory, mode: Mode | None, now: float) -> Memory:
         mode: What the Ingress shows, None where that is unknown: nothing is changed then.
         now: Seconds since the Unix epoch.
     """
-    memory = _not_ahead(memory, now)
+    memory = none_ahead(memory, now)
     if mode is None or memory.mode is mode:
         return memory
     if memory.mode is None:
@@ -77,36 +78,6 @@ def _changed(memory: Memory, now: float, sticky_s: int) -> Memory:
     )
 
 
-def _not_ahead(memory: Memory, now: float) -> Memory:
-    """The memory with no time after `now`; the same one where there is none."""
-    if not any(at is not None and at > now for at in _times(memory)):
-        return memory
-    units = {
-        name: replace(
-            unit,
-            last_failure_at=min(unit.last_failure_at, now),
-            proven_at=_capped(unit.proven_at, now),
-            returned_at=_capped(unit.returned_at, now),
-        )
-        for name, unit in memory.units.items()
-    }
-    return replace(
-        memory,
-        mode_since=min(memory.mode_since, now),
-        flips=tuple(flip if flip.at <= now else replace(flip, at=now) for flip in memory.flips),
-        units=units,
-        spells=replace(memory.spells, since=_capped(memory.spells.since, now)),
-        changed_at=_capped(memory.changed_at, now),
-        verified_at=_capped(memory.verified_at, now),
-        unverified_since=_capped(memory.unverified_since, now),
-        nudged_at=_capped(memory.nudged_at, now),
-        reversed_at=_capped(memory.reversed_at, now),
-        reasserted_at=_capped(memory.reasserted_at, now),
-        counted_since=_capped(memory.counted_since, now),
-        silent_since=_capped(memory.silent_since, now),
-    )
-
-
 def _noticed(memory: Memory, routing: RoutingObservation, now: float) -> Memory:
     """The memory after a look at the routing action of the Ingress.
 
@@ -124,21 +95,6 @@ def _noticed(memory: Memory, routing: RoutingObservation, now: float) -> Memory:
 def fingerprint(action: str) -> str:
     """What is remembered of an action's text, which anybody may write and make long; "" of none."""
     return hashlib.sha256(action.encode()).hexdigest()[:_FINGERPRINT] if action else ""
-
-
-def _times(memory: Memory) -> Iterator[float | None]:
-    """Every time that is remembered."""
-    yield memory.mode_since
-    yield memory.spells.since
-    yield from (flip.at for flip in memory.flips)
-    for unit in memory.units.values():
-        yield from (unit.last_failure_at, unit.proven_at, unit.returned_at)
-    yield from (memory.spells.since, memory.changed_at, memory.verified_at, memory.unverified_since)
-    yield from (memory.nudged_at, memory.reversed_at, memory.reasserted_at, memory.counted_since, memory.silent_since)
-
-
-def _capped(at: float | None, now: float) -> float | None:
-    return None if at is None else min(at, now)
 
 
 def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], demand: float | None) -> Memory:

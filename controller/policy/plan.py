@@ -73,6 +73,7 @@ def _routing(decision: Decision, snapshot: Snapshot) -> Iterator[Action]:
         body=_written(body),
         before=routing.action,
         after=action,
+        mode=decision.mode,
     )
 
 

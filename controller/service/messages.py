@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -141,18 +142,23 @@ def alert_changes(
 
 def _alert(snapshot: Snapshot, alert: Alert, mode: Mode | None, *, resolved: bool) -> Message:
     application = snapshot.application
-    subject = alert.key.split("/")[-1] if alert.key.startswith("held/") else alert.key.replace("/", " ")
+    subject = alert.key.replace("/", " ") if alert.reason is None else str(alert.reason)
     return Message(
         kind=MessageKind.RESOLVED if resolved else MessageKind.ALERT,
         severity=Severity.INFO if resolved else Severity(alert.severity),
         application=application.key,
-        reason="".join(part[:1].upper() + part[1:] for part in subject.replace("-", " ").split()),
+        reason=str(alert.reason or _code(alert.key)),
         title=f"{application.name}: {'resolved' if resolved else 'alert'}: {subject}",
         why=alert.text,
         at=snapshot.now,
         dedup_key=f"{application.key}/{alert.key}",
         mode=str(mode or ""),
     )
+
+
+def _code(key: str) -> str:
+    """An alert's key as a machine name like those of the reasons: ``max/sd21-inf2`` is ``MaxSd21Inf2``."""
+    return "".join(part[:1].upper() + part[1:] for part in re.split(r"[/ -]+", key))
 
 
 def control(application: str, reason: str, title: str, why: str, at: float, severity: Severity = Severity.INFO) -> Message:
