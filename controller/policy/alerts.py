@@ -60,8 +60,8 @@ def alerts(case: Case, decision: Decision) -> tuple[Alert, ...]:
         *_held(decision),
         *_unprepared(snapshot, decision),
         *_causes(evidence),
-        *_silence(snapshot, evidence),
-        *_silent_counters(snapshot, case.memory),
+        *_waiting_unexplained(snapshot, evidence),
+        *_missing_metrics(snapshot, case.memory),
         *_maxima(case),
         *_unhealthy(case),
         *_unscaled(snapshot),
@@ -111,7 +111,7 @@ def _causes(evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
             yield Alert(f"cause/{name}/{judged.cause}", "critical", f"{name}: " + words.format(codes=least + text.listing(judged.codes)))
 
 
-def _silence(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
+def _waiting_unexplained(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
     """Pods that wait long without any word from Karpenter, or with a word that alone proves nothing."""
     policy, now = snapshot.application.policy, snapshot.now
     for name, judged in evidence.items():
@@ -135,13 +135,13 @@ def _silence(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterat
             )
 
 
-def _silent_counters(snapshot: Snapshot, memory: Memory) -> Iterator[Alert]:
+def _missing_metrics(snapshot: Snapshot, memory: Memory) -> Iterator[Alert]:
     """No counter has a value any more: replicas are held, where there are any to hold."""
-    if memory.silent_since is None or memory.counted_since is not None:
+    if memory.demand_missing_since is None or memory.demand_known_since is not None:
         return
     held = held_replicas(snapshot, memory)
     if any(held.get(unit.name, 0) > unit.min_replicas for unit in snapshot.application.units):
-        waited, left = text.duration(snapshot.now - memory.silent_since), text.duration(held_until(memory) - snapshot.now)
+        waited, left = text.duration(snapshot.now - memory.demand_missing_since), text.duration(held_until(memory) - snapshot.now)
         words = f"no counter of any unit has had a value for {waited}; KEDA takes that for no demand, so replicas are held for {left}"
         yield Alert("silent/counters", "warning", f"{words}: does CloudWatch answer?")
 

@@ -243,7 +243,7 @@ def _returned(
         and observed.ready >= observed.desired
         and observed.ready > remembered.ready_then
     ):
-        return Return.SILENT, snapshot.now
+        return Return.REPLICAS_READY, snapshot.now
     return (Return.LAUNCHED, None) if later else (Return.NONE, None)
 
 

@@ -21,8 +21,8 @@ from controller.policy.routing import MAX_TARGET_GROUPS, action_problem
 _HOUR_S = 3600.0
 
 METRIC_LAG_S: Final = 300.0
-"""How long CloudWatch may take to show a period. Its load-balancer metrics are reported only where there are requests: silence for
-longer than this means that there were none."""
+"""How long CloudWatch may take to show a period. Its load-balancer metrics are reported only where there are requests: no
+value for longer than this means that there were none."""
 
 
 Guard = Callable[[Case], GuardResult]
@@ -256,7 +256,7 @@ def dwell(case: Case) -> GuardResult:
 def flip_budget(case: Case) -> GuardResult:
     """Mode changes within any hour are bounded."""
     now, limit = case.snapshot.now, case.snapshot.application.policy.flips_per_hour
-    recent = [flip.at for flip in case.memory.flips if now - flip.at < _HOUR_S]
+    recent = [change.at for change in case.memory.mode_changes if now - change.at < _HOUR_S]
     if len(recent) >= limit:
         opens_at = recent[-limit] + _HOUR_S
         return _hold("flips", Reason.FLIP_BUDGET_SPENT, case, opens_at=opens_at, flips=str(len(recent)), limit=str(limit))
@@ -265,7 +265,7 @@ def flip_budget(case: Case) -> GuardResult:
 
 def proof(case: Case) -> GuardResult:
     """Every unit that was short must have provably got capacity again; silence is not proof."""
-    unproven = [name for name in case.subject if case.evidence[name].returned not in {Return.REGISTERED, Return.SILENT}]
+    unproven = [name for name in case.subject if case.evidence[name].returned not in {Return.REGISTERED, Return.REPLICAS_READY}]
     short = [name for name, judged in case.evidence.items() if judged.short]
     open_ = list(dict.fromkeys(unproven + short))
     if open_:

@@ -11,9 +11,9 @@ from controller.policy.hold import level_after_failover
 from controller.policy.missing_metrics import noticed
 from controller.policy.model import (
     Decision,
-    Flip,
     Memory,
     Mode,
+    ModeChange,
     Return,
     RoutingObservation,
     Snapshot,
@@ -27,7 +27,7 @@ from controller.policy.outage_history import noted
 from controller.policy.reasons import Reason
 from controller.policy.routing import format_action
 
-KEPT_FLIPS: Final = 50  # history for people; the flip budget needs an hour, the flap window two
+KEPT_MODE_CHANGES: Final = 50  # history for people; the flip budget needs an hour, the flap window two
 _FINGERPRINT: Final = 16  # hexadecimal digits: two actions of one Ingress never share them by chance
 
 
@@ -35,7 +35,8 @@ def adopt(memory: Memory, mode: Mode | None, now: float) -> Memory:
     """Makes the memory agree with the mode that the Ingress shows.
 
     The Ingress is the truth about the mode: it and the routing action are written in one patch. A difference means that this process died
-    between the patch and saving its memory, that the memory was lost, or that a person switched by hand; all count as a flip made now.
+    between the patch and saving its memory, that the memory was lost, or that a person changed it by hand; all count
+    as a mode change made now.
 
     Times that lie ahead become now: the clock was set back, and a dwell or a hold must not last until it has caught up.
 
@@ -54,7 +55,7 @@ def adopt(memory: Memory, mode: Mode | None, now: float) -> Memory:
     level = level_after_failover(memory, now, 0.0) if mode is Mode.CAPACITY else memory.hold_level
     # Like a change of our own it must be seen on the load balancer, and clients must have left, before anything is lowered behind it.
     changed = _changed(memory, now, 0)
-    return _flipped(changed, mode, Reason.ROUTING_DRIFTED, "found so on the Ingress", now, level)
+    return _mode_changed(changed, mode, Reason.ROUTING_DRIFTED, "found so on the Ingress", now, level)
 
 
 def _changed(memory: Memory, now: float, sticky_s: int) -> Memory:
@@ -120,10 +121,10 @@ def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvide
             units[name] = replace(known, last_failure_at=judged.last_failure_at, cause=judged.cause)
         elif known is not None and memory.mode is Mode.COST:
             del units[name]  # the shortage ended before anything was done about it
-        if name in units and judged.returned in {Return.REGISTERED, Return.SILENT}:
+        if name in units and judged.returned in {Return.REGISTERED, Return.REPLICAS_READY}:
             units[name] = replace(units[name], returned=judged.returned, returned_at=judged.returned_at)
-    spells = noted(memory.spells, units, snapshot.now)
-    return _calmed(replace(_verified(memory, snapshot), units=units, spells=spells), snapshot)
+    history = noted(memory.outage_history, units, snapshot.now)
+    return _calmed(replace(_verified(memory, snapshot), units=units, outage_history=history), snapshot)
 
 
 def _verified(memory: Memory, snapshot: Snapshot) -> Memory:
@@ -179,10 +180,12 @@ def _switched(changed: Memory, decision: Decision, mode: Mode, now: float) -> Me
         level += 1
     # A switch starts its own time: of the one before nothing is waited for any more.
     fresh = replace(changed, unverified_since=now, nudges=0, nudged_at=None, reversed_at=None)
-    flipped = _flipped(fresh, mode, decision.reason, decision.sentence, now, level)
-    return replace(flipped, units={}) if decision.verb is Verb.FALLBACK else flipped
+    made = _mode_changed(fresh, mode, decision.reason, decision.sentence, now, level)
+    return replace(made, units={}) if decision.verb is Verb.FALLBACK else made
 
 
-def _flipped(memory: Memory, mode: Mode, reason: Reason, detail: str, now: float, level: int) -> Memory:
-    flips = (*memory.flips, Flip(now, mode, reason, detail))[-KEPT_FLIPS:]
-    return replace(memory, mode=mode, mode_since=now, flips=flips, hold_level=level, reasserts=0, reasserted_at=None, reasserted_against="")
+def _mode_changed(memory: Memory, mode: Mode, reason: Reason, detail: str, now: float, level: int) -> Memory:
+    changes = (*memory.mode_changes, ModeChange(now, mode, reason, detail))[-KEPT_MODE_CHANGES:]
+    return replace(
+        memory, mode=mode, mode_since=now, mode_changes=changes, hold_level=level, reasserts=0, reasserted_at=None, reasserted_against=""
+    )

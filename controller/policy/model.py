@@ -415,7 +415,7 @@ class Return(StrEnum):
     NONE = "none"
     LAUNCHED = "launched"
     REGISTERED = "registered"
-    SILENT = "silent"  # the replicas that had no place run now, without a new node
+    REPLICAS_READY = "silent"  # the replicas that had no place run now, without a new node
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,12 +426,12 @@ class UnitMemory:
     cause: Cause
     ready_then: int = 0  # ready replicas when it was proven short
     proven_at: float | None = field(default=None, metadata=MOMENT)
-    returned: Return = Return.NONE  # only REGISTERED or SILENT are remembered
+    returned: Return = Return.NONE  # only REGISTERED or REPLICAS_READY are remembered
     returned_at: float | None = field(default=None, metadata=MOMENT)
 
 
 @dataclass(frozen=True, slots=True)
-class Flip:
+class ModeChange:
     """A mode change that was made."""
 
     at: float = field(metadata=MOMENT)
@@ -441,7 +441,7 @@ class Flip:
 
 
 @dataclass(frozen=True, slots=True)
-class Spells:
+class OutageHistory:
     """How long shortages lasted, and how long capacity was there between them: what the learned waits follow from.
 
     The application is short while any of its units is proven short and not yet proven back.
@@ -459,10 +459,10 @@ class Memory:
 
     mode: Mode | None = None  # None: nothing is known yet, adopt what the Ingress shows
     mode_since: float = field(default=0.0, metadata=MOMENT)
-    flips: tuple[Flip, ...] = ()
+    mode_changes: tuple[ModeChange, ...] = ()
     hold_level: int = 0  # how often the hold was doubled
     units: Mapping[str, UnitMemory] = field(default_factory=dict)
-    spells: Spells = field(default_factory=Spells)
+    outage_history: OutageHistory = field(default_factory=OutageHistory)
     action: str = ""  # fingerprint of the routing action that the times below are about; "" where none was seen yet
     ingress: str = ""  # uid of the Ingress that it was seen on; "" where none was seen yet
     changed_at: float | None = field(default=None, metadata=MOMENT)  # last change of the routing action
@@ -475,9 +475,9 @@ class Memory:
     reasserts: int = 0
     reasserted_at: float | None = field(default=None, metadata=MOMENT)
     reasserted_against: str = ""  # who had changed the routing action that was put right last
-    counted_since: float | None = field(default=None, metadata=MOMENT)  # since when the demand is known; None while it is not
+    demand_known_since: float | None = field(default=None, metadata=MOMENT)  # since when the demand is known; None while it is not
     # When it ceased to be known; None where it never was, or has been known again for a while.
-    silent_since: float | None = field(default=None, metadata=MOMENT)
+    demand_missing_since: float | None = field(default=None, metadata=MOMENT)
 
 
 # --- what is decided --------------------------------------------------------------------------------------------------------------------

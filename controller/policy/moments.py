@@ -1,54 +1,50 @@
-"""Values with moments in them: which fields are times is said once, where the field is declared (`model.MOMENT`)."""
+"""The moments in a memory: which fields are times is said once, where each field is declared (`model.MOMENT`)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any
 
-from controller.policy.model import MOMENT
-
-T = TypeVar("T")
+from controller.policy.model import MOMENT, Memory
 
 
-def none_ahead(value: T, now: float) -> T:
-    """A value in which no moment lies after `now`: those that do become `now`.
+def none_ahead(memory: Memory, now: float) -> Memory:
+    """The memory with every moment after `now` moved to `now`, however deep in it.
 
     Args:
-        value: A dataclass of the model; those within it, also in tuples and mappings, count as well.
+        memory: What is remembered.
         now: Seconds since the Unix epoch.
 
     Returns:
         The same object where no moment lies ahead.
     """
-    moments, parts = _shape(type(value))
-    changes: dict[str, Any] = {}
-    for name in moments:
-        at = getattr(value, name)
-        if at is not None and at > now:
-            changes[name] = now
-    for name in parts:
-        before = getattr(value, name)
-        after = _part(before, now)
-        if after is not before:
-            changes[name] = after
-    return replace(value, **changes) if changes else value  # type: ignore[type-var]
+    capped: Memory = _capped(memory, now)
+    return capped
 
 
-def _part(part: Any, now: float) -> Any:  # noqa: ANN401 - whatever a field of the model holds
-    """See `none_ahead`."""
+def _capped(part: Any, now: float) -> Any:  # noqa: ANN401 - whatever a field of the model holds
+    """See `none_ahead`. What holds no moments, and what holds none ahead, comes back as it is."""
     if isinstance(part, tuple):
-        each = tuple(_part(one, now) for one in part)
+        each = tuple(_capped(one, now) for one in part)
         return part if all(one is was for one, was in zip(each, part, strict=True)) else each
     if isinstance(part, Mapping):
-        named = {key: _part(one, now) for key, one in part.items()}
+        named = {key: _capped(one, now) for key, one in part.items()}
         return part if all(one is part[key] for key, one in named.items()) else named
-    return none_ahead(part, now) if is_dataclass(part) else part
+    kind: type[Any] = type(part)
+    if not is_dataclass(kind):
+        return part
+    changes: dict[str, Any] = {}
+    for name, moment in _fields(kind):
+        before = getattr(part, name)
+        after = (now if before is not None and before > now else before) if moment else _capped(before, now)
+        if after is not before:
+            changes[name] = after
+    return replace(part, **changes) if changes else part
 
 
 @lru_cache(maxsize=64)
-def _shape(kind: type[Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The fields of a dataclass that are moments, and the others."""
-    moments = tuple(one.name for one in fields(kind) if MOMENT.items() <= one.metadata.items())
-    return moments, tuple(one.name for one in fields(kind) if one.name not in moments)
+def _fields(kind: type[Any]) -> tuple[tuple[str, bool], ...]:
+    """The fields of a dataclass, and whether each is a moment."""
+    return tuple((one.name, MOMENT.items() <= one.metadata.items()) for one in fields(kind))

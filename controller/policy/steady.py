@@ -11,7 +11,7 @@ from controller.policy import guards, text
 from controller.policy.availability import alike, carry, close
 from controller.policy.case import Case, soonest
 from controller.policy.demand import capacity_floors, ceiling
-from controller.policy.missing_metrics import held_replicas, held_until, silent_for_long
+from controller.policy.missing_metrics import held_replicas, held_until, missing_for_long
 from controller.policy.model import Application, Decision, Mode, Shortage, Target, Verb, Verdict
 from controller.policy.reasons import Reason
 from controller.policy.routing import same_routing
@@ -322,7 +322,7 @@ def _known_floors(mode: Mode, case: Case, step: int) -> dict[str, int]:
     if mode is Mode.CAPACITY:
         floors = capacity_floors(snapshot, evidence, case.figures.demand, switching=case.mode is not Mode.CAPACITY)
         return {name: max(floor, evidence[name].needed) for name, floor in floors.items()} if step else floors
-    forgotten = silent_for_long(snapshot, case.memory)
+    forgotten = missing_for_long(snapshot, case.memory)
     floors = {}
     for unit in snapshot.application.units:
         observed, needed = snapshot.units[unit.name], evidence[unit.name].needed

@@ -21,7 +21,7 @@ _PROOFS: Final[Mapping[Return, str]] = {
     Return.NONE: "nothing is known",
     Return.LAUNCHED: "an instance was launched",
     Return.REGISTERED: "a node that was asked for after the last refusal has joined",
-    Return.SILENT: "the replicas that it lacked are ready",
+    Return.REPLICAS_READY: "the replicas that it lacked are ready",
 }
 
 
@@ -67,7 +67,7 @@ def rollback_in_s(mode: Mode, case: Case) -> float:
         0 where its time is over; infinite where nothing is to be rolled back. A change that cannot be observed is left alone.
     """
     policy, memory, snapshot = case.snapshot.application.policy, case.memory, case.snapshot
-    seen, last = snapshot.routing.verification, memory.flips[-1] if memory.flips else None
+    seen, last = snapshot.routing.verification, memory.mode_changes[-1] if memory.mode_changes else None
     if policy.rollback_s <= 0 or memory.unverified_since is None or last is None or last.to is not mode:
         return math.inf
     ours = last.at >= memory.unverified_since and last.reason not in _NEVER_UNDONE

@@ -52,7 +52,7 @@ def _found(conclusion: Conclusion) -> Iterator[Message]:
     """What people are notified of where the Ingress shows another mode than is remembered."""
     before, after = conclusion.before, conclusion.memory
     if before.mode is not None and after.mode is not before.mode:
-        yield adopted(conclusion.snapshot, after.flips[-1])
+        yield adopted(conclusion.snapshot, after.mode_changes[-1])
 
 
 def _book(record: _Record, now: float) -> None:

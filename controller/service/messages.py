@@ -9,7 +9,7 @@ from typing import Final
 from controller.policy import text
 from controller.policy.cost import effect, spend_per_hour
 from controller.policy.figures import Figures
-from controller.policy.model import Alert, Application, Decision, Flip, Mode, Snapshot, Verb
+from controller.policy.model import Alert, Application, Decision, Mode, ModeChange, Snapshot, Verb
 from controller.policy.reasons import Reason
 from controller.ports import Message, MessageKind, Severity
 
@@ -53,21 +53,21 @@ def _switched(snapshot: Snapshot, decision: Decision) -> Message:
     )
 
 
-def adopted(snapshot: Snapshot, flip: Flip) -> Message:
+def adopted(snapshot: Snapshot, change: ModeChange) -> Message:
     """The message about a mode that was found on the Ingress and is another one than is remembered."""
     application, routing = snapshot.application, snapshot.routing
     writer = f"last written by {routing.writer}" if routing.writer else "by whom is not known"
     return Message(
-        kind=MessageKind.FAILOVER if flip.to is Mode.CAPACITY else MessageKind.FALLBACK,
+        kind=MessageKind.FAILOVER if change.to is Mode.CAPACITY else MessageKind.FALLBACK,
         severity=Severity.WARNING,
         application=application.key,
-        reason=str(flip.reason),
-        title=f"{application.name}: found in {flip.to} mode",
+        reason=str(change.reason),
+        title=f"{application.name}: found in {change.to} mode",
         why=f"the Ingress was switched, {writer}, and no such decision is remembered: it was made by hand, or just before a restart",
-        cost=effect(application, Figures.of(snapshot).intended, flip.to),
+        cost=effect(application, Figures.of(snapshot).intended, change.to),
         next="it counts as a switch made now; the guards decide anew",
         at=snapshot.now,
-        mode=str(flip.to),
+        mode=str(change.to),
     )
 
 

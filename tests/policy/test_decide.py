@@ -16,9 +16,9 @@ from controller.policy.model import (
     Application,
     Cause,
     Decision,
-    Flip,
     Memory,
     Mode,
+    ModeChange,
     Override,
     PolicySettings,
     Return,
@@ -63,7 +63,7 @@ def _policy(**changes: Any) -> Application:
 
 
 PROVEN: dict[str, Any] = {"units": proven(NOW - 60)}
-FOUR_FLIPS = tuple(Flip(NOW - age, Mode.COST, Reason.RETURN_PROVEN) for age in (3000, 2000, 1000, 100))
+FOUR_CHANGES = tuple(ModeChange(NOW - age, Mode.COST, Reason.RETURN_PROVEN) for age in (3000, 2000, 1000, 100))
 
 
 class TestInCostMode:
@@ -104,7 +104,9 @@ class TestInCostMode:
                 id="a cause that is not allowed",
             ),
             pytest.param(shortage(), {**PROVEN, "mode_since": NOW - 59}, (Verb.HOLD, Reason.DWELL), id="the mode is too young"),
-            pytest.param(shortage(), {**PROVEN, "flips": FOUR_FLIPS}, (Verb.HOLD, Reason.FLIP_BUDGET_SPENT), id="too many changes"),
+            pytest.param(
+                shortage(), {**PROVEN, "mode_changes": FOUR_CHANGES}, (Verb.HOLD, Reason.FLIP_BUDGET_SPENT), id="too many changes"
+            ),
             pytest.param(replace(shortage(), routing=routing(standby=())), PROVEN, (Verb.HOLD, Reason.UNSAFE_SWITCH), id="no standby rule"),
             pytest.param(
                 replace(shortage(snapshot(_policy(allow_unsafe_switch=True))), routing=routing(standby=())),
@@ -139,7 +141,7 @@ class TestInCostMode:
             ),
             pytest.param(
                 replace(snapshot(), routing=routing(override=Override(pinned_mode=Mode.CAPACITY, why="drill"))),
-                {"mode_since": NOW, "flips": FOUR_FLIPS},
+                {"mode_since": NOW, "mode_changes": FOUR_CHANGES},
                 (Verb.FAILOVER, Reason.PINNED_TO_MODE),
                 id="a pin asks for no patience, dwell or budget",
             ),
@@ -442,7 +444,7 @@ class TestModeOfTheIngress:
         old = memory(before, changed_at=NOW - 500, verified_at=NOW - 400, hold_level=2)
         kept = adopt(old, found, NOW)
         assert (kept.mode, kept.mode_since, kept.changed_at, kept.verified_at) == (found, NOW, NOW, None)
-        assert kept.flips[-1] == Flip(NOW, found, Reason.ROUTING_DRIFTED, "found so on the Ingress")
+        assert kept.mode_changes[-1] == ModeChange(NOW, found, Reason.ROUTING_DRIFTED, "found so on the Ingress")
 
     def test_times_that_lie_ahead_become_now(self) -> None:
         """The clock was set back by an hour: a dwell of a minute must not become one of an hour."""
@@ -450,16 +452,16 @@ class TestModeOfTheIngress:
         old = Memory(
             mode=Mode.COST,
             mode_since=ahead,
-            flips=(Flip(ahead, Mode.COST, Reason.RETURN_PROVEN), Flip(NOW - 5, Mode.COST, Reason.RETURN_PROVEN)),
-            units=proven(ahead, returned=Return.SILENT, returned_at=ahead),
+            mode_changes=(ModeChange(ahead, Mode.COST, Reason.RETURN_PROVEN), ModeChange(NOW - 5, Mode.COST, Reason.RETURN_PROVEN)),
+            units=proven(ahead, returned=Return.REPLICAS_READY, returned_at=ahead),
             changed_at=ahead,
             verified_at=ahead,
             reasserted_at=ahead,
         )
         kept = adopt(old, Mode.COST, NOW)
         assert {kept.mode_since, kept.changed_at, kept.verified_at, kept.reasserted_at} == {NOW}
-        assert [flip.at for flip in kept.flips] == [NOW, NOW - 5]
-        assert kept.units == proven(NOW, returned=Return.SILENT, returned_at=NOW)
+        assert [change.at for change in kept.mode_changes] == [NOW, NOW - 5]
+        assert kept.units == proven(NOW, returned=Return.REPLICAS_READY, returned_at=NOW)
 
 
 DAY = 86_400.0
@@ -515,7 +517,7 @@ class TestFallback:
             ),
             pytest.param(snapshot(mode=Mode.CAPACITY), _back(mode_since=NOW - 599), (Verb.HOLD, Reason.DWELL), id="the mode is too young"),
             pytest.param(
-                snapshot(mode=Mode.CAPACITY), _back(flips=FOUR_FLIPS), (Verb.HOLD, Reason.FLIP_BUDGET_SPENT), id="too many changes"
+                snapshot(mode=Mode.CAPACITY), _back(mode_changes=FOUR_CHANGES), (Verb.HOLD, Reason.FLIP_BUDGET_SPENT), id="too many changes"
             ),
             pytest.param(
                 change(snapshot(mode=Mode.CAPACITY), deployment_ready=2, endpoints_ready=0),
@@ -564,14 +566,14 @@ class TestFallback:
         remembered, decision = decide(_back(hold_level=1), snapshot(mode=Mode.CAPACITY))
         kept = applied(remembered, decision, NOW + 1)
         assert (kept.mode, kept.mode_since, kept.units, kept.hold_level) == (Mode.COST, NOW + 1, {}, 1)
-        assert kept.flips[-1].to is Mode.COST
+        assert kept.mode_changes[-1].to is Mode.COST
         joined = "a node that was asked for after the last refusal has joined"
-        assert kept.flips[-1].detail == f"capacity for sd21-inf2 has provably returned: {joined}"
+        assert kept.mode_changes[-1].detail == f"capacity for sd21-inf2 has provably returned: {joined}"
 
     def test_units_that_returned_in_different_ways_are_told_apart(self) -> None:
         """People are told what proves it, not the name of a state."""
         units = _back().units
-        ready = {TRN1: replace(units[INF2], returned=Return.SILENT)}
+        ready = {TRN1: replace(units[INF2], returned=Return.REPLICAS_READY)}
         sentence = decide(memory(Mode.CAPACITY, units={**units, **ready}), snapshot(mode=Mode.CAPACITY))[1].sentence
         assert "sd21-inf2: a node that was asked for after the last refusal has joined; " in sentence
         assert "sd21-trn1: the replicas that it lacked are ready" in sentence
@@ -655,18 +657,18 @@ class TestHold:
         ("flips", "level"),
         [
             pytest.param((), 0, id="no fallback yet"),
-            pytest.param((Flip(NOW - 7199, Mode.COST, Reason.RETURN_PROVEN),), 3, id="within two hours"),
-            pytest.param((Flip(NOW - 7200, Mode.COST, Reason.RETURN_PROVEN),), 0, id="two hours ago"),
-            pytest.param((Flip(NOW - 5, Mode.CAPACITY, Reason.SHORTAGE_PROVEN),), 0, id="a failover is no fallback"),
+            pytest.param((ModeChange(NOW - 7199, Mode.COST, Reason.RETURN_PROVEN),), 3, id="within two hours"),
+            pytest.param((ModeChange(NOW - 7200, Mode.COST, Reason.RETURN_PROVEN),), 0, id="two hours ago"),
+            pytest.param((ModeChange(NOW - 5, Mode.CAPACITY, Reason.SHORTAGE_PROVEN),), 0, id="a failover is no fallback"),
         ],
     )
-    def test_a_failover_soon_after_a_fallback_is_a_flap(self, flips: tuple[Flip, ...], level: int) -> None:
+    def test_a_failover_soon_after_a_fallback_is_a_flap(self, flips: tuple[ModeChange, ...], level: int) -> None:
         """The level starts again after two calm hours."""
-        assert level_after_failover(memory(flips=flips, hold_level=2), NOW, 7200) == level
+        assert level_after_failover(memory(mode_changes=flips, hold_level=2), NOW, 7200) == level
 
     def test_the_level_is_noted_with_the_failover(self) -> None:
         """From the decision alone, as the service applies it."""
-        remembered = memory(flips=(Flip(NOW - 100, Mode.COST, Reason.RETURN_PROVEN),), **PROVEN)
+        remembered = memory(mode_changes=(ModeChange(NOW - 100, Mode.COST, Reason.RETURN_PROVEN),), **PROVEN)
         kept, decision = decide(remembered, shortage())
         assert applied(kept, decision, NOW).hold_level == 1
         assert applied(kept, replace(decision, flap_window_s=0), NOW).hold_level == 0

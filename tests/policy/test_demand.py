@@ -263,7 +263,7 @@ class TestFloors:
         (NOW, Return.NONE, True),
         (NOW, Return.LAUNCHED, True),
         (NOW, Return.REGISTERED, False),
-        (NOW, Return.SILENT, False),
+        (NOW, Return.REPLICAS_READY, False),
     ],
 )
 def test_probing(failed: float | None, returned: Return, expected: bool) -> None:

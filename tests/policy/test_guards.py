@@ -15,8 +15,8 @@ from controller.policy.figures import Figures
 from controller.policy.model import (
     CRITICAL,
     Cause,
-    Flip,
     Mode,
+    ModeChange,
     Override,
     PolicySettings,
     Return,
@@ -269,8 +269,8 @@ def test_dwell(mode: Mode, since: float, expected: Reason | None) -> None:
 )
 def test_flip_budget(ages: tuple[float, ...], expected: Reason | None) -> None:
     """Beyond four changes an hour something is wrong that switching does not cure."""
-    flips = tuple(Flip(NOW - age, Mode.COST, Reason.RETURN_PROVEN) for age in sorted(ages, reverse=True))
-    case = _case(memory=memory(flips=flips))
+    flips = tuple(ModeChange(NOW - age, Mode.COST, Reason.RETURN_PROVEN) for age in sorted(ages, reverse=True))
+    case = _case(memory=memory(mode_changes=flips))
     _asks(guards.flip_budget, case, expected)
     assert guards.flip_budget(case).reopens_s == (1.0 if expected else None)
 
@@ -279,7 +279,7 @@ def test_flip_budget(ages: tuple[float, ...], expected: Reason | None) -> None:
     ("judged", "other", "expected"),
     [
         pytest.param({"returned": Return.REGISTERED}, {}, PASS, id="a node joined"),
-        pytest.param({"returned": Return.SILENT}, {}, PASS, id="the replicas run"),
+        pytest.param({"returned": Return.REPLICAS_READY}, {}, PASS, id="the replicas run"),
         pytest.param({"returned": Return.LAUNCHED}, {}, Reason.RETURN_UNPROVEN, id="launched only"),
         pytest.param({"returned": Return.NONE}, {}, Reason.RETURN_UNPROVEN, id="silence"),
         pytest.param({"returned": Return.REGISTERED}, {"shortage": "proven"}, Reason.RETURN_UNPROVEN, id="another unit is short now"),

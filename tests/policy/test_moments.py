@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from controller.policy.model import MOMENT, Cause, Flip, Memory, Mode, Spells, UnitMemory
+from controller.policy.model import MOMENT, Cause, Memory, Mode, ModeChange, OutageHistory, UnitMemory
 from controller.policy.moments import none_ahead
 from controller.policy.reasons import Reason
 from tests.support.applications import NOW
 
-REMEMBERED = (Memory, UnitMemory, Flip, Spells)
+REMEMBERED = (Memory, UnitMemory, ModeChange, OutageHistory)
 
 
 def _moments(kind: type[Any]) -> set[str]:
     return {one.name for one in fields(kind) if MOMENT.items() <= one.metadata.items()}
 
 
-def _times(value: Any) -> Iterator[float]:
+def _times(value: Any) -> Iterator[float | None]:
     """Every time within a memory, found by the words of its fields and not by their metadata."""
     for one in fields(value):
         held = getattr(value, one.name)
@@ -42,11 +42,12 @@ def test_what_is_called_a_time_is_declared_as_one(kind: type[Any]) -> None:
 def _everything_at(at: float) -> Memory:
     memory = Memory(
         mode=Mode.COST,
-        flips=(Flip(NOW, Mode.COST, Reason.RETURN_PROVEN), Flip(at, Mode.COST, Reason.RETURN_PROVEN)),
+        mode_changes=(ModeChange(NOW, Mode.COST, Reason.RETURN_PROVEN), ModeChange(at, Mode.COST, Reason.RETURN_PROVEN)),
         units={"a": UnitMemory(at, Cause.CAPACITY, 2, at, returned_at=at), "b": UnitMemory(NOW, Cause.QUOTA)},
-        spells=Spells(True, at, (5.0,), (7e12,)),
+        outage_history=OutageHistory(True, at, (5.0,), (7e12,)),
     )
-    return replace(memory, **dict.fromkeys(_moments(Memory), at))
+    moments: dict[str, Any] = dict.fromkeys(_moments(Memory), at)
+    return replace(memory, **moments)
 
 
 def test_every_time_ahead_becomes_now() -> None:
@@ -54,7 +55,7 @@ def test_every_time_ahead_becomes_now() -> None:
     capped = none_ahead(_everything_at(NOW + 50), NOW)
     assert {at for at in _times(capped) if at is not None} == {NOW}
     assert capped == replace(_everything_at(NOW), units={**_everything_at(NOW).units})
-    assert capped.spells.uptimes_s == (7e12,)
+    assert capped.outage_history.uptimes_s == (7e12,)
 
 
 def test_nothing_is_made_anew_where_nothing_lies_ahead() -> None:

@@ -92,7 +92,7 @@ def test_all_zones_fails_over_after_the_patience_and_not_before() -> None:
 def test_all_zones_returns_no_earlier_than_the_registered_condition() -> None:
     """Capacity is back at 76 s, Karpenter asks again at 194 s, the nodes join at 214 s; the pods of this recording never become ready."""
     steps = _small("all_zones", 1700)
-    returned = [step for step in steps if step.decision.evidence["sd21-inf2"].returned in {Return.REGISTERED, Return.SILENT}]
+    returned = [step for step in steps if step.decision.evidence["sd21-inf2"].returned in {Return.REGISTERED, Return.REPLICAS_READY}]
     assert 214.8 <= returned[0].t < 217.0
     assert not [step for step in steps if step.decision.verb is Verb.FALLBACK]
     assert [step.decision.mode for step in steps if step.t > 40] == [Mode.CAPACITY] * sum(step.t > 40 for step in steps)

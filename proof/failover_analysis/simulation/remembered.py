@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controller.policy.conclusion import Conclusion
-from controller.policy.model import Action, Flip, Mode
+from controller.policy.model import Action, Mode, ModeChange
 from controller.policy.reasons import Reason
 
 _Change = tuple[Mode, Reason, str]
@@ -41,13 +41,13 @@ class Remembered:
         if mode is not None:
             self._unanswered = _Written(mode, routing.uid, routing.resource_version, action.after)
 
-    def passed(self, flips: tuple[Flip, ...]) -> None:
+    def passed(self, flips: tuple[ModeChange, ...]) -> None:
         """A pass is over: what it remembers now is known."""
         self._known = _changes(flips)
 
     def problem(self, conclusion: Conclusion) -> str:
         """What is wrong with the memory of a pass that has decided, "" where nothing is."""
-        snapshot, flips = conclusion.snapshot, conclusion.memory.flips
+        snapshot, flips = conclusion.snapshot, conclusion.memory.mode_changes
         if not snapshot.leader or any(source.name == "state" for source in snapshot.sources):
             return ""  # what this process remembers will be loaded anew
         known = self._known
@@ -67,5 +67,5 @@ class Remembered:
         return ""
 
 
-def _changes(flips: tuple[Flip, ...]) -> set[_Change]:
+def _changes(flips: tuple[ModeChange, ...]) -> set[_Change]:
     return {(flip.to, flip.reason, flip.detail) for flip in flips}

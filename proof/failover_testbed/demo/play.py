@@ -79,7 +79,7 @@ class Narrator:
         self._begin = clock.now()
         self._lock = threading.Lock()
         self._shown: dict[str, tuple[object, ...]] = {}
-        self._flips: dict[str, int] = {}
+        self._mode_changes: dict[str, int] = {}
         self._plans: dict[str, Plan] = {}
         self._verified_at: dict[str, float] = {}
         self.switches: list[Switch] = []
@@ -128,16 +128,16 @@ class Narrator:
                     self.say("dim", f"    {judged.unit}: {fact}")
 
     def _switched(self, view: View) -> None:
-        flips, seen = view.memory.flips, self._flips.setdefault(view.application.key, 0)
-        if len(flips) <= seen:
+        changes, seen = view.memory.mode_changes, self._mode_changes.setdefault(view.application.key, 0)
+        if len(changes) <= seen:
             return
-        self._flips[view.application.key] = len(flips)
-        decision, flip = view.decision, flips[-1]
+        self._mode_changes[view.application.key] = len(changes)
+        decision, change = view.decision, changes[-1]
         short = [judged for judged in decision.evidence.values() if judged.short]
-        failover = flip.to is Mode.CAPACITY
+        failover = change.to is Mode.CAPACITY
         units = tuple(judged.unit for judged in short) if failover else tuple(n for n, j in decision.evidence.items() if j.last_failure_at)
         cause = short[0].cause if failover and short else None
-        self.switches.append(Switch(flip.at - self._begin, flip.to, flip.reason, flip.detail, cause, units))
+        self.switches.append(Switch(change.at - self._begin, change.to, change.reason, change.detail, cause, units))
 
     def _acted(self, view: View) -> None:
         """What the last plan sent. A plan is told once; it is looked at again until the next pass."""
