@@ -115,7 +115,7 @@ def plan_document(seen: Look) -> dict[str, Any]:
         "epoch": snapshot.epoch,
         "mode": decision.mode,
         "verb": decision.verb,
-        "wanted": decision.wanted,
+        "wanted": decision.held_back,
         "reason": decision.reason,
         "why": decision.sentence,
         "evidence": {

@@ -92,7 +92,7 @@ def status_lines(seen: Look, published: Object | None) -> Iterator[Line]:
     mode, problem = observed_mode(snapshot)
     since = f" for {text.duration(snapshot.now - seen.memory.mode_since)}" if seen.memory.mode_since else ""
     yield "title", f"{snapshot.application.name}  {mode_word(mode)}{_step(snapshot)}{since}   {snapshot.application.key}"
-    yield "warn" if decision.wanted else "plain", f"  {decision.reason}: {decision.sentence}"
+    yield "warn" if decision.held_back else "plain", f"  {decision.reason}: {decision.sentence}"
     if problem:
         yield "bad", f"  {ICONS['bad']} {problem}"
     yield from _override(seen)
@@ -212,7 +212,7 @@ def status_document(seen: Look, published: Object | None) -> dict[str, Any]:
         "since": format_rfc3339(memory.mode_since) if memory.mode_since else None,
         "reason": decision.reason,
         "why": decision.sentence,
-        "wanted": decision.wanted,
+        "wanted": decision.held_back,
         "weights": {target.service: target.weight for target in snapshot.routing.targets},
         "actualWeights": dict(verification.weights) if verification else None,
         "verified": verification.verdict if verification else None,

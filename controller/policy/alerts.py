@@ -84,7 +84,7 @@ def _held(decision: Decision) -> Iterator[Alert]:
     if held is None or severity is None:
         return
     # A fallback that is refused costs money; a failover that is refused fails users.
-    yield Alert(f"held/{held.reason}", "warning" if decision.wanted is Verb.FALLBACK else severity, held.text, held.reason)
+    yield Alert(f"held/{held.reason}", "warning" if decision.held_back is Verb.FALLBACK else severity, held.text, held.reason)
 
 
 def _unprepared(snapshot: Snapshot, decision: Decision) -> Iterator[Alert]:

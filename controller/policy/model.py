@@ -594,7 +594,7 @@ class Decision:
     alerts: tuple[Alert, ...] = ()
     degraded: tuple[str, ...] = ()
     next_check_s: float | None = None  # when time alone may change the decision
-    wanted: Verb | None = None  # what a guard is holding back
+    held_back: Verb | None = None  # what the trigger that applies asks for, while a guard holds it back
 
     @property
     def sentence(self) -> str:

@@ -299,7 +299,7 @@ class TestDeadlocks:
         world = World(made, memory(Mode.CAPACITY))
         decisions = _run(world, 20, 60, lambda world, i: world.unit(TRN1, demand=Sample(2000, world.snapshot.now)))
         assert decisions[-1].sentence == "sd21-inf2 has 2 of the 8 ready replicas that cost mode needs at the present demand"
-        assert decisions[-1].wanted is Verb.FALLBACK
+        assert decisions[-1].held_back is Verb.FALLBACK
 
     def test_a_unit_renamed_in_the_file_does_not_stop_every_decision(self) -> None:
         """The memory still knows the old name."""

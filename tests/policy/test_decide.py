@@ -260,14 +260,14 @@ class TestInCostMode:
         """One missing Service in the action is a 503 for every user of the Ingress."""
         made = change(change(snapshot(), ready=0), TRN1, service_exists=False)
         decision = _decision(made)
-        assert (decision.verb, decision.reason, decision.wanted) == (Verb.HOLD, Reason.STANDBY_NOT_READY, Verb.REWEIGHT)
+        assert (decision.verb, decision.reason, decision.held_back) == (Verb.HOLD, Reason.STANDBY_NOT_READY, Verb.REWEIGHT)
         assert decision.targets == ()
 
     def test_weights_follow_while_a_failover_is_held_back_and_its_alert_stays(self) -> None:
         """The reason is the one that is acted upon; the alert about what is held must not come and go with it."""
         made = replace(change(_all_short(snapshot()), ready=0), routing=routing())
         decision = _decision(made, memory(**PROVEN))
-        assert (decision.verb, decision.reason, decision.wanted) == (Verb.REWEIGHT, Reason.AVAILABILITY_CHANGED, Verb.FAILOVER)
+        assert (decision.verb, decision.reason, decision.held_back) == (Verb.REWEIGHT, Reason.AVAILABILITY_CHANGED, Verb.FAILOVER)
         assert [alert.key for alert in decision.alerts] == ["held/OtherSideShort"]
         assert "no other deployment unit" in decision.alerts[0].text
 
@@ -303,7 +303,7 @@ class TestAdaptive:
     def test_does_not_absorb_with_nobody_else_to_carry_it(self) -> None:
         """Every unit is short: the switch is wanted, and its guard says that it gains nothing."""
         made = change(_all_short(snapshot(_policy(strategy=Strategy.ADAPTIVE))), TRN1, demand=Sample(1, NOW))
-        assert _decision(made, memory(**PROVEN)).wanted is Verb.FAILOVER
+        assert _decision(made, memory(**PROVEN)).held_back is Verb.FAILOVER
 
     def test_fills_the_cheapest_ready_capacity_first(self) -> None:
         """Merit order, whatever weights the file has."""
@@ -394,7 +394,7 @@ class TestDrift:
         assert (waiting.verb, waiting.reason) == (Verb.HOLD, Reason.REASSERT_BACKOFF)
         unsafe = replace(made, routing=replace(made.routing, capacity_ready=0))
         held = _decision(unsafe, young)
-        assert (held.verb, held.reason, held.wanted) == (Verb.HOLD, Reason.STANDBY_NOT_READY, Verb.REWEIGHT)
+        assert (held.verb, held.reason, held.held_back) == (Verb.HOLD, Reason.STANDBY_NOT_READY, Verb.REWEIGHT)
         assert [alert.key for alert in held.alerts] == ["held/StandbyNotReady"]
 
     def test_a_correction_during_preparation_counts_as_one(self) -> None:
@@ -402,7 +402,7 @@ class TestDrift:
         made = with_scalers(change(snapshot(mode=Mode.CAPACITY), TRN1, demand=Sample(2000, NOW)))
         made = replace(made, routing=routing(Mode.CAPACITY, targets=FOREIGN, action=format_action(FOREIGN, 0), foreign=True))
         decision = _decision(made, memory(Mode.CAPACITY))
-        assert (decision.verb, decision.reason, decision.wanted) == (Verb.REWEIGHT, Reason.ROUTING_DRIFTED, Verb.FALLBACK)
+        assert (decision.verb, decision.reason, decision.held_back) == (Verb.REWEIGHT, Reason.ROUTING_DRIFTED, Verb.FALLBACK)
         assert decision.floors[INF2] == 8, "the replicas that are being prepared must not be lowered for one pass"
 
 
@@ -582,7 +582,7 @@ class TestFallback:
         """Floors are raised while the traffic stays where it is; then all that is left is to wait."""
         made = change(with_scalers(snapshot(mode=Mode.CAPACITY)), TRN1, demand=Sample(2000, NOW))
         decision = _decision(made, _back())
-        assert (decision.verb, decision.reason, decision.wanted) == (Verb.PREPARE, Reason.PREPARING_RETURN, Verb.FALLBACK)
+        assert (decision.verb, decision.reason, decision.held_back) == (Verb.PREPARE, Reason.PREPARING_RETURN, Verb.FALLBACK)
         assert decision.floors[INF2] == math.ceil(2000 * 0.40 / 105)
         assert decision.targets == CAPACITY_TARGETS
         raised = replace(made, units={n: replace(o, scaler=scaler(n, min_replicas=decision.floors[n])) for n, o in made.units.items()})

@@ -162,7 +162,7 @@ def test_a_refusal_without_demand_stops_it() -> None:
     remembered, made = at_step(2)
     made = change(made, pool_failures=(refused(NOW - 20),))
     decision = decide(remembered, made)[1]
-    assert (decision.verb, decision.wanted) == (Verb.HOLD, Verb.FALLBACK)
+    assert (decision.verb, decision.held_back) == (Verb.HOLD, Verb.FALLBACK)
     assert decision.return_step == 2
 
 

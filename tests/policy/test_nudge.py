@@ -153,7 +153,7 @@ class TestRollback:
         made = unseen(self.APP)
         made = replace(made, units={name: replace(one, ready=0) for name, one in made.units.items()})
         decision = decide(since(900), made)[1]
-        assert (decision.wanted, decision.reason) == (Verb.ROLLBACK, Reason.STANDBY_NOT_READY)
+        assert (decision.held_back, decision.reason) == (Verb.ROLLBACK, Reason.STANDBY_NOT_READY)
 
     def test_in_place(self) -> None:
         """The other style has both modes in the same target groups."""

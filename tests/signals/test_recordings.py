@@ -75,7 +75,7 @@ def test_all_zones_is_proven_within_five_seconds_of_the_first_refusal() -> None:
     assert first_ice < proven.t <= first_ice + 5.0
     assert proven.decision.evidence["sd21-inf2"].proof is Proof.WIDE
     assert proven.decision.evidence["sd21-inf2"].attempts == 1, "two claims of one batch share one fleet call"
-    assert proven.decision.wanted is Verb.FAILOVER
+    assert proven.decision.held_back is Verb.FAILOVER
     assert proven.decision.reason is Reason.PATIENCE
 
 
