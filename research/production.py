@@ -3,9 +3,9 @@
 The application has two units. ``cheap`` has the whole weight of cost mode and costs 1 per request; ``dear`` has none and costs 2 r - 1, so
 that round robin over both, capacity mode, costs r. A cold start of 900 s makes a switch cost S. How the guards map:
 
-- **shortage**: every tick without capacity, one pod of ``cheap`` waits and one launch that left everything open is refused (Karpenter asks
-  again every three minutes, a tick is 195 s): a proof at once (`Proof.WIDE`). A tick with capacity is one with a node that was asked for
-  since the last refusal and has registered, and no pod waits.
+- **shortage**: every tick without capacity, one pod of ``cheap`` waits and one launch finds everything that it may ask for refused
+  (Karpenter asks again every three minutes, a tick is 195 s): a proof at once (`Proof.SATURATED`). A tick with capacity is one with a node
+  that was asked for since the last refusal and has registered, and no pod waits.
 - **patience** (30 s): over within the tick in which the shortage is seen; the failover counts from the next tick on, which is the one tick
   of detection delay. In production itself it takes seconds (docs/benchmarks.md).
 - **quiet** (600 s without a refusal), **hold**, **dwell** and the **flip budget** are production's own, in seconds. So is the doubling
@@ -46,6 +46,7 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
+from controller.policy.proof import ALL_UNAVAILABLE
 from controller.policy.routing import format_action
 from controller.policy.targets import cost_targets, targets_at_rest
 from research.traces import Run, Trace
@@ -141,10 +142,10 @@ class _World:
             pool="cheap",
             at=now - 2 * self.application.policy.replacement_hold_s,  # long enough ago to be judged
             cause=Cause.CAPACITY,
-            codes=("InsufficientInstanceCapacity",),
             attempt=f"{now:.0f}",
             seen=now - 2 * self.application.policy.replacement_hold_s,
             instance_types=("cheap",),
+            codes=(ALL_UNAVAILABLE,),
         )
         waiting = (PendingPod("cheap-pod", outage_since),)
         return replace(_unit("cheap", ready=0, now=now, demand=0.0, failures=(refused,)), pending=waiting, desired=_REPLICAS)

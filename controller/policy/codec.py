@@ -12,6 +12,8 @@ from controller.policy.reasons import Reason
 
 VERSION: Final = 1
 _MAX_TEXT: Final = 256 * 1024
+_REASONS: Final = frozenset(str(reason) for reason in Reason)
+"""What this version can name. A change for a reason that another version had is dropped from the history, and nothing else with it."""
 
 
 class CodecError(ValueError):
@@ -89,7 +91,7 @@ def decode(text: str) -> Memory:
             mode=None if raw.get("mode") is None else Mode(raw["mode"]),
             mode_since=_number(raw.get("mode_since", 0.0)),
             mode_changes=tuple(
-                ModeChange(_number(f["at"]), Mode(f["to"]), Reason(f["reason"]), str(f.get("detail", ""))) for f in raw.get("flips", [])
+                _mode_change(one) for one in raw.get("flips", []) if one.get("reason", "") in _REASONS or not one.get("reason")
             ),
             hold_level=_count(raw.get("hold_level", 0)),
             units={str(name): _unit(unit) for name, unit in dict(raw.get("units", {})).items()},
@@ -118,6 +120,10 @@ def decode(text: str) -> Memory:
 def _unverified_since(raw: Mapping[str, Any]) -> object:
     """What the version before did not store: an unverified change then counted from the last one."""
     return raw.get("changed_at") if raw.get("verified_at") is None else None
+
+
+def _mode_change(raw: Mapping[str, Any]) -> ModeChange:
+    return ModeChange(_number(raw["at"]), Mode(raw["to"]), Reason(raw["reason"]), str(raw.get("detail", "")))
 
 
 def _unit(raw: Mapping[str, Any]) -> UnitMemory:

@@ -100,8 +100,8 @@ def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], me
     """The replica floors of capacity mode.
 
     What the ready replicas cannot carry is spread evenly over the units that can grow, until their scalers' metrics have caught up: those
-    lag by minutes. A unit whose capacity has not returned keeps one replica more than are ready: pending, it makes Karpenter ask again
-    every three minutes for free (the canary rule).
+    lag by minutes. A unit whose capacity has not returned keeps one replica more than are ready, or than cost mode needs: pending, it makes
+    Karpenter ask again every three minutes for free (the canary rule). Above what is needed it would forbid to scale in.
 
     A raised floor sinks to the part of the replicas that demand leaves in use, and not at all while demand is just carried: lower, it
     would take away what makes the room, for the scalers of fast units are content with less where round robin gives all replicas alike.
@@ -135,7 +135,7 @@ def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], me
         if unit.name in able and gap > 0:
             floor = max(floor, judged.ready + math.ceil(gap / len(able) / throughputs[unit.name] - 1e-9))
         elif application.policy.canary and probing(judged):
-            floor = max(floor, judged.ready + 1)
+            floor = max(floor, min(judged.ready, judged.needed) + 1)
         floors[unit.name] = min(floor, ceiling(unit, observed))
     return floors
 

@@ -14,9 +14,10 @@ from typing import Final
 
 from controller.policy import text
 from controller.policy.case import Case, soonest
-from controller.policy.model import Cause, GuardResult, Mode, Return, Snapshot, Target, Verdict
+from controller.policy.model import Cause, GuardResult, Mode, Return, Shortage, Snapshot, Target, Verdict
 from controller.policy.reasons import Reason, fill
 from controller.policy.routing import MAX_TARGET_GROUPS, action_problem
+from controller.policy.weights import carries
 
 _HOUR_S = 3600.0
 
@@ -263,11 +264,23 @@ def flip_budget(case: Case) -> GuardResult:
     return _pass("flips", f"{len(recent)} of {limit} in the last hour")
 
 
+def could_trip(case: Case, name: str) -> bool:
+    """Whether a shortage of the unit may cause a failover: else it neither holds a fallback nor lends it its waits."""
+    known = case.memory.units.get(name)
+    why = known.cause if known is not None else case.evidence[name].cause
+    allowed = {*case.snapshot.application.policy.trip_causes, Cause.CONFIG}  # a misconfiguration may, once it is old
+    return why in allowed and carries(case.snapshot.application, name)
+
+
 def proof(case: Case) -> GuardResult:
-    """Every unit that was short must have provably got capacity again; silence is not proof."""
+    """Every unit that was short must have got capacity again, and none may wait that was refused: no signal is no proof."""
     unproven = [name for name in case.subject if case.evidence[name].returned not in {Return.REGISTERED, Return.REPLICAS_READY}]
-    short = [name for name, judged in case.evidence.items() if judged.short]
-    open_ = list(dict.fromkeys(unproven + short))
+    refused = [
+        name
+        for name, judged in case.evidence.items()
+        if (judged.short or (judged.shortage is Shortage.SUSPECTED and judged.demand)) and could_trip(case, name)
+    ]
+    open_ = list(dict.fromkeys(unproven + refused))
     if open_:
         return _hold("proof", Reason.RETURN_UNPROVEN, case, units=text.listing(open_))
     return _pass("proof", f"{text.listing(case.subject)} proven" if case.subject else "nothing is remembered as short")
@@ -276,7 +289,11 @@ def proof(case: Case) -> GuardResult:
 def quiet(case: Case) -> GuardResult:
     """No refusal that proves a shortage for a while."""
     now, least = case.snapshot.now, case.snapshot.application.policy.quiet_s
-    last = {name: judged.last_failure_at for name, judged in case.evidence.items() if judged.last_failure_at is not None}
+    last = {
+        name: judged.last_failure_at
+        for name, judged in case.evidence.items()
+        if judged.last_failure_at is not None and could_trip(case, name)
+    }
     if not last:
         return _pass("quiet", "no refusal is remembered")
     name = max(last, key=lambda key: last[key] or 0.0)

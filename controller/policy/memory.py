@@ -119,8 +119,8 @@ def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvide
             units[name] = UnitMemory(judged.last_failure_at, judged.cause, ready_then, proven_at)
         elif known is not None and judged.last_failure_at is not None and judged.last_failure_at > known.last_failure_at:
             units[name] = replace(known, last_failure_at=judged.last_failure_at, cause=judged.cause)
-        elif known is not None and memory.mode is Mode.COST:
-            del units[name]  # the shortage ended before anything was done about it
+        elif known is not None and memory.mode is Mode.COST and judged.proof is None:
+            del units[name]  # the shortage ended before anything was done about it; a pod that is replaced does not end it
         if name in units and judged.returned in {Return.REGISTERED, Return.REPLICAS_READY}:
             units[name] = replace(units[name], returned=judged.returned, returned_at=judged.returned_at)
     history = noted(memory.outage_history, units, snapshot.now)

@@ -192,8 +192,9 @@ class LaunchFailure:
     """A signal: Karpenter's launch of one NodeClaim failed.
 
     `instance_types` and `zones` are what the NodeClaim left open; an empty tuple means it did not restrict that. `named_type` and
-    `named_zone` are what the (truncated) message happens to mention. `attempt` is equal for the claims of one batch, which share one
-    fleet call.
+    `named_zone` are what the (truncated) message mentions first, `offerings` all pairs of type and zone. `attempt` is equal for the
+    claims of one batch, which share one fleet call. `stamp` is the cluster's clock, `at` and `seen` are ours; `order` counts what
+    the watches delivered, and is 0 for what was in a list: of two things that were listed together nobody knows which came first.
     """
 
     claim: str
@@ -210,13 +211,20 @@ class LaunchFailure:
     truncated: bool = False  # the message was cut: there may be more codes than `codes`
     named_type: str = ""
     named_zone: str = ""
+    offerings: tuple[tuple[str, str], ...] = ()
+    stamp: float | None = None  # None: as `at`
+    order: int = 0
     replacement: bool = False  # launched by consolidation or drift: the old node still serves
     source: str = "event"  # or "create-error": seen as a NodeClaim condition, no event
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A signal: a NodeClaim that got an instance."""
+    """A signal: a NodeClaim that got an instance. `created` is the cluster's clock; `order` counts as in `LaunchFailure`.
+
+    `devices` is how many accelerators the pods that it was made for ask for together, 0 where that is not known. `gone` says that the
+    NodeClaim does not exist any more, or is being deleted.
+    """
 
     claim: str
     pool: str
@@ -226,6 +234,10 @@ class Launch:
     initialized: float | None = None
     instance_type: str = ""
     zone: str = ""
+    capacity_type: str = ""
+    order: int = 0
+    devices: int = 0
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +248,8 @@ class PoolObservation:
     exists: bool = True
     failures: tuple[LaunchFailure, ...] = ()
     launches: tuple[Launch, ...] = ()
-    blocked_at: float | None = None  # last NoCompatibleInstanceTypes: supports, never proves
+    elsewhere: tuple[LaunchFailure, ...] = ()  # refusals through other NodePools of types that this one may launch
+    blocked_at: float | None = None  # last NoCompatibleInstanceTypes: proves with a refusal before it, never alone
     instance_types: tuple[str, ...] = ()  # from its requirements; () = not restricted there
     zones: tuple[str, ...] = ()
     capacity_types: tuple[str, ...] = ()
@@ -247,10 +260,18 @@ class PoolObservation:
 
 @dataclass(frozen=True, slots=True)
 class PendingPod:
-    """A pod that the scheduler calls Unschedulable, and since when it does."""
+    """A pod that the scheduler calls Unschedulable, and since when it does.
+
+    `pools` and `instance_types` are the NodePools and types that it may use, () where it names none. `unavailable` says of which NodePools,
+    and when, Karpenter said that no instance type with an available offering suits it. `devices` is how many accelerators it asks for.
+    """
 
     name: str
     since: float
+    pools: tuple[str, ...] = ()
+    instance_types: tuple[str, ...] = ()
+    unavailable: tuple[tuple[str, float], ...] = ()
+    devices: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +319,7 @@ class UnitObservation:
     latency: Sample | None = None
     scaler: Scaler | None = None
     offered_zones: tuple[str, ...] = ()  # zones in which EC2 sells the type at all
+    alternatives: tuple[PoolObservation, ...] = ()  # NodePools beside `pool` that its waiting pods may use
     notes: tuple[str, ...] = ()  # quota headroom, reservations: shown, never decided upon
 
 
@@ -492,11 +514,11 @@ class Shortage(StrEnum):
 
 
 class Proof(StrEnum):
-    """How a shortage was proven."""
+    """How a shortage was proven, the strongest first. One refusal, however wide its claim, is none of these."""
 
-    WIDE = "wide"  # one refused claim left every allowed offering open
-    PARTS = "parts"  # narrowed claims were refused that together cover every allowed offering
-    AGE = "age"  # part refused, and demand older than a whole cycle of Karpenter's cache
+    SATURATED = "saturated"  # refused, and then Karpenter said that nothing the unit may have is available
+    NAMED = "named"  # refusals within one cycle of Karpenter's cache that together name every allowed offering
+    AGE = "age"  # part refused, and demand older than a whole cycle, with nothing launched since
 
 
 @dataclass(frozen=True, slots=True)
@@ -511,6 +533,9 @@ class UnitEvidence:
     codes: tuple[str, ...] = ()
     truncated: bool = False
     proof: Proof | None = None
+    refused: tuple[str, ...] = ()  # offerings that are named by standing refusals
+    missing: tuple[str, ...] = ()  # offerings that must be named as well for a proof
+    age_at: float | None = None  # when age alone proves it, if nothing changes; None where nothing was refused or nobody waits
     since: float | None = None  # first refusal of the present shortage
     last_failure_at: float | None = None
     attempts: int = 0

@@ -9,10 +9,10 @@ from typing import Final
 
 from controller.policy import guards, text
 from controller.policy.case import Case
-from controller.policy.model import Application, Mode, Return, Shortage, Strategy, Verdict, WeightStrategy
+from controller.policy.model import Mode, Proof, Return, Sample, Strategy, Verdict
 from controller.policy.modes import Trigger
 from controller.policy.reasons import Reason
-from controller.policy.weights import weight_strategy
+from controller.policy.weights import carries
 
 _NEVER_UNDONE: Final = frozenset({Reason.PINNED_TO_MODE, Reason.ROUTING_DRIFTED, Reason.ROLLED_BACK})
 """Reasons of mode changes that are not rolled back: a person made them, or they are roll-backs themselves."""
@@ -84,29 +84,30 @@ def _rollback(mode: Mode, case: Case) -> Triggered:
 
 
 def _shortage(case: Case) -> Triggered | None:
-    short = tuple(name for name, judged in case.evidence.items() if judged.short and _carries(case.snapshot.application, name))
-    hurried = tuple(guard for guard in guards.FAILOVER if guard is not guards.patience)  # users suffer already
-    if short and not _absorbed(case, short):
-        chosen = hurried if breach(case, short) else tuple(guards.FAILOVER)
-        return Triggered(Trigger.SHORTAGE, Reason.SHORTAGE_PROVEN, short, shortage_details(case, short), chosen)
-    suspected = tuple(
-        name for name, judged in case.evidence.items() if judged.shortage is not Shortage.NONE and judged.demand and name not in short
-    )
-    found = breach(case, suspected)
-    if suspected and found:
-        details = {**shortage_details(case, suspected), "breach": found}
-        return Triggered(Trigger.SHORTAGE, Reason.SLO_BREACHED, suspected, details, hurried)
-    return None
+    short = tuple(name for name, judged in case.evidence.items() if judged.short and carries(case.snapshot.application, name))
+    if not short or _absorbed(case, short):
+        return None
+    details = shortage_details(case, short)
+    found = _suffering(case, short)
+    if found:
+        hurried = tuple(guard for guard in guards.FAILOVER if guard is not guards.patience)
+        return Triggered(Trigger.SHORTAGE, Reason.SLO_BREACHED, short, {**details, "breach": found}, hurried)
+    return Triggered(Trigger.SHORTAGE, Reason.SHORTAGE_PROVEN, short, details, tuple(guards.FAILOVER))
 
 
-def _carries(application: Application, name: str) -> bool:
-    """Whether cost mode sends traffic to the unit at all: the shortage of one with an explicit weight of 0 harms nobody."""
-    return weight_strategy(application) is not WeightStrategy.EXPLICIT or application.unit(name).weight != 0
+def _suffering(case: Case, short: tuple[str, ...]) -> str:
+    """How the users of a unit suffer that EC2 has no room for, "" where none is known to.
+
+    Latency beyond its limit while pods wait is what scaling up looks like, and errors are of the whole application: neither makes a
+    suspicion stronger. It only ends the patience with a unit that is itself slow, and saturated or named.
+    """
+    sure = tuple(name for name in short if case.evidence[name].proof in {Proof.SATURATED, Proof.NAMED})
+    return latency_breach(case, sure)
 
 
 def _return(case: Case) -> Triggered:
     """Capacity mode is always to end; the guards say what is missing."""
-    subject = tuple(name for name in case.memory.units if name in case.evidence)
+    subject = tuple(name for name in case.memory.units if name in case.evidence and guards.could_trip(case, name))
     proofs = {name: _PROOFS[case.evidence[name].returned] for name in subject}
     each = proofs.values() if len(set(proofs.values())) == 1 else (f"{name}: {proof}" for name, proof in proofs.items())
     proof = "; ".join(dict.fromkeys(each)) or "no unit is remembered as short"
@@ -138,7 +139,16 @@ def _absorbed(case: Case, short: tuple[str, ...]) -> bool:
 
 
 def breach(case: Case, names: tuple[str, ...], *, since: float = -math.inf) -> str:
-    """How users are failed: a unit's latency or the application's errors beyond their limits.
+    """How users are failed: a unit's latency or the application's errors beyond their limits; arguments as those of `latency_breach`."""
+    found = latency_breach(case, names, since=since)
+    policy, errors = case.snapshot.application.policy, case.snapshot.error_ratio
+    if found or errors is None or not _recent(case, errors, since) or not policy.error_ratio_limit < errors.value <= 1:
+        return found
+    return f"{errors.value * 100:.1f} % errors over {policy.error_ratio_limit * 100:.1f} %"
+
+
+def latency_breach(case: Case, names: tuple[str, ...], *, since: float = -math.inf) -> str:
+    """The first of some units whose latency is beyond its limit.
 
     Args:
         case: The figures.
@@ -148,15 +158,13 @@ def breach(case: Case, names: tuple[str, ...], *, since: float = -math.inf) -> s
     Returns:
         In words with figures, "" where no limit is known to be passed.
     """
-    snapshot = case.snapshot
-    policy = snapshot.application.policy
-    oldest = max(since, snapshot.now - policy.ice_window_s)
-    newest = snapshot.now + policy.ice_window_s  # CloudWatch's clock and ours differ
     for name in names:
-        sample, limit = snapshot.units[name].latency, snapshot.application.unit(name).latency_limit_s
-        if sample is not None and oldest <= sample.at <= newest and limit < sample.value < math.inf:
+        sample, limit = case.snapshot.units[name].latency, case.snapshot.application.unit(name).latency_limit_s
+        if sample is not None and _recent(case, sample, since) and limit < sample.value < math.inf:
             return f"latency {sample.value:.2f} s over {limit:.2f} s"
-    errors = snapshot.error_ratio
-    if errors is not None and oldest <= errors.at <= newest and policy.error_ratio_limit < errors.value <= 1:
-        return f"{errors.value * 100:.1f} % errors over {policy.error_ratio_limit * 100:.1f} %"
     return ""
+
+
+def _recent(case: Case, sample: Sample, since: float) -> bool:
+    window, now = case.snapshot.application.policy.ice_window_s, case.snapshot.now
+    return max(since, now - window) <= sample.at <= now + window  # CloudWatch's clock and ours differ

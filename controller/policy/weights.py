@@ -36,6 +36,11 @@ def weight_strategy(application: Application) -> WeightStrategy:
     return WeightStrategy.MERIT_ORDER if application.policy.strategy is Strategy.ADAPTIVE else application.policy.weight_strategy
 
 
+def carries(application: Application, name: str) -> bool:
+    """Whether cost mode sends traffic to the unit at all: the shortage of one with an explicit weight of 0 harms nobody."""
+    return weight_strategy(application) is not WeightStrategy.EXPLICIT or application.unit(name).weight != 0
+
+
 def follows_ready(application: Application) -> bool:
     """Whether the weights of cost mode follow the ready replicas by themselves, and with merit order the demand."""
     return weight_strategy(application) in _FOLLOW_READY

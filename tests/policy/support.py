@@ -72,11 +72,11 @@ def change(made: Snapshot, unit: str = INF2, **changes: Any) -> Snapshot:
 
 
 def shortage(made: Snapshot | None = None, unit: str = INF2, at: float = NOW - 60, ready: int = 2, **failure: Any) -> Snapshot:
-    """A unit whose demand is not met and that was refused all it may be launched as."""
+    """A unit whose demand is not met, that was refused, and of whose NodePool Karpenter said then that nothing is available."""
     made = made or snapshot()
     instance = made.application.unit(unit).instance_type
     failure = {"instance_types": (instance,), **failure}
-    return change(made, unit, pool_failures=(refused(at, **failure),), pending=pods(), desired=ready + 2, ready=ready)
+    return change(made, unit, pool_failures=(refused(at, **failure),), pool_blocked_at=at, pending=pods(), desired=ready + 2, ready=ready)
 
 
 def proven(at: float = NOW - 60, **changes: Any) -> dict[str, UnitMemory]:

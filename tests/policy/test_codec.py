@@ -126,3 +126,11 @@ def test_fields_of_a_later_version_are_ignored_and_missing_ones_have_their_defau
     """So that the version before can read what the next one wrote, and back."""
     text = _stored(later=1, mode_since="absent", flips="absent", units={"a": {**UNIT, "later": 2}})
     assert decode(text) == Memory(mode=Mode.COST, units={"a": UnitMemory(1.0, Cause.CAPACITY)})
+
+
+def test_a_change_for_a_reason_of_another_version_is_dropped_alone() -> None:
+    """After a step back of the program the history lacks an entry; what is remembered of units and times stays."""
+    kept = Memory(mode_changes=(ModeChange(5.0, Mode.COST, Reason.RETURN_PROVEN),), units={"inf2": UnitMemory(1.0, Cause.CAPACITY)})
+    raw = json.loads(encode(kept))
+    raw["flips"].insert(0, {"at": 1.0, "to": "cost", "reason": "InventedLater", "detail": ""})
+    assert decode(json.dumps(raw)) == kept

@@ -30,6 +30,7 @@ from controller.policy.model import (
     Source,
     Strategy,
     Target,
+    UnitMemory,
     Verb,
     Verdict,
     Verification,
@@ -83,7 +84,7 @@ class TestInCostMode:
                 id="refused, but nobody waits",
             ),
             pytest.param(
-                change(shortage(), pool_zones=("a", "b"), pool_failures=(refused(zones=("a",)),)),
+                change(shortage(), pool_zones=("a", "b"), pool_failures=(refused(zones=("a",)),), pool_blocked_at=None),
                 {},
                 (Verb.HOLD, Reason.SHORTAGE_SUSPECTED),
                 id="a zone out is not a unit out",
@@ -203,35 +204,35 @@ class TestInCostMode:
     @pytest.mark.parametrize(
         ("changes", "expected"),
         [
-            pytest.param({}, (Verb.HOLD, Reason.SHORTAGE_SUSPECTED), id="suspicion alone"),
+            pytest.param({}, (Verb.HOLD, Reason.PATIENCE), id="no latency"),
             pytest.param({"latency": Sample(0.91, NOW - 360)}, (Verb.FAILOVER, Reason.SLO_BREACHED), id="with a latency beyond the limit"),
-            pytest.param({"latency": Sample(0.90, NOW)}, (Verb.HOLD, Reason.SHORTAGE_SUSPECTED), id="with a latency at the limit"),
-            pytest.param({"latency": Sample(0.91, NOW - 361)}, (Verb.HOLD, Reason.SHORTAGE_SUSPECTED), id="with a latency of long ago"),
-            pytest.param({"latency": Sample(math.inf, NOW)}, (Verb.HOLD, Reason.SHORTAGE_SUSPECTED), id="with a latency that is none"),
+            pytest.param({"latency": Sample(0.90, NOW)}, (Verb.HOLD, Reason.PATIENCE), id="with a latency at the limit"),
+            pytest.param({"latency": Sample(0.91, NOW - 361)}, (Verb.HOLD, Reason.PATIENCE), id="with a latency of long ago"),
+            pytest.param({"latency": Sample(math.inf, NOW)}, (Verb.HOLD, Reason.PATIENCE), id="with a latency that is none"),
         ],
     )
-    def test_a_breach_together_with_evidence_switches_at_once(self, changes: dict[str, Any], expected: tuple[Verb, Reason]) -> None:
-        """Users suffer already: patience is for shortages that nobody feels yet."""
-        made = change(shortage(zones=("a",)), pool_zones=("a", "b"), **changes)
-        assert _result(made) == expected
+    def test_a_breach_ends_the_patience_with_a_shortage(self, changes: dict[str, Any], expected: tuple[Verb, Reason]) -> None:
+        """The unit's users suffer already, and EC2 has no room for it: patience is for shortages that nobody feels yet."""
+        assert _result(change(shortage(), **changes)) == expected
 
     @pytest.mark.parametrize(
-        ("errors", "expected"),
+        "made",
         [
-            (Sample(0.02, NOW), Verb.FAILOVER),
-            (Sample(0.01, NOW), Verb.HOLD),
-            (Sample(0.5, NOW - 361), Verb.HOLD),
-            (Sample(math.nan, NOW), Verb.HOLD),
-            (Sample(40.0, NOW), Verb.HOLD),
+            pytest.param(change(shortage(named_zone="a", named_type="inf2.xlarge"), pool_blocked_at=None), id="a suspicion"),
+            pytest.param(change(shortage(), pool_blocked_at=None, pending=pods(since=NOW - 240)), id="by age"),
         ],
     )
-    def test_errors_count_like_latency(self, errors: Sample, expected: Verb) -> None:
-        """Share of requests answered with 5xx, fresh and possible."""
-        made = replace(change(shortage(zones=("a",)), pool_zones=("a", "b")), error_ratio=errors)
-        decision = _decision(made)
-        assert decision.verb is expected
-        if expected is Verb.FAILOVER:
-            assert "2.0 % errors over 1.0 %" in decision.sentence
+    def test_a_breach_makes_no_evidence_stronger(self, made: Snapshot) -> None:
+        """Pods that wait while latency rises are what scaling up looks like."""
+        assert _decision(change(made, latency=Sample(9, NOW))).verb is Verb.HOLD
+
+    def test_the_latency_of_another_unit_changes_nothing(self) -> None:
+        """It is not the unit that is short."""
+        assert _result(change(shortage(), TRN1, latency=Sample(9, NOW))) == (Verb.HOLD, Reason.PATIENCE)
+
+    def test_errors_end_no_patience(self) -> None:
+        """They are of the whole application: nobody knows that they are of the unit that is short."""
+        assert _result(replace(shortage(), error_ratio=Sample(0.5, NOW))) == (Verb.HOLD, Reason.PATIENCE)
 
     def test_a_breach_without_evidence_changes_nothing(self) -> None:
         """A slow model is no shortage: capacity mode would not make it faster."""
@@ -768,3 +769,30 @@ def test_the_applications_units_are_found_by_name() -> None:
     assert application().key == "shop/sd21"
     assert {unit.name for unit in seed_units()} == set(SERVICES)
     assert {judged.shortage for judged in _decision(snapshot()).evidence.values()} == {Shortage.NONE}
+
+
+class TestWhoHoldsAFallback:
+    """A unit that could have caused the failover, and nobody else."""
+
+    def _back(self, made: Snapshot, units: dict[str, UnitMemory]) -> Decision:
+        return _decision(made, memory(Mode.CAPACITY, units=units))
+
+    def test_refused_pods_hold_it_although_nothing_is_remembered(self) -> None:
+        """A ConfigMap was deleted, or the failover was by hand: what is refused while pods wait has not returned."""
+        made = change(snapshot(mode=Mode.CAPACITY), pool_failures=(refused(),), pending=pods(), desired=4)
+        decision = self._back(made, {})
+        assert (decision.verb, decision.reason) == (Verb.HOLD, Reason.RETURN_UNPROVEN)
+
+    def test_a_unit_without_weight_does_not(self) -> None:
+        """Cost mode sends it nothing."""
+        app = application()
+        app = replace(app, units=tuple(replace(unit, weight=0) if unit.name == INF2 else unit for unit in app.units))
+        made = shortage(snapshot(app, Mode.CAPACITY))
+        assert self._back(made, proven(NOW - 60)).verb is Verb.FALLBACK
+
+    def test_a_cause_that_may_not_switch_does_not(self) -> None:
+        """It could not have brought the application there."""
+        policy = PolicySettings(trip_causes=frozenset({Cause.CAPACITY}))
+        made = shortage(snapshot(application(policy=policy), Mode.CAPACITY), cause=Cause.QUOTA)
+        units = {INF2: replace(proven(NOW - 60)[INF2], cause=Cause.QUOTA)}
+        assert self._back(made, units).verb is Verb.FALLBACK

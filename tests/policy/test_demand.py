@@ -11,7 +11,7 @@ import pytest
 
 from controller.policy.decide import decide
 from controller.policy.demand import assumed_demand, capacity_floors, ceiling, needed_replicas, probing, total_demand
-from controller.policy.model import CapacityWeights, Mode, PolicySettings, Return, Sample, Snapshot, Unit, UnitEvidence
+from controller.policy.model import CapacityWeights, Cause, Mode, PolicySettings, Return, Sample, Snapshot, Unit, UnitEvidence
 from tests.policy.support import G6, INF2, TRN1, change, judge, launched, pods, proven, scaler, shortage, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, seed_units, snapshot
 
@@ -250,6 +250,12 @@ class TestFloors:
         """Karpenter stops asking when demand leaves; a pending replica makes it ask again every three minutes."""
         made = change(snapshot(application(policy=PolicySettings(canary=canary)), Mode.CAPACITY), **changes)
         assert _floors(made, units=proven(**remembered))[INF2] == expected
+
+    def test_the_canary_does_not_forbid_to_scale_in(self) -> None:
+        """A quota fits six and the night needs one: a floor of seven would keep its own pod waiting until the morning."""
+        made = shortage(with_scalers(snapshot(mode=Mode.CAPACITY)), ready=6, cause=Cause.QUOTA)
+        made = change(made, desired=7, pending=pods(1), demand=Sample(200, NOW))
+        assert _floors(made, units=proven(ready_then=6, cause=Cause.QUOTA))[INF2] == 2
 
     def test_the_canary_of_a_healthy_unit_does_not_exist(self) -> None:
         """A pending replica of a unit that was never short would buy a node for nothing."""

@@ -75,7 +75,12 @@ def _all_short(made: Snapshot) -> Snapshot:
 
 
 def _narrow(made: Snapshot) -> Snapshot:
-    return change(shortage(made, zones=("a",)), pool_zones=("a", "b"))
+    return change(shortage(made, zones=("a",)), pool_zones=("a", "b"), pool_blocked_at=None)
+
+
+def _not_allowed(made: Snapshot) -> Snapshot:
+    policy = replace(made.application.policy, trip_causes=frozenset({Cause.CAPACITY}))
+    return shortage(replace(made, application=replace(made.application, policy=policy)), cause=Cause.QUOTA)
 
 
 PATIENT = memory(units=proven(NOW - 60))
@@ -87,7 +92,8 @@ COST = (
     Evidence("part-refused-and-slow", lambda made: change(_narrow(made), latency=Sample(9.0, NOW))),
     Evidence("just-proven", shortage),
     Evidence("proven", shortage, PATIENT),
-    Evidence("not-allowed", lambda made: change(shortage(made, cause=Cause.CONFIG), latency=Sample(9.0, NOW)), PATIENT),
+    Evidence("not-allowed", _not_allowed, PATIENT),
+    Evidence("proven-and-slow", lambda made: change(shortage(made), latency=Sample(9.0, NOW)), PATIENT),
     Evidence("pool-limit", lambda made: change(made, pool_at_limit="8 cpu", pending=pods(since=NOW - 300), desired=4), PATIENT),
     Evidence("all-short", _all_short, PATIENT),
 )

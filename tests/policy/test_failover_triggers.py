@@ -16,7 +16,7 @@ def test_a_breach_ends_the_patience_with_a_proven_shortage() -> None:
     """Users suffer already; waiting out the patience would only make them wait."""
     made = change(shortage(), latency=Sample(2.0, NOW - 60))
     decision = decide(memory(), made)[1]
-    assert (decision.verb, decision.reason) == (Verb.FAILOVER, Reason.SHORTAGE_PROVEN)
+    assert (decision.verb, decision.reason) == (Verb.FAILOVER, Reason.SLO_BREACHED)
 
 
 def test_the_shortage_of_a_unit_without_weight_changes_nothing() -> None:

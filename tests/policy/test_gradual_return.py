@@ -160,7 +160,7 @@ def test_a_pin_to_cost_skips_the_rest() -> None:
 def test_a_refusal_without_demand_stops_it() -> None:
     """Stopped, not taken back: users are served, and ten quiet minutes are asked for anew."""
     remembered, made = at_step(2)
-    made = change(made, pool_failures=(refused(NOW - 20),))
+    made = change(made, pool_failures=(refused(NOW - 20),), pool_blocked_at=NOW - 19)
     decision = decide(remembered, made)[1]
     assert (decision.verb, decision.held_back) == (Verb.HOLD, Verb.FALLBACK)
     assert decision.return_step == 2

@@ -224,6 +224,15 @@ def test_a_long_reason_is_cut() -> None:
     assert len(observe_ingress(APP, with_annotations({OVERRIDE_REASON: "x" * 10_000})).override.why) == 500
 
 
+@pytest.mark.parametrize("key", [PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL])
+def test_an_override_that_cannot_be_read_is_cut_and_holds_no_control_characters(key: str) -> None:
+    """Anybody who may annotate an Ingress writes it; it goes into the status, the log, an event and a terminal."""
+    problem = observe_ingress(APP, with_annotations({key: "\x1b[2J" + "eyJ" * 70_000})).override.problem
+    assert key in problem
+    assert len(problem) < 400
+    assert problem.isprintable()
+
+
 # --- the rest ---
 
 

@@ -180,19 +180,33 @@ class Cluster:
             self.store.update_status("Pod", name, {"phase": "Pending", "conditions": [scheduled]}, namespace=NAMESPACE)
 
     def refuse(self, pool: str, instance_type: str, *, zones: tuple[str, ...] = (), code: str = "InsufficientInstanceCapacity") -> str:
-        """Karpenter makes a NodeClaim, is refused, says so and deletes the NodeClaim."""
+        """Karpenter makes a NodeClaim, is refused, says so and deletes the NodeClaim.
+
+        A claim that left every zone open was refused in all of them at once: Karpenter then finds nothing available in the NodePool.
+        """
         name = self._claim(pool, instance_type, zones)
-        now = format_rfc3339(self.clock.now())
-        message = (
+        self._event(
+            "NodeClaim",
+            name,
+            "InsufficientCapacityError",
             f"NodeClaim {name} event: creating instance, insufficient capacity, with fleet error(s), {code}: We currently do not have "
-            f"sufficient {instance_type} capacity in the Availability Zone you requested (us-west-2a). Our system will be wor..."
+            f"sufficient {instance_type} capacity in the Availability Zone you requested (us-west-2a). Our system will be wor...",
         )
+        self.store.delete("NodeClaim", name)
+        if not zones:
+            words = "NodePool requirements filtered out all compatible available instance types"
+            self._event("NodePool", pool, "NoCompatibleInstanceTypes", words)
+        return name
+
+    def _event(self, kind: str, name: str, reason: str, message: str) -> None:
+        self._number += 1
+        now = format_rfc3339(self.clock.now())
         self.store.create(
             "Event",
             {
                 "metadata": {"name": f"{name}.{self._number:x}", "namespace": "default"},
-                "involvedObject": {"kind": "NodeClaim", "apiVersion": "karpenter.sh/v1", "name": name},
-                "reason": "InsufficientCapacityError",
+                "involvedObject": {"kind": kind, "apiVersion": "karpenter.sh/v1", "name": name},
+                "reason": reason,
                 "type": "Warning",
                 "message": message,
                 "source": {"component": "karpenter"},
@@ -201,8 +215,6 @@ class Cluster:
                 "count": 1,
             },
         )
-        self.store.delete("NodeClaim", name)
-        return name
 
     def launch(self, pool: str, instance_type: str) -> str:
         """Karpenter makes a NodeClaim, gets an instance, and its node joins."""

@@ -37,7 +37,7 @@ def test_a_unit_without_capacity_is_left_and_returned_to_on_proof(world: World) 
         wait_for("capacity mode", lambda: world.mode() == "capacity", 60, world.report)
         assert world.targets() == ["sd21-all"]
         evidence = _evidence(service, "sd21-inf2")
-        assert (evidence.shortage, evidence.proof, evidence.cause) == (Shortage.PROVEN, Proof.WIDE, Cause.CAPACITY)
+        assert (evidence.shortage, evidence.proof, evidence.cause) == (Shortage.PROVEN, Proof.SATURATED, Cause.CAPACITY)
         asked = world.capacity.fleets[-1]
         assert {one.zone for one in asked} == set(world.zones), "the refusal proves the unit short because every zone was asked"
         world.capacity.restore(inf2)
