@@ -30,7 +30,8 @@ from benchmarks.process import MIB, ControllerProcess, Usage
 from benchmarks.requests_seen import Seen, read
 from controller.clients.kube import APPLY_PATCH, CONFIG_MAPS, EVENTS, INGRESSES, KubeSession, Object
 from controller.errors import NotFound, RemoteError
-from controller.policy.routing import MARKER, action_key
+from controller.policy.annotations import MARKER
+from controller.policy.routing import action_key
 from controller.service.controller import PASSES_PER_S
 from controller.service.store import record_name
 from controller.signals.objects import mapping, name_of, namespace_of, text

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from controller.policy.hold import level_after_failover
-from controller.policy.model import Flip, Memory, Mode
+from controller.policy.model import Memory, Mode, ModeChange
 from controller.policy.reasons import Reason
 from research.traces import DAY_S, Trace
 from research.two_state import Prices
@@ -116,7 +116,7 @@ def flap_level(changes: Sequence[int], tick_s: float) -> int:
         at = tick * tick_s
         mode = Mode.COST if number % 2 else Mode.CAPACITY
         level = memory.hold_level if mode is Mode.COST else level_after_failover(memory, at, FLAP_S)
-        memory = Memory(mode=mode, flips=(Flip(at, mode, Reason.SHORTAGE_PROVEN),), hold_level=level)
+        memory = Memory(mode=mode, mode_changes=(ModeChange(at, mode, Reason.SHORTAGE_PROVEN),), hold_level=level)
     return memory.hold_level
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from controller.policy.figures import Figures
 from controller.policy.model import (
     Application,
     PoolObservation,
@@ -22,7 +23,6 @@ from controller.policy.model import (
     Unit,
     UnitObservation,
 )
-from controller.policy.targets import cost_weights, intended_weights
 from controller.policy.weights import cost_per_request
 from research.traces import Trace
 
@@ -130,7 +130,8 @@ class Fleet:
         """
         self._limit(most)
         seen = self._snapshot(demand)
-        self.weights = cost_weights(seen) or self.weights or intended_weights(seen)
+        figures = Figures.of(seen)
+        self.weights = dict(figures.cost) or self.weights or dict(figures.intended)
         whole = sum(self.weights.values()) or 1
         sent = {name: demand * weight / whole for name, weight in self.weights.items()}
         units = {unit.name: unit for unit in self.application.units}

@@ -14,11 +14,11 @@ from benchmarks.switch.plan import REPLICAS, Lane, Plan
 from controller.clients.kube import INGRESSES, MERGE_PATCH, KubeSession
 from controller.clock import format_rfc3339
 from controller.errors import RemoteError
+from controller.policy.annotations import OVERRIDE_REASON, PINNED_MODE, PINNED_UNTIL
 from controller.policy.codec import decode
 from controller.policy.model import Application, Memory, Mode, Target
 from controller.policy.routing import action_key, format_action
 from controller.service.store import record_name
-from controller.signals.ingress import OVERRIDE_REASON, PINNED_MODE, PINNED_UNTIL
 from failover_harness.dataplane.cluster import STATE_NAMESPACE, Cluster
 from failover_testbed.kube_api import ApiError
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from controller.policy import text
-from controller.policy.demand import ceiling, needed_replicas
+from controller.policy.demand import ceiling
 from controller.policy.model import (
     CAUSE_PRECEDENCE,
     Application,
@@ -37,19 +37,18 @@ POOL_LIMIT_CODE: Final = "NodePoolLimit"
 _STRENGTH: Final = tuple(Proof)
 
 
-def assess(snapshot: Snapshot, memory: Memory, weights: Mapping[str, int]) -> dict[str, UnitEvidence]:
+def assess(snapshot: Snapshot, memory: Memory, needed: Mapping[str, int]) -> dict[str, UnitEvidence]:
     """Judges every unit of the application.
 
     Args:
         snapshot: What is observed now.
         memory: What is remembered of earlier shortages.
-        weights: The weights of cost mode by unit, for the replicas it needs.
+        needed: The ready replicas that cost mode needs at the present demand, by unit.
 
     Returns:
         Evidence by unit name, in the application's order.
     """
     application = snapshot.application
-    needed = needed_replicas(snapshot, weights)
     waiting = unmet_pods(snapshot)
     found = {
         unit.name: _judge(unit, snapshot, memory, waiting[unit.name], needed.get(unit.name, unit.min_replicas))
@@ -181,7 +180,7 @@ def _returned(unit: Unit, observed: UnitObservation, since: _Since, snapshot: Sn
         and observed.ready >= observed.desired
         and (observed.ready > remembered.ready_then or observed.ready > since.needed)
     ):
-        return Return.SILENT, snapshot.now
+        return Return.REPLICAS_READY, snapshot.now
     return (Return.LAUNCHED, None) if later else (Return.NONE, None)
 
 

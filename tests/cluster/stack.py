@@ -35,8 +35,9 @@ from controller.clients.kube import (
 )
 from controller.clock import SystemClock, format_rfc3339
 from controller.errors import NotFound, RemoteError
+from controller.policy.annotations import MARKER
 from controller.policy.model import Unit
-from controller.policy.routing import MARKER, parse_action
+from controller.policy.routing import parse_action
 from controller.ports import Notifier
 from controller.service.store import record_name
 from controller.service.wiring import Service

@@ -13,9 +13,10 @@ import pytest
 import yaml
 
 from controller.clients.kube import INGRESSES, JSON_PATCH
+from controller.policy.annotations import OVERRIDE_REASON, PINNED_MODE, PINNED_UNTIL
 from controller.policy.model import Backend
 from controller.policy.standby import live_rule, standby_patch
-from controller.signals.ingress import FOREVER, OVERRIDE_REASON, PINNED_MODE, PINNED_UNTIL
+from controller.signals.ingress import FOREVER
 from failover_harness.control_plane.control_plane import ControlPlane
 from failover_harness.waiting import wait_for
 from failover_testbed.aws.server import EmulatedAws

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from controller.clock import AcceleratedClock
-from controller.signals.ingress import PAUSED_UNTIL
+from controller.policy.annotations import PAUSED_UNTIL
 from failover_harness.waiting import wait_for
 from failover_testbed.kube_api import Identity
 from tests.support.cluster import NAMESPACE, Cluster, Collector, make_service, running

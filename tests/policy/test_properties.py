@@ -153,7 +153,7 @@ def _no_needless_switch(tick: _Seen, policy: PolicySettings) -> None:
     decision, now = tick.decision, tick.snapshot.now
     if decision.verb not in {Verb.FAILOVER, Verb.FALLBACK} or decision.reason is Reason.PINNED_TO_MODE:
         return
-    hour = [flip for flip in tick.before.flips if now - flip.at < 3600]
+    hour = [flip for flip in tick.before.mode_changes if now - flip.at < 3600]
     assert len(hour) < policy.flips_per_hour, f"{len(hour) + 1} mode changes within an hour: clients are thrown about"
     least = policy.dwell_cost_s if decision.verb is Verb.FAILOVER else policy.dwell_capacity_s
     assert now - tick.before.mode_since >= least, "the mode changed before its dwell was over"

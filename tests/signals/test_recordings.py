@@ -130,7 +130,7 @@ def test_a_shortage_fails_over_after_the_patience_and_not_before(name: str) -> N
 def test_capacity_returns_no_earlier_than_the_registered_condition(name: str, registered: float) -> None:
     """Capacity is back at 76 s, Karpenter asks again at about 193 s; the pods of these recordings never become ready."""
     steps = _small(name, 1700)
-    returned = [step for step in steps if step.decision.evidence["sd21-inf2"].returned in {Return.REGISTERED, Return.SILENT}]
+    returned = [step for step in steps if step.decision.evidence["sd21-inf2"].returned in {Return.REGISTERED, Return.REPLICAS_READY}]
     assert registered <= returned[0].t < registered + 2.5
     assert not [step for step in steps if step.decision.verb is Verb.FALLBACK]
     assert [step.decision.mode for step in steps if step.t > 70] == [Mode.CAPACITY] * sum(step.t > 70 for step in steps)

@@ -12,7 +12,8 @@ import yaml
 
 from controller.clients.kube import KubeSession, connect
 from controller.clock import Clock, format_rfc3339
-from controller.policy.routing import MARKER, action_key, format_action
+from controller.policy.annotations import MARKER
+from controller.policy.routing import action_key, format_action
 from controller.ports import Message, Notifier
 from controller.service.wiring import Service
 from controller.settings import Settings

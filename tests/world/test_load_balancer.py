@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from controller.clients.kube import EVENTS, INGRESSES, JSON_PATCH
+from controller.policy.annotations import NUDGED_AT, OVERRIDE_REASON, PINNED_MODE, PINNED_UNTIL
 from controller.policy.model import Backend, Mode, Verdict
-from controller.policy.routing import NUDGED_AT
 from controller.policy.standby import standby_rule
-from controller.signals.ingress import FOREVER, OVERRIDE_REASON, PINNED_MODE, PINNED_UNTIL, hostnames
+from controller.signals.ingress import FOREVER, hostnames
 from failover_harness.control_plane.control_plane import ControlPlane
 from failover_harness.waiting import wait_for
 from tests.cluster.manifests import kubectl

@@ -58,7 +58,6 @@ class Pool:
         failures: Refusals, oldest first, for as long as events are kept.
         launches: Claims that got an instance, likewise.
         blocked_at: Last `NoCompatibleInstanceTypes`.
-        limited_at: Last time that pods got no place for want of room under the limit.
     """
 
     name: str
@@ -69,7 +68,6 @@ class Pool:
     failures: deque[LaunchFailure] = field(default_factory=lambda: deque(maxlen=_MOST_KEPT))
     launches: deque[Claim] = field(default_factory=lambda: deque(maxlen=_MOST_KEPT))
     blocked_at: float | None = None
-    limited_at: float | None = None
 
     def full(self) -> bool:
         """Whether its limit leaves no room for another node."""
@@ -164,7 +162,6 @@ class Karpenter:
         claims = []
         for pod in pods if types else ():
             if pool.full():
-                pool.limited_at = now
                 self._changed()
                 break
             self._made += 1

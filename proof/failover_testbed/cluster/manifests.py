@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
+from controller.policy.annotations import MARKER
 from controller.policy.model import Application, Mode, Target, Unit
-from controller.policy.routing import MARKER, PREFIX, action_key, format_action
+from controller.policy.routing import PREFIX, action_key, format_action
 from controller.policy.standby import live_rule, standby_rule
 from failover_testbed.cluster.components import AUTHENTICATION
 from failover_testbed.cluster.world import POOL_LABEL, TYPE_LABEL, Object, machine

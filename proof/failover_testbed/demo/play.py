@@ -115,12 +115,12 @@ class Narrator:
     def _decided(self, view: View) -> None:
         decision = view.decision
         calm = decision.reason in {Reason.DEMAND_MET, Reason.WAITING_IS_NORMAL}  # these two alternate while demand rises
-        key = (decision.verb, calm or decision.reason, decision.mode, decision.wanted)
+        key = (decision.verb, calm or decision.reason, decision.mode, decision.held_back)
         if self._shown.get(view.application.key) == key:
             return
         self._shown[view.application.key] = key
-        style = "dim" if decision.verb is Verb.HOLD and decision.wanted is None else "warn"
-        held = f", holds back {decision.wanted}" if decision.wanted and decision.verb is Verb.HOLD else ""
+        style = "dim" if decision.verb is Verb.HOLD and decision.held_back is None else "warn"
+        held = f", holds back {decision.held_back}" if decision.held_back and decision.verb is Verb.HOLD else ""
         self.say(style, f"▸ {decision.verb} ({decision.mode or 'unknown'}{held})  {decision.reason}: {decision.sentence}")
         for judged in decision.evidence.values():
             if judged.short or judged.returned is not Return.NONE:
@@ -128,7 +128,7 @@ class Narrator:
                     self.say("dim", f"    {judged.unit}: {fact}")
 
     def _mode_changed(self, view: View) -> None:
-        made, known = view.memory.flips, self._known.setdefault(view.application.key, 0)
+        made, known = view.memory.mode_changes, self._known.setdefault(view.application.key, 0)
         if len(made) <= known:
             return
         self._known[view.application.key] = len(made)

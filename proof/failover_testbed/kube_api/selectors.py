@@ -66,9 +66,6 @@ class Selector:
         return all((field_value(obj, label) == value) is equal for label, equal, value in self.fields)
 
 
-EVERYTHING = Selector()
-
-
 def parse(resource: Resource, label_selector: str, field_selector: str) -> Selector:
     """Reads the query parameters ``labelSelector`` and ``fieldSelector``.
 

@@ -116,7 +116,7 @@ def test_the_production_service_sees_fresh_signals(tmp_path: Path, monkeypatch: 
 def test_a_shortage_is_failed_over_without_a_failed_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with environment(tmp_path, factor=40, duration=400) as env, service(env, monkeypatch) as wait:
         view = wait(lambda view: view.memory.mode is Mode.CAPACITY, 15)
-        last = view.memory.flips[-1]
+        last = view.memory.mode_changes[-1]
         assert (last.to, last.reason) == (Mode.CAPACITY, Reason.SHORTAGE_PROVEN)
         assert "sd21-inf2 cannot get capacity (capacity: InsufficientInstanceCapacity)" in last.detail
         wait(lambda _: any(change.weights == {"sd21-all": 1} for change in env.facts().routing), 5)
