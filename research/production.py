@@ -202,7 +202,7 @@ class Production:
                 made = _asked(memory, seen, trace.tick_s)
                 memory, decision = made.memory, made.decision
                 due = _due(decision, tick, run, trace.tick_s)
-                if decision.verb.switches and decision.mode is not None and tick + 1 < ticks:
+                if decision.verb.changes_mode and decision.mode is not None and tick + 1 < ticks:
                     changes.append(tick + 1)
                     memory, world.mode, due = made.routed(seen.now), decision.mode, tick + 1
         return changes
@@ -224,7 +224,7 @@ def _asked(memory: Memory, seen: Snapshot, tick_s: float) -> Conclusion:
     made = conclude(memory, seen)
     for _ in range(_ASKED_AGAIN):
         wait = made.decision.next_check_s
-        if made.decision.verb.switches or wait is None or made.snapshot.now + wait >= end:
+        if made.decision.verb.changes_mode or wait is None or made.snapshot.now + wait >= end:
             break
         made = conclude(made.memory, replace(made.snapshot, now=made.snapshot.now + wait))
     return made

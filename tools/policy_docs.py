@@ -59,7 +59,7 @@ def guard_table() -> str:
         ("always", guards.ALWAYS),
         ("failover", guards.FAILOVER),
         ("fallback", guards.FALLBACK),
-        ("a pin, either way", guards.SWITCH),
+        ("a pin, either way", guards.MODE_CHANGE),
         ("roll-back", guards.ROLLBACK),
         ("other weights, the same mode", guards.REROUTE),
     )

@@ -102,7 +102,7 @@ def judge(snapshot: Snapshot, memory: Memory) -> Look:
     """What is decided about a snapshot, and what would be once the guards that only wait have opened."""
     now = conclude(memory, snapshot)
     held_back, coming = now.decision.held_back, None
-    if held_back is not None and held_back.switches:
+    if held_back is not None and held_back.changes_mode:
         preview = conclude(memory, snapshot, preview=True)
         if preview.decision.verb in {held_back, Verb.ADVANCE}:
             coming = preview.plan

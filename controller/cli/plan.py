@@ -143,7 +143,7 @@ def plan_document(seen: Look) -> dict[str, Any]:
         "refused": list(seen.made.refused),
         "standbyPatch": seen.standby_patch,
         "summary": summary(seen.made),
-        "changes": bool(seen.made.due) or decision.verb.switches,
+        "changes": bool(seen.made.due) or decision.verb.changes_mode,
     }
 
 

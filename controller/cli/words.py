@@ -76,7 +76,7 @@ def decision_line(decision: Decision, present: Mode | None) -> Line:
     """The decision in one line."""
     style = "good" if decision.verb is Verb.HOLD and decision.held_back is None else "warn"
     arrow = mode_word(decision.mode)
-    if decision.verb.switches:
+    if decision.verb.changes_mode:
         arrow = f"{mode_word(present)} → {mode_word(decision.mode)}"
     held = f" (holds back: {decision.held_back})" if decision.held_back and decision.verb is not decision.held_back else ""
     return style, f"Decision   {arrow}   {decision.verb}{held}   {decision.reason}: {decision.sentence}"

@@ -1,4 +1,4 @@
-"""What a person should know although, or because, nothing more is done about it."""
+"""Alerts: what a person should know because the controller cannot settle it alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from controller.policy.model import (
 from controller.policy.reasons import Reason
 from controller.policy.standby import lacking, needed
 
-_FIGHTING = 3  # re-assertions after which two writers are said to fight
+_FIGHTING = 3  # re-assertions after which an alert says that two writers fight
 
 _HELD_ALERTS = {
     Reason.SIGNALS_STALE: "warning",
@@ -71,35 +71,35 @@ def alerts(case: Case, decision: Decision) -> tuple[Alert, ...]:
 
 
 def _absent(snapshot: Snapshot) -> Iterator[Alert]:
-    """What decisions rest on cannot be observed at all: nothing will ever be decided upon it, which nobody may overlook."""
+    """A required source that cannot be observed at all: as long as it is absent, no shortage can be proven."""
     for source in snapshot.sources:
         if source.required and source.absent:
             yield Alert(f"absent/{source.name}", "critical", f"{source.name} cannot be observed, so no shortage is seen: {source.problem}")
 
 
 def _held(decision: Decision) -> Iterator[Alert]:
-    """Follows the guard that holds, not the decision's reason: weights that move meanwhile must not make the alert come and go."""
+    """The first guard that holds. The decision's reason would not do: it changes with the weights, and the alert would come and go."""
     held = next((result for result in decision.guards if result.reason is not None), None)
     severity = _HELD_ALERTS.get(held.reason) if held is not None and held.reason is not None else None
     if held is None or severity is None:
         return
-    # A fallback that is refused costs money; a failover that is refused fails users.
+    # A fallback that is held back costs money; a failover that is held back fails users.
     yield Alert(f"held/{held.reason}", "warning" if decision.held_back is Verb.FALLBACK else severity, held.text, held.reason)
 
 
 def _unprepared(snapshot: Snapshot, decision: Decision) -> Iterator[Alert]:
-    """A switch that would be refused, told before it is needed."""
+    """What would make the guards refuse a mode change, reported before one is needed."""
     application, routing = snapshot.application, snapshot.routing
     cold = lacking(application, routing)
     if cold and routing.targets and decision.mode is not None and not application.policy.allow_unsafe_switch:
         names = text.listing(backend.service for backend in cold)
-        words = f"no standby rule keeps {names} registered with the load balancer, so a switch would be refused"
+        words = f"no standby rule keeps {names} registered with the load balancer, so the controller would not change the mode"
         yield Alert("unprepared", "warning", f"{words}: `failoverctl doctor` prints what to add")
     exists = {unit.backend: snapshot.units[unit.name].service_exists for unit in application.units}
     exists[application.capacity] = routing.capacity_exists
     absent = [f"{one.service}:{one.port}" for one in needed(application) if exists[one] is False]
     if absent:
-        words = f"there is no Service with the port {text.listing(absent)}, so a switch to it would be refused"
+        words = f"there is no Service with the port {text.listing(absent)}, so the controller would not route to it"
         yield Alert("unprepared/services", "warning", words)
 
 
@@ -112,7 +112,7 @@ def _causes(evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
 
 
 def _waiting_unexplained(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
-    """Pods that wait long without any word from Karpenter, or with a word that alone proves nothing."""
+    """Pods that wait long although Karpenter reports nothing, or only what alone proves nothing."""
     policy, now = snapshot.application.policy, snapshot.now
     for name, judged in evidence.items():
         pool = snapshot.units[name].pool
@@ -125,7 +125,7 @@ def _waiting_unexplained(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence
             yield Alert(
                 f"config/{name}",
                 "warning",
-                f"{name}: pods wait {waited}, NodePool {pool.name} has no compatible instance type, none was refused: check it",
+                f"{name}: pods wait {waited}, NodePool {pool.name} has no compatible instance type, and EC2 refused none: check it",
             )
         else:
             yield Alert(
@@ -136,7 +136,7 @@ def _waiting_unexplained(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence
 
 
 def _missing_metrics(snapshot: Snapshot, memory: Memory) -> Iterator[Alert]:
-    """No counter has a value any more: replicas are held, where there are any to hold."""
+    """No counter has a value any more, and replicas above their minimum are held."""
     if memory.demand_missing_since is None or memory.demand_known_since is not None:
         return
     held = held_replicas(snapshot, memory)
@@ -147,7 +147,7 @@ def _missing_metrics(snapshot: Snapshot, memory: Memory) -> Iterator[Alert]:
 
 
 def _maxima(case: Case) -> Iterator[Alert]:
-    """Maxima that the measured demand has outgrown. They do not keep an application in capacity mode, so somebody must hear of them."""
+    """Maxima below what the measured demand needs. They do not keep an application in capacity mode, so only the alert shows them."""
     if case.figures.demand is None:
         return
     for name, judged in case.evidence.items():
@@ -158,7 +158,7 @@ def _maxima(case: Case) -> Iterator[Alert]:
 
 
 def _unhealthy(case: Case) -> Iterator[Alert]:
-    """Replicas that Kubernetes calls ready and the load balancer does not: paid for, and kept out of the traffic."""
+    """Replicas that are ready in Kubernetes and unhealthy at the load balancer: they cost money and get no traffic."""
     for unit in case.snapshot.application.units:
         ready = case.evidence[unit.name].ready
         if ready and case.figures.healthy.get(unit.backend.service) == 0:
@@ -167,7 +167,7 @@ def _unhealthy(case: Case) -> Iterator[Alert]:
 
 
 def _unscaled(snapshot: Snapshot) -> Iterator[Alert]:
-    """Units whose replicas do not follow the demand. One question of KEDA's that failed is not worth an alert."""
+    """Units whose replicas do not follow the demand. A single failed query of KEDA raises no alert."""
     for name, observed in snapshot.units.items():
         scaler = observed.scaler
         if scaler is not None and scaler.lasting and not scaler.paused:
@@ -182,8 +182,8 @@ def _routing(snapshot: Snapshot, memory: Memory) -> Iterator[Alert]:
         yield Alert("blackhole", "critical", f"the load balancer answers requests itself: {seen.problem.removeprefix(CRITICAL)}")
     since = memory.unverified_since
     if since is not None and now - since >= policy.verify_alert_s:
-        problem = seen.problem if seen is not None else "not looked at"
-        verdict = "does not show" if seen is not None and seen.verdict is Verdict.NOT_YET else "cannot be seen to show"
+        problem = seen.problem if seen is not None else "not observed yet"
+        verdict = "does not show" if seen is not None and seen.verdict is Verdict.NOT_YET else "is not known to show"
         words = f"the load balancer {verdict} the routing action written {text.duration(now - since)} ago: {problem}"
         words += f"; its controller says: {snapshot.routing.undone}" if snapshot.routing.undone else ""
         yield Alert("unverified", "critical", words + (f" (nudged {memory.nudges} times)" if memory.nudges else ""))
@@ -191,6 +191,6 @@ def _routing(snapshot: Snapshot, memory: Memory) -> Iterator[Alert]:
         words = f"the load-balancer controller cannot carry out any change now: {snapshot.routing.blocked}"
         yield Alert("blocked", "warning", words)
     if memory.reasserts >= _FIGHTING:
-        # Right after our own write the Ingress names us as the writer: who it was before is remembered.
+        # Right after our own write the Ingress names us as the writer, so the memory names who wrote before us.
         who = memory.reasserted_against or "somebody"
-        yield Alert("fighting", "critical", f"the routing action was put right {memory.reasserts} times; {who} keeps changing it")
+        yield Alert("fighting", "critical", f"the controller restored the routing action {memory.reasserts} times; {who} keeps changing it")

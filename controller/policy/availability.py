@@ -1,4 +1,4 @@
-"""How much of each unit can serve: ready replicas that the load balancer, as far as it is known, calls healthy as well."""
+"""How much of each unit can serve: its ready replicas, less those that the load balancer is known to call unhealthy."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Final
 from controller.policy.model import Application, Snapshot, Target, Verdict, Verification
 
 HEALTH_FRESH_S: Final = 180.0
-"""How long a look at the target groups says something of their health: three of the verifier's audits."""
+"""How long a count of healthy targets stays valid, seconds: three of the verifier's audits."""
 
 SLACK: Final = 0.75
-"""Share of what its weight asks of a unit that must be there for it to keep the weight: a third more than their throughput makes replicas
-slow for a while, not wrong, and moving weights for less would follow every sample of the demand."""
+"""Share of its part of the demand that a unit must be able to carry to keep its weight. A third more than their throughput makes replicas
+slow for a while and breaks nothing; weights that moved for less would follow every sample of the demand."""
 
-_CLOSE: Final = 0.1  # as KEDA's HPA, which does nothing about a tenth either
+_CLOSE: Final = 0.1  # as the HPA of KEDA, whose tolerance is a tenth
 _PERCENT: Final = 100.0
 
 
 def healthy_targets(snapshot: Snapshot) -> Mapping[str, int]:
-    """Healthy targets by Service, as far as the load balancer was looked at lately."""
+    """Healthy targets by Service; empty where the load balancer was not observed lately."""
     seen = snapshot.routing.verification
     if seen is None:
         return {}
@@ -29,17 +29,18 @@ def healthy_targets(snapshot: Snapshot) -> Mapping[str, int]:
 
 
 def with_known_health(seen: Verification, before: Verification | None) -> Verification:
-    """A look at the load balancer, with what the one before counted where this one did not come to count.
+    """Adds the target counts of the previous verification to one that has none.
 
-    Targets are counted only behind a rule that is as it was asked for. A unit that lost weight for want of healthy targets would count as
-    healthy again as soon as that was asked for and not yet done, get its weight back, and lose it again, with every look.
+    Targets are counted only behind a rule that matches the action. Without the old count, a unit that lost its weight for want of healthy
+    targets would count as healthy until the new action is live, get its weight back, and lose it again, in every pass.
 
     Args:
-        seen: The look.
-        before: The one before, with what was known then.
+        seen: The verification.
+        before: The previous one, with the counts known then.
 
     Returns:
-        While the rule is not as asked for, what was known stays known, for nothing newer can be. Where the look failed, it ages.
+        While the rule does not match the action, the old counts count as new, because no newer ones can exist. Where the verification
+        failed, they age.
     """
     if before is None or seen.healthy or not before.healthy:
         return seen
@@ -50,8 +51,9 @@ def with_known_health(seen: Verification, before: Verification | None) -> Verifi
 def serving_replicas(snapshot: Snapshot, healthy: Mapping[str, int]) -> dict[str, int]:
     """Replicas that can serve, by unit, of those where anything is known: the smaller of ready replicas and healthy targets.
 
-    A look that finds another routing than is asked for counts no targets. Where none before it did (`with_known_health`), a unit that was
-    taken out of the traffic stays out of it until they are counted: given back on no word, it would be taken out by the next look.
+    A verification that finds another rule than the action asks for counts no targets. Where no earlier count exists either
+    (`with_known_health`), a unit without weight keeps 0 until its targets are counted: weight given back without a count might be taken
+    away again in the next pass.
 
     Args:
         snapshot: What is observed.
@@ -88,8 +90,8 @@ def availability(application: Application, base: Mapping[str, int], serving: Map
 
     Returns:
         From 0 to 1 by unit. 0 where nothing can serve: the target group answers 503, or fails open to targets that fail. 1 where what can
-        serve carries `SLACK` of the unit's part or more, where the demand is not known, and where nothing is known of the unit. In between
-        all units that cannot carry their parts end up equally loaded.
+        serve carries `SLACK` of the unit's part or more, where the demand is not known, and where nothing is known of the unit. In
+        between, all units that cannot carry their parts end up equally loaded.
     """
     whole = sum(base.values())
     found = {}
@@ -128,9 +130,9 @@ def carry(application: Application, weights: Mapping[str, int], serving: Mapping
 
 
 def close(present: tuple[Target, ...], wanted: tuple[Target, ...]) -> bool:
-    """Whether moving from one action's weights to another's is not worth a change of the load balancer's rule.
+    """Whether two actions are so similar that the difference is not worth a change of the load balancer's rule.
 
-    Every change is a whole pass of the load-balancer controller. What gains or loses all its traffic is never close.
+    Every change costs the load-balancer controller a full reconcile. Actions of which only one sends traffic to a Service are never close.
     """
     old, new = _shares(present), _shares(wanted)
     return alike(present, wanted) and all(abs(old[key] - share) <= max(1.0, _CLOSE * share) for key, share in new.items())

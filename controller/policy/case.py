@@ -1,4 +1,4 @@
-"""The question that guards, triggers and the steady state answer. It cannot be changed: what an answer adds goes into the answer."""
+"""What guards, triggers and the steady state judge. A case is frozen: a guard returns what it finds, and never writes it here."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Case:
         mode_problem: Why it is unknown.
         evidence: What is proven, by unit.
         figures: Demand, serving replicas and weights, computed from the snapshot.
-        preview: Whether guards that only wait are left out.
+        preview: Whether to leave out guards that only wait.
         subject: The units that the trigger is about.
         receiving: The routing action that the change leads to.
         hold_s: The hold before a fallback, seconds.
         patience_s: How long a proven shortage is observed before a failover, seconds.
-        details: Of the trigger, for the sentences.
+        details: Of the trigger: what fills the placeholders of its sentence.
     """
 
     snapshot: Snapshot

@@ -1,4 +1,4 @@
-"""Memory as JSON, for the state store: versioned, tolerant of fields that a later version added, strict about everything else."""
+"""Memory as JSON, for the state store: versioned, lenient about fields that a later version added, strict about everything else."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from controller.policy.reasons import Reason
 VERSION: Final = 1
 _MAX_TEXT: Final = 256 * 1024
 _REASONS: Final = frozenset(str(reason) for reason in Reason)
-"""What this version can name. A change for a reason that another version had is dropped from the history, and nothing else with it."""
+"""The reasons that this version knows. A mode change with another reason is dropped from the history; the rest of the memory is kept."""
 
 
 class CodecError(ValueError):
-    """The text is not a memory this version can read."""
+    """The text is not a memory that this version can read."""
 
 
 def encode(memory: Memory) -> str:
@@ -73,7 +73,7 @@ def decode(text: str) -> Memory:
         text: What `encode` wrote, by this version or the one before.
 
     Raises:
-        CodecError: It is not JSON, of a later version, or a field has an impossible value.
+        CodecError: It is not JSON, it is of another version, or a field has an impossible value.
     """
     if len(text) > _MAX_TEXT:
         raise CodecError(f"stored state is longer than {_MAX_TEXT} bytes")
@@ -118,7 +118,7 @@ def decode(text: str) -> Memory:
 
 
 def _unverified_since(raw: Mapping[str, Any]) -> object:
-    """What the version before did not store: an unverified change then counted from the last one."""
+    """The default for memories of the previous version, which did not store the field: it counted from the last change."""
     return raw.get("changed_at") if raw.get("verified_at") is None else None
 
 

@@ -17,7 +17,7 @@ from controller.policy.plan import plan
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """A decision with everything that it was made from and that follows from it.
+    """A decision, what it was made from, and what follows from it.
 
     Attributes:
         before: The memory that it was made with.

@@ -31,10 +31,10 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
     Args:
         memory: What was remembered after the last decision.
         snapshot: Everything observed, at `snapshot.now`.
-        preview: What would be decided if every guard that only waits had opened: for showing what is coming, never for acting.
+        preview: Whether to decide as if every guard that only waits had opened: for showing what comes next, never for acting.
 
     Returns:
-        The memory to keep, and the decision. Whoever applies the decision's routing patch notes it with `memory.applied`.
+        The memory to keep, and the decision. The caller that applies the decision's routing patch notes it with `memory.applied`.
     """
     mode, problem = observed_mode(snapshot)
     memory = adopt(memory, mode, snapshot.now)
@@ -56,8 +56,8 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
 def observed_mode(snapshot: Snapshot) -> tuple[Mode | None, str]:
     """The mode that the Ingress shows, or None and why it is unknown.
 
-    The marker is written together with the action, so it tells the mode even where somebody changed the action since. Without a marker
-    the Ingress was never switched by us, and the action alone must tell.
+    The controller writes the marker together with the action, so the marker holds the mode even after somebody else changed the action.
+    Without a marker the controller has never changed the mode, and the action alone shows it.
     """
     routing, application = snapshot.routing, snapshot.application
     if not routing.exists:
@@ -74,7 +74,7 @@ def observed_mode(snapshot: Snapshot) -> tuple[Mode | None, str]:
 
 
 def _left_alone(case: Case, answers: guards.Answers) -> Decision:
-    """Nothing is touched: no target, no floor, no weight."""
+    """A decision that changes nothing: no target, no floor, no weight."""
     held = answers.held or answers.results[-1]
     return Decision(Verb.HOLD, case.mode, held.reason or Reason.ROUTING_UNKNOWN, held.details, case.evidence, answers.results)
 
@@ -91,15 +91,15 @@ def _decide_in_mode(mode: Mode, case: Case) -> Decision:
     step = present_step(mode, case) + 1
     if found.trigger is Trigger.RETURN and step < case.snapshot.application.policy.return_steps:
         return _advanced(step, found, case, answers)
-    switched = made(target, verb, found.reason, found.details, case, asked.receiving, answers, step=0)
-    return replace(switched, flap_window_s=case.snapshot.application.policy.flap_window_s)
+    changed = made(target, verb, found.reason, found.details, case, asked.receiving, answers, step=0)
+    return replace(changed, flap_window_s=case.snapshot.application.policy.flap_window_s)
 
 
 def _asked(target: Mode, found: Triggered, case: Case) -> Case:
     """The case that the guards of a trigger judge: what it is about, what would receive the traffic, and the waits before it."""
     application, figures, weights = case.snapshot.application, case.figures, case.figures.intended
     if target is Mode.COST and found.trigger is not Trigger.RETURN:
-        weights = figures.cost or weights  # waits for nobody: what is not back yet gets no weight
+        weights = figures.cost or weights  # a pin does not wait: a unit that is not back yet gets no weight
     to_cost = target is Mode.COST
     return replace(
         case,
@@ -112,7 +112,7 @@ def _asked(target: Mode, found: Triggered, case: Case) -> Case:
 
 
 def _advanced(step: int, found: Triggered, case: Case, answers: guards.Answers) -> Decision:
-    """One more step of the way back to cost mode; the mode stays until the last one, so that capacity mode is what a trouble leads to."""
+    """One more step of the way back to cost mode. The mode stays capacity until the last step, so that any trouble leads back to it."""
     application = case.snapshot.application
     details = {**found.details, "step": str(step), "steps": str(application.policy.return_steps)}
     targets = return_targets(application, case.figures, step)

@@ -12,11 +12,11 @@ from typing import Final
 from controller.policy.model import Application, CapacityWeights, Scaler, Snapshot, Unit, UnitEvidence, UnitObservation
 from controller.policy.weights import adjusted_throughputs
 
-FRESH_S: Final = 600.0  # a counter sample older than this says nothing of the present: CloudWatch alone may lag by several minutes
+FRESH_S: Final = 600.0  # an older sample of a counter is not used. CloudWatch alone may lag by several minutes
 
 
 ROOM: Final = 0.9
-"""Share of what the ready replicas carry below which demand leaves enough room to let floors go; KEDA's HPA tolerates a tenth as well."""
+"""Floors may sink while demand is below this share of what the ready replicas carry; the HPA of KEDA tolerates a tenth as well."""
 
 
 def total_demand(snapshot: Snapshot) -> float | None:
@@ -36,10 +36,11 @@ def total_demand(snapshot: Snapshot) -> float | None:
 
 
 def capacity_throughputs(application: Application) -> dict[str, float]:
-    """Requests per metric period that capacity mode means one replica of each unit to get.
+    """Requests per metric period that one replica of each unit gets in capacity mode.
 
-    Where replicas get alike (round robin), the source's Table 2: no more than the mean. Where each gets what it can, its throughput: with
-    the lower targets of Table 2 the scalers would grow the fastest unit beyond what is asked for, and let the others go.
+    With round robin every replica gets the same share: its throughput, but no more than the mean (Table 2 of the AWS sample). With least
+    outstanding requests each gets its throughput: the lower targets of Table 2 would make the scalers add replicas of the fastest unit
+    beyond the demand, and remove others.
     """
     if application.policy.capacity_weights is CapacityWeights.READY:
         return adjusted_throughputs(application.units)
@@ -96,23 +97,22 @@ def ceiling(unit: Unit, observed: UnitObservation) -> int:
     return min(unit.max_replicas, observed.scaler.max_replicas) if observed.scaler is not None else unit.max_replicas
 
 
-def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], measured: float | None, *, switching: bool) -> dict[str, int]:
+def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], measured: float | None, *, entering: bool) -> dict[str, int]:
     """The replica floors of capacity mode.
 
-    What the ready replicas cannot carry is spread evenly over the units that can grow, until their scalers' metrics have caught up: those
-    lag by minutes. A unit whose capacity has not returned keeps one replica more than are ready, or than cost mode needs: pending, it makes
-    Karpenter ask again every three minutes for free (the canary rule). Above what is needed it would forbid to scale in.
+    The units that can grow share evenly what the ready replicas cannot carry, because their scalers' metrics lag by minutes. A unit whose
+    capacity has not returned keeps one replica more than are ready, or than cost mode needs (the canary rule). While that replica is
+    pending, Karpenter asks again every three minutes, for free. A higher floor would keep the unit from scaling in.
 
-    A raised floor sinks to the part of the replicas that demand leaves in use, and not at all while demand is just carried: lower, it
-    would take away what makes the room, for the scalers of fast units are content with less where round robin gives all replicas alike.
-    Where demand is not known, what the units that are short miss is added once, with the switch: added to what became ready since, it had
-    no end.
+    A raised floor sinks to the replicas that demand keeps in use, and stays while demand is only just carried. A lower one would remove
+    replicas that carry the demand, because round robin sends fast units less than their scalers aim at. Where demand is not known, the
+    floors rise once, with the mode change, by what the short units lack: added in every pass to what is ready, it would never end.
 
     Args:
         snapshot: What is observed.
         evidence: What it proves.
         measured: Requests per metric period over all units, see `total_demand`; None where it is not known.
-        switching: Whether these are the floors of the switch to capacity mode, and not those within it.
+        entering: Whether the mode changes to capacity mode now.
 
     Returns:
         Wanted minReplicaCount by unit.
@@ -121,7 +121,7 @@ def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], me
     throughputs = capacity_throughputs(application)
     carried = sum(evidence[name].ready * throughput for name, throughput in throughputs.items())
     if measured is None:
-        short = [unit for unit in application.units if evidence[unit.name].short] if switching else []
+        short = [unit for unit in application.units if evidence[unit.name].short] if entering else []
         gap = sum(evidence[unit.name].demand * unit.throughput for unit in short)
     else:
         gap = max(0.0, measured - carried)
@@ -143,11 +143,12 @@ def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], me
 def _sunk(scaler: Scaler, desired: int | None, keep: float) -> int:
     """What a raised floor sinks to.
 
-    It follows the replicas, which go minutes after it: a part of itself, taken anew with each look, would be nothing within seconds.
+    It is a part of the replicas, which follow a floor within minutes. A part of the floor itself, taken in every pass, would reach 0 within
+    seconds.
 
     Args:
         scaler: Whose floor.
-        desired: Replicas that the Deployment asks for, None where that is not known; fewer than the floor before the scaler has followed.
+        desired: The Deployment's spec.replicas, None where it is not known; below the floor until the scaler has followed.
         keep: The part of the replicas that is in use.
     """
     if desired is None or desired < scaler.min_replicas:
@@ -156,7 +157,7 @@ def _sunk(scaler: Scaler, desired: int | None, keep: float) -> int:
 
 
 def _paused(observed: UnitObservation) -> bool:
-    """Whether an operator keeps KEDA from adding replicas: a floor there would be refused, and its part of a gap be missing."""
+    """Whether an operator paused the ScaledObject: its floor is left alone, so the unit cannot take a part of the gap."""
     return observed.scaler is not None and observed.scaler.paused
 
 

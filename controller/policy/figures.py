@@ -20,10 +20,10 @@ class Figures:
         demand: Requests per metric period over all units; None where it is not known. See `demand.total_demand`.
         healthy: Healthy targets by Service, as far as the load balancer was observed lately.
         serving: Replicas that can serve, by unit, of those where anything is known.
-        intended: The weights of cost mode by unit that the replicas are planned for. A unit that is known to have nothing that serves and
-            is not coming back gets 0: the others must be able to carry its share.
+        intended: The weights of cost mode by unit that the replicas are planned for. A unit without a serving replica whose capacity does
+            not come back gets 0: the others must be able to carry its share.
         cost: The weights of cost mode by unit, following each unit's availability; empty where no unit that carries weight can serve.
-        cut: Units that get less than their base weight because too few of their replicas can serve, but some.
+        cut: Units that get less than their base weight, but more than 0, because too few of their replicas can serve.
         needed: The ready replicas that the intended weights need at the present demand, by unit.
     """
 
@@ -41,7 +41,7 @@ class Figures:
 
         Args:
             snapshot: What is observed.
-            returning: Units whose capacity comes back: their replicas are planned for as if they were ready.
+            returning: Units whose capacity comes back: replicas are planned as if theirs were ready.
 
         Raises:
             ValueError: The units' weights, prices or throughputs are impossible; see `weights.base_weights`.
@@ -60,7 +60,7 @@ _Weights = tuple[Mapping[str, int], Mapping[str, int], frozenset[str]]
 
 
 def _following_ready(application: Application, demand: float | None, serving: Mapping[str, int], back: Collection[str]) -> _Weights:
-    """Weights with availability in them already: a unit of which nothing is known counts as one replica, and none is ever cut."""
+    """Weights that follow the ready replicas, so no unit is cut. A unit of which nothing is known counts as one replica."""
     units, strategy = application.units, weight_strategy(application)
     known = {unit.name: serving.get(unit.name, 1) for unit in units}
     planned = {name: max(count, 1 if name in back else 0) for name, count in known.items()}

@@ -1,7 +1,7 @@
-"""The guards: each checks one condition and lets an action pass, or says why it holds and when time alone may open it.
+"""The guards: each checks one condition and passes, or holds with a reason and with the time at which time alone may open it.
 
-Guards are ordered; the first that holds gives the decision its reason, all are shown. Asymmetric on purpose: a failover needs a proven
-shortage and a side that can serve, a fallback needs proof of everything it relies on.
+Guards are ordered: the first that holds gives the decision its reason, and all are shown. They are asymmetric on purpose. A failover needs
+a proven shortage and a side that can serve; a fallback needs proof of everything that it relies on.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from controller.policy.weights import carries
 _HOUR_S = 3600.0
 
 METRIC_LAG_S: Final = 300.0
-"""How long CloudWatch may take to show a period. Its load-balancer metrics are reported only where there are requests: no
-value for longer than this means that there were none."""
+"""How long CloudWatch may take to show a period, seconds. It reports load-balancer metrics only where there are requests: no value for
+longer than this means that there were none."""
 
 
 Guard = Callable[[Case], GuardResult]
@@ -61,7 +61,7 @@ def ingress(case: Case) -> GuardResult:
 
 
 def routing(case: Case) -> GuardResult:
-    """Its action must be one we understand: what is unknown is left alone."""
+    """The routing action must be one that the controller understands; any other is left alone."""
     if case.mode is None:
         return _hold("routing", Reason.ROUTING_UNKNOWN, case, ingress=case.snapshot.application.key, problem=case.mode_problem)
     return _pass("routing", f"mode {case.mode}")
@@ -79,7 +79,7 @@ def paused(case: Case) -> GuardResult:
 
 
 def fresh(case: Case) -> GuardResult:
-    """Every required source must have spoken within its budget: evidence that is stale is absent, never "fine"."""
+    """Every required source must have been heard within its budget: stale evidence counts as no evidence."""
     stale = [source.name for source in case.snapshot.sources if source.required and source.stale(case.snapshot.now)]
     if stale:
         return _hold("fresh", Reason.SIGNALS_STALE, case, sources=text.listing(stale))
@@ -87,7 +87,7 @@ def fresh(case: Case) -> GuardResult:
 
 
 def pinned(case: Case) -> GuardResult:
-    """A pin to the present mode stops automatic changes of it."""
+    """A pin to the present mode stops automatic mode changes."""
     override, now = case.snapshot.routing.override, case.snapshot.now
     if active_pin(case.snapshot) is case.mode and override.pinned_mode is not None:
         until, why = override.pinned_until, override.why or "no reason given"
@@ -113,7 +113,7 @@ def consistent(case: Case) -> GuardResult:
 
 
 def cause(case: Case) -> GuardResult:
-    """The cause must be one that is allowed to switch. A misconfiguration is, once demand has waited a whole cache cycle."""
+    """The cause must be one of `tripCauses`. A misconfiguration also counts once demand has waited a whole cache cycle."""
     policy, now = case.snapshot.application.policy, case.snapshot.now
     for name in case.subject:
         judged = case.evidence[name]
@@ -137,7 +137,7 @@ def patience(case: Case) -> GuardResult:
 
 
 def other_side(case: Case) -> GuardResult:
-    """Somebody else must be able to take the traffic, or a switch gains nothing."""
+    """Another unit must be able to take the traffic; otherwise a mode change gains nothing."""
     able = [name for name, judged in case.evidence.items() if judged.can_serve and name not in case.subject]
     if not able:
         return _hold("other side", Reason.OTHER_SIDE_SHORT, case)
@@ -145,7 +145,7 @@ def other_side(case: Case) -> GuardResult:
 
 
 def standby(case: Case) -> GuardResult:
-    """Every Service that is to receive traffic must exist and have a ready endpoint: a missing one is a 503 for everybody."""
+    """Every Service that is to receive traffic must exist and have a ready endpoint; otherwise its requests get a 503."""
     for target in case.receiving:
         if target.weight == 0:
             continue
@@ -176,7 +176,7 @@ def legal(case: Case) -> GuardResult:
 
 
 def safe(case: Case) -> GuardResult:
-    """The receiving target groups must be registered and healthy, and what the action no longer names must stay registered."""
+    """The receiving target groups must be registered and healthy, and those that the action no longer names must stay registered."""
     problem = _unsafe(case)
     if not problem:
         return _pass("safe", "every target group is registered before and after")
@@ -186,7 +186,7 @@ def safe(case: Case) -> GuardResult:
 
 
 def _unsafe(case: Case) -> str:
-    """What would drop requests, "" where nothing is known to."""
+    """What would drop requests; "" where nothing is known to."""
     observed = case.snapshot.routing
     serving = [target.service for target in case.receiving if target.weight > 0]
     warm = set(observed.standby) | {target.service for target in observed.targets}
@@ -206,28 +206,28 @@ def _unsafe(case: Case) -> str:
     healthy = case.figures.healthy
     sick = [service for service in serving if healthy.get(service) == 0]
     if sick:
-        return f"the load balancer calls no target of {text.listing(sick)} healthy"
+        return f"no target of {text.listing(sick)} is healthy at the load balancer"
     # Users wait for a failover, and one healthy target is better than none. A fallback only saves money: it waits for most of them.
     for service in serving if case.mode is Mode.CAPACITY else ():
         _, ready = _endpoints(case, service)
         needed = math.ceil(case.snapshot.application.policy.healthy_share * (ready or 0))
         if healthy.get(service, needed) < needed:
-            return f"the load balancer calls {healthy[service]} target(s) of {service} healthy, {needed} are needed"
+            return f"{healthy[service]} target(s) of {service} are healthy at the load balancer, {needed} are needed"
     return ""
 
 
 def unblocked(case: Case) -> GuardResult:
-    """The load-balancer controller must be able to act: one broken Ingress of a group stops every change on its load balancer."""
+    """The load-balancer controller must be able to act: one broken Ingress of a group blocks every change of its load balancer."""
     said = case.snapshot.routing.blocked
     if not said:
         return _pass("unblocked", "the load-balancer controller reports no Ingress that it cannot read")
-    if mends(said, case.snapshot, case.receiving):
-        return _pass("unblocked", f"the switch itself may mend what the load-balancer controller reports: {said}")
+    if may_fix(said, case.snapshot, case.receiving):
+        return _pass("unblocked", f"the new action may fix what the load-balancer controller reports: {said}")
     return _hold("unblocked", Reason.ROUTING_BLOCKED, case, problem=said)
 
 
-def mends(said: str, snapshot: Snapshot, receiving: Sequence[Target]) -> bool:
-    """Whether another action may end what the load-balancer controller says of this Ingress: it is about the present action.
+def may_fix(said: str, snapshot: Snapshot, receiving: Sequence[Target]) -> bool:
+    """Whether another action may fix the problem that the load-balancer controller reports: it concerns this Ingress' present action.
 
     Args:
         said: Its message, ``Failed build model due to ingress: NAMESPACE/NAME: WHY``.
@@ -245,7 +245,7 @@ def mends(said: str, snapshot: Snapshot, receiving: Sequence[Target]) -> bool:
 
 
 def dwell(case: Case) -> GuardResult:
-    """A mode lasts a minimum time."""
+    """The present mode must have lasted its minimum time."""
     policy = case.snapshot.application.policy
     least = policy.dwell_capacity_s if case.mode is Mode.CAPACITY else policy.dwell_cost_s
     until = case.memory.mode_since + least
@@ -255,7 +255,7 @@ def dwell(case: Case) -> GuardResult:
 
 
 def flip_budget(case: Case) -> GuardResult:
-    """Mode changes within any hour are bounded."""
+    """The number of mode changes within an hour is limited."""
     now, limit = case.snapshot.now, case.snapshot.application.policy.flips_per_hour
     recent = [change.at for change in case.memory.mode_changes if now - change.at < _HOUR_S]
     if len(recent) >= limit:
@@ -265,15 +265,15 @@ def flip_budget(case: Case) -> GuardResult:
 
 
 def could_trip(case: Case, name: str) -> bool:
-    """Whether a shortage of the unit may cause a failover: else it neither holds a fallback nor lends it its waits."""
+    """Whether a shortage of the unit may cause a failover. One that may not neither holds a fallback nor sets its waits."""
     known = case.memory.units.get(name)
     why = known.cause if known is not None else case.evidence[name].cause
-    allowed = {*case.snapshot.application.policy.trip_causes, Cause.CONFIG}  # a misconfiguration may, once it is old
+    allowed = {*case.snapshot.application.policy.trip_causes, Cause.CONFIG}  # a misconfiguration may once it is old
     return why in allowed and carries(case.snapshot.application, name)
 
 
 def proof(case: Case) -> GuardResult:
-    """Every unit that was short must have got capacity again, and none may wait that was refused: no signal is no proof."""
+    """Every unit that was short must have capacity again, and no refused unit may wait for it: a missing signal proves nothing."""
     unproven = [name for name in case.subject if case.evidence[name].returned not in {Return.REGISTERED, Return.REPLICAS_READY}]
     refused = [
         name
@@ -287,7 +287,7 @@ def proof(case: Case) -> GuardResult:
 
 
 def quiet(case: Case) -> GuardResult:
-    """No refusal that proves a shortage for a while."""
+    """No refusal must have proven a shortage for a while."""
     now, least = case.snapshot.now, case.snapshot.application.policy.quiet_s
     last = {
         name: judged.last_failure_at
@@ -305,7 +305,7 @@ def quiet(case: Case) -> GuardResult:
 
 
 def hold(case: Case) -> GuardResult:
-    """The break-even time of a switch, counted from the return of capacity, or from a fallback that had to be taken back."""
+    """The break-even time of a mode change must be over, counted from the return of capacity or from a fallback that was reversed."""
     back = [case.evidence[name].returned_at for name in case.subject]
     start = max((at for at in back if at is not None), default=case.memory.mode_since)
     start = max(start, case.memory.reversed_at or start)
@@ -316,7 +316,7 @@ def hold(case: Case) -> GuardResult:
 
 
 def ready(case: Case) -> GuardResult:
-    """Every unit that is to receive traffic has the ready replicas it needs at the present demand."""
+    """Every unit that is to receive traffic must have the ready replicas that it needs at the present demand."""
     receiving = {target.service for target in case.receiving if target.weight > 0}
     for unit in case.snapshot.application.units:
         judged = case.evidence[unit.name]
@@ -331,19 +331,19 @@ def verified(case: Case) -> GuardResult:
     if changed is None or case.memory.verified_at is not None:
         return _pass("verified", "the load balancer shows the routing action" if changed else "nothing was changed yet")
     if seen is None or seen.verdict is Verdict.CANNOT_TELL:
-        return _pass("verified", f"cannot tell: {seen.problem if seen else 'not looked at'}")
-    return _hold("verified", Reason.ROUTING_UNVERIFIED, case, problem=seen.problem or "not yet looked at since the change")
+        return _pass("verified", f"cannot tell: {seen.problem if seen else 'not observed yet'}")
+    return _hold("verified", Reason.ROUTING_UNVERIFIED, case, problem=seen.problem or "not observed since the change")
 
 
 def step(case: Case) -> GuardResult:
-    """Each step of a gradual fallback must stay healthy for a while, and what CloudWatch says of it must be known, before the next."""
+    """The present step of a gradual fallback must have stayed healthy for a while, as CloudWatch shows it, before the next one."""
     policy, at = case.snapshot.application.policy, case.snapshot.routing.return_step
     if at == 0:
         return _pass("step", "no step is under way")
     shown = case.memory.verified_at or case.memory.changed_at or case.memory.mode_since
     source = next((one for one in case.snapshot.sources if one.name == "cloudwatch" and not one.absent), None)
     if source is not None and source.stale(case.snapshot.now):
-        problem = "no fresh word from cloudwatch about errors"
+        problem = "CloudWatch has no fresh error figures"
         return _hold("step", Reason.STEP_UNJUDGED, case, step=str(at), steps=str(policy.return_steps), problem=problem)
     until = max(shown + policy.return_step_s, _figures_at(case, shown) if source is not None else 0.0)
     if (left := case.remaining(until)) > 0:
@@ -355,28 +355,28 @@ def step(case: Case) -> GuardResult:
 def _figures_at(case: Case, shown: float) -> float:
     """When the errors of a whole period after `shown` are known, seconds since the Unix epoch; 0 once they are.
 
-    Without a value for longer than CloudWatch may be late, nothing was requested.
+    No value for longer than CloudWatch may be late means that there were no requests.
     """
     whole = shown + case.snapshot.application.metric_period_s
     errors = case.snapshot.error_ratio
     return 0.0 if errors is not None and errors.at >= whole else whole + METRIC_LAG_S
 
 
-# Freshness comes first: before the first word of the watches, "does not exist" only means "not seen yet".
+# Freshness comes first: before the watches have delivered anything, "does not exist" only means "not seen yet".
 ALWAYS: Sequence[Guard] = (leader, fresh, ingress, routing, paused)
-SWITCH: Sequence[Guard] = (legal, standby, safe, unblocked)
-FAILOVER: Sequence[Guard] = (pinned, cause, patience, other_side, *SWITCH, dwell, flip_budget)
-FALLBACK: Sequence[Guard] = (pinned, proof, quiet, hold, dwell, flip_budget, consistent, ready, *SWITCH, verified, step)
-ROLLBACK: Sequence[Guard] = (pinned, *SWITCH)
+MODE_CHANGE: Sequence[Guard] = (legal, standby, safe, unblocked)
+FAILOVER: Sequence[Guard] = (pinned, cause, patience, other_side, *MODE_CHANGE, dwell, flip_budget)
+FALLBACK: Sequence[Guard] = (pinned, proof, quiet, hold, dwell, flip_budget, consistent, ready, *MODE_CHANGE, verified, step)
+ROLLBACK: Sequence[Guard] = (pinned, *MODE_CHANGE)
 REROUTE: Sequence[Guard] = (legal, standby, safe)
-"""Within a mode: what the load-balancer controller cannot carry out now, it will once it is unblocked."""
+"""Within a mode. `unblocked` is not among them: the load-balancer controller carries out new weights once it is unblocked."""
 
 
 WAITING: Final = frozenset({patience, dwell, hold, quiet, step})
 """Guards that time alone will open."""
 
 WHILE_PREPARING: Final = frozenset({ready, legal, standby, verified, step})
-"""Guards that may hold while a fallback raises the replicas it needs: the others would make raising them pointless."""
+"""Guards that may hold while a fallback raises the replicas that it needs. While another one holds, raising them would be pointless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,6 +407,6 @@ class Answers:
 
 
 def ask(guards: Sequence[Guard], case: Case) -> Answers:
-    """Asks every guard, in order; those that only wait are left out of a preview."""
+    """Asks every guard, in order; a preview leaves out those that only wait."""
     asked = tuple(guard for guard in guards if not (case.preview and guard in WAITING))
     return Answers(asked, tuple(guard(case) for guard in asked))

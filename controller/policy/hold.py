@@ -1,7 +1,7 @@
-"""How long to wait before a switch: the break-even time before a fallback, and what past shortages teach where the policy asks for it.
+"""How long to wait before a mode change: the break-even time before a fallback, or waits learned from past shortages.
 
-Returning is a ski-rental problem: capacity mode costs ``r - 1`` more per unit of time, a switch back costs ``S`` once. Waiting until the
-extra price has added up to ``S`` never costs more than twice what somebody who knew the future would have paid.
+Returning is a ski-rental problem: capacity mode costs ``r - 1`` more per unit of time, a fallback costs ``S`` once. Waiting until the extra
+price has added up to ``S`` costs at most twice what one would pay who knew the future.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def hold_s(application: Application, weights: Mapping[str, int], returning: Iter
     """The hold before a fallback, by the policy's strategy; arguments as those of `break_even_s`.
 
     Returns:
-        Seconds, within ``hold_min_s`` and ``hold_max_s``. What was learned is not doubled after a flap: flaps are what it was learned from.
+        Seconds, within ``hold_min_s`` and ``hold_max_s``. A learned hold is not doubled after a flap, since it was learned from flaps too.
     """
     policy, names = application.policy, tuple(returning)
     learned = _learned(application, weights, names, memory)
@@ -29,25 +29,25 @@ def hold_s(application: Application, weights: Mapping[str, int], returning: Iter
 
 
 def patience_s(application: Application, weights: Mapping[str, int], short: Iterable[str], memory: Memory) -> float:
-    """How long a proven shortage is watched: the policy's patience, and on top what was learned, where it is asked for."""
+    """How long a proven shortage is observed: the policy's patience plus, with the learned strategy, what was learned."""
     learned = _learned(application, weights, short, memory)
     return application.policy.patience_s + (learned.patience_s if learned is not None else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The waits before the switches of some units, and where they come from.
+    """The waits before mode changes because of some units, and where they come from.
 
     Attributes:
         units: Which units they are about.
         patience_s: From a proven shortage to the failover, seconds.
         hold_s: From the return of capacity to the fallback, seconds.
         strategy: Where they come from: `HoldStrategy.LEARNED` only once something was learned.
-        why: Why not, where the policy asks for it; "" else.
+        why: Why nothing was learned although the policy asks for it; "" otherwise.
         outages: How many past shortages are remembered.
         uptimes: How many stretches between them.
-        over_by_patience: Share of those shortages that were over within `patience_s`: its quantile. None where there were none.
-        gone_by_hold: Share of those stretches that were over within `hold_s`, likewise.
+        over_by_patience: Share of those shortages that ended within `patience_s`. None where there were none.
+        gone_by_hold: Share of those stretches that ended within `hold_s`, likewise.
     """
 
     units: tuple[str, ...]
@@ -69,8 +69,8 @@ def waiting(application: Application, weights: Mapping[str, int], names: Iterabl
     why = ""
     if application.policy.hold_strategy is HoldStrategy.LEARNED and not learned:
         seen = min(len(history.outages_s), len(history.uptimes_s))
-        few = f"break-even until {LEAST_SEEN} shortages, and stretches between them, were seen: {seen} so far"
-        why = few if seen < LEAST_SEEN else "break-even, because one of the two switches could never pay"
+        few = f"break-even until {LEAST_SEEN} shortages, and stretches between them, were observed: {seen} so far"
+        why = few if seen < LEAST_SEEN else "break-even, because a failover or a fallback could never pay"
     return Waiting(
         units=units,
         patience_s=patience,
@@ -85,7 +85,7 @@ def waiting(application: Application, weights: Mapping[str, int], names: Iterabl
 
 
 def next_waiting(snapshot: Snapshot, memory: Memory) -> Waiting:
-    """The waits before the next switch: of the units that are short or not yet proven back; of the heaviest one where none is."""
+    """The waits before the next mode change: of the units that are short or not yet proven back, or of the heaviest unit where none is."""
     application, weights = snapshot.application, Figures.of(snapshot, memory.units).intended
     short = tuple(unit.name for unit in application.units if unit.name in memory.units)
     return waiting(application, weights, short or (max(weights, key=lambda name: weights[name]),), memory)
@@ -96,14 +96,14 @@ def _share_within(durations_s: Sequence[float], wait_s: float) -> float | None:
 
 
 def _learned(application: Application, weights: Mapping[str, int], names: Iterable[str], memory: Memory) -> Waits | None:
-    """The learned waits; None where they are not asked for, too little was seen, or one of the two switches could never pay."""
+    """The learned waits; None with another strategy, after too few shortages, or where a failover or a fallback could never pay."""
     policy = application.policy
     if policy.hold_strategy is not HoldStrategy.LEARNED:
         return None
-    extra, switch_s = _prices(application, weights, names)
-    if not (0 < extra < policy.exposed_cost and switch_s > 0):
+    extra, change_s = _prices(application, weights, names)
+    if not (0 < extra < policy.exposed_cost and change_s > 0):
         return None
-    stakes = Stakes(extra, policy.exposed_cost, switch_s, policy.patience_s + policy.replacement_hold_s)
+    stakes = Stakes(extra, policy.exposed_cost, change_s, policy.patience_s + policy.replacement_hold_s)
     return learned_waits(memory.outage_history.outages_s, memory.outage_history.uptimes_s, stakes)
 
 
@@ -114,29 +114,29 @@ def _prices(application: Application, weights: Mapping[str, int], names: Iterabl
     if total <= 0:
         return 0.0, 0.0
     chosen = set(names)
-    switch_s = sum(spend[unit.name] / total * unit.cold_start_s for unit in application.units if unit.name in chosen)
-    return price_ratio(application.units, weights) - 1, switch_s
+    change_s = sum(spend[unit.name] / total * unit.cold_start_s for unit in application.units if unit.name in chosen)
+    return price_ratio(application.units, weights) - 1, change_s
 
 
 def break_even_s(application: Application, weights: Mapping[str, int], returning: Iterable[str], level: int) -> float:
-    """The hold, ``S / (r - 1)``, doubled for every flap and kept within the policy's bounds.
+    """The break-even hold, ``S / (r - 1)``, doubled for every flap and kept within the policy's bounds.
 
     Args:
         application: For prices and measured cold starts.
         weights: The weights of cost mode by unit.
-        returning: Names of the units whose capacity comes back: their replicas run for a cold start before they serve, while the others
-            still carry the traffic. S is that double spend, in seconds of the whole fleet's spend in cost mode.
+        returning: Names of the units whose capacity comes back. Their replicas run for a cold start before they serve, while the others
+            still carry the traffic. S is that extra spend, in seconds of the whole fleet's spend in cost mode.
         level: How often it is doubled.
 
     Returns:
-        Seconds, within ``hold_min_s`` and ``hold_max_s``. The upper bound where capacity mode is not dearer than cost mode: then a switch
-        back never pays off.
+        Seconds, within ``hold_min_s`` and ``hold_max_s``. The upper bound where capacity mode is not more expensive than cost mode: then a
+        fallback never pays off.
     """
     policy = application.policy
-    extra, switch_s = _prices(application, weights, returning)
+    extra, change_s = _prices(application, weights, returning)
     if extra <= 0:
         return policy.hold_max_s
-    doubled = max(policy.hold_min_s, switch_s / extra) * 2.0 ** min(level, 16)
+    doubled = max(policy.hold_min_s, change_s / extra) * 2.0 ** min(level, 16)
     return min(policy.hold_max_s, doubled)
 
 

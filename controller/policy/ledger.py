@@ -1,7 +1,7 @@
-"""What the modes cost and saved: one account an application, kept from the same snapshots that are decided upon.
+"""What the modes cost and saved: one account an application, kept from the snapshots that decisions are made from.
 
-The service, the simulation and the report keep it with this code. It counts what snapshots show, so it is an estimate of the bill: a
-replica is taken to pay for one instance from the moment it has a node.
+The service, the simulation and the report keep it with this code. It is an estimate of the bill, because it counts what snapshots show:
+each replica counts as one instance from the moment it has a node.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from controller.policy.weights import blended_cost, price_ratio
 _HOUR_S: Final = 3600.0
 
 LONGEST_S: Final = 300.0
-"""Longest time that one snapshot stands for, seconds. What lies between two that are further apart was not observed and is not counted."""
+"""The longest time that one snapshot stands for, seconds. Where the next one comes later, the rest was not observed and is not counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,12 @@ class Ledger:
         saved: US dollars that cost mode saved against capacity mode, by the price of a request in each.
         premium: US dollars that capacity mode cost on top of cost mode, by the same prices.
         exposed_s: Time in cost mode in which a unit that carries weight was proven short, seconds.
-        probing_s: Time in which a replica was asked for only to see whether capacity had returned, replica-seconds.
-        probe_dollars: US dollars of the replicas that only such a probe keeps: those of a unit whose return is to be proven, beyond what
-            its scaler would ask for. The waiting replica itself has no node and costs nothing.
-        switches: Mode changes.
-        calls: API calls by service (``kubernetes``, ``elbv2``, ``cloudwatch``, ``ec2``), as far as they were told; one that serves several
-            applications counts with each one's part.
+        probing_s: Time in which a canary waited for a node, to see whether capacity had returned, replica-seconds.
+        probe_dollars: US dollars of the replicas that only a canary keeps: those of a unit whose return is to be proven, beyond what its
+            scaler would ask for. The waiting canary itself has no node and costs nothing.
+        mode_changes: Mode changes that were made.
+        calls: API calls by service (``kubernetes``, ``elbv2``, ``cloudwatch``, ``ec2``), as far as they were reported. A call for several
+            applications is divided among them.
     """
 
     seconds: Mapping[Mode, float] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Ledger:
     exposed_s: float = 0.0
     probing_s: float = 0.0
     probe_dollars: float = 0.0
-    switches: int = 0
+    mode_changes: int = 0
     calls: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -67,7 +67,7 @@ def booked(ledger: Ledger, snapshot: Snapshot, decision: Decision, seconds: floa
         seconds: How long it lasted; more than `LONGEST_S` counts as that.
 
     Returns:
-        The same account where the time is not positive or the mode is unknown: what cannot be told is not booked.
+        The same account where the time is not positive or the mode is unknown: then nothing is booked.
     """
     mode, lasted = decision.mode, min(seconds, LONGEST_S)
     if mode is None or not lasted > 0:
@@ -91,16 +91,16 @@ def booked(ledger: Ledger, snapshot: Snapshot, decision: Decision, seconds: floa
     )
 
 
-def counted(ledger: Ledger, *, switches: int = 0, calls: Mapping[str, float] | None = None) -> Ledger:
+def counted(ledger: Ledger, *, mode_changes: int = 0, calls: Mapping[str, float] | None = None) -> Ledger:
     """The account with further mode changes, and API calls by service."""
-    if not switches and not calls:
+    if not mode_changes and not calls:
         return ledger
     known = {**ledger.calls, **{name: ledger.calls.get(name, 0) + count for name, count in (calls or {}).items() if count}}
-    return replace(ledger, switches=ledger.switches + switches, calls=known)
+    return replace(ledger, mode_changes=ledger.mode_changes + mode_changes, calls=known)
 
 
 def placed(observed: UnitObservation) -> int:
-    """Replicas of a unit that have a node: those that are asked for less those that wait for one. They are paid for, ready or not."""
+    """Replicas of a unit that have a node: the desired ones less those that wait for a node. They cost money, ready or not."""
     ready = observed.ready or 0
     return max(ready, (observed.desired or ready) - len(observed.pending))
 
@@ -108,7 +108,7 @@ def placed(observed: UnitObservation) -> int:
 def _gain(snapshot: Snapshot, weights: Mapping[str, int]) -> float:
     """What a request costs more in capacity mode than in cost mode, US dollars per hour for each request per metric period.
 
-    The prices of the source's Table 1, blended by the weights of cost mode, and by equal shares for round robin over all pods.
+    The prices of Table 1 of the AWS sample, blended by the weights of cost mode, and by equal shares for round robin over all pods.
     """
     if not any(weights.values()):
         return 0.0
@@ -117,22 +117,22 @@ def _gain(snapshot: Snapshot, weights: Mapping[str, int]) -> float:
 
 
 def _probed(snapshot: Snapshot, decision: Decision) -> list[str]:
-    """Units that are asked for only to see whether their capacity has returned: in capacity mode, those whose return is not proven."""
+    """Units that have a canary: in capacity mode, those whose return is not proven."""
     if decision.mode is not Mode.CAPACITY or not snapshot.application.policy.canary:
         return []
     return [name for name, judged in decision.evidence.items() if probing(judged)]
 
 
 def _waiting_probes(snapshot: Snapshot, decision: Decision) -> list[str]:
-    """Those of which a replica waits for a node."""
+    """Units whose canary waits for a node."""
     return [name for name in _probed(snapshot, decision) if snapshot.units[name].pending]
 
 
 def _kept_by_probes(snapshot: Snapshot, decision: Decision, demand: float | None) -> float:
-    """US dollars per hour of the replicas that have a node because a probe asks for one replica more than are ready.
+    """US dollars per hour of the replicas that only a canary keeps.
 
-    A floor above what is ready keeps the scaler from letting any of them go. What the scaler would ask for follows from the unit's own
-    requests and its target; where the demand is not known nothing is booked.
+    A floor above the ready replicas keeps the scaler from removing any of them. What the scaler would ask for follows from the unit's own
+    requests and its target; where the demand is not known, nothing is booked.
     """
     if demand is None:
         return 0.0

@@ -1,4 +1,4 @@
-"""What is remembered from tick to tick: adopting what the Ingress shows, and noting what was done."""
+"""What is remembered from pass to pass: adopts the mode that the Ingress shows, and notes what was observed and applied."""
 
 from __future__ import annotations
 
@@ -34,26 +34,25 @@ _FINGERPRINT: Final = 16  # hexadecimal digits: two actions of one Ingress never
 def adopt(memory: Memory, mode: Mode | None, now: float) -> Memory:
     """Makes the memory agree with the mode that the Ingress shows.
 
-    The Ingress is the truth about the mode: it and the routing action are written in one patch. A difference means that this process died
-    between the patch and saving its memory, that the memory was lost, or that a person changed it by hand; all count
-    as a mode change made now.
+    The Ingress is the truth about the mode, because one patch writes it and the routing action. A difference means that the process died
+    before it saved its memory, that the memory was lost, or that a person changed the mode by hand. Each counts as a mode change made now.
 
-    Times that lie ahead become now: the clock was set back, and a dwell or a hold must not last until it has caught up.
+    Times in the future become now: the clock was set back, and a dwell or a hold must not last until it has caught up.
 
     Args:
         memory: As it was stored.
-        mode: What the Ingress shows, None where that is unknown: nothing is changed then.
+        mode: What the Ingress shows; None where that is unknown, and then the mode stays as remembered.
         now: Seconds since the Unix epoch.
     """
     memory = none_ahead(memory, now)
     if mode is None or memory.mode is mode:
         return memory
     if memory.mode is None:
-        # Cost mode found at the first sight may have lasted for years; capacity mode starts its dwell now, which only makes us patient.
-        # Where the memory was lost, the last change may be seconds old: it must be seen, and drained, before anything is lowered.
+        # Cost mode at the first pass may have lasted for years; capacity mode starts its dwell now, which only delays a fallback.
+        # Where the memory was lost, the last change may be seconds old: it must be verified and drained before anything is lowered.
         return replace(memory, mode=mode, mode_since=now if mode is Mode.CAPACITY else 0.0, changed_at=now)
     level = level_after_failover(memory, now, 0.0) if mode is Mode.CAPACITY else memory.hold_level
-    # Like a change of our own it must be seen on the load balancer, and clients must have left, before anything is lowered behind it.
+    # Like a change of our own, it must be verified and drained before anything is lowered.
     changed = _changed(memory, now, 0)
     return _mode_changed(changed, mode, Reason.ROUTING_DRIFTED, "found so on the Ingress", now, level)
 
@@ -64,7 +63,7 @@ def _changed(memory: Memory, now: float, sticky_s: int) -> Memory:
     Args:
         memory: Before it.
         now: Seconds since the Unix epoch.
-        sticky_s: How long clients may stick to what traffic was moved from. What is left of an earlier change's time counts as well.
+        sticky_s: How long clients may stick to the targets that lost traffic, seconds. A longer rest of an earlier change counts instead.
     """
     running = memory.sticky_s if memory.changed_at is not None and now - memory.changed_at < memory.sticky_s else 0
     since = now if memory.unverified_since is None else memory.unverified_since
@@ -80,11 +79,11 @@ def _changed(memory: Memory, now: float, sticky_s: int) -> Memory:
 
 
 def _noticed(memory: Memory, routing: RoutingObservation, now: float) -> Memory:
-    """The memory after a look at the routing action of the Ingress.
+    """The memory after observing the routing action of the Ingress.
 
-    Another one than is remembered, or the same on an Ingress that was created anew, counts as changed now, whoever changed it: somebody
-    else, or this controller, whose answer got lost or whose process died before it was remembered. The load balancer must show it, and
-    clients must leave, before anything is lowered.
+    An action that differs from the remembered one, or the same one on an Ingress that was created anew, counts as changed now. Somebody
+    else changed it, or this controller did, and the answer got lost or the process died before it was remembered. The change must be
+    verified and drained before anything is lowered.
     """
     seen = fingerprint(routing.action)
     if not seen or (memory.action, memory.ingress) == (seen, routing.uid):
@@ -94,12 +93,12 @@ def _noticed(memory: Memory, routing: RoutingObservation, now: float) -> Memory:
 
 
 def fingerprint(action: str) -> str:
-    """What is remembered of an action's text, which anybody may write and make long; "" of none."""
+    """What is remembered instead of an action's text, which others may write and make long; "" without an action."""
     return hashlib.sha256(action.encode()).hexdigest()[:_FINGERPRINT] if action else ""
 
 
 def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], demand: float | None) -> Memory:
-    """Notes what must outlive the signals: refusals, the first sight of a verified switch, missing metrics.
+    """Notes what must outlive the signals: refusals, the first verification of a change, missing metrics.
 
     The API server keeps events for an hour only.
 
@@ -110,7 +109,7 @@ def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvide
         demand: Requests per metric period over all units, None where it is not known.
     """
     memory = noticed(_noticed(memory, snapshot.routing, snapshot.now), snapshot, demand)
-    units = {name: unit for name, unit in memory.units.items() if name in evidence}  # the application file may have lost a unit
+    units = {name: unit for name, unit in memory.units.items() if name in evidence}  # a unit may be gone from the application file
     for name, judged in evidence.items():
         known = units.get(name)
         if judged.short and judged.last_failure_at is not None:
@@ -128,10 +127,11 @@ def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvide
 
 
 def _verified(memory: Memory, snapshot: Snapshot) -> Memory:
-    """Notes what the load balancer shows: the first sight of a change, and that it ceased to show what it had shown.
+    """Notes when the load balancer first shows a change, and when it no longer shows what it had shown.
 
-    Its rule was then changed behind the back of its controller, which would look at it again after hours. That counts as a change of now:
-    people are told, the controller is made to look, and nothing is lowered until the rule is back and the clients are, too.
+    In the second case somebody changed the rule behind the back of the load-balancer controller, which would notice only hours later. It
+    counts as a change made now: an alert is raised, a nudge makes that controller reconcile, and nothing is lowered before the rule is back
+    and drained.
     """
     seen = snapshot.routing.verification
     if seen is None or seen.action != snapshot.routing.action:
@@ -145,7 +145,7 @@ def _verified(memory: Memory, snapshot: Snapshot) -> Memory:
 
 
 def _calmed(memory: Memory, snapshot: Snapshot) -> Memory:
-    """Forgets the re-assertions once nobody has changed the routing action for as long as a flap counts."""
+    """Forgets the re-assertions once nobody has changed the routing action for a flap window."""
     if memory.reasserted_at is None or snapshot.now - memory.reasserted_at < snapshot.application.policy.flap_window_s:
         return memory
     return replace(memory, reasserts=0, reasserted_at=None, reasserted_against="")
@@ -163,22 +163,22 @@ def applied(memory: Memory, decision: Decision, now: float) -> Memory:
         return replace(memory, nudges=memory.nudges + 1, nudged_at=now)
     written = fingerprint(format_action(decision.targets, decision.stickiness_s))
     changed = replace(_changed(memory, now, decision.sticky_s), action=written)
-    if decision.verb.switches and decision.mode is not None:
-        return _switched(changed, decision, decision.mode, now)
+    if decision.verb.changes_mode and decision.mode is not None:
+        return _in_new_mode(changed, decision, decision.mode, now)
     if decision.verb is Verb.REVERSE:
-        return replace(changed, reversed_at=now, hold_level=memory.hold_level + 1)  # as a flap: the next attempt waits twice as long
+        return replace(changed, reversed_at=now, hold_level=memory.hold_level + 1)  # like a flap: the next attempt waits twice as long
     if decision.reason is Reason.ROUTING_DRIFTED:
         return replace(changed, reasserts=memory.reasserts + 1, reasserted_at=now, reasserted_against=decision.details.get("writer", ""))
     return changed
 
 
-def _switched(changed: Memory, decision: Decision, mode: Mode, now: float) -> Memory:
+def _in_new_mode(changed: Memory, decision: Decision, mode: Mode, now: float) -> Memory:
     level = changed.hold_level
     if decision.verb is Verb.FAILOVER:
         level = level_after_failover(changed, now, decision.flap_window_s)
     elif decision.verb is Verb.ROLLBACK and mode is Mode.CAPACITY:
         level += 1
-    # A switch starts its own time: of the one before nothing is waited for any more.
+    # A mode change starts its own time: nothing waits for the previous one any more.
     fresh = replace(changed, unverified_since=now, nudges=0, nudged_at=None, reversed_at=None)
     made = _mode_changed(fresh, mode, decision.reason, decision.sentence, now, level)
     return replace(made, units={}) if decision.verb is Verb.FALLBACK else made

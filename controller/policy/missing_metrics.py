@@ -1,8 +1,8 @@
-"""What is done while no unit's counter has a value: the replicas are held for a while.
+"""Holds the replicas for a while when no unit's counter has a value.
 
 A scaler takes missing metrics for no demand: KEDA's aws-cloudwatch scaler reports ``minMetricValue`` for a metric without a value, and
-every unit sinks to its floor. Where CloudWatch is late for all counters at once, that takes away every replica in the middle of the day,
-and each takes a cold start to come back. Where the demand was known before, missing metrics mean a demand that is not known.
+every unit sinks to its floor. When CloudWatch is late for all counters at once, that removes replicas in the middle of the day, and each
+needs a cold start to come back. So where the demand was known before, missing metrics mean an unknown demand, not none.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from controller.policy.demand import ceiling
 from controller.policy.model import Memory, Snapshot
 
 HELD_S: Final = 7200.0
-"""How long replicas are held, seconds. Bounded, because an application without requests publishes no metrics either, and pays for what it
-has meanwhile. Where CloudWatch has no value for longer, people must act."""
+"""How long replicas are held, seconds. Bounded, because an application without requests publishes no metrics either, and pays for the held
+replicas. When CloudWatch has no value for longer, people must act."""
 
 BELIEVED_S: Final = 600.0
-"""How long the demand must be known again before replicas go, seconds. The first period with a value may be half of one, and a scaler
-follows its highest recommendation of the last five minutes (the autoscaler's stabilization), in which it saw no metrics."""
+"""How long the demand must be known again before the hold ends, seconds. The first period with a value may be incomplete, and a scaler
+follows its highest recommendation of the last five minutes (the stabilization window), in which it saw no metrics."""
 
 
 def noticed(memory: Memory, snapshot: Snapshot, demand: float | None) -> Memory:
-    """Notes when the demand ceased to be known, and when it came back; the same memory where nothing changed.
+    """Notes when the demand became unknown, and when it became known again; returns the same memory where nothing changed.
 
-    A demand that never was known cannot cease, and a process that has not asked CloudWatch yet does not know that values are missing.
+    It notes nothing where the demand was never known, or where this process has not asked CloudWatch yet.
 
     Args:
         memory: What is remembered.
@@ -47,7 +47,7 @@ def _with(memory: Memory, demand_known_since: float | None, demand_missing_since
 
 
 def held_until(memory: Memory) -> float:
-    """When replicas are held no longer, seconds since the Unix epoch; 0 where none are."""
+    """When the hold of the replicas ends, seconds since the Unix epoch; 0 without a hold."""
     if memory.demand_missing_since is None:
         return 0.0
     longest = memory.demand_missing_since + HELD_S
@@ -55,19 +55,19 @@ def held_until(memory: Memory) -> float:
 
 
 def missing_for_long(snapshot: Snapshot, memory: Memory) -> bool:
-    """Whether replicas were held for as long as they may be: floors that were raised hold them no longer, either."""
+    """Whether replicas were held for the longest time allowed: then raised floors hold them no longer, either."""
     return memory.demand_missing_since is not None and memory.demand_known_since is None and held_until(memory) <= snapshot.now
 
 
 def held_replicas(snapshot: Snapshot, memory: Memory) -> dict[str, int]:
-    """Replicas that no unit may have fewer of, because nobody knows whether they are needed.
+    """The fewest replicas that each unit must keep while the demand is unknown.
 
     Args:
         snapshot: What is observed.
         memory: Since when the metrics are missing.
 
     Returns:
-        What its Deployment asks for now, by unit that a scaler could take them from; empty where nothing is held (`held_until`).
+        The Deployment's spec.replicas by unit, for units with a scaler; empty without a hold (`held_until`).
     """
     if held_until(memory) <= snapshot.now:
         return {}

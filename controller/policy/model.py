@@ -1,8 +1,8 @@
 """The values that the policy reads and returns.
 
 All times are seconds since the Unix epoch, all durations seconds, all prices US dollars per hour. Throughput and demand are in
-requests per metric period (what the source calls RPS: the sum of a unit's counter over one CloudWatch period).
-Tuples, not lists: a value that was decided upon cannot change afterwards.
+requests per metric period (what the AWS sample calls RPS: the sum of a unit's counter over one CloudWatch period).
+Tuples, not lists: what a decision was made from cannot change afterwards.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from controller.policy.reasons import Reason, fill
 
 
 class Mode(StrEnum):
-    """How the Ingress forwards: by cost weights over one Service a unit, or to one Service over all pods."""
+    """How the Ingress forwards: by cost weights to each unit's Service, or to one Service over all pods."""
 
     COST = "cost"
     CAPACITY = "capacity"
 
 
 class Cause(StrEnum):
-    """Why a unit cannot get capacity. Different evidence, different alert: only CAPACITY heals by waiting."""
+    """Why a unit cannot get capacity. Each has its own evidence and alert: only CAPACITY passes by waiting."""
 
     CAPACITY = "capacity"
     QUOTA = "quota"
@@ -33,7 +33,7 @@ class Cause(StrEnum):
 
 
 CAUSE_PRECEDENCE: Final = (Cause.CAPACITY, Cause.UNKNOWN, Cause.QUOTA, Cause.NETWORK, Cause.CONFIG)
-"""Which cause is the headline where several are seen."""
+"""Which cause is reported where several are observed: the first of these."""
 
 
 class RoutingStyle(StrEnum):
@@ -44,21 +44,21 @@ class RoutingStyle(StrEnum):
 
 
 class CapacityWeights(StrEnum):
-    """How capacity mode shares the requests among ready replicas. In place the weights do it, else the capacity Service's target group."""
+    """How capacity mode shares the requests among ready replicas: by weights with the in-place style, else within one target group."""
 
-    READY = "ready"  # each gets as many: round robin, which is full once the slowest ones are
-    READY_THROUGHPUT = "ready-throughput"  # each is used alike: least outstanding requests
+    READY = "ready"  # the same share each (round robin): the slowest replicas limit the whole
+    READY_THROUGHPUT = "ready-throughput"  # in proportion to throughput (least outstanding requests)
 
 
 class Strategy(StrEnum):
-    """What the policy does about a shortage: change the mode (the source), or re-weight first."""
+    """What the policy does about a shortage: change the mode, as the AWS sample does, or re-weight first."""
 
     TWO_MODE = "two-mode"
     ADAPTIVE = "adaptive"
 
 
 class HoldStrategy(StrEnum):
-    """Where the waits before a switch come from: prices and the cold start alone, or also how long past shortages lasted."""
+    """What the waits before a mode change follow from: prices and the cold start alone, or past shortages as well."""
 
     BREAK_EVEN = "break-even"
     LEARNED = "learned"
@@ -79,7 +79,7 @@ class WeightStrategy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A Service as an action names it. `port` is kept as the literal: 80 and "http" make two different target groups."""
+    """A Service as an action names it. `port` is the literal: 80 and "http" make two different target groups."""
 
     service: str
     port: int | str
@@ -101,8 +101,8 @@ class Unit:
     device: str = ""
     framework: str = ""
     weight: int | None = None
-    instance_types: tuple[str, ...] = ()  # every type its NodePool may launch for it; () = ask the NodePool
-    zones: tuple[str, ...] = ()  # every zone it may run in; () = ask the NodePool and the Deployment
+    instance_types: tuple[str, ...] = ()  # every type that its NodePool may launch for it; (): as the NodePool says
+    zones: tuple[str, ...] = ()  # every zone that it may run in; (): as the NodePool and the Deployment say
     latency_limit_s: float = 0.9
     cold_start_s: float = 600.0
     scaled_object: str | None = None
@@ -114,7 +114,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class PolicySettings:
-    """Everything a person may tune about the decision. Defaults and their reasons: `controller.catalog.application.PolicyFile`."""
+    """Everything that a person may tune about the decision. `controller.catalog.application.PolicyFile` explains the defaults."""
 
     strategy: Strategy = Strategy.TWO_MODE
     weight_strategy: WeightStrategy = WeightStrategy.EXPLICIT
@@ -191,10 +191,10 @@ class Application:
 class LaunchFailure:
     """A signal: Karpenter's launch of one NodeClaim failed.
 
-    `instance_types` and `zones` are what the NodeClaim left open; an empty tuple means it did not restrict that. `named_type` and
-    `named_zone` are what the (truncated) message mentions first, `offerings` all pairs of type and zone. `attempt` is equal for the
-    claims of one batch, which share one fleet call. `stamp` is the cluster's clock, `at` and `seen` are ours; `order` counts what
-    the watches delivered, and is 0 for what was in a list: of two things that were listed together nobody knows which came first.
+    `instance_types` and `zones` are those that the NodeClaim allowed; an empty tuple means that it did not restrict them. `named_type`
+    and `named_zone` are those that the (truncated) message names first, `offerings` all pairs of type and zone that it names. `attempt`
+    is equal for the claims of one batch, which share one fleet call. `stamp` is of the cluster's clock, `at` and `seen` are of ours.
+    `order` counts what the watches delivered; it is 0 for what came in a list, whose order is not known.
     """
 
     claim: str
@@ -203,11 +203,11 @@ class LaunchFailure:
     cause: Cause
     codes: tuple[str, ...]
     attempt: str
-    seen: float = 0.0  # when we first saw it: `at` is cut to whole seconds, and the race with a replacement's mark is against sight
+    seen: float = 0.0  # when we first observed it; `at` is cut to whole seconds, too coarse to order it with a replacement's mark
     instance_types: tuple[str, ...] = ()
     zones: tuple[str, ...] = ()
     capacity_types: tuple[str, ...] = ()
-    requirements_known: bool = True  # False: the event came without its NodeClaim ever being seen
+    requirements_known: bool = True  # False: its NodeClaim was never observed
     truncated: bool = False  # the message was cut: there may be more codes than `codes`
     named_type: str = ""
     named_zone: str = ""
@@ -215,15 +215,15 @@ class LaunchFailure:
     stamp: float | None = None  # None: as `at`
     order: int = 0
     replacement: bool = False  # launched by consolidation or drift: the old node still serves
-    source: str = "event"  # or "create-error": seen as a NodeClaim condition, no event
+    source: str = "event"  # or "create-error": from a condition of the NodeClaim, without an event
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
     """A signal: a NodeClaim that got an instance. `created` is the cluster's clock; `order` counts as in `LaunchFailure`.
 
-    `devices` is how many accelerators the pods that it was made for ask for together, 0 where that is not known. `gone` says that the
-    NodeClaim does not exist any more, or is being deleted.
+    `devices` is the number of accelerators that its pods request together, 0 where that is not known. `gone` says that the NodeClaim does
+    not exist any more, or is being deleted.
     """
 
     claim: str
@@ -242,28 +242,28 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class PoolObservation:
-    """All that is known of one NodePool within the windows of the policy."""
+    """What is known of one NodePool within the windows of the policy."""
 
     name: str
     exists: bool = True
     failures: tuple[LaunchFailure, ...] = ()
     launches: tuple[Launch, ...] = ()
     elsewhere: tuple[LaunchFailure, ...] = ()  # refusals through other NodePools of types that this one may launch
-    blocked_at: float | None = None  # last NoCompatibleInstanceTypes: proves with a refusal before it, never alone
-    instance_types: tuple[str, ...] = ()  # from its requirements; () = not restricted there
+    blocked_at: float | None = None  # last NoCompatibleInstanceTypes: proves a shortage with a refusal before it, never alone
+    instance_types: tuple[str, ...] = ()  # from its requirements; (): not restricted there
     zones: tuple[str, ...] = ()
     capacity_types: tuple[str, ...] = ()
-    at_limit: str = ""  # "" or the sentence that says which limit
+    at_limit: str = ""  # a sentence about the limit that is reached; "" below it
     ready: bool = True
     problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingPod:
-    """A pod that the scheduler calls Unschedulable, and since when it does.
+    """A pod that the scheduler calls Unschedulable, and since when.
 
-    `pools` and `instance_types` are the NodePools and types that it may use, () where it names none. `unavailable` says of which NodePools,
-    and when, Karpenter said that no instance type with an available offering suits it. `devices` is how many accelerators it asks for.
+    `pools` and `instance_types` are the NodePools and types that it may use, () where it names none. `unavailable` lists the NodePools in
+    which Karpenter found no available offering for it, and when. `devices` is the number of accelerators that it requests.
     """
 
     name: str
@@ -276,7 +276,7 @@ class PendingPod:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One measured value and the end of the period it belongs to."""
+    """One measured value and the end of the period that it belongs to."""
 
     value: float
     at: float
@@ -293,17 +293,17 @@ class Scaler:
     target: str = ""  # targetMetricValue of the trigger, a string as in YAML
     trigger_index: int | None = None  # None: no trigger of the unit's metric was found
     trigger_type: str = ""
-    trigger_field: str = "metricName"  # the field of its metadata that tells it apart
+    trigger_field: str = "metricName"  # the field of its metadata that identifies it
     trigger_value: str = ""
     floor_ours: bool = True  # we set min_replicas; a floor that somebody else set is never lowered
     paused: bool = False
     trouble: str = ""  # why KEDA does not scale the unit by its metric, as its conditions say; "" where it does
-    lasting: bool = False  # the trouble is more than one question that failed
+    lasting: bool = False  # the trouble is more than a single failed query
 
 
 @dataclass(frozen=True, slots=True)
 class UnitObservation:
-    """All that is known of one deployment unit."""
+    """What is known of one deployment unit."""
 
     unit: str
     pool: PoolObservation
@@ -319,8 +319,8 @@ class UnitObservation:
     latency: Sample | None = None
     scaler: Scaler | None = None
     offered_zones: tuple[str, ...] = ()  # zones in which EC2 sells the type at all
-    alternatives: tuple[PoolObservation, ...] = ()  # NodePools beside `pool` that its waiting pods may use
-    notes: tuple[str, ...] = ()  # quota headroom, reservations: shown, never decided upon
+    alternatives: tuple[PoolObservation, ...] = ()  # further NodePools that its waiting pods may use
+    notes: tuple[str, ...] = ()  # quota headroom, reservations: shown to people, not used by decisions
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +333,7 @@ class Target:
 
 
 CRITICAL: Final = "critical: "
-"""Starts the problem of a verification in which the live rule answers requests itself instead of forwarding them: page someone."""
+"""Starts the problem of a verification whose live rule answers requests itself and does not forward them: page someone."""
 
 
 class Verdict(StrEnum):
@@ -346,7 +346,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """A signal: the load balancer's rules compared with one action. It counts only for the action it names."""
+    """A signal: the load balancer's rules compared with one action. It counts for that action only."""
 
     verdict: Verdict
     at: float
@@ -384,9 +384,9 @@ class RoutingObservation:
     writer: str = ""  # field manager that last wrote the action
     foreign: bool = False  # that manager is known and is not us
     override: Override = field(default_factory=Override)
-    return_step: int = 0  # how many steps of a gradual fallback were made; 0: none is under way
-    blocked: str = ""  # what the load-balancer controller said when it last could not make rules of its Ingresses; "" where it can
-    undone: str = ""  # what it said when it last could not bring them to AWS
+    return_step: int = 0  # steps of a gradual fallback that were made; 0: none is under way
+    blocked: str = ""  # why the load-balancer controller cannot make rules of its Ingresses, in its words; "" where it can
+    undone: str = ""  # why it could not write the rules to AWS, in its words; "" where it could
     standby: tuple[str, ...] = ()  # Services that a permanent standby rule keeps registered
     bound: tuple[str, ...] | None = None  # Services that have a target group; None: cannot tell
     capacity_ready: int | None = None  # ready endpoints of the capacity Service
@@ -399,20 +399,20 @@ class Source:
     """How fresh one source of signals is."""
 
     name: str
-    required: bool  # stale: hold. An optional source that is stale or absent is a named degradation only
+    required: bool  # stale: hold. An optional source that is stale or absent is only a named degradation
     last_ok: float | None  # None: never yet
     budget_s: float
-    absent: bool = False  # not there at all (no CRD, no permission, not configured)
+    absent: bool = False  # does not exist here (no CRD, no permission, not configured)
     problem: str = ""
 
     def stale(self, now: float) -> bool:
-        """Whether its last word is older than its budget, or dated so far ahead that a clock must have jumped: its age is unknown then."""
+        """Whether its last success is older than its budget, or so far in the future that a clock must have jumped."""
         return not self.absent and (self.last_ok is None or not abs(now - self.last_ok) <= self.budget_s)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything one decision is made from."""
+    """Everything that one decision is made from."""
 
     now: float
     application: Application
@@ -428,7 +428,7 @@ class Snapshot:
 
 
 MOMENT: Final[Mapping[str, bool]] = {"moment": True}
-"""Metadata of a field that is a time, seconds since the Unix epoch: of what is remembered none may lie ahead, see `moments`."""
+"""Metadata of a field that is a time, seconds since the Unix epoch. No remembered time may be in the future, see `moments`."""
 
 
 class Return(StrEnum):
@@ -437,7 +437,7 @@ class Return(StrEnum):
     NONE = "none"
     LAUNCHED = "launched"
     REGISTERED = "registered"
-    REPLICAS_READY = "silent"  # the replicas that had no place run now, without a new node
+    REPLICAS_READY = "silent"  # the replicas that waited run now, without a new node
 
 
 @dataclass(frozen=True, slots=True)
@@ -464,20 +464,20 @@ class ModeChange:
 
 @dataclass(frozen=True, slots=True)
 class OutageHistory:
-    """How long shortages lasted, and how long capacity was there between them: what the learned waits follow from.
+    """How long shortages lasted, and how long capacity stayed between them: the learned waits follow from it.
 
     The application is short while any of its units is proven short and not yet proven back.
     """
 
     short: bool = False
-    since: float | None = field(default=None, metadata=MOMENT)  # when the present one began; None: not known, and it will not count
+    since: float | None = field(default=None, metadata=MOMENT)  # when the present one began; None: not known, so it will not count
     outages_s: tuple[float, ...] = ()  # the newest last, `learning.KEPT` at most
     uptimes_s: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What the policy remembers between ticks. Stored with compare-and-swap and the leader's epoch."""
+    """What the policy remembers between passes. It is stored by compare-and-swap, with the leader's epoch."""
 
     mode: Mode | None = None  # None: nothing is known yet, adopt what the Ingress shows
     mode_since: float = field(default=0.0, metadata=MOMENT)
@@ -485,20 +485,20 @@ class Memory:
     hold_level: int = 0  # how often the hold was doubled
     units: Mapping[str, UnitMemory] = field(default_factory=dict)
     outage_history: OutageHistory = field(default_factory=OutageHistory)
-    action: str = ""  # fingerprint of the routing action that the times below are about; "" where none was seen yet
-    ingress: str = ""  # uid of the Ingress that it was seen on; "" where none was seen yet
+    action: str = ""  # fingerprint of the routing action that the times below belong to; "": none observed yet
+    ingress: str = ""  # uid of the Ingress that had it; "": none observed yet
     changed_at: float | None = field(default=None, metadata=MOMENT)  # last change of the routing action
     verified_at: float | None = field(default=None, metadata=MOMENT)  # when the load balancer first showed it
     unverified_since: float | None = field(default=None, metadata=MOMENT)  # first change of ours that the load balancer has not shown since
-    sticky_s: int = 0  # how long clients may stick to what the last change moved traffic from
+    sticky_s: int = 0  # how long clients may stick to the targets that lost traffic with the last change
     nudges: int = 0  # how often the load-balancer controller was nudged since then
     nudged_at: float | None = field(default=None, metadata=MOMENT)
-    reversed_at: float | None = field(default=None, metadata=MOMENT)  # when a gradual fallback was last taken back
+    reversed_at: float | None = field(default=None, metadata=MOMENT)  # when a gradual fallback was last reversed
     reasserts: int = 0
     reasserted_at: float | None = field(default=None, metadata=MOMENT)
-    reasserted_against: str = ""  # who had changed the routing action that was put right last
+    reasserted_against: str = ""  # who had changed the routing action before the last re-assertion
     demand_known_since: float | None = field(default=None, metadata=MOMENT)  # since when the demand is known; None while it is not
-    # When it ceased to be known; None where it never was, or has been known again for a while.
+    # When it became unknown; None where it was never known, or has been known again for a while.
     demand_missing_since: float | None = field(default=None, metadata=MOMENT)
 
 
@@ -514,11 +514,11 @@ class Shortage(StrEnum):
 
 
 class Proof(StrEnum):
-    """How a shortage was proven, the strongest first. One refusal, however wide its claim, is none of these."""
+    """How a shortage was proven, the strongest first. A single refusal proves none, however many offerings its NodeClaim allowed."""
 
-    SATURATED = "saturated"  # refused, and then Karpenter said that nothing the unit may have is available
+    SATURATED = "saturated"  # a refusal, after which Karpenter found no available offering that the unit may use
     NAMED = "named"  # refusals within one cycle of Karpenter's cache that together name every allowed offering
-    AGE = "age"  # part refused, and demand older than a whole cycle, with nothing launched since
+    AGE = "age"  # some offerings refused, and demand older than a whole cycle, with no launch since
 
 
 @dataclass(frozen=True, slots=True)
@@ -533,18 +533,18 @@ class UnitEvidence:
     codes: tuple[str, ...] = ()
     truncated: bool = False
     proof: Proof | None = None
-    refused: tuple[str, ...] = ()  # offerings that are named by standing refusals
-    missing: tuple[str, ...] = ()  # offerings that must be named as well for a proof
+    refused: tuple[str, ...] = ()  # offerings that standing refusals name
+    missing: tuple[str, ...] = ()  # offerings that refusals must name as well for a proof
     age_at: float | None = None  # when age alone proves it, if nothing changes; None where nothing was refused or nobody waits
     since: float | None = None  # first refusal of the present shortage
     last_failure_at: float | None = None
     attempts: int = 0
     returned: Return = Return.NONE
     returned_at: float | None = None
-    can_serve: bool = False  # could take traffic of others
+    can_serve: bool = False  # could take traffic of other units
     ready: int = 0
     needed: int = 0  # ready replicas that cost mode needs at the present demand, no more than the unit may have
-    beyond_max: int = 0  # what it would need on top of its maximum
+    beyond_max: int = 0  # replicas that it would need above its maximum
     facts: tuple[str, ...] = ()  # sentences with ages, for people
 
     @property
@@ -555,17 +555,17 @@ class UnitEvidence:
 
 @dataclass(frozen=True, slots=True)
 class GuardResult:
-    """One guard's answer. `reason` is why it holds, None where it lets pass."""
+    """One guard's answer. `reason` is why it holds, None where it passes."""
 
     guard: str
     reason: Reason | None
     text: str
     details: Mapping[str, str] = field(default_factory=dict)
-    reopens_s: float | None = None  # of one that holds: after how long time alone may open it, seconds; None: something must happen
+    reopens_s: float | None = None  # of a guard that holds: when time alone may open it, seconds from now; None: time alone never does
 
     @property
     def passed(self) -> bool:
-        """Whether the guard lets the action pass."""
+        """Whether the guard passes."""
         return self.reason is None
 
 
@@ -578,24 +578,24 @@ class Verb(StrEnum):
     PREPARE = "prepare"  # raise the cost side before a fallback
     ADVANCE = "advance"  # one step of a gradual fallback
     REVERSE = "reverse"  # take the steps back
-    ROLLBACK = "rollback"  # back to the mode before a switch that the load balancer did not show
-    REWEIGHT = "reweight"  # same mode, other weights, or the right ones again
-    NUDGE = "nudge"  # the same action once more, so that the load-balancer controller looks again
+    ROLLBACK = "rollback"  # undo a mode change that the load balancer did not show
+    REWEIGHT = "reweight"  # same mode: other weights, or the right ones again
+    NUDGE = "nudge"  # the same action once more, so that the load-balancer controller reconciles
 
     @property
-    def switches(self) -> bool:
+    def changes_mode(self) -> bool:
         """Whether it changes the mode."""
         return self in {Verb.FAILOVER, Verb.FALLBACK, Verb.ROLLBACK}
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something a person should know although, or because, nothing is done about it. `key` deduplicates."""
+    """Something that a person should know because the controller cannot settle it alone. `key` identifies it while it lasts."""
 
     key: str
     severity: str  # "warning" or "critical"
     text: str
-    reason: Reason | None = None  # of the guard that holds, where the alert is about one
+    reason: Reason | None = None  # of the guard that holds, where that raised the alert
 
 
 @dataclass(frozen=True, slots=True)
@@ -608,9 +608,9 @@ class Decision:
     details: Mapping[str, str]
     evidence: Mapping[str, UnitEvidence]
     guards: tuple[GuardResult, ...]
-    targets: tuple[Target, ...] = ()  # the routing action wanted; () where it must be left alone
+    targets: tuple[Target, ...] = ()  # the wanted routing action; () where it must be left alone
     stickiness_s: int = 0
-    return_step: int = 0  # the step of a gradual fallback that the targets are
+    return_step: int = 0  # the step of a gradual fallback that the targets belong to
     sticky_s: int = 0  # how long clients may stick to the targets that are replaced
     floors: Mapping[str, int] = field(default_factory=dict)  # wanted minReplicaCount by unit
     keda_targets: Mapping[str, str] = field(default_factory=dict)  # wanted targetMetricValue by unit
@@ -619,7 +619,7 @@ class Decision:
     alerts: tuple[Alert, ...] = ()
     degraded: tuple[str, ...] = ()
     next_check_s: float | None = None  # when time alone may change the decision
-    held_back: Verb | None = None  # what the trigger that applies asks for, while a guard holds it back
+    held_back: Verb | None = None  # what the present trigger asks for, while a guard holds it back
 
     @property
     def sentence(self) -> str:
@@ -641,7 +641,7 @@ class ActionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One request to the Kubernetes API, complete: its `body` is sent as it is.
+    """One complete request to the Kubernetes API: its `body` is sent as it is.
 
     `before` and `after` are for people; `deferred` says why it is not due yet ("" where it is).
     """
@@ -657,7 +657,7 @@ class Action:
     after: str
     unit: str = ""
     deferred: str = ""
-    mode: Mode | None = None  # of a routing action: the mode that it is written with
+    mode: Mode | None = None  # of a routing action: the mode that the same patch writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -667,7 +667,7 @@ class Plan:
     application: str
     decision: Decision
     actions: tuple[Action, ...] = ()
-    refused: tuple[str, ...] = ()  # what was wanted but left alone, with the reason (paused ScaledObject, no KEDA)
+    refused: tuple[str, ...] = ()  # what is wanted but left alone, and why (paused ScaledObject, no KEDA)
 
     @property
     def due(self) -> tuple[Action, ...]:

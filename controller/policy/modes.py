@@ -1,9 +1,9 @@
 """The state machine, as a table.
 
-Rule 1: everything that changes a mode is in this file. Rule 2: this file does not know why; evidence and guards do.
+This file lists every mode change, and only that: evidence and guards decide whether one happens.
 
-Theory of operation: an application is in one of two modes. A trigger asks for a mode; whether it is followed is up to the guards of the
-verb it maps to. A pair that is not in the table is not a transition: the mode stays.
+An application is in one of two modes. A trigger asks for a mode, and the guards of its verb let it pass or hold it. For a pair that is not
+in the table the mode stays.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Trigger(StrEnum):
     RETURN = "return"  # the capacity of every unit that was short has returned
     PIN_COST = "pin-cost"  # an operator asks for cost mode
     PIN_CAPACITY = "pin-capacity"  # an operator asks for capacity mode
-    UNVERIFIED = "unverified"  # the load balancer did not show the last switch in time
+    UNVERIFIED = "unverified"  # the load balancer did not show the last mode change in time
 
 
 TRANSITIONS: Final[dict[tuple[Mode, Trigger], tuple[Mode, Verb]]] = {

@@ -1,4 +1,4 @@
-"""The moments in a memory: which fields are times is said once, where each field is declared (`model.MOMENT`)."""
+"""The times in a memory. `model.MOMENT` marks each field that is one, where the field is declared."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from controller.policy.model import MOMENT, Memory
 
 
 def none_ahead(memory: Memory, now: float) -> Memory:
-    """The memory with every moment after `now` moved to `now`, however deep in it.
+    """The memory with every moment after `now` set to `now`, at any depth.
 
     Args:
         memory: What is remembered.
         now: Seconds since the Unix epoch.
 
     Returns:
-        The same object where no moment lies ahead.
+        The same object where no moment is in the future.
     """
     capped: Memory = _capped(memory, now)
     return capped
 
 
 def _capped(part: Any, now: float) -> Any:  # noqa: ANN401 - whatever a field of the model holds
-    """See `none_ahead`. What holds no moments, and what holds none ahead, comes back as it is."""
+    """See `none_ahead`. A part without a moment in the future comes back as the same object."""
     if isinstance(part, tuple):
         each = tuple(_capped(one, now) for one in part)
         return part if all(one is was for one, was in zip(each, part, strict=True)) else each

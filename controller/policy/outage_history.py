@@ -10,13 +10,13 @@ from controller.policy.model import OutageHistory, Return, UnitMemory
 
 
 def noted(history: OutageHistory, units: Mapping[str, UnitMemory], now: float) -> OutageHistory:
-    """The outage history with what `units` says of now.
+    """The outage history after one more pass.
 
     Args:
-        history: As they were.
-        units: The units that are remembered as short, whether or not they have returned since.
-        now: Seconds since the Unix epoch. A change counts from the pass that sees it: at most one pass late, and as late as a leader was
-            missing.
+        history: Before it.
+        units: The units that are remembered as short, whether or not their capacity has returned since.
+        now: Seconds since the Unix epoch. A change counts from the pass that observes it: one pass late at most, or as late as a leader
+            was missing.
     """
     short = any(unit.proven_at is not None and unit.returned is Return.NONE for unit in units.values())
     if short is history.short:

@@ -1,9 +1,7 @@
-"""From a decision to the exact requests: ordered, complete, and equal bytes for equal inputs.
+"""Turns a decision into the exact requests: ordered, complete, and equal bytes for equal inputs.
 
-Order: raise the replicas of the receiving side, move the traffic, and lower the other side only after the load balancer shows the new
-weights and sticky clients have had time to leave. Until then the lowering actions are in the plan, marked as deferred.
-
-A dry run is a plan that nobody applies.
+Order: raise the replicas of the receiving side, move the traffic, and lower the other side once the load balancer shows the new weights
+and sticky clients have had time to leave. Until then the lowering actions are in the plan, marked as deferred.
 """
 
 from __future__ import annotations
@@ -26,14 +24,14 @@ _DEFERRED: Final = "after the load balancer shows the new weights and sticky cli
 
 
 def plan(decision: Decision, snapshot: Snapshot) -> Plan:
-    """Turns a decision into the requests that make it so.
+    """Turns a decision into the requests that carry it out.
 
     Args:
         decision: What is wanted.
-        snapshot: What is observed: only differences become actions.
+        snapshot: What is observed; only differences from it become actions.
 
     Returns:
-        The ordered actions, and what was wanted but must be left alone.
+        The ordered actions, and what is wanted but must be left alone.
     """
     application = snapshot.application
     refused: list[str] = []
@@ -57,7 +55,7 @@ def _routing(decision: Decision, snapshot: Snapshot) -> Iterator[Action]:
         "metadata": {
             "name": application.ingress,
             "namespace": application.namespace,
-            # The version guards against other writers, the uid against an Ingress that was deleted: an apply would create it anew.
+            # The version detects other writers, the uid a deleted Ingress: an apply would create it anew.
             "uid": routing.uid,
             "resourceVersion": routing.resource_version,
             "annotations": {action_key(application.action): action, **_bookkeeping(decision, snapshot.now)},
@@ -78,7 +76,7 @@ def _routing(decision: Decision, snapshot: Snapshot) -> Iterator[Action]:
 
 
 def _bookkeeping(decision: Decision, now: float) -> dict[str, str]:
-    """The annotations beside the action. One that is not in the patch is taken away by it: a step or a nudge ends with the next change."""
+    """The annotations beside the action. The patch removes those that it does not name, so the next change ends a step or a nudge."""
     written = {MARKER: str(decision.mode)}
     if decision.return_step:
         written[RETURN_STEP] = str(decision.return_step)
@@ -93,10 +91,10 @@ def _scaling(unit: Unit, decision: Decision, snapshot: Snapshot, refused: list[s
         return
     scaler = snapshot.units[unit.name].scaler
     if scaler is None:
-        refused.append(f"ScaledObject {unit.scaled_object} of {unit.name} was not found: replicas are left to whoever sets them")
+        refused.append(f"ScaledObject {unit.scaled_object} of {unit.name} was not found: its replicas are left alone")
         return
     if scaler.paused:
-        refused.append(f"ScaledObject {scaler.name} of {unit.name} is paused by an operator and left paused")
+        refused.append(f"ScaledObject {scaler.name} of {unit.name} is paused by an operator and left alone")
         return
     if floor is not None and (floor > scaler.min_replicas or (floor < scaler.min_replicas and scaler.floor_ours)):
         yield _floor(snapshot.application, unit, scaler, floor, decision)
@@ -132,9 +130,9 @@ def _floor(application: Application, unit: Unit, scaler: Scaler, floor: int, dec
 
 
 def _target(application: Application, unit: Unit, scaler: Scaler, target: str, decision: Decision) -> Action:
-    """A JSON patch on the one field: triggers are an atomic list, an apply would drop the trigger's other settings.
+    """A JSON patch of the one field: triggers are an atomic list, so an apply would drop the trigger's other settings.
 
-    The `test` operations make it fail rather than write to another trigger if somebody reordered the list meanwhile.
+    If somebody reordered the list meanwhile, the `test` operations make the patch fail, and it does not write to another trigger.
     """
     trigger = f"/spec/triggers/{scaler.trigger_index}"
     operations: list[dict[str, Any]] = [
@@ -159,7 +157,7 @@ def _target(application: Application, unit: Unit, scaler: Scaler, target: str, d
 
 
 def _more(target: str, present: str) -> bool:
-    """Whether a higher target a pod, and so fewer pods, would result. A present one that is no number counts as too low: wait."""
+    """Whether the target per pod rises, so that fewer pods result. A present target that is no number counts as lower: wait."""
     try:
         return float(target) > float(present)
     except ValueError:
@@ -171,7 +169,7 @@ def _written(body: object) -> str:
 
 
 def summary(made: Plan) -> str:
-    """One line as terraform ends its plan with: ``2 to scale, 1 traffic change, 1 deferred``; says so where there is nothing to do."""
+    """One line, as Terraform ends its plan: ``Plan: 2 to scale, 1 traffic change, 1 deferred.``, or ``No changes.`` with the reason."""
     due = made.due
     routes = sum(action.kind is ActionKind.ROUTE for action in due)
     scales = len(due) - routes

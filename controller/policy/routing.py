@@ -1,4 +1,4 @@
-"""The routing action of the Ingress: reading, writing and telling the mode from it.
+"""The routing action of the Ingress: reads it, writes it, and finds the mode that it shows.
 
 Reading follows what the load-balancer controller does with the same text (Go's encoding/json): keys are case-insensitive, weights are JSON
 integers, unknown keys are ignored, the last of duplicate keys wins. Writing is deterministic: the same action always gives the same bytes.
@@ -14,11 +14,11 @@ from controller.policy.model import Application, Mode, RoutingStyle, Target
 
 PREFIX: Final = "alb.ingress.kubernetes.io"
 USE_ANNOTATION: Final = "use-annotation"
+"""In the place of a port's name: the backend is the action of the Service's name."""
 ALGORITHM: Final = "load_balancing.algorithm.type"
 """The attribute of a target group that decides which target gets a request."""
 LEAST_OUTSTANDING: Final = "least_outstanding_requests"
 _ROUND_ROBIN: Final = "round_robin"
-"""In the place of a port's name: the backend is the action of the Service's name."""
 MAX_TARGET_GROUPS: Final = 5  # AWS: target groups per action on an Application Load Balancer, not adjustable
 MAX_WEIGHT: Final = 999
 _PORT_DIGITS: Final = 5
@@ -34,8 +34,8 @@ def format_action(targets: Iterable[Target], stickiness_s: int) -> str:
 
     Args:
         targets: In the order in which they are to be written.
-        stickiness_s: Target-group stickiness in seconds, 0 for none. Always written out: leaving it out is not "off" for the controller's
-            comparison with AWS.
+        stickiness_s: Target-group stickiness in seconds, 0 for none. It is always written, because the load-balancer controller does not
+            take a missing setting for "off" when it compares with AWS.
 
     Returns:
         JSON without spaces.
@@ -84,8 +84,8 @@ def parse_action(text: str) -> tuple[tuple[Target, ...], int, str]:
         text: The annotation's value.
 
     Returns:
-        The targets, the stickiness in seconds (0 = disabled or not stated) and a problem: "" if it was understood. With a problem the
-        targets are empty.
+        The targets, the stickiness in seconds (0: disabled or not stated), and the problem that kept the action from being read, "" for
+        none. With a problem the targets are empty.
     """
     try:
         action = json.loads(text, object_pairs_hook=_folded)
@@ -114,13 +114,13 @@ def parse_action(text: str) -> tuple[tuple[Target, ...], int, str]:
 
 
 def states_stickiness(text: str) -> bool:
-    """Whether an action that `parse_action` understands says anything of stickiness: leaving it out is not "off"."""
+    """Whether an action that `parse_action` understands states its stickiness. A missing setting does not mean "off"."""
     config = json.loads(text, object_pairs_hook=_folded)["forwardconfig"]
     return isinstance(config.get("targetgroupstickinessconfig"), Mapping)
 
 
 def _folded(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object with its keys in lower case, the last one winning in the order of the text, as Go's decoder effectively does."""
+    """An object with its keys in lower case. Of equal keys the last one in the text wins, as with Go's decoder."""
     return {key.lower(): item for key, item in pairs}
 
 
@@ -150,7 +150,7 @@ def same_routing(left: Iterable[Target], right: Iterable[Target]) -> bool:
 
 
 def mode_of(application: Application, targets: Iterable[Target]) -> Mode | None:
-    """The mode that an action by itself shows.
+    """The mode that an action shows by itself, without the marker.
 
     Args:
         application: Whose Services are known.

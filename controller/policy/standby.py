@@ -1,7 +1,7 @@
 """Standby rules: further rules of the Ingress that no request reaches.
 
-They keep the target group of every Service registered and health-checked, so that a switch is one change of the live rule. One rule a
-Service, with a host under ``.invalid``, which no DNS name can have.
+They keep the target group of every Service registered and health-checked, so that a mode change is one change of the live rule.
+Each Service has one rule, with a host under ``.invalid``, which no DNS name can have.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ HOST_SUFFIX: Final = ".standby.invalid"
 
 
 def needed(application: Application) -> tuple[Backend, ...]:
-    """The Services that receive traffic in some mode: each must be registered with the load balancer in every mode."""
+    """The Services that receive traffic in some mode. Each must be registered with the load balancer in every mode."""
     units = tuple(unit.backend for unit in application.units)
     return units if application.routing_style is RoutingStyle.IN_PLACE else (application.capacity, *units)
 
 
 def lacking(application: Application, routing: RoutingObservation) -> tuple[Backend, ...]:
-    """The Services that a switch would leave without a registered target group.
+    """The Services that a mode change would leave without a registered target group.
 
     Args:
         application: Its routing style says what is needed.
-        routing: The Ingress. With the in-place style the action itself keeps the units registered, since it always names all of them; with
-            the single-service style a switch drops what the action names now.
+        routing: The Ingress. With the in-place style the action itself keeps the units registered, because it always names all of them.
+            With the single-service style a mode change drops what the action names now.
     """
     kept = set(routing.standby)
     if application.routing_style is RoutingStyle.IN_PLACE:
@@ -58,8 +58,8 @@ def completed(action: str, rules: Sequence[Rule], missing: Iterable[Backend]) ->
 
     Args:
         action: The action's name, for an Ingress without any rule.
-        rules: Those that there are. All stay as they are and where they are, but for a standby rule of ours with another port literal,
-            which is replaced.
+        rules: The present rules. Each stays as it is and in its place, except a standby rule of ours with another port literal: it is
+            replaced.
         missing: See `lacking`.
     """
     made: list[Rule] = list(rules) or [live_rule(action)]
@@ -74,9 +74,9 @@ def completed(action: str, rules: Sequence[Rule], missing: Iterable[Backend]) ->
 
 
 def standby_patch(action: str, rules: Sequence[Rule], missing: Iterable[Backend]) -> list[dict[str, Any]]:
-    """The JSON patch from `rules` to what `completed` gives.
+    """The JSON patch from `rules` to what `completed` returns.
 
-    It appends: a list of rules cannot be merged, and sending all of them would undo what somebody else changed meanwhile.
+    It appends: a list of rules cannot be merged, and writing all of them would undo what somebody else changed meanwhile.
 
     Returns:
         Its operations; [] where nothing is missing.

@@ -1,4 +1,4 @@
-"""What is done within a mode: its routing and replicas as they should be, whatever trigger a guard holds back."""
+"""What is done within a mode: keeps its routing and replicas as they should be, also while a guard holds a trigger back."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from controller.policy.triggers import breach, shortage_details
 from controller.policy.weights import blended_cost, follows_ready
 
 MAX_NUDGES: Final = 5
-"""Nudges of one change, after pauses that double: from then on the load-balancer controller is at its own longest pause anyway."""
+"""Most nudges of one change. Their pauses double; after these the load-balancer controller retries at its own longest pause anyway."""
 
 _NOBODY_ASKED: Final = guards.Answers()
-_WORTH: Final = 0.05  # of the price of a request: to save less, weights that follow what is ready do not change
+_WORTH: Final = 0.05  # of the price of a request: weights that follow the ready replicas do not change to save less
 
 
 def steady(mode: Mode, case: Case) -> Decision:
-    """The present mode, with its routing and replicas as they should be."""
+    """The decision that keeps the present mode, with its routing and replicas as they should be."""
     snapshot = case.snapshot
     problem = _spoilt(case) if present_step(mode, case) else ""
     if problem:
@@ -46,12 +46,12 @@ def steady(mode: Mode, case: Case) -> Decision:
 
 
 def checked_within(decision: Decision, *seconds: float | None) -> Decision:
-    """The decision, to be made anew after the shortest of these waits at the latest; see `soonest` for those that count."""
+    """The decision, with its next check after the shortest of these waits at the latest; see `soonest` for those that count."""
     return replace(decision, next_check_s=soonest(decision.next_check_s, *seconds))
 
 
 def present_step(mode: Mode, case: Case) -> int:
-    """The step of a gradual fallback that is under way, 0 where none is; the application file may have got fewer steps meanwhile."""
+    """The step of a gradual fallback that is under way, 0 where none is. The application file may have fewer steps by now."""
     if mode is not Mode.CAPACITY:
         return 0
     return min(case.snapshot.routing.return_step, case.snapshot.application.policy.return_steps - 1)
@@ -63,7 +63,7 @@ class _Wanted:
 
     Attributes:
         targets: The action; () where nothing could serve, and the present one is left as it is.
-        settles_s: How long the present action is kept only because the last change is too young to judge, seconds; 0: it is not.
+        settles_s: How long the present action is kept because the last change is too young to judge, seconds; 0: for another reason.
     """
 
     targets: tuple[Target, ...]
@@ -89,16 +89,16 @@ def _wanted(mode: Mode, case: Case) -> _Wanted:
 
 
 def _young_s(case: Case) -> float:
-    """How long it takes until CloudWatch shows what the last change of the routing action did, seconds; 0 once it does."""
+    """How long until CloudWatch shows the effect of the last change of the routing action, seconds; 0 once it does."""
     changed_at = case.memory.changed_at
     return 0.0 if changed_at is None else case.remaining(changed_at + guards.METRIC_LAG_S)
 
 
 def _only_gives_back(targets: tuple[Target, ...], case: Case) -> bool:
-    """Whether an action only gives units the weight back that they lost: while the last change cannot be judged that would be a guess.
+    """Whether an action only restores weight that units had lost, which must wait until the last change can be judged.
 
-    Less weight for a unit that is overloaded is urgent, more is not. Without a pause weights would follow every sample of a demand that is
-    just at the edge, or that is known in one pass and too old in the next.
+    Less weight for an overloaded unit is urgent; more weight is not. Without the pause, weights would follow every sample of a demand that
+    is close to a limit, or that is known in one pass and too old in the next.
     """
     routing = case.snapshot.routing
     whole = not follows_ready(case.snapshot.application) and not case.figures.cut
@@ -108,9 +108,9 @@ def _only_gives_back(targets: tuple[Target, ...], case: Case) -> bool:
 def _carried(targets: tuple[Target, ...], case: Case) -> bool:
     """Whether the present weights carry the demand as well as others of the same units would.
 
-    For weights that follow what is ready and asked for, with every sample: they would go on changing, and the unit that takes the rest of
-    the demand would get traffic in one pass and none in the next. Urgent is what overloads a unit, or sends requests to one without any
-    replica that serves.
+    Without this check, weights that follow the ready replicas and the demand would change with every sample, and the unit that takes the
+    rest of the demand would get traffic in one pass and none in the next. Only a change away from an overloaded unit, or from one without
+    a serving replica, is urgent.
     """
     routing, application, figures = case.snapshot.routing, case.snapshot.application, case.figures
     present = {target.service: target.weight for target in routing.targets}
@@ -120,7 +120,7 @@ def _carried(targets: tuple[Target, ...], case: Case) -> bool:
 
 
 def _worthwhile(targets: tuple[Target, ...], case: Case) -> bool:
-    """Whether an action of the same units saves enough to be worth a change."""
+    """Whether an action for the same units saves enough to be worth a change."""
     application = case.snapshot.application
     old, new = _by_unit(application, case.snapshot.routing.targets), _by_unit(application, targets)
     return blended_cost(old, application.units) > (1 + _WORTH) * blended_cost(new, application.units)
@@ -132,12 +132,12 @@ def _by_unit(application: Application, targets: tuple[Target, ...]) -> dict[str,
 
 
 def _as_written(application: Application, weights: Mapping[str, int]) -> bool:
-    """Whether weights are exactly those of the application file: then they are applied exactly."""
+    """Whether weights are exactly those of the application file. Then they are applied, however close the present ones are."""
     return all(unit.weight == weights.get(unit.name) for unit in application.units)
 
 
 def _nudged(mode: Mode, case: Case, targets: tuple[Target, ...]) -> Decision:
-    """The same action once more, because the load-balancer controller has left it alone for too long."""
+    """The decision to write the same action once more, because the load-balancer controller has not carried it out for too long."""
     now, seen = case.snapshot.now, case.snapshot.routing.verification
     waited = text.duration(now - (case.memory.unverified_since or now))
     details = {"waited": waited, "problem": seen.problem if seen is not None else ""}
@@ -145,7 +145,7 @@ def _nudged(mode: Mode, case: Case, targets: tuple[Target, ...]) -> Decision:
 
 
 def _rerouted(mode: Mode, case: Case, targets: tuple[Target, ...], otherwise: tuple[Reason, Mapping[str, str]]) -> Decision:
-    """Another action is due in the same mode: because replicas changed, or because somebody else wrote it."""
+    """The decision to write another action in the same mode, because replicas changed or somebody else wrote the present one."""
     routing = case.snapshot.routing
     answers = guards.ask(guards.REROUTE, replace(case, receiving=targets))
     if answers.held is not None:
@@ -158,7 +158,7 @@ def _rerouted(mode: Mode, case: Case, targets: tuple[Target, ...], otherwise: tu
 
 
 def _reasserted(mode: Mode, case: Case, targets: tuple[Target, ...], answers: guards.Answers) -> Decision:
-    """The action that somebody else changed is put right, after a pause that grows each time."""
+    """The decision to restore an action that somebody else changed, after a pause that grows each time."""
     routing, policy, memory = case.snapshot.routing, case.snapshot.application.policy, case.memory
     details = {"mode": str(mode), "writer": routing.writer or "nobody known"}
     pause = min(policy.reassert_max_s, policy.reassert_base_s * 2.0 ** min(memory.reasserts, 16)) if memory.reasserts else 0.0
@@ -170,7 +170,7 @@ def _reasserted(mode: Mode, case: Case, targets: tuple[Target, ...], answers: gu
 
 
 def _spoilt(case: Case) -> str:
-    """Why the steps of a gradual fallback are to be taken back, "" where they are not."""
+    """Why a gradual fallback must be reversed, "" where it must not."""
     if guards.active_pin(case.snapshot) is Mode.CAPACITY:
         return f"an operator pinned capacity mode: {case.snapshot.routing.override.why or 'no reason given'}"
     short = [name for name, judged in case.evidence.items() if judged.short]
@@ -192,10 +192,10 @@ def _reversed(case: Case, problem: str) -> Decision:
 
 
 def _nudge_in_s(case: Case) -> float:
-    """How long the load-balancer controller still has before it is made to reconcile our last change, seconds.
+    """How long the load-balancer controller still has before a nudge makes it reconcile our last change, seconds.
 
     Returns:
-        0 where its time is over; infinite where it is not to be nudged.
+        0 where its time is over; infinite where no nudge is due.
     """
     routing, memory, pause = case.snapshot.routing, case.memory, case.snapshot.application.policy.nudge_s
     seen = routing.verification
@@ -224,15 +224,15 @@ def _steady_reason(case: Case) -> tuple[Reason, dict[str, str]]:
 
 
 def held_back(decision: Decision, verb: Verb, answers: guards.Answers, case: Case) -> Decision:
-    """The steady decision, naming what is held back and by which guard. A fallback that only waits for replicas prepares them.
+    """The steady decision, with what is held back and by which guard. A fallback that waits only for replicas prepares them.
 
-    What is done meanwhile keeps its own reason: the weights follow what can serve, a foreign edit is undone. So does, in capacity mode,
-    what is held up about the present routing, because a fallback is always wanted there and would hide it.
+    A decision that acts meanwhile keeps its own reason: it re-weights, or undoes a foreign edit. In capacity mode a held change of the
+    present routing keeps its reason too: a fallback is always wanted there, and its reason would hide the other one.
 
     Args:
         decision: The steady decision.
         verb: What is held back.
-        answers: The guards of that; one of them holds.
+        answers: Those of its guards; one of them holds.
         case: What it is decided from.
     """
     decision, held = checked_within(decision, answers.next_check_s), answers.held
@@ -251,7 +251,7 @@ def held_back(decision: Decision, verb: Verb, answers: guards.Answers, case: Cas
 
 
 def _raises(decision: Decision, case: Case) -> bool:
-    """Whether a floor is still to be raised, or all that can be is."""
+    """Whether a floor must still be raised, and can be."""
     scalers = {
         name: observed.scaler
         for name, observed in case.snapshot.units.items()
@@ -280,12 +280,12 @@ def made(
         details: For the reason's sentence.
         case: What it is decided from.
         targets: The routing action; () where it is left alone.
-        answers: The guards that were asked, all of which let pass or hold something else back.
+        answers: Those of the guards that were asked.
         step: The step of a gradual fallback that it leads to; None: the present one.
     """
     application, routing = case.snapshot.application, case.snapshot.routing
     step = present_step(mode, case) if step is None else step
-    lowering_s = math.inf if verb.switches or verb in {Verb.ADVANCE, Verb.REVERSE} else _lowering_in_s(case)
+    lowering_s = math.inf if verb.changes_mode or verb in {Verb.ADVANCE, Verb.REVERSE} else _lowering_in_s(case)
     return Decision(
         verb=verb,
         mode=mode,
@@ -307,20 +307,20 @@ def made(
 def _floors(mode: Mode, case: Case, step: int) -> dict[str, int]:
     """Replica floors.
 
-    A unit whose weight was cut for want of replicas keeps being asked for all that its full weight needs: its own counter shows only the
-    traffic that it still gets, and its scaler would be content with that. A floor of ours that was raised sinks no further than to what the
-    weights need at the present demand: where a scaler sees no metric, or still the traffic before a switch, the floor is all that holds.
-    While no counter says anything, no unit is to have fewer replicas than it has.
+    The floor of a unit whose weight was cut for want of replicas stays at what its full weight needs: its own counter shows only the
+    traffic that it still gets, and its scaler would stop there. A floor that the controller raised sinks only to what the weights need at
+    the present demand: a scaler may have no metric, or still that of the time before a mode change. While no counter has a value, no unit
+    loses replicas.
     """
     held = held_replicas(case.snapshot, case.memory)
     return {name: max(floor, held.get(name, 0)) for name, floor in _known_floors(mode, case, step).items()}
 
 
 def _known_floors(mode: Mode, case: Case, step: int) -> dict[str, int]:
-    """See `_floors`: those that follow from what is known."""
+    """The floors without those that hold replicas while metrics are missing; see `_floors`."""
     snapshot, evidence = case.snapshot, case.evidence
     if mode is Mode.CAPACITY:
-        floors = capacity_floors(snapshot, evidence, case.figures.demand, switching=case.mode is not Mode.CAPACITY)
+        floors = capacity_floors(snapshot, evidence, case.figures.demand, entering=case.mode is not Mode.CAPACITY)
         return {name: max(floor, evidence[name].needed) for name, floor in floors.items()} if step else floors
     forgotten = missing_for_long(snapshot, case.memory)
     floors = {}
@@ -334,10 +334,10 @@ def _known_floors(mode: Mode, case: Case, step: int) -> dict[str, int]:
 
 
 def _lowering_in_s(case: Case) -> float:
-    """How long nothing may be lowered yet, seconds: clients that stuck to the routing action before must have time to leave.
+    """How long until floors may sink, seconds: clients that stick to the previous routing action must have time to leave.
 
     Returns:
-        0 where floors may sink; infinite while the load balancer does not show the present action.
+        0 where they may sink now; infinite while the load balancer does not show the present action.
     """
     snapshot, memory = case.snapshot, case.memory
     seen, policy = snapshot.routing.verification, snapshot.application.policy

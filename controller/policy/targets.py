@@ -1,4 +1,4 @@
-"""Which routing action each mode wants, from what can serve."""
+"""The routing action of each mode, computed from what can serve."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def cost_targets(application: Application, weights: Mapping[str, int]) -> tuple[
 
 
 def capacity_targets(application: Application, serving: Mapping[str, int]) -> tuple[Target, ...]:
-    """The routing action of capacity mode: one Service over all pods, or the units' own weighted by what can serve.
+    """The routing action of capacity mode: one Service over all pods, or the units' own Services weighted by what can serve.
 
     Args:
         application: Its routing style decides which.
@@ -43,14 +43,14 @@ def _in_place_weights(application: Application, serving: Mapping[str, int]) -> d
 
 
 def targets_at_rest(application: Application, mode: Mode) -> tuple[Target, ...]:
-    """The routing action of a mode while nothing is known of replicas: as many of every unit, each able to serve. For a new Ingress."""
+    """The routing action of a mode for a new Ingress, where no replicas are known: as if every unit had equally many that serve."""
     if mode is Mode.CAPACITY:
         return capacity_targets(application, {})
     return cost_targets(application, base_weights(application.units, weight_strategy(application), None, {}))
 
 
 def keda_targets(application: Application, mode: Mode) -> dict[str, str]:
-    """Requests a replica and period that each scaler aims at: in cost mode what it can serve, in capacity mode `capacity_throughputs`."""
+    """Requests per replica and period that each scaler aims at: the throughput in cost mode, `capacity_throughputs` in capacity mode."""
     if mode is Mode.CAPACITY:
         return {name: text.number(value) for name, value in capacity_throughputs(application).items()}
     return {unit.name: text.number(unit.throughput) for unit in application.units}
@@ -59,8 +59,8 @@ def keda_targets(application: Application, mode: Mode) -> dict[str, str]:
 def return_targets(application: Application, figures: Figures, step: int) -> tuple[Target, ...]:
     """The routing action of one step of a gradual fallback.
 
-    With the single-service style the capacity Service keeps what the units do not get yet. AWS allows five target groups an action, so the
-    four units of the most weight are stepped up, and a fifth keeps getting its traffic through the capacity Service until the last step.
+    With the single-service style the capacity Service keeps the traffic that the units do not get yet. AWS allows five target groups an
+    action, so only the four heaviest units are stepped up; any other gets its traffic through the capacity Service until the last step.
 
     Args:
         application: Its routing style, and how many steps there are.

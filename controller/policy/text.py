@@ -1,4 +1,4 @@
-"""Small words for people: durations and lists, written the same everywhere."""
+"""Writes durations, times, lists and numbers for people, the same way everywhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MILLION = 1e6
 
 
 def duration(seconds: float) -> str:
-    """A duration in at most two units: ``45 s``, ``3 min 20 s``, ``2 h 5 min``; a broken number is said to be one."""
+    """A duration in at most two units: ``45 s``, ``3 min 20 s``, ``2 h 5 min``; ``an unknown time`` where it is not finite."""
     if not math.isfinite(seconds):
         return "an unknown time"
     whole = max(0, round(seconds))
@@ -39,10 +39,10 @@ def clock_time(at: float) -> str:
 
 
 def listing(names: Iterable[str]) -> str:
-    """Names in a row, ``a, b``; ``nothing`` where there are none."""
+    """Names separated by commas, ``a, b``; ``nothing`` where there are none."""
     return ", ".join(names) or "nothing"
 
 
 def number(value: float) -> str:
-    """A number as Kubernetes metadata wants it, without a trailing ``.0`` and without an exponent: ``105``, ``89.2``, ``2500000``."""
+    """A number as Kubernetes metadata needs it, without a trailing ``.0`` or an exponent: ``105``, ``89.2``, ``2500000``."""
     return f"{value:.0f}" if _MILLION <= abs(value) < _MILLION**2 else f"{value:.6g}"

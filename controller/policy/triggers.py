@@ -1,4 +1,4 @@
-"""What triggers a change of the mode, before any guard is asked."""
+"""What triggers a mode change, before any guard is asked."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from controller.policy.reasons import Reason
 from controller.policy.weights import carries
 
 _NEVER_UNDONE: Final = frozenset({Reason.PINNED_TO_MODE, Reason.ROUTING_DRIFTED, Reason.ROLLED_BACK})
-"""Reasons of mode changes that are not rolled back: a person made them, or they are roll-backs themselves."""
+"""Reasons of mode changes that are never rolled back: a person made them, or they are roll-backs themselves."""
 
 _PROOFS: Final[Mapping[Return, str]] = {
     Return.NONE: "nothing is known",
     Return.LAUNCHED: "an instance was launched",
-    Return.REGISTERED: "a node that was asked for after the last refusal has joined",
+    Return.REGISTERED: "a node that was requested after the last refusal has joined",
     Return.REPLICAS_READY: "the replicas that it lacked are ready",
 }
 
@@ -57,14 +57,14 @@ def triggered(mode: Mode, case: Case) -> Triggered | None:
 def _pin(pin: Mode, case: Case) -> Triggered:
     trigger = Trigger.PIN_CAPACITY if pin is Mode.CAPACITY else Trigger.PIN_COST
     why = case.snapshot.routing.override.why or "no reason given"
-    return Triggered(trigger, Reason.PINNED_TO_MODE, (), {"mode": str(pin), "why": why, "units": ""}, tuple(guards.SWITCH))
+    return Triggered(trigger, Reason.PINNED_TO_MODE, (), {"mode": str(pin), "why": why, "units": ""}, tuple(guards.MODE_CHANGE))
 
 
 def rollback_in_s(mode: Mode, case: Case) -> float:
     """How long the load balancer still has to show the last mode change before it is rolled back, seconds.
 
     Returns:
-        0 where its time is over; infinite where nothing is to be rolled back. A change that cannot be observed is left alone.
+        0 where its time is over; infinite where no roll-back is due. A change that cannot be verified is never rolled back.
     """
     policy, memory, snapshot = case.snapshot.application.policy, case.memory, case.snapshot
     seen, last = snapshot.routing.verification, memory.mode_changes[-1] if memory.mode_changes else None
@@ -96,17 +96,17 @@ def _shortage(case: Case) -> Triggered | None:
 
 
 def _suffering(case: Case, short: tuple[str, ...]) -> str:
-    """How the users of a unit suffer that EC2 has no room for, "" where none is known to.
+    """How a shortage harms the users of a short unit, in words; "" where it is not known to.
 
-    Latency beyond its limit while pods wait is what scaling up looks like, and errors are of the whole application: neither makes a
-    suspicion stronger. It only ends the patience with a unit that is itself slow, and saturated or named.
+    Neither latency nor errors make a suspicion stronger: latency passes its limit in every scale-up, and errors are of the whole
+    application. A latency beyond its limit only ends the patience, and only with a unit that is proven short as saturated or named.
     """
     sure = tuple(name for name in short if case.evidence[name].proof in {Proof.SATURATED, Proof.NAMED})
     return latency_breach(case, sure)
 
 
 def _return(case: Case) -> Triggered:
-    """Capacity mode is always to end; the guards say what is missing."""
+    """The trigger that always applies in capacity mode; its guards say what a fallback still lacks."""
     subject = tuple(name for name in case.memory.units if name in case.evidence and guards.could_trip(case, name))
     proofs = {name: _PROOFS[case.evidence[name].returned] for name in subject}
     each = proofs.values() if len(set(proofs.values())) == 1 else (f"{name}: {proof}" for name, proof in proofs.items())
@@ -116,7 +116,7 @@ def _return(case: Case) -> Triggered:
 
 
 def shortage_details(case: Case, names: tuple[str, ...]) -> dict[str, str]:
-    """What people want to know of units that are short."""
+    """What a sentence about short units contains: names, causes, codes, and the number of waiting pods."""
     judged = [case.evidence[name] for name in names]
     codes = dict.fromkeys(code for one in judged for code in one.codes)
     return {
@@ -139,7 +139,7 @@ def _absorbed(case: Case, short: tuple[str, ...]) -> bool:
 
 
 def breach(case: Case, names: tuple[str, ...], *, since: float = -math.inf) -> str:
-    """How users are failed: a unit's latency or the application's errors beyond their limits; arguments as those of `latency_breach`."""
+    """Which limit is passed: of a unit's latency or of the application's errors; arguments as those of `latency_breach`."""
     found = latency_breach(case, names, since=since)
     policy, errors = case.snapshot.application.policy, case.snapshot.error_ratio
     if found or errors is None or not _recent(case, errors, since) or not policy.error_ratio_limit < errors.value <= 1:
@@ -148,12 +148,12 @@ def breach(case: Case, names: tuple[str, ...], *, since: float = -math.inf) -> s
 
 
 def latency_breach(case: Case, names: tuple[str, ...], *, since: float = -math.inf) -> str:
-    """The first of some units whose latency is beyond its limit.
+    """The latency of the first of some units that is beyond its limit.
 
     Args:
-        case: The figures.
+        case: What is observed.
         names: The units whose latency counts.
-        since: Figures of periods that ended before it are left out, seconds since the Unix epoch.
+        since: Values of periods that ended before it do not count, seconds since the Unix epoch.
 
     Returns:
         In words with figures, "" where no limit is known to be passed.

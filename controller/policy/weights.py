@@ -1,17 +1,17 @@
-"""Weights, costs and throughputs: the arithmetic of the source's Table 1 and Table 2, and of the weight strategies.
+"""Weights, costs and throughputs: the arithmetic of Table 1 and Table 2 of the AWS sample, and of the weight strategies.
 
 Where the formulas come from:
 
-- ``C = ($/h) / throughput`` is what the source prints as "cost of inference / second" (Table 1); it is a price per request and period.
-- ``target = sum(max throughput) / units`` and ``adjusted_i = min(target, max throughput_i)`` are the source's capacity mode (Table 2).
-- ``w_i ~ T_i / (C_i * L_i) * A_i`` is the general formula published beside the source, `WeightStrategy.THROUGHPUT_PER_COST_LATENCY`. Its
+- ``C = ($/h) / throughput`` is what the AWS sample prints as "cost of inference / second" (Table 1); it is a price per request and period.
+- ``target = sum(max throughput) / units`` and ``adjusted_i = min(target, max throughput_i)`` are its capacity mode (Table 2).
+- ``w_i ~ T_i / (C_i * L_i) * A_i`` is the general formula published with it, `WeightStrategy.THROUGHPUT_PER_COST_LATENCY`. Its
   factor A is `apply_availability`, which can follow every strategy.
-- ``w_i = (C_i / L_i) / sum(C / L)`` is published beside it for cost mode and is **not offered**: it grows with the cost, so of two equally
-  fast units the dearest gets the most traffic. For the source's numbers inf2, the cheapest by far, gets the least of all (14 %).
-- No published formula gives the weights that the source ships (40/20/15/10/15), hence `WeightStrategy.EXPLICIT`.
+- ``w_i = (C_i / L_i) / sum(C / L)`` is published with it for cost mode and is **not offered**: it grows with the cost, so of two equally
+  fast units the more expensive one gets more traffic. With the sample's numbers inf2, by far the cheapest, gets the least (14 %).
+- No published formula gives the weights that the sample ships (40/20/15/10/15), hence `WeightStrategy.EXPLICIT`.
 
-Rounding is done with exact fractions of the decimal numbers that people wrote, so that a tie is a tie on every machine and is broken by
-order, never by the noise of binary floating point.
+Rounding uses exact fractions of the decimal numbers that people wrote. So a tie is a tie on every machine, and the order breaks it, never
+the noise of binary floating point.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ _FOLLOW_READY: Final = frozenset({WeightStrategy.MERIT_ORDER, WeightStrategy.REA
 
 
 def weight_strategy(application: Application) -> WeightStrategy:
-    """The strategy of cost mode's weights: `adaptive` is merit order over ready capacity, whatever the file's base weights are."""
+    """The strategy of cost mode's weights. `adaptive` always means merit order over ready capacity."""
     return WeightStrategy.MERIT_ORDER if application.policy.strategy is Strategy.ADAPTIVE else application.policy.weight_strategy
 
 
 def carries(application: Application, name: str) -> bool:
-    """Whether cost mode sends traffic to the unit at all: the shortage of one with an explicit weight of 0 harms nobody."""
+    """Whether cost mode sends traffic to the unit at all. A shortage of a unit with an explicit weight of 0 harms nobody."""
     return weight_strategy(application) is not WeightStrategy.EXPLICIT or application.unit(name).weight != 0
 
 
 def follows_ready(application: Application) -> bool:
-    """Whether the weights of cost mode follow the ready replicas by themselves, and with merit order the demand."""
+    """Whether the weights of cost mode follow the ready replicas by themselves; with merit order they follow the demand too."""
     return weight_strategy(application) in _FOLLOW_READY
 
 
@@ -124,14 +124,14 @@ def base_weights(units: Sequence[Unit], strategy: WeightStrategy, demand: float 
     Args:
         units: The deployment units, in the order of the application file.
         strategy: Where the weights come from, see the returns.
-        demand: Requests per metric period that all units together are asked for, None where it is not known. Used by merit order only.
-        ready: Ready replicas by unit name; a unit that is missing has none. Used by merit order and ready-proportional only. Both have
-            availability in them already: do not give their result to `apply_availability` again.
+        demand: Requests per metric period over all units, None where it is not known. Used by merit order only.
+        ready: Ready replicas by unit name; a unit that is missing has none. Used by merit order and ready-proportional only. The
+            result of both includes availability already: do not pass it to `apply_availability` again.
 
     Returns:
         One weight a unit, in the order of `units`:
 
-        - explicit: as written, whatever they add up to (a proportion of 4:2 is as good as 40:20).
+        - explicit: as written, whatever they add up to: 4 and 2 mean the same as 40 and 20.
         - inverse-cost: proportional to ``1 / C``.
         - throughput-per-cost-latency: proportional to ``T / (C * L)``.
         - merit-order: the cheapest unit is filled up to its ready capacity (ready replicas x throughput), then the next one, until the
@@ -184,7 +184,7 @@ def _merit_order(units: Sequence[Unit], demand: float | None, ready: Mapping[str
     order = [unit.name for unit in sorted(units, key=_cost) if capacity[unit.name] > 0]
     served = dict.fromkeys(capacity, Fraction(0))
     if left == 0:
-        return served | {order[0]: Fraction(1)}  # whatever comes next goes to the cheapest unit that can take it
+        return served | {order[0]: Fraction(1)}  # the next request goes to the cheapest unit that can take it
     for name in order:
         served[name] = min(capacity[name], left)
         left -= served[name]
@@ -211,7 +211,7 @@ def apply_availability(base: Mapping[str, int], availability: Mapping[str, float
 
 @lru_cache(maxsize=4096)
 def _scaled(base: tuple[tuple[str, int], ...], availability: tuple[tuple[str, float], ...]) -> dict[str, int]:
-    """`apply_availability`: in a quiet application the same question is asked in every decision."""
+    """`apply_availability`, cached: in a quiet application the arguments are the same in every decision."""
     known = dict(availability)
     shares: dict[str, Fraction] = {}
     for name, weight in base:
@@ -284,7 +284,7 @@ def price_ratio(units: Sequence[Unit], cost_weights: Mapping[str, float]) -> flo
         cost_weights: The weights of cost mode by unit name.
 
     Returns:
-        r; below 1 where the weights are dearer than round robin, which is allowed but never pays.
+        r; below 1 where the weights cost more than round robin, which is allowed but never pays.
 
     Raises:
         ValueError: See `blended_cost`.

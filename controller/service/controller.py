@@ -221,12 +221,12 @@ class Controller:
     def _account(self, record: _Record, conclusion: Conclusion, acted: Acted) -> None:
         calls = self._meter.take(conclusion.snapshot.application.key)
         if conclusion.snapshot.leader:
-            record.ledger = counted(record.ledger, switches=sum(one.verb.switches for one in acted.written), calls=calls)
+            record.ledger = counted(record.ledger, mode_changes=sum(one.verb.changes_mode for one in acted.written), calls=calls)
 
     def _written(self, snapshot: Snapshot, decisions: Iterable[Decision]) -> Iterator[Message]:
         """Counts the routing actions that were written to the Ingress, and says what people are notified of."""
         for one in decisions:
-            if one.verb.switches and one.mode is not None:
+            if one.verb.changes_mode and one.mode is not None:
                 self._telemetry.switches.labels(snapshot.application.key, one.mode.value, one.reason.value).inc()
             message = routed(snapshot, one)
             if message is not None:

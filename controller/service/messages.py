@@ -16,7 +16,7 @@ from controller.ports import Message, MessageKind, Severity
 
 def routed(snapshot: Snapshot, decision: Decision) -> Message | None:
     """The message about a routing action that was just written to the Ingress; None where nobody needs one."""
-    if decision.verb.switches:
+    if decision.verb.changes_mode:
         return _switched(snapshot, decision)
     if decision.verb in {Verb.ADVANCE, Verb.REVERSE}:
         return _stepped(snapshot, decision)

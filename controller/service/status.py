@@ -118,7 +118,7 @@ def _account(ledger: Ledger) -> dict[str, Any]:
         "exposedMinutes": round(ledger.exposed_minutes, 1),
         "probingMinutes": round(ledger.probing_s / 60, 1),
         "probeDollars": round(ledger.probe_dollars, 2),
-        "switches": ledger.switches,
+        "switches": ledger.mode_changes,
         "calls": {service: round(count, 1) for service, count in sorted(ledger.calls.items())},
     }
 

@@ -1,4 +1,4 @@
-"""Shortages, returns and a tiny world for the tests of the policy."""
+"""Shortages, returns and a small world for the tests of the policy."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ G6 = "sd21-g6-triton"
 
 
 def refused(at: float = NOW - 60, **changes: Any) -> LaunchFailure:
-    """A refused launch for inf2, of a claim that left every zone open."""
+    """A refusal for inf2, of a claim that allowed every zone."""
     made = LaunchFailure(
         claim=f"inf2-{at:.0f}",
         pool="inf2",
@@ -72,7 +72,7 @@ def change(made: Snapshot, unit: str = INF2, **changes: Any) -> Snapshot:
 
 
 def shortage(made: Snapshot | None = None, unit: str = INF2, at: float = NOW - 60, ready: int = 2, **failure: Any) -> Snapshot:
-    """A unit whose demand is not met, that was refused, and of whose NodePool Karpenter said then that nothing is available."""
+    """A unit with unmet demand and a refusal, after which Karpenter found nothing available in its NodePool."""
     made = made or snapshot()
     instance = made.application.unit(unit).instance_type
     failure = {"instance_types": (instance,), **failure}
@@ -80,12 +80,12 @@ def shortage(made: Snapshot | None = None, unit: str = INF2, at: float = NOW - 6
 
 
 def proven(at: float = NOW - 60, **changes: Any) -> dict[str, UnitMemory]:
-    """What is remembered of inf2 once it was proven short."""
+    """What is remembered of inf2 once it is proven short."""
     return {INF2: replace(UnitMemory(at, Cause.CAPACITY, ready_then=2, proven_at=at), **changes)}
 
 
 def scaler(unit: str = INF2, **changes: Any) -> Scaler:
-    """A ScaledObject as the source ships it."""
+    """A ScaledObject as the AWS sample ships it."""
     made = Scaler(f"{unit}-hpa", "5", 1, 20, "105", 0, "aws-cloudwatch", "metricName", f"{unit}-counter")
     return replace(made, **changes)
 
@@ -96,17 +96,17 @@ def judge(made: Snapshot, remembered: Memory | None = None, unit: str = INF2) ->
 
 
 def returned(now: float = NOW, **changes: Any) -> tuple[Snapshot, Memory]:
-    """Capacity mode for a day, inf2's capacity back for most of it: everything that a fallback asks for is there."""
+    """Capacity mode for a day, inf2's capacity back for most of it: every guard of a fallback passes."""
     made = replace(snapshot(mode=Mode.CAPACITY), now=now)
     units = proven(now - 80_000, returned=changes.pop("returned"), returned_at=now - 79_000) if "returned" in changes else {}
     return replace(made, **changes), memory(Mode.CAPACITY, units=units)
 
 
 class World:
-    """The least of a world: what a plan asks for happens at once, and the load balancer shows it when told to.
+    """A minimal world: due actions take effect at once, and the load balancer shows them if `verify` says so.
 
     Attributes:
-        snapshot: What the next decision sees.
+        snapshot: What the next decision is made from.
         memory: What is remembered.
         verify: Whether the load balancer shows every change at once.
         seen: What the last decision was made from.
@@ -121,7 +121,7 @@ class World:
         self.snapshot = change(self.snapshot, name, **changes)
 
     def tick(self, seconds: float) -> tuple[Decision, Plan]:
-        """Lets time pass, decides, and does what is due; the memory goes through the codec as it would through a restart."""
+        """Lets time pass, decides, and does what is due. The memory goes through the codec, as in a restart."""
         now = self.snapshot.now + seconds
         sources = tuple(replace(source, last_ok=now) for source in self.snapshot.sources)
         routing = self.snapshot.routing

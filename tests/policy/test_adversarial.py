@@ -42,7 +42,7 @@ TRITON, CUDA = "sd21-g5-triton", "sd21-g5-cuda"
 
 
 def _run(world: World, ticks: int, seconds: float, each: Callable[[World, int], None] = lambda world, i: None) -> list[Decision]:
-    """Ticks, with something happening before each."""
+    """Ticks, with a change of the world before each."""
     decisions = []
     for i in range(ticks):
         each(world, i)
@@ -63,7 +63,7 @@ class TestClocks:
         assert verbs(decisions).index(Verb.FAILOVER) <= 61
 
     def test_a_memory_from_the_future_does_not_delay_a_fallback(self) -> None:
-        """Nor must anybody pay for capacity mode that long."""
+        """Capacity mode must not be paid for that long, either."""
         ahead = NOW + 10 * HOUR
         units = proven(ahead, returned=Return.REPLICAS_READY, returned_at=ahead)
         world = World(snapshot(mode=Mode.CAPACITY), memory(Mode.CAPACITY, mode_since=ahead, units=units))
@@ -71,7 +71,7 @@ class TestClocks:
         assert Verb.FALLBACK in verbs(_run(world, 40, 60)), "capacity mode is paid for until a wrong clock has come true"
 
     def test_a_source_that_was_heard_in_the_future_is_not_fresh(self) -> None:
-        """After a jump back a dead source would look alive for as long as the jump was."""
+        """After a jump back a dead source would seem alive for as long as the jump was."""
         made = shortage()
         ahead = replace(made, sources=tuple(replace(source, last_ok=NOW + HOUR) for source in made.sources))
         decision = decide(memory(units=proven()), ahead)[1]
@@ -89,12 +89,12 @@ class TestClocks:
         assert not decide(memory(), shortage(at=NOW - 86_400))[1].evidence[INF2].short
 
     def test_pods_that_wait_since_tomorrow_are_young(self) -> None:
-        """Age must not be proven by a clock."""
+        """A wrong clock must not prove an age."""
         made = change(shortage(zones=("a",)), pool_zones=("a", "b"), pool_blocked_at=None, pending=pods(since=NOW + 86_400))
         assert not decide(memory(), made)[1].evidence[INF2].short
 
     def test_a_verification_from_the_future_is_not_drained_early(self) -> None:
-        """Sticky clients leave by their own clocks."""
+        """Sticky clients do not leave earlier because a clock is wrong."""
         made = snapshot(routing=replace(routing(), verification=Verification(Verdict.YES, NOW + 500, "", routing().action)))
         kept, decision = decide(memory(changed_at=NOW - 5), made)
         assert not decision.lowering_allowed, "replicas are taken from clients that are still on them"
@@ -102,8 +102,8 @@ class TestClocks:
         assert not decision.lowering_allowed
 
     @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-    def test_a_broken_time_is_told_as_one(self, bad: float) -> None:
-        """A text must never stop a switch."""
+    def test_a_broken_time_is_shown_as_unknown(self, bad: float) -> None:
+        """A text must never stop a mode change."""
         assert text.duration(bad) == "an unknown time"
         made = change(shortage(), demand=Sample(1.0, bad), latency=Sample(1.0, bad))
         assert decide(memory(units=proven()), made)[1].verb is Verb.FAILOVER, "a metric without a time keeps users waiting"
@@ -119,7 +119,7 @@ class TestNumbers:
     @pytest.mark.parametrize("strategy", list(WeightStrategy))
     @pytest.mark.parametrize("mode", list(Mode))
     def test_no_sample_breaks_a_decision(self, bad: float, strategy: WeightStrategy, mode: Mode) -> None:
-        """Demand, latency and errors come from outside."""
+        """Demand, latency and errors come from CloudWatch."""
         app = application(policy=PolicySettings(weight_strategy=strategy))
         made = with_scalers(shortage(snapshot(app, mode)))
         for name in SERVICES:
@@ -134,7 +134,7 @@ class TestNumbers:
 
     @pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0])
     def test_a_broken_sample_is_no_breach(self, bad: float) -> None:
-        """A latency that is no latency must not move traffic."""
+        """An impossible latency must not move traffic."""
         made = change(shortage(), latency=Sample(bad, NOW))
         made = replace(made, error_ratio=Sample(bad, NOW))
         assert decide(memory(), made)[1].verb is Verb.HOLD, "traffic moves because a dashboard was broken"
@@ -146,7 +146,7 @@ class TestNumbers:
 
 
 class TestOutages:
-    """Outages as they really happen."""
+    """Outages as they happen in real regions."""
 
     def test_one_zone_out_for_hours_while_others_have_room_changes_nothing(self) -> None:
         """Soft spreading: every refused claim is followed by a launch in another zone."""
@@ -162,8 +162,8 @@ class TestOutages:
         decisions = _run(World(made, memory()), 300, 10, zone_out)
         assert set(verbs(decisions)) == {Verb.HOLD}, "one zone out is not a unit out: everybody pays for capacity mode"
 
-    def test_pods_that_may_only_run_in_the_zone_that_is_out_switch_once(self) -> None:
-        """Hard spreading: nobody else can take those replicas, demand goes unmet, and the mode then stays until a proof of return."""
+    def test_pods_that_may_only_run_in_the_zone_that_is_out_cause_one_failover(self) -> None:
+        """Hard spreading: no other zone can take those replicas, demand is not met, and the mode then stays until a proof of return."""
 
         def zone_out(world: World, i: int) -> None:
             if i % 20 == 0:
@@ -176,8 +176,8 @@ class TestOutages:
         assert found.count(Verb.FALLBACK) == 0, "traffic goes back to a unit whose replicas still have no place"
         assert 240 <= 10 * found.index(Verb.FAILOVER) <= 300, "not before a whole cache cycle has shown that nothing else has room"
 
-    def test_capacity_that_comes_and_goes_does_not_throw_clients_about(self) -> None:
-        """Eight hours in which inf2 is out for the first twenty minutes of every hour: the hold doubles until it is not worth a switch."""
+    def test_capacity_that_comes_and_goes_does_not_move_clients_every_hour(self) -> None:
+        """Eight hours in which inf2 is out for the first twenty minutes of each: the hold doubles until a fallback is not worth it."""
 
         def flapping(world: World, i: int) -> None:
             now, out = world.snapshot.now, i % 60 < 20
@@ -190,12 +190,12 @@ class TestOutages:
 
         world = World(snapshot(), memory())
         decisions = _run(world, 480, 60, flapping)
-        flips = sum(verb in {Verb.FAILOVER, Verb.FALLBACK} for verb in verbs(decisions))
-        assert 3 <= flips <= 5, f"{flips} mode changes in eight hours: each one moves every client"
+        made = sum(verb in {Verb.FAILOVER, Verb.FALLBACK} for verb in verbs(decisions))
+        assert 3 <= made <= 5, f"{made} mode changes in eight hours: each one moves every client"
         assert world.memory.hold_level >= 1, "every hour looks like the first"
 
-    def test_demand_that_flickers_neither_flaps_nor_hides_for_ever(self) -> None:
-        """Pods wait for 45 s, are gone for 15 s, and wait again: patience begins anew each time, but it is over before they go."""
+    def test_demand_that_flickers_causes_one_failover(self) -> None:
+        """Pods wait for 45 s, are gone for 15 s, and wait again. Patience begins anew each time and ends before they go."""
 
         def flicker(world: World, i: int) -> None:
             now, waits = world.snapshot.now, i % 12 < 9
@@ -206,8 +206,8 @@ class TestOutages:
         assert verbs(decisions).count(Verb.FAILOVER) == 1, "users wait three quarters of the time and nothing is done"
         assert verbs(decisions).count(Verb.FALLBACK) == 0
 
-    def test_two_units_that_share_a_pool_are_told_apart_by_their_demand(self) -> None:
-        """Both run on g5; the refusal concerns both, but only one of them misses a replica."""
+    def test_of_two_units_that_share_a_pool_only_the_one_with_demand_is_short(self) -> None:
+        """Both run on g5 and the refusal concerns both, but only one of them lacks a replica."""
         shared = (refused(pool="g5", instance_types=("g5.xlarge",)),)
         made = change(snapshot(), TRITON, pool_failures=shared, pool_blocked_at=NOW - 50, pending=pods(), desired=4)
         made = change(made, CUDA, pool_failures=shared, pool_blocked_at=NOW - 50)
@@ -216,8 +216,8 @@ class TestOutages:
         assert [name for name, judged in decision.evidence.items() if judged.short] == [TRITON]
         assert decision.evidence[CUDA].can_serve, "a unit with ready replicas is written off because of its neighbour"
 
-    def test_all_units_short_moves_nothing_and_calls_somebody(self) -> None:
-        """No mode would help; a switch would only add risk."""
+    def test_all_units_short_moves_nothing_and_alerts(self) -> None:
+        """No mode would help; a mode change would only add risk."""
         made = snapshot()
         made = replace(made, units={name: shortage(made, name).units[name] for name in SERVICES})
         world = World(made, memory(units=proven()))
@@ -238,7 +238,7 @@ class TestOutages:
         remembered = memory(Mode.CAPACITY, units=proven(NOW - 9000))
         decision = decide(remembered, made)[1]
         assert decision.reason is Reason.RETURN_UNPROVEN
-        assert INF2 in decision.sentence, "capacity mode is paid for and nobody is told which unit it waits for"
+        assert INF2 in decision.sentence, "capacity mode is paid for and no reason names the unit that it waits for"
         pinned = replace(made, routing=routing(Mode.CAPACITY, override=Override(pinned_mode=Mode.COST)))
         out = decide(remembered, pinned)[1]
         assert (out.verb, out.targets[0].weight) == (Verb.FALLBACK, 0)
@@ -263,7 +263,7 @@ class TestOutages:
 
 
 class TestDeadlocks:
-    """Situations that must not keep an application in a mode without anybody knowing why."""
+    """Situations that must not keep an application in a mode for an unknown reason."""
 
     def test_capacity_mode_with_an_empty_memory_ends(self) -> None:
         """The stored memory was lost: dwell and hold start now, and then the ready replicas decide."""
@@ -272,8 +272,8 @@ class TestDeadlocks:
         assert Verb.FALLBACK in found, "capacity mode is paid for ever because a ConfigMap was deleted"
         assert 60 * found.index(Verb.FALLBACK) >= 540, "traffic went back before the dwell that was just begun"
 
-    def test_a_maximum_below_the_need_ends_capacity_mode_and_is_told(self) -> None:
-        """KEDA will never give more than 3: nobody may wait for the fourth."""
+    def test_a_maximum_below_the_need_ends_capacity_mode_with_an_alert(self) -> None:
+        """KEDA never scales beyond 3, so the fallback must not wait for a fourth replica."""
         made = change(with_scalers(snapshot(mode=Mode.CAPACITY)), TRN1, demand=Sample(1050, NOW), ready=9, desired=9)
         made = change(made, scaler=scaler(max_replicas=3, target="89.2"), ready=3, desired=3)
         made = change(change(made, TRITON, ready=9), CUDA, ready=9)
@@ -282,7 +282,7 @@ class TestDeadlocks:
         assert [alert.key for alert in decision.alerts] == ["max/sd21-inf2"], "the operator never hears that the maximum is too low"
 
     def test_a_scaler_at_its_maximum_is_not_written_to_again_and_again(self) -> None:
-        """In capacity mode under more demand than all maxima: raised once, then quiet."""
+        """In capacity mode, with more demand than all maxima carry: raised once, and not written again."""
         made = change(with_scalers(snapshot(mode=Mode.CAPACITY), max_replicas=4), TRN1, demand=Sample(90_000, NOW))
         world = World(made, memory(Mode.CAPACITY))
         _, first = world.tick(1)
@@ -293,7 +293,7 @@ class TestDeadlocks:
         assert later == [], "KEDA and the API server are written to at every pass"
 
     def test_preparing_is_visible_while_pods_do_not_become_ready(self) -> None:
-        """The image is broken: the operator sees which unit has how many of how many."""
+        """The image is broken: the reason names the unit, its ready replicas and those that it needs."""
         made = change(with_scalers(snapshot(mode=Mode.CAPACITY)), TRN1, demand=Sample(2000, NOW))
         world = World(made, memory(Mode.CAPACITY))
         decisions = _run(world, 20, 60, lambda world, i: world.unit(TRN1, demand=Sample(2000, world.snapshot.now)))
@@ -309,9 +309,9 @@ class TestDeadlocks:
         assert decide(remembered, stale)[1].reason is Reason.NOT_LEADER
 
     def test_the_flip_budget_opens_again(self) -> None:
-        """It holds a failover for an hour at most, and somebody is called."""
-        flips = tuple(ModeChange(NOW - age, Mode.COST, Reason.RETURN_PROVEN) for age in (3000.0, 2000.0, 1000.0, 100.0))
-        world = World(shortage(), memory(mode_changes=flips, units=proven()))
+        """It holds a failover for an hour at most, and raises an alert."""
+        changes = tuple(ModeChange(NOW - age, Mode.COST, Reason.RETURN_PROVEN) for age in (3000.0, 2000.0, 1000.0, 100.0))
+        world = World(shortage(), memory(mode_changes=changes, units=proven()))
         first, _ = world.tick(1)
         assert [alert.key for alert in first.alerts] == ["held/FlipBudgetSpent"], "users wait and nobody is called"
         assert first.next_check_s is not None
@@ -323,7 +323,7 @@ class TestDeadlocks:
 
 
 class TestPeople:
-    """Operators, other writers, and switches that overtake each other."""
+    """Operators, other writers, and mode changes that overtake each other."""
 
     def test_a_shortage_soon_after_a_fallback_that_nobody_verified(self) -> None:
         """The failover does not wait for the load balancer, and nothing was lowered in between."""
@@ -338,13 +338,13 @@ class TestPeople:
             decision, made_plan = world.tick(1)
             decisions.append(decision)
             actions += made_plan.due
-        assert Verb.FAILOVER in verbs(decisions), "users wait for the verification of a switch that is being undone"
+        assert Verb.FAILOVER in verbs(decisions), "users wait for the verification of a change that is being undone"
         assert verbs(decisions).index(Verb.FAILOVER) >= 58, "the dwell of cost mode is kept"
         lowered = [action for action in actions if action.kind is ActionKind.LOWER_FLOOR]
         assert lowered == [], "replicas were taken away behind traffic that never moved"
 
     def test_a_change_by_hand_is_drained_like_our_own(self) -> None:
-        """Somebody fell back by hand, or we died between patch and save: the floors of capacity mode wait for the clients all the same."""
+        """Somebody fell back by hand, or the process died between patch and save: the floors of capacity mode wait for the drain anyway."""
         made = with_scalers(snapshot(), min_replicas=4)
         old = memory(Mode.CAPACITY, changed_at=NOW - 9000, verified_at=NOW - 8990)
         world = World(made, old)
@@ -353,7 +353,7 @@ class TestPeople:
         assert due.index(True) == 12, "after the drain of 120 s, counted from the first sight"
 
     def test_a_pin_that_expires_hands_back_to_the_rules(self) -> None:
-        """Capacity mode by pin ends like any other: when dwell, hold and readiness say so."""
+        """Capacity mode by a pin ends like any other: once dwell, hold and readiness allow it."""
         pin = Override(pinned_mode=Mode.CAPACITY, pinned_until=NOW + 900, why="load test")
         world = World(replace(snapshot(), routing=routing(override=pin)), memory())
         decisions = _run(world, 40, 60)
@@ -364,7 +364,7 @@ class TestPeople:
         assert decisions[5].reason is Reason.PINNED
 
     def test_a_pin_to_cost_that_expires_during_a_shortage(self) -> None:
-        """The shortage was watched meanwhile: no patience is owed any more."""
+        """The shortage was observed meanwhile, so its patience is over."""
         pin = Override(pinned_mode=Mode.COST, pinned_until=NOW + 100)
         world = World(replace(shortage(at=NOW - 1), routing=routing(override=pin)), memory())
         decisions = _run(world, 12, 10)
@@ -372,14 +372,14 @@ class TestPeople:
         assert verbs(decisions).index(Verb.FAILOVER) == 9, "users wait longer than the operator asked for"
 
     def test_a_pause_that_ends_during_a_shortage(self) -> None:
-        """What was seen during the pause is not forgotten."""
+        """What was observed during the pause still counts."""
         paused = Override(paused_until=NOW + 100)
         world = World(replace(shortage(at=NOW - 1), routing=routing(override=paused)), memory())
         decisions = _run(world, 12, 10)
         assert verbs(decisions)[:9] == [Verb.HOLD] * 9
         assert verbs(decisions)[9] is Verb.FAILOVER, "users wait for a patience that began only after the pause"
 
-    def test_two_writers_that_fight_slow_down_and_call_somebody(self) -> None:
+    def test_two_writers_that_fight_slow_down_and_alert(self) -> None:
         """A GitOps tool writes its own action back at once, every time."""
         world = World(snapshot(), memory())
 
@@ -391,8 +391,8 @@ class TestPeople:
         assert 5 <= writes <= 12, f"{writes} corrections in an hour wear out the load-balancer controller"
         assert "fighting" in {alert.key for alert in decisions[-1].alerts}, "two programs fight over the users and nobody knows"
 
-    def test_a_quota_is_a_failover_and_a_call(self) -> None:
-        """Users need serving; waiting will never help."""
+    def test_a_quota_causes_a_failover_and_an_alert(self) -> None:
+        """Users must be served, and waiting never helps."""
         decision = decide(memory(units=proven()), shortage(cause=Cause.QUOTA, codes=("VcpuLimitExceeded",)))[1]
         assert decision.verb is Verb.FAILOVER
         assert any("raise it: VcpuLimitExceeded" in alert.text for alert in decision.alerts)
@@ -408,7 +408,7 @@ def _empty(made: Snapshot, **changes: Any) -> Snapshot:
 
 @pytest.mark.parametrize("mode", list(Mode))
 def test_nothing_known_moves_nothing(mode: Mode) -> None:
-    """A cluster view that is empty but claims to be fresh."""
+    """A view of the cluster that is empty although its sources are fresh."""
     made = _empty(snapshot(mode=mode))
     decision = decide(memory(mode), made)[1]
     assert plan(decision, made).due == (), "traffic is moved by somebody who sees nothing"

@@ -1,4 +1,4 @@
-"""Every annotation of the controller has one home."""
+"""One module names every annotation of the controller."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_no_other_module_writes_a_key_of_ours() -> None:
-    """A key that is written twice can be changed once."""
+    """A key that two modules name could be changed in one of them only."""
     owner = ROOT / "controller/policy/annotations.py"
     found = [
         f"{path.relative_to(ROOT)}:{node.lineno}: {node.value}"

@@ -1,4 +1,4 @@
-"""A unit's weight follows what of it can serve, as Kubernetes and the load balancer see it."""
+"""A unit's weight follows the replicas that can serve according to Kubernetes and the load balancer."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ from tests.support.applications import NOW, SERVICES, application, memory, routi
 BASE = dict(zip(SERVICES, (40, 20, 15, 10, 15), strict=True))
 
 
-def looked(made: Snapshot, at: float = NOW, **healthy: int) -> Snapshot:
-    """The load balancer calls so many targets healthy; the names have _ for -."""
+def observed(made: Snapshot, at: float = NOW, **healthy: int) -> Snapshot:
+    """The snapshot with this many healthy targets by Service; the names have _ for -."""
     counts = {name.replace("_", "-"): count for name, count in healthy.items()}
     seen = Verification(Verdict.YES, at, "", made.routing.action, applied=True, healthy=counts)
     return replace(made, routing=replace(made.routing, verification=seen))
 
 
 def asked(made: Snapshot, requests: float) -> Snapshot:
-    """So many requests a period in all."""
+    """The snapshot with this many requests a period in all."""
     return change(made, INF2, demand=Sample(requests, NOW))
 
 
 def test_the_smaller_of_ready_and_healthy_serves() -> None:
     """A pod may be ready while the load balancer cannot reach it, and a target healthy while its pod was just marked not ready."""
-    made = looked(change(snapshot(), ready=3), sd21_inf2=1, sd21_trn1=9)
+    made = observed(change(snapshot(), ready=3), sd21_inf2=1, sd21_trn1=9)
     assert Figures.of(made).serving == {INF2: 1, TRN1: 2, "sd21-g5-triton": 2, "sd21-g6-triton": 2, "sd21-g5-cuda": 2}
 
 
-def test_an_old_look_says_nothing() -> None:
+def test_an_old_verification_does_not_count() -> None:
     """An audit of many applications may be minutes old: readiness alone counts then."""
-    made = looked(snapshot(), NOW - HEALTH_FRESH_S - 1, sd21_inf2=0)
+    made = observed(snapshot(), NOW - HEALTH_FRESH_S - 1, sd21_inf2=0)
     assert Figures.of(made).serving[INF2] == 2
 
 
@@ -61,7 +61,7 @@ def test_an_old_look_says_nothing() -> None:
     [
         pytest.param(0, None, 0.0, id="nothing serves"),
         pytest.param(1, None, 1.0, id="demand is not known"),
-        pytest.param(0, 0.0, 0.0, id="nothing serves and nothing is asked for"),
+        pytest.param(0, 0.0, 0.0, id="nothing serves, and there is no demand"),
         pytest.param(2, 525.0, 1.0, id="exactly enough: 40 % of 525 is two replicas"),
         pytest.param(2, 700.0, 1.0, id="a third more than it is made for"),
         pytest.param(2, 1400.0, 0.5, id="half of what keeps the weight"),
@@ -77,7 +77,7 @@ def test_the_availability_of_a_unit(ready: int, requests: float | None, share: f
 
 
 def test_units_that_cannot_carry_their_parts_end_up_equally_loaded() -> None:
-    """Two units short: what their replicas get is the same share of what they can do."""
+    """Two units short: their replicas get the same share of their throughput."""
     made = asked(change(change(snapshot(), ready=1), TRN1, ready=1), 3000)
     made = replace(made, units={n: replace(o, ready=o.ready if n in {INF2, TRN1} else 40) for n, o in made.units.items()})
     weights = Figures.of(made).cost
@@ -88,7 +88,7 @@ def test_units_that_cannot_carry_their_parts_end_up_equally_loaded() -> None:
 
 def test_a_target_group_without_a_healthy_target_gets_nothing() -> None:
     """It would answer 503, or fail open to targets that fail; no mode has to change for that."""
-    decision = decide(memory(), looked(snapshot(), sd21_inf2=0))[1]
+    decision = decide(memory(), observed(snapshot(), sd21_inf2=0))[1]
     assert (decision.verb, decision.reason, decision.mode) == (Verb.REWEIGHT, Reason.AVAILABILITY_CHANGED, Mode.COST)
     assert {target.service: target.weight for target in decision.targets}[INF2] == 0
     assert decision.sentence == "the weights follow what can serve: sd21-inf2 40 to 0, sd21-trn1 20 to 33, " + (
@@ -99,22 +99,22 @@ def test_a_target_group_without_a_healthy_target_gets_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         pytest.param({"trouble": "why", "lasting": True}, ["scaler/sd21-inf2"], id="for long"),
-        pytest.param({"trouble": "why", "lasting": False}, [], id="one question that failed"),
+        pytest.param({"trouble": "why", "lasting": False}, [], id="a single failed query"),
         pytest.param({"trouble": "why", "lasting": True, "paused": True}, [], id="an operator paused it, and knows"),
     ],
 )
-def test_replicas_that_do_not_follow_the_demand_are_told(changes: dict[str, Any], told: list[str]) -> None:
-    """KEDA says so; nothing else is decided upon it."""
+def test_replicas_that_do_not_follow_the_demand_raise_an_alert(changes: dict[str, Any], expected: list[str]) -> None:
+    """KEDA says so; no decision depends on it."""
     decision = decide(memory(), change(with_scalers(snapshot()), scaler=scaler(**changes)))[1]
-    assert [one.key for one in decision.alerts] == told
+    assert [one.key for one in decision.alerts] == expected
     assert decision.verb is Verb.HOLD
 
 
-def test_a_unit_whose_weight_was_cut_is_still_asked_for_in_full() -> None:
-    """Its own counter shrinks with its weight. Left to that, its scaler would be content and the unit would never come back."""
+def test_a_unit_whose_weight_was_cut_keeps_the_floor_of_its_full_weight() -> None:
+    """Its own counter shrinks with its weight: with that alone its scaler would add no replica, and the unit would never come back."""
     made = with_scalers(asked(change(snapshot(), ready=2, desired=2), 2100))
     made = replace(made, units={n: o if n == INF2 else replace(o, ready=9, desired=9) for n, o in made.units.items()})
     decision = decide(memory(), made)[1]
@@ -126,7 +126,7 @@ def test_a_unit_whose_weight_was_cut_is_still_asked_for_in_full() -> None:
 
 
 def test_small_differences_are_not_worth_a_change_of_the_rule() -> None:
-    """Every change is a whole pass of the load-balancer controller; the weights must not follow every sample."""
+    """Every change costs the load-balancer controller a full reconcile, so the weights must not follow every sample."""
     made = asked(change(snapshot(), ready=2), 1400)  # half of what keeps the weight: 40 becomes 25
     first = decide(memory(), made)[1]
     assert first.verb is Verb.REWEIGHT
@@ -139,9 +139,9 @@ def test_small_differences_are_not_worth_a_change_of_the_rule() -> None:
 
 
 def test_a_unit_that_was_taken_out_stays_out_until_its_targets_are_counted_again() -> None:
-    """Found by simulation: while the rule was late no target was counted, and the weight was given back and taken ten times a minute."""
-    first = decide(memory(), looked(snapshot(), sd21_inf2=0))[1]
-    late = looked(snapshot())
+    """Found by simulation: while the rule was late, no target was counted, and the weight came and went ten times a minute."""
+    first = decide(memory(), observed(snapshot(), sd21_inf2=0))[1]
+    late = observed(snapshot())
     seen = Verification(Verdict.NOT_YET, NOW, "80 /* forwards to sd21-inf2 40", "written")
     late = replace(late, routing=replace(late.routing, targets=first.targets, action="written", verification=seen))
     assert decide(memory(), late)[1].verb is Verb.HOLD
@@ -161,7 +161,7 @@ def test_a_unit_that_was_taken_out_stays_out_until_its_targets_are_counted_again
     ],
 )
 def test_what_is_close(old: tuple[int, int], new: tuple[int, int], same: bool) -> None:
-    """A tenth of a share, or a point; never all or nothing."""
+    """A tenth of a share, or one point; all or nothing is never close."""
     left, right = (tuple(Target(name, 80, weight) for name, weight in zip("ab", some, strict=True)) for some in (old, new))
     assert close(left, right) is same
     assert not close(left, right[:1])
@@ -190,9 +190,9 @@ def test_what_scalers_aim_at_in_capacity_mode_behind_one_service(by: CapacityWei
 
 
 def test_strategies_that_follow_what_is_ready_do_not_count_it_twice() -> None:
-    """Merit order has availability in it; a unit that the load balancer calls unhealthy is out of it as well."""
+    """Merit order includes availability; a unit without healthy targets gets nothing from it, either."""
     app = application(policy=PolicySettings(strategy=Strategy.ADAPTIVE))
-    made = looked(asked(snapshot(app), 300), sd21_inf2=0)
+    made = observed(asked(snapshot(app), 300), sd21_inf2=0)
     weights = Figures.of(made).cost
     assert weights[INF2] == 0
     assert sum(weights.values()) == 100

@@ -1,4 +1,4 @@
-"""What is stored can be read again; what cannot be read raises one error and nothing else."""
+"""A stored memory can be read again; one that cannot be read raises `CodecError` and nothing else."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ times = st.floats(allow_nan=False, allow_infinity=False)
 counts = st.integers(0, 10**6)
 kept = st.sampled_from([Return.NONE, Return.REGISTERED, Return.REPLICAS_READY])
 units = st.builds(UnitMemory, times, st.sampled_from(Cause), counts, st.none() | times, kept, st.none() | times)
-flips = st.builds(ModeChange, times, st.sampled_from(Mode), st.sampled_from(Reason), st.text(max_size=20))
+changes = st.builds(ModeChange, times, st.sampled_from(Mode), st.sampled_from(Reason), st.text(max_size=20))
 durations = st.lists(st.floats(0, 1e9), max_size=3).map(tuple)
-spells = st.builds(OutageHistory, st.booleans(), st.none() | times, durations, durations)
+histories = st.builds(OutageHistory, st.booleans(), st.none() | times, durations, durations)
 memories = st.builds(
     Memory,
     mode=st.none() | st.sampled_from(Mode),
     mode_since=times,
-    mode_changes=st.lists(flips, max_size=3).map(tuple),
+    mode_changes=st.lists(changes, max_size=3).map(tuple),
     hold_level=counts,
     units=st.dictionaries(st.text(max_size=8), units, max_size=3),
-    outage_history=spells,
+    outage_history=histories,
     changed_at=st.none() | times,
     verified_at=st.none() | times,
     reasserts=counts,
@@ -85,6 +85,7 @@ def _stored(**changes: Any) -> str:
     return json.dumps({key: value for key, value in raw.items() if value != "absent"})
 
 
+CHANGES = "flips"  # the stored key
 UNIT = {"last_failure_at": 1.0, "cause": "capacity"}
 
 
@@ -98,38 +99,38 @@ UNIT = {"last_failure_at": 1.0, "cause": "capacity"}
         pytest.param("[]", id="not an object"),
         pytest.param("{}", id="no version"),
         pytest.param(_stored(version=2), id="a later version"),
-        pytest.param(_stored(mode="fast"), id="a mode that nobody knows"),
+        pytest.param(_stored(mode="fast"), id="an unknown mode"),
         pytest.param(_stored(mode=[]), id="a mode that is no text"),
         pytest.param(_stored(mode_since="now"), id="a time that is text"),
-        pytest.param(_stored(mode_since=True), id="a time that is a truth"),
+        pytest.param(_stored(mode_since=True), id="a time that is a boolean"),
         pytest.param(_stored(mode_since=float("nan")), id="a time that is no number"),
         pytest.param(_stored(changed_at=float("inf")), id="a time that is infinite"),
         pytest.param(_stored(mode_since=10**400), id="a time beyond all numbers"),
         pytest.param(_stored(hold_level=-1), id="a negative count"),
-        pytest.param(_stored(hold_level=1.5), id="half a count"),
-        pytest.param(_stored(reasserts=True), id="a count that is a truth"),
-        pytest.param(_stored(flips=None), id="no list of flips"),
-        pytest.param(_stored(flips=[{"at": 1}]), id="a flip without its mode"),
-        pytest.param(_stored(flips=["x"]), id="a flip that is text"),
+        pytest.param(_stored(hold_level=1.5), id="a count that is a fraction"),
+        pytest.param(_stored(reasserts=True), id="a count that is a boolean"),
+        pytest.param(_stored(**{CHANGES: None}), id="no list of mode changes"),
+        pytest.param(_stored(**{CHANGES: [{"at": 1}]}), id="a mode change without its mode"),
+        pytest.param(_stored(**{CHANGES: ["x"]}), id="a mode change that is text"),
         pytest.param(_stored(units=3), id="units that are a number"),
         pytest.param(_stored(units={"a": None}), id="a unit that is nothing"),
         pytest.param(_stored(units={"a": {**UNIT, "returned": None}}), id="a return that is nothing"),
     ],
 )
 def test_what_cannot_be_right_is_refused(text: str) -> None:
-    """Stored state that cannot be read is unknown state: the controller holds and alerts, it never guesses."""
+    """Stored state that cannot be read is unknown: the controller holds, alerts and never guesses."""
     with pytest.raises(CodecError):
         decode(text)
 
 
 def test_fields_of_a_later_version_are_ignored_and_missing_ones_have_their_defaults() -> None:
-    """So that the version before can read what the next one wrote, and back."""
-    text = _stored(later=1, mode_since="absent", flips="absent", units={"a": {**UNIT, "later": 2}})
+    """A version can then read what the previous or the next one wrote."""
+    text = _stored(**{"later": 1, "mode_since": "absent", CHANGES: "absent", "units": {"a": {**UNIT, "later": 2}}})
     assert decode(text) == Memory(mode=Mode.COST, units={"a": UnitMemory(1.0, Cause.CAPACITY)})
 
 
 def test_a_change_for_a_reason_of_another_version_is_dropped_alone() -> None:
-    """After a step back of the program the history lacks an entry; what is remembered of units and times stays."""
+    """After a downgrade the history lacks an entry; units and times stay."""
     kept = Memory(mode_changes=(ModeChange(5.0, Mode.COST, Reason.RETURN_PROVEN),), units={"inf2": UnitMemory(1.0, Cause.CAPACITY)})
     raw = json.loads(encode(kept))
     raw["flips"].insert(0, {"at": 1.0, "to": "cost", "reason": "InventedLater", "detail": ""})

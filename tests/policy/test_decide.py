@@ -568,7 +568,7 @@ class TestFallback:
         kept = applied(remembered, decision, NOW + 1)
         assert (kept.mode, kept.mode_since, kept.units, kept.hold_level) == (Mode.COST, NOW + 1, {}, 1)
         assert kept.mode_changes[-1].to is Mode.COST
-        joined = "a node that was asked for after the last refusal has joined"
+        joined = "a node that was requested after the last refusal has joined"
         assert kept.mode_changes[-1].detail == f"capacity for sd21-inf2 has provably returned: {joined}"
 
     def test_units_that_returned_in_different_ways_are_told_apart(self) -> None:
@@ -576,7 +576,7 @@ class TestFallback:
         units = _back().units
         ready = {TRN1: replace(units[INF2], returned=Return.REPLICAS_READY)}
         sentence = decide(memory(Mode.CAPACITY, units={**units, **ready}), snapshot(mode=Mode.CAPACITY))[1].sentence
-        assert "sd21-inf2: a node that was asked for after the last refusal has joined; " in sentence
+        assert "sd21-inf2: a node that was requested after the last refusal has joined; " in sentence
         assert "sd21-trn1: the replicas that it lacked are ready" in sentence
 
     def test_replicas_that_are_missing_are_prepared_first(self) -> None:

@@ -1,4 +1,4 @@
-"""Each guard, both ways: what it lets pass, what it holds, and in which words."""
+"""Each guard both ways: when it passes, when it holds, and in which words."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_ingress(exists: bool, expected: Reason | None) -> None:
 
 @pytest.mark.parametrize(("mode", "expected"), [(Mode.COST, PASS), (Mode.CAPACITY, PASS), (None, Reason.ROUTING_UNKNOWN)])
 def test_routing(mode: Mode | None, expected: Reason | None) -> None:
-    """An action that nobody understands is left alone."""
+    """An action that the controller does not understand is left alone."""
     _asks(guards.routing, _case(mode=mode), expected)
 
 
@@ -84,7 +84,7 @@ def test_routing(mode: Mode | None, expected: Reason | None) -> None:
     ],
 )
 def test_paused(override: Override, expected: Reason | None, words: str) -> None:
-    """A pause that cannot be read is a pause: the person who wrote it meant one."""
+    """A pause that cannot be read counts as a pause: the person who wrote it meant one."""
     _asks(guards.paused, _case(snapshot(routing=routing(override=override))), expected, words)
 
 
@@ -93,7 +93,7 @@ def test_paused(override: Override, expected: Reason | None, words: str) -> None
     [
         pytest.param(Source("karpenter", True, NOW - 180, 180), PASS, id="at its budget"),
         pytest.param(Source("karpenter", True, NOW - 181, 180), Reason.SIGNALS_STALE, id="beyond it"),
-        pytest.param(Source("karpenter", True, None, 180), Reason.SIGNALS_STALE, id="never heard of"),
+        pytest.param(Source("karpenter", True, None, 180), Reason.SIGNALS_STALE, id="never heard from"),
         pytest.param(Source("karpenter", True, NOW + 181, 180), Reason.SIGNALS_STALE, id="dated ahead: its age is unknown"),
         pytest.param(Source("karpenter", True, math.nan, 180), Reason.SIGNALS_STALE, id="dated by no number"),
         pytest.param(Source("karpenter", True, None, 180, absent=True), PASS, id="absent: named as a degradation"),
@@ -148,7 +148,7 @@ def test_cause(judged: dict[str, Any], expected: Reason | None) -> None:
 
 
 def test_cause_of_an_operator_who_allows_capacity_only() -> None:
-    """Quota never heals by waiting, and some would rather be told than switched."""
+    """Waiting never ends a quota, and some operators prefer an alert to a mode change."""
     made = snapshot(application(policy=PolicySettings(trip_causes=frozenset({Cause.CAPACITY}))))
     case = _case(made, evidence={INF2: {"cause": Cause.QUOTA, "codes": ("VcpuLimitExceeded",)}})
     _asks(guards.cause, case, Reason.CAUSE_NOT_ALLOWED, "is not allowed to switch: VcpuLimitExceeded")
@@ -183,7 +183,7 @@ def test_patience(units: Any, expected: Reason | None) -> None:
     ],
 )
 def test_other_side(able: tuple[str, ...], expected: Reason | None) -> None:
-    """A switch to a side that cannot serve gains nothing."""
+    """A mode change to a side that cannot serve gains nothing."""
     case = _case(evidence={name: {"can_serve": name in able} for name in SERVICES})
     _asks(guards.other_side, case, expected)
 
@@ -239,7 +239,7 @@ def test_standby_in_place_asks_the_units_even_for_the_capacity_service() -> None
     ],
 )
 def test_safe(changes: dict[str, Any], unsafe: bool, expected: Reason | None, words: str) -> None:
-    """A target group that is registered only by the switch is empty for 5 to 30 seconds."""
+    """A target group that is registered only with the mode change is empty for 5 to 30 seconds."""
     made = snapshot(application(policy=PolicySettings(allow_unsafe_switch=unsafe)), routing=routing(**changes))
     _asks(guards.safe, _case(made, receiving=capacity_targets(made.application, Figures.of(made).serving)), expected, words)
 
@@ -269,8 +269,8 @@ def test_dwell(mode: Mode, since: float, expected: Reason | None) -> None:
 )
 def test_flip_budget(ages: tuple[float, ...], expected: Reason | None) -> None:
     """Beyond four changes an hour something is wrong that switching does not cure."""
-    flips = tuple(ModeChange(NOW - age, Mode.COST, Reason.RETURN_PROVEN) for age in sorted(ages, reverse=True))
-    case = _case(memory=memory(mode_changes=flips))
+    changes = tuple(ModeChange(NOW - age, Mode.COST, Reason.RETURN_PROVEN) for age in sorted(ages, reverse=True))
+    case = _case(memory=memory(mode_changes=changes))
     _asks(guards.flip_budget, case, expected)
     assert guards.flip_budget(case).reopens_s == (1.0 if expected else None)
 
@@ -281,12 +281,12 @@ def test_flip_budget(ages: tuple[float, ...], expected: Reason | None) -> None:
         pytest.param({"returned": Return.REGISTERED}, {}, PASS, id="a node joined"),
         pytest.param({"returned": Return.REPLICAS_READY}, {}, PASS, id="the replicas run"),
         pytest.param({"returned": Return.LAUNCHED}, {}, Reason.RETURN_UNPROVEN, id="launched only"),
-        pytest.param({"returned": Return.NONE}, {}, Reason.RETURN_UNPROVEN, id="silence"),
+        pytest.param({"returned": Return.NONE}, {}, Reason.RETURN_UNPROVEN, id="no signal"),
         pytest.param({"returned": Return.REGISTERED}, {"shortage": "proven"}, Reason.RETURN_UNPROVEN, id="another unit is short now"),
     ],
 )
 def test_proof(judged: dict[str, Any], other: dict[str, Any], expected: Reason | None) -> None:
-    """Silence is not proof, and one unit's return is not another's."""
+    """A missing signal proves nothing, and one unit's return is not another's."""
     altered = {key: Shortage(value) for key, value in other.items()}
     _asks(guards.proof, _case(mode=Mode.CAPACITY, evidence={INF2: judged, TRN1: altered}), expected)
 
@@ -307,12 +307,12 @@ def test_quiet(at: float | None, expected: Reason | None) -> None:
     [
         pytest.param(NOW - 99, 0.0, Reason.HOLD_RUNNING, id="returned a moment ago"),
         pytest.param(NOW - 100, NOW, PASS, id="returned long enough ago"),
-        pytest.param(None, NOW - 99, Reason.HOLD_RUNNING, id="without a return it counts from the switch"),
+        pytest.param(None, NOW - 99, Reason.HOLD_RUNNING, id="without a return it counts from the mode change"),
         pytest.param(None, NOW - 100, PASS, id="long enough in capacity mode"),
     ],
 )
 def test_hold(returned_at: float | None, since: float, expected: Reason | None) -> None:
-    """Counts from the return of capacity, not from the switch: an outage of hours is no reason to go back at once."""
+    """It counts from the return of capacity, not from the mode change: after an outage of hours it still applies."""
     remembered = memory(Mode.CAPACITY, mode_since=since)
     _asks(guards.hold, _case(mode=Mode.CAPACITY, memory=remembered, hold_s=100.0, evidence={INF2: {"returned_at": returned_at}}), expected)
 
@@ -337,10 +337,10 @@ def _seen(verdict: Verdict, problem: str = "") -> Verification:
     [
         pytest.param(None, None, None, PASS, "nothing was changed yet", id="nothing changed"),
         pytest.param(NOW - 9, NOW - 5, None, PASS, "shows the routing action", id="verified"),
-        pytest.param(NOW - 9, None, None, PASS, "cannot tell: not looked at", id="nobody looks"),
+        pytest.param(NOW - 9, None, None, PASS, "cannot tell: not observed yet", id="never observed"),
         pytest.param(NOW - 9, None, _seen(Verdict.CANNOT_TELL, "denied"), PASS, "cannot tell: denied", id="cannot tell"),
         pytest.param(NOW - 9, None, _seen(Verdict.NOT_YET, "rule 7"), Reason.ROUTING_UNVERIFIED, "rule 7", id="not yet"),
-        pytest.param(NOW - 9, None, _seen(Verdict.YES), Reason.ROUTING_UNVERIFIED, "not yet looked at", id="a word about an older action"),
+        pytest.param(NOW - 9, None, _seen(Verdict.YES), Reason.ROUTING_UNVERIFIED, "not observed since", id="about an older action"),
     ],
 )
 def test_verified(changed: float | None, verified: float | None, seen: Verification | None, expected: Reason | None, words: str) -> None:
@@ -388,12 +388,12 @@ ALERTS = [
     pytest.param(
         replace(shortage(), routing=routing(standby=())),
         {"held/UnsafeSwitch": "critical", "unprepared": "warning"},
-        id="the switch is not safe",
+        id="the mode change is not safe",
     ),
     pytest.param(
         replace(snapshot(), routing=routing(standby=())),
         {"unprepared": "warning"},
-        id="a switch would be refused, told early",
+        id="a mode change would be held back, reported early",
     ),
     pytest.param(
         replace(snapshot(), routing=routing(capacity_exists=False)), {"unprepared/services": "warning"}, id="a Service that is missing"
@@ -411,9 +411,9 @@ ALERTS = [
     pytest.param(shortage(cause=Cause.QUOTA), {"cause/sd21-inf2/quota": "critical"}, id="quota"),
     pytest.param(shortage(cause=Cause.NETWORK, truncated=True), {"cause/sd21-inf2/network": "critical"}, id="network"),
     pytest.param(
-        shortage(cause=Cause.CONFIG), {"cause/sd21-inf2/config": "critical"}, id="a misconfiguration is told before it may switch"
+        shortage(cause=Cause.CONFIG), {"cause/sd21-inf2/config": "critical"}, id="a misconfiguration is reported before its failover"
     ),
-    pytest.param(shortage(), {}, id="a capacity shortage is told by its failover"),
+    pytest.param(shortage(), {}, id="a capacity shortage is reported by its failover"),
     pytest.param(change(snapshot(), pending=pods(since=NOW - 239), desired=4), {}, id="pods that wait a while"),
     pytest.param(change(snapshot(), pending=pods(since=NOW - 240), desired=4), {"silent/sd21-inf2": "warning"}, id="Karpenter is silent"),
     pytest.param(
@@ -431,14 +431,14 @@ ALERTS = [
 
 @pytest.mark.parametrize(("made", "expected"), ALERTS)
 def test_alerts(made: Snapshot, expected: dict[str, str]) -> None:
-    """What a person should know, keyed so that it is told once; patience is over in all of these."""
+    """What a person should know, with a key that makes it one message; patience is over in all of these."""
     units = proven(NOW - 60) if any(observed.pool.failures for observed in made.units.values()) else {}
     decision = decide(memory(units=units), made)[1]
     assert {alert.key: alert.severity for alert in decision.alerts} == expected
     assert all("?>" not in alert.text for alert in decision.alerts)
 
 
-def test_silence_is_no_alert_while_a_node_is_on_its_way() -> None:
+def test_waiting_pods_raise_no_alert_while_a_node_is_on_its_way() -> None:
     """A Neuron node takes ten minutes; nobody should be woken for it."""
     made = change(snapshot(), pending=pods(since=NOW - 400), desired=4, pool_launches=(launched(NOW - 300),))
     assert decide(memory(), made)[1].alerts == ()
@@ -457,18 +457,18 @@ def test_silence_is_no_alert_while_a_node_is_on_its_way() -> None:
             "does not show the routing action written 1 min ago: rule",
             id="not yet",
         ),
-        pytest.param({"changed_at": NOW - 60, "unverified_since": NOW - 60}, None, "cannot be seen to show the routing action", id="blind"),
+        pytest.param({"changed_at": NOW - 60, "unverified_since": NOW - 60}, None, "is not known to show the routing action", id="blind"),
         pytest.param(
             {"reasserts": 3, "reasserted_at": NOW - 9, "reasserted_against": "argocd"},
             None,
-            "put right 3 times; argocd keeps changing it",
-            id="two writers: right after our write the Ingress names us, which is not who it was",
+            "restored the routing action 3 times; argocd keeps changing it",
+            id="two writers: right after our write the Ingress names us as the writer",
         ),
         pytest.param({"reasserts": 3, "reasserted_at": NOW - 9}, None, "somebody keeps changing it", id="memory of an older version"),
     ],
 )
 def test_alerts_about_the_routing(remembered: dict[str, Any], seen: Verification | None, words: str) -> None:
-    """A change that never arrives, and a change that never stays."""
+    """A change that the load balancer never shows, and a change that somebody else keeps undoing."""
     made = replace(snapshot(), routing=routing(verification=seen))
     (alert,) = decide(memory(**remembered), made)[1].alerts
     assert words in alert.text
@@ -476,11 +476,11 @@ def test_alerts_about_the_routing(remembered: dict[str, Any], seen: Verification
 
 
 def test_a_refused_canary_does_not_alert_in_capacity_mode() -> None:
-    """While a fallback waits its turn, a side that is not ready is no news."""
+    """While a fallback is held back anyway, a side that is not ready needs no alert."""
     made = change(snapshot(mode=Mode.CAPACITY), pool_failures=(refused(),), ready=0, desired=1, pending=pods(1))
     assert decide(memory(Mode.CAPACITY, units=proven()), made)[1].alerts == ()
 
 
 def test_units_of_the_healthy_snapshot_are_the_applications() -> None:
-    """The tests above would prove little on an empty application."""
+    """The tests above would prove little with an empty application."""
     assert tuple(healthy_units(application())) == SERVICES

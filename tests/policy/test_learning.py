@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from controller.policy.learning import CLAMP, KEPT, LEAST_SEEN, Stakes, Waits, learned_waits
 
-STAKES = Stakes(extra=0.22, exposed=5.0, switch_s=900.0, late_s=30.0)
+STAKES = Stakes(extra=0.22, exposed=5.0, change_s=900.0, late_s=30.0)
 DURATIONS = st.lists(st.floats(1.0, 1e6), min_size=LEAST_SEEN, max_size=KEPT)
 ANY_STAKES = st.builds(
     lambda extra, more, switch, late: Stakes(extra, extra + more, switch, late),
@@ -25,13 +25,13 @@ def outage_cost(duration: float, patience: float, returning: float, stakes: Stak
     rate = stakes.exposed - stakes.extra
     if duration <= patience:
         return rate * duration - returning
-    return rate * min(duration, patience + stakes.late_s) + stakes.switch_s
+    return rate * min(duration, patience + stakes.late_s) + stakes.change_s
 
 
 def uptime_cost(duration: float, hold: float, leaving: float, stakes: Stakes) -> float:
     if duration <= hold:
         return stakes.extra * duration - leaving
-    return stakes.extra * min(duration, hold + stakes.late_s) + stakes.switch_s
+    return stakes.extra * min(duration, hold + stakes.late_s) + stakes.change_s
 
 
 def learned(outages: Sequence[float], uptimes: Sequence[float], stakes: Stakes = STAKES) -> Waits:
@@ -57,7 +57,7 @@ def test_short_uptimes_are_not_worth_a_return() -> None:
 
 def test_long_uptimes_need_no_long_hold() -> None:
     """Where capacity always stays for a day, the hold is as short as the clamp allows."""
-    assert learned([3_600.0] * 20, [86_400.0] * 20).hold_s == pytest.approx(STAKES.switch_s / STAKES.extra / CLAMP)
+    assert learned([3_600.0] * 20, [86_400.0] * 20).hold_s == pytest.approx(STAKES.change_s / STAKES.extra / CLAMP)
 
 
 def test_outages_of_a_minute_are_waited_out() -> None:
@@ -81,7 +81,7 @@ def test_only_the_newest_count() -> None:
 def test_nothing_on_a_grid_is_cheaper(outages: list[float], uptimes: list[float], stakes: Stakes) -> None:
     """The waits solve the two equations of the module's head: no wait of a fine grid within the clamps does better against them."""
     waits = learned(outages, uptimes, stakes)
-    even_hold, even_patience = stakes.switch_s / stakes.extra, stakes.switch_s / (stakes.exposed - stakes.extra)
+    even_hold, even_patience = stakes.change_s / stakes.extra, stakes.change_s / (stakes.exposed - stakes.extra)
     returning = leaving = 0.0
     for _ in range(200):
         leaving = mean([outage_cost(one, waits.patience_s, returning, stakes) for one in outages])
@@ -89,7 +89,7 @@ def test_nothing_on_a_grid_is_cheaper(outages: list[float], uptimes: list[float]
     steps = [number / 40 for number in range(41)]
     patiences = [CLAMP * even_patience * step for step in steps]
     holds = [even_hold / CLAMP + (CLAMP - 1 / CLAMP) * even_hold * step for step in steps]
-    tolerance = 1e-3 * (1 + stakes.switch_s)
+    tolerance = 1e-3 * (1 + stakes.change_s)
     assert leaving <= min(mean([outage_cost(o, p, returning, stakes) for o in outages]) for p in patiences) + tolerance
     assert returning <= min(mean([uptime_cost(u, h, leaving, stakes) for u in uptimes]) for h in holds) + tolerance
 
@@ -99,15 +99,15 @@ def test_nothing_on_a_grid_is_cheaper(outages: list[float], uptimes: list[float]
 def test_a_wrong_forecast_costs_a_known_factor(outages: list[float], uptimes: list[float], stakes: Stakes, truth: float) -> None:
     """Whatever was learned, and however long capacity then stays: a return costs at most 1 + CLAMP times the clairvoyant's."""
     hold = learned(outages, uptimes, stakes).hold_s
-    paid = stakes.extra * truth if truth <= hold else stakes.extra * hold + stakes.switch_s
-    assert paid <= (1 + CLAMP) * min(stakes.extra * truth, stakes.switch_s) * (1 + 1e-9)
+    paid = stakes.extra * truth if truth <= hold else stakes.extra * hold + stakes.change_s
+    assert paid <= (1 + CLAMP) * min(stakes.extra * truth, stakes.change_s) * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("factor", [1 / CLAMP, 0.5, 1.0, 2.0, CLAMP])
 def test_the_worst_case_of_the_proof_is_reached(factor: float) -> None:
     """Capacity that leaves just after the return: 1 + max(k, 1 / k), so the bound is tight."""
-    hold = factor * STAKES.switch_s / STAKES.extra
-    worst = (STAKES.extra * hold + STAKES.switch_s) / min(STAKES.extra * hold, STAKES.switch_s)
+    hold = factor * STAKES.change_s / STAKES.extra
+    worst = (STAKES.extra * hold + STAKES.change_s) / min(STAKES.extra * hold, STAKES.change_s)
     assert worst == pytest.approx(1 + max(factor, 1 / factor))
 
 
@@ -117,15 +117,15 @@ def test_patience_in_vain_costs_a_known_factor(outages: list[float], uptimes: li
     """Whatever was learned, an outage costs at most 1 + CLAMP times what failing over at once would have."""
     patience = learned(outages, uptimes, stakes).patience_s
     rate = stakes.exposed - stakes.extra
-    paid = rate * truth if truth <= patience else rate * patience + stakes.switch_s
-    assert paid <= (1 + CLAMP) * stakes.switch_s * (1 + 1e-9)
+    paid = rate * truth if truth <= patience else rate * patience + stakes.change_s
+    assert paid <= (1 + CLAMP) * stakes.change_s * (1 + 1e-9)
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"extra": 0.0}, {"exposed": 0.2}, {"switch_s": 0.0}, {"late_s": -1.0}, {"extra": float("nan")}],
+    [{"extra": 0.0}, {"exposed": 0.2}, {"change_s": 0.0}, {"late_s": -1.0}, {"extra": float("nan")}],
 )
 def test_stakes_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
     """Where a switch could never pay there is nothing to learn."""
     with pytest.raises(ValueError, match="able to pay"):
-        Stakes(**{"extra": 0.22, "exposed": 5.0, "switch_s": 900.0, "late_s": 0.0, **wrong})
+        Stakes(**{"extra": 0.22, "exposed": 5.0, "change_s": 900.0, "late_s": 0.0, **wrong})

@@ -93,5 +93,5 @@ def test_what_cannot_be_told_is_not_booked(made: Snapshot, seconds: float, booke
 
 def test_calls_and_switches_add_up() -> None:
     """By service; one that was not called does not appear."""
-    ledger = counted(counted(Ledger(), switches=1, calls={"kubernetes": 3}), calls={"kubernetes": 2, "elbv2": 0.5, "ec2": 0})
-    assert (ledger.switches, ledger.calls) == (1, {"kubernetes": 5, "elbv2": 0.5})
+    ledger = counted(counted(Ledger(), mode_changes=1, calls={"kubernetes": 3}), calls={"kubernetes": 2, "elbv2": 0.5, "ec2": 0})
+    assert (ledger.mode_changes, ledger.calls) == (1, {"kubernetes": 5, "elbv2": 0.5})

@@ -34,7 +34,7 @@ class TestBytes:
     """The requests as they are sent."""
 
     def test_the_routing_and_its_marker_travel_in_one_patch(self) -> None:
-        """A crash between two patches would leave an Ingress that lies about its mode."""
+        """A crash between two patches would leave an Ingress whose marker and action disagree."""
         (route,) = _plan(shortage(), SHORT)
         assert (route.kind, route.resource, route.namespace, route.name) == (
             ActionKind.ROUTE,
@@ -73,7 +73,7 @@ class TestBytes:
         )
 
     def test_the_second_trigger_is_patched_as_the_second(self) -> None:
-        """With the field that tells it apart."""
+        """With the field that identifies it."""
         made = change(_failover(), scaler=scaler(trigger_index=1, trigger_type="prometheus", trigger_field="query", trigger_value="up"))
         target = next(action for action in _plan(made, SHORT) if action.kind is ActionKind.SET_TARGET)
         operations = json.loads(target.body)
@@ -84,12 +84,12 @@ class TestBytes:
         ]
 
     def test_equal_inputs_give_equal_bytes(self) -> None:
-        """Whoever compares two plans sees what changed in the world."""
+        """A difference between two plans then always means a difference in the cluster."""
         assert [action.body for action in _plan(_failover(), SHORT)] == [action.body for action in _plan(_failover(), SHORT)]
 
 
 class TestOrder:
-    """Raise, move, and lower only behind traffic that has provably moved."""
+    """Raise, move, and lower only once the load balancer shows that the traffic has moved."""
 
     def test_a_failover_raises_before_it_moves(self) -> None:
         """The receiving side must not meet the traffic with yesterday's replicas."""
@@ -126,8 +126,8 @@ class TestOrder:
         """A steady application is never written to."""
         assert _plan(with_scalers(snapshot())) == ()
 
-    def test_a_switch_is_written_even_where_the_weights_are_the_same(self) -> None:
-        """In place both modes may weigh alike, and the marker must still tell them apart."""
+    def test_a_mode_change_is_written_even_where_the_weights_are_the_same(self) -> None:
+        """In place both modes may weigh alike, and only the marker distinguishes them."""
         made = snapshot()
         decision = replace(decide(memory(), made)[1], verb=Verb.FAILOVER, mode=Mode.CAPACITY)
         assert [action.kind for action in plan(decision, made).actions] == [ActionKind.ROUTE]
@@ -146,16 +146,16 @@ class TestLeftAlone:
         return tuple(action for action in result.actions if action.unit == INF2), result.refused
 
     def test_a_paused_scaled_object(self) -> None:
-        """A person paused it; the reason is told."""
+        """A person paused it; the plan says so."""
         actions, refused = self._refused(scaler(paused=True))
         assert actions == ()
-        assert refused == ("ScaledObject sd21-inf2-hpa of sd21-inf2 is paused by an operator and left paused",)
+        assert refused == ("ScaledObject sd21-inf2-hpa of sd21-inf2 is paused by an operator and left alone",)
 
     def test_a_missing_scaled_object(self) -> None:
-        """Without KEDA the replicas are left to whoever sets them."""
+        """Without KEDA somebody else sets the replicas."""
         actions, refused = self._refused(None)
         assert actions == ()
-        assert refused == ("ScaledObject sd21-inf2-hpa of sd21-inf2 was not found: replicas are left to whoever sets them",)
+        assert refused == ("ScaledObject sd21-inf2-hpa of sd21-inf2 was not found: its replicas are left alone",)
 
     def test_a_scaled_object_without_our_trigger(self) -> None:
         """Its floor is ours to raise; the target of a trigger that we do not know is not."""
@@ -200,7 +200,7 @@ class TestLeftAlone:
 
 
 def test_summary_ends_a_plan_as_people_know_it() -> None:
-    """Singular and plural, and nothing to do in words."""
+    """Singular and plural, and a sentence where there is nothing to do."""
     made = with_scalers(snapshot(), min_replicas=4)
     blind = replace(made, routing=replace(made.routing, verification=Verification(Verdict.CANNOT_TELL, NOW)))
     assert summary(plan(decide(memory(), snapshot())[1], snapshot())) == "No changes. No pod of any deployment unit waits for a node."

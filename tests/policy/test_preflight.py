@@ -1,4 +1,4 @@
-"""Switches that would blackhole traffic, or that nobody could carry out, are refused with their reason."""
+"""Mode changes that would drop requests, or that could not be carried out, are held back with a reason."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from controller.policy.decide import decide
-from controller.policy.guards import mends
+from controller.policy.guards import may_fix
 from controller.policy.model import (
     Backend,
     Mode,
@@ -38,7 +38,7 @@ def failover(made: Snapshot) -> Snapshot:
 
 
 def pinned(made: Snapshot) -> Snapshot:
-    """An operator who asks for one."""
+    """An operator's pin that asks for one."""
     return replace(made, routing=replace(made.routing, override=Override(pinned_mode=Mode.CAPACITY)))
 
 
@@ -53,11 +53,11 @@ def pinned(made: Snapshot) -> Snapshot:
         pytest.param({"standby": ("sd21-all",)}, Reason.UNSAFE_SWITCH, "requests in flight would be cut", id="the old side is let go"),
         pytest.param({"bound": ()}, Reason.UNSAFE_SWITCH, "has no target group for sd21-all yet", id="no target group"),
         pytest.param({"blocked": OTHER}, Reason.ROUTING_BLOCKED, "due to ingress: other/broken", id="a broken Ingress of the group"),
-        pytest.param({"blocked": MISSING.format("x")}, Reason.ROUTING_BLOCKED, '"x" not found', id="a standby rule of nothing"),
+        pytest.param({"blocked": MISSING.format("x")}, Reason.ROUTING_BLOCKED, '"x" not found', id="a standby rule without a Service"),
     ],
 )
 def test_a_failover_is_refused(asked: Callable[[Snapshot], Snapshot], changes: dict[str, Any], reason: Reason, words: str) -> None:
-    """In the decision (and so in the log and `plan`), and as an alert (and so as an Event): also where a person asked for it."""
+    """In the decision, and so in the log and `plan`; and as an alert, and so as an Event. A pin makes no difference."""
     made = asked(snapshot(routing=routing(**changes)))
     decision = decide(memory(units=proven()), made)[1]
     assert (decision.verb, decision.held_back, decision.reason) == (Verb.HOLD, Verb.FAILOVER, reason)
@@ -67,7 +67,7 @@ def test_a_failover_is_refused(asked: Callable[[Snapshot], Snapshot], changes: d
 
 
 def test_six_target_groups_are_refused() -> None:
-    """AWS takes five an action; the application file does not allow more, and no action with more is ever written."""
+    """AWS takes five an action. The application file allows no more, and no action with more is ever written."""
     extra = replace(seed_units()[0], name="sixth", backend=Backend("sixth", 80), deployment="sixth", scaled_object=None)
     app = application(units=(*seed_units(), extra), routing_style=RoutingStyle.IN_PLACE)
     made = snapshot(app)
@@ -79,7 +79,7 @@ def test_six_target_groups_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "mended"),
+    ("said", "fixed"),
     [
         pytest.param(OTHER, False, id="another Ingress"),
         pytest.param(MISSING.format("sd21-trn1"), True, id="a Service that only the present action names"),
@@ -99,17 +99,17 @@ def test_six_target_groups_are_refused() -> None:
         pytest.param("Failed build model due to no subnets", False, id="in words that name no Ingress"),
     ],
 )
-def test_a_switch_may_mend_what_blocks(said: str, mended: bool) -> None:
-    """A unit's Service was deleted: every change is blocked by the action itself, and leaving that Service out is the cure."""
+def test_a_mode_change_may_fix_what_blocks(said: str, fixed: bool) -> None:
+    """A unit's Service was deleted. The present action then blocks every change, and an action without that Service fixes it."""
     made = shortage(snapshot(routing=routing(blocked=said)))
-    assert mends(said, made, (Target("sd21-all", 80, 1),)) is mended
+    assert may_fix(said, made, (Target("sd21-all", 80, 1),)) is fixed
     decision = decide(memory(units=proven()), made)[1]
-    assert (decision.verb is Verb.FAILOVER) is mended
+    assert (decision.verb is Verb.FAILOVER) is fixed
     assert any(alert.key == "blocked" for alert in decision.alerts)
 
 
 def test_weights_still_follow_while_the_controller_is_blocked() -> None:
-    """What is asked for stays right: it is carried out as soon as somebody mends the other Ingress."""
+    """The Ingress keeps the right weights: they are carried out as soon as somebody fixes the other Ingress."""
     made = change(snapshot(routing=routing(blocked=OTHER)), ready=0, endpoints_ready=0)
     assert decide(memory(), made)[1].verb is Verb.REWEIGHT
 
@@ -139,7 +139,7 @@ def test_a_fallback_waits_for_most_of_them() -> None:
     made = change(replace(made, routing=replace(made.routing, verification=seen)), ready=4)
     decision = decide(remembered, made)[1]
     assert (decision.verb, decision.reason) == (Verb.HOLD, Reason.UNSAFE_SWITCH)
-    assert "calls 1 target(s) of sd21-inf2 healthy, 2 are needed" in decision.sentence
+    assert "1 target(s) of sd21-inf2 are healthy at the load balancer, 2 are needed" in decision.sentence
 
 
 def test_an_unsafe_switch_can_be_allowed() -> None:

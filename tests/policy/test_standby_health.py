@@ -22,7 +22,7 @@ from tests.support.applications import memory, routing, snapshot
     ],
 )
 def test_a_target_group_without_a_healthy_target_is_not_switched_to(healthy: dict[str, int], verb: Verb) -> None:
-    """Pods may be ready while the load balancer's own health check fails: a switch would answer every request with an error."""
+    """Pods may be ready while the load balancer's own health check fails: a failover would answer every request with an error."""
     seen = routing().verification
     assert seen is not None
     made = shortage(snapshot(routing=routing(verification=replace(seen, healthy=healthy))))
@@ -30,4 +30,4 @@ def test_a_target_group_without_a_healthy_target_is_not_switched_to(healthy: dic
     assert decision.verb is verb
     if verb is Verb.HOLD:
         assert decision.reason is Reason.UNSAFE_SWITCH
-        assert "calls no target of sd21-all healthy" in decision.sentence
+        assert "no target of sd21-all is healthy" in decision.sentence

@@ -19,7 +19,7 @@ def test_the_account_is_in_status_and_metrics(tmp_path: Path) -> None:
             wait_for("some time in cost mode", lambda: service.controller.views()[0].ledger.spend > 0.1)
             cluster.pend("sd21-inf2", 2)
             cluster.refuse("inf2", "inf2.xlarge")
-            wait_for("the mode change", lambda: service.controller.views()[0].ledger.switches == 1)
+            wait_for("the mode change", lambda: service.controller.views()[0].ledger.mode_changes == 1)
             wait_for("time in capacity mode", lambda: len(service.controller.views()[0].ledger.seconds) == 2)
             status = service.status()
             account, everything = status["applications"]["shop/sd21"]["ledger"], status["calls"]

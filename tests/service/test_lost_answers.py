@@ -104,7 +104,7 @@ def test_a_switch_is_made_remembered_counted_and_told_once(
         wait_for("the message", lambda: bool(_switches(collector)))
         (view,) = service.controller.views()
     assert [(str(one.to), str(one.reason)) for one in view.memory.mode_changes] == [("capacity", "ShortageProven")]
-    assert view.ledger.switches == 1
+    assert view.ledger.mode_changes == 1
     assert [(one.kind, one.reason) for one in _switches(collector)] == [(MessageKind.FAILOVER, "ShortageProven")]
     assert len({body for body in cluster.patches() if MARKER in body}) == 1
 
@@ -122,10 +122,10 @@ def test_what_somebody_else_undid_is_not_told_as_done(cluster: Cluster, tmp_path
     with run(_service(cluster, tmp_path, Loser(undone), monkeypatch, collector)) as service:
         wait_for("the first decision", lambda: bool(service.controller.views()))
         _shortage(cluster)
-        wait_for("capacity mode", lambda: cluster.mode() == "capacity" and bool(service.controller.views()[0].ledger.switches))
+        wait_for("capacity mode", lambda: cluster.mode() == "capacity" and bool(service.controller.views()[0].ledger.mode_changes))
         wait_for("the message", lambda: bool(_switches(collector)))
         (view,) = service.controller.views()
-    assert len([one for one in view.memory.mode_changes if str(one.reason) == "ShortageProven"]) == view.ledger.switches == 1
+    assert len([one for one in view.memory.mode_changes if str(one.reason) == "ShortageProven"]) == view.ledger.mode_changes == 1
     assert [one.reason for one in _switches(collector)] == ["ShortageProven"]
 
 
@@ -141,7 +141,7 @@ def test_a_mode_that_is_found_is_told_as_found(cluster: Cluster, tmp_path: Path,
     (message,) = _switches(collector)
     assert (message.kind, message.reason, message.title) == (MessageKind.FAILOVER, "RoutingDrifted", "sd21: found in capacity mode")
     assert "kubectl-edit" in message.why
-    assert view.ledger.switches == 0
+    assert view.ledger.mode_changes == 0
 
 
 def _webhook(_send: Callable[[], dict[str, Any]]) -> dict[str, Any]:

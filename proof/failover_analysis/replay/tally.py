@@ -54,7 +54,7 @@ class Course:
         """
         self.until(snapshot.now)
         if mode is not self.mode and len(self.changes) < _MOST_CHANGES:
-            self.changes.append(ModeChange(snapshot.now, mode, str(decision.reason) if decision.verb.switches else ""))
+            self.changes.append(ModeChange(snapshot.now, mode, str(decision.reason) if decision.verb.changes_mode else ""))
         self.mode, self._last = mode, (snapshot, replace(decision, mode=mode))
 
     def until(self, now: float) -> None:

@@ -138,7 +138,7 @@ class Invariants:
         if stopped and not blind and now - engine.override_at > _UNSEEN_S:
             self._violated("paused", f"{action.kind} while a person had it paused")
         if action.kind is ActionKind.ROUTE:
-            if error is not None and conclusion.decision.verb.switches:
+            if error is not None and conclusion.decision.verb.changes_mode:
                 self._remembered[replica.number].lost(conclusion, action)
             self._routed(conclusion.snapshot, conclusion.decision, action)
         else:
@@ -152,7 +152,7 @@ class Invariants:
         if problem or written != action.after:
             self._violated("legal", problem or "the body is not what the plan shows")
         self._receivers_ready(snapshot, decision, action)
-        if decision.verb.switches and decision.mode is not None:
+        if decision.verb.changes_mode and decision.mode is not None:
             self._flipped(snapshot, decision, decision.mode)
         self._ours_at = now
         self._routes.append(now)

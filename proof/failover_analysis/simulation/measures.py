@@ -157,7 +157,7 @@ class Measures:
     def acted(self, decision: Decision, action: Action) -> None:
         """An action was accepted."""
         if action.kind is ActionKind.ROUTE:
-            self._verifications.routed(self._engine.event_queue.now, action.after, switch=decision.verb.switches)
+            self._verifications.routed(self._engine.event_queue.now, action.after, switch=decision.verb.changes_mode)
 
     def _flowed(self, flow: Flow, seconds: float) -> None:
         now = self._engine.event_queue.now

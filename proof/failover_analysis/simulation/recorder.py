@@ -73,7 +73,7 @@ class Recorder:
                 self._measures.acted(decision, action)
         else:
             self.totals.refused += 1
-        if took_effect(error) and action.kind is ActionKind.ROUTE and decision.verb.switches and decision.mode is not None:
+        if took_effect(error) and action.kind is ActionKind.ROUTE and decision.verb.changes_mode and decision.mode is not None:
             needless = self._room_for(decision)
             self.switches.append(
                 Switch(self._engine.event_queue.now, decision.mode, decision.verb.value, decision.reason.value, decision.sentence, needless)
@@ -82,7 +82,7 @@ class Recorder:
     def passed(self, replica: Replica, conclusion: Conclusion, acted: Acted) -> None:
         """See `failover_analysis.simulation.replica.ReplicaObserver.passed`."""
         del replica, conclusion
-        self.ledger = counted(self.ledger, switches=sum(one.verb.switches for one in acted.written))
+        self.ledger = counted(self.ledger, mode_changes=sum(one.verb.changes_mode for one in acted.written))
 
     def _room_for(self, decision: Decision) -> bool:
         short = [name for name, judged in decision.evidence.items() if judged.short]

@@ -28,7 +28,7 @@ def _open(*names: str) -> Callable[[Patch], None]:
     """A core without some guards."""
 
     def apply(patch: Patch) -> None:
-        for sequence in ("ALWAYS", "FAILOVER", "FALLBACK", "SWITCH", "REROUTE"):
+        for sequence in ("ALWAYS", "FAILOVER", "FALLBACK", "MODE_CHANGE", "REROUTE"):
             kept = tuple(guard for guard in getattr(guards, sequence) if guard.__name__ not in names)
             patch.setattr(guards, sequence, kept)
 

@@ -178,7 +178,7 @@ def test_the_account_agrees_with_the_bill() -> None:
     """What the controller would say that it spent is within a twentieth of the node-hours."""
     result = play(outages=(outage(0.2, 1.5),), seconds=8 * HOUR)
     assert result.ledger.spend == pytest.approx(result.totals.dollars, rel=0.05)
-    assert result.ledger.switches == len(result.switches)
+    assert result.ledger.mode_changes == len(result.switches)
     assert sum(result.ledger.seconds.values()) == pytest.approx(result.seconds, rel=0.01)
     assert result.ledger.seconds[Mode.CAPACITY] == pytest.approx(result.totals.seconds["capacity"], rel=0.01)
     assert result.ledger.exposed_s == pytest.approx(result.totals.exposed_s, abs=30)
