@@ -1,4 +1,4 @@
-"""What is decided, from failover to fallback, and what is done meanwhile."""
+"""Decisions from failover to fallback, and what is done meanwhile."""
 
 from __future__ import annotations
 
@@ -186,11 +186,11 @@ class TestInCostMode:
         ],
     )
     def test_what_is_decided(self, made: Snapshot, remembered: dict[str, Any], expected: tuple[Verb, Reason]) -> None:
-        """Each row is one situation and the reason that a person is given."""
+        """Each row is one situation, the verb and the reason."""
         assert _result(made, memory(**remembered)) == expected
 
     def test_a_failover_asks_for_the_capacity_service_and_more_replicas(self) -> None:
-        """The whole demand lands on what is left; the KEDA targets are Table 2's."""
+        """The other units must carry the whole demand; the KEDA targets are those of Table 2."""
         made = change(with_scalers(shortage()), TRN1, demand=Sample(2000, NOW))
         decision = _decision(made, memory(**PROVEN))
         assert decision.targets == CAPACITY_TARGETS
@@ -212,7 +212,7 @@ class TestInCostMode:
         ],
     )
     def test_a_breach_ends_the_patience_with_a_shortage(self, changes: dict[str, Any], expected: tuple[Verb, Reason]) -> None:
-        """The unit's users suffer already, and EC2 has no room for it: patience is for shortages that nobody feels yet."""
+        """The unit's users suffer already, and EC2 refuses capacity; patience is for shortages without an effect on users."""
         assert _result(change(shortage(), **changes)) == expected
 
     @pytest.mark.parametrize(
@@ -247,11 +247,11 @@ class TestInCostMode:
         assert "sd21-inf2 40 to 0" in decision.sentence
 
     def test_a_unit_that_is_partly_ready_keeps_its_share(self) -> None:
-        """It merely scales up; moving its share would be a failover in disguise."""
+        """It only scales up, so its share stays."""
         assert _result(change(snapshot(), ready=1, desired=9)) == (Verb.HOLD, Reason.DEMAND_MET)
 
     def test_with_nothing_ready_at_all_the_routing_is_left_alone(self) -> None:
-        """There is nobody to send the traffic to."""
+        """No unit could take the traffic."""
         made = snapshot()
         made = replace(made, units={name: replace(observed, ready=0) for name, observed in made.units.items()})
         decision = _decision(made)
@@ -265,14 +265,14 @@ class TestInCostMode:
         assert decision.targets == ()
 
     def test_weights_follow_while_a_failover_is_held_back_and_its_alert_stays(self) -> None:
-        """The reason is the one that is acted upon; the alert about what is held must not come and go with it."""
+        """The reason is that of the re-weight; the alert about the held failover must not come and go with it."""
         made = replace(change(_all_short(snapshot()), ready=0), routing=routing())
         decision = _decision(made, memory(**PROVEN))
         assert (decision.verb, decision.reason, decision.held_back) == (Verb.REWEIGHT, Reason.AVAILABILITY_CHANGED, Verb.FAILOVER)
         assert [alert.key for alert in decision.alerts] == ["held/OtherSideShort"]
         assert "no other deployment unit" in decision.alerts[0].text
 
-    def test_stickiness_that_differs_is_put_right(self) -> None:
+    def test_stickiness_that_differs_is_restored(self) -> None:
         """Somebody changed the setting, not the weights."""
         decision = _decision(snapshot(_policy(stickiness_cost_s=200)))
         assert (decision.verb, decision.stickiness_s, decision.details["change"]) == (Verb.REWEIGHT, 200, "stickiness")
@@ -302,7 +302,7 @@ class TestAdaptive:
             assert decision.sentence == "sd21-inf2 is short (capacity), but the ready replicas carry the whole demand"
 
     def test_does_not_absorb_with_nobody_else_to_carry_it(self) -> None:
-        """Every unit is short: the switch is wanted, and its guard says that it gains nothing."""
+        """Every unit is short: a failover is wanted, and its guard says that it gains nothing."""
         made = change(_all_short(snapshot(_policy(strategy=Strategy.ADAPTIVE))), TRN1, demand=Sample(1, NOW))
         assert _decision(made, memory(**PROVEN)).held_back is Verb.FAILOVER
 
@@ -326,8 +326,8 @@ class TestDrift:
         made = {"targets": FOREIGN, "action": format_action(FOREIGN, 0), "writer": "argocd", "foreign": True, **changes}
         return snapshot(routing=routing(**made))
 
-    def test_it_is_put_right_at_once_the_first_time(self) -> None:
-        """The marker tells the mode, whatever the action says now."""
+    def test_it_is_restored_at_once_the_first_time(self) -> None:
+        """The marker shows the mode, whatever the action says now."""
         decision = _decision(self._drifted())
         assert (decision.verb, decision.reason) == (Verb.REWEIGHT, Reason.ROUTING_DRIFTED)
         assert decision.targets == COST_TARGETS
@@ -345,7 +345,7 @@ class TestDrift:
         ],
     )
     def test_and_after_a_growing_pause_from_then_on(self, reasserts: int, ago: float, verb: Verb) -> None:
-        """Two writers that fight must not wear out the load balancer."""
+        """Two writers that fight must not overload the load balancer's API."""
         decision = _decision(self._drifted(), memory(reasserts=reasserts, reasserted_at=NOW - ago))
         assert decision.verb is verb
         assert decision.reason is (Reason.ROUTING_DRIFTED if verb is Verb.REWEIGHT else Reason.REASSERT_BACKOFF)
@@ -363,12 +363,12 @@ class TestDrift:
         assert _result(made) == (Verb.HOLD, Reason.ROUTING_UNKNOWN)
 
     def test_an_ingress_without_action_and_marker_is_left_alone(self) -> None:
-        """It is not one that we were given."""
+        """The controller has never routed it."""
         made = self._drifted(targets=(), problem="it has no routing action", action="", marker="")
         assert _result(made) == (Verb.HOLD, Reason.ROUTING_UNKNOWN)
 
     def test_each_reassertion_counts(self) -> None:
-        """The pause is doubled from one to the next, and the last one is dated."""
+        """The pause doubles with each, and the time of the last one is remembered."""
         remembered, decision = decide(memory(reasserts=2, reasserted_at=NOW - 100), self._drifted())
         kept = applied(remembered, decision, NOW + 1)
         assert (kept.reasserts, kept.reasserted_at, kept.changed_at, kept.verified_at) == (3, NOW + 1, NOW + 1, None)
@@ -382,8 +382,8 @@ class TestDrift:
         assert (kept.reasserts, kept.reasserted_at) == (0, None)
         assert decision.alerts == ()
 
-    def test_capacity_mode_tells_of_drift_although_it_always_wants_to_end(self) -> None:
-        """The dwell of the mode is no news; that users are routed elsewhere is."""
+    def test_capacity_mode_reports_drift_although_a_fallback_is_always_wanted(self) -> None:
+        """That users are routed elsewhere is more important than the dwell of the mode."""
         made = snapshot(
             mode=Mode.CAPACITY,
             routing=routing(Mode.CAPACITY, targets=FOREIGN, action=format_action(FOREIGN, 0), foreign=True, writer="argocd"),
@@ -399,7 +399,7 @@ class TestDrift:
         assert [alert.key for alert in held.alerts] == ["held/StandbyNotReady"]
 
     def test_a_correction_during_preparation_counts_as_one(self) -> None:
-        """Hidden behind the preparation it would be repeated at every pass, without a pause and without an alert."""
+        """Reported as preparation, it would be repeated in every pass, without a pause and without an alert."""
         made = with_scalers(change(snapshot(mode=Mode.CAPACITY), TRN1, demand=Sample(2000, NOW)))
         made = replace(made, routing=routing(Mode.CAPACITY, targets=FOREIGN, action=format_action(FOREIGN, 0), foreign=True))
         decision = _decision(made, memory(Mode.CAPACITY))
@@ -418,19 +418,19 @@ class TestModeOfTheIngress:
             pytest.param(
                 {"marker": "", "targets": CAPACITY_TARGETS}, RoutingStyle.SINGLE_SERVICE, Mode.CAPACITY, id="the capacity Service"
             ),
-            pytest.param({"marker": "capacity"}, RoutingStyle.IN_PLACE, Mode.CAPACITY, id="in place, only the marker can tell"),
+            pytest.param({"marker": "capacity"}, RoutingStyle.IN_PLACE, Mode.CAPACITY, id="in place, only the marker shows it"),
             pytest.param({"marker": ""}, RoutingStyle.IN_PLACE, Mode.COST, id="in place without a marker"),
             pytest.param({"marker": "", "targets": CAPACITY_TARGETS}, RoutingStyle.IN_PLACE, None, id="in place knows no capacity Service"),
-            pytest.param({"marker": "fast"}, RoutingStyle.SINGLE_SERVICE, None, id="a marker that nobody knows"),
+            pytest.param({"marker": "fast"}, RoutingStyle.SINGLE_SERVICE, None, id="an unknown marker"),
             pytest.param({"marker": "", "targets": ()}, RoutingStyle.SINGLE_SERVICE, None, id="no target"),
         ],
     )
-    def test_is_told_by_marker_then_action(self, changes: dict[str, Any], style: RoutingStyle, expected: Mode | None) -> None:
-        """They are written in one patch, so that the marker is never older than the action it came with."""
+    def test_comes_from_the_marker_then_from_the_action(self, changes: dict[str, Any], style: RoutingStyle, expected: Mode | None) -> None:
+        """One patch writes both, so the marker is never older than the action that it came with."""
         decision = _decision(snapshot(application(routing_style=style), routing=routing(**changes)))
         assert decision.mode is expected
 
-    def test_adopting_what_is_found_first_makes_us_patient(self) -> None:
+    def test_adopting_the_first_mode_starts_a_dwell_in_capacity_mode_only(self) -> None:
         """Cost mode may have lasted for years, capacity mode starts its dwell."""
         assert adopt(Memory(), Mode.COST, NOW).mode_since == 0.0
         assert adopt(Memory(), Mode.CAPACITY, NOW) == replace(Memory(), mode=Mode.CAPACITY, mode_since=NOW, changed_at=NOW)
@@ -440,14 +440,14 @@ class TestModeOfTheIngress:
         assert adopt(memory(), None, NOW) == memory()
 
     @pytest.mark.parametrize(("before", "found"), [(Mode.COST, Mode.CAPACITY), (Mode.CAPACITY, Mode.COST)])
-    def test_another_mode_than_remembered_is_a_flip_made_now(self, before: Mode, found: Mode) -> None:
-        """This process died between patch and save, or a person switched: verified and drained it is not, in either case."""
+    def test_another_mode_than_remembered_is_a_change_made_now(self, before: Mode, found: Mode) -> None:
+        """The process died between patch and save, or a person changed the mode: either way it is neither verified nor drained."""
         old = memory(before, changed_at=NOW - 500, verified_at=NOW - 400, hold_level=2)
         kept = adopt(old, found, NOW)
         assert (kept.mode, kept.mode_since, kept.changed_at, kept.verified_at) == (found, NOW, NOW, None)
         assert kept.mode_changes[-1] == ModeChange(NOW, found, Reason.ROUTING_DRIFTED, "found so on the Ingress")
 
-    def test_times_that_lie_ahead_become_now(self) -> None:
+    def test_times_in_the_future_become_now(self) -> None:
         """The clock was set back by an hour: a dwell of a minute must not become one of an hour."""
         ahead = NOW + 3600
         old = Memory(
@@ -490,7 +490,7 @@ class TestFallback:
                 snapshot(mode=Mode.CAPACITY),
                 memory(Mode.CAPACITY, units=proven(NOW - 80_000)),
                 (Verb.HOLD, Reason.RETURN_UNPROVEN),
-                id="silence for a day",
+                id="no signal for a day",
             ),
             pytest.param(
                 change(snapshot(mode=Mode.CAPACITY), pool_launches=(launched(NOW - 79_000),)),
@@ -571,8 +571,8 @@ class TestFallback:
         joined = "a node that was requested after the last refusal has joined"
         assert kept.mode_changes[-1].detail == f"capacity for sd21-inf2 has provably returned: {joined}"
 
-    def test_units_that_returned_in_different_ways_are_told_apart(self) -> None:
-        """People are told what proves it, not the name of a state."""
+    def test_units_that_returned_in_different_ways_are_listed_apart(self) -> None:
+        """The sentence says what proves the return, not the name of a state."""
         units = _back().units
         ready = {TRN1: replace(units[INF2], returned=Return.REPLICAS_READY)}
         sentence = decide(memory(Mode.CAPACITY, units={**units, **ready}), snapshot(mode=Mode.CAPACITY))[1].sentence
@@ -592,7 +592,7 @@ class TestFallback:
         assert "sd21-inf2 has 2 of the 8 ready replicas" in waiting.sentence
 
     def test_nothing_is_prepared_while_the_hold_runs(self) -> None:
-        """Replicas for a switch that is half an hour away would only cost."""
+        """Replicas for a fallback that is half an hour away would only cost money."""
         made = change(with_scalers(snapshot(mode=Mode.CAPACITY)), TRN1, demand=Sample(2000, NOW))
         back = memory(Mode.CAPACITY, units=proven(NOW - 900, returned=Return.REGISTERED, returned_at=NOW - 10))
         decision = _decision(made, back)
@@ -628,12 +628,12 @@ class TestFallback:
 
 
 class TestHold:
-    """The break-even time of a switch."""
+    """The break-even time of a mode change."""
 
     WEIGHTS = {INF2: 40, TRN1: 20, "sd21-g5-triton": 15, G6: 10, "sd21-g5-cuda": 15}  # noqa: RUF012 - read only
 
-    def test_is_the_double_spend_of_a_cold_start_over_the_extra_price(self) -> None:
-        """inf2 is 27.6 % of the spend and takes 600 s; capacity mode is 12.2 % dearer."""
+    def test_is_the_extra_spend_of_a_cold_start_over_the_extra_price(self) -> None:
+        """inf2 is 27.6 % of the spend and takes 600 s; capacity mode costs 12.2 % more."""
         assert break_even_s(application(), self.WEIGHTS, (INF2,), 0) == pytest.approx(0.2758 * 600 / 0.1216, rel=0.01)
 
     @pytest.mark.parametrize(("level", "factor"), [(0, 1), (1, 2), (2, 4)])
@@ -651,11 +651,11 @@ class TestHold:
         "weights", [pytest.param({}, id="no weights"), pytest.param(dict.fromkeys(WEIGHTS, 20), id="capacity mode costs the same")]
     )
     def test_is_longest_where_a_return_saves_nothing(self, weights: dict[str, int]) -> None:
-        """A switch that never pays off is put off as long as allowed."""
+        """A fallback that never pays off waits as long as allowed."""
         assert break_even_s(application(), weights, (INF2,), 0) == 14_400
 
     @pytest.mark.parametrize(
-        ("flips", "level"),
+        ("changes", "level"),
         [
             pytest.param((), 0, id="no fallback yet"),
             pytest.param((ModeChange(NOW - 7199, Mode.COST, Reason.RETURN_PROVEN),), 3, id="within two hours"),
@@ -663,9 +663,9 @@ class TestHold:
             pytest.param((ModeChange(NOW - 5, Mode.CAPACITY, Reason.SHORTAGE_PROVEN),), 0, id="a failover is no fallback"),
         ],
     )
-    def test_a_failover_soon_after_a_fallback_is_a_flap(self, flips: tuple[ModeChange, ...], level: int) -> None:
+    def test_a_failover_soon_after_a_fallback_is_a_flap(self, changes: tuple[ModeChange, ...], level: int) -> None:
         """The level starts again after two calm hours."""
-        assert level_after_failover(memory(mode_changes=flips, hold_level=2), NOW, 7200) == level
+        assert level_after_failover(memory(mode_changes=changes, hold_level=2), NOW, 7200) == level
 
     def test_the_level_is_noted_with_the_failover(self) -> None:
         """From the decision alone, as the service applies it."""
@@ -685,7 +685,7 @@ class TestVerification:
             pytest.param({"verdict": Verdict.NOT_YET}, False, id="not yet"),
             pytest.param({"verdict": Verdict.CANNOT_TELL}, False, id="cannot tell"),
             pytest.param({"action": "old"}, False, id="an older action"),
-            pytest.param({"at": NOW - 31}, False, id="looked before the change"),
+            pytest.param({"at": NOW - 31}, False, id="observed before the change"),
         ],
     )
     def test_is_noted_once(self, seen: dict[str, Any], verified: bool) -> None:
@@ -725,7 +725,7 @@ class TestVerification:
 
 
 def test_a_decision_says_when_time_alone_may_change_it() -> None:
-    """Whoever waits for it need not poll."""
+    """The service waits that long and need not poll."""
     assert _decision(snapshot()).next_check_s is None
     assert _decision(shortage(), memory(units=proven(NOW - 20))).next_check_s == 10.0
     fresh = change(snapshot(), pool_failures=(refused(NOW - 1, seen=NOW - 1), refused(NOW - 20, source="create-error")))

@@ -59,7 +59,7 @@ def test_assumed_demand_is_full_use_of_what_is_ready() -> None:
     ("demand", "expected"),
     [
         pytest.param(0, [1, 1, 1, 1, 1], id="nothing to serve: the floors, and one for traffic"),
-        pytest.param(1050, [4, 2, 2, 2, 3], id="the source's proportions"),
+        pytest.param(1050, [4, 2, 2, 2, 3], id="the proportions of the AWS sample"),
         pytest.param(262.5, [1, 1, 1, 1, 1], id="exactly one replica"),
         pytest.param(262.6, [2, 1, 1, 1, 1], id="a little more than one replica"),
     ],
@@ -167,7 +167,7 @@ class TestFloors:
         assert _floors(made)[TRN1] == expected
 
     def test_sink_no_further_before_replicas_have_gone(self) -> None:
-        """The replicas follow a floor after minutes. A second look at the same replicas must not lower it again, and again."""
+        """Replicas follow a floor after minutes. A second pass with the same replicas must not lower it again."""
         made = change(_measured(Sample(460, NOW), made=with_scalers(snapshot())), TRN1, desired=9)
         seen = [9]
         for _ in range(5):

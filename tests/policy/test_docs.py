@@ -15,7 +15,7 @@ HINT = "run: python -m tools.policy_docs"
 
 
 def test_the_page_of_reasons_is_up_to_date() -> None:
-    """An operator looks a reason up at night and must find today's sentence."""
+    """An operator who looks up a reason must find the present sentence."""
     assert REASONS.read_text() == reasons(), HINT
 
 

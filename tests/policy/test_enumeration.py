@@ -63,10 +63,10 @@ PLAIN = memory()
 
 @dataclass(frozen=True)
 class Evidence:
-    """One class of evidence: how it looks and what is remembered of it."""
+    """One class of evidence: how it changes a snapshot, and what is remembered of it."""
 
     name: str
-    look: Callable[[Snapshot], Snapshot]
+    shown: Callable[[Snapshot], Snapshot]
     memory: Memory = PLAIN
 
 
@@ -107,7 +107,7 @@ def _remembered(at: float = NOW - 80_000, returned: Return = Return.NONE, return
 BACK = _remembered(returned=Return.REGISTERED, returned_at=NOW - 79_000)
 CAPACITY = (
     Evidence("nothing-remembered", lambda made: made, memory(Mode.CAPACITY)),
-    Evidence("silence", lambda made: made, _remembered()),
+    Evidence("no signal", lambda made: made, _remembered()),
     Evidence("registered", lambda made: made, BACK),
     Evidence("not-quiet", lambda made: made, _remembered(NOW - 300, Return.REGISTERED, NOW - 200)),
     Evidence("hold-runs", lambda made: made, _remembered(NOW - 900, Return.REPLICAS_READY, NOW - 200)),
@@ -137,19 +137,19 @@ STANDBY: tuple[Callable[[Snapshot], Snapshot], ...] = (
 def _cases(mode: Mode | None, evidence: Evidence) -> Iterator[tuple[Memory, Snapshot]]:
     """All snapshots and memories of one class of evidence."""
     plain = with_scalers(snapshot(mode=mode or Mode.COST))
-    plain = evidence.look(change(plain, TRN1, demand=SAMPLE))
+    plain = evidence.shown(change(plain, TRN1, demand=SAMPLE))
     if mode is None:
         plain = replace(plain, routing=routing(marker="", targets=(Target("other", 80, 1),), action="other"))
     sources = {fresh: (Source("karpenter", True, NOW if fresh else NOW - 999, 180),) for fresh in (True, False)}
-    memories = [replace(evidence.memory, mode=mode, mode_changes=flips, changed_at=NOW - 700) for flips in ((), SPENT)]
+    memories = [replace(evidence.memory, mode=mode, mode_changes=changes, changed_at=NOW - 700) for changes in ((), SPENT)]
     for change_ready, change_standby in itertools.product(READY, STANDBY):
-        looked = change_standby(change_ready(plain))
-        action = looked.routing.action
+        observed = change_standby(change_ready(plain))
+        action = observed.routing.action
         verdicts = (Verification(Verdict.YES, NOW, "", action), Verification(Verdict.NOT_YET, NOW, "rule 7", action))
         for override, verdict in itertools.product(OVERRIDES, verdicts):
-            shown = replace(looked.routing, override=override, verification=verdict)
+            shown = replace(observed.routing, override=override, verification=verdict)
             for leader, fresh in itertools.product((True, False), (True, False)):
-                made = replace(looked, leader=leader, sources=sources[fresh], routing=shown)
+                made = replace(observed, leader=leader, sources=sources[fresh], routing=shown)
                 for remembered in memories:
                     yield remembered, made
 
@@ -181,7 +181,7 @@ def _check_transition(before: Memory, made: Snapshot, after: Memory, decision: D
     mode = before.mode
     if decision.verb not in {Verb.FAILOVER, Verb.FALLBACK}:
         assert decision.mode is mode, f"{decision.verb} changes the mode"
-        assert after.mode is mode, "looking is remembered as a change of mode"
+        assert after.mode is mode, "an observation is remembered as a mode change"
         assert decision.verb is Verb.HOLD or applied(after, decision, NOW).mode is mode, (
             f"{decision.verb} is remembered as a change of mode"
         )

@@ -1,4 +1,4 @@
-"""What one refused launch proves, what several prove together, and what nothing but time proves."""
+"""What one refusal proves, what several prove together, and what only time proves."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ SIX = {"ready": 6, "desired": 6}
 
 
 def named(zone: str, at: float = NOW - 60, instance_type: str = "inf2.xlarge", **changes: Any) -> LaunchFailure:
-    """A refusal of a claim that leaves every zone open, whose message names one of them."""
+    """A refusal of a claim that allows every zone, whose message names one of them."""
     where = {"named_type": instance_type, "named_zone": f"us-west-2{zone}", "truncated": True}
     return refused(at, **{**where, "claim": f"inf2-{instance_type}-{zone}", "instance_types": (instance_type,), **changes})
 
@@ -64,12 +64,12 @@ LATER = (named("a", NOW - 30), named("b", NOW - 20), named("c", NOW - 10))
 
 
 def kinds(failures: tuple[LaunchFailure, ...], *capacity_types: str) -> tuple[LaunchFailure, ...]:
-    """The refusals, of claims that leave these capacity types open."""
+    """The refusals, of claims that allow these capacity types."""
     return tuple(replace(one, capacity_types=capacity_types) for one in failures)
 
 
 def said(pool: str, at: float = NOW - 50) -> tuple[PendingPod, ...]:
-    """Pods that wait, of one of which Karpenter said that nothing of a NodePool is available for it."""
+    """Pods that wait; Karpenter found nothing available in a NodePool for one of them."""
     first, *others = pods()
     return (replace(first, unavailable=((pool, at),)), *others)
 
@@ -132,9 +132,9 @@ def create_error(at: float, **changes: Any) -> LaunchFailure:
             SUSPECTED,
             id="a type that the NodePool did not name was open",
         ),
-        pytest.param(THREE, {**IN_ZONES, **MIXED}, SUSPECTED, id="the capacity type that was asked for is not known"),
+        pytest.param(THREE, {**IN_ZONES, **MIXED}, SUSPECTED, id="the requested capacity type is not known"),
         pytest.param(
-            kinds(THREE, "spot", "on-demand"), {**IN_ZONES, **MIXED}, SUSPECTED, id="of spot and on-demand spot is asked for first"
+            kinds(THREE, "spot", "on-demand"), {**IN_ZONES, **MIXED}, SUSPECTED, id="of spot and on-demand, spot is requested first"
         ),
         pytest.param(
             (*kinds(THREE, "spot", "on-demand"), *kinds(LATER, "on-demand")), {**IN_ZONES, **MIXED}, NAMED, id="spot, and on-demand next"
@@ -151,16 +151,16 @@ def create_error(at: float, **changes: Any) -> LaunchFailure:
         pytest.param((), {**BLOCKED, "pool_elsewhere": THREE, "pending": ()}, NOTHING, id="through another NodePool, and nobody waits"),
         pytest.param((refused(replacement=True),), BLOCKED, NOTHING, id="launched by consolidation: the old node still serves"),
         pytest.param(
-            (refused(NOW - 1, seen=NOW - 1),), {"pool_blocked_at": NOW}, SATURATED, id="fresh: where pods wait nothing is waited for"
+            (refused(NOW - 1, seen=NOW - 1),), {"pool_blocked_at": NOW}, SATURATED, id="fresh: with waiting pods it counts at once"
         ),
         pytest.param((refused(NOW - 2, seen=NOW - 2),), {"pending": ()}, NOTHING, id="too fresh to know whether consolidation launched it"),
         pytest.param((refused(NOW - 3, seen=NOW - 3),), {"pending": ()}, SUSPECTED, id="old enough to know"),
-        pytest.param((refused(NOW - 60, seen=NOW - 2),), {"pending": ()}, NOTHING, id="the hold is against sight: the event came late"),
+        pytest.param((refused(NOW - 60, seen=NOW - 2),), {"pending": ()}, NOTHING, id="the event came late: the hold counts from then"),
         pytest.param((create_error(NOW - 30),), {}, NOTHING, id="a create error may yet succeed"),
         pytest.param((create_error(NOW - 60),), {}, SATURATED, id="a quota of the account that stays used up"),
         pytest.param((create_error(NOW - 60, cause=Cause.UNKNOWN),), BLOCKED, SUSPECTED, id="another create error that stays"),
         pytest.param((refused(NOW - 360),), {"pool_blocked_at": NOW - 300}, SATURATED, id="at the end of the window"),
-        pytest.param((refused(NOW - 361),), {"pool_blocked_at": NOW - 300}, NOTHING, id="beyond the window: silence proves nothing"),
+        pytest.param((refused(NOW - 361),), {"pool_blocked_at": NOW - 300}, NOTHING, id="beyond the window: no signal proves nothing"),
         pytest.param(
             (refused(),), {"pool_launches": (launched(NOW - 50),), **BLOCKED}, NOTHING, id="a launch of a claim that was created later"
         ),
@@ -199,7 +199,7 @@ def create_error(at: float, **changes: Any) -> LaunchFailure:
             (refused(),),
             {"ready": 4, **BLOCKED},
             (Shortage.SUSPECTED, Proof.SATURATED),
-            id="a surge pod of a rollout waits, nobody misses it",
+            id="a surge pod of a rollout waits, no replica is missing",
         ),
         pytest.param(
             (refused(),), {"desired": 0, "ready": 0, **BLOCKED}, (Shortage.SUSPECTED, Proof.SATURATED), id="scaled to nothing by somebody"
@@ -233,7 +233,7 @@ def test_what_a_refusal_proves(failures: tuple[LaunchFailure, ...], unit: dict[s
 def test_part_of_a_proof_becomes_one_when_demand_outlives_a_cache_cycle(
     failures: tuple[LaunchFailure, ...], unit: dict[str, Any], age: float, expected: tuple[Shortage, Proof | None]
 ) -> None:
-    """Had another part had room, something would have launched within a cycle of Karpenter's cache."""
+    """With room in another part, a node would have launched within a cycle of Karpenter's cache."""
     assert _case(failures, age=age, **unit) == expected
 
 
@@ -266,21 +266,21 @@ def test_a_misconfiguration_is_a_proof_where_the_operator_says_so() -> None:
 def test_allowed_offerings(
     unit: dict[str, Any], pool: dict[str, Any], observed: dict[str, Any], types: tuple[str, ...], zones: tuple[str, ...]
 ) -> None:
-    """The application file speaks first, then the NodePool, narrowed by the Deployment's own pins."""
+    """The application file counts first, then the NodePool; the Deployment's own pins narrow both."""
     allowed = allowed_offerings(replace(seed_units()[0], **unit), UnitObservation(INF2, PoolObservation("inf2", **pool), **observed))
     assert (allowed.instance_types, allowed.zones_of(types[0])) == (types, zones)
 
 
 def test_two_claims_of_one_batch_are_one_attempt() -> None:
-    """They share one fleet call; counted as two they would look like two independent proofs."""
+    """They share one fleet call; counted as two they would seem to be two independent proofs."""
     batch = (refused(claim="a", attempt="1"), refused(claim="b", attempt="1"), refused(NOW - 30, claim="c", attempt="2"))
     judged = judge(change(snapshot(), pool_failures=batch, pending=pods(), desired=4))
     assert judged.attempts == 2
     assert judged.facts[0].startswith("2 refused attempt(s), last 30 s ago: InsufficientInstanceCapacity")
 
 
-def test_the_headline_cause_is_what_heals_by_itself() -> None:
-    """With several causes the one that waiting may cure comes first, and every code is told."""
+def test_the_reported_cause_is_the_one_that_passes_by_waiting() -> None:
+    """Of several causes the one that may pass by waiting comes first, and every code is listed."""
     both = (
         refused(cause=Cause.NETWORK, codes=("InsufficientFreeAddressesInSubnet",)),
         refused(NOW - 50, codes=("InsufficientInstanceCapacity",), truncated=True),
@@ -309,7 +309,7 @@ class TestMemoryOfAProof:
         assert decide(memory(units=proven()), snapshot())[0].units == {}
 
     def test_a_pod_that_is_replaced_does_not_begin_the_patience_anew(self) -> None:
-        """Between the deletion of one and the next verdict of the scheduler nobody waits, and everything is still refused."""
+        """Between the deletion of a pod and the next verdict of the scheduler no pod waits, and capacity is still refused."""
         gap = change(shortage(), pending=())
         kept = decide(memory(units=proven(NOW - 20)), gap)[0]
         assert kept.units[INF2].proven_at == NOW - 20
@@ -321,19 +321,19 @@ class TestMemoryOfAProof:
         assert decide(remembered, snapshot(mode=Mode.CAPACITY))[0].units == proven()
 
     def test_a_later_refusal_moves_the_date_without_demand(self) -> None:
-        """A canary that was refused proves that capacity is still missing, although nobody misses the replica."""
+        """A refused canary proves that capacity is still missing, although the demand does not need the replica."""
         made = change(snapshot(mode=Mode.CAPACITY), pool_failures=(refused(NOW - 10, cause=Cause.QUOTA),), pool_blocked_at=NOW - 9)
         kept = decide(memory(Mode.CAPACITY, units=proven(NOW - 600)), made)[0].units[INF2]
         assert (kept.last_failure_at, kept.cause, kept.proven_at) == (NOW - 10, Cause.QUOTA, NOW - 600)
 
     def test_the_proof_keeps_its_first_date_and_replicas(self) -> None:
-        """Patience counts from the first proof, and a silent return is measured against the replicas of then."""
+        """Patience counts from the first proof, and a return without a new node is measured against the replicas of that time."""
         made = shortage(at=NOW - 10)
         kept = decide(memory(units=proven(NOW - 100, ready_then=7)), made)[0].units[INF2]
         assert (kept.proven_at, kept.ready_then, kept.last_failure_at) == (NOW - 100, 7, NOW - 10)
 
     def test_a_proof_replaces_what_was_only_suspected(self) -> None:
-        """Its replicas are those of the moment of proof."""
+        """The remembered replicas are those at the time of the proof."""
         kept = decide(memory(units=proven(NOW - 100, ready_then=7, proven_at=None)), shortage())[0].units[INF2]
         assert (kept.proven_at, kept.ready_then) == (NOW, 2)
 
@@ -355,30 +355,30 @@ class TestMemoryOfAProof:
 
 
 class TestReturn:
-    """Capacity has returned when a node that was asked for later has joined, or when the missing replicas run."""
+    """Capacity has returned when a node that was requested later has joined, or when the missing replicas run."""
 
     @pytest.mark.parametrize(
         ("changes", "remembered", "expected"),
         [
-            pytest.param({}, {}, Return.NONE, id="silence proves nothing"),
+            pytest.param({}, {}, Return.NONE, id="no signal proves nothing"),
             pytest.param({"pool_launches": (launched(NOW - 30),)}, {}, Return.LAUNCHED, id="launched only"),
             pytest.param({"pool_launches": (launched(NOW - 30, NOW - 5),)}, {}, Return.REGISTERED, id="registered"),
-            pytest.param({"pool_launches": (launched(NOW - 61, NOW - 5),)}, {}, Return.NONE, id="asked for before the refusal"),
+            pytest.param({"pool_launches": (launched(NOW - 61, NOW - 5),)}, {}, Return.NONE, id="requested before the refusal"),
             pytest.param(
                 {"pool_launches": (launched(NOW - 30, NOW - 5, instance_type="inf1.xlarge"),)}, {}, Return.NONE, id="another instance type"
             ),
             pytest.param({"ready": 4, "desired": 4}, {}, Return.REPLICAS_READY, id="the missing replicas run"),
             pytest.param({"ready": 3, "desired": 4}, {}, Return.NONE, id="some of the missing replicas run"),
-            pytest.param({"ready": 1, "desired": 1}, {}, Return.NONE, id="fewer are asked for now: that is no return"),
+            pytest.param({"ready": 1, "desired": 1}, {}, Return.NONE, id="fewer are desired now: that is no return"),
             pytest.param(
-                {**SIX, "demand": Sample(200, NOW)}, {"ready_then": 6}, Return.REPLICAS_READY, id="more run than the demand asks for"
+                {**SIX, "demand": Sample(200, NOW)}, {"ready_then": 6}, Return.REPLICAS_READY, id="more run than the demand needs"
             ),
-            pytest.param({**SIX, "demand": Sample(2000, NOW)}, {"ready_then": 6}, Return.NONE, id="the demand asks for more than run"),
+            pytest.param({**SIX, "demand": Sample(2000, NOW)}, {"ready_then": 6}, Return.NONE, id="the demand needs more than run"),
             pytest.param(
                 {**SIX, "demand": Sample(200, NOW), "pool_failures": (refused(NOW - 10),)},
                 {"ready_then": 6},
                 Return.NONE,
-                id="more run than the demand asks for, and the canary was refused",
+                id="more run than the demand needs, and the canary was refused",
             ),
             pytest.param({"ready": 4, "desired": 4, "pending": pods(1)}, {}, Return.NONE, id="a pod still waits"),
             pytest.param({"ready": 4, "desired": None}, {}, Return.NONE, id="the Deployment is not known"),
@@ -393,7 +393,7 @@ class TestReturn:
         assert judge(made, memory(Mode.CAPACITY, units=proven(**remembered))).returned is expected
 
     def test_a_unit_that_was_never_short_has_nothing_to_return(self) -> None:
-        """Every launch would be a return otherwise."""
+        """Otherwise every launch would count as a return."""
         made = change(snapshot(), pool_launches=(launched(NOW - 30, NOW - 5),))
         assert judge(made).returned is Return.NONE
 
@@ -407,7 +407,7 @@ class TestReturn:
         assert (judged.returned, judged.returned_at) == (expected, initialized)
 
     def test_it_is_dated_by_the_first_node_and_remembered(self) -> None:
-        """The hold counts from the first proof; the launches are forgotten by the cluster long before it is over."""
+        """The hold counts from the first proof, and the launches are gone from the cluster long before it is over."""
         made = change(snapshot(mode=Mode.CAPACITY), pool_launches=(launched(NOW - 30, NOW - 5), launched(NOW - 40, NOW - 9)))
         kept, _ = decide(memory(Mode.CAPACITY, units=proven()), made)
         assert (kept.units[INF2].returned, kept.units[INF2].returned_at) == (Return.REGISTERED, NOW - 9)
@@ -415,7 +415,7 @@ class TestReturn:
         assert judge(later, kept).returned_at == NOW - 9
 
     def test_a_new_proof_of_shortage_cancels_it(self) -> None:
-        """Back and gone again is gone."""
+        """A unit whose capacity came back and was refused again is short."""
         made = shortage(snapshot(mode=Mode.CAPACITY), at=NOW - 10)
         kept, decision = decide(memory(Mode.CAPACITY, units=proven(NOW - 900, returned=Return.REPLICAS_READY, returned_at=NOW - 500)), made)
         assert decision.evidence[INF2].returned is Return.NONE
@@ -423,7 +423,7 @@ class TestReturn:
 
 
 class TestAbility:
-    """Who could take the traffic of others."""
+    """Which units could take the traffic of others."""
 
     @pytest.mark.parametrize(
         ("changes", "able"),
@@ -435,7 +435,7 @@ class TestAbility:
         ],
     )
     def test_a_unit_needs_ready_replicas(self, changes: dict[str, Any], able: bool) -> None:
-        """A unit without any would answer 503 to what it is given."""
+        """A unit without any would answer its requests with 503."""
         assert judge(change(snapshot(), TRN1, **changes), unit=TRN1).can_serve is able
 
     @pytest.mark.parametrize(("blocked", "able"), [(NOW - 10, False), (NOW - 361, True), (None, True)])
@@ -445,12 +445,12 @@ class TestAbility:
         assert judge(made, unit=TRN1).can_serve is able
 
     def test_a_short_unit_cannot_take_more(self) -> None:
-        """It has ready replicas, but every further one has no place."""
+        """It has ready replicas, but no node for another one."""
         assert not judge(shortage()).can_serve
 
 
-def test_facts_tell_a_person_everything_that_was_seen() -> None:
-    """An operator at night reads these lines and nothing else."""
+def test_facts_list_everything_that_was_observed() -> None:
+    """An operator may read only these lines."""
     made = change(
         shortage(named_type="inf2.xlarge", named_zone="us-west-2a", truncated=True, requirements_known=False),
         pool_blocked_at=NOW - 20,
@@ -485,8 +485,8 @@ def test_facts_tell_a_person_everything_that_was_seen() -> None:
         pytest.param(launched(NOW - 4000), (), id="long ago"),
     ],
 )
-def test_facts_tell_of_recent_launches(launch: Any, words: tuple[str, ...]) -> None:
-    """They are the sign of a return that a person looks for."""
+def test_facts_list_recent_launches(launch: Any, words: tuple[str, ...]) -> None:
+    """They are the first sign of a return."""
     assert judge(change(snapshot(), pool_launches=(launch,))).facts == words
 
 
@@ -524,12 +524,12 @@ def test_facts_tell_of_recent_launches(launch: Any, words: tuple[str, ...]) -> N
     ],
 )
 def test_facts_say_what_is_missing_for_a_proof(failures: tuple[LaunchFailure, ...], unit: dict[str, Any], words: str) -> None:
-    """An operator sees how far a suspicion is, and when it is acted on at the latest."""
+    """An operator sees how far the proof is, and when it completes at the latest."""
     changes = {"pool_failures": failures, "pending": pods(), "desired": 4, "ready": 2, **unit}
     assert judge(change(snapshot(), **changes)).facts[1] == words
 
 
-def test_facts_tell_of_many_launches_in_one_line() -> None:
+def test_facts_list_many_launches_in_one_line() -> None:
     """A scale-up launches dozens; the newest and their number are enough."""
     made = change(snapshot(), pool_launches=(launched(NOW - 900), launched(NOW - 62)))
     assert judge(made).facts == ("NodeClaim inf2-new launched, launched 1 min ago (2 launches in the last hour)",)

@@ -1,4 +1,4 @@
-"""One decision computes each of its figures once, and nothing that answers can change the question."""
+"""One decision computes each of its figures once, and no guard can change its case."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WORLDS = {
 
 @pytest.mark.parametrize(("made", "remembered"), WORLDS.values(), ids=WORLDS)
 def test_each_figure_is_computed_once(made: Snapshot, remembered: Memory) -> None:
-    """Whatever is computed twice may be computed from two different things."""
+    """Figures that are computed twice may be computed from different inputs."""
     calls: Counter[str] = Counter()
 
     def count(frame: FrameType, event: str, _: Any) -> None:
@@ -52,8 +52,8 @@ def test_each_figure_is_computed_once(made: Snapshot, remembered: Memory) -> Non
     assert calls == dict.fromkeys(ONCE.values(), 1)
 
 
-def test_the_question_cannot_be_changed() -> None:
-    """A guard that wrote into the case would change what the next guard is asked."""
+def test_a_case_cannot_be_changed() -> None:
+    """A guard that wrote into the case would change what the next guard judges."""
     made = snapshot()
     case = Case(made, memory(), Mode.COST, "", decide(memory(), made)[1].evidence, Figures.of(made))
     with pytest.raises(FrozenInstanceError):
@@ -61,7 +61,7 @@ def test_the_question_cannot_be_changed() -> None:
 
 
 def test_figures_of_a_unit_that_comes_back() -> None:
-    """Its replicas are planned for before one of them is ready; traffic waits until one is."""
+    """Its replicas are planned before one of them is ready; traffic waits until one is."""
     made = change(change(snapshot(), ready=0), TRN1, demand=Sample(262.5, NOW))
     assert (Figures.of(made).intended[INF2], Figures.of(made, [INF2]).intended[INF2]) == (0, 40)
     assert Figures.of(made, [INF2]).cost[INF2] == 0
@@ -69,7 +69,7 @@ def test_figures_of_a_unit_that_comes_back() -> None:
 
 
 def test_figures_of_a_unit_with_too_few_replicas() -> None:
-    """It is cut: it gets less than its base weight, but not nothing."""
+    """It is cut: it gets less than its base weight, but more than 0."""
     made = change(change(snapshot(), ready=1), demand=Sample(2800.0, NOW))
     busy = replace(made, units={name: replace(one, ready=one.ready if name == INF2 else 40) for name, one in made.units.items()})
     assert Figures.of(busy).cut == {INF2}
@@ -81,5 +81,5 @@ def test_figures_of_a_unit_with_too_few_replicas() -> None:
     [((), None), ((None, 0.0, -1.0, float("inf"), float("nan")), None), ((5.0, None, 3.0, 0.0), 3.0)],
 )
 def test_soonest(waits: tuple[float | None, ...], expected: float | None) -> None:
-    """What is over, endless or unknown opens nothing later."""
+    """A wait that is over, endless or unknown does not count."""
     assert soonest(*waits) == expected

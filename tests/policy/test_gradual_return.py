@@ -1,4 +1,4 @@
-"""A fallback in steps: a part of the traffic, a look at it, the next part; and all of it taken back when users are failed."""
+"""A fallback in steps: a part of the traffic, a check, the next part; and all of it reversed when users suffer."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def app(style: RoutingStyle = RoutingStyle.SINGLE_SERVICE, **changes: Any) -> Ap
 
 
 def world(style: RoutingStyle = RoutingStyle.SINGLE_SERVICE, **changes: Any) -> World:
-    """Everything that a fallback asks for is there."""
+    """Every guard of a fallback passes."""
     made, remembered = returned()
     return World(with_scalers(replace(made, application=app(style, **changes))), remembered)
 
@@ -94,7 +94,7 @@ def test_the_whole_way_back(style: RoutingStyle) -> None:
 
 
 def test_nothing_is_lowered_on_the_way() -> None:
-    """Neither side: each may have to carry everything at the next moment."""
+    """Neither side: each may soon have to carry all traffic."""
     made = world(drain_s=1)
     for _ in range(100):
         decision, plan = made.tick(5)
@@ -105,7 +105,7 @@ def test_nothing_is_lowered_on_the_way() -> None:
 
 
 def test_a_restart_in_the_middle_goes_on() -> None:
-    """The step stands on the Ingress, written in one patch with the action: a lost memory only makes it wait its time anew."""
+    """One patch writes the step and the action to the Ingress, so after a lost memory the step only waits its time anew."""
     _, made = at_step(2)
     decision = decide(Memory(), made)[1]
     assert decision.verb is Verb.HOLD
@@ -137,7 +137,7 @@ def test_trouble_takes_the_steps_back(changes: dict[str, Any], problem: str, the
 
 
 def test_old_figures_do_not_take_it_back() -> None:
-    """Errors of before the step are not of the step."""
+    """Errors from before the step do not count for it."""
     remembered, made = at_step(2, ago=10)
     assert decide(remembered, replace(made, error_ratio=Sample(0.5, NOW - 60)))[1].verb is Verb.HOLD
 
@@ -158,7 +158,7 @@ def test_a_pin_to_cost_skips_the_rest() -> None:
 
 
 def test_a_refusal_without_demand_stops_it() -> None:
-    """Stopped, not taken back: users are served, and ten quiet minutes are asked for anew."""
+    """It stops and is not reversed: users are served, and another ten quiet minutes are needed."""
     remembered, made = at_step(2)
     made = change(made, pool_failures=(refused(NOW - 20),), pool_blocked_at=NOW - 19)
     decision = decide(remembered, made)[1]
@@ -185,13 +185,13 @@ class TestFigures:
         assert (decision.verb, decision.reason) == (Verb.HOLD, Reason.STEP_RUNNING)
         assert decision.alerts == ()
 
-    def test_silence_is_no_requests_in_the_end(self) -> None:
+    def test_missing_metrics_mean_no_requests_in_the_end(self) -> None:
         """Its metrics are reported only where there are requests."""
         decision = self._judged(at_step(1)[1], errors=None, ago=361)
         assert (decision.verb, decision.return_step) == (Verb.ADVANCE, 2)
 
     def test_a_source_that_does_not_answer_stops_it(self) -> None:
-        """Unknown is not fine: hold and tell."""
+        """Unknown errors hold the step and raise an alert."""
         decision = self._judged(at_step(1)[1], last_ok=NOW - 700, errors=Sample(0.0, NOW))
         assert (decision.verb, decision.reason) == (Verb.HOLD, Reason.STEP_UNJUDGED)
         assert [alert.key for alert in decision.alerts] == ["held/StepUnjudged"]
@@ -199,7 +199,7 @@ class TestFigures:
 
 @pytest.mark.parametrize("steps", [1, 2])
 def test_fewer_steps_in_the_file_while_it_runs(steps: int) -> None:
-    """The file rules: the way back goes on with the steps that it has now."""
+    """The way back goes on with the steps that the file has now."""
     remembered, made = at_step(3)
     made = replace(made, application=app(return_steps=steps))
     decision = decide(remembered, made)[1]
@@ -208,7 +208,7 @@ def test_fewer_steps_in_the_file_while_it_runs(steps: int) -> None:
 
 
 def test_a_step_that_the_load_balancer_does_not_show_is_not_followed_by_another() -> None:
-    """Two parts at once would be no steps."""
+    """Otherwise two parts would move at once."""
     remembered, made = at_step(1)
     seen = Verification(Verdict.NOT_YET, NOW, "rule 7", "step")
     made = replace(made, routing=replace(made.routing, verification=seen))

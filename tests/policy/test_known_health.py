@@ -16,12 +16,12 @@ FAILED = Verification(Verdict.CANNOT_TELL, NOW, "throttled", "new")
 
 
 def known(seen: Verification, now: float) -> dict[str, int]:
-    """What the policy makes of a look at a later time."""
+    """The healthy targets that the policy assumes at a later time."""
     return dict(healthy_targets(replace(snapshot(now=now), routing=routing(verification=seen))))
 
 
 def test_stays_known_while_the_rule_is_not_there_yet() -> None:
-    """Targets are counted behind the rule that was asked for; until it is there nothing newer can be known, however long that takes."""
+    """Targets are counted behind the wanted rule only; until it is live no newer count can exist, however long that takes."""
     seen = with_known_health(WAITING, COUNTED)
     for later in range(1, 100):
         seen = with_known_health(replace(WAITING, at=NOW + 5 * later), seen)
@@ -29,8 +29,8 @@ def test_stays_known_while_the_rule_is_not_there_yet() -> None:
 
 
 @pytest.mark.parametrize(("age", "expected"), [(0.0, {"sd21-trn1": 0}), (HEALTH_FRESH_S, {})])
-def test_ages_while_looks_fail(age: float, expected: dict[str, int]) -> None:
-    """A look that failed says nothing, not even that nothing changed."""
+def test_ages_while_verifications_fail(age: float, expected: dict[str, int]) -> None:
+    """A failed verification does not show that nothing changed."""
     seen = with_known_health(replace(FAILED, at=NOW + age), with_known_health(FAILED, COUNTED))
     assert known(seen, NOW + age) == expected
 

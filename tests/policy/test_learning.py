@@ -13,7 +13,7 @@ from controller.policy.learning import CLAMP, KEPT, LEAST_SEEN, Stakes, Waits, l
 STAKES = Stakes(extra=0.22, exposed=5.0, change_s=900.0, late_s=30.0)
 DURATIONS = st.lists(st.floats(1.0, 1e6), min_size=LEAST_SEEN, max_size=KEPT)
 ANY_STAKES = st.builds(
-    lambda extra, more, switch, late: Stakes(extra, extra + more, switch, late),
+    lambda extra, more, change, late: Stakes(extra, extra + more, change, late),
     st.floats(0.01, 5.0),
     st.floats(0.1, 50.0),
     st.floats(1.0, 5_000.0),
@@ -126,6 +126,6 @@ def test_patience_in_vain_costs_a_known_factor(outages: list[float], uptimes: li
     [{"extra": 0.0}, {"exposed": 0.2}, {"change_s": 0.0}, {"late_s": -1.0}, {"extra": float("nan")}],
 )
 def test_stakes_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
-    """Where a switch could never pay there is nothing to learn."""
+    """Where a mode change could never pay, there is nothing to learn."""
     with pytest.raises(ValueError, match="able to pay"):
         Stakes(**{"extra": 0.22, "exposed": 5.0, "change_s": 900.0, "late_s": 0.0, **wrong})

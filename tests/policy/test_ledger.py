@@ -21,7 +21,7 @@ def book(made: Snapshot, remembered: Memory, seconds: float = 60.0, before: Ledg
 
 
 def asked(made: Snapshot, requests: float = 600.0) -> Snapshot:
-    """So many requests a period of a minute."""
+    """The snapshot with this many requests a period of a minute."""
     return change(made, INF2, demand=Sample(requests, NOW))
 
 
@@ -45,7 +45,7 @@ def test_capacity_mode_costs_the_same_on_top() -> None:
 
 
 def test_a_proven_shortage_in_cost_mode_is_exposure() -> None:
-    """From the proof to the switch users of the unit wait; one without weight harms nobody."""
+    """From the proof to the failover users of the unit wait; a unit without weight harms nobody."""
     assert book(shortage(), memory()).exposed_minutes == 1
     units = application().units
     light = application(units=(replace(units[0], weight=0), *units[1:]))
@@ -86,7 +86,7 @@ def test_replicas_are_paid_for_from_the_moment_they_have_a_node() -> None:
         pytest.param(snapshot(routing=routing(exists=False)), 60.0, 0.0, id="no Ingress"),
     ],
 )
-def test_what_cannot_be_told_is_not_booked(made: Snapshot, seconds: float, booked_s: float) -> None:
+def test_what_is_not_known_is_not_booked(made: Snapshot, seconds: float, booked_s: float) -> None:
     """An account that guesses is worse than a short one."""
     assert sum(book(made, Memory(), seconds).seconds.values()) == booked_s
 

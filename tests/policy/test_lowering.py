@@ -1,4 +1,4 @@
-"""When floors may sink, and how far: not behind a change that nobody remembers, and not below what the traffic needs."""
+"""When floors may sink, and how far: not before a change that is not remembered is drained, and not below what the traffic needs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def lowered(before: Memory, seen: Snapshot) -> tuple[Memory, bool]:
 
 
 def test_a_change_that_is_not_remembered_is_drained_before_anything_sinks() -> None:
-    """The answer to our patch was lost, or the process died before it saved: the mode is the same, the action is another one."""
+    """The answer to our patch was lost, or the process died before it saved: the mode is the same, the action differs."""
     known, _ = decide(memory(), showing(COST_TARGETS, NOW))
     assert known.action == fingerprint(format_action(COST_TARGETS, 0))
     after, allowed = lowered(known, showing(OTHER, LATER))
@@ -58,14 +58,14 @@ def test_a_change_that_is_not_remembered_is_drained_before_anything_sinks() -> N
 
 
 def test_the_first_sight_of_an_action_is_no_change() -> None:
-    """A memory of an earlier version has no action: what is found has been there for long."""
+    """A memory of an earlier version has no action, and the present one has been there for long."""
     after, allowed = lowered(memory(), showing(COST_TARGETS, NOW))
     assert allowed
     assert after.changed_at is None
 
 
 def test_an_action_that_is_taken_away_is_remembered() -> None:
-    """Put back, it is the same one; another one in its place is a change."""
+    """The same action written again is no change; another one is."""
     known, _ = decide(memory(), showing(COST_TARGETS, NOW))
     gone = replace(showing(COST_TARGETS, LATER), routing=routing(action="", targets=(), marker="cost", problem="it is missing"))
     after, _ = decide(known, gone)
@@ -84,7 +84,7 @@ def test_an_ingress_that_was_created_anew_is_a_change() -> None:
 
 
 def test_our_own_change_is_known_as_ours() -> None:
-    """What was applied is what the next look finds."""
+    """The next pass finds the action that was applied."""
     seen = showing(OTHER, NOW)
     before, decision = decide(memory(), replace(seen, routing=replace(seen.routing, writer="kubectl", foreign=True)))
     assert decision.verb is Verb.REWEIGHT
@@ -94,16 +94,16 @@ def test_our_own_change_is_known_as_ours() -> None:
 
 
 def test_without_a_memory_the_last_change_may_be_seconds_old() -> None:
-    """Somebody deleted the ConfigMap: what is found is drained before anything sinks."""
+    """Somebody deleted the ConfigMap: the present action is drained before anything sinks."""
     after, allowed = lowered(Memory(), showing(COST_TARGETS, NOW))
     assert not allowed
-    assert after.unverified_since is None, "nobody is told of a change that may never have been"
+    assert after.unverified_since is None, "an alert would be about a change that may never have been made"
     _, allowed = lowered(after, showing(COST_TARGETS, NOW + 121))
     assert allowed
 
 
 def test_a_raised_floor_sinks_no_further_than_the_traffic_needs() -> None:
-    """The scaler may see no metric, or still the traffic before a switch: then the floor is all that holds the replicas."""
+    """The scaler may have no metric, or still that of the traffic before a mode change: then only the floor keeps the replicas."""
     seen = scaled(showing(COST_TARGETS, NOW), floor=5)
     _, decision = decide(memory(), seen)
     assert decision.evidence["sd21-inf2"].needed == 2
@@ -119,8 +119,8 @@ def test_a_floor_that_is_low_is_left_low() -> None:
     assert decision.floors["sd21-inf2"] == 1
 
 
-def test_a_rule_that_was_changed_behind_the_backs_is_a_change() -> None:
-    """The action is as it was, but the load balancer does not show it any more: it is nudged back, and drained again once it is shown."""
+def test_a_rule_that_somebody_else_changed_is_a_change() -> None:
+    """The load balancer no longer shows the action, which did not change: a nudge restores the rule, and it is drained again."""
     known, _ = decide(memory(), showing(COST_TARGETS, NOW))
     seen = showing(COST_TARGETS, LATER)
     tampered = Verification(Verdict.NOT_YET, LATER, "HTTP:80 /* has other weights", seen.routing.action)
@@ -140,7 +140,7 @@ def test_a_rule_that_was_changed_behind_the_backs_is_a_change() -> None:
 
 
 def test_targets_that_fall_ill_are_no_change_of_the_rule() -> None:
-    """The rule is as it should be: nudging its controller would mend nothing."""
+    """The rule is right, so a nudge of its controller would fix nothing."""
     known, _ = decide(memory(), showing(COST_TARGETS, NOW))
     seen = showing(COST_TARGETS, LATER)
     ill = Verification(Verdict.NOT_YET, LATER, "too few healthy targets", seen.routing.action, applied=True)
@@ -149,7 +149,7 @@ def test_targets_that_fall_ill_are_no_change_of_the_rule() -> None:
 
 
 def test_weight_that_was_taken_is_given_back_only_once_its_effect_can_be_known() -> None:
-    """Else weights follow every sample of a demand that is just at the edge: less is urgent, more is not."""
+    """Otherwise weights follow every sample of a demand that is close to a limit: less weight is urgent, more is not."""
     cut = (replace(COST_TARGETS[0], weight=30), *COST_TARGETS[1:])
     before = memory(changed_at=NOW - 200, verified_at=NOW - 190, action=fingerprint(format_action(cut, 0)))
     _, decision = decide(before, showing(cut, NOW))
@@ -161,7 +161,7 @@ def test_weight_that_was_taken_is_given_back_only_once_its_effect_can_be_known()
 
 
 def test_a_unit_that_serves_again_gets_its_weight_at_once() -> None:
-    """What had no weight at all is no matter of samples."""
+    """Weight for a unit that had none does not depend on samples."""
     gone = (replace(COST_TARGETS[0], weight=0), *COST_TARGETS[1:])
     before = memory(changed_at=NOW - 100, verified_at=NOW - 90, action=fingerprint(format_action(gone, 0)))
     _, decision = decide(before, showing(gone, NOW))
@@ -169,7 +169,7 @@ def test_a_unit_that_serves_again_gets_its_weight_at_once() -> None:
 
 
 def test_it_is_the_same_where_another_unit_serves_nobody() -> None:
-    """Full weights for all that serve are not those of the file then, and the samples of the others change as much."""
+    """Then full weights for all that serve differ from those of the file, and the samples of the others change as much."""
     cut = (replace(COST_TARGETS[0], weight=0), replace(COST_TARGETS[1], weight=38), *COST_TARGETS[2:])
     before = memory(changed_at=NOW - 200, verified_at=NOW - 190, action=fingerprint(format_action(cut, 0)))
     gone = showing(cut, NOW)

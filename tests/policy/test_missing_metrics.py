@@ -1,4 +1,4 @@
-"""When no counter says anything any more: replicas are held for a while, because silence is not no demand."""
+"""When no counter has a value any more, replicas are held for a while: missing metrics do not mean no demand."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def counted(made: Snapshot, value: float = 400.0) -> Snapshot:
 
 
 def silent(made: Snapshot) -> Snapshot:
-    """No unit with any counter, as CloudWatch answers about a window in which it has nothing."""
+    """No unit with a counter, as CloudWatch answers for a window without values."""
     for name in SERVICES:
         made = change(made, name, demand=None)
     return made
 
 
 def busy(mode: Mode = Mode.COST) -> World:
-    """Six replicas of each unit, in a mode, with counters that were seen."""
+    """Six replicas of each unit, in a mode, with counters that had values."""
     made = listening(snapshot(mode=mode))
     for name in SERVICES:
         made = change(made, name, desired=6, ready=6, deployment_ready=6, endpoints_ready=6)
@@ -45,8 +45,8 @@ def busy(mode: Mode = Mode.COST) -> World:
 
 
 @pytest.mark.parametrize("mode", Mode)
-def test_replicas_are_held_once_the_counters_are_silent(mode: Mode) -> None:
-    """In either mode every floor goes to what there is, in one pass, and is not raised again."""
+def test_replicas_are_held_once_no_counter_has_a_value(mode: Mode) -> None:
+    """In either mode every floor rises to the present replicas, in one pass, and not again."""
     world = busy(mode)
     decision, made = world.tick(60)
     assert set(decision.floors.values()) == {6}
@@ -78,8 +78,8 @@ def test_the_hold_ends_once_the_demand_has_been_known_again_for_ten_minutes() ->
     assert world.memory.demand_missing_since is None
 
 
-def test_a_silence_that_comes_back_is_the_same_one() -> None:
-    """By turns known and unknown, replicas are held no longer than in one silence."""
+def test_metrics_that_are_soon_missing_again_do_not_extend_the_hold() -> None:
+    """While the demand is known and unknown by turns, replicas are held no longer than for one gap."""
     world = busy()
     world.tick(60)
     since = world.memory.demand_missing_since
@@ -91,8 +91,8 @@ def test_a_silence_that_comes_back_is_the_same_one() -> None:
     assert (world.memory.demand_missing_since, world.memory.demand_known_since) == (since, None)
 
 
-def test_a_silence_after_the_demand_was_known_for_long_is_a_new_one() -> None:
-    """Also where no pass came in between to say that the one before is over."""
+def test_metrics_that_are_missing_after_a_long_known_demand_begin_a_new_hold() -> None:
+    """Also where no pass in between noted the end of the previous hold."""
     world = busy()
     world.tick(60)
     world.snapshot = counted(world.snapshot)
@@ -103,7 +103,7 @@ def test_a_silence_after_the_demand_was_known_for_long_is_a_new_one() -> None:
 
 
 def test_the_hold_is_bounded() -> None:
-    """An application that nobody asks anything is silent as well: after two hours its floors are those of its file."""
+    """An application without requests has no metrics either: after two hours its floors are those of its file."""
     world = busy()
     world.tick(60)
     assert world.tick(HELD_S - 1)[0].floors[INF2] == 6
@@ -113,8 +113,8 @@ def test_the_hold_is_bounded() -> None:
     assert not [alert for alert in decision.alerts if alert.key == "silent/counters"]
 
 
-def test_somebody_asks_to_be_woken_when_it_ends() -> None:
-    """A limit in time that nothing else would tell of."""
+def test_the_next_check_comes_when_it_ends() -> None:
+    """No event announces the end of the hold."""
     world = busy()
     world.tick(60)
     wait = world.tick(HELD_S - 5)[0].next_check_s
@@ -122,7 +122,7 @@ def test_somebody_asks_to_be_woken_when_it_ends() -> None:
     assert wait <= 5
 
 
-def test_one_counter_that_speaks_is_a_demand_that_is_known() -> None:
+def test_one_counter_with_a_value_makes_the_demand_known() -> None:
     """A unit without traffic publishes nothing."""
     world = busy()
     world.snapshot = change(world.snapshot, INF2, demand=Sample(400.0, NOW + 60))
@@ -130,24 +130,24 @@ def test_one_counter_that_speaks_is_a_demand_that_is_known() -> None:
     assert decision.floors[G6] == 1
 
 
-def test_people_are_told_where_there_is_something_to_hold() -> None:
-    """With the bound; not of an application that is at its floors anyway."""
+def test_an_alert_says_that_replicas_are_held() -> None:
+    """It names the bound. An application that is at its floors anyway has none."""
 
-    def told(decision: Decision) -> list[str]:
+    def raised(decision: Decision) -> list[str]:
         return [alert.text for alert in decision.alerts if alert.key == "silent/counters"]
 
     world = busy()
     words = "no counter of any unit has had a value for 0 s; KEDA takes that for no demand, so replicas are held for 2 h"
-    assert told(world.tick(60)[0]) == [f"{words}: does CloudWatch answer?"]
+    assert raised(world.tick(60)[0]) == [f"{words}: does CloudWatch answer?"]
     idle = listening(snapshot())
     for name in SERVICES:
         idle = change(idle, name, desired=1, ready=1)
     before = Memory(mode=Mode.COST, demand_known_since=NOW - 900)
-    assert told(decide(before, idle)[1]) == []
+    assert raised(decide(before, idle)[1]) == []
 
 
 def test_what_is_held_does_not_exceed_the_maximum() -> None:
-    """And a unit whose Deployment is not known is left alone."""
+    """A unit whose Deployment is not known is left alone."""
     made = change(listening(snapshot()), INF2, scaler=scaler(max_replicas=4), desired=6, ready=6)
     made = change(made, G6, desired=None)
     decision = decide(memory(demand_known_since=NOW - 900), made)[1]
@@ -155,7 +155,7 @@ def test_what_is_held_does_not_exceed_the_maximum() -> None:
 
 
 def test_a_fallback_keeps_them_too() -> None:
-    """A switch in the dark must not be what lets them go."""
+    """A mode change while the demand is unknown must not remove them."""
     made, remembered = returned()
     made = listening(made)
     there = dict(zip(SERVICES, (16, 9, 9, 9, 11), strict=True))
@@ -165,8 +165,8 @@ def test_a_fallback_keeps_them_too() -> None:
     assert (decision.verb, decision.mode, decision.floors) == (Verb.FALLBACK, Mode.COST, there)
 
 
-def test_a_process_that_has_just_started_does_not_call_it_silence() -> None:
-    """It has not asked CloudWatch yet; once it has, and there is nothing, it is."""
+def test_a_process_that_has_just_started_does_not_take_metrics_for_missing() -> None:
+    """It has not asked CloudWatch yet. Once it has asked and got no value, they are missing."""
     made = change(listening(snapshot()), INF2, desired=6, ready=6)
     unasked = replace(made, sources=(*made.sources[:-1], replace(made.sources[-1], last_ok=None)))
     before = memory(demand_known_since=NOW - 900)

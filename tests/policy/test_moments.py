@@ -1,4 +1,4 @@
-"""Every time that is remembered is declared as one, and none stays ahead of the clock."""
+"""Every remembered time is declared as one, and none stays in the future."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _times(value: Any) -> Iterator[float | None]:
 
 @pytest.mark.parametrize("kind", REMEMBERED)
 def test_what_is_called_a_time_is_declared_as_one(kind: type[Any]) -> None:
-    """A time that is forgotten there would last until a clock that was set back has caught up."""
+    """A time without the declaration would stay in the future until a clock that was set back has caught up."""
     assert _moments(kind) == {one.name for one in fields(kind) if one.name.split("_")[-1] in {"at", "since"}}
 
 
@@ -51,7 +51,7 @@ def _everything_at(at: float) -> Memory:
 
 
 def test_every_time_ahead_becomes_now() -> None:
-    """Durations stay: they are as long as they are, whatever the clock shows."""
+    """Durations stay: they do not depend on the clock."""
     capped = none_ahead(_everything_at(NOW + 50), NOW)
     assert {at for at in _times(capped) if at is not None} == {NOW}
     assert capped == replace(_everything_at(NOW), units={**_everything_at(NOW).units})

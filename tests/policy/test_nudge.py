@@ -1,4 +1,4 @@
-"""A load-balancer controller that left a change alone is made to look again; a switch that never shows is put back if that is asked for."""
+"""A nudge makes the load-balancer controller reconcile a change; a mode change that is never shown can be rolled back."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def unseen(app: Any = None, verdict: Verdict = Verdict.NOT_YET, **changes: Any) 
 
 
 def since(seconds: float, **changes: Any) -> Memory:
-    """The failover was so long ago."""
+    """The memory this many seconds after the failover."""
     at = NOW - seconds
-    flips = (ModeChange(at, Mode.CAPACITY, Reason.SHORTAGE_PROVEN),)
-    made = memory(Mode.CAPACITY, units=proven(), mode_changes=flips, changed_at=at, unverified_since=at, mode_since=at)
+    changed = (ModeChange(at, Mode.CAPACITY, Reason.SHORTAGE_PROVEN),)
+    made = memory(Mode.CAPACITY, units=proven(), mode_changes=changed, changed_at=at, unverified_since=at, mode_since=at)
     return replace(made, **changes)
 
 
 def test_a_change_that_is_not_shown_is_nudged_in_the_same_patch() -> None:
-    """The whole action once more with a new annotation: any change of an annotation makes the controller look at once."""
+    """The whole action once more with a new annotation: any change of an annotation makes the controller reconcile at once."""
     made = unseen()
     kept, decision = decide(since(120), made)
     assert (decision.verb, decision.reason, decision.mode) == (Verb.NUDGE, Reason.NUDGED, Mode.CAPACITY)
@@ -49,7 +49,7 @@ def test_a_change_that_is_not_shown_is_nudged_in_the_same_patch() -> None:
 
 
 def test_nudges_double_their_pause_and_end() -> None:
-    """A controller that is down is not woken by more of them."""
+    """A controller that is down does not react to more of them."""
     times = []
     remembered, now = since(0), NOW
     while now < NOW + 20_000:
@@ -67,9 +67,9 @@ def test_nudges_double_their_pause_and_end() -> None:
     ("made", "remembered"),
     [
         pytest.param(unseen(), since(119), id="not yet"),
-        pytest.param(unseen(verdict=Verdict.CANNOT_TELL), since(900), id="cannot tell: nobody knows whether it is needed"),
+        pytest.param(unseen(verdict=Verdict.CANNOT_TELL), since(900), id="cannot tell whether it is needed"),
         pytest.param(unseen(applied=True), since(900), id="the rules are right, the targets are not healthy"),
-        pytest.param(unseen(action="{}"), since(900), id="what was looked at is another action"),
+        pytest.param(unseen(action="{}"), since(900), id="another action was observed"),
         pytest.param(unseen(application(policy=PolicySettings(nudge_s=0))), since(900), id="switched off"),
         pytest.param(unseen(), since(900, unverified_since=None, verified_at=NOW - 800), id="it was shown once"),
         pytest.param(unseen(), since(9000, nudges=MAX_NUDGES), id="nudged enough"),
@@ -79,12 +79,12 @@ def test_nudges_double_their_pause_and_end() -> None:
     ],
 )
 def test_no_nudge(made: Snapshot, remembered: Memory) -> None:
-    """A nudge is for one case: the controller can act, and did not."""
+    """A nudge is for one case: the load-balancer controller can act and did not."""
     assert decide(remembered, made)[1].verb is not Verb.NUDGE
 
 
-def test_the_alert_tells_of_nudges_and_of_what_the_controller_says() -> None:
-    """The change is unseen from the first change on: re-weighting meanwhile must not hide a controller that is down."""
+def test_the_alert_names_the_nudges_and_what_the_controller_says() -> None:
+    """The alert counts from the first change that is not shown: re-weighting meanwhile must not hide a controller that is down."""
     made = replace(unseen(), routing=replace(unseen().routing, undone="Failed deploy model due to Throttling: rate exceeded"))
     later = since(400, changed_at=NOW - 5, nudges=2, nudged_at=NOW - 30)
     (alert,) = [one for one in decide(later, made)[1].alerts if one.key == "unverified"]
@@ -94,12 +94,12 @@ def test_the_alert_tells_of_nudges_and_of_what_the_controller_says() -> None:
 
 
 class TestRollback:
-    """Off by default. On, a switch that is not shown, or whose targets are not healthy, is put back."""
+    """Off by default. On, it undoes a mode change that is not shown, or whose targets are not healthy."""
 
     APP = application(policy=PolicySettings(rollback_s=300, nudge_s=0))
 
-    def test_a_failover_that_is_never_shown_is_put_back(self) -> None:
-        """What the Ingress asks for is then again what the load balancer does, and no late controller surprises anybody."""
+    def test_a_failover_that_is_never_shown_is_rolled_back(self) -> None:
+        """Ingress and load balancer then agree again, and a late load-balancer controller changes nothing."""
         made = unseen(self.APP)
         kept, decision = decide(since(300), made)
         assert (decision.verb, decision.reason, decision.mode) == (Verb.ROLLBACK, Reason.ROLLED_BACK, Mode.COST)
@@ -110,8 +110,8 @@ class TestRollback:
         assert after.units, "the shortage is not over"
         assert after.unverified_since == NOW
 
-    def test_a_fallback_whose_targets_are_not_healthy_is_put_back(self) -> None:
-        """The rules are right and the users are failed."""
+    def test_a_fallback_whose_targets_are_not_healthy_is_rolled_back(self) -> None:
+        """The rules are right, and users get errors."""
         made = snapshot(self.APP)
         seen = Verification(Verdict.NOT_YET, NOW, "sd21-inf2 has 0 healthy target(s)", made.routing.action, applied=True)
         made = replace(made, routing=replace(made.routing, verification=seen))
@@ -131,7 +131,7 @@ class TestRollback:
             pytest.param(unseen(APP, Verdict.CANNOT_TELL), since(900), id="cannot tell: hold and alert, never guess"),
             pytest.param(unseen(APP, Verdict.YES), since(900), id="it is shown"),
             pytest.param(
-                unseen(APP), since(900, mode_changes=(ModeChange(NOW - 900, Mode.CAPACITY, Reason.PINNED_TO_MODE),)), id="a person's switch"
+                unseen(APP), since(900, mode_changes=(ModeChange(NOW - 900, Mode.CAPACITY, Reason.PINNED_TO_MODE),)), id="a person's change"
             ),
             pytest.param(
                 unseen(APP), since(900, mode_changes=(ModeChange(NOW - 900, Mode.CAPACITY, Reason.ROUTING_DRIFTED),)), id="found so"
@@ -145,11 +145,11 @@ class TestRollback:
         ],
     )
     def test_no_rollback(self, made: Snapshot, remembered: Memory) -> None:
-        """It undoes a switch of ours that is known not to be there, and nothing else."""
+        """It undoes only a mode change of ours that the load balancer is known not to show."""
         assert decide(remembered, made)[1].verb is not Verb.ROLLBACK
 
     def test_it_is_refused_where_the_old_side_cannot_serve(self) -> None:
-        """Out of the frying pan."""
+        """A roll-back to it would serve no user better."""
         made = unseen(self.APP)
         made = replace(made, units={name: replace(one, ready=0) for name, one in made.units.items()})
         decision = decide(since(900), made)[1]

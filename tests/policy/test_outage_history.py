@@ -24,38 +24,38 @@ LEARNED = PolicySettings(hold_strategy=HoldStrategy.LEARNED)
 
 
 def seen(outage_s: float, uptime_s: float, count: int = LEAST_SEEN) -> OutageHistory:
-    """As many outages and up-times, each alike."""
+    """This many outages and up-times, all of the same length."""
     return OutageHistory(outages_s=(outage_s,) * count, uptimes_s=(uptime_s,) * count)
 
 
-def test_spells_are_timed_from_change_to_change() -> None:
-    """The first one began nobody knows when, and does not count."""
-    spells = noted(OutageHistory(), {}, NOW)
-    spells = noted(spells, SHORT, NOW)
-    spells = noted(spells, SHORT, NOW + 50)
-    spells = noted(spells, BACK, NOW + 90)
-    spells = noted(spells, {}, NOW + 100)  # the fallback: nothing is remembered as short any more
-    spells = noted(spells, SHORT, NOW + 190)
-    assert spells == OutageHistory(short=True, since=NOW + 190, outages_s=(90.0,), uptimes_s=(100.0,))
+def test_outages_are_timed_from_change_to_change() -> None:
+    """The beginning of the first one is not known, so it does not count."""
+    history = noted(OutageHistory(), {}, NOW)
+    history = noted(history, SHORT, NOW)
+    history = noted(history, SHORT, NOW + 50)
+    history = noted(history, BACK, NOW + 90)
+    history = noted(history, {}, NOW + 100)  # the fallback: nothing is remembered as short any more
+    history = noted(history, SHORT, NOW + 190)
+    assert history == OutageHistory(short=True, since=NOW + 190, outages_s=(90.0,), uptimes_s=(100.0,))
 
 
 def test_only_the_newest_are_kept() -> None:
     """The ConfigMap has room for what is learned from, not for years."""
-    spells = OutageHistory(since=NOW)
+    history = OutageHistory(since=NOW)
     for number in range(3 * KEPT):
-        spells = noted(spells, {} if number % 2 else SHORT, NOW + number)
-    assert len(spells.outages_s) == len(spells.uptimes_s) == KEPT
+        history = noted(history, {} if number % 2 else SHORT, NOW + number)
+    assert len(history.outages_s) == len(history.uptimes_s) == KEPT
 
 
-def test_a_clock_that_was_set_back_makes_no_negative_spell() -> None:
-    """Times that lie ahead become now."""
+def test_a_clock_that_was_set_back_makes_no_negative_outage() -> None:
+    """Times in the future become now."""
     remembered = adopt(memory(outage_history=OutageHistory(short=True, since=NOW + 500)), Mode.COST, NOW)
     assert remembered.outage_history.since == NOW
     assert noted(OutageHistory(short=True, since=NOW + 500), {}, NOW).outages_s == (0.0,)
 
 
-def test_decisions_remember_spells_through_restarts() -> None:
-    """A shortage that is proven, failed over, and over again ends up as one outage, whatever happened in between."""
+def test_the_outage_history_survives_restarts() -> None:
+    """A shortage from its proof through the failover to its end counts as one outage."""
     world = World(shortage(), memory(outage_history=OutageHistory(since=NOW - 5_000)))
     world.tick(60)
     world.tick(60)
@@ -66,16 +66,16 @@ def test_decisions_remember_spells_through_restarts() -> None:
     assert world.memory.outage_history == OutageHistory(since=world.snapshot.now, outages_s=(160.0,), uptimes_s=(5_060.0,))
 
 
-@pytest.mark.parametrize("spells", [{"since": "soon"}, {"outages_s": [-1]}, {"uptimes_s": [None]}, {"outages_s": 5}])
-def test_spells_that_cannot_be_are_refused(spells: object) -> None:
+@pytest.mark.parametrize("history", [{"since": "soon"}, {"outages_s": [-1]}, {"uptimes_s": [None]}, {"outages_s": 5}])
+def test_an_impossible_history_is_refused(history: object) -> None:
     """Somebody edited the ConfigMap by hand."""
-    stored = {**json.loads(encode(memory())), "spells": spells}
+    stored = {**json.loads(encode(memory())), "spells": history}
     with pytest.raises(CodecError):
         decode(json.dumps(stored))
 
 
-def test_break_even_never_looks_at_them() -> None:
-    """The default strategy is what it was."""
+def test_break_even_ignores_it() -> None:
+    """The default strategy does not depend on past shortages."""
     remembered = memory(outage_history=seen(60, 60, KEPT))
     made = application()
     assert hold_s(made, WEIGHTS, [INF2], remembered) == break_even_s(made, WEIGHTS, [INF2], 0)
@@ -83,14 +83,14 @@ def test_break_even_never_looks_at_them() -> None:
 
 
 def test_learned_is_break_even_until_enough_was_seen() -> None:
-    """With its doubling."""
+    """That includes its doubling."""
     made, remembered = application(policy=LEARNED), memory(outage_history=seen(60, 60, LEAST_SEEN - 1), hold_level=1)
     assert hold_s(made, WEIGHTS, [INF2], remembered) == break_even_s(made, WEIGHTS, [INF2], 1)
     assert patience_s(made, WEIGHTS, [INF2], remembered) == made.policy.patience_s
 
 
 def test_learned_holds_longer_where_capacity_never_stays() -> None:
-    """Up-times of half an hour are not worth two switches; within the policy's own bounds."""
+    """Up-times of half an hour are not worth two mode changes; the policy's bounds still apply."""
     remembered = memory(outage_history=seen(1_800, 1_800))
     made = application(policy=LEARNED)
     assert hold_s(made, WEIGHTS, [INF2], remembered) >= 1_800 > break_even_s(made, WEIGHTS, [INF2], 0)
@@ -122,7 +122,7 @@ def test_the_decision_waits_as_long_as_was_learned() -> None:
 
 
 def test_a_refusal_in_capacity_mode_is_an_outage_too() -> None:
-    """What happens behind capacity mode is learned from as well: it tells how long capacity stays."""
+    """Refusals in capacity mode count as well: they show how long capacity stays."""
     made = shortage(snapshot(mode=Mode.CAPACITY))
     remembered, _ = decide(memory(Mode.CAPACITY, outage_history=OutageHistory(since=NOW - 100)), made)
     assert remembered.outage_history == OutageHistory(short=True, since=NOW, uptimes_s=(100.0,))

@@ -1,4 +1,4 @@
-"""An adversary plays the cluster, the operator and the load balancer; what must never happen does not happen."""
+"""An adversary plays the cluster, the operator and the load balancer; the invariants hold."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from controller.policy.routing import format_action
 from tests.policy.support import INF2, World, launched, pods, refused, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, snapshot
 
-# Short times, so that a few dozen steps hold several switches.
+# Short times, so that a few dozen steps contain several mode changes.
 POLICY = PolicySettings(
     patience_s=5, dwell_cost_s=60, dwell_capacity_s=120, quiet_s=60, hold_min_s=30, hold_max_s=60, flips_per_hour=3, drain_s=60
 )
@@ -50,7 +50,7 @@ steps = st.one_of(
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Tick:
     """One tick: what was known before, and what was done."""
 
     before: Memory
@@ -121,7 +121,7 @@ def _unit_step(world: World, kind: str, name: str, value: object) -> None:
             world.unit(name, demand=Sample(float(str(value)), now))
 
 
-def _play(script: list[tuple[object, ...]], policy: PolicySettings, style: RoutingStyle) -> list[_Seen]:
+def _play(script: list[tuple[object, ...]], policy: PolicySettings, style: RoutingStyle) -> list[_Tick]:
     app = application(policy=policy, routing_style=style)
     world = World(with_scalers(snapshot(app)), memory(mode_since=NOW - 1000))
     seen = []
@@ -129,7 +129,7 @@ def _play(script: list[tuple[object, ...]], policy: PolicySettings, style: Routi
         seconds = _apply(world, step)
         before = world.memory
         decision, made = world.tick(seconds)
-        seen.append(_Seen(before, world.seen, decision, made))
+        seen.append(_Tick(before, world.seen, decision, made))
     return seen
 
 
@@ -141,20 +141,20 @@ policies = st.sampled_from([POLICY, replace(POLICY, strategy=Strategy.ADAPTIVE)]
 @adversary
 @given(scripts, policies, st.sampled_from(RoutingStyle))
 def test_whatever_happens_the_promises_hold(script: list[tuple[object, ...]], policy: PolicySettings, style: RoutingStyle) -> None:
-    """Budget, dwell, evidence, empty target groups, early lowering and pauses, over random months of bad luck."""
+    """Budget, dwell, evidence, empty target groups, early lowering and pauses, over random scripts."""
     for tick in _play(script, policy, style):
-        _no_needless_switch(tick, policy)
+        _no_needless_change(tick, policy)
         _no_traffic_to_nobody(tick)
         _nothing_lowered_early(tick)
         assert "?>" not in tick.decision.sentence
 
 
-def _no_needless_switch(tick: _Seen, policy: PolicySettings) -> None:
+def _no_needless_change(tick: _Tick, policy: PolicySettings) -> None:
     decision, now = tick.decision, tick.snapshot.now
     if decision.verb not in {Verb.FAILOVER, Verb.FALLBACK} or decision.reason is Reason.PINNED_TO_MODE:
         return
-    hour = [flip for flip in tick.before.mode_changes if now - flip.at < 3600]
-    assert len(hour) < policy.flips_per_hour, f"{len(hour) + 1} mode changes within an hour: clients are thrown about"
+    hour = [made for made in tick.before.mode_changes if now - made.at < 3600]
+    assert len(hour) < policy.flips_per_hour, f"{len(hour) + 1} mode changes within an hour: clients are moved too often"
     least = policy.dwell_cost_s if decision.verb is Verb.FAILOVER else policy.dwell_capacity_s
     assert now - tick.before.mode_since >= least, "the mode changed before its dwell was over"
     if decision.verb is Verb.FAILOVER:
@@ -164,10 +164,10 @@ def _no_needless_switch(tick: _Seen, policy: PolicySettings) -> None:
             if observed.pending
             and (observed.pool.at_limit or any(now - failure.at <= policy.ice_window_s for failure in observed.pool.failures))
         ]
-        assert causes, "the dearer mode was chosen although nobody was refused capacity"
+        assert causes, "the more expensive mode was chosen although no unit was refused capacity"
 
 
-def _no_traffic_to_nobody(tick: _Seen) -> None:
+def _no_traffic_to_nobody(tick: _Tick) -> None:
     if not any(action.kind is ActionKind.ROUTE for action in tick.plan.due):
         return
     for target in tick.decision.targets:
@@ -175,7 +175,7 @@ def _no_traffic_to_nobody(tick: _Seen) -> None:
             assert tick.snapshot.units[target.service].ready != 0, f"{target.weight} % of the users get a 503 from {target.service}"
 
 
-def _nothing_lowered_early(tick: _Seen) -> None:
+def _nothing_lowered_early(tick: _Tick) -> None:
     override, due = tick.decision.guards[3], tick.plan.due
     if override.guard == "paused" and not override.passed:
         assert not tick.plan.actions, "something was changed although an operator paused the controller"
@@ -203,7 +203,7 @@ def test_equal_inputs_give_equal_bytes(script: list[tuple[object, ...]]) -> None
 
 @settings(deadline=None, max_examples=15)
 @given(scripts)
-def test_looking_twice_changes_nothing(script: list[tuple[object, ...]]) -> None:
+def test_deciding_twice_changes_nothing(script: list[tuple[object, ...]]) -> None:
     """A pass that is repeated, after a crash before anything was sent, decides the same."""
     last = _play(script, POLICY, RoutingStyle.SINGLE_SERVICE)[-1]
     once, first = decide(last.before, last.snapshot)

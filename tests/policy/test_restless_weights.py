@@ -1,4 +1,4 @@
-"""Weights that follow what is ready and asked for do not follow every sample of it: what is urgent at once, what saves money later."""
+"""Weights that follow ready replicas and demand do not follow every sample: urgent changes come at once, savings later."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def world(requests: float | None, *weights: int, ready: int = 2) -> Snapshot:
 
 
 def decided(made: Snapshot, changed_s: float = 60) -> Decision:
-    """The decision so long after the last change."""
+    """The decision this many seconds after the last change."""
     return decide(memory(changed_at=NOW - changed_s, verified_at=NOW - changed_s), made)[1]
 
 
 def test_the_rest_of_the_demand_does_not_come_and_go_with_every_sample() -> None:
-    """480 are 10 more than inf2 and trn1 are made for: g5-triton would get 2 % in one pass, and nothing in the next."""
+    """480 are 10 more than inf2 and trn1 can serve: g5-triton would get 2 % in one pass and nothing in the next."""
     for requests in (465, 475, 480):
         assert decided(world(requests, 45, 55, 0, 0, 0)).verb is Verb.HOLD
         assert decided(world(requests, 44, 54, 2, 0, 0)).verb is Verb.HOLD
 
 
 def test_what_overloads_a_unit_is_urgent() -> None:
-    """More than a tenth beyond what its replicas are made for."""
+    """More than a tenth beyond what its replicas can serve."""
     decision = decided(world(530, 45, 55, 0, 0, 0))
     assert decision.verb is Verb.REWEIGHT
     assert [target.weight for target in decision.targets] == [40, 49, 11, 0, 0]
@@ -53,7 +53,7 @@ def test_a_unit_that_ceased_to_serve_is_urgent() -> None:
 @pytest.mark.parametrize(
     ("requests", "changed_s", "verb"),
     [
-        pytest.param(300, METRIC_LAG_S - 1, Verb.HOLD, id="a tenth cheaper, but what the last change did is not known yet"),
+        pytest.param(300, METRIC_LAG_S - 1, Verb.HOLD, id="a tenth cheaper, but the effect of the last change is not known yet"),
         pytest.param(300, METRIC_LAG_S, Verb.REWEIGHT, id="a tenth cheaper"),
         pytest.param(440, METRIC_LAG_S, Verb.HOLD, id="hardly cheaper"),
     ],
@@ -64,12 +64,12 @@ def test_what_only_saves_money_waits_and_must_be_worth_it(requests: float, chang
 
 
 def test_a_pass_comes_when_the_wait_is_over() -> None:
-    """Nothing else would tell."""
+    """No event announces it."""
     assert decided(world(300, 45, 55, 0, 0, 0), METRIC_LAG_S - 10).next_check_s == 10
 
 
-def test_foreign_weights_are_put_right_at_once() -> None:
-    """However good they are."""
+def test_foreign_weights_are_replaced_at_once() -> None:
+    """Even where they carry the demand."""
     made = world(480, 45, 53, 2, 0, 0)
     assert decided(made).verb is Verb.HOLD
     assert decided(replace(made, routing=replace(made.routing, foreign=True))).verb is Verb.REWEIGHT
@@ -88,7 +88,7 @@ def test_foreign_weights_are_put_right_at_once() -> None:
     ],
 )
 def test_whether_weights_carry_the_demand(requests: float | None, weights: dict[str, int], carried: bool) -> None:
-    """Two replicas of inf2 are made for 210."""
+    """Two replicas of inf2 can serve 210."""
     made = world(requests, 45, 55, 0, 0, 0)
     figures = Figures.of(made)
     assert carry(made.application, weights, figures.serving, figures.demand) is carried

@@ -40,7 +40,7 @@ def test_what_is_written_is_read_again(made: list[Target], stickiness_s: int) ->
 @quick
 @given(st.text(max_size=80) | anything.map(json.dumps))
 def test_any_text_gives_targets_or_a_problem(text: str) -> None:
-    """An annotation that a person wrote never stops the controller."""
+    """No annotation that a person writes stops the controller."""
     found, stickiness_s, problem = parse_action(text)
     assert bool(found) != bool(problem)
     assert not problem or stickiness_s == 0
@@ -60,7 +60,7 @@ def test_any_text_gives_targets_or_a_problem(text: str) -> None:
     anything,
 )
 def test_any_value_in_any_field_gives_targets_or_a_problem(group: dict[str, object], stickiness: object) -> None:
-    """The nearer the text is to an action, the deeper it gets into the reading."""
+    """Text that is almost an action reaches every part of the parser."""
     config = {"targetGroups": [group, {"serviceName": "a", "servicePort": 80, "weight": 1}], "targetGroupStickinessConfig": stickiness}
     found, _, problem = parse_action(json.dumps({"type": "forward", "forwardConfig": config}))
     assert bool(found) != bool(problem)
@@ -86,7 +86,7 @@ def test_any_value_in_any_field_gives_targets_or_a_problem(group: dict[str, obje
     ],
 )
 def test_reads_what_the_load_balancer_controller_reads(text: str, expected: tuple[Target, ...]) -> None:
-    """Two readers that disagree about one text is how a 503 is born."""
+    """Two parsers that disagree about one text cause a 503."""
     assert parse_action(text) == (expected, 0, "")
 
 
@@ -106,7 +106,7 @@ def test_reads_what_the_load_balancer_controller_reads(text: str, expected: tupl
     ],
 )
 def test_reads_stickiness(stickiness: str, seconds: int) -> None:
-    """Seconds where it is on and says how long."""
+    """Seconds where it is enabled with a duration."""
     assert parse_action(_action(GROUP, f',"targetGroupStickinessConfig":{stickiness}')) == (A7, seconds, "")
 
 

@@ -280,7 +280,7 @@ class TestCosts:
     def test_blended_cost_is_the_evaluations(self, weights: dict[str, float], expected: float) -> None:
         assert round(blended_cost(weights, SEED), 5) == expected
 
-    def test_price_ratio_of_the_source_is_1_12_so_cost_mode_saves_10_8_percent(self) -> None:
+    def test_price_ratio_of_the_aws_sample_is_1_12_so_cost_mode_saves_10_8_percent(self) -> None:
         ratio = price_ratio(SEED, SHIPPED)
         assert round(ratio, 3) == 1.122
         assert round(100 * (1 - 1 / ratio), 1) == 10.8

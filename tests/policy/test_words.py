@@ -45,8 +45,8 @@ def test_lists_and_numbers() -> None:
         (Mode.COST, "-10.8 % per request (0.01174 to 0.01047 $/h per request a period)"),
     ],
 )
-def test_the_effect_of_a_switch_is_the_evaluations(to: Mode, words: str) -> None:
-    """What a change of mode costs, with the source's prices."""
+def test_the_effect_of_a_mode_change_is_that_of_the_evaluation(to: Mode, words: str) -> None:
+    """What a mode change costs, at the prices of the AWS sample."""
     assert effect(application(), WEIGHTS, to) == words
 
 
@@ -56,14 +56,14 @@ def test_weights_that_split_nothing_have_no_effect() -> None:
 
 
 def test_spend_is_the_ready_replicas_at_the_files_prices() -> None:
-    """Two of each; a unit that is not judged costs nothing that we know of."""
+    """Two replicas of each; a unit without evidence adds nothing."""
     evidence = decide(memory(), snapshot())[1].evidence
     assert spend_per_hour(application(), evidence) == pytest.approx(2 * (0.7582 + 1.3438 + 1.0060 + 0.8048 + 1.0060))
     assert spend_per_hour(application(), {}) == 0
 
 
 def test_a_missing_detail_stays_visible() -> None:
-    """A wrong sentence must not stop a switch, and braces in a person's reason are only text."""
+    """A wrong sentence must not stop a mode change, and braces in a person's reason are only text."""
     assert fill(Reason.PAUSED, {"until": "noon", "why": "{x}"}) == "paused by an operator until noon: {x}"
     assert fill(Reason.PAUSED, {"until": "noon"}) == "paused by an operator until noon: <why?>"
     assert all(sentence[:1] == sentence[:1].lower() or sentence.startswith(("Ingress", "AWS")) for sentence in SENTENCES.values())
