@@ -23,7 +23,7 @@ def _fail() -> dict[str, object]:
 @pytest.fixture
 def server() -> Iterator[HttpServer]:
     """One that is healthy, not ready and has a bug."""
-    routes = make_routes(CollectorRegistry(), healthy=lambda: "", ready=lambda: "no fresh word from karpenter", status=_fail)
+    routes = make_routes(CollectorRegistry(), healthy=lambda: "", ready=lambda: "no fresh data from karpenter", status=_fail)
     made = HttpServer(routes, "127.0.0.1", 0)
     made.start()
     yield made
@@ -41,7 +41,7 @@ def test_each_path_has_its_answer(server: HttpServer) -> None:
     """A check that fails says why, with the status that probes act upon."""
     assert _ask(server, "/healthz") == (200, b"ok")
     assert _ask(server, "/healthz?verbose") == (200, b"ok")
-    assert _ask(server, "/readyz") == (503, b"no fresh word from karpenter")
+    assert _ask(server, "/readyz") == (503, b"no fresh data from karpenter")
     assert _ask(server, "/metrics")[0] == 200
     assert _ask(server, "/")[0] == 404
     assert _ask(server, "/healthz", "HEAD") == (200, b"")

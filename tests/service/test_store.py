@@ -135,7 +135,7 @@ def test_a_record_that_was_deleted_is_a_conflict(store: ConfigMapStore, api: Emu
 def test_content_that_cannot_be_read_names_the_config_map(data: dict[str, str] | None, store: ConfigMapStore, api: EmulatedKubeApi) -> None:
     """Unknown state is never taken for no state; the error says where it is and what to do."""
     api.store.create("ConfigMap", {"metadata": {"name": NAME, "namespace": NAMESPACE}, **({"data": data} if data is not None else {})})
-    with pytest.raises(StateError, match=f"ConfigMap {NAMESPACE}/{NAME}: .*delete it to start afresh"):
+    with pytest.raises(StateError, match=f"ConfigMap {NAMESPACE}/{NAME}: .*delete it to start again"):
         store.load(KEY)
 
 
