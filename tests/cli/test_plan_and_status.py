@@ -136,7 +136,7 @@ def test_plan_and_status_say_what_keeps_keda_from_scaling(cluster: Cluster, tmp_
     cluster.store.patch("ScaledObject", "sd21-trn1-hpa", {"metadata": {"annotations": annotations}}, namespace=NAMESPACE)
     status = {"conditions": [{"type": "Ready", "status": "True"}, {"type": "Fallback", "status": "True"}]}
     cluster.store.update_status("ScaledObject", "sd21-inf2-hpa", status, namespace=NAMESPACE)
-    paused = "ScaledObject sd21-trn1-hpa is paused by an operator and left alone: nothing adds replicas"
+    paused = "ScaledObject sd21-trn1-hpa is paused by an operator: nothing adds replicas"
     blind = "ScaledObject sd21-inf2-hpa: KEDA cannot read its metric and keeps to its fallback"
     for words in ("plan", "status"):
         shown = _run(cluster, tmp_path, words).output

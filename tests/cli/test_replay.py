@@ -62,7 +62,7 @@ def test_the_moment_of_the_first_difference_in_full() -> None:
     assert result.exit_code == 2, result.output
     assert "Failover plan for ingress default/sd21" in result.output
     assert "waiting 1 min 50 s more before acting on it" in result.output
-    assert "Coming once the guards that wait have opened: failover" in result.output
+    assert "Next, once the waiting guards have opened: failover" in result.output
     document = json.loads(_replay(*summary[2:], "--json").stdout)
     assert (document["kind"], document["plan"]["reason"]) == ("moment", "Patience")
 
@@ -114,7 +114,9 @@ def test_bad_lines_are_named_and_the_rest_is_replayed() -> None:
         pytest.param(("broken.jsonl",), "no recorded decision could be read", id="nothing could be read"),
         pytest.param(("seed.jsonl.gz", "--application", "other"), f"there are decisions about: {KEY}", id="another application"),
         pytest.param(("seed.jsonl.gz", "--from", "2027-01-01T00:00:00Z"), f"there are decisions about: {KEY}", id="another time"),
-        pytest.param(("seed.jsonl.gz", "--policy", "other.yaml"), f"there are decisions about: {KEY}", id="a policy of another application"),
+        pytest.param(
+            ("seed.jsonl.gz", "--policy", "other.yaml"), f"there are decisions about: {KEY}", id="a policy of another application"
+        ),
         pytest.param(("seed.jsonl.gz", "--policy", "missing.yaml"), "missing.yaml: found no file", id="no application file"),
         pytest.param(("seed.jsonl.gz", "--policy", "more.yaml", "--whole"), "sd21-new, which was not recorded", id="a new unit"),
         pytest.param(("seed.jsonl.gz", "--whole"), "--whole needs --policy", id="whole of nothing"),

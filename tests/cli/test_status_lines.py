@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controller.cli.observe import Look, judge
+from controller.cli.observe import Observation, judge
 from controller.cli.plan import plan_document, plan_lines
 from controller.cli.status import status_document, status_lines
 from controller.policy.conclusion import conclude
@@ -15,9 +15,9 @@ from controller.service.status import document
 from tests.support.applications import NOW, application, memory, snapshot
 
 
-def _look(made: Snapshot, remembered: Memory) -> Look:
+def _look(made: Snapshot, remembered: Memory) -> Observation:
     now = conclude(remembered, made)
-    return Look(made, now.memory, now.decision, now.plan, None)
+    return Observation(made, now.memory, now.decision, now.plan, None)
 
 
 def test_replicas_that_the_load_balancer_calls_unhealthy_stand_beside_the_unit() -> None:
