@@ -60,7 +60,7 @@ def test_pages_that_never_end_are_given_up(elb: Elb, verifier: Verifier) -> None
     """A listing that repeats its marker, or has more pages than there can be, must not hold the tick."""
     elb.describe_rules = lambda **_: {"Rules": [], "NextMarker": "same"}  # type: ignore[method-assign]
     result = verifier.verify(ask())
-    assert (result.verdict, result.problem) == (Verdict.CANNOT_TELL, "the pages of DescribeRules go round in a circle")
+    assert (result.verdict, result.problem) == (Verdict.CANNOT_TELL, "the pages of DescribeRules repeat")
     numbers = iter(range(10_000))
     elb.describe_rules = lambda **_: {"Rules": [], "NextMarker": str(next(numbers))}  # type: ignore[method-assign]
     result = verifier.verify(ask(action="again"))
