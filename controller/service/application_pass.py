@@ -124,7 +124,7 @@ class ApplicationPass:
         written = (*decided.settled, conclusion.decision) if outcome.routed else decided.settled
         return Acted(outcome, memory, at, written, self._again_s(conclusion.decision, outcome))
 
-    # --- the steps -----------------------------------------------------------------------------------------------------------------------
+    # --- the steps ----------------------------------------------------------------------------------------------------------------------
 
     def _load(self, application: Application) -> None:
         """Loads the memory once a term, after a conflict, and in every pass while it is unreadable."""

@@ -153,7 +153,7 @@ class Election:
         self._epoch = 0
         self._floor = 0
 
-    # --- state ---------------------------------------------------------------------------------------------------------------------------
+    # --- state --------------------------------------------------------------------------------------------------------------------------
 
     @property
     def epoch(self) -> int:
@@ -176,7 +176,7 @@ class Election:
         """Makes the next write of the Lease start a later epoch than `epoch`. State of that epoch exists, so the Lease was reset."""
         self._floor = max(self._floor, epoch)
 
-    # --- what to send --------------------------------------------------------------------------------------------------------------------
+    # --- what to send -------------------------------------------------------------------------------------------------------------------
 
     def next(self, now: float) -> Request | float:
         """The request that is due, or the seconds until one is."""
@@ -228,7 +228,7 @@ class Election:
         base = lease if lease is not None else {"metadata": self._metadata}
         return {**base, "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": spec}
 
-    # --- answers -------------------------------------------------------------------------------------------------------------------------
+    # --- answers ------------------------------------------------------------------------------------------------------------------------
 
     def answered(self, request: Request, sent: float, now: float, answer: Answer) -> None:
         """Processes an answer.

@@ -146,7 +146,7 @@ class LeaseLeadership:
         """See `Elected.identity`."""
         return self._election.identity
 
-    # --- Leadership ----------------------------------------------------------------------------------------------------------------------
+    # --- Leadership ---------------------------------------------------------------------------------------------------------------------
 
     def epoch(self) -> int:
         """See `controller.ports.Leadership.epoch`."""
@@ -189,7 +189,7 @@ class LeaseLeadership:
         """See `Elected.refusal`: the API server's error while it refuses requests for the Lease."""
         return self._refusal
 
-    # --- life ----------------------------------------------------------------------------------------------------------------------------
+    # --- life ---------------------------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Joins the election."""
@@ -234,7 +234,7 @@ class LeaseLeadership:
         self._notice()
         return due if isinstance(due, float) else 0.0
 
-    # --- inside --------------------------------------------------------------------------------------------------------------------------
+    # --- inside -------------------------------------------------------------------------------------------------------------------------
 
     def _trusted_s(self, epoch: int) -> float:
         with self._state:

@@ -160,7 +160,7 @@ class Service:
         """The port that the HTTP endpoint listens on."""
         return self._http.port
 
-    # --- parts ---------------------------------------------------------------------------------------------------------------------------
+    # --- parts --------------------------------------------------------------------------------------------------------------------------
 
     def _make_leadership(self) -> Elected:
         wanted = self._settings.leader_election
@@ -201,7 +201,7 @@ class Service:
             return None
         return Involved(namespace, name, text(ingress, "metadata", "uid"), text(ingress, "metadata", "resourceVersion"))
 
-    # --- health --------------------------------------------------------------------------------------------------------------------------
+    # --- health -------------------------------------------------------------------------------------------------------------------------
 
     def _healthy(self) -> str:
         if problem := self._leadership.problem():
@@ -236,7 +236,7 @@ class Service:
             calls=self._session.meter.totals(),
         )
 
-    # --- life ----------------------------------------------------------------------------------------------------------------------------
+    # --- life ---------------------------------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
         """Asks the service to stop; safe to call from a signal handler."""

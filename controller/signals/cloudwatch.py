@@ -271,7 +271,7 @@ class CloudWatchPoller:
         self._forbidden = False
         self._problem = "" if enabled else "disabled by configuration"
 
-    # --- reading -------------------------------------------------------------------------------------------------------------------------
+    # --- reading ------------------------------------------------------------------------------------------------------------------------
 
     def demand(self, application: str, unit: str) -> Sample | None:
         """Requests in the newest settled period of a unit; None if CloudWatch has none within the window."""
@@ -296,7 +296,7 @@ class CloudWatchPoller:
             absent = not self._enabled or self._forbidden or never
             return Source("cloudwatch", required=False, last_ok=self._last_ok, budget_s=self._freshness_s, absent=absent, problem=problem)
 
-    # --- polling -------------------------------------------------------------------------------------------------------------------------
+    # --- polling ------------------------------------------------------------------------------------------------------------------------
 
     def poll(self, applications: Iterable[Application], load_balancers: Mapping[str, str]) -> None:
         """Polls everything if a poll is due. Never raises; after a failure the last values stay and age.

@@ -126,7 +126,7 @@ class Ec2Poller:
         self._quotas: dict[str, _Quota] = {}
         self._used: dict[str, float] = {}
 
-    # --- reading -------------------------------------------------------------------------------------------------------------------------
+    # --- reading ------------------------------------------------------------------------------------------------------------------------
 
     def offered_zones(self, instance_type: str) -> tuple[str, ...]:
         """The zones of the region in which EC2 offers the type, sorted; () if unknown or offered nowhere."""
@@ -155,7 +155,7 @@ class Ec2Poller:
                 problem=problem if self._parts else "disabled by configuration",
             )
 
-    # --- polling -------------------------------------------------------------------------------------------------------------------------
+    # --- polling ------------------------------------------------------------------------------------------------------------------------
 
     def poll(self, units: Iterable[Unit]) -> None:
         """Polls what is due. Never raises; a part that fails keeps its last values and is named in `source`.
@@ -276,7 +276,7 @@ class Ec2Poller:
             self._used = {queries[query]: series.points[max(series.points)] for query, series in found.items() if series.points}
         return True
 
-    # --- calls ---------------------------------------------------------------------------------------------------------------------------
+    # --- calls --------------------------------------------------------------------------------------------------------------------------
 
     def _pages(self, operation: str, key: str, arguments: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         """Yields the entries of all pages.
@@ -308,7 +308,7 @@ class Ec2Poller:
             raise
         return answer if isinstance(answer, dict) else {}
 
-    # --- sentences -----------------------------------------------------------------------------------------------------------------------
+    # --- sentences ----------------------------------------------------------------------------------------------------------------------
 
     def _offering_note(self, instance_type: str) -> str:
         if instance_type in self._zones and not self._zones[instance_type]:

@@ -88,7 +88,7 @@ class Verifier:
         self._backoff_s = 0.0
         self._blocked_until = 0.0
 
-    # --- public --------------------------------------------------------------------------------------------------------------------------
+    # --- public -------------------------------------------------------------------------------------------------------------------------
 
     def verify(self, request: VerificationRequest) -> Verification:
         """Checks the load balancer, or repeats the last check's answer if that was for the same routing and no other check is due.
@@ -140,7 +140,7 @@ class Verifier:
             for key in [key for key in self._records if key not in keep]:
                 del self._records[key]
 
-    # --- pacing --------------------------------------------------------------------------------------------------------------------------
+    # --- pacing -------------------------------------------------------------------------------------------------------------------------
 
     def _record(self, request: VerificationRequest) -> _Record:
         """The application's record. A request that differs from the last one starts a new record, because an old YES does not apply."""
@@ -167,7 +167,7 @@ class Verifier:
     def _answer(self, request: VerificationRequest, verdict: Verdict, problem: str = "") -> Verification:
         return Verification(verdict=verdict, at=self._clock.now(), problem=problem, action=request.action)
 
-    # --- one check -----------------------------------------------------------------------------------------------------------------------
+    # --- one check ----------------------------------------------------------------------------------------------------------------------
 
     def _judge(self, request: VerificationRequest, calls: Calls, findings: Findings) -> tuple[Verdict, str]:
         """Runs a check and turns its findings, or its failure, into a verdict with a text."""

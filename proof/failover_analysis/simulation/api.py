@@ -81,7 +81,7 @@ class KubeApi:
         self.ingress = IngressObject("uid-0", {self.action_key: action}, writer="kubectl")
         self.scalers = {unit.name: _scaler(unit) for unit in application.units if unit.scaled_object is not None}
 
-    # --- the port ------------------------------------------------------------------------------------------------------------------------
+    # --- the port -----------------------------------------------------------------------------------------------------------------------
 
     def apply(self, action: Action, *, deadline_s: float) -> None:
         """See `controller.ports.Applier.apply`."""
@@ -137,7 +137,7 @@ class KubeApi:
             raise Rejected(f"no such content type: {action.content_type}")
         self.scaler_written(name)
 
-    # --- what others write ---------------------------------------------------------------------------------------------------------------
+    # --- what others write --------------------------------------------------------------------------------------------------------------
 
     def _ingress_written(self) -> None:
         self.ingress.version += 1

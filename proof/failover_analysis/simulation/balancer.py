@@ -83,7 +83,7 @@ class Balancer:
             counts.registered = counts.healthy = counts.ready
         self._reconcile()
 
-    # --- the controller's half -----------------------------------------------------------------------------------------------------------
+    # --- the controller's half ----------------------------------------------------------------------------------------------------------
 
     def ingress_changed(self) -> None:
         """The Ingress was written."""
@@ -136,7 +136,7 @@ class Balancer:
             for listener in self.listeners:
                 listener(before, rule)
 
-    # --- targets -------------------------------------------------------------------------------------------------------------------------
+    # --- targets ------------------------------------------------------------------------------------------------------------------------
 
     def pod_ready(self, pod: Pod) -> None:
         """See `failover_analysis.simulation.workloads.Targets.pod_ready`."""

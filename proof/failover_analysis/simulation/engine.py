@@ -93,7 +93,7 @@ class Engine:
         self.replica = self._start_replica()
         self._schedule()
 
-    # --- chance and time -----------------------------------------------------------------------------------------------------------------
+    # --- chance and time ----------------------------------------------------------------------------------------------------------------
 
     def stream(self, name: str) -> random.Random:
         """An independent random stream: draws of one part must not change those of another."""
@@ -118,7 +118,7 @@ class Engine:
             wanted = max(0.0, wanted * (1 + self.setup.noise * noise.gauss(0.0, 1.0)))
         return _exact(wanted)
 
-    # --- the start -----------------------------------------------------------------------------------------------------------------------
+    # --- the start ----------------------------------------------------------------------------------------------------------------------
 
     def _populate(self) -> None:
         """Starts the replicas that the initial demand needs, all ready, with the routing applied."""
@@ -145,7 +145,7 @@ class Engine:
             self.event_queue.at(start + limit.at_s, partial(self.set_limit, limit.node_pool, limit.nodes))
         self.event_queue.every(_HOUR_S, self.karpenter.forget_old)
 
-    # --- events between the parts --------------------------------------------------------------------------------------------------------
+    # --- events between the parts -------------------------------------------------------------------------------------------------------
 
     def _advance(self) -> None:
         self.traffic.advance()
@@ -164,7 +164,7 @@ class Engine:
         """Sets or removes a NodePool's limit."""
         self.karpenter.set_limit(pool, nodes)
 
-    # --- processes -----------------------------------------------------------------------------------------------------------------------
+    # --- processes ----------------------------------------------------------------------------------------------------------------------
 
     def _start_replica(self, application: Application | None = None) -> Replica:
         """Starts a process that leads from now on."""

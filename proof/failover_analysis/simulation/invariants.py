@@ -90,7 +90,7 @@ class Invariants:
         engine.balancer.listeners.append(self._moved)
         engine.traffic.listeners.append(self._flowed)
 
-    # --- reporting -----------------------------------------------------------------------------------------------------------------------
+    # --- reporting ----------------------------------------------------------------------------------------------------------------------
 
     def full(self) -> bool:
         """Whether the run has had too many violations to go on."""
@@ -105,7 +105,7 @@ class Invariants:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         self._violated("exception", f"{type(error).__name__}: {error} at {frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}")
 
-    # --- a pass --------------------------------------------------------------------------------------------------------------------------
+    # --- a pass -------------------------------------------------------------------------------------------------------------------------
 
     def decided(self, replica: Replica, conclusion: Conclusion) -> None:
         """See `failover_analysis.simulation.replica.ReplicaObserver.decided`."""
@@ -219,7 +219,7 @@ class Invariants:
         self._failover_due(snapshot, decision)
         self._fallback_due(snapshot, decision, memory)
 
-    # --- liveness ------------------------------------------------------------------------------------------------------------------------
+    # --- liveness -----------------------------------------------------------------------------------------------------------------------
 
     def _failover_due(self, snapshot: Snapshot, decision: Decision) -> None:
         engine, now, policy = self._engine, self._engine.event_queue.now, snapshot.application.policy
@@ -271,7 +271,7 @@ class Invariants:
             self._violated("late-fallback", f"capacity back for {now - since:.0f} s, {bound:.0f} s are allowed: {decision.sentence}")
             self._back_since = now + 24 * _HOUR_S
 
-    # --- traffic -------------------------------------------------------------------------------------------------------------------------
+    # --- traffic ------------------------------------------------------------------------------------------------------------------------
 
     def _moved(self, before: LiveRule, after: LiveRule) -> None:
         """The live rule changed. If we asked for it, its effect is compared with that of the old rule."""

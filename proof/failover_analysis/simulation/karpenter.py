@@ -129,7 +129,7 @@ class Karpenter:
         """Connects the pods."""
         self._pods = pods
 
-    # --- provisioning --------------------------------------------------------------------------------------------------------------------
+    # --- provisioning -------------------------------------------------------------------------------------------------------------------
 
     def wanted(self, pool: str) -> None:
         """A pod of the pool has become unschedulable."""
@@ -186,7 +186,7 @@ class Karpenter:
         self._requeued.discard(pool.name)
         self._provision(pool)
 
-    # --- launching -----------------------------------------------------------------------------------------------------------------------
+    # --- launching ----------------------------------------------------------------------------------------------------------------------
 
     def _launch(self, pool: Pool, claims: list[Claim]) -> None:
         """Makes one fleet call for claims with equal requirements."""
@@ -292,7 +292,7 @@ class Karpenter:
         pool.alive.append(claim)
         return self.place(pool, claim)
 
-    # --- consolidation -------------------------------------------------------------------------------------------------------------------
+    # --- consolidation ------------------------------------------------------------------------------------------------------------------
 
     def emptied(self, node: Node) -> None:
         """A node has no pod. It is removed if that lasts."""
@@ -315,7 +315,7 @@ class Karpenter:
         pool.alive.remove(claim)
         self._changed()
 
-    # --- observations --------------------------------------------------------------------------------------------------------------------
+    # --- observations -------------------------------------------------------------------------------------------------------------------
 
     def forget_old(self) -> None:
         """Drops events that the API server would no longer keep."""

@@ -144,7 +144,7 @@ class Measures:
         self._detections, self._verifications = _Detections(), _Verifications()
         engine.traffic.listeners.append(self._flowed)
 
-    # --- events --------------------------------------------------------------------------------------------------------------------------
+    # --- events -------------------------------------------------------------------------------------------------------------------------
 
     def decided(self, snapshot: Snapshot, decision: Decision) -> None:
         """Takes note of a decision."""
@@ -213,7 +213,7 @@ class Measures:
             out=self._truth.stuck_types(),
         )
 
-    # --- the end -------------------------------------------------------------------------------------------------------------------------
+    # --- the end ------------------------------------------------------------------------------------------------------------------------
 
     def measured(self) -> Measured:
         """The measurements, after the run."""

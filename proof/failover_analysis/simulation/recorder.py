@@ -47,7 +47,7 @@ class Recorder:
         if step > 0:
             engine.event_queue.every(max(step, engine.setup.seconds / MOST_ROWS), self._row)
 
-    # --- what the controller does --------------------------------------------------------------------------------------------------------
+    # --- what the controller does -------------------------------------------------------------------------------------------------------
 
     def decided(self, replica: Replica, conclusion: Conclusion) -> None:
         """See `failover_analysis.simulation.replica.ReplicaObserver.decided`."""
@@ -90,7 +90,7 @@ class Recorder:
         short = [name for name, judged in decision.evidence.items() if judged.short]
         return bool(short) and not any(self._truth.exhausted(name) for name in short)
 
-    # --- what flows ----------------------------------------------------------------------------------------------------------------------
+    # --- what flows ---------------------------------------------------------------------------------------------------------------------
 
     def _flowed(self, flow: Flow, seconds: float) -> None:
         engine, totals = self._engine, self.totals

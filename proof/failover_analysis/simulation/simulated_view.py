@@ -141,7 +141,7 @@ class SimulatedView:
         """Stops all polls: the process has ended."""
         self._stopped = True
 
-    # --- watches -------------------------------------------------------------------------------------------------------------------------
+    # --- watches ------------------------------------------------------------------------------------------------------------------------
 
     def _beat(self) -> None:
         """Delivers bookmarks, which show that a quiet watch is alive."""
@@ -233,7 +233,7 @@ class SimulatedView:
             return_step=int(step) if step.isdigit() else 0,
         )
 
-    # --- polls ---------------------------------------------------------------------------------------------------------------------------
+    # --- polls --------------------------------------------------------------------------------------------------------------------------
 
     def _poll_metrics(self) -> None:
         """Polls the newest settled period of CloudWatch."""
@@ -323,7 +323,7 @@ class SimulatedView:
         verdict = Verdict.NOT_YET if problems else Verdict.YES
         return Verification(verdict, now, "; ".join(problems), routing.action, applied=True, weights=weights, healthy=healthy)
 
-    # --- snapshots -----------------------------------------------------------------------------------------------------------------------
+    # --- snapshots ----------------------------------------------------------------------------------------------------------------------
 
     def snapshot(self, application: Application, *, leader: bool, epoch: int, further: tuple[Source, ...] = ()) -> Snapshot:
         """See `controller.service.application_pass.Observer.snapshot`."""

@@ -62,7 +62,7 @@ class Workloads:
         self.version += 1
         self._tell()
 
-    # --- the Deployment controller -------------------------------------------------------------------------------------------------------
+    # --- the Deployment controller ------------------------------------------------------------------------------------------------------
 
     def scale(self, unit: str, desired: int) -> None:
         """Sets the number of replicas."""
@@ -130,7 +130,7 @@ class Workloads:
             self.joined(node)
             self._karpenter.emptied(node)
 
-    # --- kube-scheduler and the kubelets -------------------------------------------------------------------------------------------------
+    # --- kube-scheduler and the kubelets ------------------------------------------------------------------------------------------------
 
     def waiting(self, pool: str) -> list[Pod]:
         """See `failover_analysis.simulation.karpenter.Pods.waiting`."""
