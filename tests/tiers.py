@@ -62,7 +62,7 @@ class Place:
 
 PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_experiments.py"),
-    Place(Tier.INTEGRATION, "tests/analysis/simulation/test_seeds.py::test_it_breaks_again_without_the_mend"),
+    Place(Tier.INTEGRATION, "tests/analysis/simulation/test_seeds.py::test_it_breaks_again_without_the_fix"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_seeds.py::test_what_once_broke_holds"),
     Place(Tier.INTEGRATION, "tests/breaking_point/test_model_server.py"),
     Place(Tier.INTEGRATION, "tests/breaking_point/test_real.py"),

@@ -117,7 +117,7 @@ def test_a_missing_extra_is_named_with_its_install_command(
     assert option in result.output
 
 
-def test_a_unit_of_several_applications_must_be_told_apart(tmp_path: Path) -> None:
+def test_a_unit_of_several_applications_must_be_named(tmp_path: Path) -> None:
     """By the application's key."""
     other = SEED.read_text().replace("name: sd21\n", "name: other\n").replace("ingress: sd21\n", "ingress: other\n")
     path = tmp_path / "two.yaml"

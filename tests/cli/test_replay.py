@@ -48,7 +48,7 @@ def test_this_version_decides_the_recording_of_an_earlier_one_the_same() -> None
 
 
 def test_what_another_policy_would_have_done() -> None:
-    """Word for word: differences as they begin and end, mode changes side by side, times, cost, and where to look."""
+    """Word for word: differences as they begin and end, mode changes side by side, times, cost, and the command for each moment."""
     result = _replay("seed.jsonl.gz", "--policy", "patient.yaml", "--exact")
     assert result.exit_code == 2, result.output
     assert result.output == PATIENCE.read_text()

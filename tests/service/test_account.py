@@ -26,7 +26,7 @@ def test_the_account_is_in_status_and_metrics(tmp_path: Path) -> None:
             text = urllib.request.urlopen(f"http://127.0.0.1:{service.http_port}/metrics").read().decode()
         assert account["spendDollars"] > 0
         assert account["switches"] == 1
-        assert account["calls"]["kubernetes"] >= account["switches"] + 1, "the switch, and the memory of it"
+        assert account["calls"]["kubernetes"] >= account["switches"] + 1, "the mode change, and the memory of it"
         assert everything["kubernetes"] > account["calls"]["kubernetes"], "watches and the Lease are nobody's"
         lines = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith("failoverctl_")}
         assert lines['failoverctl_spend_dollars_total{application="shop/sd21"}'] > 0

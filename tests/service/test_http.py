@@ -49,13 +49,13 @@ def test_each_path_has_its_answer(server: HttpServer) -> None:
 
 
 def test_a_bug_is_an_answer_and_ends_nothing(server: HttpServer) -> None:
-    """Whoever asks for what cannot be made is told so; the next one is served."""
+    """A request whose answer cannot be made gets an error; the next one is served."""
     assert _ask(server, "/status") == (500, b"internal error")
     assert _ask(server, "/healthz") == (200, b"ok")
 
 
 def test_clients_that_say_nothing_take_no_place_for_ever(server: HttpServer) -> None:
-    """Many open connections cost a bounded number of threads, and are closed after some seconds of silence."""
+    """Many open connections cost a bounded number of threads, and are closed after some seconds without a request."""
     before = threading.active_count()  # of other tests' servers, which end in their own time
     silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(40)]
     wait_for("threads", lambda: threading.active_count() > before + 5)

@@ -109,7 +109,7 @@ def test_a_zone_out_and_a_healthy_cluster_change_nothing_ever(name: str) -> None
 
 
 def _world(policy: PolicySettings) -> Application:
-    """The recording's own weights, which differ from the source's in the last three units."""
+    """The recording's own weights, which differ from the AWS sample's in the last three units."""
     recorded = {"sd21-g5-cuda": 15, "sd21-g5-triton": 10, "sd21-g6-triton": 15}
     app = application(policy=policy)
     return replace(app, units=tuple(replace(unit, weight=recorded.get(unit.name, unit.weight)) for unit in app.units))

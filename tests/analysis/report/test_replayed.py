@@ -64,7 +64,7 @@ def test_another_policy_beside_what_was_recorded() -> None:
 
 
 def test_the_same_decisions_are_a_report_of_how_it_went() -> None:
-    """One course; the mode changes are the moments that are worth a look."""
+    """One course; the mode changes are the notable moments."""
     result = _replay("seed.jsonl.gz", "--report", "r.json", "--report", "r.html")
     assert result.exit_code == 0, result.output
     report = json.loads(Path("r.json").read_text())

@@ -54,7 +54,7 @@ def test_the_table_is_the_spread_over_the_seeds(runs: list[Played]) -> None:
 
 
 def test_times_are_over_all_events_of_all_seeds(runs: list[Played]) -> None:
-    """Whoever never fails over verifies nothing."""
+    """A policy that never fails over verifies nothing."""
     first, second = reported(runs).tables[0].rows
     detected = [one for run in runs[:2] for one in run.measured.detected_s]
     assert first.cells["detect"] == Spread.of(detected)

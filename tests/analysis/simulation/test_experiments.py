@@ -1,4 +1,4 @@
-"""The source's three experiments: what docs/experiments.md says of them is what they show."""
+"""The AWS sample's three experiments show what docs/experiments.md says of them."""
 
 from __future__ import annotations
 

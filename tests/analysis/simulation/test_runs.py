@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_a_quiet_morning_changes_nothing() -> None:
-    """No write, no switch, nothing fails, and the split is that of the weights."""
+    """No write, no mode change, nothing fails, and the split is that of the weights."""
     result = play()
     assert result.violations == ()
     assert result.totals.writes == {}
@@ -38,7 +38,7 @@ def test_a_quiet_morning_changes_nothing() -> None:
 
 
 def test_a_shortage_switches_and_the_return_switches_back() -> None:
-    """The source's story, within a few hours."""
+    """The AWS sample's story, within a few hours."""
     result = play(outages=(outage(0.2, 1.5),), seconds=6 * HOUR)
     assert broken(result) == set()
     assert [one.to for one in result.mode_changes] == [Mode.CAPACITY, Mode.COST]
@@ -124,7 +124,7 @@ def test_least_outstanding_requests_uses_fast_replicas_more() -> None:
     assert fast["sd21-trn1"] > even["sd21-trn1"]
 
 
-def test_capacity_mode_is_dear_where_scalers_do_not_aim_at_what_replicas_get() -> None:
+def test_capacity_mode_is_expensive_where_scalers_do_not_aim_at_what_replicas_get() -> None:
     """Targets that fit what replicas get keep them as they are.
 
     KEDA grows the units whose replicas get more than their target: the slowest ones with round robin, the fastest one where each gets what
