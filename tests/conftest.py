@@ -72,8 +72,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Leaves files unread that hold nothing of the selected tiers: importing them all takes seconds in every worker."""
     if collection_path.suffix != ".py" or not collection_path.is_relative_to(_ROOT):
         return None
-    selected = config.stash[_selected]
-    return None if selected & tiers.tiers_of(collection_path.relative_to(_ROOT).as_posix()) else True
+    found = tiers.tiers_of(collection_path.relative_to(_ROOT).as_posix())
+    return None if config.stash[_selected] & found else True
 
 
 @pytest.hookimpl(trylast=True)

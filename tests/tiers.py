@@ -67,6 +67,10 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_seeds.py::test_what_once_broke_holds"),
     Place(Tier.INTEGRATION, "tests/breaking_point/test_model_server.py"),
     Place(Tier.INTEGRATION, "tests/breaking_point/test_real.py"),
+    Place(
+        Tier.INTEGRATION,
+        "tests/breaking_point/test_run.py::test_the_true_knee_of_a_queue_with_exponential_times_is_that_of_the_textbook",
+    ),
     Place(Tier.INTEGRATION, "tests/cli/"),
     Place(Tier.INTEGRATION, "tests/clients/"),
     Place(Tier.INTEGRATION, "tests/contract/"),
@@ -80,6 +84,7 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/images/test_images.py::test_sigterm_reaches_the_command_behind_the_entry_point"),
     Place(Tier.INTEGRATION, "tests/images/test_images.py::test_the_installation_of_an_image_runs"),
     Place(Tier.INTEGRATION, "tests/notifiers/"),
+    Place(Tier.INTEGRATION, "tests/research/test_policies_on_outages.py"),
     Place(Tier.INTEGRATION, "tests/service/"),
     Place(Tier.INTEGRATION, "tests/signals/load_balancer/test_moto.py"),
     Place(Tier.INTEGRATION, "tests/signals/test_cloudwatch.py"),
