@@ -6,10 +6,12 @@ specific entry of `PLACES` that covers it, and in `unit` where none does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 
 class Tier(StrEnum):
@@ -102,6 +104,28 @@ PLACES: Final = (
     Place(Tier.WORLD, "tests/world/"),
 )
 """Every test that is not in `unit`."""
+
+
+WAITING: Final = (
+    "tests/breaking_point/test_real.py",
+    "tests/testbed/demo/test_demo.py",
+    "tests/service/test_two_replicas.py",
+)
+"""Files whose tests wait longest, up to a minute each: every worker begins with some of them, or the last of them runs alone."""
+
+
+def spread(tests: Sequence[T], waiting: Callable[[T], bool], workers: int) -> list[T]:
+    """The tests in an order in which each worker's share begins with some of those that wait.
+
+    Args:
+        tests: All of them, in any order.
+        waiting: Whether one waits.
+        workers: Of how many; xdist's `worksteal` gives each a contiguous share at first.
+    """
+    first = [one for one in tests if waiting(one)]
+    rest = [one for one in tests if not waiting(one)]
+    starts = [len(rest) * worker // workers for worker in range(workers + 1)]
+    return [one for worker in range(workers) for one in (*first[worker::workers], *rest[starts[worker] : starts[worker + 1]])]
 
 
 def tier_of(nodeid: str, server: object = None) -> Tier:
