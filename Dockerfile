@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
-# The controller's image. Runs as a number, needs no writable file system, holds no build tools and not what the demo needs.
-# Written by `make images` from deploy/images: change controller.Dockerfile.j2 or images.yaml there.
+# The controller's image. It runs as a numeric user, needs no writable file system, and holds no build tools and none of the demo's libraries.
+# `make images` writes it from deploy/images: change controller.Dockerfile.j2 or images.yaml there.
 ARG PYTHON=public.ecr.aws/docker/library/python:3.13-slim-bookworm
 ARG UV=ghcr.io/astral-sh/uv:0.13.9
 
@@ -9,7 +9,7 @@ FROM ${UV} AS uv
 
 # hadolint ignore=DL3006
 FROM ${PYTHON} AS build
-# A tag can move: fine for trying, refused for a release (--build-arg RELEASE=true).
+# A tag can move: allowed for trials, refused for a release (--build-arg RELEASE=true).
 ARG RELEASE=false
 RUN [ "$RELEASE" != true ] || { echo "no digest yet of: public.ecr.aws/docker/library/python:3.13-slim-bookworm, ghcr.io/astral-sh/uv:0.13.9; run python -m deploy.images resolve" >&2; exit 1; }
 COPY --from=uv /uv /usr/local/bin/uv
@@ -30,7 +30,7 @@ LABEL org.opencontainers.image.title="failoverctl" \
       org.opencontainers.image.description="Failover controller for mixed-accelerator inference on EKS" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/failoverctl /opt/failoverctl
-# glibc gives each thread a heap of its own, and every watch is a thread: with a thousand applications that is 9 MiB of freed memory kept.
+# glibc gives each thread its own heap, and every watch is a thread: with a thousand applications it would keep 9 MiB of freed memory.
 ENV PATH=/opt/failoverctl/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=2
 USER 65532:65532
 EXPOSE 8080

@@ -1,7 +1,7 @@
 """Time as a port.
 
-Everything that needs the time is given a `Clock`; nothing else in `controller` may call `time.time`, `time.monotonic`, `time.sleep` or
-`datetime.now` (a test checks it). The policy does not even get a clock: its only time is ``Snapshot.now``.
+Everything that needs the time gets a `Clock`; nothing else in `controller` may call `time.time`, `time.monotonic`, `time.sleep` or
+`datetime.now` (a test checks it). The policy gets no clock: its only time is ``Snapshot.now``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """The passing of time. All values are in seconds."""
+    """A source of time. All values are in seconds."""
 
     def now(self) -> float:
         """Wall-clock time, seconds since the Unix epoch (UTC)."""
@@ -29,7 +29,7 @@ class Clock(Protocol):
         """
 
     def real(self, seconds: float) -> float:
-        """How many seconds of the machine's time `seconds` of this clock take; for a scheduler that knows no other time."""
+        """Converts `seconds` of this clock to seconds of the machine's clock, for a scheduler that uses the latter."""
 
 
 class SystemClock:
@@ -57,7 +57,7 @@ class AcceleratedClock:
 
     Args:
         factor: How many seconds of this clock pass in one real second; at least 1.
-        start: Its wall-clock time at construction, seconds since the Unix epoch; the machine's own where None.
+        start: Its wall-clock time at construction, seconds since the Unix epoch; None for the machine's own.
     """
 
     def __init__(self, factor: float, start: float | None = None) -> None:
@@ -85,7 +85,7 @@ class AcceleratedClock:
 
 
 class ManualClock:
-    """A clock that moves only when told to, for tests, replay and simulation.
+    """A clock that moves only when advanced, for tests, replay and simulation.
 
     Args:
         start: Its first wall-clock time, seconds since the Unix epoch.
@@ -104,18 +104,18 @@ class ManualClock:
         return self._elapsed
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
-        """Moves the clock on by `seconds` unless the event is set already; never blocks."""
+        """Advances the clock by `seconds` unless the event is set already; never blocks."""
         if not event.is_set():
             self.advance(max(0.0, seconds))
         return event.is_set()
 
     def real(self, seconds: float) -> float:
-        """None: it never waits."""
+        """Zero: this clock never waits."""
         del seconds
         return 0.0
 
     def advance(self, seconds: float) -> None:
-        """Moves the clock on.
+        """Advances the clock.
 
         Args:
             seconds: How far; not negative.
@@ -124,12 +124,12 @@ class ManualClock:
             ValueError: If `seconds` is negative.
         """
         if seconds < 0:
-            raise ValueError(f"time does not go backwards: {seconds}")
+            raise ValueError(f"time cannot go backwards: {seconds}")
         self._now += seconds
         self._elapsed += seconds
 
     def set(self, now: float) -> None:
-        """Moves the clock on to wall-clock time `now`, which may not lie in its past."""
+        """Advances the clock to wall-clock time `now`, which must not be in its past."""
         self.advance(now - self._now)
 
 
@@ -140,7 +140,7 @@ def parse_rfc3339(text: str | None) -> float | None:
         text: RFC 3339, with or without fractional seconds (``2026-08-25T10:00:03Z``, ``2026-08-25T09:59:58.123456Z``), or None.
 
     Returns:
-        Seconds since the Unix epoch, or None where there is none or it cannot be read.
+        Seconds since the Unix epoch; None if there is no timestamp or it cannot be parsed.
     """
     if not text:
         return None

@@ -1,7 +1,7 @@
-"""YAML documents with line numbers, and the texts that say what is wrong with one.
+"""YAML documents with line numbers, and the texts of the problems in them.
 
-Application files and settings are read alike: nothing is converted, duplicate keys and YAML's traps are refused, and every problem names
-the place, what was found and what is allowed.
+Application files and settings are read in the same way: no type is converted, duplicate keys and YAML's traps are refused, and every
+problem names the place, what was found and what is allowed.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from controller.errors import ConfigError
 
 SIZE_LIMIT: Final = 256 * 1024
-"""Longest file that is read, bytes. An application of five units takes about 6 KiB; a ConfigMap ends at 1 MiB."""
+"""Longest file that is read, bytes. An application of five units takes about 6 KiB; a ConfigMap holds at most 1 MiB."""
 
 _DEPTH_LIMIT: Final = 24
-_NODE_LIMIT: Final = 20_000  # after aliases are expanded: a "billion laughs" file ends here
+_NODE_LIMIT: Final = 20_000  # after expansion of aliases; stops a "billion laughs" file
 _INTEGER_DIGITS: Final = 18
 _TEXT_SHOWN: Final = 60
 
@@ -38,12 +38,12 @@ Place = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong in a file or the environment.
+    """One fault in a file or the environment.
 
     Attributes:
         source: File name, or the name of the environment variable.
-        line: Line in the file, counted from 1; 0 where there is none.
-        place: Where in the document; () where it is about all of it.
+        line: Line in the file, counted from 1; 0 if there is none.
+        place: Where in the document; () for the whole document.
         text: What was found and what is allowed.
     """
 
@@ -59,7 +59,7 @@ class Problem:
 
 
 def place_text(place: Place) -> str:
-    """Writes a place as people do: ``spec.units[1].weight``."""
+    """Formats a place: ``spec.units[1].weight``."""
     text = ""
     for step in place:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
@@ -67,7 +67,7 @@ def place_text(place: Place) -> str:
 
 
 def config_error(problems: Sequence[Problem]) -> ConfigError:
-    """One error that lists every problem, a line each, in the order of the file."""
+    """One error that lists every problem on a line of its own, in the order of the file."""
     return ConfigError("\n".join(str(problem) for problem in sorted(problems, key=lambda problem: (problem.source, problem.line))))
 
 
@@ -79,7 +79,7 @@ class Document:
         file: Its file's name, for messages.
         line: Its first line.
         data: Dictionaries, lists, text, numbers, booleans, None.
-        problems: What could be read but is refused: duplicate keys, numbers in another base, tags.
+        problems: Valid YAML that is refused: duplicate keys, numbers in another base, tags.
     """
 
     file: str
@@ -90,17 +90,17 @@ class Document:
     _raw: Mapping[Place, str] = field(default_factory=dict)
 
     def line_of(self, place: Place) -> int:
-        """The line of a value, or of the innermost thing around it that is there."""
+        """The line of a value, or of the innermost existing value around it."""
         while place and place not in self._lines:
             place = place[:-1]
         return self._lines.get(place, self.line)
 
     def outline(self, places: Iterable[Place]) -> Document:
-        """Where it is and where these places are, without its content: a thousand applications would keep tens of MiB of it."""
+        """The document's lines for these places without its content, which would take tens of MiB for a thousand applications."""
         return Document(self.file, self.line, None, (), {place: self.line_of(place) for place in places})
 
-    def value(self, place: Place) -> Any:  # noqa: ANN401 - whatever the file says
-        """The value at a place; None where there is none."""
+    def value(self, place: Place) -> Any:  # noqa: ANN401 - any value of the file
+        """The value at a place; None if there is none."""
         value = self.data
         for step in place:
             if isinstance(value, dict):
@@ -112,12 +112,12 @@ class Document:
         return value
 
     def found(self, place: Place) -> str:
-        """The value at a place for a message, numbers as they were written."""
+        """The value at a place, described for a message, with numbers as written in the file."""
         return describe_value(self.value(place), self._raw.get(place))
 
 
 def describe_value(value: object, raw: str | None = None) -> str:
-    """A value for a message: short, on one line, with its type."""
+    """Describes a value for a message: short, on one line, with its type."""
     match value:
         case None:
             return "nothing"
@@ -140,14 +140,14 @@ def _short(text: str) -> str:
 
 
 def read_documents(content: bytes, file: str) -> tuple[Document, ...]:
-    """Reads YAML, strictly: what two YAML readers would understand differently is refused.
+    """Reads YAML strictly: refuses everything that two YAML readers would interpret differently.
 
     Args:
         content: The file's bytes, UTF-8.
         file: Its name, for messages.
 
     Returns:
-        The documents that are not empty, in order. Look at their `problems` too.
+        The documents that are not empty, in order. Their `problems` must be checked too.
 
     Raises:
         ConfigError: It is not YAML, too large, too deep, or its aliases expand to too much.
@@ -176,7 +176,7 @@ def read_documents(content: bytes, file: str) -> tuple[Document, ...]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes without building anything from them, within limits."""
+    """Composes nodes within limits, without building values from them."""
 
     _depth = 0
     _count = 0
@@ -211,7 +211,7 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 class _Converter:
-    """Turns one document's nodes into plain values and remembers where each came from."""
+    """Converts one document's nodes to plain values, and records the line of each."""
 
     def __init__(self, file: str) -> None:
         self._file = file
@@ -227,7 +227,7 @@ class _Converter:
     def _problem(self, node: yaml.Node, place: Place, text: str) -> None:
         self._problems.append(Problem(self._file, node.start_mark.line + 1, place, text))
 
-    def _convert(self, node: yaml.Node, place: Place) -> Any:  # noqa: ANN401 - whatever the file says
+    def _convert(self, node: yaml.Node, place: Place) -> Any:  # noqa: ANN401 - any value of the file
         self._left -= 1
         if self._left < 0 or len(place) > _DEPTH_LIMIT:
             mark = f"{self._file}:{node.start_mark.line + 1}"
@@ -261,10 +261,10 @@ class _Converter:
                 first[key] = line
                 result[key] = self._convert(value_node, (*place, key))
                 if result[key] is None or isinstance(value_node, yaml.CollectionNode):
-                    self._lines[*place, key] = line  # where the reader's eye goes, not where the first child is
+                    self._lines[*place, key] = line  # the line of the key, not of its first child
         return result
 
-    def _scalar(self, node: yaml.ScalarNode, place: Place) -> Any:  # noqa: ANN401 - whatever the file says
+    def _scalar(self, node: yaml.ScalarNode, place: Place) -> Any:  # noqa: ANN401 - any value of the file
         raw = str(node.value)
         kind = node.tag.removeprefix(_YAML_TAG)
         self._raw[place] = raw
@@ -298,11 +298,11 @@ class _Converter:
 
 Model = TypeVar("Model", bound=BaseModel)
 Fault = tuple[Place, str, str]
-"""Where (relative to the model that complains), what was found, what is allowed."""
+"""Place (relative to the model whose validator found it), what was found, what is allowed."""
 
 
 def cross_field_error(faults: Sequence[Fault]) -> PydanticCustomError:
-    """What a model's validator raises when fields do not fit together; `check` turns it into one problem for each fault."""
+    """The error that a model's validator raises when fields contradict each other; `check` makes each fault a problem."""
     text = "; ".join(f"{place_text(place)}: found {found}; allowed: {allowed}" for place, found, allowed in faults)
     # Braces would be read as the template's placeholders.
     return PydanticCustomError("cross_field", "{text}", {"text": text, "faults": tuple(faults)})
@@ -312,9 +312,9 @@ def check(model: type[Model], document: Document, *, together: bool = True) -> t
     """Validates a document, strictly: no value is converted from another type.
 
     Args:
-        model: What it should be.
-        document: As it was read.
-        together: Whether fields that do not fit together are problems. Not where another source may still override them.
+        model: The model to validate against.
+        document: The document.
+        together: Whether fields that contradict each other are problems. False if another source may still override them.
 
     Returns:
         The model, or None and every problem, those of the YAML included.
@@ -343,21 +343,21 @@ def problem_texts(
     *,
     hints: bool = True,
 ) -> Iterator[tuple[Place, str]]:
-    """What one of pydantic's errors means, as place and text; one that a cross-field check raised means several.
+    """Translates one of pydantic's errors to places and texts; an error of a cross-field check yields several.
 
     Args:
-        details: Of one error.
+        details: The error's details.
         schema: The model's JSON schema.
         found: Describes the value at a place.
         value: Returns the value at a place.
-        hints: Whether to say how to get out of YAML's usual traps.
+        hints: Whether to add how to avoid YAML's usual traps.
     """
     place = tuple(details["loc"])
     if details["type"] == "cross_field":
         for below, what, allowed in details["ctx"]["faults"]:
             yield (*place, *below), f"found {what}; allowed: {allowed}"
     elif details["type"] == "too_short" and len(_list(value(place))) >= details["ctx"]["min_length"]:
-        return  # pydantic counts only the entries that are valid, and says so of each of the others
+        return  # pydantic counts only valid entries here, and reports each invalid one separately
     elif details["type"] == "extra_forbidden":
         known = sorted(schema_at(schema, place[:-1]).get("properties", {}))
         near = difflib.get_close_matches(str(place[-1]), known, n=1)
@@ -365,7 +365,7 @@ def problem_texts(
         yield place, f"found an unknown key{guess}; allowed: {', '.join(known)}"
     else:
         node = schema_at(schema, place)
-        # A scalar where a mapping belongs may be a secret that slipped one level up, so only its kind is shown.
+        # A scalar in place of a mapping may be a secret at the wrong level, so only its kind is shown.
         shown = found(place) if _is_plain(node) else describe_kind(value(place))
         yield place, f"found {shown}; allowed: {allowed_text(node)}{_hint(node, value(place)) if hints else ''}"
 
@@ -375,7 +375,7 @@ def _list(value: object) -> Sequence[object]:
 
 
 def schema_at(schema: Mapping[str, Any], place: Place) -> Mapping[str, Any]:
-    """The part of a JSON schema that describes one place; empty where the schema does not know it."""
+    """The part of a JSON schema that describes one place; empty if the schema does not know it."""
     node = _resolved(schema, schema)
     for step in place:
         below = node.get("items", {}) if isinstance(step, int) else node.get("properties", {}).get(step, {})
@@ -384,7 +384,7 @@ def schema_at(schema: Mapping[str, Any], place: Place) -> Mapping[str, Any]:
 
 
 def _resolved(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Follows $ref, and the one alternative to null, keeping what the outer level says."""
+    """Follows $ref and the only alternative to null; attributes of the outer level take precedence."""
     while True:
         if "$ref" in node:
             inner: Mapping[str, Any] = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
@@ -398,7 +398,7 @@ def _resolved(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str
 
 
 def allowed_text(node: Mapping[str, Any]) -> str:
-    """What a resolved part of a JSON schema allows, in words."""
+    """Describes the values that a resolved part of a JSON schema allows."""
     text = _allowed(node)
     return f"{text}, or nothing" if node.get("x-optional") else text
 
@@ -434,19 +434,19 @@ def _range(node: Mapping[str, Any]) -> str:
 
 
 def _is_plain(node: Mapping[str, Any]) -> bool:
-    """Whether a value there may be shown."""
+    """Whether a message may show a value of this part."""
     scalar = "enum" in node or "const" in node or "x-allowed" in node or node.get("type") in {"integer", "number", "boolean", "string"}
     return scalar and not node.get("writeOnly")
 
 
 def describe_kind(value: object) -> str:
-    """Like `describe_value`, without the content."""
+    """Describes a value for a message by its type alone."""
     kinds = {bool: "a boolean", int: "an integer", float: "a number", str: "text", type(None): "nothing"}
     return kinds.get(type(value)) or describe_value(value)
 
 
 def _hint(node: Mapping[str, Any], value: object) -> str:
-    """The likely way out of the usual YAML traps."""
+    """The likely correction after one of YAML's usual traps."""
     wanted = node.get("type")
     numeric = wanted in {"integer", "number"}
     if isinstance(value, str) and (numeric or "integer" in str(node.get("x-allowed", ""))) and _FLOAT.fullmatch(value) and value:

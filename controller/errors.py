@@ -8,7 +8,7 @@
     │   ├── Unavailable      no usable answer: refused, timed out, 5xx, throttled (try again later)
     │   ├── Forbidden        401 or 403: a permission is missing (trying again does not help)
     │   ├── NotFound         404: the object or its kind is absent
-    │   ├── Conflict         409 or a failed precondition: somebody else wrote first (observe again, then decide again)
+    │   ├── Conflict         409 or a failed precondition: another writer was first (observe again, then decide again)
     │   ├── Gone             410: the resourceVersion is too old (list again)
     │   └── Rejected         any other 4xx: the request is wrong
     └── StateError           stored state cannot be read: unknown state means hold, never guess
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 
 class FailoverError(Exception):
-    """Base class; never raised itself."""
+    """Base class; not raised itself."""
 
 
 class ConfigError(FailoverError):
@@ -35,9 +35,9 @@ class RemoteError(FailoverError):
     """Another system did not do what was asked.
 
     Attributes:
-        status: HTTP status or 0 where there was no answer.
-        code: The service's own error code or reason, "" where there is none.
-        retry_after_s: Seconds the service asked us to wait, None where it did not say.
+        status: HTTP status, 0 if there was no answer.
+        code: The service's own error code or reason, "" if it stated none.
+        retry_after_s: Seconds the service asked us to wait, None if it did not ask.
     """
 
     def __init__(self, message: str, *, status: int = 0, code: str = "", retry_after_s: float | None = None) -> None:
@@ -60,11 +60,11 @@ class NotFound(RemoteError):
 
 
 class Conflict(RemoteError):
-    """409 or a failed precondition: somebody else wrote first."""
+    """409 or a failed precondition: another writer was first."""
 
 
 class Gone(RemoteError):
-    """410: the resourceVersion asked for has been compacted away."""
+    """410: the requested resourceVersion has been compacted away."""
 
 
 class Rejected(RemoteError):

@@ -1,6 +1,6 @@
-"""What the service needs from the outside world, as protocols.
+"""The ports of the service: protocols for everything that it needs from other systems.
 
-Production, the embedded environment and tests implement the same ports; the service knows nothing else of Kubernetes, AWS or Slack.
+Production, the testbed and tests implement the same ports. Through them alone the service uses leadership, storage and notifications.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from controller.policy.model import Action, Memory
 
 
 class MessageKind(StrEnum):
-    """What a message is about."""
+    """The subject of a message."""
 
     FAILOVER = "failover"
     FALLBACK = "fallback"
@@ -33,21 +33,21 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One thing to tell people: what, why, what it costs, what happens next.
+    """A notification for people: what happened, why, what it costs, what happens next.
 
     Attributes:
-        kind: What it is about.
+        kind: Its subject.
         severity: How urgent it is.
         application: ``namespace/ingress``, or "" for the controller itself.
         reason: `controller.policy.reasons.Reason` value, or another stable CamelCase name.
         title: One line, e.g. ``sd21: failed over to capacity mode``.
         why: The reason's sentence.
-        cost: The effect on cost in words with numbers and units, "" where there is none.
-        next: What happens next and when, "" where nothing does.
+        cost: The effect on cost in words with numbers and units, "" if there is none.
+        next: What happens next and when, "" if nothing does.
         at: When it happened, seconds since the Unix epoch.
         dedup_key: Messages with the same key within the dispatcher's window are sent once; "" = always send.
         fields: Further labelled values for sinks that can show them.
-        mode: The mode after it (``cost`` or ``capacity``), "" where unknown.
+        mode: The mode after it (``cost`` or ``capacity``), "" if unknown.
     """
 
     kind: MessageKind
@@ -75,7 +75,7 @@ class Notifier(Protocol):
         """Delivers one message, within the sink's own time-outs.
 
         Raises:
-            RemoteError: It was not delivered. `Unavailable` may be tried again; every other subclass may not.
+            RemoteError: It was not delivered. `Unavailable` may be retried, any other subclass may not.
         """
 
 
@@ -83,34 +83,34 @@ class Applier(Protocol):
     """Applies the actions of a plan."""
 
     def apply(self, action: Action, *, deadline_s: float) -> None:
-        """Sends one action as it is.
+        """Sends one action unchanged.
 
         Args:
             action: What to send.
-            deadline_s: Seconds from now after which it must not take effect any more.
+            deadline_s: Seconds from now after which it must no longer take effect.
 
         Raises:
-            RemoteError: It was not applied, or it is not known whether it was.
+            RemoteError: It was not applied, or the outcome is in doubt.
         """
 
 
 class Leadership(Protocol):
-    """Who may act."""
+    """Leadership: which replica may act."""
 
     def epoch(self) -> int:
         """The leadership term in which this replica leads or led last; grows with every change of the leader."""
 
     def leads(self) -> bool:
-        """Whether this replica leads, as far as it knows: enough for deciding and showing."""
+        """Whether this replica leads as far as it knows; sufficient for decisions and display, not for effects."""
 
     def confirm(self, epoch: int, needed_s: float) -> bool:
-        """Whether this replica certainly leads for more than `needed_s` seconds from now, still in the term `epoch`.
+        """Whether this replica is certain to lead for more than `needed_s` seconds from now, in the term `epoch`.
 
-        Asked before every effect. Asks the API server where what is known is too old; at most one request.
+        Called before every effect. Makes at most one request to the API server, if its knowledge is too old.
         """
 
     def outrank(self, epoch: int) -> None:
-        """Makes the present term a later one than `epoch`, which state was found to be written in: the Lease was set back."""
+        """Raises the present term above `epoch`, the term of stored state that is later than ours because the Lease was reset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +119,8 @@ class StoredMemory:
 
     Attributes:
         memory: The policy's memory.
-        version: Opaque; "" where nothing was stored yet.
-        epoch: The leadership term that wrote it; 0 where nothing was stored yet.
+        version: Opaque; "" if nothing was stored yet.
+        epoch: The leadership term that wrote it; 0 if nothing was stored yet.
     """
 
     memory: Memory
@@ -129,29 +129,29 @@ class StoredMemory:
 
 
 class StateStore(Protocol):
-    """Durable memory, one record an application, written with compare-and-swap."""
+    """Durable memory, one record per application, written with compare-and-swap."""
 
     def load(self, application: str) -> StoredMemory:
-        """Reads the memory of one application; an empty one where none is stored.
+        """Reads the memory of one application; an empty one if none is stored.
 
         Raises:
             RemoteError: It could not be read.
-            StateError: It was read but cannot be understood.
+            StateError: It was read but cannot be parsed.
         """
 
     def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int) -> StoredMemory:
-        """Writes it in place of `over`, if that is still what is stored.
+        """Replaces `over` if that is still stored.
 
         Args:
-            application: Whose.
+            application: Key of the application.
             memory: What to store.
-            over: What it replaces, as `load` or `save` gave it.
+            over: What it replaces, as returned by `load` or `save`.
             epoch: The term of the writer.
 
         Returns:
             What is stored now.
 
         Raises:
-            Conflict: Somebody else wrote first, or `over` is of a later term.
+            Conflict: Another writer was first, or `over` is of a later term.
             RemoteError: It could not be written.
         """

@@ -1,9 +1,9 @@
-"""Settings of the process: what one running controller needs to know besides its applications.
+"""Settings of one running controller, apart from its applications.
 
-`load_settings` reads a YAML file and the environment (``FAILOVERCTL_POLLS__TICK_INTERVAL_S=10``); the environment wins. Every wrong value
-is an error that names the place, what was found and what is allowed, and no error ever contains a secret.
+`load_settings` reads a YAML file and the environment (``FAILOVERCTL_POLLS__TICK_INTERVAL_S=10``); the environment overrides the file. For
+each invalid value the error names the place, what was found and what is allowed. No error contains a secret.
 
-The clock's factor is not a setting: only the demo's own wiring can make time run faster.
+The clock's factor is not a setting: only the demo can make time run faster.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _ARN: Final = re.compile(r"arn:[a-z0-9-]+:[a-z0-9-]+:[a-z0-9-]*:[0-9]*:.+")
 
 
 class LogLevel(StrEnum):
-    """How much is logged."""
+    """The least severe level that is logged."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -56,7 +56,7 @@ class LogLevel(StrEnum):
 
 
 class LogFormat(StrEnum):
-    """How log lines look."""
+    """The format of log lines."""
 
     JSON = "json"
     CONSOLE = "console"
@@ -77,7 +77,7 @@ def _arns(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _not_reserved(namespace: str) -> str:
     if namespace.startswith("AWS/"):
-        raise ValueError("AWS keeps namespaces that start with AWS/ to itself")
+        raise ValueError("AWS reserves namespaces that start with AWS/")
     return namespace
 
 
@@ -101,13 +101,13 @@ Arns = Annotated[tuple[str, ...], AfterValidator(_arns), Field(json_schema_extra
 
 
 class Theme(BaseModel):
-    """What all groups of settings have in common: they do not change, and a misspelt key is an error."""
+    """Base of all groups of settings: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
 
 class KubernetesSettings(Theme):
-    """How the Kubernetes API is reached and watched."""
+    """Connection to the Kubernetes API, and its watches."""
 
     kubeconfig: str | None = Field(
         default=None,
@@ -116,7 +116,7 @@ class KubernetesSettings(Theme):
     context: str | None = Field(default=None, description="Context in the kubeconfig. Unset: its current one.")
     connect_timeout_s: float = Field(default=2, gt=0, le=30, description="Time-out for connecting, seconds. Short: a tick waits for it.")
     read_timeout_s: float = Field(
-        default=5, gt=0, le=60, description="Time-out for each answer that is not a watch, seconds. Shorter than a tick."
+        default=5, gt=0, le=60, description="Time-out for each answer other than a watch, seconds. Must be shorter than a tick."
     )
     watch_timeout_s: int = Field(
         default=300,
@@ -128,41 +128,41 @@ class KubernetesSettings(Theme):
         default=90,
         ge=10,
         le=3600,
-        description="Silence after which a watch counts as dead, seconds. The server sends a bookmark about once a minute.",
+        description="Time without any data after which a watch counts as dead, seconds. The server sends a bookmark about once a minute.",
     )
     cluster_wide: bool = Field(
         default=False,
-        description="Watch all namespaces with a ClusterRole. Off: only the namespaces of the applications, which needs a Role in each.",
+        description="Watch all namespaces, which needs a ClusterRole. Off: only the applications' namespaces, which needs a Role in each.",
     )
     state_namespace: Label = Field(
-        default="failover-system", description="Namespace of the ConfigMaps that keep memory, history and status."
+        default="failover-system", description="Namespace of the ConfigMaps that hold memory, history and status."
     )
 
     @model_validator(mode="after")
     def _together(self) -> Self:
         if self.watch_idle_s >= self.watch_timeout_s:
-            allowed = f"less than watch_timeout_s ({self.watch_timeout_s}), or it never matters"
+            allowed = f"less than watch_timeout_s ({self.watch_timeout_s}), or it never takes effect"
             raise cross_field_error([(("watch_idle_s",), f"{self.watch_idle_s:g}", allowed)])
         return self
 
 
 class LeaderElectionSettings(Theme):
-    """How replicas agree on the one that acts, through a Lease in the state namespace."""
+    """Election of the one replica that acts, through a Lease in the state namespace."""
 
     enabled: bool = Field(
         default=True,
-        description="Take part. Off: this process always acts; only where something else sees to it that there is one replica.",
+        description="Take part in the election. Off: this process always acts; only safe if something else guarantees a single replica.",
     )
     lease_duration_s: int = Field(
         default=15,
         ge=12,
         le=300,
-        description="How long a replica waits for a sign of life before it takes over, seconds. Bounds the gap after a crash.",
+        description="How long a replica waits without a renewal of the Lease before it takes over, seconds. Bounds the gap after a crash.",
     )
 
 
 class AwsSettings(Theme):
-    """Which AWS APIs are used. Credentials and endpoint come from where every AWS SDK looks for them."""
+    """Use of the AWS APIs. Credentials and endpoint come from the usual places of the AWS SDKs."""
 
     region: str | None = Field(
         default=None,
@@ -172,14 +172,15 @@ class AwsSettings(Theme):
     )
     elbv2_enabled: bool = Field(
         default=True,
-        description="Verify every switch with DescribeRules and DescribeTargetHealth. Off: no switch can be verified, and it says so.",
+        description="Verify every mode change with DescribeRules and DescribeTargetHealth. Off: every mode change stays unverified, and "
+        "status and alerts report that.",
     )
     cloudwatch_enabled: bool = Field(default=True, description="Read demand, latency and 5xx. Off: decisions rest on Kubernetes alone.")
     reservations_enabled: bool = Field(
         default=True, description="Show the headroom of capacity reservations. Needs ec2:DescribeCapacityReservations."
     )
     quotas_enabled: bool = Field(
-        default=True, description="Show vCPU quotas and their use. Needs servicequotas:GetServiceQuota and cloudwatch:GetMetricData."
+        default=True, description="Show vCPU quotas and their usage. Needs servicequotas:GetServiceQuota and cloudwatch:GetMetricData."
     )
     latency_stat: str = Field(
         default="p95",
@@ -188,67 +189,69 @@ class AwsSettings(Theme):
         description="CloudWatch statistic of a unit's latency: a percentile such as p95, Average or Maximum.",
     )
     ec2_enabled: bool = Field(
-        default=True, description="Read which zones sell an instance type. Off: every zone of the NodePool counts as offered."
+        default=True, description="Read which zones offer an instance type. Off: every zone of the NodePool counts as offered."
     )
 
 
 class PollSettings(Theme):
-    """How often things are asked for that cannot be watched."""
+    """Intervals of the ticks and of polls, for sources that cannot be watched."""
 
     tick_interval_s: float = Field(
         default=15,
         ge=1,
         le=300,
-        description="Longest time between two ticks, seconds; a twentieth of a second an application where that is longer. "
-        "Watches wake a tick at once, so this only bounds clocks.",
+        description="Longest time between two ticks, seconds; 0.05 s per application if that is longer. Watches trigger a tick at once, "
+        "so this bounds only decisions that depend on time alone.",
     )
     cloudwatch_interval_s: float = Field(
-        default=60, ge=10, le=3600, description="Between two GetMetricData calls, seconds. Metrics have periods of 60 s."
+        default=60, ge=10, le=3600, description="Time between two GetMetricData calls, seconds. Metrics have periods of 60 s."
     )
     ec2_interval_s: float = Field(
-        default=300, ge=30, le=86_400, description="Between two looks at EC2 offerings, seconds. They change within days."
+        default=300, ge=30, le=86_400, description="Time between two reads of the EC2 offerings, seconds. They change within days."
     )
     verification_interval_s: float = Field(
-        default=5, ge=1, le=60, description="Between two looks at the load balancer while a change is not verified, seconds."
+        default=5, ge=1, le=60, description="Time between two reads of the load balancer while a change is not verified, seconds."
     )
     elbv2_calls_per_s: float = Field(
         default=1,
         gt=0,
         le=20,
-        description="Most ELBv2 calls per second. The account's limit is shared with the AWS Load Balancer Controller.",
+        description="Most ELBv2 calls per second. The AWS Load Balancer Controller uses the same limit of the account.",
     )
-    catalog_interval_s: float = Field(default=5, ge=1, le=3600, description="Between two looks for changed application files, seconds.")
+    catalog_interval_s: float = Field(
+        default=5, ge=1, le=3600, description="Time between two checks for changed application files, seconds."
+    )
 
 
 class FreshnessSettings(Theme):
-    """How old a source's last word may be before it counts as stale. A stale required source means: hold, never guess."""
+    """Age at which the last answer of a source counts as stale. While a required source is stale, the controller holds the mode."""
 
     watch_s: float = Field(
-        default=180, ge=30, le=3600, description="Kubernetes watches, seconds: twice the idle limit, so one lost stream is no alarm."
+        default=180, ge=30, le=3600, description="Kubernetes watches, seconds. Twice the idle limit, so one lost stream raises no alert."
     )
     cloudwatch_s: float = Field(
-        default=300, ge=60, le=7200, description="CloudWatch, seconds: a period of 60 s, its delivery, and a few failed polls."
+        default=300, ge=60, le=7200, description="CloudWatch, seconds. Covers a period of 60 s, its delivery, and a few failed polls."
     )
-    ec2_s: float = Field(default=1800, ge=60, le=172_800, description="EC2 offerings, seconds: a few failed polls.")
+    ec2_s: float = Field(default=1800, ge=60, le=172_800, description="EC2 offerings, seconds. Covers a few failed polls.")
 
 
 class SlackSettings(Theme):
-    """Where people are told. Without a URL nothing is sent to Slack."""
+    """Notifications to Slack. Without a URL nothing is sent."""
 
     webhook_url: WebhookUrl | None = Field(
         default=None,
-        description="Incoming-webhook URL. A secret: give it by environment or, better, by file. Never shown in logs or errors.",
+        description="Incoming-webhook URL. It is a secret: set it by environment or, better, by file. Logs and errors never show it.",
     )
     webhook_url_file: Path | None = Field(
         default=None,
-        description="File that holds the URL, such as a mounted Secret. Read again before use, so a rotated Secret needs no restart.",
+        description="File with the URL, such as a mounted Secret. It is read for each message, so a rotated Secret needs no restart.",
     )
     timeout_s: float = Field(
-        default=3, gt=0, le=60, description="Time-out of one delivery, seconds. On the sink's own thread, never in a tick."
+        default=3, gt=0, le=60, description="Time-out of one delivery, seconds. Deliveries run on a thread of their own, never in a tick."
     )
-    attempts: int = Field(default=5, ge=1, le=20, description="Deliveries tried for one message before it is dropped and counted.")
+    attempts: int = Field(default=5, ge=1, le=20, description="Attempts per message before it is dropped and counted.")
     retry_max_s: float = Field(
-        default=60, ge=1, le=3600, description="Longest pause between two tries, seconds, whatever Retry-After says."
+        default=60, ge=1, le=3600, description="Longest back-off between two attempts, seconds. A Retry-After may ask for more."
     )
 
     @model_validator(mode="after")
@@ -257,45 +260,31 @@ class SlackSettings(Theme):
             raise cross_field_error([(("webhook_url_file",), "both webhook_url and webhook_url_file", "one of the two")])
         return self
 
-    def webhook(self) -> SecretStr | None:
-        """The webhook URL from wherever it is; None where Slack is not configured.
-
-        Raises:
-            ConfigError: The file cannot be read or does not hold an https URL. Its content is not in the message.
-        """
-        if self.webhook_url_file is None:
-            return self.webhook_url
-        where = f"slack.webhook_url_file: {self.webhook_url_file}"
-        try:
-            return _https(SecretStr(read_limited(self.webhook_url_file).decode().strip()))
-        except ValueError:  # UnicodeDecodeError is one
-            raise ConfigError(f"{where}: found text that is no URL; allowed: one https:// URL") from None
-        except ConfigError as error:
-            raise ConfigError(f"{where}: {error}") from None
-
 
 class CloudWatchNotifierSettings(Theme):
-    """The controller's own metrics in CloudWatch, and an alarm on them."""
+    """The controller's own metrics in CloudWatch, and alarms on them."""
 
-    enabled: bool = Field(default=True, description="Publish metrics. Needs cloudwatch:PutMetricData; custom metrics are billed by AWS.")
+    enabled: bool = Field(default=True, description="Publish metrics. Needs cloudwatch:PutMetricData; AWS bills custom metrics.")
     namespace: MetricNamespace = Field(default="Failoverctl", description="CloudWatch namespace of the published metrics.")
     publish_interval_s: float = Field(
-        default=60, ge=10, le=3600, description="Between two publications, seconds. The standard resolution is 60 s."
+        default=60, ge=10, le=3600, description="Time between two publications, seconds. The standard resolution is 60 s."
     )
-    alarm_enabled: bool = Field(default=False, description="Create and keep one alarm an application. Needs cloudwatch:PutMetricAlarm.")
+    alarm_enabled: bool = Field(
+        default=False, description="Create and maintain one alarm per application. Needs cloudwatch:PutMetricAlarm."
+    )
     alarm_actions: Arns = Field(
         default=(), max_length=5, description="ARNs that the alarm notifies, such as an SNS topic. CloudWatch allows 5."
     )
 
 
 class NotificationSettings(Theme):
-    """What all sinks have in common."""
+    """Settings common to all sinks."""
 
     dedup_window_s: float = Field(
         default=600, ge=0, le=86_400, description="Messages with the same key are sent once in this time, seconds. 0: always."
     )
     queue: int = Field(
-        default=100, ge=1, le=10_000, description="Messages that may wait for one sink. Beyond it the oldest is dropped and counted."
+        default=100, ge=1, le=10_000, description="Messages that may wait for one sink. A full queue drops its oldest and counts it."
     )
 
 
@@ -304,16 +293,16 @@ class RecordingSettings(Theme):
 
     folder: Path | None = Field(
         default=None,
-        description="Folder that decisions are recorded in, one of its own for each process. Unset: nothing is recorded.",
+        description="Folder for recorded decisions; each process needs its own. Unset: nothing is recorded.",
     )
     max_file_bytes: int = Field(
         default=16_777_216, ge=1_048_576, le=1_073_741_824, description="Size of a file before it is compressed, bytes."
     )
     max_files: int = Field(
-        default=50, ge=1, le=500, description="Compressed files kept besides the one that is written. The oldest goes first."
+        default=50, ge=1, le=500, description="Compressed files kept in addition to the one being written. The oldest is deleted first."
     )
     heartbeat_s: float = Field(
-        default=60, ge=1, le=3600, description="Longest time between two lines of an application for which nothing changes, seconds."
+        default=60, ge=1, le=3600, description="Longest time between two lines of an application while nothing changes, seconds."
     )
 
 
@@ -323,7 +312,7 @@ class HttpSettings(Theme):
     host: str = Field(
         default="0.0.0.0",  # noqa: S104 - the kubelet probes the pod's own address
         min_length=1,
-        description="Address to listen on. All by default, because the kubelet probes the pod's own.",
+        description="Address to listen on. All addresses by default, because the kubelet probes the pod's address.",
     )
     port: int = Field(default=8080, ge=0, le=65_535, description="TCP port to listen on; 0: any free one.")
 
@@ -331,42 +320,43 @@ class HttpSettings(Theme):
 class LogSettings(Theme):
     """The log on standard error."""
 
-    level: LogLevel = Field(default=LogLevel.INFO, description="Least severe level that is logged.")
-    format: LogFormat = Field(default=LogFormat.JSON, description="json: one object a line, for machines. console: for people.")
+    level: LogLevel = Field(default=LogLevel.INFO, description="The least severe level that is logged.")
+    format: LogFormat = Field(default=LogFormat.JSON, description="json: one object per line, for machines. console: for people.")
 
 
 class _Fields(BaseModel):
-    """All settings, without where they come from: a file alone is checked against this."""
+    """All settings without their sources: a file alone is checked against this model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
     applications: Path = Field(
         default=Path("/etc/failoverctl/applications"),
-        description="Application file, or directory of them (*.yaml and *.yml, not below it). Where the manifests mount a ConfigMap.",
+        description="Application file, or directory of application files (*.yaml and *.yml, without subdirectories). The manifests mount "
+        "a ConfigMap at the default.",
     )
     shutdown_grace_s: float = Field(
         default=20,
         ge=1,
         le=600,
-        description="Time to finish a tick and send what is queued after SIGTERM, seconds. Below the pod's grace period of 30 s.",
+        description="Time after SIGTERM to finish a tick and send queued messages, seconds. Keep it below the pod's grace period, 30 s.",
     )
-    kubernetes: KubernetesSettings = Field(default=KubernetesSettings(), description="How the Kubernetes API is reached and watched.")
-    leader_election: LeaderElectionSettings = Field(
-        default=LeaderElectionSettings(), description="How replicas agree on the one that acts."
+    kubernetes: KubernetesSettings = Field(default=KubernetesSettings(), description="Connection to the Kubernetes API, and its watches.")
+    leader_election: LeaderElectionSettings = Field(default=LeaderElectionSettings(), description="Election of the one replica that acts.")
+    aws: AwsSettings = Field(default=AwsSettings(), description="Use of the AWS APIs.")
+    polls: PollSettings = Field(default=PollSettings(), description="Intervals of the ticks and of polls.")
+    freshness: FreshnessSettings = Field(
+        default=FreshnessSettings(), description="Age at which the last answer of a source counts as stale."
     )
-    aws: AwsSettings = Field(default=AwsSettings(), description="Which AWS APIs are used.")
-    polls: PollSettings = Field(default=PollSettings(), description="How often things are asked for that cannot be watched.")
-    freshness: FreshnessSettings = Field(default=FreshnessSettings(), description="How old a source's last word may be.")
     slack: SlackSettings = Field(default=SlackSettings(), description="The Slack sink.")
     cloudwatch: CloudWatchNotifierSettings = Field(default=CloudWatchNotifierSettings(), description="The CloudWatch sink.")
-    notifications: NotificationSettings = Field(default=NotificationSettings(), description="What all sinks have in common.")
+    notifications: NotificationSettings = Field(default=NotificationSettings(), description="Settings common to all sinks.")
     http: HttpSettings = Field(default=HttpSettings(), description="The status page, health checks and metrics.")
     recording: RecordingSettings = Field(default=RecordingSettings(), description="Recorded decisions.")
     log: LogSettings = Field(default=LogSettings(), description="The log on standard error.")
 
     @model_validator(mode="after")
     def _together(self) -> Self:
-        """A budget shorter than its poll would always be spent, and a call longer than a tick would delay the next decision."""
+        """Checks two relations. A source polled less often than its limit is always stale; a call longer than a tick delays decisions."""
         faults: list[Fault] = []
         for place, value, name, least in (
             (("freshness", "watch_s"), self.freshness.watch_s, "kubernetes.watch_idle_s", self.kubernetes.watch_idle_s),
@@ -384,7 +374,7 @@ class _Fields(BaseModel):
 
 
 class Settings(_Fields, BaseSettings):
-    """All settings of the process. Make one with `load_settings`."""
+    """All settings of the process. `load_settings` creates them."""
 
     model_config = SettingsConfigDict(
         frozen=True,
@@ -405,7 +395,7 @@ class Settings(_Fields, BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment wins over the file, whose values are the constructor's arguments."""
+        """The environment overrides the file, whose values are the constructor's arguments."""
         return env_settings, init_settings
 
 
@@ -413,11 +403,11 @@ def load_settings(path: Path | None = None, *, ignore_env: Collection[str] = ())
     """Reads the settings.
 
     Args:
-        path: YAML file; None: the one that ``FAILOVERCTL_SETTINGS`` names, or none at all.
-        ignore_env: Further environment variables with our prefix that are no settings, e.g. those of the command line.
+        path: YAML file. None: the file that ``FAILOVERCTL_SETTINGS`` names, if any.
+        ignore_env: Further environment variables with our prefix that are not settings, e.g. those of the command line.
 
     Raises:
-        ConfigError: Lists everything that is wrong, by file and line or by environment variable.
+        ConfigError: Lists every fault, by file and line or by environment variable.
     """
     if path is None and os.environ.get(SETTINGS_VARIABLE):
         path = Path(os.environ[SETTINGS_VARIABLE])
@@ -431,7 +421,7 @@ def load_settings(path: Path | None = None, *, ignore_env: Collection[str] = ())
     try:
         result = Settings(**values)
     except SettingsError:
-        if not problems:  # usually `_name_problems` has named the variable that is not JSON where it has to be
+        if not problems:  # usually `_name_problems` has already named the variable that must be JSON and is not
             problems.append(Problem("environment", 0, (), f"a variable that starts with {ENV_PREFIX} cannot be read"))
     except ValidationError as error:
         problems += _env_problems(error, document, schema, variables, problems)
@@ -450,7 +440,7 @@ def _settings_document(path: Path | None) -> Document:
 
 
 def _variables(ignored: Collection[str]) -> dict[Place, str]:
-    """The environment variables that are meant as settings, by the place that each of them names."""
+    """The names of the environment variables with our prefix, by the setting that each names."""
     names = (name for name in os.environ if name.upper().startswith(ENV_PREFIX) and os.environ[name])
     return {
         tuple(name[len(ENV_PREFIX) :].lower().split(ENV_DELIMITER)): name
@@ -460,7 +450,7 @@ def _variables(ignored: Collection[str]) -> dict[Place, str]:
 
 
 def _name_problems(variables: Mapping[Place, str], schema: Mapping[str, Any]) -> list[Problem]:
-    """Variables that name no setting, name a whole group, or hold a list that is not JSON."""
+    """The problems of variables that name no setting, name a whole group, or hold a list that is not JSON."""
     problems: list[Problem] = []
     for place, name in variables.items():
         node = schema_at(schema, place)
@@ -471,7 +461,7 @@ def _name_problems(variables: Mapping[Place, str], schema: Mapping[str, Any]) ->
             problems.append(Problem(name, 0, (), f"found a variable that names no setting{guess}; allowed: see docs/configuration.md"))
         elif "properties" in node:
             example = variable_name((*place, next(iter(node["properties"]))))
-            problems.append(Problem(name, 0, place, f"found a whole group; allowed: one variable a setting, such as {example}"))
+            problems.append(Problem(name, 0, place, f"found a whole group; allowed: one variable per setting, such as {example}"))
         elif node.get("type") == "array" and not _is_json_list(os.environ[name]):
             problems.append(Problem(name, 0, place, 'found text that is not JSON; allowed: a JSON list such as ["one", "two"]'))
     return problems
@@ -487,11 +477,11 @@ def _is_json_list(text: str) -> bool:
 def _env_problems(
     error: ValidationError, document: Document, schema: Mapping[str, Any], variables: Mapping[Place, str], reported: Sequence[Problem]
 ) -> Iterator[Problem]:
-    """What is wrong with the merged settings and was not already wrong in the file alone."""
+    """The problems of the merged settings that the file alone does not have."""
     known = {problem.place for problem in reported}
     unknown = set(variables) - set(setting_places(schema))
 
-    def value(place: Place) -> Any:  # noqa: ANN401 - text of a variable or whatever the file says
+    def value(place: Place) -> Any:  # noqa: ANN401 - text of a variable or any value of the file
         return os.environ[variables[place]] if place in variables else document.value(place)
 
     def found(place: Place) -> str:
@@ -500,7 +490,7 @@ def _env_problems(
     for details in error.errors(include_url=False):
         for place, text in problem_texts(details, schema, found, value, hints=False):
             if any(other[: len(place)] == place for other in unknown):
-                continue  # the variable's name is the problem, and has been named
+                continue  # the variable's name is the problem and is already reported
             if place in variables:
                 yield Problem(variables[place], 0, place, text)
             elif place not in known:
@@ -508,7 +498,7 @@ def _env_problems(
 
 
 def setting_places(schema: Mapping[str, Any], below: Place = ()) -> list[Place]:
-    """Every place of a JSON schema that holds a value and not a group, in order."""
+    """Every place of a JSON schema that holds a value rather than a group, in order."""
     places: list[Place] = []
     for name in schema_at(schema, below).get("properties", {}):
         place = (*below, name)
@@ -517,5 +507,5 @@ def setting_places(schema: Mapping[str, Any], below: Place = ()) -> list[Place]:
 
 
 def variable_name(place: Place) -> str:
-    """The environment variable of a setting."""
+    """The name of a setting's environment variable."""
     return ENV_PREFIX + ENV_DELIMITER.join(str(step).upper() for step in place)

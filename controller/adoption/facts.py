@@ -1,4 +1,4 @@
-"""What was inferred: each value with its origin, so that a person can judge it."""
+"""Inferred values, each with its origin, so that a person can judge it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class Fact:
     """One value of the application file.
 
     Attributes:
-        value: As the file has it; None where it could not be found.
-        origin: Where it is from, or why it could not be found, in words.
-        sure: Whether it was read. False: it is an assumption that a person must check.
+        value: The value in the file; None if it was not found.
+        origin: The origin of the value, or why it was not found, in words.
+        sure: Whether it was read from an object. False: it is an assumption that a person must check.
     """
 
     value: Any
@@ -28,12 +28,12 @@ def read(value: Any, origin: str) -> Fact:  # noqa: ANN401 - any value of the fi
 
 
 def assumed(value: Any, origin: str) -> Fact:  # noqa: ANN401 - any value of the file
-    """A value that nothing states."""
+    """A value that no object states."""
     return Fact(value, origin, sure=False)
 
 
 def missing(why: str) -> Fact:
-    """A value that must be filled in by a person."""
+    """A value that a person must fill in."""
     return Fact(None, why, sure=False)
 
 
@@ -42,9 +42,9 @@ class Stack:
     """All that was inferred of one application.
 
     Attributes:
-        namespace: Of the Ingress and everything else.
-        ingress: Its name.
-        spec: Facts of ``spec``, by key, in the order of the file; `capacity` and `units` aside.
+        namespace: Namespace of the Ingress and all other objects.
+        ingress: Name of the Ingress.
+        spec: Facts of ``spec``, by key, in the order of the file, without `capacity` and `units`.
         capacity: Name and port of the capacity Service.
         metrics: Facts of ``spec.metrics``.
         units: Facts of each unit, by key.

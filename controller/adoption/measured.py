@@ -1,4 +1,4 @@
-"""What CloudWatch has measured: the latency of each unit when it was busiest."""
+"""The latency of each unit in its busiest period, from CloudWatch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from controller.signals.budget import CallBudget
 from controller.signals.cloudwatch import MetricQuery, Window, get_metric_data
 
 LOOKBACK_S: Final = 86_400
-"""How far back is looked, seconds: one day has a wave's top in it."""
+"""How far back the query reaches, seconds: a day includes the peak of a daily wave."""
 _LAG: Final = 2  # the newest periods are still being filled
 _CALLS: Final = 20
 _TEXT: Final = 200
@@ -24,8 +24,8 @@ class Busiest:
     """A unit's busiest period of the last day.
 
     Attributes:
-        requests: Of all its replicas in that period; None where its counter has nothing.
-        latency_s: Average latency in that period, seconds; None where none was published.
+        requests: Requests of all its replicas in that period; None if its counter has no value.
+        latency_s: Average latency in that period, seconds; None if none was published.
     """
 
     requests: float | None
@@ -35,17 +35,17 @@ class Busiest:
 def busiest(
     clients: AwsClients, clock: Clock, namespace: str, period_s: int, metrics: Iterable[tuple[str, str]]
 ) -> tuple[Mapping[str, Busiest], str]:
-    """Asks for counters and latencies.
+    """Queries the counters and latencies of the last day.
 
     Args:
         clients: The AWS client factory.
-        clock: Time.
+        clock: The time.
         namespace: CloudWatch namespace.
-        period_s: Seconds of one value.
+        period_s: Period of one value, seconds.
         metrics: Counter and latency metric of each unit.
 
     Returns:
-        By counter, and why CloudWatch could not be asked: "" where it could.
+        The busiest period by counter, and why CloudWatch could not be queried, "" if it could.
     """
     window = Window.at(clock.now(), period_s, lookback=LOOKBACK_S // period_s, lag=_LAG)
     pairs = {
@@ -58,12 +58,12 @@ def busiest(
     try:
         found = get_metric_data(clients, queries, window.start, window.end, CallBudget(_CALLS, _CALLS, clock))
     except RemoteError as error:
-        return {}, f"CloudWatch could not be asked: {str(error)[:_TEXT]}"
+        return {}, f"CloudWatch could not be queried: {str(error)[:_TEXT]}"
     return {counter: _busiest(found[count].points, found[latency].points) for counter, (count, latency) in pairs.items()}, ""
 
 
 def _busiest(counts: Mapping[float, float], latencies: Mapping[float, float]) -> Busiest:
-    """Only periods that have a latency tell anything; without any, the busiest there was."""
+    """The busiest of the periods that have a latency. If none has, the largest count and the largest latency."""
     both = {start: value for start, value in counts.items() if start in latencies and value > 0}
     if both:
         top = max(both, key=lambda start: (both[start], start))

@@ -1,4 +1,4 @@
-"""Which NodePool a unit's pods run on, and which instance type: from its pods' nodes, from what its pods ask for, from the NodePool."""
+"""Infers a unit's NodePool and instance type from the nodes of its pods, the requirements of its pods, and the NodePool."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from controller.adoption.facts import Fact, assumed, missing, read
-from controller.adoption.observe import Sight
+from controller.adoption.observe import Observation
 from controller.catalog.instances import GPU_NAMES, INSTANCES, PRICES, Maker, family_of
 from controller.signals.karpenter import POOL_LABEL, TYPE_LABEL
 from controller.signals.objects import Object, in_values, items, mapping, name_of, pinned_values, pod_requirements, text
@@ -15,34 +15,34 @@ from controller.signals.objects import Object, in_values, items, mapping, name_o
 FAMILY_LABEL: Final = "karpenter.k8s.aws/instance-family"
 GPU_LABEL: Final = "karpenter.k8s.aws/instance-gpu-name"
 _WELL_KNOWN: Final = ("kubernetes.io", "karpenter.sh", "karpenter.k8s.aws")
-"""Domains of labels that follow from the instance that is launched."""
+"""Domains of labels that the launched instance determines."""
 
 
-def node_pool(sight: Sight, deployment: Object, pods: Sequence[Object]) -> Fact:
+def node_pool(observed: Observation, deployment: Object, pods: Sequence[Object]) -> Fact:
     """The unit's NodePool."""
     spec = mapping(deployment, "spec", "template", "spec")
     pinned = pinned_values(spec, POOL_LABEL)
     if len(pinned) == 1:
-        return read(pinned[0], "the pods ask for it")
+        return read(pinned[0], "the pods require it")
     if pinned:
         return missing(f"the pods may run on any of {', '.join(pinned)}; a unit has one NodePool")
-    used = Counter(text(claim, "metadata", "labels", POOL_LABEL) for claim in _claims(sight, pods))
+    used = Counter(text(claim, "metadata", "labels", POOL_LABEL) for claim in _claims(observed, pods))
     used.pop("", None)
     if len(used) == 1:
-        return read(next(iter(used)), "the nodes of its pods are of it; nothing pins the pods to it, so a shortage is not told apart")
+        return read(next(iter(used)), "its pods run on its nodes; nothing pins them to it, so a shortage cannot be attributed to the unit")
     if used:
         return missing(f"its pods run on nodes of {', '.join(sorted(used))}; pin them to one NodePool")
-    fitting = [name for name, pool in sorted(sight.node_pools.items()) if _fits(spec, pool)]
+    fitting = [name for name, pool in sorted(observed.node_pools.items()) if _fits(spec, pool)]
     if len(fitting) == 1:
-        return assumed(fitting[0], "the only NodePool that its pods can run on; no pod of it runs")
+        return assumed(fitting[0], "the only NodePool that its pods can run on; none of its pods runs")
     if fitting:
         return missing(f"its pods can run on {', '.join(fitting)}, and none runs; pin them to one")
-    return missing("no pod of it runs, and no NodePool that can be read fits what its pods ask for")
+    return missing("none of its pods runs, and no readable NodePool fits their requirements")
 
 
-def _claims(sight: Sight, pods: Sequence[Object]) -> Iterator[Object]:
-    """The NodeClaims of the nodes that some pods run on, one a pod."""
-    by_node = {text(claim, "status", "nodeName"): claim for claim in sight.node_claims}
+def _claims(observed: Observation, pods: Sequence[Object]) -> Iterator[Object]:
+    """The NodeClaim of each pod's node, for the pods that run on one."""
+    by_node = {text(claim, "status", "nodeName"): claim for claim in observed.node_claims}
     for pod in pods:
         claim = by_node.get(text(pod, "spec", "nodeName") or "-")
         if claim is not None:
@@ -50,7 +50,7 @@ def _claims(sight: Sight, pods: Sequence[Object]) -> Iterator[Object]:
 
 
 def _fits(spec: Object, pool: Object) -> bool:
-    """Whether pods can run on a NodePool, as far as values that both name tell."""
+    """Whether pods can run on a NodePool, judged by the keys that both name."""
     template = mapping(pool, "spec", "template")
     requirements, labels = items(template, "spec", "requirements"), mapping(template, "metadata", "labels")
     tolerated = items(spec, "tolerations")
@@ -70,7 +70,7 @@ def _tolerates(tolerations: Sequence[Any], taint: Mapping[str, Any]) -> bool:
 
 
 def _compatible(wanted: Sequence[Any], requirements: Sequence[Any], labels: Mapping[str, Any], pool: str) -> bool:
-    """Every key that the pods name must be one that the NodePool gives or leaves to the instance type."""
+    """Whether the NodePool provides every key that the pods require, or leaves it to the instance type."""
     for key in {text(one, "key") for one in wanted}:
         asked, _ = in_values(list(wanted), key)
         offered = _families(requirements) if key == FAMILY_LABEL else in_values(list(requirements), key)[0]
@@ -78,29 +78,29 @@ def _compatible(wanted: Sequence[Any], requirements: Sequence[Any], labels: Mapp
         if asked and offered and not set(asked) & set(offered):
             return False
         if asked and not offered and not key.partition("/")[0].endswith(_WELL_KNOWN):
-            return False  # a label of somebody's own, which the NodePool does not give
+            return False  # a custom label that the NodePool does not set
     return True
 
 
 def _families(requirements: Sequence[Any]) -> tuple[str, ...]:
-    """The instance families that a NodePool's requirements name, by family or by GPU; () where they name none."""
+    """The instance families that a NodePool's requirements name, by family or by GPU; () if they name none."""
     gpus = in_values(list(requirements), GPU_LABEL)[0]
     return in_values(list(requirements), FAMILY_LABEL)[0] or tuple(sorted({GPU_NAMES[name] for name in gpus if name in GPU_NAMES}))
 
 
-def instance_type(sight: Sight, pool: str | None, deployment: Object, pods: Sequence[Object], maker: Maker | None) -> Fact:
-    """The instance type that price and throughput belong to."""
-    used = Counter(text(claim, "metadata", "labels", TYPE_LABEL) for claim in _claims(sight, pods))
+def instance_type(observed: Observation, pool: str | None, deployment: Object, pods: Sequence[Object], maker: Maker | None) -> Fact:
+    """The instance type to which price and throughput apply."""
+    used = Counter(text(claim, "metadata", "labels", TYPE_LABEL) for claim in _claims(observed, pods))
     used.pop("", None)
     if used:
         name = min(used, key=lambda one: (-used[one], one))
         others = sorted(set(used) - {name})
-        beside = f"; others run on {', '.join(others)}: price and throughput are of one" if others else ""
+        beside = f"; others run on {', '.join(others)}, but price and throughput apply to one type" if others else ""
         return Fact(name, f"{used[name]} of its pods run on it{beside}", sure=not others)
     pinned = pinned_values(mapping(deployment, "spec", "template", "spec"), TYPE_LABEL)
     if len(pinned) == 1:
-        return read(pinned[0], "the pods ask for it")
-    spec = mapping(sight.node_pools.get(pool or ""), "spec", "template", "spec")
+        return read(pinned[0], "the pods require it")
+    spec = mapping(observed.node_pools.get(pool or ""), "spec", "template", "spec")
     requirements = items(spec, "requirements")
     allowed = pinned or in_values(requirements, TYPE_LABEL)[0]
     if len(allowed) == 1:
@@ -114,22 +114,24 @@ def instance_type(sight: Sight, pool: str | None, deployment: Object, pods: Sequ
     if len({family_of(name) for name in known}) > 1:
         return missing(f"NodePool {pool} launches {', '.join(sorted({family_of(name) for name in known}))}, and no pod of the unit runs")
     if known and maker is not None:
-        return assumed(min(known, key=lambda name: INSTANCES[name].vcpus), f"the smallest that NodePool {pool} launches; no pod of it runs")
-    return missing("no pod of the unit runs, and its NodePool does not say which type it launches")
+        return assumed(
+            min(known, key=lambda name: INSTANCES[name].vcpus), f"the smallest that NodePool {pool} launches; none of its pods runs"
+        )
+    return missing("no pod of the unit runs, and its NodePool does not state which type it launches")
 
 
 def price(instance: str | None, accelerators: int) -> Fact:
-    """Price of a replica, US dollars per hour: its share of the node where the type has several accelerators."""
+    """Price of a replica, US dollars per hour: its share of the node's price if the type has several accelerators."""
     if instance is None:
-        return missing("it belongs to the instance type")
+        return missing("it depends on the instance type, which is unknown")
     if instance not in PRICES:
         return missing(f"no price of {instance} is known here; take it from the AWS price list of your region, for one replica's share")
     share = min(1.0, accelerators / INSTANCES[instance].accelerators)
-    return assumed(round(PRICES[instance] * share, 4), "on demand as the source paid it; check your region's")
+    return assumed(round(PRICES[instance] * share, 4), "the on-demand price in the AWS sample; check your region's")
 
 
 def maker_of_pod(deployment: Object) -> tuple[Maker | None, int]:
-    """Whose accelerators a pod asks for, and how many; a Neuron device has two cores on Inferentia2 and Trainium1."""
+    """The maker and number of the accelerators that a pod requests. A Neuron device of Inferentia2 or Trainium1 has two cores."""
     for container in items(deployment, "spec", "template", "spec", "containers"):
         for where in ("limits", "requests"):
             wanted = mapping(container, "resources", where)

@@ -1,4 +1,4 @@
-"""One look at a namespace and at Karpenter's objects, with the permissions that `plan` needs."""
+"""Observes a namespace and Karpenter's objects once, with the permissions of `plan`."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from controller.signals.watch import list_objects
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """What one look shows.
+class Observation:
+    """The objects around one Ingress at one time.
 
     Attributes:
-        now: When it was, seconds since the Unix epoch.
+        now: When it was made, seconds since the Unix epoch.
         ingress: The Ingress.
-        services: By name.
-        deployments: By name.
-        pods: Those of the namespace.
-        scaled_objects: Those of the namespace.
-        node_pools: By name.
-        node_claims: All.
+        services: The namespace's Services by name.
+        deployments: The namespace's Deployments by name.
+        pods: The namespace's pods.
+        scaled_objects: The namespace's ScaledObjects.
+        node_pools: All NodePools by name.
+        node_claims: All NodeClaims.
         unreadable: Why a kind could not be listed, by the resource's name.
     """
 
@@ -50,24 +50,24 @@ class Sight:
 
     @property
     def annotations(self) -> Mapping[str, object]:
-        """The Ingress's."""
+        """The Ingress's annotations."""
         return mapping(self.ingress, "metadata", "annotations")
 
 
 _NAMESPACED: Final = (SERVICES, DEPLOYMENTS, PODS, SCALED_OBJECTS)
 
 
-def look(session: KubeSession, namespace: str, ingress: str, now: float) -> Sight:
-    """Looks at the surroundings of one Ingress.
+def observe(session: KubeSession, namespace: str, ingress: str, now: float) -> Observation:
+    """Lists the objects around one Ingress.
 
     Args:
-        session: Connection to the API server; an identity that may only list suffices.
-        namespace: The Ingress's.
+        session: Connection to the API server; permission to list suffices.
+        namespace: The Ingress's namespace.
         ingress: Its name.
         now: Seconds since the Unix epoch.
 
     Raises:
-        ConfigError: There is no such Ingress.
+        ConfigError: The Ingress does not exist.
         RemoteError: The Ingresses cannot be listed; without them nothing can be inferred.
     """
     ingresses = list_objects(session, INGRESSES, namespace)[0]
@@ -78,7 +78,7 @@ def look(session: KubeSession, namespace: str, ingress: str, now: float) -> Sigh
     unreadable: dict[str, str] = {}
     listed = {one.name: _listed(session, one, namespace, unreadable) for one in _NAMESPACED}
     karpenter = {one.name: _listed(session, one, None, unreadable) for one in (NODE_POOLS, NODE_CLAIMS)}
-    return Sight(
+    return Observation(
         now=now,
         ingress=found,
         services=_by_name(listed[SERVICES.name]),
@@ -92,7 +92,7 @@ def look(session: KubeSession, namespace: str, ingress: str, now: float) -> Sigh
 
 
 def _listed(session: KubeSession, resource: Resource, namespace: str | None, unreadable: dict[str, str]) -> Sequence[Object]:
-    """The objects of one kind; () and a note of why where they cannot be listed."""
+    """The objects of one kind. If they cannot be listed, returns () and records why."""
     try:
         return list_objects(session, resource, namespace)[0]
     except NotFound:

@@ -1,4 +1,4 @@
-"""What the Ingress says: which action is live, what it forwards to, and which Services those are."""
+"""Reads the routing of the Ingress: the live action, its targets, and the units' Services."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.adoption.facts import Fact, assumed, read
-from controller.adoption.observe import Sight
+from controller.adoption.observe import Observation
 from controller.errors import ConfigError
+from controller.policy.annotations import MARKER
 from controller.policy.model import CapacityWeights, Mode, RoutingStyle, Target
-from controller.policy.routing import LEAST_OUTSTANDING, MARKER, PREFIX, USE_ANNOTATION, action_key, algorithm_of, parse_action
+from controller.policy.routing import LEAST_OUTSTANDING, PREFIX, USE_ANNOTATION, action_key, algorithm_of, parse_action
 from controller.signals.ingress import forwarded, routes
 from controller.signals.objects import Object, integer, items, mapping, name_of, text
 
@@ -25,13 +26,13 @@ class Routing:
     Attributes:
         action: Name of the action.
         why: How it was chosen.
-        targets: What it forwards to.
+        targets: Its targets.
         stickiness_s: Its stickiness, seconds; 0 for none.
-        mode: The mode that it shows.
+        mode: The mode that it expresses.
         style: The routing style.
         services: The units' Services with their port literals, in order.
-        weights: Their weights in cost mode as far as some action states them; {} where none does.
-        weights_from: Where those are from.
+        weights: Their weights in cost mode, if an action states them; else {}.
+        weights_from: The action that states the weights, in words.
     """
 
     action: str
@@ -45,66 +46,66 @@ class Routing:
     weights_from: str
 
 
-def read_routing(sight: Sight, wanted: str | None) -> Routing:
+def read_routing(observed: Observation, wanted: str | None) -> Routing:
     """Reads the live routing.
 
     Args:
-        sight: What was looked at.
-        wanted: Name of the action; None: the only one that can be meant.
+        observed: The objects of the stack.
+        wanted: Name of the action; None: the only candidate.
 
     Raises:
-        ConfigError: There is none, none that can be read, or more than one.
+        ConfigError: There is no action, it cannot be read, or there are several candidates.
     """
-    name, why = _chosen(sight, wanted)
-    value = sight.annotations.get(action_key(name))
+    name, why = _chosen(observed, wanted)
+    value = observed.annotations.get(action_key(name))
     targets, stickiness_s, problem = parse_action(value) if isinstance(value, str) else ((), 0, f"annotation {action_key(name)} is missing")
     if problem:
-        raise ConfigError(f"action {name}: {problem}; mend it first, docs/routing.md says what it must be")
-    marked = text(sight.annotations, MARKER)
+        raise ConfigError(f"action {name}: {problem}; fix it first, see docs/routing.md")
+    marked = text(observed.annotations, MARKER)
     if len(targets) > 1:
         style = RoutingStyle.IN_PLACE if marked == Mode.CAPACITY else RoutingStyle.SINGLE_SERVICE
         mode = Mode.CAPACITY if marked == Mode.CAPACITY else Mode.COST
         services = tuple((target.service, target.port) for target in targets)
     else:
-        style, services = RoutingStyle.SINGLE_SERVICE, _behind(sight, targets[0])
+        style, services = RoutingStyle.SINGLE_SERVICE, _behind(observed, targets[0])
         mode = Mode.COST if services == ((targets[0].service, targets[0].port),) else Mode.CAPACITY
-    weights, origin = _weights(sight, name, targets if mode is Mode.COST else (), {service for service, _ in services})
+    weights, origin = _weights(observed, name, targets if mode is Mode.COST else (), {service for service, _ in services})
     return Routing(name, why, targets, stickiness_s, mode, style, services, weights, origin)
 
 
-def _chosen(sight: Sight, wanted: str | None) -> tuple[str, str]:
+def _chosen(observed: Observation, wanted: str | None) -> tuple[str, str]:
     """The name of the live action, and how it was chosen."""
-    live = [route for route in routes(sight.ingress) if route.port == USE_ANNOTATION and not route.host.endswith(_UNREACHABLE)]
+    live = [route for route in routes(observed.ingress) if route.port == USE_ANNOTATION and not route.host.endswith(_UNREACHABLE)]
     names = list(dict.fromkeys(route.service for route in live))
     if wanted is not None:
         if wanted not in names:
             raise ConfigError(f"no rule has the action {wanted!r}; there are: {', '.join(names) or 'none'}")
-        return wanted, "as asked for"
-    forwarding = [name for name in names if not parse_action(text(sight.annotations, action_key(name)))[2]]
-    weighted = [name for name in forwarding if len(parse_action(text(sight.annotations, action_key(name)))[0]) > 1]
+        return wanted, "given with --action"
+    forwarding = [name for name in names if not parse_action(text(observed.annotations, action_key(name)))[2]]
+    weighted = [name for name in forwarding if len(parse_action(text(observed.annotations, action_key(name)))[0]) > 1]
     for found, why in (
         (names, "the only action of a rule"),
         (forwarding, "the only action that forwards"),
-        (weighted, "the only one that weighs"),
+        (weighted, "the only weighted action"),
     ):
         if len(found) == 1:
             return found[0], why
     if not names:
         raise ConfigError(
-            f"no rule of the Ingress has an action as its backend (port name {USE_ANNOTATION}): there is nothing that could be switched; "
-            "docs/routing.md says how the rule must be"
+            f"no rule of the Ingress has an action as its backend (port name {USE_ANNOTATION}), so the controller could change no routing; "
+            "docs/routing.md describes the rule"
         )
-    raise ConfigError(f"more than one action may be meant: {', '.join(names)}; say which with --action")
+    raise ConfigError(f"several actions are candidates: {', '.join(names)}; name one with --action")
 
 
-def _weights(sight: Sight, live: str, targets: Iterable[Target], services: set[str]) -> tuple[dict[str, int], str]:
-    """The weights of cost mode: of the live action, else of another one that names the same Services, such as one kept for standby."""
+def _weights(observed: Observation, live: str, targets: Iterable[Target], services: set[str]) -> tuple[dict[str, int], str]:
+    """The weights of cost mode: those of the live action, else of another action on the same Services, such as one kept for standby."""
     weights = {target.service: target.weight for target in targets}
     if weights:
         return weights, f"action {live}"
-    for key in sorted(sight.annotations):
+    for key in sorted(observed.annotations):
         prefix, _, name = key.partition("/actions.")
-        value = sight.annotations[key]
+        value = observed.annotations[key]
         if name and name != live and isinstance(value, str) and prefix:
             found = {target.service: target.weight for target in parse_action(value)[0]}
             if found.keys() == services and any(found.values()):
@@ -112,26 +113,26 @@ def _weights(sight: Sight, live: str, targets: Iterable[Target], services: set[s
     return {}, ""
 
 
-def _behind(sight: Sight, target: Target) -> tuple[tuple[str, int | str], ...]:
-    """The units' Services behind a single target: every Service that selects one alone of the Deployments that the target's selects."""
-    behind = selected(sight, target.service)
+def _behind(observed: Observation, target: Target) -> tuple[tuple[str, int | str], ...]:
+    """The units' Services behind a single target: each selects exactly one of the Deployments that the target's Service selects."""
+    behind = selected(observed, target.service)
     if len(behind) <= 1:
         return ((target.service, target.port),)
-    registered = {service: port for route in routes(sight.ingress) for service, port in forwarded(route, sight.annotations)}
+    registered = {service: port for route in routes(observed.ingress) for service, port in forwarded(route, observed.annotations)}
     found: dict[str, tuple[str, int | str]] = {}
-    for name in sorted(sight.services, key=lambda name: (name not in registered, name)):
-        own = selected(sight, name)
+    for name in sorted(observed.services, key=lambda name: (name not in registered, name)):
+        own = selected(observed, name)
         if name != target.service and len(own) == 1 and own[0] in behind:
-            found.setdefault(own[0], (name, registered.get(name) or port_of(sight, name, target.port)))
+            found.setdefault(own[0], (name, registered.get(name) or port_of(observed, name, target.port)))
     return tuple(found[name] for name in behind if name in found) or ((target.service, target.port),)
 
 
-def selected(sight: Sight, service: str) -> list[str]:
+def selected(observed: Observation, service: str) -> list[str]:
     """The Deployments whose pods a Service selects, by name."""
-    selector = mapping(sight.services.get(service), "spec", "selector")
+    selector = mapping(observed.services.get(service), "spec", "selector")
     if not selector:
         return []
-    return sorted(name for name, one in sight.deployments.items() if selector.items() <= pod_labels(one).items())
+    return sorted(name for name, one in observed.deployments.items() if selector.items() <= pod_labels(one).items())
 
 
 def pod_labels(deployment: Object) -> Mapping[str, Any]:
@@ -139,9 +140,9 @@ def pod_labels(deployment: Object) -> Mapping[str, Any]:
     return mapping(deployment, "spec", "template", "metadata", "labels")
 
 
-def port_of(sight: Sight, service: str, like: int | str) -> int | str:
-    """A Service's port: the same literal as another Service's where it has that one, else its first."""
-    ports = items(sight.services.get(service), "spec", "ports")
+def port_of(observed: Observation, service: str, like: int | str) -> int | str:
+    """A Service's port: the literal `like` if the Service has that port, else its first port."""
+    ports = items(observed.services.get(service), "spec", "ports")
     literals = [value for port in ports for value in (integer(port, "port"), text(port, "name")) if value]
     return like if like in literals or not literals else literals[0]
 
@@ -149,51 +150,51 @@ def port_of(sight: Sight, service: str, like: int | str) -> int | str:
 # --- the capacity Service -----------------------------------------------------------------------------------------------------------------
 
 
-def capacity_service(sight: Sight, routing: Routing, deployments: Iterable[str]) -> dict[str, Fact]:
+def capacity_service(observed: Observation, routing: Routing, deployments: Iterable[str]) -> dict[str, Fact]:
     """Name and port of the Service over the pods of all units.
 
     Args:
-        sight: What was looked at.
+        observed: The objects of the stack.
         routing: The live routing.
         deployments: The units' Deployments.
     """
     port = routing.services[0][1]
     if routing.mode is Mode.CAPACITY and routing.style is RoutingStyle.SINGLE_SERVICE:
         live = routing.targets[0]
-        return {"name": read(live.service, "the live action forwards to it alone"), "port": read(live.port, "the live action")}
+        return {"name": read(live.service, "the live action forwards only to it"), "port": read(live.port, "the live action")}
     wanted = set(deployments)
     taken = {service for service, _ in routing.services}
     over_all = [
-        (len(found), name) for name in sight.services if name not in taken and wanted <= set(found := selected(sight, name)) and found
+        (len(found), name) for name in observed.services if name not in taken and wanted <= set(found := selected(observed, name)) and found
     ]
     if wanted and over_all:
         number, name = min(over_all)
         others = sorted(other for _, other in over_all if other != name)
         beside = f"; so do {', '.join(others)}" if others else ""
-        more = f"; it selects {number - len(wanted)} more, which are no units" if number > len(wanted) else ""
-        return {"name": read(name, f"it selects the pods of every unit{beside}{more}"), "port": _capacity_port(sight, name, port)}
+        more = f"; it also selects {number - len(wanted)} Deployment(s) that are not units" if number > len(wanted) else ""
+        return {"name": read(name, f"it selects the pods of every unit{beside}{more}"), "port": _capacity_port(observed, name, port)}
     return {
-        "name": assumed(f"{name_of(sight.ingress)}-all", f"no Service selects the pods of all units: {_how_to_make(sight, wanted)}"),
-        "port": assumed(port, "as the units' Services have it"),
+        "name": assumed(f"{name_of(observed.ingress)}-all", f"no Service selects the pods of all units: {_how_to_make(observed, wanted)}"),
+        "port": assumed(port, "the port of the units' Services"),
     }
 
 
-def _capacity_port(sight: Sight, service: str, like: int | str) -> Fact:
-    for route in routes(sight.ingress):
-        for name, port in forwarded(route, sight.annotations):
+def _capacity_port(observed: Observation, service: str, like: int | str) -> Fact:
+    for route in routes(observed.ingress):
+        for name, port in forwarded(route, observed.annotations):
             if name == service:
                 return read(port, f"rule {route.rule + 1} of the Ingress")
-    return read(port_of(sight, service, like), "the Service")
+    return read(port_of(observed, service, like), "the Service")
 
 
-def _how_to_make(sight: Sight, deployments: set[str]) -> str:
-    """What is lacking for a capacity Service."""
-    labels = [pod_labels(sight.deployments[name]) for name in sorted(deployments) if name in sight.deployments]
+def _how_to_make(observed: Observation, deployments: set[str]) -> str:
+    """How to create the missing capacity Service."""
+    labels = [pod_labels(observed.deployments[name]) for name in sorted(deployments) if name in observed.deployments]
     common = dict(set.intersection(*(set(_plain(one)) for one in labels))) if labels else {}
     if common:
         selector = ", ".join(f"{key}: {value}" for key, value in sorted(common.items()))
-        return f"make one with the selector {{{selector}}}, which the pods of all units have in common"
-    return "give the pods of all units one label, and make a Service that selects it"
+        return f"create one with the selector {{{selector}}}, which the pods of all units have in common"
+    return "give the pods of all units a common label, and create a Service that selects it"
 
 
 def _plain(labels: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -201,20 +202,20 @@ def _plain(labels: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def explained(routing: Routing) -> dict[str, Fact]:
-    """The facts of ``spec`` that the routing gives."""
+    """The facts of ``spec`` that follow from the routing."""
     facts = {"action": read(routing.action, routing.why)}
     if routing.style is RoutingStyle.IN_PLACE:
         facts["routingStyle"] = read(str(routing.style), "capacity mode forwards to the units' own Services")
     return facts
 
 
-def policy_facts(sight: Sight, routing: Routing, units: int, capacity: str) -> dict[str, Fact]:
-    """The facts of ``spec.policy``: only what differs from the defaults.
+def policy_facts(observed: Observation, routing: Routing, units: int, capacity: str) -> dict[str, Fact]:
+    """The facts of ``spec.policy`` that differ from the defaults.
 
     Args:
-        sight: What was looked at.
+        observed: The objects of the stack.
         routing: The live routing.
-        units: How many there are.
+        units: The number of units.
         capacity: The capacity Service.
     """
     facts: dict[str, Fact] = {}
@@ -224,19 +225,19 @@ def policy_facts(sight: Sight, routing: Routing, units: int, capacity: str) -> d
         facts["stickinessCostSeconds"] = read(routing.stickiness_s, "the live action")
     elif routing.mode is Mode.CAPACITY:
         facts["stickinessCapacitySeconds"] = read(routing.stickiness_s, f"the live action{'; 0 is better' if routing.stickiness_s else ''}")
-    if routing.style is RoutingStyle.SINGLE_SERVICE and _algorithm(sight, capacity) == LEAST_OUTSTANDING:
+    if routing.style is RoutingStyle.SINGLE_SERVICE and _algorithm(observed, capacity) == LEAST_OUTSTANDING:
         facts["capacityWeights"] = read(str(CapacityWeights.READY_THROUGHPUT), f"the target group of {capacity}: {LEAST_OUTSTANDING}")
     return facts
 
 
-def _algorithm(sight: Sight, service: str) -> str:
-    """The Service's own annotation wins over the Ingress's."""
-    own = mapping(sight.services.get(service), "metadata", "annotations")
-    return algorithm_of(text(own, _ATTRIBUTES) or text(sight.annotations, _ATTRIBUTES))
+def _algorithm(observed: Observation, service: str) -> str:
+    """The algorithm of a Service's target group; the Service's own annotation overrides the Ingress's."""
+    own = mapping(observed.services.get(service), "metadata", "annotations")
+    return algorithm_of(text(own, _ATTRIBUTES) or text(observed.annotations, _ATTRIBUTES))
 
 
 def unit_weight(routing: Routing, service: str) -> Fact | None:
-    """A unit's weight in cost mode, None where no action states one."""
+    """A unit's weight in cost mode, None if no action states one."""
     if service in routing.weights:
         return read(routing.weights[service], routing.weights_from)
     return None

@@ -1,4 +1,4 @@
-"""What KEDA's ScaledObjects say: floor and ceiling, the counter and the throughput of a replica."""
+"""Reads KEDA's ScaledObjects: floor and ceiling, the counter and the throughput of a replica."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.adoption.facts import Fact, assumed, missing, read
-from controller.adoption.observe import Sight
+from controller.adoption.observe import Observation
 from controller.policy.model import Mode
 from controller.signals.objects import Object, integer, items, mapping, name_of, text
 
@@ -25,13 +25,13 @@ _SPACE: Final = re.compile(r'FROM\s+(?:SCHEMA\(\s*)?"([^"]+)"', re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """What a unit's ScaledObject says.
+    """The values of a unit's ScaledObject.
 
     Attributes:
-        facts: By key of the unit.
-        space: CloudWatch namespace of its counter, "" where it is not known.
-        counter: Name of the counter, "" where it is not known.
-        period_s: Period that the target counts in, seconds; None where there is no trigger on CloudWatch.
+        facts: Facts of the unit, by key.
+        space: CloudWatch namespace of its counter, "" if it is unknown.
+        counter: Name of the counter, "" if it is unknown.
+        period_s: Period of the target, seconds; None if there is no trigger on CloudWatch.
     """
 
     facts: Mapping[str, Fact]
@@ -40,20 +40,20 @@ class Scaling:
     period_s: int | None = None
 
 
-def scaling(sight: Sight, deployment: str, mode: Mode) -> Scaling:
+def scaling(observed: Observation, deployment: str, mode: Mode) -> Scaling:
     """Reads the ScaledObject of a Deployment.
 
     Args:
-        sight: What was looked at.
-        deployment: Its name.
+        observed: The objects of the stack.
+        deployment: Name of the Deployment.
         mode: The live mode: in capacity mode a target may be the adjusted one.
     """
-    found = [one for one in sight.scaled_objects if _scales(one, deployment)]
+    found = [one for one in observed.scaled_objects if _scales(one, deployment)]
     if not found:
-        return Scaling({"throughput": missing("no ScaledObject scales the Deployment, whose target would tell it")})
+        return Scaling({"throughput": missing("no ScaledObject scales the Deployment; its target would state it")})
     obj = found[0]
     name, spec = name_of(obj), mapping(obj, "spec")
-    more = f"; {', '.join(sorted(name_of(one) for one in found[1:]))} too, which KEDA does not allow" if len(found) > 1 else ""
+    more = f"; so do {', '.join(sorted(name_of(one) for one in found[1:]))}, which KEDA does not allow" if len(found) > 1 else ""
     where = f"ScaledObject {name}"
     facts = {
         "scaledObject": Fact(name, f"it scales {deployment}{more}", sure=not more),
@@ -64,7 +64,7 @@ def scaling(sight: Sight, deployment: str, mode: Mode) -> Scaling:
         facts["minReplicas"] = assumed(facts["maxReplicas"].value, f"{where} has a floor above its ceiling")
     trigger = next((one for one in items(spec, "triggers") if text(one, "type") == "aws-cloudwatch"), None)
     if trigger is None:
-        return Scaling(facts | {"throughput": missing(f"{where} has no trigger on CloudWatch, whose target would tell it")})
+        return Scaling(facts | {"throughput": missing(f"{where} has no trigger on CloudWatch; its target would state it")})
     return _from_trigger(facts, mapping(trigger, "metadata"), where, mode)
 
 
@@ -87,7 +87,7 @@ def _from_trigger(facts: dict[str, Fact], metadata: Object, where: str, mode: Mo
     if target <= 0:
         facts["throughput"] = missing(f"{where} has no targetMetricValue")
     elif mode is Mode.CAPACITY:
-        facts["throughput"] = assumed(target, f"target of {where}, which capacity mode may have adjusted: put in the maximum")
+        facts["throughput"] = assumed(target, f"target of {where}, which capacity mode may have adjusted: enter the maximum")
     else:
         facts["throughput"] = read(target, f"target of {where}, per {period_s} s")
     return Scaling(facts, text(metadata, "namespace") or _group(_SPACE, expression), counter, period_s)
@@ -119,5 +119,5 @@ def metric_facts(found: list[Scaling]) -> dict[str, Fact]:
 
 
 def latency_metric(counter: str) -> str:
-    """The name that the source gives the latency beside a counter, "" where the counter's name is not of its kind."""
+    """The name of the latency metric that belongs to a counter in the AWS sample; "" if the counter is not named as there."""
     return f"{counter.removesuffix(COUNTER)}{LATENCY}" if counter.endswith(COUNTER) and counter != COUNTER else ""

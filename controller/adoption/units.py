@@ -8,7 +8,7 @@ from typing import Final
 from controller.adoption.facts import Fact, assumed, missing, read
 from controller.adoption.measured import Busiest
 from controller.adoption.nodes import instance_type, maker_of_pod, node_pool, price
-from controller.adoption.observe import Sight
+from controller.adoption.observe import Observation
 from controller.adoption.routing import Routing, selected, unit_weight
 from controller.adoption.scaling import Scaling, latency_metric, scaling
 from controller.catalog.instances import FRAMEWORKS, Maker, family_of
@@ -23,37 +23,39 @@ _MODELS: Final = ("MODEL_SERVER_MODEL", "MODEL_ID")
 _BACKENDS: Final = ("MODEL_SERVER_BACKEND", "DEVICE")
 
 
-def deployment_of(sight: Sight, service: str) -> Fact:
+def deployment_of(observed: Observation, service: str) -> Fact:
     """The Deployment behind a unit's Service."""
-    found = selected(sight, service)
+    found = selected(observed, service)
     if len(found) == 1:
         return read(found[0], f"Service {service} selects its pods")
     if found:
         return missing(f"Service {service} selects the pods of {', '.join(found)}; a unit has one Deployment")
-    return missing(f"Service {service} {'selects no Deployment' if service in sight.services else 'does not exist'}")
+    return missing(f"Service {service} {'selects no Deployment' if service in observed.services else 'does not exist'}")
 
 
-def unit(sight: Sight, routing: Routing, service: str, port: int | str, measured: Mapping[str, Busiest]) -> tuple[dict[str, Fact], Scaling]:
-    """Everything of one unit.
+def unit(
+    observed: Observation, routing: Routing, service: str, port: int | str, measured: Mapping[str, Busiest]
+) -> tuple[dict[str, Fact], Scaling]:
+    """Infers one unit.
 
     Args:
-        sight: What was looked at.
+        observed: The objects of the stack.
         routing: The live routing.
         service: The unit's Service.
         port: Its port literal.
-        measured: What CloudWatch says, by counter.
+        measured: CloudWatch's values, by counter.
 
     Returns:
-        The facts by key in the order of the file, and what its ScaledObject says.
+        The facts by key in the order of the file, and the values of its ScaledObject.
     """
-    deployment = deployment_of(sight, service)
-    obj = sight.deployments.get(deployment.value or "", {})
-    pods = list(_pods(sight, obj))
+    deployment = deployment_of(observed, service)
+    obj = observed.deployments.get(deployment.value or "", {})
+    pods = list(_pods(observed, obj))
     maker, accelerators = maker_of_pod(obj)
-    pool = node_pool(sight, obj, pods) if obj else missing("its Deployment is not known")
-    instance = instance_type(sight, pool.value, obj, pods, maker)
+    pool = node_pool(observed, obj, pods) if obj else missing("its Deployment is not known")
+    instance = instance_type(observed, pool.value, obj, pods, maker)
     scaled = (
-        scaling(sight, deployment.value, routing.mode)
+        scaling(observed, deployment.value, routing.mode)
         if deployment.value
         else Scaling({"throughput": missing("its Deployment is not known")})
     )
@@ -63,7 +65,7 @@ def unit(sight: Sight, routing: Routing, service: str, port: int | str, measured
         "device": read(family_of(instance.value), "the instance type") if instance.value else None,
         "framework": _framework(obj, maker, service),
         "service": read(
-            {"name": service, "port": port}, f"action {routing.action}" if len(routing.targets) > 1 else "it selects this unit alone"
+            {"name": service, "port": port}, f"action {routing.action}" if len(routing.targets) > 1 else "it selects only this unit"
         ),
         "deployment": deployment,
         "nodePool": pool,
@@ -79,15 +81,15 @@ def unit(sight: Sight, routing: Routing, service: str, port: int | str, measured
     return {key: fact for key, fact in facts.items() if fact is not None}, scaled
 
 
-def _pods(sight: Sight, deployment: Object) -> Iterator[Object]:
+def _pods(observed: Observation, deployment: Object) -> Iterator[Object]:
     selector = mapping(deployment, "spec", "selector", "matchLabels")
-    for pod in sight.pods if selector else ():
+    for pod in observed.pods if selector else ():
         if selector.items() <= mapping(pod, "metadata", "labels").items():
             yield pod
 
 
 def _variable(deployment: Object, names: Sequence[str]) -> tuple[str, str]:
-    """Name and value of the first of these variables that a container has; only what is known to be no secret is ever read."""
+    """Name and value of the first of these variables that a container has. None of them is a secret; no other variable is read."""
     for container in items(deployment, "spec", "template", "spec", "containers"):
         values = {text(one, "name"): text(one, "value") for one in items(container, "env")}
         for name in names:
@@ -107,22 +109,22 @@ def _framework(deployment: Object, maker: Maker | None, service: str) -> Fact | 
     if value in FRAMEWORKS:
         return read(value, f"variable {name}")
     if maker is Maker.NEURON:
-        return read("neuron", "its pods ask for Neuron devices")
+        return read("neuron", "its pods request Neuron devices")
     named = [one for one in FRAMEWORKS if one in service.split("-")]
     return assumed(named[0], "its name") if len(named) == 1 else None
 
 
 def _latency(counter: str, measured: Busiest | None) -> dict[str, Fact]:
-    """Latency at the breaking point: what was measured when the unit was busiest is the nearest that is known."""
+    """Latency at the breaking point, estimated by the latency in the unit's busiest period."""
     if measured is None or not measured.latency_s:
         metric = latency_metric(counter) or "its latency metric"
-        return {"latencySeconds": missing(f"CloudWatch has no value of {metric} in the last day; put in the latency at its breaking point")}
+        return {"latencySeconds": missing(f"CloudWatch has no value of {metric} in the last day; enter the latency at its breaking point")}
     latency_s = round(measured.latency_s, 3) or 0.001
     busy = f"{measured.requests:.0f} requests" if measured.requests is not None else "requests unknown"
     facts = {"latencySeconds": assumed(latency_s, f"average when busiest in the last day ({busy}); higher at its breaking point")}
     if latency_s >= _LIMIT_S:
         facts["latencyLimitSeconds"] = assumed(
-            round(latency_s * _ROOM, 2), f"the default of {_LIMIT_S} is below that; say what its users bear"
+            round(latency_s * _ROOM, 2), f"the default of {_LIMIT_S} is below that; enter the longest latency that users accept"
         )
     return facts
 
@@ -132,20 +134,24 @@ def _latency_metric(counter: str, measured: Mapping[str, Busiest]) -> Fact | Non
     if not name:
         return None
     seen = counter in measured and measured[counter].latency_s is not None
-    return read(name, "CloudWatch has values of it") if seen else assumed(name, "named as the source names it beside the counter; not seen")
+    return (
+        read(name, "CloudWatch has values of it")
+        if seen
+        else assumed(name, "named after the counter as in the AWS sample; CloudWatch shows no value")
+    )
 
 
 def _cold_start(pods: Sequence[Object]) -> Fact | None:
-    """Not taken over: a pod that found a free node, or whose readiness came back later, tells another time."""
+    """The default. Observed times are only stated: they differ for a pod on a free node, or one that became ready again."""
     times = sorted(took for pod in pods if (took := _took_s(pod)) is not None)
     if not times:
         return None
     between = f"{times[0]:.0f} s" if len(times) == 1 else f"{times[0]:.0f} to {times[-1]:.0f} s"
-    return assumed(600, f"the default; {len(times)} pod(s) took {between} to become ready, some on nodes that were there")
+    return assumed(600, f"the default; {len(times)} pod(s) took {between} to become ready, some on existing nodes")
 
 
 def _took_s(pod: Object) -> float | None:
-    """Seconds from a pod's creation until it was last found ready; None where it is not, or was restarted meanwhile."""
+    """Seconds from a pod's creation until it last became ready; None if it is not ready or was restarted."""
     ready = condition(pod, "Ready")
     if text(ready, "status") != "True" or any(dig(one, "restartCount") for one in items(pod, "status", "containerStatuses")):
         return None

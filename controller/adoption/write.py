@@ -1,4 +1,4 @@
-"""The application file of what was inferred, as text: each value with its origin beside it."""
+"""The text of an inferred application file: each value with its origin in a comment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from controller.clock import format_rfc3339
 
 _WIDTH: Final = 120
 _COLUMN: Final = 52
-"""Where origins begin, if the value leaves room."""
+"""Column of the origins, if the value leaves room."""
 _UNKNOWN: Final = "?"
 
 
@@ -23,14 +23,14 @@ def application_text(stack: Stack, now: float) -> str:
     """The whole file.
 
     Args:
-        stack: What was inferred.
-        now: When it was looked, seconds since the Unix epoch.
+        stack: The inferred values.
+        now: When the cluster was observed, seconds since the Unix epoch.
     """
     return "\n".join([*_header(stack, now), *_body(stack)]) + "\n"
 
 
 def unsure(stack: Stack) -> tuple[list[str], list[str]]:
-    """Fields whose values are missing, and fields whose values are assumed; those of units once, with the units' names."""
+    """The fields that are missing and those that are assumed; a field of units appears once, with the units' names."""
     absent: dict[str, list[str]] = {}
     guessed: dict[str, list[str]] = {}
     for field, owner, fact in _fields_of(stack):
@@ -42,7 +42,7 @@ def unsure(stack: Stack) -> tuple[list[str], list[str]]:
 
 
 def _fields_of(stack: Stack) -> Iterator[tuple[str, str, Fact]]:
-    """Every field, the unit that it is of ("" for none), and what is known of it."""
+    """Every field with its unit ("" for none) and its fact."""
     yield "metadata.name", "", application_name(stack.ingress)
     for section, facts in (("", stack.spec), ("capacityService.", stack.capacity), ("metrics.", stack.metrics), ("policy.", stack.policy)):
         yield from ((f"spec.{section}{key}", "", fact) for key, fact in facts.items())
@@ -57,11 +57,11 @@ def _listed(found: Mapping[str, list[str]]) -> list[str]:
 def _header(stack: Stack, now: float) -> Iterator[str]:
     absent, guessed = unsure(stack)
     yield from _comment(f"Made by failoverctl init --ingress {stack.namespace}/{stack.ingress}, observed {format_rfc3339(now)}.")
-    yield from _comment("Beside each value stands what it was inferred from. Every field: docs/configuration.md.")
+    yield from _comment("The comment on each value names its origin. docs/configuration.md describes every field.")
     for note in stack.notes:
         yield from _comment(note)
     for title, fields in (
-        ("NOT FOUND; fill these in, until then the file is refused:", absent),
+        ("NOT FOUND; fill these in, or the file is refused:", absent),
         ("ASSUMED; check these before the controller acts on them:", guessed),
     ):
         if fields:
@@ -72,7 +72,7 @@ def _header(stack: Stack, now: float) -> Iterator[str]:
 
 
 def _comment(text: str, first: str = "# ", rest: str = "# ") -> list[str]:
-    clean = " ".join(text.split())  # whatever an API server says, it stays a comment
+    clean = " ".join(text.split())  # one line, so that text of an API server cannot leave the comment
     return textwrap.wrap(clean, _WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False) or [
         first.rstrip()
     ]
@@ -115,7 +115,7 @@ def _fields(facts: Mapping[str, Fact], indent: str) -> Iterator[str]:
 
 
 def _scalar(value: Any) -> str:  # noqa: ANN401 - any value of the file
-    """A value on one line: numbers as people write them, text quoted where YAML would read something else."""
+    """A value on one line: whole numbers without a fraction, text quoted if YAML would read it differently."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     text = str(yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False)).strip()

@@ -1,4 +1,4 @@
-"""How much the accelerators are used, from the exporters that clusters have.
+"""Utilisation of the accelerators, from the usual exporters of a cluster.
 
 =============================== ======================================== =====================================
 metric                          who exports it                           values
@@ -32,13 +32,13 @@ KNOWN: Final[Mapping[str, float]] = {
     "DCGM_FI_DEV_GPU_UTIL": 100.0,
     "DCGM_FI_PROF_GR_ENGINE_ACTIVE": 1.0,
 }
-"""What of each known metric is full use; the first one that is there is taken."""
+"""The value of each known metric at full use. The first metric that the exporter has is taken."""
 
 REFRESHED_S: Final[Mapping[str, float]] = {"DCGM_FI_DEV_GPU_UTIL": 30.0, "DCGM_FI_PROF_GR_ENGINE_ACTIVE": 30.0}
-"""How often the exporter renews a metric by default, seconds, where that is not at every scrape."""
+"""The exporter's default refresh interval of a metric, seconds, for metrics that it does not refresh at every scrape."""
 
 CLOUDWATCH_STEP_S: Final = 180.0
-"""Shortest step with CloudWatch: two whole minutes lie in it, wherever it begins."""
+"""Shortest step with CloudWatch, seconds: it contains two whole minutes at any start."""
 
 _EVERY_S: Final = 2.0
 _TIMEOUT: Final = urllib3.Timeout(connect=2.0, read=3.0)
@@ -56,7 +56,7 @@ class ExporterUse:
     """Scrapes an exporter every two seconds during a step.
 
     Args:
-        url: Its metrics, http or https.
+        url: URL of its metrics, http or https.
         match: Labels that a series must have, such as ``pod``: an exporter shows every device of its node.
     """
 
@@ -69,7 +69,7 @@ class ExporterUse:
         self._thread: threading.Thread | None = None
 
     def metric(self) -> str:
-        """The metric that is found there now.
+        """The metric that the exporter has now.
 
         Raises:
             ConfigError: The exporter does not answer, or has no known metric with these labels.
@@ -103,15 +103,15 @@ class ExporterUse:
             try:
                 found = self._values()
             except Unavailable:
-                continue  # a step in which nothing can be read is one whose use is not known
+                continue  # if no scrape of a step succeeds, its use is unknown
             for labels, value in found[1].items() if found else ():
                 self._series[labels].append(value)
 
     def _values(self) -> tuple[str, dict[tuple[tuple[str, str], ...], float]] | None:
-        """The metric and its series, 0 to 1; None where there is none.
+        """The metric and its series, 0 to 1; None if there is none.
 
         Raises:
-            Unavailable: There is no usable answer.
+            Unavailable: The exporter gave no usable answer.
         """
         values: dict[str, dict[tuple[tuple[str, str], ...], float]] = defaultdict(dict)
         for name, labels, value in _parsed(self._text()):
@@ -137,7 +137,7 @@ def _parsed(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
     """The samples of known metrics.
 
     Raises:
-        Unavailable: It is not the text format of Prometheus.
+        Unavailable: The text is not in Prometheus's format.
     """
     try:
         for family in text_string_to_metric_families(text):
@@ -149,14 +149,14 @@ def _parsed(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
 
 
 class CloudWatchUse:
-    """Asks CloudWatch after a step for the whole minutes in it, and waits until it has them.
+    """Queries CloudWatch after a step for the whole minutes in it, and waits until it has them.
 
     Args:
         clients: The AWS client factory.
         clock: The time.
-        namespace: Such as ContainerInsights.
+        namespace: CloudWatch namespace, such as ContainerInsights.
         metric: A percentage, such as pod_gpu_utilization.
-        dimensions: Exactly those that it is published with.
+        dimensions: Exactly the dimensions of the published metric.
     """
 
     def __init__(self, clients: AwsClients, clock: Clock, namespace: str, metric: str, dimensions: Mapping[str, str]) -> None:
@@ -188,5 +188,5 @@ class CloudWatchUse:
         try:
             series = get_metric_data(self._clients, [self._query], start, end, self._budget)[self._query]
         except RemoteError:
-            return []  # not known: the step is judged by the other limits, and says so
+            return []  # unknown: the other limits judge the step, and its line says so
         return [value for at, value in series.points.items() if start <= at < end]

@@ -1,4 +1,4 @@
-"""Whether a URL leads to what users are being served by: loading that until it breaks is an outage."""
+"""Whether a URL leads to production: a load that breaks it would be an outage."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SERVICE_LABEL: Final = "kubernetes.io/service-name"
 
 
 class Exposure(StrEnum):
-    """Whether users are behind it."""
+    """Whether a URL leads to production."""
 
     PRODUCTION = "production"
     ELSEWHERE = "elsewhere"
@@ -30,7 +30,7 @@ class Exposure(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is known, and why."""
+    """A judgement and its reason."""
 
     exposure: Exposure
     why: str
@@ -38,19 +38,19 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What of the cluster tells whether a URL leads to production.
+    """The part of the cluster that shows whether a URL leads to production.
 
     Attributes:
         ingress: The application's Ingress.
-        pods: Address of every pod behind one of its Services, and the Service.
+        pods: The Service of every pod behind one of the application's Services, by the pod's address.
     """
 
     ingress: Mapping[str, Any]
     pods: Mapping[str, str]
 
 
-def look(session: KubeSession, application: Application) -> Live:
-    """Reads what is needed from the cluster.
+def observe(session: KubeSession, application: Application) -> Live:
+    """Reads the Ingress and the pods from the cluster.
 
     Raises:
         RemoteError: It cannot be read.
@@ -73,9 +73,9 @@ def exposure(host: str, application: Application, live: Live | None, resolve: Ca
 
     Args:
         host: A name or an address.
-        application: Whose unit is to be measured.
-        live: What the cluster says; None where it cannot be read.
-        resolve: The addresses of a name; raises OSError where it has none.
+        application: The application of the measured unit.
+        live: The observed cluster; None if it cannot be read.
+        resolve: Returns the addresses of a name; raises OSError if it has none.
     """
     host = host.lower().rstrip(".")
     service = _service(host, application.namespace)
@@ -86,7 +86,7 @@ def exposure(host: str, application: Application, live: Live | None, resolve: Ca
     try:
         addresses = resolve(host)
     except OSError:
-        return Verdict(Exposure.UNKNOWN, "the name of its host has no address here")
+        return Verdict(Exposure.UNKNOWN, "the host name cannot be resolved from here")
     if all(ipaddress.ip_address(address).is_loopback for address in addresses):
         return Verdict(Exposure.ELSEWHERE, "it is this machine")
     if live is None:
@@ -104,22 +104,22 @@ def exposure(host: str, application: Application, live: Live | None, resolve: Ca
 
 
 def resolve(name: str) -> frozenset[str]:
-    """The addresses of a name; the resolver's own time-outs hold.
+    """The addresses of a name; the resolver's own time-outs apply.
 
     Raises:
         OSError: It has none.
     """
     try:
         found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    except UnicodeError as error:  # not even a name
+    except UnicodeError as error:  # not a valid host name
         raise OSError(str(error)) from error
     return frozenset(str(info[4][0]).partition("%")[0] for info in found)
 
 
-def look_or_why(session: Callable[[], KubeSession], application: Application) -> tuple[Live | None, str]:
-    """Like `look`; where the cluster cannot be read None, and why."""
+def observe_or_why(session: Callable[[], KubeSession], application: Application) -> tuple[Live | None, str]:
+    """Like `observe`, with ""; None and the reason if the cluster cannot be read."""
     try:
-        return look(session(), application), ""
+        return observe(session(), application), ""
     except FailoverError as error:  # no kubeconfig, no answer, no permission
         return None, str(error)
 
@@ -129,7 +129,7 @@ def _services(application: Application) -> frozenset[str]:
 
 
 def _service(host: str, namespace: str) -> str:
-    """The Service that a name inside of the cluster means, "" where it is none of the application's namespace."""
+    """The Service of the application's namespace that a cluster-internal name means, "" if it means none."""
     name, _, rest = host.partition(".")
     return name if rest in {"", namespace, *(f"{namespace}.{suffix}" for suffix in _CLUSTER_SUFFIXES)} else ""
 

@@ -1,4 +1,4 @@
-"""From single requests to what a step showed."""
+"""Computes the result of a step from its requests."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from typing import Final
 
 from controller.breaking_point.model import LATENCY_PERCENTILE, Limit, Limits, Sample, Step
 
-_JUDGED: Final = 20  # requests in a row by which a step is called hopeless
+_JUDGED: Final = 20  # number of last requests that decide whether a step is hopeless
 _HOPELESS: Final = 2.0  # times the latency limit
-_LONG: Final = 0.5  # of the shortfall that is allowed: a longer step tells a line that grows slowly from chance
-_ROUNDING: Final = 1.0  # a request more or less at the edges of the measured time is no plateau
+_LONG: Final = 0.5  # share of the allowed shortfall in a longer step, which can tell a slowly growing queue from chance
+_ROUNDING: Final = 1.0  # requests; one more or less at the edges of the measured time is not a plateau
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which a share of all lies, by nearest rank.
+    """The percentile of some values, by nearest rank.
 
     Args:
         values: In ascending order.
         share: 0 to 1.
 
     Returns:
-        Not a number where there are no values.
+        The value, NaN if there are no values.
     """
     return values[max(0, math.ceil(share * len(values)) - 1)] if values else math.nan
 
 
 class Hopeless:
-    """Ends a step early: what is decided need not pile up a queue in the server under test.
+    """Ends a step early once its result is clear, so that it builds no longer queue in the server under test.
 
-    A step is hopeless when of the last 20 requests that ended more than half failed, or took more than twice the latency limit.
+    A step is hopeless when more than half of the last 20 ended requests failed or took more than twice the latency limit.
 
     Args:
-        limits: Those of the measurement.
+        limits: The limits of the measurement.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -43,7 +43,7 @@ class Hopeless:
         self._last: deque[bool] = deque(maxlen=_JUDGED)
 
     def __call__(self, sample: Sample) -> bool:
-        """Takes the next request that ended, and says whether to stop."""
+        """Adds the next ended request and returns whether to stop."""
         self._last.append(bool(sample.failure) or sample.latency_s > self._longest_s)
         return len(self._last) == _JUDGED and 2 * sum(self._last) > _JUDGED
 
@@ -59,19 +59,19 @@ def step_of(
     long: bool = False,
     cut_short: bool = False,
 ) -> Step:
-    """Sums up a step.
+    """Summarises a step.
 
-    Throughput counts the answers that arrived in the measured time, whenever their requests were sent: under overload that is the rate
-    at which the server works, while what was sent in that time may be answered much later. Latency and errors are those of the requests
-    sent in that time, so that the ones still waiting at its end are not left out.
+    Throughput counts the answers that arrived in the measured time, whenever their requests were sent. Under overload that is the rate at
+    which the server works, whereas requests sent in that time may be answered much later. Latency and errors are those of the requests
+    sent in the measured time, including those that still wait at its end.
 
     Args:
         samples: Every request of the step.
-        rate: Offered, requests a second.
-        start_s: Where the measured time begins, seconds since the first request.
-        end_s: Where it ends.
-        limits: What it must not exceed.
-        accelerator_use: Measured beside it, 0 to 1; None where it is not known.
+        rate: Offered rate, requests per second.
+        start_s: Start of the measured time, seconds since the first request.
+        end_s: End of the measured time, seconds since the first request.
+        limits: The limits of the measurement.
+        accelerator_use: Use of the busiest accelerator, 0 to 1; None if it is unknown.
         long: See `Step`.
         cut_short: See `Step`.
     """
@@ -100,7 +100,7 @@ def step_of(
 
 
 def _exceeded(step: Step, limits: Limits) -> Iterator[Limit]:
-    if not step.p95_s <= limits.latency_s:  # also where nothing was answered
+    if not step.p95_s <= limits.latency_s:  # also true for NaN, if nothing was answered
         yield Limit.LATENCY
     shortfall = limits.shortfall * (_LONG if step.long else 1.0)
     if (step.throughput * step.window_s) + _ROUNDING < (1 - shortfall) * step.sent:

@@ -1,4 +1,4 @@
-"""The words of a breaking-point measurement: limits, bounds, what a step of load showed, and how the search ended."""
+"""The types of a breaking-point measurement: limits, bounds, steps of load and the outcome."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from enum import StrEnum
 from typing import Final
 
 LATENCY_PERCENTILE: Final = 0.95
-"""The percentile that is held against the latency limit; ``latencyLimitSeconds`` of the application file is one of p95 too."""
+"""The percentile that is compared with the latency limit; ``latencyLimitSeconds`` of the application file also limits p95."""
 
 
 class Limit(StrEnum):
-    """What a step can exceed."""
+    """A limit that a step can exceed."""
 
     LATENCY = "latency"
     PLATEAU = "plateau"
@@ -25,10 +25,10 @@ class Limits:
     """When a rate is too high.
 
     Attributes:
-        latency_s: Latency p95, seconds. The source's breaking point is 0.9 s.
+        latency_s: Latency p95, seconds. The AWS sample's breaking point is 0.9 s.
         error_ratio: Share of requests that are not answered with 2xx, 0 to 1.
-        accelerator_use: Use of the busiest accelerator, 0 to 1. The source's is 0.8.
-        shortfall: Share of the offered rate by which the throughput may stay behind before it counts as a plateau, 0 to 1.
+        accelerator_use: Use of the busiest accelerator, 0 to 1. The AWS sample's limit is 0.8.
+        shortfall: Share of the offered rate by which the throughput may fall short before that counts as a plateau, 0 to 1.
     """
 
     latency_s: float = 0.9
@@ -39,13 +39,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Where the measurement ends whatever it found.
+    """Bounds at which the measurement ends without a result.
 
     Attributes:
         steps: Most steps of load.
-        seconds: Longest time in all.
-        requests: Most requests in all.
-        rate: Highest rate, requests a second.
+        seconds: Longest total time.
+        requests: Most requests in total.
+        rate: Highest rate, requests per second.
     """
 
     steps: int = 40
@@ -59,9 +59,9 @@ class Sample:
     """One request.
 
     Attributes:
-        sent_s: When it was sent, seconds since the first one of its step.
-        latency_s: From sending to the last byte of the answer, or to the failure, seconds.
-        failure: "" where it was answered with 2xx; else what went wrong: the status, ``time-out`` or the like.
+        sent_s: When it was sent, seconds since the first request of its step.
+        latency_s: Time from sending to the last byte of the answer, or to the failure, seconds.
+        failure: "" if it was answered with 2xx; else the status, ``time-out`` or another kind of failure.
     """
 
     sent_s: float
@@ -71,23 +71,23 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step of load showed.
+    """The result of one step of load.
 
     Attributes:
-        rate: Offered, requests a second.
-        window_s: How long was measured, seconds; the start of the step, in which queues fill, is left out.
+        rate: Offered rate, requests per second.
+        window_s: The measured time, seconds; without the start of the step, in which queues fill.
         sent: Requests sent in that time.
-        throughput: Requests answered with 2xx in that time, a second.
-        p50_s: Median latency of the requests sent in that time and answered with 2xx, seconds; not a number where there is none.
+        throughput: Requests answered with 2xx in that time, per second.
+        p50_s: Median latency of the requests sent in that time and answered with 2xx, seconds; NaN if there is none.
         p95_s: The same, 95th percentile.
         p99_s: The same, 99th percentile.
         error_ratio: Share of the requests sent in that time that were not answered with 2xx.
-        failures: How many by kind.
-        accelerator_use: Mean use of the busiest accelerator, 0 to 1; None where it is not known.
-        exceeded: Every limit that was exceeded; none where the rate was held.
+        failures: Number of failures by kind.
+        accelerator_use: Mean use of the busiest accelerator, 0 to 1; None if it is unknown.
+        exceeded: Every limit that was exceeded; () if the rate held.
         long: Whether it was one of the longer steps that confirm a rate.
-        cut_short: Whether it was ended early because it was hopeless.
-        requests: All requests of the step, those outside of the measured time too.
+        cut_short: Whether it ended early because it was hopeless.
+        requests: All requests of the step, including those not in the measured time.
     """
 
     rate: float
@@ -127,16 +127,16 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a measurement found.
+    """The result of a measurement.
 
     Attributes:
         ending: How it ended.
         steps: Every step, in order.
-        base_s: Median latency of single requests, one after the other, seconds; not a number where that was not measured.
-        found: The step at the breaking point, confirmed; None unless it was found.
-        limited_by: What the lowest rate above it exceeded.
-        held: Highest rate that held, requests a second; None where none did.
-        broke: Lowest rate above it that did not; None where all held.
+        base_s: Median latency of single requests, one after the other, seconds; NaN if it was not measured.
+        found: The confirmed step at the breaking point; None if it was not found.
+        limited_by: The limits that the lowest rate above it exceeded.
+        held: Highest rate that held, requests per second; None if none did.
+        broke: Lowest rate above it that did not hold; None if all held.
     """
 
     ending: Ending

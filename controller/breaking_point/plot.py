@@ -12,14 +12,14 @@ from controller.errors import ConfigError
 
 SUFFIXES: Final = (".svg", ".png", ".pdf")
 
-_HELD: Final = "#0072B2"  # of Okabe and Ito, which all readers can tell apart
+_HELD: Final = "#0072B2"  # from the Okabe-Ito palette, which colour-blind readers can distinguish
 _BROKE: Final = "#D55E00"
 _FOUND: Final = "#009E73"
 _GREY: Final = "#777777"
 
 
 def check(path: Path) -> None:
-    """Says before the load what would fail after it.
+    """Checks before the load that the plot could be written after it.
 
     Raises:
         ConfigError: matplotlib is not installed, or the file cannot be a plot.
@@ -27,12 +27,12 @@ def check(path: Path) -> None:
     if path.suffix not in SUFFIXES:
         raise ConfigError(f"--plot: found {path.name}; allowed: a file that ends with {' | '.join(SUFFIXES)}")
     if not path.resolve().parent.is_dir():
-        raise ConfigError(f"--plot: {path.parent} is no folder; allowed: a file in a folder that exists")
+        raise ConfigError(f"--plot: {path.parent} is not a folder; allowed: a file in an existing folder")
     _pyplot()
 
 
 def draw(path: Path, outcome: Outcome, limits: Limits, title: str) -> None:
-    """Draws it into a file.
+    """Draws the plot into a file.
 
     Raises:
         ConfigError: matplotlib is not installed, or the file cannot be written.
@@ -48,7 +48,7 @@ def draw(path: Path, outcome: Outcome, limits: Limits, title: str) -> None:
         if outcome.found is not None:
             axis.axvline(outcome.found.rate, color=_FOUND, linewidth=1.2, linestyle="--")
     axes[0].set_title(title, fontsize=10)
-    axes[2].set_xlabel("offered, requests a second")
+    axes[2].set_xlabel("offered, requests per second")
     try:
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=110)
     except OSError as error:
@@ -79,7 +79,7 @@ def _throughput(axis: Any, outcome: Outcome) -> None:  # noqa: ANN401 - matplotl
         found = outcome.found
         label = f"breaking point: {found.throughput:.4g}/s"
         axis.plot([found.rate], [found.throughput], "*", color=_FOUND, markersize=14, label=label)
-    axis.set_ylabel("answered, requests a second")
+    axis.set_ylabel("answered, requests per second")
     axis.set_ylim(bottom=0)
     axis.legend(fontsize=8, loc="lower right")
 
@@ -93,7 +93,7 @@ def _latency(axis: Any, steps: Sequence[Step], limits: Limits) -> None:  # noqa:
     axis.margins(y=0.15)
     axis.set_ylabel("latency p95, s")
     known = [limits.latency_s, *(step.p95_s for step in steps if math.isfinite(step.p95_s) and step.p95_s > 0)]
-    if max(known) > 20 * min(known):  # more than a linear axis still shows
+    if max(known) > 20 * min(known):  # too wide a range for a linear axis
         axis.set_yscale("log")
     else:
         axis.set_ylim(bottom=0)
@@ -116,7 +116,7 @@ def _shares(axis: Any, steps: Sequence[Step], limits: Limits) -> None:  # noqa: 
 
 
 def _points(axis: Any, steps: Sequence[Step], values: Sequence[float]) -> None:  # noqa: ANN401 - matplotlib's axes
-    """Filled where the rate was held, crosses where it was not: never colour alone."""
+    """Draws circles for rates that held and crosses for the others, so that the difference is not in colour alone."""
     for held, marker, colour, label in ((True, "o", _HELD, "held"), (False, "X", _BROKE, "not held")):
         chosen = [(step.rate, value) for step, value in zip(steps, values, strict=True) if step.held is held and math.isfinite(value)]
         axis.plot([rate for rate, _ in chosen], [value for _, value in chosen], marker, color=colour, label=label)

@@ -1,4 +1,4 @@
-"""What a measurement found, for people and for machines."""
+"""The result of a measurement, for people and for machines."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ HEADER: Final = f"{'step':>4} {'offered/s':>9} {'served/s':>9} {'p50 s':>7} {'p9
 
 _WORDS: Final[Mapping[Limit, str]] = {
     Limit.LATENCY: "latency over its limit",
-    Limit.PLATEAU: "throughput stays behind",
+    Limit.PLATEAU: "throughput falls behind",
     Limit.ERRORS: "too many errors",
     Limit.ACCELERATOR: "accelerator over its limit",
 }
-_KINDS: Final = 3  # of failures that a line shows
+_KINDS: Final = 3  # kinds of failures that a line shows
 
 
 def words(limits: tuple[Limit, ...]) -> str:
-    """Limits in words."""
+    """Names limits in words."""
     return ", ".join(_WORDS[limit] for limit in limits)
 
 
@@ -44,7 +44,7 @@ def _seconds(value: float) -> str:
 
 
 def limits_text(limits: Limits) -> str:
-    """The limits as a sentence's end."""
+    """The limits as the end of a sentence."""
     return (
         f"until p95 is over {limits.latency_s:g} s, errors over {100 * limits.error_ratio:g} %, the accelerator over "
         f"{100 * limits.accelerator_use:g} %, or the throughput {100 * limits.shortfall:g} % behind"
@@ -52,7 +52,7 @@ def limits_text(limits: Limits) -> str:
 
 
 def ending_text(outcome: Outcome, limits: Limits, bounds: Bounds) -> str:
-    """How it ended, as a sentence that says what to do."""
+    """How it ended, in sentences that include what to do."""
     match outcome.ending:
         case Ending.FOUND:
             return f"Breaking point: {_found(outcome.found)}. Beyond it: {words(outcome.limited_by)}."
@@ -71,7 +71,7 @@ def ending_text(outcome: Outcome, limits: Limits, bounds: Bounds) -> str:
         case Ending.NEVER_HELD:
             return f"No rate was held, down to {min(step.rate for step in outcome.steps):g} requests/s."
         case Ending.NOT_RECOVERED:
-            return f"The server did not recover from the last step. {_known(outcome)} Look at it before going on."
+            return f"The server did not recover from the last step. {_known(outcome)} Check it before you continue."
         case Ending.GENERATOR:
             return f"The load tool could not send that many requests. {_known(outcome)} Run it on a machine with more CPU."
 
@@ -86,11 +86,11 @@ def _known(outcome: Outcome) -> str:
 
 
 def document(outcome: Outcome, about: Mapping[str, Any]) -> dict[str, Any]:
-    """A measurement as plain JSON values: what is not a number is None.
+    """A measurement as plain JSON values, with None for NaN.
 
     Args:
-        outcome: What was found.
-        about: What was measured: target, limits and the like.
+        outcome: The result.
+        about: The subject of the measurement: target, limits and so on.
     """
     return {
         **about,

@@ -1,4 +1,4 @@
-"""The measurement: one step of load after the other, as the search asks for them, within the bounds."""
+"""The measurement: runs the steps of load that the search requests, within the bounds."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from controller.breaking_point.search import Search, Try, bracket, limits_at, ne
 from controller.clock import Clock
 from controller.errors import Rejected
 
-_ENOUGH: Final = 100  # requests of a step: its throughput is then known to a percent
-_LONGEST: Final = 8  # times the length asked for; a slow unit must do with fewer requests
+_ENOUGH: Final = 100  # requests of a step; its throughput is then known to a percent
+_LONGEST: Final = 8  # times the requested length; a slow unit gets fewer requests
 _FILLING: Final = 0.2  # share of a step in which queues fill and nothing is measured
-_CONFIRMING: Final = 4.0  # times as long is the step that confirms a rate
+_CONFIRMING: Final = 4.0  # the step that confirms a rate lasts this many times as long
 _LATENCIES: Final = 10.0  # a step lasts at least this many times the latency of a single request
-_SINGLE_S: Final = 3.0  # of one request after the other, at a time
-_SINGLE: Final = 5  # of them are enough
-_SINGLES: Final = 10  # times that long, at most
+_SINGLE_S: Final = 3.0  # seconds of a round of single requests, one after the other
+_SINGLE: Final = 5  # this many single requests are enough
+_SINGLES: Final = 10  # most rounds
 _KEPT_UP: Final = 0.95  # share of the offered rate that the load tool must have sent
 _RECOVERED: Final = 2.0  # times the latency before the load
-_IN_FLIGHT: Final = 2.5  # times what is in flight at the latency limit, by Little's law
+_IN_FLIGHT: Final = 2.5  # times the requests in flight at the latency limit, by Little's law
 
 
 class Load(Protocol):
-    """What sends requests."""
+    """Sends requests."""
 
     def open_loop(self, rate: float, seconds: float, in_flight: int, stop: Callable[[Sample], bool]) -> Sequence[Sample]:
         """Sends requests at a constant rate, whether earlier ones were answered or not, and waits for their answers.
 
         Args:
-            rate: Requests a second.
-            seconds: How long.
-            in_flight: Most requests that may be unanswered at a time; beyond it requests are sent late.
-            stop: Is given every request that ends; True: send no more.
+            rate: Requests per second.
+            seconds: Duration.
+            in_flight: Most requests without an answer at a time; further requests are sent late.
+            stop: Called with every ended request; True ends the sending.
 
         Raises:
             RemoteError: The tool failed.
         """
 
     def closed_loop(self, seconds: float) -> Sequence[Sample]:
-        """Sends one request after the other, each when the last was answered, and waits for the last answer.
+        """Sends one request after the other, each after the answer to the last, and waits for the last answer.
 
         Raises:
             RemoteError: The tool failed.
@@ -51,21 +51,21 @@ class Load(Protocol):
 
 
 class AcceleratorUse(Protocol):
-    """How much the accelerators are used."""
+    """Measures the use of the accelerators during a step."""
 
     def start(self) -> None:
-        """Begins with a step."""
+        """Called at the start of a step."""
 
     def stop(self) -> float | None:
-        """Ends with it.
+        """Called at the end of a step.
 
         Returns:
-            Mean use of the busiest accelerator meanwhile, 0 to 1; None where it is not known.
+            Mean use of the busiest accelerator since `start`, 0 to 1; None if it is unknown.
         """
 
 
 class Unknown:
-    """Nobody measures the accelerators."""
+    """Measures nothing: the use is unknown."""
 
     def start(self) -> None:
         """See `AcceleratorUse.start`."""
@@ -75,36 +75,36 @@ class Unknown:
 
 
 class Watcher(Protocol):
-    """Who is told how it goes."""
+    """Shows the progress of a measurement."""
 
     def base(self, latency_s: float) -> None:
-        """Single requests took this long, median."""
+        """Called with the median latency of single requests, seconds."""
 
     def begins(self, number: int, to_try: Try, seconds: float) -> None:
-        """A step begins; it takes so many seconds."""
+        """Called when a step of `seconds` seconds begins."""
 
     def goes_on(self, seconds: float) -> None:
-        """So many seconds of the step are over."""
+        """Called when `seconds` seconds of the step are over."""
 
     def ended(self, number: int, step: Step) -> None:
-        """A step ended."""
+        """Called when a step has ended."""
 
     def recovering(self) -> None:
-        """The server under test is waited for."""
+        """Called when the measurement begins to wait for the server under test to recover."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the measurement goes.
+    """Settings of a measurement.
 
     Attributes:
         limits: When a rate is too high.
-        bounds: Where it ends.
-        step_s: Length of a step, seconds; longer where that is too short for a hundred requests, up to eight times.
-        start: First rate, requests a second; None: half of what single requests one after the other reach.
+        bounds: When the measurement ends without a result.
+        step_s: Length of a step, seconds; up to eight times longer if it is too short for a hundred requests.
+        start: First rate, requests per second; None: half the rate of single requests one after the other.
         growth: See `Search`.
         tolerance: See `Search`.
-        recover_s: How long the server may take to answer as before after a step that it did not hold, seconds.
+        recover_s: How long the server may take to recover after a step that did not hold, seconds.
     """
 
     limits: Limits
@@ -122,9 +122,9 @@ class Measurement:
     Args:
         load: Sends the requests.
         use: Measures the accelerators.
-        settings: How it goes.
+        settings: Its settings.
         clock: The time.
-        watcher: Is told how it goes.
+        watcher: Shows the progress.
     """
 
     def __init__(self, load: Load, use: AcceleratorUse, settings: Settings, clock: Clock, watcher: Watcher) -> None:
@@ -138,10 +138,10 @@ class Measurement:
         self._base_s = math.nan
 
     def run(self) -> Outcome:
-        """Measures until it ends. Ctrl-C ends it too; what was measured until then is in the outcome.
+        """Runs the measurement to its end. Ctrl-C ends it too; the outcome then has the steps so far.
 
         Raises:
-            Rejected: Single requests are not answered with 2xx: nothing was loaded.
+            Rejected: Single requests are not answered with 2xx. No load was sent.
             RemoteError: The load tool failed.
         """
         try:
@@ -171,7 +171,7 @@ class Measurement:
         return self._outcome(found) if isinstance(found, Ending) else self._outcome(Ending.FOUND, found)
 
     def _take(self, to_try: Try, seconds: float) -> Ending | None:
-        """Runs a step; why the measurement ends with it, None where it goes on."""
+        """Runs a step. Returns why the measurement ends with it, None if it continues."""
         step = self._step(to_try, seconds)
         self._steps.append(step)
         self._watcher.ended(len(self._steps), step)
@@ -212,7 +212,7 @@ class Measurement:
         )
 
     def _seconds(self, to_try: Try) -> float:
-        """How long a step lasts."""
+        """The length of a step, seconds."""
         enough = min(_ENOUGH / to_try.rate / (1 - _FILLING), _LONGEST * self._settings.step_s)
         return max(self._settings.step_s, enough, _LATENCIES * self._base_s) * (_CONFIRMING if to_try.long else 1.0)
 
@@ -227,17 +227,17 @@ class Measurement:
             samples += self._load.closed_loop(_SINGLE_S)
             failed = [sample.failure for sample in samples if sample.failure]
             if failed:
-                text = f"{len(failed)} of {len(samples)} single requests were not answered with 2xx ({failed[0]}); nothing was loaded"
-                raise Rejected(f"{text}; mend --url, --method, --body or --header")
+                text = f"{len(failed)} of {len(samples)} single requests were not answered with 2xx ({failed[0]}); no load was sent"
+                raise Rejected(f"{text}; correct --url, --method, --body or --header")
             if len(samples) >= _SINGLE:
                 break
         if not samples:
-            raise Rejected("single requests were not answered; nothing was loaded; is the server ready?")
+            raise Rejected("single requests were not answered; no load was sent; is the server ready?")
         self._singles += len(samples)
         return percentile(sorted(sample.latency_s for sample in samples), 0.5)
 
     def _recovers(self) -> bool:
-        """Waits until single requests are answered as before the load; whether they were in time."""
+        """Waits until single requests are answered as before the load. Returns whether that happened in time."""
         self._watcher.recovering()
         until = self._clock.monotonic() + self._settings.recover_s
         while True:

@@ -1,12 +1,13 @@
-"""Which rate to offer next: the search for the highest rate that holds.
+"""The search for the highest rate that holds: chooses the next rate to offer.
 
 1. **Climb**: the rate grows by a constant factor until a step exceeds a limit.
-2. **Halve**: the geometric mean of the highest rate that held and the lowest that did not, until they are less than the tolerance apart.
-3. **Make sure**: one unlucky step (a pause of the garbage collector, a noisy neighbour) must neither end the climb too early nor make a
-   rate look held. A step that exceeded a limit although the throughput kept up is run again at once; so are, in the end, the lowest rate
-   that did not hold and, for longer, the highest that held. Where two steps at a rate disagree, a third one decides.
+2. **Bisect**: try the geometric mean of the highest rate that held and the lowest that did not, until they are less than the tolerance
+   apart.
+3. **Confirm**: one unlucky step (a pause of the garbage collector, a noisy neighbour) must neither end the climb too early nor make a rate
+   pass. A step that exceeded a limit although the throughput kept up is repeated at once. At the end the lowest rate that did not hold is
+   repeated, and the highest that held is repeated for longer. If two steps at a rate disagree, a third decides.
 
-The answer is what that longer step measured. Pure: the same steps lead to the same rate.
+The result is that of the longer step. Pure: the same steps lead to the same rate.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ from typing import Final
 
 from controller.breaking_point.model import Ending, Limit, Step
 
-_LOWEST: Final = 8.0  # the start divided by this is where looking for a rate that holds ends
+_LOWEST: Final = 8.0  # the search for a rate that holds ends at the start divided by this
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """How the search goes.
+    """Settings of the search.
 
     Attributes:
-        start: The first rate, requests a second.
-        highest: The highest rate, requests a second.
-        growth: Factor of the climb, above 1. The overload that the climb ends with is at most this factor.
-        tolerance: How far apart the highest rate that holds and the lowest that does not may be in the end, as a share.
+        start: The first rate, requests per second.
+        highest: The highest rate, requests per second.
+        growth: Factor of the climb, above 1. The climb ends with an overload of at most this factor.
+        tolerance: Largest relative distance between the highest rate that holds and the lowest that does not, at the end.
     """
 
     start: float
@@ -40,7 +41,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """Run a step at a rate (requests a second), a long one where it is to confirm."""
+    """A step to run: its rate, requests per second, and whether it is a long one that confirms the rate."""
 
     rate: float
     long: bool = False
@@ -48,17 +49,17 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class Bracket:
-    """What is known so far: the highest rate that held and the lowest above it that did not, None where there is none."""
+    """The highest rate that held so far and the lowest above it that did not; None if there is none."""
 
     held: float | None
     broke: float | None
 
 
 def next_step(steps: Sequence[Step], search: Search) -> Try | Step | Ending:
-    """What to do after these steps.
+    """Chooses what to do after these steps.
 
     Returns:
-        The next rate, or the step at the breaking point, or why the search ends without one.
+        The next step to run, or the step at the breaking point, or why the search ends without one.
     """
     known = bracket(steps)
     undecided = [rate for rate in _rates(steps) if _undecided([step for step in steps if step.rate == rate])]
@@ -94,7 +95,7 @@ def limits_at(steps: Sequence[Step], rate: float | None) -> tuple[Limit, ...]:
 
 
 def rounded(rate: float) -> float:
-    """The rate with four significant digits: rates are compared, and read by people."""
+    """The rate with four significant digits, for comparisons and for people."""
     return float(f"{rate:.4g}")
 
 
@@ -111,12 +112,12 @@ def _rates(steps: Sequence[Step]) -> list[float]:
 
 
 def _undecided(steps: Sequence[Step]) -> bool:
-    """Whether the steps at one rate do not say yet if it holds."""
+    """Whether the steps at one rate do not yet decide if it holds."""
     if len(steps) == 1:
         return not steps[0].held and Limit.PLATEAU not in steps[0].exceeded
     return 2 * sum(step.held for step in steps) == len(steps)
 
 
 def _balance(steps: Sequence[Step], rate: float) -> int:
-    """How many more steps held at a rate than did not."""
+    """The number of steps that held at a rate minus the number that did not."""
     return sum(1 if step.held else -1 for step in steps if step.rate == rate)

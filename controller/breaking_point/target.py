@@ -1,4 +1,4 @@
-"""The request that is sent: URL, method, headers and body. What may be secret of it is never shown."""
+"""The request to send: URL, method, headers and body. Parts that may be secret are never shown."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _HEADERS_LIMIT: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One request, as it is sent again and again.
+    """The request that is sent repeatedly.
 
     Attributes:
-        url: Where to.
+        url: Its URL.
         method: HTTP method.
-        headers: By name.
-        body: Empty where there is none.
+        headers: Headers by name.
+        body: Body, empty if there is none.
     """
 
     url: str = field(repr=False)
@@ -48,16 +48,16 @@ class Target:
 
 
 def make_target(url: str, method: str, headers: Iterable[str], body: Path | None) -> Target:
-    """Checks what a person gave, and tells the process's own redactor what must not be shown.
+    """Checks a person's input, and registers its secrets with the process-wide redactor.
 
     Args:
         url: An http or https URL.
-        method: HTTP method; "": POST where there is a body, else GET.
-        headers: ``NAME: VALUE`` each, or ``@FILE`` with one of them a line.
-        body: File with the body; None: none.
+        method: HTTP method; "": POST if there is a body, else GET.
+        headers: ``NAME: VALUE`` each, or ``@FILE`` with one header per line.
+        body: File with the body; None: no body.
 
     Raises:
-        ConfigError: Something is wrong; its value is not repeated.
+        ConfigError: An input is invalid. The error does not repeat its value.
     """
     wrong = ConfigError("--url: found something else; allowed: an http:// or https:// URL")
     try:
@@ -92,7 +92,7 @@ def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     value = value.strip()
     if not colon or not _HEADER_NAME.fullmatch(name.strip()) or not value.isprintable():
-        raise ConfigError("--header: found something else; allowed: NAME: VALUE, or @FILE with one of them a line")
+        raise ConfigError("--header: found something else; allowed: NAME: VALUE, or @FILE with one header per line")
     _keep_secret(value)
     return name.strip(), value
 

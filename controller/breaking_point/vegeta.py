@@ -1,8 +1,8 @@
-"""The load tool: vegeta (https://github.com/tsenart/vegeta), as a process of its own.
+"""The load tool: vegeta (https://github.com/tsenart/vegeta), in its own process.
 
-Why it: an open loop. It sends at a constant rate whether or not earlier requests were answered, and starts more workers as it needs them,
-so that a server that slows down is not spared the requests that users would send meanwhile (coordinated omission). Its targets go in by
-standard input, so that no header ever stands in a list of processes; single results come out as they end.
+It is an open loop: it sends at a constant rate whether or not earlier requests were answered, and starts more workers as needed. So a
+server that slows down still gets the requests that users would send meanwhile (no coordinated omission). It reads its target from standard
+input, so that no list of processes shows a header, and prints each result as the request ends.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from controller.notifiers.redact import redact
 INSTALL: Final = "go install github.com/tsenart/vegeta/v12@v12.13.0 (or: brew install vegeta)"
 
 _NAME: Final = "vegeta"
-_PER_S: Final = 1000  # vegeta takes whole requests for a time: 12.345/s is 12345 for a thousand seconds
+_PER_S: Final = 1000  # vegeta takes a whole number of requests per time: 12.345/s is 12345 per thousand seconds
 _SINGLE_RATE: Final = 20.0  # most single requests a second, one after the other
-_MARGIN_S: Final = 30.0  # beyond length and time-out of a step the tool is hanging
+_MARGIN_S: Final = 30.0  # the tool hangs if it runs this much longer than a step and its time-out
 _END_S: Final = 5.0
 _NS: Final = 1e9
 _ERROR_TEXT: Final = 300
@@ -42,10 +42,10 @@ _SUCCESS: Final = range(200, 300)
 
 
 def find_program(named: Path | None) -> Path:
-    """The load tool: the one that is named, or that of the PATH.
+    """The load tool: the named program, or vegeta on the PATH.
 
     Raises:
-        ConfigError: There is none; says how to install it.
+        ConfigError: There is none. The error says how to install it.
     """
     found = shutil.which(named or _NAME)
     if found is None:
@@ -56,12 +56,12 @@ def find_program(named: Path | None) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Vegeta:
-    """Sends one request again and again.
+    """Sends one request repeatedly.
 
     Attributes:
         program: The tool.
         target: The request.
-        timeout_s: After which a request counts as failed, seconds.
+        timeout_s: Time-out of a request, seconds.
     """
 
     program: Path
@@ -79,17 +79,17 @@ class Vegeta:
         return self._attack(options, _SINGLE_RATE, seconds, lambda _: False)
 
     def _attack(self, options: Sequence[str], rate: float, seconds: float, stop: Callable[[Sample], bool]) -> list[Sample]:
-        """One run of the tool.
+        """Runs the tool once.
 
         Raises:
-            Unavailable: It failed, or hangs.
+            Unavailable: It failed or hung.
         """
         found: list[tuple[int, Sample]] = []
         begin_ns: int | None = None
         stopping = False
         with self._running([*options, f"-timeout={self.timeout_s:.3f}s"], seconds) as (attack, lines):
             for at_ns, number, sample in _results(lines):
-                if begin_ns is None:  # results come in the order in which requests end: the first to be sent may come late
+                if begin_ns is None:  # results come in the order in which requests end, so the first request's may come late
                     begin_ns = at_ns - int(number / rate * _NS)
                 found.append((at_ns, sample))
                 if not stopping and stop(replace(sample, sent_s=(at_ns - begin_ns) / _NS)):
@@ -101,7 +101,7 @@ class Vegeta:
 
     @contextmanager
     def _running(self, options: Sequence[str], seconds: float) -> Iterator[tuple[subprocess.Popen[bytes], IO[str]]]:
-        """The tool, and the lines of its results; both processes have ended afterwards, whatever happens."""
+        """The tool and the lines of its results. Both processes have ended after the block, even after an error."""
         command = [str(self.program), "attack", "-format=json", "-redirects=-1", "-max-body=0", *options]
         with tempfile.TemporaryFile() as errors, ExitStack() as running:
             attack = self._process(command, subprocess.PIPE, errors)
@@ -113,7 +113,7 @@ class Vegeta:
             encode = self._process([str(self.program), "encode", "-to=csv"], attack.stdout, errors)
             running.callback(_end, encode)
             if attack.stdout is not None:
-                attack.stdout.close()  # the encoder's alone, which then sees the end of it
+                attack.stdout.close()  # leaves the encoder as the only reader, so that it sees the end
             with suppress(BrokenPipeError), attack.stdin or nullcontext() as stdin:
                 if stdin is not None:
                     stdin.write(_line(self.target))
@@ -122,13 +122,13 @@ class Vegeta:
             _check(attack, errors)
 
     def _process(self, command: Sequence[str], stdin: IO[bytes] | int | None, errors: IO[bytes]) -> subprocess.Popen[bytes]:
-        """Starts one.
+        """Starts a process of the tool.
 
         Raises:
             Unavailable: It cannot be run.
         """
         try:
-            # A session of its own: Ctrl-C is for us alone, and we end it. The command is the user's own program and our numbers.
+            # In its own session: Ctrl-C reaches only this process, which ends the tool. The command is the user's program and our numbers.
             return subprocess.Popen(  # noqa: S603
                 command, stdin=stdin, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
             )
@@ -137,7 +137,7 @@ class Vegeta:
 
 
 def _line(target: Target) -> bytes:
-    """The target as the tool reads it."""
+    """The target in the tool's input format."""
     headers = {name: [value] for name, value in target.headers.items()}
     body = base64.b64encode(target.body).decode()
     return json.dumps({"method": target.method, "url": target.url, "header": headers, "body": body}).encode() + b"\n"
@@ -157,17 +157,15 @@ def _results(lines: IO[str]) -> Iterator[tuple[int, int, Sample]]:
 
 
 def _failure(code: int, error: str) -> str:
-    """What went wrong, in a word; never the text itself, which has the URL in it.
+    """The kind of failure in a word, never the tool's own text, which contains the URL.
 
     Raises:
-        Unavailable: It went wrong here, not there.
+        Unavailable: The failure is on this machine, not on the server.
     """
     if code:
         return "" if code in _SUCCESS else str(code)
     if any(part in error for part in _EXHAUSTED):
-        raise Unavailable(
-            "the load tool ran out of files or ports, which is not the server's doing: raise `ulimit -n`, or lower --max-rate"
-        )
+        raise Unavailable("the load tool ran out of files or ports; that is not the server's fault: raise `ulimit -n`, or lower --max-rate")
     if "imeout" in error or "deadline" in error:
         return "time-out"
     for part, word in (("refused", "refused"), ("reset", "reset"), ("EOF", "reset"), ("no such host", "no such host"), ("x509", "TLS")):
@@ -180,7 +178,7 @@ def _check(process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
     """Waits for the tool's end.
 
     Raises:
-        Unavailable: It did not end well.
+        Unavailable: It did not end, or failed.
     """
     try:
         code = process.wait(_END_S)

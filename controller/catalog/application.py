@@ -1,7 +1,7 @@
 """The application file: one Ingress, its deployment units and the policy, as a person writes them.
 
-Keys are camelCase, as in every Kubernetes manifest. Each field says its unit, its default and why; ``docs/configuration.md`` and
-``config/schema/application.schema.json`` are generated from here.
+Keys are camelCase, as in every Kubernetes manifest. The description of each field states its unit and the reason for its default;
+``docs/configuration.md`` and ``config/schema/application.schema.json`` are generated from here.
 """
 
 from __future__ import annotations
@@ -50,35 +50,35 @@ _WEEK_S: Final = 604_800
 class ServiceFile(FileModel):
     """A Service and its port, as the forward action names them."""
 
-    name: ServiceName = Field(description="Service in the Ingress's namespace: the load-balancer controller looks nowhere else.")
+    name: ServiceName = Field(description="Service in the Ingress's namespace; the load-balancer controller reads no other namespace.")
     port: Port = Field(
-        description="Port exactly as every action and standby rule of the Ingress writes it: 80 and http are two different target "
-        "groups, and only the one that is already registered is warm. A number is not quoted."
+        description="Port, written exactly as in every action and standby rule of the Ingress: 80 and http are two different target "
+        "groups, and only a group that is already registered can take traffic at once. Do not quote a number."
     )
 
     def to_policy(self) -> Backend:
-        """The policy's value."""
+        """Converts it to the policy's value."""
         return Backend(self.name, self.port)
 
 
 class MeasuredFile(FileModel):
-    """What `failoverctl breaking-point` measured, and how. For people: nothing is decided by it."""
+    """The record of a measurement by `failoverctl breaking-point`. Information for people; no decision uses it."""
 
     at: str = Field(
         pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$",
         json_schema_extra={"x-allowed": "a time such as 2026-11-25T10:00:00Z"},
-        description="When, UTC.",
+        description="Time of the measurement, UTC.",
     )
     cost: float = Field(
         gt=0,
         le=1e6,
         description="pricePerHour divided by the measured throughput, US dollars per hour per request per period. `failoverctl weights` "
-        "says where the price or the throughput was changed since.",
+        "reports units whose price or throughput has changed since.",
     )
-    latency_limit_s: float = Field(gt=0, le=3600, description="Latency p95 that was not to be exceeded, seconds.")
-    limited_by: ShortText = Field(description="What a higher rate exceeded: latency, plateau, errors, accelerator.")
+    latency_limit_s: float = Field(gt=0, le=3600, description="Limit of the p95 latency in the measurement, seconds.")
+    limited_by: ShortText = Field(description="The limit that a higher rate exceeded: latency, plateau, errors or accelerator.")
     accelerator_use: float | None = Field(
-        default=None, ge=0, le=1, description="Use of the busiest accelerator at the breaking point, 0 to 1. Unset: it was not known."
+        default=None, ge=0, le=1, description="Utilisation of the busiest accelerator at the breaking point, 0 to 1. Unset: unknown."
     )
 
 
@@ -86,83 +86,84 @@ class UnitFile(FileModel):
     """A deployment unit: one model on one device with one framework."""
 
     name: DnsLabel = Field(description="Name of the unit in decisions, logs and metrics; unique in the application.")
-    model: ShortText = Field(default="", description="The model it serves, such as sd21. For people.")
-    device: ShortText = Field(default="", description="The device it runs on, such as inf2. For people.")
-    framework: ShortText = Field(default="", description="The framework it uses, such as neuron. For people.")
-    service: ServiceFile = Field(description="Its own Service: its target group in cost mode.")
-    deployment: DnsName = Field(description="Its Deployment, in the Ingress's namespace; unique in the application.")
-    node_pool: DnsName = Field(description="The Karpenter NodePool that launches its nodes. Units may share one.")
-    instance_type: InstanceType = Field(description="EC2 instance type that price and throughput belong to.")
+    model: ShortText = Field(default="", description="The model it serves, such as sd21. For information only.")
+    device: ShortText = Field(default="", description="The device it runs on, such as inf2. For information only.")
+    framework: ShortText = Field(default="", description="The framework it uses, such as neuron. `failoverctl render` needs it.")
+    service: ServiceFile = Field(description="The unit's own Service, its target group in cost mode.")
+    deployment: DnsName = Field(description="The unit's Deployment, in the Ingress's namespace; unique in the application.")
+    node_pool: DnsName = Field(description="The Karpenter NodePool that launches the unit's nodes. Units may share one.")
+    instance_type: InstanceType = Field(description="EC2 instance type to which price and throughput apply.")
     instance_types: tuple[InstanceType, ...] = Field(
         default=(),
         max_length=100,
-        description="Every type that its NodePool may launch for it. Empty: what the NodePool allows. A refused launch proves a unit "
-        "short only when it covers all of them.",
+        description="Every instance type that the NodePool may launch for the unit. Empty: all that the NodePool allows. Refusals prove a "
+        "shortage of the unit only if they cover all of these types.",
     )
     zones: tuple[Zone, ...] = Field(
         default=(),
         max_length=20,
-        description="Every zone that it may run in. Empty: what NodePool and Deployment allow. One zone out is not a unit out.",
+        description="Every zone in which the unit may run. Empty: all that NodePool and Deployment allow. A shortage in one zone is not a "
+        "shortage of the unit.",
     )
     price_per_hour: float = Field(
-        gt=0, le=10_000, description="Price of one replica, US dollars per hour. On-demand price of its share of a node."
+        gt=0, le=10_000, description="Price of one replica, US dollars per hour: the on-demand price of its share of a node."
     )
     throughput: float = Field(
         gt=0,
         le=1e9,
-        description="What one replica serves at its breaking point, requests per metric period (the source calls it RPS, but it is the "
-        "sum of the counter over one CloudWatch period). Becomes KEDA's targetMetricValue in cost mode.",
+        description="Requests that one replica serves per metric period at its breaking point. (The AWS sample calls it RPS, but it is "
+        "the sum of the counter over one CloudWatch period.) It becomes KEDA's targetMetricValue in cost mode.",
     )
     latency_s: float = Field(
         gt=0, le=3600, description="Latency at that throughput, seconds; `failoverctl breaking-point` writes the 95th percentile."
     )
     measured: MeasuredFile | None = Field(
-        default=None, description="How throughput and latency were measured; written by `failoverctl breaking-point`."
+        default=None, description="How throughput and latency were measured; `failoverctl breaking-point` writes it."
     )
     latency_limit_s: float = Field(
         default=0.9,
         gt=0,
         le=3600,
-        description="Latency p95 beyond which the unit counts as failing its users, seconds. Above latencySeconds, or it always would. "
-        "The source's breaking point is 0.9 s.",
+        description="Limit of the p95 latency, seconds. A unit above it is failing its users. Must exceed latencySeconds, or the unit "
+        "would always be above it. The AWS sample's breaking point is 0.9 s.",
     )
     cold_start_s: float = Field(
         default=600,
         gt=0,
         le=86_400,
-        description="From a pending pod to a ready one, node included, seconds. The source reports 5 to 15 minutes; measure yours, "
-        "because the break-even hold follows from it.",
+        description="Time from a pending pod to a ready one, including its node, seconds. The AWS sample reports 5 to 15 minutes. "
+        "Measure yours: the break-even hold depends on it.",
     )
     weight: int | None = Field(
         default=None,
         ge=0,
         le=999,
-        description="Explicit weight in cost mode, as AWS takes it. Needed for every unit where weightStrategy is explicit.",
+        description="Explicit weight in cost mode, in AWS's range. Required for every unit if weightStrategy is explicit.",
     )
     published_cost: float | None = Field(
         default=None,
         gt=0,
         le=1e6,
-        description="The cost that a published table prints for it, US dollars per hour per request per period. Only compared with the "
-        "computed one by `failoverctl weights`; nothing is decided by it.",
+        description="Cost of the unit in a published table, US dollars per hour per request per period. `failoverctl weights` compares it "
+        "with the computed cost; no decision uses it.",
     )
     scaled_object: DnsName | None = Field(
-        default=None, description="Its KEDA ScaledObject, whose floor and target follow the mode. Unset: its scaling is left alone."
+        default=None, description="The unit's KEDA ScaledObject, whose floor and target follow the mode. Unset: its scaling is left alone."
     )
     min_replicas: int = Field(
         default=1,
         ge=0,
         le=10_000,
-        description="Floor in normal times, replicas: minReplicaCount of its own mode. 1 in the source. Not above maxReplicas.",
+        description="Normal floor, replicas: minReplicaCount in the unit's own mode. 1 in the AWS sample. At most maxReplicas.",
     )
-    max_replicas: int = Field(default=100, ge=1, le=10_000, description="Ceiling that no raised floor exceeds, replicas.")
+    max_replicas: int = Field(default=100, ge=1, le=10_000, description="Upper limit of any raised floor, replicas.")
     counter_metric: MetricName = Field(
-        default="", description="CloudWatch metric that counts its requests. Empty: its demand is not known."
+        default="", description="CloudWatch metric that counts the unit's requests. Empty: its demand is unknown."
     )
     latency_metric: MetricName = Field(
-        default="", description="CloudWatch metric of its latency, seconds. Empty: its latency is not known."
+        default="", description="CloudWatch metric of the unit's latency, seconds. Empty: its latency is unknown."
     )
-    stack: UnitStackFile = Field(default=UnitStackFile(), description="What only `failoverctl render` reads of it.")
+    stack: UnitStackFile = Field(default=UnitStackFile(), description="Fields of the unit that only `failoverctl render` reads.")
 
     @model_validator(mode="after")
     def _together(self) -> Self:
@@ -170,7 +171,7 @@ class UnitFile(FileModel):
         if self.min_replicas > self.max_replicas:
             faults.append((("minReplicas",), str(self.min_replicas), f"at most maxReplicas ({self.max_replicas})"))
         if self.latency_limit_s <= self.latency_s:
-            allowed = f"more than latencySeconds ({self.latency_s:g}), or the unit would always be beyond it"
+            allowed = f"more than latencySeconds ({self.latency_s:g}), or the unit would always exceed it"
             faults.append((("latencyLimitSeconds",), f"{self.latency_limit_s:g}", allowed))
         if self.instance_types and self.instance_type not in self.instance_types:
             faults.append((("instanceTypes",), "a list without instanceType", f"a list with {self.instance_type}"))
@@ -179,164 +180,164 @@ class UnitFile(FileModel):
         return self
 
     def to_policy(self) -> Unit:
-        """The policy's value."""
+        """Converts it to the policy's value."""
         same = {field.name: getattr(self, field.name) for field in fields(Unit) if field.name != "backend"}
         return Unit(backend=self.service.to_policy(), **same)
 
 
 class MetricsFile(FileModel):
-    """Where the units' metrics are."""
+    """The units' metrics in CloudWatch."""
 
-    namespace: MetricName = Field(default="", description="CloudWatch namespace of the units' metrics. Empty: none are read.")
+    namespace: MetricName = Field(default="", description="CloudWatch namespace of the units' metrics. Empty: no metric is read.")
     period_s: int = Field(
         default=60,
         ge=60,
         le=3600,
         multiple_of=60,
         json_schema_extra={"x-allowed": "a multiple of 60, 60 to 3600"},
-        description="Period that counters are summed over, seconds; throughput counts per this period. CloudWatch's standard resolution "
-        "is 60 s.",
+        description="Period over which counters are summed, seconds; throughput is per this period. CloudWatch's standard resolution is "
+        "60 s.",
     )
 
 
 class PolicyFile(FileModel):
-    """How decisions are made. Periods of Karpenter behind the defaults: its cache of refused offerings lasts 180 s."""
+    """Settings of the decisions. Many defaults follow from Karpenter's cache of refused offerings, which lasts 180 s."""
 
     strategy: Strategy = Field(
         default=_DEFAULTS.strategy,
-        description="two-mode: fail over to capacity mode, the source's way. adaptive: merit order over ready capacity, and another mode "
-        "only if needed.",
+        description="two-mode: fail over to capacity mode, as in the AWS sample. adaptive: merit order over ready capacity, and a mode "
+        "change only if needed.",
     )
     weight_strategy: WeightStrategy = Field(
         default=_DEFAULTS.weight_strategy,
-        description="Where the weights of cost mode come from. explicit by default, because no published formula gives the source's "
-        "weights. Ignored by strategy adaptive, which is merit order.",
+        description="How the weights of cost mode are determined. explicit by default, because no published formula yields the weights of "
+        "the AWS sample. Strategy adaptive ignores it and uses merit order.",
     )
     trip_causes: tuple[Cause, ...] = Field(
         default=tuple(cause for cause in Cause if cause in _DEFAULTS.trip_causes),
         min_length=1,
         max_length=len(Cause),
-        description="Causes of a shortage that may switch. config is left out by default: a broken NodePool needs a person, and hides "
-        "behind a switch.",
+        description="Causes of a shortage that may trigger a failover. config is excluded by default: a broken NodePool needs a person, "
+        "and a mode change would hide it.",
     )
     patience_s: float = Field(
         default=_DEFAULTS.patience_s,
         ge=0,
         le=3600,
-        description="How long a proven shortage must last before acting on it, seconds. Many shortages end by themselves. The default is "
-        "a judgement, not yet derived from simulation.",
+        description="How long a proven shortage must last before a failover, seconds. Many shortages end by themselves. The default is a "
+        "judgement, not yet derived from simulation.",
     )
     ice_window_s: float = Field(
         default=_DEFAULTS.ice_window_s,
         ge=60,
         le=7200,
-        description="How long a refused launch counts as evidence, seconds. At least twice iceCacheSeconds: between bursts Karpenter is "
-        "silent for a cache cycle.",
+        description="How long a refusal counts as evidence, seconds. At least twice iceCacheSeconds: between bursts Karpenter reports "
+        "nothing for a cache cycle.",
     )
     ice_cache_s: float = Field(
         default=_DEFAULTS.ice_cache_s,
         ge=30,
         le=3600,
-        description="How long Karpenter remembers a refused offering and does not ask again, seconds. 180 in Karpenter; change it only "
-        "if Karpenter did.",
+        description="How long Karpenter caches a refused offering and does not request it again, seconds. 180 in Karpenter; change it "
+        "only if Karpenter's value changes.",
     )
     replacement_hold_s: float = Field(
         default=_DEFAULTS.replacement_hold_s,
         ge=0,
         le=60,
-        description="How long a refusal waits until it is known whether it was for a replacement node, seconds. Covers Karpenter's "
+        description="How long a refusal waits before it counts, seconds, because it may be for a replacement node. Covers Karpenter's "
         "DisruptionLaunching race.",
     )
     hard_demand_s: float = Field(
         default=_DEFAULTS.hard_demand_s,
         ge=60,
         le=7200,
-        description="Age of a pending pod from which even a partial refusal proves the shortage, seconds. Above iceCacheSeconds: a whole "
-        "cycle without any launch.",
+        description="Age of a pending pod from which even a partial refusal proves the shortage, seconds. Must exceed iceCacheSeconds: a "
+        "whole cycle without any launch.",
     )
     create_error_s: float = Field(
         default=_DEFAULTS.create_error_s,
         ge=10,
         le=290,
-        description="Age of a NodeClaim that failed to launch without an event from which it counts, seconds. Karpenter deletes it after "
+        description="Age from which a NodeClaim that failed to launch counts even without an event, seconds. Karpenter deletes it after "
         "300 s.",
     )
     quiet_s: float = Field(
         default=_DEFAULTS.quiet_s,
         ge=0,
         le=86_400,
-        description="How long no launch may have been refused before a fallback, seconds. At least three of Karpenter's retry cycles.",
+        description="Time without a refusal that a fallback needs, seconds. At least three of Karpenter's retry cycles.",
     )
     dwell_cost_s: float = Field(
         default=_DEFAULTS.dwell_cost_s,
         ge=0,
         le=86_400,
-        description="Shortest stay in cost mode, seconds. Short: a failover protects users.",
+        description="Shortest stay in cost mode, seconds. Short, because a failover protects users.",
     )
     dwell_capacity_s: float = Field(
         default=_DEFAULTS.dwell_capacity_s,
         ge=0,
         le=86_400,
-        description="Shortest stay in capacity mode, seconds. Long: a fallback only saves money, and three retry cycles must have passed.",
+        description="Shortest stay in capacity mode, seconds. Long, because a fallback only saves money, and three retry cycles must pass.",
     )
     flips_per_hour: int = Field(
         default=_DEFAULTS.flips_per_hour,
         ge=1,
         le=60,
-        description="Most mode changes in an hour. Beyond it something is wrong that switching does not cure.",
+        description="Most mode changes in an hour. More would indicate a fault that mode changes do not fix.",
     )
     hold_strategy: HoldStrategy = Field(
         default=_DEFAULTS.hold_strategy,
-        description="break-even: wait until capacity mode's extra price has added up to a switch. learned: what would have been cheapest "
-        "for the newest 64 shortages, at most four times longer or shorter; break-even until eight were seen.",
+        description="break-even: hold until the extra price of capacity mode equals the cost of a mode change. learned: hold as would have "
+        "been cheapest for the last 64 shortages, at most four times longer or shorter; break-even until eight shortages are known.",
     )
     exposed_cost: float = Field(
         default=_DEFAULTS.exposed_cost,
         gt=0,
         le=10_000,
-        description="With holdStrategy learned: what time in cost mode without a unit's capacity costs on top, in the fleet's spend for "
-        "the same time. 20: such an hour is as bad as 20 hours' bill.",
+        description="With holdStrategy learned: the penalty for time in cost mode without a unit's capacity, as a multiple of the "
+        "fleet's spend in that time. 20: such an hour counts like the bill of 20 hours.",
     )
     hold_min_s: float = Field(
         default=_DEFAULTS.hold_min_s,
         ge=0,
         le=604_800,
-        description="Lower bound of the break-even hold before a fallback, seconds. Not above holdMaxSeconds.",
+        description="Lower bound of the break-even hold before a fallback, seconds. At most holdMaxSeconds.",
     )
     hold_max_s: float = Field(
         default=_DEFAULTS.hold_max_s,
         ge=0,
         le=604_800,
-        description="Upper bound of the hold, however often it was doubled, seconds. Four hours: longer than most outages in the traces.",
+        description="Upper bound of the hold after any number of doublings, seconds. Four hours: longer than most outages in the traces.",
     )
     flap_window_s: float = Field(
         default=_DEFAULTS.flap_window_s,
         ge=0,
         le=604_800,
-        description="A failover within this time of the last fallback is a flap and doubles the hold, seconds. Two hours, as evaluated.",
+        description="A failover within this time after the last fallback is a flap and doubles the hold, seconds. Two hours, as evaluated.",
     )
     require_initialized: bool = Field(
         default=_DEFAULTS.require_initialized,
-        description="Whether a returned node must be Initialized, not only Registered. Off: device plugins can keep a node from it for "
-        "long.",
+        description="Whether the node that proves a return must be Initialized, not only Registered. Off by default: device plugins can "
+        "delay Initialized for a long time.",
     )
     canary: bool = Field(
         default=_DEFAULTS.canary,
-        description="Keep one replica of each short unit asked for in capacity mode. While it is pending it is a free probe; without "
-        "demand Karpenter stops trying and a return is never seen.",
+        description="Whether to request one replica of each short unit in capacity mode. A pending replica is a free probe; without "
+        "demand Karpenter stops trying, and a return would go unnoticed.",
     )
     error_ratio_limit: float = Field(
         default=_DEFAULTS.error_ratio_limit,
         gt=0,
         le=1,
-        description="Share of 5xx answers beyond which users are failed, 0 to 1. Counts only with evidence of a shortage.",
+        description="Share of 5xx answers above which a unit is failing its users, 0 to 1. Counts only with evidence of a shortage.",
     )
     stickiness_cost_s: int = Field(
         default=_DEFAULTS.stickiness_cost_s,
         ge=0,
         le=_WEEK_S,
         description="Target-group stickiness in cost mode, seconds; 0: off. Shorter is better: a sticky client stays on a target group "
-        "whose weight is 0 until its cookie ends.",
+        "whose weight is 0 until its cookie expires.",
     )
     stickiness_capacity_s: int = Field(
         default=_DEFAULTS.stickiness_capacity_s,
@@ -346,75 +347,75 @@ class PolicyFile(FileModel):
     )
     capacity_weights: CapacityWeights = Field(
         default=_DEFAULTS.capacity_weights,
-        description="How capacity mode shares the requests among ready replicas. ready: each gets as many, as round robin does. "
-        "ready-throughput: each is used alike, where round robin is full once the slowest are and makes KEDA grow the dearest; with "
-        "routingStyle single-service only where the capacity Service's target group has "
-        "load_balancing.algorithm.type=least_outstanding_requests.",
+        description="How capacity mode distributes requests over ready replicas. ready: equally, as round robin does. ready-throughput: in "
+        "proportion to throughput; round robin is limited by the slowest replicas, and KEDA then scales up the most expensive units. With "
+        "routingStyle single-service it requires load_balancing.algorithm.type=least_outstanding_requests on the capacity Service's "
+        "target group.",
     )
     healthy_share: float = Field(
         default=_DEFAULTS.healthy_share,
         ge=0,
         le=1,
-        description="Share of a Service's ready endpoints that the load balancer must call healthy for a change to count as verified and "
-        "for a fallback to it, 0 to 1. Half leaves room for pods that wait for their first health check.",
+        description="Share of a Service's ready endpoints that the load balancer must report healthy before a change counts as verified, "
+        "and before a fallback to the Service, 0 to 1. Half leaves room for pods that wait for their first health check.",
     )
     return_steps: int = Field(
         default=_DEFAULTS.return_steps,
         ge=1,
         le=20,
-        description="Steps in which a fallback moves the traffic. 1: at once, one change of the load balancer's rule. More: errors show "
-        "while only a part of the traffic is back, and the steps are taken back.",
+        description="Steps in which a fallback moves the traffic. 1: at once, with one change of the load balancer's rule. More: if errors "
+        "occur while only part of the traffic has moved, the controller reverts the steps.",
     )
     return_step_s: float = Field(
         default=_DEFAULTS.return_step_s,
         ge=0,
         le=3600,
-        description="How long each of these steps must be verified and healthy before the next, seconds. Longer where CloudWatch "
-        "takes longer to show the errors of a whole period.",
+        description="How long each of these steps must be verified and healthy before the next, seconds. Use more if CloudWatch takes "
+        "longer to show the errors of a whole period.",
     )
     verify_alert_s: float = Field(
         default=_DEFAULTS.verify_alert_s,
         ge=5,
         le=3600,
-        description="How long the load balancer may take to show a change before people are told, seconds. Normally some seconds; "
-        "minutes when throttled.",
+        description="How long the load balancer may take to show a change before an alert, seconds. It normally takes seconds, but minutes "
+        "when throttled.",
     )
     nudge_s: float = Field(
         default=_DEFAULTS.nudge_s,
         ge=0,
         le=3600,
-        description="How long the load balancer's rules may differ from the action before its controller is made to look again by an "
-        "annotation, seconds; five times at most, after pauses that double. 0: never.",
+        description="How long the load balancer's rules may differ from the action before an annotation makes the load-balancer "
+        "controller reconcile again, seconds; at most five times, after pauses that double. 0: never.",
     )
     rollback_s: float = Field(
         default=_DEFAULTS.rollback_s,
         ge=0,
         le=86_400,
-        description="How long the load balancer may fail to show a switch, or call its targets unhealthy, before the switch is put "
-        "back, seconds. 0: never, people are told and decide. Above verifyAlertSeconds.",
+        description="How long the load balancer may fail to show a mode change, or report its targets unhealthy, before the change is "
+        "rolled back, seconds. 0: never; the alert leaves the decision to people. Otherwise more than verifyAlertSeconds.",
     )
     drain_s: float = Field(
         default=_DEFAULTS.drain_s,
         ge=30,
         le=3600,
-        description="From verification until the other side may be scaled down, seconds. 120 avoided the 503s that were reported with 30.",
+        description="Time from verification until the other side may scale down, seconds. 120 avoided the 503s that were reported with 30.",
     )
     reassert_base_s: float = Field(
         default=_DEFAULTS.reassert_base_s,
         ge=1,
         le=3600,
-        description="Pause before a foreign edit of the routing is undone, seconds; doubled each time. Not above reassertMaxSeconds.",
+        description="Pause before a foreign edit of the routing is undone, seconds; doubled each time. At most reassertMaxSeconds.",
     )
     reassert_max_s: float = Field(
         default=_DEFAULTS.reassert_max_s,
         ge=1,
         le=86_400,
-        description="Longest such pause, seconds. Two writers that fight must not wear out the load balancer.",
+        description="Longest such pause, seconds. It protects the load balancer from two writers that keep undoing each other's edits.",
     )
     allow_unsafe_switch: bool = Field(
         default=_DEFAULTS.allow_unsafe_switch,
-        description="Switch although the receiving target group is not registered and healthy: 5 to 30 s of 503 each way. Off: refused "
-        "with a reason.",
+        description="Whether to change the mode although the receiving target group is not registered and healthy: 5 to 30 s of 503 each "
+        "way. Off: such a mode change is refused with a reason.",
     )
 
     @model_validator(mode="after")
@@ -425,51 +426,53 @@ class PolicyFile(FileModel):
             if value > limit:
                 faults.append(((yaml_key(name),), f"{value:g}", f"at most {yaml_key(most)} ({limit:g})"))
         if self.ice_window_s < 2 * self.ice_cache_s:
-            allowed = f"at least twice iceCacheSeconds ({self.ice_cache_s:g}), because Karpenter is silent for that long between bursts"
+            allowed = (
+                f"at least twice iceCacheSeconds ({self.ice_cache_s:g}), because Karpenter reports nothing for that long between bursts"
+            )
             faults.append((("iceWindowSeconds",), f"{self.ice_window_s:g}", allowed))
         if 0 < self.rollback_s <= self.verify_alert_s:
-            allowed = f"0, or more than verifyAlertSeconds ({self.verify_alert_s:g}): people hear of it before it is put back"
+            allowed = f"0, or more than verifyAlertSeconds ({self.verify_alert_s:g}): the alert must precede the rollback"
             faults.append((("rollbackSeconds",), f"{self.rollback_s:g}", allowed))
         if self.hard_demand_s <= self.ice_cache_s:
-            allowed = f"more than iceCacheSeconds ({self.ice_cache_s:g}), so that every offering was tried again"
+            allowed = f"more than iceCacheSeconds ({self.ice_cache_s:g}), so that Karpenter has tried every offering again"
             faults.append((("hardDemandSeconds",), f"{self.hard_demand_s:g}", allowed))
         if faults:
             raise cross_field_error(faults)
         return self
 
     def to_policy(self) -> PolicySettings:
-        """The policy's value."""
+        """Converts it to the policy's value."""
         same = {field.name: getattr(self, field.name) for field in fields(PolicySettings) if field.name != "trip_causes"}
         return PolicySettings(trip_causes=frozenset(self.trip_causes), **same)
 
 
 class SpecFile(FileModel):
-    """What is to be controlled."""
+    """The objects to control, and the policy."""
 
     ingress: DnsName = Field(description="The Ingress, in metadata.namespace.")
     action: ActionName = Field(
-        description="Name of its forward action: the annotation alb.ingress.kubernetes.io/actions.NAME is the one thing that is "
-        "switched. At most 55 characters, because an annotation's name ends at 63."
+        description="Name of the Ingress's forward action. A mode change rewrites the annotation alb.ingress.kubernetes.io/actions.NAME. "
+        "At most 55 characters, because the name of an annotation has at most 63."
     )
     capacity_service: ServiceFile = Field(
-        description="The Service over all pods of all units, for capacity mode. Not one of the units' own."
+        description="The Service over the pods of all units, for capacity mode. Must not be the Service of a unit."
     )
     routing_style: RoutingStyle = Field(
         default=RoutingStyle.SINGLE_SERVICE,
-        description="single-service: capacity mode forwards to capacityService, the source's way; needs standby rules to be safe. in-"
-        "place: it keeps the units' target groups and weighs them by ready pods; no other target group is needed.",
+        description="single-service: capacity mode forwards to capacityService, as in the AWS sample; safe only with standby rules. "
+        "in-place: capacity mode keeps the units' target groups and weighs them by ready pods; it needs no other target group.",
     )
-    metrics: MetricsFile = Field(default=MetricsFile(), description="Where the units' metrics are.")
+    metrics: MetricsFile = Field(default=MetricsFile(), description="The units' metrics in CloudWatch.")
     units: tuple[UnitFile, ...] = Field(
         min_length=1,
         max_length=MAX_TARGET_GROUPS,
-        description="The deployment units. At most 5 with either routing style: cost mode needs a target group each, and AWS allows 5 in "
+        description="The deployment units. At most 5 with either routing style: in cost mode each has a target group, and AWS allows 5 in "
         "an action.",
     )
-    policy: PolicyFile = Field(default=PolicyFile(), description="How decisions are made.")
+    policy: PolicyFile = Field(default=PolicyFile(), description="Settings of the decisions.")
     stack: StackFile | None = Field(
         default=None,
-        description="What only `failoverctl render` reads: images, models, node classes. Not needed where the stack is made otherwise.",
+        description="Fields that only `failoverctl render` reads: images, models, node classes. Omit it if you build the stack otherwise.",
     )
 
     @model_validator(mode="after")
@@ -481,7 +484,7 @@ class SpecFile(FileModel):
 
 
 class MetadataFile(FileModel):
-    """The application's name."""
+    """The application's name and namespace."""
 
     name: DnsLabel = Field(description="Name of the application in messages; unique in its namespace.")
     namespace: DnsLabel = Field(description="Namespace of the Ingress, the Services, the Deployments and the ScaledObjects.")
@@ -492,8 +495,8 @@ class ApplicationFile(FileModel):
 
     api_version: Literal["failoverctl.dev/v1alpha1"] = Field(description="Version of this format.")
     kind: Literal["Application"] = Field(description="Kind of document.")
-    metadata: MetadataFile = Field(description="The application's name.")
-    spec: SpecFile = Field(description="What is to be controlled.")
+    metadata: MetadataFile = Field(description="The application's name and namespace.")
+    spec: SpecFile = Field(description="The objects to control, and the policy.")
 
     @property
     def key(self) -> str:
@@ -501,15 +504,15 @@ class ApplicationFile(FileModel):
         return f"{self.metadata.namespace}/{self.spec.ingress}"
 
     def published_costs(self) -> dict[str, float]:
-        """The published cost by unit name, of those units that carry one."""
+        """The published cost by unit name, for the units that state one."""
         return {unit.name: unit.published_cost for unit in self.spec.units if unit.published_cost is not None}
 
     def measured_costs(self) -> dict[str, float]:
-        """The cost that a measurement found, by unit name, of those units that were measured."""
+        """The measured cost by unit name, for the units that were measured."""
         return {unit.name: unit.measured.cost for unit in self.spec.units if unit.measured is not None}
 
     def to_policy(self) -> Application:
-        """The policy's value."""
+        """Converts it to the policy's value."""
         spec = self.spec
         return Application(
             name=self.metadata.name,
@@ -537,9 +540,9 @@ _UNIQUE: Final[tuple[tuple[Place, str], ...]] = (
 
 
 def spec_faults(spec: object) -> Iterator[Fault]:
-    """Finds what does not fit together across units.
+    """Finds contradictions across units.
 
-    Works on plain values as a file has them, valid or not, so that a loader can report these faults beside those of single fields.
+    Works on plain values as a file has them, valid or not, so that a loader can report these faults together with those of single fields.
 
     Args:
         spec: The value of ``spec``.

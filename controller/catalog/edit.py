@@ -1,7 +1,7 @@
-"""Writes measured numbers into an application file, and keeps everything else of it: comments, order, quotes, other documents.
+"""Writes measured numbers into an application file and keeps all else in it: comments, order, quotes, other documents.
 
-With ruamel.yaml, which reads and writes a document together with its comments. The result is read back by the loader before it replaces
-the file: nothing is written that `failoverctl run` would refuse, and no other value may have changed.
+ruamel.yaml reads and writes a document together with its comments. The loader reads the result back before it replaces the file: it must
+be valid for `failoverctl run`, and no other value may have changed.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from controller.errors import ConfigError
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
 
-_WIDE: Final = 4096  # no line is broken
+_WIDE: Final = 4096  # columns; wide enough that no line is wrapped
 _EDITED: Final = ("throughput", "latency_s", "measured")
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What is written of a unit.
+    """A unit's measured numbers.
 
     Attributes:
         throughput: Requests per metric period and replica.
-        latency_s: p95 at it, seconds.
+        latency_s: p95 at this throughput, seconds.
         record: How it was measured.
     """
 
@@ -43,12 +43,12 @@ class Measured:
 
 
 def check_writable(path: Path, application: str, unit: str) -> None:
-    """Says before the load what would fail after it.
+    """Checks before a measurement that its result could be written.
 
     Args:
         path: The application file.
         application: ``namespace/ingress``.
-        unit: Its name.
+        unit: The unit's name.
 
     Raises:
         ConfigError: ruamel.yaml is not installed, or the file cannot be edited or replaced.
@@ -61,19 +61,19 @@ def check_writable(path: Path, application: str, unit: str) -> None:
 
 
 def write_measured(path: Path, application: str, unit: str, measured: Measured) -> str:
-    """Writes one unit's numbers into its file, whole or not at all.
+    """Writes one unit's numbers into its file, completely or not at all.
 
     Args:
-        path: The application file, as it is now: what was edited during the measurement stays.
+        path: The application file. It is read anew, so edits made during the measurement stay.
         application: ``namespace/ingress``.
-        unit: Its name.
-        measured: What is written.
+        unit: The unit's name.
+        measured: The numbers to write.
 
     Returns:
         The file's new content.
 
     Raises:
-        ConfigError: The file changed so that the unit is not there any more, the result would not be valid, or it cannot be written.
+        ConfigError: The file no longer contains the unit, the result would be invalid, or the file cannot be written.
     """
     text = _checked(path, application, unit, measured)
     _replace(path, text)
@@ -81,10 +81,10 @@ def write_measured(path: Path, application: str, unit: str, measured: Measured) 
 
 
 def _checked(path: Path, application: str, unit: str, measured: Measured) -> str:
-    """The file's content with the numbers in it.
+    """The file's content with the numbers in it, checked.
 
     Raises:
-        ConfigError: It cannot be edited, would not be valid, or something else would change.
+        ConfigError: The file cannot be edited, the result would be invalid, or another value would change.
     """
     source = read_source(path)
     before = parse_sources([source])
@@ -94,7 +94,7 @@ def _checked(path: Path, application: str, unit: str, measured: Measured) -> str
         raise ConfigError(f"{path}: not UTF-8, so its comments cannot be kept; use --no-write") from None
     after = parse_sources([Source(str(path), text.encode())])
     if _others(before, application, unit) != _others(after, application, unit):
-        raise ConfigError(f"{path}: not written: values other than {', '.join(map(yaml_key, _EDITED))} would have changed")
+        raise ConfigError(f"{path}: not written: values other than {', '.join(map(yaml_key, _EDITED))} would change")
     return text
 
 
@@ -102,7 +102,7 @@ def edited(text: str, application: str, unit: str, measured: Measured) -> str:
     """The content of a file with one unit's numbers replaced.
 
     Raises:
-        ConfigError: There is no such unit.
+        ConfigError: The unit does not exist.
     """
     yaml = _yaml(text)
     from ruamel.yaml.error import YAMLError
@@ -119,7 +119,7 @@ def edited(text: str, application: str, unit: str, measured: Measured) -> str:
         if one["name"] == unit
     ]
     if not found:
-        raise ConfigError(f"no unit {unit} in application {application} any more; not written")
+        raise ConfigError(f"application {application} no longer has a unit {unit}; not written")
     _set(found[0], measured)
     result = io.StringIO()
     yaml.dump_all(documents, result)
@@ -140,12 +140,12 @@ def _set(unit: Any, measured: Measured) -> None:  # noqa: ANN401 - ruamel's Comm
 
 
 def _plain(number: float) -> float | int:
-    """A whole number without a fraction, as people write it."""
+    """A whole number as an int, so that it is written without a fraction."""
     return int(number) if number.is_integer() else number
 
 
 def _yaml(text: str) -> YAML:
-    """A reader and writer that keeps what it does not change.
+    """A reader and writer that preserves comments, quotes and indentation.
 
     Raises:
         ConfigError: ruamel.yaml is not installed.
@@ -159,7 +159,7 @@ def _yaml(text: str) -> YAML:
     yaml = YAML(typ="rt")
     yaml.preserve_quotes = True
     yaml.width = _WIDE
-    with suppress(Exception):  # a guess about the looks of the file; without it they are ruamel's own
+    with suppress(Exception):  # guesses the file's indentation; otherwise ruamel's own applies
         _, indent, offset = load_yaml_guess_indent(next(iter(text.split("\n---"))))
         if indent:
             yaml.indent(mapping=2, sequence=indent, offset=offset or 0)
@@ -167,7 +167,7 @@ def _yaml(text: str) -> YAML:
 
 
 def _others(definitions: Mapping[str, Definition], application: str, unit: str) -> dict[str, Any]:
-    """Every value of a file but the edited ones."""
+    """All values of a file except the edited ones."""
     values = {key: definition.model.model_dump() for key, definition in definitions.items()}
     for one in values[application]["spec"]["units"]:
         if one["name"] == unit:
@@ -177,7 +177,7 @@ def _others(definitions: Mapping[str, Definition], application: str, unit: str) 
 
 
 def _replace(path: Path, text: str) -> None:
-    """Replaces the file in one step, also behind a symbolic link, with the mode it had.
+    """Replaces the file atomically, also behind a symbolic link, and keeps its mode.
 
     Raises:
         ConfigError: It cannot be written.

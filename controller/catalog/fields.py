@@ -1,4 +1,4 @@
-"""What fields of files are made of: names as Kubernetes and AWS allow them, and the strict model that all files have in common."""
+"""The building blocks of files: names as Kubernetes and AWS allow them, and the strict model common to all files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def yaml_key(name: str) -> str:
 
 
 def _port(value: object) -> int | str:
-    """Keeps the literal: the load-balancer controller makes two different target groups of 80 and "http"."""
+    """Keeps the literal: for the load-balancer controller, 80 and "http" are two different target groups."""
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MAX_PORT:
         return value
     if isinstance(value, str) and len(value) <= _MAX_PORT_NAME and _PORT_NAME.fullmatch(value):
@@ -64,7 +64,7 @@ ShortText = Annotated[str, Field(max_length=100, json_schema_extra={"x-allowed":
 
 
 class FileModel(BaseModel):
-    """What all parts of the file have in common: no unknown keys, no conversions, no changes afterwards."""
+    """Base of all parts of a file: no unknown keys, no type conversions, immutable."""
 
     model_config = ConfigDict(
         frozen=True,

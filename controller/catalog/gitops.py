@@ -1,4 +1,4 @@
-"""What a GitOps tool must be told to leave alone: the fields that the controller writes, of the objects that an application file names."""
+"""The configuration that makes a GitOps tool ignore the fields that the controller writes, for the objects of an application file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FLOOR: Final = "/spec/minReplicaCount"
 
 
 class GitOps(StrEnum):
-    """The tools that are known."""
+    """The supported tools."""
 
     ARGOCD = "argocd"
     FLUX = "flux"
@@ -25,10 +25,10 @@ def ignore_snippet(tool: GitOps, application: Application, places: Mapping[str, 
     """The YAML to merge into the tool's own objects.
 
     Args:
-        tool: Which.
-        application: Whose objects.
-        places: By unit, the place of the trigger on its counter in its ScaledObject, as far as known; the first is assumed otherwise, and
-            the comment says so.
+        tool: The tool.
+        application: The application whose objects it must ignore.
+        places: By unit, the index of the trigger on its counter in its ScaledObject, if known. For other units the first trigger is
+            assumed, and the comment states that.
 
     Returns:
         YAML documents with comments.
@@ -42,7 +42,7 @@ def _comment(text: str) -> str:
 
 
 def _action_pointer(application: Application) -> str:
-    """JSON pointer to the routing action: "/" in a key is written ~1."""
+    """JSON pointer to the routing action, in which "/" within a key is written ~1."""
     return "/metadata/annotations/" + action_key(application.action).replace("~", "~0").replace("/", "~1")
 
 
@@ -51,11 +51,11 @@ def _scaled(application: Application) -> Iterator[tuple[Unit, str]]:
     yield from ((unit, unit.scaled_object) for unit in application.units if unit.scaled_object)
 
 
-_ARGOCD: Final = """Argo CD: merge this into spec of the Application that keeps {key}.
+_ARGOCD: Final = """Argo CD: merge this into spec of the Application that syncs {key}.
 Keep the annotation in Git with the action of cost mode: a new Ingress needs one.
 Without RespectIgnoreDifferences a sync for any other reason would write it back.
-Argo CD syncs a list of a custom resource as a whole (argoproj/argo-cd#17694): with the
-entries for ScaledObjects a change of spec.triggers in Git is not applied. Apply such a
+Argo CD syncs a list of a custom resource as a whole (argoproj/argo-cd#17694). So with the
+entries for ScaledObjects it does not apply a change of spec.triggers in Git. Apply such a
 change by hand."""
 
 
@@ -75,16 +75,16 @@ def _argocd_object(application: Application, group: str, kind: str, name: str) -
     return {"group": group, "kind": kind, "name": name, "namespace": application.namespace}
 
 
-_KUSTOMIZATION: Final = """Flux, kustomize-controller 1.9 or later: merge this into the Kustomization that keeps {key}.
+_KUSTOMIZATION: Final = """Flux, kustomize-controller 1.9 or later: merge this into the Kustomization that syncs {key}.
 Keep the annotation in Git with the action of cost mode: a new Ingress needs one.
-Before 1.9 nothing ignores a field that stands in Git. Annotate these objects in Git with
+Before 1.9 Flux cannot ignore a field that is in Git. Annotate these objects in Git with
 kustomize.toolkit.fluxcd.io/ssa: IfNotPresent instead; Flux then creates them and never
 changes them again."""
-_HELM_RELEASE: Final = """Flux, if a HelmRelease makes these objects: merge this into it. It stops the correction of drift;
-an upgrade of the release still writes what the chart says, and the controller puts it right."""
+_HELM_RELEASE: Final = """Flux, if a HelmRelease creates these objects: merge this into it. It stops the correction of drift.
+An upgrade of the release still writes the chart's values, and the controller corrects them."""
 _ASSUMED: Final = """
-triggers/0 is assumed to be the trigger on the unit's counter of: {units}.
-It could not be looked at; correct the number where it is another."""
+triggers/0 is assumed to be the trigger on the counter of: {units}.
+The ScaledObject could not be read; correct the index if it is another."""
 
 
 def _flux(application: Application, places: Mapping[str, int]) -> Iterator[tuple[str, dict[str, Any]]]:

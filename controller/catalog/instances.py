@@ -1,4 +1,4 @@
-"""EC2 instance types with the accelerators of the source: what fits on one, and what the source paid for it."""
+"""EC2 instance types with the accelerators of the AWS sample: their size, and their price in the sample."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Final
 
 
 class Maker(StrEnum):
-    """Who makes the accelerator. The value is the suffix of the EC2NodeClass's name."""
+    """The maker of an accelerator. The value is the suffix of the EC2NodeClass's name."""
 
     NVIDIA = "nvidia"
     NEURON = "neuron"
 
     @property
     def resource(self) -> str:
-        """The extended resource that the device plugin offers, which is also the key of the taint of its nodes."""
+        """The extended resource that the device plugin offers; also the key of its nodes' taint."""
         return "nvidia.com/gpu" if self is Maker.NVIDIA else "aws.amazon.com/neuron"
 
 
 FRAMEWORKS: Final[Mapping[str, Maker]] = {"neuron": Maker.NEURON, "cuda": Maker.NVIDIA, "triton": Maker.NVIDIA}
-"""The backends of the model server that need an accelerator, and whose."""
+"""The maker of the accelerator that each backend of the model server needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """What an instance type has.
+    """The size of an instance type.
 
     Attributes:
         vcpus: Virtual processors.
@@ -64,10 +64,10 @@ INSTANCES: Final[Mapping[str, Instance]] = {
     "trn1.2xlarge": Instance(8, 32, 1),
     "trn1.32xlarge": Instance(128, 512, 16),
 }
-"""Every size of the four families; a test compares it with the EC2 API's own answer, as moto has it."""
+"""Every size of the four families. A test compares them with the EC2 API's answer, as moto has it."""
 
 PRICES: Final[Mapping[str, float]] = {"inf2.xlarge": 0.7582, "trn1.2xlarge": 1.3438, "g5.xlarge": 1.0060, "g6.xlarge": 0.8048}
-"""US dollars per hour on demand as the source prints them (Table 1). Prices differ by region and change."""
+"""US dollars per hour on demand, from Table 1 of the AWS sample. Prices differ by region and change."""
 
 GPU_NAMES: Final[Mapping[str, str]] = {"a10g": "g5", "l4": "g6"}
 """Families by Karpenter's label ``karpenter.k8s.aws/instance-gpu-name``."""
@@ -82,7 +82,7 @@ def family_of(instance_type: str) -> str:
 
 
 def maker_of(instance_type: str) -> Maker | None:
-    """Whose accelerators a type has, also where its sizes are not listed here; None where it has none that is known."""
+    """The maker of a type's accelerators, even if `INSTANCES` does not list the type; None if it has none that is known."""
     if _NEURON.match(instance_type):
         return Maker.NEURON
     return Maker.NVIDIA if _NVIDIA.match(instance_type) else None

@@ -1,8 +1,7 @@
 """Reads application files.
 
-A file that is wrong is one `ConfigError` that lists everything that is wrong in it, each as
-``config/x.yaml:23: spec.units[1].weight: found 40.5 (float); allowed: an integer 0 to 999``. Nothing else is ever raised, whatever the
-bytes are.
+An invalid file raises one `ConfigError` that lists every fault in it, each as
+``config/x.yaml:23: spec.units[1].weight: found 40.5 (float); allowed: an integer 0 to 999``. No content of a file raises anything else.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from controller.errors import ConfigError
 from controller.policy.model import Application
 
 MAX_FILES: Final = 500
-"""Files in a directory; one application each is far more than one load balancer's worth."""
+"""Most files in a directory."""
 
 _T = TypeVar("_T")
 
@@ -27,12 +26,12 @@ _SUFFIXES: Final = frozenset({".yaml", ".yml"})
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One file as it was read.
+    """The bytes of one file.
 
     Attributes:
         file: Its path, for messages.
         content: Its bytes.
-        problem: Why it could not be read, "" where it could.
+        problem: Why it could not be read, "" if it was read.
     """
 
     file: str
@@ -42,7 +41,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """One application, and where what it claims for itself stands: an outline of its document."""
+    """One application, and an outline of its document with the lines of what it claims for itself."""
 
     model: ApplicationFile
     document: Document
@@ -55,7 +54,7 @@ def load_application_file(path: Path) -> tuple[Application, ...]:
         path: A YAML file; each of its documents is one application.
 
     Raises:
-        ConfigError: Lists everything that is wrong in it.
+        ConfigError: Lists every fault in it.
     """
     return tuple(parse_applications([read_source(path)]).values())
 
@@ -64,20 +63,20 @@ def load_directory(path: Path) -> Mapping[str, Application]:
     """Reads all applications below a path.
 
     Args:
-        path: A file, or a directory whose ``*.yaml`` and ``*.yml`` files are read in the order of their names. Names that start with a dot
-            and directories are skipped: a mounted ConfigMap has ``..data`` and friends.
+        path: A file, or a directory whose ``*.yaml`` and ``*.yml`` files are read in the order of their names. Directories and names that
+            start with a dot are skipped: a mounted ConfigMap contains entries such as ``..data``.
 
     Returns:
-        By `Application.key`, in the order of the files.
+        The applications by `Application.key`, in the order of the files.
 
     Raises:
-        ConfigError: Lists everything that is wrong in all of them, or says that there is none.
+        ConfigError: Lists every fault in all of them, or reports that there is no file.
     """
     return parse_applications(read_sources(path))
 
 
 def load_definitions(path: Path) -> Mapping[str, Definition]:
-    """Like `load_directory`, with what only people need (published costs) and the places of definition.
+    """Like `load_directory`, but returns the whole files, with the fields that no decision uses and the lines of definition.
 
     Raises:
         ConfigError: See `load_directory`.
@@ -86,12 +85,12 @@ def load_definitions(path: Path) -> Mapping[str, Definition]:
 
 
 def read_sources(path: Path) -> tuple[Source, ...]:
-    """Reads the bytes of a file, or of a directory's application files, without looking into them.
+    """Reads the bytes of a file, or of a directory's application files, without parsing them.
 
-    A file that cannot be read is a `Source` with a problem, so that the others are still checked.
+    A file that cannot be read becomes a `Source` with a problem, so that the others are still checked.
 
     Raises:
-        ConfigError: The path is neither a file nor a directory, or there is no application file.
+        ConfigError: The path is neither a file nor a directory, or it contains no application file or too many.
     """
     try:
         if not path.is_dir():
@@ -115,19 +114,19 @@ def read_source(path: Path) -> Source:
 
 
 def parse_sources(sources: Sequence[Source]) -> dict[str, Definition]:
-    """Checks files and what they are together.
+    """Parses files and checks each of them and all of them together.
 
     Returns:
         The applications by key, in order.
 
     Raises:
-        ConfigError: Lists everything that is wrong in all of them.
+        ConfigError: Lists every fault in all of them.
     """
     return _parsed(sources, lambda definition: definition)
 
 
 def parse_applications(sources: Sequence[Source]) -> dict[str, Application]:
-    """Like `parse_sources`, what the policy needs of each alone: definitions take five times the memory while they are all there.
+    """Like `parse_sources`, but keeps only the policy's values: all definitions at once would take five times the memory.
 
     Raises:
         ConfigError: See `parse_sources`.
@@ -174,7 +173,7 @@ def _parse(source: Source) -> list[Definition]:
 
 
 def _spec_problems(document: Document, reported: Sequence[Problem]) -> list[Problem]:
-    """What does not fit together across units; pydantic stops before it where a single field is wrong."""
+    """The contradictions across units. Pydantic does not check them if a single field is invalid."""
     known = {problem.place for problem in reported}
     return [
         Problem(document.file, document.line_of(("spec", *place)), ("spec", *place), f"found {found}; allowed: {allowed}")
@@ -191,7 +190,7 @@ class _Claims:
         self.clashes: list[Problem] = []
 
     def take(self, definition: Definition) -> None:
-        """Takes one more application."""
+        """Adds an application, and records a clash for each claim of an earlier one."""
         document, namespace = definition.document, definition.model.metadata.namespace
         for place, kind, name in _claims(definition.model):
             other = self._first.setdefault((kind, namespace, name), document)
@@ -202,7 +201,7 @@ class _Claims:
 
 
 def _claims(model: ApplicationFile) -> list[tuple[Place, str, str]]:
-    """What only one application may have: the place that says so, the kind and the name."""
+    """What only one application may claim: the place in the document, the kind and the name."""
     claims: list[tuple[Place, str, str]] = [
         (("spec", "ingress"), "Ingress", model.spec.ingress),
         (("metadata", "name"), "application", model.metadata.name),

@@ -1,4 +1,4 @@
-"""Notices changed application files and never lets a broken one stop what runs."""
+"""Detects changed application files. An invalid file never stops the running applications."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _STABLE_READS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class CatalogChange:
-    """What one poll found.
+    """The result of one poll.
 
     Attributes:
-        applications: What is to run now: the new set, or the last good one where there is an error.
-        error: Everything that is wrong with the new files, "" where nothing is.
+        applications: The set to run now: the new one, or after an error the last valid one.
+        error: Every fault in the new files, "" if there is none.
         at: When it was found, seconds since the Unix epoch.
-        added: Keys that are new.
-        removed: Keys that are gone.
-        changed: Keys whose application differs.
+        added: Keys of new applications.
+        removed: Keys of removed applications.
+        changed: Keys of changed applications.
     """
 
     applications: Mapping[str, Application]
@@ -40,12 +40,12 @@ class CatalogChange:
 class CatalogWatcher:
     """Watches one file or directory by content.
 
-    By content, not by time stamps or inotify: a mounted ConfigMap is swapped by one symbolic link, and copies and editors write in their
-    own ways. A read that overlaps a swap could mix old and new files, so a new state counts once two reads agree on it.
+    It compares content, not time stamps, and does not use inotify: Kubernetes swaps a mounted ConfigMap by one symbolic link, and editors
+    write files in different ways. A read during a swap could mix old and new files, so a new state counts once two reads agree on it.
 
-    All or nothing: where one file of a directory is bad, the whole new set is refused and the old one keeps running. Taking over the good
-    files alone would drop the application of the bad one, or run half of a change that was meant as a whole (an Ingress moved from one
-    file to another), and dropping an application leaves its Ingress to nobody.
+    All or nothing: if one file of a directory is invalid, the whole new set is refused and the old one keeps running. Taking only the
+    valid files would drop the application of the invalid one, and nothing would control its Ingress. It could also apply half of a change
+    across files, such as an Ingress moved from one file to another.
 
     Args:
         path: File or directory, see `controller.catalog.loader.load_directory`.
@@ -61,19 +61,19 @@ class CatalogWatcher:
 
     @property
     def applications(self) -> Mapping[str, Application]:
-        """The last good set; empty before the first."""
+        """The last valid set; empty before the first."""
         return self._applications
 
     @property
     def error(self) -> str:
-        """Why the present files are not what runs, "" where they are."""
+        """Why the present files are not in use, "" if they are."""
         return self._error
 
     def start(self) -> Mapping[str, Application]:
-        """Reads the applications for the first time. There is nothing to fall back on yet, so a broken file is an error.
+        """Reads the applications for the first time. No earlier set exists yet, so an invalid file is an error.
 
         Raises:
-            ConfigError: Lists everything that is wrong.
+            ConfigError: Lists every fault.
         """
         change = self.poll()
         if change is not None and change.error:
@@ -81,11 +81,11 @@ class CatalogWatcher:
         return self._applications
 
     def poll(self) -> CatalogChange | None:
-        """Looks for a change. To be called from one thread.
+        """Checks for a change. Call it from one thread only.
 
         Returns:
-            None where the content is what it was, or means the same, or is being changed right now. An error is returned once for each
-            content; the return to a good content after an error is a change even where it is the old one.
+            None if the content is the same, has the same meaning, or is changing right now. Each invalid content is reported once. A valid
+            content after an error is a change even if it equals the set that runs.
         """
         state = self._read()
         if state is None or state[1] == self._digest:
@@ -114,7 +114,7 @@ class CatalogWatcher:
         )
 
     def _read(self) -> tuple[Sequence[Source], str, str] | None:
-        """The sources, their digest and why there are none; None where they do not hold still."""
+        """The sources, their digest, and why they could not be read; None if they keep changing."""
         last = ""
         for _ in range(_STABLE_READS):
             sources: Sequence[Source] = ()

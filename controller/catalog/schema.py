@@ -1,6 +1,6 @@
-"""Generates what is derived from the models: JSON schemas and the tables of ``docs/configuration.md``.
+"""Generates the JSON schemas and the tables of ``docs/configuration.md`` from the models.
 
-``python -m controller.catalog.schema`` (``make schema``), run in the repository root, writes them; a test fails while they differ.
+``python -m controller.catalog.schema`` (``make schema``), run in the repository root, writes them; a test fails if they are out of date.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ def _published(schema: Mapping[str, Any], title: str) -> dict[str, Any]:
 
 
 def _without_titles(node: Any) -> Any:  # noqa: ANN401 - any JSON
-    """Drops the titles that pydantic makes of field names: they say nothing new. A property named title would be a mapping."""
+    """Drops the titles that pydantic derives from field names: they add nothing. A property named title would be a mapping."""
     if isinstance(node, dict):
         return {key: _without_titles(value) for key, value in node.items() if not (key == "title" and isinstance(value, str))}
     return [_without_titles(value) for value in node] if isinstance(node, list) else node
 
 
 def generated_files(documentation: str) -> dict[Path, str]:
-    """What every generated file should contain, by path below the repository root.
+    """The content of every generated file, by path below the repository root.
 
     Args:
-        documentation: The present text of ``docs/configuration.md``; what is outside its markers is kept.
+        documentation: The present text of ``docs/configuration.md``; the text outside its markers is kept.
 
     Raises:
-        ValueError: A marker is missing from it.
+        ValueError: A marker is missing.
     """
     schemas = {"application": application_schema(), "settings": settings_schema()}
     files = {SCHEMA_FOLDER / f"{name}.schema.json": json.dumps(schema, indent=2) + "\n" for name, schema in schemas.items()}
@@ -66,7 +66,7 @@ def application_tables() -> Iterator[str]:
 
 
 def settings_tables() -> Iterator[str]:
-    """Markdown lines that describe every setting, a table for each theme."""
+    """Markdown lines that describe every setting, a table for each group."""
     schema = settings_schema()
     for group in _groups(schema, ()):
         yield from _table(schema, group, f"### `{_shown(group)}`" if group else "### The process", variables=True)
@@ -95,7 +95,7 @@ def _table(schema: Mapping[str, Any], group: Place, heading: str, *, variables: 
     for name in node["properties"]:
         field = schema_at(schema, (*group, name))
         if variables and "properties" in field:
-            continue  # a theme: it has a table of its own, and no variable
+            continue  # a group: it has its own table, and no variable
         allowed = "see below" if "properties" in field or "properties" in schema_at(schema, (*group, name, 0)) else allowed_text(field)
         variable = f"<br>`{variable_name((*group, name))}`" if variables else ""
         default = _default(field, required=name in node.get("required", ()))
@@ -115,7 +115,7 @@ def _default(field: Mapping[str, Any], *, required: bool) -> str:
 
 
 def _text(text: str) -> str:
-    """One line that Markdown does not read as more than text."""
+    """One line that Markdown reads as plain text."""
     return " ".join(text.split()).replace("|", "\\|").replace("*", "\\*").replace("<", "\\<")
 
 

@@ -1,6 +1,6 @@
-"""The part of an application file that only `failoverctl render` reads: what the pods and nodes of the stack are made of.
+"""The part of an application file that only `failoverctl render` reads: the pods and nodes of the stack.
 
-`run` and `plan` check that its values are well formed and use none of them.
+`run` and `plan` check the form of its values, but use none of them.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ Task = Literal["text-to-image", "text-generation", "text-classification", "image
 class SecretFile(FileModel):
     """A key of a Secret in the application's namespace."""
 
-    name: DnsName = Field(description="The Secret. It is not rendered: make it yourself.")
+    name: DnsName = Field(description="The Secret. `render` does not create it: create it yourself.")
     key: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253, json_schema_extra={"x-allowed": "the key of a Secret"})] = (
-        Field(default="token", description="The key in it.")
+        Field(default="token", description="The key in the Secret.")
     )
 
 
@@ -66,7 +66,9 @@ class ImagesFile(FileModel):
     neuron: Image | None = Field(default=None, description="For units with framework neuron.")
     cuda: Image | None = Field(default=None, description="For units with framework cuda.")
     triton: Image | None = Field(default=None, description="For units with framework triton (torch.compile's Triton kernels).")
-    adapter: Image | None = Field(default=None, description="For units with vllm: what stands in front of it, and fetches its model.")
+    adapter: Image | None = Field(
+        default=None, description="For units with vllm: the adapter in front of it, which also fetches its model."
+    )
 
 
 class NodesFile(FileModel):
@@ -74,42 +76,46 @@ class NodesFile(FileModel):
 
     render: bool = Field(
         default=True,
-        description="Whether to make them. Off: the NodePools that the units name are somebody else's, such as another stack's.",
+        description="Whether to render them. Off: the NodePools that the units name are managed elsewhere, such as in another stack.",
     )
     role: Annotated[str, Field(max_length=128, pattern=r"^[\w+=,.@/-]*$", json_schema_extra={"x-allowed": "the name of an IAM role"})] = (
-        Field(default="", description="IAM role of the nodes. Empty: KarpenterNodeRole-CLUSTER, as Karpenter's own guide names it.")
+        Field(default="", description="IAM role of the nodes. Empty: KarpenterNodeRole-CLUSTER, as in Karpenter's guide.")
     )
     discovery_tags: dict[Text, Text] = Field(
         default={},
         max_length=20,
         json_schema_extra={"x-allowed": "a mapping from text to text"},
-        description="Tags of the subnets and security groups. Empty: karpenter.sh/discovery: CLUSTER, as Karpenter's own guide tags them.",
+        description="Tags of the subnets and security groups. Empty: karpenter.sh/discovery: CLUSTER, as in Karpenter's guide.",
     )
     nvidia_ami: AmiAlias = Field(
         default="al2023@latest",
         description="AMI of NVIDIA nodes as Karpenter's alias FAMILY@VERSION. Pin the version: latest replaces nodes at each release.",
     )
-    neuron_ami: AmiAlias = Field(default="al2023@latest", description="AMI of Neuron nodes, likewise.")
-    volume_gib: int = Field(default=100, ge=20, le=16_384, description="Root volume for images and, without local disks, models, GiB.")
+    neuron_ami: AmiAlias = Field(default="al2023@latest", description="AMI of Neuron nodes, in the same form.")
+    volume_gib: int = Field(
+        default=100, ge=20, le=16_384, description="Root volume, GiB. It holds images and, on nodes without local disks, models."
+    )
     empty_s: int = Field(
-        default=300, ge=0, le=86_400, description="How long a node stays empty until it is given back, seconds. Only empty nodes are."
+        default=300, ge=0, le=86_400, description="How long a node must be empty before Karpenter removes it, seconds. It removes no other."
     )
 
 
 class LoadBalancerFile(FileModel):
     """The Ingress."""
 
-    scheme: Literal["internet-facing", "internal"] = Field(default="internet-facing", description="Who reaches the load balancer.")
+    scheme: Literal["internet-facing", "internal"] = Field(
+        default="internet-facing", description="Whether the load balancer is reachable from the internet."
+    )
     annotations: dict[Text, Text] = Field(
         default={},
         max_length=_MAX_ENTRIES,
         json_schema_extra={"x-allowed": "a mapping from text to text"},
-        description="Further annotations of the Ingress, such as a certificate's ARN; they win over those that are made.",
+        description="Further annotations of the Ingress, such as a certificate's ARN; they override the rendered ones.",
     )
 
 
 class StackFile(FileModel):
-    """What only `failoverctl render` reads."""
+    """Fields that only `failoverctl render` reads."""
 
     cluster: Annotated[
         str,
@@ -118,94 +124,102 @@ class StackFile(FileModel):
             max_length=100,
             json_schema_extra={"x-allowed": "letters, digits, - and _; at most 100 characters"},
         ),
-    ] = Field(description="Name of the EKS cluster: node role and discovery tags follow from it.")
+    ] = Field(description="Name of the EKS cluster; the defaults of node role and discovery tags contain it.")
     region: Annotated[
         str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$", json_schema_extra={"x-allowed": "an AWS region such as us-west-2"})
     ] = Field(description="AWS region of the metrics that KEDA reads.")
-    task: Task = Field(description="What the model server does with the model.")
-    model: Location = Field(default="", description="The model, for units that name none of their own.")
+    task: Task = Field(description="The task of the model server.")
+    model: Location = Field(default="", description="The model of units that name none themselves.")
     revision: Revision = Field(
         default="",
-        description="Commit of a hub model: the model server fetches none without one. Digest of an S3 prefix, which may be left out.",
+        description="For a hub model its commit, which the model server requires. For an S3 prefix its digest, which is optional.",
     )
     images: ImagesFile = Field(default=ImagesFile(), description="The model server's images by framework.")
     shared_label: LabelKey = Field(
         default="albapp",
-        description="Label that the pods of all units share, with the application's name as value: the capacity Service selects it. The "
-        "source's own.",
+        description="Label of the pods of all units, with the application's name as value. The capacity Service selects it. The default "
+        "is that of the AWS sample.",
     )
     load_s: int = Field(
         default=900,
         ge=10,
         le=7200,
-        description="How long a container needs until it is ready, at most, seconds: image start, download, load, warm-up. The source "
-        "reports 5 to 15 minutes. Start-up probe and rollout deadline allow twice that.",
+        description="Longest time until a container is ready, seconds: start, download, load, warm-up. The AWS sample reports 5 to 15 "
+        "minutes. Start-up probe and rollout deadline allow twice that.",
     )
     request_s: int = Field(
         default=60,
         ge=1,
         le=3600,
-        description="Longest request, seconds. Time-outs of server and load balancer, and how long a pod may drain, follow from it.",
+        description="Longest request, seconds. It determines the time-outs of server and load balancer, and how long a pod may drain.",
     )
-    service_account: DnsName | None = Field(default=None, description="ServiceAccount of the pods. Unset: named as the application.")
+    service_account: DnsName | None = Field(default=None, description="ServiceAccount of the pods. Unset: the application's name.")
     role_arn: Annotated[
         str, Field(max_length=2048, pattern=r"^(arn:[ -~]+)?$", json_schema_extra={"x-allowed": "the ARN of an IAM role"})
-    ] = Field(default="", description="IAM role of that ServiceAccount with IRSA. Empty: EKS Pod Identity, or none.")
-    hub_token: SecretFile | None = Field(default=None, description="Token for gated models of the hub, as the variable HF_TOKEN.")
+    ] = Field(default="", description="IAM role of that ServiceAccount for IRSA. Empty: EKS Pod Identity, or no role.")
+    hub_token: SecretFile | None = Field(default=None, description="Token for gated models of the hub; becomes the variable HF_TOKEN.")
     readiness_gates: bool = Field(
         default=True,
-        description="Whether the namespace gets the label by which the load-balancer controller adds a readiness gate to each pod: a "
-        "rollout then waits for the load balancer's own health checks.",
+        description="Whether to label the namespace so that the load-balancer controller adds a readiness gate to each pod. A rollout "
+        "then waits for the load balancer's health checks.",
     )
     nodes: NodesFile = Field(default=NodesFile(), description="NodePools and EC2NodeClasses of Karpenter.")
     load_balancer: LoadBalancerFile = Field(default=LoadBalancerFile(), description="The Ingress.")
 
 
 class VllmFile(FileModel):
-    """vLLM in place of the model server's own text generation, with the model server's adapter in front."""
+    """vLLM instead of the model server's own text generation, behind the model server's adapter."""
 
-    image: Image | None = Field(default=None, description="vLLM's image. Unset: AWS' own for the framework, that of images.yaml.")
-    max_model_len: int = Field(default=4096, ge=16, le=10_000_000, description="Longest prompt and answer together, tokens.")
+    image: Image | None = Field(default=None, description="vLLM's image. Unset: AWS's image for the framework, from images.yaml.")
+    max_model_len: int = Field(default=4096, ge=16, le=10_000_000, description="Maximum length of prompt and answer together, tokens.")
     compile_cache: Annotated[
         str, Field(pattern=r"^(s3://[ -~]+|/[ -~]*)?$", max_length=500, json_schema_extra={"x-allowed": "s3://BUCKET/PREFIX or a path"})
     ] = Field(
         default="",
-        description="Where what is compiled for Neuron is kept: the first pod compiles, the others find it. Needed with framework neuron.",
+        description="Location of the compiled Neuron artifacts: the first pod compiles, the others reuse them. Required with framework "
+        "neuron.",
     )
-    args: tuple[Text, ...] = Field(default=(), max_length=_MAX_ENTRIES, description="Further arguments of vllm serve; they come last.")
+    args: tuple[Text, ...] = Field(default=(), max_length=_MAX_ENTRIES, description="Further arguments of vllm serve, appended last.")
     env: dict[Variable, VariableValue] = Field(
         default={},
         max_length=_MAX_ENTRIES,
         json_schema_extra={"x-allowed": "a mapping from text to text"},
-        description="Further variables of vLLM's container; they win over those that are made. No secrets.",
+        description="Further variables of vLLM's container; they override the rendered ones. No secrets.",
     )
 
 
 class UnitStackFile(FileModel):
-    """What only `failoverctl render` reads of a unit."""
+    """Fields of a unit that only `failoverctl render` reads."""
 
-    image: Image | None = Field(default=None, description="Its image. Unset: spec.stack.images of its framework; with vllm, adapter.")
-    model: Location = Field(default="", description="Its model. Empty: spec.stack.model.")
+    image: Image | None = Field(
+        default=None, description="The unit's image. Unset: that of its framework in spec.stack.images, or adapter with vllm."
+    )
+    model: Location = Field(default="", description="The unit's model. Empty: spec.stack.model.")
     revision: Revision = Field(
-        default="", description="Commit of its model. Empty: spec.stack.revision, where the model is that one's too."
+        default="", description="Commit or digest of the unit's model. Empty: spec.stack.revision, if the unit uses spec.stack.model."
     )
     compiled_model: Location = Field(
         default="",
-        description="Where the artifacts compiled for Neuron are. Needed with framework neuron: it compiles nothing.",
+        description="Location of the artifacts compiled for Neuron. Required with framework neuron, which compiles nothing.",
     )
-    compiled_revision: Revision = Field(default="", description="The same for the compiled artifacts.")
+    compiled_revision: Revision = Field(default="", description="Commit or digest of the compiled artifacts.")
     vllm: VllmFile | None = Field(
-        default=None, description="Serve a language model with vLLM, with framework cuda or neuron; {} where its defaults suit."
+        default=None, description="Serve a language model with vLLM, with framework cuda or neuron; {} for its defaults."
     )
-    load_s: int | None = Field(default=None, ge=10, le=7200, description="How long it needs until it is ready, seconds. Unset: as for all.")
-    accelerators: int = Field(default=1, ge=1, le=16, description="Accelerators of a pod. Price and throughput are those of such a pod.")
-    cpu: Quantity | None = Field(default=None, description="Processors of a pod. Unset: half of its share of the node.")
-    memory: Quantity | None = Field(default=None, description="Memory of a pod. Unset: three quarters of its share of the node.")
-    disk: Quantity = Field(default="30Gi", description="Local disk of a pod for model and caches.")
+    load_s: int | None = Field(
+        default=None,
+        ge=10,
+        le=7200,
+        description="Longest time until the unit's container is ready, seconds. Unset: spec.stack.loadSeconds.",
+    )
+    accelerators: int = Field(default=1, ge=1, le=16, description="Accelerators per pod. Price and throughput are those of such a pod.")
+    cpu: Quantity | None = Field(default=None, description="Processors per pod. Unset: half of its share of the node.")
+    memory: Quantity | None = Field(default=None, description="Memory per pod. Unset: three quarters of its share of the node.")
+    disk: Quantity = Field(default="30Gi", description="Local disk per pod, for model and caches.")
     args: tuple[Text, ...] = Field(default=(), max_length=_MAX_ENTRIES, description="Arguments of the image's entry point.")
     env: dict[Variable, VariableValue] = Field(
         default={},
         max_length=_MAX_ENTRIES,
         json_schema_extra={"x-allowed": "a mapping from text to text"},
-        description="Further variables of the container; they win over those that are made. No secrets: manifests are kept in Git.",
+        description="Further variables of the container; they override the rendered ones. No secrets: manifests are kept in Git.",
     )

@@ -1,4 +1,4 @@
-"""The source's Table 1 and Table 2, the weights of every strategy and what they cost, computed from an application."""
+"""Table 1 and Table 2 of the AWS sample, and the weights of every strategy with their cost, computed from an application."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from controller.policy.model import Application, Strategy, WeightStrategy
 from controller.policy.weights import adjusted_throughputs, base_weights, blended_cost, cost_per_request
 
 WIDTH: Final = 80
-"""Columns that the plain text fits into with numbers of ordinary size."""
+"""Width of the plain text in columns, for numbers of ordinary size."""
 
 _ROUNDING: Final = 1.01e-5
-"""Tables print costs with five decimals; a difference of one in the last one is rounding."""
+"""Tables print costs with five decimals; a difference of one in the last decimal is rounding."""
 
 _SAME: Final = 0.002
-"""Throughputs are written with four digits, so a measured cost may differ by this share."""
+"""Throughputs have four digits, so a measured cost may differ by this share."""
 
 _COLUMN_NAME: Final = 18
 
@@ -33,7 +33,7 @@ class CostRow:
         price_per_hour: US dollars per hour and replica.
         throughput: Requests per metric period and replica.
         cost: US dollars per hour for each request per period, computed.
-        published_cost: The same as a published table prints it, None where there is none.
+        published_cost: The same from a published table, None if there is none.
     """
 
     unit: str
@@ -45,7 +45,7 @@ class CostRow:
 
     @property
     def differs(self) -> bool:
-        """Whether the published cost is not the computed one, rounding aside."""
+        """Whether the published cost differs from the computed one by more than rounding."""
         return self.published_cost is not None and abs(self.published_cost - self.cost) > _ROUNDING
 
 
@@ -57,7 +57,7 @@ class ThroughputRow:
         unit: The deployment unit.
         latency_s: Seconds, at the maximum throughput.
         max_throughput: Requests per metric period and replica; KEDA's target in cost mode.
-        adjusted_throughput: The same in capacity mode.
+        adjusted_throughput: KEDA's target in capacity mode, in the same unit.
     """
 
     unit: str
@@ -68,13 +68,13 @@ class ThroughputRow:
 
 @dataclass(frozen=True, slots=True)
 class WeightRow:
-    """The weights that one strategy gives.
+    """The weights of one strategy.
 
     Attributes:
         strategy: Its name.
-        weights: By unit name.
-        cost: Blended, US dollars per hour for each request per period.
-        saving: Share of the cost of round robin that it saves; negative where it costs more.
+        weights: The weights by unit name.
+        cost: Blended cost, US dollars per hour for each request per period.
+        saving: Share of the cost of round robin that it saves; negative if it costs more.
         used: Whether the application uses it.
     """
 
@@ -87,17 +87,17 @@ class WeightRow:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What ``failoverctl weights`` shows of one application.
+    """The output of ``failoverctl weights`` for one application.
 
     Attributes:
         application: ``namespace/ingress``.
-        period_s: Metric period that throughput counts in, seconds.
+        period_s: Metric period of the throughput, seconds.
         costs: Table 1.
         throughputs: Table 2.
         target_throughput: Table 2's target, the mean of the maximum throughputs.
         weights: Every strategy; ready-proportional, which is capacity mode's round robin, first.
         merit_order: Unit names, cheapest first.
-        notes: Sentences that explain what a reader may stumble over.
+        notes: Sentences that explain surprising numbers.
     """
 
     application: str
@@ -110,7 +110,7 @@ class Report:
     notes: tuple[str, ...]
 
     def data(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """The report as plain values, for JSON."""
         return asdict(self)
 
     def json(self) -> str:
@@ -143,7 +143,7 @@ class Report:
         return "\n\n".join(parts) + "\n"
 
     def _weights_text(self) -> str:
-        """Units are numbered columns here: five names do not fit side by side."""
+        """The table of weights. Its columns are numbered units, because five names do not fit side by side."""
         numbers = [str(number) for number in range(1, len(self.costs) + 1)]
         rows = [
             (
@@ -166,8 +166,8 @@ def weights_report(
 
     Args:
         application: From `controller.catalog.loader.load_directory`.
-        published_costs: What a published table prints by unit, from `ApplicationFile.published_costs`.
-        measured_costs: What a measurement found by unit, from `ApplicationFile.measured_costs`.
+        published_costs: The published cost by unit, from `ApplicationFile.published_costs`.
+        measured_costs: The measured cost by unit, from `ApplicationFile.measured_costs`.
     """
     published = published_costs or {}
     units = application.units
@@ -190,7 +190,7 @@ def weights_report(
 
 
 def _weight_rows(application: Application) -> tuple[WeightRow, ...]:
-    """One replica of each unit is assumed ready, and room in the cheapest one for merit order, because a file knows no demand."""
+    """The rows of all strategies, for one ready replica per unit and no demand, because a file states neither."""
     units = application.units
     equal = {unit.name: 1 for unit in units}
     round_robin = blended_cost(equal, units)
@@ -201,7 +201,7 @@ def _weight_rows(application: Application) -> tuple[WeightRow, ...]:
         if strategy is WeightStrategy.EXPLICIT and any(unit.weight is None for unit in units):
             continue
         weights = base_weights(units, strategy, 0.0, equal)
-        # With equally many replicas, ready-proportional is the round robin of capacity mode.
+        # With equal numbers of replicas, ready-proportional is the round robin of capacity mode.
         cost = round_robin if strategy is WeightStrategy.READY_PROPORTIONAL else blended_cost(weights, units)
         rows.append(WeightRow(strategy.value, weights, cost, 1 - cost / round_robin, strategy is used))
     return tuple(rows)
@@ -209,14 +209,14 @@ def _weight_rows(application: Application) -> tuple[WeightRow, ...]:
 
 def _notes(costs: Sequence[CostRow], weights: Sequence[WeightRow]) -> list[str]:
     notes = [
-        f"The weights in use cost {row.cost:.5f} against {row.cost / (1 - row.saving):.5f} of capacity mode's round robin: "
-        f"cost mode saves {100 * row.saving:.1f} %, capacity mode is {1 / (1 - row.saving):.3f} times as dear."
+        f"The weights in use cost {row.cost:.5f}, capacity mode's round robin {row.cost / (1 - row.saving):.5f}: "
+        f"cost mode saves {100 * row.saving:.1f} %, capacity mode costs {1 / (1 - row.saving):.3f} times as much."
         for row in weights
         if row.used
     ]
     notes += [
         f"{cost.unit}: published {cost.published_cost:.5f}, but {cost.price_per_hour:g} / {cost.throughput:g} is {cost.cost:.5f}; "
-        f"the published one would be {cost.published_cost * cost.throughput:.4f} USD/h. The computed one is used."
+        f"the published cost would be {cost.published_cost * cost.throughput:.4f} USD/h. The computed cost is used."
         for cost in costs
         if cost.differs and cost.published_cost is not None
     ]
@@ -224,9 +224,9 @@ def _notes(costs: Sequence[CostRow], weights: Sequence[WeightRow]) -> list[str]:
 
 
 def _stale(costs: Sequence[CostRow], measured: Mapping[str, float]) -> list[str]:
-    """Of units whose price or throughput is no longer that of their measurement."""
+    """Notes on units whose price or throughput has changed since their measurement."""
     return [
-        f"{cost.unit}: measured {measured[cost.unit]:.5f}, now {cost.cost:.5f}: its price or throughput was changed since; measure again."
+        f"{cost.unit}: measured {measured[cost.unit]:.5f}, now {cost.cost:.5f}: its price or throughput has changed; measure again."
         for cost in costs
         if cost.unit in measured and abs(measured[cost.unit] - cost.cost) > max(_ROUNDING, _SAME * cost.cost)
     ]
@@ -246,7 +246,7 @@ def _wrapped(text: str, first: str) -> str:
 
 
 def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int = 1) -> str:
-    """The first columns hold text and are aligned to the left, the others hold numbers."""
+    """A plain-text table. The first columns hold text, aligned to the left; the others hold numbers."""
     widths = [max(len(line[column]) for line in (header, *rows)) for column in range(len(header))]
     lines = [
         "  ".join(

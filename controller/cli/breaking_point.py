@@ -14,7 +14,7 @@ import click
 
 from controller.breaking_point import plot
 from controller.breaking_point.accelerator import CLOUDWATCH_STEP_S, REFRESHED_S, CloudWatchUse, ExporterUse
-from controller.breaking_point.exposure import Exposure, Verdict, exposure, look_or_why, resolve
+from controller.breaking_point.exposure import Exposure, Verdict, exposure, observe_or_why, resolve
 from controller.breaking_point.model import Bounds, Ending, Limits, Outcome, Step
 from controller.breaking_point.report import HEADER, document, ending_text, json_text, limits_text, step_line
 from controller.breaking_point.run import AcceleratorUse, Measurement, Settings, Unknown
@@ -252,7 +252,7 @@ def _allow(given: Given, application: Application, target: Target) -> None:
     options = Options(given.settings_file, None, given.kubeconfig, given.context)
     verdict = exposure(target.host, application, None, resolve)
     if verdict.exposure is Exposure.UNKNOWN:
-        live, why = look_or_why(lambda: open_session(options.settings()), application)
+        live, why = observe_or_why(lambda: open_session(options.settings()), application)
         verdict = exposure(target.host, application, live, resolve) if live else Verdict(Exposure.UNKNOWN, f"{verdict.why} ({why})")
     if verdict.exposure is Exposure.PRODUCTION and not given.force:
         raise ConfigError(f"refused: users are behind that URL: {verdict.why}; load a copy of the unit, or use --force")

@@ -1,4 +1,4 @@
-"""`failoverctl doctor`: what the live cluster lacks for safe switches, why it matters and how to mend it. Reads only."""
+"""`failoverctl doctor`: what the live cluster lacks for safe mode changes, why it matters and how to fix it. Reads only."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from controller.cli.words import ICONS, Line
 from controller.clock import SystemClock, format_rfc3339
 from controller.doctor.checks import Report, examine
 from controller.doctor.cluster.checks import ClusterReport, examine_cluster
-from controller.doctor.cluster.observe import look_at_cluster
-from controller.doctor.observe import Seen, look
+from controller.doctor.cluster.observe import observe_cluster
+from controller.doctor.observe import Observation, observe
 from controller.doctor.report import Level, Result
 from controller.errors import ConfigError, FailoverError
 from controller.policy.model import Application
@@ -58,11 +58,11 @@ _WIDEST: Final = 120
 )
 @common_options
 def doctor_command(options: Options, wanted: tuple[str, ...], gitops: str | None, output: str, *, only_cluster: bool) -> None:
-    """Say what the live cluster lacks for safe switches, why it matters, and how to mend it.
+    """Report what the live cluster lacks for safe mode changes, why it matters, and how to fix it.
 
-    Looks once: at the components that every application relies on (Karpenter, KEDA, the AWS Load Balancer Controller, device plugins,
-    Container Insights), then at each application's Ingress, rules, Services, target group bindings, events and ScaledObjects. With an
-    APPLICATION only at that. Nothing is written; a read-only identity suffices. The checks are described in docs/doctor.md.
+    Checks once: the components that every application relies on (Karpenter, KEDA, the AWS Load Balancer Controller, device plugins,
+    Container Insights), then each application's Ingress, rules, Services, target group bindings, events and ScaledObjects. With an
+    APPLICATION it checks only that one. Writes nothing; a read-only identity suffices. docs/doctor.md describes the checks.
 
     Exit code: 0 no problem (there may be warnings), 2 at least one problem, 1 error.
     """
@@ -76,9 +76,9 @@ def doctor_command(options: Options, wanted: tuple[str, ...], gitops: str | None
             return
         reports: list[ClusterReport | Report] = []
         if not wanted and output != "yaml":
-            reports.append(examine_cluster(look_at_cluster(open_session(settings), applications.values(), SystemClock().now())))
+            reports.append(examine_cluster(observe_cluster(open_session(settings), applications.values(), SystemClock().now())))
         if not only_cluster:
-            reports += [examine(seen) for seen in _look(settings, chosen.values()).values()]
+            reports += [examine(observed) for observed in _observe(settings, chosen.values()).values()]
     except FailoverError as error:
         raise fail_cleanly(error) from error
     for report in reports:
@@ -94,7 +94,7 @@ def _check_usage(wanted: tuple[str, ...], gitops: str | None, output: str, *, on
 
 
 def _applications(settings: Settings, *, needed: bool) -> Mapping[str, Application]:
-    """The application files. The cluster alone is also looked at without any; but a wrong one is an error here as well."""
+    """The application files. The check of the cluster alone does without any, but an invalid file is an error there too."""
     if not needed and not settings.applications.exists():
         return {}
     try:
@@ -105,24 +105,24 @@ def _applications(settings: Settings, *, needed: bool) -> Mapping[str, Applicati
         return {}
 
 
-def _look(settings: Settings, applications: Iterable[Application]) -> dict[str, Seen]:
-    return look(open_session(settings), applications, SystemClock().now())
+def _observe(settings: Settings, applications: Iterable[Application]) -> dict[str, Observation]:
+    return observe(open_session(settings), applications, SystemClock().now())
 
 
 def _print_gitops(tool: GitOps, settings: Settings, applications: Iterable[Application]) -> None:
-    """The cluster is only asked where in its ScaledObject a trigger is; without one the snippet says what it assumes."""
-    found: dict[str, Seen] = {}
+    """Reads from the cluster only where in its ScaledObject a trigger is; without a cluster the snippet states what it assumes."""
+    found: dict[str, Observation] = {}
     with suppress(FailoverError):
-        found = _look(settings, applications)
+        found = _observe(settings, applications)
     snippets = [ignore_snippet(tool, one, _places(one, found.get(one.key))) for one in applications]
     click.echo("---\n".join(snippets), nl=False)
 
 
-def _places(application: Application, seen: Seen | None) -> dict[str, int]:
-    """The places of the triggers on the units' counters, by unit, as far as known."""
-    if seen is None:
+def _places(application: Application, observed: Observation | None) -> dict[str, int]:
+    """The index of the trigger on each unit's counter, by unit, where it is known."""
+    if observed is None:
         return {}
-    scalers = ((unit.name, seen.workloads.scaler(application.namespace, unit)) for unit in application.units)
+    scalers = ((unit.name, observed.workloads.scaler(application.namespace, unit)) for unit in application.units)
     return {name: scaler.trigger_index for name, scaler in scalers if scaler is not None and scaler.trigger_index is not None}
 
 
@@ -132,7 +132,7 @@ def _print(report: ClusterReport | Report, output: str) -> None:
             document = cluster_document(report) if isinstance(report, ClusterReport) else report_document(report)
             click.echo(json.dumps(document, sort_keys=True))
         case "yaml" if isinstance(report, Report):
-            application = report.seen.application
+            application = report.observed.application
             click.echo(f"---\n{manifest(application, report.rules)}" if report.missing else f"# {application.key} lacks no standby rule")
         case _:
             width = min(_WIDEST, shutil.get_terminal_size().columns)
@@ -140,7 +140,7 @@ def _print(report: ClusterReport | Report, output: str) -> None:
 
 
 def counts(report: ClusterReport | Report) -> Counter[Level]:
-    """How many findings there are of each level."""
+    """The number of findings of each level."""
     return Counter(result.finding.level for result in report.results)
 
 
@@ -151,20 +151,20 @@ def report_lines(report: Report, width: int) -> Iterator[Line]:
         report: What was found.
         width: Columns after which lines are wrapped; a command that can be copied never is.
     """
-    seen = report.seen
-    yield "title", f"Doctor for ingress {seen.application.key}"
-    yield "dim", f"observed {format_rfc3339(seen.now)} · routing style {seen.application.routing_style}"
+    observed = report.observed
+    yield "title", f"Doctor for ingress {observed.application.key}"
+    yield "dim", f"observed {format_rfc3339(observed.now)} · routing style {observed.application.routing_style}"
     yield from _findings_lines(report, width)
-    yield from remedy_lines(seen.application, report.patch)
+    yield from remedy_lines(observed.application, report.patch)
     yield from _summary_lines(report)
 
 
 def cluster_lines(report: ClusterReport, width: int) -> Iterator[Line]:
     """The report on the cluster for people, the worst first; see `report_lines`."""
-    seen = report.seen
-    relying = f"{len(seen.applications)} application(s) rely on it" if seen.applications else "no application file is known"
-    yield "title", f"Doctor for the cluster {seen.host}"
-    yield "dim", f"observed {format_rfc3339(seen.now)} · {relying}"
+    observed = report.observed
+    relying = f"{len(observed.applications)} application(s) rely on it" if observed.applications else "no application file is known"
+    yield "title", f"Doctor for the cluster {observed.host}"
+    yield "dim", f"observed {format_rfc3339(observed.now)} · {relying}"
     yield from _findings_lines(report, width)
     yield from _summary_lines(report)
 
@@ -180,8 +180,8 @@ def _findings_lines(report: ClusterReport | Report, width: int) -> Iterator[Line
 
 def _summary_lines(report: ClusterReport | Report) -> Iterator[Line]:
     number = counts(report)
-    told = ", ".join(f"{number[level]} {word}{_PLURAL.get(level, '')}" for level, (_, word) in _SHOWN.items() if number[level])
-    yield "title", f"{told}.     Nothing has been changed."
+    summary = ", ".join(f"{number[level]} {word}{_PLURAL.get(level, '')}" for level, (_, word) in _SHOWN.items() if number[level])
+    yield "title", f"{summary}.     Nothing has been changed."
     yield "plain", ""
 
 
@@ -206,11 +206,11 @@ def _wrapped(style: str, start: str, text: str, width: int) -> Iterator[Line]:
 
 def report_document(report: Report) -> dict[str, Any]:
     """The report on an application for machines."""
-    seen = report.seen
+    observed = report.observed
     return {
-        "application": seen.application.key,
-        "observedAt": format_rfc3339(seen.now),
-        "routingStyle": seen.application.routing_style,
+        "application": observed.application.key,
+        "observedAt": format_rfc3339(observed.now),
+        "routingStyle": observed.application.routing_style,
         **_findings_document(report),
         "standbyPatch": report.patch,
     }
@@ -218,7 +218,7 @@ def report_document(report: Report) -> dict[str, Any]:
 
 def cluster_document(report: ClusterReport) -> dict[str, Any]:
     """The report on the cluster for machines."""
-    return {"cluster": report.seen.host, "observedAt": format_rfc3339(report.seen.now), **_findings_document(report)}
+    return {"cluster": report.observed.host, "observedAt": format_rfc3339(report.observed.now), **_findings_document(report)}
 
 
 def _findings_document(report: ClusterReport | Report) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`failoverctl init`: the application file of a stack that is there already. Reads only."""
+"""`failoverctl init`: the application file of an existing stack. Reads only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 from controller.adoption.facts import Stack
 from controller.adoption.infer import infer
 from controller.adoption.measured import Busiest, busiest
-from controller.adoption.observe import look
+from controller.adoption.observe import observe
 from controller.adoption.write import application_text, unsure
 from controller.catalog.loader import Source, parse_sources
 from controller.cli.common import CHANGES, Options, common_options, fail_cleanly, open_session
@@ -27,25 +27,25 @@ _SHOWN: Final = "the new file"
 
 @click.command("init")
 @click.option("--ingress", required=True, metavar="NAMESPACE/NAME", help="The Ingress in front of the units.")
-@click.option("--action", help="Name of its forward action, where it has several.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write; printed where not given. Must not exist.")
+@click.option("--action", help="Name of its forward action, if it has several.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write; must not exist. Default: print the file.")
 @common_options
 def init_command(options: Options, ingress: str, action: str | None, out: Path | None) -> None:
-    """Write the application file of a stack that is there already.
+    """Write the application file of an existing stack.
 
-    Looks once at the Ingress, its Services, their Deployments and pods, ScaledObjects, NodePools, NodeClaims and metrics. Nothing in the
-    cluster is written; a read-only identity suffices. Beside each value stands what it was inferred from.
+    Reads the Ingress, its Services, their Deployments and pods, ScaledObjects, NodePools, NodeClaims and metrics once. Writes nothing to
+    the cluster; a read-only identity suffices. A comment on each value names its origin.
 
-    Exit code: 0 a file that is complete, 2 values are missing that a person must fill in, 1 error.
+    Exit code: 0 the file is complete, 2 values are missing that a person must fill in, 1 error.
     """
     try:
         namespace, name = _split(ingress)
         if out is not None and out.exists():
             raise ConfigError(f"{out}: exists already; name another file")
         settings, clock = options.settings(), SystemClock()
-        sight = look(open_session(settings), namespace, name, clock.now())
-        stack = infer(sight, action, partial(_measure, settings, clock))
-        text = application_text(stack, sight.now)
+        observed = observe(open_session(settings), namespace, name, clock.now())
+        stack = infer(observed, action, partial(_measure, settings, clock))
+        text = application_text(stack, observed.now)
         if out is not None:
             _write(out, text)
     except FailoverError as error:
@@ -68,7 +68,7 @@ def _measure(
     settings: Settings, clock: SystemClock, namespace: str, period_s: int, metrics: Iterable[tuple[str, str]]
 ) -> tuple[Mapping[str, Busiest], str]:
     if not settings.aws.cloudwatch_enabled:
-        return {}, "CloudWatch was not asked: switched off in the settings"
+        return {}, "CloudWatch was not queried: the settings disable it"
     return busiest(AwsClients(settings.aws.region), clock, namespace, period_s, metrics)
 
 
@@ -81,7 +81,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _refusal(text: str, name: str) -> str:
-    """Why the file is not valid yet, "" where it is."""
+    """Why the file is not valid yet, "" if it is."""
     try:
         parse_sources([Source(name, text.encode())])
     except ConfigError as error:
@@ -96,10 +96,10 @@ def _say(stack: Stack, out: Path | None, refusal: str) -> None:
     written = f"wrote {out}: " if out else ""
     click.echo(f"{written}{len(stack.units)} unit(s), {len(absent)} value(s) not found, {len(guessed)} assumed", err=True)
     if refusal:
-        click.echo(f"It is refused until these are mended:\n{refusal}", err=True)
+        click.echo(f"The file is refused until you fix these:\n{refusal}", err=True)
     else:
         click.echo(
-            f"Read it. Then see what a safe switch still needs, and what would be done:\n"
+            f"Read it. Then check what safe mode changes still need, and what the controller would do:\n"
             f"  failoverctl doctor --applications {where}\n  failoverctl plan --applications {where}",
             err=True,
         )

@@ -101,9 +101,9 @@ def _stored(store: ConfigMapStore, key: str) -> tuple[Memory, int, tuple[Source,
 def judge(snapshot: Snapshot, memory: Memory) -> Observation:
     """Decides about a snapshot, and plans as well what would come once the guards that only wait have opened."""
     now = conclude(memory, snapshot)
-    wanted, coming = now.decision.wanted, None
-    if wanted is not None and wanted.switches:
+    held_back, coming = now.decision.held_back, None
+    if held_back is not None and held_back.switches:
         preview = conclude(memory, snapshot, preview=True)
-        if preview.decision.verb in {wanted, Verb.ADVANCE}:
+        if preview.decision.verb in {held_back, Verb.ADVANCE}:
             coming = preview.plan
     return Observation(snapshot, now.memory, now.decision, now.plan, coming)

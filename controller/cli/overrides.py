@@ -11,8 +11,8 @@ from controller.cli.common import Options, choose_one, common_options, fail_clea
 from controller.clients.kube import INGRESSES, MERGE_PATCH
 from controller.clock import SystemClock, format_rfc3339
 from controller.errors import FailoverError
+from controller.policy.annotations import OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL
 from controller.policy.model import Mode
-from controller.signals.ingress import OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL
 
 _MANAGER = "failoverctl-cli"
 

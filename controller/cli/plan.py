@@ -27,10 +27,10 @@ from controller.clock import SystemClock, format_rfc3339
 from controller.errors import FailoverError
 from controller.policy.cost import effect, spend_per_hour
 from controller.policy.decide import observed_mode
+from controller.policy.figures import Figures
 from controller.policy.hold import next_waiting
 from controller.policy.model import Action, Mode, Plan
 from controller.policy.plan import summary
-from controller.policy.targets import intended_weights
 
 
 @click.command("plan")
@@ -89,7 +89,7 @@ def plan_lines(seen: Observation, *, exact: bool) -> Iterator[Line]:
     yield "plain", f"Waits      {waits_text(next_waiting(snapshot, seen.memory))}"
     spend = spend_per_hour(application, decision.evidence)
     to = Mode.COST if present is Mode.CAPACITY else Mode.CAPACITY
-    change = effect(application, intended_weights(snapshot, seen.memory.units), to)
+    change = effect(application, Figures.of(snapshot, seen.memory.units).intended, to)
     yield "plain", f"Cost       ready replicas ${spend:.2f}/h" + (f"; mode {to} would mean {change}" if change else "")
     yield "plain", ""
     yield from remedy_lines(application, seen.standby_patch)
@@ -115,7 +115,7 @@ def plan_document(seen: Observation) -> dict[str, Any]:
         "epoch": snapshot.epoch,
         "mode": decision.mode,
         "verb": decision.verb,
-        "wanted": decision.wanted,
+        "wanted": decision.held_back,
         "reason": decision.reason,
         "why": decision.sentence,
         "evidence": {

@@ -94,7 +94,7 @@ def status_lines(seen: Observation, published: Object | None) -> Iterator[Line]:
     mode, problem = observed_mode(snapshot)
     since = f" for {text.duration(snapshot.now - seen.memory.mode_since)}" if seen.memory.mode_since else ""
     yield "title", f"{snapshot.application.name}  {mode_word(mode)}{_step(snapshot)}{since}   {snapshot.application.key}"
-    yield "warn" if decision.wanted else "plain", f"  {decision.reason}: {decision.sentence}"
+    yield "warn" if decision.held_back else "plain", f"  {decision.reason}: {decision.sentence}"
     if problem:
         yield "bad", f"  {ICONS['bad']} {problem}"
     yield from _override(seen)
@@ -107,8 +107,8 @@ def status_lines(seen: Observation, published: Object | None) -> Iterator[Line]:
         yield "bad", f"  {ICONS['warn']} {alert.text}"
     for named in decision.degraded:
         yield "warn", f"  {ICONS['absent']} {named}"
-    for flip in reversed(seen.memory.flips[-_SHOWN_CHANGES:]):
-        yield "dim", f"  {format_rfc3339(flip.at)}  to {flip.to}  {flip.reason}: {flip.detail}"
+    for change in reversed(seen.memory.mode_changes[-_SHOWN_CHANGES:]):
+        yield "dim", f"  {format_rfc3339(change.at)}  to {change.to}  {change.reason}: {change.detail}"
     yield from _account((published or {}).get("applications", {}).get(snapshot.application.key, {}).get("ledger"))
     yield from _controller(published, snapshot.now)
     yield "plain", ""
@@ -214,7 +214,7 @@ def status_document(seen: Observation, published: Object | None) -> dict[str, An
         "since": format_rfc3339(memory.mode_since) if memory.mode_since else None,
         "reason": decision.reason,
         "why": decision.sentence,
-        "wanted": decision.wanted,
+        "wanted": decision.held_back,
         "weights": {target.service: target.weight for target in snapshot.routing.targets},
         "actualWeights": dict(verification.weights) if verification else None,
         "verified": verification.verdict if verification else None,
@@ -231,7 +231,7 @@ def status_document(seen: Observation, published: Object | None) -> dict[str, An
             }
             for name, judged in decision.evidence.items()
         },
-        "flips": [{"at": format_rfc3339(f.at), "to": f.to, "reason": f.reason, "detail": f.detail} for f in memory.flips],
+        "flips": [{"at": format_rfc3339(f.at), "to": f.to, "reason": f.reason, "detail": f.detail} for f in memory.mode_changes],
         "alerts": [alert.text for alert in decision.alerts],
         "degraded": list(decision.degraded),
         "controller": published,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from controller.policy import text
+from controller.policy.annotations import MARKER
 from controller.policy.hold import Waiting
 from controller.policy.model import (
     Action,
@@ -20,7 +21,7 @@ from controller.policy.model import (
     UnitObservation,
     Verb,
 )
-from controller.policy.routing import MARKER, parse_action
+from controller.policy.routing import parse_action
 
 Line = tuple[str, str]
 
@@ -73,11 +74,11 @@ def evidence_lines(snapshot: Snapshot, decision: Decision) -> Iterator[Line]:
 
 def decision_line(decision: Decision, present: Mode | None) -> Line:
     """The decision in one line."""
-    style = "good" if decision.verb is Verb.HOLD and decision.wanted is None else "warn"
+    style = "good" if decision.verb is Verb.HOLD and decision.held_back is None else "warn"
     arrow = mode_word(decision.mode)
     if decision.verb.switches:
         arrow = f"{mode_word(present)} → {mode_word(decision.mode)}"
-    held = f" (holds back: {decision.wanted})" if decision.wanted and decision.verb is not decision.wanted else ""
+    held = f" (holds back: {decision.held_back})" if decision.held_back and decision.verb is not decision.held_back else ""
     return style, f"Decision   {arrow}   {decision.verb}{held}   {decision.reason}: {decision.sentence}"
 
 
@@ -155,8 +156,7 @@ def _route_diff(action: Action) -> Iterator[Line]:
             yield "change", f"      ~ {name:<28} {old[key]} → {new[key]}"
     if sticky_before != sticky_after:
         yield "change", f"      ~ stickiness                   {sticky_before} s → {sticky_after} s"
-    marker = action.body.partition(f'"{MARKER}":"')[2].partition('"')[0]
-    yield "change", f"      ~ {MARKER}         {marker}"
+    yield "change", f"      ~ {MARKER}         {action.mode}"
 
 
 def age(at: float | None, now: float) -> str:

@@ -1,4 +1,4 @@
-"""The one factory of AWS clients, so that no call is ever made with botocore's defaults (60 s to connect, 60 s to read)."""
+"""The only factory of AWS clients, so that no call uses botocore's default time-outs (60 s to connect, 60 s to read)."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ ATTEMPTS: Final = 3
 
 
 class AwsClients:
-    """Makes and keeps one client a service.
+    """Creates one client per service and keeps it. Safe to share between threads.
 
     Args:
         region: AWS region; None: from the environment or the instance.
-        meter: Counts every request, retries included; None: nobody counts.
+        meter: Counts every request, retries included; None: no counting.
     """
 
     def __init__(self, region: str | None = None, meter: CallMeter | None = None) -> None:
@@ -67,7 +67,7 @@ class AwsClients:
             return self._clients[service]
 
     def _count(self, service: str, **_: object) -> None:
-        """Called by botocore before each attempt; an answer from here would be taken for the service's."""
+        """Counts an attempt. Botocore calls it first, and would take a return value for the service's answer."""
         if self._meter is not None:
             self._meter.count(service)
 
@@ -89,7 +89,7 @@ def translated(service: str, operation: str) -> Iterator[None]:
         raise _translate(service, operation, error) from error
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise Forbidden(f"{service} {operation}: no AWS credentials", code="NoCredentials") from error
-    except (BotoCoreError, ResponseParserError) as error:  # the latter for what is no AWS answer at all, such as a proxy's HTML page
+    except (BotoCoreError, ResponseParserError) as error:  # the latter if the answer is not from AWS, such as a proxy's HTML page
         raise Unavailable(f"{service} {operation}: {type(error).__name__}", code=type(error).__name__) from error
 
 

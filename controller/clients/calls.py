@@ -1,7 +1,7 @@
-"""How many calls other systems get from this process, and for which application.
+"""Counts the calls of this process to other systems, by application.
 
-Whoever makes a call for an application says so around it; what nobody says so of (watches, the Lease, the status) is the process's own. A
-call that serves several applications, such as one request for the metrics of all, is shared out evenly among them.
+Code that calls for an application wraps the call in `on_behalf_of`; all other calls (watches, the Lease, the status) are the process's own.
+A call for several applications, such as one request for the metrics of all, counts for each in equal shares.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FOR: Final[ContextVar[tuple[str, ...]]] = ContextVar("applications", default=()
 
 @contextmanager
 def on_behalf_of(*applications: str) -> Iterator[None]:
-    """What is called within it is called for these applications, in this thread.
+    """Attributes the calls within its block to these applications, in this thread.
 
     Args:
         applications: Their keys; none: the process's own calls.
@@ -38,10 +38,10 @@ class CallMeter:
         self._taken: dict[str, dict[str, float]] = {}
 
     def count(self, service: str) -> None:
-        """One call is made now; a retry is a call too, as the other side counts it.
+        """Counts one call. A retry is a call too, as for the other side.
 
         Args:
-            service: Of what, such as ``kubernetes`` or ``elbv2``.
+            service: The called service, such as ``kubernetes`` or ``elbv2``.
         """
         applications = _FOR.get()
         with self._lock:
@@ -51,12 +51,12 @@ class CallMeter:
                 calls[service] = calls.get(service, 0.0) + 1 / len(applications)
 
     def take(self, application: str) -> dict[str, float]:
-        """The calls for an application since this was last asked for, by service."""
+        """Returns the calls for an application by service, and resets them."""
         with self._lock:
             return self._taken.pop(application, {})
 
     def retain(self, applications: Iterable[str]) -> None:
-        """Forgets all other applications: nobody will ask for theirs any more."""
+        """Forgets all other applications, whose counts are no longer needed."""
         keep = set(applications)
         with self._lock:
             self._taken = {key: calls for key, calls in self._taken.items() if key in keep}

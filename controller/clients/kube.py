@@ -1,9 +1,9 @@
 """A thin Kubernetes client over plain dictionaries.
 
-`kubernetes` supplies what is hard to get right: kubeconfig, in-cluster tokens and their rotation, exec plugins such as
-``aws eks get-token``, TLS. Its typed models are not used: parsing a watch of thousands of objects into them costs several times the memory
-and time of plain dictionaries.
-Bodies are sent byte for byte as given, so that what a plan prints is what is applied.
+The `kubernetes` package supplies the parts that are hard to get right: kubeconfig, in-cluster tokens and their rotation, exec plugins such
+as ``aws eks get-token``, TLS. Its typed models are not used: parsing a watch of thousands of objects into them costs several times the
+memory and time of plain dictionaries.
+Bodies are sent byte for byte as given, so that the bytes of a plan are the bytes that are applied.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ APPLY_PATCH: Final = "application/apply-patch+yaml"
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 
-_SERVICE: Final = "kubernetes"  # in the account of calls
+_SERVICE: Final = "kubernetes"  # name in the call meter
 _NOT_SUCCESS: Final = 300  # from here on; redirects are not followed
 _MAX_ERROR_TEXT: Final = 500
 _LINE_LIMIT: Final = 8 * 1024 * 1024  # one watch line; etcd refuses objects over about 1.5 MiB
@@ -88,7 +88,7 @@ CLUSTER_TRIGGER_AUTHENTICATIONS: Final = Resource(
 )
 TARGET_GROUP_BINDINGS: Final = Resource("elbv2.k8s.aws", "v1beta1", "targetgroupbindings", "TargetGroupBinding")
 
-# What decisions depend on; the rest is looked at by `doctor`.
+# The kinds that decisions depend on; only `doctor` reads the others.
 RESOURCES: Final[Mapping[str, Resource]] = {
     resource.name: resource
     for resource in (
@@ -111,7 +111,7 @@ class KubeSession:
         self._configuration = configuration
         self._host = configuration.host.rstrip("/")
         self.meter = CallMeter()
-        """Counts the requests of this session, and whatever else is given it."""
+        """Counts the requests of this session. Other clients may share it."""
         self._timeout = urllib3.Timeout(connect=connect_s, read=read_s)
         self._connect_s = connect_s
         # ApiClient builds the pool with the CA, client certificate and proxy settings of the configuration; retries are ours to decide.
@@ -162,7 +162,7 @@ class KubeSession:
         """Replaces one object under the resourceVersion in its metadata.
 
         Raises:
-            Conflict: Somebody else wrote first.
+            Conflict: Another writer was first.
             RemoteError: See `controller.errors`.
         """
         query = (("fieldManager", field_manager),)
@@ -186,8 +186,8 @@ class KubeSession:
             query: Query parameters in order.
             body: Sent as it is, UTF-8.
             content_type: Of the body.
-            deadline_s: When the answer is of no use any more, seconds from now. The server is told as well: what it has not done by then
-                it does not do. The session's time-outs where None.
+            deadline_s: When the answer is no longer of use, seconds from now. The server gets it too, as a limit for processing the
+                request. None: the session's time-outs apply.
 
         Raises:
             RemoteError: One of its subclasses by status, see `controller.errors`.
@@ -212,10 +212,10 @@ class KubeSession:
         Args:
             path: URL path of the collection.
             query: Query parameters.
-            idle_s: Longest silence before the stream counts as dead, seconds.
+            idle_s: Longest time without data before the stream counts as dead, seconds.
 
         Raises:
-            RemoteError: The stream could not be opened, broke, or fell silent.
+            RemoteError: The stream could not be opened, broke, or timed out.
         """
         timeout = urllib3.Timeout(connect=self._connect_s, read=idle_s)
         response = self._send("GET", path, query, None, JSON, timeout, stream=True)
@@ -285,7 +285,7 @@ class KubeSession:
         try:
             # Runs the configuration's refresh hook, so that rotated in-cluster and exec-plugin tokens are picked up.
             token = self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-        except Exception as error:  # noqa: BLE001 - whatever a credential plugin raises; its text may hold what it must not
+        except Exception as error:  # noqa: BLE001 - a credential plugin may raise anything, and its text may contain a secret
             raise Unavailable(f"{method} {path}: the credentials could not be refreshed ({type(error).__name__})") from None
         basic = self._configuration.get_basic_auth_token() if self._configuration.username else None
         if token or basic:
@@ -294,7 +294,7 @@ class KubeSession:
 
 
 def _error(method: str, path: str, response: urllib3.BaseHTTPResponse, content_type: str) -> RemoteError:
-    """Turns an error answer into one of ours; the text is cut, and never contains the request's headers."""
+    """Translates an error answer into a `RemoteError`. Its text is cut, and never contains the request's headers."""
     reason, text = "", response.data.decode(errors="replace") if response.data else ""
     try:
         status = json.loads(text)
@@ -350,7 +350,7 @@ def connect(*, kubeconfig: str | None = None, context: str | None = None, connec
             kubernetes_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
             kubernetes_config.load_kube_config(config_file=kubeconfig, context=context, client_configuration=configuration)  # type: ignore[no-untyped-call]
-    except Exception as error:  # a broken file makes the package raise anything: YAML, type and base64 errors among them
+    except Exception as error:  # for a broken file the package raises various errors, such as YAML, type and base64 errors
         raise ConfigError(
             f"no Kubernetes API server: {error}\n  set KUBECONFIG or --kubeconfig to a readable file, or run inside a cluster"
         ) from error

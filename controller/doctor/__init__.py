@@ -1,1 +1,1 @@
-"""Looks at a live cluster once and says what it lacks for safe switches: checks, each with what was seen, why it matters and the fix."""
+"""Examines a live cluster once for what safe mode changes need. Each check states its findings, why they matter and the fix."""

@@ -1,53 +1,54 @@
-"""Checks of what is written on the Ingress: the routing action, the mode marker, overrides, and who writes them."""
+"""Checks of the Ingress's annotations: the routing action, the mode marker, overrides, and who writes them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Final
 
-from controller.doctor.observe import Seen
+from controller.doctor.observe import Observation
 from controller.doctor.report import Finding, ok, problem, unknown, warning
 from controller.policy import text as words
+from controller.policy.annotations import MARKER
 from controller.policy.guards import until_text
 from controller.policy.model import Mode, RoutingStyle
 from controller.policy.plan import FIELD_MANAGER
-from controller.policy.routing import MARKER, action_key, action_problem, mode_of, states_stickiness
+from controller.policy.routing import action_key, action_problem, mode_of, states_stickiness
 from controller.signals.objects import field_owners, items, mapping, text
 
 _TOOLS: Final = {
     "argocd": ("argocd-controller", "argocd-application-controller", "argocd-server"),
     "flux": ("kustomize-controller", "helm-controller", "flux", "flux-client-side-apply"),
 }
-"""What `--gitops` is called with, and the field managers of that tool."""
+"""The field managers of each tool, by its name for `--gitops`."""
 _TRACKS: Final = {
     "argocd": (("annotations", "argocd.argoproj.io/tracking-id"), ("labels", "argocd.argoproj.io/instance")),
     "flux": (("labels", "kustomize.toolkit.fluxcd.io/name"), ("labels", "helm.toolkit.fluxcd.io/name")),
 }
-"""How each tool marks what it keeps in step with Git."""
+"""The marks of each tool on the objects that it syncs from Git."""
 
 
-def action(seen: Seen) -> Iterator[Finding]:
-    """The action is there, can be read, and forwards to at most five Services of the application with legal weights."""
-    application, routing = seen.application, seen.routing
+def action(observed: Observation) -> Iterator[Finding]:
+    """The action exists, can be read, and forwards to at most five Services of the application with legal weights."""
+    application, routing = observed.application, observed.routing
     key = action_key(application.action)
     if not routing.action:
-        yield problem(f"annotation {key} is missing: every request is answered with 503", "put the action of cost mode there")
+        yield problem(f"annotation {key} is missing: the load balancer answers every request with 503", "add the action of cost mode")
         return
     if routing.problem:
-        yield problem(routing.problem, f"put {key} right; `failoverctl plan` shows what the controller would write")
+        yield problem(routing.problem, f"correct {key}; `failoverctl plan` shows what the controller would write")
         return
     ports = {backend.service: backend.port for backend in (application.capacity, *(unit.backend for unit in application.units))}
     strange = [target.service for target in routing.targets if target.service not in ports]
     other = [target for target in routing.targets if target.service in ports and ports[target.service] != target.port]
     if strange:
         yield problem(
-            f"it forwards to {words.listing(strange)}, which the application file does not name",
-            "name them as units, or correct the action",
+            f"the action forwards to {words.listing(strange)}, which the application file does not name",
+            "add them as units, or correct the action",
         )
     for target in other:
         yield problem(
             f"{target.service}:{target.port!r} in the action is {ports[target.service]!r} in the application file: two target groups",
-            "write the same port in both, and in the standby rules",
+            "use the same port in both, and in the standby rules",
         )
     refusal = action_problem(routing.targets)
     if refusal:
@@ -56,9 +57,9 @@ def action(seen: Seen) -> Iterator[Finding]:
         yield ok(words.listing(f"{target.service} {target.weight}" for target in routing.targets))
 
 
-def stickiness(seen: Seen) -> Iterator[Finding]:
-    """Stickiness is stated, and shorter than a switch may take."""
-    policy, routing = seen.application.policy, seen.routing
+def stickiness(observed: Observation) -> Iterator[Finding]:
+    """Stickiness is stated, and shorter than a mode change may take."""
+    policy, routing = observed.application.policy, observed.routing
     good = True
     if routing.action and not routing.problem and not states_stickiness(routing.action):
         good = False
@@ -66,38 +67,38 @@ def stickiness(seen: Seen) -> Iterator[Finding]:
     if policy.stickiness_cost_s > policy.verify_alert_s:
         good = False
         yield warning(
-            f"clients stay for {policy.stickiness_cost_s} s on a unit in cost mode, also on one whose weight became 0",
-            f"lower stickinessCostSeconds to {policy.verify_alert_s:.0f} or less, best to 0",
+            f"in cost mode clients stay on a unit for {policy.stickiness_cost_s} s, even after its weight became 0",
+            f"lower stickinessCostSeconds to {policy.verify_alert_s:.0f} or less, preferably to 0",
         )
     if policy.stickiness_capacity_s:
         good = False
         yield warning(
-            f"stickiness of {policy.stickiness_capacity_s} s in capacity mode keeps the sticky clients of cost mode where they are",
+            f"stickiness of {policy.stickiness_capacity_s} s in capacity mode keeps the sticky clients of cost mode on their units",
             "set stickinessCapacitySeconds: 0, which releases them at once",
         )
     if good:
         yield ok(f"stated: {f'{routing.stickiness_s} s' if routing.stickiness_s else 'off'}")
 
 
-def mode_marker(seen: Seen) -> Iterator[Finding]:
-    """The mode is known, from the marker or from the action alone, and the two agree."""
-    routing = seen.routing
-    shown = mode_of(seen.application, routing.targets)
+def mode_marker(observed: Observation) -> Iterator[Finding]:
+    """The mode is known from the marker or from the action, and the two agree."""
+    routing = observed.routing
+    shown = mode_of(observed.application, routing.targets)
     marked = {str(mode): mode for mode in Mode}.get(routing.marker)
-    single = seen.application.routing_style is RoutingStyle.SINGLE_SERVICE  # in place, both modes forward to the same Services
+    single = observed.application.routing_style is RoutingStyle.SINGLE_SERVICE  # in place, both modes forward to the same Services
     if routing.marker and marked is None:
-        yield problem(f"{MARKER} says {routing.marker!r}", f"correct it to {' or '.join(Mode)}, or take it away")
+        yield problem(f"{MARKER} says {routing.marker!r}", f"correct it to {' or '.join(Mode)}, or remove it")
     elif marked is None and shown is None:
-        yield problem("no marker, and the action is neither that of cost nor that of capacity mode", "put the action of cost mode there")
+        yield problem("no marker, and the action is neither that of cost nor that of capacity mode", "write the action of cost mode")
     elif single and marked and shown and shown is not marked:
-        yield warning(f"the marker says {marked}, the action is that of {shown} mode", "nothing: the controller puts the action right")
+        yield warning(f"the marker says {marked}, the action is that of {shown} mode", "nothing: the controller corrects the action")
     else:
-        yield ok(f"mode {marked or shown}{'' if marked else ', from the action: the controller has not written here yet'}")
+        yield ok(f"mode {marked or shown}{'' if marked else ', from the action: the controller has not written the marker yet'}")
 
 
-def override(seen: Seen) -> Iterator[Finding]:
-    """No pause and no pin holds the controller."""
-    found, now, key = seen.routing.override, seen.now, seen.application.key
+def override(observed: Observation) -> Iterator[Finding]:
+    """No pause and no pin stops the controller."""
+    found, now, key = observed.routing.override, observed.now, observed.application.key
     lift = f"failoverctl resume {key}"
     if found.problem:
         yield problem(f"cannot be read, so everything is paused: {found.problem}", lift)
@@ -113,29 +114,29 @@ def override(seen: Seen) -> Iterator[Finding]:
         yield ok("no pause, no pin")
 
 
-def field_owner(seen: Seen) -> Iterator[Finding]:
-    """The controller is the only one that writes the action; a GitOps tool leaves it alone."""
-    owners = field_owners(seen.ingress, "metadata", "annotations", action_key(seen.application.action))
+def field_owner(observed: Observation) -> Iterator[Finding]:
+    """Only the controller writes the action; a GitOps tool leaves it alone."""
+    owners = field_owners(observed.ingress, "metadata", "annotations", action_key(observed.application.action))
     tool, manager = next(((tool, one) for one in owners for tool, names in _TOOLS.items() if one in names), ("", ""))
-    tool = tool or _tracker(seen)
-    fix = f"put in what `failoverctl doctor {seen.application.key} --gitops {tool}` prints"
+    tool = tool or _tracker(observed)
+    fix = f"apply what `failoverctl doctor {observed.application.key} --gitops {tool}` prints"
     written = f"written by {words.listing(owners)}"
     if manager:
-        yield warning(f"{written}: {manager} keeps it as it is in Git", fix)
+        yield warning(f"{written}: {manager} resets it to what is in Git", fix)
     elif tool:
-        yield unknown(f"{written}; {tool} keeps the Ingress, and whether it leaves the action alone is not seen here", fix)
+        yield unknown(f"{written}; {tool} syncs the Ingress, and the cluster does not show whether it ignores the action", fix)
     elif not owners:
-        yield unknown("the Ingress does not tell who wrote it")
+        yield unknown("the Ingress does not record who wrote it")
     elif owners[-1] == FIELD_MANAGER or FIELD_MANAGER not in owners:
         yield ok(written)
     else:
-        yield warning(f"{written}, {owners[-1]} last", f"find out why {owners[-1]} writes it: the controller puts it right again and again")
+        yield warning(f"{written}, {owners[-1]} last", f"find out why {owners[-1]} writes it: the controller keeps undoing its edits")
 
 
-def _tracker(seen: Seen) -> str:
-    """The GitOps tool that keeps the Ingress, "" where none does."""
-    managers = {text(entry, "manager") for entry in items(seen.ingress, "metadata", "managedFields")}
+def _tracker(observed: Observation) -> str:
+    """The GitOps tool that syncs the Ingress, "" if none does."""
+    managers = {text(entry, "manager") for entry in items(observed.ingress, "metadata", "managedFields")}
     for tool, marks in _TRACKS.items():
-        if managers & {*_TOOLS[tool]} or any(key in mapping(seen.ingress, "metadata", where) for where, key in marks):
+        if managers & {*_TOOLS[tool]} or any(key in mapping(observed.ingress, "metadata", where) for where, key in marks):
             return tool
     return ""

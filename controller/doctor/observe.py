@@ -1,4 +1,4 @@
-"""One look at everything that the checks need, with the permissions that `plan` needs."""
+"""Observes once everything that the checks need, with the permissions of `plan`."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from controller.signals.workloads import WorkloadView
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What one look at an application shows.
+class Observation:
+    """The objects of one application at one time.
 
     Attributes:
-        application: What its file says.
-        now: When it was looked, seconds since the Unix epoch.
-        ingress: Its Ingress, {} where it does not exist.
-        routing: The same, read.
+        application: The application as its file describes it.
+        now: When it was observed, seconds since the Unix epoch.
+        ingress: Its Ingress, {} if it does not exist.
+        routing: The routing that the Ingress states.
         group: The other Ingresses of its explicit IngressGroup.
-        group_complete: Whether the Ingresses of every namespace could be listed for that.
+        group_complete: Whether `group` covers every namespace; otherwise only those that may be listed.
         services: The Services of its namespace, by name.
         deployments: The Deployments of its namespace, by name.
         bindings: The TargetGroupBindings of its namespace.
-        reconciles: What the load-balancer controller says of its Ingress, as the running controller reads it.
+        reconciles: The load-balancer controller's events about the Ingress, as the running controller reads them.
         workloads: Endpoints and ScaledObjects, as the running controller reads them.
         unreadable: Why a kind could not be listed, by the resource's name.
     """
@@ -66,17 +66,17 @@ class Seen:
         return mapping(self.ingress, "metadata", "annotations")
 
     def setting(self, name: str, service: str = "") -> str:
-        """A setting of the load-balancer controller, "" where it is not stated.
+        """A setting of the load-balancer controller, "" if it is not stated.
 
         Args:
             name: Without the prefix.
-            service: For a setting of target groups: the Service's own annotation wins over the Ingress's.
+            service: For a setting of target groups: the Service, whose own annotation overrides the Ingress's.
         """
         key = f"{PREFIX}/{name}"
         return text(mapping(self.services.get(service), "metadata", "annotations"), key) or text(self.annotations, key)
 
     def ready(self, service: str) -> int:
-        """Ready endpoints of a Service."""
+        """The number of ready endpoints of a Service."""
         return self.workloads.endpoints_ready(self.application.namespace, service) or 0
 
 
@@ -85,30 +85,30 @@ _KINDS = (SERVICES, DEPLOYMENTS, ENDPOINT_SLICES, SCALED_OBJECTS, TARGET_GROUP_B
 
 @dataclass(slots=True)
 class _Namespace:
-    """What was listed in one namespace."""
+    """The objects listed in one namespace, and why a kind could not be listed."""
 
     ingresses: Sequence[Object]
     listed: dict[str, Sequence[Object]]
     unreadable: dict[str, str]
 
 
-def look(session: KubeSession, applications: Iterable[Application], now: float) -> dict[str, Seen]:
-    """Looks at these applications.
+def observe(session: KubeSession, applications: Iterable[Application], now: float) -> dict[str, Observation]:
+    """Observes applications by lists alone.
 
     Args:
-        session: Connection to the API server; an identity that may only list suffices.
-        applications: Which.
+        session: Connection to the API server; permission to list suffices.
+        applications: The applications to observe.
         now: Seconds since the Unix epoch.
 
     Returns:
-        By key.
+        The observations by application key.
 
     Raises:
-        RemoteError: The Ingresses cannot be listed; without them nothing can be said.
+        RemoteError: The Ingresses cannot be listed; no check works without them.
     """
     applications = list(applications)
     spaces = {name: _namespace(session, name) for name in sorted({one.namespace for one in applications})}
-    return {one.key: _seen(session, one, spaces[one.namespace], now) for one in applications}
+    return {one.key: _observe(session, one, spaces[one.namespace], now) for one in applications}
 
 
 def _namespace(session: KubeSession, namespace: str) -> _Namespace:
@@ -119,7 +119,7 @@ def _namespace(session: KubeSession, namespace: str) -> _Namespace:
 
 
 def _listed(session: KubeSession, resource: Resource, namespace: str, unreadable: dict[str, str], query: Query = ()) -> Sequence[Object]:
-    """The objects of one kind; () and a note of why where they cannot be listed."""
+    """The objects of one kind. If they cannot be listed, returns () and records why."""
     try:
         return list_objects(session, resource, namespace, query)[0]
     except NotFound:
@@ -129,7 +129,7 @@ def _listed(session: KubeSession, resource: Resource, namespace: str, unreadable
     return ()
 
 
-def _seen(session: KubeSession, application: Application, space: _Namespace, now: float) -> Seen:
+def _observe(session: KubeSession, application: Application, space: _Namespace, now: float) -> Observation:
     ingress: Object = next((one for one in space.ingresses if name_of(one) == application.ingress), {})
     unreadable = dict(space.unreadable)
     about = (("fieldSelector", f"involvedObject.kind=Ingress,involvedObject.name={application.ingress}"),)
@@ -147,17 +147,17 @@ def assemble(
     unreadable: Mapping[str, str] | None = None,
     *,
     group_complete: bool = True,
-) -> Seen:
-    """Puts together what was listed, see `Seen`.
+) -> Observation:
+    """Builds an `Observation` from listed objects.
 
     Args:
-        application: Whose.
+        application: The application.
         now: Seconds since the Unix epoch.
-        ingress: {} where it does not exist.
-        listed: By the resource's name.
-        group: See `Seen`.
-        unreadable: See `Seen`.
-        group_complete: See `Seen`.
+        ingress: Its Ingress, {} if it does not exist.
+        listed: The objects of its namespace by the resource's name.
+        group: See `Observation`.
+        unreadable: See `Observation`.
+        group_complete: See `Observation`.
     """
     view, reconciles = WorkloadView(), ReconcileView()
     for one in listed.get(EVENTS.name, ()):
@@ -166,7 +166,7 @@ def assemble(
         view.endpoint_slice("ADDED", one)
     for one in listed.get(SCALED_OBJECTS.name, ()):
         view.scaled_object("ADDED", one)
-    return Seen(
+    return Observation(
         application=application,
         now=now,
         ingress=ingress,
@@ -183,12 +183,12 @@ def assemble(
 
 
 def _group(session: KubeSession, application: Application, ingress: Object, nearby: Sequence[Object]) -> tuple[tuple[Object, ...], bool]:
-    """The other Ingresses of the explicit group, and whether every namespace could be looked at."""
+    """The other Ingresses of the explicit group, and whether every namespace was listed."""
     group = group_of(ingress)
     if not group:
         return (), True
     candidates, complete = nearby, False
-    with suppress(Forbidden):  # the manifests grant the application's namespace only
+    with suppress(Forbidden):  # the manifests grant only the application's namespace
         candidates, complete = list_objects(session, INGRESSES, None)[0], True
     own = (application.namespace, application.ingress)
     others = [one for one in candidates if group_of(one) == group and (text(one, "metadata", "namespace"), name_of(one)) != own]
@@ -196,5 +196,5 @@ def _group(session: KubeSession, application: Application, ingress: Object, near
 
 
 def group_of(ingress: Object) -> str:
-    """The explicit IngressGroup of an Ingress, "" where it has a load balancer of its own."""
+    """The explicit IngressGroup of an Ingress, "" if it has its own load balancer."""
     return text(mapping(ingress, "metadata", "annotations"), f"{PREFIX}/group.name")

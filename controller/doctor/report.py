@@ -1,4 +1,4 @@
-"""What a check is, and what it says."""
+"""Checks and their findings."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ S = TypeVar("S")
 class Level(StrEnum):
     """How bad a finding is."""
 
-    PROBLEM = "problem"  # a switch is refused, or requests fail now
-    WARNING = "warning"  # works, and may harm
-    UNKNOWN = "unknown"  # it cannot be told from here
+    PROBLEM = "problem"  # a mode change is refused, or requests fail now
+    WARNING = "warning"  # works, but may cause harm
+    UNKNOWN = "unknown"  # the cluster does not show it
     OK = "ok"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a check found.
+    """One result of a check.
 
     Attributes:
         level: How bad it is.
-        seen: What was seen, in words.
-        fix: What to do about it, "" where there is nothing to do.
+        seen: What the check observed, in words.
+        fix: What to do about it, "" if there is nothing to do.
     """
 
     level: Level
@@ -37,34 +37,34 @@ class Finding:
 
 
 def ok(seen: str) -> Finding:
-    """As it should be."""
+    """A finding that all is well."""
     return Finding(Level.OK, seen)
 
 
 def unknown(seen: str, fix: str = "") -> Finding:
-    """It cannot be told from here."""
+    """A finding that the cluster does not show the answer."""
     return Finding(Level.UNKNOWN, seen, fix)
 
 
 def warning(seen: str, fix: str) -> Finding:
-    """It works, and may harm."""
+    """A finding that works, but may cause harm."""
     return Finding(Level.WARNING, seen, fix)
 
 
 def problem(seen: str, fix: str) -> Finding:
-    """It stops a switch, or makes requests fail now."""
+    """A finding that blocks a mode change, or makes requests fail now."""
     return Finding(Level.PROBLEM, seen, fix)
 
 
 @dataclass(frozen=True, slots=True)
 class Check(Generic[S]):
-    """One check. Its function's docstring begins with a line that says what it asks for.
+    """One check of an observation of type `S`. The first line of its function's docstring states what it requires.
 
     Attributes:
-        examine: What it does with what was seen.
-        why: Why it matters, one sentence.
-        needs: What must have been listed; without it the answer is "cannot tell".
-        of_ingress: Whether there is nothing to ask without the Ingress of an application.
+        examine: Returns the findings about an observation.
+        why: Why it matters, in a sentence or two.
+        needs: The kinds that must have been listed; without them the result is "cannot tell".
+        of_ingress: Whether the check applies only if the application's Ingress exists.
     """
 
     examine: Callable[[S], Iterator[Finding]]
@@ -74,31 +74,31 @@ class Check(Generic[S]):
 
     @property
     def name(self) -> str:
-        """As reports and docs write it."""
+        """The name in reports and docs."""
         return self.examine.__name__.replace("_", "-")
 
     @property
-    def asks(self) -> str:
-        """What it asks for."""
+    def requires(self) -> str:
+        """What the check requires, one sentence."""
         return (self.examine.__doc__ or "").splitlines()[0]
 
-    def findings(self, seen: S, unreadable: Mapping[str, str]) -> Iterator[Finding]:
-        """What it finds.
+    def findings(self, observed: S, unreadable: Mapping[str, str]) -> Iterator[Finding]:
+        """Runs the check; a kind that it needs but that could not be listed makes the result "cannot tell".
 
         Args:
-            seen: What was seen.
+            observed: What to examine.
             unreadable: Why a kind could not be listed, by the resource's name.
         """
         reasons = dict.fromkeys(unreadable[one.name] for one in self.needs if one.name in unreadable)
         if reasons:
-            yield unknown("; ".join(reasons), "install it, or grant `list` on it: docs/permissions.md says what for")
+            yield unknown("; ".join(reasons), "install it, or grant `list` on it: see docs/permissions.md")
         else:
-            yield from self.examine(seen)
+            yield from self.examine(observed)
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One finding and the check that it is of."""
+    """A finding with its check."""
 
     check: Check[Any]
     finding: Finding

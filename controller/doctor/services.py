@@ -1,11 +1,11 @@
-"""Checks of the Services, and of what is behind them."""
+"""Checks of the Services, their Deployments and endpoints."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from controller.doctor.observe import Seen
+from controller.doctor.observe import Observation
 from controller.doctor.report import Finding, ok, problem, warning
 from controller.policy import text as words
 from controller.policy.model import RoutingStyle, Unit
@@ -14,11 +14,11 @@ from controller.signals.karpenter import POOL_LABEL
 from controller.signals.objects import integer, items, mapping, pinned_values, text
 
 
-def services(seen: Seen) -> Iterator[Finding]:
-    """Every Service exists and has the port that the application file writes."""
+def services(observed: Observation) -> Iterator[Finding]:
+    """Every Service exists and has the port that the application file states."""
     good = True
-    for backend in needed(seen.application):
-        service = seen.services.get(backend.service)
+    for backend in needed(observed.application):
+        service = observed.services.get(backend.service)
         if service is None:
             good = False
             yield problem(f"Service {backend.service} does not exist", "create it, or correct the application file")
@@ -27,16 +27,19 @@ def services(seen: Seen) -> Iterator[Finding]:
         if backend.port not in ports:
             good = False
             there = words.listing(repr(port) for port in ports)
-            yield problem(f"Service {backend.service} has no port {backend.port!r}; it has {there}", "correct the port in one of the two")
+            yield problem(
+                f"Service {backend.service} has no port {backend.port!r}; it has {there}",
+                "correct the port in the Service or in the application file",
+            )
     if good:
-        yield ok(words.listing(f"{backend.service}:{backend.port}" for backend in needed(seen.application)))
+        yield ok(words.listing(f"{backend.service}:{backend.port}" for backend in needed(observed.application)))
 
 
-def deployments(seen: Seen) -> Iterator[Finding]:
+def deployments(observed: Observation) -> Iterator[Finding]:
     """Every unit's Deployment exists and runs on the unit's NodePool."""
     good = True
-    for unit in seen.application.units:
-        deployment = seen.deployments.get(unit.deployment)
+    for unit in observed.application.units:
+        deployment = observed.deployments.get(unit.deployment)
         if deployment is None:
             good = False
             yield problem(f"Deployment {unit.deployment} of {unit.name} does not exist", "create it, or correct the application file")
@@ -49,29 +52,29 @@ def deployments(seen: Seen) -> Iterator[Finding]:
                 "correct nodePool in the application file, or the Deployment's nodeSelector",
             )
     if good:
-        yield ok(words.listing(unit.deployment for unit in seen.application.units))
+        yield ok(words.listing(unit.deployment for unit in observed.application.units))
 
 
-def selectors(seen: Seen) -> Iterator[Finding]:
-    """Each unit's Service selects the pods of that unit alone, and the capacity Service those of all."""
-    application = seen.application
-    labels = {unit.name: _labels(seen, unit) for unit in application.units if unit.deployment in seen.deployments}
+def selectors(observed: Observation) -> Iterator[Finding]:
+    """Each unit's Service selects only the pods of that unit, and the capacity Service those of all units."""
+    application = observed.application
+    labels = {unit.name: _labels(observed, unit) for unit in application.units if unit.deployment in observed.deployments}
     findings: list[Finding] = []
     for unit in application.units:
-        if unit.backend.service in seen.services:
-            findings += _of_unit(unit, _selector(seen, unit.backend.service), labels)
+        if unit.backend.service in observed.services:
+            findings += _of_unit(unit, _selector(observed, unit.backend.service), labels)
     capacity = application.capacity.service
-    if application.routing_style is RoutingStyle.SINGLE_SERVICE and capacity in seen.services:
-        selector = _selector(seen, capacity)
+    if application.routing_style is RoutingStyle.SINGLE_SERVICE and capacity in observed.services:
+        selector = _selector(observed, capacity)
         left_out = [name for name, own in labels.items() if not _selects(selector, own)]
         if left_out:
             findings.append(
                 problem(
                     f"the capacity Service {capacity} ({_shown(selector)}) does not select the pods of {words.listing(left_out)}",
-                    "give the pods of all units one label and let it select that",
+                    "give the pods of all units a common label and select that",
                 )
             )
-    yield from findings or [ok("each unit's Service selects its own pods, the capacity Service those of all")]
+    yield from findings or [ok("each unit's Service selects its own pods, the capacity Service those of all units")]
 
 
 def _of_unit(unit: Unit, selector: Mapping[str, Any], labels: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
@@ -83,12 +86,12 @@ def _of_unit(unit: Unit, selector: Mapping[str, Any], labels: Mapping[str, Mappi
         yield warning(f"Service {service} ({_shown(selector)}) selects the pods of {words.listing(others)} too", "narrow its selector")
 
 
-def _labels(seen: Seen, unit: Unit) -> Mapping[str, Any]:
-    return mapping(seen.deployments[unit.deployment], "spec", "template", "metadata", "labels")
+def _labels(observed: Observation, unit: Unit) -> Mapping[str, Any]:
+    return mapping(observed.deployments[unit.deployment], "spec", "template", "metadata", "labels")
 
 
-def _selector(seen: Seen, service: str) -> Mapping[str, Any]:
-    return mapping(seen.services[service], "spec", "selector")
+def _selector(observed: Observation, service: str) -> Mapping[str, Any]:
+    return mapping(observed.services[service], "spec", "selector")
 
 
 def _selects(selector: Mapping[str, Any], labels: Mapping[str, Any]) -> bool:
@@ -100,19 +103,19 @@ def _shown(selector: Mapping[str, Any]) -> str:
     return words.listing(f"{key}={value}" for key, value in selector.items()) if selector else "no selector"
 
 
-def endpoints(seen: Seen) -> Iterator[Finding]:
-    """Every Service that gets traffic now, or would after a failover, has ready endpoints."""
-    application = seen.application
-    live = {target.service for target in seen.routing.targets if target.weight > 0}
-    empty = [backend.service for backend in needed(application) if not seen.ready(backend.service)]
+def endpoints(observed: Observation) -> Iterator[Finding]:
+    """Every Service that gets traffic now, or would get it after a failover, has ready endpoints."""
+    application = observed.application
+    live = {target.service for target in observed.routing.targets if target.weight > 0}
+    empty = [backend.service for backend in needed(application) if not observed.ready(backend.service)]
     now = [service for service in empty if service in live]
     waiting = [service for service in empty if service == application.capacity.service and service not in live]
     later = [service for service in empty if service not in {*now, *waiting}]
     if now:
-        yield problem(f"{words.listing(now)} gets traffic and has no ready endpoint", "see its pods; the load balancer answers 503 for it")
+        yield problem(f"{words.listing(now)} gets traffic and has no ready endpoint: 503", "check its pods")
     if waiting:
-        yield problem(f"{words.listing(waiting)} has no ready endpoint: a failover is refused", "see its selector and its pods")
+        yield problem(f"{words.listing(waiting)} has no ready endpoint: a failover is refused", "check its selector and its pods")
     if later:
-        yield warning(f"{words.listing(later)} has no ready endpoint", "nothing if the unit is short or scaled to 0; else see its pods")
+        yield warning(f"{words.listing(later)} has no ready endpoint", "nothing if the unit is short or scaled to 0; else check its pods")
     if not empty:
-        yield ok(words.listing(f"{backend.service} {seen.ready(backend.service)}" for backend in needed(application)))
+        yield ok(words.listing(f"{backend.service} {observed.ready(backend.service)}" for backend in needed(application)))

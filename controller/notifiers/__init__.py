@@ -1,1 +1,1 @@
-"""Who is told: Slack, CloudWatch and Kubernetes Events, each isolated from the others and from the tick."""
+"""Notifications: Slack, CloudWatch and Kubernetes Events, each isolated from the others and from the tick."""

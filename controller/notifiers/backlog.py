@@ -1,4 +1,4 @@
-"""What one sink still has to deliver and what it was given lately. Plain data structures: the caller locks."""
+"""One sink's queue of messages, and the keys of the messages it accepted lately. Plain data structures: the caller locks."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Item:
     """A message in a queue.
 
     Attributes:
-        message: To be delivered.
+        message: What to deliver.
         since: When it was published, monotonic seconds.
-        about: Name of the sink that the message is about, where the dispatcher itself made it; else "".
+        about: Name of the sink that the message reports on, if the dispatcher wrote it; else "".
     """
 
     message: Message
@@ -27,10 +27,10 @@ class Item:
 
 
 class Backlog:
-    """A bounded queue that gives up the oldest, but never a mode change for anything less.
+    """A bounded queue. When it is full it drops the oldest message, but a mode change only for another mode change.
 
     Args:
-        size: Most items it holds; at least 1.
+        size: Most items held; at least 1.
     """
 
     def __init__(self, size: int) -> None:
@@ -44,7 +44,7 @@ class Backlog:
         """Adds an item.
 
         Returns:
-            The item that had to go for it (which may be itself), None where there was room.
+            The item that was dropped, which may be the new one; None if there was room.
         """
         if len(self._items) < self._size:
             self._items.append(item)
@@ -59,19 +59,19 @@ class Backlog:
         return victim
 
     def pop(self) -> Item | None:
-        """Takes the oldest item, None where there is none."""
+        """Removes and returns the oldest item; None if the queue is empty."""
         return self._items.popleft() if self._items else None
 
 
 class Recent:
-    """Remembers keys for a while.
+    """The keys of the messages that passed lately.
 
-    Two messages are the same if key *and* kind are: a RESOLVED under the key of its ALERT is news, and so is the ALERT after it. What
-    people read last must be true.
+    A message repeats another if both key *and* kind are equal. So a RESOLVED under the key of its ALERT passes, and so does the next ALERT:
+    the last message that people read must be true.
 
     Args:
-        window_s: For how long, seconds; counted from the message that was let through, so that what lasts is repeated once a window.
-        size: Most keys it holds; the oldest goes first.
+        window_s: How long a key counts, seconds from the message that passed. A condition that lasts is repeated once a window.
+        size: Most keys held; the oldest is forgotten first.
     """
 
     def __init__(self, window_s: float, size: int) -> None:
@@ -83,10 +83,10 @@ class Recent:
         return len(self._seen)
 
     def repeats(self, message: Message, now: float) -> bool:
-        """Whether the message was let through within the window; if not, it counts as let through now.
+        """Whether an equal message passed within the window. If none did, records that this one passes now.
 
         Args:
-            message: Never repeats anything without a `dedup_key`.
+            message: Repeats nothing if it has no `dedup_key`.
             now: Monotonic seconds.
         """
         key = message.dedup_key
@@ -102,7 +102,7 @@ class Recent:
         return False
 
     def forget(self, message: Message) -> None:
-        """Lets the next message like this one through: this one was not delivered."""
+        """Forgets a message that was not delivered, so that the next equal one passes."""
         seen = self._seen.get(message.dedup_key)
         if seen is not None and seen[0] is message.kind:
             del self._seen[message.dedup_key]

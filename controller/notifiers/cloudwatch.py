@@ -1,6 +1,6 @@
 """CloudWatch: one metric that says which mode each application is in, counters, and an alarm for each application.
 
-The metric is the sample that dashboards and alarms of a whole organisation can read without knowing this project.
+Dashboards and alarms of a whole organisation can use the metric without knowing this project.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ _T = TypeVar("_T")
 
 
 class CloudWatchNotifier:
-    """Publishes metrics and keeps the alarms as they should be.
+    """Publishes metrics and keeps the alarms up to date.
 
     Args:
         clients: AWS clients.
         namespace: CloudWatch namespace of the metrics; must not begin with ``AWS/``.
-        alarm_actions: ARNs (e.g. of SNS topics) that an application's entering capacity mode triggers.
+        alarm_actions: ARNs (e.g. of SNS topics) to notify when an application enters capacity mode.
         clock: For the time stamps of `publish_modes`.
-        ok_actions: ARNs that its leaving capacity mode triggers.
-        period_s: The alarm's period, seconds; a multiple of 60. `publish_modes` is to be called at least this often.
-        alarms: Whether to create alarms at all; without them no permission for alarms is needed.
+        ok_actions: ARNs to notify when it leaves capacity mode.
+        period_s: The alarm's period, seconds; a multiple of 60. Call `publish_modes` at least this often.
+        alarms: Whether to create alarms. Without them no permission for alarms is needed.
 
     Raises:
-        ConfigError: AWS would not accept the namespace or the period.
+        ConfigError: AWS would refuse the namespace or the period.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class CloudWatchNotifier:
                 f"CloudWatch namespace {namespace!r}: 1 to {_MAX_NAMESPACE} letters, digits or . _ / # : -, and not beginning with AWS/"
             )
         if period_s < 60 or period_s % 60:  # noqa: PLR2004
-            raise ConfigError(f"CloudWatch alarm period {period_s} s: allowed are multiples of 60 s")
+            raise ConfigError(f"CloudWatch alarm period {period_s} s: must be a multiple of 60 s")
         self._clients = clients
         self._namespace = namespace
         self._alarm_actions = tuple(alarm_actions)
@@ -83,7 +83,7 @@ class CloudWatchNotifier:
         return "cloudwatch"
 
     def send(self, message: Message) -> None:
-        """Publishes what a message changes: the mode at once, and its counter. Does nothing for a message that changes neither.
+        """Publishes the mode that a message states and adds to the counter of its kind. Does nothing if it has neither.
 
         Raises:
             RemoteError: See `controller.errors`.
@@ -96,12 +96,12 @@ class CloudWatchNotifier:
         self._put(data)
 
     def publish_modes(self, modes: Mapping[str, Mode | None]) -> None:
-        """Publishes the mode of every application, and sees to the alarm of each new one.
+        """Publishes the mode of every application, and creates or updates the alarm of each new one.
 
-        It waits for AWS: call it from a job of its own, not from a tick.
+        Blocks on AWS: call it from a job of its own, not from a tick.
 
         Args:
-            modes: Mode by application key; None where it is not known: then nothing is said of it, and its alarm shows insufficient data.
+            modes: Mode by application key. None means unknown: no value is published, and the alarm shows insufficient data.
 
         Raises:
             RemoteError: See `controller.errors`. The modes are published before any alarm is touched.
@@ -113,9 +113,9 @@ class CloudWatchNotifier:
             self._ensured = frozenset(modes)
 
     def ensure_alarms(self, applications: Sequence[str]) -> tuple[str, ...]:
-        """Creates each application's alarm where it is absent and updates it where it differs; otherwise only reads.
+        """Creates each application's alarm if it is absent and updates it if it differs; otherwise only reads.
 
-        Whether an alarm's actions are enabled is left as a person set it.
+        Keeps ActionsEnabled as a person set it.
 
         Args:
             applications: Application keys.
@@ -158,7 +158,7 @@ class CloudWatchNotifier:
     def _alarm(self, application: str) -> dict[str, Any]:
         return {
             "AlarmName": alarm_name(application),
-            "AlarmDescription": f"{application} runs in capacity mode: served by what there is, at a higher cost. Managed by failoverctl.",
+            "AlarmDescription": f"{application} runs in capacity mode: all ready units serve, at higher cost. Managed by failoverctl.",
             "Namespace": self._namespace,
             "MetricName": MODE_METRIC,
             "Dimensions": [{"Name": DIMENSION, "Value": application}],
@@ -168,7 +168,7 @@ class CloudWatchNotifier:
             "DatapointsToAlarm": 1,
             "Threshold": 1.0,
             "ComparisonOperator": "GreaterThanOrEqualToThreshold",
-            # A controller that says nothing must look neither like cost mode nor like capacity mode.
+            # A controller that publishes nothing must show neither cost mode nor capacity mode.
             "TreatMissingData": "missing",
             "AlarmActions": list(self._alarm_actions),
             "OKActions": list(self._ok_actions),
@@ -176,7 +176,7 @@ class CloudWatchNotifier:
 
 
 def alarm_name(application: str) -> str:
-    """The name of an application's alarm; where AWS's limit cuts it, a digest keeps it unique."""
+    """The name of an application's alarm. If AWS's limit cuts it, a digest keeps it unique."""
     name = f"failoverctl {application} in capacity mode"
     if len(name) <= MAX_ALARM_NAME:
         return name

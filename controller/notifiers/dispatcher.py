@@ -1,7 +1,7 @@
-"""Sends messages to every sink without ever holding up whoever has one to send.
+"""Sends messages to every sink without ever blocking the caller.
 
-`Dispatcher.publish` only queues. Each sink has its own thread, queue and retries (`controller.notifiers.sink`), so one that hangs delays
-nothing but its own messages, and the other sinks are told about it.
+`Dispatcher.publish` only queues. Each sink has its own thread, queue and retries (`controller.notifiers.sink`): a sink that hangs delays
+only its own messages, and the other sinks report it.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ _log = structlog.get_logger(__name__)
 
 
 class Dispatcher:
-    """Delivers messages to all sinks, each in its own time.
+    """Delivers messages to all sinks, each at its own pace.
 
     Args:
-        sinks: What delivers; names must differ.
+        sinks: The sinks; their names must differ.
         clock: For waits, ages and time stamps.
         dedup_window_s: A message with the `dedup_key` and kind of another within this many seconds is not sent again.
-        queue_size: Messages that wait for one sink at most. A full queue gives up its oldest, but never a failover or fallback for less.
-        attempts: Tries a message gets at most, the first one included; only `Unavailable` is tried again.
-        retry_base_s: Seconds before the second try; doubles with each further one, less up to half at random.
+        queue_size: Most messages that wait for one sink. A full queue drops its oldest, but a failover or fallback only for another one.
+        attempts: Most attempts per message, the first one included. Only `Unavailable` is retried.
+        retry_base_s: Seconds before the first retry; doubles with each further one, minus up to half at random.
         retry_max_s: Longest such wait, seconds. A ``Retry-After`` may ask for more.
         max_age_s: No retry begins later than this many seconds after the message was published.
-        dead_after: Consecutive failed tries after which a sink counts as dead.
-        stuck_after_s: Seconds after which a try without an answer counts as a dead sink.
+        dead_after: Consecutive failed attempts after which a sink counts as dead.
+        stuck_after_s: Seconds without an answer after which a sink counts as dead.
         jitter: Returns values in [0, 1).
         redactor: Applied to every message and every error.
 
     Raises:
-        ValueError: Two sinks have one name, or a bound is out of range.
+        ValueError: Two sinks share a name, or a bound is out of range.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Dispatcher:
     ) -> None:
         names = [sink.name for sink in sinks]
         if len(set(names)) < len(names):
-            raise ValueError(f"two sinks have one name: {names}")
+            raise ValueError(f"two sinks share a name: {names}")
         limits = Limits(
             dedup_window_s=dedup_window_s,
             queue_size=queue_size,
@@ -84,21 +84,21 @@ class Dispatcher:
         try:
             self._offer(Item(message, self._clock.monotonic()))
             self._check()
-        except Exception as error:  # noqa: BLE001 - whoever has something to say must never fail for it
+        except Exception as error:  # noqa: BLE001 - a notification must never fail its caller
             _log.error("notifier.publish_failed", error=type(error).__name__)  # no text: it is not redacted yet
 
     def health(self) -> tuple[SinkHealth, ...]:
-        """How each sink does, in the order they were given."""
+        """The health of each sink, in the order of the constructor."""
         self._check()
         return tuple(sink.health() for sink in self._sinks)
 
     def close(self, timeout_s: float) -> int:
-        """Takes no more messages, lets the queues run empty, and gives up what is left after `timeout_s` seconds.
+        """Accepts no more messages, lets the queues run empty, and drops what is left after `timeout_s` seconds.
 
-        A try in work is not interrupted; its thread is a daemon and does not hold up the end of the process.
+        Does not interrupt an attempt in progress: its thread is a daemon and does not delay the end of the process.
 
         Returns:
-            How many deliveries did not happen.
+            How many messages were not delivered, summed over the sinks.
         """
         deadline = self._clock.monotonic() + timeout_s
         for sink in self._sinks:
@@ -120,7 +120,7 @@ class Dispatcher:
             sink.check()
 
     def _announce(self, name: str, change: Change, error: str) -> None:
-        """Tells the other sinks what became of one."""
+        """Notifies the other sinks that one died or recovered."""
         died = change is Change.DIED
         message = Message(
             kind=MessageKind.ALERT if died else MessageKind.RESOLVED,
@@ -129,7 +129,7 @@ class Dispatcher:
             reason=SINK_DEAD if died else SINK_WORKS,
             title=f"notifications: {name} does not deliver" if died else f"notifications: {name} delivers again",
             why=error if died else f"a message was delivered; the last failure was: {error}",
-            next=f"{name} is tried again with every message; switching is not affected" if died else "",
+            next=f"every new message is tried on {name} again; mode changes are not affected" if died else "",
             at=self._clock.now(),
             dedup_key=f"notifier:{name}",
         )

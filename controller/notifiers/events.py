@@ -44,7 +44,7 @@ Lookup = Callable[[str], Involved | tuple[str, str, str] | None]
 
 @dataclass(slots=True)
 class _Posted:
-    """An event that was posted: its name, how often it happened, and when (monotonic) it last did."""
+    """A posted event: its name, how often it happened, and when it last did (monotonic seconds)."""
 
     name: str
     count: int
@@ -52,14 +52,14 @@ class _Posted:
 
 
 class EventNotifier:
-    """Posts an Event for each message about an application; counts the same one up where it recurs within 10 minutes.
+    """Posts an Event for each message about an application; an Event that recurs within 10 minutes is counted up instead.
 
     Args:
         session: The API server; needs ``create`` and ``patch`` on ``events`` in the Ingress's namespace.
         clock: For the 10 minutes.
-        lookup: Finds the Ingress by the application's key; None where it is not known: the event then names it without a uid.
+        lookup: Finds the Ingress by the application's key. If it returns None, the event names the Ingress without a uid.
         component: Field manager, ``source.component`` and ``reportingComponent``.
-        instance: Which replica, e.g. the pod's name; the component where "".
+        instance: Which replica, e.g. the pod's name; "" stands for the component.
     """
 
     def __init__(self, session: KubeSession, clock: Clock, lookup: Lookup, *, component: str = COMPONENT, instance: str = "") -> None:
@@ -77,7 +77,7 @@ class EventNotifier:
         return "events"
 
     def send(self, message: Message) -> None:
-        """Posts one event. A message about the controller itself has no object to be attached to and is skipped.
+        """Posts one event. Skips a message about the controller itself, which has no object to attach an event to.
 
         Raises:
             RemoteError: See `controller.errors`.
@@ -111,15 +111,15 @@ class EventNotifier:
         path = EVENTS.path(key[0], posted.name)
         try:
             self._session.request("PATCH", path, query=(("fieldManager", self._component),), body=body, content_type=MERGE_PATCH)
-        except NotFound:  # the API server forgets events after an hour, or somebody deleted it
+        except NotFound:  # the API server deletes events after an hour; a person may also have deleted it
             return False
-        # Only now: a try repeated after a lost answer sends the same count again.
+        # Only after the request: a retry after a lost answer then sends the same count again.
         self._remember(key, _Posted(posted.name, posted.count + 1, self._clock.monotonic()))
         return True
 
     def _create(self, key: tuple[str, ...], involved: Involved, reason: str, text: str, message: Message) -> None:
         body = self._body(key, involved, reason, text, message)
-        # A conflict: an earlier try got through and its answer was lost, for the name is made from the content.
+        # The name is made from the content. So a conflict means that an earlier attempt succeeded and its answer was lost.
         with contextlib.suppress(Conflict):
             self._session.create(EVENTS, involved.namespace, body, field_manager=self._component)
         self._remember(key, _Posted(body["metadata"]["name"], 1, self._clock.monotonic()))
@@ -135,7 +135,7 @@ class EventNotifier:
             "uid": involved.uid,
             "resourceVersion": involved.resource_version,
         }
-        # No eventTime: with it the API server applies the rules of events.k8s.io, which know no count in this form.
+        # No eventTime: with it the API server applies the rules of events.k8s.io, which have no such count.
         return {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,

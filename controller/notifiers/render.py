@@ -1,4 +1,4 @@
-"""What a message says, once for all sinks: what happened, why, what it costs, what happens next."""
+"""The text of a message, composed once for all sinks: what happened, why, what it costs, what happens next."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _RESOLVED: Final = "✔ Resolved"
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A message ready to be laid out. All texts are one line each.
+    """A message ready for layout. Every text is one line.
 
     Attributes:
         mark: Icon and word, never the icon alone: ``⚠ Warning``.
         title: What happened.
-        points: Label and text of what else matters: why, cost, next; only those that there are.
+        points: Label and text of why, cost and next, without the empty ones.
         facts: Label and value of the rest: application, mode, reason, time, further fields.
     """
 
@@ -38,7 +38,7 @@ class View:
 
 
 def view(message: Message) -> View:
-    """Lays a message out for every sink alike."""
+    """Composes the texts of a message, the same for every sink."""
     points = (("Why", message.why), ("Cost", message.cost), ("Next", message.next))
     facts = (
         ("Application", message.application or "the controller itself"),
@@ -56,7 +56,7 @@ def view(message: Message) -> View:
 
 
 def plain(shown: View) -> str:
-    """Several lines of plain text, for a notification's preview or a sink that knows nothing better."""
+    """Several lines of plain text, for a notification's preview or a sink without markup."""
     return "\n".join((shown.headline, *(f"{label}: {text}" for label, text in shown.points)))
 
 
@@ -66,12 +66,12 @@ def sentence(shown: View) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text with every run of white space and control characters as one blank."""
+    """The text with every run of white space and control characters replaced by one blank."""
     return " ".join("".join(" " if unicodedata.category(char) == "Cc" else char for char in text).split())
 
 
 def cut_bytes(text: str, limit: int) -> str:
-    """Cuts to `limit` bytes of UTF-8 on a character boundary, with an ellipsis where something is missing."""
+    """Cuts to `limit` bytes of UTF-8 on a character boundary; ends a cut text with an ellipsis."""
     encoded = text.encode(errors="replace")
     if len(encoded) <= limit:
         return encoded.decode()

@@ -1,4 +1,4 @@
-"""One sink's queue, thread, retries and health. A sink that hangs holds up nothing but its own queue."""
+"""One sink's queue, thread, retries and health. A sink that hangs blocks only its own queue."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Change(StrEnum):
-    """What became of a sink, for the others to tell."""
+    """A change of a sink's state that the other sinks report."""
 
     DIED = "died"
     RECOVERED = "recovered"
@@ -33,17 +33,17 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The bounds of every sink.
+    """The bounds of every sink. Times are in seconds.
 
     Attributes:
         dedup_window_s: A message that repeats another within this is dropped; also the least time between two alerts about one sink.
-        queue_size: Messages that wait at most.
-        attempts: Tries a message gets at most, the first one included.
-        retry_base_s: Wait after the first failed try; doubles with each.
+        queue_size: Most messages that wait.
+        attempts: Most attempts per message, the first one included.
+        retry_base_s: Wait after the first failed attempt; doubles with each.
         retry_max_s: Longest such wait.
-        max_age_s: No retry would begin later than this after a message was published; also the longest that a ``Retry-After`` is obeyed.
-        dead_after: Consecutive failed tries after which a sink counts as dead even before it gives a message up.
-        stuck_after_s: A try that lasts longer counts as a dead sink while it lasts.
+        max_age_s: No retry begins later than this after a message was published; also the longest ``Retry-After`` that is honoured.
+        dead_after: Consecutive failed attempts after which a sink counts as dead, even before it gives up a message.
+        stuck_after_s: While an attempt has lasted longer than this, the sink counts as dead.
     """
 
     dedup_window_s: float
@@ -57,28 +57,28 @@ class Limits:
 
     def __post_init__(self) -> None:
         if min(self.queue_size, self.attempts, self.dead_after) < 1:
-            raise ValueError(f"queue_size, attempts and dead_after are at least 1: {self}")
+            raise ValueError(f"queue_size, attempts and dead_after must be at least 1: {self}")
         if min(self.dedup_window_s, self.retry_base_s, self.retry_max_s, self.max_age_s, self.stuck_after_s) < 0:
-            raise ValueError(f"no time is negative: {self}")
+            raise ValueError(f"no time may be negative: {self}")
 
 
 @dataclass(frozen=True, slots=True)
 class SinkHealth:
-    """How one sink does, for status and metrics.
+    """The health of one sink, for status and metrics.
 
     Attributes:
         name: The sink's name.
-        ok: Whether its last try delivered (or there was none yet) and none lasts suspiciously long.
-        dead: Whether it failed too often in a row, gave a message up, or hangs, and has delivered nothing since.
+        ok: Whether its last attempt delivered (or it made none yet) and no attempt hangs.
+        dead: Whether it failed too often in a row, gave up a message or hangs, and has delivered nothing since.
         last_ok_at: When it last delivered, seconds since the Unix epoch; None: never.
-        last_error: What its last failure was, redacted and short; kept after it works again, "" where there was none.
-        consecutive_failures: Failed tries since it last delivered.
-        queued: Messages that wait, the one in work included.
+        last_error: Its last failure, redacted and short; kept after it recovers, "" if it never failed.
+        consecutive_failures: Failed attempts since it last delivered.
+        queued: Messages that wait, the one in progress included.
         sent: Messages delivered.
-        failed: Messages given up after at least one try.
-        dropped: Messages that left the queue without a try: it was full, or closed.
+        failed: Messages given up after at least one attempt.
+        dropped: Messages that left the queue without an attempt: it was full, or closed.
         suppressed: Messages not queued because they repeated one within the window.
-        retried: Tries beyond the first of each message.
+        retried: Attempts beyond the first of each message.
     """
 
     name: str
@@ -99,10 +99,10 @@ class Sink:
     """Runs one notifier in a daemon thread of its own.
 
     Args:
-        notifier: What delivers.
+        notifier: Delivers the messages.
         clock: For waits, ages and time stamps.
         limits: See `Limits`.
-        on_change: Called from this sink's thread, or from `check`, when it dies or recovers, with the redacted reason.
+        on_change: Called when the sink dies or recovers, with its name and the redacted error; from its own thread or from `check`.
         jitter: Returns values in [0, 1); spreads the retries of several replicas.
         redactor: Applied to every text of a message before it is sent, and to every error before it is shown.
     """
@@ -160,7 +160,7 @@ class Sink:
             self._ready.notify()
 
     def health(self) -> SinkHealth:
-        """How it does now."""
+        """The sink's health now."""
         with self._ready:
             hang = self._hang()
             return SinkHealth(
@@ -179,24 +179,24 @@ class Sink:
             )
 
     def check(self) -> None:
-        """Reports the sink as dead if a try hangs: its own thread cannot."""
+        """Reports the sink as dead if an attempt hangs: its own thread cannot."""
         with self._ready:
             hang = self._hang()
             if not hang:
                 return
             self._last_error = hang
             self._dead = True
-            news = self._to_announce()
-        self._tell(news)
+            change = self._to_announce()
+        self._report(change)
 
     def drain(self) -> None:
-        """Takes no more items; the thread ends when the queue is empty."""
+        """Accepts no more items; the thread ends when the queue is empty."""
         with self._ready:
             self._draining = True
             self._ready.notify()
 
     def stop(self) -> int:
-        """Ends the thread after the try in work, whatever still waits.
+        """Ends the thread after the attempt in progress and drops all messages that wait.
 
         Returns:
             How many messages it did not deliver.
@@ -237,7 +237,7 @@ class Sink:
 
     def _deliver(self, item: Item) -> None:
         attempt = 0
-        # A Retry-After that the last message was given binds this one too.
+        # A Retry-After in answer to the last message applies to this one too.
         if self._pause(self._not_before - self._clock.monotonic()):
             self._give_up(item, attempt)
             return
@@ -262,7 +262,7 @@ class Sink:
             self._try_since = self._clock.monotonic()
         try:
             self._notifier.send(_redacted(message, self._redactor))
-        except BaseException as error:  # noqa: BLE001 - whatever a sink raises, SystemExit included, is that sink's failure only
+        except BaseException as error:  # noqa: BLE001 - anything a sink raises, SystemExit included, is that sink's failure only
             return error
         else:
             return None
@@ -278,7 +278,7 @@ class Sink:
 
     def _asked(self, error: BaseException) -> float:
         asked = error.retry_after_s if isinstance(error, Unavailable) else None
-        # A receiver that asks for a year would switch us off; NaN compares false.
+        # Capped: a receiver that asks for a year would stop the sink. NaN compares false.
         return min(asked, self._limits.max_age_s) if asked is not None and asked > 0 else 0.0
 
     def _pause(self, seconds: float) -> bool:
@@ -293,7 +293,7 @@ class Sink:
             self._last_ok_at = self._clock.now()
             recovered = self._announced
             self._announced = False
-        self._tell(Change.RECOVERED if recovered else None)
+        self._report(Change.RECOVERED if recovered else None)
 
     def _failed_once(self, item: Item, error: BaseException) -> None:
         text = self._describe(error)
@@ -302,9 +302,9 @@ class Sink:
             self._last_error = text
             self._not_before = self._clock.monotonic() + self._asked(error)
             self._dead = self._dead or self._failures >= self._limits.dead_after
-            # What the dispatcher itself says about a sink starts no further talk about this one: so it always ends.
-            news = self._to_announce() if self._dead and not item.about else None
-        self._tell(news)
+            # A dispatcher's message about another sink raises no further alert: two dead sinks would alert about each other for ever.
+            change = self._to_announce() if self._dead and not item.about else None
+        self._report(change)
 
     def _give_up(self, item: Item, attempts: int) -> None:
         with self._ready:
@@ -314,9 +314,9 @@ class Sink:
                 return
             self._failed += 1
             self._dead = True
-            error, news = self._last_error, None if item.about else self._to_announce()
+            error, change = self._last_error, None if item.about else self._to_announce()
         _log.warning("notifier.gave_up", sink=self.name, kind=item.message.kind.value, attempts=attempts, error=error)
-        self._tell(news)
+        self._report(change)
 
     # --- helpers; the first two are called with the lock held ---
 
@@ -332,18 +332,18 @@ class Sink:
         self._announced_at = now
         return Change.DIED
 
-    def _tell(self, news: Change | None) -> None:
-        """Without the lock: the others' locks are taken in turn."""
-        if news is not None:
-            if news is Change.DIED:
+    def _report(self, change: Change | None) -> None:
+        """Logs and announces a change. Call it without the lock: it takes the locks of the other sinks in turn."""
+        if change is not None:
+            if change is Change.DIED:
                 _log.error("notifier.died", sink=self.name, error=self._last_error)
             else:
                 _log.info("notifier.recovered", sink=self.name, last_error=self._last_error)
-            self._on_change(self.name, news, self._last_error)
+            self._on_change(self.name, change, self._last_error)
 
     def _describe(self, error: BaseException) -> str:
         text = one_line(self._redactor(f"{type(error).__name__}: {error}"))
-        if isinstance(error, RemoteError):  # its text is ours and says what happened
+        if isinstance(error, RemoteError):  # this project wrote its text, which says what happened
             text = text.removeprefix(f"{type(error).__name__}: ")
         return text if len(text) <= _MAX_ERROR_TEXT else text[: _MAX_ERROR_TEXT - 1] + "…"
 

@@ -1,7 +1,7 @@
 """Slack through an incoming webhook.
 
-The webhook URL is a password: whoever has it can post. slack_sdk puts it into debug logs, exception texts and response objects, so nothing
-of slack_sdk's own text is passed on from here, and what is raised is raised outside of the handler, with no chained exception to print it.
+The webhook URL is a password: anyone who has it can post. slack_sdk puts it into debug logs, exception texts and response objects. So this
+module passes on none of slack_sdk's texts, and raises outside of the handler, where no chained exception can print the URL.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _MAX_URL_FILE: Final = 4096
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]{1,40}")
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
-# Not from logging.getLogger: it has no parent whose handlers or level (slack_sdk logs the URL where that is NOTSET) anybody could change.
+# Not from logging.getLogger: this logger has no parent, so nobody can change its handlers or level. slack_sdk logs the URL at NOTSET.
 _SILENT: Final = logging.Logger("slack_sdk.silenced", level=logging.CRITICAL + 1)
 
 
@@ -48,16 +48,17 @@ class SlackNotifier:
     """Posts messages to one Slack channel.
 
     Args:
-        webhook_url: The URL, or what reads it anew for each message, so that it can be rotated without a restart; see `webhook_file`.
-        timeout_s: Longest silence while connecting, sending or waiting for the answer, seconds.
-        redactor: Told the URL, so that it is masked wherever else it may turn up.
+        webhook_url: The URL, or a function that reads it anew for each message, so that it can be rotated without a restart; see
+            `webhook_file`.
+        timeout_s: Time-out for connecting, sending and each receive, seconds.
+        redactor: Where the URL is registered, so that it is masked in every other text.
     """
 
     def __init__(self, webhook_url: str | SecretStr | Callable[[], str], timeout_s: float = 5.0, *, redactor: Redactor = DEFAULT) -> None:
         self._read_url = _reader(webhook_url)
         self._timeout_s = timeout_s
         self._redactor = redactor
-        # Now, not only with the first message: that one is redacted before it gets here. A file may still be on its way.
+        # Register the URL now: the first message is redacted before it arrives here. A mounted file may still be missing.
         with contextlib.suppress(Exception):
             self._url()
 
@@ -73,9 +74,9 @@ class SlackNotifier:
         """Posts one message.
 
         Raises:
-            Unavailable: No usable answer, 429 or 5xx, or the URL could not be read.
+            Unavailable: No usable answer, 408, 429 or 5xx, or the URL could not be read.
             Forbidden: 401 or 403, e.g. ``action_prohibited``.
-            Rejected: Any other answer, e.g. 400 ``invalid_payload``, 404 ``no_service``; or the URL is none.
+            Rejected: Any other answer, e.g. 400 ``invalid_payload``, 404 ``no_service``; or the configured text is not a URL.
         """
         outcome = self._post(view(message))
         if outcome is not None:
@@ -84,7 +85,7 @@ class SlackNotifier:
     def _post(self, shown: View) -> RemoteError | None:
         try:
             url = self._url()
-        except Exception as error:  # noqa: BLE001 - anybody's callable
+        except Exception as error:  # noqa: BLE001 - a foreign callable may raise anything
             return Unavailable(f"slack: the webhook URL cannot be read: {type(error).__name__}")
         if not url:
             return Rejected("slack: the webhook URL is not an http(s) URL with a host and a path")
@@ -92,12 +93,12 @@ class SlackNotifier:
             response = _Client(url, self._timeout_s).send(text=fallback_text(shown), blocks=blocks(shown))
         except (OSError, HTTPException) as error:  # URLError and time-outs are OSErrors
             return Unavailable(f"slack: {_cause(error)}")
-        except Exception as error:  # noqa: BLE001 - its text may contain the URL, so it goes no further
+        except Exception as error:  # noqa: BLE001 - its text may contain the URL, so only its type is passed on
             return Rejected(f"slack: the request could not be made: {type(error).__name__}")
         return _verdict(response)
 
     def _url(self) -> str:
-        """The webhook URL, and from now on a secret; "" where it is none."""
+        """Reads the webhook URL and registers it as a secret; "" if the text is not a URL."""
         url = self._read_url().strip()
         if not _is_url(url):
             return ""
@@ -113,20 +114,20 @@ class _Client(WebhookClient):
         self._timeout_s = timeout_s
 
     def _perform_http_request_internal(self, url: str, req: urllib.request.Request) -> WebhookResponse:
-        # The original follows redirects (a POST becomes a GET, whose 200 would count as delivered), ignores NO_PROXY, reads without end.
+        # The original follows redirects (a POST becomes a GET, whose 200 would count as delivered), ignores NO_PROXY and reads unbounded.
         opener = urllib.request.build_opener(_NoRedirects)
         try:
             answer = opener.open(req, timeout=self._timeout_s)
         except urllib.error.HTTPError as error:
             answer = error
         with answer:
-            # read1, not read: one receive is bounded by one time-out, however slowly the rest trickles in.
+            # read1, not read: one receive is bounded by one time-out, even if the rest arrives slowly.
             body = answer.read1(_MAX_REPLY).decode(errors="replace")
             return WebhookResponse(url=url, status_code=answer.status, body=body, headers=dict(answer.headers.items()))
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Leaves a redirect an error."""
+    """Treats a redirect as an error."""
 
     def redirect_request(
         self,
@@ -141,7 +142,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def webhook_file(path: Path) -> Callable[[], str]:
-    """What reads the webhook URL from a file, e.g. of a mounted Secret, each time it is called."""
+    """Returns a function that reads the webhook URL from a file, e.g. of a mounted Secret, at each call."""
 
     def read() -> str:
         with path.open(encoding="utf-8") as file:
@@ -156,7 +157,7 @@ def fallback_text(shown: View) -> str:
 
 
 def blocks(shown: View) -> list[dict[str, Any]]:
-    """The message in Block Kit, within Slack's limits (over them Slack refuses all of it)."""
+    """The message in Block Kit, within Slack's limits: Slack refuses a message that exceeds one."""
     header = {"type": "plain_text", "text": fit(shown.headline, MAX_HEADER), "emoji": False}
     made: list[dict[str, Any]] = [{"type": "header", "text": header}]
     made += [{"type": "section", "text": _labelled(label, text, MAX_SECTION)} for label, text in shown.points]
@@ -167,7 +168,7 @@ def blocks(shown: View) -> list[dict[str, Any]]:
 
 
 def fit(text: str, limit: int) -> str:
-    """Escapes a text for Slack and cuts it to `limit` UTF-16 units, never inside of an entity or a character."""
+    """Escapes a text for Slack and cuts it to `limit` UTF-16 units, never within an entity or a character."""
     used, made, room = 0, "", 0
     for char in text:
         escaped = _ENTITIES.get(char, char)
@@ -182,7 +183,7 @@ def fit(text: str, limit: int) -> str:
 
 def _labelled(label: str, text: str, limit: int) -> dict[str, Any]:
     head = f"*{fit(label, MAX_HEADER)}*\n"
-    # verbatim: nothing in it becomes a link, a mention or a channel.
+    # verbatim: Slack makes no links, mentions or channels of it.
     return {"type": "mrkdwn", "text": head + fit(text, limit - len(head)), "verbatim": True}
 
 
@@ -204,7 +205,7 @@ def _is_url(text: str) -> bool:
 
 
 def _cause(error: OSError | HTTPException) -> str:
-    """What went wrong, without the exception's own text, which may contain the URL."""
+    """The cause in words, without the exception's own text, which may contain the URL."""
     reason = error.reason if isinstance(error, urllib.error.URLError) else error
     match reason:
         case TimeoutError():
@@ -224,7 +225,7 @@ def _verdict(response: WebhookResponse) -> RemoteError | None:
     if 200 <= status < 300:  # noqa: PLR2004
         return None
     body = (response.body or "").strip()
-    code = body if _CODE.fullmatch(body) else ""  # anything else may be anybody's page, the URL in it
+    code = body if _CODE.fullmatch(body) else ""  # anything else may be a foreign page that repeats the URL
     text = f"slack: {status} {code}".rstrip()
     if status in {408, 429} or status >= 500:  # noqa: PLR2004
         return Unavailable(text, status=status, code=code, retry_after_s=_retry_after(response.headers))
@@ -232,7 +233,7 @@ def _verdict(response: WebhookResponse) -> RemoteError | None:
 
 
 def _retry_after(headers: Mapping[str, Any]) -> float | None:
-    """Slack sends whole seconds; a date, which HTTP also allows, counts as not said."""
+    """The seconds of ``Retry-After``. Slack sends whole seconds; a date, which HTTP also allows, is ignored."""
     for name, value in headers.items():
         if name.lower() == "retry-after" and str(value).strip().isdecimal():
             return float(str(value).strip()[:9])

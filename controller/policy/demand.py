@@ -52,19 +52,19 @@ def assumed_demand(snapshot: Snapshot) -> float:
     return sum((snapshot.units[name].ready or 0) * throughput for name, throughput in throughputs.items())
 
 
-def needed_replicas(snapshot: Snapshot, weights: Mapping[str, int]) -> dict[str, int]:
+def needed_replicas(snapshot: Snapshot, weights: Mapping[str, int], measured: float | None) -> dict[str, int]:
     """The ready replicas that cost mode needs at the present demand.
 
     Args:
         snapshot: What is observed.
         weights: The weights of cost mode by unit.
+        measured: Requests per metric period over all units, see `total_demand`; None where it is not known.
 
     Returns:
         By unit: ``ceil(demand * weight share / throughput)``, at least the unit's `min_replicas`, and one where it carries weight: traffic
         needs an endpoint. Where demand is unknown full use is assumed, rounded down: rounded up, every replica raised for the assumption
         would raise the assumption. A unit without a scaler then needs what its Deployment asks for, because nobody would ever raise it.
     """
-    measured = total_demand(snapshot)
     demand = assumed_demand(snapshot) if measured is None else measured
     total = sum(weights.values()) or 1
     needed = {}
@@ -96,12 +96,12 @@ def ceiling(unit: Unit, observed: UnitObservation) -> int:
     return min(unit.max_replicas, observed.scaler.max_replicas) if observed.scaler is not None else unit.max_replicas
 
 
-def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], *, switching: bool) -> dict[str, int]:
+def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], measured: float | None, *, switching: bool) -> dict[str, int]:
     """The replica floors of capacity mode.
 
     What the ready replicas cannot carry is spread evenly over the units that can grow, until their scalers' metrics have caught up: those
-    lag by minutes. A unit whose capacity has not returned keeps one replica more than are ready: pending, it makes Karpenter ask again
-    every three minutes for free (the canary rule).
+    lag by minutes. A unit whose capacity has not returned keeps one replica more than are ready, or than cost mode needs: pending, it makes
+    Karpenter ask again every three minutes for free (the canary rule). Above what is needed it would forbid to scale in.
 
     A raised floor sinks to the part of the replicas that demand leaves in use, and not at all while demand is just carried: lower, it
     would take away what makes the room, for the scalers of fast units are content with less where round robin gives all replicas alike.
@@ -111,6 +111,7 @@ def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], *,
     Args:
         snapshot: What is observed.
         evidence: What it proves.
+        measured: Requests per metric period over all units, see `total_demand`; None where it is not known.
         switching: Whether these are the floors of the switch to capacity mode, and not those within it.
 
     Returns:
@@ -119,7 +120,6 @@ def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], *,
     application = snapshot.application
     throughputs = capacity_throughputs(application)
     carried = sum(evidence[name].ready * throughput for name, throughput in throughputs.items())
-    measured = total_demand(snapshot)
     if measured is None:
         short = [unit for unit in application.units if evidence[unit.name].short] if switching else []
         gap = sum(evidence[unit.name].demand * unit.throughput for unit in short)
@@ -135,7 +135,7 @@ def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], *,
         if unit.name in able and gap > 0:
             floor = max(floor, judged.ready + math.ceil(gap / len(able) / throughputs[unit.name] - 1e-9))
         elif application.policy.canary and probing(judged):
-            floor = max(floor, judged.ready + 1)
+            floor = max(floor, min(judged.ready, judged.needed) + 1)
         floors[unit.name] = min(floor, ceiling(unit, observed))
     return floors
 

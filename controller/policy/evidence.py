@@ -1,24 +1,18 @@
-"""What the signals prove about each deployment unit.
+"""What the signals prove about each deployment unit: a shortage (`controller.policy.proof`), and the return of capacity.
 
-The rules come from recordings of a real Karpenter. It asks EC2 for every offering that a NodeClaim leaves open and that is not in its
-3-minute cache, in one call, and emits no event at all when any of them had room. Therefore:
-
-- one refusal of a claim as wide as the unit's allowed offerings proves the unit short, at once (`Proof.WIDE`);
-- a refusal of a narrowed claim proves only that part. Parts add up to a proof within one cache cycle (`Proof.PARTS`), or with demand that
-  has waited longer than a cycle (`Proof.AGE`): had another part had room, something would have launched;
-- a launch of the pool after the last refusal ends the shortage; `NoCompatibleInstanceTypes` supports and never proves;
-- a refusal counts only after `replacement_hold_s`, so that the event marking a consolidation's claim can arrive first;
-- silence proves nothing, in either direction.
+- A shortage needs a pod that waits, whose node is not on its way, and a proof for every NodePool that the pod may use.
+- A launch of a NodeClaim that was created after the last refusal is the first sign of a return.
+- No signal proves nothing, in either direction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from controller.policy import text
-from controller.policy.demand import ceiling, needed_replicas
+from controller.policy.demand import ceiling
 from controller.policy.model import (
     CAUSE_PRECEDENCE,
     Application,
@@ -27,7 +21,6 @@ from controller.policy.model import (
     LaunchFailure,
     Memory,
     PendingPod,
-    PoolObservation,
     Proof,
     Return,
     Shortage,
@@ -36,79 +29,40 @@ from controller.policy.model import (
     UnitEvidence,
     UnitObservation,
 )
-
-_Asked = tuple[tuple[str, ...], tuple[str, ...]]  # instance types and zones that a claim left open
+from controller.policy.offerings import allowed_offerings, unmet_pods
+from controller.policy.proof import Allowed, Finding, created_after, examine
 
 POOL_LIMIT_CODE: Final = "NodePoolLimit"
 
-
-@dataclass(frozen=True, slots=True)
-class Offerings:
-    """What a unit may be launched as. An empty tuple means: not restricted, or not known."""
-
-    instance_types: tuple[str, ...]
-    zones: tuple[str, ...]
-    capacity_types: tuple[str, ...] = ()
-
-    def concerns(self, instance_types: Sequence[str], zones: Sequence[str]) -> bool:
-        """Whether something with these types and zones (empty = any) could have served the unit."""
-        return _meet(self.instance_types, instance_types) and _meet(self.zones, zones)
+_STRENGTH: Final = tuple(Proof)
 
 
-def _meet(allowed: Sequence[str], asked: Sequence[str]) -> bool:
-    return not allowed or not asked or not set(allowed).isdisjoint(asked)
-
-
-def allowed_offerings(unit: Unit, observed: UnitObservation) -> Offerings:
-    """What the unit may be launched as: the application file, else its NodePool, narrowed by the Deployment's own pins.
-
-    Where neither says which instance types, it is the unit's priced type: a claim that leaves that one open is wide enough.
-    """
-    types = unit.instance_types or observed.pool.instance_types or (unit.instance_type,)
-    zones = unit.zones or observed.pool.zones
-    if observed.pod_instance_types:
-        types = tuple(t for t in types if t in observed.pod_instance_types) or observed.pod_instance_types
-    if observed.pod_zones:
-        zones = tuple(z for z in zones if z in observed.pod_zones) or observed.pod_zones
-    return Offerings(types, zones or observed.offered_zones, observed.pool.capacity_types)
-
-
-def assess(snapshot: Snapshot, memory: Memory, weights: Mapping[str, int]) -> dict[str, UnitEvidence]:
+def assess(snapshot: Snapshot, memory: Memory, needed: Mapping[str, int]) -> dict[str, UnitEvidence]:
     """Judges every unit of the application.
 
     Args:
         snapshot: What is observed now.
         memory: What is remembered of earlier shortages.
-        weights: The weights of cost mode by unit, for the replicas it needs.
+        needed: The ready replicas that cost mode needs at the present demand, by unit.
 
     Returns:
         Evidence by unit name, in the application's order.
     """
     application = snapshot.application
-    needed = needed_replicas(snapshot, weights)
+    waiting = unmet_pods(snapshot)
     found = {
-        unit.name: _judge(unit, snapshot.units[unit.name], snapshot, memory, needed.get(unit.name, unit.min_replicas))
+        unit.name: _judge(unit, snapshot, memory, waiting[unit.name], needed.get(unit.name, unit.min_replicas))
         for unit in application.units
     }
     network = any(evidence.short and evidence.cause is Cause.NETWORK for evidence in found.values())
     return {name: _with_ability(evidence, snapshot, application, network=network) for name, evidence in found.items()}
 
 
-def _judge(unit: Unit, observed: UnitObservation, snapshot: Snapshot, memory: Memory, needed: int) -> UnitEvidence:
-    now, policy = snapshot.now, snapshot.application.policy
-    allowed = allowed_offerings(unit, observed)
-    refusals = _standing_refusals(observed.pool, allowed, snapshot)
-    waiting = _unmet(observed)
-    since = min((pod.since for pod in waiting), default=None)
-    aged = since is not None and now - since >= policy.hard_demand_s
+def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[PendingPod, ...], needed: int) -> UnitEvidence:
+    now, observed = snapshot.now, snapshot.units[unit.name]
     remembered = memory.units.get(unit.name)
-    proof = _proof(refusals, allowed, policy.ice_cache_s, config_counts=Cause.CONFIG in policy.trip_causes)
-    if proof is None and remembered is not None and remembered.proven_at is not None:
-        # Judged before a restart, while the NodeClaims could still be seen; the events alone would no longer tell.
-        proof = Proof.WIDE if any(f.at <= remembered.last_failure_at for f in refusals if not f.requirements_known) else None
-    at_limit = bool(observed.pool.at_limit)
-    if proof is None and aged and (refusals or at_limit):
-        proof = Proof.AGE
+    found = _examined(unit, observed, waiting, snapshot)
+    proof, refusals, at_limit = found.proof, found.refusals, bool(observed.pool.at_limit)
     shortage = Shortage.NONE
     if waiting and proof is not None:
         shortage = Shortage.PROVEN
@@ -121,117 +75,99 @@ def _judge(unit: Unit, observed: UnitObservation, snapshot: Snapshot, memory: Me
         last_failure = now  # a limit refuses without an event, for as long as it stands
     if remembered is not None:
         last_failure = max(remembered.last_failure_at, last_failure or 0.0)
-    returned, returned_at = _returned(unit, observed, allowed, last_failure, snapshot, memory)
+    needs = min(needed, ceiling(unit, observed))  # more than it may ever have can never be waited for
+    returned, returned_at = _returned(unit, observed, _Since(last_failure, refusals, needs), snapshot, memory)
     return UnitEvidence(
         unit=unit.name,
         shortage=shortage,
         demand=len(waiting),
-        demand_since=since,
+        demand_since=min((pod.since for pod in waiting), default=None),
         cause=min(causes, key=CAUSE_PRECEDENCE.index, default=remembered.cause if remembered else Cause.UNKNOWN),
         codes=tuple(codes),
         truncated=any(failure.truncated for failure in refusals),
         proof=proof,
+        refused=_words(found.named, found.required),
+        missing=_words(found.missing, found.required),
+        age_at=found.age_at,
         since=min((f.at for f in refusals), default=None),
         last_failure_at=last_failure,
         attempts=len({failure.attempt for failure in refusals}),
         returned=returned,
         returned_at=returned_at,
         ready=observed.ready or 0,
-        needed=min(needed, ceiling(unit, observed)),  # more than it may ever have can never be waited for
-        beyond_max=max(0, needed - ceiling(unit, observed)),
-        facts=_facts(unit, observed, refusals, waiting, now),
+        needed=needs,
+        beyond_max=needed - needs,
+        facts=_facts(unit, observed, found, waiting, now),
     )
 
 
-def _standing_refusals(pool: PoolObservation, allowed: Offerings, snapshot: Snapshot) -> tuple[LaunchFailure, ...]:
-    """The refusals that still say something about the unit: recent, its own offerings, and nothing launched since."""
-    now, policy = snapshot.now, snapshot.application.policy
-    last_launch = max(
-        (launch.launched for launch in pool.launches if allowed.concerns(_one(launch.instance_type), _one(launch.zone))), default=0.0
+def _examined(unit: Unit, observed: UnitObservation, waiting: tuple[PendingPod, ...], snapshot: Snapshot) -> Finding:
+    """What is proven of the unit: of pods that may use several NodePools, each of these must be short; of the unit, some of its pods."""
+    policy, now = snapshot.application.policy, snapshot.now
+    pools = {pool.name: pool for pool in (*observed.alternatives, observed.pool)}
+    groups: dict[tuple[str, ...], list[PendingPod]] = {}
+    for pod in waiting:
+        groups.setdefault(tuple(name for name in pod.pools if name in pools) or (observed.pool.name,), []).append(pod)
+    best: Finding | None = None
+    for names, pods in (groups or {(observed.pool.name,): []}).items():
+        found = _weakest([examine(pools[name], allowed_offerings(unit, observed, pools[name]), pods, policy, now) for name in names])
+        best = found if best is None or _rank(found.proof) < _rank(best.proof) else best
+    return best or Finding(None)
+
+
+def _rank(proof: Proof | None) -> int:
+    return len(_STRENGTH) if proof is None else _STRENGTH.index(proof)
+
+
+def _weakest(found: Sequence[Finding]) -> Finding:
+    """What several NodePools prove together of a pod that may use each: no more than the least of them."""
+    if len(found) == 1:
+        return found[0]
+    least = max(found, key=lambda one: _rank(one.proof))
+    ages = [one.age_at for one in found]
+    known = [at for at in ages if at is not None]
+    return Finding(
+        least.proof,
+        tuple(failure for one in found for failure in one.refusals),
+        tuple(dict.fromkeys(offering for one in found for offering in one.named)),
+        tuple(dict.fromkeys(offering for one in found for offering in one.required)) if all(one.required for one in found) else (),
+        max(known) if known and len(known) == len(ages) else None,
     )
-    return tuple(
-        failure
-        for failure in pool.failures
-        if not failure.replacement
-        and _judged(failure, snapshot)
-        and now - failure.at <= policy.ice_window_s
-        and failure.at > last_launch
-        and allowed.concerns(failure.instance_types, failure.zones)
-    )
+
+
+def _words(offerings: Sequence[tuple[str, str, str]], required: Sequence[tuple[str, str, str]]) -> tuple[str, ...]:
+    """Offerings for people: without what is the same of all that are required."""
+    shown = [place for place in range(3) if len({one[place] for one in required}) > 1] or [1]
+    return tuple(" ".join(one[place] for place in shown) for one in offerings)
 
 
 def _one(value: str) -> tuple[str, ...]:
     return (value,) if value else ()
 
 
-def _judged(failure: LaunchFailure, snapshot: Snapshot) -> bool:
-    """Whether it is time to judge it.
+@dataclass(frozen=True, slots=True)
+class _Since:
+    """What a return is measured against: the last refusal that counts, those that stand, and the replicas that cost mode needs now."""
 
-    A create error may yet succeed on Karpenter's own retry; an event is final, but the one that marks its claim as a consolidation's
-    replacement may follow it.
+    last_failure: float | None
+    refusals: tuple[LaunchFailure, ...]
+    needed: int
+
+
+def _returned(unit: Unit, observed: UnitObservation, since: _Since, snapshot: Snapshot, memory: Memory) -> tuple[Return, float | None]:
+    """What proves that capacity is back: a node that was asked for after the last refusal and joined, or the missing replicas running.
+
+    Nothing does while a refusal stands: EC2 may grant some claims of a batch and refuse the rest. The replicas that are missing are those
+    that the present demand asks for: at night a unit needs fewer than it had, and where a quota allows no more it never gets those again.
     """
-    policy = snapshot.application.policy
-    if failure.source == "create-error":
-        return snapshot.now - failure.at >= policy.create_error_s
-    return snapshot.now - failure.seen >= policy.replacement_hold_s
-
-
-def _proof(refusals: Sequence[LaunchFailure], allowed: Offerings, cache_s: float, *, config_counts: bool) -> Proof | None:
-    """Whether the refusals cover every allowed offering, alone or together within one cycle of Karpenter's cache."""
-    counting = [f for f in refusals if f.requirements_known and (config_counts or f.cause is not Cause.CONFIG)]
-    if not counting:
-        return None
-    newest = max(failure.at for failure in counting)
-    # Claims of one scale-up look alike and thousands may be refused at once: what was asked for is judged, with its first and last refusal.
-    asked: dict[_Asked, tuple[float, float]] = {}
-    for failure in counting:
-        every_kind = not failure.capacity_types or set(allowed.capacity_types) <= set(failure.capacity_types)
-        if every_kind and newest - failure.at <= cache_s:
-            first, last = asked.get((failure.instance_types, failure.zones), (failure.at, failure.at))
-            asked[failure.instance_types, failure.zones] = (min(first, failure.at), max(last, failure.at))
-    for shape, (_, last) in asked.items():
-        # Types that are in Karpenter's cache are missing from the claim because they were refused already, not because the pod is choosy.
-        cached = {t for (types, zones), (first, _) in asked.items() if first <= last and not zones for t in types}
-        if _covers([shape], allowed, cached):
-            return Proof.WIDE
-    return Proof.PARTS if _covers(list(asked), allowed, frozenset()) else None
-
-
-def _covers(asked: Sequence[_Asked], allowed: Offerings, cached: Collection[str]) -> bool:
-    """Whether every allowed type was asked for, and refused, in every allowed zone."""
-    for instance_type in allowed.instance_types:
-        if instance_type in cached:
-            continue
-        hits = [zones for types, zones in asked if not types or instance_type in types]
-        if any(not zones for zones in hits):
-            continue
-        refused = {zone for zones in hits for zone in zones}
-        if not allowed.zones or not set(allowed.zones) <= refused:
-            return False
-    return True
-
-
-def _unmet(observed: UnitObservation) -> tuple[PendingPod, ...]:
-    """Pods that wait although replicas are missing. A surge pod of a rollout waits too, but nobody misses it."""
-    if observed.desired is not None and observed.ready is not None and observed.ready >= observed.desired:
-        return ()
-    return observed.pending
-
-
-def _returned(
-    unit: Unit, observed: UnitObservation, allowed: Offerings, last_failure: float | None, snapshot: Snapshot, memory: Memory
-) -> tuple[Return, float | None]:
-    """What proves that capacity is back: a node that was asked for after the last refusal and joined, or the missing replicas running."""
+    last_failure, remembered = since.last_failure, memory.units.get(unit.name)
     if last_failure is None:
         return Return.NONE, None
-    remembered = memory.units.get(unit.name)
+    later = _later(unit, observed, since)
+    if since.refusals:
+        return (Return.LAUNCHED, None) if later else (Return.NONE, None)
     if remembered is not None and remembered.returned_at is not None and remembered.returned_at > last_failure:
         return remembered.returned, remembered.returned_at
-    later = [
-        launch
-        for launch in observed.pool.launches
-        if launch.created > last_failure and allowed.concerns(_one(launch.instance_type), _one(launch.zone))
-    ]
     joined = [_joined(launch, initialized=snapshot.application.policy.require_initialized) for launch in later]
     proven = [at for at in joined if at is not None]
     if proven:
@@ -242,10 +178,27 @@ def _returned(
         and observed.ready is not None
         and not observed.pending
         and observed.ready >= observed.desired
-        and observed.ready > remembered.ready_then
+        and (observed.ready > remembered.ready_then or observed.ready > since.needed)
     ):
-        return Return.SILENT, snapshot.now
+        return Return.REPLICAS_READY, snapshot.now
     return (Return.LAUNCHED, None) if later else (Return.NONE, None)
+
+
+def _later(unit: Unit, observed: UnitObservation, since: _Since) -> list[Launch]:
+    """The launches of the unit's offerings whose NodeClaims were created after every refusal."""
+    last = since.last_failure or 0.0
+    return [
+        launch
+        for pool in (observed.pool, *observed.alternatives)
+        for launch in pool.launches
+        if launch.created > last
+        and _concerns(allowed_offerings(unit, observed, pool), launch)
+        and all(created_after(launch, failure) for failure in since.refusals)
+    ]
+
+
+def _concerns(allowed: Allowed, launch: Launch) -> bool:
+    return allowed.concerns(_one(launch.instance_type), _one(launch.zone))
 
 
 def _joined(launch: Launch, *, initialized: bool) -> float | None:
@@ -261,10 +214,33 @@ def _with_ability(evidence: UnitEvidence, snapshot: Snapshot, application: Appli
     return replace(evidence, can_serve=able)
 
 
-def _facts(
-    unit: Unit, observed: UnitObservation, refusals: Sequence[LaunchFailure], waiting: Sequence[PendingPod], now: float
-) -> tuple[str, ...]:
-    facts = []
+def missing_words(found: Finding, observed: UnitObservation) -> str:
+    """How far the proof of a shortage is, and what would complete it, in words; "" where nothing is refused.
+
+    Args:
+        found: What is proven.
+        observed: The unit that it is about.
+    """
+    if not found.refusals:
+        return ""
+    refused = _words(found.named, found.required)
+    if found.required:
+        what = "zones" if len({(one[0], one[2]) for one in found.required}) == 1 else "offerings"
+        progress = f"{len(refused)} of {len(found.required)} {what} refused" + (f" ({text.listing(refused)})" if refused else "")
+        at_once = f"if {text.listing(_words(found.missing, found.required))} refuses"
+    else:
+        named = tuple(dict.fromkeys(f"{one.named_type} in {one.named_zone}" for one in found.refusals if one.named_zone))
+        progress = f"{text.listing(named) if named else 'an offering that is not named'} refused, the zones that count are not known"
+        at_once = f"if Karpenter finds nothing available in NodePool {observed.pool.name}"
+    if found.proof is not None:
+        return f"{progress}; proven: {found.proof}"
+    if found.age_at is None:
+        return f"{progress}; no pod waits for it"
+    return f"{progress}; proven at once {at_once}, else at {text.clock_time(found.age_at)}"
+
+
+def _facts(unit: Unit, observed: UnitObservation, found: Finding, waiting: Sequence[PendingPod], now: float) -> tuple[str, ...]:
+    facts, refusals = [], found.refusals
     if refusals:
         last = max(refusals, key=lambda failure: failure.at)
         attempts = len({failure.attempt for failure in refusals})
@@ -272,6 +248,7 @@ def _facts(
         where = f" {last.named_type} in {last.named_zone}" if last.named_type and last.named_zone else ""
         scope = "" if last.requirements_known else "; its NodeClaim was never seen"
         facts.append(f"{attempts} refused attempt(s), last {text.duration(now - last.at)} ago: {codes}{where}{scope}")
+        facts.append(missing_words(found, observed))
     if observed.pool.blocked_at is not None:
         facts.append(f"NodePool {observed.pool.name}: no compatible instance type, {text.duration(now - observed.pool.blocked_at)} ago")
     if observed.pool.at_limit:

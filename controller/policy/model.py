@@ -192,8 +192,9 @@ class LaunchFailure:
     """A signal: Karpenter's launch of one NodeClaim failed.
 
     `instance_types` and `zones` are what the NodeClaim left open; an empty tuple means it did not restrict that. `named_type` and
-    `named_zone` are what the (truncated) message happens to mention. `attempt` is equal for the claims of one batch, which share one
-    fleet call.
+    `named_zone` are what the (truncated) message mentions first, `offerings` all pairs of type and zone. `attempt` is equal for the
+    claims of one batch, which share one fleet call. `stamp` is the cluster's clock, `at` and `seen` are ours; `order` counts what
+    the watches delivered, and is 0 for what was in a list: of two things that were listed together nobody knows which came first.
     """
 
     claim: str
@@ -210,13 +211,20 @@ class LaunchFailure:
     truncated: bool = False  # the message was cut: there may be more codes than `codes`
     named_type: str = ""
     named_zone: str = ""
+    offerings: tuple[tuple[str, str], ...] = ()
+    stamp: float | None = None  # None: as `at`
+    order: int = 0
     replacement: bool = False  # launched by consolidation or drift: the old node still serves
     source: str = "event"  # or "create-error": seen as a NodeClaim condition, no event
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A signal: a NodeClaim that got an instance."""
+    """A signal: a NodeClaim that got an instance. `created` is the cluster's clock; `order` counts as in `LaunchFailure`.
+
+    `devices` is how many accelerators the pods that it was made for ask for together, 0 where that is not known. `gone` says that the
+    NodeClaim does not exist any more, or is being deleted.
+    """
 
     claim: str
     pool: str
@@ -226,6 +234,10 @@ class Launch:
     initialized: float | None = None
     instance_type: str = ""
     zone: str = ""
+    capacity_type: str = ""
+    order: int = 0
+    devices: int = 0
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +248,8 @@ class PoolObservation:
     exists: bool = True
     failures: tuple[LaunchFailure, ...] = ()
     launches: tuple[Launch, ...] = ()
-    blocked_at: float | None = None  # last NoCompatibleInstanceTypes: supports, never proves
+    elsewhere: tuple[LaunchFailure, ...] = ()  # refusals through other NodePools of types that this one may launch
+    blocked_at: float | None = None  # last NoCompatibleInstanceTypes: proves with a refusal before it, never alone
     instance_types: tuple[str, ...] = ()  # from its requirements; () = not restricted there
     zones: tuple[str, ...] = ()
     capacity_types: tuple[str, ...] = ()
@@ -247,10 +260,18 @@ class PoolObservation:
 
 @dataclass(frozen=True, slots=True)
 class PendingPod:
-    """A pod that the scheduler calls Unschedulable, and since when it does."""
+    """A pod that the scheduler calls Unschedulable, and since when it does.
+
+    `pools` and `instance_types` are the NodePools and types that it may use, () where it names none. `unavailable` says of which NodePools,
+    and when, Karpenter said that no instance type with an available offering suits it. `devices` is how many accelerators it asks for.
+    """
 
     name: str
     since: float
+    pools: tuple[str, ...] = ()
+    instance_types: tuple[str, ...] = ()
+    unavailable: tuple[tuple[str, float], ...] = ()
+    devices: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +319,7 @@ class UnitObservation:
     latency: Sample | None = None
     scaler: Scaler | None = None
     offered_zones: tuple[str, ...] = ()  # zones in which EC2 sells the type at all
+    alternatives: tuple[PoolObservation, ...] = ()  # NodePools beside `pool` that its waiting pods may use
     notes: tuple[str, ...] = ()  # quota headroom, reservations: shown, never decided upon
 
 
@@ -405,46 +427,50 @@ class Snapshot:
 # --- what is remembered -----------------------------------------------------------------------------------------------------------------
 
 
+MOMENT: Final[Mapping[str, bool]] = {"moment": True}
+"""Metadata of a field that is a time, seconds since the Unix epoch: of what is remembered none may lie ahead, see `moments`."""
+
+
 class Return(StrEnum):
     """What the signals prove about the return of a unit's capacity."""
 
     NONE = "none"
     LAUNCHED = "launched"
     REGISTERED = "registered"
-    SILENT = "silent"  # the replicas that had no place run now, without a new node
+    REPLICAS_READY = "silent"  # the replicas that had no place run now, without a new node
 
 
 @dataclass(frozen=True, slots=True)
 class UnitMemory:
     """What must survive a restart about a unit that was short."""
 
-    last_failure_at: float
+    last_failure_at: float = field(metadata=MOMENT)
     cause: Cause
     ready_then: int = 0  # ready replicas when it was proven short
-    proven_at: float | None = None
-    returned: Return = Return.NONE  # only REGISTERED or SILENT are remembered
-    returned_at: float | None = None
+    proven_at: float | None = field(default=None, metadata=MOMENT)
+    returned: Return = Return.NONE  # only REGISTERED or REPLICAS_READY are remembered
+    returned_at: float | None = field(default=None, metadata=MOMENT)
 
 
 @dataclass(frozen=True, slots=True)
-class Flip:
+class ModeChange:
     """A mode change that was made."""
 
-    at: float
+    at: float = field(metadata=MOMENT)
     to: Mode
     reason: Reason
     detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Spells:
+class OutageHistory:
     """How long shortages lasted, and how long capacity was there between them: what the learned waits follow from.
 
     The application is short while any of its units is proven short and not yet proven back.
     """
 
     short: bool = False
-    since: float | None = None  # when the present one began; None: not known, and it will not count
+    since: float | None = field(default=None, metadata=MOMENT)  # when the present one began; None: not known, and it will not count
     outages_s: tuple[float, ...] = ()  # the newest last, `learning.KEPT` at most
     uptimes_s: tuple[float, ...] = ()
 
@@ -454,25 +480,26 @@ class Memory:
     """What the policy remembers between ticks. Stored with compare-and-swap and the leader's epoch."""
 
     mode: Mode | None = None  # None: nothing is known yet, adopt what the Ingress shows
-    mode_since: float = 0.0
-    flips: tuple[Flip, ...] = ()
+    mode_since: float = field(default=0.0, metadata=MOMENT)
+    mode_changes: tuple[ModeChange, ...] = ()
     hold_level: int = 0  # how often the hold was doubled
     units: Mapping[str, UnitMemory] = field(default_factory=dict)
-    spells: Spells = field(default_factory=Spells)
+    outage_history: OutageHistory = field(default_factory=OutageHistory)
     action: str = ""  # fingerprint of the routing action that the times below are about; "" where none was seen yet
     ingress: str = ""  # uid of the Ingress that it was seen on; "" where none was seen yet
-    changed_at: float | None = None  # last change of the routing action
-    verified_at: float | None = None  # when the load balancer first showed it
-    unverified_since: float | None = None  # first change of ours that the load balancer has not shown since
+    changed_at: float | None = field(default=None, metadata=MOMENT)  # last change of the routing action
+    verified_at: float | None = field(default=None, metadata=MOMENT)  # when the load balancer first showed it
+    unverified_since: float | None = field(default=None, metadata=MOMENT)  # first change of ours that the load balancer has not shown since
     sticky_s: int = 0  # how long clients may stick to what the last change moved traffic from
     nudges: int = 0  # how often the load-balancer controller was nudged since then
-    nudged_at: float | None = None
-    reversed_at: float | None = None  # when a gradual fallback was last taken back
+    nudged_at: float | None = field(default=None, metadata=MOMENT)
+    reversed_at: float | None = field(default=None, metadata=MOMENT)  # when a gradual fallback was last taken back
     reasserts: int = 0
-    reasserted_at: float | None = None
+    reasserted_at: float | None = field(default=None, metadata=MOMENT)
     reasserted_against: str = ""  # who had changed the routing action that was put right last
-    counted_since: float | None = None  # since when the demand is known; None while it is not
-    silent_since: float | None = None  # when it ceased to be; None where it never was, or has been known again for a while
+    demand_known_since: float | None = field(default=None, metadata=MOMENT)  # since when the demand is known; None while it is not
+    # When it ceased to be known; None where it never was, or has been known again for a while.
+    demand_missing_since: float | None = field(default=None, metadata=MOMENT)
 
 
 # --- what is decided --------------------------------------------------------------------------------------------------------------------
@@ -487,11 +514,11 @@ class Shortage(StrEnum):
 
 
 class Proof(StrEnum):
-    """How a shortage was proven."""
+    """How a shortage was proven, the strongest first. One refusal, however wide its claim, is none of these."""
 
-    WIDE = "wide"  # one refused claim left every allowed offering open
-    PARTS = "parts"  # narrowed claims were refused that together cover every allowed offering
-    AGE = "age"  # part refused, and demand older than a whole cycle of Karpenter's cache
+    SATURATED = "saturated"  # refused, and then Karpenter said that nothing the unit may have is available
+    NAMED = "named"  # refusals within one cycle of Karpenter's cache that together name every allowed offering
+    AGE = "age"  # part refused, and demand older than a whole cycle, with nothing launched since
 
 
 @dataclass(frozen=True, slots=True)
@@ -506,6 +533,9 @@ class UnitEvidence:
     codes: tuple[str, ...] = ()
     truncated: bool = False
     proof: Proof | None = None
+    refused: tuple[str, ...] = ()  # offerings that are named by standing refusals
+    missing: tuple[str, ...] = ()  # offerings that must be named as well for a proof
+    age_at: float | None = None  # when age alone proves it, if nothing changes; None where nothing was refused or nobody waits
     since: float | None = None  # first refusal of the present shortage
     last_failure_at: float | None = None
     attempts: int = 0
@@ -531,6 +561,7 @@ class GuardResult:
     reason: Reason | None
     text: str
     details: Mapping[str, str] = field(default_factory=dict)
+    reopens_s: float | None = None  # of one that holds: after how long time alone may open it, seconds; None: something must happen
 
     @property
     def passed(self) -> bool:
@@ -564,6 +595,7 @@ class Alert:
     key: str
     severity: str  # "warning" or "critical"
     text: str
+    reason: Reason | None = None  # of the guard that holds, where the alert is about one
 
 
 @dataclass(frozen=True, slots=True)
@@ -587,7 +619,7 @@ class Decision:
     alerts: tuple[Alert, ...] = ()
     degraded: tuple[str, ...] = ()
     next_check_s: float | None = None  # when time alone may change the decision
-    wanted: Verb | None = None  # what a guard is holding back
+    held_back: Verb | None = None  # what the trigger that applies asks for, while a guard holds it back
 
     @property
     def sentence(self) -> str:
@@ -609,7 +641,7 @@ class ActionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One request to the Kubernetes API, complete: whoever applies it sends `body` as it is.
+    """One request to the Kubernetes API, complete: its `body` is sent as it is.
 
     `before` and `after` are for people; `deferred` says why it is not due yet ("" where it is).
     """
@@ -625,6 +657,7 @@ class Action:
     after: str
     unit: str = ""
     deferred: str = ""
+    mode: Mode | None = None  # of a routing action: the mode that it is written with
 
 
 @dataclass(frozen=True, slots=True)

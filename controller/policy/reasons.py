@@ -63,7 +63,7 @@ class Reason(StrEnum):
 
 SENTENCES: Final[dict[Reason, str]] = {
     Reason.SHORTAGE_PROVEN: "{units} cannot get capacity ({cause}: {codes}) while {pending} pod(s) wait for it",
-    Reason.SLO_BREACHED: "{units} is beyond its limit ({breach}) and there is evidence of a shortage",
+    Reason.SLO_BREACHED: "{units} cannot get capacity ({cause}: {codes}), and its users suffer: {breach}",
     Reason.RETURN_PROVEN: "capacity for {units} has provably returned: {proof}",
     Reason.PINNED_TO_MODE: "an operator pinned mode {mode}: {why}",
     Reason.AVAILABILITY_CHANGED: "the weights follow what can serve: {change}",

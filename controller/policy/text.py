@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 _MINUTE = 60
 _HOUR = 3600
+_DAY = 24 * _HOUR
 _MILLION = 1e6
 
 
@@ -23,6 +24,18 @@ def duration(seconds: float) -> str:
     hours, rest = divmod(whole, _HOUR)
     minutes = rest // _MINUTE
     return f"{hours} h" + (f" {minutes} min" if minutes else "")
+
+
+def clock_time(at: float) -> str:
+    """A time of day, ``14:06:10 UTC``.
+
+    Args:
+        at: Seconds since the Unix epoch.
+    """
+    if not math.isfinite(at):
+        return "an unknown time"
+    minutes, seconds = divmod(int(at) % _DAY, _MINUTE)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{seconds:02} UTC"
 
 
 def listing(names: Iterable[str]) -> str:

@@ -1,1 +1,1 @@
-"""The format of recorded decisions, and the files that they are kept in."""
+"""The format and the files of recorded decisions."""

@@ -1,7 +1,7 @@
-"""The files of a recording: one that is written, and a bounded number of compressed ones before it.
+"""The files of a recording: one that is being written, and a bounded number of older, compressed ones.
 
-A file holds the definitions of its applications itself, so that the oldest can go at any time. No line is ever added to a file that an
-earlier process, or a full disk, may have left with a half-written one: there is always a new file.
+Each file contains the definitions of its applications, so that the oldest can be deleted at any time. A process always begins a new file:
+an earlier process or a full disk may have left a half-written line in the old one.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class RecordingFiles:
     """Writes lines into files of bounded size and number. Not thread-safe: one thread writes.
 
     Args:
-        folder: Where they are; made where it is missing.
+        folder: Their folder; created if it is missing.
         clock: For their names.
         max_bytes: Size of a file before it is compressed, bytes.
-        max_files: How many are kept besides the one that is written; the oldest goes first.
+        max_files: How many are kept in addition to the one being written; the oldest is deleted first.
     """
 
     def __init__(self, folder: Path, clock: Clock, *, max_bytes: int, max_files: int) -> None:
@@ -45,10 +45,10 @@ class RecordingFiles:
         self._defined: set[str] = set()
 
     def write(self, application: Definition, line: bytes) -> None:
-        """Adds a line, and the definition of its application where the file has none yet.
+        """Adds a line, preceded by the definition of its application if the file has none yet.
 
         Raises:
-            OSError: It cannot be written. The next line tries a new file.
+            OSError: It cannot be written. The next line goes to a new file.
         """
         try:
             file = self._file
@@ -86,7 +86,7 @@ class RecordingFiles:
         self._tidy()
         self._path, self._file = self._open()
         self._size, self._defined = 0, set()
-        with suppress(OSError):  # a file system without locks: then only the folder's name keeps two processes apart
+        with suppress(OSError):  # on a file system without locks, only separate folders keep two processes apart
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return self._file
 
@@ -101,7 +101,7 @@ class RecordingFiles:
         raise FileExistsError(f"{self._folder} has {_SAME_SECOND} files of {stamp}")
 
     def _tidy(self) -> None:
-        """Compresses what is complete and lets go of the oldest. What another process still writes is left alone."""
+        """Compresses complete files and deletes the oldest. Leaves a file alone that another process still writes."""
         for half in self._folder.glob(f"{_PREFIX}*{_HALF}"):
             with suppress(OSError):
                 half.unlink()
@@ -123,17 +123,17 @@ def recording_files(folder: Path) -> list[Path]:
 
 
 def _private(path: str, flags: int) -> int:
-    """Opens a file that nobody else can read."""
+    """Opens a file that only its owner can read."""
     return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 @contextmanager
 def _unused(path: Path) -> Iterator[bool]:
-    """Whether the file is ours to take away; no process begins to write it meanwhile, for nobody opens a file that is there."""
+    """Whether no process writes the file. None begins to within the block, because a process never opens an existing file."""
     with ExitStack() as opened:
         try:
             fcntl.flock(opened.enter_context(path.open("rb")), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # another process writes it, or it is not ours at all
+        except OSError:  # another process writes it, or we lack permission
             yield False
         else:
             yield True
@@ -146,7 +146,7 @@ def _pack(path: Path) -> None:
             _compress(plain, packed)
         half.rename(path.with_name(path.name + ".gz"))
         path.unlink()
-    except OSError:  # a full disk: it stays as it is, and counts as one of those that are kept
+    except OSError:  # a full disk: the file stays uncompressed and counts as one of the kept files
         with suppress(OSError):
             half.unlink(missing_ok=True)
 

@@ -1,7 +1,7 @@
-"""One recorded decision as one line of JSON: everything it was made from, and what came of it.
+"""One recorded decision as one line of JSON: its inputs and its outcome.
 
-The application is the larger part of a line and never changes, so that it is written once in each file and referred to afterwards.
-Fields that a later version added are ignored, fields that an earlier one lacked have their defaults; everything else is checked.
+The application is the larger part of the inputs and rarely changes. So each file defines it once, and its decisions refer to it.
+Fields that a later version added are ignored, and fields that an earlier version lacked get their defaults; the rest is checked.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from controller.policy.model import Action, Application, Memory, Plan, Snapshot,
 
 FORMAT: Final = 1
 MAX_LINE: Final = 512 * 1024
-"""Longest line, bytes; one of five units has some five thousand."""
+"""Longest line, bytes. A line of an application with five units has about 5,000."""
 
 
 class LineError(ValueError):
@@ -28,7 +28,7 @@ class LineError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An action of a plan. Plain text instead of enums, here and in `Decided`: what another version decided must stay readable."""
+    """An action of a plan. Text instead of enums, here and in `Decided`, keeps the decisions of other versions readable."""
 
     kind: str
     resource: str
@@ -41,7 +41,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What one version decided and planned, as far as it has consequences; the sentence is for people."""
+    """The effective part of a decision and its plan. The sentence is for people."""
 
     verb: str
     mode: str | None
@@ -61,11 +61,11 @@ class Recorded:
     """One decision.
 
     Attributes:
-        memory: What was remembered before it.
-        snapshot: What it was made from.
-        decided: What was decided.
-        done: When what was due had been carried out, seconds since the Unix epoch.
-        failed: What could not be carried out, and why; "" where nothing failed, in a dry run as well.
+        memory: The memory before the decision.
+        snapshot: The snapshot that it was made from.
+        decided: The decision and its plan.
+        done: When the due actions had been carried out, seconds since the Unix epoch.
+        failed: Which action failed, and why; "" if none did, also in a dry run.
         program: The version that decided.
     """
 
@@ -78,7 +78,7 @@ class Recorded:
 
 
 class _Line(BaseModel):
-    """The form of both kinds of line. JSON knows no infinity, which an override without an end has: it is written as Python writes it."""
+    """Base of both kinds of line. An override without an end has the value infinity; it is written as in Python, as JSON has none."""
 
     model_config = ConfigDict(strict=True, extra="ignore", ser_json_inf_nan="constants", hide_input_in_errors=True)
 
@@ -106,18 +106,18 @@ class _Decision(_Line):
 
 
 class Definition(NamedTuple):
-    """An application as it is written into a file before the first decision about it."""
+    """The line that defines an application, written before the first decision about it, and its reference."""
 
     ref: str
     line: bytes
 
 
 def decided(made: Plan, applied: Collection[Action] = ()) -> Decided:
-    """What is compared of a decision and its plan.
+    """The part of a decision and its plan that is recorded and compared.
 
     Args:
         made: The plan.
-        applied: Those of its actions that the API server accepted.
+        applied: The actions that the API server accepted.
     """
     decision = made.decision
     return Decided(
@@ -125,7 +125,7 @@ def decided(made: Plan, applied: Collection[Action] = ()) -> Decided:
         mode=None if decision.mode is None else str(decision.mode),
         reason=str(decision.reason),
         sentence=decision.sentence,
-        wanted=None if decision.wanted is None else str(decision.wanted),
+        wanted=None if decision.held_back is None else str(decision.held_back),
         targets=decision.targets,
         stickiness_s=decision.stickiness_s,
         return_step=decision.return_step,
@@ -141,11 +141,11 @@ def definition(application: Application, at: float) -> Definition:
     """The line that defines an application.
 
     Args:
-        application: As the application file says it.
-        at: When it was first decided about, seconds since the Unix epoch.
+        application: The application, as in its file.
+        at: Time of the first decision about it, seconds since the Unix epoch.
 
     Raises:
-        LineError: It has a text that JSON cannot carry.
+        LineError: It contains text that JSON cannot represent.
     """
     line = _Definition.model_construct(recording=FORMAT, kind="application", at=at, program=__version__, ref="", application=application)
     ref = hashlib.sha256(_written(line)).hexdigest()[:16]
@@ -160,7 +160,7 @@ def encode(recorded: Recorded, ref: str) -> bytes:
         ref: The `Definition` of its application.
 
     Raises:
-        LineError: It has a text that JSON cannot carry.
+        LineError: It contains text that JSON cannot represent.
     """
     snapshot = recorded.snapshot
     line = _Decision.model_construct(
@@ -186,7 +186,7 @@ def _written(line: _Line, exclude: Any = None) -> bytes:  # noqa: ANN401 - pydan
 
 
 class Decoder:
-    """Reads lines; knows the applications that were defined in those before."""
+    """Reads lines, and remembers the applications that earlier lines defined."""
 
     def __init__(self) -> None:
         self._definitions: dict[str, tuple[str, Any]] = {}  # version of the program and application, by reference
@@ -198,7 +198,7 @@ class Decoder:
             The decision; None for the definition of an application.
 
         Raises:
-            LineError: It cannot be read; says why.
+            LineError: It cannot be read; the text states the reason.
         """
         raw = _object(line)
         version, kind = raw.get("recording"), raw.get("kind")
@@ -222,11 +222,11 @@ class Decoder:
         if not isinstance(snapshot, dict):
             raise LineError("has no snapshot")
         program, application = self._definitions[ref]
-        # Checked as JSON, with the application in its place: only JSON is read strictly and knows tuples and enums.
+        # Validated as JSON with the application inserted: pydantic's strict mode accepts arrays for tuples and text for enums only in JSON.
         read = _Decision.model_validate_json(json.dumps({**raw, "snapshot": {**snapshot, "application": application}}))
         missing = [unit.name for unit in read.snapshot.application.units if unit.name not in read.snapshot.units]
         if missing:
-            raise LineError(f"snapshot.units: nothing is observed of {', '.join(missing)}")
+            raise LineError(f"snapshot.units: no observation of {', '.join(missing)}")
         return Recorded(read.memory, read.snapshot, read.decided, read.done, read.failed, program)
 
 
@@ -243,7 +243,7 @@ def _object(line: bytes) -> dict[str, Any]:
 
 
 def _first(error: ValidationError) -> str:
-    """The first thing that is wrong, and how many more there are."""
+    """The first fault, and the number of further ones."""
     faults = error.errors(include_url=False, include_input=False, include_context=False)
     place = ".".join(str(step) for step in faults[0]["loc"])
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""

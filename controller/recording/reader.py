@@ -1,4 +1,4 @@
-"""Reads recordings, one line at a time: however long one is, little of it is held."""
+"""Reads recordings line by line, so that even a long one needs little memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from controller.recording.files import recording_files
 from controller.recording.lines import MAX_LINE, Decoder, LineError, Recorded
 
 MAX_FILES: Final = 512
-"""Files that are read together: they are open at once."""
+"""Most files read together; all are open at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,11 @@ class Unread:
 
 
 def read(paths: Iterable[Path], unread: Callable[[Unread], None]) -> Iterator[Recorded]:
-    """All decisions of some files, in the order of their time.
+    """Reads all decisions of some files in order of time.
 
     Args:
-        paths: Files, compressed or not, and folders of them.
-        unread: Told of everything that cannot be read; the rest is read all the same.
+        paths: Files, compressed or not, and folders of such files.
+        unread: Called for each line or rest of a file that cannot be read; the others are still read.
 
     Raises:
         ConfigError: There is no file, or there are too many.
@@ -67,7 +67,7 @@ def _decisions(file: Path, stream: IO[bytes], decoder: Decoder, unread: Callable
         while line := stream.readline(MAX_LINE + 1):
             number += 1
             if len(line) > MAX_LINE:
-                unread(Unread(str(file), number, f"is longer than {MAX_LINE} bytes; the rest of the file is left out"))
+                unread(Unread(str(file), number, f"is longer than {MAX_LINE} bytes; the rest of the file is skipped"))
                 return
             try:
                 recorded = decoder.decode(line)

@@ -1,1 +1,1 @@
-"""An application file turned into all manifests of its stack. Values in, values out: nothing is asked of a cluster."""
+"""Renders an application file to all manifests of its stack. Values in, values out, without a cluster."""

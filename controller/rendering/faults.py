@@ -1,4 +1,4 @@
-"""What an application file needs beyond being valid, so that a stack can be made of it: each fault names its field."""
+"""Checks that a valid application file is complete enough to render a stack. Each fault names its field."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from controller.catalog.application import ApplicationFile, UnitFile
 from controller.catalog.instances import FRAMEWORKS, INSTANCES, Maker, family_of, maker_of
 from controller.catalog.stack import StackFile, VllmFile
 from controller.documents import Fault, Place, describe_value
+from controller.policy.annotations import OURS
 from controller.policy.routing import PREFIX, action_key
 from controller.rendering.parts import allowed_types
 
@@ -18,12 +19,12 @@ LATENCY: Final = "-latency"
 _LONGEST_LABEL: Final = 63
 _HPA: Final = "keda-hpa-"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
-_COMMIT_WANTED: Final = "the commit of 40 hexadecimal digits that is to be served: branches and tags move"
+_COMMIT_WANTED: Final = "the commit to serve, 40 hexadecimal digits: branches and tags move"
 _FAMILIES: Final = frozenset(family_of(name) for name in INSTANCES)
 
 
 def faults(file: ApplicationFile) -> Iterator[Fault]:
-    """Everything that stops a rendering, with places relative to the document."""
+    """Everything that prevents a rendering, with places relative to the document."""
     stack = file.spec.stack
     if stack is None:
         yield ("spec", "stack"), "nothing", "a mapping with cluster, region, task, model and images: docs/render.md"
@@ -40,7 +41,7 @@ def faults(file: ApplicationFile) -> Iterator[Fault]:
 def _annotations(file: ApplicationFile, stack: StackFile) -> Iterator[Fault]:
     ours = action_key(file.spec.action)
     for key in stack.load_balancer.annotations:
-        if key == ours or key.startswith("failoverctl.dev/"):
+        if key == ours or key.startswith(OURS):
             place: Place = ("spec", "stack", "loadBalancer", "annotations", key)
             yield (
                 place,
@@ -55,7 +56,7 @@ def _metrics(file: ApplicationFile) -> Iterator[Fault]:
         yield (
             ("spec", "metrics", "namespace"),
             "nothing",
-            "the CloudWatch namespace of the counters, because ScaledObjects are to be rendered",
+            "the CloudWatch namespace of the counters, which the ScaledObjects need",
         )
     if '"' in space:
         yield ("spec", "metrics", "namespace"), describe_value(space), "a name without quotes: it is quoted in KEDA's query"
@@ -64,7 +65,7 @@ def _metrics(file: ApplicationFile) -> Iterator[Fault]:
 def _unit(unit: UnitFile, stack: StackFile) -> Iterator[Fault]:
     wanted = FRAMEWORKS.get(unit.framework)
     if wanted is None:
-        yield ("framework",), describe_value(unit.framework), f"one of {', '.join(FRAMEWORKS)}: it decides image, resource and nodes"
+        yield ("framework",), describe_value(unit.framework), f"one of {', '.join(FRAMEWORKS)}: it determines image, resource and nodes"
         return
     yield from _instance_types(unit, wanted)
     yield from _sizes(unit)
@@ -93,9 +94,9 @@ def _sizes(unit: UnitFile) -> Iterator[Fault]:
     if known is None:
         for name, value in (("cpu", unit.stack.cpu), ("memory", unit.stack.memory)):
             if value is None:
-                yield ("stack", name), "nothing", f"a quantity: the size of {unit.instance_type} is not known here"
+                yield ("stack", name), "nothing", f"a quantity: the size of {unit.instance_type} is unknown"
     elif unit.stack.accelerators > known.accelerators:
-        allowed = f"at most {known.accelerators}, what {unit.instance_type} has"
+        allowed = f"at most {known.accelerators}, the number of {unit.instance_type}"
         yield ("stack", "accelerators"), str(unit.stack.accelerators), allowed
 
 
@@ -116,11 +117,11 @@ def _server(unit: UnitFile, stack: StackFile, wanted: Maker) -> Iterator[Fault]:
         allowed = f"at most {_LONGEST_LABEL - len(_HPA)} characters: KEDA puts {_HPA} before it, and refuses more than {_LONGEST_LABEL}"
         yield ("scaledObject",), describe_value(unit.scaled_object), allowed
     if unit.scaled_object and not unit.counter_metric:
-        yield ("counterMetric",), "nothing", "a metric, because scaledObject is to be rendered and scales by it"
+        yield ("counterMetric",), "nothing", "a metric, by which scaledObject scales"
 
 
 def _models(unit: UnitFile, stack: StackFile, wanted: Maker) -> Iterator[Fault]:
-    """What is downloaded: the compiled artifacts with framework neuron, the model with the others and with vLLM."""
+    """Checks the downloads: the compiled artifacts with framework neuron, the model with the others and with vLLM."""
     if unit.stack.vllm is not None:
         yield from _vllm(unit, unit.stack.vllm, stack, wanted)
         yield from _model(unit, stack)
@@ -143,7 +144,11 @@ def _model(unit: UnitFile, stack: StackFile) -> Iterator[Fault]:
 
 def _compiled(unit: UnitFile) -> Iterator[Fault]:
     if not unit.stack.compiled_model:
-        yield ("stack", "compiledModel"), "nothing", "where the compiled artifacts are: framework neuron loads them and compiles nothing"
+        yield (
+            ("stack", "compiledModel"),
+            "nothing",
+            "the location of the compiled artifacts: framework neuron loads them and compiles nothing",
+        )
     elif _unpinned(unit.stack.compiled_model, unit.stack.compiled_revision):
         yield ("stack", "compiledRevision"), describe_value(unit.stack.compiled_revision), _COMMIT_WANTED
 
@@ -174,13 +179,13 @@ def model_of(unit: UnitFile, stack: StackFile) -> tuple[str, str]:
 
 
 def _unpinned(location: str, revision: str) -> bool:
-    """Whether a model of the hub is not pinned to a commit: the model server would not serve it."""
+    """Whether the location is a hub model that is not pinned to a commit, which the model server would refuse."""
     hub = location.startswith("hf://") or ("://" not in location and not location.startswith(("/", ".")))
     return hub and _COMMIT.fullmatch(revision) is None
 
 
 def _pools(file: ApplicationFile) -> Iterator[Fault]:
-    """Units that share a NodePool share its nodes' accelerator."""
+    """Checks that units with a common NodePool use the same maker's accelerators."""
     first: dict[str, UnitFile] = {}
     for index, unit in enumerate(file.spec.units):
         other = first.setdefault(unit.node_pool, unit)
@@ -190,11 +195,11 @@ def _pools(file: ApplicationFile) -> Iterator[Fault]:
 
 
 def image_of(unit: UnitFile, stack: StackFile) -> str | None:
-    """The image of its container, None where none is named."""
+    """The image of a unit's container, None if the file names none."""
     shared: str | None = getattr(stack.images, _image_key(unit))
     return unit.stack.image or shared
 
 
 def _image_key(unit: UnitFile) -> str:
-    """Where the stack's image for a unit is, in `spec.stack.images`."""
+    """The key of a unit's image in `spec.stack.images`."""
     return "adapter" if unit.stack.vllm is not None else unit.framework

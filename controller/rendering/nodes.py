@@ -11,7 +11,7 @@ from controller.catalog.stack import StackFile
 from controller.rendering.parts import ARCHITECTURE, CAPACITY_TYPE, INSTANCE_TYPE, ZONE, Object, allowed_types, maker, manifest
 
 _ROOT_DEVICES: Final = {"al2023": "/dev/xvda", "bottlerocket": "/dev/xvdb"}
-"""Where container images are kept; Bottlerocket has a volume of its own for them."""
+"""The device that holds container images; Bottlerocket has a separate volume for them."""
 
 
 def nodes(file: ApplicationFile, stack: StackFile) -> Iterator[Object]:
@@ -23,12 +23,12 @@ def nodes(file: ApplicationFile, stack: StackFile) -> Iterator[Object]:
 
 
 def pool_types(units: Sequence[UnitFile]) -> list[str]:
-    """What a NodePool may launch for the units that share it."""
+    """The instance types that a NodePool may launch for the units that share it."""
     return sorted({name for unit in units for name in allowed_types(unit)})
 
 
 def pool_zones(units: Sequence[UnitFile]) -> list[str]:
-    """The zones of a NodePool; [] for all of the node class, which is so as soon as one unit names none."""
+    """The zones of a NodePool; [] for all zones of the node class, if any of the units names none."""
     return sorted({zone for unit in units for zone in unit.zones}) if all(unit.zones for unit in units) else []
 
 
@@ -46,16 +46,16 @@ def _node_class(file: ApplicationFile, stack: StackFile, made_by: Maker) -> Obje
         "subnetSelectorTerms": terms,
         "securityGroupSelectorTerms": [dict(term) for term in terms],
         "blockDeviceMappings": [{"deviceName": _ROOT_DEVICES[alias.split("@", 1)[0]], "ebs": volume}],
-        "instanceStorePolicy": "RAID0",  # models are then read from local disks where the type has some
+        "instanceStorePolicy": "RAID0",  # models are then read from local disks, if the type has some
         "metadataOptions": {"httpEndpoint": "enabled", "httpTokens": "required", "httpPutResponseHopLimit": 1},
     }
     return manifest("karpenter.k8s.aws/v1", "EC2NodeClass", _class_name(file, made_by), file, namespaced=False, spec=spec)
 
 
 def _node_pool(file: ApplicationFile, stack: StackFile, name: str, units: Sequence[UnitFile]) -> Object:
-    """No more is required than what the units may be launched as.
+    """A NodePool whose requirements are no narrower than those of its units.
 
-    A NodeClaim leaves open what nothing narrows, and one refusal of such a claim proves the unit short at once; see docs/decision.md.
+    A NodeClaim then allows everything that the units allow, and one refusal of it proves the unit short at once; see docs/decision.md.
     """
     made_by = maker(units[0])
     zones = pool_zones(units)
@@ -75,7 +75,7 @@ def _node_pool(file: ApplicationFile, stack: StackFile, name: str, units: Sequen
         "template": {"spec": template},
         # Never by utilisation: a model takes minutes to load, and the replacement may be refused.
         "disruption": {"consolidationPolicy": "WhenEmpty", "consolidateAfter": f"{stack.nodes.empty_s}s", "budgets": [{"nodes": "10%"}]},
-        # A rollout surges by one pod a unit.
+        # A rollout surges by one pod per unit.
         "limits": {made_by.resource: str(sum((unit.max_replicas + 1) * unit.stack.accelerators for unit in units))},
     }
     return manifest("karpenter.sh/v1", "NodePool", name, file, namespaced=False, spec=spec)

@@ -1,4 +1,4 @@
-"""What all rendered objects have in common."""
+"""Constants and helpers common to all rendered objects."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 APP: Final = "app"
 
 PORT: Final = 8000
-"""Where the model server answers HTTP; the name of the container's port is `PORT_NAME`."""
+"""The model server's HTTP port; the name of the container's port is `PORT_NAME`."""
 PORT_NAME: Final = "http"
 GRPC_PORT: Final = 50051
 HEALTH: Final = "/health"
 READINESS: Final = "/readiness"
 CACHE: Final = "/var/cache/model-server"
-"""Where the containers of a pod keep models and caches."""
+"""The folder of models and caches in the containers of a pod."""
 PROBE_S: Final = 10
-"""Between two probes, seconds."""
+"""Time between two probes, seconds."""
 RESTRICTED: Final[Mapping[str, Any]] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-"""The security context of every container, beside that of the pod."""
+"""The security context of every container, in addition to that of the pod."""
 
 
 def manifest(api_version: str, kind: str, name: str, file: ApplicationFile, *, namespaced: bool = True, **rest: Any) -> Object:  # noqa: ANN401 - any part of a manifest
-    """An object with the labels that all of a stack have.
+    """An object with the labels common to a stack.
 
     Args:
         api_version: ``group/version``.
         kind: Its kind.
         name: Its name.
-        file: Whose.
-        namespaced: Whether it lives in the application's namespace.
-        rest: ``annotations`` and ``labels`` of its metadata, and everything else at the top level of the object.
+        file: The application file.
+        namespaced: Whether it is in the application's namespace.
+        rest: ``annotations`` and ``labels`` of its metadata; any other key goes to the top level of the object.
     """
     metadata: Object = {"name": name}
     if namespaced:
@@ -55,20 +55,20 @@ def manifest(api_version: str, kind: str, name: str, file: ApplicationFile, *, n
 
 
 def unit_selector(unit: UnitFile) -> Mapping[str, str]:
-    """The labels by which a unit's Service, Deployment and budget know its pods."""
+    """The labels by which a unit's Service, Deployment and PodDisruptionBudget select its pods."""
     return {APP: unit.deployment}
 
 
 def maker(unit: UnitFile) -> Maker:
-    """Whose accelerator it needs; `controller.rendering.faults` has refused every other framework."""
+    """The maker of a unit's accelerator; `controller.rendering.faults` has refused frameworks without one."""
     return FRAMEWORKS[unit.framework]
 
 
 def instance(unit: UnitFile) -> Instance | None:
-    """What its instance type has, None where that is not known here."""
+    """The size of a unit's instance type, None if it is unknown."""
     return INSTANCES.get(unit.instance_type)
 
 
 def allowed_types(unit: UnitFile) -> tuple[str, ...]:
-    """Every instance type that it may be launched on."""
+    """Every instance type that a unit may run on."""
     return tuple(sorted(unit.instance_types)) or (unit.instance_type,)

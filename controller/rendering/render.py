@@ -1,4 +1,4 @@
-"""A whole stack: its objects by file, and the bytes of those files."""
+"""Renders a whole stack: its objects by file, and the bytes of the files."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from controller.rendering.traffic import ingress, services
 from controller.rendering.workloads import namespace, workloads
 
 FILES: Final = ("00-namespace.yaml", "10-nodes.yaml", "20-workloads.yaml", "30-services.yaml", "40-ingress.yaml", "50-scaling.yaml")
-"""The files of a stack in the order in which they are to be applied, which is the order of their names."""
+"""The files of a stack in the order in which to apply them, which is the order of their names."""
 
 MARK: Final = "# Made by failoverctl render"
-"""How every file begins."""
+"""The beginning of every file."""
 
 _HEADER: Final = """{mark} from {source}, mode {mode}. Do not edit: change that file and render again.
 #   failoverctl render {source}{option} --out DIRECTORY
@@ -29,12 +29,12 @@ _HEADER: Final = """{mark} from {source}, mode {mode}. Do not edit: change that 
 
 
 def stack_objects(file: ApplicationFile, stack: StackFile, mode: Mode = Mode.COST) -> dict[str, list[Object]]:
-    """All objects of a stack by the file that they go to; a file without any is left out.
+    """All objects of a stack by file; a file without objects is left out.
 
     Args:
-        file: Of which `controller.rendering.faults.faults` finds none.
+        file: An application file without faults, see `controller.rendering.faults.faults`.
         stack: Its stack.
-        mode: The mode that Ingress and ScaledObjects show.
+        mode: The mode of Ingress and ScaledObjects.
     """
     made = (
         namespace(file, stack),
@@ -49,7 +49,7 @@ def stack_objects(file: ApplicationFile, stack: StackFile, mode: Mode = Mode.COS
 
 
 def stack_files(objects: Mapping[str, list[Object]], source: str, mode: Mode = Mode.COST) -> dict[str, str]:
-    """The text of each file: the same input gives the same bytes.
+    """The text of each file. The same input gives the same bytes.
 
     Args:
         objects: From `stack_objects`.
@@ -62,7 +62,7 @@ def stack_files(objects: Mapping[str, list[Object]], source: str, mode: Mode = M
 
 
 class _Dumper(yaml.SafeDumper):
-    """No anchors, and list entries indented below their key, as Kubernetes manifests are written."""
+    """Writes YAML in the style of Kubernetes manifests: no anchors, and list entries indented below their key."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401, ARG002 - PyYAML's signature
         return True
@@ -76,6 +76,6 @@ def _text(value: Object) -> str:
 
 
 def all_objects(objects: Mapping[str, list[Object]]) -> Iterator[Object]:
-    """Every object, in the order in which they are to be applied."""
+    """Every object, in the order in which to apply them."""
     for found in objects.values():
         yield from found

@@ -1,4 +1,4 @@
-"""KEDA: one ScaledObject a unit on its counter, and how KEDA signs in to CloudWatch."""
+"""KEDA: one ScaledObject per unit on its counter, and the TriggerAuthentication for CloudWatch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LONGEST_STABILIZATION_S: Final = 3600  # of a HorizontalPodAutoscaler
 
 
 def scaling(file: ApplicationFile, stack: StackFile, mode: Mode) -> Iterator[Object]:
-    """The TriggerAuthentication and the ScaledObjects, as one mode wants them; nothing where no unit names a ScaledObject."""
+    """The TriggerAuthentication and the ScaledObjects for one mode; nothing if no unit names a ScaledObject."""
     scaled = [(unit, unit.scaled_object) for unit in file.spec.units if unit.scaled_object]
     if not scaled:
         return
@@ -33,9 +33,9 @@ def _scaled_object(file: ApplicationFile, stack: StackFile, unit: UnitFile, name
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": unit.deployment},
         "minReplicaCount": unit.min_replicas,
         "maxReplicaCount": unit.max_replicas,
-        # Where CloudWatch does not answer nothing is taken away.
+        # While CloudWatch does not answer, KEDA removes no replica.
         "fallback": {"failureThreshold": 3, "replicas": max(1, unit.min_replicas), "behavior": "currentReplicasIfHigher"},
-        # What is taken away takes a cold start to come back.
+        # A removed replica takes a cold start to return.
         "advanced": {"horizontalPodAutoscalerConfig": {"behavior": slow_down}},
         "triggers": [_trigger(file, stack, unit, target, authentication)],
     }
@@ -43,7 +43,7 @@ def _scaled_object(file: ApplicationFile, stack: StackFile, unit: UnitFile, name
 
 
 def _trigger(file: ApplicationFile, stack: StackFile, unit: UnitFile, target: str, authentication: str) -> Object:
-    """On the sum of the unit's counter over a period. All values are text, as KEDA wants them."""
+    """A trigger on the sum of the unit's counter over a period. All values are text, as KEDA requires."""
     space, period = file.spec.metrics.namespace, file.spec.metrics.period_s
     metadata = {
         "namespace": space,
@@ -52,7 +52,7 @@ def _trigger(file: ApplicationFile, stack: StackFile, unit: UnitFile, target: st
         "metricStat": "Sum",
         "metricStatPeriod": str(period),
         "metricCollectionTime": str(5 * period),
-        # Counters reach CloudWatch some seconds after their period: the newest one is not whole yet.
+        # Counters reach CloudWatch some seconds after their period, so the newest period is incomplete.
         "metricEndTimeOffset": str(period),
         "minMetricValue": "0",
         "targetMetricValue": target,

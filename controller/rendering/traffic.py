@@ -7,25 +7,28 @@ from typing import Final
 
 from controller.catalog.application import ApplicationFile
 from controller.catalog.stack import StackFile
+from controller.policy.annotations import MARKER
 from controller.policy.model import Backend, CapacityWeights, Mode
-from controller.policy.routing import ALGORITHM, LEAST_OUTSTANDING, MARKER, PREFIX, action_key, format_action
+from controller.policy.routing import ALGORITHM, LEAST_OUTSTANDING, PREFIX, action_key, format_action
 from controller.policy.standby import completed, needed
 from controller.policy.targets import stickiness, targets_at_rest
 from controller.rendering.parts import PORT_NAME, READINESS, Object, manifest, unit_selector
 
 _DEFAULT_PORT: Final = 80
-_MARGIN_S: Final = 30  # on top of the longest request: registration, and answers on their way
+_MARGIN_S: Final = 30  # added to the longest request for registration and answers in transit
 _ATTRIBUTES: Final = f"{PREFIX}/target-group-attributes"
 
 
 def services(file: ApplicationFile, stack: StackFile) -> Iterator[Object]:
-    """One Service a unit over its own pods, and the capacity Service over those of all by their shared label."""
+    """One Service per unit over its own pods, and the capacity Service over the pods of all units by their shared label."""
     application = file.to_policy()
     for unit in file.spec.units:
         yield _service(file, unit.service.to_policy(), unit_selector(unit), {})
     attributes = [_deregistration(stack)]
     if application.policy.capacity_weights is CapacityWeights.READY_THROUGHPUT:
-        attributes.append(f"{ALGORITHM}={LEAST_OUTSTANDING}")  # the replicas of one unit are alike and need no such thing
+        attributes.append(
+            f"{ALGORITHM}={LEAST_OUTSTANDING}"
+        )  # the replicas of one unit are alike, so its own Service needs no such setting
     annotations = {_ATTRIBUTES: ",".join(attributes)}
     yield _service(file, application.capacity, {stack.shared_label: file.metadata.name}, annotations)
 
@@ -41,15 +44,15 @@ def ingress(file: ApplicationFile, stack: StackFile, mode: Mode) -> Object:
     """The live rule with its action, and a standby rule for every Service that receives traffic in some mode.
 
     Args:
-        file: Whose.
+        file: The application file.
         stack: Its stack.
-        mode: The mode that the action shows.
+        mode: The mode of the action.
     """
     application = file.to_policy()
     annotations = {
         f"{PREFIX}/scheme": stack.load_balancer.scheme,
         f"{PREFIX}/target-type": "ip",
-        # The source asks for /health, which answers while the model still loads.
+        # The AWS sample uses /health, which answers while the model still loads.
         f"{PREFIX}/healthcheck-path": READINESS,
         f"{PREFIX}/healthcheck-interval-seconds": "10",
         f"{PREFIX}/healthcheck-timeout-seconds": "9",

@@ -1,6 +1,6 @@
-"""vLLM in a unit's pods: the model server's adapter stands where the model server would, and the accelerator is the engine's.
+"""vLLM in a unit's pods: the model server's adapter replaces the model server, and the engine gets the accelerator.
 
-Flags and variables are those of vLLM's documentation and of AWS' for its Neuron image (docs/images.md, vLLM for the language models).
+Flags and variables are those of vLLM's documentation and of AWS's for its Neuron image (docs/images.md, vLLM for the language models).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from controller.catalog.stack import VllmFile
 from controller.rendering.parts import CACHE, HEALTH, PROBE_S, RESTRICTED, Object, maker
 
 ENGINE_PORT: Final = 8001
-"""Where vLLM answers; the adapter looks there by default."""
+"""vLLM's port, the adapter's default."""
 ENGINE_END_S: Final = 10
-"""From the end of the engine's pre-stop until it has ended, seconds."""
+"""Time from the end of the engine's pre-stop hook until it has ended, seconds."""
 
 _ENGINE_PORT_NAME: Final = "openai"
 _MODEL: Final = f"{CACHE}/current"
@@ -28,25 +28,25 @@ _IMAGES: Final[Mapping[Maker, str]] = {
     Maker.NVIDIA: "public.ecr.aws/deep-learning-containers/vllm:server-cuda",
     Maker.NEURON: "public.ecr.aws/neuron/pytorch-inference-vllm-neuronx:0.16.0-neuronx-py312-sdk2.31.1-ubuntu24.04",
 }
-"""As AWS publishes it; `deploy/images/images.yaml` says why these."""
+"""The images that AWS publishes; `deploy/images/images.yaml` gives the reasons for the choice."""
 _FETCH: Final = frozenset({"MODEL", "REVISION", "CACHE_DIR", "DOWNLOAD_TIMEOUT"})
 
 TOKEN: Final = "HF_TOKEN"  # noqa: S105 - the name of a variable
-"""The variable with the hub's token: only what fetches has it."""
+"""The variable with the hub's token. Only the init container that fetches the model has it."""
 
 ADAPTER_RESOURCES: Final[Object] = {"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"memory": "256Mi"}}
 _FETCH_RESOURCES: Final[Object] = {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "1Gi"}}
 
 VOLUME: Final[Object] = {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}}
-"""What the engine's processes share."""
+"""The shared memory of the engine's processes."""
 
 
 def fetching(image: str | None, variables: list[Object]) -> Object:
-    """The init container that fetches the model selectively and verifies it: vLLM itself runs offline, and nothing else has the token.
+    """The init container that fetches the needed files of the model and verifies them. vLLM itself runs offline, without the token.
 
     Args:
-        image: The adapter's.
-        variables: Those of the adapter's container; it takes what is about the model.
+        image: The adapter's image.
+        variables: The variables of the adapter's container; it uses those that concern the model.
     """
     wanted = {f"MODEL_SERVER_{name}" for name in _FETCH} | {TOKEN, "AWS_REGION"}
     return {
@@ -64,18 +64,18 @@ def engine(unit: UnitFile, profile: VllmFile, resources: Object, *, region: str,
     """The container of vLLM.
 
     Args:
-        unit: Whose.
-        profile: How it is to be run.
-        resources: Those of the unit, accelerators included.
-        region: Of the compile cache.
-        load_s: How long it needs until it is ready, at most, seconds.
-        outlast_s: How long the adapter may go on after the pod was deleted, seconds: it needs the engine until then.
+        unit: The unit.
+        profile: Its vLLM settings.
+        resources: The unit's resources, accelerators included.
+        region: AWS region of the compile cache.
+        load_s: Longest time until it is ready, seconds.
+        outlast_s: How long the adapter may run after the pod's deletion, seconds; it needs the engine until then.
     """
     healthy = {"httpGet": {"path": HEALTH, "port": _ENGINE_PORT_NAME}, "periodSeconds": PROBE_S, "timeoutSeconds": 5}
     return {
         "name": "vllm",
         "image": profile.image or _IMAGES[maker(unit)],
-        # In place of the image's entry point, which would not pass SIGTERM on.
+        # Replaces the image's entry point, which would not forward SIGTERM.
         "command": ["vllm", "serve", _MODEL],
         "args": [
             "--served-model-name=model",
@@ -96,7 +96,7 @@ def engine(unit: UnitFile, profile: VllmFile, resources: Object, *, region: str,
 
 
 def _flags(unit: UnitFile) -> list[str]:
-    """Neuron's shapes are static: batch and context are compiled, over all cores of the unit's devices."""
+    """Flags by accelerator. Neuron's shapes are static: batch and context are compiled for all cores of the unit's devices."""
     count = unit.stack.accelerators
     if maker(unit) is Maker.NEURON:
         return [f"--tensor-parallel-size={_CORES_PER_DEVICE * count}", f"--max-num-seqs={_SEQUENCES}"]
@@ -104,6 +104,6 @@ def _flags(unit: UnitFile) -> list[str]:
 
 
 def _environment(profile: VllmFile, region: str) -> dict[str, str]:
-    """The user has no entry in the image's passwd, and the caches go where there is room."""
+    """Variables of the engine. HOME and USER are set because the user has no passwd entry; caches go to the cache volume."""
     made = {"HOME": CACHE, "USER": "model-server", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
     return made | ({"NEURON_COMPILE_CACHE_URL": profile.compile_cache, "AWS_REGION": region} if profile.compile_cache else {})

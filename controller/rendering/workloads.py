@@ -1,4 +1,4 @@
-"""The namespace, the ServiceAccount, and for each unit the Deployment and what protects its pods from evictions."""
+"""The namespace, the ServiceAccount, and for each unit the Deployment and its PodDisruptionBudget."""
 
 from __future__ import annotations
 
@@ -34,17 +34,18 @@ from controller.rendering.parts import (
 READINESS_GATES: Final = "elbv2.k8s.aws/pod-readiness-gate-inject"
 
 DEREGISTER_S: Final = 15
-"""From a pod's deletion until the load balancer sends it nothing new, seconds: the server goes on for so long as if nothing were."""
+"""Time from a pod's deletion until the load balancer sends it no new requests, seconds. The server keeps serving in it."""
 DRAIN_S: Final = 10
-"""The server's own drain once it is told to end, seconds."""
+"""The server's own drain after SIGTERM, seconds."""
 FLUSH_S: Final = 5
-"""For its last metrics, seconds."""
+"""Time for its last metrics, seconds."""
 NODE_START_S: Final = 600
-"""For a node to be launched and to join, on top of the container's own time, before a rollout counts as stuck, seconds."""
+"""Time for a node to launch and join, in addition to the container's own start, before a rollout counts as stuck, seconds."""
 
 _CPU_SHARE: Final = 0.5
 _MEMORY_SHARE: Final = 0.75
-"""Of the node's share; the rest is the kubelet's and the daemons'. 12 of 16 GiB leave room for Container Insights and the device plugin."""
+"""Default part of the pod's share of the node; the rest is for kubelet and daemons. 12 of 16 GiB leave room for Container Insights and the
+device plugin."""
 
 
 def workloads(file: ApplicationFile, stack: StackFile) -> Iterator[Object]:
@@ -57,30 +58,30 @@ def workloads(file: ApplicationFile, stack: StackFile) -> Iterator[Object]:
 
 
 def namespace(file: ApplicationFile, stack: StackFile) -> Iterator[Object]:
-    """The namespace, with the label that asks for readiness gates and no other: it may be shared."""
+    """The namespace with only the label for readiness gates, because it may be shared."""
     labels = {"labels": {READINESS_GATES: "enabled"}} if stack.readiness_gates else {}
     yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": file.metadata.namespace, **labels}}
 
 
 def service_account(file: ApplicationFile, stack: StackFile) -> str:
-    """The ServiceAccount that the pods run as."""
+    """The ServiceAccount of the pods."""
     return stack.service_account or file.metadata.name
 
 
 def load_s(unit: UnitFile, stack: StackFile) -> int:
-    """How long a container of the unit needs until it is ready, at most, seconds."""
+    """Longest time until a container of the unit is ready, seconds."""
     return unit.stack.load_s or stack.load_s
 
 
 def _deployment(file: ApplicationFile, stack: StackFile, unit: UnitFile) -> Object:
-    """Replicas are left out where a ScaledObject sets them: applying the manifest again must not."""
+    """A unit's Deployment. It omits replicas if a ScaledObject sets them, so that applying it again does not reset them."""
     template = {
         "metadata": {"labels": {**unit_selector(unit), stack.shared_label: file.metadata.name}},
         "spec": _pod(file, stack, unit),
     }
     spec: Object = {} if unit.scaled_object else {"replicas": unit.min_replicas}
     spec |= {
-        # A new pod needs a node of its own: the old one stays until it is there, so that a rollout in a shortage waits and serves.
+        # A new pod needs its own node. The old pod stays until the new one is ready, so a rollout in a shortage waits and keeps serving.
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
         "progressDeadlineSeconds": NODE_START_S + 2 * load_s(unit, stack),
         "revisionHistoryLimit": 3,
@@ -91,10 +92,10 @@ def _deployment(file: ApplicationFile, stack: StackFile, unit: UnitFile) -> Obje
 
 
 def _pod(file: ApplicationFile, stack: StackFile, unit: UnitFile) -> Object:
-    """No spread over zones: Karpenter would ask for one zone then, and a refusal would prove that zone short and nothing else."""
+    """The pod template's spec. No spread over zones: with it Karpenter requests one zone, and a refusal proves only that one short."""
     spec: Object = {
         "serviceAccountName": service_account(file, stack),
-        "automountServiceAccountToken": False,  # AWS credentials come as a volume of their own
+        "automountServiceAccountToken": False,  # AWS credentials come in a separate volume
         "nodeSelector": {POOL: unit.node_pool},
         **_narrowed(file, unit),
         "tolerations": [{"key": maker(unit).resource, "operator": "Exists", "effect": "NoSchedule"}],
@@ -107,12 +108,12 @@ def _pod(file: ApplicationFile, stack: StackFile, unit: UnitFile) -> Object:
 
 
 def _end_s(stack: StackFile) -> int:
-    """From a pod's deletion until its server has ended, at most, seconds."""
+    """Longest time from a pod's deletion until its server has ended, seconds."""
     return DEREGISTER_S + DRAIN_S + stack.request_s + FLUSH_S
 
 
 def _with_vllm(spec: Object, stack: StackFile, unit: UnitFile, profile: VllmFile) -> Object:
-    """The adapter keeps the server's name, port, probes and variables: Services, load balancer and counters see no difference."""
+    """The pod with vLLM. The adapter keeps the server's name, port, probes and variables, so Services and counters stay the same."""
     (server,) = spec["containers"]
     variables = [one for one in server["env"] if one["name"] != vllm.TOKEN]
     adapter = {**server, "args": ["adapter", *unit.stack.args], "env": variables, "resources": vllm.ADAPTER_RESOURCES}
@@ -128,7 +129,7 @@ def _with_vllm(spec: Object, stack: StackFile, unit: UnitFile, profile: VllmFile
 
 
 def _narrowed(file: ApplicationFile, unit: UnitFile) -> Object:
-    """Node affinity for a unit that may use only a part of a NodePool that it shares."""
+    """Node affinity for a unit that may use only part of a shared NodePool."""
     sharing = [one for one in file.spec.units if one.node_pool == unit.node_pool]
     wanted = [
         {"key": key, "operator": "In", "values": own}
@@ -151,7 +152,7 @@ def _container(file: ApplicationFile, stack: StackFile, unit: UnitFile) -> Objec
         "image": image_of(unit, stack),
         "env": _variables(stack, unit, file.spec.metrics.namespace),
         "ports": [{"name": PORT_NAME, "containerPort": PORT}, {"name": "grpc", "containerPort": GRPC_PORT}],
-        # Until the model is loaded and warm nothing else is asked; then readiness decides about traffic and health about a restart.
+        # No other probe runs until the model is loaded and warm. Then readiness controls traffic, and health controls restarts.
         "startupProbe": {
             **ready,
             "periodSeconds": PROBE_S,
@@ -165,7 +166,7 @@ def _container(file: ApplicationFile, stack: StackFile, unit: UnitFile) -> Objec
             "timeoutSeconds": 5,
             "failureThreshold": 6,
         },
-        # The server goes on while the load balancer takes the pod out; only then it is told to end.
+        # The server keeps running while the load balancer deregisters the pod, and gets SIGTERM only then.
         "lifecycle": {"preStop": {"sleep": {"seconds": DEREGISTER_S}}},
         "resources": _resources(unit),
         "securityContext": RESTRICTED,
@@ -177,7 +178,7 @@ def _container(file: ApplicationFile, stack: StackFile, unit: UnitFile) -> Objec
 
 
 def _variables(stack: StackFile, unit: UnitFile, space: str) -> list[Object]:
-    """The model server's settings; those of the file win."""
+    """The model server's variables; those of the file override the others."""
     model, revision = model_of(unit, stack)
     allowed_s = 2 * load_s(unit, stack)
     made: dict[str, Any] = {
@@ -190,7 +191,7 @@ def _variables(stack: StackFile, unit: UnitFile, space: str) -> list[Object]:
         "MODEL_SERVER_COMPILED_REVISION": unit.stack.compiled_revision,
         "MODEL_SERVER_CACHE_DIR": CACHE,
         "MODEL_SERVER_NODE_POOL": unit.node_pool,
-        # It gives up just before the start-up probe would: then it can say why.
+        # It gives up just before the start-up probe would, so that it can report why.
         "MODEL_SERVER_DOWNLOAD_TIMEOUT": str(allowed_s * 3 // 4),
         "MODEL_SERVER_LOAD_TIMEOUT": str(allowed_s - PROBE_S),
         "MODEL_SERVER_REQUEST_TIMEOUT": str(stack.request_s),
@@ -209,7 +210,7 @@ def _variables(stack: StackFile, unit: UnitFile, space: str) -> list[Object]:
 
 
 def _resources(unit: UnitFile) -> Object:
-    """Accelerators are limits, which for extended resources are requests too; memory is what is asked for, and no more."""
+    """Requests and limits. Accelerators are limits, which for extended resources are requests too; memory is limited to its request."""
     known, count = instance(unit), unit.stack.accelerators
     cpu, memory = unit.stack.cpu, unit.stack.memory
     if known is not None:
@@ -221,10 +222,10 @@ def _resources(unit: UnitFile) -> Object:
 
 
 def _budget(file: ApplicationFile, unit: UnitFile) -> Object:
-    """One pod at a time may be evicted, and none while another one waits or loads: in a shortage a drained node does not come back."""
+    """Allows one eviction at a time, and none while another pod waits or loads: in a shortage no node replaces a drained one."""
     spec = {
         "maxUnavailable": 1,
-        "unhealthyPodEvictionPolicy": "AlwaysAllow",  # a pod that does not serve must not keep its node from being drained
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",  # a pod that does not serve must not block the drain of its node
         "selector": {"matchLabels": dict(unit_selector(unit))},
     }
     return manifest("policy/v1", "PodDisruptionBudget", unit.deployment, file, spec=spec)

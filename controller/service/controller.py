@@ -52,7 +52,7 @@ def _found(conclusion: Conclusion) -> Iterator[Message]:
     """The message if the Ingress shows another mode than the memory."""
     before, after = conclusion.before, conclusion.memory
     if before.mode is not None and after.mode is not before.mode:
-        yield adopted(conclusion.snapshot, after.flips[-1])
+        yield adopted(conclusion.snapshot, after.mode_changes[-1])
 
 
 def _book(record: _Record, now: float) -> None:
@@ -268,7 +268,7 @@ class Controller:
             mode=str(decision.mode or "unknown"),
             reason=str(decision.reason),
             why=decision.sentence,
-            wanted=str(decision.wanted or ""),
+            wanted=str(decision.held_back or ""),
             short=[name for name, judged in decision.evidence.items() if judged.short],
             actions=[describe(action) for action in conclusion.plan.due],
             dry_run=dry_run,
@@ -286,4 +286,4 @@ class Controller:
 
 
 def _same(one: Decision, other: Decision) -> bool:
-    return (one.verb, one.reason, one.mode, one.wanted) == (other.verb, other.reason, other.mode, other.wanted)
+    return (one.verb, one.reason, one.mode, one.held_back) == (other.verb, other.reason, other.mode, other.held_back)

@@ -24,6 +24,7 @@ from controller.errors import ConfigError
 Check = Callable[[], str]
 
 _STOP_S: Final = 5.0
+_STOP_POLL_S: Final = 0.05  # how often the server checks whether it is to stop; the default, half a second, delays every stop
 _IDLE_S: Final = 5.0  # after which a client that sends nothing is disconnected
 _AT_ONCE: Final = 16  # requests; further ones are refused, because each takes a thread
 
@@ -85,7 +86,7 @@ class HttpServer:
         except OSError as error:
             raise ConfigError(f"http.host, http.port: cannot listen on {host}:{port}: {error.strerror}; choose a free address") from error
         self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(_STOP_POLL_S,), name="http", daemon=True)
 
     def start(self) -> None:
         """Starts serving."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 from controller.policy import text
 from controller.policy.cost import effect, spend_per_hour
-from controller.policy.model import Alert, Application, Decision, Flip, Mode, Snapshot, Verb
+from controller.policy.figures import Figures
+from controller.policy.model import Alert, Application, Decision, Mode, ModeChange, Snapshot, Verb
 from controller.policy.reasons import Reason
-from controller.policy.targets import intended_weights
 from controller.ports import Message, MessageKind, Severity
 
 
@@ -44,7 +45,7 @@ def _mode_changed(snapshot: Snapshot, decision: Decision) -> Message:
         reason=str(decision.reason),
         title=f"{application.name}: {_TITLES[decision.verb, mode]}",
         why=decision.sentence,
-        cost=effect(application, intended_weights(snapshot, decision.evidence), mode),
+        cost=effect(application, Figures.of(snapshot, decision.evidence).intended, mode),
         next=_next(application, decision),
         at=snapshot.now,
         fields=fields,
@@ -52,21 +53,21 @@ def _mode_changed(snapshot: Snapshot, decision: Decision) -> Message:
     )
 
 
-def adopted(snapshot: Snapshot, flip: Flip) -> Message:
+def adopted(snapshot: Snapshot, change: ModeChange) -> Message:
     """The message about a mode on the Ingress that differs from the memory."""
     application, routing = snapshot.application, snapshot.routing
     writer = f"last written by {routing.writer}" if routing.writer else "writer unknown"
     return Message(
-        kind=MessageKind.FAILOVER if flip.to is Mode.CAPACITY else MessageKind.FALLBACK,
+        kind=MessageKind.FAILOVER if change.to is Mode.CAPACITY else MessageKind.FALLBACK,
         severity=Severity.WARNING,
         application=application.key,
-        reason=str(flip.reason),
-        title=f"{application.name}: found in {flip.to} mode",
+        reason=str(change.reason),
+        title=f"{application.name}: found in {change.to} mode",
         why=f"the mode on the Ingress changed, {writer}, and no such decision is remembered: it was made by hand, or just before a restart",
-        cost=effect(application, intended_weights(snapshot, {}), flip.to),
+        cost=effect(application, Figures.of(snapshot).intended, change.to),
         next="it counts as a mode change made now; the guards decide again",
         at=snapshot.now,
-        mode=str(flip.to),
+        mode=str(change.to),
     )
 
 
@@ -141,18 +142,23 @@ def alert_changes(
 
 def _alert(snapshot: Snapshot, alert: Alert, mode: Mode | None, *, resolved: bool) -> Message:
     application = snapshot.application
-    subject = alert.key.split("/")[-1] if alert.key.startswith("held/") else alert.key.replace("/", " ")
+    subject = alert.key.replace("/", " ") if alert.reason is None else str(alert.reason)
     return Message(
         kind=MessageKind.RESOLVED if resolved else MessageKind.ALERT,
         severity=Severity.INFO if resolved else Severity(alert.severity),
         application=application.key,
-        reason="".join(part[:1].upper() + part[1:] for part in subject.replace("-", " ").split()),
+        reason=str(alert.reason or _code(alert.key)),
         title=f"{application.name}: {'resolved' if resolved else 'alert'}: {subject}",
         why=alert.text,
         at=snapshot.now,
         dedup_key=f"{application.key}/{alert.key}",
         mode=str(mode or ""),
     )
+
+
+def _code(key: str) -> str:
+    """An alert's key as a machine name like those of the reasons: ``max/sd21-inf2`` is ``MaxSd21Inf2``."""
+    return "".join(part[:1].upper() + part[1:] for part in re.split(r"[/ -]+", key))
 
 
 def control(application: str, reason: str, title: str, why: str, at: float, severity: Severity = Severity.INFO) -> Message:

@@ -83,7 +83,7 @@ class Recorder:
         """
         application, decision = snapshot.application, made.decision
         essence = (
-            *(decision.verb, decision.reason, decision.mode, decision.wanted, decision.targets),
+            *(decision.verb, decision.reason, decision.mode, decision.held_back, decision.targets),
             *(decision.stickiness_s, decision.return_step, snapshot.leader),
         )
         last = self._last.get(application.key)

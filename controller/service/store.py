@@ -7,6 +7,7 @@ from typing import Final
 
 from controller.clients.kube import CONFIG_MAPS, KubeSession, Object
 from controller.errors import Conflict, NotFound, StateError
+from controller.policy.annotations import APPLICATION
 from controller.policy.codec import CodecError, decode, encode
 from controller.policy.model import Memory
 from controller.policy.plan import FIELD_MANAGER
@@ -74,7 +75,7 @@ class ConfigMapStore:
                 "name": record_name(application),
                 "namespace": self._namespace,
                 "labels": dict(_LABELS),
-                "annotations": {"failoverctl.dev/application": application},
+                "annotations": {APPLICATION: application},
             },
             "data": {"memory": encode(memory), "epoch": str(epoch)},
         }

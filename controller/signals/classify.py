@@ -21,6 +21,11 @@ _PLACEMENT_GROUP: Final = "limit of instances in this spread placement group"
 _CODE: Final = re.compile(r"(?:with fleet error\(s\), |; )([A-Z][A-Za-z0-9]*(?:\.[A-Z][A-Za-z0-9]*)*): ")
 _TYPE: Final = re.compile(r"sufficient ([a-z0-9][a-z0-9-]*\.[a-z0-9-]+) capacity")
 _ZONE: Final = re.compile(r"requested \(([a-z]{2}(?:-[a-z0-9]+)+-\d[a-z])\)")
+_PAIR: Final = re.compile(_TYPE.pattern + r"[^;]{0,80}?" + _ZONE.pattern)
+_UNAVAILABLE: Final = re.compile(
+    r"(?:no instance type met all requirements|no instance type has the required offering"
+    r"|had enough resources, had a required offering)[^;]*?karpenter\.sh/nodepool In \[([^\]\s]+)\]"
+)
 _LIMIT: Final = re.compile(
     r"(?:all available instance types exceed limits|node limits have been exhausted) for nodepool:? ?(?:\(NodePool=([^)]+)\)|\"([^\"]+)\")"
 )
@@ -80,6 +85,7 @@ class Refusal:
         truncated: The message was cut, so there may be more codes.
         instance_type: The type it names, "" where it names none.
         zone: The zone it names, "" where it names none.
+        offerings: Every pair of type and zone that it names.
         parsed: Whether the text was understood at all.
     """
 
@@ -89,6 +95,7 @@ class Refusal:
     instance_type: str = ""
     zone: str = ""
     parsed: bool = True
+    offerings: tuple[tuple[str, str], ...] = ()
 
 
 def classify_refusal(message: str) -> Refusal:
@@ -118,6 +125,7 @@ def classify_refusal(message: str) -> Refusal:
         truncated=truncated,
         instance_type=named_type[1] if named_type else "",
         zone=named_zone[1] if named_zone else "",
+        offerings=tuple(dict.fromkeys((one[1], one[2]) for one in _PAIR.finditer(tail))),
     )
 
 
@@ -142,3 +150,11 @@ def classify_create_error(reason: str) -> Refusal | None:
 def limited_pools(message: str) -> tuple[str, ...]:
     """The NodePools that a `FailedScheduling` message of Karpenter calls limited. Others than the pod's own must be ignored."""
     return tuple(dict.fromkeys(one or other for one, other in _LIMIT.findall(message[:_MAX_TEXT])))
+
+
+def unavailable_pools(message: str) -> tuple[str, ...]:
+    """The NodePools of which a `FailedScheduling` message says that no instance type that suits the pod has an available offering.
+
+    A NodePool of which nothing at all is available is missing from the text. That a type has too few resources is another matter.
+    """
+    return tuple(dict.fromkeys(_UNAVAILABLE.findall(message[:_MAX_TEXT])))

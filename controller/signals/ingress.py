@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.clock import parse_rfc3339
+from controller.policy.annotations import MARKER, OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL, RETURN_STEP
 from controller.policy.model import Application, Mode, Override, RoutingObservation
 from controller.policy.plan import FIELD_MANAGER
-from controller.policy.routing import MARKER, RETURN_STEP, USE_ANNOTATION, action_key, parse_action
-from controller.signals.objects import Object, field_owners, integer, items, mapping, text
+from controller.policy.routing import USE_ANNOTATION, action_key, parse_action
+from controller.signals.objects import Object, field_owners, foreign, integer, items, mapping, text
 
-PAUSED_UNTIL: Final = "failoverctl.dev/paused-until"
-PINNED_MODE: Final = "failoverctl.dev/pinned-mode"
-PINNED_UNTIL: Final = "failoverctl.dev/pinned-until"
-OVERRIDE_REASON: Final = "failoverctl.dev/override-reason"
+_MAX_REASON: Final = 500  # characters: an operator's sentence or two
 FOREVER: Final = "forever"
 
 _STEP_DIGITS: Final = 3
@@ -115,7 +113,7 @@ def _standby(application: Application, obj: Object, annotations: Mapping[str, An
 
 
 def _override(annotations: Mapping[str, Any]) -> Override:
-    paused, pinned, until = (_string(annotations, key) for key in (PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL))
+    paused, pinned, until = (foreign(_string(annotations, key)) for key in (PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL))
     problems = []
     paused_until = _moment(paused)
     if paused and paused_until is None:
@@ -126,7 +124,7 @@ def _override(annotations: Mapping[str, Any]) -> Override:
     pinned_until = _moment(until)
     if until and pinned_until is None:
         problems.append(f"{PINNED_UNTIL}: found {until!r}, allowed: a time such as 2026-01-31T18:00:00Z, or {FOREVER}")
-    return Override(paused_until, mode, pinned_until, _string(annotations, OVERRIDE_REASON)[:500], "; ".join(problems))
+    return Override(paused_until, mode, pinned_until, foreign(_string(annotations, OVERRIDE_REASON), _MAX_REASON), "; ".join(problems))
 
 
 def _string(annotations: Mapping[str, Any], key: str) -> str:

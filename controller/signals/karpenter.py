@@ -17,7 +17,8 @@ from kubernetes.utils.quantity import parse_quantity
 
 from controller.clock import parse_rfc3339
 from controller.policy.model import Launch, LaunchFailure, PoolObservation
-from controller.signals.classify import Refusal, classify_create_error, classify_refusal, limited_pools
+from controller.policy.proof import created_after
+from controller.signals.classify import Refusal, classify_create_error, classify_refusal, limited_pools, unavailable_pools
 from controller.signals.objects import (
     Object,
     condition,
@@ -37,6 +38,7 @@ CAPACITY_LABEL: Final = "karpenter.sh/capacity-type"
 
 _RETENTION_S: Final = 3600.0  # the API server's default event TTL
 _REPLACEMENT_TTL_S: Final = 900.0
+_LIMIT_SAID_S: Final = 600.0  # Karpenter says it of each pod that waits at least once in five minutes
 _BATCH_S: Final = 2.0  # claims of one batch are refused within milliseconds of each other
 _MAX_CLAIMS: Final = 20_000
 _MAX_FAILURES: Final = 5_000
@@ -61,6 +63,10 @@ class _Claim:
     launched_zone: str
     create_error: str
     create_error_at: float | None
+    launched_capacity: str
+    order: int  # of its first delivery, 0 where that was in a list
+    devices: int
+    leaving: bool  # it is being deleted
     gone: float | None = None  # when its deletion was seen
 
 
@@ -83,6 +89,7 @@ class _RefusedClaim:
     at: float
     seen: float
     refusal: Refusal
+    order: int  # of its first delivery, 0 where that was in a list
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +122,11 @@ class KarpenterView:
         self._replacements: dict[str, _Mark] = {}
         self._blocked: dict[str, _Mark] = {}
         self._limited: dict[str, _Mark] = {}
+        self._used_then: dict[str, Mapping[str, object]] = {}  # by NodePool, what it used when Karpenter last called it limited
+        self._unavailable: dict[str, dict[str, _Mark]] = {}  # by pod (namespace/name), then by NodePool
         self._pools: dict[str, _Pool] = {}
+        self._naming: dict[str, set[str]] = {}  # claims whose refusal names an instance type, by that type
+        self._order = 0  # grows with everything that is delivered as it happens
         # By NodePool, so that what is asked of one does not cost a look at all: names of claims and of claims that were refused.
         self._claims_of: dict[str, set[str]] = {}
         self._refused_of: dict[str, set[str]] = {}
@@ -125,12 +136,12 @@ class KarpenterView:
 
     # --- what the watches deliver ---
 
-    def claim(self, kind: str, obj: Object, now: float) -> None:
-        """Takes one NodeClaim as a watch delivered it. `kind` is the watch event's type."""
+    def claim(self, kind: str, obj: Object, now: float, *, listed: bool = False) -> None:
+        """Takes one NodeClaim as a watch delivered it. `kind` is the watch event's type; `listed` says that it was in a list."""
         name = name_of(obj)
         if not name:
             return
-        claim = _read_claim(obj, now)
+        claim = _read_claim(obj, now, 0 if listed else self._next())
         pool_before = self.pool_of(name)
         before = self._live.pop(name, None) or self._gone.pop(name, None)
         if before is not None:
@@ -153,7 +164,11 @@ class KarpenterView:
         for name in [name for name in self._live if name not in names]:
             self._bury(self._live.pop(name), now)
         for obj in listed:
-            self.claim("ADDED", obj, now)
+            self.claim("ADDED", obj, now, listed=True)
+
+    def _next(self) -> int:
+        self._order += 1
+        return self._order
 
     def pool_changed(self, kind: str, obj: Object) -> None:
         """Takes one NodePool as a watch delivered it."""
@@ -189,7 +204,9 @@ class KarpenterView:
         pool = self.pool_of(name) if kind == "NodeClaim" else name
         match kind, text(obj, "reason"):
             case "NodeClaim", "InsufficientCapacityError":
-                self._refuse(name, pool, at, now, min(at, now) if listed else now, classify_refusal(text(obj, "message")))
+                seen = min(at, now) if listed else now
+                order = 0 if listed else self._next()
+                self._refuse(_RefusedClaim(name, at, min(at, now), seen, classify_refusal(text(obj, "message")), order), pool)
             case "NodeClaim", "DisruptionLaunching":
                 _mark(self._replacements, name, at, now)
             case "NodePool", "NoCompatibleInstanceTypes":
@@ -203,8 +220,8 @@ class KarpenterView:
         """Takes a `FailedScheduling` event of Karpenter on a pod that is pinned to `pool_of_pod`.
 
         Returns:
-            Whether it says that the pod's own NodePool is at its limit. Karpenter checks limits before it looks at the pod's
-            requirements, so the text names limited pools that have nothing to do with the pod.
+            Whether it says that a NodePool of the pod is at its limit, or has nothing available for it. Karpenter checks limits before it
+            looks at the pod's requirements, so the text names limited pools that have nothing to do with the pod.
         """
         at = event_time(obj)
         if text(obj, "reason") != "FailedScheduling" or event_component(obj) != "karpenter" or at is None:
@@ -212,20 +229,54 @@ class KarpenterView:
         own = [pool for pool in limited_pools(text(obj, "message")) if pool in pool_of_pod]
         for pool in own:
             _mark(self._limited, pool, at, now)
-        self._changed(*own)
-        return bool(own)
+            self._used_then[pool] = self._pools[pool].used if pool in self._pools else {}
+        lacking = [pool for pool in unavailable_pools(text(obj, "message")) if not pool_of_pod or pool in pool_of_pod]
+        if lacking:
+            self._lacking(f"{text(obj, 'involvedObject', 'namespace')}/{text(obj, 'involvedObject', 'name')}", lacking, at, now)
+        self._changed(*own, *lacking)
+        return bool(own or lacking)
 
-    def _refuse(self, claim: str, pool: str, stamp: float, now: float, seen: float, refusal: Refusal) -> None:
-        known = self._refused.get(claim)
-        if not refusal.parsed and known is None:
+    def _lacking(self, pod: str, pools: Sequence[str], at: float, now: float) -> None:
+        marks = self._unavailable.setdefault(pod, {})
+        for pool in pools:
+            _mark(marks, pool, at, now)
+        if len(self._unavailable) > _MAX_MARKS:
+            newest = {one: max(mark.at for mark in found.values()) for one, found in self._unavailable.items()}
+            for old in sorted(newest, key=lambda one: newest[one])[: _MAX_MARKS // 10]:
+                del self._unavailable[old]
+
+    def unavailable(self, namespace: str, pod: str) -> tuple[tuple[str, float], ...]:
+        """The NodePools that had nothing available for a pod when Karpenter last said so, and when it said so."""
+        found = self._unavailable.get(f"{namespace}/{pod}", {})
+        return tuple((pool, mark.at) for pool, mark in found.items())
+
+    def _refuse(self, new: _RefusedClaim, pool: str) -> None:
+        claim, known = new.claim, self._refused.get(new.claim)
+        if not new.refusal.parsed and known is None:
             self.unparsed += 1
-        at = known.at if known is not None and known.stamp == stamp else min(stamp, now)
-        self._refused[claim] = _RefusedClaim(claim, stamp, max(at, known.at) if known else at, known.seen if known else seen, refusal)
+        if known is not None:
+            at = known.at if known.stamp == new.stamp else max(new.at, known.at)
+            new = replace(new, at=at, seen=known.seen, order=known.order)
+        self._refused[claim] = new
         self._refused_of.setdefault(pool, set()).add(claim)
-        if len(self._refused) > _MAX_FAILURES:  # a list is not in the order of time, so the oldest are looked for, many at once
+        for instance_type, _ in new.refusal.offerings:
+            self._naming.setdefault(instance_type, set()).add(claim)
+            self._changed(*self.pools_buying(instance_type))
+        if len(self._refused) > _MAX_FAILURES:  # a list is not in the order of time, so the oldest are found, many at once
             for old in sorted(self._refused.values(), key=lambda one: one.at)[: _MAX_FAILURES // 10]:
                 del self._refused[old.claim]
                 _drop(self._refused_of, self.pool_of(old.claim), old.claim)
+                for instance_type, _ in old.refusal.offerings:
+                    _drop(self._naming, instance_type, old.claim)
+
+    def pools_buying(self, instance_type: str) -> tuple[str, ...]:
+        """The NodePools whose requirements name an instance type."""
+        return tuple(name for name, pool in self._pools.items() if instance_type in pool.instance_types)
+
+    def types_named(self, claim: str) -> tuple[str, ...]:
+        """The instance types that the refusal of a NodeClaim names."""
+        refused = self._refused.get(claim)
+        return tuple(dict.fromkeys(one for one, _ in refused.refusal.offerings)) if refused is not None else ()
 
     def _bury(self, claim: _Claim, now: float) -> None:
         """Keeps a tombstone, and drops those that no decision can need any more."""
@@ -274,7 +325,25 @@ class KarpenterView:
             stuck = self._stuck(claim, now, window_s)
             if stuck is not None:
                 failures.append(stuck)
-        return self._observation(name, failures, launches, now, window_s)
+        return replace(self._observation(name, failures, launches, now, window_s), elsewhere=self._elsewhere(name, now, window_s))
+
+    def _elsewhere(self, name: str, now: float, window_s: float) -> tuple[LaunchFailure, ...]:
+        """The refusals through other NodePools of what this one may buy, which nothing that launched there has ended."""
+        pool = self._pools.get(name)
+        found = []
+        for claim in sorted({claim for one in (pool.instance_types if pool else ()) for claim in self._naming.get(one, ())}):
+            refused, other = self._refused[claim], self.pool_of(claim)
+            if other != name and now - refused.at <= window_s:
+                failure = self._failure(refused, other)
+                if not any(
+                    created_after(launch, failure) and launch.instance_type == failure.named_type for launch in self._launches(other)
+                ):
+                    found.append(failure)
+        return tuple(found)
+
+    def _launches(self, pool: str) -> list[Launch]:
+        claims = (self._claim(one) for one in self._claims_of.get(pool, ()))
+        return [_launch(claim) for claim in claims if claim is not None and claim.launched is not None]
 
     def version_of(self, pool: str) -> tuple[int, int]:
         """Grows with every change of what is known of a NodePool."""
@@ -306,6 +375,9 @@ class KarpenterView:
             truncated=refusal.truncated,
             named_type=refusal.instance_type,
             named_zone=refusal.zone,
+            offerings=refusal.offerings,
+            stamp=refused.stamp,
+            order=refused.order,
             replacement=marked is not None and refused.at - marked.at <= _REPLACEMENT_TTL_S,
         )
 
@@ -359,7 +431,14 @@ class KarpenterView:
         if pool is not None and not limits:
             return ""  # lifted since Karpenter said so
         said = self._limited.get(name)
-        return "at its limit for the waiting pods, Karpenter says" if said is not None and now - said.at <= window_s else ""
+        fresh = said is not None and now - said.at <= min(window_s, _LIMIT_SAID_S)
+        return "at its limit for the waiting pods, Karpenter says" if fresh and not _fell(self._used_then.get(name, {}), used) else ""
+
+
+def _fell(before: Mapping[str, object], after: Mapping[str, object]) -> bool:
+    """Whether a NodePool uses less of some resource than before."""
+    pairs = [(_quantity(value), _quantity(after.get(name, "0"))) for name, value in before.items()]
+    return any(then is not None and now is not None and now < then for then, now in pairs)
 
 
 def _read_pool(obj: Object) -> _Pool:
@@ -375,7 +454,7 @@ def _read_pool(obj: Object) -> _Pool:
     )
 
 
-def _read_claim(obj: Object, now: float) -> _Claim:
+def _read_claim(obj: Object, now: float, order: int) -> _Claim:
     labels = mapping(obj, "metadata", "labels")
     requirements = items(obj, "spec", "requirements")
     types, exact_types = in_values(requirements, TYPE_LABEL)
@@ -401,7 +480,17 @@ def _read_claim(obj: Object, now: float) -> _Claim:
         launched_zone=text(labels, ZONE_LABEL),
         create_error=failing,
         create_error_at=min(parse_rfc3339(text(launched, "lastTransitionTime")) or now, now) if failing else None,
+        launched_capacity=text(labels, CAPACITY_LABEL),
+        order=order,
+        devices=devices(mapping(obj, "spec", "resources", "requests")),
+        leaving=bool(text(obj, "metadata", "deletionTimestamp")),
     )
+
+
+def devices(requests: Mapping[str, object]) -> int:
+    """How many accelerators something asks for: of the resources that device plugins name, the largest count; 0 where there is none."""
+    counts = [_quantity(value) for name, value in requests.items() if "/" in name]
+    return max((int(count) for count in counts if count is not None and count > 0), default=0)
 
 
 def _owner(obj: Object) -> str:
@@ -421,6 +510,7 @@ def _never_less(before: _Claim, after: _Claim) -> _Claim:
     return replace(
         after,
         created=min(before.created, after.created),
+        order=before.order,
         launched=before.launched if before.launched is not None else after.launched,
         registered=before.registered if before.registered is not None else after.registered,
         initialized=before.initialized if before.initialized is not None else after.initialized,
@@ -440,6 +530,10 @@ def _launch(claim: _Claim) -> Launch:
         initialized=claim.initialized,
         instance_type=claim.launched_type,
         zone=claim.launched_zone,
+        capacity_type=claim.launched_capacity,
+        order=claim.order,
+        devices=claim.devices,
+        gone=claim.leaving or claim.gone is not None,
     )
 
 

@@ -43,7 +43,10 @@ def _pod(obj: Object) -> dict[str, Any]:
     names = ("name", "namespace", "labels", "ownerReferences", "creationTimestamp", "deletionTimestamp")
     return {
         "metadata": _picked(obj.get("metadata"), *names),
-        "spec": _picked(spec, "schedulingGates", "nodeSelector", "affinity"),
+        "spec": {
+            **_picked(spec, "schedulingGates", "nodeSelector", "affinity"),
+            "containers": [{"resources": _picked(mapping(one, "resources"), "limits")} for one in items(spec, "containers")],
+        },
         "status": _picked(obj.get("status"), "phase", "conditions"),
     }
 

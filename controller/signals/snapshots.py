@@ -7,7 +7,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from controller.policy.model import Application, RoutingObservation, Sample, Snapshot, Source, Unit, UnitObservation, Verification
+from controller.policy.model import (
+    Application,
+    PendingPod,
+    PoolObservation,
+    RoutingObservation,
+    Sample,
+    Snapshot,
+    Source,
+    Unit,
+    UnitObservation,
+    Verification,
+)
 from controller.signals.cluster import ClusterView
 
 
@@ -76,8 +87,7 @@ class SnapshotBuilder:
         """
         with self._view.lock:
             pending = self._view.workloads.pending(application, self._sharing.get(application.namespace, Counter()))
-            units = {unit.name: self._unit(application, unit, now, external) for unit in application.units}
-            units = {name: replace(unit, pending=pending[name]) for name, unit in units.items()}
+            units = {unit.name: self._unit(application, unit, pending[unit.name], now, external) for unit in application.units}
             routing = self._routing(application, now, sources, external)
         return Snapshot(
             now=now,
@@ -90,7 +100,9 @@ class SnapshotBuilder:
             epoch=epoch,
         )
 
-    def _unit(self, application: Application, unit: Unit, now: float, external: ExternalSignals) -> UnitObservation:
+    def _unit(
+        self, application: Application, unit: Unit, pods: tuple[PendingPod, ...], now: float, external: ExternalSignals
+    ) -> UnitObservation:
         workloads = self._view.workloads
         deployment = workloads.deployment_of(application.namespace, unit.deployment)
         endpoints = workloads.endpoints_ready(application.namespace, unit.backend.service)
@@ -99,19 +111,31 @@ class SnapshotBuilder:
         return UnitObservation(
             unit=unit.name,
             pool=self._view.pool(unit.node_pool, now),
+            alternatives=self._alternatives(unit, pods, now),
+            pending=self._with_reasons(application, pods),
             desired=deployment.desired if deployment else None,
             ready=min(known) if known else None,
             deployment_ready=deployment.ready if deployment else None,
             endpoints_ready=endpoints,
             service_exists=None if ports is None else unit.backend.port in ports,
             pod_zones=deployment.zones if deployment else (),
-            pod_instance_types=deployment.instance_types if deployment else (),
+            pod_instance_types=(deployment.instance_types if deployment else ()) or _pinned(pods),
             demand=external.metrics.demand(application.key, unit.name) if external.metrics else None,
             latency=external.metrics.latency(application.key, unit.name) if external.metrics else None,
             scaler=workloads.scaler(application.namespace, unit),
             offered_zones=external.capacity.offered_zones(unit.instance_type) if external.capacity else (),
             notes=external.capacity.notes(unit.instance_type) if external.capacity else (),
         )
+
+    def _with_reasons(self, application: Application, pods: tuple[PendingPod, ...]) -> tuple[PendingPod, ...]:
+        """The waiting pods with what Karpenter said of each."""
+        said = self._view.karpenter.unavailable
+        return tuple(replace(pod, unavailable=said(application.namespace, pod.name)) for pod in pods)
+
+    def _alternatives(self, unit: Unit, pods: tuple[PendingPod, ...], now: float) -> tuple[PoolObservation, ...]:
+        """The other NodePools that the waiting pods may use."""
+        others = {name for pod in pods for name in pod.pools} - {unit.node_pool}
+        return tuple(self._view.pool(name, now) for name in sorted(others))
 
     def _routing(self, application: Application, now: float, sources: tuple[Source, ...], external: ExternalSignals) -> RoutingObservation:
         observed = self._view.routing(application)
@@ -128,3 +152,8 @@ class SnapshotBuilder:
             blocked=self._view.reconciles.blocked(application.namespace, application.ingress, observed.uid, now),
             undone=self._view.reconciles.undone(application.namespace, application.ingress, observed.uid, now),
         )
+
+
+def _pinned(pods: tuple[PendingPod, ...]) -> tuple[str, ...]:
+    """The instance types that waiting pods without a Deployment are pinned to, () where one of them is not."""
+    return tuple(sorted({one for pod in pods for one in pod.instance_types})) if all(pod.instance_types for pod in pods) else ()

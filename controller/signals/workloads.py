@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from controller.clock import parse_rfc3339
 from controller.policy.model import Application, PendingPod, Scaler, Unit
 from controller.policy.plan import FIELD_MANAGER
-from controller.signals.karpenter import POOL_LABEL, TYPE_LABEL, ZONE_LABEL
+from controller.signals.karpenter import POOL_LABEL, TYPE_LABEL, ZONE_LABEL, devices
 from controller.signals.objects import (
     Object,
     condition,
@@ -49,6 +49,8 @@ class _Pod:
     labels: Mapping[str, Any]
     owner: str
     pools: tuple[str, ...]
+    types: tuple[str, ...]
+    devices: int
     unschedulable_since: float | None
 
 
@@ -236,12 +238,12 @@ class WorkloadView:
                 continue
             unit = self._unit_of(pod, application, sharing)
             if unit is not None:
-                found[unit.name].append(PendingPod(pod.name, pod.unschedulable_since))
+                found[unit.name].append(PendingPod(pod.name, pod.unschedulable_since, pod.pools, pod.types, devices=pod.devices))
         return {name: tuple(sorted(pods, key=lambda pod: (pod.since, pod.name))) for name, pods in found.items()}
 
     def _unit_of(self, pod: _Pod, application: Application, sharing: Mapping[str, int]) -> Unit | None:
-        """The unit whose demand a pod is. A pod that may also go to another NodePool is nobody's: a shortage of one does not strand it."""
-        candidates = [unit for unit in application.units if not pod.pools or pod.pools == (unit.node_pool,)]
+        """The unit whose demand a pod is: by its Deployment, else as the only one whose NodePool and instance types it asks for."""
+        candidates = [unit for unit in application.units if not pod.pools or unit.node_pool in pod.pools]
         for unit in candidates:
             deployment = self._deployments.get((application.namespace, unit.deployment))
             if deployment is not None and deployment.selector:
@@ -252,8 +254,8 @@ class WorkloadView:
         alone = [
             unit
             for unit in candidates
-            if pod.pools
-            and sharing.get(unit.node_pool, 0) == 1
+            if pod.pools == (unit.node_pool,)
+            and (sharing.get(unit.node_pool, 0) == 1 or (pod.types and set(pod.types) <= {unit.instance_type, *unit.instance_types}))
             and (application.namespace, unit.deployment) not in self._deployments
             and not pod.owner
         ]
@@ -367,6 +369,8 @@ def _waiting_pod(obj: Object) -> _Pod | None:
         labels=mapping(obj, "metadata", "labels"),
         owner=text(owner, "name"),
         pools=pinned_values(spec, POOL_LABEL),
+        types=pinned_values(spec, TYPE_LABEL),
+        devices=sum(devices(mapping(one, "resources", "limits")) for one in items(spec, "containers")),
         unschedulable_since=since if blocked else None,
     )
 

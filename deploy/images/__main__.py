@@ -16,7 +16,7 @@ TIMEOUT = 60.0
 
 @click.group()
 def main() -> None:
-    """Images: what they start from, and their Dockerfiles."""
+    """The images' bases and Dockerfiles."""
 
 
 @main.command()
@@ -32,13 +32,13 @@ def write() -> None:
 def resolve(path: Path) -> None:
     """Ask the registries for the digests that are missing, and write them into images.yaml.
 
-    Needs `crane` (github.com/google/go-containerregistry). A tag that has a digest keeps it: to take a newer image, set it to unresolved.
+    Needs `crane` (github.com/google/go-containerregistry). A tag with a digest keeps it. To take a newer image, set it to unresolved.
     """
     missing = load(path).unresolved()
     crane = shutil.which("crane")
     if missing and crane is None:
         commands = "\n".join(f"  crane digest {base.tagged}" for base in missing.values())
-        raise click.ClickException(f"crane is not installed; it would have been asked:\n{commands}")
+        raise click.ClickException(f"crane is not installed; with it, this would run:\n{commands}")
     text = path.read_text(encoding="utf-8")
     for name, base in missing.items():
         asked = subprocess.run(  # noqa: S603 - an argument list
@@ -55,12 +55,12 @@ def resolve(path: Path) -> None:
     parse(text)
     path.write_text(text, encoding="utf-8")
     if missing:
-        click.echo("now: make images, and look at the difference")
+        click.echo("now run: make images, and check the diff")
 
 
 @main.command()
 def release() -> None:
-    """Fail where an image would be built or run from a tag that can move: the first step of a release."""
+    """Fail if any image would be built or run from a tag that can move: the first step of a release."""
     missing = load().unresolved()
     for name, base in missing.items():
         click.echo(f"{name}: {base.tagged} has no digest; crane digest {base.tagged}", err=True)

@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# The model server: adapter. Written by `make images` from deploy/images/images.yaml: change that one.
+# The model server: adapter. `make images` writes it from deploy/images/images.yaml: change that file.
 #   docker build --file deploy/images/adapter.Dockerfile --tag model-server-adapter model_server
 ARG BASE=public.ecr.aws/docker/library/python:3.13-slim-bookworm
 ARG UV=ghcr.io/astral-sh/uv:0.13.9
@@ -9,7 +9,7 @@ FROM ${UV} AS uv
 
 # hadolint ignore=DL3006
 FROM ${BASE}
-# A tag can move: fine for trying, refused for a release (--build-arg RELEASE=true).
+# A tag can move: allowed for trials, refused for a release (--build-arg RELEASE=true).
 ARG RELEASE=false
 RUN [ "$RELEASE" != true ] || { echo "no digest yet of: public.ecr.aws/docker/library/python:3.13-slim-bookworm, ghcr.io/astral-sh/uv:0.13.9; run python -m deploy.images resolve" >&2; exit 1; }
 LABEL org.opencontainers.image.title="model-server-adapter" \
@@ -25,10 +25,10 @@ RUN --mount=type=bind,from=uv,source=/uv,target=/usr/local/bin/uv \
     uv pip install --python /usr/local/bin/python --no-cache --no-deps --require-hashes --requirements /tmp/requirements.txt && \
     uv pip install --python /usr/local/bin/python --no-cache --no-deps --compile-bytecode /src && \
     rm /tmp/requirements.txt
-# Fails the build where the base and our libraries do not go together.
+# Fails the build if the base and our libraries are incompatible.
 RUN /usr/local/bin/python -c "import failover_model_server.cli, failover_model_server.adapter.process, boto3" && \
     install --directory --owner=65532 --group=65532 /var/cache/model-server
-# Everything that is written goes under /var/cache/model-server and /tmp: mount both, and the root file system may be read-only.
+# The server writes only to /var/cache/model-server and /tmp: with both mounted, the root file system may be read-only.
 ENV MODEL_SERVER_CACHE_DIR=/var/cache/model-server \
     HF_HOME=/var/cache/model-server/hub \
     HOME=/tmp USER=model-server \
@@ -36,8 +36,8 @@ ENV MODEL_SERVER_CACHE_DIR=/var/cache/model-server \
 USER 65532:65532
 WORKDIR /tmp
 EXPOSE 8000 50051
-# Kubernetes probes; the base's own check asks a port that nothing listens on.
+# Kubernetes probes; the base's own check uses a port that nothing listens on.
 HEALTHCHECK NONE
-# The exec form, and not the base's entry point, which does not pass SIGTERM on: it reaches the server, which drains.
+# The exec form, so that SIGTERM reaches the server, which drains. The base's entry point would not forward it.
 ENTRYPOINT ["failover-model-server"]
 CMD ["adapter"]

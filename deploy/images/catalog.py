@@ -18,15 +18,15 @@ class _Model(BaseModel):
 
 
 class Base(_Model):
-    """An image of somebody else."""
+    """A base image from another project."""
 
     image: Annotated[str, Field(pattern=r"^[a-z0-9.-]+(/[a-z0-9._-]+)+$")]
     """Registry and repository."""
     tag: Annotated[str, Field(pattern=r"^[\w][\w.-]{0,127}$")]
     digest: str
-    """Of the tag at its registry, or `unresolved`: never one that nobody has seen there."""
+    """The tag's digest at its registry, or `unresolved`; never an invented one."""
     patched_until: date | None = None
-    """When AWS stops patching the tag, where it says so."""
+    """When AWS stops patching the tag, if it states that."""
 
     @field_validator("digest")
     @classmethod
@@ -47,7 +47,7 @@ class Base(_Model):
 
     @property
     def reference(self) -> str:
-        """What a Dockerfile or a manifest names: with the digest as soon as it is known."""
+        """The reference in a Dockerfile or manifest, with the digest if it is known."""
         return f"{self.tagged}@{self.digest}" if self.resolved else self.tagged
 
 
@@ -58,21 +58,21 @@ class Server(_Model):
     python: str
     """Version in the base image."""
     interpreter: str
-    """Its path there."""
+    """Path of the interpreter in the base image."""
     group: str | None = None
-    """Dependency group of model_server/pyproject.toml; none: the core alone."""
+    """Dependency group of model_server/pyproject.toml; None: the core alone."""
     extras: tuple[str, ...]
-    """Of model_server/pyproject.toml."""
+    """Extras of model_server/pyproject.toml."""
     base_has: dict[str, str]
-    """Distributions that the base image brings, with their versions."""
+    """Distributions in the base image, with their versions."""
     without: tuple[str, ...] = ()
-    """Further distributions that are locked and must not be installed on this base."""
+    """Further locked distributions that must not be installed on this base."""
     other_torch: bool = False
-    """Whether the base's versions are others than the locked ones on purpose."""
+    """Whether the base's versions intentionally differ from the locked ones."""
     imports: tuple[str, ...]
     """Modules that must import together in the built image."""
     command: str = "serve"
-    """Of failover-model-server."""
+    """Command of failover-model-server."""
     cuda_compat: bool = False
     environment: dict[str, str] = {}
 
@@ -96,10 +96,10 @@ class Images(_Model):
 
 
 def parse(text: str) -> Images:
-    """Understand the content of the file.
+    """Parse the content of the file.
 
     Raises:
-        ValueError: it is wrong; names the field.
+        ValueError: it is invalid; the error names the field.
     """
     return Images.model_validate(yaml.safe_load(text))
 

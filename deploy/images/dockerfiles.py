@@ -13,7 +13,7 @@ PROGRAM: Final = "failover-model-server"
 
 
 def dockerfiles(images: Images) -> dict[Path, str]:
-    """All of them: path in the repository to content."""
+    """The content of every Dockerfile, by path in the repository."""
     made = {Path("Dockerfile"): _controller(images)}
     for name, server in images.servers.items():
         made[Path("deploy/images") / f"{name}.Dockerfile"] = _server(name, server, images)
@@ -21,7 +21,7 @@ def dockerfiles(images: Images) -> dict[Path, str]:
 
 
 def export_options(server: Server) -> list[str]:
-    """Options of `uv export` for what is installed on the base image: all that is locked, without what the base has and what that needs."""
+    """Options of `uv export` for the distributions to install on the base: all locked ones except the base's own and their dependencies."""
     extras = (f"--extra {extra}" for extra in server.extras)
     group = [f"--group {server.group}"] if server.group else []
     return ["--no-dev", *group, *extras, *(f"--prune {one}" for one in (*server.base_has, *server.without))]

@@ -1,4 +1,4 @@
-"""What the model server's lock file pins."""
+"""The versions in the model server's lock file."""
 
 import tomllib
 from collections import defaultdict
@@ -9,7 +9,7 @@ PROJECT: Final = Path(__file__).parents[2] / "model_server"
 
 
 def locked(project: Path = PROJECT) -> dict[str, set[str]]:
-    """Versions of each locked distribution, by name: several where dependency groups differ."""
+    """Versions of each locked distribution, by name; several if dependency groups differ."""
     versions: dict[str, set[str]] = defaultdict(set)
     for package in tomllib.loads((project / "uv.lock").read_text(encoding="utf-8"))["package"]:
         if "version" in package:

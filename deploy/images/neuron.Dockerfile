@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# The model server: neuron. Written by `make images` from deploy/images/images.yaml: change that one.
+# The model server: neuron. `make images` writes it from deploy/images/images.yaml: change that file.
 #   docker build --file deploy/images/neuron.Dockerfile --tag model-server-neuron model_server
 ARG BASE=public.ecr.aws/neuron/pytorch-inference-neuronx:2.8.0-neuronx-py311-sdk2.26.1-ubuntu22.04
 ARG UV=ghcr.io/astral-sh/uv:0.13.9
@@ -9,7 +9,7 @@ FROM ${UV} AS uv
 
 # hadolint ignore=DL3006
 FROM ${BASE}
-# A tag can move: fine for trying, refused for a release (--build-arg RELEASE=true).
+# A tag can move: allowed for trials, refused for a release (--build-arg RELEASE=true).
 ARG RELEASE=false
 RUN [ "$RELEASE" != true ] || { echo "no digest yet of: public.ecr.aws/neuron/pytorch-inference-neuronx:2.8.0-neuronx-py311-sdk2.26.1-ubuntu22.04, ghcr.io/astral-sh/uv:0.13.9; run python -m deploy.images resolve" >&2; exit 1; }
 LABEL org.opencontainers.image.title="model-server-neuron" \
@@ -17,7 +17,7 @@ LABEL org.opencontainers.image.title="model-server-neuron" \
       org.opencontainers.image.licenses="Apache-2.0"
 USER 0
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
-# The versions and hashes of uv.lock; the base brings torch 2.8.0.
+# The versions and hashes of uv.lock; the base has torch 2.8.0.
 RUN --mount=type=bind,from=uv,source=/uv,target=/usr/local/bin/uv \
     --mount=type=bind,target=/src,rw \
     uv export --quiet --frozen --project /src --no-emit-project --output-file /tmp/requirements.txt \
@@ -25,10 +25,10 @@ RUN --mount=type=bind,from=uv,source=/uv,target=/usr/local/bin/uv \
     uv pip install --python /opt/conda/bin/python --no-cache --no-deps --require-hashes --requirements /tmp/requirements.txt && \
     uv pip install --python /opt/conda/bin/python --no-cache --no-deps --compile-bytecode /src && \
     rm /tmp/requirements.txt
-# Fails the build where the base and our libraries do not go together.
+# Fails the build if the base and our libraries are incompatible.
 RUN /opt/conda/bin/python -c "import failover_model_server.cli, torch, torch_neuronx, optimum.neuron, diffusers, transformers" && \
     install --directory --owner=65532 --group=65532 /var/cache/model-server
-# Everything that is written goes under /var/cache/model-server and /tmp: mount both, and the root file system may be read-only.
+# The server writes only to /var/cache/model-server and /tmp: with both mounted, the root file system may be read-only.
 ENV MODEL_SERVER_BACKEND=neuron \
     MODEL_SERVER_CACHE_DIR=/var/cache/model-server \
     HF_HOME=/var/cache/model-server/hub \
@@ -38,8 +38,8 @@ ENV MODEL_SERVER_BACKEND=neuron \
 USER 65532:65532
 WORKDIR /tmp
 EXPOSE 8000 50051
-# Kubernetes probes; the base's own check asks a port that nothing listens on.
+# Kubernetes probes; the base's own check uses a port that nothing listens on.
 HEALTHCHECK NONE
-# The exec form, and not the base's entry point, which does not pass SIGTERM on: it reaches the server, which drains.
+# The exec form, so that SIGTERM reaches the server, which drains. The base's entry point would not forward it.
 ENTRYPOINT ["failover-model-server"]
 CMD ["serve"]

@@ -187,7 +187,7 @@ def test_stopping_answers_what_waits() -> None:
     asyncio.run(run())
 
 
-def test_a_lost_context_is_told() -> None:
+def test_a_lost_context_is_reported() -> None:
     """When the context is gone the batch is answered, and the server hears of it."""
 
     async def run() -> None:

@@ -161,7 +161,7 @@ def test_many_latencies_are_split_as_the_api_wants() -> None:
 
 
 def test_an_idle_server_says_zero() -> None:
-    """No requests are a 0, so that silence means that nothing is published."""
+    """Without requests the counter is 0, so that missing data means that nothing was published."""
     assert Interval().data("a", NOW) == [{"MetricName": "a-counter", "Timestamp": NOW, "Unit": "Count", "Value": 0.0}]
 
 

@@ -90,7 +90,7 @@ def test_a_wrong_deadline_is_refused(value: str) -> None:
 
 
 def test_a_deadline_that_passes_is_504(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that waits for less than the model takes is told so, and when to try again."""
+    """A client that waits for less than the model takes gets an error with a time for the next attempt."""
     monkeypatch.setenv("ECHO_BATCH_SECONDS", "0.2")
     answer = ask(echo(batch_buckets="1"), "POST", "/echo", json={"prompt": "x"}, headers={"X-Request-Timeout": "0.05"})
     assert answer.status_code == 504
@@ -158,7 +158,7 @@ def test_metrics_show_state_requests_and_batches() -> None:
 
 
 def test_the_seeds_load_route_measures_and_is_bounded() -> None:
-    """So many runs of so many inferences, reported; each inference is counted; too many are refused."""
+    """It runs and reports the requested runs and inferences; each inference is counted; too many are refused."""
     counted = Recorder()
     report = ask(echo(), "GET", "/load/3/infer/2", counted).json()
     assert (report["runs"], report["inferences_per_run"], len(counted.latencies)) == (3, 2, 6)

@@ -148,7 +148,7 @@ def test_damaged_images_are_the_clients_error(form: str) -> None:
 
 @contextlib.contextmanager
 def server(answer: Answer) -> Iterator[tuple[str, list[str]]]:
-    """An HTTP server on loopback: its origin, and the paths that were asked for."""
+    """An HTTP server on loopback: its origin, and the requested paths."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):

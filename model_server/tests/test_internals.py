@@ -1,4 +1,4 @@
-"""What a client is told when something breaks that nobody foresaw: nothing of the inside, by every door."""
+"""After an unforeseen failure a client sees nothing of the server's internals, on every interface."""
 
 import asyncio
 from typing import Any
@@ -70,6 +70,6 @@ def test_an_unexpected_error_tells_nothing_of_the_inside(place: str, error: Exce
     detail = own.json()["error"]
     assert (detail["code"], detail["request_id"]) == ("inference_failed", "abc-1")
     assert detail["message"] == open_inference.json()["error"] == by_grpc.details
-    for told in (own.text, open_inference.text, by_grpc.details):
-        assert not any(inside in told for inside in ("secrets", "CUDA", type(error).__name__, "Traceback", ".py"))
+    for answer in (own.text, open_inference.text, by_grpc.details):
+        assert not any(inside in answer for inside in ("secrets", "CUDA", type(error).__name__, "Traceback", ".py"))
     assert after.json()["response"] == "again"

@@ -26,15 +26,15 @@ def test_every_state_can_end() -> None:
         assert State.STOPPED in seen
 
 
-def test_a_change_is_told_with_reason_and_time() -> None:
+def test_listeners_get_each_change_with_reason_and_time() -> None:
     """Listeners see both states; the time in the state begins anew."""
     clock = Clock()
     lifecycle = Lifecycle(clock)
-    told: list[tuple[Status, Status]] = []
-    lifecycle.listen(lambda before, after: told.append((before, after)))
+    changes: list[tuple[Status, Status]] = []
+    lifecycle.listen(lambda before, after: changes.append((before, after)))
     clock.now += 3
     lifecycle.to(State.DOWNLOADING, "fetching")
-    assert [(before.state, after.state, after.reason) for before, after in told] == [(State.STARTING, State.DOWNLOADING, "fetching")]
+    assert [(before.state, after.state, after.reason) for before, after in changes] == [(State.STARTING, State.DOWNLOADING, "fetching")]
     assert lifecycle.seconds_in_state == 0
     clock.now += 2
     lifecycle.explain("3 of 5 MB")
@@ -75,19 +75,19 @@ def test_a_batch_that_takes_too_long_wedges_and_its_end_recovers() -> None:
     """The limit is the floor, or a multiple of the 99th percentile where batches are slow anyway."""
     lifecycle, worker = ready(), Busy()
     watchdog = Watchdog(lifecycle, [worker], floor=60.0)
-    watchdog.look()
+    watchdog.check()
     assert lifecycle.state is State.READY
     for _ in range(100):
         watchdog.ran(10.0)
     assert watchdog.limit == 10.0 * FACTOR
     worker.busy_seconds = 199.0
-    watchdog.look()
+    watchdog.check()
     assert lifecycle.state is State.READY
     worker.busy_seconds = 201.0
-    watchdog.look()
+    watchdog.check()
     assert lifecycle.status.state == "WEDGED"
     worker.busy_seconds = 0.0
-    watchdog.look()
+    watchdog.check()
     assert lifecycle.status.state == "READY"
 
 
@@ -96,5 +96,5 @@ def test_a_draining_server_is_not_called_wedged() -> None:
     lifecycle, worker = ready(), Busy()
     lifecycle.to(State.DRAINING, "SIGTERM")
     worker.busy_seconds = 1e6
-    Watchdog(lifecycle, [worker], floor=60.0).look()
+    Watchdog(lifecycle, [worker], floor=60.0).check()
     assert lifecycle.state is State.DRAINING

@@ -55,7 +55,7 @@ def post(server: ServerProcess, prompt: str, **headers: str) -> httpx.Response:
 
 
 def test_the_port_answers_before_the_model_is_there() -> None:
-    """While loading: alive, not ready and saying why, on HTTP and gRPC; then READY on both, watchers told."""
+    """While loading: alive, not ready and saying why, on HTTP and gRPC; then READY on both, and watchers are notified."""
     with running(ECHO_LOAD_SECONDS="1.5") as server, grpc.insecure_channel(server.grpc) as channel:
         watched: list[int] = []
 
@@ -212,7 +212,7 @@ def test_a_wrong_setting_names_the_variable(variable: str, value: str, says: str
         assert "Traceback" not in text
 
 
-def test_a_port_in_use_is_told() -> None:
+def test_a_port_in_use_is_reported() -> None:
     """Two servers on one port: the second says so and ends."""
     with socket.create_server(("127.0.0.1", 0)) as taken, running(MODEL_SERVER_PORT=str(taken.getsockname()[1])) as server:
         assert server.ended() == 1

@@ -55,14 +55,14 @@ def test_the_page_asks_the_same_queue(server: ServerProcess, page: Any) -> None:
 
 
 def test_a_refusal_is_shown_in_words(server: ServerProcess, page: Any) -> None:
-    """A limit that is passed is told on the page as to every other client."""
+    """The page reports an exceeded limit as to every other client."""
     page.get_by_label("prompt").fill("x" * 100)
     page.get_by_role("button", name="Run").click()
     page.get_by_text("prompt: 100 characters; at most 32").wait_for()
 
 
 def test_without_the_setting_there_is_no_page() -> None:
-    """The page is off unless it is asked for."""
+    """The page is off unless it is enabled."""
     with running() as plain:
         plain.until("/readiness", 200)
         assert httpx.get(f"{plain.url}/serve").status_code == 404

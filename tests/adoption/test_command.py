@@ -1,4 +1,4 @@
-"""`failoverctl init` as a person runs it: what it prints where, exit codes, and what it asks the API server for."""
+"""`failoverctl init` as a person runs it: its output, exit codes, and requests to the API server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ INGRESS = f"{NAMESPACE}/{hand_built.INGRESS}"
 
 @pytest.fixture
 def api() -> Iterator[EmulatedKubeApi]:
-    """A cluster with the stack that was built by hand; no pod runs."""
+    """A cluster with a stack that was built by hand; no pod runs."""
     tokens = {"admin": Identity("admin"), "reader": Identity("reader", reading_rules(NAMESPACE))}
     with EmulatedKubeApi(SystemClock(), tokens=tokens) as made:
         made.store.create("Namespace", {"metadata": {"name": NAMESPACE}})
@@ -34,26 +34,28 @@ def api() -> Iterator[EmulatedKubeApi]:
 
 
 def _run(api: EmulatedKubeApi, folder: Path, *words: str, **variables: str) -> Result:
-    told = {
+    environment = {
         "FAILOVERCTL_AWS__ELBV2_ENABLED": "false",
         "FAILOVERCTL_AWS__EC2_ENABLED": "false",
         "FAILOVERCTL_AWS__CLOUDWATCH_ENABLED": "false",
     }
     kubeconfig = str(api.kubeconfig("reader", folder / "reader.kubeconfig"))
-    return CliRunner().invoke(main, [words[0], "--kubeconfig", kubeconfig, *words[1:]], env={**told, **variables}, catch_exceptions=False)
+    return CliRunner().invoke(
+        main, [words[0], "--kubeconfig", kubeconfig, *words[1:]], env={**environment, **variables}, catch_exceptions=False
+    )
 
 
-def test_the_file_is_printed_and_the_rest_said_beside_it(api: EmulatedKubeApi, tmp_path: Path) -> None:
-    """Standard output can be sent into a file; exit code 2 says that values are missing, and which."""
+def test_the_file_goes_to_standard_output_and_the_rest_to_standard_error(api: EmulatedKubeApi, tmp_path: Path) -> None:
+    """Standard output can be redirected to a file; exit code 2 means that values are missing, which are listed."""
     result = _run(api, tmp_path, "init", "--ingress", INGRESS)
     assert result.exit_code == 2
     assert yaml.safe_load(result.stdout)["spec"]["ingress"] == hand_built.INGRESS
-    assert "# CloudWatch was not asked: switched off in the settings." in result.stdout
-    assert "It is refused until these are mended:" in result.stderr
+    assert "# CloudWatch was not queried: the settings disable it." in result.stdout
+    assert "The file is refused until you fix these:" in result.stderr
     assert result.stderr.count("latencySeconds: found nothing") == 5
 
 
-def test_with_cloudwatch_it_is_complete_and_plan_says_what_is_missing(api: EmulatedKubeApi, tmp_path: Path) -> None:
+def test_with_cloudwatch_it_is_complete_and_plan_names_what_is_missing(api: EmulatedKubeApi, tmp_path: Path) -> None:
     """The busiest period of the last day gives each latency; the plan on the file names the standby rules and prints them."""
     path, clock = tmp_path / "adopted.yaml", SystemClock()
     with EmulatedAws() as aws:
@@ -79,8 +81,8 @@ def test_with_cloudwatch_it_is_complete_and_plan_says_what_is_missing(api: Emula
     assert plan.stdout.count("standby.invalid") == 6
 
 
-def test_only_lists_are_asked_for(api: EmulatedKubeApi, tmp_path: Path) -> None:
-    """What the read-only manifests grant suffices: nothing is refused."""
+def test_it_only_lists(api: EmulatedKubeApi, tmp_path: Path) -> None:
+    """The permissions of the read-only manifests suffice: nothing is refused."""
     _run(api, tmp_path, "init", "--ingress", INGRESS)
     asked = [one for one in api.audit.records() if one.user == "reader"]
     assert {one.access.verb for one in asked} == {"list"}
@@ -94,15 +96,15 @@ def test_an_ingress_has_a_namespace_and_a_name(api: EmulatedKubeApi, tmp_path: P
     assert (result.exit_code, "allowed: NAMESPACE/NAME" in result.stderr) == (1, True)
 
 
-def test_an_ingress_that_is_not_there_names_those_that_are(api: EmulatedKubeApi, tmp_path: Path) -> None:
-    """A misspelt name is found at a glance."""
+def test_a_missing_ingress_is_an_error_that_names_the_others(api: EmulatedKubeApi, tmp_path: Path) -> None:
+    """So that a person sees the correct spelling."""
     result = _run(api, tmp_path, "init", "--ingress", "shop/sd21")
     assert result.exit_code == 1
     assert "no Ingress shop/sd21; in that namespace there are: gradio-mix-ing" in result.stderr
 
 
-def test_a_missing_capacity_service_is_told_by_the_file_and_by_the_plan(api: EmulatedKubeApi, tmp_path: Path) -> None:
-    """A switch to it is refused, and what to make is said."""
+def test_the_file_and_the_plan_report_a_missing_capacity_service(api: EmulatedKubeApi, tmp_path: Path) -> None:
+    """A mode change to it is refused, and the file describes how to create it."""
     api.store.delete("Service", hand_built.CAPACITY, namespace=NAMESPACE)
     result = _run(api, tmp_path, "init", "--ingress", INGRESS)
     assert "# CAPACITY MODE HAS NO SERVICE YET." in result.stdout

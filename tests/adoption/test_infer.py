@@ -1,4 +1,4 @@
-"""What `failoverctl init` makes of a stack, without a server: objects in, application file out."""
+"""`failoverctl init` on plain objects, without a server: objects in, application file out."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import pytest
 
 from controller.adoption.infer import infer
 from controller.adoption.measured import Busiest
-from controller.adoption.observe import Sight
+from controller.adoption.observe import Observation
 from controller.adoption.write import application_text, unsure
 from controller.catalog.loader import Source, parse_applications
 from controller.errors import ConfigError
+from controller.policy.annotations import MARKER
 from controller.policy.model import Application, Mode, RoutingStyle, Target
-from controller.policy.routing import MARKER, action_key, format_action
+from controller.policy.routing import action_key, format_action
 from controller.policy.targets import targets_at_rest
 from tests.support import hand_built
 from tests.support.applications import NOW, seed_units
@@ -26,14 +27,14 @@ POOLS = hand_built.POOLS
 LATENCIES = {unit.counter_metric: Busiest(1000.0, unit.latency_s) for unit in seed_units()}
 
 
-def sight_of(objects: Iterable[dict[str, Any]], **rest: Any) -> Sight:
-    """A look at these objects."""
+def observation_of(objects: Iterable[dict[str, Any]], **rest: Any) -> Observation:
+    """An observation of these objects."""
     kinds: dict[str, list[dict[str, Any]]] = {}
     for one in objects:
         kinds.setdefault(one["kind"], []).append(one)
     named = {kind: {one["metadata"]["name"]: one for one in found} for kind, found in kinds.items()}
     (ingress,) = kinds["Ingress"]
-    return Sight(
+    return Observation(
         now=NOW,
         ingress=ingress,
         services=named.get("Service", {}),
@@ -46,22 +47,22 @@ def sight_of(objects: Iterable[dict[str, Any]], **rest: Any) -> Sight:
     )
 
 
-def adopted(sight: Sight, measured: Mapping[str, Busiest] | None = None, action: str | None = None) -> tuple[str, Application]:
-    """The file and what it says, where it is complete."""
-    found = infer(sight, action, lambda *_: (LATENCIES if measured is None else measured, ""))
-    text = application_text(found, sight.now)
+def adopted(observed: Observation, measured: Mapping[str, Busiest] | None = None, action: str | None = None) -> tuple[str, Application]:
+    """The file, and its application if it is complete."""
+    found = infer(observed, action, lambda *_: (LATENCIES if measured is None else measured, ""))
+    text = application_text(found, observed.now)
     (application,) = parse_applications([Source("new.yaml", text.encode())]).values()
     return text, application
 
 
-def hand_built_sight(**changes: Any) -> Sight:
-    return sight_of(hand_built.stack("shop", **changes))
+def hand_built_observation(**changes: Any) -> Observation:
+    return observation_of(hand_built.stack("shop", **changes))
 
 
-def annotated(sight: Sight, **values: str) -> Sight:
-    """With another action, and whatever else, on the Ingress."""
-    metadata = sight.ingress["metadata"]
-    return replace(sight, ingress={**sight.ingress, "metadata": {**metadata, "annotations": {**metadata["annotations"], **values}}})
+def annotated(observed: Observation, **values: str) -> Observation:
+    """With further annotations on the Ingress."""
+    metadata = observed.ingress["metadata"]
+    return replace(observed, ingress={**observed.ingress, "metadata": {**metadata, "annotations": {**metadata["annotations"], **values}}})
 
 
 # --- whole stacks -------------------------------------------------------------------------------------------------------------------------
@@ -69,7 +70,7 @@ def annotated(sight: Sight, **values: str) -> Sight:
 
 def test_a_stack_built_by_hand_gives_the_file_that_its_owner_would_write() -> None:
     """Names that differ, KEDA's default period, stickiness, weights, the Service over the shared label: everything is inferred."""
-    _, application = adopted(hand_built_sight())
+    _, application = adopted(hand_built_observation())
     written = parsed(hand_built.application_document("shop")).to_policy()
     bare = tuple(replace(unit, model="", device="", framework="") for unit in application.units)  # these are for people
     assert replace(application, units=bare) == written
@@ -78,10 +79,10 @@ def test_a_stack_built_by_hand_gives_the_file_that_its_owner_would_write() -> No
 
 
 def test_in_capacity_mode_the_units_are_found_behind_the_one_service() -> None:
-    """The weights are then not stated anywhere, and that is said; everything else is the same."""
-    sight = replace(hand_built_sight(), ingress=hand_built.ingress("shop", capacity=True))
-    text, application = adopted(sight)
-    _, before = adopted(hand_built_sight())
+    """No action states the weights then, and the file says so; all else is the same."""
+    observed = replace(hand_built_observation(), ingress=hand_built.ingress("shop", capacity=True))
+    text, application = adopted(observed)
+    _, before = adopted(hand_built_observation())
     found = {unit.name: unit for unit in application.units}
     for unit in before.units:
         assert replace(found[unit.name], weight=unit.weight) == unit
@@ -94,10 +95,10 @@ def test_in_capacity_mode_the_units_are_found_behind_the_one_service() -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("mode", Mode)
 def test_a_rendered_stack_gives_back_the_file_that_it_was_rendered_from(name: str, mode: Mode) -> None:
-    """As far as objects can tell: what is decided at rest is the same."""
+    """For all values that the objects contain: decisions at rest are the same."""
     written = parsed(document(name)).to_policy()
     measured = {unit.counter_metric: Busiest(10.0, unit.latency_s) for unit in written.units}
-    _, application = adopted(sight_of(example(name, mode)), measured)
+    _, application = adopted(observation_of(example(name, mode)), measured)
     assert targets_at_rest(application, Mode.CAPACITY) == targets_at_rest(written, Mode.CAPACITY)
     if mode is Mode.COST:
         assert targets_at_rest(application, mode) == targets_at_rest(written, mode)
@@ -122,24 +123,24 @@ def test_a_rendered_stack_gives_back_the_file_that_it_was_rendered_from(name: st
     assert application.policy.capacity_weights is written.policy.capacity_weights
 
 
-def test_the_file_is_the_same_for_the_same_look() -> None:
+def test_the_file_is_the_same_for_the_same_observation() -> None:
     """Byte for byte."""
-    assert adopted(hand_built_sight())[0] == adopted(hand_built_sight())[0]
+    assert adopted(hand_built_observation())[0] == adopted(hand_built_observation())[0]
 
 
 def test_no_secret_reaches_the_file() -> None:
     """Variables are read by name, not copied."""
-    assert "hf_not-to-be-shown" not in adopted(hand_built_sight())[0]
+    assert "hf_not-to-be-shown" not in adopted(hand_built_observation())[0]
 
 
-# --- what cannot be told ------------------------------------------------------------------------------------------------------------------
+# --- what cannot be inferred --------------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_not_found_is_left_out_and_the_file_is_refused_until_it_is_filled_in() -> None:
-    """Nothing is guessed in its place: the loader names each field."""
-    sight = hand_built_sight()
-    sight.node_pools[POOLS["sd21-inf2"]]["spec"]["template"]["spec"]["requirements"][1]["values"] = ["inf3"]
-    found = infer(sight, None, lambda *_: ({}, "CloudWatch could not be asked: no credentials"))
+def test_a_value_that_is_not_found_is_left_out_and_the_file_is_refused_until_it_is_filled_in() -> None:
+    """Nothing is guessed instead: the loader names each field."""
+    observed = hand_built_observation()
+    observed.node_pools[POOLS["sd21-inf2"]]["spec"]["template"]["spec"]["requirements"][1]["values"] = ["inf3"]
+    found = infer(observed, None, lambda *_: ({}, "CloudWatch could not be asked: no credentials"))
     text = application_text(found, NOW)
     absent, _ = unsure(found)
     assert absent[:2] == ["instanceType of sd21-inf2", "pricePerHour of sd21-inf2"]
@@ -151,34 +152,34 @@ def test_what_is_not_found_is_left_out_and_the_file_is_refused_until_it_is_fille
     assert "spec.units[0].instanceType: found nothing" in str(refused.value)
 
 
-def test_without_a_capacity_service_it_says_how_to_make_one() -> None:
-    """The label that the pods of all units share is named."""
-    text, application = adopted(hand_built_sight(capacity_service=False))
+def test_without_a_capacity_service_it_describes_how_to_create_one() -> None:
+    """It names the label that the pods of all units share."""
+    text, application = adopted(hand_built_observation(capacity_service=False))
     assert application.capacity.service == "gradio-mix-ing-all"
-    assert "make one with the selector {albapp: gradio-mix-alb}" in text
+    assert "create one with the selector {albapp: gradio-mix-alb}" in text
     assert "# CAPACITY MODE HAS NO SERVICE YET." in text
-    sight = hand_built_sight(capacity_service=False)
-    for one in sight.deployments.values():
+    observed = hand_built_observation(capacity_service=False)
+    for one in observed.deployments.values():
         del one["spec"]["template"]["metadata"]["labels"]["albapp"]
-    assert "give the pods of all units one label" in adopted(sight)[0]
+    assert "give the pods of all units a common label" in adopted(observed)[0]
 
 
 def test_a_kind_that_may_not_be_listed_is_named() -> None:
-    """And what follows from it."""
-    sight = replace(hand_built_sight(), scaled_objects=[], unreadable={"scaledobjects.keda.sh": "403 forbidden"})
-    found = infer(sight, None, lambda *_: ({}, ""))
+    """With the consequences."""
+    observed = replace(hand_built_observation(), scaled_objects=[], unreadable={"scaledobjects.keda.sh": "403 forbidden"})
+    found = infer(observed, None, lambda *_: ({}, ""))
     text = application_text(found, NOW)
     assert "# Could not be read: scaledobjects.keda.sh (403 forbidden)." in text
     assert "# throughput: ?  NOT FOUND: no ScaledObject scales the Deployment" in text
 
 
 @pytest.mark.parametrize("said", ["line\nspec:\n  units: []", "a\r\n---\nkind: Application", "# x \x85 y\u2028z"])
-def test_what_others_say_stays_a_comment(said: str) -> None:
+def test_foreign_texts_stay_in_comments(said: str) -> None:
     """Texts of an API server, of annotations, of variables cannot add keys to the file."""
-    sight = replace(hand_built_sight(), unreadable={"nodes": said})
-    for one in sight.deployments.values():
+    observed = replace(hand_built_observation(), unreadable={"nodes": said})
+    for one in observed.deployments.values():
         one["spec"]["template"]["spec"]["containers"][0]["env"][3]["value"] = said.replace("\n", " ").replace("\r", " ")
-    found = infer(sight, None, lambda *_: (LATENCIES, said))
+    found = infer(observed, None, lambda *_: (LATENCIES, said))
     (application,) = parse_applications([Source("new.yaml", application_text(found, NOW).encode())]).values()
     assert len(application.units) == 5
 
@@ -186,30 +187,30 @@ def test_what_others_say_stays_a_comment(said: str) -> None:
 # --- which action -------------------------------------------------------------------------------------------------------------------------
 
 
-def _with_rule(sight: Sight, action: str, value: str) -> Sight:
+def _with_rule(observed: Observation, action: str, value: str) -> Observation:
     backend = {"service": {"name": action, "port": {"name": "use-annotation"}}}
     rule = {"host": "other.example", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
-    spec = {**sight.ingress["spec"], "rules": [*sight.ingress["spec"]["rules"], rule]}
-    made = replace(sight, ingress={**sight.ingress, "spec": spec})
+    spec = {**observed.ingress["spec"], "rules": [*observed.ingress["spec"]["rules"], rule]}
+    made = replace(observed, ingress={**observed.ingress, "spec": spec})
     return annotated(made, **{action_key(action): value})
 
 
-def test_the_action_that_weighs_is_meant() -> None:
-    """Beside a redirect and an action to a single Service."""
-    sight = _with_rule(hand_built_sight(), "ssl-redirect", '{"type":"redirect"}')
-    sight = _with_rule(sight, "docs", format_action([Target("docs", 80, 1)], 0))
-    assert adopted(sight)[1].action == "weighted-routing"
+def test_the_weighted_action_is_chosen() -> None:
+    """Among a redirect and an action to a single Service."""
+    observed = _with_rule(hand_built_observation(), "ssl-redirect", '{"type":"redirect"}')
+    observed = _with_rule(observed, "docs", format_action([Target("docs", 80, 1)], 0))
+    assert adopted(observed)[1].action == "weighted-routing"
 
 
-def test_of_several_that_may_be_meant_a_person_says_which() -> None:
+def test_of_several_candidates_a_person_must_choose() -> None:
     """They are listed."""
     targets = [Target("a", 80, 1), Target("b", 80, 1)]
-    sight = _with_rule(hand_built_sight(), "other", format_action(targets, 0))
-    with pytest.raises(ConfigError, match="weighted-routing, other; say which with --action"):
-        infer(sight, None, lambda *_: ({}, ""))
-    assert adopted(sight, action="weighted-routing")[1].action == "weighted-routing"
+    observed = _with_rule(hand_built_observation(), "other", format_action(targets, 0))
+    with pytest.raises(ConfigError, match="weighted-routing, other; name one with --action"):
+        infer(observed, None, lambda *_: ({}, ""))
+    assert adopted(observed, action="weighted-routing")[1].action == "weighted-routing"
     with pytest.raises(ConfigError, match="no rule has the action 'nope'; there are: weighted-routing, other"):
-        infer(sight, "nope", lambda *_: ({}, ""))
+        infer(observed, "nope", lambda *_: ({}, ""))
 
 
 @pytest.mark.parametrize(
@@ -220,31 +221,31 @@ def test_of_several_that_may_be_meant_a_person_says_which() -> None:
         pytest.param('{"type":"forward","targetGroupARN":"arn"}', "no forwardConfig", id="a target group of somebody else's"),
     ],
 )
-def test_an_action_that_cannot_be_switched_is_refused(value: str, message: str) -> None:
-    """With what is wrong with it."""
+def test_an_invalid_action_is_refused(value: str, message: str) -> None:
+    """The error names the fault."""
     with pytest.raises(ConfigError, match=message):
-        infer(annotated(hand_built_sight(), **{ACTION: value}), None, lambda *_: ({}, ""))
+        infer(annotated(hand_built_observation(), **{ACTION: value}), None, lambda *_: ({}, ""))
 
 
 def test_an_ingress_without_an_action_is_refused() -> None:
-    """There is nothing that could be switched."""
-    sight = hand_built_sight()
-    sight.ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"] = {"service": {"name": "sd21-inf2", "port": {"number": 80}}}
-    with pytest.raises(ConfigError, match="nothing that could be switched"):
-        infer(sight, None, lambda *_: ({}, ""))
+    """The controller could change no routing."""
+    observed = hand_built_observation()
+    observed.ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"] = {"service": {"name": "sd21-inf2", "port": {"number": 80}}}
+    with pytest.raises(ConfigError, match="could change no routing"):
+        infer(observed, None, lambda *_: ({}, ""))
 
 
 def test_a_marker_of_capacity_mode_beside_five_services_means_in_place() -> None:
-    """The controller was here, with the other routing style."""
-    _, application = adopted(annotated(hand_built_sight(), **{MARKER: "capacity"}))
+    """The controller wrote it, with the other routing style."""
+    _, application = adopted(annotated(hand_built_observation(), **{MARKER: "capacity"}))
     assert application.routing_style is RoutingStyle.IN_PLACE
 
 
 def test_weights_are_taken_from_an_action_kept_for_standby() -> None:
-    """In capacity mode, where some other action names the same five Services."""
-    sight = replace(hand_built_sight(), ingress=hand_built.ingress("shop", capacity=True))
+    """In capacity mode, if another action names the same five Services."""
+    observed = replace(hand_built_observation(), ingress=hand_built.ingress("shop", capacity=True))
     kept = hand_built.ingress("shop")["metadata"]["annotations"][ACTION]
-    text, application = adopted(annotated(sight, **{action_key("standby-cost"): kept}))
+    text, application = adopted(annotated(observed, **{action_key("standby-cost"): kept}))
     assert {unit.name: unit.weight for unit in application.units}["sd21-inf2"] == 40
     assert "action standby-cost, which names the same Services" in text
 
@@ -262,28 +263,28 @@ def _claim(node: str, pool: str, instance_type: str) -> dict[str, Any]:
     return {"kind": "NodeClaim", "metadata": {"name": node, "labels": labels}, "status": {"nodeName": node}}
 
 
-def _unpinned(sight: Sight, name: str, **selector: str) -> Sight:
-    spec = sight.deployments[hand_built.deployment_name(name)]["spec"]["template"]["spec"]
+def _unpinned(observed: Observation, name: str, **selector: str) -> Observation:
+    spec = observed.deployments[hand_built.deployment_name(name)]["spec"]["template"]["spec"]
     spec["nodeSelector"] = selector
-    return sight
+    return observed
 
 
-def test_the_nodes_of_running_pods_tell_pool_and_type() -> None:
-    """Where nothing pins the pods."""
+def test_the_nodes_of_running_pods_determine_pool_and_type() -> None:
+    """If nothing pins the pods."""
     objects = [*hand_built.stack("shop"), _running("sd21-inf2", "n1"), _claim("n1", POOLS["sd21-inf2"], "inf2.8xlarge")]
-    found = infer(_unpinned(sight_of(objects), "sd21-inf2"), None, lambda *_: (LATENCIES, "")).units[0]
+    found = infer(_unpinned(observation_of(objects), "sd21-inf2"), None, lambda *_: (LATENCIES, "")).units[0]
     assert (found["nodePool"].value, found["instanceType"].value) == (POOLS["sd21-inf2"], "inf2.8xlarge")
     assert found["pricePerHour"].value is None, "no price of that type is known"
-    assert "nothing pins the pods to it" in found["nodePool"].origin
+    assert "nothing pins them to it" in found["nodePool"].origin
 
 
 def test_pods_on_nodes_of_two_pools_have_no_pool() -> None:
-    """A unit has one; both are named."""
+    """A unit has one NodePool; the file names both."""
     second = _running("sd21-inf2", "n2")
     second["metadata"]["name"] = "other"
     claims = [_claim("n1", POOLS["sd21-inf2"], "inf2.xlarge"), _claim("n2", POOLS["sd21-trn1"], "trn1.2xlarge")]
     objects = [*hand_built.stack("shop"), _running("sd21-inf2", "n1"), second, *claims]
-    found = infer(_unpinned(sight_of(objects), "sd21-inf2"), None, lambda *_: (LATENCIES, "")).units[0]
+    found = infer(_unpinned(observation_of(objects), "sd21-inf2"), None, lambda *_: (LATENCIES, "")).units[0]
     assert found["nodePool"].value is None
     assert f"{POOLS['sd21-inf2']}, {POOLS['sd21-trn1']}" in found["nodePool"].origin
 
@@ -297,6 +298,6 @@ def test_pods_on_nodes_of_two_pools_have_no_pool() -> None:
     ],
 )
 def test_without_running_pods_the_only_pool_that_fits_is_assumed(selector: dict[str, str], pool: str | None) -> None:
-    """Where more than one fits, or none, none is chosen."""
-    found = infer(_unpinned(hand_built_sight(), "sd21-inf2", **selector), None, lambda *_: (LATENCIES, "")).units[0]["nodePool"]
+    """If several fit, or none, none is chosen."""
+    found = infer(_unpinned(hand_built_observation(), "sd21-inf2", **selector), None, lambda *_: (LATENCIES, "")).units[0]["nodePool"]
     assert (found.value, found.sure) == (pool, False)

@@ -34,7 +34,7 @@ neuron_runtime_memory_used_bytes{memory_location="host"} 1.0e+09
 
 @contextmanager
 def exporting(*answers: tuple[int, str]) -> Iterator[str]:
-    """An exporter that gives these answers one after the other, the last one for ever."""
+    """An exporter that gives these answers in order and repeats the last."""
     left = list(answers)
 
     class Handler(BaseHTTPRequestHandler):
@@ -48,7 +48,7 @@ def exporting(*answers: tuple[int, str]) -> Iterator[str]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/metrics"
@@ -71,15 +71,15 @@ def used(exporter: ExporterUse, seconds: float = 0.6) -> float | None:
 
 
 def test_the_busiest_neuron_core_counts() -> None:
-    """One core that is full limits the unit, however idle the other one is."""
+    """A core at its limit limits the unit, even if the other is idle."""
     with exporting((200, NEURON)) as url:
         exporter = ExporterUse(url, {})
         assert exporter.metric() == "neuroncore_utilization_ratio"
         assert used(exporter) == pytest.approx(0.85)
 
 
-def test_gpus_of_others_on_the_node_are_left_out_by_their_labels() -> None:
-    """Percent become shares."""
+def test_labels_exclude_the_gpus_of_other_pods() -> None:
+    """Percentages become shares."""
     with exporting((200, DCGM)) as url:
         assert used(ExporterUse(url, {"pod": "sd21-a"})) == pytest.approx(0.42)
         assert used(ExporterUse(url, {})) == pytest.approx(0.99)
@@ -96,7 +96,7 @@ def test_an_exporter_without_a_known_metric_is_refused_before_the_load() -> None
 @pytest.mark.parametrize(
     ("status", "text"), [pytest.param(500, NEURON, id="error"), pytest.param(200, "{not prometheus", id="no text format")]
 )
-def test_an_exporter_that_does_not_answer_well_is_refused_before_the_load(status: int, text: str) -> None:
+def test_an_exporter_without_a_usable_answer_is_refused_before_the_load(status: int, text: str) -> None:
     """With the option's name."""
     with exporting((status, text)) as url, pytest.raises(ConfigError, match=r"^--accelerator-metrics: the exporter"):
         ExporterUse(url, {}).metric()
@@ -123,10 +123,10 @@ def _environment(aws: EmulatedAws, monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param(30.0, 110.0, None, id="no whole minute"),
     ],
 )
-def test_cloudwatch_is_asked_for_the_whole_minutes_of_the_step(
+def test_cloudwatch_is_queried_for_the_whole_minutes_of_the_step(
     begins: float, ends: float, expected: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In percent, averaged; minutes that a step only touches are not its own."""
+    """Percentages, averaged; minutes that lie only partly in the step do not count."""
     start = 1_790_000_040.0 // 60 * 60
     with EmulatedAws() as aws:
         _environment(aws, monkeypatch)
@@ -143,8 +143,8 @@ def test_cloudwatch_is_asked_for_the_whole_minutes_of_the_step(
         assert use.stop() == (None if expected is None else pytest.approx(expected))
 
 
-def test_cloudwatch_that_has_nothing_is_waited_for_and_then_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For three minutes."""
+def test_without_values_in_cloudwatch_the_use_is_unknown_after_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits three minutes."""
     with EmulatedAws() as aws:
         _environment(aws, monkeypatch)
         clock = ManualClock(1_790_000_000.0)

@@ -1,4 +1,4 @@
-"""Whether users are behind a URL."""
+"""Whether a URL leads to production."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def addresses(name: str) -> frozenset[str]:
         pytest.param("alias.example.com", Exposure.PRODUCTION, "load balancer", id="an alias of it"),
         pytest.param("staging.example.com", Exposure.ELSEWHERE, "does not lead", id="another host"),
         pytest.param("localhost", Exposure.ELSEWHERE, "this machine", id="this machine"),
-        pytest.param("unheard.example.com", Exposure.UNKNOWN, "no address", id="no such name"),
+        pytest.param("unheard.example.com", Exposure.UNKNOWN, "cannot be resolved", id="no such name"),
     ],
 )
-def test_hosts_are_told_apart(host: str, expected: Exposure, why: str) -> None:
+def test_hosts_are_classified(host: str, expected: Exposure, why: str) -> None:
     """By Services, pods, rules and the load balancer's addresses."""
     verdict = exposure(host, APP, LIVE, addresses)
     assert verdict.exposure is expected
@@ -63,7 +63,7 @@ def test_hosts_are_told_apart(host: str, expected: Exposure, why: str) -> None:
 
 
 def test_without_the_cluster_only_its_own_names_and_this_machine_are_known() -> None:
-    """What cannot be told is unknown, not harmless."""
+    """Anything else is unknown, not harmless."""
     assert exposure(f"{UNIT}.shop.svc", APP, None, addresses).exposure is Exposure.PRODUCTION
     assert exposure("localhost", APP, None, addresses).exposure is Exposure.ELSEWHERE
     assert exposure("staging.example.com", APP, None, addresses).exposure is Exposure.UNKNOWN
@@ -76,7 +76,7 @@ def test_addresses_resolve_to_themselves() -> None:
     assert resolve("::1") == {"::1"}
 
 
-def test_what_is_no_name_has_no_address() -> None:
+def test_an_invalid_name_has_no_address() -> None:
     """A label of more than 63 characters is not even looked up."""
     with pytest.raises(OSError, match="label"):
         resolve(f"{'a' * 64}.example.com")

@@ -1,4 +1,4 @@
-"""From single requests to what a step showed."""
+"""The result of a step from its requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LIMITS = Limits(latency_s=0.9)
 
 
 def regular(rate: float, seconds: float, latency_s: float, failure: str = "", every: int = 0) -> list[Sample]:
-    """Requests at a constant rate; every so many of them fail."""
+    """Requests at a constant rate, of which every n-th fails."""
     return [Sample(number / rate, latency_s, failure if every and number % every == 0 else "") for number in range(round(rate * seconds))]
 
 
@@ -24,14 +24,14 @@ def summed(samples: list[Sample], **changes: Any) -> Step:
 
 
 def test_a_server_that_keeps_up_holds() -> None:
-    """Throughput is the rate, latency is theirs, nothing is exceeded."""
+    """Throughput is the rate, latency is that of the requests, and no limit is exceeded."""
     step = summed(regular(10.0, 10.0, 0.5))
     assert step.held
     assert (step.throughput, step.p50_s, step.p95_s) == (10.0, 0.5, 0.5)
 
 
 def test_answers_count_when_they_arrive_and_requests_when_they_are_sent() -> None:
-    """A line that grows shows in the throughput, although every request is answered in the end."""
+    """A growing queue shows in the throughput, although every request is answered in the end."""
     samples = [Sample(number / 10.0, 0.1 + number * 0.025) for number in range(100)]  # eight a second are answered
     step = summed(samples, limits=Limits(latency_s=100.0))
     assert step.throughput == pytest.approx(8.0, abs=0.13)
@@ -48,19 +48,19 @@ def test_answers_count_when_they_arrive_and_requests_when_they_are_sent() -> Non
     ],
 )
 def test_each_limit_is_found_exceeded(samples: list[Sample], exceeded: tuple[Limit, ...]) -> None:
-    """One after the other."""
+    """Each by itself."""
     assert summed(samples).exceeded == exceeded
 
 
 def test_errors_are_counted_by_kind_and_have_no_latency() -> None:
-    """A fast 429 must not make the server look fast."""
+    """A fast 429 must not improve the latency."""
     step = summed(regular(10.0, 10.0, 0.8, "429", every=2))
     assert step.failures == {"429": 40}
     assert step.error_ratio == 0.5
     assert step.p50_s == 0.8
 
 
-def test_the_accelerator_limits_where_its_use_is_known() -> None:
+def test_the_accelerator_limits_only_if_its_use_is_known() -> None:
     """Unknown is not zero, and not over the limit either."""
     samples = regular(10.0, 10.0, 0.1)
     assert summed(samples, accelerator_use=0.81).exceeded == (Limit.ACCELERATOR,)
@@ -68,7 +68,7 @@ def test_the_accelerator_limits_where_its_use_is_known() -> None:
     assert summed(samples).accelerator_use is None
 
 
-def test_a_longer_step_sees_a_line_that_grows_slowly() -> None:
+def test_a_longer_step_detects_a_slowly_growing_queue() -> None:
     """Two percent behind is chance in a short step, and a plateau in one of four times the requests."""
     samples = [Sample(number / 10.0, 0.1 + number * 0.1 * 0.025) for number in range(400)]
     long = summed(samples, end_s=40.0, long=True, limits=Limits(latency_s=100.0))

@@ -1,4 +1,4 @@
-"""The breaking point of our own model server, on the CPU: what it does is not known beforehand, but what must hold is."""
+"""The breaking point of our own model server, on the CPU: its capacity is not known beforehand, but the properties of the result are."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def file(tmp_path: Path) -> Path:
     ],
 )
 def test_the_knee_of_a_real_server_is_found_within_five_percent(spec: Spec, limit: Limit | None, vegeta: Path) -> None:
-    """Over HTTP, with everything as in a user's run but the server."""
+    """Over HTTP, as in a user's run except for the server."""
     watcher = Quiet()
     with serving(spec) as url:
         tool = Vegeta(vegeta, make_target(url, "", [], None), timeout_s=5.0)
@@ -87,7 +87,7 @@ def test_a_person_s_run_writes_the_file_and_prints_the_tables(vegeta: Path, file
 def test_ctrl_c_keeps_what_was_measured_and_leaves_the_file_as_it_was(
     how: signal.Signals, vegeta: Path, file: Path, tmp_path: Path
 ) -> None:
-    """The steps are printed and kept as JSON; the load ends with us."""
+    """The steps are printed and kept as JSON; the load tool ends with the command."""
     output = tmp_path / "steps.json"
     with serving(Spec(2, 0.016)) as url:
         command = [sys.executable, "-m", "controller.cli.main", "breaking-point", str(file), "sd21-inf2", "--url", url, "--yes"]
@@ -126,7 +126,7 @@ def _children_of(program: Path) -> list[str]:
     return found
 
 
-def test_what_the_tool_sees_is_told_apart(vegeta: Path) -> None:
+def test_kinds_of_failures_are_distinguished(vegeta: Path) -> None:
     """An answer, a refused connection, a time-out."""
     with serving(Spec(1, 0.05)) as url:
         assert {one.failure for one in Vegeta(vegeta, make_target(url, "", [], None), 2.0).closed_loop(0.5)} == {""}
@@ -135,8 +135,8 @@ def test_what_the_tool_sees_is_told_apart(vegeta: Path) -> None:
     assert {one.failure for one in Vegeta(vegeta, make_target(url, "", [], None), 2.0).closed_loop(0.5)} == {"refused"}
 
 
-def test_an_open_loop_does_not_wait_for_answers_and_stops_when_told(vegeta: Path) -> None:
-    """Five a second are answered, fifty are sent; until somebody says stop, and then what is in flight is waited for."""
+def test_an_open_loop_does_not_wait_for_answers_and_stops_on_request(vegeta: Path) -> None:
+    """Five per second are answered, fifty are sent. After a stop it waits for the requests in flight."""
     seen: list[Sample] = []
 
     def stop(sample: Sample) -> bool:

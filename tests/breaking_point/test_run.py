@@ -49,7 +49,7 @@ def test_the_knee_of_a_queue_is_found_within_five_percent(spec: Spec, seed: int)
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("spec", SHEDDING)
 def test_the_knee_of_a_server_that_sheds_is_found_within_five_percent(spec: Spec, seed: int) -> None:
-    """It answers 429 where its line is full: latency says nothing, errors say it."""
+    """It answers 429 when its queue is full: errors show the limit, latency does not."""
     outcome = measure_virtually(replace(spec, seed=seed))
     assert outcome.found is not None
     assert outcome.found.throughput == pytest.approx(knee(spec, 0.9), rel=WITHIN)
@@ -57,7 +57,7 @@ def test_the_knee_of_a_server_that_sheds_is_found_within_five_percent(spec: Spec
 
 
 def test_the_latency_limit_ends_it_below_the_plateau() -> None:
-    """Where latency passes its limit while throughput still grows, the limit is the breaking point."""
+    """If latency exceeds its limit while throughput still grows, the limit is the breaking point."""
     spec = Spec(4, 0.05, 1.0)
     outcome = measure_virtually(spec, latency_limit_s=0.25)
     assert outcome.found is not None
@@ -67,7 +67,7 @@ def test_the_latency_limit_ends_it_below_the_plateau() -> None:
 
 
 class _Pausing(VirtualLoad):
-    """Every so many steps the server pauses once for a second."""
+    """Once every n steps the server pauses for a second."""
 
     def __init__(self, spec: Spec, clock: ManualClock, every: int) -> None:
         super().__init__(spec, clock)
@@ -82,7 +82,7 @@ class _Pausing(VirtualLoad):
 
 
 def test_one_pause_of_the_server_neither_ends_the_climb_nor_spoils_the_result() -> None:
-    """A step that does not hold by bad luck is run again."""
+    """A step that fails by bad luck is repeated."""
     clock = ManualClock(0.0)
     spec = Spec(4, 0.02, 0.1)
     watcher = Quiet()
@@ -102,7 +102,7 @@ def test_one_pause_of_the_server_neither_ends_the_climb_nor_spoils_the_result() 
     ],
 )
 def test_every_bound_ends_it_without_a_result(bounds: Bounds, ending: Ending) -> None:
-    """And is kept to: no step is begun that would go beyond it."""
+    """No step begins that would exceed the bound."""
     clock = ManualClock(0.0)
     outcome = measure(VirtualLoad(Spec(4, 0.02), clock), clock, Settings(Limits(), bounds))
     assert outcome.ending is ending
@@ -114,7 +114,7 @@ def test_every_bound_ends_it_without_a_result(bounds: Bounds, ending: Ending) ->
 
 
 def test_the_overload_is_cut_short() -> None:
-    """A server that is far behind gets no more requests than it takes to know."""
+    """A server that is far behind gets no more requests than the judgement needs."""
     clock = ManualClock(0.0)
     watcher = Quiet()
     measure(VirtualLoad(Spec(1, 0.02), clock), clock, Settings(Limits(latency_s=0.2), Bounds(), start=45.0, growth=3.0), watcher)
@@ -136,7 +136,7 @@ class _Broken(VirtualLoad):
         return [Sample(0.0, 0.01, "404")]
 
 
-def test_single_requests_that_fail_end_it_with_an_error_that_says_what_to_mend() -> None:
+def test_single_requests_that_fail_end_it_with_an_error_that_names_the_options() -> None:
     """A wrong path must not be loaded."""
     clock = ManualClock(0.0)
     with pytest.raises(Rejected, match=r"1 of 1 single requests were not answered with 2xx \(404\).*--url"):
@@ -144,7 +144,7 @@ def test_single_requests_that_fail_end_it_with_an_error_that_says_what_to_mend()
 
 
 class _Dying(VirtualLoad):
-    """Does not come back after it was overloaded."""
+    """Does not recover after an overload."""
 
     broken = False
 
@@ -242,7 +242,7 @@ def test_the_true_knee_of_a_queue_with_exponential_times_is_that_of_the_textbook
     assert beyond == pytest.approx(0.05, rel=0.1)
 
 
-def test_a_full_line_turns_away() -> None:
+def test_a_full_queue_refuses() -> None:
     """The synthetic server itself: one in work, two waiting, the fourth is refused."""
     queue = Queue(Spec(1, 1.0, line=2))
     assert [queue.arrive(0.0) for _ in range(4)] == [1.0, 2.0, 3.0, None]

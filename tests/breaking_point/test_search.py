@@ -20,7 +20,7 @@ def test_it_begins_at_the_start() -> None:
 
 
 def test_it_climbs_by_the_growth_while_rates_hold() -> None:
-    """After a rate that held comes one half as high again."""
+    """The rate after one that held is half as high again."""
     assert next_step([step(10.0)], SEARCH) == Try(15.0)
 
 
@@ -36,14 +36,14 @@ def test_the_lowest_rate_that_did_not_hold_is_run_again() -> None:
 
 @pytest.mark.parametrize("limit", [Limit.LATENCY, Limit.ERRORS, Limit.ACCELERATOR])
 def test_a_step_that_kept_up_and_yet_exceeded_a_limit_is_run_again_at_once(limit: Limit) -> None:
-    """A pause makes requests late without a lack of capacity; a throughput that stays behind is one."""
+    """A pause makes requests late without a lack of capacity; a throughput that falls behind is a lack."""
     assert next_step([step(10.0), step(15.0, limit)], SEARCH) == Try(15.0)
     assert next_step([step(10.0), step(15.0, limit), step(15.0, limit)], SEARCH) == Try(12.25)
     assert next_step([step(10.0), step(15.0, limit, Limit.PLATEAU)], SEARCH) == Try(12.25)
 
 
-def test_where_two_steps_disagree_a_third_decides() -> None:
-    """Held once, not held once: once more; and the majority counts."""
+def test_if_two_steps_disagree_a_third_decides() -> None:
+    """After one step that held and one that did not, a third runs and the majority decides."""
     steps = [step(100.0), step(102.0, *BROKE), step(102.0)]
     assert next_step(steps, SEARCH) == Try(102.0)
     assert bracket([*steps, step(102.0)]) == Bracket(102.0, None)
@@ -56,7 +56,7 @@ def test_after_an_unlucky_step_the_climb_goes_on() -> None:
 
 
 def test_the_highest_rate_that_held_is_confirmed_by_a_longer_step() -> None:
-    """What is reported was held for longer than what is searched with."""
+    """The reported rate held in a longer step than those of the search."""
     steps = [step(100.0), step(102.0, *BROKE), step(102.0, *BROKE)]
     assert next_step(steps, SEARCH) == Try(100.0, long=True)
     confirmed = step(100.0, long=True)
@@ -71,8 +71,8 @@ def test_a_rate_that_is_not_confirmed_is_searched_below() -> None:
     assert next_step([*steps, *lost], SEARCH) == Try(70.71)
 
 
-def test_a_start_that_is_too_high_is_left_downwards() -> None:
-    """And given up eight times below."""
+def test_after_a_start_that_is_too_high_it_searches_downwards() -> None:
+    """It gives up at an eighth of the start."""
     assert next_step([step(10.0, *BROKE)], SEARCH) == Try(6.667)
     below = [step(rate, *BROKE) for rate in (10.0, 6.667, 4.445, 2.963, 1.975, 1.317)]
     assert next_step(below, SEARCH) is Ending.NEVER_HELD
@@ -92,8 +92,8 @@ def test_every_limit_that_a_rate_exceeded_is_named_once() -> None:
 
 
 @given(knee=st.floats(1.5, 900.0), lies=st.lists(st.booleans(), max_size=60))
-def test_it_ends_near_the_knee_whatever_single_steps_say(knee: float, lies: list[bool]) -> None:
-    """Up to every fourth step may lie: the search ends, and never above what was held by a majority of its steps."""
+def test_it_ends_near_the_knee_despite_misleading_steps(knee: float, lies: list[bool]) -> None:
+    """Up to every fourth step may mislead: the search ends, and never above a rate that most of its steps held."""
     steps: list[Step] = []
     while isinstance(to_try := next_step(steps, SEARCH), Try):
         number = len(steps)

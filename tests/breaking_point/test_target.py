@@ -1,4 +1,4 @@
-"""The request, and what must not be shown of it."""
+"""The request, and its parts that must not be shown."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from controller.notifiers.redact import redact
 SECRET = "Bearer s3cr3t-token-value"
 
 
-def test_url_method_headers_and_body_are_taken(tmp_path: Path) -> None:
-    """A body means POST where no method is given."""
+def test_url_method_headers_and_body_are_read(tmp_path: Path) -> None:
+    """Without a method, a body means POST."""
     body = tmp_path / "body.json"
     body.write_bytes(b'{"prompt": "a cat"}')
     target = make_target("http://127.0.0.1:8000/genimage", "", ["Content-Type: application/json"], body)
@@ -30,7 +30,7 @@ def test_headers_can_come_from_a_file(tmp_path: Path) -> None:
     assert make_target("http://h/", "", [f"@{file}"], None).headers == {"Authorization": SECRET, "X-Try": "1"}
 
 
-def test_what_may_be_secret_is_not_shown() -> None:
+def test_parts_that_may_be_secret_are_not_shown() -> None:
     """Neither user information nor query nor headers, in no form."""
     target = make_target("https://user:password1@host:8443/a/b?key=abcdefgh", "", [f"Authorization: {SECRET}"], None)
     assert target.shown == "GET https://host:8443/a/b?…"
@@ -55,7 +55,7 @@ def test_what_may_be_secret_is_not_shown() -> None:
         pytest.param("http://h/", "", "@/no/such/file", "--header", id="no file"),
     ],
 )
-def test_what_is_wrong_is_refused_by_its_option_and_not_repeated(url: str, method: str, header: str, option: str) -> None:
+def test_an_invalid_value_is_refused_by_its_option_and_not_repeated(url: str, method: str, header: str, option: str) -> None:
     """The value may be a secret."""
     with pytest.raises(ConfigError, match=f"^{option}: ") as error:
         make_target(url, method, [header], None)

@@ -1,4 +1,4 @@
-"""A small valid application to break in one way at a time."""
+"""A small valid application. Tests break it in one way at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An application file means what it says, and what could not work is refused with a text that helps."""
+"""The values of an application file reach the policy, and invalid values are refused with helpful errors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def put(document: dict[str, Any], place: tuple[str | int, ...], value: Any) -> N
 
 
 class TestSeed:
-    def test_has_the_sources_five_units_and_weights(self) -> None:
+    def test_has_the_five_units_and_weights_of_the_aws_sample(self) -> None:
         (application,) = load_application_file(SD21)
         assert {unit.name: unit.weight for unit in application.units} == {
             "sd21-inf2": 40,
@@ -55,7 +55,7 @@ class TestSeed:
         assert application.capacity == Backend("sd21-all", 80)
         assert application.metric_namespace == "hw-agnostic-infer"
 
-    def test_has_the_sources_numbers(self) -> None:
+    def test_has_the_numbers_of_the_aws_sample(self) -> None:
         (application,) = load_application_file(SD21)
         assert [(u.instance_type, u.price_per_hour, u.throughput, u.latency_s) for u in application.units] == [
             ("inf2.xlarge", 0.7582, 105, 0.67),
@@ -73,7 +73,7 @@ class TestSeed:
             assert (unit.scaled_object, unit.counter_metric) == (f"{unit.name}-hpa", f"{unit.name}-counter")
             assert unit.latency_metric == f"{unit.name}-latency"
 
-    def test_states_the_sources_stickiness_for_cost_mode_only(self) -> None:
+    def test_states_the_aws_samples_stickiness_for_cost_mode_only(self) -> None:
         (application,) = load_application_file(SD21)
         assert (application.policy.stickiness_cost_s, application.policy.stickiness_capacity_s) == (200, 0)
 
@@ -83,7 +83,7 @@ class TestSeed:
 
 
 class TestDefaults:
-    def test_a_policy_that_is_not_written_is_the_policys_own_default(self, tmp_path: Path, document: dict[str, Any]) -> None:
+    def test_an_absent_policy_equals_the_policys_own_default(self, tmp_path: Path, document: dict[str, Any]) -> None:
         assert load(tmp_path, document).policy == PolicySettings()
 
     def test_every_setting_of_the_policy_can_be_written(self) -> None:
@@ -100,7 +100,7 @@ class TestDefaults:
             assert getattr(unit, name) == getattr(plain, name)
 
     @pytest.mark.parametrize("name", list(PolicyFile.model_fields))
-    def test_every_policy_field_says_what_it_is_and_durations_say_seconds(self, name: str) -> None:
+    def test_every_policy_field_is_described_and_durations_name_seconds(self, name: str) -> None:
         description = PolicyFile.model_fields[name].description
         assert description
         assert description.endswith(".")
@@ -120,11 +120,11 @@ class TestMeaning:
                 ("spec", "policy", "tripCauses"), ["quota"], lambda a: a.policy.trip_causes, frozenset({Cause.QUOTA}), id="trip causes"
             ),
             pytest.param(("spec", "policy", "patienceSeconds"), 90, lambda a: a.policy.patience_s, 90, id="a duration"),
-            pytest.param(("spec", "policy", "canary"), False, lambda a: a.policy.canary, False, id="a switch"),
+            pytest.param(("spec", "policy", "canary"), False, lambda a: a.policy.canary, False, id="a boolean"),
             pytest.param(("spec", "metrics", "periodSeconds"), 300, lambda a: a.metric_period_s, 300, id="metric period"),
         ],
     )
-    def test_what_is_written_arrives(
+    def test_a_value_reaches_the_policy(
         self, tmp_path: Path, document: dict[str, Any], place: tuple[str | int, ...], value: Any, read: Callable[[Any], Any], expected: Any
     ) -> None:
         put(document, place, value)
@@ -295,7 +295,7 @@ class TestRefused:
         (line,) = refusal(tmp_path, document)
         assert line == "spec.units: found a list of 6; allowed: a list of 1 to 5 entries"
 
-    def test_everything_that_is_wrong_at_once(self, tmp_path: Path, document: dict[str, Any]) -> None:
+    def test_all_faults_are_reported_at_once(self, tmp_path: Path, document: dict[str, Any]) -> None:
         put(document, ("spec", "units", 0, "weight"), 40.5)
         put(document, ("spec", "units", 1, "service", "name"), "one")
         put(document, ("spec", "capacityService", "name"), "one")

@@ -1,4 +1,4 @@
-"""Measured numbers go into an application file, and nothing else of it changes."""
+"""Measured numbers are written into an application file, and nothing else in it changes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_only_the_unit_s_numbers_change(file: Path) -> None:
 
 
 def test_measuring_again_replaces_the_record(file: Path) -> None:
-    """There is one record, of the newest measurement; the same numbers change nothing."""
+    """Only the newest measurement is recorded; the same numbers change nothing."""
     first = write_measured(file, "default/sd21", "sd21-g5-triton", MEASURED)
     assert write_measured(file, "default/sd21", "sd21-g5-triton", MEASURED) == first
     again = write_measured(file, "default/sd21", "sd21-g5-triton", Measured(120.0, 0.8, RECORD))
@@ -77,7 +77,7 @@ def test_other_documents_of_the_file_stay(tmp_path: Path) -> None:
 
 
 def test_a_file_with_other_indentation_keeps_it(tmp_path: Path) -> None:
-    """Lists that are not indented are as common."""
+    """Lists without indentation are as common."""
     text = SEED.read_text()
     head, units = text.split("  units:\n")
     units, policy = units.split("\n  policy:")
@@ -91,13 +91,13 @@ def test_a_file_with_other_indentation_keeps_it(tmp_path: Path) -> None:
     ]
 
 
-def test_a_unit_that_is_gone_by_now_is_not_written() -> None:
+def test_a_unit_that_was_removed_meanwhile_is_not_written() -> None:
     """The file was edited during the measurement."""
-    with pytest.raises(ConfigError, match="no unit sd21-x in application default/sd21 any more; not written"):
+    with pytest.raises(ConfigError, match="application default/sd21 no longer has a unit sd21-x; not written"):
         edited(SEED.read_text(), "default/sd21", "sd21-x", MEASURED)
 
 
-def test_what_would_not_be_valid_is_not_written(file: Path) -> None:
+def test_an_invalid_result_is_not_written(file: Path) -> None:
     """A latency above the unit's own limit."""
     with pytest.raises(ConfigError, match="latencyLimitSeconds"):
         write_measured(file, "default/sd21", "sd21-inf2", Measured(100.0, 0.95, RECORD))
@@ -105,7 +105,7 @@ def test_what_would_not_be_valid_is_not_written(file: Path) -> None:
 
 
 def test_mode_and_symbolic_link_stay(file: Path, tmp_path: Path) -> None:
-    """The file behind a link is replaced, and readable by whom it was."""
+    """The file behind a link is replaced and keeps its permissions."""
     file.chmod(0o640)
     link = tmp_path / "link.yaml"
     link.symlink_to(file)
@@ -129,7 +129,7 @@ def test_an_anchor_that_others_refer_to_keeps_their_values(tmp_path: Path) -> No
 
 
 def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
-    """YAML may be UTF-16; the editor is not for that."""
+    """YAML may be UTF-16, which the editor does not support."""
     path = tmp_path / "wide.yaml"
     path.write_bytes(SEED.read_text().encode("utf-16"))
     with pytest.raises(ConfigError, match="not UTF-8"):

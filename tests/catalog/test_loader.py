@@ -1,4 +1,4 @@
-"""Files become applications or one error with every line that is wrong, whatever their bytes are."""
+"""Any file becomes applications or one error that lists every faulty line."""
 
 from __future__ import annotations
 
@@ -149,14 +149,14 @@ class TestErrors:
             pytest.param(b"%YAML 1." + b"9" * 5000 + b"\n---\n", "not valid YAML", id="a version beyond every integer"),
         ],
     )
-    def test_what_is_no_application_is_an_error(self, tmp_path: Path, content: bytes, text: str) -> None:
+    def test_content_that_is_no_application_is_an_error(self, tmp_path: Path, content: bytes, text: str) -> None:
         path = tmp_path / "x.yaml"
         path.write_bytes(content)
         with pytest.raises(ConfigError, match=re.escape(text)):
             load_application_file(path)
 
     @pytest.mark.parametrize("name", ["missing.yaml", "nul\0.yaml", "a" * 5000], ids=["missing", "not a path", "too long"])
-    def test_a_path_that_is_nothing_is_an_error(self, tmp_path: Path, name: str) -> None:
+    def test_a_path_that_does_not_exist_is_an_error(self, tmp_path: Path, name: str) -> None:
         with pytest.raises(ConfigError):
             load_directory(tmp_path / name)
 

@@ -1,4 +1,4 @@
-"""A change of the files is taken over as a whole or not at all, and said once."""
+"""A change of the files is applied completely or not at all, and reported once."""
 
 from __future__ import annotations
 
@@ -85,11 +85,11 @@ def test_start_without_files_is_an_error(tmp_path: Path) -> None:
         CatalogWatcher(tmp_path / "nothing", ManualClock(NOW)).start()
 
 
-def test_no_change_is_no_news(watcher: CatalogWatcher) -> None:
+def test_no_change_reports_nothing(watcher: CatalogWatcher) -> None:
     assert watcher.poll() is None
 
 
-def test_a_change_says_what_was_added_removed_and_changed(watcher: CatalogWatcher, folder: Path) -> None:
+def test_a_change_lists_what_was_added_removed_and_changed(watcher: CatalogWatcher, folder: Path) -> None:
     write(folder, "three")
     write(folder, "one", patienceSeconds=60)
     (folder / "two.yaml").unlink()
@@ -101,13 +101,13 @@ def test_a_change_says_what_was_added_removed_and_changed(watcher: CatalogWatche
     assert change.applications["default/one"].policy.patience_s == 60
 
 
-def test_a_comment_is_no_news(watcher: CatalogWatcher, folder: Path) -> None:
+def test_a_new_comment_reports_nothing(watcher: CatalogWatcher, folder: Path) -> None:
     with (folder / "one.yaml").open("a") as file:
         file.write("# a comment\n")
     assert watcher.poll() is None
 
 
-def test_the_same_content_written_again_is_no_news(watcher: CatalogWatcher, folder: Path) -> None:
+def test_the_same_content_written_again_reports_nothing(watcher: CatalogWatcher, folder: Path) -> None:
     write(folder, "one")
     assert watcher.poll() is None
 
@@ -122,7 +122,7 @@ def test_one_bad_file_keeps_all_of_the_old_set_running(watcher: CatalogWatcher, 
     assert watcher.error == change.error
 
 
-def test_an_error_is_said_once_for_each_content(watcher: CatalogWatcher, folder: Path) -> None:
+def test_an_error_is_reported_once_for_each_content(watcher: CatalogWatcher, folder: Path) -> None:
     (folder / "two.yaml").write_text("broken")
     assert poll(watcher).error
     assert watcher.poll() is None
@@ -131,7 +131,7 @@ def test_an_error_is_said_once_for_each_content(watcher: CatalogWatcher, folder:
     assert watcher.poll() is None
 
 
-def test_the_end_of_an_error_is_said_even_where_the_old_content_returns(watcher: CatalogWatcher, folder: Path) -> None:
+def test_the_end_of_an_error_is_reported_even_if_the_old_content_returns(watcher: CatalogWatcher, folder: Path) -> None:
     (folder / "two.yaml").write_text("broken")
     assert poll(watcher).error
     write(folder, "two")

@@ -1,4 +1,4 @@
-"""What is generated is what is checked in, and every field is described."""
+"""The generated files are up to date, and every field is described."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_documentation_names_every_field_of_an_application() -> None:
     assert [name for name in sorted(names) if f"| `{name}` |" not in text] == []
 
 
-def test_a_lost_marker_is_an_error_and_not_a_lost_table() -> None:
+def test_a_lost_marker_is_an_error() -> None:
     with pytest.raises(ValueError, match="markers"):
         generated_files("# Configuration\n")
 

@@ -1,4 +1,4 @@
-"""The tables are the source's, computed, and say where the source printed something else."""
+"""The tables of the AWS sample are computed, and the report names each cost that the sample prints differently."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_table_2_is_computed(report: Report) -> None:
     assert round(report.target_throughput, 1) == 89.2
 
 
-def test_the_two_costs_that_the_source_prints_differently_are_explained(report: Report) -> None:
+def test_the_two_costs_that_the_aws_sample_prints_differently_are_explained(report: Report) -> None:
     assert [row.unit for row in report.costs if row.differs] == ["sd21-inf2", "sd21-trn1"]
     notes = " ".join(report.notes)
     assert "sd21-inf2: published 0.00733, but 0.7582 / 105 is 0.00722" in notes
@@ -41,7 +41,7 @@ def test_the_shipped_weights_save_10_8_percent(report: Report) -> None:
     (used,) = [row for row in report.weights if row.used]
     assert (used.strategy, list(used.weights.values())) == ("explicit", [40, 20, 15, 10, 15])
     assert (round(used.cost, 5), round(100 * used.saving, 1)) == (0.01047, 10.8)
-    assert "cost mode saves 10.8 %, capacity mode is 1.122 times as dear" in report.notes[0]
+    assert "cost mode saves 10.8 %, capacity mode costs 1.122 times as much" in report.notes[0]
 
 
 def test_merit_order_sends_all_to_inf2(report: Report) -> None:
@@ -97,12 +97,12 @@ def test_long_names_are_cut_and_not_wrapped() -> None:
 
 
 def test_a_price_or_throughput_that_changed_since_the_measurement_is_named(report: Report) -> None:
-    """A difference of rounding is none."""
+    """A difference by rounding does not count."""
     (definition,) = load_definitions(SD21).values()
     application = definition.model.to_policy()
     measured = {row.unit: float(f"{row.cost:.4g}") for row in report.costs}
     assert weights_report(application, definition.model.published_costs(), measured).notes == report.notes
     measured["sd21-inf2"] *= 1.01
     assert weights_report(application, definition.model.published_costs(), measured).notes[len(report.notes) :] == (
-        "sd21-inf2: measured 0.00729, now 0.00722: its price or throughput was changed since; measure again.",
+        "sd21-inf2: measured 0.00729, now 0.00722: its price or throughput has changed; measure again.",
     )

@@ -87,7 +87,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_load(file: Path, mo
     assert "no terminal to ask for confirmation" in run(file, "--no-write").output
 
 
-@pytest.mark.parametrize(("plot", "text"), [("x.gif", "allowed: a file that ends with .svg"), ("/no/folder/x.svg", "is no folder")])
+@pytest.mark.parametrize(("plot", "text"), [("x.gif", "allowed: a file that ends with .svg"), ("/no/folder/x.svg", "is not a folder")])
 def test_a_plot_that_cannot_be_drawn_is_refused_before_the_load(plot: str, text: str, file: Path) -> None:
     """By its option."""
     arguments = ["breaking-point", str(file), UNIT, "--url", "http://127.0.0.1:9/", "--load-tool", "/bin/true", "--plot", plot]

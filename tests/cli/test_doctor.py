@@ -70,21 +70,21 @@ def printed_patch(text: str) -> list[dict[str, Any]]:
 def _faulty() -> Healthy:
     made = Healthy(application(), standby=False)
     made.annotations[f"{PREFIX}/healthcheck-path"] = "/health"
-    made.tell("FailedBuildModel", 'Failed build model due to ingress: shop/sd21: Service "nope" not found')
+    made.event("FailedBuildModel", 'Failed build model due to ingress: shop/sd21: Service "nope" not found')
     made.unreadable = {SCALED_OBJECTS.name: f"{SCALED_OBJECTS.name} is not installed"}
     return made
 
 
 def test_a_whole_report_reads_as_it_should() -> None:
     """At 80 columns, the worst first; every level with icon and word, and nothing but the command is wider."""
-    lines = [text for _, text in report_lines(examine(_faulty().seen()), 80)]
+    lines = [text for _, text in report_lines(examine(_faulty().observed()), 80)]
     assert "\n".join(lines) == REPORT.read_text(), "see the difference, then write the file again"
     assert all(len(line) <= 80 for line in lines if not line.startswith(("kubectl ", "- {")))
 
 
 def test_the_json_document_has_a_stable_shape() -> None:
     """Scripts read it."""
-    document = report_document(examine(_faulty().seen()))
+    document = report_document(examine(_faulty().observed()))
     assert {key: type(value) for key, value in json.loads(json.dumps(document)).items()} == {
         "application": str,
         "observedAt": str,
@@ -170,7 +170,7 @@ def test_the_group_is_told_as_far_as_it_may_be_read(api: EmulatedKubeApi, tmp_pa
         api.store.create("Ingress", {"metadata": metadata, "spec": {"rules": []}})
     assert "shared with blog/other, shop/other" in _unwrapped(run(api, tmp_path, "doctor").output)
     partly = _unwrapped(run(api, tmp_path, "doctor", token="manifests").output)
-    assert "shared with shop/other (only this namespace could be looked at)" in partly
+    assert "shared with shop/other (only this namespace may be listed)" in partly
 
 
 def _unwrapped(text: str) -> str:
@@ -323,7 +323,7 @@ def test_the_snippet_points_at_the_fields_that_the_controller_writes(
 
 @pytest.mark.parametrize("tool", ["argocd", "flux"])
 def test_the_snippet_needs_no_cluster(tmp_path: Path, tool: str) -> None:
-    """The application file names the objects; what is assumed about them is said."""
+    """The application file names the objects; the snippet states its assumptions."""
     words = ["doctor", "--gitops", tool, "--applications", str(write_application(tmp_path)), "--kubeconfig", str(tmp_path / "none")]
     result = CliRunner().invoke(main, words, catch_exceptions=False)
     assert result.exit_code == 0, result.output

@@ -71,14 +71,14 @@ def test_a_whole_report_reads_as_it_should() -> None:
     made.drop("karpenter", "cloudwatch-agent")
     made.container("aws-load-balancer-controller")["args"] = ["--cluster-name=c"]
     made.unreadable = {"namespaces": "namespaces may not be listed with these credentials"}
-    lines = [text for _, text in cluster_lines(examine_cluster(made.seen()), 80)]
+    lines = [text for _, text in cluster_lines(examine_cluster(made.observed()), 80)]
     assert "\n".join(lines) == REPORT.read_text(), "see the difference, then write the file again"
     assert all(len(line) <= 80 for line in lines)
 
 
 def test_the_json_document_has_a_stable_shape() -> None:
     """Scripts read it; that of an application has the key `application` in the place of `cluster`."""
-    document = cluster_document(examine_cluster(Complete().seen()))
+    document = cluster_document(examine_cluster(Complete().observed()))
     kinds = {key: type(value) for key, value in json.loads(json.dumps(document)).items()}
     assert kinds == {"cluster": str, "observedAt": str, "counts": dict, "checks": list}
     assert document["counts"] == {"problem": 0, "warning": 0, "unknown": 0, "ok": len(CLUSTER_CHECKS)}

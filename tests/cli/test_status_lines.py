@@ -9,7 +9,7 @@ from controller.cli.plan import plan_document, plan_lines
 from controller.cli.status import status_document, status_lines
 from controller.policy.conclusion import conclude
 from controller.policy.ledger import Ledger
-from controller.policy.model import HoldStrategy, Memory, Mode, PolicySettings, Snapshot, Spells, Verdict, Verification
+from controller.policy.model import HoldStrategy, Memory, Mode, OutageHistory, PolicySettings, Snapshot, Verdict, Verification
 from controller.service.controller import View
 from controller.service.status import document
 from tests.support.applications import NOW, application, memory, snapshot
@@ -54,10 +54,10 @@ def test_the_account_of_the_leading_replica_is_shown() -> None:
     assert not [line for _, line in status_lines(observation, nothing) if "account" in line]
 
 
-def _waits(policy: PolicySettings, spells: Spells) -> tuple[list[str], dict[str, object]]:
+def _waits(policy: PolicySettings, spells: OutageHistory) -> tuple[list[str], dict[str, object]]:
     """What status and plan say of the waits, which must be the same, and the document."""
     made = snapshot(application(policy=policy))
-    observation = judge(made, replace(memory(), spells=spells))
+    observation = judge(made, replace(memory(), outage_history=spells))
     lines = [line for lines in (status_lines(observation, None), plan_lines(observation, exact=False)) for _, line in lines]
     waits = [line.split(maxsplit=1)[1] for line in lines if line.lower().lstrip().startswith("waits")]
     assert plan_document(observation)["waits"] == status_document(observation, None)["waits"]
@@ -66,7 +66,7 @@ def _waits(policy: PolicySettings, spells: Spells) -> tuple[list[str], dict[str,
 
 def test_the_waits_are_shown_with_where_they_come_from() -> None:
     """Of the heaviest unit where none is short."""
-    lines, shown = _waits(PolicySettings(patience_s=45), Spells())
+    lines, shown = _waits(PolicySettings(patience_s=45), OutageHistory())
     assert lines == ["break-even: patience 45 s, hold 22 min 42 s (sd21-inf2)"] * 2
     assert (shown["patienceSeconds"], shown["strategy"], shown["shortagesOverByPatience"]) == (45, "break-even", None)
 
@@ -74,10 +74,10 @@ def test_the_waits_are_shown_with_where_they_come_from() -> None:
 def test_learned_waits_say_what_was_learned() -> None:
     """How many shortages, and which of their quantiles the waits are; nothing before there is enough to learn from."""
     learned = PolicySettings(hold_strategy=HoldStrategy.LEARNED, exposed_cost=5.0)
-    few, _ = _waits(learned, Spells(outages_s=(600.0,) * 3, uptimes_s=(7200.0,) * 9))
+    few, _ = _waits(learned, OutageHistory(outages_s=(600.0,) * 3, uptimes_s=(7200.0,) * 9))
     assert few[0].endswith("; break-even until 8 shortages, and stretches between them, were seen: 3 so far")
     brief = (20.0,) * 6 + (3600.0,) * 2
-    lines, shown = _waits(learned, Spells(outages_s=brief, uptimes_s=(86_400.0,) * 10))
+    lines, shown = _waits(learned, OutageHistory(outages_s=brief, uptimes_s=(86_400.0,) * 10))
     assert shown["strategy"] == "learned"
     assert (shown["shortagesSeen"], shown["stretchesBetweenSeen"]) == (8, 10)
     assert lines[0].startswith("learned: patience ")

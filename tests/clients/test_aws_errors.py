@@ -1,4 +1,4 @@
-"""What botocore raises becomes one of our errors."""
+"""Exceptions of botocore become our errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The account of calls."""
+"""The counts of calls by application."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from controller.clients.aws import AwsClients
 from controller.clients.calls import CallMeter, on_behalf_of
 
 
-def test_calls_count_for_whom_they_are_made() -> None:
-    """One for several is shared out; one for nobody is the process's own; what was taken is not there a second time."""
+def test_calls_count_for_the_applications_they_serve() -> None:
+    """A call for several counts in equal shares, a call for none is the process's own; `take` resets the counts."""
     meter = CallMeter()
     meter.count("kubernetes")
     with on_behalf_of("a"):
@@ -27,8 +27,8 @@ def test_calls_count_for_whom_they_are_made() -> None:
     assert meter.take("b") == {}, "an application that is gone"
 
 
-def test_another_thread_says_for_itself_whom_it_works_for() -> None:
-    """Or two applications side by side would pay for each other."""
+def test_each_thread_states_its_own_applications() -> None:
+    """Otherwise two applications in two threads would be charged for each other's calls."""
     meter = CallMeter()
     with on_behalf_of("a"):
         thread = threading.Thread(target=meter.count, args=("kubernetes",))
@@ -39,7 +39,7 @@ def test_another_thread_says_for_itself_whom_it_works_for() -> None:
 
 
 def test_every_aws_request_counts_with_its_service() -> None:
-    """As botocore sends it, whatever the client's methods are."""
+    """It is counted when botocore sends it, for every method of a client."""
     meter = CallMeter()
     with mock_aws():
         clients = AwsClients("us-west-2", meter)

@@ -1,4 +1,4 @@
-"""The IAM policy allows exactly the AWS calls that the controller makes: recorded by botocore's own hooks, and looked for in the source."""
+"""The IAM policy allows exactly the AWS calls that the controller makes: recorded by botocore's own hooks, and searched for in the code."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def balanced(app: Application, view: ClusterView) -> None:
 
 
 def everything_on() -> Settings:
-    """Settings with every use of AWS that there is."""
+    """Settings with every use of AWS enabled."""
     settings = Settings(cloudwatch={"enabled": True, "alarm_enabled": True}, aws={"region": REGION, "latency_stat": "Average"})  # type: ignore[arg-type]
     aws = settings.aws
     flags = {name: getattr(aws, name) for name in type(aws).model_fields if name.endswith("_enabled")}
@@ -148,8 +148,8 @@ def everything_on() -> Settings:
     return settings
 
 
-def look(external: ExternalSources, app: Application) -> None:
-    """What the scheduled jobs of the service do."""
+def observe(external: ExternalSources, app: Application) -> None:
+    """Runs the scheduled jobs of the service once."""
     external.verify([app])
     external.poll_metrics([app])
     external.poll_capacity([app])
@@ -165,7 +165,7 @@ def test_the_policy_allows_exactly_what_is_called(clients: RecordingClients, mon
     settings = everything_on()
     external = make_external(settings, view, clock, clients)
     for _ in range(2):
-        look(external, app)
+        observe(external, app)
         clock.advance(400)
     verification = external.of(app).verification
     assert verification is not None
@@ -194,7 +194,7 @@ def _namespaces() -> set[str]:
 
 
 def test_an_alarm_has_a_name_that_the_policy_allows() -> None:
-    """It may write alarms of its own name only."""
+    """The policy allows only alarms with the project's name."""
     from controller.notifiers.cloudwatch import alarm_name
 
     (resource,) = (one["Resource"] for one in json.loads(POLICY.read_text())["Statement"] if "cloudwatch:PutMetricAlarm" in one["Action"])
@@ -202,21 +202,21 @@ def test_an_alarm_has_a_name_that_the_policy_allows() -> None:
     assert re.fullmatch(resource.rpartition(":")[2].replace("*", ".+"), alarm_name("shop/sd21"))
 
 
-def test_what_is_off_needs_no_permission(clients: RecordingClients) -> None:
-    """With every use of AWS switched off nothing is called at all."""
+def test_a_use_of_aws_that_is_off_needs_no_permission(clients: RecordingClients) -> None:
+    """With every use of AWS off, no call is made."""
     clock = ManualClock(NOW)
     view = ClusterView(clock, lambda: None)
     names = [name for name in type(Settings().aws).model_fields if name.endswith("_enabled")]
     settings = Settings(aws={"region": REGION, **dict.fromkeys(names, False)})  # type: ignore[arg-type]
-    look(make_external(settings, view, clock, clients), application())
+    observe(make_external(settings, view, clock, clients), application())
     assert clients.made == []
 
 
-# --- the source ------------------------------------------------------------------------------------------------------------------------
+# --- the code --------------------------------------------------------------------------------------------------------------------------
 
 
 def sources() -> list[tuple[Path, ast.Module]]:
-    """The controller's code. Left out are the worlds without an account of yours: the embedded environment and the simulation."""
+    """The controller's code."""
     root = ROOT / "controller"
     paths = sorted(path for path in root.rglob("*.py"))
     return [(path, ast.parse(path.read_text())) for path in paths]
@@ -242,8 +242,8 @@ def words(tree: ast.Module) -> Iterable[str]:
             yield node.value
 
 
-def test_no_other_operation_is_named_in_the_source() -> None:
-    """Neither as a method nor as the name from which one is made; and each that the policy allows is."""
+def test_the_code_names_no_other_operation() -> None:
+    """Neither as a method nor as the name from which a method is derived; and it names each that the policy allows."""
     known = operations()
     named: dict[str, set[str]] = {}
     for path, tree in sources():
@@ -262,7 +262,7 @@ def imported(tree: ast.Module) -> Iterator[str]:
 
 
 def test_every_client_comes_from_the_one_factory() -> None:
-    """boto3 is imported where time-outs and retries are set, and only services whose permissions are known are asked for."""
+    """boto3 is imported where time-outs and retries are set, and clients exist only for services whose permissions are known."""
     found = sources()
     importing = {str(path.relative_to(ROOT)) for path, tree in found if not {"boto3", "botocore"}.isdisjoint(imported(tree))}
     assert importing == {"controller/clients/aws.py"}
@@ -270,6 +270,6 @@ def test_every_client_comes_from_the_one_factory() -> None:
 
 
 def test_the_documents_name_the_same_actions() -> None:
-    """docs/aws.md explains each, and no other."""
+    """docs/aws.md explains exactly these."""
     table = re.findall(r"^\| `([a-z0-9]+:[A-Za-z]+)` \|", (ROOT / "docs" / "aws.md").read_text(), re.MULTILINE)
     assert sorted(table) == sorted(allowed())

@@ -1,4 +1,4 @@
-"""The thin client: what is sent is what was given, every answer has one meaning, and nothing it says holds a credential."""
+"""The thin client: it sends bodies unchanged, gives every answer one meaning, and never shows a credential."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SECRET = "tok-8f3e2d1c-secret"
 
 @dataclass
 class Server:
-    """An HTTP server that answers what it is told and keeps what it was asked."""
+    """An HTTP server that gives scripted answers and records the requests."""
 
     url: str = ""
     status: int = 200
@@ -47,7 +47,7 @@ class Server:
     truncated: bool = False
 
     def answer(self, status: int, body: bytes | str = b"{}", **headers: str) -> None:
-        """What every request gets from now on."""
+        """Sets the answer to every further request."""
         self.status, self.body = status, body.encode() if isinstance(body, str) else body
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
@@ -75,7 +75,7 @@ def serving() -> Iterator[Server]:
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-            """Says nothing."""
+            """Logs nothing."""
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     http.daemon_threads = True
@@ -91,7 +91,7 @@ def serving() -> Iterator[Server]:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A server of its own."""
+    """A server for one test."""
     with serving() as running:
         yield running
 
@@ -192,7 +192,7 @@ def test_a_json_patch_that_does_not_fit_is_a_conflict(server: Server, session: K
     ],
 )
 def test_retry_after(header: str | None, seconds: float | None, server: Server, session: KubeSession) -> None:
-    """Whole seconds, as API servers send them; anything else is not said."""
+    """Whole seconds, as API servers send them; any other form is ignored."""
     if header == "²":
         assert kube._seconds(header) is None
         return
@@ -206,7 +206,7 @@ def test_retry_after(header: str | None, seconds: float | None, server: Server, 
     "body", [b"", b"404 page not found\n", b"\xff\xfe", b"[]", b"null", b"5", b'"text"', b"{", b"[" * 200_000, b"<html>nginx</html>"]
 )
 def test_an_answer_that_is_no_object_is_unavailable(body: bytes, server: Server, session: KubeSession) -> None:
-    """A proxy's page with status 200 is no answer of an API server."""
+    """A proxy's page with status 200 is not an answer of an API server."""
     server.answer(200, body)
     with pytest.raises(Unavailable):
         session.request("GET", "/x")
@@ -222,7 +222,7 @@ def test_an_error_without_a_status_object(body: bytes, server: Server, session: 
 
 
 def test_a_long_error_is_cut(server: Server, session: KubeSession) -> None:
-    """It goes into logs, alerts and a status page."""
+    """It appears in logs, alerts and the status page."""
     server.answer(400, status(400, "BadRequest", "x" * 100_000))
     with pytest.raises(Rejected) as caught:
         session.request("GET", "/x")
@@ -239,7 +239,7 @@ def test_an_answer_that_breaks_off_is_unavailable(code: int, server: Server, ses
         ask(session, "/x", streamed=streamed)
 
 
-def test_a_server_that_is_not_there(session: KubeSession) -> None:
+def test_a_server_that_does_not_exist(session: KubeSession) -> None:
     """Refused, or a name that does not exist."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -281,7 +281,7 @@ def test_bodies_are_sent_byte_for_byte(body: str, server: Server, session: KubeS
 
 
 def test_get_create_and_replace(server: Server, session: KubeSession) -> None:
-    """Each goes where it belongs, as our field manager; reading sends no body and no content type."""
+    """Each uses its path and our field manager; a read sends no body and no content type."""
     server.answer(200, '{"kind":"ConfigMap"}')
     assert session.get(CONFIG_MAPS, "shop", "a") == {"kind": "ConfigMap"}
     session.create(CONFIG_MAPS, "shop", {"x": 1}, field_manager="me")
@@ -307,7 +307,7 @@ def test_get_create_and_replace(server: Server, session: KubeSession) -> None:
     ],
 )
 def test_paths(resource: Resource, namespace: str | None, name: str | None, path: str) -> None:
-    """Core and other groups, namespaced and not; what is no name cannot become another path."""
+    """Core and other groups, namespaced and not; an invalid name cannot form another path."""
     assert resource.path(namespace, name) == path
 
 
@@ -328,7 +328,7 @@ def sent_credentials(server: Server) -> list[str | None]:
 
 @pytest.mark.parametrize("key", ["BearerToken", "authorization"])
 def test_a_token_is_sent(key: str, server: Server) -> None:
-    """Under the name that the package gives it today, and the one of its past; a newline at its end is no part of it."""
+    """Under the package's present name for it and its former one; a newline at its end is stripped."""
     made = configuration(server.url)
     made.api_key[key] = f"bearer {SECRET}\n"
     KubeSession(made).request("GET", "/x")
@@ -415,7 +415,7 @@ def test_lines_of_a_watch(server: Server, session: KubeSession) -> None:
 
 @pytest.mark.parametrize("line", [b"<html>\n", b'{"type":\n', b"\xff\n", b"[" * 200_000 + b"\n"])
 def test_a_line_that_is_no_json_ends_the_watch(line: bytes, server: Server, session: KubeSession) -> None:
-    """After what came before it."""
+    """It yields the lines before it first."""
     server.answer(200, b'{"type":"A"}\n' + line)
     with session.stream("/x", (), idle_s=5.0) as lines:
         assert next(lines) == {"type": "A"}
@@ -424,7 +424,7 @@ def test_a_line_that_is_no_json_ends_the_watch(line: bytes, server: Server, sess
 
 
 def test_a_line_without_end_does_not_fill_the_memory(server: Server, session: KubeSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Objects have a size limit; a stream that never ends its line is given up."""
+    """Objects have a size limit, so a stream that never ends its line is closed."""
     monkeypatch.setattr(kube, "_LINE_LIMIT", 1000)
     server.answer(200, b"x" * 2000)
     with session.stream("/x", (), idle_s=5.0) as lines, pytest.raises(Unavailable, match="longer than"):
@@ -442,7 +442,7 @@ def test_a_large_object_in_one_line(server: Server, session: KubeSession) -> Non
 
 
 def test_a_kubeconfig_connects_and_authenticates(tmp_path: Path) -> None:
-    """The whole way: file, token, server."""
+    """From the file and its token to the server."""
     with EmulatedKubeApi() as api:
         session = connect(kubeconfig=str(api.kubeconfig("admin", tmp_path / "good")))
         assert session.host == api.url
@@ -472,7 +472,7 @@ def test_a_kubeconfig_that_cannot_be_used_says_what_to_do(content: str | None, t
 
 
 def test_a_context_that_does_not_exist(tmp_path: Path) -> None:
-    """Is a configuration error too."""
+    """It is a configuration error too."""
     with EmulatedKubeApi() as api:
         path = api.kubeconfig("admin", tmp_path / "k")
         with pytest.raises(ConfigError):

@@ -1,4 +1,4 @@
-"""The schema of the chart's values is what the settings say, and fits the values."""
+"""The schema of the chart's values follows the settings and fits the values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_the_schema_is_up_to_date() -> None:
 
 
 def test_the_defaults_and_every_example_satisfy_the_schema() -> None:
-    """An example has only what it changes, so that nothing is required of it."""
+    """An example states only its changes, so the schema requires no value."""
     schema = json.loads(DOCUMENT.read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     values = yaml.safe_load((DOCUMENT.parent / "values.yaml").read_text())
@@ -28,7 +28,7 @@ def test_the_defaults_and_every_example_satisfy_the_schema() -> None:
 
 
 def _merged(values: dict[str, object], change: dict[str, object]) -> dict[str, object]:
-    """As helm merges values: mappings into each other, all else replaced."""
+    """Merges values as helm does: mappings recursively, all else replaced."""
     found = dict(values)
     for key, value in change.items():
         old = found.get(key)
@@ -37,6 +37,6 @@ def _merged(values: dict[str, object], change: dict[str, object]) -> dict[str, o
 
 
 def test_the_chart_is_of_this_version() -> None:
-    """Its default image is the one that belongs to it."""
+    """Its default image has the same version."""
     chart = yaml.safe_load((DOCUMENT.parent / "Chart.yaml").read_text())
     assert (chart["version"], chart["appVersion"]) == (__version__, __version__)

@@ -1,4 +1,4 @@
-"""The IAM documents, filled in as docs/install.md fills them, are taken by IAM and mean what they say."""
+"""IAM accepts the IAM documents, filled in as in docs/install.md, and they grant what they should."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def iam(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def test_every_document_is_tried() -> None:
-    """A new one needs a line here."""
+    """A new document needs a line here."""
     assert {path.name for path in IAM.iterdir()} == {*POLICIES, *TRUSTS}
 
 
@@ -55,7 +55,7 @@ def test_iam_takes_them(iam: Any, trust: str, policy: str) -> None:
 
 
 def test_iam_would_refuse_a_wrong_one(iam: Any) -> None:
-    """The test above can fail: an effect that there is not."""
+    """The test above can fail: an effect that does not exist."""
     wrong = filled("trust-irsa.json")
     iam.create_role(RoleName="r", AssumeRolePolicyDocument=json.dumps(wrong))
     wrong["Statement"][0]["Effect"] = "allow"
@@ -64,7 +64,7 @@ def test_iam_would_refuse_a_wrong_one(iam: Any) -> None:
 
 
 def test_irsa_trusts_one_service_account_of_one_cluster() -> None:
-    """Compared with StringEquals, so that no wildcard of somebody else's matches; and only for tokens meant for STS."""
+    """Compared with StringEquals, so that no wildcard matches; and only for tokens with STS as audience."""
     (statement,) = filled("trust-irsa.json")["Statement"]
     provider = VALUES["OIDC_PROVIDER"]
     assert statement["Principal"] == {"Federated": f"arn:aws:iam::123456789012:oidc-provider/{provider}"}

@@ -1,4 +1,4 @@
-"""docs/install.md can be followed: its commands exist, its files are there, and its versions are those that `doctor` names."""
+"""docs/install.md works: its commands and files exist, and its versions are those that `doctor` names."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def _options(service: str, command: str) -> set[str]:
 
 
 def test_the_guide_has_commands_of_every_program() -> None:
-    """Whatever reads them below does not read an empty list."""
+    """So that no test below passes on an empty list."""
     assert {len(of(program)) > 3 for program in ("aws", "helm", "kubectl", "role", "failoverctl")} >= {True}
     assert len(of("aws")) >= 20
 
 
 @pytest.mark.parametrize("words", of("aws"), ids=lambda words: " ".join(words[:3]))
 def test_the_aws_cli_knows_every_command_and_option(words: list[str]) -> None:
-    """As botocore's models have them: the AWS CLI's commands are made of these."""
+    """From botocore's models, of which the AWS CLI's commands are made."""
     service, command = words[1], words[2]
     given = {word[2:].partition("=")[0] for word in words[3:] if word.startswith("--")}
     known = _CUSTOM.get((service, command)) or _options(service, command)
@@ -74,8 +74,8 @@ def test_the_aws_cli_knows_every_command_and_option(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("words", of("helm"), ids=lambda words: " ".join(words[:4]))
-def test_helm_gets_files_that_are_there_and_pinned_versions(words: list[str]) -> None:
-    """A chart from elsewhere is pinned, to the version that `doctor` installs."""
+def test_helm_gets_existing_files_and_pinned_versions(words: list[str]) -> None:
+    """A foreign chart is pinned to the version that `doctor` names."""
     for flag, value in pairwise(words):
         if flag == "-f":
             assert (ROOT / value).is_file(), value
@@ -93,7 +93,7 @@ def test_every_component_has_its_section_with_its_version() -> None:
 
 
 @pytest.mark.parametrize("words", of("kubectl"), ids=lambda words: " ".join(words[:5]))
-def test_kubectl_gets_files_that_are_there(words: list[str]) -> None:
+def test_kubectl_gets_existing_files(words: list[str]) -> None:
     """Of this repository, or written by a command of the guide."""
     written = {value for words_ in of("failoverctl") for flag, value in pairwise(words_) if flag == "--out"}
     for flag, value in pairwise(words):
@@ -121,7 +121,7 @@ def test_roles_are_for_the_accounts_that_the_charts_make() -> None:
     }
 
 
-def test_links_lead_somewhere() -> None:
+def test_links_have_targets() -> None:
     """Files, and headings of this page."""
     headings = {re.sub(r"[^a-z0-9 -]", "", line[3:].lower()).replace(" ", "-") for line in TEXT.splitlines() if line.startswith("## ")}
     for target in re.findall(r"\]\(([^)]+)\)", TEXT):

@@ -1,4 +1,4 @@
-"""The manifests of `deploy/` say what they must, without a cluster to apply them to."""
+"""The manifests of `deploy/` have the required properties; checked without a cluster."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _objects(folder: str) -> list[dict[str, Any]]:
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
-def test_the_kustomization_moves_nothing_to_another_namespace() -> None:
+def test_the_kustomization_moves_no_object_to_another_namespace() -> None:
     """A `namespace:` in it would move the Role on events out of the namespace in which Karpenter's events are."""
     assert "namespace" not in yaml.safe_load((KUSTOMIZE / "base" / "kustomization.yaml").read_text())
     spaces = {(one["kind"], one["metadata"]["name"]): one["metadata"].get("namespace") for one in _objects("base")}
@@ -47,14 +47,14 @@ def test_the_pod_is_restricted() -> None:
 
 
 def test_no_rule_has_a_wildcard_or_reads_secrets() -> None:
-    """Least privilege: names, not stars."""
+    """Least privilege: rules name their resources."""
     rules = [rule for one in _objects("base") for rule in one.get("rules", ())]
     words = {word for rule in rules for key in ("apiGroups", "resources", "verbs") for word in rule[key]}
     assert not words & {"*", "secrets", "delete", "deletecollection", "escalate", "bind", "impersonate"}
 
 
 def test_two_replicas_stand_by_for_each_other_and_a_drain_can_take_either() -> None:
-    """And the Lease they agree on is the only one the controller may touch."""
+    """The controller may touch only the Lease of its own election."""
     objects = {(one["kind"], one["metadata"]["name"]): one for one in _objects("base")}
     assert objects["Deployment", "failoverctl"]["spec"]["replicas"] == 2
     assert objects["PodDisruptionBudget", "failoverctl"]["spec"]["maxUnavailable"] == 1
@@ -66,8 +66,8 @@ def test_two_replicas_stand_by_for_each_other_and_a_drain_can_take_either() -> N
     }
 
 
-def test_the_dry_run_overlay_takes_every_write_away() -> None:
-    """Its patches name rules by position: this test fails when a rule moves."""
+def test_the_dry_run_overlay_removes_every_write() -> None:
+    """Its patches name rules by position, so this test fails when a rule moves."""
     objects = _objects("dry-run")
     verbs = {verb for one in objects for rule in one.get("rules", ()) for verb in rule["verbs"]}
     assert verbs == {"get", "list", "watch"}
@@ -77,8 +77,8 @@ def test_the_dry_run_overlay_takes_every_write_away() -> None:
 
 
 def test_the_benchmark_runs_with_the_memory_settings_of_the_image() -> None:
-    """What it measures is what the image uses."""
+    """The image uses the same settings as the benchmark."""
     root = KUSTOMIZE.parents[1]
-    told = set(re.findall(r"\bMALLOC_\w+=\S+", (root / "Dockerfile").read_text()))
+    stated = set(re.findall(r"\bMALLOC_\w+=\S+", (root / "Dockerfile").read_text()))
     measured = re.findall(r'"(MALLOC_\w+)": "(\w+)"', (root / "benchmarks" / "process.py").read_text())
-    assert told == {f"{name}={value}" for name, value in measured} != set()
+    assert stated == {f"{name}={value}" for name, value in measured} != set()

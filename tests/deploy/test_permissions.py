@@ -1,4 +1,4 @@
-"""Every permission taken away in turn: a named degradation, never a crash or silence. tests/cluster has some on a real server."""
+"""Each missing permission is a named degradation, never a crash, and is always reported. tests/cluster has some on a real server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from controller.clock import AcceleratedClock
-from controller.signals.ingress import PAUSED_UNTIL
+from controller.policy.annotations import PAUSED_UNTIL
 from failover_harness.waiting import wait_for
 from failover_testbed.kube_api import Identity
 from tests.support.cluster import NAMESPACE, Cluster, Collector, make_service, running
@@ -26,7 +26,7 @@ def test_every_permission_of_the_manifests_is_documented_and_no_other() -> None:
 
 @pytest.mark.parametrize("missing", granted(), ids=str)
 def test_a_missing_permission_is_a_named_degradation(missing: Permission, tmp_path: Path) -> None:
-    """The controller runs on, and what is seen of it is what docs/permissions.md says."""
+    """The controller keeps running, with the effects that docs/permissions.md states."""
     row = row_of(missing)
     assert row is not None, "no row in tools/permissions.py"
     collector = Collector()
@@ -45,7 +45,7 @@ def test_a_missing_permission_is_a_named_degradation(missing: Permission, tmp_pa
                 if (missing.resource, missing.verb) == ("events", "patch") and observed.overrides(collector) == toggled:
                     toggled += 1
                     _pause(cluster, on=toggled % 2 == 1)
-                return set(row.seen) <= observed.look() and observed.names(missing)
+                return set(row.seen) <= observed.observe() and observed.names(missing)
 
             try:
                 wait_for("what the document says", seen)

@@ -1,4 +1,4 @@
-"""Each check on an application with which nothing is wrong, and on one with a single fault."""
+"""Each check on an application without faults, and on one with a single fault."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from controller.clients.kube import DEPLOYMENTS, ENDPOINT_SLICES, SCALED_OBJECTS
 from controller.clock import format_rfc3339
 from controller.doctor.checks import CHECKS, examine
 from controller.doctor.report import Level, Result
+from controller.policy.annotations import MARKER, OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE
 from controller.policy.model import Application, CapacityWeights, Mode, PolicySettings, RoutingStyle, Target
-from controller.policy.routing import ALGORITHM, LEAST_OUTSTANDING, MARKER, PREFIX, action_key, format_action
+from controller.policy.routing import ALGORITHM, LEAST_OUTSTANDING, PREFIX, action_key, format_action
 from controller.policy.standby import live_rule, standby_rule
-from controller.signals.ingress import OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE
 from tests.support.applications import COST_TARGETS, NOW, application
 from tests.support.healthy import Healthy
 
@@ -25,14 +25,14 @@ Fault = Callable[[Healthy], object]
 
 
 def results(healthy: Healthy, check: str) -> list[Result]:
-    return [result for result in examine(healthy.seen()).results if result.check.name == check]
+    return [result for result in examine(healthy.observed()).results if result.check.name == check]
 
 
 @pytest.mark.parametrize("style", list(RoutingStyle))
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
-def test_every_check_passes_where_nothing_is_wrong(check: Any, mode: Mode, style: RoutingStyle) -> None:
-    """In both modes and with both styles; otherwise it would train people to ignore it."""
+def test_every_check_passes_without_faults(check: Any, mode: Mode, style: RoutingStyle) -> None:
+    """In both modes and with both styles; otherwise people would learn to ignore it."""
     if style is RoutingStyle.IN_PLACE:
         made = Healthy(application(routing_style=style), standby=False)
         made.annotations[MARKER] = str(mode)
@@ -48,7 +48,7 @@ def rule(service: str, port: dict[str, Any], host: str = "", path: str = "/", ki
 
 
 def both(*faults: Fault) -> Fault:
-    """Several changes that are one fault together."""
+    """Several changes that together are one fault."""
 
     def make(made: Healthy) -> None:
         for fault in faults:
@@ -169,10 +169,10 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
         "rule 1 (old) takes all requests",
         lambda m: m.rules.insert(0, rule("old", {"number": 80}, path="/*", kind="ImplementationSpecific")),
     ),
-    ("live-rule", WARN, "6 standby rule(s) stand before the live rule 7", lambda m: m.rules.append(m.rules.pop(0))),
+    ("live-rule", WARN, "6 standby rule(s) precede the live rule 7", lambda m: m.rules.append(m.rules.pop(0))),
     ("live-rule", OK, "rule 2 forwards /*", lambda m: m.rules.insert(0, rule("admin", {"number": 80}, path="/admin"))),
     ("live-rule", OK, "rule 2 forwards /*", lambda m: m.rules.insert(0, rule("other", {"number": 80}, host="other.example"))),
-    ("action", BAD, "is missing: every request is answered with 503", lambda m: set_action(m, None)),
+    ("action", BAD, "is missing: the load balancer answers every request with 503", lambda m: set_action(m, None)),
     ("action", BAD, "the action is not JSON", lambda m: set_action(m, "{")),
     ("action", BAD, "has weight 40.0, which is not an integer", lambda m: set_action(m, COST.replace('"weight":40', '"weight":40.0'))),
     ("action", BAD, "allowed are integers 0 to 999", lambda m: set_action(m, COST.replace('"weight":40', '"weight":1000'))),
@@ -186,23 +186,23 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
         lambda m: set_action(m, COST.replace('"servicePort":80', '"servicePort":"http"', 1)),
     ),
     ("stickiness", WARN, "does not state targetGroupStickinessConfig", without_stickiness),
-    ("stickiness", WARN, "clients stay for 200 s", lambda m: setattr(m, "app", policy(stickiness_cost_s=200))),
+    ("stickiness", WARN, "clients stay on a unit for 200 s", lambda m: setattr(m, "app", policy(stickiness_cost_s=200))),
     ("stickiness", WARN, "stickiness of 30 s in capacity mode", lambda m: setattr(m, "app", policy(stickiness_capacity_s=30))),
     ("mode-marker", BAD, "says 'kost'", lambda m: m.annotations.update({MARKER: "kost"})),
     ("mode-marker", BAD, "neither that of cost nor that of capacity", lambda m: set_action(m, format_action([Target("other", 80, 1)], 0))),
     ("mode-marker", WARN, "the marker says capacity, the action is that of cost", lambda m: m.annotations.update({MARKER: "capacity"})),
-    ("field-owner", WARN, "argocd-controller keeps it", lambda m: owned_by(m, "failoverctl", "argocd-controller")),
-    ("field-owner", WARN, "kustomize-controller keeps it", lambda m: owned_by(m, "kustomize-controller", "failoverctl")),
+    ("field-owner", WARN, "argocd-controller resets it", lambda m: owned_by(m, "failoverctl", "argocd-controller")),
+    ("field-owner", WARN, "kustomize-controller resets it", lambda m: owned_by(m, "kustomize-controller", "failoverctl")),
     ("field-owner", WARN, "failoverctl, kubectl-edit, kubectl-edit last", lambda m: owned_by(m, "failoverctl", "kubectl-edit")),
     ("field-owner", OK, "written by failoverctl", lambda m: owned_by(m, "failoverctl")),
     (
         "field-owner",
         DUNNO,
-        "flux keeps the Ingress",
+        "flux syncs the Ingress",
         lambda m: m.ingress["metadata"].update(labels={"kustomize.toolkit.fluxcd.io/name": "apps"}),
     ),
-    ("field-owner", DUNNO, "argocd keeps the Ingress", lambda m: m.annotations.update({"argocd.argoproj.io/tracking-id": "x"})),
-    ("field-owner", DUNNO, "does not tell who wrote it", lambda m: m.ingress["metadata"].pop("managedFields")),
+    ("field-owner", DUNNO, "argocd syncs the Ingress", lambda m: m.annotations.update({"argocd.argoproj.io/tracking-id": "x"})),
+    ("field-owner", DUNNO, "does not record who wrote it", lambda m: m.ingress["metadata"].pop("managedFields")),
     (
         "override",
         WARN,
@@ -218,29 +218,29 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
     ("health-check", WARN, "/health usually answers 200", lambda m: m.annotations.update({f"{PREFIX}/healthcheck-path": "/health"})),
     ("health-check", WARN, "sd21-inf2: /healthz usually", lambda m: annotate(m, "sd21-inf2", "healthcheck-path", "/healthz")),
     ("health-check", WARN, "no path is stated", lambda m: m.annotations.pop(f"{PREFIX}/healthcheck-path")),
-    ("health-check", WARN, "readinessProbe asks for /warm", lambda m: probe(m, "/warm")),
-    ("health-check", OK, "asks for /readiness", lambda m: probe(m, "/readiness")),
+    ("health-check", WARN, "readinessProbe checks /warm", lambda m: probe(m, "/warm")),
+    ("health-check", OK, "checks /readiness", lambda m: probe(m, "/readiness")),
     ("ingress-group", WARN, "IngressGroup web is shared with shop/a, shop/b", lambda m: grouped(m, "a", "b")),
-    ("ingress-group", WARN, "only this namespace could be looked at", lambda m: grouped(m, complete=False)),
+    ("ingress-group", WARN, "only this namespace may be listed", lambda m: grouped(m, complete=False)),
     ("ingress-group", OK, "has no other Ingress", grouped),
     ("load-balancer", BAD, "has no address", lambda m: m.ingress.pop("status")),
     (
         "load-balancer",
         BAD,
         "blocked: Service",
-        both(lambda m: m.tell("SuccessfullyReconciled", ago=60), lambda m: m.tell("FailedBuildModel", 'Service "x" not found')),
+        both(lambda m: m.event("SuccessfullyReconciled", ago=60), lambda m: m.event("FailedBuildModel", 'Service "x" not found')),
     ),
     (
         "load-balancer",
         BAD,
         "blocked: throttled",
-        both(lambda m: m.tell("SuccessfullyReconciled", version=4), lambda m: m.tell("FailedDeployModel", "throttled", version=5)),
+        both(lambda m: m.event("SuccessfullyReconciled", version=4), lambda m: m.event("FailedDeployModel", "throttled", version=5)),
     ),
     (
         "load-balancer",
         OK,
-        "has an address; no event tells of trouble",
-        both(lambda m: m.tell("FailedBuildModel", version=4), lambda m: m.tell("SuccessfullyReconciled", version=5)),
+        "has an address, and no event reports a failure",
+        both(lambda m: m.event("FailedBuildModel", version=4), lambda m: m.event("SuccessfullyReconciled", version=5)),
     ),
     ("services", BAD, "Service sd21-all does not exist", lambda m: m.drop(SERVICES.name, "sd21-all")),
     (
@@ -293,7 +293,7 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
     (
         "standby-reach",
         WARN,
-        "rule 1 sends any host/direct to sd21-inf2 past the action",
+        "rule 1 sends any host/direct to sd21-inf2 and bypasses the action",
         lambda m: m.rules.insert(0, rule("sd21-inf2", {"number": 80}, path="/direct")),
     ),
     (
@@ -372,7 +372,7 @@ def most_replicas(made: Healthy, count: int) -> None:
 
 @pytest.mark.parametrize(("check", "level", "words", "fault"), FAULTS, ids=[f"{one[0]}: {one[2]}" for one in FAULTS])
 def test_a_fault_is_found_by_its_check(check: str, level: Level, words: str, fault: Fault) -> None:
-    """With its level, in words that name the place, and with a fix unless all is well."""
+    """With its level, with words that name the place, and with a fix for a problem or warning."""
     made = Healthy(application())
     fault(made)
     found = [result.finding for result in results(made, check)]
@@ -381,51 +381,51 @@ def test_a_fault_is_found_by_its_check(check: str, level: Level, words: str, fau
 
 
 def test_every_check_can_fail() -> None:
-    """A check that never says anything but ok checks nothing."""
+    """A check that only ever reports ok checks nothing."""
     assert {one[0] for one in FAULTS if one[1] is not OK} == {check.name for check in CHECKS}
 
 
-def test_a_kind_that_cannot_be_listed_is_told_as_such_and_never_as_absent() -> None:
-    """Not being allowed to see Services does not mean that there are none."""
+def test_a_kind_that_cannot_be_listed_is_never_reported_as_absent() -> None:
+    """A missing permission to list Services does not mean that there are none."""
     made = Healthy(application())
     made.listed = {}
     made.unreadable = {one.name: f"{one.name} is not installed" for check in CHECKS for one in check.needs}
-    found = {result.check.name: result.finding for result in examine(made.seen()).results}
+    found = {result.check.name: result.finding for result in examine(made.observed()).results}
     for check in CHECKS:
         if check.needs:
             assert found[check.name].level is Level.UNKNOWN
             assert all(f"{one.name} is not installed" in found[check.name].seen for one in check.needs)
 
 
-def test_without_an_ingress_only_what_does_not_need_it_is_asked() -> None:
-    """One problem instead of fifteen that say the same."""
+def test_without_an_ingress_only_the_checks_that_do_not_need_it_run() -> None:
+    """One problem instead of fifteen that repeat it."""
     made = Healthy(application())
     made.ingress = {}
-    report = examine(made.seen())
+    report = examine(made.observed())
     assert {result.check.name for result in report.results} == {check.name for check in CHECKS if not check.of_ingress}
     assert report.patch == []
 
 
-def test_rules_that_keep_services_registered_by_an_action_of_their_own_count() -> None:
-    """The other way to write standby rules: two actions with a condition that no request meets."""
+def test_standby_rules_with_their_own_actions_count() -> None:
+    """The other way to write standby rules: two actions with a condition that no request matches."""
     made = Healthy(application(), standby=False)
     targets = {"standby-cost": list(COST_TARGETS), "standby-capacity": [Target("sd21-all", 80, 1)]}
     for name, some in targets.items():
         made.annotations[action_key(name)] = format_action(some, 0)
         made.annotations[f"{PREFIX}/conditions.{name}"] = '[{"field":"source-ip","sourceIPConfig":{"values":["192.0.2.1/32"]}}]'
         made.rules.append(rule(name, {"name": "use-annotation"}, host=f"{name}.example"))
-    report = examine(made.seen())
+    report = examine(made.observed())
     assert {result.finding.level for result in report.results} == {Level.OK}
     assert report.patch == []
 
 
 def test_the_patch_replaces_a_standby_rule_of_another_port_literal_and_appends_the_others() -> None:
-    """And leaves every other rule where it is, with its host, path and type."""
+    """It leaves every other rule in place, with its host, path and type."""
     made = Healthy(application(), standby=False)
     own = rule("weighted-routing", {"name": "use-annotation"}, host="sd21.example", path="/v1", kind="Exact")
     other = {"host": "sd21-all.standby.invalid", "http": standby_rule(replace(made.app.capacity, port="http"))["http"]}
     made.ingress["spec"]["rules"] = [own, other]
-    report = examine(made.seen())
+    report = examine(made.observed())
     assert report.patch[:2] == [
         {"op": "test", "path": "/spec/rules/1/host", "value": "sd21-all.standby.invalid"},
         {"op": "replace", "path": "/spec/rules/1", "value": standby_rule(made.app.capacity)},
@@ -435,10 +435,10 @@ def test_the_patch_replaces_a_standby_rule_of_another_port_literal_and_appends_t
 
 
 def test_an_ingress_without_rules_gets_the_live_rule_too() -> None:
-    """A list that is not there cannot be appended to."""
+    """A JSON patch cannot append to a list that does not exist."""
     made = Healthy(application())
     del made.ingress["spec"]["rules"]
-    report = examine(made.seen())
+    report = examine(made.observed())
     assert [(one["op"], one["path"]) for one in report.patch] == [("add", "/spec/rules")]
     assert report.patch[0]["value"] == report.rules
     assert report.rules[0] == live_rule("weighted-routing")

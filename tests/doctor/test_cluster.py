@@ -1,4 +1,4 @@
-"""Each check of the cluster's components on a cluster with which nothing is wrong, and on one with a single fault."""
+"""Each check of the cluster's components on a cluster without faults, and on one with a single fault."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from controller.clients.kube import (
 )
 from controller.doctor.cluster.checks import CLUSTER_CHECKS, examine_cluster
 from controller.doctor.cluster.components import KARPENTER, NVIDIA_PLUGIN
-from controller.doctor.cluster.observe import KINDS, ClusterSeen
+from controller.doctor.cluster.observe import KINDS, ClusterObservation
 from controller.doctor.cluster.workload import find, older, read, tolerates
 from controller.doctor.report import Level, Result
 from controller.policy.model import Application
@@ -35,7 +35,7 @@ BAD, WARN, DUNNO, OK = Level.PROBLEM, Level.WARNING, Level.UNKNOWN, Level.OK
 
 @dataclass
 class Complete:
-    """A cluster with every component and a node for every NodePool. A test changes it before it looks."""
+    """A cluster with every component and a node for every NodePool. A test changes it before it observes it."""
 
     apps: list[Application] = field(default_factory=lambda: [application(units=seed_units())])
     served: set[str] = field(default_factory=lambda: {kind.name for kind in KINDS})
@@ -62,8 +62,8 @@ class Complete:
             CLUSTER_TRIGGER_AUTHENTICATIONS.name: [],
         }
 
-    def seen(self) -> ClusterSeen:
-        return ClusterSeen(
+    def observed(self) -> ClusterObservation:
+        return ClusterObservation(
             NOW, "https://api", self.apps, frozenset(self.groups), frozenset(self.served), self.listed, self.homes, self.unreadable
         )
 
@@ -78,7 +78,7 @@ class Complete:
         return found
 
     def drop(self, *names: str) -> None:
-        """Takes objects away."""
+        """Removes objects."""
         for kind, some in self.listed.items():
             self.listed[kind] = [one for one in some if one["metadata"]["name"] not in names]
 
@@ -92,12 +92,12 @@ def node(name: str, pool: str, instance_type: str) -> dict[str, Any]:
 
 
 def results(made: Complete, check: str) -> list[Result]:
-    return [result for result in examine_cluster(made.seen()).results if result.check.name == check]
+    return [result for result in examine_cluster(made.observed()).results if result.check.name == check]
 
 
 @pytest.mark.parametrize("check", CLUSTER_CHECKS, ids=lambda check: check.name)
-def test_every_check_passes_where_nothing_is_wrong(check: Any) -> None:
-    """Otherwise it would train people to ignore it."""
+def test_every_check_passes_without_faults(check: Any) -> None:
+    """Otherwise people would learn to ignore it."""
     assert [(one.finding.level, one.finding.fix) for one in results(Complete(), check.name)] == [(OK, "")]
 
 
@@ -142,7 +142,7 @@ def all_of(*faults: Callable[[Complete], object]) -> Callable[[Complete], None]:
     return make
 
 
-def unknowing(made: Complete) -> None:
+def without_applications(made: Complete) -> None:
     """No application file."""
     made.apps = []
 
@@ -159,7 +159,7 @@ FAULTS: tuple[tuple[str, Level, str, Callable[[Complete], object]], ...] = (
     ("karpenter", BAD, "Karpenter is not installed", lambda m: m.drop("karpenter")),
     ("karpenter", BAD, "has no ready pod, 2 wanted", lambda m: status(m, "karpenter", readyReplicas=0)),
     ("karpenter", WARN, "has 1 of 2 pods ready", lambda m: status(m, "karpenter", readyReplicas=1)),
-    ("karpenter", WARN, "is being changed right now", lambda m: m.one("karpenter")["metadata"].update(generation=2)),
+    ("karpenter", WARN, "is being updated", lambda m: m.one("karpenter")["metadata"].update(generation=2)),
     ("karpenter", BAD, "is scaled to 0", all_of(lambda m: m.one("karpenter")["spec"].update(replicas=0))),
     ("karpenter", BAD, "Karpenter is 1.2.4; versions before 1.3.0", lambda m: image(m, "karpenter", "mirror/karpenter/controller:v1.2.4")),
     ("karpenter", OK, "version 1.3.0", lambda m: image(m, "karpenter", "mirror:5000/karpenter/controller:1.3.0@sha256:0")),
@@ -217,7 +217,7 @@ FAULTS: tuple[tuple[str, Level, str, Callable[[Complete], object]], ...] = (
     (
         "load-balancer-flags",
         BAD,
-        "watches namespace web alone; shop has applications",
+        "watches only namespace web; shop has applications",
         lambda m: flag(m, "--watch-namespace", "--watch-namespace=web"),
     ),
     ("load-balancer-flags", OK, "keeps the old rules", lambda m: flag(m, "--watch-namespace", "--watch-namespace=shop")),
@@ -233,9 +233,9 @@ FAULTS: tuple[tuple[str, Level, str, Callable[[Complete], object]], ...] = (
     ("keda", WARN, "KEDA is not installed", all_of(without_scaling, lambda m: m.drop("keda-operator"))),
     ("keda", BAD, "metrics server is not installed", lambda m: m.drop("keda-operator-metrics-apiserver")),
     ("keda", BAD, "KEDA is 2.12.1; versions before 2.13.0", lambda m: image(m, "keda-operator", "ghcr.io/kedacore/keda:2.12.1")),
-    ("keda", BAD, "it watches web alone; shop has applications", lambda m: env(m, "keda-operator", WATCH_NAMESPACE="web")),
+    ("keda", BAD, "it watches only web; shop has applications", lambda m: env(m, "keda-operator", WATCH_NAMESPACE="web")),
     ("keda-kinds", BAD, "scaledobjects of keda.sh/v1alpha1 are not served", lambda m: m.served.discard("scaledobjects.keda.sh")),
-    ("keda-kinds", BAD, "there is no APIService", lambda m: m.listed.update({API_SERVICES.name: []})),
+    ("keda-kinds", BAD, "APIService v1beta1.external.metrics.k8s.io does not exist", lambda m: m.listed.update({API_SERVICES.name: []})),
     (
         "keda-kinds",
         BAD,
@@ -275,9 +275,9 @@ FAULTS: tuple[tuple[str, Level, str, Callable[[Complete], object]], ...] = (
         "is not installed",
         all_of(lambda m: m.drop("nvidia-device-plugin"), lambda m: bare(m, "node-g5")),
     ),
-    ("nvidia-device-plugin", OK, "their image brings the plugin", lambda m: m.drop("nvidia-device-plugin")),
+    ("nvidia-device-plugin", OK, "their image includes the plugin", lambda m: m.drop("nvidia-device-plugin")),
     ("nvidia-device-plugin", BAD, "is not installed", lambda m: m.drop("nvidia-device-plugin", *GPU_NODES)),
-    ("nvidia-device-plugin", WARN, "is not installed", all_of(unknowing, lambda m: m.drop("nvidia-device-plugin"))),
+    ("nvidia-device-plugin", WARN, "is not installed", all_of(without_applications, lambda m: m.drop("nvidia-device-plugin"))),
     (
         "nvidia-device-plugin",
         BAD,
@@ -288,7 +288,7 @@ FAULTS: tuple[tuple[str, Level, str, Callable[[Complete], object]], ...] = (
     (
         "nvidia-device-plugin",
         OK,
-        "no node for it at present",
+        "no node needs it at present",
         all_of(lambda m: m.drop(*GPU_NODES), lambda m: status(m, "nvidia-device-plugin", desiredNumberScheduled=0, numberReady=0)),
     ),
     (
@@ -306,14 +306,14 @@ FAULTS: tuple[tuple[str, Level, str, Callable[[Complete], object]], ...] = (
         "is not installed",
         lambda m: m.drop("amazon-cloudwatch-observability-controller-manager", "cloudwatch-agent"),
     ),
-    ("container-insights", WARN, "its agent is not there", lambda m: m.drop("cloudwatch-agent")),
+    ("container-insights", WARN, "its agent is missing", lambda m: m.drop("cloudwatch-agent")),
     ("container-insights", WARN, "has 1 of 3 pods ready", lambda m: status(m, "cloudwatch-agent", desiredNumberScheduled=3)),
 )
 
 
 @pytest.mark.parametrize(("check", "level", "text", "fault"), FAULTS, ids=[f"{check}: {text[:50]}" for check, _, text, _ in FAULTS])
 def test_a_fault_is_named_by_its_check_alone(check: str, level: Level, text: str, fault: Callable[[Complete], object]) -> None:
-    """With what was seen, and what to do about it; where something is wrong nothing is called well by the same check."""
+    """With its observation and its fix. A check that finds a fault reports nothing as ok."""
     made = Complete()
     fault(made)
     found = results(made, check)
@@ -325,15 +325,15 @@ def test_a_fault_is_named_by_its_check_alone(check: str, level: Level, text: str
 
 
 def test_every_check_has_a_fault() -> None:
-    """A check that never says anything is none."""
+    """A check that never finds a fault checks nothing."""
     assert {check for check, level, _, _ in FAULTS if level in {BAD, WARN}} == {check.name for check in CLUSTER_CHECKS}
 
 
-def test_an_empty_cluster_is_told_once_for_each_component() -> None:
+def test_an_empty_cluster_is_reported_once_for_each_component() -> None:
     """Kinds that are missing together with their component are not a second problem."""
     made = Complete(served=set(), groups=set())
     made.apps, made.listed = [], {}
-    found = [(one.check.name, one.finding.level) for one in examine_cluster(made.seen()).results]
+    found = [(one.check.name, one.finding.level) for one in examine_cluster(made.observed()).results]
     assert found == [
         ("karpenter", BAD),
         ("load-balancer-controller", BAD),
@@ -348,7 +348,7 @@ def test_an_empty_cluster_is_told_once_for_each_component() -> None:
 
 
 def test_a_component_is_found_by_its_name_before_its_image() -> None:
-    """The NVIDIA chart makes three DaemonSets of one image, and a Karpenter of one's own name is found by its image."""
+    """The NVIDIA chart has three DaemonSets with one image. A Karpenter under another name is found by its image."""
     plugin = next(one for one in components.workloads() if one["metadata"]["name"] == "nvidia-device-plugin")
     side = copy.deepcopy(plugin)
     side["metadata"]["name"] = "nvidia-device-plugin-mps-control-daemon"
@@ -362,8 +362,8 @@ def test_a_component_is_found_by_its_name_before_its_image() -> None:
     assert found.where == "infra/nodes"
 
 
-def test_whatever_the_api_server_says_is_read() -> None:
-    """Objects without anything in them, and with nonsense in it."""
+def test_any_answer_of_the_api_server_can_be_read() -> None:
+    """Empty objects, and objects with values of the wrong type."""
     strange: tuple[dict[str, Any], ...] = (
         {},
         {"spec": None, "status": []},
@@ -385,7 +385,7 @@ def test_flags_are_read_as_go_reads_them(arguments: list[str], value: str | None
 
 
 def test_versions_are_compared_by_number() -> None:
-    """2.9 is older than 2.12, and what is not known is not older."""
+    """2.9 is older than 2.12; an unknown version is not older."""
     assert older((2, 9, 0), (2, 12, 0))
     assert not older((2, 12, 0), (2, 12, 0))
     assert not older((), (2, 12, 0))
@@ -403,6 +403,6 @@ def test_versions_are_compared_by_number() -> None:
         ({"key": "a", "operator": "Exists", "effect": "NoExecute"}, False),
     ],
 )
-def test_a_taint_is_tolerated_as_the_scheduler_judges(toleration: dict[str, str], yes: bool) -> None:
-    """Of a taint a=1:NoSchedule."""
+def test_tolerations_match_taints_as_in_the_scheduler(toleration: dict[str, str], yes: bool) -> None:
+    """The taint is a=1:NoSchedule."""
     assert tolerates([toleration], {"key": "a", "value": "1", "effect": "NoSchedule"}) is yes

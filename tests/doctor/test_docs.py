@@ -1,4 +1,4 @@
-"""The documentation says what the table of checks says."""
+"""docs/doctor.md agrees with the tables of checks."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def test_the_page_of_the_checks_is_up_to_date() -> None:
     assert DOCUMENT.read_text() == document(), "make docs"
 
 
-def test_every_check_says_what_it_asks_for_and_why_in_whole_sentences() -> None:
-    """They are read in the report and on the page."""
+def test_every_check_states_what_it_requires_and_why_in_whole_sentences() -> None:
+    """The report and the page show them."""
     checks: tuple[Check[Any], ...] = (*CLUSTER_CHECKS, *CHECKS)
     for check in checks:
-        assert check.asks.endswith((".", "`.")), check.name
+        assert check.requires.endswith((".", "`.")), check.name
         assert check.why.endswith("."), check.name
     assert len({check.name for check in checks}) == len(checks)

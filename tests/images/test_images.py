@@ -54,8 +54,8 @@ def _exported(server: Server) -> dict[str, tuple[Version, str]]:
 
 
 @pytest.mark.parametrize("path", sorted(dockerfiles(IMAGES)), ids=str)
-def test_the_dockerfiles_are_what_the_generator_makes(path: Path) -> None:
-    """Nobody edits a Dockerfile that the next `make images` would write over."""
+def test_the_dockerfiles_are_the_generators_output(path: Path) -> None:
+    """An edit of a Dockerfile would be lost at the next `make images`."""
     assert (ROOT / path).read_text() == dockerfiles(IMAGES)[path], "run make images"
 
 
@@ -84,7 +84,7 @@ def test_images_run_as_a_number_and_receive_sigterm(path: Path) -> None:
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_servers_do_without_the_entry_point_and_health_check_of_their_base(name: str) -> None:
-    """Those of the Neuron base pass no SIGTERM on and ask a port that nothing listens on."""
+    """Those of the Neuron base do not forward SIGTERM and check a port that nothing listens on."""
     text = (ROOT / "deploy" / "images" / f"{name}.Dockerfile").read_text()
     assert "HEALTHCHECK NONE" in text
     assert "dockerd-entrypoint" not in text
@@ -104,7 +104,7 @@ def test_what_a_server_installs_is_locked_with_hashes_and_leaves_the_base_alone(
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_the_base_has_the_versions_that_were_tested(name: str) -> None:
-    """Torch and torchvision of the base are those of the lock, but where the SDK brings another torch on purpose."""
+    """Torch and torchvision of the base are those of the lock, except where the SDK intentionally has another torch."""
     server = IMAGES.servers[name]
     pinned = locked()
     for one, version in server.base_has.items():
@@ -133,8 +133,8 @@ def test_the_installer_is_the_one_that_locks() -> None:
 
 
 @pytest.mark.parametrize("digest", ["", "latest", "sha256:123", "sha256:" + "g" * 64, "unknown"])
-def test_a_digest_is_one_or_says_that_it_is_missing(digest: str) -> None:
-    """Nothing that only looks like a digest is accepted."""
+def test_a_digest_is_valid_or_marked_unresolved(digest: str) -> None:
+    """No malformed digest is accepted."""
     text = FILE.read_text().replace("digest: unresolved", f"digest: {digest!r}", 1)
     with pytest.raises(ValueError, match="digest"):
         parse(text)
@@ -178,7 +178,7 @@ def _copy(tmp_path: Path, crane: str) -> tuple[Path, dict[str, str]]:
 
 
 def test_digests_are_resolved_with_crane_and_comments_stay(tmp_path: Path) -> None:
-    """Each missing digest is asked of its registry by tag and written in its place; nothing else of the file changes."""
+    """Each missing digest is read from its registry by tag and written in its place; nothing else in the file changes."""
     copy, environment = _copy(tmp_path, f'echo "$1 $2" >> {tmp_path}/asked; echo {DIGEST}')
     result = CliRunner().invoke(main, ["resolve", "--file", str(copy)], env=environment)
     assert result.exit_code == 0, result.output
@@ -188,8 +188,8 @@ def test_digests_are_resolved_with_crane_and_comments_stay(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("crane", "message"), [("echo denied >&2; exit 1", "denied"), ("echo nonsense", "digest")])
-def test_a_digest_that_cannot_be_had_is_not_invented(tmp_path: Path, crane: str, message: str) -> None:
-    """An error or an answer that is no digest leaves the file as it was."""
+def test_a_digest_that_cannot_be_read_is_not_invented(tmp_path: Path, crane: str, message: str) -> None:
+    """An error, or an answer that is not a digest, leaves the file unchanged."""
     copy, environment = _copy(tmp_path, crane)
     before = copy.read_text()
     result = CliRunner().invoke(main, ["resolve", "--file", str(copy)], env=environment)
@@ -199,7 +199,7 @@ def test_a_digest_that_cannot_be_had_is_not_invented(tmp_path: Path, crane: str,
 
 
 def test_without_crane_the_commands_are_printed(tmp_path: Path) -> None:
-    """So that they can be run where it is."""
+    """So that they can be run where crane is installed."""
     result = CliRunner().invoke(main, ["resolve"], env={"PATH": str(tmp_path)})
     if IMAGES.unresolved():
         assert result.exit_code == 1

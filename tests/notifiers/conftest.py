@@ -15,7 +15,7 @@ from tests.notifiers.support import START
 
 @pytest.fixture(autouse=True)
 def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine's proxy has no business with loopback."""
+    """Keeps the machine's proxy out of connections to loopback."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -32,7 +32,7 @@ def dispatch(clock: ManualClock) -> Iterator[Callable[..., Dispatcher]]:
     made: list[Dispatcher] = []
 
     def make(*sinks: Notifier, **changes: Any) -> Dispatcher:
-        # The manual clock's waits pass at once, in several threads: an hour of age leaves room for them.
+        # Waits on the manual clock pass at once and in several threads: a maximum age of an hour leaves room for them.
         settings: dict[str, Any] = {"attempts": 3, "retry_base_s": 1.0, "retry_max_s": 8.0, "max_age_s": 3600.0, "stuck_after_s": 1e9}
         dispatcher = Dispatcher(sinks, clock, **(settings | {"jitter": lambda: 1.0} | changes))
         made.append(dispatcher)

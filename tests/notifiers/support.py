@@ -1,4 +1,4 @@
-"""What the tests of the notifiers share: receivers on loopback, scripted sinks, and waiting for other threads."""
+"""Shared by the tests of the notifiers: receivers on loopback, scripted sinks, and waiting for other threads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOKEN = "s3cretTokenLeaked0123456"
 PATH = f"/services/T0LEAKED0/B0LEAKED0/{TOKEN}"
 SECRETS = (TOKEN, PATH, "T0LEAKED0", "B0LEAKED0")
 
-_PATIENCE_S = 10.0  # only ever used up by a test that fails
+_PATIENCE_S = 10.0  # only a failing test waits this long
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Request:
 
 
 class Receiver:
-    """An HTTP server on loopback that answers by a script, the last entry over and over."""
+    """An HTTP server on loopback that answers by a script and repeats its last entry."""
 
     def __init__(self, *script: Answer | Hang | Slam | Callable[[Request], Answer]) -> None:
         self._script = list(script) or [Answer()]
@@ -121,7 +121,7 @@ def receiving(*script: Answer | Hang | Slam | Callable[[Request], Answer]) -> It
 
 
 class Scripted:
-    """A sink that raises by a script (the last entry over and over) and keeps what it was given otherwise."""
+    """A sink that raises by a script, whose last entry it repeats, and keeps the messages for which the script says None."""
 
     def __init__(self, name: str, *script: BaseException | None) -> None:
         self._name = name
@@ -174,7 +174,7 @@ def a_message(kind: MessageKind = MessageKind.FAILOVER, **changes: Any) -> Messa
 def until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + _PATIENCE_S
     while not condition():
-        assert time.monotonic() < deadline, "it never happened"
+        assert time.monotonic() < deadline, "the condition never became true"
         time.sleep(0.002)
 
 
@@ -183,9 +183,9 @@ def health(dispatcher: Dispatcher, name: str) -> SinkHealth:
 
 
 def idle(dispatcher: Dispatcher) -> None:
-    """Waits until nothing is queued or in work.
+    """Waits until nothing is queued or in progress.
 
-    Seen twice with nothing done in between: the sinks are looked at one after the other, and one may hand another something meanwhile.
+    Reads the health twice: the sinks are read one after the other, and one may queue a message for another in between.
     """
 
     def nothing_left() -> bool:

@@ -1,4 +1,4 @@
-"""The bounded queue and the memory for repetitions."""
+"""The bounded queue and the memory of recent messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def an_item(kind: MessageKind, number: int = 0) -> Item:
     return Item(a_message(kind, title=str(number)), float(number))
 
 
-def test_a_full_queue_gives_up_its_oldest_alert_first() -> None:
+def test_a_full_queue_drops_its_oldest_alert_first() -> None:
     backlog = Backlog(3)
     failover, old, new = an_item(MessageKind.FAILOVER, 1), an_item(MessageKind.ALERT, 2), an_item(MessageKind.ALERT, 3)
     for item in (failover, old, new):
@@ -23,7 +23,7 @@ def test_a_full_queue_gives_up_its_oldest_alert_first() -> None:
     assert backlog.pop() is failover
 
 
-def test_an_alert_is_refused_where_only_mode_changes_wait() -> None:
+def test_a_queue_full_of_mode_changes_drops_a_new_alert() -> None:
     backlog = Backlog(2)
     backlog.push(an_item(MessageKind.FAILOVER, 1))
     backlog.push(an_item(MessageKind.FALLBACK, 2))
@@ -32,7 +32,7 @@ def test_an_alert_is_refused_where_only_mode_changes_wait() -> None:
     assert len(backlog) == 2
 
 
-def test_a_mode_change_displaces_the_oldest_mode_change_where_nothing_else_waits() -> None:
+def test_a_queue_full_of_mode_changes_drops_the_oldest_for_a_new_one() -> None:
     backlog = Backlog(1)
     first, second = an_item(MessageKind.FAILOVER, 1), an_item(MessageKind.FALLBACK, 2)
     backlog.push(first)
@@ -42,7 +42,7 @@ def test_a_mode_change_displaces_the_oldest_mode_change_where_nothing_else_waits
 
 
 @given(st.integers(1, 5), st.lists(st.sampled_from(list(MessageKind)), max_size=30))
-def test_no_mode_change_is_ever_dropped_for_anything_less(size: int, kinds: list[MessageKind]) -> None:
+def test_a_mode_change_is_never_dropped_while_another_kind_waits(size: int, kinds: list[MessageKind]) -> None:
     backlog = Backlog(size)
     held: list[Item] = []
     for number, kind in enumerate(kinds):
@@ -52,33 +52,33 @@ def test_no_mode_change_is_ever_dropped_for_anything_less(size: int, kinds: list
         if lost is not None:
             held.remove(lost)
             if lost.message.kind in PROTECTED:
-                assert all(other.message.kind in PROTECTED for other in held), "a mode change went although an alert waits"
+                assert all(other.message.kind in PROTECTED for other in held), "a mode change was dropped while another kind waited"
         assert len(backlog) == len(held) <= size
-    assert [backlog.pop() for _ in held] == held, "the order is that of publication"
+    assert [backlog.pop() for _ in held] == held, "messages leave in the order of publication"
 
 
-def test_a_repetition_within_the_window_is_recognised_and_not_after_it() -> None:
+def test_a_message_repeats_another_only_within_the_window() -> None:
     recent = Recent(10.0, 5)
     alert = a_message(MessageKind.ALERT, dedup_key="k")
     assert not recent.repeats(alert, 0.0)
     assert recent.repeats(alert, 9.9)
-    assert not recent.repeats(alert, 10.0), "counted from the first, so that what lasts is repeated"
+    assert not recent.repeats(alert, 10.0), "the window counts from the first, so a lasting condition is repeated"
 
 
-def test_what_has_no_key_never_repeats() -> None:
+def test_a_message_without_a_key_never_repeats() -> None:
     recent = Recent(10.0, 5)
     assert not recent.repeats(a_message(), 0.0)
     assert not recent.repeats(a_message(), 0.0)
     assert len(recent) == 0
 
 
-def test_an_alert_after_its_resolution_is_news_although_the_window_runs() -> None:
+def test_an_alert_after_its_resolution_passes_within_the_window() -> None:
     recent = Recent(10.0, 5)
     alert, resolved = a_message(MessageKind.ALERT, dedup_key="k"), a_message(MessageKind.RESOLVED, dedup_key="k")
     assert [recent.repeats(message, 0.0) for message in (alert, resolved, resolved, alert, alert)] == [False, False, True, False, True]
 
 
-def test_what_was_not_delivered_may_be_said_again() -> None:
+def test_a_forgotten_message_passes_again() -> None:
     recent = Recent(10.0, 5)
     alert = a_message(MessageKind.ALERT, dedup_key="k")
     recent.repeats(alert, 0.0)
@@ -90,7 +90,7 @@ def test_what_was_not_delivered_may_be_said_again() -> None:
 
 
 @given(st.lists(st.text(min_size=1, max_size=2), max_size=50))
-def test_the_memory_for_repetitions_is_bounded(keys: list[str]) -> None:
+def test_the_memory_of_recent_messages_is_bounded(keys: list[str]) -> None:
     recent = Recent(1e9, 4)
     for key in keys:
         recent.repeats(a_message(dedup_key=key), 0.0)

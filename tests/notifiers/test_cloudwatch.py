@@ -25,7 +25,7 @@ TOPIC = "arn:aws:sns:eu-west-1:123456789012:ops"
 
 
 class Calls:
-    """Counts what is sent, by operation."""
+    """Counts the requests by operation."""
 
     def __init__(self, client: Any) -> None:
         self.seen: list[tuple[str, dict[str, Any]]] = []
@@ -109,7 +109,7 @@ def test_a_large_heartbeat_goes_in_batches_that_aws_accepts(clients: AwsClients,
     assert calls.seen == [], "without alarms not even DescribeAlarms is needed"
 
 
-def test_an_alarm_says_what_it_watches(notifier: CloudWatchNotifier) -> None:
+def test_an_alarm_describes_what_it_watches(notifier: CloudWatchNotifier) -> None:
     name = "failoverctl default/sd21 in capacity mode"
     assert notifier.ensure_alarms(["default/sd21"]) == (name,)
     alarm = alarms()[name]
@@ -123,13 +123,13 @@ def test_an_alarm_says_what_it_watches(notifier: CloudWatchNotifier) -> None:
     assert alarm["AlarmActions"] == [TOPIC]
 
 
-def test_an_alarm_that_is_right_is_not_written_again(
+def test_an_alarm_that_is_up_to_date_is_not_written_again(
     notifier: CloudWatchNotifier, clients: AwsClients, clock: ManualClock, calls: Calls
 ) -> None:
     notifier.publish_modes({"default/sd21": Mode.COST})
     assert len(calls.take("PutMetricAlarm")) == 1
     notifier.publish_modes({"default/sd21": Mode.COST})
-    assert len(calls.take("DescribeAlarms")) == 1, "looked at once a process"
+    assert len(calls.take("DescribeAlarms")) == 1, "described once per process"
     after_a_restart = CloudWatchNotifier(clients, NAMESPACE, [TOPIC], clock=clock)
     after_a_restart.publish_modes({"default/sd21": Mode.CAPACITY})
     assert len(calls.take("DescribeAlarms")) == 1
@@ -137,7 +137,7 @@ def test_an_alarm_that_is_right_is_not_written_again(
 
 
 @pytest.mark.parametrize("changes", [{"Threshold": 2.0}, {"AlarmActions": []}, {"TreatMissingData": "breaching"}])
-def test_an_alarm_that_differs_is_put_right_and_its_actions_stay_as_enabled(
+def test_an_alarm_that_differs_is_corrected_and_keeps_actions_enabled(
     notifier: CloudWatchNotifier, calls: Calls, changes: dict[str, Any]
 ) -> None:
     foreign = {**notifier._alarm("default/sd21"), **changes, "ActionsEnabled": False}
@@ -152,7 +152,7 @@ def test_the_order_of_an_alarm_s_actions_makes_no_difference(clients: AwsClients
     assert CloudWatchNotifier(clients, NAMESPACE, ["arn:b", "arn:a"], clock=clock).ensure_alarms(["a/x"]) == ()
 
 
-def test_alarms_are_looked_up_in_batches_that_aws_accepts(notifier: CloudWatchNotifier, calls: Calls) -> None:
+def test_alarms_are_described_in_batches_that_aws_accepts(notifier: CloudWatchNotifier, calls: Calls) -> None:
     applications = [f"a/{number}" for number in range(101)]
     assert len(notifier.ensure_alarms(applications)) == 101
     assert [len(sent["AlarmNames"]) for sent in calls.take("DescribeAlarms")] == [100, 1]
@@ -172,11 +172,11 @@ def test_a_namespace_that_aws_would_refuse_is_a_configuration_error(clients: Aws
 
 @pytest.mark.parametrize("period_s", [0, 30, 90])
 def test_a_period_that_aws_would_refuse_is_a_configuration_error(clients: AwsClients, clock: ManualClock, period_s: int) -> None:
-    with pytest.raises(ConfigError, match="multiples of 60"):
+    with pytest.raises(ConfigError, match="multiple of 60"):
         CloudWatchNotifier(clients, NAMESPACE, clock=clock, period_s=period_s)
 
 
-def test_refusals_and_throttling_are_told_apart(notifier: CloudWatchNotifier, clients: AwsClients) -> None:
+def test_a_refusal_and_throttling_raise_different_errors(notifier: CloudWatchNotifier, clients: AwsClients) -> None:
     with Stubber(clients.client("cloudwatch")) as stub:
         stub.add_client_error("put_metric_data", "AccessDenied", "no", 403)
         with pytest.raises(Forbidden) as caught:
@@ -187,7 +187,7 @@ def test_refusals_and_throttling_are_told_apart(notifier: CloudWatchNotifier, cl
             notifier.send(a_message())
 
 
-def test_modes_are_published_although_alarms_are_forbidden_and_alarms_are_tried_again(
+def test_modes_are_published_although_alarms_are_forbidden_and_alarms_are_retried(
     notifier: CloudWatchNotifier, clients: AwsClients
 ) -> None:
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""The dispatcher: isolation, retries, repetitions, health, and what sinks hear about each other."""
+"""The dispatcher: isolation, retries, repetitions, health, and the sinks' alerts about each other."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_publish_returns_and_the_others_deliver_while_a_sink_hangs(dispatch: Dis
     assert [hung.next().title, hung.next().title] == ["1", "2"]
 
 
-def test_a_try_that_hangs_shows_in_health_and_the_others_are_told_once(dispatch: Dispatch, clock: ManualClock) -> None:
+def test_an_attempt_that_hangs_shows_in_health_and_the_others_are_notified_once(dispatch: Dispatch, clock: ManualClock) -> None:
     hung, other = Scripted("hung"), Scripted("other")
     hung.gate.clear()
     dispatcher = dispatch(hung, other, stuck_after_s=60.0)
@@ -61,22 +61,22 @@ def test_a_try_that_hangs_shows_in_health_and_the_others_are_told_once(dispatch:
     for _ in range(3):
         found = health(dispatcher, "hung")
         assert (found.ok, found.dead, found.last_error) == (False, True, "no answer for 61 s")
-    told = other.next()
-    assert (told.kind, told.reason, told.application, told.why) == (ALERT, "NotifierDead", "", "no answer for 61 s")
+    notified = other.next()
+    assert (notified.kind, notified.reason, notified.application, notified.why) == (ALERT, "NotifierDead", "", "no answer for 61 s")
     hung.gate.set()
     assert other.next().kind is RESOLVED
     assert not other.rest()
     assert health(dispatcher, "hung").ok
 
 
-def test_only_unavailable_is_tried_again_and_only_within_the_bound(dispatch: Dispatch) -> None:
+def test_only_unavailable_is_retried_and_only_within_the_bound(dispatch: Dispatch) -> None:
     down, wrong, denied = Scripted("down", Unavailable("503")), Scripted("wrong", Rejected("400")), Scripted("denied", Forbidden("403"))
     dispatcher = dispatch(down, wrong, denied, attempts=4)
     dispatcher.publish(a_message(application=""))
     until(lambda: all(sink.failed >= 1 for sink in dispatcher.health()))
     idle(dispatcher)
     found = {sink.name: sink for sink in dispatcher.health()}
-    # Each has also been told about the others, which failed likewise and led to no further talk.
+    # Each also got the alerts about the others, which failed likewise and raised no further alerts.
     assert {name: sink.dead for name, sink in found.items()} == {"down": True, "wrong": True, "denied": True}
     assert wrong.tries == found["wrong"].failed
     assert denied.tries == found["denied"].failed
@@ -85,7 +85,7 @@ def test_only_unavailable_is_tried_again_and_only_within_the_bound(dispatch: Dis
     assert all(sink.failed <= 3 for sink in found.values()), "its own message, and one about each of the others"
 
 
-def test_waits_double_up_to_the_longest_and_obey_retry_after(dispatch: Dispatch, clock: ManualClock) -> None:
+def test_waits_double_up_to_the_longest_and_honour_retry_after(dispatch: Dispatch, clock: ManualClock) -> None:
     sink = Scripted("sink", *(Unavailable("503") for _ in range(4)), Unavailable("429", retry_after_s=30.0), None)
     dispatcher = dispatch(sink, attempts=6, retry_max_s=4.0)
     dispatcher.publish(a_message())
@@ -141,7 +141,7 @@ def test_a_bug_in_the_sink_s_own_thread_does_not_end_it(dispatch: Dispatch) -> N
     assert health(dispatcher, "sink").failed == 1
 
 
-def test_publish_does_not_even_raise_for_what_is_no_message(dispatch: Dispatch) -> None:
+def test_publish_does_not_raise_even_for_a_value_that_is_no_message(dispatch: Dispatch) -> None:
     sink = Scripted("sink")
     dispatcher = dispatch(sink)
     with capture_logs() as logs:
@@ -165,7 +165,7 @@ def test_a_message_that_repeats_another_is_sent_once_a_window(dispatch: Dispatch
     assert health(dispatcher, "sink").suppressed == 2
 
 
-def test_a_message_that_was_given_up_may_be_said_again_within_the_window(dispatch: Dispatch) -> None:
+def test_a_message_that_was_given_up_passes_again_within_the_window(dispatch: Dispatch) -> None:
     sink = Scripted("sink", Rejected("400"), None)
     dispatcher = dispatch(sink)
     dispatcher.publish(a_message(ALERT, dedup_key="stale"))
@@ -192,25 +192,25 @@ def test_a_full_queue_drops_alerts_and_keeps_the_mode_changes(dispatch: Dispatch
     assert [message.title for message in sink.rest()] == ["in work", "failover", "fallback", "alert 0 again"]
 
 
-def test_a_dead_sink_is_told_to_the_others_once_and_its_recovery_too(dispatch: Dispatch, clock: ManualClock) -> None:
+def test_the_others_are_notified_once_of_a_dead_sink_and_of_its_recovery(dispatch: Dispatch, clock: ManualClock) -> None:
     dead, other = Scripted("dead", *(Unavailable("503") for _ in range(9)), None), Scripted("other")
     dispatcher = dispatch(dead, other, attempts=3, dead_after=2)
     for title in ("1", "2", "3", "4"):
         dispatcher.publish(a_message(title=title))
     assert dead.next().title == "4"
     idle(dispatcher)
-    told = [message for message in other.rest() if not message.application]
-    assert [(message.kind, message.title) for message in told] == [
+    notified = [message for message in other.rest() if not message.application]
+    assert [(message.kind, message.title) for message in notified] == [
         (ALERT, "notifications: dead does not deliver"),
         (RESOLVED, "notifications: dead delivers again"),
     ]
-    assert told[0].why == "503"
-    assert "switching is not affected" in told[0].next
+    assert notified[0].why == "503"
+    assert "mode changes are not affected" in notified[0].next
     assert dead.rest() == [], "it does not hear about itself"
     assert health(dispatcher, "dead").last_ok_at == clock.now()
 
 
-def test_a_sink_that_flaps_is_told_to_the_others_once_a_window(dispatch: Dispatch, clock: ManualClock) -> None:
+def test_the_others_are_notified_of_a_flapping_sink_once_a_window(dispatch: Dispatch, clock: ManualClock) -> None:
     flapping, other = Scripted("flapping", *(step for _ in range(5) for step in (Rejected("400"), None))), Scripted("other")
     dispatcher = dispatch(flapping, other, dedup_window_s=900.0)
     for _ in range(10):
@@ -224,7 +224,7 @@ def test_a_sink_that_flaps_is_told_to_the_others_once_a_window(dispatch: Dispatc
     assert [message.kind for message in other.rest() if not message.application] == [ALERT]
 
 
-def test_sinks_that_are_all_dead_do_not_talk_about_each_other_for_ever(dispatch: Dispatch) -> None:
+def test_sinks_that_are_all_dead_do_not_alert_about_each_other_for_ever(dispatch: Dispatch) -> None:
     sinks = [Scripted(name, Rejected("no")) for name in ("a", "b", "c")]
     dispatcher = dispatch(*sinks)
     for _ in range(5):
@@ -234,13 +234,13 @@ def test_sinks_that_are_all_dead_do_not_talk_about_each_other_for_ever(dispatch:
 
 
 @pytest.mark.parametrize(("error", "dead_after"), [(Rejected("no"), 100), (Unavailable("down"), 1)])
-def test_failing_to_tell_about_another_sink_leads_to_no_talk_about_this_one(dispatch: Dispatch, error: Exception, dead_after: int) -> None:
+def test_a_failed_alert_about_another_sink_raises_no_alert_about_this_one(dispatch: Dispatch, error: Exception, dead_after: int) -> None:
     first, second = Scripted("first", Rejected("no")), Scripted("second", None, error)
     dispatcher = dispatch(first, second, dead_after=dead_after)
     dispatcher.publish(a_message())
     idle(dispatcher)
     assert health(dispatcher, "second").dead, "it shows in health"
-    assert first.tries == 1, "but the first sink is not told"
+    assert first.tries == 1, "but the first sink is not notified"
     dispatcher.publish(a_message())
     idle(dispatcher)
     assert first.tries == 3, "only when a message of its own fails"
@@ -296,6 +296,6 @@ def test_a_bound_out_of_range_is_refused(dispatch: Dispatch, bad: dict[str, floa
         dispatch(Scripted("sink"), **bad)
 
 
-def test_two_sinks_of_one_name_are_refused(dispatch: Dispatch) -> None:
-    with pytest.raises(ValueError, match="one name"):
+def test_two_sinks_that_share_a_name_are_refused(dispatch: Dispatch) -> None:
+    with pytest.raises(ValueError, match="share a name"):
         dispatch(Scripted("slack"), Scripted("slack"))

@@ -1,4 +1,4 @@
-"""Kubernetes Events against a small HTTP server that stands for the API server."""
+"""Kubernetes Events against a small HTTP server in place of the API server."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_an_event_that_expired_is_made_anew(make: Make, api: ApiServer) -> None:
     assert api.only["count"] == 1
 
 
-def test_a_try_repeated_after_a_lost_answer_makes_no_second_event(make: Make, api: ApiServer) -> None:
+def test_a_retry_after_a_lost_answer_makes_no_second_event(make: Make, api: ApiServer) -> None:
     events = make()
     api.lose_next_answer = True
     with pytest.raises(Unavailable):
@@ -197,7 +197,7 @@ def test_a_long_ingress_name_leaves_room_for_the_digest(make: Make, api: ApiServ
     assert api.only["involvedObject"]["name"] == name
 
 
-def test_what_is_remembered_of_events_is_bounded(make: Make) -> None:
+def test_the_memory_of_posted_events_is_bounded(make: Make) -> None:
     events = make()
     for number in range(520):
         events._remember((str(number),), _Posted("sd21.0", 1, 0.0))

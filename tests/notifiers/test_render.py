@@ -11,7 +11,7 @@ from controller.ports import MessageKind, Severity
 from tests.notifiers.support import a_message
 
 
-def test_a_mode_change_says_what_why_what_it_costs_and_what_is_next() -> None:
+def test_a_mode_change_states_what_why_cost_and_next() -> None:
     assert plain(view(a_message())).splitlines() == [
         "⚠ Warning · sd21: failed over to capacity mode",
         "Why: inf2 cannot get capacity (capacity: InsufficientInstanceCapacity) while 3 pod(s) wait for it",
@@ -30,7 +30,7 @@ def test_facts_carry_application_mode_reason_time_and_further_fields() -> None:
     )
 
 
-def test_what_there_is_not_is_not_mentioned() -> None:
+def test_empty_parts_are_left_out() -> None:
     shown = view(a_message(cost="", next=" \n", application="", mode=""))
     assert sentence(shown).count("|") == 1
     assert ("Application", "the controller itself") in shown.facts
@@ -61,7 +61,7 @@ def test_one_line_is_one_line(text: str) -> None:
 
 
 @given(st.text(), st.integers(3, 64))
-def test_a_cut_text_fits_and_is_a_beginning(text: str, limit: int) -> None:
+def test_a_cut_text_fits_and_is_a_prefix(text: str, limit: int) -> None:
     cut = cut_bytes(text, limit)
     assert len(cut.encode()) <= limit
     if len(text.encode()) <= limit:

@@ -170,10 +170,19 @@ def test_a_receiver_without_a_certificate_is_unavailable() -> None:
         f"https://h{PATH}é",
     ],
 )
-def test_what_is_no_webhook_url_is_refused_without_being_shown(url: str) -> None:
+def test_a_text_that_is_no_webhook_url_is_refused_without_being_shown(url: str) -> None:
     error = failure(url)
     assert isinstance(error, Rejected)
     assert not leaks(str(error))
+
+
+@pytest.mark.parametrize("content", [b"\xff" + f"https://h{PATH}".encode(), f"h{PATH}".encode(), f"https://h{PATH} x".encode(), b""])
+def test_a_file_without_a_url_is_an_error_that_does_not_show_it(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "webhook"
+    file.write_bytes(content)
+    with pytest.raises(RemoteError, match="webhook URL") as caught:
+        SlackNotifier(webhook_file(file)).send(a_message())
+    assert not leaks(str(caught.value))
 
 
 def test_the_url_is_read_anew_for_each_message(tmp_path: Path) -> None:
@@ -219,7 +228,7 @@ def test_an_exception_of_slack_sdk_s_own_is_not_passed_on(monkeypatch: pytest.Mo
 
 
 def test_slack_sdk_itself_would_log_the_url(caplog: pytest.LogCaptureFixture) -> None:
-    """Why its logger is replaced. If this fails, slack_sdk got better and `_SILENT` can go."""
+    """The reason why its logger is replaced. If this fails, slack_sdk no longer logs the URL and `_SILENT` can be removed."""
     caplog.set_level(logging.DEBUG)
     with receiving() as receiver:
         WebhookClient(receiver.url).send(text="x")
@@ -232,7 +241,7 @@ def test_the_notifier_does_not_show_its_url() -> None:
     assert not leaks(repr(vars(slack)))
 
 
-# --- with the dispatcher: what the issue asks for ---
+# --- with the dispatcher ---
 
 BROKEN: list[Any] = [
     pytest.param((Hang(),), id="hangs"),
@@ -262,10 +271,14 @@ def test_a_broken_slack_delays_nothing_is_tried_within_its_bound_and_is_visible(
         found = health(dispatcher, "slack")
         assert (found.ok, found.dead, found.sent, found.failed, found.retried, found.consecutive_failures) == (False, True, 0, 1, 2, 3)
         assert found.last_error.startswith("slack: ")
-        told = other.next()
-        assert (told.kind, told.title, told.why) == (MessageKind.ALERT, "notifications: slack does not deliver", found.last_error)
+        alert = other.next()
+        assert (alert.kind, alert.title, alert.why) == (
+            MessageKind.ALERT,
+            "notifications: slack does not deliver",
+            found.last_error,
+        )
     captured = capsys.readouterr()
-    everything = [caplog.text, captured.out, captured.err, repr(logs), repr(dispatcher.health()), repr(told), repr(slack)]
+    everything = [caplog.text, captured.out, captured.err, repr(logs), repr(dispatcher.health()), repr(alert), repr(slack)]
     assert "notifier.gave_up" in repr(logs)
     assert not leaks("".join(everything))
 
@@ -285,9 +298,7 @@ def test_publish_returns_while_the_receiver_holds_the_request_open(dispatch: Dis
         assert len(receiver.requests) == 3, "the first message was tried again"
 
 
-def test_a_refusal_is_not_tried_again_and_the_log_on_the_terminal_has_no_url(
-    dispatch: Dispatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_refusal_is_not_retried_and_the_log_on_the_terminal_has_no_url(dispatch: Dispatch, capsys: pytest.CaptureFixture[str]) -> None:
     with receiving(Answer(400, "no_service"), Answer()) as receiver:
         dispatcher = dispatch(SlackNotifier(receiver.url))
         dispatcher.publish(a_message(why=f"posting to {receiver.url} failed"))

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from controller.policy.annotations import MARKER, RETURN_STEP
 from controller.policy.codec import decode, encode
 from controller.policy.decide import decide
 from controller.policy.memory import applied
@@ -29,7 +30,7 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.plan import plan
-from controller.policy.routing import MARKER, RETURN_STEP, action_key, parse_action
+from controller.policy.routing import action_key, parse_action
 from tests.support.applications import NOW, memory, snapshot
 
 INF2 = "sd21-inf2"
@@ -71,11 +72,11 @@ def change(made: Snapshot, unit: str = INF2, **changes: Any) -> Snapshot:
 
 
 def shortage(made: Snapshot | None = None, unit: str = INF2, at: float = NOW - 60, ready: int = 2, **failure: Any) -> Snapshot:
-    """A unit whose demand is not met and that was refused all it may be launched as."""
+    """A unit whose demand is not met, that was refused, and of whose NodePool Karpenter said then that nothing is available."""
     made = made or snapshot()
     instance = made.application.unit(unit).instance_type
     failure = {"instance_types": (instance,), **failure}
-    return change(made, unit, pool_failures=(refused(at, **failure),), pending=pods(), desired=ready + 2, ready=ready)
+    return change(made, unit, pool_failures=(refused(at, **failure),), pool_blocked_at=at, pending=pods(), desired=ready + 2, ready=ready)
 
 
 def proven(at: float = NOW - 60, **changes: Any) -> dict[str, UnitMemory]:

@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 
 from controller.policy.decide import decide
+from controller.policy.figures import Figures
 from controller.policy.hold import break_even_s, level_after_failover
 from controller.policy.memory import adopt, applied
 from controller.policy.model import (
     Application,
     Cause,
     Decision,
-    Flip,
     Memory,
     Mode,
+    ModeChange,
     Override,
     PolicySettings,
     Return,
@@ -29,6 +30,7 @@ from controller.policy.model import (
     Source,
     Strategy,
     Target,
+    UnitMemory,
     Verb,
     Verdict,
     Verification,
@@ -36,7 +38,6 @@ from controller.policy.model import (
 )
 from controller.policy.reasons import Reason
 from controller.policy.routing import format_action
-from controller.policy.targets import cost_weights
 from tests.policy.support import G6, INF2, TRN1, change, launched, pods, proven, refused, scaler, shortage, with_scalers
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, NOW, SERVICES, application, memory, routing, seed_units, snapshot
 
@@ -63,7 +64,7 @@ def _policy(**changes: Any) -> Application:
 
 
 PROVEN: dict[str, Any] = {"units": proven(NOW - 60)}
-FOUR_FLIPS = tuple(Flip(NOW - age, Mode.COST, Reason.RETURN_PROVEN) for age in (3000, 2000, 1000, 100))
+FOUR_CHANGES = tuple(ModeChange(NOW - age, Mode.COST, Reason.RETURN_PROVEN) for age in (3000, 2000, 1000, 100))
 
 
 class TestInCostMode:
@@ -83,7 +84,7 @@ class TestInCostMode:
                 id="refused, but nobody waits",
             ),
             pytest.param(
-                change(shortage(), pool_zones=("a", "b"), pool_failures=(refused(zones=("a",)),)),
+                change(shortage(), pool_zones=("a", "b"), pool_failures=(refused(zones=("a",)),), pool_blocked_at=None),
                 {},
                 (Verb.HOLD, Reason.SHORTAGE_SUSPECTED),
                 id="a zone out is not a unit out",
@@ -104,7 +105,9 @@ class TestInCostMode:
                 id="a cause that is not allowed",
             ),
             pytest.param(shortage(), {**PROVEN, "mode_since": NOW - 59}, (Verb.HOLD, Reason.DWELL), id="the mode is too young"),
-            pytest.param(shortage(), {**PROVEN, "flips": FOUR_FLIPS}, (Verb.HOLD, Reason.FLIP_BUDGET_SPENT), id="too many changes"),
+            pytest.param(
+                shortage(), {**PROVEN, "mode_changes": FOUR_CHANGES}, (Verb.HOLD, Reason.FLIP_BUDGET_SPENT), id="too many changes"
+            ),
             pytest.param(replace(shortage(), routing=routing(standby=())), PROVEN, (Verb.HOLD, Reason.UNSAFE_SWITCH), id="no standby rule"),
             pytest.param(
                 replace(shortage(snapshot(_policy(allow_unsafe_switch=True))), routing=routing(standby=())),
@@ -139,7 +142,7 @@ class TestInCostMode:
             ),
             pytest.param(
                 replace(snapshot(), routing=routing(override=Override(pinned_mode=Mode.CAPACITY, why="drill"))),
-                {"mode_since": NOW, "flips": FOUR_FLIPS},
+                {"mode_since": NOW, "mode_changes": FOUR_CHANGES},
                 (Verb.FAILOVER, Reason.PINNED_TO_MODE),
                 id="a pin asks for no patience, dwell or budget",
             ),
@@ -201,35 +204,35 @@ class TestInCostMode:
     @pytest.mark.parametrize(
         ("changes", "expected"),
         [
-            pytest.param({}, (Verb.HOLD, Reason.SHORTAGE_SUSPECTED), id="suspicion alone"),
+            pytest.param({}, (Verb.HOLD, Reason.PATIENCE), id="no latency"),
             pytest.param({"latency": Sample(0.91, NOW - 360)}, (Verb.FAILOVER, Reason.SLO_BREACHED), id="with a latency beyond the limit"),
-            pytest.param({"latency": Sample(0.90, NOW)}, (Verb.HOLD, Reason.SHORTAGE_SUSPECTED), id="with a latency at the limit"),
-            pytest.param({"latency": Sample(0.91, NOW - 361)}, (Verb.HOLD, Reason.SHORTAGE_SUSPECTED), id="with a latency of long ago"),
-            pytest.param({"latency": Sample(math.inf, NOW)}, (Verb.HOLD, Reason.SHORTAGE_SUSPECTED), id="with a latency that is none"),
+            pytest.param({"latency": Sample(0.90, NOW)}, (Verb.HOLD, Reason.PATIENCE), id="with a latency at the limit"),
+            pytest.param({"latency": Sample(0.91, NOW - 361)}, (Verb.HOLD, Reason.PATIENCE), id="with a latency of long ago"),
+            pytest.param({"latency": Sample(math.inf, NOW)}, (Verb.HOLD, Reason.PATIENCE), id="with a latency that is none"),
         ],
     )
-    def test_a_breach_together_with_evidence_switches_at_once(self, changes: dict[str, Any], expected: tuple[Verb, Reason]) -> None:
-        """Users suffer already: patience is for shortages that nobody feels yet."""
-        made = change(shortage(zones=("a",)), pool_zones=("a", "b"), **changes)
-        assert _result(made) == expected
+    def test_a_breach_ends_the_patience_with_a_shortage(self, changes: dict[str, Any], expected: tuple[Verb, Reason]) -> None:
+        """The unit's users suffer already, and EC2 has no room for it: patience is for shortages that nobody feels yet."""
+        assert _result(change(shortage(), **changes)) == expected
 
     @pytest.mark.parametrize(
-        ("errors", "expected"),
+        "made",
         [
-            (Sample(0.02, NOW), Verb.FAILOVER),
-            (Sample(0.01, NOW), Verb.HOLD),
-            (Sample(0.5, NOW - 361), Verb.HOLD),
-            (Sample(math.nan, NOW), Verb.HOLD),
-            (Sample(40.0, NOW), Verb.HOLD),
+            pytest.param(change(shortage(named_zone="a", named_type="inf2.xlarge"), pool_blocked_at=None), id="a suspicion"),
+            pytest.param(change(shortage(), pool_blocked_at=None, pending=pods(since=NOW - 240)), id="by age"),
         ],
     )
-    def test_errors_count_like_latency(self, errors: Sample, expected: Verb) -> None:
-        """Share of requests answered with 5xx, fresh and possible."""
-        made = replace(change(shortage(zones=("a",)), pool_zones=("a", "b")), error_ratio=errors)
-        decision = _decision(made)
-        assert decision.verb is expected
-        if expected is Verb.FAILOVER:
-            assert "2.0 % errors over 1.0 %" in decision.sentence
+    def test_a_breach_makes_no_evidence_stronger(self, made: Snapshot) -> None:
+        """Pods that wait while latency rises are what scaling up looks like."""
+        assert _decision(change(made, latency=Sample(9, NOW))).verb is Verb.HOLD
+
+    def test_the_latency_of_another_unit_changes_nothing(self) -> None:
+        """It is not the unit that is short."""
+        assert _result(change(shortage(), TRN1, latency=Sample(9, NOW))) == (Verb.HOLD, Reason.PATIENCE)
+
+    def test_errors_end_no_patience(self) -> None:
+        """They are of the whole application: nobody knows that they are of the unit that is short."""
+        assert _result(replace(shortage(), error_ratio=Sample(0.5, NOW))) == (Verb.HOLD, Reason.PATIENCE)
 
     def test_a_breach_without_evidence_changes_nothing(self) -> None:
         """A slow model is no shortage: capacity mode would not make it faster."""
@@ -258,14 +261,14 @@ class TestInCostMode:
         """One missing Service in the action is a 503 for every user of the Ingress."""
         made = change(change(snapshot(), ready=0), TRN1, service_exists=False)
         decision = _decision(made)
-        assert (decision.verb, decision.reason, decision.wanted) == (Verb.HOLD, Reason.STANDBY_NOT_READY, Verb.REWEIGHT)
+        assert (decision.verb, decision.reason, decision.held_back) == (Verb.HOLD, Reason.STANDBY_NOT_READY, Verb.REWEIGHT)
         assert decision.targets == ()
 
     def test_weights_follow_while_a_failover_is_held_back_and_its_alert_stays(self) -> None:
         """The reason is the one that is acted upon; the alert about what is held must not come and go with it."""
         made = replace(change(_all_short(snapshot()), ready=0), routing=routing())
         decision = _decision(made, memory(**PROVEN))
-        assert (decision.verb, decision.reason, decision.wanted) == (Verb.REWEIGHT, Reason.AVAILABILITY_CHANGED, Verb.FAILOVER)
+        assert (decision.verb, decision.reason, decision.held_back) == (Verb.REWEIGHT, Reason.AVAILABILITY_CHANGED, Verb.FAILOVER)
         assert [alert.key for alert in decision.alerts] == ["held/OtherSideShort"]
         assert "no other deployment unit" in decision.alerts[0].text
 
@@ -290,7 +293,7 @@ class TestAdaptive:
         """2 replicas of each unit serve 892 requests a period."""
         app = _policy(strategy=Strategy.ADAPTIVE)
         made = change(shortage(snapshot(app)), TRN1, demand=demand)
-        weights = cost_weights(made)
+        weights = Figures.of(made).cost
         targets = tuple(Target(name, 80, weight) for name, weight in weights.items())
         made = replace(made, routing=routing(targets=targets, action=format_action(targets, 0)))
         decision = _decision(made, memory(**PROVEN))
@@ -301,18 +304,18 @@ class TestAdaptive:
     def test_does_not_absorb_with_nobody_else_to_carry_it(self) -> None:
         """Every unit is short: the switch is wanted, and its guard says that it gains nothing."""
         made = change(_all_short(snapshot(_policy(strategy=Strategy.ADAPTIVE))), TRN1, demand=Sample(1, NOW))
-        assert _decision(made, memory(**PROVEN)).wanted is Verb.FAILOVER
+        assert _decision(made, memory(**PROVEN)).held_back is Verb.FAILOVER
 
     def test_fills_the_cheapest_ready_capacity_first(self) -> None:
         """Merit order, whatever weights the file has."""
         app = _policy(strategy=Strategy.ADAPTIVE, weight_strategy=WeightStrategy.EXPLICIT)
-        weights = cost_weights(change(snapshot(app), TRN1, demand=Sample(105, NOW)))
+        weights = Figures.of(change(snapshot(app), TRN1, demand=Sample(105, NOW))).cost
         assert weights == {INF2: 100, TRN1: 0, "sd21-g5-triton": 0, G6: 0, "sd21-g5-cuda": 0}
 
     def test_gives_nothing_to_units_where_none_is_ready(self) -> None:
         """An empty answer means: leave the routing alone."""
         made = snapshot(_policy(strategy=Strategy.ADAPTIVE))
-        assert cost_weights(replace(made, units={n: replace(o, ready=0) for n, o in made.units.items()})) == {}
+        assert Figures.of(replace(made, units={n: replace(o, ready=0) for n, o in made.units.items()})).cost == {}
 
 
 class TestDrift:
@@ -392,7 +395,7 @@ class TestDrift:
         assert (waiting.verb, waiting.reason) == (Verb.HOLD, Reason.REASSERT_BACKOFF)
         unsafe = replace(made, routing=replace(made.routing, capacity_ready=0))
         held = _decision(unsafe, young)
-        assert (held.verb, held.reason, held.wanted) == (Verb.HOLD, Reason.STANDBY_NOT_READY, Verb.REWEIGHT)
+        assert (held.verb, held.reason, held.held_back) == (Verb.HOLD, Reason.STANDBY_NOT_READY, Verb.REWEIGHT)
         assert [alert.key for alert in held.alerts] == ["held/StandbyNotReady"]
 
     def test_a_correction_during_preparation_counts_as_one(self) -> None:
@@ -400,7 +403,7 @@ class TestDrift:
         made = with_scalers(change(snapshot(mode=Mode.CAPACITY), TRN1, demand=Sample(2000, NOW)))
         made = replace(made, routing=routing(Mode.CAPACITY, targets=FOREIGN, action=format_action(FOREIGN, 0), foreign=True))
         decision = _decision(made, memory(Mode.CAPACITY))
-        assert (decision.verb, decision.reason, decision.wanted) == (Verb.REWEIGHT, Reason.ROUTING_DRIFTED, Verb.FALLBACK)
+        assert (decision.verb, decision.reason, decision.held_back) == (Verb.REWEIGHT, Reason.ROUTING_DRIFTED, Verb.FALLBACK)
         assert decision.floors[INF2] == 8, "the replicas that are being prepared must not be lowered for one pass"
 
 
@@ -442,7 +445,7 @@ class TestModeOfTheIngress:
         old = memory(before, changed_at=NOW - 500, verified_at=NOW - 400, hold_level=2)
         kept = adopt(old, found, NOW)
         assert (kept.mode, kept.mode_since, kept.changed_at, kept.verified_at) == (found, NOW, NOW, None)
-        assert kept.flips[-1] == Flip(NOW, found, Reason.ROUTING_DRIFTED, "found so on the Ingress")
+        assert kept.mode_changes[-1] == ModeChange(NOW, found, Reason.ROUTING_DRIFTED, "found so on the Ingress")
 
     def test_times_that_lie_ahead_become_now(self) -> None:
         """The clock was set back by an hour: a dwell of a minute must not become one of an hour."""
@@ -450,16 +453,16 @@ class TestModeOfTheIngress:
         old = Memory(
             mode=Mode.COST,
             mode_since=ahead,
-            flips=(Flip(ahead, Mode.COST, Reason.RETURN_PROVEN), Flip(NOW - 5, Mode.COST, Reason.RETURN_PROVEN)),
-            units=proven(ahead, returned=Return.SILENT, returned_at=ahead),
+            mode_changes=(ModeChange(ahead, Mode.COST, Reason.RETURN_PROVEN), ModeChange(NOW - 5, Mode.COST, Reason.RETURN_PROVEN)),
+            units=proven(ahead, returned=Return.REPLICAS_READY, returned_at=ahead),
             changed_at=ahead,
             verified_at=ahead,
             reasserted_at=ahead,
         )
         kept = adopt(old, Mode.COST, NOW)
         assert {kept.mode_since, kept.changed_at, kept.verified_at, kept.reasserted_at} == {NOW}
-        assert [flip.at for flip in kept.flips] == [NOW, NOW - 5]
-        assert kept.units == proven(NOW, returned=Return.SILENT, returned_at=NOW)
+        assert [change.at for change in kept.mode_changes] == [NOW, NOW - 5]
+        assert kept.units == proven(NOW, returned=Return.REPLICAS_READY, returned_at=NOW)
 
 
 DAY = 86_400.0
@@ -515,7 +518,7 @@ class TestFallback:
             ),
             pytest.param(snapshot(mode=Mode.CAPACITY), _back(mode_since=NOW - 599), (Verb.HOLD, Reason.DWELL), id="the mode is too young"),
             pytest.param(
-                snapshot(mode=Mode.CAPACITY), _back(flips=FOUR_FLIPS), (Verb.HOLD, Reason.FLIP_BUDGET_SPENT), id="too many changes"
+                snapshot(mode=Mode.CAPACITY), _back(mode_changes=FOUR_CHANGES), (Verb.HOLD, Reason.FLIP_BUDGET_SPENT), id="too many changes"
             ),
             pytest.param(
                 change(snapshot(mode=Mode.CAPACITY), deployment_ready=2, endpoints_ready=0),
@@ -564,14 +567,14 @@ class TestFallback:
         remembered, decision = decide(_back(hold_level=1), snapshot(mode=Mode.CAPACITY))
         kept = applied(remembered, decision, NOW + 1)
         assert (kept.mode, kept.mode_since, kept.units, kept.hold_level) == (Mode.COST, NOW + 1, {}, 1)
-        assert kept.flips[-1].to is Mode.COST
+        assert kept.mode_changes[-1].to is Mode.COST
         joined = "a node that was asked for after the last refusal has joined"
-        assert kept.flips[-1].detail == f"capacity for sd21-inf2 has provably returned: {joined}"
+        assert kept.mode_changes[-1].detail == f"capacity for sd21-inf2 has provably returned: {joined}"
 
     def test_units_that_returned_in_different_ways_are_told_apart(self) -> None:
         """People are told what proves it, not the name of a state."""
         units = _back().units
-        ready = {TRN1: replace(units[INF2], returned=Return.SILENT)}
+        ready = {TRN1: replace(units[INF2], returned=Return.REPLICAS_READY)}
         sentence = decide(memory(Mode.CAPACITY, units={**units, **ready}), snapshot(mode=Mode.CAPACITY))[1].sentence
         assert "sd21-inf2: a node that was asked for after the last refusal has joined; " in sentence
         assert "sd21-trn1: the replicas that it lacked are ready" in sentence
@@ -580,7 +583,7 @@ class TestFallback:
         """Floors are raised while the traffic stays where it is; then all that is left is to wait."""
         made = change(with_scalers(snapshot(mode=Mode.CAPACITY)), TRN1, demand=Sample(2000, NOW))
         decision = _decision(made, _back())
-        assert (decision.verb, decision.reason, decision.wanted) == (Verb.PREPARE, Reason.PREPARING_RETURN, Verb.FALLBACK)
+        assert (decision.verb, decision.reason, decision.held_back) == (Verb.PREPARE, Reason.PREPARING_RETURN, Verb.FALLBACK)
         assert decision.floors[INF2] == math.ceil(2000 * 0.40 / 105)
         assert decision.targets == CAPACITY_TARGETS
         raised = replace(made, units={n: replace(o, scaler=scaler(n, min_replicas=decision.floors[n])) for n, o in made.units.items()})
@@ -655,18 +658,18 @@ class TestHold:
         ("flips", "level"),
         [
             pytest.param((), 0, id="no fallback yet"),
-            pytest.param((Flip(NOW - 7199, Mode.COST, Reason.RETURN_PROVEN),), 3, id="within two hours"),
-            pytest.param((Flip(NOW - 7200, Mode.COST, Reason.RETURN_PROVEN),), 0, id="two hours ago"),
-            pytest.param((Flip(NOW - 5, Mode.CAPACITY, Reason.SHORTAGE_PROVEN),), 0, id="a failover is no fallback"),
+            pytest.param((ModeChange(NOW - 7199, Mode.COST, Reason.RETURN_PROVEN),), 3, id="within two hours"),
+            pytest.param((ModeChange(NOW - 7200, Mode.COST, Reason.RETURN_PROVEN),), 0, id="two hours ago"),
+            pytest.param((ModeChange(NOW - 5, Mode.CAPACITY, Reason.SHORTAGE_PROVEN),), 0, id="a failover is no fallback"),
         ],
     )
-    def test_a_failover_soon_after_a_fallback_is_a_flap(self, flips: tuple[Flip, ...], level: int) -> None:
+    def test_a_failover_soon_after_a_fallback_is_a_flap(self, flips: tuple[ModeChange, ...], level: int) -> None:
         """The level starts again after two calm hours."""
-        assert level_after_failover(memory(flips=flips, hold_level=2), NOW, 7200) == level
+        assert level_after_failover(memory(mode_changes=flips, hold_level=2), NOW, 7200) == level
 
     def test_the_level_is_noted_with_the_failover(self) -> None:
         """From the decision alone, as the service applies it."""
-        remembered = memory(flips=(Flip(NOW - 100, Mode.COST, Reason.RETURN_PROVEN),), **PROVEN)
+        remembered = memory(mode_changes=(ModeChange(NOW - 100, Mode.COST, Reason.RETURN_PROVEN),), **PROVEN)
         kept, decision = decide(remembered, shortage())
         assert applied(kept, decision, NOW).hold_level == 1
         assert applied(kept, replace(decision, flap_window_s=0), NOW).hold_level == 0
@@ -766,3 +769,30 @@ def test_the_applications_units_are_found_by_name() -> None:
     assert application().key == "shop/sd21"
     assert {unit.name for unit in seed_units()} == set(SERVICES)
     assert {judged.shortage for judged in _decision(snapshot()).evidence.values()} == {Shortage.NONE}
+
+
+class TestWhoHoldsAFallback:
+    """A unit that could have caused the failover, and nobody else."""
+
+    def _back(self, made: Snapshot, units: dict[str, UnitMemory]) -> Decision:
+        return _decision(made, memory(Mode.CAPACITY, units=units))
+
+    def test_refused_pods_hold_it_although_nothing_is_remembered(self) -> None:
+        """A ConfigMap was deleted, or the failover was by hand: what is refused while pods wait has not returned."""
+        made = change(snapshot(mode=Mode.CAPACITY), pool_failures=(refused(),), pending=pods(), desired=4)
+        decision = self._back(made, {})
+        assert (decision.verb, decision.reason) == (Verb.HOLD, Reason.RETURN_UNPROVEN)
+
+    def test_a_unit_without_weight_does_not(self) -> None:
+        """Cost mode sends it nothing."""
+        app = application()
+        app = replace(app, units=tuple(replace(unit, weight=0) if unit.name == INF2 else unit for unit in app.units))
+        made = shortage(snapshot(app, Mode.CAPACITY))
+        assert self._back(made, proven(NOW - 60)).verb is Verb.FALLBACK
+
+    def test_a_cause_that_may_not_switch_does_not(self) -> None:
+        """It could not have brought the application there."""
+        policy = PolicySettings(trip_causes=frozenset({Cause.CAPACITY}))
+        made = shortage(snapshot(application(policy=policy), Mode.CAPACITY), cause=Cause.QUOTA)
+        units = {INF2: replace(proven(NOW - 60)[INF2], cause=Cause.QUOTA)}
+        assert self._back(made, units).verb is Verb.FALLBACK

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from controller.policy.decide import decide
-from controller.policy.evidence import allowed_offerings
 from controller.policy.model import (
     Cause,
     LaunchFailure,
     Memory,
     Mode,
+    PendingPod,
     PolicySettings,
     PoolObservation,
     Proof,
@@ -22,7 +22,9 @@ from controller.policy.model import (
     Shortage,
     UnitMemory,
     UnitObservation,
+    Verb,
 )
+from controller.policy.offerings import allowed_offerings
 from tests.policy.support import INF2, TRN1, change, judge, launched, pods, proven, refused, shortage
 from tests.support.applications import NOW, application, memory, seed_units, snapshot
 
@@ -40,119 +42,181 @@ def _case(
     return judged.shortage, judged.proof
 
 
-WIDE, PARTS, AGE = (Shortage.PROVEN, Proof.WIDE), (Shortage.PROVEN, Proof.PARTS), (Shortage.PROVEN, Proof.AGE)
+SATURATED, NAMED, AGE = ((Shortage.PROVEN, proof) for proof in (Proof.SATURATED, Proof.NAMED, Proof.AGE))
 SUSPECTED, NOTHING = (Shortage.SUSPECTED, None), (Shortage.NONE, None)
 UNKNOWN: dict[str, Any] = {"requirements_known": False, "instance_types": ()}
 IN_ZONES = {"pool_zones": ZONES}
+BLOCKED = {"pool_blocked_at": NOW - 50}
+PARTLY = {**BLOCKED, "pending": pods(3)}
+MIXED = {"pool_capacity_types": ("on-demand", "spot")}
+ALL = ("AllOfferingsUnavailable",)
+SIX = {"ready": 6, "desired": 6}
+
+
+def named(zone: str, at: float = NOW - 60, instance_type: str = "inf2.xlarge", **changes: Any) -> LaunchFailure:
+    """A refusal of a claim that leaves every zone open, whose message names one of them."""
+    where = {"named_type": instance_type, "named_zone": f"us-west-2{zone}", "truncated": True}
+    return refused(at, **{**where, "claim": f"inf2-{instance_type}-{zone}", "instance_types": (instance_type,), **changes})
+
+
+THREE = (named("a"), named("b", NOW - 50), named("c", NOW - 40))
+LATER = (named("a", NOW - 30), named("b", NOW - 20), named("c", NOW - 10))
+
+
+def kinds(failures: tuple[LaunchFailure, ...], *capacity_types: str) -> tuple[LaunchFailure, ...]:
+    """The refusals, of claims that leave these capacity types open."""
+    return tuple(replace(one, capacity_types=capacity_types) for one in failures)
+
+
+def said(pool: str, at: float = NOW - 50) -> tuple[PendingPod, ...]:
+    """Pods that wait, of one of which Karpenter said that nothing of a NodePool is available for it."""
+    first, *others = pods()
+    return (replace(first, unavailable=((pool, at),)), *others)
+
+
+def create_error(at: float, **changes: Any) -> LaunchFailure:
+    """A launch that failed with a condition on its NodeClaim, and no event."""
+    return refused(at, **{"source": "create-error", "cause": Cause.QUOTA, "codes": ("VCPULimitExceeded",), **changes})
 
 
 @pytest.mark.parametrize(
     ("failures", "unit", "expected"),
     [
         pytest.param((), {}, NOTHING, id="pods wait and nothing was refused"),
-        pytest.param((refused(),), {}, WIDE, id="a wide claim"),
-        pytest.param((refused(instance_types=()),), {}, WIDE, id="a claim that restricts nothing at all"),
-        pytest.param((refused(),), IN_ZONES, WIDE, id="a claim open to every zone, pool with three"),
-        pytest.param((refused(zones=ZONES),), IN_ZONES, WIDE, id="a claim that names every zone"),
-        pytest.param((refused(zones=A),), IN_ZONES, SUSPECTED, id="one zone of three"),
-        pytest.param((refused(zones=A), refused(NOW - 50, zones=B)), IN_ZONES, SUSPECTED, id="two zones of three"),
+        pytest.param((refused(),), {}, SUSPECTED, id="one refusal, however wide its claim"),
+        pytest.param((refused(),), BLOCKED, SATURATED, id="and then nothing of the NodePool is available"),
+        pytest.param(
+            (refused(NOW - 4),), {"pool_blocked_at": NOW - 5}, SUSPECTED, id="nothing was available before, and it was refused since"
+        ),
+        pytest.param((refused(NOW - 200),), {"pool_blocked_at": NOW - 10}, SUSPECTED, id="the refusal had left Karpenter's cache"),
+        pytest.param((), {"pool_blocked_at": NOW - 5}, NOTHING, id="no compatible type alone: it never proves"),
+        pytest.param((refused(codes=ALL),), {}, SATURATED, id="everything a launch asked for was in the cache"),
+        pytest.param(
+            (refused(codes=ALL),), {"pool_instance_types": TYPES}, SUSPECTED, id="everything that one claim of two types asked for"
+        ),
+        pytest.param((refused(codes=ALL, zones=A),), IN_ZONES, SUSPECTED, id="everything in one zone of three"),
+        pytest.param((refused(codes=ALL, **UNKNOWN),), {}, SUSPECTED, id="everything that a claim asked for that was never seen"),
+        pytest.param((refused(),), {"pending": said("inf2")}, SATURATED, id="and then nothing is available for the pod"),
+        pytest.param((refused(),), {"pending": said("inf2", NOW - 70)}, SUSPECTED, id="nothing was available for the pod before"),
+        pytest.param((refused(),), {"pending": said("trn1")}, SUSPECTED, id="nothing is available for the pod in another NodePool"),
+        pytest.param((), {"pending": said("inf2")}, NOTHING, id="nothing for the pod, and nothing was refused: a misconfiguration"),
+        pytest.param((named("a"),), IN_ZONES, SUSPECTED, id="one zone of three is named"),
+        pytest.param((named("a"), named("b", NOW - 50)), IN_ZONES, SUSPECTED, id="two zones of three"),
+        pytest.param(THREE, IN_ZONES, NAMED, id="each zone is named"),
+        pytest.param(THREE, {}, SUSPECTED, id="three zones, and how many there are is not known"),
+        pytest.param(THREE, {"offered_zones": ZONES}, NAMED, id="every zone that EC2 sells the type in"),
+        pytest.param((named("a"),), {**IN_ZONES, "offered_zones": A}, NAMED, id="EC2 sells the type in that one zone only"),
+        pytest.param((refused(),), {**IN_ZONES, "offered_zones": A}, NAMED, id="the only zone there is need not be named"),
+        pytest.param((named("a"),), {**IN_ZONES, "pod_zones": A}, NAMED, id="the Deployment is pinned to that zone"),
+        pytest.param((named("a", truncated=False),), {**IN_ZONES, "pod_zones": B}, NOTHING, id="another zone than the Deployment's"),
+        pytest.param((named("a"),), {"pool_zones": B, "pod_zones": A}, NAMED, id="a pin that the pool does not list still counts"),
+        pytest.param((named("a", NOW - 250), *THREE[1:]), IN_ZONES, SUSPECTED, id="parts that are more than a cache cycle apart"),
         pytest.param(
             (refused(zones=A), refused(NOW - 50, zones=B), refused(NOW - 40, zones=C)),
             IN_ZONES,
-            PARTS,
+            NAMED,
             id="each zone by a claim of its own",
         ),
+        pytest.param((refused(zones=ZONES),), IN_ZONES, SUSPECTED, id="one claim that may use each of the zones"),
+        pytest.param((refused(offerings=tuple((TYPES[0], zone) for zone in ZONES)),), IN_ZONES, NAMED, id="one message names every zone"),
+        pytest.param(THREE, {**IN_ZONES, "pool_instance_types": TYPES}, SUSPECTED, id="each zone of one type of two"),
         pytest.param(
-            (refused(NOW - 250, zones=A), refused(NOW - 50, zones=B), refused(NOW - 40, zones=C)),
-            IN_ZONES,
+            (*THREE, *(named(zone, NOW - 30, TYPES[1]) for zone in "abc")),
+            {**IN_ZONES, "pool_instance_types": TYPES},
+            NAMED,
+            id="each zone of both types",
+        ),
+        pytest.param(
+            tuple(replace(one, instance_types=TYPES) for one in THREE),
+            {**IN_ZONES, "pool_instance_types": ()},
             SUSPECTED,
-            id="parts that are more than a cache cycle apart",
+            id="a type that the NodePool did not name was open",
         ),
-        pytest.param((refused(zones=A),), {}, SUSPECTED, id="a narrowed claim where the zones are not known"),
-        pytest.param((refused(zones=A),), {"offered_zones": A}, WIDE, id="EC2 sells the type in that one zone only"),
-        pytest.param((refused(zones=A),), {**IN_ZONES, "pod_zones": A}, WIDE, id="the Deployment is pinned to that zone"),
-        pytest.param((refused(zones=A),), {**IN_ZONES, "pod_zones": B}, NOTHING, id="another zone than the Deployment's"),
-        pytest.param((refused(zones=A),), {"pool_zones": B, "pod_zones": A}, WIDE, id="a pin that the pool does not list still counts"),
-        pytest.param((refused(instance_types=("g5.xlarge",)),), {}, NOTHING, id="another instance type"),
-        pytest.param((refused(),), {"pool_instance_types": TYPES}, SUSPECTED, id="one type of two"),
-        pytest.param((refused(instance_types=TYPES),), {"pool_instance_types": TYPES}, WIDE, id="both types in one claim"),
+        pytest.param(THREE, {**IN_ZONES, **MIXED}, SUSPECTED, id="the capacity type that was asked for is not known"),
         pytest.param(
-            (refused(instance_types=TYPES[:1]), refused(NOW - 50, instance_types=TYPES[1:])),
-            {"pool_instance_types": TYPES},
-            WIDE,
-            id="the second claim lacks the type that is in Karpenter's cache",
+            kinds(THREE, "spot", "on-demand"), {**IN_ZONES, **MIXED}, SUSPECTED, id="of spot and on-demand spot is asked for first"
         ),
         pytest.param(
-            (refused(instance_types=TYPES[:1], zones=A), refused(NOW - 50, instance_types=TYPES[1:])),
-            {"pool_instance_types": TYPES, **IN_ZONES},
-            SUSPECTED,
-            id="a zone refused does not put the type in the cache",
+            (*kinds(THREE, "spot", "on-demand"), *kinds(LATER, "on-demand")), {**IN_ZONES, **MIXED}, NAMED, id="spot, and on-demand next"
+        ),
+        pytest.param(kinds(THREE, "on-demand"), {**IN_ZONES, "pool_capacity_types": ("on-demand",)}, NAMED, id="on-demand only"),
+        pytest.param((refused(instance_types=("g5.xlarge",)),), BLOCKED, NOTHING, id="another instance type"),
+        pytest.param(
+            (refused(),), {"pod_instance_types": ("inf2.24xlarge",), **BLOCKED}, NOTHING, id="pods pinned to a type outside the pool"
+        ),
+        pytest.param((), {**IN_ZONES, "pool_elsewhere": THREE}, NAMED, id="through another NodePool"),
+        pytest.param(
+            (), {**BLOCKED, "pool_elsewhere": THREE[:1]}, SATURATED, id="through another NodePool, and nothing of this is available"
+        ),
+        pytest.param((), {**BLOCKED, "pool_elsewhere": THREE, "pending": ()}, NOTHING, id="through another NodePool, and nobody waits"),
+        pytest.param((refused(replacement=True),), BLOCKED, NOTHING, id="launched by consolidation: the old node still serves"),
+        pytest.param(
+            (refused(NOW - 1, seen=NOW - 1),), {"pool_blocked_at": NOW}, SATURATED, id="fresh: where pods wait nothing is waited for"
+        ),
+        pytest.param((refused(NOW - 2, seen=NOW - 2),), {"pending": ()}, NOTHING, id="too fresh to know whether consolidation launched it"),
+        pytest.param((refused(NOW - 3, seen=NOW - 3),), {"pending": ()}, SUSPECTED, id="old enough to know"),
+        pytest.param((refused(NOW - 60, seen=NOW - 2),), {"pending": ()}, NOTHING, id="the hold is against sight: the event came late"),
+        pytest.param((create_error(NOW - 30),), {}, NOTHING, id="a create error may yet succeed"),
+        pytest.param((create_error(NOW - 60),), {}, SATURATED, id="a quota of the account that stays used up"),
+        pytest.param((create_error(NOW - 60, cause=Cause.UNKNOWN),), BLOCKED, SUSPECTED, id="another create error that stays"),
+        pytest.param((refused(NOW - 360),), {"pool_blocked_at": NOW - 300}, SATURATED, id="at the end of the window"),
+        pytest.param((refused(NOW - 361),), {"pool_blocked_at": NOW - 300}, NOTHING, id="beyond the window: silence proves nothing"),
+        pytest.param(
+            (refused(),), {"pool_launches": (launched(NOW - 50),), **BLOCKED}, NOTHING, id="a launch of a claim that was created later"
         ),
         pytest.param(
-            (refused(zones=A), refused(zones=(*B, *C)), refused(instance_types=TYPES[1:])),
-            {"pool_instance_types": TYPES, **IN_ZONES},
-            PARTS,
-            id="types and zones in parts",
+            (refused(),), {"pool_launches": (launched(NOW - 60, devices=1),), **PARTLY}, SATURATED, id="a grant of the same batch"
         ),
         pytest.param(
-            (refused(),), {"pod_instance_types": ("inf2.xlarge",), "pool_instance_types": TYPES}, WIDE, id="pods pinned to a type"
-        ),
-        pytest.param((refused(),), {"pod_instance_types": ("inf2.24xlarge",)}, NOTHING, id="pods pinned to a type outside the pool"),
-        pytest.param(
-            (refused(capacity_types=("spot",)),),
-            {"pool_capacity_types": ("on-demand", "spot")},
-            SUSPECTED,
-            id="a spot claim says nothing about on-demand",
+            (refused(),), {"pool_launches": (launched(NOW - 80, NOW - 5),), **PARTLY}, SATURATED, id="a launch before the refusal"
         ),
         pytest.param(
-            (refused(capacity_types=("spot", "on-demand")),),
-            {"pool_capacity_types": ("on-demand", "spot")},
-            WIDE,
-            id="open to every capacity type",
+            (refused(order=7),), {"pool_launches": (launched(NOW - 60, order=8),), **PARTLY}, NOTHING, id="created later within the second"
         ),
         pytest.param(
-            (refused(capacity_types=("spot",)), refused(NOW - 50, instance_types=TYPES[1:])),
-            {"pool_capacity_types": ("on-demand", "spot"), "pool_instance_types": TYPES},
-            SUSPECTED,
-            id="a spot refusal does not put the type in the cache for on-demand",
+            (refused(order=9),), {"pool_launches": (launched(NOW - 58, order=8),), **PARTLY}, SATURATED, id="delivered before the refusal"
         ),
-        pytest.param((refused(capacity_types=("on-demand",)),), {"pool_capacity_types": ("on-demand",)}, WIDE, id="on-demand only"),
-        pytest.param((refused(replacement=True),), {}, NOTHING, id="launched by consolidation: the old node still serves"),
-        pytest.param((refused(NOW - 2, seen=NOW - 2),), {}, NOTHING, id="too fresh to know whether consolidation launched it"),
-        pytest.param((refused(NOW - 3, seen=NOW - 3),), {}, WIDE, id="old enough to know"),
-        pytest.param((refused(NOW - 60, seen=NOW - 2),), {}, NOTHING, id="the hold is against sight: the event came late"),
-        pytest.param((refused(NOW - 30, source="create-error"),), {}, NOTHING, id="a create error may yet succeed"),
-        pytest.param((refused(NOW - 60, source="create-error"),), {}, WIDE, id="a create error that stays"),
-        pytest.param((refused(NOW - 360),), {}, WIDE, id="at the end of the window"),
-        pytest.param((refused(NOW - 361),), {}, NOTHING, id="beyond the window: silence proves nothing"),
-        pytest.param((refused(),), {"pool_launches": (launched(NOW - 50),)}, NOTHING, id="a launch after the refusal"),
-        pytest.param((refused(),), {"pool_launches": (launched(NOW - 62),)}, NOTHING, id="a launch within the same second"),
-        pytest.param((refused(),), {"pool_launches": (launched(NOW - 80),)}, WIDE, id="a launch before the refusal"),
         pytest.param(
-            (refused(),), {"pool_launches": (launched(NOW - 50, instance_type="g5.xlarge"),)}, WIDE, id="a launch of another type"
+            (refused(),),
+            {"pool_launches": (launched(NOW - 50, instance_type="g5.xlarge"),), **BLOCKED},
+            SATURATED,
+            id="a launch of another type",
         ),
         pytest.param(
             (refused(zones=A),),
             {"pool_launches": (launched(NOW - 50, zone=ZONES[1]),), "pool_zones": ZONES, "pod_zones": A},
-            WIDE,
+            NAMED,
             id="a launch in a zone that the unit may not use",
         ),
-        pytest.param((refused(),), {"pending": ()}, (Shortage.SUSPECTED, Proof.WIDE), id="nobody waits for it"),
-        pytest.param((refused(),), {"ready": 4}, (Shortage.SUSPECTED, Proof.WIDE), id="a surge pod of a rollout waits, nobody misses it"),
-        pytest.param((refused(),), {"desired": 0, "ready": 0}, (Shortage.SUSPECTED, Proof.WIDE), id="scaled to nothing by somebody"),
-        pytest.param((refused(),), {"desired": None, "ready": None}, WIDE, id="a Deployment that was not seen"),
-        pytest.param((refused(cause=Cause.QUOTA),), {}, WIDE, id="quota"),
-        pytest.param((refused(cause=Cause.NETWORK),), {}, WIDE, id="subnets full"),
-        pytest.param((refused(cause=Cause.UNKNOWN),), {}, WIDE, id="a cause we do not know"),
-        pytest.param((refused(cause=Cause.CONFIG),), {}, SUSPECTED, id="a misconfiguration is no proof"),
-        pytest.param((refused(**UNKNOWN),), {}, SUSPECTED, id="its NodeClaim was never seen"),
+        pytest.param(
+            (refused(),),
+            {"pool_launches": (launched(NOW - 60), launched(NOW - 60, claim="b")), **BLOCKED},
+            (Shortage.SUSPECTED, Proof.SATURATED),
+            id="a node for every pod is on its way",
+        ),
+        pytest.param((refused(),), {"pending": (), **BLOCKED}, (Shortage.SUSPECTED, Proof.SATURATED), id="nobody waits for it"),
+        pytest.param(
+            (refused(),),
+            {"ready": 4, **BLOCKED},
+            (Shortage.SUSPECTED, Proof.SATURATED),
+            id="a surge pod of a rollout waits, nobody misses it",
+        ),
+        pytest.param(
+            (refused(),), {"desired": 0, "ready": 0, **BLOCKED}, (Shortage.SUSPECTED, Proof.SATURATED), id="scaled to nothing by somebody"
+        ),
+        pytest.param((refused(),), {"desired": None, "ready": None, **BLOCKED}, SATURATED, id="a Deployment that was not seen"),
+        pytest.param((refused(cause=Cause.QUOTA),), BLOCKED, SATURATED, id="quota"),
+        pytest.param((refused(cause=Cause.NETWORK),), BLOCKED, SATURATED, id="subnets full"),
+        pytest.param((refused(cause=Cause.UNKNOWN),), BLOCKED, SATURATED, id="a cause we do not know"),
+        pytest.param((refused(cause=Cause.CONFIG),), BLOCKED, SUSPECTED, id="a misconfiguration is no proof"),
+        pytest.param((refused(**UNKNOWN),), BLOCKED, SATURATED, id="its NodeClaim was never seen"),
+        pytest.param(tuple(replace(one, **UNKNOWN) for one in THREE), IN_ZONES, NAMED, id="named by claims that were never seen"),
         pytest.param((), {"pool_at_limit": "limit of 8 cpu"}, SUSPECTED, id="the NodePool's own limit"),
         pytest.param((), {"pool_at_limit": "limit of 8 cpu", "pending": ()}, NOTHING, id="a limit that nobody runs into"),
-        pytest.param((), {"pool_blocked_at": NOW - 5}, NOTHING, id="no compatible type alone: it never proves"),
     ],
 )
 def test_what_a_refusal_proves(failures: tuple[LaunchFailure, ...], unit: dict[str, Any], expected: tuple[Shortage, Proof | None]) -> None:
-    """One claim as wide as the unit's offerings proves it short; narrowed ones add up; the rest only raises suspicion."""
+    """One refusal is a suspicion; what Karpenter says next, or refusals that name everything, prove it."""
     assert _case(failures, **unit) == expected
 
 
@@ -181,7 +245,7 @@ def test_age_alone_is_never_a_proof() -> None:
 def test_a_misconfiguration_is_a_proof_where_the_operator_says_so() -> None:
     """`tripCauses` may name config: then it counts like the rest."""
     policy = PolicySettings(trip_causes=frozenset({Cause.CONFIG}))
-    assert _case((refused(cause=Cause.CONFIG),), policy=policy) == WIDE
+    assert _case((refused(cause=Cause.CONFIG),), policy=policy, **BLOCKED) == SATURATED
 
 
 @pytest.mark.parametrize(
@@ -204,7 +268,7 @@ def test_allowed_offerings(
 ) -> None:
     """The application file speaks first, then the NodePool, narrowed by the Deployment's own pins."""
     allowed = allowed_offerings(replace(seed_units()[0], **unit), UnitObservation(INF2, PoolObservation("inf2", **pool), **observed))
-    assert (allowed.instance_types, allowed.zones) == (types, zones)
+    assert (allowed.instance_types, allowed.zones_of(types[0])) == (types, zones)
 
 
 def test_two_claims_of_one_batch_are_one_attempt() -> None:
@@ -237,24 +301,19 @@ class TestMemoryOfAProof:
     """Events outlive the NodeClaims that explain them; memory bridges a restart."""
 
     def test_a_proof_stands_after_a_restart_although_its_claim_is_gone(self) -> None:
-        """The events are listed again after a restart, the deleted NodeClaims are not."""
-        made = shortage(requirements_known=False, instance_types=())
-        assert judge(made).proof is None
-        assert judge(made, memory(units=proven(NOW - 60))).proof is Proof.WIDE
-
-    def test_a_refusal_after_the_remembered_one_needs_its_own_proof(self) -> None:
-        """Only what was judged before the restart is believed."""
-        made = shortage(requirements_known=False, instance_types=())
-        assert judge(made, memory(units=proven(NOW - 61))).proof is None
-
-    def test_an_unproven_memory_proves_nothing(self) -> None:
-        """A refusal that was only suspected before stays so."""
-        made = shortage(requirements_known=False, instance_types=())
-        assert judge(made, memory(units=proven(NOW - 60, proven_at=None))).proof is None
+        """The events are listed again after a restart, the deleted NodeClaims are not: the events alone prove the same."""
+        assert judge(shortage(requirements_known=False, instance_types=())).proof is Proof.SATURATED
 
     def test_a_shortage_that_ends_before_anything_was_done_is_forgotten(self) -> None:
         """Otherwise it would count against a later fallback."""
         assert decide(memory(units=proven()), snapshot())[0].units == {}
+
+    def test_a_pod_that_is_replaced_does_not_begin_the_patience_anew(self) -> None:
+        """Between the deletion of one and the next verdict of the scheduler nobody waits, and everything is still refused."""
+        gap = change(shortage(), pending=())
+        kept = decide(memory(units=proven(NOW - 20)), gap)[0]
+        assert kept.units[INF2].proven_at == NOW - 20
+        assert decide(kept, replace(shortage(), now=NOW + 10))[1].verb is Verb.FAILOVER
 
     def test_what_was_short_is_kept_in_capacity_mode(self) -> None:
         """The return of its capacity is still to be proven."""
@@ -263,7 +322,7 @@ class TestMemoryOfAProof:
 
     def test_a_later_refusal_moves_the_date_without_demand(self) -> None:
         """A canary that was refused proves that capacity is still missing, although nobody misses the replica."""
-        made = change(snapshot(mode=Mode.CAPACITY), pool_failures=(refused(NOW - 10, cause=Cause.QUOTA),))
+        made = change(snapshot(mode=Mode.CAPACITY), pool_failures=(refused(NOW - 10, cause=Cause.QUOTA),), pool_blocked_at=NOW - 9)
         kept = decide(memory(Mode.CAPACITY, units=proven(NOW - 600)), made)[0].units[INF2]
         assert (kept.last_failure_at, kept.cause, kept.proven_at) == (NOW - 10, Cause.QUOTA, NOW - 600)
 
@@ -308,9 +367,19 @@ class TestReturn:
             pytest.param(
                 {"pool_launches": (launched(NOW - 30, NOW - 5, instance_type="inf1.xlarge"),)}, {}, Return.NONE, id="another instance type"
             ),
-            pytest.param({"ready": 4, "desired": 4}, {}, Return.SILENT, id="the missing replicas run"),
+            pytest.param({"ready": 4, "desired": 4}, {}, Return.REPLICAS_READY, id="the missing replicas run"),
             pytest.param({"ready": 3, "desired": 4}, {}, Return.NONE, id="some of the missing replicas run"),
             pytest.param({"ready": 1, "desired": 1}, {}, Return.NONE, id="fewer are asked for now: that is no return"),
+            pytest.param(
+                {**SIX, "demand": Sample(200, NOW)}, {"ready_then": 6}, Return.REPLICAS_READY, id="more run than the demand asks for"
+            ),
+            pytest.param({**SIX, "demand": Sample(2000, NOW)}, {"ready_then": 6}, Return.NONE, id="the demand asks for more than run"),
+            pytest.param(
+                {**SIX, "demand": Sample(200, NOW), "pool_failures": (refused(NOW - 10),)},
+                {"ready_then": 6},
+                Return.NONE,
+                id="more run than the demand asks for, and the canary was refused",
+            ),
             pytest.param({"ready": 4, "desired": 4, "pending": pods(1)}, {}, Return.NONE, id="a pod still waits"),
             pytest.param({"ready": 4, "desired": None}, {}, Return.NONE, id="the Deployment is not known"),
             pytest.param({"ready": None, "desired": 4}, {}, Return.NONE, id="the replicas are not known"),
@@ -348,7 +417,7 @@ class TestReturn:
     def test_a_new_proof_of_shortage_cancels_it(self) -> None:
         """Back and gone again is gone."""
         made = shortage(snapshot(mode=Mode.CAPACITY), at=NOW - 10)
-        kept, decision = decide(memory(Mode.CAPACITY, units=proven(NOW - 900, returned=Return.SILENT, returned_at=NOW - 500)), made)
+        kept, decision = decide(memory(Mode.CAPACITY, units=proven(NOW - 900, returned=Return.REPLICAS_READY, returned_at=NOW - 500)), made)
         assert decision.evidence[INF2].returned is Return.NONE
         assert kept.units[INF2].returned is Return.NONE
 
@@ -394,6 +463,7 @@ def test_facts_tell_a_person_everything_that_was_seen() -> None:
     assert judge(made).facts == (
         "1 refused attempt(s), last 1 min ago: InsufficientInstanceCapacity (message cut: at least) inf2.xlarge in us-west-2a; "
         "its NodeClaim was never seen",
+        "inf2.xlarge in us-west-2a refused, the zones that count are not known; proven: saturated",
         "NodePool inf2: no compatible instance type, 20 s ago",
         "NodePool inf2: limit of 8 cpu",
         "NodePool inf2: NodeClass not ready",
@@ -418,6 +488,45 @@ def test_facts_tell_a_person_everything_that_was_seen() -> None:
 def test_facts_tell_of_recent_launches(launch: Any, words: tuple[str, ...]) -> None:
     """They are the sign of a return that a person looks for."""
     assert judge(change(snapshot(), pool_launches=(launch,))).facts == words
+
+
+@pytest.mark.parametrize(
+    ("failures", "unit", "words"),
+    [
+        pytest.param(
+            THREE[:2],
+            IN_ZONES,
+            "2 of 3 zones refused (us-west-2a, us-west-2b); proven at once if us-west-2c refuses, else at 08:02:30 UTC",
+            id="two zones of three",
+        ),
+        pytest.param(
+            THREE[:1],
+            {**IN_ZONES, "pool_instance_types": TYPES},
+            "1 of 6 offerings refused (inf2.xlarge us-west-2a); proven at once if inf2.xlarge us-west-2b, inf2.xlarge us-west-2c, "
+            "inf2.8xlarge us-west-2a, inf2.8xlarge us-west-2b, inf2.8xlarge us-west-2c refuses, else at 08:02:30 UTC",
+            id="offerings of two types",
+        ),
+        pytest.param(
+            THREE[:1],
+            {},
+            "inf2.xlarge in us-west-2a refused, the zones that count are not known; proven at once if Karpenter finds nothing available in "
+            "NodePool inf2, else at 08:02:30 UTC",
+            id="zones that are not known",
+        ),
+        pytest.param(THREE, IN_ZONES, "3 of 3 zones refused (us-west-2a, us-west-2b, us-west-2c); proven: named", id="proven"),
+        pytest.param(THREE[:1], {**IN_ZONES, "pending": ()}, "1 of 3 zones refused (us-west-2a); no pod waits for it", id="nobody waits"),
+        pytest.param(
+            (refused(),),
+            IN_ZONES,
+            "0 of 3 zones refused; proven at once if us-west-2a, us-west-2b, us-west-2c refuses, else at 08:02:30 UTC",
+            id="a message that names no zone",
+        ),
+    ],
+)
+def test_facts_say_what_is_missing_for_a_proof(failures: tuple[LaunchFailure, ...], unit: dict[str, Any], words: str) -> None:
+    """An operator sees how far a suspicion is, and when it is acted on at the latest."""
+    changes = {"pool_failures": failures, "pending": pods(), "desired": 4, "ready": 2, **unit}
+    assert judge(change(snapshot(), **changes)).facts[1] == words
 
 
 def test_facts_tell_of_many_launches_in_one_line() -> None:

@@ -16,7 +16,7 @@ def test_a_breach_ends_the_patience_with_a_proven_shortage() -> None:
     """Users suffer already; waiting out the patience would only make them wait."""
     made = change(shortage(), latency=Sample(2.0, NOW - 60))
     decision = decide(memory(), made)[1]
-    assert (decision.verb, decision.reason) == (Verb.FAILOVER, Reason.SHORTAGE_PROVEN)
+    assert (decision.verb, decision.reason) == (Verb.FAILOVER, Reason.SLO_BREACHED)
 
 
 def test_the_shortage_of_a_unit_without_weight_changes_nothing() -> None:
@@ -27,4 +27,4 @@ def test_the_shortage_of_a_unit_without_weight_changes_nothing() -> None:
     made = shortage(snapshot(app, routing=routing(targets=targets, action=format_action(targets, 0))))
     decision = decide(memory(), made)[1]
     assert decision.evidence[INF2].short
-    assert (decision.verb, decision.wanted) == (Verb.HOLD, None)
+    assert (decision.verb, decision.held_back) == (Verb.HOLD, None)

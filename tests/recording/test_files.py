@@ -1,4 +1,4 @@
-"""The files of a recording: bounded in size and number, private, and readable whatever happened to the process that wrote them."""
+"""The files of a recording: bounded in size and number, private, and readable however their process ended."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def _content(path: Path) -> bytes:
     return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
 
 
-def test_a_full_file_is_compressed_and_the_oldest_goes(tmp_path: Path) -> None:
-    """The disk that a recording takes is bounded, and every file that is left says itself what its lines are about."""
+def test_a_full_file_is_compressed_and_the_oldest_is_deleted(tmp_path: Path) -> None:
+    """The disk space of a recording is bounded, and every kept file defines the applications of its lines."""
     clock = ManualClock(NOW)
     files = _files(tmp_path / "a" / "b", clock)
     for _ in range(20):
@@ -47,8 +47,8 @@ def test_a_full_file_is_compressed_and_the_oldest_goes(tmp_path: Path) -> None:
     assert all(len(_content(path)) <= 350 for path in found)
 
 
-def test_nobody_else_can_read_them(tmp_path: Path) -> None:
-    """Names of hosts, nodes and pods are nobody else's business."""
+def test_only_the_owner_can_read_them(tmp_path: Path) -> None:
+    """They contain the names of hosts, nodes and pods."""
     files = _files(tmp_path / "recording")
     for _ in range(5):
         files.write(DEFINITION, LINE)
@@ -57,8 +57,8 @@ def test_nobody_else_can_read_them(tmp_path: Path) -> None:
     files.close()
 
 
-def test_a_process_never_adds_to_what_another_one_left(tmp_path: Path) -> None:
-    """The one before may have been killed in the middle of a line."""
+def test_a_process_never_appends_to_the_file_of_an_earlier_one(tmp_path: Path) -> None:
+    """The earlier process may have been killed in the middle of a line."""
     files = _files(tmp_path)
     files.write(DEFINITION, LINE)
     (left,) = recording_files(tmp_path)
@@ -74,8 +74,8 @@ def test_a_process_never_adds_to_what_another_one_left(tmp_path: Path) -> None:
     assert list(tmp_path.glob("*.half")) == []
 
 
-def test_what_another_process_still_writes_is_left_alone(tmp_path: Path) -> None:
-    """Two processes in one folder is a mistake, and must not cost the one its lines."""
+def test_a_file_that_another_process_still_writes_is_left_alone(tmp_path: Path) -> None:
+    """Two processes in one folder are a mistake, but must not cost either its lines."""
     one, other = _files(tmp_path), _files(tmp_path, max_files=1)
     one.write(DEFINITION, LINE)
     for _ in range(9):
@@ -86,8 +86,8 @@ def test_what_another_process_still_writes_is_left_alone(tmp_path: Path) -> None
     other.close()
 
 
-def test_files_of_others_are_in_nobodys_way(tmp_path: Path) -> None:
-    """What looks like a file of ours but cannot be taken away is left where it is."""
+def test_a_file_that_cannot_be_removed_is_left_alone(tmp_path: Path) -> None:
+    """It has the name of a recorded file."""
     (tmp_path / "decisions-0.jsonl").mkdir()
     (tmp_path / "decisions-0.jsonl.half").mkdir()
     (tmp_path / "decisions-1.jsonl.gz").mkdir()
@@ -98,8 +98,8 @@ def test_files_of_others_are_in_nobodys_way(tmp_path: Path) -> None:
     assert len([path for path in recording_files(tmp_path) if path.is_file()]) >= 2
 
 
-def test_what_cannot_be_written_is_an_error_and_the_next_line_tries_again(tmp_path: Path) -> None:
-    """A folder that is a file now may be a folder later."""
+def test_a_failed_write_is_an_error_and_the_next_line_tries_again(tmp_path: Path) -> None:
+    """A file in place of the folder may be replaced by a folder later."""
     place = tmp_path / "place"
     place.write_text("")
     files = _files(place)
@@ -113,7 +113,7 @@ def test_what_cannot_be_written_is_an_error_and_the_next_line_tries_again(tmp_pa
 
 @contextmanager
 def _no_file_beyond(size: int) -> Iterator[None]:
-    """The kernel writes what still fits, as it does on a full disk."""
+    """The kernel writes the part that still fits, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -123,7 +123,7 @@ def _no_file_beyond(size: int) -> Iterator[None]:
 
 
 def test_a_full_disk_leaves_a_file_that_can_be_read(tmp_path: Path) -> None:
-    """Half a line is at the end of its file; what is written once there is room again is in the next."""
+    """The file ends with half a line; the next lines go to a new file once there is room."""
     files = _files(tmp_path, max_bytes=1_000_000)
     whole = failover()
     definition, line = lines(whole)
@@ -141,8 +141,8 @@ def test_a_full_disk_leaves_a_file_that_can_be_read(tmp_path: Path) -> None:
     assert all(path.stat().st_size for path in recording_files(tmp_path))
 
 
-def test_every_line_that_can_be_read_is_and_the_others_are_named(tmp_path: Path) -> None:
-    """One bad line costs one decision; a compressed file that is cut off costs its end, one that is none costs nothing else."""
+def test_readable_lines_are_read_and_the_others_are_named(tmp_path: Path) -> None:
+    """A bad line costs one decision, a truncated compressed file its end; an invalid file costs no other file."""
     whole = failover()
     definition, line = lines(whole)
     (tmp_path / "a.jsonl").write_bytes(definition + line + b"what?\n" + line + line[:100])
@@ -152,17 +152,17 @@ def test_every_line_that_can_be_read_is_and_the_others_are_named(tmp_path: Path)
     problems: list[Unread] = []
     paths = [tmp_path / name for name in ("a.jsonl", "b.jsonl.gz", "c.jsonl.gz", "d.jsonl", "e.jsonl")]
     assert list(read(paths, problems.append))[:2] == [whole, whole]
-    told = sorted(str(one).removeprefix(f"{tmp_path}/") for one in problems)
-    assert told[0] == "a.jsonl:3: is not JSON"
-    assert told[1] == "a.jsonl:5: is not JSON; the last line of a file may have been cut off"
-    assert told[2].startswith("b.jsonl.gz: ends early after line")
-    assert told[3].startswith("c.jsonl.gz: ends early after line 0")
-    assert told[4].startswith("d.jsonl:1: is longer than")
-    assert told[5] == "e.jsonl: cannot be read: No such file or directory"
+    texts = sorted(str(one).removeprefix(f"{tmp_path}/") for one in problems)
+    assert texts[0] == "a.jsonl:3: is not JSON"
+    assert texts[1] == "a.jsonl:5: is not JSON; the last line of a file may have been cut off"
+    assert texts[2].startswith("b.jsonl.gz: ends early after line")
+    assert texts[3].startswith("c.jsonl.gz: ends early after line 0")
+    assert texts[4].startswith("d.jsonl:1: is longer than")
+    assert texts[5] == "e.jsonl: cannot be read: No such file or directory"
 
 
 def test_files_are_read_in_the_order_of_time(tmp_path: Path) -> None:
-    """Whatever order they are named in."""
+    """In any order of the arguments."""
     whole = failover()
     later = replace(whole, snapshot=replace(whole.snapshot, now=NOW + 60))
     for name, recorded in (("a.jsonl", later), ("b.jsonl", whole)):

@@ -1,4 +1,4 @@
-"""What is recorded is read again exactly; what cannot be read is named."""
+"""A recorded decision is read back exactly; a line that cannot be read is named."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def lines(recorded: Recorded) -> tuple[bytes, bytes]:
 
 
 def read(*written: bytes) -> Recorded:
-    """What the last line says."""
+    """The content of the last line."""
     decoder = Decoder()
     found = [decoder.decode(line) for line in written]
     assert found[-1] is not None
@@ -42,10 +42,8 @@ def failover() -> Recorded:
 
 @quick
 @given(values(Memory), values(Snapshot), values(Decided), st.floats(), values(str))
-def test_whatever_the_types_allow_is_read_exactly_as_it_was(
-    remembered: Memory, seen: Snapshot, what: Decided, done: float, failed: str
-) -> None:
-    """Infinities, not-a-number, sets, enums, ports that are text or numbers; only then does a replay decide from what was there."""
+def test_every_value_of_the_types_is_read_back_exactly(remembered: Memory, seen: Snapshot, what: Decided, done: float, failed: str) -> None:
+    """Infinities, not-a-number, sets, enums, ports as text or number: a replay must decide from the recorded values."""
     units = tuple(unit for unit in seen.application.units if unit.name in seen.units)
     recorded = Recorded(remembered, replace(seen, application=replace(seen.application, units=units)), what, done, failed)
     assert plain(read(*lines(recorded))) == plain(recorded)
@@ -54,12 +52,12 @@ def test_whatever_the_types_allow_is_read_exactly_as_it_was(
 @quick
 @given(values(Application))
 def test_a_definition_is_one_line(any_application: Application) -> None:
-    """Whatever names hold: a line is a line."""
+    """No character in a name breaks the line."""
     assert definition(any_application, 1.0).line.count(b"\n") == 1
 
 
 def test_a_decision_of_today_is_decided_again_from_its_line() -> None:
-    """The point of it all."""
+    """This is the purpose of a recording."""
     recorded = failover()
     again = read(*lines(recorded))
     assert decided(conclude(again.memory, again.snapshot).plan) == recorded.decided
@@ -67,14 +65,14 @@ def test_a_decision_of_today_is_decided_again_from_its_line() -> None:
 
 
 def test_the_application_is_written_once_and_not_in_every_line() -> None:
-    """It is most of what a line would be."""
+    """It would be the larger part of a line."""
     first, line = lines(failover())
     assert b"price_per_hour" in first
     assert b"price_per_hour" not in line
 
 
 def test_fields_of_a_later_version_are_ignored_and_missing_ones_have_their_defaults() -> None:
-    """So that this version reads what the one after it wrote, and the one before."""
+    """This version reads the recordings of earlier and later versions."""
     first, line = lines(failover())
     raw = json.loads(line)
     raw["later"] = raw["snapshot"]["later"] = raw["memory"]["later"] = raw["snapshot"]["routing"]["later"] = [1]
@@ -83,7 +81,7 @@ def test_fields_of_a_later_version_are_ignored_and_missing_ones_have_their_defau
 
 
 def test_a_verb_or_reason_that_another_version_knew_is_read() -> None:
-    """What it decided is to be compared, whatever it was called."""
+    """Its decision must still be comparable."""
     first, line = lines(failover())
     raw = json.loads(line)
     raw["decided"]["verb"], raw["decided"]["reason"] = "evacuate", "CapacityForecast"
@@ -119,19 +117,19 @@ def _changed(path: tuple[str, ...], value: Any) -> bytes:
         pytest.param(_changed(("snapshot", "now"), "noon"), "snapshot.now: Input should be a valid number", id="a time that is text"),
         pytest.param(_changed(("snapshot", "routing"), None), "snapshot.routing: Field required", id="no routing"),
         pytest.param(_changed(("memory", "mode"), "fast"), "memory.mode", id="a mode that nobody knows"),
-        pytest.param(_changed(("snapshot", "units", "sd21-inf2"), None), "nothing is observed of sd21-inf2", id="a unit that is missing"),
+        pytest.param(_changed(("snapshot", "units", "sd21-inf2"), None), "no observation of sd21-inf2", id="a unit that is missing"),
     ],
 )
-def test_what_cannot_be_read_says_why(line: bytes, problem: str) -> None:
-    """The rest of the recording is read; a person must know what was not."""
+def test_a_line_that_cannot_be_read_names_the_reason(line: bytes, problem: str) -> None:
+    """The rest of the recording is read; a person must know which line was not."""
     decoder = Decoder()
     decoder.decode(lines(failover())[0])
     with pytest.raises(LineError, match=problem.replace("[", r"\[")):
         decoder.decode(line)
 
 
-def test_a_text_that_json_cannot_carry_is_refused() -> None:
-    """The API server never sends a lone surrogate; whatever did must not end the recording."""
+def test_a_text_that_json_cannot_represent_is_refused() -> None:
+    """The API server never sends a lone surrogate; one from elsewhere must not end the recording."""
     broken = snapshot()
     broken = replace(broken, routing=replace(broken.routing, writer="\ud800"))
     with pytest.raises(LineError, match="cannot be written"):

@@ -1,4 +1,4 @@
-"""What cannot be rendered is refused, with the field named."""
+"""An application that cannot be rendered is refused, with the field named."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Place = tuple[str | int, ...]
 
 
 def _changed(changes: dict[Place, Any], name: str = "sd21") -> dict[str, Any]:
-    """An application of `config/` with values put (or, with None, taken away) at places below `spec`."""
+    """An application of `config/` with values set (or, with None, removed) at places below `spec`."""
     values = document(name)
     for place, value in changes.items():
         node: Any = values["spec"]
@@ -75,7 +75,7 @@ CASES = [
 
 @pytest.mark.parametrize(("changes", "message"), CASES)
 def test_it_is_refused_with_the_field_named(changes: dict[Place, Any], message: str, tmp_path: Path) -> None:
-    """With file and line, and nothing is printed that could be applied."""
+    """With file and line. Nothing is printed that could be applied."""
     code, output = _rendered(_changed(changes), tmp_path)
     assert code == 1
     assert message in output
@@ -84,7 +84,7 @@ def test_it_is_refused_with_the_field_named(changes: dict[Place, Any], message: 
 
 
 def test_a_sixth_target_group_is_refused(tmp_path: Path) -> None:
-    """AWS takes five in an action."""
+    """AWS allows five in an action."""
     values = document()
     sixth = {**values["spec"]["units"][4], "name": "x", "service": {"name": "x", "port": 80}, "deployment": "x", "scaledObject": "x"}
     values["spec"]["units"].append({**sixth, "counterMetric": "x-counter", "latencyMetric": "x-latency"})
@@ -93,7 +93,7 @@ def test_a_sixth_target_group_is_refused(tmp_path: Path) -> None:
     assert "spec.units: found a list of 6; allowed: a list of 1 to 5 entries" in output
 
 
-def test_everything_is_told_at_once(tmp_path: Path) -> None:
+def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
     """In the order of the file."""
     code, output = _rendered(_changed({("stack", "images"): {}, ("units", 1, "stack"): None}), tmp_path)
     assert code == 1
@@ -135,8 +135,8 @@ VLLM_CASES = [
 
 
 @pytest.mark.parametrize(("changes", "message"), VLLM_CASES)
-def test_what_vllm_cannot_serve_is_refused(changes: dict[Place, Any], message: str, tmp_path: Path) -> None:
-    """Likewise."""
+def test_a_unit_that_vllm_cannot_serve_is_refused(changes: dict[Place, Any], message: str, tmp_path: Path) -> None:
+    """With the field named."""
     code, output = _rendered(_changed(changes, "llama"), tmp_path)
     assert code == 1
     assert message in output

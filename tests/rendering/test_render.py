@@ -1,4 +1,4 @@
-"""What `failoverctl render` makes of an application file."""
+"""The stacks that `failoverctl render` creates from application files."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import yaml
 from click.testing import CliRunner
 
 from controller.cli.main import main
+from controller.policy.annotations import MARKER
 from controller.policy.model import Mode
-from controller.policy.routing import MARKER, action_key, format_action, parse_action
+from controller.policy.routing import action_key, format_action, parse_action
 from controller.policy.targets import targets_at_rest
 from controller.rendering.render import FILES, MARK
 from tests.support.stacks import NAMES, ROOT, STACKS, application_file, document, example, objects_of, parsed
@@ -32,7 +33,7 @@ def _one(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_examples_in_deploy_are_what_render_makes(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_in_deploy_are_the_output_of_render(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Byte for byte: `failoverctl render config/NAME.yaml --out deploy/stacks/NAME`, run in the repository, changes nothing."""
     monkeypatch.chdir(ROOT)
     _run(f"config/{name}.yaml", "--out", str(tmp_path))
@@ -45,7 +46,7 @@ def test_every_example_is_checked_in() -> None:
     assert sorted(path.name for path in STACKS.iterdir()) == sorted(NAMES)
 
 
-def test_printed_is_what_would_be_written(tmp_path: Path) -> None:
+def test_without_out_it_prints_the_same_files(tmp_path: Path) -> None:
     """Without --out everything goes to standard output, in the order of the files."""
     printed = _run(str(application_file("sd21")))
     _run(str(application_file("sd21")), "--out", str(tmp_path))
@@ -56,8 +57,8 @@ def test_printed_is_what_would_be_written(tmp_path: Path) -> None:
 # --- writing ------------------------------------------------------------------------------------------------------------------------------
 
 
-def test_rendering_again_takes_away_what_is_not_made_any_more(tmp_path: Path) -> None:
-    """A stack that no longer scales keeps no ScaledObjects lying about."""
+def test_rendering_again_deletes_files_that_are_no_longer_rendered(tmp_path: Path) -> None:
+    """A stack that no longer scales keeps no ScaledObjects."""
     values, source, out = document(), tmp_path / "sd21.yaml", tmp_path / "out"
     source.write_text(yaml.safe_dump(values))
     _run(str(source), "--out", str(out))
@@ -70,8 +71,8 @@ def test_rendering_again_takes_away_what_is_not_made_any_more(tmp_path: Path) ->
     assert {one["spec"]["replicas"] for one in objects_of(parsed(values)) if one["kind"] == "Deployment"} == {1}
 
 
-def test_a_file_that_somebody_else_wrote_is_not_overwritten(tmp_path: Path) -> None:
-    """Nothing is written at all then."""
+def test_a_file_that_render_did_not_write_is_not_overwritten(tmp_path: Path) -> None:
+    """Then nothing is written at all."""
     (tmp_path / "40-ingress.yaml").write_text("mine\n")
     result = CliRunner().invoke(main, ["render", str(application_file("sd21")), "--out", str(tmp_path)])
     assert result.exit_code == 1
@@ -98,7 +99,7 @@ def test_the_ingress_shows_the_mode_that_the_controller_would_write(name: str, m
     assert hosts == {f"{service}.standby.invalid" for service in services}
 
 
-def test_scaled_objects_aim_at_what_each_mode_asks_of_a_replica() -> None:
+def test_scaled_objects_have_the_targets_of_each_mode() -> None:
     """Table 1's throughput in cost mode, Table 2's adjusted one in capacity mode."""
     for mode, wanted in ((Mode.COST, ["105", "130", "90", "61", "60"]), (Mode.CAPACITY, ["89.2", "89.2", "89.2", "61", "60"])):
         found = [one["spec"]["triggers"][0]["metadata"] for one in example("sd21", mode) if one["kind"] == "ScaledObject"]
@@ -107,12 +108,12 @@ def test_scaled_objects_aim_at_what_each_mode_asks_of_a_replica() -> None:
 
 
 def test_replicas_are_left_to_keda() -> None:
-    """Applying the manifest again must not scale a unit down to what it says."""
+    """Applying the manifest again must not scale a unit down."""
     assert not any("replicas" in one["spec"] for one in example("sd21") if one["kind"] == "Deployment")
 
 
 def test_probes_leave_room_for_twice_the_load_time() -> None:
-    """Nothing is restarted while it loads, a rollout is not called stuck before, and readiness alone lets traffic in."""
+    """No container restarts while it loads, no rollout counts as stuck before, and only readiness admits traffic."""
     values = document()
     values["spec"]["units"][0]["stack"]["loadSeconds"] = 1200
     for one in [one for one in objects_of(parsed(values)) if one["kind"] == "Deployment"]:
@@ -127,7 +128,7 @@ def test_probes_leave_room_for_twice_the_load_time() -> None:
         assert container["livenessProbe"]["httpGet"]["path"] == "/health"
 
 
-def test_a_pod_has_time_to_answer_what_it_took() -> None:
+def test_a_pod_has_time_to_answer_its_requests() -> None:
     """Pre-stop, longest request and drain fit into the grace period; the load balancer waits for the longest request too."""
     values = document()
     values["spec"]["stack"]["requestSeconds"] = 300
@@ -143,16 +144,16 @@ def test_a_pod_has_time_to_answer_what_it_took() -> None:
         assert not attributes or "deregistration_delay.timeout_seconds=330" in attributes
 
 
-def test_nothing_narrows_a_node_claim_beyond_what_the_unit_may_use() -> None:
-    """A spread over zones would make Karpenter ask for one zone, and its refusal prove no more than that zone short."""
+def test_no_requirement_narrows_a_node_claim_beyond_its_units() -> None:
+    """With a spread over zones Karpenter would request one zone, and its refusal would prove only that zone short."""
     for one in [one for one in example("sd21") if one["kind"] == "Deployment"]:
         pod = one["spec"]["template"]["spec"]
         assert not {"affinity", "topologySpreadConstraints"} & {*pod}
         assert [*pod["nodeSelector"]] == ["karpenter.sh/nodepool"]
 
 
-def test_units_that_share_a_node_pool_are_each_kept_to_their_own_types() -> None:
-    """The NodePool allows what either may use, a pod only its own."""
+def test_units_that_share_a_node_pool_each_keep_their_own_types() -> None:
+    """The NodePool allows the types of both, a pod only its own."""
     values = document()
     triton, cuda = values["spec"]["units"][2], values["spec"]["units"][4]
     triton["instanceTypes"], cuda["zones"] = ["g5.xlarge", "g5.2xlarge"], ["us-west-2a"]
@@ -170,14 +171,14 @@ def test_units_that_share_a_node_pool_are_each_kept_to_their_own_types() -> None
 
 
 def test_there_is_room_for_the_canary_and_a_rollout() -> None:
-    """The NodePool's limit covers every replica that KEDA or the controller may ask for, and one pod more of each unit."""
+    """The NodePool's limit covers every replica that KEDA or the controller may request, and one more pod of each unit."""
     limits = {one["metadata"]["name"]: one["spec"]["limits"] for one in example("sd21") if one["kind"] == "NodePool"}
     assert limits["amd-nvidia-a10g"] == {"nvidia.com/gpu": "202"}
     assert limits["amd-neuron-inf2"] == {"aws.amazon.com/neuron": "101"}
 
 
 def test_a_port_that_is_a_name_is_the_same_literal_everywhere() -> None:
-    """80 and "http" are two target groups to the load-balancer controller."""
+    """For the load-balancer controller, 80 and "http" are two target groups."""
     values = document()
     for service in (values["spec"]["capacityService"], *(unit["service"] for unit in values["spec"]["units"])):
         service["port"] = "web"
@@ -190,14 +191,14 @@ def test_a_port_that_is_a_name_is_the_same_literal_everywhere() -> None:
     assert ports == [{"name": "web"}] * 6
 
 
-def test_nodes_can_be_left_to_somebody_else() -> None:
-    """Two stacks may share NodePools if one of them makes them."""
+def test_nodes_can_be_managed_elsewhere() -> None:
+    """Two stacks may share NodePools if one of them renders them."""
     values = document()
     values["spec"]["stack"]["nodes"] = {"render": False}
     assert not {"NodePool", "EC2NodeClass"} & {one["kind"] for one in objects_of(parsed(values))}
 
 
-def test_the_files_own_settings_win() -> None:
+def test_the_files_own_settings_take_precedence() -> None:
     """Variables of the container and annotations of the Ingress."""
     values = document()
     values["spec"]["units"][0]["stack"]["env"] = {"MODEL_SERVER_MAX_QUEUE": "8", "MODEL_SERVER_REQUEST_TIMEOUT": "5"}
@@ -214,7 +215,7 @@ def test_the_files_own_settings_win() -> None:
 
 
 def test_the_policy_is_the_same_with_and_without_a_stack() -> None:
-    """`run` and `plan` use nothing of it."""
+    """`run` and `plan` do not use the stack."""
     values = document()
     with_stack = parsed(values).to_policy()
     del values["spec"]["stack"]

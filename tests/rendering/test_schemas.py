@@ -1,4 +1,4 @@
-"""Every rendered object is what the API server, Karpenter and KEDA expect."""
+"""Every rendered object follows the schemas of the API server, Karpenter and KEDA."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def test_custom_resources_follow_their_definitions(name: str) -> None:
     assert [problem for one in found for problem in problems(one)] == []
 
 
-def test_the_check_itself_finds_what_is_wrong() -> None:
-    """A misspelt field, and a number where text belongs."""
+def test_the_check_itself_finds_faults() -> None:
+    """A misspelt field, and a number in place of text."""
     objects = example("sd21")
     deployment = next(one for one in objects if one["kind"] == "Deployment")
     container = deployment["spec"]["template"]["spec"]["containers"][0]
@@ -74,7 +74,7 @@ def test_the_sizes_of_instance_types_are_those_of_the_ec2_api() -> None:
 
 
 def test_the_variables_of_the_container_are_settings_of_the_model_server() -> None:
-    """Read from its source: neither distribution imports the other."""
+    """Read from its code: neither distribution imports the other."""
     source = ast.parse((ROOT / "model_server" / "src" / "failover_model_server" / "settings.py").read_text())
     (settings,) = [node for node in source.body if isinstance(node, ast.ClassDef) and node.name == "Settings"]
     known = {

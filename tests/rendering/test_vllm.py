@@ -1,4 +1,4 @@
-"""Units that vLLM serves: what is in their pods, and what is refused."""
+"""Units that vLLM serves: their pods, and what is refused."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def _framework(pod: dict[str, Any]) -> str:
     return str(_variables(_containers(pod)["server"])["MODEL_SERVER_BACKEND"])
 
 
-def test_only_those_that_ask_for_it_are_served_by_it() -> None:
+def test_only_units_with_vllm_are_served_by_it() -> None:
     """A stack may mix both."""
     assert {name for name, pod in _pods(example("mistral")).items() if "vllm" in _containers(pod)} == {"mistral-g5-cuda", "mistral-g6-cuda"}
 
 
-def test_the_accelerator_is_the_engines_alone(pod: dict[str, Any]) -> None:
-    """One container asks for it; two would not fit on the node."""
+def test_only_the_engine_gets_the_accelerator(pod: dict[str, Any]) -> None:
+    """One container requests it; two would not fit on the node."""
     resource = RESOURCES[_framework(pod)]
     assert [name for name, one in _containers(pod).items() if resource in one["resources"]["limits"]] == ["vllm"]
 
 
-def test_the_adapter_is_what_the_stack_knows(pod: dict[str, Any]) -> None:
-    """Name, ports, probes and variables are those of a model server: Services, load balancer and counters see no difference."""
+def test_the_adapter_replaces_the_model_server(pod: dict[str, Any]) -> None:
+    """Name, ports, probes and variables are those of a model server: Services, load balancer and counters stay the same."""
     server = pod["containers"][0]
     assert (server["name"], server["args"]) == ("server", ["adapter"])
     assert server["startupProbe"]["httpGet"]["path"] == server["readinessProbe"]["httpGet"]["path"] == "/readiness"
@@ -57,8 +57,8 @@ def test_the_adapter_is_what_the_stack_knows(pod: dict[str, Any]) -> None:
     assert "MODEL_SERVER_APP" in _variables(server)
 
 
-def test_the_model_is_fetched_before_and_by_nobody_else(pod: dict[str, Any]) -> None:
-    """To the path that the engine is given, at the commit of the file; the engine is offline, and the token stays where it is needed."""
+def test_only_the_init_container_fetches_the_model(pod: dict[str, Any]) -> None:
+    """To the engine's path, at the commit of the file; the engine is offline, and only the init container has the token."""
     containers = _containers(pod)
     fetch, engine = containers["model"], containers["vllm"]
     assert fetch["args"][-1] == engine["command"][-1]
@@ -70,8 +70,8 @@ def test_the_model_is_fetched_before_and_by_nobody_else(pod: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("request_s", [60, 300])
-def test_the_engine_outlives_what_the_adapter_may_still_answer(request_s: int) -> None:
-    """Its preStop covers the adapter's, drain and longest request, within the grace period; its port is where the adapter looks."""
+def test_the_engine_outlives_the_adapter(request_s: int) -> None:
+    """Its preStop covers the adapter's, drain and longest request, within the grace period; its port is the adapter's default."""
     values = document("llama")
     values["spec"]["stack"]["requestSeconds"] = request_s
     for pod in _pods(objects_of(parsed(values))).values():
@@ -94,12 +94,12 @@ def test_pods_are_restricted(pod: dict[str, Any]) -> None:
 
 
 def test_the_engines_image_is_that_of_the_list(pod: dict[str, Any]) -> None:
-    """By tag, and by digest as soon as images.yaml knows it."""
+    """By tag, and by digest if images.yaml states it."""
     assert _containers(pod)["vllm"]["image"] == load().bases[f"vllm-{_framework(pod)}"].reference
 
 
-def test_shapes_are_compiled_for_all_cores_and_found_again() -> None:
-    """Two NeuronCores a device; the cache is in the application's region. A GPU needs neither."""
+def test_shapes_are_compiled_for_all_cores_and_cached() -> None:
+    """Two NeuronCores per device; the cache is in the application's region. A GPU needs neither."""
     pods = _pods(example("llama"))
     neuron, cuda = (_containers(pods[name])["vllm"] for name in ("llama-inf2", "llama-g5-cuda"))
     assert "--tensor-parallel-size=2" in neuron["args"]
@@ -108,8 +108,8 @@ def test_shapes_are_compiled_for_all_cores_and_found_again() -> None:
     assert not {"NEURON_COMPILE_CACHE_URL", "AWS_REGION"} & {*_variables(cuda)}
 
 
-def test_a_units_own_flags_and_variables_win() -> None:
-    """Flags come last, which is what vLLM takes; variables replace those that are made."""
+def test_a_units_own_flags_and_variables_take_precedence() -> None:
+    """Flags come last, and vLLM uses the last one; variables replace the rendered ones."""
     values = document("llama")
     profile = {"maxModelLen": 16384, "args": ["--gpu-memory-utilization=0.8"], "env": {"HOME": "/tmp"}, "image": "own/vllm:1"}
     values["spec"]["units"][2]["stack"]["vllm"] = profile

@@ -13,7 +13,8 @@ import pytest
 from controller.clients.kube import KubeSession
 from controller.clock import SystemClock
 from controller.errors import Unavailable
-from controller.policy.routing import MARKER, format_action
+from controller.policy.annotations import MARKER
+from controller.policy.routing import format_action
 from controller.ports import Message, MessageKind
 from controller.service.wiring import Service
 from failover_harness.waiting import wait_for
@@ -99,10 +100,10 @@ def test_a_mode_change_is_made_remembered_counted_and_reported_once(
     with run(_service(cluster, tmp_path, loser, monkeypatch, collector)) as service:
         wait_for("the first decision", lambda: bool(service.controller.views()))
         _shortage(cluster)
-        wait_for("the memory", lambda: bool(service.controller.views()[0].memory.flips))
+        wait_for("the memory", lambda: bool(service.controller.views()[0].memory.mode_changes))
         wait_for("the message", lambda: bool(_mode_changes(collector)))
         (view,) = service.controller.views()
-    assert [(str(one.to), str(one.reason)) for one in view.memory.flips] == [("capacity", "ShortageProven")]
+    assert [(str(one.to), str(one.reason)) for one in view.memory.mode_changes] == [("capacity", "ShortageProven")]
     assert view.ledger.switches == 1
     assert [(one.kind, one.reason) for one in _mode_changes(collector)] == [(MessageKind.FAILOVER, "ShortageProven")]
     assert len({body for body in cluster.patches() if MARKER in body}) == 1
@@ -124,7 +125,7 @@ def test_what_somebody_else_undid_is_not_reported_as_done(cluster: Cluster, tmp_
         wait_for("capacity mode", lambda: cluster.mode() == "capacity" and bool(service.controller.views()[0].ledger.switches))
         wait_for("the message", lambda: bool(_mode_changes(collector)))
         (view,) = service.controller.views()
-    assert len([one for one in view.memory.flips if str(one.reason) == "ShortageProven"]) == view.ledger.switches == 1
+    assert len([one for one in view.memory.mode_changes if str(one.reason) == "ShortageProven"]) == view.ledger.switches == 1
     assert [one.reason for one in _mode_changes(collector)] == ["ShortageProven"]
 
 

@@ -85,7 +85,7 @@ def test_a_restart_in_either_mode_switches_nothing(cluster: Cluster, tmp_path: P
         assert str(view.decision.mode) == mode
     assert cluster.ingress()["metadata"]["annotations"][ACTION] == before
     assert len(cluster.patches()) == count
-    assert len(view.memory.flips) == (1 if mode == "capacity" else 0)
+    assert len(view.memory.mode_changes) == (1 if mode == "capacity" else 0)
 
 
 def _fresh(service: object) -> bool:

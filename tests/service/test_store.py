@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from controller.clients.kube import KubeSession, connect
 from controller.errors import Conflict, Forbidden, StateError, Unavailable
 from controller.policy.codec import encode
-from controller.policy.model import Cause, Flip, Memory, Mode, UnitMemory
+from controller.policy.model import Cause, Memory, Mode, ModeChange, UnitMemory
 from controller.policy.reasons import Reason
 from controller.ports import StoredMemory
 from controller.service.store import ConfigMapStore, ReadOnlyStore, record_name
@@ -25,7 +25,7 @@ NAME = record_name(KEY)
 NAMESPACE = "failoverctl"
 FULL = memory(
     Mode.CAPACITY,
-    flips=(Flip(NOW, Mode.CAPACITY, Reason.SHORTAGE_PROVEN, "inf2"),),
+    mode_changes=(ModeChange(NOW, Mode.CAPACITY, Reason.SHORTAGE_PROVEN, "inf2"),),
     hold_level=2,
     units={"sd21-inf2": UnitMemory(NOW, Cause.CAPACITY, 2, NOW)},
     changed_at=NOW,

@@ -56,8 +56,33 @@ def start_of(path: Path) -> float:
     raise AssertionError("the recording creates nothing")
 
 
+class Sold:
+    """What EC2 says of instance types: zones by type, and nothing else.
+
+    Args:
+        zones: Where every type is sold.
+    """
+
+    def __init__(self, zones: tuple[str, ...]) -> None:
+        self._zones = zones
+
+    def offered_zones(self, _instance_type: str) -> tuple[str, ...]:
+        """Zones in which it is sold."""
+        return self._zones
+
+    def notes(self, _instance_type: str) -> tuple[str, ...]:
+        """Quota and reservations, in words."""
+        return ()
+
+
 def replay(
-    path: Path, application: Application, *, act: bool, until: float, prepare: Callable[[ClusterView], None] | None = None
+    path: Path,
+    application: Application,
+    *,
+    act: bool,
+    until: float,
+    prepare: Callable[[ClusterView], None] | None = None,
+    zones: tuple[str, ...] = (),
 ) -> list[Step]:
     """Feeds a recording through the view and decides after every change and once a second.
 
@@ -67,6 +92,7 @@ def replay(
         act: Whether an accepted change of mode is noted and shown on the Ingress, as the service would.
         until: Where to stop, in the recording's seconds; past its end time goes on without changes.
         prepare: Adds objects that the recording lacks.
+        zones: Where EC2 sells every type; () where it is not asked.
     """
     clock = ManualClock(start_of(path))
     begin = clock.now()
@@ -84,7 +110,8 @@ def replay(
             if kind in KINDS:
                 view.changed(KINDS[kind], None, "ADDED" if change == "LISTED" else change, {"kind": kind, **obj})
         sources = tuple(Source(name, True, clock.now(), 180.0) for name in ("karpenter", "workloads", "ingress"))
-        snapshot = builder.build(application, clock.now(), sources, ExternalSignals(), leader=True, epoch=1)
+        external = ExternalSignals(capacity=Sold(zones) if zones else None)
+        snapshot = builder.build(application, clock.now(), sources, external, leader=True, epoch=1)
         made = conclude(memory, snapshot)
         memory, decision = made.memory, made.decision
         steps.append(Step(t, decision, snapshot))
@@ -96,7 +123,8 @@ def replay(
 
 def _show(view: ClusterView, application: Application, decision: Decision) -> None:
     """Writes to the Ingress what the decision's patch would."""
-    from controller.policy.routing import MARKER, action_key, format_action
+    from controller.policy.annotations import MARKER
+    from controller.policy.routing import action_key, format_action
 
     obj = view.ingress(application.namespace, application.ingress)
     assert obj is not None

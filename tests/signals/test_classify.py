@@ -104,7 +104,12 @@ def test_a_launch_that_is_still_tried_is_no_failure(reason: str) -> None:
 def test_e1_truncated_capacity() -> None:
     """E1: the code, the type and the zone of the first pair survive the cut, and the cut is known."""
     assert classify_refusal(sample("E1")["message"]) == Refusal(
-        Cause.CAPACITY, ("InsufficientInstanceCapacity",), truncated=True, instance_type="inf2.xlarge", zone="us-west-2a"
+        Cause.CAPACITY,
+        ("InsufficientInstanceCapacity",),
+        truncated=True,
+        instance_type="inf2.xlarge",
+        zone="us-west-2a",
+        offerings=(("inf2.xlarge", "us-west-2a"),),
     )
 
 
@@ -125,6 +130,7 @@ def test_e13_a_log_line_shows_both_codes() -> None:
         ("InsufficientInstanceCapacity", "InsufficientFreeAddressesInSubnet"),
         instance_type="inf2.xlarge",
         zone="us-west-2a",
+        offerings=(("inf2.xlarge", "us-west-2a"),),
     )
 
 

@@ -117,12 +117,12 @@ def test_a_pod_of_another_deployment_is_nobodys(view: WorkloadView) -> None:
     assert pending(view, application()) == {}
 
 
-def test_a_pod_that_may_go_to_two_pools_is_nobodys(view: WorkloadView) -> None:
-    """A shortage of one does not strand it, even with the labels of a unit."""
+def test_a_pod_that_may_go_to_two_pools_is_its_deployments(view: WorkloadView) -> None:
+    """Its unit misses it; a shortage must then be proven of both NodePools."""
     view.deployment("ADDED", deployment("sd21-inf2"))
     view.pod("ADDED", waiting_pod("p", labels={"app": "sd21-inf2"}, pools=("inf2", "trn1")))
     assert view.pools_of_pod(NAMESPACE, "p") == ("inf2", "trn1")
-    assert pending(view, application()) == {}
+    assert pending(view, application()) == {"sd21-inf2": ["p"]}
 
 
 def test_a_pod_pinned_elsewhere_is_not_the_units(view: WorkloadView) -> None:

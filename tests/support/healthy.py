@@ -1,4 +1,4 @@
-"""The objects of an application with which nothing is wrong, as plain values or on an emulated API."""
+"""The objects of a healthy application, as plain values or on an emulated API."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from controller.clients.kube import DEPLOYMENTS, ENDPOINT_SLICES, EVENTS, SCALED_OBJECTS, SERVICES, TARGET_GROUP_BINDINGS
 from controller.clock import format_rfc3339
-from controller.doctor.observe import Seen, assemble
+from controller.doctor.observe import Observation, assemble
 from controller.policy.model import Application, Mode
 from controller.policy.standby import needed
 from failover_testbed.cluster import manifests
@@ -20,11 +20,11 @@ HOSTNAME = "k8s-shop-sd21-0123456789-1234567890.us-west-2.elb.amazonaws.com"
 
 @dataclass
 class Healthy:
-    """One application's objects. A test changes them before it looks.
+    """One application's objects. Tests change them before they observe them.
 
     Args:
-        app: Whose.
-        mode: The mode that the Ingress shows.
+        app: The application.
+        mode: The mode of the Ingress.
         standby: Whether it has standby rules.
     """
 
@@ -72,11 +72,11 @@ class Healthy:
         return next(one for one in self.listed[kind] if one["metadata"]["name"] == name)
 
     def drop(self, kind: str, name: str) -> None:
-        """Takes one listed object away."""
+        """Removes one listed object."""
         self.listed[kind].remove(self.one(kind, name))
 
-    def tell(self, reason: str, message: str = "", *, ago: float = 10.0, version: int = 1) -> None:
-        """An Event of the load-balancer controller about the Ingress."""
+    def event(self, reason: str, message: str = "", *, ago: float = 10.0, version: int = 1) -> None:
+        """Adds an Event of the load-balancer controller about the Ingress."""
         number = len(self.listed[EVENTS.name])
         self.listed[EVENTS.name].append(
             {
@@ -90,14 +90,14 @@ class Healthy:
             }
         )
 
-    # --- what is looked at ---
+    # --- what is observed ---
 
-    def seen(self) -> Seen:
-        """What a look shows."""
+    def observed(self) -> Observation:
+        """The observation of these objects."""
         return assemble(self.app, NOW, self.ingress, self.listed, self.group, self.unreadable, group_complete=self.group_complete)
 
     def create(self, store: KubeStore) -> None:
-        """Makes the objects on an emulated API."""
+        """Creates the objects on an emulated API."""
         ingress = copy.deepcopy(self.ingress)
         status = ingress.pop("status")
         ingress["metadata"].pop("managedFields")

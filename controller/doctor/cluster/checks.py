@@ -1,6 +1,6 @@
-"""The checks of the cluster's components, in the order in which they are shown, and what each is for.
+"""The checks of the cluster's components in display order, each with the reason why it matters.
 
-To add one: a function from what was seen to findings, a line here, `make docs`.
+To add a check, write a function from a `ClusterObservation` to findings, add a line here and run `make docs`.
 """
 
 from __future__ import annotations
@@ -19,45 +19,49 @@ from controller.clients.kube import (
     TRIGGER_AUTHENTICATIONS,
 )
 from controller.doctor.cluster import devices, karpenter, keda, load_balancer
-from controller.doctor.cluster.observe import ClusterSeen
+from controller.doctor.cluster.observe import ClusterObservation
 from controller.doctor.report import Check, Result
 
-CLUSTER_CHECKS: Final[tuple[Check[ClusterSeen], ...]] = (
-    Check(karpenter.karpenter, "It launches the nodes, and what it says of refused launches is how a shortage is noticed.", (DEPLOYMENTS,)),
-    Check(karpenter.karpenter_kinds, "In another version they are not read, and no shortage is noticed."),
-    Check(karpenter.karpenter_settings, "With them nodes that go are replaced in time, and reserved capacity is used.", (DEPLOYMENTS,)),
-    Check(load_balancer.load_balancer_controller, "It carries every switch from the Ingress to the load balancer.", (DEPLOYMENTS,)),
+CLUSTER_CHECKS: Final[tuple[Check[ClusterObservation], ...]] = (
+    Check(karpenter.karpenter, "It launches the nodes, and its reports of refusals reveal a shortage.", (DEPLOYMENTS,)),
+    Check(karpenter.karpenter_kinds, "The controller reads no other version, and would notice no shortage."),
+    Check(
+        karpenter.karpenter_settings,
+        "With these settings it replaces interrupted nodes in time and uses reserved capacity.",
+        (DEPLOYMENTS,),
+    ),
+    Check(load_balancer.load_balancer_controller, "It applies every mode change of the Ingress to the load balancer.", (DEPLOYMENTS,)),
     Check(load_balancer.load_balancer_kinds, "Without its kinds no target group is known, and no Ingress is served."),
     Check(
         load_balancer.load_balancer_flags,
-        "By default it answers every request with 503 when an action or its only Service is missing.",
+        "By default every request is answered with 503 when an action or its only Service is missing.",
         (DEPLOYMENTS,),
     ),
     Check(
         load_balancer.readiness_gates,
-        "Otherwise Kubernetes ends old pods while the load balancer does not send requests to the new ones yet.",
+        "Otherwise Kubernetes ends old pods before the load balancer sends requests to the new ones.",
         (NAMESPACES,),
     ),
-    Check(keda.keda, "It sets the replicas: a side that is to receive traffic is raised through it.", (DEPLOYMENTS,)),
-    Check(keda.keda_kinds, "Without them no target and no floor can be set, and no HPA gets a value.", (API_SERVICES,)),
+    Check(keda.keda, "It sets the replicas: the controller scales up the receiving side through it.", (DEPLOYMENTS,)),
+    Check(keda.keda_kinds, "Without them the controller can set no target and no floor, and no HPA gets a value.", (API_SERVICES,)),
     Check(
         keda.keda_authentication,
-        "A trigger that cannot read CloudWatch scales nothing: the replicas stay as they are, or go where its fallback says.",
+        "A trigger that cannot read CloudWatch scales nothing: the replicas stay as they are, or follow the trigger's fallback.",
         (SCALED_OBJECTS, TRIGGER_AUTHENTICATIONS),
     ),
     Check(
         devices.nvidia_device_plugin,
-        "Without it a node offers no GPU, and pods wait although there is capacity.",
+        "Without it a node offers no GPU, and pods wait although capacity exists.",
         (DAEMON_SETS, NODE_POOLS, NODES),
     ),
     Check(
         devices.neuron_device_plugin,
-        "Without it a node offers no Neuron device, and pods wait although there is capacity.",
+        "Without it a node offers no Neuron device, and pods wait although capacity exists.",
         (DAEMON_SETS, NODE_POOLS, NODES),
     ),
     Check(
         devices.container_insights,
-        "It shows use of accelerators and nodes, which tells where a unit's breaking point is.",
+        "It shows the utilisation of accelerators and nodes, which reveals a unit's breaking point.",
         (DEPLOYMENTS, DAEMON_SETS),
     ),
 )
@@ -65,18 +69,18 @@ CLUSTER_CHECKS: Final[tuple[Check[ClusterSeen], ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class ClusterReport:
-    """What is known of the cluster.
+    """The findings about the cluster.
 
     Attributes:
-        seen: What was looked at.
-        results: In the order of the checks; those that have nothing to ask are left out.
+        observed: What was examined.
+        results: Those of each check that applies, in the order of the checks.
     """
 
-    seen: ClusterSeen
+    observed: ClusterObservation
     results: tuple[Result, ...]
 
 
-def examine_cluster(seen: ClusterSeen) -> ClusterReport:
-    """Makes every check that has something to ask."""
-    results = (Result(check, finding) for check in CLUSTER_CHECKS for finding in check.findings(seen, seen.unreadable))
-    return ClusterReport(seen, tuple(results))
+def examine_cluster(observed: ClusterObservation) -> ClusterReport:
+    """Runs every check that applies."""
+    results = (Result(check, finding) for check in CLUSTER_CHECKS for finding in check.findings(observed, observed.unreadable))
+    return ClusterReport(observed, tuple(results))

@@ -1,7 +1,7 @@
-"""What the components are: how each is recognised, which version is installed by docs/install.md, and the oldest that suffices.
+"""The components: how to recognise each, the version that docs/install.md installs, and the oldest version that suffices.
 
-The pinned versions are those that the facts this controller rests on were read from or observed with. A component is recognised by its
-charts' and manifests' own names; a mirror in another registry changes none of them.
+The pinned versions are those whose behaviour this controller relies on, as read in their source or observed. A component is recognised by
+the names in its charts and manifests, which a mirror in another registry keeps.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ class Component:
     """One Deployment or DaemonSet.
 
     Attributes:
-        title: What people call it.
-        names: Its ``app.kubernetes.io/name``, or its own name.
-        image: End of the path of its image, without tag, for those that have another name.
-        pinned: What docs/install.md installs; "" for what comes with another component.
-        at_least: The oldest version that suffices, () where none is known to be too old.
-        reason: What older ones lack, as the end of a sentence.
-        install: The step of docs/install.md.
+        title: Its name in texts.
+        names: Values of its ``app.kubernetes.io/name``, or of its own name.
+        image: End of its image's path without the tag; recognises an installation under another name.
+        install: The section of docs/install.md.
+        pinned: The version that docs/install.md installs; "" if it comes with another component.
+        at_least: The oldest version that suffices, () if no version is known to be too old.
+        reason: What older versions do wrong, as the end of a sentence.
     """
 
     title: str
@@ -42,7 +42,7 @@ KARPENTER: Final = Component(
     "Karpenter",
     "1.14.1",
     (1, 3, 0),
-    "do not tell that a NodePool has no instance type left",
+    "do not report that a NodePool has no instance type left",
 )
 LOAD_BALANCER_CONTROLLER: Final = Component(
     "the AWS Load Balancer Controller",
@@ -51,7 +51,7 @@ LOAD_BALANCER_CONTROLLER: Final = Component(
     "AWS Load Balancer Controller",
     "3.5.0",
     (2, 12, 0),
-    "delete rules before they make others, and know a rule by its priority alone",
+    "delete rules before they create new ones, and identify a rule by its priority alone",
 )
 KEDA: Final = Component(
     "KEDA",
@@ -60,7 +60,7 @@ KEDA: Final = Component(
     "KEDA",
     "2.20.2",
     (2, 13, 0),
-    "know no podIdentity provider aws",
+    "do not support the podIdentity provider aws",
 )
 KEDA_METRICS: Final = Component(
     "KEDA's metrics server",
@@ -100,5 +100,5 @@ GUIDE: Final = "docs/install.md"
 
 
 def step(component: Component) -> str:
-    """Where it is described how to install it."""
+    """The section that describes how to install a component."""
     return f"{GUIDE}, section {component.install}"

@@ -1,4 +1,4 @@
-"""One look at the cluster's components, by lists and discovery alone. What it may not list is told by the checks."""
+"""Observes the cluster's components once, by lists and discovery alone. The checks report what it may not list."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ from controller.signals.objects import Object, items, name_of, text
 from controller.signals.watch import list_objects
 
 KINDS: Final = (NODE_POOLS, NODE_CLAIMS, NODE_CLASSES, TARGET_GROUP_BINDINGS, SCALED_OBJECTS, TRIGGER_AUTHENTICATIONS)
-"""What the components' own definitions have to serve."""
+"""The kinds that the components' CRDs must serve."""
 METRICS_API: Final = "v1beta1.external.metrics.k8s.io"
 AUTO_MODE: Final = "eks.amazonaws.com"  # the API group that EKS Auto Mode serves
 
 _HOMES: Final = ("kube-system", "karpenter", "keda", "amazon-cloudwatch", "nvidia-device-plugin", "gpu-operator")
-"""Where the components usually are, for those who may not list all namespaces."""
+"""The usual namespaces of the components, for an identity that may not list all namespaces."""
 _FAMILIES: Final = {True: ("inf", "trn"), False: ("g", "p")}  # EC2's instance families with Neuron devices, and with NVIDIA GPUs
 
 
 @dataclass(frozen=True, slots=True)
-class ClusterSeen:
-    """What one look at a cluster shows.
+class ClusterObservation:
+    """The components of one cluster at one time.
 
     Attributes:
-        now: When it was looked, seconds since the Unix epoch.
+        now: When it was observed, seconds since the Unix epoch.
         host: The API server's URL.
-        applications: Those that rely on the components; () where none is known.
+        applications: Those that rely on the components; () if none is known.
         groups: The API groups that are served, with their versions: ``karpenter.sh/v1``.
-        served: The kinds of `KINDS` that are, by the resource's name.
+        served: The names of the resources of `KINDS` that are served.
         listed: The objects of each kind that could be listed, by the resource's name.
-        homes: The namespaces whose Deployments and DaemonSets were looked at; () for all.
+        homes: The namespaces whose Deployments and DaemonSets were listed; () means all.
         unreadable: Why a kind could not be listed, by the resource's name.
     """
 
@@ -69,11 +69,11 @@ class ClusterSeen:
         return self.listed.get(resource.name, ())
 
     def deployment(self, component: Component) -> Workload | None:
-        """A component that is a Deployment, None where it was not seen."""
+        """A component that is a Deployment, None if it was not found."""
         return find(component, self.objects(DEPLOYMENTS))
 
     def daemon_set(self, component: Component) -> Workload | None:
-        """A component that is a DaemonSet, None where it was not seen."""
+        """A component that is a DaemonSet, None if it was not found."""
         return find(component, self.objects(DAEMON_SETS))
 
     @property
@@ -87,12 +87,12 @@ class ClusterSeen:
         return [unit for application in self.applications for unit in application.units]
 
     def pools(self, *, neuron: bool) -> list[str]:
-        """The NodePools of the units that run on Neuron devices, or on NVIDIA's."""
+        """The NodePools of the units on Neuron devices, or else on NVIDIA GPUs."""
         return sorted({unit.node_pool for unit in self.units if unit.instance_type.startswith(_FAMILIES[neuron])})
 
 
-def look_at_cluster(session: KubeSession, applications: Iterable[Application], now: float) -> ClusterSeen:
-    """Looks once.
+def observe_cluster(session: KubeSession, applications: Iterable[Application], now: float) -> ClusterObservation:
+    """Observes the components of a cluster.
 
     Args:
         session: Connection to the API server.
@@ -100,7 +100,7 @@ def look_at_cluster(session: KubeSession, applications: Iterable[Application], n
         now: Seconds since the Unix epoch.
 
     Raises:
-        RemoteError: The API server does not even tell which API groups it serves.
+        RemoteError: Discovery of the API groups failed.
     """
     applications = list(applications)
     unreadable: dict[str, str] = {}
@@ -122,11 +122,11 @@ def look_at_cluster(session: KubeSession, applications: Iterable[Application], n
         listed[resource.name] = [one for space in spaces for one in _listed(session, resource, space, unreadable)]
     if scaling:
         listed[CLUSTER_TRIGGER_AUTHENTICATIONS.name] = _listed(session, CLUSTER_TRIGGER_AUTHENTICATIONS, None, unreadable)
-    return ClusterSeen(now, session.host, applications, groups, served, listed, homes, unreadable)
+    return ClusterObservation(now, session.host, applications, groups, served, listed, homes, unreadable)
 
 
 def _groups(session: KubeSession) -> frozenset[str]:
-    """The API groups with their versions; everybody who is authenticated may ask."""
+    """The API groups with their versions; every authenticated identity may read them."""
     found = items(session.request("GET", "/apis"), "groups")
     return frozenset(text(version, "groupVersion") for group in found for version in items(group, "versions"))
 
@@ -140,25 +140,25 @@ def _serves(session: KubeSession, kind: Resource) -> bool:
 
 
 def _listed(session: KubeSession, resource: Resource, namespace: str | None, unreadable: dict[str, str]) -> Sequence[Object]:
-    """The objects of one kind; () and a note of why where they cannot be listed."""
+    """The objects of one kind. If they cannot be listed, returns () and records why."""
     try:
         return list_objects(session, resource, namespace)[0]
     except RemoteError as error:
-        unreadable[resource.name] = _refusal(error, resource)
+        unreadable[resource.name] = _reason(error, resource)
     return ()
 
 
-def _refusal(error: RemoteError, resource: Resource) -> str:
-    """Why a kind cannot be listed, in few words where it is a matter of permission."""
+def _reason(error: RemoteError, resource: Resource) -> str:
+    """Why a kind cannot be listed; short if a permission is missing."""
     return f"{resource.name} may not be listed with these credentials" if isinstance(error, Forbidden) else str(error)
 
 
 def _everywhere(session: KubeSession, resource: Resource, unreadable: dict[str, str]) -> tuple[Sequence[Object], tuple[str, ...]]:
-    """The objects of all namespaces; where that is not allowed, those of the usual ones that may be listed, and which these are."""
+    """The objects of all namespaces, with (). If that is not allowed: those of the usual namespaces that may be listed, and their names."""
     try:
         return list_objects(session, resource, None)[0], ()
     except Forbidden as error:
-        refusal = _refusal(error, resource)
+        reason = _reason(error, resource)
     except RemoteError as error:
         unreadable[resource.name] = str(error)
         return (), ()
@@ -168,19 +168,19 @@ def _everywhere(session: KubeSession, resource: Resource, unreadable: dict[str, 
         try:
             found += list_objects(session, resource, home)[0]
         except RemoteError:
-            continue  # what is not seen is told by the checks
+            continue  # the checks report what is missing
         homes.append(home)
     if not homes:
-        unreadable[resource.name] = refusal
+        unreadable[resource.name] = reason
     return found, tuple(homes)
 
 
 def _metrics_api(session: KubeSession, unreadable: dict[str, str]) -> Sequence[Object]:
-    """The APIService of external metrics, () where there is none."""
+    """The APIService of external metrics, () if there is none."""
     try:
         return [session.get(API_SERVICES, None, METRICS_API)]
     except NotFound:
         return ()
     except RemoteError as error:
-        unreadable[API_SERVICES.name] = _refusal(error, API_SERVICES)
+        unreadable[API_SERVICES.name] = _reason(error, API_SERVICES)
         return ()

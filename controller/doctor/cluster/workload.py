@@ -1,4 +1,4 @@
-"""One Deployment or DaemonSet of a component, read."""
+"""The Deployment or DaemonSet of a component, as the checks need it."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from controller.signals.objects import Object, integer, items, mapping, name_of,
 _NAME_LABEL: Final = "app.kubernetes.io/name"
 _VERSION_LABEL: Final = "app.kubernetes.io/version"
 _VERSION: Final = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?")
-_SIDE_SHOWS: Final = ("gpu-feature-discovery", "mps-control-daemon")  # of the NVIDIA chart: same image, other DaemonSets
+_SIDECARS: Final = ("gpu-feature-discovery", "mps-control-daemon")  # other DaemonSets of the NVIDIA chart with the same image
 _COMPARED: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What is read of one.
+    """A Deployment or DaemonSet.
 
     Attributes:
-        where: Namespace and name.
-        wanted: Pods that there should be.
-        ready: Pods that are ready.
-        images: Of its containers.
-        label: The version that its labels say, "" where they say none.
-        arguments: Of all containers, in their order.
-        environment: Of all containers; what is not a plain value is "".
-        tolerations: Of its pods.
-        settled: Whether its controller has seen the newest specification.
+        where: ``namespace/name``.
+        wanted: Desired pods.
+        ready: Ready pods.
+        images: The images of its containers.
+        label: The version in its labels, "" if they state none.
+        arguments: The arguments of all containers, in order.
+        environment: The environment of all containers; "" for a value that is a reference.
+        tolerations: The tolerations of its pods.
+        settled: Whether its status covers the newest specification.
     """
 
     where: str
@@ -45,7 +45,7 @@ class Workload:
 
     @property
     def version(self) -> Version:
-        """From the tag of the first image that has one, else from the label; () where neither tells."""
+        """The version in the tag of the first image that has one, else in the label; () if neither states it."""
         for candidate in (*(_tag(image) for image in self.images), self.label):
             found = _VERSION.match(candidate)
             if found is not None:
@@ -53,7 +53,7 @@ class Workload:
         return ()
 
     def flag(self, name: str) -> str | None:
-        """The value of ``--name=value`` or ``--name value``, "true" for a bare flag, None where it is not given; the last one counts."""
+        """The value of ``--name=value`` or ``--name value``, "true" for a bare flag, None if it is not given; the last one counts."""
         value = None
         for index, argument in enumerate(self.arguments):
             key, equals, rest = argument.partition("=")
@@ -65,7 +65,7 @@ class Workload:
 
 
 def _tag(image: str) -> str:
-    """The tag of an image, "" where it has none."""
+    """The tag of an image, "" if it has none."""
     path = image.partition("@")[0].rpartition("/")[2]
     return path.partition(":")[2]
 
@@ -77,21 +77,21 @@ def _path(image: str) -> str:
 
 
 def shown(version: Version) -> str:
-    """A version as people write it, "unknown" for ()."""
+    """A version as text, ``1.2.3``; "unknown" for ()."""
     return ".".join(map(str, version)) or "unknown"
 
 
 def older(version: Version, limit: Version) -> bool:
-    """Whether a version is older than another; an unknown one is not."""
+    """Whether a version is older than `limit`; an unknown version is not."""
     return bool(version and limit) and version[:_COMPARED] < limit[:_COMPARED]
 
 
 def find(component: Component, objects: Iterable[Object]) -> Workload | None:
-    """The component among the Deployments or DaemonSets of a cluster, None where it is not there.
+    """Finds a component among the Deployments or DaemonSets of a cluster; None if it is not there.
 
-    By its name first, whatever image it runs; else by its image. Where several fit, the one with the most ready pods.
+    Matches by name first, whatever the image, else by image. Of several matches it returns the one with the most ready pods.
     """
-    candidates = [one for one in objects if not any(side in name_of(one) for side in _SIDE_SHOWS)]
+    candidates = [one for one in objects if not any(side in name_of(one) for side in _SIDECARS)]
     named = [one for one in candidates if {name_of(one), text(mapping(one, "metadata", "labels"), _NAME_LABEL)} & component.names]
     found = named or [one for one in candidates if any(_path(image).endswith(component.image) for image in _images(one))]
     return max(map(read, found), key=lambda one: one.ready, default=None)
@@ -128,7 +128,7 @@ def read(obj: Object) -> Workload:
 
 
 def tolerates(tolerations: Sequence[Any], taint: Mapping[str, Any]) -> bool:
-    """Whether pods with these tolerations are put on a node with this taint, as the scheduler judges it."""
+    """Whether the scheduler would place pods with these tolerations on a node with this taint."""
     return any(_matches(one, taint) for one in tolerations)
 
 

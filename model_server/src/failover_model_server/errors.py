@@ -1,4 +1,4 @@
-"""What a client is told when a request is not answered: an HTTP status, a code that programs read, a sentence that people read.
+"""The errors that a client gets instead of an answer: an HTTP status, a code for programs, and a sentence for people.
 
 Only the texts of these errors reach a client. Any other exception becomes `InferenceFailed` with a request id; its own text, which
 may hold paths or inputs, goes to the log alone.
@@ -65,7 +65,7 @@ class DeadlineExceeded(RequestError):
 
 
 class InferenceFailed(RequestError):
-    """The model failed on this item. The client is told no more than that; the log has the cause."""
+    """The model failed on this item. The client gets no further details; the log has the cause."""
 
     code = "inference_failed"
 

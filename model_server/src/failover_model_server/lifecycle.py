@@ -23,7 +23,7 @@ class State(StrEnum):
     READY = "READY"
     """Serves."""
     DRAINING = "DRAINING"
-    """SIGTERM was received: told not ready, still accepts for the drain time, finishes what is in flight."""
+    """SIGTERM was received: reports not ready, still accepts requests for the drain time, and finishes those in flight."""
     STOPPED = "STOPPED"
     """Everything in flight has ended."""
     FAILED = "FAILED"
@@ -95,7 +95,7 @@ class Lifecycle:
         return self._clock() - self._status.since
 
     def listen(self, listener: Listener) -> None:
-        """Be told of every change."""
+        """Call the listener at every change."""
         self._listeners.append(listener)
 
     def to(self, state: State, reason: str) -> None:

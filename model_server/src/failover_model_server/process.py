@@ -89,7 +89,7 @@ async def _serve(settings: Settings) -> int:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Bound here rather than by uvicorn, so that a port in use ends the process with its reason, and port 0 can be told.
+    """Bind the socket here rather than in uvicorn, so that a port in use ends the process with a reason and the choice for port 0 is known.
 
     Raises:
         OSError: the address is in use or not ours.

@@ -24,7 +24,7 @@ def mount(app: FastAPI, service: Service) -> FastAPI:
     """The app with the page.
 
     Raises:
-        LoadError: the page is asked for and its library is not installed.
+        LoadError: the page's library is not installed.
     """
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when the library is imported
     try:

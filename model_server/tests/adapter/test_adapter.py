@@ -1,4 +1,4 @@
-"""The adapter in front of a double of vLLM: ready when the engine generates, counts what the engine served, refuses what it cannot take."""
+"""The adapter in front of a fake of vLLM: ready when the engine generates, counts what the engine served, refuses what it cannot take."""
 
 import asyncio
 import os
@@ -33,8 +33,8 @@ class Setup:
     sink: Recorder
     client: httpx.AsyncClient
 
-    async def look(self) -> None:
-        """The adapter looks at the engine once."""
+    async def observe(self) -> None:
+        """The adapter observes the engine once."""
         await self.adapter.engine.observe()
 
     async def get(self, path: str) -> httpx.Response:
@@ -68,19 +68,19 @@ def test_ready_means_that_the_engine_has_generated() -> None:
     """Not while it loads, not when it is healthy and says nothing; then yes, and no longer once it is gone."""
 
     async def test(setup: Setup) -> None:
-        await setup.look()
+        await setup.observe()
         assert (await setup.get("/readiness")).status_code == 503
         assert (await setup.get("/health")).status_code == 200
         setup.vllm.health, setup.vllm.text = 200, ""
-        await setup.look()
+        await setup.observe()
         assert (await setup.get("/readiness")).status_code == 503
         setup.vllm.text = " Paris."
-        await setup.look()
+        await setup.observe()
         answer = await setup.get("/readiness")
         assert (answer.status_code, answer.json()["state"]) == (200, "READY")
         assert (await setup.get("/ping")).json() == {"status": "Healthy"}
         setup.vllm.health = 500
-        await setup.look()
+        await setup.observe()
         answer = await setup.get("/readiness")
         assert (answer.status_code, answer.json()["reason"]) == (503, "the engine says 500 to /health")
         setup.adapter.draining = True
@@ -89,17 +89,17 @@ def test_ready_means_that_the_engine_has_generated() -> None:
     _run(test)
 
 
-def test_the_engines_requests_are_counted_whoever_made_them() -> None:
+def test_all_requests_of_the_engine_are_counted() -> None:
     """Those of /gentext and those of clients of the OpenAI API, once each; the warm-up is not."""
 
     async def test(setup: Setup) -> None:
         setup.vllm.health = 200
-        await setup.look()
+        await setup.observe()
         assert (await setup.ask()).status_code == 200
         setup.vllm.finish(1.2)
         setup.vllm.finish(1.2, "abort")
-        await setup.look()
-        await setup.look()
+        await setup.observe()
+        await setup.observe()
         assert len(setup.sink.latencies) == 2
         assert 0.3 <= min(setup.sink.latencies) <= 0.5
         assert "model_server_queued_requests 2.0" in (await setup.get("/metrics")).text
@@ -112,7 +112,7 @@ def test_the_seeds_route_is_translated() -> None:
 
     async def test(setup: Setup) -> None:
         setup.vllm.health = 200
-        await setup.look()
+        await setup.observe()
         answer = await setup.ask(max_new_tokens=5, temperature=0.5, seed=7)
         assert answer.json() | {"latency": 0} == {"response": " Paris.", "tokens": 3, "finish_reason": "stop", "seed": 7, "latency": 0}
         path, body = setup.vllm.bodies[-1]
@@ -147,7 +147,7 @@ def test_the_engines_errors_keep_their_secrets(status: int, error: str, expected
 
     async def test(setup: Setup) -> None:
         setup.vllm.health = 200
-        await setup.look()
+        await setup.observe()
         setup.vllm.status, setup.vllm.error = status, error
         answer = await setup.ask()
         assert (answer.status_code, answer.json()["error"]["code"]) == (expected, code)
@@ -164,7 +164,7 @@ def test_an_engine_that_is_not_there_is_503() -> None:
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
         assert setup.sink.turned_away == 1
         setup.vllm.health = 200
-        await setup.look()
+        await setup.observe()
         setup.adapter.engine._client = httpx.AsyncClient(base_url="http://127.0.0.1:9", trust_env=False)
         assert (await setup.ask()).status_code == 503
         assert setup.sink.turned_away == 2
@@ -177,7 +177,7 @@ def test_a_flood_is_429_and_a_slow_engine_504() -> None:
 
     async def test(setup: Setup) -> None:
         setup.vllm.health = 200
-        await setup.look()
+        await setup.observe()
         setup.vllm.hold = threading.Event()
         answers = await asyncio.gather(*(setup.ask() for _ in range(4)))
         setup.vllm.hold.set()

@@ -1,7 +1,7 @@
-"""What vLLM's metrics say about the requests between two looks."""
+"""The requests between two scrapes, from vLLM's metrics."""
 
 import pytest
-from failover_model_server.adapter.scrape import Look, between, parse
+from failover_model_server.adapter.scrape import Totals, between, parse
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,8 +13,8 @@ def test_answers_are_counted_and_departures_are_not() -> None:
     engine = Vllm()
     for reason in ("stop", "length", "abort"):
         engine.finish(0.4, reason)
-    look = parse(engine.metrics())
-    assert (look.answered, look.running, look.waiting) == (2, 3, 2)
+    totals = parse(engine.metrics())
+    assert (totals.answered, totals.running, totals.waiting) == (2, 3, 2)
 
 
 def test_replicas_of_one_engine_are_added_up() -> None:
@@ -44,10 +44,10 @@ def test_each_request_gives_a_latency_within_its_bucket(earlier: list[float], la
         engine.finish(seconds)
     found = between(before, parse(engine.metrics()))
     assert len(found) == len(later)
-    for real, told in zip(sorted(later), sorted(found), strict=True):
+    for real, estimated in zip(sorted(later), sorted(found), strict=True):
         upper = next(bound for bound in BUCKETS if real <= bound)
         lower = max((bound for bound in BUCKETS if bound < upper), default=0.0)
-        assert lower <= told <= upper
+        assert lower <= estimated <= upper
 
 
 def test_a_restarted_engine_counts_from_zero() -> None:
@@ -63,4 +63,4 @@ def test_a_restarted_engine_counts_from_zero() -> None:
 
 def test_without_a_histogram_requests_still_count() -> None:
     """The number is what scaling needs."""
-    assert between(Look(), Look(answered=2)) == [0.0, 0.0]
+    assert between(Totals(), Totals(answered=2)) == [0.0, 0.0]

@@ -88,7 +88,7 @@ def test_a_file_of_another_compilation_is_found(directory: Path) -> None:
 
 
 def test_an_unknown_instance_is_not_called_wrong(directory: Path) -> None:
-    """Outside EC2 the target cannot be told: it is then not compared."""
+    """Outside EC2 the target is unknown and is not compared."""
     check(directory, _settings(directory), replace(HERE, target=None))
 
 
@@ -165,7 +165,7 @@ def test_the_command_needs_the_compiler(directory: Path) -> None:
 
 
 @pytest.mark.parametrize(("visible", "cores"), [("0", 1), ("0-1", 2), ("0,2-3", 3), ("", 0)])
-def test_cores_are_counted_as_the_runtime_is_told(monkeypatch: pytest.MonkeyPatch, visible: str, cores: int) -> None:
+def test_cores_are_counted_as_the_runtime_is_configured(monkeypatch: pytest.MonkeyPatch, visible: str, cores: int) -> None:
     """NEURON_RT_VISIBLE_CORES limits them; without devices there are none."""
     monkeypatch.setenv("NEURON_RT_VISIBLE_CORES", visible)
     assert Runtime.here().cores == cores

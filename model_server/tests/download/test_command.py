@@ -30,7 +30,7 @@ def test_a_model_is_fetched_and_its_directory_printed(tmp_path: Path, monkeypatc
 
 
 def test_a_link_gives_the_directory_a_name(tmp_path: Path) -> None:
-    """An engine is told a path that does not change with the revision; a second fetch moves the link, a file in its place is an error."""
+    """An engine gets a path that does not change with the revision; a second fetch moves the link, a file in its place is an error."""
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
         for path, data in models.transformers().items():

@@ -1,4 +1,4 @@
-"""Fetching from the hub, with its own client against a double of its server."""
+"""Fetching from the hub, with its own client against a fake of its server."""
 
 import multiprocessing
 import os
@@ -139,7 +139,7 @@ def test_a_missing_weight_is_fatal_before_anything_is_fetched(tmp_path: Path) ->
     assert not any(path.endswith(".safetensors") for _, path, _ in server.requests)
 
 
-def test_weights_that_are_cut_off_at_the_source_are_fatal(tmp_path: Path) -> None:
+def test_weights_that_are_truncated_on_the_hub_are_fatal(tmp_path: Path) -> None:
     """A checksum says that the copy is the original; the header says that the original is whole."""
     path = "unet/diffusion_pytorch_model.fp16.safetensors"
     content = models.diffusers()
@@ -173,7 +173,7 @@ def test_a_place_that_cannot_be_written_is_named(server: hub.Hub, tmp_path: Path
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
-def test_a_damaged_directory_is_mended(server: hub.Hub, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_directory_is_repaired(server: hub.Hub, tmp_path: Path, damage: str) -> None:
     """A file that is shorter, other or gone since it was verified is fetched again, and only that one."""
     directory = download.fetch(_settings(server, tmp_path), _ignore)
     path = "unet/diffusion_pytorch_model.fp16.safetensors"
@@ -191,7 +191,7 @@ def test_a_damaged_directory_is_mended(server: hub.Hub, tmp_path: Path, damage: 
     assert server.gets("text_encoder/model.fp16.safetensors") == []
 
 
-def test_whoever_gives_up_leaves_what_is_here(server: hub.Hub, tmp_path: Path) -> None:
+def test_files_fetched_before_giving_up_stay(server: hub.Hub, tmp_path: Path) -> None:
     """A progress report that raises (SIGTERM) ends the download; the next start goes on."""
 
     class Stop(Exception):

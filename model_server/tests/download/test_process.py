@@ -59,7 +59,7 @@ def _state(url: str) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_progress_is_told_while_downloading_and_the_server_becomes_ready(tmp_path: Path) -> None:
+def test_progress_is_reported_while_downloading_and_the_server_becomes_ready(tmp_path: Path) -> None:
     """`/readiness` says 503 with the bytes that are here, `/health` 200, the gauge counts; then READY with a whole directory."""
     with hub.serve("org/model", models.transformers() | {"model.safetensors": models.safetensors(4_000_000)}) as running:
         running.hold = threading.Event()

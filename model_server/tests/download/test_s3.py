@@ -90,7 +90,7 @@ def test_a_changed_prefix_is_another_model(client: Any, tmp_path: Path) -> None:
 
 
 def test_an_interrupted_file_goes_on_with_the_ranges_that_are_missing(client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a failure only the missing ranges are asked for; of an object that was replaced meanwhile, all of them."""
+    """After a failure only the missing ranges are requested; for an object that was replaced meanwhile, all of them."""
     monkeypatch.setattr(s3, "CHUNK", 500)
     monkeypatch.setattr(s3, "SIDE_BY_SIDE", 1)
     _stage(client, {"config.json": b"{}", "model.safetensors": models.safetensors(3_000)})

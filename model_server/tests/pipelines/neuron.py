@@ -107,7 +107,7 @@ class NeuronModelForCausalLM:
         self.model.generation_config = value
 
     def forward(self, input_ids: Any, position_ids: Any, seq_ids: Any, sampling_params: Any) -> None:
-        """Only its signature is looked at."""
+        """Only its signature is read."""
 
     def generate(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **options: Any) -> torch.Tensor:
         batch, length = input_ids.shape

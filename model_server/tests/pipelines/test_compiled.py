@@ -78,7 +78,7 @@ def test_a_shape_that_nobody_warmed_is_reported(model: Model, tmp_path: Path, ca
 @pytest.mark.parametrize("backend", ["cuda", "triton"])
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_the_reason_is_said(backend: str, model: Model) -> None:
-    """The backends for GPUs end with what torch sees and where to look."""
+    """The backends for GPUs end with the devices that torch sees and what to check."""
     from failover_model_server.errors import LoadError
 
     with pytest.raises(LoadError, match=r"'cuda'.*sees 0 CUDA devices.*nvidia\.com/gpu"):

@@ -68,7 +68,7 @@ def test_prompts_whose_padded_sizes_do_not_fit_go_with_their_equals(compiled: Mo
 
 
 def test_what_does_not_fit_into_the_artifact_is_refused(compiled: Model) -> None:
-    """More tokens than were compiled for are the client's mistake, told in numbers."""
+    """More tokens than were compiled for are the client's mistake; the error states the numbers."""
     with pytest.raises(InputTooLarge, match=r"prompt: \d+ tokens; at most 32"):
         Serving("bert", compiled("bert"), "neuron").prepare([{"prompt": "film " * 40}])
     with pytest.raises(InputTooLarge, match="holds 96 together"):

@@ -1,6 +1,6 @@
 """Real answers: what a model knows arrives at the client, through the task and the backend that production uses.
 
-The other tests show that random weights give what their library gives; a mistake in both, or in what the library is told, shows only here.
+The other tests show that random weights give the results of their library; a mistake in both, or in the arguments, shows only here.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""A double of the Hugging Face hub's server: what its client asks of it, LFS on another host, ranges, and faults on request."""
+"""A fake of the Hugging Face hub's server: what its client asks of it, LFS on another host, ranges, and faults on request."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ class Hub:
     """The second half of every LFS file waits for it."""
     gated: bool = False
     leaks: list[str] = field(default_factory=list)
-    """Paths of the other host that were asked for with the token."""
+    """Paths of the other host that were requested with the token."""
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     """Method, path, Range."""
 

@@ -1,4 +1,4 @@
-"""A double of vLLM's server: health, models, completions, and metrics under the names of its V1 engine."""
+"""A fake of vLLM's server: health, models, completions, and metrics under the names of its V1 engine."""
 
 import json
 import threading

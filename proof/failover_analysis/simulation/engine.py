@@ -10,9 +10,9 @@ from typing import Final
 from controller.policy.demand import capacity_throughputs
 from controller.policy.model import Application, Mode, Target
 from controller.policy.routing import format_action
-from controller.policy.targets import cost_targets, weight_strategy
+from controller.policy.targets import cost_targets
 from controller.policy.text import number
-from controller.policy.weights import base_weights
+from controller.policy.weights import base_weights, weight_strategy
 from failover_analysis.simulation.api import INGRESSES, SCALERS, KubeApi, Store
 from failover_analysis.simulation.balancer import Balancer
 from failover_analysis.simulation.event_queue import EventQueue

@@ -15,12 +15,12 @@ from typing import Final
 
 from controller.errors import RemoteError
 from controller.policy.conclusion import Conclusion
+from controller.policy.figures import Figures
 from controller.policy.hold import break_even_s
 from controller.policy.model import Action, ActionKind, Decision, Memory, Mode, Snapshot, Strategy, Verb
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.reasons import Reason
 from controller.policy.routing import action_problem, parse_action, same_routing
-from controller.policy.targets import intended_weights
 from controller.service.application_pass import Acted
 from failover_analysis.simulation.api import took_effect
 from failover_analysis.simulation.balancer import LiveRule
@@ -211,7 +211,7 @@ class Invariants:
 
     def passed(self, replica: Replica, conclusion: Conclusion, acted: Acted) -> None:
         """See `failover_analysis.simulation.replica.ReplicaObserver.passed`."""
-        self._remembered[replica.number].passed(acted.memory.flips)
+        self._remembered[replica.number].passed(acted.memory.mode_changes)
         snapshot, decision, memory = conclusion.snapshot, conclusion.decision, acted.memory
         held = decision.verb is Verb.HOLD and decision.mode is not None
         if held and memory.mode is not decision.mode and snapshot.leader:
@@ -240,7 +240,7 @@ class Invariants:
     def _refused_and_replaceable(self, snapshot: Snapshot) -> bool:
         """Whether a unit with weight has been refused capacity for what it needs, and another unit serves."""
         engine, now = self._engine, self._engine.event_queue.now
-        weights = intended_weights(snapshot, ())
+        weights = Figures.of(snapshot).intended
         starved = []
         for unit in engine.application.units:
             pool = engine.karpenter.pools[unit.node_pool]
@@ -263,7 +263,7 @@ class Invariants:
             return
         since = self._back_since = now if self._back_since is None else self._back_since
         subject = tuple(name for name in memory.units if name in decision.evidence)
-        hold = break_even_s(application, intended_weights(snapshot, memory.units), subject, memory.hold_level)
+        hold = break_even_s(application, Figures.of(snapshot, memory.units).intended, subject, memory.hold_level)
         policy = application.policy
         cold = max(unit.cold_start_s for unit in application.units)
         bound = max(policy.quiet_s, hold, policy.dwell_capacity_s) + policy.ice_cache_s + 2.5 * cold + _RETURN_SLACK_S

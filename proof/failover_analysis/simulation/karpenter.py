@@ -58,7 +58,6 @@ class Pool:
         failures: Refusals, oldest first, kept as long as events are.
         launches: Claims with an instance, oldest first, kept as long.
         blocked_at: Time of the last `NoCompatibleInstanceTypes`.
-        limited_at: When pods last got no node because of the limit.
     """
 
     name: str
@@ -69,7 +68,6 @@ class Pool:
     failures: deque[LaunchFailure] = field(default_factory=lambda: deque(maxlen=_MOST_KEPT))
     launches: deque[Claim] = field(default_factory=lambda: deque(maxlen=_MOST_KEPT))
     blocked_at: float | None = None
-    limited_at: float | None = None
 
     def full(self) -> bool:
         """Whether its limit allows no further node."""
@@ -164,7 +162,6 @@ class Karpenter:
         claims = []
         for pod in pods if types else ():
             if pool.full():
-                pool.limited_at = now
                 self._changed()
                 break
             self._made += 1

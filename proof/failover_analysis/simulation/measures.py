@@ -237,7 +237,7 @@ def judgement(at: float, decision: Decision) -> Judgement:
         decision: What was decided.
     """
     first = next((result.text for result in decision.guards if not result.passed), "")
-    held = f"{decision.wanted}: {first}" if decision.wanted is not None and decision.wanted is not decision.verb else ""
+    held = f"{decision.held_back}: {first}" if decision.held_back is not None and decision.held_back is not decision.verb else ""
     evidence = [
         f"{name}: shortage {judged.shortage}, {judged.demand} waiting, ready {judged.ready}, needed {judged.needed}"
         for name, judged in decision.evidence.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controller.policy.conclusion import Conclusion
-from controller.policy.model import Action, Flip, Mode
+from controller.policy.model import Action, Mode, ModeChange
 from controller.policy.reasons import Reason
 
 _Change = tuple[Mode, Reason, str]
@@ -41,17 +41,17 @@ class Remembered:
         if mode is not None:
             self._in_doubt = _Written(mode, routing.uid, routing.resource_version, action.after)
 
-    def passed(self, flips: tuple[Flip, ...]) -> None:
+    def passed(self, changes: tuple[ModeChange, ...]) -> None:
         """Notes what a pass remembers at its end."""
-        self._known = _changes(flips)
+        self._known = _changes(changes)
 
     def problem(self, conclusion: Conclusion) -> str:
         """What is wrong with the memory of a decision; "" if nothing is."""
-        snapshot, flips = conclusion.snapshot, conclusion.memory.flips
+        snapshot, changes = conclusion.snapshot, conclusion.memory.mode_changes
         if not snapshot.leader or any(source.name == "state" for source in snapshot.sources):
             return ""  # this process loads its memory again
         known = self._known
-        found = [] if known is None else [one for one in _changes(flips) - known if one[1] is not Reason.ROUTING_DRIFTED]
+        found = [] if known is None else [one for one in _changes(changes) - known if one[1] is not Reason.ROUTING_DRIFTED]
         written, routing = self._in_doubt, snapshot.routing
         for mode, reason, _ in found:
             if written is None or written.mode is not mode:
@@ -61,11 +61,11 @@ class Remembered:
         self._in_doubt = None
         if (routing.uid, routing.action, routing.marker) != (written.uid, written.action, str(written.mode)):
             return ""  # somebody else has changed the Ingress since
-        last = flips[-1] if flips else None
+        last = changes[-1] if changes else None
         if last is None or last.to is not written.mode or last.reason is Reason.ROUTING_DRIFTED:
             return f"an own change to {written.mode} whose answer was lost is remembered as {last.reason if last else 'nothing'}"
         return ""
 
 
-def _changes(flips: tuple[Flip, ...]) -> set[_Change]:
-    return {(flip.to, flip.reason, flip.detail) for flip in flips}
+def _changes(changes: tuple[ModeChange, ...]) -> set[_Change]:
+    return {(change.to, change.reason, change.detail) for change in changes}

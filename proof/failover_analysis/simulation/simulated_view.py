@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
 
+from controller.policy.annotations import MARKER, RETURN_STEP
 from controller.policy.availability import with_known_health
 from controller.policy.model import (
     Application,
@@ -30,7 +31,7 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.plan import FIELD_MANAGER
-from controller.policy.routing import MARKER, RETURN_STEP, parse_action, same_routing
+from controller.policy.routing import parse_action, same_routing
 from failover_analysis.simulation.api import KubeApi
 from failover_analysis.simulation.balancer import Balancer
 from failover_analysis.simulation.event_queue import EventQueue

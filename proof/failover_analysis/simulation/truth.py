@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from controller.policy.annotations import MARKER
 from controller.policy.model import Mode
-from controller.policy.routing import MARKER
 from failover_analysis.simulation.engine import Engine
 
 SETTLE_S: Final = 900.0

@@ -52,7 +52,7 @@ def shortage_and_return(*, dry_run: bool = False) -> list[Recorded]:
     for _ in range(3):
         world.record(10)
     now = world.snapshot.now
-    world.unit(INF2, pool_failures=(refused(now),), pending=pods(since=now - 20), desired=22, ready=20)
+    world.unit(INF2, pool_failures=(refused(now),), pool_blocked_at=now, pending=pods(since=now - 20), desired=22, ready=20)
     for _ in range(60):
         world.record(10)
     now = world.snapshot.now
@@ -150,7 +150,7 @@ def test_what_the_api_server_refused_is_refused_again() -> None:
     world = Recording(with_scalers(snapshot(application(policy=replace(POLICY, patience_s=0)))), memory())
     world.record(10)
     now = world.snapshot.now
-    world.unit(INF2, pool_failures=(refused(now - 10),), pending=pods(since=now - 20), desired=4, ready=2)
+    world.unit(INF2, pool_failures=(refused(now - 10),), pool_blocked_at=now - 9, pending=pods(since=now - 20), desired=4, ready=2)
     failed = replace(world.snapshot, now=now + 10)
     made = conclude(world.memory, failed)
     lost = Recorded(world.memory, failed, decided(made.plan), now + 12, failed="Ingress sd21 routing action: timed out")

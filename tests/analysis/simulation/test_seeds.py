@@ -53,7 +53,7 @@ def _health_is_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 
 def _never_too_soon(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(steady, "_too_soon", lambda targets, case: False)
+    patch.setattr(steady, "_only_gives_back", lambda targets, case: False)
 
 
 def _missing_metrics_are_no_demand(patch: pytest.MonkeyPatch) -> None:

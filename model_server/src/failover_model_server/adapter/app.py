@@ -29,8 +29,8 @@ class Adapter:
         Gauge("model_server_engine_ready", "1 when the engine can serve.", registry=registry).set_function(
             lambda: float(engine.state.ready)
         )
-        Gauge("model_server_running_requests", "In the engine.", registry=registry).set_function(lambda: engine.look.running)
-        Gauge("model_server_queued_requests", "Waiting in the engine.", registry=registry).set_function(lambda: engine.look.waiting)
+        Gauge("model_server_running_requests", "In the engine.", registry=registry).set_function(lambda: engine.totals.running)
+        Gauge("model_server_queued_requests", "Waiting in the engine.", registry=registry).set_function(lambda: engine.totals.waiting)
 
     @property
     def ready(self) -> bool:

@@ -1,4 +1,4 @@
-"""The engine beside us: whether it can serve, what it has served, and one request to it."""
+"""The engine beside the adapter: observes whether it can serve and what it has served, and forwards requests to it."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ from failover_model_server.telemetry.sink import Sink
 PROBE_TIMEOUT = 3.0
 """Seconds for /health and /metrics."""
 INTERVAL = 2.0
-"""Seconds between two looks."""
+"""Seconds between two observations."""
 RETRY_AFTER = 10.0
 _OK, _BAD_REQUEST, _SERVER_ERROR = 200, 400, 500
 
@@ -42,20 +42,20 @@ class Engine:
         self._sink = sink
         self._client = client
         self._clock = clock
-        self._before: scrape.Look | None = None
+        self._before: scrape.Totals | None = None
         self._model = ""
         self._warm = False
         self.state = EngineState(ready=False, reason="the engine has not answered yet", since=clock())
-        self.look = scrape.Look()
+        self.totals = scrape.Totals()
 
     async def watch(self) -> None:
-        """Look again and again, until cancelled."""
+        """Observe repeatedly, until cancelled."""
         while True:
             await self.observe()
             await asyncio.sleep(INTERVAL)
 
     async def observe(self) -> None:
-        """One look: is it healthy, does it answer, what has it counted. Raises nothing."""
+        """Observe the engine once: whether it is healthy and answers, and what it has counted. Raises nothing."""
         ready, reason = await self._probe()
         if ready:
             await self._count()
@@ -67,7 +67,7 @@ class Engine:
         """Ask the engine for a completion.
 
         Raises:
-            RequestError: with what the client may be told.
+            RequestError: the text may be sent to the client.
         """
         if not self.state.ready:
             raise Unavailable(self.state.reason, RETRY_AFTER)
@@ -101,7 +101,7 @@ class Engine:
         return "/v1/completions", {**body, "prompt": request.prompt}
 
     def _understand(self, answer: httpx.Response) -> None:
-        """Turn the engine's refusals into ours. Its own texts go to the log: they hold inputs and paths."""
+        """Translate the engine's refusals. Its own texts go only to the log: they contain inputs and paths."""
         if answer.status_code == _OK:
             return
         log.warning("engine_refused", status=answer.status_code, text=answer.text[:500])
@@ -139,10 +139,10 @@ class Engine:
     async def _count(self) -> None:
         try:
             metrics = await self._client.get("/metrics", timeout=PROBE_TIMEOUT)
-            self.look = scrape.parse(metrics.text)
+            self.totals = scrape.parse(metrics.text)
         except (httpx.HTTPError, ValueError) as error:
             log.warning("engine_metrics_failed", reason=str(error))
             return
-        for seconds in scrape.between(self._before or self.look, self.look):
+        for seconds in scrape.between(self._before or self.totals, self.totals):
             self._sink.answered(seconds)
-        self._before = self.look
+        self._before = self.totals

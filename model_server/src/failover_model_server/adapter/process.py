@@ -23,7 +23,7 @@ def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; the exit code.
 
     Raises:
-        LoadError: CloudWatch is asked for and cannot be used.
+        LoadError: the settings enable CloudWatch, and it cannot be used.
         OSError: the port is in use.
     """
     logs.configure(settings.log_format, settings.log_level)
@@ -63,5 +63,5 @@ async def _serve(settings: Settings) -> int:
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
-        await engine.observe()  # what it has answered since the last look
+        await engine.observe()  # counts the answers since the last observation
     return 0

@@ -1,4 +1,4 @@
-"""vLLM's own metrics, and what happened between two looks at them. Pure.
+"""Reads vLLM's own metrics and computes the difference between two scrapes. Pure.
 
 Names as of vLLM's V1 engine (docs.vllm.ai, "Production Metrics"; unchanged since 0.8): the counter `vllm:request_success_total` with the
 label `finished_reason`, the histogram `vllm:e2e_request_latency_seconds`, the gauges `vllm:num_requests_running` and `…_waiting`.
@@ -20,7 +20,7 @@ UNSERVED = frozenset({"abort", "error"})
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Totals:
     """Totals since the engine started, over all its models and replicas."""
 
     answered: float = 0.0
@@ -31,7 +31,7 @@ class Look:
     waiting: float = 0.0
 
 
-def parse(text: str) -> Look:
+def parse(text: str) -> Totals:
     """Read the text of `/metrics`.
 
     Raises:
@@ -51,17 +51,17 @@ def parse(text: str) -> Look:
                 gauges[sample.name] += sample.value
     if not found:
         raise ValueError(f"there is no {COUNTER}_total: not the metrics of vLLM, or of a version that names them otherwise")
-    return Look(answered, dict(buckets), gauges[RUNNING], gauges[WAITING])
+    return Totals(answered, dict(buckets), gauges[RUNNING], gauges[WAITING])
 
 
-def between(before: Look, after: Look) -> list[float]:
-    """A latency in seconds for each request that was answered between two looks.
+def between(before: Totals, after: Totals) -> list[float]:
+    """A latency in seconds for each request that was answered between two scrapes.
 
-    The engine tells how many took up to 0.3 s, 0.5 s and so on, not how long each took: within a bucket they are spread evenly, so a
-    latency is wrong by the width of its bucket at most, and the number is exact.
+    The engine reports how many requests took up to 0.3 s, 0.5 s and so on, not how long each took. Within a bucket they are spread evenly,
+    so a latency is wrong by at most the width of its bucket, and the number is exact.
     """
     if after.answered < before.answered:
-        before = Look()  # the engine has been restarted, and counts from 0
+        before = Totals()  # the engine has been restarted, and counts from 0
     count = round(after.answered - before.answered)
     bounds = sorted(after.buckets)
     filled = [max(0.0, after.buckets[bound] - before.buckets.get(bound, 0.0)) for bound in bounds]

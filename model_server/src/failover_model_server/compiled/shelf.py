@@ -8,7 +8,7 @@ from failover_model_server.download.source import locate
 from failover_model_server.errors import LoadError
 
 MOST_NAMES = 200
-"""Caches that are looked at to say which is nearest."""
+"""Most caches that are compared to name the nearest one."""
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 20.0
 

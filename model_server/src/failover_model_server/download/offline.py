@@ -14,7 +14,7 @@ def go_offline() -> None:
 
 
 def tell_hub_client(*, offline: bool) -> None:
-    """Tell the hub's client, which read the variables when it was imported; it looks again on every request, or when it makes a session."""
+    """Set the mode in the hub's client. It reads the variables only at import, but this constant at every request or new session."""
     from huggingface_hub import constants
 
     constants.HF_HUB_OFFLINE = offline

@@ -1,4 +1,4 @@
-"""Models on this machine: fetched once, whole or not at all, whoever asks at the same time."""
+"""Models on this machine: each is fetched once, completely or not at all, even with several concurrent processes."""
 
 import fcntl
 import hashlib
@@ -43,7 +43,7 @@ def fetch(request: Request, source: Source, progress: Progress) -> Path:
     Args:
         request: what is wanted.
         source: where it comes from.
-        progress: told about once a second; may raise to give up, which leaves what is here for the next try.
+        progress: called about once a second. It may raise to give up; the files fetched so far stay for the next attempt.
 
     Raises:
         LoadError: not there, not whole, no space, not in time. Names the file.
@@ -90,7 +90,7 @@ def _whole(request: Request, revision: str, progress: Progress) -> Path | None:
         try:
             (directory / manifest.FILE).unlink()
         except OSError as error:
-            raise LoadError(f"cache_dir: {directory}: {fault}, and it cannot be mended: {error.strerror}") from error
+            raise LoadError(f"cache_dir: {directory}: {fault}, and it cannot be repaired: {error.strerror}") from error
         return None
     size = sum(file.size for file in recorded.files)
     progress(size, size)

@@ -56,7 +56,7 @@ class Transfer:
         # The largest first: the last to end is then no large one that began late.
         for file in sorted(self._plan.chosen, key=lambda file: -file.size):
             self._waiting.put(file)
-        # Daemons: a process that is told to end does not wait for a line that stands still.
+        # Daemons: a process that ends does not wait for a stalled connection.
         workers = [threading.Thread(target=self._work, name=f"download-{number}", daemon=True) for number in range(WORKERS)]
         try:
             for worker in workers:

@@ -110,7 +110,7 @@ class Envelope:
                 )
 
     async def _limited(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
-        """Pass the request on with a body of at most so many bytes, declared or not."""
+        """Pass the request on, with a limit on the size of its body, declared or not."""
         declared = headers.get("content-length", "0")
         if declared.isdigit() and int(declared) > self._most:
             await self._refuse(scope, receive, send)

@@ -33,7 +33,7 @@ class Pipeline(ABC):
 
     @abstractmethod
     def run(self, items: Sequence[Item]) -> Sequence[object]:
-        """The output for each item, in order; None for an item whose output is not finite, where the task does not look itself."""
+        """The output for each item, in order; None for an item whose output is not finite, if the task does not check that itself."""
 
     @abstractmethod
     def compile(self, compiled: Compile) -> None:

@@ -56,7 +56,7 @@ class RpcServer:
         return bound
 
     async def stop(self, within: float) -> None:
-        """Let calls in flight end for so many seconds, then close."""
+        """Let calls in flight end for at most `within` seconds, then close."""
         await self._server.stop(within)
         if self._following is not None:
             self._following.cancel()

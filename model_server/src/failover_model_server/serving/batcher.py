@@ -29,7 +29,7 @@ GATHER_SHARE = 0.1
 LONGEST_GATHER = 0.005
 """Seconds, however long batches take."""
 LONGEST_RETRY_AFTER = 60.0
-"""Seconds; a client told to wait for longer had better ask again."""
+"""Seconds; the longest wait that is announced to a client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +42,18 @@ class Shape:
     """Batches are filled up to one of the buckets."""
 
     def size(self, items: int) -> int:
-        """The size at which a batch of so many items runs."""
+        """The size at which a batch of `items` items runs."""
         return next(bucket for bucket in self.buckets if bucket >= items) if self.static else items
 
 
 class Observer(Protocol):
-    """Is told about every batch; must not raise or block."""
+    """Gets every batch; must not raise or block."""
 
     def batch(self, items: int, size: int, seconds: float) -> None:
-        """A batch of so many items ran, filled up to `size`."""
+        """Called when a batch of `items` items, padded to `size`, has run."""
 
     def failed(self, items: int) -> None:
-        """A batch raised."""
+        """Called when a batch has raised."""
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class Batcher:
         workers: each takes batches on its own.
         shape: the sizes of batches.
         most: items that may wait, those that are being prepared included.
-        observer: told about batches.
+        observer: gets every batch.
         clock: monotonic seconds.
     """
 
@@ -140,7 +140,7 @@ class Batcher:
             self._prepared.set()
 
     def expected_wait(self) -> float:
-        """Seconds until what waits now has been run, as far as can be told; at least 1."""
+        """Estimated seconds until the items that wait now have run; at least 1."""
         batches = self.queued / (self._shape.buckets[-1] * len(self._workers))
         return min(LONGEST_RETRY_AFTER, max(1.0, math.ceil(batches) * self._batch_seconds))
 

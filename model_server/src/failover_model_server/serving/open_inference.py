@@ -37,10 +37,10 @@ class NoSuchModel(RequestError):
 
 
 def check_model(service: Service, name: str, number: str = "") -> None:
-    """Only one model in one version is served here.
+    """Check that a request names the one model and version that this process serves.
 
     Raises:
-        NoSuchModel: it is not the one that was asked for.
+        NoSuchModel: it names another one.
     """
     if name != service.settings.app or number not in {"", VERSION}:
         raise NoSuchModel(f"there is no such model here; there is {service.settings.app}, version {VERSION}")

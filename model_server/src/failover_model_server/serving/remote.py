@@ -17,7 +17,7 @@ from failover_model_server.settings import Settings
 from failover_model_server.tasks.base import Item, Task
 
 CLOSE_SECONDS = 5.0
-"""How long the process may take to end after it was told to; then it is killed."""
+"""How long the process may take to end on request; then it is killed."""
 
 
 class RemoteBackend(Backend):

@@ -27,19 +27,19 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 RETRY_WHILE_LOADING = 10.0
-"""Seconds a client is told to wait while the model loads."""
+"""Retry-After while the model loads, seconds."""
 RETRY_ELSEWHERE = 1.0
 """Seconds while draining or stopped: another pod answers at once."""
 
 
 class Counters(Protocol):
-    """Where requests are counted for the autoscaler; must not raise or block."""
+    """Counts requests for the autoscaler; must not raise or block."""
 
     def answered(self, seconds: float) -> None:
-        """A request got its result, so long after it arrived."""
+        """Called when a request got its result, `seconds` seconds after it arrived."""
 
     def rejected(self) -> None:
-        """A request was turned away: queue full, or not ready."""
+        """Called when a request was rejected: queue full, or not ready."""
 
 
 class _Draining(Exception):
@@ -51,7 +51,7 @@ class Service:
 
     Args:
         settings: what to serve.
-        counters: told about every request.
+        counters: count every request.
         metrics: for Prometheus.
         clock: monotonic seconds.
     """

@@ -9,14 +9,14 @@ from failover_model_server.serving.batcher import Batcher
 from failover_model_server.tasks.base import Task
 
 Progress = Callable[[str], None]
-"""Called with what is being run."""
+"""Called with the name of the run in progress."""
 
 
 async def warm(task: Task[Any, Any], batcher: Batcher, progress: Progress) -> int:
-    """Run each synthetic request at each bucket and let the task look at the responses; the number of batches run.
+    """Run each synthetic request at each bucket and let the task check the responses. Returns the number of batches run.
 
     Raises:
-        LoadError: a batch failed, or the task says that a response is wrong.
+        LoadError: a batch failed, or the task found a response wrong.
     """
     requests = list(task.warm_requests())
     if not requests:

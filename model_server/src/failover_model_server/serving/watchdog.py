@@ -1,4 +1,4 @@
-"""The watchdog: a batch that runs for far too long means that the accelerator hangs, and only a new process can help."""
+"""The watchdog: a batch that runs for far too long means that the accelerator hangs, and only a new process recovers it."""
 
 import asyncio
 import math
@@ -15,13 +15,13 @@ log = structlog.get_logger()
 REMEMBERED = 512
 """Batches whose times are remembered."""
 FACTOR = 20.0
-"""A batch hangs when it takes so many times the 99th percentile, and at least the floor."""
+"""A batch hangs when it takes this many times the 99th percentile, and at least the floor."""
 INTERVAL = 1.0
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
 
 class Watched(Protocol):
-    """What the watchdog asks a worker."""
+    """The properties of a worker that the watchdog reads."""
 
     @property
     def number(self) -> int:
@@ -29,7 +29,7 @@ class Watched(Protocol):
 
     @property
     def busy_seconds(self) -> float:
-        """How long the batch in flight has been running; 0 when there is none."""
+        """How long the batch in flight has been running, seconds; 0 if there is none."""
 
 
 class Watchdog:
@@ -48,7 +48,7 @@ class Watchdog:
         self._times: deque[float] = deque(maxlen=REMEMBERED)
 
     def ran(self, seconds: float) -> None:
-        """A batch took so long."""
+        """Record how long a batch took."""
         self._times.append(seconds)
 
     @property
@@ -59,8 +59,8 @@ class Watchdog:
         ordered = sorted(self._times)
         return max(self._floor, FACTOR * ordered[math.ceil(0.99 * len(ordered)) - 1])
 
-    def look(self) -> None:
-        """Compare what is in flight with the limit."""
+    def check(self) -> None:
+        """Compare the batches in flight with the limit."""
         longest = max(self._workers, key=lambda worker: worker.busy_seconds)
         hangs = longest.busy_seconds > self.limit
         if hangs and self._lifecycle.state is State.READY:  # a draining process ends soon, whatever hangs
@@ -72,7 +72,7 @@ class Watchdog:
             self._lifecycle.to(State.READY, "the batch that hung has ended")
 
     async def run(self) -> None:
-        """Look for ever."""
+        """Check for ever."""
         while True:
             await asyncio.sleep(INTERVAL)
-            self.look()
+            self.check()

@@ -89,7 +89,7 @@ class Task(ABC, Generic[RequestT, ResponseT]):
 
     @abstractmethod
     def check(self, response: ResponseT) -> None:
-        """Look at the response to a synthetic request: finite, of the right shape, not constant.
+        """Check the response to a synthetic request: finite, of the right shape, not constant.
 
         Raises:
             LoadError: the model is loaded but does not work.

@@ -79,7 +79,7 @@ def _get(parts: SplitResult, most_bytes: int) -> bytes:
 
 
 def _connect(host: str, port: int, end: float) -> socket.socket:
-    """Connect to an address that was checked, so that a second look at DNS cannot give another one."""
+    """Connect to an address that was checked, so that a second DNS lookup cannot return another one."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
     if not _is_address(host) and not all(ip_address(address).is_global for address in addresses):

@@ -72,7 +72,7 @@ class Labels:
 
 
 def check_scores(scores: Mapping[str, float]) -> None:
-    """Look at the scores of a synthetic request.
+    """Check the scores of a synthetic request.
 
     Raises:
         LoadError: there are none, or one is not from 0 to 1.

@@ -77,7 +77,7 @@ class ObjectDetection(Task[ObjectDetectionRequest, ObjectDetectionResponse]):
         self.processor: Any
 
     def load(self, model: Path) -> None:
-        """Load image processor, told to scale to the one size, and labels."""
+        """Load the labels and the image processor, set to scale to the one size."""
         self.labels = Labels(model)
         kind = self.labels.config.model_type
         if kind != "yolos":
@@ -107,11 +107,11 @@ class ObjectDetection(Task[ObjectDetectionRequest, ObjectDetectionResponse]):
         return ObjectDetectionResponse(response=sorted(found, key=lambda each: -each.score), width=width, height=height)
 
     def warm_requests(self) -> Sequence[ObjectDetectionRequest]:
-        """One: there is one shape. Nothing is left out, so that the check has something to look at."""
+        """One request, because there is one shape. Its threshold of 0 keeps every detection for the check."""
         return [ObjectDetectionRequest(image=png_base64(synthetic_image()), threshold=0)]
 
     def check(self, response: ObjectDetectionResponse) -> None:
-        """The model has said something of each of its queries, in numbers."""
+        """Check that the model gave a finite answer to each of its queries."""
         values = [value for each in response.response for value in (each.score, *each.box.model_dump().values())]
         if not values or not all(map(math.isfinite, values)):
             raise LoadError("the model answers a synthetic request without boxes, or with boxes that are not numbers")

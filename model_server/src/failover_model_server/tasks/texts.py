@@ -38,7 +38,7 @@ def bucket_of(count: int, buckets: tuple[int, ...]) -> int:
 
 
 class Tokenizer:
-    """A tokenizer that threads may use side by side: never told to pad or to truncate, which fast tokenizers keep as shared state."""
+    """A tokenizer that threads may share. It never pads or truncates, because fast tokenizers keep those settings as shared state."""
 
     def __init__(self, model: Path) -> None:
         """Load it.

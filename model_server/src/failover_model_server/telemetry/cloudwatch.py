@@ -78,7 +78,7 @@ class Interval:
         return self.latencies.total() + self.rejected
 
     def data(self, app: str, at: datetime) -> list[Datum]:
-        """As data of PutMetricData. The counter is there when it is 0 too: silence then means that nothing is published."""
+        """The data for PutMetricData. It includes a counter of 0, so that missing data means that nothing was published."""
         common = {"Timestamp": at, "Unit": "Count"}
         data: list[Datum] = [{"MetricName": f"{app}-counter", **common, **_ones(self.latencies.total())}]
         if self.rejected:
@@ -92,7 +92,7 @@ class Interval:
 
 
 def _ones(count: int) -> Datum:
-    """So many data points of 1, as the seed sent them one by one; their sum and their number are the count."""
+    """`count` data points of 1, as the AWS sample sends them one by one; their sum and their number are the count."""
     return {"Values": [1.0], "Counts": [float(count)]} if count else {"Value": 0.0}
 
 

@@ -8,10 +8,10 @@ from failover_model_server.telemetry.sink import Sink
 
 
 def counters(settings: Settings, dropped: Counter) -> Sink:
-    """What the settings ask for. `dropped` counts data points that were given up.
+    """The sink that the settings select. `dropped` counts data points that were given up.
 
     Raises:
-        LoadError: CloudWatch is asked for and its library or its region is missing.
+        LoadError: the settings enable CloudWatch, and its library or its region is missing.
     """
     if not settings.cloudwatch:
         return Sink()

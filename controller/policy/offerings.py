@@ -1,0 +1,100 @@
+"""What a unit may be launched as, and which of its pods still wait for a launch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from controller.policy.model import Launch, PendingPod, PoolObservation, Snapshot, Unit, UnitObservation
+from controller.policy.proof import Allowed
+
+ON_THE_WAY_S: Final = 900.0
+"""How long an instance that is not usable yet counts as on its way. Karpenter itself gives up on one that has not registered by then."""
+
+
+def allowed_offerings(unit: Unit, observed: UnitObservation, pool: PoolObservation | None = None) -> Allowed:
+    """What the unit may be launched as: the application file, else the NodePool, narrowed by the Deployment's own pins.
+
+    Where neither says which instance types, it is the unit's priced type and every type that refused NodeClaims of the pool left open. EC2
+    sells some types in some zones only; that is known for the priced type.
+
+    Args:
+        unit: The unit.
+        observed: What is known of it.
+        pool: Through which NodePool; None: its own.
+    """
+    own = pool is None or pool.name == observed.pool.name
+    pool = pool or observed.pool
+    types = (unit.instance_types if own else ()) or pool.instance_types or _left_open(unit, pool)
+    if observed.pod_instance_types:
+        types = tuple(one for one in types if one in observed.pod_instance_types) or observed.pod_instance_types
+    zones = (unit.zones if own else ()) or pool.zones
+    if observed.pod_zones:
+        zones = tuple(one for one in zones if one in observed.pod_zones) or observed.pod_zones
+    sold = observed.offered_zones
+    by_type = (_narrowed(zones, sold) if one == unit.instance_type else zones for one in types)
+    return Allowed(types, tuple(by_type), pool.capacity_types)
+
+
+def _left_open(unit: Unit, pool: PoolObservation) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((unit.instance_type, *(one for failure in pool.failures for one in failure.instance_types))))
+
+
+def _narrowed(zones: tuple[str, ...], sold: tuple[str, ...]) -> tuple[str, ...]:
+    """The zones that are both asked for and sold; one of the two where the other is not known."""
+    return tuple(one for one in zones if one in sold) or zones or sold if sold else zones
+
+
+def unmet_pods(snapshot: Snapshot) -> dict[str, tuple[PendingPod, ...]]:
+    """The pods that wait although replicas are missing and no instance for them is on its way, by unit.
+
+    A surge pod of a rollout waits too, but nobody misses it. An instance that was launched takes the pods that have waited longest, of any
+    unit: several may share a NodePool.
+
+    Args:
+        snapshot: What is observed.
+
+    Returns:
+        By unit, in the order of the application.
+    """
+    units = {unit.name: unit for unit in snapshot.application.units}
+    missed = {name: snapshot.units[name].pending for name in units if not _complete(snapshot.units[name])}
+    queue = sorted(((pod.since, name, pod.name, pod) for name, pods in missed.items() for pod in pods), key=lambda one: one[:3])
+    taken: set[tuple[str, str]] = set()
+    for launch in _on_their_way(snapshot):
+        room = None
+        for _, name, _, pod in queue:
+            if (name, pod.name) in taken or not _suits(launch, units[name], snapshot.units[name], pod):
+                continue
+            room = room if room is not None else max(1, launch.devices // pod.devices if pod.devices else 1)
+            if room <= 0:
+                break
+            taken.add((name, pod.name))
+            room -= 1
+    return {name: tuple(pod for pod in missed.get(name, ()) if (name, pod.name) not in taken) for name in units}
+
+
+def _complete(observed: UnitObservation) -> bool:
+    return observed.desired is not None and observed.ready is not None and observed.ready >= observed.desired
+
+
+def _on_their_way(snapshot: Snapshot) -> Sequence[Launch]:
+    """The instances that were launched and are not usable yet, each once, the oldest first."""
+    pools: Mapping[str, PoolObservation] = {
+        pool.name: pool for observed in snapshot.units.values() for pool in (observed.pool, *observed.alternatives)
+    }
+    found = {
+        (launch.pool, launch.claim): launch
+        for pool in pools.values()
+        for launch in pool.launches
+        if launch.initialized is None and not launch.gone and snapshot.now - launch.launched <= ON_THE_WAY_S
+    }
+    return sorted(found.values(), key=lambda launch: (launch.launched, launch.claim))
+
+
+def _suits(launch: Launch, unit: Unit, observed: UnitObservation, pod: PendingPod) -> bool:
+    pools = {pool.name: pool for pool in (observed.pool, *observed.alternatives)}
+    if launch.pool not in (pod.pools or (unit.node_pool,)) or launch.pool not in pools:
+        return False
+    allowed = allowed_offerings(unit, observed, pools[launch.pool])
+    return allowed.concerns((launch.instance_type,) if launch.instance_type else (), (launch.zone,) if launch.zone else ())

@@ -1,0 +1,270 @@
+"""What EC2's answers prove about a unit, by strength: saturated, named, age.
+
+EC2 mostly refuses one instance type in one zone and says no more, and Karpenter cuts its message so that it names one zone even where three
+were refused. So one refusal, however wide its NodeClaim, is a suspicion. What settles it is what Karpenter does next: it caches each
+offering that EC2 named for three minutes and asks for the others, until one launches or nothing is left.
+
+- *Saturated*: a refusal, and then Karpenter says that nothing the NodePool, or the waiting pod, may have is available.
+- *Named*: refusals within one cycle of that cache that together name every allowed type, zone and capacity type.
+- *Age*: some of it is refused, and demand is older than a cycle with nothing launched since.
+
+A launch ends the refusals before it only if its NodeClaim was created after them: EC2 may grant some claims of a batch and refuse the rest.
+Karpenter's cache is by offering, so a refusal through another NodePool counts for every unit that may buy the same offering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from controller.policy.model import Cause, Launch, LaunchFailure, PendingPod, PolicySettings, PoolObservation, Proof
+
+Offering = tuple[str, str, str]
+"""Instance type, zone and capacity type."""
+
+ALL_UNAVAILABLE: Final = "AllOfferingsUnavailable"
+"""Our code for a launch whose every offering was in Karpenter's cache by the time it was made."""
+
+RETRY_S: Final = 30.0
+"""How long a refusal must have stood for a proof by age: three of Karpenter's retries, each of which may find another offering."""
+
+_APART_S: Final = 5.0
+"""How far apart the clocks of one cluster may be. Less than the 10 s after which Karpenter asks again."""
+
+_ASKED_FIRST: Final = ("reserved", "spot", "on-demand")
+"""The order in which Karpenter asks for the capacity types that a claim leaves open: one for each launch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a unit may be launched as through one NodePool.
+
+    Attributes:
+        instance_types: At least one.
+        zones: By position of the type, the zones in which it may run and is sold; () where they are not known.
+        capacity_types: () where they are not known.
+    """
+
+    instance_types: tuple[str, ...]
+    zones: tuple[tuple[str, ...], ...]
+    capacity_types: tuple[str, ...] = ()
+
+    def zones_of(self, instance_type: str) -> tuple[str, ...]:
+        """The zones of one type, () where they are not known or the type is not allowed."""
+        return self.zones[self.instance_types.index(instance_type)] if instance_type in self.instance_types else ()
+
+    def concerns(self, instance_types: Sequence[str], zones: Sequence[str]) -> bool:
+        """Whether something with these types and zones (empty = any) could have served the unit."""
+        types = [one for one in self.instance_types if not instance_types or one in instance_types]
+        return any(not zones or not self.zones_of(one) or not set(self.zones_of(one)).isdisjoint(zones) for one in types)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one NodePool's signals prove about a unit.
+
+    Attributes:
+        proof: The strongest proof, None where there is none.
+        refusals: The refusals that stand: recent, of the unit's own offerings, and nothing launched since.
+        named: The required offerings that they name within one cycle.
+        required: Every offering that must be named; () where the zones are not known.
+        age_at: When age alone proves it if nothing changes, seconds since the Unix epoch; None where nothing is refused or nobody waits.
+    """
+
+    proof: Proof | None
+    refusals: tuple[LaunchFailure, ...] = ()
+    named: tuple[Offering, ...] = ()
+    required: tuple[Offering, ...] = ()
+    age_at: float | None = None
+
+    @property
+    def missing(self) -> tuple[Offering, ...]:
+        """The offerings that no refusal names yet."""
+        return tuple(one for one in self.required if one not in self.named)
+
+
+def examine(
+    pool: PoolObservation, allowed: Allowed, waiting: Sequence[PendingPod], policy: PolicySettings, now: float, since: float | None = None
+) -> Finding:
+    """Judges one NodePool for one unit.
+
+    Args:
+        pool: What is known of it.
+        allowed: What the unit may be launched as through it.
+        waiting: The unit's pods that wait and whose node is not on its way.
+        policy: For the windows, and whether a misconfiguration counts.
+        now: Seconds since the Unix epoch.
+        since: Since when pods of the unit have waited without a break; None: as the oldest of `waiting` says.
+    """
+    refusals = standing(pool, allowed, policy, now, waited=bool(waiting))
+    counting = [one for one in refusals if one.cause is not Cause.CONFIG or Cause.CONFIG in policy.trip_causes]
+    required = _required(allowed, refusals)
+    by_name = _named(counting, allowed, required, policy.ice_cache_s)
+    named = tuple(one for one in required if one in by_name)
+    start = min((pod.since for pod in waiting), default=None) if since is None else since
+    age_at = _age_at(pool, refusals, start, policy)
+    proof = None
+    if _saturated(pool, counting, allowed, waiting, policy.ice_cache_s):
+        proof = Proof.SATURATED
+    elif required and len(named) == len(required):
+        proof = Proof.NAMED
+    elif age_at is not None and now >= age_at:
+        proof = Proof.AGE
+    return Finding(proof, refusals, named, required, age_at)
+
+
+def standing(pool: PoolObservation, allowed: Allowed, policy: PolicySettings, now: float, *, waited: bool) -> tuple[LaunchFailure, ...]:
+    """The refusals that say something about the unit now, the oldest first.
+
+    Args:
+        pool: What is known of its NodePool.
+        allowed: What the unit may be launched as.
+        policy: For the windows.
+        now: Seconds since the Unix epoch.
+        waited: Whether pods of the unit wait. Where none does, a refusal through another NodePool is none of its business, and one of its
+            own waits for the mark that says whether consolidation asked.
+    """
+    launches = _last([one for one in pool.launches if allowed.concerns(_one(one.instance_type), _one(one.zone))])
+    found = [
+        one
+        for one in (*pool.failures, *(pool.elsewhere if waited else ()))
+        if not one.replacement
+        and now - one.at <= policy.ice_window_s
+        and _judged(one, policy, now, waited=waited)
+        and _concerned(one, allowed)
+        and not any(created_after(launch, one) for launch in launches)
+    ]
+    return tuple(sorted(found, key=lambda one: (one.at, one.claim)))
+
+
+def _last(launches: Sequence[Launch]) -> tuple[Launch, ...]:
+    """The launches that can end most refusals: the one that was created last, and the one that was delivered last."""
+    if not launches:
+        return ()
+    return max(launches, key=lambda one: one.created), max(launches, key=lambda one: one.order)
+
+
+def created_after(launch: Launch, failure: LaunchFailure) -> bool:
+    """Whether a launch's NodeClaim was created after a refusal: both with the cluster's clock, which knows whole seconds.
+
+    Where both were delivered as they happened, the order of delivery decides, as far as the clocks do not contradict it.
+    """
+    stamp = failure.at if failure.stamp is None else failure.stamp
+    if launch.order and failure.order:
+        return launch.order > failure.order and launch.created >= stamp - _APART_S
+    return launch.created > stamp
+
+
+def _judged(failure: LaunchFailure, policy: PolicySettings, now: float, *, waited: bool) -> bool:
+    """Whether it is time to judge it.
+
+    Karpenter itself retries after a create error. An event is final, but the one that marks its claim as a consolidation's replacement may
+    follow it; where pods wait that makes no difference, because EC2 refused an offering that they need.
+    """
+    if failure.source == "create-error":
+        return now - failure.at >= policy.create_error_s
+    return waited or now - failure.seen >= policy.replacement_hold_s
+
+
+def _one(value: str) -> tuple[str, ...]:
+    return (value,) if value else ()
+
+
+def _concerned(failure: LaunchFailure, allowed: Allowed) -> bool:
+    """Whether it is about an offering that the unit may have: the ones that it names, where it names any."""
+    pairs = _pairs(failure)
+    if pairs and not failure.truncated:
+        return any(allowed.concerns((instance_type,), (zone,)) for instance_type, zone in pairs)
+    return allowed.concerns(failure.instance_types, failure.zones)
+
+
+def _pairs(failure: LaunchFailure) -> tuple[tuple[str, str], ...]:
+    if failure.offerings:
+        return failure.offerings
+    return ((failure.named_type, failure.named_zone),) if failure.named_type and failure.named_zone else ()
+
+
+def _required(allowed: Allowed, refusals: Sequence[LaunchFailure]) -> tuple[Offering, ...]:
+    """Every offering that must be named; () where some are not known."""
+    kinds = _kinds(allowed, refusals)
+    if not kinds or any(not zones for zones in allowed.zones):
+        return ()
+    return tuple(
+        (instance_type, zone, kind)
+        for instance_type, zones in zip(allowed.instance_types, allowed.zones, strict=True)
+        for zone in zones
+        for kind in kinds
+    )
+
+
+def _kinds(allowed: Allowed, refusals: Sequence[LaunchFailure]) -> tuple[str, ...]:
+    """The capacity types that the unit may have: as its NodePool says, else every one that its refused claims left open."""
+    return allowed.capacity_types or tuple(dict.fromkeys(kind for one in refusals for kind in one.capacity_types)) or ("on-demand",)
+
+
+def _named(refusals: Sequence[LaunchFailure], allowed: Allowed, required: Sequence[Offering], cache_s: float) -> frozenset[Offering]:
+    """The offerings that are named within one cycle of the newest refusal."""
+    newest = max((one.at for one in refusals), default=0.0)
+    kinds = tuple(dict.fromkeys(kind for _, _, kind in required))
+    return frozenset(offering for one in refusals if newest - one.at <= cache_s for offering in named_offerings(one, allowed, kinds))
+
+
+def named_offerings(failure: LaunchFailure, allowed: Allowed, kinds: Sequence[str]) -> Iterator[Offering]:
+    """What one refusal names: what its message says, or the only thing that its NodeClaim left open.
+
+    Args:
+        failure: The refusal.
+        allowed: What the unit may be launched as.
+        kinds: The capacity types that the unit may have.
+    """
+    kind = _asked_kind(failure, kinds)
+    if kind is None or failure.source == "create-error":
+        return
+    pairs = _pairs(failure)
+    if not pairs and failure.requirements_known:
+        types = [one for one in allowed.instance_types if not failure.instance_types or one in failure.instance_types]
+        zones = failure.zones or (allowed.zones_of(types[0]) if len(types) == 1 else ())
+        single = len(types) == 1 and len(zones) == 1 and len(failure.instance_types or types) == 1
+        pairs = ((types[0], zones[0]),) if single else ()
+    for instance_type, zone in pairs:
+        yield instance_type, zone, kind
+
+
+def _asked_kind(failure: LaunchFailure, kinds: Sequence[str]) -> str | None:
+    """The one capacity type that the launch asked for, None where that is not known."""
+    left_open = failure.capacity_types if failure.requirements_known and failure.capacity_types else kinds
+    if len(left_open) == 1:
+        return left_open[0]
+    known = failure.requirements_known and bool(failure.capacity_types)
+    return next((kind for kind in _ASKED_FIRST if kind in left_open), None) if known else None
+
+
+def _saturated(
+    pool: PoolObservation, refusals: Sequence[LaunchFailure], allowed: Allowed, waiting: Sequence[PendingPod], cache_s: float
+) -> bool:
+    """Whether Karpenter said, after a refusal, that nothing is available: of the NodePool, of a pod, or of a launch."""
+    said = [at for pod in waiting for name, at in pod.unavailable if name == pool.name]
+    said += [pool.blocked_at] if pool.blocked_at is not None else []
+    events = [one for one in refusals if one.source != "create-error"]
+    after = any(0 <= at - one.at <= cache_s for one in events for at in said)
+    return after or any(_asked_for_all(one, allowed) for one in refusals)
+
+
+def _asked_for_all(failure: LaunchFailure, allowed: Allowed) -> bool:
+    """Whether a refusal is about everything the unit may have by its own words: all was in the cache, or the account's quota is used up."""
+    by_words = ALL_UNAVAILABLE in failure.codes or (failure.source == "create-error" and failure.cause is Cause.QUOTA)
+    if not by_words or not failure.requirements_known:
+        return False
+    types = not failure.instance_types or set(allowed.instance_types) <= set(failure.instance_types)
+    zones = not failure.zones or all(known and set(known) <= set(failure.zones) for known in allowed.zones)
+    kinds = not failure.capacity_types or set(allowed.capacity_types) <= set(failure.capacity_types)
+    return types and zones and kinds
+
+
+def _age_at(pool: PoolObservation, refusals: Sequence[LaunchFailure], since: float | None, policy: PolicySettings) -> float | None:
+    """When age alone proves it; None where nothing is refused or nobody waits."""
+    if since is None or not (refusals or pool.at_limit):
+        return None
+    first = min((one.at for one in refusals), default=since)
+    return max(since + policy.hard_demand_s, first + RETRY_S)

@@ -1,0 +1,235 @@
+"""A small Karpenter, scheduler and kubelet: what they write to the API server in one world."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterator
+from functools import partial
+from random import Random
+from typing import Any, Final
+
+from controller.policy.proof import Offering
+from failover_analysis.fuzz import objects
+from failover_analysis.fuzz.claims import Claim, Pod
+from failover_analysis.fuzz.ec2 import Ec2
+from failover_analysis.fuzz.world import LENGTH_S, PoolPlan, UnitPlan, World
+
+CACHE_S: Final = 180.0
+_RETRY_S: Final = 10.0
+_BATCH_S: Final = (1.0, 1.6)
+_CALL_S: Final = (0.1, 0.3)
+_BLOCKED_DEDUPE_S: Final = 60.0
+_POD_DEDUPE_S: Final = 300.0
+_START_S: Final = (10.0, 40.0)
+
+Emit = Callable[[str, str, dict[str, Any]], None]
+
+
+class Cluster:
+    """The cluster of one world.
+
+    Args:
+        world: What happens.
+        emit: Takes each change: kind, watch type, object.
+    """
+
+    def __init__(self, world: World, emit: Emit) -> None:
+        self.world, self._emit = world, emit
+        self.ec2 = Ec2(world.closed, world.one_zone)
+        self.now = 0.0
+        self.pods: dict[str, list[Pod]] = {unit.name: [] for unit in world.units}
+        self._chance = Random(world.seed + 1)
+        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
+        self._cache: dict[Offering, float] = {}
+        self._claims: dict[str, Claim] = {}
+        self._blocked: dict[str, float] = {}
+        self._loop_at: float | None = None
+        for unit in world.units:
+            for t, replicas in unit.replicas:
+                self._at(t, partial(self._scale, unit, replicas))
+        for pool in world.pools:
+            self._at(0.0, partial(self._show_pool, pool))
+
+    def until(self, t: float) -> Iterator[float]:
+        """Plays what happens up to `t`; yields after each moment at which something did."""
+        while self._queue and self._queue[0][0] <= t:
+            self.now = self._queue[0][0]
+            while self._queue and self._queue[0][0] <= self.now:
+                heapq.heappop(self._queue)[2]()
+            yield self.now
+        self.now = t
+
+    # --- what the judge reads ---
+
+    def unmet(self, unit: UnitPlan) -> list[Pod]:
+        """The pods of a unit that have no node and none that was launched for them."""
+        return [pod for pod in self.pods[unit.name] if not pod.bound and not self._coming(pod)]
+
+    def buyable(self, unit: UnitPlan) -> list[Offering]:
+        """Everything that the unit's pods may be launched as, in NodePools that are not at their limit."""
+        return [one for pool in self._pools_of(unit) if not self.full(pool) for one in self._offerings(unit, pool)]
+
+    def cached(self, offering: Offering) -> bool:
+        """Whether Karpenter does not ask for it now."""
+        return self._cache.get(offering, 0.0) > self.now
+
+    def full(self, pool: PoolPlan) -> bool:
+        """Whether a NodePool is at its limit."""
+        return pool.limit is not None and sum(one.pool is pool for one in self._claims.values()) >= pool.limit
+
+    def _coming(self, pod: Pod) -> bool:
+        claim = self._claims.get(pod.claim)
+        return claim is not None and claim.offering is not None
+
+    def _pools_of(self, unit: UnitPlan) -> list[PoolPlan]:
+        return [pool for pool in self.world.pools if pool.name in unit.pools]
+
+    def _offerings(self, unit: UnitPlan, pool: PoolPlan) -> list[Offering]:
+        types = [one for one in pool.types if one in unit.types]
+        return [(one, zone, kind) for one in types for zone in self.world.sold[one] for kind in pool.capacity_types]
+
+    # --- demand ---
+
+    def _scale(self, unit: UnitPlan, replicas: int) -> None:
+        pods = self.pods[unit.name]
+        first = self.now == 0.0
+        while len(pods) < replicas:
+            pod = Pod(f"{unit.name}-{next(self._numbers)}", unit, self.now, bound=first, ready=first)
+            pods.append(pod)
+            if not first:
+                self._emit("Pod", "ADDED", objects.pod(pod.name, unit, self.now))
+                self._wake(self._chance.uniform(*_BATCH_S))
+        for pod in sorted(pods, key=lambda one: (one.ready, one.bound, -one.since))[: len(pods) - replicas]:
+            pods.remove(pod)
+            pod.gone = True
+            if not pod.bound:
+                self._emit("Pod", "DELETED", objects.pod(pod.name, unit, self.now))
+            claim = self._claims.get(pod.claim)
+            if claim is not None and claim.offering is not None:
+                self._at(self.now + 60.0, partial(self._end, claim))
+        self._show(unit)
+
+    def _show(self, unit: UnitPlan) -> None:
+        pods = self.pods[unit.name]
+        ready = [pod.name for pod in pods if pod.ready]
+        self._emit("Deployment", "MODIFIED", objects.deployment(unit, len(pods), len(ready)))
+        self._emit("EndpointSlice", "MODIFIED", objects.endpoints(unit.name, ready))
+        everybody = [pod.name for all_pods in self.pods.values() for pod in all_pods if pod.ready]
+        self._emit("EndpointSlice", "MODIFIED", objects.endpoints("all", everybody))
+
+    def _show_pool(self, pool: PoolPlan) -> None:
+        nodes = sum(one.pool is pool and one.offering is not None for one in self._claims.values())
+        self._emit("NodePool", "MODIFIED", objects.node_pool(pool, nodes))
+
+    # --- provisioning ---
+
+    def _at(self, t: float, do: Callable[[], None]) -> None:
+        heapq.heappush(self._queue, (t, next(self._numbers), do))
+
+    def _wake(self, after: float) -> None:
+        if self._loop_at is None or self._loop_at > self.now + after:
+            self._loop_at = self.now + after
+            self._at(self._loop_at, self._loop)
+
+    def _loop(self) -> None:
+        if self._loop_at != self.now:
+            return
+        self._loop_at = None
+        waiting = [pod for pods in self.pods.values() for pod in pods if not pod.bound and not pod.claim]
+        if not waiting:
+            return
+        saturated = {pool.name for pool in self.world.pools if all(map(self.cached, self._all_offerings(pool)))}
+        for name in sorted(saturated):
+            if self.now - self._blocked.get(name, -LENGTH_S) >= _BLOCKED_DEDUPE_S:
+                self._blocked[name] = self.now
+                self._emit("Event", "ADDED", objects.blocked(name, self.now))
+        made: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[Claim]] = {}
+        for pod in waiting:
+            claim = self._claim_for(pod, saturated)
+            if claim is not None:
+                made.setdefault((claim.pool.name, claim.types, claim.kinds), []).append(claim)
+        for batch in made.values():
+            self._at(self.now + self._chance.uniform(*_CALL_S), partial(self._call, batch))
+        self._wake(_RETRY_S)
+
+    def _all_offerings(self, pool: PoolPlan) -> list[Offering]:
+        return [(one, zone, kind) for one in pool.types for zone in self.world.sold[one] for kind in pool.capacity_types]
+
+    def _claim_for(self, pod: Pod, saturated: set[str]) -> Claim | None:
+        """A NodeClaim in the first NodePool that has something for the pod; else Karpenter says of each why not."""
+        why = []
+        for pool in self._pools_of(pod.unit):
+            open_ = [one for one in self._offerings(pod.unit, pool) if not self.cached(one)]
+            if self.full(pool):
+                why.append(objects.limited(pool.name))
+            elif open_:
+                types = tuple(dict.fromkeys(one[0] for one in open_))
+                kinds = tuple(sorted({one[2] for one in open_}))
+                claim = Claim(f"{pool.name}-{next(self._numbers):05d}", pool, pod, types, kinds, self.now)
+                pod.claim = claim.name
+                self._claims[claim.name] = claim
+                self._emit("NodeClaim", "ADDED", objects.node_claim(claim, self.now))
+                return claim
+            elif pool.name not in saturated:
+                why.append(objects.unavailable(pool.name))
+        if self.now - pod.said_at >= _POD_DEDUPE_S:
+            pod.said_at = self.now
+            self._emit("Event", "ADDED", objects.unschedulable(pod.name, why, self.now))
+        return None
+
+    def _call(self, batch: list[Claim]) -> None:
+        """One fleet call for claims alike: of the capacity types that they leave open it asks for one."""
+        first = batch[0]
+        kind = "spot" if "spot" in first.kinds else first.kinds[0]
+        pods = first.pod.unit
+        open_ = [one for one in self._offerings(pods, first.pool) if one[0] in first.types and one[2] == kind and not self.cached(one)]
+        given, refused = self.ec2.fleet(open_, len(batch), self.now, self._chance) if open_ else ([], [])
+        for claim in batch:
+            if given:
+                self._launched(claim, given.pop())
+            else:
+                self._refused(claim, refused)
+        for offering in refused:
+            self._cache[offering] = self.now + CACHE_S
+
+    def _refused(self, claim: Claim, offerings: list[Offering]) -> None:
+        self._emit("Event", "ADDED", objects.refused(claim.name, offerings, self.now))
+        self._emit("NodeClaim", "MODIFIED", objects.node_claim(claim, self.now, deleting=True))
+        self._at(self.now + 1.0, partial(self._end, claim))
+        self._wake(_RETRY_S)
+
+    def _launched(self, claim: Claim, offering: Offering) -> None:
+        claim.offering = offering
+        self._step(claim, "Launched")
+        self._at(self.now + 2.0, partial(self._show_pool, claim.pool))
+        boot = self._chance.uniform(*self.world.boot_s)
+        self._at(self.now + boot * 0.8, partial(self._step, claim, "Registered"))
+        self._at(self.now + boot, partial(self._step, claim, "Initialized"))
+        self._at(self.now + boot + 1.0, partial(self._bind, claim))
+
+    def _step(self, claim: Claim, condition: str) -> None:
+        if claim.name in self._claims:
+            claim.steps[condition] = self.now
+            self._emit("NodeClaim", "MODIFIED", objects.node_claim(claim, self.now))
+
+    def _bind(self, claim: Claim) -> None:
+        pod = claim.pod
+        if pod.gone:
+            return
+        pod.bound = True
+        self._emit("Pod", "MODIFIED", objects.pod(pod.name, pod.unit, pod.since, node=claim.name))
+        self._at(self.now + self._chance.uniform(*_START_S), partial(self._ready, pod))
+
+    def _ready(self, pod: Pod) -> None:
+        if not pod.gone:
+            pod.ready = True
+            self._show(pod.unit)
+
+    def _end(self, claim: Claim) -> None:
+        if self._claims.pop(claim.name, None) is not None:
+            if claim.offering is None:
+                claim.pod.claim = ""
+            self._emit("NodeClaim", "DELETED", objects.node_claim(claim, self.now, deleting=True))
+            self._show_pool(claim.pool)

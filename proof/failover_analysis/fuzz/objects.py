@@ -1,0 +1,151 @@
+"""The Kubernetes objects of a random world, as the API server would show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from controller.clock import format_rfc3339
+from controller.policy.proof import Offering
+from controller.signals.karpenter import CAPACITY_LABEL, POOL_LABEL, TYPE_LABEL, ZONE_LABEL
+from failover_analysis.fuzz.claims import Claim
+from failover_analysis.fuzz.world import NAMESPACE, PoolPlan, UnitPlan
+
+START: Final = 1_800_000_000.0
+_HINT: Final = "Our system will be working on provisioning additional capacity. You can currently get"
+
+
+def _time(t: float) -> str:
+    return format_rfc3339(float(int(START + t)))
+
+
+def _in(key: str, values: Sequence[str]) -> dict[str, Any]:
+    return {"key": key, "operator": "In", "values": list(values)}
+
+
+def pod(name: str, unit: UnitPlan, since: float, *, node: str = "") -> dict[str, Any]:
+    """A replica that waits, or one that has its node."""
+    terms = [_in(POOL_LABEL, unit.pools), *([_in(TYPE_LABEL, unit.types)] if unit.pinned else [])]
+    required = {"nodeSelectorTerms": [{"matchExpressions": terms}]}
+    waits = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "lastTransitionTime": _time(since)}
+    return {
+        "metadata": {
+            "name": name,
+            "namespace": NAMESPACE,
+            "labels": {"app": unit.name},
+            "creationTimestamp": _time(since),
+            "ownerReferences": [{"kind": "ReplicaSet", "name": f"{unit.name}-1", "controller": True}],
+        },
+        "spec": {
+            "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}},
+            "containers": [{"resources": {"limits": {"fuzz.example/device": "1"}}}],
+            **({"nodeName": node} if node else {}),
+        },
+        "status": {"phase": "Pending", "conditions": [] if node else [waits]},
+    }
+
+
+def deployment(unit: UnitPlan, desired: int, ready: int) -> dict[str, Any]:
+    """A unit's Deployment."""
+    selector = [_in(TYPE_LABEL, unit.types)] if unit.pinned else []
+    required = {"nodeSelectorTerms": [{"matchExpressions": [_in(POOL_LABEL, unit.pools), *selector]}]}
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
+    return {
+        "metadata": {"name": unit.name, "namespace": NAMESPACE},
+        "spec": {
+            "replicas": desired,
+            "selector": {"matchLabels": {"app": unit.name}},
+            "template": {"spec": {"affinity": affinity}},
+        },
+        "status": {"readyReplicas": ready},
+    }
+
+
+def endpoints(service: str, ready: Sequence[str]) -> dict[str, Any]:
+    """The ready endpoints of a Service."""
+    return {
+        "metadata": {"name": service, "namespace": NAMESPACE, "labels": {"kubernetes.io/service-name": service}},
+        "endpoints": [
+            {"addresses": ["10.0.0.1"], "conditions": {"ready": True}, "targetRef": {"kind": "Pod", "name": name}} for name in ready
+        ],
+    }
+
+
+def node_pool(pool: PoolPlan, nodes: int) -> dict[str, Any]:
+    """A NodePool with the nodes that it has, those that boot included."""
+    requirements = [_in(TYPE_LABEL, pool.types), _in(CAPACITY_LABEL, pool.capacity_types)]
+    limits = {} if pool.limit is None else {"limits": {"nodes": str(pool.limit)}}
+    return {
+        "metadata": {"name": pool.name},
+        "spec": {"template": {"spec": {"requirements": requirements}}, **limits},
+        "status": {"resources": {"nodes": str(nodes)}},
+    }
+
+
+def node_claim(claim: Claim, now: float, *, deleting: bool = False) -> dict[str, Any]:
+    """A NodeClaim as it is now."""
+    labels = {POOL_LABEL: claim.pool.name}
+    if claim.offering is not None:
+        labels |= dict(zip((TYPE_LABEL, ZONE_LABEL, CAPACITY_LABEL), claim.offering, strict=True))
+    return {
+        "metadata": {
+            "name": claim.name,
+            "uid": claim.name,
+            "labels": labels,
+            "creationTimestamp": _time(claim.created),
+            **({"deletionTimestamp": _time(now)} if deleting else {}),
+        },
+        "spec": {
+            "requirements": [_in(TYPE_LABEL, claim.types), _in(CAPACITY_LABEL, claim.kinds), _in(POOL_LABEL, [claim.pool.name])],
+            "resources": {"requests": {"fuzz.example/device": "1", "pods": "1"}},
+        },
+        "status": {
+            "conditions": [{"type": kind, "status": "True", "lastTransitionTime": _time(t)} for kind, t in claim.steps.items()],
+        },
+    }
+
+
+def _event(kind: str, name: str, reason: str, message: str, t: float) -> dict[str, Any]:
+    return {
+        "metadata": {"name": f"{name}.{t:.3f}", "namespace": NAMESPACE if kind == "Pod" else "default"},
+        "involvedObject": {"kind": kind, "name": name, "namespace": NAMESPACE if kind == "Pod" else ""},
+        "reason": reason,
+        "message": message,
+        "type": "Warning",
+        "source": {"component": "karpenter"},
+        "count": 1,
+        "lastTimestamp": _time(t),
+    }
+
+
+def refused(claim: str, offerings: Sequence[Offering], t: float) -> dict[str, Any]:
+    """The event of a refused launch: cut, so that it names one offering; none was left to ask for where there are none."""
+    start = f"NodeClaim {claim} event: creating instance, insufficient capacity, "
+    if not offerings:
+        text = start + "all requested instance types were unavailable during launch"
+        return _event("NodeClaim", claim, "InsufficientCapacityError", text, t)
+    instance_type, zone, _ = offerings[0]
+    said = f"We currently do not have sufficient {instance_type} capacity in the Availability Zone you requested ({zone}). {_HINT} ..."
+    text = f"{start}with fleet error(s), InsufficientInstanceCapacity: {said}"
+    return _event("NodeClaim", claim, "InsufficientCapacityError", text, t)
+
+
+def blocked(pool: str, t: float) -> dict[str, Any]:
+    """Nothing that a NodePool may have is available."""
+    text = "NodePool requirements filtered out all compatible available instance types"
+    return _event("NodePool", pool, "NoCompatibleInstanceTypes", text, t)
+
+
+def unavailable(pool: str) -> str:
+    """What a pod's event says of a NodePool that has something, but nothing for the pod."""
+    return f"no instance type met all requirements, requirements=karpenter.sh/nodepool In [{pool}], resources={{}}"
+
+
+def limited(pool: str) -> str:
+    """What a pod's event says of a NodePool at its limit."""
+    return f"all available instance types exceed limits for nodepool: (NodePool={pool})"
+
+
+def unschedulable(name: str, why: Sequence[str], t: float) -> dict[str, Any]:
+    """Karpenter's event on a pod that it can place nowhere."""
+    return _event("Pod", name, "FailedScheduling", "Failed to schedule pod, " + "; ".join(why), t)

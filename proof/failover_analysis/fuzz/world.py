@@ -1,0 +1,151 @@
+"""What a random world is made of, and how it is drawn from a seed."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from controller.policy.proof import Offering
+from failover_analysis.fuzz.ec2 import Closed
+
+LENGTH_S: Final = 1500.0
+ZONES: Final = ("us-west-2a", "us-west-2b", "us-west-2c")
+NAMESPACE: Final = "fuzz"
+
+_SHAPES: Final = ("one", "two types", "mixed", "shared", "twins", "either")
+"""A NodePool of one type; of two; with spot; shared by units of two types, or of one; beside another one that its pods may use as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPlan:
+    """A NodePool. `limit` is in nodes, None without one."""
+
+    name: str
+    types: tuple[str, ...]
+    capacity_types: tuple[str, ...] = ("on-demand",)
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnitPlan:
+    """A unit: the types that its pods are pinned to, the NodePools that they may use, and the replicas that are asked for over time."""
+
+    name: str
+    pools: tuple[str, ...]
+    types: tuple[str, ...]
+    pinned: bool
+    replicas: tuple[tuple[float, int], ...]
+    slow: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything that happens in one world, but what the two controllers do. Times are seconds since its start.
+
+    Attributes:
+        seed: What it was drawn from.
+        pools: Its NodePools.
+        units: Its units; the last one never wants more than it has, so that another side can serve.
+        sold: The zones in which each type is sold.
+        zones_known: Whether the controller knows them.
+        closed: When each offering is out.
+        one_zone: Whether EC2 refuses one offering a call.
+        boot_s: From launch to a node that is usable, seconds, shortest and longest.
+        errors: When errors are beyond their limit.
+    """
+
+    seed: int
+    pools: tuple[PoolPlan, ...]
+    units: tuple[UnitPlan, ...]
+    sold: Mapping[str, tuple[str, ...]]
+    zones_known: bool
+    closed: Mapping[Offering, tuple[Closed, ...]]
+    one_zone: bool
+    boot_s: tuple[float, float]
+    errors: tuple[tuple[float, float], ...]
+
+
+def draw(seed: int) -> World:
+    """The world of one seed: equal seeds give equal worlds."""
+    chance = Random(seed)
+    pools: list[PoolPlan] = []
+    units: list[UnitPlan] = []
+    for number in range(chance.randint(1, 2)):
+        more_pools, more_units = _family(chance, f"f{number}")
+        pools += more_pools
+        units += more_units
+    pools.append(PoolPlan("safe", ("safe.xlarge",)))
+    units.append(UnitPlan("safe", ("safe",), ("safe.xlarge",), pinned=False, replicas=((0.0, 3),)))
+    types = sorted({one for pool in pools for one in pool.types})
+    sold = {one: tuple(sorted(chance.sample(ZONES, chance.choice((1, 2, 3, 3, 3))))) for one in types}
+    fastest = chance.choice((20.0, 60.0, 180.0))
+    return World(
+        seed=seed,
+        pools=tuple(pools),
+        units=tuple(units),
+        sold=sold,
+        zones_known=chance.random() < 0.7,  # noqa: PLR2004
+        closed=_closed(chance, pools, sold),
+        one_zone=chance.random() < 0.8,  # noqa: PLR2004
+        boot_s=(fastest, fastest * 2),
+        errors=_times(chance, 0.3),
+    )
+
+
+def _family(chance: Random, name: str) -> tuple[list[PoolPlan], list[UnitPlan]]:
+    """One or two NodePools with the units that use them."""
+    shape = chance.choice(_SHAPES)
+    small, large = f"{name}.xlarge", f"{name}.8xlarge"
+    limit = chance.choice((None, None, None, chance.randint(1, 6)))
+    kinds = ("on-demand", "spot") if shape == "mixed" else ("on-demand",)
+    pool = PoolPlan(name, (small, large) if shape in {"two types", "shared"} else (small,), kinds, limit)
+    first = _unit(chance, f"{name}-a", (name,), pool.types if shape != "shared" else (small,), pinned=shape == "shared")
+    match shape:
+        case "shared":
+            return [pool], [first, _unit(chance, f"{name}-b", (name,), (large,), pinned=True)]
+        case "twins":
+            return [pool], [first, _unit(chance, f"{name}-b", (name,), (small,), pinned=False)]
+        case "either":
+            other = PoolPlan(f"{name}x", (large,))
+            return [pool, other], [_unit(chance, f"{name}-a", (name, other.name), (small, large), pinned=False)]
+        case _:
+            return [pool], [first]
+
+
+def _unit(chance: Random, name: str, pools: tuple[str, ...], types: tuple[str, ...], *, pinned: bool) -> UnitPlan:
+    replicas, t = [(0.0, chance.randint(1, 2))], 0.0
+    for _ in range(chance.randint(1, 4)):
+        t += chance.uniform(5.0, 400.0)
+        replicas.append((t, max(1, replicas[-1][1] + chance.choice((-1, 1, 1, 2, 3, 6)))))
+    return UnitPlan(name, pools, types, pinned, tuple(replicas), _times(chance, 0.4))
+
+
+def _times(chance: Random, share: float) -> tuple[tuple[float, float], ...]:
+    """With a probability of `share` one stretch of time."""
+    if chance.random() >= share:
+        return ()
+    start = chance.uniform(0.0, LENGTH_S / 2)
+    return ((start, start + chance.uniform(60.0, LENGTH_S)),)
+
+
+def _closed(chance: Random, pools: list[PoolPlan], sold: Mapping[str, tuple[str, ...]]) -> dict[Offering, tuple[Closed, ...]]:
+    """Outages that go by type: of one zone, of some, of all; of one capacity type or all; with something left or nothing."""
+    found: dict[Offering, tuple[Closed, ...]] = {}
+    kinds = {one: pool.capacity_types for pool in pools for one in pool.types if pool.name != "safe"}
+    for instance_type, capacity_types in kinds.items():
+        if chance.random() < 0.25:  # noqa: PLR2004
+            continue
+        start = chance.choice((0.0, chance.uniform(0.0, 600.0)))
+        end = start + chance.choice((chance.uniform(30.0, 300.0), chance.uniform(300.0, 900.0), LENGTH_S))
+        zones = sold[instance_type]
+        out = zones if chance.random() < 0.6 else tuple(chance.sample(zones, chance.randint(1, len(zones))))  # noqa: PLR2004
+        kept = capacity_types if chance.random() < 0.6 else tuple(chance.sample(capacity_types, 1))  # noqa: PLR2004
+        every_s = chance.choice((math.inf, math.inf, math.inf, chance.uniform(150.0, 400.0)))
+        for zone, kind in itertools.product(out, kept):
+            left = chance.choice((0, 0, 0, 1, 2))
+            found[instance_type, zone, kind] = (Closed(start, end, left, every_s),)
+    return found

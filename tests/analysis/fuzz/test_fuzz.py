@@ -1,0 +1,87 @@
+"""Random worlds in which EC2 answers as in the field: no failover without a shortage, no shortage without a failover."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller.policy import evidence, proof
+from controller.policy.model import Proof
+from controller.policy.proof import Finding
+from failover_analysis.fuzz.ec2 import Closed
+from failover_analysis.fuzz.judge import judge, play
+from failover_analysis.fuzz.world import PoolPlan, UnitPlan, World, draw
+
+KEPT = (52, 60, 99, 131, 280, 288, 975)
+"""Seeds in which capacity returns while Karpenter's cache still hides it, and one in which two units wait for one node: the nearest to a
+false failover that there is."""
+
+
+@pytest.mark.parametrize("seed", [*range(24), *KEPT])
+def test_no_world_is_judged_wrongly(seed: int) -> None:
+    """`make fuzz-proof` plays thousands more."""
+    verdict = judge(seed)
+    assert not verdict.false, f"failover for {verdict.units} at {verdict.failover_at} s, and none was short: {verdict.proofs}"
+    assert not verdict.missed, f"{verdict.missed} was short for ten minutes, and nothing was done"
+
+
+def test_equal_seeds_give_equal_worlds() -> None:
+    """A seed that found something must find it again."""
+    assert (draw(7), judge(7)) == (draw(7), judge(7))
+
+
+def test_the_worlds_have_shortages_and_what_only_looks_like_one() -> None:
+    """Else they would prove nothing."""
+    verdicts = [judge(seed) for seed in range(24)]
+    assert 5 <= sum(bool(one.short) for one in verdicts) <= 19
+    assert {words.split(": ")[1] for one in verdicts for words in one.proofs} == {str(one) for one in Proof}
+
+
+def test_a_rule_that_takes_one_refusal_for_proof_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the rule was before EC2's answers in the field were known."""
+    examine = proof.examine
+
+    def hasty(*args: object) -> Finding:
+        found = examine(*args)  # type: ignore[arg-type]
+        return Finding(Proof.NAMED, found.refusals) if found.refusals else found
+
+    monkeypatch.setattr(evidence, "examine", hasty)
+    assert any(judge(seed).false for seed in range(60))
+
+
+def test_a_rule_that_proves_nothing_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A controller that never fails over is never wrong about a failover."""
+    monkeypatch.setattr(evidence, "examine", lambda *_: Finding(None))
+    assert any(judge(seed).missed for seed in range(24))
+
+
+TRICKLE = World(
+    seed=1,
+    pools=(PoolPlan("inf2", ("inf2.xlarge",)), PoolPlan("safe", ("safe.xlarge",))),
+    units=(
+        UnitPlan("inf2", ("inf2",), ("inf2.xlarge",), pinned=False, replicas=((0.0, 1), (20.0, 11))),
+        UnitPlan("safe", ("safe",), ("safe.xlarge",), pinned=False, replicas=((0.0, 3),)),
+    ),
+    sold={"inf2.xlarge": ("us-west-2a",), "safe.xlarge": ("us-west-2a",)},
+    zones_known=False,
+    closed={("inf2.xlarge", "us-west-2a", "on-demand"): (Closed(0.0, 1500.0, 1, 150.0),)},
+    one_zone=True,
+    boot_s=(20.0, 40.0),
+    errors=(),
+)
+"""Ten more replicas are wanted, and EC2 gives one in each cycle of Karpenter's cache: grant and refusals come in the same second."""
+
+
+def test_a_unit_that_gets_one_node_of_ten_a_cycle_is_short() -> None:
+    """The grant of a batch does not end the refusals beside it."""
+    verdict = play(TRICKLE)
+    assert (verdict.units, verdict.false, verdict.missed) == (("inf2",), False, ())
+    assert verdict.failover_at is not None
+    assert verdict.failover_at < 90
+
+
+def test_a_launch_that_ends_the_refusals_of_its_own_batch_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the rule was: the unit of that world was never short."""
+    monkeypatch.setattr(proof, "created_after", lambda launch, failure: launch.launched >= failure.at - 1.0)
+    verdict = play(TRICKLE)
+    assert verdict.failover_at is None
+    assert verdict.missed == ("inf2",)
