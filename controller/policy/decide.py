@@ -12,7 +12,7 @@ from typing import Final
 
 from controller.policy import guards, text
 from controller.policy.alerts import alerts
-from controller.policy.case import Case
+from controller.policy.case import Case, soonest
 from controller.policy.evidence import assess
 from controller.policy.figures import Figures
 from controller.policy.hold import hold_s, patience_s
@@ -49,8 +49,8 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
     else:
         decision = _decide_in_mode(mode, case)
         decision = replace(decision, guards=(*always.results, *decision.guards))
-    decision = replace(decision, alerts=alerts(case, decision), degraded=_degraded(snapshot))
-    return memory, checked_within(decision, always.next_check_s, *_waits(snapshot, evidence))
+    check_s = soonest(decision.next_check_s, always.next_check_s, *_waits(snapshot, evidence))
+    return memory, replace(decision, alerts=alerts(case, decision), degraded=_degraded(snapshot), next_check_s=check_s)
 
 
 def _judged(memory: Memory, snapshot: Snapshot, rounds: int = _ROUNDS) -> tuple[Memory, Figures, dict[str, UnitEvidence]]:

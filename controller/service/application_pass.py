@@ -115,7 +115,10 @@ class ApplicationPass:
     def act(self, decided: Decided) -> Acted:
         """Carries out the plan, remembers what was written, and saves."""
         conclusion = decided.conclusion
-        outcome = self._execute(conclusion)
+        outcome = Outcome()
+        if self._executor is not None and conclusion.plan.due:
+            outcome = self._executor.execute(conclusion.plan, conclusion.snapshot.epoch)
+            self._count(outcome)
         at = self._now()
         # The request may be sent again. If that one is rejected, the first one is still in doubt.
         self._in_doubt = None if outcome.routed else InDoubt.after(outcome, conclusion, at) or self._in_doubt
@@ -166,16 +169,13 @@ class ApplicationPass:
         if self._unsaved >= _ALERT_AFTER:
             yield Alert("state-unsaved", "warning", f"the memory would be lost at a restart: {self._save_problem}")
 
-    def _execute(self, conclusion: Conclusion) -> Outcome:
-        if self._executor is None or not conclusion.plan.due:
-            return Outcome()
-        outcome = self._executor.execute(conclusion.plan, conclusion.snapshot.epoch)
+    def _count(self, outcome: Outcome) -> None:
+        """Counts the failures in a row."""
         if outcome.failed is not None:
             self._failures += 1
             self._failed = f"{describe(outcome.failed)}: {outcome.error}" + _hint(outcome)
         elif not outcome.unconfirmed:
             self._failures = 0
-        return outcome
 
     def _save(self, application: Application, memory: Memory) -> None:
         if self._state_problem:
