@@ -105,7 +105,7 @@ def play(job: Job) -> Figures:
         served=1 - totals.flow.lost / totals.flow.demand,
         dollars=totals.dollars / days,
         capacity=totals.seconds.get("capacity", 0.0) / result.seconds,
-        mode_changes=len(result.switches) / days,
+        mode_changes=len(result.mode_changes) / days,
         violations=len(result.violations),
     )
 

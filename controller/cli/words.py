@@ -1,4 +1,4 @@
-"""How `plan`, `status` and the demo show units, guards and actions: one view, the same words everywhere, an icon beside every colour."""
+"""How `plan`, `status` and the demo show units, guards and actions: the same words everywhere, and an icon with every colour."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def mode_word(mode: Mode | None) -> str:
 
 
 def unit_state(judged: UnitEvidence) -> tuple[str, str]:
-    """Style and words for one unit's evidence."""
+    """Style and text for one unit's evidence."""
     if judged.shortage is Shortage.PROVEN:
         return "bad", f"short ({judged.cause}, proof {judged.proof})"
     if judged.shortage is Shortage.SUSPECTED:
-        return "warn", f"refused in part ({judged.cause})" if judged.demand else f"refused ({judged.cause}), nobody waits"
+        return "warn", f"refused in part ({judged.cause})" if judged.demand else f"refused ({judged.cause}), no pod waits"
     if judged.last_failure_at is not None:
         return "warn", f"was short; return: {judged.returned}"
     if judged.demand:
@@ -47,12 +47,12 @@ def unit_state(judged: UnitEvidence) -> tuple[str, str]:
 
 
 def scaler_note(observed: UnitObservation) -> str:
-    """What keeps a unit's replicas from following the demand, "" where nothing does or nobody is to set them."""
+    """What keeps a unit's replicas from following the demand; "" if nothing does or nothing should set them."""
     scaler = observed.scaler
     if scaler is None:
         return ""
     if scaler.paused:
-        return f"ScaledObject {scaler.name} is paused by an operator and left alone: nothing adds replicas"
+        return f"ScaledObject {scaler.name} is paused by an operator: nothing adds replicas"
     return f"ScaledObject {scaler.name}: {scaler.trouble}" if scaler.trouble else ""
 
 
@@ -83,7 +83,7 @@ def decision_line(decision: Decision, present: Mode | None) -> Line:
 
 
 def guard_lines(results: tuple[GuardResult, ...]) -> Iterator[Line]:
-    """The guards, those that hold in full."""
+    """The guards: those that hold with their text, the others by name."""
     passed = [result.guard for result in results if result.passed]
     for result in results:
         if not result.passed:
@@ -93,7 +93,7 @@ def guard_lines(results: tuple[GuardResult, ...]) -> Iterator[Line]:
 
 
 def waits_text(waiting: Waiting) -> str:
-    """How long is waited before the next switch, and what was learned from past shortages."""
+    """The waits before the next mode change, and what past shortages have taught."""
     waits = f"patience {text.duration(waiting.patience_s)}, hold {text.duration(waiting.hold_s)}"
     words = f"{waiting.strategy}: {waits} ({text.listing(waiting.units)})"
     if waiting.why:
@@ -106,7 +106,7 @@ def waits_text(waiting: Waiting) -> str:
 
 
 def waits_document(waiting: Waiting) -> dict[str, Any]:
-    """The same for machines."""
+    """The same as a JSON document."""
     return {
         "units": list(waiting.units),
         "strategy": waiting.strategy,
@@ -121,7 +121,7 @@ def waits_document(waiting: Waiting) -> dict[str, Any]:
 
 
 def action_lines(action: Action, *, exact: bool) -> Iterator[Line]:
-    """One action as a diff, and the exact request where `exact`."""
+    """One action as a diff, with the exact request if `exact`."""
     where = f"{action.namespace}/{action.name}"
     sign, later = ("-", f"   deferred: {action.deferred}") if action.deferred else ("~", "")
     match action.kind:
@@ -160,5 +160,5 @@ def _route_diff(action: Action) -> Iterator[Line]:
 
 
 def age(at: float | None, now: float) -> str:
-    """How long ago, in words."""
+    """How long ago that was, as text."""
     return "never" if at is None else f"{text.duration(now - at)} ago"

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
 from controller.policy import guards, text
 from controller.policy.alerts import alerts
-from controller.policy.case import Case
+from controller.policy.case import Case, soonest
 from controller.policy.evidence import assess
 from controller.policy.figures import Figures
 from controller.policy.hold import hold_s, patience_s
@@ -23,6 +24,8 @@ from controller.policy.routing import mode_of
 from controller.policy.steady import checked_within, held_back, made, present_step, steady
 from controller.policy.targets import capacity_targets, cost_targets, return_targets
 from controller.policy.triggers import Triggered, rollback_in_s, triggered
+
+_ROUNDS: Final = 3  # one where nothing changes, a second after a unit was remembered or forgotten, and one in reserve
 
 
 def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tuple[Memory, Decision]:
@@ -38,10 +41,7 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
     """
     mode, problem = observed_mode(snapshot)
     memory = adopt(memory, mode, snapshot.now)
-    figures = Figures.of(snapshot, memory.units)
-    evidence = assess(snapshot, memory, figures.needed)
-    if snapshot.leader and not any(source.required and source.stale(snapshot.now) for source in snapshot.sources):
-        memory = observe(memory, snapshot, evidence, figures.demand)
+    memory, figures, evidence = _judged(memory, snapshot)
     case = Case(snapshot, memory, mode, problem, evidence, figures, preview)
     always = guards.ask(guards.ALWAYS, case)
     if mode is None or always.held is not None:
@@ -49,8 +49,24 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
     else:
         decision = _decide_in_mode(mode, case)
         decision = replace(decision, guards=(*always.results, *decision.guards))
-    decision = replace(decision, alerts=alerts(case, decision), degraded=_degraded(snapshot))
-    return memory, checked_within(decision, always.next_check_s, *_waits(snapshot, evidence))
+    check_s = soonest(decision.next_check_s, always.next_check_s, *_waits(snapshot, evidence))
+    return memory, replace(decision, alerts=alerts(case, decision), degraded=_degraded(snapshot), next_check_s=check_s)
+
+
+def _judged(memory: Memory, snapshot: Snapshot, rounds: int = _ROUNDS) -> tuple[Memory, Figures, dict[str, UnitEvidence]]:
+    """The memory after this observation, and the figures and the evidence that go with it.
+
+    The figures count a unit that is remembered as short as coming back, so they are computed anew where the observation changed which
+    units these are. Else a pass that is repeated, after a crash before anything was sent, would decide on other figures.
+    """
+    figures = Figures.of(snapshot, memory.units)
+    evidence = assess(snapshot, memory, figures.needed)
+    if not snapshot.leader or any(source.required and source.stale(snapshot.now) for source in snapshot.sources):
+        return memory, figures, evidence
+    after = observe(memory, snapshot, evidence, figures.demand)
+    if after.units.keys() == memory.units.keys() or rounds == 1:
+        return after, figures, evidence
+    return _judged(after, snapshot, rounds - 1)
 
 
 def observed_mode(snapshot: Snapshot) -> tuple[Mode | None, str]:

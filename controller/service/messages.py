@@ -1,4 +1,4 @@
-"""Decisions and alerts as messages to people: what, why, what it costs, what happens next."""
+"""Turns decisions and alerts into messages for people: what happened, why, what it costs and what happens next."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from controller.ports import Message, MessageKind, Severity
 
 
 def routed(snapshot: Snapshot, decision: Decision) -> Message | None:
-    """The message about a routing action that was just written to the Ingress; None where nobody needs one."""
+    """The message about a routing action that was just written to the Ingress; None if people need none."""
     if decision.verb.changes_mode:
-        return _switched(snapshot, decision)
+        return _mode_changed(snapshot, decision)
     if decision.verb in {Verb.ADVANCE, Verb.REVERSE}:
         return _stepped(snapshot, decision)
     return _rerouted(snapshot, decision) if decision.reason is Reason.ROUTING_DRIFTED else None
@@ -31,7 +31,7 @@ _TITLES: Final = {
 }
 
 
-def _switched(snapshot: Snapshot, decision: Decision) -> Message:
+def _mode_changed(snapshot: Snapshot, decision: Decision) -> Message:
     application = snapshot.application
     mode = Mode.COST if decision.mode is Mode.COST else Mode.CAPACITY
     cause = next((judged.cause for judged in decision.evidence.values() if judged.short), None)
@@ -54,18 +54,18 @@ def _switched(snapshot: Snapshot, decision: Decision) -> Message:
 
 
 def adopted(snapshot: Snapshot, change: ModeChange) -> Message:
-    """The message about a mode that was found on the Ingress and is another one than is remembered."""
+    """The message about a mode on the Ingress that differs from the memory."""
     application, routing = snapshot.application, snapshot.routing
-    writer = f"last written by {routing.writer}" if routing.writer else "by whom is not known"
+    writer = f"last written by {routing.writer}" if routing.writer else "writer unknown"
     return Message(
         kind=MessageKind.FAILOVER if change.to is Mode.CAPACITY else MessageKind.FALLBACK,
         severity=Severity.WARNING,
         application=application.key,
         reason=str(change.reason),
         title=f"{application.name}: found in {change.to} mode",
-        why=f"the Ingress was switched, {writer}, and no such decision is remembered: it was made by hand, or just before a restart",
+        why=f"the mode on the Ingress changed, {writer}, and no such decision is remembered: it was made by hand, or just before a restart",
         cost=effect(application, Figures.of(snapshot).intended, change.to),
-        next="it counts as a switch made now; the guards decide anew",
+        next="it counts as a mode change made now; the guards decide again",
         at=snapshot.now,
         mode=str(change.to),
     )
@@ -74,28 +74,28 @@ def adopted(snapshot: Snapshot, change: ModeChange) -> Message:
 def _next(application: Application, decision: Decision) -> str:
     policy = application.policy
     if decision.verb is Verb.ROLLBACK:
-        return "the guards decide anew; the flip budget bounds how often it is tried"
+        return "the guards decide again; the flip budget limits the attempts"
     if decision.verb is Verb.FALLBACK:
-        return "the load balancer is verified, then the replicas of capacity mode are lowered"
+        return "once the load balancer is verified, the replicas of capacity mode are lowered"
     if decision.reason is Reason.PINNED_TO_MODE:
         return "stays until the pin is lifted"
     return (
-        f"back to cost mode once a node asked for after the last refusal has joined, {text.duration(policy.quiet_s)} passed without a "
-        "refusal, and the replicas are ready"
+        f"back to cost mode once a node requested after the last refusal has joined, {text.duration(policy.quiet_s)} have passed without "
+        "a refusal, and the replicas are ready"
     )
 
 
 def _stepped(snapshot: Snapshot, decision: Decision) -> Message:
-    """A step of the way back to cost mode, or all of them taken back."""
+    """The message about a step of the way back to cost mode, or about undoing all steps."""
     application, taken_back = snapshot.application, decision.verb is Verb.REVERSE
     step, steps = decision.details.get("step", "?"), decision.details.get("steps", "?")
-    healthy = f"the next step, once this one was healthy for {text.duration(application.policy.return_step_s)}"
+    healthy = f"the next step once this one has been healthy for {text.duration(application.policy.return_step_s)}"
     return Message(
         kind=MessageKind.ALERT if taken_back else MessageKind.CONTROL,
         severity=Severity.WARNING if taken_back else Severity.INFO,
         application=application.key,
         reason=str(decision.reason),
-        title=f"{application.name}: the way back to cost mode {'is taken back' if taken_back else f'is at step {step} of {steps}'}",
+        title=f"{application.name}: the way back to cost mode {'is undone' if taken_back else f'is at step {step} of {steps}'}",
         why=decision.sentence,
         next="capacity mode stays; the hold before the next attempt is doubled" if taken_back else healthy,
         at=snapshot.now,
@@ -104,16 +104,16 @@ def _stepped(snapshot: Snapshot, decision: Decision) -> Message:
 
 
 def _rerouted(snapshot: Snapshot, decision: Decision) -> Message:
-    """The message about a routing action that was put right because somebody else had changed it."""
+    """The message about a routing action that was restored after somebody else had changed it."""
     application = snapshot.application
     return Message(
         kind=MessageKind.ALERT,
         severity=Severity.WARNING,
         application=application.key,
         reason=str(decision.reason),
-        title=f"{application.name}: the routing action was put right",
+        title=f"{application.name}: the routing action was restored",
         why=decision.sentence,
-        next="it is put right again after a growing pause; exempt the annotation in your GitOps tool, or pause the controller",
+        next="it is restored again after growing pauses; exempt the annotation in your GitOps tool, or pause the controller",
         at=snapshot.now,
         dedup_key=f"{application.key}/drift",
         mode=str(decision.mode or ""),
@@ -123,16 +123,16 @@ def _rerouted(snapshot: Snapshot, decision: Decision) -> Message:
 def alert_changes(
     snapshot: Snapshot, before: Mapping[str, Alert], now: Iterable[Alert], mode: Mode | None
 ) -> tuple[dict[str, Alert], list[Message]]:
-    """What is to be told when the set of alerts changes.
+    """The messages about a change of the set of alerts.
 
     Args:
-        snapshot: For the application and the time.
+        snapshot: The application and the time.
         before: The alerts that were on, by key.
         now: The alerts that are on now.
         mode: The present mode.
 
     Returns:
-        The alerts that are on, by key, and the messages about those that came or went.
+        The alerts that are on, by key, and the messages about new and resolved ones.
     """
     on = {alert.key: alert for alert in now}
     messages = [_alert(snapshot, alert, mode, resolved=False) for key, alert in on.items() if key not in before]
@@ -162,13 +162,13 @@ def _code(key: str) -> str:
 
 
 def control(application: str, reason: str, title: str, why: str, at: float, severity: Severity = Severity.INFO) -> Message:
-    """A message about what a person did: an override, a configuration."""
+    """A message about a person's action: an override, a configuration change."""
     return Message(MessageKind.CONTROL, severity, application, reason, title, why, at)
 
 
 def leadership(at: float, *, lost: bool) -> Message:
-    """That no replica can renew the Lease, or that one leads again."""
-    title = "nobody leads: the Lease cannot be renewed" if lost else "resolved: there is a leader again"
-    why = "nothing is decided or switched until a replica can renew it; traffic stays as it is" if lost else ""
+    """The message that no replica can renew the Lease, or that one leads again."""
+    title = "no leader: no replica can renew the Lease" if lost else "resolved: there is a leader again"
+    why = "until a replica can renew it, the controller changes nothing and traffic stays as it is" if lost else ""
     kind, severity = (MessageKind.ALERT, Severity.CRITICAL) if lost else (MessageKind.RESOLVED, Severity.INFO)
     return Message(kind, severity, "", "LeaseLost", title, why, at, dedup_key="lease")

@@ -157,7 +157,7 @@ def test_a_frozen_api_server_makes_signals_stale_and_the_failover_follows(stack:
         wait_for("the event", lambda: "ShortageProven" in dict(stack.events()))
         wait_for("readiness", lambda: service._ready() == "")
     assert decided == "SignalsStale"
-    assert "no fresh word from" in ready
+    assert "no fresh data from" in ready
     assert stack.routings() == [CAPACITY]
 
 

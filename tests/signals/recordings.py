@@ -137,5 +137,5 @@ def _show(view: ClusterView, application: Application, decision: Decision) -> No
 
 
 def without_alerts(decision: Decision) -> Decision:
-    """The decision without its texts, for comparing what is asked for."""
+    """The decision without its texts, for comparing the requests."""
     return replace(decision, alerts=(), degraded=())

@@ -168,7 +168,7 @@ def test_no_unit_of_another_pool_without_demand_is_short() -> None:
 
 
 def _world(policy: PolicySettings) -> Application:
-    """The recording's own weights, which differ from the source's in the last three units."""
+    """The recording's own weights, which differ from the AWS sample's in the last three units."""
     recorded = {"sd21-g5-cuda": 15, "sd21-g5-triton": 10, "sd21-g6-triton": 15}
     app = application(policy=policy)
     return replace(app, units=tuple(replace(unit, weight=recorded.get(unit.name, unit.weight)) for unit in app.units))

@@ -139,7 +139,7 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
     "stale signals": (_open("fresh"), {**SHORT, "faults": (fault("watch-stalls-workloads", 0.105, 0.9),)}, "blind"),
     "a pause that is not heard": (_open("paused"), {**SHORT, "faults": (fault("paused-by-a-person", 0.05, 2.0),)}, "paused"),
     "a sentence without its words": (_speechless, {"seconds": HOUR}, "explained"),
-    "a switch that is forgotten": (_forgetful, SHORT, "recorded"),
+    "a mode change that is forgotten": (_forgetful, SHORT, "recorded"),
     "a lost answer that is never settled": (
         _never_settled,
         {**SHORT, "seconds": 2 * HOUR, "faults": (fault("api-lost-answers", 0.9, 1.0),)},

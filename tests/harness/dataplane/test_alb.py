@@ -259,9 +259,9 @@ def test_stickiness_beats_the_weights(world: World) -> None:
     wait_for("not named", lambda: set(world.ask_many(20, Cookie=cookie)) == {(200, "b1")})
 
 
-def in_flight(world: World, background: ThreadPoolExecutor) -> list[Future[Reply]]:
-    """Requests that have reached a pod of A, which answers within a second."""
-    world.run(a1=world.pod("a1", latency_s=1.0))
+def in_flight(world: World, background: ThreadPoolExecutor, latency_s: float = 1.0) -> list[Future[Reply]]:
+    """Requests that have reached a pod of A and will be answered after its latency."""
+    world.run(a1=world.pod("a1", latency_s=latency_s))
     flying = [background.submit(world.ask) for _ in range(5)]
     time.sleep(0.3)
     assert not any(one.done() for one in flying)
@@ -306,7 +306,7 @@ def test_a_deleted_group_loses_its_requests_in_flight(world: World, background: 
     two_groups(world, b1=world.pod("b1", latency_s=1.0))
     world.rule((A, 1), (B, 0))
     world.always((200, "a1"))
-    flying = in_flight(world, background)
+    flying = in_flight(world, background, latency_s=5.0)  # cut off long before, even on a busy machine
     world.rule((B, 1))
     time.sleep(0.2)
     others = [background.submit(world.ask) for _ in range(2)]

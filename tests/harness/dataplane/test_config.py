@@ -143,5 +143,5 @@ def test_targets_are_where_the_pods_are_served() -> None:
 def test_an_unknown_algorithm_is_refused() -> None:
     """Like every unknown setting."""
     state = State((Listener(LISTENER, (live((A, 1)),), Fixed(404)),), (Group(A, algorithm="weighted_random"),))
-    with pytest.raises(ValueError, match="no algorithm"):
+    with pytest.raises(ValueError, match="does not support the algorithm"):
         made(state)
