@@ -155,7 +155,7 @@ class _Since:
 
 
 def _returned(unit: Unit, observed: UnitObservation, since: _Since, snapshot: Snapshot, memory: Memory) -> tuple[Return, float | None]:
-    """What proves that capacity is back: a node that was asked for after the last refusal and joined, or the missing replicas running.
+    """What proves that capacity is back: a node that was requested after the last refusal and joined, or the missing replicas running.
 
     Nothing does while a refusal stands: EC2 may grant some claims of a batch and refuse the rest. The replicas that are missing are those
     that the present demand asks for: at night a unit needs fewer than it had, and where a quota allows no more it never gets those again.

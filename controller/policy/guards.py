@@ -260,7 +260,7 @@ def flip_budget(case: Case) -> GuardResult:
     recent = [change.at for change in case.memory.mode_changes if now - change.at < _HOUR_S]
     if len(recent) >= limit:
         opens_at = recent[-limit] + _HOUR_S
-        return _hold("flips", Reason.FLIP_BUDGET_SPENT, case, opens_at=opens_at, flips=str(len(recent)), limit=str(limit))
+        return _hold("flips", Reason.FLIP_BUDGET_SPENT, case, opens_at=opens_at, changes=str(len(recent)), limit=str(limit))
     return _pass("flips", f"{len(recent)} of {limit} in the last hour")
 
 

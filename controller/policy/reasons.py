@@ -1,4 +1,4 @@
-"""Every outcome's reason: one enum member, one sentence, used alike by log, Kubernetes Event, Slack, command line and tests.
+"""The reason of every outcome: one enum member and one sentence, the same in log, Kubernetes Event, Slack, command line and tests.
 
 The sentence may have ``{placeholders}`` that `Decision.sentence` fills from the decision's details. `docs/reasons.md` is generated from
 this table.
@@ -71,8 +71,8 @@ SENTENCES: Final[dict[Reason, str]] = {
     Reason.PREPARING_RETURN: "{units} has capacity again; raising it to the replicas that cost mode needs before any traffic moves",
     Reason.RETURN_STEP: "capacity for {units} has provably returned; step {step} of {steps} of the way back to cost mode",
     Reason.RETURN_REVERSED: "the way back to cost mode is reversed after step {step} of {steps}: {problem}",
-    Reason.ROLLED_BACK: "the load balancer did not show the switch to mode {mode} within {waited} ({problem}); it is put back",
-    Reason.NUDGED: "the load balancer has not shown the routing action for {waited} ({problem}); its controller is made to look again",
+    Reason.ROLLED_BACK: "the load balancer did not show the change to mode {mode} within {waited} ({problem}); it is rolled back",
+    Reason.NUDGED: "the load balancer has not shown the routing action for {waited} ({problem}); a nudge makes its controller reconcile",
     Reason.DEMAND_MET: "no pod of any deployment unit waits for a node",
     Reason.WAITING_IS_NORMAL: "{pending} pod(s) of {units} wait for a node; nothing shows that waiting will not help",
     Reason.EVIDENCE_WITHOUT_DEMAND: "{units} was refused capacity, but no pod waits for it",
@@ -83,32 +83,32 @@ SENTENCES: Final[dict[Reason, str]] = {
     Reason.ROUTING_UNKNOWN: "the routing action of {ingress} is neither cost nor capacity mode: {problem}",
     Reason.PAUSED: "paused by an operator until {until}: {why}",
     Reason.PINNED: "pinned to mode {mode} by an operator until {until}: {why}",
-    Reason.SIGNALS_STALE: "no fresh word from {sources}; holding the last good state",
+    Reason.SIGNALS_STALE: "no fresh signals from {sources}; the last good state is held",
     Reason.SIGNALS_CONTRADICT: "signals contradict each other: {problem}",
     Reason.ROUTING_UNVERIFIED: "the load balancer does not show the last change yet ({problem})",
     Reason.PATIENCE: "shortage of {units} is proven; waiting {remaining} more before acting on it",
-    Reason.CAUSE_NOT_ALLOWED: "{units} is short, but cause {cause} is not allowed to switch: {codes}",
+    Reason.CAUSE_NOT_ALLOWED: "{units} is short, but cause {cause} may not lead to a failover: {codes}",
     Reason.OTHER_SIDE_SHORT: "{units} is short, but no other deployment unit could take its traffic",
     Reason.STANDBY_NOT_READY: "the receiving side is not ready: {problem}",
-    Reason.UNSAFE_SWITCH: "the switch would drop requests: {problem}",
+    Reason.UNSAFE_SWITCH: "the mode change would drop requests: {problem}",
     Reason.ACTION_REFUSED: "AWS would refuse the routing action: {problem}",
     Reason.ROUTING_BLOCKED: "the load-balancer controller cannot carry out any change now: {problem}",
     Reason.DWELL: "mode {mode} must last {remaining} more",
-    Reason.FLIP_BUDGET_SPENT: "{flips} mode changes in the last hour, {limit} are allowed",
-    Reason.RETURN_UNPROVEN: "no proof yet that capacity for {units} has returned; silence is not proof",
+    Reason.FLIP_BUDGET_SPENT: "{changes} mode changes in the last hour, {limit} are allowed",
+    Reason.RETURN_UNPROVEN: "no proof yet that capacity for {units} has returned; a missing signal proves nothing",
     Reason.NOT_QUIET: "{units} was refused capacity {age} ago; {remaining} more without a refusal are needed",
-    Reason.HOLD_RUNNING: "a switch back pays off only after {hold}; {remaining} left",
+    Reason.HOLD_RUNNING: "a fallback pays off only after {hold}; {remaining} left",
     Reason.WAITING_FOR_READY: "{units} has {ready} of the {needed} ready replicas that cost mode needs at the present demand",
     Reason.STEP_RUNNING: "step {step} of {steps} of the way back to cost mode must stay healthy for {remaining} more",
     Reason.STEP_UNJUDGED: "step {step} of {steps} of the way back to cost mode cannot be judged: {problem}",
-    Reason.REASSERT_BACKOFF: "the routing action was changed by {writer}; re-asserting in {remaining}",
+    Reason.REASSERT_BACKOFF: "{writer} changed the routing action; it is written again in {remaining}",
 }
 
 assert set(SENTENCES) == set(Reason), "every reason has exactly one sentence"  # noqa: S101 - a table, checked at import
 
 
 class _Known(dict[str, str]):
-    """Leaves a placeholder visible where a detail is missing: a wrong sentence must not stop a switch."""
+    """Leaves a placeholder visible where a detail is missing: a wrong sentence must not stop a mode change."""
 
     def __missing__(self, key: str) -> str:
         return f"<{key}?>"

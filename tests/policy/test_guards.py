@@ -151,7 +151,7 @@ def test_cause_of_an_operator_who_allows_capacity_only() -> None:
     """Waiting never ends a quota, and some operators prefer an alert to a mode change."""
     made = snapshot(application(policy=PolicySettings(trip_causes=frozenset({Cause.CAPACITY}))))
     case = _case(made, evidence={INF2: {"cause": Cause.QUOTA, "codes": ("VcpuLimitExceeded",)}})
-    _asks(guards.cause, case, Reason.CAUSE_NOT_ALLOWED, "is not allowed to switch: VcpuLimitExceeded")
+    _asks(guards.cause, case, Reason.CAUSE_NOT_ALLOWED, "may not lead to a failover: VcpuLimitExceeded")
 
 
 def test_cause_of_one_unit_is_enough() -> None:

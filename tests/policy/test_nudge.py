@@ -103,7 +103,7 @@ class TestRollback:
         made = unseen(self.APP)
         kept, decision = decide(since(300), made)
         assert (decision.verb, decision.reason, decision.mode) == (Verb.ROLLBACK, Reason.ROLLED_BACK, Mode.COST)
-        assert "did not show the switch to mode capacity within 5 min" in decision.sentence
+        assert "did not show the change to mode capacity within 5 min" in decision.sentence
         assert not decision.lowering_allowed
         after = applied(kept, decision, NOW)
         assert after.mode is Mode.COST

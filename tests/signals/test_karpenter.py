@@ -115,7 +115,7 @@ def test_e5_the_pods_own_limit() -> None:
     ],
 )
 def test_what_karpenter_said_of_a_limit_ends(used: str, later_s: float, at_limit: bool) -> None:
-    """A node that is gone makes room, and a pod that still waits is told again within minutes."""
+    """A node that is gone makes room, and a pod that still waits gets another event within minutes."""
     cluster = Cluster(moment("2026-08-25T10:20:00Z"))
     cluster.view.changed(NODE_POOLS, None, "MODIFIED", sample("E12") | {"status": {"resources": {"cpu": "192"}}})
     cluster.view.changed(PODS, None, "ADDED", sample("E11"))
