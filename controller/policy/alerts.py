@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from controller.policy import text
 from controller.policy.availability import healthy_targets
@@ -23,6 +24,9 @@ from controller.policy.model import (
 )
 from controller.policy.reasons import Reason
 from controller.policy.standby import lacking, needed
+
+CLOCKS_APART_S: Final = 30.0
+"""Clocks that differ by more than this are worth an alert."""
 
 _FIGHTING = 3  # re-assertions after which two writers are said to fight
 
@@ -59,6 +63,7 @@ def alerts(snapshot: Snapshot, memory: Memory, evidence: Mapping[str, UnitEviden
     """
     found = [
         *_absent(snapshot),
+        *_clocks(snapshot),
         *_held(decision),
         *_unprepared(snapshot, decision),
         *_causes(evidence),
@@ -77,6 +82,15 @@ def _absent(snapshot: Snapshot) -> Iterator[Alert]:
     for source in snapshot.sources:
         if source.required and source.absent:
             yield Alert(f"absent/{source.name}", "critical", f"{source.name} cannot be observed, so no shortage is seen: {source.problem}")
+
+
+def _clocks(snapshot: Snapshot) -> Iterator[Alert]:
+    """Clocks that differ. Evidence is judged by the cluster's stamps all the same; what other people compare is not."""
+    skew = snapshot.clock_skew_s
+    if abs(skew) > CLOCKS_APART_S:
+        where = "ahead of" if skew > 0 else "behind"
+        words = f"this node's clock is {text.duration(abs(skew))} {where} the cluster's"
+        yield Alert("clocks", "warning", f"{words}: check the time synchronization (chrony) of the node that the controller runs on")
 
 
 def _held(decision: Decision) -> Iterator[Alert]:

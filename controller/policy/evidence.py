@@ -192,7 +192,7 @@ def _later(unit: Unit, observed: UnitObservation, since: _Since) -> list[Launch]
         launch
         for pool in (observed.pool, *observed.alternatives)
         for launch in pool.launches
-        if launch.created > last
+        if (launch.created if launch.asked_at is None else launch.asked_at) > last
         and _concerns(allowed_offerings(unit, observed, pool), launch)
         and all(created_after(launch, failure) for failure in since.refusals)
     ]

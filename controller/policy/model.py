@@ -220,7 +220,8 @@ class LaunchFailure:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A signal: a NodeClaim that got an instance. `created` is the cluster's clock; `order` counts as in `LaunchFailure`.
+    """A signal: a NodeClaim that got an instance. `created` is the cluster's clock, `asked_at` the same moment by ours (None: as
+    `created`); `order` counts as in `LaunchFailure`.
 
     `devices` is how many accelerators the pods that it was made for ask for together, 0 where that is not known. `gone` says that the
     NodeClaim does not exist any more, or is being deleted.
@@ -238,6 +239,7 @@ class Launch:
     order: int = 0
     devices: int = 0
     gone: bool = False
+    asked_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,6 +424,7 @@ class Snapshot:
     error_ratio: Sample | None = None  # the load balancer's and targets' 5xx, share of requests
     leader: bool = True
     epoch: int = 0
+    clock_skew_s: float = 0.0  # how far our clock is ahead of the cluster's; the times above are by ours
 
 
 # --- what is remembered -----------------------------------------------------------------------------------------------------------------

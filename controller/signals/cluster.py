@@ -26,11 +26,12 @@ from controller.clients.kube import (
     Object,
     Resource,
 )
-from controller.clock import Clock
+from controller.clock import Clock, parse_rfc3339
 from controller.policy.model import Application, PoolObservation, RoutingObservation, Source
+from controller.signals.cluster_clock import ClusterClock, by_our_clock
 from controller.signals.ingress import observe_ingress
 from controller.signals.karpenter import KarpenterView
-from controller.signals.objects import name_of, namespace_of, text
+from controller.signals.objects import event_time, name_of, namespace_of, text
 from controller.signals.reconciles import ReconcileView
 from controller.signals.slim import pack, slim, unpack
 from controller.signals.watch import Query, Watch, WatchHealth
@@ -182,18 +183,19 @@ class ClusterView:
         self.karpenter = KarpenterView()
         self.workloads = WorkloadView()
         self.reconciles = ReconcileView()
-        self._clock = clock
+        self.time = ClusterClock(clock)
         self._window_s = window_s
         self._ingresses: dict[tuple[str, str], _Ingress] = {}
         self._routings: dict[tuple[str, str], tuple[_Ingress | None, Application, RoutingObservation]] = {}  # of what it was read
-        self._pools: dict[str, tuple[float, tuple[int, int], PoolObservation]] = {}  # when, at which version, what
+        self._pools: dict[str, tuple[float, float, tuple[int, int], PoolObservation]] = {}  # when, by which skew, at which version, what
 
     # --- the Sink of the watches ---
 
     def listed(self, resource: Resource, namespace: str | None, objects: Sequence[Object]) -> None:
         """See `controller.signals.watch.Sink`."""
-        now = self._clock.now()
         with self.lock:
+            self.time.delivered(max((at for at in map(_stamp, objects) if at is not None), default=None), listed=True)
+            now = self.time.now()
             match resource.plural:
                 case "nodeclaims":
                     self.karpenter.claims_listed(objects, now)
@@ -214,8 +216,10 @@ class ClusterView:
 
     def changed(self, resource: Resource, _namespace: str | None, kind: str, obj: Object) -> None:
         """See `controller.signals.watch.Sink`."""
-        now = self._clock.now()
         with self.lock:
+            if kind == "ADDED":
+                self.time.delivered(_stamp(obj))
+            now = self.time.now()
             match resource.plural:
                 case "nodeclaims":
                     before = self.karpenter.pool_of(name_of(obj))  # off its name, if a refusal of it came first
@@ -360,14 +364,17 @@ class ClusterView:
         Args:
             name: Which.
             now: Seconds since the Unix epoch.
+
+        Returns:
+            All times by our clock, but what is for comparing stamps with stamps.
         """
         with self.lock:
-            version = self.karpenter.version_of(name)
+            version, skew = self.karpenter.version_of(name), self.time.skew_s
             known = self._pools.get(name)
-            if known is not None and 0 <= now - known[0] < _POOLS_REUSED_S and known[1] == version:
-                return known[2]
-            observed = self.karpenter.observation(name, now, self._window_s)
-            self._pools[name] = (now, version, observed)
+            if known is not None and 0 <= now - known[0] < _POOLS_REUSED_S and known[1:3] == (skew, version):
+                return known[3]
+            observed = by_our_clock(self.karpenter.observation(name, now - skew, self._window_s), skew)
+            self._pools[name] = (now, skew, version, observed)
             return observed
 
     def retain(self, applications: Iterable[Application]) -> None:
@@ -378,6 +385,11 @@ class ClusterView:
         with self.lock:
             self._routings = {key: read for key, read in self._routings.items() if key in keys}
             self._pools = {name: known for name, known in self._pools.items() if name in names}
+
+
+def _stamp(obj: Object) -> float | None:
+    """When something was made, or an event happened, by the cluster's clock; None where it does not say."""
+    return event_time(obj) if "involvedObject" in obj else parse_rfc3339(text(obj, "metadata", "creationTimestamp"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,7 @@ class SnapshotBuilder:
             pending = self._view.workloads.pending(application, self._sharing.get(application.namespace, Counter()))
             units = {unit.name: self._unit(application, unit, pending[unit.name], now, external) for unit in application.units}
             routing = self._routing(application, now, sources, external)
+            skew = self._view.time.skew_s
         return Snapshot(
             now=now,
             application=application,
@@ -98,6 +99,7 @@ class SnapshotBuilder:
             error_ratio=external.metrics.error_ratio(application.key) if external.metrics else None,
             leader=leader,
             epoch=epoch,
+            clock_skew_s=skew,
         )
 
     def _unit(
@@ -128,9 +130,16 @@ class SnapshotBuilder:
         )
 
     def _with_reasons(self, application: Application, pods: tuple[PendingPod, ...]) -> tuple[PendingPod, ...]:
-        """The waiting pods with what Karpenter said of each."""
-        said = self._view.karpenter.unavailable
-        return tuple(replace(pod, unavailable=said(application.namespace, pod.name)) for pod in pods)
+        """The waiting pods with what Karpenter said of each, by our clock."""
+        said, skew = self._view.karpenter.unavailable, self._view.time.skew_s
+        return tuple(
+            replace(
+                pod,
+                since=pod.since + skew,
+                unavailable=tuple((pool, at + skew) for pool, at in said(application.namespace, pod.name)),
+            )
+            for pod in pods
+        )
 
     def _alternatives(self, unit: Unit, pods: tuple[PendingPod, ...], now: float) -> tuple[PoolObservation, ...]:
         """The other NodePools that the waiting pods may use."""
