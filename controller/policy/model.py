@@ -220,9 +220,9 @@ class LaunchFailure:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A signal: a NodeClaim that got an instance. `created` is the cluster's clock, `asked_at` the same moment by ours (None: as
-    `created`); `order` counts as in `LaunchFailure`.
+    """A signal: a NodeClaim that got an instance.
 
+    `created` is the cluster's clock, `asked_at` the same moment by ours (None: as `created`); `order` counts as in `LaunchFailure`.
     `devices` is how many accelerators the pods that it was made for ask for together, 0 where that is not known. `gone` says that the
     NodeClaim does not exist any more, or is being deleted.
     """

@@ -4,8 +4,8 @@ Stamps of objects and events are compared with each other, and with the time tha
 views is translated into our time. The API server's, the scheduler's and Karpenter's clocks count as one.
 
 A stamp that a watch delivers as it happens is as old as the delivery took. Where all of the last few are older than a delivery takes, our
-clock is ahead; where most of them lie in the future, it is behind. A list only says that the cluster's clock is no earlier than its freshest
-stamp. A step of our own clock shows against the monotonic one.
+clock is ahead; where most of them lie in the future, it is behind. A list only says that the cluster's clock is no earlier than its
+freshest stamp. A step of our own clock shows against the monotonic one.
 """
 
 from __future__ import annotations
