@@ -82,7 +82,7 @@ def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[Pendin
         unit=unit.name,
         shortage=shortage,
         demand=len(waiting),
-        demand_since=min((pod.since for pod in waiting), default=None),
+        demand_since=_since(waiting, observed),
         cause=min(causes, key=CAUSE_PRECEDENCE.index, default=remembered.cause if remembered else Cause.UNKNOWN),
         codes=tuple(codes),
         truncated=any(failure.truncated for failure in refusals),
@@ -110,10 +110,18 @@ def _examined(unit: Unit, observed: UnitObservation, waiting: tuple[PendingPod, 
     for pod in waiting:
         groups.setdefault(tuple(name for name in pod.pools if name in pools) or (observed.pool.name,), []).append(pod)
     best: Finding | None = None
+    whole = len(groups) == 1  # else nobody can tell whose pods the ones before were
     for names, pods in (groups or {(observed.pool.name,): []}).items():
-        found = _weakest([examine(pools[name], allowed_offerings(unit, observed, pools[name]), pods, policy, now) for name in names])
+        since = _since(pods, observed) if whole else None
+        found = _weakest([examine(pools[name], allowed_offerings(unit, observed, pools[name]), pods, policy, now, since) for name in names])
         best = found if best is None or _rank(found.proof) < _rank(best.proof) else best
     return best or Finding(None)
+
+
+def _since(waiting: Sequence[PendingPod], observed: UnitObservation) -> float | None:
+    """Since when pods have waited: a pod that is replaced does not make the demand younger. None where nobody waits."""
+    oldest = min((pod.since for pod in waiting), default=None)
+    return oldest if oldest is None or observed.waiting_since is None else min(oldest, observed.waiting_since)
 
 
 def _rank(proof: Proof | None) -> int:

@@ -222,9 +222,9 @@ class LaunchFailure:
 class Launch:
     """A signal: a NodeClaim that got an instance.
 
-    `created` is the cluster's clock, `asked_at` the same moment by ours (None: as `created`); `order` counts as in `LaunchFailure`.
-    `devices` is how many accelerators the pods that it was made for ask for together, 0 where that is not known. `gone` says that the
-    NodeClaim does not exist any more, or is being deleted.
+    `created` is the cluster's clock, `asked_at` the same moment by ours, never after its first sight (None: as
+    `created`); `order` counts as in `LaunchFailure`. `devices` is how many accelerators the pods that it was made for ask for
+    together, 0 where that is not known. `gone` says that the NodeClaim does not exist any more, or is being deleted.
     """
 
     claim: str
@@ -310,6 +310,7 @@ class UnitObservation:
     unit: str
     pool: PoolObservation
     pending: tuple[PendingPod, ...] = ()
+    waiting_since: float | None = None  # since when pods have waited without a break or a launch, also ones that were replaced meanwhile
     desired: int | None = None  # the Deployment's spec.replicas
     ready: int | None = None  # ready replicas; the smaller of Deployment and EndpointSlices where both are known
     deployment_ready: int | None = None

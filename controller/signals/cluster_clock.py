@@ -95,7 +95,7 @@ def by_our_clock(pool: PoolObservation, skew_s: float) -> PoolObservation:
             launched=one.launched + skew_s,
             registered=shifted(one.registered, skew_s),
             initialized=shifted(one.initialized, skew_s),
-            asked_at=one.created + skew_s,
+            asked_at=shifted(one.asked_at, skew_s),
         )
         for one in pool.launches
     )

@@ -67,6 +67,7 @@ class _Claim:
     order: int  # of its first delivery, 0 where that was in a list
     devices: int
     leaving: bool  # it is being deleted
+    seen: float  # when it was first delivered
     gone: float | None = None  # when its deletion was seen
 
 
@@ -484,6 +485,7 @@ def _read_claim(obj: Object, now: float, order: int) -> _Claim:
         order=order,
         devices=devices(mapping(obj, "spec", "resources", "requests")),
         leaving=bool(text(obj, "metadata", "deletionTimestamp")),
+        seen=now,
     )
 
 
@@ -511,6 +513,7 @@ def _never_less(before: _Claim, after: _Claim) -> _Claim:
         after,
         created=min(before.created, after.created),
         order=before.order,
+        seen=before.seen,
         launched=before.launched if before.launched is not None else after.launched,
         registered=before.registered if before.registered is not None else after.registered,
         initialized=before.initialized if before.initialized is not None else after.initialized,
@@ -534,6 +537,7 @@ def _launch(claim: _Claim) -> Launch:
         order=claim.order,
         devices=claim.devices,
         gone=claim.leaving or claim.gone is not None,
+        asked_at=min(claim.created, claim.seen),
     )
 
 

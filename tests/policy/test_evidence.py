@@ -536,3 +536,11 @@ def test_facts_tell_of_many_launches_in_one_line() -> None:
 def test_the_evidence_of_an_empty_memory_is_the_same() -> None:
     """A controller that was just installed sees the same shortage."""
     assert judge(shortage(), Memory()).short
+
+
+def test_a_pod_that_is_replaced_does_not_make_the_demand_younger() -> None:
+    """Age counted from the oldest pod, and began anew with each rollout or eviction."""
+    young = change(snapshot(), pool_failures=(named("a"),), pool_zones=ZONES, pending=pods(since=NOW - 20), desired=4, ready=2)
+    assert judge(young).proof is None
+    assert judge(change(young, waiting_since=NOW - 300)).proof is Proof.AGE
+    assert judge(change(young, waiting_since=NOW - 300, pending=(), desired=2)).demand_since is None
