@@ -24,6 +24,7 @@ from controller.policy.reasons import Reason
 from controller.policy.routing import same_routing
 from controller.policy.targets import (
     capacity_targets,
+    carries,
     cost_targets,
     cost_weights,
     cut_units,
@@ -185,9 +186,13 @@ def _steady_reason(case: guards.Case) -> tuple[Reason, dict[str, str]]:
     suspected = [name for name, judged in evidence.items() if judged.shortage is Shortage.SUSPECTED]
     short = tuple(name for name, judged in evidence.items() if judged.short)
     if short:
-        return Reason.SHORTAGE_ABSORBED, shortage_details(case, short)
-    if any(name in waiting for name in suspected):
-        return Reason.SHORTAGE_SUSPECTED, {"units": text.listing(name for name in suspected if name in waiting)}
+        idle = not any(carries(case.snapshot.application, name) for name in short)
+        instead = "cost mode sends it no traffic" if idle else "the ready replicas carry the whole demand"
+        return Reason.SHORTAGE_ABSORBED, {**shortage_details(case, short), "instead": instead}
+    waiting_suspects = [name for name in suspected if name in waiting]
+    if waiting_suspects:
+        part = "refused" if any(evidence[name].attempts for name in waiting_suspects) else "beyond the limit of its NodePool"
+        return Reason.SHORTAGE_SUSPECTED, {"units": text.listing(waiting_suspects), "part": part}
     if suspected:
         return Reason.EVIDENCE_WITHOUT_DEMAND, {"units": text.listing(suspected)}
     if waiting:

@@ -46,7 +46,7 @@ class Contested:
     def again_s(self, plan: Plan, policy: PolicySettings, now: float) -> Iterator[float]:
         """Seconds until each write of the plan that waits here is due."""
         for action in plan.actions:
-            left = self._left(action, policy, now)
+            left = self._left(action, policy, now) if action.deferred else 0.0  # what is written just now is not put back yet
             if left > 0:
                 yield left
 

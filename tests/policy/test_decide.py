@@ -37,7 +37,7 @@ from controller.policy.model import (
 )
 from controller.policy.reasons import Reason
 from controller.policy.routing import format_action
-from controller.policy.targets import cost_weights
+from controller.policy.targets import cost_targets, cost_weights
 from tests.policy.support import G6, INF2, TRN1, change, launched, pods, proven, refused, scaler, shortage, with_scalers
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, NOW, SERVICES, application, memory, routing, seed_units, snapshot
 
@@ -298,6 +298,16 @@ class TestAdaptive:
         assert decision.verb is verb
         if verb is Verb.HOLD:
             assert decision.sentence == "sd21-inf2 is short (capacity), but the ready replicas carry the whole demand"
+
+    def test_a_unit_of_weight_0_is_not_said_to_be_absorbed(self) -> None:
+        """Its pods wait: nobody carries them, but cost mode sends them nothing either."""
+        app = application(units=tuple(replace(unit, weight=0 if unit.name == INF2 else 1) for unit in seed_units()))
+        made = shortage(snapshot(app))
+        targets = cost_targets(app, cost_weights(made))
+        made = replace(made, routing=routing(targets=targets, action=format_action(targets, made.routing.stickiness_s)))
+        decision = _decision(made, memory(**PROVEN))
+        assert (decision.reason, decision.verb.switches) == (Reason.SHORTAGE_ABSORBED, False)
+        assert decision.sentence == "sd21-inf2 is short (capacity), but cost mode sends it no traffic"
 
     def test_does_not_absorb_with_nobody_else_to_carry_it(self) -> None:
         """Every unit is short: the switch is wanted, and its guard says that it gains nothing."""
@@ -567,7 +577,7 @@ class TestFallback:
         assert (kept.mode, kept.mode_since, kept.units, kept.hold_level) == (Mode.COST, NOW + 1, {}, 1)
         assert kept.flips[-1].to is Mode.COST
         joined = "a node that was asked for after the last refusal has joined"
-        assert kept.flips[-1].detail == f"capacity for sd21-inf2 has provably returned: {joined}"
+        assert kept.flips[-1].detail == f"back to cost mode with sd21-inf2: {joined}"
 
     def test_units_that_returned_in_different_ways_are_told_apart(self) -> None:
         """People are told what proves it, not the name of a state."""

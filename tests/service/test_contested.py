@@ -68,7 +68,15 @@ def test_a_write_that_waits_says_so_and_when_it_is_due() -> None:
     deferred = [one.deferred for one in contested.deferring(raising(), POLICY, NOW + 200).actions if one.kind is ActionKind.RAISE_FLOOR]
     assert deferred
     assert all("another writer put it back" in words for words in deferred)
-    assert min(contested.again_s(raising(), POLICY, NOW + 200)) == pytest.approx(times[-1] + 160 - 200)
+    waiting = contested.deferring(raising(), POLICY, NOW + 200)
+    assert min(contested.again_s(waiting, POLICY, NOW + 200)) == pytest.approx(times[-1] + 160 - 200)
+
+
+def test_what_was_written_just_now_asks_for_no_further_pass() -> None:
+    """Nobody has put it back yet."""
+    contested, plan = Contested(), raising()
+    contested.applied(plan.due, POLICY, NOW)
+    assert not list(contested.again_s(plan, POLICY, NOW))
 
 
 def test_a_clock_that_was_set_back_makes_no_pause_longer() -> None:
