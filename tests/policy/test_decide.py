@@ -19,6 +19,7 @@ from controller.policy.model import (
     Memory,
     Mode,
     Override,
+    PendingPod,
     PolicySettings,
     Return,
     RoutingObservation,
@@ -804,3 +805,20 @@ class TestWhoHoldsAFallback:
         made = shortage(snapshot(application(policy=policy), Mode.CAPACITY), cause=Cause.QUOTA)
         units = {INF2: replace(proven(NOW - 60)[INF2], cause=Cause.QUOTA)}
         assert self._back(made, units).verb is Verb.FALLBACK
+
+    @pytest.mark.parametrize(
+        ("proven_at", "waiting", "verb"),
+        [
+            pytest.param(NOW - 3600, (), Verb.FALLBACK, id="it came later, and nobody waits for it"),
+            pytest.param(NOW - 3600, pods(since=NOW - 90), Verb.FALLBACK, id="it came later, and pods have waited for a moment"),
+            pytest.param(NOW - 3600, pods(since=NOW - 300), Verb.HOLD, id="pods have waited for a cycle: it would fail over again"),
+            pytest.param(NOW - 2 * 86_400, (), Verb.HOLD, id="it may have caused the failover"),
+        ],
+    )
+    def test_an_old_misconfiguration_only_holds_it_where_it_could_fail_over(
+        self, proven_at: float, waiting: tuple[PendingPod, ...], verb: Verb
+    ) -> None:
+        """It held a fallback for good: nobody would have launched anything for it."""
+        made = change(snapshot(mode=Mode.CAPACITY), pending=waiting, desired=2 + len(waiting))
+        units = {INF2: replace(proven(proven_at)[INF2], cause=Cause.CONFIG)}
+        assert self._back(made, units).verb is verb
