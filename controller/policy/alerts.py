@@ -22,6 +22,7 @@ from controller.policy.model import (
     Verb,
     Verdict,
 )
+from controller.policy.quota import quota_words
 from controller.policy.reasons import Reason
 from controller.policy.standby import lacking, needed
 
@@ -46,7 +47,6 @@ _HELD_ALERTS = {
 }
 
 _CAUSE_ALERTS = {
-    Cause.QUOTA: "a quota or limit is reached; waiting does not help, raise it: {codes}",
     Cause.NETWORK: "subnets have no free addresses; pools that share them cannot grow either: {codes}",
     Cause.CONFIG: "the launch configuration is wrong; waiting does not help: {codes}",
 }
@@ -66,7 +66,7 @@ def alerts(snapshot: Snapshot, memory: Memory, evidence: Mapping[str, UnitEviden
         *_clocks(snapshot),
         *_held(decision),
         *_unprepared(snapshot, decision),
-        *_causes(evidence),
+        *_causes(snapshot, evidence),
         *_silence(snapshot, evidence),
         *_silent_counters(snapshot, memory),
         *_maxima(snapshot, evidence),
@@ -119,8 +119,10 @@ def _unprepared(snapshot: Snapshot, decision: Decision) -> Iterator[Alert]:
         yield Alert("unprepared/services", "warning", words)
 
 
-def _causes(evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
+def _causes(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
     for name, judged in evidence.items():
+        if judged.cause is Cause.QUOTA and judged.shortage is not Shortage.NONE and judged.codes:
+            yield Alert(f"cause/{name}/quota", "critical", f"{name}: {quota_words(judged, snapshot.units[name])}")
         words = _CAUSE_ALERTS.get(judged.cause)
         if words and judged.shortage is not Shortage.NONE and judged.codes:
             least = "at least " if judged.truncated else ""

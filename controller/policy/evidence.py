@@ -31,8 +31,7 @@ from controller.policy.model import (
 )
 from controller.policy.offerings import allowed_offerings, unmet_pods
 from controller.policy.proof import Allowed, Finding, created_after, examine
-
-POOL_LIMIT_CODE: Final = "NodePoolLimit"
+from controller.policy.quota import POOL_LIMIT_CODE, fits
 
 _STRENGTH: Final = tuple(Proof)
 
@@ -173,6 +172,9 @@ def _returned(unit: Unit, observed: UnitObservation, since: _Since, snapshot: Sn
     if last_failure is None:
         return Return.NONE, None
     later = _later(unit, observed, since)
+    if remembered is not None and fits(observed, remembered, since.refusals, since.needed, snapshot):
+        known = remembered.returned_at
+        return Return.SILENT, known if known is not None and known > last_failure else snapshot.now
     if since.refusals:
         return (Return.LAUNCHED, None) if later else (Return.NONE, None)
     if remembered is not None and remembered.returned_at is not None and remembered.returned_at > last_failure:

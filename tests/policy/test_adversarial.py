@@ -395,7 +395,7 @@ class TestPeople:
         """Users need serving; waiting will never help."""
         decision = decide(memory(units=proven()), shortage(cause=Cause.QUOTA, codes=("VcpuLimitExceeded",)))[1]
         assert decision.verb is Verb.FAILOVER
-        assert any("raise it: VcpuLimitExceeded" in alert.text for alert in decision.alerts)
+        assert any("VcpuLimitExceeded" in alert.text and "Raise it: Service Quotas" in alert.text for alert in decision.alerts)
 
 
 def _empty(made: Snapshot, **changes: Any) -> Snapshot:
