@@ -25,6 +25,7 @@ from controller.policy.model import (
 from controller.policy.quota import quota_words
 from controller.policy.reasons import Reason
 from controller.policy.standby import lacking, needed
+from controller.policy.stuck import stuck
 
 CLOCKS_APART_S: Final = 30.0
 """Clocks that differ by more than this are worth an alert."""
@@ -72,6 +73,7 @@ def alerts(snapshot: Snapshot, memory: Memory, evidence: Mapping[str, UnitEviden
         *_maxima(snapshot, evidence),
         *_unhealthy(snapshot, evidence),
         *_unscaled(snapshot),
+        *stuck(snapshot, memory, evidence),
         *_routing(snapshot, memory),
     ]
     return tuple(found)
