@@ -1,1 +1,1 @@
-"""Benchmarks. Each is a module with a `main` and a target in the Makefile; what they measure is in docs/benchmarks.md."""
+"""Benchmarks. Each is a module with a `main` and a target in the Makefile; docs/benchmarks.md says what they measure."""

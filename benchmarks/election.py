@@ -1,6 +1,6 @@
 """Leader election: a hundred thousand lease periods in simulated time, and takeovers on a real API server. See docs/benchmarks.md.
 
-``make bench-election``; ``ARGS=--quick`` for a tenth of it. Ends with exit code 1 where a replica acted that did not hold the Lease.
+``make bench-election``; ``ARGS=--quick`` for a tenth of it. Exits with 1 if a replica acted without holding the Lease.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ WORLDS: Final[dict[str, tuple[Trouble, int]]] = {
     "all": (ROUGH, 5),
     "beyond": (replace(ROUGH, late=True, gap=0.05), 3),
 }
-"""Trouble and number of replicas; docs/leader-election.md says what each is. What the last one does no lease can prevent."""
+"""Faults and number of replicas, see docs/leader-election.md. No lease can prevent the violations of the last one."""
 
 
 def main() -> int:
@@ -60,7 +60,7 @@ def main() -> int:
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the lease periods and fewer takeovers")
-    parser.add_argument("--simulated", action="store_true", help="without the real server")
+    parser.add_argument("--simulated", action="store_true", help="skip the real server")
     parser.add_argument("--write", action="store_true", help="write the tables into docs/leader-election.md")
     wanted = parser.parse_args()
     console = Console(width=110)
@@ -83,7 +83,7 @@ def main() -> int:
 
 
 def _simulate(periods: int) -> list[dict[str, Any]]:
-    """Every world for an equal share of the lease periods, each in four parts with seeds of their own."""
+    """Runs every world for an equal share of the lease periods, each in four parts with separate seeds."""
     parts = 4
     each = periods // len(WORLDS) // parts
     with ProcessPoolExecutor(_PROCESSES) as pool:
@@ -136,10 +136,10 @@ def _spread(times: list[float]) -> str:
 
 
 def _take_over(rounds: int) -> tuple[dict[str, list[float]], list[str]]:
-    """Several groups of two replicas side by side; in each round every leader is killed, then every leader gets SIGTERM.
+    """Runs several groups of two replicas in parallel; in each round every leader is killed, then every leader gets SIGTERM.
 
     Returns:
-        Seconds from the signal to the next holder of the Lease, by signal; and every write by who did not hold it.
+        Seconds from the signal to the next holder of the Lease, by signal; and all writes by replicas that did not hold it.
     """
     from failover_harness.election.group import Group
 
@@ -168,7 +168,7 @@ def _one_round(groups: list[Any], number: signal.Signals, chance: random.Random)
         group.await_standby()
     since: dict[str, tuple[str, float]] = {}
     for group in groups:
-        time.sleep(chance.random())  # somewhere between two renewals
+        time.sleep(chance.random())  # at a random time between two renewals
         leader = group.holder()
         since[group.namespace] = (leader, time.monotonic())
         group.send(leader, number)
@@ -186,7 +186,7 @@ def _taken_over(seen: list[tuple[float, str]], former: str, since: float) -> flo
 
 
 def _takeover_table(times: dict[str, list[float]], violations: int) -> Table:
-    table = Table(title=f"Takeovers on a real kube-apiserver, processes of their own; writes by a non-holder: {violations}")
+    table = Table(title=f"Takeovers on a real kube-apiserver, separate processes; writes by a non-holder: {violations}")
     for name in ("after", "takeovers", "p50 / p99 / max, s", "goal p99, s"):
         table.add_column(name, justify="left" if name == "after" else "right")
     for label, them in times.items():

@@ -1,6 +1,6 @@
-"""The source's three experiments, played with the production decision core: data and plots. See docs/experiments.md.
+"""Plays the AWS sample's three experiments with the production decision core; writes data and plots. See docs/experiments.md.
 
-``make experiments`` writes the timelines (CSV) and sums (JSON) into benchmarks/results/experiments and the plots into docs/images.
+``make experiments`` writes timelines (CSV) and sums (JSON) to benchmarks/results/experiments, and plots to docs/images.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _ROOT: Final = Path(__file__).parents[1]
 DATA: Final = _ROOT / "benchmarks" / "results" / "experiments"
 IMAGES: Final = _ROOT / "docs" / "images"
 
-_COLOURS: Final = {  # of Okabe and Ito, which all readers can tell apart
+_COLOURS: Final = {  # Okabe and Ito's, which colour-blind readers can distinguish
     "sd21-inf2": "#0072B2",
     "sd21-trn1": "#56B4E9",
     "sd21-g5-triton": "#009E73",
     "sd21-g6-triton": "#E69F00",
     "sd21-g5-cuda": "#D55E00",
 }
-_EVERY: Final = 5  # minutes of one point of the data that is kept
+_EVERY: Final = 5  # minutes per point of the stored data
 
 
 def play(name: str) -> Result:
@@ -50,7 +50,7 @@ def table(result: Result) -> dict[str, list[Any]]:
 
 
 def plot(name: str, result: Result) -> None:
-    """Throughput and latency by unit, replicas, and what failed; capacity mode shaded."""
+    """Plots throughput and latency by unit, replicas and failed requests; shades capacity mode."""
     data = table(result)
     times = [datetime.fromisoformat(at) for at in data["time"]]
     figure, axes = plt.subplots(4, 1, sharex=True, figsize=(9, 9), height_ratios=(3, 2, 2, 1.2), layout="constrained")
@@ -77,7 +77,7 @@ def plot(name: str, result: Result) -> None:
 
 
 def _shade(axis: plt.Axes, times: list[datetime], data: dict[str, list[Any]]) -> None:
-    """Bands for capacity mode and for shortages."""
+    """Draws bands for capacity mode and for shortages."""
     low, high = axis.get_ylim()
     capacity = [mode == "capacity" for mode in data["mode"]]
     if not all(capacity):
@@ -91,7 +91,7 @@ def _numbers(column: list[Any]) -> list[float]:
 
 
 def _smoothed(values: list[float], width: int = 5) -> list[float]:
-    """The mean of the last few, of those in which anything was served."""
+    """The moving mean of the last values in which anything was served."""
     found = []
     for place in range(len(values)):
         some = [value for value in values[max(0, place - width + 1) : place + 1] if value > 0]
@@ -100,7 +100,7 @@ def _smoothed(values: list[float], width: int = 5) -> list[float]:
 
 
 def main() -> None:
-    """Plays and plots all."""
+    """Plays and plots all experiments."""
     DATA.mkdir(parents=True, exist_ok=True)
     documents = []
     for name in EXPERIMENTS:

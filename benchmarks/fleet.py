@@ -1,7 +1,7 @@
-"""The applications of a benchmark: the source's five units each, in cost mode, one event away from a failover.
+"""The applications of a benchmark: each has the AWS sample's five units, is in cost mode, and fails over at the next refusal.
 
-Every application has a NodePool of its own for its inf2 unit, so that one refusal concerns one application; the other four units share
-three NodePools over the whole fleet. Its NodeClaim is there already, and so is a pod that nobody can schedule.
+Each application has its own NodePool for its inf2 unit, so that a refusal affects one application. The other four units share three
+NodePools over the whole fleet. The NodeClaim and an unschedulable pod already exist.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ STATE_NAMESPACE: Final = "failover-system"
 ACTION: Final = "weighted-routing"
 
 _WRITERS: Final = 6
-_FILE: Final = 50  # applications a file: the loader takes 256 KiB
+_FILE: Final = 50  # applications per file: the loader accepts 256 KiB
 _READY: Final = 2
-# Unit, NodePool ("" = one of its own), instance type, price, throughput, latency, weight: the source's Table 1 and its weights.
+# Unit, NodePool ("" = its own), instance type, price, throughput, latency, weight: the AWS sample's Table 1 and weights.
 _UNITS: Final = (
     ("inf2", "", "inf2.xlarge", 0.7582, 105, 0.67, 40),
     ("trn1", "trn1", "trn1.2xlarge", 1.3438, 130, 0.51, 20),
@@ -54,11 +54,11 @@ _NODE_CLASS: Final = {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "nam
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One application of the fleet.
+    """An application of the fleet.
 
     Attributes:
-        number: Unique over the benchmark.
-        namespace: Where it is.
+        number: Number, unique in the benchmark.
+        namespace: Its namespace.
     """
 
     number: int
@@ -66,12 +66,12 @@ class Member:
 
     @property
     def name(self) -> str:
-        """Of the Ingress and the application."""
+        """The name of the Ingress and the application."""
         return f"app-{self.number:04d}"
 
     @property
     def key(self) -> str:
-        """``namespace/ingress``, as the controller names it."""
+        """The controller's key, ``namespace/ingress``."""
         return f"{self.namespace}/{self.name}"
 
     @property
@@ -81,7 +81,7 @@ class Member:
 
     @property
     def claim(self) -> str:
-        """The NodeClaim that EC2 is about to refuse."""
+        """The NodeClaim that EC2 will refuse."""
         return f"{self.pool}-7xk2p"
 
     @property
@@ -93,11 +93,11 @@ class Member:
 Request = tuple[str, str, str, str]  # method, path, body, content type
 
 
-# --- what the controller is told --------------------------------------------------------------------------------------------------------
+# --- application files ------------------------------------------------------------------------------------------------------------------
 
 
 def write_applications(folder: Path, members: Sequence[Member]) -> None:
-    """Replaces the application files. Each is swapped whole, so that no half of one is ever read."""
+    """Replaces the application files. Each is replaced atomically, so that the controller never reads half a file."""
     wanted = {}
     for start in range(0, len(members), _FILE):
         documents = [json.dumps(_application(member)) for member in members[start : start + _FILE]]
@@ -140,8 +140,8 @@ def _application(member: Member) -> Object:
             "capacityService": {"name": f"{member.name}-all", "port": 80},
             "metrics": {"namespace": "bench", "periodSeconds": 60},
             "units": units,
-            # What is measured is machinery: the two waits that the policy chooses are off.
-            # Their pods wait for the benchmark, for longer than people would: nobody is to be told of that in the middle of a measurement.
+            # The benchmark measures the machinery, so the policy's two waits are off.
+            # The pods stay pending until the benchmark uses them; alerts about that would disturb the measurement.
             "policy": {"patienceSeconds": 0, "replacementHoldSeconds": 0, "dwellCostSeconds": 0, "hardDemandSeconds": 7200},
         },
     }
@@ -151,11 +151,11 @@ def _application(member: Member) -> Object:
 
 
 def create(kubeconfig: Path, members: Sequence[Member]) -> None:
-    """Creates everything of these applications.
+    """Creates all objects of these applications.
 
     Args:
-        kubeconfig: The administrator's.
-        members: Which.
+        kubeconfig: The administrator's kubeconfig.
+        members: The applications.
 
     Raises:
         Refused: Something could not be created.
@@ -178,7 +178,7 @@ def create(kubeconfig: Path, members: Sequence[Member]) -> None:
 def _shared(members: Sequence[Member]) -> Iterator[Request]:
     for namespace in sorted({member.namespace for member in members}):
         yield "POST", "/api/v1/namespaces", json.dumps({"metadata": {"name": namespace}}), JSON
-        # Its controller does not run, and no pod is admitted without it.
+        # Without its controller the API server admits no pod.
         yield "POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", json.dumps({"metadata": {"name": "default"}}), JSON
     for name, instance in sorted({(unit[1], unit[2]) for unit in _UNITS if unit[1]}):
         yield _post(NODE_POOLS, _node_pool(name, instance))
@@ -192,7 +192,7 @@ def _requests(member: Member) -> Iterator[Request]:
     yield _post(NODE_POOLS, _node_pool(member.pool, _UNITS[0][2]))
     yield _post(NODE_CLAIMS, _node_claim(member))
     for service in member.services:
-        # Without an address of its own: the test plane has 254 of them.
+        # No cluster IP: the test plane has only 254.
         spec = {"clusterIP": "None", "ports": [{"name": "http", "port": 80, "targetPort": 8000}]}
         yield _post(SERVICES, {"metadata": _meta(member, service), "spec": spec})
         yield _post(ENDPOINT_SLICES, _slice(member, service, _READY * (UNITS if service.endswith("-all") else 1)))
@@ -341,7 +341,7 @@ def _ingress(member: Member) -> Object:
 
 
 def refusal(member: Member) -> Object:
-    """The event with which Karpenter says that EC2 refused the application's NodeClaim."""
+    """Karpenter's event that EC2 refused the application's NodeClaim."""
     now = format_rfc3339(time.time())
     message = (
         f"NodeClaim {member.claim} event: creating instance, insufficient capacity, with fleet error(s), InsufficientInstanceCapacity: "

@@ -1,4 +1,4 @@
-"""Rich tables as Markdown, and where they go in a document."""
+"""Writes Rich tables as Markdown into documents."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rich.table import Table
 
 
 def markdown(table: Table) -> str:
-    """A table with its title, as Markdown; columns that are right-justified stay so."""
+    """A table and its title as Markdown; keeps the alignment of columns."""
     header = [str(column.header) for column in table.columns]
     rules = ["---:" if column.justify == "right" else "---" for column in table.columns]
     rows = zip(*([str(cell) for cell in column.cells] for column in table.columns), strict=True)
@@ -17,10 +17,10 @@ def markdown(table: Table) -> str:
 
 
 def put(path: Path, begin: str, end: str, parts: list[str]) -> None:
-    """Replaces what stands between two markers of a document, the markers themselves stay.
+    """Replaces the text between two markers of a document and keeps the markers.
 
     Raises:
-        ValueError: A marker is missing, or there more than once.
+        ValueError: A marker is missing or occurs more than once.
     """
     before, rest = path.read_text().split(begin)
     _, after = rest.split(end)

@@ -1,7 +1,7 @@
-"""What the model server adds to a bare pipeline, and what batching gives, on this machine's processor. See docs/benchmarks.md.
+"""The model server's overhead over a bare pipeline, and the gain from batching, on this machine's processor. See docs/benchmarks.md.
 
-``make bench-model-server``; ``ARGS="--quick"`` is a smoke test that writes nothing. The model runs on one thread, which leaves the other
-core to the server, as an accelerator leaves it the whole processor.
+``make bench-model-server``; ``ARGS="--quick"`` is a smoke test that writes nothing. The model runs on one thread, so the server has the
+other core; with an accelerator it would have the whole processor.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ _WRITERS: Final = 8
 _TOKENS: Final = 48
 _PROMPT: Final = " ".join(
     ["the film was not very good ,"] * 4 + ["the film"]
-)  # 32 tokens: the length that both pad to, so that both compute the same
+)  # 32 tokens: both pad to this length, so both compute the same
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What clients that wait for each answer saw.
+    """Results of clients that wait for each answer.
 
     Attributes:
-        per_second: Requests answered.
+        per_second: Answered requests per second.
         p50_ms: Median latency.
         p95_ms: 95th percentile.
         failed: Answers other than 200.
@@ -62,7 +62,7 @@ class Load:
 
 
 def main() -> None:
-    """Measures, prints, and writes the results and the document unless the run was a quick one."""
+    """Measures and prints; writes the results and the document unless the run is a quick one."""
     wanted = argparse.ArgumentParser(description=__doc__)
     wanted.add_argument("--quick", action="store_true", help="a minute: a smoke test")
     quick = wanted.parse_args().quick
@@ -82,7 +82,7 @@ def main() -> None:
     for table in tables:
         Console().print(table)
     if sum(load.failed for load in batching.values()) or overhead["failed"]:
-        raise SystemExit("requests failed: these figures are of no use")
+        raise SystemExit("requests failed: the figures are not valid")
     if not quick:
         RESULTS.write_text(json.dumps(found, indent=1) + "\n")
         machine = (
@@ -92,9 +92,9 @@ def main() -> None:
 
 
 def _overhead(python: Path, folder: Path, rounds: int) -> dict[str, Any]:
-    """The server and the library's own pipeline in turns, so that both meet the same machine.
+    """Measures the server and the library's pipeline in turns, so that both run under the same conditions.
 
-    One request at a time meets a tiny model: two milliseconds would drown in what a real one's time varies by. Throughput is a real one's.
+    Single requests use a tiny model: the variance of a real one would hide two milliseconds. Throughput uses a real model.
     """
     single, failed = _in_turns(python, folder / "tiny", rounds, _one_after_the_other)
     full, more = _in_turns(python, folder / "bert", rounds, _as_fast_as_it_goes)
@@ -112,7 +112,7 @@ def _in_turns(
         for count in range(rounds + 1):
             theirs, ours, wrong = measure(bare, f"{url}/sentiment")
             failed += wrong
-            if count:  # the first round finds cold caches
+            if count:  # the first round has cold caches
                 found["bare"].append(theirs)
                 found["server"].append(ours)
     return found, failed
@@ -133,7 +133,7 @@ def _as_fast_as_it_goes(bare: _Bare, url: str) -> tuple[float, float, int]:
 
 
 def _batching(python: Path, model: Path, rounds: int, requests: int) -> dict[str, Load]:
-    """The same server with batches and without, on the same load, in turns."""
+    """Measures the same server with and without batches, under the same load, in turns."""
     body = {"prompt": "once upon a time", "max_new_tokens": _TOKENS, "temperature": 1.0, "seed": 7}
     settings = {"one at a time": "1", "batches of up to 8": "1,2,4,8"}
     found: dict[str, list[Load]] = {name: [] for name in settings}
@@ -154,7 +154,7 @@ def _middle(loads: list[Load]) -> Load:
 
 
 def _load(url: str, body: Mapping[str, Any], *, clients: int, requests: int) -> Load:
-    """Clients that send their next request as soon as the last one is answered."""
+    """Runs clients that send the next request as soon as the last one is answered."""
     pool = urllib3.PoolManager(maxsize=clients, retries=False, timeout=120.0)
     encoded, lock = json.dumps(body), threading.Lock()
     latencies: list[float] = []
@@ -182,13 +182,13 @@ def _load(url: str, body: Mapping[str, Any], *, clients: int, requests: int) -> 
 
 
 class _Bare:
-    """The library's pipeline in a process of its own; see ``model_server/benchmarks/bare.py``."""
+    """The library's pipeline in a separate process; see ``model_server/benchmarks/bare.py``."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
     def __call__(self, prompts: list[str], *, batch: int, repeat: int) -> list[float]:
-        """Seconds of each repetition."""
+        """Duration of each repetition, seconds."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({"prompts": prompts, "batch": batch, "repeat": repeat}) + "\n")

@@ -1,7 +1,7 @@
-"""What the policies cost and serve in the simulated month, over seeds that nothing was chosen on. See docs/simulation.md.
+"""What the policies cost and serve in the simulated month, over held-out seeds. See docs/simulation.md.
 
-``make bench-month`` writes the tables into the page and the figures into ``benchmarks/results/month.json``; ``ARGS=--quick`` plays one day
-of one seed and writes nothing. Ends with exit code 1 where an invariant did not hold.
+``make bench-month`` writes the tables to the page and the figures to ``benchmarks/results/month.json``; ``ARGS=--quick`` plays one day of
+one seed and writes nothing. Exits with 1 if an invariant did not hold.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ RESULTS: Final = Path(__file__).parent / "results" / "month.json"
 BEGIN, END = "<!-- month: written by `make bench-month` -->", "<!-- end of month -->"
 
 SEEDS: Final = range(100, 110)
-"""Held out: what was mended, and how, was chosen on seeds 0 to 9."""
+"""Held out: fixes and parameters were chosen on seeds 0 to 9."""
 DAYS, INTERVAL_S = 10.0, 240.0
-"""Passes come every four minutes at the latest, as in `benchmarks.simulation`, and at once with every change that a watch delivers."""
+"""At most four minutes between passes, as in `benchmarks.simulation`; every change that a watch delivers starts one at once."""
 
 POLICIES: Final = ("two-mode", "always-cost", "always-capacity")
 
@@ -53,7 +53,7 @@ BY_PEOPLE: Final = frozenset(
         "configuration-changed",
     }
 )
-"""Faults that somebody makes by hand, on the Ingress, a ScaledObject, the rule or the application file."""
+"""Faults that people cause: on the Ingress, a ScaledObject, the rule or the application file."""
 
 WORLDS: Final = {"capacity": "outages alone", "no people": "and all faults but those by people", "all": "and all faults"}
 STACKS: Final = {
@@ -75,20 +75,20 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What came of one run.
+    """The results of a run.
 
     Attributes:
-        served: Share of the requests that were answered.
-        dollars: Of the instances, a day.
+        served: Share of the requests that were served.
+        dollars: Cost of the instances, US dollars per day.
         capacity: Share of the time in capacity mode.
-        switches: Mode changes a day.
+        mode_changes: Mode changes per day.
         violations: Invariants that did not hold.
     """
 
     served: float
     dollars: float
     capacity: float
-    switches: float
+    mode_changes: float
     violations: int
 
 
@@ -105,13 +105,13 @@ def play(job: Job) -> Figures:
         served=1 - totals.flow.lost / totals.flow.demand,
         dollars=totals.dollars / days,
         capacity=totals.seconds.get("capacity", 0.0) / result.seconds,
-        switches=len(result.switches) / days,
+        mode_changes=len(result.mode_changes) / days,
         violations=len(result.violations),
     )
 
 
 def table(stack: str, jobs: Sequence[Job], played: Sequence[Figures]) -> Table:
-    """One stack's figures: medians over the seeds, with the least and the most."""
+    """One stack's figures: median, minimum and maximum over the seeds."""
     of = dict(zip(jobs, played, strict=True))
     made = Table(title=f"{STACKS[stack][0][0].upper()}{STACKS[stack][0][1:]}")
     made.add_column("what goes wrong")
@@ -119,9 +119,9 @@ def table(stack: str, jobs: Sequence[Job], played: Sequence[Figures]) -> Table:
     for name in (
         "served, %",
         "$ a day",
-        "dearer than always-cost, %",
+        "more expensive than always-cost, %",
         "in capacity mode, %",
-        "switches a day",
+        "mode changes a day",
         "seeds: serves more / less",
     ):
         made.add_column(name, justify="right")
@@ -138,7 +138,7 @@ def table(stack: str, jobs: Sequence[Job], played: Sequence[Figures]) -> Table:
                 _spread([one.dollars for one in mine], 0),
                 "-" if policy == "always-cost" else _spread([100 * one for one in more], 1),
                 _spread([100 * one.capacity for one in mine], 1),
-                _spread([one.switches for one in mine], 1),
+                _spread([one.mode_changes for one in mine], 1),
                 "-" if policy == "always-cost" else f"{sum(one > 0 for one in apart)} / {sum(one < 0 for one in apart)}",
             )
     return made
@@ -149,7 +149,7 @@ def _spread(values: Sequence[float], digits: int) -> str:
 
 
 def main() -> None:
-    """Plays all of it."""
+    """Plays all runs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one seed of one day; writes nothing")
     given = parser.parse_args()

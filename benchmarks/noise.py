@@ -1,7 +1,7 @@
-"""What a busy cluster says that concerns nobody: ordinary events, at a bounded rate, from a process of its own.
+"""Writes the ordinary events of a busy cluster, at a bounded rate, from a separate process.
 
-Half of them go to ``default``, whose events the controller has to look at (events of cluster-scoped objects live there), the others to the
-applications' namespaces. It ends by itself after the time it is given, and at once when its standard input ends.
+Half of them go to ``default``, whose events the controller must read because it contains events of cluster-scoped objects. The others go
+to the applications' namespaces. It ends after the given time, and at once when its standard input ends.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _CLUSTER: Final = (
 
 
 def event(number: int, namespace: str, rng: random.Random) -> Object:
-    """One event that no decision depends on."""
+    """An event that affects no decision."""
     name = f"web-{rng.randrange(200)}-{number:x}"
     rows = [("Pod", *row) for row in _POD] + ([*_CLUSTER] if namespace == "default" else [])
     kind, reason, severity, component, message, _ = rng.choices(rows, [row[-1] for row in rows])[0]
@@ -63,10 +63,10 @@ class Noise:
     """Writes events at a steady rate.
 
     Args:
-        kubeconfig: The administrator's.
-        namespaces: The applications'.
-        per_minute: How many, over all namespaces.
-        seconds: When to end.
+        kubeconfig: The administrator's kubeconfig.
+        namespaces: The applications' namespaces.
+        per_minute: Events per minute over all namespaces.
+        seconds: Duration, seconds.
     """
 
     def __init__(self, kubeconfig: Path, namespaces: Sequence[str], *, per_minute: float, seconds: float) -> None:
@@ -75,13 +75,13 @@ class Noise:
         self.stop = threading.Event()
         self._lock = threading.Lock()
         self.sent = self.failed = 0
-        self._first = time.time_ns() // 1000  # names must differ from those of an earlier generator
+        self._first = time.time_ns() // 1000  # names must differ from those of earlier generators
 
     def run(self) -> float:
         """Runs to the end.
 
         Returns:
-            Seconds that it took.
+            Its duration, seconds.
         """
         start = time.monotonic()
         writers = [threading.Thread(target=self._write, args=(start, index), daemon=True) for index in range(_WRITERS)]
@@ -110,7 +110,7 @@ class Noise:
 
 
 def main() -> None:
-    """Runs it and prints what was sent, one JSON object."""
+    """Runs it and prints what it sent as one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kubeconfig", type=Path, required=True)
     parser.add_argument("--namespaces", required=True, help="comma-separated")

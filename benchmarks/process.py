@@ -1,4 +1,4 @@
-"""The controller as a process of its own, and what it uses."""
+"""Runs the controller as a separate process and measures its resource usage."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _SAMPLE_S: Final = 0.2
 _STOP_S: Final = 30.0
 MIB: Final = 1024 * 1024
 IMAGE: Final = {"MALLOC_ARENA_MAX": "2"}
-"""What the Dockerfile sets and matters for what is used."""
+"""Variables of the Dockerfile that affect resource usage."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What was used in one stretch of time.
+    """Resource usage in an interval.
 
     Attributes:
         start: Seconds since the Unix epoch.
         end: Seconds since the Unix epoch.
-        cpu: Share of one core, 0 to 1 and more.
+        cpu: Share of one core; may exceed 1.
         rss_mib: Largest resident set, MiB.
     """
 
@@ -41,11 +41,11 @@ class Usage:
 
 
 class ControllerProcess:
-    """`failoverctl run`, production code and settings. Use it as a context manager.
+    """`failoverctl run` with production code and settings. Use it as a context manager.
 
     Args:
         environment: Its settings, as environment variables.
-        log: Where its log goes.
+        log: File of its log.
     """
 
     def __init__(self, environment: Mapping[str, str], log: Path) -> None:
@@ -83,7 +83,7 @@ class ControllerProcess:
         return self._process.pid
 
     def check(self) -> None:
-        """Raises if it ended."""
+        """Raises `AssertionError` if it ended."""
         assert self._process is not None
         if self._process.poll() is not None:
             raise AssertionError(f"failoverctl ended with code {self._process.returncode}:\n{self.log()}")
@@ -93,11 +93,11 @@ class ControllerProcess:
         return self._log.read_text(errors="replace")[-4000:]
 
     def usage(self, seconds: float) -> Usage:
-        """What it uses in the seconds that follow."""
+        """Measures its usage in the next seconds."""
         return self.stretch().end(after_s=seconds)
 
     def stretch(self) -> Stretch:
-        """Begins a stretch of time."""
+        """Begins an interval."""
         with self._lock:
             self._peak = self._meter.memory_info().rss
         return Stretch(self)
@@ -108,7 +108,7 @@ class ControllerProcess:
         return float(times.user + times.system)
 
     def peak(self) -> int:
-        """Largest resident set since the stretch began, bytes."""
+        """Largest resident set since the interval began, bytes."""
         with self._lock:
             self._peak = max(self._peak, self._meter.memory_info().rss)
             return self._peak
@@ -122,10 +122,10 @@ class ControllerProcess:
 
 
 class Stretch:
-    """A stretch of time under way.
+    """An interval in progress.
 
     Args:
-        process: Whose use is measured.
+        process: The process to measure.
     """
 
     def __init__(self, process: ControllerProcess) -> None:
@@ -133,7 +133,7 @@ class Stretch:
         self._start, self._clock, self._cpu = time.time(), time.monotonic(), process.cpu_s()
 
     def end(self, *, after_s: float = 0.0) -> Usage:
-        """Ends it, after so many seconds."""
+        """Ends the interval, after `after_s` seconds."""
         time.sleep(max(0.0, self._clock + after_s - time.monotonic()))
         wall = max(1e-9, time.monotonic() - self._clock)
         cpu = (self._process.cpu_s() - self._cpu) / wall

@@ -1,6 +1,6 @@
-"""From a refused launch to the patched Ingress: how long the controller takes, and what it uses meanwhile.
+"""Measures the time from a refusal to the patched Ingress, and the controller's resource usage.
 
-Everything but Karpenter is real: etcd, kube-apiserver, and `failoverctl run` as a process of its own. See docs/benchmarks.md.
+Everything except Karpenter is real: etcd, kube-apiserver, and `failoverctl run` as a separate process. See docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from typing import Any, Final
 import psutil
 
 from benchmarks import fleet, report
+from benchmarks.aws_sample import CheckerLatency
 from benchmarks.fleet import ACTION, STATE_NAMESPACE, Member
 from benchmarks.process import MIB, ControllerProcess, Usage
 from benchmarks.requests_seen import Seen, read
-from benchmarks.source import SourceLatency
 from controller.clients.kube import APPLY_PATCH, CONFIG_MAPS, EVENTS, INGRESSES, KubeSession, Object
 from controller.errors import NotFound, RemoteError
-from controller.policy.routing import MARKER, action_key
+from controller.policy.annotations import MARKER
+from controller.policy.routing import action_key
 from controller.service.controller import PASSES_PER_S
 from controller.service.store import record_name
 from controller.signals.objects import mapping, name_of, namespace_of, text
@@ -39,23 +40,23 @@ from failover_harness.control_plane.binaries import Unavailable
 from failover_harness.control_plane.control_plane import ControlPlane, subject
 
 ROOT: Final = Path(__file__).parents[1]
-SPACE: Final = "bench"  # of the identities and of the Ingress whose bare patch is timed
+SPACE: Final = "bench"  # namespace of the identities and of the Ingress for bare patches
 
 _START_S: Final = 240.0
 _SAMPLE_S: Final = 20.0
-_QUIET_S: Final = 10.0  # over which at most one call a second counts as nothing to do
-_CYCLES: Final = 3  # of passes over every application, in which the idle controller is measured
-_GAP_S: Final = (0.03, 0.15)  # between two samples, uniform: they must fall on any phase of the controller's own clocks
+_QUIET_S: Final = 10.0  # idle if there is at most one call per second for this long
+_CYCLES: Final = 3  # passes over all applications in which the idle controller is measured
+_GAP_S: Final = (0.03, 0.15)  # between two samples, uniform, so that they hit every phase of the controller's timers
 _PER_NAMESPACE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One row of the table.
+    """A row of the table.
 
     Attributes:
-        applications: How many are configured at once.
-        samples: How many refusals; every application gets at most one, so the set is exchanged as often as needed.
+        applications: How many applications are configured at once.
+        samples: How many refusals. Each application gets at most one, so the set is replaced as often as needed.
     """
 
     applications: int
@@ -64,7 +65,7 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured. `window_s` is the least for one stretch of time, in seconds."""
+    """How much to measure. `window_s` is the shortest interval, seconds."""
 
     scenarios: tuple[Scenario, ...]
     window_s: float
@@ -78,14 +79,14 @@ QUICK: Final = Plan((Scenario(20, 40),), window_s=15.0, settle_s=2.0, trips=30)
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One refusal and what became of it, milliseconds.
+    """A refusal and the reaction to it, milliseconds.
 
     Attributes:
-        reaction: From the arrival of the event's POST at the API server to its answer to the Ingress' PATCH; by the audit log.
-        first_call: To the arrival of the controller's first write.
-        writes: How many writes the controller made until then, that of the Ingress included.
-        seen: From before the POST was sent to the change on a watch of the benchmark's own; by its clock.
-        trip: One bare patch of an Ingress, made right after it.
+        reaction: From the arrival of the event's POST at the API server to its answer to the Ingress' PATCH, from the audit log.
+        first_call: Until the arrival of the controller's first write.
+        writes: The controller's writes until then, including that of the Ingress.
+        seen: From before the POST was sent to the change on the benchmark's watch, by the benchmark's clock.
+        trip: A bare patch of an Ingress right after it.
     """
 
     reaction: float
@@ -97,17 +98,17 @@ class Sample:
 
 @dataclass(slots=True)
 class Result:
-    """One row.
+    """The results of a row.
 
     Attributes:
         scenario: What was measured.
-        samples: Every refusal.
-        failed: Refusals that were not followed by a patch in time, with why.
+        samples: All refusals.
+        failed: Refusals without a patch in time, and why.
         quiet_trips: Bare patches without noise, ms.
-        idle: Use without noise and without refusals.
-        noisy: Use under noise and without refusals.
-        busy: Use under noise and refusals.
-        calls: Requests of the controller a second, in the same stretches of time.
+        idle: Usage without noise and refusals.
+        noisy: Usage under noise without refusals.
+        busy: Usage under noise and refusals.
+        calls: The controller's requests per second in the same intervals.
         noise: What the generator sent.
         start_s: From the start of the process to the last application's first decision.
     """
@@ -125,28 +126,28 @@ class Result:
 
 
 class IngressWatch:
-    """Tells when an Ingress shows capacity mode, from a watch of its own.
+    """Reports when an Ingress shows capacity mode, from its own watch.
 
     Args:
-        session: Not shared with what is timed.
+        session: Not shared with the measured requests.
     """
 
     def __init__(self, session: KubeSession) -> None:
         self._session = session
         self._condition = threading.Condition()
-        self._switched: dict[str, float] = {}
+        self._changed: dict[str, float] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def wait(self, key: str, timeout_s: float) -> float | None:
-        """When it was seen, on the monotonic clock; None if not in time."""
+        """When the change was seen, on the monotonic clock; None if not in time."""
         with self._condition:
-            self._condition.wait_for(lambda: key in self._switched, timeout_s)
-            return self._switched.get(key)
+            self._condition.wait_for(lambda: key in self._changed, timeout_s)
+            return self._changed.get(key)
 
     def close(self) -> None:
-        """Ends it with the next change or time-out."""
+        """Ends the watch at its next change or timeout."""
         self._stop.set()
 
     def _run(self) -> None:
@@ -166,19 +167,19 @@ class IngressWatch:
         now, obj = time.monotonic(), mapping(change, "object")
         if mapping(obj, "metadata", "annotations").get(MARKER) == "capacity":
             with self._condition:
-                self._switched.setdefault(f"{namespace_of(obj)}/{name_of(obj)}", now)
+                self._changed.setdefault(f"{namespace_of(obj)}/{name_of(obj)}", now)
                 self._condition.notify_all()
 
 
 class Bench:
-    """One control plane and what is measured on it, once.
+    """A control plane for one measurement.
 
     Args:
-        plane: Running, with the custom resource definitions.
-        plan: How much is measured.
-        per_minute: Events of noise a minute.
-        folder: For settings, application files and logs.
-        say: Shows progress.
+        plane: A running control plane with the custom resource definitions.
+        plan: How much to measure.
+        per_minute: Events of noise per minute.
+        folder: Folder of settings, application files and logs.
+        say: Prints progress.
     """
 
     def __init__(self, plane: ControlPlane, plan: Plan, per_minute: float, folder: Path, say: Callable[[str], None]) -> None:
@@ -191,10 +192,10 @@ class Bench:
         self._watch = IngressWatch(plane.session())
         self._rng = random.Random(20260801)
         self._trips = 0
-        self._trip()  # makes the Ingress and opens the connection
+        self._trip()  # creates the Ingress and opens the connection
 
     def _identity(self, name: str) -> str:
-        """A ServiceAccount that may do everything: whose requests are in the audit log, unlike the administrator's."""
+        """A ServiceAccount that may do everything. Unlike the administrator's, its requests are in the audit log."""
         self._admin.request("POST", f"/api/v1/namespaces/{SPACE}/serviceaccounts", body=json.dumps({"metadata": {"name": name}}))
         binding = {
             "metadata": {"name": f"bench-{name}"},
@@ -212,7 +213,7 @@ class Bench:
         size = scenario.applications
         members = [Member(number, f"apps-{number // _PER_NAMESPACE:02d}") for number in range(-(-scenario.samples // size) * size)]
         sets = [members[start : start + size] for start in range(0, len(members), size)]
-        self._say(f"{size} application(s): creating {len(members)} with everything that belongs to them")
+        self._say(f"{size} application(s): creating {len(members)} with all their objects")
         fleet.create(self._plane.kubeconfig(), members)
         folder = self._folder / "applications"
         folder.mkdir()
@@ -228,7 +229,7 @@ class Bench:
         return result
 
     def _settings(self, folder: Path, members: Sequence[Member], *, frequent: bool) -> dict[str, str]:
-        """Production settings but for AWS, which is off, the whole cluster where there are many namespaces, and the port."""
+        """Production settings, except that AWS is off, the port, and cluster scope if there are many namespaces."""
         wide = len({member.namespace for member in members}) > 1
         return {
             "FAILOVERCTL_APPLICATIONS": str(folder),
@@ -242,12 +243,12 @@ class Bench:
             "FAILOVERCTL_CLOUDWATCH__ENABLED": "false",
             "FAILOVERCTL_HTTP__HOST": "127.0.0.1",
             "FAILOVERCTL_HTTP__PORT": "0",
-            # Where application files are exchanged between samples, the benchmark need not wait 5 s each time.
+            # Saves the benchmark 5 s whenever it replaces the application files.
             **({"FAILOVERCTL_POLLS__CATALOG_INTERVAL_S": "1"} if frequent else {}),
         }
 
     def _await_decided(self, members: Sequence[Member], controller: ControllerProcess) -> None:
-        """Waits until every application was decided upon: the first decision of a leader stores what it remembers."""
+        """Waits for a decision about every application: a leader's first decision stores its memory."""
         end = time.monotonic() + _START_S
         for member in members:
             while True:
@@ -256,7 +257,7 @@ class Bench:
                     self._admin.get(CONFIG_MAPS, STATE_NAMESPACE, record_name(member.key))
                     break
                 except NotFound:
-                    assert time.monotonic() < end, f"{member.key} was not decided upon:\n{controller.log()}"
+                    assert time.monotonic() < end, f"no decision about {member.key}:\n{controller.log()}"
                     time.sleep(0.02)
 
     def _measure(self, result: Result, sets: Sequence[Sequence[Member]], folder: Path, controller: ControllerProcess) -> None:
@@ -289,7 +290,7 @@ class Bench:
         self._collect(result, timed)
 
     def _await_quiet(self) -> None:
-        """Waits until the controller does no more than it does for ever: at its start it tells of each application, one Event a time."""
+        """Waits until the controller is idle: after its start it writes an Event for each application."""
         end, before = time.monotonic() + _START_S, self._calls()
         while time.monotonic() < end:
             time.sleep(_QUIET_S)
@@ -304,15 +305,15 @@ class Bench:
         return sum(one.user == user for one in read(self._plane.folder / "audit.log"))
 
     def _sample(self, member: Member) -> tuple[float | None, float]:
-        """One refusal and one bare round trip; milliseconds. The first is None if nothing happened in time."""
+        """A refusal and a bare round trip, milliseconds. The first is None if there was no reaction in time."""
         body = fleet.refusal(member)
         begun = time.monotonic()
         self._bench.create(EVENTS, "default", body, field_manager="karpenter")
-        switched = self._watch.wait(member.key, _SAMPLE_S)
-        return (None if switched is None else (switched - begun) * 1000), self._trip()
+        changed = self._watch.wait(member.key, _SAMPLE_S)
+        return (None if changed is None else (changed - begun) * 1000), self._trip()
 
     def _trip(self) -> float:
-        """One bare server-side apply of an Ingress, milliseconds."""
+        """Times a bare server-side apply of an Ingress, milliseconds."""
         self._trips += 1
         action = fleet.cost_action(Member(self._trips % 7, SPACE))
         body: Object = {
@@ -378,7 +379,7 @@ def _routes(one: Seen, member: Member) -> bool:
 
 
 def machine() -> dict[str, Any]:
-    """Its size; no names."""
+    """The machine's size, without names."""
     return {
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(psutil.virtual_memory().total / MIB / 1024, 1),
@@ -388,7 +389,7 @@ def machine() -> dict[str, Any]:
 
 
 def _measured(scenario: Scenario, plan: Plan, noise: float, say: Callable[[str], None]) -> Result:
-    """One row, on a control plane of its own."""
+    """Measures a row on a new control plane."""
     try:
         plane = ControlPlane(controllers=False)
     except Unavailable as error:
@@ -405,7 +406,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="two minutes, for a smoke test; writes no docs")
     parser.add_argument("--noise", type=float, default=10_000, help="events a minute (10000)")
-    parser.add_argument("--applications", type=int, help="only a row of so many applications; writes no docs")
+    parser.add_argument("--applications", type=int, help="measure only one row with this many applications; writes no docs")
     parser.add_argument("--samples", type=int, default=60, help="with --applications: refusals (60)")
     options = parser.parse_args()
     plan = QUICK if options.quick else FULL
@@ -420,7 +421,7 @@ def main() -> None:
     size = machine()
     results = [_measured(scenario, plan, options.noise, say) for scenario in plan.scenarios]
     took = time.monotonic() - begun
-    document = report.document([asdict(one) for one in results], size, asdict(SourceLatency.computed()), options.noise, took)
+    document = report.document([asdict(one) for one in results], size, asdict(CheckerLatency.computed()), options.noise, took)
     report.write(document, docs=not (options.quick or options.applications))
 
 

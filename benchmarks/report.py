@@ -1,4 +1,4 @@
-"""The table, the JSON file and the plot of a run."""
+"""The tables, the JSON file and the plot of `benchmarks.react`."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Row = Mapping[str, Any]
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which a share of all lies, by nearest rank, in whatever order they are; not a number where there are none."""
+    """The percentile by nearest rank of values in any order; NaN if there are none."""
     return measure.percentile(sorted(values), share)
 
 
 def document(results: Sequence[Row], machine: Row, source: Row, noise: float, took_s: float) -> dict[str, Any]:
-    """Everything of a run as plain JSON values."""
+    """The whole run as plain JSON values."""
     return {
         "machine": dict(machine),
         "noise_per_minute": noise,
@@ -80,7 +80,7 @@ def _usages(result: Row) -> dict[str, Row]:
 
 
 def reached(row: Row) -> dict[str, bool]:
-    """Which goals a row reaches."""
+    """The goals, and whether a row reaches each."""
     return {
         "p50_trips": row["reaction_p50_trips"] <= GOALS["p50_trips"],
         "p99_ms": row["reaction_p99_ms"] <= GOALS["p99_ms"],
@@ -94,12 +94,12 @@ _USES: Final = ("applications", "memory", "CPU idle", "CPU noise", "CPU refusals
 
 
 def _mark(row: Row, goal: str, text: str) -> str:
-    """What misses its goal has an exclamation mark."""
+    """Adds an exclamation mark to a figure that misses its goal."""
     return text if reached(row)[goal] else f"{text} !"
 
 
 def times(row: Row) -> tuple[str, ...]:
-    """One row of the first table."""
+    """A row of the first table."""
     return (
         f"{row['applications']:,}",
         f"{row['samples']}" + (f" ({len(row['failed'])} failed)" if row["failed"] else ""),
@@ -114,7 +114,7 @@ def times(row: Row) -> tuple[str, ...]:
 
 
 def uses(row: Row) -> tuple[str, ...]:
-    """One row of the second table."""
+    """A row of the second table."""
     return (
         f"{row['applications']:,}",
         _mark(row, "rss_mib", f"{row['rss_mib']:.0f} MiB"),
@@ -129,14 +129,14 @@ def uses(row: Row) -> tuple[str, ...]:
 
 _TABLES: Final = (
     ("From InsufficientCapacityError to the patched Ingress", _TIMES, times),
-    ("What the controller uses (CPU: share of one core)", _USES, uses),
+    ("Resource usage of the controller (CPU: share of one core)", _USES, uses),
 )
 
 
-def _source_sentence(source: Row) -> str:
+def _sample_sentence(source: Row) -> str:
     return (
-        f"The source's checker, computed: p50 {source['p50_s']:.0f} s, p99 {source['p99_s']:.0f} s of the refusals that it notices; "
-        f"{source['missed'] * 100:.1f} % it never sees."
+        f"The AWS sample's checker, computed: p50 {source['p50_s']:.0f} s, p99 {source['p99_s']:.0f} s for refusals that it detects; "
+        f"it misses {source['missed'] * 100:.1f} %."
     )
 
 
@@ -145,7 +145,7 @@ def write(made: Mapping[str, Any], *, docs: bool) -> None:
 
     Args:
         made: See `document`.
-        docs: Whether the run was a whole one.
+        docs: Whether the run was complete.
     """
     console = Console()
     for title, header, cells in _TABLES:
@@ -155,7 +155,7 @@ def write(made: Mapping[str, Any], *, docs: bool) -> None:
         for row in made["rows"]:
             table.add_row(*cells(row))
         console.print(table)
-    console.print(_source_sentence(made["source"]))
+    console.print(_sample_sentence(made["source"]))
     path = RESULT if docs else RESULT.with_name("react-partial.json")
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(made, indent=1) + "\n")
@@ -174,7 +174,7 @@ def _document(made: Mapping[str, Any]) -> None:
     lines += [
         "",
         f"{size['cores']} cores, {size['memory_gib']:.0f} GiB of memory, Python {size['python']}; everything on one machine; "
-        f"{made['took_s'] / 60:.0f} minutes. {_source_sentence(made['source'])}",
+        f"{made['took_s'] / 60:.0f} minutes. {_sample_sentence(made['source'])}",
         "",
         f"![Distribution of the reaction and of the bare patch]({PLOT.relative_to(DOCS.parent)})",
         "",

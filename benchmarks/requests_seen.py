@@ -1,4 +1,4 @@
-"""When requests reached the API server and when they were answered, to the microsecond, from its audit log."""
+"""Times of requests and answers at the API server, in microseconds, from its audit log."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from failover_harness.control_plane import audit
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One request.
+    """A request at the API server.
 
     Attributes:
-        user: Who.
-        verb: As RBAC has it.
-        resource: Plural, with ``/subresource`` where there is one.
+        user: The user.
+        verb: RBAC verb.
+        resource: Plural, with ``/subresource`` if there is one.
         namespace: "" for all namespaces or a cluster-scoped resource.
-        name: Of the object; for a creation that of the object sent.
+        name: The object's name; for a creation, from its body.
         code: HTTP status.
         received: When it arrived, seconds since the Unix epoch.
         answered: When it was answered, seconds since the Unix epoch; for a watch when it began.
@@ -35,7 +35,7 @@ class Seen:
 
 
 def read(path: Path) -> list[Seen]:
-    """The requests in the order in which they arrived."""
+    """The requests in order of arrival."""
     return sorted((_seen(entry) for entry in audit.read(path)), key=lambda one: one.received)
 
 

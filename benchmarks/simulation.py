@@ -1,6 +1,6 @@
-"""Deterministic simulation testing: years of random faults, every invariant checked at every step. See docs/simulation.md.
+"""Deterministic simulation testing: years of random faults, with every invariant checked at every step. See docs/simulation.md.
 
-``make bench-simulation``; ``ARGS=--quick`` for a twentieth of it. Ends with exit code 1 where an invariant did not hold, with the seed and
+``make bench-simulation``; ``ARGS=--quick`` for a twentieth of it. If an invariant does not hold, it exits with 1 and prints the seed and
 the command that plays it again.
 """
 
@@ -28,21 +28,21 @@ from failover_analysis.simulation.scenario import DEFAULT, find, load
 
 RESULTS: Final = Path(__file__).parent / "results" / "simulation.json"
 SEEDS, DAYS, INTERVAL_S = 200, 9.2, 240.0
-"""200 seeds of 9.2 days are 5.04 years. Passes come every four minutes at the latest, and at once with every change that a watch delivers:
-the clocks of the policy must ask to be woken in time by themselves."""
+"""200 seeds of 9.2 days are 5.04 years. Passes are at most four minutes apart, and every change that a watch delivers starts one at once:
+the policy's timers must request their own wake-ups."""
 
 _YEAR_DAYS: Final = 365.0
-_AGAIN: Final = 5  # every so many seeds one is played twice
+_AGAIN: Final = 5  # every fifth seed is played twice
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """One run, and what it took.
+    """A run and its cost.
 
     Attributes:
-        result: What came of it.
+        result: Its result.
         cpu_s: CPU seconds.
-        repeated: Whether a second run had the same digest; None: it was not played twice.
+        repeated: Whether a second run had the same digest; None if there was none.
     """
 
     result: Result
@@ -66,7 +66,7 @@ def play(job: tuple[int, float]) -> Played:
 
 
 def figures(played: list[Played], wall_s: float) -> dict[str, Any]:
-    """What all runs add up to."""
+    """Totals over all runs."""
     results = [one.result for one in played]
     days = sum(one.seconds for one in results) / 86_400.0
     cpu_s = sum(one.cpu_s for one in played)
@@ -83,8 +83,8 @@ def figures(played: list[Played], wall_s: float) -> dict[str, Any]:
         "processes": os.cpu_count(),
         "passes": sum(one.totals.passes for one in results),
         "writes": sum(sum(one.totals.writes.values()) for one in results),
-        "switches": sum(len(one.switches) for one in results),
-        "needless_failovers": sum(switch.needless for one in results for switch in one.switches),
+        "switches": sum(len(one.mode_changes) for one in results),
+        "needless_failovers": sum(change.needless for one in results for change in one.mode_changes),
         "faults_injected": sum(faults.values()),
         "kinds_of_faults": len(faults),
         "kinds_there_are": len(FAULTS),

@@ -1,4 +1,4 @@
-"""Writes to the API server with as little work as Python allows: what the benchmark itself uses is taken from what it measures."""
+"""Writes to the API server with little overhead, because the benchmark competes with the controller for the processor."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Refused(Exception):
 
 
 class Wire:
-    """One connection. Not to be shared between threads.
+    """A connection; not thread-safe.
 
     Args:
-        kubeconfig: Of a control plane of the tests: one cluster, one user with a token.
+        kubeconfig: Kubeconfig of a test control plane: one cluster, one user with a token.
     """
 
     def __init__(self, kubeconfig: Path) -> None:
@@ -40,11 +40,11 @@ class Wire:
         self._connection.close()
 
     def send(self, method: str, path: str, body: str, content_type: str) -> None:
-        """Sends one request and throws its answer away.
+        """Sends a request and ignores the body of its answer.
 
         Raises:
-            Refused: Its status is no success.
-            OSError: The connection broke; the next request opens another.
+            Refused: The status is an error.
+            OSError: The connection broke; the next request opens a new one.
             http.client.HTTPException: The same.
         """
         headers = {"Authorization": self._authorization, "Content-Type": content_type, "Accept": "application/json"}

@@ -260,22 +260,6 @@ class SlackSettings(Theme):
             raise cross_field_error([(("webhook_url_file",), "both webhook_url and webhook_url_file", "one of the two")])
         return self
 
-    def webhook(self) -> SecretStr | None:
-        """The webhook URL, from the setting or the file; None if Slack is not configured.
-
-        Raises:
-            ConfigError: The file cannot be read or does not hold an https URL. Its content is not in the message.
-        """
-        if self.webhook_url_file is None:
-            return self.webhook_url
-        where = f"slack.webhook_url_file: {self.webhook_url_file}"
-        try:
-            return _https(SecretStr(read_limited(self.webhook_url_file).decode().strip()))
-        except ValueError:  # UnicodeDecodeError is one
-            raise ConfigError(f"{where}: found text that is not a URL; allowed: one https:// URL") from None
-        except ConfigError as error:
-            raise ConfigError(f"{where}: {error}") from None
-
 
 class CloudWatchNotifierSettings(Theme):
     """The controller's own metrics in CloudWatch, and alarms on them."""

@@ -1,1 +1,1 @@
-"""How far the policies are from somebody who knows the future: `make bench-policy`. See docs/policy-evaluation.md."""
+"""Compares the policies with the optimum that knows the future: `make bench-policy`. See docs/policy-evaluation.md."""

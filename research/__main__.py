@@ -1,6 +1,6 @@
-"""How far the policies are from somebody who knows the future. See docs/policy-evaluation.md.
+"""Compares the policies with the optimum that knows the future. See docs/policy-evaluation.md.
 
-``make bench-policy``; ``ARGS=--quick`` for a smoke test that writes no docs, ``ARGS="--trace FILE.csv"`` for a trace of your own.
+``make bench-policy``; ``ARGS=--quick`` is a smoke test that writes no docs, ``ARGS="--trace FILE.csv"`` uses your own trace.
 """
 
 from __future__ import annotations
@@ -51,19 +51,19 @@ _SHOWN: Final = (
 )
 
 _SLOW: Final = frozenset({"two-mode", "two-mode, learned"})
-"""A second a trace: left out where there are many."""
+"""Policies that take a second per trace; left out if there are many traces."""
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is computed.
+    """How much to compute.
 
     Attributes:
-        test: Seeds that are reported on.
-        train: Seeds that something was chosen on.
+        test: Seeds of the reported figures.
+        train: Seeds for choosing parameters.
         days: Length of each trace.
         names: Policies of the main experiment.
-        steps: Steps of each demand of the multi-unit optimum, at most.
+        steps: Most steps of each demand of the multi-unit optimum.
     """
 
     test: Sequence[int]
@@ -78,15 +78,15 @@ QUICK: Final = Size(TEST_SEEDS[:2], TRAIN_SEEDS[:1], 6.0, (*POLICIES, BEST), 48)
 
 
 def main() -> int:
-    """Computes, prints the tables, and with the whole size writes results, plot and docs.
+    """Computes and prints the tables; at full size also writes results, plot and docs.
 
     Returns:
         The exit code.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="two seeds of six days; writes no docs")
-    parser.add_argument("--trace", type=Path, help="a CSV file of your own: time, and one column a zone with counts or 0 and 1")
-    parser.add_argument("--need", type=float, default=1.0, help="with --trace: a zone has capacity while its value is this or more")
+    parser.add_argument("--trace", type=Path, help="your CSV file: time, and a column for each zone with counts or 0 and 1")
+    parser.add_argument("--need", type=float, default=1.0, help="with --trace: a zone has capacity while its value is at least this")
     wanted = parser.parse_args()
     console = Console(width=190)
     if wanted.trace is not None:
@@ -107,7 +107,7 @@ def main() -> int:
 
 
 def _own(path: Path, need: float, console: Console) -> int:
-    """A user's trace: every policy on the unit as a whole, and on each zone."""
+    """Evaluates every policy on a user's trace: on the whole unit and on each zone."""
     try:
         zones = recorded.read_csv(path, need)
     except (recorded.BadTrace, OSError) as problem:
@@ -133,7 +133,7 @@ def _on(
 
 
 def _computed(size: Size, pool: Executor) -> tuple[list[Table], report.Found, list[str]]:
-    """Every table, the main experiment's values, and what had to be left out."""
+    """All tables, the main experiment's values, and the parts that were left out."""
     test = f"test seeds {size.test[0]} to {size.test[-1]}"
     train = f"training seeds {size.train[0]} to {size.train[-1]}"
     found = experiments.main_experiment(size.test, size.days, size.names, pool.map)
@@ -186,7 +186,7 @@ def _bills(size: Size) -> tuple[dict[str, Bill], list[str]]:
         days = len(demand) * tick_s / 86_400 + 0.1
         out = {pool: region(TEST_SEEDS[number], FITTED, days, tick_s)[0] for number, pool in enumerate(pools)}
         well = {pool: Trace(pool, bytes([1]) * len(demand), tick_s) for pool in pools}
-        bills[f"{name}, all there is"] = compared(application, demand, well, 100)
+        bills[f"{name}, no outages"] = compared(application, demand, well, 100)
         bills[f"{name}, outages"] = compared(application, demand, out, 100)
         bills[f"{name}, outages, 12 replicas a unit"] = compared(application, demand, out, 12)
     return bills, missing
@@ -199,7 +199,7 @@ def _plain(found: report.Found) -> dict[str, dict[str, list[dict[str, float]]]]:
         plain.setdefault(name, {})[str(prices)] = [
             {
                 "ratio": round(one.ratio, 5),
-                "switches_a_day": round(one.switches_a_day, 3),
+                "switches_a_day": round(one.changes_a_day, 3),
                 "exposed_minutes_a_day": round(one.exposed_minutes_a_day, 2),
                 "needless_hours_a_day": round(one.needless_hours_a_day, 3),
             }

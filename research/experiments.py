@@ -1,4 +1,4 @@
-"""What is computed: every policy on every seed, and the experiments beside it. Values only; `research.report` shows them."""
+"""The computations: every policy on every seed, and further experiments. Values only; `research.report` shows them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from research.traces import TICK_S, Trace, either
 from research.two_state import GRID, Figures, Prices, account, optimum
 
 BEST: Final = "best online"
-"""The policy of `best_online`, which knows the law of each zone."""
+"""Name of the policy of `best_online`, which knows the law of each zone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +24,16 @@ class Tally:
     """A policy's figures over several traces.
 
     Attributes:
-        cost: In ticks of cost mode's spend.
-        optimum: What OPT pays, likewise.
-        switches_a_day: Mode changes.
-        exposed_minutes_a_day: In cost mode without capacity.
-        needless_hours_a_day: In capacity mode with capacity.
+        cost: Cost, in ticks of cost mode's spend.
+        optimum: The cost of OPT, in the same unit.
+        changes_a_day: Mode changes per day.
+        exposed_minutes_a_day: Minutes per day in cost mode without capacity.
+        needless_hours_a_day: Hours per day in capacity mode with capacity.
     """
 
     cost: float
     optimum: float
-    switches_a_day: float
+    changes_a_day: float
     exposed_minutes_a_day: float
     needless_hours_a_day: float
 
@@ -44,32 +44,32 @@ class Tally:
 
     @staticmethod
     def of(figures: Sequence[Figures], best: Sequence[Figures]) -> Tally:
-        """The tally of traces of equal length, and of OPT on them."""
+        """The tally over traces of equal length, and of OPT on them."""
         count = len(figures)
         return Tally(
             sum(one.cost for one in figures),
             sum(one.cost for one in best),
-            sum(one.switches_a_day for one in figures) / count,
+            sum(one.changes_a_day for one in figures) / count,
             sum(one.exposed_minutes_a_day for one in figures) / count,
             sum(one.needless_hours_a_day for one in figures) / count,
         )
 
 
 def tally(play: Play, traces: Sequence[Trace], prices: Prices) -> Tally:
-    """A policy on traces."""
+    """The tally of a policy on traces."""
     return Tally.of([account(play(t, prices), t, prices) for t in traces], [account(optimum(t, prices), t, prices) for t in traces])
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One seed's share of the main experiment.
+    """One seed of the main experiment.
 
     Attributes:
-        seed: Of the region; each of its zones is taken as a unit, as docs/research/evaluation.md takes it.
+        seed: Seed of the region; each of its zones counts as a unit, as in docs/research/evaluation.md.
         days: Length of the traces.
         names: The policies.
-        tick_s: Seconds a tick, which is the detection delay.
-        law_days: Length of the other life of the same zones from which their law is taken.
+        tick_s: Seconds per tick, which is the detection delay.
+        law_days: Length of another life of the same zones, from which their law is learned.
     """
 
     seed: int
@@ -80,7 +80,7 @@ class Case:
 
 
 def one_seed(case: Case) -> Tallies:
-    """Every policy of a case on its zones, for every price."""
+    """Tallies of every policy of a case on its zones, for every price."""
     zones = region(case.seed, FITTED, case.days, case.tick_s)
     known: dict[tuple[str, int, float], list[int]] = {}
     laws = _zone_laws(case) if BEST in case.names else []
@@ -92,18 +92,18 @@ def one_seed(case: Case) -> Tallies:
             for number, zone in enumerate(zones):
                 key = name, number, prices.ratio
                 if name == BEST:
-                    switches = solve(*laws[number], prices, case.tick_s).play(zone)
+                    changes = solve(*laws[number], prices, case.tick_s).play(zone)
                 elif name in BY_RATIO and key in known:
-                    switches = known[key]
+                    changes = known[key]
                 else:
-                    switches = known[key] = POLICIES[name](zone, prices)
-                figures.append(account(switches, zone, prices))
+                    changes = known[key] = POLICIES[name](zone, prices)
+                figures.append(account(changes, zone, prices))
             found[name, prices] = Tally.of(figures, best)
     return found
 
 
 def _zone_laws(case: Case) -> list[tuple[Law, Law]]:
-    """The laws of the outages and up-times of a region's zones, from another life of them."""
+    """The laws of outages and up-times of a region's zones, from another life of them."""
     return [laws(zone) for zone in region(case.seed, FITTED, case.law_days, case.tick_s, life=1)]
 
 
@@ -119,13 +119,13 @@ def _lengths(trace: Trace, *, available: bool) -> list[int]:
 Tallies = dict[tuple[str, Prices], Tally]
 
 Mapper = Callable[[Callable[[Case], Tallies], Iterable[Case]], Iterable[Tallies]]
-"""`map`, or that of a pool of processes."""
+"""`map`, or the `map` of a process pool."""
 
 
 def main_experiment(
     seeds: Sequence[int], days: float, names: Sequence[str], run: Mapper, tick_s: float = TICK_S
 ) -> dict[tuple[str, Prices], list[Tally]]:
-    """By policy and prices, one tally a seed."""
+    """Tallies by policy and prices, one for each seed."""
     done = list(run(one_seed, [Case(seed, days, tuple(names), tick_s) for seed in seeds]))
     return {key: [one[key] for one in done] for key in done[0]}
 
@@ -134,7 +134,7 @@ def main_experiment(
 
 
 def clamps(seeds: Sequence[int], days: float) -> dict[tuple[float, Prices], Tally]:
-    """The learned policy with other clamps, on the training seeds: that is where `CLAMP` was chosen."""
+    """The learned policy with different clamps on the training seeds, for the choice of `CLAMP`."""
     traces = [zone for seed in seeds for zone in region(seed, FITTED, days)]
 
     def learned(clamp: float) -> Play:
@@ -144,7 +144,7 @@ def clamps(seeds: Sequence[int], days: float) -> dict[tuple[float, Prices], Tall
 
 
 def zone_or_unit(seeds: Sequence[int], days: float, prices: Prices, names: Sequence[str]) -> dict[tuple[str, str], Tally]:
-    """A policy that watches one zone, and one that watches the unit as a whole; both pay for what happens to the unit."""
+    """A policy that watches one zone, and one that watches the whole unit; the unit's state determines the costs of both."""
     found = {}
     for name in names:
         regions = [(zones[0], either("unit", zones)) for zones in (region(seed, FITTED, days) for seed in seeds)]
@@ -160,12 +160,12 @@ OTHERS: Final[Mapping[str, Region]] = {
     "rare and long": Region(LogNormal(259_200, 1.0), LogNormal(10_800, 1.8), LogNormal(1e9, 0.1), LogNormal(60, 0.1), 0.2, 1),
     "restless": Region(LogNormal(1_200, 0.7), LogNormal(1_200, 0.7), LogNormal(1e9, 0.1), LogNormal(60, 0.1), 0.2, 1),
 }
-"""Outages of other kinds, not fitted to anything: mostly minutes with hours between; hours with days between, as on-demand shortages are
-said to be; and coming and going all the time."""
+"""Outages of other kinds, not fitted to data: mostly minutes, hours apart; hours, days apart, as reported of on-demand shortages; and
+frequent changes."""
 
 
 def others(seeds: Sequence[int], days: float) -> dict[str, list[Trace]]:
-    """Traces of `OTHERS`, and one whose kind changes half-way: what was learned is wrong then."""
+    """Traces of `OTHERS`, and one whose kind changes halfway, which invalidates what a policy learned."""
     made = {name: [region(seed, model, days)[0] for seed in seeds] for name, model in OTHERS.items()}
     pairs = zip(made["restless"], made["brief"], strict=True)
     changed = [Trace(f"{one.name}, then {other.name}", one.available + other.available, one.tick_s) for one, other in pairs]
@@ -173,7 +173,7 @@ def others(seeds: Sequence[int], days: float) -> dict[str, list[Trace]]:
 
 
 def best_of(traces: Sequence[Trace]) -> Play:
-    """The best online policy for the pooled law of other traces than those it is played on."""
+    """The best online policy for the pooled law of traces other than those on which it is played."""
     outages = Law.of([one for trace in traces for one in _lengths(trace, available=False)])
     ups = Law.of([one for trace in traces for one in _lengths(trace, available=True)])
     known: dict[Prices, BestOnline] = {}
@@ -187,10 +187,10 @@ def best_of(traces: Sequence[Trace]) -> Play:
 
 
 HOLDS_MIN: Final = (0, 3.25, 6.5, 13, 26, 39, 52, 78, 104, 156, 208, 312, 468, 720)
-"""Holds of the plot, minutes."""
+"""Holds in the plot, minutes."""
 
 PATIENCES_MIN: Final = (0, 3.25, 6.5, 9.75, 13, 19.5, 26, 39, 52, 78)
-"""Patiences of the plot, minutes."""
+"""Patiences in the plot, minutes."""
 
 
 def curves(seeds: Sequence[int], days: float) -> dict[str, dict[Prices, list[tuple[float, float]]]]:

@@ -1,6 +1,6 @@
-"""What docs/research/evaluation.md says of its outages, measured on the model's; and the search that fitted the one to the other.
+"""Measures the model's outages against the figures of docs/research/evaluation.md, and fits the model to them.
 
-``python -m research.fit`` searches again, on the training seeds, and prints the parameters: they are constants of `FITTED`.
+``python -m research.fit`` repeats the search on the training seeds and prints the parameters, which are the constants in `FITTED`.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ FITTED: Final = Region(
     region_out=LogNormal(766, 1.24),
     spread=0.2,
 )
-"""What the search found, rounded."""
+"""The result of the search, rounded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One figure that the model is to have.
+    """A target figure of the model.
 
     Attributes:
-        what: For people.
-        middle: What the mean over all zones is fitted to.
-        given: What docs/research/evaluation.md says.
+        what: The figure in words.
+        middle: Target of the mean over all zones.
+        given: The figure in docs/research/evaluation.md.
     """
 
     what: str
@@ -42,15 +42,15 @@ class Target:
 TARGETS: Final = (
     Target("median outage, min", 32.5, "23 to 42"),
     Target("outages of at most 15 min", 0.29, "0.20 to 0.38"),
-    Target("transitions a day and zone", 9.2, "4 to 15; 'immediate' switches 9.2 times"),
+    Target("transitions a day and zone", 9.2, "4 to 15; 'immediate' changes modes 9.2 times"),
     Target("zone outages with capacity in a sibling", 0.685, "0.58 to 0.79"),
     Target("share of time without capacity", 0.356, "from 'always cost': ratio x OPT = 1 + P x share"),
-    Target("up-times over 15 min", 0.72, "from 'hold 15 min': 6.6 of 9.2 switches"),
+    Target("up-times over 15 min", 0.72, "from 'hold 15 min': 6.6 of 9.2 mode changes"),
     Target("up-times over 60 min", 0.38, "from 'hold 60 min': 3.5 of 9.2"),
     Target("up-times over 2 h", 0.25, "from 'hold 2 h': 2.3 of 9.2"),
     Target("hours a day in which only a sibling has capacity", 7.2, "needless failover 7.4 h against 0.2 h"),
 )
-"""What docs/research/evaluation.md gives, and what follows from its table; the last figures are computed from it."""
+"""Figures of docs/research/evaluation.md; the last ones follow from its table."""
 
 
 def measured(zones: Sequence[Trace]) -> tuple[tuple[float, ...], ...]:
@@ -89,13 +89,13 @@ def _model(logs: Sequence[float]) -> Region:
 
 
 def distance(model: Region, seeds: Iterable[int]) -> float:
-    """How far the means over all zones are from the targets: the sum of squared logarithms of their quotients."""
+    """Distance of the means over all zones from the targets: the sum of the squared logarithms of their ratios."""
     means = [fmean(column) for column in zip(*over_zones(model, seeds), strict=True)]
     return sum(math.log(mean / target.middle) ** 2 for mean, target in zip(means, TARGETS, strict=True))
 
 
 def search() -> Region:
-    """Fits the model to the targets on the training seeds: Nelder-Mead over the logarithms of the parameters."""
+    """Fits the model to the targets on the training seeds, by Nelder-Mead over the logarithms of the parameters."""
     from scipy.optimize import minimize
 
     start = [

@@ -1,4 +1,4 @@
-"""The learned waits of `controller.policy.learning`, asked at the beginning of every run; see also the policy "two-mode, learned"."""
+"""The learned waits of `controller.policy.learning`, computed at the beginning of every run; see also the policy "two-mode, learned"."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from research.two_state import Prices
 
 @dataclass(slots=True)
 class Learned:
-    """A rule that learns as it goes: it starts each trace with nothing seen.
+    """A rule that learns during each trace, starting without observations.
 
     Attributes:
         prices: See `Prices`.
@@ -28,13 +28,13 @@ class Learned:
         return waits.patience_s if waits is not None else 0.0
 
     def hold_s(self, seen: Seen) -> float:
-        """See `Rule`; as production's: the doubled break-even hold until enough was seen, and never above the longest one."""
+        """See `Rule`. Like production's hold: the doubled break-even hold until there are enough observations, and never above the cap."""
         waits = self._waits(seen)
         return DoubledOnFlap(self.prices.break_even_s).hold_s(seen) if waits is None else min(MAX_HOLD_S, waits.hold_s)
 
     def _waits(self, seen: Seen) -> Waits | None:
         key = len(seen.outages_s), len(seen.uptimes_s)
         if self._known is None or self._known[0] != key:
-            stakes = Stakes(self.prices.ratio - 1, self.prices.exposed, self.prices.switch_s, seen.tick_s)
+            stakes = Stakes(self.prices.ratio - 1, self.prices.exposed, self.prices.change_cost_s, seen.tick_s)
             self._known = key, learned_waits(seen.outages_s, seen.uptimes_s, stakes, self.clamp)
         return self._known[1]

@@ -1,8 +1,8 @@
 """Synthetic outages: seeded zones of one region, fitted to docs/research/evaluation.md.
 
-Model. Every zone alternates between capacity and none, with log-normal durations; the region as a whole does the same, more rarely. A zone
-has capacity while both it and the region have. So outages of the zones of a region are correlated, and a zone is not a unit: most of its
-outages leave capacity in a sibling. Zones differ: each stretches its durations by factors of its own, drawn once.
+The model: each zone alternates between capacity and none, with log-normal durations, and so does the whole region, more rarely. A zone has
+capacity while both it and the region have. So outages of a region's zones are correlated, but a zone is not a unit: during most of its
+outages a sibling has capacity. Zones differ: each scales its durations by its own random factors.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import Final
 from research.traces import DAY_S, TICK_S, Trace, sampled
 
 TRAIN_SEEDS: Final = range(1, 41)
-"""For fitting the model, and for everything else that is chosen by looking at results."""
+"""Seeds for fitting the model and for choosing parameters from results."""
 
 TEST_SEEDS: Final = range(1_001, 1_021)
 """For reporting only."""
 
 DAYS: Final = 45.0
-"""As long as the trace of docs/research/evaluation.md."""
+"""The length of the trace in docs/research/evaluation.md, days."""
 
 _WARM_UP_S: Final = 20 * DAY_S
-"""Every process starts this long before its trace, so that the trace does not begin with a fresh run."""
+"""How long every process runs before its trace begins, so that the trace does not begin with a new run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ class LogNormal:
     """Durations: ``median * exp(sigma * N(0, 1))``.
 
     Attributes:
-        median_s: Seconds.
-        sigma: Of the logarithm.
+        median_s: Median, seconds.
+        sigma: Standard deviation of the logarithm.
     """
 
     median_s: float
@@ -72,16 +72,16 @@ class Region:
 
 
 def _changes(up: LogNormal, out: LogNormal, end_s: float, chance: random.Random) -> Iterator[tuple[float, bool]]:
-    """Alternating renewal: times of change and availability from then on, until `end_s`."""
+    """Alternating renewal: yields times of change and the availability from then on, until `end_s`."""
     at, available = -_WARM_UP_S, True
-    while at < end_s:  # every step is a positive duration; log-normal ones of zero have no probability
+    while at < end_s:  # ends, because log-normal durations are positive
         yield at, available
         at += (up if available else out).draw(chance)
         available = not available
 
 
 def _both(one: Iterator[tuple[float, bool]], other: Iterator[tuple[float, bool]]) -> Iterator[tuple[float, bool]]:
-    """Where both have capacity."""
+    """The availability of both together."""
     states = [True, True]
     for at, which, available in merge(((at, 0, on) for at, on in one), ((at, 1, on) for at, on in other)):
         states[which] = available
@@ -94,9 +94,9 @@ def region(seed: int, model: Region, days: float = DAYS, tick_s: float = TICK_S,
     Args:
         seed: The same seed gives the same traces, on every machine.
         model: See `Region`.
-        days: Length.
-        tick_s: Seconds a tick. The same seed with another tick is the same region, looked at more or less often.
-        life: Another one is another course of the same zones: what their own law is can be learned from it.
+        days: Length of the traces, days.
+        tick_s: Seconds per tick. The same seed with another tick gives the same region, sampled more or less often.
+        life: Another life is another history of the same zones, from which their law can be learned.
     """
     end_s = days * DAY_S
     whole = list(_changes(model.region_up, model.region_out, end_s, random.Random(f"{seed} region, life {life}")))

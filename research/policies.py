@@ -1,4 +1,4 @@
-"""The policies that are compared, by the names that the tables use."""
+"""The compared policies, by their names in the tables."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def _rule(make: Callable[[Prices], Rule]) -> Play:
 
 
 WORLDS_DELAY_S: Final = TICK_S - 5.0
-"""A patience that is over within the tick of the refusal, seconds. What production learns depends on how late its switches come, which it
-takes to be its patience and the 3 s of judging a refusal; here that is a tick."""
+"""A patience that ends within the tick of the refusal, seconds. What production learns depends on the delay of its mode changes. It takes
+the delay as its patience plus the 3 s to judge a refusal; here it is a tick."""
 
 POLICIES: Final[Mapping[str, Play]] = {
     "always cost": always_cost,
     "always capacity": always_capacity,
-    "the source's checker": checker(),
+    "the AWS sample's checker": checker(),
     "the same, every 6 h": checker(DAY_S / 4),
     "immediate both ways": _rule(lambda _: Fixed(0, 0)),
     "hold 15 min": _rule(lambda _: Fixed(0, 900)),
@@ -39,12 +39,12 @@ POLICIES: Final[Mapping[str, Play]] = {
 }
 
 BY_RATIO: Final = frozenset({"two-mode", "adaptive"})
-"""Those that never look at P: the break-even hold follows from prices alone."""
+"""Policies that do not depend on P: the break-even hold follows from prices alone."""
 
 TABLE: Final[Mapping[str, tuple[float, float, float, float, float]]] = {
     "always cost": (2.49, 7.26, 1.72, 5.02, 0),
     "always capacity": (1.090, 1.090, 1.546, 1.546, 0),
-    "the source's checker": (1.122, 1.222, 1.317, 1.386, 6.6),
+    "the AWS sample's checker": (1.122, 1.222, 1.317, 1.386, 6.6),
     "immediate both ways": (1.096, 1.236, 1.040, 1.137, 9.2),
     "hold 15 min": (1.065, 1.164, 1.050, 1.119, 6.6),
     "hold 60 min": (1.035, 1.088, 1.089, 1.125, 3.5),
@@ -52,11 +52,11 @@ TABLE: Final[Mapping[str, tuple[float, float, float, float, float]]] = {
     "break-even": (1.033, 1.081, 1.050, 1.126, 3.2),
     "break-even, doubled on flap": (1.032, 1.065, 1.067, 1.116, 2.2),
 }
-"""What docs/research/evaluation.md measured on its own 45-day trace: cost over OPT for the four prices, switches a day at r = 1.22. That
-trace is not available; these figures are shown beside ours, and some of the outage model's targets follow from them (see `fit`)."""
+"""Figures of docs/research/evaluation.md for its own 45-day trace: cost over OPT for the four prices, and mode changes a day at r = 1.22.
+The trace is not available. The tables show these figures beside ours, and some targets of the outage model follow from them (`fit`)."""
 
 GOALS: Final = (1.02, 1.05, 1.04, 1.08)
-"""Cost over OPT that is aimed at, for the four prices (issue 8)."""
+"""Goals of cost over OPT for the four prices."""
 
-GOAL_SWITCHES: Final = 2.2
-"""Switches a day that are aimed at, at r = 1.22."""
+GOAL_CHANGES: Final = 2.2
+"""Goal of mode changes a day, at r = 1.22."""

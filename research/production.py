@@ -1,22 +1,22 @@
-"""The production decision in the two-state world: `controller.policy.conclusion.conclude` itself, shown what its signals would show.
+"""Runs the production decision (`controller.policy.conclusion.conclude`) on the two-state problem, with the signals that it would have.
 
-The application has two units. ``cheap`` has the whole weight of cost mode and costs 1 per request; ``dear`` has none and costs 2 r - 1, so
-that round robin over both, capacity mode, costs r. A cold start of 900 s makes a switch cost S. How the guards map:
+The application has two units. ``cheap`` has the whole weight of cost mode and costs 1 per request; ``expensive`` has none and costs
+2 r - 1, so that round robin over both, capacity mode, costs r. A cold start of 900 s makes a mode change cost S. How the guards map:
 
-- **shortage**: every tick without capacity, one pod of ``cheap`` waits and one launch finds everything that it may ask for refused
-  (Karpenter asks again every three minutes, a tick is 195 s): a proof at once (`Proof.SATURATED`). A tick with capacity is one with a node
-  that was asked for since the last refusal and has registered, and no pod waits.
-- **patience** (30 s): over within the tick in which the shortage is seen; the failover counts from the next tick on, which is the one tick
-  of detection delay. In production itself it takes seconds (docs/benchmarks.md).
+- **shortage**: in every tick without capacity a pod of ``cheap`` is pending and EC2 refuses everything that a NodeClaim allows (Karpenter
+  requests again every three minutes; a tick is 195 s), which proves the shortage at once (`Proof.SATURATED`). In a tick with capacity, a
+  node requested after the last refusal has registered, and no pod is pending.
+- **patience** (30 s): ends within the tick in which the shortage is observed. The failover counts from the next tick on: one tick of
+  detection delay. In production it takes seconds (docs/benchmarks.md).
 - **quiet** (600 s without a refusal), **hold**, **dwell** and the **flip budget** are production's own, in seconds. So is the doubling
   after a flap.
-- **ready**, **standby**, **safe**, **verified** and the way of a patch to the load balancer always pass: the world has one fleet and no
-  cold start but its price S. `canary` always asks: a return is seen a tick after it.
-- The decision is asked where something changed or a wait of its own is over (`next_check_s`), not every tick: nothing else can change it,
-  which a test compares.
+- **ready**, **standby**, **safe**, **verified** and the patch to the load balancer always pass: the problem has one fleet, and a cold start
+  is only its price S. The canary is always pending, so a return is observed after a tick.
+- `decide` runs when something changed or one of its waits is over (`next_check_s`), not in every tick. Nothing else can change its result,
+  which a test checks.
 
-`adaptive` differs from `two-mode` only where the ready replicas carry the demand without the short unit. In this world they never do (all
-that is not in use has been scaled away), so both do the same here; `research.split` compares them where they differ.
+`adaptive` differs from `two-mode` only if the ready replicas carry the demand without the short unit. Here they never do, because unused
+replicas have been scaled down, so both act alike; `research.split` compares them where they differ.
 """
 
 from __future__ import annotations
@@ -53,20 +53,20 @@ from research.traces import Run, Trace
 from research.two_state import Prices
 
 _EPOCH: Final = 1_800_000_000.0
-"""Where traces begin on production's clock; any time will do."""
+"""Start of the traces on production's clock; arbitrary."""
 
 _ASKED_AGAIN: Final = 4
-"""How often within one tick: patience, dwell, quiet time and hold may each be over in it."""
+"""Most decisions within one tick: patience, dwell, quiet time and hold may each end in it."""
 
 _THROUGHPUT: Final = 100.0
-"""Requests a period that a replica of either unit serves."""
+"""Requests per period that a replica of either unit serves."""
 
 _REPLICAS: Final = 3
-"""What the demand takes of the unit that carries it; the other one keeps a single replica."""
+"""Replicas that the demand needs of the unit that carries it; the other unit keeps one replica."""
 
 
 def application(prices: Prices, policy: PolicySettings) -> Application:
-    """Two units for which production computes the very r and S of `prices`."""
+    """An application of two units for which production computes exactly the r and S of `prices`."""
 
     def unit(name: str, price: float, weight: int) -> Unit:
         return Unit(
@@ -79,34 +79,34 @@ def application(prices: Prices, policy: PolicySettings) -> Application:
             throughput=_THROUGHPUT,
             latency_s=0.5,
             weight=weight,
-            cold_start_s=prices.switch_s,
+            cold_start_s=prices.change_cost_s,
         )
 
-    units = (unit("cheap", 1.0, 1), unit("dear", 2 * prices.ratio - 1, 0))
+    units = (unit("cheap", 1.0, 1), unit("expensive", 2 * prices.ratio - 1, 0))
     return Application("two-state", "bench", "two-state", "forward", Backend("all", 80), units, policy=policy)
 
 
 @dataclass(slots=True)
 class _World:
-    """What production would see at a tick, and the mode that it asked for."""
+    """What production would observe at a tick, and the mode that it chose."""
 
     application: Application
     tick_s: float
     mode: Mode = Mode.COST
 
     def snapshot(self, now: float, outage_since: float | None, registered: float | None) -> Snapshot:
-        """Everything is well, but for the capacity of the cheap unit.
+        """A snapshot in which only the capacity of the cheap unit may be missing.
 
         Args:
-            now: On production's clock.
-            outage_since: Since when there is none; None where there is.
-            registered: When a node joined after the last outage; None where there never was one.
+            now: Time on production's clock, seconds.
+            outage_since: Since when there is no capacity; None if there is.
+            registered: When a node joined after the last outage; None if there was no outage.
         """
         return Snapshot(
             now=now,
             application=self.application,
             routing=self._routing(now),
-            units={"cheap": self._cheap(now, outage_since, registered), "dear": self._dear(now)},
+            units={"cheap": self._cheap(now, outage_since, registered), "expensive": self._expensive(now)},
             sources=(Source("karpenter", required=True, last_ok=now, budget_s=self.tick_s),),
         )
 
@@ -114,7 +114,7 @@ class _World:
         at_rest = targets_at_rest(self.application, Mode.CAPACITY)
         targets = at_rest if self.mode is Mode.CAPACITY else cost_targets(self.application, {"cheap": 1})
         action = format_action(targets, 0)
-        services = ("cheap", "dear", "all")
+        services = ("cheap", "expensive", "all")
         return RoutingObservation(
             exists=True,
             marker=str(self.mode),
@@ -127,9 +127,9 @@ class _World:
             verification=Verification(Verdict.YES, now, "", action),
         )
 
-    def _dear(self, now: float) -> UnitObservation:
+    def _expensive(self, now: float) -> UnitObservation:
         ready = _REPLICAS if self.mode is Mode.CAPACITY else 1
-        return _unit("dear", ready=ready, now=now, demand=_REPLICAS * _THROUGHPUT)
+        return _unit("expensive", ready=ready, now=now, demand=_REPLICAS * _THROUGHPUT)
 
     def _cheap(self, now: float, outage_since: float | None, registered: float | None) -> UnitObservation:
         if outage_since is None:
@@ -177,18 +177,18 @@ class Production:
     """A policy of `PolicySettings`.
 
     Attributes:
-        policy: Its settings; `exposed_cost` becomes the P of the prices. Only the learned hold looks at it.
-        every_tick: Whether it is asked at every tick, instead of where the answer may have changed: for the test that both are the same.
+        policy: Its settings; `exposed_cost` becomes the P of the prices, which only the learned hold uses.
+        every_tick: Whether to decide at every tick instead of only when the result may change; for the test that compares both.
     """
 
     policy: PolicySettings = field(default_factory=PolicySettings)
     every_tick: bool = False
 
     def __call__(self, trace: Trace, prices: Prices) -> list[int]:
-        """The switches on a trace; see `rules.Play`."""
+        """The mode changes on a trace; see `rules.Play`."""
         subject = application(prices, replace(self.policy, exposed_cost=prices.exposed))
         world, memory = _World(subject, trace.tick_s), Memory(mode=Mode.COST, mode_since=_EPOCH - 86_400)
-        switches: list[int] = []
+        changes: list[int] = []
         ticks, joined = len(trace.available), None
         for run in trace.runs:
             if run.available and run.start:
@@ -203,15 +203,15 @@ class Production:
                 memory, decision = made.memory, made.decision
                 due = _due(decision, tick, run, trace.tick_s)
                 if decision.verb.switches and decision.mode is not None and tick + 1 < ticks:
-                    switches.append(tick + 1)
+                    changes.append(tick + 1)
                     memory, world.mode, due = made.routed(seen.now), decision.mode, tick + 1
-        return switches
+        return changes
 
 
 def _due(decision: Decision, tick: int, run: Run, tick_s: float) -> int:
-    """The next tick at which the answer may differ; the last tick of a run is asked in any case.
+    """The next tick at which the decision may differ; at most the last tick of the run.
 
-    In capacity mode an outage is one refusal after the other: only the last counts, for the quiet time and the hold.
+    In capacity mode an outage is a series of refusals, of which only the last counts for the quiet time and the hold.
     """
     if decision.next_check_s is None or (decision.mode is Mode.CAPACITY and not run.available):
         return run.end
@@ -219,7 +219,7 @@ def _due(decision: Decision, tick: int, run: Run, tick_s: float) -> int:
 
 
 def _asked(memory: Memory, seen: Snapshot, tick_s: float) -> Conclusion:
-    """The decision of one tick: asked again within it, of the same observation, as soon as a wait is over that ends in it."""
+    """The decision of one tick. It decides again on the same observation for every wait that ends within the tick."""
     end = seen.now + tick_s
     made = conclude(memory, seen)
     for _ in range(_ASKED_AGAIN):

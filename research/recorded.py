@@ -1,4 +1,4 @@
-"""Traces that somebody recorded: the spot instances of the Bamboo project, the load of others, and any CSV file of a user's."""
+"""Recorded traces: spot instances of the Bamboo project, public load traces, and users' CSV files."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from controller.policy.availability import SLACK
 from research.traces import TICK_S, Trace, sampled
 
 DATA: Final = Path(__file__).parents[2] / "shared" / "data"
-"""Beside the checkout; not part of the project (see docs/research/evaluation.md)."""
+"""Beside the checkout, not part of the project (see docs/research/evaluation.md)."""
 
 BAMBOO: Final = {
     "bamboo_spot_g4dn_us-east-1c.csv": 1.0,
     "bamboo_spot_g4dn_us-east-1d.csv": 1.0,
     "bamboo_spot_p2_3d_hours.csv": 3_600.0,
 }
-"""Seconds in the unit of each file's first column. The g4dn files are in seconds, whatever their description says: their origin (Bamboo's
-doc/data) has the same rows once more in hours, 21529 as 5.980, and names them for a day (2020-11-20 19:30 to 11-21 22:00)."""
+"""Seconds per unit of each file's first column. The g4dn files are in seconds, despite their description: their origin (Bamboo's doc/data)
+has the same rows in hours, with 5.980 for 21529, and names them after a day (2020-11-20 19:30 to 11-21 22:00)."""
 
 
 class BadTrace(ValueError):
-    """A file that is no trace; the message names the line."""
+    """A file is not a valid trace; the message names the line."""
 
 
 def bamboo(name: str) -> Trace:
-    """Instance counts as availability.
+    """A trace of availability from a file of instance counts.
 
-    The rule: the unit has capacity while at least three quarters (`SLACK`, below which production calls a unit short as well) of the most
-    instances that were ever held are held. What comes before the first instance is left out: nobody knows whether one was asked for.
+    The unit has capacity while the count is at least three quarters (`SLACK`, production's limit for a short unit) of the largest count.
+    Rows before the first instance are left out, because it is unknown whether instances were requested.
 
     Raises:
-        BadTrace: The file is not as its description says.
+        BadTrace: The file does not match its description.
     """
     rows = list(_counts(DATA / name, BAMBOO[name]))
     needed = SLACK * max(count for _, count in rows)
@@ -55,22 +55,22 @@ def _counts(path: Path, unit_s: float) -> Iterator[tuple[float, float]]:
 
 
 def read_csv(path: Path, need: float = 1.0, tick_s: float = TICK_S) -> list[Trace]:
-    """A user's own trace.
+    """Reads a user's traces.
 
-    The first line names the columns: `time`, and one a zone (or unit). Each further line says what was true from its time until the next
-    one's: the time in seconds or as ISO 8601, and by column a count of instances, or 1 for capacity and 0 for none. Lines are in order of
-    time; the last one ends the trace.
+    The first line names the columns: `time`, and one for each zone (or unit). Each further line holds until the next one: the time in
+    seconds or as ISO 8601, and for each column a count of instances, or 1 for capacity and 0 for none. Lines are in order of time; the
+    last one ends the trace.
 
     Args:
         path: The file.
-        need: A zone has capacity while its value is this or more.
-        tick_s: Seconds a tick.
+        need: A zone has capacity while its value is at least this.
+        tick_s: Seconds per tick.
 
     Returns:
-        One trace a column.
+        A trace for each column.
 
     Raises:
-        BadTrace: Anything about it is different; the message names the line.
+        BadTrace: The file does not have this form; the message names the line.
     """
     with path.open(newline="") as file:
         lines = list(csv.reader(file))
@@ -115,27 +115,27 @@ def _number(cell: str, file: str, line: int, what: str) -> float:
 
 
 PEAK: Final = 2_960.0
-"""The top of the AWS sample's wave, requests a period (docs/aws-sample.md)."""
+"""Peak of the AWS sample's wave, requests per period (docs/aws-sample.md)."""
 
 
 def wave(ticks: int, tick_s: float) -> list[float]:
-    """The source's day-long cosine wave, from 0 to `PEAK` and back, requests a period."""
+    """The AWS sample's day-long cosine wave, from 0 to `PEAK` and back, requests per period."""
     return [PEAK / 2 * (1 - math.cos(2 * math.pi * tick * tick_s / 86_400)) for tick in range(ticks)]
 
 
 LOADS: Final = ("nab_elb_request_count.csv", "azure_llm_2023_conv_per_10s.csv")
-"""A column of times or seconds and one of requests, with a header; one line every five minutes, and every ten seconds."""
+"""Files with a header and columns of times or seconds and of requests, with a line every five minutes or every ten seconds."""
 
 
 def load(name: str, together: int) -> list[float]:
-    """A recorded load, scaled so that its highest value is `PEAK`, requests a period.
+    """A recorded load, scaled so that its highest value is `PEAK`, requests per period.
 
     Args:
         name: One of `LOADS`.
-        together: Lines that make one step: their mean counts.
+        together: Lines per step; a step is their mean.
 
     Raises:
-        BadTrace: The file is not as its description says.
+        BadTrace: The file does not match its description.
     """
     with (DATA / name).open(newline="") as file:
         values = [_number(row[1], name, line, "requests") for line, row in enumerate(csv.reader(file), 1) if line > 1]

@@ -1,4 +1,4 @@
-"""The tables and the plot: what `research.experiments` computed, for people."""
+"""Tables and plot of the results of `research.experiments`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.report import percentile
 from controller.policy.learning import CLAMP
 from research.experiments import BEST, Tally
 from research.fit import TARGETS
-from research.policies import GOAL_SWITCHES, GOALS, TABLE
+from research.policies import GOAL_CHANGES, GOALS, TABLE
 from research.split import Bill
 from research.two_state import GRID, Prices
 
@@ -40,12 +40,12 @@ def fit_table(zones: Sequence[Sequence[float]], seeds: str) -> Table:
         (target.what, target.given, f"{target.middle:g}", f"{fmean(column):.3g}", spread(column, 2))
         for target, column in zip(TARGETS, zip(*zones, strict=True), strict=True)
     ]
-    header = ("figure", "the evaluation", "fitted to", "generated: mean", "median (5 to 95 % of the zones)")
+    header = ("figure", "published", "fitted to", "generated: mean", "median (5 to 95 % of the zones)")
     return _table(f"The outage model against its targets, {seeds}", header, rows, text_columns=2)
 
 
 def ratio_table(found: Found, names: Sequence[str], seeds: str) -> Table:
-    """Cost over OPT by policy and prices; what docs/research/evaluation.md measured on its own trace is in brackets."""
+    """Cost over OPT by policy and prices, with the published figures in brackets."""
 
     def cell(name: str, number: int) -> str:
         ours = spread([one.ratio for one in found[name, GRID[number]]], 3)
@@ -53,12 +53,12 @@ def ratio_table(found: Found, names: Sequence[str], seeds: str) -> Table:
 
     rows = [(name, *(cell(name, number) for number in range(len(GRID)))) for name in names]
     rows.append(("goal", *(f"{goal:.2f}" for goal in GOALS)))
-    title = f"Cost ÷ OPT: median (5 to 95 % of the seeds), in brackets the evaluation's own trace; {seeds}"
+    title = f"Cost ÷ OPT: median (5 to 95 % of the seeds), in brackets the published figures; {seeds}"
     return _table(title, ("policy", *(str(prices) for prices in GRID)), rows)
 
 
 def habits_table(found: Found, names: Sequence[str], seeds: str) -> Table:
-    """Switches, exposed minutes and needless hours a day; means over the seeds."""
+    """Mode changes, exposed minutes and needless hours a day; means over the seeds."""
     shown = (GRID[0], GRID[1], GRID[2])
 
     def mean(name: str, prices: Prices, what: Callable[[Tally], float]) -> str:
@@ -67,73 +67,73 @@ def habits_table(found: Found, names: Sequence[str], seeds: str) -> Table:
     rows = []
     for name in names:
         given = f" [{TABLE[name][4]:.1f}]" if name in TABLE else ""
-        switches = [mean(name, prices, lambda one: one.switches_a_day) for prices in shown]
+        changes = [mean(name, prices, lambda one: one.changes_a_day) for prices in shown]
         exposed = [mean(name, prices, lambda one: one.exposed_minutes_a_day) for prices in shown]
         needless = [mean(name, prices, lambda one: one.needless_hours_a_day) for prices in shown]
-        rows.append((name, switches[0] + given, *switches[1:], *exposed, *needless))
-    rows.append(("goal", f"{GOAL_SWITCHES:.1f}", f"{GOAL_SWITCHES:.1f}", *[""] * 7))
-    header = [f"{what}, {prices}" for what in ("switches", "exposed min", "needless h") for prices in shown]
-    return _table(f"A day, in brackets the evaluation's own trace; means, {seeds}", ("policy", *header), rows)
+        rows.append((name, changes[0] + given, *changes[1:], *exposed, *needless))
+    rows.append(("goal", f"{GOAL_CHANGES:.1f}", f"{GOAL_CHANGES:.1f}", *[""] * 7))
+    header = [f"{what}, {prices}" for what in ("mode changes", "exposed min", "needless h") for prices in shown]
+    return _table(f"A day, in brackets the published figures; means, {seeds}", ("policy", *header), rows)
 
 
 def distance_table(found: Found, quick: Found, delays: tuple[float, float]) -> Table:
-    """The goals, what is reached, and what nobody could: at the delay of one tick, and at a shorter one."""
+    """The goals, the results and the bound: at the delay of one tick, and at a shorter one."""
 
     def median(of: Found, name: str, prices: Prices) -> str:
         return f"{percentile([one.ratio for one in of[name, prices]], 0.5):.3f}"
 
-    def switches(of: Found, prices: Prices) -> str:
-        return f"{fmean(one.switches_a_day for one in of['learned', prices]):.1f}"
+    def changes(of: Found, prices: Prices) -> str:
+        return f"{fmean(one.changes_a_day for one in of['learned', prices]):.1f}"
 
     rows = []
     for prices, goal in zip(GRID, GOALS, strict=True):
         here = [median(found, name, prices) for name in ("break-even, doubled on flap", "learned", BEST)]
         soon = [median(quick, name, prices) for name in ("break-even, doubled on flap", "learned", BEST)]
-        rows.append((str(prices), f"{goal:.2f}", *here, switches(found, prices), *soon, switches(quick, prices)))
-    names = [f"{name}, {delay:g} s" for delay in delays for name in ("doubled", "learned", BEST, "switches of learned")]
+        rows.append((str(prices), f"{goal:.2f}", *here, changes(found, prices), *soon, changes(quick, prices)))
+    names = [f"{name}, {delay:g} s" for delay in delays for name in ("doubled", "learned", BEST, "mode changes of learned")]
     return _table("Cost ÷ OPT (median over the seeds) with a detection delay of one tick", ("prices", "goal", *names), rows)
 
 
 def clamp_table(found: Mapping[tuple[float, Prices], Tally], seeds: str) -> Table:
-    """Where the clamp of the learned waits was chosen."""
+    """Results by clamp of the learned waits, from which it was chosen."""
     chosen = dict.fromkeys(clamp for clamp, _ in found)
     rows = [
         (
             f"{clamp:g}" + (" (chosen)" if clamp == CLAMP else ""),
             f"{1 + clamp:g}",
-            *(f"{found[clamp, prices].ratio:.3f} / {found[clamp, prices].switches_a_day:.1f}" for prices in GRID),
+            *(f"{found[clamp, prices].ratio:.3f} / {found[clamp, prices].changes_a_day:.1f}" for prices in GRID),
         )
         for clamp in chosen
     ]
     header = ("clamp", "a return costs at most x clairvoyant's", *(str(prices) for prices in GRID))
-    return _table(f"The clamp of the learned waits, {seeds}: cost ÷ OPT / switches a day", header, rows)
+    return _table(f"The clamp of the learned waits, {seeds}: cost ÷ OPT / mode changes a day", header, rows)
 
 
 def unit_table(found: Mapping[tuple[str, str], Tally], prices: Prices, seeds: str) -> Table:
-    """A zone is not a unit."""
+    """Watching a zone against watching the unit."""
     rows = [
         (
             name,
             watched,
             f"{one.needless_hours_a_day:.2f}",
-            f"{one.switches_a_day:.1f}",
+            f"{one.changes_a_day:.1f}",
             f"{one.exposed_minutes_a_day:.1f}",
             f"{one.ratio:.3f}",
         )
         for (name, watched), one in found.items()
     ]
-    header = ("policy", "watches", "needless h a day", "switches a day", "exposed min a day", "cost ÷ OPT of the unit")
+    header = ("policy", "watches", "needless h a day", "mode changes a day", "exposed min a day", "cost ÷ OPT of the unit")
     return _table(f"A zone is not a unit: three zones, {prices}, {seeds}", header, rows, text_columns=2)
 
 
 def traces_table(title: str, found: Mapping[str, Mapping[tuple[str, Prices], Tally]], names: Sequence[str]) -> Table:
-    """Cost over OPT and switches a day on single traces."""
+    """Cost over OPT and mode changes a day on single traces."""
     rows = []
     for trace, tallies in found.items():
         for name in names:
             cells = [tallies[name, prices] for prices in GRID]
-            rows.append((trace, name, *(f"{one.ratio:.3f} / {one.switches_a_day:.1f}" for one in cells)))
-    return _table(f"{title}: cost ÷ OPT / switches a day", ("trace", "policy", *(str(prices) for prices in GRID)), rows, text_columns=2)
+            rows.append((trace, name, *(f"{one.ratio:.3f} / {one.changes_a_day:.1f}" for one in cells)))
+    return _table(f"{title}: cost ÷ OPT / mode changes a day", ("trace", "policy", *(str(prices) for prices in GRID)), rows, text_columns=2)
 
 
 def split_table(bills: Mapping[str, Bill], seeds: str) -> Table:
@@ -148,12 +148,12 @@ def split_table(bills: Mapping[str, Bill], seeds: str) -> Table:
 
 
 def plot(curves: Mapping[str, Mapping[Prices, Sequence[tuple[float, float]]]], found: Found, path: Path) -> None:
-    """Cost over OPT by hold and by patience, with what each policy reaches as a line.
+    """Plots cost over OPT by hold and by patience, with each policy's result as a line.
 
     Args:
         curves: See `experiments.curves`.
         found: The main experiment.
-        path: An SVG file; equal values give equal bytes.
+        path: SVG file; equal values give equal bytes.
     """
     import matplotlib as mpl
 

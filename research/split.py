@@ -1,8 +1,8 @@
-"""Beyond two modes: the cheapest feasible split of the demand over the units, and what production's weights cost against it.
+"""Beyond two modes: the cheapest feasible split of the demand over the units, and the cost of production's weights relative to it.
 
-At any moment the units can carry what their capacity allows; the cheapest split is a linear program. Its optimum is what no controller can
-go below; production's weights pay more because replicas are whole and at least one each, because they follow what is *ready*, because a
-replica that is asked for serves only after its cold start, and because KEDA's HPA leaves a tenth alone. Each is shown by itself.
+The cheapest split within the units' capacity is a linear program, whose optimum no controller can beat. Production's weights cost more for
+four reasons: each unit has a whole number of replicas, at least one; weights follow *ready* replicas; a new replica serves only after its
+cold start; and KEDA's HPA tolerates a tenth. The tables show each effect separately.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from controller.policy.figures import Figures
 from controller.policy.model import (
     Application,
     PoolObservation,
@@ -22,18 +23,17 @@ from controller.policy.model import (
     Unit,
     UnitObservation,
 )
-from controller.policy.targets import cost_weights, intended_weights
 from controller.policy.weights import cost_per_request
 from research.traces import Trace
 
 HPA_TOLERANCE: Final = 0.1
-"""Kubernetes' horizontal pod autoscaler leaves a ratio within a tenth of 1 alone (its --horizontal-pod-autoscaler-tolerance)."""
+"""Kubernetes' horizontal pod autoscaler ignores a ratio within a tenth of 1 (--horizontal-pod-autoscaler-tolerance)."""
 
 COLD_START_S: Final = 600.0
-"""From asking for a replica to its first request, seconds: the middle of the source's 5 to 15 minutes."""
+"""From the request for a replica to its first request, seconds: the middle of the AWS sample's 5 to 15 minutes."""
 
 UNSERVED: Final = 10.0
-"""What a request that nobody can carry counts in the linear program, in units of the dearest unit's price: never worth it."""
+"""Cost of an unserved request in the linear program, in units of the most expensive unit's price: always more than serving it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,10 @@ class Split:
     """The cheapest split at one moment.
 
     Attributes:
-        served: Requests a period, by unit.
-        unserved: Requests a period that no unit can carry.
-        cost: $/h of the replicas.
-        replicas: By unit; fractions unless they were asked to be whole.
+        served: Requests per period by unit.
+        unserved: Requests per period that no unit can carry.
+        cost: Cost of the replicas, $/h.
+        replicas: Replicas by unit; fractional unless whole ones were requested.
     """
 
     served: Mapping[str, float]
@@ -57,20 +57,20 @@ def cheapest(units: Sequence[Unit], demand: float, most: Mapping[str, int], *, w
     """The linear program: the least ``sum(price_i n_i)`` with ``x_i <= T_i n_i``, ``sum(x_i) + unserved = demand``, ``n_i <= most_i``.
 
     Args:
-        units: For price and throughput T.
-        demand: Requests a period.
-        most: Replicas that each unit could have, by name.
-        whole: Replicas are whole, and at least one where a unit could have one: a mixed-integer program.
+        units: The units, with price and throughput T.
+        demand: Requests per period.
+        most: Most replicas by unit name.
+        whole: Whether replicas are whole, and at least one if a unit may have one: a mixed-integer program.
 
     Raises:
-        ArithmeticError: The solver (HiGHS) gave up; the program itself always has a solution.
+        ArithmeticError: The solver (HiGHS) failed; the program always has a solution.
     """
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     count = len(units)
-    dearest = max(cost_per_request(unit) for unit in units)
-    # One variable a unit (its replicas) and one for what is unserved; what they serve together is the demand or more, never paid twice.
-    prices = [*(unit.price_per_hour for unit in units), UNSERVED * dearest]
+    most_expensive = max(cost_per_request(unit) for unit in units)
+    # Variables: the replicas of each unit, and the unserved requests. Together they cover at least the demand.
+    prices = [*(unit.price_per_hour for unit in units), UNSERVED * most_expensive]
     serves = [[*(unit.throughput for unit in units), 1.0]]
     least = [*(min(unit.min_replicas, most[unit.name]) if whole else 0 for unit in units), 0.0]
     found = milp(
@@ -88,7 +88,7 @@ def cheapest(units: Sequence[Unit], demand: float, most: Mapping[str, int], *, w
 
 
 def _filled(units: Sequence[Unit], replicas: Mapping[str, float], demand: float) -> dict[str, float]:
-    """What each unit serves, the cheapest first."""
+    """The requests that each unit serves; the cheapest units come first."""
     served, left = {}, demand
     for unit in sorted(units, key=cost_per_request):
         served[unit.name] = min(left, replicas[unit.name] * unit.throughput)
@@ -101,12 +101,12 @@ class Fleet:
     """Replicas of the units under KEDA, with production's weights in front.
 
     Attributes:
-        application: What is run; its policy's strategy decides the weights.
-        step_s: Seconds a step.
-        planned: Whether replicas are also asked for as the merit order over all that *could* be had needs them, not only as the counters
-            show. Production does not; this is what it would gain.
-        ready: Replicas that serve, by unit.
-        starting: Replicas on their way: for each, by unit, the steps that are left.
+        application: The application; its policy's strategy determines the weights.
+        step_s: Seconds per step.
+        planned: Whether replicas are also requested by merit order over all *obtainable* capacity, not only by counters. Production does
+            not; this shows the possible gain.
+        ready: Serving replicas by unit.
+        starting: Starting replicas by unit: the remaining steps of each.
         weights: The weights of the last step, by unit.
     """
 
@@ -122,15 +122,16 @@ class Fleet:
             self.ready[unit.name], self.starting[unit.name] = unit.min_replicas, []
 
     def step(self, demand: float, most: Mapping[str, int]) -> Step:
-        """One step: capacity goes, replicas start to serve, traffic is split, replicas are paid for, KEDA asks for others.
+        """One step: capacity is lost, replicas become ready, traffic is split, replicas are paid for, KEDA scales.
 
         Args:
-            demand: Requests a period.
-            most: Replicas that each unit can have now.
+            demand: Requests per period.
+            most: Most replicas of each unit now.
         """
         self._limit(most)
         seen = self._snapshot(demand)
-        self.weights = cost_weights(seen) or self.weights or intended_weights(seen)
+        figures = Figures.of(seen)
+        self.weights = dict(figures.cost) or self.weights or dict(figures.intended)
         whole = sum(self.weights.values()) or 1
         sent = {name: demand * weight / whole for name, weight in self.weights.items()}
         units = {unit.name: unit for unit in self.application.units}
@@ -142,7 +143,7 @@ class Fleet:
         return Step(paid, late, demand, dict(sent))
 
     def _floors(self, demand: float, most: Mapping[str, int]) -> dict[str, int]:
-        """The cheapest replicas for the demand beside those that every unit keeps anyway, by unit."""
+        """The cheapest replicas for the demand by unit, in addition to those that each unit always keeps."""
         floors = {unit.name: min(unit.min_replicas, most[unit.name]) for unit in self.application.units}
         left = demand - sum(floors[unit.name] * unit.throughput for unit in self.application.units)
         for unit in sorted(self.application.units, key=cost_per_request):
@@ -184,13 +185,13 @@ class Fleet:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What happened in one step.
+    """The results of one step.
 
     Attributes:
-        paid: $/h.
-        late: Requests a period beyond what their unit's ready replicas carry: they wait or fail.
-        demand: Requests a period.
-        sent: Requests a period, by unit.
+        paid: Cost, $/h.
+        late: Requests per period beyond the capacity of their unit's ready replicas, which wait or fail.
+        demand: Requests per period.
+        sent: Requests per period by unit.
     """
 
     paid: float
@@ -200,7 +201,7 @@ class Step:
 
 
 def most_replicas(application: Application, pools: Mapping[str, Trace], tick: int, limit: int) -> dict[str, int]:
-    """Replicas that each unit can have: none while its NodePool has no capacity (spot: they are taken away), else `limit`."""
+    """Most replicas of each unit: 0 while its NodePool has no capacity (spot instances are reclaimed), else `limit`."""
     return {unit.name: min(limit, unit.max_replicas) if pools[unit.node_pool].available[tick] else 0 for unit in application.units}
 
 
@@ -209,19 +210,19 @@ STRATEGIES: Final[Mapping[str, tuple[Strategy, bool]]] = {
     "adaptive": (Strategy.ADAPTIVE, False),
     "adaptive, planned": (Strategy.ADAPTIVE, True),
 }
-"""By name: production's strategy, and whether replicas are planned (see `Fleet`)."""
+"""By name: production's strategy, and `Fleet.planned`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What one demand cost.
+    """The costs of one demand.
 
     Attributes:
-        linear: $ of the linear program.
-        whole: $ of the program of whole replicas, at least one each.
-        paid: $ by strategy.
-        late: Share of the requests that were sent to a unit beyond what its ready replicas carry, by strategy, 0 to 1.
-        unserved: Share of the requests that not even the linear program could serve, 0 to 1.
+        linear: Cost of the linear program, $.
+        whole: Cost of the program with whole replicas, at least one each, $.
+        paid: Cost by strategy, $.
+        late: Share of requests beyond the capacity of their unit's ready replicas, by strategy, 0 to 1.
+        unserved: Share of requests that even the linear program could not serve, 0 to 1.
     """
 
     linear: float
@@ -232,13 +233,13 @@ class Bill:
 
 
 def compared(application: Application, demands: Sequence[float], pools: Mapping[str, Trace], limit: int) -> Bill:
-    """Every strategy's bill on one demand, beside the optimum's.
+    """The costs of every strategy and of the optimum for one demand.
 
     Args:
-        application: For the units; its strategy is replaced.
-        demands: Requests a period, one a tick.
+        application: The application with the units; its strategy is replaced.
+        demands: Requests per period for each tick.
         pools: Availability by NodePool.
-        limit: Replicas that a unit may have at most.
+        limit: Most replicas of a unit.
 
     Raises:
         ValueError: The demand is longer than the availability.

@@ -1,4 +1,4 @@
-"""Availability over time: one bit a tick, and the runs of equal bits that everything here computes with."""
+"""Availability over time: one bit per tick, and the runs of equal bits."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from itertools import groupby, pairwise
 from typing import Final
 
 TICK_S: Final = 195.0
-"""The tick of docs/research/evaluation.md, seconds; about Karpenter's three-minute cache plus a launch, so one refusal a tick."""
+"""The tick of docs/research/evaluation.md, seconds: about Karpenter's three-minute cache plus a launch, so one refusal per tick."""
 
 DAY_S: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A stretch of ticks in which nothing changed.
+    """A series of ticks with the same availability.
 
     Attributes:
-        start: Its first tick.
+        start: The first tick.
         length: Ticks, at least 1.
         available: Whether there was capacity.
     """
@@ -30,7 +30,7 @@ class Run:
 
     @property
     def end(self) -> int:
-        """The first tick after it."""
+        """The first tick after the run."""
         return self.start + self.length
 
 
@@ -39,9 +39,9 @@ class Trace:
     """Whether a unit (or one zone of it) could get capacity.
 
     Attributes:
-        name: For people.
-        available: One byte a tick, 1 with capacity and 0 without.
-        tick_s: Seconds a tick.
+        name: Name, for people.
+        available: One byte per tick, 1 with capacity and 0 without.
+        tick_s: Seconds per tick.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Trace:
 
     @cached_property
     def days(self) -> float:
-        """How long it is."""
+        """The length in days."""
         return len(self.available) * self.tick_s / DAY_S
 
     @property
@@ -69,15 +69,15 @@ class Trace:
         return 1 - sum(self.available) / len(self.available)
 
     def durations_s(self, *, available: bool) -> list[float]:
-        """How long whole runs lasted, seconds; the first and the last are cut off by the trace and left out."""
+        """Durations of whole runs, seconds; without the first and last, which the trace cuts off."""
         return [run.length * self.tick_s for run in self.runs[1:-1] if run.available is available]
 
 
 def either(name: str, zones: Sequence[Trace]) -> Trace:
-    """The unit as a whole: it has capacity where any of its zones has.
+    """The trace of a whole unit, which has capacity while any of its zones has.
 
     Raises:
-        ValueError: There is no zone, or they differ in length or tick.
+        ValueError: There are no zones, or they differ in length or tick.
     """
     if len({(len(zone.available), zone.tick_s) for zone in zones}) != 1:
         raise ValueError(f"the zones of {name} must have the same ticks")
@@ -86,20 +86,20 @@ def either(name: str, zones: Sequence[Trace]) -> Trace:
 
 
 def sampled(name: str, changes: Iterable[tuple[float, bool]], end_s: float, tick_s: float = TICK_S) -> Trace:
-    """A trace from times of change, as a poll at the start of every tick would see it: what is shorter than a tick may be missed.
+    """A trace from times of change, sampled at the start of every tick: shorter changes may be missed.
 
     Args:
-        name: For people.
-        changes: Seconds and availability from then on, in order; the first one holds for all earlier times as well.
-        end_s: Where the trace ends, seconds.
-        tick_s: Seconds a tick.
+        name: Name, for people.
+        changes: Seconds and availability from then on, in order; the first also holds for all earlier times.
+        end_s: End of the trace, seconds.
+        tick_s: Seconds per tick.
 
     Raises:
-        ValueError: There is no change, they are not in order, or the trace would be shorter than a tick.
+        ValueError: There are no changes, they are not in order, or the trace would be shorter than a tick.
     """
     steps = list(changes)
     if not steps or any(later[0] < earlier[0] for earlier, later in pairwise(steps)):
-        raise ValueError(f"{name}: changes must be there and in order of time")
+        raise ValueError(f"{name}: there must be changes, in order of time")
     ticks = int(end_s // tick_s)
     if ticks < 1:
         raise ValueError(f"{name}: {end_s:g} s are shorter than a tick of {tick_s:g} s")

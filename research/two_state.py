@@ -1,7 +1,7 @@
-"""The two-state problem of docs/research/evaluation.md: cost mode or capacity mode, tick by tick, with a price for every switch.
+"""The two-state problem of docs/research/evaluation.md: cost mode or capacity mode in each tick, with a price for every mode change.
 
 Costs are in ticks of the whole fleet's spend in cost mode: a tick in cost mode costs 1 while the cheap unit has capacity and ``1 + P``
-while it has none (exposed), a tick in capacity mode costs ``r``, and each switch, either way, costs ``S``. Every policy starts in cost
+while it has none (exposed), a tick in capacity mode costs ``r``, and each mode change, either way, costs ``S``. Every policy starts in cost
 mode.
 """
 
@@ -14,52 +14,52 @@ from typing import Final
 
 from research.traces import DAY_S, Trace
 
-SWITCH_S: Final = 900.0
-"""S: 15 fleet-minutes, one cold start of everything (docs/research/evaluation.md), seconds."""
+CHANGE_COST_S: Final = 900.0
+"""S: 15 fleet-minutes, one cold start of the whole fleet (docs/research/evaluation.md), seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What things cost, relative to an hour of cost mode.
+    """Prices relative to cost mode.
 
     Attributes:
         ratio: r, the price of capacity mode; above 1.
-        exposed: P, what being exposed costs on top; above ``r - 1``, or nobody would ever fail over.
-        switch_s: S, seconds of the fleet's spend in cost mode.
+        exposed: P, the extra cost of being exposed; above ``r - 1``, otherwise a failover would never pay.
+        change_cost_s: S, the cost of a mode change, seconds of the fleet's spend in cost mode.
     """
 
     ratio: float
     exposed: float
-    switch_s: float = SWITCH_S
+    change_cost_s: float = CHANGE_COST_S
 
     @property
     def break_even_s(self) -> float:
-        """``S / (r - 1)``: when capacity mode's extra price has added up to one switch, seconds."""
-        return self.switch_s / (self.ratio - 1)
+        """``S / (r - 1)``: when capacity mode's extra cost equals the cost of a mode change, seconds."""
+        return self.change_cost_s / (self.ratio - 1)
 
     def __str__(self) -> str:
         return f"r {self.ratio:g} P {self.exposed:g}"
 
 
 GRID: Final = (Prices(1.22, 5), Prices(1.22, 20), Prices(2.5, 5), Prices(2.5, 20))
-"""The four of docs/research/evaluation.md."""
+"""The four prices of docs/research/evaluation.md."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a policy did on a trace.
+    """A policy's figures on a trace.
 
     Attributes:
-        cost: In ticks of cost mode's spend.
-        switches: Mode changes.
+        cost: Cost, in ticks of cost mode's spend.
+        changes: Number of mode changes.
         exposed: Ticks in cost mode without capacity.
         needless: Ticks in capacity mode although the unit had capacity.
         ticks: Length of the trace.
-        tick_s: Seconds a tick.
+        tick_s: Seconds per tick.
     """
 
     cost: float
-    switches: int
+    changes: int
     exposed: int
     needless: int
     ticks: int
@@ -71,9 +71,9 @@ class Figures:
         return self.ticks * self.tick_s / DAY_S
 
     @property
-    def switches_a_day(self) -> float:
+    def changes_a_day(self) -> float:
         """Mode changes a day."""
-        return self.switches / self.days
+        return self.changes / self.days
 
     @property
     def exposed_minutes_a_day(self) -> float:
@@ -86,22 +86,22 @@ class Figures:
         return self.needless * self.tick_s / 3600 / self.days
 
 
-def account(switches: Sequence[int], trace: Trace, prices: Prices) -> Figures:
-    """The bill of a policy.
+def account(changes: Sequence[int], trace: Trace, prices: Prices) -> Figures:
+    """The figures of a policy.
 
     Args:
-        switches: The ticks at which the mode changes, ascending; the first is a failover, the next a fallback, and so on.
-        trace: Of the unit as a whole, whatever the policy looked at.
+        changes: The ticks at which the mode changes, ascending; the first is a failover, the next a fallback, and so on.
+        trace: The trace of the whole unit, even if the policy watched a zone.
         prices: See `Prices`.
 
     Raises:
-        ValueError: The ticks are not ascending or outside the trace.
+        ValueError: The ticks are not ascending, or outside the trace.
     """
     ticks = len(trace.available)
-    if any(later <= earlier for earlier, later in pairwise([-1, *switches])) or any(at >= ticks for at in switches):
-        raise ValueError("switches must be ascending ticks of the trace")
+    if any(later <= earlier for earlier, later in pairwise([-1, *changes])) or any(at >= ticks for at in changes):
+        raise ValueError("changes must be ascending ticks of the trace")
     exposed = needless = capacity = 0
-    edges = [0, *switches, ticks]
+    edges = [0, *changes, ticks]
     for number, (start, end) in enumerate(pairwise(edges)):
         present = trace.available.count(1, start, end)
         if number % 2:
@@ -109,31 +109,31 @@ def account(switches: Sequence[int], trace: Trace, prices: Prices) -> Figures:
             needless += present
         else:
             exposed += end - start - present
-    switch = prices.switch_s / trace.tick_s
-    cost = (ticks - capacity) + prices.exposed * exposed + prices.ratio * capacity + switch * len(switches)
-    return Figures(cost, len(switches), exposed, needless, ticks, trace.tick_s)
+    change = prices.change_cost_s / trace.tick_s
+    cost = (ticks - capacity) + prices.exposed * exposed + prices.ratio * capacity + change * len(changes)
+    return Figures(cost, len(changes), exposed, needless, ticks, trace.tick_s)
 
 
 def optimum(trace: Trace, prices: Prices) -> list[int]:
-    """The switches of somebody who knows the whole trace and acts without delay.
+    """The best mode changes with knowledge of the whole trace and no delay.
 
-    A dynamic program over the runs: costs do not change within a run, so a switch within one is never better than at its start.
+    A dynamic program over the runs: costs do not change within a run, so a mode change within one is never better than at its start.
 
     Returns:
-        As `account` takes them. Of equally cheap ones any.
+        The ticks, as for `account`. Ties are resolved arbitrarily.
     """
-    switch = prices.switch_s / trace.tick_s
-    cheap, dear = 0.0, switch
+    change = prices.change_cost_s / trace.tick_s
+    cheap, expensive = 0.0, change
     came: list[tuple[bool, bool]] = []  # whether cost mode, and capacity mode, of each run was entered at its start
     for run in trace.runs:
-        into_cheap, into_dear = dear + switch < cheap, cheap + switch < dear
-        came.append((into_cheap, into_dear))
-        entered_cheap, entered_dear = min(cheap, dear + switch), min(dear, cheap + switch)
+        into_cheap, into_expensive = expensive + change < cheap, cheap + change < expensive
+        came.append((into_cheap, into_expensive))
+        entered_cheap, entered_expensive = min(cheap, expensive + change), min(expensive, cheap + change)
         cheap = entered_cheap + run.length * (1.0 if run.available else 1 + prices.exposed)
-        dear = entered_dear + run.length * prices.ratio
-    in_capacity, found = dear < cheap, []
-    for run, (into_cheap, into_dear) in zip(reversed(trace.runs), reversed(came), strict=True):
-        entered = into_dear if in_capacity else into_cheap
+        expensive = entered_expensive + run.length * prices.ratio
+    in_capacity, found = expensive < cheap, []
+    for run, (into_cheap, into_expensive) in zip(reversed(trace.runs), reversed(came), strict=True):
+        entered = into_expensive if in_capacity else into_cheap
         if entered or (run.start == 0 and in_capacity):
             found.append(run.start)
             in_capacity = not in_capacity

@@ -72,13 +72,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Leaves files unread that hold nothing of the selected tiers: importing them all takes seconds in every worker."""
     if collection_path.suffix != ".py" or not collection_path.is_relative_to(_ROOT):
         return None
-    selected = config.stash[_selected]
-    return None if selected & tiers.tiers_of(collection_path.relative_to(_ROOT).as_posix()) else True
+    found = tiers.tiers_of(collection_path.relative_to(_ROOT).as_posix())
+    return None if config.stash[_selected] & found else True
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keeps the tests of the selected tiers, each with its tier's time-out."""
+    """Keeps the tests of the selected tiers, each with its tier's time-out; those that wait begin first."""
     selected = config.stash[_selected]
     kept, left_out = [], []
     for item in items:
@@ -91,7 +91,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(tiers.TIMEOUT_S[tier]))
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = kept
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items[:] = tiers.spread(kept, _waits, workers) if workers > 1 else kept
+
+
+def _waits(item: pytest.Item) -> bool:
+    return item.path.relative_to(_ROOT).as_posix() in tiers.WAITING
 
 
 def _tier(item: pytest.Item) -> tiers.Tier:

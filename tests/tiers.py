@@ -6,10 +6,12 @@ specific entry of `PLACES` that covers it, and in `unit` where none does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 
 class Tier(StrEnum):
@@ -63,10 +65,14 @@ class Place:
 PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/analysis/cli/"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_experiments.py"),
-    Place(Tier.INTEGRATION, "tests/analysis/simulation/test_seeds.py::test_it_breaks_again_without_the_mend"),
+    Place(Tier.INTEGRATION, "tests/analysis/simulation/test_seeds.py::test_it_breaks_again_without_the_fix"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_seeds.py::test_what_once_broke_holds"),
     Place(Tier.INTEGRATION, "tests/breaking_point/test_model_server.py"),
     Place(Tier.INTEGRATION, "tests/breaking_point/test_real.py"),
+    Place(
+        Tier.INTEGRATION,
+        "tests/breaking_point/test_run.py::test_the_true_knee_of_a_queue_with_exponential_times_is_that_of_the_textbook",
+    ),
     Place(Tier.INTEGRATION, "tests/cli/"),
     Place(Tier.INTEGRATION, "tests/clients/"),
     Place(Tier.INTEGRATION, "tests/contract/"),
@@ -80,6 +86,7 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/images/test_images.py::test_sigterm_reaches_the_command_behind_the_entry_point"),
     Place(Tier.INTEGRATION, "tests/images/test_images.py::test_the_installation_of_an_image_runs"),
     Place(Tier.INTEGRATION, "tests/notifiers/"),
+    Place(Tier.INTEGRATION, "tests/research/test_policies_on_outages.py"),
     Place(Tier.INTEGRATION, "tests/service/"),
     Place(Tier.INTEGRATION, "tests/signals/load_balancer/test_moto.py"),
     Place(Tier.INTEGRATION, "tests/signals/test_cloudwatch.py"),
@@ -97,6 +104,28 @@ PLACES: Final = (
     Place(Tier.WORLD, "tests/world/"),
 )
 """Every test that is not in `unit`."""
+
+
+WAITING: Final = (
+    "tests/breaking_point/test_real.py",
+    "tests/testbed/demo/test_demo.py",
+    "tests/service/test_two_replicas.py",
+)
+"""Files whose tests wait longest, up to a minute each: every worker begins with some of them, or the last of them runs alone."""
+
+
+def spread(tests: Sequence[T], waiting: Callable[[T], bool], workers: int) -> list[T]:
+    """The tests in an order in which each worker's share begins with some of those that wait.
+
+    Args:
+        tests: All of them, in any order.
+        waiting: Whether one waits.
+        workers: Of how many; xdist's `worksteal` gives each a contiguous share at first.
+    """
+    first = [one for one in tests if waiting(one)]
+    rest = [one for one in tests if not waiting(one)]
+    starts = [len(rest) * worker // workers for worker in range(workers + 1)]
+    return [one for worker in range(workers) for one in (*first[worker::workers], *rest[starts[worker] : starts[worker + 1]])]
 
 
 def tier_of(nodeid: str, server: object = None) -> Tier:

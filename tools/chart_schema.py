@@ -1,6 +1,6 @@
 """Writes deploy/chart/values.schema.json: ``python -m tools.chart_schema``.
 
-The settings' part is the schema of the settings file itself, so that helm refuses what the controller would refuse at its start.
+It contains the schema of the settings file, so that helm refuses what the controller would refuse at its start.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _STRINGS: Final[Schema] = {"type": "object", "additionalProperties": {"type": "s
 
 
 def _text(pattern: str = "", description: str = "", *, empty: bool = False) -> Schema:
-    """Text that matches a pattern, or is empty where that is allowed."""
+    """Text that matches a pattern, or is empty if that is allowed."""
     expression = f"^$|{pattern}" if pattern and empty else pattern
     return {"type": "string"} | ({"pattern": expression} if expression else {}) | ({"description": description} if description else {})
 
 
 def _closed(properties: Schema) -> Schema:
-    """A mapping in which a misspelt key is an error, and so is a missing one: values.yaml has them all, and `null` takes one away."""
+    """A mapping without unknown or missing keys: values.yaml has all keys, and `null` removes one."""
     return {"type": "object", "additionalProperties": False, "required": list(properties), "properties": properties}
 
 
@@ -41,12 +41,12 @@ def _properties() -> Schema:
             {
                 "repository": _text("^[^:@\\s]+(:[0-9]+/[^:@\\s]+)?$", "Without tag and digest."),
                 "tag": _text(r"^[\w][\w.-]{0,127}$", empty=True),
-                "digest": _text("^sha256:[0-9a-f]{64}$", "Wins over the tag.", empty=True),
+                "digest": _text("^sha256:[0-9a-f]{64}$", "Takes precedence over the tag.", empty=True),
                 "pullPolicy": {"enum": ["", "Always", "IfNotPresent", "Never"]},
             }
         ),
         "imagePullSecrets": {"type": "array", "items": _closed({"name": _text(_NAME)})},
-        "replicas": {"type": "integer", "minimum": 1, "maximum": 5, "description": "One acts, the others stand by."},
+        "replicas": {"type": "integer", "minimum": 1, "maximum": 5, "description": "One replica leads, the others stand by."},
         "dryRun": _BOOLEAN,
         "applications": _closed(
             {
@@ -88,7 +88,7 @@ def _properties() -> Schema:
 
 
 def _settings() -> Schema:
-    """The settings' schema as a document of its own within this one: its references are to its own definitions."""
+    """The settings' schema as an embedded document with its own definitions."""
     schema = settings_schema()
     return {"$id": "https://failoverctl.dev/schema/settings.json", **{key: value for key, value in schema.items() if key != "$schema"}}
 
@@ -96,7 +96,7 @@ def _settings() -> Schema:
 def document() -> str:
     """values.schema.json."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "failoverctl chart", **_closed(_properties())}
-    schema["properties"]["global"] = {**_OBJECT, "description": "What helm hands to every chart; nothing of it is used."}
+    schema["properties"]["global"] = {**_OBJECT, "description": "Helm passes it to every chart; not used."}
     return json.dumps(schema, indent=2) + "\n"
 
 

@@ -22,12 +22,12 @@ SERVERS: Final = ("emulated", "real")
 
 @dataclass(slots=True)
 class Behaviour:
-    """One row.
+    """A row of the table.
 
     Attributes:
         module: First line of the docstring of the test's module.
         sentence: The test's docstring.
-        servers: How many cases run on each server, by its name.
+        servers: Number of cases by server name.
     """
 
     module: str
@@ -36,7 +36,7 @@ class Behaviour:
 
 
 class _Collected:
-    """Takes the tests that pytest finds."""
+    """Collects the tests that pytest finds."""
 
     def __init__(self) -> None:
         self.items: Sequence[pytest.Item] = ()
@@ -47,7 +47,7 @@ class _Collected:
 
 
 def collect() -> list[pytest.Item]:
-    """The contract tests of both servers. Not for use inside a test: pytest does not run in pytest."""
+    """The contract tests of both servers. Not for use inside a test, because pytest does not run in pytest."""
     collected = _Collected()
     options = ["--collect-only", "-qq", "--assert=plain", "-p", "no:randomly", "--tier", "integration,cluster"]
     with redirect_stdout(io.StringIO()):
@@ -58,10 +58,10 @@ def collect() -> list[pytest.Item]:
 
 
 def behaviours(items: Iterable[pytest.Item]) -> list[Behaviour]:
-    """The rows, in the order of the files.
+    """The rows, in order of the files.
 
     Raises:
-        ValueError: A test says nothing of what it is about, or on how many servers it runs.
+        ValueError: A test has no docstring of one line, or does not say on which servers it runs.
     """
     rows: dict[str, Behaviour] = {}
     for item in items:
@@ -70,7 +70,7 @@ def behaviours(items: Iterable[pytest.Item]) -> list[Behaviour]:
         callspec = getattr(item, "callspec", None)
         sentence = (item.function.__doc__ or "").strip()
         if callspec is None or not sentence or "\n" in sentence:
-            raise ValueError(f"{item.nodeid}: a contract test has a docstring of one line and runs on {' and '.join(SERVERS)}")
+            raise ValueError(f"{item.nodeid}: a contract test needs a docstring of one line and must run on {' and '.join(SERVERS)}")
         row = rows.setdefault(item.nodeid.partition("[")[0], Behaviour(_title(item), sentence))
         server = callspec.params["server"]
         row.servers[server] = row.servers.get(server, 0) + 1
@@ -82,7 +82,7 @@ def _title(item: pytest.Function) -> str:
 
 
 def table(rows: Sequence[Behaviour]) -> str:
-    """The generated part: one table a module."""
+    """The generated part: a table for each module."""
     parts: list[str] = []
     module = ""
     for row in rows:
@@ -103,7 +103,7 @@ def _verdicts(row: Behaviour) -> str:
 
 
 def differences() -> str:
-    """The known differences, as the emulator's package lists them."""
+    """The known differences, from the docstring of the emulator's package."""
     listed = re.search(r"Known differences[^:]*:\n\n(.*)\Z", kube_api.__doc__ or "", re.DOTALL)
     if listed is None:
         raise ValueError("proof/failover_testbed/kube_api/__init__.py lists no known differences")

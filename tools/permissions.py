@@ -1,7 +1,7 @@
-"""Every permission that the manifests grant, what it is for, and how its absence shows: ``python -m tools.permissions``.
+"""Writes docs/permissions.md, the purpose of each granted permission and the symptoms of its absence: ``python -m tools.permissions``.
 
-The rows below are what tests observed (tests/deploy/test_permissions.py takes every permission away in turn on the emulated API,
-tests/cluster/test_permissions.py on a real one); docs/permissions.md is generated from them.
+Tests observe what the rows below say: tests/deploy/test_permissions.py removes every permission in turn on the emulated API,
+tests/cluster/test_permissions.py on a real one.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ _PLACES: Final = {
     APPLICATION: "Each application's namespace",
     SYSTEM: "The controller's own namespace, `failover-system`",
 }
-# A ClusterRole holds where it is bound: this one by a RoleBinding in every application's namespace.
+# A ClusterRole applies where it is bound: this one by a RoleBinding in every application's namespace.
 _BOUND_BY_APPLICATION: Final = "failoverctl-application"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Permission:
-    """One verb on one resource in one place.
+    """A verb on a resource in one place.
 
     Attributes:
         place: `CLUSTER`, `APPLICATION`, or a namespace.
         group: API group, "" for core.
         resource: Plural.
-        verb: As RBAC names it.
-        names: What the rule restricts it to; empty for all.
+        verb: RBAC verb.
+        names: Object names to which the rule restricts it; empty for all.
     """
 
     place: str
@@ -56,18 +56,18 @@ class Permission:
 
 
 def granted(folder: Path = BASE) -> list[Permission]:
-    """The permissions of the manifests, in their order."""
+    """The permissions of the manifests, in order."""
     listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
     documents = [one for name in listed for one in yaml.safe_load_all((folder / name).read_text()) if one]
     return [permission for one in documents for permission in permissions_of(one)]
 
 
 def rules(permissions: Iterable[Permission], namespace: str) -> list[Rule]:
-    """The permissions as the emulated API takes them.
+    """The permissions as rules of the emulated API.
 
     Args:
         permissions: Some of `granted`.
-        namespace: The one application namespace that there is.
+        namespace: The only application namespace.
     """
     spaces = {APPLICATION: frozenset({namespace}), CLUSTER: frozenset[str]()}
     return [
@@ -83,12 +83,12 @@ def rules(permissions: Iterable[Permission], namespace: str) -> list[Rule]:
 
 
 def reading_rules(namespace: str) -> list[Rule]:
-    """What the manifests of the dry run grant, as `rules`."""
+    """The rules of the dry run's manifests."""
     return rules((one for one in granted() if one.verb in {"get", "list", "watch"}), namespace)
 
 
 def permissions_of(role: dict[str, Any]) -> Iterator[Permission]:
-    """The permissions of one Role or ClusterRole; none of any other object."""
+    """The permissions of a Role or ClusterRole; none for other objects."""
     if role["kind"] not in {"Role", "ClusterRole"}:
         return
     cluster = APPLICATION if role["metadata"]["name"] == _BOUND_BY_APPLICATION else CLUSTER
@@ -117,12 +117,12 @@ _WHERE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is known of one permission.
+    """The description of a permission.
 
     Attributes:
-        purpose: What it is for.
-        without: What no longer works.
-        seen: Where that shows: pairs of a place and the name that it has there.
+        purpose: What the controller uses it for.
+        without: What does not work without it.
+        seen: The symptoms: pairs of a place and a name in it.
     """
 
     purpose: str
@@ -133,17 +133,17 @@ class Row:
 _FAILED: Final = 'failoverctl_actions_total{{kind="{}",result="failed"}}'
 _KARPENTER: Final = ((DEGRADED, "karpenter absent"), (ALERT, "absent/karpenter"), (LOG, "watch.refused"))
 _WORKLOADS: Final = ((DEGRADED, "workloads absent"), (ALERT, "absent/workloads"), (LOG, "watch.refused"))
-_BLIND: Final = "No shortage is seen any more, so nothing is switched."
+_BLIND: Final = "The controller detects no shortages and changes no mode."
 _UNSAVED: Final = ((ALERT, "state-unsaved"), (LOG, "state.unsaved"), (LOG, "status.unsaved"))
 _LEASE: Final = ((READINESS, "cannot take part in the election"), (REASON, "NotLeader"), (LOG, "election.no_answer"))
 
-# What is listed and watched: what for, what is lost, where it shows. Without one of the two verbs the other is of no use.
+# Rows for list and watch together, because one is useless without the other.
 _WATCHED: Final[dict[tuple[str, str], Row]] = {
-    (CLUSTER, "nodeclaims"): Row("What each refused or successful launch was asked for as.", _BLIND, _KARPENTER),
+    (CLUSTER, "nodeclaims"): Row("What each NodeClaim requested, refused or launched.", _BLIND, _KARPENTER),
     (CLUSTER, "nodepools"): Row("What a unit may be launched as, and limits.", _BLIND, _KARPENTER),
-    (EVENTS, "events"): Row("Karpenter's events about refused launches: the first sign of a shortage.", _BLIND, _KARPENTER),
+    (EVENTS, "events"): Row("Karpenter's events about refusals: the first sign of a shortage.", _BLIND, _KARPENTER),
     (APPLICATION, "events"): Row(
-        "Karpenter's events about pods: NodePools at their limit. The load-balancer controller's about the Ingress: whether it could act.",
+        "Karpenter's events about pods: NodePools at their limit. The load-balancer controller's events about the Ingress: its errors.",
         _BLIND,
         _KARPENTER,
     ),
@@ -151,17 +151,17 @@ _WATCHED: Final[dict[tuple[str, str], Row]] = {
     (APPLICATION, "deployments"): Row("Wanted and ready replicas.", _BLIND, _WORKLOADS),
     (APPLICATION, "endpointslices"): Row(
         "Ready endpoints of every Service that may receive traffic.",
-        "No switch: nobody knows whether the receiving side is ready.",
+        "No mode change: the controller cannot know whether the receiving side is ready.",
         _WORKLOADS,
     ),
     (APPLICATION, "services"): Row(
         "Whether a Service exists with the port that the action names.",
-        "Switches are still made; that a receiving Service is missing is noticed by its endpoints only.",
+        "Modes still change; the controller notices a missing receiving Service only by its endpoints.",
         ((DEGRADED, "services absent"), (LOG, "watch.refused")),
     ),
     (APPLICATION, "ingresses"): Row(
         "The routing action, the mode, standby rules and overrides.",
-        "Nothing is decided.",
+        "The controller decides nothing.",
         (
             (DEGRADED, "ingress absent"),
             (ALERT, "absent/ingress"),
@@ -172,39 +172,39 @@ _WATCHED: Final[dict[tuple[str, str], Row]] = {
     ),
     (APPLICATION, "scaledobjects"): Row(
         "Floors and targets of KEDA.",
-        "Traffic is switched, replicas are left to whoever sets them.",
+        "The traffic follows the mode, the replicas do not.",
         ((DEGRADED, "keda absent"), (LOG, "watch.refused")),
     ),
     (APPLICATION, "targetgroupbindings"): Row(
         "Which target groups the load-balancer controller has made.",
-        "Switches are still made; that a target group does not exist yet is not noticed, and no switch can be verified.",
+        "Modes still change; the controller does not notice a missing target group, and cannot verify a mode change.",
         ((DEGRADED, "target-group-bindings absent"), (LOG, "watch.refused")),
     ),
 }
 _VERBS: Final[dict[tuple[str, str, str], Row]] = {
     (APPLICATION, "ingresses", "patch"): Row(
-        "The switch: routing action and mode in one patch.",
-        "Nothing is switched; it is tried again with growing pauses.",
+        "The mode change: routing action and mode in one patch.",
+        "No mode changes; the controller retries with growing pauses.",
         ((ALERT, "action-failed"), (LOG, "action.failed"), (METRIC, _FAILED.format("route"))),
     ),
     (APPLICATION, "scaledobjects", "patch"): Row(
         "Replica floors and targets that follow the mode.",
-        "Traffic is switched, replicas stay as they are.",
+        "The traffic follows the mode, the replicas do not.",
         ((ALERT, "action-failed"), (LOG, "action.failed"), (METRIC, _FAILED.format("raise-floor"))),
     ),
     (APPLICATION, "events", "create"): Row(
         "Events on the Ingress: what `kubectl describe ingress` shows.",
-        "No Events; the other notifiers go on.",
+        "No Events; the other notifiers continue.",
         ((NOTIFIER, "events"), (LOG, "notifier.gave_up")),
     ),
     (APPLICATION, "events", "patch"): Row(
-        "Counting an Event up that happens again within ten minutes.",
-        "Repetitions are not shown as Events.",
+        "Increasing the count of an Event that repeats within ten minutes.",
+        "Repetitions do not appear as Events.",
         ((NOTIFIER, "events"), (LOG, "notifier.gave_up")),
     ),
     (SYSTEM, "configmaps", "get"): Row(
         "Reading the stored memory.",
-        "Unknown state: everything is held.",
+        "The state is unknown, so the controller holds.",
         ((REASON, "SignalsStale"), (ALERT, "held/SignalsStale"), (LOG, "state.unreadable")),
     ),
     (SYSTEM, "configmaps", "create"): Row(
@@ -212,20 +212,20 @@ _VERBS: Final[dict[tuple[str, str, str], Row]] = {
     ),
     (SYSTEM, "configmaps", "update"): Row("Every later write of memory and status.", "As without `create`.", _UNSAVED),
     (SYSTEM, "leases", "get"): Row("Who leads.", "This replica never leads.", _LEASE),
-    (SYSTEM, "leases", "create"): Row("The first leader of an installation.", "Nobody leads where the Lease does not exist.", _LEASE),
-    (SYSTEM, "leases", "update"): Row("Taking the Lease over and renewing it.", "Nobody leads.", _LEASE),
+    (SYSTEM, "leases", "create"): Row("The first leader of an installation.", "No replica leads if the Lease does not exist.", _LEASE),
+    (SYSTEM, "leases", "update"): Row("Taking over and renewing the Lease.", "No replica leads.", _LEASE),
 }
 
 
 def row_of(permission: Permission) -> Row | None:
-    """What is known of a permission, None where that is nothing."""
+    """The row of a permission, None if there is none."""
     found = _VERBS.get((permission.place, permission.resource, permission.verb))
     watched = _WATCHED.get((permission.place, permission.resource)) if permission.verb in {"list", "watch"} else None
     return found or watched
 
 
 def rows() -> set[tuple[str, str, str]]:
-    """Everything that there is a row for: place, resource, verb."""
+    """Place, resource and verb of every row."""
     return {*_VERBS, *((*key, verb) for key in _WATCHED for verb in ("list", "watch"))}
 
 
@@ -233,20 +233,21 @@ def rows() -> set[tuple[str, str, str]]:
 
 _INTRODUCTION: Final = """# Permissions
 
-What the controller's ServiceAccount may do (`deploy/kustomize/base`), why, and what happens without it. Every permission is used, and every
-one was taken away in turn to see what the last columns say: the controller runs on, does nothing that it cannot justify, and names what it
-lacks; the full text is the API server's own (`... cannot list resource "pods" ...`). Generated: `python -m tools.permissions`.
+The permissions of the controller's ServiceAccount (`deploy/kustomize/base`), why it has them, and what happens without them. The controller
+uses every permission. Tests remove each in turn to check the last columns: the controller continues, takes no action without evidence, and
+names the missing permission. The full text is the API server's (`... cannot list resource "pods" ...`). Generated by
+`python -m tools.permissions`.
 
-An API server that has just started refuses for some seconds what is granted. What could be read before counts as missing only after 15 s;
-until then nothing is forgotten. `plan`, `status`, `doctor APPLICATION` and `run --dry-run` need the reading ones only:
-`deploy/kustomize/dry-run`, or the chart with `dryRun=true`. What `doctor` reads of the cluster's components besides is at the end.
+An API server that has just started refuses granted requests for some seconds. Data that the controller could read before count as missing
+only after 15 s; until then it forgets nothing. `plan`, `status`, `doctor APPLICATION` and `run --dry-run` need only the read permissions:
+`deploy/kustomize/dry-run`, or the chart with `dryRun=true`. The last section lists what `doctor` also reads of the cluster's components.
 """
 
 _DOCTOR: Final = """
 ## What `doctor` reads of the cluster
 
-For people and pipelines, not for the controller: `deploy/kustomize/doctor` is a ClusterRole with exactly these. What may not be read is
-"cannot tell" in the report. Which kinds are served is told to everybody who is authenticated.
+For people and pipelines, not for the controller: `deploy/kustomize/doctor` is a ClusterRole with exactly these. The report says "cannot
+tell" about what it may not read. Every authenticated client may read which kinds are served.
 
 | permission |
 |---|
@@ -262,7 +263,7 @@ def document() -> str:
     parts = [_INTRODUCTION]
     everything = granted()
     for place, title in _PLACES.items():
-        parts.append(f"\n## {title}\n\n| permission | what it is for | without it | how that shows |\n|---|---|---|---|\n")
+        parts.append(f"\n## {title}\n\n| permission | purpose | without it | symptoms |\n|---|---|---|---|\n")
         parts += [_line(one) for one in dict.fromkeys(_merged(permission) for permission in everything if permission.place == place)]
     doctor = yaml.safe_load((ROOT / "deploy" / "kustomize" / "doctor" / "cluster-role.yaml").read_text())
     parts.append(_DOCTOR)
@@ -271,7 +272,7 @@ def document() -> str:
 
 
 def _merged(permission: Permission) -> tuple[Permission, str]:
-    """A permission and the verbs that it shares its row with."""
+    """A permission, and all verbs of its row."""
     if permission.verb in {"list", "watch"}:
         return Permission(permission.place, permission.group, permission.resource, "list", permission.names), "list, watch"
     return permission, permission.verb
@@ -281,7 +282,7 @@ def _line(merged: tuple[Permission, str]) -> str:
     permission, verbs = merged
     row = row_of(permission)
     if row is None:
-        raise ValueError(f"no row for {permission}: say in tools/permissions.py what it is for and how its absence shows")
+        raise ValueError(f"no row for {permission}: add its purpose and the symptoms of its absence in tools/permissions.py")
     seen = "; ".join(_WHERE[where].format(what) for where, what in row.seen)
     return f"| {_named(permission)}: {verbs} | {row.purpose} | {row.without} | {seen} |\n"
 

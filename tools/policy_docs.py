@@ -19,9 +19,9 @@ DECISION: Final = DOCS / "decision.md"
 
 _INTRODUCTION: Final = """# Reasons
 
-Every decision has one reason. It is the same word in the log (`reason=`), in the Kubernetes Event, in Slack, in the metrics and in
-`failoverctl status`, and it always comes with its sentence. Generated from `controller/policy/reasons.py`: `python -m tools.policy_docs`.
-What the guards are is in [the decision](decision.md).
+Every decision has one reason. The same word is in the log (`reason=`), in the Kubernetes Event, in Slack, in the metrics and in
+`failoverctl status`, always with its sentence. Generated from `controller/policy/reasons.py`: `python -m tools.policy_docs`.
+[The decision](decision.md) describes the guards.
 """
 _GROUPS: Final = (
     (Reason.SHORTAGE_PROVEN, "Something is done"),
@@ -54,7 +54,7 @@ def states() -> str:
 
 
 def guard_table() -> str:
-    """The guards of each change, in their order."""
+    """The guards of each change, in order."""
     rows: tuple[tuple[str, Sequence[guards.Guard]], ...] = (
         ("always", guards.ALWAYS),
         ("failover", guards.FAILOVER),
@@ -66,7 +66,7 @@ def guard_table() -> str:
     lines = ["| change | guards, in order |", "|---|---|"]
     lines += [f"| {name} | {', '.join(guard.__name__.replace('_', ' ') for guard in some)} |" for name, some in rows]
     known = {guard.__name__: guard for _, some in rows for guard in some}
-    lines += ["", "| guard | what it asks for |", "|---|---|"]
+    lines += ["", "| guard | what it requires |", "|---|---|"]
     lines += [f"| {name.replace('_', ' ')} | {(guard.__doc__ or '').splitlines()[0]} |" for name, guard in known.items()]
     return "\n".join(lines)
 

@@ -36,7 +36,7 @@ MADE: Final = frozenset(
         "UnitObservation",
         "Snapshot",
         "UnitEvidence",
-        "Wish",
+        "Triggered",
         "Decision",
         "Plan",
         "Conclusion",

@@ -1,1 +1,1 @@
-"""How near the breaking point that `failoverctl breaking-point` finds comes to the true one."""
+"""How close the breaking point found by `failoverctl breaking-point` is to the true one."""

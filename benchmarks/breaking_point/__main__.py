@@ -1,8 +1,8 @@
-"""How near the breaking point that is found comes to the true one, and the run on our own model server. See docs/breaking-point.md.
+"""How close the found breaking point is to the true one, and a run on the project's model server. See docs/breaking-point.md.
 
-``make bench-breaking-point`` measures queues in virtual time (every method on the very same steps, many seeds), a few of them as real
-servers through vegeta, and the model server on the CPU where its environment exists. It writes benchmarks/results/breaking-point.json,
-the tables of docs/breaking-point.md and the plots. ``ARGS="--quick"``: a few seeds, two real servers, and no docs.
+``make bench-breaking-point`` measures queues in virtual time (every method on the same steps, many seeds), some of them as real servers
+through vegeta, and the model server on the CPU if its environment exists. It writes benchmarks/results/breaking-point.json, the tables of
+docs/breaking-point.md and the plots. ``ARGS="--quick"`` uses a few seeds and two real servers, and writes no docs.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ STEP_S: Final = 6.0  # of the real ones
 
 
 def virtual(seeds: int) -> list[dict[str, Any]]:
-    """Every server and seed in virtual time."""
+    """Measures every server and seed in virtual time."""
     rows = []
     for name, (spec, limit_s) in SERVERS.items():
         truth = true_knee(spec, limit_s)
@@ -84,7 +84,7 @@ def virtual(seeds: int) -> list[dict[str, Any]]:
 
 
 def real(names: Sequence[str], seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """The same servers as processes, loaded by vegeta over HTTP."""
+    """Measures the same servers as processes, loaded by vegeta over HTTP."""
     program, rows = tool(VEGETA), []
     for name in names:
         spec, limit_s = SERVERS[name]
@@ -106,7 +106,7 @@ def real(names: Sequence[str], seeds: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def largest(errors: Sequence[float]) -> float:
-    """The largest error in size; infinite where a run found nothing."""
+    """The largest absolute error; infinite if a run found nothing."""
     return max(math.inf if math.isnan(error) else abs(error) for error in errors)
 
 
@@ -115,7 +115,7 @@ def _percent(share: float, sign: str = "") -> str:
 
 
 def tables(made: Mapping[str, Any]) -> list[Table]:
-    """What is printed, and written into the document."""
+    """The tables to print and write to the document."""
     errors = Table(title=f"Error of the knee in virtual time, {made['seeds']} seeds each")
     for column in ("server", "true knee", "mean error", "largest", "steps", "minutes"):
         errors.add_column(column, justify="left" if column == "server" else "right")
@@ -141,7 +141,7 @@ def tables(made: Mapping[str, Any]) -> list[Table]:
 
 
 def main() -> None:
-    """Runs it; fails where a real server's knee is missed by more than five percent."""
+    """Runs the benchmark; fails if the error on a real server exceeds five percent."""
     quick = "--quick" in sys.argv[1:]
     seeds = 3 if quick else 20
     made: dict[str, Any] = {"seeds": seeds, "servers": {name: asdict(spec) for name, (spec, _) in SERVERS.items()}}

@@ -1,4 +1,4 @@
-"""The knee that each method finds in the same steps: ours, and those it is compared with."""
+"""The knee that each method finds in the same steps: ours and others for comparison."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from controller.breaking_point.model import Outcome, Step
 
 
 def methods(outcome: Outcome) -> dict[str, float]:
-    """What each method makes of the same steps, requests a second; not a number where it finds nothing."""
+    """The knee by method, requests per second; NaN if a method finds none."""
     short = [step for step in outcome.steps if not step.long]
     climb = _climb(short)
     return {
@@ -27,7 +27,7 @@ def methods(outcome: Outcome) -> dict[str, float]:
 
 
 def _climb(steps: Sequence[Step]) -> list[Step]:
-    """The steps until the first that did not hold."""
+    """The steps before the first that did not hold."""
     first = next((place for place, step in enumerate(steps) if not step.held), len(steps) - 1)
     return list(steps[: first + 1])
 
@@ -50,7 +50,7 @@ def two_segments(steps: Sequence[Step]) -> float:
 
 
 def kneedle(steps: Sequence[Step]) -> float:
-    """The knee of throughput over offered rate by Kneedle (Satopaa et al. 2011), as the library kneed has it."""
+    """The knee of throughput over offered rate by Kneedle (Satopaa et al. 2011), from the library kneed."""
     mean = {rate: statistics.fmean(step.throughput for step in steps if step.rate == rate) for rate in sorted({one.rate for one in steps})}
     if len(mean) < 3:
         return math.nan

@@ -1,6 +1,6 @@
-"""`failoverctl breaking-point` on our own model server on the CPU, as a person runs it. See docs/breaking-point.md.
+"""Runs `failoverctl breaking-point` on the project's model server on the CPU, as a person would. See docs/breaking-point.md.
 
-Needs the model server's environment (``make test-model-server`` makes it); writes the plot, and the printed steps into the document.
+It needs the model server's environment (from ``make test-model-server``), and writes the plot and the printed steps to the document.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where the benchmarks of the breaking point write."""
+"""Paths that the breaking-point benchmarks write to."""
 
 from __future__ import annotations
 

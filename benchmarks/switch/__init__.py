@@ -1,1 +1,1 @@
-"""The switch benchmark: what a mode change costs under load."""
+"""Benchmark of mode changes under load."""

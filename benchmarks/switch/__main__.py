@@ -1,4 +1,4 @@
-"""Switches under load: real requests through a real proxy to real pods, while the production controller switches.
+"""Mode changes under load: real requests through a real proxy to real pods, while the production controller changes modes.
 
 See docs/benchmarks.md.
 """
@@ -23,7 +23,7 @@ def main() -> int:
     """Runs the benchmark and writes the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a minute and a half, for CI; writes no docs")
-    parser.add_argument("--keep", type=Path, help="a folder for logs and records; else they are not kept")
+    parser.add_argument("--keep", type=Path, help="folder for logs and records; by default they are deleted")
     options = parser.parse_args()
     try:
         binary()

@@ -1,4 +1,4 @@
-"""Who makes things happen in the switch benchmark: switches, pods that come and go, pods that vanish."""
+"""Drivers of the benchmark: mode changes, pods that come and go, and pods that crash."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from benchmarks.switch.plan import REPLICAS, Lane, Plan
 from controller.clients.kube import INGRESSES, MERGE_PATCH, KubeSession
 from controller.clock import format_rfc3339
 from controller.errors import RemoteError
+from controller.policy.annotations import OVERRIDE_REASON, PINNED_MODE, PINNED_UNTIL
 from controller.policy.codec import decode
 from controller.policy.model import Application, Memory, Mode, Target
 from controller.policy.routing import action_key, format_action
 from controller.service.store import record_name
-from controller.signals.ingress import OVERRIDE_REASON, PINNED_MODE, PINNED_UNTIL
 from failover_harness.dataplane.cluster import STATE_NAMESPACE, Cluster
 from failover_testbed.kube_api import ApiError
 
 _STEP_S: Final = 0.1
-_LOOK_S: Final = 0.25
+_CHECK_S: Final = 0.25
 _CHURN_S: Final = (10.0, 20.0)
 _CRASH_S: Final = 25.0
 _STOP_S: Final = 10.0
@@ -32,7 +32,7 @@ _PINNED_S: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One switch that was asked for. `at` is seconds since the Unix epoch."""
+    """A requested mode change. `at` is seconds since the Unix epoch."""
 
     key: str
     mode: Mode
@@ -41,7 +41,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """A pod that vanished. `at` is seconds since the Unix epoch."""
+    """A pod that crashed. `at` is seconds since the Unix epoch."""
 
     key: str
     address: str
@@ -50,7 +50,7 @@ class Death:
 
 @dataclass(slots=True)
 class Log:
-    """What the drivers did."""
+    """The drivers' actions and problems."""
 
     orders: list[Order] = field(default_factory=list)
     deaths: list[Death] = field(default_factory=list)
@@ -58,22 +58,22 @@ class Log:
 
 
 class Driver(Protocol):
-    """Makes something happen when it is due."""
+    """Acts on a cluster at scheduled times."""
 
     def step(self, now: float) -> None:
-        """Does what is due; `now` is monotonic."""
+        """Does everything that is due; `now` is monotonic seconds."""
 
 
 class Pins:
-    """An operator who pins an application to one mode and then the other, as `failoverctl pin` does.
+    """An operator who pins an application to alternating modes, as `failoverctl pin` does.
 
     Args:
-        cluster: Where.
-        application: Which.
-        lane: How.
-        session: The operator's.
-        log: Where it is noted.
-        random: Gives the pauses.
+        cluster: The cluster.
+        application: The application.
+        lane: The application's lane.
+        session: The operator's session.
+        log: Receives the orders.
+        chance: Draws the pauses.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Pins:
         self._cluster, self._application, self._lane, self._session, self._log = cluster, application, lane, session, log
         self._random = chance
         self._mode = Mode.COST
-        self._asked: float | None = None  # Unix time of the order that is not verified yet
+        self._asked: float | None = None  # Unix time of the order in progress, not verified yet
         self._due = time.monotonic() + chance.uniform(0.0, 3.0)
 
     def step(self, now: float) -> None:
@@ -91,12 +91,12 @@ class Pins:
             return
         if self._asked is None:
             self._pin()
-            self._due = now + _LOOK_S
+            self._due = now + _CHECK_S
         elif self._verified():
             self._asked = None
             self._due = now + self._random.uniform(*self._lane.pause_s)
         else:
-            self._due = now + _LOOK_S
+            self._due = now + _CHECK_S
 
     def _pin(self) -> None:
         if self._lane.lose:
@@ -117,13 +117,13 @@ class Pins:
 
 
 class Naive:
-    """One patch of the action from five Services to one, and back: what the source does, on an Ingress without standby rules.
+    """Patches the action from five Services to one and back, like the AWS sample, on an Ingress without standby rules.
 
     Args:
-        application: Which.
-        every_s: Seconds between two.
-        session: Whoever does it.
-        log: Where it is noted.
+        application: The application.
+        every_s: Seconds between two patches.
+        session: The session that patches.
+        log: Receives the orders.
     """
 
     def __init__(self, application: Application, every_s: float, session: KubeSession, log: Log) -> None:
@@ -147,12 +147,12 @@ class Naive:
 
 
 class Churn:
-    """Pods that come and go: a unit at a time gets one more, or loses it again. What goes has its grace period.
+    """Pods that come and go: one unit at a time gets a replica more, or loses it again within its grace period.
 
     Args:
-        cluster: Where.
-        application: Whose.
-        chance: Gives units and times.
+        cluster: The cluster.
+        application: The application.
+        chance: Draws units and times.
     """
 
     def __init__(self, cluster: Cluster, application: Application, chance: random.Random) -> None:
@@ -171,13 +171,13 @@ class Churn:
 
 
 class Crashes:
-    """Pods that vanish with whatever they were doing. The unit gets another one, as from its Deployment.
+    """Pods that crash with their requests in flight. The Deployment replaces them.
 
     Args:
-        cluster: Where.
-        application: Whose.
-        log: Where it is noted.
-        chance: Gives the units.
+        cluster: The cluster.
+        application: The application.
+        log: Receives the crashes.
+        chance: Draws the units.
     """
 
     def __init__(self, cluster: Cluster, application: Application, log: Log, chance: random.Random) -> None:
@@ -196,7 +196,7 @@ class Crashes:
 
 
 def drivers(cluster: Cluster, plan: Plan, session: KubeSession, log: Log) -> list[Driver]:
-    """Everybody who makes something happen in a run."""
+    """All drivers of a run."""
     made: list[Driver] = []
     for lane in plan.lanes:
         for key in lane.keys:
@@ -213,11 +213,11 @@ def drivers(cluster: Cluster, plan: Plan, session: KubeSession, log: Log) -> lis
 
 
 class Driving:
-    """Lets the drivers drive, on a thread. Use it as a context manager.
+    """Runs the drivers on a thread. Use it as a context manager.
 
     Args:
-        drivers: Who.
-        log: Where problems are noted.
+        drivers: The drivers.
+        log: Receives problems.
     """
 
     def __init__(self, drivers: Sequence[Driver], log: Log) -> None:
@@ -245,7 +245,7 @@ def annotate(session: KubeSession, application: Application, annotations: dict[s
     """Sets annotations of the Ingress.
 
     Raises:
-        RemoteError: It was refused.
+        RemoteError: The request failed.
     """
     body = json.dumps({"metadata": {"annotations": annotations}})
     path = INGRESSES.path(application.namespace, application.ingress)
@@ -253,7 +253,7 @@ def annotate(session: KubeSession, application: Application, annotations: dict[s
 
 
 def remembered(cluster: Cluster, key: str) -> Memory | None:
-    """What the controller remembers of an application, None where it has not written anything yet."""
+    """The controller's memory of an application, None if it has not written any yet."""
     try:
         found = cluster.api.store.get("ConfigMap", record_name(key), namespace=STATE_NAMESPACE)
     except ApiError:

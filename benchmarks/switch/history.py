@@ -1,4 +1,4 @@
-"""What our controller did in a run, from the API server's audit log and from what ELBv2 was told. Pure."""
+"""The controller's actions in a run, from the API server's audit log and the writes to ELBv2. Pure."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from controller.policy.annotations import MARKER, NUDGED_AT
 from controller.policy.codec import decode
 from controller.policy.model import Application, Memory, Mode
-from controller.policy.routing import MARKER, NUDGED_AT, action_key, parse_action
+from controller.policy.routing import action_key, parse_action
 from controller.service.store import record_name
 from failover_harness.dataplane.cluster import CONTROLLER_USER
 from failover_testbed.kube_api.auth import AuditRecord
@@ -19,17 +20,17 @@ _WRITES: Final = frozenset({"patch", "create", "update"})
 
 
 @dataclass(frozen=True, slots=True)
-class Switch:
-    """One change of mode. Times are seconds since the Unix epoch.
+class ModeChange:
+    """A mode change. Times are seconds since the Unix epoch.
 
     Attributes:
         key: ``namespace/ingress``.
-        mode: The new one.
-        decided_at: When the first request that carries it out reached the API server.
-        routed_at: When the one that moves the traffic did.
-        drain_s: How long clients may stick to what it replaced, seconds.
-        modified_at: When ELBv2 had it; None: never.
-        verified_at: When the controller saw so; None: never.
+        mode: The new mode.
+        decided_at: When its first request reached the API server.
+        routed_at: When the request that moves the traffic did.
+        drain_s: How long clients may stick to the previous targets, seconds.
+        modified_at: When ELBv2 had it; None if never.
+        verified_at: When the controller verified it; None if never.
     """
 
     key: str
@@ -43,14 +44,14 @@ class Switch:
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """A floor that sank or a target that rose, so that pods may go.
+    """A lowered floor or a raised target, after which pods may be removed.
 
     Attributes:
         key: ``namespace/ingress``.
-        what: What was lowered, of which ScaledObject.
-        at: When, seconds since the Unix epoch.
-        early: Whether ELBv2 did not show the last switch by then, or clients may still have stuck to what it replaced.
-        after_s: Seconds since ELBv2 showed it; None: it did not.
+        what: The ScaledObject and what was lowered.
+        at: Time, seconds since the Unix epoch.
+        early: Whether ELBv2 did not yet show the last mode change, or clients might still stick to the previous targets.
+        after_s: Seconds since ELBv2 showed it; None if it did not.
     """
 
     key: str
@@ -62,18 +63,18 @@ class Lowered:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """One application's.
+    """An application's history in a run.
 
     Attributes:
-        switches: In their order.
+        mode_changes: The mode changes, in order of time.
         reweights: How often the action changed within a mode.
-        nudges: When the load-balancer controller was made to look again.
-        lowered: In their order.
-        alerts: When people were told that the load balancer does not show the action.
+        nudges: When the controller nudged the load-balancer controller.
+        lowered: Lowered floors and raised targets, in order of time.
+        alerts: When the controller alerted that the load balancer does not show the action.
         modified: When ELBv2 changed a live rule.
     """
 
-    switches: list[Switch] = field(default_factory=list)
+    mode_changes: list[ModeChange] = field(default_factory=list)
     reweights: int = 0
     nudges: list[float] = field(default_factory=list)
     lowered: list[Lowered] = field(default_factory=list)
@@ -83,7 +84,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class _Route:
-    """The controller wrote the action."""
+    """A write of the routing action."""
 
     at: float
     mode: Mode
@@ -93,7 +94,7 @@ class _Route:
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """The controller wrote a floor or a target. More of `size` is more pods."""
+    """A write of a floor or a target. A larger `size` means more pods."""
 
     at: float
     what: str
@@ -103,15 +104,15 @@ class _Scale:
 def histories(
     applications: Iterable[Application], records: Iterable[AuditRecord], writes: Mapping[str, Sequence[Write]]
 ) -> dict[str, History]:
-    """Reads them.
+    """Reads the histories.
 
     Args:
-        applications: Whose.
+        applications: The applications.
         records: The audit log.
-        writes: What each namespace's load-balancer controller told ELBv2.
+        writes: The load-balancer controllers' writes to ELBv2, by namespace.
 
     Returns:
-        By ``namespace/ingress``.
+        The histories by ``namespace/ingress``.
     """
     mine = [one for one in records if one.user == CONTROLLER_USER and one.code < 300 and one.access.verb in _WRITES]
     return {one.key: _history(one, mine, writes.get(one.namespace, ())) for one in applications}
@@ -125,25 +126,25 @@ def _history(application: Application, records: Sequence[AuditRecord], writes: S
     steps.sort(key=lambda step: step.at)
     made = History(modified=modified, alerts=list(_alerts(application, local)))
     mode, drain_s, reweights = Mode.COST, application.policy.stickiness_cost_s, 0
-    began: float | None = None  # when the first request of a switch arrived that is under way
+    began: float | None = None  # when the first request of the present mode change arrived
     sizes = _sizes(application)
     for step in steps:
         if isinstance(step, _Scale):
             if step.size < sizes.get(step.what, step.size):
-                made.lowered.append(_lowered(application.key, step, made.switches))
+                made.lowered.append(_lowered(application.key, step, made.mode_changes))
             else:
                 began = step.at if began is None else began
             sizes[step.what] = step.size
             continue
         if step.mode is not mode:
             shown, seen = _first(step.at, modified), _verified(step.at, memories)
-            made.switches.append(Switch(application.key, step.mode, began or step.at, step.at, drain_s, shown, seen))
+            made.mode_changes.append(ModeChange(application.key, step.mode, began or step.at, step.at, drain_s, shown, seen))
         elif step.nudged:
             made.nudges.append(step.at)
         else:
             reweights += 1
         mode, drain_s, began = step.mode, step.stickiness_s, None
-    return History(made.switches, reweights, made.nudges, made.lowered, made.alerts, modified)
+    return History(made.mode_changes, reweights, made.nudges, made.lowered, made.alerts, modified)
 
 
 def _sizes(application: Application) -> dict[str, float]:
@@ -152,8 +153,8 @@ def _sizes(application: Application) -> dict[str, float]:
     return floors | {f"{unit.scaled_object} target": -unit.throughput for unit in application.units}
 
 
-def _lowered(key: str, step: _Scale, switches: Sequence[Switch]) -> Lowered:
-    last = switches[-1] if switches else None
+def _lowered(key: str, step: _Scale, mode_changes: Sequence[ModeChange]) -> Lowered:
+    last = mode_changes[-1] if mode_changes else None
     shown = last.modified_at if last is not None and last.modified_at is not None and last.modified_at <= step.at else None
     early = last is not None and (shown is None or step.at < shown + last.drain_s)
     return Lowered(key, step.what, step.at, early, None if shown is None else step.at - shown)
@@ -197,7 +198,7 @@ def _memories(application: Application, records: Iterable[AuditRecord]) -> Itera
 
 
 def _modified(application: Application, writes: Iterable[Write]) -> Iterator[float]:
-    """When a rule of the application was changed: only the live one ever is."""
+    """When a rule of the application was changed; only the live rule ever is."""
     services = {application.capacity.service, *(unit.backend.service for unit in application.units)}
     for one in writes:
         if one.action == "ModifyRule" and not one.lost and one.forward and {service for service, _ in one.forward} <= services:
@@ -209,7 +210,7 @@ def _first(after: float, moments: Iterable[float]) -> float | None:
 
 
 def _verified(routed_at: float, memories: Iterable[Memory]) -> float | None:
-    """When the controller first saw that the load balancer shows what was written at a time."""
+    """When the controller verified what was written at a time."""
     for memory in memories:
         if memory.changed_at is not None and memory.changed_at >= routed_at and memory.verified_at is not None:
             return memory.verified_at

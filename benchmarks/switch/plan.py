@@ -1,4 +1,4 @@
-"""What a run of the switch benchmark consists of: applications, worlds, rates."""
+"""The plan of a run: applications, conditions, rates."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ IN_PLACE: Final = "in-place"
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """Applications that are treated alike, in a namespace of their own.
+    """Applications with the same treatment, in their own namespace.
 
     Attributes:
-        name: Of the lane and its namespace.
+        name: Name of the lane and its namespace.
         style: Routing style.
         count: How many applications.
-        rate: Requests a second to each.
-        driver: Who switches: ``pins`` an operator's pins, which the controller carries out; ``patch`` the benchmark itself, in one patch of
-            the Ingress as the source does, without standby rules and without the controller; "" nobody.
-        budget: Which of the controllers has it, on a site of its own: they differ in how often they may ask ELBv2.
-        pause_s: From one switch, verified, to the next, seconds; uniform between the two.
-        faults: How the load-balancer controller behaves.
-        lose: Whether the ModifyRule of every switch is lost.
-        policy: What differs from the default policy.
-        clients: Clients that keep their cookies; 0: none does.
-        units: How many deployment units each has.
+        rate: Requests per second to each.
+        driver: What changes the mode: ``pins``, an operator's pins, which the controller carries out; ``patch``, one patch of the Ingress
+            by the benchmark, as in the AWS sample, without standby rules and controller; "" for none.
+        budget: The controller and its site; controllers differ in their rate of ELBv2 calls.
+        pause_s: From a verified mode change to the next, seconds; uniform between the two.
+        faults: Faults of the load-balancer controller.
+        lose: Whether the ModifyRule of each mode change is lost.
+        policy: Differences from the default policy.
+        clients: Number of clients that keep their cookies; 0 for none.
+        units: Number of deployment units of each.
         churn: Whether pods come and go.
-        crashes: Whether pods also vanish without notice.
+        crashes: Whether pods also crash.
     """
 
     name: str
@@ -61,10 +61,10 @@ class Plan:
 
     Attributes:
         lanes: All applications.
-        seconds: How long requests are sent.
-        naive_s: Between two of the naive switches, seconds.
+        seconds: How long requests are sent, seconds.
+        naive_s: Time between two naive mode changes, seconds.
         first_check_s: Longest random wait before the first health check of a new target, seconds.
-        goal: Fewest switches by our controller, 0: any number will do.
+        goal: Required number of mode changes by the controller; 0 for any number.
     """
 
     lanes: tuple[Lane, ...]
@@ -77,7 +77,7 @@ class Plan:
 COLD_START_S: Final = 4.0
 REPLICAS: Final = 2
 
-_SETTLED: Final = (150.0, 151.0)  # long enough for the drain of 120 s to end, and what waits for it to be done
+_SETTLED: Final = (150.0, 151.0)  # long enough for the drain of 120 s and what follows it
 _STICKY: Final = {"stickinessCostSeconds": 200, "stickinessCapacitySeconds": 200}
 
 FULL: Final = Plan(

@@ -1,4 +1,4 @@
-"""The tables, the JSON file and the plot of a run of the switch benchmark."""
+"""The tables, the JSON file and the plot of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.report import ROOT, percentile
-from benchmarks.switch.history import History, Switch
+from benchmarks.switch.history import History, ModeChange
 from benchmarks.switch.plan import Lane
 from benchmarks.switch.requests import Outcome
 from benchmarks.switch.result import Result
@@ -30,15 +30,15 @@ Row = dict[str, Any]
 
 
 def document(result: Result, machine: Mapping[str, Any], took_s: float) -> Row:
-    """Everything of a run as plain JSON values."""
+    """The whole run as plain JSON values."""
     pinned = [lane for lane in result.plan.lanes if lane.driver == "pins"]
-    switches = [switch for lane in pinned for key in lane.keys for switch in result.histories[key].switches]
+    changes = [change for lane in pinned for key in lane.keys for change in result.histories[key].mode_changes]
     return {
         "machine": dict(machine),
         "took_s": round(took_s),
         "seconds": result.plan.seconds,
         "goal": result.plan.goal,
-        "switches": len(switches),
+        "switches": len(changes),
         "rate": {
             "wanted": sum(one.wanted for one in result.rates),
             "reached": round(sum(one.reached for one in result.rates), 1),
@@ -56,39 +56,39 @@ def document(result: Result, machine: Mapping[str, Any], took_s: float) -> Row:
 
 
 def _directions(lanes: Iterable[Lane], result: Result) -> list[Row]:
-    """By style and direction: how many, how long, and the requests that failed between one switch and the next."""
-    found: dict[tuple[str, str, str], tuple[list[Switch], int]] = {}
+    """Mode changes by style and direction: number, duration, and failed requests until the next mode change."""
+    found: dict[tuple[str, str, str], tuple[list[ModeChange], int]] = {}
     for lane in lanes:
         for key in lane.keys:
-            switches, outcome = result.histories[key].switches, result.outcomes[key]
-            for switch in switches:
-                label = (lane.budget, lane.style, str(switch.mode)) if not _world(lane) else ("worlds", lane.style, str(switch.mode))
+            changes, outcome = result.histories[key].mode_changes, result.outcomes[key]
+            for change in changes:
+                label = (lane.budget, lane.style, str(change.mode)) if not _world(lane) else ("worlds", lane.style, str(change.mode))
                 known, failed = found.setdefault(label, ([], 0))
-                found[label] = ([*known, switch], failed + _failed_after(switch, switches, outcome))
+                found[label] = ([*known, change], failed + _failed_after(change, changes, outcome))
     return [
-        {"budget": budget, "style": style, "direction": f"to {mode}", "failed": failed, **_times(switches)}
-        for (budget, style, mode), (switches, failed) in sorted(found.items())
+        {"budget": budget, "style": style, "direction": f"to {mode}", "failed": failed, **_times(changes)}
+        for (budget, style, mode), (changes, failed) in sorted(found.items())
         if budget != "worlds"
     ]
 
 
 def _world(lane: Lane) -> bool:
-    """Whether a lane shows how a switch goes that the load-balancer controller or stickiness delays."""
+    """Whether the load-balancer controller or stickiness delays a lane's mode changes."""
     return bool(lane.lose or lane.faults.lag_s > 1 or lane.clients)
 
 
-def _failed_after(switch: Switch, switches: Sequence[Switch], outcome: Outcome) -> int:
-    """Requests that failed from the switch to the next and that no pod's death explains."""
-    later = [other.routed_at for other in switches if other.routed_at > switch.routed_at]
+def _failed_after(change: ModeChange, changes: Sequence[ModeChange], outcome: Outcome) -> int:
+    """Unexplained failed requests from a mode change to the next."""
+    later = [other.routed_at for other in changes if other.routed_at > change.routed_at]
     until = min(later, default=float("inf"))
-    return sum(switch.routed_at <= end < until for _, end in outcome.failures)
+    return sum(change.routed_at <= end < until for _, end in outcome.failures)
 
 
-def _times(switches: Sequence[Switch]) -> Row:
-    shown = [one.modified_at - one.decided_at for one in switches if one.modified_at is not None]
-    verified = [one.verified_at - one.decided_at for one in switches if one.verified_at is not None]
+def _times(changes: Sequence[ModeChange]) -> Row:
+    shown = [one.modified_at - one.decided_at for one in changes if one.modified_at is not None]
+    verified = [one.verified_at - one.decided_at for one in changes if one.verified_at is not None]
     return {
-        "switches": len(switches),
+        "switches": len(changes),
         "verified": len(verified),
         "shown_p50_s": _rounded(percentile(shown, 0.5)),
         "shown_p99_s": _rounded(percentile(shown, 0.99)),
@@ -98,8 +98,8 @@ def _times(switches: Sequence[Switch]) -> Row:
 
 
 def _rounded(value: float) -> float | None:
-    """JSON knows no number that is none."""
-    return round(value, 2) if value == value else None  # noqa: PLR0124 - not a number is unlike itself
+    """Rounds for JSON, which has no NaN."""
+    return round(value, 2) if value == value else None  # noqa: PLR0124 - NaN differs from itself
 
 
 def _lane(lane: Lane, result: Result) -> Row:
@@ -122,28 +122,28 @@ def _lane(lane: Lane, result: Result) -> Row:
         "in_flight": sum(one.in_flight for one in requests),
         "kinds": dict(kinds),
         "deaths": sum(death.key in lane.keys for death in result.log.deaths),
-        **_times([switch for one in seen for switch in one.switches]),
+        **_times([change for one in seen for change in one.mode_changes]),
         **_care(seen),
     }
 
 
 def _care(seen: Sequence[History]) -> Row:
-    """What was told and lowered, and how long after."""
-    switches = [switch for one in seen for switch in one.switches]
+    """Alerts, nudges and lowered floors, and their delays."""
+    changes = [change for one in seen for change in one.mode_changes]
     lowered = [low for one in seen for low in one.lowered]
     waited = [low.after_s for low in lowered if low.after_s is not None]
     return {
-        "alerts_s": [_rounded(alert - _last(alert, switches)) for one in seen for alert in one.alerts],
-        "nudges_s": [_rounded(nudge - _last(nudge, switches)) for one in seen for nudge in one.nudges],
+        "alerts_s": [_rounded(alert - _last(alert, changes)) for one in seen for alert in one.alerts],
+        "nudges_s": [_rounded(nudge - _last(nudge, changes)) for one in seen for nudge in one.nudges],
         "lowered": len(lowered),
         "early": sum(low.early for low in lowered),
         "soonest_s": _rounded(min(waited)) if waited else None,
     }
 
 
-def _last(at: float, switches: Iterable[Switch]) -> float:
-    """When the last switch before a moment was written."""
-    return max((one.routed_at for one in switches if one.routed_at <= at), default=at)
+def _last(at: float, changes: Iterable[ModeChange]) -> float:
+    """When the last mode change before a moment was written."""
+    return max((one.routed_at for one in changes if one.routed_at <= at), default=at)
 
 
 def _naive(result: Result) -> Row:
@@ -161,7 +161,7 @@ def _naive(result: Result) -> Row:
 
 
 def _timeline(result: Result) -> Row:
-    """Failed requests by the second, and when switches were, both in seconds since the load began."""
+    """Failed requests per second and times of mode changes, in seconds since the load began."""
     naive = [key for lane in result.plan.lanes if lane.driver == "patch" for key in lane.keys]
     ours = [key for lane in result.plan.lanes if lane.driver == "pins" and not lane.crashes for key in lane.keys]
 
@@ -173,7 +173,7 @@ def _timeline(result: Result) -> Row:
         "naive": by_second(naive),
         "ours": by_second(ours),
         "naive_switches": [round(window.at - result.began, 1) for window in result.windows],
-        "our_switches": sorted(round(s.routed_at - result.began, 1) for key in ours for s in result.histories[key].switches),
+        "our_switches": sorted(round(s.routed_at - result.began, 1) for key in ours for s in result.histories[key].mode_changes),
     }
 
 
@@ -181,7 +181,7 @@ def _timeline(result: Result) -> Row:
 
 
 def faults(made: Mapping[str, Any]) -> list[str]:
-    """Why a run does not show what it is to show; empty where it does."""
+    """Why a run is invalid or failed its goals; empty if it did neither."""
     found = []
     if not made["rate"]["valid"]:
         found.append(
@@ -194,7 +194,7 @@ def faults(made: Mapping[str, Any]) -> list[str]:
     ]
     found += [f"{row['lane']}: lowered early, {row['early']} times" for row in made["lanes"] if row["early"]]
     if not made["naive"]["failed"]:
-        found.append("the naive switch shows no failed request, so the benchmark would not see any")
+        found.append("the naive mode change shows no failed request, so the benchmark would not detect any")
     return found
 
 
@@ -207,23 +207,33 @@ def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f} s"
 
 
-_DIRECTIONS: Final = ("style", "direction", "ELBv2 calls/s", "switches", "failed requests", "in ELBv2 p50", "p99", "verified p50", "p99")
+_DIRECTIONS: Final = (
+    "style",
+    "direction",
+    "ELBv2 calls/s",
+    "mode changes",
+    "failed requests",
+    "in ELBv2 p50",
+    "p99",
+    "verified p50",
+    "p99",
+)
 _LANES: Final = (
     "applications",
     "",
-    "switched by",
-    "switches",
+    "changed by",
+    "mode changes",
     "re-weighted",
     "requests",
     "failed",
-    "by a vanished pod",
+    "by a crashed pod",
     "others",
     "of those in flight",
 )
-_NAIVE: Final = ("switches", "requests", "failed", "cut in flight", "503 window p50", "longest")
+_NAIVE: Final = ("mode changes", "requests", "failed", "cut in flight", "503 window p50", "longest")
 _WORLDS: Final = (
-    "world",
-    "switches",
+    "conditions",
+    "mode changes",
     "verified",
     "requests",
     "failed",
@@ -233,7 +243,7 @@ _WORLDS: Final = (
     "nudged after",
     "lowered",
     "early",
-    "soonest after it showed",
+    "soonest after ELBv2 showed it",
 )
 
 
@@ -246,7 +256,7 @@ def _direction(row: Mapping[str, Any]) -> tuple[str, ...]:
 def _lane_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     who = {"pins": "our controller", "patch": "one patch", "": "nobody"}[row["driver"]]
     counts = (f"{row['switches']:,}", f"{row['reweights']:,}", f"{row['requests']:,}", f"{row['failed']:,}", f"{row['by_death']:,}")
-    name = f"{row['lane']} ({row['deaths']} pods vanish)" if row["deaths"] else row["lane"]
+    name = f"{row['lane']} ({row['deaths']} pods crash)" if row["deaths"] else row["lane"]
     return (name, f"{row['applications']}", who, *counts, f"{row['unexplained']:,}", f"{row['in_flight']:,}")
 
 
@@ -275,9 +285,9 @@ def _world_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _tables(made: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
     return [
-        ("Switches under load", _DIRECTIONS, [_direction(row) for row in made["directions"]]),
+        ("Mode changes under load", _DIRECTIONS, [_direction(row) for row in made["directions"]]),
         ("Requests", _LANES, [_lane_cells(row) for row in made["lanes"]]),
-        ("The naive switch: one patch, no standby rules", _NAIVE, [_naive_cells(made["naive"])]),
+        ("The naive mode change: one patch, no standby rules", _NAIVE, [_naive_cells(made["naive"])]),
         ("When the load balancer lags, loses or sticks", _WORLDS, [_world_cells(row) for row in made["lanes"] if row["world"]]),
     ]
 
@@ -285,7 +295,7 @@ def _tables(made: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...], list[tu
 def _closing(made: Mapping[str, Any]) -> str:
     load, size = made["rate"], made["machine"]
     return (
-        f"{made['switches']:,} switches in {made['seconds']:.0f} s at {load['reached']:.0f} requests/s, sent at most "
+        f"{made['switches']:,} mode changes in {made['seconds']:.0f} s at {load['reached']:.0f} requests/s, sent at most "
         f"{load['late_p99_ms']:.0f} ms late (p99), none left out. {size['cores']} cores, of which {made['busy_cores']:.1f} were busy; "
         f"Python {size['python']}; everything on one machine."
     )
@@ -296,7 +306,7 @@ def write(made: Mapping[str, Any], *, docs: bool) -> None:
 
     Args:
         made: See `document`.
-        docs: Whether the run was a whole one.
+        docs: Whether the run was complete.
     """
     console = Console(width=170)
     for title, header, rows in _tables(made):
@@ -332,7 +342,7 @@ def _document(made: Mapping[str, Any]) -> None:
 
 
 def _plot(made: Mapping[str, Any], path: Path) -> None:
-    """The whole run above, and below one naive switch from near."""
+    """Plots the whole run, and below it one naive mode change in detail."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -344,8 +354,8 @@ def _plot(made: Mapping[str, Any], path: Path) -> None:
     for panel in panels:
         for name, colour, what in (("naive", "tab:red", "one patch, no standby rules"), ("ours", "tab:blue", "failoverctl")):
             counts = [line[name].get(str(second), 0) for second in range(seconds + 1)]
-            switched = line["naive_switches" if name == "naive" else "our_switches"]
-            total = f"{what}: {sum(counts):,} failed requests in {len(switched):,} switches"
+            times = line["naive_switches" if name == "naive" else "our_switches"]
+            total = f"{what}: {sum(counts):,} failed requests in {len(times):,} mode changes"
             panel.step(range(seconds + 1), counts, where="post", color=colour, linewidth=1.2, label=total)
         panel.plot(line["our_switches"], [-1.5] * len(line["our_switches"]), "|", color="tab:blue", markersize=5)
         panel.plot(line["naive_switches"], [-3.0] * len(line["naive_switches"]), "|", color="tab:red", markersize=7)
@@ -354,11 +364,9 @@ def _plot(made: Mapping[str, Any], path: Path) -> None:
     lengths = made["naive"]["windows_s"]
     at = line["naive_switches"][lengths.index(max(lengths))] if lengths else 0.0
     most = max([*line["naive"].values(), *line["ours"].values(), 10])
-    panels[0].set(xlim=(0, seconds), ylim=(-5, 1.4 * most), title="Failed requests under load; ticks below: switches")
+    panels[0].set(xlim=(0, seconds), ylim=(-5, 1.4 * most), title="Failed requests under load; ticks below: mode changes")
     panels[0].legend(fontsize=8, loc="upper left", ncols=2)
-    panels[1].set(
-        xlim=(at - 3, at + 27), xlabel="seconds since the load began", title="The longest of the naive switches' windows from near"
-    )
+    panels[1].set(xlim=(at - 3, at + 27), xlabel="seconds since the load began", title="The longest window of a naive mode change")
     path.parent.mkdir(exist_ok=True)
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})

@@ -1,8 +1,8 @@
-"""What became of the requests of a run. Pure.
+"""The results of a run's requests. Pure.
 
-Whose fault a failed request is: that of a pod that vanished, if it was sent to that pod's address and ended after the pod did; else, in an
-application that our controller switches, ours, however long after a switch. What the same pods' coming and going costs without any
-switch is seen on the applications that nobody switches.
+A failed request counts for a crashed pod if it was sent to that pod's address and ended after the crash. All other failures in an
+application whose mode the controller changes count for the controller, however long after a mode change. Applications without mode
+changes show the cost of pods that come and go.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from typing import Final
 from benchmarks.switch.drivers import Death, Order
 from failover_harness.dataplane.load import Record
 
-_AFTER_S: Final = 60.0  # after a naive switch, within which failures belong to it
-_OWN: Final = frozenset({503})  # the load balancer's own answer, for which no target was chosen
+_AFTER_S: Final = 60.0  # failures within this time after a naive mode change belong to it
+_OWN: Final = frozenset({503})  # the load balancer's own answer, without a target
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One application's requests.
+    """An application's requests.
 
     Attributes:
-        requests: How many were sent.
-        failed: How many were not answered with 200.
-        by_death: Of those, how many had been sent to a pod that had vanished.
-        in_flight: Of the failed ones that no death explains: those that were in flight when a rule changed.
-        kinds: Failed requests by what the client saw.
-        failures: When each failed one that no death explains was sent and ended, seconds since the Unix epoch.
+        requests: Number of requests.
+        failed: Requests without the answer 200.
+        by_death: Failed requests to a crashed pod.
+        in_flight: Unexplained failed requests that were in flight when a rule changed.
+        kinds: Failed requests by the client's error.
+        failures: When each unexplained failed request was sent and ended, seconds since the Unix epoch.
         units: Answered requests by deployment unit.
     """
 
@@ -44,21 +44,21 @@ class Outcome:
 
     @property
     def unexplained(self) -> int:
-        """Failed requests that no pod's death explains."""
+        """Failed requests that no crash explains."""
         return self.failed - self.by_death
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What one naive switch cost.
+    """The cost of a naive mode change.
 
     Attributes:
-        at: When it was asked for, seconds since the Unix epoch.
-        direction: To which mode.
-        failed: Requests.
+        at: When it was requested, seconds since the Unix epoch.
+        direction: The new mode.
+        failed: Failed requests.
         first_s: From the patch to the first failed request's end, seconds.
-        length_s: From the first 503 to the last, seconds; 0 where there were none.
-        cut: Requests that had reached a target and were cut.
+        length_s: From the first 503 to the last, seconds; 0 if there were none.
+        cut: Requests that were cut after they had reached a target.
     """
 
     at: float
@@ -70,12 +70,12 @@ class Window:
 
 
 def outcomes(records: Iterable[Record], deaths: Sequence[Death], modified: Mapping[str, Sequence[float]]) -> dict[str, Outcome]:
-    """Sums up by application.
+    """The outcomes by application.
 
     Args:
         records: All requests.
-        deaths: Pods that vanished.
-        modified: When the live rule changed, by application.
+        deaths: Crashed pods.
+        modified: Times of the live rule's changes by application.
     """
     streams: dict[str, list[Record]] = {}
     for record in records:
@@ -114,10 +114,10 @@ def _kind(record: Record) -> str:
 
 
 def windows(orders: Sequence[Order], key: str, records: Iterable[Record]) -> list[Window]:
-    """What each naive switch of an application cost.
+    """The costs of an application's naive mode changes.
 
     Args:
-        orders: All switches that were asked for.
+        orders: All requested mode changes.
         key: ``namespace/ingress``.
         records: All requests.
     """

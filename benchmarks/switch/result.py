@@ -1,4 +1,4 @@
-"""Everything that one run of the switch benchmark found."""
+"""The result of a run of the benchmark."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from failover_harness.dataplane.load import Rate
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Everything of one run.
+    """The result of a run.
 
     Attributes:
-        plan: What was to be run.
-        histories: What the controller did, by application.
-        outcomes: What became of the requests, by application.
-        windows: What the naive switches cost.
-        rates: Whether the load was what it was meant to be, of each site.
-        log: What the drivers did.
+        plan: The plan.
+        histories: The controller's actions by application.
+        outcomes: Results of the requests by application.
+        windows: Costs of the naive mode changes.
+        rates: How closely the load kept its rate, by site.
+        log: The drivers' log.
         began: When the load began, seconds since the Unix epoch.
-        cpu: Cores that were busy on the machine, on average.
+        cpu: Average number of busy cores of the machine.
     """
 
     plan: Plan

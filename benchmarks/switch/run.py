@@ -1,4 +1,4 @@
-"""Runs a plan of the switch benchmark: real requests through a real proxy to real pods, while the production controller switches."""
+"""Runs a plan: real requests through a real proxy to real pods, while the production controller changes modes."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ from failover_testbed.lbc.faults import Faults
 
 _DECIDED_S: Final = 60.0
 _MORE: Final = {"FAILOVERCTL_POLLS__ELBV2_CALLS_PER_S": "20", "FAILOVERCTL_POLLS__VERIFICATION_INTERVAL_S": "1"}
-"""For the applications that switch every few seconds: as shipped, one call a second would verify one switch in ten seconds."""
+"""For applications that change modes every few seconds: the default of one call per second verifies one mode change in ten seconds."""
 
 
 def run(plan: Plan, folder: Path, begun: float) -> Result:
-    """Runs a plan: the lanes of each controller on a site of its own, side by side, each in a process.
+    """Runs a plan: the lanes of each controller on its own site, in parallel, each in a process.
 
-    A site has its own Kubernetes API, AWS, Envoy, pods and load: in one process they would share one interpreter, and wait for it.
+    A site has its own Kubernetes API, AWS, Envoy, pods and load; in one process they would compete for the interpreter.
 
     Args:
-        plan: What.
-        folder: For application files, logs and records.
-        begun: When the benchmark began (monotonic), for the progress that is shown.
+        plan: The plan.
+        folder: Folder of application files, logs and records.
+        begun: When the benchmark began (monotonic seconds), for progress messages.
     """
     budgets = list(dict.fromkeys(lane.budget for lane in plan.lanes))
     parts = [replace(plan, lanes=tuple(lane for lane in plan.lanes if lane.budget == budget)) for budget in budgets]
@@ -70,7 +70,7 @@ def run(plan: Plan, folder: Path, begun: float) -> Result:
 def _site(plan: Plan, folder: Path, begun: float) -> Result:
     """Runs the lanes of one controller; the body of a process."""
     configure_logging(LogSettings(level=LogLevel.WARNING, format=LogFormat.CONSOLE))
-    # The load-balancer controllers share one client, whose connections they make anew where they are more than it keeps.
+    # The load-balancer controllers share a client, which opens new connections if they need more than it keeps.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     budget = plan.lanes[0].budget
 
@@ -106,7 +106,7 @@ def _site(plan: Plan, folder: Path, begun: float) -> Result:
 
 
 def _application_files(plan: Plan, folder: Path) -> dict[str, Application]:
-    """Writes the application files; the controller does not get that of the application that it has nothing to do with."""
+    """Writes the application files; the controller does not get those of lanes that it does not drive."""
     found: dict[str, Application] = {}
     for lane in plan.lanes:
         place = folder / ("naive" if lane.driver == "patch" else "applications")
@@ -121,9 +121,9 @@ def _application_files(plan: Plan, folder: Path) -> dict[str, Application]:
 
 @contextmanager
 def _controller(cluster: Cluster, budget: str, folder: Path) -> Iterator[ControllerProcess]:
-    """`failoverctl run` with production settings, but for CloudWatch and EC2, which have nothing to say here.
+    """`failoverctl run` with production settings, except that CloudWatch and EC2 are off.
 
-    It takes no part in an election: a first leader waits 15 s.
+    Leader election is off: a first leader waits 15 s.
     """
     environment = {
         **cluster.aws.environment(),
@@ -144,10 +144,10 @@ def _controller(cluster: Cluster, budget: str, folder: Path) -> Iterator[Control
 
 
 def _await_decided(cluster: Cluster, plan: Plan) -> None:
-    """Waits until every controller has decided about every application of its own.
+    """Waits until every controller has decided about all its applications.
 
     Raises:
-        RuntimeError: It takes too long.
+        RuntimeError: It took too long.
     """
     keys = [key for lane in plan.lanes if lane.driver != "patch" for key in lane.keys]
     pause = threading.Event()
@@ -159,15 +159,15 @@ def _await_decided(cluster: Cluster, plan: Plan) -> None:
 
 
 def _progress(seconds: float, log: Log, say: Callable[[str], None]) -> None:
-    """Waits for the load's end, minute by minute."""
+    """Waits for the end of the load and prints progress every minute."""
     end, pause = time.monotonic() + seconds, threading.Event()
     while (left := end - time.monotonic()) > 0:
         pause.wait(min(60.0, left))
-        say(f"{len(log.orders)} switches asked for, {len(log.deaths)} pods vanished")
+        say(f"{len(log.orders)} mode changes requested, {len(log.deaths)} pods crashed")
 
 
 def _busy_s() -> float:
-    """Processor seconds that all cores of the machine have worked."""
+    """Busy processor seconds of all cores of the machine."""
     with Path("/proc/stat").open() as file:
         user, nice, system, *_ = (int(value) for value in file.readline().split()[1:])
     return (user + nice + system) / os.sysconf("SC_CLK_TCK")

@@ -9,8 +9,9 @@ from typing import Any, Final
 from controller.adoption.facts import Fact, assumed, read
 from controller.adoption.observe import Observation
 from controller.errors import ConfigError
+from controller.policy.annotations import MARKER
 from controller.policy.model import CapacityWeights, Mode, RoutingStyle, Target
-from controller.policy.routing import LEAST_OUTSTANDING, MARKER, PREFIX, USE_ANNOTATION, action_key, algorithm_of, parse_action
+from controller.policy.routing import LEAST_OUTSTANDING, PREFIX, USE_ANNOTATION, action_key, algorithm_of, parse_action
 from controller.signals.ingress import forwarded, routes
 from controller.signals.objects import Object, integer, items, mapping, name_of, text
 

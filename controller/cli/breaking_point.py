@@ -1,4 +1,4 @@
-"""`failoverctl breaking-point`: how much load one replica of a deployment unit carries, measured."""
+"""`failoverctl breaking-point`: measures how much load one replica of a deployment unit carries."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _WARNED: Final = 2.0  # times the exporter's interval
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The options, as they were given."""
+    """The options of the command line."""
 
     file: Path
     unit: str
@@ -81,41 +81,45 @@ class Given:
 @click.argument("unit")
 @click.option("--url", required=True, help="Where one replica of the unit answers: an http or https URL.")
 @click.option("--method", default="", help="HTTP method. Default: POST with --body, else GET.")
-@click.option("--header", "-H", "headers", multiple=True, help="NAME: VALUE, or @FILE with one a line, which no list of processes shows.")
-@click.option("--body", type=click.Path(path_type=Path), help="File that is sent as the body.")
-@click.option("--application", help="NAMESPACE/INGRESS or name, where several applications have a unit of that name.")
+@click.option(
+    "--header", "-H", "headers", multiple=True, help="NAME: VALUE, or @FILE with one per line, which keeps secrets out of the process list."
+)
+@click.option("--body", type=click.Path(path_type=Path), help="File to send as the body.")
+@click.option("--application", help="NAMESPACE/INGRESS or name, if several applications have a unit of that name.")
 @click.option("--replicas", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Replicas behind the URL.")
 @click.option("--latency-limit", type=click.FloatRange(0.001, 3600), help="p95 in seconds. Default: the unit's latencyLimitSeconds.")
 @click.option("--max-errors", type=click.FloatRange(0, 1), default=0.01, show_default=True, help="Share of requests not answered 2xx.")
-@click.option("--max-accelerator", type=click.FloatRange(0.01, 1), default=0.8, show_default=True, help="Use of the busiest accelerator.")
-@click.option("--accelerator-metrics", help="URL of an exporter: neuron-monitor, dcgm-exporter. Without one the use is not known.")
+@click.option(
+    "--max-accelerator", type=click.FloatRange(0.01, 1), default=0.8, show_default=True, help="Highest use of the busiest accelerator."
+)
+@click.option("--accelerator-metrics", help="URL of an exporter: neuron-monitor, dcgm-exporter. Without one the use is unknown.")
 @click.option("--accelerator-cloudwatch", help="NAMESPACE/METRIC, such as ContainerInsights/pod_gpu_utilization, in percent.")
 @click.option("--accelerator-match", multiple=True, help="NAME=VALUE: a label of the exporter's series, or a dimension of CloudWatch's.")
-@click.option("--start-rate", type=click.FloatRange(0.001, 1e6), help="Requests/s. Default: half of what single requests reach.")
-@click.option("--max-rate", type=click.FloatRange(0.001, 1e6), default=10_000, show_default=True, help="Requests/s never exceeded.")
+@click.option("--start-rate", type=click.FloatRange(0.001, 1e6), help="Requests/s. Default: half the rate of single requests.")
+@click.option("--max-rate", type=click.FloatRange(0.001, 1e6), default=10_000, show_default=True, help="Highest rate, requests/s.")
 @click.option("--step", default="15s", show_default=True, help="Length of a step; up to eight times as long for a slow unit.")
-@click.option("--max-time", default="1h", show_default=True, help="Longest time in all.")
-@click.option("--max-steps", type=click.IntRange(1, 1000), default=40, show_default=True, help="Most steps.")
-@click.option("--max-requests", type=click.IntRange(1, 100_000_000), default=500_000, show_default=True, help="Most requests in all.")
-@click.option("--timeout", type=click.FloatRange(0.01, 3600), help="Of a request, seconds. Default: five times the latency limit.")
+@click.option("--max-time", default="1h", show_default=True, help="Longest time in total.")
+@click.option("--max-steps", type=click.IntRange(1, 1000), default=40, show_default=True, help="Maximum number of steps.")
+@click.option("--max-requests", type=click.IntRange(1, 100_000_000), default=500_000, show_default=True, help="Maximum number of requests.")
+@click.option("--timeout", type=click.FloatRange(0.01, 3600), help="Time-out of a request, seconds. Default: five times the latency limit.")
 @click.option("--load-tool", type=click.Path(path_type=Path), help="The program vegeta. Default: the one on the PATH.")
 @click.option("--write/--no-write", default=True, show_default=True, help="Write throughput, latency and cost into FILE.")
 @click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="SVG, PNG or PDF. Default: breaking-point-UNIT.svg.")
 @click.option("--no-plot", "draw", is_flag=True, flag_value=False, default=True, help="Draw nothing.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Write every step as JSON.")
-@click.option("--force", is_flag=True, help="Load it although users are, or may be, behind it.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--force", is_flag=True, help="Load the URL although it serves, or may serve, users.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--settings", "settings_file", type=click.Path(path_type=Path), help="Settings file. [env: FAILOVERCTL_SETTINGS]")
 @click.option("--kubeconfig", help="Kubeconfig file; default: as kubectl finds it.")
 @click.option("--context", help="Context in the kubeconfig; default: its current one.")
 def breaking_point_command(**options: Any) -> None:  # noqa: ANN401 - checked by click, typed by Given
     """Measure how much load one replica of UNIT carries, and write it into the application file FILE.
 
-    Loads --url in steps of a constant rate until latency, errors, accelerator use or a throughput that stays behind say that a rate is too
-    high, and looks for the highest rate that holds. Load a copy of the unit that serves nobody: docs/breaking-point.md says how. What is
-    behind the application's own Ingress is refused without --force.
+    Loads --url in steps of a constant rate until latency, errors, accelerator use or lagging throughput show that a rate is too
+    high, and finds the highest rate that holds. Load a copy of the unit that serves nobody: docs/breaking-point.md says how. A URL
+    behind the application's own Ingress needs --force.
 
-    Exit code: 0 found, 1 not found or error, 130 interrupted; then FILE is as it was.
+    Exit code: 0 found, 1 not found or error, 130 interrupted, with FILE unchanged.
     """
     try:
         sys.exit(_measure(Given(**options)))
@@ -167,7 +171,7 @@ def _measure(given: Given) -> int:
 
 
 def _definition(given: Given) -> Definition:
-    """The application that has the unit.
+    """Finds the application that has the unit.
 
     Raises:
         ConfigError: There is none, or more than one, or the path is a folder.
@@ -187,7 +191,7 @@ def _definition(given: Given) -> Definition:
 
 
 def _settings(given: Given, unit: Unit) -> Settings:
-    """How to measure.
+    """The settings of the measurement.
 
     Raises:
         ConfigError: The limit is above the unit's own.
@@ -208,10 +212,10 @@ def _settings(given: Given, unit: Unit) -> Settings:
 
 
 def _use(given: Given, settings: Settings) -> AcceleratorUse:
-    """What measures the accelerators.
+    """Makes the probe of the accelerators' use.
 
     Raises:
-        ConfigError: It cannot.
+        ConfigError: The options are wrong.
     """
     match = _pairs(given.accelerator_match)
     if given.accelerator_metrics is not None:
@@ -240,10 +244,10 @@ def _pairs(given: tuple[str, ...]) -> dict[str, str]:
 
 
 def _allow(given: Given, application: Application, target: Target) -> None:
-    """Refuses what users are behind, warns, and asks.
+    """Refuses a URL that serves users, warns, and asks for confirmation.
 
     Raises:
-        ConfigError: It is not to be loaded.
+        ConfigError: The URL must not be loaded.
     """
     options = Options(given.settings_file, None, given.kubeconfig, given.context)
     verdict = exposure(target.host, application, None, resolve)
@@ -257,12 +261,12 @@ def _allow(given: Given, application: Application, target: Target) -> None:
     _say(f"⚠ This loads it until it breaks, and harms everybody else who uses it now. As far as known {verdict.why}.", "warn")
     if not given.yes:
         if not sys.stdin.isatty():
-            raise ConfigError("nobody can be asked here; use --yes")
+            raise ConfigError("there is no terminal to ask for confirmation; use --yes")
         click.confirm("Load it?", abort=True)
 
 
 class _Watcher:
-    """Shows how it goes: a bar for the step, and a line when it has ended."""
+    """Shows the progress: a bar during a step, and a line after it."""
 
     def __init__(self, line: ProgressLine) -> None:
         self._line = line
@@ -288,7 +292,7 @@ class _Watcher:
 
 @contextmanager
 def _progress() -> Iterator[_Watcher]:
-    """The progress line, where there is a terminal; SIGTERM ends the measurement as Ctrl-C does."""
+    """Shows the progress line if there is a terminal. SIGTERM ends the measurement as Ctrl-C does."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     line = ProgressLine(SystemClock())
     try:
@@ -304,10 +308,10 @@ def _say(text: str, style: str = "plain") -> None:
 
 
 def _result(given: Given, definition: Definition, unit: Unit, measured: Measured) -> None:
-    """Writes the numbers, and prints what follows from them.
+    """Writes the numbers, and prints the resulting weights.
 
     Raises:
-        ConfigError: They cannot be written.
+        ConfigError: The file cannot be written.
     """
     model = definition.model
     _say(
@@ -324,15 +328,15 @@ def _result(given: Given, definition: Definition, unit: Unit, measured: Measured
 
 
 def numbers(outcome: Outcome, found: Step, limits: Limits, unit: Unit, period_s: int, replicas: int) -> Measured:
-    """What is written of a measurement.
+    """The numbers to write for a measurement.
 
     Args:
-        outcome: What was found.
+        outcome: The result of the measurement.
         found: The step at the breaking point.
         limits: Of the measurement.
-        unit: Whose.
+        unit: The measured unit.
         period_s: Metric period that throughput counts in, seconds.
-        replicas: How many shared the load.
+        replicas: Number of replicas that shared the load.
     """
     throughput = float(f"{found.throughput * period_s / replicas:.4g}")
     use = found.accelerator_use
@@ -343,7 +347,7 @@ def numbers(outcome: Outcome, found: Step, limits: Limits, unit: Unit, period_s:
         limited_by=", ".join(outcome.limited_by),
         accelerator_use=None if use is None else round(min(use, 1.0), 2),
     )
-    # Rounded down: the file wants it below the limit that it was measured against.
+    # Rounded down, because the file requires it to be below the limit of the measurement.
     return Measured(throughput, max(int(found.p95_s * 1000), 1) / 1000, record)
 
 

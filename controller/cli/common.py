@@ -24,7 +24,7 @@ CHANGES: Final = 2  # terraform's -detailed-exitcode: 0 nothing to do, 1 error, 
 
 
 class Time(click.ParamType[float]):
-    """A moment on the command line, seconds since the Unix epoch."""
+    """A time on the command line, seconds since the Unix epoch."""
 
     name = "time"
 
@@ -44,7 +44,7 @@ _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options that every command takes."""
+    """The options of every command."""
 
     settings_file: Path | None
     applications: Path | None
@@ -52,10 +52,10 @@ class Options:
     context: str | None
 
     def settings(self) -> Settings:
-        """The settings, with the options over environment and file.
+        """The settings. Options take precedence over the environment, and that over the file.
 
         Raises:
-            ConfigError: Something in them is wrong.
+            ConfigError: A setting is wrong.
         """
         settings = load_settings(self.settings_file)
         kube = {name: value for name, value in (("kubeconfig", self.kubeconfig), ("context", self.context)) if value is not None}
@@ -66,7 +66,7 @@ class Options:
 
 
 def common_options(command: _F) -> _F:
-    """Adds the common options; the command gets them as `options`."""
+    """Adds the common options, which the command gets as `options`."""
 
     @click.option("--settings", "settings_file", type=click.Path(path_type=Path), help="Settings file. [env: FAILOVERCTL_SETTINGS]")
     @click.option("--applications", type=click.Path(path_type=Path), help="Application file or directory. [env: FAILOVERCTL_APPLICATIONS]")
@@ -88,7 +88,7 @@ def common_options(command: _F) -> _F:
 
 
 def open_session(settings: Settings) -> KubeSession:
-    """Connects as the settings say.
+    """Connects to the API server that the settings name.
 
     Raises:
         ConfigError: There is no usable configuration.
@@ -98,7 +98,7 @@ def open_session(settings: Settings) -> KubeSession:
 
 
 def load_applications(settings: Settings) -> Mapping[str, Application]:
-    """The application files.
+    """Reads the application files.
 
     Raises:
         ConfigError: They cannot be read, or there are none.
@@ -110,14 +110,14 @@ def load_applications(settings: Settings) -> Mapping[str, Application]:
 
 
 def choose(applications: Mapping[str, Application], wanted: str | None) -> list[Application]:
-    """The applications a command is about.
+    """Selects the applications that a command is about.
 
     Args:
-        applications: All of them, by key.
-        wanted: ``namespace/ingress`` or a name; None: all.
+        applications: All applications by key.
+        wanted: ``namespace/ingress`` or a name; None for all.
 
     Raises:
-        ConfigError: There is none of that name.
+        ConfigError: There is no application of that name.
     """
     if wanted is None:
         return list(applications.values())
@@ -128,7 +128,7 @@ def choose(applications: Mapping[str, Application], wanted: str | None) -> list[
 
 
 def choose_one(applications: Mapping[str, Application], wanted: str | None) -> Application:
-    """The one application a command is about.
+    """Selects the one application that a command is about.
 
     Raises:
         ConfigError: There is none, or more than one.
@@ -140,10 +140,10 @@ def choose_one(applications: Mapping[str, Application], wanted: str | None) -> A
 
 
 def seconds(text: str) -> float:
-    """Reads a duration such as ``90s``, ``30m``, ``2h`` or ``1h30m``.
+    """Parses a duration such as ``90s``, ``30m``, ``2h`` or ``1h30m``.
 
     Raises:
-        click.BadParameter: It is not one.
+        click.BadParameter: It is no duration.
     """
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text.replace(" ", ""):
@@ -155,10 +155,10 @@ def seconds(text: str) -> float:
 
 
 def reason_given(text: str) -> str:
-    """A reason that an operator gives.
+    """Checks an operator's reason.
 
     Raises:
-        click.BadParameter: There is none.
+        click.BadParameter: The reason is empty.
     """
     if not text.strip():
         raise click.BadParameter("--why: found nothing; allowed: a reason in words")
@@ -166,17 +166,17 @@ def reason_given(text: str) -> str:
 
 
 def fail_cleanly(error: FailoverError) -> click.ClickException:
-    """An error as the command line shows it: no traceback, no secret."""
+    """Turns an error into command-line output without traceback and secrets."""
     return click.ClickException(redact(str(error)))
 
 
 def colour() -> bool | None:
-    """Whether to colour the output: never where ``NO_COLOR`` is set, else as click decides (only on a terminal)."""
+    """Whether to colour the output: not if ``NO_COLOR`` is set; otherwise click decides (only on a terminal)."""
     return False if os.environ.get("NO_COLOR") else None
 
 
 def show(lines: Iterable[tuple[str, str]]) -> None:
-    """Prints styled lines: pairs of a style's name and a text."""
+    """Prints styled lines: pairs of a style name and a text."""
     for style, text in lines:
         click.secho(text, color=colour(), **STYLES.get(style, {}))
 
@@ -193,4 +193,4 @@ STYLES: Final[dict[str, dict[str, Any]]] = {
     "change": {"fg": "yellow"},
     "plain": {},
 }
-"""Colour only repeats what an icon and a word say already."""
+"""Colours only repeat what an icon and a word say already."""

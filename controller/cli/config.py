@@ -1,4 +1,4 @@
-"""`failoverctl weights` and `failoverctl config`: what the application files say, and what follows from them."""
+"""`failoverctl weights` and `failoverctl config`: check application files and show what follows from them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from controller.errors import ConfigError, FailoverError
 
 @click.command("weights")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="One JSON document for each application.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON document per application.")
 def weights_command(file: Path, *, as_json: bool) -> None:
-    """Print Table 1 and Table 2 of an application file, computed, and the weights of every strategy."""
+    """Print Tables 1 and 2 of the AWS sample for an application file, and the weights of every strategy."""
     try:
         definitions = load_definitions(file)
         if not definitions:
@@ -31,14 +31,14 @@ def weights_command(file: Path, *, as_json: bool) -> None:
 
 @click.group("config")
 def config_group() -> None:
-    """Check configuration without touching anything."""
+    """Check configuration without changing anything."""
 
 
 @config_group.command("check")
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @common_options
 def check_command(options: Options, file: Path | None) -> None:
-    """Check settings and application files (FILE, or those of the settings); every problem is listed with file and line."""
+    """Check settings and application files (FILE, or those of the settings). Every problem is listed with file and line."""
     try:
         path = file or options.settings().applications
         definitions = load_definitions(path)

@@ -1,4 +1,4 @@
-"""The command line's root. Commands are imported when they are used: `--help` needs neither boto3 nor the Kubernetes client."""
+"""The root of the command line. Commands are imported when they are used: `--help` needs neither boto3 nor the Kubernetes client."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from controller import __version__
 
 _COMMANDS: Final = {
     "run": ("controller.cli.run", "run_command", "Run the controller."),
-    "plan": ("controller.cli.plan", "plan_command", "Show what would be done now, and why."),
-    "doctor": ("controller.cli.doctor", "doctor_command", "Say what the cluster lacks for safe switches, and how to mend it."),
-    "status": ("controller.cli.status", "status_command", "Show how things are."),
-    "replay": ("failover_analysis.cli.replay", "replay_command", "Decide recorded moments again, with another policy if asked."),
-    "weights": ("controller.cli.config", "weights_command", "Print Table 1 and Table 2 of an application file."),
-    "init": ("controller.cli.init", "init_command", "Write the application file of a stack that is there already."),
-    "render": ("controller.cli.render", "render_command", "Turn an application file into all manifests of its stack."),
+    "plan": ("controller.cli.plan", "plan_command", "Show what the controller would do now, and why."),
+    "doctor": ("controller.cli.doctor", "doctor_command", "Check what the cluster lacks for safe mode changes, and how to fix it."),
+    "status": ("controller.cli.status", "status_command", "Show mode, weights, replicas and health."),
+    "replay": ("failover_analysis.cli.replay", "replay_command", "Decide recorded moments again, optionally with another policy."),
+    "weights": ("controller.cli.config", "weights_command", "Print prices and weights of an application file."),
+    "init": ("controller.cli.init", "init_command", "Write an application file for an existing stack."),
+    "render": ("controller.cli.render", "render_command", "Render all manifests of a stack from its application file."),
     "breaking-point": ("controller.cli.breaking_point", "breaking_point_command", "Measure how much load one replica of a unit carries."),
-    "pause": ("controller.cli.overrides", "pause_command", "Stop the controller from changing anything, for a while."),
-    "resume": ("controller.cli.overrides", "resume_command", "Lift a pause and a pin."),
-    "pin": ("controller.cli.overrides", "pin_command", "Ask for a mode and keep it, for a while."),
+    "pause": ("controller.cli.overrides", "pause_command", "Stop the controller from changing anything for a time."),
+    "resume": ("controller.cli.overrides", "resume_command", "Remove a pause and a pin."),
+    "pin": ("controller.cli.overrides", "pin_command", "Request a mode and keep it for a time."),
     "config": ("controller.cli.config", "config_group", "Check configuration."),
-    "simulate": ("failover_analysis.cli.simulate", "simulate_command", "Play a world in virtual time: what the controller does in months."),
+    "simulate": ("failover_analysis.cli.simulate", "simulate_command", "Simulate months of the controller's work in virtual time."),
     "demo": ("failover_testbed.cli", "demo_command", "Play a shortage without a cloud: failover and fallback in about a minute."),
 }
 
 
-# The packages that prove the controller are never imported by it: only these commands name them, and only when they are used.
+# The controller never imports the packages that prove it. Only these commands name and import them, and only when they run.
 _EXTRAS: Final = {"failover_testbed": ("demo", "./proof[demo]"), "failover_analysis": ("analysis", "./proof")}
-"""By package: the extra that brings it, and what a checkout of the repository installs in its place."""
+"""By package: the extra that installs it, and what a checkout of the repository installs instead."""
 
 
 @contextlib.contextmanager
 def _without_rich() -> Iterator[None]:
-    """Keeps structlog from importing rich, which the controller has no use for: 6.5 MiB of a process that runs for months."""
+    """Keeps structlog from importing rich, which the controller does not need: 6.5 MiB of a process that runs for months."""
     if "rich" in sys.modules:
         yield
         return
@@ -50,7 +50,7 @@ def _without_rich() -> Iterator[None]:
 
 
 def _missing(command: str, module: str, extra: str, checkout: str) -> str:
-    """One line that names what is missing, the extra that brings it, and both ways to install it."""
+    """One line that names what is missing, the extra that installs it, and both ways to install it."""
     install = f"pip install 'mixed-accelerator-failover[{extra}]', in a checkout pip install '{checkout}'"
     return f"`failoverctl {command}` needs {module}, which is not installed: {install}"
 
@@ -81,14 +81,14 @@ class _Lazy(click.Group):
             formatter.write_dl([(name, words) for name, (_, _, words) in _COMMANDS.items()])
 
 
-# click ends wrong usage with 2, which for `plan` means "there are changes": a misspelt option must not read as a pending switch.
+# click ends wrong usage with 2, which for `plan` means "there are changes": a misspelt option must not look like a pending change.
 click.UsageError.exit_code = 1
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="failoverctl")
 def main() -> None:
-    """Keep mixed-accelerator inference on EKS served, at the lowest cost, while cloud capacity comes and goes."""
+    """Keep mixed-accelerator inference on EKS served at the lowest cost while cloud capacity comes and goes."""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One look at everything for `plan` and `status`: the same view, snapshot, `decide` and `plan` as the running service, without writing."""
+"""Observes once for `plan` and `status`, without writing: the same view, snapshot, `decide` and `plan` as the running service."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from controller.signals.once import observe_once
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What one look at an application shows.
+class Observation:
+    """One observation of an application and what follows from it.
 
     Attributes:
-        snapshot: What is observed.
-        memory: What the running controller remembers.
+        snapshot: The snapshot.
+        memory: The memory of the running controller.
         decision: What would be decided now.
         made: What would be applied now.
-        coming: What would be applied once the guards that only wait have opened; None where nothing is held back.
-        standby_patch: The JSON patch of the Ingress that adds the standby rules which it lacks; [] where it lacks none.
+        coming: The plan once the guards that only wait have opened; None if nothing is held back.
+        standby_patch: The JSON patch that adds the missing standby rules to the Ingress; [] if none is missing.
     """
 
     snapshot: Snapshot
@@ -43,14 +43,14 @@ class Look:
     standby_patch: list[dict[str, Any]] = field(default_factory=list)
 
 
-class Looker:
-    """Looks at applications, once or again and again with one call budget towards AWS.
+class ApplicationObserver:
+    """Observes applications, once or repeatedly, with one budget of AWS calls.
 
     Args:
-        settings: For namespaces, time-outs and which AWS APIs may be asked.
+        settings: Namespaces, time-outs, and which AWS APIs may be called.
         session: Connection to the API server.
-        clock: Time.
-        applications: All of them: a NodePool that several units share is judged accordingly.
+        clock: The clock.
+        applications: All applications, because several units may share a NodePool.
     """
 
     def __init__(self, settings: Settings, session: KubeSession, clock: Clock, applications: Mapping[str, Application]) -> None:
@@ -60,11 +60,11 @@ class Looker:
         self._applications = list(applications.values())
         self._store = ConfigMapStore(session, settings.kubernetes.state_namespace)
 
-    def look(self, chosen: Sequence[Application]) -> dict[str, Look]:
-        """Looks at these applications; they share one look at the cluster.
+    def observe(self, chosen: Sequence[Application]) -> dict[str, Observation]:
+        """Observes these applications; they share one observation of the cluster.
 
         Returns:
-            By key.
+            The observations by key.
 
         Raises:
             RemoteError: The API server gave no usable answer at all.
@@ -98,12 +98,12 @@ def _stored(store: ConfigMapStore, key: str) -> tuple[Memory, int, tuple[Source,
     return stored.memory, stored.epoch, ()
 
 
-def judge(snapshot: Snapshot, memory: Memory) -> Look:
-    """What is decided about a snapshot, and what would be once the guards that only wait have opened."""
+def judge(snapshot: Snapshot, memory: Memory) -> Observation:
+    """Decides about a snapshot, and plans as well what would come once the guards that only wait have opened."""
     now = conclude(memory, snapshot)
-    wanted, coming = now.decision.wanted, None
-    if wanted is not None and wanted.switches:
+    held_back, coming = now.decision.held_back, None
+    if held_back is not None and held_back.switches:
         preview = conclude(memory, snapshot, preview=True)
-        if preview.decision.verb in {wanted, Verb.ADVANCE}:
+        if preview.decision.verb in {held_back, Verb.ADVANCE}:
             coming = preview.plan
-    return Look(snapshot, now.memory, now.decision, now.plan, coming)
+    return Observation(snapshot, now.memory, now.decision, now.plan, coming)

@@ -1,4 +1,4 @@
-"""`failoverctl pause | resume | pin`: annotations on the Ingress that the controller reads and never writes."""
+"""`failoverctl pause | resume | pin`: set annotations on the Ingress that the controller reads and never writes."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from controller.cli.common import Options, choose_one, common_options, fail_clea
 from controller.clients.kube import INGRESSES, MERGE_PATCH
 from controller.clock import SystemClock, format_rfc3339
 from controller.errors import FailoverError
+from controller.policy.annotations import OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL
 from controller.policy.model import Mode
-from controller.signals.ingress import OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL
 
 _MANAGER = "failoverctl-cli"
 
 
 @click.command("pause")
 @click.argument("application", required=False)
-@click.option("--for", "duration", default="1h", show_default=True, help="How long, such as 30m, 2h or 1d.")
-@click.option("--why", required=True, help="The reason; shown everywhere while the pause lasts.")
+@click.option("--for", "duration", default="1h", show_default=True, help="Duration, such as 30m, 2h or 1d.")
+@click.option("--why", required=True, help="Reason, shown in status and messages during the pause.")
 @common_options
 def pause_command(options: Options, application: str | None, duration: str, why: str) -> None:
-    """Stop the controller from changing anything, for a while and with a reason.
+    """Stop the controller from changing anything, for a time and with a reason.
 
-    Signals are watched and alerts sent as before; routing and replicas are left exactly as they are.
+    The controller still watches signals and sends alerts; it leaves routing and replicas exactly as they are.
     """
     until = format_rfc3339(SystemClock().now() + seconds(duration))
     name = _annotate(options, application, {PAUSED_UNTIL: until, OVERRIDE_REASON: reason_given(why)})
@@ -36,7 +36,7 @@ def pause_command(options: Options, application: str | None, duration: str, why:
 @click.argument("application", required=False)
 @common_options
 def resume_command(options: Options, application: str | None) -> None:
-    """Lift a pause and a pin."""
+    """Remove a pause and a pin."""
     name = _annotate(options, application, dict.fromkeys((PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL, OVERRIDE_REASON)))
     click.echo(f"{name}: no pause and no pin")
 
@@ -44,13 +44,13 @@ def resume_command(options: Options, application: str | None) -> None:
 @click.command("pin")
 @click.argument("mode", type=click.Choice([str(mode) for mode in Mode]))
 @click.argument("application", required=False)
-@click.option("--for", "duration", default="1h", show_default=True, help="How long, such as 30m, 2h or 1d.")
-@click.option("--why", required=True, help="The reason; shown everywhere while the pin lasts.")
+@click.option("--for", "duration", default="1h", show_default=True, help="Duration, such as 30m, 2h or 1d.")
+@click.option("--why", required=True, help="Reason, shown in status and messages during the pin.")
 @common_options
 def pin_command(options: Options, mode: str, application: str | None, duration: str, why: str) -> None:
-    """Ask for a mode and keep it, for a while and with a reason.
+    """Request a mode and keep it, for a time and with a reason.
 
-    The switch still needs a receiving side that is ready and safe to switch to.
+    The mode change still needs a receiving side that is ready and safe.
     """
     until = format_rfc3339(SystemClock().now() + seconds(duration))
     name = _annotate(options, application, {PINNED_MODE: mode, PINNED_UNTIL: until, OVERRIDE_REASON: reason_given(why)})
@@ -58,7 +58,7 @@ def pin_command(options: Options, mode: str, application: str | None, duration: 
 
 
 def _annotate(options: Options, wanted: str | None, annotations: Mapping[str, str | None]) -> str:
-    """Sets annotations; None removes one, whoever wrote it."""
+    """Sets annotations; None removes one, no matter who wrote it."""
     try:
         settings = options.settings()
         application = choose_one(load_applications(settings), wanted)

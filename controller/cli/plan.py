@@ -1,4 +1,4 @@
-"""`failoverctl plan`: what would be done now and why, with the exact patches. Reads only."""
+"""`failoverctl plan`: shows what the controller would do now and why, with the exact patches. Reads only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from controller.cli.common import CHANGES, Options, choose, common_options, fail_cleanly, load_applications, open_session, show
-from controller.cli.observe import Look, Looker
+from controller.cli.observe import ApplicationObserver, Observation
 from controller.cli.remedy import remedy_lines
 from controller.cli.words import (
     Line,
@@ -28,22 +28,22 @@ from controller.clock import SystemClock, format_rfc3339
 from controller.errors import FailoverError
 from controller.policy.cost import effect, spend_per_hour
 from controller.policy.decide import observed_mode
+from controller.policy.figures import Figures
 from controller.policy.hold import next_waiting
 from controller.policy.model import Action, Mode, Plan
 from controller.policy.plan import summary
-from controller.policy.targets import intended_weights
 
 
 @click.command("plan")
 @click.argument("application", required=False)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document for each application, one a line.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON document per application, one per line.")
 @click.option("--exact/--no-exact", default=True, help="Show the exact requests below each change.")
 @common_options
 def plan_command(options: Options, application: str | None, *, as_json: bool, exact: bool) -> None:
-    """Show what would be done now, and why.
+    """Show what the controller would do now, and why.
 
-    Reads the cluster once, decides as the running controller would, and prints decision, reasons, evidence with ages, guards and the exact
-    patches. Nothing is written; a read-only identity suffices.
+    The command reads the cluster once, decides as the running controller would, and prints decision, reasons, evidence with ages, guards
+    and the exact patches. It writes nothing; a read-only identity suffices.
 
     Exit code: 0 no changes, 2 changes, 1 error.
     """
@@ -52,20 +52,20 @@ def plan_command(options: Options, application: str | None, *, as_json: bool, ex
         applications = load_applications(settings)
         chosen = choose(applications, application)
         session = open_session(settings)
-        looks = Looker(settings, session, SystemClock(), applications).look(chosen)
+        observations = ApplicationObserver(settings, session, SystemClock(), applications).observe(chosen)
     except FailoverError as error:
         raise fail_cleanly(error) from error
     for one in chosen:
-        seen = looks[one.key]
+        seen = observations[one.key]
         if as_json:
             click.echo(json.dumps(plan_document(seen), sort_keys=True))
         else:
             show(plan_lines(seen, exact=exact))
-    sys.exit(CHANGES if any(looks[one.key].made.due for one in chosen) else 0)
+    sys.exit(CHANGES if any(observations[one.key].made.due for one in chosen) else 0)
 
 
-def plan_lines(seen: Look, *, exact: bool) -> Iterator[Line]:
-    """The plan for people."""
+def plan_lines(seen: Observation, *, exact: bool) -> Iterator[Line]:
+    """The plan as text for people."""
     snapshot, decision = seen.snapshot, seen.decision
     application = snapshot.application
     present, _ = observed_mode(snapshot)
@@ -82,7 +82,7 @@ def plan_lines(seen: Look, *, exact: bool) -> Iterator[Line]:
     yield "plain", ""
     yield from _changes(seen.made, exact=exact)
     if seen.coming is not None:
-        yield "title", f"Coming once the guards that wait have opened: {seen.coming.decision.verb}"
+        yield "title", f"Next, once the waiting guards have opened: {seen.coming.decision.verb}"
         yield from _changes(seen.coming, exact=exact)
     yield "title", "Guards"
     yield from guard_lines(decision.guards)
@@ -90,7 +90,7 @@ def plan_lines(seen: Look, *, exact: bool) -> Iterator[Line]:
     yield "plain", f"Waits      {waits_text(next_waiting(snapshot, seen.memory))}"
     spend = spend_per_hour(application, decision.evidence)
     to = Mode.COST if present is Mode.CAPACITY else Mode.CAPACITY
-    change = effect(application, intended_weights(snapshot, seen.memory.units), to)
+    change = effect(application, Figures.of(snapshot, seen.memory.units).intended, to)
     yield "plain", f"Cost       ready replicas ${spend:.2f}/h" + (f"; mode {to} would mean {change}" if change else "")
     yield "plain", ""
     yield from remedy_lines(application, seen.standby_patch)
@@ -107,8 +107,8 @@ def _changes(made: Plan, *, exact: bool) -> Iterator[Line]:
         yield "plain", ""
 
 
-def plan_document(seen: Look) -> dict[str, Any]:
-    """The plan for machines."""
+def plan_document(seen: Observation) -> dict[str, Any]:
+    """The plan as a JSON document."""
     snapshot, decision = seen.snapshot, seen.decision
     return {
         "application": snapshot.application.key,
@@ -116,7 +116,7 @@ def plan_document(seen: Look) -> dict[str, Any]:
         "epoch": snapshot.epoch,
         "mode": decision.mode,
         "verb": decision.verb,
-        "wanted": decision.wanted,
+        "wanted": decision.held_back,
         "reason": decision.reason,
         "why": decision.sentence,
         "evidence": {
@@ -149,7 +149,7 @@ def plan_document(seen: Look) -> dict[str, Any]:
 
 
 def action_document(action: Action) -> dict[str, Any]:
-    """One action for machines; `body` is the request's body, byte for byte."""
+    """One action as a JSON document; `body` is the request's body, byte for byte."""
     return {
         "kind": action.kind,
         "resource": action.resource,

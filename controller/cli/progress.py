@@ -1,4 +1,4 @@
-"""The line at the bottom of a terminal that shows how far a step is, redrawn in place."""
+"""A line at the bottom of a terminal that shows the progress of a step, redrawn in place."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ERASE: Final = "\r\x1b[2K"
 
 
 class ProgressLine:
-    """A description, a bar and the time that has passed. Writes nothing where the output is not a terminal.
+    """A description, a bar and the elapsed time. Writes nothing if the output is not a terminal.
 
     Args:
         clock: Limits how often the line is redrawn.
@@ -31,7 +31,7 @@ class ProgressLine:
         self._drawn_at = 0.0
 
     def begin(self, what: str, total_s: float = 0.0) -> None:
-        """Describes what is under way now; it takes `total_s` seconds, 0 where that is not known (then there is no bar)."""
+        """Starts a step that takes `total_s` seconds; 0 if that is unknown, and then there is no bar."""
         self._what, self._done_s, self._total_s = what, 0.0, total_s
         self._draw()
 
@@ -43,13 +43,13 @@ class ProgressLine:
 
     @contextmanager
     def above(self) -> Iterator[None]:
-        """What is printed within appears above the line."""
+        """Prints the output of the block above the line."""
         self.erase()
         yield
         self._draw()
 
     def erase(self) -> None:
-        """Takes the line off the screen."""
+        """Erases the line."""
         self._write(_ERASE)
 
     def _draw(self) -> None:

@@ -1,4 +1,4 @@
-"""The standby rules that an Ingress lacks, as `plan` and `doctor` print them: a command that can be run as it stands, or YAML for Git."""
+"""The missing standby rules of an Ingress, as `plan` and `doctor` print them: a command to run, or YAML for Git."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def remedy_lines(application: Application, patch: Sequence[Mapping[str, Any]]) -
     """How to add the standby rules.
 
     Args:
-        application: Whose.
-        patch: The JSON patch; nothing is printed where it is empty.
+        application: The application.
+        patch: The JSON patch; if it is empty, nothing is printed.
     """
     if not patch:
         return
     yield "title", "Standby rules to add"
-    yield "plain", "Without them a switch answers 503 for 5 to 30 s, so it is refused unless"
+    yield "plain", "Without them a mode change causes 503s for 5 to 30 s, so it is refused unless"
     yield "plain", "allowUnsafeSwitch is set. No request reaches them; other rules stay. Run:"
     yield "plain", ""
     yield from (("plain", line) for line in command(application, patch).splitlines())
@@ -36,7 +36,7 @@ def remedy_lines(application: Application, patch: Sequence[Mapping[str, Any]]) -
 
 
 def command(application: Application, patch: Sequence[Mapping[str, Any]]) -> str:
-    """A shell command that applies a JSON patch to the Ingress: one operation a line, nothing to be quoted or merged."""
+    """A shell command that applies a JSON patch to the Ingress, with one operation per line and no quoting."""
     call = f"kubectl -n {application.namespace} patch ingress {application.ingress} --type json --patch-file /dev/stdin <<'{_END}'"
     return "\n".join([call, *(f"- {_flow(operation)}" for operation in patch), _END])
 

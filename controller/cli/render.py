@@ -1,4 +1,4 @@
-"""`failoverctl render`: an application file turned into all manifests of its stack. Needs no cluster."""
+"""`failoverctl render`: renders all manifests of a stack from its application file. Needs no cluster."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ from controller.rendering.render import FILES, MARK, stack_files, stack_objects
 @click.command("render")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="Write one file for each group here, instead of printing all."
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write one file per group into this folder instead of printing everything.",
 )
 @click.option(
     "--mode",
     type=click.Choice([str(mode) for mode in Mode]),
     default=str(Mode.COST),
     show_default=True,
-    help="The mode that Ingress and ScaledObjects show.",
+    help="Mode of the Ingress and the ScaledObjects.",
 )
 def render_command(file: Path, out: Path | None, mode: str) -> None:
     """Print all manifests of the stack that an application file describes.
 
-    FILE has one application with a section spec.stack: docs/render.md. The same file gives the same bytes.
+    FILE has one application with a section spec.stack, see docs/render.md. The same file always gives the same bytes.
     """
     try:
         model = load(file)
@@ -51,10 +53,10 @@ def render_command(file: Path, out: Path | None, mode: str) -> None:
 
 
 def load(path: Path) -> ApplicationFile:
-    """The one application of a file, of which a stack can be made.
+    """Reads the one application of a file, and checks that a stack can be made of it.
 
     Raises:
-        ConfigError: Lists everything that is in the way, each with file, line and field.
+        ConfigError: Lists everything that prevents that, each with file, line and field.
     """
     definitions = list(load_definitions(path).values())
     if len(definitions) != 1:
@@ -71,10 +73,10 @@ def load(path: Path) -> ApplicationFile:
 
 
 def _write(folder: Path, files: dict[str, str]) -> None:
-    """Writes the files, and takes away those of an earlier rendering that are not made any more.
+    """Writes the files, and removes those of an earlier rendering that are no longer made.
 
     Raises:
-        ConfigError: A file that would be replaced was not made here, or cannot be written.
+        ConfigError: A file to replace was not made by this command, or a file cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

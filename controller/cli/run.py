@@ -15,7 +15,7 @@ from controller.service.wiring import Service
 
 
 @click.command("run")
-@click.option("--dry-run", is_flag=True, help="Decide and log plans, write nothing anywhere; needs read permissions only.")
+@click.option("--dry-run", is_flag=True, help="Decide and log plans, write nothing. Needs only read permissions.")
 @common_options
 def run_command(options: Options, *, dry_run: bool) -> None:
     """Run the controller until SIGTERM or Ctrl-C."""

@@ -1,4 +1,4 @@
-"""`failoverctl status`: how things are, and what the running controller says of itself. Reads only."""
+"""`failoverctl status`: shows the state of applications and of the running controller. Reads only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from controller.cli.common import Options, choose, common_options, fail_cleanly, load_applications, open_session, show
-from controller.cli.observe import Look, Looker
+from controller.cli.observe import ApplicationObserver, Observation
 from controller.cli.words import ICONS, Line, age, mode_word, proof_document, scaler_note, unit_state, waits_document, waits_text
 from controller.clients.kube import Object
 from controller.clock import Clock, SystemClock, format_rfc3339, parse_rfc3339
@@ -26,19 +26,21 @@ from controller.service.status import HEARTBEAT_S, read_status
 
 _REFRESH_S = 2.0
 _CLEAR = "\033[H\033[J"
-_SHOWN_FLIPS = 3
+_SHOWN_CHANGES = 3
 _SILENT_HEARTBEATS = 3
 
 
 @click.command("status")
 @click.argument("application", required=False)
 @click.option("--watch", is_flag=True, help="Redraw every two seconds until interrupted.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document for each application, one a line.")
-@click.option("--until", type=click.Choice([str(mode) for mode in Mode]), help="Wait for this mode; exit 1 when --timeout passes first.")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=1), default=300.0, show_default=True, help="For --until, seconds.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON document per application, one per line.")
+@click.option("--until", type=click.Choice([str(mode) for mode in Mode]), help="Wait for this mode; exit with 1 if --timeout passes first.")
+@click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Longest wait for --until, seconds."
+)
 @common_options
 def status_command(options: Options, application: str | None, *, watch: bool, as_json: bool, until: str | None, timeout_s: float) -> None:
-    """Show mode, weights set and actual, replicas, evidence, history, overrides and notifiers."""
+    """Show mode, set and actual weights, replicas, evidence, history, overrides and notifiers."""
     clock: Clock = SystemClock()
     never = threading.Event()
     begin = clock.monotonic()
@@ -48,13 +50,13 @@ def status_command(options: Options, application: str | None, *, watch: bool, as
         applications = load_applications(settings)
         chosen = choose(applications, application)
         session = open_session(settings)
-        looker = Looker(settings, session, clock, applications)
+        observer = ApplicationObserver(settings, session, clock, applications)
         while True:
-            looks = _looked(looker, chosen, lasting=lasting)
-            if looks is not None:
+            observations = _observed(observer, chosen, lasting=lasting)
+            if observations is not None:
                 published = read_status(session, settings.kubernetes.state_namespace)
-                _show([looks[one.key] for one in chosen], published, as_json=as_json, redraw=watch)
-                if not lasting or {str(observed_mode(one.snapshot)[0]) for one in looks.values()} == {until}:
+                _show([observations[one.key] for one in chosen], published, as_json=as_json, redraw=watch)
+                if not lasting or {str(observed_mode(one.snapshot)[0]) for one in observations.values()} == {until}:
                     return
             if until is not None and clock.monotonic() - begin > timeout_s:
                 raise click.ClickException(f"mode {until} was not reached within {timeout_s:.0f} s")
@@ -65,10 +67,10 @@ def status_command(options: Options, application: str | None, *, watch: bool, as
         return
 
 
-def _looked(looker: Looker, chosen: list[Application], *, lasting: bool) -> dict[str, Look] | None:
-    """One look; None and a line about the trouble where it failed and another will follow: a view that dies in an outage is of no use."""
+def _observed(observer: ApplicationObserver, chosen: list[Application], *, lasting: bool) -> dict[str, Observation] | None:
+    """Observes once. Prints the error and returns None if that failed and another try follows: a display must outlive an outage."""
     try:
-        return looker.look(chosen)
+        return observer.observe(chosen)
     except RemoteError as error:
         if not lasting:
             raise
@@ -76,23 +78,23 @@ def _looked(looker: Looker, chosen: list[Application], *, lasting: bool) -> dict
         return None
 
 
-def _show(looks: list[Look], published: Object | None, *, as_json: bool, redraw: bool) -> None:
+def _show(observations: list[Observation], published: Object | None, *, as_json: bool, redraw: bool) -> None:
     if redraw and sys.stdout.isatty():
         click.echo(_CLEAR, nl=False)
-    for one in looks:
+    for one in observations:
         if as_json:
             click.echo(json.dumps(status_document(one, published), sort_keys=True))
         else:
             show(status_lines(one, published))
 
 
-def status_lines(seen: Look, published: Object | None) -> Iterator[Line]:
-    """The status for people."""
+def status_lines(seen: Observation, published: Object | None) -> Iterator[Line]:
+    """The status as text for people."""
     snapshot, decision = seen.snapshot, seen.decision
     mode, problem = observed_mode(snapshot)
     since = f" for {text.duration(snapshot.now - seen.memory.mode_since)}" if seen.memory.mode_since else ""
     yield "title", f"{snapshot.application.name}  {mode_word(mode)}{_step(snapshot)}{since}   {snapshot.application.key}"
-    yield "warn" if decision.wanted else "plain", f"  {decision.reason}: {decision.sentence}"
+    yield "warn" if decision.held_back else "plain", f"  {decision.reason}: {decision.sentence}"
     if problem:
         yield "bad", f"  {ICONS['bad']} {problem}"
     yield from _override(seen)
@@ -105,8 +107,8 @@ def status_lines(seen: Look, published: Object | None) -> Iterator[Line]:
         yield "bad", f"  {ICONS['warn']} {alert.text}"
     for named in decision.degraded:
         yield "warn", f"  {ICONS['absent']} {named}"
-    for flip in reversed(seen.memory.flips[-_SHOWN_FLIPS:]):
-        yield "dim", f"  {format_rfc3339(flip.at)}  to {flip.to}  {flip.reason}: {flip.detail}"
+    for change in reversed(seen.memory.mode_changes[-_SHOWN_CHANGES:]):
+        yield "dim", f"  {format_rfc3339(change.at)}  to {change.to}  {change.reason}: {change.detail}"
     yield from _account((published or {}).get("applications", {}).get(snapshot.application.key, {}).get("ledger"))
     yield from _controller(published, snapshot.now)
     yield "plain", ""
@@ -117,7 +119,7 @@ def _step(snapshot: Snapshot) -> str:
     return f", step {step} of {steps} of the way back" if step else ""
 
 
-def _override(seen: Look) -> Iterator[Line]:
+def _override(seen: Observation) -> Iterator[Line]:
     override, now = seen.snapshot.routing.override, seen.snapshot.now
     if override.problem:
         yield "bad", f"  {ICONS['warn']} override cannot be read, so everything is paused: {override.problem}"
@@ -131,7 +133,7 @@ def _until(until: float | None) -> str:
     return "until it is lifted" if until is None or until == float("inf") else f"until {format_rfc3339(until)}"
 
 
-def _table(seen: Look) -> Iterator[Line]:
+def _table(seen: Observation) -> Iterator[Line]:
     snapshot, decision = seen.snapshot, seen.decision
     routing = snapshot.routing
     live = routing.verification.weights if routing.verification else {}
@@ -154,7 +156,7 @@ def _table(seen: Look) -> Iterator[Line]:
     yield "plain", f"• {capacity:<18} {shown[0]:>4} {shown[1]:>6} {ready:>7} {'':>7}  over all pods"
 
 
-def _routing(seen: Look) -> Iterator[Line]:
+def _routing(seen: Observation) -> Iterator[Line]:
     verification, now = seen.snapshot.routing.verification, seen.snapshot.now
     if verification is None:
         yield "warn", f"  {ICONS['absent']} load balancer: not asked"
@@ -166,7 +168,7 @@ def _routing(seen: Look) -> Iterator[Line]:
 
 
 def _account(ledger: Object | None) -> Iterator[Line]:
-    """What the modes cost and saved since the leading replica began to lead, as it says itself."""
+    """What the modes cost and saved since the leading replica began to lead, by its own account."""
     seconds = sum((ledger or {}).get("seconds", {}).values())
     if not ledger or not seconds:
         return
@@ -187,7 +189,7 @@ def _controller(published: Object | None, now: float) -> Iterator[Line]:
     dry = ", dry run" if published.get("dryRun") else ""
     at = parse_rfc3339(str(published.get("at", "")))
     if at is None or now - at > _SILENT_HEARTBEATS * HEARTBEAT_S:
-        yield "bad", f"  {ICONS['bad']} the controller has not said anything since {published.get('at')}: is it running?"
+        yield "bad", f"  {ICONS['bad']} the controller has published no status since {published.get('at')}: is it running?"
     leader = f" {published['leader']}" if published.get("leader") else ""
     yield "dim", f"  controller {published.get('version')}{leader} epoch {published.get('epoch')}{dry}, status of {published.get('at')}"
     if published.get("configError"):
@@ -199,8 +201,8 @@ def _controller(published: Object | None, now: float) -> Iterator[Line]:
         yield style, f"  {ICONS[style]} notifier {sink.get('name')}: {counts}{trouble}"
 
 
-def status_document(seen: Look, published: Object | None) -> dict[str, Any]:
-    """The status for machines."""
+def status_document(seen: Observation, published: Object | None) -> dict[str, Any]:
+    """The status as a JSON document."""
     snapshot, decision, memory = seen.snapshot, seen.decision, seen.memory
     mode, problem = observed_mode(snapshot)
     verification = snapshot.routing.verification
@@ -212,7 +214,7 @@ def status_document(seen: Look, published: Object | None) -> dict[str, Any]:
         "since": format_rfc3339(memory.mode_since) if memory.mode_since else None,
         "reason": decision.reason,
         "why": decision.sentence,
-        "wanted": decision.wanted,
+        "wanted": decision.held_back,
         "weights": {target.service: target.weight for target in snapshot.routing.targets},
         "actualWeights": dict(verification.weights) if verification else None,
         "verified": verification.verdict if verification else None,
@@ -230,7 +232,7 @@ def status_document(seen: Look, published: Object | None) -> dict[str, Any]:
             }
             for name, judged in decision.evidence.items()
         },
-        "flips": [{"at": format_rfc3339(f.at), "to": f.to, "reason": f.reason, "detail": f.detail} for f in memory.flips],
+        "flips": [{"at": format_rfc3339(f.at), "to": f.to, "reason": f.reason, "detail": f.detail} for f in memory.mode_changes],
         "alerts": [alert.text for alert in decision.alerts],
         "degraded": list(decision.degraded),
         "controller": published,

@@ -1,4 +1,4 @@
-"""Which source this program was made from, as far as it can be known."""
+"""Finds the commit that this program was made from."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _SHOWN: Final = 12
 
 
 def commit() -> str:
-    """The commit that was installed, or that the working tree is at, with ``+`` where files were changed; "" where neither is known."""
+    """The installed commit, or that of the working tree, with ``+`` if files were changed; "" if unknown."""
     return _installed() or _checked_out()
 
 
 def _installed() -> str:
-    """As pip noted it for what it installed from a repository (PEP 610)."""
+    """The commit as pip records it for an installation from a repository (PEP 610)."""
     try:
         noted = json.loads(distribution(_DISTRIBUTION).read_text("direct_url.json") or "{}")
     except (PackageNotFoundError, ValueError):

@@ -1,4 +1,4 @@
-"""How `plan`, `status` and the demo show units, guards and actions: one view, the same words everywhere, an icon beside every colour."""
+"""How `plan`, `status` and the demo show units, guards and actions: the same words everywhere, and an icon with every colour."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from controller.clock import format_rfc3339
 from controller.policy import text
+from controller.policy.annotations import MARKER
 from controller.policy.hold import Waiting
 from controller.policy.model import (
     Action,
@@ -21,7 +22,7 @@ from controller.policy.model import (
     UnitObservation,
     Verb,
 )
-from controller.policy.routing import MARKER, parse_action
+from controller.policy.routing import parse_action
 
 Line = tuple[str, str]
 
@@ -34,14 +35,14 @@ def mode_word(mode: Mode | None) -> str:
 
 
 def unit_state(judged: UnitEvidence) -> tuple[str, str]:
-    """Style and words for one unit's evidence."""
+    """Style and text for one unit's evidence."""
     if judged.shortage is Shortage.PROVEN:
         return "bad", f"short ({judged.cause}, proof {judged.proof})"
     if judged.shortage is Shortage.SUSPECTED:
         if not judged.attempts:
             return "warn", "NodePool at its limit"
         missing = f", not yet: {text.listing(judged.missing)}" if judged.missing else ""
-        return "warn", f"refused in part ({judged.cause}){missing}" if judged.demand else f"refused ({judged.cause}), nobody waits"
+        return "warn", f"refused in part ({judged.cause}){missing}" if judged.demand else f"refused ({judged.cause}), no pod waits"
     if judged.last_failure_at is not None:
         return "warn", f"was short; return: {judged.returned}"
     if judged.demand:
@@ -67,12 +68,12 @@ def proof_document(judged: UnitEvidence) -> dict[str, Any]:
 
 
 def scaler_note(observed: UnitObservation) -> str:
-    """What keeps a unit's replicas from following the demand, "" where nothing does or nobody is to set them."""
+    """What keeps a unit's replicas from following the demand; "" if nothing does or nothing should set them."""
     scaler = observed.scaler
     if scaler is None:
         return ""
     if scaler.paused:
-        return f"ScaledObject {scaler.name} is paused by an operator and left alone: nothing adds replicas"
+        return f"ScaledObject {scaler.name} is paused by an operator: nothing adds replicas"
     return f"ScaledObject {scaler.name}: {scaler.trouble}" if scaler.trouble else ""
 
 
@@ -94,16 +95,16 @@ def evidence_lines(snapshot: Snapshot, decision: Decision) -> Iterator[Line]:
 
 def decision_line(decision: Decision, present: Mode | None) -> Line:
     """The decision in one line."""
-    style = "good" if decision.verb is Verb.HOLD and decision.wanted is None else "warn"
+    style = "good" if decision.verb is Verb.HOLD and decision.held_back is None else "warn"
     arrow = mode_word(decision.mode)
     if decision.verb.switches:
         arrow = f"{mode_word(present)} → {mode_word(decision.mode)}"
-    held = f" (holds back: {decision.wanted})" if decision.wanted and decision.verb is not decision.wanted else ""
+    held = f" (holds back: {decision.held_back})" if decision.held_back and decision.verb is not decision.held_back else ""
     return style, f"Decision   {arrow}   {decision.verb}{held}   {decision.reason}: {decision.sentence}"
 
 
 def guard_lines(results: tuple[GuardResult, ...]) -> Iterator[Line]:
-    """The guards, those that hold in full."""
+    """The guards: those that hold with their text, the others by name."""
     passed = [result.guard for result in results if result.passed]
     for result in results:
         if not result.passed:
@@ -113,7 +114,7 @@ def guard_lines(results: tuple[GuardResult, ...]) -> Iterator[Line]:
 
 
 def waits_text(waiting: Waiting) -> str:
-    """How long is waited before the next switch, and what was learned from past shortages."""
+    """The waits before the next mode change, and what past shortages have taught."""
     waits = f"patience {text.duration(waiting.patience_s)}, hold {text.duration(waiting.hold_s)}"
     words = f"{waiting.strategy}: {waits} ({text.listing(waiting.units)})"
     if waiting.why:
@@ -126,7 +127,7 @@ def waits_text(waiting: Waiting) -> str:
 
 
 def waits_document(waiting: Waiting) -> dict[str, Any]:
-    """The same for machines."""
+    """The same as a JSON document."""
     return {
         "units": list(waiting.units),
         "strategy": waiting.strategy,
@@ -141,7 +142,7 @@ def waits_document(waiting: Waiting) -> dict[str, Any]:
 
 
 def action_lines(action: Action, *, exact: bool) -> Iterator[Line]:
-    """One action as a diff, and the exact request where `exact`."""
+    """One action as a diff, with the exact request if `exact`."""
     where = f"{action.namespace}/{action.name}"
     sign, later = ("-", f"   deferred: {action.deferred}") if action.deferred else ("~", "")
     match action.kind:
@@ -176,10 +177,9 @@ def _route_diff(action: Action) -> Iterator[Line]:
             yield "change", f"      ~ {name:<28} {old[key]} → {new[key]}"
     if sticky_before != sticky_after:
         yield "change", f"      ~ stickiness                   {sticky_before} s → {sticky_after} s"
-    marker = action.body.partition(f'"{MARKER}":"')[2].partition('"')[0]
-    yield "change", f"      ~ {MARKER}         {marker}"
+    yield "change", f"      ~ {MARKER}         {action.mode}"
 
 
 def age(at: float | None, now: float) -> str:
-    """How long ago, in words."""
+    """How long ago that was, as text."""
     return "never" if at is None else f"{text.duration(now - at)} ago"

@@ -8,10 +8,11 @@ from typing import Final
 from controller.doctor.observe import Observation
 from controller.doctor.report import Finding, ok, problem, unknown, warning
 from controller.policy import text as words
+from controller.policy.annotations import MARKER
 from controller.policy.guards import until_text
 from controller.policy.model import Mode, RoutingStyle
 from controller.policy.plan import FIELD_MANAGER
-from controller.policy.routing import MARKER, action_key, action_problem, mode_of, states_stickiness
+from controller.policy.routing import action_key, action_problem, mode_of, states_stickiness
 from controller.signals.objects import field_owners, items, mapping, text
 
 _TOOLS: Final = {

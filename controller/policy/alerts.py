@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from controller.policy import text
-from controller.policy.availability import healthy_targets
-from controller.policy.demand import total_demand
+from controller.policy.case import Case
 from controller.policy.missing_metrics import held_replicas, held_until
 from controller.policy.model import (
     CRITICAL,
@@ -53,28 +52,27 @@ _CAUSE_ALERTS = {
 }
 
 
-def alerts(snapshot: Snapshot, memory: Memory, evidence: Mapping[str, UnitEvidence], decision: Decision) -> tuple[Alert, ...]:
+def alerts(case: Case, decision: Decision) -> tuple[Alert, ...]:
     """Everything worth an alert now. The keys are stable while the condition lasts.
 
     Args:
-        snapshot: What is observed.
-        memory: What is remembered.
-        evidence: What is proven.
+        case: What is observed, remembered and proven.
         decision: What was decided.
     """
+    snapshot, evidence = case.snapshot, case.evidence
     found = [
         *_absent(snapshot),
         *_clocks(snapshot),
         *_held(decision),
         *_unprepared(snapshot, decision),
         *_causes(snapshot, evidence),
-        *_silence(snapshot, evidence),
-        *_silent_counters(snapshot, memory),
-        *_maxima(snapshot, evidence),
-        *_unhealthy(snapshot, evidence),
+        *_waiting_unexplained(snapshot, evidence),
+        *_missing_metrics(snapshot, case.memory),
+        *_maxima(case),
+        *_unhealthy(case),
         *_unscaled(snapshot),
-        *stuck(snapshot, memory, evidence),
-        *_routing(snapshot, memory),
+        *stuck(snapshot, case.memory, evidence),
+        *_routing(snapshot, case.memory),
     ]
     return tuple(found)
 
@@ -102,7 +100,7 @@ def _held(decision: Decision) -> Iterator[Alert]:
     if held is None or severity is None:
         return
     # A fallback that is refused costs money; a failover that is refused fails users.
-    yield Alert(f"held/{held.reason}", "warning" if decision.wanted is Verb.FALLBACK else severity, held.text)
+    yield Alert(f"held/{held.reason}", "warning" if decision.held_back is Verb.FALLBACK else severity, held.text, held.reason)
 
 
 def _unprepared(snapshot: Snapshot, decision: Decision) -> Iterator[Alert]:
@@ -131,7 +129,7 @@ def _causes(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterato
             yield Alert(f"cause/{name}/{judged.cause}", "critical", f"{name}: " + words.format(codes=least + text.listing(judged.codes)))
 
 
-def _silence(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
+def _waiting_unexplained(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
     """Pods that wait long without any word from Karpenter, or with a word that alone proves nothing."""
     policy, now = snapshot.application.policy, snapshot.now
     for name, judged in evidence.items():
@@ -155,34 +153,33 @@ def _silence(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterat
             )
 
 
-def _silent_counters(snapshot: Snapshot, memory: Memory) -> Iterator[Alert]:
+def _missing_metrics(snapshot: Snapshot, memory: Memory) -> Iterator[Alert]:
     """No counter has a value any more: replicas are held, where there are any to hold."""
-    if memory.silent_since is None or memory.counted_since is not None:
+    if memory.demand_missing_since is None or memory.demand_known_since is not None:
         return
     held = held_replicas(snapshot, memory)
     if any(held.get(unit.name, 0) > unit.min_replicas for unit in snapshot.application.units):
-        waited, left = text.duration(snapshot.now - memory.silent_since), text.duration(held_until(memory) - snapshot.now)
+        waited, left = text.duration(snapshot.now - memory.demand_missing_since), text.duration(held_until(memory) - snapshot.now)
         words = f"no counter of any unit has had a value for {waited}; KEDA takes that for no demand, so replicas are held for {left}"
         yield Alert("silent/counters", "warning", f"{words}: does CloudWatch answer?")
 
 
-def _maxima(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
+def _maxima(case: Case) -> Iterator[Alert]:
     """Maxima that the measured demand has outgrown. They do not keep an application in capacity mode, so somebody must hear of them."""
-    if total_demand(snapshot) is None:
+    if case.figures.demand is None:
         return
-    for name, judged in evidence.items():
+    for name, judged in case.evidence.items():
         if judged.beyond_max > 0:
             wanted = judged.needed + judged.beyond_max
             words = f"{name}: cost mode needs {wanted} replicas at the present demand, its maximum is {judged.needed}: raise maxReplicas"
             yield Alert(f"max/{name}", "warning", words)
 
 
-def _unhealthy(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
+def _unhealthy(case: Case) -> Iterator[Alert]:
     """Replicas that Kubernetes calls ready and the load balancer does not: paid for, and kept out of the traffic."""
-    healthy = healthy_targets(snapshot)
-    for unit in snapshot.application.units:
-        ready = evidence[unit.name].ready
-        if ready and healthy.get(unit.backend.service) == 0:
+    for unit in case.snapshot.application.units:
+        ready = case.evidence[unit.name].ready
+        if ready and case.figures.healthy.get(unit.backend.service) == 0:
             words = f"{unit.name}: {ready} ready replica(s), none of which the load balancer calls healthy, so it gets no traffic"
             yield Alert(f"unhealthy/{unit.name}", "warning", f"{words}: compare the target group's health check with the readiness probe")
 

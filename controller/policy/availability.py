@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from controller.policy.demand import total_demand
-from controller.policy.model import Snapshot, Target, Verdict, Verification
+from controller.policy.model import Application, Snapshot, Target, Verdict, Verification
 
 HEALTH_FRESH_S: Final = 180.0
 """How long a look at the target groups says something of their health: three of the verifier's audits."""
@@ -48,13 +47,17 @@ def with_known_health(seen: Verification, before: Verification | None) -> Verifi
     return replace(seen, healthy=before.healthy, healthy_at=seen.at if waiting else before.healthy_at or before.at)
 
 
-def serving_replicas(snapshot: Snapshot) -> dict[str, int]:
+def serving_replicas(snapshot: Snapshot, healthy: Mapping[str, int]) -> dict[str, int]:
     """Replicas that can serve, by unit, of those where anything is known: the smaller of ready replicas and healthy targets.
 
     A look that finds another routing than is asked for counts no targets. Where none before it did (`with_known_health`), a unit that was
     taken out of the traffic stays out of it until they are counted: given back on no word, it would be taken out by the next look.
+
+    Args:
+        snapshot: What is observed.
+        healthy: Healthy targets by Service, see `healthy_targets`.
     """
-    healthy, out = healthy_targets(snapshot), _taken_out(snapshot)
+    out = _taken_out(snapshot)
     found = {}
     for unit in snapshot.application.units:
         if unit.backend.service in out - healthy.keys():
@@ -74,22 +77,23 @@ def _taken_out(snapshot: Snapshot) -> frozenset[str]:
     return frozenset(target.service for target in snapshot.routing.targets if target.weight == 0)
 
 
-def availability(snapshot: Snapshot, base: Mapping[str, int]) -> dict[str, float]:
+def availability(application: Application, base: Mapping[str, int], serving: Mapping[str, int], demand: float | None) -> dict[str, float]:
     """``A_i`` of ``w_i ~ base_i * A_i``: the share of its part of the demand that a unit can carry.
 
     Args:
-        snapshot: What is observed.
+        application: For the units and their throughput.
         base: Base weights by unit name.
+        serving: Replicas that can serve, by unit, see `serving_replicas`.
+        demand: Requests per metric period over all units; None where it is not known.
 
     Returns:
         From 0 to 1 by unit. 0 where nothing can serve: the target group answers 503, or fails open to targets that fail. 1 where what can
         serve carries `SLACK` of the unit's part or more, where the demand is not known, and where nothing is known of the unit. In between
         all units that cannot carry their parts end up equally loaded.
     """
-    serving, demand = serving_replicas(snapshot), total_demand(snapshot)
     whole = sum(base.values())
     found = {}
-    for unit in snapshot.application.units:
+    for unit in application.units:
         count = serving.get(unit.name)
         asked = SLACK * demand * base.get(unit.name, 0) / whole if demand is not None and whole else 0.0
         if count is None:
@@ -101,20 +105,22 @@ def availability(snapshot: Snapshot, base: Mapping[str, int]) -> dict[str, float
     return found
 
 
-def carry(snapshot: Snapshot, weights: Mapping[str, int]) -> bool:
+def carry(application: Application, weights: Mapping[str, int], serving: Mapping[str, int], demand: float | None) -> bool:
     """Whether the replicas carry the demand as these weights split it, within a tenth, or as well as any weights could.
 
     Args:
-        snapshot: What is observed.
+        application: For the units and their throughput.
         weights: By unit name.
+        serving: Replicas that can serve, by unit.
+        demand: Requests per metric period over all units; None where it is not known.
 
     Returns:
         False where the demand is not known, or a unit that carries weight is known to have nothing that serves.
     """
-    demand, serving, whole = total_demand(snapshot), serving_replicas(snapshot), sum(weights.values())
+    whole = sum(weights.values())
     if demand is None or whole <= 0:
         return False
-    room = {unit.name: serving[unit.name] * unit.throughput for unit in snapshot.application.units if unit.name in serving}
+    room = {unit.name: serving[unit.name] * unit.throughput for unit in application.units if unit.name in serving}
     together = sum(room.values())
     most = (1 + _CLOSE) * max(1.0, demand / together) if together > 0 else 0.0
     asked = {name: demand * weight / whole for name, weight in weights.items() if weight > 0 and name in room}

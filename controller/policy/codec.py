@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from controller.policy.model import Cause, Flip, Memory, Mode, Return, Spells, UnitMemory
+from controller.policy.model import Cause, Memory, Mode, ModeChange, OutageHistory, Return, UnitMemory
 from controller.policy.reasons import Reason
 
 VERSION: Final = 1
@@ -27,7 +27,7 @@ def encode(memory: Memory) -> str:
             "version": VERSION,
             "mode": memory.mode,
             "mode_since": memory.mode_since,
-            "flips": [{"at": f.at, "to": f.to, "reason": f.reason, "detail": f.detail} for f in memory.flips],
+            "flips": [{"at": f.at, "to": f.to, "reason": f.reason, "detail": f.detail} for f in memory.mode_changes],
             "hold_level": memory.hold_level,
             "units": {
                 name: {
@@ -41,10 +41,10 @@ def encode(memory: Memory) -> str:
                 for name, unit in memory.units.items()
             },
             "spells": {
-                "short": memory.spells.short,
-                "since": memory.spells.since,
-                "outages_s": memory.spells.outages_s,
-                "uptimes_s": memory.spells.uptimes_s,
+                "short": memory.outage_history.short,
+                "since": memory.outage_history.since,
+                "outages_s": memory.outage_history.outages_s,
+                "uptimes_s": memory.outage_history.uptimes_s,
             },
             "action": memory.action,
             "ingress": memory.ingress,
@@ -58,8 +58,8 @@ def encode(memory: Memory) -> str:
             "reasserts": memory.reasserts,
             "reasserted_at": memory.reasserted_at,
             "reasserted_against": memory.reasserted_against,
-            "counted_since": memory.counted_since,
-            "silent_since": memory.silent_since,
+            "counted_since": memory.demand_known_since,
+            "silent_since": memory.demand_missing_since,
         },
         sort_keys=True,
         separators=(",", ":"),
@@ -90,10 +90,12 @@ def decode(text: str) -> Memory:
         return Memory(
             mode=None if raw.get("mode") is None else Mode(raw["mode"]),
             mode_since=_number(raw.get("mode_since", 0.0)),
-            flips=tuple(_flip(one) for one in raw.get("flips", []) if one.get("reason", "") in _REASONS or not one.get("reason")),
+            mode_changes=tuple(
+                _mode_change(one) for one in raw.get("flips", []) if one.get("reason", "") in _REASONS or not one.get("reason")
+            ),
             hold_level=_count(raw.get("hold_level", 0)),
             units={str(name): _unit(unit) for name, unit in dict(raw.get("units", {})).items()},
-            spells=_spells(dict(raw.get("spells", {}))),
+            outage_history=_outage_history(dict(raw.get("spells", {}))),
             action=str(raw.get("action", "")),
             ingress=str(raw.get("ingress", "")),
             changed_at=_optional(raw.get("changed_at")),
@@ -106,8 +108,8 @@ def decode(text: str) -> Memory:
             reasserts=_count(raw.get("reasserts", 0)),
             reasserted_at=_optional(raw.get("reasserted_at")),
             reasserted_against=str(raw.get("reasserted_against", "")),
-            counted_since=_optional(raw.get("counted_since")),
-            silent_since=_optional(raw.get("silent_since")),
+            demand_known_since=_optional(raw.get("counted_since")),
+            demand_missing_since=_optional(raw.get("silent_since")),
         )
     except CodecError:
         raise
@@ -120,8 +122,8 @@ def _unverified_since(raw: Mapping[str, Any]) -> object:
     return raw.get("changed_at") if raw.get("verified_at") is None else None
 
 
-def _flip(raw: Mapping[str, Any]) -> Flip:
-    return Flip(_number(raw["at"]), Mode(raw["to"]), Reason(raw["reason"]), str(raw.get("detail", "")))
+def _mode_change(raw: Mapping[str, Any]) -> ModeChange:
+    return ModeChange(_number(raw["at"]), Mode(raw["to"]), Reason(raw["reason"]), str(raw.get("detail", "")))
 
 
 def _unit(raw: Mapping[str, Any]) -> UnitMemory:
@@ -135,8 +137,8 @@ def _unit(raw: Mapping[str, Any]) -> UnitMemory:
     )
 
 
-def _spells(raw: Mapping[str, Any]) -> Spells:
-    return Spells(
+def _outage_history(raw: Mapping[str, Any]) -> OutageHistory:
+    return OutageHistory(
         short=raw.get("short") is True,
         since=_optional(raw.get("since")),
         outages_s=tuple(_duration(one) for one in raw.get("outages_s", [])),

@@ -1,26 +1,31 @@
 """The decision: memory and snapshot in, memory and decision out.
 
-How it reads: take the mode from the Ingress; judge the evidence; ask the guards that always apply; see what asks for a change; ask the
-guards of that change; otherwise keep the present mode's routing and replicas as they should be.
+How it reads: take the mode from the Ingress; compute the figures; judge the evidence; ask the guards that always apply; find the trigger
+that applies; ask its guards; otherwise keep the present mode's routing and replicas as they should be.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
 from controller.policy import guards, text
 from controller.policy.alerts import alerts
+from controller.policy.case import Case, soonest
 from controller.policy.evidence import assess
+from controller.policy.figures import Figures
 from controller.policy.hold import hold_s, patience_s
 from controller.policy.memory import adopt, observe
-from controller.policy.model import Decision, GuardResult, Memory, Mode, Snapshot, UnitEvidence, Verb
+from controller.policy.model import Decision, Memory, Mode, Snapshot, UnitEvidence, Verb
 from controller.policy.modes import Trigger, transition
 from controller.policy.reasons import Reason
 from controller.policy.routing import mode_of
-from controller.policy.steady import held_back, made, present_step, steady
-from controller.policy.targets import capacity_targets, cost_targets, cost_weights, intended_weights, return_targets
-from controller.policy.triggers import Wish, wish
+from controller.policy.steady import checked_within, held_back, made, present_step, steady
+from controller.policy.targets import capacity_targets, cost_targets, return_targets
+from controller.policy.triggers import Triggered, rollback_in_s, triggered
+
+_ROUNDS: Final = 3  # one where nothing changes, a second after a unit was remembered or forgotten, and one in reserve
 
 
 def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tuple[Memory, Decision]:
@@ -36,25 +41,32 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
     """
     mode, problem = observed_mode(snapshot)
     memory = adopt(memory, mode, snapshot.now)
-    weights = intended_weights(snapshot, memory.units)
-    evidence = assess(snapshot, memory, weights)
-    if snapshot.leader and not any(source.required and source.stale(snapshot.now) for source in snapshot.sources):
-        memory = observe(memory, snapshot, evidence)
-    case = guards.Case(snapshot, memory, mode, problem, evidence, preview=preview)
-    always = guards.run(guards.ALWAYS, case)
-    held = guards.first_held(always)
-    if mode is None or held is not None:
-        decision = _left_alone(mode, held or always[-1], evidence, always)
+    memory, figures, evidence = _judged(memory, snapshot)
+    case = Case(snapshot, memory, mode, problem, evidence, figures, preview)
+    always = guards.ask(guards.ALWAYS, case)
+    if mode is None or always.held is not None:
+        decision = _left_alone(case, always)
     else:
-        decision = _decide_in_mode(mode, case, weights)
-        decision = replace(decision, guards=(*always, *decision.guards))
-    waits = [*case.waits, *_waits(snapshot, evidence)]
-    return memory, replace(
-        decision,
-        alerts=alerts(snapshot, memory, evidence, decision),
-        degraded=_degraded(snapshot),
-        next_check_s=min((wait for wait in waits if wait > 0), default=None),
-    )
+        decision = _decide_in_mode(mode, case)
+        decision = replace(decision, guards=(*always.results, *decision.guards))
+    check_s = soonest(decision.next_check_s, always.next_check_s, *_waits(snapshot, evidence))
+    return memory, replace(decision, alerts=alerts(case, decision), degraded=_degraded(snapshot), next_check_s=check_s)
+
+
+def _judged(memory: Memory, snapshot: Snapshot, rounds: int = _ROUNDS) -> tuple[Memory, Figures, dict[str, UnitEvidence]]:
+    """The memory after this observation, and the figures and the evidence that go with it.
+
+    The figures count a unit that is remembered as short as coming back, so they are computed anew where the observation changed which
+    units these are. Else a pass that is repeated, after a crash before anything was sent, would decide on other figures.
+    """
+    figures = Figures.of(snapshot, memory.units)
+    evidence = assess(snapshot, memory, figures.needed)
+    if not snapshot.leader or any(source.required and source.stale(snapshot.now) for source in snapshot.sources):
+        return memory, figures, evidence
+    after = observe(memory, snapshot, evidence, figures.demand)
+    if after.units.keys() == memory.units.keys() or rounds == 1:
+        return after, figures, evidence
+    return _judged(after, snapshot, rounds - 1)
 
 
 def observed_mode(snapshot: Snapshot) -> tuple[Mode | None, str]:
@@ -77,40 +89,50 @@ def observed_mode(snapshot: Snapshot) -> tuple[Mode | None, str]:
     return shown, "" if shown else f"it forwards to {text.listing(target.service for target in routing.targets)}"
 
 
-def _left_alone(mode: Mode | None, held: GuardResult, evidence: Mapping[str, UnitEvidence], results: tuple[GuardResult, ...]) -> Decision:
+def _left_alone(case: Case, answers: guards.Answers) -> Decision:
     """Nothing is touched: no target, no floor, no weight."""
-    return Decision(Verb.HOLD, mode, held.reason or Reason.ROUTING_UNKNOWN, held.details, evidence, results)
+    held = answers.held or answers.results[-1]
+    return Decision(Verb.HOLD, case.mode, held.reason or Reason.ROUTING_UNKNOWN, held.details, case.evidence, answers.results)
 
 
-def _decide_in_mode(mode: Mode, case: guards.Case, weights: Mapping[str, int]) -> Decision:
-    wanted = wish(mode, case)
-    if wanted is None:
-        return steady(mode, case)
-    target, verb = transition(mode, wanted.trigger)
-    case.subject, case.details = wanted.subject, wanted.details
-    if target is Mode.COST and wanted.trigger is not Trigger.RETURN:
-        weights = cost_weights(case.snapshot) or weights  # waits for nobody: what is not back yet gets no weight
-    case.receiving = capacity_targets(case.snapshot) if target is Mode.CAPACITY else cost_targets(case.snapshot.application, weights)
-    if guards.hold in wanted.guards:
-        case.hold_s = hold_s(case.snapshot.application, weights, wanted.subject, case.memory)
-    if guards.patience in wanted.guards:
-        case.patience_s = patience_s(case.snapshot.application, weights, wanted.subject, case.memory)
-    results = guards.run(wanted.guards, case)
-    held = guards.first_held(results)
-    if held is not None:
-        return held_back(steady(mode, case), verb, held, results, case)
+def _decide_in_mode(mode: Mode, case: Case) -> Decision:
+    rollback_s, found = rollback_in_s(mode, case), triggered(mode, case)
+    if found is None:
+        return checked_within(steady(mode, case), rollback_s)
+    target, verb = transition(mode, found.trigger)
+    asked = _asked(target, found, case)
+    answers = guards.ask(found.guards, asked)
+    if answers.held is not None:
+        return checked_within(held_back(steady(mode, case), verb, answers, case), rollback_s)
     step = present_step(mode, case) + 1
-    if wanted.trigger is Trigger.RETURN and step < case.snapshot.application.policy.return_steps:
-        return _advanced(step, wanted, case, results)
-    switched = made(target, verb, wanted.reason, wanted.details, case, case.receiving, results, step=0)
+    if found.trigger is Trigger.RETURN and step < case.snapshot.application.policy.return_steps:
+        return _advanced(step, found, case, answers)
+    switched = made(target, verb, found.reason, found.details, case, asked.receiving, answers, step=0)
     return replace(switched, flap_window_s=case.snapshot.application.policy.flap_window_s)
 
 
-def _advanced(step: int, wanted: Wish, case: guards.Case, results: tuple[GuardResult, ...]) -> Decision:
+def _asked(target: Mode, found: Triggered, case: Case) -> Case:
+    """The case that the guards of a trigger judge: what it is about, what would receive the traffic, and the waits before it."""
+    application, figures, weights = case.snapshot.application, case.figures, case.figures.intended
+    if target is Mode.COST and found.trigger is not Trigger.RETURN:
+        weights = figures.cost or weights  # waits for nobody: what is not back yet gets no weight
+    to_cost = target is Mode.COST
+    return replace(
+        case,
+        subject=found.subject,
+        details=found.details,
+        receiving=cost_targets(application, weights) if to_cost else capacity_targets(application, figures.serving),
+        hold_s=hold_s(application, weights, found.subject, case.memory) if guards.hold in found.guards else 0.0,
+        patience_s=patience_s(application, weights, found.subject, case.memory) if guards.patience in found.guards else 0.0,
+    )
+
+
+def _advanced(step: int, found: Triggered, case: Case, answers: guards.Answers) -> Decision:
     """One more step of the way back to cost mode; the mode stays until the last one, so that capacity mode is what a trouble leads to."""
-    details = {**wanted.details, "step": str(step), "steps": str(case.snapshot.application.policy.return_steps)}
-    targets = return_targets(case.snapshot, step)
-    return made(Mode.CAPACITY, Verb.ADVANCE, Reason.RETURN_STEP, details, case, targets, results, step=step)
+    application = case.snapshot.application
+    details = {**found.details, "step": str(step), "steps": str(application.policy.return_steps)}
+    targets = return_targets(application, case.figures, step)
+    return made(Mode.CAPACITY, Verb.ADVANCE, Reason.RETURN_STEP, details, case, targets, answers, step=step)
 
 
 def _degraded(snapshot: Snapshot) -> tuple[str, ...]:

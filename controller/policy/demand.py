@@ -52,19 +52,19 @@ def assumed_demand(snapshot: Snapshot) -> float:
     return sum((snapshot.units[name].ready or 0) * throughput for name, throughput in throughputs.items())
 
 
-def needed_replicas(snapshot: Snapshot, weights: Mapping[str, int]) -> dict[str, int]:
+def needed_replicas(snapshot: Snapshot, weights: Mapping[str, int], measured: float | None) -> dict[str, int]:
     """The ready replicas that cost mode needs at the present demand.
 
     Args:
         snapshot: What is observed.
         weights: The weights of cost mode by unit.
+        measured: Requests per metric period over all units, see `total_demand`; None where it is not known.
 
     Returns:
         By unit: ``ceil(demand * weight share / throughput)``, at least the unit's `min_replicas`, and one where it carries weight: traffic
         needs an endpoint. Where demand is unknown full use is assumed, rounded down: rounded up, every replica raised for the assumption
         would raise the assumption. A unit without a scaler then needs what its Deployment asks for, because nobody would ever raise it.
     """
-    measured = total_demand(snapshot)
     demand = assumed_demand(snapshot) if measured is None else measured
     total = sum(weights.values()) or 1
     needed = {}
@@ -96,7 +96,7 @@ def ceiling(unit: Unit, observed: UnitObservation) -> int:
     return min(unit.max_replicas, observed.scaler.max_replicas) if observed.scaler is not None else unit.max_replicas
 
 
-def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], *, switching: bool) -> dict[str, int]:
+def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], measured: float | None, *, switching: bool) -> dict[str, int]:
     """The replica floors of capacity mode.
 
     What the ready replicas cannot carry is spread evenly over the units that can grow, until their scalers' metrics have caught up: those
@@ -111,6 +111,7 @@ def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], *,
     Args:
         snapshot: What is observed.
         evidence: What it proves.
+        measured: Requests per metric period over all units, see `total_demand`; None where it is not known.
         switching: Whether these are the floors of the switch to capacity mode, and not those within it.
 
     Returns:
@@ -119,7 +120,6 @@ def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], *,
     application = snapshot.application
     throughputs = capacity_throughputs(application)
     carried = sum(evidence[name].ready * throughput for name, throughput in throughputs.items())
-    measured = total_demand(snapshot)
     if measured is None:
         short = [unit for unit in application.units if evidence[unit.name].short] if switching else []
         gap = sum(evidence[unit.name].demand * unit.throughput for unit in short)

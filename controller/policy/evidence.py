@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from controller.policy import text
-from controller.policy.demand import ceiling, needed_replicas
+from controller.policy.demand import ceiling
 from controller.policy.model import (
     CAUSE_PRECEDENCE,
     Application,
@@ -36,19 +36,18 @@ from controller.policy.quota import POOL_LIMIT_CODE, fits
 _STRENGTH: Final = tuple(Proof)
 
 
-def assess(snapshot: Snapshot, memory: Memory, weights: Mapping[str, int]) -> dict[str, UnitEvidence]:
+def assess(snapshot: Snapshot, memory: Memory, needed: Mapping[str, int]) -> dict[str, UnitEvidence]:
     """Judges every unit of the application.
 
     Args:
         snapshot: What is observed now.
         memory: What is remembered of earlier shortages.
-        weights: The weights of cost mode by unit, for the replicas it needs.
+        needed: The ready replicas that cost mode needs at the present demand, by unit.
 
     Returns:
         Evidence by unit name, in the application's order.
     """
     application = snapshot.application
-    needed = needed_replicas(snapshot, weights)
     waiting = unmet_pods(snapshot)
     found = {
         unit.name: _judge(unit, snapshot, memory, waiting[unit.name], needed.get(unit.name, unit.min_replicas))
@@ -174,7 +173,7 @@ def _returned(unit: Unit, observed: UnitObservation, since: _Since, snapshot: Sn
     later = _later(unit, observed, since)
     if remembered is not None and fits(observed, remembered, since.refusals, since.needed, snapshot):
         known = remembered.returned_at
-        return Return.SILENT, known if known is not None and known > last_failure else snapshot.now
+        return Return.REPLICAS_READY, known if known is not None and known > last_failure else snapshot.now
     if since.refusals:
         return (Return.LAUNCHED, None) if later else (Return.NONE, None)
     if remembered is not None and remembered.returned_at is not None and remembered.returned_at > last_failure:
@@ -191,7 +190,7 @@ def _returned(unit: Unit, observed: UnitObservation, since: _Since, snapshot: Sn
         and observed.ready >= observed.desired
         and (observed.ready > remembered.ready_then or observed.ready > since.needed)
     ):
-        return Return.SILENT, snapshot.now
+        return Return.REPLICAS_READY, snapshot.now
     return (Return.LAUNCHED, None) if later else (Return.NONE, None)
 
 

@@ -1,4 +1,4 @@
-"""The guards: each looks at one condition and lets an action pass or says why it holds.
+"""The guards: each checks one condition and lets an action pass, or says why it holds and when time alone may open it.
 
 Guards are ordered; the first that holds gives the decision its reason, all are shown. Asymmetric on purpose: a failover needs a proven
 shortage and a side that can serve, a fallback needs proof of everything it relies on.
@@ -8,73 +8,22 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from controller.policy import text
-from controller.policy.availability import healthy_targets
-from controller.policy.model import (
-    Cause,
-    GuardResult,
-    Memory,
-    Mode,
-    Return,
-    Shortage,
-    Snapshot,
-    Target,
-    UnitEvidence,
-    Verdict,
-)
+from controller.policy.case import Case, soonest
+from controller.policy.model import Cause, GuardResult, Mode, Return, Shortage, Snapshot, Target, Verdict
 from controller.policy.reasons import Reason, fill
 from controller.policy.routing import MAX_TARGET_GROUPS, action_problem
-from controller.policy.targets import carries
+from controller.policy.weights import carries
 
 _HOUR_S = 3600.0
 
 METRIC_LAG_S: Final = 300.0
-"""How long CloudWatch may take to show a period. Its load-balancer metrics are reported only where there are requests: silence for
-longer than this means that there were none."""
-
-
-@dataclass(slots=True)
-class Case:
-    """Everything a guard may look at, and where it leaves what people want to know.
-
-    Attributes:
-        snapshot: What is observed.
-        memory: What is remembered.
-        mode: The present mode; None where the routing is unknown.
-        mode_problem: Why it is unknown.
-        evidence: What is proven, by unit.
-        subject: The units that the trigger is about.
-        receiving: The routing action that the trigger asks for.
-        hold_s: The hold before a fallback, seconds.
-        patience_s: How long a proven shortage is watched, seconds.
-        details: Of the trigger, for the sentences.
-        preview: Whether guards that only wait count as open.
-        waits: Seconds after which time alone may change a guard's answer.
-    """
-
-    snapshot: Snapshot
-    memory: Memory
-    mode: Mode | None
-    mode_problem: str
-    evidence: Mapping[str, UnitEvidence]
-    subject: tuple[str, ...] = ()
-    receiving: tuple[Target, ...] = ()
-    hold_s: float = 0.0
-    patience_s: float = 0.0
-    details: Mapping[str, str] = field(default_factory=dict)
-    preview: bool = False
-    waits: list[float] = field(default_factory=list)
-
-    def remaining(self, until: float) -> float:
-        """Seconds until `until`; notes it as a time at which the answer may change."""
-        left = until - self.snapshot.now
-        if 0 < left < math.inf:
-            self.waits.append(left)
-        return max(0.0, left)
+"""How long CloudWatch may take to show a period. Its load-balancer metrics are reported only where there are requests: no
+value for longer than this means that there were none."""
 
 
 Guard = Callable[[Case], GuardResult]
@@ -84,9 +33,11 @@ def _pass(guard: str, words: str) -> GuardResult:
     return GuardResult(guard, None, words)
 
 
-def _hold(guard: str, reason: Reason, case: Case, **details: str) -> GuardResult:
+def _hold(guard: str, reason: Reason, case: Case, *, opens_at: float | None = None, **details: str) -> GuardResult:
+    """The answer of a guard that holds; `opens_at` is when time alone may open it, seconds since the Unix epoch."""
     known = {**case.details, **details}
-    return GuardResult(guard, reason, fill(reason, known), known)
+    reopens_s = None if opens_at is None else soonest(case.remaining(opens_at))
+    return GuardResult(guard, reason, fill(reason, known), known, reopens_s)
 
 
 def until_text(until: float | None, now: float) -> str:
@@ -122,8 +73,8 @@ def paused(case: Case) -> GuardResult:
     if override.problem:
         return _hold("paused", Reason.PAUSED, case, until="it is corrected", why=override.problem)
     if override.paused_until is not None and now < override.paused_until:
-        case.remaining(override.paused_until)
-        return _hold("paused", Reason.PAUSED, case, until=until_text(override.paused_until, now), why=override.why or "no reason given")
+        why = override.why or "no reason given"
+        return _hold("paused", Reason.PAUSED, case, opens_at=override.paused_until, until=until_text(override.paused_until, now), why=why)
     return _pass("paused", "not paused")
 
 
@@ -139,17 +90,8 @@ def pinned(case: Case) -> GuardResult:
     """A pin to the present mode stops automatic changes of it."""
     override, now = case.snapshot.routing.override, case.snapshot.now
     if active_pin(case.snapshot) is case.mode and override.pinned_mode is not None:
-        until = override.pinned_until
-        if until is not None:
-            case.remaining(until)
-        return _hold(
-            "pinned",
-            Reason.PINNED,
-            case,
-            mode=str(override.pinned_mode),
-            until=until_text(until, now),
-            why=override.why or "no reason given",
-        )
+        until, why = override.pinned_until, override.why or "no reason given"
+        return _hold("pinned", Reason.PINNED, case, opens_at=until, mode=str(override.pinned_mode), until=until_text(until, now), why=why)
     return _pass("pinned", "not pinned")
 
 
@@ -179,18 +121,18 @@ def cause(case: Case) -> GuardResult:
         if judged.cause in policy.trip_causes or (judged.cause is Cause.CONFIG and old):
             return _pass("cause", str(judged.cause))
     judged = case.evidence[case.subject[0]]
-    if judged.cause is Cause.CONFIG and judged.demand_since is not None:
-        case.remaining(judged.demand_since + policy.hard_demand_s)
-    return _hold("cause", Reason.CAUSE_NOT_ALLOWED, case, cause=str(judged.cause), codes=text.listing(judged.codes))
+    ages = judged.cause is Cause.CONFIG and judged.demand_since is not None
+    old_at = (judged.demand_since or 0.0) + policy.hard_demand_s if ages else None
+    return _hold("cause", Reason.CAUSE_NOT_ALLOWED, case, opens_at=old_at, cause=str(judged.cause), codes=text.listing(judged.codes))
 
 
 def patience(case: Case) -> GuardResult:
-    """How long a proven shortage is watched before it is acted on."""
+    """How long a proven shortage is observed before it is acted on."""
     remembered = [case.memory.units[name] for name in case.subject if name in case.memory.units]
     proven_at = min((unit.proven_at for unit in remembered if unit.proven_at is not None), default=case.snapshot.now)
-    left = case.remaining(proven_at + case.patience_s)
-    if left > 0:
-        return _hold("patience", Reason.PATIENCE, case, remaining=text.duration(left))
+    until = proven_at + case.patience_s
+    if (left := case.remaining(until)) > 0:
+        return _hold("patience", Reason.PATIENCE, case, opens_at=until, remaining=text.duration(left))
     return _pass("patience", f"proven for {text.duration(case.snapshot.now - proven_at)}")
 
 
@@ -261,7 +203,7 @@ def _unsafe(case: Case) -> str:
     unbound = [service for service in serving if observed.bound is not None and service not in observed.bound]
     if unbound:
         return f"the load balancer has no target group for {text.listing(unbound)} yet"
-    healthy = healthy_targets(case.snapshot)
+    healthy = case.figures.healthy
     sick = [service for service in serving if healthy.get(service) == 0]
     if sick:
         return f"the load balancer calls no target of {text.listing(sick)} healthy"
@@ -306,19 +248,19 @@ def dwell(case: Case) -> GuardResult:
     """A mode lasts a minimum time."""
     policy = case.snapshot.application.policy
     least = policy.dwell_capacity_s if case.mode is Mode.CAPACITY else policy.dwell_cost_s
-    left = case.remaining(case.memory.mode_since + least)
-    if left > 0:
-        return _hold("dwell", Reason.DWELL, case, mode=str(case.mode), remaining=text.duration(left))
+    until = case.memory.mode_since + least
+    if (left := case.remaining(until)) > 0:
+        return _hold("dwell", Reason.DWELL, case, opens_at=until, mode=str(case.mode), remaining=text.duration(left))
     return _pass("dwell", f"at least {text.duration(least)} in mode {case.mode}")
 
 
 def flip_budget(case: Case) -> GuardResult:
     """Mode changes within any hour are bounded."""
     now, limit = case.snapshot.now, case.snapshot.application.policy.flips_per_hour
-    recent = [flip.at for flip in case.memory.flips if now - flip.at < _HOUR_S]
+    recent = [change.at for change in case.memory.mode_changes if now - change.at < _HOUR_S]
     if len(recent) >= limit:
-        case.remaining(recent[-limit] + _HOUR_S)
-        return _hold("flips", Reason.FLIP_BUDGET_SPENT, case, flips=str(len(recent)), limit=str(limit))
+        opens_at = recent[-limit] + _HOUR_S
+        return _hold("flips", Reason.FLIP_BUDGET_SPENT, case, opens_at=opens_at, flips=str(len(recent)), limit=str(limit))
     return _pass("flips", f"{len(recent)} of {limit} in the last hour")
 
 
@@ -339,7 +281,7 @@ def could_trip(case: Case, name: str) -> bool:
 
 def proof(case: Case) -> GuardResult:
     """Every unit that was short must have got capacity again, and none may wait that was refused: no signal is no proof."""
-    unproven = [name for name in case.subject if case.evidence[name].returned not in {Return.REGISTERED, Return.SILENT}]
+    unproven = [name for name in case.subject if case.evidence[name].returned not in {Return.REGISTERED, Return.REPLICAS_READY}]
     refused = [
         name
         for name, judged in case.evidence.items()
@@ -363,10 +305,9 @@ def quiet(case: Case) -> GuardResult:
         return _pass("quiet", "no refusal is remembered")
     name = max(last, key=lambda key: last[key] or 0.0)
     at = last[name] or 0.0
-    left = case.remaining(at + least)
-    if left > 0:
+    if (left := case.remaining(at + least)) > 0:
         age, remaining = text.duration(now - at), text.duration(left)
-        return _hold("quiet", Reason.NOT_QUIET, case, units=name, age=age, remaining=remaining)
+        return _hold("quiet", Reason.NOT_QUIET, case, opens_at=at + least, units=name, age=age, remaining=remaining)
     return _pass("quiet", f"no refusal for {text.duration(now - at)}")
 
 
@@ -375,9 +316,9 @@ def hold(case: Case) -> GuardResult:
     back = [case.evidence[name].returned_at for name in case.subject]
     start = max((at for at in back if at is not None), default=case.memory.mode_since)
     start = max(start, case.memory.reversed_at or start)
-    left = case.remaining(start + case.hold_s)
-    if left > 0:
-        return _hold("hold", Reason.HOLD_RUNNING, case, hold=text.duration(case.hold_s), remaining=text.duration(left))
+    until = start + case.hold_s
+    if (left := case.remaining(until)) > 0:
+        return _hold("hold", Reason.HOLD_RUNNING, case, opens_at=until, hold=text.duration(case.hold_s), remaining=text.duration(left))
     return _pass("hold", f"{text.duration(case.hold_s)} since the return are over")
 
 
@@ -404,24 +345,28 @@ def verified(case: Case) -> GuardResult:
 def step(case: Case) -> GuardResult:
     """Each step of a gradual fallback must stay healthy for a while, and what CloudWatch says of it must be known, before the next."""
     policy, at = case.snapshot.application.policy, case.snapshot.routing.return_step
-    known = {"step": str(at), "steps": str(policy.return_steps)}
     if at == 0:
         return _pass("step", "no step is under way")
     shown = case.memory.verified_at or case.memory.changed_at or case.memory.mode_since
     source = next((one for one in case.snapshot.sources if one.name == "cloudwatch" and not one.absent), None)
     if source is not None and source.stale(case.snapshot.now):
-        return _hold("step", Reason.STEP_UNJUDGED, case, **known, problem="no fresh word from cloudwatch about errors")
-    left = max(case.remaining(shown + policy.return_step_s), _until_figures(case, shown) if source is not None else 0.0)
-    if left > 0:
-        return _hold("step", Reason.STEP_RUNNING, case, **known, remaining=text.duration(left))
+        problem = "no fresh word from cloudwatch about errors"
+        return _hold("step", Reason.STEP_UNJUDGED, case, step=str(at), steps=str(policy.return_steps), problem=problem)
+    until = max(shown + policy.return_step_s, _figures_at(case, shown) if source is not None else 0.0)
+    if (left := case.remaining(until)) > 0:
+        remaining = text.duration(left)
+        return _hold("step", Reason.STEP_RUNNING, case, opens_at=until, step=str(at), steps=str(policy.return_steps), remaining=remaining)
     return _pass("step", f"step {at} of {policy.return_steps} was healthy for {text.duration(case.snapshot.now - shown)}")
 
 
-def _until_figures(case: Case, shown: float) -> float:
-    """Seconds until the errors of a whole period after `shown` are known; 0 once they are, or silence means that nothing was requested."""
+def _figures_at(case: Case, shown: float) -> float:
+    """When the errors of a whole period after `shown` are known, seconds since the Unix epoch; 0 once they are.
+
+    Without a value for longer than CloudWatch may be late, nothing was requested.
+    """
     whole = shown + case.snapshot.application.metric_period_s
     errors = case.snapshot.error_ratio
-    return 0.0 if errors is not None and errors.at >= whole else case.remaining(whole + METRIC_LAG_S)
+    return 0.0 if errors is not None and errors.at >= whole else whole + METRIC_LAG_S
 
 
 # Freshness comes first: before the first word of the watches, "does not exist" only means "not seen yet".
@@ -437,12 +382,38 @@ REROUTE: Sequence[Guard] = (legal, standby, safe)
 WAITING: Final = frozenset({patience, dwell, hold, quiet, step})
 """Guards that time alone will open."""
 
+WHILE_PREPARING: Final = frozenset({ready, legal, standby, verified, step})
+"""Guards that may hold while a fallback raises the replicas it needs: the others would make raising them pointless."""
 
-def run(guards: Sequence[Guard], case: Case) -> tuple[GuardResult, ...]:
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Guards that were asked, and what they answered.
+
+    Attributes:
+        guards: The guards, in order.
+        results: The answer of each.
+    """
+
+    guards: tuple[Guard, ...] = ()
+    results: tuple[GuardResult, ...] = ()
+
+    @property
+    def held(self) -> GuardResult | None:
+        """The first that holds: it gives the decision its reason. None where all let pass."""
+        return next((result for result in self.results if not result.passed), None)
+
+    @property
+    def next_check_s(self) -> float | None:
+        """When time alone may open the first of those that hold, seconds from now; None where it opens none."""
+        return soonest(*(result.reopens_s for result in self.results))
+
+    def held_only_by(self, guards: Collection[Guard]) -> bool:
+        """Whether every guard that holds is one of these."""
+        return all(result.passed or guard in guards for guard, result in zip(self.guards, self.results, strict=True))
+
+
+def ask(guards: Sequence[Guard], case: Case) -> Answers:
     """Asks every guard, in order; those that only wait are left out of a preview."""
-    return tuple(guard(case) for guard in guards if not (case.preview and guard in WAITING))
-
-
-def first_held(results: Sequence[GuardResult]) -> GuardResult | None:
-    """The guard that gives the decision its reason."""
-    return next((result for result in results if not result.passed), None)
+    asked = tuple(guard for guard in guards if not (case.preview and guard in WAITING))
+    return Answers(asked, tuple(guard(case) for guard in asked))

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from controller.policy.figures import Figures
 from controller.policy.learning import LEAST_SEEN, Stakes, Waits, learned_waits
 from controller.policy.model import Application, HoldStrategy, Memory, Mode, Snapshot
-from controller.policy.targets import intended_weights
 from controller.policy.weights import cost_per_request, price_ratio
 
 
@@ -63,12 +63,12 @@ class Waiting:
 
 def waiting(application: Application, weights: Mapping[str, int], names: Iterable[str], memory: Memory) -> Waiting:
     """The waits as they would be for the named units now; arguments as those of `break_even_s`."""
-    units, spells = tuple(names), memory.spells
+    units, history = tuple(names), memory.outage_history
     patience, hold = patience_s(application, weights, units, memory), hold_s(application, weights, units, memory)
     learned = _learned(application, weights, units, memory) is not None
     why = ""
     if application.policy.hold_strategy is HoldStrategy.LEARNED and not learned:
-        seen = min(len(spells.outages_s), len(spells.uptimes_s))
+        seen = min(len(history.outages_s), len(history.uptimes_s))
         few = f"break-even until {LEAST_SEEN} shortages, and stretches between them, were seen: {seen} so far"
         why = few if seen < LEAST_SEEN else "break-even, because one of the two switches could never pay"
     return Waiting(
@@ -77,16 +77,16 @@ def waiting(application: Application, weights: Mapping[str, int], names: Iterabl
         hold_s=hold,
         strategy=HoldStrategy.LEARNED if learned else HoldStrategy.BREAK_EVEN,
         why=why,
-        outages=len(spells.outages_s),
-        uptimes=len(spells.uptimes_s),
-        over_by_patience=_share_within(spells.outages_s, patience),
-        gone_by_hold=_share_within(spells.uptimes_s, hold),
+        outages=len(history.outages_s),
+        uptimes=len(history.uptimes_s),
+        over_by_patience=_share_within(history.outages_s, patience),
+        gone_by_hold=_share_within(history.uptimes_s, hold),
     )
 
 
 def next_waiting(snapshot: Snapshot, memory: Memory) -> Waiting:
     """The waits before the next switch: of the units that are short or not yet proven back; of the heaviest one where none is."""
-    application, weights = snapshot.application, intended_weights(snapshot, memory.units)
+    application, weights = snapshot.application, Figures.of(snapshot, memory.units).intended
     short = tuple(unit.name for unit in application.units if unit.name in memory.units)
     return waiting(application, weights, short or (max(weights, key=lambda name: weights[name]),), memory)
 
@@ -104,7 +104,7 @@ def _learned(application: Application, weights: Mapping[str, int], names: Iterab
     if not (0 < extra < policy.exposed_cost and switch_s > 0):
         return None
     stakes = Stakes(extra, policy.exposed_cost, switch_s, policy.patience_s + policy.replacement_hold_s)
-    return learned_waits(memory.spells.outages_s, memory.spells.uptimes_s, stakes)
+    return learned_waits(memory.outage_history.outages_s, memory.outage_history.uptimes_s, stakes)
 
 
 def _prices(application: Application, weights: Mapping[str, int], names: Iterable[str]) -> tuple[float, float]:
@@ -142,5 +142,5 @@ def break_even_s(application: Application, weights: Mapping[str, int], returning
 
 def level_after_failover(memory: Memory, now: float, flap_window_s: float) -> int:
     """The doubling level once a failover happens at `now`: one more if the last fallback was within the flap window, else none."""
-    last_fallback = max((flip.at for flip in memory.flips if flip.to is Mode.COST), default=None)
+    last_fallback = max((change.at for change in memory.mode_changes if change.to is Mode.COST), default=None)
     return memory.hold_level + 1 if last_fallback is not None and now - last_fallback < flap_window_s else 0

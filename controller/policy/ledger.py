@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from controller.policy.demand import probing, scaler_replicas, total_demand
+from controller.policy.demand import probing, scaler_replicas
+from controller.policy.figures import Figures
 from controller.policy.model import Decision, Mode, Snapshot, UnitObservation
-from controller.policy.targets import intended_weights
 from controller.policy.weights import blended_cost, price_ratio
 
 _HOUR_S: Final = 3600.0
@@ -74,10 +74,10 @@ def booked(ledger: Ledger, snapshot: Snapshot, decision: Decision, seconds: floa
         return ledger
     application = snapshot.application
     spend = sum(unit.price_per_hour * placed(snapshot.units[unit.name]) for unit in application.units)
-    served = (total_demand(snapshot) or 0.0) * lasted / application.metric_period_s
-    weights = intended_weights(snapshot, decision.evidence)
-    gain = _gain(snapshot, weights) * served * application.metric_period_s / _HOUR_S
-    exposed = any(judged.short and weights.get(name, 0) > 0 for name, judged in decision.evidence.items())
+    figures = Figures.of(snapshot, decision.evidence)
+    served = (figures.demand or 0.0) * lasted / application.metric_period_s
+    gain = _gain(snapshot, figures.intended) * served * application.metric_period_s / _HOUR_S
+    exposed = any(judged.short and figures.intended.get(name, 0) > 0 for name, judged in decision.evidence.items())
     return replace(
         ledger,
         seconds={**ledger.seconds, mode: ledger.seconds.get(mode, 0.0) + lasted},
@@ -87,7 +87,7 @@ def booked(ledger: Ledger, snapshot: Snapshot, decision: Decision, seconds: floa
         premium=ledger.premium + (gain if mode is Mode.CAPACITY else 0.0),
         exposed_s=ledger.exposed_s + (lasted if mode is Mode.COST and exposed else 0.0),
         probing_s=ledger.probing_s + lasted * len(_waiting_probes(snapshot, decision)),
-        probe_dollars=ledger.probe_dollars + _kept_by_probes(snapshot, decision) * lasted / _HOUR_S,
+        probe_dollars=ledger.probe_dollars + _kept_by_probes(snapshot, decision, figures.demand) * lasted / _HOUR_S,
     )
 
 
@@ -128,13 +128,13 @@ def _waiting_probes(snapshot: Snapshot, decision: Decision) -> list[str]:
     return [name for name in _probed(snapshot, decision) if snapshot.units[name].pending]
 
 
-def _kept_by_probes(snapshot: Snapshot, decision: Decision) -> float:
+def _kept_by_probes(snapshot: Snapshot, decision: Decision, demand: float | None) -> float:
     """US dollars per hour of the replicas that have a node because a probe asks for one replica more than are ready.
 
     A floor above what is ready keeps the scaler from letting any of them go. What the scaler would ask for follows from the unit's own
     requests and its target; where the demand is not known nothing is booked.
     """
-    if total_demand(snapshot) is None:
+    if demand is None:
         return 0.0
     dollars = 0.0
     for name in _probed(snapshot, decision):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -11,9 +11,9 @@ from controller.policy.hold import level_after_failover
 from controller.policy.missing_metrics import noticed
 from controller.policy.model import (
     Decision,
-    Flip,
     Memory,
     Mode,
+    ModeChange,
     Return,
     RoutingObservation,
     Snapshot,
@@ -22,11 +22,12 @@ from controller.policy.model import (
     Verb,
     Verdict,
 )
+from controller.policy.moments import none_ahead
 from controller.policy.outage_history import noted
 from controller.policy.reasons import Reason
 from controller.policy.routing import format_action
 
-KEPT_FLIPS: Final = 50  # history for people; the flip budget needs an hour, the flap window two
+KEPT_MODE_CHANGES: Final = 50  # history for people; the flip budget needs an hour, the flap window two
 _FINGERPRINT: Final = 16  # hexadecimal digits: two actions of one Ingress never share them by chance
 
 
@@ -34,7 +35,8 @@ def adopt(memory: Memory, mode: Mode | None, now: float) -> Memory:
     """Makes the memory agree with the mode that the Ingress shows.
 
     The Ingress is the truth about the mode: it and the routing action are written in one patch. A difference means that this process died
-    between the patch and saving its memory, that the memory was lost, or that a person switched by hand; all count as a flip made now.
+    between the patch and saving its memory, that the memory was lost, or that a person changed it by hand; all count
+    as a mode change made now.
 
     Times that lie ahead become now: the clock was set back, and a dwell or a hold must not last until it has caught up.
 
@@ -43,7 +45,7 @@ def adopt(memory: Memory, mode: Mode | None, now: float) -> Memory:
         mode: What the Ingress shows, None where that is unknown: nothing is changed then.
         now: Seconds since the Unix epoch.
     """
-    memory = _not_ahead(memory, now)
+    memory = none_ahead(memory, now)
     if mode is None or memory.mode is mode:
         return memory
     if memory.mode is None:
@@ -53,7 +55,7 @@ def adopt(memory: Memory, mode: Mode | None, now: float) -> Memory:
     level = level_after_failover(memory, now, 0.0) if mode is Mode.CAPACITY else memory.hold_level
     # Like a change of our own it must be seen on the load balancer, and clients must have left, before anything is lowered behind it.
     changed = _changed(memory, now, 0)
-    return _flipped(changed, mode, Reason.ROUTING_DRIFTED, "found so on the Ingress", now, level)
+    return _mode_changed(changed, mode, Reason.ROUTING_DRIFTED, "found so on the Ingress", now, level)
 
 
 def _changed(memory: Memory, now: float, sticky_s: int) -> Memory:
@@ -77,36 +79,6 @@ def _changed(memory: Memory, now: float, sticky_s: int) -> Memory:
     )
 
 
-def _not_ahead(memory: Memory, now: float) -> Memory:
-    """The memory with no time after `now`; the same one where there is none."""
-    if not any(at is not None and at > now for at in _times(memory)):
-        return memory
-    units = {
-        name: replace(
-            unit,
-            last_failure_at=min(unit.last_failure_at, now),
-            proven_at=_capped(unit.proven_at, now),
-            returned_at=_capped(unit.returned_at, now),
-        )
-        for name, unit in memory.units.items()
-    }
-    return replace(
-        memory,
-        mode_since=min(memory.mode_since, now),
-        flips=tuple(flip if flip.at <= now else replace(flip, at=now) for flip in memory.flips),
-        units=units,
-        spells=replace(memory.spells, since=_capped(memory.spells.since, now)),
-        changed_at=_capped(memory.changed_at, now),
-        verified_at=_capped(memory.verified_at, now),
-        unverified_since=_capped(memory.unverified_since, now),
-        nudged_at=_capped(memory.nudged_at, now),
-        reversed_at=_capped(memory.reversed_at, now),
-        reasserted_at=_capped(memory.reasserted_at, now),
-        counted_since=_capped(memory.counted_since, now),
-        silent_since=_capped(memory.silent_since, now),
-    )
-
-
 def _noticed(memory: Memory, routing: RoutingObservation, now: float) -> Memory:
     """The memory after a look at the routing action of the Ingress.
 
@@ -126,24 +98,18 @@ def fingerprint(action: str) -> str:
     return hashlib.sha256(action.encode()).hexdigest()[:_FINGERPRINT] if action else ""
 
 
-def _times(memory: Memory) -> Iterator[float | None]:
-    """Every time that is remembered."""
-    yield memory.mode_since
-    yield memory.spells.since
-    yield from (flip.at for flip in memory.flips)
-    for unit in memory.units.values():
-        yield from (unit.last_failure_at, unit.proven_at, unit.returned_at)
-    yield from (memory.spells.since, memory.changed_at, memory.verified_at, memory.unverified_since)
-    yield from (memory.nudged_at, memory.reversed_at, memory.reasserted_at, memory.counted_since, memory.silent_since)
+def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], demand: float | None) -> Memory:
+    """Notes what must outlive the signals: refusals, the first sight of a verified switch, missing metrics.
 
+    The API server keeps events for an hour only.
 
-def _capped(at: float | None, now: float) -> float | None:
-    return None if at is None else min(at, now)
-
-
-def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Memory:
-    """Notes what must outlive the signals: refusals (the API server keeps events for an hour), a verified switch's first sight, silence."""
-    memory = noticed(_noticed(memory, snapshot.routing, snapshot.now), snapshot)
+    Args:
+        memory: What is remembered.
+        snapshot: What is observed.
+        evidence: What it proves, by unit.
+        demand: Requests per metric period over all units, None where it is not known.
+    """
+    memory = noticed(_noticed(memory, snapshot.routing, snapshot.now), snapshot, demand)
     units = {name: unit for name, unit in memory.units.items() if name in evidence}  # the application file may have lost a unit
     for name, judged in evidence.items():
         known = units.get(name)
@@ -155,10 +121,10 @@ def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvide
             units[name] = replace(known, last_failure_at=judged.last_failure_at, cause=judged.cause)
         elif known is not None and memory.mode is Mode.COST and judged.proof is None:
             del units[name]  # the shortage ended before anything was done about it; a pod that is replaced does not end it
-        if name in units and judged.returned in {Return.REGISTERED, Return.SILENT}:
+        if name in units and judged.returned in {Return.REGISTERED, Return.REPLICAS_READY}:
             units[name] = replace(units[name], returned=judged.returned, returned_at=judged.returned_at)
-    spells = noted(memory.spells, units, snapshot.now)
-    return _calmed(replace(_verified(memory, snapshot), units=units, spells=spells), snapshot)
+    history = noted(memory.outage_history, units, snapshot.now)
+    return _calmed(replace(_verified(memory, snapshot), units=units, outage_history=history), snapshot)
 
 
 def _verified(memory: Memory, snapshot: Snapshot) -> Memory:
@@ -214,10 +180,12 @@ def _switched(changed: Memory, decision: Decision, mode: Mode, now: float) -> Me
         level += 1
     # A switch starts its own time: of the one before nothing is waited for any more.
     fresh = replace(changed, unverified_since=now, nudges=0, nudged_at=None, reversed_at=None)
-    flipped = _flipped(fresh, mode, decision.reason, decision.sentence, now, level)
-    return replace(flipped, units={}) if decision.verb is Verb.FALLBACK else flipped
+    made = _mode_changed(fresh, mode, decision.reason, decision.sentence, now, level)
+    return replace(made, units={}) if decision.verb is Verb.FALLBACK else made
 
 
-def _flipped(memory: Memory, mode: Mode, reason: Reason, detail: str, now: float, level: int) -> Memory:
-    flips = (*memory.flips, Flip(now, mode, reason, detail))[-KEPT_FLIPS:]
-    return replace(memory, mode=mode, mode_since=now, flips=flips, hold_level=level, reasserts=0, reasserted_at=None, reasserted_against="")
+def _mode_changed(memory: Memory, mode: Mode, reason: Reason, detail: str, now: float, level: int) -> Memory:
+    changes = (*memory.mode_changes, ModeChange(now, mode, reason, detail))[-KEPT_MODE_CHANGES:]
+    return replace(
+        memory, mode=mode, mode_since=now, mode_changes=changes, hold_level=level, reasserts=0, reasserted_at=None, reasserted_against=""
+    )

@@ -431,46 +431,50 @@ class Snapshot:
 # --- what is remembered -----------------------------------------------------------------------------------------------------------------
 
 
+MOMENT: Final[Mapping[str, bool]] = {"moment": True}
+"""Metadata of a field that is a time, seconds since the Unix epoch: of what is remembered none may lie ahead, see `moments`."""
+
+
 class Return(StrEnum):
     """What the signals prove about the return of a unit's capacity."""
 
     NONE = "none"
     LAUNCHED = "launched"
     REGISTERED = "registered"
-    SILENT = "silent"  # the replicas that had no place run now, without a new node
+    REPLICAS_READY = "silent"  # the replicas that had no place run now, without a new node
 
 
 @dataclass(frozen=True, slots=True)
 class UnitMemory:
     """What must survive a restart about a unit that was short."""
 
-    last_failure_at: float
+    last_failure_at: float = field(metadata=MOMENT)
     cause: Cause
     ready_then: int = 0  # ready replicas when it was proven short
-    proven_at: float | None = None
-    returned: Return = Return.NONE  # only REGISTERED or SILENT are remembered
-    returned_at: float | None = None
+    proven_at: float | None = field(default=None, metadata=MOMENT)
+    returned: Return = Return.NONE  # only REGISTERED or REPLICAS_READY are remembered
+    returned_at: float | None = field(default=None, metadata=MOMENT)
 
 
 @dataclass(frozen=True, slots=True)
-class Flip:
+class ModeChange:
     """A mode change that was made."""
 
-    at: float
+    at: float = field(metadata=MOMENT)
     to: Mode
     reason: Reason
     detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Spells:
+class OutageHistory:
     """How long shortages lasted, and how long capacity was there between them: what the learned waits follow from.
 
     The application is short while any of its units is proven short and not yet proven back.
     """
 
     short: bool = False
-    since: float | None = None  # when the present one began; None: not known, and it will not count
+    since: float | None = field(default=None, metadata=MOMENT)  # when the present one began; None: not known, and it will not count
     outages_s: tuple[float, ...] = ()  # the newest last, `learning.KEPT` at most
     uptimes_s: tuple[float, ...] = ()
 
@@ -480,25 +484,26 @@ class Memory:
     """What the policy remembers between ticks. Stored with compare-and-swap and the leader's epoch."""
 
     mode: Mode | None = None  # None: nothing is known yet, adopt what the Ingress shows
-    mode_since: float = 0.0
-    flips: tuple[Flip, ...] = ()
+    mode_since: float = field(default=0.0, metadata=MOMENT)
+    mode_changes: tuple[ModeChange, ...] = ()
     hold_level: int = 0  # how often the hold was doubled
     units: Mapping[str, UnitMemory] = field(default_factory=dict)
-    spells: Spells = field(default_factory=Spells)
+    outage_history: OutageHistory = field(default_factory=OutageHistory)
     action: str = ""  # fingerprint of the routing action that the times below are about; "" where none was seen yet
     ingress: str = ""  # uid of the Ingress that it was seen on; "" where none was seen yet
-    changed_at: float | None = None  # last change of the routing action
-    verified_at: float | None = None  # when the load balancer first showed it
-    unverified_since: float | None = None  # first change of ours that the load balancer has not shown since
+    changed_at: float | None = field(default=None, metadata=MOMENT)  # last change of the routing action
+    verified_at: float | None = field(default=None, metadata=MOMENT)  # when the load balancer first showed it
+    unverified_since: float | None = field(default=None, metadata=MOMENT)  # first change of ours that the load balancer has not shown since
     sticky_s: int = 0  # how long clients may stick to what the last change moved traffic from
     nudges: int = 0  # how often the load-balancer controller was nudged since then
-    nudged_at: float | None = None
-    reversed_at: float | None = None  # when a gradual fallback was last taken back
+    nudged_at: float | None = field(default=None, metadata=MOMENT)
+    reversed_at: float | None = field(default=None, metadata=MOMENT)  # when a gradual fallback was last taken back
     reasserts: int = 0
-    reasserted_at: float | None = None
+    reasserted_at: float | None = field(default=None, metadata=MOMENT)
     reasserted_against: str = ""  # who had changed the routing action that was put right last
-    counted_since: float | None = None  # since when the demand is known; None while it is not
-    silent_since: float | None = None  # when it ceased to be; None where it never was, or has been known again for a while
+    demand_known_since: float | None = field(default=None, metadata=MOMENT)  # since when the demand is known; None while it is not
+    # When it ceased to be known; None where it never was, or has been known again for a while.
+    demand_missing_since: float | None = field(default=None, metadata=MOMENT)
 
 
 # --- what is decided --------------------------------------------------------------------------------------------------------------------
@@ -560,6 +565,7 @@ class GuardResult:
     reason: Reason | None
     text: str
     details: Mapping[str, str] = field(default_factory=dict)
+    reopens_s: float | None = None  # of one that holds: after how long time alone may open it, seconds; None: something must happen
 
     @property
     def passed(self) -> bool:
@@ -593,6 +599,7 @@ class Alert:
     key: str
     severity: str  # "warning" or "critical"
     text: str
+    reason: Reason | None = None  # of the guard that holds, where the alert is about one
 
 
 @dataclass(frozen=True, slots=True)
@@ -616,7 +623,7 @@ class Decision:
     alerts: tuple[Alert, ...] = ()
     degraded: tuple[str, ...] = ()
     next_check_s: float | None = None  # when time alone may change the decision
-    wanted: Verb | None = None  # what a guard is holding back
+    held_back: Verb | None = None  # what the trigger that applies asks for, while a guard holds it back
 
     @property
     def sentence(self) -> str:
@@ -638,7 +645,7 @@ class ActionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One request to the Kubernetes API, complete: whoever applies it sends `body` as it is.
+    """One request to the Kubernetes API, complete: its `body` is sent as it is.
 
     `before` and `after` are for people; `deferred` says why it is not due yet ("" where it is).
     """
@@ -654,6 +661,7 @@ class Action:
     after: str
     unit: str = ""
     deferred: str = ""
+    mode: Mode | None = None  # of a routing action: the mode that it is written with
 
 
 @dataclass(frozen=True, slots=True)

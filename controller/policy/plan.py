@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from controller.policy import text
+from controller.policy.annotations import MARKER, NUDGED_AT, RETURN_STEP
 from controller.policy.model import Action, ActionKind, Application, Decision, Plan, Scaler, Snapshot, Unit, Verb
-from controller.policy.routing import MARKER, NUDGED_AT, RETURN_STEP, action_key, format_action, same_routing
+from controller.policy.routing import action_key, format_action, same_routing
 
 FIELD_MANAGER: Final = "failoverctl"
 
@@ -72,6 +73,7 @@ def _routing(decision: Decision, snapshot: Snapshot) -> Iterator[Action]:
         body=_written(body),
         before=routing.action,
         after=action,
+        mode=decision.mode,
     )
 
 

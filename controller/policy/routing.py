@@ -13,9 +13,6 @@ from typing import Any, Final
 from controller.policy.model import Application, Mode, RoutingStyle, Target
 
 PREFIX: Final = "alb.ingress.kubernetes.io"
-MARKER: Final = "failoverctl.dev/mode"
-RETURN_STEP: Final = "failoverctl.dev/return-step"
-NUDGED_AT: Final = "failoverctl.dev/nudged-at"
 USE_ANNOTATION: Final = "use-annotation"
 ALGORITHM: Final = "load_balancing.algorithm.type"
 """The attribute of a target group that decides which target gets a request."""

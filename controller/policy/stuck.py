@@ -7,7 +7,7 @@ from typing import Final
 
 from controller.policy import text
 from controller.policy.model import Alert, Memory, Mode, Return, Snapshot, UnitEvidence
-from controller.policy.targets import carries
+from controller.policy.weights import carries
 
 UNPROVEN_S: Final = 3600.0
 """How long a return may be neither proven nor refused. With the canary Karpenter asks EC2 every three minutes."""

@@ -2,92 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Mapping
 
 from controller.policy import text
-from controller.policy.availability import availability, serving_replicas
-from controller.policy.demand import capacity_throughputs, total_demand
+from controller.policy.demand import capacity_throughputs
+from controller.policy.figures import Figures
 from controller.policy.model import (
     Application,
     CapacityWeights,
     Mode,
     RoutingStyle,
-    Snapshot,
-    Strategy,
     Target,
     WeightStrategy,
 )
 from controller.policy.routing import MAX_TARGET_GROUPS
-from controller.policy.weights import apply_availability, base_weights, largest_remainder
-
-_FOLLOW_READY: Final = frozenset({WeightStrategy.MERIT_ORDER, WeightStrategy.READY_PROPORTIONAL})
-
-
-def weight_strategy(application: Application) -> WeightStrategy:
-    """The strategy of cost mode's weights: `adaptive` is merit order over ready capacity, whatever the file's base weights are."""
-    return WeightStrategy.MERIT_ORDER if application.policy.strategy is Strategy.ADAPTIVE else application.policy.weight_strategy
-
-
-def carries(application: Application, name: str) -> bool:
-    """Whether cost mode sends traffic to the unit at all: the shortage of one with an explicit weight of 0 harms nobody."""
-    return weight_strategy(application) is not WeightStrategy.EXPLICIT or application.unit(name).weight != 0
-
-
-def follows_ready(application: Application) -> bool:
-    """Whether the weights of cost mode follow the ready replicas by themselves, and with merit order the demand."""
-    return weight_strategy(application) in _FOLLOW_READY
-
-
-def intended_weights(snapshot: Snapshot, returning: Iterable[str] = ()) -> dict[str, int]:
-    """The weights of cost mode that the replicas are planned for.
-
-    Args:
-        snapshot: What is observed.
-        returning: Units whose capacity comes back: they count as if they were ready.
-
-    Returns:
-        By unit. A unit that is known to have nothing that serves and is not coming back gets 0: the others must be able to carry its share.
-    """
-    application, serving, back = snapshot.application, serving_replicas(snapshot), set(returning)
-    strategy = weight_strategy(application)
-    if strategy in _FOLLOW_READY:
-        planned = {unit.name: max(serving.get(unit.name, 1), 1 if unit.name in back else 0) for unit in application.units}
-        return base_weights(application.units, strategy, total_demand(snapshot), planned)
-    base = base_weights(application.units, strategy, None, serving)
-    present = {name: 0.0 if serving.get(name) == 0 and name not in back else 1.0 for name in base}
-    return apply_availability(base, present) or base
-
-
-def cost_weights(snapshot: Snapshot) -> dict[str, int]:
-    """The weights of cost mode, following each unit's availability.
-
-    Returns:
-        By unit; empty where no unit that carries weight can serve.
-    """
-    application = snapshot.application
-    serving = serving_replicas(snapshot)
-    strategy = weight_strategy(application)
-    if strategy in _FOLLOW_READY:
-        known = {unit.name: serving.get(unit.name, 1) for unit in application.units}
-        return base_weights(application.units, strategy, total_demand(snapshot), known) if any(known.values()) else {}
-    base = base_weights(application.units, strategy, None, serving)
-    return apply_availability(base, availability(snapshot, base))
-
-
-def cut_units(snapshot: Snapshot) -> frozenset[str]:
-    """Units that get less than their base weight because too few of their replicas can serve, but some."""
-    application = snapshot.application
-    strategy = weight_strategy(application)
-    if strategy in _FOLLOW_READY:
-        return frozenset()
-    base = base_weights(application.units, strategy, None, {})
-    return frozenset(name for name, share in availability(snapshot, base).items() if 0 < share < 1 and base[name])
-
-
-def uncut(snapshot: Snapshot) -> bool:
-    """Whether every unit that serves at all has its full weight, where weights do not follow the ready replicas anyway."""
-    return not follows_ready(snapshot.application) and not cut_units(snapshot)
+from controller.policy.weights import base_weights, largest_remainder, weight_strategy
 
 
 def cost_targets(application: Application, weights: Mapping[str, int]) -> tuple[Target, ...]:
@@ -95,12 +24,13 @@ def cost_targets(application: Application, weights: Mapping[str, int]) -> tuple[
     return tuple(Target(unit.backend.service, unit.backend.port, weights.get(unit.name, 0)) for unit in application.units)
 
 
-def capacity_targets(snapshot: Snapshot) -> tuple[Target, ...]:
-    """The routing action of capacity mode: one Service over all pods, or the units' own weighted by what can serve."""
-    return _capacity_targets(snapshot.application, serving_replicas(snapshot))
+def capacity_targets(application: Application, serving: Mapping[str, int]) -> tuple[Target, ...]:
+    """The routing action of capacity mode: one Service over all pods, or the units' own weighted by what can serve.
 
-
-def _capacity_targets(application: Application, serving: Mapping[str, int]) -> tuple[Target, ...]:
+    Args:
+        application: Its routing style decides which.
+        serving: Replicas that can serve, by unit.
+    """
     if application.routing_style is RoutingStyle.SINGLE_SERVICE:
         return (Target(application.capacity.service, application.capacity.port, 1),)
     return cost_targets(application, _in_place_weights(application, serving))
@@ -115,7 +45,7 @@ def _in_place_weights(application: Application, serving: Mapping[str, int]) -> d
 def targets_at_rest(application: Application, mode: Mode) -> tuple[Target, ...]:
     """The routing action of a mode while nothing is known of replicas: as many of every unit, each able to serve. For a new Ingress."""
     if mode is Mode.CAPACITY:
-        return _capacity_targets(application, {})
+        return capacity_targets(application, {})
     return cost_targets(application, base_weights(application.units, weight_strategy(application), None, {}))
 
 
@@ -126,27 +56,27 @@ def keda_targets(application: Application, mode: Mode) -> dict[str, str]:
     return {unit.name: text.number(unit.throughput) for unit in application.units}
 
 
-def return_targets(snapshot: Snapshot, step: int) -> tuple[Target, ...]:
+def return_targets(application: Application, figures: Figures, step: int) -> tuple[Target, ...]:
     """The routing action of one step of a gradual fallback.
 
     With the single-service style the capacity Service keeps what the units do not get yet. AWS allows five target groups an action, so the
     four units of the most weight are stepped up, and a fifth keeps getting its traffic through the capacity Service until the last step.
 
     Args:
-        snapshot: What is observed.
+        application: Its routing style, and how many steps there are.
+        figures: For the weights of cost mode and the replicas that can serve.
         step: From 1 to the policy's `return_steps` less 1; the last step is `cost_targets`.
 
     Returns:
         Targets whose weights add up to 100; those of capacity mode where no unit that carries weight can serve.
     """
-    application = snapshot.application
-    weights, share = cost_weights(snapshot), step / application.policy.return_steps
+    weights, share = figures.cost, step / application.policy.return_steps
     whole = sum(weights.values())
     if whole == 0:
-        return capacity_targets(snapshot)
+        return capacity_targets(application, figures.serving)
     direct = {name: share * weight / whole for name, weight in weights.items()}
     if application.routing_style is RoutingStyle.IN_PLACE:
-        present = _in_place_weights(application, serving_replicas(snapshot))
+        present = _in_place_weights(application, figures.serving)
         total = sum(present.values())
         mixed = {name: direct[name] + (1 - share) * present[name] / total for name in direct}
         return cost_targets(application, largest_remainder(mixed))

@@ -1,4 +1,4 @@
-"""What asks for another mode, before any guard was asked."""
+"""What triggers a change of the mode, before any guard is asked."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.policy import guards, text
-from controller.policy.demand import total_demand
+from controller.policy.case import Case
 from controller.policy.model import Mode, Proof, Return, Sample, Strategy, Verdict
 from controller.policy.modes import Trigger
 from controller.policy.reasons import Reason
-from controller.policy.targets import carries
+from controller.policy.weights import carries
 
 _NEVER_UNDONE: Final = frozenset({Reason.PINNED_TO_MODE, Reason.ROUTING_DRIFTED, Reason.ROLLED_BACK})
-"""Reasons of switches that are not rolled back: a person made them, or they are roll-backs themselves."""
+"""Reasons of mode changes that are not rolled back: a person made them, or they are roll-backs themselves."""
 
 _PROOFS: Final[Mapping[Return, str]] = {
     Return.NONE: "nothing is known",
     Return.LAUNCHED: "an instance was launched",
     Return.REGISTERED: "a node that was asked for after the last refusal has joined",
-    Return.SILENT: "the replicas that it lacked are ready",
+    Return.REPLICAS_READY: "the replicas that it lacked are ready",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """Something that asks for another mode.
+class Triggered:
+    """A trigger that applies now.
 
     Attributes:
-        trigger: What, as the table of modes knows it.
+        trigger: Which, as the table of modes knows it.
         reason: Why.
         subject: The units that it is about.
         details: For the reason's sentence.
-        guards: Who must let it pass.
+        guards: Which guards must let it pass.
     """
 
     trigger: Trigger
@@ -44,40 +44,46 @@ class Wish:
     guards: tuple[guards.Guard, ...]
 
 
-def wish(mode: Mode, case: guards.Case) -> Wish | None:
-    """What asks for another mode now, the most urgent first; None where nothing does."""
+def triggered(mode: Mode, case: Case) -> Triggered | None:
+    """The trigger that applies now, the most urgent one; None where none does."""
     pin = guards.active_pin(case.snapshot)
     if pin is not None and pin is not mode:
-        return _pin_wish(pin, case)
-    undo = _rollback_wish(mode, case)
-    if undo is not None:
-        return undo
-    return _failover_wish(case) if mode is Mode.COST else _fallback_wish(case)
+        return _pin(pin, case)
+    if rollback_in_s(mode, case) == 0:
+        return _rollback(mode, case)
+    return _shortage(case) if mode is Mode.COST else _return(case)
 
 
-def _pin_wish(pin: Mode, case: guards.Case) -> Wish:
+def _pin(pin: Mode, case: Case) -> Triggered:
     trigger = Trigger.PIN_CAPACITY if pin is Mode.CAPACITY else Trigger.PIN_COST
     why = case.snapshot.routing.override.why or "no reason given"
-    return Wish(trigger, Reason.PINNED_TO_MODE, (), {"mode": str(pin), "why": why, "units": ""}, tuple(guards.SWITCH))
+    return Triggered(trigger, Reason.PINNED_TO_MODE, (), {"mode": str(pin), "why": why, "units": ""}, tuple(guards.SWITCH))
 
 
-def _rollback_wish(mode: Mode, case: guards.Case) -> Wish | None:
-    """A switch of ours that the load balancer has had long enough to show. One that cannot be looked at is left alone."""
+def rollback_in_s(mode: Mode, case: Case) -> float:
+    """How long the load balancer still has to show the last mode change before it is rolled back, seconds.
+
+    Returns:
+        0 where its time is over; infinite where nothing is to be rolled back. A change that cannot be observed is left alone.
+    """
     policy, memory, snapshot = case.snapshot.application.policy, case.memory, case.snapshot
-    seen, flip = snapshot.routing.verification, memory.flips[-1] if memory.flips else None
-    if policy.rollback_s <= 0 or memory.unverified_since is None or flip is None or flip.to is not mode:
-        return None
-    ours = flip.at >= memory.unverified_since and flip.reason not in _NEVER_UNDONE
+    seen, last = snapshot.routing.verification, memory.mode_changes[-1] if memory.mode_changes else None
+    if policy.rollback_s <= 0 or memory.unverified_since is None or last is None or last.to is not mode:
+        return math.inf
+    ours = last.at >= memory.unverified_since and last.reason not in _NEVER_UNDONE
     if not ours or seen is None or seen.verdict is not Verdict.NOT_YET or seen.action != snapshot.routing.action:
-        return None
-    if case.remaining(memory.unverified_since + policy.rollback_s) > 0:
-        return None
-    waited = text.duration(snapshot.now - memory.unverified_since)
-    details = {"mode": str(mode), "waited": waited, "problem": seen.problem}
-    return Wish(Trigger.UNVERIFIED, Reason.ROLLED_BACK, (), details, tuple(guards.ROLLBACK))
+        return math.inf
+    return case.remaining(memory.unverified_since + policy.rollback_s)
 
 
-def _failover_wish(case: guards.Case) -> Wish | None:
+def _rollback(mode: Mode, case: Case) -> Triggered:
+    seen, snapshot = case.snapshot.routing.verification, case.snapshot
+    waited = text.duration(snapshot.now - (case.memory.unverified_since or snapshot.now))
+    details = {"mode": str(mode), "waited": waited, "problem": seen.problem if seen is not None else ""}
+    return Triggered(Trigger.UNVERIFIED, Reason.ROLLED_BACK, (), details, tuple(guards.ROLLBACK))
+
+
+def _shortage(case: Case) -> Triggered | None:
     short = tuple(name for name, judged in case.evidence.items() if judged.short and carries(case.snapshot.application, name))
     if not short or _absorbed(case, short):
         return None
@@ -85,11 +91,11 @@ def _failover_wish(case: guards.Case) -> Wish | None:
     found = _suffering(case, short)
     if found:
         hurried = tuple(guard for guard in guards.FAILOVER if guard is not guards.patience)
-        return Wish(Trigger.SHORTAGE, Reason.SLO_BREACHED, short, {**details, "breach": found}, hurried)
-    return Wish(Trigger.SHORTAGE, Reason.SHORTAGE_PROVEN, short, details, tuple(guards.FAILOVER))
+        return Triggered(Trigger.SHORTAGE, Reason.SLO_BREACHED, short, {**details, "breach": found}, hurried)
+    return Triggered(Trigger.SHORTAGE, Reason.SHORTAGE_PROVEN, short, details, tuple(guards.FAILOVER))
 
 
-def _suffering(case: guards.Case, short: tuple[str, ...]) -> str:
+def _suffering(case: Case, short: tuple[str, ...]) -> str:
     """How the users of a unit suffer that EC2 has no room for, "" where none is known to.
 
     Latency beyond its limit while pods wait is what scaling up looks like, and errors are of the whole application: neither makes a
@@ -99,17 +105,17 @@ def _suffering(case: guards.Case, short: tuple[str, ...]) -> str:
     return latency_breach(case, sure)
 
 
-def _fallback_wish(case: guards.Case) -> Wish:
-    """Capacity mode always wants to end; the guards tell what is missing."""
+def _return(case: Case) -> Triggered:
+    """Capacity mode is always to end; the guards say what is missing."""
     subject = tuple(name for name in case.memory.units if name in case.evidence and guards.could_trip(case, name))
     proofs = {name: _PROOFS[case.evidence[name].returned] for name in subject}
     each = proofs.values() if len(set(proofs.values())) == 1 else (f"{name}: {proof}" for name, proof in proofs.items())
     proof = "; ".join(dict.fromkeys(each)) or "no unit is remembered as short, and none waits that was refused"
     details = {"units": text.listing(subject) if subject else "every unit", "proof": proof}
-    return Wish(Trigger.RETURN, Reason.RETURN_PROVEN, subject, details, tuple(guards.FALLBACK))
+    return Triggered(Trigger.RETURN, Reason.RETURN_PROVEN, subject, details, tuple(guards.FALLBACK))
 
 
-def shortage_details(case: guards.Case, names: tuple[str, ...]) -> dict[str, str]:
+def shortage_details(case: Case, names: tuple[str, ...]) -> dict[str, str]:
     """What people want to know of units that are short."""
     judged = [case.evidence[name] for name in names]
     codes = dict.fromkeys(code for one in judged for code in one.codes)
@@ -121,10 +127,10 @@ def shortage_details(case: guards.Case, names: tuple[str, ...]) -> dict[str, str
     }
 
 
-def _absorbed(case: guards.Case, short: tuple[str, ...]) -> bool:
+def _absorbed(case: Case, short: tuple[str, ...]) -> bool:
     """With the adaptive strategy: whether the ready replicas carry the whole demand, so that re-weighting is enough."""
     snapshot = case.snapshot
-    demand = total_demand(snapshot)
+    demand = case.figures.demand
     if snapshot.application.policy.strategy is not Strategy.ADAPTIVE or demand is None:
         return False
     able = [name for name, judged in case.evidence.items() if judged.can_serve and name not in short]
@@ -132,7 +138,7 @@ def _absorbed(case: guards.Case, short: tuple[str, ...]) -> bool:
     return bool(able) and ready >= demand
 
 
-def breach(case: guards.Case, names: tuple[str, ...], *, since: float = -math.inf) -> str:
+def breach(case: Case, names: tuple[str, ...], *, since: float = -math.inf) -> str:
     """How users are failed: a unit's latency or the application's errors beyond their limits; arguments as those of `latency_breach`."""
     found = latency_breach(case, names, since=since)
     policy, errors = case.snapshot.application.policy, case.snapshot.error_ratio
@@ -141,7 +147,7 @@ def breach(case: guards.Case, names: tuple[str, ...], *, since: float = -math.in
     return f"{errors.value * 100:.1f} % errors over {policy.error_ratio_limit * 100:.1f} %"
 
 
-def latency_breach(case: guards.Case, names: tuple[str, ...], *, since: float = -math.inf) -> str:
+def latency_breach(case: Case, names: tuple[str, ...], *, since: float = -math.inf) -> str:
     """The first of some units whose latency is beyond its limit.
 
     Args:
@@ -159,6 +165,6 @@ def latency_breach(case: guards.Case, names: tuple[str, ...], *, since: float = 
     return ""
 
 
-def _recent(case: guards.Case, sample: Sample, since: float) -> bool:
+def _recent(case: Case, sample: Sample, since: float) -> bool:
     window, now = case.snapshot.application.policy.ice_window_s, case.snapshot.now
     return max(since, now - window) <= sample.at <= now + window  # CloudWatch's clock and ours differ

@@ -22,10 +22,28 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Final
 
-from controller.policy.model import Unit, WeightStrategy
+from controller.policy.model import Application, Strategy, Unit, WeightStrategy
 
 TOTAL: Final = 100
 """What derived weights add up to: percent, as people read them; an action takes 0 to 999 for each target group."""
+
+
+_FOLLOW_READY: Final = frozenset({WeightStrategy.MERIT_ORDER, WeightStrategy.READY_PROPORTIONAL})
+
+
+def weight_strategy(application: Application) -> WeightStrategy:
+    """The strategy of cost mode's weights: `adaptive` is merit order over ready capacity, whatever the file's base weights are."""
+    return WeightStrategy.MERIT_ORDER if application.policy.strategy is Strategy.ADAPTIVE else application.policy.weight_strategy
+
+
+def carries(application: Application, name: str) -> bool:
+    """Whether cost mode sends traffic to the unit at all: the shortage of one with an explicit weight of 0 harms nobody."""
+    return weight_strategy(application) is not WeightStrategy.EXPLICIT or application.unit(name).weight != 0
+
+
+def follows_ready(application: Application) -> bool:
+    """Whether the weights of cost mode follow the ready replicas by themselves, and with merit order the demand."""
+    return weight_strategy(application) in _FOLLOW_READY
 
 
 def largest_remainder(shares: Mapping[str, float | Fraction], total: int = TOTAL) -> dict[str, int]:

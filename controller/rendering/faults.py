@@ -10,6 +10,7 @@ from controller.catalog.application import ApplicationFile, UnitFile
 from controller.catalog.instances import FRAMEWORKS, INSTANCES, Maker, family_of, maker_of
 from controller.catalog.stack import StackFile, VllmFile
 from controller.documents import Fault, Place, describe_value
+from controller.policy.annotations import OURS
 from controller.policy.routing import PREFIX, action_key
 from controller.rendering.parts import allowed_types
 
@@ -40,7 +41,7 @@ def faults(file: ApplicationFile) -> Iterator[Fault]:
 def _annotations(file: ApplicationFile, stack: StackFile) -> Iterator[Fault]:
     ours = action_key(file.spec.action)
     for key in stack.load_balancer.annotations:
-        if key == ours or key.startswith("failoverctl.dev/"):
+        if key == ours or key.startswith(OURS):
             place: Place = ("spec", "stack", "loadBalancer", "annotations", key)
             yield (
                 place,

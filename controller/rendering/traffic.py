@@ -7,8 +7,9 @@ from typing import Final
 
 from controller.catalog.application import ApplicationFile
 from controller.catalog.stack import StackFile
+from controller.policy.annotations import MARKER
 from controller.policy.model import Backend, CapacityWeights, Mode
-from controller.policy.routing import ALGORITHM, LEAST_OUTSTANDING, MARKER, PREFIX, action_key, format_action
+from controller.policy.routing import ALGORITHM, LEAST_OUTSTANDING, PREFIX, action_key, format_action
 from controller.policy.standby import completed, needed
 from controller.policy.targets import stickiness, targets_at_rest
 from controller.rendering.parts import PORT_NAME, READINESS, Object, manifest, unit_selector

@@ -1,7 +1,7 @@
 """One pass over one application: load the memory, observe, settle what is in doubt, decide, plan, act, remember, save.
 
-These steps are composed here and nowhere else. The service runs them, and so does the simulation, with simulated ports. `decide` and `act`
-are two calls, so that the caller can show a decision before anything is applied, and the simulation can stop a process between the two.
+These steps are composed only here. The service runs them, and so does the simulation, with simulated ports. `decide` and `act` are two
+calls, so that the caller can show a decision before anything is applied, and the simulation can stop a process between the two.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from controller.service.in_doubt import InDoubt
 from controller.service.terms import TermRecord
 
 RETRY_BASE_S: Final = 1.0
-"""After the first failed action, seconds; doubled with every further one in a row."""
+"""Wait after the first failed action, seconds; doubled with every further failure in a row."""
 RETRY_MAX_S: Final = 60.0
 """The longest wait after a failed action, seconds."""
 
-_ALERT_AFTER: Final = 3  # failures in a row: a conflict or a lost connection heals without anybody's help
-_CHECK_SLACK_S: Final = 0.01  # after the time that a decision waits for, so that rounding does not make the pass come too early
+_ALERT_AFTER: Final = 3  # failures in a row: a conflict or a lost connection heals by itself
+_CHECK_SLACK_S: Final = 0.01  # so that rounding does not make a pass come before the time that a decision waits for
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +42,7 @@ class Observer(Protocol):
         """Everything that one decision is made from, now.
 
         Args:
-            application: Whose.
+            application: The application to observe.
             leader: Whether this replica may act.
             epoch: The leadership term in which the memory was loaded.
             further: Sources besides those that the observer knows.
@@ -55,7 +55,7 @@ class Decided:
 
     Attributes:
         conclusion: Memory, snapshot, decision and plan.
-        settled: Earlier decisions whose routing action turned out to be written although no answer had come.
+        settled: Earlier decisions whose routing action was written although its answer was lost.
     """
 
     conclusion: Conclusion
@@ -67,11 +67,11 @@ class Acted:
     """The second half of a pass.
 
     Attributes:
-        outcome: What became of the plan.
-        memory: What is remembered after it.
+        outcome: The result of carrying out the plan.
+        memory: The memory after it.
         at: When the plan had been carried out, seconds since the Unix epoch.
-        written: The decisions whose routing action was found or newly accepted.
-        again_s: Seconds after which another pass is due; infinite where only the interval asks for one.
+        written: The decisions whose routing action was accepted now, or found to be written.
+        again_s: Seconds after which another pass is due; infinite if only the interval requires one.
     """
 
     outcome: Outcome
@@ -82,12 +82,12 @@ class Acted:
 
 
 class ApplicationPass:
-    """Passes over one application, with what is kept between them.
+    """Passes over one application, and the state between them.
 
     Args:
         observer: Takes the snapshots.
         record: The stored memory.
-        executor: Carries plans out; None: a dry run, which carries nothing out.
+        executor: Carries out plans; None for a dry run, which does not.
         leadership: Whether this replica may act.
         now: Wall-clock time, seconds since the Unix epoch.
     """
@@ -97,7 +97,7 @@ class ApplicationPass:
     ) -> None:
         self._observer, self._record, self._executor, self._leadership, self._now = observer, record, executor, leadership, now
         self.memory: Memory | None = None
-        """What is remembered; None: it must be loaded first."""
+        """The memory; None: it must be loaded first."""
         self._state_problem = ""
         self._in_doubt: InDoubt | None = None
         self._contested = Contested()
@@ -105,7 +105,7 @@ class ApplicationPass:
         self._unsaved, self._save_problem = 0, ""
 
     def decide(self, application: Application) -> Decided:
-        """Loads the memory where that is necessary, observes, settles what is in doubt, decides and plans."""
+        """Loads the memory if necessary, observes, settles what is in doubt, decides and plans."""
         self._load(application)
         further = (self._unreadable(),) if self._state_problem else ()
         snapshot = self._observer.snapshot(application, leader=self._leadership.leads(), epoch=self._record.epoch, further=further)
@@ -116,12 +116,15 @@ class ApplicationPass:
         return Decided(replace(conclusion, plan=plan), settled)
 
     def act(self, decided: Decided) -> Acted:
-        """Carries the plan out, remembers what was written, and saves."""
+        """Carries out the plan, remembers what was written, and saves."""
         conclusion = decided.conclusion
-        outcome = self._execute(conclusion)
+        outcome = Outcome()
+        if self._executor is not None and conclusion.plan.due:
+            outcome = self._executor.execute(conclusion.plan, conclusion.snapshot.epoch)
+            self._count(outcome)
         at, policy = self._now(), conclusion.snapshot.application.policy
         self._contested.applied(outcome.applied, policy, at)
-        # A refusal of the same action, sent again, does not end the doubt about the first one.
+        # The request may be sent again. If that one is rejected, the first one is still in doubt.
         self._in_doubt = None if outcome.routed else InDoubt.after(outcome, conclusion, at) or self._in_doubt
         memory = self.memory = conclusion.routed(at) if outcome.routed else conclusion.memory
         self._save(conclusion.snapshot.application, memory)
@@ -132,7 +135,7 @@ class ApplicationPass:
     # --- the steps ----------------------------------------------------------------------------------------------------------------------
 
     def _load(self, application: Application) -> None:
-        """Once a term, after a conflict, and again and again while it cannot be read."""
+        """Loads the memory once a term, after a conflict, and in every pass while it is unreadable."""
         if self.memory is not None and not self._state_problem and self._record.current():
             return
         try:
@@ -145,17 +148,17 @@ class ApplicationPass:
         self._state_problem = ""
 
     def _unreadable(self) -> Source:
-        """Stored state that cannot be read is unknown state: the decision holds and alerts, and never guesses."""
+        """Reports unreadable memory as a stale source, so that the decision holds and alerts instead of guessing."""
         return Source("state", required=True, last_ok=None, budget_s=0.0, problem=self._state_problem)
 
     def _settle(self, snapshot: Snapshot) -> tuple[Decision, ...]:
-        """The decision in doubt, where the Ingress shows its routing action. It is remembered as any other.
+        """The decision in doubt, if the Ingress shows its routing action. It is remembered like any other.
 
-        Once another replica has led, that one may have found the action and remembered it in its own way: nothing is added to that.
+        If another replica has led since, it may have remembered the action itself, so nothing is added.
         """
         sent = self._in_doubt
         if sent is None or self.memory is None or self._state_problem or not sent.resolved(snapshot.routing):
-            return ()  # memory that could not be loaded is replaced by what is stored: noting anything in it would be lost
+            return ()  # the stored memory will replace this one, so that anything added here would be lost
         self._in_doubt = None
         if not snapshot.leader or sent.epoch != snapshot.epoch or not sent.written(snapshot.routing):
             return ()
@@ -165,23 +168,20 @@ class ApplicationPass:
         return (sent.decision,)
 
     def _alerts(self, snapshot: Snapshot) -> Iterator[Alert]:
-        """What failed in the last passes again and again."""
+        """Alerts about contested floors, and about actions and saves that keep failing."""
         yield from self._contested.alerts(snapshot.application.policy, snapshot.now)
         if self._failures >= _ALERT_AFTER:
             yield Alert("action-failed", "critical", f"tried {self._failures} times without success: {self._failed}")
         if self._unsaved >= _ALERT_AFTER:
-            yield Alert("state-unsaved", "warning", f"what is remembered would be lost at a restart: {self._save_problem}")
+            yield Alert("state-unsaved", "warning", f"the memory would be lost at a restart: {self._save_problem}")
 
-    def _execute(self, conclusion: Conclusion) -> Outcome:
-        if self._executor is None or not conclusion.plan.due:
-            return Outcome()
-        outcome = self._executor.execute(conclusion.plan, conclusion.snapshot.epoch)
+    def _count(self, outcome: Outcome) -> None:
+        """Counts the failures in a row."""
         if outcome.failed is not None:
             self._failures += 1
             self._failed = f"{describe(outcome.failed)}: {outcome.error}" + _hint(outcome)
         elif not outcome.unconfirmed:
             self._failures = 0
-        return outcome
 
     def _save(self, application: Application, memory: Memory) -> None:
         if self._state_problem:
@@ -191,9 +191,9 @@ class ApplicationPass:
             self._unsaved = 0
         except Conflict as error:
             log.warning("state.conflict", application=application.key, error=str(error))
-            self.memory = None  # another writer was first: its memory is loaded before the next decision
+            self.memory = None  # another writer was first: load its memory before the next decision
         except (RemoteError, StateError) as error:
-            # What was done stands on the Ingress; the memory is saved with the next pass.
+            # The Ingress has the change; the next pass saves the memory.
             log.warning("state.unsaved", application=application.key, error=str(error))
             self._unsaved, self._save_problem = self._unsaved + 1, str(error)
 
@@ -207,7 +207,7 @@ class ApplicationPass:
 
 
 def _hint(outcome: Outcome) -> str:
-    """What a silent API server does not say of itself: its error names a webhook that refuses, not one that hangs."""
+    """Explains a time-out: the API server's error names a webhook that refuses, but not one that hangs."""
     if not outcome.in_doubt or "webhook" in str(outcome.error):
         return ""
-    return " (where it answers everything else, a webhook hangs: the load-balancer controller's is asked before every change of an Ingress)"
+    return " (if it answers everything else, a webhook hangs: the load-balancer controller's is called before every change of an Ingress)"

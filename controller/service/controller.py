@@ -1,7 +1,7 @@
-"""The loop over all applications: which one is due, and what people, metrics and recordings learn of each pass.
+"""The loop over all applications: chooses those that are due, and reports each pass to people, metrics and recordings.
 
-What happens in a pass is in `controller.service.application_pass`. A pass waits for nothing but the Kubernetes API, whose requests have
-time-outs; AWS and the notifiers have their own threads.
+`controller.service.application_pass` has the steps of a pass. A pass waits only for the Kubernetes API, whose requests have time-outs. AWS
+and the notifiers have threads of their own.
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ from controller.signals.cluster import ClusterView
 from controller.signals.observer import ClusterObserver
 
 PASSES_PER_S: Final = 20.0
-"""Passes over which nothing has changed, at most: a thousand applications must not keep a core busy with waiting."""
+"""Most passes a second without a change: the waiting of a thousand applications must not keep a core busy."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
 class _Record:
-    """What is kept of one application between passes."""
+    """The state of one application between passes."""
 
     passes: ApplicationPass
     last: Conclusion | None = None  # None: no pass yet
     alerts: dict[str, Alert] = field(default_factory=dict)
-    due: float = 0.0  # when time alone asks for another pass
+    due: float = 0.0  # when another pass is due even if nothing changes
     override: str = ""
     ledger: Ledger = field(default_factory=Ledger)
 
 
 def _found(conclusion: Conclusion) -> Iterator[Message]:
-    """What people are notified of where the Ingress shows another mode than is remembered."""
+    """The message if the Ingress shows another mode than the memory."""
     before, after = conclusion.before, conclusion.memory
     if before.mode is not None and after.mode is not before.mode:
-        yield adopted(conclusion.snapshot, after.flips[-1])
+        yield adopted(conclusion.snapshot, after.mode_changes[-1])
 
 
 def _book(record: _Record, now: float) -> None:
-    """Books the time since the last pass. Only the leader keeps accounts: two replicas would count everything twice."""
+    """Accounts for the time since the last pass. Only the leader does: two replicas would count everything twice."""
     last = record.last
     if last is not None and last.snapshot.leader:
         record.ledger = booked(record.ledger, last.snapshot, last.decision, now - last.snapshot.now)
@@ -64,7 +64,7 @@ def _book(record: _Record, now: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a pass left of one application, for status and tests."""
+    """The result of the last pass over one application, for status and tests."""
 
     application: Application
     snapshot: Snapshot
@@ -78,17 +78,17 @@ class Controller:
     """Decides for all applications.
 
     Args:
-        view: The cluster.
+        view: The view of the cluster.
         observer: Takes the snapshots.
         store: Durable memory.
         executor: Carries plans out; None: a dry run.
         leadership: Whether this replica may act.
         dispatcher: Notifies people; None: nobody is notified.
         telemetry: Metrics.
-        clock: Time.
+        clock: The clock.
         interval_s: Longest time between two passes over an application, seconds.
         recorder: Keeps decisions for `failoverctl replay`; None: they are not kept.
-        meter: Counts the API calls for each application; None: a meter of its own.
+        meter: Counts the API calls of each application; None: a new meter.
     """
 
     def __init__(
@@ -112,18 +112,18 @@ class Controller:
         self._meter = meter or CallMeter()
         self._lock = threading.Lock()
         self._applications: Mapping[str, Application] = {}
-        self._records: Mapping[str, _Record] = {}  # of the same keys in the same order; both are replaced, never changed
+        self._records: Mapping[str, _Record] = {}  # same keys and order as `_applications`; both are replaced, never changed in place
         self.last_pass = clock.monotonic()
 
     def configure(self, applications: Mapping[str, Application]) -> None:
-        """Replaces the applications. Memory of those that stay is kept."""
+        """Replaces the applications. Those that stay keep their state."""
         with self._lock:
             before, self._applications = self._applications, dict(applications)
             self._records = {key: self._records.get(key) or self._new_record(key) for key in applications}
             self._observer.configure(self._applications.values())
             for key, old in before.items():
                 if key not in applications or applications[key].units != old.units:
-                    self._telemetry.forget(key)  # a series of a unit that is gone would page for ever
+                    self._telemetry.forget(key)  # the series of a removed unit would keep an alert firing for ever
         self._meter.retain(applications)
         self._view.dirty.mark(everything=True)
 
@@ -133,7 +133,7 @@ class Controller:
             return list(self._applications.values())
 
     def views(self) -> list[View]:
-        """What the last passes left."""
+        """The results of the last passes."""
         with self._lock:
             return [
                 View(application, last.snapshot, last.decision, last.plan, memory, record.ledger)
@@ -144,15 +144,15 @@ class Controller:
             ]
 
     def run_due(self, stopping: Callable[[], bool] = lambda: False) -> float:
-        """Passes over every application that needs it.
+        """Runs a pass over every application that is due.
 
         Args:
-            stopping: Asked between two applications; True ends the round early.
+            stopping: Called between two applications; True ends the round early.
 
         Returns:
-            Seconds of the clock until the next one is due, 0 where one is.
+            Seconds until the next pass is due; 0 if one is due now.
         """
-        with self._lock:  # both stay with this round, whatever is configured meanwhile
+        with self._lock:  # this round keeps both even if the configuration changes meanwhile
             applications, records = list(self._applications.values()), self._records
         touched = self._view.dirty.take(applications)
         for application in touched:
@@ -168,7 +168,7 @@ class Controller:
         return max(0.0, min(record.due for record in records.values()) - self._clock.now())
 
     def _pass_over_time(self, applications: list[Application], records: Mapping[str, _Record], stopping: Callable[[], bool]) -> None:
-        """Those whose time has come, the longest overdue first, until something changes: that is more urgent. One at least each round."""
+        """Runs due passes, the longest overdue first and at least one a round, until something changes: that is more urgent."""
         now = self._clock.now()
         overdue = sorted((record.due, place) for place, record in enumerate(records.values()) if record.due <= now)
         for _, place in overdue:
@@ -183,7 +183,7 @@ class Controller:
         return _Record(ApplicationPass(self._observer, stored, self._executor, self._leadership, self._clock.now))
 
     def _pass_safely(self, application: Application, record: _Record) -> None:
-        """One application's trouble must not stop the others: what was not foreseen is logged, counted and tried again later."""
+        """Runs a pass. An unexpected error is logged and counted and does not stop the other applications; the pass is retried later."""
         try:
             with on_behalf_of(application.key):
                 self._pass(application, record)
@@ -191,7 +191,7 @@ class Controller:
             log.exception("pass.failed", application=application.key)
             self._telemetry.pass_errors.labels(application.key).inc()
             record.due = self._clock.now() + self._interval_s
-        self.last_pass = self._clock.monotonic()  # after each: many applications and a slow API are no reason to be restarted
+        self.last_pass = self._clock.monotonic()  # after each pass: many applications on a slow API must not cause a restart
 
     def _pass(self, application: Application, record: _Record) -> None:
         decided = record.passes.decide(application)
@@ -207,7 +207,7 @@ class Controller:
         self._account(record, conclusion, acted)
         self._notify(record, conclusion, acted)
         with self._lock:
-            if application.key in self._applications:  # else its series were forgotten meanwhile, and for good
+            if application.key in self._applications:  # otherwise its series have been dropped for good
                 self._telemetry.decided(conclusion.snapshot, conclusion.decision, record.ledger)
         longest = max(self._interval_s, len(self._applications) / PASSES_PER_S)
         record.due = self._clock.now() + min(longest, acted.again_s)
@@ -224,7 +224,7 @@ class Controller:
             record.ledger = counted(record.ledger, switches=sum(one.verb.switches for one in acted.written), calls=calls)
 
     def _written(self, snapshot: Snapshot, decisions: Iterable[Decision]) -> Iterator[Message]:
-        """Counts the routing actions that were written to the Ingress, and says what people are notified of."""
+        """Counts the routing actions that were written to the Ingress, and yields the messages about them."""
         for one in decisions:
             if one.verb.switches and one.mode is not None:
                 self._telemetry.switches.labels(snapshot.application.key, one.mode.value, one.reason.value).inc()
@@ -236,7 +236,7 @@ class Controller:
         snapshot, decision = conclusion.snapshot, conclusion.decision
         news = [*_found(conclusion), *self._written(snapshot, acted.written)]
         if not snapshot.leader:
-            record.alerts = {}  # the leader notifies; this replica notifies of what is still on when it begins to lead
+            record.alerts = {}  # only the leader notifies; when this replica begins to lead, it notifies of the alerts that are still on
             return
         record.alerts, messages = alert_changes(snapshot, record.alerts, decision.alerts, decision.mode)
         messages += news
@@ -250,17 +250,17 @@ class Controller:
         self.publish(messages)
 
     def publish(self, messages: Iterable[Message]) -> None:
-        """Hands messages to the dispatcher, if there is one."""
+        """Passes messages to the dispatcher, if there is one."""
         if self._dispatcher is not None:
             for message in messages:
                 self._dispatcher.publish(message)
 
     def _log_change(self, last: Conclusion | None, conclusion: Conclusion) -> None:
-        """Logs what is new: the decision when its verb, reason or mode changes, never the same again and again."""
+        """Logs a decision when its verb, reason or mode has changed."""
         decision, key = conclusion.decision, conclusion.snapshot.application.key
         dry_run = self._executor is None
         if last is not None and _same(last.decision, decision) and not (dry_run and last.plan.actions != conclusion.plan.actions):
-            return  # a dry run logs every other plan as well: nothing applies it, so it is not seen otherwise
+            return  # a dry run logs every new plan as well, because nothing else shows it
         log.info(
             "decision.changed",
             application=key,
@@ -268,7 +268,7 @@ class Controller:
             mode=str(decision.mode or "unknown"),
             reason=str(decision.reason),
             why=decision.sentence,
-            wanted=str(decision.wanted or ""),
+            wanted=str(decision.held_back or ""),
             short=[name for name, judged in decision.evidence.items() if judged.short],
             actions=[describe(action) for action in conclusion.plan.due],
             dry_run=dry_run,
@@ -286,4 +286,4 @@ class Controller:
 
 
 def _same(one: Decision, other: Decision) -> bool:
-    return (one.verb, one.reason, one.mode, one.wanted) == (other.verb, other.reason, other.mode, other.wanted)
+    return (one.verb, one.reason, one.mode, one.held_back) == (other.verb, other.reason, other.mode, other.held_back)

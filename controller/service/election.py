@@ -1,17 +1,17 @@
-"""Leader election on one Lease, as a machine without I/O, threads or a clock of its own.
+"""Leader election on one Lease as a state machine without I/O, threads or a clock.
 
-Whoever drives it asks what to send (`Election.next`), sends it, and tells it the answer (`Election.answered`). All times are one process's
-monotonic seconds; no candidate ever compares its clock with another's, nor with the times written in the Lease. So the same code runs on
+The caller asks for the next request (`Election.next`), sends it, and passes in the answer (`Election.answered`). All times are one
+process's monotonic seconds: no candidate compares its clock with another's or with the times in the Lease. So the same code runs against
 the API server and, in simulated time, in tests of a hundred thousand lease periods.
 
-What keeps two from leading at once:
+What keeps two candidates from leading at once:
 
-* A candidate takes a Lease over only after it has seen it unchanged for a whole lease duration of its own clock.
-* A holder counts from the moment it *sent* the renewal that was accepted, and acts only within a quarter of the lease duration
-  (`Timing.trust_s`). Its clock may then run at half the true rate and a candidate's at twice it, and still the holder stops first.
-* Every write of the Lease is an update under its resourceVersion, so one of several wins.
-* A Lease that is gone counts as one that was just renewed: whoever held it may not know yet.
-* ``leaseTransitions`` grows with every change of the holder and is the **epoch** that is stored with the state.
+* A candidate takes over a Lease only after it has seen it unchanged for a whole lease duration of its own clock.
+* A holder counts from when it *sent* the accepted renewal, and acts only within a quarter of the lease duration (`Timing.trust_s`). Its
+  clock may then run at half the true rate and a candidate's at twice the true rate, and the holder still stops first.
+* Every write of the Lease is an update under its resourceVersion, so that only one of several writers wins.
+* A missing Lease counts as renewed just now, because its holder may not know yet that it is gone.
+* ``leaseTransitions`` grows with every change of the holder. It is the **epoch** that is stored with the state.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from typing import Any, Final
 Object = dict[str, Any]
 
 CLOCK_RATIO: Final = 4.0
-"""How many times as fast as the holder's clock another candidate's may run: twice against half the true rate."""
+"""How many times as fast as the holder's clock a candidate's may run: twice the true rate against half of it."""
 
 EFFECT_S: Final = 2.5
-"""Deadline of one effect, seconds. With a renewal before it, it fits into the quarter of the lease duration in which a leader may act."""
+"""Deadline of one effect, seconds. It fits, with a renewal before it, into the quarter of the lease duration in which a leader may act."""
 
-_JITTER: Final = 0.2  # up to a fifth longer, so that replicas do not march in step
-_AGAIN: Final = 0.1  # of `Timing.poll_s`: another try after an answer that asks for one, but never in a tight loop
+_JITTER: Final = 0.2  # up to a fifth longer, so that replicas do not act in step
+_AGAIN: Final = 0.1  # of `Timing.poll_s`: the wait before a retry, so that there is no tight loop
 _EPOCH_MAX: Final = 2**31 - 1  # leaseTransitions is an int32
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long things take, seconds.
+    """The times of an election, seconds.
 
     Attributes:
-        lease_s: How long a candidate waits for a sign of life before it takes over; what ``leaseDurationSeconds`` says.
+        lease_s: How long a candidate must see no renewal before it takes over; written as ``leaseDurationSeconds``.
         renew_s: Between two renewals of the holder.
-        poll_s: Between two looks of a candidate. Bounds how soon a released Lease is noticed.
+        poll_s: Between two reads by a candidate. Bounds how soon it notices a released Lease.
     """
 
     lease_s: float = 15.0
@@ -51,17 +51,17 @@ class Timing:
 
     @property
     def trust_s(self) -> float:
-        """How long after sending a renewal that was accepted the holder may still act."""
+        """How long the holder may act after sending an accepted renewal."""
         return self.lease_s / CLOCK_RATIO
 
     @property
     def give_up_s(self) -> float:
-        """How long after its last renewal the holder no longer calls itself the leader, as client-go's renew deadline."""
+        """How long after its last renewal the holder still calls itself the leader, like client-go's renew deadline."""
         return self.lease_s * 2 / 3
 
 
 class Verb(StrEnum):
-    """What is to be done with the Lease."""
+    """A request's verb."""
 
     GET = "get"
     CREATE = "create"
@@ -70,11 +70,11 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request.
+    """A request for the Lease.
 
     Attributes:
-        verb: What.
-        body: The whole Lease to write, with the resourceVersion that an update is made under; None for `Verb.GET`.
+        verb: The operation.
+        body: The whole Lease to write, with the resourceVersion for an update; None for `Verb.GET`.
     """
 
     verb: Verb
@@ -83,7 +83,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The request succeeded; this is the Lease now."""
+    """The request succeeded; `lease` is the Lease now."""
 
     lease: Object
 
@@ -93,11 +93,11 @@ class Missing:
 
 
 class Refused:
-    """Somebody else wrote, or created it, first."""
+    """Another process wrote or created it first."""
 
 
 class Failed:
-    """No usable answer: whether a write took place is not known."""
+    """No usable answer: the write may have taken place or not."""
 
 
 Answer = Found | Missing | Refused | Failed
@@ -105,10 +105,10 @@ Answer = Found | Missing | Refused | Failed
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What a Lease says, as far as an election needs it.
+    """What an election needs to know of a Lease.
 
     Attributes:
-        holder: Identity; "" where nobody holds it, because it was released or never held.
+        holder: Identity of the holder; "" if the Lease was released or never held.
         epoch: ``leaseTransitions``.
         duration_s: ``leaseDurationSeconds``.
     """
@@ -119,7 +119,7 @@ class Holding:
 
 
 def holding(lease: Mapping[str, Any]) -> Holding:
-    """Reads a Lease. What is absent or of an impossible type counts as not there."""
+    """Reads a Lease. A field that is absent or has a wrong type counts as absent."""
     spec = lease.get("spec")
     spec = spec if isinstance(spec, dict) else {}
     holder, epoch, duration = spec.get("holderIdentity"), spec.get("leaseTransitions"), spec.get("leaseDurationSeconds")
@@ -134,52 +134,52 @@ class Election:
     """One candidate.
 
     Args:
-        identity: Of this process; never used by another, not even by the same pod after a restart.
+        identity: The process's identity. No other process ever uses it, not even the same pod after a restart.
         metadata: The Lease's name, namespace and labels, for creating it.
-        timing: How long things take.
-        chance: For jitter.
-        stamp: Gives the wall-clock time as a ``MicroTime`` text; people read it, nobody decides on it.
+        timing: The times.
+        chance: Random numbers for jitter.
+        stamp: Returns the wall-clock time as a ``MicroTime`` text, for people only.
     """
 
     def __init__(self, identity: str, metadata: Mapping[str, Any], timing: Timing, chance: random.Random, stamp: Callable[[], str]) -> None:
         self.identity, self.timing = identity, timing
         self._metadata, self._chance, self._stamp = dict(metadata), chance, stamp
         self._lease: Object | None = None
-        self._unchanged_since = 0.0  # since when `_lease`, or its absence, looks the same
+        self._unchanged_since = 0.0  # since when `_lease`, or its absence, is unchanged
         self._absent = False
-        self._fresh = False  # whether `_lease` may be written over without another look
+        self._fresh = False  # whether `_lease` may be updated without reading it again
         self._due = 0.0
         self._renewed_at: float | None = None
         self._epoch = 0
         self._floor = 0
 
-    # --- what it is good for ------------------------------------------------------------------------------------------------------------
+    # --- state --------------------------------------------------------------------------------------------------------------------------
 
     @property
     def epoch(self) -> int:
-        """The epoch in which this candidate led last; 0 where it never did."""
+        """The epoch in which this candidate last led; 0 if it never did."""
         return self._epoch
 
     def leads(self, now: float) -> bool:
-        """Whether it holds the Lease, as far as it knows. Enough for deciding and showing, not for acting."""
+        """Whether it holds the Lease as far as it knows. That is enough for deciding and showing, not for acting."""
         return self._renewed_at is not None and now - self._renewed_at < self.timing.give_up_s
 
     def trusted_s(self, now: float) -> float:
-        """For how many seconds of its own clock it certainly still holds the Lease; 0 where it does not."""
+        """For how many seconds of its own clock it certainly still holds the Lease; 0 if it does not."""
         return 0.0 if self._renewed_at is None else max(0.0, self._renewed_at + self.timing.trust_s - now)
 
     def holder(self) -> str:
-        """Who holds the Lease as it was last seen, "" where nobody does."""
+        """The holder of the Lease as last seen; "" if there is none."""
         return "" if self._lease is None else holding(self._lease).holder
 
     def outrank(self, epoch: int) -> None:
-        """Makes the next write of the Lease start an epoch later than `epoch`: state of that epoch exists, so the Lease was set back."""
+        """Makes the next write of the Lease start a later epoch than `epoch`. State of that epoch exists, so the Lease was reset."""
         self._floor = max(self._floor, epoch)
 
     # --- what to send -------------------------------------------------------------------------------------------------------------------
 
     def next(self, now: float) -> Request | float:
-        """The request that is due, or how many seconds nothing is."""
+        """The request that is due, or the seconds until one is."""
         if now < self._due:
             return self._due - now
         if self._absent and self._may_create(now):
@@ -189,13 +189,13 @@ class Election:
         return Request(Verb.GET)
 
     def renewal(self) -> Request | None:
-        """The request that renews at once; None where another look comes first."""
+        """The request that renews at once; None if the Lease must be read first."""
         if self._lease is None or not self._fresh or holding(self._lease).holder != self.identity:
             return None
         return Request(Verb.UPDATE, self._written(self._lease))
 
     def release(self) -> Request | None:
-        """The request that lets another take over at once; None where it holds nothing. Nothing may be done in this epoch after it."""
+        """The request that lets another candidate take over; None if it holds nothing. After it, this epoch may not act."""
         if self._lease is None or holding(self._lease).holder != self.identity:
             return None
         self._renewed_at = None
@@ -206,14 +206,14 @@ class Election:
         return self.trusted_s(now) > 0 or now - self._unchanged_since >= self.timing.lease_s
 
     def _may_write(self, now: float) -> bool:
-        assert self._lease is not None  # noqa: S101 - callers looked
+        assert self._lease is not None  # noqa: S101 - callers have checked
         held = holding(self._lease)
         if held.holder in {"", self.identity}:
             return True
         return now - self._unchanged_since >= max(self.timing.lease_s, held.duration_s)
 
     def _written(self, lease: Object | None) -> Object:
-        """The Lease with us as its holder. Labels and annotations that others put there stay."""
+        """The Lease with this candidate as its holder. Labels and annotations of others stay."""
         held = holding(lease or {})
         ours = lease is not None and held.holder == self.identity
         epoch = held.epoch if ours and held.epoch > self._floor else max(self._floor, self._epoch) + 1
@@ -228,16 +228,16 @@ class Election:
         base = lease if lease is not None else {"metadata": self._metadata}
         return {**base, "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": spec}
 
-    # --- what came of it ----------------------------------------------------------------------------------------------------------------
+    # --- answers ------------------------------------------------------------------------------------------------------------------------
 
     def answered(self, request: Request, sent: float, now: float, answer: Answer) -> None:
-        """Takes an answer in.
+        """Processes an answer.
 
         Args:
-            request: What was sent.
-            sent: When; a renewal counts from here, since it cannot have reached the server before.
-            now: When the answer came; what it shows counts from here, since the server cannot have said it later.
-            answer: What came back.
+            request: The request.
+            sent: When it was sent. A renewal counts from here, because the server cannot have got it earlier.
+            now: When the answer came. What it shows counts from here, because the server cannot have sent it later.
+            answer: The answer.
         """
         match answer:
             case Found(lease):
@@ -251,7 +251,7 @@ class Election:
             case Refused():
                 self._fresh, self._absent, self._due = False, False, now + self._spread(self.timing.poll_s * _AGAIN)
             case Failed():
-                # A write may have taken place: look before the next one, and soon, since a renewal may be missing.
+                # A write may have taken place: read before the next one, and soon, because a renewal may be missing.
                 self._fresh, self._due = False, now + self._spread(self.timing.poll_s)
 
     def _see(self, lease: Object, now: float) -> None:
@@ -271,7 +271,7 @@ class Election:
         self._due = sent + self._spread(self.timing.renew_s)
 
     def _miss(self, now: float) -> None:
-        """There is no Lease. Its holder creates it anew while it may still act; everybody else waits as if it had just been renewed."""
+        """There is no Lease. Its holder creates it again while it may still act; the others wait as if it had just been renewed."""
         if not self._absent:
             self._absent, self._unchanged_since = True, now
         self._fresh = False
@@ -279,7 +279,7 @@ class Election:
         self._due = now + self._spread(wait)
 
     def _expires(self) -> float:
-        assert self._lease is not None  # noqa: S101 - callers looked
+        assert self._lease is not None  # noqa: S101 - callers have checked
         return self._unchanged_since + max(self.timing.lease_s, holding(self._lease).duration_s)
 
     def _spread(self, seconds: float) -> float:

@@ -1,4 +1,4 @@
-"""Carries out a plan, in order, with leadership checked before each action."""
+"""Carries out a plan in order and checks leadership before each action."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from controller.ports import Applier, Leadership
 from controller.service.election import EFFECT_S
 
 SIDE_BY_SIDE: Final = 4
-"""Requests at once."""
+"""Requests at the same time."""
 _STAGES: Final = {ActionKind.ROUTE: "route", ActionKind.LOWER_FLOOR: "lower"}
 
 log = structlog.get_logger(__name__)
@@ -26,15 +26,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a plan.
+    """The result of carrying out a plan.
 
     Attributes:
         applied: The actions that were accepted.
         routed: Whether the routing action was among them.
-        failed: The action that was not, None where all were.
-        error: Why it was not.
-        unconfirmed: Whether something was left undone because this replica could not be sure that it still leads.
-        in_doubt: Whether the routing action was sent and no usable answer came: it may have been carried out.
+        failed: The action that failed; None if none did.
+        error: Why it failed.
+        unconfirmed: Whether actions were skipped because this replica could not be sure that it still leads.
+        in_doubt: Whether the answer to the routing action was lost, so that it may have been carried out.
     """
 
     applied: tuple[Action, ...] = ()
@@ -47,7 +47,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """What became of one action."""
+    """The result of one action."""
 
     action: Action
     error: RemoteError | None = None
@@ -62,10 +62,10 @@ class Executor:
     """Applies the due actions of plans.
 
     Args:
-        applier: Who sends them.
-        leadership: Who may.
-        side_by_side: Requests at once. 1: one after the other in the plan's order and in the caller's thread, so that a simulated run
-            can be repeated.
+        applier: Sends the actions.
+        leadership: Says who may act.
+        side_by_side: Requests at the same time. 1: one after the other in the plan's order and in the caller's thread, so that a simulated
+            run is repeatable.
     """
 
     def __init__(self, applier: Applier, leadership: Leadership, *, side_by_side: int = SIDE_BY_SIDE) -> None:
@@ -74,11 +74,11 @@ class Executor:
         self._pool = ThreadPoolExecutor(side_by_side, thread_name_prefix="action") if side_by_side > 1 else None
 
     def execute(self, plan: Plan, epoch: int) -> Outcome:
-        """Applies what is due, as long as this replica leads in the term `epoch` that the plan was made in.
+        """Applies the due actions while this replica leads in `epoch`, the term in which the plan was made.
 
-        What is raised goes out side by side, then the routing action, then what is lowered: most of a switch's time is waiting for answers.
-        Replica floors that cannot be raised do not stop the routing action: the guards found the receiving side ready as it is. A routing
-        action that fails stops everything after it: nothing may be lowered behind traffic that did not move.
+        Actions that raise run side by side, then the routing action, then those that lower: most of a mode change is waiting for answers.
+        If a floor cannot be raised, the routing action still goes out, because the guards found the receiving side ready as it is. A
+        failed routing action stops everything after it: nothing may be lowered behind traffic that did not move.
         """
         results: list[_Result] = []
         for stage, actions in groupby(plan.due, key=lambda action: _STAGES.get(action.kind, "raise")):
@@ -94,7 +94,7 @@ class Executor:
         return Outcome(applied, routed, failed.action if failed else None, failed.error if failed else None, unconfirmed, in_doubt)
 
     def _together(self, application: str, epoch: int, actions: Iterable[Action]) -> list[_Result]:
-        """Actions on different objects side by side; those on one object in their order."""
+        """Runs actions on different objects side by side, and those on one object in order."""
         objects: dict[tuple[str, str, str], list[Action]] = {}
         for action in actions:
             objects.setdefault((action.resource, action.namespace, action.name), []).append(action)
@@ -115,7 +115,7 @@ class Executor:
             log.warning("action.not_leading", application=application, action=describe(action))
             return _Result(action, unconfirmed=True)
         try:
-            with on_behalf_of(application):  # here, for the threads of the pool do not see the caller's context
+            with on_behalf_of(application):  # here, because the threads of the pool do not see the caller's context
                 self._applier.apply(action, deadline_s=EFFECT_S)
         except RemoteError as error:
             log.warning("action.failed", application=application, action=describe(action), error=str(error))
@@ -124,6 +124,6 @@ class Executor:
         return _Result(action)
 
     def close(self) -> None:
-        """Ends the threads; what they send has ended, since `execute` waits for it."""
+        """Ends the threads. They are idle, because `execute` waits for them."""
         if self._pool is not None:
             self._pool.shutdown()

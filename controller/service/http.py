@@ -1,6 +1,6 @@
-"""The HTTP endpoint: ``/healthz``, ``/readyz``, ``/metrics`` and ``/status``. Read-only; nothing here changes anything.
+"""The HTTP endpoint, read-only: ``/healthz``, ``/readyz``, ``/metrics`` and ``/status``.
 
-Four answers for a kubelet and a Prometheus need no framework: one with its event loop took 9 MiB, a tenth of an idle process.
+Four answers for a kubelet and a Prometheus need no framework: one with an event loop took 9 MiB, a tenth of an idle process.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ Check = Callable[[], str]
 
 _STOP_S: Final = 5.0
 _STOP_POLL_S: Final = 0.05  # how often the server checks whether it is to stop; the default, half a second, delays every stop
-_SILENCE_S: Final = 5.0  # a client that says nothing for so long is cut off
-_AT_ONCE: Final = 16  # requests; further ones are turned away, for each has a thread
+_IDLE_S: Final = 5.0  # after which a client that sends nothing is disconnected
+_AT_ONCE: Final = 16  # requests; further ones are refused, because each takes a thread
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is sent back."""
+    """An HTTP answer."""
 
     content: bytes
     content_type: str = "text/plain; charset=utf-8"
@@ -44,12 +44,12 @@ Routes = Mapping[str, Callable[[], Answer]]
 
 
 def make_routes(registry: CollectorRegistry, *, healthy: Check, ready: Check, status: Callable[[], Object]) -> Routes:
-    """What is answered, by path.
+    """The answers by path.
 
     Args:
-        registry: What ``/metrics`` shows.
-        healthy: Says why this process should be restarted, "" where it should not.
-        ready: Says why this process is not ready, "" where it is.
+        registry: The metrics for ``/metrics``.
+        healthy: Returns why this process should be restarted, "" if it should not.
+        ready: Returns why this process is not ready, "" if it is.
         status: The status document.
     """
 
@@ -69,10 +69,10 @@ def make_routes(registry: CollectorRegistry, *, healthy: Check, ready: Check, st
 
 
 class HttpServer:
-    """Serves routes, each request from a thread of its own.
+    """Serves routes, each request in a thread of its own.
 
     Args:
-        routes: What to serve.
+        routes: The routes.
         host: Address to listen on.
         port: TCP port; 0 for any free one.
 
@@ -82,7 +82,7 @@ class HttpServer:
 
     def __init__(self, routes: Routes, host: str, port: int) -> None:
         try:
-            self._server = _Server(routes, host, port)  # listens at once: who connects before the thread runs waits
+            self._server = _Server(routes, host, port)  # listens at once: clients that connect before the thread runs wait
         except OSError as error:
             raise ConfigError(f"http.host, http.port: cannot listen on {host}:{port}: {error.strerror}; choose a free address") from error
         self.port: int = self._server.server_address[1]
@@ -93,7 +93,7 @@ class HttpServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stops serving, within a second; an answer that is on its way may be cut off."""
+        """Stops serving within a second. An answer in progress may be cut off."""
         self._server.shutdown()
         self._thread.join(timeout=_STOP_S)
         self._server.server_close()
@@ -110,7 +110,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
-        TCPServer.server_bind(self)  # not HTTPServer's, which asks the DNS for the name of the host
+        TCPServer.server_bind(self)  # not HTTPServer's, which looks up the host's name in the DNS
 
     def verify_request(self, *_: object) -> bool:
         return self._free.acquire(blocking=False)
@@ -122,12 +122,12 @@ class _Server(ThreadingHTTPServer):
             self._free.release()
 
     def handle_error(self, *_: object) -> None:
-        log.debug("http.interrupted", exc_info=True)  # whoever asked went away
+        log.debug("http.interrupted", exc_info=True)  # the client disconnected
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
-    timeout = _SILENCE_S
+    timeout = _IDLE_S
 
     def do_GET(self) -> None:
         self._answer(with_content=True)
@@ -159,4 +159,4 @@ class _Handler(BaseHTTPRequestHandler):
         return "failoverctl"
 
     def log_message(self, *_: object) -> None:
-        """Nothing: probes come every few seconds."""
+        """Logs nothing: probes come every few seconds."""

@@ -1,4 +1,4 @@
-"""A routing action that was sent without an answer: the API server may have written it, and only the Ingress shows whether it did."""
+"""A routing action whose answer was lost: the API server may have written it, and only the Ingress shows whether it did."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from controller.service.executor import Outcome
 
 @dataclass(frozen=True, slots=True)
 class InDoubt:
-    """What was sent, and over what.
+    """The action that was sent, and the Ingress that it was sent for.
 
     Attributes:
-        decision: What the action was to bring about.
+        decision: The decision behind the action.
         epoch: The term of leadership in which it was sent.
-        uid: The Ingress.
-        version: The resourceVersion that the request named. The API server refuses the request once the Ingress has another one.
+        uid: The Ingress's uid.
+        version: The resourceVersion in the request. The API server rejects the request once the Ingress has another one.
         at: When the wait for an answer ended, seconds since the Unix epoch.
     """
 
@@ -31,15 +31,15 @@ class InDoubt:
 
     @classmethod
     def after(cls, outcome: Outcome, conclusion: Conclusion, at: float) -> Self | None:
-        """What is in doubt after a plan was carried out.
+        """The action in doubt after a plan was carried out.
 
         Args:
-            outcome: What became of the plan.
-            conclusion: What was carried out.
+            outcome: The result of carrying it out.
+            conclusion: The plan and its decision.
             at: When, seconds since the Unix epoch.
 
         Returns:
-            None where nothing is in doubt. A nudge never is: the next pass sends it again.
+            None if nothing is in doubt. A nudge never is: the next pass sends it again.
         """
         decision, snapshot = conclusion.decision, conclusion.snapshot
         if not outcome.in_doubt or decision.verb is Verb.NUDGE:
@@ -47,10 +47,10 @@ class InDoubt:
         return cls(decision, snapshot.epoch, snapshot.routing.uid, snapshot.routing.resource_version, at)
 
     def resolved(self, routing: RoutingObservation) -> bool:
-        """Whether the Ingress has changed since: the request has then been carried out, or never will be."""
+        """Whether the Ingress has changed since. By then the request has been carried out, or never will be."""
         return (routing.uid, routing.resource_version) != (self.uid, self.version)
 
     def written(self, routing: RoutingObservation) -> bool:
-        """Whether the Ingress shows what was sent. Valid only once it is resolved: the same may have stood there before."""
+        """Whether the Ingress shows the action. Valid only once it is resolved: the same action may have been there before."""
         sent = format_action(self.decision.targets, self.decision.stickiness_s)
         return (routing.uid, routing.marker, routing.action) == (self.uid, str(self.decision.mode), sent)

@@ -1,4 +1,4 @@
-"""Applies the actions of a plan to the Kubernetes API: one request each, byte for byte what the plan says."""
+"""Applies the actions of a plan to the Kubernetes API: one request each, with the plan's bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class KubeApplier:
 
     Args:
         session: Connection to the API server.
-        written: Called with each answer, the object as it is now: whoever observes must not decide on what it was before our own write.
+        written: Called with each answer, the object as it is now, so that no decision uses its state before our own write.
     """
 
     def __init__(self, session: KubeSession, written: Callable[[Resource, Object], None]) -> None:
@@ -24,11 +24,11 @@ class KubeApplier:
     def apply(self, action: Action, *, deadline_s: float) -> None:
         """Sends one action.
 
-        The Ingress patch carries the resourceVersion it was planned on, so it fails with `Conflict` when anybody wrote in between: what was
-        decided upon is then no longer what is there.
+        The Ingress patch carries the resourceVersion of the plan. It fails with `Conflict` if anybody wrote in between: the decision was
+        made about another state.
 
         Raises:
-            RemoteError: It was not applied, or (`Unavailable`) it is not known whether it was: observe again.
+            RemoteError: It was not applied, or (`Unavailable`) that is unknown: observe again.
         """
         resource = RESOURCES.get(action.resource)
         if resource is None:

@@ -1,4 +1,4 @@
-"""Who may act: the only replica there is, or the one that holds the Lease."""
+"""Who may act: the only replica, or the one that holds the Lease."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ log = structlog.get_logger(__name__)
 
 
 class Elected(Leadership, Protocol):
-    """A leadership with a life of its own."""
+    """A leadership that runs an election."""
 
     @property
     def identity(self) -> str:
         """This process's name among the candidates."""
 
     def start(self) -> None:
-        """Begins to take part."""
+        """Joins the election."""
 
     def stop(self) -> None:
-        """Ends taking part and lets another replica lead at once. Called when nothing is under way any more."""
+        """Leaves the election and lets another replica lead at once. Call it when nothing is in progress any more."""
 
     def holder(self) -> str:
-        """Who leads as far as is known, "" where nobody does."""
+        """The present leader as far as known; "" if there is none."""
 
     def problem(self) -> str:
-        """Why this process should be restarted, "" where it should not."""
+        """Why this process should be restarted; "" if it should not."""
 
     def refusal(self) -> str:
-        """Why this process can never lead as things are, "" where it may."""
+        """Why this process can never lead as things are; "" if it can."""
 
 
 class SingleReplica:
-    """The only replica there is: for a demo, a dry run, or a cluster in which somebody else sees to it that there is one.
+    """The only replica: for a demo, a dry run, or a cluster where something else ensures that there is only one.
 
     Args:
-        clock: Its start becomes the epoch, so that a later process always has a later one.
+        clock: Its start time becomes the epoch, so that a later process always has a later one.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -79,10 +79,10 @@ class SingleReplica:
         self._epoch = max(self._epoch, epoch + 1)
 
     def start(self) -> None:
-        """Nothing to take part in."""
+        """Does nothing."""
 
     def stop(self) -> None:
-        """Nothing to hand over."""
+        """Does nothing."""
 
     @property
     def identity(self) -> str:
@@ -94,29 +94,29 @@ class SingleReplica:
         return self.identity
 
     def problem(self) -> str:
-        """None: it cannot get stuck."""
+        """Always "": it cannot get stuck."""
         return ""
 
     def refusal(self) -> str:
-        """None: it asks nobody."""
+        """Always "": nobody can refuse it."""
         return ""
 
 
 def make_identity() -> str:
-    """A name that no other process has had or will have: a restarted pod must not take its predecessor's Lease for its own."""
+    """A name that no other process ever has: a restarted pod must not take its predecessor's Lease for its own."""
     return f"{socket.gethostname()}_{secrets.token_hex(4)}"
 
 
 class LeaseLeadership:
-    """Takes part in the election for one Lease, from a thread of its own.
+    """Takes part in the election for one Lease, in a thread of its own.
 
     Args:
         session: Connection to the API server.
-        namespace: Of the Lease.
-        timing: How long things take.
-        clock: Time. What counts is its monotonic half.
-        changed: Called when this replica begins or ceases to lead or another holder is seen; must not block.
-        identity: Of this process; see `make_identity`.
+        namespace: The namespace of the Lease.
+        timing: The times of the election.
+        clock: The clock. Only its monotonic time counts.
+        changed: Called when this replica begins or ceases to lead, or another holder appears; must not block.
+        identity: The identity of this process; see `make_identity`.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class LeaseLeadership:
         self._requests = threading.Lock()  # one request at a time; held for `REQUEST_S` at most
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="elector", daemon=True)
-        self._told = (False, "")
+        self._reported = (False, "")
         self._last_turn = clock.monotonic()
         self._problem = self._refusal = ""
 
@@ -176,28 +176,28 @@ class LeaseLeadership:
                 self._renew()
 
     def holder(self) -> str:
-        """Who holds the Lease as it was last seen, "" where nobody does."""
+        """The holder of the Lease as last seen; "" if there is none."""
         with self._state:
             return self._election.holder()
 
     def problem(self) -> str:
-        """See `Elected.problem`. An API server that does not answer is no reason: a restart would not mend it."""
+        """See `Elected.problem`. An unresponsive API server is no reason: a restart would not fix it."""
         age, limit = self._clock.monotonic() - self._last_turn, _OVERDUE_LEASES * self._timing.lease_s
-        return f"the elector has not come round for {age:.0f} s, limit {limit:.0f} s" if age > limit else ""
+        return f"the elector has not finished a round for {age:.0f} s, limit {limit:.0f} s" if age > limit else ""
 
     def refusal(self) -> str:
-        """See `Elected.refusal`: the API server's words while it refuses requests for the Lease."""
+        """See `Elected.refusal`: the API server's error while it refuses requests for the Lease."""
         return self._refusal
 
     # --- life ---------------------------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begins to take part."""
+        """Joins the election."""
         log.info("election.started", identity=self._election.identity, lease=f"{self._namespace}/{LEASE_NAME}")
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends taking part; releases the Lease where it is held, so that another replica takes over at once."""
+        """Leaves the election; releases the Lease if it holds it, so that another replica takes over at once."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout=_JOIN_S)
@@ -213,17 +213,17 @@ class LeaseLeadership:
         while not self._stop.is_set():
             try:
                 wait = self._turn()
-            except Exception:  # a bug here must not end the only thread that can renew
+            except Exception:  # a bug must not end the only thread that can renew
                 log.exception("election.failed")
                 wait = self._timing.poll_s
             self._last_turn = self._clock.monotonic()
             self._clock.wait(self._stop, wait)
 
     def _turn(self) -> float:
-        """Sends what is due, if anything is.
+        """Sends the request that is due, if any.
 
         Returns:
-            Seconds until something may be.
+            Seconds until the next one may be due.
         """
         with self._requests:
             with self._state:
@@ -276,10 +276,10 @@ class LeaseLeadership:
         return Found(lease)
 
     def _notice(self) -> None:
-        """Tells about a change once."""
+        """Reports each change once."""
         leads, holder = self.leads(), self.holder()
-        if (leads, holder) == self._told:
+        if (leads, holder) == self._reported:
             return
-        self._told = (leads, holder)
+        self._reported = (leads, holder)
         log.info("election.leading" if leads else "election.standing_by", epoch=self.epoch(), holder=holder)
         self._changed()

@@ -13,7 +13,7 @@ from controller.settings import LogFormat, LogSettings
 
 
 def configure_logging(settings: LogSettings) -> None:
-    """Sets up logging for the process, libraries included: what they log at WARNING or above passes the same redaction.
+    """Sets up logging for the process. What libraries log at WARNING or above gets the same redaction.
 
     Args:
         settings: Level and format.
@@ -43,7 +43,7 @@ def configure_logging(settings: LogSettings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
-    # A run that is skipped because the last one is still at it is by design; jobs log their own failures.
+    # A job is skipped by design while its last run goes on. Jobs log their own failures.
     logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
 
 

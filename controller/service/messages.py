@@ -1,22 +1,23 @@
-"""Decisions and alerts as messages to people: what, why, what it costs, what happens next."""
+"""Turns decisions and alerts into messages for people: what happened, why, what it costs and what happens next."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 from controller.policy import text
 from controller.policy.cost import effect, spend_per_hour
-from controller.policy.model import Alert, Application, Decision, Flip, Mode, Snapshot, Verb
+from controller.policy.figures import Figures
+from controller.policy.model import Alert, Application, Decision, Mode, ModeChange, Snapshot, Verb
 from controller.policy.reasons import Reason
-from controller.policy.targets import intended_weights
 from controller.ports import Message, MessageKind, Severity
 
 
 def routed(snapshot: Snapshot, decision: Decision) -> Message | None:
-    """The message about a routing action that was just written to the Ingress; None where nobody needs one."""
+    """The message about a routing action that was just written to the Ingress; None if people need none."""
     if decision.verb.switches:
-        return _switched(snapshot, decision)
+        return _mode_changed(snapshot, decision)
     if decision.verb in {Verb.ADVANCE, Verb.REVERSE}:
         return _stepped(snapshot, decision)
     return _rerouted(snapshot, decision) if decision.reason is Reason.ROUTING_DRIFTED else None
@@ -30,7 +31,7 @@ _TITLES: Final = {
 }
 
 
-def _switched(snapshot: Snapshot, decision: Decision) -> Message:
+def _mode_changed(snapshot: Snapshot, decision: Decision) -> Message:
     application = snapshot.application
     mode = Mode.COST if decision.mode is Mode.COST else Mode.CAPACITY
     cause = next((judged.cause for judged in decision.evidence.values() if judged.short), None)
@@ -44,7 +45,7 @@ def _switched(snapshot: Snapshot, decision: Decision) -> Message:
         reason=str(decision.reason),
         title=f"{application.name}: {_TITLES[decision.verb, mode]}",
         why=decision.sentence,
-        cost=effect(application, intended_weights(snapshot, decision.evidence), mode),
+        cost=effect(application, Figures.of(snapshot, decision.evidence).intended, mode),
         next=_next(application, decision),
         at=snapshot.now,
         fields=fields,
@@ -52,49 +53,49 @@ def _switched(snapshot: Snapshot, decision: Decision) -> Message:
     )
 
 
-def adopted(snapshot: Snapshot, flip: Flip) -> Message:
-    """The message about a mode that was found on the Ingress and is another one than is remembered."""
+def adopted(snapshot: Snapshot, change: ModeChange) -> Message:
+    """The message about a mode on the Ingress that differs from the memory."""
     application, routing = snapshot.application, snapshot.routing
-    writer = f"last written by {routing.writer}" if routing.writer else "by whom is not known"
+    writer = f"last written by {routing.writer}" if routing.writer else "writer unknown"
     return Message(
-        kind=MessageKind.FAILOVER if flip.to is Mode.CAPACITY else MessageKind.FALLBACK,
+        kind=MessageKind.FAILOVER if change.to is Mode.CAPACITY else MessageKind.FALLBACK,
         severity=Severity.WARNING,
         application=application.key,
-        reason=str(flip.reason),
-        title=f"{application.name}: found in {flip.to} mode",
-        why=f"the Ingress was switched, {writer}, and no such decision is remembered: it was made by hand, or just before a restart",
-        cost=effect(application, intended_weights(snapshot, {}), flip.to),
-        next="it counts as a switch made now; the guards decide anew",
+        reason=str(change.reason),
+        title=f"{application.name}: found in {change.to} mode",
+        why=f"the mode on the Ingress changed, {writer}, and no such decision is remembered: it was made by hand, or just before a restart",
+        cost=effect(application, Figures.of(snapshot).intended, change.to),
+        next="it counts as a mode change made now; the guards decide again",
         at=snapshot.now,
-        mode=str(flip.to),
+        mode=str(change.to),
     )
 
 
 def _next(application: Application, decision: Decision) -> str:
     policy = application.policy
     if decision.verb is Verb.ROLLBACK:
-        return "the guards decide anew; the flip budget bounds how often it is tried"
+        return "the guards decide again; the flip budget limits the attempts"
     if decision.verb is Verb.FALLBACK:
-        return "the load balancer is verified, then the replicas of capacity mode are lowered"
+        return "once the load balancer is verified, the replicas of capacity mode are lowered"
     if decision.reason is Reason.PINNED_TO_MODE:
         return "stays until the pin is lifted"
     return (
-        f"back to cost mode once a node asked for after the last refusal has joined, {text.duration(policy.quiet_s)} passed without a "
-        "refusal, and the replicas are ready"
+        f"back to cost mode once a node requested after the last refusal has joined, {text.duration(policy.quiet_s)} have passed without "
+        "a refusal, and the replicas are ready"
     )
 
 
 def _stepped(snapshot: Snapshot, decision: Decision) -> Message:
-    """A step of the way back to cost mode, or all of them taken back."""
+    """The message about a step of the way back to cost mode, or about undoing all steps."""
     application, taken_back = snapshot.application, decision.verb is Verb.REVERSE
     step, steps = decision.details.get("step", "?"), decision.details.get("steps", "?")
-    healthy = f"the next step, once this one was healthy for {text.duration(application.policy.return_step_s)}"
+    healthy = f"the next step once this one has been healthy for {text.duration(application.policy.return_step_s)}"
     return Message(
         kind=MessageKind.ALERT if taken_back else MessageKind.CONTROL,
         severity=Severity.WARNING if taken_back else Severity.INFO,
         application=application.key,
         reason=str(decision.reason),
-        title=f"{application.name}: the way back to cost mode {'is taken back' if taken_back else f'is at step {step} of {steps}'}",
+        title=f"{application.name}: the way back to cost mode {'is undone' if taken_back else f'is at step {step} of {steps}'}",
         why=decision.sentence,
         next="capacity mode stays; the hold before the next attempt is doubled" if taken_back else healthy,
         at=snapshot.now,
@@ -103,16 +104,16 @@ def _stepped(snapshot: Snapshot, decision: Decision) -> Message:
 
 
 def _rerouted(snapshot: Snapshot, decision: Decision) -> Message:
-    """The message about a routing action that was put right because somebody else had changed it."""
+    """The message about a routing action that was restored after somebody else had changed it."""
     application = snapshot.application
     return Message(
         kind=MessageKind.ALERT,
         severity=Severity.WARNING,
         application=application.key,
         reason=str(decision.reason),
-        title=f"{application.name}: the routing action was put right",
+        title=f"{application.name}: the routing action was restored",
         why=decision.sentence,
-        next="it is put right again after a growing pause; exempt the annotation in your GitOps tool, or pause the controller",
+        next="it is restored again after growing pauses; exempt the annotation in your GitOps tool, or pause the controller",
         at=snapshot.now,
         dedup_key=f"{application.key}/drift",
         mode=str(decision.mode or ""),
@@ -122,16 +123,16 @@ def _rerouted(snapshot: Snapshot, decision: Decision) -> Message:
 def alert_changes(
     snapshot: Snapshot, before: Mapping[str, Alert], now: Iterable[Alert], mode: Mode | None
 ) -> tuple[dict[str, Alert], list[Message]]:
-    """What is to be told when the set of alerts changes.
+    """The messages about a change of the set of alerts.
 
     Args:
-        snapshot: For the application and the time.
+        snapshot: The application and the time.
         before: The alerts that were on, by key.
         now: The alerts that are on now.
         mode: The present mode.
 
     Returns:
-        The alerts that are on, by key, and the messages about those that came or went.
+        The alerts that are on, by key, and the messages about new and resolved ones.
     """
     on = {alert.key: alert for alert in now}
     messages = [_alert(snapshot, alert, mode, resolved=False) for key, alert in on.items() if key not in before]
@@ -141,12 +142,12 @@ def alert_changes(
 
 def _alert(snapshot: Snapshot, alert: Alert, mode: Mode | None, *, resolved: bool) -> Message:
     application = snapshot.application
-    subject = alert.key.split("/")[-1] if alert.key.startswith("held/") else alert.key.replace("/", " ")
+    subject = alert.key.replace("/", " ") if alert.reason is None else str(alert.reason)
     return Message(
         kind=MessageKind.RESOLVED if resolved else MessageKind.ALERT,
         severity=Severity.INFO if resolved else Severity(alert.severity),
         application=application.key,
-        reason="".join(part[:1].upper() + part[1:] for part in subject.replace("-", " ").split()),
+        reason=str(alert.reason or _code(alert.key)),
         title=f"{application.name}: {'resolved' if resolved else 'alert'}: {subject}",
         why=alert.text,
         at=snapshot.now,
@@ -155,14 +156,19 @@ def _alert(snapshot: Snapshot, alert: Alert, mode: Mode | None, *, resolved: boo
     )
 
 
+def _code(key: str) -> str:
+    """An alert's key as a machine name like those of the reasons: ``max/sd21-inf2`` is ``MaxSd21Inf2``."""
+    return "".join(part[:1].upper() + part[1:] for part in re.split(r"[/ -]+", key))
+
+
 def control(application: str, reason: str, title: str, why: str, at: float, severity: Severity = Severity.INFO) -> Message:
-    """A message about what a person did: an override, a configuration."""
+    """A message about a person's action: an override, a configuration change."""
     return Message(MessageKind.CONTROL, severity, application, reason, title, why, at)
 
 
 def leadership(at: float, *, lost: bool) -> Message:
-    """That no replica can renew the Lease, or that one leads again."""
-    title = "nobody leads: the Lease cannot be renewed" if lost else "resolved: there is a leader again"
-    why = "nothing is decided or switched until a replica can renew it; traffic stays as it is" if lost else ""
+    """The message that no replica can renew the Lease, or that one leads again."""
+    title = "no leader: no replica can renew the Lease" if lost else "resolved: there is a leader again"
+    why = "until a replica can renew it, the controller changes nothing and traffic stays as it is" if lost else ""
     kind, severity = (MessageKind.ALERT, Severity.CRITICAL) if lost else (MessageKind.RESOLVED, Severity.INFO)
     return Message(kind, severity, "", "LeaseLost", title, why, at, dedup_key="lease")

@@ -1,7 +1,7 @@
-"""Keeps decisions for `failoverctl replay`, without ever holding one up.
+"""Records decisions for `failoverctl replay` without ever delaying one.
 
-The tick only queues; a thread of its own makes the lines and writes them. What cannot be written is dropped, counted and said: a recording
-is worth less than the smallest delay of a switch.
+A pass only queues; a separate thread encodes and writes the lines. Lines that cannot be written are dropped, counted and reported: a
+recording is not worth the smallest delay of a mode change.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from controller.service.telemetry import Telemetry
 from controller.settings import RecordingSettings
 
 QUEUE: Final = 256
-"""Decisions that wait to be written; each holds on to its snapshot, some 100 kB."""
+"""Decisions that wait to be written. Each holds on to its snapshot, some 100 kB."""
 
-_MOST_APPLICATIONS: Final = 4096  # of which the last decision is known; beyond it all are forgotten, and recorded once more
+_MOST_APPLICATIONS: Final = 4096  # whose last decision is kept; beyond that, all are dropped and recorded again
 _IDLE_S: Final = 0.5
 _CLOSE_S: Final = 5.0
 
@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Last:
-    """What was last recorded of one application, as far as the next decision is compared with it."""
+    """The parts of an application's last recorded decision that the next one is compared with."""
 
     essence: tuple[object, ...]
     application: Application
@@ -44,12 +44,12 @@ class _Last:
 
 
 class Recorder:
-    """Records the decisions that matter: those that differ from the last one, do something or change what is remembered, and a heartbeat.
+    """Records the decisions that matter: those that differ from the last one, act, or change the memory; and a heartbeat.
 
     Args:
-        files: Where they are kept.
-        clock: For the heartbeat.
-        telemetry: Counts what is recorded and what is not.
+        files: The files to write.
+        clock: The clock, for the heartbeat.
+        telemetry: Counts recorded and dropped decisions.
         heartbeat_s: Longest time between two lines of one application, seconds. A standby writes none.
         redactor: Applied to every text.
     """
@@ -67,23 +67,23 @@ class Recorder:
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
     def start(self) -> None:
-        """Begins to write what is queued."""
+        """Starts the writing thread."""
         self._thread.start()
 
     def offer(self, before: Memory, snapshot: Snapshot, made: Plan, outcome: Outcome, after: Memory, done: float) -> None:
-        """Queues one decision if it matters. Never blocks, never raises.
+        """Queues one decision if it matters. Never blocks or raises.
 
         Args:
-            before: What was remembered before it.
-            snapshot: What it was made from.
+            before: The memory before it.
+            snapshot: The snapshot it was made from.
             made: The plan, with its decision.
-            outcome: What became of the plan.
-            after: What is remembered now.
+            outcome: The result of carrying out the plan.
+            after: The memory after it.
             done: When the plan had been carried out, seconds since the Unix epoch.
         """
         application, decision = snapshot.application, made.decision
         essence = (
-            *(decision.verb, decision.reason, decision.mode, decision.wanted, decision.targets),
+            *(decision.verb, decision.reason, decision.mode, decision.held_back, decision.targets),
             *(decision.stickiness_s, decision.return_step, snapshot.leader),
         )
         last = self._last.get(application.key)
@@ -102,12 +102,12 @@ class Recorder:
         self._last[application.key] = _Last(essence, application, after, snapshot.now)
 
     def sources(self) -> tuple[Source, ...]:
-        """How the recording does, as a source of signals that nothing depends on: where it fails it is a named degradation."""
+        """The state of the recording as a source that no decision needs: if it fails, it is a named degradation."""
         last_ok = None if self._problem else self._clock.now()
         return (Source("recording", required=False, last_ok=last_ok, budget_s=self._heartbeat_s, problem=self._problem),)
 
     def close(self) -> None:
-        """Writes what is queued, within a few seconds, and ends."""
+        """Writes what is queued, within a few seconds, and stops."""
         self._closing.set()
         self._thread.join(timeout=_CLOSE_S)
         if self._thread.is_alive():
@@ -134,7 +134,7 @@ class Recorder:
             self._dropped("line", str(error))
         except OSError as error:
             self._dropped("file", error.strerror or str(error))
-        except Exception as error:  # a bug here must not end the recording, nor anything else
+        except Exception as error:  # a bug here must not end the recording
             log.exception("recording.failed")
             self._dropped("line", type(error).__name__)
         else:
@@ -170,11 +170,11 @@ class Recorder:
 def _failure(outcome: Outcome) -> str:
     if outcome.failed is not None:
         return f"{describe(outcome.failed)}: {outcome.error}"
-    return "not certain to lead any more" if outcome.unconfirmed else ""
+    return "not certain to be the leader any more" if outcome.unconfirmed else ""
 
 
 def make_recorder(settings: RecordingSettings, clock: Clock, telemetry: Telemetry) -> Recorder | None:
-    """The recorder, None where nothing is to be recorded."""
+    """Makes the recorder; None if nothing is to be recorded."""
     if settings.folder is None:
         return None
     files = RecordingFiles(settings.folder, clock, max_bytes=settings.max_file_bytes, max_files=settings.max_files)

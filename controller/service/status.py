@@ -1,4 +1,4 @@
-"""What the running controller says of itself: one document for ``/status``, the status ConfigMap and `failoverctl status`."""
+"""The status of the running controller: one document for ``/status``, the status ConfigMap and `failoverctl status`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from controller.service.controller import View
 
 NAME: Final = "failoverctl-status"
 PUBLISH_S: Final = 3.0
-"""Longest time one publication takes, seconds."""
+"""Deadline of one publication, seconds."""
 
 HEARTBEAT_S: Final = 60.0
 """Longest time between two writes of the status while the controller runs, seconds."""
 
-_LOOKED_UP: Final = frozenset({"verification"})
+_READ_BY_CLI: Final = frozenset({"verification"})
 _TIMELY: Final = frozenset({"at", "why", "ledger"})
 
 log = structlog.get_logger(__name__)
@@ -45,13 +45,13 @@ def document(
     """The status as plain JSON values.
 
     Args:
-        views: What the last passes left.
-        sinks: How the notifiers are doing.
+        views: The results of the last passes.
+        sinks: The health of the notifiers.
         now: Seconds since the Unix epoch.
         epoch: The leadership term.
-        leader: The identity of the replica that leads, "" where none is known to.
+        leader: The identity of the leader; "" if unknown.
         dry_run: Whether nothing is applied.
-        config_error: Why a changed application file is refused, "" where none is.
+        config_error: Why a changed application file is refused; "" if none is.
         calls: API calls of this process since its start, by service.
     """
     return {
@@ -96,7 +96,7 @@ def _application(view: View) -> dict[str, Any]:
 
 
 def _verification(seen: Verification, wanted: Iterable[Target]) -> dict[str, Any]:
-    """Whether the load balancer shows the routing action, as far as is known; the names are those of `failoverctl status --json`."""
+    """Whether the load balancer shows the routing action, as far as known. The keys are those of `failoverctl status --json`."""
     return {
         "verified": str(seen.verdict),
         "at": format_rfc3339(seen.at),
@@ -124,12 +124,12 @@ def _account(ledger: Ledger) -> dict[str, Any]:
 
 
 class StatusPublisher:
-    """Writes the status to a ConfigMap, when it changed, so that the command line can show it without reaching the pod.
+    """Writes the status to a ConfigMap when it has changed, so that the command line can show it without reaching the pod.
 
     Args:
         session: Connection to the API server.
-        namespace: Where the ConfigMap is.
-        clock: For the heartbeat: what has not been written for long is from a controller that does not run.
+        namespace: The namespace of the ConfigMap.
+        clock: The clock, for the heartbeat: an old status means that no controller runs.
     """
 
     def __init__(self, session: KubeSession, namespace: str, clock: Clock) -> None:
@@ -137,11 +137,11 @@ class StatusPublisher:
         self._written, self._written_at = "", -HEARTBEAT_S
 
     def publish(self, status: Object) -> None:
-        """Writes it if more than its time changed, and once a minute. A failure is logged; status is never worth a failed tick.
+        """Writes the status if more than its time has changed, and once a minute. A failure is logged and does not fail the pass.
 
-        What `failoverctl status` looks up itself is left out: a thousand applications must fit into one ConfigMap.
+        Values that `failoverctl status` reads itself are left out: a thousand applications must fit into one ConfigMap.
         """
-        status = {**status, "applications": {key: _without(one, _LOOKED_UP) for key, one in status["applications"].items()}}
+        status = {**status, "applications": {key: _without(one, _READ_BY_CLI) for key, one in status["applications"].items()}}
         essence = json.dumps({**status, "at": "", "calls": {}, "applications": _timeless(status)}, sort_keys=True)
         if essence == self._written and self._clock.monotonic() - self._written_at < HEARTBEAT_S:
             return
@@ -171,7 +171,7 @@ def _without(one: Mapping[str, Any], names: Container[str]) -> dict[str, Any]:
 
 
 def read_status(session: KubeSession, namespace: str) -> Object | None:
-    """The published status, None where no controller has written one or it cannot be read."""
+    """The published status; None if there is none or it cannot be read."""
     try:
         found = json.loads((session.get(CONFIG_MAPS, namespace, NAME).get("data") or {}).get("status", "null"))
     except (RemoteError, ValueError):

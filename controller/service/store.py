@@ -1,4 +1,4 @@
-"""The policy's memory in one ConfigMap an application, written with compare-and-swap and the leader's epoch."""
+"""The policy's memory, in one ConfigMap per application, written with compare-and-swap and the leader's epoch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 
 from controller.clients.kube import CONFIG_MAPS, KubeSession, Object
 from controller.errors import Conflict, NotFound, StateError
+from controller.policy.annotations import APPLICATION
 from controller.policy.codec import CodecError, decode, encode
 from controller.policy.model import Memory
 from controller.policy.plan import FIELD_MANAGER
@@ -26,11 +27,11 @@ def record_name(application: str) -> str:
 
 
 class ConfigMapStore:
-    """Keeps memory in the controller's own namespace.
+    """Stores memory in the controller's own namespace.
 
     Args:
         session: Connection to the API server.
-        namespace: Where the ConfigMaps are.
+        namespace: The namespace of the ConfigMaps.
     """
 
     def __init__(self, session: KubeSession, namespace: str) -> None:
@@ -48,10 +49,10 @@ class ConfigMapStore:
             return StoredMemory(decode(text(found, "data", "memory")), version, int(text(found, "data", "epoch") or "0"))
         except (CodecError, ValueError) as error:
             name = f"{self._namespace}/{record_name(application)}"
-            raise StateError(f"ConfigMap {name}: {error}; delete it to start afresh from what the Ingress shows") from error
+            raise StateError(f"ConfigMap {name}: {error}; delete it to start again from what the Ingress shows") from error
 
     def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int) -> StoredMemory:
-        """See `controller.ports.StateStore.save`. The server compares the version, which stands for the epoch that was read with it."""
+        """See `controller.ports.StateStore.save`. The server compares the version, which also stands for the epoch read with it."""
         if over.epoch > epoch:
             raise Conflict(f"state of {application} was written in epoch {over.epoch}, ours is {epoch}")
         body, session, space = self._body(application, memory, epoch), self._session, self._namespace
@@ -74,17 +75,17 @@ class ConfigMapStore:
                 "name": record_name(application),
                 "namespace": self._namespace,
                 "labels": dict(_LABELS),
-                "annotations": {"failoverctl.dev/application": application},
+                "annotations": {APPLICATION: application},
             },
             "data": {"memory": encode(memory), "epoch": str(epoch)},
         }
 
 
 class ReadOnlyStore:
-    """Reads stored memory and keeps what is saved to itself: for a dry run, which has no permission to write.
+    """Reads stored memory and discards what is saved: for a dry run, which may not write.
 
     Args:
-        store: Where to read from.
+        store: The store to read from.
     """
 
     def __init__(self, store: ConfigMapStore) -> None:

@@ -22,7 +22,7 @@ class Telemetry:
     """All metrics of one process, in a registry of their own.
 
     Args:
-        meter: Who counts its API calls; None: nobody does.
+        meter: Counts API calls; None: nothing does.
     """
 
     def __init__(self, meter: CallMeter | None = None) -> None:
@@ -53,15 +53,15 @@ class Telemetry:
         self.config_ok = Gauge("failoverctl_config_ok", "0 while a changed application file is refused.", registry=self.registry)
 
     def decided(self, snapshot: Snapshot, decision: Decision, ledger: Ledger) -> None:
-        """Shows one decision, and the account up to it."""
+        """Stores one decision and the account up to it."""
         self._latest.put(snapshot, decision, ledger)
 
     def forget(self, application: str) -> None:
-        """Drops the series of an application that is gone."""
+        """Drops the series of an application that was removed."""
         self._latest.drop(application)
 
     def sinks(self, health: Iterable[SinkHealth]) -> None:
-        """Shows how the notifiers are doing."""
+        """Sets the health of the notifiers."""
         for one in health:
             self.sink_ok.labels(one.name).set(one.ok)
             for result in ("sent", "failed", "dropped"):
@@ -69,13 +69,13 @@ class Telemetry:
 
 
 class _Latest(Collector):
-    """The gauges of each application, made from its last decision when somebody asks for them.
+    """The gauges of each application, made from its last decision at each scrape.
 
-    The decisions are kept anyway. As metrics of the library some thirty values an application would take 20 KiB, written at every pass and
-    read once a minute.
+    The decisions are kept anyway. As the library's metrics, the thirty values of an application would take 20 KiB, and every pass would
+    write what is read once a minute.
 
     Args:
-        meter: Who counts API calls.
+        meter: Counts API calls.
     """
 
     def __init__(self, meter: CallMeter) -> None:
@@ -83,7 +83,7 @@ class _Latest(Collector):
         self._decided: dict[str, tuple[Snapshot, Decision, Ledger]] = {}
 
     def put(self, snapshot: Snapshot, decision: Decision, ledger: Ledger) -> None:
-        """Takes the place of the application's decision before."""
+        """Replaces the application's last decision."""
         with self._lock:
             self._decided[snapshot.application.key] = (snapshot, decision, ledger)
 
@@ -93,7 +93,7 @@ class _Latest(Collector):
             self._decided.pop(application, None)
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
-        """All of them; called from the thread that serves HTTP."""
+        """Makes all metrics. Called from the thread that serves HTTP."""
         with self._lock:
             decided = list(self._decided.items())
         yield from _gauges((key, snapshot, decision) for key, (snapshot, decision, _) in decided)
@@ -132,7 +132,7 @@ def _accounts(ledgers: Iterable[tuple[str, Ledger]]) -> Iterator[CounterMetricFa
 
 
 def _gauges(decided: Iterable[tuple[str, Snapshot, Decision]]) -> Iterator[GaugeMetricFamily]:
-    """What the last decisions show."""
+    """The values of the last decisions."""
     app = ("application",)
     mode = GaugeMetricFamily("failoverctl_mode", "1 for the mode the application is in.", labels=(*app, "mode"))
     unknown = GaugeMetricFamily("failoverctl_mode_unknown", "1 while the routing is not understood.", labels=app)
@@ -141,7 +141,7 @@ def _gauges(decided: Iterable[tuple[str, Snapshot, Decision]]) -> Iterator[Gauge
     waiting = GaugeMetricFamily("failoverctl_unit_waiting_pods", "Unschedulable pods of a unit.", labels=(*app, "unit"))
     shown = "1: the load balancer shows the action, 0: not yet, -1: cannot tell."
     verified = GaugeMetricFamily("failoverctl_routing_verified", shown, labels=app)
-    age = GaugeMetricFamily("failoverctl_signal_age_seconds", "Age of a source's last word.", labels=(*app, "source"))
+    age = GaugeMetricFamily("failoverctl_signal_age_seconds", "Age of a source's last answer.", labels=(*app, "source"))
     degraded = GaugeMetricFamily("failoverctl_degraded", "Sources that are absent or stale.", labels=app)
     alerts = GaugeMetricFamily("failoverctl_alerts", "Alerts that are on.", labels=app)
     for key, snapshot, decision in decided:

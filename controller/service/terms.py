@@ -1,4 +1,4 @@
-"""One application's stored memory within a leadership term: read once a term, stamped with the term's epoch, written only while leading."""
+"""One application's stored memory within a leadership term: read once a term, stamped with its epoch, written only while leading."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ log = structlog.get_logger(__name__)
 
 
 class TermRecord:
-    """Loads the memory of one application, and saves it while this replica leads.
+    """Loads an application's memory, and saves it while this replica leads.
 
     Args:
-        store: Where memory is kept.
-        leadership: Who may write.
+        store: Where the memory is stored.
+        leadership: Says who may write.
         application: ``namespace/ingress``.
     """
 
@@ -29,16 +29,16 @@ class TermRecord:
         """The term in which the memory was loaded."""
 
     def current(self) -> bool:
-        """Whether what was loaded is of the present term: in an earlier one another replica may have written since."""
+        """Whether the loaded memory is of the present term. In an earlier term another replica may have written since."""
         return self._stored is not None and self.epoch == self._leadership.epoch()
 
     def load(self) -> Memory:
         """Reads the memory.
 
         Raises:
-            Conflict: It is of this term or a later one without being ours, and a later term could not be begun.
-            RemoteError: It could not be read.
-            StateError: It was read but cannot be understood.
+            Conflict: It is of this term or a later one although this process did not write it, and no later term could begin.
+            RemoteError: The memory could not be read.
+            StateError: The memory was read but is not valid.
         """
         stored, epoch = self._store.load(self._application), self._leadership.epoch()
         if self._leadership.leads() and self._set_back(stored, epoch):
@@ -46,18 +46,18 @@ class TermRecord:
             self._leadership.outrank(stored.epoch)
             epoch = self._leadership.epoch()
             if self._set_back(stored, epoch):
-                raise Conflict(f"state of {self._application} is of epoch {stored.epoch}, ours is {epoch}, and no later one could be begun")
+                raise Conflict(f"state of {self._application} is of epoch {stored.epoch}, ours is {epoch}, and no later epoch could begin")
         self._stored, self.epoch = stored, epoch
         return stored.memory
 
     def save(self, memory: Memory) -> None:
-        """Stores the memory where it changed, and once a term: a record of this term refuses what an earlier leader sends late.
+        """Stores the memory if it has changed, and once a term, so that a late write of an earlier leader fails.
 
-        Does nothing while this replica cannot be sure that it leads in this term: it is stored later, or read anew.
+        Does nothing if this replica cannot be sure that it leads in this term: it is stored later, or loaded again.
 
         Raises:
-            Conflict: Somebody else wrote: load it again.
-            RemoteError: It could not be written.
+            Conflict: Another process wrote it: load it again.
+            RemoteError: The memory could not be written.
         """
         stored, epoch = self._stored, self.epoch
         if stored is None or (stored.epoch == epoch and memory == stored.memory) or not self._leadership.confirm(epoch, EFFECT_S):
@@ -66,5 +66,5 @@ class TermRecord:
         self._stored = self._store.save(self._application, memory, over=stored, epoch=epoch)
 
     def _set_back(self, stored: StoredMemory, epoch: int) -> bool:
-        """Whether state is of a term that ours should come after: only a Lease that was deleted or edited explains it."""
+        """Whether the state is of a term that should precede ours: only a deleted or edited Lease explains that."""
         return stored.epoch > epoch or (stored.epoch == epoch and stored.version != "" and self._written_in != epoch)

@@ -1,4 +1,4 @@
-"""The composition root: makes everything from settings and puts it together. The demo calls it with other settings, not other code."""
+"""The composition root: makes every part from the settings and connects them. The demo uses the same code with other settings."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from controller.signals.objects import text
 from controller.signals.observer import ClusterObserver
 
 _ELBV2_BURST: Final = 40
-_STALLED_INTERVALS: Final = 3  # a loop that has not come round for so many of its intervals is to be restarted
+_STALLED_INTERVALS: Final = 3  # the process is restarted after that many intervals without a finished round
 _STATUS_INTERVAL_S: Final = 5.0
 _JOB_OPTIONS: Final = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
 
@@ -51,7 +51,7 @@ log = structlog.get_logger(__name__)
 
 
 def make_external(settings: Settings, view: ClusterView, clock: Clock, clients: AwsClients) -> ExternalSources:
-    """The pollers of the external sources, as far as settings enable them."""
+    """Makes the pollers of the external sources that the settings enable."""
     aws, polls, freshness = settings.aws, settings.polls, settings.freshness
     verifier = (
         Verifier(clients, clock, CallBudget(polls.elbv2_calls_per_s, _ELBV2_BURST, clock), retry_s=polls.verification_interval_s)
@@ -84,12 +84,12 @@ class Service:
     """The running controller.
 
     Args:
-        settings: Everything tunable.
+        settings: The settings.
         session: Connection to the API server.
-        clock: Time.
-        dry_run: Whether plans are only made: nothing is written anywhere.
-        tap: Called after every pass, for whoever shows what happens; must not block.
-        extra_sinks: Further sinks for messages.
+        clock: The clock.
+        dry_run: Whether to make plans only, without writing anything.
+        tap: Called after every pass, for displays; must not block.
+        extra_sinks: Further sinks of messages.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Service:
         self.view = ClusterView(clock, self._wake.set)
         kube = settings.kubernetes
         self._leadership = self._make_leadership()
-        self._lost = False  # whether people were told that this replica lost the Lease and nobody else was seen to hold it
+        self._lost = False  # whether people were notified that this replica lost the Lease and no other holder was seen
         self._watches = Watches(
             session,
             self.view,
@@ -220,7 +220,7 @@ class Service:
         stale = sorted(
             {source.name for one in applications for source in self._observer.sources(one) if source.required and source.stale(now)}
         )
-        return f"no fresh word from {', '.join(stale)}" if stale else ""
+        return f"no fresh data from {', '.join(stale)}" if stale else ""
 
     def status(self) -> Object:
         """The status document."""
@@ -239,15 +239,15 @@ class Service:
     # --- life ---------------------------------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Asks the service to end; safe to call from a signal handler."""
+        """Asks the service to stop; safe to call from a signal handler."""
         self._stop.set()
         self._wake.set()
 
     def run(self) -> None:
-        """Runs until `stop` is called. Work in flight is finished; what is queued for people is delivered within the grace time.
+        """Runs until `stop` is called. Work in progress is finished, and queued messages are delivered within the grace time.
 
         Raises:
-            ConfigError: The application files cannot be read at the start.
+            ConfigError: The application files cannot be read at startup.
         """
         applications = self._catalog.start()
         self.controller.configure(applications)
@@ -260,13 +260,13 @@ class Service:
         self._leadership.start()
         log.info("service.started", applications=sorted(applications), dry_run=self._dry_run)
         try:
-            self._await_first_look()
+            self._await_first_lists()
             self._loop()
         finally:
             self._shut_down()
 
-    def _await_first_look(self) -> None:
-        """Waits for the first lists, at most one interval: deciding on nothing would only raise an alert that resolves itself."""
+    def _await_first_lists(self) -> None:
+        """Waits for the first lists, at most one interval: decisions without them would only raise alerts that resolve themselves."""
         end = self._clock.monotonic() + self._settings.polls.tick_interval_s
         while self._ready() and not self._stop.is_set() and self._clock.monotonic() < end:
             self._wake.clear()
@@ -283,11 +283,11 @@ class Service:
 
     def _shut_down(self) -> None:
         log.info("service.stopping")
-        # A scheduler that is stopped while it starts a job raises in its own thread: let it finish first (`get_jobs` waits for its lock).
+        # A scheduler that stops while it starts a job raises in its own thread: let it finish first (`get_jobs` waits for its lock).
         self._scheduler.pause()
         self._scheduler.get_jobs()
         self._scheduler.shutdown(wait=False)
-        with self._publishing:  # the last of this replica's writes has ended: another may lead
+        with self._publishing:  # this replica's last write has ended: another replica may lead
             self._leadership.stop()
         if self._executor is not None:
             self._executor.close()
@@ -310,7 +310,7 @@ class Service:
         self._scheduler.start()
 
     def _leader_jobs(self) -> dict[str, tuple[float, Callable[[], None]]]:
-        """What only the leader does, with the seconds between: AWS bills and throttles by the call, whoever makes it."""
+        """The leader's jobs with their intervals, seconds: AWS bills and throttles each call, so standbys make none."""
         polls = self._settings.polls
         jobs: dict[str, tuple[float, Callable[[], None]]] = {
             "verification": (polls.verification_interval_s, lambda: self._external.verify(self.controller.applications())),
@@ -326,30 +326,30 @@ class Service:
             work()
 
     def _leadership_changed(self) -> None:
-        """Called by the elector when this replica begins or ceases to lead, or sees another holder."""
+        """Called by the elector when this replica begins or ceases to lead, or another holder appears."""
         leads, holder = self._leadership.leads(), self._leadership.holder()
         self._telemetry.leader.set(leads)
         if leads and self._scheduler.running:
-            for name, (_, work) in self._leader_jobs().items():  # what a standby does not ask for is unknown to it
+            for name, (_, work) in self._leader_jobs().items():  # a standby has not polled these
                 self._once(name, work)
         self._tell_of_loss(lost=not leads and holder == self._leadership.identity and not self._stop.is_set())
         self.view.dirty.mark(everything=True)
 
     def _tell_of_loss(self, *, lost: bool) -> None:
-        """Whoever led last says that nobody does: a standby that tells as well would tell everything twice."""
+        """Notifies of a lost Lease. Only the replica that led last does, so that people are notified once."""
         if lost == self._lost:
             return
         self._lost = lost
         self.controller.publish([leadership(self._clock.now(), lost=lost)])
 
     def _every(self, name: str, seconds: float, work: Callable[[], None]) -> None:
-        """Schedules a job. APScheduler by default drops a run that starts a second late; none may be dropped for good."""
+        """Schedules a job. By default APScheduler drops a run that starts a second late; here none may be dropped."""
         self._once(name, work)
         trigger = IntervalTrigger(seconds=self._clock.real(seconds), timezone="UTC")
         self._scheduler.add_job(_logged(name, work), trigger, id=name, **_JOB_OPTIONS)
 
     def _once(self, name: str, work: Callable[[], None]) -> None:
-        """Runs a job now, beside its schedule."""
+        """Runs a job now, besides its schedule."""
         self._scheduler.add_job(_logged(name, work), id=f"{name}-now", replace_existing=True, **_JOB_OPTIONS)
 
     def _reload(self) -> None:
@@ -390,7 +390,7 @@ def _logged(name: str, work: Callable[[], None]) -> Callable[[], None]:
     def job() -> None:
         try:
             work()
-        except Exception:  # a job that fails must be seen, and must not end the others
+        except Exception:  # a failing job must be logged and must not end the others
             log.exception("job.failed", job=name)
 
     return job

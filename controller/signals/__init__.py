@@ -1,1 +1,1 @@
-"""What is observed: watches and polls that keep the view from which snapshots are taken. Nothing here decides or acts."""
+"""Observation: watches and polls that maintain the view from which snapshots are taken. Nothing here decides or acts."""

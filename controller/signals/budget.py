@@ -1,7 +1,7 @@
-"""How often another system may be called.
+"""Limits how often another system is called.
 
-AWS throttles by account and region, and the AWS Load Balancer Controller and Karpenter draw from the same buckets: what we spend there,
-they lack. A budget is therefore kept over all applications, not for each one.
+AWS throttles by account and region, and the AWS Load Balancer Controller and Karpenter draw from the same buckets: our calls reduce
+theirs. So one budget covers all applications.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from typing import Final
 
 from controller.clock import Clock
 
-_MAX_ROUNDS: Final = 1000  # of one wait: a clock that does not move must not hang a tick
+_MAX_ROUNDS: Final = 1000  # of one wait: a clock that stands still must not hang a pass
 
 
 class CallBudget:
     """A token bucket, safe to share between threads.
 
-    A request for more than the bucket holds is granted when the bucket is full and leaves it in debt. So a check that needs more calls than
-    `burst` is possible, and the long-run rate still holds.
+    A request for more than the bucket holds is granted when the bucket is full, and leaves it in debt. So a check that needs more calls
+    than `burst` is possible, and the long-run rate still holds.
 
     Args:
-        per_second: Calls that the long run may use, calls a second; positive.
-        burst: Calls that may be made at once after a quiet time; at least 1.
+        per_second: Long-run rate, calls a second; positive.
+        burst: Most calls at once after a quiet time; at least 1.
         clock: Measures the time in which the bucket refills.
     """
 
@@ -49,17 +49,17 @@ class CallBudget:
         return self._burst
 
     def available(self) -> float:
-        """Calls that could be made now; negative while in debt."""
+        """Number of calls that could be made now; negative while in debt."""
         with self._lock:
             self._refill()
             return self._tokens
 
     def take(self, n: float = 1, *, keep: float = 0) -> bool:
-        """Takes `n` calls if they are there; never blocks.
+        """Takes `n` calls if they are available; never blocks.
 
         Args:
             n: How many calls; not negative.
-            keep: How many must be left for whoever is more urgent.
+            keep: How many must remain for more urgent calls.
 
         Returns:
             Whether they were granted. If not, nothing was taken.
@@ -74,17 +74,17 @@ class CallBudget:
             return True
 
     def charge(self, n: float) -> None:
-        """Books calls that were made without asking: further pages, botocore's own retries.
+        """Accounts for calls that were made without asking: further pages, botocore's own retries.
 
         Args:
-            n: How many; negative gives back what was taken and not used.
+            n: How many; a negative number returns what was taken and not used.
         """
         with self._lock:
             self._refill()
             self._tokens = min(self._burst, self._tokens - n)
 
     def wait(self, n: float = 1, *, timeout_s: float, stop: threading.Event | None = None) -> bool:
-        """Takes `n` calls, waiting for them if need be. Not for use within a tick.
+        """Takes `n` calls and waits for them if necessary. Not for use within a pass.
 
         Args:
             n: How many calls.
@@ -104,8 +104,8 @@ class CallBudget:
             left = deadline - self._clock.monotonic()
             missing = max(0.0, min(n, self._burst) - self.available()) / self._per_second
             if left <= 0 or missing > left:
-                return False  # known now, so the caller need not wait in vain
-            # A little more than is missing, or rounding could ask for the same instant again and again.
+                return False  # certain already, so the caller need not wait in vain
+            # A little more than is missing, because rounding could repeat the same instant for ever.
             self._clock.wait(stop, missing + 1e-6)
         return False
 

@@ -1,19 +1,19 @@
-"""Demand, latency and errors from CloudWatch: slow, so they confirm and never trigger alone.
+"""Demand, latency and errors from CloudWatch. It is slow, so these values confirm and never trigger alone.
 
-CloudWatch has one value a minute, and the newest minutes are still being filled when they can first be read. So the window ends at a full
-period, the newest periods are left out, and every value carries the end of its period: whoever uses it sees how old it is.
+CloudWatch has one value a minute, and the newest minutes are still incomplete when they first appear. So the window ends at a full
+period, the newest periods are left out, and every value carries the end of its period, which shows its age.
 
-What is missing means different things:
+A missing value means different things:
 
 - a unit's counter: nothing was published, which is not the same as no demand: None;
-- a 5xx count: CloudWatch has it only when it is not zero: 0, where the load balancer counted requests in the same period;
-- the load balancer's request count: nobody asked, or it is late: the error ratio is unknown. Except where the load balancer itself answered
-  5xx: requests that it sends to an empty target group are refused before a target is chosen and are not in the request count, so such a
-  period is one in which every request failed.
+- a 5xx count: CloudWatch has it only if it is not zero: 0, if the load balancer counted requests in the same period;
+- the load balancer's request count: there were no requests, or it is late: the error ratio is unknown. The exception is a period in which
+  the load balancer itself answered 5xx: it refuses requests for an empty target group before it chooses a target and does not count them,
+  so in such a period every request failed.
 
-``error ratio = (elb 5xx + target 5xx) / (requests + elb 5xx)``: the load balancer's own 5xx are added below the line because its 503s for
-empty target groups are not among the requests. Its 502s and 504s are, and count twice there: the ratio may be too low by up to a half
-(all requests fail with 504: 0.5), never too high.
+``error ratio = (elb 5xx + target 5xx) / (requests + elb 5xx)``: the load balancer's own 5xx are added to the denominator because its 503s
+for empty target groups are not among the requests. Its 502s and 504s are, so they count twice there: the ratio may be too low by up to a
+half (all requests fail with 504: 0.5), never too high.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from controller.policy.model import Application, Sample, Source
 from controller.signals.budget import CallBudget
 
 QUERIES_A_CALL: Final = 500
-"""The most queries that GetMetricData takes at once."""
+"""Most queries of one GetMetricData call."""
 
 _LOAD_BALANCER_NAMESPACE: Final = "AWS/ApplicationELB"
 _REQUESTS: Final = "RequestCount"
@@ -42,14 +42,14 @@ _MINUTE_S: Final = 60
 _PAGES: Final = 20
 _BACKOFF_MIN_S: Final = 30.0
 _BACKOFF_MAX_S: Final = 300.0
-_REFUSED_S: Final = 600.0  # a query that CloudWatch refuses is left out this long
+_REFUSED_S: Final = 600.0  # how long a query that CloudWatch refuses is left out
 _MAX_VALUE: Final = 1e300
 _MAX_TEXT: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class MetricQuery:
-    """One metric as GetMetricData is asked for it. Equal queries of several applications are asked once.
+    """One metric query. Equal queries of several applications are sent once.
 
     Attributes:
         namespace: CloudWatch namespace.
@@ -68,27 +68,27 @@ class MetricQuery:
 
 @dataclass(slots=True)
 class Series:
-    """What came back for one query: values by the start of their period, seconds since the Unix epoch."""
+    """The answer to one query: values by the start of their period, seconds since the Unix epoch."""
 
     points: dict[float, float]
-    complete: bool = True  # False: CloudWatch had an error of its own; what is missing may exist
+    complete: bool = True  # False: CloudWatch had an internal error; missing values may exist
     forbidden: bool = False
 
 
 def get_metric_data(
     clients: AwsClients, queries: Sequence[MetricQuery], start: float, end: float, budget: CallBudget
 ) -> dict[MetricQuery, Series]:
-    """Asks for up to `QUERIES_A_CALL` metrics, all pages.
+    """Queries up to `QUERIES_A_CALL` metrics, all pages.
 
     Args:
         clients: The AWS client factory.
-        queries: What to ask for.
+        queries: The queries.
         start: Start of the window, seconds since the Unix epoch, inclusive.
         end: End of the window, exclusive.
-        budget: Is charged with what the call costs beyond the one that the caller took.
+        budget: Is charged for calls beyond the one that the caller took.
 
     Returns:
-        A series for each query; empty where there is no value.
+        A series for each query; empty if there is no value.
 
     Raises:
         RemoteError: A call failed.
@@ -115,16 +115,16 @@ def get_metric_data(
         if token == arguments.get("NextToken"):
             break
         arguments["NextToken"] = token
-    for series in found.values():  # the pages do not end: what was read is good, what is missing is not known to be missing
+    for series in found.values():  # the pages do not end: the values read are valid, but missing ones may exist
         series.complete = False
     return found
 
 
 def _call(clients: AwsClients, arguments: Mapping[str, Any], budget: CallBudget) -> Mapping[str, Any]:
-    """One request; books what botocore retried.
+    """Makes one request and accounts for botocore's retries.
 
     Raises:
-        RemoteError: It failed.
+        RemoteError: The request failed.
     """
     try:
         with translated("cloudwatch", "GetMetricData"):
@@ -146,15 +146,15 @@ def _query(name: str, query: MetricQuery) -> dict[str, Any]:
 
 
 def _collect(result: Mapping[str, Any], series: Series) -> None:
-    """Adds one result to its series. Its status is that of its last page: earlier pages say PartialData by nature."""
+    """Adds one result to its series. Its status is that of its last page, because earlier pages always say PartialData."""
     status = result.get("StatusCode", "Complete")
     series.forbidden = status == "Forbidden"
     series.complete = series.forbidden or status == "Complete"
     stamps, values = result.get("Timestamps"), result.get("Values")
-    # Pairs by position, in whatever order the endpoint lists them; a value without a time is worth nothing.
+    # Values and times pair by position, in any order; a value without a time is useless.
     for stamp, value in zip(stamps if isinstance(stamps, list) else [], values if isinstance(values, list) else [], strict=False):
         usable = isinstance(stamp, datetime) and isinstance(value, int | float) and not isinstance(value, bool)
-        if usable and 0 <= value < _MAX_VALUE:  # neither NaN nor infinite either
+        if usable and 0 <= value < _MAX_VALUE:  # excludes NaN and infinity, too
             series.points[_epoch(stamp)] = float(value)
 
 
@@ -167,12 +167,12 @@ def _epoch(stamp: datetime) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which periods are asked for and which of them are used.
+    """The periods to query, and which of them are used.
 
     Attributes:
         start: Start of the oldest period, seconds since the Unix epoch, a multiple of the period.
         end: End of the newest whole period.
-        settled: End of the newest period that is used: the ones after it are still being filled.
+        settled: End of the newest period that is used; later ones are still incomplete.
         period_s: Length of a period, seconds.
     """
 
@@ -183,21 +183,21 @@ class Window:
 
     @classmethod
     def at(cls, now: float, period_s: int, *, lookback: int, lag: int) -> Window:
-        """The window of one moment.
+        """The window at a time.
 
         Args:
             now: Seconds since the Unix epoch.
             period_s: Length of a period, seconds; 1, 5, 10, 30 or a multiple of 60.
-            lookback: Periods that are used, at most.
-            lag: Newest whole periods that are not.
+            lookback: Most periods that are used.
+            lag: Number of newest whole periods that are left out.
         """
-        step = max(_MINUTE_S, period_s)  # ends on a minute even where the periods are shorter
+        step = max(_MINUTE_S, period_s)  # ends on a minute even if the periods are shorter
         end = math.floor(now / step) * step
         settled = end - lag * period_s
         return cls(start=settled - lookback * period_s, end=end, settled=settled, period_s=period_s)
 
     def used(self, points: Mapping[float, float]) -> list[tuple[float, float]]:
-        """The settled periods' ends and values, newest first."""
+        """The ends and values of the settled periods, newest first."""
         ends = ((start + self.period_s, value) for start, value in points.items())
         return sorted(((end, value) for end, value in ends if self.start < end <= self.settled), reverse=True)
 
@@ -221,18 +221,18 @@ class _Wanted:
 
 
 class CloudWatchPoller:
-    """Keeps the newest settled value of every unit and load balancer. Safe to share between threads; `poll` from one at a time.
+    """Keeps the newest settled values of every unit and load balancer. Threads may share it; call `poll` from one thread at a time.
 
     Args:
         clients: The AWS client factory.
-        clock: Time.
-        enabled: False: never calls, and says so in `source`.
-        latency_stat: Statistic of a unit's latency: a percentile, or ``Average`` for endpoints that have no percentiles (moto).
-        lag: Newest whole periods that are ignored because they are still being filled.
-        lookback: Periods that are looked back beyond those.
-        interval_s: Shortest time between two polls, seconds. CloudWatch has no more than a value a minute, and each query costs money.
+        clock: The clock.
+        enabled: False: makes no calls, and `source` says so.
+        latency_stat: Statistic of a unit's latency: a percentile, or ``Average`` for endpoints without percentiles (moto).
+        lag: Number of newest whole periods that are ignored because they are still incomplete.
+        lookback: Number of periods that are used beyond those.
+        interval_s: Shortest time between two polls, seconds. CloudWatch has only one value a minute, and each query costs money.
         freshness_s: How old the last good answer may be before `source` counts as stale, seconds.
-        budget: GetMetricData calls; a budget of its own where None.
+        budget: Budget of GetMetricData calls; None: a new one.
     """
 
     def __init__(
@@ -263,7 +263,7 @@ class CloudWatchPoller:
         self._demand: dict[tuple[str, str], Sample] = {}
         self._latency: dict[tuple[str, str], Sample] = {}
         self._error_ratio: dict[str, Sample] = {}
-        self._refused: dict[MetricQuery, tuple[float, str]] = {}  # until when (monotonic) it is left out, and what CloudWatch said
+        self._refused: dict[MetricQuery, tuple[float, str]] = {}  # until when (monotonic) it is left out, and CloudWatch's message
         self._due = -math.inf
         self._backoff_s = 0.0
         self._last_ok: float | None = None
@@ -274,22 +274,22 @@ class CloudWatchPoller:
     # --- reading ------------------------------------------------------------------------------------------------------------------------
 
     def demand(self, application: str, unit: str) -> Sample | None:
-        """Requests in the newest settled period of a unit; None where CloudWatch has none within the window."""
+        """Requests in the newest settled period of a unit; None if CloudWatch has none within the window."""
         with self._lock:
             return self._demand.get((application, unit))
 
     def latency(self, application: str, unit: str) -> Sample | None:
-        """Latency of a unit in the newest settled period, seconds; None where CloudWatch has none within the window."""
+        """Latency of a unit in the newest settled period, seconds; None if CloudWatch has none within the window."""
         with self._lock:
             return self._latency.get((application, unit))
 
     def error_ratio(self, application: str) -> Sample | None:
-        """Share of the requests that ended in a 5xx, 0 to 1; None where it is unknown. Of the whole load balancer where it is shared."""
+        """Share of the requests that ended in a 5xx, 0 to 1; None if unknown. For a shared load balancer it covers all of its requests."""
         with self._lock:
             return self._error_ratio.get(application)
 
     def source(self) -> Source:
-        """How fresh CloudWatch's word is; absent while disabled, forbidden, or before the first value of any metric."""
+        """How fresh CloudWatch's answers are; absent while disabled, forbidden, or before the first value of any metric."""
         with self._lock:
             never = self._last_ok is not None and not self._seen
             problem = self._problem or ("CloudWatch has no value of any metric yet" if never else "")
@@ -299,10 +299,10 @@ class CloudWatchPoller:
     # --- polling ------------------------------------------------------------------------------------------------------------------------
 
     def poll(self, applications: Iterable[Application], load_balancers: Mapping[str, str]) -> None:
-        """Asks for everything, if it is time to. Never raises; a failure keeps the last values, which age.
+        """Polls everything if a poll is due. Never raises; after a failure the last values stay and age.
 
         Args:
-            applications: All of them; what is known of others is forgotten.
+            applications: All applications; the values of others are dropped.
             load_balancers: CloudWatch's ``LoadBalancer`` dimension by application key, as far as known.
         """
         wanted = {application.key: self._wanted(application, load_balancers.get(application.key, "")) for application in applications}
@@ -346,11 +346,11 @@ class CloudWatchPoller:
         return _Wanted(counters, latencies, (requests, own, targets))
 
     def _fetch(self, queries: Sequence[MetricQuery], window: Window, found: dict[MetricQuery, Series]) -> None:
-        """Asks for one batch; where CloudWatch refuses it, for its halves, so that one wrong name does not blind all applications.
+        """Queries one batch. If CloudWatch refuses it, queries its halves, so that one wrong name does not blind all applications.
 
         Raises:
             RemoteError: CloudWatch did not answer.
-            _BudgetSpentError: No more calls now.
+            _BudgetSpentError: The call budget is spent.
         """
         if not self._budget.take():
             raise _BudgetSpentError
@@ -366,7 +366,7 @@ class CloudWatchPoller:
             self._fetch(queries[middle:], window, found)
 
     def _store(self, wanted: Mapping[str, _Wanted], windows: Mapping[int, Window], found: Mapping[MetricQuery, Series]) -> None:
-        """Takes over what was found. A series that is missing or incomplete leaves the last value where it has no better one."""
+        """Stores new values. A series that is missing or incomplete keeps the last value if it has no better one."""
         with self._lock:
             for key, each in wanted.items():
                 for into, queries in ((self._demand, each.counters), (self._latency, each.latencies)):
@@ -375,11 +375,11 @@ class CloudWatchPoller:
                             used = windows[query.period_s].used(found[query].points)
                             _replace(into, (key, unit), Sample(used[0][1], used[0][0]) if used else None, keep=not found[query].complete)
                 series = [found[query] for query in each.load_balancer or () if query in found and found[query].complete]
-                if each.load_balancer and len(series) == len(each.load_balancer):  # a count that failed to come is not a count of 0
+                if each.load_balancer and len(series) == len(each.load_balancer):  # a missing answer is not a count of 0
                     _replace(self._error_ratio, key, _ratio(windows[each.load_balancer[0].period_s], series), keep=False)
 
     def _conclude(self, now: float, found: Mapping[MetricQuery, Series], failure: RemoteError | None, problem: str) -> None:
-        """Books how the poll went and when the next is due."""
+        """Records the result of the poll and when the next one is due."""
         with self._lock:
             self._seen = self._seen or any(series.points for series in found.values())
             if failure is not None:
@@ -407,7 +407,7 @@ class CloudWatchPoller:
 
 
 class _BudgetSpentError(Exception):
-    """No more calls now."""
+    """The call budget is spent."""
 
 
 def _periods(queries: Iterable[MetricQuery]) -> list[int]:
@@ -415,7 +415,7 @@ def _periods(queries: Iterable[MetricQuery]) -> list[int]:
 
 
 def _replace(into: dict[Any, Sample], key: object, sample: Sample | None, *, keep: bool) -> None:
-    """Stores the sample; without one, forgets the last unless it is to be kept. Time does not go backwards either way."""
+    """Stores the sample. Without one, drops the last unless it should be kept. An older sample never replaces a newer one."""
     last = into.get(key)
     if sample is None:
         if not keep:
@@ -425,7 +425,7 @@ def _replace(into: dict[Any, Sample], key: object, sample: Sample | None, *, kee
 
 
 def _ratio(window: Window, series: Sequence[Series]) -> Sample | None:
-    """The error ratio of the newest settled period that has one, see the module's text."""
+    """The error ratio of the newest settled period that has one; see the module's docstring."""
     requests, own, targets = (dict(window.used(one.points)) for one in series)
     for end in sorted(requests.keys() | own.keys(), reverse=True):
         failed = own.get(end, 0.0)

@@ -1,9 +1,9 @@
-"""What EC2 says about capacity without being asked to sell any: where a type is offered, what is reserved, how much quota is left.
+"""What EC2 reports about capacity without a launch: where a type is offered, what is reserved, how much quota is left.
 
-None of it proves that an instance can be had now: offerings are a price list, a quota is an upper bound, and only a launch shows a
-shortage. So the zones bound what one launch failure can prove, and the rest are sentences for people. All of it changes rarely and shares
-EC2's request buckets with Karpenter: it is asked for seldom and kept. Each part can be missing (no permission, an emulator) without the
-others.
+None of it proves that an instance is available now: offerings are a catalogue, a quota is an upper bound, and only a launch shows a
+shortage. So the zones bound what one refusal can prove, and the rest are sentences for people. All of it changes rarely and shares EC2's
+request buckets with Karpenter, so polls are rare and answers are kept. Each part may be missing (no permission, an emulator) without
+the others.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _QUOTAS: Final[Mapping[str, tuple[str, str]]] = {
     "p": ("P", "L-417A185B"),
     "trn": ("Trn", "L-2C3B7624"),
 }
-"""Name and code of the On-Demand vCPU quota by the letters of an instance family."""
+"""Name and code of the On-Demand vCPU quota by the first letters of an instance family."""
 
 _OFFERINGS: Final = "offerings"
 _RESERVATIONS: Final = "capacity reservations"
@@ -42,7 +42,7 @@ _PERMISSIONS: Final = {
     _USE: "cloudwatch:GetMetricData",
 }
 _SLOW_S: Final = 21_600.0  # offerings and quotas change within days
-_SHOWN_S: Final = 1_800.0  # how long free reservations and vCPUs in use are shown after the last good answer
+_SHOWN_S: Final = 1_800.0  # how long reservations and vCPUs in use are shown after the last good answer
 _BACKOFF_MIN_S: Final = 60.0
 _BACKOFF_MAX_S: Final = 3_600.0
 _FILTER_VALUES: Final = 100  # of one request; EC2 takes 200
@@ -56,16 +56,16 @@ _MAX_TEXT: Final = 200
 
 @dataclass(slots=True)
 class _Reserved:
-    """Capacity reservations of one instance type, instances by zone: free and total."""
+    """Capacity reservations of one instance type, in instances by zone: free and total."""
 
     free: dict[str, int] = field(default_factory=dict)
     total: dict[str, int] = field(default_factory=dict)
-    targeted: int = 0  # of the free ones, those that only who names the reservation gets
+    targeted: int = 0  # free ones that only launches naming the reservation can use
 
 
 @dataclass(frozen=True, slots=True)
 class _Quota:
-    """One vCPU quota and the metric of its use."""
+    """One vCPU quota and the metric of its usage."""
 
     limit: float
     use: MetricQuery | None
@@ -73,7 +73,7 @@ class _Quota:
 
 @dataclass(slots=True)
 class _Part:
-    """One part's state: when it is due, what is wrong with it."""
+    """The state of one part: when it is due, and its problem."""
 
     due: float = -math.inf
     backoff_s: float = 0.0
@@ -83,20 +83,20 @@ class _Part:
 
 
 class Ec2Poller:
-    """Keeps what EC2 and Service Quotas say of the units' instance types. Safe to share between threads; `poll` from one at a time.
+    """Keeps what EC2 and Service Quotas report on the units' instance types. Threads may share it; call `poll` from one thread at a time.
 
     botocore's EC2 client is made on the first poll that needs it: it costs about 16 MiB.
 
     Args:
         clients: The AWS client factory.
-        clock: Time.
-        enabled: False: never calls, and says so in `source`.
-        reservations: Whether to ask for capacity reservations (moto has none).
-        quotas: Whether to ask for quotas and their use (moto has none of EC2's).
-        interval_s: Shortest time between two looks at reservations and vCPUs in use, seconds.
-        freshness_s: How old the last good answer may be before `source` counts as stale, seconds. Offerings and quotas are asked for three
+        clock: The clock.
+        enabled: False: makes no calls, and `source` says so.
+        reservations: Whether to poll capacity reservations (moto has none).
+        quotas: Whether to poll quotas and their usage (moto has none of EC2's).
+        interval_s: Shortest time between two polls of reservations and vCPUs in use, seconds.
+        freshness_s: How old the last good answer may be before `source` counts as stale, seconds. Offerings and quotas are polled three
             times in it, or every six hours if that is sooner.
-        budget: Calls to EC2 and Service Quotas; a budget of its own where None.
+        budget: Budget of calls to EC2 and Service Quotas; None: a new one.
     """
 
     def __init__(
@@ -129,18 +129,18 @@ class Ec2Poller:
     # --- reading ------------------------------------------------------------------------------------------------------------------------
 
     def offered_zones(self, instance_type: str) -> tuple[str, ...]:
-        """Zones of the region in which EC2 sells the type, sorted; () where that is not known or it is sold nowhere."""
+        """The zones of the region in which EC2 offers the type, sorted; () if unknown or offered nowhere."""
         with self._lock:
             return self._zones.get(instance_type, ())
 
     def notes(self, instance_type: str) -> tuple[str, ...]:
-        """What a person would want to know about the capacity of a type, as sentences; () where nothing is known."""
+        """Sentences for people about the capacity of a type; () if nothing is known."""
         with self._lock:
             notes = (self._offering_note(instance_type), self._reservation_note(instance_type), self._quota_note(instance_type))
             return tuple(note for note in notes if note)
 
     def source(self) -> Source:
-        """How fresh EC2's word is; absent while disabled or while no part of it can be had. Names the parts that are missing."""
+        """How fresh EC2's answers are; absent while disabled or while every part fails. Names the missing parts."""
         with self._lock:
             parts = self._parts.values()
             last_ok = max((part.last_ok for part in parts if part.last_ok is not None), default=None)
@@ -158,10 +158,10 @@ class Ec2Poller:
     # --- polling ------------------------------------------------------------------------------------------------------------------------
 
     def poll(self, units: Iterable[Unit]) -> None:
-        """Asks for what is due. Never raises; a part that fails keeps its last values and is named in `source`.
+        """Polls what is due. Never raises; a part that fails keeps its last values and is named in `source`.
 
         Args:
-            units: All deployment units; what is known of other instance types is forgotten.
+            units: All deployment units; values of other instance types are dropped.
         """
         types = frozenset(name for unit in units for name in (unit.instance_type, *unit.instance_types) if name)
         with self._lock:
@@ -169,7 +169,7 @@ class Ec2Poller:
             self._types = types
             self._zones = {name: zones for name, zones in self._zones.items() if name in types}
             self._reserved = {name: reserved for name, reserved in self._reserved.items() if name in types}
-            if new:  # not what the others are due for, but a type of which nothing is known is worth a call now
+            if new:  # a new type is worth a call although the others are not due yet
                 for part in self._parts.values():
                     part.due = part.due if part.problem else -math.inf
         if not types:
@@ -184,7 +184,7 @@ class Ec2Poller:
                 self._run(name, ask, sorted(types))
 
     def _run(self, name: str, ask: Callable[[Sequence[str]], bool], types: Sequence[str]) -> None:
-        """Asks for one part if it is due, and books how that went."""
+        """Polls one part if it is due, and records the result."""
         part, now = self._parts[name], self._clock.monotonic()
         if now < part.due or not self._budget.take():
             return
@@ -206,13 +206,13 @@ class Ec2Poller:
             part.last_ok = self._clock.now() if asked else part.last_ok
 
     def _forget(self, name: str) -> None:
-        """Drops numbers that change by the minute and that nobody can confirm any more. Zones and limits stay true for long."""
+        """Drops numbers that change by the minute and can no longer be confirmed. Zones and limits stay true for long."""
         if name == _RESERVATIONS:
             self._reserved = {}
         elif name == _USE:
             self._used = {}
 
-    # Each of these asks for one part, and returns whether there was anything to ask for.
+    # Each of these polls one part, and returns whether there was anything to poll.
 
     def _ask_offerings(self, types: Sequence[str]) -> bool:
         zones: dict[str, set[str]] = {name: set() for name in types}
@@ -252,7 +252,7 @@ class Ec2Poller:
             try:
                 answer = self._call("service-quotas", "GetServiceQuota", {"ServiceCode": "ec2", "QuotaCode": code})
             except NotFound as error:
-                missing = error  # this region or emulator has no such quota; it may have the others
+                missing = error  # this region or emulator lacks this quota and may have the others
                 continue
             if (found := _quota(answer.get("Quota"))) is not None:
                 quotas[code] = found
@@ -260,7 +260,7 @@ class Ec2Poller:
             raise missing
         with self._lock:
             self._quotas = quotas
-            self._parts[_USE].due = -math.inf  # the metric's name came just now
+            self._parts[_USE].due = -math.inf  # the metric's name is known only now
         return bool(codes)
 
     def _ask_use(self, _: Sequence[str]) -> bool:
@@ -270,7 +270,7 @@ class Ec2Poller:
             return False
         end = math.floor(self._clock.now() / _USE_PERIOD_S) * _USE_PERIOD_S
         start = end - _USE_PERIODS * _USE_PERIOD_S
-        # The period that is not over yet is welcome here: the use is a level, not a sum.
+        # The current period counts here: usage is a level, not a sum.
         found = get_metric_data(self._clients, list(queries)[:QUERIES_A_CALL], start, end + _USE_PERIOD_S, self._budget)
         with self._lock:
             self._used = {queries[query]: series.points[max(series.points)] for query, series in found.items() if series.points}
@@ -279,7 +279,7 @@ class Ec2Poller:
     # --- calls --------------------------------------------------------------------------------------------------------------------------
 
     def _pages(self, operation: str, key: str, arguments: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-        """The entries of all pages.
+        """Yields the entries of all pages.
 
         Raises:
             RemoteError: A call failed, or the pages do not end.
@@ -340,10 +340,10 @@ class Ec2Poller:
 
 
 def vcpus(instance_type: str) -> int | None:
-    """Counts the vCPUs of an instance type by its size: ``large`` 2, ``xlarge`` 4, ``Nxlarge`` 4 N, as in all accelerated families.
+    """The number of vCPUs of an instance type by its size: ``large`` 2, ``xlarge`` 4, ``Nxlarge`` 4 N, as in all accelerated families.
 
     Returns:
-        The number, or None where the size does not tell (``metal``, ``medium``).
+        The number; None if the size does not say (``metal``, ``medium``).
     """
     match = re.fullmatch(r"(\d{0,3})(x?large)", instance_type.partition(".")[2])
     if not match or (match[1] and match[2] == "large"):
@@ -352,13 +352,13 @@ def vcpus(instance_type: str) -> int | None:
 
 
 def _quota_of(instance_type: str) -> tuple[str, str] | None:
-    """Name and code of the On-Demand vCPU quota that counts a type; None where it is not known."""
+    """Name and code of the On-Demand vCPU quota that counts a type; None if unknown."""
     match = re.match(r"[a-z]+", instance_type)
     return _QUOTAS.get(match[0]) if match else None
 
 
 def _quota(answer: object) -> _Quota | None:
-    """Limit and use metric of one quota as Service Quotas describes it; None where there is no usable limit."""
+    """Limit and usage metric of a quota as Service Quotas describes it; None if there is no usable limit."""
     limit = answer.get("Value") if isinstance(answer, dict) else None
     if not isinstance(answer, dict) or not isinstance(limit, int | float) or not 0 <= limit < _MAX_LIMIT:
         return None
@@ -366,7 +366,7 @@ def _quota(answer: object) -> _Quota | None:
 
 
 def _use_query(metric: object) -> MetricQuery | None:
-    """The query for a quota's use, from Service Quotas' own description of the metric."""
+    """The query for a quota's usage, from Service Quotas' own description of the metric."""
     if not isinstance(metric, dict):
         return None
     namespace, name, dimensions = metric.get("MetricNamespace"), metric.get("MetricName"), metric.get("MetricDimensions")

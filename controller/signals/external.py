@@ -1,4 +1,4 @@
-"""The sources outside the cluster: the load balancer's rules, CloudWatch and EC2. Threads of their own ask them, never a pass."""
+"""The external sources: the load balancer's rules, CloudWatch and EC2. Separate threads poll them, never a pass."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from controller.signals.snapshots import Capacity, ExternalSignals, Metrics
 
 
 class MetricsPoller(Metrics, Protocol):
-    """Something that polls demand, latency and errors."""
+    """A poller of demand, latency and errors."""
 
     def poll(self, applications: Iterable[Application], load_balancers: Mapping[str, str]) -> None:
-        """Asks for what is due; never raises."""
+        """Polls what is due; never raises."""
 
     def source(self) -> Source:
-        """How fresh it is."""
+        """How fresh the values are."""
 
 
 class CapacityPoller(Capacity, Protocol):
-    """Something that polls what EC2 says."""
+    """A poller of what EC2 reports on capacity."""
 
     def poll(self, units: Iterable[Unit]) -> None:
-        """Asks for what is due; never raises."""
+        """Polls what is due; never raises."""
 
     def source(self) -> Source:
-        """How fresh it is."""
+        """How fresh the values are."""
 
 
 def verification_request(application: Application, view: ClusterView) -> VerificationRequest | None:
-    """The question whether the load balancer shows the present routing action; None where there is no action to ask about."""
+    """Asks whether the load balancer shows the present routing action; None if there is no action to verify."""
     ingress = view.ingress(application.namespace, application.ingress)
     if ingress is None:
         return None
@@ -66,7 +66,7 @@ def verification_request(application: Application, view: ClusterView) -> Verific
 
 
 def _standby(application: Application, targets: Iterable[Target]) -> tuple[ServicePort, ...]:
-    """The Services of the application that get no traffic now."""
+    """The Services of the application without traffic now."""
     serving = {(target.service, target.port) for target in targets if target.weight > 0}
     everything = [application.capacity, *(unit.backend for unit in application.units)]
     return tuple((one.service, one.port) for one in everything if (one.service, one.port) not in serving)
@@ -76,10 +76,10 @@ class ExternalSources:
     """Polls the external sources and keeps their last answers.
 
     Args:
-        view: For what is to be verified.
-        verifier: Compares the load balancer; None: not asked.
-        metrics: CloudWatch; None: not asked.
-        capacity: EC2; None: not asked.
+        view: The view of the cluster, for what must be verified.
+        verifier: Checks the load balancer; None: no checks.
+        metrics: Polls CloudWatch; None: no polls.
+        capacity: Polls EC2; None: no polls.
         changed: Called with the namespace of an application whose verification changed.
     """
 
@@ -97,7 +97,7 @@ class ExternalSources:
         self._verifications: dict[str, Verification] = {}
 
     def verify(self, applications: Iterable[Application]) -> None:
-        """Looks at the load balancers of these applications, as far as the call budget allows."""
+        """Checks the load balancers of these applications, as far as the call budget allows."""
         applications = list(applications)
         if self._verifier is None:
             return
@@ -119,25 +119,25 @@ class ExternalSources:
             self._verifications = {key: seen for key, seen in self._verifications.items() if key in keys}
 
     def poll_metrics(self, applications: Iterable[Application]) -> None:
-        """Asks CloudWatch for what is due."""
+        """Polls CloudWatch for what is due."""
         applications = list(applications)
         if self._metrics is not None:
             with on_behalf_of(*(one.key for one in applications)):
                 self._metrics.poll(applications, self._verifier.dimensions() if self._verifier else {})
 
     def poll_capacity(self, applications: Iterable[Application]) -> None:
-        """Asks EC2 for what is due."""
+        """Polls EC2 for what is due."""
         applications = list(applications)
         if self._capacity is not None:
             with on_behalf_of(*(one.key for one in applications)):
                 self._capacity.poll([unit for application in applications for unit in application.units])
 
     def of(self, application: Application) -> ExternalSignals:
-        """The last answers about one application."""
+        """The last values for one application."""
         with self._lock:
             verification = self._verifications.get(application.key)
         return ExternalSignals(self._metrics, self._capacity, verification)
 
     def sources(self) -> tuple[Source, ...]:
-        """How fresh each is."""
+        """How fresh each source is."""
         return tuple(one.source() for one in (self._metrics, self._capacity) if one is not None)

@@ -1,4 +1,4 @@
-"""What an Ingress says: routing action, mode marker, standby rules, overrides, last writer."""
+"""Reads an Ingress: routing action, mode marker, standby rules, overrides, last writer."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.clock import parse_rfc3339
+from controller.policy.annotations import MARKER, OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL, RETURN_STEP
 from controller.policy.model import Application, Mode, Override, RoutingObservation
 from controller.policy.plan import FIELD_MANAGER
-from controller.policy.routing import MARKER, RETURN_STEP, USE_ANNOTATION, action_key, parse_action
-from controller.signals.objects import Object, field_owners, integer, items, mapping, text
+from controller.policy.routing import USE_ANNOTATION, action_key, parse_action
+from controller.signals.objects import Object, field_owners, foreign, integer, items, mapping, text
 
-PAUSED_UNTIL: Final = "failoverctl.dev/paused-until"
-PINNED_MODE: Final = "failoverctl.dev/pinned-mode"
-PINNED_UNTIL: Final = "failoverctl.dev/pinned-until"
-OVERRIDE_REASON: Final = "failoverctl.dev/override-reason"
+_MAX_REASON: Final = 500  # characters: an operator's sentence or two
 FOREVER: Final = "forever"
 
 _STEP_DIGITS: Final = 3
@@ -27,12 +25,12 @@ class Route:
     """One path of a rule of an Ingress.
 
     Attributes:
-        rule: The rule's place in ``spec.rules``, counted from 0.
-        host: "" for any.
+        rule: Index of the rule in ``spec.rules``.
+        host: The host; "" for any.
         path: As written.
         path_type: ``Exact``, ``Prefix`` or ``ImplementationSpecific``.
-        service: The backend's Service, or the action's name.
-        port: The literal; `USE_ANNOTATION` where the backend is an action, "" where there is none.
+        service: Name of the backend's Service, or of the action.
+        port: The port as written; `USE_ANNOTATION` if the backend is an action, "" if there is none.
     """
 
     rule: int
@@ -44,11 +42,11 @@ class Route:
 
 
 def observe_ingress(application: Application, obj: Object | None) -> RoutingObservation:
-    """Reads an Ingress; the fields that other objects know are left at their defaults.
+    """Reads an Ingress. Fields that come from other objects keep their defaults.
 
     Args:
-        application: Whose Ingress it is.
-        obj: The object, None where it does not exist.
+        application: The application of the Ingress.
+        obj: The Ingress; None if it does not exist.
     """
     if obj is None:
         return RoutingObservation(exists=False)
@@ -76,7 +74,7 @@ def observe_ingress(application: Application, obj: Object | None) -> RoutingObse
 
 
 def _step(value: str) -> int:
-    """The step of a gradual fallback; what is no small number means none: capacity mode is put right, and the way back begins anew."""
+    """The step of a gradual fallback. An invalid number counts as none: capacity mode is restored, and the way back begins again."""
     return int(value) if value.isascii() and value.isdigit() and len(value) <= _STEP_DIGITS else 0
 
 
@@ -86,7 +84,7 @@ def hostnames(obj: Object) -> tuple[str, ...]:
 
 
 def routes(obj: Object) -> Iterator[Route]:
-    """The paths of all rules, in their order."""
+    """The paths of all rules in order."""
     for index, rule in enumerate(items(obj, "spec", "rules")):
         for path in items(rule, "http", "paths"):
             service = mapping(path, "backend", "service")
@@ -95,7 +93,7 @@ def routes(obj: Object) -> Iterator[Route]:
 
 
 def forwarded(route: Route, annotations: Mapping[str, Any]) -> Iterator[tuple[str, int | str]]:
-    """The Services that a route forwards to, each with its port literal; none where its action cannot be read."""
+    """The Services that a route forwards to, each with its port as written; none if its action is unreadable."""
     if route.port != USE_ANNOTATION:
         yield route.service, route.port
         return
@@ -105,7 +103,7 @@ def forwarded(route: Route, annotations: Mapping[str, Any]) -> Iterator[tuple[st
 
 
 def _standby(application: Application, obj: Object, annotations: Mapping[str, Any]) -> Iterator[str]:
-    """Services that other rules of this Ingress forward to with the same port literal: another literal makes another target group."""
+    """Services that other rules of this Ingress forward to with the same port as written: another form makes another target group."""
     ports = {unit.backend.service: unit.backend.port for unit in application.units} | {
         application.capacity.service: application.capacity.port
     }
@@ -115,7 +113,7 @@ def _standby(application: Application, obj: Object, annotations: Mapping[str, An
 
 
 def _override(annotations: Mapping[str, Any]) -> Override:
-    paused, pinned, until = (_string(annotations, key) for key in (PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL))
+    paused, pinned, until = (foreign(_string(annotations, key)) for key in (PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL))
     problems = []
     paused_until = _moment(paused)
     if paused and paused_until is None:
@@ -126,7 +124,7 @@ def _override(annotations: Mapping[str, Any]) -> Override:
     pinned_until = _moment(until)
     if until and pinned_until is None:
         problems.append(f"{PINNED_UNTIL}: found {until!r}, allowed: a time such as 2026-01-31T18:00:00Z, or {FOREVER}")
-    return Override(paused_until, mode, pinned_until, _string(annotations, OVERRIDE_REASON)[:500], "; ".join(problems))
+    return Override(paused_until, mode, pinned_until, foreign(_string(annotations, OVERRIDE_REASON), _MAX_REASON), "; ".join(problems))
 
 
 def _string(annotations: Mapping[str, Any], key: str) -> str:

@@ -1,8 +1,9 @@
-"""Reading plain Kubernetes objects defensively: any field may be missing, null or of the wrong type, and none of that may raise."""
+"""Reads plain Kubernetes objects defensively: any field may be missing, null or of the wrong type, and nothing raises."""
 
 from __future__ import annotations
 
 import sys
+import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -10,11 +11,15 @@ from controller.clock import parse_rfc3339
 
 Object = Mapping[str, Any]
 
+MAX_TEXT: Final = 200
+"""The longest text of a stranger that is kept to be shown, characters."""
+
+_UNSHOWN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # Unicode categories: control, format, surrogates, line and paragraph breaks
 _EMPTY: Final[Mapping[str, Any]] = {}
 
 
 def dig(value: object, *path: str) -> Any:  # noqa: ANN401 - any JSON
-    """The value at a path of keys, None where any step is missing or not an object."""
+    """The value at a path of keys; None if a step is missing or not an object."""
     for key in path:
         if not isinstance(value, Mapping):
             return None
@@ -23,13 +28,13 @@ def dig(value: object, *path: str) -> Any:  # noqa: ANN401 - any JSON
 
 
 def mapping(value: object, *path: str) -> Mapping[str, Any]:
-    """The object at a path, an empty one where it is anything else."""
+    """The object at a path; empty if it is anything else."""
     found = dig(value, *path)
     return found if isinstance(found, Mapping) else _EMPTY
 
 
 def items(value: object, *path: str) -> list[Any]:
-    """The list at a path, an empty one where it is anything else."""
+    """The list at a path; empty if it is anything else."""
     found = dig(value, *path)
     return found if isinstance(found, list) else []
 
@@ -40,19 +45,28 @@ def entries(value: object, *path: str) -> list[dict[str, Any]]:
 
 
 def text(value: object, *path: str) -> str:
-    """The string at a path, "" where it is anything else."""
+    """The string at a path; "" if it is anything else."""
     found = dig(value, *path)
     return found if isinstance(found, str) else ""
 
 
+def foreign(value: str, most: int = MAX_TEXT) -> str:
+    """A text that a stranger wrote, fit to be shown: at most `most` characters, without control and format characters.
+
+    A terminal obeys control characters, and a long text would fill the status, the log and every message that repeats it.
+    """
+    kept = value if len(value) <= most else f"{value[: most - 1]}…"
+    return "".join(" " if unicodedata.category(one) in _UNSHOWN else one for one in kept)
+
+
 def integer(value: object, *path: str) -> int | None:
-    """The integer at a path, None where it is anything else."""
+    """The integer at a path; None if it is anything else."""
     found = dig(value, *path)
     return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 
 def shared(name: str) -> str:
-    """The one copy of a name that is kept again and again: each decoded object brings its own."""
+    """One shared copy of a name that is stored often: each decoded object has its own."""
     return sys.intern(name)
 
 
@@ -67,7 +81,7 @@ def namespace_of(obj: Object) -> str:
 
 
 def condition(obj: Object, kind: str) -> Mapping[str, Any]:
-    """The status condition of one type, an empty object where there is none."""
+    """The status condition of one type; empty if there is none."""
     for entry in items(obj, "status", "conditions"):
         if isinstance(entry, Mapping) and entry.get("type") == kind:
             return entry
@@ -75,7 +89,7 @@ def condition(obj: Object, kind: str) -> Mapping[str, Any]:
 
 
 def event_time(event: Object) -> float | None:
-    """When an event last happened; the newer events API fills other fields than the older one."""
+    """When an event last happened. The newer events API fills other fields than the older one."""
     for path in (("lastTimestamp",), ("series", "lastObservedTime"), ("eventTime",), ("metadata", "creationTimestamp")):
         moment = parse_rfc3339(text(event, *path))
         if moment is not None:
@@ -84,12 +98,12 @@ def event_time(event: Object) -> float | None:
 
 
 def event_component(event: Object) -> str:
-    """Who reported an event."""
+    """The component that reported an event."""
     return text(event, "source", "component") or text(event, "reportingComponent")
 
 
 def field_owners(obj: Object, *path: str) -> list[str]:
-    """The field managers that own a field, the last writer last; [] where the object does not tell.
+    """The field managers that own a field, the last writer last; [] if the object does not say.
 
     Args:
         obj: The object, with its managedFields.
@@ -108,8 +122,8 @@ def in_values(requirements: object, key: str) -> tuple[tuple[str, ...], bool]:
     """The values that a list of node selector requirements allows for a key.
 
     Returns:
-        The values of every `In` on that key (() = not restricted by one), and whether that says it all: with `NotIn`, `Exists` or `Gt` what
-        is allowed cannot be told from the list alone, and lists that have nothing in common allow nothing rather than anything.
+        The values of every `In` on that key (() if none restricts it), and whether they say everything: with `NotIn`, `Exists` or `Gt` the
+        list alone does not say what is allowed. Lists without a common value allow nothing rather than anything.
     """
     allowed: set[str] | None = None
     exact = True
@@ -125,7 +139,7 @@ def in_values(requirements: object, key: str) -> tuple[tuple[str, ...], bool]:
 
 
 def pod_requirements(spec: object) -> Iterator[list[Any]]:
-    """The alternatives under which a pod may be scheduled: node selector and each term of the required node affinity (terms are OR-ed)."""
+    """The alternatives under which a pod may be scheduled: the node selector with each (OR-ed) term of the required node affinity."""
     selector = [{"key": key, "operator": "In", "values": [value]} for key, value in mapping(spec, "nodeSelector").items()]
     terms = items(spec, "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms")
     if not terms:
@@ -135,7 +149,7 @@ def pod_requirements(spec: object) -> Iterator[list[Any]]:
 
 
 def pinned_values(spec: object, key: str) -> tuple[str, ...]:
-    """The values of a node label to which a pod spec is pinned, () where at least one alternative leaves it open."""
+    """The values of a node label to which a pod spec is pinned; () if at least one alternative leaves it open."""
     union: set[str] = set()
     for alternative in pod_requirements(spec):
         values, _ = in_values(alternative, key)

@@ -1,4 +1,4 @@
-"""Takes snapshots for the service and for `plan` and `status`: cluster, external sources, and how fresh each of them is."""
+"""Takes snapshots for the service, `plan` and `status`: of the cluster, the external sources, and their freshness."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class ClusterObserver:
     """Observes applications.
 
     Args:
-        view: The cluster.
+        view: The view of the cluster.
         external: CloudWatch, EC2 and the load balancer.
-        health: How the watches that fill the view are doing.
-        clock: Time.
-        watch_budget_s: How old the last word of a watch may be, seconds.
+        health: Returns the health of the watches that fill the view.
+        clock: The clock.
+        watch_budget_s: How old the last answer of a watch may be, seconds.
         also: Further sources.
     """
 
@@ -39,11 +39,11 @@ class ClusterObserver:
         self.configure(())
 
     def configure(self, applications: Iterable[Application]) -> None:
-        """Replaces the applications. All of them: a NodePool that several units share is judged accordingly."""
+        """Replaces the applications. It needs all of them, because several units may share a NodePool."""
         self._builder = SnapshotBuilder(self._view, applications)
 
     def sources(self, application: Application) -> tuple[Source, ...]:
-        """How fresh everything is that decisions about an application depend on."""
+        """How fresh the sources are that decisions about an application depend on."""
         watched = sources_of(self._health(), application, self._watch_budget_s)
         return (*watched, *(self._also() if self._also is not None else ()), *self._external.sources())
 

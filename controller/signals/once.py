@@ -1,4 +1,4 @@
-"""One look at the cluster without watching it: for `plan` and `status`."""
+"""Reads the cluster once, without watches, for `plan` and `status`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def observe_once(
 
     Args:
         session: Connection to the API server.
-        view: Where the objects go.
-        clock: For freshness.
-        applications: Whose objects.
+        view: Gets the objects.
+        clock: The clock, for freshness.
+        applications: The applications whose objects to list.
         cluster_wide: See `Watches`.
 
     Returns:
-        How each list went: what is missing or not permitted is absent, not an error.
+        How each list went. What does not exist or is not permitted is absent, not an error.
 
     Raises:
         RemoteError: The API server gave no usable answer to any list.
@@ -45,6 +45,6 @@ def observe_once(
         else:
             view.listed(resource, namespace, objects)
             health.append(WatchHealth(name, namespace, last_ok=clock.now(), relists=1))
-    if failures and len(failures) == len(health):  # not permitted to see anything is no look at the cluster either
+    if failures and len(failures) == len(health):  # without any permission nothing was observed
         raise failures[0]
     return health

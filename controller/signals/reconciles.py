@@ -1,7 +1,7 @@
-"""What the load-balancer controller says about Ingresses: whether it could last make rules of them.
+"""What the load-balancer controller reports on Ingresses: whether its last attempt to make rules of them succeeded.
 
-It reports each attempt as an event on every Ingress of a group. One broken Ingress stops every change on the group's load balancer; the old
-rules stay, and nothing else tells so.
+It reports each attempt as an event on every Ingress of a group. One broken Ingress stops every change on the group's load balancer. The
+old rules stay, and nothing else shows the problem.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from controller.clock import parse_rfc3339
 from controller.signals.objects import Object, event_time, text
 
 BELIEVED_S: Final = 1200.0
-"""How long a failure counts at most without being repeated, seconds: it tries again after 16 min 40 s at the latest."""
+"""How long a failure counts without a repetition, seconds: the controller retries after 16 min 40 s at the latest."""
 OVERDUE_S: Final = 120.0
-"""By how much a repetition may be late, seconds.
+"""How late a repetition may be, seconds.
 
-It waits twice as long after each failure, so about as long as it has been failing. A failure that is not repeated by then is over, and the
-event that would say so is lost: of its successes only 25 at once and 12 an hour are told of one Ingress (client-go's spam filter, which
-counts failures apart), and an application whose weights follow its replicas has more.
+The wait doubles after each failure, so it is about as long as the failure has lasted. A failure without a repetition by then is over, and
+the event of the success was lost: client-go's spam filter passes only 25 successes of one Ingress at once and 12 an hour (it counts
+failures apart), and an application whose weights follow its replicas has more.
 """
 
-_UNREADABLE: Final = "FailedBuildModel"  # nothing was written: no change can be carried out until somebody mends an Ingress
-_UNDONE: Final = "FailedDeployModel"  # AWS refused a call, throttling included: tried again, and by the next change at once
+_UNREADABLE: Final = "FailedBuildModel"  # nothing was written: no change is possible until somebody fixes an Ingress
+_UNDONE: Final = "FailedDeployModel"  # AWS refused a call, or throttled it: the controller retries, and at once with the next change
 _SUCCEEDED: Final = "SuccessfullyReconciled"
 _KEPT: Final = 4096
 _MAX_MESSAGE: Final = 300
@@ -31,10 +31,10 @@ _MAX_MESSAGE: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """The last attempt that is known, by when it ended and, within the same second, by the event's version.
+    """The last known attempt, ordered by its end and, within one second, by the event's version.
 
     Attributes:
-        since: When it began to end so, as far as known: of a failure the first of those without a success in between.
+        since: Since when attempts have ended this way, as far as known: of a failure, the first one since the last success.
     """
 
     at: float
@@ -46,16 +46,16 @@ class _Attempt:
 
 
 class ReconcileView:
-    """The last attempt by Ingress."""
+    """The last attempt for each Ingress."""
 
     def __init__(self) -> None:
         self._last: dict[tuple[str, str], _Attempt] = {}
 
     def event(self, obj: Object) -> tuple[str, str] | None:
-        """Takes an event about an Ingress.
+        """Processes an event about an Ingress.
 
         Returns:
-            Namespace and name of the Ingress if it says something new, else None.
+            Namespace and name of the Ingress if the event is new, else None.
         """
         reason, at = text(obj, "reason"), event_time(obj)
         if reason not in {_UNREADABLE, _UNDONE, _SUCCEEDED} or at is None:
@@ -80,21 +80,21 @@ class ReconcileView:
         return key
 
     def blocked(self, namespace: str, name: str, uid: str, now: float) -> str:
-        """Why the load-balancer controller could not make rules of an Ingress or one of its group.
+        """Why the load-balancer controller could not make rules of an Ingress or another one of its group.
 
         Args:
-            namespace: Of the Ingress.
+            namespace: The namespace of the Ingress.
             name: Its name.
-            uid: Its uid: what was said of a namesake that is gone does not count.
+            uid: Its uid: events about a deleted Ingress of the same name do not count.
             now: Seconds since the Unix epoch.
 
         Returns:
-            Its message; "" where that is not how its last attempt ended, where that was too long ago, or where none is known.
+            The controller's message; "" if its last attempt ended otherwise, is too long ago, or is unknown.
         """
         return self._message(_UNREADABLE, namespace, name, uid, now)
 
     def undone(self, namespace: str, name: str, uid: str, now: float) -> str:
-        """Why it made rules but could not bring them to AWS; arguments and result as of `blocked`."""
+        """Why the controller made rules but could not apply them in AWS; arguments and result as for `blocked`."""
         return self._message(_UNDONE, namespace, name, uid, now)
 
     def _message(self, reason: str, namespace: str, name: str, uid: str, now: float) -> str:
@@ -106,7 +106,7 @@ class ReconcileView:
 
 
 def _since(obj: Object, at: float, reason: str, known: _Attempt | None) -> float:
-    """See `_Attempt`. An event that is repeated in the same words says when it was first said, whatever was between."""
+    """See `_Attempt`. An event repeated with the same text says when it first occurred, whatever came in between."""
     first = parse_rfc3339(text(obj, "firstTimestamp"))
     begun = at if first is None else min(first, at)
     if known is None or known.uid != text(obj, "involvedObject", "uid"):

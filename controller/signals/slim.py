@@ -1,7 +1,7 @@
-"""Cuts objects down to what is read of them.
+"""Reduces objects to the parts that are read.
 
-A list of a large cluster is thousands of objects, and most of each is bookkeeping of field managers and templates: kept whole until the
-last page has come, they would take several times the memory of everything else. What is kept for long and read seldom is packed.
+A list of a large cluster has thousands of objects, and most of each is bookkeeping of field managers and templates. Kept whole until the
+last page has come, they would take several times the memory of everything else. Objects that are kept for long and rarely read are packed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _TRIGGER: Final = ("metricName", "expression", "targetMetricValue")
 
 
 def slim(plural: str, obj: Object) -> dict[str, Any]:
-    """The parts of an object that the views read; of a kind that is not known here, everything but the field managers.
+    """The parts of an object that the views read; for an unknown kind, everything but the field managers.
 
     Args:
         plural: The resource's name.
@@ -31,7 +31,7 @@ def slim(plural: str, obj: Object) -> dict[str, Any]:
 
 
 def _picked(source: object, *keys: str) -> dict[str, Any]:
-    """Those keys that are there."""
+    """The keys that exist."""
     found = source if isinstance(source, Mapping) else {}
     return {key: found[key] for key in keys if key in found}
 
@@ -95,7 +95,7 @@ def _ingress(obj: Object) -> dict[str, Any]:
 
 
 def _owners(obj: Object, *path: str) -> list[dict[str, Any]]:
-    """The managed fields at one path, by whoever manages them."""
+    """The managed fields at one path, by manager."""
     found = []
     for entry in items(obj, "metadata", "managedFields"):
         owned = dig(entry, "fieldsV1", *path)
@@ -106,18 +106,18 @@ def _owners(obj: Object, *path: str) -> list[dict[str, Any]]:
 
 
 def pack(obj: Object) -> bytes:
-    """An object as bytes: a fifth of the memory. Equal bytes for equal objects."""
+    """An object as bytes, in a fifth of the memory. Equal objects give equal bytes."""
     return json.dumps(obj, separators=(",", ":"), sort_keys=True).encode()
 
 
 def unpack(packed: bytes) -> dict[str, Any]:
-    """The object again."""
+    """The unpacked object."""
     obj: dict[str, Any] = json.loads(packed)
     return obj
 
 
 class PackedList(Sequence[dict[str, Any]]):
-    """Objects that are packed until they are looked at: a complete list has to be held, but not unpacked."""
+    """Objects that stay packed until they are read: a complete list must be held, but not unpacked."""
 
     def __init__(self) -> None:
         self._packed: list[bytes] = []

@@ -1,4 +1,4 @@
-"""One list-and-watch of one kind of object: resumes, survives 410, dead connections and missing kinds, and says how fresh it is."""
+"""Lists and watches one kind of object: it resumes, survives 410, dead connections and missing kinds, and reports its freshness."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from controller.errors import Forbidden, Gone, NotFound, RemoteError, Unavailabl
 from controller.signals.objects import items, text
 from controller.signals.slim import PackedList, slim
 
-_PAGE: Final = 100  # decoded, an object takes several times the memory of what is kept of it
+_PAGE: Final = 100  # a decoded object takes several times the memory of its slimmed form
 _MAX_PAGES: Final = 1000
 _BACKOFF_BASE_S: Final = 0.5
-_BACKOFF_MAX_S: Final = 10.0  # of an outage it is the part that nobody need wait for
+_BACKOFF_MAX_S: Final = 10.0  # bounds how long after an outage the watch stays down
 _RETRY_AFTER_MAX_S: Final = 30.0
 _ABSENT_RETRY_S: Final = 60.0  # a missing kind or permission may be added while we run
-_WHOLE: Final = 0.9  # share of its time after which a watch that ended is taken to have ended in order
+_WHOLE: Final = 0.9  # share of its time after which the end of a watch counts as regular
 _REFUSED_FOR_S: Final = 15.0
-"""How long what could be seen before may be refused until it counts as absent, seconds.
+"""How long something visible may be refused before it counts as absent, seconds.
 
-For some seconds after its start an API server answers 403 to what is granted and 404 to kinds that are installed: its caches fill.
+For some seconds after its start, while its caches fill, an API server answers 403 to permitted requests and 404 to installed kinds.
 """
 
 log = structlog.get_logger(__name__)
@@ -36,7 +36,7 @@ Query = tuple[tuple[str, str], ...]
 
 
 class Sink(Protocol):
-    """Where a watch delivers. Called from the watch's thread."""
+    """Receives what a watch delivers, in the watch's thread."""
 
     def listed(self, resource: Resource, namespace: str | None, objects: Sequence[Object], /) -> None:
         """A complete list, replacing everything delivered before."""
@@ -47,15 +47,15 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WatchHealth:
-    """How a watch is doing.
+    """The health of a watch.
 
     Attributes:
         resource: Name of the kind.
-        namespace: None for all namespaces.
-        last_ok: When the server last said anything about the objects, None before the first list. That it took a connection says nothing.
-        absent: The kind is not installed or reading it is not permitted, and that is no passing trouble.
-        problem: The last error, "" while all is well.
-        relists: Complete lists made so far.
+        namespace: The namespace; None for all.
+        last_ok: When the server last reported on the objects; None before the first list. An accepted connection does not count.
+        absent: The kind is not installed or not readable, and not just for a moment.
+        problem: The last error; "" if there is none.
+        relists: Number of complete lists so far.
     """
 
     resource: str
@@ -74,15 +74,15 @@ def list_objects(
     Args:
         session: Connection to the API server.
         resource: What to list.
-        namespace: Where; None for all namespaces.
+        namespace: The namespace; None for all.
         query: Further query parameters, such as a field selector.
-        slimmed: Whether to keep no more of each object than the views read; see `controller.signals.slim`.
+        slimmed: Whether to keep only what the views read of each object; see `controller.signals.slim`.
 
     Returns:
-        The objects and the resourceVersion to watch on from.
+        The objects and the resourceVersion from which to watch.
 
     Raises:
-        RemoteError: It could not be listed, or not completely.
+        RemoteError: The list failed, or was incomplete.
     """
     objects: PackedList | list[Object] = PackedList() if slimmed else []
     token, version = "", ""
@@ -95,7 +95,7 @@ def list_objects(
         version, token = text(page, "metadata", "resourceVersion"), text(page, "metadata", "continue")
         if not token:
             return objects, version
-    raise Unavailable(f"list {resource.name}: more than {_MAX_PAGES * _PAGE} objects; what lies behind is not known")
+    raise Unavailable(f"list {resource.name}: more than {_MAX_PAGES * _PAGE} objects; the rest is unknown")
 
 
 class Watch:
@@ -104,15 +104,15 @@ class Watch:
     Args:
         session: Connection to the API server.
         resource: What to watch.
-        namespace: Where; None for all namespaces.
-        sink: Where changes go.
-        clock: For freshness.
+        namespace: The namespace; None for all.
+        sink: Receives the changes.
+        clock: The clock, for freshness.
         query: Further query parameters, such as a field selector.
         timeout_s: How long the server keeps one watch open, seconds.
-        idle_s: Longest silence before the connection counts as dead, seconds; the server sends a bookmark about once a minute. After it the
-            objects are listed again: it is the only way to know at once where things stand, and a server that was restored from a backup
-            may have gone back in its versions.
-        absent: Called when objects that were seen can be seen no more: the kind was removed, or the permission.
+        idle_s: Longest time without a line before the connection counts as dead, seconds; the server sends a bookmark about once a minute.
+            Then the objects are listed again: that shows the present state at once, even if a server that was restored from a backup has
+            gone back in its versions.
+        absent: Called when objects that were visible no longer are: the kind or the permission was removed.
         slimmed: See `list_objects`.
     """
 
@@ -136,12 +136,12 @@ class Watch:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._health = WatchHealth(resource.name, namespace)
-        self._version = ""  # resourceVersion to go on from; "" = list first
-        self._heard = 0.0  # when the server last said anything, on the clock that never goes back
-        self._failures = 0  # since a watch last delivered anything
+        self._version = ""  # resourceVersion to continue from; "" = list first
+        self._heard = 0.0  # when the server last sent anything, monotonic
+        self._failures = 0  # since a watch last delivered something
         self._refusals = 0  # since a watch was last opened
         self._refused_since: float | None = None
-        self._delivered = False  # whether the sink holds objects of ours
+        self._delivered = False  # whether the sink holds objects of this watch
         self._thread = threading.Thread(target=self._run, name=f"watch-{resource.plural}", daemon=True)
 
     def start(self) -> None:
@@ -153,7 +153,7 @@ class Watch:
         self._stop.set()
 
     def health(self) -> WatchHealth:
-        """How it is doing."""
+        """The health of the watch."""
         with self._lock:
             return self._health
 
@@ -167,7 +167,7 @@ class Watch:
             except Gone:
                 self._version = ""
                 self._failures += 1
-                if self._failures > 1:  # a server whose every watch is too old already is not to be listed without pause
+                if self._failures > 1:  # if every watch is expired at once, do not list without a pause
                     self._clock.wait(self._stop, _backoff(self._failures))
             except (NotFound, Forbidden) as error:
                 if error.status == 401:  # noqa: PLR2004 - HTTP Unauthorized: the credentials, which says nothing of this kind of object
@@ -176,7 +176,7 @@ class Watch:
                     self._missing(error)
             except RemoteError as error:
                 self._interrupted(error)
-            except Exception as error:  # a bug in a sink must not silence the watch for ever; it shows as staleness
+            except Exception as error:  # a bug in a sink must not end the watch; it shows as staleness
                 self._version = ""
                 self._failures += 1
                 self._note(problem=f"{type(error).__name__}: {error}")
@@ -185,7 +185,7 @@ class Watch:
 
     def _interrupted(self, error: RemoteError) -> None:
         self._failures += 1
-        self._note(absent=self._health.absent, problem=str(error))  # what is not installed is still not installed
+        self._note(absent=self._health.absent, problem=str(error))  # an absent kind stays absent
         log.info("watch.interrupted", resource=self._resource.name, namespace=self._namespace, error=str(error))
         asked = min(error.retry_after_s or 0.0, _RETRY_AFTER_MAX_S)
         self._clock.wait(self._stop, max(asked, _backoff(self._failures)))
@@ -193,7 +193,7 @@ class Watch:
             self._version = ""
 
     def _missing(self, error: RemoteError) -> None:
-        """The kind or the permission is missing. What could be seen before counts as absent only once that has lasted."""
+        """The kind or the permission is missing. Objects that were visible count as absent only after that has lasted."""
         now = self._clock.monotonic()
         self._refused_since = now if self._refused_since is None else self._refused_since
         self._refusals += 1
@@ -209,7 +209,7 @@ class Watch:
         self._clock.wait(self._stop, _ABSENT_RETRY_S if lasting else _backoff(self._refusals))
 
     def _opened(self) -> None:
-        """The server took the watch: kind and permission are there."""
+        """The server accepted the watch: kind and permission exist."""
         self._refusals, self._refused_since = 0, None
         with self._lock:
             self._health = replace(self._health, absent=False)
@@ -220,15 +220,15 @@ class Watch:
         with self._lock:
             self._health = replace(self._health, relists=self._health.relists + 1)
         self._delivered = True
-        self._note(absent=self._health.absent)  # who may list may not be allowed to watch
+        self._note(absent=self._health.absent)  # permission to list does not imply permission to watch
         return version
 
     def _follow(self) -> bool:
-        """Watches until the server ends it.
+        """Watches until the server ends the watch.
 
         Returns:
-            Whether that was when it was to end. Then there is no need for a pause, in which changes would have to wait. And that nothing
-            was said is no trouble: the server sends no bookmarks for events, and those that are selected may not happen for days.
+            Whether it ended regularly. Then no pause is needed, in which changes would have to wait. Receiving nothing is no problem: the
+            server sends no bookmarks for events, and selected events may not happen for days.
         """
         query = [
             *self._query,
@@ -255,14 +255,14 @@ class Watch:
                 self._note()
         whole = self._clock.monotonic() - start >= _WHOLE * self._timeout_s
         if not heard and not whole:
-            raise Unavailable(f"watch {self._resource.name}: ended without a word")
+            raise Unavailable(f"watch {self._resource.name}: ended without an event")
         if whole:
             self._failures = 0
             self._note()
         return whole
 
     def _note(self, *, absent: bool = False, problem: str = "") -> None:
-        """Notes word from the server, or the lack of it."""
+        """Records an answer from the server, or an error."""
         with self._lock:
             last_ok = self._health.last_ok
             if not problem:
@@ -278,5 +278,5 @@ def _watch_error(resource: Resource, status: Object) -> RemoteError:
 
 
 def _backoff(failures: int) -> float:
-    """Seconds to wait after so many failures in a row, with full jitter so that many replicas do not come back together."""
+    """Seconds to wait after that many failures in a row, with full jitter so that many replicas do not reconnect together."""
     return random.uniform(0.5, 1.0) * min(_BACKOFF_MAX_S, _BACKOFF_BASE_S * 2.0 ** min(failures, 10))  # noqa: S311

@@ -1,21 +1,21 @@
-"""Waiting for what happens elsewhere."""
+"""Waits for conditions in other threads and processes."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-DEADLINE_S = 40.0  # a busy machine is slow; what never happens fails all the same
+DEADLINE_S = 40.0  # long enough for a busy machine
 
 
 def wait_for(what: str, condition: Callable[[], bool], deadline_s: float = DEADLINE_S, state: Callable[[], str] | None = None) -> None:
-    """Waits for a condition; a test that never sees it fails with words, not with a hang.
+    """Waits for a condition; fails with a message if it does not become true in time.
 
     Args:
-        what: Is waited for.
-        condition: Asked again and again.
-        deadline_s: Seconds after which it is given up.
-        state: Says how things stand then; may return several lines.
+        what: The condition in words, for the message.
+        condition: Called repeatedly until it returns True.
+        deadline_s: Longest wait, seconds.
+        state: Describes the state for the message; may return several lines.
     """
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:

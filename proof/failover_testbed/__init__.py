@@ -1,1 +1,1 @@
-"""The embedded environment: emulated servers and a scenario player, so that the production controller can run without a cloud."""
+"""Emulated servers, fakes of the cluster's controllers, and a scenario player: the production controller runs on them without a cloud."""

@@ -1,4 +1,4 @@
-"""`failoverctl demo`: a shortage without a cloud."""
+"""`failoverctl demo`: plays a shortage without a cloud."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from failover_testbed.demo.scenario import Scenario, builtin, builtin_names, loa
 
 
 @click.command("demo")
-@click.option("--scenario", "wanted", default="seed", show_default=True, help="A scenario's name or file; --list names those there are.")
+@click.option("--scenario", "wanted", default="seed", show_default=True, help="Name or file of a scenario; --list shows the names.")
 @click.option("--list", "names_only", is_flag=True, help="List the scenarios that come with the package.")
-@click.option("--serve", "serve_only", is_flag=True, help="Only run the emulated servers, in real time, and print their addresses.")
-@click.option("--logs", is_flag=True, help="Show the controller's log as well.")
+@click.option("--serve", "serve_only", is_flag=True, help="Run only the emulated servers, in real time, and print their addresses.")
+@click.option("--logs", is_flag=True, help="Also show the controller's log.")
 @click.option("--record", type=click.Path(path_type=Path, file_okay=False), help="Folder to record decisions in, for `failoverctl replay`.")
 def demo_command(wanted: str, *, names_only: bool, serve_only: bool, logs: bool, record: Path | None) -> None:
     """Play a shortage on emulated servers, with the production controller.
 
-    Shows mode, weights, evidence, patches and messages as they happen, in the scenario's own time (about a minute in all). Exit code 0 only
-    if everything the scenario expects came true, for the right reasons.
+    Shows mode, weights, evidence, patches and messages as they happen, in the scenario's own time (about a minute in all). Exits with 0
+    only if every expectation of the scenario was met, for the right reasons.
     """
     configure_logging(LogSettings(level=LogLevel.INFO if logs else LogLevel.ERROR, format=LogFormat.CONSOLE))
     stop = threading.Event()
@@ -70,6 +70,6 @@ def _play(scenario: Scenario, stop: threading.Event, record: Path | None) -> boo
     good = all(check.met for check in checks)
     show([("plain", ""), ("title", "Verdict")])
     show([("good" if check.met else "bad", f"  {'✔' if check.met else '✖'} {check.text}") for check in checks])
-    words = "Everything went as it should." if good else "Something went wrong."
+    words = "Every expectation was met." if good else "An expectation was not met."
     show([("good" if good else "bad", words)])
     return good

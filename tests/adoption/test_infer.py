@@ -14,8 +14,9 @@ from controller.adoption.observe import Observation
 from controller.adoption.write import application_text, unsure
 from controller.catalog.loader import Source, parse_applications
 from controller.errors import ConfigError
+from controller.policy.annotations import MARKER
 from controller.policy.model import Application, Mode, RoutingStyle, Target
-from controller.policy.routing import MARKER, action_key, format_action
+from controller.policy.routing import action_key, format_action
 from controller.policy.targets import targets_at_rest
 from tests.support import hand_built
 from tests.support.applications import NOW, seed_units

@@ -1,4 +1,4 @@
-"""What the switch benchmark makes of records: whose fault a failed request is, and whether anything was lowered early."""
+"""How the benchmark of mode changes evaluates records: the cause of failed requests, and floors lowered early."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import pytest
 from benchmarks.switch.drivers import Death, Order
 from benchmarks.switch.history import histories
 from benchmarks.switch.requests import outcomes, windows
+from controller.policy.annotations import MARKER, NUDGED_AT
 from controller.policy.codec import encode
 from controller.policy.model import Memory, Mode, Target
-from controller.policy.routing import MARKER, NUDGED_AT, action_key, format_action
+from controller.policy.routing import action_key, format_action
 from controller.service.store import record_name
 from failover_harness.dataplane.cluster import CONTROLLER_USER
 from failover_harness.dataplane.load import Record, Stream, rate
@@ -34,7 +35,7 @@ def request(
 
 
 def test_a_failure_is_laid_to_a_death_only_if_it_was_sent_there() -> None:
-    """Another pod's, or an earlier one, is ours; and what a changed rule met in flight is counted."""
+    """Failures at other pods or before the crash are the controller's; requests in flight at a changed rule are counted."""
     died = [Death(KEY, "127.2.0.9", 100.0)]
     records = [
         request(99, 100.5, 502),
@@ -48,8 +49,8 @@ def test_a_failure_is_laid_to_a_death_only_if_it_was_sent_there() -> None:
     assert found.kinds == {"502": 3, "503": 1}
 
 
-def test_a_naive_switch_costs_what_failed_until_the_next() -> None:
-    """The window is that of the load balancer's own 503s; what had reached a target was cut."""
+def test_a_naive_mode_change_costs_what_failed_until_the_next() -> None:
+    """The window spans the load balancer's own 503s; requests that had reached a target were cut."""
     orders = [Order(KEY, Mode.CAPACITY, 100.0), Order(KEY, Mode.COST, 200.0), Order("other/x", Mode.COST, 101.0)]
     records = [request(100, 101, 503), request(100, 104, 503), request(100, 105, 502), request(199, 201, 502), request(150, 151)]
     first, second = windows(orders, KEY, records)
@@ -88,23 +89,23 @@ def target(at: float, value: float) -> AuditRecord:
 
 
 def remembered(changed_at: float, verified_at: float | None) -> AuditRecord:
-    """The controller saves what it remembers."""
+    """The controller saves its memory."""
     memory = Memory(mode=Mode.CAPACITY, changed_at=changed_at, verified_at=verified_at)
     body = {"metadata": {"name": record_name(KEY)}, "data": {"memory": encode(memory)}}
     return audit(changed_at, "configmaps", record_name(KEY), body, verb="update")
 
 
 def modified(at: float, *, lost: bool = False, late_s: float = 0.0) -> Write:
-    """ELBv2 is told."""
+    """A ModifyRule at ELBv2."""
     return Write("ModifyRule", "", 0.5, at, (("sd21-all", 1),), lost=lost, late_s=late_s)
 
 
-def test_a_switch_is_read_from_the_decision_to_the_verification() -> None:
-    """It begins with what was raised before it; a lost ModifyRule is none, a late one counts when it shows."""
+def test_a_mode_change_is_read_from_the_decision_to_the_verification() -> None:
+    """It begins with the raised floors; a lost ModifyRule does not count, a late one counts from its effect."""
     records = [target(99.9, 90), routed(100, Mode.CAPACITY), remembered(100.1, None), remembered(100.1, 107.0)]
     writes = [modified(101, lost=True), modified(102, late_s=3.0)]
-    (switch,) = histories([APPLICATION], records, {APPLICATION.namespace: writes})[KEY].switches
-    assert (switch.mode, switch.decided_at, switch.routed_at, switch.modified_at, switch.verified_at) == (
+    (change,) = histories([APPLICATION], records, {APPLICATION.namespace: writes})[KEY].mode_changes
+    assert (change.mode, change.decided_at, change.routed_at, change.modified_at, change.verified_at) == (
         Mode.CAPACITY,
         99.9,
         100,
@@ -114,13 +115,13 @@ def test_a_switch_is_read_from_the_decision_to_the_verification() -> None:
 
 
 def test_what_others_wrote_or_was_refused_is_left_out() -> None:
-    """The audit log has everybody's requests."""
+    """The audit log contains the requests of all users."""
     foreign = audit(100, "ingresses", APPLICATION.ingress, {"metadata": {"annotations": {MARKER: "capacity"}}}, user="admin")
-    assert histories([APPLICATION], [foreign], {})[KEY].switches == []
+    assert histories([APPLICATION], [foreign], {})[KEY].mode_changes == []
 
 
-def test_a_nudge_and_new_weights_are_no_switches() -> None:
-    """They are counted by themselves."""
+def test_a_nudge_and_new_weights_are_no_mode_changes() -> None:
+    """They have their own counts."""
     changed = [Target(one.service, one.port, one.weight + 1) for one in COST]
     records = [
         routed(100, Mode.CAPACITY),
@@ -129,7 +130,7 @@ def test_a_nudge_and_new_weights_are_no_switches() -> None:
         routed(310, Mode.COST, weights=changed),
     ]
     found = histories([APPLICATION], records, {})[KEY]
-    assert (len(found.switches), found.nudges, found.reweights) == (2, [220], 1)
+    assert (len(found.mode_changes), found.nudges, found.reweights) == (2, [220], 1)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,7 @@ def test_a_nudge_and_new_weights_are_no_switches() -> None:
     ids=["shown", "never", "lost", "late", "sticky", "drained"],
 )
 def test_what_is_lowered_before_its_time_is_early(at: float, writes: list[Write], stickiness_s: int, *, early: bool) -> None:
-    """Its time is when ELBv2 shows the switch and the clients that stuck to what it replaced have left."""
+    """Lowering is due once ELBv2 shows the mode change and the sticky clients of the previous targets have left."""
     records = [routed(10, Mode.COST, stickiness_s=stickiness_s), routed(100, Mode.CAPACITY), target(at, 200)]
     (lowered,) = histories([APPLICATION], records, {APPLICATION.namespace: writes})[KEY].lowered
     assert lowered.early is early

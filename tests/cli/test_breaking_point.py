@@ -47,7 +47,7 @@ def run(file: Path, *arguments: str, unit: str = UNIT, url: str = "http://127.0.
         pytest.param({"tool": "/no/vegeta"}, "install it with: go install", id="tool"),
         pytest.param({"url": "http://sd21-inf2.default.svc/"}, "refused: users are behind that URL", id="production"),
         pytest.param({"url": "http://192.0.2.7/"}, "refused: cannot tell whether users are behind that URL", id="cannot tell"),
-        pytest.param({}, "nobody can be asked here; use --yes", id="no terminal"),
+        pytest.param({}, "there is no terminal to ask for confirmation; use --yes", id="no terminal"),
     ],
 )
 def test_what_must_not_be_loaded_is_refused(arguments: dict[str, Any], text: str, file: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_load(file: Path, mo
     real = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and real(path, mode))  # root may write everywhere
     assert "cannot be written; copy the file, or use --no-write" in run(file).output
-    assert "nobody can be asked" in run(file, "--no-write").output
+    assert "no terminal to ask for confirmation" in run(file, "--no-write").output
 
 
 @pytest.mark.parametrize(("plot", "text"), [("x.gif", "allowed: a file that ends with .svg"), ("/no/folder/x.svg", "is not a folder")])
@@ -117,10 +117,10 @@ def test_a_missing_extra_is_named_with_its_install_command(
     assert option in result.output
 
 
-def test_a_unit_of_several_applications_must_be_told_apart(tmp_path: Path) -> None:
+def test_a_unit_of_several_applications_must_be_named(tmp_path: Path) -> None:
     """By the application's key."""
     other = SEED.read_text().replace("name: sd21\n", "name: other\n").replace("ingress: sd21\n", "ingress: other\n")
     path = tmp_path / "two.yaml"
     path.write_text(f"{SEED.read_text()}---\n{other.replace('-hpa', '-other-hpa')}")
     assert "name one with --application: default/sd21, default/other" in " ".join(run(path).output.split())
-    assert "nobody can be asked" in run(path, "--application", "default/other").output
+    assert "no terminal to ask for confirmation" in run(path, "--application", "default/other").output

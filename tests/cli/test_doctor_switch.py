@@ -1,4 +1,4 @@
-"""What `doctor` prints, run against the double of the load-balancer controller: afterwards a switch is one changed rule."""
+"""What `doctor` prints, run against the fake of the load-balancer controller: afterwards a mode change is one changed rule."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ KEY = action_key("weighted-routing")
 COST, CAPACITY = format_action(COST_TARGETS, 0), format_action([Target("sd21-all", 80, 1)], 0)
 
 
-def test_after_the_printed_command_a_switch_is_one_modified_rule(tmp_path: Path) -> None:
+def test_after_the_printed_command_a_mode_change_is_one_modified_rule(tmp_path: Path) -> None:
     """Before it, the same switch makes target groups, fills them after the rule points at them, and deletes the others."""
     tokens = {ADMIN_TOKEN: Identity("admin"), "reader": Identity("reader", READ_ONLY)}
     with EmulatedKubeApi(SystemClock(), tokens=tokens, bookmark_interval_s=0.2) as api, EmulatedAws() as aws:
         made = Healthy(application(), standby=False)
-        made.ingress["status"] = {}  # status and target group bindings are the double's
+        made.ingress["status"] = {}  # status and target group bindings are the fake's
         made.listed[TARGET_GROUP_BINDINGS.name] = []
         made.create(api.store)
         session = connect(kubeconfig=str(api.kubeconfig(ADMIN_TOKEN, tmp_path / "lbc")))
@@ -68,6 +68,6 @@ def test_after_the_printed_command_a_switch_is_one_modified_rule(tmp_path: Path)
 
 
 def _settle(lbc: LoadBalancerController) -> None:
-    """Waits for the double to see what was written and to finish with it."""
+    """Waits for the fake to see what was written and to finish with it."""
     time.sleep(0.15)
-    wait_for("the double", lbc.settled)
+    wait_for("the fake", lbc.settled)

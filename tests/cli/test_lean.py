@@ -17,7 +17,7 @@ import rich
 """
 
 
-def test_the_controller_runs_without_rich_and_whoever_wants_it_later_gets_it() -> None:
+def test_the_controller_runs_without_rich_and_a_later_import_gets_it() -> None:
     """The logging library would import it, for tracebacks on a terminal."""
     done = subprocess.run([sys.executable, "-c", _SCRIPT], capture_output=True, text=True, timeout=50, check=False)
     assert done.returncode == 0, done.stderr

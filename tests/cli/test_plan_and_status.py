@@ -64,7 +64,7 @@ def test_the_patches_of_plan_are_what_run_then_applies_byte_for_byte(cluster: Cl
         wait_for("patience", lambda: service.controller.views()[0].decision.reason == "Patience")
         wait_for("its memory", lambda: _remembers(cluster))
         shown = _plan(cluster, tmp_path)
-        assert cluster.mode() == "", "the plan must be made before the switch"
+        assert cluster.mode() == "", "the plan must be made before the mode change"
         wait_for("capacity mode", lambda: cluster.mode() == "capacity")
         wait_for("KEDA's targets", lambda: len(cluster.patches("scaledobjects")) >= _count(shown, "scaledobjects.keda.sh"))
     assert shown["reason"] == "Patience"
@@ -112,7 +112,7 @@ def test_a_pause_holds_everything_until_it_is_lifted(cluster: Cluster, tmp_path:
 
 
 def test_status_shows_units_history_and_notifiers(cluster: Cluster, tmp_path: Path) -> None:
-    """One page: mode, weights, replicas, evidence, last flips and how the sinks do."""
+    """One page: mode, weights, replicas, evidence, last mode changes and the health of the sinks."""
     with running(make_service(cluster, tmp_path)) as service:
         wait_for("a decision", lambda: bool(service.controller.views()))
         cluster.pend("sd21-inf2", 2)
@@ -136,7 +136,7 @@ def test_plan_and_status_say_what_keeps_keda_from_scaling(cluster: Cluster, tmp_
     cluster.store.patch("ScaledObject", "sd21-trn1-hpa", {"metadata": {"annotations": annotations}}, namespace=NAMESPACE)
     status = {"conditions": [{"type": "Ready", "status": "True"}, {"type": "Fallback", "status": "True"}]}
     cluster.store.update_status("ScaledObject", "sd21-inf2-hpa", status, namespace=NAMESPACE)
-    paused = "ScaledObject sd21-trn1-hpa is paused by an operator and left alone: nothing adds replicas"
+    paused = "ScaledObject sd21-trn1-hpa is paused by an operator: nothing adds replicas"
     blind = "ScaledObject sd21-inf2-hpa: KEDA cannot read its metric and keeps to its fallback"
     for words in ("plan", "status"):
         shown = _run(cluster, tmp_path, words).output
@@ -149,8 +149,8 @@ def test_plan_and_status_say_what_keeps_keda_from_scaling(cluster: Cluster, tmp_
     assert [units[unit]["scaler"] for unit in ("sd21-trn1", "sd21-inf2", "sd21-g5-cuda")] == [paused, blind, None]
 
 
-def test_a_missing_standby_rule_refuses_the_switch_with_its_reason(tmp_path: Path) -> None:
-    """Without standby rules the switch would answer 503 until the first health check: `plan` says so, nothing is changed."""
+def test_a_missing_standby_rule_refuses_the_mode_change_with_its_reason(tmp_path: Path) -> None:
+    """Without standby rules the mode change would cause 503s until the first health check: `plan` says so, nothing is changed."""
     cluster = Cluster(SystemClock(), standby=False)
     try:
         with running(make_service(cluster, tmp_path)) as service:

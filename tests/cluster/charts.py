@@ -1,4 +1,4 @@
-"""The Helm chart of `deploy/chart`, used as its users use it: by a real helm."""
+"""The Helm chart of `deploy/chart`, used with a real helm."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from failover_harness.control_plane.control_plane import ControlPlane
 
 CHART: Final = Path(__file__).parents[2] / "deploy" / "chart"
 EXAMPLES: Final = sorted((CHART / "ci").glob("*-values.yaml"))
-"""Values files for tests and for reading, as chart-testing has them."""
+"""Values files for tests and as examples, like those of chart-testing."""
 
 _OF_HELM: Final = ("helm.sh/chart", "app.kubernetes.io/instance", "app.kubernetes.io/version", "app.kubernetes.io/managed-by")
-"""Labels that say no more than that helm made the object."""
+"""Labels that only mark an object as made by helm."""
 
 Object = dict[str, Any]
 
 
 class Helm:
-    """Runs helm; nothing of the user's own configuration is used or changed.
+    """Runs helm without reading or changing the user's configuration.
 
     Args:
         program: The helm to run.
-        folder: For its caches.
-        plane: The cluster; none is needed for `lint` and `template`.
+        folder: Folder of its caches.
+        plane: The cluster; not needed for `lint` and `template`.
     """
 
     def __init__(self, program: Path, folder: Path, plane: ControlPlane | None = None) -> None:
@@ -36,14 +36,14 @@ class Helm:
         self._config = [] if plane is None else [f"--kubeconfig={plane.kubeconfig(folder / 'helm.kubeconfig')}"]
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """One command, whatever comes of it."""
+        """Runs a command and returns its result, even if it failed."""
         places = {f"HELM_{name}_HOME": str(self._folder / name.lower()) for name in ("CACHE", "CONFIG", "DATA")}
         variables = {"PATH": os.environ["PATH"], "HOME": str(self._folder), **places}
         command = [str(self._program), *arguments, *self._config]
         return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120, check=False)
 
     def __call__(self, *arguments: str) -> str:
-        """One command that has to succeed; returns what it printed."""
+        """Runs a command that must succeed; returns its output."""
         done = self.run(*arguments)
         assert done.returncode == 0, f"helm {' '.join(arguments)}: {done.stdout}{done.stderr}"
         return done.stdout
@@ -59,7 +59,7 @@ def documents(text: str) -> list[Object]:
 
 
 def without_helm(made: Iterable[Object]) -> dict[tuple[str, str, str], Object]:
-    """The objects by kind, namespace and name, without the labels that only say that helm made them."""
+    """The objects by kind, namespace and name, without helm's own labels."""
     found = {}
     for one in made:
         metadata = one["metadata"]

@@ -1,4 +1,4 @@
-"""What the tests on the real control plane share."""
+"""Fixtures of the tests on the real control plane."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.cluster.stack import Stack
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A test that failed says in what state things were: most fail by waiting in vain for somebody else."""
+    """Adds the state of the cluster to a failed test's report, because most fail by a timeout on another component."""
     report = yield
     if report.failed and call.when == "call":
         for name, value in getattr(item, "funcargs", {}).items():
@@ -26,7 +26,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.fixture(scope="session")
 def installed(plane: ControlPlane) -> ControlPlane:
-    """The control plane with the controller's manifests applied, as its documentation says."""
+    """The control plane with the controller's manifests applied as documented."""
     apply_folder(plane, KUSTOMIZE / "base")
     return plane
 

@@ -1,4 +1,4 @@
-"""The stack that its owners built by hand after the source, on the real control plane."""
+"""A stack built by hand after the AWS sample, on the real control plane."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tests.support.applications import SERVICES
 
 
 class HandBuiltStack(RenderedStack):
-    """Its Deployments are not named as its Services, its Ingress has no standby rules, and nobody has written an application file."""
+    """Its Deployments and Services have different names, its Ingress has no standby rules, and there is no application file."""
 
     @property
     def suffix(self) -> str:
-        """Of the names of NodePools, which every namespace shares."""
+        """Suffix of the NodePools' names, which are cluster-scoped."""
         return f"-{self.namespace.removeprefix('t-')}"
 
     def written(self) -> dict[str, Any]:
-        """The application file that somebody who knows the stack would write."""
+        """The application file that a person who knows the stack would write."""
         return hand_built.application_document(self.namespace, suffix=self.suffix)
 
     def _fill(self) -> None:
@@ -37,18 +37,18 @@ class HandBuiltStack(RenderedStack):
         kubectl(self.plane, "apply", "--validate=strict", "-f", str(path))
         for name in self.units:
             self.launch(name)
-        self.play_the_load_balancer_controller(hand_built.INGRESS, SERVICES)
+        self.make_load_balancer(hand_built.INGRESS, SERVICES)
         wait_for("every unit is ready", lambda: self.endpoints(hand_built.CAPACITY) == len(self.units), deadline_s=60)
 
     def close(self) -> None:
-        """Ends the Deployments first: they would make new pods."""
+        """Deletes the Deployments first, because they would create new pods."""
         for name in self.units:
             self._delete(DEPLOYMENTS, hand_built.deployment_name(name))
         super().close()
 
 
 def keep_aside(folder: Path, namespace: str) -> Path:
-    """The second Ingress manifest, of capacity mode."""
+    """Writes the second Ingress manifest, of capacity mode."""
     path = folder / "ingress-capacity.yaml"
     path.write_text(yaml.safe_dump(hand_built.ingress(namespace, capacity=True)))
     return path

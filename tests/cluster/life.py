@@ -1,4 +1,4 @@
-"""A whole life of the controller on the real server, and what it needed for that."""
+"""Runs the controller through all its functions on the real server, and reports the permissions that it used."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def whole_life(stack: Stack) -> set[Permission]:
     """Start, election, failover with KEDA, state, status, Events and their repetition, an override and the fallback.
 
     Returns:
-        What the API server was asked for, as the manifests word it.
+        The permissions that its requests used, in the manifests' form.
 
     Raises:
-        AssertionError: Something did not come about, or was refused.
+        AssertionError: A step did not happen, or a request was refused.
     """
     forget_everything(stack)
     collector = Collector()
@@ -33,9 +33,9 @@ def whole_life(stack: Stack) -> set[Permission]:
         stack.shortage()
         wait_for("capacity mode", lambda: stack.mode() == "capacity")
         wait_for("KEDA's targets", lambda: stack.scaled("sd21-inf2")[1] == "89.2")
-        for count, until in enumerate(("forever", None, "forever", None), start=1):  # the second time an Event is counted up
+        for count, until in enumerate(("forever", None, "forever", None), start=1):  # the second time increases an Event's count
             stack.annotate(paused_until=until)
-            wait_for("word of it", lambda count=count: Observed.overrides(collector) == count)  # type: ignore[misc]
+            wait_for("the message about it", lambda count=count: Observed.overrides(collector) == count)  # type: ignore[misc]
         wait_for("the repetition", lambda: any(one.resource == "events" and one.verb == "patch" for one in stack.audit()))
         stack.launch("sd21-inf2")
         wait_for("cost mode", lambda: stack.mode() == "cost")
@@ -46,7 +46,7 @@ def whole_life(stack: Stack) -> set[Permission]:
 
 
 def forget_everything(stack: Stack) -> None:
-    """Takes away what earlier runs left in the controller's namespace: an installation is new once only."""
+    """Deletes what earlier runs left in the controller's namespace, as in a new installation."""
     space = stack.installation.namespace
     paths = (
         f"/apis/coordination.k8s.io/v1/namespaces/{space}/leases/{LEASE_NAME}",
@@ -60,7 +60,7 @@ def forget_everything(stack: Stack) -> None:
 
 
 def _permission(entry: Entry, stack: Stack) -> Permission:
-    """What a request needs, as the manifests word it: with the name only where a rule restricts it."""
+    """The permission of a request in the manifests' form: with the name only if a rule restricts it."""
     places = {"": CLUSTER, stack.namespace: APPLICATION, stack.installation.namespace: SYSTEM}
     needed = Permission(places.get(entry.namespace, entry.namespace), entry.group, entry.resource, entry.verb)
     named = Permission(needed.place, needed.group, needed.resource, needed.verb, (entry.name,))

@@ -1,4 +1,4 @@
-"""The manifests of `deploy/`, applied as a user applies them: by a real kubectl."""
+"""The manifests of `deploy/`, applied with a real kubectl."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ ACCOUNT: Final = "failoverctl"
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Where the controller is installed.
+    """An installation of the controller.
 
     Attributes:
-        namespace: Its own.
-        account: Its ServiceAccount.
+        namespace: The controller's namespace.
+        account: The controller's ServiceAccount.
     """
 
     namespace: str = SYSTEM
@@ -32,16 +32,16 @@ class Installation:
 
     @property
     def user(self) -> str:
-        """The controller, as the audit log names it."""
+        """The controller's user in the audit log."""
         return f"system:serviceaccount:{self.namespace}:{self.account}"
 
 
 KUSTOMIZED: Final = Installation()
-"""By the manifests of `deploy/kustomize`."""
+"""The installation from the manifests of `deploy/kustomize`."""
 
 
 def kubectl(plane: ControlPlane, *arguments: str, stdin: str | None = None) -> str:
-    """Runs kubectl as the administrator and returns what it printed."""
+    """Runs kubectl as the administrator and returns its output."""
     program = Path(sys.executable).parent / "kubectl"
     config = plane.folder / "kubectl.kubeconfig"
     if not config.exists():
@@ -63,16 +63,16 @@ def rendered(plane: ControlPlane, folder: Path) -> list[dict[str, Any]]:
 
 
 def overlay(folder: Path, base: str, namespace: str) -> Path:
-    """A user's own overlay: one of our folders with another namespace.
+    """Writes a user's overlay: one of our folders with another namespace.
 
     Args:
-        folder: Where to make it.
-        base: Which folder of `deploy/kustomize`.
-        namespace: Of the application.
+        folder: Folder to create it in.
+        base: The folder in `deploy/kustomize`.
+        namespace: The application's namespace.
     """
     made = folder / f"overlay-{base}-{namespace}"
     made.mkdir(exist_ok=True)
-    resource = os.path.relpath(KUSTOMIZE / base, made.resolve())  # kustomize takes no absolute path
+    resource = os.path.relpath(KUSTOMIZE / base, made.resolve())  # kustomize accepts no absolute path
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",

@@ -1,4 +1,4 @@
-"""The objects of one application as its operators write them. Upstream's definitions and the minimal ones of the tests accept them."""
+"""The objects of one application as its operators write them. Both upstream's and the minimal definitions accept them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ ACTION: Final = action_key("weighted-routing")
 CAPACITY: Final = "sd21-all"
 ZONE: Final = "us-west-2b"
 TAINT: Final = {"key": "accelerator", "value": "yes", "effect": "NoSchedule"}
-"""What keeps other pods, such as the controller's own, from the units' nodes."""
+"""The taint that keeps other pods, such as the controller's, off the units' nodes."""
 
 NODE_CLASS: Final = {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"}
 
 
 def requirements(pool: str, instance_type: str, zones: tuple[str, ...] = ()) -> list[Object]:
-    """What a NodeClaim of a pool asks for."""
+    """The requirements of a pool's NodeClaim."""
     found = [
         {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
         {"key": "karpenter.sh/nodepool", "operator": "In", "values": [pool]},
@@ -47,7 +47,7 @@ def _rule(service: str, port: Object) -> Object:
 
 
 def deployment(unit: Unit, pool: str, replicas: int) -> Object:
-    """A unit's Deployment: one pod fills one node."""
+    """A unit's Deployment; each pod fills a node."""
     container = {
         "name": "server",
         "image": "server:1",
@@ -99,7 +99,7 @@ def scaled_object(unit: Unit) -> Object:
 
 
 def binding(name: str, namespace: str) -> Object:
-    """The TargetGroupBinding that the load-balancer controller makes of a Service in an Ingress."""
+    """The TargetGroupBinding that the load-balancer controller makes for a Service in an Ingress."""
     return {
         "apiVersion": "elbv2.k8s.aws/v1beta1",
         "kind": "TargetGroupBinding",
@@ -155,7 +155,7 @@ def node_claim(name: str, pool: Object, instance_type: str, zones: tuple[str, ..
 
 
 def refusal(claim: Object, instance_type: str, name: str, now: str) -> Object:
-    """Karpenter's Event about a launch that EC2 refused for want of capacity; the text is cut after 300 characters of detail."""
+    """Karpenter's Event about a refusal for lack of capacity; Karpenter cuts the detail after 300 characters."""
     detail = (
         f"creating instance, insufficient capacity, with fleet error(s), InsufficientInstanceCapacity: We currently do not have sufficient "
         f"{instance_type} capacity in the Availability Zone you requested (us-west-2a). Our system will be working on provisioning "

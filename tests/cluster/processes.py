@@ -1,4 +1,4 @@
-"""`failoverctl run` as a process of its own, under the controller's ServiceAccount."""
+"""`failoverctl run` as a separate process, under the controller's ServiceAccount."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROGRAM = str(Path(sys.executable).parent / "failoverctl")
 
 
 def environment(stack: Stack, *, account: str = "", **policy: Any) -> dict[str, str]:
-    """What a process needs to work on the stack and on nothing else."""
+    """The environment variables that limit a process to the stack."""
     names = {
         "AWS__ELBV2_ENABLED": "false",
         "AWS__CLOUDWATCH_ENABLED": "false",
@@ -47,7 +47,7 @@ class Process:
         self._process, self._port, self._log = process, port, log
 
     def application(self) -> dict[str, Any]:
-        """What it says of its only application, empty while it says nothing."""
+        """Its status of its only application, empty while there is none."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/status", timeout=5) as answer:
                 applications = json.load(answer)["applications"]
@@ -57,7 +57,7 @@ class Process:
         return next(iter(applications.values()), {})
 
     def end(self, number: signal.Signals) -> None:
-        """Sends a signal and waits for the end."""
+        """Sends a signal and waits for the end of the process."""
         self._process.send_signal(number)
         self._process.wait(timeout=60)
 
@@ -68,7 +68,7 @@ class Process:
 
 @contextmanager
 def run_controller(stack: Stack, *arguments: str, account: str = "", **policy: Any) -> Iterator[Process]:
-    """Runs ``failoverctl run``; at the entry it has decided for the first time."""
+    """Runs ``failoverctl run``; enters the context after its first decision."""
     (port,) = free_ports(1)
     path = stack.folder / f"run-{port}.log"
     variables = {**environment(stack, account=account, **policy), "FAILOVERCTL_HTTP__PORT": str(port)}
@@ -87,6 +87,6 @@ def run_controller(stack: Stack, *arguments: str, account: str = "", **policy: A
 
 
 def command(stack: Stack, *arguments: str, account: str = "", **policy: Any) -> subprocess.CompletedProcess[str]:
-    """Runs a command of ``failoverctl`` that ends by itself."""
+    """Runs a ``failoverctl`` command to its end."""
     variables = environment(stack, account=account, **policy)
     return subprocess.run([PROGRAM, *arguments], env=variables, capture_output=True, text=True, timeout=120, check=False)

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of the API server whose connections a test cuts. What goes through it is encrypted and unchanged."""
+"""A TCP proxy in front of the API server, with which a test cuts connections. It forwards encrypted data unchanged."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _CHUNK: Final = 65_536
 
 
 class Proxy:
-    """Use it as a context manager.
+    """The proxy. Use it as a context manager.
 
     Args:
-        port: Where connections go, on loopback.
+        port: Loopback port of the API server.
     """
 
     def __init__(self, port: int) -> None:
@@ -28,7 +28,7 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """What to connect to instead of the API server."""
+        """The URL to use instead of the API server's."""
         return f"https://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def __enter__(self) -> Self:
@@ -44,14 +44,14 @@ class Proxy:
             thread.join(timeout=10)
 
     def cut(self) -> None:
-        """Resets every connection; new ones are taken."""
+        """Resets every connection and accepts new ones."""
         with self._lock:
             for one in self._open:
                 with contextlib.suppress(OSError):
                     one.shutdown(socket.SHUT_RDWR)
 
     def block(self) -> None:
-        """Resets every connection and takes no new one until `unblock`."""
+        """Resets every connection and accepts no new ones until `unblock`."""
         with self._lock:
             self._blocked = True
         self.cut()

@@ -1,4 +1,4 @@
-"""The stack of an application file as `failoverctl render` makes it, applied by a real kubectl, with everything else a cluster does."""
+"""The stack that `failoverctl render` makes from an application file, applied with a real kubectl, in a working cluster."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _CAPACITY: Final = {"cpu": "8", "memory": "32Gi", "pods": "10", "ephemeral-stora
 
 
 class RenderedStack(Stack):
-    """The source's stack, rendered. What is not rendered is played: nodes, target group bindings, the load balancer's address."""
+    """The AWS sample's stack, rendered. It also creates what is not rendered: nodes, bindings, the load balancer's address."""
 
     def application_file(self, **policy: Any) -> Path:
-        """The source's application file in this namespace, with NodePools of its own; the policy waits as little as it may."""
+        """The AWS sample's application file in this namespace, with separate NodePools and the shortest waits in the policy."""
         values = self.written()
         values["spec"]["policy"] |= {**QUICK, **policy}
         path = self.folder / "sd21.yaml"
@@ -37,7 +37,7 @@ class RenderedStack(Stack):
         return path
 
     def written(self) -> dict[str, Any]:
-        """The application file that a person wrote, as plain values."""
+        """The application file as plain values."""
         values = document()
         values["metadata"]["namespace"] = self.namespace
         for unit in values["spec"]["units"]:
@@ -45,13 +45,13 @@ class RenderedStack(Stack):
         return values
 
     def apply(self, folder: Path) -> None:
-        """Renders into a folder and applies it, as docs/render.md says."""
+        """Renders into a folder and applies it, as in docs/render.md."""
         result = CliRunner().invoke(main, ["render", str(self.application_file()), "--out", str(folder)])
         assert result.exit_code == 0, result.output
         kubectl(self.plane, "apply", "--server-side", "--validate=strict", "-f", str(folder))
 
     def node(self, unit: str, labels: Mapping[str, str] | None = None) -> str:
-        """A node of a unit's NodePool joins, with the accelerator and the taint that the NodePool says."""
+        """Registers a node of a unit's NodePool, with the NodePool's accelerator and taint."""
         self._nodes += 1
         made = self.units[unit]
         name = f"ip-10-0-{self._nodes}-{self.namespace}"
@@ -74,11 +74,11 @@ class RenderedStack(Stack):
         self.apply(self.folder / "rendered")
         for unit in self.units:
             self.node(unit)
-        self.play_the_load_balancer_controller()
+        self.make_load_balancer()
         wait_for("every unit is ready", lambda: self.endpoints(CAPACITY) == len(self.units), deadline_s=60)
 
-    def play_the_load_balancer_controller(self, ingress: str = "sd21", services: tuple[str, ...] = (*SERVICES, CAPACITY)) -> None:
-        """It makes a target group binding of every Service in the rules, and gives the Ingress an address."""
+    def make_load_balancer(self, ingress: str = "sd21", services: tuple[str, ...] = (*SERVICES, CAPACITY)) -> None:
+        """Creates a TargetGroupBinding for every Service in the rules, and sets the Ingress' address."""
         for name in services:
             binding = objects.binding(name, self.namespace)
             binding["metadata"]["labels"]["ingress.k8s.aws/stack-name"] = ingress
@@ -87,13 +87,13 @@ class RenderedStack(Stack):
         self._patch(INGRESSES, ingress, status, status=True)
 
     def close(self) -> None:
-        """Also takes away the node classes."""
+        """Also deletes the node classes."""
         kubectl(self.plane, "delete", "ec2nodeclasses.karpenter.k8s.aws", "--ignore-not-found", "-l", "app.kubernetes.io/part-of=sd21")
         super().close()
 
 
-def without_switch(ingress: dict[str, Any]) -> str:
-    """Everything of an Ingress that a switch must leave alone, as text."""
+def without_mode(ingress: dict[str, Any]) -> str:
+    """Everything in an Ingress that a mode change must not touch, as text."""
     metadata = {key: value for key, value in ingress["metadata"].items() if key not in {"resourceVersion", "managedFields", "annotations"}}
     written = {objects.ACTION, "failoverctl.dev/mode"}
     annotations = {key: value for key, value in ingress["metadata"]["annotations"].items() if key not in written}

@@ -1,4 +1,4 @@
-"""One application as real objects on the real control plane, what is done to it, and the production service over it."""
+"""One application as real objects on the real control plane, changes to it, and the production service over it."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ from controller.clients.kube import (
 )
 from controller.clock import SystemClock, format_rfc3339
 from controller.errors import NotFound, RemoteError
+from controller.policy.annotations import MARKER
 from controller.policy.model import Unit
-from controller.policy.routing import MARKER, parse_action
+from controller.policy.routing import parse_action
 from controller.ports import Notifier
 from controller.service.store import record_name
 from controller.service.wiring import Service
@@ -62,17 +63,17 @@ QUICK: Final[Mapping[str, Any]] = {
     "holdMaxSeconds": 0,
     "replacementHoldSeconds": 1,
 }
-"""A policy whose waits are short: time itself is the API server's and is not accelerated."""
+"""A policy with short waits, because the API server's time cannot be accelerated."""
 
 
 class Stack:
-    """One application. Use it as a context manager: inside, the double of the kubelets runs.
+    """One application. Use it as a context manager, inside which the fake kubelets run.
 
     Args:
         plane: The control plane.
-        namespace: A namespace of its own; also part of the names of what is cluster-scoped.
-        folder: For files.
-        installation: Of the controller.
+        namespace: Its namespace, also part of the names of cluster-scoped objects.
+        folder: Folder of its files.
+        installation: The installation of the controller.
     """
 
     def __init__(self, plane: ControlPlane, namespace: str, folder: Path, installation: Installation = KUSTOMIZED) -> None:
@@ -91,7 +92,7 @@ class Stack:
         try:
             self._fill()
         except BaseException as error:
-            error.add_note(self.report())  # no test has begun, so nobody else can ask
+            error.add_note(self.report())  # no test has begun, so nothing else reports the state
             self.close()
             raise
         return self
@@ -100,7 +101,7 @@ class Stack:
         self.close()
 
     def close(self) -> None:
-        """Takes away what is cluster-scoped and ends the kubelets; the namespace's objects go with the namespace."""
+        """Deletes cluster-scoped objects and ends the kubelets; the namespace's objects are deleted with it."""
         for name in self.units:
             self._delete(DEPLOYMENTS, name)
         for claim in self._mine(NODE_CLAIMS):
@@ -143,11 +144,11 @@ class Stack:
         wait_for("every unit is ready", lambda: self.endpoints(CAPACITY) == len(self.units), deadline_s=120)
 
     def _make_room(self, unit: str) -> None:
-        """Sees to a node for a unit's first replica."""
+        """Provides a node for a unit's first replica."""
         self.node(unit)
 
     def grant(self) -> None:
-        """Lets the controller work in the namespace, as the documentation tells its users to."""
+        """Grants the controller its permissions in the namespace, as documented."""
         apply_folder(self.plane, overlay(self.folder, "application", self.namespace))
 
     def revoke(self) -> None:
@@ -182,16 +183,16 @@ class Stack:
         self._patch(DEPLOYMENTS, unit, {"spec": {"replicas": replicas}})
 
     def pend(self, unit: str, replicas: int = 2) -> None:
-        """KEDA asks for more replicas than there are nodes, and the scheduler finds no place for the rest."""
+        """KEDA sets more replicas than there are nodes, and the scheduler marks the others unschedulable."""
         self.scale(unit, replicas)
         wait_for("the scheduler's verdict", lambda: self.unschedulable(unit) > 0)
 
     def refuse(self, unit: str, *, zones: tuple[str, ...] = ()) -> str:
-        """Karpenter makes a NodeClaim, EC2 has no capacity, it says so in an Event and deletes the NodeClaim.
+        """Karpenter creates a NodeClaim, EC2 refuses it, and Karpenter writes an Event and deletes the NodeClaim.
 
         Args:
-            unit: Whose NodePool.
-            zones: What narrows the NodeClaim.
+            unit: The unit of the NodePool.
+            zones: The allowed zones of the NodeClaim; all if empty.
 
         Returns:
             The NodeClaim's name.
@@ -210,7 +211,7 @@ class Stack:
         return str(name)
 
     def launch(self, unit: str) -> str:
-        """Karpenter makes a NodeClaim, gets an instance, and its node joins: a waiting pod gets its place.
+        """Karpenter creates a NodeClaim and gets an instance, and its node joins for a pending pod.
 
         Returns:
             The NodeClaim's name.
@@ -230,7 +231,7 @@ class Stack:
         return self._create(NODE_CLAIMS, objects.node_claim(f"{made.node_pool}-{suffix}", pool, made.instance_type, zones))
 
     def node(self, unit: str) -> str:
-        """A node of a unit's NodePool joins; there is room for one replica on it."""
+        """A node of a unit's NodePool joins, with room for one replica."""
         self._nodes += 1
         made = self.units[unit]
         name = f"ip-10-0-{self._nodes}-{self.namespace}"
@@ -244,7 +245,7 @@ class Stack:
         return name
 
     def shortage(self, unit: str = "sd21-inf2") -> None:
-        """Demand that waits, and a refusal that covers all that the unit may be launched as."""
+        """A pending pod, and a refusal that covers everything the unit allows."""
         self.pend(unit)
         self.refuse(unit)
 
@@ -257,25 +258,25 @@ class Stack:
         self.session.request("PATCH", path, query=query, body=json.dumps(body), content_type=APPLY_PATCH)
 
     def update(self, manager: str, action: str) -> None:
-        """A tool of the older kind reads the Ingress, changes it and writes it back."""
+        """A tool without server-side apply reads the Ingress, changes it and writes it back."""
         current = self.ingress()
         current["metadata"]["annotations"][ACTION] = action
         self.session.replace(INGRESSES, self.namespace, "sd21", current, field_manager=manager)
 
     def annotate(self, **values: str | None) -> None:
-        """Sets annotations of ours on the Ingress, or takes them away: ``paused_until`` is ``failoverctl.dev/paused-until``."""
+        """Sets or removes our annotations on the Ingress: ``paused_until`` is ``failoverctl.dev/paused-until``."""
         named = {f"failoverctl.dev/{name.replace('_', '-')}": value for name, value in values.items()}
         self._patch(INGRESSES, "sd21", {"metadata": {"annotations": named}})
 
     def recreate_ingress(self) -> str:
-        """Deletes the Ingress and makes it anew; returns the new one's uid."""
+        """Deletes and recreates the Ingress; returns the new uid."""
         self._delete(INGRESSES, "sd21")
         return str(self._create(INGRESSES, objects.ingress(self.namespace))["metadata"]["uid"])
 
     # --- the controller -----------------------------------------------------------------------------------------------------------------
 
     def application_file(self, **policy: Any) -> Path:
-        """Writes the application file; the policy waits as little as it may where nothing else is said."""
+        """Writes the application file; the policy has the shortest waits by default."""
         document = application_document(**{**QUICK, **policy})
         document["metadata"]["namespace"] = self.namespace
         for unit in document["spec"]["units"]:
@@ -285,7 +286,7 @@ class Stack:
         return path
 
     def kubeconfig(self, *, host: str | None = None, account: str = "") -> Path:
-        """A kubeconfig of the controller's own ServiceAccount, or of another one in its namespace."""
+        """A kubeconfig of the controller's ServiceAccount, or of another one in its namespace."""
         account = account or self.installation.account
         token = self.plane.service_account_token(self.installation.namespace, account)
         return self.plane.kubeconfig(self.folder / f"{account}-{time.time_ns()}.kubeconfig", token=token, host=host)
@@ -304,14 +305,14 @@ class Stack:
         dry_run: bool = False,
         **changes: Any,
     ) -> Iterator[Service]:
-        """Runs the production service; at the entry it has decided for the first time.
+        """Runs the production service; enters the context after its first decision.
 
         Args:
-            policy: Of the application file, on top of `QUICK`.
-            sinks: Further sinks for messages.
-            session: Another than the ServiceAccount's own.
+            policy: Policy of the application file, in addition to `QUICK`.
+            sinks: Additional sinks for messages.
+            session: A session other than the ServiceAccount's.
             dry_run: See `Service`.
-            changes: Of the settings.
+            changes: Changes of the settings.
         """
         own = session or self.controller_session()
         kubernetes = {"state_namespace": self.installation.namespace}
@@ -321,10 +322,10 @@ class Stack:
             yield service
         own.close()
 
-    # --- what tests look at -------------------------------------------------------------------------------------------------------------
+    # --- what tests check ---------------------------------------------------------------------------------------------------------------
 
     def report(self) -> str:
-        """In what state everything is, for the message of a failed test."""
+        """The state of everything, for the message of a failed test."""
         try:
             routing = f"Ingress: mode {self.mode() or 'not marked'}, action {self.action()}"
         except RemoteError as error:
@@ -337,11 +338,11 @@ class Stack:
         return self.session.get(INGRESSES, self.namespace, "sd21")
 
     def mode(self) -> str:
-        """The mode marker, "" where there is none."""
+        """The mode marker, "" if there is none."""
         return str(self.ingress()["metadata"]["annotations"].get(MARKER, ""))
 
     def action(self) -> str:
-        """The routing action, "" where there is none."""
+        """The routing action, "" if there is none."""
         return str(self.ingress()["metadata"]["annotations"].get(ACTION, ""))
 
     def targets(self) -> list[str]:
@@ -361,7 +362,7 @@ class Stack:
         return [(one["reason"], one["message"]) for one in items if one["involvedObject"]["kind"] == "Ingress"]
 
     def memory(self) -> Object:
-        """What the controller remembers, as its ConfigMap says."""
+        """The controller's memory, from its ConfigMap."""
         path = f"/api/v1/namespaces/{self.installation.namespace}/configmaps/{record_name(self.key)}"
         found: Object = json.loads(self.session.request("GET", path)["data"]["memory"])
         return found
@@ -373,21 +374,21 @@ class Stack:
         return sum(one["conditions"]["ready"] for each in slices for one in each["endpoints"] or ())
 
     def unschedulable(self, unit: str) -> int:
-        """The pods of a unit that the scheduler finds no place for."""
+        """The number of a unit's unschedulable pods."""
         pods = self.session.request("GET", PODS.path(self.namespace), query=(("labelSelector", f"app={unit}"),))["items"]
         return sum(one.get("reason") == "Unschedulable" for pod in pods for one in pod["status"].get("conditions", ()))
 
     def audit(self, *, since: str = "") -> list[Entry]:
-        """The controller's requests about this application, and about what every application shares, since this stack was made."""
+        """The controller's requests for this application and for shared objects since this stack was created."""
         spaces = {"", "default", self.installation.namespace, self.namespace}
         begin = max(since, self.started)
         return [one for one in self.plane.audit(self.installation.user) if one.namespace in spaces and one.at >= begin]
 
     def writes(self, resource: str = "", *, since: str = "") -> list[Entry]:
-        """The controller's writes to the application's own objects, accepted or not, events left out.
+        """The controller's writes to the application's objects, accepted or not, without events.
 
         Args:
-            resource: Plural; all where "".
+            resource: Plural; "" for all.
             since: RFC 3339.
         """
         return [
@@ -400,14 +401,14 @@ class Stack:
         ]
 
     def routings(self) -> list[str]:
-        """The routing actions that the controller wrote, in their order. A write that was sent again changed nothing: it counts once."""
+        """The routing actions that the controller wrote, in order. A repeated write changed nothing and counts once."""
         written = [one.body for one in self.writes("ingresses") if one.code in {200, UNKNOWN} and one.body]
         actions = [body["metadata"]["annotations"][ACTION] for body in written if ACTION in body["metadata"]["annotations"]]
         return [action for action, _ in groupby(actions)]
 
 
 def moment() -> str:
-    """Now, as the audit log writes it."""
+    """The present time in the audit log's format."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 

@@ -1,4 +1,4 @@
-"""The Helm chart: linted and rendered by a real helm, held to the plain manifests, and installed on a real API server."""
+"""The Helm chart: linted and rendered by a real helm, compared with the plain manifests, and installed on a real API server."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _SERVICE_MONITORS: Final = {
         ],
     },
 }
-"""The Prometheus operator's kind, with the fields that we write."""
+"""The Prometheus operator's ServiceMonitor, with the fields that we write."""
 
 
 @pytest.fixture(scope="session")
@@ -78,20 +78,20 @@ def chart(helm: Path, tmp_path_factory: pytest.TempPathFactory) -> Helm:
 
 @pytest.mark.parametrize("values", [None, *EXAMPLES], ids=lambda path: path.stem if path else "default")
 def test_helm_finds_no_fault(chart: Helm, values: Path | None) -> None:
-    """By `helm lint --strict`, with the defaults and with every example."""
+    """`helm lint --strict` with the defaults and with every example."""
     chart("lint", "--strict", str(CHART), *(("--values", str(values)) if values else ()))
 
 
 @pytest.mark.parametrize(("flags", "folder"), [((), "base"), (("--set", "dryRun=true"), "dry-run")], ids=["act", "dry-run"])
 def test_chart_and_plain_manifests_make_the_same(chart: Helm, plane: ControlPlane, flags: tuple[str, ...], folder: str) -> None:
-    """Every Role, binding, the Deployment and all else; the namespace is helm's caller's to make."""
+    """All objects are equal, except the namespace, which helm's caller creates."""
     ours = without_helm(rendered(plane, KUSTOMIZE / folder))
     del ours["Namespace", "", "failover-system"]
     assert without_helm(chart.template(*flags)) == ours
 
 
 def test_an_application_namespace_is_granted_the_same(chart: Helm, plane: ControlPlane, tmp_path: Path) -> None:
-    """As by deploy/kustomize/application; and the ServiceMonitor is that of the monitoring folder."""
+    """The same as from deploy/kustomize/application; and the ServiceMonitor is that of the monitoring folder."""
     flags = ("--set", "applications.namespaces={shop}", "--set", "serviceMonitor.enabled=true")
     made = without_helm(chart.template(*flags))
     plain = rendered(plane, overlay(tmp_path, "application", "shop")) + rendered(plane, KUSTOMIZE / "monitoring")
@@ -100,7 +100,7 @@ def test_an_application_namespace_is_granted_the_same(chart: Helm, plane: Contro
 
 
 def test_the_namespaces_of_application_files_are_granted(chart: Helm) -> None:
-    """Each document's; the file reaches the ConfigMap byte for byte."""
+    """The namespace of each document; the ConfigMap contains the file byte for byte."""
     text = (CHART.parents[1] / "config" / "sd21.yaml").read_text()
     source = ("--set-file", f"applications.files.sd21\\.yaml={CHART.parents[1] / 'config' / 'sd21.yaml'}")
     made = without_helm(chart.template("--values", str(CHART / "ci" / "files-values.yaml"), *source))
@@ -109,7 +109,7 @@ def test_the_namespaces_of_application_files_are_granted(chart: Helm) -> None:
 
 
 def test_the_settings_file_is_read_as_it_was_meant(chart: Helm, tmp_path: Path) -> None:
-    """It reads numbers as floating point; large ones must not come out as 3.3e+07."""
+    """Helm reads numbers as floating point; large ones must not become 3.3e+07."""
     meant = {"recording": {"max_file_bytes": 33_554_432, "folder": "/recordings"}, "polls": {"tick_interval_s": 7.5}}
     values = tmp_path / "values.yaml"
     values.write_text(yaml.safe_dump({"settings": meant}))
@@ -151,7 +151,7 @@ BAD: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 
 @pytest.mark.parametrize(("message", "flags"), BAD, ids=[message for message, _ in BAD])
 def test_a_wrong_value_is_refused_by_name(chart: Helm, message: str, flags: tuple[str, ...]) -> None:
-    """By the schema or by the templates; nothing is rendered."""
+    """The schema or the templates refuse it; nothing is rendered."""
     done = chart.run("template", "failoverctl", str(CHART), "-n", "failover-system", *flags)
     assert done.returncode != 0, done.stdout
     assert message in done.stderr
@@ -171,16 +171,16 @@ def monitored(plane: ControlPlane) -> ControlPlane:
 
 @pytest.mark.parametrize("values", [None, *EXAMPLES], ids=lambda path: path.stem if path else "default")
 def test_the_api_server_knows_every_field(chart: Helm, monitored: ControlPlane, values: Path | None) -> None:
-    """A server-side dry run with strict validation: the schemas of Kubernetes itself, admission and Pod Security included."""
+    """A server-side dry run with strict validation: Kubernetes' own schemas, admission and Pod Security."""
     flags = ("--values", str(values)) if values else ()
     made = documents(chart("template", RELEASE, str(CHART), "-n", "failover-system", *flags))
-    told = kubectl(monitored, "create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=json.dumps(_listed(made)))
-    assert len(told.splitlines()) == len(made)
-    assert all(line.endswith("created (server dry run)") for line in told.splitlines()), told
+    printed = kubectl(monitored, "create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=json.dumps(_listed(made)))
+    assert len(printed.splitlines()) == len(made)
+    assert all(line.endswith("created (server dry run)") for line in printed.splitlines()), printed
 
 
 def test_the_strict_validation_would_notice(chart: Helm, monitored: ControlPlane) -> None:
-    """A misspelt field is refused: the test above can fail."""
+    """It refuses a misspelt field, so the test above can fail."""
     made = chart.template()
     next(one for one in made if one["kind"] == "Deployment")["spec"]["replica"] = 2
     with pytest.raises(AssertionError, match='unknown field "replica"'):
@@ -219,7 +219,7 @@ def _state(plane: ControlPlane) -> dict[str, int]:
 
 
 def test_install_upgrade_and_uninstall(release: Helm, monitored: ControlPlane) -> None:
-    """Two replicas become ready under `restricted`; an upgrade to the dry run takes every write permission away; nothing is left behind."""
+    """Two replicas become ready under `restricted`; an upgrade to the dry run removes all write permissions; nothing is left behind."""
     space = INSTALLATION.namespace
     assert _state(monitored) == {"wanted": 2, "ready": 2}
     flags = ("--set", "dryRun=true", "--set", "applications.namespaces={default}")
@@ -245,7 +245,7 @@ def test_install_upgrade_and_uninstall(release: Helm, monitored: ControlPlane) -
 
 
 def _may(plane: ControlPlane, verb: str, what: str, where: str) -> str:
-    """What the API server says of the controller's ServiceAccount: yes or no."""
+    """Whether the API server allows the controller's ServiceAccount a request: yes or no."""
     review: dict[str, Any] = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",
@@ -264,12 +264,12 @@ def _may(plane: ControlPlane, verb: str, what: str, where: str) -> str:
 
 
 class ReleasedStack(Stack):
-    """An application for which the controller is installed by the chart."""
+    """An application whose controller the chart installed."""
 
     release: Helm
 
     def grant(self) -> None:
-        """Lets it work in the namespace, as the chart's users do."""
+        """Grants it the namespace, as the chart's users do."""
         flags = ("--reuse-values", "--set", f"applications.namespaces={{{self.namespace}}}")
         self.release("upgrade", RELEASE, str(CHART), "-n", self.installation.namespace, *flags)
 
@@ -281,7 +281,7 @@ class ReleasedStack(Stack):
 def test_the_installed_account_suffices_and_has_nothing_to_spare(
     release: Helm, monitored: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """Failover, fallback and all else under the chart's ServiceAccount use what the plain manifests grant, no more and no less."""
+    """All functions under the chart's ServiceAccount use exactly what the plain manifests grant."""
     stack = ReleasedStack(monitored, namespace, tmp_path, INSTALLATION)
     stack.release = release
     with stack:
@@ -294,7 +294,7 @@ def test_the_installed_account_suffices_and_has_nothing_to_spare(
 
 
 def test_helm_waits_for_replicas_that_never_start(release: Helm, monitored: ControlPlane) -> None:
-    """`--wait` is worth something here: pods that no node takes are not ready."""
+    """`--wait` can fail here: pods without a node are not ready."""
     done = release.run(
         "upgrade", RELEASE, str(CHART), "-n", INSTALLATION.namespace, "--wait", "--timeout", "5s", "--set", "nodeSelector.none=here"
     )

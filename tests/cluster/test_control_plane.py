@@ -1,4 +1,4 @@
-"""The control plane of the tests is what it claims to be: real components, and gone when the run is gone."""
+"""The control plane of the tests has real components, and ends with the test run."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def test_it_is_the_version_that_the_module_pins(plane: ControlPlane) -> None:
 
 
 def test_a_deployment_gets_nodes_pods_and_endpoints(plane: ControlPlane) -> None:
-    """Scheduler, ReplicaSet and EndpointSlice controllers are real; nodes and readiness are the fake kubelet's."""
+    """Scheduler, ReplicaSet and EndpointSlice controllers are real; nodes and readiness come from the fake kubelet."""
     await_controllers(plane.session())
 
 
 def test_a_wait_in_vain_says_what_is_missing(plane: ControlPlane, namespace: str) -> None:
-    """Which objects are behind, and which programs run: the log of a run that failed elsewhere is all there is."""
+    """The message names unfinished objects and running programs, because a failed run elsewhere leaves only its log."""
     session = plane.session()
     template = {
         "metadata": {"labels": {"app": "a"}},

@@ -1,4 +1,4 @@
-"""What `doctor` prints, run by a real shell and a real kubectl against the real API server."""
+"""Runs what `doctor` prints with a real shell and kubectl against the real API server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _checks(stack: Stack) -> dict[str, str]:
 
 
 def test_the_printed_command_runs_as_it_stands(stack: Stack, tmp_path: Path) -> None:
-    """The server takes the rules, keeps the live one, and nothing is missing afterwards."""
+    """The server accepts the rules and keeps the live one, and nothing is missing afterwards."""
     path = INGRESSES.path(stack.namespace, "sd21")
     before = stack.session.request("GET", path)["spec"]["rules"]
     body = json.dumps([{"op": "replace", "path": "/spec/rules", "value": before[:1]}])

@@ -1,7 +1,7 @@
-"""`failoverctl doctor` on an empty cluster, a half-installed one and a complete one, on a real control plane of its own.
+"""`failoverctl doctor` on an empty, a partly installed and a complete cluster, on a separate real control plane.
 
-The Deployments and DaemonSets are what the charts make of the values in deploy/cluster; the real controllers make their pods, the scheduler
-places them, and the double of the kubelet starts them.
+The Deployments and DaemonSets are those that the charts make from the values in deploy/cluster. The real controllers create their pods, the
+scheduler places them, and the fake kubelet starts them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _TAINTED: Final = {"key": "accelerator", "value": "yes", "effect": "NoSchedule"}
 
 
 class Site:
-    """A control plane, and who looks at it."""
+    """A control plane, and the identities that run doctor."""
 
     def __init__(self, plane: ControlPlane, kubelet: Kubelet, folder: Path) -> None:
         self.plane, self.kubelet, self.folder = plane, kubelet, folder
@@ -45,12 +45,12 @@ class Site:
         kubectl(self.plane, "create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(made)}))
 
     def account(self, name: str) -> None:
-        """A ServiceAccount to look with."""
+        """Creates a ServiceAccount to run doctor with."""
         kubectl(self.plane, "create", "serviceaccount", name, "-n", "default")
         self.tokens[name] = self.plane.service_account_token("default", name)
 
     def doctor(self, *words: str, account: str = "reader") -> tuple[int, dict[str, Object]]:
-        """Exit code, and the first document's findings by their check; of several the worst."""
+        """Exit code, and the first document's worst finding for each check."""
         config = self.plane.kubeconfig(self.folder / f"{account}.kubeconfig", token=self.tokens[account])
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("FAILOVERCTL_")}
         variables = {**inherited, "KUBECONFIG": str(config), "FAILOVERCTL_APPLICATIONS": str(self.folder / "sd21.yaml")}
@@ -68,7 +68,7 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    """A cluster with nothing on it, and three identities: one with the role for doctor, one with `view`, one with nothing."""
+    """An empty cluster with three identities: one with doctor's role, one with `view`, one without a role."""
     try:
         made = ControlPlane()
     except Unavailable as error:
@@ -95,7 +95,7 @@ def workload(name: str) -> Object:
 
 
 def half(site: Site) -> None:
-    """Karpenter with its kinds; an old load-balancer controller with default flags, whose pods find no place; KEDA's operator alone."""
+    """Installs Karpenter with its kinds; an old, unschedulable load-balancer controller with default flags; only KEDA's operator."""
     definitions = crds.upstream() or list(crds.MINIMAL)
     crds.install(site.session, [one for one in definitions if "karpenter" in one["spec"]["group"]])
     site.kubelet.register("system", {}, _BIG)
@@ -109,7 +109,7 @@ def half(site: Site) -> None:
 
 
 def rest(site: Site) -> None:
-    """Everything else, an application with its NodePools, and a node for each of these."""
+    """Installs everything else, an application with its NodePools, and a node for each NodePool."""
     crds.install(site.session)
     kubectl(site.plane, "-n", "kube-system", "delete", "deployment", "aws-load-balancer-controller")
     there = {"karpenter", "keda-operator"}
@@ -124,11 +124,11 @@ def rest(site: Site) -> None:
     for pool, instance_type in pools.items():
         site.create(objects.node_pool(pool, instance_type))
         join(site, pool, instance_type)
-    site.create(*components.cluster_scoped())  # last: while its Service is missing, discovery is incomplete
+    site.create(*components.cluster_scoped())  # last, because discovery is incomplete while its Service is missing
 
 
 def join(site: Site, pool: str, instance_type: str, *, devices: str = "1", name: str = "") -> None:
-    """A node of a NodePool as Karpenter labels it."""
+    """Registers a node of a NodePool with Karpenter's labels."""
     neuron = instance_type.startswith(("inf", "trn"))
     resource = "aws.amazon.com/neuron" if neuron else "nvidia.com/gpu"
     labels = {"karpenter.sh/nodepool": pool, "node.kubernetes.io/instance-type": instance_type}
@@ -138,8 +138,8 @@ def join(site: Site, pool: str, instance_type: str, *, devices: str = "1", name:
 
 
 def test_an_empty_a_half_installed_and_a_complete_cluster(site: Site) -> None:
-    """Each time exactly what is missing is told, with a way to mend it, and at the end nothing is."""
-    # Empty, and nobody has written an application file.
+    """Each run reports exactly what is missing and how to fix it; at the end nothing is."""
+    # Empty, and without an application file.
     code, found = site.doctor("--cluster")
     assert code == 2
     assert {check: one["level"] for check, one in found.items()} == {
@@ -184,7 +184,7 @@ def test_an_empty_a_half_installed_and_a_complete_cluster(site: Site) -> None:
 
 
 def test_what_may_not_be_read_is_said_and_nothing_else_is_claimed(site: Site) -> None:
-    """Kubernetes' own role `view` sees the workloads, not nodes nor what is cluster-scoped; without any role only the kinds are seen."""
+    """Kubernetes' role `view` reads workloads, but neither nodes nor cluster-scoped objects; without a role only kinds are visible."""
     site.kubelet.register("system", {}, _BIG)
     crds.install(site.session)
     site.create(*(components.namespace(name) for name in ("keda", "amazon-cloudwatch")), *components.workloads())

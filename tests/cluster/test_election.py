@@ -1,4 +1,4 @@
-"""One writer on the real server: processes that are killed, ended, stopped and cut off; the server's own order of writes is the judge."""
+"""One writer on the real server, with killed, ended, paused and cut-off processes; the server's order of writes decides."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from failover_harness.waiting import wait_for
 
 @pytest.fixture
 def group(plane: ControlPlane, namespace: str) -> Iterator[Group]:
-    """Two replicas, one of which leads; at the end nobody has written who did not hold the Lease."""
+    """Two replicas, one of which leads; at the end, checks that only holders of the Lease have written."""
     made = Group(plane, namespace)
     made.start()
     made.start()
@@ -32,7 +32,7 @@ def group(plane: ControlPlane, namespace: str) -> Iterator[Group]:
 
 
 def test_a_killed_leader_is_followed_by_the_other(group: Group) -> None:
-    """After the lease duration and not before; in the next epoch."""
+    """After the lease duration, not earlier, and in the next epoch."""
     first = group.holder()
     epoch = group.epoch()
     group.send(first, signal.SIGKILL)
@@ -42,7 +42,7 @@ def test_a_killed_leader_is_followed_by_the_other(group: Group) -> None:
 
 
 def test_a_leader_that_ends_hands_over(group: Group) -> None:
-    """The Lease is released when its last write has ended; the other need not wait for it to expire."""
+    """It releases the Lease after its last write, so the other does not wait for its expiry."""
     first = group.holder()
     group.send(first, signal.SIGTERM)
     assert group.holder() != first, "released before the process ended"
@@ -50,7 +50,7 @@ def test_a_leader_that_ends_hands_over(group: Group) -> None:
 
 
 def test_a_leader_that_was_stopped_writes_nothing_when_it_goes_on(group: Group) -> None:
-    """It wakes up in the middle of its work, with the other leading."""
+    """It continues in the middle of its work while the other leads."""
     first = group.holder()
     group.send(first, signal.SIGSTOP)
     second = group.await_holder(first)
@@ -63,7 +63,7 @@ def test_a_leader_that_was_stopped_writes_nothing_when_it_goes_on(group: Group) 
 
 
 def test_a_leader_that_was_stopped_for_a_moment_goes_on(group: Group) -> None:
-    """Shorter than the lease duration: nobody else takes over, the term stays the same."""
+    """For less than the lease duration: no other replica takes over, and the term stays the same."""
     first = group.holder()
     epoch = group.epoch()
     group.send(first, signal.SIGSTOP)
@@ -75,7 +75,7 @@ def test_a_leader_that_was_stopped_for_a_moment_goes_on(group: Group) -> None:
 
 
 def test_a_deleted_lease_is_made_again_by_its_holder(group: Group) -> None:
-    """Nobody else takes the opportunity; the epoch grows, and state goes on to be written."""
+    """No other replica takes over; the epoch grows, and state is still written."""
     first = group.holder()
     for _ in range(3):
         group.session.request("DELETE", LEASE(group.namespace, LEASE_NAME))
@@ -84,7 +84,7 @@ def test_a_deleted_lease_is_made_again_by_its_holder(group: Group) -> None:
 
 
 def test_a_lease_that_was_set_back_does_not_stop_the_state(group: Group) -> None:
-    """Deleted and made anew with a count of 0 while nobody runs: state of a later epoch exists, so the next term is a later one still."""
+    """Recreated with a count of 0 while no replica runs: state of a later epoch exists, so the next term is later still."""
     for name in group.names():
         group.send(name, signal.SIGTERM)
     group.session.request("DELETE", LEASE(group.namespace, LEASE_NAME))
@@ -96,7 +96,7 @@ def test_a_lease_that_was_set_back_does_not_stop_the_state(group: Group) -> None
 
 
 def test_an_absent_lease_is_not_created_before_a_lease_duration(plane: ControlPlane, namespace: str) -> None:
-    """Whoever held it may not know yet that it is gone."""
+    """Its holder may not know yet that it is gone."""
     group = Group(plane, namespace)
     group.session.request("DELETE", LEASE(namespace, LEASE_NAME))
     try:
@@ -112,7 +112,7 @@ def test_an_absent_lease_is_not_created_before_a_lease_duration(plane: ControlPl
 
 
 def test_a_foreign_holder_is_respected_until_it_is_silent(group: Group) -> None:
-    """Somebody else renews the Lease: nobody of ours writes, until its own duration has passed without a sign of life."""
+    """While another client renews the Lease, no replica writes, until the Lease's own duration has passed without a renewal."""
     session, path = group.session, LEASE(group.namespace, LEASE_NAME)
 
     def renew(count: int) -> None:
@@ -120,13 +120,13 @@ def test_a_foreign_holder_is_respected_until_it_is_silent(group: Group) -> None:
         session.request("PATCH", path, body=json.dumps({"spec": spec}), content_type=MERGE_PATCH)
 
     renew(0)
-    # Whoever held it finds out with its next renewal; what it does until then no lease can prevent.
+    # Its holder learns it with the next renewal; no lease can prevent what it does until then.
     time.sleep(Timing().trust_s)
     mark = len(group.recorder.record.writes)
     for count in range(1, 8):
         renew(count)
         time.sleep(2.0)
-    assert len(group.recorder.record.writes) == mark, "nobody of ours wrote"
+    assert len(group.recorder.record.writes) == mark, "none of the replicas wrote"
     assert group.holder() == "somebody-else"
     group.await_holder("somebody-else")
     assert group.epoch() > 40
@@ -139,7 +139,7 @@ def _stamp(count: int) -> str:
 
 @pytest.mark.parametrize("how", ["killed", "frozen"])
 def test_an_api_server_that_is_away_for_longer_than_the_lease(group: Group, plane: ControlPlane, how: str) -> None:
-    """Refused or hanging connections: nobody writes, nobody falls over, and afterwards there is one leader again."""
+    """With refused or hanging connections no replica writes or fails, and afterwards there is one leader again."""
     with plane.killed() if how == "killed" else plane.frozen():
         time.sleep(Timing().lease_s + 10)
     group.await_holder()
@@ -147,7 +147,7 @@ def test_an_api_server_that_is_away_for_longer_than_the_lease(group: Group, plan
 
 
 def test_the_record_sees_a_writer_that_does_not_hold_the_lease(group: Group) -> None:
-    """The judge is awake: somebody writes in the name of a replica that does not lead."""
+    """The check can fail: it catches a write in the name of a replica that does not lead."""
     record = group.recorder.record
     change = json.dumps({"data": {"by": "replica-99", "count": "1"}})
     group.session.request("PATCH", f"/api/v1/namespaces/{group.namespace}/configmaps/routing", body=change, content_type=MERGE_PATCH)

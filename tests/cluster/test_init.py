@@ -1,4 +1,4 @@
-"""`failoverctl init` on the real API server: its file is valid, and plans what the file of somebody who knows the stack plans."""
+"""`failoverctl init` on the real API server: its file is valid and leads to the same plan as a handwritten one."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import pytest
 import yaml
 
 from controller.clients.kube import INGRESSES, JSON_PATCH
+from controller.policy.annotations import OVERRIDE_REASON, PINNED_MODE, PINNED_UNTIL
 from controller.policy.model import Backend
 from controller.policy.standby import live_rule, standby_patch
-from controller.signals.ingress import FOREVER, OVERRIDE_REASON, PINNED_MODE, PINNED_UNTIL
+from controller.signals.ingress import FOREVER
 from failover_harness.control_plane.control_plane import ControlPlane
 from failover_harness.waiting import wait_for
 from failover_testbed.aws.server import EmulatedAws
@@ -30,7 +31,7 @@ from tests.support.applications import SERVICES
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[EmulatedAws]:
-    """CloudWatch with two hours of every unit's counter and latency: traffic as the weights split it, which one replica each can serve."""
+    """CloudWatch with two hours of every unit's counter and latency: traffic by weights, which one replica of each can serve."""
     with EmulatedAws() as account:
         publish(account)
         yield account
@@ -38,7 +39,7 @@ def aws() -> Iterator[EmulatedAws]:
 
 @pytest.fixture
 def rendered(installed: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[RenderedStack]:
-    """The source's stack, rendered and applied."""
+    """The AWS sample's stack, rendered and applied."""
     with RenderedStack(installed, namespace, tmp_path) as made:
         yield made
 
@@ -51,9 +52,9 @@ def built(installed: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[H
 
 
 def _run(stack: RenderedStack, aws: EmulatedAws, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A command as the identity of the controller, which may read and little more, with CloudWatch within reach."""
-    told = {"FAILOVERCTL_AWS__CLOUDWATCH_ENABLED": "true", "FAILOVERCTL_AWS__LATENCY_STAT": "Average"}
-    variables = {**environment(stack), **aws.environment(), **told}
+    """Runs a command with the controller's identity, which has few permissions besides reading, and with CloudWatch."""
+    extra = {"FAILOVERCTL_AWS__CLOUDWATCH_ENABLED": "true", "FAILOVERCTL_AWS__LATENCY_STAT": "Average"}
+    variables = {**environment(stack), **aws.environment(), **extra}
     return subprocess.run([PROGRAM, *arguments], env=variables, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -72,7 +73,7 @@ def _by_hand(stack: RenderedStack) -> Path:
 
 
 def _plan(stack: RenderedStack, aws: EmulatedAws, path: Path) -> dict[str, Any]:
-    """What is planned, without the moment and without numbers in sentences, which are ages. Requests stay byte for byte."""
+    """The plan without its time and the numbers in sentences, which are ages. Requests stay byte for byte."""
     done = _run(stack, aws, "plan", "--json", "--applications", str(path))
     assert done.returncode in {0, 2}, done.stderr
     document: dict[str, Any] = json.loads(done.stdout)
@@ -89,14 +90,14 @@ def _plan(stack: RenderedStack, aws: EmulatedAws, path: Path) -> dict[str, Any]:
 
 
 def _same_plan(stack: RenderedStack, aws: EmulatedAws, adopted: Path) -> dict[str, Any]:
-    """The plan of both files, which is the same."""
+    """The plan of both files, which must be the same."""
     ours, theirs = _plan(stack, aws, adopted), _plan(stack, aws, _by_hand(stack))
     assert ours == theirs
     return ours
 
 
 def _pinned(stack: RenderedStack, aws: EmulatedAws, adopted: Path, ingress: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The plan of both files, and its requests to the Ingress, once a person pins the application to capacity mode."""
+    """The plan of both files, and its requests to the Ingress, after a person pins capacity mode."""
     marks = {PINNED_MODE: "capacity", PINNED_UNTIL: FOREVER, OVERRIDE_REASON: "a drill"}
     stack._patch(INGRESSES, ingress, {"metadata": {"annotations": marks}})
     plan = _same_plan(stack, aws, adopted)
@@ -104,7 +105,7 @@ def _pinned(stack: RenderedStack, aws: EmulatedAws, adopted: Path, ingress: str)
 
 
 def test_a_rendered_stack(rendered: RenderedStack, aws: EmulatedAws) -> None:
-    """At rest nothing is to be done; a failover is planned alike, request for request."""
+    """Without a shortage there is nothing to do; both plan the same requests of a failover."""
     adopted = _init(rendered, aws, "sd21")
     assert _same_plan(rendered, aws, adopted)["changes"] is False
     plan, routes = _pinned(rendered, aws, adopted, "sd21")
@@ -113,7 +114,7 @@ def test_a_rendered_stack(rendered: RenderedStack, aws: EmulatedAws) -> None:
 
 
 def test_a_stack_built_by_hand_and_what_it_lacks(built: HandBuiltStack, aws: EmulatedAws) -> None:
-    """The plan on the new file names what a safe switch lacks; with the printed patch applied a failover is planned."""
+    """The plan of the new file names what a safe mode change lacks; after the printed patch it contains a failover."""
     adopted = _init(built, aws, hand_built.INGRESS)
     plan = _same_plan(built, aws, adopted)
     assert (plan["actions"], len(plan["standbyPatch"])) == ([], 6)
@@ -130,7 +131,7 @@ def test_a_stack_built_by_hand_and_what_it_lacks(built: HandBuiltStack, aws: Emu
 
     path = INGRESSES.path(built.namespace, hand_built.INGRESS)
     built.session.request("PATCH", path, body=json.dumps(plan["standbyPatch"]), content_type=JSON_PATCH)
-    built.play_the_load_balancer_controller(hand_built.INGRESS, (hand_built.CAPACITY,))
+    built.make_load_balancer(hand_built.INGRESS, (hand_built.CAPACITY,))
     assert _same_plan(built, aws, adopted)["standbyPatch"] == []
     plan, routes = _pinned(built, aws, adopted, hand_built.INGRESS)
     assert (plan["verb"], len(routes)) == ("failover", 1), plan
@@ -138,13 +139,13 @@ def test_a_stack_built_by_hand_and_what_it_lacks(built: HandBuiltStack, aws: Emu
 
 
 def test_the_patch_that_is_printed_is_that_of_the_standby_rules() -> None:
-    """Nothing is made up by the test above."""
+    """So that the test above uses the real patch."""
     missing = [Backend(name, 80) for name in (hand_built.CAPACITY, *SERVICES)]
     assert len(standby_patch("weighted-routing", [live_rule("weighted-routing")], missing)) == 6
 
 
 def test_the_ingress_that_is_kept_aside_is_applied(built: HandBuiltStack, aws: EmulatedAws) -> None:
-    """In capacity mode the units are found behind the one Service; what the action does not state is said to be assumed."""
+    """In capacity mode it finds the units behind the one Service, and marks values that the action lacks as assumed."""
     kubectl(built.plane, "apply", "-f", str(keep_aside(built.folder, built.namespace)))
     text = _init(built, aws, hand_built.INGRESS).read_text()
     found = yaml.safe_load(text)["spec"]
@@ -156,7 +157,7 @@ def test_the_ingress_that_is_kept_aside_is_applied(built: HandBuiltStack, aws: E
 
 
 def test_nothing_is_written_in_the_cluster_and_reading_suffices(built: HandBuiltStack, aws: EmulatedAws) -> None:
-    """Only lists, as the audit log of the API server has it."""
+    """According to the API server's audit log, it only lists."""
     _init(built, aws, hand_built.INGRESS)
     wait_for("the audit log", lambda: bool(built.audit()))
     assert {one.verb for one in built.audit()} == {"list"}
@@ -164,7 +165,7 @@ def test_nothing_is_written_in_the_cluster_and_reading_suffices(built: HandBuilt
 
 
 def test_an_existing_file_is_not_overwritten(built: HandBuiltStack, aws: EmulatedAws) -> None:
-    """And an Ingress that is not there is an error that names those that are."""
+    """A missing Ingress is an error that names the existing ones."""
     path = built.folder / "mine.yaml"
     path.write_text("mine")
     done = _run(built, aws, "init", "--ingress", f"{built.namespace}/{hand_built.INGRESS}", "--out", str(path))

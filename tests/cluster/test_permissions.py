@@ -1,4 +1,4 @@
-"""Least privilege, proved on the real server's own record: nothing is granted that is not used, nothing is used that is not granted."""
+"""Least privilege, by the real server's audit log: the granted permissions are exactly the used ones."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def test_what_a_whole_life_uses_is_exactly_what_is_granted(stack: Stack) -> None
 
 # --- (b) what is missing is named -------------------------------------------------------------------------------------------------------
 
-# One permission of each resource; tests/deploy/test_permissions.py covers every one. A `watch` that is missing shows after
-# the time for which a server that starts is forgiven its refusals.
+# One permission of each resource; tests/deploy/test_permissions.py covers all. A missing `watch` shows after
+# the time for which refusals of a starting server are tolerated.
 _ONE_EACH = [one for one in granted() if one.verb in {"list", "create"} or (one.resource, one.verb) == ("ingresses", "patch")]
 
 
 @pytest.mark.parametrize("missing", _ONE_EACH, ids=str)
 def test_a_missing_permission_is_a_named_degradation(stack: Stack, missing: Permission) -> None:
-    """The controller runs on, and what is seen of it is what docs/permissions.md says."""
+    """The controller continues, and its symptoms are those in docs/permissions.md."""
     row = row_of(missing)
     assert row is not None
     forget_everything(stack)
@@ -54,7 +54,7 @@ def test_a_missing_permission_is_a_named_degradation(stack: Stack, missing: Perm
             if any(where == "metric" for where, _ in row.seen) or missing.resource in {"events", "configmaps"}:
                 stack.shortage()
             try:
-                wait_for("what the document says", lambda: set(row.seen) <= observed.look() and observed.names(missing))
+                wait_for("what the document says", lambda: set(row.seen) <= observed.observe() and observed.names(missing))
             except AssertionError:
                 raise AssertionError(f"{missing}: expected {row.seen}, seen {sorted(observed.seen)}") from None
             assert service._healthy() == ""
@@ -63,7 +63,7 @@ def test_a_missing_permission_is_a_named_degradation(stack: Stack, missing: Perm
 
 @contextmanager
 def _account_without(stack: Stack, missing: Permission) -> Iterator[str]:
-    """A ServiceAccount with every permission of the controller but one."""
+    """A ServiceAccount with all permissions of the controller except one."""
     name = f"without-{stack.namespace}"
     spaces = {CLUSTER: None, APPLICATION: stack.namespace}
     roles: dict[str | None, list[Permission]] = {}
@@ -91,34 +91,34 @@ def _role(name: str, namespace: str | None, some: list[Permission]) -> tuple[dic
     return role, binding
 
 
-# --- (c) reading suffices for looking -----------------------------------------------------------------------------------------------------
+# --- (c) reading suffices for read-only commands ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def reading(installed: ControlPlane) -> Iterator[ControlPlane]:
-    """The manifests of the dry run, applied over the others as a user does; afterwards the others again."""
+    """Applies the dry run's manifests over the others, as a user does; restores the others afterwards."""
     apply_folder(installed, KUSTOMIZE / "dry-run")
     yield installed
     apply_folder(installed, KUSTOMIZE / "base")
 
 
-def test_the_dry_run_manifests_suffice_for_every_command_that_looks(reading: ControlPlane, stack: Stack) -> None:
-    """`plan`, `status`, `doctor` and `run --dry-run`, in a shortage, are refused nothing and write nothing."""
+def test_the_dry_run_manifests_suffice_for_every_read_only_command(reading: ControlPlane, stack: Stack) -> None:
+    """In a shortage, `plan`, `status`, `doctor` and `run --dry-run` get no refusal and write nothing."""
     begin = moment()
     with run_controller(stack, "--dry-run") as process:
         stack.shortage()
         wait_for("the decision", lambda: process.application()["verb"] == "failover")
         planned = command(stack, "plan")
         status = command(stack, "status")
-        doctor = command(stack, "doctor", "sd21")  # the cluster's components are not for the controller to see
+        doctor = command(stack, "doctor", "sd21")  # the controller may not read the cluster's components
         process.end(signal.SIGTERM)
         log = process.log()
-    # A single look finds the Event and no NodeClaim any more: it suspects. The dry run watched and is sure.
+    # A single observation finds the Event but no NodeClaim: a suspicion. The dry run watched both: a proof.
     assert (planned.returncode, planned.stderr) == (0, ""), planned.stdout
     assert "ShortageSuspected" in planned.stdout
     assert (status.returncode, status.stderr) == (0, "")
     assert "sd21-inf2" in status.stdout
-    assert (doctor.returncode, doctor.stderr) == (2, ""), doctor.stdout  # nobody gives the Ingress an address here
+    assert (doctor.returncode, doctor.stderr) == (2, ""), doctor.stdout  # the Ingress gets no address here
     assert "cannot tell" not in doctor.stdout
     assert "action.planned" in log
     entries = stack.audit(since=begin)
@@ -131,7 +131,7 @@ def test_the_dry_run_manifests_suffice_for_every_command_that_looks(reading: Con
 
 
 def test_the_pods_are_accepted_as_restricted_and_others_are_not(installed: ControlPlane, tmp_path: Path) -> None:
-    """The ReplicaSet controller makes the pods under the namespace's `restricted` profile; one that violates it is refused there."""
+    """The ReplicaSet controller creates the pods under the namespace's `restricted` profile, which refuses a violation."""
 
     def pods(app: str) -> int:
         listed = json.loads(kubectl(installed, "-n", SYSTEM, "get", "pods", "-l", f"app.kubernetes.io/name={app}", "-o", "json"))

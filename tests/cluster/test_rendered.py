@@ -1,4 +1,4 @@
-"""What `failoverctl render` makes, on the real API server: accepted as it is, safe to switch, and switched without a trace elsewhere."""
+"""What `failoverctl render` makes, on the real API server: accepted, safe, and changed only in the mode's fields."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from failover_harness.control_plane.control_plane import ControlPlane
 from failover_harness.waiting import wait_for
 from tests.cluster.manifests import kubectl
 from tests.cluster.processes import command
-from tests.cluster.rendered import RenderedStack, without_switch
+from tests.cluster.rendered import RenderedStack, without_mode
 from tests.cluster.test_scenarios import CAPACITY
 from tests.support.stacks import NAMES, STACKS, example
 
 
 @pytest.fixture
 def rendered(installed: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[RenderedStack]:
-    """The source's stack, rendered and applied, with one ready replica of every unit."""
+    """The AWS sample's stack, rendered and applied, with one ready replica of every unit."""
     with RenderedStack(installed, namespace, tmp_path) as made:
         yield made
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_example_is_accepted_as_it_is(plane: ControlPlane, name: str) -> None:
-    """By kubectl with strict validation, with Karpenter's and KEDA's own rules; a second time nothing changes."""
+    """By kubectl with strict validation and Karpenter's and KEDA's rules; a second time nothing changes."""
     folder, objects = STACKS / name, example(name)
     try:
         first = kubectl(plane, "apply", "--server-side", "--validate=strict", "-f", str(folder)).splitlines()
@@ -41,7 +41,7 @@ def test_every_example_is_accepted_as_it_is(plane: ControlPlane, name: str) -> N
 
 
 def test_doctor_and_plan_call_the_rendered_stack_safe(rendered: RenderedStack) -> None:
-    """No problem; the only warning is the source's own stickiness. Nothing to change, and no standby rule is missing."""
+    """No problem; the only warning is the AWS sample's stickiness. Nothing to change, and no standby rule is missing."""
     report = command(rendered, "doctor", rendered.key, "--output", "json")
     document = json.loads(report.stdout)
     levels = {one["check"]: one["level"] for one in document["checks"] if one["level"] != "ok"}
@@ -54,23 +54,23 @@ def test_doctor_and_plan_call_the_rendered_stack_safe(rendered: RenderedStack) -
     assert plan["alerts"] == []
 
 
-def test_a_switch_to_each_mode_leaves_the_rest_of_the_ingress_untouched(rendered: RenderedStack) -> None:
-    """Action and mode marker alone change, both ways, by the production service; the ScaledObjects keep all but floor and target."""
-    before, cost = without_switch(rendered.ingress()), rendered.action()
+def test_a_change_to_each_mode_leaves_the_rest_of_the_ingress_untouched(rendered: RenderedStack) -> None:
+    """The production service changes only action and mode marker, both ways; ScaledObjects keep all except floor and target."""
+    before, cost = without_mode(rendered.ingress()), rendered.action()
     rendered_objects = _scaled(rendered)
     with rendered.controller():
         rendered.shortage()
         wait_for("capacity mode", lambda: rendered.mode() == "capacity")
         assert rendered.action() == CAPACITY
-        assert without_switch(rendered.ingress()) == before
-        with pytest.raises(AssertionError, match=r'conflict with "failoverctl"'):  # what docs/render.md says of applying it again
+        assert without_mode(rendered.ingress()) == before
+        with pytest.raises(AssertionError, match=r'conflict with "failoverctl"'):  # as docs/render.md says of another apply
             kubectl(rendered.plane, "apply", "--server-side", f"--filename={rendered.folder}/rendered/40-ingress.yaml")
         assert rendered.action() == CAPACITY
         wait_for("KEDA's targets of capacity mode", lambda: '"targetMetricValue": "89.2"' in _scaled(rendered, whole=True))
         rendered.launch("sd21-inf2")
         wait_for("cost mode", lambda: rendered.mode() == "cost")
     assert rendered.action() == cost
-    assert without_switch(rendered.ingress()) == before
+    assert without_mode(rendered.ingress()) == before
     assert _scaled(rendered) == rendered_objects
     assert [one.code for one in rendered.writes("ingresses")] == [200, 200]
 
@@ -87,6 +87,6 @@ def _scaled(stack: RenderedStack, *, whole: bool = False) -> str:
 
 
 def test_the_identity_that_only_reads_suffices_for_plan_and_doctor(rendered: RenderedStack) -> None:
-    """Nothing that is rendered needs more permissions than the manifests grant."""
+    """Rendered objects need no more permissions than the manifests grant."""
     assert command(rendered, "doctor", rendered.key, account="failoverctl").returncode == 0
     assert command(rendered, "plan", account="failoverctl").returncode == 0

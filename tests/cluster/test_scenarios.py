@@ -1,4 +1,4 @@
-"""The main scenarios on a real API server, scheduler and controllers, under the ServiceAccount that the manifests make."""
+"""The main scenarios on a real API server, scheduler and controllers, under the manifests' ServiceAccount."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS
 COST, CAPACITY = format_action(COST_TARGETS, 0), format_action(CAPACITY_TARGETS, 0)
 OUTAGE_S = 60.0
 HOLD_S = 15.0
-"""A replacement hold within which a test surely takes the API server away."""
+"""A replacement hold long enough for a test to stop the API server."""
 
 
 def test_it_fails_over_on_a_proven_shortage_and_falls_back_on_the_proven_return(stack: Stack) -> None:
-    """The main job: one patch each way, KEDA follows, people are told, memory is kept."""
+    """The main function: one patch each way, KEDA follows, people are notified, memory is kept."""
     with stack.controller():
         stack.shortage()
         wait_for("capacity mode", lambda: stack.mode() == "capacity")
@@ -45,7 +45,7 @@ def test_it_fails_over_on_a_proven_shortage_and_falls_back_on_the_proven_return(
 
 
 def test_a_refusal_in_one_zone_changes_nothing(stack: Stack) -> None:
-    """A NodeClaim narrowed to one zone was refused: the other zones are not proven short."""
+    """EC2 refused a NodeClaim for one zone only: this proves nothing about the others."""
     with stack.controller() as service:
         stack.pend("sd21-inf2")
         stack.refuse("sd21-inf2", zones=("us-west-2a",))
@@ -59,15 +59,15 @@ def test_a_refusal_in_one_zone_changes_nothing(stack: Stack) -> None:
     [("cost", signal.SIGTERM), ("capacity", signal.SIGTERM), ("capacity", signal.SIGKILL)],
     ids=["cost mode, stopped", "capacity mode, stopped", "capacity mode, killed"],
 )
-def test_a_restart_switches_nothing_and_keeps_the_memory(stack: Stack, mode: str, ends_with: signal.Signals) -> None:
-    """The second process reads mode and memory and goes on where the first one ended."""
+def test_a_restart_changes_no_mode_and_keeps_the_memory(stack: Stack, mode: str, ends_with: signal.Signals) -> None:
+    """The second process reads mode and memory and continues where the first ended."""
     with run_controller(stack) as first:
         if mode == "capacity":
             stack.shortage()
             wait_for("capacity mode", lambda: stack.mode() == "capacity")
             wait_for("the targets of every unit", lambda: len(stack.writes("scaledobjects")) >= 5)
         wait_for("the memory", lambda: stack.memory()["mode"] == mode)
-        wait_for("the memory of the switch", lambda: len(stack.memory()["flips"]) == (mode == "capacity"))
+        wait_for("the memory of the mode change", lambda: len(stack.memory()["flips"]) == (mode == "capacity"))
         first.end(ends_with)
     action, memory, begin = stack.action(), stack.memory(), moment()
     with run_controller(stack) as second:
@@ -87,7 +87,7 @@ def _reason(service: Service) -> str:
 
 
 def _wait_for_the_refusal(service: Service) -> None:
-    """Until the controller knows of it: the watch has its own way, and what ends the API server must not overtake it."""
+    """Waits until the controller has seen it, so that the end of the API server does not overtake the watch."""
     wait_for("the refusal", lambda: any(unit.pool.failures for unit in service.controller.views()[0].snapshot.units.values()))
 
 
@@ -95,8 +95,8 @@ def _wait_for_the_refusal(service: Service) -> None:
 
 
 @pytest.mark.parametrize("how", ["reapply", "update"], ids=["server-side apply by force", "update of the whole object"])
-def test_two_writers_fight_and_ours_backs_off_and_says_who(stack: Stack, how: str) -> None:
-    """A GitOps tool keeps putting the action of cost mode back: we answer ever more slowly, and people are told who it is."""
+def test_of_two_writers_ours_backs_off_and_names_the_other(stack: Stack, how: str) -> None:
+    """A GitOps tool keeps restoring the action of cost mode: the controller backs off, and an alert names the tool."""
     foreign: Callable[[str, str], None] = getattr(stack, how)
     with stack.controller(policy={"reassertBaseSeconds": 2, "reassertMaxSeconds": 8}):
         stack.shortage()
@@ -109,7 +109,7 @@ def test_two_writers_fight_and_ours_backs_off_and_says_who(stack: Stack, how: st
                 try:
                     foreign("argocd", COST)
                 except Conflict:
-                    return False  # it read before we wrote; the tool tries again
+                    return False  # it read before our write; the tool retries
                 undone += 1
             return "Fighting" in dict(stack.events())
 
@@ -127,7 +127,7 @@ def test_two_writers_fight_and_ours_backs_off_and_says_who(stack: Stack, how: st
 
 
 def test_a_killed_api_server_delays_a_failover_and_nothing_else(stack: Stack) -> None:
-    """Killed for a minute between the refusal and the decision: the failover is made when it is back, once, by itself."""
+    """Killed for a minute between the refusal and the decision: the failover follows once it is back, exactly once."""
     with stack.controller(policy={"replacementHoldSeconds": HOLD_S}) as service:
         stack.shortage()
         _wait_for_the_refusal(service)
@@ -144,7 +144,7 @@ def test_a_killed_api_server_delays_a_failover_and_nothing_else(stack: Stack) ->
 
 
 def test_a_frozen_api_server_makes_signals_stale_and_the_failover_follows(stack: Stack) -> None:
-    """Stopped for a minute: connections hang. What is known grows old, which holds and is told; then everything goes on."""
+    """Paused for a minute, so that connections hang: signals become stale, the controller holds and reports it, and then continues."""
     settings: dict[str, Any] = {"kubernetes": {"watch_idle_s": 12}, "freshness": {"watch_s": 30}}
     with stack.controller(policy={"replacementHoldSeconds": HOLD_S}, **settings) as service:
         stack.shortage()
@@ -157,12 +157,12 @@ def test_a_frozen_api_server_makes_signals_stale_and_the_failover_follows(stack:
         wait_for("the event", lambda: "ShortageProven" in dict(stack.events()))
         wait_for("readiness", lambda: service._ready() == "")
     assert decided == "SignalsStale"
-    assert "no fresh word from" in ready
+    assert "no fresh data from" in ready
     assert stack.routings() == [CAPACITY]
 
 
 def test_what_happened_while_the_watches_were_cut_is_seen_afterwards(stack: Stack) -> None:
-    """Every connection is cut and stays so; NodeClaim and Event come and go meanwhile; the watches go on from where they were."""
+    """All connections are cut; a NodeClaim and an Event come and go; then the watches resume where they were."""
     with Proxy(stack.plane.port) as proxy, stack.controller(session=stack.controller_session(host=proxy.url)) as service:
         wait_for("every first list", lambda: all(_lists(service).values()))
         lists = _lists(service)
@@ -170,26 +170,26 @@ def test_what_happened_while_the_watches_were_cut_is_seen_afterwards(stack: Stac
         stack.shortage()
         proxy.unblock()
         wait_for("capacity mode", lambda: stack.mode() == "capacity")
-        assert _lists(service) == lists, "the watches were resumed, nothing was listed anew"
+        assert _lists(service) == lists, "the watches were resumed, and nothing was listed again"
     assert stack.routings() == [CAPACITY]
 
 
 def test_connections_that_are_cut_again_and_again_lose_nothing(stack: Stack) -> None:
-    """The switch happens although no connection lives for longer than half a second."""
+    """The mode changes although no connection lasts longer than half a second."""
     with Proxy(stack.plane.port) as proxy, stack.controller(session=stack.controller_session(host=proxy.url)):
         stack.shortage()
 
-        def switched() -> bool:
+        def changed() -> bool:
             time.sleep(0.5)
             proxy.cut()
             return stack.mode() == "capacity"
 
-        wait_for("capacity mode", switched, deadline_s=60)
+        wait_for("capacity mode", changed, deadline_s=60)
     assert stack.routings() == [CAPACITY]
 
 
-def test_a_switch_whose_answer_is_lost_is_remembered_and_told_as_any_other(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The API server writes the switch and its answer does not arrive; sent again it is a conflict, and the Ingress tells what was done."""
+def test_a_mode_change_whose_answer_is_lost_is_remembered_and_reported(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API server makes the change but its answer is lost; the repeated patch conflicts, and the Ingress shows what was done."""
     session = stack.controller_session()
     request, lost = session.request, list[str]()
 
@@ -211,7 +211,7 @@ def test_a_switch_whose_answer_is_lost_is_remembered_and_told_as_any_other(stack
 
 
 def test_after_a_compaction_everything_is_listed_anew_and_acted_upon(stack: Stack) -> None:
-    """The versions that the watches know are gone (410): capacity that returned meanwhile is found in the list."""
+    """The watches' versions are gone (410): the new list contains the capacity that returned in the meantime."""
     with Proxy(stack.plane.port) as proxy, stack.controller(session=stack.controller_session(host=proxy.url)) as service:
         stack.shortage()
         wait_for("capacity mode", lambda: stack.mode() == "capacity")
@@ -228,7 +228,7 @@ def test_after_a_compaction_everything_is_listed_anew_and_acted_upon(stack: Stac
 
 
 def _compact(stack: Stack) -> None:
-    """Makes every known version too old: etcd forgets them, and a new API server's cache never knew them."""
+    """Makes every known version too old: compacts etcd and restarts the API server, whose cache is then empty."""
     stack.plane.compact()
     with stack.plane.killed():
         pass
@@ -239,7 +239,7 @@ def _lists(service: Service) -> dict[tuple[str, str | None], int]:
 
 
 def test_permissions_that_are_refused_for_seconds_are_no_absence(stack: Stack) -> None:
-    """A server that has just started refuses what is granted: nothing is forgotten, nobody is alarmed, and it goes on at once."""
+    """A starting server refuses granted requests: nothing is forgotten, no alert is raised, and the controller continues at once."""
     with Proxy(stack.plane.port) as proxy, stack.controller(session=stack.controller_session(host=proxy.url)) as service:
         with capture_logs() as logs:
             stack.revoke()
@@ -259,7 +259,7 @@ def test_permissions_that_are_refused_for_seconds_are_no_absence(stack: Stack) -
 
 
 def test_a_patch_for_an_ingress_that_is_gone_does_not_bring_it_back(stack: Stack) -> None:
-    """What the real server says to our apply with the uid of an Ingress that was deleted, or deleted and made anew."""
+    """The real server's answer to our apply with the uid of an Ingress that was deleted, or deleted and recreated."""
     old = stack.ingress()
     session = stack.controller_session()
     identity = {name: old["metadata"][name] for name in ("name", "namespace", "uid", "resourceVersion")}
@@ -282,7 +282,7 @@ def test_a_patch_for_an_ingress_that_is_gone_does_not_bring_it_back(stack: Stack
 
 @pytest.mark.parametrize("again", [True, False], ids=["made anew", "made anew later"])
 def test_an_ingress_that_is_deleted_between_decision_and_patch(stack: Stack, monkeypatch: pytest.MonkeyPatch, again: bool) -> None:
-    """The patch is refused, nothing comes back by our hand, and the new Ingress is switched for its own sake."""
+    """The server refuses the patch, the controller recreates nothing, and it decides about a new Ingress separately."""
     session = stack.controller_session()
     request = session.request
     seen: list[str] = []

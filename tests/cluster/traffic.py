@@ -1,4 +1,4 @@
-"""What CloudWatch has of a stack that has served for a while."""
+"""CloudWatch data of a stack that has served requests for two hours."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.applications import seed_units
 
 
 def publish(account: EmulatedAws) -> None:
-    """Two hours of every unit's counter and latency: traffic as the weights split it, which one replica each can serve."""
+    """Publishes two hours of every unit's counter and latency: traffic by weights, which one replica of each can serve."""
     now = time.time() // 60 * 60
     for unit in seed_units():
         data: list[dict[str, Any]] = []

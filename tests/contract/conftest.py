@@ -1,4 +1,4 @@
-"""The fixture that makes one suite of two."""
+"""The fixture that runs the suite on both servers."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def trusting_pool(api_server: ControlPlane) -> Iterator[urllib3.PoolManager]:
 
 @pytest.fixture(params=("emulated", "real"))
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """Either server, with a namespace of the test's own."""
+    """Either server, with a namespace for the test."""
     if request.param == "real":
-        # Asked for by name: the emulated half must not start a control plane.
+        # Requested by name, so that tests on the emulated API do not start a control plane.
         yield Real(request.getfixturevalue("api_server"), request.getfixturevalue("trusting_pool"))
         return
     with ExitStack() as stack:

@@ -31,25 +31,25 @@ _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
 class Server(Protocol):
-    """What a test may do to a server besides sending requests."""
+    """What a test may do to a server in addition to requests."""
 
     @property
     def client(self) -> Client:
-        """The administrator's, in a namespace of the test's own whose name may be used for cluster-scoped objects too."""
+        """The administrator's client in the test's namespace, whose name may also be used for cluster-scoped objects."""
 
     def compact(self) -> None:
-        """Drops the history before now where it is kept; what a server holds in memory besides stays."""
+        """Compacts the stored history; a server's caches may keep more."""
 
     def forget(self) -> None:
-        """Makes versions and page tokens from before now expire for every kind, and ends open watches."""
+        """Makes earlier versions and page tokens expire for every kind, and ends open watches."""
 
     def account(self, name: str, *rules: Object, everywhere: bool = False) -> Client:
         """The client of a ServiceAccount in the test's namespace.
 
         Args:
-            name: The account's.
+            name: The account's name.
             rules: What RBAC allows it.
-            everywhere: Whether by a ClusterRole instead of a Role in the test's namespace.
+            everywhere: Whether a ClusterRole grants it instead of a Role in the test's namespace.
         """
 
 
@@ -95,14 +95,14 @@ class Real:
     def __init__(self, plane: ControlPlane, pool: urllib3.PoolManager) -> None:
         self._plane = plane
         self.client = _in_new_namespace(Client(plane.url, pool, plane.token))
-        # Pods are only admitted with it, and the controller that makes it does not run: nothing but the test writes here.
+        # Pods need it for admission, and its controller does not run: only the test writes here.
         self.client.create("/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": "default"}})
 
     def compact(self) -> None:
         self._plane.compact()
 
     def forget(self) -> None:
-        # The API server answers for most kinds from its memory; only a new one does not know what was before.
+        # The API server answers for most kinds from its cache; only a new one has no history.
         self._plane.compact()
         with self._plane.killed():
             pass
@@ -137,7 +137,7 @@ def _in_new_namespace(client: Client) -> Client:
 
 
 def _allowed(account: Client, rules: Object) -> bool:
-    """Whether the authorizer has seen a rule: it follows the roles by watching them."""
+    """Whether the authorizer has seen a rule, which it gets from its watch of roles."""
     resource, _, subresource = rules["resources"][0].partition("/")
     wanted = {"namespace": account.namespace, "verb": rules["verbs"][0], "group": rules["apiGroups"][0], "resource": resource}
     named = {"name": rules["resourceNames"][0]} if "resourceNames" in rules else {}

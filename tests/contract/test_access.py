@@ -1,4 +1,4 @@
-"""Who may do what, what is not there, and discovery."""
+"""Permissions, missing resources, and discovery."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def user(client: Client, name: str) -> str:
 
 
 def test_an_unknown_token_is_unauthorized(client: Client) -> None:
-    """An unknown token is 401 Unauthorized, whatever is asked for."""
+    """An unknown token is 401 Unauthorized for every request."""
     for path in (PODS, "/apis", "/version", "/apis/nothing.example/v1/things"):
         answer = client.with_token("unknown").get(path)
         assert (answer.refusal, answer.message) == ((401, "Unauthorized"), "Unauthorized")
 
 
 def test_no_token_is_anonymous(client: Client) -> None:
-    """Without a token the caller is `system:anonymous`, whom 403 tells so."""
+    """Without a token the caller is `system:anonymous`, whom a 403 names."""
     answer = client.with_token(None).get(PODS)
     assert answer.refusal == (403, "Forbidden")
     assert answer.message == (
@@ -149,7 +149,7 @@ def test_a_rule_with_names_covers_a_watch_of_that_name(server: Server, client: C
 
 
 def test_apply_of_an_absent_object_needs_the_right_to_create(server: Server) -> None:
-    """Applying what does not exist takes the right to create, besides the right to patch."""
+    """Applying what does not exist needs the right to create as well as to patch."""
     answer = server.account("patcher", PATCHER).apply(SD21, ingress(), manager="ours")
     assert answer.refusal == (403, "Forbidden")
     assert 'cannot create resource "ingresses"' in answer.message
@@ -168,8 +168,8 @@ def test_an_unknown_resource_of_a_custom_group_is_not_found(client: Client) -> N
     assert (answer.code, answer.data) == (404, b"404 page not found\n")
 
 
-def test_permission_is_asked_for_before_existence(server: Server, client: Client) -> None:
-    """For whoever may not see it, what is not installed is 403, not 404."""
+def test_permission_comes_before_existence(server: Server, client: Client) -> None:
+    """Without permission, a resource that is not installed is 403, not 404."""
     answer = server.account("nobody").get("/apis/nothing.example/v1/things")
     assert answer.refusal == (403, "Forbidden")
     assert answer.message == (

@@ -166,7 +166,7 @@ def test_a_map_that_removal_empties_goes_too(client: Client) -> None:
 
 
 def test_removing_the_last_key_of_a_map_that_another_holds_leaves_a_null(client: Client) -> None:
-    """Removing the last key of a map that somebody else wrote empty leaves null there, which a CRD refuses (422)."""
+    """Removing the last key of a map that another manager wrote empty leaves null there, which a CRD refuses (422)."""
     body = scaled_object()
     body["spec"]["advanced"] = {"scalingModifiers": {}}
     client.create(SCALED_OBJECTS, body)
@@ -193,7 +193,7 @@ def test_an_update_takes_fields_away_from_an_applier(client: Client) -> None:
 
 
 def test_what_an_update_took_over_conflicts(client: Client) -> None:
-    """After somebody edited our annotation by hand, applying it again is 409 that names their tool."""
+    """After a person edited our annotation, applying it again is a 409 that names their tool."""
     client.apply(SD21, ingress(a="1"), manager="ours")
     client.merge_patch(f"{SD21}?fieldManager=kubectl-edit", {"metadata": {"annotations": {"a": "human"}}})
     answer = client.apply(SD21, annotated(a="1"), manager="ours")

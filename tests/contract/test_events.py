@@ -1,4 +1,4 @@
-"""Events of the core group: how people are told, and how Karpenter's refusals come in."""
+"""Events of the core group: notifications for people, and Karpenter's refusals."""
 
 from __future__ import annotations
 

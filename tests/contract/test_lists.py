@@ -200,14 +200,14 @@ def test_a_page_token_from_before_a_compaction_has_expired(server: Server, clien
 
 
 def test_a_page_token_that_cannot_be_read_is_refused(client: Client) -> None:
-    """A page token that is none is 400."""
+    """An invalid page token is 400."""
     answer = client.get(f"{CONFIG_MAPS}?continue=nonsense")
     assert answer.refusal == (400, "BadRequest")
     assert "continue key is not valid" in answer.message
 
 
 def test_a_version_that_is_no_number_is_refused(client: Client) -> None:
-    """A version that is no number is 400 for a list and, oddly, 500 for a watch."""
+    """A version that is not a number is 400 for a list and, oddly, 500 for a watch."""
     assert client.get(f"{CONFIG_MAPS}?resourceVersion=x").refusal == (400, "BadRequest")
     assert client.get(f"{CONFIG_MAPS}?resourceVersion=x&watch=true").refusal == (500, "")
 

@@ -140,7 +140,7 @@ def test_a_watch_of_custom_resources(client: Client) -> None:
 
 @pytest.mark.parametrize("path", [CONFIG_MAPS, EVENTS])
 def test_a_watch_from_the_future_is_silent(client: Client, path: str) -> None:
-    """A watch from a version that does not exist yet is no error: it is silent, and what happens meanwhile is not sent."""
+    """A watch from a version that does not exist yet is no error: it sends nothing until then, and skips earlier changes."""
     with client.watch(path, "&resourceVersion=999999999&timeoutSeconds=2") as events:
         client.create(path, event("a", namespace=client.namespace) if path == EVENTS else config_map("a"))
         assert list(events) == []
@@ -178,7 +178,7 @@ def test_a_watch_goes_on_from_a_bookmark(client: Client) -> None:
 
 
 def test_events_get_no_bookmarks(client: Client) -> None:
-    """A watch of Events gets no bookmarks, whatever it asks for: its silence says nothing."""
+    """A watch of Events gets no bookmarks, even if it requests them: no lines do not mean no changes."""
     version = client.get(EVENTS).version
     with client.watch(EVENTS, f"&resourceVersion={version}&timeoutSeconds=5&allowWatchBookmarks=true") as events:
         client.create(EVENTS, event("e1", namespace=client.namespace))

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from controller.clock import AcceleratedClock
-from controller.signals.ingress import PAUSED_UNTIL
+from controller.policy.annotations import PAUSED_UNTIL
 from failover_harness.waiting import wait_for
 from failover_testbed.kube_api import Identity
 from tests.support.cluster import NAMESPACE, Cluster, Collector, make_service, running
@@ -45,7 +45,7 @@ def test_a_missing_permission_is_a_named_degradation(missing: Permission, tmp_pa
                 if (missing.resource, missing.verb) == ("events", "patch") and observed.overrides(collector) == toggled:
                     toggled += 1
                     _pause(cluster, on=toggled % 2 == 1)
-                return set(row.seen) <= observed.look() and observed.names(missing)
+                return set(row.seen) <= observed.observe() and observed.names(missing)
 
             try:
                 wait_for("what the document says", seen)

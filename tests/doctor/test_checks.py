@@ -13,10 +13,10 @@ from controller.clients.kube import DEPLOYMENTS, ENDPOINT_SLICES, SCALED_OBJECTS
 from controller.clock import format_rfc3339
 from controller.doctor.checks import CHECKS, examine
 from controller.doctor.report import Level, Result
+from controller.policy.annotations import MARKER, OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE
 from controller.policy.model import Application, CapacityWeights, Mode, PolicySettings, RoutingStyle, Target
-from controller.policy.routing import ALGORITHM, LEAST_OUTSTANDING, MARKER, PREFIX, action_key, format_action
+from controller.policy.routing import ALGORITHM, LEAST_OUTSTANDING, PREFIX, action_key, format_action
 from controller.policy.standby import live_rule, standby_rule
-from controller.signals.ingress import OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE
 from tests.support.applications import COST_TARGETS, NOW, application
 from tests.support.healthy import Healthy
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiers import DEFAULT, PLACES, TARGETS, Tier, selection, tier_of, tiers_of
+from tests.tiers import DEFAULT, PLACES, TARGETS, WAITING, Tier, selection, spread, tier_of, tiers_of
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("test_*.py"))
@@ -81,6 +81,13 @@ def test_a_tier_is_that_of_the_most_specific_place() -> None:
     assert tiers_of("tests/contract/test_lists.py") == {Tier.INTEGRATION, Tier.CLUSTER}
     with pytest.raises(ValueError, match="slow"):
         selection("unit,slow")
+
+
+def test_every_worker_begins_with_some_of_what_waits() -> None:
+    """No test is lost, and none comes twice."""
+    assert all((ROOT / path).is_file() for path in WAITING)
+    assert spread("aXbcYdeZ", str.isupper, 2) == list("XZabYcde")
+    assert spread("ab", str.isupper, 4) == ["a", "b"]
 
 
 @pytest.mark.timeout(300)

@@ -66,7 +66,6 @@ REST = frozenset(
         "tests/research",
         "tests/service",
         "tests/settings",
-        "tests/signals",
         "tests/support",
         "tests/testbed",
         "tests/world",

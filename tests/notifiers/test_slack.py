@@ -176,6 +176,15 @@ def test_a_text_that_is_no_webhook_url_is_refused_without_being_shown(url: str) 
     assert not leaks(str(error))
 
 
+@pytest.mark.parametrize("content", [b"\xff" + f"https://h{PATH}".encode(), f"h{PATH}".encode(), f"https://h{PATH} x".encode(), b""])
+def test_a_file_without_a_url_is_an_error_that_does_not_show_it(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "webhook"
+    file.write_bytes(content)
+    with pytest.raises(RemoteError, match="webhook URL") as caught:
+        SlackNotifier(webhook_file(file)).send(a_message())
+    assert not leaks(str(caught.value))
+
+
 def test_the_url_is_read_anew_for_each_message(tmp_path: Path) -> None:
     file = tmp_path / "webhook"
     with receiving() as old, receiving() as new:

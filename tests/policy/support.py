@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from controller.policy.annotations import MARKER, RETURN_STEP
 from controller.policy.codec import decode, encode
 from controller.policy.decide import decide
 from controller.policy.memory import applied
@@ -29,7 +30,7 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.plan import plan
-from controller.policy.routing import MARKER, RETURN_STEP, action_key, parse_action
+from controller.policy.routing import action_key, parse_action
 from tests.support.applications import NOW, memory, snapshot
 
 INF2 = "sd21-inf2"

@@ -16,11 +16,11 @@ from controller.policy.model import (
     ActionKind,
     Cause,
     Decision,
-    Flip,
     Launch,
     LaunchFailure,
     Memory,
     Mode,
+    ModeChange,
     Override,
     PolicySettings,
     Return,
@@ -65,7 +65,7 @@ class TestClocks:
     def test_a_memory_from_the_future_does_not_delay_a_fallback(self) -> None:
         """Nor must anybody pay for capacity mode that long."""
         ahead = NOW + 10 * HOUR
-        units = proven(ahead, returned=Return.SILENT, returned_at=ahead)
+        units = proven(ahead, returned=Return.REPLICAS_READY, returned_at=ahead)
         world = World(snapshot(mode=Mode.CAPACITY), memory(Mode.CAPACITY, mode_since=ahead, units=units))
         world.unit(INF2, ready=4, desired=4)
         assert Verb.FALLBACK in verbs(_run(world, 40, 60)), "capacity mode is paid for until a wrong clock has come true"
@@ -277,7 +277,7 @@ class TestDeadlocks:
         made = change(with_scalers(snapshot(mode=Mode.CAPACITY)), TRN1, demand=Sample(1050, NOW), ready=9, desired=9)
         made = change(made, scaler=scaler(max_replicas=3, target="89.2"), ready=3, desired=3)
         made = change(change(made, TRITON, ready=9), CUDA, ready=9)
-        decision = decide(memory(Mode.CAPACITY, units=proven(NOW - 9000, returned=Return.SILENT, returned_at=NOW - 8000)), made)[1]
+        decision = decide(memory(Mode.CAPACITY, units=proven(NOW - 9000, returned=Return.REPLICAS_READY, returned_at=NOW - 8000)), made)[1]
         assert decision.verb is Verb.FALLBACK, "capacity mode never ends, at its price, because of a maximum"
         assert [alert.key for alert in decision.alerts] == ["max/sd21-inf2"], "the operator never hears that the maximum is too low"
 
@@ -298,7 +298,7 @@ class TestDeadlocks:
         world = World(made, memory(Mode.CAPACITY))
         decisions = _run(world, 20, 60, lambda world, i: world.unit(TRN1, demand=Sample(2000, world.snapshot.now)))
         assert decisions[-1].sentence == "sd21-inf2 has 2 of the 8 ready replicas that cost mode needs at the present demand"
-        assert decisions[-1].wanted is Verb.FALLBACK
+        assert decisions[-1].held_back is Verb.FALLBACK
 
     def test_a_unit_renamed_in_the_file_does_not_stop_every_decision(self) -> None:
         """The memory still knows the old name."""
@@ -310,8 +310,8 @@ class TestDeadlocks:
 
     def test_the_flip_budget_opens_again(self) -> None:
         """It holds a failover for an hour at most, and somebody is called."""
-        flips = tuple(Flip(NOW - age, Mode.COST, Reason.RETURN_PROVEN) for age in (3000.0, 2000.0, 1000.0, 100.0))
-        world = World(shortage(), memory(flips=flips, units=proven()))
+        flips = tuple(ModeChange(NOW - age, Mode.COST, Reason.RETURN_PROVEN) for age in (3000.0, 2000.0, 1000.0, 100.0))
+        world = World(shortage(), memory(mode_changes=flips, units=proven()))
         first, _ = world.tick(1)
         assert [alert.key for alert in first.alerts] == ["held/FlipBudgetSpent"], "users wait and nobody is called"
         assert first.next_check_s is not None

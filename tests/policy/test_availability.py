@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from controller.policy.availability import HEALTH_FRESH_S, availability, close, serving_replicas
+from controller.policy.availability import HEALTH_FRESH_S, availability, close
 from controller.policy.decide import decide
+from controller.policy.figures import Figures
 from controller.policy.model import (
     CapacityWeights,
     Mode,
@@ -24,7 +25,7 @@ from controller.policy.model import (
 )
 from controller.policy.plan import plan
 from controller.policy.reasons import Reason
-from controller.policy.targets import capacity_targets, cost_weights
+from controller.policy.targets import capacity_targets
 from tests.policy.support import INF2, TRN1, change, scaler, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
 
@@ -46,13 +47,13 @@ def asked(made: Snapshot, requests: float) -> Snapshot:
 def test_the_smaller_of_ready_and_healthy_serves() -> None:
     """A pod may be ready while the load balancer cannot reach it, and a target healthy while its pod was just marked not ready."""
     made = looked(change(snapshot(), ready=3), sd21_inf2=1, sd21_trn1=9)
-    assert serving_replicas(made) == {INF2: 1, TRN1: 2, "sd21-g5-triton": 2, "sd21-g6-triton": 2, "sd21-g5-cuda": 2}
+    assert Figures.of(made).serving == {INF2: 1, TRN1: 2, "sd21-g5-triton": 2, "sd21-g6-triton": 2, "sd21-g5-cuda": 2}
 
 
 def test_an_old_look_says_nothing() -> None:
     """An audit of many applications may be minutes old: readiness alone counts then."""
     made = looked(snapshot(), NOW - HEALTH_FRESH_S - 1, sd21_inf2=0)
-    assert serving_replicas(made)[INF2] == 2
+    assert Figures.of(made).serving[INF2] == 2
 
 
 @pytest.mark.parametrize(
@@ -71,14 +72,15 @@ def test_the_availability_of_a_unit(ready: int, requests: float | None, share: f
     """A_i in w_i ~ base_i * A_i."""
     made = change(snapshot(), ready=ready)
     made = asked(made, requests) if requests is not None else made
-    assert availability(made, BASE)[INF2] == pytest.approx(share)
+    figures = Figures.of(made)
+    assert availability(made.application, BASE, figures.serving, figures.demand)[INF2] == pytest.approx(share)
 
 
 def test_units_that_cannot_carry_their_parts_end_up_equally_loaded() -> None:
     """Two units short: what their replicas get is the same share of what they can do."""
     made = asked(change(change(snapshot(), ready=1), TRN1, ready=1), 3000)
     made = replace(made, units={n: replace(o, ready=o.ready if n in {INF2, TRN1} else 40) for n, o in made.units.items()})
-    weights = cost_weights(made)
+    weights = Figures.of(made).cost
     load = {name: weights[name] / (1 * made.application.unit(name).throughput) for name in (INF2, TRN1)}
     assert load[INF2] == pytest.approx(load[TRN1], rel=0.15), "of whole numbers"
     assert sum(weights.values()) == 100
@@ -176,7 +178,7 @@ def test_in_place_capacity_weights(by: CapacityWeights, weights: list[int], targ
     """What each unit's replicas get, and what their scalers aim at, go together."""
     app = application(routing_style=RoutingStyle.IN_PLACE, policy=PolicySettings(capacity_weights=by))
     made = with_scalers(snapshot(app, routing=routing(Mode.CAPACITY)))
-    assert [one.weight for one in capacity_targets(made)] == weights
+    assert [one.weight for one in capacity_targets(made.application, Figures.of(made).serving)] == weights
     assert decide(memory(Mode.CAPACITY, mode_since=NOW), made)[1].keda_targets[INF2] == target
 
 
@@ -191,7 +193,7 @@ def test_strategies_that_follow_what_is_ready_do_not_count_it_twice() -> None:
     """Merit order has availability in it; a unit that the load balancer calls unhealthy is out of it as well."""
     app = application(policy=PolicySettings(strategy=Strategy.ADAPTIVE))
     made = looked(asked(snapshot(app), 300), sd21_inf2=0)
-    weights = cost_weights(made)
+    weights = Figures.of(made).cost
     assert weights[INF2] == 0
     assert sum(weights.values()) == 100
     assert decide(memory(), made)[1].floors[INF2] == 1

@@ -10,31 +10,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.policy.codec import CodecError, decode, encode
-from controller.policy.model import Cause, Flip, Memory, Mode, Return, Spells, UnitMemory
+from controller.policy.model import Cause, Memory, Mode, ModeChange, OutageHistory, Return, UnitMemory
 from controller.policy.reasons import Reason
 
 times = st.floats(allow_nan=False, allow_infinity=False)
 counts = st.integers(0, 10**6)
-kept = st.sampled_from([Return.NONE, Return.REGISTERED, Return.SILENT])
+kept = st.sampled_from([Return.NONE, Return.REGISTERED, Return.REPLICAS_READY])
 units = st.builds(UnitMemory, times, st.sampled_from(Cause), counts, st.none() | times, kept, st.none() | times)
-flips = st.builds(Flip, times, st.sampled_from(Mode), st.sampled_from(Reason), st.text(max_size=20))
+flips = st.builds(ModeChange, times, st.sampled_from(Mode), st.sampled_from(Reason), st.text(max_size=20))
 durations = st.lists(st.floats(0, 1e9), max_size=3).map(tuple)
-spells = st.builds(Spells, st.booleans(), st.none() | times, durations, durations)
+spells = st.builds(OutageHistory, st.booleans(), st.none() | times, durations, durations)
 memories = st.builds(
     Memory,
     mode=st.none() | st.sampled_from(Mode),
     mode_since=times,
-    flips=st.lists(flips, max_size=3).map(tuple),
+    mode_changes=st.lists(flips, max_size=3).map(tuple),
     hold_level=counts,
     units=st.dictionaries(st.text(max_size=8), units, max_size=3),
-    spells=spells,
+    outage_history=spells,
     changed_at=st.none() | times,
     verified_at=st.none() | times,
     reasserts=counts,
     reasserted_at=st.none() | times,
     reasserted_against=st.text(max_size=8),
-    counted_since=st.none() | times,
-    silent_since=st.none() | times,
+    demand_known_since=st.none() | times,
+    demand_missing_since=st.none() | times,
 )
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**400)
 anything = st.recursive(
@@ -130,7 +130,7 @@ def test_fields_of_a_later_version_are_ignored_and_missing_ones_have_their_defau
 
 def test_a_change_for_a_reason_of_another_version_is_dropped_alone() -> None:
     """After a step back of the program the history lacks an entry; what is remembered of units and times stays."""
-    kept = Memory(flips=(Flip(5.0, Mode.COST, Reason.RETURN_PROVEN),), units={"inf2": UnitMemory(1.0, Cause.CAPACITY)})
+    kept = Memory(mode_changes=(ModeChange(5.0, Mode.COST, Reason.RETURN_PROVEN),), units={"inf2": UnitMemory(1.0, Cause.CAPACITY)})
     raw = json.loads(encode(kept))
     raw["flips"].insert(0, {"at": 1.0, "to": "cost", "reason": "InventedLater", "detail": ""})
     assert decode(json.dumps(raw)) == kept

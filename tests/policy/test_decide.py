@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 
 from controller.policy.decide import decide
+from controller.policy.figures import Figures
 from controller.policy.hold import break_even_s, level_after_failover
 from controller.policy.memory import adopt, applied
 from controller.policy.model import (
     Application,
     Cause,
     Decision,
-    Flip,
     Memory,
     Mode,
+    ModeChange,
     Override,
     PendingPod,
     PolicySettings,
@@ -38,7 +39,7 @@ from controller.policy.model import (
 )
 from controller.policy.reasons import Reason
 from controller.policy.routing import format_action
-from controller.policy.targets import cost_targets, cost_weights
+from controller.policy.targets import cost_targets
 from tests.policy.support import G6, INF2, TRN1, change, launched, pods, proven, refused, scaler, shortage, with_scalers
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, NOW, SERVICES, application, memory, routing, seed_units, snapshot
 
@@ -65,7 +66,7 @@ def _policy(**changes: Any) -> Application:
 
 
 PROVEN: dict[str, Any] = {"units": proven(NOW - 60)}
-FOUR_FLIPS = tuple(Flip(NOW - age, Mode.COST, Reason.RETURN_PROVEN) for age in (3000, 2000, 1000, 100))
+FOUR_CHANGES = tuple(ModeChange(NOW - age, Mode.COST, Reason.RETURN_PROVEN) for age in (3000, 2000, 1000, 100))
 
 
 class TestInCostMode:
@@ -106,7 +107,9 @@ class TestInCostMode:
                 id="a cause that is not allowed",
             ),
             pytest.param(shortage(), {**PROVEN, "mode_since": NOW - 59}, (Verb.HOLD, Reason.DWELL), id="the mode is too young"),
-            pytest.param(shortage(), {**PROVEN, "flips": FOUR_FLIPS}, (Verb.HOLD, Reason.FLIP_BUDGET_SPENT), id="too many changes"),
+            pytest.param(
+                shortage(), {**PROVEN, "mode_changes": FOUR_CHANGES}, (Verb.HOLD, Reason.FLIP_BUDGET_SPENT), id="too many changes"
+            ),
             pytest.param(replace(shortage(), routing=routing(standby=())), PROVEN, (Verb.HOLD, Reason.UNSAFE_SWITCH), id="no standby rule"),
             pytest.param(
                 replace(shortage(snapshot(_policy(allow_unsafe_switch=True))), routing=routing(standby=())),
@@ -141,7 +144,7 @@ class TestInCostMode:
             ),
             pytest.param(
                 replace(snapshot(), routing=routing(override=Override(pinned_mode=Mode.CAPACITY, why="drill"))),
-                {"mode_since": NOW, "flips": FOUR_FLIPS},
+                {"mode_since": NOW, "mode_changes": FOUR_CHANGES},
                 (Verb.FAILOVER, Reason.PINNED_TO_MODE),
                 id="a pin asks for no patience, dwell or budget",
             ),
@@ -260,14 +263,14 @@ class TestInCostMode:
         """One missing Service in the action is a 503 for every user of the Ingress."""
         made = change(change(snapshot(), ready=0), TRN1, service_exists=False)
         decision = _decision(made)
-        assert (decision.verb, decision.reason, decision.wanted) == (Verb.HOLD, Reason.STANDBY_NOT_READY, Verb.REWEIGHT)
+        assert (decision.verb, decision.reason, decision.held_back) == (Verb.HOLD, Reason.STANDBY_NOT_READY, Verb.REWEIGHT)
         assert decision.targets == ()
 
     def test_weights_follow_while_a_failover_is_held_back_and_its_alert_stays(self) -> None:
         """The reason is the one that is acted upon; the alert about what is held must not come and go with it."""
         made = replace(change(_all_short(snapshot()), ready=0), routing=routing())
         decision = _decision(made, memory(**PROVEN))
-        assert (decision.verb, decision.reason, decision.wanted) == (Verb.REWEIGHT, Reason.AVAILABILITY_CHANGED, Verb.FAILOVER)
+        assert (decision.verb, decision.reason, decision.held_back) == (Verb.REWEIGHT, Reason.AVAILABILITY_CHANGED, Verb.FAILOVER)
         assert [alert.key for alert in decision.alerts] == ["held/OtherSideShort"]
         assert "no other deployment unit" in decision.alerts[0].text
 
@@ -292,7 +295,7 @@ class TestAdaptive:
         """2 replicas of each unit serve 892 requests a period."""
         app = _policy(strategy=Strategy.ADAPTIVE)
         made = change(shortage(snapshot(app)), TRN1, demand=demand)
-        weights = cost_weights(made)
+        weights = Figures.of(made).cost
         targets = tuple(Target(name, 80, weight) for name, weight in weights.items())
         made = replace(made, routing=routing(targets=targets, action=format_action(targets, 0)))
         decision = _decision(made, memory(**PROVEN))
@@ -304,7 +307,7 @@ class TestAdaptive:
         """Its pods wait: nobody carries them, but cost mode sends them nothing either."""
         app = application(units=tuple(replace(unit, weight=0 if unit.name == INF2 else 1) for unit in seed_units()))
         made = shortage(snapshot(app))
-        targets = cost_targets(app, cost_weights(made))
+        targets = cost_targets(app, Figures.of(made).cost)
         made = replace(made, routing=routing(targets=targets, action=format_action(targets, made.routing.stickiness_s)))
         decision = _decision(made, memory(**PROVEN))
         assert (decision.reason, decision.verb.switches) == (Reason.SHORTAGE_ABSORBED, False)
@@ -313,18 +316,18 @@ class TestAdaptive:
     def test_does_not_absorb_with_nobody_else_to_carry_it(self) -> None:
         """Every unit is short: the switch is wanted, and its guard says that it gains nothing."""
         made = change(_all_short(snapshot(_policy(strategy=Strategy.ADAPTIVE))), TRN1, demand=Sample(1, NOW))
-        assert _decision(made, memory(**PROVEN)).wanted is Verb.FAILOVER
+        assert _decision(made, memory(**PROVEN)).held_back is Verb.FAILOVER
 
     def test_fills_the_cheapest_ready_capacity_first(self) -> None:
         """Merit order, whatever weights the file has."""
         app = _policy(strategy=Strategy.ADAPTIVE, weight_strategy=WeightStrategy.EXPLICIT)
-        weights = cost_weights(change(snapshot(app), TRN1, demand=Sample(105, NOW)))
+        weights = Figures.of(change(snapshot(app), TRN1, demand=Sample(105, NOW))).cost
         assert weights == {INF2: 100, TRN1: 0, "sd21-g5-triton": 0, G6: 0, "sd21-g5-cuda": 0}
 
     def test_gives_nothing_to_units_where_none_is_ready(self) -> None:
         """An empty answer means: leave the routing alone."""
         made = snapshot(_policy(strategy=Strategy.ADAPTIVE))
-        assert cost_weights(replace(made, units={n: replace(o, ready=0) for n, o in made.units.items()})) == {}
+        assert Figures.of(replace(made, units={n: replace(o, ready=0) for n, o in made.units.items()})).cost == {}
 
 
 class TestDrift:
@@ -404,7 +407,7 @@ class TestDrift:
         assert (waiting.verb, waiting.reason) == (Verb.HOLD, Reason.REASSERT_BACKOFF)
         unsafe = replace(made, routing=replace(made.routing, capacity_ready=0))
         held = _decision(unsafe, young)
-        assert (held.verb, held.reason, held.wanted) == (Verb.HOLD, Reason.STANDBY_NOT_READY, Verb.REWEIGHT)
+        assert (held.verb, held.reason, held.held_back) == (Verb.HOLD, Reason.STANDBY_NOT_READY, Verb.REWEIGHT)
         assert [alert.key for alert in held.alerts] == ["held/StandbyNotReady"]
 
     def test_a_correction_during_preparation_counts_as_one(self) -> None:
@@ -412,7 +415,7 @@ class TestDrift:
         made = with_scalers(change(snapshot(mode=Mode.CAPACITY), TRN1, demand=Sample(2000, NOW)))
         made = replace(made, routing=routing(Mode.CAPACITY, targets=FOREIGN, action=format_action(FOREIGN, 0), foreign=True))
         decision = _decision(made, memory(Mode.CAPACITY))
-        assert (decision.verb, decision.reason, decision.wanted) == (Verb.REWEIGHT, Reason.ROUTING_DRIFTED, Verb.FALLBACK)
+        assert (decision.verb, decision.reason, decision.held_back) == (Verb.REWEIGHT, Reason.ROUTING_DRIFTED, Verb.FALLBACK)
         assert decision.floors[INF2] == 8, "the replicas that are being prepared must not be lowered for one pass"
 
 
@@ -454,7 +457,7 @@ class TestModeOfTheIngress:
         old = memory(before, changed_at=NOW - 500, verified_at=NOW - 400, hold_level=2)
         kept = adopt(old, found, NOW)
         assert (kept.mode, kept.mode_since, kept.changed_at, kept.verified_at) == (found, NOW, NOW, None)
-        assert kept.flips[-1] == Flip(NOW, found, Reason.ROUTING_DRIFTED, "found so on the Ingress")
+        assert kept.mode_changes[-1] == ModeChange(NOW, found, Reason.ROUTING_DRIFTED, "found so on the Ingress")
 
     def test_times_that_lie_ahead_become_now(self) -> None:
         """The clock was set back by an hour: a dwell of a minute must not become one of an hour."""
@@ -462,16 +465,16 @@ class TestModeOfTheIngress:
         old = Memory(
             mode=Mode.COST,
             mode_since=ahead,
-            flips=(Flip(ahead, Mode.COST, Reason.RETURN_PROVEN), Flip(NOW - 5, Mode.COST, Reason.RETURN_PROVEN)),
-            units=proven(ahead, returned=Return.SILENT, returned_at=ahead),
+            mode_changes=(ModeChange(ahead, Mode.COST, Reason.RETURN_PROVEN), ModeChange(NOW - 5, Mode.COST, Reason.RETURN_PROVEN)),
+            units=proven(ahead, returned=Return.REPLICAS_READY, returned_at=ahead),
             changed_at=ahead,
             verified_at=ahead,
             reasserted_at=ahead,
         )
         kept = adopt(old, Mode.COST, NOW)
         assert {kept.mode_since, kept.changed_at, kept.verified_at, kept.reasserted_at} == {NOW}
-        assert [flip.at for flip in kept.flips] == [NOW, NOW - 5]
-        assert kept.units == proven(NOW, returned=Return.SILENT, returned_at=NOW)
+        assert [change.at for change in kept.mode_changes] == [NOW, NOW - 5]
+        assert kept.units == proven(NOW, returned=Return.REPLICAS_READY, returned_at=NOW)
 
 
 DAY = 86_400.0
@@ -527,7 +530,7 @@ class TestFallback:
             ),
             pytest.param(snapshot(mode=Mode.CAPACITY), _back(mode_since=NOW - 599), (Verb.HOLD, Reason.DWELL), id="the mode is too young"),
             pytest.param(
-                snapshot(mode=Mode.CAPACITY), _back(flips=FOUR_FLIPS), (Verb.HOLD, Reason.FLIP_BUDGET_SPENT), id="too many changes"
+                snapshot(mode=Mode.CAPACITY), _back(mode_changes=FOUR_CHANGES), (Verb.HOLD, Reason.FLIP_BUDGET_SPENT), id="too many changes"
             ),
             pytest.param(
                 change(snapshot(mode=Mode.CAPACITY), deployment_ready=2, endpoints_ready=0),
@@ -576,14 +579,14 @@ class TestFallback:
         remembered, decision = decide(_back(hold_level=1), snapshot(mode=Mode.CAPACITY))
         kept = applied(remembered, decision, NOW + 1)
         assert (kept.mode, kept.mode_since, kept.units, kept.hold_level) == (Mode.COST, NOW + 1, {}, 1)
-        assert kept.flips[-1].to is Mode.COST
+        assert kept.mode_changes[-1].to is Mode.COST
         joined = "a node that was asked for after the last refusal has joined"
-        assert kept.flips[-1].detail == f"back to cost mode with sd21-inf2: {joined}"
+        assert kept.mode_changes[-1].detail == f"back to cost mode with sd21-inf2: {joined}"
 
     def test_units_that_returned_in_different_ways_are_told_apart(self) -> None:
         """People are told what proves it, not the name of a state."""
         units = _back().units
-        ready = {TRN1: replace(units[INF2], returned=Return.SILENT)}
+        ready = {TRN1: replace(units[INF2], returned=Return.REPLICAS_READY)}
         sentence = decide(memory(Mode.CAPACITY, units={**units, **ready}), snapshot(mode=Mode.CAPACITY))[1].sentence
         assert "sd21-inf2: a node that was asked for after the last refusal has joined; " in sentence
         assert "sd21-trn1: the replicas that it lacked are ready" in sentence
@@ -592,7 +595,7 @@ class TestFallback:
         """Floors are raised while the traffic stays where it is; then all that is left is to wait."""
         made = change(with_scalers(snapshot(mode=Mode.CAPACITY)), TRN1, demand=Sample(2000, NOW))
         decision = _decision(made, _back())
-        assert (decision.verb, decision.reason, decision.wanted) == (Verb.PREPARE, Reason.PREPARING_RETURN, Verb.FALLBACK)
+        assert (decision.verb, decision.reason, decision.held_back) == (Verb.PREPARE, Reason.PREPARING_RETURN, Verb.FALLBACK)
         assert decision.floors[INF2] == math.ceil(2000 * 0.40 / 105)
         assert decision.targets == CAPACITY_TARGETS
         raised = replace(made, units={n: replace(o, scaler=scaler(n, min_replicas=decision.floors[n])) for n, o in made.units.items()})
@@ -667,18 +670,18 @@ class TestHold:
         ("flips", "level"),
         [
             pytest.param((), 0, id="no fallback yet"),
-            pytest.param((Flip(NOW - 7199, Mode.COST, Reason.RETURN_PROVEN),), 3, id="within two hours"),
-            pytest.param((Flip(NOW - 7200, Mode.COST, Reason.RETURN_PROVEN),), 0, id="two hours ago"),
-            pytest.param((Flip(NOW - 5, Mode.CAPACITY, Reason.SHORTAGE_PROVEN),), 0, id="a failover is no fallback"),
+            pytest.param((ModeChange(NOW - 7199, Mode.COST, Reason.RETURN_PROVEN),), 3, id="within two hours"),
+            pytest.param((ModeChange(NOW - 7200, Mode.COST, Reason.RETURN_PROVEN),), 0, id="two hours ago"),
+            pytest.param((ModeChange(NOW - 5, Mode.CAPACITY, Reason.SHORTAGE_PROVEN),), 0, id="a failover is no fallback"),
         ],
     )
-    def test_a_failover_soon_after_a_fallback_is_a_flap(self, flips: tuple[Flip, ...], level: int) -> None:
+    def test_a_failover_soon_after_a_fallback_is_a_flap(self, flips: tuple[ModeChange, ...], level: int) -> None:
         """The level starts again after two calm hours."""
-        assert level_after_failover(memory(flips=flips, hold_level=2), NOW, 7200) == level
+        assert level_after_failover(memory(mode_changes=flips, hold_level=2), NOW, 7200) == level
 
     def test_the_level_is_noted_with_the_failover(self) -> None:
         """From the decision alone, as the service applies it."""
-        remembered = memory(flips=(Flip(NOW - 100, Mode.COST, Reason.RETURN_PROVEN),), **PROVEN)
+        remembered = memory(mode_changes=(ModeChange(NOW - 100, Mode.COST, Reason.RETURN_PROVEN),), **PROVEN)
         kept, decision = decide(remembered, shortage())
         assert applied(kept, decision, NOW).hold_level == 1
         assert applied(kept, replace(decision, flap_window_s=0), NOW).hold_level == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,10 @@ def _measured(*samples: Sample | None, made: Snapshot | None = None) -> Snapshot
     for name, sample in zip(SERVICES, samples, strict=False):
         made = change(made, name, demand=sample)
     return made
+
+
+def _needed(made: Snapshot, weights: Mapping[str, int]) -> dict[str, int]:
+    return needed_replicas(made, weights, total_demand(made))
 
 
 @pytest.mark.parametrize(
@@ -61,19 +66,19 @@ def test_assumed_demand_is_full_use_of_what_is_ready() -> None:
 )
 def test_needed_at_a_known_demand(demand: float, expected: list[int]) -> None:
     """Demand times weight share over throughput, rounded up."""
-    assert list(needed_replicas(_measured(Sample(demand, NOW)), WEIGHTS).values()) == expected
+    assert list(_needed(_measured(Sample(demand, NOW)), WEIGHTS).values()) == expected
 
 
 def test_needed_at_an_unknown_demand_assumes_full_use() -> None:
     """777.2 requests a period, at most: rounded down, because the assumption is an upper bound already."""
-    assert list(needed_replicas(with_scalers(snapshot()), WEIGHTS).values()) == [2, 1, 1, 1, 1]
+    assert list(_needed(with_scalers(snapshot()), WEIGHTS).values()) == [2, 1, 1, 1, 1]
 
 
 def test_needed_without_a_scaler_is_what_the_deployment_asks_for() -> None:
     """Nobody would ever raise it to the assumption."""
     made = change(snapshot(), desired=1)
-    assert needed_replicas(made, {INF2: 100})[INF2] == 1
-    assert needed_replicas(change(made, desired=None), {INF2: 100})[INF2] == 7
+    assert _needed(made, {INF2: 100})[INF2] == 1
+    assert _needed(change(made, desired=None), {INF2: 100})[INF2] == 7
 
 
 def test_preparing_at_an_unknown_demand_does_not_feed_on_itself() -> None:
@@ -82,7 +87,7 @@ def test_preparing_at_an_unknown_demand_does_not_feed_on_itself() -> None:
     app = replace(application(), units=units)
     made = with_scalers(snapshot(app))
     for _ in range(200):
-        needed = needed_replicas(made, {unit.name: unit.weight or 0 for unit in units})
+        needed = _needed(made, {unit.name: unit.weight or 0 for unit in units})
         for name, count in needed.items():
             made = change(made, name, ready=max(count, made.units[name].ready or 0))
     assert sum(observed.ready or 0 for observed in made.units.values()) == 6, "an operator pays for replicas that nobody asked for"
@@ -135,7 +140,7 @@ class TestNeededBeyondTheMaximum:
 
 def _floors(made: Snapshot, *, switching: bool = False, **units: Any) -> dict[str, int]:
     evidence = decide(memory(Mode.CAPACITY, units=units.get("units", {})), made)[1].evidence
-    return capacity_floors(made, evidence, switching=switching)
+    return capacity_floors(made, evidence, total_demand(made), switching=switching)
 
 
 class TestFloors:
@@ -264,7 +269,7 @@ class TestFloors:
         (NOW, Return.NONE, True),
         (NOW, Return.LAUNCHED, True),
         (NOW, Return.REGISTERED, False),
-        (NOW, Return.SILENT, False),
+        (NOW, Return.REPLICAS_READY, False),
     ],
 )
 def test_probing(failed: float | None, returned: Return, expected: bool) -> None:
@@ -277,4 +282,4 @@ def test_pods_that_wait_for_a_healthy_unit_raise_nothing() -> None:
     """They have a node on its way."""
     made = change(snapshot(mode=Mode.CAPACITY), pending=pods(), desired=4)
     evidence: dict[str, UnitEvidence] = dict(decide(memory(Mode.CAPACITY), made)[1].evidence)
-    assert set(capacity_floors(made, evidence, switching=True).values()) == {1}
+    assert set(capacity_floors(made, evidence, total_demand(made), switching=True).values()) == {1}

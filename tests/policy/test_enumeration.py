@@ -17,9 +17,9 @@ from controller.policy.model import (
     ActionKind,
     Cause,
     Decision,
-    Flip,
     Memory,
     Mode,
+    ModeChange,
     Override,
     Return,
     Sample,
@@ -110,7 +110,7 @@ CAPACITY = (
     Evidence("silence", lambda made: made, _remembered()),
     Evidence("registered", lambda made: made, BACK),
     Evidence("not-quiet", lambda made: made, _remembered(NOW - 300, Return.REGISTERED, NOW - 200)),
-    Evidence("hold-runs", lambda made: made, _remembered(NOW - 900, Return.SILENT, NOW - 200)),
+    Evidence("hold-runs", lambda made: made, _remembered(NOW - 900, Return.REPLICAS_READY, NOW - 200)),
     Evidence("too-young-a-mode", lambda made: made, replace(BACK, mode_since=NOW - 5)),
     Evidence("short-again", shortage, BACK),
 )
@@ -121,7 +121,7 @@ OVERRIDES = (
     Override(pinned_mode=Mode.CAPACITY),
     Override(paused_until=math.inf),
 )
-SPENT = tuple(Flip(NOW - age, Mode.COST, Reason.RETURN_PROVEN) for age in (3000.0, 2000.0, 1000.0, 100.0))
+SPENT = tuple(ModeChange(NOW - age, Mode.COST, Reason.RETURN_PROVEN) for age in (3000.0, 2000.0, 1000.0, 100.0))
 READY: tuple[Callable[[Snapshot], Snapshot], ...] = (
     lambda made: made,
     lambda made: change(made, TRN1, demand=Sample(2000, NOW)),
@@ -141,7 +141,7 @@ def _cases(mode: Mode | None, evidence: Evidence) -> Iterator[tuple[Memory, Snap
     if mode is None:
         plain = replace(plain, routing=routing(marker="", targets=(Target("other", 80, 1),), action="other"))
     sources = {fresh: (Source("karpenter", True, NOW if fresh else NOW - 999, 180),) for fresh in (True, False)}
-    memories = [replace(evidence.memory, mode=mode, flips=flips, changed_at=NOW - 700) for flips in ((), SPENT)]
+    memories = [replace(evidence.memory, mode=mode, mode_changes=flips, changed_at=NOW - 700) for flips in ((), SPENT)]
     for change_ready, change_standby in itertools.product(READY, STANDBY):
         looked = change_standby(change_ready(plain))
         action = looked.routing.action

@@ -367,10 +367,12 @@ class TestReturn:
             pytest.param(
                 {"pool_launches": (launched(NOW - 30, NOW - 5, instance_type="inf1.xlarge"),)}, {}, Return.NONE, id="another instance type"
             ),
-            pytest.param({"ready": 4, "desired": 4}, {}, Return.SILENT, id="the missing replicas run"),
+            pytest.param({"ready": 4, "desired": 4}, {}, Return.REPLICAS_READY, id="the missing replicas run"),
             pytest.param({"ready": 3, "desired": 4}, {}, Return.NONE, id="some of the missing replicas run"),
             pytest.param({"ready": 1, "desired": 1}, {}, Return.NONE, id="fewer are asked for now: that is no return"),
-            pytest.param({**SIX, "demand": Sample(200, NOW)}, {"ready_then": 6}, Return.SILENT, id="more run than the demand asks for"),
+            pytest.param(
+                {**SIX, "demand": Sample(200, NOW)}, {"ready_then": 6}, Return.REPLICAS_READY, id="more run than the demand asks for"
+            ),
             pytest.param({**SIX, "demand": Sample(2000, NOW)}, {"ready_then": 6}, Return.NONE, id="the demand asks for more than run"),
             pytest.param(
                 {**SIX, "demand": Sample(200, NOW), "pool_failures": (refused(NOW - 10),)},
@@ -415,7 +417,7 @@ class TestReturn:
     def test_a_new_proof_of_shortage_cancels_it(self) -> None:
         """Back and gone again is gone."""
         made = shortage(snapshot(mode=Mode.CAPACITY), at=NOW - 10)
-        kept, decision = decide(memory(Mode.CAPACITY, units=proven(NOW - 900, returned=Return.SILENT, returned_at=NOW - 500)), made)
+        kept, decision = decide(memory(Mode.CAPACITY, units=proven(NOW - 900, returned=Return.REPLICAS_READY, returned_at=NOW - 500)), made)
         assert decision.evidence[INF2].returned is Return.NONE
         assert kept.units[INF2].returned is Return.NONE
 

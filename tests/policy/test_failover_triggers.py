@@ -27,4 +27,4 @@ def test_the_shortage_of_a_unit_without_weight_changes_nothing() -> None:
     made = shortage(snapshot(app, routing=routing(targets=targets, action=format_action(targets, 0))))
     decision = decide(memory(), made)[1]
     assert decision.evidence[INF2].short
-    assert (decision.verb, decision.wanted) == (Verb.HOLD, None)
+    assert (decision.verb, decision.held_back) == (Verb.HOLD, None)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from controller.policy.decide import decide
+from controller.policy.figures import Figures
 from controller.policy.memory import applied
 from controller.policy.model import (
     Application,
@@ -49,7 +50,7 @@ def at_step(step: int, ago: float = 130, **changes: Any) -> tuple[Memory, Snapsh
     """A step was made and is shown by the load balancer."""
     made, remembered = returned()
     made = replace(made, application=app(), now=NOW)
-    targets = return_targets(made, step)
+    targets = return_targets(made.application, Figures.of(made), step)
     seen = Verification(Verdict.YES, NOW, "", "step", applied=True)
     shown = replace(made.routing, targets=targets, action="step", return_step=step, verification=seen)
     made = replace(made, routing=replace(shown, **changes))
@@ -66,7 +67,8 @@ def at_step(step: int, ago: float = 130, **changes: Any) -> tuple[Memory, Snapsh
 )
 def test_the_targets_of_a_step(style: RoutingStyle, step: int, weights: dict[str, int]) -> None:
     """AWS takes five target groups an action: with five units and the capacity Service the lightest unit waits for the last step."""
-    found = {target.service: target.weight for target in return_targets(snapshot(app(style)), step)}
+    made = snapshot(app(style))
+    found = {target.service: target.weight for target in return_targets(made.application, Figures.of(made), step)}
     assert found == pytest.approx(weights, abs=1)
     assert sum(found.values()) == 100
     assert len(found) <= MAX_TARGET_GROUPS
@@ -163,7 +165,7 @@ def test_a_refusal_without_demand_stops_it() -> None:
     remembered, made = at_step(2)
     made = change(made, pool_failures=(refused(NOW - 20),), pool_blocked_at=NOW - 19)
     decision = decide(remembered, made)[1]
-    assert (decision.verb, decision.wanted) == (Verb.HOLD, Verb.FALLBACK)
+    assert (decision.verb, decision.held_back) == (Verb.HOLD, Verb.FALLBACK)
     assert decision.return_step == 2
 
 

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from controller.policy import guards
+from controller.policy.case import Case
 from controller.policy.decide import decide
-from controller.policy.guards import Case
+from controller.policy.figures import Figures
 from controller.policy.model import (
     CRITICAL,
     Cause,
-    Flip,
     Mode,
+    ModeChange,
     Override,
     PolicySettings,
     Return,
@@ -42,10 +43,8 @@ def _case(made: Snapshot | None = None, mode: Mode | None = Mode.COST, **changes
     evidence: dict[str, UnitEvidence] = dict(decide(remembered, made)[1].evidence)
     for name, altered in changes.pop("evidence", {}).items():
         evidence[name] = replace(evidence[name], **altered)
-    case = Case(made, remembered, mode, "it forwards to elsewhere", evidence, subject=(INF2,), details={"units": INF2})
-    for name, value in changes.items():
-        setattr(case, name, value)
-    return case
+    case = Case(made, remembered, mode, "it forwards to elsewhere", evidence, Figures.of(made), subject=(INF2,), details={"units": INF2})
+    return replace(case, **changes)
 
 
 def _asks(guard: guards.Guard, case: Case, expected: Reason | None, words: str = "") -> None:
@@ -202,7 +201,7 @@ def test_other_side(able: tuple[str, ...], expected: Reason | None) -> None:
 def test_standby_of_the_capacity_service(changes: dict[str, Any], expected: Reason | None, words: str) -> None:
     """A Service that is missing or empty is a 503 for everybody."""
     made = snapshot(routing=routing(**changes))
-    _asks(guards.standby, _case(made, receiving=capacity_targets(made)), expected, words)
+    _asks(guards.standby, _case(made, receiving=capacity_targets(made.application, Figures.of(made).serving)), expected, words)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +224,7 @@ def test_standby_in_place_asks_the_units_even_for_the_capacity_service() -> None
     """In place, capacity mode forwards to the units' own Services."""
     app = application(routing_style=RoutingStyle.IN_PLACE)
     made = snapshot(app, routing=routing(capacity_exists=False, capacity_ready=0))
-    _asks(guards.standby, _case(made, receiving=capacity_targets(made)), PASS)
+    _asks(guards.standby, _case(made, receiving=capacity_targets(made.application, Figures.of(made).serving)), PASS)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +241,7 @@ def test_standby_in_place_asks_the_units_even_for_the_capacity_service() -> None
 def test_safe(changes: dict[str, Any], unsafe: bool, expected: Reason | None, words: str) -> None:
     """A target group that is registered only by the switch is empty for 5 to 30 seconds."""
     made = snapshot(application(policy=PolicySettings(allow_unsafe_switch=unsafe)), routing=routing(**changes))
-    _asks(guards.safe, _case(made, receiving=capacity_targets(made)), expected, words)
+    _asks(guards.safe, _case(made, receiving=capacity_targets(made.application, Figures.of(made).serving)), expected, words)
 
 
 @pytest.mark.parametrize(
@@ -270,17 +269,17 @@ def test_dwell(mode: Mode, since: float, expected: Reason | None) -> None:
 )
 def test_flip_budget(ages: tuple[float, ...], expected: Reason | None) -> None:
     """Beyond four changes an hour something is wrong that switching does not cure."""
-    flips = tuple(Flip(NOW - age, Mode.COST, Reason.RETURN_PROVEN) for age in sorted(ages, reverse=True))
-    case = _case(memory=memory(flips=flips))
+    flips = tuple(ModeChange(NOW - age, Mode.COST, Reason.RETURN_PROVEN) for age in sorted(ages, reverse=True))
+    case = _case(memory=memory(mode_changes=flips))
     _asks(guards.flip_budget, case, expected)
-    assert case.waits == ([1.0] if expected else [])
+    assert guards.flip_budget(case).reopens_s == (1.0 if expected else None)
 
 
 @pytest.mark.parametrize(
     ("judged", "other", "expected"),
     [
         pytest.param({"returned": Return.REGISTERED}, {}, PASS, id="a node joined"),
-        pytest.param({"returned": Return.SILENT}, {}, PASS, id="the replicas run"),
+        pytest.param({"returned": Return.REPLICAS_READY}, {}, PASS, id="the replicas run"),
         pytest.param({"returned": Return.LAUNCHED}, {}, Reason.RETURN_UNPROVEN, id="launched only"),
         pytest.param({"returned": Return.NONE}, {}, Reason.RETURN_UNPROVEN, id="silence"),
         pytest.param({"returned": Return.REGISTERED}, {"shortage": "proven"}, Reason.RETURN_UNPROVEN, id="another unit is short now"),

@@ -58,7 +58,7 @@ def test_a_demand_that_was_never_known_holds_nothing() -> None:
     """An application without CloudWatch, and a controller that has just started."""
     made = change(listening(snapshot()), INF2, desired=6, ready=6)
     after, decision = decide(memory(), made)
-    assert (after.counted_since, after.silent_since, decision.floors[INF2]) == (None, None, 1)
+    assert (after.demand_known_since, after.demand_missing_since, decision.floors[INF2]) == (None, None, 1)
 
 
 def test_the_hold_ends_once_the_demand_has_been_known_again_for_ten_minutes() -> None:
@@ -75,20 +75,20 @@ def test_the_hold_ends_once_the_demand_has_been_known_again_for_ten_minutes() ->
     world.snapshot = counted(world.snapshot, 200.0)
     decision, _ = world.tick(1)
     assert decision.floors == {INF2: 4, "sd21-trn1": 2, "sd21-g5-triton": 2, G6: 2, "sd21-g5-cuda": 3}
-    assert world.memory.silent_since is None
+    assert world.memory.demand_missing_since is None
 
 
 def test_a_silence_that_comes_back_is_the_same_one() -> None:
     """By turns known and unknown, replicas are held no longer than in one silence."""
     world = busy()
     world.tick(60)
-    since = world.memory.silent_since
+    since = world.memory.demand_missing_since
     world.snapshot = counted(world.snapshot)
     world.tick(60)
     world.snapshot = silent(world.snapshot)
     world.tick(60)
     assert since is not None
-    assert (world.memory.silent_since, world.memory.counted_since) == (since, None)
+    assert (world.memory.demand_missing_since, world.memory.demand_known_since) == (since, None)
 
 
 def test_a_silence_after_the_demand_was_known_for_long_is_a_new_one() -> None:
@@ -99,7 +99,7 @@ def test_a_silence_after_the_demand_was_known_for_long_is_a_new_one() -> None:
     world.tick(60)
     world.snapshot = silent(world.snapshot)
     world.tick(BELIEVED_S)
-    assert world.memory.silent_since == world.snapshot.now
+    assert world.memory.demand_missing_since == world.snapshot.now
 
 
 def test_the_hold_is_bounded() -> None:
@@ -142,7 +142,7 @@ def test_people_are_told_where_there_is_something_to_hold() -> None:
     idle = listening(snapshot())
     for name in SERVICES:
         idle = change(idle, name, desired=1, ready=1)
-    before = Memory(mode=Mode.COST, counted_since=NOW - 900)
+    before = Memory(mode=Mode.COST, demand_known_since=NOW - 900)
     assert told(decide(before, idle)[1]) == []
 
 
@@ -150,7 +150,7 @@ def test_what_is_held_does_not_exceed_the_maximum() -> None:
     """And a unit whose Deployment is not known is left alone."""
     made = change(listening(snapshot()), INF2, scaler=scaler(max_replicas=4), desired=6, ready=6)
     made = change(made, G6, desired=None)
-    decision = decide(memory(counted_since=NOW - 900), made)[1]
+    decision = decide(memory(demand_known_since=NOW - 900), made)[1]
     assert (decision.floors[INF2], decision.floors[G6]) == (4, 1)
 
 
@@ -161,7 +161,7 @@ def test_a_fallback_keeps_them_too() -> None:
     there = dict(zip(SERVICES, (16, 9, 9, 9, 11), strict=True))
     for name, count in there.items():
         made = change(made, name, desired=count, ready=count, deployment_ready=count, endpoints_ready=count)
-    _, decision = decide(replace(remembered, counted_since=NOW - 900), made)
+    _, decision = decide(replace(remembered, demand_known_since=NOW - 900), made)
     assert (decision.verb, decision.mode, decision.floors) == (Verb.FALLBACK, Mode.COST, there)
 
 
@@ -169,7 +169,7 @@ def test_a_process_that_has_just_started_does_not_call_it_silence() -> None:
     """It has not asked CloudWatch yet; once it has, and there is nothing, it is."""
     made = change(listening(snapshot()), INF2, desired=6, ready=6)
     unasked = replace(made, sources=(*made.sources[:-1], replace(made.sources[-1], last_ok=None)))
-    before = memory(counted_since=NOW - 900)
+    before = memory(demand_known_since=NOW - 900)
     after, decision = decide(before, unasked)
-    assert (after.counted_since, after.silent_since, decision.floors[INF2]) == (NOW - 900, None, 1)
+    assert (after.demand_known_since, after.demand_missing_since, decision.floors[INF2]) == (NOW - 900, None, 1)
     assert decide(after, made)[1].floors[INF2] == 6

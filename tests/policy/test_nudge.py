@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from controller.policy.annotations import MARKER, NUDGED_AT
 from controller.policy.decide import decide
 from controller.policy.memory import applied
-from controller.policy.model import Flip, Memory, Mode, PolicySettings, RoutingStyle, Snapshot, Verb, Verdict, Verification
+from controller.policy.model import Memory, Mode, ModeChange, PolicySettings, RoutingStyle, Snapshot, Verb, Verdict, Verification
 from controller.policy.plan import plan
 from controller.policy.reasons import Reason
-from controller.policy.routing import MARKER, NUDGED_AT, action_key
+from controller.policy.routing import action_key
 from controller.policy.steady import MAX_NUDGES
 from tests.policy.support import proven, shortage
 from tests.support.applications import NOW, application, memory, routing, snapshot
@@ -29,8 +30,8 @@ def unseen(app: Any = None, verdict: Verdict = Verdict.NOT_YET, **changes: Any) 
 def since(seconds: float, **changes: Any) -> Memory:
     """The failover was so long ago."""
     at = NOW - seconds
-    flips = (Flip(at, Mode.CAPACITY, Reason.SHORTAGE_PROVEN),)
-    made = memory(Mode.CAPACITY, units=proven(), flips=flips, changed_at=at, unverified_since=at, mode_since=at)
+    flips = (ModeChange(at, Mode.CAPACITY, Reason.SHORTAGE_PROVEN),)
+    made = memory(Mode.CAPACITY, units=proven(), mode_changes=flips, changed_at=at, unverified_since=at, mode_since=at)
     return replace(made, **changes)
 
 
@@ -115,7 +116,9 @@ class TestRollback:
         seen = Verification(Verdict.NOT_YET, NOW, "sd21-inf2 has 0 healthy target(s)", made.routing.action, applied=True)
         made = replace(made, routing=replace(made.routing, verification=seen))
         at = NOW - 400
-        remembered = memory(changed_at=at, unverified_since=at, flips=(Flip(at, Mode.COST, Reason.RETURN_PROVEN),), hold_level=1)
+        remembered = memory(
+            changed_at=at, unverified_since=at, mode_changes=(ModeChange(at, Mode.COST, Reason.RETURN_PROVEN),), hold_level=1
+        )
         kept, decision = decide(remembered, made)
         assert (decision.verb, decision.mode) == (Verb.ROLLBACK, Mode.CAPACITY)
         assert applied(kept, decision, NOW).hold_level == 2, "the next fallback waits longer"
@@ -127,10 +130,18 @@ class TestRollback:
             pytest.param(unseen(APP), since(299), id="not yet"),
             pytest.param(unseen(APP, Verdict.CANNOT_TELL), since(900), id="cannot tell: hold and alert, never guess"),
             pytest.param(unseen(APP, Verdict.YES), since(900), id="it is shown"),
-            pytest.param(unseen(APP), since(900, flips=(Flip(NOW - 900, Mode.CAPACITY, Reason.PINNED_TO_MODE),)), id="a person's switch"),
-            pytest.param(unseen(APP), since(900, flips=(Flip(NOW - 900, Mode.CAPACITY, Reason.ROUTING_DRIFTED),)), id="found so"),
-            pytest.param(unseen(APP), since(900, flips=(Flip(NOW - 900, Mode.CAPACITY, Reason.ROLLED_BACK),)), id="a roll-back itself"),
-            pytest.param(unseen(APP), since(900, flips=(Flip(NOW - 2000, Mode.CAPACITY, Reason.SLO_BREACHED),)), id="shown once"),
+            pytest.param(
+                unseen(APP), since(900, mode_changes=(ModeChange(NOW - 900, Mode.CAPACITY, Reason.PINNED_TO_MODE),)), id="a person's switch"
+            ),
+            pytest.param(
+                unseen(APP), since(900, mode_changes=(ModeChange(NOW - 900, Mode.CAPACITY, Reason.ROUTING_DRIFTED),)), id="found so"
+            ),
+            pytest.param(
+                unseen(APP), since(900, mode_changes=(ModeChange(NOW - 900, Mode.CAPACITY, Reason.ROLLED_BACK),)), id="a roll-back itself"
+            ),
+            pytest.param(
+                unseen(APP), since(900, mode_changes=(ModeChange(NOW - 2000, Mode.CAPACITY, Reason.SLO_BREACHED),)), id="shown once"
+            ),
         ],
     )
     def test_no_rollback(self, made: Snapshot, remembered: Memory) -> None:
@@ -142,7 +153,7 @@ class TestRollback:
         made = unseen(self.APP)
         made = replace(made, units={name: replace(one, ready=0) for name, one in made.units.items()})
         decision = decide(since(900), made)[1]
-        assert (decision.wanted, decision.reason) == (Verb.ROLLBACK, Reason.STANDBY_NOT_READY)
+        assert (decision.held_back, decision.reason) == (Verb.ROLLBACK, Reason.STANDBY_NOT_READY)
 
     def test_in_place(self) -> None:
         """The other style has both modes in the same target groups."""

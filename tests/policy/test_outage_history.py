@@ -12,7 +12,7 @@ from controller.policy.decide import decide
 from controller.policy.hold import break_even_s, hold_s, patience_s
 from controller.policy.learning import KEPT, LEAST_SEEN
 from controller.policy.memory import adopt
-from controller.policy.model import Cause, HoldStrategy, Mode, PolicySettings, Return, Spells, UnitMemory, Verb
+from controller.policy.model import Cause, HoldStrategy, Mode, OutageHistory, PolicySettings, Return, UnitMemory, Verb
 from controller.policy.outage_history import noted
 from tests.policy.support import INF2, World, launched, proven, shortage
 from tests.support.applications import NOW, application, memory, snapshot
@@ -23,25 +23,25 @@ BACK = {INF2: replace(SHORT[INF2], returned=Return.REGISTERED, returned_at=NOW)}
 LEARNED = PolicySettings(hold_strategy=HoldStrategy.LEARNED)
 
 
-def seen(outage_s: float, uptime_s: float, count: int = LEAST_SEEN) -> Spells:
+def seen(outage_s: float, uptime_s: float, count: int = LEAST_SEEN) -> OutageHistory:
     """As many outages and up-times, each alike."""
-    return Spells(outages_s=(outage_s,) * count, uptimes_s=(uptime_s,) * count)
+    return OutageHistory(outages_s=(outage_s,) * count, uptimes_s=(uptime_s,) * count)
 
 
 def test_spells_are_timed_from_change_to_change() -> None:
     """The first one began nobody knows when, and does not count."""
-    spells = noted(Spells(), {}, NOW)
+    spells = noted(OutageHistory(), {}, NOW)
     spells = noted(spells, SHORT, NOW)
     spells = noted(spells, SHORT, NOW + 50)
     spells = noted(spells, BACK, NOW + 90)
     spells = noted(spells, {}, NOW + 100)  # the fallback: nothing is remembered as short any more
     spells = noted(spells, SHORT, NOW + 190)
-    assert spells == Spells(short=True, since=NOW + 190, outages_s=(90.0,), uptimes_s=(100.0,))
+    assert spells == OutageHistory(short=True, since=NOW + 190, outages_s=(90.0,), uptimes_s=(100.0,))
 
 
 def test_only_the_newest_are_kept() -> None:
     """The ConfigMap has room for what is learned from, not for years."""
-    spells = Spells(since=NOW)
+    spells = OutageHistory(since=NOW)
     for number in range(3 * KEPT):
         spells = noted(spells, {} if number % 2 else SHORT, NOW + number)
     assert len(spells.outages_s) == len(spells.uptimes_s) == KEPT
@@ -49,21 +49,21 @@ def test_only_the_newest_are_kept() -> None:
 
 def test_a_clock_that_was_set_back_makes_no_negative_spell() -> None:
     """Times that lie ahead become now."""
-    remembered = adopt(memory(spells=Spells(short=True, since=NOW + 500)), Mode.COST, NOW)
-    assert remembered.spells.since == NOW
-    assert noted(Spells(short=True, since=NOW + 500), {}, NOW).outages_s == (0.0,)
+    remembered = adopt(memory(outage_history=OutageHistory(short=True, since=NOW + 500)), Mode.COST, NOW)
+    assert remembered.outage_history.since == NOW
+    assert noted(OutageHistory(short=True, since=NOW + 500), {}, NOW).outages_s == (0.0,)
 
 
 def test_decisions_remember_spells_through_restarts() -> None:
     """A shortage that is proven, failed over, and over again ends up as one outage, whatever happened in between."""
-    world = World(shortage(), memory(spells=Spells(since=NOW - 5_000)))
+    world = World(shortage(), memory(outage_history=OutageHistory(since=NOW - 5_000)))
     world.tick(60)
     world.tick(60)
-    assert world.memory.spells.uptimes_s == (5_060.0,)
+    assert world.memory.outage_history.uptimes_s == (5_060.0,)
     back = launched(world.snapshot.now + 30, world.snapshot.now + 60)
     world.unit(INF2, pool_launches=(back,), pool_failures=(), pending=(), ready=4, desired=4)
     world.tick(100)
-    assert world.memory.spells == Spells(since=world.snapshot.now, outages_s=(160.0,), uptimes_s=(5_060.0,))
+    assert world.memory.outage_history == OutageHistory(since=world.snapshot.now, outages_s=(160.0,), uptimes_s=(5_060.0,))
 
 
 @pytest.mark.parametrize("spells", [{"since": "soon"}, {"outages_s": [-1]}, {"uptimes_s": [None]}, {"outages_s": 5}])
@@ -76,7 +76,7 @@ def test_spells_that_cannot_be_are_refused(spells: object) -> None:
 
 def test_break_even_never_looks_at_them() -> None:
     """The default strategy is what it was."""
-    remembered = memory(spells=seen(60, 60, KEPT))
+    remembered = memory(outage_history=seen(60, 60, KEPT))
     made = application()
     assert hold_s(made, WEIGHTS, [INF2], remembered) == break_even_s(made, WEIGHTS, [INF2], 0)
     assert patience_s(made, WEIGHTS, [INF2], remembered) == made.policy.patience_s
@@ -84,14 +84,14 @@ def test_break_even_never_looks_at_them() -> None:
 
 def test_learned_is_break_even_until_enough_was_seen() -> None:
     """With its doubling."""
-    made, remembered = application(policy=LEARNED), memory(spells=seen(60, 60, LEAST_SEEN - 1), hold_level=1)
+    made, remembered = application(policy=LEARNED), memory(outage_history=seen(60, 60, LEAST_SEEN - 1), hold_level=1)
     assert hold_s(made, WEIGHTS, [INF2], remembered) == break_even_s(made, WEIGHTS, [INF2], 1)
     assert patience_s(made, WEIGHTS, [INF2], remembered) == made.policy.patience_s
 
 
 def test_learned_holds_longer_where_capacity_never_stays() -> None:
     """Up-times of half an hour are not worth two switches; within the policy's own bounds."""
-    remembered = memory(spells=seen(1_800, 1_800))
+    remembered = memory(outage_history=seen(1_800, 1_800))
     made = application(policy=LEARNED)
     assert hold_s(made, WEIGHTS, [INF2], remembered) >= 1_800 > break_even_s(made, WEIGHTS, [INF2], 0)
     bounded = application(policy=replace(LEARNED, hold_max_s=600.0))
@@ -101,28 +101,28 @@ def test_learned_holds_longer_where_capacity_never_stays() -> None:
 def test_learned_is_patient_where_shortages_are_brief() -> None:
     """Outages of twenty seconds beyond the patience are waited out where being exposed costs little."""
     made = application(policy=replace(LEARNED, exposed_cost=1.0))
-    assert patience_s(made, WEIGHTS, [INF2], memory(spells=seen(50, 36_000))) >= 50
+    assert patience_s(made, WEIGHTS, [INF2], memory(outage_history=seen(50, 36_000))) >= 50
 
 
 @pytest.mark.parametrize("exposed", [0.01, 0.1])
 def test_learned_gives_way_where_a_failover_never_pays(exposed: float) -> None:
     """Being exposed is said to cost less than capacity mode: then nothing is learned, and prices alone decide."""
     made = application(policy=replace(LEARNED, exposed_cost=exposed))
-    assert hold_s(made, WEIGHTS, [INF2], memory(spells=seen(60, 60))) == break_even_s(made, WEIGHTS, [INF2], 0)
+    assert hold_s(made, WEIGHTS, [INF2], memory(outage_history=seen(60, 60))) == break_even_s(made, WEIGHTS, [INF2], 0)
 
 
 def test_the_decision_waits_as_long_as_was_learned() -> None:
     """The guards of both legs use it: patience before the failover, and the hold before the fallback."""
     policy = replace(LEARNED, exposed_cost=1.0)
     short = shortage(replace(snapshot(), application=application(policy=policy)))
-    brief = memory(spells=replace(seen(100, 36_000), since=NOW - 9_000), units=proven(NOW - 60))
+    brief = memory(outage_history=replace(seen(100, 36_000), since=NOW - 9_000), units=proven(NOW - 60))
     held = next(one for one in decide(brief, short)[1].guards if one.guard == "patience")
     assert not held.passed
-    assert decide(replace(brief, spells=Spells()), short)[1].verb is Verb.FAILOVER
+    assert decide(replace(brief, outage_history=OutageHistory()), short)[1].verb is Verb.FAILOVER
 
 
 def test_a_refusal_in_capacity_mode_is_an_outage_too() -> None:
     """What happens behind capacity mode is learned from as well: it tells how long capacity stays."""
     made = shortage(snapshot(mode=Mode.CAPACITY))
-    remembered, _ = decide(memory(Mode.CAPACITY, spells=Spells(since=NOW - 100)), made)
-    assert remembered.spells == Spells(short=True, since=NOW, uptimes_s=(100.0,))
+    remembered, _ = decide(memory(Mode.CAPACITY, outage_history=OutageHistory(since=NOW - 100)), made)
+    assert remembered.outage_history == OutageHistory(short=True, since=NOW, uptimes_s=(100.0,))

@@ -60,7 +60,7 @@ def test_a_failover_is_refused(asked: Callable[[Snapshot], Snapshot], changes: d
     """In the decision (and so in the log and `plan`), and as an alert (and so as an Event): also where a person asked for it."""
     made = asked(snapshot(routing=routing(**changes)))
     decision = decide(memory(units=proven()), made)[1]
-    assert (decision.verb, decision.wanted, decision.reason) == (Verb.HOLD, Verb.FAILOVER, reason)
+    assert (decision.verb, decision.held_back, decision.reason) == (Verb.HOLD, Verb.FAILOVER, reason)
     assert words in decision.sentence
     assert [alert.severity for alert in decision.alerts if alert.key == f"held/{reason}"] == ["critical"]
     assert plan(decision, made).due == ()

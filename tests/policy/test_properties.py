@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from controller.policy.codec import encode
@@ -153,7 +153,7 @@ def _no_needless_switch(tick: _Seen, policy: PolicySettings) -> None:
     decision, now = tick.decision, tick.snapshot.now
     if decision.verb not in {Verb.FAILOVER, Verb.FALLBACK} or decision.reason is Reason.PINNED_TO_MODE:
         return
-    hour = [flip for flip in tick.before.flips if now - flip.at < 3600]
+    hour = [flip for flip in tick.before.mode_changes if now - flip.at < 3600]
     assert len(hour) < policy.flips_per_hour, f"{len(hour) + 1} mode changes within an hour: clients are thrown about"
     least = policy.dwell_cost_s if decision.verb is Verb.FAILOVER else policy.dwell_capacity_s
     assert now - tick.before.mode_since >= least, "the mode changed before its dwell was over"
@@ -202,6 +202,13 @@ def test_equal_inputs_give_equal_bytes(script: list[tuple[object, ...]]) -> None
 
 
 @settings(deadline=None, max_examples=15)
+@example(  # a launch lets a unit be forgotten: the replicas that the weights are planned for change in the same pass
+    [
+        *[("gone", "sd21-inf2"), ("gone", "sd21-g5-triton"), ("refuse", "sd21-g6-triton"), ("wait", 65.0)],
+        *[("refuse-zone", "sd21-g5-triton"), ("wait", 65.0), ("wait", 7.0), ("wait", 7.0), ("gone", "sd21-g6-triton")],
+        *[("demand", "sd21-trn1", math.nan), ("override", "pin-cost"), ("launch", "sd21-g5-triton")],
+    ]
+)
 @given(scripts)
 def test_looking_twice_changes_nothing(script: list[tuple[object, ...]]) -> None:
     """A pass that is repeated, after a crash before anything was sent, decides the same."""

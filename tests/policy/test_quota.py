@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from controller.policy.decide import decide
-from controller.policy.demand import capacity_floors
+from controller.policy.demand import capacity_floors, total_demand
 from controller.policy.model import Cause, Mode, PendingPod, Return, Sample, Snapshot, UnitEvidence
 from tests.policy.support import INF2, change, judge, pods, proven, refused, scaler, shortage, with_scalers
 from tests.support.applications import NOW, memory, snapshot
 
-QUOTA = {"cause": Cause.QUOTA, "codes": ("VcpuLimitExceeded",)}
+QUOTA: dict[str, Any] = {"cause": Cause.QUOTA, "codes": ("VcpuLimitExceeded",)}
 UNITS = {INF2: replace(proven(NOW - 7200)[INF2], cause=Cause.QUOTA, ready_then=2)}
 
 
@@ -34,8 +34,8 @@ def judged(found: Snapshot, **remembered: Any) -> UnitEvidence:
 def test_it_is_over_as_soon_as_the_demand_fits() -> None:
     """Although the last refusal is a minute old: it says only that there is no more."""
     found = judged(made(20.0))
-    assert (found.needed, found.ready, found.returned, found.returned_at) == (1, 2, Return.SILENT, NOW)
-    assert judged(made(20.0), returned=Return.SILENT, returned_at=NOW - 30).returned_at == NOW - 30
+    assert (found.needed, found.ready, found.returned, found.returned_at) == (1, 2, Return.REPLICAS_READY, NOW)
+    assert judged(made(20.0), returned=Return.REPLICAS_READY, returned_at=NOW - 30).returned_at == NOW - 30
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_nothing_is_probed_beyond_what_is_needed() -> None:
     evidence, floors = decide(memory(Mode.CAPACITY, units=UNITS), quiet)[1].evidence, {}
     for cause in (Cause.QUOTA, Cause.CAPACITY):
         full = replace(evidence[INF2], cause=cause, returned=Return.NONE, ready=3, needed=3)
-        floors[cause] = capacity_floors(quiet, {**evidence, INF2: full}, switching=False)[INF2]
+        floors[cause] = capacity_floors(quiet, {**evidence, INF2: full}, total_demand(quiet), switching=False)[INF2]
     assert floors == {Cause.QUOTA: 3, Cause.CAPACITY: 4}
 
 

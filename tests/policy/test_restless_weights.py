@@ -8,6 +8,7 @@ import pytest
 
 from controller.policy.availability import carry
 from controller.policy.decide import decide
+from controller.policy.figures import Figures
 from controller.policy.guards import METRIC_LAG_S
 from controller.policy.model import Decision, PolicySettings, Sample, Snapshot, Strategy, Target, Verb
 from controller.policy.routing import format_action
@@ -88,4 +89,6 @@ def test_foreign_weights_are_put_right_at_once() -> None:
 )
 def test_whether_weights_carry_the_demand(requests: float | None, weights: dict[str, int], carried: bool) -> None:
     """Two replicas of inf2 are made for 210."""
-    assert carry(world(requests, 45, 55, 0, 0, 0), weights) is carried
+    made = world(requests, 45, 55, 0, 0, 0)
+    figures = Figures.of(made)
+    assert carry(made.application, weights, figures.serving, figures.demand) is carried

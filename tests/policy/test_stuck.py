@@ -51,6 +51,7 @@ def test_a_return_that_will_come_is_none(units: dict[str, UnitMemory], mode: Mod
 def test_most_units_short_in_capacity_mode() -> None:
     """Four of five, and not a word: no mode change helps, other instance types may."""
     made, names = BACK, [unit.name for unit in BACK.application.units]
+    found: str | None = None
     for count, name in enumerate(names[:-1], start=1):
         made = shortage(made, name)
         found = alerts(made).get("mostly-short")

@@ -26,7 +26,7 @@ def found() -> dict[tuple[str, int], float]:
 
 
 def test_what_is_reported_was_not_trained_on() -> None:
-    """Training and test seeds share none."""
+    """Training and test seeds are disjoint."""
     assert not set(TRAIN_SEEDS) & set(TEST_SEEDS)
 
 
@@ -45,7 +45,7 @@ def test_same_seed_same_figures() -> None:
 
 
 def test_another_life_is_another_course_of_the_same_zones() -> None:
-    """What a law is taken from is not what it is judged on."""
+    """A law is not judged on the traces it was learned from."""
     one, other = region(7, FITTED, 5.0)[0], region(7, FITTED, 5.0, life=1)[0]
     assert one.available != other.available
 
@@ -58,8 +58,8 @@ def test_another_life_is_another_course_of_the_same_zones() -> None:
         (1, ("learned", "break-even, doubled on flap", "break-even", "hold 15 min", "immediate both ways", "always cost")),
         (1, ("hold 2 h", "hold 60 min", "hold 15 min", "immediate both ways")),
         (2, ("immediate both ways", "hold 15 min", "hold 60 min", "hold 2 h", "always capacity", "always cost")),
-        (2, ("learned", "break-even, doubled on flap", "the source's checker", "always capacity")),
-        (3, ("hold 15 min", "hold 60 min", "hold 2 h", "the source's checker", "always capacity", "always cost")),
+        (2, ("learned", "break-even, doubled on flap", "the AWS sample's checker", "always capacity")),
+        (3, ("hold 15 min", "hold 60 min", "hold 2 h", "the AWS sample's checker", "always capacity", "always cost")),
         (3, ("learned", "immediate both ways", "hold 2 h")),
     ],
 )
@@ -76,7 +76,7 @@ def test_learned_is_close_to_the_best_that_can_be_done(found: dict[tuple[str, in
 
 
 def test_one_zone_is_not_the_unit() -> None:
-    """Who watches one zone is in capacity mode for hours in which another zone has capacity."""
+    """A policy that watches one zone is in capacity mode for hours in which another zone has capacity."""
     figures = zone_or_unit(TEST_SEEDS[:2], 45.0, GRID[0], ["immediate both ways"])
     zone, unit = (figures["immediate both ways", watched].needless_hours_a_day for watched in ("one zone", "the unit"))
     assert unit < 0.5
@@ -84,7 +84,7 @@ def test_one_zone_is_not_the_unit() -> None:
 
 
 def test_a_change_of_kind_costs_the_learned_policy_little() -> None:
-    """Where what was learned becomes wrong half-way it stays within its clamp: no worse than the undoubled break-even hold by a tenth."""
+    """If what it learned becomes wrong halfway, it stays within its clamp: at most a tenth worse than the undoubled break-even hold."""
     changed = others(TEST_SEEDS[:1], 20.0)["restless, then brief"]
     for prices in GRID:
         learned, plain = (tally(POLICIES[name], changed, prices).ratio for name in ("learned", "break-even"))

@@ -1,4 +1,4 @@
-"""Traces that users pass, and the recorded ones where they are there."""
+"""Traces of users, and the recorded ones if present."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_times_may_be_dates(tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_refused_with_its_line(tmp_path: Path, text: str, said: str) -> None:
-    """Whoever made the file must find what is wrong with it."""
+    """So that users can find the mistake in their file."""
     with pytest.raises(BadTrace) as refused:
         read_csv(write(tmp_path, text))
     assert said in str(refused.value)
@@ -75,7 +75,7 @@ def test_recorded_instances_last_for_hours(name: str) -> None:
 
 @pytest.mark.parametrize("name", recorded.LOADS)
 def test_recorded_loads_are_scaled_to_the_wave(name: str) -> None:
-    """Their top is the wave's."""
+    """Their peak is the wave's."""
     if not (recorded.DATA / name).exists():
         pytest.skip(f"{name} is not there")
     assert max(load(name, 6)) == pytest.approx(max(wave(288, 300.0))) == pytest.approx(recorded.PEAK)

@@ -44,8 +44,8 @@ def fleet(strategy: Strategy, *, planned: bool = False) -> Fleet:
     return Fleet(application(policy=PolicySettings(strategy=strategy)), 300.0, planned)
 
 
-def test_adaptive_leaves_dear_replicas_where_they_are() -> None:
-    """What is ready is filled, the cheapest first: after the demand rose the dear replicas stay, and nothing makes the cheap unit grow."""
+def test_adaptive_keeps_expensive_replicas() -> None:
+    """Ready replicas are filled, the cheapest first: after demand rose, expensive replicas stay and the cheap unit does not grow."""
     most = {unit.name: 100 for unit in UNITS}
     adaptive, planned = fleet(Strategy.ADAPTIVE), fleet(Strategy.ADAPTIVE, planned=True)
     last = [adaptive.step(2_000.0, most).paid for _ in range(60)][-1]

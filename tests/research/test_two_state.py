@@ -28,16 +28,16 @@ def trace(*lengths: int, first: bool = True) -> Trace:
     return Trace("made", bits)
 
 
-def cost(switches: list[int], made: Trace, prices: Prices) -> float:
-    return account(switches, made, prices).cost
+def cost(changes: list[int], made: Trace, prices: Prices) -> float:
+    return account(changes, made, prices).cost
 
 
 def cheapest_by_trying(made: Trace, prices: Prices) -> float:
     """The least cost over every sequence of modes."""
     found = []
     for modes in product((0, 1), repeat=len(made.available)):
-        switches = [tick for tick, (before, now) in enumerate(pairwise((0, *modes))) if before != now]
-        found.append(cost(switches, made, prices))
+        changes = [tick for tick, (before, now) in enumerate(pairwise((0, *modes))) if before != now]
+        found.append(cost(changes, made, prices))
     return min(found)
 
 
@@ -61,7 +61,7 @@ def test_nobody_beats_the_optimum(lengths: list[int], first: bool, prices: Price
 @settings(max_examples=12, deadline=None)
 @given(RUNS, RUNS, st.booleans(), st.sampled_from(GRID))
 def test_no_policy_knows_the_future(lengths: list[int], others: list[int], first: bool, prices: Prices) -> None:
-    """Two traces that agree up to a tick make every policy do the same up to the next one: one tick of delay, and nothing is foreseen."""
+    """On two traces that agree up to a tick, every policy acts alike up to the next tick: one tick of delay and no foresight."""
     shared = trace(*lengths, first=first).available
     traces = [Trace("a", shared + trace(*others, first=start).available) for start in (False, True)]
     for name, play in POLICIES.items():
@@ -74,30 +74,30 @@ def test_a_bill_is_added_up_by_hand() -> None:
     made, prices = trace(10, 4, 6), Prices(1.5, 9.0, 2 * TICK_S)
     done = account([11, 16], made, prices)
     assert done.cost == pytest.approx(10 + (1 + 9) + 5 * 1.5 + 4 + 2 * 2)
-    assert (done.switches, done.exposed, done.needless) == (2, 1, 2)
+    assert (done.changes, done.exposed, done.needless) == (2, 1, 2)
     assert done.exposed_minutes_a_day == pytest.approx(TICK_S / 60 / (20 * TICK_S / DAY_S))
 
 
-@pytest.mark.parametrize("switches", [[3, 3], [5, 2], [20], [-1]])
-def test_switches_that_cannot_be_are_refused(switches: list[int]) -> None:
+@pytest.mark.parametrize("changes", [[3, 3], [5, 2], [20], [-1]])
+def test_impossible_changes_are_refused(changes: list[int]) -> None:
     """A bill is made of ascending ticks of the trace only."""
     with pytest.raises(ValueError, match="ascending"):
-        account(switches, trace(20), GRID[0])
+        account(changes, trace(20), GRID[0])
 
 
 def test_waits_count_from_what_was_seen() -> None:
-    """One tick of delay; an outage of as many ticks as the patience is waited out; one more is failed over even though it is over."""
+    """One tick of delay: an outage as long as the patience causes no failover; one tick longer does, even if it is over."""
     assert played(Fixed(0, 0), trace(5, 3, 5)) == [6, 9]
     assert played(Fixed(3 * TICK_S, 0), trace(5, 3, 5)) == []
     assert played(Fixed(2 * TICK_S, 2 * TICK_S), trace(5, 3, 5)) == [8, 11]
 
 
 def test_checker_returns_unchecked_once_a_day() -> None:
-    """The source's checker comes back at its hour although nothing has returned, and is exposed until it looks again."""
+    """The AWS sample's checker returns at its hour although capacity has not, and is exposed until its next check."""
     made = trace(10, 3 * 443)
-    switches = POLICIES["the source's checker"](made, GRID[0])
-    assert len(switches) == 7  # out, and then three mornings: back and out again
-    assert all(later - earlier <= 3 for earlier, later in zip(switches[1::2], switches[2::2], strict=True))
+    changes = POLICIES["the AWS sample's checker"](made, GRID[0])
+    assert len(changes) == 7  # out, and then three mornings: back and out again
+    assert all(later - earlier <= 3 for earlier, later in zip(changes[1::2], changes[2::2], strict=True))
 
 
 def test_zones_are_one_unit() -> None:
@@ -120,15 +120,15 @@ def test_sampling_shows_what_a_poll_sees() -> None:
 
 @pytest.mark.parametrize("prices", GRID, ids=str)
 def test_production_computes_the_very_prices(prices: Prices) -> None:
-    """The application of the benchmark has the r and S of the problem, by production's own arithmetic."""
+    """Production computes the r and S of the problem for the benchmark's application."""
     made = application(prices, PolicySettings(hold_min_s=0))
-    assert break_even_s(made, {"cheap": 1, "dear": 0}, ["cheap"], 0) == pytest.approx(prices.break_even_s)
+    assert break_even_s(made, {"cheap": 1, "expensive": 0}, ["cheap"], 0) == pytest.approx(prices.break_even_s)
 
 
 @settings(max_examples=8, deadline=None)
 @given(RUNS, st.sampled_from((GRID[0], GRID[2])), st.sampled_from(list(Strategy)))
 def test_production_need_not_be_asked_every_tick(lengths: list[int], prices: Prices, strategy: Strategy) -> None:
-    """Asked only where its answer may differ it does the same."""
+    """Deciding only when the result may change gives the same mode changes."""
     made, policy = trace(*lengths), PolicySettings(strategy=strategy)
     assert Production(policy)(made, prices) == Production(policy, every_tick=True)(made, prices)
 
@@ -153,7 +153,7 @@ def test_production_waits_for_quiet_where_the_hold_is_shorter() -> None:
 
 
 def test_best_online_foresees_what_always_happens() -> None:
-    """Where every outage and up-time is alike the law tells the future: it costs what OPT costs, but for the first cycle."""
+    """If all outages and up-times are equal, the law predicts them: the cost is that of OPT except in the first cycle."""
     made, prices = trace(*[12, 5] * 60), Prices(1.5, 20.0, TICK_S)
     best = solve(Law.of([5]), Law.of([12]), prices, TICK_S)
     assert cost(best.play(made), made, prices) <= cost(optimum(made, prices), made, prices) + 2 * prices.exposed
@@ -161,7 +161,7 @@ def test_best_online_foresees_what_always_happens() -> None:
 
 @pytest.mark.parametrize("prices", GRID, ids=str)
 def test_best_online_is_no_worse_than_any_threshold(prices: Prices) -> None:
-    """On the runs that its law was taken from no fixed patience and hold does better, beyond the binning of the law."""
+    """On the runs of its law no constant patience and hold is better, except for the law's binning."""
     from research.experiments import laws
     from research.fit import FITTED
     from research.outages import region

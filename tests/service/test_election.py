@@ -94,7 +94,7 @@ def test_every_sign_of_life_starts_the_wait_anew() -> None:
     bench = Bench()
     for count in range(60):
         request = bench.due()
-        assert request.verb is Verb.GET, f"taken over after {count} looks although the holder renews"
+        assert request.verb is Verb.GET, f"taken over after {count} reads although the holder renews"
         bench.answer(request, Found(lease("b", renewed=f"r{count // 10}")))
 
 
@@ -142,13 +142,13 @@ def test_what_another_took_is_lost_at_once() -> None:
     assert bench.election.trusted_s(bench.now) == 0
 
 
-def test_a_renewal_whose_answer_was_lost_is_looked_up_and_made_again_in_the_same_epoch() -> None:
+def test_a_renewal_whose_answer_was_lost_is_read_back_and_made_again_in_the_same_epoch() -> None:
     bench = Bench()
     held = bench.lead()
     bench.answer(bench.due(), Failed(), took=2.0)
-    look = bench.due()
-    assert look.verb is Verb.GET
-    bench.answer(look, Found({**held, "metadata": {**held["metadata"], "resourceVersion": "9"}}))
+    read = bench.due()
+    assert read.verb is Verb.GET
+    bench.answer(read, Found({**held, "metadata": {**held["metadata"], "resourceVersion": "9"}}))
     renewal = bench.due()
     assert renewal.verb is Verb.UPDATE
     assert renewal.body is not None
@@ -177,7 +177,7 @@ def test_a_deleted_lease_is_made_again_by_its_holder_while_it_may_act() -> None:
 
 
 def test_a_lease_that_is_absent_counts_as_just_renewed() -> None:
-    """Whoever held it may not know yet that it is gone."""
+    """Its holder may not know yet that it is gone."""
     bench = Bench()
     start = bench.now
     while True:
@@ -200,7 +200,7 @@ def test_a_holder_that_slept_waits_like_everybody_else_when_the_lease_is_gone() 
     assert bench.due().verb is Verb.GET
 
 
-def test_who_loses_the_race_for_creation_looks_again() -> None:
+def test_who_loses_the_race_for_creation_reads_again() -> None:
     bench = Bench()
     start = bench.now
     while bench.now - start < TIMING.lease_s + 1 or bench.due().verb is not Verb.CREATE:

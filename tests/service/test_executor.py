@@ -37,7 +37,7 @@ class Leader:
 
 
 class Applier:
-    """Notes what it is given, in order; fails what it is told to."""
+    """Records the actions in order; fails those that the test names."""
 
     def __init__(self, *failing: str, meet: threading.Barrier | None = None) -> None:
         self.failing, self.done, self.meet = failing, list[str](), meet
@@ -102,7 +102,7 @@ def test_one_at_a_time_keeps_the_callers_thread_and_the_order_of_the_objects() -
     assert (outcome.routed, outcome.failed) == (True, objects.actions[1])
 
 
-def test_a_floor_that_cannot_be_raised_does_not_stop_the_switch(make: Callable[[Applier, Leader], Executor]) -> None:
+def test_a_floor_that_cannot_be_raised_does_not_stop_the_mode_change(make: Callable[[Applier, Leader], Executor]) -> None:
     applier = Applier("a")
     outcome = make(applier, Leader()).execute(WHOLE, 3)
     assert outcome.routed

@@ -23,7 +23,7 @@ def _fail() -> dict[str, object]:
 @pytest.fixture
 def server() -> Iterator[HttpServer]:
     """One that is healthy, not ready and has a bug."""
-    routes = make_routes(CollectorRegistry(), healthy=lambda: "", ready=lambda: "no fresh word from karpenter", status=_fail)
+    routes = make_routes(CollectorRegistry(), healthy=lambda: "", ready=lambda: "no fresh data from karpenter", status=_fail)
     made = HttpServer(routes, "127.0.0.1", 0)
     made.start()
     yield made
@@ -41,7 +41,7 @@ def test_each_path_has_its_answer(server: HttpServer) -> None:
     """A check that fails says why, with the status that probes act upon."""
     assert _ask(server, "/healthz") == (200, b"ok")
     assert _ask(server, "/healthz?verbose") == (200, b"ok")
-    assert _ask(server, "/readyz") == (503, b"no fresh word from karpenter")
+    assert _ask(server, "/readyz") == (503, b"no fresh data from karpenter")
     assert _ask(server, "/metrics")[0] == 200
     assert _ask(server, "/")[0] == 404
     assert _ask(server, "/healthz", "HEAD") == (200, b"")
@@ -49,13 +49,13 @@ def test_each_path_has_its_answer(server: HttpServer) -> None:
 
 
 def test_a_bug_is_an_answer_and_ends_nothing(server: HttpServer) -> None:
-    """Whoever asks for what cannot be made is told so; the next one is served."""
+    """A request whose answer cannot be made gets an error; the next one is served."""
     assert _ask(server, "/status") == (500, b"internal error")
     assert _ask(server, "/healthz") == (200, b"ok")
 
 
 def test_clients_that_say_nothing_take_no_place_for_ever(server: HttpServer) -> None:
-    """Many open connections cost a bounded number of threads, and are closed after some seconds of silence."""
+    """Many open connections cost a bounded number of threads, and are closed after some seconds without a request."""
     before = threading.active_count()  # of other tests' servers, which end in their own time
     silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(40)]
     wait_for("threads", lambda: threading.active_count() > before + 5)

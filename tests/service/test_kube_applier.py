@@ -24,7 +24,7 @@ from tests.support.cluster import ACTION, NAMESPACE, Cluster
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    """A cluster with the source's application."""
+    """A cluster with the AWS sample's application."""
     made = Cluster(ManualClock(NOW))
     yield made
     made.close()
@@ -117,7 +117,7 @@ def test_our_own_write_is_seen_at_once_and_not_undone(cluster: Cluster, session:
 
 
 def test_a_write_in_between_is_a_conflict(cluster: Cluster, session: KubeSession) -> None:
-    """The patch carries the version it was planned on: whoever wrote first wins, and nothing is shown."""
+    """The patch carries the version it was planned on: the first writer wins, and nothing is shown."""
     written = Written()
     (*_, route) = actions(cluster)
     cluster.store.patch("Ingress", "sd21", {"metadata": {"annotations": {"someone": "else"}}}, namespace=NAMESPACE)
@@ -141,7 +141,7 @@ def test_a_reordered_trigger_is_a_conflict(cluster: Cluster, session: KubeSessio
 
 @pytest.mark.parametrize(("status", "error"), [(500, Unavailable), (503, Unavailable), (429, Unavailable), (409, Conflict)])
 def test_a_refusal_is_passed_on(status: int, error: type[RemoteError], cluster: Cluster, session: KubeSession) -> None:
-    """Nothing is tried a second time here: whoever decides observes again first."""
+    """Nothing is retried here: the caller observes again before it decides."""
     written = Written()
     (*_, route) = actions(cluster)
     cluster.api.fail_next(1, status=status, matcher=lambda access: access.verb == "patch")

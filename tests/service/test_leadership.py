@@ -45,7 +45,7 @@ def test_one_leads_and_the_other_takes_over_when_it_releases(session: KubeSessio
     first, second = replica(session, "first", changed), replica(session, "second")
     first.start()
     wait_for("the first leads", first.leads)
-    wait_for("it was told", changed.is_set)
+    wait_for("the notification", changed.is_set)
     second.start()
     wait_for("the second sees it", lambda: second.holder() == "first")
     assert (first.epoch(), second.leads()) == (5, False)
@@ -80,7 +80,7 @@ def test_a_server_that_refuses_renewals_ends_certainty(session: KubeSession, api
     wait_for("it leads", leader.leads)
     api.fail_next(1000, status=500)
     wait_for("it cannot be sure any more", lambda: not leader.confirm(5, EFFECT_S))
-    assert leader.problem() == "", "a restart would not mend the server"
+    assert leader.problem() == "", "a restart would not fix the server"
     api.clear_failures()
     wait_for("it is sure again, in the same term", lambda: leader.confirm(5, EFFECT_S))
     leader.stop()

@@ -1,4 +1,4 @@
-"""Routing actions whose answers are lost on the way: what was written is remembered, counted and told once, as if it had been answered."""
+"""Routing actions whose answers are lost: what was written is remembered, counted and reported once, as if the answer had come."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pytest
 from controller.clients.kube import KubeSession
 from controller.clock import SystemClock
 from controller.errors import Unavailable
-from controller.policy.routing import MARKER, format_action
+from controller.policy.annotations import MARKER
+from controller.policy.routing import format_action
 from controller.ports import Message, MessageKind
 from controller.service.wiring import Service
 from failover_harness.waiting import wait_for
@@ -85,13 +86,13 @@ def _shortage(cluster: Cluster) -> None:
     cluster.refuse("inf2", "inf2.xlarge")
 
 
-def _switches(collector: Collector) -> list[Message]:
+def _mode_changes(collector: Collector) -> list[Message]:
     return [one for one in collector.messages if one.kind in {MessageKind.FAILOVER, MessageKind.FALLBACK}]
 
 
 @pytest.mark.parametrize("loss", [pytest.param(_answer, id="answer"), pytest.param(_request, id="request")])
 @pytest.mark.parametrize("count", [1, 2], ids=["once", "twice"])
-def test_a_switch_is_made_remembered_counted_and_told_once(
+def test_a_mode_change_is_made_remembered_counted_and_reported_once(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: Loss, count: int
 ) -> None:
     """Its own reason is kept: one that only counted as found on the Ingress would never be rolled back."""
@@ -99,17 +100,17 @@ def test_a_switch_is_made_remembered_counted_and_told_once(
     with run(_service(cluster, tmp_path, loser, monkeypatch, collector)) as service:
         wait_for("the first decision", lambda: bool(service.controller.views()))
         _shortage(cluster)
-        wait_for("the memory", lambda: bool(service.controller.views()[0].memory.flips))
-        wait_for("the message", lambda: bool(_switches(collector)))
+        wait_for("the memory", lambda: bool(service.controller.views()[0].memory.mode_changes))
+        wait_for("the message", lambda: bool(_mode_changes(collector)))
         (view,) = service.controller.views()
-    assert [(str(one.to), str(one.reason)) for one in view.memory.flips] == [("capacity", "ShortageProven")]
+    assert [(str(one.to), str(one.reason)) for one in view.memory.mode_changes] == [("capacity", "ShortageProven")]
     assert view.ledger.switches == 1
-    assert [(one.kind, one.reason) for one in _switches(collector)] == [(MessageKind.FAILOVER, "ShortageProven")]
+    assert [(one.kind, one.reason) for one in _mode_changes(collector)] == [(MessageKind.FAILOVER, "ShortageProven")]
     assert len({body for body in cluster.patches() if MARKER in body}) == 1
 
 
-def test_what_somebody_else_undid_is_not_told_as_done(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The answer is lost and somebody puts action and marker back at once: the switch that is told is the one that stands."""
+def test_what_somebody_else_undid_is_not_reported_as_done(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer is lost and somebody puts action and marker back at once: the reported mode change is the one that stands."""
 
     def undone(send: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         send()
@@ -122,22 +123,22 @@ def test_what_somebody_else_undid_is_not_told_as_done(cluster: Cluster, tmp_path
         wait_for("the first decision", lambda: bool(service.controller.views()))
         _shortage(cluster)
         wait_for("capacity mode", lambda: cluster.mode() == "capacity" and bool(service.controller.views()[0].ledger.switches))
-        wait_for("the message", lambda: bool(_switches(collector)))
+        wait_for("the message", lambda: bool(_mode_changes(collector)))
         (view,) = service.controller.views()
-    assert len([one for one in view.memory.flips if str(one.reason) == "ShortageProven"]) == view.ledger.switches == 1
-    assert [one.reason for one in _switches(collector)] == ["ShortageProven"]
+    assert len([one for one in view.memory.mode_changes if str(one.reason) == "ShortageProven"]) == view.ledger.switches == 1
+    assert [one.reason for one in _mode_changes(collector)] == ["ShortageProven"]
 
 
-def test_a_mode_that_is_found_is_told_as_found(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A person switches by hand: everybody is told, and who wrote it, but it is no switch of ours."""
+def test_a_mode_that_is_found_is_reported_as_found(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person changes the mode by hand: people are notified of it and of the writer, but it is no mode change of ours."""
     collector = Collector()
     with run(_service(cluster, tmp_path, Loser(_answer, 0), monkeypatch, collector)) as service:
         wait_for("the memory", lambda: bool(service.controller.views()) and str(service.controller.views()[0].memory.mode) == "cost")
         by_hand = {"metadata": {"annotations": {ACTION: CAPACITY, MARKER: "capacity"}}}
         cluster.store.patch("Ingress", "sd21", by_hand, namespace=NAMESPACE, manager="kubectl-edit")
-        wait_for("the message", lambda: bool(_switches(collector)))
+        wait_for("the message", lambda: bool(_mode_changes(collector)))
         (view,) = service.controller.views()
-    (message,) = _switches(collector)
+    (message,) = _mode_changes(collector)
     assert (message.kind, message.reason, message.title) == (MessageKind.FAILOVER, "RoutingDrifted", "sd21: found in capacity mode")
     assert "kubectl-edit" in message.why
     assert view.ledger.switches == 0
@@ -148,14 +149,14 @@ def _webhook(_send: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("loss", "hint"), [pytest.param(_request, True, id="silent"), pytest.param(_webhook, False, id="named")])
-def test_a_switch_that_never_gets_an_answer_points_at_webhooks(
+def test_a_mode_change_that_never_gets_an_answer_points_at_webhooks(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: Loss, hint: bool
 ) -> None:
     """A webhook that hangs looks like a silent API server; one that fails is named by it, and nothing is added."""
     with run(_service(cluster, tmp_path, Loser(loss, 99), monkeypatch, Collector())) as service:
         wait_for("the first decision", lambda: bool(service.controller.views()))
         _shortage(cluster)
-        wait_for("the alert", lambda: bool(told := _failures(service)) and ("a webhook hangs" in told[0]) is hint)
+        wait_for("the alert", lambda: bool(found := _failures(service)) and ("a webhook hangs" in found[0]) is hint)
 
 
 def _failures(service: Service) -> list[str]:

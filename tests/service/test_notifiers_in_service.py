@@ -1,4 +1,4 @@
-"""A Slack that hangs, fails or is not there: the switch happens, the trouble is visible, and the webhook's address appears nowhere."""
+"""A Slack that hangs, fails or is not there: the mode change happens, the trouble is visible, and the webhook's address appears nowhere."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def slack(status: int | None) -> Iterator[tuple[str, list[int], threading.Event]
 
 
 @pytest.mark.parametrize("status", [pytest.param(None, id="hangs"), 500, 429])
-def test_the_switch_does_not_wait_for_a_broken_slack(tmp_path: Path, capfd: pytest.CaptureFixture[str], status: int | None) -> None:
+def test_the_mode_change_does_not_wait_for_a_broken_slack(tmp_path: Path, capfd: pytest.CaptureFixture[str], status: int | None) -> None:
     """Ingress and the other sinks are served; status and metrics name the sink that fails."""
     cluster, collector = Cluster(AcceleratedClock(20)), Collector()
     try:

@@ -158,7 +158,7 @@ def test_no_secret_gets_into_a_file(tmp_path: Path) -> None:
     bench = Bench(tmp_path, redactor=redactor)
     seen = _at(0)
     texts = (
-        f"told at {WEBHOOK}",
+        f"posted at {WEBHOOK}",
         "key AKIAIOSFODNN7EXAMPLE",
         'aws_secret_access_key": "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"',
         "token k8s-aws-v1.aHR0cHM6Ly9zdHM",
@@ -173,13 +173,13 @@ def test_no_secret_gets_into_a_file(tmp_path: Path) -> None:
     app = replace(seen.application, metric_namespace=text)
     bench.offer(replace(seen, routing=routing, sources=sources, units=units, application=app), replace(memory(), reasserted_against=text))
     (found,) = bench.recorded()
-    assert "told at *** and key ***" in found.snapshot.routing.override.why
+    assert "posted at *** and key ***" in found.snapshot.routing.override.why
     content = b"".join(path.read_bytes() for path in recording_files(tmp_path)).decode()
     shown = content + json.dumps([json.loads(line) for line in content.splitlines()], ensure_ascii=False)
     assert [secret for secret in SECRETS if secret in shown] == []
 
 
-def test_nothing_is_recorded_unless_it_is_asked_for(tmp_path: Path) -> None:
+def test_nothing_is_recorded_unless_requested(tmp_path: Path) -> None:
     """Off by default."""
     assert make_recorder(RecordingSettings(), ManualClock(NOW), Telemetry()) is None
     assert make_recorder(RecordingSettings(folder=tmp_path), ManualClock(NOW), Telemetry()) is not None

@@ -58,7 +58,7 @@ def test_a_failover_and_a_fallback_are_recorded_and_decided_the_same_again(clust
     assert "mode changes     2                            0" in result.output
 
 
-def test_a_folder_that_cannot_be_written_stops_no_switch(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_stops_no_mode_change(cluster: Cluster, tmp_path: Path) -> None:
     """The recording is degraded, and says so in the status; the failover is made."""
     folder = tmp_path / "file"
     folder.write_text("no folder")

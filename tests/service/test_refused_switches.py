@@ -93,7 +93,7 @@ def test_a_refused_failover_is_said_everywhere(tmp_path: Path, spoil: Callable[[
         cluster.close()
 
 
-def test_it_switches_once_the_neighbour_is_mended(tmp_path: Path) -> None:
+def test_it_changes_the_mode_once_the_neighbour_is_fixed(tmp_path: Path) -> None:
     """The load-balancer controller reports its next attempt, and the watch of it wakes the decision at once."""
     cluster = Cluster(SystemClock())
     try:
@@ -109,7 +109,7 @@ def test_it_switches_once_the_neighbour_is_mended(tmp_path: Path) -> None:
         cluster.close()
 
 
-def test_a_broken_action_of_our_own_is_left_by_the_switch(tmp_path: Path) -> None:
+def test_a_broken_action_of_our_own_is_left_by_the_mode_change(tmp_path: Path) -> None:
     """A unit's Service was deleted while it has weight: nothing can be changed any more but by leaving that Service out."""
     cluster = Cluster(SystemClock())
     try:

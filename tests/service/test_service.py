@@ -30,7 +30,7 @@ def _services(cluster: Cluster) -> list[str]:
 
 
 def test_it_fails_over_on_a_proven_shortage_and_falls_back_on_the_proven_return(cluster: Cluster, tmp_path: Path) -> None:
-    """The main job: one patch to capacity mode, KEDA raised, people told; one patch back once everything is proven."""
+    """The main job: one patch to capacity mode, KEDA raised, people notified; one patch back once everything is proven."""
     collector = Collector()
     policy = {"holdMinSeconds": 30, "holdMaxSeconds": 30, "quietSeconds": 60, "dwellCapacitySeconds": 30}
     with running(make_service(cluster, tmp_path, policy=policy, sinks=(collector,))) as service:
@@ -85,7 +85,7 @@ def test_a_restart_in_either_mode_switches_nothing(cluster: Cluster, tmp_path: P
         assert str(view.decision.mode) == mode
     assert cluster.ingress()["metadata"]["annotations"][ACTION] == before
     assert len(cluster.patches()) == count
-    assert len(view.memory.flips) == (1 if mode == "capacity" else 0)
+    assert len(view.memory.mode_changes) == (1 if mode == "capacity" else 0)
 
 
 def _fresh(service: object) -> bool:
@@ -142,7 +142,7 @@ def test_without_keda_it_still_switches(tmp_path: Path) -> None:
         cluster.close()
 
 
-def test_a_foreign_change_is_put_right_and_told(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_foreign_change_is_restored_and_reported(cluster: Cluster, tmp_path: Path) -> None:
     """Somebody overwrites the action in capacity mode; the mode marker still says what it should be."""
     collector = Collector()
     with running(make_service(cluster, tmp_path, sinks=(collector,))) as service:
@@ -159,7 +159,7 @@ def test_a_foreign_change_is_put_right_and_told(cluster: Cluster, tmp_path: Path
 
 
 def test_a_broken_file_keeps_the_old_applications_running_and_says_so(cluster: Cluster, tmp_path: Path) -> None:
-    """A bad change of the configuration is refused as a whole, told, and taken back when the file is mended."""
+    """A bad change of the configuration is refused as a whole and reported; the report is resolved when the file is fixed."""
     collector = Collector()
     with running(make_service(cluster, tmp_path, sinks=(collector,))) as service:
         wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from controller.clock import AcceleratedClock
+from controller.policy.annotations import MARKER, NUDGED_AT, RETURN_STEP
 from controller.policy.model import Verdict, Verification
-from controller.policy.routing import MARKER, NUDGED_AT, RETURN_STEP
 from controller.signals.external import ExternalSources
 from controller.signals.snapshots import ExternalSignals
 from failover_harness.waiting import wait_for
@@ -49,14 +49,14 @@ def test_a_return_in_steps(tmp_path: Path) -> None:
         assert RETURN_STEP not in cluster.ingress()["metadata"]["annotations"]
         steps = [written.get(RETURN_STEP, "") for written in _bookkeeping(cluster)]
         assert steps == ["", "1", "2", ""]
-        told = [message.title for message in collector.messages if message.reason == "ReturnStep"]
-        assert told == [f"sd21: the way back to cost mode is at step {step} of 3" for step in (1, 2)]
+        titles = [message.title for message in collector.messages if message.reason == "ReturnStep"]
+        assert titles == [f"sd21: the way back to cost mode is at step {step} of 3" for step in (1, 2)]
     finally:
         cluster.close()
 
 
 def test_a_new_shortage_takes_the_steps_back(tmp_path: Path) -> None:
-    """Refused again half way: full capacity mode at once, and people are told why."""
+    """Refused again half way: full capacity mode at once, and people are notified why."""
     cluster, collector = Cluster(AcceleratedClock(20)), Collector()
     policy = {**RETURN, "returnSteps": 3, "returnStepSeconds": 3000}
     try:

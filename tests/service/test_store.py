@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from controller.clients.kube import KubeSession, connect
 from controller.errors import Conflict, Forbidden, StateError, Unavailable
 from controller.policy.codec import encode
-from controller.policy.model import Cause, Flip, Memory, Mode, UnitMemory
+from controller.policy.model import Cause, Memory, Mode, ModeChange, UnitMemory
 from controller.policy.reasons import Reason
 from controller.ports import StoredMemory
 from controller.service.store import ConfigMapStore, ReadOnlyStore, record_name
@@ -25,7 +25,7 @@ NAME = record_name(KEY)
 NAMESPACE = "failoverctl"
 FULL = memory(
     Mode.CAPACITY,
-    flips=(Flip(NOW, Mode.CAPACITY, Reason.SHORTAGE_PROVEN, "inf2"),),
+    mode_changes=(ModeChange(NOW, Mode.CAPACITY, Reason.SHORTAGE_PROVEN, "inf2"),),
     hold_level=2,
     units={"sd21-inf2": UnitMemory(NOW, Cause.CAPACITY, 2, NOW)},
     changed_at=NOW,
@@ -75,7 +75,7 @@ def test_what_is_saved_is_loaded(store: ConfigMapStore, api: EmulatedKubeApi) ->
     assert {entry["manager"] for entry in obj["metadata"]["managedFields"]} == {"failoverctl"}
 
 
-def test_whoever_writes_second_is_refused(store: ConfigMapStore) -> None:
+def test_the_second_writer_is_refused(store: ConfigMapStore) -> None:
     """Compare-and-swap: on creation and on replacement; the first one's memory stays."""
     first = store.save(KEY, FULL, over=NOTHING, epoch=1)
     with pytest.raises(Conflict):
@@ -106,7 +106,7 @@ def test_a_later_leaders_stamp_refuses_what_an_earlier_one_sends_late(store: Con
 
 
 def test_a_record_that_was_deleted_is_a_conflict(store: ConfigMapStore, api: EmulatedKubeApi) -> None:
-    """Whoever holds memory reads again, finds none, and starts afresh; it must not fail for ever on a version that is gone."""
+    """A process that holds memory reads again, finds none, and starts again; it must not fail for ever on a version that is gone."""
     kept = store.save(KEY, FULL, over=NOTHING, epoch=1)
     api.store.delete("ConfigMap", NAME, namespace=NAMESPACE)
     with pytest.raises(Conflict, match="deleted"):
@@ -135,7 +135,7 @@ def test_a_record_that_was_deleted_is_a_conflict(store: ConfigMapStore, api: Emu
 def test_content_that_cannot_be_read_names_the_config_map(data: dict[str, str] | None, store: ConfigMapStore, api: EmulatedKubeApi) -> None:
     """Unknown state is never taken for no state; the error says where it is and what to do."""
     api.store.create("ConfigMap", {"metadata": {"name": NAME, "namespace": NAMESPACE}, **({"data": data} if data is not None else {})})
-    with pytest.raises(StateError, match=f"ConfigMap {NAMESPACE}/{NAME}: .*delete it to start afresh"):
+    with pytest.raises(StateError, match=f"ConfigMap {NAMESPACE}/{NAME}: .*delete it to start again"):
         store.load(KEY)
 
 
@@ -177,7 +177,7 @@ def test_the_read_only_store_writes_nothing(api: EmulatedKubeApi, tmp_path: Path
     assert {record.access.verb for record in api.audit.records()} == {"get"}
 
 
-def test_names_are_told_apart() -> None:
+def test_names_are_kept_apart() -> None:
     """`a/b-c` and `a-b/c`, `a/b.c` and `a.b/c` are four applications."""
     assert len({record_name(key) for key in ("a/b-c", "a-b/c", "a/b.c", "a.b/c")}) == 4
 

@@ -43,7 +43,7 @@ def _epochs(cluster: Cluster) -> list[str]:
 
 
 def test_one_acts_and_the_other_takes_over_where_it_stopped(cluster: Cluster, tmp_path: Path) -> None:
-    """One switch, told once; the second leader keeps the mode and the memory, in the next epoch."""
+    """One mode change, reported once; the second leader keeps the mode and the memory, in the next epoch."""
     first, second = Collector(), Collector()
     with running(_replica(cluster, tmp_path / "b", second)) as standby:
         wait_for("a leader", lambda: _leads(standby))
@@ -63,7 +63,7 @@ def test_one_acts_and_the_other_takes_over_where_it_stopped(cluster: Cluster, tm
             wait_for("its stamp", lambda: _epochs(cluster) == ["2"])
             wait_for("its status", lambda: _published(cluster).get("epoch") == 2)
             assert len(cluster.patches()) == patches
-            assert [flip.to for flip in other.controller.views()[0].memory.flips] == ["capacity"]
+            assert [flip.to for flip in other.controller.views()[0].memory.mode_changes] == ["capacity"]
             assert _published(cluster)["leader"] == other._leadership.identity
 
 
@@ -75,7 +75,7 @@ def _published(cluster: Cluster) -> dict[str, object]:
     return {}
 
 
-def test_that_nobody_can_lead_is_told_by_whoever_did(cluster: Cluster, tmp_path: Path) -> None:
+def test_that_nobody_can_lead_is_reported_by_the_last_leader(cluster: Cluster, tmp_path: Path) -> None:
     """The Lease cannot be renewed: nothing is decided, somebody hears of it, and it ends by itself."""
     collector = Collector()
     with running(_replica(cluster, tmp_path / "a", collector)) as service:
@@ -87,7 +87,7 @@ def test_that_nobody_can_lead_is_told_by_whoever_did(cluster: Cluster, tmp_path:
         cluster.refuse("inf2", "inf2.xlarge")
         assert cluster.patches() == []
         cluster.api.clear_failures()
-        wait_for("the switch", lambda: cluster.mode() == "capacity")
+        wait_for("the mode change", lambda: cluster.mode() == "capacity")
         wait_for(
             "the end of the alert",
             lambda: [str(one.kind) for one in collector.messages if one.reason == "LeaseLost"] == ["alert", "resolved"],

@@ -41,7 +41,7 @@ class TestDefaults:
     def test_need_neither_file_nor_environment(self) -> None:
         found = load_settings()
         assert (found.polls.tick_interval_s, found.http.port, found.shutdown_grace_s) == (15, 8080, 20)
-        assert found.slack.webhook() is None
+        assert found.slack.webhook_url is None
 
     def test_an_empty_file_changes_nothing(self, file: Path) -> None:
         file.write_text("# nothing\n")
@@ -185,35 +185,9 @@ class TestErrors:
 class TestSecrets:
     def test_the_webhook_comes_from_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("FAILOVERCTL_SLACK__WEBHOOK_URL", SECRET)
-        url = load_settings().slack.webhook()
+        url = load_settings().slack.webhook_url
         assert url is not None
         assert url.get_secret_value() == SECRET
-
-    def test_the_webhook_is_read_from_its_file_each_time(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        secret = tmp_path / "url"
-        monkeypatch.setenv("FAILOVERCTL_SLACK__WEBHOOK_URL_FILE", str(secret))
-        slack = load_settings().slack
-        for text in (SECRET, f"{SECRET}2"):
-            secret.write_text(f"{text}\n")
-            url = slack.webhook()
-            assert url is not None
-            assert url.get_secret_value() == text
-
-    @pytest.mark.parametrize("content", [SECRET.removeprefix("https://").encode(), b"\xff" + SECRET.encode(), f"{SECRET} x".encode(), b""])
-    def test_a_file_without_a_url_is_an_error_that_does_not_show_it(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
-    ) -> None:
-        (tmp_path / "url").write_bytes(content)
-        monkeypatch.setenv("FAILOVERCTL_SLACK__WEBHOOK_URL_FILE", str(tmp_path / "url"))
-        with pytest.raises(ConfigError) as error:
-            load_settings().slack.webhook()
-        assert "slack.webhook_url_file" in str(error.value)
-        assert "aSecretOfOurs" not in str(error.value)
-
-    def test_a_missing_file_is_an_error(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("FAILOVERCTL_SLACK__WEBHOOK_URL_FILE", str(tmp_path / "url"))
-        with pytest.raises(ConfigError, match="found no file"):
-            load_settings().slack.webhook()
 
     def test_only_one_of_url_and_file_may_be_given(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         file.write_text("slack: {webhook_url_file: /x}\n")

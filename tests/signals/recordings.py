@@ -123,7 +123,8 @@ def replay(
 
 def _show(view: ClusterView, application: Application, decision: Decision) -> None:
     """Writes to the Ingress what the decision's patch would."""
-    from controller.policy.routing import MARKER, action_key, format_action
+    from controller.policy.annotations import MARKER
+    from controller.policy.routing import action_key, format_action
 
     obj = view.ingress(application.namespace, application.ingress)
     assert obj is not None
@@ -136,5 +137,5 @@ def _show(view: ClusterView, application: Application, decision: Decision) -> No
 
 
 def without_alerts(decision: Decision) -> Decision:
-    """The decision without its texts, for comparing what is asked for."""
+    """The decision without its texts, for comparing the requests."""
     return replace(decision, alerts=(), degraded=())

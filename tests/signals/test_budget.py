@@ -80,7 +80,7 @@ def test_a_wait_that_cannot_end_in_time_is_refused_at_once(clock: ManualClock) -
     assert clock.now() == NOW
 
 
-def test_a_wait_ends_when_it_is_told_to_stop(clock: ManualClock) -> None:
+def test_a_wait_ends_when_it_must_stop(clock: ManualClock) -> None:
     """Nothing holds up a shutdown."""
     stop = threading.Event()
     stop.set()

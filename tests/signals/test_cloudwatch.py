@@ -122,7 +122,7 @@ def poll(poller: CloudWatchPoller, *applications: Application) -> None:
 # --- what is asked ----------------------------------------------------------------------------------------------------------------------
 
 
-def test_counters_latencies_and_the_load_balancers_counts_are_asked_for_in_one_call(endpoint: CloudWatch, poller: CloudWatchPoller) -> None:
+def test_counters_latencies_and_the_load_balancers_counts_come_in_one_call(endpoint: CloudWatch, poller: CloudWatchPoller) -> None:
     """Sum of the counter, p95 of the latency, both without dimensions; the load balancer's by its ARN's tail."""
     poll(poller)
     (call,) = endpoint.calls
@@ -158,14 +158,14 @@ def test_an_application_without_a_namespace_has_only_its_load_balancer(endpoint:
     assert len(endpoint.calls[0]["MetricDataQueries"]) == 3
 
 
-def test_many_applications_are_asked_for_in_batches_of_five_hundred(endpoint: CloudWatch, poller: CloudWatchPoller) -> None:
+def test_many_applications_are_queried_in_batches_of_five_hundred(endpoint: CloudWatch, poller: CloudWatchPoller) -> None:
     """What GetMetricData takes at once."""
     applications = [application(f"app{number}", unit(f"a{number}"), unit(f"b{number}")) for number in range(150)]
     poll(poller, *applications)
     assert [len(call["MetricDataQueries"]) for call in endpoint.calls] == [500, 100]
 
 
-def test_the_same_metric_of_two_applications_is_asked_for_once(endpoint: CloudWatch, poller: CloudWatchPoller) -> None:
+def test_the_same_metric_of_two_applications_is_queried_once(endpoint: CloudWatch, poller: CloudWatchPoller) -> None:
     """Each query costs money."""
     endpoint.values = {"inf2-counter": {2: 7}}
     poller.poll([APP, application("other")], {KEY: DIMENSION, "default/other": DIMENSION})
@@ -280,7 +280,7 @@ def test_stamps_of_other_time_zones_and_of_none_mean_the_same_moment(endpoint: C
         "never over 1",
     ],
 )
-def test_the_error_ratio_is_told_only_where_it_is_known(
+def test_the_error_ratio_is_given_only_where_it_is_known(
     requests: dict[float, float],
     own: dict[float, float],
     targets: dict[float, float],
@@ -301,7 +301,7 @@ def test_the_error_ratio_is_told_only_where_it_is_known(
 def test_without_an_answer_the_last_values_stay_and_age(
     error: Exception, endpoint: CloudWatch, poller: CloudWatchPoller, clock: ManualClock
 ) -> None:
-    """Whoever uses them sees the end of their period."""
+    """Each carries the end of its period."""
     endpoint.values = {"inf2-counter": {2: 100}, "RequestCount": {2: 10}}
     poll(poller)
     assert poller.source().problem == ""
@@ -339,7 +339,7 @@ def test_throttling_makes_the_polls_rarer_up_to_a_bound(endpoint: CloudWatch, po
         (NoCredentialsError(), "AWS does not accept our credentials (NoCredentials)"),
     ],
 )
-def test_a_missing_permission_makes_the_source_absent(error: Exception, says: str, endpoint: CloudWatch, poller: CloudWatchPoller) -> None:
+def test_a_missing_permission_makes_cloudwatch_absent(error: Exception, says: str, endpoint: CloudWatch, poller: CloudWatchPoller) -> None:
     """A named degradation, never a hold."""
     endpoint.errors = [error]
     poll(poller)
@@ -355,7 +355,7 @@ def test_disabled_it_never_calls(endpoint: CloudWatch, clock: ManualClock) -> No
     assert (poller.source().absent, poller.source().problem) == (True, "disabled by configuration")
 
 
-def test_before_the_first_value_of_any_metric_the_source_is_absent(
+def test_before_the_first_value_of_any_metric_cloudwatch_is_absent(
     endpoint: CloudWatch, poller: CloudWatchPoller, clock: ManualClock
 ) -> None:
     """Nobody publishes yet: no reason to hold. Before the first poll it is merely unknown."""

@@ -48,7 +48,7 @@ def test_what_units_and_load_balancer_publish_is_read_back(clients: AwsClients) 
     assert poller.error_ratio(KEY) == Sample(0.01, MINUTE - 60)
 
 
-def test_percentiles_are_asked_for_as_cloudwatch_takes_them(clients: AwsClients) -> None:
+def test_percentiles_are_queried_as_cloudwatch_takes_them(clients: AwsClients) -> None:
     """The Stubber checks the request against botocore's model of the API."""
     results = [
         {"Id": "q0", "Timestamps": [datetime.fromtimestamp(MINUTE - 120, UTC)], "Values": [100.0], "StatusCode": "Complete"},
@@ -75,7 +75,7 @@ def test_percentiles_are_asked_for_as_cloudwatch_takes_them(clients: AwsClients)
 
 
 def test_throttling_over_the_wire_is_no_answer(clients: AwsClients) -> None:
-    """As AWS spells it."""
+    """As AWS writes it."""
     with Stubber(clients.client("cloudwatch")) as stub:
         stub.add_client_error("get_metric_data", "ThrottlingException", "Rate exceeded", http_status_code=400)
         poller = CloudWatchPoller(clients, ManualClock(NOW))

@@ -221,7 +221,7 @@ def test_a_waiting_pod_marks_the_applications_whose_it_may_be(
 
 
 def test_a_list_marks_everything(cluster: Cluster) -> None:
-    """What it replaced is not looked at piece by piece."""
+    """What it replaced is not read piece by piece."""
     cluster.view.listed(PODS, "shop-0001", [])
     assert len(cluster.take(*fleet(3))) == 3
 
@@ -348,12 +348,12 @@ def test_absent_is_as_if_it_had_never_been_there(cluster: Cluster) -> None:
 
 
 def test_a_pool_is_observed_once_for_all_applications(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The applications of one pass share one look; noise and changes of other pools do not spoil it; its own, and a second, do."""
-    looks: list[str] = []
+    """The applications of one pass share one observation; noise and changes of other pools do not spoil it; its own, and a second, do."""
+    reads: list[str] = []
     observe = cluster.view.karpenter.observation
 
     def counted(name: str, now: float, window_s: float) -> Any:
-        looks.append(name)
+        reads.append(name)
         return observe(name, now, window_s)
 
     monkeypatch.setattr(cluster.view.karpenter, "observation", counted)
@@ -361,20 +361,20 @@ def test_a_pool_is_observed_once_for_all_applications(cluster: Cluster, monkeypa
         cluster.view.pool("inf2" if number % 2 else "g5", T0 + number / 1000)
         for kind, obj in NOISE:
             cluster.give(kind, obj)
-    assert sorted(looks) == ["g5", "inf2"]
-    looks.clear()
+    assert sorted(reads) == ["g5", "inf2"]
+    reads.clear()
     cluster.give("Event", ice_event("inf2-aaaaa", T0))
     assert len(cluster.view.pool("inf2", T0 + 0.5).failures) == 1
     cluster.view.pool("g5", T0 + 0.5)
-    assert looks == ["inf2"]
+    assert reads == ["inf2"]
     cluster.view.pool("inf2", T0 + 2)
     cluster.view.pool("inf2", T0 + 1)
-    assert looks == ["inf2"] * 3, "a clock that went back is another time too"
+    assert reads == ["inf2"] * 3, "a clock that went back is another time too"
     app = application()
     cluster.view.retain([replace(app, units=(replace(app.units[0], node_pool="g5"),))])
     cluster.view.pool("g5", T0 + 0.5)
     cluster.view.pool("inf2", T0 + 1)
-    assert looks == ["inf2"] * 4
+    assert reads == ["inf2"] * 4
 
 
 # --- sources ---
@@ -512,7 +512,7 @@ def test_watches_follow_the_applications(watched: Any) -> None:
         assert {one.namespace for one in watches.health()} == {None, "default"}
 
 
-def test_watches_of_events_end_before_their_silence_is_trouble(watched: Any) -> None:
+def test_watches_of_events_end_before_missing_lines_are_trouble(watched: Any) -> None:
     """The API server sends no bookmarks for events; for everything else it does."""
     with EmulatedKubeApi(bookmark_interval_s=0.05) as api:
         _, watches = watched(api)

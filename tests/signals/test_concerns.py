@@ -100,13 +100,13 @@ def test_whatever_changes_a_snapshot_marks_its_application(deliveries: list[tupl
     view = ClusterView(ManualClock(T0), lambda: None)
     builder = SnapshotBuilder(view, apps)
 
-    def look() -> dict[str, object]:
+    def state() -> dict[str, object]:
         return {app.key: essence(builder.build(app, T0, SOURCES, ExternalSignals(), leader=True, epoch=1)) for app in apps}
 
-    before = look()
+    before = state()
     for kind, change, obj in deliveries:
         view.changed(KINDS[kind], None, change, obj)
-        after = look()
+        after = state()
         taken = {app.key for app in view.dirty.take(apps)}
         assert {key for key in after if after[key] != before[key]} <= taken, (kind, change, obj)
         before = after

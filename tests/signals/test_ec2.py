@@ -145,14 +145,14 @@ def test_a_type_that_is_sold_nowhere_is_said_to_be(poller: Ec2Poller) -> None:
     assert "EC2 does not offer g6.xlarge in any zone of this region" in poller.notes("g6.xlarge")
 
 
-def test_the_quota_is_told_with_its_use_and_what_one_instance_needs(poller: Ec2Poller) -> None:
+def test_the_quota_is_noted_with_its_use_and_what_one_instance_needs(poller: Ec2Poller) -> None:
     """Quota never heals by waiting, so a person must see it coming."""
     poller.poll(UNITS)
     assert poller.notes("inf2.xlarge") == ("On-Demand vCPU quota Inf 96, 92 in use: 4 left (an inf2.xlarge needs 4)",)
     assert poller.notes("g5.xlarge") == ("On-Demand vCPU quota G and VT 64, 16 in use: 48 left (a g5.xlarge needs 4)",)
 
 
-def test_without_a_use_the_limit_alone_is_told(aws: Aws, poller: Ec2Poller) -> None:
+def test_without_a_use_the_limit_alone_is_noted(aws: Aws, poller: Ec2Poller) -> None:
     """The metric has gaps where nothing runs."""
     aws.used = {}
     poller.poll(UNITS)
@@ -171,8 +171,8 @@ def reservation(zone: str, free: int, total: int, **more: Any) -> dict[str, Any]
     return {"InstanceType": "inf2.xlarge", "AvailabilityZone": zone, "State": "active", "InstanceMatchCriteria": "open", **counts, **more}
 
 
-def test_free_reservations_are_told_by_zone(aws: Aws, poller: Ec2Poller) -> None:
-    """Active ones; those that must be named are told apart."""
+def test_free_reservations_are_noted_by_zone(aws: Aws, poller: Ec2Poller) -> None:
+    """Active ones; those that must be named are listed apart."""
     aws.reservations = [
         reservation("us-west-2a", 2, 6),
         reservation("us-west-2b", 1, 4, InstanceMatchCriteria="targeted"),
@@ -208,7 +208,7 @@ def test_pages_that_never_end_are_given_up(circle: bool, aws: Aws, poller: Ec2Po
     assert next(tokens) == (0 if circle else 20)
 
 
-def test_more_types_than_one_filter_takes_are_asked_for_in_parts(aws: Aws, poller: Ec2Poller) -> None:
+def test_more_types_than_one_filter_takes_are_queried_in_parts(aws: Aws, poller: Ec2Poller) -> None:
     """EC2 takes two hundred values."""
     aws.offerings = {f"g5.{number}xlarge": ["us-west-2a"] for number in range(150)}
     poller.poll([unit(name, name) for name in aws.offerings])
@@ -221,7 +221,7 @@ def test_more_types_than_one_filter_takes_are_asked_for_in_parts(aws: Aws, polle
 
 @pytest.mark.parametrize("operation", sorted(PARTS))
 def test_each_permission_can_be_missing_and_is_named(operation: str, aws: Aws, poller: Ec2Poller) -> None:
-    """The other parts are there, and the source is not absent."""
+    """The other parts are there, and EC2 is not absent."""
     aws.reservations = [reservation("us-west-2a", 1, 1)]
     aws.errors[operation] = refusal("UnauthorizedOperation" if operation.startswith("describe") else "AccessDeniedException", 403)
     poller.poll(UNITS)
@@ -235,7 +235,7 @@ def test_each_permission_can_be_missing_and_is_named(operation: str, aws: Aws, p
     assert ("4 left" not in known) == (operation in {"get_service_quota", "get_metric_data"})
 
 
-def test_without_any_permission_the_source_is_absent(aws: Aws, poller: Ec2Poller) -> None:
+def test_without_any_permission_ec2_is_absent(aws: Aws, poller: Ec2Poller) -> None:
     """A named degradation; zones then come from the NodePools."""
     aws.errors = {operation: refusal("UnauthorizedOperation", 403) for operation in PARTS}
     poller.poll(UNITS)
@@ -314,7 +314,7 @@ def test_an_outage_keeps_the_zones_and_drops_old_numbers(aws: Aws, poller: Ec2Po
 # --- pacing -----------------------------------------------------------------------------------------------------------------------------
 
 
-def test_each_part_is_asked_for_as_seldom_as_it_changes(aws: Aws, clock: ManualClock) -> None:
+def test_each_part_is_polled_as_seldom_as_it_changes(aws: Aws, clock: ManualClock) -> None:
     """EC2's request buckets are Karpenter's too."""
     poller = Ec2Poller(aws, clock, freshness_s=43_200)
     for _ in range(24 * 60):
@@ -328,7 +328,7 @@ def test_each_part_is_asked_for_as_seldom_as_it_changes(aws: Aws, clock: ManualC
     }
 
 
-def test_a_new_type_is_asked_for_at_once_and_one_that_is_gone_is_forgotten(aws: Aws, poller: Ec2Poller) -> None:
+def test_a_new_type_is_polled_at_once_and_one_that_is_gone_is_forgotten(aws: Aws, poller: Ec2Poller) -> None:
     """A reloaded application file need not wait for hours."""
     poller.poll(UNITS)
     poller.poll([unit("m5", "m5.large")])

@@ -10,16 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.policy.annotations import MARKER, OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL
 from controller.policy.model import Mode, Override, Target
-from controller.policy.routing import MARKER, action_key, format_action
-from controller.signals.ingress import (
-    OVERRIDE_REASON,
-    PAUSED_UNTIL,
-    PINNED_MODE,
-    PINNED_UNTIL,
-    hostnames,
-    observe_ingress,
-)
+from controller.policy.routing import action_key, format_action
+from controller.signals.ingress import hostnames, observe_ingress
 from tests.signals.samples import moment
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, SERVICES, application
 
@@ -228,6 +222,15 @@ def test_every_bad_override_is_named() -> None:
 def test_a_long_reason_is_cut() -> None:
     """It goes into messages to people."""
     assert len(observe_ingress(APP, with_annotations({OVERRIDE_REASON: "x" * 10_000})).override.why) == 500
+
+
+@pytest.mark.parametrize("key", [PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL])
+def test_an_override_that_cannot_be_read_is_cut_and_holds_no_control_characters(key: str) -> None:
+    """Anybody who may annotate an Ingress writes it; it goes into the status, the log, an event and a terminal."""
+    problem = observe_ingress(APP, with_annotations({key: "\x1b[2J" + "eyJ" * 70_000})).override.problem
+    assert key in problem
+    assert len(problem) < 400
+    assert problem.isprintable()
 
 
 # --- the rest ---

@@ -257,7 +257,7 @@ def test_e16_a_replacements_refusal_is_marked(*, mark_first: bool) -> None:
     assert failure.replacement
 
 
-def test_e16_a_refusal_stays_a_replacements_for_as_long_as_it_is_told() -> None:
+def test_e16_a_refusal_stays_a_replacements_for_as_long_as_it_is_reported() -> None:
     """The mark belongs to the refusal: it must not turn into evidence a quarter of an hour later."""
     now = moment("2026-08-25T14:00:02Z")
     cluster = Cluster(now)
@@ -343,7 +343,7 @@ def test_a_new_claim_of_an_old_name_inherits_nothing(cluster: Cluster) -> None:
         ("amd-inf2-abcdef", "amd-inf2-abcdef"),
     ],
 )
-def test_a_pool_is_told_from_the_suffix_alone(claim: str, pool: str) -> None:
+def test_a_pool_is_known_from_the_suffix_alone(claim: str, pool: str) -> None:
     """`amd-inf2` is a prefix of `amd-inf2-x`: only stripping exactly five characters is right."""
     cluster = Cluster()
     cluster.event(ice_event(claim, T0))
@@ -368,7 +368,7 @@ def test_label_then_owner_then_name_tell_the_pool(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("operator", ["NotIn", "Exists", "DoesNotExist", "Gt", "Lt"])
 def test_requirements_that_a_list_cannot_say_are_not_known(operator: str, cluster: Cluster) -> None:
-    """`NotIn us-west-2a` leaves zones open that cannot be told from the claim: it must not count as wide."""
+    """`NotIn us-west-2a` leaves zones open that the claim does not name: it must not count as wide."""
     obj = node_claim("inf2-aaaaa", "inf2", T0)
     obj["spec"]["requirements"].append(requirement("topology.kubernetes.io/zone", "us-west-2a", operator=operator))
     cluster.claim(obj)
@@ -450,7 +450,7 @@ def test_events_older_than_an_hour_are_ignored(age: float, cluster: Cluster) -> 
     assert cluster.pool("inf2").failures == ()
 
 
-def test_a_failure_is_told_for_as_long_as_the_window(cluster: Cluster) -> None:
+def test_a_failure_is_reported_for_as_long_as_the_window(cluster: Cluster) -> None:
     """And not longer, without any further delivery."""
     cluster.event(ice_event("inf2-aaaaa", T0))
     cluster.clock.advance(HOUR_S)
@@ -622,7 +622,7 @@ def test_claims_of_the_list_are_all_kept() -> None:
     assert len(view.observation("inf2", T0, HOUR_S).launches) == 3000
 
 
-def test_only_the_pools_asked_for_are_told() -> None:
+def test_only_the_requested_pools_are_reported() -> None:
     """Each pool has its own."""
     view = KarpenterView()
     for name, at in itertools.product(("inf2", "g5"), (T0, T0 - 5)):

@@ -1,4 +1,4 @@
-"""One look at the cluster: complete, or with a name for each thing that is missing, or an error where nothing could be seen."""
+"""One observation of the cluster: complete, or with a name for each thing that is missing, or an error where nothing could be seen."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.support.applications import COST_TARGETS, NOW, application
 from tests.support.cluster import NAMESPACE, Cluster
 
 
-def look(session: KubeSession, *, cluster_wide: bool = True) -> tuple[ClusterView, dict[tuple[str, str | None], str]]:
-    """What a look finds, and how each list went: "ok", "absent" or the problem."""
+def observe(session: KubeSession, *, cluster_wide: bool = True) -> tuple[ClusterView, dict[tuple[str, str | None], str]]:
+    """What is found, and how each list went: "ok", "absent" or the problem."""
     view = ClusterView(ManualClock(NOW), lambda: None)
     health = observe_once(session, view, ManualClock(NOW), [application()], cluster_wide=cluster_wide)
     words = {(one.resource, one.namespace): "absent" if one.absent else one.problem or "ok" for one in health}
@@ -29,14 +29,14 @@ def look(session: KubeSession, *, cluster_wide: bool = True) -> tuple[ClusterVie
 
 
 @pytest.mark.parametrize("cluster_wide", [True, False])
-def test_a_look_sees_what_the_watches_would(tmp_path: Path, *, cluster_wide: bool) -> None:
+def test_it_sees_what_the_watches_would(tmp_path: Path, *, cluster_wide: bool) -> None:
     """Pods before events, everything of the application, only lists; with permissions for one namespace or for all."""
     cluster = Cluster(ManualClock(NOW))
     try:
         cluster.pend("sd21-inf2")
         cluster.refuse("inf2", "inf2.xlarge")
         cluster.api.audit.clear()
-        view, words = look(cluster.session(tmp_path, "reader"), cluster_wide=cluster_wide)
+        view, words = observe(cluster.session(tmp_path, "reader"), cluster_wide=cluster_wide)
         assert set(words.values()) == {"ok"}
         assert {record.access.verb for record in cluster.api.audit.records()} == {"list"}
         order = [record.access.resource for record in cluster.api.audit.records()]
@@ -56,7 +56,7 @@ def test_missing_kinds_are_absent(tmp_path: Path) -> None:
     groups = frozenset({"karpenter.sh", "keda.sh", "elbv2.k8s.aws"})
     cluster = Cluster(ManualClock(NOW), without_groups=groups)
     try:
-        view, words = look(cluster.session(tmp_path))
+        view, words = observe(cluster.session(tmp_path))
         assert {key[0] for key, word in words.items() if word == "absent"} == {
             "nodeclaims.karpenter.sh",
             "nodepools.karpenter.sh",
@@ -73,17 +73,17 @@ def test_missing_kinds_are_absent(tmp_path: Path) -> None:
 @pytest.mark.parametrize("resource", ["pods", "events", "ingresses", "nodeclaims", "scaledobjects"])
 @pytest.mark.parametrize(("status", "word"), [(403, "absent"), (500, "500"), (429, "429")])
 def test_one_list_that_fails_is_named(resource: str, status: int, word: str, tmp_path: Path) -> None:
-    """The others are looked at all the same."""
+    """The others are listed all the same."""
     with EmulatedKubeApi() as api:
         api.fail_next(10, status=status, matcher=lambda access: access.resource == resource)
-        _, words = look(connect(kubeconfig=str(api.kubeconfig("admin", tmp_path / "k"))))
+        _, words = observe(connect(kubeconfig=str(api.kubeconfig("admin", tmp_path / "k"))))
         failed = {key: found for key, found in words.items() if found != "ok"}
         assert {key[0].partition(".")[0] for key in failed} == {resource}
         assert all(word in found for found in failed.values())
 
 
 def test_nothing_seen_is_an_error(tmp_path: Path) -> None:
-    """A server that is down, credentials that are refused, or permission for nothing: there was no look."""
+    """A server that is down, credentials that are refused, or permission for nothing: nothing was observed."""
 
     def nothing(access: Access) -> bool:
         return True
@@ -91,7 +91,7 @@ def test_nothing_seen_is_an_error(tmp_path: Path) -> None:
     with EmulatedKubeApi(tokens={"me": Identity("me", deny=nothing), "admin": Identity("admin")}) as api:
         for token in ("me", "wrong"):
             with pytest.raises(Forbidden):
-                look(connect(kubeconfig=str(api.kubeconfig(token, tmp_path / token))))
+                observe(connect(kubeconfig=str(api.kubeconfig(token, tmp_path / token))))
         session = connect(kubeconfig=str(api.kubeconfig("admin", tmp_path / "admin")))
     with pytest.raises(Unavailable):
-        look(session)
+        observe(session)

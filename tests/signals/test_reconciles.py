@@ -41,7 +41,7 @@ def blocked(*events: dict[str, Any], now: float = NOW + 5, uid: str = "uid-1") -
     [
         pytest.param([], "", id="nothing"),
         pytest.param([event()], MESSAGE, id="failed"),
-        pytest.param([event(), event("SuccessfullyReconciled", NOW + 1, 8)], "", id="mended"),
+        pytest.param([event(), event("SuccessfullyReconciled", NOW + 1, 8)], "", id="fixed"),
         pytest.param([event("SuccessfullyReconciled", NOW + 1, 8), event()], "", id="a list is in no order"),
         pytest.param([event("SuccessfullyReconciled", NOW, 8), event()], "", id="of the same second: the later version"),
         pytest.param([event("SuccessfullyReconciled", NOW, 6), event()], MESSAGE, id="of the same second: the later version failed"),
@@ -73,15 +73,15 @@ def test_a_failure_that_is_not_repeated_in_time_is_over(failing_s: float, believ
 def test_failures_in_other_words_are_one_failure_and_a_success_ends_it() -> None:
     """A message with the number of a request makes another event of each attempt; one in the same words says when it was first said."""
     first, last = event(at=NOW - 400), event(version=9, message="in other words")
-    mended = event("SuccessfullyReconciled", NOW - 300, 8)
+    fixed = event("SuccessfullyReconciled", NOW - 300, 8)
     again = event(at=NOW - 280, version=9, firstTimestamp=format_rfc3339(NOW - 9000))
     assert blocked(first, last, now=NOW + 900) == "in other words"
-    assert blocked(first, mended, again, now=NOW) == ""
+    assert blocked(first, fixed, again, now=NOW) == ""
     assert blocked(first, again, now=NOW) == MESSAGE
 
 
-def test_what_aws_refused_is_told_apart() -> None:
-    """Throttling is no reason to refuse a switch: a change makes the controller try again at once."""
+def test_what_aws_refused_is_kept_apart() -> None:
+    """Throttling is no reason to refuse a mode change: a change makes the controller try again at once."""
     view = ReconcileView()
     view.event(event("FailedDeployModel"))
     assert view.undone("shop", "sd21", "uid-1", NOW) == MESSAGE

@@ -130,7 +130,7 @@ def test_a_shortage_fails_over_after_the_patience_and_not_before(name: str) -> N
 def test_capacity_returns_no_earlier_than_the_registered_condition(name: str, registered: float) -> None:
     """Capacity is back at 76 s, Karpenter asks again at about 193 s; the pods of these recordings never become ready."""
     steps = _small(name, 1700)
-    returned = [step for step in steps if step.decision.evidence["sd21-inf2"].returned in {Return.REGISTERED, Return.SILENT}]
+    returned = [step for step in steps if step.decision.evidence["sd21-inf2"].returned in {Return.REGISTERED, Return.REPLICAS_READY}]
     assert registered <= returned[0].t < registered + 2.5
     assert not [step for step in steps if step.decision.verb is Verb.FALLBACK]
     assert [step.decision.mode for step in steps if step.t > 70] == [Mode.CAPACITY] * sum(step.t > 70 for step in steps)
@@ -168,7 +168,7 @@ def test_no_unit_of_another_pool_without_demand_is_short() -> None:
 
 
 def _world(policy: PolicySettings) -> Application:
-    """The recording's own weights, which differ from the source's in the last three units."""
+    """The recording's own weights, which differ from the AWS sample's in the last three units."""
     recorded = {"sd21-g5-cuda": 15, "sd21-g5-triton": 10, "sd21-g6-triton": 15}
     app = application(policy=policy)
     return replace(app, units=tuple(replace(unit, weight=recorded.get(unit.name, unit.weight)) for unit in app.units))

@@ -71,7 +71,7 @@ def test_the_field_managers_of_what_is_ours_to_judge_are_kept() -> None:
 
 
 def test_a_packed_list_is_a_sequence_of_equal_objects() -> None:
-    """Each look unpacks anew: whoever changes what he is given changes nothing of the list."""
+    """Each access unpacks again: a caller that changes an object does not change the list."""
     listed = PackedList()
     objects = [{"metadata": {"name": name}} for name in "abc"]
     for obj in objects:
@@ -82,7 +82,7 @@ def test_a_packed_list_is_a_sequence_of_equal_objects() -> None:
 
 
 def test_only_the_views_get_cut_objects(tmp_path: Path) -> None:
-    """Others that list, such as the double of the load-balancer controller, get everything."""
+    """Others that list, such as the fake of the load-balancer controller, get everything."""
     with EmulatedKubeApi() as api:
         spec = {"selector": {"app": "a"}, "ports": [{"name": "http", "port": 80, "targetPort": 8000}]}
         api.store.create("Service", {"metadata": {"name": "a", "namespace": "default"}, "spec": spec})

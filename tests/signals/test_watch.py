@@ -211,7 +211,7 @@ def test_a_watch_that_the_server_ends_in_time_need_not_have_said_anything(quiet:
     assert health.last_ok is not None
 
 
-def test_silence_without_lists_is_staleness(api: EmulatedKubeApi, start: Start) -> None:
+def test_no_answer_without_lists_is_staleness(api: EmulatedKubeApi, start: Start) -> None:
     """Connections that open and say nothing, and lists that fail: `last_ok` stands still, and moves once the server speaks."""
     watch, _ = start(api, idle_s=0.3, clock=AcceleratedClock(5))
     watching(api)
@@ -254,7 +254,7 @@ def test_a_permission_that_is_granted_later_is_noticed(start: Start) -> None:
 
 
 def test_a_permission_that_is_taken_away_is_noticed(start: Start) -> None:
-    """Whoever was shown the objects is told, once, that they can be seen no more."""
+    """The receiver of the objects is notified, once, that they are no longer visible."""
     denied = threading.Event()
     tokens = {"me": Identity("me", deny=lambda access: denied.is_set())}
     with EmulatedKubeApi(tokens=tokens) as api:
@@ -289,7 +289,7 @@ def test_passing_trouble_passes(status: int, api: EmulatedKubeApi, start: Start)
 
 
 def test_a_server_that_comes_back_with_another_past(start: Start) -> None:
-    """Restored from a backup, it counts versions from an earlier one: after a silence the objects are listed again."""
+    """Restored from a backup, it counts versions from an earlier one: after a time without lines the objects are listed again."""
     first = EmulatedKubeApi(bookmark_interval_s=0.05)
     first.start()
     port = int(first.url.rpartition(":")[2])
@@ -405,7 +405,7 @@ def test_a_watch_that_ends_without_a_word_is_tried_ever_more_slowly() -> None:
     """Or a broken proxy would make it a busy loop; the trouble is named."""
     _, _, script, clock = run([page()], [[] for _ in range(5)])
     assert len(script.opened) == 6
-    assert clock.monotonic() >= 0.5 * 0.5 * (2 + 4 + 8 + 16 + 32)
+    assert clock.monotonic() >= 0.5 * (1 + 2 + 4 + 8 + 10)  # at least half of each pause, of which none is longer than 10 s
     watch, *_ = run([page()], [[]])
     assert watch.health().problem
 
@@ -430,7 +430,7 @@ def test_a_watch_that_is_always_too_old_is_not_listed_without_pause() -> None:
     assert (len(sink.lists), clock.monotonic() <= 2.0) == (2, True)
     _, sink, _, clock = run([page()] * 6, [[EXPIRED] for _ in range(6)])
     assert len(sink.lists) == 6
-    assert clock.monotonic() >= 0.5 * 0.5 * (4 + 8 + 16 + 32)
+    assert clock.monotonic() >= 0.5 * (2 + 4 + 8 + 10)
 
 
 def test_a_list_whose_continuation_expired_begins_again() -> None:
@@ -455,14 +455,14 @@ def test_an_error_in_the_stream_resumes_from_the_last_change() -> None:
     assert [opened["resourceVersion"] for opened in script.opened] == ["10", "12", "13"]
 
 
-def test_a_long_silence_is_followed_by_a_list() -> None:
+def test_a_long_time_without_lines_is_followed_by_a_list() -> None:
     """Failures that together last longer than `idle_s` leave nothing to trust in the old version."""
     _, sink, script, _ = run([page("10"), page("20")], [Unavailable("down")] * 25)
     assert len(sink.lists) == 2
     assert "20" in {opened["resourceVersion"] for opened in script.opened}
 
 
-def test_a_sink_that_fails_does_not_silence_the_watch() -> None:
+def test_a_sink_that_fails_does_not_end_the_watch() -> None:
     """The change may be half taken: everything is listed again, and freshness stands still until that succeeds."""
     sink = Recorder()
     sink.raises = ValueError("a bug")
@@ -480,7 +480,7 @@ def test_trouble_does_not_end_an_absence() -> None:
     assert not watch.health().absent
 
 
-def test_absent_is_told_once_and_only_after_something_was_seen() -> None:
+def test_absent_is_reported_once_and_only_after_something_was_seen() -> None:
     """The kind was never there; or it was, and was removed."""
     gone = NotFound("404 page not found", status=404)
     _, sink, _, _ = run([gone, gone, gone], [])
@@ -520,7 +520,7 @@ def test_who_may_list_and_not_watch_stays_absent() -> None:
 
 
 def test_more_objects_than_can_be_listed_are_not_taken_for_all() -> None:
-    """A list cut in the middle would make everything behind it look deleted; a server that never ends is not followed for ever."""
+    """A list cut in the middle would make everything behind it seem deleted; a server that never ends is not followed for ever."""
     script = Script([page("10", "a", more="again")] * (watch_module._MAX_PAGES + 5), [])
     with pytest.raises(Unavailable, match="more than"):
         list_objects(cast("KubeSession", script), PODS, None)
@@ -554,7 +554,7 @@ def test_watch_lines_without_an_object_are_skipped() -> None:
 
 
 def test_access_of_lists_and_watches_is_what_the_role_grants(api: EmulatedKubeApi, start: Start) -> None:
-    """Nothing but list and watch is asked for."""
+    """It requests nothing but list and watch."""
     start(api)
     watching(api)
     verbs: set[str] = {record.access.verb for record in api.audit.records()}

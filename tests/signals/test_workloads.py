@@ -67,7 +67,7 @@ def test_e11_a_pending_pod_of_a_unit(view: WorkloadView) -> None:
 
 
 def test_the_deployments_selector_comes_first(view: WorkloadView) -> None:
-    """Whoever owns it: a pod with the labels of the Deployment's selector is the Deployment's demand."""
+    """No matter who owns it, a pod with the labels of the Deployment's selector is the Deployment's demand."""
     view.deployment("ADDED", deployment("sd21-inf2", {"app": "sd21", "device": "inf2"}))
     view.pod("ADDED", waiting_pod("p", labels={"app": "sd21", "device": "inf2", "more": "x"}, owner="strange-1", pools=("inf2",)))
     view.pod("ADDED", waiting_pod("q", labels={"app": "sd21"}, owner="strange-1", pools=("inf2",)))
@@ -102,7 +102,7 @@ def test_the_pool_alone_counts_only_where_it_serves_one_unit(view: WorkloadView)
     assert pending(view, application(), other) == {}, "another application of the namespace uses the pool too"
 
 
-def test_units_that_share_a_pool_are_told_apart_by_their_deployments(view: WorkloadView) -> None:
+def test_units_that_share_a_pool_are_kept_apart_by_their_deployments(view: WorkloadView) -> None:
     """g5 serves Triton and CUDA: labels decide."""
     for name in ("sd21-g5-triton", "sd21-g5-cuda"):
         view.deployment("ADDED", deployment(name))
@@ -393,7 +393,7 @@ def test_the_trigger_by_its_metric_name(view: WorkloadView) -> None:
 
 
 def test_the_trigger_by_its_expression(view: WorkloadView) -> None:
-    """The source's own form; the whole name must be there: "sd21-inf2-counter-old" and "my-sd21-inf2-counter" are other metrics."""
+    """The AWS sample's own form; the whole name must be there: "sd21-inf2-counter-old" and "my-sd21-inf2-counter" are other metrics."""
     wanted = 'SELECT SUM("sd21-inf2-counter") FROM SCHEMA("hw-agnostic-infer")'
     others = [
         trigger(expression=f'SELECT SUM("{name}") FROM x')

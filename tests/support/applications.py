@@ -36,7 +36,7 @@ SERVICES = tuple(row[0] for row in _SEED)
 
 
 def seed_units() -> tuple[Unit, ...]:
-    """The source's five units; the pool names are those of the recordings."""
+    """The AWS sample's five units; the pool names are those of the recordings."""
     return tuple(
         Unit(
             name=name,
@@ -57,7 +57,7 @@ def seed_units() -> tuple[Unit, ...]:
 
 
 def application(*, namespace: str = "shop", policy: PolicySettings | None = None, **changes: Any) -> Application:
-    """The source's application."""
+    """The AWS sample's application."""
     made = Application(
         name="sd21",
         namespace=namespace,

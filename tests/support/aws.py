@@ -1,4 +1,4 @@
-"""An AWS account in the process of the test, which moto emulates."""
+"""An AWS account that moto emulates in the test's process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from moto import mock_aws
 
 @contextmanager
 def emulated_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every AWS client that is made inside calls moto, with credentials that no real account knows."""
+    """Makes every AWS client created inside call moto, with credentials of no real account."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(name, "testing")
     for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):

@@ -1,4 +1,4 @@
-"""A cluster on the emulated API whose every event a test writes by hand, and the production service over it."""
+"""A cluster on the emulated API in which tests write every event, and the production service over it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import yaml
 
 from controller.clients.kube import KubeSession, connect
 from controller.clock import Clock, format_rfc3339
-from controller.policy.routing import MARKER, action_key, format_action
+from controller.policy.annotations import MARKER
+from controller.policy.routing import action_key, format_action
 from controller.ports import Message, Notifier
 from controller.service.wiring import Service
 from controller.settings import Settings
@@ -24,7 +25,7 @@ ACTION = action_key("weighted-routing")
 
 
 def application_document(**policy: Any) -> dict[str, Any]:
-    """The source's application as its file says it, on the recordings' NodePools."""
+    """The AWS sample's application file with the recordings' NodePools."""
     return {
         "apiVersion": "failoverctl.dev/v1alpha1",
         "kind": "Application",
@@ -58,13 +59,13 @@ def application_document(**policy: Any) -> dict[str, Any]:
 
 
 class Cluster:
-    """The objects of one application; every change is a call.
+    """The objects of one application; tests change them by calls.
 
     Args:
-        clock: For time stamps.
+        clock: Time of timestamps.
         without_groups: API groups that are not installed.
         standby: Whether the Ingress has standby rules.
-        identity: The controller's; one that may do everything where None.
+        identity: The controller's identity; with None, one that may do everything.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class Cluster:
         self._fill(standby=standby)
 
     def session(self, folder: Path, token: str = "controller") -> KubeSession:
-        """A session as one identity."""
+        """A session of one identity."""
         return connect(kubeconfig=str(self.api.kubeconfig(token, folder / f"{token}.kubeconfig")))
 
     def _fill(self, *, standby: bool) -> None:
@@ -146,14 +147,14 @@ class Cluster:
     # --- what tests do ---
 
     def ready(self, unit: str, ready: int, desired: int | None = None) -> None:
-        """Makes a unit have so many ready replicas of so many desired ones (as many where None)."""
+        """Sets a unit's ready and desired replicas; equal with None."""
         self.store.patch("Deployment", unit, {"spec": {"replicas": ready if desired is None else desired}}, namespace=NAMESPACE)
         status = {"replicas": desired or ready, "readyReplicas": ready}
         self.store.patch("Deployment", unit, {"status": status}, namespace=NAMESPACE, subresource="status")
         self._slice(unit, ready)
 
     def pend(self, unit: str, count: int = 1) -> None:
-        """Adds pods of a unit that the scheduler calls Unschedulable, and asks its Deployment for as many more replicas."""
+        """Adds unschedulable pods of a unit, and increases its Deployment's replicas by their number."""
         deployment = self.store.get("Deployment", unit, namespace=NAMESPACE)
         ready = int(deployment["status"].get("readyReplicas", 0))
         self.ready(unit, ready, ready + count)
@@ -179,9 +180,9 @@ class Cluster:
             self.store.update_status("Pod", name, {"phase": "Pending", "conditions": [scheduled]}, namespace=NAMESPACE)
 
     def refuse(self, pool: str, instance_type: str, *, zones: tuple[str, ...] = (), code: str = "InsufficientInstanceCapacity") -> str:
-        """Karpenter makes a NodeClaim, is refused, says so and deletes the NodeClaim.
+        """Karpenter creates a NodeClaim, is refused, writes an event and deletes the NodeClaim.
 
-        A claim that left every zone open was refused in all of them at once: Karpenter then finds nothing available in the NodePool.
+        A refused claim that allowed every zone was refused in all of them: Karpenter then finds nothing available in the NodePool.
         """
         name = self._claim(pool, instance_type, zones)
         self._event(
@@ -216,7 +217,7 @@ class Cluster:
         )
 
     def launch(self, pool: str, instance_type: str) -> str:
-        """Karpenter makes a NodeClaim, gets an instance, and its node joins."""
+        """Karpenter creates a NodeClaim and gets an instance, and its node joins."""
         name = self._claim(pool, instance_type, ())
         now = format_rfc3339(self.clock.now())
         conditions = [{"type": kind, "status": "True", "reason": kind, "lastTransitionTime": now} for kind in ("Launched", "Registered")]
@@ -234,24 +235,24 @@ class Cluster:
         return name
 
     def schedule_all(self, unit: str) -> None:
-        """Every waiting pod of a unit gets its place and becomes ready."""
+        """Schedules every pending pod of a unit and makes it ready."""
         for pod in self.store.list("Pod", namespace=NAMESPACE, label_selector=f"app={unit}"):
             self.store.delete("Pod", pod["metadata"]["name"], namespace=NAMESPACE, grace_seconds=0)
         deployment = self.store.get("Deployment", unit, namespace=NAMESPACE)
         self.ready(unit, int(deployment["spec"]["replicas"]))
 
-    # --- what tests look at ---
+    # --- what tests check ---
 
     def ingress(self) -> Mapping[str, Any]:
         """The Ingress."""
         return self.store.get("Ingress", "sd21", namespace=NAMESPACE)
 
     def mode(self) -> str:
-        """The mode marker, "" where there is none."""
+        """The mode marker, "" if there is none."""
         return str(self.ingress()["metadata"]["annotations"].get(MARKER, ""))
 
     def patches(self, resource: str = "ingresses") -> list[str]:
-        """The bodies of the accepted patches of the controller, oldest first."""
+        """The bodies of the controller's accepted patches, oldest first."""
         return [
             record.body.decode()
             for record in self.api.audit.records(verb="patch", resource=resource)
@@ -309,7 +310,7 @@ def _binding(service: str) -> dict[str, Any]:
 
 
 class Collector:
-    """A sink that keeps what it is given."""
+    """A sink that keeps its messages."""
 
     name = "collector"
 
@@ -322,7 +323,7 @@ class Collector:
 
 
 def settings_for(applications: Path, **changes: Any) -> Settings:
-    """Settings that ask AWS for nothing, listen on any free port and take part in no election."""
+    """Settings without AWS and leader election, with any free port."""
     aws = {"elbv2_enabled": False, "cloudwatch_enabled": False, "ec2_enabled": False, "region": "us-west-2"}
     base: dict[str, Any] = {
         "applications": applications,
@@ -337,7 +338,7 @@ def settings_for(applications: Path, **changes: Any) -> Settings:
 
 @contextmanager
 def running(service: Service) -> Iterator[Service]:
-    """Runs a service in a thread, and ends it."""
+    """Runs a service in a thread, and ends it on exit."""
     failure: list[BaseException] = []
 
     def body() -> None:

@@ -1,6 +1,6 @@
-"""A stack as its owners built it by hand after the source: one action over five Services, a shared label, `/health`, no standby rules.
+"""A stack built by hand after the AWS sample: one action over five Services, a shared label, `/health`, no standby rules.
 
-A second Ingress manifest is kept aside for capacity mode. Deployments and Services have different names, and KEDA's period is its default.
+There is a second Ingress manifest for capacity mode. Deployments and Services have different names, and KEDA's period is its default.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ POOLS: Final = {
     "sd21-g6-triton": "amd-nvidia-l4",
     "sd21-g5-cuda": "amd-nvidia-a10g",
 }
-"""The units' NodePools, named as the source names them."""
+"""The units' NodePools, with the AWS sample's names."""
 _DEVICES: Final = {"inf2": "xla", "trn1": "xla", "triton": "triton", "cuda": "cuda"}
 
 
 def stack(namespace: str, *, suffix: str = "", capacity_service: bool = True) -> list[Object]:
-    """All objects, in the order in which they are to be made.
+    """All objects, in order of creation.
 
     Args:
-        namespace: Where.
-        suffix: Of the names of NodePools, which every namespace shares.
-        capacity_service: Whether the Service over all pods is there.
+        namespace: Their namespace.
+        suffix: Suffix of the NodePools' names, which are cluster-scoped.
+        capacity_service: Whether to include the Service over all pods.
     """
     pools = [_node_pool(pool, suffix) for pool in sorted(set(POOLS.values()))]
     units = [one for unit in seed_units() for one in _unit(namespace, unit.name, f"{POOLS[unit.name]}{suffix}", unit.throughput)]
@@ -43,7 +43,7 @@ def stack(namespace: str, *, suffix: str = "", capacity_service: bool = True) ->
 
 
 def deployment_name(unit: str) -> str:
-    """The Deployment of a unit, which is not named as its Service."""
+    """The name of a unit's Deployment, which differs from its Service's."""
     return unit.replace("sd21", "stable-diffusion")
 
 
@@ -125,7 +125,7 @@ def _service(namespace: str, name: str, selector: dict[str, str]) -> Object:
 
 
 def ingress(namespace: str, *, capacity: bool = False) -> Object:
-    """The Ingress of cost mode, or the one that is kept aside for capacity mode."""
+    """The Ingress of cost mode, or the second one for capacity mode."""
     action = format_action([Target(CAPACITY, 80, 1)] if capacity else COST_TARGETS, STICKY_S)
     prefix = "alb.ingress.kubernetes.io"
     annotations = {
@@ -147,7 +147,7 @@ def ingress(namespace: str, *, capacity: bool = False) -> Object:
 
 
 def application_document(namespace: str, *, suffix: str = "") -> Object:
-    """The application file that somebody who knows this stack writes by hand."""
+    """The application file that a person who knows this stack writes by hand."""
     units = [
         {
             "name": unit.name,

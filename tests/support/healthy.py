@@ -1,4 +1,4 @@
-"""The objects of an application without faults, as plain values or on an emulated API."""
+"""The objects of a healthy application, as plain values or on an emulated API."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ HOSTNAME = "k8s-shop-sd21-0123456789-1234567890.us-west-2.elb.amazonaws.com"
 
 @dataclass
 class Healthy:
-    """One application's objects. A test changes them before it observes them.
+    """One application's objects. Tests change them before they observe them.
 
     Args:
         app: The application.
-        mode: The mode that the Ingress shows.
+        mode: The mode of the Ingress.
         standby: Whether it has standby rules.
     """
 

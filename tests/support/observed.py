@@ -1,4 +1,4 @@
-"""What shows of a running service that lacks something: named as docs/permissions.md names it."""
+"""The symptoms of a running service that lacks something, named as in docs/permissions.md."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tests.support.cluster import Collector
 from tools.permissions import ALERT, DEGRADED, LOG, METRIC, NOTIFIER, READINESS, REASON, Permission
 
 CRASHES: Final = frozenset({"pass.failed", "job.failed", "watch.failed", "election.failed"})
-"""Log events of bugs."""
+"""Log events that indicate bugs."""
 
 
 class Observed:
-    """Gathers what shows, look by look.
+    """Collects symptoms over several observations.
 
     Args:
         service: The service.
@@ -26,8 +26,8 @@ class Observed:
         self.seen: set[tuple[str, str]] = set()
         self.texts: set[str] = set()
 
-    def look(self) -> set[tuple[str, str]]:
-        """Looks again; returns everything seen so far."""
+    def observe(self) -> set[tuple[str, str]]:
+        """Observes the service; returns all symptoms so far."""
         for view in self._service.controller.views():
             decision = view.decision
             self.texts |= {*decision.degraded, *(alert.text for alert in decision.alerts)}
@@ -54,10 +54,10 @@ class Observed:
                     self.seen.add((METRIC, f'{sample.name}{{kind="{kind}",result="{result}"}}'))
 
     def names(self, missing: Permission) -> bool:
-        """Whether some text says, in the API server's words, which permission is missing."""
+        """Whether a text names the missing permission in the API server's words."""
         return any(f'cannot {missing.verb} resource "{missing.resource}"' in text for text in self.texts)
 
     @staticmethod
     def overrides(collector: Collector) -> int:
-        """How often people were told that an override changed."""
+        """How often people were notified that an override changed."""
         return sum(message.reason == "Override" for message in collector.messages)

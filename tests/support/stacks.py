@@ -25,18 +25,18 @@ def application_file(name: str) -> Path:
 
 
 def document(name: str = "sd21") -> dict[str, Any]:
-    """The same as plain values, for tests that change them."""
+    """The application file as plain values, for tests that change them."""
     found: dict[str, Any] = yaml.safe_load(application_file(name).read_text())
     return found
 
 
 def parsed(values: dict[str, Any]) -> ApplicationFile:
-    """Plain values as the model."""
+    """The model of plain values."""
     return ApplicationFile.model_validate_json(json.dumps(values), strict=True)
 
 
 def objects_of(model: ApplicationFile, mode: Mode = Mode.COST) -> list[Object]:
-    """All objects of its stack, in the order in which they are to be applied."""
+    """All objects of its stack, in order of application."""
     assert model.spec.stack is not None
     return list(all_objects(stack_objects(model, model.spec.stack, mode)))
 

@@ -1,4 +1,4 @@
-"""The source's stack as `failoverctl render` makes it, whose load balancer the real AWS Load Balancer Controller makes."""
+"""The AWS sample's stack as `failoverctl render` makes it, with a load balancer of the real AWS Load Balancer Controller."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _TARGETS: Final = {"RegisterTargets", "DeregisterTargets"}
 
 @dataclass(frozen=True, slots=True)
 class Balancing:
-    """What carries the traffic of a stack.
+    """The load balancing of a stack.
 
     Attributes:
-        aws: The account.
-        front: Where the load-balancer controller asks it.
-        lbc: That controller.
+        aws: The emulated account.
+        front: The load-balancer controller's AWS endpoint.
+        lbc: The load-balancer controller.
     """
 
     aws: EmulatedAws
@@ -53,16 +53,16 @@ class Balancing:
 
 
 class BalancedStack(RenderedStack):
-    """A stack whose every target group has its healthy target.
+    """A stack in which every target group has a healthy target.
 
     Args:
         plane: The control plane.
-        namespace: A namespace of its own.
-        folder: For files.
-        balancing: What carries its traffic.
-        variant: ``in-place``: of that routing style; ``grouped``: its Ingress shares the load balancer with others; ``two-listeners``: it
-            listens on two ports; "": none of these.
-        rest: For the other base of a class that has one.
+        namespace: The stack's namespace.
+        folder: Folder of its files.
+        balancing: Its load balancing.
+        variant: ``in-place``: with that routing style; ``grouped``: its Ingress shares the load balancer with others; ``two-listeners``:
+            it listens on two ports; "": none of these.
+        rest: Arguments of a second base class.
     """
 
     def __init__(self, plane: ControlPlane, namespace: str, folder: Path, balancing: Balancing, variant: str = "", **rest: Any) -> None:
@@ -78,12 +78,12 @@ class BalancedStack(RenderedStack):
             values["spec"]["stack"]["loadBalancer"] = {"annotations": dict(annotations)}
         return values
 
-    def play_the_load_balancer_controller(self, ingress: str = "sd21", services: tuple[str, ...] = (*SERVICES, CAPACITY)) -> None:
-        """Nobody plays it: waits until the real one has made the load balancer with all targets, and passes their first health checks."""
+    def make_load_balancer(self, ingress: str = "sd21", services: tuple[str, ...] = (*SERVICES, CAPACITY)) -> None:
+        """Waits until the real controller has made the load balancer with all targets, and passes their first health checks."""
         wait_for("the load balancer's address", lambda: bool(self.hostname(ingress)), _MADE_S, self.report)
         for service in services:
             if service == CAPACITY and self._variant == "in-place":
-                continue  # nothing names it
+                continue  # no rule names it
             wait_for(f"the targets of {service}", partial(self._registered, service), 60, self.report)
         self.aws.checks.pass_all()
 
@@ -103,24 +103,24 @@ class BalancedStack(RenderedStack):
 
     @contextmanager
     def controller(self, **rest: Any) -> Iterator[Service]:
-        """See the base class; it asks ELBv2."""
+        """See the base class; it reads ELBv2."""
         aws = {"elbv2_enabled": True, "cloudwatch_enabled": False, "ec2_enabled": False, "region": REGION}
         with super().controller(**{"aws": aws, "polls": {"catalog_interval_s": 1, "verification_interval_s": 1}, **rest}) as service:
             yield service
 
     def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        """Runs a command of ``failoverctl`` that ends by itself, under the controller's ServiceAccount; it asks ELBv2 and CloudWatch.
+        """Runs a ``failoverctl`` command to its end, under the controller's ServiceAccount, with ELBv2 and CloudWatch.
 
         Args:
-            arguments: On its command line.
-            settings: By the rest of their variable's name, on top of what `environment` has.
+            arguments: Its command-line arguments.
+            settings: Additional settings by variable name without prefix.
         """
-        told = {"AWS__ELBV2_ENABLED": "true", "AWS__CLOUDWATCH_ENABLED": "true", "AWS__LATENCY_STAT": "Average", **settings}
-        variables = {**environment(self), **self.aws.environment(), **{f"FAILOVERCTL_{name}": value for name, value in told.items()}}
+        extra = {"AWS__ELBV2_ENABLED": "true", "AWS__CLOUDWATCH_ENABLED": "true", "AWS__LATENCY_STAT": "Average", **settings}
+        variables = {**environment(self), **self.aws.environment(), **{f"FAILOVERCTL_{name}": value for name, value in extra.items()}}
         return subprocess.run([PROGRAM, *arguments], env=variables, capture_output=True, text=True, timeout=120, check=False)
 
     def neighbour(self, service: str) -> None:
-        """Somebody else's Ingress of the same group, before ours, whose only rule leads to a Service."""
+        """Creates another owner's Ingress in the same group, before ours, whose only rule leads to a Service."""
         backend = {"service": {"name": service, "port": {"number": 80}}}
         rule = {"host": "neighbour.example", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
         annotations = {**_GROUP, f"{PREFIX}/group.order": "-1", f"{PREFIX}/scheme": "internet-facing", f"{PREFIX}/target-type": "ip"}
@@ -133,30 +133,30 @@ class BalancedStack(RenderedStack):
         kubectl(self.plane, "apply", "--server-side", "-f", "-", stdin=json.dumps(body))
 
     def withdraw_webhooks(self) -> None:
-        """From now on nothing waits for this process, as where another replica answers for it."""
+        """Removes the webhooks, as if another replica answered them."""
         withdraw_webhooks(self.session, self.namespace)
 
-    # --- what tests look at -------------------------------------------------------------------------------------------------------------
+    # --- what tests check ---------------------------------------------------------------------------------------------------------------
 
     def hostname(self, ingress: str = "sd21") -> str:
-        """The load balancer's address in the status of an Ingress, "" while there is none."""
+        """The load balancer's address in an Ingress' status, "" if there is none yet."""
         found = self.session.get(INGRESSES, self.namespace, ingress).get("status", {}).get("loadBalancer", {}).get("ingress") or [{}]
         return str(found[0].get("hostname", ""))
 
     def groups(self) -> dict[str, str]:
-        """The ARN of each Service's target group, as the TargetGroupBindings have it."""
+        """The ARN of each Service's target group, from the TargetGroupBindings."""
         items = self.session.request("GET", TARGET_GROUP_BINDINGS.path(self.namespace))["items"]
         return {one["spec"]["serviceRef"]["name"]: one["spec"]["targetGroupARN"] for one in items}
 
     def targets_of(self, service: str) -> int:
-        """How many targets the target group of a Service has, 0 while there is none."""
+        """How many targets a Service's target group has, 0 if there is none yet."""
         arn = self.groups().get(service)
         if arn is None:
             return 0
         return len(self.aws.client("elbv2").describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"])
 
     def live(self) -> dict[str, int]:
-        """Weights by Service of the rule that carries the traffic, in ELBv2."""
+        """Weights by Service of the live rule in ELBv2."""
         names = {arn: service for service, arn in self.groups().items()}
         (rule,) = [one for one in self.rules() if not one["IsDefault"] and not _hosts(one)]
         (action,) = rule["Actions"]
@@ -171,12 +171,12 @@ class BalancedStack(RenderedStack):
         return found
 
     def standby(self) -> dict[str, str]:
-        """The host of each rule that no request reaches, by the Service that it forwards to."""
+        """The host of each standby rule by the Service to which it forwards."""
         names = {arn: service for service, arn in self.groups().items()}
         return {names[_only(one)]: host for one in self.rules() for host in _hosts(one) if host.endswith(".invalid")}
 
     def gates(self, unit: str) -> list[str]:
-        """The readiness gates of a unit's pods, as far as they have any: the status of each, "" while nobody has said."""
+        """The statuses of all readiness gates of a unit's pods; "" if not set yet."""
         query = (("labelSelector", f"app={unit}"),)
         found = []
         for pod in self.session.request("GET", PODS.path(self.namespace), query=query)["items"]:
@@ -185,21 +185,21 @@ class BalancedStack(RenderedStack):
         return found
 
     def attempts(self) -> int:
-        """How often the load-balancer controller has brought everything to AWS."""
+        """How often the load-balancer controller has deployed its model to AWS."""
         return self.lbc.log.read_text(errors="replace").count("successfully deployed model")
 
-    def told(self, reason: str) -> int:
-        """How often it told how an attempt at the Ingress ended."""
+    def events_with(self, reason: str) -> int:
+        """How often it reported a reconcile of the Ingress with this reason."""
         items = self.session.request("GET", EVENTS.path(self.namespace))["items"]
         return sum(one.get("count", 1) for one in items if one["reason"] == reason)
 
     def changes(self, since: int) -> list[str]:
-        """What the load-balancer controller changed in AWS but for targets, which come and go with pods, from the so-manieth change on."""
+        """The load-balancer controller's changes in AWS after the first `since` ones, without those of targets, which follow pods."""
         return [one.action for one in self.front.writes()[since:] if one.action not in _TARGETS]
 
 
 class BalancedHandBuilt(BalancedStack, HandBuiltStack):
-    """The stack that its owners built by hand, behind the same kind of load balancer."""
+    """The hand-built stack behind the same kind of load balancer."""
 
     def ingress(self) -> dict[str, Any]:
         """See the base class."""
@@ -207,7 +207,7 @@ class BalancedHandBuilt(BalancedStack, HandBuiltStack):
 
 
 def release(session: KubeSession, namespace: str) -> None:
-    """Deletes what the load-balancer controller keeps until it has cleaned up, without waiting for that: its account is thrown away."""
+    """Deletes objects with the load-balancer controller's finalizers without its clean-up, because the account is discarded."""
     free = json.dumps({"metadata": {"finalizers": None}})
     for resource in (INGRESSES, TARGET_GROUP_BINDINGS):
         for one in session.request("GET", resource.path(namespace))["items"]:
@@ -218,7 +218,7 @@ def release(session: KubeSession, namespace: str) -> None:
 
 
 def verdict(service: Service, stack: BalancedStack) -> Verdict | None:
-    """What the controller last learned of the load balancer about the present action; None where it was not asked yet."""
+    """The last verification of the present action; None if there was none yet."""
     (view,) = service.controller.views()
     seen = view.snapshot.routing.verification
     return seen.verdict if seen is not None and seen.action == stack.action() else None
@@ -234,6 +234,6 @@ def _only(rule: Mapping[str, Any]) -> str:
 
 
 def alerts(service: Service) -> dict[str, str]:
-    """What a person is told now, by its key."""
+    """The active alerts' texts by key."""
     (view,) = service.controller.views()
     return {one.key: one.text for one in view.decision.alerts}

@@ -28,7 +28,7 @@ __all__ = ["installed", "pytest_runtest_makereport"]
 
 @pytest.fixture
 def aws() -> Iterator[EmulatedAws]:
-    """An account of the test's own."""
+    """An emulated account for one test."""
     with EmulatedAws() as account:
         yield account
 
@@ -43,7 +43,7 @@ def capacity() -> Capacity:
 def real_karpenter(
     installed: ControlPlane, karpenter_program: Path, aws: EmulatedAws, capacity: Capacity, tmp_path: Path
 ) -> Iterator[Program]:
-    """Karpenter, the test's own as the account is: neither remembers another test."""
+    """Karpenter for one test, like the account, so that neither has state of another test."""
     with Ec2Front(aws, capacity) as front, node_class(installed, aws):
         environment = {**aws.environment(), "AWS_ENDPOINT_URL": front.endpoint}
         with karpenter.running(karpenter_program, installed, environment, tmp_path) as running:
@@ -88,7 +88,7 @@ def real_keda(
 def balancing(
     installed: ControlPlane, lbc_program: Path, aws: EmulatedAws, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Balancing]:
-    """The load-balancer controller of the test's namespace, with an account of its own that everything in this process asks as well."""
+    """The load-balancer controller of the test's namespace, with an account that everything in this process uses too."""
     if not crds.UPSTREAM.is_dir():
         pytest.skip("the load-balancer controller needs its own definitions; see shared/crds")
     for name, value in aws.environment().items():
@@ -116,7 +116,7 @@ def built(installed: ControlPlane, namespace: str, tmp_path: Path, balancing: Ba
 
 @pytest.fixture
 def scaled(installed: ControlPlane, real_keda: Keda, metrics: Metrics, namespace: str, tmp_path: Path) -> Iterator[ScaledStack]:
-    """The rendered stack as KEDA scales it, with one ready replica of every unit."""
+    """The rendered stack, scaled by KEDA, with one ready replica of every unit."""
     with ScaledStack(installed, namespace, tmp_path, keda=real_keda, metrics=metrics) as made:
         yield made
 
@@ -152,7 +152,7 @@ def whole(
     namespace: str,
     tmp_path: Path,
 ) -> Iterator[WholeStack]:
-    """The rendered stack with one ready replica of every unit, each on a node that was launched for it, behind its load balancer."""
+    """The rendered stack behind its load balancer, with one ready replica of every unit, each on a node launched for it."""
     prepare(aws)
     with Ec2Front(aws, capacity) as front:
         environment = {**aws.environment(), "AWS_ENDPOINT_URL": front.endpoint}
@@ -166,6 +166,6 @@ def whole(
 def scaled_balanced(
     installed: ControlPlane, real_keda: Keda, metrics: Metrics, balancing: Balancing, namespace: str, tmp_path: Path
 ) -> Iterator[ScaledBalanced]:
-    """The rendered stack as KEDA scales it, behind its load balancer, with one ready replica of every unit."""
+    """The rendered stack, scaled by KEDA, behind its load balancer, with one ready replica of every unit."""
     with ScaledBalanced(installed, namespace, tmp_path, balancing, keda=real_keda, metrics=metrics) as made:
         yield made

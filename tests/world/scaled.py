@@ -22,7 +22,7 @@ from tests.world.stack import World
 HEALTHY: Final = {"Ready": "True", "Fallback": "False", "HPAActive": "True", "Paused": "False"}
 """The conditions of a ScaledObject that KEDA scales."""
 SCALED_S: Final = 180.0
-"""Until KEDA has looked, and the autoscaler, which looks every 15 s; busy machines are slow."""
+"""Until KEDA and the autoscaler, which runs every 15 s, have acted; busy machines are slow."""
 _AUTHENTICATION: Final = Path(__file__).parents[2] / "deploy" / "cluster" / "trigger-authentication.yaml"
 
 Object = dict[str, Any]
@@ -34,7 +34,7 @@ def scaled_objects(session: KubeSession, namespace: str) -> dict[str, Object]:
 
 
 def conditions(scaled: Object) -> dict[str, str]:
-    """What KEDA says of a ScaledObject: the status of each of its conditions."""
+    """The status of each condition that KEDA wrote to a ScaledObject."""
     return {one["type"]: one["status"] for one in scaled.get("status", {}).get("conditions", ())}
 
 
@@ -45,12 +45,12 @@ def hpas(session: KubeSession, namespace: str) -> dict[str, Object]:
 
 
 class Scaled(Stack):
-    """A stack whose every unit KEDA scales.
+    """A stack in which KEDA scales every unit.
 
     Args:
         place: See the base class.
         keda: The running KEDA.
-        metrics: What CloudWatch has.
+        metrics: The data of CloudWatch.
         more: See the base class.
     """
 
@@ -68,7 +68,7 @@ class Scaled(Stack):
         return len(found) == len(self.units) and all(HEALTHY.items() <= conditions(one).items() for one in found.values())
 
     def scale(self, unit: str, replicas: int) -> None:
-        """Users ask for as much as so many replicas can serve: KEDA asks for that many."""
+        """Sets the demand to what this number of replicas serves, so that KEDA scales to it."""
         made = self.units[unit]
         self.metrics.values[made.counter_metric] = (replicas - 0.5) * made.throughput
 
@@ -77,7 +77,7 @@ class Scaled(Stack):
         return self.session.get(SCALED_OBJECTS, self.namespace, f"{unit}-hpa")
 
     def autoscaler(self, unit: str) -> tuple[int, str]:
-        """Floor and target of the HorizontalPodAutoscaler that KEDA made of it."""
+        """Floor and target of the unit's HorizontalPodAutoscaler."""
         spec = hpas(self.session, self.namespace)[f"{unit}-hpa"]["spec"]
         (metric,) = spec["metrics"]
         target = float(parse_quantity(metric["external"]["target"]["averageValue"]))  # type: ignore[no-untyped-call]
@@ -90,7 +90,7 @@ class Scaled(Stack):
 
 
 class ScaledStack(Scaled, RenderedStack):
-    """The source's stack as `failoverctl render` makes it."""
+    """The AWS sample's stack as `failoverctl render` makes it."""
 
 
 class ScaledBalanced(Scaled, BalancedStack):

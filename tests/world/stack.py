@@ -26,11 +26,11 @@ class World(Stack):
 
     Args:
         plane: The control plane.
-        namespace: A namespace of its own.
-        folder: For files.
+        namespace: The stack's namespace.
+        folder: Folder of its files.
         karpenter: The running Karpenter.
-        capacity: What EC2 has.
-        zones: Where it launches.
+        capacity: Capacity of EC2.
+        zones: The zones of the NodePools.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class World(Stack):
         return super().__enter__()
 
     def close(self) -> None:
-        """See the base class; machines end as well."""
+        """See the base class; also ends the machines."""
         self._machines.__exit__(None, None, None)
         super().close()
         self._machines_session.close()
@@ -60,7 +60,7 @@ class World(Stack):
         """Karpenter does."""
 
     def instance_type(self, unit: str) -> str:
-        """What a unit is launched as."""
+        """The instance type of a unit."""
         return self.units[unit].instance_type
 
 
@@ -69,7 +69,7 @@ def node_class(plane: ControlPlane, aws: EmulatedAws) -> Iterator[None]:
     """The EC2NodeClass of every NodePool here: the emulated account's network, and any machine image.
 
     Args:
-        plane: Where it is made.
+        plane: The control plane.
         aws: The account.
     """
     images = aws.client("ec2").describe_images(Filters=[{"Name": "architecture", "Values": ["x86_64"]}])["Images"]
@@ -91,7 +91,7 @@ def node_class(plane: ControlPlane, aws: EmulatedAws) -> Iterator[None]:
     try:
         yield
     finally:
-        # Its Karpenter is gone, so nobody else takes the finalizer away.
+        # Karpenter has ended, so nothing else removes the finalizer.
         session.request("DELETE", f"{NODE_CLASSES}/{name}")
         free = json.dumps({"metadata": {"finalizers": None}})
         with suppress(NotFound):

@@ -1,4 +1,4 @@
-"""What the real KEDA makes of the ScaledObjects that are rendered and of what the controller writes into them."""
+"""How the real KEDA handles the rendered ScaledObjects and the controller's writes to them."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ Object = dict[str, Any]
 def test_every_example_is_ready_and_scaled_as_rendered(
     real_keda: Keda, installed: ControlPlane, namespace: str, metrics: Metrics, mode: Mode
 ) -> None:
-    """KEDA calls every rendered ScaledObject ready and reads its metric; its HPA has the floor and the target of the mode."""
+    """KEDA reports every rendered ScaledObject as ready and reads its metric; its HPA has the floor and target of the mode."""
     rendered = [one for name in NAMES for one in example(name, mode) if one["kind"] in _NEEDED]
     for one in rendered:
         one["metadata"]["namespace"] = namespace
-    # KEDA resolves the environment of the pods: without a Secret that they take a value from, there is no HPA.
+    # KEDA resolves the pods' environment: if a Secret in it is missing, KEDA makes no HPA.
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hub-token", "namespace": namespace}, "stringData": {"token": "t"}}
     said = kubectl(installed, "apply", "--server-side", "--validate=strict", "-f", "-", stdin=yaml.safe_dump_all([secret, *rendered]))
     assert said.count("serverside-applied") == 1 + len(rendered)
@@ -88,14 +88,14 @@ def test_a_name_that_is_not_rendered_is_refused(installed: ControlPlane, namespa
 
 
 def _of_capacity_mode(cost: dict[str, tuple[int, str]]) -> dict[str, str]:
-    """Targets where all replicas get alike: no unit more than 89.2, which is what the others leave for a fast one."""
+    """Targets if all replicas get the same number of requests: at most 89.2 for any unit."""
     lower = {unit: min(target, "89.2", key=float) for unit, (_, target) in cost.items()}
     assert set(lower.values()) > {"89.2"}
     return lower
 
 
 def _others(stack: Scaled) -> str:
-    """Everything of the ScaledObjects that is not the controller's to write, as text."""
+    """All fields of the ScaledObjects that the controller does not own, as text."""
     found = scaled_objects(stack.session, stack.namespace)
     for one in found.values():
         del one["status"]
@@ -106,7 +106,7 @@ def _others(stack: Scaled) -> str:
     return json.dumps(found, sort_keys=True)
 
 
-def _looks(service: Service, passes: int) -> None:
+def _await_passes(service: Service, passes: int) -> None:
     """Waits for some more decisions."""
     for _ in range(passes):
         at = service.controller.views()[0].snapshot.now
@@ -114,9 +114,9 @@ def _looks(service: Service, passes: int) -> None:
 
 
 def test_floors_and_targets_reach_the_autoscalers_and_nothing_else_changes(scaled: ScaledStack) -> None:
-    """To capacity mode and back: KEDA hands each on to its HPA, stays well, and what it wrote itself is neither lost nor fought over.
+    """To capacity mode and back: KEDA copies each value to its HPA and stays ready; its own fields are neither lost nor contested.
 
-    What would take replicas away on the way back waits for the load balancer, which nobody asks here.
+    On the way back, changes that would remove replicas wait for the load balancer, which is not checked here.
     """
     others, units = _others(scaled), list(scaled.units)
     cost = {unit: scaled.autoscaler(unit) for unit in units}
@@ -132,7 +132,7 @@ def test_floors_and_targets_reach_the_autoscalers_and_nothing_else_changes(scale
         scaled.launch("sd21-inf2")
         wait_for("cost mode", lambda: scaled.mode() == "cost", SCALED_S, scaled.report)
         written = len(scaled.writes("scaledobjects"))
-        _looks(service, 4)  # KEDA looks at every ScaledObject meanwhile, and writes what it saw
+        _await_passes(service, 4)  # meanwhile KEDA reconciles every ScaledObject and writes its status
         assert len(scaled.writes("scaledobjects")) == written
         assert {key for key in _alerts(service) if key.startswith("scaler")} == set()
     assert _others(scaled) == others
@@ -140,8 +140,8 @@ def test_floors_and_targets_reach_the_autoscalers_and_nothing_else_changes(scale
     wait_for("KEDA scales every unit", scaled.all_scaled, SCALED_S, scaled.report)
 
 
-def test_once_clients_have_left_what_the_load_balancer_no_longer_shows_the_targets_are_back(scaled_balanced: ScaledBalanced) -> None:
-    """Higher targets take replicas away: they wait until cost mode is verified and the source's stickiness of 200 s is over."""
+def test_targets_return_once_sticky_clients_have_left(scaled_balanced: ScaledBalanced) -> None:
+    """Higher targets remove replicas, so they wait until cost mode is verified and the AWS sample's stickiness of 200 s is over."""
     stack, others = scaled_balanced, _others(scaled_balanced)
     before = {unit: stack.autoscaler(unit) for unit in stack.units}
     cost, lower = {unit: target for unit, (_, target) in before.items()}, _of_capacity_mode(before)
@@ -177,8 +177,8 @@ def _annotate(stack: ScaledStack, unit: str, **values: str | None) -> None:
     stack._patch(SCALED_OBJECTS, f"{unit}-hpa", {"metadata": {"annotations": named}})
 
 
-def test_a_metric_that_cannot_be_read_is_told(scaled: ScaledStack) -> None:
-    """KEDA itself goes on to call the ScaledObject ready: only the fallback, which the rendered ones have, tells."""
+def test_a_metric_that_cannot_be_read_is_reported(scaled: ScaledStack) -> None:
+    """KEDA still reports the ScaledObject as ready; only its fallback, which rendered ones have, shows the failure."""
     scaled.metrics.refused = DENIED
     with scaled.controller() as service:
         wait_for("the alerts", lambda: _alerts(service) == {f"scaler/{unit}" for unit in scaled.units}, SCALED_S, scaled.report)
@@ -190,8 +190,8 @@ def test_a_metric_that_cannot_be_read_is_told(scaled: ScaledStack) -> None:
         wait_for("no alert", lambda: not _alerts(service), SCALED_S, scaled.report)
 
 
-def test_an_authentication_that_is_missing_is_told(scaled: ScaledStack) -> None:
-    """KEDA notices when the ScaledObject changes, and names what is missing as if keys had been asked for; `doctor` names the object."""
+def test_a_missing_authentication_is_reported(scaled: ScaledStack) -> None:
+    """KEDA detects it when the ScaledObject changes, and reports missing keys; `doctor` names the object."""
     kubectl(scaled.plane, "-n", scaled.namespace, "delete", "triggerauthentication", "sd21-cloudwatch")
     scaled._patch(SCALED_OBJECTS, "sd21-inf2-hpa", {"spec": {"maxReplicaCount": 50}})
     wait_for("it is not ready", lambda: conditions(scaled.scaled_object("sd21-inf2"))["Ready"] == "False", SCALED_S, scaled.report)
@@ -201,8 +201,8 @@ def test_an_authentication_that_is_missing_is_told(scaled: ScaledStack) -> None:
         assert "awsAccessKeyID not found" in said
 
 
-def test_a_pause_is_left_alone_and_told(scaled: ScaledStack) -> None:
-    """KEDA deletes the HPA of a paused ScaledObject: a floor or a target would reach nobody until the pause is over."""
+def test_a_pause_is_respected_and_reported(scaled: ScaledStack) -> None:
+    """KEDA deletes the HPA of a paused ScaledObject, so a floor or target has no effect until the pause ends."""
     _annotate(scaled, "sd21-trn1", paused="true")
     _annotate(scaled, "sd21-g5-cuda", paused_replicas="2")
     paused, gone = ("sd21-trn1", "sd21-g5-cuda"), {"sd21-trn1-hpa", "sd21-g5-cuda-hpa"}
@@ -214,7 +214,7 @@ def test_a_pause_is_left_alone_and_told(scaled: ScaledStack) -> None:
         scaled.shortage()
         wait_for("capacity mode", lambda: scaled.mode() == "capacity", state=scaled.report)
         wait_for("the others' targets", lambda: scaled.autoscaler("sd21-g5-triton")[1] == "89.2", SCALED_S, scaled.report)
-        _looks(service, 3)
+        _await_passes(service, 3)
         assert not gone & {one.name for one in scaled.writes("scaledobjects")}
         assert [key for key in _alerts(service) if key.startswith("scaler")] == []
         for unit in paused:
@@ -230,7 +230,7 @@ def _target(stack: ScaledStack, unit: str) -> str:
 
 
 def test_a_unit_without_capacity_is_left_and_returned_to_on_proof(scaled_world: ScaledWorld) -> None:
-    """Demand that KEDA sees, a pod that waits, a refusal that Karpenter tells: capacity mode. A node that joins: back."""
+    """Demand in KEDA, a pending pod and Karpenter's refusal cause capacity mode; a node that joins causes the return."""
     world, inf2 = scaled_world, scaled_world.instance_type("sd21-inf2")
     world.capacity.refuse(inf2, world.zones)
     with world.controller():

@@ -1,4 +1,4 @@
-"""What the real AWS Load Balancer Controller makes of the stack, and of what the controller does to it."""
+"""How the real AWS Load Balancer Controller handles the stack and the controller's writes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from controller.clients.kube import EVENTS, INGRESSES, JSON_PATCH
+from controller.policy.annotations import NUDGED_AT, OVERRIDE_REASON, PINNED_MODE, PINNED_UNTIL
 from controller.policy.model import Backend, Mode, Verdict
-from controller.policy.routing import NUDGED_AT
 from controller.policy.standby import standby_rule
-from controller.signals.ingress import FOREVER, OVERRIDE_REASON, PINNED_MODE, PINNED_UNTIL, hostnames
+from controller.signals.ingress import FOREVER, hostnames
 from failover_harness.control_plane.control_plane import ControlPlane
 from failover_harness.waiting import wait_for
 from tests.cluster.manifests import kubectl
@@ -23,14 +23,14 @@ from tests.support.stacks import NAMES, example
 from tests.world.balanced import BalancedHandBuilt, BalancedStack, Balancing, alerts, release, verdict
 
 COST = {target.service: target.weight for target in COST_TARGETS}
-_TOLD_AT_ONCE = 25
-"""Successes of one Ingress: from then on 12 an hour."""
+_EVENTS_AT_ONCE = 25
+"""Success events of one Ingress; from then on 12 per hour."""
 _RETURN_S = 120.0
-"""Until the replica on the new node has passed its first health check, and the load balancer shows what follows."""
+"""Until the replica on the new node has passed its first health check and the load balancer shows the new mode."""
 
 
 def test_the_rendered_stack_is_accepted_as_it_is(balanced: BalancedStack) -> None:
-    """Its load balancer has the live rule with the weights of cost mode, and a rule that no request reaches for every Service."""
+    """Its load balancer has the live rule with the weights of cost mode, and a standby rule for every Service."""
     assert {reason for reason, _ in balanced.events()} == {"SuccessfullyReconciled"}
     assert balanced.live() == COST
     assert balanced.standby() == {name: f"{name}.standby.invalid" for name in (*SERVICES, CAPACITY)}
@@ -40,7 +40,7 @@ def test_the_rendered_stack_is_accepted_as_it_is(balanced: BalancedStack) -> Non
 
 @pytest.mark.parametrize("mode", Mode)
 def test_every_example_gets_its_load_balancer(balancing: Balancing, installed: ControlPlane, namespace: str, mode: Mode) -> None:
-    """Each Ingress has an address, and all could be read. Moto refuses a target group that is asked for twice; AWS does not."""
+    """Every Ingress is valid and has an address. Moto refuses to create a target group twice; AWS does not."""
     rendered = [one for name in NAMES for one in example(name, mode) if one["kind"] in {"Ingress", "Service"}]
     for one in rendered:
         one["metadata"]["namespace"] = namespace
@@ -61,8 +61,8 @@ def test_every_example_gets_its_load_balancer(balancing: Balancing, installed: C
 
 
 @pytest.mark.parametrize("balanced", ["", "in-place"], ids=["single-service", "in-place"], indirect=True)
-def test_a_switch_is_one_change_of_one_rule_each_way(balanced: BalancedStack) -> None:
-    """And nothing else: no target group is made or deleted. The load balancer shows it, and goes back by one change as well."""
+def test_a_mode_change_is_one_change_of_one_rule_each_way(balanced: BalancedStack) -> None:
+    """No target group is created or deleted. The load balancer shows the change, and one change reverts it."""
     before, groups = len(balanced.front.writes()), balanced.groups()
     with balanced.controller() as service:
         wait_for("cost mode is verified", lambda: verdict(service, balanced) is Verdict.YES, 40, balanced.report)
@@ -80,8 +80,8 @@ def test_a_switch_is_one_change_of_one_rule_each_way(balanced: BalancedStack) ->
     assert balanced.groups() == groups
 
 
-def test_what_the_load_balancer_does_not_show_is_told_and_nudged(balanced: BalancedStack) -> None:
-    """Its controller hangs, and another replica answers for the webhooks: not verified, an alert, a nudge. Then one change, verified."""
+def test_what_the_load_balancer_does_not_show_is_reported_and_nudged(balanced: BalancedStack) -> None:
+    """Its controller hangs while another replica answers the webhooks: unverified, an alert, a nudge. Then one change, verified."""
     balanced.withdraw_webhooks()
     before = len(balanced.front.writes())
     with balanced.controller(policy={"verifyAlertSeconds": 5, "nudgeSeconds": 8}) as service:
@@ -98,8 +98,8 @@ def test_what_the_load_balancer_does_not_show_is_told_and_nudged(balanced: Balan
     assert balanced.changes(before) == ["ModifyRule"]
 
 
-def test_a_switch_that_its_webhook_does_not_let_pass_is_told_and_made_up_for(balanced: BalancedStack) -> None:
-    """The webhook of the load-balancer controller must answer every change of an Ingress: while it hangs, no switch can be written."""
+def test_a_mode_change_that_its_webhook_blocks_is_reported_and_made_later(balanced: BalancedStack) -> None:
+    """The load-balancer controller's webhook must answer every change of an Ingress: while it hangs, no mode can change."""
     with balanced.controller() as service:
         with balanced.lbc.frozen():
             balanced.shortage("sd21-inf2")
@@ -112,8 +112,8 @@ def test_a_switch_that_its_webhook_does_not_let_pass_is_told_and_made_up_for(bal
 
 
 @pytest.mark.parametrize("balanced", ["grouped"], indirect=True)
-def test_a_neighbour_that_cannot_be_read_refuses_the_switch_until_it_is_mended(balanced: BalancedStack) -> None:
-    """In a group of Ingresses one that names a missing Service stops them all: told in the load-balancer controller's words."""
+def test_an_invalid_neighbour_blocks_the_mode_change_until_it_is_fixed(balanced: BalancedStack) -> None:
+    """An Ingress that names a missing Service stops its whole group: reported in the load-balancer controller's words."""
     balanced.neighbour("sd21-all")
     wait_for("the neighbour's address", lambda: bool(balanced.hostname("neighbour")), 60, balanced.report)
     with balanced.controller() as service:
@@ -132,7 +132,7 @@ def test_a_neighbour_that_cannot_be_read_refuses_the_switch_until_it_is_mended(b
 
 
 def test_doctor_and_plan_call_the_stack_safe(balanced: BalancedStack) -> None:
-    """Behind a real load balancer as before one that is played: nothing to change, and the only warning is the source's own stickiness."""
+    """As with a fake load balancer: nothing to change, and the only warning is the AWS sample's stickiness."""
     report = balanced.command("doctor", balanced.key, "--output", "json")
     document = json.loads(report.stdout)
     levels = {one["check"]: one["level"] for one in document["checks"] if one["level"] != "ok"}
@@ -143,7 +143,7 @@ def test_doctor_and_plan_call_the_stack_safe(balanced: BalancedStack) -> None:
 
 
 def test_a_stack_built_by_hand_is_adopted_and_made_safe(built: BalancedHandBuilt) -> None:
-    """`init` writes its file; the standby rules that `plan` prints make target groups and rules, and change none; a switch then is one."""
+    """`init` writes its file; the standby rules from `plan` add target groups and rules and change none; a mode change is then one."""
     path = built.folder / "adopted.yaml"
     done = built.command("init", "--ingress", f"{built.namespace}/{hand_built.INGRESS}", "--out", str(path))
     assert (done.returncode, "0 value(s) not found" in done.stderr) == (0, True), f"{done.stdout}{done.stderr}"
@@ -160,12 +160,12 @@ def test_a_stack_built_by_hand_is_adopted_and_made_safe(built: BalancedHandBuilt
         60,
         built.report,
     )
-    built.play_the_load_balancer_controller(hand_built.INGRESS, everything)
+    built.make_load_balancer(hand_built.INGRESS, everything)
     assert built.standby() == {name: f"{name}.standby.invalid" for name in everything}
     assert sorted(set(built.changes(before))) == ["CreateRule", "CreateTargetGroup"]
     assert built.groups().items() >= groups.items()
-    told = built.command("doctor", f"{built.namespace}/{hand_built.INGRESS}", "--output", "json", APPLICATIONS=str(path))
-    report = json.loads(told.stdout)
+    printed = built.command("doctor", f"{built.namespace}/{hand_built.INGRESS}", "--output", "json", APPLICATIONS=str(path))
+    report = json.loads(printed.stdout)
     assert {one["check"]: one["level"] for one in report["checks"]}["standby-rules"] == "ok"
 
     before, groups = len(built.front.writes()), built.groups()
@@ -180,7 +180,7 @@ def test_a_stack_built_by_hand_is_adopted_and_made_safe(built: BalancedHandBuilt
 
 @pytest.mark.parametrize("balanced", ["two-listeners"], indirect=True)
 def test_pods_that_wait_for_the_load_balancer_hold_up_no_return(balanced: BalancedStack) -> None:
-    """New pods get a readiness gate for each target group that they are in, standby ones included; all open, and the return follows."""
+    """New pods get a readiness gate for each of their target groups, including standby ones; all open, and the return follows."""
     with balanced.controller() as service:
         balanced.shortage("sd21-inf2")
         wait_for("capacity mode", lambda: balanced.mode() == "capacity", 40, balanced.report)
@@ -195,8 +195,8 @@ def test_pods_that_wait_for_the_load_balancer_hold_up_no_return(balanced: Balanc
     assert balanced.endpoints("sd21-inf2") == 2
 
 
-def test_every_listener_is_switched_and_verified(balanced: BalancedStack) -> None:
-    """One change of one rule on each; as long as one of them lags, the switch does not count as shown."""
+def test_every_listener_is_changed_and_verified(balanced: BalancedStack) -> None:
+    """One change of one rule on each; while one of them lags, the mode change does not count as shown."""
     before = len(balanced.front.writes())
     with balanced.controller() as service:
         wait_for("cost mode is verified", lambda: verdict(service, balanced) is Verdict.YES, 40, balanced.report)
@@ -206,8 +206,8 @@ def test_every_listener_is_switched_and_verified(balanced: BalancedStack) -> Non
     assert balanced.changes(before) == ["ModifyRule"] * 2
 
 
-def test_what_aws_refuses_is_told_in_its_words(balanced: BalancedStack) -> None:
-    """The load-balancer controller may not change rules: not shown, and told why. Given back the permission, it makes up for it."""
+def test_what_aws_refuses_is_reported_in_its_words(balanced: BalancedStack) -> None:
+    """The load-balancer controller may not change rules: the alert gives the reason. With the permission back, it changes them."""
     before = len(balanced.front.writes())
     with balanced.controller(policy={"verifyAlertSeconds": 5, "nudgeSeconds": 20}) as service:
         balanced.front.forbidden = {"ModifyRule"}
@@ -220,23 +220,23 @@ def test_what_aws_refuses_is_told_in_its_words(balanced: BalancedStack) -> None:
     assert set(balanced.changes(before)) == {"ModifyRule"}
 
 
-def test_a_success_that_is_never_told_blocks_no_switch_for_long(balanced: BalancedStack) -> None:
-    """Of an Ingress that changes often no success is told any more; one that failed and was mended meanwhile is switched all the same."""
-    for number in range(_TOLD_AT_ONCE):
+def test_an_unreported_success_does_not_block_a_mode_change_for_long(balanced: BalancedStack) -> None:
+    """An Ingress that changes often gets no more success events; its mode still changes after a failure that was fixed."""
+    for number in range(_EVENTS_AT_ONCE):
         done = balanced.attempts()
         balanced.annotate(note=str(number))
         wait_for("it is carried out", partial(_more, balanced, done), 40, balanced.report)
     rules = balanced.ingress()["spec"]["rules"]
     broken = standby_rule(Backend("nope", 80))
     with balanced.controller() as service:
-        told, done = balanced.told("SuccessfullyReconciled"), balanced.attempts()
+        reported, done = balanced.events_with("SuccessfullyReconciled"), balanced.attempts()
         balanced._patch(INGRESSES, "sd21", {"spec": {"rules": [*rules, broken]}})
         wait_for("the alert", lambda: "blocked" in alerts(service), 40, balanced.report)
         balanced._patch(INGRESSES, "sd21", {"spec": {"rules": rules}})
         wait_for("it is carried out", lambda: balanced.attempts() > done, 40, balanced.report)
         balanced.shortage("sd21-inf2")
         wait_for("the refusal", lambda: "held/RoutingBlocked" in alerts(service), 40, balanced.report)
-        assert balanced.told("SuccessfullyReconciled") == told
+        assert balanced.events_with("SuccessfullyReconciled") == reported
         wait_for("capacity mode", lambda: balanced.mode() == "capacity", 240, balanced.report)
         wait_for("it is verified", lambda: verdict(service, balanced) is Verdict.YES, 40, balanced.report)
 
@@ -254,11 +254,11 @@ def _more(stack: BalancedStack, than: int) -> bool:
             "invalid ForwardConfig: invalid TargetGroupTuple: missing servicePort",
             id="without a port",
         ),
-        pytest.param("{", "failed to parse json annotation", id="no JSON"),
+        pytest.param("{", "failed to parse json annotation", id="not JSON"),
     ],
 )
-def test_an_action_that_nobody_can_read_is_told_twice(balanced: BalancedStack, written: str | None, said: str) -> None:
-    """With no mode marked neither controller knows what is meant: the old rule stays, nothing is written, people are told by both."""
+def test_an_unreadable_action_is_reported_twice(balanced: BalancedStack, written: str | None, said: str) -> None:
+    """Without a mode marker neither controller can act: the old rule stays, nothing is written, and both report it."""
     before = len(balanced.front.writes())
     with balanced.controller() as service:
         wait_for("it is verified", lambda: verdict(service, balanced) is Verdict.YES, 40, balanced.report)

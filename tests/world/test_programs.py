@@ -1,4 +1,4 @@
-"""The programs of the world leave nothing behind."""
+"""The programs of the tests leave nothing behind."""
 
 from __future__ import annotations
 

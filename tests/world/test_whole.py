@@ -11,11 +11,11 @@ from tests.world.whole import WholeStack
 
 COST = {target.service: target.weight for target in COST_TARGETS}
 _RETURN_S = 300.0
-"""Until Karpenter asks again after a refusal, launches, the node has joined and the replica has passed its health check."""
+"""Until Karpenter has requested a node again after a refusal, the node has joined and the replica has passed its health check."""
 
 
 def test_a_shortage_is_left_and_returned_from(whole: WholeStack, metrics: Metrics) -> None:
-    """Demand rises, KEDA asks, EC2 refuses, Karpenter says so: one change of one rule each way, and nothing is left to be told."""
+    """Demand rises, KEDA scales, EC2 refuses, Karpenter reports it: one change of one rule each way, and no alert at the end."""
     inf2 = whole.instance_type("sd21-inf2")
     with whole.controller() as service:
         wait_for("cost mode is verified", lambda: verdict(service, whole) is Verdict.YES, 60, whole.report)

@@ -1,4 +1,4 @@
-"""The rendered stack with nothing played but AWS and the machines: Karpenter, KEDA and the load-balancer controller are real."""
+"""The rendered stack with real Karpenter, KEDA and load-balancer controller; only AWS and the machines are fakes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ROLE_TRUST: Final = '{"Version": "2012-10-17", "Statement": []}'
 
 
 class WholeStack(BalancedStack, World):
-    """Its NodePools and EC2NodeClasses are the rendered ones; every node is launched for a pod."""
+    """Uses the rendered NodePools and EC2NodeClasses; Karpenter launches every node for a pod."""
 
     def node(self, unit: str, labels: Mapping[str, str] | None = None) -> str:
         """Karpenter does."""
@@ -31,7 +31,7 @@ class WholeStack(BalancedStack, World):
         return values
 
     def close(self) -> None:
-        """See the base class. Karpenter keeps node classes as long as it has nodes, and nobody waits for that."""
+        """See the base class. Karpenter keeps node classes while they have nodes; this does not wait for that."""
         for name in ("sd21-neuron", "sd21-nvidia"):
             with suppress(NotFound):
                 self.session.request("DELETE", f"{NODE_CLASSES}/{name}")
@@ -42,7 +42,7 @@ class WholeStack(BalancedStack, World):
 
 
 def prepare(aws: EmulatedAws) -> None:
-    """What `docs/install.md` has a person make for Karpenter: tags of the network, and the role of nodes."""
+    """Creates what `docs/install.md` requires for Karpenter: tags on the network, and the nodes' role."""
     cluster = document()["spec"]["stack"]["cluster"]
     tagged = [*aws.network.subnets.values(), aws.network.security_group]
     aws.client("ec2").create_tags(Resources=tagged, Tags=[{"Key": "karpenter.sh/discovery", "Value": cluster}])

@@ -1,1 +1,1 @@
-"""What the load balancer shows of the routing action."""
+"""Verifies that the load balancer shows the routing action."""

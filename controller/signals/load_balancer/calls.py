@@ -1,4 +1,4 @@
-"""The calls of ELBv2 that one verification makes."""
+"""The ELBv2 calls of one verification."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Calls:
     """Makes ELBv2 calls and counts them.
 
     Attributes:
-        made: Calls so far, those that botocore repeated included.
-        operation: The last one.
+        made: Number of calls so far, including botocore's retries.
+        operation: The last operation.
     """
 
     def __init__(self, clients: AwsClients) -> None:
@@ -32,7 +32,7 @@ class Calls:
         """Makes one call.
 
         Raises:
-            RemoteError: It failed.
+            RemoteError: The call failed.
             CannotTellError: The answer is not an object.
         """
         self.operation = operation
@@ -65,7 +65,7 @@ class Calls:
             if not following:
                 return found
             if following == marker:
-                raise CannotTellError(f"the pages of {operation} go round in a circle")
+                raise CannotTellError(f"the pages of {operation} repeat")
             marker = following
         raise CannotTellError(f"{operation} has more than {_PAGES} pages")
 

@@ -1,4 +1,4 @@
-"""The conditions of a listener rule, read alike from an Ingress annotation and from ELBv2."""
+"""The conditions of a listener rule, parsed the same way from an Ingress annotation and from ELBv2."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 from controller.signals.objects import entries, items, mapping, text
 
 Condition = tuple[str, frozenset[str]]
-"""One condition of a rule: its field (with the header's name where it is one) and the values of which one must match."""
+"""One condition of a rule: its field (for a header, with its name) and the values, one of which must match."""
 
 _MAX_DEPTH: Final = 8  # of a condition's JSON: anybody may write the annotation
 _CONFIG_KEYS: Final = {
@@ -26,16 +26,16 @@ def conditions_of(listed: object) -> list[Condition]:
     """Reads the conditions of one rule.
 
     Args:
-        listed: A list of conditions with the keys of ELBv2 or of the annotation, which differ in case only.
+        listed: A list of conditions with the keys of ELBv2 or of the annotation, which differ only in case.
 
     Returns:
-        Those that can be read, in order. Anything else is left out.
+        The readable ones in order. Anything else is left out.
     """
     return [found for entry in entries(listed) if (found := _condition(_lower_keys(entry)))]
 
 
 def merged(conditions: Iterable[Condition]) -> frozenset[Condition]:
-    """Makes a set of conditions; the values of several host or several path conditions become one, as in the load-balancer controller."""
+    """Makes a set of conditions. Several host or path conditions become one with all values, as in the load-balancer controller."""
     together: dict[str, frozenset[str]] = {}
     single: set[Condition] = set()
     for name, values in conditions:
@@ -47,12 +47,12 @@ def merged(conditions: Iterable[Condition]) -> frozenset[Condition]:
 
 
 def path_patterns(path: str, kind: str, *, regex: bool) -> frozenset[str]:
-    """The patterns that the load-balancer controller makes of a path of an Ingress.
+    """The patterns that the load-balancer controller makes of an Ingress path.
 
     Args:
         path: The path; "" makes no pattern.
         kind: Its ``pathType``.
-        regex: Whether ``use-regex-path-match`` is set; it concerns ``ImplementationSpecific`` paths.
+        regex: Whether ``use-regex-path-match`` is set, which affects ``ImplementationSpecific`` paths.
     """
     if not path:
         return frozenset()
@@ -60,12 +60,12 @@ def path_patterns(path: str, kind: str, *, regex: bool) -> frozenset[str]:
         base = path.removesuffix("/")
         return frozenset({base, f"{base}/*"}) if base else frozenset({"/*"})
     if kind != "Exact" and regex:
-        return frozenset({f"regex:{path[1:]}"})  # the controller strips the leading slash that Kubernetes insists on
+        return frozenset({f"regex:{path[1:]}"})  # the controller strips the leading slash that Kubernetes requires
     return frozenset({path})
 
 
 def json_of(value: object) -> object:
-    """The JSON of an annotation's text; None where there is no such annotation or it cannot be read."""
+    """The parsed JSON of an annotation; None if it is absent or unreadable."""
     try:
         return json.loads(text(value))
     except (ValueError, RecursionError):
@@ -73,7 +73,7 @@ def json_of(value: object) -> object:
 
 
 def _condition(condition: Mapping[str, Any]) -> Condition | None:
-    """One condition with its keys in lower case; None where it cannot be read."""
+    """One condition with its keys in lower case; None if it is unreadable."""
     name = text(condition, "field").lower()
     config = mapping(condition, _CONFIG_KEYS.get(name, ""))
     values: set[str] = set()

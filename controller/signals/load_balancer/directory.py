@@ -1,4 +1,4 @@
-"""The load balancers and listeners behind the host names of the Ingresses, kept for a while because they seldom change."""
+"""The load balancers and listeners behind the host names of the Ingresses, cached because they rarely change."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from controller.signals.objects import text
 
 _KEPT: Final = 512
 _LOAD_BALANCER_TTL_S: Final = 3600.0
-_MISSING_TTL_S: Final = 60.0  # the search for a load balancer that is not there pages through the whole account
-_LISTENER_TTL_S: Final = 300.0  # a new listener must be seen: it carries traffic too
+_MISSING_TTL_S: Final = 60.0  # the search for a missing load balancer pages through the whole account
+_LISTENER_TTL_S: Final = 300.0  # a new listener must be noticed, because it carries traffic, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Listener:
 
     Attributes:
         arn: Its ARN.
-        port: Where it listens.
+        port: Its port.
         label: For people, e.g. ``HTTPS:443``.
     """
 
@@ -37,7 +37,7 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class _LoadBalancer:
-    arn: str  # "" where the search found none
+    arn: str  # "" if the search found none
     until: float
 
 
@@ -45,7 +45,7 @@ class Directory:
     """Finds load balancers by host name and lists their listeners. Safe to share between threads.
 
     Args:
-        clock: Time.
+        clock: The clock.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -55,7 +55,7 @@ class Directory:
         self._listeners: dict[str, tuple[float, tuple[Listener, ...]]] = {}  # by load balancer
 
     def calls_needed(self, hostnames: Iterable[str]) -> int:
-        """How many calls a check of these load balancers needs for them and their rules; an estimate where they are not known yet."""
+        """How many calls a check of these load balancers needs for them and their rules; an estimate while they are unknown."""
         needed = 0
         with self._lock:
             for hostname in hostnames:
@@ -65,11 +65,11 @@ class Directory:
         return needed
 
     def load_balancer(self, hostname: str, calls: Calls) -> str:
-        """The ARN of the Application Load Balancer with that DNS name, "" where there is none.
+        """The ARN of the Application Load Balancer with that DNS name; "" if there is none.
 
         Raises:
             RemoteError: A call failed.
-            CannotTellError: An answer cannot be read.
+            CannotTellError: An answer is unreadable.
         """
         now, key = self._clock.monotonic(), _host(hostname)
         with self._lock:
@@ -77,7 +77,7 @@ class Directory:
         if known and now < known.until:
             return known.arn
         arn = None
-        with suppress(NotFound):  # the host name has lost the name's case, or is a Network Load Balancer's: list all of them
+        with suppress(NotFound):  # the host name lost the name's case, or is a Network Load Balancer's: list all
             arn = _named(calls.listing("DescribeLoadBalancers", "LoadBalancers", Names=[load_balancer_name(hostname)]), key)
         if arn is None:
             arn = _named(calls.listing("DescribeLoadBalancers", "LoadBalancers"), key)
@@ -88,11 +88,11 @@ class Directory:
         return arn or ""
 
     def listeners(self, load_balancer: str, calls: Calls) -> tuple[Listener, ...]:
-        """The HTTP and HTTPS listeners of a load balancer, by its ARN.
+        """The HTTP and HTTPS listeners of a load balancer.
 
         Raises:
             RemoteError: A call failed.
-            CannotTellError: An answer cannot be read.
+            CannotTellError: An answer is unreadable.
         """
         now = self._clock.monotonic()
         with self._lock:
@@ -111,7 +111,7 @@ class Directory:
         return listeners
 
     def forget(self, hostnames: Iterable[str]) -> None:
-        """Drops these load balancers and their listeners: the next check finds them anew."""
+        """Drops these load balancers and their listeners, so that the next check finds them again."""
         with self._lock:
             for hostname in hostnames:
                 known = self._load_balancers.pop(_host(hostname), None)
@@ -120,15 +120,15 @@ class Directory:
 
 
 def load_balancer_dimension(arn: str) -> str:
-    """The value of CloudWatch's ``LoadBalancer`` dimension, ``app/<name>/<id>``, or "" where `arn` is not a load balancer's."""
+    """The value of CloudWatch's ``LoadBalancer`` dimension, ``app/<name>/<id>``; "" if `arn` is not a load balancer's."""
     _, mark, rest = arn.partition(":loadbalancer/")
     return rest if mark else ""
 
 
 def load_balancer_name(hostname: str) -> str:
-    """The load balancer's name in its DNS name: the first label without ``internal-`` and the number that AWS appends.
+    """The load balancer's name as in its DNS name: the first label without ``internal-`` and the number that AWS appends.
 
-    Its case may be lost: the load-balancer controller writes the host name in lower case since v3.2.0.
+    Its case may be lost: since v3.2.0 the load-balancer controller writes the host name in lower case.
     """
     label = hostname.strip().removeprefix("dualstack.").split(".", 1)[0]
     return re.sub(r"-\d+$", "", label.removeprefix("internal-"))
@@ -141,7 +141,7 @@ def drop_oldest(kept: dict[str, Any], limit: int) -> None:
 
 
 def _named(described: Sequence[Mapping[str, Any]], hostname: str) -> str | None:
-    """The ARN of the load balancer with that DNS name, "" where it is not an application's, None where there is none.
+    """The ARN of the load balancer with that DNS name; "" if it is no Application Load Balancer, None if there is none.
 
     AWS keeps the case of the name, the Ingress's status does not.
     """
@@ -152,5 +152,5 @@ def _named(described: Sequence[Mapping[str, Any]], hostname: str) -> str | None:
 
 
 def _host(hostname: str) -> str:
-    """A DNS name as it is compared: lower case, no trailing dot, no Route 53 prefix."""
+    """A DNS name in the form for comparisons: lower case, no trailing dot, no Route 53 prefix."""
     return hostname.strip().lower().rstrip(".").removeprefix("dualstack.")

@@ -1,4 +1,4 @@
-"""What a verification compares: the routing that an Ingress asks for, read from Kubernetes objects."""
+"""A verification request: the routing that an Ingress asks for, read from Kubernetes objects."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class CannotTellError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LiveRule:
-    """A rule that carries the application's traffic, as the load balancer should have it.
+    """A rule with the application's traffic, as the load balancer should have it.
 
     Attributes:
         conditions: What a request must match; equal sets mean the same rule.
@@ -38,22 +38,22 @@ class LiveRule:
 
 @dataclass(frozen=True, slots=True)
 class VerificationRequest:
-    """One question: does the load balancer route as this action says?
+    """A question: does the load balancer route as this action says?
 
     Attributes:
         application: ``namespace/ingress``.
         hostnames: ``status.loadBalancer.ingress[].hostname`` of the Ingress.
-        action: The annotation's value, byte for byte; the verification counts only for it.
+        action: The annotation's value, byte for byte. The verification is valid only for it.
         targets: The action's Services and weights.
         stickiness_s: The action's target group stickiness, seconds; 0 = disabled.
         rules: The rules that use the action, see `live_rules`.
-        target_groups: See `target_groups`; None: the TargetGroupBindings could not be read.
-        ready: Ready endpoints by Service, as far as known; used for ``ip`` targets only, where a target is a pod.
-        min_healthy: Fewest healthy targets of a target group that gets traffic; at least 1 is always needed.
+        target_groups: See `target_groups`; None: the TargetGroupBindings were unreadable.
+        ready: Ready endpoints by Service, as far as known. Used only for ``ip`` targets, where a target is a pod.
+        min_healthy: Least number of healthy targets of a target group with traffic; at least 1 is always needed.
         healthy_share: Share of the ready endpoints that must be healthy targets, 0 to 1. The default leaves room for pods that have just
             become ready and wait for their first health check.
-        standby: Services that get no traffic now and would after a mode change: their healthy targets are counted and decide nothing here.
-        ports: Listeners that must have the rules; empty = every listener that has any of them, and at least one.
+        standby: Services that have no traffic now and would have after a mode change. Their healthy targets are counted but decide nothing.
+        ports: Listeners that must have the rules; empty: every listener that has any of them, and at least one.
     """
 
     application: str
@@ -73,12 +73,12 @@ class VerificationRequest:
 def live_rules(ingress: Mapping[str, Any], action: str, *, prefix: str = "alb.ingress.kubernetes.io") -> tuple[LiveRule, ...]:
     """The rules that the load-balancer controller makes for one action of an Ingress.
 
-    Paths become patterns as there: ``Prefix /a`` is ``/a`` and ``/a/*``, ``Prefix /`` is ``/*``, other types are taken as they are. Hosts
-    under ``.invalid`` are standby rules, which no request can reach.
+    Paths become patterns as there: ``Prefix /a`` is ``/a`` and ``/a/*``, ``Prefix /`` is ``/*``, other types stay as written. Hosts under
+    ``.invalid`` are standby rules, which no request can reach.
 
     Args:
         ingress: The Ingress as a plain object.
-        action: The action's name, which stands in the place of a Service's.
+        action: The action's name, which the Ingress has in place of a Service's.
         prefix: The annotations' prefix.
 
     Returns:
@@ -104,11 +104,11 @@ def live_rules(ingress: Mapping[str, Any], action: str, *, prefix: str = "alb.in
 
 
 def listener_ports(ingress: Mapping[str, Any], *, prefix: str = "alb.ingress.kubernetes.io") -> frozenset[int]:
-    """The listeners that must have the rules of an Ingress, as far as the Ingress itself says so.
+    """The listeners that must have the rules of an Ingress, as far as the Ingress itself says.
 
     Returns:
-        The ports of ``listen-ports``, without the plain HTTP ones where ``ssl-redirect`` turns those into mere redirects; empty where the
-        annotation is absent or unreadable (the IngressClass or the certificates decide then).
+        The ports of ``listen-ports``, without the plain HTTP ones if ``ssl-redirect`` turns those into mere redirects. Empty if the
+        annotation is absent or unreadable: then the IngressClass or the certificates decide.
     """
     annotations = mapping(ingress, "metadata", "annotations")
     redirect = bool(text(annotations, f"{prefix}/ssl-redirect"))
@@ -123,12 +123,12 @@ def listener_ports(ingress: Mapping[str, Any], *, prefix: str = "alb.ingress.kub
 def target_groups(
     bindings: Iterable[Mapping[str, Any]], namespace: str, ingress: str, *, label_prefix: str = "ingress.k8s.aws"
 ) -> dict[ServicePort, tuple[str, ...]]:
-    """Reads from TargetGroupBindings which target groups stand for which Service of an Ingress.
+    """Reads from TargetGroupBindings which target groups belong to which Service of an Ingress.
 
-    Counted are the bindings of the Ingress's own stack and those of an explicit IngressGroup. In a group two Ingresses may each have a
-    target group for the same Service and port; both are returned, because our rule (which is found by its conditions, on our load balancer)
-    is right with either: the traffic reaches the same pods. Left out are bindings of another Ingress's stack, those that no Ingress
-    made, and those that are being deleted.
+    It counts the bindings of the Ingress's own stack and those of an explicit IngressGroup. In a group, two Ingresses may each have a
+    target group for the same Service and port. Both are returned, because our rule (found by its conditions, on our load balancer) is right
+    with either: the traffic reaches the same pods. Bindings of another Ingress's stack, of no Ingress, and those that are being deleted are
+    left out.
 
     Args:
         bindings: TargetGroupBindings as plain objects.
@@ -155,7 +155,7 @@ def target_groups(
 
 
 def port_of(value: object) -> int | str | None:
-    """A Service port; a number in a string is a number, as for the load-balancer controller. None where it is neither."""
+    """A Service port; a number in a string counts as a number, as in the load-balancer controller. None if it is neither."""
     if isinstance(value, str) and value:
         return int(value) if value.isascii() and value.isdigit() and len(value) <= _PORT_DIGITS else value
     return integer(value)

@@ -1,4 +1,4 @@
-"""Compares the rules and targets that ELBv2 describes with a verification request. Pure: answers go in, findings come out."""
+"""Compares the rules and targets that ELBv2 describes with a verification request. Pure: from answers to findings."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _MAX_TEXT: Final = 200
 
 @dataclass(slots=True)
 class Findings:
-    """What one check has found so far; kept when a later call fails.
+    """The findings of one check so far, kept if a later call fails.
 
     Attributes:
-        weights: Live weight by Service; of several rules, those of the one that differs.
+        weights: Live weight by Service; of several rules, the one that differs.
         healthy: Healthy targets by Service.
         problems: One sentence each.
-        serving: Service by target group ARN, for the target groups that get traffic.
+        serving: Service by target group ARN, for target groups with traffic.
         applied: Whether every rule is as the request says.
     """
 
@@ -35,12 +35,12 @@ class Findings:
 
 
 def owners_of(request: VerificationRequest, findings: Findings) -> dict[str, ServicePort] | None:
-    """Service and port by target group ARN; None, with the problem in `findings`, where a target of the action has no target group yet.
+    """Service and port by target group ARN; None, with a problem in `findings`, if a target of the action has no target group yet.
 
     The target groups of other Services are included, so that a finding can name what the rule still does.
 
     Raises:
-        CannotTellError: The request is not answerable.
+        CannotTellError: The request cannot be answered.
     """
     if not request.rules:
         raise CannotTellError("no rule of the Ingress uses the action")
@@ -80,12 +80,12 @@ def compare(
     Args:
         rule: An entry of DescribeRules.
         where: Its listener and label, for people.
-        request: What it should do.
+        request: What the rule should do.
         owners: See `owners_of`.
-        findings: Gets the problems, the live weights and the target groups that get traffic.
+        findings: Gets the problems, the live weights and the target groups with traffic.
     """
     actions = sorted(entries(rule, "Actions"), key=lambda action: integer(action, "Order") or 0)
-    action = actions[-1] if actions else {}  # authentication actions stand before it
+    action = actions[-1] if actions else {}  # authentication actions come before it
     kind = text(action, "Type")
     if kind == "fixed-response":
         fixed = mapping(action, "FixedResponseConfig")
@@ -107,7 +107,7 @@ def _compare_weights(
     groups = _groups(action)
     live, unknown = _live(groups, owners)
     asked = {(target.service, port_of(target.port) or 0): target.weight for target in request.targets}
-    same = live.keys() == asked.keys() if len(asked) == 1 else live == asked  # a single target group gets all, whatever its weight
+    same = live.keys() == asked.keys() if len(asked) == 1 else live == asked  # a single target group gets everything, whatever its weight
     same = same and not unknown
     if not same:
         shown = _shown(live) + "".join(f", unknown target group {name[:_MAX_TEXT]}" for name in unknown)
@@ -118,11 +118,11 @@ def _compare_weights(
     for (service, _), weight in live.items():
         weights[service] = weights.get(service, 0) + weight
     if not same or not findings.weights:
-        findings.weights = weights  # of several rules the one that differs is shown
+        findings.weights = weights  # of several rules, show the one that differs
 
 
 def _groups(action: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The target groups of a forward action. AWS shows both forms for a single one, emulators only one of them."""
+    """The target groups of a forward action. AWS returns both forms for a single group, emulators only one of them."""
     groups = entries(action, "ForwardConfig", "TargetGroups")
     if not groups and text(action, "TargetGroupArn"):
         return [{"TargetGroupArn": action["TargetGroupArn"]}]
@@ -130,7 +130,7 @@ def _groups(action: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _live(groups: list[dict[str, Any]], owners: Mapping[str, ServicePort]) -> tuple[dict[ServicePort, int], list[str]]:
-    """Live weights by Service and port, and the names of the target groups that no Service owns."""
+    """Live weights by Service and port, and the names of the target groups that belong to no Service."""
     live: dict[ServicePort, int] = {}
     unknown: list[str] = []
     for group in groups:
@@ -145,15 +145,15 @@ def _live(groups: list[dict[str, Any]], owners: Mapping[str, ServicePort]) -> tu
 def count_healthy(described: list[dict[str, Any]], service: str, request: VerificationRequest) -> tuple[int, str]:
     """Counts the healthy targets of one target group.
 
-    A registered target is not enough: a target group without a healthy target fails open, and an empty one answers 503.
+    A registered target is not enough: a target group without healthy targets fails open, and an empty one answers 503.
 
     Args:
         described: ``TargetHealthDescriptions`` of DescribeTargetHealth.
-        service: Whose target group it is.
-        request: How many targets must be healthy.
+        service: The Service of the target group.
+        request: Says how many targets must be healthy.
 
     Returns:
-        The number of healthy targets, and what is wrong with it ("" where it is enough).
+        The number of healthy targets, and the problem with it ("" if it is enough).
     """
     states: dict[str, int] = {}
     instances = False
@@ -162,18 +162,18 @@ def count_healthy(described: list[dict[str, Any]], service: str, request: Verifi
         states[state] = states.get(state, 0) + 1
         instances = instances or text(entry, "Target", "Id").startswith("i-")
     healthy = states.get("healthy", 0)
-    ready = 0 if instances else request.ready.get(service, 0)  # an instance target is a node: it does not count pods
+    ready = 0 if instances else request.ready.get(service, 0)  # an instance target is a node and says nothing about the number of pods
     share = min(1.0, max(0.0, request.healthy_share))
     needed = max(1, request.min_healthy, math.ceil(share * ready))
     if healthy >= needed:
-        # Healthy nodes do not count pods: the ready pods behind them are the best figure there is.
+        # Healthy nodes say nothing about the number of pods: the ready pods behind them are the best figure.
         return (max(healthy, request.ready.get(service, 0)) if instances else healthy), ""
     others = ", ".join(f"{count} {state}" for state, count in sorted(states.items()) if state != "healthy") or "no others"
     return healthy, f"{service} has {healthy} healthy target(s) of the {needed} needed ({others})"
 
 
 def standby_warms_up(request: VerificationRequest, findings: Findings) -> bool:
-    """Whether a standby Service has ready endpoints and no healthy target yet, so that a mode change to it would be refused."""
+    """Whether a standby Service has ready endpoints but no healthy target yet, so that a mode change to it would be refused."""
     return any(request.ready.get(service, 0) > 0 and findings.healthy.get(service) == 0 for service, _ in request.standby)
 
 

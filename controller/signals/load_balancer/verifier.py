@@ -1,13 +1,13 @@
 """Checks whether the load balancer routes as the Ingress asks.
 
-The annotation on the Ingress is an intent. Between it and the traffic stand the AWS Load Balancer Controller, which can lag by minutes,
-be blocked by somebody else's Ingress, or replace the rule by a fixed 503 and report success, and the health checks of the target groups.
-Nothing in Kubernetes proves that a mode change was applied, so the verifier asks ELBv2, **per rule**: it finds the rule of our Ingress on
-every listener by its conditions (priorities move when other Ingresses of the group change, and a target group stands in the standby rules
-too), compares its forward action, and counts the healthy targets of every target group that gets traffic.
+The annotation on the Ingress is an intent. Before it affects traffic, the AWS Load Balancer Controller may lag by minutes, be blocked by
+another team's Ingress, or replace the rule by a fixed 503 and report success; and health checks must pass. Nothing in Kubernetes proves
+that a mode change was applied, so the verifier asks ELBv2, **per rule**: it finds the rule of our Ingress on every listener by its
+conditions (priorities move when other Ingresses of the group change, and standby rules have the same target groups), compares its forward
+action, and counts the healthy targets of every target group with traffic.
 
-`Verifier.verify` may be called on every tick: it paces itself, shares one budget over all applications and never raises. The verdict and
-its age decide elsewhere what happens to a rule that does not follow (nudge, roll back).
+`Verifier.verify` may be called in every pass: it paces itself, shares one budget over all applications and never raises. Other code decides
+by the verdict and its age what to do about a rule that does not follow (nudge, roll back).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from controller.signals.load_balancer.rules import Findings, compare, count_heal
 
 _IAM_SERVICE: Final = "elasticloadbalancing"
 _KEPT_APPLICATIONS: Final = 2048
-_WARMING_UP_S: Final = 15.0  # the load-balancer controller's default health check interval: by then the first check has been made
+_WARMING_UP_S: Final = 15.0  # the load-balancer controller's default health check interval, within which the first check runs
 _BACKOFF_MIN_S: Final = 5.0
 _BACKOFF_MAX_S: Final = 120.0
 _PROBLEMS_SHOWN: Final = 3
@@ -38,22 +38,22 @@ _DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "Unauthoriz
 
 
 class Budget(Protocol):
-    """How many ELBv2 calls may be made, over all applications; `controller.signals.budget.CallBudget` is one."""
+    """The budget of ELBv2 calls over all applications; see `controller.signals.budget.CallBudget`."""
 
     @property
     def per_second(self) -> float:
         """The long-run rate, calls a second."""
 
     def take(self, n: float = 1, *, keep: float = 0) -> bool:
-        """Takes `n` calls if they are there and `keep` more are left; never blocks."""
+        """Takes `n` calls if they and `keep` more are available; never blocks."""
 
     def charge(self, n: float) -> None:
-        """Books calls that were made without asking; negative gives back."""
+        """Accounts for calls that were made without asking; a negative number returns calls."""
 
 
 @dataclass(slots=True)
 class _Record:
-    """What is remembered of one application. `subject` is the request without what changes with every pod."""
+    """What is kept of one application. `subject` is the request without what changes with every pod."""
 
     subject: VerificationRequest
     last: Verification | None = None
@@ -62,14 +62,14 @@ class _Record:
 
 
 class Verifier:
-    """Compares the load balancers' rules with what the Ingresses ask for. Safe to share between threads.
+    """Compares the load balancers' rules with what the Ingresses ask for. Threads may share it.
 
     Args:
         clients: The AWS client factory.
-        clock: Time.
+        clock: The clock.
         budget: ELBv2 calls over all applications.
-        retry_s: How soon a routing that is not verified is checked again, seconds; later where the budget is short for all that wait.
-        audit_s: How soon a verified routing is checked again, seconds; later where the budget is short for all applications.
+        retry_s: Time until an unverified routing is checked again, seconds; longer if the budget is short for all that wait.
+        audit_s: Time until a verified routing is checked again, seconds; longer if the budget is short for all applications.
         reserve: Calls that audits leave in the budget for changes.
     """
 
@@ -91,13 +91,13 @@ class Verifier:
     # --- public -------------------------------------------------------------------------------------------------------------------------
 
     def verify(self, request: VerificationRequest) -> Verification:
-        """Answers from the load balancer, or from its last check if that was for the same routing and another is not due.
+        """Checks the load balancer, or repeats the last check's answer if that was for the same routing and no other check is due.
 
         Args:
-            request: What to compare.
+            request: The request.
 
         Returns:
-            YES, NOT_YET with what differs, or CANNOT_TELL with why. `Verification.at` is when the load balancer was checked.
+            YES, NOT_YET with what differs, or CANNOT_TELL with the reason. `Verification.at` is when the load balancer was checked.
         """
         now = self._clock.monotonic()
         with self._lock:
@@ -123,18 +123,18 @@ class Verifier:
         return result
 
     def dimension(self, application: str) -> str | None:
-        """CloudWatch's ``LoadBalancer`` dimension of an application's load balancer, None while it is not known."""
+        """CloudWatch's ``LoadBalancer`` dimension of an application's load balancer; None while unknown."""
         with self._lock:
             record = self._records.get(application)
             return (record.dimension or None) if record else None
 
     def dimensions(self) -> dict[str, str]:
-        """`dimension` of every application for which it is known."""
+        """The dimension of every application for which it is known."""
         with self._lock:
             return {key: record.dimension for key, record in self._records.items() if record.dimension}
 
     def retain(self, applications: Iterable[str]) -> None:
-        """Forgets every application that is not among these."""
+        """Drops every application that is not among these."""
         keep = set(applications)
         with self._lock:
             for key in [key for key in self._records if key not in keep]:
@@ -143,22 +143,22 @@ class Verifier:
     # --- pacing -------------------------------------------------------------------------------------------------------------------------
 
     def _record(self, request: VerificationRequest) -> _Record:
-        """The application's record. A request that differs from the last one starts anew: an old YES says nothing of it."""
+        """The application's record. A request that differs from the last one starts a new record, because an old YES does not apply."""
         subject = replace(request, ready={})
         record = self._records.pop(request.application, None)
         if record is None or record.subject != subject:
             record = _Record(subject, dimension=record.dimension if record else "")
-        self._records[request.application] = record  # last in order: the least recently requested goes first
+        self._records[request.application] = record  # last in order: the least recently requested is dropped first
         drop_oldest(self._records, _KEPT_APPLICATIONS)
         return record
 
     def _estimate(self, request: VerificationRequest) -> int:
-        """Calls that the check will need."""
+        """Number of calls that the check will need."""
         groups = sum(1 for target in request.targets if target.weight > 0) + len(request.standby)
         return groups + self._directory.calls_needed(request.hostnames)
 
     def _interval(self, verdict: Verdict, estimate: int) -> float:
-        """Seconds until the next check: long enough that all who wait alike get their turn within the budget."""
+        """Seconds until the next check: long enough for all that wait to get their turn within the budget."""
         settled = verdict is Verdict.YES
         alike = sum(1 for record in self._records.values() if record.last and (record.last.verdict is Verdict.YES) is settled)
         least = self._audit_s if settled else self._retry_s
@@ -170,7 +170,7 @@ class Verifier:
     # --- one check ----------------------------------------------------------------------------------------------------------------------
 
     def _judge(self, request: VerificationRequest, calls: Calls, findings: Findings) -> tuple[Verdict, str]:
-        """Makes a check and turns what it found, or why it failed, into a verdict and its text."""
+        """Runs a check and turns its findings, or its failure, into a verdict with a text."""
         try:
             self._check(request, calls, findings)
         except CannotTellError as error:
@@ -181,13 +181,13 @@ class Verifier:
             self._backoff_s = 0.0
         if not findings.problems:
             return Verdict.YES, ""
-        # A rule that answers requests itself comes first: it is the one that drops them.
+        # A rule with a fixed response comes first, because it drops requests.
         ordered = sorted(dict.fromkeys(findings.problems), key=lambda text: not text.startswith(CRITICAL))
         more = len(ordered) - _PROBLEMS_SHOWN
         return Verdict.NOT_YET, "; ".join(ordered[:_PROBLEMS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
     def _failed(self, error: RemoteError, request: VerificationRequest, calls: Calls) -> tuple[Verdict, str]:
-        """What a failed call means for the verdict."""
+        """The verdict after a failed call."""
         if isinstance(error, Forbidden):
             if error.code in _DENIED:
                 return Verdict.CANNOT_TELL, f"IAM does not allow {_IAM_SERVICE}:{calls.operation}"
@@ -201,14 +201,14 @@ class Verifier:
             with self._lock:
                 calls.made += ATTEMPTS - 1  # botocore had retried before it gave up
                 self._backoff_s = min(_BACKOFF_MAX_S, max(_BACKOFF_MIN_S, 2 * self._backoff_s))
-                # All applications wait: more calls would prolong the throttling, and each call that times out costs a tick seconds.
+                # All applications wait: more calls would prolong the throttling, and each call that times out costs seconds.
                 self._blocked_until = self._clock.monotonic() + self._backoff_s
             code = error.code or "time-out"
             return Verdict.CANNOT_TELL, f"no answer to {calls.operation} ({code}); trying again in {self._backoff_s:.0f} s"
         return Verdict.CANNOT_TELL, f"{calls.operation} was refused: {str(error)[:_MAX_TEXT]}"
 
     def _check(self, request: VerificationRequest, calls: Calls, findings: Findings) -> None:
-        """Compares everything, into `findings`.
+        """Compares everything and adds to `findings`.
 
         Raises:
             RemoteError: A call failed.
@@ -225,7 +225,7 @@ class Verifier:
             self._check_rules(arn, request, owners, calls, findings)
         findings.applied = not findings.problems
         if not findings.applied:
-            return  # the targets of a routing that is not there yet are not worth their calls
+            return  # a routing that is not applied yet is not worth the calls for its targets
         for group, service in findings.serving.items():
             healthy, problem = count_healthy(calls.target_health(group), service, request)
             findings.healthy[service] = min(healthy, findings.healthy.get(service, healthy))
@@ -234,7 +234,7 @@ class Verifier:
         self._count_standby(request, calls, findings)
 
     def _find(self, request: VerificationRequest, calls: Calls) -> list[str]:
-        """ARNs of the application load balancers behind the host names.
+        """ARNs of the Application Load Balancers behind the host names.
 
         Raises:
             RemoteError: A call failed.
@@ -260,10 +260,10 @@ class Verifier:
             seen.update(here)
             for rule in request.rules:
                 where = f"{listener.label} {rule.label}"
-                # Equal conditions twice on one listener: all must be right, whichever of them wins.
+                # If several rules of a listener have equal conditions, all must be right, because any of them may win.
                 for live in rules.get(rule.conditions, ()):
                     compare(live, where, request, owners, findings)
-                # A listener that has none of our rules is another Ingress's of the group, or only redirects; unless we know better.
+                # A listener without our rules belongs to another Ingress of the group or only redirects, unless `ports` names it.
                 if rule not in here and (here or listener.port in request.ports):
                     findings.problems.append(f"{where}: no such rule yet")
         missing_ports = request.ports - {listener.port for listener in listeners}
@@ -271,7 +271,7 @@ class Verifier:
         findings.problems.extend(f"no listener has a rule for {rule.label} yet" for rule in request.rules if rule not in seen)
 
     def _count_standby(self, request: VerificationRequest, calls: Calls, findings: Findings) -> None:
-        """Counts the healthy targets of the standby Services. A count that fails stays unknown: the verdict does not need it."""
+        """Counts the healthy targets of the standby Services. A failed count stays unknown, because the verdict does not need it."""
         for key in request.standby:
             counts = []
             for group in (request.target_groups or {}).get(key, ()):

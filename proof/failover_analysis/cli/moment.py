@@ -1,4 +1,4 @@
-"""One moment of a simulation in full: the last decision as `plan` shows it, and the truth of the world around it."""
+"""One moment of a simulation in full: the last decision as `plan` shows it, and the true state of the world."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from failover_analysis.simulation.run import Simulation
 
 
 def moment_lines(simulation: Simulation) -> Iterator[Line]:
-    """For people."""
+    """The moment as text for people."""
     world = _world(simulation)
     yield "title", f"{simulation.setup.name}, seed {simulation.seed}, {world['at']}"
     yield "plain", f"  live weights   {text.listing(f'{service} {weight}' for service, weight in world['liveWeights'].items())}"
@@ -25,14 +25,14 @@ def moment_lines(simulation: Simulation) -> Iterator[Line]:
     yield "plain", ""
     last = simulation.recorder.last
     if last is None:
-        yield "warn", "Nothing was decided until then."
+        yield "warn", "There was no decision yet."
         return
-    yield "dim", "The last decision until then:"
+    yield "dim", "The last decision by then:"
     yield from plan_lines(judge(*last), exact=True)
 
 
 def moment_document(simulation: Simulation) -> dict[str, Any]:
-    """For machines."""
+    """The moment as a JSON document."""
     last = simulation.recorder.last
     return {"world": _world(simulation), "plan": None if last is None else plan_document(judge(*last))}
 

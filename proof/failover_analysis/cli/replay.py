@@ -1,4 +1,4 @@
-"""`failoverctl replay`: decides recorded moments once more and shows every difference. Needs nothing but the files."""
+"""`failoverctl replay`: decides recorded moments again and shows every difference. Needs only the files."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ from failover_analysis.replay.tally import Tally
 from failover_analysis.report.files import check_names, write
 from failover_analysis.report.replayed import Framing, ReplayReport
 
-_MILLISECOND_S: Final = 0.001  # times are shown to the millisecond: one that is copied must find what it was shown for
-_MOST_UNREAD: Final = 5  # of one file, that are named; the others are counted
+_MILLISECOND_S: Final = 0.001  # times are shown to the millisecond: a copied one must find its moment
+_MOST_UNREAD: Final = 5  # unreadable lines of one file that are named; further ones are counted
 
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """What is asked for."""
+    """What the command line requests."""
 
     files: tuple[Path, ...]
     application: str | None
@@ -61,7 +61,7 @@ class _Wanted:
         return shlex.join([*words, "--at", moment_text(moment.snapshot.now)])
 
     def words(self) -> list[str]:
-        """The command that replays all of it."""
+        """The command that replays everything."""
         words = self._words(self.application)
         words += ["--from", moment_text(self.begin)] if self.begin is not None else []
         return [*words, *(["--until", moment_text(self.end)] if self.end is not None else [])]
@@ -75,21 +75,21 @@ class _Wanted:
 
 @click.command("replay")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--application", help="Only this one: namespace/ingress, or its name.")
+@click.option("--application", help="Replay only this application: namespace/ingress, or its name.")
 @click.option("--policy", type=click.Path(path_type=Path), help="Application file whose policy is used instead of the recorded one.")
-@click.option("--whole", is_flag=True, help="With --policy: its units, prices and weights as well.")
+@click.option("--whole", is_flag=True, help="With --policy: use the file's units, prices and weights as well.")
 @click.option(
     "--what-if/--same-inputs",
     "carried",
     default=None,
-    help="Carry memory and routing from one replayed decision to the next, or take both from the recording each time."
+    help="Pass memory and routing on from one replayed decision to the next, or take both from the recording each time."
     " Default: --what-if with --policy, else --same-inputs.",
 )
-@click.option("--from", "begin", type=Time(), help="Leave out what is before this time.")
-@click.option("--until", "end", type=Time(), help="Leave out what is after this time.")
+@click.option("--from", "begin", type=Time(), help="Leave out decisions before this time.")
+@click.option("--until", "end", type=Time(), help="Leave out decisions after this time.")
 @click.option("--at", type=Time(), help="Show the last decision up to this time in full, as plan does.")
 @click.option("--report", "reports", multiple=True, type=click.Path(path_type=Path), help="Write a report: FILE.html, FILE.md, FILE.json.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document for each difference and each application, one a line.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON document per difference and per application, one per line.")
 @click.option("--exact/--no-exact", default=False, help="Show the bodies of the requests that differ.")
 def replay_command(
     files: tuple[Path, ...],
@@ -107,14 +107,15 @@ def replay_command(
 ) -> None:
     """Decide recorded moments again, and show what this version, or another policy, decides differently.
 
-    FILE is what `run` recorded (settings recording.*), compressed or not, or a folder of it. Nothing else is read, nothing is written.
+    FILE is a recording of `run` (settings recording.*), compressed or not, or a folder of recordings. The command reads nothing else and
+    writes nothing.
 
-    Exit code: 0 no difference, 2 differences, 1 error. A line that cannot be read is named and left out.
+    Exit code: 0 no difference, 2 differences, 1 error. An unreadable line is named and skipped.
     """
     if whole and policy is None:
         raise click.UsageError("--whole needs --policy")
     if reports and at is not None:
-        raise click.UsageError("--at shows one moment; a report is of all of them")
+        raise click.UsageError("--at shows one moment; a report covers all of them")
     wanted = _Wanted(files, application, policy, whole, policy is not None if carried is None else carried, begin, end)
     collected = ReplayReport(what_if=wanted.carried, command=wanted.command) if reports else None
     begun = SystemClock().monotonic()
@@ -130,7 +131,7 @@ def replay_command(
 
 
 def _watched(moments: Iterator[Moment], collected: ReplayReport | None) -> Iterator[Moment]:
-    """The same moments; a report is told of each."""
+    """Passes the moments on and adds each to the report."""
     for moment in moments:
         if collected is not None:
             collected.add(moment)
@@ -149,10 +150,10 @@ def _up_to(wanted: _Wanted, at: float) -> _Wanted:
 
 
 def _moments(wanted: _Wanted, at: float | None) -> Iterator[Moment]:
-    """The replay, up to a moment where only that is asked for.
+    """The replayed moments, up to `at` if that is given.
 
     Raises:
-        ConfigError: Nothing of it could be read, nothing is left of it, or the application file is wrong.
+        ConfigError: No line could be read, nothing matches the request, or the application file is wrong.
     """
     applications = None if wanted.policy is None else load_directory(wanted.policy)
     unread: Counter[str] = Counter()
@@ -165,11 +166,11 @@ def _moments(wanted: _Wanted, at: float | None) -> Iterator[Moment]:
         yield moment
     for file, count in unread.items():
         if count > _MOST_UNREAD:
-            click.echo(f"{file}: {count - _MOST_UNREAD} more that could not be read", err=True)
+            click.echo(f"{file}: {count - _MOST_UNREAD} more unreadable lines", err=True)
     if not found and not there:
         raise ConfigError("no recorded decision could be read")
     if not found:
-        raise ConfigError(f"no decision of what is asked for was recorded; there are decisions of: {', '.join(sorted(there))}")
+        raise ConfigError(f"no recorded decision matches; there are decisions about: {', '.join(sorted(there))}")
 
 
 def _name(one: Unread, unread: Counter[str]) -> None:
@@ -181,7 +182,7 @@ def _name(one: Unread, unread: Counter[str]) -> None:
 def _chosen(
     recordings: Iterable[Recorded], wanted: _Wanted, applications: Mapping[str, Application] | None, there: set[str]
 ) -> Iterator[Recorded]:
-    """The recordings that are asked for; of others only the application is noted."""
+    """The requested recordings. Of the others only the application is noted."""
     for recorded in recordings:
         application, now = recorded.snapshot.application, recorded.snapshot.now
         there.add(application.key)
@@ -194,7 +195,7 @@ def _chosen(
 
 
 def _differences(moments: Iterator[Moment], wanted: _Wanted, *, as_json: bool, exact: bool) -> bool:
-    """Shows every difference and what they add up to; whether there are any."""
+    """Shows every difference and the sums; returns whether there is a difference."""
     tallies: dict[str, Tally] = {}
     repeats: dict[str, _Repeat] = {}
     for moment in moments:
@@ -219,7 +220,7 @@ def _differences(moments: Iterator[Moment], wanted: _Wanted, *, as_json: bool, e
 
 
 class _Repeat:
-    """Shows a difference that lasts once, and how long it lasted."""
+    """Shows a lasting difference once, and then how long it lasted."""
 
     def __init__(self) -> None:
         self._essence: list[tuple[str, str, str]] = []
@@ -227,7 +228,7 @@ class _Repeat:
         self._until = self._name = ""
 
     def is_new(self, moment: Moment) -> bool:
-        """Whether the moment has a difference that the one before it had not."""
+        """Whether the moment has a difference that the one before it did not have."""
         essence = [(one.what, *without_bodies(one)) for one in moment.differences]
         if essence and essence == self._essence:
             self._count, self._until = self._count + 1, moment_text(moment.snapshot.now)
@@ -238,14 +239,14 @@ class _Repeat:
         return bool(essence)
 
     def end(self) -> None:
-        """Says how long the last difference went on."""
+        """Reports how long the last difference lasted."""
         if self._count:
             show([("dim", f"{self._name}: the same in {self._count} more until {self._until}"), ("plain", "")])
         self._count = 0
 
 
 def _in_full(moments: Iterator[Moment], *, as_json: bool) -> bool:
-    """Shows the last moment of each application in full; whether one is decided differently."""
+    """Shows the last moment of each application in full; returns whether one is decided differently."""
     from controller.cli.observe import judge
     from controller.cli.plan import plan_document, plan_lines
 
@@ -264,7 +265,7 @@ def _in_full(moments: Iterator[Moment], *, as_json: bool) -> bool:
                 ("plain", f"recorded   {headline(moment.recorded.decided)}"),
                 ("bad", f"  could not be carried out: {moment.recorded.failed}") if moment.recorded.failed else ("plain", ""),
                 *plan_lines(seen, exact=True),
-                *(difference_lines(moment, exact=True) if moment.differences else [("good", "No difference to what was recorded.")]),
+                *(difference_lines(moment, exact=True) if moment.differences else [("good", "No difference from the recording.")]),
             ]
         )
     return any(moment.differences for moment in last.values())

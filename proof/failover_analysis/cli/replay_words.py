@@ -1,4 +1,4 @@
-"""How `failoverctl replay` shows differences and what they add up to."""
+"""How `failoverctl replay` shows differences and sums."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from failover_analysis.replay.compare import NOTHING, Difference
 from failover_analysis.replay.rerun import Moment
 from failover_analysis.replay.tally import Course, ModeChange, Tally
 
-_HEADLINE = frozenset({"verb", "mode", "reason", "held back"})  # what the two sentences say already
+_HEADLINE = frozenset({"verb", "mode", "reason", "held back"})  # already in the two headlines
 _FIRST, _SECOND = 16, 28  # widths of columns
 
 
 def moment_text(at: float) -> str:
-    """A time to the millisecond: two decisions may be made within one second, and `--at` must find the one that is meant."""
+    """A time to the millisecond: there may be two decisions in one second, and `--at` must find the right one."""
     return format_rfc3339(at, fraction=True)[:-4] + "Z"
 
 
@@ -31,7 +31,7 @@ def headline(made: Decided) -> str:
 
 
 def difference_lines(moment: Moment, *, exact: bool) -> Iterator[Line]:
-    """One moment that is decided differently."""
+    """One moment with a different decision, as text for people."""
     between = "  nothing was recorded at this moment" if moment.between else ""
     yield "title", f"{moment_text(moment.snapshot.now)}  {moment.snapshot.application.key}{between}"
     yield "remove", f"  - {headline(moment.recorded.decided)}"
@@ -53,13 +53,13 @@ def _actions(one: Difference, *, exact: bool) -> Iterator[Line]:
 
 
 def without_bodies(one: Difference) -> tuple[str, str]:
-    """Both sides of a difference without the bodies of requests: those name the version of the object, which changes all the time."""
+    """Both sides of a difference without the bodies of requests, which name the object's version and so differ all the time."""
     before, after = ("\n".join(line.partition("\t")[0] for line in side.splitlines()) for side in (one.before, one.after))
     return before, after
 
 
 def tally_lines(tally: Tally, command: str, *, what_if: bool) -> Iterator[Line]:
-    """What one application's replay adds up to."""
+    """The sums of one application's replay, as text for people."""
     count = f"{tally.decisions} decision{'' if tally.decisions == 1 else 's'} replayed"
     begin, end = format_rfc3339(tally.begin), format_rfc3339(tally.end)
     style, result = (
@@ -103,7 +103,7 @@ def _share(ledger: Ledger, mode: Mode) -> str:
 
 
 def difference_document(moment: Moment) -> dict[str, Any]:
-    """One moment that is decided differently, for machines."""
+    """One moment with a different decision, as a JSON document."""
     return {
         "kind": "difference",
         "application": moment.snapshot.application.key,
@@ -120,7 +120,7 @@ def _decided(made: Decided) -> dict[str, Any]:
 
 
 def tally_document(tally: Tally, command: str, *, what_if: bool) -> dict[str, Any]:
-    """What one application's replay adds up to, for machines."""
+    """The sums of one application's replay, as a JSON document."""
     first = tally.first_difference
     return {
         "kind": "summary",

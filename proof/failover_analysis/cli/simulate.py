@@ -1,4 +1,4 @@
-"""`failoverctl simulate`: what the controller would do in a world of your choice, in virtual time."""
+"""`failoverctl simulate`: shows in virtual time what the controller would do in a world of your choice."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MOST_RUNS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What every process needs to know; it reads the files itself, for a curve of demand cannot be sent to another process."""
+    """What every process needs. It reads the files itself, because a demand curve cannot be sent to another process."""
 
     wanted: str
     days: float | None
@@ -49,7 +49,7 @@ class _Job:
         return contender.applied(scenario.setup(seed, days=self.days, random_faults=self.faults, interval_s=self.interval))
 
     def words(self) -> list[str]:
-        """What all of its runs have in common on the command line."""
+        """The command-line arguments that all of its runs share."""
         words = ["failoverctl", "simulate", self.wanted]
         words += ["--days", f"{self.days:.10g}"] if self.days is not None else []
         words += ["--faults", "random" if self.faults else "none"] if self.faults is not None else []
@@ -57,13 +57,13 @@ class _Job:
         return words
 
     def command(self, contender: Contender, seed: int) -> str:
-        """What plays one of its runs again."""
+        """The command that plays one run again."""
         return shlex.join([*self.words(), *contender.options, "--seed", str(seed)])
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One run that is to be played."""
+    """One planned run."""
 
     contender: Contender
     seed: int
@@ -71,7 +71,7 @@ class _Run:
 
 
 def play(job: _Job, run: _Run) -> Played:
-    """One run. Its timeline comes with it only where somebody wants it: those of many seeds would not fit into memory."""
+    """Plays one run. The timeline is included only if it is needed: those of many seeds would not fit into memory."""
     setup = job.setup(job.scenario(), run.contender, run.seed)
     result = Simulation(setup, run.seed, measured=job.measured).run()
     kept = result if job.rows or run.shown else replace(result, rows=())
@@ -80,27 +80,27 @@ def play(job: _Job, run: _Run) -> Played:
 
 @click.command("simulate")
 @click.argument("scenario", default=DEFAULT)
-@click.option("--seed", type=click.IntRange(0, 2**31), help="The seed, or the first of several. Default: the file's.")
-@click.option("--seeds", type=click.IntRange(1, _MOST_RUNS), default=1, show_default=True, help="How many seeds, one after the other.")
-@click.option("--days", type=click.FloatRange(0.01, 366), help="Another length.")
-@click.option("--faults", type=click.Choice(["none", "random"]), help="Whether random faults are injected. Default: as the file says.")
+@click.option("--seed", type=click.IntRange(0, 2**31), help="The seed, or the first of several. Default: the file's seed.")
+@click.option("--seeds", type=click.IntRange(1, _MOST_RUNS), default=1, show_default=True, help="Number of seeds.")
+@click.option("--days", type=click.FloatRange(0.01, 366), help="Length of the run, days. Default: the file's.")
+@click.option("--faults", type=click.Choice(["none", "random"]), help="Whether to inject random faults. Default: as the file says.")
 @click.option(
     "--policy",
     "policies",
     multiple=True,
-    help=f"Another policy: {', '.join(NAMES)}, or a .yaml file of what stands under spec.policy. Several times: they are compared.",
+    help=f"Another policy: {', '.join(NAMES)}, or a .yaml file with the content of spec.policy. Repeat it to compare policies.",
 )
-@click.option("--set", "changes", multiple=True, help="FIELD=VALUE: another value in a field of the policies, such as patienceSeconds=60.")
-@click.option("--sweep", "sweeps", multiple=True, help="FIELD=VALUE,VALUE: the first policy with each value of a field, such as"
-              " holdMinSeconds=300,3600. For a report's sensitivity.")  # fmt: skip
+@click.option("--set", "changes", multiple=True, help="FIELD=VALUE: sets a field of every policy, such as patienceSeconds=60.")
+@click.option("--sweep", "sweeps", multiple=True, help="FIELD=VALUE,VALUE: runs the first policy with each value of a field, such as"
+              " holdMinSeconds=300,3600. For the sensitivity table of a report.")  # fmt: skip
 @click.option("--interval", type=click.FloatRange(1, 300), help="Longest time between two passes, seconds. Default: the file's.")
-@click.option("--jobs", type=click.IntRange(1, 256), help="Processes at once, at most one a core. Default: one a core.")
-@click.option("--json", "as_json", is_flag=True, help="JSON, without the timeline.")
+@click.option("--jobs", type=click.IntRange(1, 256), help="Number of processes, at most one per core. Default: one per core.")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON, without the timeline.")
 @click.option("--report", "reports", multiple=True, type=click.Path(path_type=Path), help="Write a report: FILE.html, FILE.md, FILE.json.")
-@click.option("--at", type=Time(), help="Play up to this time, and show the last decision in full, as plan does.")
+@click.option("--at", type=Time(), help="Stop at this time and show the last decision in full, as plan does.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the timelines (CSV) and all results (JSON).")
-@click.option("--save", type=click.Path(path_type=Path), help="Write the first seed's world out as a file of its own, and play nothing.")
-@click.option("--list", "names_only", is_flag=True, help="List the simulations that come with the package.")
+@click.option("--save", type=click.Path(path_type=Path), help="Write the first seed's world to a file instead of simulating it.")
+@click.option("--list", "names_only", is_flag=True, help="List the simulations in the package.")
 def simulate_command(
     scenario: str,
     *,
@@ -120,10 +120,10 @@ def simulate_command(
     save: Path | None,
     names_only: bool,
 ) -> None:
-    """Play SCENARIO (a name or a file) in virtual time, with the production decision core.
+    """Simulate SCENARIO (a name or a file) in virtual time, with the production decision core.
 
-    The same seed gives the same run, byte for byte: its digest says so. Exit code 1 if an invariant did not hold; the command that plays
-    that run again is printed.
+    The same seed gives the same run, byte for byte, with the same digest. The exit code is 1 if an invariant did not hold; the output has
+    the command that plays that run again.
     """
     try:
         if names_only:
@@ -143,7 +143,7 @@ def simulate_command(
         check_names(reports)
         runs = [_Run(one, number, number == first) for one in compared for number in range(first, first + seeds)]
         begin = SystemClock().monotonic()
-        played = list(_told(job, runs, jobs, several=len(compared) > 1, quiet=as_json))
+        played = list(_reported(job, runs, jobs, several=len(compared) > 1, quiet=as_json))
         wall_s = SystemClock().monotonic() - begin
         _write_results(played, scenario, out, as_json=as_json, several=len(compared) > 1)
         if reports:
@@ -156,10 +156,10 @@ def simulate_command(
 
 
 def _only(compared: Sequence[Contender], option: str) -> Contender:
-    """The one policy of what is about one run.
+    """The only policy, for an option that is about one run.
 
     Raises:
-        ConfigError: There are several.
+        ConfigError: There are several policies.
     """
     if len(compared) != 1:
         raise ConfigError(f"{option}: found {len(compared)} policies; allowed: one")
@@ -169,13 +169,13 @@ def _only(compared: Sequence[Contender], option: str) -> Contender:
 # --- playing ----------------------------------------------------------------------------------------------------------------------------
 
 
-def _told(job: _Job, runs: Sequence[_Run], jobs: int | None, *, several: bool, quiet: bool) -> Iterator[Played]:
-    """Every run, in their order, told as it ends."""
+def _reported(job: _Job, runs: Sequence[_Run], jobs: int | None, *, several: bool, quiet: bool) -> Iterator[Played]:
+    """Every run in order, each reported as it ends."""
     if len(runs) > _MOST_RUNS:
         raise ConfigError(f"found {len(runs)} runs; allowed: {_MOST_RUNS}")
     for one in _results(job, runs, jobs):
         if not quiet:
-            _tell(one, several=several, whole=len(runs) == 1 or bool(one.result.violations))
+            _report_run(one, several=several, whole=len(runs) == 1 or bool(one.result.violations))
         yield one
 
 
@@ -189,7 +189,7 @@ def _results(job: _Job, runs: Sequence[_Run], jobs: int | None) -> Iterator[Play
         yield from pool.map(partial(play, job), runs)
 
 
-def _tell(one: Played, *, several: bool, whole: bool) -> None:
+def _report_run(one: Played, *, several: bool, whole: bool) -> None:
     head, _, rest = text(one.result, one.command).partition("\n")
     show([("bad" if one.result.violations else "good", f"{one.contender.name}: {head}" if several else head)])
     if whole:
@@ -229,7 +229,7 @@ def _framing(job: _Job, world: Scenario, contender: Contender, command: str, wal
 
 
 def scenario_name(wanted: str) -> str:
-    """A scenario's name, of its file where it is one."""
+    """The name of a scenario; for a path, that of its file."""
     return Path(wanted).stem
 
 
@@ -245,10 +245,10 @@ def _write(folder: Path, name: str, content: str) -> None:
 
 
 def _show_moment(job: _Job, world: Scenario, contender: Contender, seed: int, at: float, *, as_json: bool) -> None:
-    """Plays up to a moment and shows the last decision until then, and the world around it.
+    """Simulates up to a time and shows the last decision by then and the state of the world.
 
     Raises:
-        ConfigError: The moment is not within the run.
+        ConfigError: The time is not within the run.
     """
     setup = job.setup(world, contender, seed)
     if not setup.start <= at <= setup.start + setup.seconds:

@@ -1,1 +1,1 @@
-"""Decides recorded moments once more, and says what would be different."""
+"""Decides recorded moments again and reports the differences."""

@@ -1,4 +1,4 @@
-"""The application that is replayed instead of the recorded one."""
+"""Replaces the recorded application in a replay."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from failover_analysis.replay.rerun import Change
 
 
 def changed_to(applications: Mapping[str, Application], *, whole: bool) -> Change:
-    """Replaces recorded applications by those of a file.
+    """Replaces recorded applications with those of a file.
 
     Args:
-        applications: By key.
-        whole: Whether units, prices and weights are replaced as well, or the policy alone.
+        applications: The file's applications by key.
+        whole: Whether to replace units, prices and weights as well as the policy.
 
     Returns:
-        What makes the application to be decided about. An application that is not in the file stays as it is. Raises `ConfigError` for a
-        unit that was not recorded: nobody knows how it was.
+        A function from the recorded application to the one to decide about. It leaves an application that is not in the file as it is. It
+        raises `ConfigError` for a unit that was not recorded, because nothing is known of its state.
     """
 
     def change(recorded: Application) -> Application:

@@ -1,4 +1,4 @@
-"""What is different between two decisions about the same moment."""
+"""Compares two decisions about the same moment."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ NOTHING: Final = "nothing"
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that two decisions differ in, in words.
+    """One difference between two decisions, as text.
 
     Attributes:
-        what: Which thing, such as ``verb`` or ``actions``.
-        before: As it was recorded; of actions one a line, the body behind a tab.
-        after: As it is decided now.
+        what: What differs, such as ``verb`` or ``actions``.
+        before: The recorded side; actions one per line, with the body after a tab.
+        after: The side decided now.
     """
 
     what: str
@@ -29,7 +29,7 @@ class Difference:
 
 
 def differences(recorded: Decided, replayed: Decided) -> tuple[Difference, ...]:
-    """Everything of consequence that differs; not the sentences, which may be worded anew."""
+    """Every difference that matters. Sentences do not: their wording may change."""
     return tuple(_differences(recorded, replayed))
 
 
@@ -69,12 +69,12 @@ def _only(before: tuple[Request, ...], after: tuple[Request, ...]) -> tuple[str,
     """The requests that only one side makes, byte for byte."""
     asked, asks = [_essence(one) for one in before], [_essence(one) for one in after]
     if sorted(asked) == sorted(asks):
-        return ("", "") if asked == asks else (_requests(asked), _requests(asks))  # the order counts as well
+        return ("", "") if asked == asks else (_requests(asked), _requests(asks))  # the order counts, too
     return _requests(one for one in asked if one not in asks), _requests(one for one in asks if one not in asked)
 
 
 def _essence(request: Request) -> tuple[str, str]:
-    """The request, and its body."""
+    """What identifies a request, and its body."""
     later = " (deferred)" if request.deferred else ""
     return f"{request.kind} {request.resource} {request.namespace}/{request.name}{later}", request.body
 

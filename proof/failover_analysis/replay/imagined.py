@@ -1,7 +1,7 @@
-"""The world in which the replayed decisions were carried out instead of the recorded ones, as far as it can be known.
+"""The world in which the replayed decisions were carried out instead of the recorded ones, as far as that can be known.
 
-What we write ourselves is known: the routing action, its marker, floors and targets of ScaledObjects. Everything else is as it was
-recorded: pods did not start or leave because of a decision that nobody made, and no refusal came or stayed away.
+Our own writes are known: the routing action, its marker, floors and targets of ScaledObjects. Everything else stays as recorded: no pod
+starts or leaves, and no refusal appears or disappears, because of a decision that was never made.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from controller.recording.lines import Recorded, Request
 
 @dataclass(frozen=True, slots=True)
 class _Routing:
-    """What stands on the Ingress."""
+    """The routing on the Ingress."""
 
     marker: str
     action: str
@@ -36,14 +36,14 @@ class _Routing:
 
 
 class Imagined:
-    """What differs from the recorded world of one application. Nothing at first."""
+    """What differs from one application's recorded world: at first nothing."""
 
     def __init__(self) -> None:
         self._routing: _Routing | None = None
-        self._scalers: dict[tuple[str, str], Any] = {}  # the value, by unit and field
+        self._scalers: dict[tuple[str, str], Any] = {}  # values by unit and field
 
     def seen(self, snapshot: Snapshot) -> Snapshot:
-        """A recorded snapshot as it would have been. Where both worlds agree again, the imagined one ends."""
+        """A recorded snapshot as it would have been. When both worlds agree again, nothing differs any more."""
         units = {name: self._unit(observed) for name, observed in snapshot.units.items()}
         return replace(snapshot, units=units, routing=self._routed(snapshot))
 
@@ -53,7 +53,7 @@ class Imagined:
             self._routing = None
             return observed
         verification = observed.verification
-        if verification is not None:  # it is taken to show at once what it never was asked for
+        if verification is not None:  # the load balancer never got this action: assume that it shows it at once
             verification = replace(verification, verdict=Verdict.YES, at=snapshot.now, problem="", action=mine.action, applied=True)
         return replace(
             observed,
@@ -79,19 +79,19 @@ class Imagined:
         return replace(observed, scaler=replace(scaler, **mine))
 
     def carry_out(self, made: Plan, seen: Snapshot, recorded: Recorded | None) -> float | None:
-        """Does what was decided instead of what was recorded.
+        """Carries out a replayed plan instead of what was recorded.
 
         Args:
             made: The replayed plan.
-            seen: What it was made from.
-            recorded: What was done at that moment; None: nothing was.
+            seen: The snapshot that it was made from.
+            recorded: What was done at that moment; None if nothing was.
 
         Returns:
-            When the routing action was changed, seconds since the Unix epoch; None where it was not.
+            When the routing action changed, seconds since the Unix epoch; None if it did not.
         """
         theirs = recorded.decided.requests if recorded is not None else ()
         refused = {one.body for one in theirs if not one.applied and not one.deferred} if recorded is not None and recorded.failed else ()
-        ours = [action for action in made.due if action.body not in refused]  # what the API server refused then, it would refuse now
+        ours = [action for action in made.due if action.body not in refused]  # the API server would refuse again what it refused then
         done = [one for one in theirs if one.applied]
         bodies, done_bodies = {action.body for action in ours}, {one.body for one in done}
         for request in done:
@@ -117,7 +117,7 @@ class Imagined:
                 self._scalers[action.unit, "min_replicas"] = int(action.after)
 
     def _undo(self, request: Request, seen: Snapshot) -> None:
-        """Keeps what a request changed that is not made now."""
+        """Keeps the old value of what a recorded request changed and the replay does not."""
         if request.kind == ActionKind.ROUTE:
             self._routing = _standing(seen.routing)
             return

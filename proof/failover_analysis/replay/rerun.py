@@ -1,8 +1,8 @@
-"""Decides recorded moments once more, with the same `conclude` as the service.
+"""Decides recorded moments again, with the service's `conclude`.
 
-Two questions can be asked. *Same inputs*: does this version, or this policy, decide the same about each recorded moment by itself? Memory
-is taken from the recording. *What if*: what would it have led to? Memory is carried from one replayed decision to the next, and what the
-decisions wrote is seen by the next one.
+It answers two questions. *Same inputs*: does this version, or this policy, decide the same about each recorded moment? The memory comes
+from the recording. *What if*: what would it have led to? Each replayed decision passes its memory, and what it wrote, on to the
+next.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from failover_analysis.replay.imagined import Imagined
 Change = Callable[[Application], Application]
 
 _LASTS_S: Final = 300.0
-"""How long what was recorded is taken to have lasted where the next line is later than that: nobody knows what was then."""
+"""How long a recorded state counts as lasting if the next line comes later. After that, the state is unknown."""
 
 _SLACK_S: Final = 2.0
-"""A moment that is hardly before a recorded one is left to that one: the recorded controller, too, needed a moment to come round."""
+"""A moment this shortly before a recorded one is skipped: the recorded controller needed some time for its pass, too."""
 
-_SHOWN_S: Final = 0.001  # times are shown to the millisecond: one that is copied must find what it was shown for
+_SHOWN_S: Final = 0.001  # times are shown to the millisecond: a copied one must find its moment
 _MOST_BETWEEN: Final = 100
 
 
@@ -35,14 +35,14 @@ class Moment:
     """One decision, made again.
 
     Attributes:
-        recorded: What was recorded; where `between`, of the recorded decision before it.
-        memory: What it was made with now.
-        snapshot: What it was made from now.
-        decision: What was decided now.
-        replayed: The same, with its plan, as it is compared.
-        differences: What differs.
-        modes: The modes after it: the recorded one, and that of the replay. None where the routing is not understood.
-        between: Whether only time had passed since the last recorded decision.
+        recorded: The recorded decision; if `between`, the one before this moment.
+        memory: The memory used now.
+        snapshot: The snapshot used now.
+        decision: The decision made now.
+        replayed: The same decision with its plan, in the form for comparison.
+        differences: The differences.
+        modes: The modes after it: recorded and replayed. None if the routing is not understood.
+        between: Whether nothing was recorded here and only time has passed since the last recorded decision.
     """
 
     recorded: Recorded
@@ -56,11 +56,11 @@ class Moment:
 
 
 def same_inputs(recordings: Iterable[Recorded], change: Change | None = None) -> Iterator[Moment]:
-    """Every recorded moment by itself.
+    """Decides every recorded moment by itself.
 
     Args:
-        recordings: In the order of their time.
-        change: Makes the application that is to be decided about from the recorded one; None: the recorded one.
+        recordings: The recordings in the order of time.
+        change: Replaces the recorded application; None: keeps it.
     """
     for recorded in recordings:
         snapshot = _changed(recorded.snapshot, change)
@@ -69,20 +69,20 @@ def same_inputs(recordings: Iterable[Recorded], change: Change | None = None) ->
 
 
 def what_if(recordings: Iterable[Recorded], change: Change | None = None, *, at: float | None = None) -> Iterator[Moment]:
-    """Every recorded moment as the replayed decisions before it have left it.
+    """Decides every recorded moment after the replayed decisions before it.
 
-    Where the policy is another one, time alone may change its decision when it did not change the recorded one, and no line was written:
-    such moments are decided as well, with what was last recorded.
+    With another policy, the passing of time may change a decision where the recorded controller had nothing to write. Such moments are
+    decided as well, from the last recorded state.
 
     Args:
-        recordings: In the order of their time; what a standby recorded is left out.
+        recordings: The recordings in the order of time. Those of standbys are left out.
         change: See `same_inputs`.
-        at: Up to when to go on after the last recorded moment, seconds since the Unix epoch; None: it is the end.
+        at: Until when to go on after the last recorded moment, seconds since the Unix epoch; None: not at all.
     """
     courses: dict[str, _Course] = {}
     for recorded in recordings:
         if not recorded.snapshot.leader:
-            continue  # another replica decided then, and its recording may be among these
+            continue  # another replica decided then, and these files may contain its recording
         snapshot = _changed(recorded.snapshot, change)
         course = courses.get(snapshot.application.key)
         if course is None:
@@ -96,11 +96,11 @@ def what_if(recordings: Iterable[Recorded], change: Change | None = None, *, at:
 
 
 class _Course:
-    """How one application would have gone on.
+    """The course of one application in the replay.
 
     Args:
-        first: The first recorded decision: its memory is where the replay begins.
-        snapshot: What that one was made from.
+        first: The first recorded decision. The replay starts with its memory.
+        snapshot: The snapshot of that decision.
     """
 
     def __init__(self, first: Recorded, snapshot: Snapshot) -> None:
@@ -110,12 +110,12 @@ class _Course:
         self._decided: Decided | None = None
 
     def at(self, recorded: Recorded, snapshot: Snapshot) -> Moment:
-        """A recorded moment."""
+        """Decides a recorded moment."""
         self._recorded, self._snapshot = recorded, snapshot
         return self._decide(snapshot, between=False)
 
     def until(self, end: float) -> Iterator[Moment]:
-        """The moments before `end` for which nothing was recorded; those at which nothing new is decided are left out."""
+        """Decides the moments before `end` for which nothing was recorded. Moments without a new decision are left out."""
         last = min(end - _SLACK_S, self._snapshot.now + _LASTS_S)
         for _ in range(_MOST_BETWEEN):
             if self._due is None or self._due >= last:
@@ -142,7 +142,7 @@ def _changed(snapshot: Snapshot, change: Change | None) -> Snapshot:
 
 
 def _later(snapshot: Snapshot, now: float) -> Snapshot:
-    """The same world later on: nothing has changed, and every source has gone on saying so."""
+    """The same world later: nothing has changed, and every source has been fresh."""
     passed = now - snapshot.now
     sources = tuple(s if s.last_ok is None else replace(s, last_ok=s.last_ok + passed) for s in snapshot.sources)
     seen: Verification | None = snapshot.routing.verification

@@ -1,4 +1,4 @@
-"""What a replay adds up to: how much was different, which mode changes there were, and what the modes cost and saved."""
+"""Adds up a replay: the number of differences, the mode changes, and what the modes cost and saved."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from controller.policy.ledger import Ledger, booked
 from controller.policy.model import Decision, Mode, Snapshot
 from failover_analysis.replay.rerun import Moment
 
-_MOST_CHANGES: Final = 1000  # of the mode, that are listed; four an hour are the most that the policy makes by default
+_MOST_CHANGES: Final = 1000  # mode changes in the list; by default the policy makes at most four an hour
 
 
 @dataclass(frozen=True, slots=True)
 class ModeChange:
-    """A change of the mode.
+    """A mode change.
 
     Attributes:
         at: When, seconds since the Unix epoch.
-        to: The mode after it; None where the routing is not understood any more.
-        reason: Of the decision that made it; "" where no decision did.
+        to: The mode after it; None if the routing is no longer understood.
+        reason: The reason code of the decision; "" if no decision made it.
     """
 
     at: float
@@ -31,12 +31,12 @@ class ModeChange:
 
 @dataclass(slots=True)
 class Course:
-    """How one side went: as it was recorded, or as it was replayed.
+    """The recorded or the replayed course of an application.
 
     Attributes:
-        mode: The mode it is in.
-        changes: What changed it.
-        ledger: What the modes cost and saved; the same account as the service's.
+        mode: The current mode.
+        changes: The mode changes.
+        ledger: What the modes cost and saved, by the same account as the service's.
     """
 
     mode: Mode | None
@@ -48,9 +48,9 @@ class Course:
         """Adds one decision.
 
         Args:
-            snapshot: What it was made from.
+            snapshot: The snapshot of the decision.
             decision: What was decided.
-            mode: The mode after it, whatever was decided: not everything could be carried out.
+            mode: The actual mode after it: some of the decision may not have been carried out.
         """
         self.until(snapshot.now)
         if mode is not self.mode and len(self.changes) < _MOST_CHANGES:
@@ -58,7 +58,7 @@ class Course:
         self.mode, self._last = mode, (snapshot, replace(decision, mode=mode))
 
     def until(self, now: float) -> None:
-        """Books the time since the last decision."""
+        """Accounts for the time since the last decision."""
         if self._last is not None:
             snapshot, decision = self._last
             self.ledger = booked(self.ledger, snapshot, decision, now - snapshot.now)
@@ -68,8 +68,8 @@ class Tally:
     """Adds up the moments of one application.
 
     Args:
-        first: The first one, which still has to be added.
-        courses: Whether the two courses are of interest; where every moment is decided by itself there is only one.
+        first: The first moment, which still has to be added.
+        courses: Whether to add up the two courses. If every moment is decided by itself, there is only one.
     """
 
     def __init__(self, first: Moment, *, courses: bool = True) -> None:
@@ -98,6 +98,6 @@ class Tally:
             return
         self.replayed.add(moment.snapshot, moment.decision, moment.modes[1])
         if not moment.between:
-            # Evidence is not recorded: it is judged anew from what was.
+            # Evidence is not recorded: it is derived again from the snapshot.
             recorded = moment.recorded
             self.recorded.add(recorded.snapshot, conclude(recorded.memory, recorded.snapshot).decision, moment.modes[0])

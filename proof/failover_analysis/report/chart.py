@@ -1,4 +1,4 @@
-"""Where things are in a chart: paths and boxes in a field of `WIDTH` by `HEIGHT`, which the page stretches to the room that there is."""
+"""Computes the paths and boxes of a chart in a field of `WIDTH` by `HEIGHT`, which the page stretches to the available room."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from failover_analysis.report.model import Lane, Panel, Series, Timeline
 WIDTH: Final = 1000.0
 HEIGHT: Final = 100.0
 
-_LEAST_WIDTH: Final = 1.5  # of a box: a moment must be seen
+_LEAST_WIDTH: Final = 1.5  # of a box, so that a moment is visible
 _TICKS_S: Final = (60, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 345_600, 604_800, 1_209_600, 2_592_000)
 _MOST_TICKS: Final = 7
-_EDGE: Final = 0.03  # a tick nearer to an edge than this has no room for its label
+_EDGE: Final = 0.03  # a label closer to an edge than this does not fit
 _DAY_S: Final = 86_400
 _ROUNDING: Final = 1e-9
 
@@ -25,9 +25,9 @@ class Shape:
     """One path of a chart.
 
     Attributes:
-        name: Of its series.
-        index: Of its series: chooses the colour.
-        path: In SVG's words.
+        name: The name of its series.
+        index: The index of its series, which chooses the colour.
+        path: SVG path data.
         filled: Whether it is an area.
     """
 
@@ -49,18 +49,18 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A label on the time axis: where, in per cent of the width, and what it says."""
+    """A label on the time axis and its position in per cent of the width."""
 
     percent: str
     label: str
 
 
 def shapes(panel: Panel, colours: Sequence[str]) -> tuple[Shape, ...]:
-    """The paths of a panel, those in the background first.
+    """The paths of a panel, the background first.
 
     Args:
         panel: What to draw.
-        colours: Names of series, in the order of their colours; a series that is none of them counts by its place.
+        colours: Names of series in the order of their colours. Another series gets the colour of its position.
     """
     index = {name: place for place, name in enumerate(colours)}
     if panel.kind == "lines":
@@ -73,7 +73,7 @@ def shapes(panel: Panel, colours: Sequence[str]) -> tuple[Shape, ...]:
 
 
 def _stacked(panel: Panel, index: dict[str, int]) -> list[Shape]:
-    """Areas on one another, the first one on top, as the legend reads."""
+    """Stacked areas, the first one on top, in the order of the legend."""
     length = len(panel.series[0].values) if panel.series else 0
     upper = [0.0] * length
     made = []
@@ -97,7 +97,7 @@ def _number(value: float) -> str:
 
 
 def _runs(values: Sequence[float | None]) -> list[tuple[int, int]]:
-    """Stretches in which something is known: first step, and the one after the last."""
+    """Stretches of known values: the first step, and the one after the last."""
     found, begin = [], None
     for step, value in enumerate([*values, None]):
         if value is not None and begin is None:
@@ -109,7 +109,7 @@ def _runs(values: Sequence[float | None]) -> list[tuple[int, int]]:
 
 
 def _steps(values: Sequence[float], begin: int, steps: int, top: float) -> str:
-    """A staircase: a step's value holds from its begin to its end. Where values repeat nothing is written."""
+    """A staircase: each value holds for its step. Repeated values write nothing."""
     parts = [f"{_x(begin, steps)},{_y(values[0], top)}"]
     for offset, value in enumerate(values):
         last = offset == len(values) - 1
@@ -136,7 +136,7 @@ def _area(series: Series, top: float) -> str:
 
 
 def _band(upper: Sequence[float], lower: Sequence[float]) -> str:
-    """The area between two staircases, both counted from the top; nothing where the series has no width."""
+    """The area between two staircases, both measured from the top; empty if the series has no width."""
     steps, thick = len(upper), [below - above > _ROUNDING for above, below in zip(upper, lower, strict=True)]
     path = []
     for begin, end in _runs([1.0 if one else None for one in thick]):
@@ -155,7 +155,7 @@ def _back(values: Sequence[float], begin: int, steps: int) -> str:
 
 
 def boxes(lane: Lane, timeline: Timeline) -> tuple[Box, ...]:
-    """The stretches of a lane."""
+    """The boxes of a lane."""
     whole = timeline.end - timeline.begin
     made = []
     for span in lane.spans:

@@ -1,4 +1,4 @@
-"""The policies that a simulation compares: those of the package by name, an application file's or a file of a policy alone, and sweeps."""
+"""The policies that a simulation compares: built-in ones by name, those of files, and sweeps."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from failover_analysis.simulation.scenario import load_policy
 from failover_analysis.simulation.setup import Setup
 
 MOST: Final = 20
-"""Policies of one run, those of sweeps included: each is played with every seed."""
+"""Most policies of one run, sweeps included: each is simulated with every seed."""
 
 _HASH: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A policy to play.
+    """A policy to simulate.
 
     Attributes:
         name: For people; unique in a run.
-        words: What it is.
+        words: A description.
         policy: Its settings.
-        pinned: The mode that it never leaves; None for what decides itself.
-        options: What asks for it alone on the command line.
-        swept: Of a sweep: the field and its value.
+        pinned: The mode that it never leaves; None if it decides by itself.
+        options: The command-line options that select it.
+        swept: In a sweep, the field and its value.
     """
 
     name: str
@@ -45,18 +45,18 @@ class Contender:
 
     @property
     def digest(self) -> str:
-        """The same for the same policy, whatever it is called."""
+        """A hash of the settings, which does not depend on the name."""
         values = {name: sorted(map(str, one)) if isinstance(one, frozenset) else one for name, one in asdict(self.policy).items()}
         text = json.dumps({**values, "pinned": self.pinned}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:_HASH]
 
     @property
     def file_name(self) -> str:
-        """The name as a part of a file's name."""
+        """The name, made fit for a file name."""
         return re.sub(r"[^A-Za-z0-9.]+", "-", self.name)
 
     def applied(self, setup: Setup) -> Setup:
-        """A run of it."""
+        """The setup of a run with this policy."""
         setup = replace(setup, application=replace(setup.application, policy=self.policy))
         if self.pinned is None:
             return setup
@@ -82,16 +82,16 @@ def own(policy: PolicySettings) -> Contender:
 
 
 def contenders(wanted: Sequence[str], changes: Sequence[str], sweeps: Sequence[str], base: PolicySettings) -> tuple[Contender, ...]:
-    """The policies that are asked for.
+    """The requested policies.
 
     Args:
-        wanted: Names of `NAMES` or files, see `load_policy`; none: the base.
-        changes: ``field=value``: for every policy.
-        sweeps: ``field=value,value``: the first policy with each value of a field.
+        wanted: Names from `NAMES`, or files (see `load_policy`); if empty, the base.
+        changes: ``field=value``, applied to every policy.
+        sweeps: ``field=value,value``: the first policy with each of the values.
         base: The policy of the simulation's application file.
 
     Raises:
-        ConfigError: One is unknown or asked for twice, or there are too many.
+        ConfigError: A policy is unknown or requested twice, or there are too many.
     """
     named = [_one(one, base) for one in wanted] or [own(base)]
     for change in changes:
@@ -102,7 +102,7 @@ def contenders(wanted: Sequence[str], changes: Sequence[str], sweeps: Sequence[s
     names = [one.name for one in everything]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ConfigError(f"--policy, --sweep: found {', '.join(twice)} twice; allowed: each name once (a file is called by its name)")
+        raise ConfigError(f"--policy, --sweep: found {', '.join(twice)} twice; allowed: each name once (a file counts by its name)")
     if len(everything) > MOST:
         raise ConfigError(f"--policy, --sweep: found {len(everything)} policies; allowed: {MOST}")
     return everything
@@ -155,11 +155,11 @@ def _changed(policy: PolicySettings, name: str, value: str) -> PolicySettings:
 
     Args:
         policy: The policy.
-        name: The field, as a policy file calls it.
-        value: As it would be written there.
+        name: The field's name in a policy file.
+        value: The value as written in a policy file.
 
     Raises:
-        ConfigError: The value is not allowed there.
+        ConfigError: The value is invalid.
     """
     same = {field.name: getattr(policy, field.name) for field in fields(PolicySettings) if field.name != "trip_causes"}
     whole = PolicyFile(trip_causes=tuple(sorted(policy.trip_causes)), **same).model_dump(mode="json", by_alias=True)

@@ -1,4 +1,4 @@
-"""Writes a report in the form that a file's name asks for."""
+"""Writes a report in the format that the file name asks for."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _FORMS: Final[Mapping[str, Callable[[Report], str]]] = {".html": html, ".htm": h
 
 
 def check_names(paths: Sequence[Path]) -> None:
-    """Finds out early whether the files can be written: a report may take minutes.
+    """Checks early that the files can be written, because a report may take minutes.
 
     Raises:
-        ConfigError: A name does not say which form is wanted, or the folder is not there.
+        ConfigError: A name does not end with a known format, or the folder does not exist.
     """
     for path in paths:
         if path.suffix not in _FORMS:
@@ -39,7 +39,7 @@ def write(report: Report, paths: Sequence[Path]) -> None:
     """Writes every file.
 
     Raises:
-        ConfigError: One cannot be written.
+        ConfigError: A file cannot be written.
     """
     for path in paths:
         try:

@@ -1,4 +1,4 @@
-"""A report as one HTML page: no script, nothing from elsewhere, a content security policy that allows no more than its own style sheet."""
+"""Renders a report as one HTML page without scripts and external content. Its content security policy allows only its own style sheet."""
 
 from __future__ import annotations
 
@@ -42,25 +42,25 @@ def _environment() -> Environment:
 
 
 def _unbroken(text: str) -> str:
-    """A range that may be broken before ``to`` only: a unit alone on a line says nothing."""
+    """Allows a range to break only before ``to``, so that no unit stands alone on a line."""
     return text.replace(" ", "\N{NO-BREAK SPACE}").replace("\N{NO-BREAK SPACE}to", " to")
 
 
 def _explained(report: Report, table: Table) -> tuple[Column, ...]:
-    """The columns of a table that no table above it has explained already."""
+    """The columns of a table that no table above it explains."""
     tables = (*report.tables, *report.appendix)
     known = {column for one in tables[: tables.index(table)] for column in one.columns}
     return tuple(column for column in table.columns if column not in known)
 
 
 def _colours(timeline: Timeline) -> tuple[str, ...]:
-    """The services of a timeline, in one order for all its charts: the same colour is the same service."""
+    """The services of a timeline in one order for all charts, so that a service has the same colour everywhere."""
     names = (one.name for panel in timeline.panels if panel.kind == "stack" for one in panel.series)
     return tuple(dict.fromkeys(names))
 
 
 def html(report: Report) -> str:
-    """The page."""
+    """Renders the page."""
     environment = _environment()
     loader = environment.loader
     if loader is None:
@@ -68,5 +68,5 @@ def html(report: Report) -> str:
     style, _, _ = loader.get_source(environment, "report.css")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    # The style sheet is ours: escaped, it would be another one than its digest's.
+    # The style sheet is our own. Escaping it would change it, and the digest would no longer match.
     return environment.get_template("report.html.j2").render(report=report, style=Markup(style), policy=policy)  # noqa: S704

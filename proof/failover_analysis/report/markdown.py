@@ -1,4 +1,4 @@
-"""A report as Markdown: everything but the timelines."""
+"""Renders a report as Markdown: everything but the timelines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SPECIAL: Final = str.maketrans({"|": "\\|", "<": "&lt;", "\n": " "})
 
 
 def markdown(report: Report) -> str:
-    """The text."""
+    """Renders the text."""
     return "\n".join(_lines(report)).rstrip() + "\n"
 
 

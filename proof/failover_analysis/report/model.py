@@ -1,6 +1,6 @@
-"""A report as plain values: what every renderer shows, and what the JSON form is.
+"""A report as plain values: the input of every renderer, and the content of the JSON form.
 
-`SCHEMA` changes whenever a reader of the JSON would have to: a field that is gone, renamed or means something else.
+`SCHEMA` changes whenever a reader of the JSON must change: a field disappears, gets another name or another meaning.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ SCHEMA: Final = "failoverctl.dev/report/v1"
 
 
 class Unit(StrEnum):
-    """What a number is of, and so how it is written."""
+    """The unit of a number, which decides how it is written."""
 
     SHARE = "share"  # 0 to 1
     SECONDS = "seconds"
@@ -25,13 +25,13 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """One number, or how it spreads over several runs or events.
+    """One number, or the spread over several runs or events.
 
     Attributes:
-        median: Half are at most this.
-        p5: One in twenty is at most this.
-        p95: One in twenty is at least this.
-        count: How many there are.
+        median: Half of the values are at most this.
+        p5: 5 % of the values are at most this.
+        p95: 5 % of the values are at least this.
+        count: Number of values.
     """
 
     median: float
@@ -41,7 +41,7 @@ class Spread:
 
     @staticmethod
     def of(values: Iterable[float]) -> Spread | None:
-        """The spread of some values, between which is interpolated; None where there are none."""
+        """The spread of some values, interpolated between them; None if there are none."""
         ordered = sorted(values)
         if not ordered:
             return None
@@ -49,7 +49,7 @@ class Spread:
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The value below which a share of some values lies, between two of them in proportion.
+    """The quantile of some values, with linear interpolation.
 
     Args:
         ordered: The values, ascending, at least one.
@@ -66,10 +66,10 @@ class Column:
     """One column of a table.
 
     Attributes:
-        key: Its name for machines.
-        title: Its name for people.
-        unit: What its numbers are of.
-        words: What exactly it says.
+        key: Its key in the JSON.
+        title: Its heading.
+        unit: The unit of its numbers.
+        words: What exactly it means.
     """
 
     key: str
@@ -83,9 +83,9 @@ class Row:
     """One row of a table.
 
     Attributes:
-        name: What it is about.
-        words: More about that.
-        cells: By the columns' keys; None where nothing is known.
+        name: What the row is about.
+        words: A description of that.
+        cells: Values by column key; None if unknown.
     """
 
     name: str
@@ -99,9 +99,9 @@ class Table:
 
     Attributes:
         title: Its heading.
-        words: What it shows.
-        columns: From the left.
-        rows: From the top.
+        words: What the table shows.
+        columns: The columns from left to right.
+        rows: The rows from top to bottom.
     """
 
     title: str
@@ -115,8 +115,8 @@ class Series:
     """One value over time.
 
     Attributes:
-        name: What it is.
-        values: One a step; None where nothing is known.
+        name: What the values are.
+        values: One value per step; None if unknown.
     """
 
     name: str
@@ -128,11 +128,11 @@ class Panel:
     """One small chart.
 
     Attributes:
-        title: What it shows, with its unit.
-        kind: Lines, or shares that are stacked and add up to 1.
-        unit: What its numbers are of.
-        top: The value at its upper edge.
-        series: What it shows; of lines the first is the one in the background.
+        title: What it shows, with the unit.
+        kind: Lines, or stacked shares that add up to 1.
+        unit: The unit of its numbers.
+        top: The value at the upper edge.
+        series: The series to show. The first one of a line chart is in the background.
     """
 
     title: str
@@ -144,13 +144,13 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of time in a lane; `end` equals `begin` where it is a moment.
+    """A stretch of time in a lane. If `end` equals `begin`, it is a moment.
 
     Attributes:
         begin: Seconds since the Unix epoch.
-        end: Likewise.
-        words: What it is.
-        kind: How it is drawn.
+        end: Seconds since the Unix epoch.
+        words: A description.
+        kind: How to draw it.
     """
 
     begin: float
@@ -161,7 +161,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """A row of stretches below the charts."""
+    """A row of time stretches below the charts."""
 
     name: str
     spans: tuple[Span, ...]
@@ -169,16 +169,16 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """How one run went.
+    """The course of one run.
 
     Attributes:
-        name: Whose.
+        name: The policy or application.
         words: Which run it is, and what its charts leave out.
         begin: Seconds since the Unix epoch.
-        end: Likewise.
-        step_s: Seconds of one step.
-        panels: Charts, all over the same time.
-        lanes: What happened, over the same time.
+        end: Seconds since the Unix epoch.
+        step_s: Seconds per step.
+        panels: Charts over the whole time.
+        lanes: Events over the same time.
     """
 
     name: str
@@ -192,16 +192,16 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A moment that is worth a look.
+    """A notable moment.
 
     Attributes:
         at: Seconds since the Unix epoch.
-        name: Whose.
-        seed: Of the run; None where there is none.
-        words: What made it one.
-        decision: What was decided, the reason and its sentence.
-        evidence: What the decision was made from, and what held it back.
-        command: What shows it in full.
+        name: The policy or application.
+        seed: Seed of the run; None if there is none.
+        words: Why it is notable.
+        decision: The verb, the reason and its sentence.
+        evidence: The evidence of the decision, and what held it back.
+        command: The command that shows the moment in full.
     """
 
     at: float
@@ -215,7 +215,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A run in which an invariant did not hold."""
+    """A run that violated an invariant."""
 
     name: str
     seed: int
@@ -237,19 +237,19 @@ class Report:
 
     Attributes:
         schema: `SCHEMA`.
-        kind: What it is of.
+        kind: What the report is about.
         title: Its heading.
         ok: Whether every invariant held, or no decision differed.
-        verdict: What came of it, in one line.
-        facts: What was played, with what, and how long it took.
-        command: What makes it again.
-        wall_s: How long it took, seconds: the one thing that is not the same the next time.
-        tables: The first one is the result.
-        timelines: How runs went.
-        moments: The worst, the worst one first.
-        failures: Runs that broke an invariant, and what they broke.
+        verdict: The result in one line.
+        facts: What was run, with which inputs, and how long it took.
+        command: The command that makes the report again.
+        wall_s: How long it took, seconds: the only value that differs next time.
+        tables: The tables. The first one is the result.
+        timelines: The courses of runs.
+        moments: The worst moments, the worst one first.
+        failures: Runs that violated an invariant.
         appendix: Further tables.
-        notes: What to know when reading it.
+        notes: Hints for the reader.
     """
 
     schema: str

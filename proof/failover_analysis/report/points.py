@@ -1,4 +1,4 @@
-"""A course over time, whatever it comes from, and the charts that are made of it."""
+"""A course over time, simulated or recorded, and the charts of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from controller.policy.model import Application
 from failover_analysis.report.model import Lane, Panel, Series, Span, Unit
 
 MOST_STEPS: Final = 480
-"""Steps of a chart: more than a chart has room for are summed up."""
+"""Steps of a chart. More points than a chart has room for are aggregated."""
 
 _DIGITS: Final = 5
 _MINUTE_S: Final = 60
@@ -22,19 +22,19 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What was true from `at` on for `seconds`.
+    """The state from `at` on, for `seconds`.
 
     Attributes:
         at: Seconds since the Unix epoch.
         seconds: How long it lasted.
-        mode: As the Ingress says, "" where that is not known.
-        demand: Requests per metric period; None where not known.
+        mode: The mode on the Ingress; "" if unknown.
+        demand: Requests per metric period; None if unknown.
         capacity: What the ready replicas can carry at their rated throughput, requests per metric period.
-        failed: Share of the requests that failed; None where not known.
-        latency_s: Mean latency over all answers, seconds; None where there were none.
+        failed: Share of the requests that failed; None if unknown.
+        latency_s: Mean latency over all answers, seconds; None if there were none.
         wanted: Weights that the Ingress asks for, by Service.
-        live: Weights that the load balancer has, by Service.
-        dollars_per_hour: Of the replicas.
+        live: Weights of the load balancer, by Service.
+        dollars_per_hour: Cost of the replicas.
         short: What is short: instance types, or units.
     """
 
@@ -53,12 +53,12 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """Points, shared out to steps of one length.
+    """Points, distributed over steps of equal length.
 
     Attributes:
-        begin: Of the first step, seconds since the Unix epoch.
-        step_s: Seconds of one step.
-        parts: By step: the points in it, each with its seconds in it.
+        begin: Begin of the first step, seconds since the Unix epoch.
+        step_s: Seconds per step.
+        parts: For each step, its points, each with its seconds in the step.
     """
 
     begin: float
@@ -67,7 +67,7 @@ class Steps:
 
     @staticmethod
     def of(points: Sequence[Point]) -> Steps:
-        """Points in the order of their time, at least one. One that lasts beyond the next one ends with it."""
+        """Distributes points, at least one, in the order of their time. A point ends at the latest when the next one begins."""
         begin, end = points[0].at, points[-1].at + points[-1].seconds
         number = max(1, min(MOST_STEPS, len(points)))
         step_s = max((end - begin) / number, 1e-6)
@@ -83,11 +83,11 @@ class Steps:
         return Steps(begin, step_s, tuple(tuple(one) for one in parts))
 
     def mean(self, value: Callable[[Point], float | None]) -> tuple[float | None, ...]:
-        """The mean over each step, by time."""
+        """The mean of each step, weighted by time."""
         return tuple(_mean((value(point), inside) for point, inside in part) for part in self.parts)
 
     def most(self, value: Callable[[Point], float | None]) -> tuple[float | None, ...]:
-        """The highest value of each step: a peak must not vanish in a mean."""
+        """The highest value of each step, because a mean would hide a peak."""
         return tuple(_rounded(max((v for v in (value(p) for p, _ in part) if v is not None), default=None)) for part in self.parts)
 
 
@@ -109,8 +109,8 @@ def panels(points: Sequence[Point], application: Application) -> tuple[Steps, tu
     """The charts of a course.
 
     Args:
-        points: In the order of their time, at least one.
-        application: Whose.
+        points: The points in the order of their time, at least one.
+        application: The application.
     """
     steps = Steps.of(points)
     services = [*(unit.backend.service for unit in application.units), application.capacity.service]
@@ -130,7 +130,7 @@ def panels(points: Sequence[Point], application: Application) -> tuple[Steps, tu
 
 
 def _says(panel: Panel) -> bool:
-    """Whether there is anything to see: an empty chart of failures would only take room."""
+    """Whether the panel has anything to show: an empty chart of failures would only take up space."""
     return any(value for one in panel.series for value in one.values)
 
 
@@ -161,7 +161,7 @@ def _stack(title: str, steps: Steps, services: Sequence[str], weights: Callable[
 
 
 def mode_lane(points: Sequence[Point]) -> Lane:
-    """In which mode the Ingress was."""
+    """The mode of the Ingress over time."""
     kinds: dict[str, Literal["cost", "capacity"]] = {"cost": "cost", "capacity": "capacity"}
     spans = [
         Span(begin, end, f"{mode or 'unknown'} mode", kinds.get(mode, "unknown"))
@@ -171,11 +171,11 @@ def mode_lane(points: Sequence[Point]) -> Lane:
 
 
 def short_lanes(points: Sequence[Point], words: str) -> tuple[Lane, ...]:
-    """When what was short; one lane each.
+    """One lane for each thing that was short.
 
     Args:
-        points: In the order of their time.
-        words: What that means, after the name.
+        points: The points in the order of their time.
+        words: What being short means, written after the name.
     """
     names = sorted({name for point in points for name in point.short})
     return tuple(_short_lane(points, name, words) for name in names)
@@ -187,7 +187,7 @@ def _short_lane(points: Sequence[Point], name: str, words: str) -> Lane:
 
 
 def _stretches(points: Sequence[Point], value: Callable[[Point], _T]) -> list[tuple[float, float, _T]]:
-    """Stretches of equal values; a gap between two points ends one."""
+    """Stretches of equal values. A gap between two points ends a stretch."""
     found: list[tuple[float, float, _T]] = []
     for place, point in enumerate(points):
         until = point.at + point.seconds

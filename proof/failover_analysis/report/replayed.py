@@ -1,4 +1,4 @@
-"""What a replay adds up to, as a report: how a recorded application really went, and how it would have gone."""
+"""Builds the report of a replay: how a recorded application went, and how it would have gone."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from failover_analysis.report import words
 from failover_analysis.report.model import SCHEMA, Column, Fact, Lane, Moment, Report, Row, Span, Spread, Table, Timeline, Unit
 from failover_analysis.report.points import Point, mode_lane, panels, short_lanes
 
-_LONGEST_S: Final = 300.0  # that one line stands for, as in `controller.policy.ledger`
+_LONGEST_S: Final = 300.0  # that one line accounts for, as in `controller.policy.ledger`
 _MOST_POINTS: Final = 100_000
 _MOST_MOMENTS: Final = 5
-_APART_S: Final = 60.0  # moments that are worth a look each
+_APART_S: Final = 60.0  # notable moments closer together count as one
 _RECORDED, _WHAT_IF = "recorded", "what if"
 
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """What a report says of itself.
+    """What a report says about its own making.
 
     Attributes:
-        files: What was replayed.
-        question: What was asked of it.
-        version: Of the program that decides now.
-        commit: Of its source, "" where that is not known.
-        command: What makes the report again.
+        files: The replayed files.
+        question: The question that the replay answers.
+        version: Version of the program that decides now.
+        commit: Its commit; "" if unknown.
+        command: The command that makes the report again.
         wall_s: How long it took, seconds.
     """
 
@@ -55,7 +55,7 @@ class _Side:
     _skipped: int = 0
 
     def add(self, snapshot: Snapshot, decision: Decision, mode: Mode | None) -> None:
-        """One decision. Of very long recordings only every second, fourth, … is kept."""
+        """Adds one decision. Of very long recordings only every second, fourth, … point is kept."""
         self._skipped += 1
         if self._skipped < self.thinned:
             return
@@ -67,13 +67,13 @@ class _Side:
 
 @dataclass(slots=True)
 class _Verifications:
-    """How soon the load balancer was seen to do as a recorded mode change says."""
+    """How soon the load balancer was seen to follow a recorded mode change."""
 
     seconds: list[float] = field(default_factory=list)
     _since: float | None = None
 
     def add(self, recorded: Recorded) -> None:
-        """One recorded decision."""
+        """Adds one recorded decision."""
         routing = recorded.snapshot.routing
         seen = routing.verification
         known = seen is not None and seen.verdict is Verdict.YES and seen.action == routing.action
@@ -87,12 +87,12 @@ class _Verifications:
 
 @dataclass(slots=True)
 class _Candidates:
-    """Moments that are worth a look, the first of each kind that are far enough from one another."""
+    """Notable moments: of each kind the worst ones that are far enough apart."""
 
     found: list[tuple[float, Moment]] = field(default_factory=list)
 
     def offer(self, badness: float, moment: Moment) -> None:
-        """One more; of two that are near to one another the worse one stays."""
+        """Offers one more moment. Of two close to each other the worse one stays."""
         near = next((place for place, (_, one) in enumerate(self.found) if abs(one.at - moment.at) < _APART_S), None)
         if near is not None:
             if badness > self.found[near][0]:
@@ -114,12 +114,12 @@ class _Application:
         self.recorded, self.replayed, self.verifications = _Side(), _Side(), _Verifications()
         self.errors = self.known_s = 0.0
         self.programs: set[str] = set()
-        self.different, self.erring, self.switching = _Candidates(), _Candidates(), _Candidates()
+        self.different, self.erring, self.changing = _Candidates(), _Candidates(), _Candidates()
         self._essence: tuple[tuple[str, str], ...] = ()
         self._last: tuple[float, float | None] | None = None
 
     def add(self, moment: Replayed, command: Callable[[Replayed], str]) -> None:
-        """One moment."""
+        """Adds one moment."""
         self.tally.add(moment)
         self.replayed.add(moment.snapshot, moment.decision, moment.modes[1])
         self._compare(moment, command)
@@ -132,13 +132,13 @@ class _Application:
         self._err(moment, command)
         if recorded.decided.verb in {"failover", "fallback", "rollback"}:
             text = f"recorded: {recorded.decided.verb} to {recorded.decided.mode} mode"
-            self.switching.offer(-recorded.snapshot.now, _moment(moment, text, command))
+            self.changing.offer(-recorded.snapshot.now, _moment(moment, text, command))
 
     def _compare(self, moment: Replayed, command: Callable[[Replayed], str]) -> None:
-        """Where a difference begins, or becomes another one."""
+        """Notes where a difference begins or changes."""
         essence = tuple((one.what, one.after.partition("\t")[0]) for one in moment.differences if one.what != "actions")
         if moment.differences and essence != self._essence:
-            text = f"decided differently ({', '.join(one.what for one in moment.differences)}); recorded was {_decided(moment)}"
+            text = f"decided differently ({', '.join(one.what for one in moment.differences)}); recorded: {_decided(moment)}"
             self.different.offer(-moment.snapshot.now, _moment(moment, text, command))
         self._essence = essence
 
@@ -153,8 +153,8 @@ class _Application:
             self.erring.offer(ratio, _moment(moment, f"{words.share(ratio)} of the requests failed", command))
 
     def moments(self) -> list[Moment]:
-        """The most telling ones, in the order of their time: differences first, then failures, then mode changes."""
-        found = [one for part in (self.different, self.erring, self.switching) for _, one in sorted(part.found, key=lambda two: -two[0])]
+        """The most notable ones, in the order of their time: differences first, then failures, then mode changes."""
+        found = [one for part in (self.different, self.erring, self.changing) for _, one in sorted(part.found, key=lambda two: -two[0])]
         seen: dict[float, Moment] = {}
         for one in found:
             if len(seen) < _MOST_MOMENTS and one.at not in seen:
@@ -163,7 +163,7 @@ class _Application:
 
 
 class ReplayReport:
-    """Collects what a report needs, one moment after the other.
+    """Collects a report's content one moment at a time.
 
     Args:
         what_if: Whether the replayed decisions led to a course of their own.
@@ -175,7 +175,7 @@ class ReplayReport:
         self._applications: dict[str, _Application] = {}
 
     def add(self, moment: Replayed) -> None:
-        """One moment."""
+        """Adds one moment."""
         key = moment.snapshot.application.key
         found = self._applications.get(key)
         if found is None:
@@ -183,7 +183,7 @@ class ReplayReport:
         found.add(moment, self._command)
 
     def report(self, framing: Framing) -> Report:
-        """The report of everything that was added: at least one moment."""
+        """The report of everything added, which is at least one moment."""
         everything = list(self._applications.values())
         different = sum(one.tally.different for one in everything)
         return Report(
@@ -219,7 +219,7 @@ class ReplayReport:
             for name, course, _ in self._sides(one):
                 title = name if len(everything) == 1 else f"{one.application.key}, {name}"
                 rows.append(Row(title, "", _cells(one, course, recorded=name == _RECORDED)))
-        text = "By the controller's own account, the same code as in production. More than five minutes without a line are not booked."
+        text = "By the controller's own account, the same code as in production. A gap counts for at most five minutes."
         return Table("Courses", text, _COLUMNS, tuple(rows))
 
     def _timelines(self, one: _Application) -> Iterable[Timeline]:
@@ -247,19 +247,19 @@ def _summary(course: Course) -> str:
 
 _ACCOUNT: Final[tuple[tuple[Column, Callable[[Ledger], float]], ...]] = (
     (
-        Column("saved", "Saved by cost mode", Unit.DOLLARS, "What its requests would have cost more in capacity mode."),
+        Column("saved", "Saved by cost mode", Unit.DOLLARS, "How much more its requests would have cost in capacity mode."),
         lambda one: one.saved,
     ),
     (
-        Column("premium", "Spent on failover", Unit.DOLLARS, "What the requests of capacity mode cost more than in cost mode."),
+        Column("premium", "Spent on failover", Unit.DOLLARS, "How much more the requests of capacity mode cost than in cost mode."),
         lambda one: one.premium,
     ),
     (
-        Column("spend", "Spend", Unit.DOLLARS, "Of the replicas that had a node, which another policy does not change here."),
+        Column("spend", "Spend", Unit.DOLLARS, "Cost of the replicas that had a node. A replay with another policy does not change it."),
         lambda one: one.spend,
     ),
     (
-        Column("exposed", "Exposed", Unit.SECONDS, "Time in cost mode in which a unit that carries weight was proven short."),
+        Column("exposed", "Exposed", Unit.SECONDS, "Time in cost mode in which a unit with weight was proven short."),
         lambda one: one.exposed_s,
     ),
     (
@@ -268,15 +268,13 @@ _ACCOUNT: Final[tuple[tuple[Column, Callable[[Ledger], float]], ...]] = (
     ),
 )
 
-_FLIPS: Final = Column("flips", "Flips", Unit.COUNT, "Changes of the mode.")
-_CAPACITY: Final = Column("capacity_time", "In capacity mode", Unit.SHARE, "Share of the time that was observed.")
-_SERVED: Final = Column(
-    "served", "Served", Unit.SHARE, "By the load balancer's own counts, where they were known; of what was recorded only."
-)
+_CHANGES: Final = Column("flips", "Mode changes", Unit.COUNT, "Number of mode changes.")
+_CAPACITY: Final = Column("capacity_time", "In capacity mode", Unit.SHARE, "Share of the observed time.")
+_SERVED: Final = Column("served", "Served", Unit.SHARE, "By the load balancer's own counts, where known; for the recorded course only.")
 _VERIFY: Final = Column(
-    "verify", "Time to verify", Unit.SECONDS, "From a mode change to the look that found the load balancer doing as it says."
+    "verify", "Time to verify", Unit.SECONDS, "From a mode change to the check that found the load balancer following it."
 )
-_COLUMNS: Final = (_SERVED, _FLIPS, _CAPACITY, *(column for column, _ in _ACCOUNT), _VERIFY)
+_COLUMNS: Final = (_SERVED, _CHANGES, _CAPACITY, *(column for column, _ in _ACCOUNT), _VERIFY)
 
 
 def _cells(one: _Application, course: Course, *, recorded: bool) -> dict[str, Spread | None]:
@@ -286,7 +284,7 @@ def _cells(one: _Application, course: Course, *, recorded: bool) -> dict[str, Sp
     cells: dict[str, Spread | None] = {column.key: Spread.of([value(account)]) for column, value in _ACCOUNT}
     return cells | {
         _SERVED.key: served,
-        _FLIPS.key: Spread.of([float(len(course.changes))]),
+        _CHANGES.key: Spread.of([float(len(course.changes))]),
         _CAPACITY.key: Spread.of([account.seconds.get(Mode.CAPACITY, 0.0) / observed]) if observed else None,
         _VERIFY.key: Spread.of(one.verifications.seconds) if recorded else None,
     }
@@ -309,7 +307,7 @@ def _notes(everything: Sequence[_Application], *, what_if: bool) -> tuple[str, .
     notes = ["Times are UTC. Demand and latency are those that CloudWatch had published by then."]
     if what_if:
         notes.append(
-            "What would have been is limited to what is written: pods did not start or leave because of a decision that nobody made."
+            "The replay changes only what the controller writes: no pod starts or leaves because of a decision that was never made."
         )
     thinned = max(side.thinned for one in everything for side in (one.recorded, one.replayed))
     if thinned > 1:
@@ -344,7 +342,7 @@ def _point(snapshot: Snapshot, decision: Decision, mode: Mode | None) -> Point:
 
 
 def _lasting(points: Sequence[Point], end: float) -> list[Point]:
-    """Each point lasts to the next one; longer than five minutes nobody knows."""
+    """Each point lasts until the next one, for at most five minutes: after that, the state is unknown."""
     following = [*(point.at for point in points[1:]), end]
     return [replace(point, seconds=max(0.0, min(_LONGEST_S, until - point.at))) for point, until in zip(points, following, strict=True)]
 

@@ -1,4 +1,4 @@
-"""Generates the JSON schema of reports: ``python -m failover_analysis.report.schema`` (``make docs``) writes it in the repository root."""
+"""Generates the JSON schema of reports. ``python -m failover_analysis.report.schema`` (``make docs``) writes it in the repository root."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def report_schema() -> dict[str, Any]:
 
 
 def schema_text() -> str:
-    """The file's content."""
+    """The schema as text."""
     return json.dumps(report_schema(), indent=2) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""What simulated runs add up to, as a report: the verdict, policies side by side, how runs went and their worst moments."""
+"""Builds the report of simulated runs: the verdict, a comparison of policies, the course of runs and the worst moments."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class Played:
     """One run of a report.
 
     Attributes:
-        contender: Whose.
-        result: What came of it, measured; without its timeline where that is not shown.
-        command: What plays it again.
+        contender: The policy.
+        result: The measured result, without its timeline if the report does not show it.
+        command: The command that runs it again.
         planned_s: How long it should have lasted, seconds.
-        faults: What was to go wrong, for the timeline.
+        faults: The planned faults, for the timeline.
     """
 
     contender: Contender
@@ -57,12 +57,12 @@ class Played:
 
     @property
     def cut(self) -> bool:
-        """Whether it ended early, for it broke too many invariants: its sums cannot be compared with others'."""
+        """Whether it ended early because of too many violations. Its sums cannot be compared with those of other runs."""
         return self.result.seconds < self.planned_s - 1
 
     @property
     def measured(self) -> Measured:
-        """What was measured.
+        """The measurements.
 
         Raises:
             ValueError: The run was not measured.
@@ -74,17 +74,17 @@ class Played:
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """What a report says of itself.
+    """What a report says about its own making.
 
     Attributes:
         scenario: The simulation's name.
         description: What it shows.
-        start: Its first moment, seconds since the Unix epoch.
-        version: Of the program.
-        commit: Of its source, "" where that is not known.
-        command: What makes the report again.
+        start: Start time, seconds since the Unix epoch.
+        version: Version of the program.
+        commit: Its commit; "" if unknown.
+        command: The command that makes the report again.
         wall_s: How long it took, seconds.
-        application: Whose.
+        application: The simulated application.
     """
 
     scenario: str
@@ -107,16 +107,16 @@ def _served(one: Played) -> float:
 
 
 _RESULT: Final[tuple[tuple[Column, _Value], ...]] = (
-    (Column("served", "Served", Unit.SHARE, "Requests that were answered, of all that were asked for."), _served),
+    (Column("served", "Served", Unit.SHARE, "Share of all requests that were answered."), _served),
     (
         Column(
             "added_latency_p95", "p95 added latency", Unit.SECONDS,
-            "95 of 100 answers came from replicas that were, on average, at most so much slower than their unit at its rated throughput.",
+            "95 % of the answers came from replicas whose mean added latency, over their unit's at its rated throughput, was at most this.",
         ),
         lambda one: one.measured.added_p95_s,
     ),
     (Column("cost", "Cost", Unit.DOLLARS, "The bill: node-hours at the application file's prices."), lambda one: one.result.totals.dollars),
-    (Column("flips", "Flips", Unit.COUNT, "Mode changes that were made."), lambda one: len(one.result.switches)),
+    (Column("flips", "Mode changes", Unit.COUNT, "Number of mode changes."), lambda one: len(one.result.mode_changes)),
     (
         Column("capacity_time", "In capacity mode", Unit.SHARE, "Share of the time."),
         lambda one: one.result.totals.seconds.get(Mode.CAPACITY.value, 0.0) / (sum(one.result.totals.seconds.values()) or 1.0),
@@ -127,40 +127,40 @@ _EVENTS: Final[tuple[tuple[Column, _Pooled], ...]] = (
     (
         Column(
             "detect", "Time to detect", Unit.SECONDS,
-            "From cost mode sending traffic to a unit that starves (pods wait, and EC2 has no room) to its proven shortage.",
+            "From cost mode sending traffic to a starved unit (pods wait, and EC2 has no capacity) to its proven shortage.",
         ),
         lambda one: one.measured.detected_s,
     ),
     (
         Column(
             "verify", "Time to verify", Unit.SECONDS,
-            "From an accepted mode change to the look that found the load balancer doing as it says, with healthy targets.",
+            "From an accepted mode change to the check that found the load balancer following it, with healthy targets.",
         ),
         lambda one: one.measured.verified_s,
     ),
 )  # fmt: skip
 
-_WORST: Final = Column("worst_minute", "Worst minute", Unit.SHARE, "Requests that were answered in the minute with the smallest share.")
+_WORST: Final = Column("worst_minute", "Worst minute", Unit.SHARE, "Share of the requests answered in the minute with the smallest share.")
 
 _ACCOUNT: Final[tuple[tuple[Column, _Value], ...]] = (
     (
-        Column("saved", "Saved by cost mode", Unit.DOLLARS, "What the requests of cost mode would have cost more in capacity mode."),
+        Column("saved", "Saved by cost mode", Unit.DOLLARS, "How much more the requests of cost mode would have cost in capacity mode."),
         lambda one: one.result.ledger.saved,
     ),
     (
-        Column("premium", "Spent on failover", Unit.DOLLARS, "What the requests of capacity mode cost more than in cost mode."),
+        Column("premium", "Spent on failover", Unit.DOLLARS, "How much more the requests of capacity mode cost than in cost mode."),
         lambda one: one.result.ledger.premium,
     ),
     (
-        Column("spend", "Spend", Unit.DOLLARS, "Of the replicas that have a node, by the controller's own account."),
+        Column("spend", "Spend", Unit.DOLLARS, "Cost of the replicas that have a node, by the controller's own account."),
         lambda one: one.result.ledger.spend,
     ),
     (
-        Column("bill", "Bill", Unit.DOLLARS, "The same from node-hours, which the controller does not see."),
+        Column("bill", "Bill", Unit.DOLLARS, "The same cost by node-hours, which the controller does not see."),
         lambda one: one.result.totals.dollars,
     ),
     (
-        Column("exposed", "Exposed", Unit.SECONDS, "Time in cost mode in which a unit that carries weight was proven short."),
+        Column("exposed", "Exposed", Unit.SECONDS, "Time in cost mode in which a unit with weight was proven short."),
         lambda one: one.result.ledger.exposed_s,
     ),
     (
@@ -168,18 +168,16 @@ _ACCOUNT: Final[tuple[tuple[Column, _Value], ...]] = (
         lambda one: one.result.ledger.probe_dollars,
     ),
     (
-        Column("probing", "Probing", Unit.SECONDS, "Time in which replicas waited only to see whether capacity had returned."),
+        Column("probing", "Probing", Unit.SECONDS, "Time in which replicas waited only to find out whether capacity had returned."),
         lambda one: one.result.ledger.probing_s,
     ),
     (
-        Column(
-            "calls_kubernetes", "Kubernetes calls", Unit.COUNT, "Writes and what is remembered; watches are shared by all applications."
-        ),
+        Column("calls_kubernetes", "Kubernetes calls", Unit.COUNT, "Writes, and loads of the memory. All applications share the watches."),
         lambda one: one.result.ledger.calls.get("kubernetes", 0),
     ),
     (
         Column(
-            "calls_aws", "AWS calls", Unit.COUNT, "ELBv2 and CloudWatch, retries included. EC2, asked every five minutes, is not modelled."
+            "calls_aws", "AWS calls", Unit.COUNT, "ELBv2 and CloudWatch, retries included. The five-minute polls of EC2 are not modelled."
         ),
         lambda one: sum(count for service, count in one.result.ledger.calls.items() if service != "kubernetes"),
     ),
@@ -190,8 +188,8 @@ def simulation_report(played: Sequence[Played], framing: Framing) -> Report:
     """The report of some runs.
 
     Args:
-        played: Every policy with every seed, policies in their order.
-        framing: What it says of itself.
+        played: The runs of every policy with every seed, in the order of the policies.
+        framing: What the report says about its own making.
     """
     groups: dict[str, list[Played]] = {}
     for one in played:
@@ -220,7 +218,7 @@ def simulation_report(played: Sequence[Played], framing: Framing) -> Report:
 
 
 def _verdict(compared: Mapping[str, Sequence[Played]], played: Sequence[Played]) -> str:
-    """One line: what each policy served at which cost, and whether every invariant held."""
+    """One line: the share that each policy served, its cost, and whether every invariant held."""
     parts = []
     for name, runs in compared.items():
         whole = _whole(runs)
@@ -237,7 +235,7 @@ def _verdict(compared: Mapping[str, Sequence[Played]], played: Sequence[Played])
 
 
 def _whole(runs: Iterable[Played]) -> list[Played]:
-    """The runs that lasted as long as they should."""
+    """The runs that lasted as long as planned."""
     return [one for one in runs if not one.cut]
 
 
@@ -263,7 +261,7 @@ def _results(compared: Mapping[str, Sequence[Played]]) -> Table:
     spread = (
         f"Median over {runs} seeds, and the range from the 5th to the 95th percentile." if runs > 1 else "One seed: no spread over seeds."
     )
-    text = f"{spread} Times to detect and to verify are over all events of all seeds."
+    text = f"{spread} Times to detect and to verify cover all events of all seeds."
     return Table("Policies", text, columns, tuple(Row(name, one[0].contender.words, _cells(one)) for name, one in compared.items()))
 
 
@@ -275,7 +273,7 @@ def _cells(everything: Sequence[Played]) -> dict[str, Spread | None]:
 
 
 def _sensitivity(groups: Mapping[str, Sequence[Played]]) -> Iterable[Table]:
-    """What each value of a swept field makes of the first policy, which stands first."""
+    """The effect of each value of a swept field on the first policy, which comes first."""
     swept = [runs for runs in groups.values() if runs[0].contender.swept is not None]
     if not swept:
         return
@@ -283,14 +281,14 @@ def _sensitivity(groups: Mapping[str, Sequence[Played]]) -> Iterable[Table]:
     runs = next(iter(groups.values()))
     rows = [Row(runs[0].contender.name, "", _cells(runs))]
     rows += [Row(" ".join(one[0].contender.swept or ()), "", _cells(one)) for one in swept]
-    yield Table("Sensitivity", f"{runs[0].contender.name} with other values of one field, the same seeds.", columns, tuple(rows))
+    yield Table("Sensitivity", f"{runs[0].contender.name} with other values of one field and the same seeds.", columns, tuple(rows))
 
 
 def _accounts(compared: Mapping[str, Sequence[Played]]) -> Table:
     rows = [
         Row(name, "", {column.key: Spread.of(map(value, _whole(runs))) for column, value in _ACCOUNT}) for name, runs in compared.items()
     ]
-    text = "What the controller itself would have counted, with the same code as in production; the bill stands beside it."
+    text = "What the controller's own account says, by the same code as in production, next to the bill."
     return Table("Account", text, tuple(column for column, _ in _ACCOUNT), tuple(rows))
 
 
@@ -300,23 +298,23 @@ def _accounts(compared: Mapping[str, Sequence[Played]]) -> Table:
 def _timeline(one: Played, framing: Framing) -> Timeline:
     points = _points(one.result, framing)
     steps, charts = panels(points, framing.application)
-    switches = tuple(Span(made.at, made.at, f"to {made.to}: {made.sentence}", "switch") for made in one.result.switches)
+    changes = tuple(Span(made.at, made.at, f"to {made.to}: {made.sentence}", "switch") for made in one.result.mode_changes)
     begin, end = framing.start, framing.start + one.result.seconds
     faults = tuple(
         Span(begin + plan.at_s, min(end, begin + plan.at_s + plan.seconds), plan.name, "fault")
         for plan in one.faults
         if begin + plan.at_s < end
     )
-    lanes = [mode_lane(points), Lane("mode changes", switches), *short_lanes(points, "cannot grow")]
+    lanes = [mode_lane(points), Lane("mode changes", changes), *short_lanes(points, "cannot grow")]
     lanes += [Lane("faults", faults)] if faults else []
     text = f"Seed {one.result.seed}, steps of {duration(steps.step_s)}"
     text += "" if one.result.totals.flow.lost else "; no request failed"
-    text += f"; ended after {duration(one.result.seconds)}, for too many invariants did not hold" if one.cut else ""
+    text += f"; ended after {duration(one.result.seconds)} because of too many violations" if one.cut else ""
     return Timeline(one.contender.name, text, begin, end, steps.step_s, charts, tuple(lane for lane in lanes if lane.spans))
 
 
 def _points(result: Result, framing: Framing) -> list[Point]:
-    """The rows as points: a row says what was true from the one before it up to its own time."""
+    """The rows as points. A row covers the time from the row before it up to its own."""
     throughput = {unit.name: unit.throughput for unit in framing.application.units}
     points, since = [], framing.start
     for row in result.rows:
@@ -351,7 +349,7 @@ def _moments(played: Sequence[Played]) -> Iterable[Moment]:
             at=moment.at,
             name=one.contender.name,
             seed=one.result.seed,
-            words=_bad(moment) + (f"; as bad or less so with {', '.join(others)}" if others else ""),
+            words=_bad(moment) + (f"; the same or less bad with {', '.join(others)}" if others else ""),
             decision=decision,
             evidence=evidence,
             command=f"{one.command} --at {words.time(moment.at).replace(' ', 'T')}Z",
@@ -359,7 +357,7 @@ def _moments(played: Sequence[Played]) -> Iterable[Moment]:
 
 
 def _distinct(played: Sequence[Played]) -> list[tuple[BadMoment, Played, list[str]]]:
-    """Bad moments, the worst first; of those that several policies have at the same time of one seed the worst, with the others' names."""
+    """Bad moments, the worst first. If several policies have one at the same time of a seed, the worst of them, with the others' names."""
     found = [(moment, one) for one in played for moment in one.measured.moments if one.contender.swept is None]
     found.sort(key=lambda pair: (-pair[0].lost, -pair[0].added_s, pair[0].at))
     distinct: list[tuple[BadMoment, Played, list[str]]] = []
@@ -438,12 +436,12 @@ def _notes(played: Sequence[Played], framing: Framing) -> tuple[str, ...]:
     notes = [f"The timelines are those of seed {seed}. Times are UTC. What the model leaves out: docs/simulation.md."]
     if any(one.cut for one in played):
         notes.append(
-            "A run ends after 20 violations; runs that ended early are left out of the tables, and their faults are among those below."
+            "A run ends after 20 violations; runs that ended early are left out of the tables, but the table of faults includes theirs."
         )
     if missed:
-        notes.append(f"{missed} times a unit starved for so short that nothing was proven; those have no time to detect.")
+        notes.append(f"{missed} times a unit starved too briefly for anything to be proven; those have no time to detect.")
     if unverified:
-        notes.append(f"{unverified} mode changes were not seen verified before the next change or the end; those have no time to verify.")
+        notes.append(f"{unverified} mode changes were not verified before the next change or the end; those have no time to verify.")
     if not any(one.result.rows for one in played):
         notes.append(f"No timelines: rowSeconds of {framing.scenario} is 0.")
     return tuple(notes)

@@ -1,4 +1,4 @@
-"""How a report writes numbers and times: the same in every form."""
+"""How reports write numbers and times."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LEAST: Final = 1e-5
 
 
 def share(value: float) -> str:
-    """A share of 1 in per cent; near the ends exactly, and cut off, not rounded: 99.9996 % served is not everything."""
+    """A share in per cent. Near 0 and 100 % it has more digits and is cut off, not rounded: 99.9996 % served is not everything."""
     if value >= 1 or value <= 0:
         return "100 %" if value >= 1 else "0 %"
     if _EXACT_BELOW < value < _EXACT_ABOVE:
@@ -28,20 +28,20 @@ def share(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """A duration; below ten seconds with its hundredths."""
+    """A duration; below ten seconds with two decimals."""
     if value == 0:
         return "0 s"
     return f"{value:.2f} s" if abs(value) < _TENTHS_UNTIL_S else duration(value)
 
 
 def dollars(value: float) -> str:
-    """An amount of US dollars; below a hundred with its cents."""
+    """An amount of US dollars; below a hundred with cents."""
     sign, amount = "-" if value < 0 else "", abs(value)
     return f"{sign}${amount:,.2f}" if amount < _CENTS_UNTIL else f"{sign}${amount:,.0f}"
 
 
 def count(value: float) -> str:
-    """How many."""
+    """A count."""
     return f"{value:,.0f}" if value == round(value) or abs(value) >= _WHOLE_FROM else f"{value:,.1f}"
 
 
@@ -59,7 +59,7 @@ def written(value: float, unit: Unit) -> str:
 
 
 def spread_words(spread: Spread | None, unit: Unit) -> tuple[str, str]:
-    """A cell: the median, and the range where there is one."""
+    """A cell: the median, and the range if there is one."""
     if spread is None:
         return NOTHING, ""
     low, high = written(spread.p5, unit), written(spread.p95, unit)
@@ -67,5 +67,5 @@ def spread_words(spread: Spread | None, unit: Unit) -> tuple[str, str]:
 
 
 def time(at: float) -> str:
-    """A moment, to the second."""
+    """A time, to the second."""
     return format_rfc3339(at).replace("T", " ").removesuffix("Z")

@@ -1,5 +1,5 @@
-"""Virtual time: the world around the controller as discrete events, and the production decision core deciding in it.
+"""Discrete-event simulation in virtual time: a model of the cluster and AWS around the production decision core.
 
-Pure as the policy is: no I/O but scenario files, no clock but the event queue's, no chance but what a seed gives. What both worlds need
-(what EC2 answers, how demand runs, what the autoscaler makes of a metric) is here, below the embedded environment, which uses it too.
+No I/O except for scenario files, no clock except for the event queue, and no randomness except from seeds. The models that the testbed
+shares (EC2's answers, demand, the autoscaler) are in `failover_testbed`.
 """

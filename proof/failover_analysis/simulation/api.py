@@ -1,8 +1,8 @@
-"""The Kubernetes API as far as the controller writes to it: one Ingress, the ScaledObjects, and the stored memory.
+"""The Kubernetes API as far as the controller writes to it: one Ingress, its ScaledObjects and the stored memory.
 
-Actions are carried out by reading their bodies, as the API server does: a server-side apply of the Ingress under its uid and
-resourceVersion, one of a ScaledObject's floor, and a JSON patch of a trigger with its tests. A body that would not do there what the plan
-says does not do it here either.
+Actions are applied by parsing their bodies, as the API server does: a server-side apply of the Ingress with its uid and
+resourceVersion, a server-side apply of a ScaledObject's floor, and a JSON patch of a trigger with its tests. A body that the API server
+would refuse is refused here, too.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _JSON_PATCH: Final = "application/json-patch+json"
 
 
 def took_effect(error: RemoteError | None) -> bool:
-    """Whether an action was carried out: it was accepted, or the answer alone was lost."""
+    """Whether an action took effect: it was accepted, or only its answer was lost."""
     return error is None or str(error) == _LOST
 
 
 @dataclass(slots=True)
 class IngressObject:
-    """The Ingress. `owned` are the annotations that our field manager owns, `writer` who last wrote the action."""
+    """The Ingress. `owned` lists the annotations that our field manager owns; `writer` is the last writer of the action."""
 
     uid: str
     annotations: dict[str, str]
@@ -63,12 +63,12 @@ class ScalerObject:
 
 
 class KubeApi:
-    """The objects, and the port that actions are applied through.
+    """The objects, and the port through which actions are applied.
 
     Args:
-        application: Whose.
-        action: The Ingress's first routing action.
-        fault_state: What is wrong.
+        application: The simulated application.
+        action: The Ingress's initial routing action.
+        fault_state: The faults in force.
         changed: Called with the resource and the unit ("" for the Ingress) after every write.
     """
 
@@ -76,7 +76,7 @@ class KubeApi:
         self._application, self._fault_state, self._changed = application, fault_state, changed
         self._recreated = 0
         self.calls = 0
-        """Requests of the controller: how many."""
+        """Number of requests by the controller."""
         self.action_key = action_key(application.action)
         self.ingress = IngressObject("uid-0", {self.action_key: action}, writer="kubectl")
         self.scalers = {unit.name: _scaler(unit) for unit in application.units if unit.scaled_object is not None}
@@ -85,7 +85,7 @@ class KubeApi:
 
     def apply(self, action: Action, *, deadline_s: float) -> None:
         """See `controller.ports.Applier.apply`."""
-        del deadline_s  # an answer is either there at once or never
+        del deadline_s  # an answer comes at once or never
         self.calls += 1
         self._admit()
         if action.resource == INGRESSES:
@@ -119,7 +119,7 @@ class KubeApi:
         if metadata.get("resourceVersion") != str(ingress.version):
             raise Conflict("the object has been modified")
         written: dict[str, str] = metadata["annotations"]
-        dropped = ingress.owned - written.keys()  # an apply takes away what its manager owned and does not name any more
+        dropped = ingress.owned - written.keys()  # an apply removes what its manager owned and no longer names
         ingress.annotations = {key: value for key, value in ingress.annotations.items() if key not in dropped} | written
         ingress.owned, ingress.writer = frozenset(written), FIELD_MANAGER
         self._ingress_written()
@@ -149,7 +149,7 @@ class KubeApi:
         self._changed(SCALERS, unit)
 
     def edit_action(self, value: str | None, writer: str) -> None:
-        """Somebody else writes the routing action, or takes it away."""
+        """Another writer sets the routing action, or removes it (`None`)."""
         ingress = self.ingress
         annotations = {key: text for key, text in ingress.annotations.items() if key != self.action_key}
         ingress.annotations = annotations if value is None else {**annotations, self.action_key: value}
@@ -157,7 +157,7 @@ class KubeApi:
         self._ingress_written()
 
     def set_override(self, override: Override) -> None:
-        """An operator pauses, pins or lifts that."""
+        """An operator sets or removes a pause or a pin."""
         self.ingress.override = override
         self._ingress_written()
 
@@ -167,7 +167,7 @@ class KubeApi:
         self._ingress_written()
 
     def recreate_ingress(self, action: str, writer: str, override: Override) -> None:
-        """Somebody creates it anew, as it is written in Git."""
+        """Somebody creates the Ingress again from the manifest in Git."""
         self._recreated += 1
         found = self.ingress.version
         self.ingress = IngressObject(f"uid-{self._recreated}", {self.action_key: action}, found, writer=writer, override=override)
@@ -179,10 +179,10 @@ def _scaler(unit: Unit) -> ScalerObject:
 
 
 def _patch_trigger(scaler: ScalerObject, operations: list[dict[str, Any]]) -> None:
-    """A JSON patch of the one trigger: its tests must hold, or nothing is written.
+    """Applies a JSON patch to the one trigger, unless one of its tests fails.
 
     Raises:
-        Rejected: A test failed, or it writes anywhere else.
+        Rejected: A test failed, or the patch writes to another path.
     """
     known: Mapping[str, str] = {"/spec/triggers/0/type": "aws-cloudwatch", "/spec/triggers/0/metadata/metricName": scaler.metric}
     target = "/spec/triggers/0/metadata/targetMetricValue"
@@ -196,17 +196,17 @@ def _patch_trigger(scaler: ScalerObject, operations: list[dict[str, Any]]) -> No
 
 
 class Store:
-    """Durable memory: the text that the codec makes of it, a version and an epoch.
+    """Durable memory: encoded text with a version and an epoch.
 
     Args:
-        fault_state: What is wrong.
+        fault_state: The faults in force.
     """
 
     def __init__(self, fault_state: FaultState) -> None:
         self._fault_state = fault_state
         self._text, self._version, self._epoch = "", 0, 0
         self.calls = 0
-        """Requests of the controller: how many."""
+        """Number of requests by the controller."""
 
     def load(self, application: str) -> StoredMemory:
         """See `controller.ports.StateStore.load`."""

@@ -1,8 +1,8 @@
-"""The load balancer and its controller: what the live rule is, how late it follows the Ingress, and which targets are healthy.
+"""The load balancer and its controller: the live rule, the lag behind the Ingress, and the health of the targets.
 
-Every Service has its target group in every mode, as permanent standby rules keep them; a pod is a target of its unit's group and of
-the capacity Service's. The controller is level-triggered: after its lag it brings whatever the Ingress says then. What it cannot read it
-leaves as it is.
+Every Service has a target group in every mode, because permanent standby rules keep them. A pod is a target of its unit's group and of
+the capacity Service's. The controller is level-triggered: after its lag it applies whatever the Ingress says then. It leaves the live
+rule as it is when it cannot read the Ingress.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from failover_analysis.simulation.event_queue import EventQueue
 from failover_analysis.simulation.fault_state import FaultState
 
 HEALTH_CHECK_S: Final = 15.0
-"""Interval of the target groups' health checks, seconds: the controller's default. A new target needs one that passes."""
+"""Interval of the target groups' health checks, seconds: the controller's default. A new target becomes healthy with the first check."""
 
-_LAG_S: Final = (0.7, 2.0)  # one ModifyRule 0.79 to 0.88 s after the patch, as recorded, and AWS's slower answers
+_LAG_S: Final = (0.7, 2.0)  # one ModifyRule 0.79 to 0.88 s after the patch, as recorded; the rest allows for slower answers of AWS
 _SLOW_SHARE: Final = 0.02  # of reconciles that take minutes: throttled or behind a full sync (issues LBC#2070, #1447, #3588); our choice
 _SLOW_S: Final = (30.0, 375.0)  # up to the 6 min 15 s of LBC#2070
 _REGISTER_S: Final = (1.0, 3.0)  # facts on the load balancer, section 3: the binding's reconcile
-_RETRY_S: Final = 60.0  # of a group that it cannot read; its own backoff grows to minutes
+_RETRY_S: Final = 60.0  # between two tries at an unreadable group; the real backoff grows to minutes
 
 
 @dataclass(frozen=True, slots=True)
 class LiveRule:
-    """What the load balancer does with a request. `answer` is what it says itself where it forwards to nobody."""
+    """What the load balancer does with a request. `answer` is the fixed response of a rule that forwards to no target group."""
 
     targets: tuple[Target, ...]
     stickiness_s: int = 0
@@ -42,14 +42,14 @@ class Balancer:
     """One load balancer.
 
     Args:
-        event_queue: Time.
-        application: Whose.
+        event_queue: Virtual time.
+        application: The simulated application.
         api: The Ingress.
-        pods: By unit.
-        fault_state: What is wrong.
-        chance: Its own stream.
-        before: Called before the routing or the targets change: what happened until then happened by the old ones.
-        changed: Called when a watcher of its controller's events would see something.
+        pods: The pods by unit.
+        fault_state: The faults in force.
+        chance: A random stream of its own.
+        before: Called before the routing or the targets change, so that traffic up to then follows the old ones.
+        changed: Called when there is something new for a watch of the controller's events.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Balancer:
         self.blocked = ""
 
     def attach(self, pods: Mapping[str, UnitPods]) -> None:
-        """Makes the pods known, and takes the present Ingress and the ready pods as long applied."""
+        """Connects the pods. The present Ingress and the ready pods count as applied long ago."""
         self._pods = pods
         for counts in pods.values():
             counts.registered = counts.healthy = counts.ready
@@ -112,11 +112,11 @@ class Balancer:
             self._changed()
 
     def resume(self) -> None:
-        """It runs again: it looks at everything at once."""
+        """The controller runs again and reconciles at once."""
         self._event_queue.after(self._chance.uniform(*_LAG_S), self._reconcile)
 
     def _wanted(self) -> LiveRule | None:
-        """The rule that the Ingress asks for; None where it cannot be made, and the old one stays."""
+        """The rule that the Ingress asks for; None if it cannot be built, so that the old one stays."""
         ingress = self._api.ingress
         if not ingress.exists:
             return LiveRule((), answer="404")
@@ -129,7 +129,7 @@ class Balancer:
         return LiveRule(targets, stickiness)
 
     def set(self, rule: LiveRule) -> None:
-        """The rule is so from now on."""
+        """Makes `rule` the live rule."""
         if rule != self.live:
             self._before()
             before, self.live, self.live_since = self.live, rule, self._event_queue.now
@@ -140,7 +140,7 @@ class Balancer:
 
     def pod_ready(self, pod: Pod) -> None:
         """See `failover_analysis.simulation.workloads.Targets.pod_ready`."""
-        if not self._pods:  # before the start: it has been there for long
+        if not self._pods:  # before the start: a target since long ago
             pod.registered = pod.healthy = True
             return
         due = pod.ready_at

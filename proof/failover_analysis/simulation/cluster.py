@@ -1,4 +1,4 @@
-"""Pods, nodes and NodeClaims, as the parts of the world share them. Times are seconds since the Unix epoch."""
+"""Pods, nodes and NodeClaims, which the parts of the simulation share. Times are seconds since the Unix epoch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from controller.policy.model import Unit
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """A node that joined. A replica takes a whole one, as accelerators make it."""
+    """A node that has joined. One replica fills a node, because it takes the whole accelerator."""
 
     claim: Claim
     pod: Pod | None = None
@@ -18,7 +18,7 @@ class Node:
 
 @dataclass(slots=True, eq=False)
 class Claim:
-    """A NodeClaim. `launched` is None until EC2 gave an instance; `node` until it takes pods."""
+    """A NodeClaim. `launched` is None until EC2 provides an instance, `node` until the node accepts pods."""
 
     name: str
     pool: str
@@ -41,12 +41,12 @@ class Pod:
     unit: Unit
     created: float
     unschedulable_since: float | None = None
-    claim: Claim | None = None  # what is launched for it
+    claim: Claim | None = None  # launched for this pod
     node: Node | None = None
     ready: bool = False
     ready_at: float = 0.0
     registered: bool = False  # with its target groups
-    healthy: bool = False  # as they see it
+    healthy: bool = False  # according to those target groups
     ending: bool = False
 
 
@@ -55,12 +55,12 @@ class UnitPods:
     """A unit's pods, oldest first, and the counts that follow from them.
 
     Attributes:
-        unit: Whose.
+        unit: The deployment unit.
         desired: The Deployment's replicas.
-        pods: Those that are not ending.
+        pods: The pods that are not terminating.
         ready: How many of them are ready.
         registered: Targets of the unit's target group.
-        healthy: How many of those it calls healthy.
+        healthy: How many of those are healthy.
     """
 
     unit: Unit
@@ -71,5 +71,5 @@ class UnitPods:
     healthy: int = 0
 
     def pending(self) -> list[Pod]:
-        """The pods that have no node, oldest first."""
+        """The pods without a node, oldest first."""
         return [pod for pod in self.pods if pod.node is None]

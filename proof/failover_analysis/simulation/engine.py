@@ -1,4 +1,4 @@
-"""The parts of the world put together, and the processes of the controller in it."""
+"""Connects the parts of the simulated world and runs the controller's processes in it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Final
 from controller.policy.demand import capacity_throughputs
 from controller.policy.model import Application, Mode, Target
 from controller.policy.routing import format_action
-from controller.policy.targets import cost_targets, weight_strategy
+from controller.policy.targets import cost_targets
 from controller.policy.text import number
-from controller.policy.weights import base_weights
+from controller.policy.weights import base_weights, weight_strategy
 from failover_analysis.simulation.api import INGRESSES, SCALERS, KubeApi, Store
 from failover_analysis.simulation.balancer import Balancer
 from failover_analysis.simulation.event_queue import EventQueue
@@ -32,11 +32,11 @@ _DIGITS: Final = 6
 
 
 class Engine:
-    """One world, which stands still until `start`.
+    """One world. Nothing happens in it until `start`.
 
     Args:
-        setup: What it is given.
-        seed: Of everything that is left to chance.
+        setup: What to simulate.
+        seed: Seed of every random stream.
     """
 
     def __init__(self, setup: Setup, seed: int) -> None:
@@ -76,27 +76,27 @@ class Engine:
         self.clock_offset = 0.0
         self.clock_set_at = -math.inf
         self.active: dict[int, FaultPlan] = {}
-        """The faults that last, by their number."""
+        """The active faults by their number."""
         self.last_fault = -math.inf
-        """When one ended last."""
+        """When a fault last ended."""
         self.injected: dict[str, int] = {}
         """How often each fault has begun."""
         self.tampered_at = self.memory_lost_at = self.override_at = -math.inf
-        """When somebody last changed the live rule by hand, deleted the stored memory, wrote an override."""
+        """When somebody last changed the live rule by hand, deleted the stored memory, or set an override."""
         self.observers = Observers()
         """Notified of everything that a process does."""
         self._processes = 0
         self.replica: Replica
 
     def start(self) -> None:
-        """The first process begins, and what is planned for the world is due at its times."""
+        """Starts the first process and schedules everything that the setup plans."""
         self.replica = self._start_replica()
         self._schedule()
 
     # --- chance and time ----------------------------------------------------------------------------------------------------------------
 
     def stream(self, name: str) -> random.Random:
-        """A stream of chance of its own: what one part draws must not change what another does."""
+        """An independent random stream: draws of one part must not change those of another."""
         return random.Random(f"{self.seed}/{name}")
 
     def clock(self) -> float:
@@ -104,7 +104,7 @@ class Engine:
         return self.event_queue.now + self.clock_offset
 
     def set_clock(self, seconds: float) -> None:
-        """The controller's wall clock jumps."""
+        """Sets the controller's wall clock."""
         self.clock_offset += seconds
         self.clock_set_at = self.event_queue.now
 
@@ -121,10 +121,10 @@ class Engine:
     # --- the start ----------------------------------------------------------------------------------------------------------------------
 
     def _populate(self) -> None:
-        """Replicas as the demand of the first moment asks for, all ready, with everything applied."""
+        """Starts the replicas that the initial demand needs, all ready, with the routing applied."""
         demand, application, capacity = _exact(self.setup.demand(0.0)), self.application, self.setup.mode is Mode.CAPACITY
         weights, throughputs = _weights(application), capacity_throughputs(application)
-        # So many of each that every replica gets what capacity mode means it to.
+        # The counts give every replica the load that capacity mode intends.
         share = {unit.name: throughputs[unit.name] if capacity else float(weights[unit.name]) for unit in application.units}
         whole = sum(share.values())
         for unit in application.units:
@@ -145,7 +145,7 @@ class Engine:
             self.event_queue.at(start + limit.at_s, partial(self.set_limit, limit.node_pool, limit.nodes))
         self.event_queue.every(_HOUR_S, self.karpenter.forget_old)
 
-    # --- what the parts tell one another ------------------------------------------------------------------------------------------------
+    # --- events between the parts -------------------------------------------------------------------------------------------------------
 
     def _advance(self) -> None:
         self.traffic.advance()
@@ -161,13 +161,13 @@ class Engine:
         self.replica.wake()
 
     def set_limit(self, pool: str, nodes: int | None) -> None:
-        """A NodePool gets or loses a limit."""
+        """Sets or removes a NodePool's limit."""
         self.karpenter.set_limit(pool, nodes)
 
     # --- processes ----------------------------------------------------------------------------------------------------------------------
 
     def _start_replica(self, application: Application | None = None) -> Replica:
-        """A process that leads from now on."""
+        """Starts a process that leads from now on."""
         self._processes += 1
         number = self._processes
         self.lease.take(number)
@@ -188,7 +188,7 @@ class Engine:
         )
 
     def restart(self, after_s: float = TAKEOVER_S) -> None:
-        """The leading process dies; another one leads after the takeover. Until then nobody does."""
+        """Kills the leading process; another one leads after the takeover. Until then there is no leader."""
         application = self.replica.application
         self.replica.kill()
         self.event_queue.after(after_s, lambda: self._take_over(application))
@@ -198,7 +198,7 @@ class Engine:
             self.replica = self._start_replica(application)
 
     def usurp(self) -> None:
-        """Another process takes the Lease while the present one still believes that it leads, and decides once more."""
+        """Another process takes the Lease while the present leader still believes that it leads and decides once more."""
         old = self.replica
         if old.alive:
             self.replica = self._start_replica(old.application)
@@ -206,17 +206,17 @@ class Engine:
             self.event_queue.after(1.0, old.kill)
 
     def retire(self, replica: Replica) -> None:
-        """A process that does not lead any more ends; the one that leads goes on."""
+        """Ends a process that no longer leads; the leader carries on."""
         if replica is not self.replica:
             replica.kill()
 
     def usurp_paused(self) -> None:
-        """Another process takes the Lease from one that stands still."""
+        """Another process takes the Lease from a paused one."""
         if self.replica.alive and self.replica.paused:
             self.replica = self._start_replica(self.replica.application)
 
     def reconfigure(self, application: Application) -> None:
-        """The application file is another one."""
+        """Replaces the application file."""
         self.application = application
         self.replica.reconfigure(application)
 
@@ -224,18 +224,18 @@ class Engine:
 def _exact(value: float) -> float:
     """The same number on every machine.
 
-    Cosines and logarithms differ in their last bit from one C library or processor to another, and a bit is enough for another run.
+    The last bit of cosines and logarithms differs between C libraries and processors, and one bit is enough to change a run.
     """
     return round(value, _DIGITS)
 
 
 def _weights(application: Application) -> dict[str, int]:
-    """The weights of cost mode where everything can serve."""
+    """The weights of cost mode with every unit available."""
     return base_weights(application.units, weight_strategy(application), None, {unit.name: 1 for unit in application.units})
 
 
 def _first_action(application: Application, mode: Mode) -> str:
-    """What is written in Git for the mode."""
+    """The action that Git has for the mode."""
     if mode is Mode.CAPACITY:
         return format_action(
             (Target(application.capacity.service, application.capacity.port, 1),), application.policy.stickiness_capacity_s

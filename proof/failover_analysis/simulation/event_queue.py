@@ -1,4 +1,4 @@
-"""Virtual time: what is due when. Nothing else moves it."""
+"""The event queue: the only source of virtual time."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Callable
 from typing import Final
 
 MOST: Final = 200_000
-"""Bound of what may be due at once: far above what a world of some hundred pods ever has; beyond it something schedules without end."""
+"""Bound of due events: far above what a world of some hundred pods has. More means that something schedules without end."""
 
 Work = Callable[[], None]
 
 
 class EventQueue:
-    """Due events, in the order of their times, then in that of their making: the same run always has the same order.
+    """Events in the order of their times, then of their creation, so that the same run always has the same order.
 
     Args:
-        start: The first moment, seconds since the Unix epoch.
+        start: The initial time, seconds since the Unix epoch.
     """
 
     def __init__(self, start: float) -> None:
@@ -25,10 +25,10 @@ class EventQueue:
         self._made = 0
 
     def at(self, when: float, work: Work) -> None:
-        """Does `work` at a time; at once, after all that is due now, where it has passed.
+        """Schedules `work`. If the time has passed, it runs now, after everything that is already due.
 
         Raises:
-            RuntimeError: More is due than a world can have.
+            RuntimeError: There are more than `MOST` events.
         """
         if len(self._due) >= MOST:
             raise RuntimeError(f"{MOST} events are due: something schedules without end")
@@ -36,16 +36,16 @@ class EventQueue:
         heapq.heappush(self._due, (max(when, self.now), self._made, work))
 
     def after(self, seconds: float, work: Work) -> None:
-        """Does `work` that many seconds from now."""
+        """Schedules `work` for that many seconds from now."""
         self.at(self.now + seconds, work)
 
     def every(self, seconds: float, work: Work, *, first: float | None = None) -> None:
-        """Does `work` again and again.
+        """Schedules `work` again and again.
 
         Args:
-            seconds: Between two times.
-            work: What.
-            first: When it is done first; None: `seconds` from now.
+            seconds: Time between two calls.
+            work: What to call.
+            first: Time of the first call; None: `seconds` from now.
         """
 
         def again() -> None:
@@ -55,7 +55,7 @@ class EventQueue:
         self.at(self.now + seconds if first is None else first, again)
 
     def run(self, until: float) -> None:
-        """Does all that is due up to and including a moment, which is then the present."""
+        """Runs everything that is due up to and including `until`, which then is the present."""
         due = self._due
         while due and due[0][0] <= until:
             self.now, _, work = heapq.heappop(due)

@@ -1,4 +1,4 @@
-"""What is wrong with the world at the moment. Faults set it, and the parts of the world obey it."""
+"""The fault state: which faults are active. Faults set it, and the parts of the world obey it."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class FaultState:
-    """All that can be wrong; by default nothing is.
+    """Everything that can be wrong. By default nothing is.
 
     Attributes:
-        conflicts: Writes to the API server that are yet to be answered 409 without effect.
-        lost_answers: Writes that are yet to take effect and be answered by a time-out.
-        writes_fail: Why every write fails, "" where they do not.
-        state_unreadable: Whether stored memory cannot be read.
-        save_conflicts: Saves of the memory that are yet to be refused.
-        stalled: Kinds of objects whose watch delivers nothing, and does not say so.
-        stale_s: How far behind reads of every kind are, seconds.
-        crash: "" or "before" or "after": the process dies at its next action, on that side of it.
-        cloudwatch_late_s: What is added to CloudWatch's lag, seconds.
-        cloudwatch_absent: Whether it shows no new value.
-        cloudwatch_throttled: Whether our polls get no answer.
-        elbv2_throttled: The same of our looks at the load balancer.
+        conflicts: Number of further writes that the API server answers with 409 and does not apply.
+        lost_answers: Number of further writes that take effect although the caller gets a time-out.
+        writes_fail: Why every write fails; "" if writes work.
+        state_unreadable: Whether the stored memory is unreadable.
+        save_conflicts: Number of further saves of the memory that are refused.
+        stalled: Kinds of objects whose watch delivers nothing and reports no error.
+        stale_s: Age of what reads of every kind return, seconds.
+        crash: "before" or "after": the process dies at its next action, before or after it takes effect; "": it does not.
+        cloudwatch_late_s: Extra lag of CloudWatch, seconds.
+        cloudwatch_absent: Whether CloudWatch publishes no new value.
+        cloudwatch_throttled: Whether the controller's polls of CloudWatch get no answer.
+        elbv2_throttled: Whether the controller's calls of ELBv2 get no answer.
         lbc_slow: Factor on the lag of the load-balancer controller.
-        lbc_stopped: Whether it does nothing at all.
-        lbc_loses: Changes of the Ingress that it is yet to overlook.
-        lbc_blocked: What it says of another Ingress of its group that it cannot read, "" where it can read all.
+        lbc_stopped: Whether the load-balancer controller does nothing.
+        lbc_loses: Number of further changes of the Ingress that it misses.
+        lbc_blocked: The error that it reports about another, unreadable Ingress of its group; "" if it can read all of them.
         targets_stuck: Whether new pods are not registered with their target groups.
-        sick: Units whose pods the load balancer's health check fails on, although they serve.
-        broken: Units whose pods fail every request and every health check, and are still called ready.
+        sick: Units whose pods fail the load balancer's health check although they serve.
+        broken: Units whose pods fail every request and every health check and are still ready for Kubernetes.
         karpenter_silent: Whether Karpenter does nothing.
-        never_joins: Whether instances that are launched never become nodes.
-        create_errors: Whether launches fail outside the capacity class: no event, the NodeClaim lingers.
+        never_joins: Whether launched instances never become nodes.
+        create_errors: Whether launches fail for another reason than capacity: no event, and the NodeClaim lingers.
     """
 
     conflicts: int = 0

@@ -1,7 +1,7 @@
-"""Everything that can go wrong, by name: what it does to the world, and how it ends.
+"""The faults by name: what each does to the world and how it ends.
 
-The list is that of docs/research/reliability.md, as far as virtual time knows it. Left out is what has no meaning here: pagination, expired
-tokens, rows of Logs Insights, full disks, slow sinks, the rate of clocks; tests of the parts have those.
+They come from docs/research/reliability.md. Faults that mean nothing in virtual time are left out (pagination, expired tokens, rows of
+Logs Insights, full disks, slow sinks, clock rates): unit tests cover those.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Undo = Callable[[], None]
 Begin = Callable[[Engine, FaultPlan], Undo | None]
 
 EVERY_H: Final = 3.0
-"""Mean hours between two random faults: several a day, with stretches in between in which liveness can be demanded."""
+"""Mean hours between two random faults: several a day, with enough calm in between to check liveness."""
 
 _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
@@ -37,9 +37,9 @@ class Kind:
     """One fault.
 
     Attributes:
-        begin: Makes it so; returns what ends it, None where it ends by itself.
-        shortest_s: Shortest time that a random one lasts, seconds.
-        longest_s: Longest.
+        begin: Starts the fault. Returns the function that ends it, or None if it ends by itself.
+        shortest_s: Shortest duration of a random one, seconds.
+        longest_s: Longest duration of a random one, seconds.
     """
 
     begin: Begin
@@ -47,8 +47,8 @@ class Kind:
     longest_s: float = 0.0
 
 
-def _switched(name: str, value: object, harmless: object) -> Begin:
-    """A fault that is one field of the fault state."""
+def _setting(name: str, value: object, harmless: object) -> Begin:
+    """A fault that sets one field of the fault state."""
 
     def begin(engine: Engine, plan: FaultPlan) -> Undo:
         del plan
@@ -59,7 +59,7 @@ def _switched(name: str, value: object, harmless: object) -> Begin:
 
 
 def _counted(name: str, most: int) -> Begin:
-    """A fault that hits the next few of something, unless they do not come until its end."""
+    """A fault that hits the next few operations of a kind, or fewer if the fault ends first."""
 
     def begin(engine: Engine, plan: FaultPlan) -> Undo:
         setattr(engine.fault_state, name, 1 + int(plan.value * most))
@@ -78,7 +78,7 @@ def _stalled(kind: str) -> Begin:
 
 
 def _of_unit(name: str) -> Begin:
-    """A fault of one unit's pods, which changes where requests go."""
+    """A fault of one unit's pods that changes which of them get requests."""
 
     def begin(engine: Engine, plan: FaultPlan) -> Undo:
         units: set[str] = getattr(engine.fault_state, name)
@@ -98,7 +98,7 @@ def _of_unit(name: str) -> Begin:
 
 
 def _crash(side: str) -> Begin:
-    """The process dies at its next action, or at the end of the fault if there is none."""
+    """The process dies at its next action, or when the fault ends if there was none."""
 
     def begin(engine: Engine, plan: FaultPlan) -> Undo:
         del plan
@@ -118,7 +118,7 @@ def _usurp(engine: Engine, plan: FaultPlan) -> None:
 
 
 def _pause(engine: Engine, plan: FaultPlan) -> Undo:
-    """The process stands still; it goes on with what it knew, unless somebody else took over."""
+    """The process is suspended. It resumes with what it knew, unless another process took over."""
     del plan
     replica = engine.replica
     replica.paused = True
@@ -126,7 +126,7 @@ def _pause(engine: Engine, plan: FaultPlan) -> Undo:
 
 
 def _pause_and_usurp(engine: Engine, plan: FaultPlan) -> Undo:
-    """The same, and another process takes the Lease meanwhile."""
+    """As `_pause`, and another process takes the Lease meanwhile."""
     old = engine.replica
     end = _pause(engine, plan)
     engine.event_queue.after(16.0, engine.usurp_paused)
@@ -139,7 +139,7 @@ def _pause_and_usurp(engine: Engine, plan: FaultPlan) -> Undo:
 
 
 def _freeze_and_usurp(engine: Engine, plan: FaultPlan) -> Undo:
-    """The same, between a decision and its actions: what it wakes up with is a plan of an earlier term."""
+    """As `_pause_and_usurp`, between a decision and its actions: the process resumes with the plan of an earlier term."""
     old = engine.replica
 
     def froze() -> None:
@@ -162,7 +162,7 @@ def _lose_memory(engine: Engine, plan: FaultPlan) -> None:
 
 
 def _jump(hours: float) -> Begin:
-    """The controller's wall clock is wrong until the end."""
+    """The controller's wall clock is wrong until the fault ends."""
 
     def begin(engine: Engine, plan: FaultPlan) -> Undo:
         del plan
@@ -187,7 +187,7 @@ def _stop_balancer(engine: Engine, plan: FaultPlan) -> Undo:
 
 
 def _block(engine: Engine, plan: FaultPlan) -> Undo:
-    """Another Ingress of the group cannot be read."""
+    """The load-balancer controller cannot read another Ingress of the group."""
     del plan
     engine.fault_state.lbc_blocked = "Failed build model due to ingress: other/shop: unknown action type: forwrd"
     engine.balancer.resume()
@@ -200,7 +200,7 @@ def _block(engine: Engine, plan: FaultPlan) -> Undo:
 
 
 def _replace_rule(engine: Engine, plan: FaultPlan) -> Undo:
-    """Somebody changes the live rule by hand, behind the controller's back; the load-balancer controller mends it at the end."""
+    """Somebody changes the live rule by hand in ELBv2. The load-balancer controller restores it when the fault ends."""
     units = engine.application.units
     victim = units[int(plan.value * len(units)) % len(units)]
     targets = tuple(Target(unit.backend.service, unit.backend.port, 1 if unit is victim else 0) for unit in units)
@@ -211,17 +211,17 @@ def _replace_rule(engine: Engine, plan: FaultPlan) -> Undo:
 
 
 def _edit_action(engine: Engine, plan: FaultPlan) -> None:
-    """Somebody writes other weights."""
+    """Somebody writes an action with other weights."""
     units = engine.application.units
     weights = {unit.name: 1 + int(plan.value * 97 * (place + 1)) % 99 for place, unit in enumerate(units)}
     engine.api.edit_action(format_action(cost_targets(engine.application, weights), 0), "argocd-controller")
 
 
 def _break_action(engine: Engine, plan: FaultPlan) -> Undo | None:
-    """Somebody writes what is no action, and corrects it at the end."""
+    """Somebody writes an invalid action and corrects it when the fault ends."""
     before = engine.api.ingress.annotations.get(engine.api.action_key, "")
     if parse_action(before)[2]:
-        return None  # somebody was here already
+        return None  # it is invalid already
     engine.api.edit_action('{"type":"forwrd"}' if plan.value < 0.5 else None, "kubectl-edit")  # noqa: PLR2004 - one half each
 
     def end() -> None:
@@ -232,7 +232,7 @@ def _break_action(engine: Engine, plan: FaultPlan) -> Undo | None:
 
 
 def _recreate(engine: Engine, plan: FaultPlan) -> Undo:
-    """The Ingress is deleted, and created anew as it is written in Git: in cost mode, without our marker."""
+    """The Ingress is deleted and created again from Git: in cost mode, without our marker."""
     del plan
     application = engine.application
     weights = {unit.name: unit.weight if unit.weight is not None else 1 for unit in application.units}
@@ -245,7 +245,7 @@ def _recreate(engine: Engine, plan: FaultPlan) -> Undo:
 
 
 def _scaler(name: str, value: object, harmless: object) -> Begin:
-    """A ScaledObject of one unit is changed, and put back at the end."""
+    """Changes a ScaledObject of one unit, and restores it when the fault ends."""
 
     def begin(engine: Engine, plan: FaultPlan) -> Undo | None:
         scaler = engine.api.scalers.get(plan.unit)
@@ -263,14 +263,14 @@ def _scaler(name: str, value: object, harmless: object) -> Begin:
 
 
 def _at_most(engine: Engine, plan: FaultPlan) -> Undo | None:
-    """A unit may not grow any more."""
+    """A unit cannot grow any more."""
     present = engine.workloads.units[plan.unit].desired
     most = engine.application.unit(plan.unit).max_replicas
     return _scaler("most", max(1, present), most)(engine, plan)
 
 
 def _floor(engine: Engine, plan: FaultPlan) -> None:
-    """A person raises a floor; it is theirs from then on."""
+    """A person raises a floor, and owns it from then on."""
     scaler = engine.api.scalers.get(plan.unit)
     if scaler is not None:
         scaler.floor, scaler.floor_owner = scaler.floor + 1 + int(2 * plan.value), "kubectl-edit"
@@ -302,7 +302,7 @@ def _pinned(mode: Mode) -> Begin:
 
 
 def _reconfigure(engine: Engine, plan: FaultPlan) -> Undo:
-    """The application file is changed under the run, and changed back."""
+    """Another application file is loaded, and the first one again when the fault ends."""
     before = engine.replica.application
     policy = replace(before.policy, patience_s=10.0 + 80.0 * plan.value, flips_per_hour=2 + int(4 * plan.value))
     engine.reconfigure(replace(before, policy=policy))
@@ -335,13 +335,13 @@ def _ice_all(engine: Engine, plan: FaultPlan) -> Undo:
 
 
 def _ice_region(engine: Engine, plan: FaultPlan) -> Undo:
-    """No accelerator of any kind."""
+    """No accelerator of any kind is available."""
     del plan
     return _short(engine, Shortage())
 
 
 def _ice_two(engine: Engine, plan: FaultPlan) -> Undo:
-    """The unit and its neighbour at once."""
+    """The unit and its neighbour are short at once."""
     names = [unit.name for unit in engine.application.units]
     other = names[(names.index(plan.unit) + 1) % len(names)]
     return _short(engine, Shortage(tuple(dict.fromkeys((*_types(engine, plan.unit), *_types(engine, other))))))
@@ -350,23 +350,23 @@ def _ice_two(engine: Engine, plan: FaultPlan) -> Undo:
 def _ice_flapping(engine: Engine, plan: FaultPlan) -> Undo:
     """Capacity comes and goes every few minutes."""
     shortage, period = Shortage(_types(engine, plan.unit)), 120.0 + 600.0 * plan.value
-    on = [False, True]  # whether it is short now, and whether it goes on
+    on = [False, True]  # whether it is short now, and whether the fault lasts
 
-    def flip() -> None:
+    def toggle() -> None:
         if on[0]:
             engine.ec2.shortages.remove(shortage)
         elif on[1]:
             engine.ec2.shortages.append(shortage)
         on[0] = not on[0] and on[1]
         if on[1]:
-            engine.event_queue.after(period, flip)
+            engine.event_queue.after(period, toggle)
 
     def end() -> None:
         on[1] = False
         if on[0]:
-            flip()
+            toggle()
 
-    flip()
+    toggle()
     return end
 
 
@@ -394,11 +394,11 @@ FAULTS: Final[dict[str, Kind]] = {
     # The API server.
     "api-conflicts": Kind(_counted("conflicts", 4), 10 * _MINUTE, 6 * _HOUR),
     "api-lost-answers": Kind(_counted("lost_answers", 3), 10 * _MINUTE, 6 * _HOUR),
-    "api-writes-fail": Kind(_switched("writes_fail", "429 Too Many Requests", ""), 30.0, 20 * _MINUTE),
+    "api-writes-fail": Kind(_setting("writes_fail", "429 Too Many Requests", ""), 30.0, 20 * _MINUTE),
     "watch-stalls-karpenter": Kind(_stalled(KARPENTER), _MINUTE, 30 * _MINUTE),
     "watch-stalls-workloads": Kind(_stalled(WORKLOADS), _MINUTE, 30 * _MINUTE),
     "watch-stalls-ingress": Kind(_stalled(INGRESS), _MINUTE, 30 * _MINUTE),
-    "stale-reads": Kind(_switched("stale_s", 45.0, 0.0), _MINUTE, 60 * _MINUTE),
+    "stale-reads": Kind(_setting("stale_s", 45.0, 0.0), _MINUTE, 60 * _MINUTE),
     # Processes, the Lease, the stored memory, the clock.
     "crash-before-action": Kind(_crash("before"), 30 * _MINUTE, 6 * _HOUR),
     "crash-after-action": Kind(_crash("after"), 30 * _MINUTE, 6 * _HOUR),
@@ -408,21 +408,21 @@ FAULTS: Final[dict[str, Kind]] = {
     "process-pauses-and-lease-taken": Kind(_pause_and_usurp, 20.0, 10 * _MINUTE),
     "process-pauses-before-acting": Kind(_freeze_and_usurp, 30 * _MINUTE, 6 * _HOUR),
     "memory-lost": Kind(_lose_memory),
-    "memory-unreadable": Kind(_switched("state_unreadable", True, False), _MINUTE, 30 * _MINUTE),
+    "memory-unreadable": Kind(_setting("state_unreadable", True, False), _MINUTE, 30 * _MINUTE),
     "save-conflicts": Kind(_counted("save_conflicts", 4), 10 * _MINUTE, 6 * _HOUR),
     "clock-ahead": Kind(_jump(1.0), 10 * _MINUTE, 3 * _HOUR),
     "clock-behind": Kind(_jump(-1.0), 10 * _MINUTE, 3 * _HOUR),
     # AWS.
-    "cloudwatch-late": Kind(_switched("cloudwatch_late_s", 420.0, 0.0), 10 * _MINUTE, 2 * _HOUR),
-    "cloudwatch-absent": Kind(_switched("cloudwatch_absent", True, False), 5 * _MINUTE, _HOUR),
-    "cloudwatch-throttled": Kind(_switched("cloudwatch_throttled", True, False), 5 * _MINUTE, 2 * _HOUR),
-    "elbv2-throttled": Kind(_switched("elbv2_throttled", True, False), _MINUTE, _HOUR),
+    "cloudwatch-late": Kind(_setting("cloudwatch_late_s", 420.0, 0.0), 10 * _MINUTE, 2 * _HOUR),
+    "cloudwatch-absent": Kind(_setting("cloudwatch_absent", True, False), 5 * _MINUTE, _HOUR),
+    "cloudwatch-throttled": Kind(_setting("cloudwatch_throttled", True, False), 5 * _MINUTE, 2 * _HOUR),
+    "elbv2-throttled": Kind(_setting("elbv2_throttled", True, False), _MINUTE, _HOUR),
     # The load balancer and its controller.
-    "lbc-slow": Kind(_switched("lbc_slow", 60.0, 1.0), 10 * _MINUTE, 2 * _HOUR),
+    "lbc-slow": Kind(_setting("lbc_slow", 60.0, 1.0), 10 * _MINUTE, 2 * _HOUR),
     "lbc-stopped": Kind(_stop_balancer, _MINUTE, _HOUR),
     "lbc-loses-changes": Kind(_counted("lbc_loses", 3), 10 * _MINUTE, 6 * _HOUR),
     "lbc-blocked": Kind(_block, 5 * _MINUTE, _HOUR),
-    "lbc-registers-nobody": Kind(_switched("targets_stuck", True, False), 5 * _MINUTE, _HOUR),
+    "lbc-registers-nobody": Kind(_setting("targets_stuck", True, False), 5 * _MINUTE, _HOUR),
     "rule-replaced": Kind(_replace_rule, 2 * _MINUTE, 10 * _MINUTE),
     "targets-unhealthy": Kind(_of_unit("sick"), 5 * _MINUTE, _HOUR),
     "pods-broken": Kind(_of_unit("broken"), 5 * _MINUTE, 30 * _MINUTE),
@@ -447,22 +447,22 @@ FAULTS: Final[dict[str, Kind]] = {
     "quota": Kind(_quota, 30 * _MINUTE, 6 * _HOUR),
     "addresses-used-up": Kind(_addresses, 10 * _MINUTE, 2 * _HOUR),
     "pool-limit": Kind(_limit, 30 * _MINUTE, 4 * _HOUR),
-    "nodes-never-join": Kind(_switched("never_joins", True, False), 10 * _MINUTE, _HOUR),
-    "launch-errors": Kind(_switched("create_errors", True, False), 5 * _MINUTE, _HOUR),
-    "karpenter-silent": Kind(_switched("karpenter_silent", True, False), 5 * _MINUTE, _HOUR),
+    "nodes-never-join": Kind(_setting("never_joins", True, False), 10 * _MINUTE, _HOUR),
+    "launch-errors": Kind(_setting("create_errors", True, False), 5 * _MINUTE, _HOUR),
+    "karpenter-silent": Kind(_setting("karpenter_silent", True, False), 5 * _MINUTE, _HOUR),
     "pods-restart": Kind(_restart_pods),
 }
 """All faults, by name."""
 
 
 def drawn(seconds: float, units: tuple[str, ...], seed: str, *, every_h: float = EVERY_H) -> tuple[FaultPlan, ...]:
-    """Faults at random times.
+    """Draws faults at random times.
 
-    Args:
-        seconds: Length of the run.
+    seconds: Length of the run.
+    units: The units that a fault may be about.
         units: Whose turn it may be.
         seed: The same seed gives the same faults, on every machine.
-        every_h: Mean hours between two of them.
+        every_h: Mean hours between two faults.
     """
     chance, names = random.Random(f"{seed}/faults"), list(FAULTS)
     plans: list[FaultPlan] = []
@@ -477,7 +477,7 @@ def drawn(seconds: float, units: tuple[str, ...], seed: str, *, every_h: float =
 
 
 def schedule(engine: Engine, plans: tuple[FaultPlan, ...]) -> None:
-    """Puts faults into the event queue."""
+    """Schedules the faults."""
     for number, plan in enumerate(plans):
         engine.event_queue.at(engine.setup.start + plan.at_s, partial(_begin, engine, number, plan))
 

@@ -1,8 +1,8 @@
-"""What must be true at every step of every run, each with the harm to users that it rules out.
+"""The invariants: what must be true at every step of every run, each with the harm to users that it rules out.
 
-Safety is checked against the truth of the world wherever the controller could have known it: what it cannot know (a rule that somebody
-changed a second ago) it may get wrong once. Liveness is checked while nothing else is wrong: a fault may keep the controller from acting,
-and what it does after the fault is over is bounded by `SETTLE_S` more.
+Safety is checked against the truth of the world wherever the controller could have known it. What it cannot know (somebody changed a
+rule a second ago) it may get wrong once. Liveness is checked only while no fault is active, because a fault may keep the controller from
+acting. After a fault, the bounds are `SETTLE_S` longer.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Final
 
 from controller.errors import RemoteError
 from controller.policy.conclusion import Conclusion
+from controller.policy.figures import Figures
 from controller.policy.hold import break_even_s
 from controller.policy.model import Action, ActionKind, Decision, Memory, Mode, Snapshot, Strategy, Verb
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.reasons import Reason
 from controller.policy.routing import action_problem, parse_action, same_routing
-from controller.policy.targets import intended_weights
 from controller.service.application_pass import Acted
 from failover_analysis.simulation.api import took_effect
 from failover_analysis.simulation.balancer import LiveRule
@@ -32,37 +32,37 @@ from failover_analysis.simulation.traffic import Flow
 from failover_analysis.simulation.truth import Truth
 
 HARMS: Final = {
-    "legal": "AWS or the load-balancer controller refuses the routing, and the switch that users need never happens",
-    "one-writer": "two controllers move the same traffic against one another",
-    "ready": "requests are sent to a group of pods none of which is ready, and fail",
-    "drained": "replicas are taken away from traffic that still goes to them",
-    "not-ours": "a floor or a ScaledObject that a person set is overruled",
-    "flips": "traffic is moved to and fro more often than was allowed",
+    "legal": "AWS or the load-balancer controller refuses the routing, and the mode change that users need never happens",
+    "one-writer": "two controllers fight over the same traffic",
+    "ready": "requests go to a group without a ready pod, and fail",
+    "drained": "replicas that still get traffic are removed",
+    "not-ours": "a floor or a ScaledObject that a person set is overwritten",
+    "flips": "traffic is moved back and forth more often than allowed",
     "dwell": "traffic is moved back before the last move could have had an effect",
-    "blind": "traffic or replicas are changed on the strength of signals that are known to be old",
-    "paused": "a person said stop, and it went on",
-    "leaderless": "a process that does not lead changes traffic",
-    "explained": "a change has no reason that a person could read",
-    "recorded": "a change is forgotten, or remembered although it was never made, and the limits on further ones are wrong",
-    "switch-harm": "requests fail that would have been served had the routing been left alone",
-    "late-failover": "users are failed although somebody else could serve them",
-    "late-fallback": "capacity has been back for long, and the dear mode goes on",
-    "restless": "the load balancer's rule is rewritten so often that its controller cannot keep up",
+    "blind": "traffic or replicas are changed because of signals that are known to be stale",
+    "paused": "the controller acts although a person paused it",
+    "leaderless": "a process that is not the leader changes traffic",
+    "explained": "a change has no readable reason",
+    "recorded": "a mode change is forgotten, or one that was never made is remembered, so that the limits on further ones are wrong",
+    "switch-harm": "requests fail that would have been served with the old routing",
+    "late-failover": "requests fail although another unit could serve them",
+    "late-fallback": "capacity returned long ago, and the more expensive mode goes on",
+    "restless": "the routing is rewritten so often that the load-balancer controller cannot keep up",
     "exception": "the controller stops deciding",
 }
-"""By invariant: what users would suffer if it did not hold."""
+"""The harm to users if an invariant does not hold, by its name."""
 
 MOST: Final = 20
-"""Violations after which a run ends."""
+"""Number of violations after which a run ends."""
 
 _SLACK_S: Final = 60.0  # of liveness: the watches' lag, one interval, one retry of Karpenter's batch
-_RETURN_SLACK_S: Final = 2700.0  # of a fallback: an hour's quarter for the canary's node, and replicas that grow with the demand
-_WATCHED_S: Final = 900.0  # how long after a change of the live rule its effect is compared with leaving it alone
-_HARM: Final = 0.005  # share of a stretch's requests: less is the noise of rounding weights
+_RETURN_SLACK_S: Final = 2700.0  # of a fallback: the canary's node, then replicas that grow with the demand
+_WATCHED_S: Final = 900.0  # how long the effect of a change of the live rule is compared with the old rule
+_HARM: Final = 0.005  # share of a stretch's requests: less is noise from rounding weights
 _HOUR_S: Final = 3600.0
-_AUDIT_S: Final = 70.0  # a change of the rule behind our back is seen by the next audit
+_AUDIT_S: Final = 70.0  # the next audit sees a change of the rule by others
 _ROUTES_AN_HOUR: Final = 24
-_UNSEEN_S: Final = 5.0  # of an override: the watch's lag, and the pass that was under way
+_UNSEEN_S: Final = 5.0  # of an override: the watch's lag, and the pass in progress
 
 
 class Invariants:
@@ -70,22 +70,22 @@ class Invariants:
 
     Args:
         engine: The world and the processes in it.
-        truth: What is true of them.
+        truth: The true state of the world.
     """
 
     def __init__(self, engine: Engine, truth: Truth) -> None:
         self._engine, self._truth = engine, truth
         self.violations: list[Violation] = []
         self._remembered: defaultdict[int, Remembered] = defaultdict(Remembered)
-        self._flips: deque[tuple[float, Mode]] = deque(maxlen=100)
+        self._mode_changes: deque[tuple[float, Mode]] = deque(maxlen=100)
         self._routes: deque[float] = deque(maxlen=_ROUTES_AN_HOUR + 1)
         self._mode_since = -math.inf
         self._short_since: float | None = None
         self._back_since: float | None = None
-        self._before: tuple[LiveRule, float] | None = None  # what was live before our last change, and until when it is compared
+        self._before: tuple[LiveRule, float] | None = None  # the rule before our last change, and until when it is compared
         self._ours_at = -math.inf
         self.harm = 0.0
-        """Requests that failed within a quarter of an hour of a change of ours and would not have, had the routing been left alone."""
+        """Requests that failed within 15 minutes of one of our changes and that the old routing would have served."""
         engine.observers.append(self)
         engine.balancer.listeners.append(self._moved)
         engine.traffic.listeners.append(self._flowed)
@@ -93,7 +93,7 @@ class Invariants:
     # --- reporting ----------------------------------------------------------------------------------------------------------------------
 
     def full(self) -> bool:
-        """Whether there is no point in going on."""
+        """Whether the run has had too many violations to go on."""
         return len(self.violations) >= MOST
 
     def _violated(self, name: str, text: str) -> None:
@@ -101,7 +101,7 @@ class Invariants:
             self.violations.append(Violation(name, self._engine.event_queue.now, text))
 
     def broke(self, error: Exception) -> None:
-        """Something raised that never should."""
+        """The controller raised an exception that it should have handled."""
         frame = traceback.extract_tb(error.__traceback__)[-1]
         self._violated("exception", f"{type(error).__name__}: {error} at {frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}")
 
@@ -136,7 +136,7 @@ class Invariants:
         blind = engine.fault_state.stalled or engine.fault_state.stale_s
         stopped = override.paused_until is not None and engine.clock() < override.paused_until
         if stopped and not blind and now - engine.override_at > _UNSEEN_S:
-            self._violated("paused", f"{action.kind} while a person had it paused")
+            self._violated("paused", f"{action.kind} while paused by a person")
         if action.kind is ActionKind.ROUTE:
             if error is not None and conclusion.decision.verb.switches:
                 self._remembered[replica.number].lost(conclusion, action)
@@ -153,14 +153,14 @@ class Invariants:
             self._violated("legal", problem or "the body is not what the plan shows")
         self._receivers_ready(snapshot, decision, action)
         if decision.verb.switches and decision.mode is not None:
-            self._flipped(snapshot, decision, decision.mode)
+            self._mode_changed(snapshot, decision, decision.mode)
         self._ours_at = now
         self._routes.append(now)
         if len(self._routes) > _ROUTES_AN_HOUR and now - self._routes[0] < _HOUR_S:
             self._violated("restless", f"{len(self._routes)} changes of the routing within {now - self._routes[0]:.0f} s")
 
     def _receivers_ready(self, snapshot: Snapshot, decision: Decision, action: Action) -> None:
-        """Every group that is to get more traffic has a ready endpoint; in truth as well, where the watches were true."""
+        """Every group that gets more traffic must have a ready endpoint; if the watches are fresh, in truth as well."""
         old = {target.service: target.weight for target in snapshot.routing.targets}
         whole, before = sum(target.weight for target in decision.targets), sum(old.values())
         application = snapshot.application
@@ -173,26 +173,26 @@ class Invariants:
             if not seen or (self._truth.calm() and self._engine.balancer.ready(target.service) == 0):
                 self._violated("ready", f"{action.kind} moves traffic to {target.service}, which has no ready endpoint")
 
-    def _flipped(self, snapshot: Snapshot, decision: Decision, mode: Mode) -> None:
-        """Limits on mode changes; what a person asked for has none."""
+    def _mode_changed(self, snapshot: Snapshot, decision: Decision, mode: Mode) -> None:
+        """Checks the limits on mode changes. Those that a person requests have none."""
         engine, now, policy = self._engine, self._engine.event_queue.now, snapshot.application.policy
         forgiven = now - engine.memory_lost_at < _HOUR_S or engine.clock_offset != 0 or now - engine.last_fault < _HOUR_S
         if decision.reason is not Reason.PINNED_TO_MODE and decision.verb is not Verb.ROLLBACK and not forgiven:
-            recent = [at for at, _ in self._flips if now - at < _HOUR_S]
+            recent = [at for at, _ in self._mode_changes if now - at < _HOUR_S]
             if len(recent) >= policy.flips_per_hour:
                 self._violated("flips", f"{len(recent) + 1} mode changes within an hour, {policy.flips_per_hour} are allowed")
             least = policy.dwell_capacity_s if mode is Mode.COST else policy.dwell_cost_s
             if now - self._mode_since < least - 1:
-                self._violated("dwell", f"to {mode} after {now - self._mode_since:.0f} s, {least:.0f} s are asked for")
-        self._flips.append((now, mode))
+                self._violated("dwell", f"to {mode} after {now - self._mode_since:.0f} s, {least:.0f} s are required")
+        self._mode_changes.append((now, mode))
         self._mode_since = now
 
     def _scaled(self, snapshot: Snapshot, action: Action) -> None:
-        """Nothing is lowered before the load balancer shows the routing and clients have left; nothing of somebody else's is."""
+        """Nothing is lowered before the load balancer shows the routing and clients have drained; nobody else's settings are changed."""
         engine, now = self._engine, self._engine.event_queue.now
         scaler = snapshot.units[action.unit].scaler
         if scaler is None or scaler.paused:
-            self._violated("not-ours", f"{action.kind} of a ScaledObject that is {'paused' if scaler else 'not there'}")
+            self._violated("not-ours", f"{action.kind} of a ScaledObject that is {'paused' if scaler else 'absent'}")
             return
         lowers = action.kind is ActionKind.LOWER_FLOOR or (
             action.kind is ActionKind.SET_TARGET and float(action.after) > float(action.before or "0")
@@ -201,7 +201,7 @@ class Invariants:
             self._violated("not-ours", f"the floor of {action.unit} was set by somebody else")
         policy = snapshot.application.policy
         if not lowers or now - engine.tampered_at < _AUDIT_S or now - engine.clock_set_at < policy.drain_s:
-            return  # a wall clock that jumps ahead ends every wait, the drain's too
+            return  # a wall clock that jumps ahead ends every wait, including the drain
         asked, live = parse_action(engine.api.ingress.annotations.get(engine.api.action_key, ""))[0], engine.balancer.live
         drained = now - engine.balancer.live_since >= policy.drain_s
         seen = engine.api.ingress.writer == FIELD_MANAGER and snapshot.routing.resource_version == str(engine.api.ingress.version)
@@ -211,11 +211,11 @@ class Invariants:
 
     def passed(self, replica: Replica, conclusion: Conclusion, acted: Acted) -> None:
         """See `failover_analysis.simulation.replica.ReplicaObserver.passed`."""
-        self._remembered[replica.number].passed(acted.memory.flips)
+        self._remembered[replica.number].passed(acted.memory.mode_changes)
         snapshot, decision, memory = conclusion.snapshot, conclusion.decision, acted.memory
         held = decision.verb is Verb.HOLD and decision.mode is not None
         if held and memory.mode is not decision.mode and snapshot.leader:
-            self._violated("recorded", f"the Ingress shows {decision.mode}, remembered is {memory.mode}")
+            self._violated("recorded", f"the Ingress shows {decision.mode}, the memory has {memory.mode}")
         self._failover_due(snapshot, decision)
         self._fallback_due(snapshot, decision, memory)
 
@@ -226,7 +226,7 @@ class Invariants:
         override = engine.api.ingress.override
         free = self._truth.calm() and override.paused_until is None and override.pinned_mode is None and self._truth.mode() is Mode.COST
         free = free and policy.strategy is Strategy.TWO_MODE
-        recent = [at for at, _ in self._flips if now - at < _HOUR_S]
+        recent = [at for at, _ in self._mode_changes if now - at < _HOUR_S]
         free = free and len(recent) < policy.flips_per_hour and now - self._mode_since >= policy.dwell_cost_s
         if not (free and self._refused_and_replaceable(snapshot)):
             self._short_since = None
@@ -235,18 +235,18 @@ class Invariants:
         bound = policy.patience_s + policy.replacement_hold_s + _SLACK_S
         if now - since > bound:
             self._violated("late-failover", f"short for {now - since:.0f} s, {bound:.0f} s are allowed: {decision.sentence}")
-            self._short_since = now + _HOUR_S  # once is enough
+            self._short_since = now + _HOUR_S  # one violation is enough
 
     def _refused_and_replaceable(self, snapshot: Snapshot) -> bool:
-        """Whether a unit that carries weight is provably starved, and another one serves."""
+        """Whether a unit with weight has been refused capacity for what it needs, and another unit serves."""
         engine, now = self._engine, self._engine.event_queue.now
-        weights = intended_weights(snapshot, ())
+        weights = Figures.of(snapshot).intended
         starved = []
         for unit in engine.application.units:
             pool = engine.karpenter.pools[unit.node_pool]
             last = max((failure.at for failure in pool.failures), default=-math.inf)
             launched = max((claim.launched or 0.0 for claim in pool.launches), default=-math.inf)
-            # The whole window but a pass: near its end the evidence may be too old at the next look.
+            # One pass less than the whole window: near its end the evidence may be too old at the next pass.
             recent = now - last <= snapshot.application.policy.ice_window_s - _SLACK_S and launched < last
             if recent and (unit.weight is None or unit.weight > 0) and self._truth.starved(unit.name):
                 starved.append(unit.name)
@@ -263,7 +263,7 @@ class Invariants:
             return
         since = self._back_since = now if self._back_since is None else self._back_since
         subject = tuple(name for name in memory.units if name in decision.evidence)
-        hold = break_even_s(application, intended_weights(snapshot, memory.units), subject, memory.hold_level)
+        hold = break_even_s(application, Figures.of(snapshot, memory.units).intended, subject, memory.hold_level)
         policy = application.policy
         cold = max(unit.cold_start_s for unit in application.units)
         bound = max(policy.quiet_s, hold, policy.dwell_capacity_s) + policy.ice_cache_s + 2.5 * cold + _RETURN_SLACK_S
@@ -274,14 +274,14 @@ class Invariants:
     # --- traffic ------------------------------------------------------------------------------------------------------------------------
 
     def _moved(self, before: LiveRule, after: LiveRule) -> None:
-        """The live rule changed. Where we asked for that, what it does is compared with what would have been."""
+        """The live rule changed. If we asked for it, its effect is compared with that of the old rule."""
         del after
         now = self._engine.event_queue.now
         ours = now - self._ours_at < _WATCHED_S
         self._before = (before, now + _WATCHED_S) if ours and not before.answer else None
 
     def _flowed(self, flow: Flow, seconds: float) -> None:
-        """A stretch of traffic."""
+        """Checks one stretch of traffic."""
         if self._before is None or not flow.failed:
             return
         rule, until = self._before
@@ -292,7 +292,7 @@ class Invariants:
         rate = flow.demand / seconds * engine.application.metric_period_s
         instead = engine.traffic.flow(rule.targets, rate, seconds)
         self.harm += max(0.0, flow.lost - instead.lost)
-        # A replica that sheds because round robin gives all alike is told by the sum alone: see docs/simulation.md.
+        # Only the sum shows a replica that sheds because round robin loads all replicas equally: see docs/simulation.md.
         harm = flow.own_5xx - instead.own_5xx
         if harm > _HARM * flow.demand and harm > 1:
             self._violated("switch-harm", f"{harm:.1f} of {flow.demand:.0f} requests: {dict(sorted(flow.failed.items()))}")

@@ -1,8 +1,8 @@
-"""Karpenter in virtual time: batches what waits, launches, remembers what was refused, and removes empty nodes.
+"""Karpenter in virtual time: it batches pending pods, launches nodes, remembers refusals and removes empty nodes.
 
-It leaves the signals that the recordings of a real one show (v1.14.1, facts on Karpenter): a claim leaves every zone open; claims of one
-batch share one fleet call; a refusal is an event of that claim, which is deleted; the offerings are not asked for again for three minutes,
-in which only `NoCompatibleInstanceTypes` repeats; an exhausted zone beside one that has room makes no event at all.
+It leaves the same signals as the recordings of a real one (v1.14.1, facts on Karpenter): a claim allows every zone; claims of one batch
+share one fleet call; a refusal is an event of that claim, which is deleted; the refused offerings are not requested again for three
+minutes, in which only `NoCompatibleInstanceTypes` repeats; an exhausted zone next to one with room makes no event at all.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from failover_testbed.capacity.offerings import Offerings
 _LAUNCH_S: Final = (1.0, 3.0)  # one CreateFleet call; facts on Karpenter, 2.2
 _REGISTER_S: Final = (25.0, 75.0)  # boot and join; the sample objects of the facts (E10) took 45 s
 _INITIALIZE_S: Final = (5.0, 50.0)  # device plugins; E10 took 47 s
-_CREATE_ERROR_LIFE_S: Final = 300.0  # facts on Karpenter, 2.1: such a claim is deleted after 5 minutes
-_NEVER_JOINED_LIFE_S: Final = 900.0  # the same: registration times out after 15 minutes
+_CREATE_ERROR_LIFE_S: Final = 300.0  # facts on Karpenter, 2.1: the claim is deleted after 5 minutes
+_NEVER_JOINED_LIFE_S: Final = 900.0  # facts on Karpenter, 2.1: registration times out after 15 minutes
 _KEPT_S: Final = 3600.0  # as long as the API server keeps events
 _MOST_KEPT: Final = 2000
 _PER_ZONE_BYTES: Final = 250  # about what one zone's InsufficientInstanceCapacity takes of an event's 300 bytes
@@ -36,29 +36,28 @@ _CAUSES: Final = {Code.CAPACITY: Cause.CAPACITY, Code.QUOTA: Cause.QUOTA, Code.A
 
 
 class Pods(Protocol):
-    """What Karpenter needs of the pods."""
+    """What Karpenter needs to know of the pods."""
 
     def waiting(self, pool: str) -> list[Pod]:
-        """Pods of a pool that the scheduler calls unschedulable, oldest first."""
+        """Pods of a pool that are unschedulable, oldest first."""
 
     def joined(self, node: Node) -> None:
-        """A node takes pods now."""
+        """A node accepts pods from now on."""
 
 
 @dataclass(slots=True)
 class Pool:
-    """One NodePool and what is known of it.
+    """One NodePool and its state.
 
     Attributes:
         name: Its name.
         types: The instance types of its requirements.
         limit: Most nodes; None: no limit.
-        nodes: Those that take pods.
-        alive: Claims that are not gone.
-        failures: Refusals, oldest first, for as long as events are kept.
-        launches: Claims that got an instance, likewise.
-        blocked_at: Last `NoCompatibleInstanceTypes`.
-        limited_at: Last time that pods got no place for want of room under the limit.
+        nodes: Nodes that accept pods.
+        alive: Claims that still exist.
+        failures: Refusals, oldest first, kept as long as events are.
+        launches: Claims with an instance, oldest first, kept as long.
+        blocked_at: Time of the last `NoCompatibleInstanceTypes`.
     """
 
     name: str
@@ -69,24 +68,23 @@ class Pool:
     failures: deque[LaunchFailure] = field(default_factory=lambda: deque(maxlen=_MOST_KEPT))
     launches: deque[Claim] = field(default_factory=lambda: deque(maxlen=_MOST_KEPT))
     blocked_at: float | None = None
-    limited_at: float | None = None
 
     def full(self) -> bool:
-        """Whether its limit leaves no room for another node."""
+        """Whether its limit allows no further node."""
         return self.limit is not None and len(self.alive) >= self.limit
 
 
 class Karpenter:
-    """Launches nodes for pods that wait, and removes those that nobody needs.
+    """Launches nodes for pending pods and removes empty ones.
 
     Args:
-        event_queue: Time.
-        ec2: Where capacity comes from.
-        zones: Of the node class.
+        event_queue: Virtual time.
+        ec2: Launches instances.
+        zones: Zones of the node class.
         pools: Instance types by NodePool.
-        fault_state: What is wrong.
-        chance: Its own stream.
-        changed: Called when a watcher would see something.
+        fault_state: The faults in force.
+        chance: A random stream of its own.
+        changed: Called after each change that a watch would deliver.
     """
 
     def __init__(
@@ -108,7 +106,7 @@ class Karpenter:
             changed,
         )
         self.version = 0
-        """Grows with everything that a watcher would see."""
+        """Counts the changes that a watch would deliver."""
         self.pools = {name: Pool(name, types) for name, types in pools.items()}
         self._pods: Pods | None = None
         self._offerings = Offerings(zones)
@@ -121,36 +119,36 @@ class Karpenter:
         self._tell()
 
     def set_limit(self, pool: str, nodes: int | None) -> None:
-        """A NodePool gets or loses a limit."""
+        """Sets or removes a NodePool's limit."""
         self.pools[pool].limit = nodes
         self._changed()
 
     def attach(self, pods: Pods) -> None:
-        """Makes the two halves of the cluster known to one another."""
+        """Connects the pods."""
         self._pods = pods
 
     # --- provisioning -------------------------------------------------------------------------------------------------------------------
 
     def wanted(self, pool: str) -> None:
-        """A pod of the pool has just been called unschedulable."""
+        """A pod of the pool has become unschedulable."""
         batcher = self._batchers[pool]
         batcher.add(self._event_queue.now)
         self._event_queue.at(batcher.due_at, lambda: self._close(pool))
 
     def _close(self, pool: str) -> None:
-        """Ends a batch unless another pod has come since, which has its own call of this due later."""
+        """Ends a batch, unless a later pod has scheduled its own end of the batch."""
         batcher = self._batchers[pool]
         if self._event_queue.now >= batcher.due_at:
             batcher.close()
             self._provision(self.pools[pool])
 
     def _free(self, pool: str) -> list[Pod]:
-        """Pods that nothing is launched for."""
-        assert self._pods is not None  # noqa: S101 - attached by whoever made both
+        """Pods for which no node is being launched."""
+        assert self._pods is not None  # noqa: S101 - attached before the start
         return [pod for pod in self._pods.waiting(pool) if pod.claim is None or pod.claim.gone]
 
     def _provision(self, pool: Pool) -> None:
-        """One scheduling loop over one pool: a claim for each pod that has a place, another look at the others in ten seconds."""
+        """Runs one scheduling loop over a pool: makes a claim for each pod that has a place, and retries the others in ten seconds."""
         pods, now = self._free(pool.name), self._event_queue.now
         if not pods:
             return
@@ -164,7 +162,6 @@ class Karpenter:
         claims = []
         for pod in pods if types else ():
             if pool.full():
-                pool.limited_at = now
                 self._changed()
                 break
             self._made += 1
@@ -189,7 +186,7 @@ class Karpenter:
     # --- launching ----------------------------------------------------------------------------------------------------------------------
 
     def _launch(self, pool: Pool, claims: list[Claim]) -> None:
-        """One fleet call for claims that ask for the same."""
+        """Makes one fleet call for claims with equal requirements."""
         if self._fault_state.create_errors:
             self._stuck(pool, claims)
             return
@@ -208,7 +205,7 @@ class Karpenter:
         self._changed()
 
     def _refused(self, pool: Pool, claims: list[Claim], errors: tuple[FleetError, ...]) -> None:
-        """An event a claim, and its end. What the event names is cut: of several zones usually one."""
+        """Records one event for each claim and deletes it. The message is cut, so of several zones it usually names one."""
         codes = tuple(dict.fromkeys(str(error.code) for error in errors)) or ("AllOfferingsUnavailable",)
         named = errors[0].offering if errors else ("", "")
         for claim in claims:
@@ -231,7 +228,7 @@ class Karpenter:
         self._changed()
 
     def _stuck(self, pool: Pool, claims: list[Claim]) -> None:
-        """A launch that failed outside the capacity class: a condition on a claim that lingers, and no event."""
+        """A launch failed for another reason than capacity: the claim lingers with a condition, and there is no event."""
         for claim in claims:
             failure = LaunchFailure(
                 claim=claim.name,
@@ -250,7 +247,7 @@ class Karpenter:
         self._changed()
 
     def _end(self, pool: Pool, claim: Claim) -> None:
-        """A claim is gone; its pod wants another, which the next loop makes."""
+        """Deletes a claim. The next loop makes another one for its pod."""
         claim.gone = True
         pool.alive.remove(claim)
         if claim.node is not None:
@@ -272,8 +269,8 @@ class Karpenter:
         self.place(pool, claim)
 
     def place(self, pool: Pool, claim: Claim) -> Node:
-        """Its node takes pods now. At the start of a run, too: then it has been there for long."""
-        assert self._pods is not None  # noqa: S101 - attached by whoever made both
+        """Lets a claim's node accept pods. At the start of a run the node counts as long joined."""
+        assert self._pods is not None  # noqa: S101 - attached before the start
         node = Node(claim)
         claim.node = node
         pool.nodes.append(node)
@@ -282,7 +279,7 @@ class Karpenter:
         return node
 
     def start(self, pool: Pool, instance_type: str, number: int) -> Node:
-        """A node that joined long ago, the number telling its zone."""
+        """Adds a node that joined long ago; `number` chooses its zone."""
         self._made += 1
         long_ago = self._event_queue.now - _KEPT_S
         claim = Claim(
@@ -295,7 +292,7 @@ class Karpenter:
     # --- consolidation ------------------------------------------------------------------------------------------------------------------
 
     def emptied(self, node: Node) -> None:
-        """A node has no pod: it goes if that stays so."""
+        """A node has no pod. It is removed if that lasts."""
         if node.pod is None and not node.claim.gone:
             node.empty_since = self._event_queue.now
             self._event_queue.after(EMPTY_S, lambda: self._consolidate(node, node.empty_since))
@@ -307,7 +304,7 @@ class Karpenter:
             self._event_queue.after(EMPTY_S, lambda: self._consolidate(node, since))
             return
         pool = self.pools[node.claim.pool]
-        node.claim.gone = True  # no pod is put there any more
+        node.claim.gone = True  # it accepts no pod any more
         pool.nodes.remove(node)
         self._event_queue.after(TERMINATE_S, lambda: self._terminated(pool, node.claim))
 
@@ -315,10 +312,10 @@ class Karpenter:
         pool.alive.remove(claim)
         self._changed()
 
-    # --- what is seen -------------------------------------------------------------------------------------------------------------------
+    # --- observations -------------------------------------------------------------------------------------------------------------------
 
     def forget_old(self) -> None:
-        """Drops what no watcher would still be told of."""
+        """Drops events that the API server would no longer keep."""
         oldest = self._event_queue.now - _KEPT_S
         for pool in self.pools.values():
             while pool.failures and pool.failures[0].at < oldest:
@@ -328,7 +325,7 @@ class Karpenter:
         self.version += 1
 
     def nodes(self) -> dict[str, int]:
-        """Instances that are paid for, by type."""
+        """Running instances by type: those that cost money."""
         found: dict[str, int] = {}
         for pool in self.pools.values():
             for claim in pool.alive:
@@ -338,7 +335,7 @@ class Karpenter:
 
 
 def launch_of(claim: Claim) -> Launch:
-    """A claim that got an instance, as signals tell of it."""
+    """A launched claim as the signals report it."""
     return Launch(
         claim.name, claim.pool, claim.created, claim.launched or 0.0, claim.registered, claim.initialized, claim.instance_type, claim.zone
     )

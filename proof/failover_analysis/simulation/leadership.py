@@ -1,4 +1,4 @@
-"""Who leads, and in which term: the Lease, seen from above."""
+"""The Lease: which process leads, and in which term."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Final
 
 TAKEOVER_S: Final = 16.0
-"""From the death of a leader to the next one, seconds: a lease of 15 s and a retry (docs/leader-election.md)."""
+"""Time from a leader's death to the next leader, seconds: a lease of 15 s and a retry (docs/leader-election.md)."""
 
 
 @dataclass(slots=True)
 class Lease:
-    """The Lease. `holder` is the number of the process that holds it; `epoch` grows with every change."""
+    """The Lease. `holder` is the number of the process that holds it; `epoch` grows with every new holder."""
 
     holder: int = 0
     epoch: int = 0
@@ -22,18 +22,18 @@ class Lease:
 
 
 class SimulatedLeadership:
-    """The leadership of one process, as `controller.ports.Leadership` says.
+    """The leadership of one process; see `controller.ports.Leadership`.
 
     Args:
         lease: The Lease.
-        process: Which process.
+        process: The number of the process.
     """
 
     def __init__(self, lease: Lease, process: int) -> None:
         self._lease, self._process = lease, process
         self._believed = lease.epoch
         self.believes = lease.holder == process
-        """What the process knows: one that was paused finds out only when it asks."""
+        """What the process believes. A paused process finds out only when it confirms."""
 
     def epoch(self) -> int:
         """See `controller.ports.Leadership.epoch`."""
@@ -44,13 +44,13 @@ class SimulatedLeadership:
         return self.believes
 
     def confirm(self, epoch: int, needed_s: float) -> bool:
-        """See `controller.ports.Leadership.confirm`: the Lease is asked."""
-        del needed_s  # the holder's time is never short here: what ends it is another holder
+        """See `controller.ports.Leadership.confirm`: reads the Lease."""
+        del needed_s  # a lease never runs out here; only another holder ends it
         self.believes = self._lease.holder == self._process
         return self.believes and epoch == self._lease.epoch
 
     def outrank(self, epoch: int) -> None:
-        """See `controller.ports.Leadership.outrank`: only the holder's write of the Lease is accepted."""
+        """See `controller.ports.Leadership.outrank`: only the holder can write the Lease."""
         self.believes = self._lease.holder == self._process
         if self.believes:
             self._lease.epoch = self._believed = max(self._lease.epoch, epoch + 1)

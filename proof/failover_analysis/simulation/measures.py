@@ -1,6 +1,6 @@
-"""What a report wants to know of a run beyond its sums: the worst minutes, how slow answers were, how soon a shortage was proven.
+"""What a report shows of a run beyond its sums: the worst minutes, added latency, and the times to detect and to verify.
 
-Only watches: a run that is measured is the same run, byte for byte.
+It only observes: a run that is measured is the same run, byte for byte.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from failover_analysis.simulation.traffic import Flow
 from failover_analysis.simulation.truth import Truth
 
 MOMENTS: Final = 5
-"""Moments that are kept of a run: the worst."""
+"""How many moments of a run are kept: the worst ones."""
 
 APART_S: Final = 900.0
-"""Bad minutes that are closer than this are one moment, seconds."""
+"""Bad minutes that are closer together than this are one moment, seconds."""
 
 MINUTE_S: Final = 60.0
-_SLOW_S: Final = 0.1  # mean added latency from which a minute counts as bad where nothing failed, seconds
-_LEAST: Final = 1e-6  # share of requests that failed: less is the noise of binary fractions
+_SLOW_S: Final = 0.1  # mean added latency that makes a minute bad even if nothing failed, seconds
+_LEAST: Final = 1e-6  # share of failed requests: less is floating-point noise
 _BIN_S: Final = 0.01
-_BINS: Final = 2_000  # 20 s: a replica that is full sheds long before that
-_MOST_TIMES: Final = 10_000  # detections, and verifications, that are kept
-_KNOWN: Final = 8  # decisions that are remembered, for the one in force when a minute ended
+_BINS: Final = 2_000  # 20 s: a full replica sheds long before that
+_MOST_TIMES: Final = 10_000  # how many detections, and how many verifications, are kept
+_KNOWN: Final = 8  # how many decisions are kept, to find the one in force when a minute ended
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A decision in words.
+    """A decision, rendered as text.
 
     Attributes:
         at: When it was made, seconds since the Unix epoch.
         verb: What was decided.
-        mode: The mode after it, "unknown" where the routing is not understood.
-        reason: Why, the machine name.
-        sentence: Why, in words.
-        held: What the guards held back and why, "" where they held nothing back.
-        evidence: What the signals proved of the units that were not simply served.
+        mode: The mode after it; "unknown" if the routing is not understood.
+        reason: The reason code.
+        sentence: The reason as a sentence.
+        held: What the guards held back and why; "" if nothing.
+        evidence: What the signals proved of the units that were short or not yet served.
     """
 
     at: float
@@ -57,17 +57,17 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class BadMoment:
-    """A minute in which users fared badly: the worst one of a stretch of them.
+    """The worst minute of a stretch of bad minutes.
 
     Attributes:
         at: Its end, seconds since the Unix epoch.
         seconds: How long the stretch of bad minutes lasted.
         demand: Requests in the minute.
-        failed: Requests that failed, by why.
-        added_s: How much slower answers were than the units are at their rated throughput, mean, seconds.
-        decision: The one in force at its end; None before the first.
-        faults: What was wrong then besides capacity.
-        out: Instance types that EC2 had none of.
+        failed: Failed requests by cause.
+        added_s: Mean added latency over the units' latency at rated throughput, seconds.
+        decision: The decision in force at its end; None before the first.
+        faults: Active faults besides capacity.
+        out: Instance types without capacity in EC2.
     """
 
     at: float
@@ -81,28 +81,28 @@ class BadMoment:
 
     @property
     def lost(self) -> float:
-        """Requests that failed."""
+        """Number of failed requests."""
         return sum(self.failed.values())
 
     @property
     def badness(self) -> tuple[float, float]:
-        """By what moments are ordered: requests that failed, then how slow the others were."""
+        """Sort key of moments: failed requests, then added latency."""
         return self.lost, self.added_s
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was measured.
+    """The measurements of a run.
 
     Attributes:
-        added_p95_s: 95 of 100 answers came from replicas that were at most so much slower than at their rated throughput, seconds.
-        worst_minute: Share of the requests of the worst minute that were served; 1 where none was asked for.
-        worst_minute_at: Its end, seconds since the Unix epoch; None where every minute served everything.
-        detected_s: From each moment at which cost mode began to send traffic to a unit that starved, to its proven shortage, seconds.
-        undetected: Such moments that were over before anything was proven.
-        verified_s: From each accepted mode change to the look that found the load balancer doing as it says, seconds.
-        unverified: Mode changes after which there was no such look before the next change or the end.
-        moments: The worst, the worst one first.
+        added_p95_s: 95 % of the answers came from replicas with at most this added latency over their rated throughput's, seconds.
+        worst_minute: Share of the requests of the worst minute that were served; 1 if there were no requests.
+        worst_minute_at: Its end, seconds since the Unix epoch; None if every minute served everything.
+        detected_s: Each time from cost mode starting to send traffic to a starved unit until its shortage was proven, seconds.
+        undetected: How often that ended before anything was proven.
+        verified_s: Each time from an accepted mode change to the check that found the load balancer following it, seconds.
+        unverified: Mode changes without such a check before the next change or the end.
+        moments: The worst moments, the worst one first.
     """
 
     added_p95_s: float
@@ -117,7 +117,7 @@ class Measured:
 
 @dataclass(slots=True)
 class _Minute:
-    """What is summed up of the minute that runs."""
+    """Sums over the current minute."""
 
     demand: float = 0.0
     answered: float = 0.0
@@ -130,7 +130,7 @@ class Measures:
 
     Args:
         engine: The world and the processes in it, before the run begins.
-        truth: What is true of them.
+        truth: The true state of the world.
     """
 
     def __init__(self, engine: Engine, truth: Truth) -> None:
@@ -144,20 +144,20 @@ class Measures:
         self._detections, self._verifications = _Detections(), _Verifications()
         engine.traffic.listeners.append(self._flowed)
 
-    # --- what is told -------------------------------------------------------------------------------------------------------------------
+    # --- events -------------------------------------------------------------------------------------------------------------------------
 
     def decided(self, snapshot: Snapshot, decision: Decision) -> None:
-        """A pass has decided."""
+        """Takes note of a decision."""
         now = self._engine.event_queue.now
         self._decisions.append((now, decision))
         self._detections.seen(now, exposed=self._truth.exposed())
         self._detections.decided(now, proven=any(judged.short for judged in decision.evidence.values()))
-        self._verifications.looked(now, snapshot)
+        self._verifications.passed(now, snapshot)
 
     def acted(self, decision: Decision, action: Action) -> None:
-        """An action was accepted."""
+        """Takes note of an accepted action."""
         if action.kind is ActionKind.ROUTE:
-            self._verifications.routed(self._engine.event_queue.now, action.after, switch=decision.verb.switches)
+            self._verifications.routed(self._engine.event_queue.now, action.after, mode_change=decision.verb.switches)
 
     def _flowed(self, flow: Flow, seconds: float) -> None:
         now = self._engine.event_queue.now
@@ -187,7 +187,7 @@ class Measures:
             minute.failed[why] = minute.failed.get(why, 0.0) + count * share
 
     def _close(self) -> None:
-        """The minute is over."""
+        """Ends the minute."""
         minute, self._minute = self._minute, _Minute()
         lost = sum(minute.failed.values())
         added = minute.added / minute.answered if minute.answered > 0 else 0.0
@@ -216,7 +216,7 @@ class Measures:
     # --- the end ------------------------------------------------------------------------------------------------------------------------
 
     def measured(self) -> Measured:
-        """What was measured, after the run."""
+        """The measurements, after the run."""
         return Measured(
             added_p95_s=quantile_of(self._histogram, 0.95) * _BIN_S,
             worst_minute=self._worst,
@@ -230,14 +230,14 @@ class Measures:
 
 
 def judgement(at: float, decision: Decision) -> Judgement:
-    """A decision in words: only what is not simply well.
+    """Renders a decision as text, leaving out units that are simply well.
 
     Args:
         at: When it was made, seconds since the Unix epoch.
         decision: What was decided.
     """
     first = next((result.text for result in decision.guards if not result.passed), "")
-    held = f"{decision.wanted}: {first}" if decision.wanted is not None and decision.wanted is not decision.verb else ""
+    held = f"{decision.held_back}: {first}" if decision.held_back is not None and decision.held_back is not decision.verb else ""
     evidence = [
         f"{name}: shortage {judged.shortage}, {judged.demand} waiting, ready {judged.ready}, needed {judged.needed}"
         for name, judged in decision.evidence.items()
@@ -249,7 +249,7 @@ def judgement(at: float, decision: Decision) -> Judgement:
 
 
 def quantile_of(counts: Sequence[float], share: float) -> int:
-    """The first bin up to which at least that share of all counts lies; 0 where there are none."""
+    """The first bin at which the cumulative count reaches the share; 0 if there are no counts."""
     wanted, total = sum(counts) * share, 0.0
     for place, count in enumerate(counts):
         total += count
@@ -259,7 +259,7 @@ def quantile_of(counts: Sequence[float], share: float) -> int:
 
 
 class _Worst:
-    """The worst moments, one of each stretch of bad minutes."""
+    """Collects the worst moments, one of each stretch of bad minutes."""
 
     def __init__(self) -> None:
         self._kept: list[tuple[tuple[float, float], float, BadMoment]] = []
@@ -267,7 +267,7 @@ class _Worst:
         self._begin = self._last = -math.inf
 
     def add(self, moment: BadMoment, end: float) -> None:
-        """A bad minute that ended then."""
+        """Adds a bad minute that ended at `end`."""
         if self._present is not None and end - MINUTE_S - self._last <= APART_S:
             if moment.badness > self._present.badness:
                 self._present = moment
@@ -285,19 +285,19 @@ class _Worst:
             heapq.heappop(self._kept)
 
     def ordered(self) -> tuple[BadMoment, ...]:
-        """The worst one first."""
+        """The moments, the worst one first."""
         self._keep()
         self._present = None
         return tuple(worst(one for _, _, one in self._kept))
 
 
 def worst(moments: Iterable[BadMoment]) -> list[BadMoment]:
-    """The worst of some moments, the worst one first, the earlier one of equals first."""
+    """The worst moments, the worst one first; of equals the earlier one first."""
     return sorted(moments, key=lambda one: (-one.lost, -one.added_s, one.at))[:MOMENTS]
 
 
 class _Detections:
-    """How soon a shortage that harms somebody is proven."""
+    """Measures how soon a harmful shortage is proven."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -306,7 +306,7 @@ class _Detections:
         self._exposed = self._proven = False
 
     def seen(self, now: float, *, exposed: bool) -> None:
-        """Whether cost mode sends traffic to a unit that starves. A moment that begins while a shortage is proven needs no detection."""
+        """Notes whether cost mode sends traffic to a starved unit. If a shortage is proven already, there is nothing to detect."""
         if exposed and not self._exposed and not self._proven:
             self._since = now
         elif not exposed and self._since is not None:
@@ -315,7 +315,7 @@ class _Detections:
         self._exposed = exposed
 
     def decided(self, now: float, *, proven: bool) -> None:
-        """Whether a unit's shortage is proven now."""
+        """Notes whether a unit's shortage is proven now."""
         self._proven = proven
         if proven and self._since is not None:
             if len(self.seconds) < _MOST_TIMES:
@@ -324,7 +324,7 @@ class _Detections:
 
 
 class _Verifications:
-    """How soon the load balancer is found to do as a mode change says."""
+    """Measures how soon the load balancer is found to follow a mode change."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -334,18 +334,18 @@ class _Verifications:
 
     @property
     def waiting(self) -> bool:
-        """Whether a mode change is still to be verified."""
+        """Whether a mode change awaits verification."""
         return self._since is not None
 
-    def routed(self, now: float, action: str, *, switch: bool) -> None:
-        """A routing action was accepted; one that is no mode change takes the place of what was to be verified."""
-        if switch:
+    def routed(self, now: float, action: str, *, mode_change: bool) -> None:
+        """Notes an accepted routing action. One that is no mode change replaces the action to verify."""
+        if mode_change:
             self.missed += self.waiting
             self._since = now
         self._action = action
 
-    def looked(self, now: float, snapshot: Snapshot) -> None:
-        """A pass; the look that it knows is dated by the controller's clock, so the pass itself is what counts."""
+    def passed(self, now: float, snapshot: Snapshot) -> None:
+        """Notes a pass. The time of the pass counts, because the verification carries the controller's clock."""
         seen = snapshot.routing.verification
         if self._since is None or seen is None or seen.verdict is not Verdict.YES or seen.action != self._action:
             return

@@ -1,7 +1,7 @@
-"""CloudWatch, and KEDA that scales by it.
+"""CloudWatch, and KEDA, which scales by it.
 
-A period's sums appear a minute or more after its end, and what is late may never be early again. The controller's own poller reads as
-`controller.signals.cloudwatch` does: it leaves the newest period out. KEDA reads the newest value there is.
+A period's sums appear a minute or more after its end, and periods appear in their order. The controller leaves out the newest period, as
+`controller.signals.cloudwatch` does. KEDA reads the newest value.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from failover_analysis.simulation.workloads import Workloads
 from failover_testbed.traffic.autoscaler import Autoscaler
 
 KEDA_S: Final = 30.0
-"""``pollingInterval``, KEDA's default, seconds. The autoscaler's own interval is shorter, but the metric changes once a minute."""
+"""``pollingInterval``, KEDA's default, seconds. The autoscaler polls more often, but the metric changes once a minute."""
 
 NO_DATA: Final = 1.0
-"""What KEDA's scaler reports where CloudWatch has nothing: the sample's ``minMetricValue``."""
+"""What KEDA's scaler reports if CloudWatch has no value: the AWS sample's ``minMetricValue``."""
 
 _LAG_S: Final = (60.0, 150.0)  # facts on the load balancer, section 8: the last complete minute typically appears after 1 to 3 min
 _WINDOW_S: Final = 300.0  # KEDA's metricCollectionTime
@@ -31,21 +31,21 @@ _WINDOW_S: Final = 300.0  # KEDA's metricCollectionTime
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """One metric period: what was counted, and its end."""
+    """One metric period: its flow and its end."""
 
     end: float
     flow: Flow
 
 
 class CloudWatch:
-    """The metrics as they can be read.
+    """The metrics that CloudWatch has published.
 
     Args:
-        event_queue: Time.
-        application: Whose.
-        traffic: What is counted.
-        fault_state: What is wrong.
-        chance: Its own stream.
+        event_queue: Virtual time.
+        application: The simulated application.
+        traffic: The traffic to count.
+        fault_state: The faults in force.
+        chance: A random stream of its own.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class CloudWatch:
         )
         self._counting = Flow()
         self._shown_until = 0.0
-        self.newest: Period | None = None  # that can be read
+        self.newest: Period | None = None  # that is published
         traffic.listeners.append(lambda flow, _seconds: self._counting.add(flow))
         event_queue.every(application.metric_period_s, self._publish)
 
     def warm(self, flow: Flow) -> None:
-        """Makes one period of the past readable at the start."""
+        """Publishes one past period at the start."""
         self.newest = Period(self._event_queue.now, flow)
 
     def _publish(self) -> None:
@@ -74,7 +74,7 @@ class CloudWatch:
         if self._fault_state.cloudwatch_absent:
             return
         due = self._event_queue.now + self._chance.uniform(*_LAG_S) + self._fault_state.cloudwatch_late_s
-        self._shown_until = max(self._shown_until, due)  # periods appear in their order
+        self._shown_until = max(self._shown_until, due)  # periods appear in order
         self._event_queue.at(self._shown_until, lambda: self._show(period))
 
     def _show(self, period: Period) -> None:
@@ -85,7 +85,7 @@ class Keda:
     """Sets the replicas of every unit that has a ScaledObject.
 
     Args:
-        event_queue: Time.
+        event_queue: Virtual time.
         api: The ScaledObjects.
         cloudwatch: The counters.
         workloads: The Deployments.
@@ -99,13 +99,13 @@ class Keda:
         self._autoscalers = {name: Autoscaler() for name in api.scalers}
         for name, autoscaler in self._autoscalers.items():
             autoscaler.remember(event_queue.now, workloads.units[name].desired)
-        event_queue.every(KEDA_S, self._look)
+        event_queue.every(KEDA_S, self._poll)
 
     def changed(self, unit: str) -> None:
         """A ScaledObject was written: KEDA updates its autoscaler within a fraction of a second."""
         self._event_queue.after(0.2, lambda: self._scale(unit))
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         for unit in self._autoscalers:
             self._scale(unit)
 

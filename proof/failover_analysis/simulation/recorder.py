@@ -1,4 +1,4 @@
-"""Keeps the books of a run: every pass, action and stretch of traffic."""
+"""Records a run: every pass, action and stretch of traffic."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from controller.service.application_pass import Acted
 from failover_analysis.simulation.api import took_effect
 from failover_analysis.simulation.engine import Engine
 from failover_analysis.simulation.measures import Measures
-from failover_analysis.simulation.recording import MOST_ROWS, Digest, Result, Row, Switch, Totals, Violation
+from failover_analysis.simulation.recording import MOST_ROWS, Digest, Result, Row, SimulatedChange, Totals, Violation
 from failover_analysis.simulation.replica import Replica
 from failover_analysis.simulation.traffic import Flow
 from failover_analysis.simulation.truth import Truth
@@ -22,22 +22,22 @@ _HOUR_S: Final = 3600.0
 
 
 class Recorder:
-    """The observer of a run.
+    """Observes a run and adds it up.
 
     Args:
         engine: The world and the processes in it.
-        truth: What is true of them.
-        measured: Whether the run is measured for a report, too.
+        truth: The true state of the world.
+        measured: Whether to measure the run for a report as well.
     """
 
     def __init__(self, engine: Engine, truth: Truth, *, measured: bool = False) -> None:
         self._engine, self._truth = engine, truth
         self._measures = Measures(engine, truth) if measured else None
         self.last: tuple[Snapshot, Memory] | None = None
-        """What the last decision was made from."""
+        """The snapshot of the last decision."""
         self._prices = {unit.instance_type: unit.price_per_hour for unit in engine.application.units}
         self.totals, self.digest, self.ledger = Totals(), Digest(), Ledger()
-        self.switches: list[Switch] = []
+        self.mode_changes: list[SimulatedChange] = []
         self.rows: list[Row] = []
         self._row_flow, self._row_seconds = Flow(), 0.0
         self._booked: tuple[float, Snapshot, Decision] | None = None
@@ -75,8 +75,10 @@ class Recorder:
             self.totals.refused += 1
         if took_effect(error) and action.kind is ActionKind.ROUTE and decision.verb.switches and decision.mode is not None:
             needless = self._room_for(decision)
-            self.switches.append(
-                Switch(self._engine.event_queue.now, decision.mode, decision.verb.value, decision.reason.value, decision.sentence, needless)
+            self.mode_changes.append(
+                SimulatedChange(
+                    self._engine.event_queue.now, decision.mode, decision.verb.value, decision.reason.value, decision.sentence, needless
+                )
             )
 
     def passed(self, replica: Replica, conclusion: Conclusion, acted: Acted) -> None:
@@ -134,26 +136,26 @@ class Recorder:
         self.digest.add(row)
 
     def _calls(self) -> dict[str, float]:
-        """API calls by service; Events about the Ingress, which nobody here is told by, are not among them."""
+        """API calls by service, without Events about the Ingress, which the simulation does not write."""
         engine = self._engine
         return {"kubernetes": engine.api.calls + engine.store.calls, **dict(sorted(engine.world.calls.items()))}
 
     def result(self, violations: list[Violation], harm: float) -> Result:
-        """What came of it.
+        """The result of the run.
 
         Args:
-            violations: Invariants that did not hold.
+            violations: Violations of invariants.
             harm: See `failover_analysis.simulation.recording.Totals`.
         """
         engine = self._engine
         self.totals.harm = harm
-        self.digest.add(self.totals, self.switches, violations)
+        self.digest.add(self.totals, self.mode_changes, violations)
         return Result(
             name=engine.setup.name,
             seed=engine.seed,
             seconds=engine.elapsed(),
             totals=self.totals,
-            switches=tuple(self.switches),
+            mode_changes=tuple(self.mode_changes),
             rows=tuple(self.rows),
             faults=dict(sorted(engine.injected.items())),
             violations=tuple(violations),

@@ -1,4 +1,4 @@
-"""What a run leaves: sums, switches, a timeline, and a digest that is equal for equal runs."""
+"""The result of a run: sums, mode changes, a timeline, and a digest that is equal for equal runs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from failover_analysis.simulation.measures import Measured
 from failover_analysis.simulation.traffic import Flow
 
 MOST_ROWS: Final = 200_000
-"""Bound of the timeline; a run that would have more takes longer steps."""
+"""Bound of the timeline. A run that would have more rows takes longer steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """An invariant that did not hold.
+    """A violation of an invariant.
 
     Attributes:
-        name: Which.
+        name: The invariant.
         at: Seconds since the Unix epoch.
         text: What was found.
     """
@@ -31,16 +31,16 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True)
-class Switch:
-    """A mode change that was made.
+class SimulatedChange:
+    """A mode change that took effect.
 
     Attributes:
         at: Seconds since the Unix epoch.
-        to: The mode it led to.
-        verb: What the decision was.
-        reason: Why, the machine name.
-        sentence: Why, in words.
-        needless: Of a failover: whether EC2 had room for every unit it was about.
+        to: The new mode.
+        verb: The decision's verb.
+        reason: The reason code.
+        sentence: The reason as a sentence.
+        needless: Of a failover: whether EC2 had capacity for every unit that it was about.
     """
 
     at: float
@@ -53,23 +53,23 @@ class Switch:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The state of the world at one moment, and what flowed since the row before.
+    """The state of the world at one moment, and the traffic since the row before.
 
     Attributes:
         at: Seconds since the Unix epoch.
-        mode: As the Ingress says.
-        demand: Requests per metric period, mean since the last row.
+        mode: The Ingress's mode.
+        demand: Mean requests per metric period since the last row.
         failed: Requests that failed since the last row.
         served: Requests per metric period by unit.
-        latency_s: Mean latency by unit, seconds; 0 where it served nothing.
+        latency_s: Mean latency by unit, seconds; 0 if it served nothing.
         ready: Ready replicas by unit.
-        desired: Replicas asked for by unit.
+        desired: Desired replicas by unit.
         pending: Replicas without a node by unit.
         wanted: Weights that the Ingress asks for, by Service.
-        live: Weights that the load balancer has, by Service.
-        dollars_per_hour: Of the instances.
-        out: Instance types that cannot grow: EC2 has no room in any zone, or the NodePool is at its limit.
-        faults: Names of the faults that last.
+        live: Weights of the live rule, by Service.
+        dollars_per_hour: Cost of the instances.
+        out: Instance types that cannot grow: EC2 has no capacity in any zone, or the NodePool is at its limit.
+        faults: Names of the active faults.
     """
 
     at: float
@@ -94,13 +94,13 @@ class Totals:
 
     Attributes:
         flow: Requests.
-        dollars: Of the instances: node-hours by their prices.
-        seconds: By mode.
-        exposed_s: Time in cost mode in which pods of a unit that carries weight waited and EC2 had no room for them.
-        passes: How often it was decided.
+        dollars: Cost of the instances: node-hours at their prices.
+        seconds: Time in each mode.
+        exposed_s: Time in cost mode during which pods of a unit with weight waited for capacity that EC2 did not have.
+        passes: Number of decisions.
         writes: Actions that took effect, by kind.
-        refused: Actions that did not.
-        harm: Requests that failed soon after a change of ours and would not have, had the routing been left alone.
+        refused: Number of actions that did not take effect.
+        harm: Requests that failed soon after one of our changes and that the old routing would have served.
     """
 
     flow: Flow = field(default_factory=Flow)
@@ -115,27 +115,27 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a run.
+    """The result of a run.
 
     Attributes:
-        name: The setup's.
-        seed: Of its chances.
-        seconds: How long it lasted.
-        totals: Sums.
-        switches: Mode changes.
+        name: The setup's name.
+        seed: The run's seed.
+        seconds: Length of the run.
+        totals: Sums over the run.
+        mode_changes: Mode changes.
         rows: The timeline.
         faults: How often each fault was injected.
-        violations: Invariants that did not hold.
+        violations: Violations of invariants.
         ledger: The account that the controller itself would have kept.
         digest: Equal for equal runs.
-        measured: What a report wants to know besides; None where nobody asked.
+        measured: What a report shows besides; None if the run was not measured.
     """
 
     name: str
     seed: int
     seconds: float
     totals: Totals
-    switches: tuple[Switch, ...]
+    mode_changes: tuple[SimulatedChange, ...]
     rows: tuple[Row, ...]
     faults: dict[str, int]
     violations: tuple[Violation, ...]
@@ -145,13 +145,13 @@ class Result:
 
 
 class Digest:
-    """A hash over everything that was decided, done and seen, in its order."""
+    """A hash over every decision, action and observation, in order."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
 
     def add(self, *parts: object) -> None:
-        """Takes one entry. Its parts must have a `repr` that is equal in every run: no sets, no object addresses."""
+        """Adds one entry. Its parts must have a `repr` that is equal in every run: no sets, no object addresses."""
         self._hash.update(repr(parts).encode())
 
     def hexdigest(self) -> str:

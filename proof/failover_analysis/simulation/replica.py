@@ -1,6 +1,6 @@
-"""One process of the controller: the production pass, run in virtual time.
+"""One process of the controller: the production pass in virtual time.
 
-Passes come when a watch wakes the process, when the pass itself asks for another one, and after the interval.
+A pass runs when a watch delivers a change, when the last pass has scheduled it, and after the interval.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from failover_analysis.simulation.fault_state import FaultState
 from failover_analysis.simulation.simulated_view import INGRESS, KEDA, SimulatedView
 
 WATCH_LAG_S: Final = 0.2
-"""From a change to the pass that sees it, seconds: the reaction benchmark's median is below that."""
+"""Time from a change to the pass that sees it, seconds: the reaction benchmark's median is below that."""
 
 
 class Crash(Exception):
@@ -28,11 +28,11 @@ class Crash(Exception):
 
 
 class MortalApplier:
-    """An applier whose process may die at an action, as the fault state says.
+    """An applier whose process may die at an action if the fault state says so.
 
     Args:
-        applier: Where actions go.
-        fault_state: What is wrong.
+        applier: Applies the actions.
+        fault_state: The faults in force.
     """
 
     def __init__(self, applier: Applier, fault_state: FaultState) -> None:
@@ -53,11 +53,11 @@ class MortalApplier:
 
 
 class _AnsweredApplier:
-    """An applier that passes every answer on.
+    """An applier that reports every answer.
 
     Args:
-        applier: Where actions go.
-        answered: Called with the action and its error, None where it was accepted.
+        applier: Applies the actions.
+        answered: Called with the action and its error, None if it was accepted.
     """
 
     def __init__(self, applier: Applier, answered: Callable[[Action, RemoteError | None], None]) -> None:
@@ -77,7 +77,7 @@ class ReplicaObserver(Protocol):
     """Is notified of everything that a replica does."""
 
     def decided(self, replica: Replica, conclusion: Conclusion) -> None:
-        """A pass has decided, and nothing was applied yet."""
+        """A pass has decided and not applied anything yet."""
 
     def acted(self, replica: Replica, conclusion: Conclusion, action: Action, error: RemoteError | None) -> None:
         """An action was answered."""
@@ -106,18 +106,18 @@ class Observers(list[ReplicaObserver]):
 
 
 class Replica:
-    """A process.
+    """One process.
 
     Args:
-        number: Its name.
-        event_queue: Time.
+        number: Identifies the process.
+        event_queue: Virtual time.
         application: As its file describes it.
-        view: What it sees.
-        applier: Where actions go.
+        view: What it can observe.
+        applier: Applies the actions.
         store: Durable memory.
         leadership: Whether it may act.
         observer: Notified of everything that the process does.
-        died: Called when it crashed.
+        died: Called when the process has crashed.
         clock: Its wall clock, seconds since the Unix epoch.
         interval_s: Longest time between two passes, seconds.
     """
@@ -144,16 +144,16 @@ class Replica:
         self.alive = True
         self.paused = False
         self.froze: Callable[[], None] | None = None
-        """Called once, when the process stands still between a decision and its actions; None: it does not."""
+        """If set: called once, and the process is suspended between a decision and its actions."""
         self._frozen: Decided | None = None
-        self._acting: Conclusion  # what the actions that are answered belong to
+        self._acting: Conclusion  # of the actions in progress
         view.woken = self.wake
         self._soon(0.0)
 
     # --- when -------------------------------------------------------------------------------------------------------------------------
 
     def wake(self) -> None:
-        """Something changed that a watch delivers."""
+        """A watch has delivered a change."""
         if self.alive and self._due > self._event_queue.now + WATCH_LAG_S:
             self._soon(WATCH_LAG_S)
 
@@ -166,7 +166,7 @@ class Replica:
             self._unless_it_dies(self._pass)
 
     def _unless_it_dies(self, work: Callable[[], float]) -> None:
-        """Does a part of a pass, which returns the seconds until the next one."""
+        """Runs a part of a pass, which returns the seconds until the next one."""
         try:
             wait = work()
         except Crash:
@@ -176,12 +176,12 @@ class Replica:
         self._soon(wait)
 
     def kill(self) -> None:
-        """The process is gone, with all that it had not saved."""
+        """Ends the process. What it has not saved is lost."""
         self.alive = False
         self._view.stop()
 
     def resume(self) -> None:
-        """It goes on after a pause, with what was due, or with what it had decided before."""
+        """Resumes a suspended process with what was due, or with its earlier decision."""
         frozen, self.paused, self._frozen = self._frozen, False, None
         if not self.alive:
             return
@@ -217,5 +217,5 @@ class Replica:
         if error is None:
             self._view.wrote(INGRESS if action.kind is ActionKind.ROUTE else KEDA)
             if action.kind is ActionKind.ROUTE:
-                self._view.look_soon()
+                self._view.check_soon()
         self._observer.acted(self, self._acting, action, error)

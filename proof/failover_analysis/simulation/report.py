@@ -1,4 +1,4 @@
-"""A run in words, in JSON and as tables: the verdict first."""
+"""A run as text, JSON and tables, the verdict first."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _SHOWN: Final = 12
 
 
 def text(result: Result, replay: str) -> str:
-    """One run, for people.
+    """One run as text for people.
 
     Args:
-        result: What came of it.
-        replay: The command that plays it again.
+        result: The run.
+        replay: The command that runs it again.
     """
     totals, days = result.totals, result.seconds / _DAY_S
     lost = totals.flow.lost
@@ -41,14 +41,14 @@ def text(result: Result, replay: str) -> str:
         f"  cost       ${totals.dollars:,.2f} of instances; cost mode saved ${result.ledger.saved:,.2f}, "
         f"capacity mode cost ${result.ledger.premium:,.2f} more (by the controller's own account, spend ${result.ledger.spend:,.2f})",
         f"  account    {_account(result.ledger)}",
-        f"  switches   {len(result.switches)} ({len(result.switches) / days:.2f} a day), "
-        f"{sum(one.needless for one in result.switches)} needless",
+        f"  changes    {len(result.mode_changes)} ({len(result.mode_changes) / days:.2f} a day), "
+        f"{sum(one.needless for one in result.mode_changes)} needless",
         f"  writes     {writes}; {totals.refused} refused",
-        f"  our harm   {totals.harm:,.0f} requests failed after a change that would not have failed without it",
+        f"  our harm   {totals.harm:,.0f} requests failed after a change and would have been served without it",
     ]
-    lines += [f"    {format_rfc3339(one.at)} to {one.to}: {one.sentence}" for one in result.switches[:_SHOWN]]
-    if len(result.switches) > _SHOWN:
-        lines.append(f"    and {len(result.switches) - _SHOWN} more")
+    lines += [f"    {format_rfc3339(one.at)} to {one.to}: {one.sentence}" for one in result.mode_changes[:_SHOWN]]
+    if len(result.mode_changes) > _SHOWN:
+        lines.append(f"    and {len(result.mode_changes) - _SHOWN} more")
     if result.faults:
         lines.append(f"  faults     {', '.join(f'{name} {count}' for name, count in result.faults.items())}")
     for one in result.violations:
@@ -65,7 +65,7 @@ def _account(ledger: Ledger) -> str:
 
 
 def verdict(result: Result) -> str:
-    """One line."""
+    """The verdict in one line."""
     if result.violations:
         names = ", ".join(dict.fromkeys(one.name for one in result.violations))
         return f"✖ {result.name}, seed {result.seed}: {len(result.violations)} invariant violation(s): {names}"
@@ -73,20 +73,20 @@ def verdict(result: Result) -> str:
 
 
 def latencies(result: Result) -> dict[str, float]:
-    """Mean latency by unit, seconds, of those that served."""
+    """Mean latency by unit, seconds, of the units that served."""
     return {name: flow.latency / flow.requests for name, flow in result.totals.flow.units.items() if flow.requests > 0}
 
 
 def document(result: Result, *, rows: bool) -> dict[str, Any]:
-    """One run as JSON.
+    """One run as a JSON document.
 
     Args:
-        result: What came of it.
-        rows: Whether the timeline is wanted, too.
+        result: The run.
+        rows: Whether to include the timeline.
     """
     made = asdict(result)
     made["days"] = result.seconds / _DAY_S
-    made["switches"] = [{**asdict(one), "at": format_rfc3339(one.at)} for one in result.switches]
+    made["switches"] = [{**asdict(one), "at": format_rfc3339(one.at)} for one in result.mode_changes]
     made["violations"] = [{**asdict(one), "at": format_rfc3339(one.at), "harm": HARMS[one.name]} for one in result.violations]
     made["latency_s"] = latencies(result)
     if not rows:
@@ -95,7 +95,7 @@ def document(result: Result, *, rows: bool) -> dict[str, Any]:
 
 
 def json_text(documents: Sequence[Mapping[str, Any]]) -> str:
-    """Several runs as one JSON text."""
+    """Several runs as one JSON document."""
     return json.dumps(list(documents), indent=1, sort_keys=True)
 
 
@@ -104,7 +104,7 @@ _BY_SERVICE: Final = ("wanted", "live")
 
 
 def timeline(rows: Iterable[Row]) -> str:
-    """The timeline as CSV, a column for every value."""
+    """The timeline as CSV."""
     rows = list(rows)
     if not rows:
         return ""

@@ -1,4 +1,4 @@
-"""One run: a world with its faults, the invariants that are checked of it, and what came of it."""
+"""One run: a world with its faults and the invariants that are checked in it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Simulation:
     """A run that has not begun.
 
     Args:
-        setup: What the world is given.
-        seed: Of everything that is left to chance.
+        setup: What to simulate.
+        seed: Seed of every random stream.
         measured: Whether the run is measured for a report. The run is the same in either case.
     """
 
@@ -40,11 +40,11 @@ class Simulation:
         schedule(self.engine, setup.faults)
 
     def run(self, watched: Callable[[float], None] | None = None, *, until: float = math.inf) -> Result:
-        """Plays it to its end.
+        """Runs to the end.
 
         Args:
-            watched: Called with the share that is done, from time to time.
-            until: Where to stop before the end, seconds since the Unix epoch: up to there it is the same run.
+            watched: Called from time to time with the share that is done.
+            until: Where to stop early, seconds since the Unix epoch. Up to there it is the same run.
         """
         engine, queue = self.engine, self.engine.event_queue
         end = min(until, self.setup.start + self.setup.seconds)
@@ -62,7 +62,7 @@ class Simulation:
 
 @contextmanager
 def _without_logs() -> Iterator[None]:
-    """The production pass logs: lines of virtual time are neither the log of this process nor part of a command's output."""
+    """Suppresses the log of the production pass: lines in virtual time belong neither in this process's log nor in a command's output."""
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     try:

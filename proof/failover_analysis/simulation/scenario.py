@@ -1,4 +1,4 @@
-"""Simulation files: a world to play, as a person writes it. A wrong file is refused with everything that is wrong in it."""
+"""Simulation files: a world to simulate, as a person writes it. A wrong file is refused with a list of everything wrong in it."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class OutageFile(FileModel):
-    """A stretch in which EC2 has no room."""
+    """A stretch in which EC2 has no capacity."""
 
-    from_s: Seconds = Field(description="From when, seconds from the start.")
-    to_s: Seconds = Field(description="Until when.")
-    instance_types: tuple[InstanceType, ...] = Field(default=(), max_length=100, description="Which types. Empty: all.")
-    zones: tuple[Zone, ...] = Field(default=(), max_length=20, description="In which zones. Empty: in all.")
-    code: Code = Field(default=Code.CAPACITY, description="What EC2 answers.")
+    from_s: Seconds = Field(description="Begin, seconds from the start.")
+    to_s: Seconds = Field(description="End, seconds from the start.")
+    instance_types: tuple[InstanceType, ...] = Field(default=(), max_length=100, description="Instance types. Empty: all.")
+    zones: tuple[Zone, ...] = Field(default=(), max_length=20, description="Zones. Empty: all.")
+    code: Code = Field(default=Code.CAPACITY, description="The error that EC2 answers with.")
 
     @model_validator(mode="after")
     def _together(self) -> Self:
@@ -52,64 +52,64 @@ class OutageFile(FileModel):
 
 
 class DrawnFile(FileModel):
-    """Outages that are drawn from the seed."""
+    """Outages drawn from the seed."""
 
     every_hours: float = Field(gt=0, le=10_000, description="Mean hours between two outages of one zone of a type.")
-    instance_types: tuple[InstanceType, ...] = Field(default=(), max_length=100, description="Of which types. Empty: of all.")
+    instance_types: tuple[InstanceType, ...] = Field(default=(), max_length=100, description="Instance types. Empty: all.")
 
 
 class TraceFile(FileModel):
-    """Outages of a trace: no instance held means no room."""
+    """Outages from a trace of held instances: no instance held means no capacity."""
 
-    file: str = Field(min_length=1, max_length=1000, description="CSV of a time and a count a line, relative to this file.")
-    unit_s: float = Field(gt=0, le=_DAY_S, description="Seconds of one unit of its times: 0.001 for milliseconds, 3600 for hours.")
-    scale: float = Field(default=1, gt=0, le=1000, description="Factor on its times.")
-    instance_types: tuple[InstanceType, ...] = Field(default=(), max_length=100, description="Which types it stands for. Empty: all.")
-    zones: tuple[Zone, ...] = Field(default=(), max_length=20, description="Which zones. Empty: all.")
+    file: str = Field(min_length=1, max_length=1000, description="CSV file of a time and a count per line, relative to this file.")
+    unit_s: float = Field(gt=0, le=_DAY_S, description="Seconds per time unit of the trace: 0.001 for milliseconds, 3600 for hours.")
+    scale: float = Field(default=1, gt=0, le=1000, description="Factor on the times of the trace.")
+    instance_types: tuple[InstanceType, ...] = Field(default=(), max_length=100, description="Types that the trace stands for. Empty: all.")
+    zones: tuple[Zone, ...] = Field(default=(), max_length=20, description="Zones. Empty: all.")
 
 
 class LimitFile(FileModel):
-    """A NodePool's limit from some moment on."""
+    """A NodePool's limit from a time on."""
 
     at_s: Seconds = Field(description="When.")
-    node_pool: DnsName = Field(description="Which NodePool.")
-    nodes: int | None = Field(default=None, ge=0, le=10_000, description="Most nodes. Nothing: no limit any more.")
+    node_pool: DnsName = Field(description="Name of the NodePool.")
+    nodes: int | None = Field(default=None, ge=0, le=10_000, description="Maximum number of nodes. Absent: no limit any more.")
 
 
 class FaultFile(FileModel):
-    """One fault; docs/simulation.md lists them."""
+    """One fault. docs/simulation.md lists them."""
 
     at_s: Seconds = Field(description="When.")
     name: str = Field(max_length=100, description="Which.")
-    for_s: Seconds = Field(default=0, description="How long.")
-    unit: str = Field(default="", max_length=63, description="The deployment unit that it is about.")
-    value: Share = Field(default=0.5, description="0 to 1: what the fault makes of it, see there.")
+    for_s: Seconds = Field(default=0, description="How long it lasts, seconds.")
+    unit: str = Field(default="", max_length=63, description="The deployment unit that the fault is about.")
+    value: Share = Field(default=0.5, description="0 to 1; docs/simulation.md says what each fault does with it.")
 
 
 class SimulationFile(FileModel):
-    """A world."""
+    """A world to simulate."""
 
     api_version: Literal["failoverctl.dev/v1alpha1"] = Field(description="Version of this format.")
     kind: Literal["Simulation"] = Field(description="Always Simulation.")
-    name: DnsLabel = Field(description="Its name.")
+    name: DnsLabel = Field(description="Name of the simulation.")
     description: str = Field(max_length=4000, description="What it shows.")
     applications: str = Field(min_length=1, max_length=1000, description="Application file, relative to this file.")
-    start: str = Field(default=_START, description="The first moment, RFC 3339.")
-    days: float = Field(gt=0, le=_MOST_DAYS, description="How long it lasts.")
-    seed: int = Field(default=1, ge=0, le=2**31, description="Of everything that is left to chance.")
+    start: str = Field(default=_START, description="Start time, RFC 3339.")
+    days: float = Field(gt=0, le=_MOST_DAYS, description="Length of the run, days.")
+    seed: int = Field(default=1, ge=0, le=2**31, description="Seed of every random choice.")
     mode: Mode = Field(default=Mode.COST, description="The mode at the start.")
-    pinned: Mode | None = Field(default=None, description="A mode that an operator has pinned before the start.")
-    demand: TracedDemand = Field(description="How much there is to serve.")
-    noise: Share = Field(default=0, description="Standard deviation of the demand in a step, as a share of it.")
+    pinned: Mode | None = Field(default=None, description="Mode that an operator pinned before the start.")
+    demand: TracedDemand = Field(description="Demand over time.")
+    noise: Share = Field(default=0, description="Standard deviation of the demand in a step, as a share of the demand.")
     zones: tuple[Zone, ...] = Field(default=ZONES, min_length=1, max_length=20, description="Zones of the region.")
-    interval_s: float = Field(default=15, ge=1, le=300, description="Longest time between two passes, as polls.tick_interval_s.")
+    interval_s: float = Field(default=15, ge=1, le=300, description="Longest time between two passes, seconds, as polls.tick_interval_s.")
     algorithm: Algorithm = Field(default=Algorithm.ROUND_ROBIN, description="How the target groups choose a target.")
-    row_s: float = Field(default=300, ge=0, le=_DAY_S, description="Seconds of one row of the timeline. 0: none.")
-    outages: tuple[OutageFile, ...] = Field(default=(), max_length=10_000, description="When EC2 has no room.")
+    row_s: float = Field(default=300, ge=0, le=_DAY_S, description="Seconds per row of the timeline. 0: no timeline.")
+    outages: tuple[OutageFile, ...] = Field(default=(), max_length=10_000, description="When EC2 has no capacity.")
     drawn: DrawnFile | None = Field(default=None, description="Further outages, drawn from the seed.")
     traces: tuple[TraceFile, ...] = Field(default=(), max_length=20, description="Further outages, from files.")
-    limits: tuple[LimitFile, ...] = Field(default=(), max_length=1000, description="Limits of NodePools.")
-    faults: tuple[FaultFile, ...] = Field(default=(), max_length=10_000, description="What else goes wrong.")
+    limits: tuple[LimitFile, ...] = Field(default=(), max_length=1000, description="NodePool limits.")
+    faults: tuple[FaultFile, ...] = Field(default=(), max_length=10_000, description="Faults besides capacity.")
     random_faults: bool = Field(default=False, description="Whether further faults are drawn from the seed.")
 
     @model_validator(mode="after")
@@ -131,11 +131,11 @@ class Scenario:
     """A simulation file and what it refers to.
 
     Attributes:
-        file: What the file says.
-        application: The one that is simulated.
+        file: The parsed file.
+        application: The application to simulate.
         demand: Requests per metric period by seconds from the start.
-        traced: Outages of its traces.
-        folder: Where the file is.
+        traced: Outages from its traces.
+        folder: The folder of the file.
     """
 
     file: SimulationFile
@@ -153,14 +153,14 @@ class Scenario:
         policy: PolicySettings | None = None,
         interval_s: float | None = None,
     ) -> Setup:
-        """One run of it.
+        """The setup of one run.
 
         Args:
-            seed: Of everything that is left to chance.
-            days: Another length.
+            seed: Seed of every random stream.
+            days: Replaces the file's length; None: the file's.
             random_faults: Whether faults are drawn; None: as the file says.
-            policy: Another policy.
-            interval_s: Another longest time between two passes, seconds.
+            policy: Replaces the application file's policy; None: that one.
+            interval_s: Replaces the longest time between two passes, seconds; None: the file's.
         """
         file, application = self.file, self.application if policy is None else replace(self.application, policy=policy)
         seconds = _DAY_S * (file.days if days is None else days)
@@ -191,13 +191,13 @@ class Scenario:
 
 
 def written_out(scenario: Scenario, setup: Setup, seed: int, folder: Path) -> str:
-    """A simulation file of one run, with everything that was drawn written out: it stays the same run when what is drawn changes.
+    """Renders one run as a simulation file that lists everything drawn. The run stays the same when the way of drawing changes.
 
     Args:
-        scenario: Where it comes from.
+        scenario: The scenario of the run.
         setup: The run.
-        seed: Of its chances.
-        folder: Where the file will be.
+        seed: The seed of the run.
+        folder: The folder of the new file, for relative paths.
     """
     file = scenario.file
     here = scenario.folder / file.applications
@@ -231,15 +231,15 @@ def written_out(scenario: Scenario, setup: Setup, seed: int, folder: Path) -> st
 
 
 def builtin_names() -> tuple[str, ...]:
-    """The names of the simulations that come with the package, the default one first."""
+    """The names of the simulations in the package, the default one first."""
     return tuple(sorted((path.stem for path in FOLDER.glob("*.yaml")), key=lambda name: (name != DEFAULT, name)))
 
 
 def find(wanted: str) -> Path:
-    """The file of a name, or the file itself.
+    """The path of a simulation, given its name or its path.
 
     Raises:
-        ConfigError: There is none of that name.
+        ConfigError: There is no simulation of that name.
     """
     path = Path(wanted)
     if path.suffix in {".yaml", ".yml"}:
@@ -250,7 +250,7 @@ def find(wanted: str) -> Path:
 
 
 def load(path: Path) -> Scenario:
-    """Reads a simulation and what it refers to.
+    """Reads a simulation file and the files that it refers to.
 
     Raises:
         ConfigError: Lists everything that is wrong.
@@ -276,7 +276,7 @@ def load(path: Path) -> Scenario:
 
 
 def load_policy(path: Path) -> PolicySettings:
-    """Reads a policy by itself: what stands under ``spec.policy`` of an application file.
+    """Reads a policy file, which has the content of ``spec.policy`` of an application file.
 
     Raises:
         ConfigError: Lists everything that is wrong.

@@ -1,4 +1,4 @@
-"""What a run is given: plain values, however they came about."""
+"""The input of a run as plain values."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from controller.policy.model import Application, Mode, Override
 from failover_analysis.simulation.outages import Outage
 
 ZONES: Final = ("us-west-2a", "us-west-2b", "us-west-2c")
-"""The zones of the source's cluster."""
+"""The zones of the AWS sample's cluster."""
 
 INTERVAL_S: Final = 15.0
-"""``polls.tick_interval_s``, the default: longest time between two passes, seconds."""
+"""Longest time between two passes, seconds: the default of ``polls.tick_interval_s``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A NodePool's limit from some moment on: most nodes, None for none."""
+    """A NodePool's limit from a time on: the maximum number of nodes, None for no limit."""
 
     at_s: float
     node_pool: str
@@ -28,14 +28,14 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class FaultPlan:
-    """A fault that is to happen.
+    """A planned fault.
 
     Attributes:
-        at_s: When, seconds from the start.
-        name: Which, see `failover_analysis.simulation.faults`.
+        at_s: Begin, seconds from the start.
+        name: The fault, see `failover_analysis.simulation.faults`.
         seconds: How long it lasts.
-        unit: The unit that it is about, "" where it is about none.
-        value: What else it is given: a number between 0 and 1, which it scales as it likes.
+        unit: The unit that it is about; "" if none.
+        value: A number from 0 to 1 that the fault scales as it needs.
     """
 
     at_s: float
@@ -48,7 +48,7 @@ class FaultPlan:
 class Algorithm(StrEnum):
     """How the target groups choose a target (``load_balancing.algorithm.type``)."""
 
-    ROUND_ROBIN = "round_robin"  # the default, and the source's
+    ROUND_ROBIN = "round_robin"  # the default, and the AWS sample's
     LEAST_OUTSTANDING = "least_outstanding_requests"
 
 
@@ -57,21 +57,21 @@ class Setup:
     """One run.
 
     Attributes:
-        name: For people.
+        name: The name for people.
         application: As its file describes it.
-        start: The first moment, seconds since the Unix epoch.
-        seconds: How long it lasts.
+        start: Start time, seconds since the Unix epoch.
+        seconds: Length of the run.
         demand: Requests per metric period by seconds from the start.
         noise: Standard deviation of the demand in a step, as a share of it.
-        mode: At the start.
-        zones: Of the region.
-        outages: When EC2 has no room.
-        limits: Of NodePools.
-        faults: What else goes wrong.
-        override: What an operator wrote on the Ingress before the start.
+        mode: The mode at the start.
+        zones: Zones of the region.
+        outages: When EC2 has no capacity.
+        limits: NodePool limits.
+        faults: Faults besides capacity.
+        override: The override that an operator set before the start.
         interval_s: Longest time between two passes, seconds.
         algorithm: How the target groups choose a target.
-        row_s: Seconds of one row of the timeline; 0: none is kept.
+        row_s: Seconds per row of the timeline; 0: no timeline.
     """
 
     name: str

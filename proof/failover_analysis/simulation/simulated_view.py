@@ -1,7 +1,7 @@
-"""What a replica of the controller can see: snapshots as the signals would build them, with their ages and lags.
+"""What a replica of the controller can observe: snapshots as the signals would build them, with their ages and lags.
 
-Watches deliver within a moment, unless one stalls; CloudWatch is polled; the load balancer is asked. A replica that has just started has
-never seen the NodeClaims that are gone: of their refusals it knows the events alone.
+Watches deliver at once unless one stalls; CloudWatch and the load balancer are polled. A replica that has just started has never seen the
+deleted NodeClaims: of their refusals it knows only the events.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
 
+from controller.policy.annotations import MARKER, RETURN_STEP
 from controller.policy.availability import with_known_health
 from controller.policy.model import (
     Application,
@@ -30,7 +31,7 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.plan import FIELD_MANAGER
-from controller.policy.routing import MARKER, RETURN_STEP, parse_action, same_routing
+from controller.policy.routing import parse_action, same_routing
 from failover_analysis.simulation.api import KubeApi
 from failover_analysis.simulation.balancer import Balancer
 from failover_analysis.simulation.event_queue import EventQueue
@@ -41,30 +42,30 @@ from failover_analysis.simulation.workloads import Workloads
 
 KARPENTER, WORKLOADS, INGRESS, KEDA = "karpenter", "workloads", "ingress", "keda"
 KINDS: Final = (KARPENTER, WORKLOADS, INGRESS, KEDA)
-"""The sources that are watched. The controller's further ones (Services, target group bindings) never change here."""
+"""The watched sources. The controller's other ones (Services, target group bindings) never change here."""
 
 WATCH_BUDGET_S: Final = 180.0
-"""``freshness.watch_s``, the default."""
+"""The default of ``freshness.watch_s``."""
 CLOUDWATCH_BUDGET_S: Final = 300.0
-"""``freshness.cloudwatch_s``, the default."""
+"""The default of ``freshness.cloudwatch_s``."""
 CLOUDWATCH_S: Final = 60.0
-"""``polls.cloudwatch_interval_s``, the default."""
+"""The default of ``polls.cloudwatch_interval_s``."""
 PERIODS: Final = 6
-"""How many whole periods CloudWatch is asked about: the newest one that is left out, and ``lookback`` (5) beyond it. What is older is not
-answered, and then nothing is known (`controller.signals.cloudwatch.Window`)."""
+"""How many whole periods a poll of CloudWatch covers: the newest one, which is left out, and ``lookback`` (5) more. Older values are not
+returned, so that nothing is known (`controller.signals.cloudwatch.Window`)."""
 VERIFY_S: Final = 5.0
-"""``polls.verification_interval_s``, the default: while a change is not verified."""
+"""The default of ``polls.verification_interval_s``: between two checks of a change that is not verified yet."""
 AUDIT_S: Final = 60.0
-"""Between two looks at a verified routing (`controller.signals.load_balancer.verifier`)."""
+"""Between two checks of a verified routing (`controller.signals.load_balancer.verifier`)."""
 HEARTBEAT_S: Final = 60.0
-"""API servers send a bookmark about once a minute: the last word of a quiet watch."""
+"""API servers send a bookmark about once a minute. It shows that a quiet watch is alive."""
 
 LISTENERS_S: Final = 300.0
-"""How long the verification remembers which listeners there are (`_LISTENER_TTL_S` there)."""
+"""How long the verification caches the listeners (`_LISTENER_TTL_S` there)."""
 BALANCER_S: Final = 3600.0
-"""How long it remembers the load balancer of a host name (`_LOAD_BALANCER_TTL_S` there)."""
+"""How long it caches the load balancer of a host name (`_LOAD_BALANCER_TTL_S` there)."""
 
-_ATTEMPTS: Final = 3  # of a call that is throttled (`controller.clients.aws.ATTEMPTS`)
+_ATTEMPTS: Final = 3  # of a throttled call (`controller.clients.aws.ATTEMPTS`)
 _REQUIRED: Final = {KARPENTER: True, WORKLOADS: True, INGRESS: True, KEDA: False}
 
 
@@ -73,7 +74,7 @@ _parsed = lru_cache(maxsize=1024)(parse_action)
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The parts of the world that can be looked at."""
+    """The parts of the world that a replica can observe."""
 
     event_queue: EventQueue
     karpenter: Karpenter
@@ -84,12 +85,12 @@ class World:
     fault_state: FaultState
     zones: tuple[str, ...]
     calls: Counter[str] = field(default_factory=Counter)
-    """Calls of AWS APIs by service, as `controller.signals.load_balancer.verifier` and `controller.signals.cloudwatch` make them."""
+    """Number of AWS API calls by service, as `controller.signals.load_balancer.verifier` and `controller.signals.cloudwatch` make them."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Pods:
-    """What is known of a unit's pods and Deployment."""
+    """What the replica knows of a unit's pods and Deployment."""
 
     desired: int
     ready: int
@@ -98,7 +99,7 @@ class _Pods:
 
 @dataclass(slots=True)
 class _View:
-    """What the watches of each kind delivered last."""
+    """What the watch of each kind delivered last."""
 
     pools: Mapping[str, PoolObservation] = field(default_factory=dict)
     pods: Mapping[str, _Pods] = field(default_factory=dict)
@@ -110,7 +111,7 @@ class SimulatedView:
     """One replica's view.
 
     Args:
-        world: What is looked at.
+        world: The world to observe.
         application: As the replica's file describes it; it may be replaced.
         clock: This replica's wall clock.
     """
@@ -118,7 +119,7 @@ class SimulatedView:
     def __init__(self, world: World, application: Application, clock: Callable[[], float]) -> None:
         self._world, self.application, self._clock = world, application, clock
         self.woken: Callable[[], None] = lambda: None
-        """Called when something was polled that a pass should see at once."""
+        """Called when a poll has something new that a pass should see at once."""
         self._since = world.event_queue.now
         self._view = _View()
         self._last: dict[str, float] = {}
@@ -138,13 +139,13 @@ class SimulatedView:
         self._verify()
 
     def stop(self) -> None:
-        """The process is gone: nothing is asked for any more."""
+        """Stops all polls: the process has ended."""
         self._stopped = True
 
     # --- watches ------------------------------------------------------------------------------------------------------------------------
 
     def _beat(self) -> None:
-        """Bookmarks: what is quiet is alive."""
+        """Delivers bookmarks, which show that a quiet watch is alive."""
         if self._stopped:
             return
         for kind in KINDS:
@@ -153,7 +154,7 @@ class SimulatedView:
         self._world.event_queue.after(HEARTBEAT_S, self._beat)
 
     def wrote(self, kind: str) -> None:
-        """An own write: the API server's answer is shown to the view at once, whatever its watch does."""
+        """Takes the API server's answer to an own write into the view at once, even while the watch of the kind stalls."""
         self._read(kind)
 
     def _read(self, kind: str) -> None:
@@ -206,7 +207,7 @@ class SimulatedView:
         )
 
     def _failure(self, failure: LaunchFailure) -> LaunchFailure:
-        """A refusal as this replica sees it: one from before its start came with a list, without its NodeClaim."""
+        """A refusal as this replica sees it: of one from before its start, the first list has the event and no NodeClaim."""
         if failure.at >= self._since:
             return failure
         return replace(failure, seen=failure.at, instance_types=(), capacity_types=(), requirements_known=False)
@@ -236,7 +237,7 @@ class SimulatedView:
     # --- polls --------------------------------------------------------------------------------------------------------------------------
 
     def _poll_metrics(self) -> None:
-        """The newest settled period of CloudWatch."""
+        """Polls the newest settled period of CloudWatch."""
         if self._stopped:
             return
         self._world.event_queue.after(CLOUDWATCH_S, self._poll_metrics)
@@ -256,10 +257,10 @@ class SimulatedView:
         self._errors = Sample(period.flow.lost / period.flow.demand, period.end) if period.flow.demand > 0 else None
 
     def _verify(self) -> None:
-        """A look at the load balancer; soon again while it does not show what the Ingress asks for."""
+        """Checks the load balancer, and again soon while it does not show what the Ingress asks for."""
         if self._stopped:
             return
-        before, self.verification = self.verification, self._looked()
+        before, self.verification = self.verification, self._checked()
         seen = self.verification
         pause = AUDIT_S if seen is not None and seen.verdict is Verdict.YES else VERIFY_S
         self._world.event_queue.after(pause, self._verify)
@@ -267,23 +268,23 @@ class SimulatedView:
         if seen is not None and (seen.verdict, seen.action) != old:
             self.woken()
 
-    def look_soon(self) -> None:
-        """The routing was changed: the next look is not an audit's away."""
+    def check_soon(self) -> None:
+        """Schedules an early check: the routing was changed."""
         self._world.event_queue.after(VERIFY_S, self._verify_once)
 
     def _verify_once(self) -> None:
         if self._stopped or self._view.routing.action == (self.verification.action if self.verification else ""):
             return
-        self.verification = self._looked()
+        self.verification = self._checked()
         self.woken()
 
-    def _looked(self) -> Verification | None:
-        """A look, with what was known of the targets before it where it did not come to count them."""
-        seen = self._look()
+    def _checked(self) -> Verification | None:
+        """Checks the load balancer, and keeps the last known targets if this check did not count them."""
+        seen = self._check()
         return None if seen is None else with_known_health(seen, self.verification)
 
-    def _look(self) -> Verification | None:
-        """What `controller.signals.load_balancer.verifier` makes of the live rule: applied as the action says, and then healthy."""
+    def _check(self) -> Verification | None:
+        """What `controller.signals.load_balancer.verifier` finds: whether the live rule is applied, then whether it is healthy."""
         world, routing, now = self._world, self._view.routing, self._clock()
         if not routing.targets:
             return None
@@ -302,7 +303,7 @@ class SimulatedView:
         return self._health(routing, weights, now)
 
     def _asked_first(self) -> int:
-        """Calls for what is remembered for a while: the load balancer and its listeners."""
+        """Number of calls for what is cached for a while: the load balancer and its listeners."""
         now, calls = self._world.event_queue.now, 0
         if now >= self._balancer_until:
             self._balancer_until, calls = now + BALANCER_S, calls + 1
@@ -314,7 +315,7 @@ class SimulatedView:
         balancer, healthy_share = self._world.balancer, self.application.policy.healthy_share
         services = [*(unit.backend.service for unit in self.application.units), self.application.capacity.service]
         healthy = {service: balancer.healthy(service) for service in services}
-        self._world.calls["elbv2"] += len(services)  # DescribeTargetHealth of what gets traffic and of what stands by
+        self._world.calls["elbv2"] += len(services)  # DescribeTargetHealth of the groups with traffic and of the standby groups
         problems = []
         for target in routing.targets:
             needed = max(1, math.ceil(healthy_share * balancer.ready(target.service)))

@@ -1,7 +1,7 @@
-"""The demand, split as the live rule splits it, and what becomes of the requests.
+"""Splits the demand as the live rule does, and works out what happens to the requests.
 
-Time between two moments at which anything changes is taken as uniform. A share that goes to a target group without targets, or to a fixed
-answer, fails. One whose targets are all unhealthy goes to all of them (the load balancer fails open). What a replica cannot take it sheds.
+The time between two changes counts as uniform. A share for a target group without targets, or for a fixed response, fails. A group whose
+targets are all unhealthy uses all of them (the load balancer fails open). A replica sheds what it cannot serve.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ EMPTY: Final = "a target group without targets"
 BROKEN: Final = "targets that fail every request"
 SHED: Final = "replicas that are full"
 
-_ROUNDING: Final = 1e-9  # a smaller part of the requests is the noise of binary fractions
+_ROUNDING: Final = 1e-9  # a smaller part of the requests is floating-point noise
 
 
 @dataclass(slots=True)
 class UnitFlow:
-    """What one unit did in a stretch of time."""
+    """The traffic of one unit in a stretch of time."""
 
     requests: float = 0.0  # answered
     latency: float = 0.0  # sum over them, seconds
@@ -35,13 +35,13 @@ class UnitFlow:
 
 @dataclass(slots=True)
 class Flow:
-    """What all units did in a stretch of time, in requests.
+    """The traffic of all units in a stretch of time, in requests.
 
     Attributes:
-        demand: Asked for.
+        demand: All requests.
         units: By unit.
-        failed: By why.
-        own_5xx: Failed at the load balancer itself: no target was chosen.
+        failed: Failed requests by cause.
+        own_5xx: Requests that failed at the load balancer itself, without a target.
     """
 
     demand: float = 0.0
@@ -50,7 +50,7 @@ class Flow:
     own_5xx: float = 0.0
 
     def add(self, other: Flow) -> None:
-        """Adds another stretch."""
+        """Adds the traffic of another stretch."""
         self.demand += other.demand
         self.own_5xx += other.own_5xx
         for name, flow in other.units.items():
@@ -62,25 +62,25 @@ class Flow:
 
     @property
     def lost(self) -> float:
-        """Requests that failed."""
+        """Number of failed requests."""
         return sum(self.failed.values())
 
 
 Listener = Callable[[Flow, float], None]
-"""Told of every stretch: what flowed, and its seconds."""
+"""Called for every stretch with its flow and its seconds."""
 
 
 class Traffic:
     """One application's traffic.
 
     Args:
-        event_queue: Time.
-        application: Whose.
+        event_queue: Virtual time.
+        application: The simulated application.
         demand: Requests per metric period at a moment, seconds since the Unix epoch.
         balancer: The live rule and the targets.
         pods: By unit.
-        fault_state: What is wrong.
-        algorithm: How a target is chosen.
+        fault_state: The faults in force.
+        algorithm: How the target groups choose a target.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Traffic:
         self.listeners: list[Listener] = []
 
     def advance(self) -> None:
-        """Lets the requests since the last time flow, by what has been true since then. To be called before anything changes."""
+        """Adds the traffic since the last call, by the state since then. Call it before anything changes."""
         seconds = self._event_queue.now - self._until
         if seconds <= 0:
             return
@@ -113,12 +113,12 @@ class Traffic:
             listener(flow, seconds)
 
     def flow(self, targets: tuple[Target, ...], rate: float, seconds: float) -> Flow:
-        """What a rule would do with the present pods.
+        """The traffic that a rule would cause with the present pods.
 
         Args:
-            targets: The rule's.
+            targets: The rule's targets.
             rate: Requests per metric period.
-            seconds: How long.
+            seconds: Length of the stretch.
         """
         made = Flow(demand=rate / self._application.metric_period_s * seconds)
         whole = sum(target.weight for target in targets)
@@ -139,10 +139,10 @@ class Traffic:
         return made
 
     def _send(self, service: str, rate: float, arriving: dict[str, float], replicas: dict[str, int]) -> float:
-        """Spreads a share over a target group's healthy targets, over all of them where none is healthy.
+        """Spreads a share over a target group's healthy targets, or over all of them if none is healthy.
 
         Returns:
-            What finds no target.
+            The requests per period that find no target.
         """
         own = self._of_service.get(service)
         names = list(self._pods) if own is None else [own]

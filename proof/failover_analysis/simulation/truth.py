@@ -1,19 +1,19 @@
-"""What is true of the world, whatever the controller knows of it: for invariants, books and measures."""
+"""The true state of the world, regardless of what the controller knows of it: for invariants, records and measures."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from controller.policy.annotations import MARKER
 from controller.policy.model import Mode
-from controller.policy.routing import MARKER
 from failover_analysis.simulation.engine import Engine
 
 SETTLE_S: Final = 900.0
-"""How long after a fault nothing is demanded yet: a cold start, and what was missed is caught up with."""
+"""How long after a fault no liveness is demanded yet: time for a cold start and for catching up."""
 
 
 class Truth:
-    """Questions about one world.
+    """Answers questions about one world.
 
     Args:
         engine: The world and the processes in it.
@@ -23,12 +23,12 @@ class Truth:
         self._engine = engine
 
     def calm(self) -> bool:
-        """Whether nothing is wrong but capacity, and has not been for long enough."""
+        """Whether nothing has been wrong but capacity for at least `SETTLE_S`."""
         engine = self._engine
         return not engine.active and engine.event_queue.now - engine.last_fault >= SETTLE_S
 
     def exhausted(self, unit: str) -> bool:
-        """Whether EC2 has no room for any offering of a unit's NodePool."""
+        """Whether EC2 has no capacity for any offering of a unit's NodePool."""
         engine = self._engine
         shortages = engine.ec2.shortages
         if not shortages:
@@ -38,12 +38,12 @@ class Truth:
         return all(any(shortage.concerns(offering) for shortage in shortages) for offering in offerings)
 
     def starved(self, unit: str) -> bool:
-        """Whether pods of a unit wait for what EC2 does not have."""
+        """Whether pods of a unit wait for capacity that EC2 does not have."""
         pods = self._engine.workloads.units[unit]
         return pods.ready < pods.desired and any(pod.node is None for pod in pods.pods) and self.exhausted(unit)
 
     def exposed(self) -> bool:
-        """Whether cost mode sends traffic to a unit that cannot grow as it needs to."""
+        """Whether cost mode sends traffic to a starved unit."""
         engine = self._engine
         if not engine.ec2.shortages or self.mode() is Mode.CAPACITY:
             return False
@@ -51,12 +51,12 @@ class Truth:
         return any(weights.get(unit.backend.service) and self.starved(unit.name) for unit in engine.application.units)
 
     def mode(self) -> Mode:
-        """The mode that the Ingress shows; that of the start until the first switch."""
+        """The mode that the Ingress shows; before the first mode change, the initial mode."""
         shown = self._engine.api.ingress.annotations.get(MARKER)
         return {str(mode): mode for mode in Mode}.get(shown or "", self._engine.setup.mode)
 
     def stuck_types(self) -> tuple[str, ...]:
-        """Instance types that cannot grow: EC2 has no room in any zone, or the NodePool is at its limit."""
+        """Instance types that cannot grow: EC2 has no capacity in any zone, or the NodePool is at its limit."""
         engine = self._engine
         stuck = [
             unit.instance_type

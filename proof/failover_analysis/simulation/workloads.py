@@ -1,4 +1,4 @@
-"""The Deployment controller, kube-scheduler and the kubelets: pods come, find a node, load their model, and go."""
+"""The Deployment controller, kube-scheduler and the kubelets: they create pods, bind them, load their model and delete them."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from failover_analysis.simulation.event_queue import EventQueue
 from failover_analysis.simulation.karpenter import Karpenter
 
 TERMINATION_S: Final = 30.0
-"""How long a pod that was told to end still finishes requests, seconds: Kubernetes' default grace period."""
+"""How long a terminating pod still finishes requests, seconds: Kubernetes' default grace period."""
 
-_COLD_START: Final = (0.8, 1.25)  # of the unit's own: image pulls differ from node to node; our choice, not measured
+_COLD_START: Final = (0.8, 1.25)  # factor on the unit's own: image pulls differ from node to node; our choice, not measured
 
 
 class Targets(Protocol):
-    """What the pods need of the load balancer."""
+    """What the pods need from the load balancer."""
 
     def pod_ready(self, pod: Pod) -> None:
-        """A pod serves: it is to be registered."""
+        """A pod serves and can be registered."""
 
     def pod_gone(self, pod: Pod) -> None:
-        """A pod does not serve any more: it is to be deregistered."""
+        """A pod no longer serves and must be deregistered."""
 
 
 class Workloads:
-    """Keeps the pods of every deployment unit as the Deployments ask.
+    """Keeps the number of pods that each Deployment asks for.
 
     Args:
-        event_queue: Time.
-        application: Whose units.
-        karpenter: Who launches nodes.
-        targets: Who registers pods with the load balancer.
-        chance: Its own stream.
-        changed: Called when a watcher would see something.
+        event_queue: Virtual time.
+        application: The application with the units.
+        karpenter: Launches nodes.
+        targets: Registers pods with the load balancer.
+        chance: A random stream of its own.
+        changed: Called after each change that a watch would deliver.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Workloads:
     ) -> None:
         self._event_queue, self._karpenter, self._targets, self._chance, self._tell = event_queue, karpenter, targets, chance, changed
         self.version = 0
-        """Grows with everything that a watcher would see."""
+        """Counts the changes that a watch would deliver."""
         self.units = {unit.name: UnitPods(unit) for unit in application.units}
         self._of_pool: dict[str, list[UnitPods]] = {}
         for pods in self.units.values():
@@ -65,7 +65,7 @@ class Workloads:
     # --- the Deployment controller ------------------------------------------------------------------------------------------------------
 
     def scale(self, unit: str, desired: int) -> None:
-        """Somebody asks for another number of replicas."""
+        """Sets the number of replicas."""
         pods = self.units[unit]
         if desired == pods.desired:
             return
@@ -80,7 +80,7 @@ class Workloads:
         self._changed()
 
     def start(self, unit: str, replicas: int) -> None:
-        """Replicas that have been running for long."""
+        """Adds replicas that have been running for long."""
         pods = self.units[unit]
         pods.desired = replicas
         pool = self._karpenter.pools[pods.unit.node_pool]
@@ -91,7 +91,7 @@ class Workloads:
             self._make_ready(pods, pod)
 
     def restart(self, unit: str) -> None:
-        """Every container of the unit dies: its pods stay where they are and load their model again."""
+        """All containers of the unit restart: the pods stay on their nodes and load their model again."""
         pods = self.units[unit]
         for pod in pods.pods:
             if pod.ready:
@@ -138,7 +138,7 @@ class Workloads:
         return sorted(found, key=lambda pod: (pod.created, pod.name))
 
     def joined(self, node: Node) -> None:
-        """A node has room: the pod that waits longest gets it."""
+        """A node has room: the pod that has waited longest gets it."""
         if node.claim.gone:
             return
         pod = next(iter(self.waiting(node.claim.pool)), None)
@@ -156,7 +156,7 @@ class Workloads:
         return True
 
     def _exchange(self, pod: Pod, node: Node) -> None:
-        """A pod that took a node which was launched for another leaves that one what was launched for itself, or nothing."""
+        """A pod took a node that was launched for another one: that one gets the node being launched for this pod, or none."""
         robbed = next((one for one in self.waiting(node.claim.pool) if one.claim is node.claim), None)
         if robbed is not None:
             robbed.claim = pod.claim
@@ -164,7 +164,7 @@ class Workloads:
                 self._karpenter.wanted(node.claim.pool)
 
     def _load(self, pods: UnitPods, pod: Pod) -> None:
-        """Image pull and model load."""
+        """Pulls the image and loads the model."""
         due = self._event_queue.now + pods.unit.cold_start_s * self._chance.uniform(*_COLD_START)
         pod.ready_at = due
         self._event_queue.at(due, lambda: self._loaded(pods, pod, due))

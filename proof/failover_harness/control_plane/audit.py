@@ -1,4 +1,4 @@
-"""The API server's own record of who asked for what: the truth that the permissions are compared with."""
+"""The API server's audit log of all requests. Tests compare the controller's permissions with it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ POLICY: Final[dict[str, Any]] = {
     "kind": "Policy",
     "omitStages": ["RequestReceived"],
     "rules": [
-        # The control plane's own traffic would drown the rest.
+        # The control plane's own requests would fill the log.
         {"level": "None", "users": ["system:apiserver", "system:kube-controller-manager", "system:kube-scheduler", "admin"]},
         {"level": "Request"},
     ],
 }
-"""What is recorded: requests with their bodies of everybody but the control plane itself and the administrator."""
+"""Audit policy: requests with bodies from all users except the control plane itself and the administrator."""
 
 
 UNKNOWN: Final = 0
-"""The code of a request whose answer reached nobody."""
+"""The code of a request whose client never got the answer."""
 
-_ABORTED: Final = "Connection closed early"  # the API server logs these with the code 200, whatever became of them
+_ABORTED: Final = "Connection closed early"  # the API server logs these with code 200, whatever their result
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +31,16 @@ class Entry:
     """One request.
 
     Attributes:
-        user: Who; "" where the API server ended the request before it knew.
-        verb: As RBAC has it: get, list, watch, create, update, patch, delete.
+        user: The user; "" if the API server ended the request before authentication.
+        verb: RBAC verb: get, list, watch, create, update, patch, delete.
         group: API group, "" for the core group.
-        resource: Plural, with ``/subresource`` where there is one; the path for a request that is about no resource.
+        resource: Plural, with ``/subresource`` if there is one; the path for a request without a resource.
         namespace: "" for all namespaces or a cluster-scoped resource.
-        name: "" where none was named.
-        code: HTTP status, `UNKNOWN` where the connection was closed before the answer.
-        body: What was sent, None where nothing was.
-        at: When it was received, RFC 3339.
-        answered: When it was answered, for a watch when it began; RFC 3339.
+        name: The object's name, "" if the request has none.
+        code: HTTP status, `UNKNOWN` if the connection closed before the answer.
+        body: The request's body, None if it had none.
+        at: When the server received it, RFC 3339.
+        answered: When the server answered it (a watch: when it began), RFC 3339.
     """
 
     user: str
@@ -56,17 +56,17 @@ class Entry:
 
 
 def read(path: Path) -> list[Entry]:
-    """Reads an audit log. A watch appears when it is opened and again when it ends; it counts once.
+    """Reads an audit log. A watch is logged at its beginning and end, and counts once.
 
     Args:
-        path: One JSON object a line, as ``--audit-log-path`` writes it.
+        path: The file of ``--audit-log-path``, one JSON object per line.
     """
     entries: dict[str, Entry] = {}
     for line in path.read_text().splitlines():
         try:
             event = json.loads(line)
         except ValueError:
-            continue  # the last line may be half written
+            continue  # the last line may be incomplete
         entries.setdefault(event["auditID"], _entry(event))
     return list(entries.values())
 

@@ -1,12 +1,12 @@
-"""Where the programs of the tests come from: ``KUBEBUILDER_ASSETS`` as envtest has it, else built once from Go modules into a cache.
+"""Finds the programs that tests run: in ``KUBEBUILDER_ASSETS``, as for envtest, or else built once from Go modules into a cache.
 
-The modules beside this file pin the versions (``go.mod``, ``go.sum``); the cache is keyed by them and by the Go version, so that a change
-of either builds anew and everything else starts at once. The control plane's two modules share a key; every tool has its own, so that
-one more tool builds nothing but itself. Run ``python -m failover_harness.control_plane.binaries`` to build all of them beforehand, and with
-names of tools (``helm vegeta``) to build the control plane and these.
+The modules beside this file pin the versions (``go.mod``, ``go.sum``). They and the Go version are the key of the cache, so a change of
+either causes a new build. The control plane's two modules share a key; each tool has its own, so that adding a tool builds only that tool.
+``python -m failover_harness.control_plane.binaries`` builds all of them in advance; with names of tools (``helm vegeta``) it builds the
+control plane and these.
 
-One program is never built, because the module proxy offers no version of its module: whoever has the binary of an AWS Load Balancer
-Controller names it in ``FAILOVERCTL_TEST_LBC``.
+The AWS Load Balancer Controller is never built, because the module proxy has no version of its module. ``FAILOVERCTL_TEST_LBC`` names the
+binary on machines that have one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _BUILD_S: Final = 1800.0  # the API server took 3.5 minutes on two cores
 
 
 class Unavailable(Exception):
-    """There are no programs and no way to build them; the text says what to install or set."""
+    """The programs are missing and cannot be built; the message says what to install or set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +68,11 @@ _TOOLS: Final[Mapping[str, _Program]] = {
     KEDA_ADMISSION: _Program("keda", "github.com/kedacore/keda/v2/cmd/webhooks"),
     VEGETA: _Program("vegeta", "github.com/tsenart/vegeta/v12"),
 }
-"""What only some tests need: built when the first of them runs."""
+"""Programs that only some tests need; the first of these tests builds them."""
 
 
 def locate() -> Mapping[str, Path]:
-    """The path of every program of the control plane, building what is missing.
+    """The paths of the control plane's programs; builds missing ones.
 
     Raises:
         Unavailable: ``KUBEBUILDER_ASSETS`` lacks etcd or kube-apiserver, or Go is needed and not installed.
@@ -81,12 +81,12 @@ def locate() -> Mapping[str, Path]:
     given = _given(_CONTROL_PLANE)
     if os.environ.get(_ASSETS_VARIABLE) and not {ETCD, API_SERVER} <= given.keys():
         raise Unavailable(f"{_ASSETS_VARIABLE}={os.environ[_ASSETS_VARIABLE]} holds no etcd and kube-apiserver; unset it to build them")
-    missing = [name for name in _CONTROL_PLANE if name not in given]  # envtest's own archive has no scheduler and no controller manager
+    missing = [name for name in _CONTROL_PLANE if name not in given]  # envtest's archive has no scheduler and no controller manager
     return {**given, **(_built(missing, _CONTROL_PLANE) if missing else {})}
 
 
 def tool(name: str) -> Path:
-    """The path of one of the tools, building it where it is missing.
+    """The path of a tool; builds it if it is missing.
 
     Raises:
         Unavailable: Go is needed and not installed.
@@ -100,7 +100,7 @@ def load_balancer_controller() -> Path:
     """The path of the AWS Load Balancer Controller.
 
     Raises:
-        Unavailable: Nobody says where it is, or it is not there.
+        Unavailable: The variable is not set, or names no file.
     """
     given = os.environ.get(_LBC_VARIABLE, "")
     if not given:
@@ -108,22 +108,22 @@ def load_balancer_controller() -> Path:
             f"{_LBC_VARIABLE} does not name the binary of an AWS Load Balancer Controller, and it cannot be built from a module"
         )
     if not os.access(given, os.X_OK):
-        raise Unavailable(f"{_LBC_VARIABLE}={given} is no program")
+        raise Unavailable(f"{_LBC_VARIABLE}={given} is not a program")
     return Path(given)
 
 
 def _given(programs: Collection[str]) -> dict[str, Path]:
-    """Those of the programs that the folder of ``KUBEBUILDER_ASSETS`` holds."""
+    """The paths of those programs that are in ``KUBEBUILDER_ASSETS``."""
     assets = os.environ.get(_ASSETS_VARIABLE)
     return {name: Path(assets) / name for name in programs if (Path(assets) / name).is_file()} if assets else {}
 
 
 def _built(names: list[str], keyed: Mapping[str, _Program]) -> dict[str, Path]:
-    """Builds what the cache lacks.
+    """Builds the programs that the cache lacks.
 
     Args:
-        names: Which programs.
-        keyed: All programs that share a folder of the cache; the modules of these are its key.
+        names: The programs.
+        keyed: All programs that share a folder of the cache; their modules are its key.
     """
     go = shutil.which("go")
     if go is None:
@@ -131,7 +131,7 @@ def _built(names: list[str], keyed: Mapping[str, _Program]) -> dict[str, Path]:
     folder = _folder(go, keyed)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # test processes side by side build once
+        fcntl.flock(lock, fcntl.LOCK_EX)  # parallel test processes build once
         for name in names:
             if not (folder / name).is_file():
                 _build(go, name, keyed[name], folder)
@@ -155,11 +155,11 @@ def _build(go: str, name: str, program: _Program, folder: Path) -> None:
         command = [go, "build", "-trimpath", "-ldflags", _flags(program.module), "-o", str(output), program.package]
         environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOWORK": "off", "GOTOOLCHAIN": "local"}
         subprocess.run(command, cwd=_MODULES / program.module, env=environment, check=True, timeout=_BUILD_S)
-        output.rename(folder / name)  # whole or not at all: an interrupted build leaves nothing
+        output.rename(folder / name)  # atomic: an interrupted build leaves nothing
 
 
 def _flags(module: str) -> str:
-    """Linker flags. Kubernetes reports the version that they set, v0.0.0-master otherwise."""
+    """Linker flags that set the version which Kubernetes reports; v0.0.0-master without them."""
     if module != "kubernetes":
         return "-s -w"
     version = kubernetes_version()

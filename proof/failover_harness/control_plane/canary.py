@@ -1,4 +1,4 @@
-"""Proof that scheduler, controllers and EndpointSlices work: one Deployment gets its pod, its node and its endpoint."""
+"""Checks that scheduler, controllers and EndpointSlices work: a Deployment must get a pod, a node and an endpoint."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _DEADLINE_S: Final = 120.0
 
 
 def await_controllers(session: KubeSession) -> None:
-    """Returns when they do; a pod is left pending first, so that a verdict of the scheduler is seen as well.
+    """Waits until they work. First it leaves a pod pending, to see that the scheduler marks it unschedulable.
 
     Args:
-        session: The administrator's.
+        session: The administrator's session.
 
     Raises:
-        AssertionError: They do not; the text says how far the canary came.
+        AssertionError: They do not work; the message contains the canary's state.
     """
     namespace = f"canary-{secrets.token_hex(4)}"
     session.request("POST", "/api/v1/namespaces", body=json.dumps({"metadata": {"name": namespace}}))
@@ -51,7 +51,7 @@ def await_controllers(session: KubeSession) -> None:
     def state() -> str:
         return describe(session, namespace)
 
-    wait_for("the scheduler's verdict on a pod without a node", lambda: "Unschedulable" in verdicts(), _DEADLINE_S, state)
+    wait_for("the scheduler marks a pod without a node unschedulable", lambda: "Unschedulable" in verdicts(), _DEADLINE_S, state)
     with Kubelet(session) as kubelet:
         kubelet.register(f"node-{namespace}", {"canary": namespace}, {"cpu": "4", "memory": "8Gi", "pods": "10"})
         wait_for("a ready endpoint", lambda: endpoints() == 1, _DEADLINE_S, state)

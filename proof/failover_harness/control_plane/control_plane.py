@@ -5,7 +5,7 @@
     with ControlPlane() as plane:
         session = plane.session(plane.kubeconfig())
 
-Nothing but the kubelet is missing: nodes and running pods are `failover_harness.control_plane.kubelet`'s.
+Only kubelets are missing: `failover_harness.control_plane.kubelet` registers nodes and runs pods.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ _PATIENCE_S: Final = 60.0
 _LOG_LINES: Final = 12
 _LOG_WIDTH: Final = 300
 _CONTROLLERS: Final = (
-    # Without a cloud and kubelets these would do harm or nothing: node-lifecycle would evict the pods of nodes whose lease nobody renews.
+    # Harmful or useless without a cloud and kubelets: node-lifecycle would evict pods, because no kubelet renews the nodes' leases.
     "*,-nodeipam,-node-route-controller,-service-lb-controller,-cloud-node-lifecycle-controller,-node-lifecycle-controller"
 )
 
 
 class PatientSession(KubeSession):
-    """Tries again what the API server is not ready for: after its start it answers 429 while its caches fill, even when /readyz says ok."""
+    """Retries requests that the API server answers with 429 while its caches fill after a start, even once /readyz reports ok."""
 
     def request(self, method: str, path: str, **rest: Any) -> dict[str, Any]:
         """See `KubeSession.request`."""
@@ -65,10 +65,10 @@ class PatientSession(KubeSession):
 
 
 class ControlPlane:
-    """One control plane in a folder of its own, on free loopback ports. Use it as a context manager.
+    """A control plane in its own folder, on free loopback ports. Use it as a context manager.
 
     Args:
-        controllers: Whether the scheduler and the controller manager run as well.
+        controllers: Whether to run the scheduler and the controller manager too.
     """
 
     def __init__(self, *, controllers: bool = True) -> None:
@@ -87,7 +87,7 @@ class ControlPlane:
 
     @property
     def ca_file(self) -> Path:
-        """The certificate that clients trust: the API server's own, self-signed at its first start."""
+        """The certificate that clients trust; the API server signs its own at its first start."""
         return self.folder / "certificates" / "apiserver.crt"
 
     @property
@@ -136,7 +136,7 @@ class ControlPlane:
 
     @contextmanager
     def killed(self) -> Iterator[None]:
-        """Kills the API server: connections are refused. At the end another one is ready, and scheduler and controllers work again."""
+        """Kills the API server, so that connections are refused. On exit a new one is ready, and scheduler and controllers work again."""
         self._stop_api()
         try:
             yield
@@ -146,7 +146,7 @@ class ControlPlane:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Stops the API server where it stands: connections hang. At the end it goes on, and scheduler and controllers work again."""
+        """Suspends the API server, so that connections hang. On exit it continues, and scheduler and controllers work again."""
         self._signal(API_SERVER, signal.SIGSTOP)
         try:
             yield
@@ -159,7 +159,7 @@ class ControlPlane:
         """Compacts etcd's history up to now.
 
         Returns:
-            The revision that is the oldest one left.
+            The oldest remaining revision.
         """
         pool = urllib3.PoolManager()
         status = pool.request("POST", f"{self._etcd_url}/v3/maintenance/status", json={}, timeout=5).json()
@@ -174,9 +174,9 @@ class ControlPlane:
         """Writes a kubeconfig.
 
         Args:
-            path: Where; a new file in the plane's folder where None.
-            token: Bearer token; the administrator's where None.
-            host: Another URL than the API server's own, such as that of a proxy in front.
+            path: The file; with None, a new file in the plane's folder.
+            token: Bearer token; the administrator's with None.
+            host: A URL other than the API server's, such as that of a proxy.
         """
         path = path or self.folder / f"{secrets.token_hex(4)}.kubeconfig"
         cluster = {"server": host or self.url, "certificate-authority": str(self.ca_file)}
@@ -197,14 +197,14 @@ class ControlPlane:
         return connect(kubeconfig=str(self.kubeconfig(token=token)), read_s=read_s)
 
     def patient_session(self) -> KubeSession:
-        """The administrator's, for whatever may follow upon the start of an API server."""
+        """A session of the administrator that may be used right after the start of an API server."""
         return PatientSession(self.session()._configuration, read_s=10.0)
 
     def service_account_token(self, namespace: str, name: str) -> str:
-        """A token of a ServiceAccount, issued by the API server as a pod's is.
+        """A ServiceAccount token, issued by the API server as for a pod.
 
         Raises:
-            RemoteError: There is no such ServiceAccount.
+            RemoteError: The ServiceAccount does not exist.
         """
         session = self.session()
         body = json.dumps({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 7200}})
@@ -215,11 +215,11 @@ class ControlPlane:
     # --- what happened ------------------------------------------------------------------------------------------------------------------
 
     def audit(self, user: str | None = None) -> list[audit.Entry]:
-        """The requests of one user, oldest first; of every user that is recorded where None."""
+        """The requests of one user, oldest first; with None, of all recorded users."""
         return [entry for entry in audit.read(self.folder / "audit.log") if user is None or entry.user == user]
 
     def report(self) -> str:
-        """Which programs run and what they logged last, for the message of a failed test."""
+        """The programs' states and last log lines, for the message of a failed test."""
         programs = (ETCD, API_SERVER, *((SCHEDULER, CONTROLLER_MANAGER) if self._controllers else ()))
         lines = []
         for program in programs:
@@ -266,10 +266,10 @@ class ControlPlane:
         self._order({"signal": program, "number": int(number)})
 
     def _revive_controllers(self) -> None:
-        """Starts scheduler and controller manager anew after an outage, and waits until they work.
+        """Restarts scheduler and controller manager after an outage, and waits until they work.
 
-        Each of their watches backs off by itself and by chance, up to a minute (client-go's reflector: 30 s, jitter of 1). Left alone they
-        have seen nothing for up to a minute after the outage, and whatever test comes next waits for them in vain.
+        Each of their watches backs off with jitter, up to a minute (client-go's reflector: 30 s, jitter of 1). Without a restart they would
+        see no changes for up to a minute after the outage, and the next test would time out.
         """
         if not self._controllers:
             return
@@ -335,7 +335,7 @@ class ControlPlane:
             f"--initial-advertise-peer-urls={peer}",
             f"--initial-cluster=default={peer}",
             "--unsafe-no-fsync",
-            "--watch-progress-notify-interval=5s",  # without it a quiet kind's watch may lack bookmarks for minutes
+            "--watch-progress-notify-interval=5s",  # without it the watch of a quiet kind may get no bookmarks for minutes
             "--log-level=warn",
         ]
 
@@ -380,11 +380,11 @@ class ControlPlane:
             except (urllib3.exceptions.HTTPError, OSError):
                 pass
             time.sleep(_POLL_S)
-        raise AssertionError(f"{what} is not ready within {_START_S:.0f} s:\n{self.log(what)}")
+        raise AssertionError(f"{what} was not ready within {_START_S:.0f} s:\n{self.log(what)}")
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on. They are taken a moment later: the system hands out others first."""
+    """Free ports. The caller takes them a moment later; until then the system hands out other ports."""
     sockets = [socket.socket() for _ in range(count)]
     for one in sockets:
         one.bind(("127.0.0.1", 0))
@@ -395,7 +395,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def subject(token: str) -> str:
-    """The user that a ServiceAccount token stands for."""
+    """The user of a ServiceAccount token."""
     payload = token.split(".")[1]
     decoded = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     return str(decoded["sub"])

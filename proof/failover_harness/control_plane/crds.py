@@ -1,4 +1,4 @@
-"""The custom resource definitions: upstream's where shared/ is, else minimal ones of ours with the fields that the controller uses."""
+"""Custom resource definitions: upstream's if shared/ exists, else minimal ones with the fields that the controller uses."""
 
 from __future__ import annotations
 
@@ -154,12 +154,12 @@ MINIMAL: Final = (
     _definition("karpenter.sh", "v1", "NodePool", _NODE_POOL, _NODE_POOL_STATUS, namespaced=False),
     _definition("karpenter.sh", "v1", "NodeClaim", _NODE_CLAIM, _NODE_CLAIM_STATUS, namespaced=False),
     _definition("keda.sh", "v1alpha1", "ScaledObject", _SCALED_OBJECT, _ANYTHING, namespaced=True),
-    # Only `failoverctl render` makes these; upstream's definitions check what is in them.
+    # Only `failoverctl render` makes these; upstream's definitions check their contents.
     _definition("karpenter.k8s.aws", "v1", "EC2NodeClass", _ANYTHING, _ANYTHING, namespaced=False),
     _definition("keda.sh", "v1alpha1", "TriggerAuthentication", _ANYTHING, _ANYTHING, namespaced=True),
     _definition("elbv2.k8s.aws", "v1beta1", "TargetGroupBinding", _BINDING, _struct({"observedGeneration": _INTEGER}), namespaced=True),
 )
-"""Definitions of ours, for a machine without the upstream ones."""
+"""Minimal definitions, for machines without the upstream ones."""
 
 KEDA_OTHERS: Final = (
     _definition("keda.sh", "v1alpha1", "ScaledJob", _ANYTHING, _ANYTHING, namespaced=True),
@@ -167,25 +167,25 @@ KEDA_OTHERS: Final = (
     _definition("eventing.keda.sh", "v1alpha1", "CloudEventSource", _ANYTHING, _ANYTHING, namespaced=True),
     _definition("eventing.keda.sh", "v1alpha1", "ClusterCloudEventSource", _ANYTHING, _ANYTHING, namespaced=False),
 )
-"""What KEDA's operator watches besides, and does not start without."""
+"""Other kinds that KEDA's operator watches; it does not start without them."""
 
 
 @cache
 def upstream() -> tuple[dict[str, Any], ...]:
-    """The definitions in shared/, none where it is absent; nobody changes them.
+    """The definitions in shared/; empty if it does not exist. Callers must not change them.
 
-    libyaml reads them where PyYAML has it: they are long, and its own parser takes seconds for them.
+    It uses libyaml if PyYAML has it: PyYAML's own parser takes seconds, because the definitions are long.
     """
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return tuple(yaml.load(path.read_text(), Loader=loader) for path in sorted(UPSTREAM.glob("*.yaml")))
 
 
 def install(session: KubeSession, definitions: Sequence[Mapping[str, Any]] | None = None) -> None:
-    """Creates the definitions and waits until their resources are served.
+    """Creates the definitions and waits until the server serves their resources.
 
     Args:
-        session: The administrator's.
-        definitions: Upstream's where None, ours where those are absent.
+        session: The administrator's session.
+        definitions: With None, upstream's, or the minimal ones if those are absent.
     """
     wanted = definitions if definitions is not None else upstream() or MINIMAL
     for definition in wanted:

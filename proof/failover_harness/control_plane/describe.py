@@ -1,4 +1,4 @@
-"""In what state things are: what a test that waited in vain, or failed, says about the cluster."""
+"""Describes the state of a cluster, for the message of a test that failed or timed out."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Object = dict[str, Any]
 
 
 def describe(session: KubeSession, namespace: str, pools: tuple[str, ...] = ()) -> str:
-    """The workloads of a namespace, one object a line, and what is missing of each.
+    """The workloads of a namespace, one object per line, with what each still lacks.
 
     Args:
-        session: May read everything.
-        namespace: Which.
-        pools: NodePools whose nodes are shown as well.
+        session: A session that may read everything.
+        namespace: The namespace.
+        pools: NodePools whose nodes are shown too.
     """
     replica_sets = f"/apis/apps/v1/namespaces/{namespace}/replicasets"
     lines = [
@@ -56,9 +56,9 @@ def _replica_set(obj: Object) -> str:
 
 def _pod(obj: Object) -> str:
     scheduled = condition(obj, "PodScheduled")
-    verdict = text(scheduled, "reason") or text(scheduled, "status") or "the scheduler has not looked at it"
+    verdict = text(scheduled, "reason") or text(scheduled, "status") or "the scheduler has not processed it"
     where = text(obj, "spec", "nodeName") or f"no node ({verdict})"
-    ready = text(condition(obj, "Ready"), "status") or "unknown: no kubelet has looked at it"
+    ready = text(condition(obj, "Ready"), "status") or "unknown: no kubelet has processed it"
     ending = ", being deleted" if dig(obj, "metadata", "deletionTimestamp") else ""
     return f"Pod {name_of(obj)}: {text(obj, 'status', 'phase')}, {where}, ready {ready}{ending}"
 

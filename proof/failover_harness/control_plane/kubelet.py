@@ -1,6 +1,6 @@
-"""The kubelet's part, which no machine of the tests can play: nodes register, bound pods run and become ready, ended pods go.
+"""A fake of the kubelets: registers nodes, makes bound pods run and become ready, and deletes ended pods.
 
-Only statuses and the deletion of ended pods are written here; scheduling, ReplicaSets and EndpointSlices are the real components'.
+It writes only statuses and these deletions. The real components do scheduling, ReplicaSets and EndpointSlices.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Object = dict[str, Any]
 
 
 class Kubelet(Rounds):
-    """All kubelets of a cluster in one thread. Use it as a context manager.
+    """All kubelets of a cluster, in one thread. Use it as a context manager.
 
     Args:
-        session: The administrator's.
+        session: The administrator's session.
         ready_s: Seconds from a pod's binding until it is ready: image pull and model load.
     """
 
@@ -41,10 +41,10 @@ class Kubelet(Rounds):
         """Registers a node that is ready at once.
 
         Args:
-            name: Of the node.
-            labels: Besides the host name's.
-            capacity: Such as ``{"cpu": "4", "memory": "16Gi", "pods": "10"}``; also what is allocatable.
-            taints: Of its spec.
+            name: The node's name.
+            labels: Its labels, except the host name's.
+            capacity: Capacity and allocatable, such as ``{"cpu": "4", "memory": "16Gi", "pods": "10"}``.
+            taints: The taints of its spec.
         """
         now = format_rfc3339(time.time())
         condition = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": now, "lastTransitionTime": now}
@@ -54,36 +54,36 @@ class Kubelet(Rounds):
             "status": {"capacity": capacity, "allocatable": capacity, "conditions": [condition]},
         }
         self._session.request("POST", "/api/v1/nodes", body=json.dumps(node))
-        # Admission adds the taint not-ready, which the node-lifecycle controller would take away; it is switched off.
+        # Admission adds the taint not-ready. The node-lifecycle controller would remove it, but is disabled.
         operations = [{"op": "replace", "path": "/spec/taints", "value": list(taints)}]
         self._session.request("PATCH", f"/api/v1/nodes/{name}", body=json.dumps(operations), content_type=JSON_PATCH)
 
     def remove(self, name: str) -> None:
-        """Takes a node away; its pods go with it."""
+        """Removes a node and its pods."""
         for pod in self._pods():
             if pod["spec"].get("nodeName") == name:
                 self._delete(pod)
         try:
             self._session.request("DELETE", f"/api/v1/nodes/{name}")
-        except NotFound:  # Karpenter was faster
+        except NotFound:  # Karpenter deleted it first
             return
 
     def report(self) -> str:
-        """How it is doing, for the message of a failed test."""
+        """Its state, for the message of a failed test."""
         alive = "runs" if self.alive else "does not run"
-        return f"fake kubelet: {alive}, {len(self._running)} pods started; its last round: {self._problem or 'all well'}"
+        return f"fake kubelet: {alive}, {len(self._running)} pods started; its last round: {self._problem or 'no problem'}"
 
     def round(self) -> None:
-        """Looks after every pod."""
+        """Serves every pod."""
         problems = []
         try:
             pods = self._pods()
-        except RemoteError as error:  # the API server is stopped in some tests; a kubelet tries again
+        except RemoteError as error:  # some tests stop the API server; a kubelet retries
             pods, problems = [], [str(error)]
         for pod in pods:
             try:
-                self._look_after(pod)
-            except RemoteError as error:  # one pod's trouble is not the others'
+                self._serve_pod(pod)
+            except RemoteError as error:  # an error with one pod must not affect the others
                 problems.append(str(error))
         self._problem = "; ".join(problems)
 
@@ -91,7 +91,7 @@ class Kubelet(Rounds):
         items: list[Object] = self._session.request("GET", "/api/v1/pods")["items"]
         return items
 
-    def _look_after(self, pod: Object) -> None:
+    def _serve_pod(self, pod: Object) -> None:
         metadata, node = pod["metadata"], pod["spec"].get("nodeName")
         if node is None:
             return
@@ -107,7 +107,7 @@ class Kubelet(Rounds):
             self._heed_gates(pod)
 
     def _heed_gates(self, pod: Object) -> None:
-        """A pod with readiness gates is ready while all of them are open."""
+        """Makes a pod with readiness gates ready while all its gates are true."""
         gates = {one["conditionType"] for one in pod["spec"].get("readinessGates", ())}
         now = {one["type"]: one["status"] for one in pod["status"].get("conditions", ())}
         ready = str(all(now.get(gate) == "True" for gate in gates))

@@ -1,4 +1,4 @@
-"""A thread that looks again and again at what there is to do, as controllers and kubelets do."""
+"""A thread that works in rounds, as controllers and kubelets do."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _STOP_S = 10.0
 
 
 class Rounds(ABC):
-    """Use it as a context manager: inside, the rounds are made.
+    """Runs rounds on a thread inside the context.
 
     Args:
-        name: Of the thread.
+        name: The thread's name.
         every_s: Seconds between two rounds.
     """
 
@@ -38,7 +38,7 @@ class Rounds(ABC):
 
     @abstractmethod
     def round(self) -> None:
-        """One round; must not raise."""
+        """Does one round; must not raise."""
 
     def _run(self) -> None:
         while not self._stop.wait(self._every_s):

@@ -1,10 +1,10 @@
-"""Owns the control plane's processes, so that they end with the test run however that ends.
+"""Owns the control plane's processes, so that they end with the test run, however that ends.
 
-It is a process of its own in a session of its own: a Ctrl-C or a kill of the test run does not reach it. What does is the end of its
-standard input, which the kernel closes when the run is gone; it then kills what it started and removes the folder.
+It is a separate process in a separate session, so a Ctrl-C or a kill of the test run does not reach it. When the test run is gone, the
+kernel closes its standard input; it then kills the processes it started and removes the folder.
 
-One JSON object a line in, one out: ``{"start": NAME, "argv": [...], "log": PATH}``, ``{"signal": NAME, "number": 9}``,
-``{"wait": NAME}``, ``{"poll": NAME}``; answers ``{"pid": N}`` or ``{"code": N}``, null where it runs.
+It reads and answers one JSON object per line: ``{"start": NAME, "argv": [...], "log": PATH}``, ``{"signal": NAME, "number": 9}``,
+``{"wait": NAME}``, ``{"poll": NAME}``. Answers are ``{"pid": N}`` or ``{"code": N}``; the code is null while the process runs.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def _handle(order: dict[str, Any], running: dict[str, subprocess.Popen[bytes]]) 
 def _end(running: dict[str, subprocess.Popen[bytes]]) -> None:
     for process in running.values():
         with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGCONT)  # one that is stopped would not see its end
+            process.send_signal(signal.SIGCONT)  # a suspended process would not receive it
             process.kill()
     for process in running.values():
         process.wait(timeout=_STOP_S)
 
 
 def main(folder: Path) -> None:
-    """Serves orders until its input ends, then cleans up.
+    """Carries out orders until the input ends, then cleans up.
 
     Args:
         folder: Removed at the end.
@@ -60,7 +60,7 @@ def main(folder: Path) -> None:
         for line in sys.stdin:
             try:
                 answer = _handle(json.loads(line), running)
-            except Exception as error:  # noqa: BLE001 - told to whoever gave the order, who raises it
+            except Exception as error:  # noqa: BLE001 - the answer reports it, and the caller raises it
                 answer = {"error": f"{type(error).__name__}: {error}"}
             with contextlib.suppress(BrokenPipeError):
                 print(json.dumps(answer), flush=True)

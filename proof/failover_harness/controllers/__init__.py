@@ -1,1 +1,1 @@
-"""The real Karpenter, KEDA and AWS Load Balancer Controller as processes, and what they need of AWS that moto lacks."""
+"""Runs the real Karpenter, KEDA and AWS Load Balancer Controller as processes, with the parts of AWS that moto lacks."""

@@ -1,4 +1,4 @@
-"""What moto lacks for the AWS Load Balancer Controller: whether WAF and Shield guard a load balancer, and whose address a pod has."""
+"""AWS calls of the AWS Load Balancer Controller that moto lacks: WAF, Shield, and the network interfaces of pod addresses."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _DENIED: Final = (
     b"<Message>User: lbc is not authorized to perform this</Message></Error><RequestId>emulated</RequestId></ErrorResponse>"
 )
 _PODS: Final = "10.2.0.0/16"
-"""Where the double of the kubelets takes the addresses of pods from."""
+"""The network from which the fake kubelets take pod addresses."""
 
 _WRITES: Final = ("Create", "Modify", "Delete", "Register", "Deregister", "Set", "Add", "Remove", "Authorize", "Revoke")
 
 
 class BalancingFront(Front):
-    """The endpoint that the load-balancer controller is given. Use it as a context manager.
+    """The load-balancer controller's AWS endpoint. Use it as a context manager.
 
     Args:
-        aws: The emulated account behind it; it must be running.
+        aws: The emulated account behind it; must be running.
     """
 
     def __init__(self, aws: EmulatedAws) -> None:
         super().__init__(aws)
-        self.forbidden: set[str] = set()  # calls that the role may not make; may be changed at any time
-        # What a person tags for it: https://docs.aws.amazon.com/eks/latest/userguide/alb-ingress.html
+        self.forbidden: set[str] = set()  # calls that the role may not make; may change at any time
+        # The tags that a person sets for it: https://docs.aws.amazon.com/eks/latest/userguide/alb-ingress.html
         tags = [{"Key": "kubernetes.io/role/elb", "Value": "1"}]
         aws.client("ec2").create_tags(Resources=list(aws.network.subnets.values()), Tags=tags)
 
@@ -50,12 +50,12 @@ class BalancingFront(Front):
         return None
 
     def _node(self, instance: str) -> str:
-        """A node that all pods may have their address from."""
+        """A node to which every pod address can belong."""
         group = f"<groupSet><item><groupId>{self.aws.network.security_group}</groupId></item></groupSet>"
         prefix = f"<ipv4PrefixSet><item><ipv4Prefix>{_PODS}</ipv4Prefix></item></ipv4PrefixSet>"
         interface = f"<item><networkInterfaceId>eni-{instance}</networkInterfaceId>{group}{prefix}</item>"
         return f"<item><instanceId>{instance}</instanceId><networkInterfaceSet>{interface}</networkInterfaceSet></item>"
 
     def writes(self) -> list[Call]:
-        """The calls that changed something, oldest first."""
+        """The calls that changed AWS, oldest first."""
         return [one for one in self.calls() if one.action.startswith(_WRITES)]

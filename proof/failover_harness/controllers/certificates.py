@@ -1,4 +1,4 @@
-"""The certificates that programs know each other by, and the API server them."""
+"""Certificates for programs that call each other or that the API server calls."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _SKEW = timedelta(hours=1)
 
 
 def write(folder: Path, names: tuple[str, ...]) -> bytes:
-    """Writes ``ca.crt``, ``tls.crt`` and ``tls.key``, as the Secrets of KEDA and of the load-balancer controller have them.
+    """Writes ``ca.crt``, ``tls.crt`` and ``tls.key``, as in the Secrets of KEDA and the load-balancer controller.
 
     Args:
-        folder: Where; it is made.
-        names: DNS names of the servers, besides the loopback address.
+        folder: The folder to create.
+        names: DNS names of the servers, in addition to the loopback address.
 
     Returns:
         The authority's certificate, PEM.

@@ -1,6 +1,6 @@
-"""What KEDA asks CloudWatch, answered: the newest sum of a unit's counter. moto does not speak the protocol that KEDA's SDK speaks there.
+"""Answers KEDA's CloudWatch requests: the newest sum of a unit's counter. moto lacks the protocol of KEDA's SDK for CloudWatch.
 
-Requests and answers are read and written by botocore's own model of CloudWatch and its own codec of that protocol (Smithy RPC v2 CBOR).
+It decodes requests and encodes answers with botocore's model of CloudWatch and its codec of that protocol (Smithy RPC v2 CBOR).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _COUNTED: Final = re.compile(r'SUM\("([^"]+)"\)')
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """How CloudWatch refuses every question: an HTTP status, an error code and its text."""
+    """An error with which CloudWatch answers every request: HTTP status, error code and text."""
 
     status: int
     code: str
@@ -42,12 +42,12 @@ DENIED: Final = Refused(
 
 @dataclass
 class Metrics:
-    """What CloudWatch has. Change it at any time.
+    """The data of CloudWatch; may change at any time.
 
     Attributes:
-        values: The sum of the newest period, by metric; a metric that is not here has no data.
-        refused: Set while every question is refused.
-        asked: Metrics that were asked for.
+        values: The sum of the newest period by metric; other metrics have no data.
+        refused: The error of every request, if set.
+        asked: The requested metrics.
     """
 
     values: dict[str, float] = field(default_factory=dict)
@@ -56,11 +56,11 @@ class Metrics:
 
 
 class CloudWatchFront(Front):
-    """The endpoint that KEDA is given.
+    """KEDA's CloudWatch endpoint.
 
     Args:
         aws: See `Front`.
-        metrics: What CloudWatch answers.
+        metrics: The data of CloudWatch.
     """
 
     headers = MappingProxyType({"smithy-protocol": "rpc-v2-cbor"})
@@ -71,7 +71,7 @@ class CloudWatchFront(Front):
         model = ServiceModel(Loader().load_service_model("cloudwatch", "service-2"))
         operation = model.operation_model(_OPERATION)
         self._input, self._parser = operation.input_shape, create_parser(_PROTOCOL)
-        # botocore writes requests alone: an operation whose input is this one's output writes the answer.
+        # botocore only encodes requests, so an operation whose input is this one's output encodes the answer.
         self._answer = OperationModel({"name": _OPERATION, "http": {}, "input": {"shape": operation.output_shape.name}}, model)
         self._serializer = create_serializer(_PROTOCOL, include_validation=False)
 
@@ -98,7 +98,7 @@ class CloudWatchFront(Front):
 
 
 def _failure(code: str, text: str) -> bytes:
-    """An error as the protocol has it: a map of two texts."""
+    """Encodes an error: a map of two texts."""
     return b"\xa2" + b"".join(_text(one) for one in ("__type", code, "message", text))
 
 

@@ -1,4 +1,4 @@
-"""What moto lacks of EC2 for Karpenter: fleets that are refused for a reason, and some questions whose answer is "none".
+"""EC2 calls of Karpenter that moto lacks: fleets that EC2 refuses, and some queries with an empty answer.
 
 The error codes and texts are EC2's (docs/research/karpenter-ec2.md).
 """
@@ -25,7 +25,7 @@ _MACHINE_IMAGES: Final = "/aws/service/eks/optimized-ami/"
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """One offering that a fleet may be launched as."""
+    """An offering that a fleet may use."""
 
     instance_type: str
     subnet: str
@@ -34,7 +34,7 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why EC2 refuses an offering: an error code, and the text of which ``{type}`` and ``{zone}`` are filled in."""
+    """Why EC2 refuses an offering: an error code, and a text with the placeholders ``{type}`` and ``{zone}``."""
 
     code: str
     text: str
@@ -58,26 +58,26 @@ SUBNET_FULL: Final = Refusal(
 
 @dataclass
 class Capacity:
-    """What EC2 has: refusals by instance type and zone. Change it at any time with `refuse` and `restore`."""
+    """Capacity of EC2: refusals by instance type and zone. `refuse` and `restore` may change it at any time."""
 
     refusals: dict[tuple[str, str], Refusal] = field(default_factory=dict)
-    fleets: list[tuple[Override, ...]] = field(default_factory=list)  # what was asked for, oldest first
+    fleets: list[tuple[Override, ...]] = field(default_factory=list)  # the requested fleets, oldest first
 
     def refuse(self, instance_type: str, zones: tuple[str, ...], refusal: Refusal = ICE) -> None:
-        """From now on an instance type is refused in some zones."""
+        """Refuses an instance type in these zones from now on."""
         self.refusals.update({(instance_type, zone): refusal for zone in zones})
 
     def restore(self, instance_type: str) -> None:
-        """There is capacity again, in every zone."""
+        """Ends all refusals of an instance type."""
         self.refusals = {key: why for key, why in self.refusals.items() if key[0] != instance_type}
 
 
 class Ec2Front(Front):
-    """The endpoint that Karpenter is given. Use it as a context manager.
+    """Karpenter's AWS endpoint. Use it as a context manager.
 
     Args:
-        aws: The emulated account behind it; it must be running.
-        capacity: What EC2 has.
+        aws: The emulated account behind it; must be running.
+        capacity: Capacity of EC2.
     """
 
     def __init__(self, aws: EmulatedAws, capacity: Capacity) -> None:
@@ -131,7 +131,7 @@ class Ec2Front(Front):
         return [one["InstanceId"] for one in made["Instances"]]
 
     def _recommended(self, name: str) -> str:
-        """The machine image that a parameter of EKS names, another one for every kind of accelerator: Karpenter tells them apart by it."""
+        """The machine image of an EKS parameter. Each kind of accelerator has its own, by which Karpenter distinguishes them."""
         architecture = "arm64" if "/arm64/" in name else "x86_64"
         images = self.aws.client("ec2").describe_images(Filters=[{"Name": "architecture", "Values": [architecture]}])["Images"]
         place = next((index for index, kind in enumerate(("neuron", "nvidia"), 1) if f"/{kind}/" in name), 0)
@@ -143,7 +143,7 @@ class Ec2Front(Front):
 
 
 def _items(form: Mapping[str, str], prefix: str) -> list[dict[str, str]]:
-    """The members of a list in a form of EC2's query API, in order."""
+    """The entries of a list in a form of EC2's query API, in order."""
     found: dict[str, dict[str, str]] = {}
     pattern = re.compile(rf"({prefix})\.(.+)")
     for key, value in form.items():

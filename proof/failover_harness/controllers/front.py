@@ -1,7 +1,6 @@
-"""A server in front of moto's: answers some calls itself, hands every other one on, and remembers what was asked.
+"""A proxy in front of moto: answers calls that moto lacks, forwards all others, and records them.
 
-The components of the world are given its endpoint. What it answers itself is what moto lacks; its answers have the form that botocore's
-models of the services give them.
+The real controllers use its endpoint. Its own answers have the form of botocore's service models.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ Answer = tuple[int, str, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call that was answered.
+    """A call that was answered.
 
     Attributes:
-        action: Such as ``ModifyRule``; with the service's prefix where it speaks JSON, ``GET /PATH`` where it is REST.
-        form: Its arguments, of JSON those that are texts.
+        action: Such as ``ModifyRule``; with the service's prefix for JSON services, ``GET /PATH`` for REST.
+        form: Its arguments; for JSON only those that are strings.
         status: HTTP status of the answer.
     """
 
@@ -47,17 +46,17 @@ class Front:
     """An endpoint for every service. Use it as a context manager.
 
     Args:
-        aws: The emulated account behind it; it must be running.
+        aws: The emulated account behind it; must be running.
 
     Attributes:
-        headers: Of every answer, besides its content type and length.
+        headers: Headers of every answer, in addition to content type and length.
     """
 
     headers: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, aws: EmulatedAws) -> None:
         self.aws = aws
-        self.missing: set[str] = set()  # calls that moto does not implement, by action: told where a component did not get ready
+        self.missing: set[str] = set()  # calls that moto lacks, by action; reported if a component does not become ready
         self.lock = threading.Lock()
         self._calls: list[Call] = []
         self._pool = urllib3.PoolManager(maxsize=16, retries=False, timeout=_TIMEOUT_S)
@@ -81,30 +80,30 @@ class Front:
         return f"http://{host!s}:{port}"
 
     def calls(self) -> list[Call]:
-        """What was asked and answered so far, oldest first."""
+        """All calls so far, oldest first."""
         with self.lock:
             return list(self._calls)
 
     def own(self, action: str, form: Mapping[str, str]) -> Answer | None:
-        """The answer to a call that moto lacks; None where moto is to answer."""
+        """The answer to a call that moto lacks; None to forward it to moto."""
         raise NotImplementedError
 
-    def looked_up(self, path: str, headers: Mapping[str, str]) -> Answer:
+    def answer_get(self, path: str, headers: Mapping[str, str]) -> Answer:
         """The answer to a GET."""
         action = f"GET {path}"
-        return self.own(action, {}) or self._handed_on(action, path, headers, b"", method="GET")
+        return self.own(action, {}) or self._forwarded(action, path, headers, b"", method="GET")
 
     def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """The answer to one call."""
         target = headers.get("X-Amz-Target", "")
         form = _texts(body) if target else dict(urllib.parse.parse_qsl(body.decode(errors="replace")))
         action = target or form.get("Action", "")
-        found = self.own(action, form) or self._handed_on(action, path, headers, body)
+        found = self.own(action, form) or self._forwarded(action, path, headers, body)
         with self.lock:
             self._calls.append(Call(action, form, found[0]))
         return found
 
-    def _handed_on(self, action: str, path: str, headers: Mapping[str, str], body: bytes, method: str = "POST") -> Answer:
+    def _forwarded(self, action: str, path: str, headers: Mapping[str, str], body: bytes, method: str = "POST") -> Answer:
         kept = {name: value for name, value in headers.items() if name.lower() not in _HOP}
         found = self._pool.request(method, f"{self.aws.endpoint}{path}", body=body, headers=kept)
         if b"not emulated" in found.data or b"NotImplemented" in found.data or found.status >= 500:
@@ -121,12 +120,12 @@ class Front:
                 """Says nothing."""
 
             def handle(self) -> None:
-                """Serves one connection; a client that goes away in the middle is not worth a traceback."""
+                """Serves one connection; prints no traceback if the client disconnects."""
                 with suppress(OSError):
                     super().handle()
 
             def do_GET(self) -> None:
-                self._send(*front.looked_up(self.path, dict(self.headers.items())))
+                self._send(*front.answer_get(self.path, dict(self.headers.items())))
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -148,7 +147,7 @@ def _texts(body: bytes) -> dict[str, str]:
 
 
 def json_answer(body: Mapping[str, object]) -> Answer:
-    """An answer of a service that speaks JSON."""
+    """An answer of a JSON service."""
     return 200, "application/x-amz-json-1.1", json.dumps(body).encode()
 
 

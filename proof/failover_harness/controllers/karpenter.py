@@ -18,13 +18,13 @@ _READY_S: Final = 90.0
 
 @contextmanager
 def running(program: Path, plane: ControlPlane, aws: dict[str, str], folder: Path) -> Iterator[Program]:
-    """Starts Karpenter, waits until it is ready, and ends it.
+    """Starts Karpenter, waits until it is ready, and stops it on exit.
 
     Args:
         program: Its binary.
         plane: The control plane.
-        aws: The environment under which an SDK talks to the emulated account.
-        folder: For its log.
+        aws: Environment variables that make an SDK use the emulated account.
+        folder: Folder of its log.
     """
     metrics, health = free_ports(2)
     environment = {
@@ -36,8 +36,8 @@ def running(program: Path, plane: ControlPlane, aws: dict[str, str], folder: Pat
         "CLUSTER_ENDPOINT": plane.url,
         "SYSTEM_NAMESPACE": "kube-system",
         "DISABLE_LEADER_ELECTION": "true",
-        "ISOLATED_VPC": "true",  # no price list from a service that nobody emulates
-        "DISABLE_DRY_RUN": "true",  # moto has no dry run of fleets
+        "ISOLATED_VPC": "true",  # no price list: its service is not emulated
+        "DISABLE_DRY_RUN": "true",  # moto lacks the dry run of fleets
         "METRICS_PORT": str(metrics),
         "HEALTH_PROBE_PORT": str(health),
     }

@@ -1,4 +1,4 @@
-"""Runs the real KEDA against a control plane: operator, server of external metrics and admission webhooks, as its chart installs them."""
+"""Runs the real KEDA against a control plane: operator, external metrics server and admission webhooks, as its chart installs them."""
 
 from __future__ import annotations
 
@@ -48,20 +48,20 @@ class Keda:
     running: tuple[Program, ...]
 
     def report(self) -> str:
-        """Whether its programs run and what they logged last, for the message of a failed test."""
+        """The programs' states and last log lines, for the message of a failed test."""
         return "\n".join(program.report() for program in self.running)
 
 
 @contextmanager
 def running(programs: Programs, plane: ControlPlane, aws: dict[str, str], folder: Path, namespace: str) -> Iterator[Keda]:
-    """Starts KEDA for one namespace, waits until it is ready, and ends it: what it put finalizers on in that namespace goes first.
+    """Starts KEDA for a namespace, waits until it is ready, and on exit deletes objects with its finalizers and stops it.
 
     Args:
         programs: Its binaries.
         plane: The control plane.
-        aws: The environment under which its SDK talks to the emulated account.
-        folder: For its logs and certificates.
-        namespace: What it watches.
+        aws: Environment variables that make its SDK use the emulated account.
+        folder: Folder of its logs and certificates.
+        namespace: The namespace that it watches.
     """
     session = plane.patient_session()
     crds.install(session, list(crds.KEDA_OTHERS))
@@ -129,7 +129,7 @@ def _space(session: KubeSession) -> None:
 
 @contextmanager
 def _external_metrics(session: KubeSession, port: int, authority: bytes) -> Iterator[None]:
-    """The API server passes questions about external metrics on to KEDA's server, on this machine."""
+    """Makes the API server forward requests for external metrics to KEDA's server on this machine."""
     service = {"metadata": {"name": _METRICS_SERVER}, "spec": {"type": "ExternalName", "externalName": "localhost"}}
     spec = {
         "group": "external.metrics.k8s.io",
@@ -139,7 +139,7 @@ def _external_metrics(session: KubeSession, port: int, authority: bytes) -> Iter
         "caBundle": base64.b64encode(authority).decode(),
         "service": {"namespace": _SPACE, "name": _METRICS_SERVER, "port": port},
     }
-    # The API server of the tests has no certificate to vouch for whom it passes a question on: the server sees nobody.
+    # The tests' API server has no proxy client certificate, so KEDA's server sees forwarded requests as anonymous.
     role = {
         "metadata": {"name": "keda-metrics-of-tests"},
         "rules": [
@@ -166,14 +166,14 @@ def _external_metrics(session: KubeSession, port: int, authority: bytes) -> Iter
 
 
 def _available(session: KubeSession) -> str:
-    """Whether the API server reaches KEDA's server, and why not."""
+    """The APIService's condition: whether the API server reaches KEDA's server, and if not, why."""
     conditions = session.get(API_SERVICES, None, METRICS).get("status", {}).get("conditions", ())
     return "; ".join(f"{one['status']}: {one.get('message', '')}" for one in conditions if one["type"] == "Available")
 
 
 @contextmanager
 def _checks(session: KubeSession, port: int, authority: bytes, namespace: str) -> Iterator[None]:
-    """KEDA's own checks of what is written. Where they cannot be asked, a write fails: nothing passes unchecked."""
+    """Registers KEDA's admission webhooks. Writes fail if the webhooks cannot be reached, so nothing passes unchecked."""
     bundle = base64.b64encode(authority).decode()
     hooks = [
         {
@@ -197,7 +197,7 @@ def _checks(session: KubeSession, port: int, authority: bytes, namespace: str) -
 
 
 def _release(session: KubeSession, namespace: str) -> None:
-    """Deletes the ScaledObjects while there is somebody who takes their finalizers away."""
+    """Deletes the ScaledObjects while KEDA still runs and removes their finalizers."""
     path = SCALED_OBJECTS.path(namespace)
     session.request("DELETE", path)
-    wait_for("KEDA lets go of the ScaledObjects", lambda: not session.request("GET", path)["items"], _GONE_S)
+    wait_for("KEDA releases the ScaledObjects", lambda: not session.request("GET", path)["items"], _GONE_S)

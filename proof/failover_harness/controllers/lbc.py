@@ -48,14 +48,14 @@ _HOOKS: Final[dict[str, tuple[Hook, ...]]] = {
 
 @contextmanager
 def running(program: Path, plane: ControlPlane, namespace: str, front: Front, folder: Path) -> Iterator[Program]:
-    """Starts it as `deploy/cluster` says, for one namespace, waits until it is ready, and ends it.
+    """Starts it with the settings of `deploy/cluster` for a namespace, waits until it is ready, and stops it on exit.
 
     Args:
         program: Its binary.
         plane: The control plane.
-        namespace: Whose Ingresses it serves.
-        front: Where it asks the emulated account.
-        folder: For its log and its certificate.
+        namespace: The namespace whose Ingresses it serves.
+        front: Its AWS endpoint.
+        folder: Folder of its log and certificate.
     """
     metrics, health, webhook = free_ports(3)
     authority = certificates.write(folder / "lbc-certificates", ("localhost",))
@@ -84,7 +84,7 @@ def running(program: Path, plane: ControlPlane, namespace: str, front: Front, fo
 
 @contextmanager
 def _registered(plane: ControlPlane, namespace: str, port: int, authority: bytes) -> Iterator[None]:
-    """Makes what its chart makes: the class of Ingresses, and its webhooks, here for one namespace alone."""
+    """Creates the objects of its chart: the IngressClass, and its webhooks, here for one namespace only."""
     parameters = {"apiVersion": "elbv2.k8s.aws/v1beta1", "kind": "IngressClassParams", "metadata": {"name": "alb"}}
     reference = {"apiGroup": "elbv2.k8s.aws", "kind": "IngressClassParams", "name": "alb"}
     ingress_class = {"metadata": {"name": "alb"}, "spec": {"controller": "ingress.k8s.aws/alb", "parameters": reference}}
@@ -104,7 +104,7 @@ def _registered(plane: ControlPlane, namespace: str, port: int, authority: bytes
 
 
 def withdraw_webhooks(session: KubeSession, namespace: str) -> None:
-    """Takes its webhooks away. Safe to call twice."""
+    """Removes its webhooks. Safe to call twice."""
     for kind in _HOOKS:
         with suppress(NotFound):
             session.request("DELETE", f"{_path(kind)}/{_name(namespace)}")

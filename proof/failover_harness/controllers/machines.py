@@ -1,4 +1,4 @@
-"""The machines that Karpenter launches: some seconds after the launch each registers as a Node, as its kubelet would."""
+"""Fakes the machines that Karpenter launches: each registers as a Node some seconds after its launch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Machines(Rounds):
     """Registers the Node of every launched NodeClaim. Use it as a context manager.
 
     Args:
-        session: The administrator's.
+        session: The administrator's session.
         boot_s: Seconds from the launch until a Node registers.
     """
 
@@ -34,12 +34,12 @@ class Machines(Rounds):
         self._joined: set[str] = set()
 
     def round(self) -> None:
-        """Registers what has been launched for long enough."""
-        with suppress(RemoteError):  # an API server that is busy is asked again
-            self._look()
+        """Registers the machines whose boot time is over."""
+        with suppress(RemoteError):  # the next round retries if the API server is busy
+            self._register_due()
             self._settle()
 
-    def _look(self) -> None:
+    def _register_due(self) -> None:
         for claim in self._session.request("GET", NODE_CLAIMS.path(None))["items"]:
             provider, uid = (claim.get("status") or {}).get("providerID"), claim["metadata"]["uid"]
             if not provider or uid in self._joined or "deletionTimestamp" in claim["metadata"]:
@@ -52,7 +52,7 @@ class Machines(Rounds):
         name, now = f"ip-{provider.rsplit('/', 1)[-1]}", format_rfc3339(time.time())
         ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": now, "lastTransitionTime": now}
         taints = [_UNREGISTERED, *claim["spec"].get("taints", ())]
-        # Whole in one request: with its status patched in later, Karpenter learns a capacity of nothing for the instance type.
+        # One request with the status: if it came later, Karpenter would learn that the instance type has no capacity.
         node = {
             "metadata": {"name": name, "labels": {**claim["metadata"].get("labels", {}), "kubernetes.io/hostname": name}},
             "spec": {"providerID": provider, "taints": taints},
@@ -61,11 +61,11 @@ class Machines(Rounds):
         self._session.request("POST", "/api/v1/nodes", body=json.dumps(node))
 
     def _settle(self) -> None:
-        """Takes away the taint that admission adds and that the node-lifecycle controller, which is switched off, would take away."""
+        """Removes the taint that admission adds. The node-lifecycle controller, which is disabled, would remove it."""
         for node in self._session.request("GET", "/api/v1/nodes")["items"]:
             keys = [one["key"] for one in node["spec"].get("taints", ())]
             if _NOT_READY in keys:
-                # Karpenter takes away its own taint at the same time: where that moved ours, the test fails and the next look does it.
+                # Karpenter removes its own taint at the same time. If ours has moved, the patch's test fails and the next round retries.
                 at = f"/spec/taints/{keys.index(_NOT_READY)}"
                 operations = [{"op": "test", "path": f"{at}/key", "value": _NOT_READY}, {"op": "remove", "path": at}]
                 path = f"/api/v1/nodes/{node['metadata']['name']}"

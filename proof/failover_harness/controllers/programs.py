@@ -1,4 +1,4 @@
-"""A program of a cluster as a process of the harness: started, reported on, ended."""
+"""Runs a cluster's programs as processes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Program:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Stops it where it stands; at the end it goes on."""
+        """Suspends it; on exit it continues."""
         self.process.send_signal(signal.SIGSTOP)
         try:
             yield
@@ -38,17 +38,17 @@ class Program:
             self.process.send_signal(signal.SIGCONT)
 
     def report(self) -> str:
-        """Whether it runs and what it logged last, for the message of a failed test."""
+        """Its state and last log lines, for the message of a failed test."""
         code = self.process.poll()
         lines = self.log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
         state = "runs" if code is None else f"ended with code {code}"
         return "\n".join([f"{self.name} {state}, and logged last:", *(f"    {one[:400]}" for one in lines)])
 
     def ready(self, port: int) -> bool:
-        """Whether its probe on a port of this machine says that it is ready.
+        """Whether its readiness probe on a local port succeeds.
 
         Raises:
-            AssertionError: It ended.
+            AssertionError: The process ended.
         """
         assert self.process.poll() is None, self.report()
         try:
@@ -59,13 +59,13 @@ class Program:
 
 @contextmanager
 def started(path: Path, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[Program]:
-    """Starts a program, and ends it; where the process of the tests is killed, the kernel ends it (on Linux).
+    """Starts a program and ends it on exit. If the test process is killed, the kernel ends the program (on Linux).
 
     Args:
-        path: Of the program.
-        arguments: On its command line.
-        environment: All of it.
-        log: What it says goes here.
+        path: The program.
+        arguments: Its command-line arguments.
+        environment: Its whole environment.
+        log: File of its output.
     """
     with log.open("ab") as out:
         process = subprocess.Popen(
@@ -75,7 +75,7 @@ def started(path: Path, arguments: Sequence[str], environment: Mapping[str, str]
             stdout=out,
             stderr=out,
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - calls the kernel and nothing else
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - only calls the kernel
         )
     try:
         yield Program(path.name, process, log)

@@ -1,4 +1,4 @@
-"""Application files: the source's application with its five kinds of capacity, as often as wanted."""
+"""Makes application files like that of the AWS sample, with its five kinds of capacity."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def application_file(
     """The text of one application's file.
 
     Args:
-        name: Of the application and its Ingress; every object's name begins with it.
-        namespace: Where it is.
+        name: Name of the application and its Ingress; the names of all its objects begin with it.
+        namespace: Its namespace.
         style: Its ``routingStyle``.
-        cold_start_s: From a pod's binding to its readiness, seconds; the source's minutes would be longer than a whole test.
-        units: How many of the source's five.
-        policy: What differs from the defaults of the policy; without stickiness unless it says so.
+        cold_start_s: From a pod's binding to its readiness, seconds. The AWS sample's minutes would take longer than a whole test.
+        units: How many of the AWS sample's five units.
+        policy: Policy values that differ from the defaults; no stickiness unless set here.
     """
     document = deepcopy(yaml.safe_load(_SEED.read_text()))
     document["metadata"] = {"name": name, "namespace": namespace}

@@ -1,7 +1,7 @@
 """An emulated cluster in real time, whose load balancers and pods answer real requests.
 
-Kubernetes API, AWS and the load-balancer controller are the embedded ones; Envoy stands behind ELBv2 and HTTP servers behind the pods.
-Capacity never runs out: a pod that waits for a node gets one.
+The testbed provides the Kubernetes API, AWS and the load-balancer controller. Envoy implements ELBv2's load balancers, HTTP servers the
+pods. Capacity never runs out: every pending pod gets a node.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ class Member:
     """One application of the cluster.
 
     Attributes:
-        application: As its file says.
-        replicas: Of every unit, at the start.
+        application: The application.
+        replicas: Replicas of each unit at the start.
         standby: Whether its Ingress has standby rules.
-        annotations: Further annotations of its Ingress.
+        annotations: Additional annotations of its Ingress.
     """
 
     application: Application
@@ -69,13 +69,13 @@ class Member:
 
 
 class Cluster:
-    """Use it as a context manager.
+    """The emulated cluster. Use it as a context manager.
 
     Args:
-        members: Its applications, healthy and in cost mode at the start.
-        faults: How the load-balancer controller of a namespace behaves; each namespace has its own.
+        members: Its applications; healthy and in cost mode at the start.
+        faults: Faults of the load-balancer controller, by namespace; each namespace has its own controller.
         first_check_s: Longest random wait before the first health check of a new target, seconds.
-        latency: What share of the latency in its application file a pod has.
+        latency: A pod's latency as a share of the latency in its application file.
     """
 
     def __init__(
@@ -173,10 +173,10 @@ class Cluster:
             controller.start()
 
     def _await_healthy(self) -> None:
-        """Waits until every load balancer answers and every pod is healthy in both of its target groups.
+        """Waits until every load balancer answers and every pod is healthy in both its target groups.
 
         Raises:
-            RuntimeError: It takes too long.
+            RuntimeError: It took too long.
         """
         end = self._clock.monotonic() + _START_S
         while self._clock.monotonic() < end:
@@ -187,10 +187,10 @@ class Cluster:
                     self._controllers[namespace].faults = faults
                 return
             self._stop.wait(0.1)
-        raise RuntimeError(f"the cluster was not healthy within {_START_S:.0f} s; Envoy says:\n{self.plane.envoy.log()}")
+        raise RuntimeError(f"the cluster was not healthy within {_START_S:.0f} s; Envoy's log:\n{self.plane.envoy.log()}")
 
     def _elb(self) -> elb.State:
-        """The state of ELBv2, read again only when somebody changed it: there are hundreds of target groups."""
+        """The state of ELBv2, read again only after a change, because there are hundreds of target groups."""
         changes = sum(one.changes for one in list(self._controllers.values()))
         if changes != self._read_at:
             self._read_at, self._state = changes, elb.read()
@@ -199,22 +199,22 @@ class Cluster:
     # --- what others are given ----------------------------------------------------------------------------------------------------------
 
     def kubeconfig(self, role: str) -> Path:
-        """A kubeconfig of ``controller``, ``lbc`` or ``admin``; the file is gone at the end."""
+        """A kubeconfig of ``controller``, ``lbc`` or ``admin``; the file is deleted on exit."""
         return self.api.kubeconfig(role, self.folder / f"{role}.kubeconfig")
 
     def url(self, key: str) -> str:
-        """Where the load balancer of an application (``namespace/ingress``) is reached."""
+        """The URL of an application's (``namespace/ingress``) load balancer."""
         namespace = key.partition("/")[0]
         return self.plane.url(self._controllers[namespace].listener(key))
 
     def load_balancer_controller(self, namespace: str) -> LoadBalancerController:
-        """That of a namespace."""
+        """The load-balancer controller of a namespace."""
         return self._controllers[namespace]
 
     # --- what happens -------------------------------------------------------------------------------------------------------------------
 
     def scale(self, key: str, unit: str, replicas: int) -> None:
-        """Asks for so many replicas of a unit, or as many as its floor says if those are more."""
+        """Sets a unit's replicas, but never below its floor."""
         with self._lock:
             self._replicas[key, unit] = replicas
 
@@ -222,7 +222,7 @@ class Cluster:
         """Ends the oldest ready pod of a unit abruptly, as if its node had lost power.
 
         Returns:
-            The address where it was served; "" where there was none.
+            The loopback address of the pod; "" if no pod was ready.
         """
         application = self.members[key].application
         found = [pod for pod in self._world.pods_of(application, application.unit(unit)) if pod.ready and pod.gone_at is None]
@@ -238,7 +238,7 @@ class Cluster:
         while not self._stop.wait(_STEP_S):
             try:
                 self._step()
-            except Exception:  # a bug here must be seen, and must not end the thread
+            except Exception:  # a bug must be visible and must not end the thread
                 log.exception("cluster.failed")
 
     def _step(self) -> None:
@@ -254,7 +254,7 @@ class Cluster:
         self._serve()
 
     def _scale(self, application: Application, unit: str, replicas: int) -> None:
-        """As KEDA would: never below the floor."""
+        """Sets replicas like KEDA: never below the floor."""
         found, store = application.unit(unit), self.api.store
         floor = int(store.get("ScaledObject", str(found.scaled_object), namespace=application.namespace)["spec"]["minReplicaCount"])
         deployment = store.get("Deployment", found.deployment, namespace=application.namespace)
@@ -269,14 +269,14 @@ class Cluster:
         return made
 
     def _serve(self) -> None:
-        """Lets the pods' servers be what the cluster's pods are."""
+        """Makes the pods' servers match the cluster's pods."""
         pods = tuple(self._server(pod) for pod in self._world.pods.values() if pod.node is not None)
         if pods != self._served:
             self._served = pods
             self.pods.serve(pods)
 
     def _server(self, pod: WorldPod) -> Pod:
-        """One that was told to end is not ready any more, and answers until it is gone."""
+        """The server of a pod. A terminating pod is not ready, but answers until it is gone."""
         address = self.plane.places.pod(pod.ip)
         ready = pod.ready and pod.gone_at is None
         return Pod(address, manifests.CONTAINER_PORT, pod.unit.name, pod.unit.latency_s * self._latency, ready)

@@ -1,12 +1,12 @@
-"""From the state of ELBv2 to the configuration of Envoy, so that Envoy behaves as the Application Load Balancer does.
+"""Makes Envoy's configuration from the state of ELBv2, so that Envoy behaves like the Application Load Balancer. Pure.
 
-Pure. What it makes of a target group:
+The behaviour of target groups:
 
-- the weighted choice comes first, then a target of the chosen group is picked; there is no way from one group to another;
-- a group without targets, or whose targets were not checked yet, answers 503; one whose targets all fail is used all the same;
-- a sticky client's cookie beats the weights, as long as the rule is sticky and still names the group;
-- a group that no rule names is not there, and so not checked;
-- nothing is tried twice.
+- Envoy first chooses a group by weight, then a target in it; it never falls back to another group.
+- A group without targets, or with targets not checked yet, answers 503. A group whose targets all fail still gets requests.
+- A sticky client's cookie takes precedence over the weights while the rule is sticky and still names the group.
+- A group that no rule names is absent, and so not checked.
+- Requests are not retried.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ Object = dict[str, Any]
 
 COOKIE: Final = "AWSALBTG"
 TARGET_HEADER: Final = "x-target"
-"""Response header: the address that answered, or was tried; absent where none was."""
+"""Response header: the address that answered or was tried; absent if none was."""
 
 GROUP_HEADER: Final = "x-target-group"
-"""Request header: the target group that a target was chosen from."""
+"""Request header: the target group of the chosen target."""
 
 NOBODY: Final = "nobody"
-"""The cluster that is never there: whoever is sent to it gets a 503."""
+"""The name of a cluster that never exists: requests routed to it get a 503."""
 
 IDLE_S: Final = 60
-"""The load balancer's idle time-out, its default; also after which it drops its own idle connections to targets."""
+"""The load balancer's default idle timeout, seconds; it also closes its own idle connections to targets after it."""
 
 _CONNECT_S: Final = 10
-_SOURCE: Final = "x-connecting-ip"  # set by Envoy itself, whatever a client says
+_SOURCE: Final = "x-connecting-ip"  # Envoy sets it and ignores a client's value
 _TYPE: Final = "type.googleapis.com/envoy"
 _OCTETS: Final = 4
 _OCTET_BITS: Final = 8
-_MANY: Final = 100_000  # Envoy's circuit breakers would answer 503 where the load balancer has no such limit
+_MANY: Final = 100_000  # Envoy's circuit breakers would answer 503; the load balancer has no such limit
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What Envoy is given, by the names that refer to one another."""
+    """Envoy's resources by the names with which they refer to one another."""
 
     listeners: Mapping[str, Object] = field(default_factory=dict)
     routes: Mapping[str, Object] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Resources:
 
 
 Address = Callable[[str], str]
-"""Where an address of the VPC is really served."""
+"""Maps an address in the VPC to the loopback address that serves it."""
 
 
 def resources(
@@ -64,15 +64,15 @@ def resources(
     checked: Container[str] = (),
     first_check_s: float = 0.0,
 ) -> Resources:
-    """Everything that Envoy is to have.
+    """Makes all of Envoy's resources.
 
     Args:
-        state: Of ELBv2.
-        checked: The ARNs of the groups of which at least one target was checked before. Envoy counts targets that still wait for their
-            first check as failing ones, and would use them where there is no other; the load balancer answers 503.
-        places: Where each listener listens, by its ARN; one that has no place yet is left out.
-        address: Turns a target's address into one on this machine.
-        folder: Where the files of routes and endpoints will be, for Envoy to follow.
+        state: The state of ELBv2.
+        checked: ARNs of the groups with at least one checked target. Envoy counts unchecked targets as failing and would use them if there
+            are no others; the load balancer answers 503.
+        places: Address and port of each listener by ARN; listeners without one are left out.
+        address: Maps a target's address to a loopback address.
+        folder: Folder of the route and endpoint files that Envoy watches.
         first_check_s: Longest random wait before the first check of a new target, seconds.
     """
     used = state.used()
@@ -87,7 +87,7 @@ def resources(
 
 
 def name(arn: str) -> str:
-    """An ARN's own part, as a name for files and cookies: a group that is made anew under its old name has another."""
+    """The unique part of an ARN, for names of files and cookies. A group recreated under its old name has another."""
     return re.sub(r"[^A-Za-z0-9-]", ".", arn.rsplit(":", 1)[-1].partition("/")[2])
 
 
@@ -121,33 +121,33 @@ def _match(rule: Rule) -> Object:
                 networks = "|".join(_network(value) for value in values)
                 headers.append({"name": _SOURCE, "string_match": {"safe_regex": {"regex": networks}}})
             case unknown:
-                raise ValueError(f"the data plane knows no condition of {unknown}")
+                raise ValueError(f"the data plane does not support conditions on {unknown}")
     if "safe_regex" not in match:
         match["prefix"] = "/"
     return match | ({"headers": headers} if headers else {})
 
 
 def _pattern(value: str) -> str:
-    """A pattern of ELBv2, in which ``*`` and ``?`` stand for any characters and any one."""
+    """A regular expression for a pattern of ELBv2, in which ``*`` matches any characters and ``?`` exactly one."""
     return re.escape(value).replace(r"\*", ".*").replace(r"\?", ".")
 
 
 def _network(cidr: str) -> str:
-    """An IPv4 network on an octet's border, as an expression.
+    """A regular expression for an IPv4 network whose prefix ends at an octet.
 
     Raises:
-        ValueError: It is another one.
+        ValueError: It is another kind of network.
     """
     base, _, bits = cidr.partition("/")
     octets, whole = base.split("."), int(bits or 32)
     if len(octets) != _OCTETS or whole % _OCTET_BITS or not 0 <= whole <= _OCTETS * _OCTET_BITS:
-        raise ValueError(f"the data plane knows no network {cidr}")
+        raise ValueError(f"the data plane does not support the network {cidr}")
     kept = octets[: whole // _OCTET_BITS]
     return r"\.".join([*kept, *[r"[0-9]+"] * (_OCTETS - len(kept))])
 
 
 def _actions(match: Object, action: Action, checked: Container[str]) -> list[Object]:
-    """The routes of one rule: what a sticky client's cookie says comes before the weights."""
+    """The routes of a rule: a sticky client's cookie comes before the weights."""
     if isinstance(action, Fixed):
         return [{"match": match, "direct_response": _answer(action.status, action.body)}]
     sticky = [_pinned(match, arn, checked) for arn, _ in action.weights] if action.stickiness_s else []
@@ -165,7 +165,7 @@ def _pinned(match: Object, arn: str, checked: Container[str]) -> Object:
 
 
 def _weighted(action: Forward, checked: Container[str]) -> Object:
-    """A weighted choice. What AWS does without any weight is not known; here it is the 503 of a group without targets."""
+    """A weighted choice. AWS's behaviour without any weight is unknown; here it is a 503."""
     if not any(weight for _, weight in action.weights):
         return {"direct_response": _answer(503, "no target group has a weight")}
     clusters = []
@@ -176,7 +176,7 @@ def _weighted(action: Forward, checked: Container[str]) -> Object:
             "request_headers_to_add": [_header(GROUP_HEADER, name(arn))],
         }
         if action.stickiness_s:
-            # Given once and not renewed: whether AWS renews it is not known, and this way a client's stay has an end.
+            # Set once and not renewed: whether AWS renews it is unknown, and this way stickiness ends.
             cookie = f"{COOKIE}={name(arn)}; Max-Age={action.stickiness_s}; Path=/"
             chosen["response_headers_to_add"] = [_header("set-cookie", cookie)]
         clusters.append(chosen)
@@ -219,7 +219,7 @@ def _listener(key: str, place: tuple[str, int], folder: str) -> Object:
 
 
 def _connecting_address() -> Object:
-    """Conditions on the source look at who connects; Envoy's routes look at headers, so that is made one."""
+    """Copies the connecting address into a header: source-ip conditions need it, and Envoy's routes match only headers."""
     header = {"header": {"key": _SOURCE, "value": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"}}
     mutation = {"append": header | {"append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
     kind = f"{_TYPE}.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
@@ -227,7 +227,7 @@ def _connecting_address() -> Object:
 
 
 def _gateway_error(status: int, flags: list[str]) -> Object:
-    """The status that the load balancer has for a target that fails, where Envoy would say 503 or another."""
+    """Replaces Envoy's status for a failing target with the load balancer's."""
     return {"filter": {"response_flag_filter": {"flags": flags}}, "status_code": status}
 
 
@@ -253,9 +253,9 @@ def _cluster(key: str, group: Group, folder: str, first_check_s: float) -> Objec
         "eds_cluster_config": {"eds_config": _file(f"{folder}/{key}.endpoints.json")},
         "connect_timeout": f"{_CONNECT_S}s",
         "load_balancing_policy": {"policies": [{"typed_extension_config": _policy(group.algorithm)}]},
-        # Panic is Envoy's word for using targets that fail; at 1 % it means: none of up to a hundred is healthy.
+        # In "panic" Envoy uses failing targets. At 1 % it does so only if none of up to a hundred targets is healthy.
         "common_lb_config": {"healthy_panic_threshold": {"value": 1}, "ignore_new_hosts_until_first_hc": True},
-        # Who is deregistered gets nothing new at once, and finishes what it has.
+        # A deregistered target gets no new requests and finishes the present ones.
         "ignore_health_on_host_removal": True,
         "health_checks": [_check(group.check, first_check_s)],
         "circuit_breakers": {"thresholds": [many]},
@@ -269,26 +269,26 @@ def _policy(algorithm: str) -> Object:
         "least_outstanding_requests": ("least_request", "LeastRequest", {"selection_method": "FULL_SCAN"}),
     }
     if algorithm not in kinds:
-        raise ValueError(f"the data plane knows no algorithm {algorithm}")
+        raise ValueError(f"the data plane does not support the algorithm {algorithm}")
     package, kind, settings = kinds[algorithm]
     typed = {"@type": f"{_TYPE}.extensions.load_balancing_policies.{package}.v3.{kind}"} | settings
     return {"name": f"envoy.load_balancing_policies.{package}", "typed_config": typed}
 
 
 def _check(check: HealthCheck, first_check_s: float) -> Object:
-    """A new target is healthy after one check that passes and unhealthy after one that fails; later the thresholds count."""
+    """A new target becomes healthy or unhealthy with its first check; later the thresholds apply."""
     interval = f"{check.interval_s:g}s"
     return {
         "timeout": f"{check.timeout_s:g}s",
         "interval": interval,
-        "no_traffic_interval": interval,  # else a minute for a group at weight 0
+        "no_traffic_interval": interval,  # otherwise a minute for a group at weight 0
         "initial_jitter": f"{first_check_s:g}s",
         "healthy_threshold": check.healthy_after,
         "unhealthy_threshold": check.unhealthy_after,
         "http_health_check": {
             "path": check.path,
             "expected_statuses": _ranges(check.codes),
-            "retriable_statuses": [{"start": 100, "end": 600}],  # else one wrong status is enough, whatever the threshold
+            "retriable_statuses": [{"start": 100, "end": 600}],  # otherwise one wrong status is enough, whatever the threshold
         },
     }
 

@@ -1,4 +1,4 @@
-"""What ELBv2 is told, as plain values, and how it is read from moto."""
+"""The state of ELBv2 as plain values, and how to read it from moto."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Final
 from failover_testbed.aws.server import ACCOUNT, REGION
 
 CONDITIONS: Final = {"host-header": "HostHeaderConfig", "path-pattern": "PathPatternConfig", "source-ip": "SourceIpConfig"}
-"""The fields of conditions that the data plane knows, and where their values stand."""
+"""The supported condition fields, and the keys of their values."""
 
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """How the targets of a target group are checked. Times are seconds; `codes` is as in AWS, e.g. ``200-399,404``."""
+    """Health check of a target group. Times are seconds; `codes` is as in AWS, e.g. ``200-399,404``."""
 
     path: str = "/"
     interval_s: float = 15.0
@@ -44,7 +44,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """A forward action: weight by target group ARN, and the seconds for which a client stays with one, 0 for none."""
+    """A forward action: weight by target group ARN, and the duration of stickiness, seconds, 0 for none."""
 
     weights: tuple[tuple[str, int], ...]
     stickiness_s: int = 0
@@ -63,7 +63,7 @@ Action = Forward | Fixed
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule. All conditions must match; of one condition's values any."""
+    """One rule. All conditions must match; each matches with any of its values."""
 
     priority: int
     conditions: tuple[tuple[str, tuple[str, ...]], ...]
@@ -72,7 +72,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A listener, its rules in any order, and what happens to a request that meets none of them."""
+    """A listener, its rules in any order, and the action for requests that match none of them."""
 
     arn: str
     rules: tuple[Rule, ...]
@@ -81,23 +81,23 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything that the data plane follows."""
+    """The state that the data plane follows."""
 
     listeners: tuple[Listener, ...] = ()
     groups: tuple[Group, ...] = ()
 
     def used(self) -> frozenset[str]:
-        """The target groups that some rule forwards to, at whatever weight: only those are health-checked."""
+        """The target groups that rules forward to, at any weight; ELBv2 checks the health of these only."""
         actions = [rule.action for listener in self.listeners for rule in listener.rules]
         actions += [listener.default for listener in self.listeners]
         return frozenset(arn for action in actions if isinstance(action, Forward) for arn, _ in action.weights)
 
 
 def read() -> State:
-    """The present state of moto's ELBv2, from its models in this process: a call for each object would take a second and more.
+    """The present state of ELBv2, from moto's models in this process; API calls for each object would take over a second.
 
     Raises:
-        ValueError: There is something in it that the data plane cannot do.
+        ValueError: It contains something that the data plane does not support.
     """
     from moto.elbv2.models import elbv2_backends
 
@@ -118,7 +118,7 @@ def _conditions(entries: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, tuple[
     for entry in entries:
         name = str(entry["Field"])
         if name not in CONDITIONS:
-            raise ValueError(f"the data plane knows no condition of {name}")
+            raise ValueError(f"the data plane does not support conditions on {name}")
         values = (entry.get(CONDITIONS[name]) or {}).get("Values") or entry.get("Values") or []
         found.append((name, tuple(str(value) for value in values)))
     return tuple(found)
@@ -136,7 +136,7 @@ def _action(data: Mapping[str, Any]) -> Action:
             on = str(sticky.get("Enabled")).lower() == "true"
             return Forward(weights, int(sticky.get("DurationSeconds") or 0) if on else 0)
         case kind:
-            raise ValueError(f"the data plane knows no action of type {kind}")
+            raise ValueError(f"the data plane does not support actions of type {kind}")
 
 
 def _group(found: Any) -> Group:

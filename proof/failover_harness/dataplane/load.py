@@ -1,11 +1,9 @@
-"""Open-loop load: requests at a fixed rate, whether or not earlier ones have been answered, each with a record.
+"""Open-loop load: sends requests at a fixed rate, whether or not earlier ones were answered, and records each.
 
-A process of its own, so that what it measures does not share its interpreter:
-``python -m failover_harness.dataplane.load`` reads its orders as JSON
-from standard input, and writes one line of CSV a request. It is bounded in count and time, and stops by itself.
+It runs as a separate process, so that what it measures does not share its interpreter. ``python -m failover_harness.dataplane.load`` reads
+its orders as JSON from standard input and writes one CSV line per request. It is bounded in count and time, and stops by itself.
 
-It sends POST, as clients of inference do, and because a client may try nothing twice: aiohttp repeats a GET on a connection that was
-closed.
+It sends POST, like inference clients. The client must not retry, and aiohttp repeats a GET on a closed connection.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ from failover_harness.dataplane.pods import UNIT_HEADER
 
 _MOST_FLYING: Final = 4000
 _MOST_REQUESTS: Final = 2_000_000
-_TIMEOUT_S: Final = IDLE_S + 10.0  # longer than the load balancer waits for a target: its answer tells for which
+_TIMEOUT_S: Final = IDLE_S + 10.0  # longer than the load balancer waits for a target, so that its answer names the target
 _GRACE_S: Final = 30.0
 _ROOT: Final = Path(__file__).parents[3]
 
@@ -41,10 +39,10 @@ class Stream:
     """Requests to one load balancer.
 
     Attributes:
-        name: What the records call it.
-        url: Where they go.
-        rate: Requests a second.
-        clients: How many clients take turns; each keeps its cookies. 0: one that keeps none.
+        name: Its name in the records.
+        url: URL of the requests.
+        rate: Requests per second.
+        clients: How many clients take turns, each with its own cookies. 0: one client without cookies.
     """
 
     name: str
@@ -58,15 +56,15 @@ class Record:
     """One request. Times are seconds since the Unix epoch.
 
     Attributes:
-        stream: Of which stream.
-        client: Which client.
-        due: When it was to be sent.
-        start: When it was.
-        end: When it was answered, or failed.
-        status: The answer's; 0 where there was none.
-        unit: Which deployment unit answered, "" where none did.
-        target: The address that answered or was tried, "" where none was chosen.
-        error: What went wrong where there was no answer.
+        stream: Its stream.
+        client: Number of the client.
+        due: When it should have been sent.
+        start: When it was sent.
+        end: When it was answered or failed.
+        status: HTTP status; 0 if there was no answer.
+        unit: The deployment unit that answered, "" if none did.
+        target: The address that answered or was tried, "" if none was chosen.
+        error: The error if there was no answer.
     """
 
     stream: str
@@ -81,7 +79,7 @@ class Record:
 
     @property
     def failed(self) -> bool:
-        """Whether a user would call it so."""
+        """Whether it failed from a user's point of view."""
         return self.status != 200
 
     @staticmethod
@@ -97,7 +95,7 @@ class Record:
 
 
 class _Sender:
-    """Sends and writes down."""
+    """Sends requests and records them."""
 
     def __init__(self, streams: list[Stream], rows: csv.Writer) -> None:  # type: ignore[name-defined]
         self._streams, self._rows = streams, rows
@@ -111,7 +109,7 @@ class _Sender:
         return aiohttp.ClientSession(connector=self._connector, connector_owner=False, cookie_jar=jar, timeout=timeout)
 
     async def close(self) -> None:
-        """Waits for what is in flight, which has a time-out, and closes."""
+        """Waits for the requests in flight, which have a timeout, and closes."""
         if self.flying:
             await asyncio.wait(self.flying, timeout=_TIMEOUT_S + 1)
         for sessions in self._sessions:
@@ -120,7 +118,7 @@ class _Sender:
         await self._connector.close()
 
     def send(self, stream: int, turn: int, due: float) -> None:
-        """Sends one request; it is not sent where too many are in flight, and the record says so."""
+        """Sends one request. If too many are in flight it only records that the request was not sent."""
         client = turn % len(self._sessions[stream])
         if len(self.flying) >= _MOST_FLYING:
             self._rows.writerow((self._streams[stream].name, client, due, due, due, 0, "", "", "not sent: too many in flight"))
@@ -144,7 +142,7 @@ class _Sender:
 
 
 def _schedule(streams: list[Stream], seconds: float) -> Iterator[tuple[float, int, int]]:
-    """Seconds after the start, stream and turn of every request, in the order of time; the streams do not go in step."""
+    """Time since the start in seconds, stream and turn of each request, by time. The streams are out of phase."""
     turns = [0] * len(streams)
     due = [(index + 1) / len(streams) / one.rate for index, one in enumerate(streams)]
     while True:
@@ -182,9 +180,9 @@ class Load:
     """A run of load. Use it as a context manager; leaving it early ends the run.
 
     Args:
-        streams: Where to.
-        seconds: For how long.
-        output: Where the records go.
+        streams: The streams to send.
+        seconds: Duration of the run.
+        output: File of the records.
     """
 
     def __init__(self, streams: Iterable[Stream], seconds: float, output: Path) -> None:
@@ -209,16 +207,16 @@ class Load:
         """Waits for the end.
 
         Returns:
-            Every request, in the order in which they ended.
+            All requests, in the order in which they ended.
 
         Raises:
-            RuntimeError: It did not end well.
+            RuntimeError: The process failed or did not end.
         """
         assert self._process is not None
         try:
             code = self._process.wait(self._seconds + _TIMEOUT_S + _GRACE_S)
         except subprocess.TimeoutExpired as error:
-            raise RuntimeError("the load does not end") from error
+            raise RuntimeError("the load did not end") from error
         if code:
             raise RuntimeError(f"the load ended with code {code}")
         return list(Record.read(self._output))
@@ -226,12 +224,12 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Whether the load was what it was meant to be.
+    """How closely the load kept its rate.
 
     Attributes:
-        wanted: Requests a second.
-        reached: Requests a second that were sent.
-        late_p99_s: How late they were sent, seconds.
+        wanted: Planned requests per second.
+        reached: Requests per second that were sent.
+        late_p99_s: 99th percentile of their delay, seconds.
         unsent: Requests that were not sent.
     """
 
@@ -242,12 +240,12 @@ class Rate:
 
     @property
     def valid(self) -> bool:
-        """Within two percent, nothing left out, and hardly anything more than a second late: a window of failures lasts seconds."""
+        """Within two percent of the rate, none unsent, and hardly any more than a second late: a window of failures lasts seconds."""
         return self.reached >= 0.98 * self.wanted and not self.unsent and self.late_p99_s <= 1.0
 
 
 def rate(records: list[Record], streams: Iterable[Stream], seconds: float) -> Rate:
-    """How well the schedule was kept."""
+    """Computes how closely the load kept its rate."""
     wanted = sum(one.rate for one in streams)
     sent = [one for one in records if not one.error.startswith("not sent")]
     late = sorted(one.start - one.due for one in sent)

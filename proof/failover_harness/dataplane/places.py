@@ -1,4 +1,4 @@
-"""Where on loopback the pods and load balancers of one emulated cluster are."""
+"""Assigns loopback addresses to the pods and load balancers of an emulated cluster."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 import socket
 from typing import Final
 
-_FIRST: Final = 2  # 127.0 and 127.1 are others'
+_FIRST: Final = 2  # 127.0 and 127.1 are in use
 _LAST: Final = 250
 _LOCK_PORT: Final = 65_535
 _LISTENER_PORT: Final = 8080
@@ -14,12 +14,12 @@ _MOST: Final = 250
 
 
 class Places:
-    """A 127.n.0.0/16 that no other data plane on this machine has, until it is closed.
+    """A network 127.n.0.0/16 that no other data plane on this machine uses until it is closed.
 
-    A pod 10.1.b.c is served at 127.n.b.c, the n-th load balancer at 127.n.255.x.
+    The pod 10.1.b.c has the address 127.n.b.c, the x-th load balancer 127.n.255.x.
 
     Raises:
-        OSError: None is free.
+        OSError: No network is free.
     """
 
     def __init__(self) -> None:
@@ -38,19 +38,19 @@ class Places:
         raise OSError("no network on loopback is free")
 
     def close(self) -> None:
-        """Lets others have it."""
+        """Releases the network."""
         self._lock.close()
 
     def pod(self, address: str) -> str:
-        """Where a pod of this address is served."""
+        """The loopback address of the pod with this address."""
         octets = ipaddress.IPv4Address(address).packed
         return f"127.{self._octet}.{octets[2]}.{octets[3]}"
 
     def listener(self, arn: str) -> tuple[str, int]:
-        """Where a listener listens; the same place for the same ARN.
+        """Address and port of a listener, always the same for an ARN.
 
         Raises:
-            OSError: There are too many.
+            OSError: There are too many listeners.
         """
         if arn not in self._listeners:
             if len(self._listeners) >= _MOST:
@@ -59,5 +59,5 @@ class Places:
         return self._listeners[arn]
 
     def listeners(self) -> dict[str, tuple[str, int]]:
-        """The places of all listeners that were given one, by ARN."""
+        """Address and port of all listeners that have one, by ARN."""
         return dict(self._listeners)

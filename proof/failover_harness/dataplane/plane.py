@@ -1,4 +1,4 @@
-"""The data plane: Envoy, kept as ELBv2 says, and what it finds out about the targets."""
+"""The data plane: keeps Envoy equal to ELBv2's state, and reports the targets' health."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from failover_harness.dataplane.envoy import Envoy
 from failover_harness.dataplane.places import Places
 
 Health = tuple[str, str]
-"""State and reason, as DescribeTargetHealth has them."""
+"""State and reason, as in DescribeTargetHealth."""
 
-_LOOK_S: Final = 0.03  # between two looks at ELBv2
-_HEALTH_S: Final = 0.5  # between two looks at the targets' health
-_HURRIED_S: Final = 0.2  # while some wait for their first check
+_POLL_S: Final = 0.03  # between two reads of ELBv2
+_HEALTH_S: Final = 0.5  # between two reads of the targets' health
+_HURRIED_S: Final = 0.2  # while targets wait for their first check
 _MOST_WAITING: Final = 1000
 _STOP_S: Final = 5.0
 
@@ -35,13 +35,13 @@ log = structlog.get_logger(__name__)
 
 
 class DataPlane:
-    """Runs Envoy and keeps it as ELBv2 says. Use it as a context manager.
+    """Runs Envoy and keeps it equal to ELBv2's state. Use it as a context manager.
 
     Args:
-        read: The present state of ELBv2, such as `failover_harness.dataplane.elb.read`.
-        delay_s: From a change in ELBv2 to its effect, seconds; AWS gives no figure.
+        read: Returns the present state of ELBv2, such as `failover_harness.dataplane.elb.read`.
+        delay_s: From a change in ELBv2 to its effect, seconds; AWS publishes no figure.
         first_check_s: Longest random wait before the first check of a new target, seconds.
-        deleted: Told of every target group that is deleted. Envoy lets requests finish there; AWS cuts them, so whoever serves must.
+        deleted: Called for each deleted target group. AWS cuts its requests and Envoy lets them finish, so the caller must cut them.
     """
 
     def __init__(
@@ -75,42 +75,42 @@ class DataPlane:
         self.places.close()
 
     def url(self, listener: str) -> str:
-        """Where the listener of this ARN is reached."""
+        """The URL of the listener with this ARN."""
         address, port = self.places.listener(listener)
         return f"http://{address}:{port}"
 
     def health(self, group: str, address: str, port: int) -> Health:
-        """How Envoy sees a registered target, for DescribeTargetHealth."""
+        """A registered target's health in Envoy, for DescribeTargetHealth."""
         with self._lock:
             if group not in self._applied.used():
                 return _UNUSED
             return self._health.get((group, Target(address, port)), _INITIAL)
 
     def check(self) -> None:
-        """Raises `RuntimeError` if it ever could not follow, or Envoy ended."""
+        """Raises `RuntimeError` if it ever failed to follow ELBv2, or Envoy ended."""
         self.envoy.check()
         if self._problem:
-            raise RuntimeError(f"the data plane could not follow: {self._problem}")
+            raise RuntimeError(f"the data plane could not follow ELBv2: {self._problem}")
 
     def state(self) -> State:
-        """What of ELBv2 has come into effect."""
+        """The state of ELBv2 that is in effect."""
         return self._applied
 
     def calm(self) -> bool:
-        """Whether it follows ELBv2 as it is now, and no target that is checked waits for its first check."""
-        return not self._coming and self._read() == self._applied and not self._somebody_waits()
+        """Whether the present state of ELBv2 is in effect, and no target waits for its first check."""
+        return not self._coming and self._read() == self._applied and not self._first_checks_pending()
 
     # --- the thread ---------------------------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         due = 0.0
-        while not self._stop.wait(_LOOK_S):
+        while not self._stop.wait(_POLL_S):
             try:
                 self._follow()
                 if time.monotonic() >= due:
-                    self._look()
-                    due = time.monotonic() + (_HURRIED_S if self._somebody_waits() else _HEALTH_S)
-            except Exception as error:  # a state that it cannot follow must be seen, and the next one may be better
+                    self._read_health()
+                    due = time.monotonic() + (_HURRIED_S if self._first_checks_pending() else _HEALTH_S)
+            except Exception as error:  # the error must be visible, and the next state may be supported
                 if str(error) != self._problem:
                     log.exception("data_plane.failed")
                 self._problem = str(error) or type(error).__name__
@@ -130,7 +130,7 @@ class DataPlane:
         known = {(group.arn, target) for group in state.groups for target in group.targets}
         with self._lock:
             self._applied = state
-            # Who comes back begins anew; so does everybody of a group that was not checked meanwhile.
+            # Targets that return start again, and so do all targets of a group that was not checked in the meantime.
             used = state.used()
             self._health = {key: seen for key, seen in self._health.items() if key in known and key[0] in used}
         self._write()
@@ -149,7 +149,7 @@ class DataPlane:
         )
         self.envoy.write(wanted)
 
-    def _somebody_waits(self) -> bool:
+    def _first_checks_pending(self) -> bool:
         used = self._applied.used()
         return any(
             self._health.get((group.arn, target), _INITIAL) == _INITIAL
@@ -158,8 +158,8 @@ class DataPlane:
             for target in group.targets
         )
 
-    def _look(self) -> None:
-        """Takes over how Envoy sees the targets."""
+    def _read_health(self) -> None:
+        """Reads the targets' health from Envoy."""
         self.envoy.check()
         try:
             seen = _hosts(self.envoy.clusters())

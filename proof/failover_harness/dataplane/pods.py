@@ -1,6 +1,6 @@
-"""Pods as HTTP servers: many in one process, which does what it is told line by line.
+"""Pods as HTTP servers, many in one process.
 
-``python -m failover_harness.dataplane.pods`` reads one JSON object a line and answers each with a line; it ends with its standard input.
+``python -m failover_harness.dataplane.pods`` reads one JSON order per line and answers each with a line; it ends with its standard input.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from failover_harness.dataplane.config import GROUP_HEADER, IDLE_S
 UNIT_HEADER: Final = "x-unit"
 HEALTH: Final = "/health"
 
-_DRAIN_S: Final = 30.0  # a pod that ends finishes what it has, no longer than Kubernetes lets it
-_HANG_S: Final = 120.0  # a pod that hangs does so for longer than the load balancer waits
-_LOOK_S: Final = 0.05  # how soon one that hangs notices that it does no longer
+_DRAIN_S: Final = 30.0  # a terminating pod finishes its requests within Kubernetes' grace period
+_HANG_S: Final = 120.0  # a pod hangs for longer than the load balancer waits
+_POLL_S: Final = 0.05  # how soon a pod detects that it no longer hangs
 _ANSWER_S: Final = 10.0
 _ROOT: Final = Path(__file__).parents[3]
 
@@ -35,12 +35,12 @@ class Pod:
     """One pod.
 
     Attributes:
-        address: Where it is served, on loopback.
+        address: Its loopback address.
         port: Its port.
-        unit: Of which deployment unit it is; every answer says so.
+        unit: Its deployment unit; every answer contains it.
         latency_s: How long an answer takes, seconds.
         ready: Whether its health check passes.
-        fault: "" or what is wrong with it: ``500`` answers so, ``hang`` answers only once it does no longer; the health check with it.
+        fault: "", ``500`` or ``hang``, which answers only after the fault ends. Both also affect the health check.
     """
 
     address: str
@@ -52,11 +52,11 @@ class Pod:
 
 
 class _Server:
-    """One pod that listens."""
+    """The server of a pod."""
 
     def __init__(self, pod: Pod) -> None:
         self.pod = pod
-        # The load balancer gives idle connections up first, or a request could meet one that is just being closed.
+        # The load balancer closes idle connections first; otherwise a request could meet a connection that is being closed.
         self._http = web.Server(self._answer, access_log=None, keepalive_timeout=2 * IDLE_S)
         self._server: asyncio.Server | None = None
         self._flying: dict[int, tuple[str, web.BaseRequest]] = {}  # target group and request, by the request's identity
@@ -67,10 +67,10 @@ class _Server:
         self._server = await loop.create_server(self._http, self.pod.address, self.pod.port, reuse_address=True, backlog=512)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        for _ in range(int(_HANG_S / _LOOK_S)):
+        for _ in range(int(_HANG_S / _POLL_S)):
             if self.pod.fault != "hang":
                 break
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_POLL_S)
         pod = self.pod
         if request.path == HEALTH:
             return web.Response(status=200 if pod.ready and not pod.fault else 503)
@@ -82,19 +82,19 @@ class _Server:
         return web.Response(status=500 if pod.fault else 200, headers={UNIT_HEADER: pod.unit})
 
     def cut(self, group: str) -> None:
-        """Closes the connections of the requests in flight that came by a target group."""
+        """Closes the connections of requests in flight from a target group."""
         for by, request in self._flying.values():
             if by == group and request.transport is not None:
                 request.transport.abort()
 
     async def end(self) -> None:
-        """Listens no more, and finishes what it has."""
+        """Stops listening, and finishes the requests in flight."""
         if self._server is not None:
             self._server.close()
         await self._http.shutdown(_DRAIN_S)
 
     def kill(self) -> None:
-        """Is gone at once, with whatever it was doing."""
+        """Ends at once and aborts the requests in flight."""
         if self._server is not None:
             self._server.close()
         for connection in self._http.connections:
@@ -110,7 +110,7 @@ class PodServers:
         self._ending: set[asyncio.Task[None]] = set()
 
     async def do(self, order: dict[str, Any]) -> None:
-        """Carries out one order: ``pods`` is all there are to be, ``kill`` an address, ``cut`` a target group."""
+        """Carries out one order: ``pods`` lists all wanted pods, ``kill`` an address, ``cut`` a target group."""
         if "pods" in order:
             await self._become({one["address"]: Pod(**one) for one in order["pods"]})
         if (killed := self._servers.pop(order.get("kill", ""), None)) is not None:
@@ -162,11 +162,11 @@ class PodProcess:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         process, self._process = self._process, None
         if process is not None:
-            process.kill()  # no pod of a test has anything to finish
+            process.kill()  # no test pod has requests to finish
             process.communicate(timeout=_ANSWER_S)
 
     def serve(self, pods: Iterable[Pod]) -> None:
-        """Lets there be these pods and no others: who is not among them ends, and finishes what it has."""
+        """Serves exactly these pods; all others stop and finish their requests."""
         self._order({"pods": [asdict(pod) for pod in pods]})
 
     def kill(self, address: str) -> None:
@@ -174,7 +174,7 @@ class PodProcess:
         self._order({"kill": address})
 
     def cut(self, group: str) -> None:
-        """Cuts the requests in flight that came by a target group."""
+        """Cuts the requests in flight from a target group."""
         self._order({"cut": group})
 
     def _order(self, order: dict[str, Any]) -> None:
@@ -184,9 +184,9 @@ class PodProcess:
                 return
             process.stdin.write(json.dumps(order) + "\n")
             process.stdin.flush()
-            answer = json.loads(process.stdout.readline() or '"the process of the pods has ended"')
+            answer = json.loads(process.stdout.readline() or '"the process of the pods ended"')
         if answer != "ok":
-            raise RuntimeError(f"the pods refuse: {answer}")
+            raise RuntimeError(f"the pods' process failed: {answer}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
-"""One replica in a process of its own, reduced to what leadership is about: the production elector and store, and work without end.
+"""A replica in its own process, reduced to leadership: the production elector and store, and endless work.
 
-``python -m failover_harness.election.elector KUBECONFIG NAMESPACE IDENTITY``:
-while it leads, it writes the state record several times a second, and
-after each the ConfigMap ``routing``, which stands for the Ingress: patched under its resourceVersion, without an epoch that the server
-would compare.
+``python -m failover_harness.election.elector KUBECONFIG NAMESPACE IDENTITY``: while it leads, it writes the state record several times a
+second. After each it writes the ConfigMap ``routing``, which stands for the Ingress: a patch under its resourceVersion, without an epoch
+that the server could compare.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _PAUSE_S: Final = 0.2
 
 
 class Worker:
-    """Acts as a pass of the service does: load once a term, confirm before each effect, compare-and-swap."""
+    """Acts like a pass of the service: loads once per term, confirms before each effect, compares and swaps."""
 
     def __init__(self, session: KubeSession, namespace: str, identity: str) -> None:
         self._session, self._namespace, self._identity = session, namespace, identity
@@ -43,7 +42,7 @@ class Worker:
         self._unsure = True
 
     def step(self) -> None:
-        """One round of work, if this replica leads."""
+        """Does one round of work if this replica leads."""
         if not self.leadership.leads():
             return
         if self._unsure or not self._term.current():
@@ -68,7 +67,7 @@ def main(kubeconfig: str, namespace: str, identity: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     worker = Worker(connect(kubeconfig=kubeconfig), namespace, identity)
     worker.leadership.start()
-    threading.Thread(target=_tell_when_up, args=(worker.leadership,), daemon=True).start()
+    threading.Thread(target=_report_when_up, args=(worker.leadership,), daemon=True).start()
     while not stop.wait(_PAUSE_S):
         try:
             worker.step()
@@ -77,8 +76,8 @@ def main(kubeconfig: str, namespace: str, identity: str) -> None:
     worker.leadership.stop()
 
 
-def _tell_when_up(leadership: LeaseLeadership) -> None:
-    """Writes a line as soon as the Lease was seen: from then on this replica stands by."""
+def _report_when_up(leadership: LeaseLeadership) -> None:
+    """Prints a line once this replica has seen the Lease and so stands by."""
     while not leadership.holder():
         time.sleep(0.05)
     sys.stdout.write("up\n")

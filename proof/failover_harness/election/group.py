@@ -22,7 +22,7 @@ LONG_S = 60.0
 
 
 class Group:
-    """Replicas that contend for the Lease of one namespace, and the record of what they wrote."""
+    """Replicas that contend for the Lease of one namespace, and a record of their writes."""
 
     def __init__(self, plane: ControlPlane, namespace: str) -> None:
         self.session, self.namespace = plane.session(), namespace
@@ -31,7 +31,7 @@ class Group:
         self._up: set[str] = set()
         self._number = 0
         make_routing(self.session, namespace)
-        # Released, so that no test waits for one that is absent; the test about that deletes it.
+        # Released, so that no test waits for an absent Lease; the test of an absent Lease deletes it.
         lease = {"metadata": {"name": LEASE_NAME}, "spec": {"holderIdentity": "", "leaseTransitions": 0}}
         self.session.request("POST", LEASE(namespace), body=json.dumps(lease))
         self.recorder = Recorder(plane.session(), namespace)
@@ -47,7 +47,7 @@ class Group:
         return name
 
     def send(self, name: str, number: signal.Signals) -> None:
-        """A signal to one replica; for one that ends it, waits until it has."""
+        """Sends a signal to a replica; if the signal ends it, waits for the end."""
         self._running[name].send_signal(number)
         if number in {signal.SIGKILL, signal.SIGTERM}:
             self._reap(self._running.pop(name))
@@ -59,26 +59,26 @@ class Group:
             process.stdout.close()
 
     def names(self) -> list[str]:
-        """The replicas that run."""
+        """The names of the running replicas."""
         return list(self._running)
 
     def all_running(self) -> bool:
-        """Whether none ended by itself."""
+        """Whether no replica ended by itself."""
         return all(process.poll() is None for process in self._running.values())
 
     def report(self) -> str:
-        """Who runs, who holds the Lease and who wrote how much, for the message of a failed test."""
+        """States of the replicas, the Lease's holder, and counts of writes, for the message of a failed test."""
         ended = {name: process.poll() for name, process in self._running.items()}
         running = [f"{name}: {'runs' if code is None else f'ended with code {code}'}" for name, code in ended.items()]
         wrote = {name: self.recorder.record.count(name) for name in sorted({*ended, *self.recorder.record.holders()} - {""})}
         return "\n".join([*running, f"the Lease is held by {self.holder() or 'nobody'} in epoch {self.epoch()}", f"writes: {wrote}"])
 
     def holder(self) -> str:
-        """Who holds the Lease in truth, "" where nobody does or it cannot be read."""
+        """The Lease's holder on the server, "" if there is none or it cannot be read."""
         return self._holding().holder
 
     def epoch(self) -> int:
-        """The Lease's epoch, 0 where it cannot be read."""
+        """The Lease's epoch, 0 if it cannot be read."""
         return self._holding().epoch
 
     def _holding(self) -> Holding:
@@ -96,7 +96,7 @@ class Group:
         return name
 
     def await_standby(self) -> None:
-        """Waits until one replica leads and works, and every other has seen the Lease."""
+        """Waits until one replica leads and writes, and all others have seen the Lease."""
         self.await_holder()
         for name in self._running.keys() - self._up:
             stdout = self._running[name].stdout
@@ -105,7 +105,7 @@ class Group:
             self._up.add(name)
 
     def close(self) -> list[str]:
-        """Ends everything and returns the violations."""
+        """Stops all replicas and returns the violations."""
         for process in self._running.values():
             process.send_signal(signal.SIGCONT)
             process.kill()

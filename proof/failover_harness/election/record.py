@@ -1,4 +1,4 @@
-"""Everything that happened to one Lease and to what its holder writes, in the order in which the server accepted it."""
+"""Records all changes of a Lease and of the objects that its holder writes, in the order in which the server accepted them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from failover_harness.election.elector import APPLICATION, ROUTING
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One accepted write of something else than the Lease.
+    """An accepted write to an object other than the Lease.
 
     Attributes:
-        revision: etcd's, in the metadata's resourceVersion: one order over all objects.
+        revision: etcd's revision, from the resourceVersion; it orders all objects.
         what: ``state`` or ``routing``.
-        epoch: Of the state record; 0 for routing.
-        by: Who wrote routing; "" for state, which knows epochs only.
+        epoch: Epoch of the state record; 0 for routing.
+        by: The writer of routing; "" for state, which has only epochs.
     """
 
     revision: int
@@ -37,12 +37,12 @@ class Write:
 
 @dataclass(slots=True)
 class Record:
-    """What two watches showed of one namespace.
+    """What two watches of one namespace delivered.
 
     Attributes:
-        leases: Revision and content of each version of the Lease, None for its deletion.
+        leases: Revision and content of each version of the Lease; None for its deletion.
         writes: Every accepted write.
-        seen: When this process saw the Lease change its holder, on its own monotonic clock, and who it was then.
+        seen: When this process saw a new holder, on its monotonic clock, and the holder.
     """
 
     leases: list[tuple[int, Holding | None]] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Record:
     seen: list[tuple[float, str]] = field(default_factory=list)
 
     def violations(self) -> list[str]:
-        """Every write that was accepted while somebody else held the Lease, or of an earlier epoch than one before it."""
+        """Writes accepted while another replica held the Lease, and writes of an earlier epoch than a previous write."""
         found, latest = [], 0
         for write in sorted(self.writes, key=lambda one: one.revision):
             held = self.holding_at(write.revision)
@@ -68,22 +68,22 @@ class Record:
         return next((held for at, held in sorted(self.leases, key=lambda one: one[0], reverse=True) if at <= revision), None)
 
     def _leader_of(self, epoch: int, revision: int) -> str:
-        """Who held the Lease in an epoch; where it was set back and the epoch came twice, the last one before a revision."""
+        """The holder in an epoch. If the epoch occurred twice because it was set back, the last holder before a revision."""
         past = [held for at, held in sorted(self.leases, key=lambda one: one[0]) if at <= revision and held is not None]
         return next((held.holder for held in reversed(past) if held.epoch == epoch and held.holder), "?")
 
     def holders(self) -> list[str]:
-        """Who held the Lease, one after another."""
+        """The holders of the Lease, in order."""
         names = [held.holder for _, held in sorted(self.leases, key=lambda one: one[0]) if held is not None]
         return [name for index, name in enumerate(names) if name and (index == 0 or names[index - 1] != name)]
 
     def count(self, by: str) -> int:
-        """How often somebody wrote routing."""
+        """How often a replica wrote routing."""
         return sum(write.by == by for write in list(self.writes))
 
 
 class Recorder:
-    """Watches one namespace until it is closed; goes on where it was when the API server was away."""
+    """Watches one namespace until it is closed; resumes where it was after an outage of the API server."""
 
     def __init__(self, session: KubeSession, namespace: str) -> None:
         self.record = Record()
@@ -97,7 +97,7 @@ class Recorder:
             thread.start()
 
     def close(self) -> Record:
-        """Ends the watches within their time-out and returns what they showed."""
+        """Ends the watches within their timeout and returns the record."""
         self._closing = True
         for thread in self._threads:
             thread.join(timeout=10)
@@ -108,7 +108,7 @@ class Recorder:
         while not self._closing:
             try:
                 for event in self._events(resource, version):
-                    if event["type"] == "ERROR":  # 410 after a restart of the server, which has forgotten what was before it
+                    if event["type"] == "ERROR":  # 410 after a restart of the server, which drops its history
                         version = ""
                         break
                     version = event["object"]["metadata"]["resourceVersion"]
@@ -134,13 +134,13 @@ class Recorder:
         if kind == "DELETED":
             return
         if name == record_name(APPLICATION):
-            decode(data["memory"])  # a record that cannot be read is a failure of its own
+            decode(data["memory"])  # an unreadable record is also a failure
             self.record.writes.append(Write(revision, "state", int(data["epoch"]), ""))
         elif name == ROUTING and "by" in data:
             self.record.writes.append(Write(revision, "routing", 0, data["by"]))
 
 
 def make_routing(session: KubeSession, namespace: str) -> None:
-    """What the replicas' effects are written to."""
+    """Creates the ConfigMap that receives the replicas' effects."""
     body = {"metadata": {"name": ROUTING}, "data": {"count": "0"}}
     session.request("POST", CONFIG_MAPS.path(namespace), body=json.dumps(body))

@@ -1,13 +1,13 @@
-"""Replicas that contend for one Lease in simulated time: the production `Election` on clocks, networks and processes that misbehave.
+"""Replicas that contend for one Lease in simulated time: the production `Election` on faulty clocks, networks and processes.
 
-A server keeps the Lease, one state record (compare-and-swap, with the epoch) and one object like the Ingress, which knows nothing of
-epochs. Replicas renew, poll, and, while they believe that they lead, write state and act, exactly as the service does: confirm first, with
-a deadline on every request. The world knows the truth at every moment, so each accepted write is judged when it is accepted.
+A server keeps the Lease, one state record (compare-and-swap, with the epoch) and one object like the Ingress, without an epoch. Replicas
+renew and poll. While they believe that they lead, they write state and act like the service: they confirm first, and every request has a
+deadline. The world knows the true holder at all times and judges each write when the server accepts it.
 
-What is simulated: latency of every request both ways, answers that are lost, partitions, a server that refuses one replica's renewals but
-nothing else, processes that are paused, killed or ended, Leases that are deleted or taken by somebody else, and a clock for each replica
-that runs at its own rate. A request whose client has given up is not carried out (the server was told the deadline, and the connection is
-closed), unless the world is `late`: then it is, whenever it arrives.
+The simulation includes the latency of requests and answers, lost answers, partitions, a server that refuses only one replica's renewals,
+paused, killed and ended processes, Leases that others delete or take, and a clock of its own rate for each replica. The server does not
+carry out a request whose client has given up, because it knows the deadline and the connection is closed. If the world is `late`, it does,
+whenever the request arrives.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from controller.service.leadership import REQUEST_S
 
 _METADATA: Final = {"name": "failoverctl", "namespace": "failover-system"}
 _ACT_EVERY_S: Final = 8.0
-_STANDS_BY_S: Final = 5.0  # true seconds after its start in which a replica has seen the Lease, even with the slowest clock
+_STANDS_BY_S: Final = 5.0  # true seconds within which a started replica sees the Lease, even with the slowest clock
 _FOREIGN: Final = "somebody-else"
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What goes wrong, and how often. Times are true seconds; every `…_every_s` is the mean of an exponential distribution, 0: never.
+    """Faults and their frequency. Times are true seconds; each `…_every_s` is the mean of an exponential distribution, 0 means never.
 
     Attributes:
         latency_s: Typical one-way delay.
         slow_every_s: How often the server becomes slow, for `slow_for_s`, with delays up to `slow_s` each way.
-        partition_every_s: How often one replica is cut off, for up to `partition_for_s`.
-        deny_every_s: How often the server refuses one replica's requests for the Lease, for up to `partition_for_s`; all others pass.
+        partition_every_s: How often a replica is cut off, for up to `partition_for_s`.
+        deny_every_s: How often the server refuses one replica's requests for the Lease, for up to `partition_for_s`; other requests pass.
         pause_every_s: How often one replica stops (SIGSTOP), for up to `pause_for_s`.
-        kill_every_s: How often the leader is killed while another stands by; it comes back with another identity after `restart_s`.
+        kill_every_s: How often the leader is killed while another stands by; it restarts with a new identity after `restart_s`.
         end_every_s: How often the leader gets SIGTERM while another stands by.
-        delete_every_s: How often somebody deletes the Lease.
-        steal_every_s: How often somebody else takes the Lease, and lets it expire.
-        lost: Share of answers that get lost after the request was carried out.
-        rates: Slowest and fastest clock, true rate 1.
-        gap: Share of writes before which the process stops between being sure that it leads and sending, for up to `pause_for_s`.
-        late: Whether a request that its client has given up is carried out all the same when it arrives.
+        delete_every_s: How often the Lease is deleted.
+        steal_every_s: How often another client takes the Lease and lets it expire.
+        lost: Share of answers that are lost after the request was carried out.
+        rates: Rates of the slowest and fastest clock; the true rate is 1.
+        gap: Share of writes before which the process pauses between confirming and sending, for up to `pause_for_s`.
+        late: Whether the server carries out a request that its client has given up.
     """
 
     latency_s: float = 0.005
@@ -80,12 +80,12 @@ ROUGH: Final = Trouble(
     lost=0.02,
     rates=(0.5, 2.0),
 )
-"""Everything that a lease can cope with, all at once."""
+"""All faults that a lease tolerates, at the same time."""
 
 
 @dataclass(slots=True)
 class Figures:
-    """What came of a run.
+    """The results of a run.
 
     Attributes:
         seconds: True time that passed.
@@ -93,12 +93,12 @@ class Figures:
         state_writes: Accepted writes of the state record.
         actions: Accepted actions on the object without epochs.
         refused: Writes that the server refused by version.
-        unconfirmed: Actions that a replica left undone because it could not be sure.
-        stale_state: State writes of an earlier epoch that were accepted after one of a later epoch. Never.
+        unconfirmed: Actions that a replica skipped because it could not confirm its leadership.
+        stale_state: State writes of an earlier epoch accepted after one of a later epoch; must be 0.
         foreign_actions: Actions accepted while another replica held the Lease.
-        robbed_actions: Actions accepted while somebody held it who took it without waiting, which no candidate can prevent.
-        after_kill_s: From each kill of the leader to the next leader.
-        after_end_s: From each SIGTERM of the leader to the next leader.
+        robbed_actions: Actions accepted while another client held the Lease that took it without waiting, which no candidate can prevent.
+        after_kill_s: Seconds from each kill of the leader to the next leader.
+        after_end_s: Seconds from each SIGTERM of the leader to the next leader.
     """
 
     seconds: float = 0.0
@@ -116,7 +116,7 @@ class Figures:
 
 @dataclass(slots=True)
 class _Server:
-    """The API server's objects; versions grow with every write."""
+    """The API server's objects; each write increases the version."""
 
     version: int = 0
     lease: dict[str, Any] | None = None
@@ -124,7 +124,7 @@ class _Server:
     ingress: int = 0
 
     def carry_out(self, request: Request) -> Answer:
-        """One request for the Lease."""
+        """Carries out one request for the Lease."""
         if request.verb is Verb.GET:
             return Missing() if self.lease is None else Found(self.lease)
         assert request.body is not None
@@ -141,7 +141,7 @@ class _Server:
         return Found(self.lease)
 
     def holder(self) -> str:
-        """Who holds the Lease in truth."""
+        """The true holder of the Lease."""
         return "" if self.lease is None else holding(self.lease).holder
 
 
@@ -169,7 +169,7 @@ class _Replica:
         return self.offset + self.world.now * self.rate
 
     def turn(self) -> None:
-        """One round of its loops: what is due for the Lease goes first."""
+        """One round of its loops; work on the Lease comes first."""
         if self.busy or self.ending:
             return
         now = self.clock()
@@ -201,7 +201,7 @@ class _Replica:
         self.world.call(self, REQUEST_S, carry_out, answered)
 
     def act(self) -> None:
-        """One effect and one state write, as a pass of the service makes them."""
+        """Makes one effect and one state write, like a pass of the service."""
         epoch = self.election.epoch
         if self.read is None or self.read_in != epoch:
             self._load(epoch)
@@ -225,7 +225,7 @@ class _Replica:
         self.world.call(self, 5.0, lambda: self.world.server.state, loaded)
 
     def _confirmed(self, epoch: int, then: Callable[[], None]) -> None:
-        """As `LeaseLeadership.confirm`: one renewal at most, and then certainty or nothing."""
+        """Like `LeaseLeadership.confirm`: renews at most once, and then acts only if leadership is certain."""
 
         def certain() -> bool:
             return self.election.epoch == epoch and self.election.trusted_s(self.clock()) > EFFECT_S
@@ -247,7 +247,7 @@ class _Replica:
             self.ask(renewal, decide)
 
     def _after_gap(self, then: Callable[[], None]) -> None:
-        """Sends at once, but for the process that is stopped just there."""
+        """Sends at once, or after a pause of the process (`Trouble.gap`)."""
         trouble, chance = self.world.trouble, self.world.chance
         if trouble.gap and chance.random() < trouble.gap:
             self.busy = True
@@ -257,7 +257,7 @@ class _Replica:
 
     def _change(self, epoch: int) -> None:
         self.busy = True
-        seen = self.world.server.ingress  # the plan was made on what the watch showed last
+        seen = self.world.server.ingress  # the plan uses what the watch delivered last
         self.world.call(
             self,
             EFFECT_S,
@@ -285,7 +285,7 @@ class _Replica:
         self.world.call(self, EFFECT_S, lambda: self.world.accept_state(read, epoch), saved)
 
     def end(self) -> None:
-        """SIGTERM: what is under way ends, then the Lease is released."""
+        """Handles SIGTERM: finishes the present work, then releases the Lease."""
         if self.busy:
             self.world.after(0.01, self, self.end)
             return
@@ -298,13 +298,13 @@ class _Replica:
 
 
 class World:
-    """The server, the replicas and the trouble.
+    """The server, the replicas and the faults.
 
     Args:
-        seed: Everything random follows from it.
-        trouble: What goes wrong.
-        replicas: How many contend.
-        timing: Of the elections.
+        seed: Seed of all randomness.
+        trouble: The faults.
+        replicas: Number of replicas.
+        timing: Timing of the elections.
     """
 
     def __init__(self, seed: int, trouble: Trouble, *, replicas: int = 2, timing: Timing | None = None) -> None:
@@ -316,7 +316,7 @@ class World:
         self._order = itertools.count()
         self._slow_until = 0.0
         self._last_holder = ""
-        self._gap: tuple[float, list[float]] | None = None  # since when nobody leads after a kill or an end, and where to note it
+        self._gap: tuple[float, list[float]] | None = None  # start of the time without a leader, list for it
         self.replicas = [_Replica(self, f"replica-{index}") for index in range(replicas)]
         for every, what in (
             (trouble.slow_every_s, self._slow_down),
@@ -348,11 +348,11 @@ class World:
     # --- time and network ---------------------------------------------------------------------------------------------------------------
 
     def after(self, seconds: float, replica: _Replica | None, what: Callable[[], None]) -> None:
-        """Does something later: in a replica's process, which may be dead or paused by then, or outside of all."""
+        """Runs something later: in a replica's process, which may be dead or paused by then, or in none."""
         heapq.heappush(self._queue, (self.now + seconds, next(self._order), replica, what))
 
     def call(self, replica: _Replica, deadline_s: float, carry_out: Callable[[], Any], answered: Callable[[Any], None]) -> None:
-        """One request of a replica and its answer, or `Failed` at the deadline of the replica's own clock."""
+        """Sends a replica's request and delivers the answer, or `Failed` at the deadline on the replica's clock."""
         deadline = self.now + deadline_s / replica.rate
         there, back = self.now + self._delay(), self._delay()
         done = False
@@ -382,7 +382,7 @@ class World:
     # --- judgement ----------------------------------------------------------------------------------------------------------------------
 
     def accept_action(self, replica: _Replica, seen: int) -> None:
-        """An action on an object that knows versions but no epochs."""
+        """Judges an action on an object with a version but no epoch."""
         if self.server.ingress != seen:
             self.figures.refused += 1
             return
@@ -395,7 +395,7 @@ class World:
             self.figures.foreign_actions += 1
 
     def accept_state(self, over: tuple[int, int], epoch: int) -> tuple[int, int] | Refused:
-        """A write of the state record under the version that was read."""
+        """Judges a write of the state record under the version that was read."""
         if self.server.state[0] != over[0]:
             self.figures.refused += 1
             return Refused()

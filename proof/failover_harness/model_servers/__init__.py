@@ -1,1 +1,1 @@
-"""Servers under load whose breaking point is known, and our own model server."""
+"""Servers with a known breaking point, and the project's model server."""

@@ -13,7 +13,7 @@ from failover_harness.model_servers.queue_server import Spec, VirtualLoad
 
 @dataclass
 class Quiet:
-    """Remembers what it is told."""
+    """Records a measurement's progress."""
 
     tries: list[Try] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
@@ -37,18 +37,18 @@ class Quiet:
 
 
 def measure(load: Load, clock: Clock, settings: Settings, watcher: Quiet | None = None) -> Outcome:
-    """One measurement, the accelerator unknown."""
+    """Runs one measurement without knowing the accelerator."""
     return Measurement(load, Unknown(), settings, clock, watcher or Quiet()).run()
 
 
 def measure_virtually(spec: Spec, latency_limit_s: float = 0.9, **changes: float) -> Outcome:
-    """One measurement of a queue in virtual time."""
+    """Measures a queue in virtual time."""
     clock = ManualClock(0.0)
     settings = Settings(Limits(latency_s=latency_limit_s), Bounds(), **changes)
     return measure(VirtualLoad(spec, clock), clock, settings)
 
 
 def step(rate: float, *exceeded: Limit, long: bool = False, throughput: float | None = None) -> Step:
-    """A step that held, or exceeded limits."""
+    """A step that held, or that exceeded limits."""
     served = rate if throughput is None else throughput
     return Step(rate, 12.0, int(12 * rate), served, 0.1, 0.2, 0.3, 0.0, {}, None, exceeded, long=long)

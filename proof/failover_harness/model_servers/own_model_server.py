@@ -1,4 +1,4 @@
-"""Our own model server on the CPU, as a process: a tiny BERT with random weights, from the environment of its own tests."""
+"""Runs the project's model server on the CPU, as a process: a tiny BERT with random weights, in the environment of its tests."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ BODY: Final = '{"prompt": "the film was not very good"}'
 ROUTE: Final = "/sentiment"
 
 _MAKE: Final = "import sys; from pathlib import Path; from tests.pipelines import models; models.bert(Path(sys.argv[1]))"
-# One thread: the load shares the processor, and threads of torch that wait for each other spin.
+# One thread: the load shares the processor, and torch's threads spin while they wait for each other.
 QUIET: Final = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 _START_S: Final = 300.0
 _EVERY_S: Final = 0.5
 
 
 def python() -> Path | None:
-    """The interpreter with the libraries of the model server; None where `make test-model-server` has not made it, or still does."""
+    """The interpreter with the model server's libraries; None until `make test-model-server` has finished making it."""
     complete = sorted(ROOT.glob(".venv-libraries-*/.synced"))
     return complete[-1].parent / "bin" / "python" if complete else None
 
 
 @contextmanager
 def serving_bert(interpreter: Path) -> Iterator[str]:
-    """A tiny BERT, made and served; yields the URL of its route.
+    """Creates and serves a tiny BERT; yields the URL of its route.
 
     Args:
         interpreter: See `python`.
@@ -51,10 +51,10 @@ def serving_bert(interpreter: Path) -> Iterator[str]:
 
 
 def run(interpreter: Path, *arguments: str) -> None:
-    """Runs Python in the folder of the model server, whose tests make the models.
+    """Runs Python in the model server's folder, whose tests create the models.
 
     Raises:
-        RuntimeError: It failed; says how.
+        RuntimeError: The command failed; the message contains its output.
     """
     done = subprocess.run(
         [str(interpreter), *arguments],
@@ -71,13 +71,13 @@ def run(interpreter: Path, *arguments: str) -> None:
 
 @contextmanager
 def serving(interpreter: Path, task: str, model: Path, **settings: str) -> Iterator[str]:
-    """The server, ready; yields its URL.
+    """Runs the server; yields its URL once it is ready.
 
     Args:
         interpreter: See `python`.
-        task: What it does.
-        model: The folder of the model; caches and the log go beside it.
-        settings: Further ones, without their prefix.
+        task: The server's task.
+        model: The model's folder; caches and the log go beside it.
+        settings: Additional settings, without their prefix.
 
     Raises:
         RuntimeError: It did not become ready.

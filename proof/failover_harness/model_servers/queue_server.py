@@ -1,7 +1,6 @@
-"""A server whose breaking point is known: requests wait in line for workers, and are refused where it is full.
+"""A server with a known breaking point: requests queue for workers, and are refused if the queue is full.
 
-The line is computed, not slept: a request that comes is given the moment at which it will be answered, so that a busy machine delays
-answers but does not slow the workers.
+The server computes the time of each answer when the request arrives, so a busy machine delays answers but does not slow the workers.
 ``python -m failover_harness.model_servers.queue_server SPEC`` serves it on loopback and prints the port.
 """
 
@@ -33,14 +32,14 @@ _NO_ROOM: Final = 429
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What the server is.
+    """The server's parameters.
 
     Attributes:
-        workers: How many requests are worked on at a time.
-        service_s: Mean time that one takes, seconds.
-        variation: Its standard deviation as a share of the mean (gamma distributed); 0: always the same.
-        line: Most requests that wait; beyond it they are answered 429. None: no bound.
-        seed: Of the drawn times.
+        workers: How many requests are processed at a time.
+        service_s: Mean service time of a request, seconds.
+        variation: Standard deviation of the service time as a share of the mean (gamma distributed); 0: constant.
+        line: Most requests in the queue; more get 429. None: no bound.
+        seed: Seed of the service times.
     """
 
     workers: int
@@ -51,12 +50,12 @@ class Spec:
 
     @property
     def capacity(self) -> float:
-        """Requests a second that all workers together finish."""
+        """Requests per second of all workers together."""
         return self.workers / self.service_s
 
 
 def service_times(spec: Spec) -> Iterator[float]:
-    """How long one request after the other is worked on, seconds, without an end."""
+    """Yields the service times of successive requests, seconds, endlessly."""
     if not spec.variation:
         return repeat(spec.service_s)
     shape = 1 / spec.variation**2
@@ -65,7 +64,7 @@ def service_times(spec: Spec) -> Iterator[float]:
 
 
 class Queue:
-    """The line in front of the workers.
+    """The queue in front of the workers.
 
     Args:
         spec: The server.
@@ -76,10 +75,10 @@ class Queue:
         self._line = spec.line
         self._services = services if services is not None else service_times(spec)
         self._free = [0.0] * spec.workers  # when each worker is done, a heap
-        self._starts: list[float] = []  # when those that wait will be taken, a heap; kept where the line is bounded
+        self._starts: list[float] = []  # when the queued requests will start, a heap; only if the queue is bounded
 
     def arrive(self, now: float) -> float | None:
-        """When a request that comes now will be answered; None where it is turned away."""
+        """When a request that arrives now will be answered; None if it is refused."""
         free = self._free[0]
         if self._line is not None:
             while self._starts and self._starts[0] <= now:
@@ -94,12 +93,12 @@ class Queue:
 
 
 class VirtualLoad:
-    """The same server under load in virtual time: what the load tool would have measured.
+    """The same server under load in virtual time, as the load tool would measure it.
 
     Args:
         spec: The server.
-        clock: Moves on with the load.
-        timeout_s: After which a request counts as failed.
+        clock: Advances with the load.
+        timeout_s: Seconds after which a request counts as failed.
     """
 
     def __init__(self, spec: Spec, clock: ManualClock, timeout_s: float = 10.0) -> None:
@@ -108,7 +107,7 @@ class VirtualLoad:
         self._timeout_s = timeout_s
 
     def open_loop(self, rate: float, seconds: float, in_flight: int, stop: Callable[[Sample], bool]) -> Sequence[Sample]:
-        """A constant rate. Requests beyond `in_flight` are sent when another one ends."""
+        """Sends at a constant rate. Requests beyond `in_flight` are sent when another one ends."""
         begin = self._clock.monotonic()
         samples: list[Sample] = []
         pending: list[tuple[float, int, Sample]] = []
@@ -133,7 +132,7 @@ class VirtualLoad:
         return samples
 
     def closed_loop(self, seconds: float) -> Sequence[Sample]:
-        """One request after the other, at most twenty a second."""
+        """Sends one request after another, at most twenty per second."""
         begin, now = self._clock.monotonic(), 0.0
         samples: list[Sample] = []
         while now < seconds:
@@ -151,10 +150,10 @@ class VirtualLoad:
 
 
 def true_knee(spec: Spec, latency_limit_s: float, error_limit: float = 0.01, requests: int = 200_000) -> float:
-    """The highest rate that the server holds for ever, requests a second.
+    """The highest rate that the server sustains forever, requests per second.
 
-    Where every request takes the same time that is its capacity: below it nothing waits, above it the line grows. Else it is
-    searched for on a run of the same queue that is so long that chance does not matter.
+    With a constant service time it is the capacity: below it no request waits, above it the queue grows. Otherwise it is searched for
+    with runs of the same queue that are long enough to make chance irrelevant.
     """
     if not spec.variation and spec.service_s <= latency_limit_s:
         return spec.capacity
@@ -178,7 +177,7 @@ def _holds(queue: Queue, rate: float, latency_limit_s: float, error_limit: float
 
 @contextmanager
 def serving(spec: Spec) -> Iterator[str]:
-    """The server as a process of its own; yields its URL."""
+    """Runs the server as a separate process; yields its URL."""
     command = [sys.executable, "-m", "failover_harness.model_servers.queue_server", json.dumps(asdict(spec))]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": "."})
     try:

@@ -1,7 +1,7 @@
-"""Where moto's ELBv2 is not like AWS's: the health of targets, and moving rules.
+"""Corrects moto's ELBv2 where it differs from AWS: the health of targets, and the priorities of rules.
 
-moto calls every registered target healthy and refuses to move a rule to a priority that is not free yet, although that rule is moved in the
-same call. Both are put right in this process, for as long as an emulated account runs.
+moto reports every registered target as healthy. It also refuses a priority that another rule still has, even if the same call moves that
+rule away. The patches apply to this process while an emulated account runs.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _ROUTING: Final = (
 
 
 class FirstChecks:
-    """Health without a data plane: a target is healthy once the interval of its group's health check has passed since it could be checked.
+    """Health without a data plane: a target is healthy one health-check interval after its checks begin.
 
-    It can be checked once it is registered and some rule refers to its target group; one passed check is enough for a new target.
+    Checks begin once the target is registered and a rule refers to its target group; a new target needs to pass only one.
 
     Args:
         clock: Time.
@@ -54,23 +54,23 @@ class FirstChecks:
         self._used: dict[str, float] = {}  # target groups that a rule refers to, since when
 
     def registered(self, group: str, address: str) -> None:
-        """A target was registered; one that already was stays what it was."""
+        """Notes that a target was registered; registering it again changes nothing."""
         with self._lock:
             self._registered.setdefault((group, address), self._clock.monotonic())
 
     def deregistered(self, group: str, address: str) -> None:
-        """A target was deregistered."""
+        """Notes that a target was deregistered."""
         with self._lock:
             self._registered.pop((group, address), None)
 
     def routed(self, groups: set[str]) -> None:
-        """Rules changed: these are all target groups that they refer to."""
+        """Notes which target groups the rules refer to, all of them."""
         with self._lock:
             now = self._clock.monotonic()
             self._used = {group: self._used.get(group, now) for group in groups}
 
     def pass_all(self) -> None:
-        """Everything that is registered now passed its first check long ago."""
+        """Makes every registered target healthy, as if its first check had passed long ago."""
         with self._lock:
             self._registered = dict.fromkeys(self._registered, -float("inf"))
             self._used = dict.fromkeys(self._used, -float("inf"))
@@ -80,7 +80,7 @@ class FirstChecks:
 
         Args:
             group: The ARN of its target group.
-            address: Which.
+            address: The target's IP address.
             interval_s: Seconds between two health checks.
         """
         with self._lock:
@@ -92,11 +92,11 @@ class FirstChecks:
 
 
 class ElbPatches:
-    """Puts moto right.
+    """Replaces the methods of moto that behave differently from AWS.
 
     Args:
-        checks: Told of what is registered and routed, and asked for health.
-        source: Gives the health source to be used instead, or None.
+        checks: Receives registrations and routing changes, and answers health.
+        source: Returns a health source that takes precedence over `checks`, or None.
     """
 
     def __init__(self, checks: FirstChecks, source: Callable[[], HealthSource | None]) -> None:
@@ -115,13 +115,13 @@ class ElbPatches:
             self._wrap(ELBv2Backend, name, self._routing)
 
     def restore(self) -> None:
-        """Makes them what they were."""
+        """Restores moto's own methods."""
         for owner, name, original in reversed(self._originals):
             setattr(owner, name, original)
         self._originals.clear()
 
     def _wrap(self, owner: type, name: str, replacement: Callable[..., Any]) -> None:
-        """Has `replacement` called with the original and its arguments."""
+        """Replaces a method; `replacement` receives the original method and its arguments."""
         original = getattr(owner, name)
         self._originals.append((owner, name, original))
 
@@ -166,7 +166,7 @@ class ElbPatches:
             for rule in backend.describe_rules(listener_arn=None, rule_arns=[entry["RuleArn"]]):
                 before[rule.arn] = (rule, rule.priority)
         for rule, priority in before.values():
-            rule.priority = -priority  # one that nobody can ask for
+            rule.priority = -priority  # no request can contain it
         try:
             return original(backend, rule_priorities)
         except Exception:
@@ -176,7 +176,7 @@ class ElbPatches:
 
 
 def _referenced(backend: Any) -> Iterator[str]:  # noqa: ANN401 - moto's
-    """The ARNs of the target groups that some rule of some listener refers to."""
+    """Yields the ARNs of the target groups that rules refer to."""
     for balancer in list(backend.load_balancers.values()):
         for listener in list(balancer.listeners.values()):
             for rule in list(listener.rules.values()):

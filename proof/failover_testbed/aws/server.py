@@ -1,8 +1,8 @@
 """AWS as moto emulates it, over real HTTP on loopback.
 
-moto keeps its state in this process, so there is one emulated account a process: starting and stopping forget everything. Nothing of the
-user's own AWS configuration is read, and nothing is written to the terminal: moto's request log and its traceback for calls that it does
-not implement are switched off.
+moto keeps its state in the process, so a process has one emulated account, and starting or stopping it deletes everything. The server does
+not read the user's AWS configuration. It prints nothing: moto's request log is off, and so are its tracebacks for calls that it does not
+implement.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _STOP_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Where load balancers and nodes are."""
+    """The VPC of load balancers and nodes."""
 
     vpc: str
     subnets: Mapping[str, str]  # subnet id by zone
@@ -42,12 +42,12 @@ class EmulatedAws:
     """An emulated AWS account. Use it as a context manager, or call `start` and `stop`.
 
     Attributes:
-        target_health: What DescribeTargetHealth answers of registered targets, asked at every call; may be set at any time. Where None,
-            targets are healthy once their first health check is due; see `FirstChecks`.
+        target_health: Answers DescribeTargetHealth for registered targets at every call; may be set at any time. With None, targets are
+            healthy once their first health check is due; see `FirstChecks`.
         checks: Those first checks.
 
     Args:
-        clock: Time, for the first checks; the machine's where None.
+        clock: Time of the first checks; the system clock with None.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -70,9 +70,9 @@ class EmulatedAws:
 
     @property
     def endpoint(self) -> str:
-        """The URL that stands for every AWS service; only valid once started."""
+        """The URL of every emulated AWS service; only valid once started."""
         if self._server is None:
-            raise RuntimeError("the emulated AWS is not started")
+            raise RuntimeError("the emulated AWS is not running")
         host, port = self._server.server_address[:2]
         return f"http://{host}:{port}"
 
@@ -80,13 +80,13 @@ class EmulatedAws:
     def network(self) -> Network:
         """The VPC; only valid once started."""
         if self._network is None:
-            raise RuntimeError("the emulated AWS is not started")
+            raise RuntimeError("the emulated AWS is not running")
         return self._network
 
     def environment(self) -> dict[str, str]:
-        """Environment variables under which every AWS SDK talks to this account and to nothing else.
+        """Environment variables that make every AWS SDK use this account only.
 
-        A variable cannot be removed this way: whoever sets them must take ``AWS_PROFILE`` out.
+        The caller must also remove ``AWS_PROFILE`` from the environment.
         """
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
@@ -101,7 +101,7 @@ class EmulatedAws:
         }
 
     def start(self) -> None:
-        """Starts serving on a daemon thread, with an empty account that has a network.
+        """Serves an account that contains only a VPC, on a daemon thread.
 
         Raises:
             ConfigError: moto is not installed.
@@ -125,12 +125,12 @@ class EmulatedAws:
             server.server_close()
             raise
         self._server = server
-        # The poll interval is how long `stop` has to wait for the loop to notice.
+        # `stop` waits up to one poll interval for the loop to end.
         self._thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="emulated-aws", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Stops serving, closes the clients and forgets the account. Safe to call twice."""
+        """Stops serving, closes the clients and deletes the account. Safe to call twice."""
         if self._server is None:
             return
         with self._lock:
@@ -146,13 +146,13 @@ class EmulatedAws:
         _reset()
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - botocore makes its clients at run time; they have no static type
-        """A client of the fakes' own, e.g. ``elbv2``; safe to share between threads."""
+        """A boto client for the fakes, e.g. of ``elbv2``; safe to share between threads."""
         from botocore.config import Config
         from botocore.session import Session
 
         with self._lock:
             if self._session is None:
-                # The user's profile and files are not looked at: one that does not exist would be an error.
+                # Ignores the user's profile and files: a profile that does not exist would be an error.
                 hidden = {"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None)}
                 self._session = Session(session_vars=hidden | {"credentials_file": (None, None, os.devnull, None)})
             if service not in self._clients:
@@ -173,7 +173,7 @@ class EmulatedAws:
 
 
 def _make_server() -> Any:  # noqa: ANN401 - moto and werkzeug are optional and untyped here
-    """A server as moto's `ThreadedMotoServer` makes it, without its log.
+    """Makes a server like moto's `ThreadedMotoServer`, without its log.
 
     Raises:
         ImportError: moto or what its server needs is missing.
@@ -182,13 +182,13 @@ def _make_server() -> Any:  # noqa: ANN401 - moto and werkzeug are optional and 
     from werkzeug.serving import make_server
 
     class SilentHandler(MotoRequestHandler):
-        """Says nothing, neither of requests nor of clients that hang up."""
+        """Logs neither requests nor clients that disconnect."""
 
         def log(self, *_: object) -> None:
             """See the base class."""
 
         def handle(self) -> None:
-            """Serves one connection; a client that goes away in the middle is not worth a traceback."""
+            """Serves one connection; prints no traceback if the client disconnects."""
             try:
                 super().handle()
             except OSError:
@@ -206,11 +206,11 @@ def _make_server() -> Any:  # noqa: ANN401 - moto and werkzeug are optional and 
 
 
 def _not_emulated(error: Exception) -> tuple[str, int, dict[str, str]]:
-    """The answer to a call that moto does not implement: one that every SDK understands, and does not try again."""
+    """The answer to a call that moto does not implement: an error that every SDK can parse and does not retry."""
     from xml.sax.saxutils import escape
 
     text = f"<Code>UnsupportedOperation</Code><Message>not emulated: {escape(str(error)[:200]) or type(error).__name__}</Message>"
-    # EC2's form and the other query services' in one: each SDK parser looks for its own.
+    # Both EC2's form and that of the other query services: each SDK parser finds its own.
     body = f"<Response><Errors><Error>{text}</Error></Errors><Error>{text}</Error><RequestID>emulated</RequestID></Response>"
     return body, 400, {"Content-Type": "text/xml"}
 
@@ -223,7 +223,7 @@ def _reset() -> None:
 
 @contextmanager
 def _without_profile() -> Iterator[None]:
-    """Hides the user's AWS profile while moto makes the one boto3 session it keeps: one that does not exist would break it."""
+    """Hides the user's AWS profile while moto creates its boto3 session, which fails if the profile does not exist."""
     profile = os.environ.pop("AWS_PROFILE", None)
     try:
         yield
@@ -233,7 +233,7 @@ def _without_profile() -> Iterator[None]:
 
 
 def _make_network() -> Network:
-    """Makes the VPC in moto's own model: a client of EC2 takes seconds to load, and nobody else needs one."""
+    """Makes the VPC in moto's own model: an EC2 client takes seconds to load, and nothing else needs one."""
     from moto.ec2.models import ec2_backends
 
     ec2 = ec2_backends[ACCOUNT][REGION]

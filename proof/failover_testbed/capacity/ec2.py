@@ -1,4 +1,4 @@
-"""EC2's side of a launch: which offerings have room, and what CreateFleet and then Karpenter say where none has."""
+"""EC2's side of a launch: which offerings have capacity, and what CreateFleet and Karpenter report if none has."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from enum import StrEnum
 from typing import Final
 
 EVENT_BYTES: Final = 300
-"""Where Karpenter cuts the text of an error in an event."""
+"""The length to which Karpenter cuts an error's text in an event."""
 
 Offering = tuple[str, str]
 """An instance type in a zone."""
 
 
 class Code(StrEnum):
-    """What EC2 answers for an offering that has no room."""
+    """EC2's error code for an offering without capacity."""
 
     CAPACITY = "InsufficientInstanceCapacity"
     QUOTA = "VcpuLimitExceeded"
@@ -25,12 +25,12 @@ class Code(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """Offerings that have no room.
+    """Offerings without capacity.
 
     Attributes:
-        instance_types: Which types; empty: all. Full subnets concern every type.
-        zones: In which zones; empty: in all.
-        code: What EC2 answers.
+        instance_types: The types; empty for all. A full subnet affects every type.
+        zones: The zones; empty for all.
+        code: EC2's error code.
     """
 
     instance_types: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class Shortage:
     code: Code = Code.CAPACITY
 
     def concerns(self, offering: Offering) -> bool:
-        """Whether an offering has no room because of it."""
+        """Whether the shortage affects an offering."""
         instance_type, zone = offering
         typed = self.code is Code.ADDRESSES or not self.instance_types or instance_type in self.instance_types
         return typed and (not self.zones or zone in self.zones)
@@ -59,7 +59,7 @@ class FleetError:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """CreateFleet's answer: an offering, or none and the errors."""
+    """CreateFleet's answer: an offering, or None and the errors."""
 
     offering: Offering | None
     errors: tuple[FleetError, ...]
@@ -69,9 +69,9 @@ class Ec2:
     """Capacity of the region.
 
     Args:
-        zones: All of them.
-        chance: Picks among the offerings that have room.
-        vcpu_limit: The number in the text about the quota.
+        zones: All zones of the region.
+        chance: Picks among the offerings that have capacity.
+        vcpu_limit: The number in the quota error's text.
     """
 
     def __init__(self, zones: Sequence[str], chance: random.Random, *, vcpu_limit: int = 64) -> None:
@@ -79,7 +79,7 @@ class Ec2:
         self.shortages: list[Shortage] = []
 
     def create_fleet(self, offerings: Iterable[Offering]) -> Fleet:
-        """Launches in one of the offerings, if any of them has room: an exhausted one beside it is no failure."""
+        """Launches in one of the offerings that have capacity. It succeeds even if others are exhausted."""
         room: list[Offering] = []
         errors: list[FleetError] = []
         for offering in offerings:
@@ -111,7 +111,7 @@ class Ec2:
 
 
 def refusal_text(errors: Sequence[FleetError], chance: random.Random, request_id: str) -> str:
-    """The error of a launch that found no room, as Karpenter's log has it: each different answer once, in no particular order."""
+    """The error of a refused launch as Karpenter logs it: each distinct answer once, in no particular order."""
     pairs = list(dict.fromkeys(f"{error.code}: {error.message}" for error in errors))
     chance.shuffle(pairs)
     return (
@@ -122,11 +122,11 @@ def refusal_text(errors: Sequence[FleetError], chance: random.Random, request_id
 
 
 UNAVAILABLE_TEXT: Final = "creating instance, insufficient capacity, all requested instance types were unavailable during launch"
-"""Where every offering went into the cache between the decision and the launch: EC2 is not asked at all."""
+"""The error if every offering entered the cache between decision and launch; Karpenter then does not call EC2."""
 
 
 def event_message(claim: str, error: str) -> str:
-    """The message of an `InsufficientCapacityError` event: the error is cut, so of several exhausted zones usually one is named."""
+    """The message of an `InsufficientCapacityError` event. The error is cut, so it usually names only one of several zones."""
     raw = error.encode()
     cut = raw[:EVENT_BYTES].decode(errors="ignore") + "..." if len(raw) >= EVENT_BYTES else error
     return f"NodeClaim {claim} event: {cut}"

@@ -1,23 +1,23 @@
-"""Karpenter's own times, which every fake of it keeps (v1.14.1)."""
+"""Karpenter's intervals (v1.14.1), shared by all fakes of it."""
 
 from __future__ import annotations
 
 from typing import Final
 
 BATCH_IDLE_S: Final = 1.0
-"""``--batch-idle-duration``: a batch closes when no further pod has come for this long, seconds."""
+"""``--batch-idle-duration``: a batch closes after this many seconds without a new pod."""
 
 BATCH_MAX_S: Final = 10.0
 """``--batch-max-duration``: a batch closes no later than this after its first pod, seconds."""
 
 REQUEUE_S: Final = 10.0
-"""How soon pods that got no place are scheduled again, seconds."""
+"""How soon Karpenter tries again to schedule pods that got no node, seconds."""
 
 CACHE_S: Final = 180.0
-"""How long Karpenter does not request an offering again that was refused, seconds."""
+"""How long Karpenter does not request a refused offering again, seconds."""
 
 SWEEP_S: Final = 10.0
-"""How often Karpenter sweeps that cache, seconds: an entry lives up to this much longer."""
+"""How often Karpenter sweeps that cache, seconds: an entry may live this much longer."""
 
 REFUSED_S: Final = 1.0
 """From a refusal to the end of its NodeClaim, seconds: the finalizer's requeue."""

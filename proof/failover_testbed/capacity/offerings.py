@@ -1,4 +1,4 @@
-"""Which offerings Karpenter may request: those that were refused lately are left out."""
+"""Which offerings Karpenter may request: all except those that EC2 refused recently."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Offerings:
     """The offerings of a node class, and Karpenter's cache of the unavailable ones.
 
     Args:
-        zones: Of the node class.
+        zones: Zones of the node class.
     """
 
     def __init__(self, zones: Sequence[str]) -> None:
@@ -20,7 +20,7 @@ class Offerings:
         self._full_zones: dict[str, float] = {}  # without free addresses, until when
 
     def available(self, types: Iterable[str], now: float) -> list[Offering]:
-        """The offerings of some instance types that are not in the cache, by type and then zone.
+        """The offerings of these instance types that are not in the cache, by type and then zone.
 
         Args:
             types: The instance types.
@@ -30,11 +30,11 @@ class Offerings:
         return [(one, zone) for one in types for zone in zones if self._unavailable.get((one, zone), 0.0) <= now]
 
     def available_types(self, types: Iterable[str], now: float) -> tuple[str, ...]:
-        """Those of some instance types that have an offering which is not in the cache, in their order."""
+        """Those of these instance types that have an offering outside the cache, in the given order."""
         return tuple(one for one in types if self.available((one,), now))
 
     def remember(self, errors: Iterable[FleetError], until: float) -> None:
-        """Puts what CreateFleet refused into the cache; a subnet without free addresses concerns every type in its zone.
+        """Caches what CreateFleet refused; a subnet without free addresses affects every type in its zone.
 
         Args:
             errors: CreateFleet's error set.

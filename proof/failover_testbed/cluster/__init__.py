@@ -1,1 +1,1 @@
-"""The emulated cluster: its shared state, its objects, and fakes of Kubernetes' own controllers."""
+"""The emulated cluster: its shared state, its objects, and fakes of Kubernetes' built-in controllers."""

@@ -1,6 +1,6 @@
-"""The cluster's components as objects: what their charts make with the values of deploy/cluster, as far as anybody looks at it.
+"""The cluster's components as objects, as their charts render them with the values of deploy/cluster.
 
-In the embedded environment fakes play them; `failoverctl doctor` finds them where it looks for the real ones.
+The objects contain only what `failoverctl doctor` reads. Fakes do the components' work.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _environment(**values: str) -> list[dict[str, str]]:
 
 
 def _nodes(key: str, *values: str) -> dict[str, Any]:
-    """An affinity to nodes with one of some values of a label."""
+    """An affinity to nodes whose label has one of these values."""
     terms = [{"matchExpressions": [{"key": key, "operator": "In", "values": list(values)}]}]
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
 
@@ -100,7 +100,7 @@ def workloads(cluster: str = "demo") -> Iterator[Object]:
 
 
 def cluster_scoped() -> Iterator[Object]:
-    """What is in no namespace, the components' custom resource definitions left out."""
+    """The components' cluster-scoped objects, except their custom resource definitions."""
     yield {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "IngressClass",
@@ -127,14 +127,14 @@ def namespace(name: str, *, gated: bool = False) -> Object:
 
     Args:
         name: Its name.
-        gated: Whether its pods get readiness gates.
+        gated: Whether pods in it get readiness gates.
     """
     labels = {"kubernetes.io/metadata.name": name} | ({_READINESS_LABEL: "enabled"} if gated else {})
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
 
 
 def trigger_authentication(where: str) -> Object:
-    """What lets KEDA's triggers use its operator's AWS role, in one namespace."""
+    """The TriggerAuthentication that lets KEDA's triggers in one namespace use the operator's AWS role."""
     return {
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "TriggerAuthentication",
@@ -144,11 +144,11 @@ def trigger_authentication(where: str) -> Object:
 
 
 def all_well(workload: Object, nodes: int = 1) -> Object:
-    """The status that a cluster's controllers give a workload once all is well.
+    """The status of a workload whose pods are all ready.
 
     Args:
         workload: A Deployment or DaemonSet.
-        nodes: For which a DaemonSet has a pod each.
+        nodes: How many nodes run a pod of a DaemonSet.
     """
     if workload["kind"] == "DaemonSet":
         counts = dict.fromkeys(("currentNumberScheduled", "desiredNumberScheduled", "numberAvailable", "numberReady"), nodes)

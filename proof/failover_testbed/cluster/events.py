@@ -1,4 +1,4 @@
-"""Events as Karpenter and kube-scheduler record them: two different recorders, which fill different fields."""
+"""Events as Karpenter and kube-scheduler record them. Their recorders fill different fields."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from controller.clock import format_rfc3339
 from failover_testbed.cluster.world import Object, Pod, World
 
 DEDUPE_S: Final = 120.0
-"""Karpenter's default: the same reason on the same object is not recorded again within it, whatever the message says."""
+"""Karpenter's default, seconds: within it, Karpenter does not repeat a reason on an object, even with another message."""
 
 EVENT_NAMESPACE: Final = "default"  # of events on cluster-scoped objects
 
@@ -18,7 +18,7 @@ class Recorder:
     """Records events of Karpenter and of kube-scheduler.
 
     Args:
-        world: Where to.
+        world: Where the events go.
     """
 
     def __init__(self, world: World) -> None:
@@ -31,13 +31,13 @@ class Recorder:
 
         Args:
             obj: The object that it is about.
-            kind: Its type: ``Normal`` or ``Warning``.
-            reason: Why, in one word.
-            message: What.
-            dedupe_s: How long the same reason on the same object is then left out, seconds.
+            kind: The event's type: ``Normal`` or ``Warning``.
+            reason: The event's reason, one word.
+            message: The event's message.
+            dedupe_s: How long the same reason on the same object is not recorded again, seconds.
 
         Returns:
-            Whether it was recorded, and not left out.
+            Whether the event was recorded.
         """
         world, metadata = self._world, obj["metadata"]
         now, key = world.now(), (reason, metadata["uid"])
@@ -73,7 +73,7 @@ class Recorder:
         return True
 
     def scheduler(self, pod: Pod, reason: str, message: str) -> None:
-        """Records one event of kube-scheduler on a pod, in the newer API's form; the same again becomes a series."""
+        """Records one event of kube-scheduler on a pod, in the form of events.k8s.io; a repeated event becomes a series."""
         world = self._world
         moment = format_rfc3339(world.now(), fraction=True)
         known = self._names.get((reason, pod.uid, message))

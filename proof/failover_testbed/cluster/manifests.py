@@ -1,4 +1,4 @@
-"""The objects that a person would have created: what the manifests of an application contain, made from its file."""
+"""The objects of an application's manifests, made from its application file."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
+from controller.policy.annotations import MARKER
 from controller.policy.model import Application, Mode, Target, Unit
-from controller.policy.routing import MARKER, PREFIX, action_key, format_action
+from controller.policy.routing import PREFIX, action_key, format_action
 from controller.policy.standby import live_rule, standby_rule
 from failover_testbed.cluster.components import AUTHENTICATION
 from failover_testbed.cluster.world import POOL_LABEL, TYPE_LABEL, Object, machine
@@ -17,12 +18,12 @@ MANAGER: Final = "kubectl-client-side-apply"
 
 
 def ingress(application: Application, mode: Mode, annotations: Mapping[str, str], *, standby: bool = True) -> Object:
-    """The Ingress: the live rule first, then one unreachable standby rule for every Service.
+    """The Ingress: the live rule first, then one standby rule for each Service, which no request matches.
 
     Args:
-        application: Whose.
+        application: The application.
         mode: The mode that its action shows.
-        annotations: Further ones, e.g. an operator's override.
+        annotations: Additional annotations, e.g. an operator's override.
         standby: Whether it has standby rules.
     """
     if mode is Mode.CAPACITY:
@@ -54,7 +55,7 @@ def ingress(application: Application, mode: Mode, annotations: Mapping[str, str]
 
 
 def services(application: Application) -> list[Object]:
-    """One Service a unit, and the one over all pods."""
+    """One Service for each unit, and one over all pods."""
     backends = [(unit.backend, {"app": unit.deployment}) for unit in application.units]
     backends.append((application.capacity, {"model": application.name}))
     return [
@@ -80,7 +81,7 @@ def services(application: Application) -> list[Object]:
 
 
 def deployment(application: Application, unit: Unit, replicas: int) -> Object:
-    """The Deployment of a unit: its pods take a whole node of the unit's NodePool each."""
+    """The Deployment of a unit: each pod takes a whole node of the unit's NodePool."""
     accelerator = machine(unit.instance_type).accelerator
     template = {
         "metadata": {"labels": {"app": unit.deployment, "model": application.name}},
@@ -108,9 +109,9 @@ def scaled_object(application: Application, unit: Unit, target: float) -> Object
     """The ScaledObject of a unit, with one trigger on its counter.
 
     Args:
-        application: Whose.
-        unit: Which; it must name a ScaledObject.
-        target: Requests a period and pod.
+        application: The application.
+        unit: The unit; it must name a ScaledObject.
+        target: Requests per pod and metric period.
     """
     trigger = {
         "type": "aws-cloudwatch",

@@ -1,4 +1,4 @@
-"""What the identities of the emulated cluster may do: no more than on a real one."""
+"""What the identities of the emulated cluster may do: the same as on a real cluster."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Fakes of the Deployment and EndpointSlice controllers, of kube-scheduler and of the kubelets.
 
-A replica takes a whole node, as accelerators make it. A pod becomes Ready a cold start after it was bound: the image is pulled and the
-model is loaded in that time.
+A replica takes a whole node, because it needs the node's accelerators. A pod becomes Ready one cold start after it is bound: in that time
+the kubelet pulls the image and the server loads the model.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from failover_testbed.cluster.world import ZONE_LABEL, Node, Object, Pod, World,
 from failover_testbed.kube_api import ApiError
 
 TERMINATION_S: Final = 30.0
-"""How long a pod that was told to end still finishes requests, seconds: Kubernetes' default grace period."""
+"""How long a terminating pod still finishes requests, seconds: Kubernetes' default grace period."""
 
 _CONTROLLERS: Final = "kube-controller-manager"
 _SCHEDULER: Final = "kube-scheduler"
@@ -25,10 +25,10 @@ _HASH_LABEL: Final = "pod-template-hash"
 
 
 class Workloads:
-    """Keeps the pods of every deployment unit as the Deployments ask.
+    """Creates and deletes the pods of every deployment unit as its Deployment demands.
 
     Args:
-        world: What the fakes share.
+        world: State that the fakes share.
         recorder: For kube-scheduler's events.
     """
 
@@ -44,7 +44,7 @@ class Workloads:
     # --- the start ----------------------------------------------------------------------------------------------------------------------
 
     def adopt(self, application: Application, unit: Unit) -> None:
-        """Takes a Deployment that was created: makes its ReplicaSet."""
+        """Adopts a new Deployment: creates its ReplicaSet."""
         key = (application.namespace, unit.deployment)
         deployment = self._world.store.get("Deployment", unit.deployment, namespace=application.namespace)
         self._deployments[key] = deployment
@@ -67,13 +67,13 @@ class Workloads:
         self._replica_sets[key] = self._world.store.create("ReplicaSet", body, manager=_CONTROLLERS)
 
     def start_ready(self, application: Application, unit: Unit, node: Node) -> None:
-        """Makes a pod that has been running on a node for long."""
+        """Creates a pod that is already ready on a node."""
         pod = self._create(application, unit)
         self._bind(pod, node)
         self._make_ready(pod)
 
     def lose(self, pod: Pod) -> None:
-        """Takes a pod away whose machine is gone: without notice and without a grace period. Its node is not used again."""
+        """Removes a pod whose machine failed: without notice or grace period. Its node is not used again."""
         if pod.node is not None:
             pod.node.usable = False
         self._world.store.delete("Pod", pod.name, namespace=pod.namespace, grace_seconds=0)
@@ -82,7 +82,7 @@ class Workloads:
     # --- a step -------------------------------------------------------------------------------------------------------------------------
 
     def step(self) -> None:
-        """Does what is due now."""
+        """Does everything that is due now."""
         for application, unit in self._world.units():
             self._scale(application, unit)
         self._end()
@@ -94,13 +94,13 @@ class Workloads:
                 self._publish(application)
 
     def publish_all(self) -> None:
-        """Writes every EndpointSlice and status, at the start."""
+        """Writes every EndpointSlice and status once, at the start."""
         self._changed = False
         for application in self._world.applications:
             self._publish(application)
 
     def waiting(self) -> list[Pod]:
-        """The pods that kube-scheduler calls unschedulable, oldest first."""
+        """The pods that kube-scheduler marked unschedulable, oldest first."""
         return [
             pod for pod in self._world.pods.values() if pod.node is None and pod.gone_at is None and pod.unschedulable_since is not None
         ]
@@ -119,7 +119,7 @@ class Workloads:
         for _ in range(wanted - len(pods)):
             self._create(application, unit)
         if len(pods) > wanted:
-            # As the ReplicaSet controller: those without a node first, then those that are not ready, then the youngest.
+            # Like the ReplicaSet controller: first pods without a node, then pods that are not ready, then the youngest.
             order = sorted(pods, key=lambda pod: (pod.node is not None, pod.ready, -pod.created))
             for pod in order[: len(pods) - wanted]:
                 self._delete(pod)
@@ -217,7 +217,7 @@ class Workloads:
     # --- the kubelets -------------------------------------------------------------------------------------------------------------------
 
     def _load(self) -> None:
-        """Makes the pods ready that have loaded their model."""
+        """Makes pods ready that have loaded their model."""
         now = self._world.now()
         for pod in list(self._world.pods.values()):
             if pod.node is not None and not pod.ready and pod.gone_at is None and now - pod.bound_at >= pod.unit.cold_start_s:
@@ -259,7 +259,7 @@ class Workloads:
         try:
             self._world.store.update_status("Pod", pod.name, status, namespace=pod.namespace, manager=manager)
         except ApiError:
-            # Somebody else deleted it; the Deployment asks for another one.
+            # Something else deleted it; the Deployment creates another one.
             self._forget(pod)
 
     # --- what follows from the pods -----------------------------------------------------------------------------------------------------
@@ -331,7 +331,7 @@ class Workloads:
 
 
 def _endpoint(pod: Pod) -> Object:
-    assert pod.node is not None  # noqa: S101 - the caller looked
+    assert pod.node is not None  # noqa: S101 - the caller checked
     ending = pod.gone_at is not None
     return {
         "addresses": [pod.ip],

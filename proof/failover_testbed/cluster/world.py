@@ -1,7 +1,7 @@
-"""What all fakes of the emulated cluster share: time, chance, the objects, and the nodes that pods run on.
+"""What all fakes of the emulated cluster share: time, randomness, the API's objects, and the nodes that pods run on.
 
-The fakes keep their own state in Python and write what a watcher would see. What others may write (replicas, ScaledObjects, limits) they
-read from the API each time. They are driven by one thread, a step at a time; none of them blocks.
+The fakes keep their state in Python and write to the API what a watcher would see. Whatever others may write (replicas, ScaledObjects,
+limits) they read from the API each time. One thread runs them step by step; none of them blocks.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NOT_FOUND: Final = 404
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What an instance type has. `memory_mib` and the rest are as Karpenter reports them for the smallest size of each family."""
+    """Resources of an instance type, as Karpenter reports them for the smallest size of each family."""
 
     cpu: int
     memory_mib: int
@@ -45,14 +45,14 @@ class Machine:
 
 
 def machine(instance_type: str) -> Machine:
-    """What an instance type has; every type counts as having one accelerator, and so room for one replica."""
+    """Resources of an instance type. Every type counts as one accelerator, so it fits one replica."""
     accelerator = NEURON if instance_type.startswith(_NEURON_FAMILIES) else GPU
     return Machine(8, 30_310, accelerator) if instance_type.endswith(".2xlarge") else Machine(4, 15_155, accelerator)
 
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """A node that joined. `usable` once nothing keeps pods away from it."""
+    """A node that joined the cluster. `usable` is set once no taint keeps pods away."""
 
     name: str
     pool: str
@@ -73,16 +73,16 @@ class Pod:
     unit: Unit
     created: float
     unschedulable_since: float | None = None
-    nominated: str = ""  # the NodeClaim that is launched for it
+    nominated: str = ""  # the NodeClaim launched for it
     node: Node | None = None
     ip: str = ""
     bound_at: float = 0.0
     ready: bool = False
-    gone_at: float | None = None  # when a terminating one has ended
+    gone_at: float | None = None  # when a terminating pod has ended
 
     @property
     def serving(self) -> bool:
-        """Whether it answers requests; one that was told to end finishes what it gets."""
+        """Whether it answers requests; a terminating pod still does."""
         return self.ready
 
 
@@ -93,8 +93,8 @@ class World:
     Args:
         clock: Gives every timestamp.
         store: The emulated API's objects.
-        applications: Whose units there are.
-        zones: Of the node class.
+        applications: The applications in the cluster.
+        zones: Zones of the node class.
         seed: Makes names, addresses and choices repeatable.
     """
 
@@ -116,7 +116,7 @@ class World:
         return self.clock.now()
 
     def stamp(self, at: float | None = None) -> str:
-        """A Kubernetes timestamp, of now where `at` is None."""
+        """A Kubernetes timestamp of `at`, or of now with None."""
         return format_rfc3339(self.clock.now() if at is None else at)
 
     def suffix(self, length: int = 5) -> str:
@@ -124,7 +124,7 @@ class World:
         return "".join(self.random.choice(SUFFIX_ALPHABET) for _ in range(length))
 
     def address(self) -> str:
-        """A pod address that was not used before."""
+        """A new pod address."""
         self._addresses += 1
         return f"10.1.{self._addresses // 250 % 256}.{self._addresses % 250 + 1}"
 
@@ -133,11 +133,11 @@ class World:
         return [(application, unit) for application in self.applications for unit in application.units]
 
     def pods_of(self, application: Application, unit: Unit) -> list[Pod]:
-        """The pods of a unit, those that are ending included, oldest first."""
+        """The pods of a unit, including terminating ones, oldest first."""
         return [pod for pod in self.pods.values() if pod.namespace == application.namespace and pod.unit.name == unit.name]
 
     def find(self, kind: str, name: str, namespace: str = "default") -> Object | None:
-        """One object, None where it is not there."""
+        """One object, or None if it does not exist."""
         try:
             return self.store.get(kind, name, namespace=namespace)
         except ApiError as error:
@@ -153,7 +153,7 @@ def condition(kind: str, status: str, at: str, *, reason: str = "", message: str
 
 
 def stable_hash(*parts: object, length: int = 10) -> str:
-    """A hash for names that must be the same in every run."""
+    """A hash that is the same in every run, for names."""
     return hashlib.sha256("\0".join(str(part) for part in parts).encode()).hexdigest()[:length]
 
 

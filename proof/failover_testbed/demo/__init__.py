@@ -1,1 +1,1 @@
-"""The demo: scenarios, the environment that plays them, and the verdict."""
+"""The demo: scenarios, the environment that plays them, and the checks of their expectations."""

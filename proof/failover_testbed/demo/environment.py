@@ -1,4 +1,4 @@
-"""The emulated world that the production controller runs on: a Kubernetes API, AWS, the controllers in between, and a scenario.
+"""The environment of the production controller in the demo: an emulated Kubernetes API and AWS, fakes, and a scenario.
 
 ::
 
@@ -6,7 +6,7 @@
         os.environ.update(environment.environment())
         Service(settings, connect(kubeconfig=str(environment.kubeconfig("controller"))), clock).run()
 
-Nothing in the controller knows of it: it talks HTTP to the addresses it is given.
+The controller contains no code for it: it sends HTTP requests to the addresses in its settings.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class _Parts:
-    """Everything that runs, once it does."""
+    """The parts of a running environment."""
 
     session: KubeSession
     lbc: LoadBalancerController
@@ -73,15 +73,15 @@ class Environment:
     """Plays a scenario. Use it as a context manager, or call `start` and `stop`.
 
     Args:
-        scenario: What is played.
-        clock: Its time; `AcceleratedClock(scenario.file.factor)` in the demo.
-        lag_s: Seconds of the clock that the load-balancer controller takes before it acts.
+        scenario: The scenario to play.
+        clock: The scenario's time; `AcceleratedClock(scenario.file.factor)` in the demo.
+        lag_s: Seconds of the clock before the load-balancer controller acts on a change.
     """
 
     def __init__(self, scenario: Scenario, clock: Clock, *, lag_s: float = 0.8) -> None:
         self.scenario, self._clock, self._lag_s = scenario, clock, lag_s
         seed = scenario.file.seed
-        # Watches must count as fresh although nothing of their kind happens, and bookmarks come in real time: a second is a minute or less.
+        # Bookmarks keep quiet watches fresh. They follow real time, of which a second is up to a minute of the scenario.
         self.api = EmulatedKubeApi(clock, tokens=_TOKENS, seed=seed, bookmark_interval_s=1.0)
         self.aws = EmulatedAws(clock)
         self._folder: Path | None = None
@@ -98,14 +98,14 @@ class Environment:
     # --- life ---------------------------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Starts the servers, makes a cluster that has been running for long, and begins to play.
+        """Starts the servers, creates a cluster in a steady state, and begins to play.
 
         Raises:
             ConfigError: moto is not installed.
-            RuntimeError: It was started before, or does not come up.
+            RuntimeError: It was started before, or does not become ready.
         """
         if self._folder is not None:
-            raise RuntimeError("the environment was started before")
+            raise RuntimeError("the environment was already started")
         self._folder = Path(tempfile.mkdtemp(prefix="failoverctl-demo-"))
         try:
             self.aws.start()
@@ -117,7 +117,7 @@ class Environment:
         self._parts.player.start()
 
     def stop(self) -> None:
-        """Stops everything, in bounded time. Safe to call twice."""
+        """Stops everything within bounded time. Safe to call twice."""
         parts, self._parts = self._parts, None
         if parts is not None:
             parts.player.stop()
@@ -143,7 +143,7 @@ class Environment:
         lbc.start()
         try:
             self._await(lbc, applications)
-            self.aws.checks.pass_all()  # the cluster has been running for long
+            self.aws.checks.pass_all()  # the cluster starts in a steady state
             traffic = {one.key: Traffic(world, one, LiveRouting(self.aws, lbc, one.key, self._clock), lbc) for one in applications}
             demand = self.scenario.file.demand.at(0)
             publishers = []
@@ -163,7 +163,7 @@ class Environment:
         return _Parts(session, lbc, player)
 
     def _create(self, world: World, workloads: Workloads, karpenter: Karpenter, replicas: Mapping[str, Mapping[str, int]]) -> None:
-        """Everything that was there before the scenario begins."""
+        """Creates all objects that exist before the scenario begins."""
         file, store = self.scenario.file, world.store
         self._create_components(world)
         pools: dict[str, tuple[str, ...]] = {}
@@ -194,7 +194,7 @@ class Environment:
 
     @staticmethod
     def _create_components(world: World) -> None:
-        """The namespaces, and the components that the fakes play: who looks for them finds them."""
+        """Creates the namespaces, and the objects of the components that the fakes stand in for."""
         store, spaces = world.store, sorted({application.namespace for application in world.applications})
         namespaces = [components.namespace(name) for name in (STATE_NAMESPACE, "keda", "amazon-cloudwatch")]
         for one in (*namespaces, *(components.namespace(name, gated=True) for name in spaces)):
@@ -211,7 +211,7 @@ class Environment:
             store.update_status(one["kind"], metadata["name"], status, namespace=metadata["namespace"], manager="kube-controller-manager")
 
     def _replicas(self, application: Application) -> dict[str, int]:
-        """Ready replicas at the start: what the file says, or what the demand at the start needs."""
+        """Ready replicas at the start: from the file, or else as many as the demand at the start needs."""
         file = self.scenario.file
         demand = file.demand.at(0)
         weights = {unit.name: unit.weight or 0 for unit in application.units}
@@ -231,7 +231,7 @@ class Environment:
         """Waits until every Ingress has its load balancer and every target is registered.
 
         Raises:
-            RuntimeError: It takes too long.
+            RuntimeError: It took too long.
         """
         pause = threading.Event()
         for _ in range(int(_READY_S / _POLL_S)):
@@ -246,30 +246,30 @@ class Environment:
         """A kubeconfig of one identity.
 
         Args:
-            role: ``controller`` may do what the manifests grant, ``read-only`` may look, ``admin`` may everything.
+            role: ``controller`` may do what the manifests grant, ``read-only`` may only read, ``admin`` may do everything.
 
         Returns:
-            Its path; the file is gone after `stop`.
+            Its path; `stop` deletes the file.
         """
         if self._folder is None:
-            raise RuntimeError("the environment is not started")
+            raise RuntimeError("the environment is not running")
         return self.api.kubeconfig(role, self._folder / f"{role}.kubeconfig")
 
     def environment(self) -> dict[str, str]:
-        """Environment variables for the controller: AWS and the kubeconfig. ``AWS_PROFILE`` must be taken out by whoever sets them."""
+        """Environment variables for the controller: AWS and the kubeconfig. The caller must also remove ``AWS_PROFILE``."""
         return self.aws.environment() | {"KUBECONFIG": str(self.kubeconfig("controller"))}
 
     # --- what happens -------------------------------------------------------------------------------------------------------------------
 
     def progress(self) -> Progress:
-        """How it stands, for a display."""
+        """The present state, for display."""
         return self._player().progress()
 
     def facts(self) -> Facts:
-        """What happened so far; complete once `finished` is set."""
+        """What has happened so far; complete once `finished` is set."""
         return self._player().facts()
 
     def _player(self) -> Player:
         if self._parts is None:
-            raise RuntimeError("the environment is not started")
+            raise RuntimeError("the environment is not running")
         return self._parts.player

@@ -1,7 +1,7 @@
-"""The demo: the production controller on the embedded environment, what it does as it does it, and a verdict.
+"""The demo: runs the production controller on the emulated environment, prints what it does, and checks the expectations.
 
-Nothing here decides or acts: the service is made by the same wiring as `failoverctl run`, with a kubeconfig and AWS endpoint of the
-emulated servers, and is watched from outside.
+The same wiring as in `failoverctl run` makes the service, with the kubeconfig and AWS endpoint of the emulated servers. The demo only
+observes it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from controller.settings import AwsSettings, HttpSettings, LeaderElectionSetting
 from failover_testbed.demo.environment import Environment
 from failover_testbed.demo.player import Progress
 from failover_testbed.demo.scenario import Scenario
-from failover_testbed.demo.verdict import Check, Switch, judge
+from failover_testbed.demo.verdict import Check, ModeChange, judge
 
 Emit = Callable[[str, str], None]
-"""Takes a style and a line."""
+"""Prints a line in a style."""
 
 _PROGRESS_S: Final = 3.0  # real seconds between two lines of progress
 _POLL_S: Final = 0.2
@@ -38,9 +38,9 @@ _JOIN_S: Final = 30.0
 
 
 def demo_settings(applications: Path, record: Path | None = None) -> Settings:
-    """The settings of the controller under the demo: those of production, but for what the emulated AWS lacks (percentiles, quotas).
+    """The controller's settings in the demo: those of production, except for what the emulated AWS lacks (percentiles, quotas).
 
-    It takes no part in an election: it is alone, and a lease duration would last a second where time runs a dozen times as fast.
+    Leader election is off: there is one controller, and with accelerated time a lease would last only about a second.
     """
     aws = AwsSettings(latency_stat="Average", reservations_enabled=False, quotas_enabled=False)
     http, alone = HttpSettings(host="127.0.0.1", port=0), LeaderElectionSettings(enabled=False)
@@ -50,7 +50,7 @@ def demo_settings(applications: Path, record: Path | None = None) -> Settings:
 
 @contextmanager
 def environment_variables(variables: dict[str, str]) -> Iterator[None]:
-    """Sets environment variables for a while; a profile of the user's must not get in the way of the emulated AWS."""
+    """Sets environment variables inside the context, and removes ``AWS_PROFILE``, which would take precedence over the emulated AWS."""
     before = {name: os.environ.get(name) for name in (*variables, "AWS_PROFILE")}
     os.environ.pop("AWS_PROFILE", None)
     os.environ.update(variables)
@@ -65,10 +65,10 @@ def environment_variables(variables: dict[str, str]) -> Iterator[None]:
 
 
 class Narrator:
-    """Tells what the controller does. `tap` is called from its loop, `send` from a sink's thread.
+    """Prints what the controller does. The controller's loop calls `tap`, a sink's thread calls `send`.
 
     Args:
-        emit: Where lines go.
+        emit: Prints a line.
         clock: The scenario's time.
     """
 
@@ -79,68 +79,68 @@ class Narrator:
         self._begin = clock.now()
         self._lock = threading.Lock()
         self._shown: dict[str, tuple[object, ...]] = {}
-        self._flips: dict[str, int] = {}
+        self._known: dict[str, int] = {}  # mode changes already printed, by application
         self._plans: dict[str, Plan] = {}
         self._verified_at: dict[str, float] = {}
-        self.switches: list[Switch] = []
+        self.mode_changes: list[ModeChange] = []
         self.alerts: dict[str, Alert] = {}
         self.mode: Mode | None = None
 
     def begin(self) -> None:
-        """The scenario begins now."""
+        """Marks the beginning of the scenario."""
         self._begin = self._clock.now()
 
     def say(self, style: str, words: str) -> None:
-        """One line with the time within the scenario."""
+        """Prints a line with the time since the scenario began."""
         minutes, seconds = divmod(int(max(0.0, self._clock.now() - self._begin)), 60)
         with self._lock:
             self._emit(style, f"{minutes:02d}:{seconds:02d}  {words}")
 
     def send(self, message: Message) -> None:
-        """A message as people would get it."""
+        """Prints a message as people would receive it."""
         parts = [message.title, message.why, message.cost, f"next: {message.next}" if message.next else ""]
         self.say("title", "✉  " + " · ".join(part for part in parts if part))
 
     def tap(self, controller: Controller) -> None:
-        """Looks at what the last pass left."""
+        """Prints the results of the last pass."""
         for view in controller.views():
             self.mode = view.decision.mode
             for alert in view.decision.alerts:
                 self.alerts.setdefault(alert.key, alert)
             self._decided(view)
-            self._switched(view)
+            self._mode_changed(view)
             self._acted(view)
             self._verified(view)
 
     def _decided(self, view: View) -> None:
         decision = view.decision
-        calm = decision.reason in {Reason.DEMAND_MET, Reason.WAITING_IS_NORMAL}  # these two take turns while a wave rises
-        key = (decision.verb, calm or decision.reason, decision.mode, decision.wanted)
+        calm = decision.reason in {Reason.DEMAND_MET, Reason.WAITING_IS_NORMAL}  # these two alternate while demand rises
+        key = (decision.verb, calm or decision.reason, decision.mode, decision.held_back)
         if self._shown.get(view.application.key) == key:
             return
         self._shown[view.application.key] = key
-        style = "dim" if decision.verb is Verb.HOLD and decision.wanted is None else "warn"
-        held = f", holds back {decision.wanted}" if decision.wanted and decision.verb is Verb.HOLD else ""
+        style = "dim" if decision.verb is Verb.HOLD and decision.held_back is None else "warn"
+        held = f", holds back {decision.held_back}" if decision.held_back and decision.verb is Verb.HOLD else ""
         self.say(style, f"▸ {decision.verb} ({decision.mode or 'unknown'}{held})  {decision.reason}: {decision.sentence}")
         for judged in decision.evidence.values():
             if judged.short or judged.returned is not Return.NONE:
                 for fact in judged.facts[:3]:
                     self.say("dim", f"    {judged.unit}: {fact}")
 
-    def _switched(self, view: View) -> None:
-        flips, seen = view.memory.flips, self._flips.setdefault(view.application.key, 0)
-        if len(flips) <= seen:
+    def _mode_changed(self, view: View) -> None:
+        made, known = view.memory.mode_changes, self._known.setdefault(view.application.key, 0)
+        if len(made) <= known:
             return
-        self._flips[view.application.key] = len(flips)
-        decision, flip = view.decision, flips[-1]
+        self._known[view.application.key] = len(made)
+        decision, last = view.decision, made[-1]
         short = [judged for judged in decision.evidence.values() if judged.short]
-        failover = flip.to is Mode.CAPACITY
+        failover = last.to is Mode.CAPACITY
         units = tuple(judged.unit for judged in short) if failover else tuple(n for n, j in decision.evidence.items() if j.last_failure_at)
         cause = short[0].cause if failover and short else None
-        self.switches.append(Switch(flip.at - self._begin, flip.to, flip.reason, flip.detail, cause, units))
+        self.mode_changes.append(ModeChange(last.at - self._begin, last.to, last.reason, last.detail, cause, units))
 
     def _acted(self, view: View) -> None:
-        """What the last plan sent. A plan is told once; it is looked at again until the next pass."""
+        """Prints what the last plan sent. Each plan is printed once, although every call sees it until the next pass."""
         if view.plan is self._plans.get(view.application.key):
             return
         self._plans[view.application.key] = view.plan
@@ -160,9 +160,9 @@ def _route(action: Action) -> str:
 
 
 def progress_line(progress: Progress, mode: Mode | None) -> str:
-    """One line of progress: mode, demand, live weights, replicas, requests."""
+    """One line of progress: mode, demand, live weights, ready replicas, failed requests."""
     weights = next(iter(progress.weights.values()), {})
-    shown = " ".join(f"{_short(name)}:{weight}" for name, weight in weights.items()) or "the load balancer answers itself"
+    shown = " ".join(f"{_short(name)}:{weight}" for name, weight in weights.items()) or "fixed response"
     units = " ".join(f"{_short(unit.unit)} {unit.ready}/{unit.desired}" for unit in progress.units)
     return (
         f"{str(mode or 'unknown').upper():<8} demand {progress.demand:5.0f} | live {shown} | ready {units} | failed {progress.failed:.0f}"
@@ -170,7 +170,7 @@ def progress_line(progress: Progress, mode: Mode | None) -> str:
 
 
 def _short(name: str) -> str:
-    """A unit's or Service's name without the model in front."""
+    """A unit's or Service's name without the model's prefix."""
     return name.partition("-")[2] or name
 
 
@@ -178,13 +178,13 @@ def play(scenario: Scenario, emit: Emit, stop: threading.Event, record: Path | N
     """Plays a scenario with the production controller.
 
     Args:
-        scenario: What is played.
-        emit: Where lines go.
+        scenario: The scenario to play.
+        emit: Prints a line.
         stop: Ends it early.
-        record: Where decisions are recorded; None: nowhere.
+        record: Folder to record decisions in; None records nothing.
 
     Returns:
-        The verdict's checks.
+        One check for each expectation, and the general ones.
 
     Raises:
         FailoverError: The environment or the controller could not be started, or the controller failed.
@@ -207,23 +207,23 @@ def play(scenario: Scenario, emit: Emit, stop: threading.Event, record: Path | N
             thread.join(timeout=_JOIN_S)
         if failures:
             raise failures[0] if isinstance(failures[0], FailoverError) else FailoverError(f"the controller failed: {failures[0]!r}")
-    return judge(scenario, narrator.switches, list(narrator.alerts.values()), facts, narrator.mode)
+    return judge(scenario, narrator.mode_changes, list(narrator.alerts.values()), facts, narrator.mode)
 
 
 def _run(service: Service, failures: list[BaseException]) -> None:
     try:
         service.run()
-    except BaseException as error:  # noqa: BLE001 - told by `play`
+    except BaseException as error:  # noqa: BLE001 - `play` reports it
         failures.append(error)
 
 
 def _follow(environment: Environment, narrator: Narrator, thread: threading.Thread, stop: threading.Event) -> None:
-    """Shows what the scenario does and how it stands, until it is over."""
+    """Prints the scenario's events and progress until it is over."""
     real, never = SystemClock(), threading.Event()
-    told, due = 0, 0.0
+    printed, due = 0, 0.0
     while thread.is_alive() and not stop.is_set() and not environment.finished.is_set():
-        for happening in environment.facts().happenings[told:]:
-            told += 1
+        for happening in environment.facts().happenings[printed:]:
+            printed += 1
             narrator.say("bad", f"⚡ {happening.text}")
         if real.monotonic() >= due:
             due = real.monotonic() + _PROGRESS_S
@@ -232,11 +232,11 @@ def _follow(environment: Environment, narrator: Narrator, thread: threading.Thre
 
 
 def serve(scenario: Scenario, emit: Emit, stop: threading.Event) -> None:
-    """Runs only the emulated servers, in real time, for a controller that is started elsewhere.
+    """Runs only the emulated servers, in real time, for a controller in another process.
 
     Args:
-        scenario: What is played.
-        emit: Where lines go; the environment variables come first, as lines for a shell.
+        scenario: The scenario to play.
+        emit: Prints a line; the first lines set the environment variables in a shell.
         stop: Ends it early.
     """
     clock = SystemClock()

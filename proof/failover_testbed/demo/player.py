@@ -1,4 +1,4 @@
-"""The thread that plays a scenario: it drives every fake, a step at a time, and keeps the accounts."""
+"""The thread that plays a scenario: it runs every fake step by step and counts what happens."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class UnitProgress:
-    """How one unit stands.
+    """How one unit stands now.
 
     Attributes:
         application: ``namespace/ingress``.
-        unit: Its name.
+        unit: The unit's name.
         ready: Ready replicas.
-        desired: Replicas asked for.
+        desired: Replicas of the Deployment's spec.
         pending: Replicas without a node.
         share: Percent of the application's served requests in the last minute.
-        requests: Requests it served in the last minute.
-        load: Of one replica; 1 is its throughput.
+        requests: Requests that it served in the last minute.
+        load: Load of one replica; 1 is its throughput.
         latency_s: Latency, seconds.
     """
 
@@ -58,16 +58,16 @@ class UnitProgress:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How a scenario stands.
+    """How a scenario stands now.
 
     Attributes:
         elapsed_s: Seconds of its clock since it began.
-        duration_s: How long it plays.
+        duration_s: How long the scenario lasts.
         now: Wall-clock time of its clock, seconds since the Unix epoch.
         demand: Requests per metric period.
-        units: All of them.
-        weights: Live weights by Service and application, as the load balancer has them; empty where it answers itself.
-        faults: What is out of order now, in words.
+        units: All units.
+        weights: Live weights in the load balancer by Service and application; empty for a fixed response.
+        faults: The faults that are active now, in words.
         served: Requests served since it began.
         failed: Requests that failed since it began.
     """
@@ -85,13 +85,13 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class RoutingChange:
-    """What the load balancer did from a moment on.
+    """The load balancer's routing from a moment on.
 
     Attributes:
-        at_s: Seconds since the scenario began; 0 for what it did at the start.
+        at_s: Seconds since the scenario began; 0 for the routing at the start.
         application: ``namespace/ingress``.
-        weights: By Service; empty where it answers itself.
-        answer: What it answers itself, "" where it forwards.
+        weights: Weights by Service; empty for a fixed response.
+        answer: The fixed response, "" if it forwards.
     """
 
     at_s: float
@@ -102,7 +102,7 @@ class RoutingChange:
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """Something that the scenario did."""
+    """An event of the scenario, in words."""
 
     at_s: float
     text: str
@@ -110,20 +110,20 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What happened.
+    """What has happened in a scenario.
 
     Attributes:
         started_at: Wall-clock time of the clock at the start, seconds since the Unix epoch.
-        elapsed_s: How long it has played.
+        elapsed_s: Seconds since the scenario began.
         served: Requests served.
         failed: Requests that failed.
-        failures: Requests by why they failed.
-        served_by_unit: Requests by unit.
-        worst_latency_s: Highest latency by unit.
-        routing: What the load balancer did, in order.
-        happenings: What the scenario did, in order.
-        writes: Calls of the load-balancer controller that changed AWS, since the scenario began.
-        problem: Why the player ended early, "" where it did not.
+        failures: Failed requests by cause.
+        served_by_unit: Served requests by unit.
+        worst_latency_s: Highest latency by unit, seconds.
+        routing: The load balancer's routing, in order of time.
+        happenings: The scenario's events, in order of time.
+        writes: Calls of the load-balancer controller that changed AWS since the scenario began.
+        problem: Why the player ended early, "" if it did not.
     """
 
     started_at: float
@@ -144,14 +144,14 @@ class Player:
 
     Args:
         file: The scenario.
-        world: What the fakes share.
-        workloads: A fake, as the following.
-        karpenter: See above.
-        traffic: By application key.
-        publishers: Of all applications.
-        keda: See above.
-        lbc: For its writes.
-        finished: Set when the scenario is over, or cannot go on.
+        world: State that the fakes share.
+        workloads: Fakes of Kubernetes' built-in controllers.
+        karpenter: The fake Karpenter.
+        traffic: Traffic by application key.
+        publishers: Metrics publishers of all applications.
+        keda: The fake KEDA.
+        lbc: The fake load-balancer controller, whose writes are counted.
+        finished: Set when the scenario is over or cannot continue.
     """
 
     def __init__(
@@ -188,18 +188,18 @@ class Player:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends it, waiting at most some real seconds."""
+        """Ends the thread, and waits a few real seconds at most."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(_STOP_S)
 
     def progress(self) -> Progress:
-        """How it stands, as of the last step."""
+        """The state after the last step."""
         with self._lock:
             return self._progress
 
     def facts(self) -> Facts:
-        """What happened so far."""
+        """What has happened so far."""
         with self._lock:
             balancers = [traffic.balancer for traffic in self._traffic.values()]
             failures: dict[str, float] = {}
@@ -231,7 +231,7 @@ class Player:
                 if elapsed >= self._file.duration_s:
                     break
                 self._world.clock.wait(self._stop, TICK_S)
-        except Exception as error:  # a bug of the player must end the demo with its name, not hang it
+        except Exception as error:  # a bug in the player must end the demo with a message, not hang it
             log.exception("scenario.failed", scenario=self._file.name)
             self._problem = f"{type(error).__name__}: {error}"
         finally:
@@ -252,7 +252,7 @@ class Player:
             self._progress = progress
 
     def _send(self, elapsed: float) -> None:
-        """Sends the requests since the last step; a late step is cut, so that each part meets the demand of its time."""
+        """Sends the requests since the last step; a late step is divided, so that each part has the demand of its time."""
         now = self._world.now()
         while now - self._traffic_at > 1e-6:  # noqa: PLR2004 - seconds
             part = min(STEP_S, now - self._traffic_at)
@@ -279,7 +279,7 @@ class Player:
         elif event.returned is not None:
             shortage = event.returned.to_shortage()
             self._karpenter.ec2.shortages = [one for one in shortages if one != shortage]
-            text = f"no longer so: {shortage}"
+            text = f"capacity is back: {shortage}"
         elif event.limit is not None:
             text = self._limit(event.limit)
         elif event.scale is not None:
@@ -289,7 +289,7 @@ class Player:
             text = "an operator changes the override"
             self._annotate(event.override.annotations(self._world.now()))
         elif event.action is not None:
-            text = "somebody else writes the routing action"
+            text = "another writer changes the routing action"
             for application in self._world.applications:
                 change = {"metadata": {"annotations": {action_key(application.action): event.action}}}
                 self._patch_ingress(application.ingress, application.namespace, change)
@@ -301,7 +301,7 @@ class Player:
         self._world.store.patch("NodePool", limit.node_pool, change, manager=manifests.MANAGER)
         if limit.value is None:
             self._limits.pop((limit.node_pool, limit.resource), None)
-            return f"NodePool {limit.node_pool} has no limit of {limit.resource} any more"
+            return f"NodePool {limit.node_pool} no longer has a limit of {limit.resource}"
         self._limits[limit.node_pool, limit.resource] = limit.value
         return f"NodePool {limit.node_pool} is limited to {limit.value} of {limit.resource}"
 

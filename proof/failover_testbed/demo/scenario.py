@@ -1,7 +1,7 @@
-"""Scenario files: what happens to the emulated cluster, and what the controller is expected to make of it.
+"""Scenario files: what happens to the emulated cluster, and how the controller is expected to react.
 
-Keys are camelCase, times are seconds of the scenario's own clock from its start. A file that is wrong is a `ConfigError` which lists
-everything that is wrong in it, as for application files.
+Keys are camelCase. Times are seconds of the scenario's own clock since its start. As with application files, one `ConfigError` lists every
+mistake in a file.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from controller.catalog.loader import load_directory
 from controller.clock import format_rfc3339
 from controller.documents import Document, Fault, Place, Problem, check, config_error, cross_field_error, read_documents, read_limited
 from controller.errors import ConfigError
+from controller.policy.annotations import OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL
 from controller.policy.model import Application, Cause, Mode
 from controller.policy.reasons import Reason
-from controller.signals.ingress import FOREVER, OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL
+from controller.signals.ingress import FOREVER
 from failover_testbed.capacity.ec2 import Code, Shortage
 from failover_testbed.traffic.demand import Choice, Demand
 
@@ -37,10 +38,10 @@ Quantity = Annotated[
 
 
 class ShortageFile(FileModel):
-    """Offerings that EC2 has no room for."""
+    """Offerings without capacity in EC2."""
 
-    instance_types: tuple[InstanceType, ...] = Field(default=(), max_length=100, description="Which types. Empty: all.")
-    zones: tuple[Zone, ...] = Field(default=(), max_length=20, description="In which zones. Empty: in all.")
+    instance_types: tuple[InstanceType, ...] = Field(default=(), max_length=100, description="Instance types; all if empty.")
+    zones: tuple[Zone, ...] = Field(default=(), max_length=20, description="Zones; all if empty.")
     code: Code = Field(default=Code.CAPACITY, description="What EC2 answers.")
 
     def to_shortage(self) -> Shortage:
@@ -52,27 +53,27 @@ class LimitFile(FileModel):
     """A NodePool's limit."""
 
     node_pool: DnsName = Field(description="Which NodePool.")
-    resource: str = Field(min_length=1, max_length=100, description="Which resource, such as nvidia.com/gpu or nodes.")
-    value: Quantity | None = Field(default=None, description="The limit. Nothing: it is lifted.")
+    resource: str = Field(min_length=1, max_length=100, description="Resource, such as nvidia.com/gpu or nodes.")
+    value: Quantity | None = Field(default=None, description="The limit; removes it if absent.")
 
 
 class ScaleFile(FileModel):
-    """A person's change of a ScaledObject's floor."""
+    """A person changes a ScaledObject's floor."""
 
     unit: DnsLabel = Field(description="Which deployment unit.")
-    min_replicas: int = Field(ge=0, le=10_000, description="Its minReplicaCount from then on.")
+    min_replicas: int = Field(ge=0, le=10_000, description="The new minReplicaCount.")
 
 
 class OverrideFile(FileModel):
-    """What an operator writes on the Ingress; a key that is missing removes its annotation."""
+    """An operator's override on the Ingress; an absent key removes its annotation."""
 
-    paused_for_s: Seconds | None = Field(default=None, description="Pause for so long.")
-    pinned_mode: Mode | None = Field(default=None, description="Pin to a mode.")
-    pinned_for_s: Seconds | None = Field(default=None, description="How long the pin lasts. Nothing: until it is lifted.")
+    paused_for_s: Seconds | None = Field(default=None, description="How long the pause lasts.")
+    pinned_mode: Mode | None = Field(default=None, description="Mode to pin.")
+    pinned_for_s: Seconds | None = Field(default=None, description="How long the pin lasts; until removed if absent.")
     why: str = Field(default="", max_length=500, description="Why.")
 
     def annotations(self, now: float) -> dict[str, str | None]:
-        """The annotations of the Ingress; None for those to remove.
+        """The annotations of the Ingress; None removes one.
 
         Args:
             now: Seconds since the Unix epoch.
@@ -87,16 +88,16 @@ class OverrideFile(FileModel):
 
 
 class EventFile(Choice):
-    """One thing that happens."""
+    """An event."""
 
     at_s: Seconds = Field(description="When.")
     shortage: ShortageFile | None = Field(default=None, description="Capacity runs out.")
-    returned: ShortageFile | None = Field(default=None, description="Capacity is back: the same values as the shortage that ends.")
+    returned: ShortageFile | None = Field(default=None, description="Capacity is back. Has the same values as the shortage that it ends.")
     limit: LimitFile | None = Field(default=None, description="A NodePool gets or loses a limit.")
-    scale: ScaleFile | None = Field(default=None, description="Somebody changes a floor.")
-    override: OverrideFile | None = Field(default=None, description="An operator pauses, pins or lifts that.")
+    scale: ScaleFile | None = Field(default=None, description="A person changes a floor.")
+    override: OverrideFile | None = Field(default=None, description="An operator pauses, pins or removes the override.")
     action: str | None = Field(
-        default=None, max_length=10_000, description="Somebody else writes the routing action: the annotation's value."
+        default=None, max_length=10_000, description="Another writer changes the routing action to this annotation value."
     )
 
     @classmethod
@@ -104,31 +105,31 @@ class EventFile(Choice):
         return ("shortage", "returned", "limit", "scale", "override", "action")
 
 
-class SwitchExpectation(FileModel):
-    """A mode change that must happen, in the order of the list."""
+class ModeChangeExpectation(FileModel):
+    """A mode change that must happen. The list gives the order of mode changes."""
 
-    reasons: tuple[Reason, ...] = Field(default=(), max_length=20, description="Allowed reasons. Empty: any.")
-    cause: Cause | None = Field(default=None, description="Cause of the shortage. Nothing: any.")
-    units: tuple[DnsLabel, ...] = Field(default=(), max_length=100, description="Units that it is about. Empty: any.")
+    reasons: tuple[Reason, ...] = Field(default=(), max_length=20, description="Allowed reasons; any if empty.")
+    cause: Cause | None = Field(default=None, description="Cause of the shortage; any if absent.")
+    units: tuple[DnsLabel, ...] = Field(default=(), max_length=100, description="Units that fell short or came back; any if empty.")
     not_before_s: Seconds = Field(default=0, description="Earliest time.")
     not_after_s: Seconds = Field(default=_DAY_S, description="Latest time.")
 
 
 class AlertExpectation(FileModel):
-    """An alert that must be raised at some time."""
+    """An alert that must be raised during the run."""
 
-    key: str = Field(default="", max_length=200, description="What its key starts with, e.g. cause/sd21-inf2/quota.")
-    text: str = Field(default="", max_length=500, description="What its text contains.")
+    key: str = Field(default="", max_length=200, description="Prefix of the alert's key, e.g. cause/sd21-inf2/quota.")
+    text: str = Field(default="", max_length=500, description="Part of the alert's text.")
 
 
 class Expectation(Choice):
-    """One thing that must be true of the whole run. Failovers and fallbacks are expected in the order of the list, and no others."""
+    """A requirement on the whole run. Failovers and fallbacks must happen in the order of the list, and no others may happen."""
 
-    failover: SwitchExpectation | None = Field(default=None, description="A failover.")
-    fallback: SwitchExpectation | None = Field(default=None, description="A fallback.")
+    failover: ModeChangeExpectation | None = Field(default=None, description="A failover.")
+    fallback: ModeChangeExpectation | None = Field(default=None, description="A fallback.")
     alert: AlertExpectation | None = Field(default=None, description="An alert.")
-    no_mode_change: Literal[True] | None = Field(default=None, description="No failover and no fallback at all.")
-    max_failed_requests: float | None = Field(default=None, ge=0, description="How many requests may fail.")
+    no_mode_change: Literal[True] | None = Field(default=None, description="No failover and no fallback happens.")
+    max_failed_requests: float | None = Field(default=None, ge=0, description="Largest number of failed requests.")
     final_mode: Mode | None = Field(default=None, description="The mode at the end.")
 
     @classmethod
@@ -144,18 +145,18 @@ class ScenarioFile(FileModel):
     name: DnsLabel = Field(description="Its name.")
     description: str = Field(max_length=2000, description="What it shows.")
     applications: str = Field(min_length=1, max_length=1000, description="Application file or directory, relative to this file.")
-    factor: float = Field(default=20, ge=1, le=100, description="How many seconds of the scenario pass in a real one.")
-    duration_s: float = Field(gt=0, le=_DAY_S, description="How long it plays.")
+    factor: float = Field(default=20, ge=1, le=100, description="Seconds of the scenario per real second.")
+    duration_s: float = Field(gt=0, le=_DAY_S, description="How long the scenario lasts.")
     seed: int = Field(default=1, ge=0, le=2**31, description="Makes its randomness repeatable.")
     mode: Mode = Field(default=Mode.COST, description="The mode at the start.")
-    demand: Demand = Field(description="How much there is to serve, over all applications alike.")
+    demand: Demand = Field(description="Demand, the same for every application.")
     replicas: dict[DnsLabel, int] = Field(
-        default={}, description="Ready replicas at the start by unit. What is missing follows from demand."
+        default={}, description="Ready replicas at the start, by unit. Absent units get as many as the demand needs."
     )
     limits: tuple[LimitFile, ...] = Field(default=(), max_length=100, description="Limits of NodePools at the start.")
-    override: OverrideFile | None = Field(default=None, description="What an operator has written on the Ingress at the start.")
+    override: OverrideFile | None = Field(default=None, description="The operator's override on the Ingress at the start.")
     events: tuple[EventFile, ...] = Field(default=(), max_length=1000, description="What happens.")
-    expect: tuple[Expectation, ...] = Field(default=(), max_length=100, description="What must be true of the whole run.")
+    expect: tuple[Expectation, ...] = Field(default=(), max_length=100, description="Requirements on the whole run.")
 
     @model_validator(mode="after")
     def _together(self) -> Self:
@@ -175,12 +176,12 @@ class ScenarioFile(FileModel):
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A scenario and its applications, checked against each other.
+    """A scenario and its applications, checked for consistency.
 
     Attributes:
-        file: What the file says.
-        applications: By key.
-        applications_path: Where they were read from; what the controller under test is to be given.
+        file: The file's content.
+        applications: The applications by key.
+        applications_path: Path of the application files, for the controller under test.
     """
 
     file: ScenarioFile
@@ -194,10 +195,10 @@ class Scenario:
 
 
 def builtin(name: str) -> Path:
-    """The path of a scenario that comes with the package.
+    """The path of a built-in scenario.
 
     Raises:
-        ConfigError: There is none of that name.
+        ConfigError: No scenario has this name.
     """
     names = builtin_names()
     if name not in names:
@@ -206,7 +207,7 @@ def builtin(name: str) -> Path:
 
 
 def builtin_names() -> tuple[str, ...]:
-    """The names of the scenarios that come with the package, the default one first."""
+    """The names of the built-in scenarios, the default first."""
     names = sorted(path.stem for path in FOLDER.glob("*.yaml"))
     return tuple(sorted(names, key=lambda name: name != DEFAULT))
 
@@ -215,7 +216,7 @@ def load_scenario(path: Path) -> Scenario:
     """Reads a scenario and its applications.
 
     Raises:
-        ConfigError: Lists everything that is wrong.
+        ConfigError: Lists every mistake.
     """
     documents = read_documents(read_limited(path), str(path))
     if len(documents) != 1:
@@ -236,7 +237,7 @@ def load_scenario(path: Path) -> Scenario:
 
 
 def _unknown_names(model: ScenarioFile, document: Document, applications: Sequence[Application]) -> list[Problem]:
-    """What the scenario names that the applications do not have."""
+    """The units and NodePools that the scenario names and no application has."""
     units = {unit.name for application in applications for unit in application.units}
     pools = {unit.node_pool for application in applications for unit in application.units}
     named: list[tuple[Place, str, set[str], str]] = [(("replicas", name), name, units, "unit") for name in model.replicas]
@@ -248,8 +249,8 @@ def _unknown_names(model: ScenarioFile, document: Document, applications: Sequen
             named.append((("events", index, "scale", "unit"), event.scale.unit, units, "unit"))
     for index, expectation in enumerate(model.expect):
         for key in ("failover", "fallback"):
-            switch: Any = getattr(expectation, key)
-            for number, unit in enumerate(switch.units if switch is not None else ()):
+            expected: Any = getattr(expectation, key)
+            for number, unit in enumerate(expected.units if expected is not None else ()):
                 named.append((("expect", index, key, "units", number), unit, units, "unit"))
     return [
         Problem(document.file, document.line_of(place), place, f'found the {what} "{name}"; allowed: {", ".join(sorted(known))}')

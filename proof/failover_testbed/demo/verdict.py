@@ -1,4 +1,4 @@
-"""Whether a scenario went as it should: for the right reasons, at the right times, without a lost request."""
+"""Compares a scenario's run with its expectations: mode changes, their reasons and times, alerts, failed requests."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from controller.policy import text
 from controller.policy.model import Alert, Cause, Mode
 from controller.policy.reasons import Reason
 from failover_testbed.demo.player import Facts
-from failover_testbed.demo.scenario import AlertExpectation, Expectation, Scenario, SwitchExpectation
+from failover_testbed.demo.scenario import AlertExpectation, Expectation, ModeChangeExpectation, Scenario
 
 
 @dataclass(frozen=True, slots=True)
-class Switch:
+class ModeChange:
     """A mode change that the controller made.
 
     Attributes:
         at_s: Seconds since the scenario began.
-        to: The mode after it.
-        reason: Why.
-        sentence: The same in words.
-        cause: Cause of the shortage, None for a fallback or a pin.
-        units: The units that were short, or came back.
+        to: The new mode.
+        reason: The reason of the decision.
+        sentence: The reason in words.
+        cause: Cause of the shortage; None for a fallback or a pin.
+        units: The units that fell short or came back.
     """
 
     at_s: float
@@ -41,21 +41,21 @@ class Check:
     text: str
 
 
-def judge(scenario: Scenario, switches: Sequence[Switch], alerts: Sequence[Alert], facts: Facts, mode: Mode | None) -> list[Check]:
-    """Compares what happened with what the scenario expects.
+def judge(scenario: Scenario, mode_changes: Sequence[ModeChange], alerts: Sequence[Alert], facts: Facts, mode: Mode | None) -> list[Check]:
+    """Compares a run with the scenario's expectations.
 
     Args:
-        scenario: For its expectations.
-        switches: Every mode change, in order.
-        alerts: Every alert that was ever raised.
-        facts: What the emulated world saw.
+        scenario: The scenario, with its expectations.
+        mode_changes: All mode changes, in order of time.
+        alerts: All alerts that were raised.
+        facts: What happened in the environment.
         mode: The mode at the end.
 
     Returns:
         One check for each expectation, one for unexpected mode changes, and one for the player itself.
     """
-    checks = [Check(not facts.problem, f"the scenario was played to its end{': ' + facts.problem if facts.problem else ''}")]
-    left = list(switches)
+    checks = [Check(not facts.problem, f"the scenario played to its end{': ' + facts.problem if facts.problem else ''}")]
+    left = list(mode_changes)
     checks += [_check(expected, left, alerts, facts, mode) for expected in scenario.file.expect]
     wanted = sum(one.failover is not None or one.fallback is not None for one in scenario.file.expect)
     if left:
@@ -66,11 +66,11 @@ def judge(scenario: Scenario, switches: Sequence[Switch], alerts: Sequence[Alert
     return checks
 
 
-def _check(expected: Expectation, left: list[Switch], alerts: Sequence[Alert], facts: Facts, mode: Mode | None) -> Check:
+def _check(expected: Expectation, left: list[ModeChange], alerts: Sequence[Alert], facts: Facts, mode: Mode | None) -> Check:
     if expected.failover is not None:
-        return _switched(Mode.CAPACITY, expected.failover, left)
+        return _check_mode_change(Mode.CAPACITY, expected.failover, left)
     if expected.fallback is not None:
-        return _switched(Mode.COST, expected.fallback, left)
+        return _check_mode_change(Mode.COST, expected.fallback, left)
     if expected.alert is not None:
         return _alerted(expected.alert, alerts)
     if expected.no_mode_change:
@@ -82,10 +82,10 @@ def _check(expected: Expectation, left: list[Switch], alerts: Sequence[Alert], f
     return Check(mode is expected.final_mode, f"mode {expected.final_mode} at the end: {mode or 'unknown'}")
 
 
-def _switched(to: Mode, expected: SwitchExpectation, left: list[Switch]) -> Check:
+def _check_mode_change(to: Mode, expected: ModeChangeExpectation, left: list[ModeChange]) -> Check:
     name = "failover" if to is Mode.CAPACITY else "fallback"
     if not left or left[0].to is not to:
-        return Check(met=False, text=f"a {name} was expected and did not happen")
+        return Check(met=False, text=f"the expected {name} did not happen")
     made = left.pop(0)
     wrong = []
     if expected.reasons and made.reason not in expected.reasons:
@@ -103,7 +103,7 @@ def _switched(to: Mode, expected: SwitchExpectation, left: list[Switch]) -> Chec
 def _alerted(expected: AlertExpectation, alerts: Sequence[Alert]) -> Check:
     found = next((one for one in alerts if one.key.startswith(expected.key) and expected.text in one.text), None)
     wanted = expected.key or expected.text
-    return Check(found is not None, f"alert: {found.text}" if found else f"an alert about {wanted!r} was expected and not raised")
+    return Check(found is not None, f"alert: {found.text}" if found else f"the expected alert about {wanted!r} was not raised")
 
 
 def _clock(seconds: float) -> str:

@@ -38,23 +38,23 @@ class Claim:
 
 
 class ClaimWriter:
-    """Writes one claim's life.
+    """Writes a claim through its life.
 
     Args:
-        world: What the fakes share.
-        recorder: For the events of condition transitions.
+        world: State that the fakes share.
+        recorder: Records the events of condition transitions.
     """
 
     def __init__(self, world: World, recorder: Recorder) -> None:
         self._world, self._recorder = world, recorder
 
     def create(self, pool: Mapping[str, Any], types: tuple[str, ...], resource: str | None) -> Claim:
-        """Creates a claim that leaves every zone open.
+        """Creates a claim that allows every zone.
 
         Args:
             pool: The NodePool.
-            types: The instance types that it may become.
-            resource: What the pod asks for one of; None where no pod does.
+            types: The allowed instance types.
+            resource: The resource of which the pod requests one; None without a pod.
         """
         world, name = self._world, f"{pool['metadata']['name']}-{self._world.suffix()}"
         template = pool["spec"]["template"]
@@ -86,7 +86,7 @@ class ClaimWriter:
         return claim
 
     def launched(self, claim: Claim, offering: Offering) -> None:
-        """It got an instance."""
+        """Writes that the claim has an instance."""
         claim.instance_type, claim.zone = offering
         claim.launched_at = self._world.now()
         labels = {TYPE_LABEL: claim.instance_type, ZONE_LABEL: claim.zone, CAPACITY_LABEL: "on-demand"}
@@ -98,7 +98,7 @@ class ClaimWriter:
         self._transition(claim, "Launched")
 
     def registered(self, claim: Claim) -> Node:
-        """Its node joined, and still keeps pods away."""
+        """Writes that the claim's node joined; a taint still keeps pods away."""
         world = self._world
         name = f"ip-{world.address().replace('.', '-')}.us-west-2.compute.internal"
         node = Node(name, claim.pool, claim.zone, claim.instance_type, empty_since=world.now())
@@ -120,8 +120,8 @@ class ClaimWriter:
         return node
 
     def initialized(self, claim: Claim) -> None:
-        """Its node takes pods."""
-        assert claim.node is not None  # noqa: S101 - the caller looked
+        """Writes that the claim's node accepts pods."""
+        assert claim.node is not None  # noqa: S101 - the caller checked
         claim.node.usable, claim.node.empty_since = True, self._world.now()
         self._world.store.patch("Node", claim.node.name, {"spec": {"taints": None}}, manager="kube-controller-manager")
         self._set(claim, "Initialized", "True", "Initialized", "")
@@ -129,18 +129,18 @@ class ClaimWriter:
         self._transition(claim, "Initialized")
 
     def delete(self, claim: Claim) -> None:
-        """Asks for its deletion; the finalizer keeps it until `remove`."""
+        """Requests the claim's deletion; its finalizer keeps it until `remove`."""
         self._world.store.delete("NodeClaim", claim.name)
 
     def remove(self, claim: Claim) -> None:
-        """Lets it go, with its node."""
+        """Removes the claim and its node."""
         if claim.node is not None:
             self._world.nodes.pop(claim.node.name, None)
             self._world.store.delete("Node", claim.node.name)
         self._world.store.patch("NodeClaim", claim.name, {"metadata": {"finalizers": None}}, manager=_MANAGER)
 
     def pool_status(self, pool: Mapping[str, Any], resources: Mapping[str, str]) -> None:
-        """Writes what a NodePool's nodes add up to."""
+        """Writes the sum of a NodePool's nodes to its status."""
         at, name = self._world.stamp(), pool["metadata"]["name"]
         known = {entry["type"]: entry for entry in (pool.get("status") or {}).get("conditions", [])}
         kinds = ("ValidationSucceeded", "NodeClassReady", "NodeRegistrationHealthy", "Ready")

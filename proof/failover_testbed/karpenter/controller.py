@@ -1,8 +1,8 @@
-"""A fake Karpenter: batches pending pods, launches NodeClaims, remembers what was refused, and removes empty nodes.
+"""A fake Karpenter: batches pending pods, launches NodeClaims, caches refused offerings, and removes empty nodes.
 
-It writes what the recordings of a real one show (v1.14.1): a claim leaves every zone open; claims of one batch share one fleet call; a
-refused claim gets its event and is deleted about a second later, and Karpenter does not request the offering again for three minutes, in
-which only `NoCompatibleInstanceTypes` repeats.
+It writes what recordings of Karpenter v1.14.1 show. A claim allows every zone. Claims of one batch share one fleet call. A refused claim
+gets its event and is deleted about a second later. For three minutes Karpenter does not request the refused offering again; in that time
+only `NoCompatibleInstanceTypes` repeats.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from failover_testbed.cluster.world import Node, Object, Pod, World, machine
 from failover_testbed.karpenter.claims import Claim, ClaimWriter
 
 LAUNCH_S: Final = 0.1
-"""One fleet call, seconds."""
+"""Duration of a fleet call, seconds."""
 REGISTER_S: Final = 20.0
-"""From the launch of an instance to its node, seconds."""
+"""From the launch of an instance to the registration of its node, seconds."""
 INITIALIZE_S: Final = 2.0
-"""From a node to the end of the taint that keeps pods away, seconds."""
+"""From the registration of a node to the removal of its taint, seconds."""
 
 _POD_DEDUPE_S: Final = 300.0
 _NO_COMPATIBLE: Final = "NodePool requirements filtered out all compatible available instance types"
@@ -37,7 +37,7 @@ _TYPE_KEY: Final = "node.kubernetes.io/instance-type"
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
-    """A NodePool as it is now."""
+    """A NodePool's present state."""
 
     obj: Object
     types: tuple[str, ...]
@@ -47,7 +47,7 @@ class _Pool:
         return str(self.obj["metadata"]["name"])
 
     def exceeded(self, used: dict[str, Decimal]) -> str:
-        """Which limit one more node would exceed, "" where none."""
+        """The limit that one more node would exceed, "" if none."""
         for resource, limit in (self.obj["spec"].get("limits") or {}).items():
             more = Decimal(1) if resource == "nodes" else _amounts(self.types[0]).get(resource, Decimal(0))
             if more and used.get(resource, Decimal(0)) + more > _quantity(limit):
@@ -56,12 +56,12 @@ class _Pool:
 
 
 class Karpenter:
-    """Launches nodes for pods that wait, and removes those that stay empty.
+    """Launches nodes for pending pods, and removes nodes that stay empty.
 
     Args:
-        world: What the fakes share.
-        recorder: For its events.
-        ec2: Where capacity comes from.
+        world: State that the fakes share.
+        recorder: Records its events.
+        ec2: Grants or refuses capacity.
     """
 
     def __init__(self, world: World, recorder: Recorder, ec2: Ec2) -> None:
@@ -69,7 +69,7 @@ class Karpenter:
         self._writer = ClaimWriter(world, recorder)
         self._claims: dict[str, Claim] = {}
         self._offerings = Offerings(world.zones)
-        self._handled: set[str] = set()  # uids of the pods that the last loops have seen
+        self._handled: set[str] = set()  # uids of the pods in earlier scheduling loops
         self._batcher = Batcher()
         self._requeue_at = float("inf")
         self._resources: dict[str, dict[str, str]] = {}
@@ -77,7 +77,7 @@ class Karpenter:
     # --- the start ----------------------------------------------------------------------------------------------------------------------
 
     def start_node(self, pool_name: str, instance_type: str) -> Node:
-        """Makes a node that joined long ago, with its NodeClaim."""
+        """Creates a node that is already in use, with its NodeClaim."""
         pool = self._pools()[pool_name]
         claim = self._writer.create(pool.obj, (instance_type,), None)
         self._claims[claim.name] = claim
@@ -88,7 +88,7 @@ class Karpenter:
         return node
 
     def publish_pools(self) -> None:
-        """Writes the status of every NodePool, where it changed."""
+        """Writes the status of every NodePool whose status changed."""
         for pool in self._pools().values():
             used = self._used(pool.name)
             shown = {name: _shown(name, amount) for name, amount in used.items()}
@@ -99,10 +99,10 @@ class Karpenter:
     # --- a step -------------------------------------------------------------------------------------------------------------------------
 
     def step(self, waiting: Iterable[Pod]) -> None:
-        """Does what is due now.
+        """Does everything that is due now.
 
         Args:
-            waiting: The pods that the scheduler calls unschedulable.
+            waiting: The pods that the scheduler marked unschedulable.
         """
         now = self._world.now()
         for claim in list(self._claims.values()):
@@ -113,7 +113,7 @@ class Karpenter:
         self.publish_pools()
 
     def _advance(self, claim: Claim, now: float) -> None:
-        """One claim's next step of life."""
+        """Moves a claim to its next condition if that is due."""
         if claim.remove_at is not None:
             if now >= claim.remove_at:
                 self._writer.remove(claim)
@@ -125,7 +125,7 @@ class Karpenter:
             self._writer.initialized(claim)
 
     def _release(self, claim: Claim) -> None:
-        """Pods whose claim is gone want another: the next batch takes them."""
+        """Returns the pods of a deleted claim to the next batch."""
         for pod in self._world.pods.values():
             if pod.nominated == claim.name and pod.node is None:
                 pod.nominated = ""
@@ -134,7 +134,7 @@ class Karpenter:
     # --- provisioning -------------------------------------------------------------------------------------------------------------------
 
     def _batch(self, pods: list[Pod], now: float) -> None:
-        """Waits until no further pod has come for a second, but no longer than ten; it schedules pods without a place again after ten."""
+        """Waits for a second without new pods, ten at most. Pods that got no node are scheduled again after ten seconds."""
         self._handled &= {pod.uid for pod in pods}
         new = [pod for pod in pods if pod.uid not in self._handled]
         if new:
@@ -146,7 +146,7 @@ class Karpenter:
             self._requeue_at = now + REQUEUE_S if pods else float("inf")
 
     def _provision(self, pods: list[Pod], now: float) -> None:
-        """One scheduling loop: a claim for each pod whose NodePool has an offering and room left, an event for each other."""
+        """One scheduling loop: a claim for each pod whose NodePool has an offering and is below its limits, an event for the others."""
         pools = self._pools()
         open_types = {name: self._offerings.available_types(pool.types, now) for name, pool in pools.items()}
         for name, types in open_types.items():
@@ -173,7 +173,7 @@ class Karpenter:
     def _no_place(
         self, pod: Pod, pools: dict[str, _Pool], open_types: dict[str, tuple[str, ...]], used: dict[str, dict[str, Decimal]]
     ) -> str:
-        """The text of `FailedScheduling`: pools without an offering are missing, the limits of pools that the pod cannot use are not."""
+        """The text of `FailedScheduling`. It omits pools without an offering, and includes the limits of pools that the pod cannot use."""
         fragments = []
         for name, pool in pools.items():
             if not open_types[name]:
@@ -191,7 +191,7 @@ class Karpenter:
     # --- launching ----------------------------------------------------------------------------------------------------------------------
 
     def _launch(self, now: float) -> None:
-        """Launches the claims that are due; those that ask for the same share one fleet call and its answer."""
+        """Launches the claims that are due; equal claims share one fleet call and its answer."""
         groups: dict[tuple[str, tuple[str, ...]], list[Claim]] = {}
         for claim in self._claims.values():
             if claim.launched_at is None and claim.remove_at is None and now - claim.created >= LAUNCH_S:
@@ -243,7 +243,7 @@ class Karpenter:
         return found
 
     def _used(self, pool: str) -> dict[str, Decimal]:
-        """What the claims of a pool take, those that are not launched yet included."""
+        """The resources of a pool's claims, including those not launched yet."""
         used: dict[str, Decimal] = {}
         for claim in self._claims.values():
             if claim.pool == pool and (claim.remove_at is None or claim.node is not None):
@@ -252,7 +252,7 @@ class Karpenter:
 
 
 def _amounts(instance_type: str) -> dict[str, Decimal]:
-    """What one node of a type counts for."""
+    """The resources of one node of an instance type."""
     return {name: _quantity(amount) for name, amount in machine(instance_type).capacity().items()} | {"nodes": Decimal(1)}
 
 

@@ -1,4 +1,4 @@
-"""Server-side apply as the Kubernetes documentation describes it: merging, conflicts, and removal of what is no longer applied."""
+"""Server-side apply as the Kubernetes documentation describes it: merging, conflicts, and removal of fields no longer applied."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def server_side_apply(
     """Applies a configuration.
 
     Args:
-        resource: What kind of object.
-        live: The object as stored; only ``apiVersion`` and ``kind`` where there is none yet.
-        config: What the manager wants.
+        resource: The kind of the object.
+        live: The stored object; only ``apiVersion`` and ``kind`` if there is none yet.
+        config: The manager's configuration.
         writer: The manager.
         force: Whether to take fields that others own with another value.
 
@@ -28,8 +28,8 @@ def server_side_apply(
         The new object with its ``managedFields``.
 
     Raises:
-        ApiError: 409 on conflicts, 400 on a wrong ``apiVersion`` or ``kind`` or when ``managedFields`` are sent, 422 where a list item
-            lacks its identifying fields or where a removal leaves a null in a custom resource, 501 where the configuration holds nulls.
+        ApiError: 409 on conflicts, 400 on a wrong ``apiVersion`` or ``kind`` or when ``managedFields`` are sent, 422 if a list item lacks
+            its identifying fields or a removal leaves a null in a custom resource, 501 if the configuration contains nulls.
     """
     _check(resource, config)
     field_type = type_of(resource.plural)
@@ -61,7 +61,7 @@ def server_side_apply(
 
 
 def _settle(managed: Managed, entry: Entry, before: Entry | None, *, changed: bool) -> None:
-    """Gives the applier's entry its final fields and time; a no-op apply keeps the old time, so that nothing is written."""
+    """Sets the final fields and time of the applier's entry; a no-op apply keeps the old time, so that nothing is written."""
     fields = managed_fields.ownable(entry.fields)
     time = entry.time if changed else (before.time if before else None)
     if fields:
@@ -90,15 +90,15 @@ def _has_null(value: object) -> bool:
 
 
 def _schema_error(resource: Resource, config: Mapping[str, Any], why: str) -> statuses.ApiError:
-    """The real server takes a missing key for its zero value, which the validation of the kinds at hand then refuses."""
+    """The real server reads a missing key as its zero value, which the validation of these kinds then refuses."""
     name = config.get("metadata", {}).get("name", "")
     return statuses.invalid(resource.qualified_kind, name, [("spec", "FieldValueInvalid", f"Invalid value: {why}")])
 
 
 def _check_emptied(resource: Resource, config: Mapping[str, Any], merged: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Refuses what the real server makes null: a map that somebody else holds and that a removal empties.
+    """Refuses a removal that empties a map which another manager owns: the real server sets the map to null.
 
-    A built-in type takes that null for an absent value; the schema of a custom resource does not.
+    A built-in type reads that null as an absent value; the schema of a custom resource refuses it.
 
     Raises:
         ApiError: 422.
@@ -111,7 +111,7 @@ def _check_emptied(resource: Resource, config: Mapping[str, Any], merged: Mappin
 
 
 def _emptied(before: object, after: object, path: str) -> str:
-    """The first map that has lost everything in it, "" where there is none."""
+    """The path of the first map that lost all its entries, "" if there is none."""
     if not isinstance(before, dict) or not isinstance(after, dict):
         return ""
     if before and not after:
@@ -127,7 +127,7 @@ def _without_managed_fields(obj: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _before_first_apply(resource: Resource, bare: Mapping[str, Any], writer: Writer) -> Managed:
-    """What an object without managedFields has belongs to nobody known, but is not free to be taken silently."""
+    """Fields of an object without managedFields: their owner is unknown, but taking them over is still a conflict."""
     copy = {**bare, "metadata": dict(bare.get("metadata", {}))}
     blank = {"kind": resource.kind, "apiVersion": resource.api_version}
     managed_fields.track_update(resource, blank, copy, Writer("before-first-apply", writer.time))
@@ -135,7 +135,7 @@ def _before_first_apply(resource: Resource, bare: Mapping[str, Any], writer: Wri
 
 
 def _prune(field_type: FieldType, merged: dict[str, Any], managed: Managed, last: FieldSet) -> dict[str, Any]:
-    """Removes what the manager applied last time, does not apply now, and nobody else owns."""
+    """Removes the fields that the manager applied last time, does not apply now, and no other manager owns."""
     held = frozenset(path for entry in managed.values() for path in entry.fields)
     left = field_sets.remove(field_type, merged, last - field_sets.with_parents(held), held)
     for part in ("metadata", "spec"):

@@ -1,4 +1,4 @@
-"""Who may do what, and the record of what they did."""
+"""Authorization, the audit log, and injected failures."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ READ_VERBS = frozenset({"get", "list", "watch"})
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """One request as authorization sees it.
+    """One request, as authorization reads it.
 
     Attributes:
         verb: ``get``, ``list``, ``watch``, ``create``, ``update``, ``patch``, ``delete`` or ``deletecollection``.
         group: API group, "" for core.
-        resource: Plural name, "" for a path that is not a resource.
+        resource: Plural name, "" for a path other than a resource's.
         subresource: "" or for example "status".
-        namespace: "" at the cluster scope.
-        name: "" for lists and creations.
+        namespace: The namespace, "" at the cluster scope.
+        name: The object's name, "" for lists and creations.
         path: The request's path.
     """
 
@@ -38,13 +38,13 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What is allowed, like a rule of a ClusterRole; "*" stands for everything.
+    """Allowed requests, like a rule of a ClusterRole; "*" means everything.
 
     Attributes:
         groups: API groups.
         resources: Plural names, ``plural/subresource`` for subresources.
         verbs: Verbs.
-        names: Object names; empty means all. Requests without a name then do not match, as in RBAC.
+        names: Object names; empty means all. With names, requests without a name do not match, as in RBAC.
         namespaces: Namespaces; empty means all and the cluster scope.
     """
 
@@ -71,7 +71,7 @@ def _covers(allowed: frozenset[str], wanted: str) -> bool:
 
 
 def rules_of(role: Mapping[str, Any]) -> tuple[Rule, ...]:
-    """The rules of a Role or ClusterRole manifest; a Role's hold in its own namespace only."""
+    """The rules of a Role or ClusterRole manifest; a Role's apply in its own namespace only."""
     namespace = role.get("metadata", {}).get("namespace", "") if role.get("kind") == "Role" else ""
     spaces = frozenset({namespace}) if namespace else frozenset()
     return tuple(
@@ -95,8 +95,8 @@ class Identity:
 
     Attributes:
         user: Name in messages and in the audit log.
-        rules: What is allowed; None allows everything.
-        deny: Denies single requests that the rules allow.
+        rules: Allowed requests; None allows everything.
+        deny: Denies individual requests that the rules allow.
     """
 
     user: str
@@ -104,7 +104,7 @@ class Identity:
     deny: Callable[[Access], bool] | None = None
 
     def may(self, access: Access) -> bool:
-        """Whether the request is allowed. Paths that are not resources (discovery) always are."""
+        """Whether the request is allowed. Discovery always is."""
         if not access.resource:
             return True
         if self.rules is not None and not any(rule.allows(access) for rule in self.rules):
@@ -113,11 +113,11 @@ class Identity:
 
 
 ANONYMOUS = Identity("system:anonymous", ())
-"""Who sends no token: may see health and version only."""
+"""A client without a token; it may read health and version only."""
 
 
 def forbidden(identity: Identity, access: Access) -> statuses.ApiError:
-    """403 in the real server's words."""
+    """403, worded as by the real server."""
     if not access.resource:
         return statuses.failure(403, "Forbidden", f'forbidden: User "{identity.user}" cannot {access.verb} path "{access.path}"', {})
     qualified = f"{access.resource}.{access.group}" if access.group else access.resource
@@ -135,8 +135,8 @@ class AuditRecord:
 
     Attributes:
         time: When it arrived, seconds since the Unix epoch on the emulator's clock.
-        user: Who sent it, "" if unknown.
-        access: What it asked for.
+        user: The sender, "" if unknown.
+        access: The request.
         query: The query string as sent.
         content_type: Of the body.
         body: The bytes as sent.
@@ -156,7 +156,7 @@ class AuditLog:
     """The latest requests, oldest first. Thread-safe.
 
     Args:
-        limit: How many are kept.
+        limit: How many requests are kept.
     """
 
     def __init__(self, limit: int) -> None:
@@ -182,12 +182,12 @@ class AuditLog:
 
 @dataclass(slots=True)
 class Injection:
-    """Answers to fail on purpose.
+    """Failures to inject.
 
     Attributes:
         left: How many more requests fail.
         status: HTTP status they get.
-        matcher: Which requests; None means all.
+        matcher: Selects requests; None selects all.
         retry_after_s: Sent with 429 and 503.
     """
 
@@ -198,7 +198,7 @@ class Injection:
 
 
 class FaultQueue:
-    """Injected failures, in the order they were asked for. Thread-safe."""
+    """Injected failures, in the order they were added. Thread-safe."""
 
     _LIMIT = 1000
 
@@ -212,7 +212,7 @@ class FaultQueue:
             self._injections.append(injection)
 
     def take(self, access: Access) -> statuses.ApiError | None:
-        """The failure that the request gets, None if it goes through."""
+        """The failure for a request, None if it succeeds."""
         with self._lock:
             for injection in self._injections:
                 if injection.matcher is None or injection.matcher(access):

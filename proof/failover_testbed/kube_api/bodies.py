@@ -1,4 +1,4 @@
-"""One request for a resource, and what its body says."""
+"""One request for a resource, and the contents of its body."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BODY_TYPES = ("application/json", _YAML)
 
 
 class Call:
-    """One authorized request for a resource that is served."""
+    """One authorized request for a served resource."""
 
     def __init__(self, request: Request, body: bytes, access: Access, resource: Resource, identity: Identity) -> None:
         self.request = request
@@ -28,7 +28,7 @@ class Call:
         self.access = access
         self.resource = resource
         self.identity = identity
-        # A namespace is its own scope for authorization, but it is not kept inside itself.
+        # For authorization a namespace is in its own scope, but it is stored at the cluster scope.
         self.namespace = access.namespace if resource.namespaced else ""
 
     def content_type(self) -> str:
@@ -69,7 +69,7 @@ def parse_yaml(body: bytes) -> dict[str, Any]:
     Raises:
         ApiError: 400.
     """
-    # JSON is tried first because it is a hundred times as fast and what programs send.
+    # JSON first: programs send it, and parsing it is a hundred times as fast.
     try:
         parsed = json.loads(body)
     except ValueError:
@@ -93,7 +93,7 @@ _KubernetesLoader.yaml_implicit_resolvers = {
 
 
 def json_patcher(body: bytes) -> Patcher:
-    """What a JSON patch does to an object.
+    """A function that applies a JSON patch to an object.
 
     Raises:
         ApiError: 400, 413, 501.
@@ -103,7 +103,7 @@ def json_patcher(body: bytes) -> Patcher:
 
 
 def merge_patcher(body: bytes) -> Patcher:
-    """What a merge patch does to an object.
+    """A function that applies a merge patch to an object.
 
     Raises:
         ApiError: 400.
@@ -123,7 +123,7 @@ def merge_patcher(body: bytes) -> Patcher:
 
 
 def delete_options(call: Call) -> DeleteOptions:
-    """How a request wants something deleted, read from its query and body.
+    """The delete options in a request's query and body.
 
     Raises:
         ApiError: 501 for any propagation policy but Background.

@@ -1,4 +1,4 @@
-"""Whether an object fits the request it came with."""
+"""Checks an object against the request that contains it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from failover_testbed.kube_api.registry import Resource
 
 
 def check_identity(resource: Resource, obj: object) -> None:
-    """Checks or fills kind and apiVersion.
+    """Checks kind and apiVersion, or sets them if absent.
 
     Raises:
         ApiError: 400.
@@ -31,7 +31,7 @@ def check_identity(resource: Resource, obj: object) -> None:
 
 
 def check_patched(resource: Resource, obj: object) -> None:
-    """Checks what a patch made.
+    """Checks the result of a patch.
 
     Raises:
         ApiError: 400, 422.
@@ -57,7 +57,7 @@ def check_name(obj: Mapping[str, Any], name: str) -> None:
 
 
 def match_namespace(resource: Resource, namespace: str, metadata: dict[str, Any]) -> None:
-    """Checks or fills the namespace.
+    """Checks the namespace, or sets it if absent.
 
     Raises:
         ApiError: 400.
@@ -70,8 +70,8 @@ def match_namespace(resource: Resource, namespace: str, metadata: dict[str, Any]
 
 
 def uid_mismatch(resource: Resource, namespace: str, name: str, expected: str, found: str) -> str:
-    """Why a write that names another uid than the stored one fails."""
-    # Ingresses are kept under their old name.
+    """The error of a write whose uid differs from the stored one."""
+    # etcd keeps Ingresses under their old group's name.
     key = "/".join(part for part in ("/registry", "ingress" if resource.kind == "Ingress" else resource.plural, namespace, name) if part)
     return (
         f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "

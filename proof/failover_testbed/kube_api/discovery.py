@@ -16,11 +16,11 @@ _VERBS = ["create", "delete", "get", "list", "patch", "update", "watch"]
 
 
 def discover(registry: Registry, method: str, path: str) -> Response:
-    """Answers a path that is not a resource.
+    """Answers a path that is not a resource's.
 
     Raises:
-        ApiError: 404 as the real server answers for a path it does not have, 405 for other methods than GET, 501 for paths that
-            only the real server has.
+        ApiError: 404 for a path that the real server does not have either, 405 for methods other than GET, 501 for paths that only the
+            real server has.
     """
     path = path.rstrip("/") or "/"
     if method != "GET":

@@ -1,4 +1,4 @@
-"""The emulated API server as a thing to start, disturb and stop."""
+"""Starts, disturbs and stops the emulated API server."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _PAUSE_S = 0.002
 
 
 class _Protocol(H11Protocol):
-    """Lets a request cut its own connection, which ASGI has no words for, and sends small answers at once."""
+    """Lets a request abort its own connection, for which ASGI has no message, and sends small answers at once."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.app_state = {**self.app_state, "abort": transport.abort}
-        # asyncio does this only for sockets that know their protocol number, which accepted ones of ours do not; without it
-        # Nagle's algorithm and delayed acknowledgements add 40 ms to every answer.
+        # asyncio sets this only on sockets with a protocol number, which our accepted sockets lack. Without it, Nagle's algorithm and
+        # delayed acknowledgements add 40 ms to every answer.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
@@ -48,19 +48,19 @@ class EmulatedKubeApi:
 
     Args:
         clock: Gives every timestamp in objects and in the audit log. Watch time-outs and bookmarks follow real time.
-        tokens: Who holds which bearer token; one all-powerful "admin" where None.
-        without_groups: API groups whose CRDs are "not installed".
+        tokens: Identity by bearer token; with None, the token "admin" may do everything.
+        without_groups: API groups to leave out, as if their CRDs were not installed.
         bookmark_interval_s: Real seconds between bookmarks on a quiet watch.
-        lenient: Whether it makes life easier than the real server: a missing namespace is created with its first object, and watches of
-            Events get bookmarks, for clocks that run too fast to wait for the next list.
-        history_limit: How many changes of each resource a watch can go back before it gets 410.
+        lenient: Whether it does more than the real server: it creates a missing namespace with its first object, and sends bookmarks on
+            watches of Events, for clocks that run too fast to wait for the next list.
+        history_limit: How many changes of each resource a watch can go back; beyond that it gets 410.
         audit_limit: How many requests the audit log keeps.
-        seed: Makes uids and generated names repeatable; random where None.
+        seed: Makes uids and generated names repeatable; random with None.
         port: TCP port, 0 for any free one.
 
     Attributes:
         store: Reads and writes objects in this process.
-        audit: What clients asked for.
+        audit: The requests of clients.
     """
 
     def __init__(
@@ -103,10 +103,10 @@ class EmulatedKubeApi:
         return f"http://127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        """Starts serving on a daemon thread; returns once requests are answered.
+        """Starts serving on a daemon thread; returns once the server answers requests.
 
         Raises:
-            RuntimeError: If it was started before or does not come up.
+            RuntimeError: If it was started before or does not become ready.
             OSError: If the port is taken.
         """
         if self._thread is not None:
@@ -144,8 +144,8 @@ class EmulatedKubeApi:
         """Writes a kubeconfig (mode 0600) that points at this server.
 
         Args:
-            token: Bearer token; need not be a known one.
-            path: Where to.
+            token: Bearer token; may be unknown to the server.
+            path: The file to write.
             namespace: Default namespace of the context.
 
         Returns:
@@ -167,13 +167,13 @@ class EmulatedKubeApi:
         return path
 
     def admit(self, token: str, identity: Identity) -> None:
-        """Makes another bearer token known, from the next request on."""
+        """Adds a bearer token, valid from the next request on."""
         self._tokens[token] = identity
 
     # Hooks
 
     def compact(self) -> None:
-        """Forgets the past: watches and continue tokens from before now get 410. Open watches go on."""
+        """Drops the history: watches and continue tokens from before now get 410. Open watches continue."""
         self._core.compact()
 
     def drop_watches(self) -> None:
@@ -181,11 +181,11 @@ class EmulatedKubeApi:
         self._hub.drop()
 
     def freeze(self) -> None:
-        """Makes watches stall silently: connections stay open, but neither events nor bookmarks come, nor time-outs."""
+        """Stalls all watches: connections stay open but get no events, bookmarks or timeouts."""
         self._hub.freeze()
 
     def unfreeze(self) -> None:
-        """Ends `freeze`; stalled watches deliver what they held back."""
+        """Ends `freeze`; stalled watches then deliver their events."""
         self._hub.unfreeze()
 
     @property
@@ -194,10 +194,10 @@ class EmulatedKubeApi:
         return self._hub.open
 
     def fail_next(self, n: int, *, status: int, matcher: Callable[[Access], bool] | None = None, retry_after_s: int = 1) -> None:
-        """Makes requests fail before they are looked at.
+        """Makes requests fail before they are processed.
 
         Args:
-            n: How many.
+            n: How many requests.
             status: HTTP status: 409, 429 (plain text and Retry-After, as API priority and fairness sends it), 500, 503 or another.
             matcher: Which requests; None means any.
             retry_after_s: Value of Retry-After for 429 and 503.
@@ -206,12 +206,12 @@ class EmulatedKubeApi:
             self._faults.add(Injection(n, status, matcher, retry_after_s))
 
     def clear_failures(self) -> None:
-        """Drops failures that were asked for and have not happened."""
+        """Drops the injected failures that have not happened yet."""
         self._faults.clear()
 
 
 class _Server(uvicorn.Server):
-    """A server on a thread of its own, which cannot have signal handlers."""
+    """A server on its own thread, where signal handlers cannot be installed."""
 
     def __init__(self, config: uvicorn.Config, hub: WatchHub) -> None:
         super().__init__(config)
@@ -235,9 +235,9 @@ class _Server(uvicorn.Server):
         self.up.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """See `uvicorn.Server.shutdown`; connections that a client still holds are cut, so that none outlives the event loop.
+        """See `uvicorn.Server.shutdown`; cuts connections that clients still hold, so that none outlives the event loop.
 
-        It replaces that method, which sleeps for a tenth of a second each time before it checks whether all has ended.
+        The original method sleeps for a tenth of a second before each check whether all connections have ended.
         """
         for server in self.servers:
             server.close()
@@ -261,7 +261,7 @@ class _Server(uvicorn.Server):
             await asyncio.sleep(_PAUSE_S)
 
     async def main_loop(self) -> None:
-        """See `uvicorn.Server.main_loop`; this one stops when told instead of looking every 0.1 s."""
+        """See `uvicorn.Server.main_loop`; this one waits for the stop event instead of polling every 0.1 s."""
         ticks = 0
         while not await self.on_tick(ticks):
             ticks += 1

@@ -1,7 +1,7 @@
-"""Sets of field paths, which say who owns what, and the merging of objects field by field.
+"""Sets of field paths, which record ownership, and merging of objects field by field.
 
-A path is a tuple of elements in the notation of ``fieldsV1`` in the Kubernetes API reference: ``f:name`` for a field, ``k:{...}``
-for an item of a list that is identified by some of its fields, ``v:...`` for a member of a set.
+A path is a tuple of elements in the notation of ``fieldsV1`` in the Kubernetes API reference: ``f:name`` for a field, ``k:{...}`` for a
+list item that some of its fields identify, ``v:...`` for a member of a set.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class SchemaMismatch(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What differs between two objects."""
+    """The differences between two objects."""
 
     removed: FieldSet
     modified: FieldSet
@@ -36,14 +36,14 @@ class Comparison:
 
 
 class _Branch(enum.Enum):
-    """Stands for a value that is owned piece by piece."""
+    """Marks a value whose parts have separate owners."""
 
     MAP = enum.auto()
     LIST = enum.auto()
 
 
 class _Part(NamedTuple):
-    """One piece of a value: its path element, its type, and what is there."""
+    """One part of a value: its path element, type and content."""
 
     element: str
     type: FieldType
@@ -61,7 +61,7 @@ def dump(value: object) -> str:
 
 
 def _element(list_type: FieldType, item: object) -> str:
-    """The path element of an item of a list that is merged item by item.
+    """The path element of an item in a list that is merged item by item.
 
     Raises:
         SchemaMismatch: If the item lacks an identifying field that has no default.
@@ -78,7 +78,7 @@ def _element(list_type: FieldType, item: object) -> str:
 
 
 def _parts(field_type: FieldType, value: object) -> list[_Part] | None:
-    """The pieces of a value that is owned piece by piece, None for one that is owned as a whole."""
+    """The parts of a value with separate owners, None for a value with one owner."""
     if isinstance(value, dict) and not field_type.atomic:
         return [_Part(f"f:{name}", field_type.of_field(name), child) for name, child in value.items()]
     if isinstance(value, list) and field_type.item is not None:
@@ -87,7 +87,7 @@ def _parts(field_type: FieldType, value: object) -> list[_Part] | None:
 
 
 def _flatten(field_type: FieldType, value: object, path: Path = (), into: dict[Path, Any] | None = None) -> dict[Path, Any]:
-    """Everything below a value by its path; a `_Branch` where there are, or could be, further paths below."""
+    """All values below a value, by path; a `_Branch` where more paths are or could be below."""
     flat = {} if into is None else into
     for part in _parts(field_type, value) or ():
         below = (*path, part.element)
@@ -101,7 +101,7 @@ def _flatten(field_type: FieldType, value: object, path: Path = (), into: dict[P
 
 
 def to_set(field_type: FieldType, value: object) -> FieldSet:
-    """The fields that applying `value` claims: what is owned as a whole, items of lists, and maps without content."""
+    """The fields that applying `value` claims: values with one owner, list items, and empty maps."""
     flat = _flatten(field_type, value)
     filled = {path[:-1] for path in flat}
     return frozenset(
@@ -122,7 +122,7 @@ def compare(field_type: FieldType, old: object, new: object) -> Comparison:
 
 
 def _differ(old: object, new: object) -> bool:
-    return old != new or type(old) is not type(new)  # Python takes True for 1; JSON does not
+    return old != new or type(old) is not type(new)  # True == 1 in Python, not in JSON
 
 
 def merge(field_type: FieldType, live: Any, config: Any) -> Any:  # noqa: ANN401 - any JSON
@@ -142,7 +142,7 @@ def _by_element(list_type: FieldType, items: list[Any]) -> dict[str, Any]:
 
 
 def _merge_items(item_type: FieldType, live: Mapping[str, Any], config: Mapping[str, Any]) -> list[Any]:
-    """Items of `config` in their order; those of `live` alone go before the next item that both have, or else before the rest."""
+    """Items of `config` in their order. Items only in `live` go before the next item that both have, or else before the rest."""
     places = {element: place for place, element in enumerate(live)}
     left, wanted = list(live), list(config)
     merged: list[Any] = []
@@ -160,7 +160,7 @@ _GONE: Final = object()
 
 
 def remove(field_type: FieldType, value: dict[str, Any], paths: FieldSet, held: FieldSet) -> dict[str, Any]:
-    """`value` without what is at `paths`, and without the maps and lists that this empties, unless they are in `held`."""
+    """`value` without the values at `paths` and without maps and lists that become empty, unless they are in `held`."""
     ways = {path[:length] for path in paths for length in range(len(path))}
 
     def left_of(field_type: FieldType, value: Any, path: Path) -> Any:  # noqa: ANN401 - any JSON
@@ -181,7 +181,7 @@ def remove(field_type: FieldType, value: dict[str, Any], paths: FieldSet, held: 
 
 
 def with_parents(paths: Iterable[Path]) -> FieldSet:
-    """`paths` and every field on the way to them; list items on the way are owned only where they are in `paths`."""
+    """`paths` and the fields that contain them; a containing list item counts only if it is in `paths`."""
     found = set(paths)
     return frozenset(found | {path[:length] for path in found for length in range(1, len(path)) if _is_field(path[length - 1])})
 
@@ -191,7 +191,7 @@ def _is_field(element: str) -> bool:
 
 
 def encode(paths: Iterable[Path]) -> dict[str, Any]:
-    """A set as the ``fieldsV1`` of a managedFields entry."""
+    """Encodes a set as the ``fieldsV1`` of a managedFields entry."""
     root: dict[str, Any] = {}
     members = set(paths)
     prefixes = {path[:length] for path in members for length in range(1, len(path))}
@@ -205,7 +205,7 @@ def encode(paths: Iterable[Path]) -> dict[str, Any]:
 
 
 def decode(tree: Mapping[str, Any]) -> FieldSet:
-    """The set of a ``fieldsV1``."""
+    """Decodes the set of a ``fieldsV1``."""
     found: set[Path] = set()
 
     def walk(node: Mapping[str, Any], path: Path) -> None:
@@ -220,7 +220,7 @@ def decode(tree: Mapping[str, Any]) -> FieldSet:
 
 
 def _normal(element: str) -> str:
-    # Clients may write k: and v: elements with other spacing or key order; ours are compact and sorted.
+    # Clients may write k: and v: elements with other spacing or key order; we store them compact and sorted.
     if element[:2] not in ("k:", "v:"):
         return element
     value = json.loads(element[2:])
@@ -228,7 +228,7 @@ def _normal(element: str) -> str:
 
 
 def in_order(paths: Iterable[Path]) -> list[Path]:
-    """Paths in the order of conflict messages: at each level first what ends there, then what goes deeper."""
+    """Paths in the order of conflict messages: at each level first those that end there, then the longer ones."""
     return sorted(paths, key=lambda path: [(index < len(path) - 1, element) for index, element in enumerate(path)])
 
 

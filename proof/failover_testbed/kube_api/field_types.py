@@ -1,8 +1,8 @@
 """How server-side apply merges the fields of each kind, as the Kubernetes API reference documents it (``listType``, ``mapType``).
 
-Without an entry here, a map is merged key by key and a list is replaced as a whole, which is what the documentation of
-server-side apply promises for fields without such a marker. The table names only the fields that differ. Custom resources have
-no entries, so all their lists are atomic; a list that a CRD marks as keyed is therefore owned more coarsely here.
+Without an entry here, a map is merged key by key and a list is replaced as a whole, as the documentation of server-side apply says for
+fields without such a marker. The table contains only the fields that differ. Custom resources have no entries, so all their lists are
+atomic, even those that a CRD marks as keyed.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class FieldType:
-    """How one value is merged.
+    """How a value is merged.
 
     Attributes:
         atomic: Whether a map is owned and replaced as a whole.
         fields: Types of a map's fields that do not follow the default.
-        item: Type of the items of a list that is merged item by item; None where the list is atomic.
-        keys: Fields that identify an item; () where the item itself does, as in a set.
+        item: Type of the items of a list that is merged item by item; None if the list is atomic.
+        keys: Fields that identify an item; () if the item itself does, as in a set.
         defaults: Values of identifying fields that an item may leave out.
     """
 

@@ -1,4 +1,4 @@
-"""The store for code in the same process: what the scenario player, the fakes and tests write, watches see."""
+"""Access to the store for the scenario player, the fakes and tests in the same process. Watches deliver their writes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ DEFAULT_MANAGER = "emulated-cluster"
 class KubeStore:
     """Reads and writes objects as HTTP requests do, without authentication and audit. Thread-safe.
 
-    Kinds are named as in manifests (``"Ingress"``). A namespaced object without a namespace is taken to be in ``default``; unlike
-    over HTTP, a namespace that does not exist is created with its first object.
-    Every method raises `ApiError` with the status a client would have got, and `KeyError` for a kind that is not served.
-    Objects given and returned are the caller's own.
+    Kinds are named as in manifests (``"Ingress"``). A namespaced object without a namespace goes to ``default``; unlike over HTTP, a
+    missing namespace is created with its first object. Every method raises `ApiError` with the status that a client would get, and
+    `KeyError` for a kind that is not served. Arguments and results are copies: the caller may change them.
     """
 
     def __init__(self, store: Store) -> None:
@@ -39,7 +38,7 @@ class KubeStore:
         return self._store.create(resource, namespace, obj, self._store.writer(manager)).copy()
 
     def update(self, kind: str, obj: Mapping[str, Any], *, subresource: str = "", manager: str = DEFAULT_MANAGER) -> dict[str, Any]:
-        """PUT: conflicts where `obj` carries a stale resourceVersion."""
+        """PUT: conflicts if `obj` has a stale resourceVersion."""
         resource, namespace, name = self._locate(kind, obj)
         writer = self._store.writer(manager, subresource)
         return self._store.replace(resource, namespace, name, obj, writer)[0].copy()
@@ -70,7 +69,7 @@ class KubeStore:
         subresource: str = "",
         manager: str = DEFAULT_MANAGER,
     ) -> dict[str, Any]:
-        """A JSON merge patch where `patch` is a mapping, a JSON patch where it is a list of operations."""
+        """A JSON merge patch if `patch` is a mapping, a JSON patch if it is a list of operations."""
         resource, space = self._resource(kind, namespace)
         writer = self._store.writer(manager, subresource)
         return self._store.patch(resource, space, name, _patcher(patch), writer).copy()
@@ -84,7 +83,7 @@ class KubeStore:
         namespace: str = "default",
         manager: str = DEFAULT_MANAGER,
     ) -> dict[str, Any]:
-        """Replaces the whole status; for kinds without a status subresource (none that is served has a status), an error."""
+        """Replaces the whole status; raises `KeyError` for a kind without a status subresource."""
         resource, space = self._resource(kind, namespace)
         if not resource.status:
             raise KeyError(f"{kind} has no status subresource")
@@ -99,10 +98,10 @@ class KubeStore:
             kind: The kind.
             name: The object's name.
             namespace: Its namespace, ignored for cluster-scoped kinds.
-            grace_seconds: For pods bound to a node: seconds it may take; None for the pod's own, 0 removes it at once.
+            grace_seconds: For pods bound to a node: grace period, seconds; None for the pod's own, 0 removes it at once.
 
         Returns:
-            The object if finalizers or the grace period keep it, None if it is gone.
+            The object if finalizers or the grace period keep it, else None.
         """
         resource, space = self._resource(kind, namespace)
         stored, gone = self._store.delete(resource, space, name, DeleteOptions(grace_seconds=grace_seconds))
@@ -114,7 +113,7 @@ class KubeStore:
         return self._store.get(resource, space, name).copy()
 
     def list(self, kind: str, *, namespace: str = "", label_selector: str = "", field_selector: str = "") -> list[dict[str, Any]]:
-        """The matching objects, of all namespaces where `namespace` is ""."""
+        """The matching objects; of all namespaces if `namespace` is ""."""
         resource = self._store.registry.of_kind(kind)
         selector = selectors.parse(resource, label_selector, field_selector)
         return [item.copy() for item in self._store.select(resource, namespace, selector).items]

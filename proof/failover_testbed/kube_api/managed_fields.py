@@ -17,7 +17,7 @@ Key = tuple[str, str, str, str]
 MAX_UPDATE_MANAGERS = 10
 _ANCIENT = "ancient-changes"
 
-# The API server owns these; nobody manages them.
+# The API server sets these; they have no manager.
 _NEVER_OWNED: FieldSet = frozenset(
     {("f:apiVersion",), ("f:kind",), ("f:metadata",)}
     | {
@@ -39,11 +39,11 @@ _NEVER_OWNED: FieldSet = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Who writes, and when.
+    """The writer of a change, and the time.
 
     Attributes:
         manager: Field manager.
-        time: The moment, RFC 3339.
+        time: Time of the write, RFC 3339.
         subresource: "status" or "".
     """
 
@@ -65,12 +65,12 @@ class Entry:
 
     @property
     def key(self) -> Key:
-        """What identifies the entry; an applier stays the same one across API versions."""
+        """Identifies the entry; an applier keeps its entry across API versions."""
         version = "" if self.operation == "Apply" else self.api_version
         return (self.manager, self.operation, version, self.subresource)
 
     def described(self) -> str:
-        """The manager as conflict messages name it."""
+        """The manager, as conflict messages name it."""
         text = f'"{self.manager}"'
         if self.subresource:
             text += f' with subresource "{self.subresource}"'
@@ -81,7 +81,7 @@ Managed = dict[Key, Entry]
 
 
 def read(obj: Mapping[str, Any]) -> Managed:
-    """The entries of an object; none where they cannot be read."""
+    """The entries of an object; empty if they cannot be read."""
     found: Managed = {}
     try:
         for raw in obj.get("metadata", {}).get("managedFields") or ():
@@ -100,7 +100,7 @@ def read(obj: Mapping[str, Any]) -> Managed:
 
 
 def write(obj: dict[str, Any], managed: Managed) -> None:
-    """Puts entries into an object, in the order of the real server."""
+    """Writes entries to an object, in the real server's order."""
     entries = sorted(
         managed.values(),
         key=lambda e: (e.operation, parse_rfc3339(e.time) or 0.0, e.manager, e.api_version, e.subresource),
@@ -122,7 +122,7 @@ def _encoded(entry: Entry) -> dict[str, Any]:
 
 
 def reset_fields(resource: Resource, subresource: str) -> FieldSet:
-    """What a write cannot change and therefore does not own."""
+    """The fields that a write cannot change and so does not own."""
     if subresource == "status":
         extra: set[field_sets.Path] = {("f:metadata",)} if resource.custom else set()
         if resource.kind == "Deployment":
@@ -134,12 +134,12 @@ def reset_fields(resource: Resource, subresource: str) -> FieldSet:
 
 
 def ownable(paths: FieldSet) -> FieldSet:
-    """`paths` without what nobody can own."""
+    """`paths` without fields that have no manager."""
     return paths - _NEVER_OWNED
 
 
 def release(managed: Managed, lost: FieldSet, *, keep: Key | None = None) -> None:
-    """Takes fields away from every entry but `keep`; entries left empty go."""
+    """Removes fields from every entry except `keep`, and then empty entries."""
     for key, entry in tuple(managed.items()):
         if key == keep:
             continue
@@ -154,17 +154,17 @@ def track_update(resource: Resource, live: Mapping[str, Any], new: dict[str, Any
     """Records in `new` that `writer` changed it from `live`.
 
     Args:
-        resource: What kind of object.
-        live: The object before; one without fields where it is being created.
+        resource: The kind of the object.
+        live: The object before; an empty one if it is being created.
         new: The object after; its ``managedFields`` are replaced.
-        writer: Who changed it.
+        writer: The writer.
     """
     managed = _starting_point(live, new, writer)
     new.get("metadata", {}).pop("managedFields", None)
     try:
         changed = field_sets.compare(type_of(resource.plural), live, new).without(reset_fields(resource, writer.subresource))
     except SchemaMismatch:
-        return  # as the real server: an object that does not fit its schema is stored without managedFields
+        return  # like the real server: an object that does not fit its schema is stored without managedFields
     written = changed.added | changed.modified
     release(managed, written | changed.removed)
     claimed = ownable(written)
@@ -185,7 +185,7 @@ def _starting_point(live: Mapping[str, Any], new: Mapping[str, Any], writer: Wri
 
 
 def _cap(managed: Managed, api_version: str) -> None:
-    """Merges the oldest updaters into one entry so that their number stays bounded."""
+    """Merges the oldest updaters into one entry, so that their number stays bounded."""
     updaters = sorted(
         (entry for entry in managed.values() if entry.operation == "Update"),
         key=lambda entry: (parse_rfc3339(entry.time) or 0.0, entry.key),

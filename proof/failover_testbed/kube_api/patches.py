@@ -1,4 +1,4 @@
-"""JSON patch (RFC 6902) and JSON merge patch (RFC 7386), as far as the real server's answers are reproduced."""
+"""JSON patch (RFC 6902) and JSON merge patch (RFC 7386), with the real server's answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SUPPORTED = ("add", "remove", "replace", "test")
 
 
 class _DoesNotFit(Exception):
-    """An operation has no place in the document."""
+    """An operation does not fit the document."""
 
 
 def merge_patch(target: object, patch: object) -> object:
@@ -33,7 +33,7 @@ def decode_json_patch(body: bytes) -> list[dict[str, Any]]:
     """The operations of a JSON patch.
 
     Raises:
-        ApiError: 400 if it is not a list of objects, 413 if there are more than the real server takes, 501 for ``move`` and ``copy``.
+        ApiError: 400 if it is not a list of objects, 413 if there are more than the real server accepts, 501 for ``move`` and ``copy``.
     """
     try:
         operations = json.loads(body)
@@ -101,14 +101,14 @@ def _test(parent: object, key: str, expected: object) -> None:
         found = _child(parent, key)
     except _DoesNotFit:
         if isinstance(parent, dict) and expected is None:
-            return  # the real server's library takes an absent field for null
+            return  # the real server's library reads an absent field as null
         raise
     if not _equal(found, expected):
         raise _DoesNotFit(f"{key!r} is not as expected")
 
 
 def _equal(left: object, right: object) -> bool:
-    # Python takes True for 1; JSON does not.
+    # True == 1 in Python, not in JSON.
     return json.dumps(left, sort_keys=True) == json.dumps(right, sort_keys=True)
 
 
@@ -123,7 +123,7 @@ def _remove(parent: object, key: str) -> None:
 
 def _put(parent: object, key: str, value: object, *, insert: bool) -> None:
     if isinstance(parent, dict):
-        parent[key] = value  # `replace` of an absent key too: the real server's library does not look
+        parent[key] = value  # also `replace` of an absent key: the real server's library does not check
     elif isinstance(parent, list):
         if insert:
             parent.insert(len(parent) if key == "-" else _index(parent, key, len(parent)), value)

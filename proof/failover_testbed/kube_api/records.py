@@ -1,4 +1,4 @@
-"""What the store keeps and hands out: objects at a version, changes, pages."""
+"""What the store keeps and returns: objects at a version, changes, pages."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Stored:
     """An object at one resourceVersion.
 
     Args:
-        resource: What kind of object.
-        obj: The object; nobody may change it from now on.
+        resource: The kind of the object.
+        obj: The object; must not change any more.
         rv: Its resourceVersion.
     """
 
@@ -36,11 +36,11 @@ class Stored:
 
     @property
     def item(self) -> str:
-        """The object as JSON inside a list, where the real server leaves out kind and apiVersion of built-in types."""
+        """The object as JSON inside a list, without kind and apiVersion for built-in types, like the real server."""
         return self.full if self.resource.custom else self._rest()
 
     def copy(self) -> dict[str, Any]:
-        """The object, to be changed at will."""
+        """A copy of the object that the caller may change."""
         loaded: dict[str, Any] = json.loads(self.full)
         return loaded
 
@@ -50,7 +50,7 @@ class Stored:
         return self._body
 
     def at(self, rv: int) -> Stored:
-        """The same content at another resourceVersion, as DELETED events carry it."""
+        """The same content at another resourceVersion, as in DELETED events."""
         metadata = self.obj["metadata"] | {"resourceVersion": str(rv)}
         return Stored(self.resource, self.obj | {"metadata": metadata}, rv)
 
@@ -66,7 +66,7 @@ class Change:
 
 @dataclass(slots=True)
 class History:
-    """The latest changes of one resource; `dropped_rv` is the newest one no longer here."""
+    """The latest changes of one resource; `dropped_rv` is the version of the newest dropped change."""
 
     limit: int
     changes: list[Change] = field(default_factory=list)
@@ -74,7 +74,7 @@ class History:
     compacted_rv: int = 0
 
     def add(self, change: Change) -> None:
-        """Appends; sheds a tenth when full, so that appending stays cheap."""
+        """Appends; drops a tenth when full, so that appending stays cheap."""
         self.changes.append(change)
         if len(self.changes) > self.limit:
             shed = max(1, self.limit // 10)
@@ -94,8 +94,8 @@ class Page:
     Attributes:
         items: The objects.
         rv: The resourceVersion of the list as a whole.
-        next_key: Key to go on after, None at the end.
-        remaining: How many objects follow, None where the real server does not say.
+        next_key: Key after which the next page begins, None at the end.
+        remaining: How many objects follow, None if the real server does not report it.
     """
 
     items: Sequence[Stored]
@@ -106,13 +106,13 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class DeleteOptions:
-    """How to delete.
+    """Options of a deletion.
 
     Attributes:
-        grace_seconds: Seconds a pod may take, None for its own.
+        grace_seconds: Grace period of a pod, seconds; None for the pod's own.
         uid: The uid the object must have.
         resource_version: The resourceVersion the object must have.
-        dry_run: Whether to only pretend.
+        dry_run: Whether to store nothing.
     """
 
     grace_seconds: int | None = None

@@ -1,4 +1,4 @@
-"""Which resources the emulator serves, and how a real server treats each."""
+"""The resources that the emulator serves, and how a real server treats each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 class GenerationRule(enum.Enum):
-    """What makes ``metadata.generation`` grow."""
+    """Which changes increase ``metadata.generation``."""
 
     NEVER = "never"  # the kind has no generation
     SPEC = "spec"
@@ -29,13 +29,13 @@ class Resource:
         namespaced: Whether objects live in a namespace.
         status: Whether there is a ``status`` subresource.
         custom: Whether a CRD defines it.
-        generation: What makes the generation grow.
+        generation: Which changes increase the generation.
         unconditional_update: Whether PUT without a resourceVersion is allowed.
         create_on_update: Whether PUT creates an absent object.
-        keeps_status_on_create: Whether POST keeps ``status`` although there is a subresource for it.
-        returns_deleted: Whether DELETE answers with the object instead of a ``Status``.
+        keeps_status_on_create: Whether POST keeps ``status`` despite the subresource.
+        returns_deleted: Whether DELETE returns the object instead of a ``Status``.
         field_labels: Field selector labels beyond ``metadata.name`` and ``metadata.namespace``.
-        own_field_labels: Whether the kind has its own list of labels, which changes the text of a refusal.
+        own_field_labels: Whether the kind has its own list of labels, which changes the error text.
     """
 
     group: str
@@ -170,7 +170,7 @@ RESOURCES: tuple[Resource, ...] = (
     _custom("elbv2.k8s.aws", "v1beta1", "targetgroupbindings", "TargetGroupBinding", namespaced=True),
 )
 
-# Groups every real server has and this one does not: asking for them is refused, not answered with "not found".
+# Groups that every real server has and this one lacks: requests get 501, not 404.
 KNOWN_GROUPS = frozenset(
     {
         "admissionregistration.k8s.io",
@@ -193,13 +193,13 @@ KNOWN_GROUPS = frozenset(
 
 
 class Registry:
-    """The resources one emulator serves.
+    """The resources that one emulator serves.
 
     Args:
         without_groups: API groups to leave out, as if their CRDs were not installed.
 
     Raises:
-        ValueError: If a group in `without_groups` is not one of the table's.
+        ValueError: If the table lacks a group of `without_groups`.
     """
 
     def __init__(self, without_groups: Iterable[str] = ()) -> None:
@@ -213,7 +213,7 @@ class Registry:
         self.group_versions = tuple(dict.fromkeys((item.group, item.version) for item in self.resources))
 
     def find(self, group: str, version: str, plural: str) -> Resource | None:
-        """The resource at a path, None where there is none."""
+        """The resource at a path, None if there is none."""
         return self._by_path.get((group, version, plural))
 
     def of_kind(self, kind: str) -> Resource:

@@ -1,4 +1,4 @@
-"""What a request asks for, read from its method, path and query."""
+"""Parses the method, path and query of a request."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Target:
     """A parsed path.
 
     Attributes:
-        access: The request as authorization and the audit log see it.
-        version: API version in the path, "" for a path that is not a resource.
+        access: The request, for authorization and the audit log.
+        version: API version in the path, "" for a path other than a resource's.
     """
 
     access: Access
@@ -34,7 +34,7 @@ class Target:
 
 
 def parse_target(method: str, path: str, query: Mapping[str, str]) -> Target:
-    """Reads a path; anything that is not a resource gets an `Access` without one."""
+    """Parses a path; for other paths than resources the `Access` has no resource."""
     parts = [part for part in path.split("/") if part]
     if parts[:1] == ["api"] and len(parts) > 2:  # noqa: PLR2004
         group, version, rest = "", parts[1], parts[2:]
@@ -60,13 +60,13 @@ def parse_target(method: str, path: str, query: Mapping[str, str]) -> Target:
 
 
 def _selected_name(field_selector: str) -> str:
-    """The one name that a list selects, which authorization then takes for the request's, as the real server does; "" for none."""
+    """The name that a list's field selector requires, "" if none. Authorization uses it as the request's name, like the real server."""
     names = [term.partition("=")[2].removeprefix("=") for term in field_selector.split(",") if term.startswith("metadata.name=")]
     return names[0] if names else ""
 
 
 def truthy(value: str | None) -> bool:
-    """A boolean query parameter: given and not ``false`` or ``0``."""
+    """Whether a boolean query parameter is set, and not to ``false`` or ``0``."""
     return value is not None and value.lower() not in ("false", "0")
 
 
@@ -74,8 +74,7 @@ def resolve(registry: Registry, target: Target) -> Resource:
     """The resource of a target.
 
     Raises:
-        ApiError: 404 as the real server answers for a group that is not installed; 501 for what a real server has and this one
-            does not.
+        ApiError: 404, like the real server, for a group that is not installed; 501 for a resource that only a real server has.
     """
     access = target.access
     resource = registry.find(access.group, target.version, access.resource)
@@ -101,7 +100,7 @@ def _is_custom(registry: Registry, group: str) -> bool:
 
 
 def integer(query: Mapping[str, str], name: str) -> int | None:
-    """A whole, non-negative number from the query, None where absent or empty.
+    """A non-negative integer from the query, None if absent or empty.
 
     Raises:
         ApiError: 400.
@@ -115,7 +114,7 @@ def integer(query: Mapping[str, str], name: str) -> int | None:
 
 
 def resource_version(query: Mapping[str, str]) -> int | None:
-    """The ``resourceVersion`` of a list or watch, None where absent.
+    """The ``resourceVersion`` of a list or watch, None if absent.
 
     Raises:
         ApiError: 400 for a list, 500 for a watch.
@@ -135,7 +134,7 @@ def initial_events(query: Mapping[str, str]) -> bool:
     """Whether a watch asks for the present objects and a bookmark that marks their end.
 
     Raises:
-        ApiError: 422 where ``resourceVersionMatch`` does not fit, 501 for ``sendInitialEvents=false``.
+        ApiError: 422 if ``resourceVersionMatch`` does not fit, 501 for ``sendInitialEvents=false``.
     """
     match, wanted = query.get("resourceVersionMatch"), query.get("sendInitialEvents")
     why = ""
@@ -151,7 +150,7 @@ def initial_events(query: Mapping[str, str]) -> bool:
 
 
 def check_field_validation(query: Mapping[str, str]) -> None:
-    """Refuses what only a schema could answer.
+    """Refuses ``fieldValidation=Strict``, which needs schemas.
 
     Raises:
         ApiError: 501.
@@ -180,7 +179,7 @@ def decode_continue(text: str) -> tuple[int, str]:
 
 
 def dry_run(query: Mapping[str, str], options_kind: str) -> bool:
-    """Whether ``dryRun=All`` was asked for.
+    """Whether the request has ``dryRun=All``.
 
     Raises:
         ApiError: 422 for any other value.
@@ -193,5 +192,5 @@ def dry_run(query: Mapping[str, str], options_kind: str) -> bool:
 
 
 def field_manager(query: Mapping[str, str], user_agent: str) -> str:
-    """Who an update is recorded for: ``fieldManager``, or the user agent up to the first slash."""
+    """The manager of an update: ``fieldManager``, or the user agent up to the first slash."""
     return query.get("fieldManager") or user_agent.split("/", 1)[0][:128] or "unknown"

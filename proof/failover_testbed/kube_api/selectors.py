@@ -20,14 +20,14 @@ _FIELD = re.compile(r"^([A-Za-z0-9_./\[\]-]+)\s*(==|=|!=)(.*)$")
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One term: every operator is a question about one label's value, None where the label is absent."""
+    """One term of a selector: a test of one label's value, which is None if the label is absent."""
 
     key: str
     operator: str
     values: frozenset[str] = frozenset()
 
     def holds(self, value: str | None) -> bool:
-        """Whether a label with this value meets the term."""
+        """Whether a label with this value satisfies the term."""
         if self.operator == "exists":
             return value is not None
         if self.operator == "absent":
@@ -44,7 +44,7 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Which objects of a resource are meant.
+    """Selects objects of a resource.
 
     Attributes:
         labels: Terms over labels, all of which must hold.
@@ -58,7 +58,7 @@ class Selector:
         return bool(self.labels or self.fields)
 
     def matches(self, obj: Mapping[str, Any]) -> bool:
-        """Whether the object is meant."""
+        """Whether the selector matches the object."""
         if self.labels:
             labels = obj["metadata"].get("labels") or {}
             if not all(term.holds(labels.get(term.key)) for term in self.labels):
@@ -66,14 +66,11 @@ class Selector:
         return all((field_value(obj, label) == value) is equal for label, equal, value in self.fields)
 
 
-EVERYTHING = Selector()
-
-
 def parse(resource: Resource, label_selector: str, field_selector: str) -> Selector:
     """Reads the query parameters ``labelSelector`` and ``fieldSelector``.
 
     Raises:
-        ApiError: 400 if one cannot be read or names a field the real server cannot select by.
+        ApiError: 400 if one cannot be read or names a field that the real server cannot select by.
     """
     return Selector(_parse_labels(label_selector), _parse_fields(resource, field_selector))
 
@@ -149,7 +146,7 @@ _SPECIAL: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 def field_value(obj: Mapping[str, Any], label: str) -> str:
-    """The value a field selector compares, "" where there is none."""
+    """The value that a field selector compares, "" if there is none."""
     special = _SPECIAL.get(label)
     return special(obj) if special else str(_dig(obj, label.split(".")))
 

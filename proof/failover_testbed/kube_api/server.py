@@ -39,12 +39,12 @@ class KubeApp:
     """The ASGI application.
 
     Args:
-        registry: What is served.
-        store: Where it is kept.
+        registry: The served resources.
+        store: The stored objects.
         hub: Feeds watches.
-        clock: Gives the audit log its time.
-        tokens: Who holds which bearer token; looked at anew for every request.
-        audit: Where requests are recorded.
+        clock: Time of the audit log.
+        tokens: Identity by bearer token; read at every request.
+        audit: Records the requests.
         faults: Failures to inject.
     """
 
@@ -91,7 +91,7 @@ class KubeApp:
         await response(scope, receive, send)
 
     def _identity(self, request: Request) -> Identity | None:
-        """Who asks; None where the token is not known."""
+        """The sender; None if the token is unknown."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         return self._tokens.get(token.strip()) if scheme.lower() == "bearer" else ANONYMOUS
 
@@ -251,7 +251,7 @@ def _check_accept(accept: str) -> None:
     offers = [offer.strip().lower() for offer in accept.split(",")] if accept else ["*/*"]
     for offer in offers:
         kind, *parameters = (part.strip() for part in offer.split(";"))
-        # A client that would also take plain JSON gets it; one that insists on a Table or on metadata only is refused.
+        # Clients that also accept plain JSON get it; those that accept only a Table or metadata are refused.
         if kind in ("*/*", "application/*", "application/json") and not any(item.startswith("as=") for item in parameters):
             return
     raise statuses.failure(406, "NotAcceptable", f"the emulated Kubernetes API answers in application/json only, not in {accept!r}")

@@ -1,4 +1,4 @@
-"""The errors of a Kubernetes API server, worded as clients see them from a real one."""
+"""The errors of a Kubernetes API server, worded as by a real one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ApiError(Exception):
 
     Attributes:
         code: HTTP status.
-        status: The body, a ``Status`` object; empty where `text` is sent instead.
+        status: The body, a ``Status`` object; empty if `text` is sent instead.
         text: A plain-text body, as the real server sends for missing API groups and for throttling.
         headers: Extra response headers.
     """
@@ -29,7 +29,7 @@ class ApiError(Exception):
 
 
 def failure(code: int, reason: str, message: str, details: Mapping[str, Any] | None = None) -> ApiError:
-    """An error with a ``Status`` body; `reason` may be "" where the real server gives none."""
+    """An error with a ``Status`` body; `reason` may be "" if the real server gives none."""
     body: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message}
     if reason:
         body["reason"] = reason
@@ -54,13 +54,13 @@ def already_exists(resource: Resource, name: str) -> ApiError:
 
 
 def conflict(resource: Resource, name: str, why: str = STALE) -> ApiError:
-    """409: somebody else wrote first, or a precondition does not hold."""
+    """409: another client wrote first, or a precondition does not hold."""
     message = f'Operation cannot be fulfilled on {resource.qualified} "{name}": {why}'
     return failure(409, "Conflict", message, _about(resource, name))
 
 
 def delete_conflict(resource: Resource, name: str, why: str) -> ApiError:
-    """409 of a DELETE precondition; the real server names the kind, not the plural, here."""
+    """409 of a DELETE precondition; here the real server names the kind, not the plural."""
     message = f'Operation cannot be fulfilled on {resource.qualified_kind} "{name}": {why}'
     return failure(409, "Conflict", message, {"name": name, "group": resource.group, "kind": resource.kind})
 
@@ -69,7 +69,7 @@ def invalid(kind: str, name: str, errors: Sequence[tuple[str, str, str]]) -> Api
     """422: the object breaks a rule.
 
     Args:
-        kind: ``Kind`` or ``Kind.group``, "" where the real server gives none.
+        kind: ``Kind`` or ``Kind.group``, "" if the real server gives none.
         name: The object's name.
         errors: For each broken rule (field, cause such as ``FieldValueInvalid``, text after the field).
     """
@@ -97,7 +97,7 @@ def expired(message: str) -> ApiError:
 
 
 def unsupported(what: str, code: int = 501) -> ApiError:
-    """A refusal: the real server does this, the emulator does not."""
+    """The error for what only the real server supports."""
     reason = "UnsupportedMediaType" if code == 415 else "NotImplemented"  # noqa: PLR2004
     return failure(code, reason, f"the emulated Kubernetes API does not support {what}")
 
@@ -123,7 +123,7 @@ def no_such_resource() -> ApiError:
 
 
 def no_namespace(name: str) -> ApiError:
-    """404: there is no namespace to create something in."""
+    """404: the namespace of a new object does not exist."""
     return failure(404, "NotFound", f'namespaces "{name}" not found', {"name": name, "kind": "namespaces"})
 
 

@@ -1,7 +1,6 @@
-"""The objects, their history, and every write: one code path for HTTP and for the store in process.
+"""Stores objects and their history. HTTP requests and in-process code share these writes.
 
-Thread-safe. Stored objects are never changed in place: a write stores a new one, so that lists, watches and snapshots may keep
-the old.
+Thread-safe. A write stores a new object and never changes a stored one, so lists, watches and snapshots may keep theirs.
 """
 
 from __future__ import annotations
@@ -34,10 +33,10 @@ class Store:
     """The stored state of one emulated cluster.
 
     Args:
-        registry: What is served.
-        clock: Gives the timestamps in objects.
+        registry: The served resources.
+        clock: Time of the timestamps in objects.
         history_limit: How many changes of each resource a watch can go back.
-        seed: Makes uids and generated names repeatable; random where None.
+        seed: Makes uids and generated names repeatable; random with None.
         any_namespace: Whether a missing namespace is created with its first object.
     """
 
@@ -61,7 +60,7 @@ class Store:
         return Writer(manager, format_rfc3339(self._clock.now()), subresource)
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Calls `listener` after every write, on the writer's thread; it must be quick."""
+        """Calls `listener` after every write, on the writer's thread; it must return quickly."""
         self._listeners.append(listener)
 
     @property
@@ -93,14 +92,14 @@ class Store:
         """A part of a list.
 
         Args:
-            resource: What to list.
-            namespace: Where, "" for everywhere.
-            selector: Which.
-            limit: At most how many objects; positive.
-            start: Where the previous part ended as (resourceVersion or -1 for "now", key); None for the first part.
+            resource: The kind to list.
+            namespace: The namespace, "" for all.
+            selector: Selects objects.
+            limit: Largest number of objects; positive.
+            start: End of the previous part, (resourceVersion or -1 for "now", key); None for the first part.
 
         Raises:
-            ApiError: 410 if the state at that resourceVersion is gone.
+            ApiError: 410 if the state at that resourceVersion was dropped.
         """
         with self._lock:
             rv, after = start or (self._rv, "")
@@ -115,7 +114,7 @@ class Store:
         chosen = [item for item in items if _chosen(item, namespace, selector) and _path(item) > after]
         shown = chosen[:limit]
         more = len(chosen) - len(shown)
-        # The real server counts what remains only where no selector stands between it and etcd's own count.
+        # Without a selector the real server uses etcd's count; with one it reports none.
         remaining = more if more and not selector else None
         return Page(shown, rv, _path(shown[-1]) if more else None, remaining)
 
@@ -134,24 +133,24 @@ class Store:
     # History
 
     def compact(self) -> None:
-        """Forgets the past: resourceVersions and continue tokens older than now answer 410 from here on. Open watches go on."""
+        """Drops the history: older resourceVersions and continue tokens now get 410. Open watches continue."""
         with self._lock:
             self._snapshots.clear()
             for history in self._histories.values():
                 history.compacted_rv = self._rv
 
     def oldest(self, resource: Resource) -> int:
-        """The oldest resourceVersion a new watch may start from."""
+        """The oldest resourceVersion from which a new watch may start."""
         with self._lock:
             history = self._histories[resource.qualified]
             return max(history.dropped_rv, history.compacted_rv)
 
     def changes(self, resource: Resource, after: int, most: int) -> tuple[list[Change], int] | None:
-        """What a watch has to send next.
+        """The changes that a watch must send next.
 
         Returns:
-            Up to `most` changes newer than `after`, and the resourceVersion up to which they are complete; None if some were
-            shed before they could be read.
+            Up to `most` changes newer than `after`, and the resourceVersion up to which they are complete; None if some were dropped
+            before they could be read.
         """
         with self._lock:
             history = self._histories[resource.qualified]
@@ -166,7 +165,7 @@ class Store:
         """Stores a new object.
 
         Raises:
-            ApiError: 400, 409 if it exists, 422 if it is wrong.
+            ApiError: 400, 409 if it exists, 422 if it is invalid.
         """
         new: dict[str, Any] = json.loads(dump(obj))
         checks.check_identity(resource, new)
@@ -190,13 +189,13 @@ class Store:
         *,
         dry_run: bool = False,
     ) -> tuple[Stored, bool]:
-        """PUT: stores `obj` in place of the object.
+        """PUT: replaces the object with `obj`.
 
         Returns:
             The stored object and whether it was created.
 
         Raises:
-            ApiError: 400, 404, 409 on a stale resourceVersion, 422 if it is wrong.
+            ApiError: 400, 404, 409 on a stale resourceVersion, 422 if it is invalid.
         """
         body: dict[str, Any] = json.loads(dump(obj))
         checks.check_identity(resource, body)
@@ -219,7 +218,7 @@ class Store:
             return self._modify(resource, namespace, name, put, writer, create=create, dry_run=dry_run)
 
     def patch(self, resource: Resource, namespace: str, name: str, patcher: Patcher, writer: Writer, *, dry_run: bool = False) -> Stored:
-        """Changes the object with `patcher`, which gets a copy of its own.
+        """Changes the object with `patcher`, which gets a copy.
 
         Raises:
             ApiError: 404, 409 if the patch sets a stale resourceVersion, 422 if it does not fit.
@@ -251,14 +250,14 @@ class Store:
         """Server-side apply.
 
         Args:
-            resource: What kind of object.
-            namespace: Where.
-            name: Its name.
+            resource: The kind of the object.
+            namespace: The object's namespace.
+            name: The object's name.
             config: The configuration.
             writer: The field manager.
             force: Whether to take over fields that others own.
-            dry_run: Whether to only pretend.
-            may_create: Called before an absent object is created; raises if that is not allowed.
+            dry_run: Whether to store nothing.
+            may_create: Called before an absent object is created; raises if creation is not allowed.
 
         Returns:
             The stored object and whether it was created.
@@ -285,13 +284,13 @@ class Store:
             return self._modify(resource, namespace, name, applied, writer, create=create, dry_run=dry_run)
 
     def delete(self, resource: Resource, namespace: str, name: str, options: DeleteOptions) -> tuple[Stored, bool]:
-        """Deletes, or marks for deletion where finalizers or a pod's grace period stand in the way.
+        """Deletes an object, or marks it for deletion if finalizers or a pod's grace period keep it.
 
         Returns:
             The object and whether it is gone.
 
         Raises:
-            ApiError: 404, 409 if a precondition fails, 501 for namespaces, which only a controller can empty.
+            ApiError: 404, 409 if a precondition fails, 501 for namespaces, which need a controller that empties them.
         """
         with self._lock:
             old = self.get(resource, namespace, name)
@@ -307,7 +306,7 @@ class Store:
             return self._put(resource, marked, old), False
 
     def _mark_deleted(self, resource: Resource, old: Stored, options: DeleteOptions) -> dict[str, Any] | None:
-        """The object with its deletion marks, None if it can go at once."""
+        """The object with its deletion marks, None if it can be removed at once."""
         new = old.copy()
         metadata = new["metadata"]
         period = strategies.grace_period(resource, new, options.grace_seconds)
@@ -327,7 +326,7 @@ class Store:
     # Inside the lock
 
     def _place(self, resource: Resource, namespace: str, obj: dict[str, Any]) -> None:
-        """Gives a new object its name and namespace."""
+        """Sets the name and namespace of a new object."""
         metadata = obj["metadata"]
         if not metadata.get("name") and metadata.get("generateName"):
             suffix = "".join(self._random.choice(_SUFFIX_ALPHABET) for _ in range(_SUFFIX_LENGTH))
@@ -336,7 +335,7 @@ class Store:
         strategies.check_name(resource, metadata.get("name", ""))
 
     def ensure_namespace(self, name: str) -> None:
-        """Creates a namespace where there is none."""
+        """Creates a namespace unless it exists."""
         with self._lock:
             if name and ("", name) not in self._objects["namespaces"]:
                 self.create(self.registry.of_kind("Namespace"), "", {"metadata": {"name": name}}, self.writer("kube-apiserver"))
@@ -414,7 +413,7 @@ class Store:
         return stored
 
     def _remove(self, old: Stored, final: dict[str, Any] | None = None) -> Stored:
-        """Takes an object out; `final` is its last content where that differs from what is stored."""
+        """Removes an object; `final` is its last content if that differs from the stored one."""
         resource, metadata = old.resource, old.obj["metadata"]
         self._rv += 1
         del self._objects[resource.qualified][(metadata.get("namespace", ""), metadata["name"])]
@@ -438,7 +437,7 @@ def _path(item: Stored) -> str:
 
 
 def _nothing_holds(metadata: Mapping[str, Any]) -> bool:
-    """Whether an object that is being deleted can go now."""
+    """Whether an object that is being deleted can be removed now."""
     waits = metadata.get("finalizers") or metadata.get("deletionGracePeriodSeconds")
     return "deletionTimestamp" in metadata and not waits
 
@@ -448,12 +447,12 @@ def _blank(resource: Resource) -> dict[str, Any]:
 
 
 def _untouched(resource: Resource) -> dict[str, Any]:
-    """What a creator does not own: a built-in object has its spec, if only an empty one, before anybody writes to it."""
+    """The fields that a creator does not own: a built-in object has a spec, at least an empty one, before anything is written to it."""
     return _blank(resource) if resource.custom else _blank(resource) | {"spec": {}}
 
 
 def _keep_times_of_no_op(new: dict[str, Any], old: Mapping[str, Any]) -> None:
-    """Where nothing but the times in managedFields differs, keeps the old ones, so that writing the same again stores nothing."""
+    """Keeps the old times in managedFields if nothing else differs, so that repeating a write stores nothing."""
     if new["metadata"].get("managedFields") is None:
         new["metadata"].pop("managedFields", None)
     if _timeless(new) == _timeless(old) and "managedFields" in old["metadata"]:

@@ -1,7 +1,6 @@
 """What a real server changes and checks before it stores an object.
 
-Only what the controller and its fakes can observe is here; defaulting beyond the fields named below and the schema
-validation of each kind are not.
+This covers only what the controller and the fakes can observe: no schema validation, and no defaults except for the fields below.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ _MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d
 _MAX_NAME = 253
 _DEFAULT_GRACE_S = 30
 _FINISHED_PHASES = ("Succeeded", "Failed")
-# Maps with free keys, which built-in types leave out when empty; other empty maps, such as ``emptyDir: {}``, have a meaning and stay.
+# Maps with free keys, which built-in types omit when empty. Other empty maps, such as ``emptyDir: {}``, have a meaning and stay.
 _FREE_MAPS = frozenset(
     {"annotations", "binaryData", "data", "labels", "limits", "matchLabels", "nodeSelector", "requests", "allocatable", "capacity"}
 )
 
 
 def normalized(resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
-    """The object as a real server shows it: built-in types, and the metadata of all, have no nulls, empty lists or empty free maps."""
+    """The object as a real server shows it: without nulls, empty lists and empty free maps, in built-in types and in all metadata."""
     if not resource.custom:
         return _without_empties(obj)
     return {**obj, "metadata": _without_empties(obj["metadata"])} if isinstance(obj.get("metadata"), Mapping) else dict(obj)
@@ -47,12 +46,12 @@ def _cleaned(value: object) -> object:
 
 
 def check_types(resource: Resource, obj: Mapping[str, Any], *, patched: bool) -> None:
-    """Refuses labels, annotations and a ConfigMap's data that are not maps of strings, and a Lease's times that are none.
+    """Refuses labels, annotations and ConfigMap data that are not maps of strings, and invalid times of a Lease.
 
     Args:
-        resource: What kind of object.
+        resource: The kind of the object.
         obj: The object.
-        patched: Whether a patch made it; the real server then answers 422 instead of 400.
+        patched: Whether a patch made the object; the real server then answers 422 instead of 400.
 
     Raises:
         ApiError: 400 or 422.
@@ -97,7 +96,7 @@ def _json_type(value: object) -> str:
 
 
 def check_name(resource: Resource, name: str) -> None:
-    """Refuses names the real server would not store.
+    """Refuses names that the real server would not store.
 
     Raises:
         ApiError: 422.
@@ -115,7 +114,7 @@ def check_name(resource: Resource, name: str) -> None:
 
 
 def prepare_create(resource: Resource, obj: dict[str, Any]) -> None:
-    """Resets what a creator cannot set and fills the defaults that selectors and deletion depend on."""
+    """Resets fields that a creator cannot set, and sets the defaults that selectors and deletion depend on."""
     if resource.status and not resource.keeps_status_on_create:
         obj.pop("status", None)
     obj["metadata"].pop("generation", None)
@@ -137,7 +136,7 @@ def prepare_create(resource: Resource, obj: dict[str, Any]) -> None:
 
 
 def validate_create(resource: Resource, obj: Mapping[str, Any]) -> None:
-    """Checks that go beyond metadata.
+    """Checks more than the metadata of a new object.
 
     Raises:
         ApiError: 422.
@@ -148,7 +147,7 @@ def validate_create(resource: Resource, obj: Mapping[str, Any]) -> None:
     about = (obj.get("involvedObject") or {}).get("namespace", "")
     allowed = (about,) if about else ("", "default")
     if obj.get("eventTime"):
-        # The newer kind of event may be anywhere unless it is about a cluster-scoped object.
+        # An event of events.k8s.io may be in any namespace unless it regards a cluster-scoped object.
         allowed = (namespace,) if about else ("default", "kube-system")
     if namespace not in allowed:
         text = f'Invalid value: "{about}": does not match event.namespace'
@@ -157,7 +156,7 @@ def validate_create(resource: Resource, obj: Mapping[str, Any]) -> None:
 
 
 def prepare_update(resource: Resource, new: dict[str, Any], old: Mapping[str, Any], subresource: str) -> None:
-    """Undoes the changes a writer may not make and bumps the generation where the rest calls for it."""
+    """Undoes the changes that a writer may not make, and increases the generation if the others require it."""
     if subresource == "status":
         _keep_all_but_status(resource, new, old)
     elif resource.status:
@@ -216,7 +215,7 @@ def _differ(new: Mapping[str, Any], old: Mapping[str, Any], name: str) -> bool:
 
 
 def validate_update(resource: Resource, new: Mapping[str, Any], old: Mapping[str, Any]) -> None:
-    """Checks of an update.
+    """Checks an update.
 
     Raises:
         ApiError: 422 if the uid changes or a finalizer is added to an object that is being deleted.
@@ -236,7 +235,7 @@ def validate_update(resource: Resource, new: Mapping[str, Any], old: Mapping[str
 
 
 def grace_period(resource: Resource, obj: Mapping[str, Any], requested: int | None) -> int:
-    """How many seconds the object lingers after DELETE; only scheduled, unfinished pods do."""
+    """The grace period after DELETE, seconds; 0 for all objects except scheduled, unfinished pods."""
     if resource.kind != "Pod":
         return 0
     spec = obj.get("spec") or {}

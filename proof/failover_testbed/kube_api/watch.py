@@ -1,4 +1,4 @@
-"""Watch streams: a cursor into the history of one resource, filtered."""
+"""Watch streams: each reads the history of one resource through a filter."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class WatchRequest:
-    """What a client watches.
+    """The parameters of a watch.
 
     Attributes:
-        resource: What kind of object.
-        namespace: Where, "" for everywhere.
-        selector: Which.
-        start: resourceVersion to go on from; None or 0 sends the present objects first.
-        initial: Whether to mark the end of the present objects with a bookmark.
+        resource: The kind of the objects.
+        namespace: The namespace, "" for all.
+        selector: Selects objects.
+        start: resourceVersion after which the watch begins; None or 0 sends the present objects first.
+        initial: Whether a bookmark marks the end of the present objects.
         bookmarks: Whether the client wants BOOKMARK events.
         timeout_s: Real seconds after which the stream ends.
     """
@@ -42,10 +42,10 @@ class WatchRequest:
 
 
 class WatchHub:
-    """Wakes the streams of one event loop when something was written, and holds the hooks that disturb them.
+    """Wakes the streams of one event loop after writes, and can disturb them.
 
     Args:
-        store: What is watched.
+        store: The watched objects.
         bookmark_interval_s: Real seconds between bookmarks on a quiet stream.
         event_bookmarks: Whether watches of Events get bookmarks too.
     """
@@ -73,7 +73,7 @@ class WatchHub:
         self._loop = loop
 
     def notify(self) -> None:
-        """Wakes every stream soon; from any thread."""
+        """Wakes every stream soon. Any thread may call it."""
         with self._lock:
             if self._wake_pending or self._loop is None or self._loop.is_closed():
                 return
@@ -81,8 +81,8 @@ class WatchHub:
             self.call(self._wake)
 
     def call(self, function: Callable[[], None]) -> None:
-        """Runs `function` on the event loop, if there is one; from any thread."""
-        with contextlib.suppress(RuntimeError):  # the loop may close at any moment
+        """Runs `function` on the event loop, if there is one. Any thread may call it."""
+        with contextlib.suppress(RuntimeError):  # the loop may close at any time
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(function)
 
@@ -93,28 +93,28 @@ class WatchHub:
             waker.set()
 
     def freeze(self) -> None:
-        """Makes every stream stall, bookmarks included, with its connection open."""
+        """Stalls every stream, including bookmarks, and leaves its connection open."""
         self._frozen = True
 
     def unfreeze(self) -> None:
-        """Lets stalled streams go on from where they stopped."""
+        """Lets stalled streams continue where they stopped."""
         self._frozen = False
         self.notify()
 
     def drop(self) -> None:
-        """Ends every open stream, without a last event; what was not yet sent is not sent."""
+        """Ends every open stream at once; pending events are not sent."""
         self._generation += 1
         self.notify()
 
     def close(self) -> None:
-        """Ends every stream for good."""
+        """Ends every stream, present and future."""
         self._closing = True
         self.notify()
 
     def stream(self, request: WatchRequest) -> AsyncGenerator[str]:
         """The lines of a watch response: one JSON event a line, and "" once when the connection is to be cut.
 
-        Where the watch starts is settled now, not when the first line is asked for, which is after the client has seen the headers.
+        The start is fixed now, not when the first line is requested: by then the client has already received the headers.
         """
         generation = self._generation
         if not request.start or request.initial:
@@ -152,7 +152,7 @@ class WatchHub:
                 continue
             batch = self._store.changes(request.resource, cursor, _BATCH)
             if batch is None:
-                return  # too slow for the history; the real server ends such a watch too
+                return  # slower than the history allows; the real server also ends such a watch
             changes, cursor = batch
             if lines := "".join(line for change in changes for line in _lines(change, request)):
                 yield lines
@@ -168,11 +168,11 @@ class WatchHub:
                 return
 
     def _may_bookmark(self, resource: Resource) -> bool:
-        """Whether streams of a resource get bookmarks: the real server sends them from its cache, and keeps none of Events."""
+        """Whether streams of a resource get bookmarks. The real server sends them from its cache, which has no Events."""
         return self._event_bookmarks or resource.kind != "Event"
 
     def _held_back(self, generation: int) -> bool:
-        """Whether a hook disturbs streams of this generation; asked again after every wait."""
+        """Whether streams of this generation are stalled; checked after every wait."""
         return self._frozen or generation != self._generation
 
 
@@ -189,7 +189,7 @@ async def _woken(waker: asyncio.Event, seconds: float) -> bool:
 
 
 def _lines(change: Change, request: WatchRequest) -> list[str]:
-    """The event a change is for this watcher: an object that leaves the selection is DELETED, one that enters it is ADDED."""
+    """The events of a change for one watcher: DELETED if the object leaves the selection, ADDED if it enters."""
     sample = change.new or change.old
     if sample is None or (request.namespace and sample.obj["metadata"].get("namespace") != request.namespace):
         return []

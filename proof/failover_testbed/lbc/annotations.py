@@ -1,7 +1,7 @@
-"""What the load-balancer controller reads from annotations besides actions: listeners, health checks and target group attributes. Pure.
+"""Parses the load-balancer controller's annotations except actions: listeners, health checks and target group attributes. Pure.
 
-An annotation that the fake does not emulate is refused: the real controller would do something that ours would then not have seen. (The
-real one ignores a misspelt annotation; here it is an error as well.)
+The fake refuses annotations that it does not emulate, because the real controller would act on them. It also refuses misspelt ones, which
+the real controller ignores.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ _HTTPS_PORT: Final = 443
 
 
 class BuildError(Exception):
-    """The Ingresses cannot be made into load balancers: nothing is written, and the event says this."""
+    """The Ingresses do not make a valid load balancer. The controller then writes only an event with this message."""
 
 
 def unsupported(what: str) -> BuildError:
-    """The error for what the fake does not emulate."""
+    """The error for a feature that the fake does not emulate."""
     return BuildError(f"the emulated load-balancer controller does not support {what}")
 
 
 def cannot_decode(key: str, raw: str, why: DecodeError) -> BuildError:
-    """The real one's words for an annotation that is not the JSON it should be."""
+    """The error for an annotation that is not the expected JSON, worded as by the real controller."""
     return BuildError(f"failed to parse json annotation, {key}: {raw}: {why}")
 
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """One port of the load balancer. `certificate` is an ARN, "" for HTTP."""
+    """A listener's port. `certificate` is an ARN, "" for HTTP."""
 
     port: int
     protocol: str
@@ -56,7 +56,7 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """How targets are checked; the defaults are the load-balancer controller's, not AWS's."""
+    """Health check of a target group. The defaults are the load-balancer controller's, not AWS's."""
 
     path: str = "/"
     port: str = "traffic-port"
@@ -68,17 +68,17 @@ class HealthCheck:
 
 
 def check_ingress(annotations: Mapping[str, Any]) -> None:
-    """Refuses what is not emulated.
+    """Refuses annotations that are not emulated.
 
     Raises:
-        BuildError: There is such an annotation or value.
+        BuildError: An annotation or value is not emulated.
     """
     _check(annotations, _INGRESS)
     kind = annotations.get(f"{PREFIX}/target-type", "instance")
     if kind != "ip":
         raise unsupported(f"target-type {kind} (which is also the default); only ip")
     if _setting(annotations, "healthcheck-protocol", "HTTP") != "HTTP":
-        raise unsupported("another healthcheck-protocol than HTTP")
+        raise unsupported("a healthcheck-protocol other than HTTP")
 
 
 def _check(annotations: Mapping[str, Any], known: frozenset[str]) -> None:
@@ -101,10 +101,10 @@ def _number(annotations: Mapping[str, Any], name: str, default: int) -> int:
 
 
 def scheme(annotations: Mapping[str, Any]) -> str | None:
-    """``internal`` or ``internet-facing`` as stated, None where it is not.
+    """The scheme, ``internal`` or ``internet-facing``; None if there is no annotation.
 
     Raises:
-        BuildError: It is neither.
+        BuildError: The value is neither.
     """
     raw = annotations.get(f"{PREFIX}/scheme")
     if raw not in {None, "internal", "internet-facing"}:
@@ -113,10 +113,10 @@ def scheme(annotations: Mapping[str, Any]) -> str | None:
 
 
 def order(annotations: Mapping[str, Any]) -> int:
-    """The place of an Ingress in its group; equal ones are ordered by namespace and name.
+    """The order of an Ingress in its group; namespace and name decide between equal ones.
 
     Raises:
-        BuildError: It is no number.
+        BuildError: The value is not a number.
     """
     return _number(annotations, "group.order", 0)
 
@@ -125,7 +125,7 @@ def listeners(annotations: Mapping[str, Any]) -> tuple[Listen, ...]:
     """The listeners of an Ingress, in the order of their ports.
 
     Raises:
-        BuildError: They cannot be read, or would need what is not emulated.
+        BuildError: They cannot be read, or need a feature that is not emulated.
     """
     certificate = _setting(annotations, "certificate-arn", "")
     if "," in certificate:
@@ -152,7 +152,7 @@ def listeners(annotations: Mapping[str, Any]) -> tuple[Listen, ...]:
 
 
 def target_group(ingress: Mapping[str, Any], service: Mapping[str, Any]) -> tuple[HealthCheck, tuple[tuple[str, str], ...]]:
-    """Health check and attributes of a Service's target group: what the Service is annotated with goes before the Ingress.
+    """Health check and attributes of a Service's target group. The Service's annotations take precedence over the Ingress'.
 
     Raises:
         BuildError: A value cannot be read, or an annotation of the Service is not emulated.

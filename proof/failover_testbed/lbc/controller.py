@@ -1,7 +1,7 @@
-"""A fake of the AWS Load Balancer Controller: from Ingresses to ELBv2, with the real one's order of writes, and its faults.
+"""A fake of the AWS Load Balancer Controller: reconciles Ingresses with ELBv2, with the real controller's order of writes and its faults.
 
-It works over HTTP on both sides, as an identity of its own. What it reconciles is a group of Ingresses (`lbc_group`): their model is built
-completely (`lbc_model`) before anything is written (`lbc_deploy`), and what is wrong with one of them is reported on all of them.
+It talks HTTP to both sides, with its own identity. It reconciles groups of Ingresses (`group`): it builds the whole model of a group
+(`model`) before it writes anything (`deploy`), and reports an error in one Ingress on all Ingresses of the group.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class LoadBalancerController:
     """Reconciles every Ingress of class ``alb``.
 
     Args:
-        session: Connection to the API server, as the controller's own identity.
+        session: Connection to the API server, with the controller's identity.
         clock: Time.
         aws: The emulated account.
-        namespaces: Where it watches.
-        lag_s: Seconds of the clock from seeing a change to acting on it; see `Faults`, which can be set at any time.
+        namespaces: The namespaces that it watches.
+        lag_s: Seconds of the clock between seeing a change and acting on it; see `Faults`, which may be set at any time.
     """
 
     def __init__(self, session: KubeSession, clock: Clock, aws: EmulatedAws, namespaces: tuple[str, ...], *, lag_s: float = 0.8) -> None:
@@ -52,7 +52,7 @@ class LoadBalancerController:
         self._wake, self._stop, self._synced = threading.Event(), threading.Event(), threading.Event()
         self._ingresses: dict[Key, Object] = {}
         self._services: dict[Key, Object] = {}
-        self._seen: dict[tuple[str, Key], str] = {}  # by kind and name, what of an object makes a reconcile
+        self._seen: dict[tuple[str, Key], str] = {}  # by kind and name: the parts of an object whose change starts a reconcile
         self._groups: dict[Key, Group] = {}
         self._deployed: dict[Group, Deployed] = {}
         self._queue: WorkQueue[Group] = WorkQueue(clock)
@@ -88,7 +88,7 @@ class LoadBalancerController:
 
     @property
     def faults(self) -> Faults:
-        """How it behaves; may be set while it runs, and then holds at once."""
+        """The active faults; a new value applies at once."""
         return self._faults
 
     @faults.setter
@@ -99,7 +99,7 @@ class LoadBalancerController:
         self._targets.set_faults(faults)
         if resumed:
             self._queue.restart()
-            self._look_at_everything()
+            self._queue_everything()
         self._wake.set()
 
     # --- what others may know -----------------------------------------------------------------------------------------------------------
@@ -110,29 +110,29 @@ class LoadBalancerController:
 
     @property
     def changes(self) -> int:
-        """A number that grows with every change of ELBv2; as long as no ModifyRule is late it is how many writes there were."""
+        """A number that grows with every change of ELBv2; the number of writes unless a ModifyRule is late."""
         return self._calls.changes
 
     def listener(self, key: str) -> str:
-        """The ARN of the listener with the lowest port of an Ingress (``namespace/name``), "" where there is none yet."""
+        """The ARN of an Ingress' (``namespace/name``) listener with the lowest port, "" if there is none yet."""
         return next(iter(self.listeners(key).values()), "")
 
     def listeners(self, key: str) -> dict[int, str]:
-        """The ARNs of the listeners of an Ingress' load balancer by port, the lowest first."""
+        """The ARNs of the listeners of an Ingress' load balancer, by ascending port."""
         deployed = self._deployed_for(key)
         return dict(deployed.listeners) if deployed else {}
 
     def load_balancer(self, key: str) -> str:
-        """The ARN of the load balancer of an Ingress, "" where there is none yet."""
+        """The ARN of an Ingress' load balancer, "" if there is none yet."""
         deployed = self._deployed_for(key)
         return deployed.load_balancer if deployed else ""
 
     def service_of(self, target_group: str) -> str:
-        """The Service that a target group was made for, "" where it is none of ours."""
+        """The Service of a target group, "" if this controller did not create it."""
         return self._deployer.service_of(target_group)
 
     def settled(self) -> bool:
-        """Whether nothing is left to be done that it knows of; an Ingress that failed counts as done."""
+        """Whether no known change is pending; an Ingress that failed counts as done."""
         return self._synced.is_set() and bool(self._ingresses) and self._queue.idle() and self._targets.idle()
 
     def _deployed_for(self, key: str) -> Deployed | None:
@@ -144,7 +144,7 @@ class LoadBalancerController:
     # --- what the watches deliver -------------------------------------------------------------------------------------------------------
 
     def listed(self, resource: Resource, namespace: str | None, objects: Sequence[Object], /) -> None:
-        """See `controller.signals.watch.Sink`. What disappeared between two lists is not noticed; the emulated API loses none."""
+        """See `controller.signals.watch.Sink`. It misses deletions between two lists; the emulated API delivers all of them."""
         for obj in objects:
             self.changed(resource, None, "ADDED", obj)
         with self._lock:
@@ -182,11 +182,11 @@ class LoadBalancerController:
         return ingress[0] == service[0] and ingress in self._ingresses and service[1] in references(self._ingresses[ingress])
 
     def _ingress_changed(self, key: Key, versions: Sequence[Object]) -> None:
-        """Marks the groups that an Ingress belonged to and belongs to.
+        """Queues the groups to which an Ingress belonged and belongs.
 
         Args:
-            key: Which.
-            versions: The object before and now; the last is now, unless it is gone.
+            key: The Ingress.
+            versions: The object before and after; the last is the present one, unless it is deleted.
         """
         concerned: set[Group] = set()
         for obj in versions:
@@ -230,29 +230,29 @@ class LoadBalancerController:
                 continue
             if self._clock.monotonic() >= synced_at + faults.sync_period_s:
                 synced_at = self._clock.monotonic()
-                self._look_at_everything()
+                self._queue_everything()
             for group, since in self._queue.take(faults.lag_s):
                 failed = not self._stop.is_set() and not self._reconcile(group, since)
                 self._queue.done(group, failed=failed)
 
     def _pause_s(self, synced_at: float) -> float:
-        """How long there is nothing to do, unless something happens."""
+        """Seconds until the next work if nothing changes."""
         faults = self._faults
         if faults.paused or not self._synced.is_set():
             return RETRY_MAX_S
         until_sync = max(0.0, synced_at + faults.sync_period_s - self._clock.monotonic())
         return self._queue.pause(faults.lag_s, min(until_sync, RETRY_MAX_S))
 
-    def _look_at_everything(self) -> None:
+    def _queue_everything(self) -> None:
         with self._lock:
             groups = set(self._groups.values())
         self._due(groups)
 
     def _reconcile(self, group: Group, since: float) -> bool:
-        """Brings a group to its state, or says on each of its Ingresses why not.
+        """Reconciles a group, or writes the error as an event on each of its Ingresses.
 
         Returns:
-            Whether it is done.
+            Whether it succeeded.
         """
         with self._lock:
             ingresses = dict(self._ingresses)
@@ -268,16 +268,16 @@ class LoadBalancerController:
             for ingress in leaving:
                 self._kube.release(ingress, group.finalizer)
         except BuildError as error:
-            self._tell(members, "FailedBuildModel", f"Failed build model due to {error}")
+            self._report(members, "FailedBuildModel", f"Failed build model due to {error}")
             return False
         except RemoteError as error:
             if not self._stop.is_set():
-                self._tell(members, failed[0], f"{failed[1]} {error}")
+                self._report(members, failed[0], f"{failed[1]} {error}")
             return False
-        except Exception:  # a bug here must be seen, and must not end the thread
+        except Exception:  # a bug must be visible and must not end the thread
             log.exception("lbc.failed", group=group.stack)
             return True
-        self._tell(members, "SuccessfullyReconciled", "Successfully reconciled", kind="Normal")
+        self._report(members, "SuccessfullyReconciled", "Successfully reconciled", kind="Normal")
         return True
 
     def _hold(self, members: Sequence[Object], group: Group) -> None:
@@ -291,6 +291,6 @@ class LoadBalancerController:
         for ingress in members:
             self._kube.status(ingress, deployed.hostname, list(deployed.listeners))
 
-    def _tell(self, members: Sequence[Object], reason: str, message: str, kind: str = "Warning") -> None:
+    def _report(self, members: Sequence[Object], reason: str, message: str, kind: str = "Warning") -> None:
         for ingress in members:
             self._kube.ingress_event(ingress, kind, reason, message)

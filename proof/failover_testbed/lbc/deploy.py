@@ -1,11 +1,10 @@
-"""Bringing AWS to the model of a group, in the order in which the AWS Load Balancer Controller does it.
+"""Makes AWS match the model of a group, in the order of the AWS Load Balancer Controller.
 
-Missing target groups are created, then the load balancer and its listeners, then the **rules are modified**, and only then are the
-TargetGroupBindings made whose targets another worker registers; what is not needed any more is deregistered and deleted last. Moving a rule
-to a target group that was not referenced before therefore leaves it empty for a moment; with standby rules a switch is one ModifyRule and
-nothing else.
+It creates missing target groups, then the load balancer and its listeners. Then it **modifies the rules**, and only after that creates the
+TargetGroupBindings, whose targets another worker registers. Last it deregisters and deletes what is no longer needed. A rule that moves to
+a target group without earlier references therefore has no targets for a moment. With standby rules, a mode change is a single ModifyRule.
 
-Nothing is remembered: what is there is read from ELBv2 by its tags each time, as the real one does.
+It keeps no state: like the real controller, it reads what exists from ELBv2 by tags each time.
 """
 
 from __future__ import annotations
@@ -34,10 +33,10 @@ _NOT_FOUND: Final = [{"Type": "fixed-response", "FixedResponseConfig": {"StatusC
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """What a group has in AWS.
+    """The resources of a group in AWS.
 
     Attributes:
-        load_balancer: Its ARN, "" where there is none.
+        load_balancer: Its ARN, "" if there is none.
         hostname: Its DNS name.
         listeners: ARN by port.
     """
@@ -48,13 +47,13 @@ class Deployed:
 
 
 class Deployer:
-    """Does it.
+    """Deploys models.
 
     Args:
         clock: Time.
-        calls: To AWS.
-        kube: To Kubernetes.
-        targets: The other worker.
+        calls: Calls AWS.
+        kube: Writes to Kubernetes.
+        targets: Registers targets.
         stop: Ends every wait.
     """
 
@@ -63,7 +62,7 @@ class Deployer:
         self._services: dict[str, str] = {}
 
     def service_of(self, target_group: str) -> str:
-        """The Service that a target group was made for, "" where it is none that this process has seen.
+        """The Service of a target group, "" if this process has not seen the group.
 
         Args:
             target_group: Its ARN.
@@ -71,22 +70,22 @@ class Deployer:
         return self._services.get(target_group, "")
 
     def deploy(self, group: Group, model: StackModel, since: float) -> Deployed:
-        """Brings AWS to the model.
+        """Makes AWS match a model.
 
         Args:
-            group: Whose.
-            model: What it asks for; without listeners all that it has is taken away.
-            since: When the change was seen, monotonic.
+            group: The group.
+            model: The group's model; without listeners, everything of the group is deleted.
+            since: When the change was seen, monotonic seconds.
 
         Raises:
-            RemoteError: A call failed; what comes after it was not done.
+            RemoteError: A call failed; the steps after it were not done.
         """
         present = self._target_groups(group)
         wanted = {one.key: one for one in model.target_groups}
         arns = {key: self._sync_target_group(group, one, present.get(key.resource), since) for key, one in wanted.items()}
         load_balancer, hostname = self._sync_load_balancer(group, model, since)
         listeners = self._sync_listeners(group, load_balancer, [one.listen for one in model.listeners], since)
-        for listener in model.listeners:  # one after the other: for a moment they differ
+        for listener in model.listeners:  # one after another: for a moment they differ
             self._sync_rules(group, listener, listeners[listener.listen.port], arns, since)
         for key, arn in arns.items():
             name = _name(arn)
@@ -98,7 +97,7 @@ class Deployer:
     # --- target groups ------------------------------------------------------------------------------------------------------------------
 
     def _target_groups(self, group: Group) -> dict[str, tuple[str, Mapping[str, Any]]]:
-        """ARN and description of the target groups that a group has, by what they are in it."""
+        """ARN and description of a group's target groups, by resource name."""
         found = {str(one["TargetGroupArn"]): one for one in self._calls.describe("DescribeTargetGroups", "TargetGroups")}
         return {resource: (arn, found[arn]) for arn, resource in self._calls.tagged(list(found), group.stack)}
 
@@ -127,7 +126,7 @@ class Deployer:
         return arn
 
     def _sync_attributes(self, arn: str, wanted: Mapping[str, str], since: float) -> None:
-        """Sets attributes that differ. One that nobody states any more stays as it was."""
+        """Sets attributes that differ. An attribute whose annotation was removed keeps its value."""
         described = self._calls.describe("DescribeTargetGroupAttributes", "Attributes", TargetGroupArn=arn) if wanted else []
         present = {entry["Key"]: str(entry["Value"]) for entry in described}
         changed = [{"Key": name, "Value": value} for name, value in wanted.items() if present.get(name) != value]
@@ -135,7 +134,7 @@ class Deployer:
             self._calls.write("ModifyTargetGroupAttributes", Why(since, _name(arn)), TargetGroupArn=arn, Attributes=changed)
 
     def _remove(self, unneeded: Sequence[tuple[str, str]], since: float) -> None:
-        """Ends what nothing refers to any more: first all bindings, then all target groups."""
+        """Deletes what is no longer referenced: first all bindings, then all target groups."""
         for resource, arn in unneeded:
             key, name = _key(resource), _name(arn)
             self._kube.delete_binding(key.namespace, name)
@@ -145,7 +144,7 @@ class Deployer:
             self._delete_target_group(arn, since)
 
     def _delete_target_group(self, arn: str, since: float) -> None:
-        """Deletes one, also where a rule still refers to it for a while."""
+        """Deletes a target group; tries again while a rule still refers to it."""
         for attempt in range(1, _DELETE_ATTEMPTS + 1):
             try:
                 self._calls.write("DeleteTargetGroup", Why(since, _name(arn)), TargetGroupArn=arn)
@@ -161,7 +160,7 @@ class Deployer:
         """Creates or deletes the load balancer.
 
         Returns:
-            ARN and DNS name, "" where none is wanted.
+            ARN and DNS name, "" if the model has no listeners.
         """
         found = {str(one["LoadBalancerArn"]): one for one in self._calls.describe("DescribeLoadBalancers", "LoadBalancers")}
         present = next((found[arn] for arn, _ in self._calls.tagged(list(found), group.stack)), None)
@@ -205,7 +204,7 @@ class Deployer:
     # --- rules --------------------------------------------------------------------------------------------------------------------------
 
     def _sync_rules(self, group: Group, model: ListenerModel, listener: str, arns: Mapping[TargetKey, str], since: float) -> None:
-        """Moves, modifies in place, creates, deletes."""
+        """Moves, modifies, creates and deletes rules, in this order."""
         wanted = [rendered(rule, priority, arns) for priority, rule in enumerate(model.rules, start=1)]
         todo = changes(wanted, self._calls.describe("DescribeRules", "Rules", ListenerArn=listener))
         if todo.priorities:
@@ -240,12 +239,12 @@ def _settings(check: HealthCheck) -> dict[str, Any]:
 
 
 def _name(arn: str) -> str:
-    """The name of a target group, which its binding has as well."""
+    """The name of a target group and its binding."""
     return arn.split("/")[1]
 
 
 def _key(resource: str) -> TargetKey:
-    """The target group that a tag tells of. Ingress and Service cannot be told apart any more; nothing is registered from it again."""
+    """The target group of a tag. The tag does not separate Ingress from Service, so nothing is registered from the result."""
     namespace, _, rest = resource.partition("/")
     service, _, port = rest.rpartition(":")
     return TargetKey(namespace, "", service, port)

@@ -1,4 +1,4 @@
-"""The load-balancer controller's calls to ELBv2: recorded, kept to its rate limits, refused where AWS would, lost or late on demand."""
+"""The load-balancer controller's calls to ELBv2: recorded, rate-limited, refused if AWS would refuse them, lost or late on demand."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from failover_testbed.lbc.elb_limits import refusal
 from failover_testbed.lbc.faults import Faults, Throttle
 
 _SERVICE: Final = "operation error Elastic Load Balancing v2"
-_MODIFY_RATE: Final = (3.0, 20)  # the controller's defaults, calls a second and at once
+_MODIFY_RATE: Final = (3.0, 20)  # the controller's defaults: calls per second, burst
 _TARGETS_RATE: Final = (4.0, 20)
-_TAGS_AT_ONCE: Final = 20  # AWS takes no more
+_TAGS_AT_ONCE: Final = 20  # AWS's limit
 
 log = structlog.get_logger(__name__)
 
@@ -30,13 +30,13 @@ class Write:
     """One call that changes AWS.
 
     Attributes:
-        action: The API's name of it.
-        target_group: The name of the target group concerned, "" where it is about none.
-        after_s: Seconds of the clock since the change of the Ingress or of the endpoints was seen.
-        at: When, seconds since the Unix epoch.
-        forward: Weight by Service that a rule was given, in the order sent; None of the weight where the action states none.
-        lost: It was reported as done, and nothing changed.
-        late_s: It was reported as done, and was to change something only so many seconds later.
+        action: The API's name of the call.
+        target_group: Name of the target group, "" if the call affects none.
+        after_s: Seconds of the clock since the controller saw the change of the Ingress or endpoints.
+        at: Time of the call, seconds since the Unix epoch.
+        forward: The rule's new weight by Service, in the order sent; a weight is None if the action has none.
+        lost: The call was reported as done but changed nothing.
+        late_s: Seconds between the report that the call is done and its effect.
     """
 
     action: str
@@ -50,10 +50,10 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """What a call is about, for the record.
+    """Why a call is made, for the record.
 
     Attributes:
-        since: When the change was seen that led to it, monotonic.
+        since: When the controller saw the change behind it, monotonic seconds.
         target_group: See `Write`.
         forward: See `Write`.
     """
@@ -64,7 +64,7 @@ class Why:
 
 
 class Calls:
-    """Makes them.
+    """Calls ELBv2.
 
     Args:
         clock: Time.
@@ -77,18 +77,18 @@ class Calls:
         self._lock = threading.Lock()
         self._faults = Faults()
         self._to_lose = 0
-        self._late: dict[str, object] = {}  # by ARN of a rule, which of its calls is the newest that does not show yet
+        self._late: dict[str, object] = {}  # by rule ARN: the newest call that has no effect yet
         self._writes: list[Write] = []
         self._shown_late = 0
         self._modify, self._targets = Throttle(clock, *_MODIFY_RATE), Throttle(clock, *_TARGETS_RATE)
 
     @property
     def network(self) -> Network:
-        """Where load balancers are."""
+        """The VPC of load balancers."""
         return self._aws.network
 
     def set_faults(self, faults: Faults) -> None:
-        """From now on; the calls to be lost are counted anew."""
+        """Sets the faults from now on; the count of calls to lose starts again."""
         with self._lock:
             self._faults, self._to_lose = faults, faults.lost_modify_rules
 
@@ -105,15 +105,15 @@ class Calls:
     # --- reading ------------------------------------------------------------------------------------------------------------------------
 
     def describe(self, operation: str, field: str, **arguments: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - whatever the API takes
-        """A whole listing.
+        """All entries of a listing.
 
         Args:
-            operation: The API's name of it.
-            field: Where in the answer the entries are.
-            arguments: Of the call.
+            operation: The API's name of the call.
+            field: The answer's field with the entries.
+            arguments: Arguments of the call.
 
         Raises:
-            RemoteError: It failed.
+            RemoteError: The call failed.
         """
         self._check_throttled(operation)
         found: list[dict[str, Any]] = []
@@ -127,7 +127,7 @@ class Calls:
         return found
 
     def tagged(self, arns: list[str], stack: str) -> Iterator[tuple[str, str]]:
-        """Which of some resources belong to a group of Ingresses, each with what it is in it.
+        """Yields the resources that belong to a group of Ingresses: ARN, and the resource's name in the group.
 
         Args:
             arns: Load balancers or target groups.
@@ -142,10 +142,10 @@ class Calls:
     # --- writing ------------------------------------------------------------------------------------------------------------------------
 
     def write(self, operation: str, why: Why, **arguments: Any) -> Mapping[str, Any]:  # noqa: ANN401 - whatever the API takes
-        """Makes one call that changes AWS, and records it.
+        """Makes a call that changes AWS, and records it.
 
         Raises:
-            RemoteError: It failed.
+            RemoteError: The call failed.
         """
         self._keep_to_rate(operation)
         self._check_throttled(operation)
@@ -172,7 +172,7 @@ class Calls:
     def _keep_to_rate(self, operation: str) -> None:
         throttle = {"Modify": self._modify, "Regist": self._targets, "Deregi": self._targets}.get(operation[:6])
         if throttle is not None and self._clock.wait(self._stop, throttle.take()):
-            raise Unavailable(f"{operation}: the controller ends")
+            raise Unavailable(f"{operation}: the controller is stopping")
 
     def _check_throttled(self, operation: str) -> None:
         if self._faults.throttled:
@@ -180,7 +180,7 @@ class Calls:
             raise Unavailable(f"{_SERVICE}: {operation}, {answer}", status=400, code="Throttling")
 
     def _fate(self, operation: str, rule: str) -> tuple[bool, float]:
-        """Whether a call is lost, and how late it will show. Any newer call for a rule takes the place of a late one."""
+        """Whether a call is lost, and the delay of its effect, seconds. A newer call for a rule replaces a late one."""
         with self._lock:
             self._late.pop(rule, None)
             if operation != "ModifyRule":
@@ -197,7 +197,7 @@ class Calls:
         threading.Thread(target=self._show_later, args=(seconds, token, arguments), name="elb-late", daemon=True).start()
 
     def _show_later(self, seconds: float, token: object, arguments: Mapping[str, Any]) -> None:
-        """On a thread of its own: a ModifyRule takes effect, unless a newer call took its place."""
+        """Applies a late ModifyRule unless a newer call replaced it; runs on its own thread."""
         rule = str(arguments["RuleArn"])
         if self._clock.wait(self._stop, seconds):
             return

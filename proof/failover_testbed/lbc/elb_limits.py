@@ -1,7 +1,6 @@
-"""What AWS refuses and moto takes. Pure.
+"""Calls that AWS refuses and moto accepts. Pure.
 
-Where it is not known what AWS does (a target group twice, no weight above 0) it counts as refused: nothing that works on the fake may
-depend on it.
+Cases in which AWS's behaviour is unknown (a target group twice, no weight above 0) are refused too, so that nothing can depend on them.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ _RANGES: Final = {
 
 
 def refusal(arguments: Mapping[str, Any]) -> str:
-    """Why AWS would refuse a call, "" where it would not. Its own words are known only for a weight out of range.
+    """Why AWS would refuse a call, "" if it would not. AWS's own text is known only for a weight out of range.
 
     Args:
-        arguments: Of the call.
+        arguments: Arguments of the call.
     """
     for name, (least, most) in _RANGES.items():
         if not least <= arguments.get(name, least) <= most:

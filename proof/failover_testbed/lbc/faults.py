@@ -1,4 +1,4 @@
-"""What can be wrong with the load-balancer controller: settings, without chance, that may be changed while it runs."""
+"""Faults of the load-balancer controller: deterministic settings that may change while it runs."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ from controller.clock import Clock
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """How the load-balancer controller behaves. The defaults are a healthy one's.
+    """How the load-balancer controller behaves. The defaults are those of a healthy one.
 
     Attributes:
-        lag_s: Seconds from seeing a change of an Ingress or a Service to acting on it. A retry does not wait for it.
+        lag_s: Seconds between seeing a change of an Ingress or Service and acting on it. A retry does not wait for it.
         targets_lag_s: The same for registering and deregistering pods.
-        paused: It is down: it sees changes and acts on none. Afterwards it looks at everything, as after a start.
-        throttled: AWS answers ``Throttling`` to each of its calls: reconciles fail, and are tried again with growing pauses.
-        lost_modify_rules: So many of the next calls of ModifyRule, counted from when this was set, are reported as done and change
-            nothing.
-        late_modify_rule_s: Seconds after which a ModifyRule that was reported as done shows in ELBv2. A newer one for the same rule takes
-            the place of one that does not show yet.
-        sync_period_s: How often it looks at everything without being told, seconds; only then, or when something changes, does it notice
-            that AWS is not as it left it.
+        paused: It sees changes but acts on none. Afterwards it reconciles everything, as after a start.
+        throttled: AWS answers ``Throttling`` to all its calls: reconciles fail and are retried with growing pauses.
+        lost_modify_rules: How many of the next ModifyRule calls are reported as done but change nothing.
+        late_modify_rule_s: Seconds until a ModifyRule that was reported as done takes effect. A newer call for the same rule replaces one
+            that has no effect yet.
+        sync_period_s: Interval of full reconciles, seconds. Only these, and changes in Kubernetes, detect that something else changed AWS.
     """
 
     lag_s: float = 0.8
@@ -35,12 +33,12 @@ class Faults:
 
 
 class Throttle:
-    """A token bucket: how the controller keeps itself from calling AWS too often.
+    """A token bucket: limits how often the controller calls AWS.
 
     Args:
         clock: Time.
-        rate: Calls a second in the long run.
-        burst: Calls at once.
+        rate: Calls per second in the long run.
+        burst: Calls without a pause.
     """
 
     def __init__(self, clock: Clock, rate: float, burst: int) -> None:

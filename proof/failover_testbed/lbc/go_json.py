@@ -1,7 +1,7 @@
 """JSON as the load-balancer controller decodes it: Go's ``encoding/json`` into typed fields.
 
-Keys match without regard to case, unknown ones are ignored, and the last of a key given twice wins. A number with a fraction or an exponent
-is no integer, a quoted number is no number. The words of an error are Go's where the input ends too early, and like Go's elsewhere.
+Keys match without regard to case, unknown keys are ignored, and the last of two equal keys wins. A number with a fraction or an exponent is
+not an integer, and a quoted number is not a number. The error text is Go's if the input ends too early, and similar to Go's otherwise.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _CONTAINERS: Final = (dict, list)
 
 
 class DecodeError(Exception):
-    """The text is not what the field asks for; the message is the decoder's."""
+    """The text does not fit the field; the message is the decoder's."""
 
 
 def decode(raw: str, *, fold: bool = True) -> Any:  # noqa: ANN401 - any JSON
@@ -22,10 +22,10 @@ def decode(raw: str, *, fold: bool = True) -> Any:  # noqa: ANN401 - any JSON
 
     Args:
         raw: The text.
-        fold: Whether objects are Go structs, whose keys match without regard to case: their keys are then in lower case. Not so for maps.
+        fold: Whether objects are Go structs, whose keys match without regard to case; their keys become lower case. False for maps.
 
     Raises:
-        DecodeError: It is no JSON, or something follows it.
+        DecodeError: The text is not JSON, or something follows the value.
     """
 
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -62,13 +62,13 @@ def struct(value: object, what: str) -> Mapping[str, Any]:
 
 
 def substruct(owner: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
-    """A field that is an object; None where it is absent or null. Raises `DecodeError` as the others do."""
+    """A field that is an object; None if absent or null. Raises `DecodeError` like the functions below."""
     value = owner.get(name.lower())
     return None if value is None else struct(value, f"struct field {name}")
 
 
 def array(owner: Mapping[str, Any], name: str) -> list[Any]:
-    """A field that is an array; empty where it is absent or null."""
+    """A field that is an array; empty if absent or null."""
     value = owner.get(name.lower())
     if value is not None and not isinstance(value, list):
         raise _wrong(value, f"struct field {name}")
@@ -76,7 +76,7 @@ def array(owner: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def text(owner: Mapping[str, Any], name: str) -> str | None:
-    """A field that is a string; None where it is absent or null."""
+    """A field that is a string; None if absent or null."""
     value = owner.get(name.lower())
     if not isinstance(value, str | None):
         raise _wrong(value, f"struct field {name} of type string")
@@ -84,7 +84,7 @@ def text(owner: Mapping[str, Any], name: str) -> str | None:
 
 
 def boolean(owner: Mapping[str, Any], name: str) -> bool | None:
-    """A field that is a boolean; None where it is absent or null."""
+    """A field that is a boolean; None if absent or null."""
     value = owner.get(name.lower())
     if not isinstance(value, bool | None):
         raise _wrong(value, f"struct field {name} of type bool")
@@ -92,7 +92,7 @@ def boolean(owner: Mapping[str, Any], name: str) -> bool | None:
 
 
 def integer(owner: Mapping[str, Any], name: str, bits: int) -> int | None:
-    """A field that is an integer of so many bits; None where it is absent or null."""
+    """A field that is an integer of at most `bits` bits; None if absent or null."""
     value = owner.get(name.lower())
     if value is None:
         return None
@@ -102,7 +102,7 @@ def integer(owner: Mapping[str, Any], name: str, bits: int) -> int | None:
 
 
 def integer_or_text(owner: Mapping[str, Any], name: str) -> int | str | None:
-    """A field that is an integer of 32 bits or a string, such as a port; None where it is absent or null."""
+    """A field that is a 32-bit integer or a string, such as a port; None if absent or null."""
     value = owner.get(name.lower())
     return value if isinstance(value, str) else integer(owner, name, 32)
 

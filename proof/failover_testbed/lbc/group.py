@@ -1,6 +1,6 @@
-"""IngressGroups: the Ingresses of one load balancer, which is what the load-balancer controller reconciles. Pure.
+"""IngressGroups: the load-balancer controller reconciles all Ingresses of a load balancer together. Pure.
 
-An Ingress without ``group.name`` is a group of its own (an implicit group).
+An Ingress without ``group.name`` forms its own (implicit) group.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _LONGEST_NAME: Final = 63
 
 @dataclass(frozen=True, slots=True, order=True)
 class Group:
-    """One group. `namespace` is "" for an explicit group: those reach over namespaces."""
+    """One group. `namespace` is "" for an explicit group, which spans namespaces."""
 
     namespace: str
     name: str
 
     @property
     def stack(self) -> str:
-        """Its name in AWS's tags."""
+        """The group's name in AWS's tags."""
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
     @property
@@ -44,7 +44,7 @@ class Group:
 
     @property
     def finalizer(self) -> str:
-        """What its members carry until their part of the load balancer is taken away."""
+        """The finalizer of its Ingresses; it stays until their part of the load balancer is deleted."""
         return IMPLICIT_FINALIZER if self.namespace else f"{EXPLICIT_FINALIZER}{self.name}"
 
     @property
@@ -54,25 +54,25 @@ class Group:
         return "-".join(["k8s", *parts, stable_hash(CLUSTER, self.stack)])
 
     def tags(self, resource: str) -> list[dict[str, str]]:
-        """The tags of something that is made for it.
+        """The tags of a resource of the group.
 
         Args:
-            resource: What it is within the group.
+            resource: The resource's name in the group.
         """
         tags = {"elbv2.k8s.aws/cluster": CLUSTER, "ingress.k8s.aws/stack": self.stack, "ingress.k8s.aws/resource": resource}
         return [{"Key": name, "Value": value} for name, value in tags.items()]
 
 
 def short(name: str, length: int) -> str:
-    """A name's part of a longer one in AWS: its first letters and digits."""
+    """Shortens a name for use in a name in AWS: its first letters and digits."""
     return re.sub(r"[^A-Za-z0-9]", "", name)[:length]
 
 
 def group_of(ingress: Mapping[str, Any]) -> Group | None:
-    """The group that an Ingress belongs to, None where it is none of ours or is being deleted.
+    """The group of an Ingress, None if its class is not ``alb`` or it is being deleted.
 
     Raises:
-        BuildError: The name of the group is none.
+        BuildError: The group's name is invalid.
     """
     metadata, spec = ingress["metadata"], ingress.get("spec") or {}
     annotations = metadata.get("annotations") or {}
@@ -88,7 +88,7 @@ def group_of(ingress: Mapping[str, Any]) -> Group | None:
 
 
 def held_by(ingress: Mapping[str, Any]) -> set[Group]:
-    """The groups that still hold an Ingress by a finalizer, whether or not it belongs to them."""
+    """The groups whose finalizers an Ingress has, even if it no longer belongs to them."""
     metadata = ingress["metadata"]
     found = set()
     for finalizer in metadata.get("finalizers") or []:

@@ -1,4 +1,4 @@
-"""What the load-balancer controller writes to Kubernetes: finalizers, status, TargetGroupBindings and events."""
+"""Writes the load-balancer controller's finalizers, status, TargetGroupBindings and events to Kubernetes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ log = structlog.get_logger(__name__)
 
 
 class KubeWrites:
-    """Makes them.
+    """Writes to Kubernetes.
 
     Args:
-        session: Connection to the API server, as the controller's own identity.
-        clock: For the times in events.
+        session: Connection to the API server, with the controller's identity.
+        clock: Time of events.
     """
 
     def __init__(self, session: KubeSession, clock: Clock) -> None:
@@ -47,10 +47,10 @@ class KubeWrites:
         self._change_finalizers(ingress, lambda present: present if finalizer in present else [*present, finalizer])
 
     def release(self, ingress: Object, finalizer: str) -> None:
-        """Takes a finalizer away; an Ingress that is gone already is no error.
+        """Removes a finalizer; an absent Ingress is not an error.
 
         Raises:
-            RemoteError: It could not be taken away.
+            RemoteError: It could not be removed.
         """
         try:
             self._change_finalizers(ingress, lambda present: [one for one in present if one != finalizer])
@@ -65,12 +65,12 @@ class KubeWrites:
             self._patch(INGRESSES, metadata["namespace"], metadata["name"], {"metadata": wanted})
 
     def status(self, ingress: Object, hostname: str, ports: Sequence[int]) -> None:
-        """Writes where the load balancer is, if that is not written yet.
+        """Writes the load balancer's host name and ports, unless they are already there.
 
         Raises:
             RemoteError: It could not be written.
         """
-        # Since v3.2.0 the host name is written in lower case.
+        # Since v3.2.0 the real controller writes the host name in lower case.
         wanted = [{"hostname": hostname.lower(), "ports": [{"port": port, "protocol": "TCP"} for port in ports]}]
         if ((ingress.get("status") or {}).get("loadBalancer") or {}).get("ingress") != wanted:
             metadata = ingress["metadata"]
@@ -79,7 +79,7 @@ class KubeWrites:
     # --- TargetGroupBindings ------------------------------------------------------------------------------------------------------------
 
     def create_binding(self, group: Group, key: TargetKey, name: str, arn: str, vpc: str) -> None:
-        """Creates the TargetGroupBinding of a target group, unless there is one.
+        """Creates the TargetGroupBinding of a target group unless it exists.
 
         Raises:
             RemoteError: It could not be created.
@@ -103,10 +103,10 @@ class KubeWrites:
             log.debug("lbc.binding.exists", binding=name)
 
     def delete_binding(self, namespace: str, name: str) -> None:
-        """Asks for the end of a binding; its finalizer keeps it until its targets are deregistered.
+        """Deletes a binding; its finalizer keeps it until its targets are deregistered.
 
         Raises:
-            RemoteError: It could not be asked for.
+            RemoteError: It could not be deleted.
         """
         try:
             self._session.request("DELETE", TARGET_GROUP_BINDINGS.path(namespace, name))
@@ -114,10 +114,10 @@ class KubeWrites:
             log.debug("lbc.binding.gone", binding=name)
 
     def release_binding(self, namespace: str, name: str) -> None:
-        """Lets a binding go.
+        """Removes a binding's finalizer.
 
         Raises:
-            RemoteError: It could not be let go.
+            RemoteError: It could not be removed.
         """
         try:
             self._patch(TARGET_GROUP_BINDINGS, namespace, name, {"metadata": {"finalizers": None}})
@@ -127,11 +127,11 @@ class KubeWrites:
     # --- events -------------------------------------------------------------------------------------------------------------------------
 
     def ingress_event(self, ingress: Object, kind: str, reason: str, message: str) -> None:
-        """An event about an Ingress. Events are best effort, there as here."""
+        """Writes an event about an Ingress. Events are best effort, as in the real controller."""
         self._event(INGRESSES, ingress["metadata"], "ingress", (kind, reason, message))
 
     def binding_event(self, namespace: str, name: str, reason: str, message: str) -> None:
-        """A warning about a TargetGroupBinding."""
+        """Writes a warning event about a TargetGroupBinding."""
         self._event(TARGET_GROUP_BINDINGS, {"namespace": namespace, "name": name}, "targetGroupBinding", ("Warning", reason, message))
 
     def _event(self, resource: Resource, metadata: Mapping[str, Any], component: str, text: tuple[str, str, str]) -> None:

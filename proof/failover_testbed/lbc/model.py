@@ -1,6 +1,6 @@
-"""What the AWS Load Balancer Controller makes of a group of Ingresses before it asks AWS for anything: listeners, rules and target groups.
+"""Builds the AWS Load Balancer Controller's model of a group of Ingresses: listeners, rules and target groups.
 
-Pure: Ingresses and Services go in, a `StackModel` or a `BuildError` comes out. One thing that is wrong in one Ingress stops all of them.
+Pure: it maps Ingresses and Services to a `StackModel` or a `BuildError`. One error in one Ingress stops the whole group.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Services = Callable[[str, str], Mapping[str, Any] | None]
 """Finds a Service by namespace and name."""
 
 Condition = tuple[str, tuple[str, ...]]
-"""A field of ELBv2 and its values."""
+"""A rule condition: ELBv2's field and its values."""
 
 _KINDS: Final = {"Exact": 0, "Prefix": 1}
 _NUMBER: Final = re.compile(r"[+-]?[0-9]+")
@@ -40,7 +40,7 @@ _MERGED: Final = frozenset({"host-header", "path-pattern"})
 
 @dataclass(frozen=True, slots=True)
 class TargetKey:
-    """What makes a target group of its own: the Ingress belongs to it, and the port as it is written (80 and "http" make two)."""
+    """Identifies a target group. It includes the Ingress, and the port as written: 80 and "http" give two target groups."""
 
     namespace: str
     ingress: str
@@ -49,13 +49,13 @@ class TargetKey:
 
     @property
     def resource(self) -> str:
-        """Its name in AWS's tags, and the order in which target groups are created."""
+        """Its name in AWS's tags; target groups are created in the order of these names."""
         return f"{self.namespace}/{self.ingress}-{self.service}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """A forward action. `stickiness` is as the annotation states it, None where it does not."""
+    """A forward action. `stickiness` is None if the annotation does not set it."""
 
     targets: tuple[tuple[TargetKey, int | None], ...]
     stickiness: tuple[bool, int] | None = None
@@ -71,7 +71,7 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True)
 class RuleModel:
-    """One rule: ELBv2's conditions in the order in which they are sent, and what to do."""
+    """One rule: ELBv2's conditions in the order sent, and the action."""
 
     conditions: tuple[Condition, ...]
     action: Forward | Fixed
@@ -96,7 +96,7 @@ class TargetGroupModel:
 
 @dataclass(frozen=True, slots=True)
 class StackModel:
-    """All that a group of Ingresses asks for: target groups in the order in which they are created, listeners by port."""
+    """Everything that a group of Ingresses requires: target groups in order of creation, listeners by port."""
 
     scheme: str
     listeners: tuple[ListenerModel, ...]
@@ -104,14 +104,14 @@ class StackModel:
 
 
 def build(members: Sequence[Mapping[str, Any]], services: Services) -> StackModel:
-    """The model of a group.
+    """Builds the model of a group.
 
     Args:
-        members: Its Ingresses.
+        members: The group's Ingresses.
         services: Finds Services.
 
     Raises:
-        BuildError: Something is wrong in one of them; the message names it.
+        BuildError: An Ingress is invalid; the message names it.
     """
     made = []
     for ingress in sorted(members, key=_key):
@@ -121,7 +121,7 @@ def build(members: Sequence[Mapping[str, Any]], services: Services) -> StackMode
             raise BuildError(f"ingress: {_key(ingress)}: {error}") from None
         except go.DecodeError as error:  # a bug: every decoding names its annotation
             raise BuildError(f"ingress: {_key(ingress)}: {error}") from error
-    made.sort(key=lambda member: member.order)  # stable: equal ones stay in the order of their names
+    made.sort(key=lambda member: member.order)  # stable: Ingresses of equal order stay sorted by name
     schemes = {member.scheme for member in made if member.scheme}
     if len(schemes) > 1:
         raise BuildError(f"conflicting scheme: {sorted(schemes)}")
@@ -138,7 +138,7 @@ def _key(ingress: Mapping[str, Any]) -> str:
 
 
 def _listeners(members: Sequence[_Member]) -> Iterator[ListenerModel]:
-    """Every port that some member listens on, with the rules of those that do."""
+    """A listener for each port of any member, with the rules of the members that use the port."""
     ports: dict[int, Listen] = {}
     for member in members:
         for listen in member.listens:
@@ -149,7 +149,7 @@ def _listeners(members: Sequence[_Member]) -> Iterator[ListenerModel]:
 
 
 def references(ingress: Mapping[str, Any]) -> frozenset[str]:
-    """The names of the Services that an Ingress needs; of what cannot be read, none."""
+    """The names of the Services that an Ingress refers to; unreadable parts are ignored."""
     found = {str(service.get("name")) for _, _, service in _backends(ingress)}
     for key, raw in (ingress["metadata"].get("annotations") or {}).items():
         if key.startswith(f"{PREFIX}/actions."):
@@ -182,7 +182,7 @@ class _Member:
         services: Finds Services.
 
     Raises:
-        BuildError: Something is wrong with it.
+        BuildError: The Ingress is invalid.
     """
 
     def __init__(self, ingress: Mapping[str, Any], services: Services) -> None:
@@ -202,7 +202,7 @@ class _Member:
     def _rule(self, host: str, path: Mapping[str, Any], service: Mapping[str, Any]) -> RuleModel:
         name, port = str(service.get("name") or ""), service.get("port") or {}
         if not name:
-            raise unsupported("backends that are no Service")
+            raise unsupported("backends other than Services")
         if port.get("name") == "use-annotation":
             return RuleModel(_matching(host, path, self._conditions(name)), self._action(name))
         target = self._target(name, port.get("name") or port.get("number") or 0)
@@ -210,7 +210,7 @@ class _Member:
         return RuleModel(_matching(host, path, ()), action)
 
     def _target(self, service: str, port: int | str) -> TargetKey | None:
-        """The target group of a Service, None where there is no such Service."""
+        """The target group of a Service, None if the Service does not exist."""
         found = self._services(self._namespace, service)
         if found is None:
             return None
@@ -267,10 +267,10 @@ class _Member:
 
     def _forward(self, action: Mapping[str, Any]) -> Forward | Fixed:
         config = go.substruct(action, "forwardConfig")
-        outside = go.text(action, "targetGroupARN") or go.text(action, "targetGroupName")
-        if config is not None and outside:
+        external = go.text(action, "targetGroupARN") or go.text(action, "targetGroupName")
+        if config is not None and external:
             raise BuildError("either ForwardConfig or TargetGroupARN/TargetGroupName can be specified")
-        if outside:
+        if external:
             raise unsupported("target groups by ARN or name")
         if config is None:
             raise BuildError("missing ForwardConfig or TargetGroupARN/TargetGroupName")
@@ -292,12 +292,12 @@ class _Member:
 def _tuple(group: Mapping[str, Any]) -> tuple[str, int | str, int | None]:
     """Service, port and weight of one entry of a forward action."""
     name, port, weight = go.text(group, "serviceName"), go.integer_or_text(group, "servicePort"), go.integer(group, "weight", 32)
-    outside = go.text(group, "targetGroupARN") or go.text(group, "targetGroupName")
-    if name and outside:
+    external = go.text(group, "targetGroupARN") or go.text(group, "targetGroupName")
+    if name and external:
         raise BuildError(
             "invalid ForwardConfig: invalid TargetGroupTuple: either serviceName or targetGroupARN/targetGroupName can be specified"
         )
-    if outside:
+    if external:
         raise unsupported("target groups by ARN or name")
     if not name:
         raise BuildError("invalid ForwardConfig: invalid TargetGroupTuple: missing serviceName or targetGroupARN/targetGroupName")
@@ -335,10 +335,10 @@ def _patterns(path: str, kind: str) -> tuple[str, ...]:
 
 
 def service_port(service: Mapping[str, Any], port: int | str) -> Mapping[str, Any]:
-    """The entry of a Service's ports that a number or a name stands for.
+    """The entry of a Service's ports with this number or name.
 
     Raises:
-        BuildError: It has none.
+        BuildError: There is no such port.
     """
     for entry in service.get("spec", {}).get("ports") or []:
         if port == (entry.get("port") if isinstance(port, int) else entry.get("name")):
@@ -349,6 +349,6 @@ def service_port(service: Mapping[str, Any], port: int | str) -> Mapping[str, An
 
 
 def fingerprint(obj: Mapping[str, Any]) -> str:
-    """What of an Ingress or a Service makes a reconcile when it changes: not the status, which is the controller's own."""
+    """The parts of an Ingress or a Service whose change starts a reconcile. The status is the controller's own and does not count."""
     metadata = obj["metadata"]
     return json.dumps([metadata.get("annotations"), metadata.get("deletionTimestamp"), obj.get("spec")], sort_keys=True)

@@ -1,6 +1,6 @@
-"""Which rules of a listener the load-balancer controller leaves alone, moves, modifies, creates and deletes. Pure.
+"""Computes which rules of a listener the load-balancer controller keeps, moves, modifies, creates and deletes. Pure.
 
-Rules that are as wanted are found first, wherever they are; what is left is matched by priority and modified in place.
+It first finds rules with the wanted content, at any priority. It matches the others by priority and modifies them in place.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What to do, in this order.
+    """The changes to make, in this order.
 
     Attributes:
-        priorities: The new priority by the ARN of rules that are right but in the wrong place, and of those in their way that are to go.
-        modify: ARN and content of rules that are changed in place.
+        priorities: New priority by rule ARN: of rules with the right content in the wrong place, and of those to delete in their way.
+        modify: ARN and new content of rules to change in place.
         create: New rules.
-        delete: ARNs of rules that are not wanted any more.
+        delete: ARNs of rules to delete.
     """
 
     priorities: Mapping[str, int]
@@ -41,16 +41,16 @@ class Changes:
     delete: Sequence[str]
 
 
-_LOWEST: Final = 50_000  # of all priorities that ELBv2 knows
+_LOWEST: Final = 50_000  # the last priority that ELBv2 accepts
 
 
 def rendered(rule: RuleModel, priority: int, arns: Mapping[TargetKey, str]) -> Wanted:
-    """A rule as it is sent.
+    """A rule as it is sent to ELBv2.
 
     Args:
-        rule: What is wanted.
-        priority: Its place.
-        arns: The target groups.
+        rule: The rule of the model.
+        priority: Its priority.
+        arns: ARNs of the target groups.
     """
     conditions: list[dict[str, Any]] = [{"Field": name, CONFIGS[name]: {"Values": list(values)}} for name, values in rule.conditions]
     if isinstance(rule.action, Fixed):
@@ -65,11 +65,11 @@ def rendered(rule: RuleModel, priority: int, arns: Mapping[TargetKey, str]) -> W
 
 
 def changes(wanted: Sequence[Wanted], found: Sequence[Mapping[str, Any]]) -> Changes:
-    """Compares.
+    """Compares the wanted rules with those of a listener.
 
     Args:
-        wanted: Every rule that a listener is to have.
-        found: Every rule that it has, as ELBv2 describes them; the default one is passed over.
+        wanted: All rules that the listener must have.
+        found: All rules that it has, as ELBv2 describes them; the default rule is ignored.
     """
     left = [rule for rule in found if rule["Priority"] != "default"]
     priorities: dict[str, int] = {}
@@ -84,7 +84,7 @@ def changes(wanted: Sequence[Wanted], found: Sequence[Mapping[str, Any]]) -> Cha
             priorities[str(same["RuleArn"])] = rule.priority
     present = {int(rule["Priority"]): str(rule["RuleArn"]) for rule in left}
     gone = [present[priority] for priority in sorted(present.keys() - missing.keys())]
-    if priorities:  # what is to go makes room
+    if priorities:  # rules to delete make room
         priorities |= {arn: _LOWEST - index for index, arn in enumerate(reversed(gone))}
     return Changes(
         priorities=priorities,
@@ -95,7 +95,7 @@ def changes(wanted: Sequence[Wanted], found: Sequence[Mapping[str, Any]]) -> Cha
 
 
 def _same(rule: Mapping[str, Any], wanted: Wanted) -> bool:
-    """Whether a rule in AWS is as wanted. Stickiness counts only where it is stated; of a single target group the weight does not."""
+    """Whether a rule in AWS has the wanted content. Stickiness counts only if it is set, weights only with several target groups."""
     if _conditions(rule.get("Conditions", [])) != _conditions(wanted.conditions):
         return False
     live, action = rule["Actions"][-1], wanted.actions[-1]

@@ -1,4 +1,4 @@
-"""The half of the load-balancer controller that registers pods with target groups, on its own thread and in its own time."""
+"""The part of the load-balancer controller that registers pods with target groups, on its own thread with its own lag."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Binding:
     """A TargetGroupBinding.
 
     Attributes:
-        key: Whose endpoints are the targets.
-        name: Its name, which is the target group's too.
-        arn: Of the target group.
-        ending: Whether it is to go.
-        gone: Set once it is.
+        key: The Service whose endpoints are the targets.
+        name: The name of the binding and its target group.
+        arn: ARN of the target group.
+        ending: Whether it is being deleted.
+        gone: Set once it is deleted.
     """
 
     key: TargetKey
@@ -47,19 +47,19 @@ class Binding:
 
     @property
     def service(self) -> Key:
-        """Whose endpoints are the targets."""
+        """The Service whose endpoints are the targets."""
         return self.key.namespace, self.key.service
 
 
 class TargetsWorker:
-    """Keeps the targets of every binding equal to the ready endpoints of its Service.
+    """Keeps each binding's targets equal to the ready endpoints of its Service.
 
     Args:
         clock: Time.
-        calls: To AWS.
-        kube: To Kubernetes.
-        synced: Set once everything that there is has been seen; before, what is not there yet must not be taken for gone.
-        stop: Ends it.
+        calls: Calls AWS.
+        kube: Writes to Kubernetes.
+        synced: Set once all objects have been listed; until then a missing object does not count as deleted.
+        stop: Ends the worker.
     """
 
     def __init__(self, clock: Clock, calls: Calls, kube: KubeWrites, synced: threading.Event, stop: threading.Event) -> None:
@@ -78,7 +78,7 @@ class TargetsWorker:
         self._thread.start()
 
     def wake(self) -> None:
-        """Makes it look again whether it may work."""
+        """Makes the worker check again whether it may work."""
         self._wake.set()
 
     def join(self, timeout_s: float) -> None:
@@ -91,7 +91,7 @@ class TargetsWorker:
         return self._queue.idle()
 
     def set_faults(self, faults: Faults) -> None:
-        """From now on; after a pause everything is looked at."""
+        """Sets the faults from now on; the end of a pause queues every binding."""
         with self._lock:
             resumed, self._faults = self._faults.paused and not faults.paused, faults
             arns = list(self._bindings) if resumed else []
@@ -100,7 +100,7 @@ class TargetsWorker:
         self._due(arns)
 
     def bind(self, key: TargetKey, name: str, arn: str) -> None:
-        """Takes a binding, unless it is known."""
+        """Adds a binding unless it is known."""
         with self._lock:
             if arn in self._bindings:
                 return
@@ -108,12 +108,12 @@ class TargetsWorker:
         self._due([arn])
 
     def unbind(self, key: TargetKey, name: str, arn: str, timeout_s: float) -> bool:
-        """Ends a binding and waits for it.
+        """Removes a binding and waits until it is gone.
 
         Args:
-            key: Whose endpoints are the targets.
-            name: Its name.
-            arn: Of its target group.
+            key: The Service whose endpoints are the targets.
+            name: The binding's name.
+            arn: ARN of its target group.
             timeout_s: Longest wait, seconds of the clock.
 
         Returns:
@@ -128,7 +128,7 @@ class TargetsWorker:
     # --- what the watches deliver -------------------------------------------------------------------------------------------------------
 
     def service(self, kind: str, obj: Object) -> None:
-        """Takes one Service as the watch delivered it."""
+        """Processes a Service from the watch."""
         key = (str(obj["metadata"]["namespace"]), str(obj["metadata"]["name"]))
         with self._lock:
             if kind == "DELETED":
@@ -138,7 +138,7 @@ class TargetsWorker:
         self._changed(key)
 
     def endpoint_slice(self, kind: str, obj: Object) -> None:
-        """Takes one EndpointSlice as the watch delivered it."""
+        """Processes an EndpointSlice from the watch."""
         metadata = obj["metadata"]
         key = (str(metadata["namespace"]), str((metadata.get("labels") or {}).get(_SERVICE_LABEL, "")))
         addresses = [
@@ -178,18 +178,18 @@ class TargetsWorker:
                 self._queue.done(arn, failed=not self._stop.is_set() and not self._attempt(arn, since))
 
     def _lag_s(self) -> float | None:
-        """How long a change waits, None while nothing may be done."""
+        """How long a change waits, seconds; None while the worker may do nothing."""
         with self._lock:
             return None if self._faults.paused or not self._synced.is_set() else self._faults.targets_lag_s
 
     def _place(self, arn: str) -> tuple[bool, str]:
-        """What comes is registered before what goes is removed; each in the order of the names."""
+        """Sort key: bindings to register come before bindings to remove, each sorted by name."""
         with self._lock:
             binding = self._bindings.get(arn)
         return (True, "") if binding is None else (binding.ending, binding.name)
 
     def _attempt(self, arn: str, since: float) -> bool:
-        """Whether a binding was brought to its state."""
+        """Reconciles a binding; returns whether it succeeded."""
         with self._lock:
             binding = self._bindings.get(arn)
         if binding is None:
@@ -199,15 +199,15 @@ class TargetsWorker:
         except (RemoteError, BuildError) as error:
             log.info("lbc.targets", binding=binding.name, error=str(error))
             return False
-        except Exception:  # a bug here must be seen, and must not end the thread
+        except Exception:  # a bug must be visible and must not end the thread
             log.exception("lbc.targets.failed", binding=binding.name)
         return True
 
     def _reconcile(self, binding: Binding, since: float) -> None:
-        """Deregisters first, then registers, as the real one does.
+        """Deregisters targets, then registers targets, like the real controller.
 
         Raises:
-            BuildError: The Service has no such port, or two ports of one address.
+            BuildError: The Service lacks the port, or an address has two ports.
             RemoteError: A call failed.
         """
         wanted = self._wanted(binding)
@@ -225,7 +225,7 @@ class TargetsWorker:
             binding.gone.set()
 
     def _wanted(self, binding: Binding) -> Mapping[str, int]:
-        """The port by address of what is to be registered."""
+        """The targets to register: port by address."""
         with self._lock:
             service = self._services.get(binding.service)
             slices = list(self._slices.get(binding.service, {}).values())
@@ -238,7 +238,7 @@ class TargetsWorker:
         name = str(service_port(service, binding.key.port).get("name") or "")
         wanted: dict[str, int] = {}
         for address, port in (one for ready in slices for one in ready.get(name, {}).items()):
-            if wanted.setdefault(address, port) != port:  # moto would keep the last one only
+            if wanted.setdefault(address, port) != port:  # moto would keep only the last one
                 raise unsupported(f"two ports of one address in a target group ({address})")
         return wanted
 

@@ -1,4 +1,4 @@
-"""A work queue as controller-runtime's: what changed is done once, and what failed again after growing pauses."""
+"""A work queue like controller-runtime's: it merges changes of a key, and retries failures after growing pauses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Item:
 
 
 class WorkQueue(Generic[K]):
-    """What is to be done, by key. Safe to share between threads.
+    """Pending work by key. Thread-safe.
 
     Args:
         clock: Time.
@@ -38,9 +38,9 @@ class WorkQueue(Generic[K]):
         self._working: set[K] = set()
 
     def add(self, key: K) -> None:
-        """Something changed: `key` is due at once, also where it waits to be tried again.
+        """Makes `key` due at once because it changed, even if it waits for a retry.
 
-        How often it failed before is not forgotten; only a success does that. So if it fails once more the next pause is a long one.
+        Only a success resets the number of failures, so after another failure the next pause is longer.
         """
         with self._lock:
             item = self._items.get(key)
@@ -48,10 +48,10 @@ class WorkQueue(Generic[K]):
                 self._items[key] = _Item(self._clock.monotonic())
 
     def take(self, lag_s: float) -> list[tuple[K, float]]:
-        """What is due, in the order in which it changed, each with when that was seen (monotonic). It must be given to `done`.
+        """The due keys in order of their changes, each with the monotonic time of its change. The caller must pass each to `done`.
 
         Args:
-            lag_s: Seconds that a change waits.
+            lag_s: Seconds that a change waits before it is due.
         """
         with self._lock:
             now = self._clock.monotonic()
@@ -65,11 +65,11 @@ class WorkQueue(Generic[K]):
             return [(key, item.since) for key, item in due]
 
     def done(self, key: K, *, failed: bool) -> None:
-        """Ends the work on what `take` gave.
+        """Ends the work on a key from `take`.
 
         Args:
-            key: Which.
-            failed: Whether to try it again later, unless it changed meanwhile.
+            key: The key.
+            failed: Whether to retry it later, unless it changed in the meantime.
         """
         with self._lock:
             self._working.discard(key)
@@ -82,7 +82,7 @@ class WorkQueue(Generic[K]):
             self._items.setdefault(key, _Item(self._clock.monotonic() + pause, retry=True))
 
     def restart(self) -> None:
-        """Forgets all failures, as a process that starts anew."""
+        """Forgets all failures, like a restarted process."""
         with self._lock:
             self._failures.clear()
 
@@ -94,6 +94,6 @@ class WorkQueue(Generic[K]):
             return max(0.0, min([at - now for at in due] + [longest_s]))
 
     def idle(self) -> bool:
-        """Whether nothing is left but what waits to be tried again."""
+        """Whether nothing is pending except retries."""
         with self._lock:
             return not self._working and all(item.retry for item in self._items.values())

@@ -1,1 +1,1 @@
-"""Demand, the requests that it makes, and what scales by it."""
+"""Demand, its requests and metrics, and autoscaling."""

@@ -1,4 +1,4 @@
-"""The arithmetic of a HorizontalPodAutoscaler, as KEDA makes one for every ScaledObject: pure, the metric and the time go in.
+"""The arithmetic of the HorizontalPodAutoscaler that KEDA makes for each ScaledObject. Pure.
 
 From the Kubernetes documentation of the algorithm (horizontal-pod-autoscale, "Algorithm details" and "Default behavior"): for an external
 metric with an ``averageValue`` the recommendation is ``ceil(total / target)``, nothing changes while ``total / (target * replicas)`` is
@@ -23,27 +23,27 @@ SCALE_UP_PODS: Final = 4
 
 
 class Autoscaler:
-    """One HorizontalPodAutoscaler: what it recommended within its stabilisation window, by the metric alone."""
+    """One HorizontalPodAutoscaler: its recommendations from the metric within the stabilisation window."""
 
     def __init__(self) -> None:
-        self._recommended: deque[tuple[float, int]] = deque()  # falling replicas: the first is the highest of the window
+        self._recommended: deque[tuple[float, int]] = deque()  # by decreasing replicas: the first is the highest in the window
 
     def remember(self, now: float, replicas: int) -> None:
-        """Notes a recommendation as if it had been made: the replicas stay at or above it for the length of the window."""
+        """Records a recommendation; replicas stay at or above it for the length of the window."""
         while self._recommended and self._recommended[-1][1] <= replicas:
             self._recommended.pop()
         self._recommended.append((now, replicas))
 
     def replicas(self, now: float, total: float, target: float, present: int, *, least: int, most: int, may_grow: bool = True) -> int:
-        """The replicas to ask for.
+        """The replicas to set.
 
         Args:
             now: Seconds of any clock.
-            total: The metric.
-            target: What one replica is to get of it; greater than zero.
-            present: Replicas that the Deployment asks for now.
-            least: KEDA's ``minReplicaCount``; it holds at once, whatever else forbids growth.
-            most: Its ``maxReplicaCount``.
+            total: The metric's value.
+            target: The metric's target per replica; greater than zero.
+            present: Replicas in the Deployment's spec now.
+            least: KEDA's ``minReplicaCount``; applies at once, even if growth is forbidden.
+            most: KEDA's ``maxReplicaCount``.
             may_grow: False where KEDA's ``paused-scale-out`` forbids growth.
         """
         close = present > 0 and abs(total / (target * present) - 1) <= TOLERANCE

@@ -1,4 +1,4 @@
-"""How much there is to serve: a wave or a line through points, as scenario files write it."""
+"""Demand in scenario files: a wave, a line through points, or a trace."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Requests = Annotated[float, Field(ge=0, le=1e9)]
 
 
 class Choice(FileModel):
-    """A mapping in which exactly one of some keys stands."""
+    """A mapping with exactly one of several keys."""
 
     @classmethod
     def _keys(cls) -> tuple[str, ...]:
@@ -38,7 +38,7 @@ class Choice(FileModel):
 
 
 class Point(FileModel):
-    """The demand at one moment; between two points it changes evenly."""
+    """The demand at one moment; it is interpolated linearly between points."""
 
     at_s: Seconds = Field(description="When.")
     requests: Requests = Field(description="Requests per metric period.")
@@ -49,8 +49,8 @@ class Wave(FileModel):
 
     base: Requests = Field(description="Lowest demand, requests per metric period.")
     peak: Requests = Field(description="Highest demand, requests per metric period.")
-    period_s: float = Field(gt=0, le=_LONGEST_S, description="From one peak to the next.")
-    peak_at_s: Seconds = Field(default=0, description="When the first peak is.")
+    period_s: float = Field(gt=0, le=_LONGEST_S, description="Time from one peak to the next.")
+    peak_at_s: Seconds = Field(default=0, description="Time of the first peak.")
 
     @model_validator(mode="after")
     def _together(self) -> Self:
@@ -60,7 +60,7 @@ class Wave(FileModel):
 
 
 class Demand(Choice):
-    """How much there is to serve."""
+    """Demand: a wave or a line through points."""
 
     wave: Wave | None = Field(default=None, description="A cosine wave.")
     points: tuple[Point, ...] | None = Field(default=None, min_length=1, max_length=1000, description="A line through points, in order.")
@@ -73,14 +73,14 @@ class Demand(Choice):
     def _ordered(self) -> Self:
         times = [point.at_s for point in self.points or ()]
         if times != sorted(set(times)):
-            raise cross_field_error([(("points",), "times that do not grow", "each later than the one before")])
+            raise cross_field_error([(("points",), "times that do not increase", "each later than the one before")])
         return self
 
     def at(self, seconds: float) -> float:
         """Requests per metric period.
 
         Args:
-            seconds: Of the scenario's clock since its start.
+            seconds: Time since the scenario began, on its clock.
         """
         if self.wave is not None:
             wave = self.wave
@@ -96,20 +96,20 @@ class Demand(Choice):
 
 
 class Trace(FileModel):
-    """Counted requests of a CSV file; its last column counts, one step a line. Over its end it begins anew."""
+    """Request counts from the last column of a CSV file, one line for each step. At its end it starts again."""
 
     file: str = Field(min_length=1, max_length=1000, description="The file, relative to the scenario.")
-    step_s: float = Field(gt=0, le=_LONGEST_S, description="Seconds of one line.")
-    peak: Requests = Field(description="Requests per metric period at the largest count: the trace is scaled to it.")
+    step_s: float = Field(gt=0, le=_LONGEST_S, description="Seconds for each line.")
+    peak: Requests = Field(description="Requests per metric period at the largest count; scales the trace.")
 
     def curve(self, folder: Path) -> Callable[[float], float]:
-        """Requests per metric period by seconds since the start; between two lines it changes evenly.
+        """Requests per metric period as a function of seconds since the start; interpolated linearly.
 
         Args:
-            folder: What `file` is relative to.
+            folder: The folder to which `file` is relative.
 
         Raises:
-            ConfigError: It cannot be read, or counts nothing.
+            ConfigError: The file cannot be read, or has no count above 0.
         """
         path = folder / self.file
         try:
@@ -133,7 +133,7 @@ class Trace(FileModel):
 
 
 def _counts(text: str) -> bool:
-    """Whether a cell is a count; the head of a column is not."""
+    """Whether a cell is a count and not the column's heading."""
     try:
         return 0 <= float(text) < math.inf
     except ValueError:
@@ -141,9 +141,9 @@ def _counts(text: str) -> bool:
 
 
 class TracedDemand(Demand):
-    """How much there is to serve, a trace included."""
+    """Demand: a wave, a line through points, or a trace."""
 
-    trace: Trace | None = Field(default=None, description="Counted requests of a file.")
+    trace: Trace | None = Field(default=None, description="Request counts from a file.")
 
     @classmethod
     def _keys(cls) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
-"""A fake KEDA with the HorizontalPodAutoscaler behind it: replicas follow each unit's counter.
+"""A fake of KEDA and its HorizontalPodAutoscalers: replicas follow each unit's counter.
 
-The counter is read as it is now, not as CloudWatch would show it minutes later; everything else is as in `Autoscaler`.
+It reads the counter's present value, which CloudWatch would show minutes later. `Autoscaler` does the rest.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Keda:
     """Sets the replicas of every unit that has a ScaledObject.
 
     Args:
-        world: What the fakes share.
-        traffic: The counters, by application key.
+        world: State that the fakes share.
+        traffic: Traffic with the counters, by application key.
     """
 
     def __init__(self, world: World, traffic: Mapping[str, Traffic]) -> None:
@@ -36,11 +36,11 @@ class Keda:
         self._autoscalers = {(application.namespace, unit.name): Autoscaler() for application, unit in world.units()}
 
     def step(self) -> None:
-        """Does what is due now."""
+        """Does everything that is due now."""
         now = self._world.now()
         if now < self._due:
             return
-        # Missed rounds are not made up for.
+        # Missed rounds are skipped.
         self._due += INTERVAL_S * (1 + math.floor((now - self._due) / INTERVAL_S))
         for application, unit in self._world.units():
             self._scale(application, unit, now)
@@ -53,7 +53,7 @@ class Keda:
         annotations = scaler["metadata"].get("annotations") or {}
         present = int(deployment["spec"].get("replicas", 1))
         if paused({name: value for name, value in annotations.items() if name != _NO_GROWTH}):
-            # Its HPA is gone; what the pause names is set, and anything else stays.
+            # KEDA deletes the HPA during a pause, sets the replicas that the pause names, and changes nothing else.
             fixed = str(annotations.get(_FIXED, ""))
             self._set(application, unit, int(fixed) if fixed.isdecimal() else present, present)
             return
@@ -71,7 +71,7 @@ class Keda:
             self._world.store.patch("Deployment", unit.deployment, change, namespace=application.namespace, manager=_MANAGER)
 
     def remember(self, application: Application, unit: Unit, replicas: int) -> None:
-        """Notes the replicas at the start as what was recommended so far: nothing shrinks in the first five minutes."""
+        """Records the replicas at the start as a recommendation, so that nothing shrinks in the first five minutes."""
         self._autoscalers[application.namespace, unit.name].remember(self._world.now(), replicas)
 
 

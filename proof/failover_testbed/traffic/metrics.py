@@ -1,4 +1,4 @@
-"""Publishes what the traffic did, as the model servers and the load balancer publish it: once a metric period, to CloudWatch."""
+"""Publishes the metrics of model servers and load balancer to CloudWatch, once per metric period."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class MetricsPublisher:
 
     Args:
         aws: The emulated account.
-        traffic: What is published.
-        load_balancer: ARN of its load balancer.
+        traffic: The traffic to publish.
+        load_balancer: ARN of the application's load balancer.
         now: Seconds since the Unix epoch.
     """
 
@@ -34,11 +34,11 @@ class MetricsPublisher:
         self._start = math.floor(now / self._period_s) * self._period_s
 
     def backfill(self, now: float, periods: int) -> None:
-        """Publishes the past as if it had been like the first step, and fills the present period up to `now`.
+        """Publishes earlier periods with the values of the first step, and fills the present period up to `now`.
 
         Args:
             now: Seconds since the Unix epoch.
-            periods: How many whole periods.
+            periods: Number of whole periods.
         """
         traffic = self._traffic
         first = {name: Period(unit.period.requests, unit.period.latency) for name, unit in traffic.units.items()}
@@ -67,7 +67,7 @@ class MetricsPublisher:
         own: list[dict[str, Any]] = []
         for unit in application.units:
             period = self._traffic.units[unit.name].period
-            if unit.counter_metric and period.requests > 0:  # a server that served nothing publishes nothing
+            if unit.counter_metric and period.requests > 0:  # a server without requests publishes nothing
                 own.append({"MetricName": unit.counter_metric, "Timestamp": moment, "Value": round(period.requests, 3)})
             if unit.latency_metric and period.requests > 0:
                 own.append({"MetricName": unit.latency_metric, "Timestamp": moment, "Value": round(period.latency / period.requests, 4)})

@@ -1,8 +1,8 @@
-"""The demand, split as the load balancer really splits it, and what becomes of each request.
+"""Splits the demand as the load balancer does, and computes which requests succeed.
 
-The split is read from ELBv2 itself, never from the Ingress: what the load-balancer controller has not done yet does not count. A share that
-goes to a target group without targets in service, or to a fixed 503, fails; a target group of which all targets are unhealthy fails open. A
-replica that gets more than its throughput answers late, not wrongly.
+The split comes from ELBv2, not from the Ingress, so changes that the load-balancer controller has not made yet have no effect. Requests to
+a target group without targets in service, or to a fixed 503, fail. A target group whose targets are all unhealthy fails open. A replica
+with more load than its throughput answers late but correctly.
 
 Not modelled: target-group stickiness.
 """
@@ -21,38 +21,38 @@ from failover_testbed.aws.server import EmulatedAws
 from failover_testbed.cluster.world import Pod, World
 
 STEP_S: Final = 1.0
-"""Longest stretch that one split stands for, seconds."""
+"""Longest time for which one split is used, seconds."""
 
 _HEALTHY: Final = "healthy"
 _UNHEALTHY: Final = "unhealthy"
 _WINDOW_S: Final = 60.0
-_RECHECK_S: Final = 1.0  # how often targets are looked at that are not healthy yet
+_RECHECK_S: Final = 1.0  # how often targets are checked that are not healthy yet
 
 
 class Routes(Protocol):
-    """What the traffic needs of the load-balancer controller: where its load balancer is, and when to look again."""
+    """What the traffic reads from the load-balancer controller: the listener, and when to read the rules again."""
 
     def listener(self, key: str) -> str:
-        """The ARN of the listener of an Ingress (``namespace/name``), "" where there is none yet."""
+        """The ARN of an Ingress' (``namespace/name``) listener, "" if there is none yet."""
 
     def service_of(self, target_group: str) -> str:
-        """The Service that a target group was made for, "" where it is none of ours."""
+        """The Service of a target group, "" if the controller did not create it."""
 
     @property
     def changes(self) -> int:
-        """How many writes it has made."""
+        """A number that grows with every change of ELBv2."""
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """What the live rule does. `weights` is by target group; empty where the load balancer answers itself."""
+    """The effect of the live rule. `weights` is by target group; empty for a fixed response."""
 
     weights: Mapping[str, int] = field(default_factory=dict)
-    answer: str = ""  # "" or what it answers itself, e.g. "503 Backend service does not exist"
+    answer: str = ""  # "" or the fixed response, e.g. "503 Backend service does not exist"
 
 
 class LiveRouting:
-    """Reads one application's live rule and the targets behind it, again after every change.
+    """Reads an application's live rule and its targets, again after each change.
 
     Args:
         aws: The emulated account.
@@ -69,7 +69,7 @@ class LiveRouting:
         self._targets: dict[str, frozenset[str]] = {}
 
     def read(self) -> tuple[Split, Mapping[str, frozenset[str]]]:
-        """The rule, and by target group the addresses that it sends requests to."""
+        """The live rule, and the addresses that get requests, by target group."""
         changes, now = self._routes.changes, self._clock.monotonic()
         listener = self._routes.listener(self._key)
         if listener and (changes != self._seen or now >= self._recheck_at):
@@ -81,7 +81,7 @@ class LiveRouting:
         return self._split, self._targets
 
     def _in_service(self, elb: Any, group: str, now: float) -> frozenset[str]:  # noqa: ANN401 - a botocore client
-        """The healthy targets; all the unhealthy ones where there is no healthy one."""
+        """The healthy targets, or all targets if none is healthy."""
         states: dict[str, set[str]] = {}
         for entry in elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]:
             states.setdefault(entry["TargetHealth"]["State"], set()).add(entry["Target"]["Id"])
@@ -91,7 +91,7 @@ class LiveRouting:
 
 
 def _live(rules: list[dict[str, Any]]) -> Split:
-    """The rule that an ordinary request meets: the first, by priority, that is no standby rule."""
+    """The rule of an ordinary request: the first by priority that is not a standby rule."""
     ordered = sorted((rule for rule in rules if rule["Priority"] != "default"), key=lambda rule: int(rule["Priority"]))
     for rule in [*ordered, *(rule for rule in rules if rule["Priority"] == "default")]:
         if not all(_reachable(one) for one in rule.get("Conditions", [])):
@@ -106,7 +106,7 @@ def _live(rules: list[dict[str, Any]]) -> Split:
 
 
 def _reachable(condition: Mapping[str, Any]) -> bool:
-    """Whether a request from the internet can meet a condition."""
+    """Whether a request from the internet can satisfy a condition."""
     match condition.get("Field"):
         case "host-header":
             values = condition.get("HostHeaderConfig", {}).get("Values") or condition.get("Values", [])
@@ -119,7 +119,7 @@ def _reachable(condition: Mapping[str, Any]) -> bool:
 
 @dataclass(slots=True)
 class Period:
-    """What one unit did in one metric period."""
+    """A unit's traffic in one metric period."""
 
     requests: float = 0.0
     latency: float = 0.0  # sum over the requests, seconds
@@ -127,7 +127,7 @@ class Period:
 
 @dataclass(slots=True)
 class UnitTraffic:
-    """One unit's traffic so far."""
+    """A unit's traffic so far."""
 
     period: Period = field(default_factory=Period)
     recent: deque[tuple[float, float]] = field(default_factory=deque)  # time and requests of each step of the last minute
@@ -139,24 +139,24 @@ class UnitTraffic:
 
 @dataclass(slots=True)
 class Balancer:
-    """One load balancer's traffic in one metric period, and so far."""
+    """A load balancer's traffic in one metric period, and so far."""
 
     requests: float = 0.0
     own_5xx: float = 0.0
     target_5xx: float = 0.0
     served: float = 0.0
     failed: float = 0.0
-    failures: dict[str, float] = field(default_factory=dict)  # requests by why they failed
+    failures: dict[str, float] = field(default_factory=dict)  # failed requests by cause
 
 
 class Traffic:
-    """One application's traffic.
+    """An application's traffic.
 
     Args:
-        world: For the pods.
-        application: Whose.
+        world: The pods.
+        application: The application.
         routing: The live rule.
-        services: Tells a target group's Service.
+        services: Finds the Service of a target group.
         period_at: The start of the present metric period.
     """
 
@@ -168,7 +168,7 @@ class Traffic:
         self.shown: dict[str, int] = {}  # the live weights by Service
 
     def warm(self, demand: float) -> None:
-        """Makes the last minute one of this demand, and the present metric period a whole one of it. Nothing of it counts as served.
+        """Fills the last minute and the present metric period with this demand. None of it counts as served.
 
         Args:
             demand: Requests per metric period.
@@ -183,7 +183,7 @@ class Traffic:
         self.balancer.failures.clear()
 
     def step(self, demand: float, seconds: float) -> None:
-        """Sends the requests of a stretch of time.
+        """Sends the requests of a period of time.
 
         Args:
             demand: Requests per metric period.
@@ -248,11 +248,11 @@ class Traffic:
             self.balancer.requests += served
 
     def counter(self, unit: str) -> float:
-        """Requests that a unit served in the last minute of this clock."""
+        """Requests that a unit served in the last minute of the clock."""
         return sum(requests for _, requests in self.units[unit].recent)
 
     def shares(self) -> dict[str, int]:
-        """Percent of the last minute's served requests by unit; all 0 where there were none."""
+        """Percentage of the last minute's served requests by unit; all 0 if there were none."""
         counts = {unit: self.counter(unit) for unit in self.units}
         return largest_remainder(counts) if any(counts.values()) else dict.fromkeys(counts, 0)
 
@@ -261,7 +261,7 @@ def latency_at(unit: Unit, load: float) -> float:
     """Latency of one replica, seconds.
 
     Args:
-        unit: Which.
-        load: 1 is its throughput. Below it batches are small and answers a little faster; beyond it requests queue.
+        unit: The unit.
+        load: 1 is its throughput. Below 1, batches are small and answers slightly faster; above 1, requests queue.
     """
     return unit.latency_s * (0.75 + 0.25 * load if load <= 1 else load)

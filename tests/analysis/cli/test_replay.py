@@ -48,7 +48,7 @@ def test_this_version_decides_the_recording_of_an_earlier_one_the_same() -> None
 
 
 def test_what_another_policy_would_have_done() -> None:
-    """Word for word: differences as they begin and end, mode changes side by side, times, cost, and where to look."""
+    """Word for word: differences as they begin and end, mode changes side by side, times, cost, and the command for each moment."""
     result = _replay("seed.jsonl.gz", "--policy", "patient.yaml", "--exact")
     assert result.exit_code == 2, result.output
     assert result.output == PATIENCE.read_text()
@@ -62,7 +62,7 @@ def test_the_moment_of_the_first_difference_in_full() -> None:
     assert result.exit_code == 2, result.output
     assert "Failover plan for ingress default/sd21" in result.output
     assert "waiting 1 min 50 s more before acting on it" in result.output
-    assert "Coming once the guards that wait have opened: failover" in result.output
+    assert "Next, once the waiting guards have opened: failover" in result.output
     document = json.loads(_replay(*summary[2:], "--json").stdout)
     assert (document["kind"], document["plan"]["reason"]) == ("moment", "Patience")
 
@@ -72,7 +72,7 @@ def test_a_moment_without_a_difference_in_full() -> None:
     result = _replay("seed.jsonl.gz", "--at", AFTER_THE_FAILOVER)
     assert result.exit_code == 0, result.output
     assert "ReturnUnproven" in result.output
-    assert "No difference to what was recorded." in result.output
+    assert "No difference from the recording." in result.output
 
 
 def test_the_same_for_machines() -> None:
@@ -104,7 +104,7 @@ def test_bad_lines_are_named_and_the_rest_is_replayed() -> None:
     assert f"cut.jsonl:{whole + 1}: is not JSON; the last line of a file may have been cut off" in result.stderr
     assert "broken.jsonl:1: is not JSON" in result.stderr
     assert "missing.jsonl: cannot be read: No such file or directory" in result.stderr
-    assert "broken.jsonl: 25 more that could not be read" in result.stderr
+    assert "broken.jsonl: 25 more unreadable lines" in result.stderr
     assert f"{KEY}  {whole - 1} decisions replayed, no difference" in result.stdout
 
 
@@ -112,9 +112,11 @@ def test_bad_lines_are_named_and_the_rest_is_replayed() -> None:
     ("words", "problem"),
     [
         pytest.param(("broken.jsonl",), "no recorded decision could be read", id="nothing could be read"),
-        pytest.param(("seed.jsonl.gz", "--application", "other"), f"there are decisions of: {KEY}", id="another application"),
-        pytest.param(("seed.jsonl.gz", "--from", "2027-01-01T00:00:00Z"), f"there are decisions of: {KEY}", id="another time"),
-        pytest.param(("seed.jsonl.gz", "--policy", "other.yaml"), f"there are decisions of: {KEY}", id="a policy of another application"),
+        pytest.param(("seed.jsonl.gz", "--application", "other"), f"there are decisions about: {KEY}", id="another application"),
+        pytest.param(("seed.jsonl.gz", "--from", "2027-01-01T00:00:00Z"), f"there are decisions about: {KEY}", id="another time"),
+        pytest.param(
+            ("seed.jsonl.gz", "--policy", "other.yaml"), f"there are decisions about: {KEY}", id="a policy of another application"
+        ),
         pytest.param(("seed.jsonl.gz", "--policy", "missing.yaml"), "missing.yaml: found no file", id="no application file"),
         pytest.param(("seed.jsonl.gz", "--policy", "more.yaml", "--whole"), "sd21-new, which was not recorded", id="a new unit"),
         pytest.param(("seed.jsonl.gz", "--whole"), "--whole needs --policy", id="whole of nothing"),

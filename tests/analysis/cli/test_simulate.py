@@ -45,7 +45,7 @@ def run(*arguments: str | Path) -> tuple[int, str]:
 
 
 def test_tells_what_happened_the_verdict_first(world: Path) -> None:
-    """Then the sums, and every switch with its reason."""
+    """Then the sums, and every mode change with its reason."""
     code, output = run(world)
     assert code == 0
     assert output.startswith("✔ small, seed 1: every invariant held")

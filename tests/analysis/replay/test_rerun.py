@@ -195,7 +195,7 @@ def test_a_gap_in_the_recording_is_not_filled() -> None:
 
 
 def test_two_replicas_are_one_course() -> None:
-    """Lines of whoever stood by are left out; whoever led goes on with what the other one remembered."""
+    """Lines of a standby are left out; the new leader continues with the memory of the old one."""
     recorded = shortage_and_return()
     standby = [replace(one, memory=Memory(), snapshot=replace(one.snapshot, leader=False)) for one in recorded]
     mixed = [one for pair in zip(recorded, standby, strict=True) for one in pair]

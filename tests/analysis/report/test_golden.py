@@ -21,7 +21,7 @@ def report() -> Report:
 
 @pytest.mark.parametrize(("name", "form"), FORMS.items(), ids=FORMS)
 def test_the_report_of_a_fixed_seed_is_the_same_byte_for_byte(report: Report, name: str, form: Callable[[Report], str]) -> None:
-    """A change on purpose: `make docs` writes them anew, and the difference is looked at."""
+    """A change on purpose: `make docs` writes them again, and the author reads the difference."""
     assert form(report) == (FOLDER / name).read_text(encoding="utf-8")
 
 

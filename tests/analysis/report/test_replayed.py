@@ -64,7 +64,7 @@ def test_another_policy_beside_what_was_recorded() -> None:
 
 
 def test_the_same_decisions_are_a_report_of_how_it_went() -> None:
-    """One course; the mode changes are the moments that are worth a look."""
+    """One course; the mode changes are the notable moments."""
     result = _replay("seed.jsonl.gz", "--report", "r.json", "--report", "r.html")
     assert result.exit_code == 0, result.output
     report = json.loads(Path("r.json").read_text())
@@ -80,5 +80,5 @@ def test_the_same_decisions_are_a_report_of_how_it_went() -> None:
 
 def test_a_report_of_one_moment_is_refused() -> None:
     """And a name that says no form, before anything is replayed."""
-    assert "a report is of all of them" in _replay("seed.jsonl.gz", "--at", "2099-01-01T00:00:00Z", "--report", "r.html").output
+    assert "a report covers all of them" in _replay("seed.jsonl.gz", "--at", "2099-01-01T00:00:00Z", "--report", "r.html").output
     assert "allowed: a name that ends with" in _replay("seed.jsonl.gz", "--report", "r.pdf").output

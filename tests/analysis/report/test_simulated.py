@@ -48,13 +48,13 @@ def test_the_table_is_the_spread_over_the_seeds(runs: list[Played]) -> None:
     served = [1 - one.result.totals.flow.lost / one.result.totals.flow.demand for one in runs[:2]]
     assert row.cells["served"] is not None
     assert row.cells["served"].median == pytest.approx(sum(served) / 2)
-    assert row.cells["flips"] == Spread.of(len(one.result.switches) for one in runs[:2])
+    assert row.cells["flips"] == Spread.of(len(one.result.mode_changes) for one in runs[:2])
     capacity = [one.result.totals.seconds[Mode.CAPACITY] / one.result.seconds for one in runs[:2]]
     assert row.cells["capacity_time"] == Spread.of(capacity)
 
 
 def test_times_are_over_all_events_of_all_seeds(runs: list[Played]) -> None:
-    """Whoever never fails over verifies nothing."""
+    """A policy that never fails over verifies nothing."""
     first, second = reported(runs).tables[0].rows
     detected = [one for run in runs[:2] for one in run.measured.detected_s]
     assert first.cells["detect"] == Spread.of(detected)
@@ -93,7 +93,7 @@ def test_a_failed_seed_is_named_with_its_command_and_the_verdict_says_so(runs: l
     assert not report.ok
     assert "1 invariant violation in" in report.verdict
     assert (report.failures[0].seed, report.failures[0].command) == (2, runs[1].command)
-    assert "requests are sent to a group of pods none of which is ready" in report.failures[0].words
+    assert "requests go to a group without a ready pod" in report.failures[0].words
     restart = next(row for row in report.appendix[0].rows if row.name == "restart")
     assert {key: cell.median for key, cell in restart.cells.items() if cell} == {"injected": 2, "survived": 1, "runs": 2}
     assert "✖" in markdown(report).splitlines()[2]
@@ -106,7 +106,7 @@ def test_runs_that_ended_early_are_compared_with_nobody(runs: list[Played]) -> N
     assert report.verdict.startswith("two-mode served ")
     assert "two-mode was ended early in 1 of 2 runs" in report.verdict
     assert report.tables[0].rows[0].cells["cost"] == Spread.of([runs[1].result.totals.dollars])
-    assert "ended after 4 h, for too many invariants did not hold" in report.timelines[0].words
+    assert "ended after 4 h because of too many violations" in report.timelines[0].words
     nobody = reported([cut, replace(runs[1], planned_s=cut.planned_s)])
     assert set(nobody.tables[0].rows[0].cells.values()) == {None}
     assert nobody.verdict.startswith("two-mode was ended early in 2 of 2 runs;")
@@ -115,7 +115,7 @@ def test_runs_that_ended_early_are_compared_with_nobody(runs: list[Played]) -> N
 def test_the_same_moment_of_several_policies_is_one(runs: list[Played]) -> None:
     """Five moments are to tell five things."""
     report = reported([runs[0], replace(runs[0], contender=ALWAYS)])
-    assert all("as bad or less so with always-cost" in one.words for one in report.moments)
+    assert all("the same or less bad with always-cost" in one.words for one in report.moments)
     assert len({one.at for one in report.moments}) == len(report.moments)
 
 

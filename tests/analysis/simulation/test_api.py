@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from controller.errors import Conflict, NotFound, RemoteError, StateError, Unavailable
+from controller.policy.annotations import MARKER, RETURN_STEP
 from controller.policy.conclusion import conclude
 from controller.policy.model import Action, ActionKind, Memory, Mode, Override
-from controller.policy.routing import MARKER, RETURN_STEP
 from failover_analysis.simulation.api import Store
 from failover_analysis.simulation.engine import Engine
 from failover_analysis.simulation.fault_state import FaultState
@@ -60,7 +60,7 @@ def test_an_annotation_of_ours_that_an_apply_does_not_name_is_taken_away() -> No
 
 
 def test_another_version_or_another_ingress_is_a_conflict() -> None:
-    """Both preconditions of the body are asked for."""
+    """Both preconditions of the body are checked."""
     engine, actions = failover()
     action = next(one for one in actions if one.kind is ActionKind.ROUTE)
     engine.api.edit_action(action.before, "kubectl")

@@ -1,4 +1,4 @@
-"""The source's three experiments: what docs/experiments.md says of them is what they show."""
+"""The AWS sample's three experiments show what docs/experiments.md says of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def at(result: Result, hours: float) -> Row:
 def test_cost_mode_keeps_its_split_under_the_wave() -> None:
     """Figures 6 and 7."""
     result = play("cost-wave")
-    assert (result.violations, result.switches, result.totals.writes, result.totals.flow.failed) == ((), (), {}, {})
+    assert (result.violations, result.mode_changes, result.totals.writes, result.totals.flow.failed) == ((), (), {}, {})
     peak = {name: max(row.served[name] for row in result.rows) for name in result.rows[0].served}
     assert peak == pytest.approx(
         {"sd21-inf2": 1150, "sd21-trn1": 600, "sd21-g5-triton": 450, "sd21-g6-triton": 300, "sd21-g5-cuda": 450}, rel=0.1
@@ -39,7 +39,7 @@ def test_cost_mode_keeps_its_split_under_the_wave() -> None:
 def test_a_limited_pool_stagnates_and_another_unit_takes_the_growth(name: str, grows: str) -> None:
     """Figures 8 and 9: 21:20 is three hours and a third from the start."""
     result = play(name)
-    assert (result.violations, result.switches, result.totals.flow.failed) == ((), (), {})
+    assert (result.violations, result.mode_changes, result.totals.flow.failed) == ((), (), {})
     before, end, after = at(result, 3.2), at(result, 5.25), at(result, 7.5)
     assert end.ready["sd21-g6-triton"] == before.ready["sd21-g6-triton"] < after.ready["sd21-g6-triton"]
     assert max(end.ready, key=lambda unit: end.ready[unit] - before.ready[unit]) == grows
@@ -50,8 +50,8 @@ def test_inf2_runs_out_and_is_back_for_the_next_wave(name: str, worst: float) ->
     """Figures 10 and 11."""
     result = play(name)
     assert (result.violations, result.totals.flow.failed) == ((), {})
-    assert [one.to for one in result.switches] == [Mode.CAPACITY, Mode.COST]
-    over, back = ((one.at - result.rows[0].at) / 3600 for one in result.switches)
+    assert [one.to for one in result.mode_changes] == [Mode.CAPACITY, Mode.COST]
+    over, back = ((one.at - result.rows[0].at) / 3600 for one in result.mode_changes)
     assert 10 < over < 10.7
     assert 24 < back < 25
     top = at(result, 36)

@@ -11,10 +11,11 @@ import pytest
 
 from controller.policy import conclusion, guards, memory, plan, steady
 from controller.policy import decide as decide_module
+from controller.policy.case import Case
+from controller.policy.figures import Figures
 from controller.policy.model import Decision, GuardResult, Mode, Target
 from controller.policy.reasons import SENTENCES, Reason
 from controller.policy.routing import format_action
-from controller.policy.targets import cost_weights
 from controller.service.in_doubt import InDoubt
 from failover_analysis.simulation.invariants import HARMS
 from failover_analysis.simulation.leadership import SimulatedLeadership
@@ -35,7 +36,7 @@ def _open(*names: str) -> Callable[[Patch], None]:
 
 
 def _lowering_at_once(patch: Patch) -> None:
-    patch.setattr(steady, "_settled", lambda case: True)
+    patch.setattr(steady, "_lowering_in_s", lambda case: 0.0)
 
 
 def _no_leadership(patch: Patch) -> None:
@@ -43,7 +44,7 @@ def _no_leadership(patch: Patch) -> None:
     patch.setattr(SimulatedLeadership, "leads", lambda self: True)
 
 
-def _never(case: guards.Case) -> GuardResult:
+def _never(case: Case) -> GuardResult:
     return GuardResult("never", Reason.DWELL, "never", {"mode": "x", "remaining": "x"})
 
 
@@ -68,13 +69,18 @@ def _restless(patch: Patch) -> None:
     """Weights that never settle."""
     turn = [0]
 
-    def moving(snapshot: Any) -> dict[str, int]:
-        turn[0] += 1
-        return {name: weight + 20 * (turn[0] % 2) for name, weight in cost_weights(snapshot).items()}
+    class Moving:
+        """Figures whose weights alternate."""
 
-    patch.setattr(steady, "cost_weights", moving)
+        @staticmethod
+        def of(snapshot: Any, returning: Any = ()) -> Figures:
+            turn[0] += 1
+            made = Figures.of(snapshot, returning)
+            return replace(made, cost={name: weight + 20 * (turn[0] % 2) for name, weight in made.cost.items()})
+
+    patch.setattr(decide_module, "Figures", Moving)
     patch.setattr(steady, "_as_written", lambda application, weights: True)
-    patch.setattr(steady, "_too_soon", lambda targets, case: False)
+    patch.setattr(steady, "_only_gives_back", lambda targets, case: False)
 
 
 def _too_heavy(patch: Patch) -> None:
@@ -133,7 +139,7 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
     "stale signals": (_open("fresh"), {**SHORT, "faults": (fault("watch-stalls-workloads", 0.105, 0.9),)}, "blind"),
     "a pause that is not heard": (_open("paused"), {**SHORT, "faults": (fault("paused-by-a-person", 0.05, 2.0),)}, "paused"),
     "a sentence without its words": (_speechless, {"seconds": HOUR}, "explained"),
-    "a switch that is forgotten": (_forgetful, SHORT, "recorded"),
+    "a mode change that is forgotten": (_forgetful, SHORT, "recorded"),
     "a lost answer that is never settled": (
         _never_settled,
         {**SHORT, "seconds": 2 * HOUR, "faults": (fault("api-lost-answers", 0.9, 1.0),)},

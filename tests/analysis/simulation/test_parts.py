@@ -66,8 +66,8 @@ class TestQueueing:
         assert served == unit.throughput
         assert latency == pytest.approx(unit.latency_s)  # type: ignore[attr-defined]
 
-    def test_agrees_with_what_the_source_measured_below_it(self) -> None:
-        """The source's wave shows inf2 at 0.5 s, kept at about three quarters of its throughput."""
+    def test_agrees_with_what_the_sample_measured_below_it(self) -> None:
+        """The AWS sample's wave shows inf2 at 0.5 s, kept at about three quarters of its throughput."""
         assert answered(0.75 * 105, 105, 0.67, 60)[1] == pytest.approx(0.5, abs=0.03)
 
     @given(st.floats(0, 5000), st.floats(0, 5000))

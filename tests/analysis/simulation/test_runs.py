@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_a_quiet_morning_changes_nothing() -> None:
-    """No write, no switch, nothing fails, and the split is that of the weights."""
+    """No write, no mode change, nothing fails, and the split is that of the weights."""
     result = play()
     assert result.violations == ()
     assert result.totals.writes == {}
@@ -38,18 +38,18 @@ def test_a_quiet_morning_changes_nothing() -> None:
 
 
 def test_a_shortage_switches_and_the_return_switches_back() -> None:
-    """The source's story, within a few hours."""
+    """The AWS sample's story, within a few hours."""
     result = play(outages=(outage(0.2, 1.5),), seconds=6 * HOUR)
     assert broken(result) == set()
-    assert [one.to for one in result.switches] == [Mode.CAPACITY, Mode.COST]
-    assert not any(one.needless for one in result.switches)
+    assert [one.to for one in result.mode_changes] == [Mode.CAPACITY, Mode.COST]
+    assert not any(one.needless for one in result.mode_changes)
     assert result.totals.exposed_s < 120
 
 
 def test_one_zone_out_changes_nothing() -> None:
     """Karpenter launches in another, and says nothing."""
     result = play(outages=(outage(0.0, 4.0, zones=("us-west-2a",)),))
-    assert result.switches == ()
+    assert result.mode_changes == ()
     assert result.violations == ()
 
 
@@ -108,7 +108,7 @@ def test_a_pin_that_was_there_before_is_there_again_after_a_fault(name: str) -> 
     pinned = Override(pinned_mode=Mode.COST, why="compared")
     result = play(override=pinned, outages=(outage(1.0, 3.0),), faults=(fault(name, 0.2, 0.2),))
     assert result.rows == ()
-    assert {one.to for one in result.switches if one.at > START + 0.5 * HOUR} <= {Mode.COST}
+    assert {one.to for one in result.mode_changes if one.at > START + 0.5 * HOUR} <= {Mode.COST}
     assert result.totals.seconds.get("capacity", 0.0) < 0.5 * HOUR
 
 
@@ -124,7 +124,7 @@ def test_least_outstanding_requests_uses_fast_replicas_more() -> None:
     assert fast["sd21-trn1"] > even["sd21-trn1"]
 
 
-def test_capacity_mode_is_dear_where_scalers_do_not_aim_at_what_replicas_get() -> None:
+def test_capacity_mode_is_expensive_where_scalers_do_not_aim_at_what_replicas_get() -> None:
     """Targets that fit what replicas get keep them as they are.
 
     KEDA grows the units whose replicas get more than their target: the slowest ones with round robin, the fastest one where each gets what
@@ -178,7 +178,7 @@ def test_the_account_agrees_with_the_bill() -> None:
     """What the controller would say that it spent is within a twentieth of the node-hours."""
     result = play(outages=(outage(0.2, 1.5),), seconds=8 * HOUR)
     assert result.ledger.spend == pytest.approx(result.totals.dollars, rel=0.05)
-    assert result.ledger.switches == len(result.switches)
+    assert result.ledger.switches == len(result.mode_changes)
     assert sum(result.ledger.seconds.values()) == pytest.approx(result.seconds, rel=0.01)
     assert result.ledger.seconds[Mode.CAPACITY] == pytest.approx(result.totals.seconds["capacity"], rel=0.01)
     assert result.ledger.exposed_s == pytest.approx(result.totals.exposed_s, abs=30)

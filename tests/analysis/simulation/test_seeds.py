@@ -1,4 +1,4 @@
-"""Runs that once found a bug: they hold now, and break again without what was mended."""
+"""Runs that once found a bug: they hold now, and break again without the fix."""
 
 from __future__ import annotations
 
@@ -53,17 +53,17 @@ def _health_is_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 
 def _never_too_soon(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(steady, "_too_soon", lambda targets, case: False)
+    patch.setattr(steady, "_only_gives_back", lambda targets, case: False)
 
 
-def _silence_is_no_demand(patch: pytest.MonkeyPatch) -> None:
+def _missing_metrics_are_no_demand(patch: pytest.MonkeyPatch) -> None:
     """As it was when some were found: CloudWatch answered with a value of any age, and without one nothing was held."""
     patch.setattr(simulated_view, "PERIODS", 100)
     patch.setattr(steady, "held_replicas", lambda snapshot, memory: {})
 
 
 def _follows_every_sample(patch: pytest.MonkeyPatch) -> None:
-    _silence_is_no_demand(patch)
+    _missing_metrics_are_no_demand(patch)
     _never_too_soon(patch)
 
 
@@ -81,7 +81,7 @@ def _as_if_nothing_was_changed(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "unmend", "broken"),
+    ("name", "unfix", "broken"),
     [
         ("lost-answer", _not_noticed, "drained"),
         ("rule-replaced", _not_missed, "drained"),
@@ -91,9 +91,9 @@ def _as_if_nothing_was_changed(patch: pytest.MonkeyPatch) -> None:
         ("restless-weights", _follows_every_sample, "restless"),
     ],
 )
-def test_it_breaks_again_without_the_mend(
-    name: str, unmend: Callable[[pytest.MonkeyPatch], None], broken: str, monkeypatch: pytest.MonkeyPatch
+def test_it_breaks_again_without_the_fix(
+    name: str, unfix: Callable[[pytest.MonkeyPatch], None], broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A seed that would pass anyway protects nothing."""
-    unmend(monkeypatch)
+    unfix(monkeypatch)
     assert broken in {one.name for one in play(FOLDER / f"{name}.yaml").violations}

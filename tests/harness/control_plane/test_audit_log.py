@@ -1,4 +1,4 @@
-"""Reading the API server's audit log, with what a real one writes now and then."""
+"""Reading the API server's audit log, with rare entries of a real one."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def _read(folder: Path, *events: dict[str, Any], rest: str = "") -> list[Entry]:
 
 
 def test_a_request_that_was_aborted_has_no_known_end(tmp_path: Path) -> None:
-    """The log says 200 of it, whatever became of it."""
+    """The log contains 200 for it, whatever its result."""
     status = {"code": 200, "message": "Connection closed early"}
     assert [one.code for one in _read(tmp_path, _event(1), _event(2, responseStatus=status))] == [200, UNKNOWN]
 
 
 def test_a_request_that_ended_before_its_user_was_known_is_nobodys(tmp_path: Path) -> None:
-    """As one whose token could not be looked up: the user is there, and empty."""
+    """For example if the token could not be looked up: the user field is empty."""
     assert [one.user for one in _read(tmp_path, _event(1, user={}), _event(2))] == ["", "controller"]
 
 
 def test_a_watch_counts_once_and_a_line_that_is_being_written_not_yet(tmp_path: Path) -> None:
-    """It appears when it is opened and when it ends."""
+    """The log contains its beginning and its end."""
     assert len(_read(tmp_path, _event(1, verb="watch"), _event(1, verb="watch"), rest='{"auditID": "2", "user')) == 1

@@ -1,4 +1,4 @@
-"""Envoy behaves as an Application Load Balancer does, with real requests."""
+"""Envoy behaves like an Application Load Balancer, with real requests."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class World:
         self.plane = DataPlane(lambda: self.state, deleted=self.pods.cut)
 
     def run(self, **pods: Pod | None) -> None:
-        """Lets pods be as given; None: gone."""
+        """Starts, changes and (with None) stops pods."""
         self.here = {name: pod for name, pod in (self.here | pods).items() if pod is not None}
         self.pods.serve(self.here.values())
 
@@ -61,11 +61,11 @@ class World:
         self.state = replace(self.state, groups=made)
 
     def rule(self, *weights: tuple[str, int], stickiness_s: int = 0) -> None:
-        """Makes the live rule forward so."""
+        """Sets the live rule's weights."""
         self.rules(Rule(1, LIVE, Forward(weights, stickiness_s)))
 
     def rules(self, *rules: Rule) -> None:
-        """Makes the listener have these rules."""
+        """Sets the listener's rules."""
         self.state = replace(self.state, listeners=(Listener(LISTENER, rules, Fixed(404)),))
 
     def healthy(self, *names: str) -> None:
@@ -78,7 +78,7 @@ class World:
         wait_for(f"{names} {state}", lambda: all(self.plane.health(arns[n[0]], self.address(n), 8000)[0] == state for n in names))
 
     def ask(self, path: str = "/", **headers: str) -> Reply:
-        """Sends one request; status 0 where the connection was cut."""
+        """Sends one request; the status is 0 if the connection was cut."""
         reply = self.answer(path, **headers)
         return reply.status, reply.headers.get(UNIT_HEADER, "")
 
@@ -87,15 +87,15 @@ class World:
         return self.http.request("POST", self.plane.url(LISTENER) + path, headers=headers)
 
     def ask_many(self, count: int = 60, **headers: str) -> Counter[Reply]:
-        """Sends many, one after the other."""
+        """Sends requests, one after another."""
         return Counter(self.ask(**headers) for _ in range(count))
 
     def always(self, *wanted: Reply) -> None:
-        """Waits until exactly these are the answers to many requests."""
+        """Waits until many requests get exactly these answers."""
         wait_for(f"{wanted}", lambda: set(self.ask_many(20)) == set(wanted))
 
     def becomes(self, what: str, condition: Callable[[Reply], bool]) -> None:
-        """Waits until requests are answered so."""
+        """Waits until a request's answer meets a condition."""
 
         def seen() -> bool:
             try:
@@ -108,14 +108,14 @@ class World:
 
 @pytest.fixture(scope="module")
 def pods() -> Iterator[PodProcess]:
-    """The process of the pods; every test's are on addresses of its own."""
+    """The pods' process; each test uses its own addresses."""
     with PodProcess() as process:
         yield process
 
 
 @pytest.fixture
 def world(pods: PodProcess) -> Iterator[World]:
-    """A data plane without AWS: the tests say what ELBv2's state is."""
+    """A data plane without AWS: tests set the state of ELBv2."""
     try:
         binary()
     except NotThereError as error:
@@ -144,7 +144,7 @@ def two_groups(world: World, check: HealthCheck = CHECK, **pods: Pod) -> None:
 
 
 def test_the_weights_choose_the_group(world: World) -> None:
-    """A weight of 0 gets nothing; equal ones both something."""
+    """A group with weight 0 gets no requests; groups with equal weights both get some."""
     two_groups(world)
     assert set(world.ask_many()) == {(200, "a1"), (200, "b1")}
     world.rule((A, 0), (B, 1))
@@ -153,7 +153,7 @@ def test_the_weights_choose_the_group(world: World) -> None:
 
 
 def test_there_is_no_failover_between_the_groups_of_an_action(world: World) -> None:
-    """The share of an empty group is a 503, for which no target was chosen; the other keeps its own."""
+    """An empty group's share is answered 503 without a target; the other group keeps its share."""
     two_groups(world)
     world.groups("a1", "")
     wait_for("503 for the share of B", lambda: (503, "") in world.ask_many(20))
@@ -164,8 +164,8 @@ def test_there_is_no_failover_between_the_groups_of_an_action(world: World) -> N
 
 
 def test_targets_that_wait_for_their_first_check_get_nothing(world: World) -> None:
-    """Only such targets: 503. Beside others they are left out. After the first check that passes they are used."""
-    patient = replace(CHECK, timeout_s=30.0)  # else the check that hangs fails at last, and the target counts as unhealthy
+    """With only such targets the answer is 503. With others they are left out. They are used after a first successful check."""
+    patient = replace(CHECK, timeout_s=30.0)  # otherwise the hanging check fails, and the target counts as unhealthy
     two_groups(world, patient, a2=world.pod("a2", fault="hang"))
     world.rule((A, 1))
     world.groups("a1 a2", "", patient)
@@ -178,7 +178,7 @@ def test_targets_that_wait_for_their_first_check_get_nothing(world: World) -> No
 
 
 def test_an_unhealthy_target_is_left_out_until_all_are(world: World) -> None:
-    """While one is healthy it gets everything; when none is, all of them get requests."""
+    """While one target is healthy it gets all requests; if none is, all targets get requests."""
     two_groups(world, a2=world.pod("a2"))
     world.groups("a1 a2", "b1")
     world.rule((A, 1))
@@ -192,7 +192,7 @@ def test_an_unhealthy_target_is_left_out_until_all_are(world: World) -> None:
 
 
 def test_a_target_that_refuses_is_a_502(world: World) -> None:
-    """Until a check finds out; nothing is tried twice."""
+    """Until a check detects it; requests are not retried."""
     rare = replace(CHECK, interval_s=60.0)
     two_groups(world, rare, a2=world.pod("a2"))
     world.groups("a1 a2", "b1", rare)
@@ -204,7 +204,7 @@ def test_a_target_that_refuses_is_a_502(world: World) -> None:
 
 
 def test_fixed_answers_paths_and_the_default(world: World) -> None:
-    """The first rule that matches answers; none: the default's 404."""
+    """The first matching rule answers, or else the default with 404."""
     world.rules(
         Rule(1, (("path-pattern", ("/a", "/a/*")),), Fixed(503, "Backend service does not exist")),
         Rule(2, (("host-header", ("x.example",)),), Fixed(200, "x")),
@@ -218,7 +218,7 @@ def test_fixed_answers_paths_and_the_default(world: World) -> None:
 
 
 def test_a_standby_rule_keeps_its_group_checked_and_out_of_reach(world: World) -> None:
-    """Neither its host nor a forged address leads to it; who really comes from its network gets there."""
+    """Neither its host nor a forged address reaches it; requests from its network do."""
     two_groups(world)
     standby = (("host-header", ("standby.invalid",)), ("path-pattern", ("/*",)), ("source-ip", ("192.0.2.1/32",)))
     near = (("host-header", ("near.invalid",)), ("source-ip", ("127.0.0.0/8",)))
@@ -231,7 +231,7 @@ def test_a_standby_rule_keeps_its_group_checked_and_out_of_reach(world: World) -
 
 
 def test_a_group_that_no_rule_names_is_not_checked(world: World) -> None:
-    """Its targets are unused; once it is named they begin with their first check."""
+    """Its targets are unused; their first checks begin once a rule names it."""
     two_groups(world)
     world.rule((A, 1))
     world.await_health("unused", "b1")
@@ -240,7 +240,7 @@ def test_a_group_that_no_rule_names_is_not_checked(world: World) -> None:
 
 
 def test_stickiness_beats_the_weights(world: World) -> None:
-    """A client stays at weight 0 and with an empty group, until the rule is not sticky or does not name the group."""
+    """A client stays with a group at weight 0 or without targets, until the rule is no longer sticky or no longer names the group."""
     two_groups(world)
     world.rule((A, 1), (B, 0), stickiness_s=60)
     wait_for("a cookie", lambda: COOKIE in world.answer().headers.get("set-cookie", ""))
@@ -259,9 +259,9 @@ def test_stickiness_beats_the_weights(world: World) -> None:
     wait_for("not named", lambda: set(world.ask_many(20, Cookie=cookie)) == {(200, "b1")})
 
 
-def in_flight(world: World, background: ThreadPoolExecutor) -> list[Future[Reply]]:
-    """Requests that have reached a pod of A and will be answered in a second."""
-    world.run(a1=world.pod("a1", latency_s=1.0))
+def in_flight(world: World, background: ThreadPoolExecutor, latency_s: float = 1.0) -> list[Future[Reply]]:
+    """Requests that have reached a pod of A and will be answered after its latency."""
+    world.run(a1=world.pod("a1", latency_s=latency_s))
     flying = [background.submit(world.ask) for _ in range(5)]
     time.sleep(0.3)
     assert not any(one.done() for one in flying)
@@ -269,7 +269,7 @@ def in_flight(world: World, background: ThreadPoolExecutor) -> list[Future[Reply
 
 
 def test_a_changed_rule_leaves_requests_in_flight_alone(world: World, background: ThreadPoolExecutor) -> None:
-    """They are answered by where they were sent."""
+    """Their target answers them."""
     two_groups(world)
     world.rule((A, 1), (B, 0))
     world.always((200, "a1"))
@@ -280,7 +280,7 @@ def test_a_changed_rule_leaves_requests_in_flight_alone(world: World, background
 
 
 def test_who_is_deregistered_finishes_what_it_has(world: World, background: ThreadPoolExecutor) -> None:
-    """And gets nothing new."""
+    """It gets no new requests."""
     two_groups(world, a2=world.pod("a2"))
     world.rule((A, 1), (B, 0))
     world.always((200, "a1"))
@@ -292,7 +292,7 @@ def test_who_is_deregistered_finishes_what_it_has(world: World, background: Thre
 
 
 def test_a_pod_that_ends_finishes_what_it_has(world: World, background: ThreadPoolExecutor) -> None:
-    """As its grace period asks for."""
+    """Within its grace period."""
     two_groups(world)
     world.rule((A, 1))
     world.always((200, "a1"))
@@ -302,11 +302,11 @@ def test_a_pod_that_ends_finishes_what_it_has(world: World, background: ThreadPo
 
 
 def test_a_deleted_group_loses_its_requests_in_flight(world: World, background: ThreadPoolExecutor) -> None:
-    """Those of the other do not."""
+    """The other group keeps its requests."""
     two_groups(world, b1=world.pod("b1", latency_s=1.0))
     world.rule((A, 1), (B, 0))
     world.always((200, "a1"))
-    flying = in_flight(world, background)
+    flying = in_flight(world, background, latency_s=5.0)  # cut off long before, even on a busy machine
     world.rule((B, 1))
     time.sleep(0.2)
     others = [background.submit(world.ask) for _ in range(2)]
@@ -317,7 +317,7 @@ def test_a_deleted_group_loses_its_requests_in_flight(world: World, background: 
 
 
 def test_least_outstanding_requests_spare_the_slow(world: World, background: ThreadPoolExecutor) -> None:
-    """Round robin gives a slow pod as much as a fast one; this does not."""
+    """Unlike round robin, it gives a slow pod fewer requests than a fast one."""
     two_groups(world, a1=world.pod("a1", latency_s=0.3), a2=world.pod("a2"))
     world.groups("a1 a2", "b1", algorithm="least_outstanding_requests")
     world.rule((A, 1))
@@ -328,7 +328,7 @@ def test_least_outstanding_requests_spare_the_slow(world: World, background: Thr
 
 
 def test_changes_may_take_their_time(world: World) -> None:
-    """With a delay a change comes later than without, and does come."""
+    """With a delay, a change takes effect later than without."""
     world.rules(Rule(1, LIVE, Fixed(201)))
     with DataPlane(lambda: world.state, delay_s=1.0) as late:
 

@@ -1,4 +1,4 @@
-"""What Envoy is given for a state of ELBv2: a pure function."""
+"""Envoy's configuration for a state of ELBv2: a pure function."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_an_empty_state_gives_nothing() -> None:
 
 
 def test_a_rule_becomes_a_weighted_choice_and_the_default_comes_last() -> None:
-    """Weights are taken as they are, those of 0 too, and nothing is tried twice."""
+    """Weights are copied, including 0, and nothing is retried."""
     weighted, default = routes(live((A, 40), (B, 0)))
     assert clusters(weighted) == [("a.0a", 40), ("b.0b", 0)]
     assert "retry_policy" not in str(weighted)
@@ -57,7 +57,7 @@ def test_rules_are_in_the_order_of_their_priorities() -> None:
 
 
 def test_a_group_of_which_nothing_was_checked_gets_nobody() -> None:
-    """Envoy would use targets that wait for their first check where there is no other."""
+    """Envoy would use unchecked targets if there are no others."""
     assert clusters(routes(live((A, 1), (B, 1)), checked=(A,))[0]) == [("a.0a", 1), (config.NOBODY, 1)]
 
 
@@ -78,7 +78,7 @@ def test_without_any_weight_the_answer_is_503() -> None:
     ],
 )
 def test_a_sticky_client_is_known_by_its_cookie(cookie: str, *, matches: bool) -> None:
-    """Its group comes before the weights, wherever in the header the cookie stands."""
+    """Its group comes before the weights, wherever the cookie is in the header."""
     pinned = routes(live((A, 0), (B, 1), stickiness_s=60))[0]
     assert pinned["route"]["cluster"] == "a.0a"
     expression = pinned["match"]["headers"][-1]["string_match"]["safe_regex"]["regex"]
@@ -86,7 +86,7 @@ def test_a_sticky_client_is_known_by_its_cookie(cookie: str, *, matches: bool) -
 
 
 def test_a_sticky_rule_gives_the_cookie_with_its_duration() -> None:
-    """One for the chosen group; a rule that is not sticky gives none and looks at none."""
+    """A cookie for the chosen group; a rule without stickiness neither sets nor reads one."""
     *pinned, weighted, _ = routes(live((A, 1), (B, 1), stickiness_s=60))
     assert len(pinned) == 2
     cookies = [one["response_headers_to_add"][0]["header"]["value"] for one in weighted["route"]["weighted_clusters"]["clusters"]]
@@ -112,18 +112,18 @@ def test_conditions_on_host_path_and_source() -> None:
 @pytest.mark.parametrize("condition", [("http-header", ("x",)), ("source-ip", ("10.0.0.0/9",)), ("source-ip", ("2001:db8::/32",))])
 def test_what_it_cannot_do_it_refuses(condition: tuple[str, tuple[str, ...]]) -> None:
     """Nothing is guessed."""
-    with pytest.raises(ValueError, match="the data plane knows no"):
+    with pytest.raises(ValueError, match="the data plane does not support"):
         routes(Rule(1, (condition,), Fixed(200)))
 
 
 def test_only_groups_that_a_rule_names_are_there() -> None:
-    """At weight 0 they are, and are checked; without a rule they are not."""
+    """Groups at weight 0 exist and are checked; groups without a rule do not exist."""
     state = State((Listener(LISTENER, (live((A, 0)),), Fixed(404)),), (Group(A), Group(B)))
     assert list(made(state).clusters) == list(made(state).endpoints) == ["a.0a"]
 
 
 def test_a_group_is_checked_as_it_asks() -> None:
-    """Thresholds count for wrong answers too, and a group without traffic is checked as often."""
+    """Thresholds apply to wrong answers too, and a group without traffic is checked as often."""
     check = HealthCheck("/ready", 15, 5, 3, 2, "200-299,404")
     state = State((Listener(LISTENER, (live((A, 1)),), Fixed(404)),), (Group(A, check=check),))
     wanted = made(state).clusters["a.0a"]["health_checks"][0]
@@ -141,7 +141,7 @@ def test_targets_are_where_the_pods_are_served() -> None:
 
 
 def test_an_unknown_algorithm_is_refused() -> None:
-    """Like every setting that it does not know."""
+    """Like every unknown setting."""
     state = State((Listener(LISTENER, (live((A, 1)),), Fixed(404)),), (Group(A, algorithm="weighted_random"),))
-    with pytest.raises(ValueError, match="no algorithm"):
+    with pytest.raises(ValueError, match="does not support the algorithm"):
         made(state)

@@ -1,4 +1,4 @@
-"""What the data plane reads from the emulated ELBv2, and what that says of the targets in return."""
+"""What the data plane reads from the emulated ELBv2, and the target health that ELBv2 reports in return."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_it_reads_everything_that_the_data_plane_follows(aws: EmulatedAws) -> No
 
 
 def test_what_the_data_plane_sees_is_what_aws_says(aws: EmulatedAws) -> None:
-    """DescribeTargetHealth answers with the health that it is given."""
+    """DescribeTargetHealth answers with the data plane's health."""
     arn = target_group(aws, "a")
     aws.target_health = lambda group, address, port: ("unhealthy", f"{group == arn} {address} {port}")
     described = aws.client("elbv2").describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]

@@ -1,4 +1,4 @@
-"""The switch itself, under load: without standby rules it fails, with them it does not."""
+"""A mode change under load: requests fail without standby rules, and do not with them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TWO_CHECKS_S = 45.0
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Two applications that differ in their standby rules only."""
+    """Two applications that differ only in their standby rules."""
     try:
         binary()
     except NotThereError as error:
@@ -38,7 +38,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         yield running
 
 
-def switch(cluster: Cluster, application: Application) -> None:
+def change_mode(cluster: Cluster, application: Application) -> None:
     """One patch, from the units' Services to the one over all pods."""
     action = format_action([Target(application.capacity.service, application.capacity.port, 1)], 0)
     session = connect(kubeconfig=str(cluster.kubeconfig("admin")))
@@ -53,14 +53,14 @@ def switch(cluster: Cluster, application: Application) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_only_standby_rules_make_a_switch_that_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
-    """The same patch, at the same time, under the same load: 503s on the one, nothing on the other. Both end on the new side."""
+def test_only_standby_rules_make_a_mode_change_that_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    """The same patch under the same load at the same time: one answers 503s, the other none. Both end on the new side."""
     keys = {name: f"shop/{name}" for name in ("naive", "standby")}
     streams = [Stream(name, cluster.url(key), 30.0) for name, key in keys.items()]
     with Load(streams, SECONDS, tmp_path / "records.csv") as load:
         wait_for("requests", (tmp_path / "records.csv").exists)
         for key in keys.values():
-            switch(cluster, cluster.members[key].application)
+            change_mode(cluster, cluster.members[key].application)
         records = load.wait()
     failed = {name: [one for one in records if one.stream == name and one.failed] for name in keys}
     assert rate(records, streams, SECONDS).unsent == 0
@@ -73,7 +73,7 @@ def test_only_standby_rules_make_a_switch_that_loses_nothing(cluster: Cluster, t
 
 @pytest.mark.timeout(240)
 def test_pods_follow_the_cluster(cluster: Cluster) -> None:
-    """More replicas are served and become healthy, fewer leave; one that vanishes refuses until it is replaced."""
+    """New replicas are served and become healthy, removed ones leave; a crashed one refuses until it is replaced."""
     key = "shop/standby"
     unit = cluster.members[key].application.units[0]
 
@@ -82,7 +82,7 @@ def test_pods_follow_the_cluster(cluster: Cluster) -> None:
         states = [cluster.plane.health(group.arn, target.address, target.port)[0] for group in groups for target in group.targets]
         return states.count("healthy")
 
-    # A pod that misses its first health check, because the machine is busy, is asked again only 15 s later.
+    # A pod that misses its first health check on a busy machine is checked again only 15 s later.
     wait_for("one", lambda: healthy() == 1, TWO_CHECKS_S)
     cluster.scale(key, unit.name, 3)
     wait_for("three", lambda: healthy() == 3, TWO_CHECKS_S)

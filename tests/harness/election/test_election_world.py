@@ -1,4 +1,4 @@
-"""Many replicas, one Lease, simulated time: nobody acts who does not hold it. `make bench-election` runs 100,000 lease periods."""
+"""Many replicas, one Lease, simulated time: only its holder acts. `make bench-election` runs 100,000 lease periods."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from controller.service.election import Election, Timing
 from failover_harness.election.simulated import ROUGH, Figures, Trouble, World
 
 BEYOND = replace(ROUGH, late=True, gap=0.1)
-"""What no lease can guard against: only a record that compares versions and epochs can."""
+"""Faults that no lease can guard against; only a record that compares versions and epochs can."""
 PERIODS = 500
 
 
@@ -32,7 +32,7 @@ def test_no_action_and_no_state_write_by_who_does_not_hold_the_lease(seed: int, 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_state_is_fenced_even_where_requests_arrive_after_their_client_gave_up(seed: int) -> None:
-    """Or where the process stopped between being sure and sending: the next leader's stamp has changed the record's version."""
+    """Or if the process paused between confirming and sending: the next leader's stamp has changed the record's version."""
     assert run(BEYOND, seed=seed).stale_state == 0
 
 
@@ -41,7 +41,7 @@ def test_the_same_seed_gives_the_same_world() -> None:
 
 
 def test_another_takes_over_within_the_promised_time() -> None:
-    """A lease duration and a look after a kill, a look after SIGTERM; simulated seconds."""
+    """A lease duration and a poll after a kill, a poll after SIGTERM; simulated seconds."""
     killed, ended = run(Trouble(kill_every_s=90)).after_kill_s, run(Trouble(end_every_s=90)).after_end_s
     assert len(killed) > 40
     assert max(killed) <= 18
@@ -55,7 +55,7 @@ def test_a_calm_world_has_one_leader_for_ever() -> None:
     assert figures.refused == 0
 
 
-# --- the judge is awake: each safeguard, taken away, is missed ---------------------------------------------------------------------------
+# --- the checks can fail: they catch the removal of each safeguard -----------------------------------------------------------------------
 
 
 def test_trusting_the_whole_lease_duration_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,13 +65,13 @@ def test_trusting_the_whole_lease_duration_is_caught(monkeypatch: pytest.MonkeyP
 
 
 def test_creating_an_absent_lease_at_once_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever held the deleted one does not know yet."""
+    """The holder of the deleted Lease does not know yet."""
     monkeypatch.setattr(Election, "_may_create", lambda self, now: True)
     assert run(Trouble(delete_every_s=20), periods=2000).foreign_actions > 0
 
 
 def test_state_without_a_stamp_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that does not compare versions takes what an earlier leader sends late."""
+    """A store that does not compare versions accepts an earlier leader's late writes."""
     monkeypatch.setattr(World, "accept_state", _accept_blindly)
     assert run(BEYOND).stale_state > 0
 

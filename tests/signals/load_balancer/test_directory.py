@@ -26,7 +26,7 @@ def test_the_dns_name_is_compared_without_regard_to_case(hostname: str, verifier
     assert verifier.verify(ask(hostnames=(hostname,))).verdict is Verdict.YES
 
 
-def test_the_load_balancer_is_looked_up_by_name_first(elb: Elb, verifier: Verifier) -> None:
+def test_the_load_balancer_is_found_by_name_first(elb: Elb, verifier: Verifier) -> None:
     """Paging through every load balancer of the account is the fallback."""
     verifier.verify(ask(hostnames=(DNS,)))
     assert elb.calls.count("DescribeLoadBalancers") == 1
@@ -47,7 +47,7 @@ def test_a_listener_of_another_protocol_is_not_ours(elb: Elb, verifier: Verifier
     assert elb.calls.count("DescribeRules") == 1
 
 
-def test_a_load_balancer_that_was_replaced_is_looked_up_again(elb: Elb, verifier: Verifier, clock: ManualClock) -> None:
+def test_a_load_balancer_that_was_replaced_is_found_again(elb: Elb, verifier: Verifier, clock: ManualClock) -> None:
     """Cached ARNs are dropped when AWS does not know them."""
     assert verifier.verify(ask()).verdict is Verdict.YES
     clock.advance(61)

@@ -76,7 +76,7 @@ def verifier(account: Account, clock: ManualClock) -> Verifier:
     return Verifier(account.clients, clock, CallBudget(1, 40, clock))
 
 
-def test_a_switch_is_seen_when_the_rule_is_modified(account: Account) -> None:
+def test_a_mode_change_is_seen_when_the_rule_is_modified(account: Account) -> None:
     """Cost, capacity asked for, capacity applied; and the dimension for CloudWatch falls out of it."""
     clock = ManualClock(NOW)
     subject = verifier(account, clock)

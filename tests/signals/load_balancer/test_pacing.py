@@ -25,7 +25,7 @@ from tests.signals.load_balancer.scripted_elb import (
 )
 
 
-def test_the_last_word_is_repeated_until_another_look_is_due(elb: Elb, verifier: Verifier, clock: ManualClock) -> None:
+def test_the_last_word_is_repeated_until_another_check_is_due(elb: Elb, verifier: Verifier, clock: ManualClock) -> None:
     """A tick may ask as often as it likes."""
     first = verifier.verify(ask())
     made = len(elb.calls)
@@ -37,7 +37,7 @@ def test_the_last_word_is_repeated_until_another_look_is_due(elb: Elb, verifier:
     assert len(elb.calls) == made + 3  # the load balancer and its listeners are known by now
 
 
-def test_a_routing_that_is_not_there_yet_is_looked_at_every_five_seconds(elb: Elb, verifier: Verifier, clock: ManualClock) -> None:
+def test_a_routing_that_is_not_there_yet_is_checked_every_five_seconds(elb: Elb, verifier: Verifier, clock: ManualClock) -> None:
     """The load-balancer controller usually needs about one."""
     elb.only_rules()[0]["Actions"] = [forward({"all": 1})]
     assert verifier.verify(ask()).verdict is Verdict.NOT_YET
@@ -48,7 +48,7 @@ def test_a_routing_that_is_not_there_yet_is_looked_at_every_five_seconds(elb: El
     assert verifier.verify(ask()).verdict is Verdict.YES
 
 
-def test_another_action_is_looked_at_at_once(elb: Elb, verifier: Verifier) -> None:
+def test_another_action_is_checked_at_once(elb: Elb, verifier: Verifier) -> None:
     """A verification counts only for the action it names."""
     assert verifier.verify(ask()).verdict is Verdict.YES
     result = verifier.verify(ask(action="capacity", targets=CAPACITY))
@@ -88,7 +88,7 @@ def test_many_applications_stay_within_one_call_a_second(clock: ManualClock) -> 
 
 
 def test_audits_leave_calls_for_changes(elb: Elb, clock: ManualClock) -> None:
-    """A switch must be verified although two hundred others are being audited."""
+    """A mode change must be verified although two hundred others are being audited."""
     budget = CallBudget(0.01, 14, clock)
     verifier = Verifier(Clients(elb), clock, budget)
     first = verifier.verify(ask())
@@ -122,26 +122,26 @@ def test_what_is_remembered_is_bounded(elb: Elb, clock: ManualClock, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("health", "ready", "looks"),
+    ("health", "ready", "checks"),
     [
         pytest.param(["initial", "initial"], 2, 2, id="its pods wait for their first check"),
         pytest.param(["healthy"], 2, 1, id="healthy"),
         pytest.param([], 0, 1, id="nothing is ready there"),
     ],
 )
-def test_what_stands_by_and_is_not_healthy_yet_is_looked_at_again_soon(
-    health: list[str], ready: int, looks: int, elb: Elb, verifier: Verifier, clock: ManualClock
+def test_what_stands_by_and_is_not_healthy_yet_is_checked_again_soon(
+    health: list[str], ready: int, checks: int, elb: Elb, verifier: Verifier, clock: ManualClock
 ) -> None:  # fmt: skip
-    """A failover is refused on the word of the last look: it must not be a whole audit old once the first checks have passed."""
+    """A failover is refused on the result of the last check: it must not be a whole audit old once the first checks have passed."""
     elb.health[arn("all")] = health
     question = ask(standby=(("all", 80),), ready={"all": ready})
     assert verifier.verify(question).verdict is Verdict.YES
     clock.advance(15.1)
     verifier.verify(question)
-    assert elb.calls.count("DescribeRules") == looks
+    assert elb.calls.count("DescribeRules") == checks
 
 
-def test_an_hour_of_looks_costs_the_calls_that_the_simulation_books(elb: Elb, verifier: Verifier, clock: ManualClock) -> None:
+def test_an_hour_of_checks_costs_the_calls_that_the_simulation_books(elb: Elb, verifier: Verifier, clock: ManualClock) -> None:
     """Both by one formula, so that the account of a simulated month is that of a real one."""
 
     def calls(groups: int) -> float:

@@ -60,7 +60,7 @@ def test_pages_that_never_end_are_given_up(elb: Elb, verifier: Verifier) -> None
     """A listing that repeats its marker, or has more pages than there can be, must not hold the tick."""
     elb.describe_rules = lambda **_: {"Rules": [], "NextMarker": "same"}  # type: ignore[method-assign]
     result = verifier.verify(ask())
-    assert (result.verdict, result.problem) == (Verdict.CANNOT_TELL, "the pages of DescribeRules go round in a circle")
+    assert (result.verdict, result.problem) == (Verdict.CANNOT_TELL, "the pages of DescribeRules repeat")
     numbers = iter(range(10_000))
     elb.describe_rules = lambda **_: {"Rules": [], "NextMarker": str(next(numbers))}  # type: ignore[method-assign]
     result = verifier.verify(ask(action="again"))
@@ -194,7 +194,7 @@ def test_registered_is_not_enough_targets_must_be_healthy(
     assert result.healthy["inf2"] == states.count("healthy")
 
 
-def test_the_shortfall_is_told_with_numbers(elb: Elb, verifier: Verifier) -> None:
+def test_the_shortfall_is_given_in_numbers(elb: Elb, verifier: Verifier) -> None:
     """What a person needs to go on."""
     elb.health[arn("inf2")] = ["healthy", "initial", "unhealthy", "unhealthy"]
     problem = verifier.verify(ask(ready={"inf2": 4})).problem
@@ -214,7 +214,7 @@ def test_instance_targets_are_nodes_and_are_not_counted_against_pods(elb: Elb, v
     elb.target_prefix = "i-0"
     seen = verifier.verify(ask(ready={"inf2": 10, "trn1": 10}))
     assert seen.verdict is Verdict.YES
-    assert seen.healthy == {"inf2": 10, "trn1": 10}, "weights follow pods: a few nodes must not make a unit look nearly gone"
+    assert seen.healthy == {"inf2": 10, "trn1": 10}, "weights follow pods: a few nodes must not make a unit seem nearly gone"
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_instance_targets_are_nodes_and_are_not_counted_against_pods(elb: Elb, v
         pytest.param({"all": 1}, ["healthy"], False, id="not applied"),
     ],
 )
-def test_whether_the_rules_follow_is_told_apart_from_health(
+def test_whether_the_rules_follow_is_kept_apart_from_health(
     live: dict[str, int], health: list[str], applied: bool, elb: Elb, verifier: Verifier
 ) -> None:  # fmt: skip
     """A nudge helps against rules that do not follow, and against nothing else."""
@@ -253,7 +253,7 @@ def test_either_target_group_of_a_service_will_do_in_a_group_of_ingresses(verifi
 
 
 def test_the_targets_of_what_stands_by_are_counted_and_decide_nothing(elb: Elb, verifier: Verifier) -> None:
-    """Before a switch it must be known whether the receiving target group has a healthy target; the present routing is right either way."""
+    """A mode change must know whether the receiving target group has a healthy target; the present routing is right either way."""
     result = verifier.verify(ask(standby=(("all", 80), ("nowhere", 80))))
     assert result.verdict is Verdict.YES
     assert set(result.healthy) == {"inf2", "trn1", "all"}

@@ -26,7 +26,7 @@ def test_a_missing_permission_is_named(operation: str, code: str, elb: Elb, veri
     assert (result.verdict, result.problem) == (Verdict.CANNOT_TELL, f"IAM does not allow elasticloadbalancing:{operation}")
 
 
-def test_without_the_targets_health_the_weights_are_still_told(elb: Elb, verifier: Verifier) -> None:
+def test_without_the_targets_health_the_weights_are_still_reported(elb: Elb, verifier: Verifier) -> None:
     """What is known is kept when a later call fails."""
     elb.errors["DescribeTargetHealth"] = refusal("AccessDenied", 403)
     assert verifier.verify(ask()).weights == {"inf2": 40, "trn1": 60}

@@ -55,7 +55,7 @@ def test_every_start_is_a_new_account() -> None:
         assert f":{REGION}:{ACCOUNT}:" in made["TargetGroups"][0]["TargetGroupArn"]
         aws.stop()
     aws.stop()
-    with pytest.raises(RuntimeError, match="not started"):
+    with pytest.raises(RuntimeError, match="not running"):
         _ = aws.endpoint
 
 

@@ -1,4 +1,4 @@
-"""Where the emulated ELBv2 is like AWS's and moto's is not: the health of targets, and moving rules."""
+"""Where the emulated ELBv2 behaves like AWS and moto does not: the health of targets, and moving rules."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def account() -> Iterator[Account]:
 
 
 def test_a_target_is_healthy_once_it_was_checked_and_is_checked_once_a_rule_refers_to_its_group(account: Account) -> None:
-    """Weight 0 is enough: it is the reference that counts."""
+    """A reference with weight 0 is enough."""
     account.register("10.0.0.1")
     account.clock.advance(100)
     assert account.health() == {"10.0.0.1": ("unused", "Target.NotInUse")}
@@ -67,7 +67,7 @@ def test_a_target_is_healthy_once_it_was_checked_and_is_checked_once_a_rule_refe
     assert account.health() == {"10.0.0.1": ("initial", "Elb.InitialHealthChecking")}
     account.clock.advance(1)
     assert account.health() == {"10.0.0.1": ("healthy", "")}
-    account.register("10.0.0.1", "10.0.0.2")  # one that was registered before is not checked for the first time again
+    account.register("10.0.0.1", "10.0.0.2")  # a target registered before gets no new first check
     assert account.health() == {"10.0.0.1": ("healthy", ""), "10.0.0.2": ("initial", "Elb.InitialHealthChecking")}
     account.elb.modify_rule(RuleArn=rule, Actions=FIXED)
     assert set(account.health().values()) == {("unused", "Target.NotInUse")}
@@ -100,7 +100,7 @@ def test_a_data_plane_can_say_what_is_healthy(account: Account) -> None:
     account.aws.target_health = source
     assert account.health() == {"10.0.0.1": ("unhealthy", "Target.Timeout")}
     assert asked == [(account.group, "10.0.0.1", 8000)]
-    assert account.health("10.0.0.9") == {"10.0.0.9": ("unused", "Target.NotRegistered")}  # it is not asked for those
+    assert account.health("10.0.0.9") == {"10.0.0.9": ("unused", "Target.NotRegistered")}  # not called for those
     account.aws.target_health = None
     assert account.health() == {"10.0.0.1": ("unused", "Target.NotInUse")}
 

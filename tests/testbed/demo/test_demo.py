@@ -23,7 +23,7 @@ COMMAND = [sys.executable, "-m", "controller.cli.main"]
 
 
 def _short_scenario(folder: Path) -> Path:
-    """EC2 has no inf2 from the start, in real time; demand for it is up to the test. It plays until it is ended."""
+    """A scenario in real time in which EC2 has no inf2 from the start. The test sets the demand, and ends the scenario."""
     source = builtin("seed")
     document = yaml.safe_load(source.read_text())
     application = yaml.safe_load((source.parent / document["applications"]).read_text())
@@ -44,7 +44,7 @@ def _short_scenario(folder: Path) -> Path:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """Emulated servers in a process of their own; gives the variables that point at them."""
+    """Emulated servers in a separate process; yields the environment variables for them."""
     server = subprocess.Popen(
         [*COMMAND, "demo", "--serve", "--scenario", str(_short_scenario(tmp_path))], stdout=subprocess.PIPE, text=True, bufsize=1
     )
@@ -79,13 +79,13 @@ def _environment(served: dict[str, str], kubeconfig: str) -> dict[str, str]:
 
 
 def _reasons(log: Path) -> set[str]:
-    """Why `run` decided what it did so far."""
+    """The reasons of `run`'s decisions so far."""
     entries = [json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
     return {entry["reason"] for entry in entries if entry["event"] == "decision.changed"}
 
 
 def _demand(kubeconfig: str) -> None:
-    """A person raises the floor of inf2. Not before the controller watches: a claim that was refused earlier is gone and proves nothing."""
+    """A person raises the floor of inf2, once the controller watches: an earlier refusal would be gone and prove nothing."""
     session = connect(kubeconfig=kubeconfig)
     path, query = SCALED_OBJECTS.path("default", "sd21-inf2-hpa"), (("fieldManager", "kubectl-edit"),)
     session.request("PATCH", path, query=query, body=json.dumps({"spec": {"minReplicaCount": 14}}), content_type=MERGE_PATCH)
@@ -93,7 +93,7 @@ def _demand(kubeconfig: str) -> None:
 
 
 def test_run_and_plan_work_against_servers_given_by_environment_variables(served: dict[str, str], tmp_path: Path) -> None:
-    """A kubeconfig and an AWS endpoint are all that tells the emulated servers from real ones; SIGTERM ends the run cleanly."""
+    """Only the kubeconfig and the AWS endpoint distinguish emulated servers from real ones; SIGTERM ends the run cleanly."""
     reading = _environment(served, served["READ_ONLY_KUBECONFIG"])
     log = tmp_path / "log"
     with log.open("w") as sink:

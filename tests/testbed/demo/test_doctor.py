@@ -35,13 +35,13 @@ def _doctor(env: Environment, role: Literal["read-only", "controller"]) -> tuple
 
 
 def test_a_reader_finds_nothing_missing(env: Environment) -> None:
-    """Neither of the components, which doubles play, nor of the application."""
+    """All components, for which fakes stand in, and the whole application are present."""
     code, documents = _doctor(env, "read-only")
     assert (code, [set(levels) for levels in documents]) == (0, [{"ok"}, {"ok"}]), documents
 
 
 def test_the_controllers_own_identity_sees_its_application_alone(env: Environment) -> None:
-    """What it may not see of the cluster it does not call missing."""
+    """It does not report as missing what it may not read."""
     code, (cluster, application) = _doctor(env, "controller")
     assert (code, set(cluster), set(application)) == (0, {"ok", "unknown"}, {"ok"}), cluster
     assert {"readiness-gates", "nvidia-device-plugin", "neuron-device-plugin"} <= cluster["unknown"]

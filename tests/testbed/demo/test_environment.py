@@ -93,7 +93,7 @@ def service(env: Environment, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
 
 
 def test_the_production_service_sees_fresh_signals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything that it watches and polls is there, and nothing is stale."""
+    """All watched and polled sources have data, and none is stale."""
     with environment(tmp_path, factor=3, duration=600) as env, service(env, monkeypatch) as wait:
         view = wait(lambda view: view.snapshot.routing.verification is not None and view.snapshot.units["sd21-inf2"].demand is not None, 12)
         snapshot = view.snapshot
@@ -116,9 +116,9 @@ def test_the_production_service_sees_fresh_signals(tmp_path: Path, monkeypatch: 
 def test_a_shortage_is_failed_over_without_a_failed_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with environment(tmp_path, factor=40, duration=400) as env, service(env, monkeypatch) as wait:
         view = wait(lambda view: view.memory.mode is Mode.CAPACITY, 15)
-        flip = view.memory.flips[-1]
-        assert (flip.to, flip.reason) == (Mode.CAPACITY, Reason.SHORTAGE_PROVEN)
-        assert "sd21-inf2 cannot get capacity (capacity: InsufficientInstanceCapacity)" in flip.detail
+        last = view.memory.mode_changes[-1]
+        assert (last.to, last.reason) == (Mode.CAPACITY, Reason.SHORTAGE_PROVEN)
+        assert "sd21-inf2 cannot get capacity (capacity: InsufficientInstanceCapacity)" in last.detail
         wait(lambda _: any(change.weights == {"sd21-all": 1} for change in env.facts().routing), 5)
         facts = env.facts()
         assert facts.failed == 0, facts.failures
@@ -146,5 +146,5 @@ def test_it_ends_by_itself_stops_twice_and_lets_readers_only_read(tmp_path: Path
         folder = env.kubeconfig().parent
         env.stop()
     assert not folder.exists()
-    with pytest.raises(RuntimeError, match="not started"):
+    with pytest.raises(RuntimeError, match="not running"):
         env.progress()

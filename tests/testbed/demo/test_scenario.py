@@ -1,4 +1,4 @@
-"""Scenario files: the built-in ones hold together, and a wrong one says where it is wrong."""
+"""Scenario files: the built-in ones are consistent, and errors name the line."""
 
 from __future__ import annotations
 

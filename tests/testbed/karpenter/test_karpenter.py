@@ -1,4 +1,4 @@
-"""The fakes of Karpenter and of the workload controllers, on a manual clock, against what was recorded of the real ones."""
+"""The fakes of Karpenter and the workload controllers, on a manual clock, against recordings of the real ones."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Cluster:
 
 @pytest.fixture
 def cluster() -> Cluster:
-    """One ready replica a unit, on a node of its own."""
+    """One ready replica of each unit, on its own node."""
     clock = ManualClock(NOW)
     api = EmulatedKubeApi(clock, seed=7)
     world = World(clock, api.store, (APP,), ZONES, seed=7)
@@ -93,7 +93,7 @@ def test_a_replica_gets_a_node_and_becomes_ready_after_its_cold_start(cluster: C
     cluster.run(2)
     claim = next(c for c in cluster.claims("inf2") if not c["status"].get("nodeName"))
     keys = {requirement["key"] for requirement in claim["spec"]["requirements"]}
-    assert "topology.kubernetes.io/zone" not in keys  # every zone is open: one refusal proves the unit short
+    assert "topology.kubernetes.io/zone" not in keys  # every zone is allowed: one refusal proves the unit short
     cluster.run(20)
     conditions = {c["type"]: c["status"] for c in cluster.world.store.get("NodeClaim", claim["metadata"]["name"])["status"]["conditions"]}
     assert (conditions["Launched"], conditions["Registered"], conditions["Initialized"]) == ("True", "True", "Unknown")
@@ -107,7 +107,7 @@ def test_a_replica_gets_a_node_and_becomes_ready_after_its_cold_start(cluster: C
 
 
 def test_a_refused_batch_is_what_was_recorded(cluster: Cluster) -> None:
-    """Two pods, two claims, one fleet call; gone a second later; three minutes of silence; then the next try."""
+    """Two pods, two claims, one fleet call; deleted a second later; no request for three minutes; then the next one."""
     cluster.karpenter.ec2.shortages = [INF2]
     cluster.scale("sd21-inf2", 3)
     cluster.run(3)
@@ -134,7 +134,7 @@ def test_a_refused_batch_is_what_was_recorded(cluster: Cluster) -> None:
 
 
 def test_the_event_has_the_recorded_shape(cluster: Cluster) -> None:
-    """Field by field, and the message byte for byte but for the claim's name and the zone, which Karpenter picks at random."""
+    """Every field, and every byte of the message except the claim's name and the zone, which Karpenter picks at random."""
     if not RECORDING.exists():
         pytest.skip("the recording is absent: it lives outside the project, in shared/data/karpenter")
     entries = [json.loads(line) for line in RECORDING.read_text().splitlines()]

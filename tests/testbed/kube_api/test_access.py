@@ -115,7 +115,7 @@ def test_strategic_merge_patches_are_refused(client: Client) -> None:
 
 
 def test_strict_validation_is_refused(client: Client) -> None:
-    """It knows no schemas."""
+    """The emulator has no schemas."""
     for answer in (
         client.post(f"{CONFIG_MAPS}?fieldValidation=Strict", config_map("c")),
         client.put(f"{CONFIG_MAPS}/c?fieldValidation=Strict", config_map("c")),

@@ -27,7 +27,7 @@ def test_times_are_those_of_the_clock(client: Client) -> None:
 
 
 def test_a_write_that_changes_nothing_keeps_its_time(client: Client, clock: ManualClock) -> None:
-    """Also when the clock has moved on."""
+    """Even if the clock has advanced."""
     client.apply(f"{CONFIG_MAPS}/c", config_map("c", a="1"), manager="ours")
     before = client.get(f"{CONFIG_MAPS}/c").json
     clock.advance(60)
@@ -36,13 +36,13 @@ def test_a_write_that_changes_nothing_keeps_its_time(client: Client, clock: Manu
 
 
 def test_a_namespace_appears_with_its_first_object_from_the_same_process(api: EmulatedKubeApi, client: Client) -> None:
-    """Tests and scenarios need not create theirs, whatever a client gets."""
+    """Tests and scenarios need not create namespaces, even if clients must."""
     api.store.create("ConfigMap", {"metadata": {"name": "c", "namespace": "app"}})
     assert client.get("/api/v1/namespaces/app").json["status"] == {"phase": "Active"}
 
 
 def test_a_namespace_appears_with_its_first_object_where_that_is_allowed(api: EmulatedKubeApi, client: Client) -> None:
-    """Unless the emulator is to be as strict as the real server."""
+    """Unless the emulator is as strict as the real server."""
     assert client.in_namespace("new").post(CONFIG_MAPS, config_map("c")).code == 404
     with EmulatedKubeApi(lenient=True) as lenient:
         assert replace(client, url=lenient.url, namespace="new").post(CONFIG_MAPS, config_map("c")).code == 201

@@ -32,7 +32,7 @@ def test_events_may_get_bookmarks(pool: urllib3.PoolManager) -> None:
 
 
 def test_a_version_from_just_before_a_compaction_has_expired(api: EmulatedKubeApi, client: Client) -> None:
-    """For every kind and at once; etcd lets the last version live."""
+    """At once for every kind; etcd keeps the last version."""
     version = client.get(CONFIG_MAPS).version
     client.post(CONFIG_MAPS, config_map("a"))
     api.compact()
@@ -105,7 +105,7 @@ def test_closed_watches_are_forgotten(api: EmulatedKubeApi, client: Client) -> N
 
 
 def test_many_changes_at_once_arrive_in_order(api: EmulatedKubeApi, client: Client) -> None:
-    """More than a stream takes in one go."""
+    """More changes than a stream reads at a time."""
     with client.watch(CONFIG_MAPS, f"&resourceVersion={api.store.resource_version}") as events:
         for number in range(1200):
             api.store.create("ConfigMap", config_map(f"c{number}"))

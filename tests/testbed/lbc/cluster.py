@@ -1,4 +1,4 @@
-"""A small cluster with the double of the load-balancer controller in it: two ready pods a unit, one Ingress, no controller of ours."""
+"""A small cluster with the fake load-balancer controller: two ready pods of each unit, one Ingress, no failover controller."""
 
 from __future__ import annotations
 
@@ -42,26 +42,26 @@ class Cluster:
         return self.aws.client("elbv2")
 
     def route(self, action: str | None, name: str = "sd21", **annotations: str | None) -> list[Write]:
-        """Patches the action, waits until all is done, and returns what was written meanwhile."""
+        """Patches the action, waits until everything is done, and returns the writes."""
         before = len(self.lbc.writes())
         self.annotate(name, {KEY: action, **annotations})
         self.settle()
         return self.lbc.writes()[before:]
 
     def annotate(self, name: str, annotations: Mapping[str, str | None]) -> None:
-        """Changes annotations of an Ingress, and waits until the double has seen it."""
+        """Changes annotations of an Ingress, and waits until the fake has seen it."""
         self.change("Ingress", name, {"metadata": {"annotations": dict(annotations)}})
 
     def change(self, kind: str, name: str, patch: Mapping[str, Any]) -> None:
-        """Patches an Ingress or a Service, and waits until the double has seen it."""
+        """Patches an Ingress or a Service, and waits until the fake has seen it."""
         self.seen(kind, self.api.store.patch(kind, name, dict(patch)))
 
     def create(self, kind: str, obj: Mapping[str, Any]) -> None:
-        """Creates an Ingress or a Service, and waits until the double has seen it."""
+        """Creates an Ingress or a Service, and waits until the fake has seen it."""
         self.seen(kind, self.api.store.create(kind, dict(obj)))
 
     def delete(self, kind: str, name: str) -> None:
-        """Deletes an Ingress or a Service, and waits until the double has seen it."""
+        """Deletes an Ingress or a Service, and waits until the fake has seen it."""
         left = self.api.store.delete(kind, name)
         store = self._store(kind)
         if left is not None:
@@ -70,7 +70,7 @@ class Cluster:
             wait_for("the deletion is seen", lambda: ("default", name) not in store)
 
     def seen(self, kind: str, obj: Mapping[str, Any]) -> None:
-        """Waits until the double has seen an object as it is now."""
+        """Waits until the fake has seen an object's present version."""
         key, version = (obj["metadata"]["namespace"], obj["metadata"]["name"]), int(obj["metadata"]["resourceVersion"])
         store = self._store(kind)
 
@@ -84,10 +84,10 @@ class Cluster:
         return self.lbc._ingresses if kind == "Ingress" else self.lbc._services
 
     def settle(self) -> None:
-        """Waits until the double has finished with all it has seen: twice, because seeing and noting are two things."""
+        """Waits until the fake has processed everything it has seen; twice, because it sees and queues changes in two steps."""
         for _ in range(2):
             threading.Event().wait(_TWICE_S)
-            wait_for("the double has settled", self.lbc.settled)
+            wait_for("the fake has settled", self.lbc.settled)
 
     def rules(self, key: str = "default/sd21", port: int = 80) -> list[dict[str, Any]]:
         """The rules of a listener by priority, without the default one."""
@@ -100,7 +100,7 @@ class Cluster:
         return found
 
     def weights(self) -> dict[str, int]:
-        """The live weights by Service; empty where the rule does not forward."""
+        """The live weights by Service; empty if the rule does not forward."""
         return {self.lbc.service_of(one["TargetGroupArn"]): one["Weight"] for one in self.live().get("ForwardConfig", {})["TargetGroups"]}
 
     def events(self, name: str = "sd21", kind: str = "Ingress") -> list[tuple[str, str, str]]:
@@ -156,14 +156,14 @@ def cluster(
     """A cluster at rest.
 
     Args:
-        folder: For the kubeconfig.
-        mode: What the Ingress' action shows.
+        folder: Folder of the kubeconfig.
+        mode: The mode of the Ingress' action.
         standby: Whether it has standby rules.
-        app: Its units.
-        annotations: Further ones of the Ingress.
-        clock: Time of the double.
+        app: The application.
+        annotations: Additional annotations of the Ingress.
+        clock: Time of the fake.
         aws_clock: Time of the health checks.
-        lag_s: Of the double.
+        lag_s: Lag of the fake, seconds.
     """
     clock = clock or SystemClock()
     with EmulatedKubeApi(SystemClock(), bookmark_interval_s=0.2) as api, EmulatedAws(aws_clock) as aws:

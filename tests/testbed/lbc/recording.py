@@ -1,4 +1,4 @@
-"""The recorded calls of a real load-balancer controller, and their comparison with the double's."""
+"""The recorded calls of a real load-balancer controller, and their comparison with the fake's."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _RULES = ("CreateRule", "ModifyRule")
 
 @dataclass(frozen=True)
 class Call:
-    """One write, as far as it is the same in every cluster.
+    """The parts of a write that are the same in every cluster.
 
     Attributes:
-        action: The API's name of it.
-        target_group: Its name without the hash, which depends on uids.
-        forward: Service and weight of what a rule was given, in the order sent.
+        action: The API's name of the call.
+        target_group: The target group's name without the hash, which depends on uids.
+        forward: Services and weights of the rule, in the order sent.
     """
 
     action: str
@@ -36,7 +36,7 @@ class Call:
 
 
 def scenarios() -> list[dict[str, Any]]:
-    """All that was recorded, in the order in which it happened."""
+    """All recorded scenarios, in order of time."""
     if not CALLS.exists():
         pytest.skip("calls.json is absent: it lives outside the project, in shared/data/lbc")
     found: list[dict[str, Any]] = json.loads(CALLS.read_text())["scenarios"]
@@ -56,7 +56,7 @@ def recorded(scenario: dict[str, Any]) -> list[Call]:
 
 
 def ours(writes: Sequence[Write]) -> list[Call]:
-    """The double's writes."""
+    """The fake's writes."""
     return [
         Call(
             write.action,
@@ -68,11 +68,11 @@ def ours(writes: Sequence[Write]) -> list[Call]:
 
 
 def differences(mine: Sequence[Call], theirs: Sequence[Call]) -> list[str]:
-    """Where two sequences differ in what the real controller guarantees.
+    """Differences between two sequences in what the real controller guarantees.
 
-    It has two workers. Each one's calls come in a fixed order; RegisterTargets and DeregisterTargets of different target groups run side by
-    side with each other and with the rest. Between the workers this holds: nothing is registered or deregistered before the rules are
-    written, because only then are bindings made and deleted, and no target group is deleted before its targets are deregistered.
+    It has two workers, each with a fixed order of calls. RegisterTargets and DeregisterTargets of different target groups run in parallel
+    with each other and with the other worker. Between the workers, nothing is registered or deregistered before the rules are written,
+    because only then bindings are created and deleted, and no target group is deleted before its targets are deregistered.
     """
     found = []
     for name, actions in (("the Ingress worker", None), (_REGISTER, {_REGISTER}), (_DEREGISTER, {_DEREGISTER})):

@@ -1,4 +1,4 @@
-"""What can be wrong with the load-balancer controller, each by a setting that is changed while it runs."""
+"""Faults of the load-balancer controller, each from a setting that changes while it runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NUDGE = {"failoverctl.dev/nudge": "1"}
 
 
 def outcomes(subject: Cluster, reason: str) -> int:
-    """How many reconciles of the Ingress ended so."""
+    """How many reconciles of the Ingress ended with this reason."""
     events = subject.api.store.list("Event")
     return sum(int(event["count"]) for event in events if event["reason"] == reason and event["involvedObject"]["name"] == "sd21")
 
@@ -93,7 +93,7 @@ def test_throttled_it_fails_keeps_the_rule_and_tries_again_by_itself(tmp_path: P
 
 
 def test_a_change_is_done_at_once_however_long_the_next_retry_is_away(tmp_path: Path) -> None:
-    """A nudge: any annotation of the Ingress. So a stuck controller can be made to look again."""
+    """Any annotation of the Ingress nudges a stuck controller into another reconcile."""
     with cluster(tmp_path) as subject:
         subject.lbc.faults = Faults(lag_s=0.0, throttled=True)
         subject.annotate("sd21", {KEY: CAPACITY})
@@ -121,13 +121,13 @@ def test_a_lost_rule_is_called_a_success_and_stays_lost_until_something_changes(
         assert subject.weights() == NEW
 
 
-def test_a_lost_rule_is_found_at_the_latest_when_everything_is_looked_at(tmp_path: Path) -> None:
+def test_a_full_reconcile_finds_a_lost_rule(tmp_path: Path) -> None:
     with cluster(tmp_path, clock=AcceleratedClock(100), lag_s=0.0) as subject:
         subject.lbc.faults = Faults(lag_s=0.0, lost_modify_rules=1)
         subject.route(CAPACITY)
         assert subject.weights() == OLD
         subject.lbc.faults = Faults(lag_s=0.0, sync_period_s=60.0)
-        wait_for("it has looked at everything", lambda: subject.weights() == NEW)
+        wait_for("it has reconciled everything", lambda: subject.weights() == NEW)
 
 
 def test_a_late_rule_shows_later_than_it_is_reported(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_newer_call_takes_the_place_of_a_late_one(tmp_path: Path) -> None:
         assert subject.route(COST) != []
 
 
-def test_a_lost_rule_in_a_naive_switch_leaves_a_rule_on_what_was_emptied(tmp_path: Path) -> None:
+def test_a_lost_rule_in_a_naive_mode_change_leaves_a_rule_on_what_was_emptied(tmp_path: Path) -> None:
     """The old target group cannot be deleted while the rule still names it; that fails the reconcile, and the retry modifies the rule."""
     with cluster(tmp_path, Mode.CAPACITY, standby=False, clock=AcceleratedClock(50), lag_s=0.0) as subject:
         wait_for("the targets are there", lambda: len(subject.targets("sd21-all")) == 10)
@@ -160,7 +160,7 @@ def test_a_lost_rule_in_a_naive_switch_leaves_a_rule_on_what_was_emptied(tmp_pat
         subject.lbc.faults = Faults(lag_s=0.0, lost_modify_rules=1)
         subject.annotate("sd21", {KEY: COST})
         wait_for("its targets are gone", lambda: subject.elb.describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"] == [])
-        wait_for("the retry mends it", lambda: subject.weights() == OLD)
+        wait_for("the retry fixes it", lambda: subject.weights() == OLD)
         assert any(reason == "FailedDeployModel" and "ResourceInUse" in text for _, reason, text in subject.events())
 
 
@@ -231,7 +231,7 @@ class TestQueue:
 
 
 def test_the_controllers_own_rate_limit() -> None:
-    """A burst at once, then so many a second."""
+    """A burst at once, then a fixed rate."""
     clock = ManualClock(0.0)
     throttle = Throttle(clock, 3.0, 20)
     assert [throttle.take() for _ in range(20)] == [0.0] * 20

@@ -74,7 +74,7 @@ def test_a_group_is_one_load_balancer_and_one_that_joins_in_front_moves_the_rule
         assert subject.api.store.get("Ingress", "alpha")["metadata"]["finalizers"] == ["group.ingress.k8s.aws/shared"]
 
 
-def test_one_broken_member_blocks_every_switch_and_each_member_is_told(tmp_path: Path) -> None:
+def test_one_broken_member_blocks_every_change_and_is_reported_on_each_member(tmp_path: Path) -> None:
     with cluster(tmp_path, annotations=GROUP) as subject:
         subject.create("Ingress", ingress("alpha", annotations=FIRST))
         subject.settle()
@@ -83,7 +83,7 @@ def test_one_broken_member_blocks_every_switch_and_each_member_is_told(tmp_path:
         text = f"Failed build model due to ingress: default/alpha: failed to parse json annotation, {KEY}: {{: unexpected end of JSON input"
         for name in ("alpha", "sd21"):
             assert ("Warning", "FailedBuildModel", text) in subject.events(name)
-        # Once it is mended everything that waited is done, in one go.
+        # Once it is fixed, one reconcile does everything that was pending.
         assert [write.action for write in subject.route(COST, name="alpha")] == ["ModifyRule"]
         assert [one["Weight"] for one in subject.rules()[7]["Actions"][-1]["ForwardConfig"]["TargetGroups"]] == [1]
 
@@ -135,7 +135,7 @@ def test_each_listener_has_the_rules_and_they_are_modified_one_after_the_other(t
         assert [write.action for write in subject.route(CAPACITY)] == ["ModifyRule"] * 3
         ports = subject.api.store.get("Ingress", "sd21")["status"]["loadBalancer"]["ingress"][0]["ports"]
         assert [entry["port"] for entry in ports] == [80, 443, 8080]
-        # A listener that is not asked for any more goes with its rules.
+        # A listener that is no longer required is deleted with its rules.
         subject.annotate("sd21", {f"{PREFIX}/listen-ports": '[{"HTTP": 80}]'})
         subject.settle()
         assert list(subject.lbc.listeners("default/sd21")) == [80]
@@ -143,7 +143,7 @@ def test_each_listener_has_the_rules_and_they_are_modified_one_after_the_other(t
 
 
 def test_a_listener_can_be_behind_the_others(tmp_path: Path) -> None:
-    """A switch is not atomic over listeners: whoever verifies it must look at each."""
+    """A mode change is not atomic over listeners, so verification must check each."""
     with cluster(tmp_path, annotations={f"{PREFIX}/listen-ports": '[{"HTTP": 80}, {"HTTP": 81}]'}) as subject:
         subject.lbc.faults = type(subject.lbc.faults)(lag_s=0.05, lost_modify_rules=1)
         subject.route(CAPACITY)
@@ -180,7 +180,7 @@ def test_health_checks_and_attributes_reach_the_target_groups_and_follow_changes
         assert [write.action for write in subject.lbc.writes()[before:]] == ["ModifyTargetGroup", "ModifyTargetGroupAttributes"]
         described, found = group("sd21-trn1")
         assert (described["HealthCheckIntervalSeconds"], found[algorithm]) == (6, "round_robin")
-        assert found["deregistration_delay.timeout_seconds"] == "30"  # what nobody states any more stays as it was
+        assert found["deregistration_delay.timeout_seconds"] == "30"  # an attribute whose annotation was removed keeps its value
         assert group("sd21-inf2")[0]["HealthCheckIntervalSeconds"] == 10
 
 
@@ -201,14 +201,14 @@ def test_what_would_need_a_replacement_is_refused_by_name(tmp_path: Path, annota
 
 
 def test_a_new_process_finds_everything_as_it_was(tmp_path: Path) -> None:
-    """The state is ELBv2's: whoever starts anew reads it there, and takes nothing for gone that it has only not seen yet."""
+    """A new process reads the state from ELBv2, and does not count objects as deleted that it has not seen yet."""
     with cluster(tmp_path) as subject:
         wait_for("the targets are there", lambda: all(subject.targets(service) for service in SERVICES))
         subject.lbc.stop()
         second = LoadBalancerController(subject.session, SystemClock(), subject.aws, ("default",), lag_s=0.0)
         second.start()
         try:
-            wait_for("it has looked", lambda: bool(second.listener("default/sd21")) and second.settled())
+            wait_for("it has reconciled", lambda: bool(second.listener("default/sd21")) and second.settled())
             assert second.writes() == []
             subject.lbc = second
             assert [write.action for write in subject.route(CAPACITY)] == ["ModifyRule"]

@@ -1,4 +1,4 @@
-"""From Ingresses to rules: decoding as Go does, validation, listeners, groups and target group settings. Without servers."""
+"""From Ingresses to rules: decoding like Go, validation, listeners, groups and target group settings. Without servers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def model(*members: Mapping[str, Any], services: Mapping[tuple[str, str], Any] =
 
 
 def live(action: str) -> Forward | Fixed:
-    """What the double makes of an action."""
+    """The fake's model of an action."""
     return model(ingress(action=action)).listeners[0].rules[0].action
 
 
@@ -144,7 +144,7 @@ def test_conditions_of_an_action_join_those_of_the_rule() -> None:
         ({"transforms.weighted-routing": "[]"}, "the annotation alb.ingress.kubernetes.io/transforms.weighted-routing"),
         ({"ssl-redirect": "443"}, "the annotation alb.ingress.kubernetes.io/ssl-redirect"),
         ({"target-type": "instance"}, "target-type instance"),
-        ({"healthcheck-protocol": "HTTPS"}, "another healthcheck-protocol than HTTP"),
+        ({"healthcheck-protocol": "HTTPS"}, "a healthcheck-protocol other than HTTP"),
         ({"healthcheck-port": "metrics"}, "named health check ports"),
         ({"healthcheck-interval-seconds": "soon"}, "failed to parse int64 annotation, .*healthcheck-interval-seconds: soon"),
         ({"target-group-attributes": "slow_start"}, "failed to parse stringMap annotation"),
@@ -159,7 +159,7 @@ def test_conditions_of_an_action_join_those_of_the_rule() -> None:
     ],
 )
 def test_what_is_not_emulated_or_cannot_be_read_is_refused_by_name(annotations: dict[str, str], words: str) -> None:
-    """Nothing is silently ignored: the real controller would do something with it."""
+    """Nothing is ignored silently, because the real controller would act on it."""
     with pytest.raises(BuildError, match=words):
         model(ingress(annotations={f"{PREFIX}/{name}": value for name, value in annotations.items()}))
 
@@ -298,7 +298,7 @@ def test_the_services_that_an_ingress_needs() -> None:
 
 
 class TestMatching:
-    """Which rules are left alone, moved, modified, created and deleted."""
+    """Which rules are kept, moved, modified, created and deleted."""
 
     ARNS: Final = {KEY_INF2: "arn-inf2", KEY_TRN1: "arn-trn1"}
 
@@ -361,6 +361,6 @@ def test_what_aws_refuses_and_moto_takes(arguments: dict[str, Any], words: str) 
 
 
 def test_no_weight_above_zero_counts_as_refused() -> None:
-    """What AWS does is not known; so nothing may depend on it."""
+    """AWS's behaviour is unknown, so nothing may depend on it."""
     tuples = [{"TargetGroupArn": name, "Weight": 0} for name in "ab"]
     assert "above 0" in refusal({"Actions": [{"Type": "forward", "ForwardConfig": {"TargetGroups": tuples}}]})

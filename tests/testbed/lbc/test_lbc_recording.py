@@ -1,4 +1,4 @@
-"""The double does what a real AWS Load Balancer Controller was recorded doing, call by call."""
+"""The fake repeats the recorded calls of a real AWS Load Balancer Controller."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _add_standby(subject: Cluster) -> None:
     subject.change("Ingress", "sd21", {"spec": {"rules": manifests.ingress(RECORDED, Mode.CAPACITY, {})["spec"]["rules"]}})
 
 
-# What was done in each scenario, in the order of the recording: each starts where the one before it ended.
+# The change of each scenario, in the order of the recording: each starts where the previous one ended.
 STEPS: dict[str, Callable[[Cluster], None]] = {
     "naive capacity->cost": _route(cost()),
     "naive cost->capacity": _route(CAPACITY),
@@ -58,7 +58,7 @@ STEPS: dict[str, Callable[[Cluster], None]] = {
 
 
 def play(subject: Cluster, name: str) -> list[Call]:
-    """Does one scenario and returns what the double wrote."""
+    """Plays one scenario and returns the fake's writes."""
     before = len(subject.lbc.writes())
     STEPS[name](subject)
     subject.settle()
@@ -66,15 +66,15 @@ def play(subject: Cluster, name: str) -> list[Call]:
 
 
 def test_every_recorded_scenario_is_replayed() -> None:
-    """A scenario that is added to the recording needs a step here."""
+    """A new scenario in the recording needs a step here."""
     assert [scenario["scenario"] for scenario in scenarios()] == list(STEPS)
 
 
-def test_the_double_writes_what_the_real_one_wrote(tmp_path: Path) -> None:
-    """All scenarios, one after the other on one cluster, with their events.
+def test_the_fake_writes_what_the_real_one_wrote(tmp_path: Path) -> None:
+    """All scenarios in sequence on one cluster, with their events.
 
-    One differs on purpose. The recorded controller wrote six target groups to moto, which takes them; AWS takes five. So the double refuses
-    as AWS does: it writes nothing, and says FailedDeployModel.
+    One differs on purpose. The recorded controller wrote six target groups to moto, which accepts them; AWS accepts five. So the fake
+    refuses them like AWS: it writes nothing, and reports FailedDeployModel.
     """
     with cluster(tmp_path, Mode.CAPACITY, standby=False, app=RECORDED) as subject:
         for scenario in scenarios():
@@ -131,19 +131,19 @@ MUTATIONS: dict[str, Callable[[list[Call]], list[Call]]] = {
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
 def test_the_comparison_notices(mutation: str) -> None:
-    """Each way in which a double could go wrong shows as a difference."""
+    """Every error that a fake could make shows as a difference."""
     real = _named("naive capacity->cost")
     assert differences(real, real) == []
     assert differences(MUTATIONS[mutation](real), real) != []
 
 
 def test_the_comparison_leaves_the_race_of_the_two_workers_alone() -> None:
-    """What is registered and what is deregistered has no order between them, and the recordings show both."""
+    """Registering and deregistering have no fixed order, and the recordings show both."""
     real = _named("naive cost->capacity")
     assert differences(_moved(real, "RegisterTargets", "DeregisterTargets"), real) == []
 
 
-def test_a_double_that_writes_a_rule_twice_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fake_that_writes_a_rule_twice_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def twice(*arguments: Any) -> rule_changes.Changes:
         found = rule_changes.changes(*arguments)
         return replace(found, modify=[*found.modify, *found.modify])

@@ -1,4 +1,4 @@
-"""What the double does with wrong input: the table of what the real AWS Load Balancer Controller does, a row each."""
+"""What the fake does with invalid input: each row is a behaviour of the real AWS Load Balancer Controller."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def subject(shared: Cluster) -> Cluster:
-    """The cluster in cost mode, whatever a row did to it before."""
+    """The cluster in cost mode, reset after the previous row."""
     for name in ("sd21-inf2", "sd21-trn1"):
         if all(service["metadata"]["name"] != name for service in shared.api.store.list("Service")):
             port = {"name": "http", "port": 80, "targetPort": 8000, "protocol": "TCP"}
@@ -118,7 +118,7 @@ def test_a_service_without_endpoints_gets_an_empty_target_group(subject: Cluster
 
 
 def test_what_comes_after_a_refusal_by_aws_is_not_done(subject: Cluster) -> None:
-    """Freshly created target groups stay, what is not needed any more is not deleted; the next reconcile finishes both."""
+    """New target groups stay and unneeded ones are not deleted; the next reconcile finishes both."""
     port = {"name": "http", "port": 80, "protocol": "TCP"}
     for name in ("one", "two"):
         subject.create("Service", {"metadata": {"name": name, "namespace": "default"}, "spec": {"ports": [port]}})
@@ -171,11 +171,11 @@ def test_two_ports_of_one_address_are_refused_because_moto_would_keep_one(subjec
     wait_for("it is refused", lambda: bool(subject.lbc._targets._queue._failures))
     assert subject.lbc.writes()[before:] == []
     subject.api.store.delete("EndpointSlice", "sd21-g5-cuda-y")
-    wait_for("all is well again", lambda: not subject.lbc._targets._queue._failures and subject.lbc.settled())
+    wait_for("it has recovered", lambda: not subject.lbc._targets._queue._failures and subject.lbc.settled())
     assert subject.lbc.writes()[before:] == []
 
 
-def test_a_fixed_response_that_is_asked_for_is_no_change_the_second_time(subject: Cluster) -> None:
+def test_a_requested_fixed_response_is_no_change_the_second_time(subject: Cluster) -> None:
     action = '{"type":"fixed-response","fixedResponseConfig":{"statusCode":"503","messageBody":"closed"}}'
     assert [write.action for write in subject.route(action)] == ["ModifyRule"]
     assert subject.live()["FixedResponseConfig"]["MessageBody"] == "closed"

@@ -1,4 +1,4 @@
-"""What becomes of the requests: split by the live rule, failed where nobody answers, late where somebody is overloaded; and KEDA."""
+"""Requests are split by the live rule, fail without a target, and are late under overload; and KEDA."""
 
 from __future__ import annotations
 
@@ -169,8 +169,8 @@ def test_the_live_rule_is_the_first_that_a_request_can_meet_and_is_read_only_aft
     assert account.elb.asked == 3
 
 
-def test_only_healthy_targets_get_requests_and_the_others_are_looked_at_again() -> None:
-    """None in service while all are being checked for the first time; all of them where all are unhealthy."""
+def test_only_healthy_targets_get_requests_and_the_others_are_checked_again() -> None:
+    """No target is in service before the first checks; all are if all are unhealthy."""
     account, clock = Account([rule("1", FORWARD, PATH)]), ManualClock(NOW)
     subject = LiveRouting(cast("EmulatedAws", account), Names(), "default/sd21", clock)
     account.elb.health = {"a": "initial", "b": "initial"}
@@ -188,7 +188,7 @@ def test_only_healthy_targets_get_requests_and_the_others_are_looked_at_again() 
     asked = account.elb.asked
     clock.advance(3600)
     subject.read()
-    assert account.elb.asked == asked  # all are healthy: only a change makes it look again
+    assert account.elb.asked == asked  # all are healthy: only a change causes another read
 
 
 class TestKeda:
@@ -235,7 +235,7 @@ class TestKeda:
             pytest.param({"paused": "true"}, 2, id="as it is"),
             pytest.param({"paused": "1"}, 2, id="in another spelling"),
             pytest.param({"paused": "false"}, 20, id="not at all"),
-            pytest.param({"paused-replicas": "3"}, 3, id="at so many"),
+            pytest.param({"paused-replicas": "3"}, 3, id="at a number"),
             pytest.param({"paused-scale-out": "true"}, 2, id="not up"),
         ],
     )

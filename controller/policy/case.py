@@ -1,0 +1,59 @@
+"""The question that guards, triggers and the steady state answer. It cannot be changed: what an answer adds goes into the answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from controller.policy.figures import Figures
+from controller.policy.model import Memory, Mode, Snapshot, Target, UnitEvidence
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything that one decision may consider.
+
+    Attributes:
+        snapshot: What is observed.
+        memory: What is remembered.
+        mode: The present mode; None where the routing is unknown.
+        mode_problem: Why it is unknown.
+        evidence: What is proven, by unit.
+        figures: Demand, serving replicas and weights, computed from the snapshot.
+        preview: Whether guards that only wait are left out.
+        subject: The units that the trigger is about.
+        receiving: The routing action that the change leads to.
+        hold_s: The hold before a fallback, seconds.
+        patience_s: How long a proven shortage is observed before a failover, seconds.
+        details: Of the trigger, for the sentences.
+    """
+
+    snapshot: Snapshot
+    memory: Memory
+    mode: Mode | None
+    mode_problem: str
+    evidence: Mapping[str, UnitEvidence]
+    figures: Figures
+    preview: bool = False
+    subject: tuple[str, ...] = ()
+    receiving: tuple[Target, ...] = ()
+    hold_s: float = 0.0
+    patience_s: float = 0.0
+    details: Mapping[str, str] = field(default_factory=dict)
+
+    def remaining(self, until: float) -> float:
+        """Seconds until a time, 0 once it has passed."""
+        return max(0.0, until - self.snapshot.now)
+
+
+def soonest(*seconds: float | None) -> float | None:
+    """The shortest of some waits.
+
+    Args:
+        seconds: Waits. One that is over (0), never ends (infinite) or is not known (None) does not count.
+
+    Returns:
+        None where none counts.
+    """
+    return min((wait for wait in seconds if wait is not None and 0 < wait < math.inf), default=None)

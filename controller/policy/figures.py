@@ -1,0 +1,78 @@
+"""The figures that one decision rests on, computed once from its snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from controller.policy.availability import availability, healthy_targets, serving_replicas
+from controller.policy.demand import needed_replicas, total_demand
+from controller.policy.model import Application, Snapshot
+from controller.policy.weights import apply_availability, base_weights, follows_ready, weight_strategy
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How much there is to serve, what can serve it, and the weights of cost mode that follow.
+
+    Attributes:
+        demand: Requests per metric period over all units; None where it is not known. See `demand.total_demand`.
+        healthy: Healthy targets by Service, as far as the load balancer was observed lately.
+        serving: Replicas that can serve, by unit, of those where anything is known.
+        intended: The weights of cost mode by unit that the replicas are planned for. A unit that is known to have nothing that serves and
+            is not coming back gets 0: the others must be able to carry its share.
+        cost: The weights of cost mode by unit, following each unit's availability; empty where no unit that carries weight can serve.
+        cut: Units that get less than their base weight because too few of their replicas can serve, but some.
+        needed: The ready replicas that the intended weights need at the present demand, by unit.
+    """
+
+    demand: float | None
+    healthy: Mapping[str, int]
+    serving: Mapping[str, int]
+    intended: Mapping[str, int]
+    cost: Mapping[str, int]
+    cut: frozenset[str]
+    needed: Mapping[str, int]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, returning: Iterable[str] = ()) -> Self:
+        """The figures of a snapshot.
+
+        Args:
+            snapshot: What is observed.
+            returning: Units whose capacity comes back: their replicas are planned for as if they were ready.
+
+        Raises:
+            ValueError: The units' weights, prices or throughputs are impossible; see `weights.base_weights`.
+        """
+        application, demand, healthy = snapshot.application, total_demand(snapshot), healthy_targets(snapshot)
+        serving, back = serving_replicas(snapshot, healthy), frozenset(returning)
+        if follows_ready(application):
+            intended, cost, cut = _following_ready(application, demand, serving, back)
+        else:
+            intended, cost, cut = _following_availability(application, demand, serving, back)
+        return cls(demand, healthy, serving, intended, cost, cut, needed_replicas(snapshot, intended, demand))
+
+
+_Weights = tuple[Mapping[str, int], Mapping[str, int], frozenset[str]]
+"""The intended weights, those of cost mode, and the units that are cut."""
+
+
+def _following_ready(application: Application, demand: float | None, serving: Mapping[str, int], back: Collection[str]) -> _Weights:
+    """Weights with availability in them already: a unit of which nothing is known counts as one replica, and none is ever cut."""
+    units, strategy = application.units, weight_strategy(application)
+    known = {unit.name: serving.get(unit.name, 1) for unit in units}
+    planned = {name: max(count, 1 if name in back else 0) for name, count in known.items()}
+    intended = base_weights(units, strategy, demand, planned)
+    cost = base_weights(units, strategy, demand, known) if any(known.values()) else {}
+    return intended, cost, frozenset()
+
+
+def _following_availability(application: Application, demand: float | None, serving: Mapping[str, int], back: Collection[str]) -> _Weights:
+    """Base weights, scaled by how much of each unit can serve."""
+    base = base_weights(application.units, weight_strategy(application), None, {})
+    present = {name: 0.0 if serving.get(name) == 0 and name not in back else 1.0 for name in base}
+    shares = availability(application, base, serving, demand)
+    cut = frozenset(name for name, share in shares.items() if 0 < share < 1 and base[name])
+    return apply_availability(base, present) or base, apply_availability(base, shares), cut

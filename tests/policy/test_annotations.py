@@ -1,0 +1,24 @@
+"""Every annotation of the controller has one home."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from controller.catalog.application import API_VERSION
+from controller.policy.annotations import OURS
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_no_other_module_writes_a_key_of_ours() -> None:
+    """A key that is written twice can be changed once."""
+    owner = ROOT / "controller/policy/annotations.py"
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {node.value}"
+        for path in sorted((ROOT / "controller").rglob("*.py"))
+        if path != owner
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith(OURS) and node.value != API_VERSION
+    ]
+    assert found == []

@@ -1,0 +1,85 @@
+"""One decision computes each of its figures once, and nothing that answers can change the question."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from dataclasses import FrozenInstanceError, replace
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from controller.policy.availability import healthy_targets, serving_replicas
+from controller.policy.case import Case, soonest
+from controller.policy.decide import decide
+from controller.policy.demand import needed_replicas, total_demand
+from controller.policy.figures import Figures
+from controller.policy.model import Memory, Mode, PolicySettings, Sample, Snapshot, Strategy
+from tests.policy.support import INF2, TRN1, change, proven, shortage, with_scalers
+from tests.support.applications import NOW, application, memory, routing, snapshot
+
+ONCE = {function.__code__: function.__name__ for function in (total_demand, healthy_targets, serving_replicas, needed_replicas)}
+
+WORLDS = {
+    "quiet": (snapshot(), memory()),
+    "short": (shortage(with_scalers(snapshot())), memory(units=proven(NOW - 40))),
+    "re-weighted": (change(with_scalers(snapshot()), ready=0), memory()),
+    "adaptive": (snapshot(application(policy=PolicySettings(strategy=Strategy.ADAPTIVE))), memory()),
+    "back": (with_scalers(snapshot(mode=Mode.CAPACITY)), memory(Mode.CAPACITY)),
+    "a step back": (
+        with_scalers(snapshot(application(policy=PolicySettings(return_steps=3)), routing=routing(Mode.CAPACITY, return_step=1))),
+        memory(Mode.CAPACITY),
+    ),
+    "no leader": (snapshot(leader=False), memory()),
+}
+
+
+@pytest.mark.parametrize(("made", "remembered"), WORLDS.values(), ids=WORLDS)
+def test_each_figure_is_computed_once(made: Snapshot, remembered: Memory) -> None:
+    """Whatever is computed twice may be computed from two different things."""
+    calls: Counter[str] = Counter()
+
+    def count(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code in ONCE:
+            calls[ONCE[frame.f_code]] += 1
+
+    sys.setprofile(count)
+    try:
+        decide(remembered, made)
+    finally:
+        sys.setprofile(None)
+    assert calls == dict.fromkeys(ONCE.values(), 1)
+
+
+def test_the_question_cannot_be_changed() -> None:
+    """A guard that wrote into the case would change what the next guard is asked."""
+    made = snapshot()
+    case = Case(made, memory(), Mode.COST, "", decide(memory(), made)[1].evidence, Figures.of(made))
+    with pytest.raises(FrozenInstanceError):
+        case.subject = (INF2,)  # type: ignore[misc]
+
+
+def test_figures_of_a_unit_that_comes_back() -> None:
+    """Its replicas are planned for before one of them is ready; traffic waits until one is."""
+    made = change(change(snapshot(), ready=0), TRN1, demand=Sample(262.5, NOW))
+    assert (Figures.of(made).intended[INF2], Figures.of(made, [INF2]).intended[INF2]) == (0, 40)
+    assert Figures.of(made, [INF2]).cost[INF2] == 0
+    assert Figures.of(made, [INF2]).demand == 262.5
+
+
+def test_figures_of_a_unit_with_too_few_replicas() -> None:
+    """It is cut: it gets less than its base weight, but not nothing."""
+    made = change(change(snapshot(), ready=1), demand=Sample(2800.0, NOW))
+    busy = replace(made, units={name: replace(one, ready=one.ready if name == INF2 else 40) for name, one in made.units.items()})
+    assert Figures.of(busy).cut == {INF2}
+    assert 0 < Figures.of(busy).cost[INF2] < 40
+
+
+@pytest.mark.parametrize(
+    ("waits", "expected"),
+    [((), None), ((None, 0.0, -1.0, float("inf"), float("nan")), None), ((5.0, None, 3.0, 0.0), 3.0)],
+)
+def test_soonest(waits: tuple[float | None, ...], expected: float | None) -> None:
+    """What is over, endless or unknown opens nothing later."""
+    assert soonest(*waits) == expected

@@ -1,0 +1,65 @@
+"""Every time that is remembered is declared as one, and none stays ahead of the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+
+from controller.policy.model import MOMENT, Cause, Memory, Mode, ModeChange, OutageHistory, UnitMemory
+from controller.policy.moments import none_ahead
+from controller.policy.reasons import Reason
+from tests.support.applications import NOW
+
+REMEMBERED = (Memory, UnitMemory, ModeChange, OutageHistory)
+
+
+def _moments(kind: type[Any]) -> set[str]:
+    return {one.name for one in fields(kind) if MOMENT.items() <= one.metadata.items()}
+
+
+def _times(value: Any) -> Iterator[float | None]:
+    """Every time within a memory, found by the words of its fields and not by their metadata."""
+    for one in fields(value):
+        held = getattr(value, one.name)
+        if one.name.split("_")[-1] in {"at", "since"}:
+            yield held
+        elif isinstance(held, tuple | dict):
+            for part in held.values() if isinstance(held, dict) else held:
+                yield from _times(part) if hasattr(part, "__dataclass_fields__") else ()
+        elif hasattr(held, "__dataclass_fields__"):
+            yield from _times(held)
+
+
+@pytest.mark.parametrize("kind", REMEMBERED)
+def test_what_is_called_a_time_is_declared_as_one(kind: type[Any]) -> None:
+    """A time that is forgotten there would last until a clock that was set back has caught up."""
+    assert _moments(kind) == {one.name for one in fields(kind) if one.name.split("_")[-1] in {"at", "since"}}
+
+
+def _everything_at(at: float) -> Memory:
+    memory = Memory(
+        mode=Mode.COST,
+        mode_changes=(ModeChange(NOW, Mode.COST, Reason.RETURN_PROVEN), ModeChange(at, Mode.COST, Reason.RETURN_PROVEN)),
+        units={"a": UnitMemory(at, Cause.CAPACITY, 2, at, returned_at=at), "b": UnitMemory(NOW, Cause.QUOTA)},
+        outage_history=OutageHistory(True, at, (5.0,), (7e12,)),
+    )
+    moments: dict[str, Any] = dict.fromkeys(_moments(Memory), at)
+    return replace(memory, **moments)
+
+
+def test_every_time_ahead_becomes_now() -> None:
+    """Durations stay: they are as long as they are, whatever the clock shows."""
+    capped = none_ahead(_everything_at(NOW + 50), NOW)
+    assert {at for at in _times(capped) if at is not None} == {NOW}
+    assert capped == replace(_everything_at(NOW), units={**_everything_at(NOW).units})
+    assert capped.outage_history.uptimes_s == (7e12,)
+
+
+def test_nothing_is_made_anew_where_nothing_lies_ahead() -> None:
+    """It runs in every decision."""
+    memory = _everything_at(NOW)
+    assert none_ahead(memory, NOW) is memory
+    assert none_ahead(Memory(), NOW) == Memory()
