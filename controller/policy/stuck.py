@@ -1,4 +1,4 @@
-"""States that would go on in silence: nothing is decided about them, and nothing changes until a person acts."""
+"""States that would go on unnoticed: nothing is decided about them, and nothing changes until a person acts."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def _unproven(snapshot: Snapshot, memory: Memory, evidence: Mapping[str, UnitEvi
         if observed.pending:
             why = f"{len(observed.pending)} pod(s) wait and Karpenter launches nothing: check its log and NodePool {observed.pool.name}"
         elif observed.scaler is not None and observed.scaler.paused:
-            why = f"ScaledObject {observed.scaler.name} is paused, so that no replica is asked for: unpause it"
+            why = f"ScaledObject {observed.scaler.name} is paused, so that KEDA requests no replica: unpause it"
         else:
-            why = "no replica is asked for: scale its Deployment up by one"
+            why = "nothing requests a replica: scale its Deployment up by one"
         words = f"{name}: its return has been neither proven nor refused for {text.duration(quiet)}, and capacity mode goes on. {why}"
         yield Alert(f"unproven/{name}", "warning", f"{words}, or pin cost mode")
 

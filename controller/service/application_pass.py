@@ -111,9 +111,11 @@ class ApplicationPass:
         snapshot = self._observer.snapshot(application, leader=self._leadership.leads(), epoch=self._record.epoch, further=further)
         settled = self._settle(snapshot)
         conclusion = conclude(self.memory or Memory(), snapshot, alerts=self._alerts(snapshot))
-        plan = self._contested.deferring(conclusion.plan, application.policy, snapshot.now)
+        if self._contested.written:
+            plan = self._contested.deferring(conclusion.plan, application.policy, snapshot.now)
+            conclusion = replace(conclusion, plan=plan)
         self.memory = conclusion.memory
-        return Decided(replace(conclusion, plan=plan), settled)
+        return Decided(conclusion, settled)
 
     def act(self, decided: Decided) -> Acted:
         """Carries out the plan, remembers what was written, and saves."""

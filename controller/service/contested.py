@@ -31,7 +31,8 @@ class Contested:
     """What this process wrote to the scalers of one application. It starts anew with every process."""
 
     def __init__(self) -> None:
-        self._written: dict[_Field, _Written] = {}
+        self.written: dict[_Field, _Written] = {}
+        """The last write of each field."""
 
     def deferring(self, plan: Plan, policy: PolicySettings, now: float) -> Plan:
         """The plan without the writes that are not due again yet: these say so.
@@ -63,11 +64,11 @@ class Contested:
                 continue
             known = self._put_back(action)
             repeats = known.repeats + 1 if known is not None and now - known.at < policy.flap_window_s else 0
-            self._written[_field(action)] = _Written(action, now, repeats)
+            self.written[_field(action)] = _Written(action, now, repeats)
 
     def alerts(self, policy: PolicySettings, now: float) -> Iterator[Alert]:
         """Writes that were put back again and again, lately."""
-        for known in self._written.values():
+        for known in self.written.values():
             if known.repeats >= _FIGHTING and now - known.at < policy.flap_window_s:
                 words = f"{describe(known.action)} was written {known.repeats + 1} times, and each time another writer put it back"
                 yield Alert(
@@ -89,7 +90,7 @@ class Contested:
 
     def _put_back(self, action: Action) -> _Written | None:
         """Our last write of the same field, where the field shows again what that write replaced."""
-        known = self._written.get(_field(action))
+        known = self.written.get(_field(action))
         return known if known is not None and known.action.before == action.before and known.action.after == action.after else None
 
 

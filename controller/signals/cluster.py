@@ -373,7 +373,8 @@ class ClusterView:
             known = self._pools.get(name)
             if known is not None and 0 <= now - known[0] < _POOLS_REUSED_S and known[1:3] == (skew, version):
                 return known[3]
-            observed = by_our_clock(self.karpenter.observation(name, now - skew, self._window_s), skew)
+            observed = self.karpenter.observation(name, now - skew, self._window_s)
+            observed = by_our_clock(observed, skew) if skew else observed
             self._pools[name] = (now, skew, version, observed)
             return observed
 

@@ -87,8 +87,6 @@ def by_our_clock(pool: PoolObservation, skew_s: float) -> PoolObservation:
         pool: By the cluster's clock.
         skew_s: How far ours is ahead of it, seconds.
     """
-    if not skew_s:
-        return pool
     launches = (
         replace(
             one,

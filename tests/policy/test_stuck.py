@@ -1,4 +1,4 @@
-"""States that would go on in silence are alerts, with what a person can do."""
+"""States that would go on unnoticed are alerts, with what a person can do."""
 
 from __future__ import annotations
 
