@@ -119,7 +119,7 @@ bench-month: $(STAMP) ## What the policies cost and serve in the simulated month
 	@$(RUN)/python -m benchmarks.month $(ARGS)
 
 .PHONY: experiments
-experiments: .venv/.synced-bench ## Play the source's three experiments and plot them into docs/images
+experiments: .venv/.synced-bench ## Play the AWS sample's three experiments and plot them into docs/images
 	@$(RUN)/python -m benchmarks.experiments
 
 .PHONY: bench-policy
@@ -148,7 +148,7 @@ lint: $(STAMP) $(MS_STAMP) ## Style, types and the import contract, of both dist
 	@cd model_server && .venv/bin/mypy && .venv/bin/lint-imports >/dev/null
 
 .PHONY: format
-format: $(STAMP) ## Format the code and mend what can be mended
+format: $(STAMP) ## Format the code and fix what can be fixed
 	@$(RUN)/ruff check --fix
 	@$(RUN)/ruff format
 

@@ -132,6 +132,10 @@ class ManualClock:
         """Advances the clock to wall-clock time `now`, which must not be in its past."""
         self.advance(now - self._now)
 
+    def step(self, seconds: float) -> None:
+        """Sets the wall clock ahead, or back where `seconds` is negative, as a correction does: no time passes."""
+        self._now += seconds
+
 
 def parse_rfc3339(text: str | None) -> float | None:
     """Reads a Kubernetes timestamp.

@@ -31,12 +31,12 @@ from controller.policy.model import (
     Cause,
     Decision,
     Launch,
-    LaunchFailure,
     Memory,
     Mode,
     PendingPod,
     PolicySettings,
     PoolObservation,
+    Refusal,
     RoutingObservation,
     Sample,
     Snapshot,
@@ -137,7 +137,7 @@ class _World:
                 () if registered is None else (Launch("claim", "cheap", created=registered, launched=registered, registered=registered),)
             )
             return _unit("cheap", ready=_REPLICAS, now=now, demand=0.0, launches=joined)
-        refused = LaunchFailure(
+        refused = Refusal(
             claim="claim",
             pool="cheap",
             at=now - 2 * self.application.policy.replacement_hold_s,  # long enough ago to be judged
@@ -157,7 +157,7 @@ def _unit(
     ready: int,
     now: float,
     demand: float,
-    failures: tuple[LaunchFailure, ...] = (),
+    failures: tuple[Refusal, ...] = (),
     launches: tuple[Launch, ...] = (),
 ) -> UnitObservation:
     return UnitObservation(

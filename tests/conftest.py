@@ -28,7 +28,7 @@ from failover_harness.control_plane.binaries import (
 from failover_harness.control_plane.control_plane import ControlPlane
 from tests import tiers
 
-# A profile of whoever runs the tests must not get between them and the emulated AWS.
+# A profile of the person who runs the tests must not get between them and the emulated AWS.
 os.environ.pop("AWS_PROFILE", None)
 
 # No test asserts a duration: a slow machine must not make a property false.

@@ -3,7 +3,7 @@
 The production service runs on the emulated API of its tests, and one event is written there. A function is on the walk if it is on the
 call stack at the moment when
 
-- a value is made that the event turns into: a refusal, a launch failure, an observation, the snapshot, evidence, the decision, the plan,
+- a value is made that the event turns into: a refusal, an observation, the snapshot, evidence, the decision, the plan,
   the routing action,
 - the refusal is stored, the loop is woken or takes what has changed, or the patch of the Ingress is sent.
 
@@ -30,8 +30,8 @@ ROOT: Final = Path(__file__).parents[1]
 
 MADE: Final = frozenset(
     {
+        "RefusalMessage",
         "Refusal",
-        "LaunchFailure",
         "PoolObservation",
         "UnitObservation",
         "Snapshot",

@@ -12,7 +12,7 @@ import click
 
 from controller.cli.common import Options, choose, common_options, fail_cleanly, load_applications, open_session, show
 from controller.cli.observe import ApplicationObserver, Observation
-from controller.cli.words import ICONS, Line, age, mode_word, scaler_note, unit_state, waits_document, waits_text
+from controller.cli.words import ICONS, Line, age, mode_word, proof_document, scaler_note, unit_state, waits_document, waits_text
 from controller.clients.kube import Object
 from controller.clock import Clock, SystemClock, format_rfc3339, parse_rfc3339
 from controller.errors import FailoverError, RemoteError
@@ -226,6 +226,7 @@ def status_document(seen: Observation, published: Object | None) -> dict[str, An
                 "ready": judged.ready,
                 "waiting": judged.demand,
                 "shortage": judged.shortage,
+                **proof_document(judged),
                 "returned": judged.returned,
                 "scaler": scaler_note(snapshot.units[name]) or None,
             }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from controller.clock import format_rfc3339
 from controller.policy import text
 from controller.policy.annotations import MARKER
 from controller.policy.hold import Waiting
@@ -38,12 +39,32 @@ def unit_state(judged: UnitEvidence) -> tuple[str, str]:
     if judged.shortage is Shortage.PROVEN:
         return "bad", f"short ({judged.cause}, proof {judged.proof})"
     if judged.shortage is Shortage.SUSPECTED:
-        return "warn", f"refused in part ({judged.cause})" if judged.demand else f"refused ({judged.cause}), no pod waits"
+        if not judged.attempts:
+            return "warn", "NodePool at its limit"
+        missing = f", not yet: {text.listing(judged.missing)}" if judged.missing else ""
+        return "warn", f"refused in part ({judged.cause}){missing}" if judged.demand else f"refused ({judged.cause}), no pod waits"
     if judged.last_failure_at is not None:
         return "warn", f"was short; return: {judged.returned}"
     if judged.demand:
         return "warn", "waiting for a node"
     return "good", "demand met"
+
+
+def proof_document(judged: UnitEvidence) -> dict[str, Any]:
+    """How far the proof of a shortage is, for machines.
+
+    Returns:
+        ``proof``, None where there is none; what is ``refused`` and what is ``missing`` for a proof by name; ``waitingSince``, and
+        ``ageAt``, when age alone proves it, each None where that is not known.
+    """
+    since, age_at = judged.demand_since, judged.age_at
+    return {
+        "proof": judged.proof,
+        "refused": list(judged.refused),
+        "missing": list(judged.missing),
+        "waitingSince": None if since is None else format_rfc3339(since),
+        "ageAt": None if age_at is None else format_rfc3339(age_at),
+    }
 
 
 def scaler_note(observed: UnitObservation) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from controller.policy import text
 from controller.policy.case import Case
@@ -20,8 +21,13 @@ from controller.policy.model import (
     Verb,
     Verdict,
 )
+from controller.policy.quota import quota_words
 from controller.policy.reasons import Reason
 from controller.policy.standby import lacking, needed
+from controller.policy.stuck import stuck
+
+CLOCKS_APART_S: Final = 30.0
+"""Clocks that differ by more than this are worth an alert."""
 
 _FIGHTING = 3  # re-assertions after which an alert says that two writers fight
 
@@ -41,7 +47,6 @@ _HELD_ALERTS = {
 }
 
 _CAUSE_ALERTS = {
-    Cause.QUOTA: "a quota or limit is reached; waiting does not help, raise it: {codes}",
     Cause.NETWORK: "subnets have no free addresses; pools that share them cannot grow either: {codes}",
     Cause.CONFIG: "the launch configuration is wrong; waiting does not help: {codes}",
 }
@@ -57,14 +62,16 @@ def alerts(case: Case, decision: Decision) -> tuple[Alert, ...]:
     snapshot, evidence = case.snapshot, case.evidence
     found = [
         *_absent(snapshot),
+        *_clocks(snapshot),
         *_held(decision),
         *_unprepared(snapshot, decision),
-        *_causes(evidence),
+        *_causes(snapshot, evidence),
         *_waiting_unexplained(snapshot, evidence),
         *_missing_metrics(snapshot, case.memory),
         *_maxima(case),
         *_unhealthy(case),
         *_unscaled(snapshot),
+        *stuck(snapshot, case.memory, evidence),
         *_routing(snapshot, case.memory),
     ]
     return tuple(found)
@@ -75,6 +82,15 @@ def _absent(snapshot: Snapshot) -> Iterator[Alert]:
     for source in snapshot.sources:
         if source.required and source.absent:
             yield Alert(f"absent/{source.name}", "critical", f"{source.name} cannot be observed, so no shortage is seen: {source.problem}")
+
+
+def _clocks(snapshot: Snapshot) -> Iterator[Alert]:
+    """Clocks that differ. Evidence is judged by the cluster's stamps all the same; what other people compare is not."""
+    skew = snapshot.clock_skew_s
+    if abs(skew) > CLOCKS_APART_S:
+        where = "ahead of" if skew > 0 else "behind"
+        words = f"this node's clock is {text.duration(abs(skew))} {where} the cluster's"
+        yield Alert("clocks", "warning", f"{words}: check the time synchronization (chrony) of the node that the controller runs on")
 
 
 def _held(decision: Decision) -> Iterator[Alert]:
@@ -103,8 +119,10 @@ def _unprepared(snapshot: Snapshot, decision: Decision) -> Iterator[Alert]:
         yield Alert("unprepared/services", "warning", words)
 
 
-def _causes(evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
+def _causes(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
     for name, judged in evidence.items():
+        if judged.cause is Cause.QUOTA and judged.shortage is not Shortage.NONE and judged.codes:
+            yield Alert(f"cause/{name}/quota", "critical", f"{name}: {quota_words(judged, snapshot.units[name])}")
         words = _CAUSE_ALERTS.get(judged.cause)
         if words and judged.shortage is not Shortage.NONE and judged.codes:
             least = "at least " if judged.truncated else ""

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from controller.policy.model import Application, CapacityWeights, Scaler, Snapshot, Unit, UnitEvidence, UnitObservation
+from controller.policy.model import Application, CapacityWeights, Cause, Scaler, Snapshot, Unit, UnitEvidence, UnitObservation
 from controller.policy.weights import adjusted_throughputs
 
 FRESH_S: Final = 600.0  # an older sample of a counter is not used. CloudWatch alone may lag by several minutes
@@ -135,7 +135,8 @@ def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], me
         if unit.name in able and gap > 0:
             floor = max(floor, judged.ready + math.ceil(gap / len(able) / throughputs[unit.name] - 1e-9))
         elif application.policy.canary and probing(judged):
-            floor = max(floor, min(judged.ready, judged.needed) + 1)
+            enough = judged.cause is Cause.QUOTA and judged.ready >= judged.needed  # beyond a ceiling nothing needs to be probed
+            floor = max(floor, min(judged.ready + (not enough), judged.needed + 1))
         floors[unit.name] = min(floor, ceiling(unit, observed))
     return floors
 

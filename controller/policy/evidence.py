@@ -18,10 +18,10 @@ from controller.policy.model import (
     Application,
     Cause,
     Launch,
-    LaunchFailure,
     Memory,
     PendingPod,
     Proof,
+    Refusal,
     Return,
     Shortage,
     Snapshot,
@@ -31,8 +31,7 @@ from controller.policy.model import (
 )
 from controller.policy.offerings import allowed_offerings, unmet_pods
 from controller.policy.proof import Allowed, Finding, created_after, examine
-
-POOL_LIMIT_CODE: Final = "NodePoolLimit"
+from controller.policy.quota import POOL_LIMIT_CODE, fits
 
 _STRENGTH: Final = tuple(Proof)
 
@@ -81,7 +80,7 @@ def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[Pendin
         unit=unit.name,
         shortage=shortage,
         demand=len(waiting),
-        demand_since=min((pod.since for pod in waiting), default=None),
+        demand_since=_since(waiting, observed),
         cause=min(causes, key=CAUSE_PRECEDENCE.index, default=remembered.cause if remembered else Cause.UNKNOWN),
         codes=tuple(codes),
         truncated=any(failure.truncated for failure in refusals),
@@ -109,10 +108,18 @@ def _examined(unit: Unit, observed: UnitObservation, waiting: tuple[PendingPod, 
     for pod in waiting:
         groups.setdefault(tuple(name for name in pod.pools if name in pools) or (observed.pool.name,), []).append(pod)
     best: Finding | None = None
+    whole = len(groups) == 1  # else nobody can tell whose pods the ones before were
     for names, pods in (groups or {(observed.pool.name,): []}).items():
-        found = _weakest([examine(pools[name], allowed_offerings(unit, observed, pools[name]), pods, policy, now) for name in names])
+        since = _since(pods, observed) if whole else None
+        found = _weakest([examine(pools[name], allowed_offerings(unit, observed, pools[name]), pods, policy, now, since) for name in names])
         best = found if best is None or _rank(found.proof) < _rank(best.proof) else best
     return best or Finding(None)
+
+
+def _since(waiting: Sequence[PendingPod], observed: UnitObservation) -> float | None:
+    """Since when pods have waited: a pod that is replaced does not make the demand younger. None where nobody waits."""
+    oldest = min((pod.since for pod in waiting), default=None)
+    return oldest if oldest is None or observed.waiting_since is None else min(oldest, observed.waiting_since)
 
 
 def _rank(proof: Proof | None) -> int:
@@ -150,7 +157,7 @@ class _Since:
     """What a return is measured against: the last refusal that counts, those that stand, and the replicas that cost mode needs now."""
 
     last_failure: float | None
-    refusals: tuple[LaunchFailure, ...]
+    refusals: tuple[Refusal, ...]
     needed: int
 
 
@@ -164,6 +171,9 @@ def _returned(unit: Unit, observed: UnitObservation, since: _Since, snapshot: Sn
     if last_failure is None:
         return Return.NONE, None
     later = _later(unit, observed, since)
+    if remembered is not None and fits(observed, remembered, since.refusals, since.needed, snapshot):
+        known = remembered.returned_at
+        return Return.REPLICAS_READY, known if known is not None and known > last_failure else snapshot.now
     if since.refusals:
         return (Return.LAUNCHED, None) if later else (Return.NONE, None)
     if remembered is not None and remembered.returned_at is not None and remembered.returned_at > last_failure:
@@ -191,7 +201,7 @@ def _later(unit: Unit, observed: UnitObservation, since: _Since) -> list[Launch]
         launch
         for pool in (observed.pool, *observed.alternatives)
         for launch in pool.launches
-        if launch.created > last
+        if (launch.created if launch.asked_at is None else launch.asked_at) > last
         and _concerns(allowed_offerings(unit, observed, pool), launch)
         and all(created_after(launch, failure) for failure in since.refusals)
     ]

@@ -265,11 +265,18 @@ def flip_budget(case: Case) -> GuardResult:
 
 
 def could_trip(case: Case, name: str) -> bool:
-    """Whether a shortage of the unit may cause a failover. One that may not neither holds a fallback nor sets its waits."""
-    known = case.memory.units.get(name)
-    why = known.cause if known is not None else case.evidence[name].cause
-    allowed = {*case.snapshot.application.policy.trip_causes, Cause.CONFIG}  # a misconfiguration may once it is old
-    return why in allowed and carries(case.snapshot.application, name)
+    """Whether a shortage of the unit may cause a failover. One that may not neither holds a fallback nor sets its waits.
+
+    A misconfiguration may once pods have waited for a whole cache cycle. It may also have caused the failover that is to end.
+    """
+    known, judged, policy = case.memory.units.get(name), case.evidence[name], case.snapshot.application.policy
+    if not carries(case.snapshot.application, name):
+        return False
+    why = known.cause if known is not None else judged.cause
+    if why in policy.trip_causes or why is not Cause.CONFIG:
+        return why in policy.trip_causes
+    caused = known is not None and known.proven_at is not None and known.proven_at <= case.memory.mode_since
+    return caused or (judged.demand_since is not None and case.snapshot.now - judged.demand_since >= policy.hard_demand_s)
 
 
 def proof(case: Case) -> GuardResult:

@@ -188,7 +188,7 @@ class Application:
 
 
 @dataclass(frozen=True, slots=True)
-class LaunchFailure:
+class Refusal:
     """A signal: Karpenter's launch of one NodeClaim failed.
 
     `instance_types` and `zones` are those that the NodeClaim allowed; an empty tuple means that it did not restrict them. `named_type`
@@ -220,10 +220,11 @@ class LaunchFailure:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A signal: a NodeClaim that got an instance. `created` is the cluster's clock; `order` counts as in `LaunchFailure`.
+    """A signal: a NodeClaim that got an instance.
 
-    `devices` is the number of accelerators that its pods request together, 0 where that is not known. `gone` says that the NodeClaim does
-    not exist any more, or is being deleted.
+    `created` is the cluster's clock, `asked_at` the same moment by ours, never after it was first seen (None: as `created`).
+    `order` counts as in `Refusal`. `devices` is the number of accelerators that its pods request together, 0 where that is not known.
+    `gone` says that the NodeClaim does not exist any more, or is being deleted.
     """
 
     claim: str
@@ -238,6 +239,7 @@ class Launch:
     order: int = 0
     devices: int = 0
     gone: bool = False
+    asked_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,9 +248,9 @@ class PoolObservation:
 
     name: str
     exists: bool = True
-    failures: tuple[LaunchFailure, ...] = ()
+    failures: tuple[Refusal, ...] = ()
     launches: tuple[Launch, ...] = ()
-    elsewhere: tuple[LaunchFailure, ...] = ()  # refusals through other NodePools of types that this one may launch
+    elsewhere: tuple[Refusal, ...] = ()  # refusals through other NodePools of types that this one may launch
     blocked_at: float | None = None  # last NoCompatibleInstanceTypes: proves a shortage with a refusal before it, never alone
     instance_types: tuple[str, ...] = ()  # from its requirements; (): not restricted there
     zones: tuple[str, ...] = ()
@@ -308,6 +310,7 @@ class UnitObservation:
     unit: str
     pool: PoolObservation
     pending: tuple[PendingPod, ...] = ()
+    waiting_since: float | None = None  # since when pods have waited without a break or a launch, also ones that were replaced meanwhile
     desired: int | None = None  # the Deployment's spec.replicas
     ready: int | None = None  # ready replicas; the smaller of Deployment and EndpointSlices where both are known
     deployment_ready: int | None = None
@@ -422,6 +425,7 @@ class Snapshot:
     error_ratio: Sample | None = None  # the load balancer's and targets' 5xx, share of requests
     leader: bool = True
     epoch: int = 0
+    clock_skew_s: float = 0.0  # how far our clock is ahead of the cluster's; the times above are by ours
 
 
 # --- what is remembered -----------------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from controller.policy.model import Cause, Launch, LaunchFailure, PendingPod, PolicySettings, PoolObservation, Proof
+from controller.policy.model import Cause, Launch, PendingPod, PolicySettings, PoolObservation, Proof, Refusal
 
 Offering = tuple[str, str, str]
 """Instance type, zone and capacity type."""
@@ -73,7 +73,7 @@ class Finding:
     """
 
     proof: Proof | None
-    refusals: tuple[LaunchFailure, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
     named: tuple[Offering, ...] = ()
     required: tuple[Offering, ...] = ()
     age_at: float | None = None
@@ -114,7 +114,7 @@ def examine(
     return Finding(proof, refusals, named, required, age_at)
 
 
-def standing(pool: PoolObservation, allowed: Allowed, policy: PolicySettings, now: float, *, waited: bool) -> tuple[LaunchFailure, ...]:
+def standing(pool: PoolObservation, allowed: Allowed, policy: PolicySettings, now: float, *, waited: bool) -> tuple[Refusal, ...]:
     """The refusals that say something about the unit now, the oldest first.
 
     Args:
@@ -145,7 +145,7 @@ def _last(launches: Sequence[Launch]) -> tuple[Launch, ...]:
     return max(launches, key=lambda one: one.created), max(launches, key=lambda one: one.order)
 
 
-def created_after(launch: Launch, failure: LaunchFailure) -> bool:
+def created_after(launch: Launch, failure: Refusal) -> bool:
     """Whether a launch's NodeClaim was created after a refusal: both with the cluster's clock, which knows whole seconds.
 
     Where both were delivered as they happened, the order of delivery decides, as far as the clocks do not contradict it.
@@ -156,7 +156,7 @@ def created_after(launch: Launch, failure: LaunchFailure) -> bool:
     return launch.created > stamp
 
 
-def _judged(failure: LaunchFailure, policy: PolicySettings, now: float, *, waited: bool) -> bool:
+def _judged(failure: Refusal, policy: PolicySettings, now: float, *, waited: bool) -> bool:
     """Whether it is time to judge it.
 
     Karpenter itself retries after a create error. An event is final, but the one that marks its claim as a consolidation's replacement may
@@ -171,7 +171,7 @@ def _one(value: str) -> tuple[str, ...]:
     return (value,) if value else ()
 
 
-def _concerned(failure: LaunchFailure, allowed: Allowed) -> bool:
+def _concerned(failure: Refusal, allowed: Allowed) -> bool:
     """Whether it is about an offering that the unit may have: the ones that it names, where it names any."""
     pairs = _pairs(failure)
     if pairs and not failure.truncated:
@@ -179,13 +179,13 @@ def _concerned(failure: LaunchFailure, allowed: Allowed) -> bool:
     return allowed.concerns(failure.instance_types, failure.zones)
 
 
-def _pairs(failure: LaunchFailure) -> tuple[tuple[str, str], ...]:
+def _pairs(failure: Refusal) -> tuple[tuple[str, str], ...]:
     if failure.offerings:
         return failure.offerings
     return ((failure.named_type, failure.named_zone),) if failure.named_type and failure.named_zone else ()
 
 
-def _required(allowed: Allowed, refusals: Sequence[LaunchFailure]) -> tuple[Offering, ...]:
+def _required(allowed: Allowed, refusals: Sequence[Refusal]) -> tuple[Offering, ...]:
     """Every offering that must be named; () where some are not known."""
     kinds = _kinds(allowed, refusals)
     if not kinds or any(not zones for zones in allowed.zones):
@@ -198,19 +198,19 @@ def _required(allowed: Allowed, refusals: Sequence[LaunchFailure]) -> tuple[Offe
     )
 
 
-def _kinds(allowed: Allowed, refusals: Sequence[LaunchFailure]) -> tuple[str, ...]:
+def _kinds(allowed: Allowed, refusals: Sequence[Refusal]) -> tuple[str, ...]:
     """The capacity types that the unit may have: as its NodePool says, else every one that its refused claims left open."""
     return allowed.capacity_types or tuple(dict.fromkeys(kind for one in refusals for kind in one.capacity_types)) or ("on-demand",)
 
 
-def _named(refusals: Sequence[LaunchFailure], allowed: Allowed, required: Sequence[Offering], cache_s: float) -> frozenset[Offering]:
+def _named(refusals: Sequence[Refusal], allowed: Allowed, required: Sequence[Offering], cache_s: float) -> frozenset[Offering]:
     """The offerings that are named within one cycle of the newest refusal."""
     newest = max((one.at for one in refusals), default=0.0)
     kinds = tuple(dict.fromkeys(kind for _, _, kind in required))
     return frozenset(offering for one in refusals if newest - one.at <= cache_s for offering in named_offerings(one, allowed, kinds))
 
 
-def named_offerings(failure: LaunchFailure, allowed: Allowed, kinds: Sequence[str]) -> Iterator[Offering]:
+def named_offerings(failure: Refusal, allowed: Allowed, kinds: Sequence[str]) -> Iterator[Offering]:
     """What one refusal names: what its message says, or the only thing that its NodeClaim left open.
 
     Args:
@@ -231,7 +231,7 @@ def named_offerings(failure: LaunchFailure, allowed: Allowed, kinds: Sequence[st
         yield instance_type, zone, kind
 
 
-def _asked_kind(failure: LaunchFailure, kinds: Sequence[str]) -> str | None:
+def _asked_kind(failure: Refusal, kinds: Sequence[str]) -> str | None:
     """The one capacity type that the launch asked for, None where that is not known."""
     left_open = failure.capacity_types if failure.requirements_known and failure.capacity_types else kinds
     if len(left_open) == 1:
@@ -240,9 +240,7 @@ def _asked_kind(failure: LaunchFailure, kinds: Sequence[str]) -> str | None:
     return next((kind for kind in _ASKED_FIRST if kind in left_open), None) if known else None
 
 
-def _saturated(
-    pool: PoolObservation, refusals: Sequence[LaunchFailure], allowed: Allowed, waiting: Sequence[PendingPod], cache_s: float
-) -> bool:
+def _saturated(pool: PoolObservation, refusals: Sequence[Refusal], allowed: Allowed, waiting: Sequence[PendingPod], cache_s: float) -> bool:
     """Whether Karpenter said, after a refusal, that nothing is available: of the NodePool, of a pod, or of a launch."""
     said = [at for pod in waiting for name, at in pod.unavailable if name == pool.name]
     said += [pool.blocked_at] if pool.blocked_at is not None else []
@@ -251,7 +249,7 @@ def _saturated(
     return after or any(_asked_for_all(one, allowed) for one in refusals)
 
 
-def _asked_for_all(failure: LaunchFailure, allowed: Allowed) -> bool:
+def _asked_for_all(failure: Refusal, allowed: Allowed) -> bool:
     """Whether a refusal is about everything the unit may have by its own words: all was in the cache, or the account's quota is used up."""
     by_words = ALL_UNAVAILABLE in failure.codes or (failure.source == "create-error" and failure.cause is Cause.QUOTA)
     if not by_words or not failure.requirements_known:
@@ -262,7 +260,7 @@ def _asked_for_all(failure: LaunchFailure, allowed: Allowed) -> bool:
     return types and zones and kinds
 
 
-def _age_at(pool: PoolObservation, refusals: Sequence[LaunchFailure], since: float | None, policy: PolicySettings) -> float | None:
+def _age_at(pool: PoolObservation, refusals: Sequence[Refusal], since: float | None, policy: PolicySettings) -> float | None:
     """When age alone proves it; None where nothing is refused or nobody waits."""
     if since is None or not (refusals or pool.at_limit):
         return None

@@ -17,7 +17,7 @@ from controller.policy.reasons import Reason
 from controller.policy.routing import same_routing
 from controller.policy.targets import capacity_targets, cost_targets, keda_targets, return_targets, stickiness
 from controller.policy.triggers import breach, shortage_details
-from controller.policy.weights import blended_cost, follows_ready
+from controller.policy.weights import blended_cost, carries, follows_ready
 
 MAX_NUDGES: Final = 5
 """Most nudges of one change. Their pauses double; after these the load-balancer controller retries at its own longest pause anyway."""
@@ -212,9 +212,13 @@ def _steady_reason(case: Case) -> tuple[Reason, dict[str, str]]:
     suspected = [name for name, judged in evidence.items() if judged.shortage is Shortage.SUSPECTED]
     short = tuple(name for name, judged in evidence.items() if judged.short)
     if short:
-        return Reason.SHORTAGE_ABSORBED, shortage_details(case, short)
-    if any(name in waiting for name in suspected):
-        return Reason.SHORTAGE_SUSPECTED, {"units": text.listing(name for name in suspected if name in waiting)}
+        idle = not any(carries(case.snapshot.application, name) for name in short)
+        instead = "cost mode sends it no traffic" if idle else "the ready replicas carry the whole demand"
+        return Reason.SHORTAGE_ABSORBED, {**shortage_details(case, short), "instead": instead}
+    waiting_suspects = [name for name in suspected if name in waiting]
+    if waiting_suspects:
+        part = "refused" if any(evidence[name].attempts for name in waiting_suspects) else "beyond the limit of its NodePool"
+        return Reason.SHORTAGE_SUSPECTED, {"units": text.listing(waiting_suspects), "part": part}
     if suspected:
         return Reason.EVIDENCE_WITHOUT_DEMAND, {"units": text.listing(suspected)}
     if waiting:

@@ -110,7 +110,7 @@ def _return(case: Case) -> Triggered:
     subject = tuple(name for name in case.memory.units if name in case.evidence and guards.could_trip(case, name))
     proofs = {name: _PROOFS[case.evidence[name].returned] for name in subject}
     each = proofs.values() if len(set(proofs.values())) == 1 else (f"{name}: {proof}" for name, proof in proofs.items())
-    proof = "; ".join(dict.fromkeys(each)) or "no unit is remembered as short"
+    proof = "; ".join(dict.fromkeys(each)) or "no unit is remembered as short, and none waits that was refused"
     details = {"units": text.listing(subject) if subject else "every unit", "proof": proof}
     return Triggered(Trigger.RETURN, Reason.RETURN_PROVEN, subject, details, tuple(guards.FALLBACK))
 

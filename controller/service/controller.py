@@ -227,7 +227,7 @@ class Controller:
         """Counts the routing actions that were written to the Ingress, and yields the messages about them."""
         for one in decisions:
             if one.verb.changes_mode and one.mode is not None:
-                self._telemetry.switches.labels(snapshot.application.key, one.mode.value, one.reason.value).inc()
+                self._telemetry.mode_changes.labels(snapshot.application.key, one.mode.value, one.reason.value).inc()
             message = routed(snapshot, one)
             if message is not None:
                 yield message

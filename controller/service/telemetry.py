@@ -30,7 +30,7 @@ class Telemetry:
         app = ("application",)
         self._latest = _Latest(meter or CallMeter())
         self.registry.register(self._latest)
-        self.switches = Counter("failoverctl_switches", "Mode changes made.", (*app, "to", "reason"), registry=self.registry)
+        self.mode_changes = Counter("failoverctl_switches", "Mode changes made.", (*app, "to", "reason"), registry=self.registry)
         self.actions = Counter("failoverctl_actions", "Actions sent.", (*app, "kind", "result"), registry=self.registry)
         self.pass_errors = Counter("failoverctl_pass_errors", "Passes that ended in a bug.", app, registry=self.registry)
         self.tick_seconds = Histogram(

@@ -76,7 +76,7 @@ _STILL_TRYING: Final = frozenset({"", "AwaitingReconciliation", "ReconcilingDepe
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusalMessage:
     """What one message says.
 
     Attributes:
@@ -98,7 +98,7 @@ class Refusal:
     offerings: tuple[tuple[str, str], ...] = ()
 
 
-def classify_refusal(message: str) -> Refusal:
+def classify_refusal(message: str) -> RefusalMessage:
     """Classifies the message of an `InsufficientCapacityError` event (or the same text in a log line).
 
     Args:
@@ -108,18 +108,18 @@ def classify_refusal(message: str) -> Refusal:
     truncated = text.endswith("...") or len(message) > _MAX_TEXT
     _, found, tail = text.partition(_ANCHOR)
     if not found:
-        return Refusal(Cause.UNKNOWN, ("Unparsed",), truncated, parsed=False)
+        return RefusalMessage(Cause.UNKNOWN, ("Unparsed",), truncated, parsed=False)
     if tail.startswith(_ALL_UNAVAILABLE):
-        return Refusal(Cause.CAPACITY, ("AllOfferingsUnavailable",))
+        return RefusalMessage(Cause.CAPACITY, ("AllOfferingsUnavailable",))
     for start, code in _CONFIG_TAILS.items():
         if tail.startswith(start):
-            return Refusal(Cause.CONFIG, (code,), truncated)
+            return RefusalMessage(Cause.CONFIG, (code,), truncated)
     codes = tuple(dict.fromkeys(_CODE.findall(tail)))
     if not codes:
-        return Refusal(Cause.UNKNOWN, ("Unparsed",), truncated, parsed=False)
+        return RefusalMessage(Cause.UNKNOWN, ("Unparsed",), truncated, parsed=False)
     causes = [_cause(code, tail) for code in codes]
     named_type, named_zone = _TYPE.search(tail), _ZONE.search(tail)
-    return Refusal(
+    return RefusalMessage(
         cause=min(causes, key=CAUSE_PRECEDENCE.index),
         codes=codes,
         truncated=truncated,
@@ -135,7 +135,7 @@ def _cause(code: str, tail: str) -> Cause:
     return CODE_CAUSES.get(code, Cause.UNKNOWN)
 
 
-def classify_create_error(reason: str) -> Refusal | None:
+def classify_create_error(reason: str) -> RefusalMessage | None:
     """Classifies the reason of a NodeClaim's `Launched=Unknown` condition.
 
     Returns:
@@ -144,7 +144,7 @@ def classify_create_error(reason: str) -> Refusal | None:
     if reason in _STILL_TRYING:
         return None
     cause = CREATE_ERROR_CAUSES.get(reason, Cause.UNKNOWN)
-    return None if cause is None else Refusal(cause, (reason,), parsed=reason in CREATE_ERROR_CAUSES)
+    return None if cause is None else RefusalMessage(cause, (reason,), parsed=reason in CREATE_ERROR_CAUSES)
 
 
 def limited_pools(message: str) -> tuple[str, ...]:

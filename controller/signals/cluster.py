@@ -26,11 +26,12 @@ from controller.clients.kube import (
     Object,
     Resource,
 )
-from controller.clock import Clock
+from controller.clock import Clock, parse_rfc3339
 from controller.policy.model import Application, PoolObservation, RoutingObservation, Source
+from controller.signals.cluster_clock import ClusterClock, by_our_clock
 from controller.signals.ingress import observe_ingress
 from controller.signals.karpenter import KarpenterView
-from controller.signals.objects import name_of, namespace_of, text
+from controller.signals.objects import event_time, name_of, namespace_of, text
 from controller.signals.reconciles import ReconcileView
 from controller.signals.slim import pack, slim, unpack
 from controller.signals.watch import Query, Watch, WatchHealth
@@ -40,7 +41,7 @@ EVENT_NAMESPACE: Final = "default"  # events of cluster-scoped objects, such as 
 
 _POOLS_REUSED_S: Final = 1.0  # the applications of one pass ask a moment after each other; no window of the policy is that fine
 
-# The API server selects, for a busy cluster has more events than fit into memory, and no other is ever looked at. Selectors know no "or".
+# The API server selects, because a busy cluster has more events than fit into memory, and no other is ever read. Selectors know no "or".
 _INGRESS_EVENTS: Final = (("fieldSelector", "involvedObject.kind=Ingress"),)
 _POD_EVENTS: Final = (("fieldSelector", "involvedObject.kind=Pod,reason=FailedScheduling,source=karpenter"),)
 _CLUSTER_EVENTS: Final = tuple(
@@ -92,7 +93,7 @@ class Dirty:
         self._index = _Index(())
 
     def mark(self, *concerns: Concern, namespace: str = "", pool: str = "", everything: bool = False) -> None:
-        """Notes a change and wakes whoever decides."""
+        """Notes a change and wakes the loop."""
         if not (concerns or namespace or pool or everything):
             return
         with self._lock:
@@ -124,7 +125,7 @@ class Dirty:
 
 
 class _Index:
-    """Which applications depend on what: a change must not cost a look at all of them.
+    """Which applications depend on what: a change must not cost a check of all of them.
 
     Args:
         applications: All of them.
@@ -173,7 +174,7 @@ class ClusterView:
     Args:
         clock: For ages.
         wake: Called when something changed that a decision may depend on.
-        window_s: How long refusals are told, seconds.
+        window_s: How long refusals are reported, seconds.
     """
 
     def __init__(self, clock: Clock, wake: Callable[[], None], *, window_s: float = 3600.0) -> None:
@@ -182,18 +183,19 @@ class ClusterView:
         self.karpenter = KarpenterView()
         self.workloads = WorkloadView()
         self.reconciles = ReconcileView()
-        self._clock = clock
+        self.time = ClusterClock(clock)
         self._window_s = window_s
         self._ingresses: dict[tuple[str, str], _Ingress] = {}
         self._routings: dict[tuple[str, str], tuple[_Ingress | None, Application, RoutingObservation]] = {}  # of what it was read
-        self._pools: dict[str, tuple[float, tuple[int, int], PoolObservation]] = {}  # when, at which version, what
+        self._pools: dict[str, tuple[float, float, tuple[int, int], PoolObservation]] = {}  # when, by which skew, at which version, what
 
     # --- the Sink of the watches ---
 
     def listed(self, resource: Resource, namespace: str | None, objects: Sequence[Object]) -> None:
         """See `controller.signals.watch.Sink`."""
-        now = self._clock.now()
         with self.lock:
+            self.time.delivered(max((at for at in map(_stamp, objects) if at is not None), default=None), listed=True)
+            now = self.time.now()
             match resource.plural:
                 case "nodeclaims":
                     self.karpenter.claims_listed(objects, now)
@@ -214,8 +216,10 @@ class ClusterView:
 
     def changed(self, resource: Resource, _namespace: str | None, kind: str, obj: Object) -> None:
         """See `controller.signals.watch.Sink`."""
-        now = self._clock.now()
         with self.lock:
+            if kind == "ADDED":
+                self.time.delivered(_stamp(obj))
+            now = self.time.now()
             match resource.plural:
                 case "nodeclaims":
                     before = self.karpenter.pool_of(name_of(obj))  # off its name, if a refusal of it came first
@@ -355,19 +359,23 @@ class ClusterView:
             return read[2]
 
     def pool(self, name: str, now: float) -> PoolObservation:
-        """What is known of one NodePool, looked at once for each second and change: many applications may share it.
+        """What is known of one NodePool, computed once for each second and change: many applications may share it.
 
         Args:
             name: Which.
             now: Seconds since the Unix epoch.
+
+        Returns:
+            All times by our clock, but what is for comparing stamps with stamps.
         """
         with self.lock:
-            version = self.karpenter.version_of(name)
+            version, skew = self.karpenter.version_of(name), self.time.skew_s
             known = self._pools.get(name)
-            if known is not None and 0 <= now - known[0] < _POOLS_REUSED_S and known[1] == version:
-                return known[2]
-            observed = self.karpenter.observation(name, now, self._window_s)
-            self._pools[name] = (now, version, observed)
+            if known is not None and 0 <= now - known[0] < _POOLS_REUSED_S and known[1:3] == (skew, version):
+                return known[3]
+            observed = self.karpenter.observation(name, now - skew, self._window_s)
+            observed = by_our_clock(observed, skew) if skew else observed
+            self._pools[name] = (now, skew, version, observed)
             return observed
 
     def retain(self, applications: Iterable[Application]) -> None:
@@ -378,6 +386,11 @@ class ClusterView:
         with self.lock:
             self._routings = {key: read for key, read in self._routings.items() if key in keys}
             self._pools = {name: known for name, known in self._pools.items() if name in names}
+
+
+def _stamp(obj: Object) -> float | None:
+    """When something was made, or an event happened, by the cluster's clock; None where it does not say."""
+    return event_time(obj) if "involvedObject" in obj else parse_rfc3339(text(obj, "metadata", "creationTimestamp"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -479,7 +492,7 @@ class Watches:
                     self._watches[one] = self._start(one)
 
     def _start(self, wanted: Wanted) -> Watch:
-        # The server sends no bookmarks for events. It is to end a watch of them in order before its silence looks like a dead connection.
+        # The server sends no bookmarks for events. It is to end a watch of them in order before the connection seems dead.
         quiet = wanted.resource is EVENTS
         watch = Watch(
             self._session,

@@ -16,9 +16,9 @@ from typing import Final
 from kubernetes.utils.quantity import parse_quantity
 
 from controller.clock import parse_rfc3339
-from controller.policy.model import Launch, LaunchFailure, PoolObservation
+from controller.policy.model import Launch, PoolObservation, Refusal
 from controller.policy.proof import created_after
-from controller.signals.classify import Refusal, classify_create_error, classify_refusal, limited_pools, unavailable_pools
+from controller.signals.classify import RefusalMessage, classify_create_error, classify_refusal, limited_pools, unavailable_pools
 from controller.signals.objects import (
     Object,
     condition,
@@ -67,6 +67,7 @@ class _Claim:
     order: int  # of its first delivery, 0 where that was in a list
     devices: int
     leaving: bool  # it is being deleted
+    seen: float  # when it was first delivered
     gone: float | None = None  # when its deletion was seen
 
 
@@ -88,7 +89,7 @@ class _RefusedClaim:
     stamp: float  # as the event says, even if that lies in the future
     at: float
     seen: float
-    refusal: Refusal
+    refusal: RefusalMessage
     order: int  # of its first delivery, 0 where that was in a list
 
 
@@ -127,7 +128,7 @@ class KarpenterView:
         self._pools: dict[str, _Pool] = {}
         self._naming: dict[str, set[str]] = {}  # claims whose refusal names an instance type, by that type
         self._order = 0  # grows with everything that is delivered as it happens
-        # By NodePool, so that what is asked of one does not cost a look at all: names of claims and of claims that were refused.
+        # By NodePool, so that a question about one does not cost a search of all: names of claims and of claims that were refused.
         self._claims_of: dict[str, set[str]] = {}
         self._refused_of: dict[str, set[str]] = {}
         self._changes: dict[str, int] = {}
@@ -221,7 +222,7 @@ class KarpenterView:
 
         Returns:
             Whether it says that a NodePool of the pod is at its limit, or has nothing available for it. Karpenter checks limits before it
-            looks at the pod's requirements, so the text names limited pools that have nothing to do with the pod.
+            checks the pod's requirements, so the text names limited pools that have nothing to do with the pod.
         """
         at = event_time(obj)
         if text(obj, "reason") != "FailedScheduling" or event_component(obj) != "karpenter" or at is None:
@@ -312,7 +313,7 @@ class KarpenterView:
         Args:
             name: Which.
             now: Seconds since the Unix epoch.
-            window_s: How old a refusal may be, seconds; launches are told for an hour.
+            window_s: How old a refusal may be, seconds; launches are reported for an hour.
         """
         refusals = (self._refused[claim] for claim in self._refused_of.get(name, ()))
         failures = [self._failure(refused, name) for refused in refusals if now - refused.at <= window_s]
@@ -327,7 +328,7 @@ class KarpenterView:
                 failures.append(stuck)
         return replace(self._observation(name, failures, launches, now, window_s), elsewhere=self._elsewhere(name, now, window_s))
 
-    def _elsewhere(self, name: str, now: float, window_s: float) -> tuple[LaunchFailure, ...]:
+    def _elsewhere(self, name: str, now: float, window_s: float) -> tuple[Refusal, ...]:
         """The refusals through other NodePools of what this one may buy, which nothing that launched there has ended."""
         pool = self._pools.get(name)
         found = []
@@ -357,10 +358,10 @@ class KarpenterView:
         known = self._claim(claim)
         return known.pool if known is not None and known.pool else _SUFFIX.sub("", claim)
 
-    def _failure(self, refused: _RefusedClaim, pool: str) -> LaunchFailure:
+    def _failure(self, refused: _RefusedClaim, pool: str) -> Refusal:
         claim, refusal = self._claim(refused.claim), refused.refusal
         marked = self._replacements.get(refused.claim)
-        return LaunchFailure(
+        return Refusal(
             claim=refused.claim,
             pool=pool,
             at=refused.at,
@@ -381,14 +382,14 @@ class KarpenterView:
             replacement=marked is not None and refused.at - marked.at <= _REPLACEMENT_TTL_S,
         )
 
-    def _stuck(self, claim: _Claim, now: float, window_s: float) -> LaunchFailure | None:
+    def _stuck(self, claim: _Claim, now: float, window_s: float) -> Refusal | None:
         """A NodeClaim whose launch failed with an error outside the capacity class: no event, it lingers up to five minutes."""
         if claim.launched is not None or claim.name in self._refused or claim.create_error_at is None:
             return None
         refusal = classify_create_error(claim.create_error)
         if refusal is None or now - claim.create_error_at > window_s:
             return None
-        return LaunchFailure(
+        return Refusal(
             claim=claim.name,
             pool=claim.pool,
             at=claim.create_error_at,
@@ -402,9 +403,7 @@ class KarpenterView:
             source="create-error",
         )
 
-    def _observation(
-        self, name: str, failures: list[LaunchFailure], launches: list[Launch], now: float, window_s: float
-    ) -> PoolObservation:
+    def _observation(self, name: str, failures: list[Refusal], launches: list[Launch], now: float, window_s: float) -> PoolObservation:
         pool = self._pools.get(name)
         blocked = self._blocked.get(name)
         not_ready = pool.not_ready if pool is not None else None
@@ -484,6 +483,7 @@ def _read_claim(obj: Object, now: float, order: int) -> _Claim:
         order=order,
         devices=devices(mapping(obj, "spec", "resources", "requests")),
         leaving=bool(text(obj, "metadata", "deletionTimestamp")),
+        seen=now,
     )
 
 
@@ -511,6 +511,7 @@ def _never_less(before: _Claim, after: _Claim) -> _Claim:
         after,
         created=min(before.created, after.created),
         order=before.order,
+        seen=before.seen,
         launched=before.launched if before.launched is not None else after.launched,
         registered=before.registered if before.registered is not None else after.registered,
         initialized=before.initialized if before.initialized is not None else after.initialized,
@@ -520,7 +521,7 @@ def _never_less(before: _Claim, after: _Claim) -> _Claim:
 
 
 def _launch(claim: _Claim) -> Launch:
-    assert claim.launched is not None  # noqa: S101 - the caller looked
+    assert claim.launched is not None  # noqa: S101 - the caller checked
     return Launch(
         claim=claim.name,
         pool=claim.pool,
@@ -534,6 +535,7 @@ def _launch(claim: _Claim) -> Launch:
         order=claim.order,
         devices=claim.devices,
         gone=claim.leaving or claim.gone is not None,
+        asked_at=min(claim.created, claim.seen),
     )
 
 
@@ -545,10 +547,10 @@ def _drop(index: dict[str, set[str]], pool: str, name: str) -> None:
             del index[pool]
 
 
-def _batched(failures: list[LaunchFailure]) -> tuple[LaunchFailure, ...]:
+def _batched(failures: list[Refusal]) -> tuple[Refusal, ...]:
     """Gives the claims of one batch one attempt: pods that wait together make several claims but one fleet call with one answer."""
-    result: list[LaunchFailure] = []
-    newest: dict[object, LaunchFailure] = {}  # of each answer
+    result: list[Refusal] = []
+    newest: dict[object, Refusal] = {}  # of each answer
     for failure in sorted(failures, key=lambda one: (one.at, one.claim)):
         answer = (failure.codes, failure.instance_types, failure.zones)
         twin = newest.get(answer)

@@ -20,6 +20,7 @@ from controller.policy.model import (
     Verification,
 )
 from controller.signals.cluster import ClusterView
+from controller.signals.waits import Waits
 
 
 class Metrics(Protocol):
@@ -64,6 +65,7 @@ class SnapshotBuilder:
 
     def __init__(self, view: ClusterView, applications: Iterable[Application]) -> None:
         self._view = view
+        self._waits = Waits()
         self._sharing: dict[str, Counter[str]] = {}
         applications = list(applications)
         for application in applications:
@@ -89,6 +91,7 @@ class SnapshotBuilder:
             pending = self._view.workloads.pending(application, self._sharing.get(application.namespace, Counter()))
             units = {unit.name: self._unit(application, unit, pending[unit.name], now, external) for unit in application.units}
             routing = self._routing(application, now, sources, external)
+            skew = self._view.time.skew_s
         return Snapshot(
             now=now,
             application=application,
@@ -98,6 +101,7 @@ class SnapshotBuilder:
             error_ratio=external.metrics.error_ratio(application.key) if external.metrics else None,
             leader=leader,
             epoch=epoch,
+            clock_skew_s=skew,
         )
 
     def _unit(
@@ -108,11 +112,13 @@ class SnapshotBuilder:
         endpoints = workloads.endpoints_ready(application.namespace, unit.backend.service)
         known = [count for count in (deployment.ready if deployment else None, endpoints) if count is not None]
         ports = workloads.service_ports(application.namespace, unit.backend.service)
+        pool, alternatives = self._view.pool(unit.node_pool, now), self._alternatives(unit, pods, now)
         return UnitObservation(
             unit=unit.name,
-            pool=self._view.pool(unit.node_pool, now),
-            alternatives=self._alternatives(unit, pods, now),
+            pool=pool,
+            alternatives=alternatives,
             pending=self._with_reasons(application, pods),
+            waiting_since=self._waiting_since((application.key, unit.name), pods, (pool, *alternatives), now),
             desired=deployment.desired if deployment else None,
             ready=min(known) if known else None,
             deployment_ready=deployment.ready if deployment else None,
@@ -128,9 +134,24 @@ class SnapshotBuilder:
         )
 
     def _with_reasons(self, application: Application, pods: tuple[PendingPod, ...]) -> tuple[PendingPod, ...]:
-        """The waiting pods with what Karpenter said of each."""
-        said = self._view.karpenter.unavailable
-        return tuple(replace(pod, unavailable=said(application.namespace, pod.name)) for pod in pods)
+        """The waiting pods with what Karpenter said of each, by our clock."""
+        said, skew = self._view.karpenter.unavailable, self._view.time.skew_s
+        return tuple(
+            replace(
+                pod,
+                since=pod.since + skew,
+                unavailable=tuple((pool, at + skew) for pool, at in said(application.namespace, pod.name)),
+            )
+            for pod in pods
+        )
+
+    def _waiting_since(
+        self, unit: tuple[str, str], pods: tuple[PendingPod, ...], pools: tuple[PoolObservation, ...], now: float
+    ) -> float | None:
+        skew = self._view.time.skew_s
+        launched = (launch.launched - skew for pool in pools for launch in pool.launches)
+        since = self._waits.since(unit, (pod.since for pod in pods), launched, now - skew)
+        return None if since is None else since + skew
 
     def _alternatives(self, unit: Unit, pods: tuple[PendingPod, ...], now: float) -> tuple[PoolObservation, ...]:
         """The other NodePools that the waiting pods may use."""

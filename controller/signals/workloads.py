@@ -1,6 +1,6 @@
 """Pods, Deployments, EndpointSlices, Services, ScaledObjects and target group bindings, kept as far as decisions need them.
 
-Whoever takes a change says whether anything that decisions depend on is different now: most of what a cluster reports is not.
+What takes a change reports whether anything that decisions depend on is different now: most of what a cluster reports is not.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TROUBLE: Final = "trouble"  # likewise: what KEDA says of it
 _SERVICE_LABEL: Final = "kubernetes.io/service-name"
 _HASH_LABEL: Final = "pod-template-hash"
 _PAUSED: Final = ("autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas", "autoscaling.keda.sh/paused-scale-out")
-_MESSAGE: Final = 300  # of a condition; what goes on is told by `kubectl describe`
+_MESSAGE: Final = 300  # of a condition; `kubectl describe` shows the rest
 _GO_FALSE: Final = frozenset({"0", "f", "F", "false", "False", "FALSE"})  # what KEDA reads as "not paused"; anything else pauses
 
 Key = tuple[str, str]
@@ -199,7 +199,7 @@ class WorkloadView:
         """The Deployments that a waiting pod may be of: by its ReplicaSet's name, and every one that selects it.
 
         Returns:
-            () where it is not waiting. "" is among them where nobody owns it: `pending` then looks at more than Deployments.
+            () where it is not waiting. "" is among them where nobody owns it: `pending` then checks more than Deployments.
         """
         pod = self._pending.get(namespace, {}).get(name)
         if pod is None:

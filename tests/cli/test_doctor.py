@@ -140,7 +140,7 @@ def test_wrong_usage_is_an_error(api: EmulatedKubeApi, tmp_path: Path, words: tu
 
 
 def test_a_cluster_that_does_not_answer_is_an_error_in_one_line(api: EmulatedKubeApi, tmp_path: Path) -> None:
-    """No traceback and no list of things that cannot be told."""
+    """No traceback and no list of unknown things."""
     api.stop()
     result = run(api, tmp_path, *of_application("doctor"))
     assert result.exit_code == 1
@@ -160,8 +160,8 @@ def test_reading_suffices_and_nothing_is_refused(api: EmulatedKubeApi, tmp_path:
     assert {(record.access.verb, record.code) for record in records} == {("list", 200)}
 
 
-def test_the_group_is_told_as_far_as_it_may_be_read(api: EmulatedKubeApi, tmp_path: Path) -> None:
-    """The Ingresses of other namespaces are asked for only where there is a group, and not being allowed to is no error."""
+def test_the_group_is_reported_as_far_as_it_may_be_read(api: EmulatedKubeApi, tmp_path: Path) -> None:
+    """The Ingresses of other namespaces are read only where there is a group, and not being allowed to is no error."""
     made = Healthy(application())
     made.annotations[f"{PREFIX}/group.name"] = "web"
     made.create(api.store)
@@ -177,7 +177,7 @@ def _unwrapped(text: str) -> str:
     return " ".join(text.split())
 
 
-def test_a_kind_that_is_not_installed_is_a_thing_that_cannot_be_told(tmp_path: Path) -> None:
+def test_a_kind_that_is_not_installed_is_reported_as_unknown(tmp_path: Path) -> None:
     """Without KEDA and without the load-balancer controller's kinds; no problem by itself."""
     missing = frozenset({"keda.sh", "elbv2.k8s.aws"})
     with EmulatedKubeApi(SystemClock(), tokens={"reader": Identity("reader", READ_ONLY)}, without_groups=missing) as api:
@@ -195,7 +195,7 @@ def test_a_kind_that_is_not_installed_is_a_thing_that_cannot_be_told(tmp_path: P
     }
 
 
-def test_a_list_that_fails_is_a_thing_that_cannot_be_told(api: EmulatedKubeApi, tmp_path: Path) -> None:
+def test_a_list_that_fails_is_reported_as_unknown(api: EmulatedKubeApi, tmp_path: Path) -> None:
     """The rest of the report is of use all the same."""
     Healthy(application()).create(api.store)
     api.fail_next(1, status=500, matcher=lambda access: access.resource == "services")

@@ -104,7 +104,7 @@ def test_what_is_missing_from_the_cluster_is_a_problem(api: EmulatedKubeApi, tmp
 
 
 def test_the_role_for_it_suffices_and_has_nothing_to_spare(api: EmulatedKubeApi, tmp_path: Path) -> None:
-    """Everything is told, nothing is refused, and everything that deploy/kustomize/doctor grants is used."""
+    """Everything is reported, nothing is refused, and everything that deploy/kustomize/doctor grants is used."""
     complete(api.store)
     done = run(api, tmp_path, "doctor", "--cluster", token="doctor")
     assert (done.exit_code, f"{len(CLUSTER_CHECKS)} ok." in done.output) == (0, True), done.output
@@ -115,7 +115,7 @@ def test_the_role_for_it_suffices_and_has_nothing_to_spare(api: EmulatedKubeApi,
 
 
 def test_what_may_not_be_read_is_said(api: EmulatedKubeApi, tmp_path: Path) -> None:
-    """Of a namespace that may be listed it is told what is there; what is not there may be elsewhere."""
+    """Of a namespace that may be listed, the report shows what is there; what is not there may be elsewhere."""
     complete(api.store)
     rules = [
         Rule(frozenset({"apps"}), frozenset({"deployments", "daemonsets"}), frozenset({"list"}), frozenset(), frozenset({"kube-system"}))

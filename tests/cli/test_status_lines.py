@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from controller.cli.observe import Observation, judge
 from controller.cli.plan import plan_document, plan_lines
 from controller.cli.status import status_document, status_lines
+from controller.clock import format_rfc3339
 from controller.policy.conclusion import conclude
 from controller.policy.ledger import Ledger
 from controller.policy.model import HoldStrategy, Memory, Mode, OutageHistory, PolicySettings, Snapshot, Verdict, Verification
 from controller.service.controller import View
 from controller.service.status import document
+from tests.policy.support import change, pods, refused
 from tests.support.applications import NOW, application, memory, snapshot
 
 
@@ -54,10 +57,10 @@ def test_the_account_of_the_leading_replica_is_shown() -> None:
     assert not [line for _, line in status_lines(observation, nothing) if "account" in line]
 
 
-def _waits(policy: PolicySettings, spells: OutageHistory) -> tuple[list[str], dict[str, object]]:
+def _waits(policy: PolicySettings, history: OutageHistory) -> tuple[list[str], dict[str, object]]:
     """What status and plan say of the waits, which must be the same, and the document."""
     made = snapshot(application(policy=policy))
-    observation = judge(made, replace(memory(), outage_history=spells))
+    observation = judge(made, replace(memory(), outage_history=history))
     lines = [line for lines in (status_lines(observation, None), plan_lines(observation, exact=False)) for _, line in lines]
     waits = [line.split(maxsplit=1)[1] for line in lines if line.lower().lstrip().startswith("waits")]
     assert plan_document(observation)["waits"] == status_document(observation, None)["waits"]
@@ -99,3 +102,38 @@ def test_the_running_controller_says_whether_the_load_balancer_shows_the_action(
     assert {name: published[name] for name in ("verified", "weights", "actualWeights", "healthyTargets")} == {
         name: shown[name] for name in ("verified", "weights", "actualWeights", "healthyTargets")
     }
+
+
+def _suspected(**unit: Any) -> Observation:
+    """inf2 was refused in one zone of three."""
+    failure = refused(NOW - 60, named_type="inf2.xlarge", named_zone="us-west-2a", truncated=True)
+    zones = ("us-west-2a", "us-west-2b", "us-west-2c")
+    changes = {"pool_failures": (failure,), "pool_zones": zones, "pending": pods(), "desired": 4, **unit}
+    return judge(change(snapshot(), **changes), memory())
+
+
+def test_plan_and_status_say_how_far_a_proof_is() -> None:
+    """What is refused, what is missing, and when age alone proves it: for people and for machines."""
+    observation = _suspected()
+    (line,) = [line for _, line in status_lines(observation, None) if "sd21-inf2" in line and "2/4" in line]
+    assert line.endswith("refused in part (capacity), not yet: us-west-2b, us-west-2c")
+    units, evidence = status_document(observation, None)["units"], plan_document(observation)["evidence"]
+    for found in (units["sd21-inf2"], evidence["sd21-inf2"]):
+        assert {key: found[key] for key in ("proof", "refused", "missing", "waitingSince", "ageAt")} == {
+            "proof": None,
+            "refused": ["us-west-2a"],
+            "missing": ["us-west-2b", "us-west-2c"],
+            "waitingSince": format_rfc3339(NOW - 90),
+            "ageAt": format_rfc3339(NOW + 150),
+        }
+    assert (units["sd21-trn1"]["refused"], units["sd21-trn1"]["ageAt"]) == ([], None)
+
+
+def test_a_limit_is_not_called_a_refusal() -> None:
+    """Nobody was refused anything: the operator's limit stops the launch."""
+    observation = _suspected(pool_failures=(), pool_at_limit="limit of cpu reached: 32 of 32")
+    assert [line for _, line in status_lines(observation, None) if "sd21-inf2" in line and line.endswith("NodePool at its limit")]
+    assert (
+        observation.decision.sentence
+        == "part of what sd21-inf2 may have is beyond the limit of its NodePool; the other parts are not proven short"
+    )

@@ -15,11 +15,11 @@ from controller.policy.model import (
     Cause,
     Decision,
     Launch,
-    LaunchFailure,
     Memory,
     Mode,
     PendingPod,
     Plan,
+    Refusal,
     Scaler,
     Snapshot,
     UnitEvidence,
@@ -38,9 +38,9 @@ TRN1 = "sd21-trn1"
 G6 = "sd21-g6-triton"
 
 
-def refused(at: float = NOW - 60, **changes: Any) -> LaunchFailure:
+def refused(at: float = NOW - 60, **changes: Any) -> Refusal:
     """A refusal for inf2, of a claim that allowed every zone."""
-    made = LaunchFailure(
+    made = Refusal(
         claim=f"inf2-{at:.0f}",
         pool="inf2",
         at=at,

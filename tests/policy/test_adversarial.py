@@ -17,12 +17,12 @@ from controller.policy.model import (
     Cause,
     Decision,
     Launch,
-    LaunchFailure,
     Memory,
     Mode,
     ModeChange,
     Override,
     PolicySettings,
+    Refusal,
     Return,
     Sample,
     Snapshot,
@@ -248,7 +248,7 @@ class TestOutages:
         judged = 0
         created_after = proof.created_after
 
-        def counting(launch: Launch, failure: LaunchFailure) -> bool:
+        def counting(launch: Launch, failure: Refusal) -> bool:
             nonlocal judged
             judged += 1
             return created_after(launch, failure)
@@ -395,7 +395,7 @@ class TestPeople:
         """Users must be served, and waiting never helps."""
         decision = decide(memory(units=proven()), shortage(cause=Cause.QUOTA, codes=("VcpuLimitExceeded",)))[1]
         assert decision.verb is Verb.FAILOVER
-        assert any("raise it: VcpuLimitExceeded" in alert.text for alert in decision.alerts)
+        assert any("VcpuLimitExceeded" in alert.text and "Raise it: Service Quotas" in alert.text for alert in decision.alerts)
 
 
 def _empty(made: Snapshot, **changes: Any) -> Snapshot:

@@ -20,6 +20,7 @@ from controller.policy.model import (
     Mode,
     ModeChange,
     Override,
+    PendingPod,
     PolicySettings,
     Return,
     RoutingObservation,
@@ -38,6 +39,7 @@ from controller.policy.model import (
 )
 from controller.policy.reasons import Reason
 from controller.policy.routing import format_action
+from controller.policy.targets import cost_targets
 from tests.policy.support import G6, INF2, TRN1, change, launched, pods, proven, refused, scaler, shortage, with_scalers
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, NOW, SERVICES, application, memory, routing, seed_units, snapshot
 
@@ -300,6 +302,16 @@ class TestAdaptive:
         assert decision.verb is verb
         if verb is Verb.HOLD:
             assert decision.sentence == "sd21-inf2 is short (capacity), but the ready replicas carry the whole demand"
+
+    def test_a_unit_of_weight_0_is_not_said_to_be_absorbed(self) -> None:
+        """Its pods wait: nobody carries them, but cost mode sends them nothing either."""
+        app = application(units=tuple(replace(unit, weight=0 if unit.name == INF2 else 1) for unit in seed_units()))
+        made = shortage(snapshot(app))
+        targets = cost_targets(app, Figures.of(made).cost)
+        made = replace(made, routing=routing(targets=targets, action=format_action(targets, made.routing.stickiness_s)))
+        decision = _decision(made, memory(**PROVEN))
+        assert (decision.reason, decision.verb.changes_mode) == (Reason.SHORTAGE_ABSORBED, False)
+        assert decision.sentence == "sd21-inf2 is short (capacity), but cost mode sends it no traffic"
 
     def test_does_not_absorb_with_nobody_else_to_carry_it(self) -> None:
         """Every unit is short: a failover is wanted, and its guard says that it gains nothing."""
@@ -569,7 +581,7 @@ class TestFallback:
         assert (kept.mode, kept.mode_since, kept.units, kept.hold_level) == (Mode.COST, NOW + 1, {}, 1)
         assert kept.mode_changes[-1].to is Mode.COST
         joined = "a node that was requested after the last refusal has joined"
-        assert kept.mode_changes[-1].detail == f"capacity for sd21-inf2 has provably returned: {joined}"
+        assert kept.mode_changes[-1].detail == f"back to cost mode with sd21-inf2: {joined}"
 
     def test_units_that_returned_in_different_ways_are_listed_apart(self) -> None:
         """The sentence says what proves the return, not the name of a state."""
@@ -796,3 +808,20 @@ class TestWhoHoldsAFallback:
         made = shortage(snapshot(application(policy=policy), Mode.CAPACITY), cause=Cause.QUOTA)
         units = {INF2: replace(proven(NOW - 60)[INF2], cause=Cause.QUOTA)}
         assert self._back(made, units).verb is Verb.FALLBACK
+
+    @pytest.mark.parametrize(
+        ("proven_at", "waiting", "verb"),
+        [
+            pytest.param(NOW - 3600, (), Verb.FALLBACK, id="it came later, and nobody waits for it"),
+            pytest.param(NOW - 3600, pods(since=NOW - 90), Verb.FALLBACK, id="it came later, and pods have waited for a moment"),
+            pytest.param(NOW - 3600, pods(since=NOW - 300), Verb.HOLD, id="pods have waited for a cycle: it would fail over again"),
+            pytest.param(NOW - 2 * 86_400, (), Verb.HOLD, id="it may have caused the failover"),
+        ],
+    )
+    def test_an_old_misconfiguration_only_holds_it_where_it_could_fail_over(
+        self, proven_at: float, waiting: tuple[PendingPod, ...], verb: Verb
+    ) -> None:
+        """It held a fallback for good: nobody would have launched anything for it."""
+        made = change(snapshot(mode=Mode.CAPACITY), pending=waiting, desired=2 + len(waiting))
+        units = {INF2: replace(proven(proven_at)[INF2], cause=Cause.CONFIG)}
+        assert self._back(made, units).verb is verb

@@ -10,13 +10,13 @@ import pytest
 from controller.policy.decide import decide
 from controller.policy.model import (
     Cause,
-    LaunchFailure,
     Memory,
     Mode,
     PendingPod,
     PolicySettings,
     PoolObservation,
     Proof,
+    Refusal,
     Return,
     Sample,
     Shortage,
@@ -34,7 +34,7 @@ TYPES = ("inf2.xlarge", "inf2.8xlarge")
 
 
 def _case(
-    failures: tuple[LaunchFailure, ...], age: float = 90, policy: PolicySettings | None = None, **unit: Any
+    failures: tuple[Refusal, ...], age: float = 90, policy: PolicySettings | None = None, **unit: Any
 ) -> tuple[Shortage, Proof | None]:
     made = snapshot(application(policy=policy))
     changes = {"pool_failures": failures, "pending": pods(since=NOW - age), "desired": 4, "ready": 2, **unit}
@@ -53,7 +53,7 @@ ALL = ("AllOfferingsUnavailable",)
 SIX = {"ready": 6, "desired": 6}
 
 
-def named(zone: str, at: float = NOW - 60, instance_type: str = "inf2.xlarge", **changes: Any) -> LaunchFailure:
+def named(zone: str, at: float = NOW - 60, instance_type: str = "inf2.xlarge", **changes: Any) -> Refusal:
     """A refusal of a claim that allows every zone, whose message names one of them."""
     where = {"named_type": instance_type, "named_zone": f"us-west-2{zone}", "truncated": True}
     return refused(at, **{**where, "claim": f"inf2-{instance_type}-{zone}", "instance_types": (instance_type,), **changes})
@@ -63,7 +63,7 @@ THREE = (named("a"), named("b", NOW - 50), named("c", NOW - 40))
 LATER = (named("a", NOW - 30), named("b", NOW - 20), named("c", NOW - 10))
 
 
-def kinds(failures: tuple[LaunchFailure, ...], *capacity_types: str) -> tuple[LaunchFailure, ...]:
+def kinds(failures: tuple[Refusal, ...], *capacity_types: str) -> tuple[Refusal, ...]:
     """The refusals, of claims that allow these capacity types."""
     return tuple(replace(one, capacity_types=capacity_types) for one in failures)
 
@@ -74,7 +74,7 @@ def said(pool: str, at: float = NOW - 50) -> tuple[PendingPod, ...]:
     return (replace(first, unavailable=((pool, at),)), *others)
 
 
-def create_error(at: float, **changes: Any) -> LaunchFailure:
+def create_error(at: float, **changes: Any) -> Refusal:
     """A launch that failed with a condition on its NodeClaim, and no event."""
     return refused(at, **{"source": "create-error", "cause": Cause.QUOTA, "codes": ("VCPULimitExceeded",), **changes})
 
@@ -215,7 +215,7 @@ def create_error(at: float, **changes: Any) -> LaunchFailure:
         pytest.param((), {"pool_at_limit": "limit of 8 cpu", "pending": ()}, NOTHING, id="a limit that nobody runs into"),
     ],
 )
-def test_what_a_refusal_proves(failures: tuple[LaunchFailure, ...], unit: dict[str, Any], expected: tuple[Shortage, Proof | None]) -> None:
+def test_what_a_refusal_proves(failures: tuple[Refusal, ...], unit: dict[str, Any], expected: tuple[Shortage, Proof | None]) -> None:
     """One refusal is a suspicion; what Karpenter says next, or refusals that name everything, prove it."""
     assert _case(failures, **unit) == expected
 
@@ -231,7 +231,7 @@ def test_what_a_refusal_proves(failures: tuple[LaunchFailure, ...], unit: dict[s
 )
 @pytest.mark.parametrize(("age", "expected"), [pytest.param(239, SUSPECTED, id="younger"), pytest.param(240, AGE, id="older")])
 def test_part_of_a_proof_becomes_one_when_demand_outlives_a_cache_cycle(
-    failures: tuple[LaunchFailure, ...], unit: dict[str, Any], age: float, expected: tuple[Shortage, Proof | None]
+    failures: tuple[Refusal, ...], unit: dict[str, Any], age: float, expected: tuple[Shortage, Proof | None]
 ) -> None:
     """With room in another part, a node would have launched within a cycle of Karpenter's cache."""
     assert _case(failures, age=age, **unit) == expected
@@ -523,7 +523,7 @@ def test_facts_list_recent_launches(launch: Any, words: tuple[str, ...]) -> None
         ),
     ],
 )
-def test_facts_say_what_is_missing_for_a_proof(failures: tuple[LaunchFailure, ...], unit: dict[str, Any], words: str) -> None:
+def test_facts_say_what_is_missing_for_a_proof(failures: tuple[Refusal, ...], unit: dict[str, Any], words: str) -> None:
     """An operator sees how far the proof is, and when it completes at the latest."""
     changes = {"pool_failures": failures, "pending": pods(), "desired": 4, "ready": 2, **unit}
     assert judge(change(snapshot(), **changes)).facts[1] == words
@@ -538,3 +538,11 @@ def test_facts_list_many_launches_in_one_line() -> None:
 def test_the_evidence_of_an_empty_memory_is_the_same() -> None:
     """A controller that was just installed sees the same shortage."""
     assert judge(shortage(), Memory()).short
+
+
+def test_a_pod_that_is_replaced_does_not_make_the_demand_younger() -> None:
+    """Age counted from the oldest pod, and began anew with each rollout or eviction."""
+    young = change(snapshot(), pool_failures=(named("a"),), pool_zones=ZONES, pending=pods(since=NOW - 20), desired=4, ready=2)
+    assert judge(young).proof is None
+    assert judge(change(young, waiting_since=NOW - 300)).proof is Proof.AGE
+    assert judge(change(young, waiting_since=NOW - 300, pending=(), desired=2)).demand_since is None

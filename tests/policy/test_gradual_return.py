@@ -90,7 +90,10 @@ def test_the_whole_way_back(style: RoutingStyle) -> None:
     assert all(pause >= POLICY.return_step_s for pause in pauses)
     assert made.snapshot.routing.marker == "cost"
     assert made.snapshot.routing.return_step == 0
-    assert steps[0][1].sentence == "capacity for every unit has provably returned; step 1 of 4 of the way back to cost mode"
+    assert (
+        steps[0][1].sentence
+        == "step 1 of 4 of the way back to cost mode with every unit: no unit is remembered as short, and none waits that was refused"
+    )
 
 
 def test_nothing_is_lowered_on_the_way() -> None:

@@ -63,7 +63,7 @@ def test_one_acts_and_the_other_takes_over_where_it_stopped(cluster: Cluster, tm
             wait_for("its stamp", lambda: _epochs(cluster) == ["2"])
             wait_for("its status", lambda: _published(cluster).get("epoch") == 2)
             assert len(cluster.patches()) == patches
-            assert [flip.to for flip in other.controller.views()[0].memory.mode_changes] == ["capacity"]
+            assert [change.to for change in other.controller.views()[0].memory.mode_changes] == ["capacity"]
             assert _published(cluster)["leader"] == other._leadership.identity
 
 

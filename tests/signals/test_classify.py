@@ -10,7 +10,7 @@ from controller.policy.model import Cause
 from controller.signals.classify import (
     CODE_CAUSES,
     CREATE_ERROR_CAUSES,
-    Refusal,
+    RefusalMessage,
     classify_create_error,
     classify_refusal,
     limited_pools,
@@ -62,7 +62,7 @@ CREATE_ERRORS = {
 }
 
 
-def refusal(detail: str) -> Refusal:
+def refusal(detail: str) -> RefusalMessage:
     return classify_refusal(ice_message("inf2-7xk2p", detail))
 
 
@@ -92,7 +92,7 @@ def test_the_create_error_table_has_no_further_reasons() -> None:
 
 def test_a_create_error_nobody_knows_counts_as_unknown() -> None:
     """A reason of a later Karpenter is evidence, of unknown kind."""
-    assert classify_create_error("QuantumFluctuation") == Refusal(Cause.UNKNOWN, ("QuantumFluctuation",), parsed=False)
+    assert classify_create_error("QuantumFluctuation") == RefusalMessage(Cause.UNKNOWN, ("QuantumFluctuation",), parsed=False)
 
 
 @pytest.mark.parametrize("reason", ["", "AwaitingReconciliation", "ReconcilingDependents", "Launched"])
@@ -103,7 +103,7 @@ def test_a_launch_that_is_still_tried_is_no_failure(reason: str) -> None:
 
 def test_e1_truncated_capacity() -> None:
     """E1: the code, the type and the zone of the first pair survive the cut, and the cut is known."""
-    assert classify_refusal(sample("E1")["message"]) == Refusal(
+    assert classify_refusal(sample("E1")["message"]) == RefusalMessage(
         Cause.CAPACITY,
         ("InsufficientInstanceCapacity",),
         truncated=True,
@@ -115,17 +115,17 @@ def test_e1_truncated_capacity() -> None:
 
 def test_e2_everything_was_in_the_cache() -> None:
     """E2: no call was made; capacity, with our own name for it, without type and zone."""
-    assert classify_refusal(sample("E2")["message"]) == Refusal(Cause.CAPACITY, ("AllOfferingsUnavailable",))
+    assert classify_refusal(sample("E2")["message"]) == RefusalMessage(Cause.CAPACITY, ("AllOfferingsUnavailable",))
 
 
 def test_e3_quota_behind_an_ice_event() -> None:
     """E3: the event's reason says capacity, the code says quota, and the cut says there may be more."""
-    assert classify_refusal(sample("E3")["message"]) == Refusal(Cause.QUOTA, ("VcpuLimitExceeded",), truncated=True)
+    assert classify_refusal(sample("E3")["message"]) == RefusalMessage(Cause.QUOTA, ("VcpuLimitExceeded",), truncated=True)
 
 
 def test_e13_a_log_line_shows_both_codes() -> None:
     """E13: the log's error text is the same grammar untruncated; the headline is capacity and both codes are kept in order."""
-    assert classify_refusal(sample("E13")["error"]) == Refusal(
+    assert classify_refusal(sample("E13")["error"]) == RefusalMessage(
         Cause.CAPACITY,
         ("InsufficientInstanceCapacity", "InsufficientFreeAddressesInSubnet"),
         instance_type="inf2.xlarge",
@@ -143,7 +143,7 @@ def test_e13_a_log_line_shows_both_codes() -> None:
 )
 def test_misconfiguration_that_comes_as_a_capacity_error(detail: str, code: str) -> None:
     """Facts §3.2: minValues and a missing node class are called insufficient capacity and are not."""
-    assert refusal(detail) == Refusal(Cause.CONFIG, (code,))
+    assert refusal(detail) == RefusalMessage(Cause.CONFIG, (code,))
 
 
 def test_a_full_placement_group_is_configuration() -> None:

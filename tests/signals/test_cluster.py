@@ -478,7 +478,7 @@ def test_a_cluster_without_any_of_the_crds_is_named_degradation(watched: Any) ->
         assert {name for name, source in sources.items() if source.absent} == {"karpenter", "keda", "target-group-bindings"}
         assert all("404" in source.problem for source in sources.values() if source.absent)
         snapshot = SnapshotBuilder(view, [app]).build(
-            app, view._clock.now(), tuple(sources.values()), ExternalSignals(), leader=True, epoch=1
+            app, view.time.now(), tuple(sources.values()), ExternalSignals(), leader=True, epoch=1
         )
         assert (snapshot.routing.exists, snapshot.routing.bound) == (False, None)
 

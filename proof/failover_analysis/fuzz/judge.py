@@ -64,7 +64,7 @@ class Figures:
         self._units = {unit.name: unit for unit in world.units}
 
     def demand(self, _application: str, unit: str) -> Sample | None:
-        """As much as the replicas that are asked for can serve."""
+        """As much as the requested replicas can serve."""
         return Sample(0.9 * _THROUGHPUT * len(self._cluster.pods[unit]), START + self._cluster.now)
 
     def latency(self, _application: str, unit: str) -> Sample | None:
@@ -136,11 +136,11 @@ def judge(seed: int) -> Verdict:
 
 def play(world: World) -> Verdict:
     """Plays a world, up to the first failover."""
-    clock = ManualClock(START)
+    clock = ManualClock(START + world.ahead_s)
     view = ClusterView(clock, lambda: None)
 
     def emit(kind: str, change: str, obj: dict[str, Any]) -> None:
-        clock.set(START + cluster.now)
+        _until(clock, world, cluster.now)
         view.changed(_KINDS[kind], None, change, {"kind": kind, **obj})
 
     cluster = Cluster(world, emit)
@@ -153,7 +153,7 @@ def play(world: World) -> Verdict:
     proofs: dict[str, float] = {}
     for t in _moments(cluster):
         truth.observe()
-        clock.set(START + t)
+        _until(clock, world, t)
         sources = tuple(Source(name, True, clock.now(), 180.0) for name in ("karpenter", "workloads", "ingress"))
         made = conclude(memory, builder.build(application, clock.now(), sources, external, leader=True, epoch=1))
         memory, decision = made.memory, made.decision
@@ -164,6 +164,14 @@ def play(world: World) -> Verdict:
         if decision.verb is Verb.FAILOVER:
             return _failed_over(world, truth, decision, t, missed, proofs)
     return Verdict(world.seed, None, (), False, tuple(missed), tuple(truth.last), tuple(proofs))
+
+
+def _until(clock: ManualClock, world: World, t: float) -> None:
+    """Moves the controller's clock to a moment of the world, with the steps that it makes on the way."""
+    for at, seconds in world.steps:
+        if clock.monotonic() < at <= t:
+            clock.step(seconds)
+    clock.advance(t - clock.monotonic())
 
 
 def _moments(cluster: Cluster) -> Any:  # noqa: ANN401 - an iterator of seconds

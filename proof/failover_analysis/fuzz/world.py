@@ -32,7 +32,7 @@ class PoolPlan:
 
 @dataclass(frozen=True, slots=True)
 class UnitPlan:
-    """A unit: the types that its pods are pinned to, the NodePools that they may use, and the replicas that are asked for over time."""
+    """A unit: the types that its pods are pinned to, the NodePools that they may use, and the replicas requested over time."""
 
     name: str
     pools: tuple[str, ...]
@@ -56,6 +56,8 @@ class World:
         one_zone: Whether EC2 refuses one offering a call.
         boot_s: From launch to a node that is usable, seconds, shortest and longest.
         errors: When errors are beyond their limit.
+        ahead_s: How far the controller's clock is ahead of the cluster's at the start.
+        steps: When the controller's clock steps, and by how much.
     """
 
     seed: int
@@ -67,6 +69,8 @@ class World:
     one_zone: bool
     boot_s: tuple[float, float]
     errors: tuple[tuple[float, float], ...]
+    ahead_s: float = 0.0
+    steps: tuple[tuple[float, float], ...] = ()
 
 
 def draw(seed: int) -> World:
@@ -93,6 +97,8 @@ def draw(seed: int) -> World:
         one_zone=chance.random() < 0.8,  # noqa: PLR2004
         boot_s=(fastest, fastest * 2),
         errors=_times(chance, 0.3),
+        ahead_s=chance.choice((0.0, 0.0, 0.0, -20.0, 20.0, -420.0, 420.0)),
+        steps=((chance.uniform(0.0, LENGTH_S), chance.choice((-3600.0, 3600.0))),) if chance.random() < 0.2 else (),  # noqa: PLR2004
     )
 
 

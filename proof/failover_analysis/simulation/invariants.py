@@ -37,14 +37,14 @@ HARMS: Final = {
     "ready": "requests go to a group without a ready pod, and fail",
     "drained": "replicas that still get traffic are removed",
     "not-ours": "a floor or a ScaledObject that a person set is overwritten",
-    "flips": "traffic is moved back and forth more often than allowed",
+    "mode-changes": "traffic is moved back and forth more often than allowed",
     "dwell": "traffic is moved back before the last move could have had an effect",
     "blind": "traffic or replicas are changed because of signals that are known to be stale",
     "paused": "the controller acts although a person paused it",
     "leaderless": "a process that is not the leader changes traffic",
     "explained": "a change has no readable reason",
     "recorded": "a mode change is forgotten, or one that was never made is remembered, so that the limits on further ones are wrong",
-    "switch-harm": "requests fail that would have been served with the old routing",
+    "mode-change-harm": "requests fail that would have been served with the old routing",
     "late-failover": "requests fail although another unit could serve them",
     "late-fallback": "capacity returned long ago, and the more expensive mode goes on",
     "restless": "the routing is rewritten so often that the load-balancer controller cannot keep up",
@@ -180,7 +180,7 @@ class Invariants:
         if decision.reason is not Reason.PINNED_TO_MODE and decision.verb is not Verb.ROLLBACK and not forgiven:
             recent = [at for at, _ in self._mode_changes if now - at < _HOUR_S]
             if len(recent) >= policy.flips_per_hour:
-                self._violated("flips", f"{len(recent) + 1} mode changes within an hour, {policy.flips_per_hour} are allowed")
+                self._violated("mode-changes", f"{len(recent) + 1} mode changes within an hour, {policy.flips_per_hour} are allowed")
             least = policy.dwell_capacity_s if mode is Mode.COST else policy.dwell_cost_s
             if now - self._mode_since < least - 1:
                 self._violated("dwell", f"to {mode} after {now - self._mode_since:.0f} s, {least:.0f} s are required")
@@ -295,5 +295,5 @@ class Invariants:
         # Only the sum shows a replica that sheds because round robin loads all replicas equally: see docs/simulation.md.
         harm = flow.own_5xx - instead.own_5xx
         if harm > _HARM * flow.demand and harm > 1:
-            self._violated("switch-harm", f"{harm:.1f} of {flow.demand:.0f} requests: {dict(sorted(flow.failed.items()))}")
+            self._violated("mode-change-harm", f"{harm:.1f} of {flow.demand:.0f} requests: {dict(sorted(flow.failed.items()))}")
             self._before = None

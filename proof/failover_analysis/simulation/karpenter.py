@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol
 
-from controller.policy.model import Cause, Launch, LaunchFailure
+from controller.policy.model import Cause, Launch, Refusal
 from failover_analysis.simulation.cluster import Claim, Node, Pod
 from failover_analysis.simulation.event_queue import EventQueue
 from failover_analysis.simulation.fault_state import FaultState
@@ -65,7 +65,7 @@ class Pool:
     limit: int | None = None
     nodes: list[Node] = field(default_factory=list)
     alive: list[Claim] = field(default_factory=list)
-    failures: deque[LaunchFailure] = field(default_factory=lambda: deque(maxlen=_MOST_KEPT))
+    failures: deque[Refusal] = field(default_factory=lambda: deque(maxlen=_MOST_KEPT))
     launches: deque[Claim] = field(default_factory=lambda: deque(maxlen=_MOST_KEPT))
     blocked_at: float | None = None
 
@@ -209,7 +209,7 @@ class Karpenter:
         codes = tuple(dict.fromkeys(str(error.code) for error in errors)) or ("AllOfferingsUnavailable",)
         named = errors[0].offering if errors else ("", "")
         for claim in claims:
-            failure = LaunchFailure(
+            failure = Refusal(
                 claim=claim.name,
                 pool=pool.name,
                 at=float(int(self._event_queue.now)),  # events carry whole seconds
@@ -230,7 +230,7 @@ class Karpenter:
     def _stuck(self, pool: Pool, claims: list[Claim]) -> None:
         """A launch failed for another reason than capacity: the claim lingers with a condition, and there is no event."""
         for claim in claims:
-            failure = LaunchFailure(
+            failure = Refusal(
                 claim=claim.name,
                 pool=pool.name,
                 at=self._event_queue.now,

@@ -17,9 +17,9 @@ from controller.policy.annotations import MARKER, RETURN_STEP
 from controller.policy.availability import with_known_health
 from controller.policy.model import (
     Application,
-    LaunchFailure,
     PendingPod,
     PoolObservation,
+    Refusal,
     RoutingObservation,
     Sample,
     Scaler,
@@ -206,7 +206,7 @@ class SimulatedView:
             at_limit=limited,
         )
 
-    def _failure(self, failure: LaunchFailure) -> LaunchFailure:
+    def _failure(self, failure: Refusal) -> Refusal:
         """A refusal as this replica sees it: of one from before its start, the first list has the event and no NodeClaim."""
         if failure.at >= self._since:
             return failure

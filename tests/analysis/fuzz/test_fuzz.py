@@ -29,7 +29,7 @@ def test_equal_seeds_give_equal_worlds() -> None:
     assert (draw(7), judge(7)) == (draw(7), judge(7))
 
 
-def test_the_worlds_have_shortages_and_what_only_looks_like_one() -> None:
+def test_the_worlds_have_shortages_and_what_only_resembles_one() -> None:
     """Else they would prove nothing."""
     verdicts = [judge(seed) for seed in range(24)]
     assert 5 <= sum(bool(one.short) for one in verdicts) <= 19

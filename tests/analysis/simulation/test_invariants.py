@@ -174,5 +174,5 @@ def test_a_broken_core_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_every_invariant_says_whom_it_protects() -> None:
     """A sentence of the harm for each, and a mutant for each but those that only a wrong world could break."""
-    assert {expected for _, _, expected in MUTANTS.values()} | {"ready", "flips", "leaderless", "switch-harm"} == set(HARMS)
+    assert {expected for _, _, expected in MUTANTS.values()} | {"ready", "mode-changes", "leaderless", "mode-change-harm"} == set(HARMS)
     assert all(sentence and not sentence.endswith(".") for sentence in HARMS.values())

@@ -1,0 +1,84 @@
+"""States that would go on unnoticed: nothing is decided about them, and nothing changes until a person acts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from controller.policy import text
+from controller.policy.model import Alert, Memory, Mode, Return, Snapshot, UnitEvidence
+from controller.policy.weights import carries
+
+UNPROVEN_S: Final = 3600.0
+"""How long a return may be neither proven nor refused. With the canary Karpenter asks EC2 every three minutes."""
+
+JOINS_S: Final = 600.0
+"""How long an instance may take to join. The slowest accelerated images take half of it; Karpenter gives up after 15 minutes."""
+
+_REMEMBERED_S: Final = 3600.0
+
+
+def stuck(snapshot: Snapshot, memory: Memory, evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
+    """What a person must know because it does not end by itself, with what to do.
+
+    Args:
+        snapshot: What is observed.
+        memory: What is remembered.
+        evidence: What is proven.
+    """
+    yield from _unjoined(snapshot)
+    if memory.mode is Mode.CAPACITY:
+        yield from _unproven(snapshot, memory, evidence)
+        yield from _mostly_short(snapshot, evidence)
+
+
+def _unproven(snapshot: Snapshot, memory: Memory, evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
+    """Units that were short, and of which nothing has been heard since."""
+    for name in memory.units:
+        judged = evidence.get(name)
+        if judged is None or judged.last_failure_at is None or judged.returned not in {Return.NONE, Return.LAUNCHED}:
+            continue
+        quiet = snapshot.now - max(judged.last_failure_at, memory.mode_since)
+        if quiet < UNPROVEN_S:
+            continue
+        observed = snapshot.units[name]
+        if observed.pending:
+            why = f"{len(observed.pending)} pod(s) wait and Karpenter launches nothing: check its log and NodePool {observed.pool.name}"
+        elif observed.scaler is not None and observed.scaler.paused:
+            why = f"ScaledObject {observed.scaler.name} is paused, so that KEDA requests no replica: unpause it"
+        else:
+            why = "nothing requests a replica: scale its Deployment up by one"
+        words = f"{name}: its return has been neither proven nor refused for {text.duration(quiet)}, and capacity mode goes on. {why}"
+        yield Alert(f"unproven/{name}", "warning", f"{words}, or pin cost mode")
+
+
+def _mostly_short(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
+    """Capacity mode in which most units cannot grow: what is left carries everything, and no mode change helps."""
+    units = [unit for unit in snapshot.application.units if carries(snapshot.application, unit.name)]
+    short = [unit.name for unit in units if evidence[unit.name].short]
+    left = [unit for unit in units if unit.name not in short]
+    if len(short) > 1 and len(short) > len(left):
+        ready = sum(evidence[unit.name].ready for unit in left)
+        words = f"{len(short)} of {len(units)} units get no capacity ({text.listing(short)}), and no mode change helps"
+        rest = f"only {text.listing(unit.name for unit in left)} can grow, with {ready} ready replica(s)" if left else "no unit can grow"
+        yield Alert("mostly-short", "critical", f"{words}: {rest}. Allow more zones or instance types, or add another accelerator")
+
+
+def _unjoined(snapshot: Snapshot) -> Iterator[Alert]:
+    """Instances that were launched, are paid for, and never became nodes."""
+    for name, observed in snapshot.units.items():
+        pools = (observed.pool, *observed.alternatives)
+        lost = [
+            launch
+            for pool in pools
+            for launch in pool.launches
+            if launch.registered is None and launch.initialized is None and JOINS_S <= snapshot.now - launch.launched <= _REMEMBERED_S
+        ]
+        joined = [launch for pool in pools for launch in pool.launches if launch.registered is not None]
+        if not lost or any(one.launched > max(launch.launched for launch in lost) for one in joined):
+            continue
+        last = max(lost, key=lambda launch: launch.launched)
+        count = f"{len(lost)} instance(s) were" if len(lost) > 1 else "an instance was"
+        words = f"{name}: {count} launched and never became a node, the last one {text.duration(snapshot.now - last.launched)} ago"
+        check = f"check image, user data, node role and security groups of NodePool {last.pool}"
+        yield Alert(f"unjoined/{name}", "critical", f"{words} ({last.claim}): {check}")

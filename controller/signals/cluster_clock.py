@@ -1,0 +1,109 @@
+"""The cluster's clock beside ours: by how much they differ, learned from the stamps of what the watches deliver.
+
+Stamps of objects and events are compared with each other, and with the time that it is by the clock that wrote them. Only what leaves the
+views is translated into our time. The API server's, the scheduler's and Karpenter's clocks count as one.
+
+A stamp that a watch delivers as it happens is as old as the delivery took. Where all of the last few are older than a delivery takes, our
+clock is ahead; where most of them lie in the future, it is behind. A list only says that the cluster's clock is no earlier than its
+freshest stamp. A step of our own clock shows against the monotonic one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from statistics import median
+from typing import Final
+
+from controller.clock import Clock
+from controller.policy.model import PoolObservation
+
+_KEPT: Final = 5
+_ENOUGH: Final = 3  # before that a late delivery may be most of what is known
+_LATE_S: Final = 30.0  # how late a delivery may be: below it nobody can tell lateness from a clock that is behind
+_ROUNDED_S: Final = 2.0  # stamps are whole seconds, and nothing is delivered before it happens
+_STEP_S: Final = 5.0  # more than the two clocks drift apart, or a thread that waits between reading them
+
+
+class ClusterClock:
+    """Not thread-safe: `ClusterView` locks.
+
+    Args:
+        clock: Ours.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._base = clock.now() - clock.monotonic()
+        self._lags: deque[float] = deque(maxlen=_KEPT)
+        self._ahead = 0.0  # what the freshest stamp of a list proves, 0 or below
+
+    @property
+    def skew_s(self) -> float:
+        """How far our clock is ahead of the cluster's, seconds; negative where it is behind, 0 where no difference shows."""
+        self._follow()
+        if len(self._lags) < _ENOUGH:
+            least = middle = min((self._ahead, *self._lags))
+        else:
+            least, middle = min(self._lags), median(self._lags)
+        if least > _LATE_S:
+            return least
+        return middle if middle < -_ROUNDED_S else 0.0
+
+    def now(self) -> float:
+        """What time it is by the cluster's clock, seconds since the Unix epoch."""
+        return self._clock.now() - self.skew_s
+
+    def delivered(self, stamp: float | None, *, listed: bool = False) -> None:
+        """Learns from the stamp of something that was just delivered for the first time.
+
+        Args:
+            stamp: When it happened by the cluster's clock; None: it does not say.
+            listed: Whether it was in a list, and so may have happened long ago.
+        """
+        if stamp is None:
+            return
+        self._follow()
+        lag = self._clock.now() - stamp
+        if not listed:
+            self._lags.append(lag)
+        elif lag < self._ahead:
+            self._ahead = lag
+
+    def _follow(self) -> None:
+        """Follows a step of our own clock: the cluster's has made none."""
+        base = self._clock.now() - self._clock.monotonic()
+        stepped = base - self._base
+        if abs(stepped) > _STEP_S:
+            self._base = base
+            self._lags = deque((lag + stepped for lag in self._lags or (0.0,) * _ENOUGH), maxlen=_KEPT)
+            self._ahead = min(0.0, self._ahead + stepped)
+
+
+def by_our_clock(pool: PoolObservation, skew_s: float) -> PoolObservation:
+    """What is known of a NodePool, with all times by our clock but the stamps that are compared with each other.
+
+    Args:
+        pool: By the cluster's clock.
+        skew_s: How far ours is ahead of it, seconds.
+    """
+    launches = (
+        replace(
+            one,
+            launched=one.launched + skew_s,
+            registered=shifted(one.registered, skew_s),
+            initialized=shifted(one.initialized, skew_s),
+            asked_at=shifted(one.asked_at, skew_s),
+        )
+        for one in pool.launches
+    )
+    failures, elsewhere = (
+        tuple(replace(one, at=one.at + skew_s, seen=one.seen + skew_s, stamp=one.at if one.stamp is None else one.stamp) for one in some)
+        for some in (pool.failures, pool.elsewhere)
+    )
+    return replace(pool, failures=failures, elsewhere=elsewhere, launches=tuple(launches), blocked_at=shifted(pool.blocked_at, skew_s))
+
+
+def shifted(at: float | None, seconds: float) -> float | None:
+    """A time that may be unknown, moved."""
+    return None if at is None else at + seconds

@@ -1,0 +1,38 @@
+"""Since when pods of a unit have waited without a break, whichever pods they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+BREAK_S: Final = 30.0
+"""How long nobody may wait before it counts as a break: a pod that is deleted is made again, and called unschedulable, within seconds."""
+
+
+class Waits:
+    """Keeps the age of demand when the oldest pod is replaced. All times are by the cluster's clock, so that a step of ours changes none.
+
+    A launch ends a wait: what remains waits for the next one, and is as old as its oldest pod.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[tuple[str, str], float] = {}
+        self._seen: dict[tuple[str, str], float] = {}  # when somebody waited last
+
+    def since(self, unit: tuple[str, str], pods: Iterable[float], launched: Iterable[float], now: float) -> float | None:
+        """Since when pods of a unit have waited, None where none does.
+
+        Args:
+            unit: The application and the unit.
+            pods: Since when each of its present pods has.
+            launched: When instances for it were launched.
+            now: What time it is.
+        """
+        oldest = min(pods, default=None)
+        if oldest is None:
+            return None
+        known = self._since.get(unit)
+        lasts = known is not None and now - self._seen[unit] <= BREAK_S and not any(at > known for at in launched)
+        self._since[unit] = since = min(oldest, known) if lasts and known is not None else oldest
+        self._seen[unit] = now
+        return since

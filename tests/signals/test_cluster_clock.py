@@ -1,0 +1,117 @@
+"""Clocks that differ or step: what is seen keeps its age, and people hear by how much they differ."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller.clients.kube import EVENTS, NODE_CLAIMS, PODS
+from controller.clock import ManualClock, format_rfc3339
+from controller.policy.decide import decide
+from controller.policy.model import Memory
+from controller.signals.cluster import ClusterView
+from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
+from tests.signals.samples import ice_event, moment, node_claim, waiting_pod
+from tests.support.applications import application
+
+T0 = moment("2026-08-25T10:00:03Z")
+HOUR_S = 3600.0
+
+
+class Cluster:
+    """A cluster whose clock starts at `T0`, and a view of it whose clock is `ahead_s` ahead."""
+
+    def __init__(self, ahead_s: float = 0.0) -> None:
+        self.ours = ManualClock(T0 + ahead_s)
+        self.view = ClusterView(self.ours, lambda: None)
+
+    @property
+    def now(self) -> float:
+        return T0 + self.ours.monotonic()
+
+    def refuse(self, name: str, *, late_s: float = 0.0) -> None:
+        """A NodeClaim is created and refused now, and delivered `late_s` later."""
+        at = self.now
+        self.ours.advance(late_s)
+        self.view.changed(NODE_CLAIMS, None, "ADDED", node_claim(name, "inf2", at))
+        self.view.changed(EVENTS, None, "ADDED", ice_event(name, at))
+
+    def age(self) -> float:
+        """How old the last refusal is."""
+        pool = self.view.pool("inf2", self.ours.now())
+        return self.ours.now() - max(failure.at for failure in pool.failures)
+
+
+@pytest.mark.parametrize("ahead_s", [420.0, -420.0, 20.0, -20.0, HOUR_S, -HOUR_S])
+def test_a_refusal_is_as_old_as_the_cluster_says(ahead_s: float) -> None:
+    """Seven minutes ahead hid every refusal as too old."""
+    cluster = Cluster(ahead_s)
+    for number in range(3):
+        cluster.refuse(f"inf2-aaaa{number}")
+        cluster.ours.advance(10)
+    assert cluster.age() == pytest.approx(10, abs=21)
+    cluster.ours.advance(100)
+    assert cluster.age() == pytest.approx(110, abs=21)
+
+
+@pytest.mark.parametrize("step_s", [HOUR_S, -HOUR_S, 420.0, -420.0])
+def test_a_step_of_our_clock_changes_no_age(step_s: float) -> None:
+    """A step back of an hour made a launch count as on its way for an hour."""
+    cluster = Cluster()
+    launched = node_claim("inf2-aaaaa", "inf2", T0, Launched=format_rfc3339(T0))
+    cluster.view.changed(NODE_CLAIMS, None, "ADDED", launched)
+    cluster.refuse("inf2-bbbbb")
+    cluster.ours.advance(60)
+    cluster.ours.step(step_s)
+    (launch,) = cluster.view.pool("inf2", cluster.ours.now()).launches
+    assert cluster.ours.now() - launch.launched == pytest.approx(60)
+    assert cluster.age() == pytest.approx(60)
+
+
+def test_what_was_requested_before_a_refusal_never_comes_after_it_by_a_step() -> None:
+    """Stamps are compared with stamps: our clock has no say in their order."""
+    cluster = Cluster()
+    cluster.view.changed(NODE_CLAIMS, None, "ADDED", node_claim("inf2-aaaaa", "inf2", T0, Launched=format_rfc3339(T0)))
+    cluster.ours.advance(10)
+    cluster.refuse("inf2-bbbbb")
+    cluster.ours.step(-HOUR_S)
+    pool = cluster.view.pool("inf2", cluster.ours.now())
+    assert (pool.launches[0].asked_at or 0.0) < pool.failures[0].at
+
+
+def test_a_list_is_as_old_as_it_says_but_never_of_the_future() -> None:
+    """After a start nothing but the freshest stamp shows how far the cluster's clock is ahead."""
+    cluster = Cluster(-420.0)
+    cluster.view.listed(EVENTS, "default", [ice_event("inf2-aaaaa", T0 - 60), ice_event("inf2-bbbbb", T0)])
+    assert [failure.at for failure in cluster.view.pool("inf2", cluster.ours.now()).failures] == [T0 - 480, T0 - 420]
+
+
+def test_late_deliveries_are_no_other_clock() -> None:
+    """A watch that was interrupted delivers what it missed."""
+    cluster = Cluster()
+    for number in range(4):
+        cluster.refuse(f"inf2-aaaa{number}", late_s=2)
+    cluster.refuse("inf2-bbbbb", late_s=300)
+    assert cluster.view.time.skew_s == 0.0
+
+
+def test_one_component_with_a_wrong_clock_does_not_move_the_cluster() -> None:
+    """The others outvote it."""
+    cluster = Cluster()
+    cluster.refuse("inf2-aaaaa")
+    cluster.refuse("inf2-bbbbb")
+    cluster.view.changed(EVENTS, None, "ADDED", ice_event("inf2-ccccc", T0 + HOUR_S))
+    assert cluster.view.time.skew_s == 0.0
+
+
+@pytest.mark.parametrize(("ahead_s", "words"), [(420.0, "7 min ahead of"), (-420.0, "7 min behind"), (20.0, ""), (-20.0, "")])
+def test_people_hear_by_how_much_clocks_differ(ahead_s: float, words: str) -> None:
+    """And a pod has waited as long as it has, whatever ours says."""
+    cluster, app = Cluster(ahead_s), application()
+    pods = [waiting_pod(f"p{number}", namespace=app.namespace, pools=("inf2",)) for number in range(3)]
+    for pod in pods:
+        pod["metadata"]["creationTimestamp"] = format_rfc3339(T0)
+        cluster.view.changed(PODS, None, "ADDED", pod)
+    snapshot = SnapshotBuilder(cluster.view, [app]).build(app, cluster.ours.now(), (), ExternalSignals(), leader=True, epoch=1)
+    found = [alert.text for alert in decide(Memory(), snapshot)[1].alerts if alert.key == "clocks"]
+    assert [words in text for text in found] == ([True] if words else [])
+    assert snapshot.clock_skew_s == pytest.approx(ahead_s if words or ahead_s < 0 else 0.0)
