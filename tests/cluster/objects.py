@@ -161,20 +161,31 @@ def refusal(claim: Object, instance_type: str, name: str, now: str) -> Object:
         f"{instance_type} capacity in the Availability Zone you requested (us-west-2a). Our system will be working on provisioning "
         f"additional capacity. You can currently get {instance_type} capacity by not specifying an Availability Zone in your request"
     )
-    metadata = claim["metadata"]
+    message = f"NodeClaim {claim['metadata']['name']} event: {detail[:300]}..."
+    return _karpenter_event("NodeClaim", claim, "InsufficientCapacityError", message, name, now)
+
+
+def saturation(pool: Object, name: str, now: str) -> Object:
+    """Karpenter's Event about a NodePool of which nothing is available any more."""
+    message = "NodePool requirements filtered out all compatible available instance types"
+    return _karpenter_event("NodePool", pool, "NoCompatibleInstanceTypes", message, name, now)
+
+
+def _karpenter_event(kind: str, about: Object, reason: str, message: str, name: str, now: str) -> Object:
+    metadata = about["metadata"]
     return {
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"name": name, "namespace": "default"},
         "involvedObject": {
-            "kind": "NodeClaim",
+            "kind": kind,
             "apiVersion": "karpenter.sh/v1",
             "name": metadata["name"],
             "uid": metadata["uid"],
             "resourceVersion": metadata["resourceVersion"],
         },
-        "reason": "InsufficientCapacityError",
-        "message": f"NodeClaim {metadata['name']} event: {detail[:300]}...",
+        "reason": reason,
+        "message": message,
         "type": "Warning",
         "source": {"component": "karpenter"},
         "reportingComponent": "karpenter",

@@ -245,9 +245,12 @@ class Stack:
         return name
 
     def shortage(self, unit: str = "sd21-inf2") -> None:
-        """A pending pod, and a refusal that covers everything the unit allows."""
+        """A pending pod, a refusal, and Karpenter's word that nothing of the NodePool is available any more."""
         self.pend(unit)
         self.refuse(unit)
+        pool = self.session.get(NODE_POOLS, None, self.units[unit].node_pool)
+        event = objects.saturation(pool, f"{pool['metadata']['name']}.{time.time_ns():x}", format_rfc3339(time.time()))
+        self.session.request("POST", EVENTS.path("default"), body=json.dumps(event))
 
     # --- what people and their tools do -------------------------------------------------------------------------------------------------
 
