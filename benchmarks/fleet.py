@@ -341,12 +341,11 @@ def _ingress(member: Member) -> Object:
 
 
 def refusal(member: Member) -> Object:
-    """Karpenter's event that EC2 refused the application's NodeClaim."""
+    """Karpenter's event about the application's NodeClaim for which nothing is left: the one refusal that proves a shortage by itself."""
     now = format_rfc3339(time.time())
     message = (
-        f"NodeClaim {member.claim} event: creating instance, insufficient capacity, with fleet error(s), InsufficientInstanceCapacity: "
-        f"We currently do not have sufficient {_UNITS[0][2]} capacity in the Availability Zone you requested (us-west-2a). Our system "
-        "will be wor..."
+        f"NodeClaim {member.claim} event: creating instance, insufficient capacity, "
+        "all requested instance types were unavailable during launch"
     )
     return {
         "metadata": {"name": f"{member.claim}.18a1", "namespace": "default"},
