@@ -21,7 +21,7 @@ _PROOFS: Final[Mapping[Return, str]] = {
     Return.NONE: "nothing is known",
     Return.LAUNCHED: "an instance was launched",
     Return.REGISTERED: "a node that was requested after the last refusal has joined",
-    Return.REPLICAS_READY: "the replicas that it lacked are ready",
+    Return.REPLICAS_READY: "the replicas that the present demand needs are ready",
 }
 
 

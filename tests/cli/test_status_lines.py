@@ -78,7 +78,7 @@ def test_learned_waits_say_what_was_learned() -> None:
     """How many shortages, and which of their quantiles the waits are; nothing before there is enough to learn from."""
     learned = PolicySettings(hold_strategy=HoldStrategy.LEARNED, exposed_cost=5.0)
     few, _ = _waits(learned, OutageHistory(outages_s=(600.0,) * 3, uptimes_s=(7200.0,) * 9))
-    assert few[0].endswith("; break-even until 8 shortages, and stretches between them, were seen: 3 so far")
+    assert few[0].endswith("; break-even until 8 shortages, and stretches between them, were observed: 3 so far")
     brief = (20.0,) * 6 + (3600.0,) * 2
     lines, shown = _waits(learned, OutageHistory(outages_s=brief, uptimes_s=(86_400.0,) * 10))
     assert shown["strategy"] == "learned"

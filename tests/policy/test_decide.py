@@ -589,7 +589,7 @@ class TestFallback:
         ready = {TRN1: replace(units[INF2], returned=Return.REPLICAS_READY)}
         sentence = decide(memory(Mode.CAPACITY, units={**units, **ready}), snapshot(mode=Mode.CAPACITY))[1].sentence
         assert "sd21-inf2: a node that was requested after the last refusal has joined; " in sentence
-        assert "sd21-trn1: the replicas that it lacked are ready" in sentence
+        assert "sd21-trn1: the replicas that the present demand needs are ready" in sentence
 
     def test_replicas_that_are_missing_are_prepared_first(self) -> None:
         """Floors are raised while the traffic stays where it is; then all that is left is to wait."""

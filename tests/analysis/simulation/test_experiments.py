@@ -53,7 +53,7 @@ def test_inf2_runs_out_and_is_back_for_the_next_wave(name: str, worst: float) ->
     assert [one.to for one in result.mode_changes] == [Mode.CAPACITY, Mode.COST]
     over, back = ((one.at - result.rows[0].at) / 3600 for one in result.mode_changes)
     assert 10 < over < 10.7
-    assert 24 < back < 25
+    assert 20 < back < 25  # as soon as the ready replicas carry the present demand: at night, before EC2 has room again at 24
     top = at(result, 36)
     assert top.served["sd21-inf2"] / sum(top.served.values()) == pytest.approx(0.4, abs=0.01)
     assert worst - 1 < max(max(row.latency_s.values()) for row in result.rows) < worst
