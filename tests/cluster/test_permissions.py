@@ -113,9 +113,9 @@ def test_the_dry_run_manifests_suffice_for_every_read_only_command(reading: Cont
         doctor = command(stack, "doctor", "sd21")  # the controller may not read the cluster's components
         process.end(signal.SIGTERM)
         log = process.log()
-    # A single observation finds the Event but no NodeClaim: a suspicion. The dry run watched both: a proof.
-    assert (planned.returncode, planned.stderr) == (0, ""), planned.stdout
-    assert "ShortageSuspected" in planned.stdout
+    # A single observation finds no NodeClaim any more, but both Events: that the launch was refused, and that nothing else is available.
+    assert (planned.returncode, planned.stderr) == (2, ""), planned.stdout
+    assert "ShortageProven" in planned.stdout
     assert (status.returncode, status.stderr) == (0, "")
     assert "sd21-inf2" in status.stdout
     assert (doctor.returncode, doctor.stderr) == (2, ""), doctor.stdout  # the Ingress gets no address here
