@@ -211,7 +211,7 @@ class Invariants:
 
     def passed(self, replica: Replica, conclusion: Conclusion, acted: Acted) -> None:
         """See `failover_analysis.simulation.replica.ReplicaObserver.passed`."""
-        self._remembered[replica.number].passed(acted.memory.mode_changes)
+        self._remembered[replica.number].passed(conclusion, acted.memory.mode_changes)
         snapshot, decision, memory = conclusion.snapshot, conclusion.decision, acted.memory
         held = decision.verb is Verb.HOLD and decision.mode is not None
         if held and memory.mode is not decision.mode and snapshot.leader:

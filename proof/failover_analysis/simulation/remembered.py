@@ -33,7 +33,7 @@ class Remembered:
 
     def __init__(self) -> None:
         self._in_doubt: _Written | None = None
-        self._known: set[_Change] | None = None  # None until its first pass is over
+        self._known: set[_Change] | None = None  # None until a pass that read the stored memory is over
 
     def lost(self, conclusion: Conclusion, action: Action) -> None:
         """Notes that the routing action of a mode change took effect and its answer was lost."""
@@ -41,14 +41,14 @@ class Remembered:
         if mode is not None:
             self._in_doubt = _Written(mode, routing.uid, routing.resource_version, action.after)
 
-    def passed(self, changes: tuple[ModeChange, ...]) -> None:
+    def passed(self, conclusion: Conclusion, changes: tuple[ModeChange, ...]) -> None:
         """Notes what a pass remembers at its end."""
-        self._known = _changes(changes)
+        self._known = None if _unreadable(conclusion) else _changes(changes)
 
     def problem(self, conclusion: Conclusion) -> str:
         """What is wrong with the memory of a decision; "" if nothing is."""
         snapshot, changes = conclusion.snapshot, conclusion.memory.mode_changes
-        if not snapshot.leader or any(source.name == "state" for source in snapshot.sources):
+        if not snapshot.leader or _unreadable(conclusion):
             return ""  # this process loads its memory again
         known = self._known
         found = [] if known is None else [one for one in _changes(changes) - known if one[1] is not Reason.ROUTING_DRIFTED]
@@ -65,6 +65,11 @@ class Remembered:
         if last is None or last.to is not written.mode or last.reason is Reason.ROUTING_DRIFTED:
             return f"an own change to {written.mode} whose answer was lost is remembered as {last.reason if last else 'nothing'}"
         return ""
+
+
+def _unreadable(conclusion: Conclusion) -> bool:
+    """Whether the pass could not read the stored memory: its own then lacks everything, and the next one may bring it back."""
+    return any(source.name == "state" for source in conclusion.snapshot.sources)
 
 
 def _changes(changes: tuple[ModeChange, ...]) -> set[_Change]:
