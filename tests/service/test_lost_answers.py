@@ -116,6 +116,9 @@ def test_what_somebody_else_undid_is_not_reported_as_done(cluster: Cluster, tmp_
         send()
         back = {"metadata": {"annotations": {ACTION: COST, MARKER: "cost"}}}
         cluster.store.patch("Ingress", "sd21", back, namespace=NAMESPACE, manager="person")
+        # The pass that follows must not find the moment in which the change stood: a late watch would deliver it alone.
+        version = cluster.ingress()["metadata"]["resourceVersion"]
+        wait_for("the watch", lambda: (service.view.ingress(NAMESPACE, "sd21") or {})["metadata"]["resourceVersion"] == version)
         raise Unavailable("the answer was lost")
 
     collector = Collector()
