@@ -30,7 +30,7 @@ from controller.policy.model import (
     UnitObservation,
 )
 from controller.policy.offerings import allowed_offerings, unmet_pods
-from controller.policy.proof import Allowed, Finding, created_after, examine
+from controller.policy.proof import Finding, created_after, examine
 from controller.policy.quota import POOL_LIMIT_CODE, fits
 
 _STRENGTH: Final = tuple(Proof)
@@ -148,10 +148,6 @@ def _words(offerings: Sequence[tuple[str, str, str]], required: Sequence[tuple[s
     return tuple(" ".join(one[place] for place in shown) for one in offerings)
 
 
-def _one(value: str) -> tuple[str, ...]:
-    return (value,) if value else ()
-
-
 @dataclass(frozen=True, slots=True)
 class _Since:
     """What a return is measured against: the last refusal that counts, those that stand, and the replicas that cost mode needs now."""
@@ -202,13 +198,9 @@ def _later(unit: Unit, observed: UnitObservation, since: _Since) -> list[Launch]
         for pool in (observed.pool, *observed.alternatives)
         for launch in pool.launches
         if (launch.created if launch.asked_at is None else launch.asked_at) > last
-        and _concerns(allowed_offerings(unit, observed, pool), launch)
+        and allowed_offerings(unit, observed, pool).suits(launch)
         and all(created_after(launch, failure) for failure in since.refusals)
     ]
-
-
-def _concerns(allowed: Allowed, launch: Launch) -> bool:
-    return allowed.concerns(_one(launch.instance_type), _one(launch.zone))
 
 
 def _joined(launch: Launch, *, initialized: bool) -> float | None:

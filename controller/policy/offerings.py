@@ -96,5 +96,4 @@ def _suits(launch: Launch, unit: Unit, observed: UnitObservation, pod: PendingPo
     pools = {pool.name: pool for pool in (observed.pool, *observed.alternatives)}
     if launch.pool not in (pod.pools or (unit.node_pool,)) or launch.pool not in pools:
         return False
-    allowed = allowed_offerings(unit, observed, pools[launch.pool])
-    return allowed.concerns((launch.instance_type,) if launch.instance_type else (), (launch.zone,) if launch.zone else ())
+    return allowed_offerings(unit, observed, pools[launch.pool]).suits(launch)

@@ -59,6 +59,10 @@ class Allowed:
         types = [one for one in self.instance_types if not instance_types or one in instance_types]
         return any(not zones or not self.zones_of(one) or not set(self.zones_of(one)).isdisjoint(zones) for one in types)
 
+    def suits(self, launch: Launch) -> bool:
+        """Whether the unit could run on what was launched, as far as its type and zone are known."""
+        return self.concerns((launch.instance_type,) if launch.instance_type else (), (launch.zone,) if launch.zone else ())
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -125,7 +129,7 @@ def standing(pool: PoolObservation, allowed: Allowed, policy: PolicySettings, no
         waited: Whether pods of the unit wait. Where none does, a refusal through another NodePool is none of its business, and one of its
             own waits for the mark that says whether consolidation asked.
     """
-    launches = _last([one for one in pool.launches if allowed.concerns(_one(one.instance_type), _one(one.zone))])
+    launches = _last([one for one in pool.launches if allowed.suits(one)])
     found = [
         one
         for one in (*pool.failures, *(pool.elsewhere if waited else ()))
@@ -165,10 +169,6 @@ def _judged(failure: Refusal, policy: PolicySettings, now: float, *, waited: boo
     if failure.source == "create-error":
         return now - failure.at >= policy.create_error_s
     return waited or now - failure.seen >= policy.replacement_hold_s
-
-
-def _one(value: str) -> tuple[str, ...]:
-    return (value,) if value else ()
 
 
 def _concerned(failure: Refusal, allowed: Allowed) -> bool:

@@ -270,10 +270,8 @@ class ClusterView:
                 for pool in pools:
                     self.dirty.mark(pool=pool)
         else:
-            self.dirty.mark(pool=self.karpenter.event(obj, now, listed=listed))
-            for instance_type in self.karpenter.types_named(text(obj, "involvedObject", "name")) if kind == "NodeClaim" else ():
-                for pool in self.karpenter.pools_buying(instance_type):
-                    self.dirty.mark(pool=pool)
+            for pool in self.karpenter.event(obj, now, listed=listed):
+                self.dirty.mark(pool=pool)
 
     def _mark(self, plural: str, obj: Object, services: frozenset[str] = frozenset()) -> None:
         """Notes a change of a workload or an Ingress, for the applications that name it."""

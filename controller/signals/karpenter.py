@@ -187,7 +187,7 @@ class KarpenterView:
         for obj in listed:
             self.pool_changed("ADDED", obj)
 
-    def event(self, obj: Object, now: float, *, listed: bool = False) -> str:
+    def event(self, obj: Object, now: float, *, listed: bool = False) -> tuple[str, ...]:
         """Takes one event of any kind.
 
         Args:
@@ -196,26 +196,29 @@ class KarpenterView:
             listed: Whether it was in a list: then it has been there since its own time, and so has any mark that goes with it.
 
         Returns:
-            The NodePool of whose capacity it says something, "" where it says nothing of any.
+            The NodePools of whose capacity it says something: its own first, then those that may buy what a refusal names.
         """
         kind, name = text(obj, "involvedObject", "kind"), text(obj, "involvedObject", "name")
         at = event_time(obj)
         if not name or at is None or now - at > _RETENTION_S:
-            return ""
+            return ()
         pool = self.pool_of(name) if kind == "NodeClaim" else name
+        buying: tuple[str, ...] = ()
         match kind, text(obj, "reason"):
             case "NodeClaim", "InsufficientCapacityError":
                 seen = min(at, now) if listed else now
                 order = 0 if listed else self._next()
-                self._refuse(_RefusedClaim(name, at, min(at, now), seen, classify_refusal(text(obj, "message")), order), pool)
+                refusal = classify_refusal(text(obj, "message"))
+                self._refuse(_RefusedClaim(name, at, min(at, now), seen, refusal, order), pool)
+                buying = self._pools_buying(refusal)
             case "NodeClaim", "DisruptionLaunching":
                 _mark(self._replacements, name, at, now)
             case "NodePool", "NoCompatibleInstanceTypes":
                 _mark(self._blocked, name, at, now)
             case _:
-                return ""
-        self._changed(pool)
-        return pool
+                return ()
+        self._changed(pool, *buying)
+        return (pool, *buying)
 
     def pod_event(self, obj: Object, pool_of_pod: tuple[str, ...], now: float) -> bool:
         """Takes a `FailedScheduling` event of Karpenter on a pod that is pinned to `pool_of_pod`.
@@ -262,7 +265,6 @@ class KarpenterView:
         self._refused_of.setdefault(pool, set()).add(claim)
         for instance_type, _ in new.refusal.offerings:
             self._naming.setdefault(instance_type, set()).add(claim)
-            self._changed(*self.pools_buying(instance_type))
         if len(self._refused) > _MAX_FAILURES:  # a list is not in the order of time, so the oldest are found, many at once
             for old in sorted(self._refused.values(), key=lambda one: one.at)[: _MAX_FAILURES // 10]:
                 del self._refused[old.claim]
@@ -270,14 +272,10 @@ class KarpenterView:
                 for instance_type, _ in old.refusal.offerings:
                     _drop(self._naming, instance_type, old.claim)
 
-    def pools_buying(self, instance_type: str) -> tuple[str, ...]:
-        """The NodePools whose requirements name an instance type."""
-        return tuple(name for name, pool in self._pools.items() if instance_type in pool.instance_types)
-
-    def types_named(self, claim: str) -> tuple[str, ...]:
-        """The instance types that the refusal of a NodeClaim names."""
-        refused = self._refused.get(claim)
-        return tuple(dict.fromkeys(one for one, _ in refused.refusal.offerings)) if refused is not None else ()
+    def _pools_buying(self, refusal: RefusalMessage) -> tuple[str, ...]:
+        """The NodePools whose requirements name an instance type that a refusal names."""
+        types = {instance_type for instance_type, _ in refusal.offerings}
+        return tuple(name for name, pool in self._pools.items() if not types.isdisjoint(pool.instance_types))
 
     def _bury(self, claim: _Claim, now: float) -> None:
         """Keeps a tombstone, and drops those that no decision can need any more."""

@@ -41,11 +41,6 @@ class Ec2:
             return 1_000_000
         return now.left + int((t - now.start) / now.every_s) - self.given.get((offering, now.start), 0)
 
-    def out_since(self, offering: Offering, t: float) -> float | None:
-        """Since when an offering has had nothing left, None where it has something: the start of its closing at the earliest."""
-        now = self._closing(offering, t)
-        return now.start if now is not None and self.room(offering, t) <= 0 else None
-
     def fleet(self, offerings: Sequence[Offering], count: int, t: float, chance: Random) -> tuple[list[Offering], list[Offering]]:
         """Asks for instances.
 

@@ -14,12 +14,10 @@ from failover_analysis.fuzz import objects
 from failover_analysis.fuzz.claims import Claim, Pod
 from failover_analysis.fuzz.ec2 import Ec2
 from failover_analysis.fuzz.world import LENGTH_S, PoolPlan, UnitPlan, World
+from failover_testbed.capacity.karpenter import BLOCKED_DEDUPE_S, CACHE_S, REQUEUE_S
 
-CACHE_S: Final = 180.0
-_RETRY_S: Final = 10.0
 _BATCH_S: Final = (1.0, 1.6)
 _CALL_S: Final = (0.1, 0.3)
-_BLOCKED_DEDUPE_S: Final = 60.0
 _POD_DEDUPE_S: Final = 300.0
 _START_S: Final = (10.0, 40.0)
 
@@ -142,7 +140,7 @@ class Cluster:
             return
         saturated = {pool.name for pool in self.world.pools if all(map(self.cached, self._all_offerings(pool)))}
         for name in sorted(saturated):
-            if self.now - self._blocked.get(name, -LENGTH_S) >= _BLOCKED_DEDUPE_S:
+            if self.now - self._blocked.get(name, -LENGTH_S) >= BLOCKED_DEDUPE_S:
                 self._blocked[name] = self.now
                 self._emit("Event", "ADDED", objects.blocked(name, self.now))
         made: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[Claim]] = {}
@@ -152,7 +150,7 @@ class Cluster:
                 made.setdefault((claim.pool.name, claim.types, claim.kinds), []).append(claim)
         for batch in made.values():
             self._at(self.now + self._chance.uniform(*_CALL_S), partial(self._call, batch))
-        self._wake(_RETRY_S)
+        self._wake(REQUEUE_S)
 
     def _all_offerings(self, pool: PoolPlan) -> list[Offering]:
         return [(one, zone, kind) for one in pool.types for zone in self.world.sold[one] for kind in pool.capacity_types]
@@ -198,7 +196,7 @@ class Cluster:
         self._emit("Event", "ADDED", objects.refused(claim.name, offerings, self.now))
         self._emit("NodeClaim", "MODIFIED", objects.node_claim(claim, self.now, deleting=True))
         self._at(self.now + 1.0, partial(self._end, claim))
-        self._wake(_RETRY_S)
+        self._wake(REQUEUE_S)
 
     def _launched(self, claim: Claim, offering: Offering) -> None:
         claim.offering = offering

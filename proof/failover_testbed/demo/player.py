@@ -113,12 +113,10 @@ class Facts:
     """What has happened in a scenario.
 
     Attributes:
-        started_at: Wall-clock time of the clock at the start, seconds since the Unix epoch.
         elapsed_s: Seconds since the scenario began.
         served: Requests served.
         failed: Requests that failed.
         failures: Failed requests by cause.
-        served_by_unit: Served requests by unit.
         worst_latency_s: Highest latency by unit, seconds.
         routing: The load balancer's routing, in order of time.
         happenings: The scenario's events, in order of time.
@@ -126,12 +124,10 @@ class Facts:
         problem: Why the player ended early, "" if it did not.
     """
 
-    started_at: float
     elapsed_s: float
     served: float
     failed: float
     failures: Mapping[str, float]
-    served_by_unit: Mapping[str, float]
     worst_latency_s: Mapping[str, float]
     routing: tuple[RoutingChange, ...]
     happenings: tuple[Happening, ...]
@@ -208,12 +204,10 @@ class Player:
                     failures[why] = failures.get(why, 0.0) + count
             units = {name: unit for traffic in self._traffic.values() for name, unit in traffic.units.items()}
             return Facts(
-                started_at=self._started,
                 elapsed_s=self._progress.elapsed_s,
                 served=sum(balancer.served for balancer in balancers),
                 failed=sum(balancer.failed for balancer in balancers),
                 failures=failures,
-                served_by_unit={name: unit.served for name, unit in units.items()},
                 worst_latency_s={name: unit.worst_latency_s for name, unit in units.items()},
                 routing=tuple(self._routing),
                 happenings=tuple(self._happenings),
