@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from tests.house.parsed import imports
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = {
     "controller": ROOT,
@@ -29,10 +31,10 @@ def sources() -> dict[str, str]:
 
 def imported(text: str, modules: Mapping[str, object]) -> Iterator[str]:
     """The modules among `modules` that a source imports, wherever in it."""
-    for node in ast.walk(ast.parse(text)):
+    for node in imports(text):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in modules)
-        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+        elif node.module is not None:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
                 if inner in modules:

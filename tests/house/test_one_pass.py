@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.house.parsed import imports, parsed
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("controller", "proof", "research", "benchmarks", "tools")
@@ -26,6 +29,7 @@ STEPS = {
 CONSTANTS = ("RETRY_BASE_S", "RETRY_MAX_S", "EFFECT_S")
 
 
+@cache
 def sources() -> dict[str, str]:
     """The text of every module by its path."""
     return {str(path.relative_to(ROOT)): path.read_text() for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))}
@@ -38,7 +42,7 @@ def users(step: str, texts: dict[str, str]) -> set[str]:
     wanted = {(module, name), (package, short)}
     found = set()
     for path, text in texts.items():
-        for node in ast.walk(ast.parse(text)):
+        for node in imports(text):
             whole = isinstance(node, ast.Import) and any(alias.name == module for alias in node.names)
             part = isinstance(node, ast.ImportFrom) and any((node.module, alias.name) in wanted for alias in node.names)
             if whole or part:
@@ -51,7 +55,7 @@ def assigned(name: str, texts: dict[str, str]) -> list[str]:
     return [
         path
         for path, text in texts.items()
-        for node in ast.parse(text).body
+        for node in parsed(text).body
         if isinstance(node, ast.Assign | ast.AnnAssign)
         for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
         if isinstance(target, ast.Name) and target.id.lstrip("_") == name

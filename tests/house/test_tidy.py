@@ -11,6 +11,7 @@ import pytest
 
 from controller.policy.reasons import Reason
 from controller.service.telemetry import Telemetry
+from tests.house.parsed import parsed
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -67,7 +68,7 @@ def test_functions_can_be_seen_whole(path: Path) -> None:
     """No function is longer than a screen."""
     long = [
         f"{node.name}: {node.end_lineno - node.lineno + 1} lines"
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path.read_text()))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and node.end_lineno is not None
         and node.end_lineno - node.lineno + 1 > LONGEST_FUNCTION
