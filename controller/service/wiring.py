@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
@@ -19,7 +19,6 @@ from controller.notifiers.cloudwatch import CloudWatchNotifier
 from controller.notifiers.dispatcher import Dispatcher
 from controller.notifiers.events import EventNotifier, Involved
 from controller.notifiers.redact import DEFAULT as REDACTOR
-from controller.notifiers.slack import SlackNotifier, webhook_file
 from controller.ports import Notifier, Severity
 from controller.service.controller import Controller
 from controller.service.election import Timing
@@ -32,7 +31,7 @@ from controller.service.recorder import make_recorder
 from controller.service.status import PUBLISH_S, StatusPublisher, document
 from controller.service.store import ConfigMapStore, ReadOnlyStore
 from controller.service.telemetry import Telemetry
-from controller.settings import Settings
+from controller.settings import Settings, SlackSettings
 from controller.signals.budget import CallBudget
 from controller.signals.cloudwatch import CloudWatchPoller
 from controller.signals.cluster import ClusterView, Watches
@@ -177,12 +176,7 @@ class Service:
 
     def _make_dispatcher(self, extra: tuple[Notifier, ...]) -> Dispatcher:
         slack, common = self._settings.slack, self._settings.notifications
-        sinks: list[Notifier] = [EventNotifier(self._session, self._clock, self._involved), *extra]
-        if slack.webhook_url is not None:
-            REDACTOR.register(slack.webhook_url.get_secret_value())
-            sinks.append(SlackNotifier(slack.webhook_url, slack.timeout_s))
-        elif slack.webhook_url_file is not None:
-            sinks.append(SlackNotifier(webhook_file(slack.webhook_url_file), slack.timeout_s))
+        sinks: list[Notifier] = [EventNotifier(self._session, self._clock, self._involved), *extra, *_slack(slack)]
         if self._cloudwatch is not None:
             sinks.append(self._cloudwatch)
         return Dispatcher(
@@ -394,3 +388,16 @@ def _logged(name: str, work: Callable[[], None]) -> Callable[[], None]:
             log.exception("job.failed", job=name)
 
     return job
+
+
+def _slack(settings: SlackSettings) -> Iterator[Notifier]:
+    """The Slack sink, if it is configured. Only then is slack_sdk imported: it takes 2 MiB."""
+    if settings.webhook_url is None and settings.webhook_url_file is None:
+        return
+    from controller.notifiers.slack import SlackNotifier, webhook_file
+
+    if settings.webhook_url is not None:
+        REDACTOR.register(settings.webhook_url.get_secret_value())
+        yield SlackNotifier(settings.webhook_url, settings.timeout_s)
+    elif settings.webhook_url_file is not None:
+        yield SlackNotifier(webhook_file(settings.webhook_url_file), settings.timeout_s)
