@@ -17,19 +17,15 @@ from controller.errors import Conflict, RemoteError, StateError
 from controller.policy.conclusion import Conclusion, conclude
 from controller.policy.memory import applied
 from controller.policy.model import Alert, Application, Decision, Memory, Snapshot, Source
-from controller.policy.plan import describe
 from controller.ports import Leadership
 from controller.service.contested import Contested
 from controller.service.executor import Executor, Outcome
 from controller.service.in_doubt import InDoubt
+from controller.service.retries import Retries
 from controller.service.terms import TermRecord
 
-RETRY_BASE_S: Final = 1.0
-"""Wait after the first failed action, seconds; doubled with every further failure in a row."""
-RETRY_MAX_S: Final = 60.0
-"""The longest wait after a failed action, seconds."""
-
-_ALERT_AFTER: Final = 3  # failures in a row: a conflict or a lost connection heals by itself
+_UNCONFIRMED_S: Final = 1.0  # until the next pass where leadership could not be confirmed before an action
+_ALERT_AFTER: Final = 3  # saves in a row that failed: a lost connection heals by itself
 _CHECK_SLACK_S: Final = 0.01  # so that rounding does not make a pass come before the time that a decision waits for
 
 log = structlog.get_logger(__name__)
@@ -101,7 +97,7 @@ class ApplicationPass:
         self._state_problem = ""
         self._in_doubt: InDoubt | None = None
         self._contested = Contested()
-        self._failures, self._failed = 0, ""  # in a row, and the last failed action with its error
+        self._retries = Retries()
         self._unsaved, self._save_problem = 0, ""
 
     def decide(self, application: Application) -> Decided:
@@ -111,8 +107,12 @@ class ApplicationPass:
         snapshot = self._observer.snapshot(application, leader=self._leadership.leads(), epoch=self._record.epoch, further=further)
         settled = self._settle(snapshot)
         conclusion = conclude(self.memory or Memory(), snapshot, alerts=self._alerts(snapshot))
+        plan = conclusion.plan
+        if self._retries.failed:
+            plan = self._retries.deferring(plan, snapshot.now)
         if self._contested.written:
-            plan = self._contested.deferring(conclusion.plan, application.policy, snapshot.now)
+            plan = self._contested.deferring(plan, application.policy, snapshot.now)
+        if plan is not conclusion.plan:
             conclusion = replace(conclusion, plan=plan)
         self.memory = conclusion.memory
         return Decided(conclusion, settled)
@@ -123,8 +123,8 @@ class ApplicationPass:
         outcome = Outcome()
         if self._executor is not None and conclusion.plan.due:
             outcome = self._executor.execute(conclusion.plan, conclusion.snapshot.epoch)
-            self._count(outcome)
         at, policy = self._now(), conclusion.snapshot.application.policy
+        self._retries.count(outcome, at)
         self._contested.applied(outcome.applied, policy, at)
         # The request may be sent again. If that one is rejected, the first one is still in doubt.
         self._in_doubt = None if outcome.routed else InDoubt.after(outcome, conclusion, at) or self._in_doubt
@@ -132,7 +132,8 @@ class ApplicationPass:
         self._save(conclusion.snapshot.application, memory)
         written = (*decided.settled, conclusion.decision) if outcome.routed else decided.settled
         contested = min(self._contested.again_s(conclusion.plan, policy, at), default=math.inf)
-        return Acted(outcome, memory, at, written, min(contested, self._again_s(conclusion.decision, outcome)))
+        again_s = min(contested, self._retries.again_s(conclusion.plan, at), _again_s(conclusion.decision, outcome))
+        return Acted(outcome, memory, at, written, again_s)
 
     # --- the steps ----------------------------------------------------------------------------------------------------------------------
 
@@ -172,18 +173,9 @@ class ApplicationPass:
     def _alerts(self, snapshot: Snapshot) -> Iterator[Alert]:
         """Alerts about contested floors, and about actions and saves that keep failing."""
         yield from self._contested.alerts(snapshot.application.policy, snapshot.now)
-        if self._failures >= _ALERT_AFTER:
-            yield Alert("action-failed", "critical", f"tried {self._failures} times without success: {self._failed}")
+        yield from self._retries.alerts()
         if self._unsaved >= _ALERT_AFTER:
             yield Alert("state-unsaved", "warning", f"the memory would be lost at a restart: {self._save_problem}")
-
-    def _count(self, outcome: Outcome) -> None:
-        """Counts the failures in a row."""
-        if outcome.failed is not None:
-            self._failures += 1
-            self._failed = f"{describe(outcome.failed)}: {outcome.error}" + _hint(outcome)
-        elif not outcome.unconfirmed:
-            self._failures = 0
 
     def _save(self, application: Application, memory: Memory) -> None:
         if self._state_problem:
@@ -199,17 +191,7 @@ class ApplicationPass:
             log.warning("state.unsaved", application=application.key, error=str(error))
             self._unsaved, self._save_problem = self._unsaved + 1, str(error)
 
-    def _again_s(self, decision: Decision, outcome: Outcome) -> float:
-        wait = math.inf if decision.next_check_s is None else decision.next_check_s + _CHECK_SLACK_S
-        if outcome.unconfirmed:
-            wait = min(wait, RETRY_BASE_S)
-        if outcome.failed is not None:
-            wait = min(wait, RETRY_MAX_S, RETRY_BASE_S * 2.0 ** min(self._failures - 1, 10))
-        return wait
 
-
-def _hint(outcome: Outcome) -> str:
-    """Explains a time-out: the API server's error names a webhook that refuses, but not one that hangs."""
-    if not outcome.in_doubt or "webhook" in str(outcome.error):
-        return ""
-    return " (if it answers everything else, a webhook hangs: the load-balancer controller's is called before every change of an Ingress)"
+def _again_s(decision: Decision, outcome: Outcome) -> float:
+    wait = math.inf if decision.next_check_s is None else decision.next_check_s + _CHECK_SLACK_S
+    return min(wait, _UNCONFIRMED_S) if outcome.unconfirmed else wait

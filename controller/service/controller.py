@@ -215,8 +215,8 @@ class Controller:
     def _count_actions(self, made: Plan, outcome: Outcome) -> None:
         for action in outcome.applied:
             self._telemetry.actions.labels(made.application, action.kind.value, "applied").inc()
-        if outcome.failed is not None:
-            self._telemetry.actions.labels(made.application, outcome.failed.kind.value, "failed").inc()
+        for failure in outcome.failures:
+            self._telemetry.actions.labels(made.application, failure.action.kind.value, "failed").inc()
 
     def _account(self, record: _Record, conclusion: Conclusion, acted: Acted) -> None:
         calls = self._meter.take(conclusion.snapshot.application.key)

@@ -25,24 +25,41 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """An action that failed, and why."""
+
+    action: Action
+    error: RemoteError
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the answer was lost, so that the action may have been carried out."""
+        return isinstance(self.error, Unavailable)
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """The result of carrying out a plan.
 
     Attributes:
         applied: The actions that were accepted.
-        routed: Whether the routing action was among them.
-        failed: The action that failed; None if none did.
-        error: Why it failed.
+        failures: The actions that failed, in order.
         unconfirmed: Whether actions were skipped because this replica could not be sure that it still leads.
-        in_doubt: Whether the answer to the routing action was lost, so that it may have been carried out.
     """
 
     applied: tuple[Action, ...] = ()
-    routed: bool = False
-    failed: Action | None = None
-    error: RemoteError | None = None
+    failures: tuple[Failure, ...] = ()
     unconfirmed: bool = False
-    in_doubt: bool = False
+
+    @property
+    def routed(self) -> bool:
+        """Whether the routing action was accepted."""
+        return any(action.kind is ActionKind.ROUTE for action in self.applied)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the answer to the routing action was lost, so that it may have been carried out."""
+        return any(one.action.kind is ActionKind.ROUTE and one.in_doubt for one in self.failures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +104,8 @@ class Executor:
             if any(one.unconfirmed for one in done) or (stage == "route" and any(one.error for one in done)):
                 break
         applied = tuple(one.action for one in results if one.applied)
-        routed = any(action.kind is ActionKind.ROUTE for action in applied)
-        failed = next((one for one in results if one.error is not None), None)
-        unconfirmed = any(one.unconfirmed for one in results)
-        in_doubt = any(one.action.kind is ActionKind.ROUTE and isinstance(one.error, Unavailable) for one in results)
-        return Outcome(applied, routed, failed.action if failed else None, failed.error if failed else None, unconfirmed, in_doubt)
+        failures = tuple(Failure(one.action, one.error) for one in results if one.error is not None)
+        return Outcome(applied, failures, any(one.unconfirmed for one in results))
 
     def _together(self, application: str, epoch: int, actions: Iterable[Action]) -> list[_Result]:
         """Runs actions on different objects side by side, and those on one object in order."""

@@ -87,7 +87,7 @@ class Recorder:
             *(decision.stickiness_s, decision.return_step, snapshot.leader),
         )
         last = self._last.get(application.key)
-        acted = bool(outcome.applied) or outcome.failed is not None
+        acted = bool(outcome.applied or outcome.failures)
         if last is not None and not acted and (essence, after) == (last.essence, last.memory) and last.application is application:
             quiet = 0 <= snapshot.now - last.at < self._heartbeat_s
             if quiet or not snapshot.leader:
@@ -168,8 +168,8 @@ class Recorder:
 
 
 def _failure(outcome: Outcome) -> str:
-    if outcome.failed is not None:
-        return f"{describe(outcome.failed)}: {outcome.error}"
+    if outcome.failures:
+        return "; ".join(f"{describe(one.action)}: {one.error}" for one in outcome.failures)
     return "not certain to be the leader any more" if outcome.unconfirmed else ""
 
 

@@ -90,7 +90,7 @@ def test_stages_follow_each_other_and_one_object_keeps_its_order(make: Callable[
 def test_different_objects_go_out_side_by_side(make: Callable[[Applier, Leader], Executor]) -> None:
     """Each request waits for the other: one after the other they would never end."""
     applier = Applier(meet=threading.Barrier(2))
-    assert make(applier, Leader()).execute(plan((RAISE, "a"), (RAISE, "b")), 3).failed is None
+    assert make(applier, Leader()).execute(plan((RAISE, "a"), (RAISE, "b")), 3).failures == ()
 
 
 def test_one_at_a_time_keeps_the_callers_thread_and_the_order_of_the_objects() -> None:
@@ -99,15 +99,16 @@ def test_one_at_a_time_keeps_the_callers_thread_and_the_order_of_the_objects() -
     outcome = Executor(applier, Leader(), side_by_side=1).execute(objects, 3)
     assert applier.done == ["raise-floor b", "set-target b", "raise-floor a", "route web"]
     assert applier.threads == {threading.get_ident()}
-    assert (outcome.routed, outcome.failed) == (True, objects.actions[1])
+    assert outcome.routed
+    assert [failure.action for failure in outcome.failures] == list(objects.actions[1:2])
 
 
 def test_a_floor_that_cannot_be_raised_does_not_stop_the_mode_change(make: Callable[[Applier, Leader], Executor]) -> None:
     applier = Applier("a")
     outcome = make(applier, Leader()).execute(WHOLE, 3)
     assert outcome.routed
-    assert outcome.failed == WHOLE.actions[0]
-    assert isinstance(outcome.error, Conflict)
+    assert outcome.failures[0].action == WHOLE.actions[0]
+    assert isinstance(outcome.failures[0].error, Conflict)
     assert "lower-floor c" in applier.done
 
 
@@ -115,8 +116,7 @@ def test_nothing_is_lowered_behind_traffic_that_did_not_move(make: Callable[[App
     applier = Applier("web")
     outcome = make(applier, Leader()).execute(WHOLE, 3)
     assert not outcome.routed
-    assert outcome.failed is not None
-    assert outcome.failed.kind is ROUTE
+    assert [failure.action.kind for failure in outcome.failures] == [ROUTE]
     assert "lower-floor c" not in applier.done
 
 

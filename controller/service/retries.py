@@ -1,0 +1,131 @@
+"""Actions that failed wait before they are sent again, however often something else asks for a pass.
+
+A webhook that hangs keeps the request, and the loop with it, until the deadline. Without a pause every event of the application would send
+the request again at once and hold up all other applications each time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from controller.errors import Conflict, RemoteError
+from controller.policy import text
+from controller.policy.model import Action, ActionKind, Alert, Mode, Plan
+from controller.policy.plan import describe
+from controller.service.executor import Failure, Outcome
+
+RETRY_BASE_S: Final = 1.0
+"""Wait after the first failure of an action, seconds; doubled with every further failure in a row."""
+RETRY_MAX_S: Final = 60.0
+"""The longest wait after a failed action, seconds. A Retry-After of the API server may ask for more, up to `RETRY_AFTER_MAX_S`."""
+RETRY_AFTER_MAX_S: Final = 120.0
+"""The longest Retry-After that is honoured, seconds."""
+
+_ALERT_AFTER: Final = 3  # failures in a row: a conflict or a lost connection heals by itself
+
+_Request = tuple[ActionKind, str, str, str, str, Mode | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A request that failed: how often in a row, when last, how long it waits since, and the last error in words."""
+
+    times: int
+    at: float
+    pause: float
+    words: str
+
+    def left(self, now: float) -> float:
+        """Seconds until it may be sent again. A clock that was set back must not make the pause longer."""
+        return max(0.0, self.at + self.pause - now) if now >= self.at else 0.0
+
+
+class Retries:
+    """The failed actions of one application. It starts anew with every process."""
+
+    def __init__(self) -> None:
+        self.failed: dict[_Request, _Failed] = {}
+        """The requests that failed when they were sent last."""
+
+    def deferring(self, plan: Plan, now: float) -> Plan:
+        """The plan without the actions that failed and are not due again yet: these say so.
+
+        A request for something else, such as another mode, is due at once. While the routing action waits, nothing is lowered: traffic
+        has not moved yet.
+
+        Args:
+            plan: What would be sent.
+            now: Seconds since the Unix epoch.
+        """
+        planned = {_request(action) for action in plan.actions}
+        self.failed = {request: known for request, known in self.failed.items() if request in planned or known.left(now)}
+        actions = [self._deferred(action, now) for action in plan.actions]
+        route_due, sent = (any(action.kind is ActionKind.ROUTE for action in some) for some in (plan.due, _due(actions)))
+        return replace(plan, actions=tuple(_behind(action) if route_due and not sent else action for action in actions))
+
+    def count(self, outcome: Outcome, now: float) -> None:
+        """Notes what was sent and became of it.
+
+        Args:
+            outcome: The result of carrying out a plan.
+            now: Seconds since the Unix epoch.
+        """
+        for action in outcome.applied:
+            self.failed.pop(_request(action), None)
+        for failure in outcome.failures:
+            known = self.failed.get(_request(failure.action))
+            times = known.times + 1 if known is not None else 1
+            self.failed[_request(failure.action)] = _Failed(times, now, _pause(failure.error, times), _words(failure))
+
+    def again_s(self, plan: Plan, now: float) -> float:
+        """Seconds until the first failed action of the plan is due again; infinite where none failed."""
+        waiting = (self.failed.get(_request(action)) for action in plan.actions)
+        return min((known.left(now) for known in waiting if known is not None), default=math.inf)
+
+    def alerts(self) -> Iterator[Alert]:
+        """One alert about the action that has failed most often in a row, where that is no passing trouble."""
+        worst = max(self.failed.values(), key=lambda known: known.times, default=None)
+        if worst is not None and worst.times >= _ALERT_AFTER:
+            yield Alert("action-failed", "critical", f"tried {worst.times} times without success: {worst.words}")
+
+    def _deferred(self, action: Action, now: float) -> Action:
+        known = self.failed.get(_request(action))
+        left = known.left(now) if known is not None and not action.deferred else 0.0
+        if known is None or not left:
+            return action
+        return replace(action, deferred=f"failed {known.times} time(s) in a row: sent again in {text.duration(left)}")
+
+
+def _request(action: Action) -> _Request:
+    """What makes two actions the same request; the resourceVersion in the body does not."""
+    return action.kind, action.resource, action.namespace, action.name, action.after, action.mode
+
+
+def _due(actions: Iterable[Action]) -> Iterator[Action]:
+    return (action for action in actions if not action.deferred)
+
+
+def _behind(action: Action) -> Action:
+    if action.kind is not ActionKind.LOWER_FLOOR or action.deferred:
+        return action
+    return replace(action, deferred="waits for the routing action")
+
+
+def _pause(error: RemoteError, times: int) -> float:
+    """After a conflict the request is made anew from what is there now: only the number of tries asks for a pause."""
+    doubled = min(RETRY_MAX_S, RETRY_BASE_S * 2.0 ** min(times - 1, 10))
+    if isinstance(error, Conflict):
+        return doubled if times >= _ALERT_AFTER else 0.0
+    return max(doubled, min(error.retry_after_s or 0.0, RETRY_AFTER_MAX_S))
+
+
+def _words(failure: Failure) -> str:
+    """The action and its error. A time-out is explained: the error names a webhook that refuses, but not one that hangs."""
+    said = f"{describe(failure.action)}: {failure.error}"
+    if failure.action.kind is not ActionKind.ROUTE or not failure.in_doubt or "webhook" in said:
+        return said
+    hint = "if it answers everything else, a webhook hangs: the load-balancer controller's is called before every change of an Ingress"
+    return f"{said} ({hint})"

@@ -1,0 +1,109 @@
+"""Failed actions wait before they are sent again, whatever asks for a pass meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from controller.errors import Conflict, Forbidden, RemoteError, Unavailable
+from controller.policy.conclusion import conclude
+from controller.policy.model import Action, ActionKind, Memory, Mode, Plan
+from controller.service.executor import Failure, Outcome
+from controller.service.retries import RETRY_AFTER_MAX_S, RETRY_MAX_S, Retries
+from tests.support.applications import NOW, snapshot
+
+ROUTE, RAISE, LOWER = ActionKind.ROUTE, ActionKind.RAISE_FLOOR, ActionKind.LOWER_FLOOR
+HANGS = Unavailable("no answer within 2.5 s")
+
+
+def action(kind: ActionKind, name: str, after: str = "1", mode: Mode | None = None) -> Action:
+    """One action; only what tells two requests apart matters."""
+    return Action(kind, "objects", "shop", name, "application/json", (), "{}", "0", after, mode=mode)
+
+
+def plan(*actions: Action) -> Plan:
+    """A plan with these actions."""
+    return replace(conclude(Memory(), snapshot()).plan, actions=actions)
+
+
+WHOLE = plan(action(RAISE, "a"), action(ROUTE, "web", mode=Mode.CAPACITY), action(LOWER, "b"))
+
+
+def failing(error: RemoteError, seconds: int, every_s: float = 0.5, made: Plan = WHOLE) -> tuple[Retries, list[float]]:
+    """An event of the application every half a second while its Ingress cannot be written; the times of the tries."""
+    retries, times, t = Retries(), [], 0.0
+    while t < seconds:
+        due = retries.deferring(made, NOW + t).due
+        applied = tuple(one for one in due if one.kind is RAISE)
+        failures = tuple(Failure(one, error) for one in due if one.kind is ROUTE)
+        times += [t] * len(failures)
+        retries.count(Outcome(applied, failures), NOW + t)
+        t += every_s
+    return retries, times
+
+
+def test_a_webhook_that_hangs_is_tried_after_pauses_that_double() -> None:
+    """However many events ask for a pass: without the pauses there were 240 tries in these two minutes, each of which blocks the loop."""
+    assert failing(HANGS, 120)[1] == [0, 1, 3, 7, 15, 31, 63]
+    assert failing(HANGS, 600)[1][-2:] == [483, 543]
+
+
+def test_what_did_not_fail_goes_on_but_nothing_is_lowered() -> None:
+    """Floors are raised while the routing action waits; lowering comes after traffic has moved."""
+    retries, _ = failing(HANGS, 2)
+    waiting = retries.deferring(WHOLE, NOW + 2)
+    assert [one.kind for one in waiting.due] == [RAISE]
+    assert [one.deferred for one in waiting.actions[1:]] == ["failed 2 time(s) in a row: sent again in 1 s", "waits for the routing action"]
+    assert retries.again_s(WHOLE, NOW + 2) == pytest.approx(1.0)
+
+
+def test_a_floor_that_fails_holds_up_nothing_else() -> None:
+    """The routing action and what follows it are due."""
+    retries = Retries()
+    retries.count(Outcome((), (Failure(WHOLE.actions[0], HANGS),)), NOW)
+    assert [one.kind for one in retries.deferring(WHOLE, NOW).due] == [ROUTE, LOWER]
+
+
+def test_another_mode_is_due_at_once() -> None:
+    """Users wait for a failover, whatever became of an earlier weight."""
+    retries, _ = failing(HANGS, 100)
+    other = plan(action(ROUTE, "web", mode=Mode.COST), action(LOWER, "b"))
+    assert retries.deferring(other, NOW + 100).due == other.actions
+    assert retries.again_s(other, NOW + 100) == float("inf")
+
+
+@pytest.mark.parametrize(("asked", "waits"), [(30.0, 30.0), (3600.0, RETRY_AFTER_MAX_S), (0.2, 1.0), (None, 1.0)])
+def test_a_retry_after_is_honoured_within_a_bound(asked: float | None, waits: float) -> None:
+    """An API server that sheds load names a time; a wrong one must not stop a failover for an hour."""
+    retries = Retries()
+    error = Unavailable("429 Too Many Requests", status=429, retry_after_s=asked)
+    retries.count(Outcome((), (Failure(WHOLE.actions[1], error),)), NOW)
+    assert retries.again_s(WHOLE, NOW) == pytest.approx(waits)
+
+
+def test_a_conflict_is_decided_again_at_once_until_it_repeats() -> None:
+    """Another writer was first: the next request is made from what it wrote. A writer that never rests gets pauses, too."""
+    assert failing(Conflict("409"), 20)[1] == [0, 0.5, 1, 5, 13]
+
+
+def test_the_alert_comes_with_the_third_failure_and_goes_with_its_cause() -> None:
+    """After a success, and when the action is wanted no more."""
+    assert not list(failing(HANGS, 2)[0].alerts())
+    for error, words in ((HANGS, "a webhook hangs"), (Forbidden("403: may not patch"), "403: may not patch")):
+        retries, times = failing(error, 100)
+        (alert,) = retries.alerts()
+        assert alert.key == "action-failed"
+        assert f"tried {len(times)} times without success: Ingress web routing action: " in alert.text
+        assert words in alert.text
+        retries.deferring(plan(), NOW + 100 + RETRY_MAX_S)
+        assert not list(retries.alerts())
+    retries, _ = failing(HANGS, 100)
+    retries.count(Outcome(WHOLE.actions[1:2]), NOW + 100)
+    assert not list(retries.alerts())
+
+
+def test_a_clock_that_is_set_back_makes_no_pause_longer() -> None:
+    """An hour's step must not stop retries for an hour."""
+    retries, _ = failing(HANGS, 100)
+    assert ROUTE in {one.kind for one in retries.deferring(WHOLE, NOW - 3600).due}
