@@ -32,7 +32,7 @@ _KEPT_S: Final = 3600.0  # as long as the API server keeps events
 _MOST_KEPT: Final = 2000
 _PER_ZONE_BYTES: Final = 250  # about what one zone's InsufficientInstanceCapacity takes of an event's 300 bytes
 
-_CAUSES: Final = {Code.CAPACITY: Cause.CAPACITY, Code.QUOTA: Cause.QUOTA, Code.ADDRESSES: Cause.NETWORK}
+_CAUSES: Final = {Code.CAPACITY: Cause.CAPACITY, Code.QUOTA: Cause.QUOTA, Code.ADDRESSES: Cause.NETWORK, Code.UNFULFILLABLE: Cause.CAPACITY}
 
 
 class Pods(Protocol):
@@ -191,13 +191,13 @@ class Karpenter:
             self._stuck(pool, claims)
             return
         now = self._event_queue.now
-        fleet = self.ec2.create_fleet(self._offerings.available(claims[0].types, now))
+        fleet = self.ec2.create_fleet(self._offerings.available(claims[0].types, now), len(claims))
         self._offerings.remember(fleet.errors, now + CACHE_S + self._chance.uniform(0.0, SWEEP_S))
-        if fleet.offering is None:
+        if not fleet.launched:
             self._refused(pool, claims, fleet.errors)
             return
-        for claim in claims:
-            claim.instance_type, claim.zone = fleet.offering
+        for claim, offering in zip(claims, fleet.launched, strict=True):
+            claim.instance_type, claim.zone, _ = offering
             claim.launched = now
             pool.launches.append(claim)
             life = _NEVER_JOINED_LIFE_S if self._fault_state.never_joins else self._chance.uniform(*_REGISTER_S)
@@ -207,7 +207,7 @@ class Karpenter:
     def _refused(self, pool: Pool, claims: list[Claim], errors: tuple[FleetError, ...]) -> None:
         """Records one event for each claim and deletes it. The message is cut, so of several zones it usually names one."""
         codes = tuple(dict.fromkeys(str(error.code) for error in errors)) or ("AllOfferingsUnavailable",)
-        named = errors[0].offering if errors else ("", "")
+        named = errors[0].offering[:2] if errors else ("", "")
         for claim in claims:
             failure = Refusal(
                 claim=claim.name,

@@ -7,6 +7,7 @@ from typing import Final
 from controller.policy.annotations import MARKER
 from controller.policy.model import Mode
 from failover_analysis.simulation.engine import Engine
+from failover_testbed.capacity.ec2 import Offering
 
 SETTLE_S: Final = 900.0
 """How long after a fault no liveness is demanded yet: time for a cold start and for catching up."""
@@ -30,12 +31,8 @@ class Truth:
     def exhausted(self, unit: str) -> bool:
         """Whether EC2 has no capacity for any offering of a unit's NodePool."""
         engine = self._engine
-        shortages = engine.ec2.shortages
-        if not shortages:
-            return False
         pool = engine.karpenter.pools[engine.application.unit(unit).node_pool]
-        offerings = [(one, zone) for one in pool.types for zone in engine.setup.zones]
-        return all(any(shortage.concerns(offering) for shortage in shortages) for offering in offerings)
+        return engine.ec2.exhausted(Offering(one, zone) for one in pool.types for zone in engine.setup.zones)
 
     def starved(self, unit: str) -> bool:
         """Whether pods of a unit wait for capacity that EC2 does not have."""
