@@ -17,7 +17,7 @@ from kubernetes.utils.quantity import parse_quantity
 
 from failover_testbed.capacity.batcher import Batcher
 from failover_testbed.capacity.ec2 import UNAVAILABLE_TEXT, Ec2, Offering, event_message, refusal_text
-from failover_testbed.capacity.karpenter import BLOCKED_DEDUPE_S, CACHE_S, EMPTY_S, REFUSED_S, REQUEUE_S, TERMINATE_S
+from failover_testbed.capacity.karpenter import BLOCKED_DEDUPE_S, CACHE_S, EMPTY_S, POD_DEDUPE_S, REFUSED_S, REQUEUE_S, TERMINATE_S
 from failover_testbed.capacity.offerings import Offerings
 from failover_testbed.cluster.events import Recorder
 from failover_testbed.cluster.world import Node, Object, Pod, World, machine
@@ -30,7 +30,6 @@ REGISTER_S: Final = 20.0
 INITIALIZE_S: Final = 2.0
 """From the registration of a node to the removal of its taint, seconds."""
 
-_POD_DEDUPE_S: Final = 300.0
 _NO_COMPATIBLE: Final = "NodePool requirements filtered out all compatible available instance types"
 _ALL_FILTERED: Final = "Failed to schedule pod, nodepool requirements filtered out all available instance types"
 _TYPE_KEY: Final = "node.kubernetes.io/instance-type"
@@ -163,7 +162,7 @@ class Karpenter:
             else:
                 text = self._no_place(pod, pools, open_types, used)
                 about = _about(pod)
-                self._recorder.karpenter(about, "Warning", "FailedScheduling", text, dedupe_s=_POD_DEDUPE_S)
+                self._recorder.karpenter(about, "Warning", "FailedScheduling", text, dedupe_s=POD_DEDUPE_S)
 
     def _nominate(self, pod: Pod, pool: _Pool, types: tuple[str, ...]) -> None:
         claim = self._writer.create(pool.obj, types, machine(types[0]).accelerator)
