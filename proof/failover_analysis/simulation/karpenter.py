@@ -180,14 +180,13 @@ class Karpenter:
         batches: dict[tuple[str, ...], list[Claim]] = {}  # by instance types: equal claims share one fleet call
         for pod in pods:
             types = self._offerings.available_types(types_of(pod.unit), now, pool.capacity_types)
-            if types and pool.full():
-                self._changed()
-                break
-            if types:
+            if types and not pool.full():
                 pod.claim = self._claim(pool, types, now)
                 batches.setdefault(types, []).append(pod.claim)
             else:
-                self._say(pod, now, part=not saturated)
+                self._say(pod, now, part=not types and not saturated)
+        if pool.full():
+            self._changed()
         for claims in batches.values():
             self.version += 1
             self._event_queue.after(self._chance.uniform(*_LAUNCH_S), partial(self._launch, pool, claims))

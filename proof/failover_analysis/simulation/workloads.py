@@ -176,8 +176,8 @@ class Workloads:
         """A pod took a node that was launched for another one: that one gets the node being launched for this pod, or none."""
         robbed = next((one for one in self.waiting(node.claim.pool) if one.claim is node.claim), None)
         if robbed is not None:
-            robbed.claim = pod.claim
-            if pod.claim is None or pod.claim.gone:
+            robbed.claim = pod.claim if types_of(robbed.unit) == types_of(pod.unit) else None
+            if robbed.claim is None or robbed.claim.gone:
                 self._karpenter.wanted(node.claim.pool)
 
     def _load(self, pods: UnitPods, pod: Pod) -> None:
