@@ -297,7 +297,8 @@ class Invariants:
             return
         rule, until = self._before
         engine = self._engine
-        if engine.event_queue.now > until or not self._truth.calm():
+        taken = engine.scarcity.interrupted_at > until - _WATCHED_S  # nobody can know which pods EC2 takes after a change
+        if engine.event_queue.now > until or taken or not self._truth.calm():
             self._before = None
             return
         rate = flow.demand / seconds * engine.application.metric_period_s

@@ -58,7 +58,16 @@ def family(instance_type: str) -> str:
     return instance_type.partition(".")[0]
 
 
-def drawn(instance_types: Iterable[str], zones: Iterable[str], length_s: float, every_h: float, seed: str) -> list[Outage]:
+def drawn(
+    instance_types: Iterable[str],
+    zones: Iterable[str],
+    length_s: float,
+    every_h: float,
+    seed: str,
+    *,
+    capacity_types: tuple[str, ...] = (),
+    most: int | None = None,
+) -> list[Outage]:
     """Draws outages of every accelerator family from a seed.
 
     Args:
@@ -67,6 +76,8 @@ def drawn(instance_types: Iterable[str], zones: Iterable[str], length_s: float, 
         length_s: Length of the run, seconds.
         every_h: Mean hours between two outages of one zone of a family.
         seed: The same seed gives the same outages, on every machine.
+        capacity_types: The capacity types; empty for all.
+        most: See `Outage`.
 
     Returns:
         The outages, in the order of their starts.
@@ -82,7 +93,8 @@ def drawn(instance_types: Iterable[str], zones: Iterable[str], length_s: float, 
             chance = random.Random(f"{seed}/{types[0]}/{zone}")
             where = (zone,) if zone else ()
             stretches = _stretches(rate * 3600.0, length_s, chance)
-            found += [Outage(start, end, Shortage(types, where, Code.CAPACITY)) for start, end in stretches]
+            shortage = Shortage(types, where, Code.CAPACITY, capacity_types)
+            found += [Outage(start, end, shortage, most=most) for start, end in stretches]
     return _ordered(found)
 
 

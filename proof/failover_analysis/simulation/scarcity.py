@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -25,6 +26,8 @@ class Scarcity:
 
     def __init__(self, event_queue: EventQueue, ec2: Ec2, karpenter: Karpenter) -> None:
         self._event_queue, self._ec2, self._karpenter = event_queue, ec2, karpenter
+        self.interrupted_at = -math.inf
+        """When EC2 last took an instance back."""
 
     def begin(self, outage: Outage) -> Callable[[], None]:
         """Puts an outage in force. Returns the function that ends it."""
@@ -47,6 +50,7 @@ class Scarcity:
             running = [claim for claim in self._karpenter.running(offering) if not claim.gone]
             for claim in running[: max(0, len(running) - left)]:
                 self._karpenter.interrupt(claim)
+                self.interrupted_at = self._event_queue.now
 
     def concerned(self, shortage: Shortage) -> list[Offering]:
         """The offerings of all NodePools that a shortage is about."""

@@ -70,6 +70,22 @@ class DrawnFile(FileModel):
 
     every_hours: float = Field(gt=0, le=10_000, description="Mean hours between two outages of one zone of a family.")
     instance_types: tuple[InstanceType, ...] = Field(default=(), max_length=100, description="Instance types. Empty: all.")
+    capacity_types: _CapacityTypes = Field(default=(), description="Capacity types. Empty: all.")
+    takes_back: bool = Field(default=False, description="Whether an outage takes back the spot nodes that it concerns.")
+
+    def outages(self, types: tuple[str, ...], zones: tuple[str, ...], length_s: float, seed: str) -> list[outages.Outage]:
+        """Draws them.
+
+        Args:
+            types: All instance types of the application.
+            zones: Zones of the region.
+            length_s: Length of the run, seconds.
+            seed: The run's.
+        """
+        most = 0 if self.takes_back else None
+        return outages.drawn(
+            self.instance_types or types, zones, length_s, self.every_hours, seed, capacity_types=self.capacity_types, most=most
+        )
 
 
 class TraceFile(FileModel):
@@ -201,7 +217,7 @@ class Scenario:
         types = tuple(dict.fromkeys(unit.instance_type for unit in application.units))
         found = [one.to_outage() for one in file.outages]
         if file.drawn is not None:
-            found += outages.drawn(file.drawn.instance_types or types, file.zones, seconds, file.drawn.every_hours, str(seed))
+            found += file.drawn.outages(types, file.zones, seconds, str(seed))
         faults = tuple(FaultPlan(one.at_s, one.name, one.for_s, one.unit or application.units[0].name, one.value) for one in file.faults)
         capacity_types = dict(file.capacity_types)
         if file.random_faults if random_faults is None else random_faults:

@@ -17,7 +17,7 @@ from failover_analysis.simulation.faults import FAULTS
 from failover_analysis.simulation.karpenter import Pool
 from failover_analysis.simulation.outages import Outage
 from failover_analysis.simulation.run import Simulation
-from failover_analysis.simulation.scenario import FOLDER, load, written_out
+from failover_analysis.simulation.scenario import FOLDER, find, load, written_out
 from failover_analysis.simulation.truth import Truth
 from failover_analysis.simulation.variety import in_pools, varied
 from failover_testbed.capacity.ec2 import FleetAnswer, Shortage
@@ -202,6 +202,17 @@ class TestCapacityTypes:
         assert victim in pool(engine).nodes
         engine.event_queue.run(start + 121)
         assert victim.claim not in pool(engine).alive
+
+
+def test_days_of_spot_interruptions_are_no_shortage() -> None:
+    """The package's world `month-spot`: nodes are taken back several times a day, and on-demand ones follow."""
+    world = load(find("month-spot"))
+    simulation, shortages = Simulation(world.setup(2, days=2.0, interval_s=240.0), 2), Shortages()
+    simulation.engine.observers.append(shortages)
+    result = simulation.run()
+    assert (result.mode_changes, result.violations, shortages.units) == ((), (), set())
+    assert shortages.refused >= {INF2, "sd21-g6-triton"}
+    assert len(simulation.engine.setup.outages) > 20
 
 
 class TestSharedPools:
