@@ -24,12 +24,14 @@ from controller.policy.routing import action_problem, parse_action, same_routing
 from controller.service.application_pass import Acted
 from failover_analysis.simulation.api import took_effect
 from failover_analysis.simulation.balancer import LiveRule
+from failover_analysis.simulation.cluster import types_of
 from failover_analysis.simulation.engine import Engine
 from failover_analysis.simulation.recording import Violation
 from failover_analysis.simulation.remembered import Remembered
 from failover_analysis.simulation.replica import Replica
 from failover_analysis.simulation.traffic import Flow
 from failover_analysis.simulation.truth import Truth
+from failover_testbed.capacity.ec2 import FleetAnswer
 
 HARMS: Final = {
     "legal": "AWS or the load-balancer controller refuses the routing, and the mode change that users need never happens",
@@ -56,6 +58,7 @@ MOST: Final = 20
 """Number of violations after which a run ends."""
 
 _SLACK_S: Final = 60.0  # of liveness: the watches' lag, one interval, one retry of Karpenter's batch
+_RETRY_S: Final = 13.0  # Karpenter's retry after a refusal, and its fleet call
 _RETURN_SLACK_S: Final = 2700.0  # of a fallback: the canary's node, then replicas that grow with the demand
 _WATCHED_S: Final = 900.0  # how long the effect of a change of the live rule is compared with the old rule
 _HARM: Final = 0.005  # share of a stretch's requests: less is noise from rounding weights
@@ -232,10 +235,17 @@ class Invariants:
             self._short_since = None
             return
         since = self._short_since = now if self._short_since is None else self._short_since
-        bound = policy.patience_s + policy.replacement_hold_s + _SLACK_S
+        bound = policy.patience_s + policy.replacement_hold_s + _SLACK_S + self._asking_s()
         if now - since > bound:
             self._violated("late-failover", f"short for {now - since:.0f} s, {bound:.0f} s are allowed: {decision.sentence}")
             self._short_since = now + _HOUR_S  # one violation is enough
+
+    def _asking_s(self) -> float:
+        """How long Karpenter may need to be refused everything that a unit may have: nothing proves a shortage before, but age."""
+        engine = self._engine
+        if engine.ec2.answer is FleetAnswer.ALL_ZONES:
+            return 0.0
+        return _RETRY_S * max(len(engine.karpenter.offerings_of(unit)) for unit in engine.application.units)
 
     def _refused_and_replaceable(self, snapshot: Snapshot) -> bool:
         """Whether a unit with weight has been refused capacity for what it needs, and another unit serves."""
@@ -243,11 +253,12 @@ class Invariants:
         weights = Figures.of(snapshot).intended
         starved = []
         for unit in engine.application.units:
-            pool = engine.karpenter.pools[unit.node_pool]
-            last = max((failure.at for failure in pool.failures), default=-math.inf)
-            launched = max((claim.launched or 0.0 for claim in pool.launches), default=-math.inf)
+            pool, types = engine.karpenter.pools[unit.node_pool], types_of(unit)
+            refused = [one.at for one in pool.failures if not set(types).isdisjoint(one.instance_types)]
+            last = max(refused, default=-math.inf)
+            created = max((claim.created for claim in pool.launches if claim.instance_type in types), default=-math.inf)
             # One pass less than the whole window: near its end the evidence may be too old at the next pass.
-            recent = now - last <= snapshot.application.policy.ice_window_s - _SLACK_S and launched < last
+            recent = now - last <= snapshot.application.policy.ice_window_s - _SLACK_S and created < last
             if recent and (unit.weight is None or unit.weight > 0) and self._truth.starved(unit.name):
                 starved.append(unit.name)
         others = [name for name, pods in engine.workloads.units.items() if name not in starved and pods.ready]
@@ -286,7 +297,8 @@ class Invariants:
             return
         rule, until = self._before
         engine = self._engine
-        if engine.event_queue.now > until or not self._truth.calm():
+        taken = engine.scarcity.interrupted_at > until - _WATCHED_S  # nobody can know which pods EC2 takes after a change
+        if engine.event_queue.now > until or taken or not self._truth.calm():
             self._before = None
             return
         rate = flow.demand / seconds * engine.application.metric_period_s

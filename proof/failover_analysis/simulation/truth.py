@@ -28,14 +28,9 @@ class Truth:
         return not engine.active and engine.event_queue.now - engine.last_fault >= SETTLE_S
 
     def exhausted(self, unit: str) -> bool:
-        """Whether EC2 has no capacity for any offering of a unit's NodePool."""
+        """Whether EC2 has no capacity for any offering of a unit: no instance type in any zone, of any capacity type."""
         engine = self._engine
-        shortages = engine.ec2.shortages
-        if not shortages:
-            return False
-        pool = engine.karpenter.pools[engine.application.unit(unit).node_pool]
-        offerings = [(one, zone) for one in pool.types for zone in engine.setup.zones]
-        return all(any(shortage.concerns(offering) for shortage in shortages) for offering in offerings)
+        return bool(engine.ec2.shortages) and engine.ec2.exhausted(engine.karpenter.offerings_of(engine.application.unit(unit)))
 
     def starved(self, unit: str) -> bool:
         """Whether pods of a unit wait for capacity that EC2 does not have."""

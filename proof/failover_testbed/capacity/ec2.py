@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 EVENT_BYTES: Final = 300
 """The length to which Karpenter cuts an error's text in an event."""
 
-Offering = tuple[str, str]
-"""An instance type in a zone."""
+UNLIMITED: Final = 1_000_000
+"""The room of an offering without a shortage, instances."""
+
+
+class Offering(NamedTuple):
+    """What one launch may ask EC2 for."""
+
+    instance_type: str
+    zone: str
+    capacity_type: str = "on-demand"
 
 
 class Code(StrEnum):
@@ -21,31 +30,49 @@ class Code(StrEnum):
     CAPACITY = "InsufficientInstanceCapacity"
     QUOTA = "VcpuLimitExceeded"
     ADDRESSES = "InsufficientFreeAddressesInSubnet"
+    UNFULFILLABLE = "UnfulfillableCapacity"
+
+
+class FleetAnswer(StrEnum):
+    """How EC2 answers a fleet request that it cannot fill.
+
+    In the field it mostly tries one type in one zone and reports that one error; sometimes it tries them all and reports each
+    (kubernetes-sigs/karpenter#3198 and #2275).
+    """
+
+    ONE_ZONE = "one-zone"
+    ALL_ZONES = "all-zones"
 
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """Offerings without capacity.
+    """Offerings without capacity, or with little.
 
     Attributes:
         instance_types: The types; empty for all. A full subnet affects every type.
         zones: The zones; empty for all.
         code: EC2's error code.
+        capacity_types: The capacity types; empty for all.
+        left: How many instances each of the offerings still gives.
     """
 
     instance_types: tuple[str, ...] = ()
     zones: tuple[str, ...] = ()
     code: Code = Code.CAPACITY
+    capacity_types: tuple[str, ...] = ()
+    left: int = 0
 
     def concerns(self, offering: Offering) -> bool:
         """Whether the shortage affects an offering."""
-        instance_type, zone = offering
-        typed = self.code is Code.ADDRESSES or not self.instance_types or instance_type in self.instance_types
-        return typed and (not self.zones or zone in self.zones)
+        typed = self.code is Code.ADDRESSES or not self.instance_types or offering.instance_type in self.instance_types
+        placed = not self.zones or offering.zone in self.zones
+        return typed and placed and (not self.capacity_types or offering.capacity_type in self.capacity_types)
 
     def __str__(self) -> str:
-        what = ", ".join(self.instance_types) or "every type"
-        return f"{what if self.code is not Code.ADDRESSES else 'every type'} in {', '.join(self.zones) or 'every zone'}: {self.code}"
+        what = "every type" if self.code is Code.ADDRESSES else ", ".join(self.instance_types) or "every type"
+        bought = f"{'/'.join(self.capacity_types)} " if self.capacity_types else ""
+        some = f" but {self.left}" if self.left else ""
+        return f"{bought}{what}{some} in {', '.join(self.zones) or 'every zone'}: {self.code}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +86,9 @@ class FleetError:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """CreateFleet's answer: an offering, or None and the errors."""
+    """CreateFleet's answer: what was launched, one entry an instance, and the errors. Both at once: a partial grant."""
 
-    offering: Offering | None
+    launched: tuple[Offering, ...]
     errors: tuple[FleetError, ...]
 
 
@@ -72,26 +99,91 @@ class Ec2:
         zones: All zones of the region.
         chance: Picks among the offerings that have capacity.
         vcpu_limit: The number in the quota error's text.
+        answer: How it answers a fleet request that it cannot fill.
+        vague: Share of the capacity errors that name neither type nor zone where it tries one zone a call, from 0 to 1.
     """
 
-    def __init__(self, zones: Sequence[str], chance: random.Random, *, vcpu_limit: int = 64) -> None:
-        self._zones, self._chance, self._vcpu_limit = tuple(zones), chance, vcpu_limit
+    def __init__(
+        self,
+        zones: Sequence[str],
+        chance: random.Random,
+        *,
+        vcpu_limit: int = 64,
+        answer: FleetAnswer = FleetAnswer.ALL_ZONES,
+        vague: float = 0.0,
+    ) -> None:
+        self._zones, self._chance, self._vcpu_limit, self._vague = tuple(zones), chance, vcpu_limit, vague
+        self.answer = answer
         self.shortages: list[Shortage] = []
+        """Those in force. One that leaves some room begins and ends with `begin` and `end`."""
+        self._given: Counter[tuple[Shortage, Offering]] = Counter()
 
-    def create_fleet(self, offerings: Iterable[Offering]) -> Fleet:
-        """Launches in one of the offerings that have capacity. It succeeds even if others are exhausted."""
-        room: list[Offering] = []
-        errors: list[FleetError] = []
-        for offering in offerings:
-            shortage = next((shortage for shortage in self.shortages if shortage.concerns(offering)), None)
-            if shortage is None:
-                room.append(offering)
-            else:
-                errors.append(FleetError(offering, shortage.code, self._message(offering, shortage.code)))
-        return Fleet(self._chance.choice(room) if room else None, tuple(errors))
+    def begin(self, shortage: Shortage) -> None:
+        """Puts a shortage in force."""
+        self.shortages.append(shortage)
+
+    def end(self, shortage: Shortage) -> None:
+        """Ends a shortage, and forgets what it gave."""
+        self.shortages.remove(shortage)
+        for key in [key for key in self._given if key[0] == shortage]:
+            del self._given[key]
+
+    def give_more(self, shortage: Shortage, offering: Offering) -> None:
+        """Lets a shortage in force give one more instance of an offering."""
+        self._given[shortage, offering] -= 1
+
+    def room(self, offering: Offering) -> int:
+        """How many instances of an offering can be launched now."""
+        left = (shortage.left - self._given[shortage, offering] for shortage in self.shortages if shortage.concerns(offering))
+        return max(0, min(left, default=UNLIMITED))
+
+    def exhausted(self, offerings: Iterable[Offering]) -> bool:
+        """Whether none of the offerings has room."""
+        return bool(self.shortages) and not any(self.room(offering) for offering in offerings)
+
+    def create_fleet(self, offerings: Iterable[Offering], count: int = 1) -> Fleet:
+        """Launches instances in the offerings that have capacity.
+
+        Args:
+            offerings: What may be launched, of one capacity type.
+            count: How many instances.
+
+        Returns:
+            What was launched, at most `count`, and an error for each offering that was tried and had too little. If EC2 tries all zones, it
+            launches `count` instances in one offering where it can.
+        """
+        tried = list(offerings)
+        if tried and self.answer is FleetAnswer.ONE_ZONE:
+            tried = [self._chance.choice(tried)]
+        open_ = [offering for offering in tried if self.room(offering)]
+        short = set(tried).difference(open_)
+        launched: list[Offering] = []
+        while open_ and len(launched) < count:
+            offering, missing = self._chance.choice(open_), count - len(launched)
+            open_.remove(offering)
+            launched += [offering] * self._take(offering, missing)
+            if len(launched) < count:
+                short.add(offering)
+        errors = tuple(self._error(offering) for offering in tried if offering in short)
+        return Fleet(tuple(launched), errors)
+
+    def _take(self, offering: Offering, most: int) -> int:
+        """Launches up to `most` instances of an offering, and returns how many."""
+        taken = min(most, self.room(offering))
+        for shortage in self.shortages:
+            if shortage.concerns(offering):
+                self._given[shortage, offering] += taken
+        return taken
+
+    def _error(self, offering: Offering) -> FleetError:
+        code = next(one.code for one in self.shortages if one.concerns(offering) and one.left <= self._given[one, offering])
+        vague = self._vague and code is Code.CAPACITY and self.answer is FleetAnswer.ONE_ZONE
+        if vague and self._chance.random() < self._vague:
+            code = Code.UNFULFILLABLE
+        return FleetError(offering, code, self._message(offering, code))
 
     def _message(self, offering: Offering, code: Code) -> str:
-        instance_type, zone = offering
+        instance_type, zone, _ = offering
         match code:
             case Code.CAPACITY:
                 others = ", ".join(other for other in self._zones if other != zone)
@@ -108,6 +200,8 @@ class Ec2:
                 )
             case Code.ADDRESSES:
                 return f"There are not enough free addresses in subnet 'subnet-{zone}' to satisfy the requested number of instances."
+            case Code.UNFULFILLABLE:
+                return "Unable to fulfill capacity due to your request configuration. Please adjust your request and try again."
 
 
 def refusal_text(errors: Sequence[FleetError], chance: random.Random, request_id: str) -> str:

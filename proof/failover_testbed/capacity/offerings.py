@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from failover_testbed.capacity.ec2 import Code, FleetError, Offering
+
+_ON_DEMAND: Final = ("on-demand",)
+_ASKED_FIRST: Final = ("reserved", "spot", "on-demand")
+
+
+def asked_first(offerings: Sequence[Offering]) -> list[Offering]:
+    """Those of the one capacity type that Karpenter asks for: reserved if there are any, else spot, else on-demand."""
+    kind = min((offering.capacity_type for offering in offerings), key=_ASKED_FIRST.index, default="")
+    return [offering for offering in offerings if offering.capacity_type == kind]
 
 
 class Offerings:
@@ -19,19 +29,21 @@ class Offerings:
         self._unavailable: dict[Offering, float] = {}  # until when
         self._full_zones: dict[str, float] = {}  # without free addresses, until when
 
-    def available(self, types: Iterable[str], now: float) -> list[Offering]:
-        """The offerings of these instance types that are not in the cache, by type and then zone.
+    def available(self, types: Iterable[str], now: float, capacity_types: Sequence[str] = _ON_DEMAND) -> list[Offering]:
+        """The offerings of these instance types that are not in the cache, by type, then zone, then capacity type.
 
         Args:
             types: The instance types.
             now: Seconds of any clock.
+            capacity_types: The capacity types.
         """
         zones = [zone for zone in self._zones if self._full_zones.get(zone, 0.0) <= now]
-        return [(one, zone) for one in types for zone in zones if self._unavailable.get((one, zone), 0.0) <= now]
+        found = (Offering(one, zone, kind) for one in types for zone in zones for kind in capacity_types)
+        return [offering for offering in found if self._unavailable.get(offering, 0.0) <= now]
 
-    def available_types(self, types: Iterable[str], now: float) -> tuple[str, ...]:
+    def available_types(self, types: Iterable[str], now: float, capacity_types: Sequence[str] = _ON_DEMAND) -> tuple[str, ...]:
         """Those of these instance types that have an offering outside the cache, in the given order."""
-        return tuple(one for one in types if self.available((one,), now))
+        return tuple(one for one in types if self.available((one,), now, capacity_types))
 
     def remember(self, errors: Iterable[FleetError], until: float) -> None:
         """Caches what CreateFleet refused; a subnet without free addresses affects every type in its zone.
@@ -41,8 +53,7 @@ class Offerings:
             until: When the entries leave the cache, seconds of the same clock.
         """
         for error in errors:
-            instance_type, zone = error.offering
             if error.code is Code.ADDRESSES:
-                self._full_zones[zone] = until
+                self._full_zones[error.offering.zone] = until
             else:
-                self._unavailable[instance_type, zone] = until
+                self._unavailable[error.offering] = until

@@ -87,7 +87,7 @@ class ClaimWriter:
 
     def launched(self, claim: Claim, offering: Offering) -> None:
         """Writes that the claim has an instance."""
-        claim.instance_type, claim.zone = offering
+        claim.instance_type, claim.zone, _ = offering
         claim.launched_at = self._world.now()
         labels = {TYPE_LABEL: claim.instance_type, ZONE_LABEL: claim.zone, CAPACITY_LABEL: "on-demand"}
         self._world.store.patch("NodeClaim", claim.name, {"metadata": {"labels": labels}}, manager=_MANAGER)

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import zip_longest
 from typing import Any, Final
 
 from kubernetes.utils.quantity import parse_quantity
 
 from failover_testbed.capacity.batcher import Batcher
-from failover_testbed.capacity.ec2 import UNAVAILABLE_TEXT, Ec2, event_message, refusal_text
-from failover_testbed.capacity.karpenter import BLOCKED_DEDUPE_S, CACHE_S, EMPTY_S, REFUSED_S, REQUEUE_S, TERMINATE_S
+from failover_testbed.capacity.ec2 import UNAVAILABLE_TEXT, Ec2, Offering, event_message, refusal_text
+from failover_testbed.capacity.karpenter import BLOCKED_DEDUPE_S, CACHE_S, EMPTY_S, POD_DEDUPE_S, REFUSED_S, REQUEUE_S, TERMINATE_S
 from failover_testbed.capacity.offerings import Offerings
 from failover_testbed.cluster.events import Recorder
 from failover_testbed.cluster.world import Node, Object, Pod, World, machine
@@ -29,7 +30,6 @@ REGISTER_S: Final = 20.0
 INITIALIZE_S: Final = 2.0
 """From the registration of a node to the removal of its taint, seconds."""
 
-_POD_DEDUPE_S: Final = 300.0
 _NO_COMPATIBLE: Final = "NodePool requirements filtered out all compatible available instance types"
 _ALL_FILTERED: Final = "Failed to schedule pod, nodepool requirements filtered out all available instance types"
 _TYPE_KEY: Final = "node.kubernetes.io/instance-type"
@@ -82,7 +82,7 @@ class Karpenter:
         claim = self._writer.create(pool.obj, (instance_type,), None)
         self._claims[claim.name] = claim
         zone = self._world.zones[len(self._world.nodes) % len(self._world.zones)]
-        self._writer.launched(claim, (instance_type, zone))
+        self._writer.launched(claim, Offering(instance_type, zone))
         node = self._writer.registered(claim)
         self._writer.initialized(claim)
         return node
@@ -162,7 +162,7 @@ class Karpenter:
             else:
                 text = self._no_place(pod, pools, open_types, used)
                 about = _about(pod)
-                self._recorder.karpenter(about, "Warning", "FailedScheduling", text, dedupe_s=_POD_DEDUPE_S)
+                self._recorder.karpenter(about, "Warning", "FailedScheduling", text, dedupe_s=POD_DEDUPE_S)
 
     def _nominate(self, pod: Pod, pool: _Pool, types: tuple[str, ...]) -> None:
         claim = self._writer.create(pool.obj, types, machine(types[0]).accelerator)
@@ -191,7 +191,7 @@ class Karpenter:
     # --- launching ----------------------------------------------------------------------------------------------------------------------
 
     def _launch(self, now: float) -> None:
-        """Launches the claims that are due; equal claims share one fleet call and its answer."""
+        """Launches the claims that are due; equal claims share one fleet call: some may get an instance and the others its errors."""
         groups: dict[tuple[str, tuple[str, ...]], list[Claim]] = {}
         for claim in self._claims.values():
             if claim.launched_at is None and claim.remove_at is None and now - claim.created >= LAUNCH_S:
@@ -202,14 +202,14 @@ class Karpenter:
                 for claim in claims:
                     self._refuse(claim, UNAVAILABLE_TEXT, now)
                 continue
-            fleet = self.ec2.create_fleet(offerings)
+            fleet = self.ec2.create_fleet(offerings, len(claims))
             self._offerings.remember(fleet.errors, now + CACHE_S)
             request = self._world.suffix(12)
-            for claim in claims:
-                if fleet.offering is None:
+            for claim, offering in zip_longest(claims, fleet.launched):
+                if offering is None:
                     self._refuse(claim, refusal_text(fleet.errors, self._world.random, request), now)
                 else:
-                    self._writer.launched(claim, fleet.offering)
+                    self._writer.launched(claim, offering)
 
     def _refuse(self, claim: Claim, error: str, now: float) -> None:
         self._writer.delete(claim)

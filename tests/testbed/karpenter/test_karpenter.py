@@ -14,7 +14,7 @@ from controller.clock import ManualClock
 from controller.policy.model import Application, Cause
 from controller.signals.classify import classify_refusal, limited_pools
 from controller.signals.cluster import ClusterView
-from failover_testbed.capacity.ec2 import Code, Ec2, Shortage, event_message, refusal_text
+from failover_testbed.capacity.ec2 import Code, Ec2, Offering, Shortage, event_message, refusal_text
 from failover_testbed.cluster import manifests
 from failover_testbed.cluster.events import Recorder
 from failover_testbed.cluster.workloads import Workloads
@@ -173,8 +173,8 @@ def test_every_code_is_classified_by_the_production_code(cluster: Cluster, code:
     chance = cluster.world.random
     ec2 = Ec2(ZONES, chance)
     ec2.shortages = [Shortage(("inf2.xlarge",), (), code)]
-    fleet = ec2.create_fleet([("inf2.xlarge", zone) for zone in ZONES])
-    assert fleet.offering is None
+    fleet = ec2.create_fleet([Offering("inf2.xlarge", zone) for zone in ZONES])
+    assert not fleet.launched
     message = event_message("inf2-abcde", refusal_text(fleet.errors, chance, "x"))
     assert len(message.removeprefix("NodeClaim inf2-abcde event: ").encode()) <= 303
     refusal = classify_refusal(message)
