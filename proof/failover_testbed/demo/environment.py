@@ -168,8 +168,7 @@ class Environment:
         self._create_components(world)
         pools: dict[str, tuple[str, ...]] = {}
         for _, unit in world.units():
-            types = (unit.instance_type, *unit.instance_types)
-            pools[unit.node_pool] = tuple(dict.fromkeys((*pools.get(unit.node_pool, ()), *types)))
+            pools[unit.node_pool] = tuple(dict.fromkeys((*pools.get(unit.node_pool, ()), *manifests.unit_types(unit))))
         for name, types in pools.items():
             limits = {limit.resource: limit.value for limit in file.limits if limit.node_pool == name and limit.value is not None}
             store.create("NodePool", manifests.node_pool(name, types, limits), manager=manifests.MANAGER)
