@@ -1,20 +1,22 @@
 """A fake Karpenter: batches pending pods, launches NodeClaims, caches refused offerings, and removes empty nodes.
 
-It writes what recordings of Karpenter v1.14.1 show. A claim allows every zone. Claims of one batch share one fleet call. A refused claim
-gets its event and is deleted about a second later. For three minutes Karpenter does not request the refused offering again; in that time
-only `NoCompatibleInstanceTypes` repeats.
+It writes what recordings of Karpenter v1.14.1 show. A claim allows every zone, and every capacity type of which something is available.
+Equal claims of one batch share one fleet call, which asks for one capacity type and may give some of them an instance and refuse the rest. A
+refused claim gets its event and is deleted about a second later. Every ten seconds Karpenter asks again for what EC2 has not refused within
+three minutes; once nothing is left, only `NoCompatibleInstanceTypes` repeats.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from itertools import zip_longest
 from typing import Final
 
 from failover_testbed.capacity.batcher import Batcher
-from failover_testbed.capacity.ec2 import UNAVAILABLE_TEXT, Ec2, Offering, event_message, refusal_text
-from failover_testbed.capacity.karpenter import BLOCKED_DEDUPE_S, CACHE_S, EMPTY_S, REFUSED_S, REQUEUE_S, TERMINATE_S
-from failover_testbed.capacity.offerings import Offerings
+from failover_testbed.capacity.ec2 import UNAVAILABLE_TEXT, Code, Ec2, FleetError, Offering, event_message, refusal_text
+from failover_testbed.capacity.karpenter import BLOCKED_DEDUPE_S, CACHE_S, EMPTY_S, REFUSED_S, REQUEUE_S, SWEEP_S, TERMINATE_S
+from failover_testbed.capacity.offerings import Offerings, asked_first
 from failover_testbed.cluster.events import Recorder
 from failover_testbed.cluster.world import Node, Object, Pod, World, machine
 from failover_testbed.karpenter.claims import Claim, ClaimWriter
@@ -27,6 +29,8 @@ REGISTER_S: Final = 20.0
 """From the launch of an instance to the registration of its node, seconds."""
 INITIALIZE_S: Final = 2.0
 """From the registration of a node to the removal of its taint, seconds."""
+INTERRUPTED_S: Final = 40.0
+"""From the notice of a spot interruption to the end of its node, seconds: its pods' grace period and the termination. EC2 gives 120."""
 
 _POD_DEDUPE_S: Final = 300.0
 
@@ -55,10 +59,11 @@ class Karpenter:
     def start_node(self, pool_name: str, instance_type: str) -> Node:
         """Creates a node that is already in use, with its NodeClaim."""
         pool = self._pools()[pool_name]
-        claim = self._writer.create(pool.obj, (instance_type,), None)
-        self._claims[claim.name] = claim
         zone = self._world.zones[len(self._world.nodes) % len(self._world.zones)]
-        self._writer.launched(claim, Offering(instance_type, zone))
+        offering = asked_first([Offering(instance_type, zone, kind) for kind in pool.capacity_types])[0]
+        claim = self._writer.create(pool.obj, (instance_type,), (offering.capacity_type,), None)
+        self._claims[claim.name] = claim
+        self._writer.launched(claim, offering)
         node = self._writer.registered(claim)
         self._writer.initialized(claim)
         return node
@@ -121,23 +126,26 @@ class Karpenter:
     def _provision(self, pods: list[Pod], now: float) -> None:
         """One scheduling loop: a claim for each pod whose NodePool has an offering and is below its limits, an event for the others."""
         pools = self._pools()
-        open_types = {name: self._offerings.available_types(pool.types, now) for name, pool in pools.items()}
+        open_types = {name: self._offerings.available_types(pool.types, now, pool.capacity_types) for name, pool in pools.items()}
         for name, types in open_types.items():
             if not types:
                 self._recorder.karpenter(pools[name].obj, "Warning", "NoCompatibleInstanceTypes", NO_COMPATIBLE, dedupe_s=BLOCKED_DEDUPE_S)
         used = {name: self._used(name) for name in pools}
         for pod in pods:
             pool = pools.get(pod.unit.node_pool)
-            types = tuple(one for one in open_types[pool.name] if one in pool.suits(pod.types)) if pool is not None else ()
-            if pool is not None and types and not pool.exceeded(used[pool.name]):
-                self._nominate(pod, pool, types)
-                add(used[pool.name], amounts(types[0]))
+            offerings = self._offerings.available(pool.suits(pod.types), now, pool.capacity_types) if pool is not None else []
+            if pool is not None and offerings and not pool.exceeded(used[pool.name]):
+                self._nominate(pod, pool, offerings)
+                add(used[pool.name], amounts(offerings[0].instance_type))
             else:
                 text = no_place(pod, pools, open_types, used)
                 self._recorder.karpenter(_about(pod), "Warning", "FailedScheduling", text, dedupe_s=_POD_DEDUPE_S)
 
-    def _nominate(self, pod: Pod, pool: Pool, types: tuple[str, ...]) -> None:
-        claim = self._writer.create(pool.obj, types, machine(types[0]).accelerator)
+    def _nominate(self, pod: Pod, pool: Pool, offerings: list[Offering]) -> None:
+        """Makes a claim that allows the types and capacity types of which something is available."""
+        types = tuple(dict.fromkeys(one.instance_type for one in offerings))
+        kinds = tuple(dict.fromkeys(one.capacity_type for one in offerings))
+        claim = self._writer.create(pool.obj, types, kinds, machine(types[0]).accelerator)
         self._claims[claim.name] = claim
         pod.nominated = claim.name
         self._recorder.karpenter(_about(pod), "Normal", "Nominated", f"Pod should schedule on: nodeclaim/{claim.name}")
@@ -146,18 +154,18 @@ class Karpenter:
 
     def _launch(self, now: float) -> None:
         """Launches the claims that are due; equal claims share one fleet call: some may get an instance and the others its errors."""
-        groups: dict[tuple[str, tuple[str, ...]], list[Claim]] = {}
+        groups: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[Claim]] = {}
         for claim in self._claims.values():
             if claim.launched_at is None and claim.remove_at is None and now - claim.created >= LAUNCH_S:
-                groups.setdefault((claim.pool, claim.types), []).append(claim)
-        for (_, types), claims in groups.items():
-            offerings = self._offerings.available(types, now)
+                groups.setdefault((claim.pool, claim.types, claim.capacity_types), []).append(claim)
+        for (_, types, kinds), claims in groups.items():
+            offerings = asked_first(self._offerings.available(types, now, kinds))
             if not offerings:
                 for claim in claims:
                     self._refuse(claim, UNAVAILABLE_TEXT, now)
                 continue
             fleet = self.ec2.create_fleet(offerings, len(claims))
-            self._offerings.remember(fleet.errors, now + CACHE_S)
+            self._offerings.remember(fleet.errors, _cached_until(now))
             request = self._world.suffix(12)
             for claim, offering in zip_longest(claims, fleet.launched):
                 if offering is None:
@@ -170,6 +178,36 @@ class Karpenter:
         claim.remove_at = now + REFUSED_S
         message = event_message(claim.name, error)
         self._recorder.karpenter(claim.obj, "Warning", "InsufficientCapacityError", message)
+
+    # --- interruption -------------------------------------------------------------------------------------------------------------------
+
+    def interrupt(self, pool: str, count: int) -> list[Node]:
+        """EC2 takes back spot instances: Karpenter caches their offerings as refused, taints the nodes and ends them.
+
+        Args:
+            pool: Whose nodes.
+            count: How many, the oldest first.
+
+        Returns:
+            The nodes. Their pods must be evicted now.
+        """
+        now, taken = self._world.now(), []
+        for claim in list(self._claims.values()):
+            node, offering = claim.node, claim.offering
+            spot = offering is not None and offering.capacity_type == "spot"
+            if node is None or offering is None or claim.pool != pool or not spot or claim.remove_at is not None or len(taken) == count:
+                continue
+            about_node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name, "uid": node.name}}
+            for obj, what in ((claim.obj, "NodeClaim"), (about_node, "Node")):
+                self._recorder.karpenter(obj, "Warning", "SpotInterrupted", "Spot interruption warning was triggered")
+                text = f"Interruption triggered termination for the {what}"
+                self._recorder.karpenter(obj, "Warning", "TerminatingOnInterruption", text)
+            self._offerings.remember([FleetError(offering, Code.CAPACITY, "")], _cached_until(now))
+            node.usable = False
+            self._writer.delete(claim)
+            claim.remove_at = now + INTERRUPTED_S
+            taken.append(node)
+        return taken
 
     # --- consolidation ------------------------------------------------------------------------------------------------------------------
 
@@ -195,8 +233,13 @@ class Karpenter:
         used: Amounts = {}
         for claim in self._claims.values():
             if claim.pool == pool and (claim.remove_at is None or claim.node is not None):
-                add(used, amounts(claim.instance_type or claim.types[0]))
+                add(used, amounts(claim.offering.instance_type if claim.offering is not None else claim.types[0]))
         return used
+
+
+def _cached_until(now: float) -> float:
+    """When a refused offering is available again: at the first sweep of the cache after its entry has expired."""
+    return math.ceil((now + CACHE_S) / SWEEP_S) * SWEEP_S
 
 
 def _about(pod: Pod) -> Object:
