@@ -79,6 +79,11 @@ class Workloads:
         self._world.store.delete("Pod", pod.name, namespace=pod.namespace, grace_seconds=0)
         self._forget(pod)
 
+    def evict(self, pod: Pod) -> None:
+        """Ends a pod whose node is going: it finishes its requests within the grace period, and the Deployment makes another one."""
+        if pod.gone_at is None:
+            self._delete(pod)
+
     # --- a step -------------------------------------------------------------------------------------------------------------------------
 
     def step(self) -> None:

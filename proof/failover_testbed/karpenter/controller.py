@@ -1,9 +1,9 @@
 """A fake Karpenter: batches pending pods, launches NodeClaims, caches refused offerings, and removes empty nodes.
 
 It writes what recordings of Karpenter v1.14.1 show. A claim allows every zone, and every capacity type of which something is available.
-Equal claims of one batch share one fleet call, which asks for one capacity type and may give some of them an instance and refuse the rest. A
-refused claim gets its event and is deleted about a second later. Every ten seconds Karpenter asks again for what EC2 has not refused within
-three minutes; once nothing is left, only `NoCompatibleInstanceTypes` repeats.
+Equal claims of one batch share one fleet call, which asks for one capacity type and may give some of them an instance and refuse the
+others. A refused claim gets its event and is deleted about a second later. Every ten seconds Karpenter asks again for what EC2 has not
+refused within three minutes; once nothing is left, only `NoCompatibleInstanceTypes` repeats.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import random
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TypeVar
 
 import pytest
@@ -176,8 +177,6 @@ def _same_blocked(recording: Recording, played: Story) -> None:
         theirs, mine = [one.t for one in recorded if one.what == what], [one.t for one in played["blocked"] if one.what == what]
         assert mine[0] == pytest.approx(theirs[0], abs=TOLERANCE_S)
         for times in (theirs, mine):
-            assert all(
-                60.0 - TOLERANCE_S <= later - earlier <= 60.0 + LOOP_S + TOLERANCE_S
-                for earlier, later in zip(times, times[1:], strict=False)
-            )
+            gaps = [later - earlier for earlier, later in pairwise(times)]
+            assert all(60.0 - TOLERANCE_S <= gap <= 60.0 + LOOP_S + TOLERANCE_S for gap in gaps), gaps
         assert abs(len(mine) - len(theirs)) <= 1
