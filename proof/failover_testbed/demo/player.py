@@ -10,6 +10,7 @@ from typing import Any, Final
 import structlog
 
 from controller.policy.routing import action_key
+from failover_testbed.capacity.ec2 import FleetAnswer
 from failover_testbed.cluster import manifests
 from failover_testbed.cluster.workloads import Workloads
 from failover_testbed.cluster.world import World
@@ -269,7 +270,8 @@ class Player:
         if event.shortage is not None:
             shortage = event.shortage.to_shortage()
             ec2.begin(shortage)
-            text = f"no capacity: {shortage}"
+            several = self._file.fleet is FleetAnswer.ONE_ZONE and len(shortage.zones) != 1
+            text = f"no capacity: {shortage}{', refused one zone a launch' if several else ''}"
         elif event.returned is not None:
             shortage = event.returned.to_shortage()
             if shortage in ec2.shortages:
