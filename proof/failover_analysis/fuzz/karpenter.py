@@ -14,11 +14,10 @@ from failover_analysis.fuzz import objects
 from failover_analysis.fuzz.claims import Claim, Pod
 from failover_analysis.fuzz.ec2 import Ec2
 from failover_analysis.fuzz.world import LENGTH_S, PoolPlan, UnitPlan, World
-from failover_testbed.capacity.karpenter import BLOCKED_DEDUPE_S, CACHE_S, REQUEUE_S
+from failover_testbed.capacity.karpenter import BLOCKED_DEDUPE_S, CACHE_S, POD_DEDUPE_S, REQUEUE_S
 
 _BATCH_S: Final = (1.0, 1.6)
 _CALL_S: Final = (0.1, 0.3)
-_POD_DEDUPE_S: Final = 300.0
 _START_S: Final = (10.0, 40.0)
 
 Emit = Callable[[str, str, dict[str, Any]], None]
@@ -172,7 +171,7 @@ class Cluster:
                 return claim
             elif pool.name not in saturated:
                 why.append(objects.unavailable(pool.name))
-        if self.now - pod.said_at >= _POD_DEDUPE_S:
+        if self.now - pod.said_at >= POD_DEDUPE_S:
             pod.said_at = self.now
             self._emit("Event", "ADDED", objects.unschedulable(pod.name, why, self.now))
         return None

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from controller.policy.model import Unit
+
+
+def types_of(unit: Unit) -> tuple[str, ...]:
+    """The instance types that a unit's pods may run on: where their NodePool has others, they are pinned to these."""
+    return unit.instance_types or (unit.instance_type,)
 
 
 @dataclass(slots=True, eq=False)
@@ -23,9 +29,12 @@ class Claim:
     name: str
     pool: str
     types: tuple[str, ...]
+    capacity_types: tuple[str, ...]
     created: float
+    order: int = 0  # of its delivery to the watches; 0 before the run
     instance_type: str = ""
     zone: str = ""
+    capacity_type: str = ""
     launched: float | None = None
     registered: float | None = None
     initialized: float | None = None
@@ -42,6 +51,8 @@ class Pod:
     created: float
     unschedulable_since: float | None = None
     claim: Claim | None = None  # launched for this pod
+    said_at: float = -math.inf  # when Karpenter last said why it has no node
+    unavailable_at: float | None = None  # when it said that its part of a shared NodePool has no offering
     node: Node | None = None
     ready: bool = False
     ready_at: float = 0.0

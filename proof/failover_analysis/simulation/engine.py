@@ -15,12 +15,15 @@ from controller.policy.text import number
 from controller.policy.weights import base_weights, weight_strategy
 from failover_analysis.simulation.api import INGRESSES, SCALERS, KubeApi, Store
 from failover_analysis.simulation.balancer import Balancer
+from failover_analysis.simulation.cluster import types_of
 from failover_analysis.simulation.event_queue import EventQueue
 from failover_analysis.simulation.fault_state import FaultState
-from failover_analysis.simulation.karpenter import Karpenter
+from failover_analysis.simulation.karpenter import Karpenter, Pool
 from failover_analysis.simulation.leadership import TAKEOVER_S, Lease, SimulatedLeadership
 from failover_analysis.simulation.metrics import CloudWatch, Keda
+from failover_analysis.simulation.outages import Outage
 from failover_analysis.simulation.replica import MortalApplier, Observers, Replica
+from failover_analysis.simulation.scarcity import Scarcity
 from failover_analysis.simulation.setup import FaultPlan, Setup
 from failover_analysis.simulation.simulated_view import SimulatedView, World
 from failover_analysis.simulation.traffic import Traffic
@@ -29,6 +32,7 @@ from failover_testbed.capacity.ec2 import Ec2
 
 _HOUR_S: Final = 3600.0
 _DIGITS: Final = 6
+_VAGUE: Final = 0.05  # share of 1,381 refusals in the field that named neither type nor zone (kubernetes-sigs/karpenter#3198)
 
 
 class Engine:
@@ -44,17 +48,18 @@ class Engine:
         self.application = setup.application
         self.event_queue = EventQueue(setup.start)
         self.fault_state = FaultState()
-        self.ec2 = Ec2(setup.zones, self.stream("ec2"))
-        pools: dict[str, tuple[str, ...]] = {}
-        for unit in self.application.units:
-            types = (*pools.get(unit.node_pool, ()), *(unit.instance_types or (unit.instance_type,)))
-            pools[unit.node_pool] = tuple(dict.fromkeys(types))
-        self.karpenter = Karpenter(self.event_queue, self.ec2, setup.zones, pools, self.fault_state, self.stream("karpenter"), self._woken)
+        self.ec2 = Ec2(setup.zones, self.stream("ec2"), answer=setup.fleet, vague=_VAGUE)
+        self.karpenter = Karpenter(
+            self.event_queue, self.ec2, setup.zones, _pools(setup), self.fault_state, self.stream("karpenter"), self._woken
+        )
+        self.scarcity = Scarcity(self.event_queue, self.ec2, self.karpenter)
         self.api = KubeApi(self.application, _first_action(self.application, setup.mode), self.fault_state, self._written)
         self.balancer = Balancer(
             self.event_queue, self.application, self.api, self.fault_state, self.stream("balancer"), self._advance, self._woken
         )
-        self.workloads = Workloads(self.event_queue, self.application, self.karpenter, self.balancer, self.stream("pods"), self._woken)
+        self.workloads = Workloads(
+            self.event_queue, self.application, self.karpenter, self.balancer, self.stream("pods"), self._advance, self._woken
+        )
         noise = self.stream("demand")
         self.traffic = Traffic(
             self.event_queue,
@@ -139,11 +144,13 @@ class Engine:
     def _schedule(self) -> None:
         start = self.setup.start
         for outage in self.setup.outages:
-            self.event_queue.at(start + outage.start_s, partial(self.ec2.shortages.append, outage.shortage))
-            self.event_queue.at(start + outage.end_s, partial(self.ec2.shortages.remove, outage.shortage))
+            self.event_queue.at(start + outage.start_s, partial(self._begin, outage))
         for limit in self.setup.limits:
             self.event_queue.at(start + limit.at_s, partial(self.set_limit, limit.node_pool, limit.nodes))
         self.event_queue.every(_HOUR_S, self.karpenter.forget_old)
+
+    def _begin(self, outage: Outage) -> None:
+        self.event_queue.at(self.setup.start + outage.end_s, self.scarcity.begin(outage))
 
     # --- events between the parts -------------------------------------------------------------------------------------------------------
 
@@ -227,6 +234,14 @@ def _exact(value: float) -> float:
     The last bit of cosines and logarithms differs between C libraries and processors, and one bit is enough to change a run.
     """
     return round(value, _DIGITS)
+
+
+def _pools(setup: Setup) -> list[Pool]:
+    """The NodePools of the application, each with the instance types of its units."""
+    types: dict[str, tuple[str, ...]] = {}
+    for unit in setup.application.units:
+        types[unit.node_pool] = tuple(dict.fromkeys((*types.get(unit.node_pool, ()), *types_of(unit))))
+    return [Pool(name, of, setup.capacity_types.get(name, ("on-demand",))) for name, of in types.items()]
 
 
 def _weights(application: Application) -> dict[str, int]:

@@ -16,10 +16,13 @@ from controller.policy.model import Mode, Override, Target
 from controller.policy.routing import format_action, parse_action
 from controller.policy.targets import cost_targets
 from failover_analysis.simulation.balancer import LiveRule
+from failover_analysis.simulation.cluster import types_of
 from failover_analysis.simulation.engine import Engine
+from failover_analysis.simulation.outages import Outage, family
+from failover_analysis.simulation.scarcity import SPOT
 from failover_analysis.simulation.setup import FaultPlan
 from failover_analysis.simulation.simulated_view import INGRESS, KARPENTER, WORKLOADS
-from failover_testbed.capacity.ec2 import Code, Shortage
+from failover_testbed.capacity.ec2 import Code, FleetAnswer, Shortage
 
 Undo = Callable[[], None]
 Begin = Callable[[Engine, FaultPlan], Undo | None]
@@ -312,17 +315,12 @@ def _reconfigure(engine: Engine, plan: FaultPlan) -> Undo:
 # --- capacity ---------------------------------------------------------------------------------------------------------------------------
 
 
-def _short(engine: Engine, shortage: Shortage) -> Undo:
-    engine.ec2.shortages.append(shortage)
-
-    def end() -> None:
-        engine.ec2.shortages.remove(shortage)
-
-    return end
+def _short(engine: Engine, shortage: Shortage, every_s: float = 0.0) -> Undo:
+    return engine.scarcity.begin(Outage(0.0, 0.0, shortage, every_s))
 
 
 def _types(engine: Engine, unit: str) -> tuple[str, ...]:
-    return engine.karpenter.pools[engine.application.unit(unit).node_pool].types
+    return types_of(engine.application.unit(unit))
 
 
 def _ice_zone(engine: Engine, plan: FaultPlan) -> Undo:
@@ -354,9 +352,9 @@ def _ice_flapping(engine: Engine, plan: FaultPlan) -> Undo:
 
     def toggle() -> None:
         if on[0]:
-            engine.ec2.shortages.remove(shortage)
+            engine.ec2.end(shortage)
         elif on[1]:
-            engine.ec2.shortages.append(shortage)
+            engine.ec2.begin(shortage)
         on[0] = not on[0] and on[1]
         if on[1]:
             engine.event_queue.after(period, toggle)
@@ -368,6 +366,39 @@ def _ice_flapping(engine: Engine, plan: FaultPlan) -> Undo:
 
     toggle()
     return end
+
+
+def _ice_family(engine: Engine, plan: FaultPlan) -> Undo:
+    """All sizes of the unit's accelerator family are out, in every NodePool."""
+    families = {family(one) for one in _types(engine, plan.unit)}
+    types = (one for pool in engine.karpenter.pools.values() for one in pool.types)
+    return _short(engine, Shortage(tuple(dict.fromkeys(one for one in types if family(one) in families))))
+
+
+def _partial(engine: Engine, plan: FaultPlan) -> Undo:
+    """Each offering of the unit has room for up to three more nodes, and for one more every few minutes."""
+    return _short(engine, Shortage(_types(engine, plan.unit), left=int(4 * plan.value)), every_s=150.0 + 900.0 * (4 * plan.value % 1))
+
+
+def _spot_out(engine: Engine, plan: FaultPlan) -> Undo:
+    """No spot capacity for the unit. Where its NodePool allows on-demand as well, that is launched."""
+    return _short(engine, Shortage(_types(engine, plan.unit), capacity_types=(SPOT,)))
+
+
+def _spot_interrupted(engine: Engine, plan: FaultPlan) -> Undo:
+    """EC2 takes a part of the unit's spot nodes back, and has no more."""
+    undo = _spot_out(engine, plan)
+    for offering in engine.karpenter.offerings_of(engine.application.unit(plan.unit)):
+        engine.scarcity.interrupt(offering, int(plan.value * len(engine.karpenter.running(offering))))
+    return undo
+
+
+def _answers_otherwise(engine: Engine, plan: FaultPlan) -> Undo:
+    """EC2 answers fleet requests as it otherwise does not: with an error for every zone, or for one only."""
+    del plan
+    before = engine.ec2.answer
+    engine.ec2.answer = FleetAnswer.ALL_ZONES if engine.setup.fleet is FleetAnswer.ONE_ZONE else FleetAnswer.ONE_ZONE
+    return partial(setattr, engine.ec2, "answer", before)
 
 
 def _quota(engine: Engine, plan: FaultPlan) -> Undo:
@@ -444,6 +475,11 @@ FAULTS: Final[dict[str, Kind]] = {
     "ice-two-units": Kind(_ice_two, 10 * _MINUTE, 4 * _HOUR),
     "ice-everything": Kind(_ice_region, 10 * _MINUTE, 2 * _HOUR),
     "ice-flapping": Kind(_ice_flapping, 30 * _MINUTE, 4 * _HOUR),
+    "ice-family": Kind(_ice_family, 10 * _MINUTE, 8 * _HOUR),
+    "partial-capacity": Kind(_partial, 10 * _MINUTE, 4 * _HOUR),
+    "spot-out": Kind(_spot_out, 10 * _MINUTE, 8 * _HOUR),
+    "spot-interrupted": Kind(_spot_interrupted, 10 * _MINUTE, 4 * _HOUR),
+    "fleet-answers-otherwise": Kind(_answers_otherwise, _HOUR, 12 * _HOUR),
     "quota": Kind(_quota, 30 * _MINUTE, 6 * _HOUR),
     "addresses-used-up": Kind(_addresses, 10 * _MINUTE, 2 * _HOUR),
     "pool-limit": Kind(_limit, 30 * _MINUTE, 4 * _HOUR),

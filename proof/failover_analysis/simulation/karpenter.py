@@ -1,27 +1,38 @@
 """Karpenter in virtual time: it batches pending pods, launches nodes, remembers refusals and removes empty nodes.
 
 It leaves the same signals as the recordings of a real one (v1.14.1, facts on Karpenter): a claim allows every zone; claims of one batch
-share one fleet call; a refusal is an event of that claim, which is deleted; the refused offerings are not requested again for three
-minutes, in which only `NoCompatibleInstanceTypes` repeats; an exhausted zone next to one with room makes no event at all.
+share one fleet call, for one capacity type, which may grant some of them; a refusal is an event of that claim, which is deleted; the
+refused offerings are not requested again for three minutes. Once nothing is left to request, only `NoCompatibleInstanceTypes` repeats, or,
+for the pods of a unit that may use a part of a shared NodePool, `FailedScheduling`.
 """
 
 from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol
 
-from controller.policy.model import Cause, Launch, Refusal
-from failover_analysis.simulation.cluster import Claim, Node, Pod
+from controller.policy.model import Refusal, Unit
+from failover_analysis.simulation.cluster import Claim, Node, Pod, types_of
 from failover_analysis.simulation.event_queue import EventQueue
 from failover_analysis.simulation.fault_state import FaultState
+from failover_analysis.simulation.signals import create_error, refusals
 from failover_testbed.capacity.batcher import Batcher
-from failover_testbed.capacity.ec2 import EVENT_BYTES, Code, Ec2, FleetError
-from failover_testbed.capacity.karpenter import BLOCKED_DEDUPE_S, CACHE_S, EMPTY_S, REFUSED_S, REQUEUE_S, SWEEP_S, TERMINATE_S
-from failover_testbed.capacity.offerings import Offerings
+from failover_testbed.capacity.ec2 import Ec2, Offering
+from failover_testbed.capacity.karpenter import (
+    BLOCKED_DEDUPE_S,
+    CACHE_S,
+    EMPTY_S,
+    POD_DEDUPE_S,
+    REFUSED_S,
+    REQUEUE_S,
+    SWEEP_S,
+    TERMINATE_S,
+)
+from failover_testbed.capacity.offerings import Offerings, asked_first
 
 _LAUNCH_S: Final = (1.0, 3.0)  # one CreateFleet call; facts on Karpenter, 2.2
 _REGISTER_S: Final = (25.0, 75.0)  # boot and join; the sample objects of the facts (E10) took 45 s
@@ -30,9 +41,10 @@ _CREATE_ERROR_LIFE_S: Final = 300.0  # facts on Karpenter, 2.1: the claim is del
 _NEVER_JOINED_LIFE_S: Final = 900.0  # facts on Karpenter, 2.1: registration times out after 15 minutes
 _KEPT_S: Final = 3600.0  # as long as the API server keeps events
 _MOST_KEPT: Final = 2000
-_PER_ZONE_BYTES: Final = 250  # about what one zone's InsufficientInstanceCapacity takes of an event's 300 bytes
+DRAIN_S: Final = 30.0
+"""How long a terminating pod still finishes requests, seconds: Kubernetes' default grace period."""
 
-_CAUSES: Final = {Code.CAPACITY: Cause.CAPACITY, Code.QUOTA: Cause.QUOTA, Code.ADDRESSES: Cause.NETWORK, Code.UNFULFILLABLE: Cause.CAPACITY}
+_NOTICE_S: Final = 120.0  # from a spot interruption's notice to the end of the instance
 
 
 class Pods(Protocol):
@@ -44,6 +56,12 @@ class Pods(Protocol):
     def joined(self, node: Node) -> None:
         """A node accepts pods from now on."""
 
+    def evict(self, node: Node) -> None:
+        """A node is drained."""
+
+    def said(self) -> None:
+        """An event about a pod was written."""
+
 
 @dataclass(slots=True)
 class Pool:
@@ -52,6 +70,7 @@ class Pool:
     Attributes:
         name: Its name.
         types: The instance types of its requirements.
+        capacity_types: The capacity types of its requirements.
         limit: Most nodes; None: no limit.
         nodes: Nodes that accept pods.
         alive: Claims that still exist.
@@ -62,6 +81,7 @@ class Pool:
 
     name: str
     types: tuple[str, ...]
+    capacity_types: tuple[str, ...] = ("on-demand",)
     limit: int | None = None
     nodes: list[Node] = field(default_factory=list)
     alive: list[Claim] = field(default_factory=list)
@@ -81,7 +101,7 @@ class Karpenter:
         event_queue: Virtual time.
         ec2: Launches instances.
         zones: Zones of the node class.
-        pools: Instance types by NodePool.
+        pools: The NodePools.
         fault_state: The faults in force.
         chance: A random stream of its own.
         changed: Called after each change that a watch would deliver.
@@ -92,7 +112,7 @@ class Karpenter:
         event_queue: EventQueue,
         ec2: Ec2,
         zones: tuple[str, ...],
-        pools: Mapping[str, tuple[str, ...]],
+        pools: Iterable[Pool],
         fault_state: FaultState,
         chance: random.Random,
         changed: Callable[[], None],
@@ -107,12 +127,12 @@ class Karpenter:
         )
         self.version = 0
         """Counts the changes that a watch would deliver."""
-        self.pools = {name: Pool(name, types) for name, types in pools.items()}
+        self.pools = {pool.name: pool for pool in pools}
         self._pods: Pods | None = None
         self._offerings = Offerings(zones)
-        self._batchers = {name: Batcher() for name in pools}
+        self._batchers = {name: Batcher() for name in self.pools}
         self._requeued: set[str] = set()
-        self._made = 0
+        self._made = self._delivered = 0
 
     def _changed(self) -> None:
         self.version += 1
@@ -155,24 +175,49 @@ class Karpenter:
         if self._fault_state.karpenter_silent:
             self._requeue(pool)
             return
-        types = self._offerings.available_types(pool.types, now)
-        if not types and (pool.blocked_at is None or now - pool.blocked_at >= BLOCKED_DEDUPE_S):
-            pool.blocked_at = now
-            self._changed()
-        claims = []
-        for pod in pods if types else ():
-            if pool.full():
+        self._mark_saturated(now)
+        saturated = not self._offerings.available_types(pool.types, now, pool.capacity_types)
+        batches: dict[tuple[str, ...], list[Claim]] = {}  # by instance types: equal claims share one fleet call
+        for pod in pods:
+            types = self._offerings.available_types(types_of(pod.unit), now, pool.capacity_types)
+            if types and pool.full():
                 self._changed()
                 break
-            self._made += 1
-            pod.claim = Claim(f"{pool.name}-{self._made:05d}", pool.name, types, now)
-            pool.alive.append(pod.claim)
-            claims.append(pod.claim)
-        if claims:
+            if types:
+                pod.claim = self._claim(pool, types, now)
+                batches.setdefault(types, []).append(pod.claim)
+            else:
+                self._say(pod, now, part=not saturated)
+        for claims in batches.values():
             self.version += 1
-            self._event_queue.after(self._chance.uniform(*_LAUNCH_S), lambda: self._launch(pool, claims))
-        if len(claims) < len(pods):
+            self._event_queue.after(self._chance.uniform(*_LAUNCH_S), partial(self._launch, pool, claims))
+        if sum(map(len, batches.values())) < len(pods):
             self._requeue(pool)
+
+    def _claim(self, pool: Pool, types: tuple[str, ...], now: float) -> Claim:
+        self._made += 1
+        self._delivered += 1
+        left = self._offerings.available(types, now, pool.capacity_types)
+        kinds = tuple(kind for kind in pool.capacity_types if any(offering.capacity_type == kind for offering in left))
+        claim = Claim(f"{pool.name}-{self._made:05d}", pool.name, types, kinds, now, self._delivered)
+        pool.alive.append(claim)
+        return claim
+
+    def _mark_saturated(self, now: float) -> None:
+        """`NoCompatibleInstanceTypes`, for every pool whose offerings are all in the cache, wanted or not; once a minute."""
+        for pool in self.pools.values():
+            if pool.blocked_at is not None and now - pool.blocked_at < BLOCKED_DEDUPE_S:
+                continue
+            if not self._offerings.available_types(pool.types, now, pool.capacity_types):
+                pool.blocked_at = now
+                self._changed()
+
+    def _say(self, pod: Pod, now: float, *, part: bool) -> None:
+        """`FailedScheduling`, at most once in five minutes a pod. It omits a pool that is saturated altogether."""
+        if now - pod.said_at >= POD_DEDUPE_S:
+            pod.said_at, pod.unavailable_at = now, now if part else None
+            assert self._pods is not None  # noqa: S101 - attached before the start
+            self._pods.said()
 
     def _requeue(self, pool: Pool) -> None:
         if pool.name not in self._requeued:
@@ -190,59 +235,35 @@ class Karpenter:
         if self._fault_state.create_errors:
             self._stuck(pool, claims)
             return
-        now = self._event_queue.now
-        fleet = self.ec2.create_fleet(self._offerings.available(claims[0].types, now), len(claims))
+        now, first = self._event_queue.now, claims[0]
+        asked = asked_first(self._offerings.available(first.types, now, first.capacity_types))
+        fleet = self.ec2.create_fleet(asked, len(claims))
         self._offerings.remember(fleet.errors, now + CACHE_S + self._chance.uniform(0.0, SWEEP_S))
-        if not fleet.launched:
-            self._refused(pool, claims, fleet.errors)
-            return
-        for claim, offering in zip(claims, fleet.launched, strict=True):
-            claim.instance_type, claim.zone, _ = offering
-            claim.launched = now
-            pool.launches.append(claim)
-            life = _NEVER_JOINED_LIFE_S if self._fault_state.never_joins else self._chance.uniform(*_REGISTER_S)
-            self._event_queue.after(life, partial(self._join, pool, claim))
+        for claim, offering in zip(claims, fleet.launched, strict=False):
+            self._launched(pool, claim, offering)
+        refused = claims[len(fleet.launched) :]
+        if refused:
+            self._refused(pool, refused, refusals(refused, fleet.errors, now, self._delivered + 1, self._chance))
+            self._delivered += len(refused)
         self._changed()
 
-    def _refused(self, pool: Pool, claims: list[Claim], errors: tuple[FleetError, ...]) -> None:
-        """Records one event for each claim and deletes it. The message is cut, so of several zones it usually names one."""
-        codes = tuple(dict.fromkeys(str(error.code) for error in errors)) or ("AllOfferingsUnavailable",)
-        named = errors[0].offering[:2] if errors else ("", "")
+    def _launched(self, pool: Pool, claim: Claim, offering: Offering) -> None:
+        claim.instance_type, claim.zone, claim.capacity_type = offering
+        claim.launched = self._event_queue.now
+        pool.launches.append(claim)
+        life = _NEVER_JOINED_LIFE_S if self._fault_state.never_joins else self._chance.uniform(*_REGISTER_S)
+        self._event_queue.after(life, partial(self._join, pool, claim))
+
+    def _refused(self, pool: Pool, claims: list[Claim], events: list[Refusal]) -> None:
+        """Records one event for each claim and deletes it."""
+        pool.failures.extend(events)
         for claim in claims:
-            failure = Refusal(
-                claim=claim.name,
-                pool=pool.name,
-                at=float(int(self._event_queue.now)),  # events carry whole seconds
-                cause=_CAUSES[errors[0].code] if errors else Cause.CAPACITY,
-                codes=codes[:1],
-                attempt=claims[0].name,
-                seen=self._event_queue.now,
-                instance_types=claim.types,
-                capacity_types=("on-demand",),
-                truncated=len(errors) * _PER_ZONE_BYTES > EVENT_BYTES,
-                named_type=named[0],
-                named_zone=named[1],
-            )
-            pool.failures.append(failure)
             self._event_queue.after(REFUSED_S, partial(self._end, pool, claim))
-        self._changed()
 
     def _stuck(self, pool: Pool, claims: list[Claim]) -> None:
         """A launch failed for another reason than capacity: the claim lingers with a condition, and there is no event."""
         for claim in claims:
-            failure = Refusal(
-                claim=claim.name,
-                pool=pool.name,
-                at=self._event_queue.now,
-                cause=Cause.UNKNOWN,
-                codes=("LaunchFailed",),
-                attempt=claims[0].name,
-                seen=self._event_queue.now,
-                instance_types=claim.types,
-                capacity_types=("on-demand",),
-                source="create-error",
-            )
-            pool.failures.append(failure)
+            pool.failures.append(create_error(claim, claims[0].name, self._event_queue.now))
             self._event_queue.after(_CREATE_ERROR_LIFE_S, partial(self._end, pool, claim))
         self._changed()
 
@@ -256,6 +277,8 @@ class Karpenter:
         self._requeue(pool)
 
     def _join(self, pool: Pool, claim: Claim) -> None:
+        if claim.gone:  # interrupted
+            return
         if self._fault_state.never_joins:
             self._end(pool, claim)
             return
@@ -264,6 +287,8 @@ class Karpenter:
         self._event_queue.after(self._chance.uniform(*_INITIALIZE_S), lambda: self._ready(pool, claim))
 
     def _ready(self, pool: Pool, claim: Claim) -> None:
+        if claim.gone:
+            return
         claim.initialized = self._event_queue.now
         self._changed()
         self.place(pool, claim)
@@ -282,9 +307,11 @@ class Karpenter:
         """Adds a node that joined long ago; `number` chooses its zone."""
         self._made += 1
         long_ago = self._event_queue.now - _KEPT_S
-        claim = Claim(
-            f"{pool.name}-{self._made:05d}", pool.name, pool.types, long_ago, instance_type, self._zones[number % len(self._zones)]
-        )
+        claim = Claim(f"{pool.name}-{self._made:05d}", pool.name, pool.types, pool.capacity_types, long_ago)
+        zone = self._zones[number % len(self._zones)]
+        claim.instance_type, claim.zone, claim.capacity_type = asked_first(
+            [Offering(instance_type, zone, kind) for kind in pool.capacity_types]
+        )[0]
         claim.launched = claim.registered = claim.initialized = long_ago
         pool.alive.append(claim)
         return self.place(pool, claim)
@@ -312,6 +339,30 @@ class Karpenter:
         pool.alive.remove(claim)
         self._changed()
 
+    # --- spot -----------------------------------------------------------------------------------------------------------------------------
+
+    def interrupt(self, claim: Claim) -> None:
+        """EC2 takes an instance back in two minutes. Karpenter drains the node at the notice, and ends the instance when it is empty."""
+        if claim.gone or claim.launched is None:
+            return
+        if not self._fault_state.karpenter_silent:
+            self._take(claim, drained_s=TERMINATE_S if claim.node is None or claim.node.pod is None else DRAIN_S + TERMINATE_S)
+        else:
+            self._event_queue.after(_NOTICE_S, lambda: self._take(claim, drained_s=0.0))
+
+    def _take(self, claim: Claim, drained_s: float) -> None:
+        """Evicts the pod of a node whose instance ends in some seconds. The next loop makes another claim for its pod."""
+        if claim.gone:
+            return
+        pool = self.pools[claim.pool]
+        claim.gone = True
+        if claim.node is not None:
+            pool.nodes.remove(claim.node)
+            assert self._pods is not None  # noqa: S101 - attached before the start
+            self._pods.evict(claim.node)
+        self._event_queue.after(drained_s, lambda: self._terminated(pool, claim))
+        self._requeue(pool)
+
     # --- observations -------------------------------------------------------------------------------------------------------------------
 
     def forget_old(self) -> None:
@@ -324,6 +375,23 @@ class Karpenter:
                 pool.launches.popleft()
         self.version += 1
 
+    def offerings(self, pool: Pool, types: Iterable[str]) -> list[Offering]:
+        """Everything that EC2 could launch through a NodePool, of some of its instance types."""
+        return [Offering(one, zone, kind) for one in types for zone in self._zones for kind in pool.capacity_types]
+
+    def offerings_of(self, unit: Unit) -> list[Offering]:
+        """Everything that EC2 could launch for a unit."""
+        return self.offerings(self.pools[unit.node_pool], types_of(unit))
+
+    def running(self, offering: Offering) -> list[Claim]:
+        """The instances of an offering, oldest first."""
+        return [
+            claim
+            for pool in self.pools.values()
+            for claim in pool.alive
+            if claim.launched is not None and (claim.instance_type, claim.zone, claim.capacity_type) == offering
+        ]
+
     def nodes(self) -> dict[str, int]:
         """Running instances by type: those that cost money."""
         found: dict[str, int] = {}
@@ -332,10 +400,3 @@ class Karpenter:
                 if claim.launched is not None:
                     found[claim.instance_type] = found.get(claim.instance_type, 0) + 1
         return found
-
-
-def launch_of(claim: Claim) -> Launch:
-    """A launched claim as the signals report it."""
-    return Launch(
-        claim.name, claim.pool, claim.created, claim.launched or 0.0, claim.registered, claim.initialized, claim.instance_type, claim.zone
-    )

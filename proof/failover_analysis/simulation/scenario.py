@@ -21,7 +21,8 @@ from controller.policy.model import Application, Mode, Override, PolicySettings
 from failover_analysis.simulation import outages
 from failover_analysis.simulation.faults import FAULTS, drawn
 from failover_analysis.simulation.setup import ZONES, Algorithm, FaultPlan, Limit, Setup
-from failover_testbed.capacity.ec2 import Code, Shortage
+from failover_analysis.simulation.variety import in_pools, varied
+from failover_testbed.capacity.ec2 import Code, FleetAnswer, Shortage
 from failover_testbed.traffic.demand import Seconds, TracedDemand
 
 FOLDER: Final = Path(__file__).parent / "scenarios"
@@ -35,14 +36,22 @@ _Model = TypeVar("_Model", bound=FileModel)
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+CapacityType = Literal["spot", "on-demand"]
+_CapacityTypes = Annotated[tuple[CapacityType, ...], Field(max_length=2)]
+
+
 class OutageFile(FileModel):
-    """A stretch in which EC2 has no capacity."""
+    """A stretch in which EC2 has no capacity, or little."""
 
     from_s: Seconds = Field(description="Begin, seconds from the start.")
     to_s: Seconds = Field(description="End, seconds from the start.")
     instance_types: tuple[InstanceType, ...] = Field(default=(), max_length=100, description="Instance types. Empty: all.")
     zones: tuple[Zone, ...] = Field(default=(), max_length=20, description="Zones. Empty: all.")
     code: Code = Field(default=Code.CAPACITY, description="The error that EC2 answers with.")
+    capacity_types: _CapacityTypes = Field(default=(), description="Capacity types. Empty: all.")
+    left: int = Field(default=0, ge=0, le=10_000, description="How many nodes each offering still gives.")
+    every_s: Seconds = Field(default=0, description="After how many seconds each offering gives one more node. 0: never.")
+    most: int | None = Field(default=None, ge=0, le=10_000, description="How many nodes of each offering may run; replaces left.")
 
     @model_validator(mode="after")
     def _together(self) -> Self:
@@ -50,22 +59,40 @@ class OutageFile(FileModel):
             raise cross_field_error([(("to_s",), f"{self.to_s:g}", f"more than fromSeconds ({self.from_s:g})")])
         return self
 
+    def to_outage(self) -> outages.Outage:
+        """As the simulation takes it."""
+        shortage = Shortage(self.instance_types, self.zones, self.code, self.capacity_types, self.left)
+        return outages.Outage(self.from_s, self.to_s, shortage, self.every_s, self.most)
+
 
 class DrawnFile(FileModel):
     """Outages drawn from the seed."""
 
-    every_hours: float = Field(gt=0, le=10_000, description="Mean hours between two outages of one zone of a type.")
+    every_hours: float = Field(gt=0, le=10_000, description="Mean hours between two outages of one zone of a family.")
     instance_types: tuple[InstanceType, ...] = Field(default=(), max_length=100, description="Instance types. Empty: all.")
 
 
 class TraceFile(FileModel):
-    """Outages from a trace of held instances: no instance held means no capacity."""
+    """Outages from a trace of instances: none means no capacity."""
 
     file: str = Field(min_length=1, max_length=1000, description="CSV file of a time and a count per line, relative to this file.")
+    column: str = Field(default="", max_length=100, description="Heading of the column to read. Empty: the second one.")
+    nodes: bool = Field(default=False, description="Whether a count is the most nodes of each offering; else any count above 0 is enough.")
     unit_s: float = Field(gt=0, le=_DAY_S, description="Seconds per time unit of the trace: 0.001 for milliseconds, 3600 for hours.")
     scale: float = Field(default=1, gt=0, le=1000, description="Factor on the times of the trace.")
     instance_types: tuple[InstanceType, ...] = Field(default=(), max_length=100, description="Types that the trace stands for. Empty: all.")
     zones: tuple[Zone, ...] = Field(default=(), max_length=20, description="Zones. Empty: all.")
+    capacity_types: _CapacityTypes = Field(default=(), description="Capacity types. Empty: all.")
+
+    def to_trace(self, folder: Path, types: tuple[str, ...]) -> outages.Trace:
+        """As it is read.
+
+        Args:
+            folder: The simulation file's.
+            types: All instance types of the application.
+        """
+        shortage = Shortage(self.instance_types or types, self.zones, capacity_types=self.capacity_types)
+        return outages.Trace(folder / self.file, shortage, self.unit_s, self.scale, self.column, self.nodes)
 
 
 class LimitFile(FileModel):
@@ -102,6 +129,13 @@ class SimulationFile(FileModel):
     demand: TracedDemand = Field(description="Demand over time.")
     noise: Share = Field(default=0, description="Standard deviation of the demand in a step, as a share of the demand.")
     zones: tuple[Zone, ...] = Field(default=ZONES, min_length=1, max_length=20, description="Zones of the region.")
+    fleet: FleetAnswer = Field(default=FleetAnswer.ONE_ZONE, description="How EC2 answers a fleet request that it cannot fill.")
+    capacity_types: dict[DnsName, _CapacityTypes] = Field(
+        default_factory=dict, max_length=100, description="Capacity types by NodePool. One that is missing launches on-demand nodes."
+    )
+    node_pools: dict[DnsName, tuple[DnsName, ...]] = Field(
+        default_factory=dict, max_length=100, description="Units by NodePool; replaces what the application file says of these units."
+    )
     interval_s: float = Field(default=15, ge=1, le=300, description="Longest time between two passes, seconds, as polls.tick_interval_s.")
     algorithm: Algorithm = Field(default=Algorithm.ROUND_ROBIN, description="How the target groups choose a target.")
     row_s: float = Field(default=300, ge=0, le=_DAY_S, description="Seconds per row of the timeline. 0: no timeline.")
@@ -165,12 +199,16 @@ class Scenario:
         file, application = self.file, self.application if policy is None else replace(self.application, policy=policy)
         seconds = _DAY_S * (file.days if days is None else days)
         types = tuple(dict.fromkeys(unit.instance_type for unit in application.units))
-        found = [outages.Outage(one.from_s, one.to_s, Shortage(one.instance_types, one.zones, one.code)) for one in file.outages]
+        found = [one.to_outage() for one in file.outages]
         if file.drawn is not None:
             found += outages.drawn(file.drawn.instance_types or types, file.zones, seconds, file.drawn.every_hours, str(seed))
         faults = tuple(FaultPlan(one.at_s, one.name, one.for_s, one.unit or application.units[0].name, one.value) for one in file.faults)
+        capacity_types = dict(file.capacity_types)
         if file.random_faults if random_faults is None else random_faults:
             faults += drawn(seconds, tuple(unit.name for unit in application.units), str(seed))
+            named = {*file.capacity_types, *file.node_pools, *(one.node_pool for one in file.limits)}
+            application, bought = varied(application, str(seed), named)
+            capacity_types |= bought
         return Setup(
             name=file.name,
             application=application,
@@ -180,6 +218,8 @@ class Scenario:
             noise=file.noise,
             mode=file.mode,
             zones=file.zones,
+            fleet=file.fleet,
+            capacity_types=capacity_types,
             outages=tuple(one for one in (*found, *self.traced) if one.start_s < seconds),
             limits=tuple(Limit(one.at_s, one.node_pool, one.nodes) for one in file.limits),
             faults=faults,
@@ -208,6 +248,10 @@ def written_out(scenario: Scenario, setup: Setup, seed: int, folder: Path) -> st
             instance_types=one.shortage.instance_types,
             zones=one.shortage.zones,
             code=one.shortage.code,
+            capacity_types=one.shortage.capacity_types,
+            left=one.shortage.left,
+            every_s=one.every_s,
+            most=one.most,
         )
         for one in setup.outages
     ]
@@ -221,6 +265,8 @@ def written_out(scenario: Scenario, setup: Setup, seed: int, folder: Path) -> st
         "seed": seed,
         "outages": tuple(drawn_outages),
         "faults": tuple(faults),
+        "capacity_types": dict(setup.capacity_types),
+        "node_pools": file.node_pools | _moved(scenario.application, setup.application),
         "drawn": None,
         "traces": (),
         "random_faults": False,
@@ -228,6 +274,15 @@ def written_out(scenario: Scenario, setup: Setup, seed: int, folder: Path) -> st
     }
     made = file.model_copy(update=changes).model_dump(mode="json", by_alias=True, exclude_defaults=True)
     return yaml.safe_dump(made, sort_keys=False, width=140, default_flow_style=None)
+
+
+def _moved(before: Application, after: Application) -> dict[str, tuple[str, ...]]:
+    """The units that a run has in another NodePool, by that."""
+    found: dict[str, tuple[str, ...]] = {}
+    for unit in after.units:
+        if unit.node_pool != before.unit(unit.name).node_pool:
+            found[unit.node_pool] = (*found.get(unit.node_pool, ()), unit.name)
+    return found
 
 
 def builtin_names() -> tuple[str, ...]:
@@ -260,17 +315,19 @@ def load(path: Path) -> Scenario:
     if len(found) != 1:
         raise ConfigError(f"{path}: {model.applications} has {len(found)} applications; allowed: one")
     application = next(iter(found.values()))
+    known = {unit.name for unit in application.units}
+    moved = {unit: pool for pool, units in model.node_pools.items() for unit in units}
+    if set(moved) - known:
+        raise ConfigError(f"{path}: nodePools: found {', '.join(sorted(set(moved) - known))}; allowed: {', '.join(sorted(known))}")
+    application = in_pools(application, moved)
     units, pools = {unit.name for unit in application.units}, {unit.node_pool for unit in application.units}
     unknown = [one.unit for one in model.faults if one.unit and one.unit not in units]
     unknown += [one.node_pool for one in model.limits if one.node_pool not in pools]
+    unknown += [pool for pool in model.capacity_types if pool not in pools]
     if unknown:
         raise ConfigError(f"{path}: found {', '.join(unknown)}; allowed: {', '.join(sorted(units | pools))}")
     types = tuple(dict.fromkeys(unit.instance_type for unit in application.units))
-    traced = [
-        outage
-        for one in model.traces
-        for outage in outages.traced(path.parent / one.file, one.instance_types or types, one.zones, one.unit_s, one.scale)
-    ]
+    traced = [outage for one in model.traces for outage in outages.traced(one.to_trace(path.parent, types))]
     demand = model.demand.trace.curve(path.parent) if model.demand.trace is not None else model.demand.at
     return Scenario(model, application, demand, tuple(traced), path.parent)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from controller.policy.model import Application, Mode, Override
 from failover_analysis.simulation.outages import Outage
+from failover_testbed.capacity.ec2 import FleetAnswer
 
 ZONES: Final = ("us-west-2a", "us-west-2b", "us-west-2c")
 """The zones of the AWS sample's cluster."""
@@ -65,6 +66,8 @@ class Setup:
         noise: Standard deviation of the demand in a step, as a share of it.
         mode: The mode at the start.
         zones: Zones of the region.
+        fleet: How EC2 answers a fleet request that it cannot fill.
+        capacity_types: What each NodePool may launch; one that is missing launches on-demand instances.
         outages: When EC2 has no capacity.
         limits: NodePool limits.
         faults: Faults besides capacity.
@@ -82,6 +85,8 @@ class Setup:
     noise: float = 0.0
     mode: Mode = Mode.COST
     zones: tuple[str, ...] = ZONES
+    fleet: FleetAnswer = FleetAnswer.ONE_ZONE
+    capacity_types: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     outages: tuple[Outage, ...] = ()
     limits: tuple[Limit, ...] = ()
     faults: tuple[FaultPlan, ...] = ()

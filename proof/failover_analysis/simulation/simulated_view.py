@@ -17,6 +17,7 @@ from controller.policy.annotations import MARKER, RETURN_STEP
 from controller.policy.availability import with_known_health
 from controller.policy.model import (
     Application,
+    Launch,
     PendingPod,
     PoolObservation,
     Refusal,
@@ -31,13 +32,16 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.plan import FIELD_MANAGER
+from controller.policy.proof import created_after
 from controller.policy.routing import parse_action, same_routing
 from failover_analysis.simulation.api import KubeApi
 from failover_analysis.simulation.balancer import Balancer
+from failover_analysis.simulation.cluster import Claim, Pod, types_of
 from failover_analysis.simulation.event_queue import EventQueue
 from failover_analysis.simulation.fault_state import FaultState
-from failover_analysis.simulation.karpenter import Karpenter, Pool, launch_of
+from failover_analysis.simulation.karpenter import Karpenter, Pool
 from failover_analysis.simulation.metrics import CloudWatch
+from failover_analysis.simulation.signals import launch_of
 from failover_analysis.simulation.workloads import Workloads
 
 KARPENTER, WORKLOADS, INGRESS, KEDA = "karpenter", "workloads", "ingress", "keda"
@@ -169,7 +173,7 @@ class SimulatedView:
                 name: _Pods(
                     pods.desired,
                     pods.ready,
-                    tuple(PendingPod(pod.name, pod.unschedulable_since or pod.created) for pod in pods.pods if pod.node is None),
+                    tuple(_pending(pod) for pod in pods.pods if pod.node is None),
                 )
                 for name, pods in world.workloads.units.items()
             }
@@ -199,10 +203,11 @@ class SimulatedView:
         return PoolObservation(
             name=pool.name,
             failures=tuple(self._failure(failure) for failure in pool.failures),
-            launches=tuple(launch_of(claim) for claim in pool.launches),
+            launches=tuple(self._launch(claim) for claim in pool.launches),
+            elsewhere=self._elsewhere(pool),
             blocked_at=pool.blocked_at,
             instance_types=pool.types,
-            capacity_types=("on-demand",),
+            capacity_types=pool.capacity_types,
             at_limit=limited,
         )
 
@@ -210,7 +215,26 @@ class SimulatedView:
         """A refusal as this replica sees it: of one from before its start, the first list has the event and no NodeClaim."""
         if failure.at >= self._since:
             return failure
-        return replace(failure, seen=failure.at, instance_types=(), capacity_types=(), requirements_known=False)
+        return replace(failure, seen=failure.at, instance_types=(), capacity_types=(), requirements_known=False, order=0)
+
+    def _launch(self, claim: Claim) -> Launch:
+        """A launch as this replica sees it: one from before its start came in a list, without an order."""
+        launch = launch_of(claim)
+        return launch if claim.created >= self._since else replace(launch, order=0)
+
+    def _elsewhere(self, pool: Pool) -> tuple[Refusal, ...]:
+        """The refusals through other NodePools of what this one may buy, which nothing that launched there has ended."""
+        found = []
+        for other in self._world.karpenter.pools.values():
+            if other is pool or set(other.types).isdisjoint(pool.types):
+                continue
+            launches = [self._launch(claim) for claim in other.launches]
+            for failure in map(self._failure, other.failures):
+                named = failure.named_type
+                ended = any(launch.instance_type == named and created_after(launch, failure) for launch in launches)
+                if named in pool.types and not ended:
+                    found.append(failure)
+        return tuple(found)
 
     def _routing(self) -> RoutingObservation:
         ingress = self._world.api.ingress
@@ -372,5 +396,18 @@ class SimulatedView:
             demand=self._demand.get(unit.name),
             latency=self._latency.get(unit.name),
             scaler=self._view.scalers.get(unit.name),
+            pod_instance_types=_pins(unit, self._view.pools[unit.node_pool].instance_types),
             offered_zones=self._world.zones,
         )
+
+
+def _pins(unit: Unit, types: tuple[str, ...]) -> tuple[str, ...]:
+    """The instance types that the unit's Deployment is pinned to: none if its NodePool has no others."""
+    own = types_of(unit)
+    return () if set(types) <= set(own) else own
+
+
+def _pending(pod: Pod) -> PendingPod:
+    """A waiting pod, and when Karpenter said that its part of the NodePool has no offering."""
+    said = () if pod.unavailable_at is None else ((pod.unit.node_pool, pod.unavailable_at),)
+    return PendingPod(pod.name, pod.unschedulable_since or pod.created, unavailable=said)

@@ -7,7 +7,6 @@ from typing import Final
 from controller.policy.annotations import MARKER
 from controller.policy.model import Mode
 from failover_analysis.simulation.engine import Engine
-from failover_testbed.capacity.ec2 import Offering
 
 SETTLE_S: Final = 900.0
 """How long after a fault no liveness is demanded yet: time for a cold start and for catching up."""
@@ -29,10 +28,9 @@ class Truth:
         return not engine.active and engine.event_queue.now - engine.last_fault >= SETTLE_S
 
     def exhausted(self, unit: str) -> bool:
-        """Whether EC2 has no capacity for any offering of a unit's NodePool."""
+        """Whether EC2 has no capacity for any offering of a unit: no instance type in any zone, of any capacity type."""
         engine = self._engine
-        pool = engine.karpenter.pools[engine.application.unit(unit).node_pool]
-        return engine.ec2.exhausted(Offering(one, zone) for one in pool.types for zone in engine.setup.zones)
+        return bool(engine.ec2.shortages) and engine.ec2.exhausted(engine.karpenter.offerings_of(engine.application.unit(unit)))
 
     def starved(self, unit: str) -> bool:
         """Whether pods of a unit wait for capacity that EC2 does not have."""

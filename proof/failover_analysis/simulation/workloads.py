@@ -7,12 +7,9 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from controller.policy.model import Application
-from failover_analysis.simulation.cluster import Node, Pod, UnitPods
+from failover_analysis.simulation.cluster import Node, Pod, UnitPods, types_of
 from failover_analysis.simulation.event_queue import EventQueue
-from failover_analysis.simulation.karpenter import Karpenter
-
-TERMINATION_S: Final = 30.0
-"""How long a terminating pod still finishes requests, seconds: Kubernetes' default grace period."""
+from failover_analysis.simulation.karpenter import DRAIN_S, Karpenter
 
 _COLD_START: Final = (0.8, 1.25)  # factor on the unit's own: image pulls differ from node to node; our choice, not measured
 
@@ -36,6 +33,7 @@ class Workloads:
         karpenter: Launches nodes.
         targets: Registers pods with the load balancer.
         chance: A random stream of its own.
+        advanced: Called before pods end without a change of replicas.
         changed: Called after each change that a watch would deliver.
     """
 
@@ -46,9 +44,11 @@ class Workloads:
         karpenter: Karpenter,
         targets: Targets,
         chance: random.Random,
+        advanced: Callable[[], None],
         changed: Callable[[], None],
     ) -> None:
-        self._event_queue, self._karpenter, self._targets, self._chance, self._tell = event_queue, karpenter, targets, chance, changed
+        self._event_queue, self._karpenter, self._targets, self._chance = event_queue, karpenter, targets, chance
+        self._advanced, self._tell = advanced, changed
         self.version = 0
         """Counts the changes that a watch would deliver."""
         self.units = {unit.name: UnitPods(unit) for unit in application.units}
@@ -121,7 +121,7 @@ class Workloads:
             pods.ready -= 1
             self._targets.pod_gone(pod)
         if pod.node is not None:
-            self._event_queue.after(TERMINATION_S, lambda: self._vacate(pod))
+            self._event_queue.after(DRAIN_S, lambda: self._vacate(pod))
 
     def _vacate(self, pod: Pod) -> None:
         node = pod.node
@@ -130,6 +130,18 @@ class Workloads:
             self.joined(node)
             self._karpenter.emptied(node)
 
+    def evict(self, node: Node) -> None:
+        """A node is drained: its pod ends, and the Deployment makes another one."""
+        pod = node.pod
+        if pod is None or pod.ending:
+            return
+        pods = self.units[pod.unit.name]
+        self._advanced()
+        self._delete(pods, pod)
+        if len(pods.pods) < pods.desired:
+            self._create(pods)
+        self._changed()
+
     # --- kube-scheduler and the kubelets ------------------------------------------------------------------------------------------------
 
     def waiting(self, pool: str) -> list[Pod]:
@@ -137,17 +149,22 @@ class Workloads:
         found = [pod for pods in self._of_pool[pool] for pod in pods.pods if pod.node is None]
         return sorted(found, key=lambda pod: (pod.created, pod.name))
 
+    def said(self) -> None:
+        """See `failover_analysis.simulation.karpenter.Pods.said`."""
+        self._changed()
+
     def joined(self, node: Node) -> None:
-        """A node has room: the pod that has waited longest gets it."""
+        """A node has room: the pod that has waited longest of those that may use it gets it."""
         if node.claim.gone:
             return
-        pod = next(iter(self.waiting(node.claim.pool)), None)
+        pod = next((one for one in self.waiting(node.claim.pool) if node.claim.instance_type in types_of(one.unit)), None)
         if pod is not None:
             self._bind(self.units[pod.unit.name], pod)
             self._changed()
 
     def _bind(self, pods: UnitPods, pod: Pod) -> bool:
-        node = next((one for one in self._karpenter.pools[pods.unit.node_pool].nodes if one.pod is None), None)
+        types, nodes = types_of(pods.unit), self._karpenter.pools[pods.unit.node_pool].nodes
+        node = next((one for one in nodes if one.pod is None and one.claim.instance_type in types), None)
         if node is None:
             return False
         node.pod, pod.node, pod.unschedulable_since = pod, node, None

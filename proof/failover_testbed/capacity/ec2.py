@@ -100,7 +100,7 @@ class Ec2:
         chance: Picks among the offerings that have capacity.
         vcpu_limit: The number in the quota error's text.
         answer: How it answers a fleet request that it cannot fill.
-        vague: Share of the capacity errors that name neither type nor zone, from 0 to 1.
+        vague: Share of the capacity errors that name neither type nor zone where it tries one zone a call, from 0 to 1.
     """
 
     def __init__(
@@ -177,7 +177,8 @@ class Ec2:
 
     def _error(self, offering: Offering) -> FleetError:
         code = next(one.code for one in self.shortages if one.concerns(offering) and one.left <= self._given[one, offering])
-        if code is Code.CAPACITY and self._vague and self._chance.random() < self._vague:
+        vague = self._vague and code is Code.CAPACITY and self.answer is FleetAnswer.ONE_ZONE
+        if vague and self._chance.random() < self._vague:
             code = Code.UNFULFILLABLE
         return FleetError(offering, code, self._message(offering, code))
 

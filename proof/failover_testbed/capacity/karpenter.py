@@ -30,3 +30,6 @@ TERMINATE_S: Final = 5.0
 
 BLOCKED_DEDUPE_S: Final = 60.0
 """How long Karpenter does not repeat ``NoCompatibleInstanceTypes`` about the same NodePool, seconds."""
+
+POD_DEDUPE_S: Final = 300.0
+"""How long Karpenter does not repeat ``FailedScheduling`` about the same pod, seconds."""

@@ -15,7 +15,16 @@ from typing import Final
 
 from failover_testbed.capacity.batcher import Batcher
 from failover_testbed.capacity.ec2 import UNAVAILABLE_TEXT, Code, Ec2, FleetError, Offering, event_message, refusal_text
-from failover_testbed.capacity.karpenter import BLOCKED_DEDUPE_S, CACHE_S, EMPTY_S, REFUSED_S, REQUEUE_S, SWEEP_S, TERMINATE_S
+from failover_testbed.capacity.karpenter import (
+    BLOCKED_DEDUPE_S,
+    CACHE_S,
+    EMPTY_S,
+    POD_DEDUPE_S,
+    REFUSED_S,
+    REQUEUE_S,
+    SWEEP_S,
+    TERMINATE_S,
+)
 from failover_testbed.capacity.offerings import Offerings, asked_first
 from failover_testbed.cluster.events import Recorder
 from failover_testbed.cluster.world import Node, Object, Pod, World, machine
@@ -31,8 +40,6 @@ INITIALIZE_S: Final = 2.0
 """From the registration of a node to the removal of its taint, seconds."""
 INTERRUPTED_S: Final = 40.0
 """From the notice of a spot interruption to the end of its node, seconds: its pods' grace period and the termination. EC2 gives 120."""
-
-_POD_DEDUPE_S: Final = 300.0
 
 
 class Karpenter:
@@ -139,7 +146,7 @@ class Karpenter:
                 add(used[pool.name], amounts(offerings[0].instance_type))
             else:
                 text = no_place(pod, pools, open_types, used)
-                self._recorder.karpenter(_about(pod), "Warning", "FailedScheduling", text, dedupe_s=_POD_DEDUPE_S)
+                self._recorder.karpenter(_about(pod), "Warning", "FailedScheduling", text, dedupe_s=POD_DEDUPE_S)
 
     def _nominate(self, pod: Pod, pool: Pool, offerings: list[Offering]) -> None:
         """Makes a claim that allows the types and capacity types of which something is available."""

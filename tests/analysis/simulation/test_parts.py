@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 
 from controller.errors import ConfigError
 from failover_analysis.simulation.event_queue import MOST, EventQueue
-from failover_analysis.simulation.outages import drawn, traced
+from failover_analysis.simulation.outages import Outage, drawn, family, traced
+from failover_analysis.simulation.outages import Trace as OutageTrace
 from failover_analysis.simulation.queueing import FULL, answered, service_s
+from failover_testbed.capacity.ec2 import Shortage
 from failover_testbed.traffic.demand import Trace
 from tests.support.applications import seed_units
 
+INF2 = Shortage(("inf2.xlarge",))
 DATA = Path(__file__).parents[4] / "shared" / "data"
 
 
@@ -102,13 +105,53 @@ class TestOutages:
         """Counts over time, in the unit that the trace has."""
         path = tmp_path / "trace.csv"
         path.write_text("hours,count\n0,0\n0.5,3\n2,0\n3,1\n")
-        found = traced(path, ("inf2.xlarge",), (), 3600.0, 1.0)
+        found = traced(OutageTrace(path, INF2, 3600.0))
         assert [(one.start_s, one.end_s) for one in found] == [(0.0, 1800.0), (7200.0, 10_800.0)]
 
     def test_a_trace_that_cannot_be_read_is_refused(self, tmp_path: Path) -> None:
         """With its name."""
         with pytest.raises(ConfigError, match=r"none\.csv"):
-            traced(tmp_path / "none.csv", (), (), 1.0, 1.0)
+            traced(OutageTrace(tmp_path / "none.csv", INF2, 1.0))
+        (tmp_path / "some.csv").write_text("time,count\n0,1\n")
+        with pytest.raises(ConfigError, match=r"some\.csv"):
+            traced(OutageTrace(tmp_path / "some.csv", INF2, 1.0, column="another"))
+
+    def test_a_trace_of_nodes_has_room_for_as_many_as_it_counts(self, tmp_path: Path) -> None:
+        """Its highest count is as many as anybody asked for, and no limit."""
+        path = tmp_path / "trace.csv"
+        path.write_text("time,count\n0,16\n300,3\n600,3\n900,0\n1200,16\n")
+        found = traced(OutageTrace(path, INF2, 1.0, nodes=True))
+        assert [(one.start_s, one.end_s, one.most) for one in found] == [(300.0, 900.0, 3), (900.0, 1200.0, 0)]
+
+    def test_the_sizes_of_one_accelerator_are_out_together(self) -> None:
+        """In SkyPilot's traces eight v100 can hardly ever be had when one cannot."""
+        types = ("g5.xlarge", "inf2.xlarge", "g5.8xlarge")
+        found = drawn(types, ("a", "b"), 30 * 86_400.0, 12.0, "1")
+        assert {one.shortage.instance_types for one in found} == {("g5.xlarge", "g5.8xlarge"), ("inf2.xlarge",)}
+
+    @pytest.mark.skipif(not DATA.exists(), reason="the traces live outside the project")
+    def test_reads_how_many_nodes_could_be_had(self) -> None:
+        """Sixteen days of one zone, for sixteen nodes."""
+        found = traced(OutageTrace(DATA / "skypilot_spot_16_nodes_us-west-2a_2023.csv", INF2, 1.0, nodes=True))
+        assert {one.most for one in found} == set(range(16)) - {13}  # it never counts 13
+        none = sum(one.end_s - one.start_s for one in found if one.most == 0)
+        assert 0.5 < none / (16 * 86_400) < 0.6
+
+    @pytest.mark.skipif(not DATA.exists(), reason="the traces live outside the project")
+    @pytest.mark.parametrize("zone", ["us-west-2a", "us-west-2b"])
+    def test_a_trace_of_several_types_shows_that_outages_go_by_family(self, zone: str) -> None:
+        """When one v100 cannot be had, eight mostly cannot either (else in half of the time); one k80 as often as at all times."""
+        path, names = DATA / "skypilot_spot_multi_type_2022.csv", ("v100x1", "v100x8", "k80x1")
+        single, eight, other = (_out(traced(OutageTrace(path, INF2, 1.0, column=f"{zone}/{name}"))) for name in names)
+        assert len(single & eight) / len(single) > 0.75
+        assert len(eight) / 3895 < 0.6
+        assert len(single & other) / len(single) == pytest.approx(len(other) / 3895, abs=0.03)
+        assert family("p3.2xlarge") == family("p3.16xlarge") != family("p2.xlarge")
+
+
+def _out(found: list[Outage]) -> set[int]:
+    """The steps of 600 s in which a type is out."""
+    return {step for one in found for step in range(int(one.start_s) // 600, int(one.end_s) // 600)}
 
 
 class TestTrace:

@@ -31,7 +31,7 @@ def test_a_type_without_an_offering_is_not_available() -> None:
     assert subject.available_types(("inf2", "trn1"), 0.0) == ("trn1",)
 
 
-def test_spot_is_asked_for_before_on_demand() -> None:
+def test_karpenter_requests_spot_before_on_demand() -> None:
     subject = Offerings(ZONES)
     kinds = ("on-demand", "spot")
     assert asked_first(subject.available(("inf2",), 0.0, kinds)) == [Offering("inf2", "a", "spot"), Offering("inf2", "b", "spot")]
