@@ -5,17 +5,15 @@ Not compared: the events of disruption and of pods and nodes, which the recordin
 
 from __future__ import annotations
 
-import random
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
-from typing import TypeVar
 
 import pytest
 
 from controller.clock import ManualClock
-from failover_testbed.capacity.ec2 import Ec2, FleetAnswer, Shortage
+from failover_testbed.capacity.ec2 import Ec2, FleetAnswer
 from failover_testbed.cluster import manifests
 from failover_testbed.cluster.events import Recorder
 from failover_testbed.cluster.world import Object, Pod, World
@@ -23,53 +21,12 @@ from failover_testbed.karpenter.controller import Karpenter
 from failover_testbed.kube_api import EmulatedKubeApi
 from tests.support.applications import NOW, application
 from tests.testbed.karpenter.recorded import Moment, PodMark, Recording, Story, claim_words, note_event, read_recording
+from tests.testbed.karpenter.situations import POOLS, SITUATIONS, ZONES, InOrder, Situation
 
-ZONES = ("us-west-2a", "us-west-2b", "us-west-2c")
 STEP_S = 0.1
 TOLERANCE_S = 3.0
 """Less than a third of the ten seconds after which Karpenter comes back. In the recordings its own API calls add up to two and a half."""
 LOOP_S = 10.0
-FIRST_POOLS = {"inf2": ("inf2.xlarge",), "trn1": ("trn1.2xlarge",), "g5": ("g5.xlarge",), "g6": ("g6.xlarge",)}
-POOLS = FIRST_POOLS | {"nvidia": ("g5.xlarge", "g6.xlarge"), "mixed": ("g4dn.xlarge",)}
-INF2 = Shortage(("inf2.xlarge",))
-
-T = TypeVar("T")
-
-
-class InOrder(random.Random):
-    """Chooses the first of several, so that EC2 tries the zones in the order of the recordings."""
-
-    def choice(self, seq: Sequence[T]) -> T:  # type: ignore[override]
-        return seq[0]
-
-
-@dataclass(frozen=True)
-class Situation:
-    """What happened in a recording.
-
-    Attributes:
-        shortages: What EC2 has no room for from the start.
-        answer: How it answers.
-        pools: The NodePools of the cluster.
-        back_at: When there is room again, seconds since the first pod was pending.
-    """
-
-    shortages: tuple[Shortage, ...] = ()
-    answer: FleetAnswer = FleetAnswer.ONE_ZONE
-    pools: dict[str, tuple[str, ...]] | None = None
-    back_at: float = float("inf")
-
-
-SITUATIONS = {
-    "healthy": Situation(answer=FleetAnswer.ALL_ZONES, pools=FIRST_POOLS),
-    "one_zone": Situation((replace(INF2, zones=ZONES[:1]),), FleetAnswer.ALL_ZONES, FIRST_POOLS),
-    "all_zones": Situation((INF2,), FleetAnswer.ALL_ZONES, FIRST_POOLS, back_at=75.0),
-    "field_all_zones": Situation((INF2,), back_at=75.0),
-    "field_one_zone": Situation((replace(INF2, zones=ZONES[:1]),)),
-    "partial": Situation((replace(INF2, zones=ZONES[:1], left=1), replace(INF2, zones=ZONES[1:])), back_at=75.0),
-    "shared_pool": Situation((Shortage(("g6.xlarge",)),), FleetAnswer.ALL_ZONES),
-    "spot_out": Situation((Shortage(("g4dn.xlarge",), capacity_types=("spot",)),), FleetAnswer.ALL_ZONES),
-}
 
 
 class Stage:
