@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import MutableSequence, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from failover_testbed.capacity.ec2 import FleetAnswer, Shortage
 
 ZONES = ("us-west-2a", "us-west-2b", "us-west-2c")
 FIRST_POOLS = {"inf2": ("inf2.xlarge",), "trn1": ("trn1.2xlarge",), "g5": ("g5.xlarge",), "g6": ("g6.xlarge",)}
 POOLS = FIRST_POOLS | {"nvidia": ("g5.xlarge", "g6.xlarge"), "mixed": ("g4dn.xlarge",)}
+KINDS = {"mixed": ("spot", "on-demand")}
+"""Capacity types of the NodePools that have more than on-demand capacity."""
 INF2 = Shortage(("inf2.xlarge",))
 
 T = TypeVar("T")
 
 
 class InOrder(random.Random):
-    """Chooses the first of several, so that EC2 tries the zones in the order of the recordings."""
+    """Leaves everything in its order, so that EC2 tries the zones in the order of the recordings."""
 
     def choice(self, seq: Sequence[T]) -> T:  # type: ignore[override]
+        """The first."""
         return seq[0]
+
+    def shuffle(self, x: MutableSequence[Any]) -> None:
+        """Does nothing."""
 
 
 @dataclass(frozen=True)

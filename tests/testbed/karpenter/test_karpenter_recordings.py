@@ -21,7 +21,7 @@ from failover_testbed.karpenter.controller import Karpenter
 from failover_testbed.kube_api import EmulatedKubeApi
 from tests.support.applications import NOW, application
 from tests.testbed.karpenter.recorded import Moment, PodMark, Recording, Story, claim_words, note_event, read_recording
-from tests.testbed.karpenter.situations import POOLS, SITUATIONS, ZONES, InOrder, Situation
+from tests.testbed.karpenter.situations import KINDS, POOLS, SITUATIONS, ZONES, InOrder, Situation
 
 STEP_S = 0.1
 TOLERANCE_S = 3.0
@@ -42,8 +42,7 @@ class Stage:
             self.ec2.begin(shortage)
         self.karpenter = Karpenter(self.world, Recorder(self.world), self.ec2)
         for name, types in (situation.pools or POOLS).items():
-            kinds = ("spot", "on-demand") if name == "mixed" else ("on-demand",)
-            self.world.store.create("NodePool", manifests.node_pool(name, types, {}, kinds))
+            self.world.store.create("NodePool", manifests.node_pool(name, types, {}, KINDS.get(name, ("on-demand",))))
         self.story: Story = defaultdict(list)
         self._claims: dict[str, Object] = {}
         self._counts: dict[str, int] = {}
