@@ -340,11 +340,11 @@ class Service:
         """Schedules a job. By default APScheduler drops a run that starts a second late; here none may be dropped."""
         self._once(name, work)
         trigger = IntervalTrigger(seconds=self._clock.real(seconds), timezone="UTC")
-        self._scheduler.add_job(_logged(name, work), trigger, id=name, **_JOB_OPTIONS)
+        self._scheduler.add_job(_logged(name, work, self._stop), trigger, id=name, **_JOB_OPTIONS)
 
     def _once(self, name: str, work: Callable[[], None]) -> None:
         """Runs a job now, besides its schedule."""
-        self._scheduler.add_job(_logged(name, work), id=f"{name}-now", replace_existing=True, **_JOB_OPTIONS)
+        self._scheduler.add_job(_logged(name, work, self._stop), id=f"{name}-now", replace_existing=True, **_JOB_OPTIONS)
 
     def _reload(self) -> None:
         change = self._catalog.poll()
@@ -380,12 +380,15 @@ class Service:
             self._cloudwatch.publish_modes({view.application.key: view.decision.mode for view in self.controller.views()})
 
 
-def _logged(name: str, work: Callable[[], None]) -> Callable[[], None]:
+def _logged(name: str, work: Callable[[], None], stop: threading.Event) -> Callable[[], None]:
     def job() -> None:
         try:
             work()
-        except Exception:  # a failing job must be logged and must not end the others
-            log.exception("job.failed", job=name)
+        except Exception as error:  # a failing job must be logged and must not end the others
+            if stop.is_set():  # the process ends, and what the job needs may have ended before it
+                log.info("job.interrupted", job=name, error=str(error))
+            else:
+                log.exception("job.failed", job=name)
 
     return job
 

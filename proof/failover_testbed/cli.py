@@ -12,8 +12,10 @@ import click
 
 from controller.cli.common import fail_cleanly, show
 from controller.errors import FailoverError
+from controller.policy import text
 from controller.service.logs import configure_logging
 from controller.settings import LogFormat, LogLevel, LogSettings
+from failover_testbed.demo.narrator import LEGEND
 from failover_testbed.demo.play import play, serve
 from failover_testbed.demo.scenario import Scenario, builtin, builtin_names, load_scenario
 
@@ -55,11 +57,13 @@ def demo_command(wanted: str, *, names_only: bool, serve_only: bool, logs: bool,
 
 def _play(scenario: Scenario, stop: threading.Event, record: Path | None) -> bool:
     about = scenario.file
+    lasts, takes = text.duration(about.duration_s), text.duration(about.duration_s / about.factor)
     show(
         [
             ("title", f"Scenario {about.name}"),
             ("plain", about.description),
-            ("dim", f"time runs {about.factor:g} times as fast"),
+            ("dim", f"{lasts} in about {takes}: the clock runs {about.factor:g} times as fast"),
+            *(("dim", line) for line in LEGEND),
             ("plain", ""),
         ]
     )

@@ -11,7 +11,7 @@ from controller.policy.model import Application, Mode, Target, Unit
 from controller.policy.routing import PREFIX, action_key, format_action
 from controller.policy.standby import live_rule, standby_rule
 from failover_testbed.cluster.components import AUTHENTICATION
-from failover_testbed.cluster.world import POOL_LABEL, TYPE_LABEL, Object, machine
+from failover_testbed.cluster.world import CAPACITY_LABEL, POOL_LABEL, TYPE_LABEL, Object, machine
 
 CONTAINER_PORT: Final = 8000
 MANAGER: Final = "kubectl-client-side-apply"
@@ -80,13 +80,27 @@ def services(application: Application) -> list[Object]:
     ]
 
 
+def unit_types(unit: Unit) -> tuple[str, ...]:
+    """The instance types that a unit may run on."""
+    return tuple(dict.fromkeys((unit.instance_type, *unit.instance_types)))
+
+
+def pinned_types(application: Application, unit: Unit) -> tuple[str, ...]:
+    """The instance types that a unit's pods pin: its own where its NodePool has others for another unit, else ()."""
+    own = unit_types(unit)
+    shared = {one for other in application.units if other.node_pool == unit.node_pool for one in unit_types(other)}
+    return own if shared - set(own) else ()
+
+
 def deployment(application: Application, unit: Unit, replicas: int) -> Object:
     """The Deployment of a unit: each pod takes a whole node of the unit's NodePool."""
     accelerator = machine(unit.instance_type).accelerator
+    pinned = pinned_types(application, unit)
     template = {
         "metadata": {"labels": {"app": unit.deployment, "model": application.name}},
         "spec": {
-            "nodeSelector": {POOL_LABEL: unit.node_pool},
+            "nodeSelector": {POOL_LABEL: unit.node_pool, **({TYPE_LABEL: pinned[0]} if len(pinned) == 1 else {})},
+            **({"affinity": _affinity(pinned)} if len(pinned) > 1 else {}),
             "containers": [
                 {
                     "name": "server",
@@ -103,6 +117,12 @@ def deployment(application: Application, unit: Unit, replicas: int) -> Object:
         "metadata": {"name": unit.deployment, "namespace": application.namespace},
         "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": unit.deployment}}, "template": template},
     }
+
+
+def _affinity(types: tuple[str, ...]) -> Object:
+    """Node affinity to some instance types."""
+    terms = [{"matchExpressions": [{"key": TYPE_LABEL, "operator": "In", "values": list(types)}]}]
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
 
 
 def scaled_object(application: Application, unit: Unit, target: float) -> Object:
@@ -141,11 +161,20 @@ def scaled_object(application: Application, unit: Unit, target: float) -> Object
     }
 
 
-def node_pool(name: str, instance_types: tuple[str, ...], limits: Mapping[str, str]) -> Object:
-    """A NodePool of on-demand capacity in every zone of the node class."""
+def node_pool(
+    name: str, instance_types: tuple[str, ...], limits: Mapping[str, str], capacity_types: tuple[str, ...] = ("on-demand",)
+) -> Object:
+    """A NodePool in every zone of the node class.
+
+    Args:
+        name: Its name.
+        instance_types: What it may launch.
+        limits: Quantities by resource; none if empty.
+        capacity_types: Any of ``reserved``, ``spot`` and ``on-demand``.
+    """
     requirements = [
         {"key": TYPE_LABEL, "operator": "In", "values": list(instance_types)},
-        {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
+        {"key": CAPACITY_LABEL, "operator": "In", "values": list(capacity_types)},
     ]
     return {
         "apiVersion": "karpenter.sh/v1",

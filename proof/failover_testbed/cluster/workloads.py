@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from controller.policy.model import Application, Unit
 from failover_testbed.cluster.events import Recorder
-from failover_testbed.cluster.manifests import CONTAINER_PORT
+from failover_testbed.cluster.manifests import CONTAINER_PORT, pinned_types
 from failover_testbed.cluster.world import ZONE_LABEL, Node, Object, Pod, World, condition, owner, stable_hash
 from failover_testbed.kube_api import ApiError
 
@@ -79,6 +79,11 @@ class Workloads:
         self._world.store.delete("Pod", pod.name, namespace=pod.namespace, grace_seconds=0)
         self._forget(pod)
 
+    def evict(self, pod: Pod) -> None:
+        """Ends a pod whose node is going: it finishes its requests within the grace period, and the Deployment makes another one."""
+        if pod.gone_at is None:
+            self._delete(pod)
+
     # --- a step -------------------------------------------------------------------------------------------------------------------------
 
     def step(self) -> None:
@@ -140,7 +145,7 @@ class Workloads:
             "spec": template["spec"] | {"terminationGracePeriodSeconds": int(TERMINATION_S)},
         }
         made = world.store.create("Pod", body, manager=_CONTROLLERS)
-        pod = Pod(name, made["metadata"]["uid"], application.namespace, unit, world.now())
+        pod = Pod(name, made["metadata"]["uid"], application.namespace, unit, world.now(), pinned_types(application, unit))
         world.pods[pod.namespace, pod.name] = pod
         self._changed = True
         return pod
@@ -179,8 +184,8 @@ class Workloads:
                 self._refuse(pod)
 
     def _free_node(self, pod: Pod) -> Node | None:
-        pool = pod.unit.node_pool
-        return next((node for node in self._world.nodes.values() if node.usable and node.pod is None and node.pool == pool), None)
+        free = (node for node in self._world.nodes.values() if node.usable and node.pod is None and node.pool == pod.unit.node_pool)
+        return next((node for node in free if not pod.types or node.instance_type in pod.types), None)
 
     def _refuse(self, pod: Pod) -> None:
         nodes = len(self._world.nodes)

@@ -72,6 +72,7 @@ class Pod:
     namespace: str
     unit: Unit
     created: float
+    types: tuple[str, ...] = ()  # the instance types that it pins; () for any of its NodePool
     unschedulable_since: float | None = None
     nominated: str = ""  # the NodeClaim launched for it
     node: Node | None = None

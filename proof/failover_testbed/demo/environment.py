@@ -134,7 +134,7 @@ class Environment:
         world = World(self._clock, self.api.store, applications, ZONES, self.scenario.file.seed)
         recorder = Recorder(world)
         workloads = Workloads(world, recorder)
-        karpenter = Karpenter(world, recorder, Ec2(ZONES, world.random))
+        karpenter = Karpenter(world, recorder, Ec2(ZONES, world.random, answer=self.scenario.file.fleet))
         replicas = {application.key: self._replicas(application) for application in applications}
         self._create(world, workloads, karpenter, replicas)
         session = connect(kubeconfig=str(self.kubeconfig("lbc")), read_s=10)
@@ -168,11 +168,11 @@ class Environment:
         self._create_components(world)
         pools: dict[str, tuple[str, ...]] = {}
         for _, unit in world.units():
-            types = (unit.instance_type, *unit.instance_types)
-            pools[unit.node_pool] = tuple(dict.fromkeys((*pools.get(unit.node_pool, ()), *types)))
+            pools[unit.node_pool] = tuple(dict.fromkeys((*pools.get(unit.node_pool, ()), *manifests.unit_types(unit))))
         for name, types in pools.items():
             limits = {limit.resource: limit.value for limit in file.limits if limit.node_pool == name and limit.value is not None}
-            store.create("NodePool", manifests.node_pool(name, types, limits), manager=manifests.MANAGER)
+            pool = manifests.node_pool(name, types, limits, file.capacity_types.get(name, ("on-demand",)))
+            store.create("NodePool", pool, manager=manifests.MANAGER)
         for application in world.applications:
             for service in manifests.services(application):
                 store.create("Service", service, manager=manifests.MANAGER)

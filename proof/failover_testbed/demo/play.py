@@ -8,29 +8,21 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from controller.clients.kube import connect
-from controller.clock import AcceleratedClock, Clock, SystemClock
+from controller.clock import AcceleratedClock, SystemClock
 from controller.errors import FailoverError
 from controller.policy import text
-from controller.policy.model import Action, ActionKind, Alert, Mode, Plan, Return, Verb
-from controller.policy.plan import describe
-from controller.policy.reasons import Reason
-from controller.ports import Message
-from controller.service.controller import Controller, View
 from controller.service.wiring import Service
 from controller.settings import AwsSettings, HttpSettings, LeaderElectionSettings, RecordingSettings, Settings
 from failover_testbed.demo.environment import Environment
-from failover_testbed.demo.player import Progress
+from failover_testbed.demo.narrator import Emit, Narrator, progress_line
 from failover_testbed.demo.scenario import Scenario
-from failover_testbed.demo.verdict import Check, ModeChange, judge
-
-Emit = Callable[[str, str], None]
-"""Prints a line in a style."""
+from failover_testbed.demo.verdict import Check, judge
 
 _PROGRESS_S: Final = 3.0  # real seconds between two lines of progress
 _POLL_S: Final = 0.2
@@ -62,116 +54,6 @@ def environment_variables(variables: dict[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-class Narrator:
-    """Prints what the controller does. The controller's loop calls `tap`, a sink's thread calls `send`.
-
-    Args:
-        emit: Prints a line.
-        clock: The scenario's time.
-    """
-
-    name = "demo"
-
-    def __init__(self, emit: Emit, clock: Clock) -> None:
-        self._emit, self._clock = emit, clock
-        self._begin = clock.now()
-        self._lock = threading.Lock()
-        self._shown: dict[str, tuple[object, ...]] = {}
-        self._known: dict[str, int] = {}  # mode changes already printed, by application
-        self._plans: dict[str, Plan] = {}
-        self._verified_at: dict[str, float] = {}
-        self.mode_changes: list[ModeChange] = []
-        self.alerts: dict[str, Alert] = {}
-        self.mode: Mode | None = None
-
-    def begin(self) -> None:
-        """Marks the beginning of the scenario."""
-        self._begin = self._clock.now()
-
-    def say(self, style: str, words: str) -> None:
-        """Prints a line with the time since the scenario began."""
-        minutes, seconds = divmod(int(max(0.0, self._clock.now() - self._begin)), 60)
-        with self._lock:
-            self._emit(style, f"{minutes:02d}:{seconds:02d}  {words}")
-
-    def send(self, message: Message) -> None:
-        """Prints a message as people would receive it."""
-        parts = [message.title, message.why, message.cost, f"next: {message.next}" if message.next else ""]
-        self.say("title", "✉  " + " · ".join(part for part in parts if part))
-
-    def tap(self, controller: Controller) -> None:
-        """Prints the results of the last pass."""
-        for view in controller.views():
-            self.mode = view.decision.mode
-            for alert in view.decision.alerts:
-                self.alerts.setdefault(alert.key, alert)
-            self._decided(view)
-            self._mode_changed(view)
-            self._acted(view)
-            self._verified(view)
-
-    def _decided(self, view: View) -> None:
-        decision = view.decision
-        calm = decision.reason in {Reason.DEMAND_MET, Reason.WAITING_IS_NORMAL}  # these two alternate while demand rises
-        key = (decision.verb, calm or decision.reason, decision.mode, decision.held_back)
-        if self._shown.get(view.application.key) == key:
-            return
-        self._shown[view.application.key] = key
-        style = "dim" if decision.verb is Verb.HOLD and decision.held_back is None else "warn"
-        held = f", holds back {decision.held_back}" if decision.held_back and decision.verb is Verb.HOLD else ""
-        self.say(style, f"▸ {decision.verb} ({decision.mode or 'unknown'}{held})  {decision.reason}: {decision.sentence}")
-        for judged in decision.evidence.values():
-            if judged.short or judged.returned is not Return.NONE:
-                for fact in judged.facts[:3]:
-                    self.say("dim", f"    {judged.unit}: {fact}")
-
-    def _mode_changed(self, view: View) -> None:
-        made, known = view.memory.mode_changes, self._known.setdefault(view.application.key, 0)
-        if len(made) <= known:
-            return
-        self._known[view.application.key] = len(made)
-        decision, last = view.decision, made[-1]
-        short = [judged for judged in decision.evidence.values() if judged.short]
-        failover = last.to is Mode.CAPACITY
-        units = tuple(judged.unit for judged in short) if failover else tuple(n for n, j in decision.evidence.items() if j.last_failure_at)
-        cause = short[0].cause if failover and short else None
-        self.mode_changes.append(ModeChange(last.at - self._begin, last.to, last.reason, last.detail, cause, units))
-
-    def _acted(self, view: View) -> None:
-        """Prints what the last plan sent. Each plan is printed once, although every call sees it until the next pass."""
-        if view.plan is self._plans.get(view.application.key):
-            return
-        self._plans[view.application.key] = view.plan
-        for action in view.plan.due:
-            self.say("change", f"    ~ {describe(action)}{_route(action)}")
-
-    def _verified(self, view: View) -> None:
-        at = view.memory.verified_at
-        if at is not None and at != self._verified_at.get(view.application.key):
-            self._verified_at[view.application.key] = at
-            waited = text.duration(at - (view.memory.changed_at or at))
-            self.say("good", f"✔ the load balancer shows the routing action, {waited} after it was written; targets are healthy")
-
-
-def _route(action: Action) -> str:
-    return f": {action.after}" if action.kind is ActionKind.ROUTE else ""
-
-
-def progress_line(progress: Progress, mode: Mode | None) -> str:
-    """One line of progress: mode, demand, live weights, ready replicas, failed requests."""
-    weights = next(iter(progress.weights.values()), {})
-    shown = " ".join(f"{_short(name)}:{weight}" for name, weight in weights.items()) or "fixed response"
-    units = " ".join(f"{_short(unit.unit)} {unit.ready}/{unit.desired}" for unit in progress.units)
-    return (
-        f"{str(mode or 'unknown').upper():<8} demand {progress.demand:5.0f} | live {shown} | ready {units} | failed {progress.failed:.0f}"
-    )
-
-
-def _short(name: str) -> str:
-    """A unit's or Service's name without the model's prefix."""
-    return name.partition("-")[2] or name
 
 
 def play(scenario: Scenario, emit: Emit, stop: threading.Event, record: Path | None = None) -> list[Check]:

@@ -10,10 +10,11 @@ from typing import Any, Final
 import structlog
 
 from controller.policy.routing import action_key
+from failover_testbed.capacity.ec2 import FleetAnswer
 from failover_testbed.cluster import manifests
 from failover_testbed.cluster.workloads import Workloads
 from failover_testbed.cluster.world import World
-from failover_testbed.demo.scenario import EventFile, LimitFile, ScenarioFile
+from failover_testbed.demo.scenario import EventFile, InterruptionFile, LimitFile, ScenarioFile
 from failover_testbed.karpenter.controller import Karpenter
 from failover_testbed.lbc.controller import LoadBalancerController
 from failover_testbed.lbc.elb_calls import Write
@@ -265,15 +266,19 @@ class Player:
 
     def _happen(self, event: EventFile, elapsed: float) -> None:
         text = ""
-        shortages = self._karpenter.ec2.shortages
+        ec2 = self._karpenter.ec2
         if event.shortage is not None:
             shortage = event.shortage.to_shortage()
-            shortages.append(shortage)
-            text = f"no capacity: {shortage}"
+            ec2.begin(shortage)
+            several = self._file.fleet is FleetAnswer.ONE_ZONE and len(shortage.zones) != 1
+            text = f"no capacity: {shortage}{', refused one zone a launch' if several else ''}"
         elif event.returned is not None:
             shortage = event.returned.to_shortage()
-            self._karpenter.ec2.shortages = [one for one in shortages if one != shortage]
+            if shortage in ec2.shortages:
+                ec2.end(shortage)
             text = f"capacity is back: {shortage}"
+        elif event.interrupted is not None:
+            text = self._interrupt(event.interrupted)
         elif event.limit is not None:
             text = self._limit(event.limit)
         elif event.scale is not None:
@@ -289,6 +294,13 @@ class Player:
                 self._patch_ingress(application.ingress, application.namespace, change)
         with self._lock:
             self._happenings.append(Happening(elapsed, text))
+
+    def _interrupt(self, interruption: InterruptionFile) -> str:
+        nodes = self._karpenter.interrupt(interruption.node_pool, interruption.nodes)
+        for node in nodes:
+            if node.pod is not None:
+                self._workloads.evict(node.pod)
+        return f"EC2 takes back {len(nodes)} spot instance(s) of NodePool {interruption.node_pool}"
 
     def _limit(self, limit: LimitFile) -> str:
         change = {"spec": {"limits": {limit.resource: limit.value}}}

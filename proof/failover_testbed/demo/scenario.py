@@ -23,7 +23,7 @@ from controller.policy.annotations import OVERRIDE_REASON, PAUSED_UNTIL, PINNED_
 from controller.policy.model import Application, Cause, Mode
 from controller.policy.reasons import Reason
 from controller.signals.ingress import FOREVER
-from failover_testbed.capacity.ec2 import Code, Shortage
+from failover_testbed.capacity.ec2 import Code, FleetAnswer, Shortage
 from failover_testbed.traffic.demand import Choice, Demand
 
 FOLDER: Final = Path(__file__).parent / "scenarios"
@@ -31,6 +31,7 @@ DEFAULT: Final = "seed"
 
 _DAY_S: Final = 86_400
 
+CapacityType = Literal["reserved", "spot", "on-demand"]
 Seconds = Annotated[float, Field(ge=0, le=_DAY_S)]
 Quantity = Annotated[
     str, Field(pattern=r"^[0-9]+[a-zA-Z]{0,2}$", json_schema_extra={"x-allowed": "a quantity such as 4 or 16Gi, in quotes"})
@@ -38,15 +39,24 @@ Quantity = Annotated[
 
 
 class ShortageFile(FileModel):
-    """Offerings without capacity in EC2."""
+    """Offerings without capacity in EC2, or with little."""
 
     instance_types: tuple[InstanceType, ...] = Field(default=(), max_length=100, description="Instance types; all if empty.")
     zones: tuple[Zone, ...] = Field(default=(), max_length=20, description="Zones; all if empty.")
+    capacity_types: tuple[CapacityType, ...] = Field(default=(), max_length=3, description="Capacity types; all if empty.")
     code: Code = Field(default=Code.CAPACITY, description="What EC2 answers.")
+    left: int = Field(default=0, ge=0, le=10_000, description="How many instances each of the offerings still gives.")
 
     def to_shortage(self) -> Shortage:
         """The fleet's value."""
-        return Shortage(self.instance_types, self.zones, self.code)
+        return Shortage(self.instance_types, self.zones, self.code, self.capacity_types, self.left)
+
+
+class InterruptionFile(FileModel):
+    """EC2 takes back spot instances."""
+
+    node_pool: DnsName = Field(description="Of which NodePool.")
+    nodes: int = Field(ge=1, le=1000, description="How many, the oldest first.")
 
 
 class LimitFile(FileModel):
@@ -93,6 +103,7 @@ class EventFile(Choice):
     at_s: Seconds = Field(description="When.")
     shortage: ShortageFile | None = Field(default=None, description="Capacity runs out.")
     returned: ShortageFile | None = Field(default=None, description="Capacity is back. Has the same values as the shortage that it ends.")
+    interrupted: InterruptionFile | None = Field(default=None, description="EC2 takes back spot instances, with two minutes' notice.")
     limit: LimitFile | None = Field(default=None, description="A NodePool gets or loses a limit.")
     scale: ScaleFile | None = Field(default=None, description="A person changes a floor.")
     override: OverrideFile | None = Field(default=None, description="An operator pauses, pins or removes the override.")
@@ -102,7 +113,7 @@ class EventFile(Choice):
 
     @classmethod
     def _keys(cls) -> tuple[str, ...]:
-        return ("shortage", "returned", "limit", "scale", "override", "action")
+        return ("shortage", "returned", "interrupted", "limit", "scale", "override", "action")
 
 
 class ModeChangeExpectation(FileModel):
@@ -152,6 +163,13 @@ class ScenarioFile(FileModel):
     demand: Demand = Field(description="Demand, the same for every application.")
     replicas: dict[DnsLabel, int] = Field(
         default={}, description="Ready replicas at the start, by unit. Absent units get as many as the demand needs."
+    )
+    fleet: FleetAnswer = Field(
+        default=FleetAnswer.ONE_ZONE,
+        description="How EC2 answers a launch that it cannot fill: about one zone, as mostly in the field, or all.",
+    )
+    capacity_types: dict[DnsName, tuple[CapacityType, ...]] = Field(
+        default={}, description="Capacity types of NodePools. Absent NodePools have on-demand capacity only."
     )
     limits: tuple[LimitFile, ...] = Field(default=(), max_length=100, description="Limits of NodePools at the start.")
     override: OverrideFile | None = Field(default=None, description="The operator's override on the Ingress at the start.")
@@ -241,10 +259,13 @@ def _unknown_names(model: ScenarioFile, document: Document, applications: Sequen
     units = {unit.name for application in applications for unit in application.units}
     pools = {unit.node_pool for application in applications for unit in application.units}
     named: list[tuple[Place, str, set[str], str]] = [(("replicas", name), name, units, "unit") for name in model.replicas]
+    named += [(("capacityTypes", name), name, pools, "NodePool") for name in model.capacity_types]
     named += [(("limits", index, "nodePool"), limit.node_pool, pools, "NodePool") for index, limit in enumerate(model.limits)]
     for index, event in enumerate(model.events):
         if event.limit is not None:
             named.append((("events", index, "limit", "nodePool"), event.limit.node_pool, pools, "NodePool"))
+        if event.interrupted is not None:
+            named.append((("events", index, "interrupted", "nodePool"), event.interrupted.node_pool, pools, "NodePool"))
         if event.scale is not None:
             named.append((("events", index, "scale", "unit"), event.scale.unit, units, "unit"))
     for index, expectation in enumerate(model.expect):

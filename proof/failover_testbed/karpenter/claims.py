@@ -26,9 +26,9 @@ class Claim:
     pool: str
     obj: Object
     types: tuple[str, ...]
+    capacity_types: tuple[str, ...]
     created: float
-    instance_type: str = ""
-    zone: str = ""
+    offering: Offering | None = None  # what was launched
     provider_id: str = ""
     launched_at: float | None = None
     node: Node | None = None
@@ -48,19 +48,26 @@ class ClaimWriter:
     def __init__(self, world: World, recorder: Recorder) -> None:
         self._world, self._recorder = world, recorder
 
-    def create(self, pool: Mapping[str, Any], types: tuple[str, ...], resource: str | None) -> Claim:
+    def create(self, pool: Mapping[str, Any], types: tuple[str, ...], capacity_types: tuple[str, ...], resource: str | None) -> Claim:
         """Creates a claim that allows every zone.
 
         Args:
             pool: The NodePool.
             types: The allowed instance types.
+            capacity_types: The allowed capacity types.
             resource: The resource of which the pod requests one; None without a pod.
         """
         world, name = self._world, f"{pool['metadata']['name']}-{self._world.suffix()}"
         template = pool["spec"]["template"]
         labels = dict(template.get("metadata", {}).get("labels", {}))
-        fixed = {"pool": labels.get("pool", ""), _CLASS_LABEL: "default", POOL_LABEL: pool["metadata"]["name"], CAPACITY_LABEL: "on-demand"}
-        requirements = [{"key": key, "operator": "In", "values": [value]} for key, value in fixed.items() if value]
+        allowed = {
+            "pool": [labels["pool"]] if "pool" in labels else [],
+            _CLASS_LABEL: ["default"],
+            POOL_LABEL: [pool["metadata"]["name"]],
+            CAPACITY_LABEL: sorted(capacity_types),
+            TYPE_LABEL: list(types),
+        }
+        requirements = [{"key": key, "operator": "In", "values": values} for key, values in allowed.items() if values]
         requests = {"pods": "1"} | ({resource: "1"} if resource else {})
         body = {
             "metadata": {
@@ -74,12 +81,12 @@ class ClaimWriter:
             "spec": {
                 "expireAfter": template["spec"].get("expireAfter", "720h"),
                 "nodeClassRef": template["spec"]["nodeClassRef"],
-                "requirements": [*requirements, {"key": TYPE_LABEL, "operator": "In", "values": list(types)}],
+                "requirements": requirements,
                 "resources": {"requests": requests},
             },
         }
         made = world.store.create("NodeClaim", body, manager=_MANAGER)
-        claim = Claim(name, pool["metadata"]["name"], made, types, world.now())
+        claim = Claim(name, pool["metadata"]["name"], made, types, capacity_types, world.now())
         for kind in ("Launched", "Registered", "Initialized"):
             self._set(claim, kind, *_AWAITING)
         self._write(claim)
@@ -87,27 +94,26 @@ class ClaimWriter:
 
     def launched(self, claim: Claim, offering: Offering) -> None:
         """Writes that the claim has an instance."""
-        claim.instance_type, claim.zone, _ = offering
-        claim.launched_at = self._world.now()
-        labels = {TYPE_LABEL: claim.instance_type, ZONE_LABEL: claim.zone, CAPACITY_LABEL: "on-demand"}
-        self._world.store.patch("NodeClaim", claim.name, {"metadata": {"labels": labels}}, manager=_MANAGER)
+        claim.offering, claim.launched_at = offering, self._world.now()
+        self._world.store.patch("NodeClaim", claim.name, {"metadata": {"labels": _labels(offering)}}, manager=_MANAGER)
         self._set(claim, "Launched", "True", "Launched", "")
         self._set(claim, "Registered", *_NOT_FOUND)
-        claim.provider_id = f"aws:///{claim.zone}/i-{self._world.random.getrandbits(64):017x}"
+        claim.provider_id = f"aws:///{offering.zone}/i-{self._world.random.getrandbits(64):017x}"
         self._write(claim)
         self._transition(claim, "Launched")
 
     def registered(self, claim: Claim) -> Node:
         """Writes that the claim's node joined; a taint still keeps pods away."""
-        world = self._world
+        assert claim.offering is not None  # noqa: S101 - the caller checked
+        world, offering = self._world, claim.offering
         name = f"ip-{world.address().replace('.', '-')}.us-west-2.compute.internal"
-        node = Node(name, claim.pool, claim.zone, claim.instance_type, empty_since=world.now())
+        node = Node(name, claim.pool, offering.zone, offering.instance_type, empty_since=world.now())
         world.nodes[name] = node
         claim.node, claim.registered_at = node, world.now()
-        capacity = machine(claim.instance_type).capacity()
-        labels = {POOL_LABEL: claim.pool, TYPE_LABEL: claim.instance_type, ZONE_LABEL: claim.zone, CAPACITY_LABEL: "on-demand"}
+        capacity = machine(offering.instance_type).capacity()
+        labels = {POOL_LABEL: claim.pool, "kubernetes.io/hostname": name} | _labels(offering)
         body = {
-            "metadata": {"name": name, "labels": labels | {"kubernetes.io/hostname": name}},
+            "metadata": {"name": name, "labels": labels},
             "spec": {"providerID": claim.provider_id, "taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]},
             "status": {"capacity": capacity, "allocatable": capacity},
         }
@@ -169,8 +175,8 @@ class ClaimWriter:
                 for kind, (state, reason, message, since) in claim.conditions.items()
             ]
         }
-        if claim.launched_at is not None:
-            capacity = machine(claim.instance_type).capacity()
+        if claim.offering is not None:
+            capacity = machine(claim.offering.instance_type).capacity()
             status |= {"providerID": claim.provider_id, "imageID": "ami-03cf127a", "capacity": capacity, "allocatable": capacity}
         if claim.node is not None:
             status["nodeName"] = claim.node.name
@@ -179,3 +185,8 @@ class ClaimWriter:
     def _transition(self, claim: Claim, kind: str) -> None:
         text = f"Status condition transitioned, Type: {kind}, Status: Unknown -> True, Reason: {kind}"
         self._recorder.karpenter(claim.obj, "Normal", kind, text)
+
+
+def _labels(offering: Offering) -> dict[str, str]:
+    """The labels that a launch adds to its NodeClaim, and that its Node has."""
+    return {TYPE_LABEL: offering.instance_type, ZONE_LABEL: offering.zone, CAPACITY_LABEL: offering.capacity_type}

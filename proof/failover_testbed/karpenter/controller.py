@@ -1,27 +1,36 @@
 """A fake Karpenter: batches pending pods, launches NodeClaims, caches refused offerings, and removes empty nodes.
 
-It writes what recordings of Karpenter v1.14.1 show. A claim allows every zone. Claims of one batch share one fleet call. A refused claim
-gets its event and is deleted about a second later. For three minutes Karpenter does not request the refused offering again; in that time
-only `NoCompatibleInstanceTypes` repeats.
+It writes what recordings of Karpenter v1.14.1 show. A claim allows every zone, and every capacity type of which something is available.
+Equal claims of one batch share one fleet call, which asks for one capacity type and may give some of them an instance and refuse the
+others. A refused claim gets its event and is deleted about a second later. Every ten seconds Karpenter asks again for what EC2 has not
+refused within three minutes; once nothing is left, only `NoCompatibleInstanceTypes` repeats.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from decimal import Decimal
 from itertools import zip_longest
-from typing import Any, Final
-
-from kubernetes.utils.quantity import parse_quantity
+from typing import Final
 
 from failover_testbed.capacity.batcher import Batcher
-from failover_testbed.capacity.ec2 import UNAVAILABLE_TEXT, Ec2, Offering, event_message, refusal_text
-from failover_testbed.capacity.karpenter import BLOCKED_DEDUPE_S, CACHE_S, EMPTY_S, POD_DEDUPE_S, REFUSED_S, REQUEUE_S, TERMINATE_S
-from failover_testbed.capacity.offerings import Offerings
+from failover_testbed.capacity.ec2 import UNAVAILABLE_TEXT, Code, Ec2, FleetError, Offering, event_message, refusal_text
+from failover_testbed.capacity.karpenter import (
+    BLOCKED_DEDUPE_S,
+    CACHE_S,
+    EMPTY_S,
+    POD_DEDUPE_S,
+    REFUSED_S,
+    REQUEUE_S,
+    SWEEP_S,
+    TERMINATE_S,
+)
+from failover_testbed.capacity.offerings import Offerings, asked_first
 from failover_testbed.cluster.events import Recorder
 from failover_testbed.cluster.world import Node, Object, Pod, World, machine
 from failover_testbed.karpenter.claims import Claim, ClaimWriter
+from failover_testbed.karpenter.pools import Amounts, Pool, add, amounts, read_pools, shown
+from failover_testbed.karpenter.sentences import NO_COMPATIBLE, no_place
 
 LAUNCH_S: Final = 0.1
 """Duration of a fleet call, seconds."""
@@ -29,30 +38,8 @@ REGISTER_S: Final = 20.0
 """From the launch of an instance to the registration of its node, seconds."""
 INITIALIZE_S: Final = 2.0
 """From the registration of a node to the removal of its taint, seconds."""
-
-_NO_COMPATIBLE: Final = "NodePool requirements filtered out all compatible available instance types"
-_ALL_FILTERED: Final = "Failed to schedule pod, nodepool requirements filtered out all available instance types"
-_TYPE_KEY: Final = "node.kubernetes.io/instance-type"
-
-
-@dataclass(frozen=True, slots=True)
-class _Pool:
-    """A NodePool's present state."""
-
-    obj: Object
-    types: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        return str(self.obj["metadata"]["name"])
-
-    def exceeded(self, used: dict[str, Decimal]) -> str:
-        """The limit that one more node would exceed, "" if none."""
-        for resource, limit in (self.obj["spec"].get("limits") or {}).items():
-            more = Decimal(1) if resource == "nodes" else _amounts(self.types[0]).get(resource, Decimal(0))
-            if more and used.get(resource, Decimal(0)) + more > _quantity(limit):
-                return str(resource)
-        return ""
+INTERRUPTED_S: Final = 40.0
+"""From the notice of a spot interruption to the end of its node, seconds: its pods' grace period and the termination. EC2 gives 120."""
 
 
 class Karpenter:
@@ -69,7 +56,7 @@ class Karpenter:
         self._writer = ClaimWriter(world, recorder)
         self._claims: dict[str, Claim] = {}
         self._offerings = Offerings(world.zones)
-        self._handled: set[str] = set()  # uids of the pods in earlier scheduling loops
+        self._handled: dict[str, float | None] = {}  # when each waiting pod was last marked unschedulable, by uid
         self._batcher = Batcher()
         self._requeue_at = float("inf")
         self._resources: dict[str, dict[str, str]] = {}
@@ -79,10 +66,11 @@ class Karpenter:
     def start_node(self, pool_name: str, instance_type: str) -> Node:
         """Creates a node that is already in use, with its NodeClaim."""
         pool = self._pools()[pool_name]
-        claim = self._writer.create(pool.obj, (instance_type,), None)
-        self._claims[claim.name] = claim
         zone = self._world.zones[len(self._world.nodes) % len(self._world.zones)]
-        self._writer.launched(claim, Offering(instance_type, zone))
+        offering = asked_first([Offering(instance_type, zone, kind) for kind in pool.capacity_types])[0]
+        claim = self._writer.create(pool.obj, (instance_type,), (offering.capacity_type,), None)
+        self._claims[claim.name] = claim
+        self._writer.launched(claim, offering)
         node = self._writer.registered(claim)
         self._writer.initialized(claim)
         return node
@@ -90,11 +78,10 @@ class Karpenter:
     def publish_pools(self) -> None:
         """Writes the status of every NodePool whose status changed."""
         for pool in self._pools().values():
-            used = self._used(pool.name)
-            shown = {name: _shown(name, amount) for name, amount in used.items()}
-            if self._resources.get(pool.name) != shown:
-                self._resources[pool.name] = shown
-                self._writer.pool_status(pool.obj, shown)
+            resources = shown(self._used(pool.name))
+            if self._resources.get(pool.name) != resources:
+                self._resources[pool.name] = resources
+                self._writer.pool_status(pool.obj, resources)
 
     # --- a step -------------------------------------------------------------------------------------------------------------------------
 
@@ -109,7 +96,7 @@ class Karpenter:
             self._advance(claim, now)
         self._launch(now)
         self._consolidate(now)
-        self._batch([pod for pod in waiting if not pod.nominated], now)
+        self._batch(list(waiting), now)
         self.publish_pools()
 
     def _advance(self, claim: Claim, now: float) -> None:
@@ -125,85 +112,67 @@ class Karpenter:
             self._writer.initialized(claim)
 
     def _release(self, claim: Claim) -> None:
-        """Returns the pods of a deleted claim to the next batch."""
+        """Returns the pods of a deleted claim to the next scheduling loop."""
         for pod in self._world.pods.values():
             if pod.nominated == claim.name and pod.node is None:
                 pod.nominated = ""
-                self._handled.discard(pod.uid)
 
     # --- provisioning -------------------------------------------------------------------------------------------------------------------
 
-    def _batch(self, pods: list[Pod], now: float) -> None:
-        """Waits for a second without new pods, ten at most. Pods that got no node are scheduled again after ten seconds."""
-        self._handled &= {pod.uid for pod in pods}
-        new = [pod for pod in pods if pod.uid not in self._handled]
-        if new:
-            self._handled.update(pod.uid for pod in new)
+    def _batch(self, waiting: list[Pod], now: float) -> None:
+        """Runs a scheduling loop a second after the last pod was marked, ten at most, and every ten seconds while pods wait."""
+        marks = {pod.uid: pod.unschedulable_since for pod in waiting}
+        if any(self._handled.get(uid) != at for uid, at in marks.items()):
             self._batcher.add(now)
-        if now >= self._batcher.due_at or (pods and now >= self._requeue_at):
+        self._handled = marks
+        if now >= self._batcher.due_at or (waiting and now >= self._requeue_at):
             self._batcher.close()
-            self._provision(pods, now)
-            self._requeue_at = now + REQUEUE_S if pods else float("inf")
+            self._provision([pod for pod in waiting if not pod.nominated], now)
+            self._requeue_at = now + REQUEUE_S if waiting else float("inf")
 
     def _provision(self, pods: list[Pod], now: float) -> None:
         """One scheduling loop: a claim for each pod whose NodePool has an offering and is below its limits, an event for the others."""
         pools = self._pools()
-        open_types = {name: self._offerings.available_types(pool.types, now) for name, pool in pools.items()}
+        open_types = {name: self._offerings.available_types(pool.types, now, pool.capacity_types) for name, pool in pools.items()}
         for name, types in open_types.items():
             if not types:
-                self._recorder.karpenter(pools[name].obj, "Warning", "NoCompatibleInstanceTypes", _NO_COMPATIBLE, dedupe_s=BLOCKED_DEDUPE_S)
+                self._recorder.karpenter(pools[name].obj, "Warning", "NoCompatibleInstanceTypes", NO_COMPATIBLE, dedupe_s=BLOCKED_DEDUPE_S)
         used = {name: self._used(name) for name in pools}
         for pod in pods:
             pool = pools.get(pod.unit.node_pool)
-            types = open_types.get(pod.unit.node_pool, ())
-            if pool is not None and types and not pool.exceeded(used[pool.name]):
-                self._nominate(pod, pool, types)
-                _add(used[pool.name], _amounts(pool.types[0]))
+            offerings = self._offerings.available(pool.suits(pod.types), now, pool.capacity_types) if pool is not None else []
+            if pool is not None and offerings and not pool.exceeded(used[pool.name]):
+                self._nominate(pod, pool, offerings)
+                add(used[pool.name], amounts(offerings[0].instance_type))
             else:
-                text = self._no_place(pod, pools, open_types, used)
-                about = _about(pod)
-                self._recorder.karpenter(about, "Warning", "FailedScheduling", text, dedupe_s=POD_DEDUPE_S)
+                text = no_place(pod, pools, open_types, used)
+                self._recorder.karpenter(_about(pod), "Warning", "FailedScheduling", text, dedupe_s=POD_DEDUPE_S)
 
-    def _nominate(self, pod: Pod, pool: _Pool, types: tuple[str, ...]) -> None:
-        claim = self._writer.create(pool.obj, types, machine(types[0]).accelerator)
+    def _nominate(self, pod: Pod, pool: Pool, offerings: list[Offering]) -> None:
+        """Makes a claim that allows the types and capacity types of which something is available."""
+        types = tuple(dict.fromkeys(one.instance_type for one in offerings))
+        kinds = tuple(dict.fromkeys(one.capacity_type for one in offerings))
+        claim = self._writer.create(pool.obj, types, kinds, machine(types[0]).accelerator)
         self._claims[claim.name] = claim
         pod.nominated = claim.name
         self._recorder.karpenter(_about(pod), "Normal", "Nominated", f"Pod should schedule on: nodeclaim/{claim.name}")
-
-    def _no_place(
-        self, pod: Pod, pools: dict[str, _Pool], open_types: dict[str, tuple[str, ...]], used: dict[str, dict[str, Decimal]]
-    ) -> str:
-        """The text of `FailedScheduling`. It omits pools without an offering, and includes the limits of pools that the pod cannot use."""
-        fragments = []
-        for name, pool in pools.items():
-            if not open_types[name]:
-                continue
-            limit = pool.exceeded(used[name])
-            if limit == "nodes":
-                fragments.append(f"node limits have been exhausted for nodepool (NodePool={name})")
-            elif limit:
-                fragments.append(f"all available instance types exceed limits for nodepool (NodePool={name})")
-            else:
-                wanted = f"karpenter.sh/nodepool In [{pod.unit.node_pool}] not in karpenter.sh/nodepool In [{name}]"
-                fragments.append(f"incompatible requirements, key karpenter.sh/nodepool, {wanted}")
-        return f"Failed to schedule pod, {'; '.join(fragments)}" if fragments else _ALL_FILTERED
 
     # --- launching ----------------------------------------------------------------------------------------------------------------------
 
     def _launch(self, now: float) -> None:
         """Launches the claims that are due; equal claims share one fleet call: some may get an instance and the others its errors."""
-        groups: dict[tuple[str, tuple[str, ...]], list[Claim]] = {}
+        groups: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[Claim]] = {}
         for claim in self._claims.values():
             if claim.launched_at is None and claim.remove_at is None and now - claim.created >= LAUNCH_S:
-                groups.setdefault((claim.pool, claim.types), []).append(claim)
-        for (_, types), claims in groups.items():
-            offerings = self._offerings.available(types, now)
+                groups.setdefault((claim.pool, claim.types, claim.capacity_types), []).append(claim)
+        for (_, types, kinds), claims in groups.items():
+            offerings = asked_first(self._offerings.available(types, now, kinds))
             if not offerings:
                 for claim in claims:
                     self._refuse(claim, UNAVAILABLE_TEXT, now)
                 continue
             fleet = self.ec2.create_fleet(offerings, len(claims))
-            self._offerings.remember(fleet.errors, now + CACHE_S)
+            self._offerings.remember(fleet.errors, _cached_until(now))
             request = self._world.suffix(12)
             for claim, offering in zip_longest(claims, fleet.launched):
                 if offering is None:
@@ -216,6 +185,36 @@ class Karpenter:
         claim.remove_at = now + REFUSED_S
         message = event_message(claim.name, error)
         self._recorder.karpenter(claim.obj, "Warning", "InsufficientCapacityError", message)
+
+    # --- interruption -------------------------------------------------------------------------------------------------------------------
+
+    def interrupt(self, pool: str, count: int) -> list[Node]:
+        """EC2 takes back spot instances: Karpenter caches their offerings as refused, taints the nodes and ends them.
+
+        Args:
+            pool: Whose nodes.
+            count: How many, the oldest first.
+
+        Returns:
+            The nodes. Their pods must be evicted now.
+        """
+        now, taken = self._world.now(), []
+        for claim in list(self._claims.values()):
+            node, offering = claim.node, claim.offering
+            spot = offering is not None and offering.capacity_type == "spot"
+            if node is None or offering is None or claim.pool != pool or not spot or claim.remove_at is not None or len(taken) == count:
+                continue
+            about_node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name, "uid": node.name}}
+            for obj, what in ((claim.obj, "NodeClaim"), (about_node, "Node")):
+                self._recorder.karpenter(obj, "Warning", "SpotInterrupted", "Spot interruption warning was triggered")
+                text = f"Interruption triggered termination for the {what}"
+                self._recorder.karpenter(obj, "Warning", "TerminatingOnInterruption", text)
+            self._offerings.remember([FleetError(offering, Code.CAPACITY, "")], _cached_until(now))
+            node.usable = False
+            self._writer.delete(claim)
+            claim.remove_at = now + INTERRUPTED_S
+            taken.append(node)
+        return taken
 
     # --- consolidation ------------------------------------------------------------------------------------------------------------------
 
@@ -233,42 +232,21 @@ class Karpenter:
 
     # --- NodePools ----------------------------------------------------------------------------------------------------------------------
 
-    def _pools(self) -> dict[str, _Pool]:
-        found = {}
-        for obj in self._world.store.list("NodePool"):
-            requirements: list[dict[str, Any]] = obj["spec"]["template"]["spec"]["requirements"]
-            types = next((tuple(one["values"]) for one in requirements if one["key"] == _TYPE_KEY), ())
-            if types:
-                found[obj["metadata"]["name"]] = _Pool(obj, types)
-        return found
+    def _pools(self) -> dict[str, Pool]:
+        return read_pools(self._world.store.list("NodePool"))
 
-    def _used(self, pool: str) -> dict[str, Decimal]:
+    def _used(self, pool: str) -> Amounts:
         """The resources of a pool's claims, including those not launched yet."""
-        used: dict[str, Decimal] = {}
+        used: Amounts = {}
         for claim in self._claims.values():
             if claim.pool == pool and (claim.remove_at is None or claim.node is not None):
-                _add(used, _amounts(claim.instance_type or claim.types[0]))
+                add(used, amounts(claim.offering.instance_type if claim.offering is not None else claim.types[0]))
         return used
 
 
-def _amounts(instance_type: str) -> dict[str, Decimal]:
-    """The resources of one node of an instance type."""
-    return {name: _quantity(amount) for name, amount in machine(instance_type).capacity().items()} | {"nodes": Decimal(1)}
-
-
-def _add(total: dict[str, Decimal], more: dict[str, Decimal]) -> None:
-    for name, amount in more.items():
-        total[name] = total.get(name, Decimal(0)) + amount
-
-
-def _quantity(text: object) -> Decimal:
-    return Decimal(parse_quantity(text))  # type: ignore[no-untyped-call]
-
-
-def _shown(name: str, amount: Decimal) -> str:
-    units = {"memory": ("Mi", 2**20), "ephemeral-storage": ("Gi", 2**30)}
-    suffix, size = units.get(name, ("", 1))
-    return f"{int(amount / size)}{suffix}"
+def _cached_until(now: float) -> float:
+    """When a refused offering is available again: at the first sweep of the cache after its entry has expired."""
+    return math.ceil((now + CACHE_S) / SWEEP_S) * SWEEP_S
 
 
 def _about(pod: Pod) -> Object:

@@ -8,6 +8,7 @@ import pytest
 
 from controller.errors import ConfigError
 from controller.policy.model import Mode
+from failover_testbed.capacity.ec2 import FleetAnswer
 from failover_testbed.demo.scenario import DEFAULT, FOLDER, builtin, builtin_names, load_scenario
 from failover_testbed.traffic.demand import Demand, Point, Wave
 
@@ -38,7 +39,7 @@ def load(folder: Path, text: str) -> str:
 
 
 def test_the_default_comes_first() -> None:
-    assert builtin_names() == (DEFAULT, "l4-limit", "one-zone", "quota")
+    assert builtin_names() == (DEFAULT, "l4-limit", "one-zone", "quota", "spot")
 
 
 @pytest.mark.parametrize("name", builtin_names())
@@ -62,7 +63,7 @@ def test_a_built_in_scenario_holds_together(name: str) -> None:
 
 
 def test_an_unknown_name_says_which_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"scenario 'nope' is unknown; allowed: seed, l4-limit, one-zone, quota, or a file"):
+    with pytest.raises(ConfigError, match=r"scenario 'nope' is unknown; allowed: seed, l4-limit, one-zone, quota, spot, or a file"):
         builtin("nope")
 
 
@@ -70,6 +71,7 @@ def test_defaults(folder: Path) -> None:
     (folder / "mine.yaml").write_text(GOOD)
     file = load_scenario(folder / "mine.yaml").file
     assert (file.factor, file.mode, file.events, file.expect, file.replicas) == (20, Mode.COST, (), (), {})
+    assert (file.fleet, file.capacity_types) == (FleetAnswer.ONE_ZONE, {})
 
 
 @pytest.mark.parametrize(
@@ -88,6 +90,9 @@ def test_defaults(folder: Path) -> None:
         (GOOD + "events:\n  - {atSeconds: 1, shortage: {}, returned: {}}\n", "found shortage, returned; allowed: exactly one of shortage"),
         (GOOD + "events:\n  - {atSeconds: 1, shortage: {code: Nope}}\n", "allowed: InsufficientInstanceCapacity | VcpuLimitExceeded"),
         (GOOD + "events:\n  - {atSeconds: 1, limit: {nodePool: x, resource: cpu}}\n", 'found the NodePool "x"; allowed: amd-neuron-inf2'),
+        (GOOD + "events:\n  - {atSeconds: 1, interrupted: {nodePool: x, nodes: 1}}\n", 'found the NodePool "x"; allowed: amd-neuron-inf2'),
+        (GOOD + "capacityTypes: {x: [spot]}\n", 'mine.yaml:8: capacityTypes.x: found the NodePool "x"; allowed: amd-neuron-inf2'),
+        (GOOD + "fleet: two-zones\n", 'mine.yaml:8: fleet: found "two-zones" (text); allowed: one-zone | all-zones'),
         (GOOD + "expect:\n  - failover: {units: [x]}\n", 'mine.yaml:9: expect[0].failover.units[0]: found the unit "x"'),
         (GOOD + "---\n" + GOOD, "mine.yaml: found 2 documents; allowed: one scenario"),
         ("", "mine.yaml: found 0 documents"),

@@ -12,9 +12,9 @@ import pytest
 from controller.clients.kube import EVENTS, NODE_CLAIMS, NODE_POOLS
 from controller.clock import ManualClock
 from controller.policy.model import Application, Cause
-from controller.signals.classify import classify_refusal, limited_pools
+from controller.signals.classify import classify_refusal, limited_pools, unavailable_pools
 from controller.signals.cluster import ClusterView
-from failover_testbed.capacity.ec2 import Code, Ec2, Offering, Shortage, event_message, refusal_text
+from failover_testbed.capacity.ec2 import Code, Ec2, FleetAnswer, Offering, Shortage, event_message, refusal_text
 from failover_testbed.cluster import manifests
 from failover_testbed.cluster.events import Recorder
 from failover_testbed.cluster.workloads import Workloads
@@ -64,21 +64,26 @@ class Cluster:
 @pytest.fixture
 def cluster() -> Cluster:
     """One ready replica of each unit, on its own node."""
+    return started(APP)
+
+
+def started(app: Application, capacity_types: tuple[str, ...] = ("on-demand",)) -> Cluster:
+    """A cluster with one ready replica of each unit, on its own node."""
     clock = ManualClock(NOW)
     api = EmulatedKubeApi(clock, seed=7)
-    world = World(clock, api.store, (APP,), ZONES, seed=7)
+    world = World(clock, api.store, (app,), ZONES, seed=7)
     recorder = Recorder(world)
     workloads = Workloads(world, recorder)
     karpenter = Karpenter(world, recorder, Ec2(ZONES, world.random))
-    pools = {unit.node_pool: unit.instance_type for unit in APP.units}
-    for pool, instance_type in pools.items():
-        api.store.create("NodePool", manifests.node_pool(pool, (instance_type,), {}))
-    for service in manifests.services(APP):
+    for pool in dict.fromkeys(unit.node_pool for unit in app.units):
+        types = tuple(dict.fromkeys(unit.instance_type for unit in app.units if unit.node_pool == pool))
+        api.store.create("NodePool", manifests.node_pool(pool, types, {}, capacity_types))
+    for service in manifests.services(app):
         api.store.create("Service", service)
-    for unit in APP.units:
-        api.store.create("Deployment", manifests.deployment(APP, unit, 1))
-        workloads.adopt(APP, unit)
-        workloads.start_ready(APP, unit, karpenter.start_node(unit.node_pool, unit.instance_type))
+    for unit in app.units:
+        api.store.create("Deployment", manifests.deployment(app, unit, 1))
+        workloads.adopt(app, unit)
+        workloads.start_ready(app, unit, karpenter.start_node(unit.node_pool, unit.instance_type))
     workloads.publish_all()
     karpenter.publish_pools()
     return Cluster(clock, world, workloads, karpenter)
@@ -107,7 +112,7 @@ def test_a_replica_gets_a_node_and_becomes_ready_after_its_cold_start(cluster: C
 
 
 def test_a_refused_batch_is_what_was_recorded(cluster: Cluster) -> None:
-    """Two pods, two claims, one fleet call; deleted a second later; no request for three minutes; then the next one."""
+    """Two pods, two claims, one fleet call; deleted a second later; asked again ten seconds later; then no request for three minutes."""
     cluster.karpenter.ec2.shortages = [INF2]
     cluster.scale("sd21-inf2", 3)
     cluster.run(3)
@@ -116,7 +121,7 @@ def test_a_refused_batch_is_what_was_recorded(cluster: Cluster) -> None:
     gone = {event["involvedObject"]["name"] for event in refused}
     cluster.run(2)
     assert not gone & {claim["metadata"]["name"] for claim in cluster.claims("inf2")}
-    cluster.run(60)
+    cluster.run(75)
     assert len(cluster.events("InsufficientCapacityError")) == 2
     blocked = cluster.events("NoCompatibleInstanceTypes")
     assert [(event["involvedObject"]["kind"], event["involvedObject"]["name"]) for event in blocked] == [("NodePool", "inf2")]
@@ -125,7 +130,7 @@ def test_a_refused_batch_is_what_was_recorded(cluster: Cluster) -> None:
     assert "karpenter.sh/nodepool In [inf2] not in karpenter.sh/nodepool In [trn1]" in pods[0]["message"]
     assert "In [inf2] not in karpenter.sh/nodepool In [inf2]" not in pods[0]["message"]
     cluster.karpenter.ec2.shortages = []
-    cluster.run(180 - 65)
+    cluster.run(180 - 80)
     assert len(cluster.claims("inf2")) == 1
     cluster.run(20)
     assert len(cluster.claims("inf2")) == 3
@@ -147,7 +152,7 @@ def test_the_event_has_the_recorded_shape(cluster: Cluster) -> None:
     )
     cluster.karpenter.ec2.shortages = [INF2]
     cluster.scale("sd21-inf2", 2)
-    cluster.run(8)
+    cluster.run(14)
     for reason, theirs in recorded.items():
         mine = cluster.events(reason)[0]
         assert given(mine) == given(theirs), reason
@@ -194,7 +199,7 @@ def test_one_zone_out_makes_no_event_at_all(cluster: Cluster) -> None:
 def test_full_subnets_block_every_pool(cluster: Cluster) -> None:
     cluster.karpenter.ec2.shortages = [Shortage((), (), Code.ADDRESSES)]
     cluster.scale("sd21-inf2", 2)
-    cluster.run(10)
+    cluster.run(14)
     assert {event["involvedObject"]["name"] for event in cluster.events("NoCompatibleInstanceTypes")} == {"inf2", "trn1", "g5", "g6"}
     assert "nodepool requirements filtered out all available instance types" in cluster.events("FailedScheduling")[-1]["message"] or any(
         "filtered out all available" in event["message"] for event in cluster.events("FailedScheduling")
@@ -243,3 +248,42 @@ def test_pods_without_a_node_go_first(cluster: Cluster) -> None:
     assert cluster.workloads.waiting() == []
     pods = [pod for pod in cluster.world.store.list("Pod") if pod["metadata"]["labels"]["app"] == "sd21-inf2"]
     assert len(pods) == 1
+
+
+def test_of_a_shared_pool_each_unit_gets_nodes_of_its_own_type() -> None:
+    """The pods pin their type, and the node that one unit left is not another unit's."""
+    shared = tuple(replace(unit, node_pool="nvidia") if unit.node_pool in {"g5", "g6"} else unit for unit in APP.units)
+    cluster = started(replace(APP, units=shared))
+    template = cluster.world.store.get("Deployment", "sd21-g6-triton")["spec"]["template"]["spec"]
+    assert template["nodeSelector"] == {"karpenter.sh/nodepool": "nvidia", "node.kubernetes.io/instance-type": "g6.xlarge"}
+    assert (
+        "node.kubernetes.io/instance-type"
+        not in cluster.world.store.get("Deployment", "sd21-inf2")["spec"]["template"]["spec"]["nodeSelector"]
+    )
+    cluster.karpenter.ec2.begin(Shortage(("g6.xlarge",)))
+    cluster.scale("sd21-g6-triton", 2)
+    cluster.scale("sd21-g5-triton", 0)
+    cluster.run(40)
+    assert (cluster.ready("sd21-g5-triton"), cluster.ready("sd21-g6-triton")) == (0, 1)
+    said = [event["message"] for event in cluster.events("FailedScheduling") if event["source"]]
+    assert unavailable_pools(said[0]) == ("nvidia",)
+    assert not cluster.events("NoCompatibleInstanceTypes")
+
+
+def test_an_interrupted_spot_node_is_replaced_by_on_demand_once_spot_is_refused_everywhere() -> None:
+    cluster = started(APP, ("spot", "on-demand"))
+    ec2 = cluster.karpenter.ec2
+    ec2.answer = FleetAnswer.ONE_ZONE
+    ec2.begin(Shortage(("g6.xlarge",), capacity_types=("spot",)))
+    (node,) = cluster.karpenter.interrupt("g6", 5)
+    assert node.pod is not None
+    cluster.workloads.evict(node.pod)
+    cluster.run(15)
+    assert {event["involvedObject"]["kind"] for event in cluster.events("SpotInterrupted")} == {"NodeClaim", "Node"}
+    cluster.run(90)
+    refused = [classify_refusal(event["message"]).zone for event in cluster.events("InsufficientCapacityError")]
+    assert len(refused) == len(set(refused)) == 2  # the zone of the interrupted node is not tried
+    (claim,) = cluster.claims("g6")
+    assert claim["metadata"]["labels"]["karpenter.sh/capacity-type"] == "on-demand"
+    assert cluster.ready("sd21-g6-triton") == 1
+    assert not cluster.events("NoCompatibleInstanceTypes")
