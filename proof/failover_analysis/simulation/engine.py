@@ -79,6 +79,10 @@ class Engine:
         """The active faults by their number."""
         self.last_fault = -math.inf
         """When a fault last ended."""
+        self.disturbing: set[int] = set()
+        """The numbers of the active faults that may keep the controller from seeing a shortage or acting on it."""
+        self.last_disturbance = -math.inf
+        """When one of those last ended."""
         self.injected: dict[str, int] = {}
         """How often each fault has begun."""
         self.tampered_at = self.memory_lost_at = self.override_at = -math.inf

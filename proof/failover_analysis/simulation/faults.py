@@ -40,11 +40,13 @@ class Kind:
         begin: Starts the fault. Returns the function that ends it, or None if it ends by itself.
         shortest_s: Shortest duration of a random one, seconds.
         longest_s: Longest duration of a random one, seconds.
+        disturbs: Whether it may keep the controller from seeing a shortage or from acting on it.
     """
 
     begin: Begin
     shortest_s: float = 0.0
     longest_s: float = 0.0
+    disturbs: bool = True
 
 
 def _setting(name: str, value: object, harmless: object) -> Begin:
@@ -439,14 +441,14 @@ FAULTS: Final[dict[str, Kind]] = {
     "pinned-to-capacity": Kind(_pinned(Mode.CAPACITY), 10 * _MINUTE, 3 * _HOUR),
     "configuration-changed": Kind(_reconfigure, 10 * _MINUTE, 6 * _HOUR),
     # Karpenter and EC2.
-    "ice-zone": Kind(_ice_zone, 10 * _MINUTE, 4 * _HOUR),
-    "ice-all-zones": Kind(_ice_all, 10 * _MINUTE, 8 * _HOUR),
-    "ice-two-units": Kind(_ice_two, 10 * _MINUTE, 4 * _HOUR),
-    "ice-everything": Kind(_ice_region, 10 * _MINUTE, 2 * _HOUR),
-    "ice-flapping": Kind(_ice_flapping, 30 * _MINUTE, 4 * _HOUR),
-    "quota": Kind(_quota, 30 * _MINUTE, 6 * _HOUR),
-    "addresses-used-up": Kind(_addresses, 10 * _MINUTE, 2 * _HOUR),
-    "pool-limit": Kind(_limit, 30 * _MINUTE, 4 * _HOUR),
+    "ice-zone": Kind(_ice_zone, 10 * _MINUTE, 4 * _HOUR, disturbs=False),
+    "ice-all-zones": Kind(_ice_all, 10 * _MINUTE, 8 * _HOUR, disturbs=False),
+    "ice-two-units": Kind(_ice_two, 10 * _MINUTE, 4 * _HOUR, disturbs=False),
+    "ice-everything": Kind(_ice_region, 10 * _MINUTE, 2 * _HOUR, disturbs=False),
+    "ice-flapping": Kind(_ice_flapping, 30 * _MINUTE, 4 * _HOUR, disturbs=False),
+    "quota": Kind(_quota, 30 * _MINUTE, 6 * _HOUR, disturbs=False),
+    "addresses-used-up": Kind(_addresses, 10 * _MINUTE, 2 * _HOUR, disturbs=False),
+    "pool-limit": Kind(_limit, 30 * _MINUTE, 4 * _HOUR, disturbs=False),
     "nodes-never-join": Kind(_setting("never_joins", True, False), 10 * _MINUTE, _HOUR),
     "launch-errors": Kind(_setting("create_errors", True, False), 5 * _MINUTE, _HOUR),
     "karpenter-silent": Kind(_setting("karpenter_silent", True, False), 5 * _MINUTE, _HOUR),
@@ -485,7 +487,11 @@ def schedule(engine: Engine, plans: tuple[FaultPlan, ...]) -> None:
 def _begin(engine: Engine, number: int, plan: FaultPlan) -> None:
     engine.active[number] = plan
     engine.injected[plan.name] = engine.injected.get(plan.name, 0) + 1
-    undo = FAULTS[plan.name].begin(engine, plan)
+    kind = FAULTS[plan.name]
+    if kind.disturbs:
+        engine.disturbing.add(number)
+        engine.last_disturbance = engine.event_queue.now
+    undo = kind.begin(engine, plan)
     engine.event_queue.after(plan.seconds, partial(_end, engine, number, undo))
 
 
@@ -494,3 +500,6 @@ def _end(engine: Engine, number: int, undo: Undo | None) -> None:
         undo()
     del engine.active[number]
     engine.last_fault = engine.event_queue.now
+    if number in engine.disturbing:
+        engine.disturbing.discard(number)
+        engine.last_disturbance = engine.event_queue.now

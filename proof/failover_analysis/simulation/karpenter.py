@@ -19,7 +19,7 @@ from failover_analysis.simulation.cluster import Claim, Node, Pod
 from failover_analysis.simulation.event_queue import EventQueue
 from failover_analysis.simulation.fault_state import FaultState
 from failover_testbed.capacity.batcher import Batcher
-from failover_testbed.capacity.ec2 import EVENT_BYTES, Code, Ec2, FleetError
+from failover_testbed.capacity.ec2 import EVENT_BYTES, Code, Ec2, FleetError, Offering
 from failover_testbed.capacity.karpenter import BLOCKED_DEDUPE_S, CACHE_S, EMPTY_S, REFUSED_S, REQUEUE_S, SWEEP_S, TERMINATE_S
 from failover_testbed.capacity.offerings import Offerings
 
@@ -32,7 +32,8 @@ _KEPT_S: Final = 3600.0  # as long as the API server keeps events
 _MOST_KEPT: Final = 2000
 _PER_ZONE_BYTES: Final = 250  # about what one zone's InsufficientInstanceCapacity takes of an event's 300 bytes
 
-_CAUSES: Final = {Code.CAPACITY: Cause.CAPACITY, Code.QUOTA: Cause.QUOTA, Code.ADDRESSES: Cause.NETWORK}
+CAUSES: Final = {Code.CAPACITY: Cause.CAPACITY, Code.QUOTA: Cause.QUOTA, Code.ADDRESSES: Cause.NETWORK}
+"""What Karpenter's codes count as."""
 
 
 class Pods(Protocol):
@@ -213,7 +214,7 @@ class Karpenter:
                 claim=claim.name,
                 pool=pool.name,
                 at=float(int(self._event_queue.now)),  # events carry whole seconds
-                cause=_CAUSES[errors[0].code] if errors else Cause.CAPACITY,
+                cause=CAUSES[errors[0].code] if errors else Cause.CAPACITY,
                 codes=codes[:1],
                 attempt=claims[0].name,
                 seen=self._event_queue.now,
@@ -313,6 +314,10 @@ class Karpenter:
         self._changed()
 
     # --- observations -------------------------------------------------------------------------------------------------------------------
+
+    def askable(self, pool: Pool) -> list[Offering]:
+        """What it may ask EC2 for now: everything that the pool allows but what is in its cache."""
+        return self._offerings.available(pool.types, self._event_queue.now)
 
     def forget_old(self) -> None:
         """Drops events that the API server would no longer keep."""
