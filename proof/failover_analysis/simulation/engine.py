@@ -24,6 +24,7 @@ from failover_analysis.simulation.replica import MortalApplier, Observers, Repli
 from failover_analysis.simulation.setup import FaultPlan, Setup
 from failover_analysis.simulation.simulated_view import SimulatedView, World
 from failover_analysis.simulation.traffic import Traffic
+from failover_analysis.simulation.wall_clock import WallClock
 from failover_analysis.simulation.workloads import Workloads
 from failover_testbed.capacity.ec2 import Ec2
 
@@ -73,8 +74,8 @@ class Engine:
             self.event_queue, self.karpenter, self.workloads, self.api, self.balancer, self.cloudwatch, self.fault_state, setup.zones
         )
         self.lease, self.store = Lease(), Store(self.fault_state)
-        self.clock_offset = 0.0
-        self.clock_set_at = -math.inf
+        self.clock = WallClock(self.event_queue)
+        """The wall clock of the controller's processes."""
         self.active: dict[int, FaultPlan] = {}
         """The active faults by their number."""
         self.last_fault = -math.inf
@@ -102,15 +103,6 @@ class Engine:
     def stream(self, name: str) -> random.Random:
         """An independent random stream: draws of one part must not change those of another."""
         return random.Random(f"{self.seed}/{name}")
-
-    def clock(self) -> float:
-        """The controller's wall clock."""
-        return self.event_queue.now + self.clock_offset
-
-    def set_clock(self, seconds: float) -> None:
-        """Sets the controller's wall clock."""
-        self.clock_offset += seconds
-        self.clock_set_at = self.event_queue.now
 
     def elapsed(self) -> float:
         """Seconds since the start."""

@@ -163,13 +163,13 @@ def _lose_memory(engine: Engine, plan: FaultPlan) -> None:
     engine.restart(2.0 + 10.0 * plan.value)
 
 
-def _jump(hours: float) -> Begin:
-    """The controller's wall clock is wrong until the fault ends."""
+def _step(direction: int) -> Begin:
+    """The controller's wall clock steps by a minute to an hour, and back when the fault ends. The cluster's clock stays right."""
 
     def begin(engine: Engine, plan: FaultPlan) -> Undo:
-        del plan
-        engine.set_clock(hours * _HOUR)
-        return partial(engine.set_clock, -hours * _HOUR)
+        seconds = direction * round(_MINUTE * 60**plan.value, _DIGITS)
+        engine.clock.step(seconds)
+        return partial(engine.clock.step, -seconds)
 
     return begin
 
@@ -292,13 +292,13 @@ def _override(engine: Engine, plan: FaultPlan, override: Override) -> Undo:
 
 
 def _paused_by_a_person(engine: Engine, plan: FaultPlan) -> Undo:
-    until = engine.clock() + plan.seconds
+    until = engine.clock.now() + plan.seconds
     return _override(engine, plan, Override(paused_until=until, why="maintenance"))
 
 
 def _pinned(mode: Mode) -> Begin:
     def begin(engine: Engine, plan: FaultPlan) -> Undo:
-        return _override(engine, plan, Override(pinned_mode=mode, pinned_until=engine.clock() + plan.seconds, why="a test"))
+        return _override(engine, plan, Override(pinned_mode=mode, pinned_until=engine.clock.now() + plan.seconds, why="a test"))
 
     return begin
 
@@ -412,8 +412,8 @@ FAULTS: Final[dict[str, Kind]] = {
     "memory-lost": Kind(_lose_memory),
     "memory-unreadable": Kind(_setting("state_unreadable", True, False), _MINUTE, 30 * _MINUTE),
     "save-conflicts": Kind(_counted("save_conflicts", 4), 10 * _MINUTE, 6 * _HOUR),
-    "clock-ahead": Kind(_jump(1.0), 10 * _MINUTE, 3 * _HOUR),
-    "clock-behind": Kind(_jump(-1.0), 10 * _MINUTE, 3 * _HOUR),
+    "clock-ahead": Kind(_step(1), 10 * _MINUTE, 3 * _HOUR, disturbs=False),
+    "clock-behind": Kind(_step(-1), 10 * _MINUTE, 3 * _HOUR, disturbs=False),
     # AWS.
     "cloudwatch-late": Kind(_setting("cloudwatch_late_s", 420.0, 0.0), 10 * _MINUTE, 2 * _HOUR),
     "cloudwatch-absent": Kind(_setting("cloudwatch_absent", True, False), 5 * _MINUTE, _HOUR),

@@ -139,7 +139,7 @@ class Invariants:
             self._violated("one-writer", f"replica {replica.number} wrote, {engine.lease.holder} leads")
         override, now = engine.api.ingress.override, engine.event_queue.now
         blind = engine.fault_state.stalled or engine.fault_state.stale_s
-        stopped = override.paused_until is not None and engine.clock() < override.paused_until
+        stopped = override.paused_until is not None and engine.clock.now() < override.paused_until
         if stopped and not blind and now - engine.override_at > _UNSEEN_S:
             self._violated("paused", f"{action.kind} while paused by a person")
         if action.kind is ActionKind.ROUTE:
@@ -181,7 +181,7 @@ class Invariants:
     def _mode_changed(self, snapshot: Snapshot, decision: Decision, mode: Mode) -> None:
         """Checks the limits on mode changes. Those that a person requests have none."""
         engine, now, policy = self._engine, self._engine.event_queue.now, snapshot.application.policy
-        forgiven = now - engine.memory_lost_at < _HOUR_S or engine.clock_offset != 0 or now - engine.last_fault < _HOUR_S
+        forgiven = now - engine.memory_lost_at < _HOUR_S or now - engine.last_disturbance < _HOUR_S
         if decision.reason is not Reason.PINNED_TO_MODE and decision.verb is not Verb.ROLLBACK and not forgiven:
             recent = [at for at, _ in self._mode_changes if now - at < _HOUR_S]
             if len(recent) >= policy.flips_per_hour:
@@ -207,8 +207,8 @@ class Invariants:
         if action.kind is ActionKind.LOWER_FLOOR and not scaler.floor_ours:
             self._violated("not-ours", f"the floor of {action.unit} was set by somebody else")
         policy = snapshot.application.policy
-        if not lowers or now - engine.tampered_at < _AUDIT_S or now - engine.clock_set_at < policy.drain_s:
-            return  # a wall clock that jumps ahead ends every wait, including the drain
+        if not lowers or now - engine.tampered_at < _AUDIT_S:
+            return
         asked, live = parse_action(engine.api.ingress.annotations.get(engine.api.action_key, ""))[0], engine.balancer.live
         drained = now - engine.balancer.live_since >= policy.drain_s
         seen = engine.api.ingress.writer == FIELD_MANAGER and snapshot.routing.resource_version == str(engine.api.ingress.version)
