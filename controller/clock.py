@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Clock(Protocol):
@@ -135,6 +135,30 @@ class ManualClock:
     def step(self, seconds: float) -> None:
         """Sets the wall clock ahead, or back where `seconds` is negative, as a correction does: no time passes."""
         self._now += seconds
+
+
+class Steps:
+    """Notices that a wall clock was set: against the monotonic one, which never is.
+
+    Args:
+        clock: The clock.
+    """
+
+    LEAST_S: Final = 5.0
+    """More than the two drift apart between two calls, or a thread waits between reading them, seconds."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._base = clock.now() - clock.monotonic()
+
+    def taken(self) -> float:
+        """By how much the clock was set ahead since the last step was reported, seconds; negative: back; 0.0: it was not."""
+        base = self._clock.now() - self._clock.monotonic()
+        stepped = base - self._base
+        if abs(stepped) <= self.LEAST_S:
+            return 0.0
+        self._base = base
+        return stepped
 
 
 def parse_rfc3339(text: str | None) -> float | None:

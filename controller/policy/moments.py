@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -20,17 +20,31 @@ def none_ahead(memory: Memory, now: float) -> Memory:
     Returns:
         The same object where no moment is in the future.
     """
-    capped: Memory = _capped(memory, now)
+    capped: Memory = _changed(memory, lambda at: min(at, now))
     return capped
 
 
-def _capped(part: Any, now: float) -> Any:  # noqa: ANN401 - whatever a field of the model holds
-    """See `none_ahead`. A part without a moment in the future comes back as the same object."""
+def moved(memory: Memory, seconds: float) -> Memory:
+    """The memory by a clock that was set: with every moment moved, so that each stays as long ago as it is.
+
+    Args:
+        memory: What is remembered.
+        seconds: How far the clock was set ahead; negative: back.
+
+    Returns:
+        The memory. A moment of 0 says that something is older than anybody remembers, and stays so.
+    """
+    shifted: Memory = _changed(memory, lambda at: at + seconds if at else at)
+    return shifted
+
+
+def _changed(part: Any, change: Callable[[float], float]) -> Any:  # noqa: ANN401 - whatever a field of the model holds
+    """A part with `change` made to each moment in it. One in which that changes nothing comes back as the same object."""
     if isinstance(part, tuple):
-        each = tuple(_capped(one, now) for one in part)
+        each = tuple(_changed(one, change) for one in part)
         return part if all(one is was for one, was in zip(each, part, strict=True)) else each
     if isinstance(part, Mapping):
-        named = {key: _capped(one, now) for key, one in part.items()}
+        named = {key: _changed(one, change) for key, one in part.items()}
         return part if all(one is part[key] for key, one in named.items()) else named
     kind: type[Any] = type(part)
     if not is_dataclass(kind):
@@ -38,7 +52,7 @@ def _capped(part: Any, now: float) -> Any:  # noqa: ANN401 - whatever a field of
     changes: dict[str, Any] = {}
     for name, moment in _fields(kind):
         before = getattr(part, name)
-        after = (now if before is not None and before > now else before) if moment else _capped(before, now)
+        after = _changed(before, change) if not moment else None if before is None else change(before)
         if after is not before:
             changes[name] = after
     return replace(part, **changes) if changes else part

@@ -7,16 +7,18 @@ calls, so that the caller can show a decision before anything is applied, and th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import structlog
 
+from controller.clock import Clock, Steps
 from controller.errors import Conflict, RemoteError, StateError
 from controller.policy.conclusion import Conclusion, conclude
 from controller.policy.memory import applied
 from controller.policy.model import Alert, Application, Decision, Memory, Snapshot, Source
+from controller.policy.moments import moved
 from controller.ports import Leadership
 from controller.service.contested import Contested
 from controller.service.executor import Executor, Outcome
@@ -85,13 +87,12 @@ class ApplicationPass:
         record: The stored memory.
         executor: Carries out plans; None for a dry run, which does not.
         leadership: Whether this replica may act.
-        now: Wall-clock time, seconds since the Unix epoch.
+        clock: The clock.
     """
 
-    def __init__(
-        self, observer: Observer, record: TermRecord, executor: Executor | None, leadership: Leadership, now: Callable[[], float]
-    ) -> None:
-        self._observer, self._record, self._executor, self._leadership, self._now = observer, record, executor, leadership, now
+    def __init__(self, observer: Observer, record: TermRecord, executor: Executor | None, leadership: Leadership, clock: Clock) -> None:
+        self._observer, self._record, self._executor, self._leadership, self._clock = observer, record, executor, leadership, clock
+        self._steps = Steps(clock)
         self.memory: Memory | None = None
         """The memory; None: it must be loaded first."""
         self._state_problem = ""
@@ -103,6 +104,7 @@ class ApplicationPass:
     def decide(self, application: Application) -> Decided:
         """Loads the memory if necessary, observes, settles what is in doubt, decides and plans."""
         self._load(application)
+        self._follow_clock(application)
         further = (self._unreadable(),) if self._state_problem else ()
         snapshot = self._observer.snapshot(application, leader=self._leadership.leads(), epoch=self._record.epoch, further=further)
         settled = self._settle(snapshot)
@@ -123,7 +125,7 @@ class ApplicationPass:
         outcome = Outcome()
         if self._executor is not None and conclusion.plan.due:
             outcome = self._executor.execute(conclusion.plan, conclusion.snapshot.epoch)
-        at, policy = self._now(), conclusion.snapshot.application.policy
+        at, policy = self._clock.now(), conclusion.snapshot.application.policy
         self._retries.count(outcome, at)
         self._contested.applied(outcome.applied, policy, at)
         # The request may be sent again. If that one is rejected, the first one is still in doubt.
@@ -149,6 +151,18 @@ class ApplicationPass:
             self._state_problem = str(error)
             return
         self._state_problem = ""
+
+    def _follow_clock(self, application: Application) -> None:
+        """Moves all that is remembered along with a step of the wall clock: no wait gets shorter or longer because somebody set it."""
+        seconds = self._steps.taken()
+        if not seconds:
+            return
+        log.warning("clock.stepped", application=application.key, seconds=round(seconds, 1))
+        if self.memory is not None:
+            self.memory = moved(self.memory, seconds)
+        if self._in_doubt is not None:
+            self._in_doubt = replace(self._in_doubt, at=self._in_doubt.at + seconds)
+        self._contested.moved(seconds)
 
     def _unreadable(self) -> Source:
         """Reports unreadable memory as a stale source, so that the decision holds and alerts instead of guessing."""

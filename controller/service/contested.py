@@ -66,6 +66,10 @@ class Contested:
             repeats = known.repeats + 1 if known is not None and now - known.at < policy.flap_window_s else 0
             self.written[_field(action)] = _Written(action, now, repeats)
 
+    def moved(self, seconds: float) -> None:
+        """The clock was set ahead by so many seconds, or back: each write stays as long ago as it is."""
+        self.written = {field: replace(known, at=known.at + seconds) for field, known in self.written.items()}
+
     def alerts(self, policy: PolicySettings, now: float) -> Iterator[Alert]:
         """Writes that were put back again and again, lately."""
         for known in self.written.values():

@@ -43,7 +43,8 @@ class _Record:
     passes: ApplicationPass
     last: Conclusion | None = None  # None: no pass yet
     alerts: dict[str, Alert] = field(default_factory=dict)
-    due: float = 0.0  # when another pass is due even if nothing changes
+    at: float = 0.0  # when the last pass decided, monotonic
+    due: float = 0.0  # when another pass is due even if nothing changes, monotonic
     override: str = ""
     ledger: Ledger = field(default_factory=Ledger)
 
@@ -56,10 +57,16 @@ def _found(conclusion: Conclusion) -> Iterator[Message]:
 
 
 def _book(record: _Record, now: float) -> None:
-    """Accounts for the time since the last pass. Only the leader does: two replicas would count everything twice."""
+    """Accounts for the time since the last pass. Only the leader does: two replicas would count everything twice.
+
+    Args:
+        record: The application's.
+        now: Seconds of the monotonic clock.
+    """
     last = record.last
     if last is not None and last.snapshot.leader:
-        record.ledger = booked(record.ledger, last.snapshot, last.decision, now - last.snapshot.now)
+        record.ledger = booked(record.ledger, last.snapshot, last.decision, now - record.at)
+    record.at = now
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +172,11 @@ class Controller:
         self._telemetry.unparsed.set(self._view.karpenter.unparsed)
         if not records:
             return self._interval_s
-        return max(0.0, min(record.due for record in records.values()) - self._clock.now())
+        return max(0.0, min(record.due for record in records.values()) - self._clock.monotonic())
 
     def _pass_over_time(self, applications: list[Application], records: Mapping[str, _Record], stopping: Callable[[], bool]) -> None:
         """Runs due passes, the longest overdue first and at least one a round, until something changes: that is more urgent."""
-        now = self._clock.now()
+        now = self._clock.monotonic()
         overdue = sorted((record.due, place) for place, record in enumerate(records.values()) if record.due <= now)
         for _, place in overdue:
             if stopping():
@@ -180,7 +187,7 @@ class Controller:
 
     def _new_record(self, key: str) -> _Record:
         stored = TermRecord(self._store, self._leadership, key)
-        return _Record(ApplicationPass(self._observer, stored, self._executor, self._leadership, self._clock.now))
+        return _Record(ApplicationPass(self._observer, stored, self._executor, self._leadership, self._clock))
 
     def _pass_safely(self, application: Application, record: _Record) -> None:
         """Runs a pass. An unexpected error is logged and counted and does not stop the other applications; the pass is retried later."""
@@ -190,13 +197,13 @@ class Controller:
         except Exception:
             log.exception("pass.failed", application=application.key)
             self._telemetry.pass_errors.labels(application.key).inc()
-            record.due = self._clock.now() + self._interval_s
+            record.due = self._clock.monotonic() + self._interval_s
         self.last_pass = self._clock.monotonic()  # after each pass: many applications on a slow API must not cause a restart
 
     def _pass(self, application: Application, record: _Record) -> None:
         decided = record.passes.decide(application)
         conclusion = decided.conclusion
-        _book(record, conclusion.snapshot.now)
+        _book(record, self._clock.monotonic())
         self._log_change(record.last, conclusion)
         with self._lock:
             record.last = conclusion
@@ -210,7 +217,7 @@ class Controller:
             if application.key in self._applications:  # otherwise its series have been dropped for good
                 self._telemetry.decided(conclusion.snapshot, conclusion.decision, record.ledger)
         longest = max(self._interval_s, len(self._applications) / PASSES_PER_S)
-        record.due = self._clock.now() + min(longest, acted.again_s)
+        record.due = self._clock.monotonic() + min(longest, acted.again_s)
 
     def _count_actions(self, made: Plan, outcome: Outcome) -> None:
         for action in outcome.applied:

@@ -60,6 +60,7 @@ def make_external(settings: Settings, view: ClusterView, clock: Clock, clients: 
     metrics = CloudWatchPoller(
         clients,
         clock,
+        now=view.now,  # AWS's clock and the cluster's agree; this node's may be wrong
         enabled=aws.cloudwatch_enabled,
         latency_stat=aws.latency_stat,
         interval_s=polls.cloudwatch_interval_s,

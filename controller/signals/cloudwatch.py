@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -226,6 +226,7 @@ class CloudWatchPoller:
     Args:
         clients: The AWS client factory.
         clock: The clock.
+        now: What time it is for AWS, seconds since the Unix epoch; None: as `clock` says. Values carry times of this clock.
         enabled: False: makes no calls, and `source` says so.
         latency_stat: Statistic of a unit's latency: a percentile, or ``Average`` for endpoints without percentiles (moto).
         lag: Number of newest whole periods that are ignored because they are still incomplete.
@@ -240,6 +241,7 @@ class CloudWatchPoller:
         clients: AwsClients,
         clock: Clock,
         *,
+        now: Callable[[], float] | None = None,
         enabled: bool = True,
         latency_stat: str = "p95",
         lag: int = 1,
@@ -251,7 +253,7 @@ class CloudWatchPoller:
         if lag < 0 or lookback < 1:
             raise ValueError(f"lag must not be negative and lookback at least 1, got {lag} and {lookback}")
         self._clients = clients
-        self._clock = clock
+        self._clock, self._now = clock, now or clock.now
         self._enabled = enabled
         self._latency_stat = latency_stat
         self._lag = lag
@@ -313,9 +315,7 @@ class CloudWatchPoller:
         self._refused = {query: refusal for query, refusal in self._refused.items() if refusal[0] > now}
         queries = dict.fromkeys(query for each in wanted.values() for query in each.all() if query not in self._refused)
         found: dict[MetricQuery, Series] = {}
-        windows = {
-            period_s: Window.at(self._clock.now(), period_s, lookback=self._lookback, lag=self._lag) for period_s in _periods(queries)
-        }
+        windows = {period_s: Window.at(self._now(), period_s, lookback=self._lookback, lag=self._lag) for period_s in _periods(queries)}
         problem, failure = "", None
         try:
             for period_s, window in windows.items():

@@ -28,7 +28,7 @@ from controller.clients.kube import (
 )
 from controller.clock import Clock, parse_rfc3339
 from controller.policy.model import Application, PoolObservation, RoutingObservation, Source
-from controller.signals.cluster_clock import ClusterClock, by_our_clock
+from controller.signals.cluster_clock import ClusterClock, pool_by_our_clock
 from controller.signals.ingress import observe_ingress
 from controller.signals.karpenter import KarpenterView
 from controller.signals.objects import event_time, name_of, namespace_of, text
@@ -340,6 +340,11 @@ class ClusterView:
 
     # --- what is read ---
 
+    def now(self) -> float:
+        """What time it is by the cluster's clock, seconds since the Unix epoch."""
+        with self.lock:
+            return self.time.now()
+
     def ingress(self, namespace: str, name: str) -> Object | None:
         """One Ingress, None where it does not exist."""
         with self.lock:
@@ -372,7 +377,7 @@ class ClusterView:
             if known is not None and 0 <= now - known[0] < _POOLS_REUSED_S and known[1:3] == (skew, version):
                 return known[3]
             observed = self.karpenter.observation(name, now - skew, self._window_s)
-            observed = by_our_clock(observed, skew) if skew else observed
+            observed = pool_by_our_clock(observed, skew) if skew else observed
             self._pools[name] = (now, skew, version, observed)
             return observed
 

@@ -15,14 +15,13 @@ from dataclasses import replace
 from statistics import median
 from typing import Final
 
-from controller.clock import Clock
-from controller.policy.model import PoolObservation
+from controller.clock import Clock, Steps
+from controller.policy.model import PoolObservation, Sample
 
 _KEPT: Final = 5
 _ENOUGH: Final = 3  # before that a late delivery may be most of what is known
 _LATE_S: Final = 30.0  # how late a delivery may be: below it nobody can tell lateness from a clock that is behind
 _ROUNDED_S: Final = 2.0  # stamps are whole seconds, and nothing is delivered before it happens
-_STEP_S: Final = 5.0  # more than the two clocks drift apart, or a thread that waits between reading them
 
 
 class ClusterClock:
@@ -34,7 +33,7 @@ class ClusterClock:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._base = clock.now() - clock.monotonic()
+        self._steps = Steps(clock)
         self._lags: deque[float] = deque(maxlen=_KEPT)
         self._ahead = 0.0  # what the freshest stamp of a list proves, 0 or below
 
@@ -72,15 +71,13 @@ class ClusterClock:
 
     def _follow(self) -> None:
         """Follows a step of our own clock: the cluster's has made none."""
-        base = self._clock.now() - self._clock.monotonic()
-        stepped = base - self._base
-        if abs(stepped) > _STEP_S:
-            self._base = base
+        stepped = self._steps.taken()
+        if stepped:
             self._lags = deque((lag + stepped for lag in self._lags or (0.0,) * _ENOUGH), maxlen=_KEPT)
             self._ahead = min(0.0, self._ahead + stepped)
 
 
-def by_our_clock(pool: PoolObservation, skew_s: float) -> PoolObservation:
+def pool_by_our_clock(pool: PoolObservation, skew_s: float) -> PoolObservation:
     """What is known of a NodePool, with all times by our clock but the stamps that are compared with each other.
 
     Args:
@@ -102,6 +99,16 @@ def by_our_clock(pool: PoolObservation, skew_s: float) -> PoolObservation:
         for some in (pool.failures, pool.elsewhere)
     )
     return replace(pool, failures=failures, elsewhere=elsewhere, launches=tuple(launches), blocked_at=shifted(pool.blocked_at, skew_s))
+
+
+def by_our_clock(sample: Sample | None, skew_s: float) -> Sample | None:
+    """A value of CloudWatch, whose times are the cluster's, with its time by our clock.
+
+    Args:
+        sample: By the cluster's clock; None stays None.
+        skew_s: How far ours is ahead of it, seconds.
+    """
+    return sample if sample is None or not skew_s else replace(sample, at=sample.at + skew_s)
 
 
 def shifted(at: float | None, seconds: float) -> float | None:

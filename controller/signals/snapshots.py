@@ -20,6 +20,7 @@ from controller.policy.model import (
     Verification,
 )
 from controller.signals.cluster import ClusterView
+from controller.signals.cluster_clock import by_our_clock
 from controller.signals.waits import Waits
 
 
@@ -89,16 +90,16 @@ class SnapshotBuilder:
         """
         with self._view.lock:
             pending = self._view.workloads.pending(application, self._sharing.get(application.namespace, Counter()))
-            units = {unit.name: self._unit(application, unit, pending[unit.name], now, external) for unit in application.units}
-            routing = self._routing(application, now, sources, external)
             skew = self._view.time.skew_s
+            units = {unit.name: self._unit(application, unit, pending[unit.name], now, external) for unit in application.units}
+            routing = self._routing(application, now - skew, sources, external)
         return Snapshot(
             now=now,
             application=application,
             routing=routing,
             units=units,
             sources=sources,
-            error_ratio=external.metrics.error_ratio(application.key) if external.metrics else None,
+            error_ratio=by_our_clock(external.metrics.error_ratio(application.key), skew) if external.metrics else None,
             leader=leader,
             epoch=epoch,
             clock_skew_s=skew,
@@ -112,6 +113,7 @@ class SnapshotBuilder:
         endpoints = workloads.endpoints_ready(application.namespace, unit.backend.service)
         known = [count for count in (deployment.ready if deployment else None, endpoints) if count is not None]
         ports = workloads.service_ports(application.namespace, unit.backend.service)
+        skew = self._view.time.skew_s
         pool, alternatives = self._view.pool(unit.node_pool, now), self._alternatives(unit, pods, now)
         return UnitObservation(
             unit=unit.name,
@@ -126,8 +128,8 @@ class SnapshotBuilder:
             service_exists=None if ports is None else unit.backend.port in ports,
             pod_zones=deployment.zones if deployment else (),
             pod_instance_types=(deployment.instance_types if deployment else ()) or _pinned(pods),
-            demand=external.metrics.demand(application.key, unit.name) if external.metrics else None,
-            latency=external.metrics.latency(application.key, unit.name) if external.metrics else None,
+            demand=by_our_clock(external.metrics.demand(application.key, unit.name), skew) if external.metrics else None,
+            latency=by_our_clock(external.metrics.latency(application.key, unit.name), skew) if external.metrics else None,
             scaler=workloads.scaler(application.namespace, unit),
             offered_zones=external.capacity.offered_zones(unit.instance_type) if external.capacity else (),
             notes=external.capacity.notes(unit.instance_type) if external.capacity else (),
@@ -159,6 +161,7 @@ class SnapshotBuilder:
         return tuple(self._view.pool(name, now) for name in sorted(others))
 
     def _routing(self, application: Application, now: float, sources: tuple[Source, ...], external: ExternalSignals) -> RoutingObservation:
+        """What the Ingress says; `now` is by the cluster's clock, as the load-balancer controller's events are."""
         observed = self._view.routing(application)
         workloads = self._view.workloads
         capacity = application.capacity

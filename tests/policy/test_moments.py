@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from controller.policy.model import MOMENT, Cause, Memory, Mode, ModeChange, OutageHistory, UnitMemory
-from controller.policy.moments import none_ahead
+from controller.policy.moments import moved, none_ahead
 from controller.policy.reasons import Reason
 from tests.support.applications import NOW
 
@@ -63,3 +63,17 @@ def test_nothing_is_made_anew_where_nothing_lies_ahead() -> None:
     memory = _everything_at(NOW)
     assert none_ahead(memory, NOW) is memory
     assert none_ahead(Memory(), NOW) == Memory()
+
+
+@pytest.mark.parametrize("seconds", [3600.0, -3600.0])
+def test_a_clock_that_was_set_moves_every_time(seconds: float) -> None:
+    """No wait gets shorter because our clock was set ahead, and none gets longer because it was set back."""
+    shifted = moved(_everything_at(NOW), seconds)
+    assert {at for at in _times(shifted) if at is not None} == {NOW + seconds}
+    assert shifted.outage_history.uptimes_s == (7e12,)
+    assert moved(shifted, -seconds) == _everything_at(NOW)
+
+
+def test_what_is_older_than_anybody_remembers_stays_so() -> None:
+    """Cost mode of a new application has lasted for ever."""
+    assert moved(Memory(mode=Mode.COST), 3600.0) == Memory(mode=Mode.COST)

@@ -144,6 +144,13 @@ def test_counters_latencies_and_the_load_balancers_counts_come_in_one_call(endpo
     assert call["StartTime"] == datetime.fromtimestamp(MINUTE - 6 * 60, UTC)
 
 
+def test_it_asks_for_the_minutes_that_are_over_for_aws(endpoint: CloudWatch, clock: ManualClock) -> None:
+    """A clock an hour ahead asked for an hour that has not come yet, and no demand was known."""
+    clock.step(3600.0)
+    poll(CloudWatchPoller(Clients(endpoint), clock, now=lambda: clock.now() - 3600.0))
+    assert endpoint.calls[0]["EndTime"] == datetime.fromtimestamp(MINUTE, UTC)
+
+
 def test_names_and_statistic_can_be_given(endpoint: CloudWatch, clock: ManualClock) -> None:
     """A unit may publish under other names, and an endpoint may have no percentiles."""
     poller = CloudWatchPoller(Clients(endpoint), clock, latency_stat="Average")

@@ -7,7 +7,7 @@ import pytest
 from controller.clients.kube import EVENTS, NODE_CLAIMS, PODS
 from controller.clock import ManualClock, format_rfc3339
 from controller.policy.decide import decide
-from controller.policy.model import Memory
+from controller.policy.model import Memory, Sample
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 from tests.signals.samples import ice_event, moment, node_claim, waiting_pod
@@ -115,3 +115,38 @@ def test_people_hear_by_how_much_clocks_differ(ahead_s: float, words: str) -> No
     found = [alert.text for alert in decide(Memory(), snapshot)[1].alerts if alert.key == "clocks"]
     assert [words in text for text in found] == ([True] if words else [])
     assert snapshot.clock_skew_s == pytest.approx(ahead_s if words or ahead_s < 0 else 0.0)
+
+
+class Metrics:
+    """CloudWatch, whose clock agrees with the cluster's: a value of a period that ended a minute ago."""
+
+    def demand(self, *_: str) -> Sample:
+        return Sample(1200.0, T0 - 60)
+
+    latency = demand
+
+    def error_ratio(self, _: str) -> Sample:
+        return Sample(0.0, T0 - 60)
+
+
+@pytest.mark.parametrize("ahead_s", [420.0, -420.0, HOUR_S, -HOUR_S])
+def test_values_and_reports_are_as_old_as_the_cluster_says(ahead_s: float) -> None:
+    """A clock that was wrong hid what CloudWatch said of users, and that the load-balancer controller could not act."""
+    cluster, app = Cluster(ahead_s), application()
+    for number in range(3):
+        cluster.refuse(f"inf2-aaaa{number}")
+    blocked = {
+        "metadata": {"name": "routing.1", "namespace": app.namespace, "resourceVersion": "7", "creationTimestamp": format_rfc3339(T0 - 60)},
+        "involvedObject": {"kind": "Ingress", "namespace": app.namespace, "name": app.ingress},
+        "reason": "FailedBuildModel",
+        "message": "Failed build model",
+        "lastTimestamp": format_rfc3339(T0 - 60),
+    }
+    cluster.view.changed(EVENTS, None, "ADDED", blocked)
+    builder = SnapshotBuilder(cluster.view, [app])
+    snapshot = builder.build(app, cluster.ours.now(), (), ExternalSignals(metrics=Metrics()), leader=True, epoch=1)
+    units = snapshot.units.values()
+    samples = [snapshot.error_ratio, *(unit.demand for unit in units), *(unit.latency for unit in units)]
+    assert {snapshot.now - one.at for one in samples if one is not None} == {60.0}
+    assert snapshot.routing.blocked == "Failed build model"
+    assert cluster.view.now() == pytest.approx(T0)

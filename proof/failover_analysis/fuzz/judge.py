@@ -19,13 +19,7 @@ from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 from failover_analysis.fuzz.karpenter import Cluster
 from failover_analysis.fuzz.objects import START
 from failover_analysis.fuzz.world import LENGTH_S, NAMESPACE, UnitPlan, World, draw
-
-MISSED_S: Final = 600.0
-"""How long a unit may be short, with pods that wait all the time, before a controller that did nothing was wrong."""
-
-_MOST: Final = 0.8
-_NEAR_S: Final = 10.0
-"""How long before its proof a unit may have been short last: a refusal stands until Karpenter asks again."""
+from failover_analysis.real_shortage import NEAR_S, ShortageHistory
 
 _TICK_S: Final = 15.0
 _THROUGHPUT: Final = 100.0
@@ -42,7 +36,7 @@ class Verdict:
         units: For which units.
         false: Whether none of them was short, at that moment or since its proof. Of units that use one NodePool and type alike nobody can
             tell whose pod a node is for, so that of these any counts.
-        missed: Units that were short for `MISSED_S` without a failover.
+        missed: Units that were short for `OVERDUE_S` without a failover.
         short: Units that were really short at some time.
         proofs: How the units were proven short.
     """
@@ -93,32 +87,12 @@ class Truth:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._observed = 0.0
-        self._unmet: dict[str, float] = {}  # since when pods of a unit have waited without a break
-        self._spent: dict[str, float] = {}  # how long of that the unit was short
-        self.last: dict[str, float] = {}  # when each unit was last short
+        self.history = ShortageHistory(0.0)
 
     def observe(self) -> None:
         """Notes which units are short at this moment; until the next one they count as such."""
-        now, passed = self._cluster.now, self._cluster.now - self._observed
-        self._observed = now
-        for unit in self._cluster.world.units:
-            name = unit.name
-            if self.last.get(name) == now - passed and name in self._unmet:
-                self._spent[name] = self._spent.get(name, 0.0) + passed
-            if not self._cluster.unmet(unit):
-                self._unmet.pop(name, None)
-                self._spent.pop(name, None)
-                continue
-            self._unmet.setdefault(name, now)
-            if self._short(unit):
-                self.last[name] = now
-
-    def overdue(self) -> tuple[str, ...]:
-        """The units whose pods have waited for `MISSED_S`, because EC2 had nothing for most of it."""
-        now = self._cluster.now
-        waited = {name: now - since for name, since in self._unmet.items() if now - since > MISSED_S}
-        return tuple(name for name, seconds in waited.items() if self._spent.get(name, 0.0) > _MOST * seconds)
+        cluster = self._cluster
+        self.history.observe(cluster.now, {unit.name: self._short(unit) for unit in cluster.world.units if cluster.unmet(unit)})
 
     def _short(self, unit: UnitPlan) -> bool:
         """Whether there is nothing that Karpenter could launch for its pods: EC2 is out of it, or refused it within the cache."""
@@ -160,10 +134,10 @@ def play(world: World) -> Verdict:
         for name, judged in decision.evidence.items():
             if judged.short:
                 proofs.setdefault(f"{name}: {judged.proof}", t)
-        missed.update(dict.fromkeys(truth.overdue(), t))
+        missed.update(dict.fromkeys(truth.history.overdue(), t))
         if decision.verb is Verb.FAILOVER:
             return _failed_over(world, truth, decision, t, missed, proofs)
-    return Verdict(world.seed, None, (), False, tuple(missed), tuple(truth.last), tuple(proofs))
+    return Verdict(world.seed, None, (), False, tuple(missed), tuple(truth.history.last), tuple(proofs))
 
 
 def _until(clock: ManualClock, world: World, t: float) -> None:
@@ -188,8 +162,8 @@ def _failed_over(
     proven = min((at for words, at in proofs.items() if words.split(":")[0] in units), default=t)
     plans = {unit.name: unit for unit in world.units}
     alike = [unit.name for unit in world.units if any((unit.pools, unit.types) == (plans[name].pools, plans[name].types) for name in units)]
-    false = not any(truth.last.get(name, -1.0) >= proven - _NEAR_S for name in alike)
-    return Verdict(world.seed, t, units, false, tuple(missed), tuple(truth.last), tuple(proofs))
+    false = not any(truth.history.last.get(name, -1.0) >= proven - NEAR_S for name in alike)
+    return Verdict(world.seed, t, units, false, tuple(missed), tuple(truth.history.last), tuple(proofs))
 
 
 def application_of(world: World) -> Application:

@@ -27,6 +27,7 @@ from failover_analysis.simulation.scarcity import Scarcity
 from failover_analysis.simulation.setup import FaultPlan, Setup
 from failover_analysis.simulation.simulated_view import SimulatedView, World
 from failover_analysis.simulation.traffic import Traffic
+from failover_analysis.simulation.wall_clock import WallClock
 from failover_analysis.simulation.workloads import Workloads
 from failover_testbed.capacity.ec2 import Ec2
 
@@ -78,12 +79,16 @@ class Engine:
             self.event_queue, self.karpenter, self.workloads, self.api, self.balancer, self.cloudwatch, self.fault_state, setup.zones
         )
         self.lease, self.store = Lease(), Store(self.fault_state)
-        self.clock_offset = 0.0
-        self.clock_set_at = -math.inf
+        self.clock = WallClock(self.event_queue)
+        """The wall clock of the controller's processes."""
         self.active: dict[int, FaultPlan] = {}
         """The active faults by their number."""
         self.last_fault = -math.inf
         """When a fault last ended."""
+        self.disturbing: set[int] = set()
+        """The numbers of the active faults that may keep the controller from seeing a shortage or acting on it."""
+        self.last_disturbance = -math.inf
+        """When one of those last ended."""
         self.injected: dict[str, int] = {}
         """How often each fault has begun."""
         self.tampered_at = self.memory_lost_at = self.override_at = -math.inf
@@ -103,15 +108,6 @@ class Engine:
     def stream(self, name: str) -> random.Random:
         """An independent random stream: draws of one part must not change those of another."""
         return random.Random(f"{self.seed}/{name}")
-
-    def clock(self) -> float:
-        """The controller's wall clock."""
-        return self.event_queue.now + self.clock_offset
-
-    def set_clock(self, seconds: float) -> None:
-        """Sets the controller's wall clock."""
-        self.clock_offset += seconds
-        self.clock_set_at = self.event_queue.now
 
     def elapsed(self) -> float:
         """Seconds since the start."""

@@ -43,11 +43,13 @@ class Kind:
         begin: Starts the fault. Returns the function that ends it, or None if it ends by itself.
         shortest_s: Shortest duration of a random one, seconds.
         longest_s: Longest duration of a random one, seconds.
+        disturbs: Whether it may keep the controller from seeing a shortage or from acting on it.
     """
 
     begin: Begin
     shortest_s: float = 0.0
     longest_s: float = 0.0
+    disturbs: bool = True
 
 
 def _setting(name: str, value: object, harmless: object) -> Begin:
@@ -164,13 +166,13 @@ def _lose_memory(engine: Engine, plan: FaultPlan) -> None:
     engine.restart(2.0 + 10.0 * plan.value)
 
 
-def _jump(hours: float) -> Begin:
-    """The controller's wall clock is wrong until the fault ends."""
+def _step(direction: int) -> Begin:
+    """The controller's wall clock steps by a minute to an hour, and back when the fault ends. The cluster's clock stays right."""
 
     def begin(engine: Engine, plan: FaultPlan) -> Undo:
-        del plan
-        engine.set_clock(hours * _HOUR)
-        return partial(engine.set_clock, -hours * _HOUR)
+        seconds = direction * round(_MINUTE * 60**plan.value, _DIGITS)
+        engine.clock.step(seconds)
+        return partial(engine.clock.step, -seconds)
 
     return begin
 
@@ -293,13 +295,13 @@ def _override(engine: Engine, plan: FaultPlan, override: Override) -> Undo:
 
 
 def _paused_by_a_person(engine: Engine, plan: FaultPlan) -> Undo:
-    until = engine.clock() + plan.seconds
+    until = engine.clock.now() + plan.seconds
     return _override(engine, plan, Override(paused_until=until, why="maintenance"))
 
 
 def _pinned(mode: Mode) -> Begin:
     def begin(engine: Engine, plan: FaultPlan) -> Undo:
-        return _override(engine, plan, Override(pinned_mode=mode, pinned_until=engine.clock() + plan.seconds, why="a test"))
+        return _override(engine, plan, Override(pinned_mode=mode, pinned_until=engine.clock.now() + plan.seconds, why="a test"))
 
     return begin
 
@@ -441,8 +443,8 @@ FAULTS: Final[dict[str, Kind]] = {
     "memory-lost": Kind(_lose_memory),
     "memory-unreadable": Kind(_setting("state_unreadable", True, False), _MINUTE, 30 * _MINUTE),
     "save-conflicts": Kind(_counted("save_conflicts", 4), 10 * _MINUTE, 6 * _HOUR),
-    "clock-ahead": Kind(_jump(1.0), 10 * _MINUTE, 3 * _HOUR),
-    "clock-behind": Kind(_jump(-1.0), 10 * _MINUTE, 3 * _HOUR),
+    "clock-ahead": Kind(_step(1), 10 * _MINUTE, 3 * _HOUR, disturbs=False),
+    "clock-behind": Kind(_step(-1), 10 * _MINUTE, 3 * _HOUR, disturbs=False),
     # AWS.
     "cloudwatch-late": Kind(_setting("cloudwatch_late_s", 420.0, 0.0), 10 * _MINUTE, 2 * _HOUR),
     "cloudwatch-absent": Kind(_setting("cloudwatch_absent", True, False), 5 * _MINUTE, _HOUR),
@@ -470,19 +472,19 @@ FAULTS: Final[dict[str, Kind]] = {
     "pinned-to-capacity": Kind(_pinned(Mode.CAPACITY), 10 * _MINUTE, 3 * _HOUR),
     "configuration-changed": Kind(_reconfigure, 10 * _MINUTE, 6 * _HOUR),
     # Karpenter and EC2.
-    "ice-zone": Kind(_ice_zone, 10 * _MINUTE, 4 * _HOUR),
-    "ice-all-zones": Kind(_ice_all, 10 * _MINUTE, 8 * _HOUR),
-    "ice-two-units": Kind(_ice_two, 10 * _MINUTE, 4 * _HOUR),
-    "ice-everything": Kind(_ice_region, 10 * _MINUTE, 2 * _HOUR),
-    "ice-flapping": Kind(_ice_flapping, 30 * _MINUTE, 4 * _HOUR),
-    "ice-family": Kind(_ice_family, 10 * _MINUTE, 8 * _HOUR),
-    "partial-capacity": Kind(_partial, 10 * _MINUTE, 4 * _HOUR),
-    "spot-out": Kind(_spot_out, 10 * _MINUTE, 8 * _HOUR),
-    "spot-interrupted": Kind(_spot_interrupted, 10 * _MINUTE, 4 * _HOUR),
-    "fleet-answers-otherwise": Kind(_answers_otherwise, _HOUR, 12 * _HOUR),
-    "quota": Kind(_quota, 30 * _MINUTE, 6 * _HOUR),
-    "addresses-used-up": Kind(_addresses, 10 * _MINUTE, 2 * _HOUR),
-    "pool-limit": Kind(_limit, 30 * _MINUTE, 4 * _HOUR),
+    "ice-zone": Kind(_ice_zone, 10 * _MINUTE, 4 * _HOUR, disturbs=False),
+    "ice-all-zones": Kind(_ice_all, 10 * _MINUTE, 8 * _HOUR, disturbs=False),
+    "ice-two-units": Kind(_ice_two, 10 * _MINUTE, 4 * _HOUR, disturbs=False),
+    "ice-everything": Kind(_ice_region, 10 * _MINUTE, 2 * _HOUR, disturbs=False),
+    "ice-flapping": Kind(_ice_flapping, 30 * _MINUTE, 4 * _HOUR, disturbs=False),
+    "ice-family": Kind(_ice_family, 10 * _MINUTE, 8 * _HOUR, disturbs=False),
+    "partial-capacity": Kind(_partial, 10 * _MINUTE, 4 * _HOUR, disturbs=False),
+    "spot-out": Kind(_spot_out, 10 * _MINUTE, 8 * _HOUR, disturbs=False),
+    "spot-interrupted": Kind(_spot_interrupted, 10 * _MINUTE, 4 * _HOUR, disturbs=False),
+    "fleet-answers-otherwise": Kind(_answers_otherwise, _HOUR, 12 * _HOUR, disturbs=False),
+    "quota": Kind(_quota, 30 * _MINUTE, 6 * _HOUR, disturbs=False),
+    "addresses-used-up": Kind(_addresses, 10 * _MINUTE, 2 * _HOUR, disturbs=False),
+    "pool-limit": Kind(_limit, 30 * _MINUTE, 4 * _HOUR, disturbs=False),
     "nodes-never-join": Kind(_setting("never_joins", True, False), 10 * _MINUTE, _HOUR),
     "launch-errors": Kind(_setting("create_errors", True, False), 5 * _MINUTE, _HOUR),
     "karpenter-silent": Kind(_setting("karpenter_silent", True, False), 5 * _MINUTE, _HOUR),
@@ -521,7 +523,11 @@ def schedule(engine: Engine, plans: tuple[FaultPlan, ...]) -> None:
 def _begin(engine: Engine, number: int, plan: FaultPlan) -> None:
     engine.active[number] = plan
     engine.injected[plan.name] = engine.injected.get(plan.name, 0) + 1
-    undo = FAULTS[plan.name].begin(engine, plan)
+    kind = FAULTS[plan.name]
+    if kind.disturbs:
+        engine.disturbing.add(number)
+        engine.last_disturbance = engine.event_queue.now
+    undo = kind.begin(engine, plan)
     engine.event_queue.after(plan.seconds, partial(_end, engine, number, undo))
 
 
@@ -530,3 +536,6 @@ def _end(engine: Engine, number: int, undo: Undo | None) -> None:
         undo()
     del engine.active[number]
     engine.last_fault = engine.event_queue.now
+    if number in engine.disturbing:
+        engine.disturbing.discard(number)
+        engine.last_disturbance = engine.event_queue.now

@@ -29,6 +29,7 @@ from failover_analysis.simulation.engine import Engine
 from failover_analysis.simulation.recording import Violation
 from failover_analysis.simulation.remembered import Remembered
 from failover_analysis.simulation.replica import Replica
+from failover_analysis.simulation.shortage_check import ShortageCheck
 from failover_analysis.simulation.traffic import Flow
 from failover_analysis.simulation.truth import Truth
 from failover_testbed.capacity.ec2 import FleetAnswer
@@ -49,6 +50,7 @@ HARMS: Final = {
     "mode-change-harm": "requests fail that would have been served with the old routing",
     "late-failover": "requests fail although another unit could serve them",
     "late-fallback": "capacity returned long ago, and the more expensive mode goes on",
+    "truth": "traffic moves to the more expensive mode for nothing, or stays where capacity is really missing",
     "restless": "the routing is rewritten so often that the load-balancer controller cannot keep up",
     "exception": "the controller stops deciding",
 }
@@ -87,6 +89,8 @@ class Invariants:
         self._back_since: float | None = None
         self._before: tuple[LiveRule, float] | None = None  # the rule before our last change, and until when it is compared
         self._ours_at = -math.inf
+        self._shortages = ShortageCheck(engine, truth)
+        self._ignored: set[str] = set()  # units whose shortage was reported as ignored
         self.harm = 0.0
         """Requests that failed within 15 minutes of one of our changes and that the old routing would have served."""
         engine.observers.append(self)
@@ -113,6 +117,7 @@ class Invariants:
     def decided(self, replica: Replica, conclusion: Conclusion) -> None:
         """See `failover_analysis.simulation.replica.ReplicaObserver.decided`."""
         snapshot, decision, made = conclusion.snapshot, conclusion.decision, conclusion.plan
+        self._shortages.observe(decision)
         if problem := self._remembered[replica.number].problem(conclusion):
             self._violated("recorded", problem)
         if "?>" in decision.sentence or not decision.sentence:
@@ -137,7 +142,7 @@ class Invariants:
             self._violated("one-writer", f"replica {replica.number} wrote, {engine.lease.holder} leads")
         override, now = engine.api.ingress.override, engine.event_queue.now
         blind = engine.fault_state.stalled or engine.fault_state.stale_s
-        stopped = override.paused_until is not None and engine.clock() < override.paused_until
+        stopped = override.paused_until is not None and engine.clock.now() < override.paused_until
         if stopped and not blind and now - engine.override_at > _UNSEEN_S:
             self._violated("paused", f"{action.kind} while paused by a person")
         if action.kind is ActionKind.ROUTE:
@@ -179,7 +184,7 @@ class Invariants:
     def _mode_changed(self, snapshot: Snapshot, decision: Decision, mode: Mode) -> None:
         """Checks the limits on mode changes. Those that a person requests have none."""
         engine, now, policy = self._engine, self._engine.event_queue.now, snapshot.application.policy
-        forgiven = now - engine.memory_lost_at < _HOUR_S or engine.clock_offset != 0 or now - engine.last_fault < _HOUR_S
+        forgiven = now - engine.memory_lost_at < _HOUR_S or now - engine.last_disturbance < _HOUR_S
         if decision.reason is not Reason.PINNED_TO_MODE and decision.verb is not Verb.ROLLBACK and not forgiven:
             recent = [at for at, _ in self._mode_changes if now - at < _HOUR_S]
             if len(recent) >= policy.flips_per_hour:
@@ -187,6 +192,8 @@ class Invariants:
             least = policy.dwell_capacity_s if mode is Mode.COST else policy.dwell_cost_s
             if now - self._mode_since < least - 1:
                 self._violated("dwell", f"to {mode} after {now - self._mode_since:.0f} s, {least:.0f} s are required")
+        if problem := self._shortages.false(decision):
+            self._violated("truth", problem)
         self._mode_changes.append((now, mode))
         self._mode_since = now
 
@@ -203,8 +210,8 @@ class Invariants:
         if action.kind is ActionKind.LOWER_FLOOR and not scaler.floor_ours:
             self._violated("not-ours", f"the floor of {action.unit} was set by somebody else")
         policy = snapshot.application.policy
-        if not lowers or now - engine.tampered_at < _AUDIT_S or now - engine.clock_set_at < policy.drain_s:
-            return  # a wall clock that jumps ahead ends every wait, including the drain
+        if not lowers or now - engine.tampered_at < _AUDIT_S:
+            return
         asked, live = parse_action(engine.api.ingress.annotations.get(engine.api.action_key, ""))[0], engine.balancer.live
         drained = now - engine.balancer.live_since >= policy.drain_s
         seen = engine.api.ingress.writer == FIELD_MANAGER and snapshot.routing.resource_version == str(engine.api.ingress.version)
@@ -220,17 +227,14 @@ class Invariants:
         if held and memory.mode is not decision.mode and snapshot.leader:
             self._violated("recorded", f"the Ingress shows {decision.mode}, the memory has {memory.mode}")
         self._failover_due(snapshot, decision)
+        self._shortage_ignored(decision)
         self._fallback_due(snapshot, decision, memory)
 
     # --- liveness -----------------------------------------------------------------------------------------------------------------------
 
     def _failover_due(self, snapshot: Snapshot, decision: Decision) -> None:
-        engine, now, policy = self._engine, self._engine.event_queue.now, snapshot.application.policy
-        override = engine.api.ingress.override
-        free = self._truth.calm() and override.paused_until is None and override.pinned_mode is None and self._truth.mode() is Mode.COST
-        free = free and policy.strategy is Strategy.TWO_MODE
-        recent = [at for at, _ in self._mode_changes if now - at < _HOUR_S]
-        free = free and len(recent) < policy.flips_per_hour and now - self._mode_since >= policy.dwell_cost_s
+        now, policy = self._engine.event_queue.now, snapshot.application.policy
+        free = self._truth.calm() and policy.strategy is Strategy.TWO_MODE and self._failover_allowed()
         if not (free and self._refused_and_replaceable(snapshot)):
             self._short_since = None
             return
@@ -246,6 +250,19 @@ class Invariants:
         if engine.ec2.answer is FleetAnswer.ALL_ZONES:
             return 0.0
         return _RETRY_S * max(len(engine.karpenter.offerings_of(unit)) for unit in engine.application.units)
+
+    def _failover_allowed(self) -> bool:
+        """Whether people and the limits on mode changes allow a failover now."""
+        now, policy, override = self._engine.event_queue.now, self._engine.application.policy, self._engine.api.ingress.override
+        free = override.paused_until is None and override.pinned_mode is None and self._truth.mode() is Mode.COST
+        recent = [at for at, _ in self._mode_changes if now - at < _HOUR_S]
+        return free and len(recent) < policy.flips_per_hour and now - self._mode_since >= policy.dwell_cost_s
+
+    def _shortage_ignored(self, decision: Decision) -> None:
+        found = self._shortages.ignored(free=self._failover_allowed())
+        for name in sorted(found.keys() - self._ignored):  # one violation is enough
+            self._violated("truth", f"{found[name]}: {decision.sentence}")
+        self._ignored = set(found)
 
     def _refused_and_replaceable(self, snapshot: Snapshot) -> bool:
         """Whether a unit with weight has been refused capacity for what it needs, and another unit serves."""

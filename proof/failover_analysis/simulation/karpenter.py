@@ -364,6 +364,10 @@ class Karpenter:
 
     # --- observations -------------------------------------------------------------------------------------------------------------------
 
+    def askable(self, unit: Unit) -> list[Offering]:
+        """What it may ask EC2 for now for a unit: everything that the unit may use but what is in its cache."""
+        return self._offerings.available(types_of(unit), self._event_queue.now, self.pools[unit.node_pool].capacity_types)
+
     def forget_old(self) -> None:
         """Drops events that the API server would no longer keep."""
         oldest = self._event_queue.now - _KEPT_S

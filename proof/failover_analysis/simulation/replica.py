@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from controller.clock import Clock
 from controller.errors import RemoteError
 from controller.policy.conclusion import Conclusion
 from controller.policy.model import Action, ActionKind, Application
@@ -118,7 +119,7 @@ class Replica:
         leadership: Whether it may act.
         observer: Notified of everything that the process does.
         died: Called when the process has crashed.
-        clock: Its wall clock, seconds since the Unix epoch.
+        clock: Its wall clock.
         interval_s: Longest time between two passes, seconds.
     """
 
@@ -133,7 +134,7 @@ class Replica:
         leadership: Leadership,
         observer: ReplicaObserver,
         died: Callable[[], None],
-        clock: Callable[[], float],
+        clock: Clock,
         interval_s: float,
     ) -> None:
         self.number, self._event_queue, self.application, self._view = number, event_queue, application, view

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
 
+from controller.clock import Clock
 from controller.policy.annotations import MARKER, RETURN_STEP
 from controller.policy.availability import with_known_health
 from controller.policy.model import (
@@ -34,6 +35,7 @@ from controller.policy.model import (
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.proof import created_after
 from controller.policy.routing import parse_action, same_routing
+from controller.signals.cluster_clock import ClusterClock, by_our_clock, pool_by_our_clock
 from failover_analysis.simulation.api import KubeApi
 from failover_analysis.simulation.balancer import Balancer
 from failover_analysis.simulation.cluster import Claim, Pod, types_of
@@ -120,10 +122,13 @@ class SimulatedView:
         clock: This replica's wall clock.
     """
 
-    def __init__(self, world: World, application: Application, clock: Callable[[], float]) -> None:
+    def __init__(self, world: World, application: Application, clock: Clock) -> None:
         self._world, self.application, self._clock = world, application, clock
         self.woken: Callable[[], None] = lambda: None
         """Called when a poll has something new that a pass should see at once."""
+        self._time = ClusterClock(clock)
+        self._newest_stamp = -math.inf  # of what was delivered
+        self._to_list = set(KINDS)  # kinds whose watch has just begun or stalls: what comes next comes in a list
         self._since = world.event_queue.now
         self._view = _View()
         self._last: dict[str, float] = {}
@@ -154,7 +159,7 @@ class SimulatedView:
             return
         for kind in KINDS:
             if kind not in self._world.fault_state.stalled:
-                self._last[kind] = self._clock()
+                self._last[kind] = self._clock.now()
         self._world.event_queue.after(HEARTBEAT_S, self._beat)
 
     def wrote(self, kind: str) -> None:
@@ -163,12 +168,17 @@ class SimulatedView:
 
     def _read(self, kind: str) -> None:
         world = self._world
-        self._last[kind], self._read_at[kind] = self._clock(), world.event_queue.now
+        listed = kind in self._to_list
+        self._to_list.discard(kind)
+        self._last[kind], self._read_at[kind] = self._clock.now(), world.event_queue.now
         if kind == KARPENTER and self._seen_karpenter != world.karpenter.version:
             self._seen_karpenter = world.karpenter.version
+            self._delivered((stamp for pool in world.karpenter.pools.values() for stamp in _stamps(pool)), listed=listed)
             self._view.pools = {name: self._pool(pool) for name, pool in world.karpenter.pools.items()}
         elif kind == WORKLOADS and self._seen_workloads != world.workloads.version:
             self._seen_workloads = world.workloads.version
+            created = (float(int(pod.created)) for pods in world.workloads.units.values() for pod in pods.pods)
+            self._delivered(created, listed=listed)
             self._view.pods = {
                 name: _Pods(
                     pods.desired,
@@ -197,6 +207,13 @@ class SimulatedView:
                 if one.exists
             }
 
+    def _delivered(self, stamps: Iterable[float], *, listed: bool) -> None:
+        """Learns the cluster's clock from what is new, as `controller.signals.cluster.ClusterView` does from what its watches deliver."""
+        new = sorted(stamp for stamp in stamps if stamp > self._newest_stamp)
+        for stamp in new[-1:] if listed else new:
+            self._time.delivered(stamp, listed=listed)
+            self._newest_stamp = stamp
+
     def _pool(self, pool: Pool) -> PoolObservation:
         used = len(pool.alive)
         limited = f"limit of nodes reached: {used} of {pool.limit}" if pool.full() else ""
@@ -219,7 +236,7 @@ class SimulatedView:
 
     def _launch(self, claim: Claim) -> Launch:
         """A launch as this replica sees it: one from before its start came in a list, without an order."""
-        launch = launch_of(claim)
+        launch = replace(launch_of(claim), asked_at=claim.created)
         return launch if claim.created >= self._since else replace(launch, order=0)
 
     def _elsewhere(self, pool: Pool) -> tuple[Refusal, ...]:
@@ -269,10 +286,12 @@ class SimulatedView:
         self._world.calls["cloudwatch"] += _ATTEMPTS if throttled else 1
         if throttled:
             return
-        self._metrics_at = self._clock()
-        period = self._world.cloudwatch.newest
+        self._metrics_at = self._clock.now()
+        period, asked = self._world.cloudwatch.newest, self._time.now()
         period_s = self.application.metric_period_s
-        if period is None or period.end <= self._world.event_queue.now // period_s * period_s - PERIODS * period_s:
+        if period is not None and period.end > asked:
+            return  # of a time that has not come yet by the clock that asks
+        if period is None or period.end <= asked // period_s * period_s - PERIODS * period_s:
             self._demand, self._latency, self._errors = {}, {}, None
             return
         flows = period.flow.units
@@ -309,7 +328,7 @@ class SimulatedView:
 
     def _check(self) -> Verification | None:
         """What `controller.signals.load_balancer.verifier` finds: whether the live rule is applied, then whether it is healthy."""
-        world, routing, now = self._world, self._view.routing, self._clock()
+        world, routing, now = self._world, self._view.routing, self._clock.now()
         if not routing.targets:
             return None
         world.calls["elbv2"] += self._asked_first()
@@ -355,19 +374,23 @@ class SimulatedView:
         world, fault_state = self._world, self._world.fault_state
         for kind in KINDS:
             behind = world.event_queue.now - self._read_at[kind] < fault_state.stale_s
-            if kind not in fault_state.stalled and not behind:
+            if kind in fault_state.stalled:
+                self._to_list.add(kind)
+            elif not behind:
                 self._read(kind)
+        skew = self._time.skew_s
         sources = [Source(kind, _REQUIRED[kind], self._last.get(kind), WATCH_BUDGET_S) for kind in KINDS]
         sources.append(Source("cloudwatch", False, self._metrics_at, CLOUDWATCH_BUDGET_S))
         return Snapshot(
-            now=self._clock(),
+            now=self._clock.now(),
             application=application,
             routing=self._whole_routing(),
-            units={unit.name: self._unit(unit) for unit in application.units},
+            units={unit.name: self._unit(unit, skew) for unit in application.units},
             sources=(*sources, *further),
-            error_ratio=self._errors,
+            error_ratio=by_our_clock(self._errors, skew),
             leader=leader,
             epoch=epoch,
+            clock_skew_s=skew,
         )
 
     def _whole_routing(self) -> RoutingObservation:
@@ -382,19 +405,19 @@ class SimulatedView:
             blocked=self._world.balancer.blocked,
         )
 
-    def _unit(self, unit: Unit) -> UnitObservation:
-        pods = self._view.pods[unit.name]
+    def _unit(self, unit: Unit, skew: float) -> UnitObservation:
+        pods, pool = self._view.pods[unit.name], self._view.pools[unit.node_pool]
         return UnitObservation(
             unit=unit.name,
-            pool=self._view.pools[unit.node_pool],
-            pending=pods.pending,
+            pool=pool_by_our_clock(pool, skew) if skew else pool,
+            pending=tuple(replace(pod, since=pod.since + skew) for pod in pods.pending) if skew else pods.pending,
             desired=pods.desired,
             ready=pods.ready,
             deployment_ready=pods.ready,
             endpoints_ready=pods.ready,
             service_exists=True,
-            demand=self._demand.get(unit.name),
-            latency=self._latency.get(unit.name),
+            demand=by_our_clock(self._demand.get(unit.name), skew),
+            latency=by_our_clock(self._latency.get(unit.name), skew),
             scaler=self._view.scalers.get(unit.name),
             pod_instance_types=_pins(unit, self._view.pools[unit.node_pool].instance_types),
             offered_zones=self._world.zones,
@@ -411,3 +434,9 @@ def _pending(pod: Pod) -> PendingPod:
     """A waiting pod, and when Karpenter said that its part of the NodePool has no offering."""
     said = () if pod.unavailable_at is None else ((pod.unit.node_pool, pod.unavailable_at),)
     return PendingPod(pod.name, pod.unschedulable_since or pod.created, unavailable=said)
+
+
+def _stamps(pool: Pool) -> Iterator[float]:
+    """When the events of a NodePool happened and its claims were made, in whole seconds of the cluster's clock."""
+    yield from (failure.at for failure in pool.failures)
+    yield from (float(int(claim.created)) for claim in pool.alive)

@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Final
 
 from controller.policy.annotations import MARKER
-from controller.policy.model import Mode
+from controller.policy.model import Cause, Mode
+from failover_analysis.simulation.cluster import Pod
 from failover_analysis.simulation.engine import Engine
+from failover_testbed.capacity.ec2 import Code
 
 SETTLE_S: Final = 900.0
 """How long after a fault no liveness is demanded yet: time for a cold start and for catching up."""
+
+_LAUNCHING_S: Final = 10.0  # longer than a fleet call takes: a claim that is older and has no instance is stuck
+
+_CAUSES: Final = {Code.CAPACITY: Cause.CAPACITY, Code.QUOTA: Cause.QUOTA, Code.ADDRESSES: Cause.NETWORK}
 
 
 class Truth:
@@ -26,6 +32,39 @@ class Truth:
         """Whether nothing has been wrong but capacity for at least `SETTLE_S`."""
         engine = self._engine
         return not engine.active and engine.event_queue.now - engine.last_fault >= SETTLE_S
+
+    def undisturbed_s(self) -> float:
+        """How long nothing has been wrong but capacity and the controller's clock, seconds; 0 while a fault of another kind lasts."""
+        engine = self._engine
+        return 0.0 if engine.disturbing else engine.event_queue.now - engine.last_disturbance
+
+    def waiting(self) -> dict[str, bool]:
+        """The units with pods that wait and for which no instance was launched, and whether each is really short."""
+        found = {}
+        for name, pods in self._engine.workloads.units.items():
+            unmet = [pod for pod in pods.pods if pod.node is None and not _coming(pod)]
+            if unmet:
+                found[name] = self._short(name, unmet)
+        return found
+
+    def _short(self, unit: str, unmet: list[Pod]) -> bool:
+        """Whether Karpenter can launch nothing for these pods; see `failover_analysis.real_shortage`."""
+        engine, now = self._engine, self._engine.event_queue.now
+        pool = engine.karpenter.pools[engine.application.unit(unit).node_pool]
+        broken = engine.fault_state.karpenter_silent or engine.fault_state.create_errors
+        stuck = all(pod.claim is not None and not pod.claim.gone and now - pod.claim.created > _LAUNCHING_S for pod in unmet)
+        if broken or stuck or pool.full():
+            return True
+        return not any(map(engine.ec2.room, engine.karpenter.askable(engine.application.unit(unit))))
+
+    def causes(self, unit: str) -> frozenset[Cause]:
+        """Why a unit's pods cannot be launched."""
+        engine = self._engine
+        pool = engine.karpenter.pools[engine.application.unit(unit).node_pool]
+        offerings = engine.karpenter.offerings_of(engine.application.unit(unit))
+        codes = {shortage.code for shortage in engine.ec2.shortages if any(map(shortage.concerns, offerings))}
+        limited = {Cause.QUOTA} if pool.full() else set()
+        return frozenset({_CAUSES[code] for code in codes} | limited)
 
     def exhausted(self, unit: str) -> bool:
         """Whether EC2 has no capacity for any offering of a unit: no instance type in any zone, of any capacity type."""
@@ -59,3 +98,8 @@ class Truth:
             if engine.karpenter.pools[unit.node_pool].full() or self.exhausted(unit.name)
         ]
         return tuple(sorted(set(stuck)))
+
+
+def _coming(pod: Pod) -> bool:
+    """Whether an instance was launched for a pod."""
+    return pod.claim is not None and not pod.claim.gone and pod.claim.launched is not None

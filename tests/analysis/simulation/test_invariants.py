@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from controller.policy import conclusion, guards, memory, plan, steady
+from controller.policy import conclusion, evidence, guards, memory, plan, proof, steady
 from controller.policy import decide as decide_module
 from controller.policy.case import Case
 from controller.policy.figures import Figures
-from controller.policy.model import Decision, GuardResult, Mode, Target
+from controller.policy.model import Decision, GuardResult, Mode, Proof, Target
+from controller.policy.proof import Finding
 from controller.policy.reasons import SENTENCES, Reason
 from controller.policy.routing import format_action
 from controller.service.in_doubt import InDoubt
@@ -124,6 +125,22 @@ def _always_believed(patch: Patch) -> None:
     patch.setattr(InDoubt, "written", lambda self, routing: True)
 
 
+def _hasty(patch: Patch) -> None:
+    """Pods that wait prove a shortage."""
+    examine = proof.examine
+
+    def taken(*args: Any) -> Finding:
+        found = examine(*args)
+        return replace(found, proof=Proof.NAMED) if args[2] else found
+
+    patch.setattr(evidence, "examine", taken)
+
+
+def _never_proven(patch: Patch) -> None:
+    """Nothing proves a shortage."""
+    patch.setattr(evidence, "examine", lambda *_: Finding(None))
+
+
 SHORT = {"outages": (outage(0.1, 0.9),), "seconds": 5 * HOUR}
 
 MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
@@ -152,6 +169,8 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
     ),
     "no failover": (_never_over, SHORT, "late-failover"),
     "no fallback": (_never_back, {**SHORT, "seconds": 8 * HOUR}, "late-fallback"),
+    "waiting pods taken for proof": (_hasty, {"seconds": 3 * HOUR}, "truth"),
+    "a rule that proves nothing": (_never_proven, {**SHORT, "outages": (outage(0.1, 2.0),)}, "truth"),
     "weights that never settle": (_restless, {"seconds": 2 * HOUR, "interval_s": 15.0}, "restless"),
     "an error": (_raising, {"seconds": HOUR}, "exception"),
 }
