@@ -36,7 +36,7 @@ _Model = TypeVar("_Model", bound=FileModel)
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-CapacityType = Literal["spot", "on-demand"]
+CapacityType = Annotated[str, Field(pattern=r"^(spot|on-demand)$")]
 _CapacityTypes = Annotated[tuple[CapacityType, ...], Field(max_length=2)]
 
 
