@@ -102,7 +102,7 @@ class Narrator:
                 self.say("dim", f"    {judged.unit}: {fact}")
 
     def _new_facts(self, application: str, judged: UnitEvidence) -> list[str]:
-        """The facts about a unit that waits, or whose capacity returned, that were not printed yet. The same with another age is not new."""
+        """The facts about a unit that waits, or whose capacity returned, that were not printed yet; another age makes none new."""
         waits = judged.short or (judged.shortage is Shortage.SUSPECTED and judged.demand > 0)
         if not waits and judged.returned is Return.NONE:
             self._facts.pop((application, judged.unit), None)
