@@ -27,7 +27,12 @@ LEGEND: Final = (
 """What the signs and words of the lines mean."""
 
 _MOST_FACTS: Final = 3  # of each unit and decision
-_AGE: Final = re.compile(r"\d+ (?:h|min|s)(?: \d+ (?:min|s))?\b|\b\d+(?= (?:refused attempt|pod|requests|launches))")
+_PASSING: Final = re.compile(
+    r"\d+ (?:h|min|s)(?: \d+ (?:min|s))?\b"  # an age
+    r"|\b\d+(?= (?:refused attempt|pod|requests|launches))"  # a count
+    r"| in [a-z]+-[a-z]+-\d[a-z]$"  # the zone of the last refusal, which is among the zones of the next fact
+)
+"""What may change in a fact that stays the same."""
 
 
 class Narrator:
@@ -45,7 +50,7 @@ class Narrator:
         self._begin = clock.now()
         self._lock = threading.Lock()
         self._shown: dict[str, tuple[object, ...]] = {}
-        self._facts: dict[tuple[str, str], set[str]] = {}  # printed since the unit was last well, by application and unit; without ages
+        self._facts: dict[tuple[str, str], set[str]] = {}  # printed since the unit last waited for nothing, by application and unit
         self._known: dict[str, int] = {}  # mode changes already printed, by application
         self._plans: dict[str, Plan] = {}
         self._verified_at: dict[str, float] = {}
@@ -97,16 +102,17 @@ class Narrator:
                 self.say("dim", f"    {judged.unit}: {fact}")
 
     def _new_facts(self, application: str, judged: UnitEvidence) -> list[str]:
-        """The facts about a unit in trouble that were not printed yet. The same fact with another age is not new."""
-        if judged.shortage is Shortage.NONE and judged.returned is Return.NONE:
+        """The facts about a unit that waits, or whose capacity returned, that were not printed yet; another age makes none new."""
+        waits = judged.short or (judged.shortage is Shortage.SUSPECTED and judged.demand > 0)
+        if not waits and judged.returned is Return.NONE:
             self._facts.pop((application, judged.unit), None)
             return []
         printed = self._facts.setdefault((application, judged.unit), set())
         found = []
         for fact in filter(None, judged.facts[:_MOST_FACTS]):
-            ageless = _AGE.sub("#", fact)
-            if ageless not in printed:
-                printed.add(ageless)
+            lasting = _PASSING.sub("#", fact)
+            if lasting not in printed:
+                printed.add(lasting)
                 found.append(fact if judged.age_at is None else fact.replace(text.clock_time(judged.age_at), self._time(judged.age_at)))
         return found
 

@@ -17,7 +17,7 @@ from controller.service.controller import Controller
 from failover_testbed.demo.narrator import Narrator, written
 from tests.support.applications import NOW, application
 
-SUSPECTED = UnitEvidence("sd21-inf2", Shortage.SUSPECTED, age_at=NOW + 240.0)
+SUSPECTED = UnitEvidence("sd21-inf2", Shortage.SUSPECTED, demand=1, age_at=NOW + 240.0)
 ACTION = Action(ActionKind.RAISE_FLOOR, "scaledobjects.keda.sh", "shop", "sd21-inf2-hpa", "", (), "", before="1", after="11")
 
 
@@ -47,14 +47,23 @@ def screen() -> Screen:
 
 def test_each_further_zone_is_printed_and_the_same_fact_with_another_age_is_not(screen: Screen) -> None:
     else_at = text.clock_time(NOW + 240.0)
-    first = replace(SUSPECTED, facts=("1 refused attempt(s), last 3 s ago: Code", f"1 of 3 zones refused (a); else at {else_at}"))
+    first = replace(
+        SUSPECTED,
+        facts=("1 refused attempt(s), last 3 s ago: Code inf2.xlarge in us-west-2a", f"1 of 3 zones refused (a); else at {else_at}"),
+    )
     assert screen.decided(first, Reason.SHORTAGE_SUSPECTED) == [
         "00:00  ▸ hold (cost)  ShortageSuspected: why",
-        "00:00      sd21-inf2: 1 refused attempt(s), last 3 s ago: Code",
+        "00:00      sd21-inf2: 1 refused attempt(s), last 3 s ago: Code inf2.xlarge in us-west-2a",
         "00:00      sd21-inf2: 1 of 3 zones refused (a); else at 04:00",
     ]
     screen.clock.advance(70.0)
-    second = replace(SUSPECTED, facts=("2 refused attempt(s), last 1 min 3 s ago: Code", f"2 of 3 zones refused (a, b); else at {else_at}"))
+    second = replace(
+        SUSPECTED,
+        facts=(
+            "2 refused attempt(s), last 1 min 3 s ago: Code inf2.xlarge in us-west-2b",
+            f"2 of 3 zones refused (a, b); else at {else_at}",
+        ),
+    )
     assert screen.decided(second, Reason.SHORTAGE_SUSPECTED) == ["01:10      sd21-inf2: 2 of 3 zones refused (a, b); else at 04:00"]
 
 
@@ -63,6 +72,11 @@ def test_a_unit_that_was_well_again_has_its_facts_printed_again(screen: Screen) 
     assert len(screen.decided(judged, Reason.SHORTAGE_SUSPECTED)) == 2
     assert len(screen.decided(replace(judged, shortage=Shortage.NONE, facts=()), Reason.DEMAND_MET)) == 1
     assert len(screen.decided(judged, Reason.SHORTAGE_SUSPECTED)) == 2
+
+
+def test_a_refusal_of_an_offering_that_the_unit_does_not_wait_for_is_not_printed(screen: Screen) -> None:
+    judged = replace(SUSPECTED, demand=0, facts=("1 of 3 zones refused (a); no pod waits for it",))
+    assert len(screen.decided(judged, Reason.DEMAND_MET)) == 1
 
 
 def test_the_weights_at_the_start_were_written_by_nobody(screen: Screen) -> None:
