@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol
 
-from controller.policy.model import Cause, Launch, Refusal
+from controller.policy.model import Cause, Launch, Refusal, Unit
 from failover_analysis.simulation.cluster import Claim, Node, Pod
 from failover_analysis.simulation.event_queue import EventQueue
 from failover_analysis.simulation.fault_state import FaultState
@@ -32,8 +32,7 @@ _KEPT_S: Final = 3600.0  # as long as the API server keeps events
 _MOST_KEPT: Final = 2000
 _PER_ZONE_BYTES: Final = 250  # about what one zone's InsufficientInstanceCapacity takes of an event's 300 bytes
 
-CAUSES: Final = {Code.CAPACITY: Cause.CAPACITY, Code.QUOTA: Cause.QUOTA, Code.ADDRESSES: Cause.NETWORK}
-"""What Karpenter's codes count as."""
+_CAUSES: Final = {Code.CAPACITY: Cause.CAPACITY, Code.QUOTA: Cause.QUOTA, Code.ADDRESSES: Cause.NETWORK}
 
 
 class Pods(Protocol):
@@ -214,7 +213,7 @@ class Karpenter:
                 claim=claim.name,
                 pool=pool.name,
                 at=float(int(self._event_queue.now)),  # events carry whole seconds
-                cause=CAUSES[errors[0].code] if errors else Cause.CAPACITY,
+                cause=_CAUSES[errors[0].code] if errors else Cause.CAPACITY,
                 codes=codes[:1],
                 attempt=claims[0].name,
                 seen=self._event_queue.now,
@@ -315,9 +314,9 @@ class Karpenter:
 
     # --- observations -------------------------------------------------------------------------------------------------------------------
 
-    def askable(self, pool: Pool) -> list[Offering]:
-        """What it may ask EC2 for now: everything that the pool allows but what is in its cache."""
-        return self._offerings.available(pool.types, self._event_queue.now)
+    def askable(self, unit: Unit) -> list[Offering]:
+        """What it may ask EC2 for now for a unit: everything that its NodePool allows but what is in the cache."""
+        return self._offerings.available(self.pools[unit.node_pool].types, self._event_queue.now)
 
     def forget_old(self) -> None:
         """Drops events that the API server would no longer keep."""

@@ -8,12 +8,12 @@ from controller.policy.annotations import MARKER
 from controller.policy.model import Cause, Mode
 from failover_analysis.simulation.cluster import Pod
 from failover_analysis.simulation.engine import Engine
-from failover_analysis.simulation.karpenter import CAUSES
-from failover_testbed.capacity.ec2 import Offering
+from failover_testbed.capacity.ec2 import Code, Offering
 
 SETTLE_S: Final = 900.0
 """How long after a fault no liveness is demanded yet: time for a cold start and for catching up."""
 
+_CAUSES: Final = {Code.CAPACITY: Cause.CAPACITY, Code.QUOTA: Cause.QUOTA, Code.ADDRESSES: Cause.NETWORK}
 _LAUNCHING_S: Final = 10.0  # longer than a fleet call takes: a claim that is older and has no instance is stuck
 
 
@@ -54,7 +54,7 @@ class Truth:
         stuck = all(pod.claim is not None and not pod.claim.gone and now - pod.claim.created > _LAUNCHING_S for pod in unmet)
         if broken or stuck or pool.full():
             return True
-        return not any(self.room(offering) for offering in engine.karpenter.askable(pool))
+        return not any(self.room(offering) for offering in engine.karpenter.askable(engine.application.unit(unit)))
 
     def room(self, offering: Offering) -> bool:
         """Whether EC2 has capacity for an offering."""
@@ -67,7 +67,7 @@ class Truth:
         offerings = [(one, zone) for one in pool.types for zone in engine.setup.zones]
         codes = {shortage.code for shortage in engine.ec2.shortages if any(map(shortage.concerns, offerings))}
         limited = {Cause.QUOTA} if pool.full() else set()
-        return frozenset({CAUSES[code] for code in codes} | limited)
+        return frozenset({_CAUSES[code] for code in codes} | limited)
 
     def exhausted(self, unit: str) -> bool:
         """Whether EC2 has no capacity for any offering of a unit's NodePool."""
