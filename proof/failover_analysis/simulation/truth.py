@@ -13,9 +13,8 @@ from failover_testbed.capacity.ec2 import Code
 SETTLE_S: Final = 900.0
 """How long after a fault no liveness is demanded yet: time for a cold start and for catching up."""
 
-_LAUNCHING_S: Final = 10.0  # longer than a fleet call takes: a claim that is older and has no instance is stuck
-
 _CAUSES: Final = {Code.CAPACITY: Cause.CAPACITY, Code.QUOTA: Cause.QUOTA, Code.ADDRESSES: Cause.NETWORK}
+_LAUNCHING_S: Final = 10.0  # longer than a fleet call takes: a claim that is older and has no instance is stuck
 
 
 class Truth:
