@@ -12,8 +12,8 @@ from controller.policy.model import CapacityWeights, RoutingStyle
 from controller.policy.routing import ALGORITHM, LEAST_OUTSTANDING, PREFIX, USE_ANNOTATION, algorithm_of
 from controller.policy.standby import HOST_SUFFIX, needed
 from controller.signals.ingress import Route, forwarded, hostnames, routes
-from controller.signals.load_balancer.request import live_rules
-from controller.signals.objects import Object, items, mapping, name_of, namespace_of, text
+from controller.signals.load_balancer.request import live_rules, stack_of
+from controller.signals.objects import items, name_of, namespace_of, text
 
 _CLASS: Final = "alb"
 _CLASS_ANNOTATION: Final = "kubernetes.io/ingress.class"
@@ -42,12 +42,6 @@ def ingress_class(observed: Observation) -> Iterator[Finding]:
         yield unknown(f"class {name}", f"make sure that the controller of IngressClass {name} is ingress.k8s.aws/alb")
     else:
         yield unknown("names no class: the cluster's default class applies", f"set spec.ingressClassName: {_CLASS}")
-
-
-def stack_of(binding: Object) -> tuple[str, str]:
-    """Namespace and name of the Ingress that a TargetGroupBinding was made for; both "" in an explicit IngressGroup."""
-    labels = mapping(binding, "metadata", "labels")
-    return text(labels, "ingress.k8s.aws/stack-namespace"), text(labels, "ingress.k8s.aws/stack-name")
 
 
 def live_rule(observed: Observation) -> Iterator[Finding]:

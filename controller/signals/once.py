@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from controller.clients.kube import KubeSession
+from controller.clients.kube import KubeSession, Resource
 from controller.clock import Clock
 from controller.errors import Forbidden, NotFound, RemoteError
 from controller.policy.model import Application
@@ -32,11 +32,18 @@ def observe_once(
     """
     health: list[WatchHealth] = []
     failures: list[RemoteError] = []
+    unserved: dict[Resource, NotFound] = {}
     for wanted in wanted_lists(applications, cluster_wide=cluster_wide):
         resource, namespace, name = wanted.resource, wanted.namespace, wanted.resource.name
         try:
+            if resource in unserved:
+                raise unserved[resource]  # nor is it in any other namespace
             objects, _ = list_objects(session, resource, namespace, wanted.query, slimmed=True)
-        except (NotFound, Forbidden) as error:
+        except NotFound as error:
+            unserved[resource] = error
+            health.append(WatchHealth(name, namespace, absent=True, problem=str(error), served=False))
+            failures.append(error)
+        except Forbidden as error:
             health.append(WatchHealth(name, namespace, absent=True, problem=str(error)))
             failures.append(error)
         except RemoteError as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.clients.kube import KubeSession, connect
+from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, KubeSession, connect
 from controller.clock import ManualClock
 from controller.errors import Forbidden, Unavailable
 from controller.signals.cluster import ClusterView, sources_of
@@ -19,9 +19,10 @@ from tests.support.cluster import NAMESPACE, Cluster
 
 
 def observe(session: KubeSession, *, cluster_wide: bool = True) -> tuple[ClusterView, dict[tuple[str, str | None], str]]:
-    """What is found, and how each list went: "ok", "absent" or the problem."""
+    """What is found, and how each list went: "ok", "absent" or the problem; for EKS Auto Mode's kinds see test_auto_mode.py."""
     view = ClusterView(ManualClock(NOW), lambda: None)
     health = observe_once(session, view, ManualClock(NOW), [application()], cluster_wide=cluster_wide)
+    health = [one for one in health if one.resource != AUTO_TARGET_GROUP_BINDINGS.name]
     words = {(one.resource, one.namespace): "absent" if one.absent else one.problem or "ok" for one in health}
     for one in health:
         assert (one.last_ok == NOW) == (words[one.resource, one.namespace] == "ok")

@@ -66,6 +66,7 @@ class Cluster:
         without_groups: API groups that are not installed.
         standby: Whether the Ingress has standby rules.
         identity: The controller's identity; with None, one that may do everything.
+        auto_mode: Whether the kinds of EKS Auto Mode are served.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Cluster:
         without_groups: frozenset[str] = frozenset(),
         standby: bool = True,
         identity: Identity | None = None,
+        auto_mode: bool = False,
     ) -> None:
         self.clock = clock
         self._without = without_groups
@@ -83,7 +85,7 @@ class Cluster:
             "controller": identity or Identity("controller"),
             "reader": Identity("reader", READ_ONLY),
         }
-        self.api = EmulatedKubeApi(clock, tokens=tokens, without_groups=without_groups)
+        self.api = EmulatedKubeApi(clock, tokens=tokens, without_groups=without_groups, auto_mode=auto_mode)
         self.api.start()
         self.store = self.api.store
         self._number = 0
