@@ -75,7 +75,7 @@ _SOURCES: Final = tuple(
 _EITHER: Final = frozenset({"target-group-bindings"})
 """The sources of which one kind suffices. A cluster has the kind of the load-balancer controller, that of EKS Auto Mode, or both."""
 
-_SELDOM: Final = frozenset({TARGET_GROUP_BINDINGS, AUTO_TARGET_GROUP_BINDINGS})
+SELDOM: Final = frozenset({TARGET_GROUP_BINDINGS, AUTO_TARGET_GROUP_BINDINGS})
 """The kinds that many clusters lack: discovery is asked first, once for all namespaces."""
 
 _CLUSTER_EVENTS_OF: Final = (EVENT_NAMESPACE, EVENTS.name)
@@ -525,7 +525,7 @@ class Watches:
             idle_s=self._idle_s,
             absent=self._view.absent,
             slimmed=True,
-            discovery=self._discovery if wanted.resource in _SELDOM else None,
+            discovery=self._discovery if wanted.resource in SELDOM else None,
         )
         watch.start()
         return watch

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from controller.clients.kube import KubeSession, Resource
+from controller.clients.kube import KubeSession
 from controller.clock import Clock
 from controller.errors import Forbidden, NotFound, RemoteError
 from controller.policy.model import Application
-from controller.signals.cluster import ClusterView, wanted_lists
+from controller.signals.cluster import SELDOM, ClusterView, wanted_lists
+from controller.signals.discovery import Discovery
 from controller.signals.watch import WatchHealth, list_objects
 
 
@@ -32,15 +33,14 @@ def observe_once(
     """
     health: list[WatchHealth] = []
     failures: list[RemoteError] = []
-    unserved: dict[Resource, NotFound] = {}
+    discovery = Discovery(session, clock)
     for wanted in wanted_lists(applications, cluster_wide=cluster_wide):
         resource, namespace, name = wanted.resource, wanted.namespace, wanted.resource.name
         try:
-            if resource in unserved:
-                raise unserved[resource]  # nor is it in any other namespace
+            if resource in SELDOM:
+                discovery.require(resource)
             objects, _ = list_objects(session, resource, namespace, wanted.query, slimmed=True)
         except NotFound as error:
-            unserved[resource] = error
             health.append(WatchHealth(name, namespace, absent=True, problem=str(error), served=False))
             failures.append(error)
         except Forbidden as error:

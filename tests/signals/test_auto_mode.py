@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, TARGET_GROUP_BINDINGS, KubeSession, Object, connect
-from controller.clock import AcceleratedClock, ManualClock
+from controller.clock import AcceleratedClock, ManualClock, format_rfc3339
 from controller.errors import NotFound, Unavailable
 from controller.signals.cluster import ClusterView, Watches, sources_of
 from controller.signals.discovery import Discovery
@@ -153,7 +153,39 @@ def test_one_observation_reads_what_there_is(tmp_path: Path, *, only_auto: bool,
         found = next(one for one in sources_of(health, application(), 180.0) if one.name == "target-group-bindings")
         assert found.absent is absent
         asked = [record.access.path for record in cluster.api.audit.records() if record.access.path.startswith(DISCOVERY)]
-        assert len(asked) == (2 if auto_mode else 1)
+        assert len(asked) == (3 if auto_mode else 1)
+    finally:
+        cluster.close()
+
+
+# --- Karpenter's other name ---
+
+
+@pytest.mark.parametrize("where", ["source", "reportingComponent"])
+def test_what_auto_mode_says_of_a_pod_is_read(begin: Begin, tmp_path: Path, where: str) -> None:
+    """The API server selects by either field; what kube-scheduler says of the same pod is not even sent."""
+    cluster = Cluster(ManualClock(NOW), auto_mode=True)
+    try:
+        cluster.pend("sd21-inf2")
+        pod = cluster.store.list("Pod", namespace=NAMESPACE)[0]["metadata"]["name"]
+        message = (
+            "Failed to schedule pod, no instance type met all requirements, requirements=eks.amazonaws.com/nodeclass In [default], "
+            "karpenter.sh/nodepool In [inf2]"
+        )
+        for number, component in enumerate(("default-scheduler", "eks-auto-mode/compute", "somebody-else")):
+            stamp = format_rfc3339(NOW + number)
+            event = {
+                "metadata": {"name": f"{pod}.{number}", "namespace": NAMESPACE},
+                "involvedObject": {"kind": "Pod", "apiVersion": "v1", "name": pod, "namespace": NAMESPACE},
+                "reason": "FailedScheduling",
+                "message": message,
+                "firstTimestamp": stamp,
+                "lastTimestamp": stamp,
+                where: {"component": component} if where == "source" else component,
+            }
+            cluster.store.create("Event", event)
+        view, _ = begin(cluster.session(tmp_path))
+        assert view.karpenter.unavailable(NAMESPACE, pod) == (("inf2", NOW + 1),)
     finally:
         cluster.close()
 
