@@ -19,7 +19,7 @@ LEADING: Final[dict[str, Any]] = {"leader_election": {"enabled": True}}
 
 
 def usable() -> set[Permission]:
-    """The permissions of the manifests that the control plane has a use for. It lacks the kinds of EKS Auto Mode, whose CRDs are not public."""
+    """The permissions of the manifests that the control plane has a use for: it lacks EKS Auto Mode, whose CRDs are not public."""
     return {one for one in granted() if one.group != AUTO_TARGET_GROUP_BINDINGS.group}
 
 

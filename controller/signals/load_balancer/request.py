@@ -160,6 +160,12 @@ def stack_of(binding: Mapping[str, Any]) -> tuple[str, str]:
     return next((one for one in stacks if any(one)), ("", ""))
 
 
+def is_of_auto_mode(binding: Mapping[str, Any]) -> bool:
+    """Whether EKS Auto Mode made a TargetGroupBinding."""
+    labels = mapping(binding, "metadata", "labels")
+    return any(key.startswith(f"{_STACK_PREFIXES[1]}/") for key in labels)
+
+
 def port_of(value: object) -> int | str | None:
     """A Service port; a number in a string counts as a number, as in the load-balancer controller. None if it is neither."""
     if isinstance(value, str) and value:
