@@ -9,7 +9,7 @@ from typing import Any, Final
 from controller.adoption.facts import Fact, assumed, missing, read
 from controller.adoption.observe import Observation
 from controller.catalog.instances import INSTANCES, PRICES, Maker, family_of
-from controller.signals.instance_labels import DOMAINS, TYPE_LABEL, families, is_family
+from controller.signals.instance_labels import DOMAINS, TYPE_LABEL, families
 from controller.signals.karpenter import POOL_LABEL
 from controller.signals.objects import Object, in_values, items, mapping, name_of, pinned_values, pod_requirements, text
 
@@ -70,10 +70,12 @@ def _tolerates(tolerations: Sequence[Any], taint: Mapping[str, Any]) -> bool:
 
 def _compatible(wanted: Sequence[Any], requirements: Sequence[Any], labels: Mapping[str, Any], pool: str) -> bool:
     """Whether the NodePool provides every key that the pods require, or leaves it to the instance type."""
+    kinds, launched = families(list(wanted)), families(list(requirements))
+    if kinds and launched and not set(kinds) & set(launched):
+        return False
     for key in {text(one, "key") for one in wanted}:
         asked, _ = in_values(list(wanted), key)
-        offered = families(list(requirements)) if is_family(key) else in_values(list(requirements), key)[0]
-        offered = offered or ((str(labels[key]),) if key in labels else (pool,) if key == POOL_LABEL else ())
+        offered = in_values(list(requirements), key)[0] or ((str(labels[key]),) if key in labels else (pool,) if key == POOL_LABEL else ())
         if asked and offered and not set(asked) & set(offered):
             return False
         if asked and not offered and not key.partition("/")[0].endswith(_WELL_KNOWN):

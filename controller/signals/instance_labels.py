@@ -75,12 +75,6 @@ def families(requirements: object) -> tuple[str, ...]:
     return values(requirements, "instance-family") or by_gpu
 
 
-def is_family(key: str) -> bool:
-    """Whether a label names the instance family."""
-    domain, _, name = key.partition("/")
-    return domain in DOMAINS and name == "instance-family"
-
-
 def values(requirements: object, name: str) -> tuple[str, ...]:
     """The values that requirements allow for one of the labels, whichever domain it has; () where none restricts it."""
     found = [one for one in (in_values(requirements, f"{domain}/{name}")[0] for domain in DOMAINS) if one]

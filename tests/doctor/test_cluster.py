@@ -205,7 +205,7 @@ FAULTS: tuple[tuple[str, Level, str, Callable[[Complete], object]], ...] = (
     ),
     ("karpenter", DUNNO, "EKS Auto Mode", all_of(lambda m: m.drop("karpenter"), lambda m: m.groups.add("eks.amazonaws.com/v1"))),
     ("karpenter", DUNNO, "may not be listed", lambda m: m.unreadable.update({DEPLOYMENTS.name: "deployments.apps may not be listed"})),
-    ("auto-mode", BAD, "NodeClass accelerators of g5, g6, inf2, trn1 does not exist", in_auto_mode(lambda m: m.drop("accelerators"))),
+    ("auto-mode", BAD, "correct nodeClassRef of the NodePools", in_auto_mode(lambda m: m.drop("accelerators"))),
     ("auto-mode", BAD, "is not ready: SubnetSelector did not match any Subnets", in_auto_mode(unready)),
     ("auto-mode", WARN, "use the labels of eks.amazonaws.com: eks.amazonaws.com/instance-family", in_auto_mode(own_label)),
     ("auto-mode", DUNNO, "AUTO_MODE_COMPUTE_LOGS", in_auto_mode()),
