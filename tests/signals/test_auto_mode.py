@@ -144,7 +144,7 @@ def test_a_kind_that_is_served_and_may_not_be_read_is_named(begin: Begin, tmp_pa
 
 @pytest.mark.parametrize(("only_auto", "auto_mode", "absent"), [(False, False, False), (True, True, False), (True, False, True)])
 def test_one_observation_reads_what_there_is(tmp_path: Path, *, only_auto: bool, auto_mode: bool, absent: bool) -> None:
-    """`plan` and `status` list once: either kind suffices, and an absent one is asked for once, however many namespaces there are."""
+    """`plan` and `status` list once: either kind suffices, and discovery is asked once, however many namespaces there are."""
     cluster = Cluster(ManualClock(NOW), without_groups=ONLY_AUTO if only_auto else frozenset(), auto_mode=auto_mode)
     try:
         apps = [application(), application(namespace="other")]
