@@ -97,6 +97,7 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/signals/test_cluster.py"),
     Place(Tier.INTEGRATION, "tests/signals/test_concerns.py::test_whatever_changes_a_snapshot_marks_its_application"),
     Place(Tier.INTEGRATION, "tests/signals/test_ec2.py"),
+    Place(Tier.INTEGRATION, "tests/signals/test_karpenter_metrics.py"),
     Place(Tier.INTEGRATION, "tests/signals/test_once.py"),
     Place(Tier.INTEGRATION, "tests/signals/test_recordings.py"),
     Place(Tier.INTEGRATION, "tests/signals/test_slim.py::test_a_snapshot_is_the_same_from_whole_and_from_cut_objects"),

@@ -324,6 +324,7 @@ class UnitObservation:
     offered_zones: tuple[str, ...] = ()  # zones in which EC2 sells the type at all
     alternatives: tuple[PoolObservation, ...] = ()  # further NodePools that its waiting pods may use
     notes: tuple[str, ...] = ()  # quota headroom, reservations: shown to people, not used by decisions
+    unavailable: tuple[tuple[str, str, str], ...] = ()  # type, zone, capacity type that Karpenter's metrics call unavailable, while fresh
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,6 +396,10 @@ class RoutingObservation:
     capacity_ready: int | None = None  # ready endpoints of the capacity Service
     capacity_exists: bool | None = None
     verification: Verification | None = None
+
+
+OFFERINGS_SOURCE: Final = "karpenter-metrics"
+"""The name of the source of `UnitObservation.unavailable`."""
 
 
 @dataclass(frozen=True, slots=True)
