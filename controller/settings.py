@@ -225,7 +225,8 @@ class KarpenterSettings(Theme):
     metrics_url: ClusterUrl | None = Field(
         default=None,
         description="Where Karpenter's metrics are, such as http://karpenter.kube-system.svc:8080/metrics. An offering that its gauge "
-        "calls unavailable then needs no refusal of its own to complete a proof; the gauge alone proves nothing. Unset: not read.",
+        "calls unavailable then needs no refusal of its own to complete a proof; the gauge alone proves nothing. The NetworkPolicy must "
+        "let the port out (chart: networkPolicy.egressPorts). Unset: not read.",
     )
     metrics_interval_s: float = Field(
         default=15, ge=5, le=300, description="Time between two scrapes, seconds. Karpenter refreshes the gauge once a minute."

@@ -78,6 +78,7 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/cli/"),
     Place(Tier.INTEGRATION, "tests/clients/"),
     Place(Tier.INTEGRATION, "tests/contract/"),
+    Place(Tier.INTEGRATION, "tests/doctor/test_auto_mode.py"),
     Place(Tier.INTEGRATION, "tests/deploy/test_permissions.py::test_a_missing_permission_is_a_named_degradation"),
     Place(Tier.INTEGRATION, "tests/deploy/test_wheels.py"),
     Place(Tier.INTEGRATION, "tests/harness/dataplane/test_alb.py"),

@@ -21,29 +21,11 @@ from controller.signals.once import observe_once
 from failover_harness.waiting import wait_for
 from failover_testbed.kube_api import EmulatedKubeApi, Identity
 from tests.support.applications import NOW, application
-from tests.support.cluster import NAMESPACE, Cluster
+from tests.support.cluster import NAMESPACE, Cluster, auto_binding
 
 DISCOVERY = "/apis/eks.amazonaws.com/v1"
 ONLY_AUTO = frozenset({"elbv2.k8s.aws", "karpenter.k8s.aws"})
 Begin = Callable[..., tuple[ClusterView, Watches]]
-
-
-def auto_binding(service: str, name: str = "") -> dict[str, Any]:
-    """A TargetGroupBinding as EKS Auto Mode makes it: `targetType` is required, and its labels are its own."""
-    return {
-        "apiVersion": AUTO_TARGET_GROUP_BINDINGS.api_version,
-        "kind": AUTO_TARGET_GROUP_BINDINGS.kind,
-        "metadata": {
-            "name": name or f"k8s-auto-{service}",
-            "namespace": NAMESPACE,
-            "labels": {"ingress.eks.amazonaws.com/stack-namespace": NAMESPACE, "ingress.eks.amazonaws.com/stack-name": "sd21"},
-        },
-        "spec": {
-            "serviceRef": {"name": service, "port": 80},
-            "targetGroupARN": f"arn:aws:elasticloadbalancing:us-west-2:123456789012:targetgroup/auto-{service}/0123456789abcdef",
-            "targetType": "ip",
-        },
-    }
 
 
 def create(session: KubeSession, binding: dict[str, Any]) -> Object:
