@@ -87,6 +87,7 @@ def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[Pendin
         proof=proof,
         refused=_words(found.named, found.required),
         missing=_words(found.missing, found.required),
+        unavailable=_words(found.unavailable, found.required),
         age_at=found.age_at,
         since=min((f.at for f in refusals), default=None),
         last_failure_at=last_failure,

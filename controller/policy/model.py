@@ -544,6 +544,7 @@ class UnitEvidence:
     proof: Proof | None = None
     refused: tuple[str, ...] = ()  # offerings that standing refusals name
     missing: tuple[str, ...] = ()  # offerings that refusals must name as well for a proof
+    unavailable: tuple[str, ...] = ()  # offerings that no refusal names, and that Karpenter's own metrics call unavailable
     age_at: float | None = None  # when age alone proves it, if nothing changes; None where nothing was refused or nobody waits
     since: float | None = None  # first refusal of the present shortage
     last_failure_at: float | None = None

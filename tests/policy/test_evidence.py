@@ -567,6 +567,13 @@ def test_facts_say_what_is_missing_for_a_proof(failures: tuple[Refusal, ...], un
     assert judge(change(snapshot(), **changes)).facts[1] == words
 
 
+def test_what_only_karpenters_metrics_say_is_kept_apart() -> None:
+    """Beside what is refused and what is missing."""
+    changes: dict[str, Any] = {"pool_failures": THREE[:1], "pending": pods(), "desired": 4, "ready": 2, **IN_ZONES}
+    judged = judge(change(snapshot(), **changes, unavailable=gauge("ab")))
+    assert (judged.refused, judged.unavailable, judged.missing) == (A, B, ZONES[2:])
+
+
 def test_facts_list_many_launches_in_one_line() -> None:
     """A scale-up launches dozens; the newest and their number are enough."""
     made = change(snapshot(), pool_launches=(launched(NOW - 900), launched(NOW - 62)))

@@ -82,7 +82,7 @@ class Endpoint:
                 except OSError:
                     return  # the client hung up
 
-            def log_message(self, *_: Any) -> None:
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
                 return
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
