@@ -22,7 +22,7 @@ def auto_mode(observed: ClusterObservation) -> Iterator[Finding]:
     yield from wrong
     if wrong:
         return
-    names = words.listing(name_of(pool) for pool in pools) or "no unit's NodePool"
+    names = words.listing(name_of(pool) for pool in pools) if pools else "no unit's NodePool"
     yield unknown(
         f"it serves {names}; the cluster does not show whether the reserved capacity of a NodeClass is free, and no log or metric of "
         "Karpenter or of the load-balancer controller",
