@@ -14,8 +14,10 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
@@ -193,6 +195,48 @@ class AwsSettings(Theme):
     )
 
 
+def _in_cluster(url: str) -> str:
+    """Accepts a URL of this host, of a private address, or of a Service by its full name: nobody's metrics are on the internet."""
+    parts = urlsplit(url)  # a ValueError is the refusal of something that is no URL
+    host = parts.hostname or ""
+    try:
+        address = ip_address(host)
+        near = address.is_private and not address.is_link_local  # not the instance's metadata
+    except ValueError:
+        near = host == "localhost" or host.endswith(".svc") or ".svc." in host
+    if parts.scheme not in {"http", "https"} or not near or parts.username or parts.query or parts.fragment or re.search(r"\s", url):
+        raise ValueError("not a URL of this cluster")
+    return url
+
+
+ClusterUrl = Annotated[
+    str,
+    AfterValidator(_in_cluster),
+    Field(
+        max_length=500,
+        json_schema_extra={"x-allowed": "an http(s) URL whose host is a Service (NAME.NAMESPACE.svc), localhost or a private address"},
+    ),
+]
+
+
+class KarpenterSettings(Theme):
+    """Use of Karpenter's own metrics. Without a URL they are not read; its objects and events suffice."""
+
+    metrics_url: ClusterUrl | None = Field(
+        default=None,
+        description="Where Karpenter's metrics are, such as http://karpenter.kube-system.svc:8080/metrics. An offering that its gauge "
+        "calls unavailable then needs no refusal of its own to complete a proof; the gauge alone proves nothing. The NetworkPolicy must "
+        "let the port out (chart: networkPolicy.egressPorts). Unset: not read.",
+    )
+    metrics_interval_s: float = Field(
+        default=15, ge=5, le=300, description="Time between two scrapes, seconds. Karpenter refreshes the gauge once a minute."
+    )
+    metrics_timeout_s: float = Field(default=2, ge=0.1, le=10, description="How long one scrape may take, seconds.")
+    metrics_max_bytes: int = Field(
+        default=16_777_216, ge=65_536, le=67_108_864, description="Longest answer that is read, bytes. A longer one is not used."
+    )
+
+
 class PollSettings(Theme):
     """Intervals of the ticks and of polls, for sources that cannot be watched."""
 
@@ -233,6 +277,9 @@ class FreshnessSettings(Theme):
         default=300, ge=60, le=7200, description="CloudWatch, seconds. Covers a period of 60 s, its delivery, and a few failed polls."
     )
     ec2_s: float = Field(default=1800, ge=60, le=172_800, description="EC2 offerings, seconds. Covers a few failed polls.")
+    karpenter_metrics_s: float = Field(
+        default=90, ge=15, le=900, description="Karpenter's metrics, seconds. Once they are older, refusals alone prove a shortage."
+    )
 
 
 class SlackSettings(Theme):
@@ -343,6 +390,7 @@ class _Fields(BaseModel):
     kubernetes: KubernetesSettings = Field(default=KubernetesSettings(), description="Connection to the Kubernetes API, and its watches.")
     leader_election: LeaderElectionSettings = Field(default=LeaderElectionSettings(), description="Election of the one replica that acts.")
     aws: AwsSettings = Field(default=AwsSettings(), description="Use of the AWS APIs.")
+    karpenter: KarpenterSettings = Field(default=KarpenterSettings(), description="Use of Karpenter's own metrics.")
     polls: PollSettings = Field(default=PollSettings(), description="Intervals of the ticks and of polls.")
     freshness: FreshnessSettings = Field(
         default=FreshnessSettings(), description="Age at which the last answer of a source counts as stale."
@@ -362,6 +410,12 @@ class _Fields(BaseModel):
             (("freshness", "watch_s"), self.freshness.watch_s, "kubernetes.watch_idle_s", self.kubernetes.watch_idle_s),
             (("freshness", "cloudwatch_s"), self.freshness.cloudwatch_s, "polls.cloudwatch_interval_s", self.polls.cloudwatch_interval_s),
             (("freshness", "ec2_s"), self.freshness.ec2_s, "polls.ec2_interval_s", self.polls.ec2_interval_s),
+            (
+                ("freshness", "karpenter_metrics_s"),
+                self.freshness.karpenter_metrics_s,
+                "karpenter.metrics_interval_s",
+                self.karpenter.metrics_interval_s,
+            ),
         ):
             if value <= least:
                 faults.append((place, f"{value:g}", f"more than {name} ({least:g}), or the source is always stale"))

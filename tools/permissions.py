@@ -52,7 +52,7 @@ class Permission:
     names: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.verb} {self.resource} in {self.place}"
+        return f"{self.verb} {f'{self.resource}.{self.group}'.rstrip('.')} in {self.place}"
 
 
 def granted(folder: Path = BASE) -> list[Permission]:
@@ -176,7 +176,7 @@ _WATCHED: Final[dict[tuple[str, str], Row]] = {
         ((DEGRADED, "keda absent"), (LOG, "watch.refused")),
     ),
     (APPLICATION, "targetgroupbindings"): Row(
-        "Which target groups the load-balancer controller has made.",
+        "Which target groups the load-balancer controller, or EKS Auto Mode, has made. A kind that is not installed is not asked for.",
         "Modes still change; the controller does not notice a missing target group, and cannot verify a mode change.",
         ((DEGRADED, "target-group-bindings absent"), (LOG, "watch.refused")),
     ),

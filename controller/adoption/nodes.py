@@ -8,13 +8,12 @@ from typing import Any, Final
 
 from controller.adoption.facts import Fact, assumed, missing, read
 from controller.adoption.observe import Observation
-from controller.catalog.instances import GPU_NAMES, INSTANCES, PRICES, Maker, family_of
-from controller.signals.karpenter import POOL_LABEL, TYPE_LABEL
+from controller.catalog.instances import INSTANCES, PRICES, Maker, family_of
+from controller.signals.instance_labels import DOMAINS, TYPE_LABEL, families
+from controller.signals.karpenter import POOL_LABEL
 from controller.signals.objects import Object, in_values, items, mapping, name_of, pinned_values, pod_requirements, text
 
-FAMILY_LABEL: Final = "karpenter.k8s.aws/instance-family"
-GPU_LABEL: Final = "karpenter.k8s.aws/instance-gpu-name"
-_WELL_KNOWN: Final = ("kubernetes.io", "karpenter.sh", "karpenter.k8s.aws")
+_WELL_KNOWN: Final = ("kubernetes.io", "karpenter.sh", *DOMAINS)
 """Domains of labels that the launched instance determines."""
 
 
@@ -71,21 +70,17 @@ def _tolerates(tolerations: Sequence[Any], taint: Mapping[str, Any]) -> bool:
 
 def _compatible(wanted: Sequence[Any], requirements: Sequence[Any], labels: Mapping[str, Any], pool: str) -> bool:
     """Whether the NodePool provides every key that the pods require, or leaves it to the instance type."""
+    kinds, launched = families(list(wanted)), families(list(requirements))
+    if kinds and launched and not set(kinds) & set(launched):
+        return False
     for key in {text(one, "key") for one in wanted}:
         asked, _ = in_values(list(wanted), key)
-        offered = _families(requirements) if key == FAMILY_LABEL else in_values(list(requirements), key)[0]
-        offered = offered or ((str(labels[key]),) if key in labels else (pool,) if key == POOL_LABEL else ())
+        offered = in_values(list(requirements), key)[0] or ((str(labels[key]),) if key in labels else (pool,) if key == POOL_LABEL else ())
         if asked and offered and not set(asked) & set(offered):
             return False
         if asked and not offered and not key.partition("/")[0].endswith(_WELL_KNOWN):
             return False  # a custom label that the NodePool does not set
     return True
-
-
-def _families(requirements: Sequence[Any]) -> tuple[str, ...]:
-    """The instance families that a NodePool's requirements name, by family or by GPU; () if they name none."""
-    gpus = in_values(list(requirements), GPU_LABEL)[0]
-    return in_values(list(requirements), FAMILY_LABEL)[0] or tuple(sorted({GPU_NAMES[name] for name in gpus if name in GPU_NAMES}))
 
 
 def instance_type(observed: Observation, pool: str | None, deployment: Object, pods: Sequence[Object], maker: Maker | None) -> Fact:
@@ -105,11 +100,9 @@ def instance_type(observed: Observation, pool: str | None, deployment: Object, p
     allowed = pinned or in_values(requirements, TYPE_LABEL)[0]
     if len(allowed) == 1:
         return read(allowed[0], f"NodePool {pool} launches no other")
-    families = _families(requirements)
+    named = families(requirements)
     known = [
-        name
-        for name in INSTANCES
-        if (not allowed or name in allowed) and (not families or family_of(name) in families) and (allowed or families)
+        name for name in INSTANCES if (not allowed or name in allowed) and (not named or family_of(name) in named) and (allowed or named)
     ]
     if len({family_of(name) for name in known}) > 1:
         return missing(f"NodePool {pool} launches {', '.join(sorted({family_of(name) for name in known}))}, and no pod of the unit runs")

@@ -54,13 +54,14 @@ def proof_document(judged: UnitEvidence) -> dict[str, Any]:
     """How far the proof of a shortage is, for machines.
 
     Returns:
-        ``proof``, None where there is none; what is ``refused`` and what is ``missing`` for a proof by name; ``waitingSince``, and
-        ``ageAt``, when age alone proves it, each None where that is not known.
+        ``proof``, None where there is none; what is ``refused``, what Karpenter's metrics call ``unavailable`` beside, and what is
+        ``missing`` for a proof by name; ``waitingSince``, and ``ageAt``, when age alone proves it, each None where that is not known.
     """
     since, age_at = judged.demand_since, judged.age_at
     return {
         "proof": judged.proof,
         "refused": list(judged.refused),
+        "unavailable": list(judged.unavailable),
         "missing": list(judged.missing),
         "waitingSince": None if since is None else format_rfc3339(since),
         "ageAt": None if age_at is None else format_rfc3339(age_at),

@@ -12,11 +12,16 @@ from controller.policy.model import CapacityWeights, RoutingStyle
 from controller.policy.routing import ALGORITHM, LEAST_OUTSTANDING, PREFIX, USE_ANNOTATION, algorithm_of
 from controller.policy.standby import HOST_SUFFIX, needed
 from controller.signals.ingress import Route, forwarded, hostnames, routes
-from controller.signals.load_balancer.request import live_rules
-from controller.signals.objects import Object, items, mapping, name_of, namespace_of, text
+from controller.signals.load_balancer.request import is_of_auto_mode, live_rules, stack_of
+from controller.signals.objects import items, name_of, namespace_of, text
 
 _CLASS: Final = "alb"
 _CLASS_ANNOTATION: Final = "kubernetes.io/ingress.class"
+_NOT_IN_AUTO_MODE: Final = (
+    _CLASS_ANNOTATION,
+    *(f"{PREFIX}/{name}" for name in ("group.name", "waf-acl-id", "web-acl-id", "shield-advanced-protection")),
+)
+"""The annotations that the EKS user guide lists as not supported there, and whose absence shows in no other way."""
 _ALIVE: Final = frozenset({"/health", "/healthz", "/live", "/livez"})  # answered as soon as the process runs
 _EVERY_PATH: Final = frozenset({"", "/*"})
 _READINESS: Final = "/readiness"
@@ -32,22 +37,25 @@ def ingress(observed: Observation) -> Iterator[Finding]:
 
 
 def ingress_class(observed: Observation) -> Iterator[Finding]:
-    """The AWS Load Balancer Controller serves it."""
+    """The AWS Load Balancer Controller, or EKS Auto Mode, serves it."""
     name = text(observed.ingress, "spec", "ingressClassName") or text(observed.annotations, _CLASS_ANNOTATION)
-    if name == _CLASS:
-        yield ok(f"class {name}")
-    elif any(stack_of(binding) == (observed.application.namespace, observed.application.ingress) for binding in observed.bindings):
-        yield ok(f"{f'class {name}' if name else 'no class'}; the load-balancer controller has made target groups for it")
+    own = (observed.application.namespace, observed.application.ingress)
+    makers = {is_of_auto_mode(binding) for binding in observed.bindings if stack_of(binding) == own}
+    named = f"class {name}" if name else "no class"
+    if True in makers:
+        ignored = [key for key in _NOT_IN_AUTO_MODE if text(observed.annotations, key)]
+        if ignored:
+            yield warning(f"{named}; EKS Auto Mode ignores {words.listing(ignored)}", "see docs/auto-mode.md for what takes their place")
+        else:
+            yield ok(f"{named}; EKS Auto Mode has made target groups for it")
+    elif name == _CLASS:
+        yield ok(named)
+    elif makers:
+        yield ok(f"{named}; the load-balancer controller has made target groups for it")
     elif name:
-        yield unknown(f"class {name}", f"make sure that the controller of IngressClass {name} is ingress.k8s.aws/alb")
+        yield unknown(named, f"make sure that the controller of IngressClass {name} is ingress.k8s.aws/alb or eks.amazonaws.com/alb")
     else:
         yield unknown("names no class: the cluster's default class applies", f"set spec.ingressClassName: {_CLASS}")
-
-
-def stack_of(binding: Object) -> tuple[str, str]:
-    """Namespace and name of the Ingress that a TargetGroupBinding was made for; both "" in an explicit IngressGroup."""
-    labels = mapping(binding, "metadata", "labels")
-    return text(labels, "ingress.k8s.aws/stack-namespace"), text(labels, "ingress.k8s.aws/stack-name")
 
 
 def live_rule(observed: Observation) -> Iterator[Finding]:

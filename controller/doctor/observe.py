@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from controller.clients.kube import (
+    AUTO_TARGET_GROUP_BINDINGS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     EVENTS,
@@ -18,9 +19,11 @@ from controller.clients.kube import (
     KubeSession,
     Resource,
 )
+from controller.clock import SystemClock
 from controller.errors import Forbidden, NotFound, RemoteError
 from controller.policy.model import Application, RoutingObservation
 from controller.policy.routing import PREFIX
+from controller.signals.discovery import Discovery
 from controller.signals.ingress import observe_ingress
 from controller.signals.objects import Object, mapping, name_of, text
 from controller.signals.reconciles import ReconcileView
@@ -41,7 +44,7 @@ class Observation:
         group_complete: Whether `group` covers every namespace; otherwise only those that may be listed.
         services: The Services of its namespace, by name.
         deployments: The Deployments of its namespace, by name.
-        bindings: The TargetGroupBindings of its namespace.
+        bindings: The TargetGroupBindings of its namespace, those of EKS Auto Mode among them.
         reconciles: The load-balancer controller's events about the Ingress, as the running controller reads them.
         workloads: Endpoints and ScaledObjects, as the running controller reads them.
         unreadable: Why a kind could not be listed, by the resource's name.
@@ -80,7 +83,7 @@ class Observation:
         return self.workloads.endpoints_ready(self.application.namespace, service) or 0
 
 
-_KINDS = (SERVICES, DEPLOYMENTS, ENDPOINT_SLICES, SCALED_OBJECTS, TARGET_GROUP_BINDINGS)
+_KINDS = (SERVICES, DEPLOYMENTS, ENDPOINT_SLICES, SCALED_OBJECTS)
 
 
 @dataclass(slots=True)
@@ -107,15 +110,41 @@ def observe(session: KubeSession, applications: Iterable[Application], now: floa
         RemoteError: The Ingresses cannot be listed; no check works without them.
     """
     applications = list(applications)
-    spaces = {name: _namespace(session, name) for name in sorted({one.namespace for one in applications})}
+    discovery = Discovery(session, SystemClock())
+    spaces = {name: _namespace(session, discovery, name) for name in sorted({one.namespace for one in applications})}
     return {one.key: _observe(session, one, spaces[one.namespace], now) for one in applications}
 
 
-def _namespace(session: KubeSession, namespace: str) -> _Namespace:
+def _namespace(session: KubeSession, discovery: Discovery, namespace: str) -> _Namespace:
     ingresses, _ = list_objects(session, INGRESSES, namespace)
     unreadable: dict[str, str] = {}
     listed = {resource.name: _listed(session, resource, namespace, unreadable) for resource in _KINDS}
+    listed[TARGET_GROUP_BINDINGS.name] = _bindings(session, discovery, namespace, unreadable)
     return _Namespace(ingresses, listed, unreadable)
+
+
+def _bindings(session: KubeSession, discovery: Discovery, namespace: str, unreadable: dict[str, str]) -> Sequence[Object]:
+    """The TargetGroupBindings of the load-balancer controller and of EKS Auto Mode, as far as either is served.
+
+    A kind that is served and cannot be listed makes all of them unreadable, under the name of the first.
+    """
+    found: list[Object] = []
+    served = [kind for kind in (TARGET_GROUP_BINDINGS, AUTO_TARGET_GROUP_BINDINGS) if _serves(discovery, kind)]
+    for kind in served or [TARGET_GROUP_BINDINGS]:
+        why: dict[str, str] = {}
+        found += _listed(session, kind, namespace, why)
+        unreadable.update(dict.fromkeys((TARGET_GROUP_BINDINGS.name,) if why else (), "; ".join(why.values())))
+    return found
+
+
+def _serves(discovery: Discovery, resource: Resource) -> bool:
+    try:
+        discovery.require(resource)
+    except NotFound:
+        return False
+    except RemoteError:
+        return resource is TARGET_GROUP_BINDINGS  # the list itself says more
+    return True
 
 
 def _listed(session: KubeSession, resource: Resource, namespace: str, unreadable: dict[str, str], query: Query = ()) -> Sequence[Object]:

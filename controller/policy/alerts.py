@@ -10,6 +10,7 @@ from controller.policy.case import Case
 from controller.policy.missing_metrics import held_replicas, held_until
 from controller.policy.model import (
     CRITICAL,
+    OFFERINGS_SOURCE,
     Alert,
     Cause,
     Decision,
@@ -62,6 +63,7 @@ def alerts(case: Case, decision: Decision) -> tuple[Alert, ...]:
     snapshot, evidence = case.snapshot, case.evidence
     found = [
         *_absent(snapshot),
+        *_unreadable_metrics(snapshot),
         *_clocks(snapshot),
         *_held(decision),
         *_unprepared(snapshot, decision),
@@ -82,6 +84,14 @@ def _absent(snapshot: Snapshot) -> Iterator[Alert]:
     for source in snapshot.sources:
         if source.required and source.absent:
             yield Alert(f"absent/{source.name}", "critical", f"{source.name} cannot be observed, so no shortage is seen: {source.problem}")
+
+
+def _unreadable_metrics(snapshot: Snapshot) -> Iterator[Alert]:
+    """Karpenter's metrics, which somebody configured, give no usable answer. Nothing is decided by that: a proof takes longer."""
+    for source in snapshot.sources:
+        if source.name == OFFERINGS_SOURCE and source.stale(snapshot.now) and source.problem:
+            words = "Karpenter's metrics cannot be read, so refusals alone prove a shortage"
+            yield Alert(OFFERINGS_SOURCE, "warning", f"{words}: {source.problem}; correct or remove karpenter.metrics_url")
 
 
 def _clocks(snapshot: Snapshot) -> Iterator[Alert]:

@@ -87,6 +87,7 @@ def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[Pendin
         proof=proof,
         refused=_words(found.named, found.required),
         missing=_words(found.missing, found.required),
+        unavailable=_words(found.unavailable, found.required),
         age_at=found.age_at,
         since=min((f.at for f in refusals), default=None),
         last_failure_at=last_failure,
@@ -139,6 +140,7 @@ def _weakest(found: Sequence[Finding]) -> Finding:
         tuple(dict.fromkeys(offering for one in found for offering in one.named)),
         tuple(dict.fromkeys(offering for one in found for offering in one.required)) if all(one.required for one in found) else (),
         max(known) if known and len(known) == len(ages) else None,
+        tuple(dict.fromkeys(offering for one in found for offering in one.unavailable)),
     )
 
 
@@ -229,6 +231,9 @@ def missing_words(found: Finding, observed: UnitObservation) -> str:
     if found.required:
         what = "zones" if len({(one[0], one[2]) for one in found.required}) == 1 else "offerings"
         progress = f"{len(refused)} of {len(found.required)} {what} refused" + (f" ({text.listing(refused)})" if refused else "")
+        if found.unavailable:
+            said = _words(found.unavailable, found.required)
+            progress += f", {len(said)} unavailable as Karpenter's metrics say ({text.listing(said)})"
         at_once = f"if {text.listing(_words(found.missing, found.required))} refuses"
     else:
         named = tuple(dict.fromkeys(f"{one.named_type} in {one.named_zone}" for one in found.refusals if one.named_zone))

@@ -324,6 +324,7 @@ class UnitObservation:
     offered_zones: tuple[str, ...] = ()  # zones in which EC2 sells the type at all
     alternatives: tuple[PoolObservation, ...] = ()  # further NodePools that its waiting pods may use
     notes: tuple[str, ...] = ()  # quota headroom, reservations: shown to people, not used by decisions
+    unavailable: tuple[tuple[str, str, str], ...] = ()  # type, zone, capacity type that Karpenter's metrics call unavailable, while fresh
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,6 +396,10 @@ class RoutingObservation:
     capacity_ready: int | None = None  # ready endpoints of the capacity Service
     capacity_exists: bool | None = None
     verification: Verification | None = None
+
+
+OFFERINGS_SOURCE: Final = "karpenter-metrics"
+"""The name of the source of `UnitObservation.unavailable`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -539,6 +544,7 @@ class UnitEvidence:
     proof: Proof | None = None
     refused: tuple[str, ...] = ()  # offerings that standing refusals name
     missing: tuple[str, ...] = ()  # offerings that refusals must name as well for a proof
+    unavailable: tuple[str, ...] = ()  # offerings that no refusal names, and that Karpenter's own metrics call unavailable
     age_at: float | None = None  # when age alone proves it, if nothing changes; None where nothing was refused or nobody waits
     since: float | None = None  # first refusal of the present shortage
     last_failure_at: float | None = None

@@ -33,7 +33,7 @@ def allowed_offerings(unit: Unit, observed: UnitObservation, pool: PoolObservati
         zones = tuple(one for one in zones if one in observed.pod_zones) or observed.pod_zones
     sold = observed.offered_zones
     by_type = (_narrowed(zones, sold) if one == unit.instance_type else zones for one in types)
-    return Allowed(types, tuple(by_type), pool.capacity_types)
+    return Allowed(types, tuple(by_type), pool.capacity_types, observed.unavailable)
 
 
 def _left_open(unit: Unit, pool: PoolObservation) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ were refused. So one refusal, however wide its NodeClaim, is a suspicion. What s
 offering that EC2 named for three minutes and asks for the others, until one launches or nothing is left.
 
 - *Saturated*: a refusal, and then Karpenter says that nothing the NodePool, or the waiting pod, may have is available.
-- *Named*: refusals within one cycle of that cache that together name every allowed type, zone and capacity type.
+- *Named*: refusals within one cycle of that cache that together name every allowed type, zone and capacity type. What none of them names
+  counts as named while Karpenter's own metrics, where they are read, call it unavailable. These prove nothing alone, and disprove nothing.
 - *Age*: some of it is refused, and demand is older than a cycle with nothing launched since.
 
 A launch ends the refusals before it only if its NodeClaim was created after them: EC2 may grant some claims of a batch and refuse the rest.
@@ -44,11 +45,13 @@ class Allowed:
         instance_types: At least one.
         zones: By position of the type, the zones in which it may run and is sold; () where they are not known.
         capacity_types: () where they are not known.
+        unavailable: The offerings that Karpenter's own metrics call unavailable; () where they are not read.
     """
 
     instance_types: tuple[str, ...]
     zones: tuple[tuple[str, ...], ...]
     capacity_types: tuple[str, ...] = ()
+    unavailable: tuple[Offering, ...] = ()
 
     def zones_of(self, instance_type: str) -> tuple[str, ...]:
         """The zones of one type, () where they are not known or the type is not allowed."""
@@ -72,6 +75,7 @@ class Finding:
         proof: The strongest proof, None where there is none.
         refusals: The refusals that stand: recent, of the unit's own offerings, and nothing launched since.
         named: The required offerings that they name within one cycle.
+        unavailable: The required offerings that they do not name, and that Karpenter's own metrics call unavailable.
         required: Every offering that must be named; () where the zones are not known.
         age_at: When age alone proves it if nothing changes, seconds since the Unix epoch; None where nothing is refused or nobody waits.
     """
@@ -81,11 +85,12 @@ class Finding:
     named: tuple[Offering, ...] = ()
     required: tuple[Offering, ...] = ()
     age_at: float | None = None
+    unavailable: tuple[Offering, ...] = ()
 
     @property
     def missing(self) -> tuple[Offering, ...]:
-        """The offerings that no refusal names yet."""
-        return tuple(one for one in self.required if one not in self.named)
+        """The offerings that are still missing for a proof by name."""
+        return tuple(one for one in self.required if one not in self.named and one not in self.unavailable)
 
 
 def examine(
@@ -106,16 +111,17 @@ def examine(
     required = _required(allowed, refusals)
     by_name = _named(counting, allowed, required, policy.ice_cache_s)
     named = tuple(one for one in required if one in by_name)
+    unavailable = tuple(one for one in required if one in allowed.unavailable and one not in by_name) if named else ()
     start = min((pod.since for pod in waiting), default=None) if since is None else since
     age_at = _age_at(pool, refusals, start, policy)
     proof = None
     if _saturated(pool, counting, allowed, waiting, policy.ice_cache_s):
         proof = Proof.SATURATED
-    elif required and len(named) == len(required):
+    elif required and len(named) + len(unavailable) == len(required):
         proof = Proof.NAMED
     elif age_at is not None and now >= age_at:
         proof = Proof.AGE
-    return Finding(proof, refusals, named, required, age_at)
+    return Finding(proof, refusals, named, required, age_at, unavailable)
 
 
 def standing(pool: PoolObservation, allowed: Allowed, policy: PolicySettings, now: float, *, waited: bool) -> tuple[Refusal, ...]:

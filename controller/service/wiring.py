@@ -37,6 +37,7 @@ from controller.signals.cloudwatch import CloudWatchPoller
 from controller.signals.cluster import ClusterView, Watches
 from controller.signals.ec2 import Ec2Poller
 from controller.signals.external import ExternalSources
+from controller.signals.karpenter_metrics import KarpenterMetrics
 from controller.signals.load_balancer.verifier import Verifier
 from controller.signals.objects import text
 from controller.signals.observer import ClusterObserver
@@ -76,7 +77,26 @@ def make_external(settings: Settings, view: ClusterView, clock: Clock, clients: 
         freshness_s=freshness.ec2_s,
     )
     return ExternalSources(
-        view, verifier=verifier, metrics=metrics, capacity=capacity, changed=lambda namespace: view.dirty.mark(namespace=namespace)
+        view,
+        verifier=verifier,
+        metrics=metrics,
+        capacity=capacity,
+        offerings=_offerings(settings, clock),
+        changed=lambda namespace: view.dirty.mark(namespace=namespace),
+    )
+
+
+def _offerings(settings: Settings, clock: Clock) -> KarpenterMetrics | None:
+    """The poller of Karpenter's metrics, None where no URL is set."""
+    karpenter = settings.karpenter
+    if karpenter.metrics_url is None:
+        return None
+    return KarpenterMetrics(
+        karpenter.metrics_url,
+        clock,
+        timeout_s=karpenter.metrics_timeout_s,
+        max_bytes=karpenter.metrics_max_bytes,
+        freshness_s=settings.freshness.karpenter_metrics_s,
     )
 
 
@@ -312,6 +332,8 @@ class Service:
             "cloudwatch": (polls.cloudwatch_interval_s, lambda: self._external.poll_metrics(self.controller.applications())),
             "ec2": (polls.ec2_interval_s, lambda: self._external.poll_capacity(self.controller.applications())),
         }
+        if self._settings.karpenter.metrics_url is not None:
+            jobs["karpenter-metrics"] = (self._settings.karpenter.metrics_interval_s, self._external.poll_offerings)
         if self._cloudwatch is not None:
             jobs["modes"] = (self._settings.cloudwatch.publish_interval_s, self._publish_modes)
         return {name: (seconds, partial(self._as_leader, work)) for name, (seconds, work) in jobs.items()}

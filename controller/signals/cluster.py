@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.clients.kube import (
+    AUTO_TARGET_GROUP_BINDINGS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     EVENTS,
@@ -28,7 +29,8 @@ from controller.clients.kube import (
 )
 from controller.clock import Clock, parse_rfc3339
 from controller.policy.model import Application, PoolObservation, RoutingObservation, Source
-from controller.signals.cluster_clock import ClusterClock, pool_by_our_clock
+from controller.signals.cluster_clock import ClusterClock, by_our_clock, pool_by_our_clock
+from controller.signals.discovery import Discovery
 from controller.signals.ingress import observe_ingress
 from controller.signals.karpenter import KarpenterView
 from controller.signals.objects import event_time, name_of, namespace_of, text
@@ -43,7 +45,8 @@ _POOLS_REUSED_S: Final = 1.0  # the applications of one pass ask a moment after 
 
 # The API server selects, because a busy cluster has more events than fit into memory, and no other is ever read. Selectors know no "or".
 _INGRESS_EVENTS: Final = (("fieldSelector", "involvedObject.kind=Ingress"),)
-_POD_EVENTS: Final = (("fieldSelector", "involvedObject.kind=Pod,reason=FailedScheduling,source=karpenter"),)
+# Karpenter has another name in EKS Auto Mode; kube-scheduler says the same of every pod that waits, many times over.
+_POD_EVENTS: Final = (("fieldSelector", "involvedObject.kind=Pod,reason=FailedScheduling,source!=default-scheduler"),)
 _CLUSTER_EVENTS: Final = tuple(
     (("fieldSelector", f"involvedObject.kind={kind},reason={reason}"),)
     for kind, reason in (
@@ -66,9 +69,15 @@ _SOURCES: Final = tuple(
         ("ingress", True, (INGRESSES,)),
         ("services", False, (SERVICES,)),
         ("keda", False, (SCALED_OBJECTS,)),
-        ("target-group-bindings", False, (TARGET_GROUP_BINDINGS,)),
+        ("target-group-bindings", False, (TARGET_GROUP_BINDINGS, AUTO_TARGET_GROUP_BINDINGS)),
     )
 )
+_EITHER: Final = frozenset({"target-group-bindings"})
+"""The sources of which one kind suffices. A cluster has the kind of the load-balancer controller, that of EKS Auto Mode, or both."""
+
+SELDOM: Final = frozenset({TARGET_GROUP_BINDINGS, AUTO_TARGET_GROUP_BINDINGS})
+"""The kinds that many clusters lack: discovery is asked first, once for all namespaces."""
+
 _CLUSTER_EVENTS_OF: Final = (EVENT_NAMESPACE, EVENTS.name)
 
 
@@ -208,10 +217,12 @@ class ClusterView:
                     self.workloads.pods_listed(namespace, objects)
                 case "ingresses":
                     self._ingresses_listed(namespace, objects)
+                case "targetgroupbindings":
+                    self.workloads.bindings_listed(resource.group, namespace, objects)
                 case plural:
                     self.workloads.forget(plural, namespace)
                     for obj in objects:
-                        self._workload(plural, "ADDED", obj)
+                        self._workload(resource, "ADDED", obj)
         self.dirty.mark(everything=True)
 
     def changed(self, resource: Resource, _namespace: str | None, kind: str, obj: Object) -> None:
@@ -236,13 +247,13 @@ class ClusterView:
                         self._event(obj, now)
                 case "ingresses":
                     self._ingress(kind, obj)
-                    self._mark(resource.plural, obj)
+                    self._mark(resource, obj)
                 case "pods":
                     self._pod(kind, obj)
-                case plural:
-                    services = self._services_of(plural, obj)  # that of before: a slice or binding may move to another
-                    if self._workload(plural, kind, obj):
-                        self._mark(plural, obj, services)
+                case _:
+                    services = self._services_of(resource, obj)  # that of before: a slice or binding may move to another
+                    if self._workload(resource, kind, obj):
+                        self._mark(resource, obj, services)
 
     def wrote(self, resource: Resource, obj: Object) -> None:
         """Takes our own write at once: the watch delivers it a moment later, and until then the same would be written again."""
@@ -255,7 +266,7 @@ class ClusterView:
         self.listed(resource, namespace, [])
         with self.lock:
             if resource.plural == "targetgroupbindings":
-                self.workloads.bindings_known = False
+                self.workloads.bindings_absent(resource.group)
 
     def _event(self, obj: Object, now: float, *, listed: bool = False) -> None:
         kind = text(obj, "involvedObject", "kind")
@@ -273,22 +284,22 @@ class ClusterView:
             for pool in self.karpenter.event(obj, now, listed=listed):
                 self.dirty.mark(pool=pool)
 
-    def _mark(self, plural: str, obj: Object, services: frozenset[str] = frozenset()) -> None:
+    def _mark(self, resource: Resource, obj: Object, services: frozenset[str] = frozenset()) -> None:
         """Notes a change of a workload or an Ingress, for the applications that name it."""
         namespace = namespace_of(obj)
         if not namespace:
             return
-        if plural in _OF_SERVICES:
-            names = services | self._services_of(plural, obj)
+        if resource.plural in _OF_SERVICES:
+            names = services | self._services_of(resource, obj)
             self.dirty.mark(*((SERVICES.plural, namespace, name) for name in names))
         else:
-            self.dirty.mark((plural, namespace, name_of(obj)))
+            self.dirty.mark((resource.plural, namespace, name_of(obj)))
 
-    def _services_of(self, plural: str, obj: Object) -> frozenset[str]:
+    def _services_of(self, resource: Resource, obj: Object) -> frozenset[str]:
         """The Services that a slice or binding is known to belong to."""
-        if plural not in _OF_SERVICES:
+        if resource.plural not in _OF_SERVICES:
             return frozenset()
-        return frozenset({self.workloads.service_of(plural, namespace_of(obj), name_of(obj))} - {""})
+        return frozenset({self.workloads.service_of(resource, namespace_of(obj), name_of(obj))} - {""})
 
     def _pod(self, kind: str, obj: Object) -> None:
         """Takes a pod. Which Deployments it may be of is asked before and after: it may have got other labels."""
@@ -322,8 +333,8 @@ class ClusterView:
             known = before.get(key)
             self._ingresses[key] = known if known is not None and _older(obj, known) else _Ingress.of(obj)
 
-    def _workload(self, plural: str, kind: str, obj: Object) -> bool:
-        match plural:
+    def _workload(self, resource: Resource, kind: str, obj: Object) -> bool:
+        match resource.plural:
             case "pods":
                 return self.workloads.pod(kind, obj)
             case "deployments":
@@ -335,7 +346,7 @@ class ClusterView:
             case "scaledobjects":
                 return self.workloads.scaled_object(kind, obj)
             case "targetgroupbindings":
-                return self.workloads.binding(kind, obj)
+                return self.workloads.binding(resource.group, kind, obj)
         return False
 
     # --- what is read ---
@@ -441,7 +452,9 @@ def wanted_lists(applications: Iterable[Application], *, cluster_wide: bool) -> 
     namespaces: list[str | None] = [None] if cluster_wide else [*sorted({one.namespace for one in applications})]
     wanted = [Wanted(NODE_CLAIMS, None), Wanted(NODE_POOLS, None)]
     for namespace in namespaces:
-        kinds = (PODS, DEPLOYMENTS, ENDPOINT_SLICES, INGRESSES, SERVICES, SCALED_OBJECTS, TARGET_GROUP_BINDINGS)
+        kinds = (
+            PODS, DEPLOYMENTS, ENDPOINT_SLICES, INGRESSES, SERVICES, SCALED_OBJECTS, TARGET_GROUP_BINDINGS, AUTO_TARGET_GROUP_BINDINGS,
+        )  # fmt: skip
         wanted += [Wanted(resource, namespace) for resource in kinds]
         wanted += [Wanted(EVENTS, namespace, query) for query in (_POD_EVENTS, _INGRESS_EVENTS)]
     wanted += [Wanted(EVENTS, EVENT_NAMESPACE, query) for query in _CLUSTER_EVENTS]
@@ -461,9 +474,17 @@ def sources_of(health: Iterable[WatchHealth], application: Application, budget_s
         if one.namespace is None or one.namespace == application.namespace or (one.namespace, one.resource) == _CLUSTER_EVENTS_OF:
             mine.setdefault(one.resource, []).append(one)
     return tuple(
-        source_of(name, [one for resource in resources for one in mine.get(resource, ())], required=required, budget_s=budget_s)
+        source_of(
+            name, _behind(name, [one for resource in resources for one in mine.get(resource, ())]), required=required, budget_s=budget_s
+        )
         for name, required, resources in _SOURCES
     )
+
+
+def _behind(source: str, watches: list[WatchHealth]) -> list[WatchHealth]:
+    """The watches that a source needs: where one kind suffices, those of the kinds that are served, as far as any is."""
+    served = [one for one in watches if one.served or not one.absent]
+    return served or watches if source in _EITHER else watches
 
 
 class Watches:
@@ -483,6 +504,7 @@ class Watches:
         self._cluster_wide, self._timeout_s, self._idle_s = cluster_wide, timeout_s, idle_s
         self._lock = threading.Lock()
         self._watches: dict[Wanted, Watch] = {}
+        self._discovery = Discovery(session, clock)
 
     def ensure(self, applications: Iterable[Application]) -> None:
         """Starts the watches that these applications need and stops those that nobody needs any more."""
@@ -508,6 +530,7 @@ class Watches:
             idle_s=self._idle_s,
             absent=self._view.absent,
             slimmed=True,
+            discovery=self._discovery if wanted.resource in SELDOM else None,
         )
         watch.start()
         return watch

@@ -14,7 +14,7 @@ from controller.signals.cluster import ClusterView
 from controller.signals.ingress import hostnames, observe_ingress
 from controller.signals.load_balancer.request import ServicePort, VerificationRequest, listener_ports, live_rules, target_groups
 from controller.signals.load_balancer.verifier import Verifier
-from controller.signals.snapshots import Capacity, ExternalSignals, Metrics
+from controller.signals.snapshots import Capacity, ExternalSignals, Metrics, Offerings
 
 
 class MetricsPoller(Metrics, Protocol):
@@ -32,6 +32,16 @@ class CapacityPoller(Capacity, Protocol):
 
     def poll(self, units: Iterable[Unit]) -> None:
         """Polls what is due; never raises."""
+
+    def source(self) -> Source:
+        """How fresh the values are."""
+
+
+class OfferingsPoller(Offerings, Protocol):
+    """A poller of what Karpenter holds for unavailable."""
+
+    def poll(self) -> None:
+        """Polls once; never raises."""
 
     def source(self) -> Source:
         """How fresh the values are."""
@@ -80,6 +90,7 @@ class ExternalSources:
         verifier: Checks the load balancer; None: no checks.
         metrics: Polls CloudWatch; None: no polls.
         capacity: Polls EC2; None: no polls.
+        offerings: Polls Karpenter's metrics; None: no polls.
         changed: Called with the namespace of an application whose verification changed.
     """
 
@@ -90,9 +101,11 @@ class ExternalSources:
         verifier: Verifier | None,
         metrics: MetricsPoller | None,
         capacity: CapacityPoller | None,
+        offerings: OfferingsPoller | None = None,
         changed: Callable[[str], None],
     ) -> None:
         self._view, self._verifier, self._metrics, self._capacity, self._changed = view, verifier, metrics, capacity, changed
+        self._offerings = offerings
         self._lock = threading.Lock()
         self._verifications: dict[str, Verification] = {}
 
@@ -132,12 +145,17 @@ class ExternalSources:
             with on_behalf_of(*(one.key for one in applications)):
                 self._capacity.poll([unit for application in applications for unit in application.units])
 
+    def poll_offerings(self) -> None:
+        """Polls Karpenter's metrics."""
+        if self._offerings is not None:
+            self._offerings.poll()
+
     def of(self, application: Application) -> ExternalSignals:
         """The last values for one application."""
         with self._lock:
             verification = self._verifications.get(application.key)
-        return ExternalSignals(self._metrics, self._capacity, verification)
+        return ExternalSignals(self._metrics, self._capacity, verification, self._offerings)
 
     def sources(self) -> tuple[Source, ...]:
         """How fresh each source is."""
-        return tuple(one.source() for one in (self._metrics, self._capacity) if one is not None)
+        return tuple(one.source() for one in (self._metrics, self._capacity, self._offerings) if one is not None)

@@ -19,6 +19,7 @@ from controller.clock import parse_rfc3339
 from controller.policy.model import Launch, PoolObservation, Refusal
 from controller.policy.proof import created_after
 from controller.signals.classify import RefusalMessage, classify_create_error, classify_refusal, limited_pools, unavailable_pools
+from controller.signals.instance_labels import TYPE_LABEL, InstanceFilter, instance_filter
 from controller.signals.objects import (
     Object,
     condition,
@@ -32,9 +33,11 @@ from controller.signals.objects import (
 )
 
 POOL_LABEL: Final = "karpenter.sh/nodepool"
-TYPE_LABEL: Final = "node.kubernetes.io/instance-type"
 ZONE_LABEL: Final = "topology.kubernetes.io/zone"
 CAPACITY_LABEL: Final = "karpenter.sh/capacity-type"
+
+COMPONENTS: Final = frozenset({"karpenter", "eks-auto-mode/compute"})
+"""The names under which Karpenter reports events: one's own installation, and that of EKS Auto Mode (docs/research/auto-mode.md)."""
 
 _RETENTION_S: Final = 3600.0  # the API server's default event TTL
 _REPLACEMENT_TTL_S: Final = 900.0
@@ -75,7 +78,7 @@ class _Claim:
 class _Pool:
     """What is kept of a NodePool. `not_ready` is the reason of its condition, None while that does not say so."""
 
-    instance_types: tuple[str, ...]
+    instances: InstanceFilter
     zones: tuple[str, ...]
     capacity_types: tuple[str, ...]
     limits: Mapping[str, object]
@@ -228,7 +231,7 @@ class KarpenterView:
             checks the pod's requirements, so the text names limited pools that have nothing to do with the pod.
         """
         at = event_time(obj)
-        if text(obj, "reason") != "FailedScheduling" or event_component(obj) != "karpenter" or at is None:
+        if text(obj, "reason") != "FailedScheduling" or event_component(obj) not in COMPONENTS or at is None:
             return False
         own = [pool for pool in limited_pools(text(obj, "message")) if pool in pool_of_pod]
         for pool in own:
@@ -273,9 +276,9 @@ class KarpenterView:
                     _drop(self._naming, instance_type, old.claim)
 
     def _pools_buying(self, refusal: RefusalMessage) -> tuple[str, ...]:
-        """The NodePools whose requirements name an instance type that a refusal names."""
+        """The NodePools whose requirements ask for an instance type that a refusal names."""
         types = {instance_type for instance_type, _ in refusal.offerings}
-        return tuple(name for name, pool in self._pools.items() if not types.isdisjoint(pool.instance_types))
+        return tuple(name for name, pool in self._pools.items() if pool.instances.restricts and any(map(pool.instances.admits, types)))
 
     def _bury(self, claim: _Claim, now: float) -> None:
         """Keeps a tombstone, and drops those that no decision can need any more."""
@@ -328,9 +331,8 @@ class KarpenterView:
 
     def _elsewhere(self, name: str, now: float, window_s: float) -> tuple[Refusal, ...]:
         """The refusals through other NodePools of what this one may buy, which nothing that launched there has ended."""
-        pool = self._pools.get(name)
         found = []
-        for claim in sorted({claim for one in (pool.instance_types if pool else ()) for claim in self._naming.get(one, ())}):
+        for claim in sorted({claim for one in self._named_types(name) for claim in self._naming[one]}):
             refused, other = self._refused[claim], self.pool_of(claim)
             if other != name and now - refused.at <= window_s:
                 failure = self._failure(refused, other)
@@ -339,6 +341,11 @@ class KarpenterView:
                 ):
                     found.append(failure)
         return tuple(found)
+
+    def _named_types(self, pool: str) -> list[str]:
+        """The instance types that refusals name and that a NodePool asks for; none where its requirements restrict nothing."""
+        instances = self._pools[pool].instances if pool in self._pools else InstanceFilter()
+        return [one for one in instances.types or self._naming if instances.restricts and one in self._naming and instances.admits(one)]
 
     def _launches(self, pool: str) -> list[Launch]:
         claims = (self._claim(one) for one in self._claims_of.get(pool, ()))
@@ -411,7 +418,7 @@ class KarpenterView:
             failures=_batched(failures),
             launches=tuple(sorted(launches, key=lambda launch: (launch.launched, launch.claim))),
             blocked_at=blocked.at if blocked is not None and now - blocked.at <= window_s else None,
-            instance_types=pool.instance_types if pool is not None else (),
+            instance_types=pool.instances.types if pool is not None else (),
             zones=pool.zones if pool is not None else (),
             capacity_types=pool.capacity_types if pool is not None else (),
             at_limit=self._limit(name, pool, now, window_s),
@@ -442,7 +449,7 @@ def _read_pool(obj: Object) -> _Pool:
     requirements = items(obj, "spec", "template", "spec", "requirements")
     ready = condition(obj, "Ready")
     return _Pool(
-        instance_types=in_values(requirements, TYPE_LABEL)[0],
+        instances=instance_filter(requirements),
         zones=in_values(requirements, ZONE_LABEL)[0],
         capacity_types=in_values(requirements, CAPACITY_LABEL)[0],
         limits=mapping(obj, "spec", "limits"),

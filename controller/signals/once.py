@@ -8,7 +8,8 @@ from controller.clients.kube import KubeSession
 from controller.clock import Clock
 from controller.errors import Forbidden, NotFound, RemoteError
 from controller.policy.model import Application
-from controller.signals.cluster import ClusterView, wanted_lists
+from controller.signals.cluster import SELDOM, ClusterView, wanted_lists
+from controller.signals.discovery import Discovery
 from controller.signals.watch import WatchHealth, list_objects
 
 
@@ -32,11 +33,17 @@ def observe_once(
     """
     health: list[WatchHealth] = []
     failures: list[RemoteError] = []
+    discovery = Discovery(session, clock)
     for wanted in wanted_lists(applications, cluster_wide=cluster_wide):
         resource, namespace, name = wanted.resource, wanted.namespace, wanted.resource.name
         try:
+            if resource in SELDOM:
+                discovery.require(resource)
             objects, _ = list_objects(session, resource, namespace, wanted.query, slimmed=True)
-        except (NotFound, Forbidden) as error:
+        except NotFound as error:
+            health.append(WatchHealth(name, namespace, absent=True, problem=str(error), served=False))
+            failures.append(error)
+        except Forbidden as error:
             health.append(WatchHealth(name, namespace, absent=True, problem=str(error)))
             failures.append(error)
         except RemoteError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from controller.policy.model import (
     UnitObservation,
     Verification,
 )
+from controller.policy.proof import Offering
 from controller.signals.cluster import ClusterView
 from controller.signals.cluster_clock import by_our_clock
 from controller.signals.waits import Waits
@@ -47,13 +48,21 @@ class Capacity(Protocol):
         """Quota and reservations, in words."""
 
 
+class Offerings(Protocol):
+    """What Karpenter's own metrics say of offerings; see `controller.signals.karpenter_metrics`."""
+
+    def unavailable(self, instance_types: Collection[str]) -> tuple[Offering, ...]:
+        """Those of some types that Karpenter holds for unavailable; () where nothing fresh is known."""
+
+
 @dataclass(frozen=True, slots=True)
 class ExternalSignals:
-    """What the external sources (CloudWatch, EC2, the load balancer) said last; None for a source that is not asked."""
+    """What the external sources (CloudWatch, EC2, the load balancer, Karpenter) said last; None for a source that is not asked."""
 
     metrics: Metrics | None = None
     capacity: Capacity | None = None
     verification: Verification | None = None
+    offerings: Offerings | None = None
 
 
 class SnapshotBuilder:
@@ -133,6 +142,7 @@ class SnapshotBuilder:
             scaler=workloads.scaler(application.namespace, unit),
             offered_zones=external.capacity.offered_zones(unit.instance_type) if external.capacity else (),
             notes=external.capacity.notes(unit.instance_type) if external.capacity else (),
+            unavailable=external.offerings.unavailable(_types(unit, (pool, *alternatives))) if external.offerings else (),
         )
 
     def _with_reasons(self, application: Application, pods: tuple[PendingPod, ...]) -> tuple[PendingPod, ...]:
@@ -176,6 +186,12 @@ class SnapshotBuilder:
             blocked=self._view.reconciles.blocked(application.namespace, application.ingress, observed.uid, now),
             undone=self._view.reconciles.undone(application.namespace, application.ingress, observed.uid, now),
         )
+
+
+def _types(unit: Unit, pools: tuple[PoolObservation, ...]) -> frozenset[str]:
+    """The instance types that a unit may be launched as, as far as they are named anywhere."""
+    refused = (one for pool in pools for failure in pool.failures for one in failure.instance_types)
+    return frozenset((unit.instance_type, *unit.instance_types, *(one for pool in pools for one in pool.instance_types), *refused))
 
 
 def _pinned(pods: tuple[PendingPod, ...]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import structlog
 from controller.clients.kube import KubeSession, Object, Resource
 from controller.clock import Clock
 from controller.errors import Forbidden, Gone, NotFound, RemoteError, Unavailable
+from controller.signals.discovery import Discovery
 from controller.signals.objects import items, text
 from controller.signals.slim import PackedList, slim
 
@@ -55,6 +56,7 @@ class WatchHealth:
         last_ok: When the server last reported on the objects; None before the first list. An accepted connection does not count.
         absent: The kind is not installed or not readable, and not just for a moment.
         problem: The last error; "" if there is none.
+        served: The API server serves the kind, as far as is known. Whether one may read it is another matter.
         relists: Number of complete lists so far.
     """
 
@@ -63,6 +65,7 @@ class WatchHealth:
     last_ok: float | None = None
     absent: bool = False
     problem: str = ""
+    served: bool = True
     relists: int = 0
 
 
@@ -114,6 +117,7 @@ class Watch:
             gone back in its versions.
         absent: Called when objects that were visible no longer are: the kind or the permission was removed.
         slimmed: See `list_objects`.
+        discovery: Asked whether the kind is served, before the first list of a kind that many clusters lack; None: it is listed at once.
     """
 
     def __init__(
@@ -129,10 +133,12 @@ class Watch:
         idle_s: float = 90.0,
         absent: Callable[[Resource, str | None], None] | None = None,
         slimmed: bool = False,
+        discovery: Discovery | None = None,
     ) -> None:
         self._session, self._resource, self._namespace = session, resource, namespace
         self._sink, self._clock, self._query = sink, clock, query
         self._timeout_s, self._idle_s, self._absent, self._slimmed = timeout_s, idle_s, absent, slimmed
+        self._discovery = discovery
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._health = WatchHealth(resource.name, namespace)
@@ -161,6 +167,8 @@ class Watch:
         while not self._stop.is_set():
             try:
                 if not self._version:
+                    if self._discovery is not None and not self._delivered:
+                        self._discovery.require(self._resource)
                     self._version = self._list()
                 if not self._follow():
                     self._clock.wait(self._stop, _backoff(0))
@@ -201,8 +209,10 @@ class Watch:
         lasting = now - self._refused_since >= _REFUSED_FOR_S
         known = self._health.last_ok is not None and not self._health.absent
         absent = lasting or not known
-        self._note(absent=absent, problem=str(error))
-        log.info("watch.refused", resource=self._resource.name, namespace=self._namespace, absent=absent, error=str(error))
+        unserved = isinstance(error, NotFound)
+        self._note(absent=absent, problem=str(error), served=not unserved)
+        if not (unserved and self._discovery is not None):  # a kind that many clusters lack is no news
+            log.info("watch.refused", resource=self._resource.name, namespace=self._namespace, absent=absent, error=str(error))
         if absent and self._delivered and self._absent is not None:
             self._absent(self._resource, self._namespace)
             self._delivered = False
@@ -261,13 +271,13 @@ class Watch:
             self._note()
         return whole
 
-    def _note(self, *, absent: bool = False, problem: str = "") -> None:
+    def _note(self, *, absent: bool = False, problem: str = "", served: bool = True) -> None:
         """Records an answer from the server, or an error."""
         with self._lock:
             last_ok = self._health.last_ok
             if not problem:
                 last_ok, self._heard = self._clock.now(), self._clock.monotonic()
-            self._health = replace(self._health, last_ok=last_ok, absent=absent, problem=problem)
+            self._health = replace(self._health, last_ok=last_ok, absent=absent, problem=problem, served=served)
 
 
 def _watch_error(resource: Resource, status: Object) -> RemoteError:

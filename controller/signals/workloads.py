@@ -10,10 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from controller.clients.kube import Resource
 from controller.clock import parse_rfc3339
 from controller.policy.model import Application, PendingPod, Scaler, Unit
 from controller.policy.plan import FIELD_MANAGER
-from controller.signals.karpenter import POOL_LABEL, TYPE_LABEL, ZONE_LABEL, devices
+from controller.signals.instance_labels import TYPE_LABEL
+from controller.signals.karpenter import POOL_LABEL, ZONE_LABEL, devices
 from controller.signals.objects import (
     Object,
     condition,
@@ -77,9 +79,9 @@ class WorkloadView:
         self._services: dict[Key, tuple[int | str, ...]] = {}
         self._scalers: dict[Key, tuple[str, bytes]] = {}  # resourceVersion, and everything else packed
         self._read_scalers: dict[Key, tuple[tuple[str, bytes], str, Scaler]] = {}  # of what and by which metric it was read
-        self._bindings: dict[str, dict[str, bytes]] = {}  # packed
+        self._bindings: dict[str, dict[tuple[str, str], bytes]] = {}  # packed, by namespace, then by API group and name
         self._bound: dict[str, tuple[str, ...]] = {}  # what `bound_services` says, until a binding changes
-        self.bindings_known = False  # whether they could be listed at all
+        self._groups_known: set[str] = set()  # the API groups whose bindings could be listed
 
     # --- what the watches deliver ---
 
@@ -159,22 +161,32 @@ class WorkloadView:
         self._scalers[key] = after
         return before is None or before[1] != after[1]
 
-    def binding(self, kind: str, obj: Object) -> bool:
-        """Takes one TargetGroupBinding."""
+    def binding(self, group: str, kind: str, obj: Object) -> bool:
+        """Takes one TargetGroupBinding of one API group: EKS Auto Mode has its own."""
         self._bound.pop(namespace_of(obj), None)
         bindings = self._bindings.setdefault(namespace_of(obj), {})
+        key = (group, name_of(obj))
         if kind == "DELETED":
-            return bindings.pop(name_of(obj), None) is not None
-        return _put(bindings, name_of(obj), pack(slim("targetgroupbindings", obj)))
+            return bindings.pop(key, None) is not None
+        return _put(bindings, key, pack(slim("targetgroupbindings", obj)))
+
+    def bindings_listed(self, group: str, namespace: str | None, listed: Iterable[Object]) -> None:
+        """Takes a complete list of one API group's TargetGroupBindings of one namespace, or of all where it is None."""
+        self._groups_known.add(group)
+        self._bound.clear()
+        for space in [namespace] if namespace is not None else list(self._bindings):
+            kept = {key: one for key, one in self._bindings.pop(space, {}).items() if key[0] != group}
+            if kept:
+                self._bindings[space] = kept
+        for obj in listed:
+            self.binding(group, "ADDED", obj)
+
+    def bindings_absent(self, group: str) -> None:
+        """Notes that one API group's TargetGroupBindings can no longer be listed."""
+        self._groups_known.discard(group)
 
     def forget(self, what: str, namespace: str | None) -> None:
         """Drops everything of one kind in one namespace (all where None), before a complete list is taken."""
-        if what == "targetgroupbindings":
-            self.bindings_known = True
-            self._bound.clear()
-            for space in [namespace] if namespace is not None else list(self._bindings):
-                self._bindings.pop(space, None)
-            return
         stores: dict[str, tuple[dict[Key, Any], ...]] = {
             "deployments": (self._deployments,),
             "endpointslices": (self._slices, self._slice_services),
@@ -212,11 +224,11 @@ class WorkloadView:
         ending = f"-{pod.labels.get(_HASH_LABEL, '')}"
         return (pod.owner.removesuffix(ending) if pod.owner else "", *selecting)
 
-    def service_of(self, plural: str, namespace: str, name: str) -> str:
+    def service_of(self, resource: Resource, namespace: str, name: str) -> str:
         """The Service that an EndpointSlice or a TargetGroupBinding belongs to, "" where it is not known."""
-        if plural == "endpointslices":
+        if resource.plural == "endpointslices":
             return self._slice_services.get((namespace, name), "")
-        known = self._bindings.get(namespace, {}).get(name)
+        known = self._bindings.get(namespace, {}).get((resource.group, name))
         return "" if known is None else text(unpack(known), "spec", "serviceRef", "name")
 
     def deployment_of(self, namespace: str, name: str) -> DeploymentView | None:
@@ -270,8 +282,13 @@ class WorkloadView:
         """Ports of a Service by number and name, None where it does not exist."""
         return self._services.get((namespace, service))
 
+    @property
+    def bindings_known(self) -> bool:
+        """Whether target group bindings of any API group could be listed at all."""
+        return bool(self._groups_known)
+
     def bindings(self, namespace: str) -> list[Object]:
-        """The target group bindings of a namespace."""
+        """The target group bindings of a namespace, of any API group."""
         return [unpack(binding) for binding in self._bindings.get(namespace, {}).values()]
 
     def bound_services(self, namespace: str) -> tuple[str, ...]:

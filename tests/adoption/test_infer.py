@@ -289,10 +289,45 @@ def test_pods_on_nodes_of_two_pools_have_no_pool() -> None:
     assert f"{POOLS['sd21-inf2']}, {POOLS['sd21-trn1']}" in found["nodePool"].origin
 
 
+def _in_auto_mode(observed: Observation) -> Observation:
+    """The same NodePools as one writes them for EKS Auto Mode: under its labels, and with a NodeClass of its own."""
+    for one in observed.node_pools.values():
+        spec = one["spec"]["template"]["spec"]
+        spec["requirements"] = [
+            {**one, "key": one["key"].replace("karpenter.k8s.aws", "eks.amazonaws.com")} for one in spec["requirements"]
+        ]
+        spec["nodeClassRef"] = {"group": "eks.amazonaws.com", "kind": "NodeClass", "name": "default"}
+    return observed
+
+
+def test_a_stack_on_auto_mode_gives_the_same_file() -> None:
+    """NodePools by family: the pods' NodePool is known, and the smallest type of the family is assumed where none runs."""
+    _, written = adopted(hand_built_observation())
+    text, auto = adopted(_in_auto_mode(hand_built_observation()))
+    assert [(one.node_pool, one.instance_type) for one in auto.units] == [(one.node_pool, one.instance_type) for one in written.units]
+    assert "the smallest that NodePool" in text
+    assert "karpenter.k8s.aws" not in str(_in_auto_mode(hand_built_observation()).node_pools)
+
+
+@pytest.mark.parametrize(
+    ("selector", "pool"),
+    [
+        pytest.param({"eks.amazonaws.com/instance-family": "inf2"}, POOLS["sd21-inf2"], id="family"),
+        pytest.param({"eks.amazonaws.com/instance-gpu-name": "of-tomorrow"}, None, id="a GPU that is not known"),
+    ],
+)
+def test_pods_that_select_by_the_labels_of_auto_mode(selector: dict[str, str], pool: str | None) -> None:
+    """Nothing else pins them."""
+    found = infer(_unpinned(_in_auto_mode(hand_built_observation()), "sd21-inf2", **selector), None, lambda *_: (LATENCIES, "")).units[0]
+    assert found["nodePool"].value == pool
+
+
 @pytest.mark.parametrize(
     ("selector", "pool"),
     [
         pytest.param({"karpenter.k8s.aws/instance-family": "inf2"}, POOLS["sd21-inf2"], id="family"),
+        pytest.param({"eks.amazonaws.com/instance-family": "inf2"}, POOLS["sd21-inf2"], id="family in EKS Auto Mode"),
+        pytest.param({"eks.amazonaws.com/compute-type": "auto"}, None, id="fits all of EKS Auto Mode"),
         pytest.param({"kubernetes.io/arch": "amd64"}, None, id="fits all"),
         pytest.param({"team": "a"}, None, id="a label that no pool gives"),
     ],

@@ -108,10 +108,20 @@ def test_the_role_for_it_suffices_and_has_nothing_to_spare(api: EmulatedKubeApi,
     complete(api.store)
     done = run(api, tmp_path, "doctor", "--cluster", token="doctor")
     assert (done.exit_code, f"{len(CLUSTER_CHECKS)} ok." in done.output) == (0, True), done.output
-    records = [record for record in api.audit.records() if record.user == "doctor"]
-    assert {record.code for record in records if record.access.resource} == {200}
-    used = {(record.access.group, record.access.resource, record.access.verb) for record in records if record.access.resource}
-    assert used == {(*rule.groups, resource, *rule.verbs) for rule in _role() for resource in rule.resources}
+    granted = {(*rule.groups, resource, *rule.verbs) for rule in _role() for resource in rule.resources}
+    assert _used(api) == {one for one in granted if one[0] != "eks.amazonaws.com"}
+    with EmulatedKubeApi(SystemClock(), tokens={"admin": Identity("admin"), "doctor": Identity("doctor", _role())}, auto_mode=True) as auto:
+        complete(auto.store)
+        done = run(auto, tmp_path, "doctor", "--cluster", token="doctor")
+        assert "it serves no unit's NodePool" in " ".join(done.output.split()), done.output
+        assert _used(auto) == granted
+
+
+def _used(api: EmulatedKubeApi) -> set[tuple[str, str, str]]:
+    """Group, resource and verb of everything that the doctor asked for; nothing was refused."""
+    records = [record for record in api.audit.records() if record.user == "doctor" and record.access.resource]
+    assert {record.code for record in records} == {200}
+    return {(record.access.group, record.access.resource, record.access.verb) for record in records}
 
 
 def test_what_may_not_be_read_is_said(api: EmulatedKubeApi, tmp_path: Path) -> None:

@@ -16,10 +16,9 @@ from failover_harness.control_plane.control_plane import ControlPlane
 from failover_harness.control_plane.kubelet import Kubelet
 from failover_harness.waiting import wait_for
 from tests.cluster.charts import CHART, EXAMPLES, Helm, Object, documents, without_helm
-from tests.cluster.life import whole_life
+from tests.cluster.life import usable, whole_life
 from tests.cluster.manifests import KUSTOMIZE, Installation, kubectl, overlay, rendered
 from tests.cluster.stack import Stack
-from tools.permissions import granted
 
 RELEASE: Final = "chart-failoverctl"
 INSTALLATION: Final = Installation("failover-chart", RELEASE)
@@ -285,7 +284,7 @@ def test_the_installed_account_suffices_and_has_nothing_to_spare(
     stack = ReleasedStack(monitored, namespace, tmp_path, INSTALLATION)
     stack.release = release
     with stack:
-        used, allowed = whole_life(stack), set(granted())
+        used, allowed = whole_life(stack), usable()
     assert sorted(map(str, used ^ allowed)) == []
     stack.revoke()
     assert _may(monitored, "list", "pods", namespace) == "no"

@@ -108,6 +108,7 @@ def test_a_label_selector_that_cannot_be_read_is_refused(client: Client, selecto
         pytest.param("type=Warning", ["e1"], id="type"),
         pytest.param("type!=Warning", ["e2"], id="not equal"),
         pytest.param("source=karpenter", ["e1", "e2"], id="source falls back to the reporting component"),
+        pytest.param("source!=karpenter", [], id="source is not, by either field"),
         pytest.param("reportingComponent=karpenter", ["e2"], id="reporting component"),
         pytest.param("metadata.name=e1", ["e1"], id="metadata"),
     ],

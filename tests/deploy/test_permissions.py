@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS
 from controller.clock import AcceleratedClock
 from controller.policy.annotations import PAUSED_UNTIL
 from failover_harness.waiting import wait_for
@@ -30,7 +31,8 @@ def test_a_missing_permission_is_a_named_degradation(missing: Permission, tmp_pa
     row = row_of(missing)
     assert row is not None, "no row in tools/permissions.py"
     collector = Collector()
-    cluster = Cluster(AcceleratedClock(20), identity=Identity("controller", rules((one for one in granted() if one != missing), NAMESPACE)))
+    identity = Identity("controller", rules((one for one in granted() if one != missing), NAMESPACE))
+    cluster = Cluster(AcceleratedClock(20), identity=identity, auto_mode=missing.group == AUTO_TARGET_GROUP_BINDINGS.group)
     leads: dict[str, Any] = {"leader_election": {"enabled": missing.resource == "leases"}}
     try:
         with capture_logs() as logs, running(make_service(cluster, tmp_path, sinks=(collector,), **leads)) as service:

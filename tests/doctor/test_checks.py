@@ -118,6 +118,14 @@ SIX = json.dumps(
 COST = format_action(COST_TARGETS, 0)
 BAD, WARN, DUNNO, OK = Level.PROBLEM, Level.WARNING, Level.UNKNOWN, Level.OK
 
+
+def auto_mode(made: Healthy) -> None:
+    """EKS Auto Mode has made the target groups."""
+    for one in made.listed[TARGET_GROUP_BINDINGS.name]:
+        labels = one["metadata"]["labels"]
+        one["metadata"]["labels"] = {key.replace("ingress.k8s.aws", "ingress.eks.amazonaws.com"): value for key, value in labels.items()}
+
+
 FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
     ("ingress", BAD, "shop/sd21 does not exist", lambda m: setattr(m, "ingress", {})),
     (
@@ -127,6 +135,13 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
         both(lambda m: m.ingress["spec"].update(ingressClassName="nginx"), lambda m: m.listed.update({TARGET_GROUP_BINDINGS.name: []})),
     ),
     ("ingress-class", OK, "class edge; the load-balancer controller has", lambda m: m.ingress["spec"].update(ingressClassName="edge")),
+    ("ingress-class", OK, "class alb; EKS Auto Mode has made", auto_mode),
+    (
+        "ingress-class",
+        WARN,
+        "EKS Auto Mode ignores alb.ingress.kubernetes.io/group.name",
+        both(auto_mode, lambda m: m.ingress["metadata"]["annotations"].update({f"{PREFIX}/group.name": "shared"})),
+    ),
     (
         "ingress-class",
         DUNNO,

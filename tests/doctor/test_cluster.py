@@ -11,6 +11,7 @@ import pytest
 
 from controller.clients.kube import (
     API_SERVICES,
+    AUTO_NODE_CLASSES,
     CLUSTER_TRIGGER_AUTHENTICATIONS,
     DAEMON_SETS,
     DEPLOYMENTS,
@@ -23,7 +24,7 @@ from controller.clients.kube import (
 )
 from controller.doctor.cluster.checks import CLUSTER_CHECKS, examine_cluster
 from controller.doctor.cluster.components import KARPENTER, NVIDIA_PLUGIN
-from controller.doctor.cluster.observe import KINDS, ClusterObservation
+from controller.doctor.cluster.observe import AUTO_KINDS, KINDS, ClusterObservation
 from controller.doctor.cluster.workload import find, older, read, tolerates
 from controller.doctor.report import Level, Result
 from controller.policy.model import Application
@@ -155,6 +156,38 @@ def without_scaling(made: Complete) -> None:
 LBC = "aws-load-balancer-controller"
 GPU_NODES = ("node-g5", "node-g6")
 
+
+def auto_mode(made: Complete) -> None:
+    """EKS Auto Mode in place of one's own Karpenter and load-balancer controller."""
+    made.drop("karpenter", LBC)
+    made.groups = (made.groups - {"elbv2.k8s.aws/v1beta1", "karpenter.k8s.aws/v1"}) | {"eks.amazonaws.com/v1"}
+    made.served = (made.served - {"targetgroupbindings.elbv2.k8s.aws", "ec2nodeclasses.karpenter.k8s.aws"}) | {
+        one.name for one in AUTO_KINDS
+    }
+    made.one("alb")["spec"]["controller"] = "eks.amazonaws.com/alb"
+    for one in made.listed[NODE_POOLS.name]:
+        one["spec"]["template"]["spec"]["nodeClassRef"] = {"group": "eks.amazonaws.com", "kind": "NodeClass", "name": "accelerators"}
+    ready = {"type": "Ready", "status": "True", "reason": "Ready"}
+    made.listed[AUTO_NODE_CLASSES.name] = [{"metadata": {"name": "accelerators"}, "status": {"conditions": [ready]}}]
+    for one in made.listed[NAMESPACES.name]:
+        one["metadata"]["labels"] = {"eks.amazonaws.com/pod-readiness-gate-inject": "enabled"}
+
+
+def in_auto_mode(*faults: Callable[[Complete], object]) -> Callable[[Complete], None]:
+    return all_of(auto_mode, *faults)
+
+
+def unready(made: Complete) -> None:
+    condition = {"type": "Ready", "status": "False", "reason": "SubnetsNotFound", "message": "SubnetSelector did not match any Subnets\n"}
+    made.one("accelerators")["status"]["conditions"] = [condition]
+
+
+def own_label(made: Complete) -> None:
+    made.one("inf2")["spec"]["template"]["spec"]["requirements"].append(
+        {"key": "karpenter.k8s.aws/instance-family", "operator": "In", "values": ["inf2"]}
+    )
+
+
 FAULTS: tuple[tuple[str, Level, str, Callable[[Complete], object]], ...] = (
     ("karpenter", BAD, "Karpenter is not installed", lambda m: m.drop("karpenter")),
     ("karpenter", BAD, "has no ready pod, 2 wanted", lambda m: status(m, "karpenter", readyReplicas=0)),
@@ -172,6 +205,26 @@ FAULTS: tuple[tuple[str, Level, str, Callable[[Complete], object]], ...] = (
     ),
     ("karpenter", DUNNO, "EKS Auto Mode", all_of(lambda m: m.drop("karpenter"), lambda m: m.groups.add("eks.amazonaws.com/v1"))),
     ("karpenter", DUNNO, "may not be listed", lambda m: m.unreadable.update({DEPLOYMENTS.name: "deployments.apps may not be listed"})),
+    ("auto-mode", BAD, "correct nodeClassRef of the NodePools", in_auto_mode(lambda m: m.drop("accelerators"))),
+    ("auto-mode", BAD, "is not ready: SubnetSelector did not match any Subnets", in_auto_mode(unready)),
+    ("auto-mode", WARN, "use the labels of eks.amazonaws.com: eks.amazonaws.com/instance-family", in_auto_mode(own_label)),
+    ("auto-mode", DUNNO, "AUTO_MODE_COMPUTE_LOGS", in_auto_mode()),
+    (
+        "karpenter-kinds",
+        BAD,
+        "nodeclasses of eks.amazonaws.com/v1 are not",
+        in_auto_mode(lambda m: m.served.discard(AUTO_NODE_CLASSES.name)),
+    ),
+    ("load-balancer-controller", DUNNO, "EKS Auto Mode runs it outside", in_auto_mode()),
+    ("load-balancer-kinds", OK, "targetgroupbindings.eks.amazonaws.com/v1", in_auto_mode()),
+    ("load-balancer-kinds", BAD, "no IngressClass of eks.amazonaws.com/alb", in_auto_mode(lambda m: m.drop("alb"))),
+    ("readiness-gates", OK, "injected in shop", in_auto_mode()),
+    (
+        "readiness-gates",
+        WARN,
+        "kubectl label namespace shop eks.amazonaws.com/pod-readiness-gate-inject=enabled",
+        in_auto_mode(lambda m: m.one("shop")["metadata"].update(labels={"elbv2.k8s.aws/pod-readiness-gate-inject": "enabled"})),
+    ),
     (
         "karpenter-kinds",
         BAD,

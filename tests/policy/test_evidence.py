@@ -59,6 +59,11 @@ def named(zone: str, at: float = NOW - 60, instance_type: str = "inf2.xlarge", *
     return refused(at, **{**where, "claim": f"inf2-{instance_type}-{zone}", "instance_types": (instance_type,), **changes})
 
 
+def gauge(zones: str, capacity_type: str = "on-demand", *, kind: str = "inf2.xlarge") -> tuple[tuple[str, str, str], ...]:
+    """What Karpenter's metrics call unavailable, by the letters of the zones."""
+    return tuple((kind, f"us-west-2{zone}", capacity_type) for zone in zones)
+
+
 THREE = (named("a"), named("b", NOW - 50), named("c", NOW - 40))
 LATER = (named("a", NOW - 30), named("b", NOW - 20), named("c", NOW - 10))
 
@@ -211,6 +216,26 @@ def create_error(at: float, **changes: Any) -> Refusal:
         pytest.param((refused(cause=Cause.CONFIG),), BLOCKED, SUSPECTED, id="a misconfiguration is no proof"),
         pytest.param((refused(**UNKNOWN),), BLOCKED, SATURATED, id="its NodeClaim was never seen"),
         pytest.param(tuple(replace(one, **UNKNOWN) for one in THREE), IN_ZONES, NAMED, id="named by claims that were never seen"),
+        pytest.param(THREE[:2], {**IN_ZONES, "unavailable": gauge("c")}, NAMED, id="Karpenter's metrics complete what refusals name"),
+        pytest.param(THREE[:1], {**IN_ZONES, "unavailable": gauge("b")}, SUSPECTED, id="Karpenter's metrics complete it only in part"),
+        pytest.param((), {**IN_ZONES, "unavailable": gauge("abc")}, NOTHING, id="Karpenter's metrics alone"),
+        pytest.param((refused(),), {**IN_ZONES, "unavailable": gauge("abc")}, SUSPECTED, id="a refusal that names nothing beside them"),
+        pytest.param(
+            (create_error(NOW - 60, cause=Cause.NETWORK, codes=("InsufficientFreeAddressesInSubnet",)),),
+            {**IN_ZONES, "unavailable": gauge("abc")},
+            SUSPECTED,
+            id="a create error, which names nothing, beside Karpenter's metrics",
+        ),
+        pytest.param(THREE[:2], {**IN_ZONES, "unavailable": gauge("c", "spot")}, SUSPECTED, id="of another capacity type"),
+        pytest.param(THREE[:2], {**IN_ZONES, "unavailable": gauge("c", kind="g5.xlarge")}, SUSPECTED, id="of another instance type"),
+        pytest.param(THREE[:2], {"unavailable": gauge("c")}, SUSPECTED, id="where the zones that count are not known"),
+        pytest.param(
+            THREE[:2],
+            {**IN_ZONES, "unavailable": gauge("c"), "pool_launches": (launched(NOW - 30),)},
+            NOTHING,
+            id="a launch after the refusals, whatever Karpenter's metrics say",
+        ),
+        pytest.param(THREE, {**IN_ZONES, "unavailable": ()}, NAMED, id="metrics that call nothing unavailable disprove nothing"),
         pytest.param((), {"pool_at_limit": "limit of 8 cpu"}, SUSPECTED, id="the NodePool's own limit"),
         pytest.param((), {"pool_at_limit": "limit of 8 cpu", "pending": ()}, NOTHING, id="a limit that nobody runs into"),
     ],
@@ -514,6 +539,19 @@ def test_facts_list_recent_launches(launch: Any, words: tuple[str, ...]) -> None
             id="zones that are not known",
         ),
         pytest.param(THREE, IN_ZONES, "3 of 3 zones refused (us-west-2a, us-west-2b, us-west-2c); proven: named", id="proven"),
+        pytest.param(
+            THREE[:1],
+            {**IN_ZONES, "unavailable": gauge("b")},
+            "1 of 3 zones refused (us-west-2a), 1 unavailable as Karpenter's metrics say (us-west-2b); "
+            "proven at once if us-west-2c refuses, else at 08:02:30 UTC",
+            id="Karpenter's metrics in part",
+        ),
+        pytest.param(
+            THREE[:2],
+            {**IN_ZONES, "unavailable": gauge("c")},
+            "2 of 3 zones refused (us-west-2a, us-west-2b), 1 unavailable as Karpenter's metrics say (us-west-2c); proven: named",
+            id="proven with Karpenter's metrics",
+        ),
         pytest.param(THREE[:1], {**IN_ZONES, "pending": ()}, "1 of 3 zones refused (us-west-2a); no pod waits for it", id="nobody waits"),
         pytest.param(
             (refused(),),
@@ -527,6 +565,13 @@ def test_facts_say_what_is_missing_for_a_proof(failures: tuple[Refusal, ...], un
     """An operator sees how far the proof is, and when it completes at the latest."""
     changes = {"pool_failures": failures, "pending": pods(), "desired": 4, "ready": 2, **unit}
     assert judge(change(snapshot(), **changes)).facts[1] == words
+
+
+def test_what_only_karpenters_metrics_say_is_kept_apart() -> None:
+    """Beside what is refused and what is missing."""
+    changes: dict[str, Any] = {"pool_failures": THREE[:1], "pending": pods(), "desired": 4, "ready": 2, **IN_ZONES}
+    judged = judge(change(snapshot(), **changes, unavailable=gauge("ab")))
+    assert (judged.refused, judged.unavailable, judged.missing) == (A, B, ZONES[2:])
 
 
 def test_facts_list_many_launches_in_one_line() -> None:

@@ -14,7 +14,7 @@ from controller.policy.routing import parse_action
 from controller.ports import MessageKind
 from failover_harness.waiting import wait_for
 from failover_testbed.kube_api import Identity
-from tests.support.cluster import ACTION, NAMESPACE, Cluster, Collector, make_service, running
+from tests.support.cluster import ACTION, NAMESPACE, SERVICES, Cluster, Collector, auto_binding, make_service, running
 
 
 @pytest.fixture
@@ -126,6 +126,25 @@ def test_a_missing_kind_is_a_named_degradation(tmp_path: Path, group: str, sourc
     finally:
         cluster.close()
     assert cluster.patches() == []
+
+
+def test_on_auto_mode_it_fails_over_and_lacks_nothing(tmp_path: Path) -> None:
+    """Neither the load-balancer controller's kind nor Karpenter's node classes are there: no source is degraded, no list is refused."""
+    only = frozenset({"elbv2.k8s.aws", "karpenter.k8s.aws"})
+    cluster = Cluster(AcceleratedClock(20), without_groups=only, auto_mode=True)
+    try:
+        for service_name in (*SERVICES, "sd21-all"):
+            cluster.store.create("TargetGroupBinding", auto_binding(service_name))
+        with running(make_service(cluster, tmp_path)) as service:
+            wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))
+            assert not [text for text in service.controller.views()[0].decision.degraded if "target-group-bindings" in text]
+            cluster.pend("sd21-inf2", 2)
+            cluster.refuse("inf2", "inf2.xlarge")
+            wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+    finally:
+        cluster.close()
+    paths = [record.access.path for record in cluster.api.audit.records() if record.user == "controller"]
+    assert not [path for path in paths if "elbv2.k8s.aws" in path and path.endswith("targetgroupbindings")]
 
 
 def test_without_keda_it_still_switches(tmp_path: Path) -> None:

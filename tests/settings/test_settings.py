@@ -136,6 +136,18 @@ class TestErrors:
             pytest.param("aws: {region: Oregon}\n", "allowed: a region such as us-west-2", id="region"),
             pytest.param("cloudwatch: {namespace: AWS/ELB}\n", "not starting with AWS/", id="a namespace of AWS"),
             pytest.param("cloudwatch: {alarm_actions: [x]}\n", "allowed: a list of at most 5 ARNs", id="no ARN"),
+            pytest.param("karpenter: {metrics_url: 'https://example.com/metrics'}\n", "whose host is a Service", id="metrics elsewhere"),
+            pytest.param("karpenter: {metrics_url: 'http://169.254.169.254/'}\n", "whose host is a Service", id="the instance's metadata"),
+            pytest.param("karpenter: {metrics_url: 'file:///etc/passwd'}\n", "an http(s) URL", id="a file"),
+            pytest.param(
+                "karpenter: {metrics_url: 'http://me:pw@karpenter.kube-system.svc/'}\n", "an http(s) URL", id="a password in a URL"
+            ),
+            pytest.param("karpenter: {metrics_url: 'http://[::1'}\n", "an http(s) URL", id="no URL"),
+            pytest.param(
+                "freshness: {karpenter_metrics_s: 20}\nkarpenter: {metrics_interval_s: 30}\n",
+                "allowed: more than karpenter.metrics_interval_s (30)",
+                id="Karpenter's budget below its poll",
+            ),
             pytest.param("freshness: {cloudwatch_s: 60}\n", "allowed: more than polls.cloudwatch_interval_s (60)", id="budget below poll"),
             pytest.param("kubernetes: {watch_timeout_s: 90}\n", "allowed: less than watch_timeout_s (90)", id="idle not below time-out"),
             pytest.param("http: {}\nhttp: {}\n", ":2: http: found the key a second time, first in line 1", id="duplicate key"),
@@ -266,3 +278,19 @@ class TestAnyInput:
             value = {step: value}
         file.write_text(yaml.safe_dump(value))
         assert load_settings(file) == Settings()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://karpenter.kube-system.svc:8080/metrics",
+        "https://karpenter.kube-system.svc.cluster.local:8443/metrics",
+        "http://127.0.0.1:8080/metrics",
+        "http://localhost:8080/metrics",
+        "http://10.0.3.7:8080/metrics",
+        "http://[::1]:8080/metrics",
+    ],
+)
+def test_where_the_metrics_of_karpenter_may_be(url: str) -> None:
+    """On this host, or in the cluster."""
+    assert Settings.model_validate({"karpenter": {"metrics_url": url}}).karpenter.metrics_url == url

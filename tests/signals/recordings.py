@@ -83,6 +83,7 @@ def replay(
     until: float,
     prepare: Callable[[ClusterView], None] | None = None,
     zones: tuple[str, ...] = (),
+    seen_as: Callable[[str, dict[str, Any]], dict[str, Any]] | None = None,
 ) -> list[Step]:
     """Feeds a recording through the view and decides after every change and once a second.
 
@@ -93,6 +94,7 @@ def replay(
         until: Where to stop, in the recording's seconds; past its end time goes on without changes.
         prepare: Adds objects that the recording lacks.
         zones: Where EC2 sells every type; () where it is not asked.
+        seen_as: What becomes of each object, by kind, before it is delivered; None: it stays as recorded.
     """
     clock = ManualClock(start_of(path))
     begin = clock.now()
@@ -107,6 +109,7 @@ def replay(
         clock.set(begin + t)
         while pending and pending[0][0] <= t:
             _, kind, change, obj = pending.pop(0)
+            obj = seen_as(kind, obj) if seen_as is not None else obj
             if kind in KINDS:
                 view.changed(KINDS[kind], None, "ADDED" if change == "LISTED" else change, {"kind": kind, **obj})
         sources = tuple(Source(name, True, clock.now(), 180.0) for name in ("karpenter", "workloads", "ingress"))
@@ -134,6 +137,24 @@ def _show(view: ClusterView, application: Application, decision: Decision) -> No
     annotations[MARKER] = str(decision.mode)
     metadata["annotations"] = annotations
     view.changed(KINDS["Ingress"], None, "MODIFIED", {**obj, "metadata": metadata})
+
+
+def as_in_auto_mode(kind: str, obj: dict[str, Any]) -> dict[str, Any]:
+    """An object of a recording as EKS Auto Mode would show it: other domain of labels, node class, component, and start of a message.
+
+    See docs/research/auto-mode.md for what is known of these names.
+    """
+    text = json.dumps(obj)
+    for own, auto in (("karpenter.k8s.aws/ec2nodeclass", "eks.amazonaws.com/nodeclass"), ("EC2NodeClass", "NodeClass")):
+        text = text.replace(own, auto)
+    text = text.replace("karpenter.k8s.aws", "eks.amazonaws.com")
+    if kind == "Event":
+        text = text.replace("creating instance, insufficient", "creating nodeclaim, insufficient")
+    made: dict[str, Any] = json.loads(text)
+    if kind == "Event" and made.get("source", {}).get("component") == "karpenter":
+        made["source"] = {**made["source"], "component": "eks-auto-mode/compute"}
+        made["reportingComponent"] = "eks-auto-mode/compute"
+    return made
 
 
 def without_alerts(decision: Decision) -> Decision:

@@ -431,17 +431,17 @@ def test_what_is_watched() -> None:
     """One watch a kind for a whole cluster, however many applications; one a kind and namespace otherwise; events of `default` once."""
     apps = [*fleet(50), application(namespace="default")]
     whole = wanted_lists(apps, cluster_wide=True)
-    assert len(whole) == len(set(whole)) == 2 + 7 + 2 + 3
+    assert len(whole) == len(set(whole)) == 2 + 8 + 2 + 3
     events = [(one.namespace, dict(one.query)["fieldSelector"]) for one in whole if one.resource is EVENTS]
     assert events == [
-        (None, "involvedObject.kind=Pod,reason=FailedScheduling,source=karpenter"),
+        (None, "involvedObject.kind=Pod,reason=FailedScheduling,source!=default-scheduler"),
         (None, "involvedObject.kind=Ingress"),
         ("default", "involvedObject.kind=NodeClaim,reason=InsufficientCapacityError"),
         ("default", "involvedObject.kind=NodeClaim,reason=DisruptionLaunching"),
         ("default", "involvedObject.kind=NodePool,reason=NoCompatibleInstanceTypes"),
     ]
     single = wanted_lists(apps, cluster_wide=False)
-    assert len(single) == len(set(single)) == 2 + 51 * 9 + 3
+    assert len(single) == len(set(single)) == 2 + 51 * 10 + 3
     assert [one.namespace for one in single if one.resource is NODE_CLAIMS] == [None]
     assert not [one for one in (*whole, *single) if one.resource is EVENTS and not one.query], "never every event"
 
@@ -501,7 +501,7 @@ def test_watches_follow_the_applications(watched: Any) -> None:
         _, watches = watched(api, cluster_wide=False)
         first, second = application(), application(namespace="other")
         watches.ensure([first])
-        wait_for("word from all", lambda: all(one.last_ok for one in watches.health()))
+        wait_for("word from all", lambda: all(one.last_ok for one in watches.health() if one.served))
         before = dict(watches._watches)
         watches.ensure([second])
         assert {one.namespace for one in watches.health()} == {None, "default", "other"}
@@ -517,7 +517,7 @@ def test_watches_of_events_end_before_missing_lines_are_trouble(watched: Any) ->
     with EmulatedKubeApi(bookmark_interval_s=0.05) as api:
         _, watches = watched(api)
         watches.ensure([application()])
-        wait_for("word from all", lambda: all(one.last_ok for one in watches.health()))
+        wait_for("word from all", lambda: all(one.last_ok for one in watches.health() if one.served))
         lasting = {wanted.resource.name: (watch._timeout_s, watch._idle_s) for wanted, watch in watches._watches.items()}
     assert lasting.pop(EVENTS.name) == (60, 90.0)
     assert set(lasting.values()) == {(300, 90.0)}

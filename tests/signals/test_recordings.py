@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from controller.policy.model import Application, Mode, PolicySettings, Proof, Re
 from controller.policy.reasons import Reason
 from controller.policy.routing import action_key, format_action
 from controller.signals.cluster import ClusterView
-from tests.signals.recordings import KINDS, Step, recording, replay
+from tests.signals.recordings import KINDS, Step, as_in_auto_mode, lines, recording, replay
 from tests.support.applications import COST_TARGETS, application
 
 PATIENCE_S = 30.0
@@ -116,6 +117,21 @@ def test_the_two_claims_of_one_batch_are_one_attempt() -> None:
     assert steps[-1].decision.evidence["sd21-inf2"].attempts == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "until"), [("all_zones", 8), ("field_all_zones", 34), ("partial", 34), ("shared_pool", 15), ("field_one_zone", 11)]
+)
+def test_auto_mode_proves_what_ones_own_karpenter_proves(name: str, until: float) -> None:
+    """The same stream under the names of EKS Auto Mode gives the same decisions, with the same evidence, at the same moments."""
+    app = _sharing() if name == "shared_pool" else application(namespace="default")
+    own, auto = (
+        replay(recording(name), app, act=False, until=until, prepare=lambda view: _ingress(view, app), zones=ZONES, seen_as=seen_as)
+        for seen_as in (None, as_in_auto_mode)
+    )
+    assert "karpenter.k8s.aws" not in json.dumps([as_in_auto_mode(kind, obj) for _, kind, _, obj in lines(recording(name))])
+    assert [step.decision for step in auto] == [step.decision for step in own]
+    assert any(judged.refused or judged.short for step in auto for judged in step.decision.evidence.values())
+
+
 @pytest.mark.parametrize("name", ["all_zones", "field_all_zones"])
 def test_a_shortage_fails_over_after_the_patience_and_not_before(name: str) -> None:
     """Patience counts from the proof."""
@@ -151,14 +167,18 @@ def test_what_is_no_shortage_changes_nothing_ever(name: str, zones: tuple[str, .
 
 def test_of_a_shared_pool_the_unit_whose_type_is_out_is_short() -> None:
     """The NodePool has g5.xlarge and g6.xlarge; Karpenter says of the g6 pod alone that nothing is available for it."""
-    app = application(namespace="default")
-    shared = {"sd21-g5-triton", "sd21-g6-triton"}
-    app = replace(app, units=tuple(replace(unit, node_pool="nvidia") if unit.name in shared else unit for unit in app.units))
+    app = _sharing()
     steps = replay(recording("shared_pool"), app, act=False, until=85, prepare=lambda view: _ingress(view, app), zones=ZONES)
     found = _short(steps)
     assert list(found) == ["sd21-g6-triton"]
     assert 12.84 <= found["sd21-g6-triton"] <= 13.0
     assert {step.decision.evidence["sd21-g5-triton"].shortage for step in steps} == {Shortage.NONE}
+
+
+def _sharing() -> Application:
+    app = application(namespace="default")
+    shared = {"sd21-g5-triton", "sd21-g6-triton"}
+    return replace(app, units=tuple(replace(unit, node_pool="nvidia") if unit.name in shared else unit for unit in app.units))
 
 
 def test_no_unit_of_another_pool_without_demand_is_short() -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
+from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, TARGET_GROUP_BINDINGS
 from controller.policy.model import Application, Backend, Unit
 from controller.signals.workloads import WorkloadView
 from tests.signals.samples import requirement, sample, waiting_pod
 from tests.support.applications import application
 
 NAMESPACE = "shop"
+LBC, AUTO = TARGET_GROUP_BINDINGS.group, AUTO_TARGET_GROUP_BINDINGS.group
 
 
 def deployment(name: str, labels: Mapping[str, str] | None = None, *, ready: int | None = 1, **spec: Any) -> dict[str, Any]:
@@ -337,12 +340,31 @@ def test_bindings_of_one_namespace(view: WorkloadView) -> None:
     """And that they could be listed at all is known only after a list."""
     assert not view.bindings_known
     for namespace in (NAMESPACE, "other"):
-        view.binding("ADDED", {"metadata": {"name": "b", "namespace": namespace}, "spec": {"serviceRef": {"name": namespace}}})
+        view.binding(LBC, "ADDED", _binding("b", namespace))
     assert [obj["spec"]["serviceRef"]["name"] for obj in view.bindings(NAMESPACE)] == [NAMESPACE]
-    view.forget("targetgroupbindings", NAMESPACE)
+    view.bindings_listed(LBC, NAMESPACE, [])
     assert (view.bindings(NAMESPACE), len(view.bindings("other")), view.bindings_known) == ([], 1, True)
-    view.binding("DELETED", {"metadata": {"name": "b", "namespace": "other"}})
+    view.binding(LBC, "DELETED", _binding("b", "other"))
     assert view.bindings("other") == []
+
+
+def test_the_bindings_of_two_api_groups_are_kept_apart(view: WorkloadView) -> None:
+    """A cluster may have the load-balancer controller and EKS Auto Mode: a list, or the end, of one kind is not one of the other."""
+    for group in (LBC, AUTO):
+        view.bindings_listed(group, None, [_binding("b", NAMESPACE, group)])
+    assert view.bound_services(NAMESPACE) == tuple(sorted((LBC, AUTO)))
+    view.bindings_listed(LBC, NAMESPACE, [])
+    assert view.bound_services(NAMESPACE) == (AUTO,)
+    view.binding(LBC, "DELETED", _binding("b", NAMESPACE))
+    assert view.bound_services(NAMESPACE) == (AUTO,)
+    view.bindings_absent(LBC)
+    assert view.bindings_known
+    view.bindings_absent(AUTO)
+    assert not view.bindings_known
+
+
+def _binding(name: str, namespace: str, service: str = "") -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": namespace}, "spec": {"serviceRef": {"name": service or namespace}}}
 
 
 UNIT: Unit = application().units[0]
@@ -497,14 +519,14 @@ def test_only_what_decisions_need_is_a_change(view: WorkloadView) -> None:
         (view.endpoint_slice, endpoint_slice("s-1", "s", endpoint("10.0.0.1"))),
         (view.service, {"metadata": {"name": "s", "namespace": NAMESPACE}, "spec": {"ports": [{"port": 80}]}}),
         (view.scaled_object, scaled_object(trigger(metricName="m"))),
-        (view.binding, {"metadata": {"name": "b", "namespace": NAMESPACE}, "spec": {"serviceRef": {"name": "s"}}}),
+        (partial(view.binding, LBC), _binding("b", NAMESPACE)),
     ]
     for take, obj in objects:
-        assert take("ADDED", obj), take.__name__
+        assert take("ADDED", obj), take
         touched = obj | {"metadata": obj["metadata"] | {"resourceVersion": "99", "managedFields": [{}]}}
-        assert not take("MODIFIED", touched), take.__name__
-        assert take("DELETED", obj), take.__name__
-        assert not take("DELETED", obj), take.__name__
+        assert not take("MODIFIED", touched), take
+        assert take("DELETED", obj), take
+        assert not take("DELETED", obj), take
     assert not view.scaled_object("MODIFIED", scaled_object()) or not view.scaled_object("MODIFIED", scaled_object() | {"status": {"a": 1}})
     assert view.scaled_object("MODIFIED", scaled_object(annotations={"autoscaling.keda.sh/paused": "true"}))
 

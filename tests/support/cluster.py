@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from controller.clients.kube import KubeSession, connect
+from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, KubeSession, connect
 from controller.clock import Clock, format_rfc3339
 from controller.policy.annotations import MARKER
 from controller.policy.routing import action_key, format_action
@@ -66,6 +66,7 @@ class Cluster:
         without_groups: API groups that are not installed.
         standby: Whether the Ingress has standby rules.
         identity: The controller's identity; with None, one that may do everything.
+        auto_mode: Whether the kinds of EKS Auto Mode are served.
     """
 
     def __init__(
@@ -75,15 +76,17 @@ class Cluster:
         without_groups: frozenset[str] = frozenset(),
         standby: bool = True,
         identity: Identity | None = None,
+        auto_mode: bool = False,
     ) -> None:
         self.clock = clock
         self._without = without_groups
+        self._component = "eks-auto-mode/compute" if auto_mode else "karpenter"
         tokens = {
             "admin": Identity("admin"),
             "controller": identity or Identity("controller"),
             "reader": Identity("reader", READ_ONLY),
         }
-        self.api = EmulatedKubeApi(clock, tokens=tokens, without_groups=without_groups)
+        self.api = EmulatedKubeApi(clock, tokens=tokens, without_groups=without_groups, auto_mode=auto_mode)
         self.api.start()
         self.store = self.api.store
         self._number = 0
@@ -209,7 +212,7 @@ class Cluster:
                 "reason": reason,
                 "type": "Warning",
                 "message": message,
-                "source": {"component": "karpenter"},
+                "source": {"component": self._component},
                 "firstTimestamp": now,
                 "lastTimestamp": now,
                 "count": 1,
@@ -296,6 +299,24 @@ def _scaled_object(name: str, throughput: float) -> dict[str, Any]:
     return {
         "metadata": {"name": f"{name}-hpa", "namespace": NAMESPACE},
         "spec": {"scaleTargetRef": {"name": name}, "minReplicaCount": 1, "maxReplicaCount": 20, "triggers": triggers},
+    }
+
+
+def auto_binding(service: str, name: str = "") -> dict[str, Any]:
+    """A TargetGroupBinding as EKS Auto Mode makes it: `targetType` is required, and its labels are its own."""
+    return {
+        "apiVersion": AUTO_TARGET_GROUP_BINDINGS.api_version,
+        "kind": AUTO_TARGET_GROUP_BINDINGS.kind,
+        "metadata": {
+            "name": name or f"k8s-auto-{service}",
+            "namespace": NAMESPACE,
+            "labels": {"ingress.eks.amazonaws.com/stack-namespace": NAMESPACE, "ingress.eks.amazonaws.com/stack-name": "sd21"},
+        },
+        "spec": {
+            "serviceRef": {"name": service, "port": 80},
+            "targetGroupARN": f"arn:aws:elasticloadbalancing:us-west-2:123456789012:targetgroup/auto-{service}/0123456789abcdef",
+            "targetType": "ip",
+        },
     }
 
 

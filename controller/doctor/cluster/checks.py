@@ -18,7 +18,7 @@ from controller.clients.kube import (
     SCALED_OBJECTS,
     TRIGGER_AUTHENTICATIONS,
 )
-from controller.doctor.cluster import devices, karpenter, keda, load_balancer
+from controller.doctor.cluster import auto_mode, devices, karpenter, keda, load_balancer
 from controller.doctor.cluster.observe import ClusterObservation
 from controller.doctor.report import Check, Result
 
@@ -29,6 +29,9 @@ CLUSTER_CHECKS: Final[tuple[Check[ClusterObservation], ...]] = (
         karpenter.karpenter_settings,
         "With these settings it replaces interrupted nodes in time and uses reserved capacity.",
         (DEPLOYMENTS,),
+    ),
+    Check(
+        auto_mode.auto_mode, "Where AWS runs the controllers, it launches no node without these, and much cannot be seen.", (NODE_POOLS,)
     ),
     Check(load_balancer.load_balancer_controller, "It applies every mode change of the Ingress to the load balancer.", (DEPLOYMENTS,)),
     Check(load_balancer.load_balancer_kinds, "Without its kinds no target group is known, and no Ingress is served."),

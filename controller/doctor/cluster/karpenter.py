@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controller.clients.kube import NODE_CLAIMS, NODE_CLASSES, NODE_POOLS
+from controller.clients.kube import AUTO_NODE_CLASSES, NODE_CLAIMS, NODE_CLASSES, NODE_POOLS
 from controller.doctor.cluster.components import KARPENTER, step
 from controller.doctor.cluster.observe import ClusterObservation
 from controller.doctor.cluster.presence import deployed, kinds, missing_altogether
@@ -14,16 +14,16 @@ from controller.doctor.report import Finding, Level, ok, unknown, warning
 def karpenter(observed: ClusterObservation) -> Iterator[Finding]:
     """Karpenter runs, in a supported version."""
     if observed.auto_mode and observed.deployment(KARPENTER) is None:
-        yield unknown("EKS Auto Mode runs it outside the cluster, which does not show its version and settings")
+        yield unknown("EKS Auto Mode runs it outside the cluster, which does not show its version, settings, logs and metrics")
     else:
         yield from deployed(observed, KARPENTER, Level.PROBLEM)
 
 
 def karpenter_kinds(observed: ClusterObservation) -> Iterator[Finding]:
-    """NodePools, NodeClaims and EC2NodeClasses are served as v1."""
+    """NodePools, NodeClaims and EC2NodeClasses, or the NodeClasses of EKS Auto Mode, are served as v1."""
     wanted = (NODE_POOLS, NODE_CLAIMS, NODE_CLASSES)
     if observed.auto_mode and NODE_CLASSES.name not in observed.served:
-        yield from kinds(observed, NODE_POOLS, NODE_CLAIMS, component=KARPENTER)  # Auto Mode has node classes of its own
+        yield from kinds(observed, NODE_POOLS, NODE_CLAIMS, AUTO_NODE_CLASSES, component=KARPENTER)
     elif not missing_altogether(observed, KARPENTER, *wanted):
         yield from kinds(observed, *wanted, component=KARPENTER)
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from controller.clients.kube import INGRESS_CLASSES, NAMESPACES, TARGET_GROUP_BINDINGS
+from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, INGRESS_CLASSES, NAMESPACES, TARGET_GROUP_BINDINGS
 from controller.doctor.cluster.components import LOAD_BALANCER_CONTROLLER, step
 from controller.doctor.cluster.observe import ClusterObservation
 from controller.doctor.cluster.presence import deployed, kinds, missing_altogether
-from controller.doctor.report import Finding, Level, ok, problem, warning
+from controller.doctor.report import Finding, Level, ok, problem, unknown, warning
 from controller.policy import text as words
 from controller.signals.objects import mapping, name_of, text
 
 CLASS_CONTROLLER: Final = "ingress.k8s.aws/alb"
+AUTO_CLASS_CONTROLLER: Final = "eks.amazonaws.com/alb"
 READINESS_LABEL: Final = "elbv2.k8s.aws/pod-readiness-gate-inject"
+AUTO_READINESS_LABEL: Final = "eks.amazonaws.com/pod-readiness-gate-inject"
 
 # If one is false, a missing Service or action leaves the old rules in place. Otherwise every request gets a 503, reported as a success.
 _STRICT: Final[Mapping[str, str]] = {
@@ -25,18 +27,32 @@ _STRICT: Final[Mapping[str, str]] = {
 
 def load_balancer_controller(observed: ClusterObservation) -> Iterator[Finding]:
     """The AWS Load Balancer Controller runs, in a supported version."""
+    if _only_auto(observed):
+        yield unknown("EKS Auto Mode runs it outside the cluster, which does not show its version, flags and logs")
+        return
     yield from deployed(observed, LOAD_BALANCER_CONTROLLER, Level.PROBLEM)
+
+
+def _only_auto(observed: ClusterObservation) -> bool:
+    """Whether EKS Auto Mode alone makes load balancers."""
+    return observed.auto_mode and observed.deployment(LOAD_BALANCER_CONTROLLER) is None
 
 
 def load_balancer_kinds(observed: ClusterObservation) -> Iterator[Finding]:
     """TargetGroupBindings are served, and an IngressClass names the controller."""
-    if missing_altogether(observed, LOAD_BALANCER_CONTROLLER, TARGET_GROUP_BINDINGS):
+    only_auto = _only_auto(observed)
+    if not only_auto and missing_altogether(observed, LOAD_BALANCER_CONTROLLER, TARGET_GROUP_BINDINGS):
         return
-    yield from kinds(observed, TARGET_GROUP_BINDINGS, component=LOAD_BALANCER_CONTROLLER)
+    yield from kinds(observed, AUTO_TARGET_GROUP_BINDINGS if only_auto else TARGET_GROUP_BINDINGS, component=LOAD_BALANCER_CONTROLLER)
     if INGRESS_CLASSES.name in observed.unreadable:
         return  # the check `ingress-class` covers what can be known without them
-    classes = [name_of(one) for one in observed.objects(INGRESS_CLASSES) if text(one, "spec", "controller") == CLASS_CONTROLLER]
-    if not classes:
+    controllers = {text(one, "spec", "controller") for one in observed.objects(INGRESS_CLASSES)}
+    if only_auto and AUTO_CLASS_CONTROLLER not in controllers:
+        yield problem(
+            f"no IngressClass of {AUTO_CLASS_CONTROLLER}: EKS Auto Mode serves no Ingress",
+            f"create one with spec.controller: {AUTO_CLASS_CONTROLLER}",
+        )
+    elif not only_auto and CLASS_CONTROLLER not in controllers:
         fix = f"let its chart create one (createIngressClassResource: true): {step(LOAD_BALANCER_CONTROLLER)}"
         yield problem(f"no IngressClass of {CLASS_CONTROLLER}: nothing serves an Ingress of class alb", fix)
 
@@ -76,9 +92,11 @@ def readiness_gates(observed: ClusterObservation) -> Iterator[Finding]:
     for space in spaces:
         if space not in labels:
             yield problem(f"namespace {space} of an application does not exist", "create it, or correct metadata.namespace")
-    open_ = [space for space in spaces if space in labels and labels[space].get(READINESS_LABEL) != "enabled"]
+    enabling = [*([] if _only_auto(observed) else [READINESS_LABEL]), *([AUTO_READINESS_LABEL] if observed.auto_mode else [])]
+    open_ = [space for space in spaces if space in labels and not any(labels[space].get(one) == "enabled" for one in enabling)]
     if open_:
-        commands = "; ".join(f"kubectl label namespace {space} {READINESS_LABEL}=enabled" for space in open_)
+        label = AUTO_READINESS_LABEL if _only_auto(observed) else READINESS_LABEL
+        commands = "; ".join(f"kubectl label namespace {space} {label}=enabled" for space in open_)
         yield warning(
             f"no readiness gates in {words.listing(open_)}: a rollout may end old pods before the load balancer knows the new ones",
             f"{commands}; it applies to pods created afterwards",

@@ -8,6 +8,8 @@ from typing import Final
 
 from controller.clients.kube import (
     API_SERVICES,
+    AUTO_NODE_CLASSES,
+    AUTO_TARGET_GROUP_BINDINGS,
     CLUSTER_TRIGGER_AUTHENTICATIONS,
     DAEMON_SETS,
     DEPLOYMENTS,
@@ -33,7 +35,9 @@ from controller.signals.watch import list_objects
 KINDS: Final = (NODE_POOLS, NODE_CLAIMS, NODE_CLASSES, TARGET_GROUP_BINDINGS, SCALED_OBJECTS, TRIGGER_AUTHENTICATIONS)
 """The kinds that the components' CRDs must serve."""
 METRICS_API: Final = "v1beta1.external.metrics.k8s.io"
-AUTO_MODE: Final = "eks.amazonaws.com"  # the API group that EKS Auto Mode serves
+AUTO_KINDS: Final = (AUTO_NODE_CLASSES, AUTO_TARGET_GROUP_BINDINGS)
+"""The kinds that EKS Auto Mode serves."""
+AUTO_MODE: Final = AUTO_NODE_CLASSES.group
 
 _HOMES: Final = ("kube-system", "karpenter", "keda", "amazon-cloudwatch", "nvidia-device-plugin", "gpu-operator")
 """The usual namespaces of the components, for an identity that may not list all namespaces."""
@@ -49,7 +53,7 @@ class ClusterObservation:
         host: The API server's URL.
         applications: Those that rely on the components; () if none is known.
         groups: The API groups that are served, with their versions: ``karpenter.sh/v1``.
-        served: The names of the resources of `KINDS` that are served.
+        served: The names of the resources of `KINDS` and `AUTO_KINDS` that are served.
         listed: The objects of each kind that could be listed, by the resource's name.
         homes: The namespaces whose Deployments and DaemonSets were listed; () means all.
         unreadable: Why a kind could not be listed, by the resource's name.
@@ -78,7 +82,7 @@ class ClusterObservation:
 
     @property
     def auto_mode(self) -> bool:
-        """Whether AWS runs Karpenter and device plugins itself."""
+        """Whether AWS runs a Karpenter, a load-balancer controller and device plugins itself, perhaps beside installed ones."""
         return any(group.partition("/")[0] == AUTO_MODE for group in self.groups)
 
     @property
@@ -105,7 +109,7 @@ def observe_cluster(session: KubeSession, applications: Iterable[Application], n
     applications = list(applications)
     unreadable: dict[str, str] = {}
     groups = _groups(session)
-    served = frozenset(kind.name for kind in KINDS if kind.api_version in groups and _serves(session, kind))
+    served = frozenset(kind.name for kind in (*KINDS, *AUTO_KINDS) if kind.api_version in groups and _serves(session, kind))
     listed: dict[str, Sequence[Object]] = {}
     homes: tuple[str, ...] = ()
     for resource in (DEPLOYMENTS, DAEMON_SETS):
@@ -114,8 +118,9 @@ def observe_cluster(session: KubeSession, applications: Iterable[Application], n
     for resource in (INGRESS_CLASSES, NAMESPACES, NODES):
         listed[resource.name] = _listed(session, resource, None, unreadable)
     listed[API_SERVICES.name] = _metrics_api(session, unreadable)
-    if NODE_POOLS.name in served:
-        listed[NODE_POOLS.name] = _listed(session, NODE_POOLS, None, unreadable)
+    for resource in (NODE_POOLS, AUTO_NODE_CLASSES):
+        if resource.name in served:
+            listed[resource.name] = _listed(session, resource, None, unreadable)
     spaces = sorted({one.namespace for one in applications})
     scaling = [kind for kind in (SCALED_OBJECTS, TRIGGER_AUTHENTICATIONS) if kind.name in served]
     for resource in scaling:

@@ -17,6 +17,8 @@ TargetGroups = Mapping[ServicePort, tuple[str, ...]]
 """The ARNs of the target groups that are bound to a Service and port."""
 
 _PORT_DIGITS: Final = 5
+_STACK_PREFIXES: Final = ("ingress.k8s.aws", "ingress.eks.amazonaws.com")
+"""Of the labels that name the Ingress of a TargetGroupBinding: the load-balancer controller's, and those of EKS Auto Mode."""
 
 
 class CannotTellError(Exception):
@@ -120,9 +122,7 @@ def listener_ports(ingress: Mapping[str, Any], *, prefix: str = "alb.ingress.kub
     return frozenset(ports)
 
 
-def target_groups(
-    bindings: Iterable[Mapping[str, Any]], namespace: str, ingress: str, *, label_prefix: str = "ingress.k8s.aws"
-) -> dict[ServicePort, tuple[str, ...]]:
+def target_groups(bindings: Iterable[Mapping[str, Any]], namespace: str, ingress: str) -> dict[ServicePort, tuple[str, ...]]:
     """Reads from TargetGroupBindings which target groups belong to which Service of an Ingress.
 
     It counts the bindings of the Ingress's own stack and those of an explicit IngressGroup. In a group, two Ingresses may each have a
@@ -134,7 +134,6 @@ def target_groups(
         bindings: TargetGroupBindings as plain objects.
         namespace: Of the Ingress.
         ingress: Its name.
-        label_prefix: Prefix of the stack labels; ``ingress.eks.amazonaws.com`` in EKS Auto Mode.
 
     Returns:
         The ARNs, sorted, by Service and port.
@@ -143,8 +142,8 @@ def target_groups(
     for binding in bindings:
         metadata, spec = mapping(binding, "metadata"), mapping(binding, "spec")
         labels, reference = mapping(metadata, "labels"), mapping(spec, "serviceRef")
-        own = (labels.get(f"{label_prefix}/stack-namespace"), labels.get(f"{label_prefix}/stack-name")) == (namespace, ingress)
-        grouped = bool(labels.get(f"{label_prefix}/stack"))
+        own = stack_of(binding) == (namespace, ingress)
+        grouped = any(labels.get(f"{prefix}/stack") for prefix in _STACK_PREFIXES)
         port = port_of(reference.get("port"))
         service, arn = text(reference, "name"), text(spec, "targetGroupARN")
         if metadata.get("namespace") != namespace or metadata.get("deletionTimestamp") or not (own or grouped):
@@ -152,6 +151,19 @@ def target_groups(
         if service and port is not None and arn:
             found.setdefault((service, port), set()).add(arn)
     return {key: tuple(sorted(arns)) for key, arns in found.items()}
+
+
+def stack_of(binding: Mapping[str, Any]) -> tuple[str, str]:
+    """Namespace and name of the Ingress that a TargetGroupBinding was made for; both "" in an explicit IngressGroup."""
+    labels = mapping(binding, "metadata", "labels")
+    stacks = ((text(labels, f"{prefix}/stack-namespace"), text(labels, f"{prefix}/stack-name")) for prefix in _STACK_PREFIXES)
+    return next((one for one in stacks if any(one)), ("", ""))
+
+
+def is_of_auto_mode(binding: Mapping[str, Any]) -> bool:
+    """Whether EKS Auto Mode made a TargetGroupBinding."""
+    labels = mapping(binding, "metadata", "labels")
+    return any(key.startswith(f"{_STACK_PREFIXES[1]}/") for key in labels)
 
 
 def port_of(value: object) -> int | str | None:

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from controller.clock import format_rfc3339
 from controller.policy.proof import Offering
-from controller.signals.karpenter import CAPACITY_LABEL, POOL_LABEL, TYPE_LABEL, ZONE_LABEL
+from controller.signals.instance_labels import TYPE_LABEL
+from controller.signals.karpenter import CAPACITY_LABEL, POOL_LABEL, ZONE_LABEL
 from failover_analysis.fuzz.claims import Claim
 from failover_analysis.fuzz.world import NAMESPACE, PoolPlan, UnitPlan
 

@@ -23,6 +23,7 @@ CONTROLLER: Final = (
     _rule("karpenter.sh", ("nodeclaims", "nodepools"), _READ),
     _rule("keda.sh", ("scaledobjects",), (*_READ, "patch")),
     _rule("elbv2.k8s.aws", ("targetgroupbindings",), _READ),
+    _rule("eks.amazonaws.com", ("targetgroupbindings",), _READ),
     _rule("coordination.k8s.io", ("leases",), (*_READ, "create", "update", "patch")),
 )
 """The controller under test."""

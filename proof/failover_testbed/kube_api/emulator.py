@@ -50,6 +50,7 @@ class EmulatedKubeApi:
         clock: Gives every timestamp in objects and in the audit log. Watch time-outs and bookmarks follow real time.
         tokens: Identity by bearer token; with None, the token "admin" may do everything.
         without_groups: API groups to leave out, as if their CRDs were not installed.
+        auto_mode: Whether to serve the kinds of EKS Auto Mode, too.
         bookmark_interval_s: Real seconds between bookmarks on a quiet watch.
         lenient: Whether it does more than the real server: it creates a missing namespace with its first object, and sends bookmarks on
             watches of Events, for clocks that run too fast to wait for the next list.
@@ -69,6 +70,7 @@ class EmulatedKubeApi:
         *,
         tokens: Mapping[str, Identity] | None = None,
         without_groups: Iterable[str] = (),
+        auto_mode: bool = False,
         bookmark_interval_s: float = 2.0,
         lenient: bool = True,
         history_limit: int = 20_000,
@@ -77,7 +79,7 @@ class EmulatedKubeApi:
         port: int = 0,
     ) -> None:
         clock = clock or SystemClock()
-        registry = Registry(without_groups)
+        registry = Registry(without_groups, auto_mode=auto_mode)
         self._tokens = dict(tokens) if tokens is not None else {ADMIN_TOKEN: Identity("admin")}
         self._core = Store(registry, clock, history_limit=history_limit, seed=seed, any_namespace=lenient)
         self._hub = WatchHub(self._core, bookmark_interval_s, event_bookmarks=lenient)

@@ -170,6 +170,12 @@ RESOURCES: tuple[Resource, ...] = (
     _custom("elbv2.k8s.aws", "v1beta1", "targetgroupbindings", "TargetGroupBinding", namespaced=True),
 )
 
+# Kinds that a cluster has only with EKS Auto Mode. Their CRDs are not published: these take what the public examples show.
+AUTO_MODE: tuple[Resource, ...] = (
+    _custom("eks.amazonaws.com", "v1", "nodeclasses", "NodeClass", namespaced=False),
+    _custom("eks.amazonaws.com", "v1", "targetgroupbindings", "TargetGroupBinding", namespaced=True),
+)
+
 # Groups that every real server has and this one lacks: requests get 501, not 404.
 KNOWN_GROUPS = frozenset(
     {
@@ -197,19 +203,20 @@ class Registry:
 
     Args:
         without_groups: API groups to leave out, as if their CRDs were not installed.
+        auto_mode: Whether to serve the kinds of EKS Auto Mode, too.
 
     Raises:
         ValueError: If the table lacks a group of `without_groups`.
     """
 
-    def __init__(self, without_groups: Iterable[str] = ()) -> None:
+    def __init__(self, without_groups: Iterable[str] = (), *, auto_mode: bool = False) -> None:
         left_out = frozenset(without_groups)
         unknown = left_out - {resource.group for resource in RESOURCES}
         if unknown:
             raise ValueError(f"unknown API groups in without_groups: {sorted(unknown)}")
-        self.resources = tuple(resource for resource in RESOURCES if resource.group not in left_out)
+        self.resources = (*(resource for resource in RESOURCES if resource.group not in left_out), *(AUTO_MODE if auto_mode else ()))
         self._by_path = {(item.group, item.version, item.plural): item for item in self.resources}
-        self._by_kind = {item.kind: item for item in self.resources}
+        self._by_kind = {item.kind: item for item in reversed(self.resources)}  # the first of a kind that two groups have
         self.group_versions = tuple(dict.fromkeys((item.group, item.version) for item in self.resources))
 
     def find(self, group: str, version: str, plural: str) -> Resource | None:

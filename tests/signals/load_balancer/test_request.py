@@ -146,11 +146,17 @@ def test_in_an_explicit_group_all_target_groups_of_a_service_are_given() -> None
     assert target_groups(bindings, "default", "sd21") == {("inf2", 80): ("a", "b")}
 
 
-def test_the_label_prefix_of_auto_mode_can_be_given() -> None:
-    """EKS Auto Mode labels differently."""
-    auto = {"ingress.eks.amazonaws.com/stack-namespace": "default", "ingress.eks.amazonaws.com/stack-name": "sd21"}
-    one = {"metadata": {"namespace": "default", "labels": auto}, "spec": binding("inf2", "a")["spec"]}
-    assert target_groups([one], "default", "sd21", label_prefix="ingress.eks.amazonaws.com") == {("inf2", 80): ("a",)}
+def _auto(arn: str, **labels: str) -> dict[str, Any]:
+    named = {f"ingress.eks.amazonaws.com/{name.replace('_', '-')}": value for name, value in labels.items()}
+    return {"metadata": {"namespace": "default", "labels": named}, "spec": binding("inf2", arn)["spec"]}
+
+
+def test_the_bindings_of_auto_mode_count_with_their_own_labels() -> None:
+    """EKS Auto Mode labels differently. A cluster may have bindings of both; those of another Ingress do not count."""
+    own, other = _auto("a", stack_namespace="default", stack_name="sd21"), _auto("x", stack_namespace="default", stack_name="another")
+    assert target_groups([own, other], "default", "sd21") == {("inf2", 80): ("a",)}
+    assert target_groups([own, binding("inf2", "b", **OWN)], "default", "sd21") == {("inf2", 80): ("a", "b")}
+    assert target_groups([_auto("c", stack="group")], "default", "sd21") == {("inf2", 80): ("c",)}
 
 
 JSON = st.recursive(
