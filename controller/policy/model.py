@@ -216,6 +216,12 @@ class Refusal:
     order: int = 0
     replacement: bool = False  # launched by consolidation or drift: the old node still serves
     source: str = "event"  # or "create-error": from a condition of the NodeClaim, without an event
+    stood_until: float | None = None  # of a create error: when it was last there, which is now while its NodeClaim exists; None: at `at`
+
+    @property
+    def last_at(self) -> float:
+        """When it was last there, seconds since the Unix epoch."""
+        return self.at if self.stood_until is None else max(self.at, self.stood_until)
 
 
 @dataclass(frozen=True, slots=True)

@@ -399,6 +399,7 @@ class KarpenterView:
             capacity_types=claim.capacity_types,
             requirements_known=claim.exact,
             source="create-error",
+            stood_until=now if claim.gone is None else claim.gone,
         )
 
     def _observation(self, name: str, failures: list[Refusal], launches: list[Launch], now: float, window_s: float) -> PoolObservation:
