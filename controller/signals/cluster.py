@@ -266,9 +266,9 @@ class ClusterView:
         elif kind == "Pod":
             pod = (text(obj, "involvedObject", "namespace"), text(obj, "involvedObject", "name"))
             pools = self.workloads.pools_of_pod(*pod)
-            if self.karpenter.pod_event(obj, pools, now):
-                for pool in pools:
-                    self.dirty.mark(pool=pool)
+            said = self.karpenter.pod_event(obj, pools, now)
+            for pool in {*said, *pools} if said else ():
+                self.dirty.mark(pool=pool)
         else:
             for pool in self.karpenter.event(obj, now, listed=listed):
                 self.dirty.mark(pool=pool)
