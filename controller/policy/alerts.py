@@ -7,6 +7,7 @@ from typing import Final
 
 from controller.policy import text
 from controller.policy.case import Case
+from controller.policy.contested import contested
 from controller.policy.missing_metrics import held_replicas, held_until
 from controller.policy.model import (
     CRITICAL,
@@ -73,6 +74,7 @@ def alerts(case: Case, decision: Decision) -> tuple[Alert, ...]:
         *_unhealthy(case),
         *_unscaled(snapshot),
         *stuck(snapshot, case.memory, evidence),
+        *contested(case.memory, snapshot.application.policy, snapshot.now),
         *_routing(snapshot, case.memory),
     ]
     return tuple(found)

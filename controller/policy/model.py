@@ -486,6 +486,17 @@ class OutageHistory:
 
 
 @dataclass(frozen=True, slots=True)
+class ScalerWrite:
+    """Our last write of a floor or a target: what it replaced, and how often it had been put back before."""
+
+    at: float = field(metadata=MOMENT)
+    before: str
+    after: str
+    repeats: int = 0
+    what: str = ""  # in words, for people
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """What the policy remembers between passes. It is stored by compare-and-swap, with the leader's epoch."""
 
@@ -510,6 +521,7 @@ class Memory:
     demand_known_since: float | None = field(default=None, metadata=MOMENT)  # since when the demand is known; None while it is not
     # When it became unknown; None where it was never known, or has been known again for a while.
     demand_missing_since: float | None = field(default=None, metadata=MOMENT)
+    scaler_writes: Mapping[str, ScalerWrite] = field(default_factory=dict)  # by unit and field: "sd21-inf2/floor", "sd21-inf2/target"
 
 
 # --- what is decided --------------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import structlog
@@ -19,7 +19,6 @@ from controller.policy.memory import applied
 from controller.policy.model import Alert, Application, Decision, Memory, Snapshot, Source
 from controller.policy.plan import describe
 from controller.ports import Leadership
-from controller.service.contested import Contested
 from controller.service.executor import Executor, Outcome
 from controller.service.in_doubt import InDoubt
 from controller.service.terms import TermRecord
@@ -100,7 +99,6 @@ class ApplicationPass:
         """The memory; None: it must be loaded first."""
         self._state_problem = ""
         self._in_doubt: InDoubt | None = None
-        self._contested = Contested()
         self._failures, self._failed = 0, ""  # in a row, and the last failed action with its error
         self._unsaved, self._save_problem = 0, ""
 
@@ -110,10 +108,7 @@ class ApplicationPass:
         further = (self._unreadable(),) if self._state_problem else ()
         snapshot = self._observer.snapshot(application, leader=self._leadership.leads(), epoch=self._record.epoch, further=further)
         settled = self._settle(snapshot)
-        conclusion = conclude(self.memory or Memory(), snapshot, alerts=self._alerts(snapshot))
-        if self._contested.written:
-            plan = self._contested.deferring(conclusion.plan, application.policy, snapshot.now)
-            conclusion = replace(conclusion, plan=plan)
+        conclusion = conclude(self.memory or Memory(), snapshot, alerts=self._alerts())
         self.memory = conclusion.memory
         return Decided(conclusion, settled)
 
@@ -124,15 +119,13 @@ class ApplicationPass:
         if self._executor is not None and conclusion.plan.due:
             outcome = self._executor.execute(conclusion.plan, conclusion.snapshot.epoch)
             self._count(outcome)
-        at, policy = self._now(), conclusion.snapshot.application.policy
-        self._contested.applied(outcome.applied, policy, at)
+        at = self._now()
         # The request may be sent again. If that one is rejected, the first one is still in doubt.
         self._in_doubt = None if outcome.routed else InDoubt.after(outcome, conclusion, at) or self._in_doubt
-        memory = self.memory = conclusion.routed(at) if outcome.routed else conclusion.memory
+        memory = self.memory = conclusion.written(outcome.applied, at)
         self._save(conclusion.snapshot.application, memory)
         written = (*decided.settled, conclusion.decision) if outcome.routed else decided.settled
-        contested = min(self._contested.again_s(conclusion.plan, policy, at), default=math.inf)
-        return Acted(outcome, memory, at, written, min(contested, self._again_s(conclusion.decision, outcome)))
+        return Acted(outcome, memory, at, written, self._again_s(conclusion.decision, outcome))
 
     # --- the steps ----------------------------------------------------------------------------------------------------------------------
 
@@ -169,9 +162,8 @@ class ApplicationPass:
         log.info("action.found_applied", application=snapshot.application.key, verb=verb, reason=reason)
         return (sent.decision,)
 
-    def _alerts(self, snapshot: Snapshot) -> Iterator[Alert]:
-        """Alerts about contested floors, and about actions and saves that keep failing."""
-        yield from self._contested.alerts(snapshot.application.policy, snapshot.now)
+    def _alerts(self) -> Iterator[Alert]:
+        """Alerts about actions and saves that keep failing."""
         if self._failures >= _ALERT_AFTER:
             yield Alert("action-failed", "critical", f"tried {self._failures} times without success: {self._failed}")
         if self._unsaved >= _ALERT_AFTER:

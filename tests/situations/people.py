@@ -156,7 +156,7 @@ OTHERS: Final = (
         _OTHERS,
         "All zones are out, and a GitOps tool puts back each floor 5 s after the controller has written it.",
         world(closed=INF2_OUT),
-        short(Proof.NAMED, 50, 60, "contested/g5/raise-floor", "contested/inf2/raise-floor"),
+        short(Proof.NAMED, 50, 60, "contested/g5/floor", "contested/inf2/floor"),
         steps=((-10.0, _put_back),),
     ),
     Situation(
