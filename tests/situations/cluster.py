@@ -13,7 +13,7 @@ from failover_analysis.fuzz import objects
 from failover_analysis.fuzz.claims import Claim
 from failover_analysis.fuzz.karpenter import Cluster, Emit
 from failover_analysis.fuzz.objects import START
-from failover_analysis.fuzz.world import UnitPlan, World
+from failover_analysis.fuzz.world import PoolPlan, UnitPlan, World
 
 RETRY_S: Final = 60.0
 """How often Karpenter tries a launch again that failed with a create error."""
@@ -36,6 +36,7 @@ class StagedCluster(Cluster):
         quotas: By NodePool, the instances that the account may run through it.
         create_errors: By NodePool, the reason with which each launch fails.
         codes: By NodePool and capacity type, EC2's code in the event of each refused launch.
+        zones: By unit, the zones in which its waiting pods may run, where that are not all: a volume or a hard spread.
     """
 
     def __init__(
@@ -46,7 +47,9 @@ class StagedCluster(Cluster):
         quotas: Mapping[str, int] | None = None,
         create_errors: Mapping[str, str] | None = None,
         codes: Mapping[tuple[str, str], str] | None = None,
+        zones: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
+        self.zones = dict(zones or {})
         self.quotas, self.create_errors, self.codes = dict(quotas or {}), dict(create_errors or {}), dict(codes or {})
         self.floors: dict[str, int] = {}
         self.wanted: dict[str, int] = {}
@@ -92,6 +95,10 @@ class StagedCluster(Cluster):
     def _loop(self) -> None:
         if not self.stopped:
             super()._loop()
+
+    def _offerings(self, unit: UnitPlan, pool: PoolPlan) -> list[Offering]:
+        found = super()._offerings(unit, pool)
+        return [one for one in found if one[1] in self.zones.get(unit.name, (one[1],))]
 
     def _call(self, batch: list[Claim]) -> None:
         pool = batch[0].pool

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from controller.policy.model import Mode, Proof, Verb
 from controller.policy.reasons import Reason
-from tests.situations.returns import NAMED, QUARTER, back
+from tests.situations.returns import NAMED, QUARTER, back, forgotten
 from tests.situations.shortages import INF2_OUT, short
 from tests.situations.situation import G5, INF2, Changed, Do, Expected, Situation, world
 
@@ -209,7 +209,7 @@ BLIND: Final = (
         "All zones are out, and the stored memory is deleted after 40 s: patience begins anew.",
         world(closed=INF2_OUT),
         short(Proof.NAMED, 60, 90),
-        steps=((40.0, lambda stage: (stage.store.lose(), stage.restart())[1]),),
+        steps=((40.0, forgotten),),
     ),
     Situation(
         "no metrics",

@@ -41,7 +41,7 @@ def _no_more(stage: Stage) -> None:
     stage.cluster.floors.pop("inf2", None)
 
 
-def _forgotten(stage: Stage) -> None:
+def forgotten(stage: Stage) -> None:
     """The ConfigMap is deleted, and another replica begins to lead."""
     stage.store.lose()
     stage.restart()
@@ -207,7 +207,7 @@ HELD: Final = (
         "In capacity mode the controller's memory is deleted, and all zones stay out.",
         world(closed=INF2_OUT),
         Expected(Reason.RETURN_UNPROVEN, NAMED, FAILED_OVER),
-        steps=((600.0, _forgotten),),
+        steps=((600.0, forgotten),),
         length_s=3000.0,
     ),
     Situation(
@@ -216,7 +216,7 @@ HELD: Final = (
         "The same, and capacity returns after 15 min.",
         world(closed=QUARTER),
         Expected(Reason.DEMAND_MET, NAMED, back(900, 2400)),
-        steps=((600.0, _forgotten),),
+        steps=((600.0, forgotten),),
         length_s=3000.0,
     ),
     Situation(

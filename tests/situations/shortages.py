@@ -112,6 +112,14 @@ PROOFS: Final = (
         units={"inf2": {"zones": (A,)}},
     ),
     Situation(
+        "one zone, and nowhere else",
+        _PROOF,
+        "One of three zones is out, and the waiting pods may run there only: a volume, or hard topology spread.",
+        world(closed=out("inf2.xlarge", zones=(A,))),
+        short(Proof.SATURATED, 30, 60),
+        zones={"inf2": (A,)},
+    ),
+    Situation(
         "refused through another NodePool",
         _PROOF,
         "All zones are out. Another unit of the same type was refused through its own NodePool 20 s earlier.",

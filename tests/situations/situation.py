@@ -42,7 +42,6 @@ class Expected:
         proofs: How each unit that is proven short is first proven short; no other unit may be.
         changes: The mode changes, in order.
         alerts: The keys of all alerts that it raises at any time.
-        pages: Whether one of them may be critical.
     """
 
     reason: Reason
@@ -67,9 +66,9 @@ class Situation:
         quotas: See `StagedCluster`.
         create_errors: See `StagedCluster`.
         codes: See `StagedCluster`.
+        zones: See `StagedCluster`.
         mode: The mode in which it begins.
         capacity_ready: Whether the Service of capacity mode has endpoints.
-        sources: Sources that cannot be observed at all.
         length_s: How long it is played, seconds since the trouble begins.
     """
 
@@ -84,6 +83,7 @@ class Situation:
     quotas: Mapping[str, int] = field(default_factory=dict)
     create_errors: Mapping[str, str] = field(default_factory=dict)
     codes: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    zones: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     mode: Mode = Mode.COST
     capacity_ready: bool = True
     length_s: float = LENGTH_S

@@ -133,7 +133,12 @@ class Stage:
         self.view = ClusterView(self.clock, lambda: None)
         self._steps = sorted(((BEGIN_S + t, number, do) for number, (t, do) in enumerate(situation.steps)), key=lambda one: one[:2])
         self.cluster = StagedCluster(
-            situation.world, self._emit, quotas=situation.quotas, create_errors=situation.create_errors, codes=situation.codes
+            situation.world,
+            self._emit,
+            quotas=situation.quotas,
+            create_errors=situation.create_errors,
+            codes=situation.codes,
+            zones=situation.zones,
         )
         self.faults = FaultState()
         self.store = Store(self.faults)
