@@ -162,6 +162,7 @@ docs: $(STAMP) ## Regenerate the JSON schemas, the generated parts of docs/ and 
 	@$(RUN)/python -m failover_analysis.report.schema
 	@$(RUN)/python -m tests.analysis.report.golden_report
 	@$(RUN)/python -m tools.policy_docs
+	@$(RUN)/python -m tools.situation_docs
 	@$(RUN)/python -m tools.doctor_docs
 	@$(RUN)/python -m tools.permissions
 	@$(RUN)/python -m tools.contract_docs

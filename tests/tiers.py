@@ -105,6 +105,7 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/signals/test_recordings.py"),
     Place(Tier.INTEGRATION, "tests/signals/test_slim.py::test_a_snapshot_is_the_same_from_whole_and_from_cut_objects"),
     Place(Tier.INTEGRATION, "tests/signals/test_watch.py"),
+    Place(Tier.INTEGRATION, "tests/situations/"),
     Place(Tier.INTEGRATION, "tests/testbed/"),
     Place(Tier.CLUSTER, "tests/cluster/"),
     Place(Tier.CLUSTER, "tests/contract/", server="real"),

@@ -12,6 +12,7 @@ from controller.policy.alerts import _HELD_ALERTS
 from controller.policy.model import Mode
 from controller.policy.modes import TRANSITIONS
 from controller.policy.reasons import SENTENCES, Reason
+from tools.policy_times import causes, times
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
 REASONS: Final = DOCS / "reasons.md"
@@ -77,7 +78,7 @@ def decision(present: str) -> str:
     Raises:
         ValueError: A part's markers are missing.
     """
-    for name, body in (("states", states()), ("guards", guard_table())):
+    for name, body in (("states", states()), ("guards", guard_table()), ("causes", causes()), ("times", times())):
         pattern = re.compile(rf"(<!-- generated: {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
         if not pattern.search(present):
             raise ValueError(f"docs/decision.md has no generated part {name}")

@@ -330,7 +330,7 @@ class PolicyFile(FileModel):
         default=_DEFAULTS.error_ratio_limit,
         gt=0,
         le=1,
-        description="Share of 5xx answers above which a unit is failing its users, 0 to 1. Counts only with evidence of a shortage.",
+        description="Share of 5xx answers above which the steps of a gradual fallback are reversed, 0 to 1. No failover depends on it.",
     )
     stickiness_cost_s: int = Field(
         default=_DEFAULTS.stickiness_cost_s,

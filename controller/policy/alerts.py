@@ -7,6 +7,7 @@ from typing import Final
 
 from controller.policy import text
 from controller.policy.case import Case
+from controller.policy.contested import contested
 from controller.policy.missing_metrics import held_replicas, held_until
 from controller.policy.model import (
     CRITICAL,
@@ -22,10 +23,10 @@ from controller.policy.model import (
     Verb,
     Verdict,
 )
-from controller.policy.quota import quota_words
+from controller.policy.quota import only_spot, quota_words
 from controller.policy.reasons import Reason
 from controller.policy.standby import lacking, needed
-from controller.policy.stuck import stuck
+from controller.policy.stuck import lost_launches, stuck
 
 CLOCKS_APART_S: Final = 30.0
 """Clocks that differ by more than this are worth an alert."""
@@ -34,6 +35,7 @@ _FIGHTING = 3  # re-assertions after which an alert says that two writers fight
 
 _HELD_ALERTS = {
     Reason.SIGNALS_STALE: "warning",
+    Reason.OVERRIDE_UNREADABLE: "critical",
     Reason.SIGNALS_CONTRADICT: "warning",
     Reason.ROUTING_UNKNOWN: "critical",
     Reason.INGRESS_MISSING: "critical",
@@ -74,6 +76,7 @@ def alerts(case: Case, decision: Decision) -> tuple[Alert, ...]:
         *_unhealthy(case),
         *_unscaled(snapshot),
         *stuck(snapshot, case.memory, evidence),
+        *contested(case.memory, snapshot.application.policy, snapshot.now),
         *_routing(snapshot, case.memory),
     ]
     return tuple(found)
@@ -131,7 +134,7 @@ def _unprepared(snapshot: Snapshot, decision: Decision) -> Iterator[Alert]:
 
 def _causes(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
     for name, judged in evidence.items():
-        if judged.cause is Cause.QUOTA and judged.shortage is not Shortage.NONE and judged.codes:
+        if judged.cause is Cause.QUOTA and judged.shortage is not Shortage.NONE and judged.codes and not only_spot(judged):
             yield Alert(f"cause/{name}/quota", "critical", f"{name}: {quota_words(judged, snapshot.units[name])}")
         words = _CAUSE_ALERTS.get(judged.cause)
         if words and judged.shortage is not Shortage.NONE and judged.codes:
@@ -142,12 +145,16 @@ def _causes(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterato
 def _waiting_unexplained(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
     """Pods that wait long although Karpenter reports nothing, or only what alone proves nothing."""
     policy, now = snapshot.application.policy, snapshot.now
+    if any(source.name == "karpenter" and source.absent for source in snapshot.sources):
+        return  # whatever Karpenter says, it is not heard
     for name, judged in evidence.items():
         pool = snapshot.units[name].pool
         if judged.demand_since is None or now - judged.demand_since < policy.hard_demand_s or judged.shortage is not Shortage.NONE:
             continue
         if judged.returned in {Return.LAUNCHED, Return.REGISTERED} or any(now - item.launched < policy.quiet_s for item in pool.launches):
             continue
+        if lost_launches(snapshot.units[name], now):
+            continue  # Karpenter launches, and another alert says what is wrong with it
         waited = text.duration(now - judged.demand_since)
         if pool.blocked_at is not None and now - pool.blocked_at <= policy.ice_window_s:
             yield Alert(

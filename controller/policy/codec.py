@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from controller.policy.model import Cause, Memory, Mode, ModeChange, OutageHistory, Return, UnitMemory
+from controller.policy.model import Cause, Memory, Mode, ModeChange, OutageHistory, Return, ScalerWrite, UnitMemory
 from controller.policy.reasons import Reason
 
 VERSION: Final = 1
@@ -60,6 +60,10 @@ def encode(memory: Memory) -> str:
             "reasserted_against": memory.reasserted_against,
             "counted_since": memory.demand_known_since,
             "silent_since": memory.demand_missing_since,
+            "scaler_writes": {
+                name: {"at": write.at, "before": write.before, "after": write.after, "repeats": write.repeats, "what": write.what}
+                for name, write in memory.scaler_writes.items()
+            },
         },
         sort_keys=True,
         separators=(",", ":"),
@@ -110,6 +114,7 @@ def decode(text: str) -> Memory:
             reasserted_against=str(raw.get("reasserted_against", "")),
             demand_known_since=_optional(raw.get("counted_since")),
             demand_missing_since=_optional(raw.get("silent_since")),
+            scaler_writes={str(name): _scaler_write(write) for name, write in dict(raw.get("scaler_writes", {})).items()},
         )
     except CodecError:
         raise
@@ -134,6 +139,16 @@ def _unit(raw: Mapping[str, Any]) -> UnitMemory:
         proven_at=_optional(raw.get("proven_at")),
         returned=Return(raw.get("returned", Return.NONE)),
         returned_at=_optional(raw.get("returned_at")),
+    )
+
+
+def _scaler_write(raw: Mapping[str, Any]) -> ScalerWrite:
+    return ScalerWrite(
+        at=_number(raw["at"]),
+        before=str(raw["before"]),
+        after=str(raw["after"]),
+        repeats=_count(raw.get("repeats", 0)),
+        what=str(raw.get("what", "")),
     )
 
 

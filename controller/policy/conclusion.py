@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from controller.policy import contested
+from controller.policy.case import soonest
 from controller.policy.decide import decide
 from controller.policy.memory import applied
-from controller.policy.model import Alert, Decision, Memory, Plan, Snapshot
+from controller.policy.model import Action, ActionKind, Alert, Decision, Memory, Plan, Snapshot
 from controller.policy.plan import plan
 
 
@@ -41,6 +43,12 @@ class Conclusion:
         """
         return applied(self.memory, self.decision, at)
 
+    def written(self, actions: Iterable[Action], at: float) -> Memory:
+        """The memory to keep once some of the plan's actions have been written; arguments as those of `routed`."""
+        done = tuple(actions)
+        memory = self.routed(at) if any(action.kind is ActionKind.ROUTE for action in done) else self.memory
+        return contested.written(memory, done, self.snapshot.application.policy, at)
+
 
 def conclude(memory: Memory, snapshot: Snapshot, *, alerts: Iterable[Alert] = (), preview: bool = False) -> Conclusion:
     """Decides, and plans what the decision asks for.
@@ -53,4 +61,7 @@ def conclude(memory: Memory, snapshot: Snapshot, *, alerts: Iterable[Alert] = ()
     """
     kept, decision = decide(memory, snapshot, preview=preview)
     decision = replace(decision, alerts=(*decision.alerts, *alerts))
-    return Conclusion(memory, snapshot, decision, plan(decision, snapshot), kept)
+    policy, now = snapshot.application.policy, snapshot.now
+    made = contested.deferred(plan(decision, snapshot), kept, policy, now)
+    decision = replace(decision, next_check_s=soonest(decision.next_check_s, *contested.again_s(made, kept, policy, now)))
+    return Conclusion(memory, snapshot, decision, replace(made, decision=decision), kept)

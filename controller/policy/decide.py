@@ -114,8 +114,8 @@ def _decide_in_mode(mode: Mode, case: Case) -> Decision:
 def _asked(target: Mode, found: Triggered, case: Case) -> Case:
     """The case that the guards of a trigger judge: what it is about, what would receive the traffic, and the waits before it."""
     application, figures, weights = case.snapshot.application, case.figures, case.figures.intended
-    if target is Mode.COST and found.trigger is not Trigger.RETURN:
-        weights = figures.cost or weights  # a pin does not wait: a unit that is not back yet gets no weight
+    if target is Mode.COST and (found.trigger is not Trigger.RETURN or guards.lasting_shortages(case)):
+        weights = figures.cost or weights  # what is not waited for gets the weight of what it has: with a pin, of every unit
     to_cost = target is Mode.COST
     return replace(
         case,

@@ -69,7 +69,7 @@ def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[Pendin
         shortage = Shortage.SUSPECTED
     causes = [failure.cause for failure in refusals] + ([Cause.QUOTA] if at_limit else [])
     codes = dict.fromkeys([code for failure in refusals for code in failure.codes] + ([POOL_LIMIT_CODE] if at_limit else []))
-    last_failure = max((f.at for f in refusals), default=None) if proof is not None else None
+    last_failure = max((f.last_at for f in refusals), default=None) if proof is not None else None
     if proof is not None and waiting and at_limit:
         last_failure = now  # a limit refuses without an event, for as long as it stands
     if remembered is not None:

@@ -71,7 +71,7 @@ def paused(case: Case) -> GuardResult:
     """A person's pause stops everything; an override that cannot be read counts as a pause."""
     override, now = case.snapshot.routing.override, case.snapshot.now
     if override.problem:
-        return _hold("paused", Reason.PAUSED, case, until="it is corrected", why=override.problem)
+        return _hold("paused", Reason.OVERRIDE_UNREADABLE, case, problem=override.problem)
     if override.paused_until is not None and now < override.paused_until:
         why = override.why or "no reason given"
         return _hold("paused", Reason.PAUSED, case, opens_at=override.paused_until, until=until_text(override.paused_until, now), why=why)
@@ -279,6 +279,11 @@ def could_trip(case: Case, name: str) -> bool:
     return caused or (judged.demand_since is not None and case.snapshot.now - judged.demand_since >= policy.hard_demand_s)
 
 
+def lasting_shortages(case: Case) -> frozenset[str]:
+    """The units that are short and may cause no failover: a fallback does not wait for them, and their weight follows what they have."""
+    return frozenset(name for name, judged in case.evidence.items() if judged.short and not could_trip(case, name))
+
+
 def proof(case: Case) -> GuardResult:
     """Every unit that was short must have capacity again, and no refused unit may wait for it: a missing signal proves nothing."""
     unproven = [name for name in case.subject if case.evidence[name].returned not in {Return.REGISTERED, Return.REPLICAS_READY}]
@@ -325,9 +330,10 @@ def hold(case: Case) -> GuardResult:
 def ready(case: Case) -> GuardResult:
     """Every unit that is to receive traffic must have the ready replicas that it needs at the present demand."""
     receiving = {target.service for target in case.receiving if target.weight > 0}
+    without = lasting_shortages(case)
     for unit in case.snapshot.application.units:
         judged = case.evidence[unit.name]
-        if unit.backend.service in receiving and judged.ready < judged.needed:
+        if unit.backend.service in receiving and unit.name not in without and judged.ready < judged.needed:
             return _hold("ready", Reason.WAITING_FOR_READY, case, units=unit.name, ready=str(judged.ready), needed=str(judged.needed))
     return _pass("ready", "every unit has the ready replicas that cost mode needs")
 

@@ -216,6 +216,12 @@ class Refusal:
     order: int = 0
     replacement: bool = False  # launched by consolidation or drift: the old node still serves
     source: str = "event"  # or "create-error": from a condition of the NodeClaim, without an event
+    stood_until: float | None = None  # of a create error: when it was last there, which is now while its NodeClaim exists; None: at `at`
+
+    @property
+    def last_at(self) -> float:
+        """When it was last there, seconds since the Unix epoch."""
+        return self.at if self.stood_until is None else max(self.at, self.stood_until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -485,6 +491,17 @@ class OutageHistory:
 
 
 @dataclass(frozen=True, slots=True)
+class ScalerWrite:
+    """Our last write of a floor or a target: what it replaced, and how often it had been put back before."""
+
+    at: float = field(metadata=MOMENT)
+    before: str
+    after: str
+    repeats: int = 0
+    what: str = ""  # in words, for people
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """What the policy remembers between passes. It is stored by compare-and-swap, with the leader's epoch."""
 
@@ -509,6 +526,7 @@ class Memory:
     demand_known_since: float | None = field(default=None, metadata=MOMENT)  # since when the demand is known; None while it is not
     # When it became unknown; None where it was never known, or has been known again for a while.
     demand_missing_since: float | None = field(default=None, metadata=MOMENT)
+    scaler_writes: Mapping[str, ScalerWrite] = field(default_factory=dict)  # by unit and field: "sd21-inf2/floor", "sd21-inf2/target"
 
 
 # --- what is decided --------------------------------------------------------------------------------------------------------------------

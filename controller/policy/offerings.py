@@ -11,6 +11,9 @@ from controller.policy.proof import Allowed
 ON_THE_WAY_S: Final = 900.0
 """How long an instance that is not usable yet counts as on its way. Karpenter itself gives up on one that has not registered by then."""
 
+BINDS_S: Final = 10.0
+"""How long the scheduler may take to bind a pod to a node that has become usable: until then the node is still on its way for it."""
+
 
 def allowed_offerings(unit: Unit, observed: UnitObservation, pool: PoolObservation | None = None) -> Allowed:
     """What the unit may be launched as: the application file, else the NodePool, narrowed by the Deployment's own pins.
@@ -79,17 +82,19 @@ def _complete(observed: UnitObservation) -> bool:
 
 
 def _on_their_way(snapshot: Snapshot) -> Sequence[Launch]:
-    """The instances that were launched and are not usable yet, each once, the oldest first."""
+    """The instances that were launched and whose pods are not bound yet, each once, the oldest first."""
     pools: Mapping[str, PoolObservation] = {
         pool.name: pool for observed in snapshot.units.values() for pool in (observed.pool, *observed.alternatives)
     }
-    found = {
-        (launch.pool, launch.claim): launch
-        for pool in pools.values()
-        for launch in pool.launches
-        if launch.initialized is None and not launch.gone and snapshot.now - launch.launched <= ON_THE_WAY_S
-    }
+    found = {(launch.pool, launch.claim): launch for pool in pools.values() for launch in pool.launches if _coming(launch, snapshot.now)}
     return sorted(found.values(), key=lambda launch: (launch.launched, launch.claim))
+
+
+def _coming(launch: Launch, now: float) -> bool:
+    """Whether an instance may still take a pod that waits: it is not usable yet, or so recently that the pod is not bound."""
+    if launch.gone:
+        return False
+    return now - launch.launched <= ON_THE_WAY_S if launch.initialized is None else now - launch.initialized <= BINDS_S
 
 
 def _suits(launch: Launch, unit: Unit, observed: UnitObservation, pod: PendingPod) -> bool:

@@ -140,7 +140,7 @@ def standing(pool: PoolObservation, allowed: Allowed, policy: PolicySettings, no
         one
         for one in (*pool.failures, *(pool.elsewhere if waited else ()))
         if not one.replacement
-        and now - one.at <= policy.ice_window_s
+        and now - one.last_at <= policy.ice_window_s
         and _judged(one, policy, now, waited=waited)
         and _concerned(one, allowed)
         and not any(created_after(launch, one) for launch in launches)

@@ -30,6 +30,11 @@ _WHERE: Final[Mapping[str, str]] = {
 }
 
 
+def only_spot(judged: UnitEvidence) -> bool:
+    """Whether all that a unit met is a quota of spot instances, and it is not proven short: Karpenter asks for on-demand instances next."""
+    return not judged.short and all(_WHERE.get(code) == _SPOT for code in judged.codes)
+
+
 def quota_words(judged: UnitEvidence, observed: UnitObservation) -> str:
     """Which ceiling a unit has reached: code, value, use, and where to raise it.
 

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     INGRESS_MISSING = "IngressMissing"
     ROUTING_UNKNOWN = "RoutingUnknown"
     PAUSED = "Paused"
+    OVERRIDE_UNREADABLE = "OverrideUnreadable"
     PINNED = "Pinned"
     SIGNALS_STALE = "SignalsStale"
     SIGNALS_CONTRADICT = "SignalsContradict"
@@ -82,6 +83,7 @@ SENTENCES: Final[dict[Reason, str]] = {
     Reason.INGRESS_MISSING: "Ingress {ingress} does not exist",
     Reason.ROUTING_UNKNOWN: "the routing action of {ingress} is neither cost nor capacity mode: {problem}",
     Reason.PAUSED: "paused by an operator until {until}: {why}",
+    Reason.OVERRIDE_UNREADABLE: "an override cannot be read and counts as a pause ({problem}): correct the annotation, or remove it",
     Reason.PINNED: "pinned to mode {mode} by an operator until {until}: {why}",
     Reason.SIGNALS_STALE: "no fresh signals from {sources}; the last good state is held",
     Reason.SIGNALS_CONTRADICT: "signals contradict each other: {problem}",

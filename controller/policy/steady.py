@@ -208,22 +208,22 @@ def _nudge_in_s(case: Case) -> float:
 
 def _steady_reason(case: Case) -> tuple[Reason, dict[str, str]]:
     evidence = case.evidence
-    waiting = {name: judged for name, judged in evidence.items() if judged.demand}
+    waiting = {name: len(observed.pending) for name, observed in case.snapshot.units.items() if observed.pending}
     suspected = [name for name, judged in evidence.items() if judged.shortage is Shortage.SUSPECTED]
     short = tuple(name for name, judged in evidence.items() if judged.short)
     if short:
         idle = not any(carries(case.snapshot.application, name) for name in short)
         instead = "cost mode sends it no traffic" if idle else "the ready replicas carry the whole demand"
         return Reason.SHORTAGE_ABSORBED, {**shortage_details(case, short), "instead": instead}
-    waiting_suspects = [name for name in suspected if name in waiting]
+    waiting_suspects = [name for name in suspected if evidence[name].demand]
     if waiting_suspects:
         part = "refused" if any(evidence[name].attempts for name in waiting_suspects) else "beyond the limit of its NodePool"
         return Reason.SHORTAGE_SUSPECTED, {"units": text.listing(waiting_suspects), "part": part}
-    if suspected:
-        return Reason.EVIDENCE_WITHOUT_DEMAND, {"units": text.listing(suspected)}
+    idle = [name for name in suspected if name not in waiting]
+    if idle:
+        return Reason.EVIDENCE_WITHOUT_DEMAND, {"units": text.listing(idle)}
     if waiting:
-        pending = str(sum(judged.demand for judged in waiting.values()))
-        return Reason.WAITING_IS_NORMAL, {"units": text.listing(waiting), "pending": pending}
+        return Reason.WAITING_IS_NORMAL, {"units": text.listing(waiting), "pending": str(sum(waiting.values()))}
     return Reason.DEMAND_MET, {}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from controller.policy import text
-from controller.policy.model import Alert, Memory, Mode, Return, Snapshot, UnitEvidence
+from controller.policy.model import Alert, Launch, Memory, Mode, Return, Snapshot, UnitEvidence, UnitObservation
 from controller.policy.weights import carries
 
 UNPROVEN_S: Final = 3600.0
@@ -67,18 +67,26 @@ def _mostly_short(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> I
 def _unjoined(snapshot: Snapshot) -> Iterator[Alert]:
     """Instances that were launched, are paid for, and never became nodes."""
     for name, observed in snapshot.units.items():
-        pools = (observed.pool, *observed.alternatives)
-        lost = [
-            launch
-            for pool in pools
-            for launch in pool.launches
-            if launch.registered is None and launch.initialized is None and JOINS_S <= snapshot.now - launch.launched <= _REMEMBERED_S
-        ]
-        joined = [launch for pool in pools for launch in pool.launches if launch.registered is not None]
-        if not lost or any(one.launched > max(launch.launched for launch in lost) for one in joined):
+        lost = lost_launches(observed, snapshot.now)
+        if not lost:
             continue
         last = max(lost, key=lambda launch: launch.launched)
         count = f"{len(lost)} instance(s) were" if len(lost) > 1 else "an instance was"
         words = f"{name}: {count} launched and never became a node, the last one {text.duration(snapshot.now - last.launched)} ago"
         check = f"check image, user data, node role and security groups of NodePool {last.pool}"
         yield Alert(f"unjoined/{name}", "critical", f"{words} ({last.claim}): {check}")
+
+
+def lost_launches(observed: UnitObservation, now: float) -> list[Launch]:
+    """The instances of the last hour that should have become nodes by now and did not; none where a later one did.
+
+    Args:
+        observed: The unit whose NodePools launched them.
+        now: Seconds since the Unix epoch.
+    """
+    launches = [launch for pool in (observed.pool, *observed.alternatives) for launch in pool.launches]
+    lost = [
+        one for one in launches if one.registered is None and one.initialized is None and JOINS_S <= now - one.launched <= _REMEMBERED_S
+    ]
+    last = max((one.launched for one in lost), default=0.0)
+    return [] if any(one.registered is not None and one.launched > last for one in launches) else lost

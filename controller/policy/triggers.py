@@ -87,6 +87,8 @@ def _shortage(case: Case) -> Triggered | None:
     short = tuple(name for name, judged in case.evidence.items() if judged.short and carries(case.snapshot.application, name))
     if not short or _absorbed(case, short):
         return None
+    # One that may cause no failover lends the others neither its cause nor its patience.
+    short = tuple(name for name in short if guards.could_trip(case, name)) or short
     details = shortage_details(case, short)
     found = _suffering(case, short)
     if found:

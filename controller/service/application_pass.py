@@ -20,7 +20,6 @@ from controller.policy.memory import applied
 from controller.policy.model import Alert, Application, Decision, Memory, Snapshot, Source
 from controller.policy.moments import moved
 from controller.ports import Leadership
-from controller.service.contested import Contested
 from controller.service.executor import Executor, Outcome
 from controller.service.in_doubt import InDoubt
 from controller.service.retries import Retries
@@ -97,7 +96,6 @@ class ApplicationPass:
         """The memory; None: it must be loaded first."""
         self._state_problem = ""
         self._in_doubt: InDoubt | None = None
-        self._contested = Contested()
         self._retries = Retries()
         self._unsaved, self._save_problem = 0, ""
 
@@ -108,14 +106,9 @@ class ApplicationPass:
         further = (self._unreadable(),) if self._state_problem else ()
         snapshot = self._observer.snapshot(application, leader=self._leadership.leads(), epoch=self._record.epoch, further=further)
         settled = self._settle(snapshot)
-        conclusion = conclude(self.memory or Memory(), snapshot, alerts=self._alerts(snapshot))
-        plan = conclusion.plan
+        conclusion = conclude(self.memory or Memory(), snapshot, alerts=self._alerts())
         if self._retries.failed:
-            plan = self._retries.deferring(plan, snapshot.now)
-        if self._contested.written:
-            plan = self._contested.deferring(plan, application.policy, snapshot.now)
-        if plan is not conclusion.plan:
-            conclusion = replace(conclusion, plan=plan)
+            conclusion = replace(conclusion, plan=self._retries.deferring(conclusion.plan, self._clock.monotonic()))
         self.memory = conclusion.memory
         return Decided(conclusion, settled)
 
@@ -125,16 +118,14 @@ class ApplicationPass:
         outcome = Outcome()
         if self._executor is not None and conclusion.plan.due:
             outcome = self._executor.execute(conclusion.plan, conclusion.snapshot.epoch)
-        at, policy = self._clock.now(), conclusion.snapshot.application.policy
-        self._retries.count(outcome, at)
-        self._contested.applied(outcome.applied, policy, at)
+        at = self._clock.now()
+        self._retries.count(outcome, self._clock.monotonic())
         # The request may be sent again. If that one is rejected, the first one is still in doubt.
         self._in_doubt = None if outcome.routed else InDoubt.after(outcome, conclusion, at) or self._in_doubt
-        memory = self.memory = conclusion.routed(at) if outcome.routed else conclusion.memory
+        memory = self.memory = conclusion.written(outcome.applied, at)
         self._save(conclusion.snapshot.application, memory)
         written = (*decided.settled, conclusion.decision) if outcome.routed else decided.settled
-        contested = min(self._contested.again_s(conclusion.plan, policy, at), default=math.inf)
-        again_s = min(contested, self._retries.again_s(conclusion.plan, at), _again_s(conclusion.decision, outcome))
+        again_s = min(self._retries.again_s(conclusion.plan, self._clock.monotonic()), _again_s(conclusion.decision, outcome))
         return Acted(outcome, memory, at, written, again_s)
 
     # --- the steps ----------------------------------------------------------------------------------------------------------------------
@@ -162,7 +153,6 @@ class ApplicationPass:
             self.memory = moved(self.memory, seconds)
         if self._in_doubt is not None:
             self._in_doubt = replace(self._in_doubt, at=self._in_doubt.at + seconds)
-        self._contested.moved(seconds)
 
     def _unreadable(self) -> Source:
         """Reports unreadable memory as a stale source, so that the decision holds and alerts instead of guessing."""
@@ -184,9 +174,8 @@ class ApplicationPass:
         log.info("action.found_applied", application=snapshot.application.key, verb=verb, reason=reason)
         return (sent.decision,)
 
-    def _alerts(self, snapshot: Snapshot) -> Iterator[Alert]:
-        """Alerts about contested floors, and about actions and saves that keep failing."""
-        yield from self._contested.alerts(snapshot.application.policy, snapshot.now)
+    def _alerts(self) -> Iterator[Alert]:
+        """Alerts about actions and saves that keep failing."""
         yield from self._retries.alerts()
         if self._unsaved >= _ALERT_AFTER:
             yield Alert("state-unsaved", "warning", f"the memory would be lost at a restart: {self._save_problem}")

@@ -31,6 +31,13 @@ _TITLES: Final = {
 }
 
 
+def _title(decision: Decision, mode: Mode) -> str:
+    """What happened. A mode change by a pin is a person's, and neither a failover nor a fallback."""
+    if decision.reason is Reason.PINNED_TO_MODE:
+        return f"pinned to {mode} mode by an operator"
+    return _TITLES[decision.verb, mode]
+
+
 def _mode_changed(snapshot: Snapshot, decision: Decision) -> Message:
     application = snapshot.application
     mode = Mode.COST if decision.mode is Mode.COST else Mode.CAPACITY
@@ -43,7 +50,7 @@ def _mode_changed(snapshot: Snapshot, decision: Decision) -> Message:
         severity=Severity.INFO if decision.verb is Verb.FALLBACK else Severity.WARNING,
         application=application.key,
         reason=str(decision.reason),
-        title=f"{application.name}: {_TITLES[decision.verb, mode]}",
+        title=f"{application.name}: {_title(decision, mode)}",
         why=decision.sentence,
         cost=effect(application, Figures.of(snapshot, decision.evidence).intended, mode),
         next=_next(application, decision),
@@ -75,10 +82,10 @@ def _next(application: Application, decision: Decision) -> str:
     policy = application.policy
     if decision.verb is Verb.ROLLBACK:
         return "the guards decide again; the flip budget limits the attempts"
-    if decision.verb is Verb.FALLBACK:
-        return "once the load balancer is verified, the replicas of capacity mode are lowered"
     if decision.reason is Reason.PINNED_TO_MODE:
         return "stays until the pin is lifted"
+    if decision.verb is Verb.FALLBACK:
+        return "once the load balancer is verified, the replicas of capacity mode are lowered"
     return (
         f"back to cost mode once a node requested after the last refusal has joined, {text.duration(policy.quiet_s)} have passed without "
         "a refusal, and the replicas are ready"

@@ -39,12 +39,12 @@ class _Failed:
     words: str
 
     def left(self, now: float) -> float:
-        """Seconds until it may be sent again. A clock that was set back must not make the pause longer."""
-        return max(0.0, self.at + self.pause - now) if now >= self.at else 0.0
+        """Seconds until it may be sent again."""
+        return max(0.0, self.at + self.pause - now)
 
 
 class Retries:
-    """The failed actions of one application. It starts anew with every process."""
+    """The failed actions of one application. It starts anew with every process. All times are seconds of a clock that is never set."""
 
     def __init__(self) -> None:
         self.failed: dict[_Request, _Failed] = {}
@@ -58,7 +58,7 @@ class Retries:
 
         Args:
             plan: What would be sent.
-            now: Seconds since the Unix epoch.
+            now: Seconds of a clock that is never set.
         """
         planned = {_request(action) for action in plan.actions}
         self.failed = {request: known for request, known in self.failed.items() if request in planned or known.left(now)}
@@ -71,7 +71,7 @@ class Retries:
 
         Args:
             outcome: The result of carrying out a plan.
-            now: Seconds since the Unix epoch.
+            now: Seconds of a clock that is never set.
         """
         for action in outcome.applied:
             self.failed.pop(_request(action), None)

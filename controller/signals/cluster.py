@@ -29,7 +29,7 @@ from controller.clients.kube import (
 )
 from controller.clock import Clock, parse_rfc3339
 from controller.policy.model import Application, PoolObservation, RoutingObservation, Source
-from controller.signals.cluster_clock import ClusterClock, by_our_clock, pool_by_our_clock
+from controller.signals.cluster_clock import ClusterClock, pool_by_our_clock
 from controller.signals.discovery import Discovery
 from controller.signals.ingress import observe_ingress
 from controller.signals.karpenter import KarpenterView
@@ -277,9 +277,9 @@ class ClusterView:
         elif kind == "Pod":
             pod = (text(obj, "involvedObject", "namespace"), text(obj, "involvedObject", "name"))
             pools = self.workloads.pools_of_pod(*pod)
-            if self.karpenter.pod_event(obj, pools, now):
-                for pool in pools:
-                    self.dirty.mark(pool=pool)
+            said = self.karpenter.pod_event(obj, pools, now)
+            for pool in {*said, *pools} if said else ():
+                self.dirty.mark(pool=pool)
         else:
             for pool in self.karpenter.event(obj, now, listed=listed):
                 self.dirty.mark(pool=pool)

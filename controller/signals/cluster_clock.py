@@ -16,7 +16,7 @@ from statistics import median
 from typing import Final
 
 from controller.clock import Clock, Steps
-from controller.policy.model import PoolObservation, Sample
+from controller.policy.model import PoolObservation, Refusal, Sample
 
 _KEPT: Final = 5
 _ENOUGH: Final = 3  # before that a late delivery may be most of what is known
@@ -94,10 +94,7 @@ def pool_by_our_clock(pool: PoolObservation, skew_s: float) -> PoolObservation:
         )
         for one in pool.launches
     )
-    failures, elsewhere = (
-        tuple(replace(one, at=one.at + skew_s, seen=one.seen + skew_s, stamp=one.at if one.stamp is None else one.stamp) for one in some)
-        for some in (pool.failures, pool.elsewhere)
-    )
+    failures, elsewhere = (tuple(_refusal_by_our_clock(one, skew_s) for one in some) for some in (pool.failures, pool.elsewhere))
     return replace(pool, failures=failures, elsewhere=elsewhere, launches=tuple(launches), blocked_at=shifted(pool.blocked_at, skew_s))
 
 
@@ -109,6 +106,16 @@ def by_our_clock(sample: Sample | None, skew_s: float) -> Sample | None:
         skew_s: How far ours is ahead of it, seconds.
     """
     return sample if sample is None or not skew_s else replace(sample, at=sample.at + skew_s)
+
+
+def _refusal_by_our_clock(refusal: Refusal, skew_s: float) -> Refusal:
+    return replace(
+        refusal,
+        at=refusal.at + skew_s,
+        seen=refusal.seen + skew_s,
+        stamp=refusal.at if refusal.stamp is None else refusal.stamp,
+        stood_until=shifted(refusal.stood_until, skew_s),
+    )
 
 
 def shifted(at: float | None, seconds: float) -> float | None:

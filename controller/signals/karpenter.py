@@ -223,16 +223,16 @@ class KarpenterView:
         self._changed(pool, *buying)
         return (pool, *buying)
 
-    def pod_event(self, obj: Object, pool_of_pod: tuple[str, ...], now: float) -> bool:
-        """Takes a `FailedScheduling` event of Karpenter on a pod that is pinned to `pool_of_pod`.
+    def pod_event(self, obj: Object, pool_of_pod: tuple[str, ...], now: float) -> tuple[str, ...]:
+        """Takes a `FailedScheduling` event of Karpenter on a pod that is pinned to `pool_of_pod`, () where it is not or is not known.
 
         Returns:
-            Whether it says that a NodePool of the pod is at its limit, or has nothing available for it. Karpenter checks limits before it
-            checks the pod's requirements, so the text names limited pools that have nothing to do with the pod.
+            The NodePools that it calls at their limit, or without anything available for the pod. Karpenter checks limits before it
+            checks the pod's requirements, so the text names limited pools that have nothing to do with the pod: these are left out.
         """
         at = event_time(obj)
         if text(obj, "reason") != "FailedScheduling" or event_component(obj) not in COMPONENTS or at is None:
-            return False
+            return ()
         own = [pool for pool in limited_pools(text(obj, "message")) if pool in pool_of_pod]
         for pool in own:
             _mark(self._limited, pool, at, now)
@@ -241,7 +241,7 @@ class KarpenterView:
         if lacking:
             self._lacking(f"{text(obj, 'involvedObject', 'namespace')}/{text(obj, 'involvedObject', 'name')}", lacking, at, now)
         self._changed(*own, *lacking)
-        return bool(own or lacking)
+        return (*own, *lacking)
 
     def _lacking(self, pod: str, pools: Sequence[str], at: float, now: float) -> None:
         marks = self._unavailable.setdefault(pod, {})
@@ -406,6 +406,7 @@ class KarpenterView:
             capacity_types=claim.capacity_types,
             requirements_known=claim.exact,
             source="create-error",
+            stood_until=now if claim.gone is None else claim.gone,
         )
 
     def _observation(self, name: str, failures: list[Refusal], launches: list[Launch], now: float, window_s: float) -> PoolObservation:

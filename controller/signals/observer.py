@@ -9,6 +9,7 @@ from controller.policy.model import Application, Snapshot, Source
 from controller.signals.cluster import ClusterView, sources_of
 from controller.signals.external import ExternalSources
 from controller.signals.snapshots import SnapshotBuilder
+from controller.signals.waits import Waits
 from controller.signals.watch import WatchHealth
 
 
@@ -35,12 +36,12 @@ class ClusterObserver:
         also: Callable[[], tuple[Source, ...]] | None = None,
     ) -> None:
         self._view, self._external, self._health, self._clock = view, external, health, clock
-        self._watch_budget_s, self._also = watch_budget_s, also
+        self._watch_budget_s, self._also, self._waits = watch_budget_s, also, Waits()
         self.configure(())
 
     def configure(self, applications: Iterable[Application]) -> None:
         """Replaces the applications. It needs all of them, because several units may share a NodePool."""
-        self._builder = SnapshotBuilder(self._view, applications)
+        self._builder = SnapshotBuilder(self._view, applications, self._waits)
 
     def sources(self, application: Application) -> tuple[Source, ...]:
         """How fresh the sources are that decisions about an application depend on."""

@@ -71,11 +71,12 @@ class SnapshotBuilder:
     Args:
         view: The cluster as the watches see it.
         applications: All of them: a NodePool that several units share is judged accordingly.
+        waits: Since when pods have waited, which outlives a change of the applications; None: nothing is known yet.
     """
 
-    def __init__(self, view: ClusterView, applications: Iterable[Application]) -> None:
+    def __init__(self, view: ClusterView, applications: Iterable[Application], waits: Waits | None = None) -> None:
         self._view = view
-        self._waits = Waits()
+        self._waits = waits or Waits()
         self._sharing: dict[str, Counter[str]] = {}
         applications = list(applications)
         for application in applications:
@@ -83,6 +84,7 @@ class SnapshotBuilder:
             for unit in application.units:
                 pools[unit.node_pool] += 1
         view.retain(applications)
+        self._waits.retain({(application.key, unit.name) for application in applications for unit in application.units})
 
     def build(
         self, application: Application, now: float, sources: tuple[Source, ...], external: ExternalSignals, *, leader: bool, epoch: int

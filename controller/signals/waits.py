@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 BREAK_S: Final = 30.0
@@ -18,6 +18,11 @@ class Waits:
     def __init__(self) -> None:
         self._since: dict[tuple[str, str], float] = {}
         self._seen: dict[tuple[str, str], float] = {}  # when somebody waited last
+
+    def retain(self, units: Collection[tuple[str, str]]) -> None:
+        """Forgets every unit but these: the application, or its unit, was removed."""
+        self._since = {unit: at for unit, at in self._since.items() if unit in units}
+        self._seen = {unit: at for unit, at in self._seen.items() if unit in units}
 
     def since(self, unit: tuple[str, str], pods: Iterable[float], launched: Iterable[float], now: float) -> float | None:
         """Since when pods of a unit have waited, None where none does.

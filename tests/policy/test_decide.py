@@ -169,7 +169,7 @@ class TestInCostMode:
             pytest.param(
                 replace(shortage(), routing=routing(override=Override(problem="unreadable"))),
                 PROVEN,
-                (Verb.HOLD, Reason.PAUSED),
+                (Verb.HOLD, Reason.OVERRIDE_UNREADABLE),
                 id="malformed",
             ),
             pytest.param(

@@ -80,7 +80,9 @@ def test_routing(mode: Mode | None, expected: Reason | None) -> None:
         pytest.param(Override(paused_until=NOW), PASS, "not paused", id="just expired"),
         pytest.param(Override(paused_until=NOW + 90), Reason.PAUSED, "until 1 min 30 s from now: no reason given", id="without a reason"),
         pytest.param(Override(paused_until=math.inf, why="launch day"), Reason.PAUSED, "until it is lifted: launch day", id="for ever"),
-        pytest.param(Override(problem="until is no time"), Reason.PAUSED, "until it is corrected: until is no time", id="malformed"),
+        pytest.param(
+            Override(problem="until is no time"), Reason.OVERRIDE_UNREADABLE, "counts as a pause (until is no time)", id="malformed"
+        ),
     ],
 )
 def test_paused(override: Override, expected: Reason | None, words: str) -> None:

@@ -101,9 +101,3 @@ def test_the_alert_comes_with_the_third_failure_and_goes_with_its_cause() -> Non
     retries, _ = failing(HANGS, 100)
     retries.count(Outcome(WHOLE.actions[1:2]), NOW + 100)
     assert not list(retries.alerts())
-
-
-def test_a_clock_that_is_set_back_makes_no_pause_longer() -> None:
-    """An hour's step must not stop retries for an hour."""
-    retries, _ = failing(HANGS, 100)
-    assert ROUTE in {one.kind for one in retries.deferring(WHOLE, NOW - 3600).due}

@@ -155,6 +155,24 @@ def test_a_nodepool_and_its_blocking_mark_the_pool(cluster: Cluster) -> None:
     assert cluster.take(*apps) == ["shop-0002/sd21"]
 
 
+@pytest.mark.parametrize("pinned", [True, False])
+def test_what_karpenter_says_of_a_pod_marks_the_pools_that_it_names(pinned: bool, cluster: Cluster) -> None:
+    """Also where the pod may use any NodePool, or was not seen yet."""
+    if pinned:
+        cluster.give("Pod", waiting_pod("pod-1", pools=("sd21-inf2-0001",)))
+        cluster.take(*fleet(3))
+    event = {
+        "metadata": {"name": "pod-1.1", "namespace": "shop"},
+        "involvedObject": {"kind": "Pod", "name": "pod-1", "namespace": "shop"},
+        "reason": "FailedScheduling",
+        "message": "no instance type has the required offering, requirements=karpenter.sh/nodepool In [sd21-inf2-0001]",
+        "source": {"component": "karpenter"},
+        "lastTimestamp": "2026-08-25T10:00:00Z",
+    }
+    cluster.give("Event", event)
+    assert cluster.take(*fleet(3)) == ["shop-0001/sd21"]
+
+
 SERVED = {"kubernetes.io/service-name": "sd21-inf2"}
 # One object of each kind that shop-0001/sd21 depends on: name, and what else says whose it is.
 WORKLOADS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -48,3 +48,14 @@ def test_a_claim_is_never_younger_than_its_first_sight() -> None:
     pool = cluster.view.pool("inf2", cluster.ours.now())
     (launch,) = pool.launches
     assert (launch.asked_at or 0.0) < pool.failures[-1].at
+
+
+def test_what_was_removed_is_forgotten_and_nothing_else() -> None:
+    """Applications come and go while the controller runs; those that stay keep their ages through a reload."""
+    waits = Waits()
+    for unit in (UNIT, ("shop/gone", "inf2"), ("shop/sd21", "gone")):
+        waits.since(unit, [100.0], [], 150.0)
+    waits.retain({UNIT})
+    assert waits.since(UNIT, [145.0], [], 160.0) == 100.0
+    assert waits.since(("shop/gone", "inf2"), [145.0], [], 160.0) == 145.0
+    assert waits.since(("shop/sd21", "gone"), [145.0], [], 160.0) == 145.0

@@ -78,7 +78,7 @@ class Imagined:
                 del self._scalers[observed.unit, field]
         return replace(observed, scaler=replace(scaler, **mine))
 
-    def carry_out(self, made: Plan, seen: Snapshot, recorded: Recorded | None) -> float | None:
+    def carry_out(self, made: Plan, seen: Snapshot, recorded: Recorded | None) -> tuple[list[Action], float]:
         """Carries out a replayed plan instead of what was recorded.
 
         Args:
@@ -87,7 +87,7 @@ class Imagined:
             recorded: What was done at that moment; None if nothing was.
 
         Returns:
-            When the routing action changed, seconds since the Unix epoch; None if it did not.
+            The actions that were carried out, and when, seconds since the Unix epoch.
         """
         theirs = recorded.decided.requests if recorded is not None else ()
         refused = {one.body for one in theirs if not one.applied and not one.deferred} if recorded is not None and recorded.failed else ()
@@ -100,10 +100,8 @@ class Imagined:
         for action in ours:
             if action.body not in done_bodies:
                 self._do(action, made)
-        route = next((action.body for action in ours if action.kind is ActionKind.ROUTE), None)
-        if route is None:
-            return None
-        return recorded.done if recorded is not None and route in done_bodies else seen.now
+        last = next((action.body for action in ours if action.kind is ActionKind.ROUTE), ours[0].body if ours else None)
+        return ours, recorded.done if recorded is not None and last in done_bodies else seen.now
 
     def _do(self, action: Action, made: Plan) -> None:
         decision = made.decision

@@ -128,11 +128,11 @@ class _Course:
     def _decide(self, snapshot: Snapshot, *, between: bool) -> Moment:
         seen = self._world.seen(snapshot)
         conclusion = conclude(self._memory, seen)
-        routed_at = self._world.carry_out(conclusion.plan, seen, None if between else self._recorded)
-        self._memory = conclusion.memory if routed_at is None else conclusion.routed(routed_at)
+        done, at = self._world.carry_out(conclusion.plan, seen, None if between else self._recorded)
+        self._memory = conclusion.written(done, at)
         wait = conclusion.decision.next_check_s
         self._due = None if wait is None else seen.now + wait
-        moment = _moment(self._recorded, conclusion, routed=routed_at is not None, between=between)
+        moment = _moment(self._recorded, conclusion, routed=any(one.kind is ActionKind.ROUTE for one in done), between=between)
         self._decided = moment.replayed
         return moment
 

@@ -1,0 +1,90 @@
+"""Replica floors and targets that another writer keeps putting back: written again after pauses that double.
+
+A GitOps tool that owns a ScaledObject restores its own values within seconds. Without a pause the two writers would send hundreds of
+patches an hour. The routing action has a pause of its own, because there users wait. The last write of each field is remembered, so that
+the next leader keeps the pause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Final
+
+from controller.policy import text
+from controller.policy.model import Action, ActionKind, Alert, Memory, Plan, PolicySettings, ScalerWrite
+from controller.policy.plan import describe
+
+_FIGHTING: Final = 3  # writes that were put back, after which people are notified
+
+
+def deferred(plan: Plan, memory: Memory, policy: PolicySettings, now: float) -> Plan:
+    """The plan without the writes that are not due again yet: these say so.
+
+    Args:
+        plan: What would be written.
+        memory: What was written before.
+        policy: For the pauses, the same as those of the routing action.
+        now: Seconds since the Unix epoch.
+    """
+    return replace(plan, actions=tuple(_deferred(action, memory, policy, now) for action in plan.actions))
+
+
+def again_s(plan: Plan, memory: Memory, policy: PolicySettings, now: float) -> Iterator[float]:
+    """Seconds until each write of the plan that waits here is due; arguments as those of `deferred`."""
+    for action in plan.actions:
+        left = _left(action, memory, policy, now) if action.deferred else 0.0  # what is written just now is not put back yet
+        if left > 0:
+            yield left
+
+
+def written(memory: Memory, actions: Iterable[Action], policy: PolicySettings, now: float) -> Memory:
+    """Notes writes of floors and targets that the API server has accepted.
+
+    Args:
+        memory: What was written before.
+        actions: What was written; a routing action is none of these.
+        policy: For how long a repetition counts.
+        now: Seconds since the Unix epoch.
+    """
+    scaling = [action for action in actions if action.kind is not ActionKind.ROUTE]
+    if not scaling:
+        return memory
+    writes = {field: write for field, write in memory.scaler_writes.items() if now - write.at < policy.flap_window_s}
+    for action in scaling:
+        known = _put_back(action, memory)
+        repeats = known.repeats + 1 if known is not None and now - known.at < policy.flap_window_s else 0
+        writes[_field(action)] = ScalerWrite(now, action.before, action.after, repeats, describe(action))
+    return replace(memory, scaler_writes=writes)
+
+
+def contested(memory: Memory, policy: PolicySettings, now: float) -> Iterator[Alert]:
+    """Writes that were put back again and again, lately; arguments as those of `written`."""
+    for field, write in memory.scaler_writes.items():
+        if write.repeats >= _FIGHTING and now - write.at < policy.flap_window_s:
+            words = f"{write.what} was written {write.repeats + 1} times, and each time another writer put it back"
+            hint = "take the field out of what the GitOps tool manages (`failoverctl doctor` names it)"
+            yield Alert(f"contested/{field}", "warning", f"{words}: {hint}")
+
+
+def _deferred(action: Action, memory: Memory, policy: PolicySettings, now: float) -> Action:
+    left = 0.0 if action.deferred else _left(action, memory, policy, now)
+    return replace(action, deferred=f"another writer put it back: written again in {text.duration(left)}") if left > 0 else action
+
+
+def _left(action: Action, memory: Memory, policy: PolicySettings, now: float) -> float:
+    known = _put_back(action, memory)
+    if known is None or now < known.at:  # a clock that was set back must not make the pause longer
+        return 0.0
+    pause = min(policy.reassert_max_s, policy.reassert_base_s * 2.0 ** min(known.repeats, 16))
+    return max(0.0, known.at + pause - now)
+
+
+def _put_back(action: Action, memory: Memory) -> ScalerWrite | None:
+    """Our last write of the same field, where the field shows again what that write replaced."""
+    known = memory.scaler_writes.get(_field(action)) if action.kind is not ActionKind.ROUTE else None
+    return known if known is not None and (known.before, known.after) == (action.before, action.after) else None
+
+
+def _field(action: Action) -> str:
+    return f"{action.unit}/{'target' if action.kind is ActionKind.SET_TARGET else 'floor'}"

@@ -1,0 +1,106 @@
+"""A GitOps tool that puts a replica floor back every few seconds: pauses that double, an alert, and no pause for anything else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from controller.policy.codec import decode, encode
+from controller.policy.conclusion import conclude
+from controller.policy.contested import again_s, contested, deferred, written
+from controller.policy.model import Action, ActionKind, Memory, Mode, Plan, PolicySettings
+from tests.policy.support import INF2, change, scaler, shortage
+from tests.support.applications import NOW, memory, snapshot
+
+POLICY = PolicySettings()
+
+
+def raising() -> Plan:
+    """A plan that raises floors, as a failover makes it."""
+    made = snapshot(mode=Mode.CAPACITY)
+    made = shortage(change(made, INF2, scaler=scaler(INF2)))
+    return conclude(memory(Mode.CAPACITY), made).plan
+
+
+def fight(seconds: int, every_s: int = 5) -> tuple[Memory, list[float]]:
+    """Somebody puts back what is written before every pass, each of which may be another leader's; the times of our writes."""
+    kept, times, plan = memory(Mode.CAPACITY), [], raising()
+    for t in range(0, seconds, every_s):
+        kept = decode(encode(kept))
+        due = deferred(plan, kept, POLICY, NOW + t).due
+        kept = written(kept, due, POLICY, NOW + t)
+        times += [float(t)] * any(action.kind is ActionKind.RAISE_FLOOR for action in due)
+    return kept, times
+
+
+def test_a_floor_that_is_put_back_is_written_after_pauses_that_double() -> None:
+    """Every pass, which was up to 720 patches an hour. The next leader keeps the pauses."""
+    _, times = fight(3600)
+    assert times[:5] == [0, 10, 30, 70, 150]
+    assert len(times) < 15
+
+
+def test_people_are_notified_of_the_other_writer() -> None:
+    """With the object, the field and what to do; not of one that put it back once."""
+    kept, _ = fight(200)
+    (alert,) = [one for one in contested(kept, POLICY, NOW + 200) if one.key == f"contested/{INF2}/floor"]
+    assert "ScaledObject sd21-inf2-hpa minReplicaCount" in alert.text
+    assert "GitOps" in alert.text
+    assert not list(contested(fight(15)[0], POLICY, NOW + 15))
+    assert not list(contested(kept, POLICY, NOW + 200 + POLICY.flap_window_s))
+
+
+@pytest.mark.parametrize("field", ["before", "after"])
+def test_another_value_is_written_at_once(field: str) -> None:
+    """The demand has grown, or our own write stands: nobody has put anything back."""
+    kept, _ = fight(200)
+    plan = raising()
+
+    def other(action: Action) -> Action:
+        return replace(action, before="7") if field == "before" else replace(action, after="9")
+
+    changed = replace(plan, actions=tuple(other(action) for action in plan.actions))
+    assert deferred(changed, kept, POLICY, NOW + 201).due == changed.due
+
+
+def test_a_write_that_waits_says_so_and_when_it_is_due() -> None:
+    """In the plan that people see, and for the next pass."""
+    kept, times = fight(200)
+    waiting = deferred(raising(), kept, POLICY, NOW + 200)
+    words = [one.deferred for one in waiting.actions if one.kind is ActionKind.RAISE_FLOOR]
+    assert words
+    assert all("another writer put it back" in one for one in words)
+    assert min(again_s(waiting, kept, POLICY, NOW + 200)) == pytest.approx(times[-1] + 160 - 200)
+
+
+def test_a_conclusion_waits_for_it() -> None:
+    """`plan` and `status` show it, with the memory of the replica that leads."""
+    made = shortage(change(snapshot(mode=Mode.CAPACITY), INF2, scaler=scaler(INF2)))
+    first = conclude(memory(Mode.CAPACITY), made)
+    assert [action.unit for action in first.plan.due if action.kind is ActionKind.RAISE_FLOOR] == [INF2]
+    again = conclude(first.written(first.plan.due, NOW), replace(made, now=NOW + 4))
+    assert not [action for action in again.plan.due if action.kind is ActionKind.RAISE_FLOOR]
+    assert again.decision.next_check_s == pytest.approx(6)
+    assert again.plan.decision is again.decision
+
+
+def test_what_was_written_just_now_asks_for_no_further_pass() -> None:
+    """Nobody has put it back yet."""
+    plan = raising()
+    kept = written(memory(Mode.CAPACITY), plan.due, POLICY, NOW)
+    assert not list(again_s(plan, kept, POLICY, NOW))
+
+
+def test_what_is_long_past_is_forgotten() -> None:
+    """The memory holds no more than what may still be put back."""
+    kept = written(memory(Mode.CAPACITY), raising().due, POLICY, NOW)
+    assert kept.scaler_writes
+    later = replace(raising().actions[0], unit="other", before="1", after="2")
+    assert list(written(kept, [later], POLICY, NOW + POLICY.flap_window_s).scaler_writes) == ["other/floor"]
+
+
+def test_a_clock_that_was_set_back_makes_no_pause_longer() -> None:
+    """The pause would last until the clock has caught up."""
+    kept, _ = fight(200)
+    assert deferred(raising(), kept, POLICY, NOW - 3600).due

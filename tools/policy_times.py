@@ -1,0 +1,100 @@
+"""The default times of the policy, and the causes of a shortage, as tables for docs/decision.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from controller.catalog.application import PolicyFile
+from controller.catalog.fields import yaml_key
+from controller.policy import alerts, availability, demand, guards, missing_metrics, offerings, proof, stuck, text
+from controller.policy.model import CAUSE_PRECEDENCE, Cause, PolicySettings
+from controller.settings import FreshnessSettings, LeaderElectionSettings, PollSettings
+from controller.signals import waits
+from controller.signals.classify import CODE_CAUSES, CREATE_ERROR_CAUSES
+
+_FIXED: Final[tuple[tuple[float, str], ...]] = (
+    (proof.RETRY_S, "how long a refusal must stand for a proof by age"),
+    (offerings.ON_THE_WAY_S, "how long an instance that was launched counts as on its way"),
+    (offerings.BINDS_S, "how long it still does once its node is usable"),
+    (waits.BREAK_S, "how long nobody may wait before the demand is a new one"),
+    (stuck.JOINS_S, "how long an instance may take to become a node before the alert `unjoined/…`"),
+    (stuck.UNPROVEN_S, "how long a return may be neither proven nor refused before the alert `unproven/…`"),
+    (alerts.CLOCKS_APART_S, "by how much clocks may differ before the alert `clocks`"),
+    (demand.FRESH_S, "how old a value of a request counter may be"),
+    (guards.METRIC_LAG_S, "how long CloudWatch may take to show what a change did; weight is given back no sooner"),
+    (availability.HEALTH_FRESH_S, "how old the load balancer's count of healthy targets may be"),
+    (missing_metrics.HELD_S, "how long replicas are held while no counter has a value"),
+    (missing_metrics.BELIEVED_S, "how long the demand must be known again before that ends"),
+)
+"""Times that are no settings, and what they are for."""
+
+_PROCESS: Final = (
+    ("polls", PollSettings(), ("tick_interval_s", "verification_interval_s", "cloudwatch_interval_s")),
+    ("freshness", FreshnessSettings(), ("watch_s", "cloudwatch_s")),
+    ("leader_election", LeaderElectionSettings(), ("lease_duration_s",)),
+)
+"""Settings of the process whose times show in what the controller does."""
+
+_WORDS: Final[Mapping[str, str]] = {
+    "hard_demand_s": "how long pods must have waited for a proof by age",
+    "create_error_s": "how long a create error must stand before it counts",
+    "return_step_s": "how long each step of a gradual fallback must be healthy before the next",
+    "reassert_base_s": "pause before a foreign edit is undone again, doubled each time",
+    "reassert_max_s": "the longest such pause",
+    "tick_interval_s": "the longest time between two passes",
+    "watch_s": "how old the last word of a watch may be",
+    "cloudwatch_s": "how old the last answer of CloudWatch may be",
+}
+"""Of settings whose own description needs its surroundings."""
+
+_UNITS: Final = (", seconds", " seconds")
+
+
+def times() -> str:
+    """Every default time that a decision depends on: the policy's settings, those of the process, and the fixed ones."""
+    rows = ["| time | default | what it is |", "|---|---|---|"]
+    return "\n".join([*rows, *_settings(), *(f"| (fixed) | {text.duration(seconds)} | {words} |" for seconds, words in _FIXED)])
+
+
+def _settings() -> Iterator[str]:
+    defaults = PolicySettings()
+    for name, field in PolicyFile.model_fields.items():
+        if name.endswith("_s"):
+            yield f"| `{yaml_key(name)}` | {_off(getattr(defaults, name))} | {_words(name, field.description)} |"
+    for group, settings, names in _PROCESS:
+        for name in names:
+            description = type(settings).model_fields[name].description
+            yield f"| `{group}.{name}` | {_off(getattr(settings, name))} | {_words(name, description)} |"
+
+
+def _off(seconds: float) -> str:
+    return text.duration(seconds) if seconds else "0 (off)"
+
+
+def _words(name: str, description: str | None) -> str:
+    """What a setting is: the first sentence of its description, without its unit, because the column before has one."""
+    if name in _WORDS:
+        return _WORDS[name]
+    sentence = (description or "").split(". ")[0].rstrip(".").split(";")[0]
+    for unit in _UNITS:
+        sentence = sentence.replace(unit, "")
+    return sentence[:1].lower() + sentence[1:]
+
+
+def causes() -> str:
+    """The causes of a shortage, the codes that say so, and whether they lead to a failover by default."""
+    rows = [
+        "| cause | codes in the event of a refusal | create errors of a NodeClaim | failover by default |",
+        "|---|---|---|---|",
+    ]
+    allowed = PolicySettings().trip_causes
+    for cause in CAUSE_PRECEDENCE:
+        codes = ", ".join(f"`{code}`" for code, of in CODE_CAUSES.items() if of is cause)
+        errors = ", ".join(f"`{code}`" for code, of in CREATE_ERROR_CAUSES.items() if of is cause)
+        other = "any other" if cause is Cause.UNKNOWN else ""
+        says = "yes" if cause in allowed else "by age only"
+        rows.append(f"| {cause} | {codes or other} | {', '.join(filter(None, (errors, other)))} | {says} |")
+    passing = ", ".join(f"`{code}`" for code, of in CREATE_ERROR_CAUSES.items() if of is None)
+    rows.append(f"| none of them | | {passing} | no: passing trouble, which Karpenter tries again |")
+    return "\n".join(rows)
