@@ -304,6 +304,25 @@ class Scaler:
 
 
 @dataclass(frozen=True, slots=True)
+class Reservation:
+    """A signal: an active capacity reservation of the account, as EC2 described it last.
+
+    `free` and `total` count instances. `block` says that it is a Capacity Block: EC2 terminates its instances before `ends_at`. When any
+    other reservation ends, its instances go on as on-demand ones. `targeted` says that only launches that name it may use it. `ends_at` is
+    None where it has no end.
+    """
+
+    id: str
+    instance_type: str
+    zone: str
+    free: int = 0
+    total: int = 0
+    block: bool = False
+    targeted: bool = False
+    ends_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class UnitObservation:
     """What is known of one deployment unit."""
 
