@@ -65,6 +65,7 @@ class Place:
 PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/analysis/cli/"),
     Place(Tier.INTEGRATION, "tests/analysis/fuzz/"),
+    Place(Tier.INTEGRATION, "tests/analysis/simulation/test_block.py"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_experiments.py"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_invariants.py::test_a_broken_core_is_caught"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_seeds.py::test_it_breaks_again_without_the_fix"),

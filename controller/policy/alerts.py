@@ -23,6 +23,7 @@ from controller.policy.model import (
 )
 from controller.policy.quota import quota_words
 from controller.policy.reasons import Reason
+from controller.policy.reservation_alerts import reservation_alerts
 from controller.policy.standby import lacking, needed
 from controller.policy.stuck import stuck
 
@@ -71,6 +72,7 @@ def alerts(case: Case, decision: Decision) -> tuple[Alert, ...]:
         *_maxima(case),
         *_unhealthy(case),
         *_unscaled(snapshot),
+        *reservation_alerts(snapshot),
         *stuck(snapshot, case.memory, evidence),
         *_routing(snapshot, case.memory),
     ]

@@ -32,6 +32,7 @@ from controller.policy.model import (
 from controller.policy.offerings import allowed_offerings, unmet_pods
 from controller.policy.proof import Finding, created_after, examine
 from controller.policy.quota import POOL_LIMIT_CODE, fits
+from controller.policy.reservations import leaving
 
 _STRENGTH: Final = tuple(Proof)
 
@@ -93,7 +94,7 @@ def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[Pendin
         attempts=len({failure.attempt for failure in refusals}),
         returned=returned,
         returned_at=returned_at,
-        ready=observed.ready or 0,
+        ready=max(0, (observed.ready or 0) - leaving(snapshot, unit.name, planned=True)),
         needed=needs,
         beyond_max=needed - needs,
         facts=_facts(unit, observed, found, waiting, now),

@@ -243,6 +243,19 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """Instances of a NodePool that exist now, by what they run in.
+
+    `reservation` is the id of a capacity reservation, "" outside any. `block` says that it is a Capacity Block.
+    """
+
+    instance_type: str
+    reservation: str
+    count: int
+    block: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PoolObservation:
     """What is known of one NodePool within the windows of the policy."""
 
@@ -258,6 +271,7 @@ class PoolObservation:
     at_limit: str = ""  # a sentence about the limit that is reached; "" below it
     ready: bool = True
     problem: str = ""
+    held: tuple[Held, ...] = ()  # all its instances, where some of them run in a reservation; else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +356,8 @@ class UnitObservation:
     scaler: Scaler | None = None
     offered_zones: tuple[str, ...] = ()  # zones in which EC2 sells the type at all
     alternatives: tuple[PoolObservation, ...] = ()  # further NodePools that its waiting pods may use
+    reservations: tuple[Reservation, ...] | None = None  # active ones of its instance types; None: not known
+    blocks: tuple[Reservation, ...] = ()  # Capacity Blocks whose end is known, also ones that ended within a day
     notes: tuple[str, ...] = ()  # quota headroom, reservations: shown to people, not used by decisions
 
 
@@ -565,7 +581,7 @@ class UnitEvidence:
     returned: Return = Return.NONE
     returned_at: float | None = None
     can_serve: bool = False  # could take traffic of other units
-    ready: int = 0
+    ready: int = 0  # without those that a Capacity Block takes away soon
     needed: int = 0  # ready replicas that cost mode needs at the present demand, no more than the unit may have
     beyond_max: int = 0  # replicas that it would need above its maximum
     facts: tuple[str, ...] = ()  # sentences with ages, for people

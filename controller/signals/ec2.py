@@ -44,6 +44,7 @@ _PERMISSIONS: Final = {
     _USE: "cloudwatch:GetMetricData",
 }
 _SLOW_S: Final = 21_600.0  # offerings and quotas change within days
+_ENDED_S: Final = 86_400.0  # how long a Capacity Block that ended is remembered
 _SHOWN_S: Final = 1_800.0  # how long reservations and vCPUs in use are shown after the last good answer
 _BACKOFF_MIN_S: Final = 60.0
 _BACKOFF_MAX_S: Final = 3_600.0
@@ -116,6 +117,7 @@ class Ec2Poller:
         self._types: frozenset[str] = frozenset()
         self._zones: dict[str, tuple[str, ...]] = {}
         self._reserved: tuple[Reservation, ...] | None = None
+        self._blocks: dict[str, Reservation] = {}
         self._quotas: dict[str, _Quota] = {}
         self._used: dict[str, float] = {}
 
@@ -131,6 +133,11 @@ class Ec2Poller:
         with self._lock:
             known = self._reserved
         return None if known is None else tuple(one for one in known if one.instance_type in instance_types)
+
+    def blocks(self, instance_types: Collection[str]) -> tuple[Reservation, ...]:
+        """The account's Capacity Blocks of these types whose end is known: also while EC2 does not answer, and for a day after the end."""
+        with self._lock:
+            return tuple(one for one in self._blocks.values() if one.instance_type in instance_types)
 
     def notes(self, instance_type: str) -> tuple[str, ...]:
         """Sentences for people about the capacity of a type; () if nothing is known."""
@@ -234,6 +241,9 @@ class Ec2Poller:
             found += [_reservation(one) for one in entries if one.get("State") == "active" and one.get("InstanceType") in types]
         with self._lock:
             self._reserved = tuple(sorted(found, key=lambda one: (one.instance_type, one.zone, one.id)))
+            known = {**self._blocks, **{one.id: one for one in self._reserved if one.block}}
+            oldest = self._clock.now() - _ENDED_S
+            self._blocks = {name: one for name, one in known.items() if one.ends_at is not None and one.ends_at > oldest}
         return True
 
     def _ask_quotas(self, types: Sequence[str]) -> bool:

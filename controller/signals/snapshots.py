@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 from controller.policy.model import (
     Application,
     PendingPod,
     PoolObservation,
+    Reservation,
     RoutingObservation,
     Sample,
     Snapshot,
@@ -42,6 +43,12 @@ class Capacity(Protocol):
     def offered_zones(self, instance_type: str) -> tuple[str, ...]:
         """Zones in which it is sold."""
 
+    def reservations(self, instance_types: Collection[str]) -> tuple[Reservation, ...] | None:
+        """The account's active capacity reservations of these types; None where they are not known."""
+
+    def blocks(self, instance_types: Collection[str]) -> tuple[Reservation, ...]:
+        """Its Capacity Blocks of these types whose end is known."""
+
     def notes(self, instance_type: str) -> tuple[str, ...]:
         """Quota and reservations, in words."""
 
@@ -53,6 +60,17 @@ class ExternalSignals:
     metrics: Metrics | None = None
     capacity: Capacity | None = None
     verification: Verification | None = None
+
+
+class _Reserved(TypedDict):
+    """The fields of `UnitObservation` that are about reservations."""
+
+    reservations: tuple[Reservation, ...] | None
+    blocks: tuple[Reservation, ...]
+
+
+def _shifted(one: Reservation, seconds: float) -> Reservation:
+    return one if one.ends_at is None or not seconds else replace(one, ends_at=one.ends_at + seconds)
 
 
 class SnapshotBuilder:
@@ -131,6 +149,18 @@ class SnapshotBuilder:
             scaler=workloads.scaler(application.namespace, unit),
             offered_zones=external.capacity.offered_zones(unit.instance_type) if external.capacity else (),
             notes=external.capacity.notes(unit.instance_type) if external.capacity else (),
+            **self._reserved(unit, pool, external.capacity),
+        )
+
+    def _reserved(self, unit: Unit, pool: PoolObservation, capacity: Capacity | None) -> _Reserved:
+        """What EC2 said of reservations of what the unit may be launched as. Their ends are by our clock."""
+        if capacity is None:
+            return _Reserved(reservations=None, blocks=())
+        types, skew = {unit.instance_type, *unit.instance_types, *pool.instance_types}, self._view.time.skew_s
+        known = capacity.reservations(types)
+        return _Reserved(
+            reservations=None if known is None else tuple(_shifted(one, skew) for one in known),
+            blocks=tuple(_shifted(one, skew) for one in capacity.blocks(types)),
         )
 
     def _with_reasons(self, application: Application, pods: tuple[PendingPod, ...]) -> tuple[PendingPod, ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from controller.clock import ManualClock
-from controller.policy.model import Application, Backend, Sample, Snapshot, Source, Verdict, Verification
+from controller.policy.model import Application, Backend, Reservation, Sample, Snapshot, Source, Verdict, Verification
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 from tests.signals.samples import KINDS, ice_event, node_claim, waiting_pod
@@ -142,6 +143,14 @@ class Capacity:
 
     def offered_zones(self, instance_type: str) -> tuple[str, ...]:
         return (f"zone-of-{instance_type}",)
+
+    def reservations(self, _instance_types: Collection[str]) -> tuple[Reservation, ...] | None:
+        """Not known."""
+        return None
+
+    def blocks(self, _instance_types: Collection[str]) -> tuple[Reservation, ...]:
+        """None is known."""
+        return ()
 
     def notes(self, instance_type: str) -> tuple[str, ...]:
         return (f"note on {instance_type}",)
