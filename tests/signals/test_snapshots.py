@@ -145,12 +145,10 @@ class Capacity:
         return (f"zone-of-{instance_type}",)
 
     def reservations(self, _instance_types: Collection[str]) -> tuple[Reservation, ...] | None:
-        """Not known."""
-        return None
+        return (Reservation("cr-1", "inf2.xlarge", "us-west-2a", 1, 1),)
 
     def blocks(self, _instance_types: Collection[str]) -> tuple[Reservation, ...]:
-        """None is known."""
-        return ()
+        return (Reservation("cr-2", "inf2.xlarge", "us-west-2a", block=True, ends_at=NOW + 3600),)
 
     def notes(self, instance_type: str) -> tuple[str, ...]:
         return (f"note on {instance_type}",)
@@ -166,3 +164,14 @@ def test_what_is_known_from_outside(world: World) -> None:
     assert (unit.offered_zones, unit.notes) == (("zone-of-inf2.xlarge",), ("note on inf2.xlarge",))
     assert (snapshot.units["sd21-trn1"].demand, snapshot.error_ratio) == (None, Sample(0.25, NOW))
     assert snapshot.routing.verification is verification
+
+
+def test_reservations_are_unknown_until_ec2_is_asked_and_end_by_our_clock(world: World) -> None:
+    """A clock that is ten minutes ahead reads the end of a block ten minutes later; one without an end has none."""
+    world.give("Ingress", "sd21")
+    assert world.build().units["sd21-inf2"].reservations is None
+    for _ in range(10):
+        world.view.time.delivered(NOW - 600)
+    unit = world.build(external=ExternalSignals(capacity=Capacity())).units["sd21-inf2"]
+    assert [one.ends_at for one in unit.reservations or ()] == [None]
+    assert [one.ends_at for one in unit.blocks] == [NOW + 4200]
