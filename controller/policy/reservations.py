@@ -27,7 +27,7 @@ ULTRA_RECLAIMED_S: Final = 3_600.0
 """The same of an UltraServer."""
 
 DRAINED_S: Final = 600.0
-"""How long before that Karpenter begins to drain the nodes, seconds (its `designs/capacity-block-support.md`)."""
+"""How long before that Karpenter begins to drain the nodes, seconds (its design of Capacity Blocks)."""
 
 MOVED_S: Final = 600.0
 """How long before that the traffic must have left them, seconds."""

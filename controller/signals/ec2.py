@@ -1,7 +1,8 @@
 """What EC2 reports about capacity without a launch: where a type is offered, what is reserved, how much quota is left.
 
 None of it proves that an instance is available now: offerings are a catalogue, a quota is an upper bound, and only a launch shows a
-shortage. So the zones bound what one refusal can prove, and the rest are sentences for people. All of it changes rarely and shares EC2's
+shortage. So zones and free reservations bound what refusals must name, the end of a Capacity Block is acted on, and the rest are sentences
+for people. All of it changes rarely and shares EC2's
 request buckets with Karpenter, so polls are rare and answers are kept. Each part may be missing (no permission, an emulator) without
 the others.
 """
