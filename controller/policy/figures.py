@@ -10,7 +10,7 @@ from controller.policy.availability import availability, healthy_targets, servin
 from controller.policy.demand import needed_replicas, total_demand
 from controller.policy.model import Application, Snapshot
 from controller.policy.reservations import leaving
-from controller.policy.weights import apply_availability, base_weights, follows_ready, weight_strategy
+from controller.policy.weights import apply_availability, base_weights, carries, follows_ready, weight_strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ class Figures:
         """
         application, demand, healthy = snapshot.application, total_demand(snapshot), healthy_targets(snapshot)
         serving, back = serving_replicas(snapshot, healthy), frozenset(returning)
-        gone = {name: leaving(snapshot, name, planned=True) for name in serving}
-        lasting = {name: max(0, count + leaving(snapshot, name) - gone[name]) for name, count in serving.items()}
+        gone = {name: leaving(snapshot, name, planned=True) if carries(application, name) else 0 for name in serving}
+        lasting = {name: max(0, count + leaving(snapshot, name) - gone[name]) if gone[name] else count for name, count in serving.items()}
         ending = frozenset(name for name, count in gone.items() if count)
         if follows_ready(application):
             intended, cost, cut = _following_ready(application, demand, serving, lasting, back - ending)

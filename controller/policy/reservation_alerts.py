@@ -7,7 +7,7 @@ from typing import Final
 
 from controller.policy import text
 from controller.policy.model import Alert, Snapshot, Unit, UnitObservation
-from controller.policy.reservations import endings, unknown_ends
+from controller.policy.reservations import awaited, endings, unknown_ends
 
 NOTICE_S: Final = 86_400.0
 """How long before the traffic moves a person is warned, seconds: time to buy another block or to extend this one."""
@@ -18,7 +18,8 @@ def reservation_alerts(snapshot: Snapshot) -> Iterator[Alert]:
     for unit in snapshot.application.units:
         observed = snapshot.units[unit.name]
         yield from _ending(snapshot, unit, observed)
-        yield from _unknown(unit, observed)
+        if not awaited(snapshot):
+            yield from _unknown(unit, observed)
         yield from _exhausted(snapshot, unit, observed)
 
 

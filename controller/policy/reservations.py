@@ -19,6 +19,7 @@ from typing import Final
 
 from controller.policy import text
 from controller.policy.model import Application, Reservation, Snapshot, Unit, UnitObservation
+from controller.policy.weights import carries
 
 RECLAIMED_S: Final = 1_800.0
 """How long before the end of a block EC2 begins to terminate its instances, seconds (EC2 User Guide, Capacity Blocks for ML)."""
@@ -100,6 +101,11 @@ def unknown_ends(unit: Unit, observed: UnitObservation) -> tuple[str, ...]:
     return tuple(one.reservation for one in observed.pool.held if one.block and one.instance_type in types and one.reservation not in known)
 
 
+def awaited(snapshot: Snapshot) -> bool:
+    """Whether EC2 is asked and has not answered yet, as in the first seconds of a process: the ends of blocks are about to be known."""
+    return any(one.name == "ec2" and not one.absent and one.last_ok is None and not one.problem for one in snapshot.sources)
+
+
 def leaving(snapshot: Snapshot, name: str, *, planned: bool = False) -> int:
     """The ready replicas of a unit that count no more, because their Capacity Block ends.
 
@@ -130,9 +136,12 @@ def moments(snapshot: Snapshot) -> Iterator[float]:
 
 
 def ending_details(snapshot: Snapshot, *, planned: bool = False) -> dict[str, str]:
-    """What a sentence about the first end that counts now contains: units, reservation, end and the drain; {} where none does."""
+    """What a sentence about the first end that counts now contains: units, reservation, end and the drain; {} where none does.
+
+    A unit to which cost mode sends nothing does not count.
+    """
     application = snapshot.application
-    names = [unit.name for unit in application.units if leaving(snapshot, unit.name, planned=planned)]
+    names = [unit.name for unit in application.units if carries(application, unit.name) and leaving(snapshot, unit.name, planned=planned)]
     if not names:
         return {}
     first = min(

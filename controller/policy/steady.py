@@ -14,7 +14,7 @@ from controller.policy.demand import capacity_floors, ceiling
 from controller.policy.missing_metrics import held_replicas, held_until, missing_for_long
 from controller.policy.model import Application, Decision, Mode, Shortage, Target, Verb, Verdict
 from controller.policy.reasons import Reason
-from controller.policy.reservations import ending_details
+from controller.policy.reservations import awaited, ending_details, unknown_ends
 from controller.policy.routing import same_routing
 from controller.policy.targets import capacity_targets, cost_targets, keda_targets, return_targets, stickiness
 from controller.policy.triggers import breach, shortage_details
@@ -80,6 +80,8 @@ def _wanted(mode: Mode, case: Case) -> _Wanted:
         if not figures.cost:
             return _Wanted(())
         targets = cost_targets(application, figures.cost)
+        if _end_awaited(targets, case):
+            return _Wanted(routing.targets)
         if _young_s(case) > 0 and _only_gives_back(targets, case):
             return _Wanted(routing.targets, _young_s(case))
         if follows_ready(application) and _carried(targets, case) and (_young_s(case) > 0 or not _worthwhile(targets, case)):
@@ -87,6 +89,20 @@ def _wanted(mode: Mode, case: Case) -> _Wanted:
         if _as_written(application, figures.cost):
             return _Wanted(targets)
     return _Wanted(routing.targets if not routing.foreign and close(routing.targets, targets) else targets)
+
+
+def _end_awaited(targets: tuple[Target, ...], case: Case) -> bool:
+    """Whether an action gives traffic back to a unit in a Capacity Block whose end is about to be known.
+
+    A process that has just started has not heard EC2 yet, and the one before may have moved the traffic away.
+    """
+    snapshot, routing = case.snapshot, case.snapshot.routing
+    if routing.foreign or not awaited(snapshot):
+        return False
+    present = {target.service: target.weight for target in routing.targets}
+    idle = [unit for unit in snapshot.application.units if present.get(unit.backend.service, 0) == 0]
+    back = {target.service for target in targets if target.weight > 0}
+    return any(unit.backend.service in back and unknown_ends(unit, snapshot.units[unit.name]) for unit in idle)
 
 
 def _young_s(case: Case) -> float:

@@ -213,6 +213,30 @@ def test_people_are_warned_a_day_before() -> None:
     assert "extend the block" in first.text
 
 
+def test_a_process_that_has_just_started_gives_no_traffic_back() -> None:
+    """The one before moved it away; EC2 will say in a moment when the block ends. Once it cannot, the weights are as written."""
+    empty = tuple(replace(one, weight=0) if one.service == INF2 else one for one in snapshot().routing.targets)
+    made = on_block(MOVES_AT, blocks=(), reservations=None)
+    made = replace(made, routing=replace(made.routing, targets=empty, action="empty"))
+    unheard, refused = Source("ec2", False, None, 1_800.0), Source("ec2", False, None, 1_800.0, problem="IAM does not allow it")
+    for source, weight in ((unheard, 0), (refused, 40)):
+        shown = replace(made, sources=(*made.sources, source))
+        assert weights(shown)[INF2] == weight
+        assert (alert(shown, "reservation-end/") is None) is (source is unheard)
+
+
+def test_a_unit_without_weight_holds_nothing() -> None:
+    """No traffic would move, so none of the others grows and a fallback goes on."""
+    made = on_block(PREPARED_AT)
+    units = tuple(replace(one, weight=0) if one.name == INF2 else one for one in made.application.units)
+    made = replace(made, application=replace(made.application, units=units))
+    decision = decide(memory(), made)[1]
+    assert all(decision.floors[unit.name] == unit.min_replicas for unit in units)
+    returned = {TRN1: UnitMemory(NOW - 80_000, Cause.CAPACITY, 2, NOW - 80_000, Return.REGISTERED, NOW - 79_000)}
+    capacity = replace(made, routing=snapshot(mode=Mode.CAPACITY).routing)
+    assert decide(memory(Mode.CAPACITY, units=returned), capacity)[1].reason is Reason.RETURN_PROVEN
+
+
 def test_a_block_whose_end_is_not_known_is_an_alert_and_moves_nothing() -> None:
     """Unknown is no reason to guess."""
     made = on_block(MOVES_AT, blocks=(), reservations=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from controller.policy.model import Mode, Override
 from tests.analysis.simulation.block import play_block
 from tests.analysis.simulation.support import broken
 
@@ -15,6 +16,12 @@ def test_no_request_fails_when_a_block_ends(seed: int) -> None:
     assert ended.lost == 0, f"{ended.lost:.0f} of {ended.demand:.0f} requests failed"
     assert ended.ahead_s >= 600
     assert broken(ended.result) == set()
+
+
+def test_capacity_mode_grows_before_a_block_ends() -> None:
+    """One target group serves there with all pods, so traffic leaves those of the block only with them. The others have grown by then."""
+    ended = play_block(mode=Mode.CAPACITY, override=Override(pinned_mode=Mode.CAPACITY, why="test"), noise=0.03)
+    assert ended.lost == 0, f"{ended.lost:.0f} of {ended.demand:.0f} requests failed"
 
 
 def test_a_block_whose_end_is_not_known_costs_requests() -> None:
