@@ -336,8 +336,8 @@ def ready(case: Case) -> GuardResult:
     receiving = {target.service for target in case.receiving if target.weight > 0}
     for unit in case.snapshot.application.units:
         judged = case.evidence[unit.name]
-        if unit.backend.service in receiving and judged.ready < judged.needed:
-            return _hold("ready", Reason.WAITING_FOR_READY, case, units=unit.name, ready=str(judged.ready), needed=str(judged.needed))
+        if unit.backend.service in receiving and judged.lasting < judged.needed:
+            return _hold("ready", Reason.WAITING_FOR_READY, case, units=unit.name, ready=str(judged.lasting), needed=str(judged.needed))
     return _pass("ready", "every unit has the ready replicas that cost mode needs")
 
 

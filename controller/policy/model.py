@@ -321,9 +321,9 @@ class Scaler:
 class Reservation:
     """A signal: an active capacity reservation of the account, as EC2 described it last.
 
-    `free` and `total` count instances. `block` says that it is a Capacity Block: EC2 terminates its instances before `ends_at`. When any
-    other reservation ends, its instances go on as on-demand ones. `targeted` says that only launches that name it may use it. `ends_at` is
-    None where it has no end.
+    `total` counts instances, `free` those that may be launched now. `block` says that it is a Capacity Block: EC2 terminates its
+    instances before `ends_at`. When any other reservation ends, its instances go on as on-demand ones. `targeted` says that only launches
+    that name it may use it. `ends_at` is None where it has no end.
     """
 
     id: str
@@ -581,7 +581,8 @@ class UnitEvidence:
     returned: Return = Return.NONE
     returned_at: float | None = None
     can_serve: bool = False  # could take traffic of other units
-    ready: int = 0  # without those that a Capacity Block takes away soon
+    ready: int = 0
+    leaving: int = 0  # of the ready replicas, those that a Capacity Block takes away soon
     needed: int = 0  # ready replicas that cost mode needs at the present demand, no more than the unit may have
     beyond_max: int = 0  # replicas that it would need above its maximum
     facts: tuple[str, ...] = ()  # sentences with ages, for people
@@ -590,6 +591,11 @@ class UnitEvidence:
     def short(self) -> bool:
         """Whether the shortage is proven."""
         return self.shortage is Shortage.PROVEN
+
+    @property
+    def lasting(self) -> int:
+        """The ready replicas that replicas are planned with."""
+        return max(0, self.ready - self.leaving)
 
 
 @dataclass(frozen=True, slots=True)

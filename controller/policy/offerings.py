@@ -37,10 +37,7 @@ def allowed_offerings(unit: Unit, observed: UnitObservation, pool: PoolObservati
 
 
 def free_reservations(observed: UnitObservation) -> frozenset[tuple[str, str]] | None:
-    """Where a reservation has a free instance, as pairs of type and zone; None where that is not known.
-
-    A Capacity Block from which nodes are being drained launches nothing any more.
-    """
+    """Where a reservation has a free instance, as pairs of type and zone; None where that is not known."""
     if observed.reservations is None:
         return None
     return frozenset((one.instance_type, one.zone) for one in observed.reservations if one.free > 0)

@@ -70,6 +70,13 @@ class Ending:
     of_nodes: int
 
 
+def drained_at(block: Reservation) -> float:
+    """When Karpenter drains the nodes of a Capacity Block and launches nothing into it any more; infinite for any other reservation."""
+    if not block.block or block.ends_at is None:
+        return math.inf
+    return block.ends_at - (ULTRA_RECLAIMED_S if block.instance_type.startswith(_ULTRA) else RECLAIMED_S) - DRAINED_S
+
+
 def endings(application: Application, unit: Unit, observed: UnitObservation) -> tuple[Ending, ...]:
     """The Capacity Blocks that the unit's nodes run in, the first to end first; only those whose end is known."""
     if not observed.pool.held:
@@ -89,16 +96,27 @@ def _types(unit: Unit, observed: UnitObservation) -> frozenset[str]:
 
 def _ending(block: Reservation, cold_s: float, nodes: int, of_nodes: int) -> Ending:
     assert block.ends_at is not None  # noqa: S101 - the caller checked
-    reclaimed_s = ULTRA_RECLAIMED_S if block.instance_type.startswith(_ULTRA) else RECLAIMED_S
-    drained_at = block.ends_at - reclaimed_s - DRAINED_S
-    moves_at = drained_at - MOVED_S - SHOWN_S
-    return Ending(block.id, block.ends_at, drained_at, moves_at, moves_at - COLD_STARTS * cold_s - LAUNCHED_S, nodes, of_nodes)
+    drained = drained_at(block)
+    moves_at = drained - MOVED_S - SHOWN_S
+    return Ending(block.id, block.ends_at, drained, moves_at, moves_at - COLD_STARTS * cold_s - LAUNCHED_S, nodes, of_nodes)
 
 
 def unknown_ends(unit: Unit, observed: UnitObservation) -> tuple[str, ...]:
     """The Capacity Blocks that the unit's nodes run in and whose end is not known."""
     known, types = {one.id for one in observed.blocks}, _types(unit, observed)
     return tuple(one.reservation for one in observed.pool.held if one.block and one.instance_type in types and one.reservation not in known)
+
+
+def held_words(observed: UnitObservation) -> tuple[str, ...]:
+    """What the instances of the unit's NodePool run in, one sentence for each reservation."""
+    ends = {one.id: one.ends_at for one in (*observed.blocks, *(observed.reservations or ()))}
+    found = []
+    for one in (one for one in observed.pool.held if one.reservation):
+        end = ends.get(one.reservation)
+        when = f", which ends at {text.clock_time(end)}" if end is not None else ""
+        kind = "Capacity Block" if one.block else "reservation"
+        found.append(f"NodePool {observed.pool.name}: {one.count} instance(s) in {kind} {one.reservation}{when}")
+    return tuple(found)
 
 
 def awaited(snapshot: Snapshot) -> bool:

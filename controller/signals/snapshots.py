@@ -20,6 +20,7 @@ from controller.policy.model import (
     UnitObservation,
     Verification,
 )
+from controller.policy.reservations import drained_at
 from controller.signals.cluster import ClusterView
 from controller.signals.waits import Waits
 
@@ -69,8 +70,10 @@ class _Reserved(TypedDict):
     blocks: tuple[Reservation, ...]
 
 
-def _shifted(one: Reservation, seconds: float) -> Reservation:
-    return one if one.ends_at is None or not seconds else replace(one, ends_at=one.ends_at + seconds)
+def _seen(one: Reservation, skew_s: float, now: float) -> Reservation:
+    """A reservation by our clock. One whose nodes are being drained has nothing free: Karpenter launches nothing into it."""
+    ours = one if one.ends_at is None else replace(one, ends_at=one.ends_at + skew_s)
+    return replace(ours, free=0) if drained_at(ours) <= now else ours
 
 
 class SnapshotBuilder:
@@ -149,18 +152,18 @@ class SnapshotBuilder:
             scaler=workloads.scaler(application.namespace, unit),
             offered_zones=external.capacity.offered_zones(unit.instance_type) if external.capacity else (),
             notes=external.capacity.notes(unit.instance_type) if external.capacity else (),
-            **self._reserved(unit, pool, external.capacity),
+            **self._reserved(unit, pool, external.capacity, now),
         )
 
-    def _reserved(self, unit: Unit, pool: PoolObservation, capacity: Capacity | None) -> _Reserved:
+    def _reserved(self, unit: Unit, pool: PoolObservation, capacity: Capacity | None, now: float) -> _Reserved:
         """What EC2 said of reservations of what the unit may be launched as. Their ends are by our clock."""
         if capacity is None:
             return _Reserved(reservations=None, blocks=())
         types, skew = {unit.instance_type, *unit.instance_types, *pool.instance_types}, self._view.time.skew_s
         known = capacity.reservations(types)
         return _Reserved(
-            reservations=None if known is None else tuple(_shifted(one, skew) for one in known),
-            blocks=tuple(_shifted(one, skew) for one in capacity.blocks(types)),
+            reservations=None if known is None else tuple(_seen(one, skew, now) for one in known),
+            blocks=tuple(_seen(one, skew, now) for one in capacity.blocks(types)),
         )
 
     def _with_reasons(self, application: Application, pods: tuple[PendingPod, ...]) -> tuple[PendingPod, ...]:

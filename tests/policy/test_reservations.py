@@ -108,6 +108,15 @@ def test_only_the_part_on_the_block_goes() -> None:
     assert leaving(on_block(MOVES_AT, ready=0), INF2) == 0
 
 
+def test_the_evidence_says_what_instances_run_in() -> None:
+    """With its end, where that is known; the ready replicas stay those that are ready."""
+    judged = decide(memory(), on_block(MOVES_AT))[1].evidence[INF2]
+    assert any(one.startswith("NodePool inf2: 2 instance(s) in Capacity Block cr-1, which ends at ") for one in judged.facts)
+    assert (judged.ready, judged.leaving, judged.lasting) == (2, 2, 0)
+    unknown = decide(memory(), on_block(MOVES_AT, blocks=(), reservations=None))[1].evidence[INF2]
+    assert "NodePool inf2: 2 instance(s) in Capacity Block cr-1" in unknown.facts
+
+
 def test_a_reservation_that_is_no_block_takes_nothing_away() -> None:
     """Its instances go on as on-demand ones."""
     assert leaving(on_block(MOVES_AT, block=replace(BLOCK, block=False)), INF2) == 0

@@ -166,6 +166,18 @@ def test_what_is_known_from_outside(world: World) -> None:
     assert snapshot.routing.verification is verification
 
 
+@pytest.mark.parametrize(("ahead_s", "block", "free"), [(2399, True, 0), (2400, True, 0), (2401, True, 1), (600, False, 1)])
+def test_a_block_that_is_being_drained_has_nothing_free(ahead_s: float, block: bool, free: int, world: World) -> None:
+    """Karpenter launches nothing into it from 40 minutes before its end on."""
+
+    class Blocks(Capacity):
+        def reservations(self, _instance_types: Collection[str]) -> tuple[Reservation, ...] | None:
+            return (Reservation("cr-1", "inf2.xlarge", "us-west-2a", 1, 1, block=block, ends_at=NOW + ahead_s),)
+
+    unit = world.build(external=ExternalSignals(capacity=Blocks())).units["sd21-inf2"]
+    assert [one.free for one in unit.reservations or ()] == [free]
+
+
 def test_reservations_are_unknown_until_ec2_is_asked_and_end_by_our_clock(world: World) -> None:
     """A clock that is ten minutes ahead reads the end of a block ten minutes later; one without an end has none."""
     world.give("Ingress", "sd21")
