@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from controller.policy import text
@@ -327,7 +327,7 @@ def lasting(case: Case) -> GuardResult:
     """No unit may be about to lose replicas with a Capacity Block: traffic that moved back would have to move again."""
     details = ending_details(case.snapshot, planned=True)
     if details:
-        return _hold("lasting", Reason.RESERVATION_ENDING, case, **details)
+        return _hold("lasting", Reason.RESERVATION_ENDING, replace(case, details={**case.details, **details}))
     return _pass("lasting", "no Capacity Block that replicas run in ends soon")
 
 

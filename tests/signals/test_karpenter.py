@@ -351,8 +351,8 @@ def test_a_pool_is_known_from_the_suffix_alone(claim: str, pool: str) -> None:
         assert len(cluster.pool(name).failures) == (name == pool)
 
 
-def _held(name: str, labels: dict[str, str], **status: str) -> dict[str, Any]:
-    made = node_claim(name, "inf2", T0, **(status or {"Launched": format_rfc3339(T0)}))
+def _held(name: str, labels: dict[str, str]) -> dict[str, Any]:
+    made = node_claim(name, "inf2", T0, Launched=format_rfc3339(T0))
     made["metadata"]["labels"] |= {"node.kubernetes.io/instance-type": "inf2.xlarge", **labels}
     return made
 
