@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from controller.clients.kube import NODE_CLASSES, NODE_POOLS
 from controller.clock import SystemClock
@@ -161,6 +163,13 @@ def test_every_operator_of_a_requirement_counts(kinds: tuple[str, ...], operator
     made.listed[NODE_POOLS.name] = [made.one("inf2")]
     requirements(made, *kinds, *(("spot",) if kinds else ()), operator=operator)
     assert [one[0] for one in advised(made, Account((), ""))] == [level]
+
+
+def test_the_installed_values_leave_open_reservations_to_on_demand_launches() -> None:
+    """`doctor` has nothing to say about a cluster that follows the guide, whatever open reservations the account has."""
+    values = yaml.safe_load((Path(__file__).parents[2] / "deploy" / "cluster" / "karpenter.yaml").read_text())
+    on = values["settings"]["featureGates"]["reservedCapacity"]
+    assert advice(Pool("inf2", "default"), on, (OPEN,)) is None
 
 
 class _Ec2:
