@@ -179,7 +179,9 @@ class AwsSettings(Theme):
     )
     cloudwatch_enabled: bool = Field(default=True, description="Read demand, latency and 5xx. Off: decisions rest on Kubernetes alone.")
     reservations_enabled: bool = Field(
-        default=True, description="Show the headroom of capacity reservations. Needs ec2:DescribeCapacityReservations."
+        default=True,
+        description="Read the account's capacity reservations: where one is free, and when a Capacity Block ends. Off: traffic cannot "
+        "leave a Capacity Block before it ends. Needs ec2:DescribeCapacityReservations.",
     )
     quotas_enabled: bool = Field(
         default=True, description="Show vCPU quotas and their usage. Needs servicequotas:GetServiceQuota and cloudwatch:GetMetricData."

@@ -65,6 +65,7 @@ class Place:
 PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/analysis/cli/"),
     Place(Tier.INTEGRATION, "tests/analysis/fuzz/"),
+    Place(Tier.INTEGRATION, "tests/analysis/simulation/test_block.py"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_capacity.py"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_clocks.py"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_experiments.py"),

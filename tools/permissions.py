@@ -247,7 +247,8 @@ _DOCTOR: Final = """
 ## What `doctor` reads of the cluster
 
 For people and pipelines, not for the controller: `deploy/kustomize/doctor` is a ClusterRole with exactly these. The report says "cannot
-tell" about what it may not read. Every authenticated client may read which kinds are served.
+tell" about what it may not read. Every authenticated client may read which kinds are served. With AWS credentials it also calls
+`ec2:DescribeCapacityReservations` once, for the reservations that Karpenter leaves unused; without the permission it says so.
 
 | permission |
 |---|

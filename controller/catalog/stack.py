@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from controller.catalog.fields import DnsName, FileModel
+from controller.documents import cross_field_error, describe_value
 
 _MAX_ENTRIES: Final = 50
 
@@ -40,6 +41,7 @@ LabelKey = Annotated[
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
 VariableValue = Annotated[str, Field(max_length=4096)]
 Text = Annotated[str, Field(max_length=4096)]
+TagText = Annotated[str, Field(min_length=1, max_length=256)]
 Revision = Annotated[
     str, Field(pattern=r"^[-._/A-Za-z0-9]*$", max_length=100, json_schema_extra={"x-allowed": "a commit, or another revision of the hub"})
 ]
@@ -167,6 +169,38 @@ class StackFile(FileModel):
     load_balancer: LoadBalancerFile = Field(default=LoadBalancerFile(), description="The Ingress.")
 
 
+class ReservationFile(FileModel):
+    """Capacity reservations that Karpenter may launch into: one by its id, or all with some tags."""
+
+    id: (
+        Annotated[
+            str,
+            Field(
+                pattern=r"^cr-[0-9a-z]+$", max_length=50, json_schema_extra={"x-allowed": "the id of a reservation such as cr-0123456789"}
+            ),
+        ]
+        | None
+    ) = Field(default=None, description="Id of a reservation or Capacity Block. Excludes tags and ownerId.")
+    tags: dict[TagText, TagText] = Field(
+        default={},
+        max_length=20,
+        json_schema_extra={"x-allowed": "a mapping from text to text"},
+        description="Tags that a reservation must have, all of them; the value * stands for any.",
+    )
+    owner_id: (
+        Annotated[str, Field(pattern=r"^[0-9]{12}$", json_schema_extra={"x-allowed": "an AWS account's id, 12 digits in quotes"})] | None
+    ) = Field(default=None, description="AWS account that must own it. Unset: any that shares it with yours. Needs tags.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.id is None) == (not self.tags):
+            found = "both" if self.tags else "nothing"
+            raise cross_field_error([(("id",), found, "either id or tags")])
+        if self.id is not None and self.owner_id is not None:
+            raise cross_field_error([(("ownerId",), describe_value(self.owner_id), "nothing beside id")])
+        return self
+
+
 class VllmFile(FileModel):
     """vLLM instead of the model server's own text generation, behind the model server's adapter."""
 
@@ -211,6 +245,16 @@ class UnitStackFile(FileModel):
         ge=10,
         le=7200,
         description="Longest time until the unit's container is ready, seconds. Unset: spec.stack.loadSeconds.",
+    )
+    reservations: tuple[ReservationFile, ...] = Field(
+        default=(),
+        max_length=30,
+        description="Capacity reservations for the unit: selected by its EC2NodeClass, and used before on-demand capacity. Needs "
+        "Karpenter's feature gate ReservedCapacity. With the gate on, on-demand launches refuse every reservation that is not listed.",
+    )
+    reserved_only: bool = Field(
+        default=False,
+        description="Whether the unit runs in these reservations alone. When a Capacity Block ends, nothing can replace its nodes.",
     )
     accelerators: int = Field(default=1, ge=1, le=16, description="Accelerators per pod. Price and throughput are those of such a pod.")
     cpu: Quantity | None = Field(default=None, description="Processors per pod. Unset: half of its share of the node.")

@@ -17,8 +17,10 @@ from controller.catalog.gitops import GitOps, ignore_snippet
 from controller.cli.common import Options, choose, common_options, fail_cleanly, load_applications, open_session, show
 from controller.cli.remedy import manifest, remedy_lines
 from controller.cli.words import ICONS, Line
+from controller.clients.aws import AwsClients
 from controller.clock import SystemClock, format_rfc3339
 from controller.doctor.checks import Report, examine
+from controller.doctor.cluster.account import Account, read_account
 from controller.doctor.cluster.checks import ClusterReport, examine_cluster
 from controller.doctor.cluster.observe import observe_cluster
 from controller.doctor.observe import Observation, observe
@@ -76,7 +78,7 @@ def doctor_command(options: Options, wanted: tuple[str, ...], gitops: str | None
             return
         reports: list[ClusterReport | Report] = []
         if not wanted and output != "yaml":
-            reports.append(examine_cluster(observe_cluster(open_session(settings), applications.values(), SystemClock().now())))
+            reports.append(_examined_cluster(settings, applications))
         if not only_cluster:
             reports += [examine(observed) for observed in _observe(settings, chosen.values()).values()]
     except FailoverError as error:
@@ -103,6 +105,14 @@ def _applications(settings: Settings, *, needed: bool) -> Mapping[str, Applicati
         if needed or any(settings.applications.glob("*.y*ml")) or settings.applications.is_file():
             raise
         return {}
+
+
+def _examined_cluster(settings: Settings, applications: Mapping[str, Application]) -> ClusterReport:
+    session, clock, aws = open_session(settings), SystemClock(), settings.aws
+    units = [unit for one in applications.values() for unit in one.units]
+    asked = aws.ec2_enabled and aws.reservations_enabled
+    account = read_account(AwsClients(aws.region), clock, units) if asked else Account(problem="disabled by configuration")
+    return examine_cluster(observe_cluster(session, applications.values(), clock.now(), account))
 
 
 def _observe(settings: Settings, applications: Iterable[Application]) -> dict[str, Observation]:

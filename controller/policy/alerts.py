@@ -25,6 +25,7 @@ from controller.policy.model import (
 )
 from controller.policy.quota import only_spot, quota_words
 from controller.policy.reasons import Reason
+from controller.policy.reservation_alerts import reservation_alerts
 from controller.policy.standby import lacking, needed
 from controller.policy.stuck import lost_launches, stuck
 
@@ -75,6 +76,7 @@ def alerts(case: Case, decision: Decision) -> tuple[Alert, ...]:
         *_maxima(case),
         *_unhealthy(case),
         *_unscaled(snapshot),
+        *reservation_alerts(snapshot),
         *stuck(snapshot, case.memory, evidence),
         *contested(case.memory, snapshot.application.policy, snapshot.now),
         *_routing(snapshot, case.memory),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from controller.policy.model import Application, Snapshot, Target, Verdict, Verification
+from controller.policy.reservations import leaving
 
 HEALTH_FRESH_S: Final = 180.0
 """How long a count of healthy targets stays valid, seconds: three of the verifier's audits."""
@@ -51,6 +52,8 @@ def with_known_health(seen: Verification, before: Verification | None) -> Verifi
 def serving_replicas(snapshot: Snapshot, healthy: Mapping[str, int]) -> dict[str, int]:
     """Replicas that can serve, by unit, of those where anything is known: the smaller of ready replicas and healthy targets.
 
+    Replicas that a Capacity Block takes away soon (`reservations.leaving`) count no more.
+
     A verification that finds another rule than the action asks for counts no targets. Where no earlier count exists either
     (`with_known_health`), a unit without weight keeps 0 until its targets are counted: weight given back without a count might be taken
     away again in the next pass.
@@ -67,7 +70,7 @@ def serving_replicas(snapshot: Snapshot, healthy: Mapping[str, int]) -> dict[str
             continue
         counts = [count for count in (snapshot.units[unit.name].ready, healthy.get(unit.backend.service)) if count is not None]
         if counts:
-            found[unit.name] = min(counts)
+            found[unit.name] = max(0, min(counts) - leaving(snapshot, unit.name))
     return found
 
 

@@ -20,6 +20,7 @@ from controller.policy.memory import adopt, observe
 from controller.policy.model import Decision, Memory, Mode, Snapshot, UnitEvidence, Verb
 from controller.policy.modes import Trigger, transition
 from controller.policy.reasons import Reason
+from controller.policy.reservations import moments
 from controller.policy.routing import mode_of
 from controller.policy.steady import checked_within, held_back, made, present_step, steady
 from controller.policy.targets import capacity_targets, cost_targets, return_targets
@@ -153,4 +154,5 @@ def _waits(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> list[flo
             create_error = failure.source == "create-error"
             waits.append((failure.at + policy.create_error_s if create_error else failure.seen + policy.replacement_hold_s) - now)
     waits += [judged.demand_since + policy.hard_demand_s - now for judged in evidence.values() if judged.demand_since is not None]
+    waits += [at - now for at in moments(snapshot)]
     return waits

@@ -100,9 +100,10 @@ def ceiling(unit: Unit, observed: UnitObservation) -> int:
 def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], measured: float | None, *, entering: bool) -> dict[str, int]:
     """The replica floors of capacity mode.
 
-    The units that can grow share evenly what the ready replicas cannot carry, because their scalers' metrics lag by minutes. A unit whose
-    capacity has not returned keeps one replica more than are ready, or than cost mode needs (the canary rule). While that replica is
-    pending, Karpenter asks again every three minutes, for free. A higher floor would keep the unit from scaling in.
+    The units that can grow share evenly what the ready replicas cannot carry, because their scalers' metrics lag by minutes. Replicas that
+    a Capacity Block takes away soon carry nothing here. A unit whose capacity has not returned keeps one replica more than are ready, or
+    than cost mode needs (the canary rule). While that replica is pending, Karpenter asks again every three minutes, for free. A higher
+    floor would keep the unit from scaling in.
 
     A raised floor sinks to the replicas that demand keeps in use, and stays while demand is only just carried. A lower one would remove
     replicas that carry the demand, because round robin sends fast units less than their scalers aim at. Where demand is not known, the
@@ -119,7 +120,7 @@ def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], me
     """
     application = snapshot.application
     throughputs = capacity_throughputs(application)
-    carried = sum(evidence[name].ready * throughput for name, throughput in throughputs.items())
+    carried = sum(evidence[name].lasting * throughput for name, throughput in throughputs.items())
     if measured is None:
         short = [unit for unit in application.units if evidence[unit.name].short] if entering else []
         gap = sum(evidence[unit.name].demand * unit.throughput for unit in short)

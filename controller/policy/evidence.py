@@ -32,6 +32,7 @@ from controller.policy.model import (
 from controller.policy.offerings import allowed_offerings, unmet_pods
 from controller.policy.proof import Finding, created_after, examine
 from controller.policy.quota import POOL_LIMIT_CODE, fits
+from controller.policy.reservations import held_words, leaving
 
 _STRENGTH: Final = tuple(Proof)
 
@@ -95,6 +96,7 @@ def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[Pendin
         returned=returned,
         returned_at=returned_at,
         ready=observed.ready or 0,
+        leaving=leaving(snapshot, unit.name, planned=True),
         needed=needs,
         beyond_max=needed - needs,
         facts=_facts(unit, observed, found, waiting, now),
@@ -214,7 +216,7 @@ def _with_ability(evidence: UnitEvidence, snapshot: Snapshot, application: Appli
     pool = snapshot.units[evidence.unit].pool
     window = application.policy.ice_window_s
     blocked = pool.blocked_at is not None and snapshot.now - pool.blocked_at <= window
-    able = evidence.ready > 0 and not evidence.short and not (network and blocked)
+    able = evidence.lasting > 0 and not evidence.short and not (network and blocked)
     return replace(evidence, can_serve=able)
 
 
@@ -274,4 +276,4 @@ def _facts(unit: Unit, observed: UnitObservation, found: Finding, waiting: Seque
         facts.append(f"{observed.demand.value:.0f} requests in the period that ended {text.duration(now - observed.demand.at)} ago")
     if observed.latency is not None:
         facts.append(f"latency {observed.latency.value:.2f} s, limit {unit.latency_limit_s:.2f} s")
-    return (*facts, *observed.notes)
+    return (*facts, *held_words(observed), *observed.notes)

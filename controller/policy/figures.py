@@ -9,7 +9,8 @@ from typing import Self
 from controller.policy.availability import availability, healthy_targets, serving_replicas
 from controller.policy.demand import needed_replicas, total_demand
 from controller.policy.model import Application, Snapshot
-from controller.policy.weights import apply_availability, base_weights, follows_ready, weight_strategy
+from controller.policy.reservations import leaving
+from controller.policy.weights import apply_availability, base_weights, carries, follows_ready, weight_strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Figures:
         intended: The weights of cost mode by unit that the replicas are planned for. A unit without a serving replica whose capacity does
             not come back gets 0: the others must be able to carry its share.
         cost: The weights of cost mode by unit, following each unit's availability; empty where no unit that carries weight can serve.
+        ending: Units some of whose replicas a Capacity Block takes away soon: the others are planned to carry their part.
         cut: Units that get less than their base weight, but more than 0, because too few of their replicas can serve.
         needed: The ready replicas that the intended weights need at the present demand, by unit.
     """
@@ -34,6 +36,7 @@ class Figures:
     cost: Mapping[str, int]
     cut: frozenset[str]
     needed: Mapping[str, int]
+    ending: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, snapshot: Snapshot, returning: Iterable[str] = ()) -> Self:
@@ -48,25 +51,44 @@ class Figures:
         """
         application, demand, healthy = snapshot.application, total_demand(snapshot), healthy_targets(snapshot)
         serving, back = serving_replicas(snapshot, healthy), frozenset(returning)
+        gone = {name: leaving(snapshot, name, planned=True) if carries(application, name) else 0 for name in serving}
+        lasting = {name: max(0, count + leaving(snapshot, name) - gone[name]) if gone[name] else count for name, count in serving.items()}
+        ending = frozenset(name for name, count in gone.items() if count)
         if follows_ready(application):
-            intended, cost, cut = _following_ready(application, demand, serving, back)
+            intended, cost, cut = _following_ready(application, demand, serving, lasting, back - ending)
         else:
-            intended, cost, cut = _following_availability(application, demand, serving, back)
-        return cls(demand, healthy, serving, intended, cost, cut, needed_replicas(snapshot, intended, demand))
+            intended, cost, cut = _following_availability(application, demand, serving, back - ending)
+            intended = _without_ending(application, demand, lasting, intended, ending)
+        return cls(demand, healthy, serving, intended, cost, cut, needed_replicas(snapshot, intended, demand), ending)
 
 
 _Weights = tuple[Mapping[str, int], Mapping[str, int], frozenset[str]]
 """The intended weights, those of cost mode, and the units that are cut."""
 
 
-def _following_ready(application: Application, demand: float | None, serving: Mapping[str, int], back: Collection[str]) -> _Weights:
+def _following_ready(
+    application: Application, demand: float | None, serving: Mapping[str, int], lasting: Mapping[str, int], back: Collection[str]
+) -> _Weights:
     """Weights that follow the ready replicas, so no unit is cut. A unit of which nothing is known counts as one replica."""
     units, strategy = application.units, weight_strategy(application)
     known = {unit.name: serving.get(unit.name, 1) for unit in units}
-    planned = {name: max(count, 1 if name in back else 0) for name, count in known.items()}
+    planned = {name: max(lasting.get(name, count), 1 if name in back else 0) for name, count in known.items()}
     intended = base_weights(units, strategy, demand, planned)
     cost = base_weights(units, strategy, demand, known) if any(known.values()) else {}
     return intended, cost, frozenset()
+
+
+def _without_ending(
+    application: Application, demand: float | None, lasting: Mapping[str, int], intended: Mapping[str, int], ending: Collection[str]
+) -> Mapping[str, int]:
+    """The intended weights where units lose replicas soon: theirs is scaled by what they will be able to serve.
+
+    The others are then planned for the rest before any traffic moves. The weights stay as they are where nothing would be left.
+    """
+    if not ending:
+        return intended
+    shares = availability(application, intended, lasting, demand)
+    return apply_availability(intended, {name: shares[name] if name in ending else 1.0 for name in intended}) or intended
 
 
 def _following_availability(application: Application, demand: float | None, serving: Mapping[str, int], back: Collection[str]) -> _Weights:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from controller.policy import text
 from controller.policy.case import Case, soonest
 from controller.policy.model import Cause, GuardResult, Mode, Return, Shortage, Snapshot, Target, Verdict
 from controller.policy.reasons import Reason, fill
+from controller.policy.reservations import ending_details
 from controller.policy.routing import MAX_TARGET_GROUPS, action_problem
 from controller.policy.weights import carries
 
@@ -327,14 +328,22 @@ def hold(case: Case) -> GuardResult:
     return _pass("hold", f"{text.duration(case.hold_s)} since the return are over")
 
 
+def lasting(case: Case) -> GuardResult:
+    """No unit may be about to lose replicas with a Capacity Block: traffic that moved back would have to move again."""
+    details = ending_details(case.snapshot, planned=True)
+    if details:
+        return _hold("lasting", Reason.RESERVATION_ENDING, replace(case, details={**case.details, **details}))
+    return _pass("lasting", "no Capacity Block that replicas run in ends soon")
+
+
 def ready(case: Case) -> GuardResult:
     """Every unit that is to receive traffic must have the ready replicas that it needs at the present demand."""
     receiving = {target.service for target in case.receiving if target.weight > 0}
     without = lasting_shortages(case)
     for unit in case.snapshot.application.units:
         judged = case.evidence[unit.name]
-        if unit.backend.service in receiving and unit.name not in without and judged.ready < judged.needed:
-            return _hold("ready", Reason.WAITING_FOR_READY, case, units=unit.name, ready=str(judged.ready), needed=str(judged.needed))
+        if unit.backend.service in receiving and unit.name not in without and judged.lasting < judged.needed:
+            return _hold("ready", Reason.WAITING_FOR_READY, case, units=unit.name, ready=str(judged.lasting), needed=str(judged.needed))
     return _pass("ready", "every unit has the ready replicas that cost mode needs")
 
 
@@ -379,7 +388,7 @@ def _figures_at(case: Case, shown: float) -> float:
 ALWAYS: Sequence[Guard] = (leader, fresh, ingress, routing, paused)
 MODE_CHANGE: Sequence[Guard] = (legal, standby, safe, unblocked)
 FAILOVER: Sequence[Guard] = (pinned, cause, patience, other_side, *MODE_CHANGE, dwell, flip_budget)
-FALLBACK: Sequence[Guard] = (pinned, proof, quiet, hold, dwell, flip_budget, consistent, ready, *MODE_CHANGE, verified, step)
+FALLBACK: Sequence[Guard] = (pinned, proof, quiet, hold, dwell, flip_budget, consistent, lasting, ready, *MODE_CHANGE, verified, step)
 ROLLBACK: Sequence[Guard] = (pinned, *MODE_CHANGE)
 REROUTE: Sequence[Guard] = (legal, standby, safe)
 """Within a mode. `unblocked` is not among them: the load-balancer controller carries out new weights once it is unblocked."""

@@ -249,6 +249,19 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """Instances of a NodePool that exist now, by what they run in.
+
+    `reservation` is the id of a capacity reservation, "" outside any. `block` says that it is a Capacity Block.
+    """
+
+    instance_type: str
+    reservation: str
+    count: int
+    block: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PoolObservation:
     """What is known of one NodePool within the windows of the policy."""
 
@@ -264,6 +277,7 @@ class PoolObservation:
     at_limit: str = ""  # a sentence about the limit that is reached; "" below it
     ready: bool = True
     problem: str = ""
+    held: tuple[Held, ...] = ()  # all its instances, where some of them run in a reservation; else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +324,25 @@ class Scaler:
 
 
 @dataclass(frozen=True, slots=True)
+class Reservation:
+    """A signal: an active capacity reservation of the account, as EC2 described it last.
+
+    `total` counts instances, `free` those that may be launched now. `block` says that it is a Capacity Block: EC2 terminates its
+    instances before `ends_at`. When any other reservation ends, its instances go on as on-demand ones. `targeted` says that only launches
+    that name it may use it. `ends_at` is None where it has no end.
+    """
+
+    id: str
+    instance_type: str
+    zone: str
+    free: int = 0
+    total: int = 0
+    block: bool = False
+    targeted: bool = False
+    ends_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class UnitObservation:
     """What is known of one deployment unit."""
 
@@ -329,6 +362,8 @@ class UnitObservation:
     scaler: Scaler | None = None
     offered_zones: tuple[str, ...] = ()  # zones in which EC2 sells the type at all
     alternatives: tuple[PoolObservation, ...] = ()  # further NodePools that its waiting pods may use
+    reservations: tuple[Reservation, ...] | None = None  # active ones of its instance types; None: not known
+    blocks: tuple[Reservation, ...] = ()  # Capacity Blocks whose end is known, also ones that ended within a day
     notes: tuple[str, ...] = ()  # quota headroom, reservations: shown to people, not used by decisions
     unavailable: tuple[tuple[str, str, str], ...] = ()  # type, zone, capacity type that Karpenter's metrics call unavailable, while fresh
 
@@ -571,6 +606,7 @@ class UnitEvidence:
     returned_at: float | None = None
     can_serve: bool = False  # could take traffic of other units
     ready: int = 0
+    leaving: int = 0  # of the ready replicas, those that a Capacity Block takes away soon
     needed: int = 0  # ready replicas that cost mode needs at the present demand, no more than the unit may have
     beyond_max: int = 0  # replicas that it would need above its maximum
     facts: tuple[str, ...] = ()  # sentences with ages, for people
@@ -579,6 +615,11 @@ class UnitEvidence:
     def short(self) -> bool:
         """Whether the shortage is proven."""
         return self.shortage is Shortage.PROVEN
+
+    @property
+    def lasting(self) -> int:
+        """The ready replicas that replicas are planned with."""
+        return max(0, self.ready - self.leaving)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,14 @@ def allowed_offerings(unit: Unit, observed: UnitObservation, pool: PoolObservati
         zones = tuple(one for one in zones if one in observed.pod_zones) or observed.pod_zones
     sold = observed.offered_zones
     by_type = (_narrowed(zones, sold) if one == unit.instance_type else zones for one in types)
-    return Allowed(types, tuple(by_type), pool.capacity_types, observed.unavailable)
+    return Allowed(types, tuple(by_type), pool.capacity_types, observed.unavailable, free_reservations(observed))
+
+
+def free_reservations(observed: UnitObservation) -> frozenset[tuple[str, str]] | None:
+    """Where a reservation has a free instance, as pairs of type and zone; None where that is not known."""
+    if observed.reservations is None:
+        return None
+    return frozenset((one.instance_type, one.zone) for one in observed.reservations if one.free > 0)
 
 
 def _left_open(unit: Unit, pool: PoolObservation) -> tuple[str, ...]:

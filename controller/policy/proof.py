@@ -33,7 +33,12 @@ RETRY_S: Final = 30.0
 _APART_S: Final = 5.0
 """How far apart the clocks of one cluster may be. Less than the 10 s after which Karpenter asks again."""
 
-_ASKED_FIRST: Final = ("reserved", "spot", "on-demand")
+_RESERVED: Final = "reserved"
+
+_FULL_RESERVATION: Final = frozenset({"ReservationCapacityExceeded", "InsufficientReservedInstanceCapacity"})
+"""The codes of a reservation that has no free instance left."""
+
+_ASKED_FIRST: Final = (_RESERVED, "spot", "on-demand")
 """The order in which Karpenter asks for the capacity types that a claim leaves open: one for each launch."""
 
 
@@ -46,12 +51,15 @@ class Allowed:
         zones: By position of the type, the zones in which it may run and is sold; () where they are not known.
         capacity_types: () where they are not known.
         unavailable: The offerings that Karpenter's own metrics call unavailable; () where they are not read.
+        reserved: Where a capacity reservation has a free instance, as pairs of type and zone; None where that is not known. Elsewhere there
+            is nothing reserved to refuse.
     """
 
     instance_types: tuple[str, ...]
     zones: tuple[tuple[str, ...], ...]
     capacity_types: tuple[str, ...] = ()
     unavailable: tuple[Offering, ...] = ()
+    reserved: frozenset[tuple[str, str]] | None = None
 
     def zones_of(self, instance_type: str) -> tuple[str, ...]:
         """The zones of one type, () where they are not known or the type is not allowed."""
@@ -201,6 +209,7 @@ def _required(allowed: Allowed, refusals: Sequence[Refusal]) -> tuple[Offering, 
         for instance_type, zones in zip(allowed.instance_types, allowed.zones, strict=True)
         for zone in zones
         for kind in kinds
+        if kind != _RESERVED or allowed.reserved is None or (instance_type, zone) in allowed.reserved
     )
 
 
@@ -224,7 +233,7 @@ def named_offerings(failure: Refusal, allowed: Allowed, kinds: Sequence[str]) ->
         allowed: What the unit may be launched as.
         kinds: The capacity types that the unit may have.
     """
-    kind = _asked_kind(failure, kinds)
+    kind = _asked_kind(failure, kinds, reserved_gone=allowed.reserved is not None and _RESERVED not in kinds)
     if kind is None or failure.source == "create-error":
         return
     pairs = _pairs(failure)
@@ -237,9 +246,18 @@ def named_offerings(failure: Refusal, allowed: Allowed, kinds: Sequence[str]) ->
         yield instance_type, zone, kind
 
 
-def _asked_kind(failure: Refusal, kinds: Sequence[str]) -> str | None:
-    """The one capacity type that the launch asked for, None where that is not known."""
+def _asked_kind(failure: Refusal, kinds: Sequence[str], *, reserved_gone: bool) -> str | None:
+    """The one capacity type that the launch asked for, None where that is not known.
+
+    Args:
+        failure: The refusal of the launch.
+        kinds: The capacity types that the unit may have.
+        reserved_gone: Whether no reservation has a free instance for it. Karpenter then asks for the next kind.
+    """
+    if not _FULL_RESERVATION.isdisjoint(failure.codes):
+        return _RESERVED
     left_open = failure.capacity_types if failure.requirements_known and failure.capacity_types else kinds
+    left_open = tuple(kind for kind in left_open if not (reserved_gone and kind == _RESERVED))
     if len(left_open) == 1:
         return left_open[0]
     known = failure.requirements_known and bool(failure.capacity_types)

@@ -20,6 +20,7 @@ class Reason(StrEnum):
     RETURN_PROVEN = "ReturnProven"
     PINNED_TO_MODE = "PinnedToMode"
     AVAILABILITY_CHANGED = "AvailabilityChanged"
+    RESERVATION_ENDS = "ReservationEnds"
     ROUTING_DRIFTED = "RoutingDrifted"
     PREPARING_RETURN = "PreparingReturn"
     RETURN_STEP = "ReturnStep"
@@ -56,6 +57,7 @@ class Reason(StrEnum):
     RETURN_UNPROVEN = "ReturnUnproven"
     NOT_QUIET = "NotQuiet"
     HOLD_RUNNING = "HoldRunning"
+    RESERVATION_ENDING = "ReservationEnding"
     WAITING_FOR_READY = "WaitingForReady"
     STEP_RUNNING = "StepRunning"
     STEP_UNJUDGED = "StepUnjudged"
@@ -68,6 +70,7 @@ SENTENCES: Final[dict[Reason, str]] = {
     Reason.RETURN_PROVEN: "back to cost mode with {units}: {proof}",
     Reason.PINNED_TO_MODE: "an operator pinned mode {mode}: {why}",
     Reason.AVAILABILITY_CHANGED: "the weights follow what can serve: {change}",
+    Reason.RESERVATION_ENDS: "the nodes of Capacity Block {reservation}, which ends at {end}, are drained from {drain} on: {change}",
     Reason.ROUTING_DRIFTED: "the routing action is not what mode {mode} asks for; last written by {writer}",
     Reason.PREPARING_RETURN: "{units} has capacity again; raising it to the replicas that cost mode needs before any traffic moves",
     Reason.RETURN_STEP: "step {step} of {steps} of the way back to cost mode with {units}: {proof}",
@@ -100,6 +103,7 @@ SENTENCES: Final[dict[Reason, str]] = {
     Reason.RETURN_UNPROVEN: "no proof yet that capacity for {units} has returned; a missing signal proves nothing",
     Reason.NOT_QUIET: "{units} got no capacity {age} ago; {remaining} more without a refusal are needed",
     Reason.HOLD_RUNNING: "a fallback pays off only after {hold}; {remaining} left",
+    Reason.RESERVATION_ENDING: "{replicas} replica(s) of {units} run in Capacity Block {reservation}, which ends at {end}",
     Reason.WAITING_FOR_READY: "{units} has {ready} of the {needed} ready replicas that cost mode needs at the present demand",
     Reason.STEP_RUNNING: "step {step} of {steps} of the way back to cost mode must stay healthy for {remaining} more",
     Reason.STEP_UNJUDGED: "step {step} of {steps} of the way back to cost mode cannot be judged: {problem}",

@@ -14,6 +14,7 @@ from controller.policy.demand import capacity_floors, ceiling
 from controller.policy.missing_metrics import held_replicas, held_until, missing_for_long
 from controller.policy.model import Application, Decision, Mode, Shortage, Target, Verb, Verdict
 from controller.policy.reasons import Reason
+from controller.policy.reservations import awaited, ending_details, unknown_ends
 from controller.policy.routing import same_routing
 from controller.policy.targets import capacity_targets, cost_targets, keda_targets, return_targets, stickiness
 from controller.policy.triggers import breach, shortage_details
@@ -79,6 +80,8 @@ def _wanted(mode: Mode, case: Case) -> _Wanted:
         if not figures.cost:
             return _Wanted(())
         targets = cost_targets(application, figures.cost)
+        if _end_awaited(targets, case):
+            return _Wanted(routing.targets)
         if _young_s(case) > 0 and _only_gives_back(targets, case):
             return _Wanted(routing.targets, _young_s(case))
         if follows_ready(application) and _carried(targets, case) and (_young_s(case) > 0 or not _worthwhile(targets, case)):
@@ -86,6 +89,20 @@ def _wanted(mode: Mode, case: Case) -> _Wanted:
         if _as_written(application, figures.cost):
             return _Wanted(targets)
     return _Wanted(routing.targets if not routing.foreign and close(routing.targets, targets) else targets)
+
+
+def _end_awaited(targets: tuple[Target, ...], case: Case) -> bool:
+    """Whether an action gives traffic back to a unit in a Capacity Block whose end is about to be known.
+
+    A process that has just started has not heard EC2 yet, and the one before may have moved the traffic away.
+    """
+    snapshot, routing = case.snapshot, case.snapshot.routing
+    if routing.foreign or not awaited(snapshot):
+        return False
+    present = {target.service: target.weight for target in routing.targets}
+    idle = [unit for unit in snapshot.application.units if present.get(unit.backend.service, 0) == 0]
+    back = {target.service for target in targets if target.weight > 0}
+    return any(unit.backend.service in back and unknown_ends(unit, snapshot.units[unit.name]) for unit in idle)
 
 
 def _young_s(case: Case) -> float:
@@ -154,7 +171,9 @@ def _rerouted(mode: Mode, case: Case, targets: tuple[Target, ...], otherwise: tu
         return _reasserted(mode, case, targets, answers)
     old = {target.service: target.weight for target in routing.targets}
     change = ", ".join(f"{t.service} {old.get(t.service, 0)} to {t.weight}" for t in targets if old.get(t.service, 0) != t.weight)
-    return made(mode, Verb.REWEIGHT, Reason.AVAILABILITY_CHANGED, {"change": change or "stickiness"}, case, targets, answers)
+    details = {"change": change or "stickiness", **ending_details(case.snapshot)}
+    reason = Reason.RESERVATION_ENDS if "reservation" in details else Reason.AVAILABILITY_CHANGED
+    return made(mode, Verb.REWEIGHT, reason, details, case, targets, answers)
 
 
 def _reasserted(mode: Mode, case: Case, targets: tuple[Target, ...], answers: guards.Answers) -> Decision:
@@ -314,7 +333,7 @@ def _floors(mode: Mode, case: Case, step: int) -> dict[str, int]:
     The floor of a unit whose weight was cut for want of replicas stays at what its full weight needs: its own counter shows only the
     traffic that it still gets, and its scaler would stop there. A floor that the controller raised sinks only to what the weights need at
     the present demand: a scaler may have no metric, or still that of the time before a mode change. While no counter has a value, no unit
-    loses replicas.
+    loses replicas. Before a Capacity Block ends, the floors of the other units rise to what they will have to carry.
     """
     held = held_replicas(case.snapshot, case.memory)
     return {name: max(floor, held.get(name, 0)) for name, floor in _known_floors(mode, case, step).items()}
@@ -332,7 +351,9 @@ def _known_floors(mode: Mode, case: Case, step: int) -> dict[str, int]:
         observed, needed = snapshot.units[unit.name], evidence[unit.name].needed
         scaler = observed.scaler
         raised = scaler.min_replicas if scaler is not None and scaler.floor_ours and not forgotten else 0
-        floor = max(unit.min_replicas, needed if unit.name in case.figures.cut else min(needed, raised))
+        grows = unit.name in case.figures.cut or bool(case.figures.ending)
+        kept = raised if case.figures.ending else min(needed, raised)  # until its nodes are gone, a block's end only raises floors
+        floor = max(unit.min_replicas, needed if grows else 0, kept)
         floors[unit.name] = min(floor, ceiling(unit, observed))
     return floors
 

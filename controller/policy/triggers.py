@@ -136,7 +136,7 @@ def _absorbed(case: Case, short: tuple[str, ...]) -> bool:
     if snapshot.application.policy.strategy is not Strategy.ADAPTIVE or demand is None:
         return False
     able = [name for name, judged in case.evidence.items() if judged.can_serve and name not in short]
-    ready = sum(case.evidence[unit.name].ready * unit.throughput for unit in snapshot.application.units)
+    ready = sum(case.evidence[unit.name].lasting * unit.throughput for unit in snapshot.application.units)
     return bool(able) and ready >= demand
 
 

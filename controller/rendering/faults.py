@@ -17,6 +17,7 @@ from controller.rendering.parts import allowed_types
 COUNTER: Final = "-counter"
 LATENCY: Final = "-latency"
 _LONGEST_LABEL: Final = 63
+_MOST_TERMS: Final = 30  # as the definition of EC2NodeClass
 _HPA: Final = "keda-hpa-"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _COMMIT_WANTED: Final = "the commit to serve, 40 hexadecimal digits: branches and tags move"
@@ -34,6 +35,7 @@ def faults(file: ApplicationFile) -> Iterator[Fault]:
     for index, unit in enumerate(file.spec.units):
         for place, found, allowed in _unit(unit, stack):
             yield ("spec", "units", index, *place), found, allowed
+    yield from _reservations(file, stack)
     if stack.nodes.render:
         yield from _pools(file)
 
@@ -184,14 +186,36 @@ def _unpinned(location: str, revision: str) -> bool:
     return hub and _COMMIT.fullmatch(revision) is None
 
 
+def _reservations(file: ApplicationFile, stack: StackFile) -> Iterator[Fault]:
+    """Checks that reservations are rendered, and can be what the units say of them."""
+    terms: dict[Maker | None, int] = {}
+    for index, unit in enumerate(file.spec.units):
+        place: Place = ("spec", "units", index, "stack", "reservations")
+        if unit.stack.reserved_only and not unit.stack.reservations:
+            yield place, "nothing", "at least one, because reservedOnly is true"
+        if unit.stack.reservations and not stack.nodes.render:
+            yield (
+                place,
+                f"{len(unit.stack.reservations)}",
+                "none, because spec.stack.nodes.render is false: its node class is made elsewhere",
+            )
+        made_by = FRAMEWORKS.get(unit.framework)
+        terms[made_by] = terms.get(made_by, 0) + len(unit.stack.reservations)
+        if unit.stack.reservations and terms[made_by] > _MOST_TERMS:
+            yield place, f"{terms[made_by]} with those of the units before", f"at most {_MOST_TERMS} for one EC2NodeClass"
+
+
 def _pools(file: ApplicationFile) -> Iterator[Fault]:
-    """Checks that units with a common NodePool use the same maker's accelerators."""
+    """Checks that units with a common NodePool use the same maker's accelerators and the same capacity types."""
     first: dict[str, UnitFile] = {}
     for index, unit in enumerate(file.spec.units):
         other = first.setdefault(unit.node_pool, unit)
         if FRAMEWORKS.get(unit.framework) is not FRAMEWORKS.get(other.framework):
             allowed = f"another NodePool than that of {other.name}, whose nodes have another accelerator"
             yield ("spec", "units", index, "nodePool"), describe_value(unit.node_pool), allowed
+        elif unit.stack.reserved_only is not other.stack.reserved_only:
+            allowed = f"the same as {other.name}, with which it shares NodePool {unit.node_pool}"
+            yield ("spec", "units", index, "stack", "reservedOnly"), str(unit.stack.reserved_only).lower(), allowed
 
 
 def image_of(unit: UnitFile, stack: StackFile) -> str | None:

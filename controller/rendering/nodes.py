@@ -17,7 +17,7 @@ _ROOT_DEVICES: Final = {"al2023": "/dev/xvda", "bottlerocket": "/dev/xvdb"}
 def nodes(file: ApplicationFile, stack: StackFile) -> Iterator[Object]:
     """The node classes and NodePools of a stack."""
     for one in sorted({maker(unit) for unit in file.spec.units}):
-        yield _node_class(file, stack, one)
+        yield _node_class(file, stack, one, [unit for unit in file.spec.units if maker(unit) is one])
     for pool in sorted({unit.node_pool for unit in file.spec.units}):
         yield _node_pool(file, stack, pool, [unit for unit in file.spec.units if unit.node_pool == pool])
 
@@ -36,15 +36,34 @@ def _class_name(file: ApplicationFile, made_by: Maker) -> str:
     return f"{file.metadata.name}-{made_by}"
 
 
-def _node_class(file: ApplicationFile, stack: StackFile, made_by: Maker) -> Object:
+def pool_capacity_types(units: Sequence[UnitFile]) -> list[str]:
+    """The capacity types of a NodePool, in the order in which Karpenter tries them: reserved first, where a unit has reservations."""
+    reserved = ["reserved"] if any(unit.stack.reservations for unit in units) else []
+    return reserved if units[0].stack.reserved_only else [*reserved, "on-demand"]
+
+
+def _reservation_terms(units: Sequence[UnitFile]) -> list[Object]:
+    """What an EC2NodeClass selects for its units; each term once."""
+    terms: list[Object] = []
+    for one in (one for unit in units for one in unit.stack.reservations):
+        term: Object = {"id": one.id} if one.id else {"tags": dict(one.tags)}
+        term |= {"ownerID": one.owner_id} if one.owner_id else {}
+        if term not in terms:
+            terms.append(term)
+    return terms
+
+
+def _node_class(file: ApplicationFile, stack: StackFile, made_by: Maker, units: Sequence[UnitFile]) -> Object:
     alias = stack.nodes.nvidia_ami if made_by is Maker.NVIDIA else stack.nodes.neuron_ami
     terms = [{"tags": dict(stack.nodes.discovery_tags) or {"karpenter.sh/discovery": stack.cluster}}]
     volume = {"volumeSize": f"{stack.nodes.volume_gib}Gi", "volumeType": "gp3", "encrypted": True, "deleteOnTermination": True}
+    reserved = _reservation_terms(units)
     spec: Object = {
         "amiSelectorTerms": [{"alias": alias}],
         "role": stack.nodes.role or f"KarpenterNodeRole-{stack.cluster}",
         "subnetSelectorTerms": terms,
         "securityGroupSelectorTerms": [dict(term) for term in terms],
+        **({"capacityReservationSelectorTerms": reserved} if reserved else {}),
         "blockDeviceMappings": [{"deviceName": _ROOT_DEVICES[alias.split("@", 1)[0]], "ebs": volume}],
         "instanceStorePolicy": "RAID0",  # models are then read from local disks, if the type has some
         "metadataOptions": {"httpEndpoint": "enabled", "httpTokens": "required", "httpPutResponseHopLimit": 1},
@@ -61,7 +80,7 @@ def _node_pool(file: ApplicationFile, stack: StackFile, name: str, units: Sequen
     zones = pool_zones(units)
     requirements = [
         {"key": ARCHITECTURE, "operator": "In", "values": ["amd64"]},
-        {"key": CAPACITY_TYPE, "operator": "In", "values": ["on-demand"]},
+        {"key": CAPACITY_TYPE, "operator": "In", "values": pool_capacity_types(units)},
         {"key": INSTANCE_TYPE, "operator": "In", "values": pool_types(units)},
         *([{"key": ZONE, "operator": "In", "values": zones}] if zones else []),
     ]

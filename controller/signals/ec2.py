@@ -1,7 +1,8 @@
 """What EC2 reports about capacity without a launch: where a type is offered, what is reserved, how much quota is left.
 
 None of it proves that an instance is available now: offerings are a catalogue, a quota is an upper bound, and only a launch shows a
-shortage. So the zones bound what one refusal can prove, and the rest are sentences for people. All of it changes rarely and shares EC2's
+shortage. So zones and free reservations bound what refusals must name, the end of a Capacity Block is acted on, and the rest are sentences
+for people. All of it changes rarely and shares EC2's
 request buckets with Karpenter, so polls are rare and answers are kept. Each part may be missing (no permission, an emulator) without
 the others.
 """
@@ -11,14 +12,16 @@ from __future__ import annotations
 import math
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from controller.clients.aws import ATTEMPTS, AwsClients, translated
 from controller.clock import Clock
 from controller.errors import Forbidden, NotFound, RemoteError, Unavailable
-from controller.policy.model import Source, Unit
+from controller.policy.model import Reservation, Source, Unit
 from controller.signals.budget import CallBudget
 from controller.signals.cloudwatch import QUERIES_A_CALL, MetricQuery, get_metric_data
 
@@ -42,6 +45,7 @@ _PERMISSIONS: Final = {
     _USE: "cloudwatch:GetMetricData",
 }
 _SLOW_S: Final = 21_600.0  # offerings and quotas change within days
+_ENDED_S: Final = 86_400.0  # how long a Capacity Block that ended is remembered
 _SHOWN_S: Final = 1_800.0  # how long reservations and vCPUs in use are shown after the last good answer
 _BACKOFF_MIN_S: Final = 60.0
 _BACKOFF_MAX_S: Final = 3_600.0
@@ -52,15 +56,6 @@ _USE_PERIODS: Final = 12  # the use metric is published every five minutes, with
 _VCPU_FRACTION: Final = {"large": 2, "xlarge": 4}
 _MAX_LIMIT: Final = 1e9  # vCPUs; also keeps NaN and infinity out of the sentences
 _MAX_TEXT: Final = 200
-
-
-@dataclass(slots=True)
-class _Reserved:
-    """Capacity reservations of one instance type, in instances by zone: free and total."""
-
-    free: dict[str, int] = field(default_factory=dict)
-    total: dict[str, int] = field(default_factory=dict)
-    targeted: int = 0  # free ones that only launches naming the reservation can use
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +117,8 @@ class Ec2Poller:
         self._lock = threading.Lock()
         self._types: frozenset[str] = frozenset()
         self._zones: dict[str, tuple[str, ...]] = {}
-        self._reserved: dict[str, _Reserved] = {}
+        self._reserved: tuple[Reservation, ...] | None = None
+        self._blocks: dict[str, Reservation] = {}
         self._quotas: dict[str, _Quota] = {}
         self._used: dict[str, float] = {}
 
@@ -132,6 +128,17 @@ class Ec2Poller:
         """The zones of the region in which EC2 offers the type, sorted; () if unknown or offered nowhere."""
         with self._lock:
             return self._zones.get(instance_type, ())
+
+    def reservations(self, instance_types: Collection[str]) -> tuple[Reservation, ...] | None:
+        """The account's active capacity reservations of these types; None where they are not known."""
+        with self._lock:
+            known = self._reserved
+        return None if known is None else tuple(one for one in known if one.instance_type in instance_types)
+
+    def blocks(self, instance_types: Collection[str]) -> tuple[Reservation, ...]:
+        """The account's Capacity Blocks of these types whose end is known: also while EC2 does not answer, and for a day after the end."""
+        with self._lock:
+            return tuple(one for one in self._blocks.values() if one.instance_type in instance_types)
 
     def notes(self, instance_type: str) -> tuple[str, ...]:
         """Sentences for people about the capacity of a type; () if nothing is known."""
@@ -168,7 +175,8 @@ class Ec2Poller:
             new = types - self._types
             self._types = types
             self._zones = {name: zones for name, zones in self._zones.items() if name in types}
-            self._reserved = {name: reserved for name, reserved in self._reserved.items() if name in types}
+            if self._reserved is not None:
+                self._reserved = tuple(one for one in self._reserved if one.instance_type in types)
             if new:  # a new type is worth a call although the others are not due yet
                 for part in self._parts.values():
                     part.due = part.due if part.problem else -math.inf
@@ -208,7 +216,7 @@ class Ec2Poller:
     def _forget(self, name: str) -> None:
         """Drops numbers that change by the minute and can no longer be confirmed. Zones and limits stay true for long."""
         if name == _RESERVATIONS:
-            self._reserved = {}
+            self._reserved = None
         elif name == _USE:
             self._used = {}
 
@@ -227,20 +235,16 @@ class Ec2Poller:
         return True
 
     def _ask_reservations(self, types: Sequence[str]) -> bool:
-        reserved: dict[str, _Reserved] = {name: _Reserved() for name in types}
+        found: list[Reservation] = []
         for chunk in _chunks(types):
             filters = [{"Name": "instance-type", "Values": chunk}, {"Name": "state", "Values": ["active"]}]
-            for entry in self._pages("DescribeCapacityReservations", "CapacityReservations", {"Filters": filters}):
-                name, zone = entry.get("InstanceType"), str(entry.get("AvailabilityZone") or entry.get("AvailabilityZoneId") or "?")
-                free, total = _count(entry.get("AvailableInstanceCount")), _count(entry.get("TotalInstanceCount"))
-                if not isinstance(name, str) or name not in reserved or entry.get("State") != "active":
-                    continue
-                one = reserved[name]
-                one.free[zone] = one.free.get(zone, 0) + free
-                one.total[zone] = one.total.get(zone, 0) + total
-                one.targeted += free if entry.get("InstanceMatchCriteria") == "targeted" else 0
+            entries = self._pages("DescribeCapacityReservations", "CapacityReservations", {"Filters": filters})
+            found += [_reservation(one) for one in entries if one.get("State") == "active" and one.get("InstanceType") in types]
         with self._lock:
-            self._reserved = {name: found for name, found in reserved.items() if found.total}
+            self._reserved = tuple(sorted(found, key=lambda one: (one.instance_type, one.zone, one.id)))
+            known = {**self._blocks, **{one.id: one for one in self._reserved if one.block}}
+            oldest = self._clock.now() - _ENDED_S
+            self._blocks = {name: one for name, one in known.items() if one.ends_at is not None and one.ends_at > oldest}
         return True
 
     def _ask_quotas(self, types: Sequence[str]) -> bool:
@@ -316,13 +320,17 @@ class Ec2Poller:
         return ""
 
     def _reservation_note(self, instance_type: str) -> str:
-        reserved = self._reserved.get(instance_type)
-        if reserved is None:
+        reserved = [one for one in self._reserved or () if one.instance_type == instance_type and one.total]
+        if not reserved:
             return ""
-        zones = ", ".join(f"{zone} {reserved.free.get(zone, 0)} of {total}" for zone, total in sorted(reserved.total.items()))
-        targeted = f"; {reserved.targeted} of the free ones only for launches that name the reservation" if reserved.targeted else ""
-        free, total = sum(reserved.free.values()), sum(reserved.total.values())
-        return f"capacity reservations for {instance_type}: {free} of {total} instances free ({zones}){targeted}"
+        free, total = Counter[str](), Counter[str]()
+        for one in reserved:
+            free[one.zone] += one.free
+            total[one.zone] += one.total
+        zones = ", ".join(f"{zone} {free[zone]} of {count}" for zone, count in sorted(total.items()))
+        bound = sum(one.free for one in reserved if one.targeted)
+        targeted = f"; {bound} of the free ones only for launches that name the reservation" if bound else ""
+        return f"capacity reservations for {instance_type}: {free.total()} of {total.total()} instances free ({zones}){targeted}"
 
     def _quota_note(self, instance_type: str) -> str:
         family = _quota_of(instance_type)
@@ -374,6 +382,21 @@ def _use_query(metric: object) -> MetricQuery | None:
         return None
     pairs = tuple(sorted((str(key), str(value)) for key, value in dimensions.items()))
     return MetricQuery(namespace, name, str(metric.get("MetricStatisticRecommendation") or "Maximum"), _USE_PERIOD_S, pairs)
+
+
+def _reservation(entry: Mapping[str, Any]) -> Reservation:
+    """A reservation as EC2 describes it. What it does not say is the harmless value."""
+    ends = entry.get("EndDate")
+    return Reservation(
+        id=str(entry.get("CapacityReservationId") or "")[:_MAX_TEXT],
+        instance_type=str(entry.get("InstanceType") or ""),
+        zone=str(entry.get("AvailabilityZone") or entry.get("AvailabilityZoneId") or "?")[:_MAX_TEXT],
+        free=_count(entry.get("AvailableInstanceCount")),
+        total=_count(entry.get("TotalInstanceCount")),
+        block=entry.get("ReservationType") == "capacity-block",
+        targeted=entry.get("InstanceMatchCriteria") == "targeted",
+        ends_at=ends.timestamp() if isinstance(ends, datetime) else None,
+    )
 
 
 def _chunks(types: Sequence[str]) -> Iterator[list[str]]:

@@ -7,7 +7,7 @@ server keeps events. An event and its NodeClaim arrive in either order; therefor
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -16,7 +16,7 @@ from typing import Final
 from kubernetes.utils.quantity import parse_quantity
 
 from controller.clock import parse_rfc3339
-from controller.policy.model import Launch, PoolObservation, Refusal
+from controller.policy.model import Held, Launch, PoolObservation, Refusal
 from controller.policy.proof import created_after
 from controller.signals.classify import RefusalMessage, classify_create_error, classify_refusal, limited_pools, unavailable_pools
 from controller.signals.instance_labels import TYPE_LABEL, InstanceFilter, instance_filter
@@ -35,6 +35,8 @@ from controller.signals.objects import (
 POOL_LABEL: Final = "karpenter.sh/nodepool"
 ZONE_LABEL: Final = "topology.kubernetes.io/zone"
 CAPACITY_LABEL: Final = "karpenter.sh/capacity-type"
+RESERVATION_LABEL: Final = "karpenter.k8s.aws/capacity-reservation-id"
+RESERVATION_TYPE_LABEL: Final = "karpenter.k8s.aws/capacity-reservation-type"
 
 COMPONENTS: Final = frozenset({"karpenter", "eks-auto-mode/compute"})
 """The names under which Karpenter reports events: one's own installation, and that of EKS Auto Mode (docs/research/auto-mode.md)."""
@@ -72,6 +74,8 @@ class _Claim:
     leaving: bool  # it is being deleted
     seen: float  # when it was first delivered
     gone: float | None = None  # when its deletion was seen
+    reservation: str = ""  # the capacity reservation that it runs in, "" for none
+    block: bool = False  # which is a Capacity Block
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,7 +429,16 @@ class KarpenterView:
             at_limit=self._limit(name, pool, now, window_s),
             ready=not_ready is None,
             problem="does not exist" if pool is None else f"not ready: {not_ready}" if not_ready is not None else "",
+            held=self._held(name),
         )
+
+    def _held(self, name: str) -> tuple[Held, ...]:
+        """The instances of a NodePool that exist, also those that are being drained; () where none of them runs in a reservation."""
+        claims = [self._live[one] for one in self._claims_of.get(name, ()) if one in self._live]
+        found = Counter((one.launched_type, one.reservation, one.block) for one in claims if one.launched is not None)
+        if not any(reservation for _, reservation, _ in found):
+            return ()
+        return tuple(Held(kind, reservation, count, block) for (kind, reservation, block), count in sorted(found.items()))
 
     def _limit(self, name: str, pool: _Pool | None, now: float, window_s: float) -> str:
         limits, used = (pool.limits, pool.used) if pool is not None else ({}, {})
@@ -486,6 +499,8 @@ def _read_claim(obj: Object, now: float, order: int) -> _Claim:
         create_error=failing,
         create_error_at=min(parse_rfc3339(text(launched, "lastTransitionTime")) or now, now) if failing else None,
         launched_capacity=text(labels, CAPACITY_LABEL),
+        reservation=text(labels, RESERVATION_LABEL),
+        block=text(labels, RESERVATION_TYPE_LABEL) == "capacity-block",
         order=order,
         devices=devices(mapping(obj, "spec", "resources", "requests")),
         leaving=bool(text(obj, "metadata", "deletionTimestamp")),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 from controller.policy.model import (
     Application,
     PendingPod,
     PoolObservation,
+    Reservation,
     RoutingObservation,
     Sample,
     Snapshot,
@@ -20,6 +21,7 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.proof import Offering
+from controller.policy.reservations import drained_at
 from controller.signals.cluster import ClusterView
 from controller.signals.cluster_clock import by_our_clock
 from controller.signals.waits import Waits
@@ -44,6 +46,12 @@ class Capacity(Protocol):
     def offered_zones(self, instance_type: str) -> tuple[str, ...]:
         """Zones in which it is sold."""
 
+    def reservations(self, instance_types: Collection[str]) -> tuple[Reservation, ...] | None:
+        """The account's active capacity reservations of these types; None where they are not known."""
+
+    def blocks(self, instance_types: Collection[str]) -> tuple[Reservation, ...]:
+        """Its Capacity Blocks of these types whose end is known."""
+
     def notes(self, instance_type: str) -> tuple[str, ...]:
         """Quota and reservations, in words."""
 
@@ -63,6 +71,19 @@ class ExternalSignals:
     capacity: Capacity | None = None
     verification: Verification | None = None
     offerings: Offerings | None = None
+
+
+class _Reserved(TypedDict):
+    """The fields of `UnitObservation` that are about reservations."""
+
+    reservations: tuple[Reservation, ...] | None
+    blocks: tuple[Reservation, ...]
+
+
+def _seen(one: Reservation, skew_s: float, now: float) -> Reservation:
+    """A reservation by our clock. One whose nodes are being drained has nothing free: Karpenter launches nothing into it."""
+    ours = one if one.ends_at is None else replace(one, ends_at=one.ends_at + skew_s)
+    return replace(ours, free=0) if drained_at(ours) <= now else ours
 
 
 class SnapshotBuilder:
@@ -145,6 +166,18 @@ class SnapshotBuilder:
             offered_zones=external.capacity.offered_zones(unit.instance_type) if external.capacity else (),
             notes=external.capacity.notes(unit.instance_type) if external.capacity else (),
             unavailable=external.offerings.unavailable(_types(unit, (pool, *alternatives))) if external.offerings else (),
+            **self._reserved(unit, pool, external.capacity, now),
+        )
+
+    def _reserved(self, unit: Unit, pool: PoolObservation, capacity: Capacity | None, now: float) -> _Reserved:
+        """What EC2 said of reservations of what the unit may be launched as. Their ends are by our clock."""
+        if capacity is None:
+            return _Reserved(reservations=None, blocks=())
+        types, skew = {unit.instance_type, *unit.instance_types, *pool.instance_types}, self._view.time.skew_s
+        known = capacity.reservations(types)
+        return _Reserved(
+            reservations=None if known is None else tuple(_seen(one, skew, now) for one in known),
+            blocks=tuple(_seen(one, skew, now) for one in capacity.blocks(types)),
         )
 
     def _with_reasons(self, application: Application, pods: tuple[PendingPod, ...]) -> tuple[PendingPod, ...]:

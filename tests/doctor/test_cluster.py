@@ -17,17 +17,19 @@ from controller.clients.kube import (
     DEPLOYMENTS,
     INGRESS_CLASSES,
     NAMESPACES,
+    NODE_CLASSES,
     NODE_POOLS,
     NODES,
     SCALED_OBJECTS,
     TRIGGER_AUTHENTICATIONS,
 )
+from controller.doctor.cluster.account import Account
 from controller.doctor.cluster.checks import CLUSTER_CHECKS, examine_cluster
 from controller.doctor.cluster.components import KARPENTER, NVIDIA_PLUGIN
 from controller.doctor.cluster.observe import AUTO_KINDS, KINDS, ClusterObservation
 from controller.doctor.cluster.workload import find, older, read, tolerates
 from controller.doctor.report import Level, Result
-from controller.policy.model import Application
+from controller.policy.model import Application, Reservation
 from failover_testbed.cluster import components, manifests
 from tests.support.applications import NOW, application, seed_units
 
@@ -44,10 +46,11 @@ class Complete:
     homes: tuple[str, ...] = ()
     unreadable: dict[str, str] = field(default_factory=dict)
     listed: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    account: Account = field(default_factory=lambda: Account((), ""))
 
     def __post_init__(self) -> None:
         made = [copy.deepcopy({**one, "status": components.all_well(one)}) for one in components.workloads()]
-        classes, metrics = components.cluster_scoped()
+        classes, node_class, metrics = components.cluster_scoped()
         (app,) = self.apps
         pools = {unit.node_pool: unit.instance_type for unit in app.units}
         self.listed = {
@@ -57,6 +60,7 @@ class Complete:
             API_SERVICES.name: [metrics],
             NAMESPACES.name: [components.namespace(app.namespace, gated=True)],
             NODE_POOLS.name: [manifests.node_pool(name, (kind,), {}) for name, kind in pools.items()],
+            NODE_CLASSES.name: [node_class],
             NODES.name: [node(f"node-{name}", name, kind) for name, kind in pools.items()],
             SCALED_OBJECTS.name: [manifests.scaled_object(app, unit, 1) for unit in app.units if unit.scaled_object],
             TRIGGER_AUTHENTICATIONS.name: [components.trigger_authentication(app.namespace)],
@@ -64,9 +68,8 @@ class Complete:
         }
 
     def observed(self) -> ClusterObservation:
-        return ClusterObservation(
-            NOW, "https://api", self.apps, frozenset(self.groups), frozenset(self.served), self.listed, self.homes, self.unreadable
-        )
+        known = (self.apps, frozenset(self.groups), frozenset(self.served), self.listed, self.homes, self.unreadable, self.account)
+        return ClusterObservation(NOW, "https://api", *known)
 
     def one(self, name: str) -> dict[str, Any]:
         """An object by its name."""
@@ -236,11 +239,24 @@ FAULTS: tuple[tuple[str, Level, str, Callable[[Complete], object]], ...] = (
     ),
     ("karpenter-settings", WARN, "no interruption queue", lambda m: env(m, "karpenter", INTERRUPTION_QUEUE=None)),
     (
-        "karpenter-settings",
+        "capacity-reservations",
         WARN,
-        "ReservedCapacity is off",
-        lambda m: env(m, "karpenter", FEATURE_GATES="ReservedCapacity=false,NodeRepair=true"),
+        "selects no reservation: on-demand launches of NodePool inf2 refuse cr-1 (inf2.xlarge, us-west-2a, 1 of 2 free)",
+        all_of(
+            lambda m: env(m, "karpenter", FEATURE_GATES="ReservedCapacity=true"),
+            lambda m: setattr(m, "account", Account((Reservation("cr-1", "inf2.xlarge", "us-west-2a", 1, 2),), "")),
+        ),
     ),
+    (
+        "capacity-reservations",
+        DUNNO,
+        "whether the account has some that are refused is not known: IAM does not allow it",
+        all_of(
+            lambda m: env(m, "karpenter", FEATURE_GATES="ReservedCapacity=true"),
+            lambda m: setattr(m, "account", Account(problem="IAM does not allow it")),
+        ),
+    ),
+    ("capacity-reservations", OK, "feature gate ReservedCapacity off", lambda m: setattr(m, "account", Account())),
     ("load-balancer-controller", BAD, "is not installed", lambda m: m.drop(LBC)),
     (
         "load-balancer-controller",

@@ -50,6 +50,8 @@ ELSEWHERE: dict[Reason, str] = {
     Reason.ROLLED_BACK: "test_rollback.py: off by default",
     Reason.NUDGED: "test_nudge.py: of a change that was not shown for minutes",
     Reason.ACTION_REFUSED: "test_preflight.py: the application file does not allow what AWS refuses",
+    Reason.RESERVATION_ENDS: "test_reservations.py: of a Capacity Block",
+    Reason.RESERVATION_ENDING: "test_reservations.py: of a Capacity Block",
     Reason.ROUTING_BLOCKED: "test_preflight.py: of what the load-balancer controller reports",
 }
 """Reasons that the dimensions below do not reach, and the test that does."""

@@ -68,6 +68,39 @@ CASES = [
         "spec.stack.loadBalancer.annotations",
         id="an annotation that the controller owns",
     ),
+    pytest.param(
+        {("units", 0, "stack", "reservedOnly"): True}, "spec.units[0].stack.reservations: found nothing", id="reserved, but what?"
+    ),
+    pytest.param(
+        {("units", 0, "stack", "reservations"): [{"id": "cr-1"}], ("stack", "nodes"): {"render": False}},
+        "spec.units[0].stack.reservations: found 1",
+        id="reservations without a node class",
+    ),
+    pytest.param(
+        {("units", 1, "nodePool"): "amd-neuron-inf2", ("units", 1, "stack", "reservedOnly"): True}
+        | {("units", 1, "stack", "reservations"): [{"id": "cr-1"}]},
+        "spec.units[1].stack.reservedOnly: found true",
+        id="one NodePool with two kinds of capacity",
+    ),
+    pytest.param(
+        {("units", 0, "stack", "reservations"): [{"id": f"cr-{number}"} for number in range(20)]}
+        | {("units", 1, "stack", "reservations"): [{"id": f"cr-{number}"} for number in range(11)]},
+        "spec.units[1].stack.reservations: found 31",
+        id="more terms than a node class takes",
+    ),
+    pytest.param(
+        {("units", 0, "stack", "reservations"): [{}]}, "spec.units[0].stack.reservations[0].id", id="a reservation without id and tags"
+    ),
+    pytest.param(
+        {("units", 0, "stack", "reservations"): [{"id": "cr-1", "tags": {"a": "b"}}]},
+        "spec.units[0].stack.reservations[0].id: found both",
+        id="a reservation by two ways",
+    ),
+    pytest.param(
+        {("units", 0, "stack", "reservations"): [{"id": "cr-1", "ownerId": "123456789012"}]},
+        "spec.units[0].stack.reservations[0].ownerId",
+        id="an owner beside an id",
+    ),
     pytest.param({("units", 0, "scaledObject"): "a" * 55}, "spec.units[0].scaledObject", id="a name that KEDA makes too long"),
     pytest.param({("units", 0, "deployment"): "a.b"}, "spec.units[0].deployment", id="a Deployment that is no label"),
 ]

@@ -144,6 +144,28 @@ def test_a_pod_has_time_to_answer_its_requests() -> None:
         assert not attributes or "deregistration_delay.timeout_seconds=330" in attributes
 
 
+def _capacity_types(objects: list[dict[str, Any]], pool: str) -> list[str]:
+    requirements = _one(objects, "NodePool", pool)["spec"]["template"]["spec"]["requirements"]
+    (found,) = [one["values"] for one in requirements if one["key"] == "karpenter.sh/capacity-type"]
+    return list(found)
+
+
+def test_reservations_are_selected_and_come_first() -> None:
+    """Only by the node class of the unit's accelerator, and only NodePools of units that have some allow reserved."""
+    values = document()
+    first, second, third, *_ = values["spec"]["units"]
+    first["stack"]["reservations"] = [{"id": "cr-1"}, {"tags": {"team": "inference"}, "ownerId": "123456789012"}]
+    second["stack"] |= {"reservations": [{"id": "cr-1"}, {"id": "cr-2"}], "reservedOnly": True}
+    objects = objects_of(parsed(values))
+    classes = {
+        one["metadata"]["name"]: one["spec"].get("capacityReservationSelectorTerms") for one in objects if one["kind"] == "EC2NodeClass"
+    }
+    tagged = {"tags": {"team": "inference"}, "ownerID": "123456789012"}
+    assert classes == {"sd21-neuron": [{"id": "cr-1"}, tagged, {"id": "cr-2"}], "sd21-nvidia": None}
+    kinds = [_capacity_types(objects, unit["nodePool"]) for unit in (first, second, third)]
+    assert kinds == [["reserved", "on-demand"], ["reserved"], ["on-demand"]]
+
+
 def test_no_requirement_narrows_a_node_claim_beyond_its_units() -> None:
     """With a spread over zones Karpenter would request one zone, and its refusal would prove only that zone short."""
     for one in [one for one in example("sd21") if one["kind"] == "Deployment"]:

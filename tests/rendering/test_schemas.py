@@ -37,6 +37,16 @@ def test_custom_resources_follow_their_definitions(name: str) -> None:
     assert [problem for one in found for problem in problems(one)] == []
 
 
+@pytest.mark.skipif(not upstream(), reason="the upstream definitions are not here")
+def test_reservations_follow_karpenters_definition() -> None:
+    """By id, by tags, and with an owner."""
+    values = document()
+    terms = [{"id": "cr-0123456789abcdef0"}, {"tags": {"team": "*"}, "ownerId": "123456789012"}]
+    values["spec"]["units"][0]["stack"] |= {"reservations": terms, "reservedOnly": True}
+    found = [one for one in objects_of(parsed(values)) if one["kind"] in {"EC2NodeClass", "NodePool"}]
+    assert [problem for one in found for problem in problems(one)] == []
+
+
 def test_the_check_itself_finds_faults() -> None:
     """A misspelt field, and a number in place of text."""
     objects = example("sd21")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 from controller.clients.kube import RESOURCES, Resource
 from controller.clock import ManualClock, parse_rfc3339
 from controller.policy.conclusion import conclude
-from controller.policy.model import Application, Decision, Memory, Snapshot, Source, Verb
+from controller.policy.model import Application, Decision, Memory, Reservation, Snapshot, Source, Verb
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 
@@ -69,6 +69,14 @@ class Sold:
     def offered_zones(self, _instance_type: str) -> tuple[str, ...]:
         """Zones in which it is sold."""
         return self._zones
+
+    def reservations(self, _instance_types: Collection[str]) -> tuple[Reservation, ...] | None:
+        """Not known."""
+        return None
+
+    def blocks(self, _instance_types: Collection[str]) -> tuple[Reservation, ...]:
+        """None is known."""
+        return ()
 
     def notes(self, _instance_type: str) -> tuple[str, ...]:
         """Quota and reservations, in words."""

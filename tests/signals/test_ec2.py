@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from controller.clients.aws import AwsClients
 from controller.clock import ManualClock
-from controller.policy.model import Backend, Unit
+from controller.policy.model import Backend, Reservation, Unit
 from controller.signals.budget import CallBudget
 from controller.signals.ec2 import Ec2Poller, vcpus
 from tests.support.aws import emulated_account
@@ -185,6 +185,29 @@ def test_free_reservations_are_noted_by_zone(aws: Aws, poller: Ec2Poller) -> Non
         "1 of the free ones only for launches that name the reservation"
     )
     assert len(poller.notes("g5.xlarge")) == 1
+
+
+def test_the_end_of_a_block_outlives_the_answers(aws: Aws, poller: Ec2Poller, clock: ManualClock) -> None:
+    """What is free is dropped half an hour after the last answer. When a block ends stays true, until a day after."""
+    end = datetime.fromtimestamp(NOW + 7200, UTC)
+    found = {"CapacityReservationId": "cr-1", "ReservationType": "capacity-block", "InstanceMatchCriteria": "targeted", "EndDate": end}
+    aws.reservations = [reservation("us-west-2a", 1, 2, **found), reservation("us-west-2b", 1, 1, CapacityReservationId="cr-2")]
+    assert (poller.reservations({"inf2.xlarge"}), poller.blocks({"inf2.xlarge"})) == (None, ())
+    poller.poll(UNITS)
+    block = Reservation("cr-1", "inf2.xlarge", "us-west-2a", 1, 2, block=True, targeted=True, ends_at=NOW + 7200)
+    other = Reservation("cr-2", "inf2.xlarge", "us-west-2b", 1, 1)
+    assert (poller.reservations({"inf2.xlarge"}), poller.blocks({"inf2.xlarge"})) == ((block, other), (block,))
+    assert (poller.reservations({"g5.xlarge"}), poller.blocks({"g5.xlarge"})) == ((), ())
+    aws.errors["describe_capacity_reservations"] = refusal("RequestLimitExceeded", 503)
+    clock.advance(3600)
+    poller.poll(UNITS)
+    assert (poller.reservations({"inf2.xlarge"}), poller.blocks({"inf2.xlarge"})) == (None, (block,))
+    aws.errors.clear()
+    aws.reservations = []
+    for ahead, known in ((7200, (block,)), (90_000, ())):
+        clock.advance(ahead)
+        poller.poll(UNITS)
+        assert (poller.reservations({"inf2.xlarge"}), poller.blocks({"inf2.xlarge"})) == ((), known)
 
 
 def test_all_pages_are_read(aws: Aws, poller: Ec2Poller) -> None:

@@ -351,6 +351,30 @@ def test_a_pool_is_known_from_the_suffix_alone(claim: str, pool: str) -> None:
         assert len(cluster.pool(name).failures) == (name == pool)
 
 
+def _held(name: str, labels: dict[str, str]) -> dict[str, Any]:
+    made = node_claim(name, "inf2", T0, Launched=format_rfc3339(T0))
+    made["metadata"]["labels"] |= {"node.kubernetes.io/instance-type": "inf2.xlarge", **labels}
+    return made
+
+
+def test_labels_say_what_runs_in_a_reservation(cluster: Cluster) -> None:
+    """Of every instance that exists, also of one that is being drained. Nothing is said of a NodePool without reserved ones."""
+    prefix = "karpenter.k8s.aws/capacity-reservation"
+    block = {f"{prefix}-id": "cr-1", f"{prefix}-type": "capacity-block"}
+    cluster.claim(_held("inf2-aaaaa", {}))
+    assert cluster.pool("inf2").held == ()
+    leaving = _held("inf2-bbbbb", block)
+    leaving["metadata"]["deletionTimestamp"] = format_rfc3339(T0)
+    for obj in (leaving, _held("inf2-ccccc", block), _held("inf2-ddddd", {f"{prefix}-id": "cr-2", f"{prefix}-type": "default"})):
+        cluster.claim(obj)
+    cluster.claim(node_claim("inf2-eeeee", "inf2", T0))  # not launched
+    expected = [("", 1, False), ("cr-1", 2, True), ("cr-2", 1, False)]
+    assert [(one.reservation, one.count, one.block) for one in cluster.pool("inf2").held] == expected
+    for obj in (leaving, _held("inf2-ccccc", block), _held("inf2-ddddd", {})):
+        cluster.claim(obj, "DELETED")
+    assert cluster.pool("inf2").held == ()
+
+
 def test_label_then_owner_then_name_tell_the_pool(cluster: Cluster) -> None:
     """Facts §D.6: the label wins over the owner, the owner over the name."""
     owners = [{"kind": "Node", "name": "n"}, {"kind": "NodePool", "name": "by-owner"}]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from controller.clock import ManualClock
-from controller.policy.model import Application, Backend, Sample, Snapshot, Source, Verdict, Verification
+from controller.policy.model import Application, Backend, Reservation, Sample, Snapshot, Source, Verdict, Verification
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 from tests.signals.samples import KINDS, ice_event, node_claim, waiting_pod
@@ -143,6 +144,12 @@ class Capacity:
     def offered_zones(self, instance_type: str) -> tuple[str, ...]:
         return (f"zone-of-{instance_type}",)
 
+    def reservations(self, _instance_types: Collection[str]) -> tuple[Reservation, ...] | None:
+        return (Reservation("cr-1", "inf2.xlarge", "us-west-2a", 1, 1),)
+
+    def blocks(self, _instance_types: Collection[str]) -> tuple[Reservation, ...]:
+        return (Reservation("cr-2", "inf2.xlarge", "us-west-2a", block=True, ends_at=NOW + 3600),)
+
     def notes(self, instance_type: str) -> tuple[str, ...]:
         return (f"note on {instance_type}",)
 
@@ -157,3 +164,26 @@ def test_what_is_known_from_outside(world: World) -> None:
     assert (unit.offered_zones, unit.notes) == (("zone-of-inf2.xlarge",), ("note on inf2.xlarge",))
     assert (snapshot.units["sd21-trn1"].demand, snapshot.error_ratio) == (None, Sample(0.25, NOW))
     assert snapshot.routing.verification is verification
+
+
+@pytest.mark.parametrize(("ahead_s", "block", "free"), [(2399, True, 0), (2400, True, 0), (2401, True, 1), (600, False, 1)])
+def test_a_block_that_is_being_drained_has_nothing_free(ahead_s: float, block: bool, free: int, world: World) -> None:
+    """Karpenter launches nothing into it from 40 minutes before its end on."""
+
+    class Blocks(Capacity):
+        def reservations(self, _instance_types: Collection[str]) -> tuple[Reservation, ...] | None:
+            return (Reservation("cr-1", "inf2.xlarge", "us-west-2a", 1, 1, block=block, ends_at=NOW + ahead_s),)
+
+    unit = world.build(external=ExternalSignals(capacity=Blocks())).units["sd21-inf2"]
+    assert [one.free for one in unit.reservations or ()] == [free]
+
+
+def test_reservations_are_unknown_until_ec2_is_asked_and_end_by_our_clock(world: World) -> None:
+    """A clock that is ten minutes ahead reads the end of a block ten minutes later; one without an end has none."""
+    world.give("Ingress", "sd21")
+    assert world.build().units["sd21-inf2"].reservations is None
+    for _ in range(10):
+        world.view.time.delivered(NOW - 600)
+    unit = world.build(external=ExternalSignals(capacity=Capacity())).units["sd21-inf2"]
+    assert [one.ends_at for one in unit.reservations or ()] == [None]
+    assert [one.ends_at for one in unit.blocks] == [NOW + 4200]

@@ -13,12 +13,13 @@ from controller.clients.kube import (
     DAEMON_SETS,
     DEPLOYMENTS,
     NAMESPACES,
+    NODE_CLASSES,
     NODE_POOLS,
     NODES,
     SCALED_OBJECTS,
     TRIGGER_AUTHENTICATIONS,
 )
-from controller.doctor.cluster import auto_mode, devices, karpenter, keda, load_balancer
+from controller.doctor.cluster import auto_mode, devices, karpenter, keda, load_balancer, reservations
 from controller.doctor.cluster.observe import ClusterObservation
 from controller.doctor.report import Check, Result
 
@@ -27,11 +28,16 @@ CLUSTER_CHECKS: Final[tuple[Check[ClusterObservation], ...]] = (
     Check(karpenter.karpenter_kinds, "The controller reads no other version, and would notice no shortage."),
     Check(
         karpenter.karpenter_settings,
-        "With these settings it replaces interrupted nodes in time and uses reserved capacity.",
+        "With the queue it replaces interrupted nodes in time.",
         (DEPLOYMENTS,),
     ),
     Check(
         auto_mode.auto_mode, "Where AWS runs the controllers, it launches no node without these, and much cannot be seen.", (NODE_POOLS,)
+    ),
+    Check(
+        reservations.capacity_reservations,
+        "Reservations hold while on-demand capacity is short, but only where gate, node class and NodePool agree on them.",
+        (DEPLOYMENTS, NODE_POOLS, NODE_CLASSES),
     ),
     Check(load_balancer.load_balancer_controller, "It applies every mode change of the Ingress to the load balancer.", (DEPLOYMENTS,)),
     Check(load_balancer.load_balancer_kinds, "Without its kinds no target group is known, and no Ingress is served."),

@@ -29,23 +29,14 @@ def karpenter_kinds(observed: ClusterObservation) -> Iterator[Finding]:
 
 
 def karpenter_settings(observed: ClusterObservation) -> Iterator[Finding]:
-    """Karpenter has an interruption queue and uses reserved capacity."""
+    """Karpenter has an interruption queue."""
     workload = observed.deployment(KARPENTER)
     if workload is None:
         return
-    good = True
     if "INTERRUPTION_QUEUE" not in workload.environment:
-        good = False
         yield warning(
             "no interruption queue: Karpenter replaces nodes that EC2 reclaims only after they are gone",
             f"set settings.interruptionQueue: {step(KARPENTER)}",
         )
-    gates = dict(part.partition("=")[::2] for part in workload.environment.get("FEATURE_GATES", "").split(","))
-    if gates.get("ReservedCapacity") == "false":
-        good = False
-        yield warning(
-            "the feature gate ReservedCapacity is off: it uses no capacity reservations, which hold while on-demand capacity is short",
-            f"set settings.featureGates.reservedCapacity: true: {step(KARPENTER)}",
-        )
-    if good:
+    else:
         yield ok(f"cluster {workload.environment.get('CLUSTER_NAME') or 'not stated'}, an interruption queue is set")

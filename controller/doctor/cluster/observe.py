@@ -25,6 +25,7 @@ from controller.clients.kube import (
     KubeSession,
     Resource,
 )
+from controller.doctor.cluster.account import Account
 from controller.doctor.cluster.components import Component
 from controller.doctor.cluster.workload import Workload, find
 from controller.errors import Forbidden, NotFound, RemoteError
@@ -41,6 +42,7 @@ AUTO_MODE: Final = AUTO_NODE_CLASSES.group
 
 _HOMES: Final = ("kube-system", "karpenter", "keda", "amazon-cloudwatch", "nvidia-device-plugin", "gpu-operator")
 """The usual namespaces of the components, for an identity that may not list all namespaces."""
+_UNASKED: Final = Account()
 _FAMILIES: Final = {True: ("inf", "trn"), False: ("g", "p")}  # EC2's instance families with Neuron devices, and with NVIDIA GPUs
 
 
@@ -57,6 +59,7 @@ class ClusterObservation:
         listed: The objects of each kind that could be listed, by the resource's name.
         homes: The namespaces whose Deployments and DaemonSets were listed; () means all.
         unreadable: Why a kind could not be listed, by the resource's name.
+        account: The AWS account.
     """
 
     now: float
@@ -67,6 +70,7 @@ class ClusterObservation:
     listed: Mapping[str, Sequence[Object]] = field(default_factory=dict)
     homes: tuple[str, ...] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    account: Account = _UNASKED
 
     def objects(self, resource: Resource) -> Sequence[Object]:
         """The listed objects of a kind."""
@@ -95,13 +99,16 @@ class ClusterObservation:
         return sorted({unit.node_pool for unit in self.units if unit.instance_type.startswith(_FAMILIES[neuron])})
 
 
-def observe_cluster(session: KubeSession, applications: Iterable[Application], now: float) -> ClusterObservation:
+def observe_cluster(
+    session: KubeSession, applications: Iterable[Application], now: float, account: Account = _UNASKED
+) -> ClusterObservation:
     """Observes the components of a cluster.
 
     Args:
         session: Connection to the API server.
         applications: Those that rely on the components.
         now: Seconds since the Unix epoch.
+        account: What is known of the AWS account.
 
     Raises:
         RemoteError: Discovery of the API groups failed.
@@ -118,7 +125,7 @@ def observe_cluster(session: KubeSession, applications: Iterable[Application], n
     for resource in (INGRESS_CLASSES, NAMESPACES, NODES):
         listed[resource.name] = _listed(session, resource, None, unreadable)
     listed[API_SERVICES.name] = _metrics_api(session, unreadable)
-    for resource in (NODE_POOLS, AUTO_NODE_CLASSES):
+    for resource in (NODE_POOLS, NODE_CLASSES, AUTO_NODE_CLASSES):
         if resource.name in served:
             listed[resource.name] = _listed(session, resource, None, unreadable)
     spaces = sorted({one.namespace for one in applications})
@@ -127,7 +134,7 @@ def observe_cluster(session: KubeSession, applications: Iterable[Application], n
         listed[resource.name] = [one for space in spaces for one in _listed(session, resource, space, unreadable)]
     if scaling:
         listed[CLUSTER_TRIGGER_AUTHENTICATIONS.name] = _listed(session, CLUSTER_TRIGGER_AUTHENTICATIONS, None, unreadable)
-    return ClusterObservation(now, session.host, applications, groups, served, listed, homes, unreadable)
+    return ClusterObservation(now, session.host, applications, groups, served, listed, homes, unreadable, account)
 
 
 def _groups(session: KubeSession) -> frozenset[str]:

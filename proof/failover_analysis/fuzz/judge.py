@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.clients.kube import RESOURCES
 from controller.clock import ManualClock
 from controller.policy.conclusion import conclude
-from controller.policy.model import Application, Backend, Decision, Memory, PolicySettings, Sample, Source, Unit, Verb
+from controller.policy.model import Application, Backend, Decision, Memory, PolicySettings, Reservation, Sample, Source, Unit, Verb
 from controller.policy.proof import Offering
 from controller.policy.routing import action_key
 from controller.signals.cluster import ClusterView
@@ -72,6 +72,14 @@ class Figures:
     def offered_zones(self, instance_type: str) -> tuple[str, ...]:
         """Where a type is sold, where the controller may know."""
         return self._world.sold[instance_type] if self._world.zones_known else ()
+
+    def reservations(self, _instance_types: Collection[str]) -> tuple[Reservation, ...] | None:
+        """Not known."""
+        return None
+
+    def blocks(self, _instance_types: Collection[str]) -> tuple[Reservation, ...]:
+        """None is known."""
+        return ()
 
     def notes(self, _instance_type: str) -> tuple[str, ...]:
         """Nothing."""

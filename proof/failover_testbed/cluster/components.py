@@ -57,7 +57,7 @@ def _nodes(key: str, *values: str) -> dict[str, Any]:
 
 def workloads(cluster: str = "demo") -> Iterator[Object]:
     """The Deployments and DaemonSets."""
-    gates = "ReservedCapacity=true,SpotToSpotConsolidation=false,NodeRepair=false"
+    gates = "ReservedCapacity=false,SpotToSpotConsolidation=false,NodeRepair=false"
     yield _deployment(
         SYSTEM,
         "karpenter",
@@ -106,6 +106,12 @@ def cluster_scoped() -> Iterator[Object]:
         "kind": "IngressClass",
         "metadata": {"name": "alb"},
         "spec": {"controller": "ingress.k8s.aws/alb"},
+    }
+    yield {
+        "apiVersion": "karpenter.k8s.aws/v1",
+        "kind": "EC2NodeClass",
+        "metadata": {"name": "default"},
+        "spec": {"amiSelectorTerms": [{"alias": "al2023@latest"}]},
     }
     yield {
         "apiVersion": "apiregistration.k8s.io/v1",
