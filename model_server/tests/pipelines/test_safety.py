@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from failover_model_server.backends.run import Run
 from failover_model_server.errors import InferenceFailed, LoadError
 from safetensors.torch import load_file, save_file
 
@@ -147,7 +148,7 @@ def test_pixels_that_are_not_numbers_fail_alone(name: str, model: Model) -> None
 
 
 def _fails_alone(serving: Serving, requests: list[dict[str, Any]], items: list[Any], alone: list[Any]) -> None:
-    first, bad, last = serving.backend.run(items)
+    first, bad, last = serving.backend.run(items, Run(len(items), len(items)))
     asked = [serving.task.request(**request) for request in requests]
     with pytest.raises(InferenceFailed, match="not finite"):
         serving.task.finish(asked[1], items[1], bad)

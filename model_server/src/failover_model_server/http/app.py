@@ -3,10 +3,14 @@
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from starlette.datastructures import Headers
+from starlette.types import Scope
 
 from failover_model_server import ui
+from failover_model_server.errors import InvalidRequest, RequestError
 from failover_model_server.http import errors, inference, open_inference, probes
-from failover_model_server.http.requests import Envelope
+from failover_model_server.http.requests import Envelope, Gate, timeout
+from failover_model_server.lifecycle import State
 from failover_model_server.serving.service import Service
 
 
@@ -24,5 +28,28 @@ def make(service: Service) -> FastAPI:
     app.include_router(open_inference.routes(service))
     if service.settings.ui:
         app = ui.mount(app, service)
-    app.add_middleware(Envelope, most_bytes=service.settings.max_body_bytes)
+    app.add_middleware(
+        Envelope,
+        most_bytes=service.settings.max_body_bytes,
+        gate=_gate(service),
+        closing=lambda: service.lifecycle.state is State.DRAINING,
+    )
     return app
+
+
+def _gate(service: Service) -> Gate:
+    """Refuse requests of the model that would get no answer, before their bodies are read: a refusal must cost next to nothing."""
+
+    def gate(scope: Scope, headers: Headers) -> RequestError | None:
+        path = scope["path"]
+        if scope["method"] != "POST" or not (
+            path == service.task.route or (path.startswith(open_inference.MODELS) and path.endswith("/infer"))
+        ):
+            return None
+        try:
+            seconds = timeout(headers)
+        except InvalidRequest:
+            return None  # the route says what is wrong with it
+        return service.refusal(seconds)
+
+    return gate

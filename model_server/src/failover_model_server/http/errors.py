@@ -58,13 +58,18 @@ def body(scope: Scope, status: int, code: str, message: str, headers: Mapping[st
     return JSONResponse(ErrorBody(error=detail).model_dump(), status, headers)
 
 
+def refusal(scope: Scope, error: RequestError) -> JSONResponse:
+    """The response to a request that gets no result."""
+    headers = {} if error.retry_after is None else {"Retry-After": str(math.ceil(error.retry_after))}
+    return body(scope, error.status, error.code, str(error), headers)
+
+
 def install(app: FastAPI) -> None:
     """Answer every exception of the app."""
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestError)  # noqa: S101 - registered for it
-        headers = {} if error.retry_after is None else {"Retry-After": str(math.ceil(error.retry_after))}
-        return body(request.scope, error.status, error.code, str(error), headers)
+        return refusal(request.scope, error)
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it

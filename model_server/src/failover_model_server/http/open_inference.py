@@ -14,6 +14,8 @@ from failover_model_server.serving.open_inference import VERSION, ModelMetadata,
 from failover_model_server.serving.service import Service
 from failover_model_server.serving.tensors import Values, outputs, requests
 
+MODELS = "/v2/models/"
+"""What the paths of models begin with."""
 Parameters = dict[str, str | int | float | bool]
 
 
@@ -153,7 +155,7 @@ async def _infer(service: Service, request: Request, body: InferenceRequest) -> 
     wanted = [one.name for one in body.outputs]
     outputs(service.task, [], wanted)  # refuse an unknown output before the model runs
     rows = requests(service.task, tensors, body.parameters)
-    answers = await unless_gone(request, infer_all(service, rows, timeout(request)))
+    answers = await unless_gone(request, infer_all(service, rows, timeout(request.headers)))
     results = [
         OutputTensor(name=values.name, shape=list(values.shape), datatype=values.datatype, data=list(values.data))
         for values in outputs(service.task, answers, wanted)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from transformers import LogitsProcessor, StoppingCriteria
 
+from failover_model_server.backends.run import Run
 from failover_model_server.tasks.payloads import Prompt
 
 SMALLEST = torch.finfo(torch.float32).tiny
@@ -54,12 +55,24 @@ def nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
 
 
 class RowLimits(StoppingCriteria):  # type: ignore[misc]  # transformers is not typed
-    """Ends each row at its own limit of new tokens."""
+    """Ends each row at its own limit of new tokens, or when nobody waits for it; reports each step and hands on its tokens."""
 
-    def __init__(self, prompts: Sequence[Prompt], width: int, device: torch.device) -> None:
+    def __init__(self, prompts: Sequence[Prompt], width: int, device: torch.device, run: Run) -> None:
         self.width = width
+        self.run = run
         self.limits = torch.tensor([prompt.max_new_tokens for prompt in prompts], device=device)
+        self.streamed = [row for row, prompt in enumerate(prompts) if prompt.stream]
 
     def __call__(self, input_ids: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
-        """Whether each row has ended; input_ids has shape (rows, prompt and output so far)."""
-        return self.limits <= input_ids.shape[1] - self.width
+        """Whether each row has ended; input_ids has shape (rows, prompt and output so far).
+
+        Raises:
+            Abandoned: nobody waits for any row.
+        """
+        for row in self.streamed:
+            self.run.emit(row, int(input_ids[row, -1]))
+        self.run.step()
+        ended = self.limits <= input_ids.shape[1] - self.width
+        if any(self.run.gone):
+            ended |= torch.tensor(self.run.gone, device=ended.device)
+        return ended

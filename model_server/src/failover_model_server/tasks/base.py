@@ -32,6 +32,9 @@ class Item:
     """Items with equal keys may share a batch: everything that must be the same in it, padded lengths and sampling parameters included."""
     payload: object
     """What the backend understands; private to task and backend."""
+    work: float = 1.0
+    """How much there is to do, in a unit of the task's own: denoising steps, most new tokens, tokens read. A batch takes a fixed time and
+    a time proportional to the most work of its items, which is how the server expects times that it has not seen."""
 
 
 class Answer(BaseModel):

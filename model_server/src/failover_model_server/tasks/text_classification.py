@@ -64,7 +64,7 @@ class TextClassification(Task[TextClassificationRequest, TextClassificationRespo
         values = {
             name: np.array(numbers + [fill.get(name, 0)] * (length - len(numbers)), dtype=np.int64) for name, numbers in encoded.items()
         }
-        return Item(key=length, payload=Tensors(values))
+        return Item(key=length, payload=Tensors(values), work=length)
 
     def finish(self, request: TextClassificationRequest, item: Item, output: object) -> TextClassificationResponse:
         """Name the labels."""

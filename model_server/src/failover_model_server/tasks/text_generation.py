@@ -90,7 +90,7 @@ class TextGeneration(Task[TextGenerationRequest, TextGenerationResponse]):
         if self.compiled and length + output > self.context:
             length, output = len(tokens), wanted  # the padded sizes do not fit into the artifact, the real ones do: only its equals join it
         seed = secrets.randbits(63) if request.seed is None else request.seed
-        return Item((length, output), Prompt(tuple(tokens), wanted, request.temperature, request.top_p, seed))
+        return Item((length, output), Prompt(tuple(tokens), wanted, request.temperature, request.top_p, seed), wanted)
 
     def _tokens(self, request: TextGenerationRequest) -> list[int]:
         if not request.chat:

@@ -67,7 +67,7 @@ class TextToImage(Task[TextToImageRequest, TextToImageResponse]):
                 raise InputTooLarge(f"{field}: {count} tokens; at most {self.limit}")
         seed = secrets.randbits(63) if request.seed is None else request.seed
         drawing = Drawing(request.prompt, request.negative_prompt, request.steps, request.guidance_scale, seed)
-        return Item((request.steps, request.guidance_scale), drawing)
+        return Item((request.steps, request.guidance_scale), drawing, request.steps)
 
     def finish(self, request: TextToImageRequest, item: Item, output: object) -> TextToImageResponse:
         """Encode as PNG."""
