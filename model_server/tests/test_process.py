@@ -172,6 +172,22 @@ def test_a_hanging_accelerator_fails_liveness_and_does_not_stop_the_exit() -> No
         assert server.ended() == 1
 
 
+def test_a_long_generation_is_healthy_and_a_step_that_never_comes_is_not() -> None:
+    """A batch of many times the limit that makes progress fails no probe; one that stops making it does."""
+    settings = {"MODEL_SERVER_WEDGE_SECONDS": "0.3", "MODEL_SERVER_FINISH_SECONDS": "1", "MODEL_SERVER_BATCH_BUCKETS": "1"}
+    with running(ECHO_BATCH_SECONDS="6", ECHO_STEPS="120", **settings) as server:
+        server.until("/readiness", 200)
+        with ThreadPoolExecutor(1) as threads:
+            long = threads.submit(post, server, "long")
+            while not long.done():
+                assert httpx.get(f"{server.url}/health").status_code == 200
+                assert httpx.get(f"{server.url}/readiness").status_code == 200
+                time.sleep(0.05)
+            assert long.result().status_code == 200
+            threads.submit(post, server, HANG, **{"X-Request-Timeout": "10"})
+            assert "no progress" in server.until("/health", 500).json()["reason"]
+
+
 def test_a_model_that_cannot_load_ends_the_process_with_its_reason() -> None:
     """A failed load is an exit code that is not 0 and a line in the log, not a server that never becomes ready."""
     with running(ECHO_LOAD_ERROR="weights: unet/model.safetensors is missing") as server:

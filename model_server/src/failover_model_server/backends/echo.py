@@ -18,6 +18,8 @@ DIE = "please die"
 """A batch that holds this payload ends the process."""
 WHICH = "which"
 """A payload that begins with this gives the value of ECHO_CORE, to tell processes apart."""
+WARM = "warm"
+"""The synthetic request's payload: takes no time in a batch of steps, or no test could have long ones."""
 HANG = "please hang"
 """A batch that holds this payload never ends."""
 
@@ -52,7 +54,7 @@ class EchoBackend(Backend):
         if HANG in payloads:
             time.sleep(1e9)
         seconds = self.batch_seconds + self.item_seconds * len(items)
-        for _ in range(self.steps):
+        for _ in range(0 if WARM in payloads else self.steps):
             time.sleep(seconds / self.steps)
             run.step()
         if not self.steps:
