@@ -155,6 +155,18 @@ def test_sigterm_finishes_what_is_in_flight() -> None:
         assert [line["after"] for line in server.logs if line["event"] == "state"][-2:] == ["DRAINING", "STOPPED"]
 
 
+def test_no_time_to_finish_is_none() -> None:
+    """With FINISH_SECONDS=0 a request of ten minutes does not keep the process after the drain time."""
+    with running(ECHO_BATCH_SECONDS="600", ECHO_STEPS="60000", MODEL_SERVER_FINISH_SECONDS="0") as server:
+        server.until("/readiness", 200)
+        with ThreadPoolExecutor(1) as threads:
+            threads.submit(post, server, "long")
+            while "model_server_running_requests 1.0" not in httpx.get(f"{server.url}/metrics").text:
+                time.sleep(0.01)
+            server.terminate()
+            assert server.ended() == 0
+
+
 def test_a_hanging_accelerator_fails_liveness_and_does_not_stop_the_exit() -> None:
     """A batch that never ends: /health says 500 and why, requests get 503; SIGTERM still ends the process, with an exit code that tells."""
     with running(MODEL_SERVER_WEDGE_SECONDS="0.3", MODEL_SERVER_FINISH_SECONDS="1", MODEL_SERVER_BATCH_BUCKETS="1") as server:

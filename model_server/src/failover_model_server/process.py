@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import socket
@@ -115,7 +116,7 @@ def _config(service: Service) -> uvicorn.Config:
         http="httptools",
         lifespan="on",
         timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=int(service.settings.finish_seconds) or None,
+        timeout_graceful_shutdown=math.ceil(service.settings.finish_seconds),  # 0 is none; None would be for ever
         server_header=False,
     )
 

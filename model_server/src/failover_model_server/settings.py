@@ -91,7 +91,7 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(
         default=10.0, ge=0, description="Seconds to go on accepting after SIGTERM, while load balancers take the pod out."
     )
-    finish_seconds: float = Field(default=60.0, ge=0, description="Seconds after that for what is in flight.")
+    finish_seconds: float = Field(default=60.0, ge=0, description="Seconds after that for what is in flight; 0: none.")
     wedge_seconds: float = Field(
         default=60.0, gt=0, description="A batch may go without progress for at least so long before the server calls itself wedged."
     )

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -154,3 +156,10 @@ def _fails_alone(serving: Serving, requests: list[dict[str, Any]], items: list[A
         serving.task.finish(asked[1], items[1], bad)
     assert_same(serving.task.finish(asked[0], items[0], first), alone[0])
     assert_same(serving.task.finish(asked[2], items[2], last), alone[1])
+
+
+def test_a_text_model_does_not_import_diffusers(model: Model) -> None:
+    """It takes 70 MB and seconds, and only pictures need it."""
+    code = "import sys; from tests.pipelines.serving import Serving; from pathlib import Path; Serving('bert', Path(sys.argv[1])); "
+    child = [sys.executable, "-c", code + "print('diffusers' in sys.modules)", str(model("bert"))]
+    assert subprocess.run(child, capture_output=True, text=True, check=True, timeout=50).stdout == "False\n"

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from failover_model_server.settings import Settings
-from failover_model_server.tasks.base import Answer, Item, Task, Tensor
+from failover_model_server.tasks.base import Answer, Body, Item, Task, Tensor
 from failover_model_server.tasks.compiled import compiled_shapes
 from failover_model_server.tasks.labels import Labels, check_scores
 from failover_model_server.tasks.payloads import Tensors
 from failover_model_server.tasks.texts import Tokenizer, bucket_of, buckets_up_to, input_limit
 
 
-class TextClassificationRequest(BaseModel):
+class TextClassificationRequest(Body):
     """A text."""
 
     prompt: str = Field(min_length=1, max_length=200_000, examples=["The film was great."])

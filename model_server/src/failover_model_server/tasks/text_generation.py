@@ -4,11 +4,11 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from failover_model_server.errors import InferenceFailed, InputTooLarge, InvalidRequest, LoadError
 from failover_model_server.settings import Settings
-from failover_model_server.tasks.base import Answer, Item, Task, Tensor
+from failover_model_server.tasks.base import Answer, Body, Item, Task, Tensor
 from failover_model_server.tasks.compiled import CompiledShapes, compiled_shapes
 from failover_model_server.tasks.loading import from_directory, loading
 from failover_model_server.tasks.payloads import Completion, Prompt
@@ -19,7 +19,7 @@ WARM_TOKENS = 2
 """One from the prompt's pass and one from a step after it: both graphs have run."""
 
 
-class TextGenerationRequest(BaseModel):
+class TextGenerationRequest(Body):
     """A prompt, and how to continue it."""
 
     prompt: str = Field(min_length=1, max_length=200_000, examples=["The capital of France is"])
