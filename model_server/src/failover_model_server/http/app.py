@@ -21,6 +21,7 @@ def make(service: Service) -> FastAPI:
         version=version("failover-model-server"),
         description="One model on one accelerator. Errors have one form; Retry-After says when to try again.",
         redoc_url=None,
+        strict_content_type=False,  # JSON without a Content-Type is JSON
     )
     errors.install(app)
     app.include_router(probes.routes(service))
