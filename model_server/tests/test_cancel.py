@@ -72,10 +72,10 @@ def test_a_batch_goes_on_while_anybody_waits() -> None:
             await until(lambda: runs(service))
             seen = service._workers[0].in_flight
             assert seen is not None
-            if len(seen.gone) < 2:
+            if len(seen.over) < 2:
                 pytest.skip("the two did not meet in a batch")
             both[0].cancel()
-            await until(lambda: seen.gone[0])
+            await until(lambda: seen.over[0])
             steps = seen.steps
             await until(lambda: seen.steps > steps + 5)
             assert service._workers[0].in_flight is seen

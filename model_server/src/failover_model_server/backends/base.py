@@ -62,7 +62,7 @@ class Backend(ABC):
         """Run one batch of items with equal keys and return as many outputs, in order.
 
         A backend that works in steps calls `run.step()` after each: that is how the server knows that it does not hang, and where a batch
-        that nobody waits for ends. It may leave out what is `gone`; its output is thrown away.
+        that nobody waits for ends. It may end what is `over` early.
 
         With static shapes the number of items is one of the buckets: a short batch has been filled by repeating its last item, and the
         outputs of the repetitions are thrown away. An exception fails the batch; the server then runs its items one by one, once.

@@ -1,7 +1,7 @@
 """A batch while it runs: how far it is, who still waits for it, and what it has made so far."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 GAPS = 64
 """Gaps that a batch remembers: a generation of thousands of tokens must not grow."""
@@ -18,7 +18,8 @@ def _drop(place: int, part: object) -> None:
 class Run:
     """What a backend and the server tell each other while a batch runs.
 
-    The event loop calls `leave`; the backend's thread calls `step` and `emit`, and reads `gone`. Each attribute has one writing thread.
+    The event loop calls `leave` and `enough`; the backend's thread calls `step` and `emit`, and reads `over`. Each attribute has one
+    writing thread.
 
     Args:
         waiting: items that somebody waits for; they come first in the batch.
@@ -36,8 +37,9 @@ class Run:
         work: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.gone = [False] * waiting + [True] * (size - waiting)
-        """Whether nobody waits for the item in this place; a backend may end it early."""
+        self.over = [False] * waiting + [True] * (size - waiting)
+        """Whether the item in this place may end early: its caller has gone or has enough, or it only fills the batch up."""
+        self._left = list(self.over)
         self.work = work
         self.emit = emit
         """Hands on a part of an output, as a token, before the whole is there."""
@@ -56,11 +58,20 @@ class Run:
     @property
     def abandoned(self) -> bool:
         """Nobody waits for any of it."""
-        return all(self.gone)
+        return all(self._left)
 
     def leave(self, place: int) -> None:
         """Nobody waits for the item in this place any more."""
-        self.gone[place] = True
+        self.over[place] = self._left[place] = True
+
+    def enough(self, place: int) -> None:
+        """The caller has all that it wants of this item, and waits for its output: a stop sequence has come."""
+        self.over[place] = True
+
+    @property
+    def left(self) -> Sequence[bool]:
+        """Whether nobody waits for the item in each place."""
+        return self._left
 
     def step(self) -> None:
         """Report that a step is done: a token of each prompt, a denoising step.

@@ -8,10 +8,11 @@ from starlette.types import Scope
 
 from failover_model_server import ui
 from failover_model_server.errors import InvalidRequest, RequestError
-from failover_model_server.http import errors, inference, open_inference, probes
+from failover_model_server.http import errors, inference, open_inference, openai, probes
 from failover_model_server.http.requests import Envelope, Gate, timeout
 from failover_model_server.lifecycle import State
 from failover_model_server.serving.service import Service
+from failover_model_server.tasks.text_generation import TextGeneration
 
 
 def make(service: Service) -> FastAPI:
@@ -27,6 +28,8 @@ def make(service: Service) -> FastAPI:
     app.include_router(probes.routes(service))
     app.include_router(inference.routes(service))
     app.include_router(open_inference.routes(service))
+    if isinstance(service.task, TextGeneration):
+        app.include_router(openai.routes(service, service.task))
     if service.settings.ui:
         app = ui.mount(app, service)
     app.add_middleware(

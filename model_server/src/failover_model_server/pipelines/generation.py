@@ -55,7 +55,7 @@ class GenerationPipeline(Pipeline):
                 do_sample=False,
                 max_new_tokens=max(prompt.max_new_tokens for prompt in prompts),
                 logits_processor=[sampler],
-                stopping_criteria=[RowLimits(prompts, width, ids.device, run)],
+                stopping_criteria=[RowLimits(prompts, width, self.ends, run, ids.device)],
                 **self._cache(),
             )
         rows, broken = output[:, width:].tolist(), sampler.broken.tolist()

@@ -16,7 +16,7 @@ import structlog
 
 from failover_model_server.backends.run import Abandoned, Run
 from failover_model_server.errors import InferenceFailed, Overloaded, Unavailable
-from failover_model_server.serving.line import Line, Waiting
+from failover_model_server.serving.line import Emit, Line, Waiting
 from failover_model_server.serving.pace import Pace
 from failover_model_server.serving.shape import Shape
 from failover_model_server.serving.worker import Worker, WorkerLost
@@ -176,9 +176,7 @@ class Batcher:
         """Learn how long it takes from an output to an answer."""
         self._finish_seconds += (seconds - self._finish_seconds) * (SMOOTHING if self._finish_seconds else 1.0)
 
-    async def submit(
-        self, item: Item, deadline: float = math.inf, emit: Callable[[object], None] | None = None, *, probe: bool = False
-    ) -> object:
+    async def submit(self, item: Item, deadline: float = math.inf, emit: Emit | None = None, *, probe: bool = False) -> object:
         """Wait in the queue and run; the output.
 
         A cancelled caller takes its item out of the queue, and out of the batch that runs it where the backend can.
@@ -273,9 +271,13 @@ class Batcher:
         loop = asyncio.get_running_loop()
 
         def emit(place: int, part: object) -> None:
-            taker = batch[place].emit if place < len(batch) else None
-            if taker is not None:
-                loop.call_soon_threadsafe(taker, part)
+            if place < len(batch) and batch[place].emit is not None:
+                loop.call_soon_threadsafe(hand_on, place, part)
+
+        def hand_on(place: int, part: object) -> None:
+            taker = batch[place].emit
+            if taker is not None and not taker(part):
+                run.enough(place)
 
         run = Run(len(batch), self._shape.size(len(batch)), emit, max(waiting.item.work for waiting in batch))
         for place, waiting in enumerate(batch):
@@ -297,7 +299,7 @@ class Batcher:
             self._running -= len(items)
             del self._ends[worker.number]
         seconds = self._clock() - began
-        if not any(run.gone[: len(items)]):  # else it may have ended early
+        if not any(run.over[: len(items)]):  # else it may have ended early
             self._pace.ran(size, work, seconds)
             self._batch_seconds += (seconds - self._batch_seconds) * (SMOOTHING if self._batch_seconds else 1.0)
             self._work += (work - self._work) * SMOOTHING
@@ -328,7 +330,7 @@ class Place:
     def __exit__(self, *_: object) -> None:
         self._give_back()
 
-    async def run(self, item: Item, emit: Callable[[object], None] | None = None) -> object:
+    async def run(self, item: Item, emit: Emit | None = None) -> object:
         """Put the prepared item into the queue in this place, and wait for its output.
 
         Raises:

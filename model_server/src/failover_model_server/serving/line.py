@@ -11,6 +11,9 @@ from failover_model_server.serving.pace import Pace
 from failover_model_server.serving.shape import Shape
 from failover_model_server.tasks.base import Item
 
+Emit = Callable[[object], bool]
+"""Takes a part of an output, on the event loop, before the whole is there; False: that was enough, and the backend may end this item."""
+
 
 @dataclass(slots=True, eq=False)
 class Waiting:
@@ -22,8 +25,7 @@ class Waiting:
     """Monotonic seconds by which the caller needs its answer."""
     probe: bool = False
     """Came while nothing else was there: runs although it is expected to be late, since only a run shows that the estimate is too high."""
-    emit: Callable[[object], None] | None = None
-    """Takes parts of the output, on the event loop, before the whole is there."""
+    emit: Emit | None = None
     run: Run | None = None
     """The batch that runs it."""
     place: int = 0

@@ -44,7 +44,7 @@ class RemoteBackend(Backend):
 
     def run(self, items: Sequence[Item], run: Run) -> Sequence[object]:
         """Run a batch in the child, which hears of each caller that goes, and reports its steps and the parts of its outputs."""
-        outputs = self._call("run", list(items), list(run.gone), run.work, run=run)
+        outputs = self._call("run", list(items), list(run.over), run.work, run=run)
         assert isinstance(outputs, list)  # noqa: S101 - the other end is this file
         return outputs
 
@@ -75,12 +75,11 @@ class RemoteBackend(Backend):
 
     def _result(self, run: Run | None) -> tuple[str, Any]:
         """The last message of a call; those before it are steps and parts of `run`."""
-        known_gone = list(run.gone) if run else []
+        known: dict[str, list[bool]] = {"leave": list(run.over), "enough": list(run.over)} if run else {}
         while True:
-            for place, known in enumerate(known_gone):
-                if run and run.gone[place] and not known:
-                    known_gone[place] = True
-                    self._pipe.send(("leave", (place,)))
+            if run:
+                self._notify("leave", known["leave"], run.left)
+                self._notify("enough", known["enough"], run.over)
             if run and not self._pipe.poll(NOTICE_SECONDS):
                 continue
             kind, value = self._pipe.recv()
@@ -92,21 +91,30 @@ class RemoteBackend(Backend):
             else:
                 return kind, value
 
+    def _notify(self, what: str, known: list[bool], now: Sequence[bool]) -> None:
+        """Pass on what has changed since the last time."""
+        for place, changed in enumerate(now):
+            if changed and not known[place]:
+                known[place] = True
+                self._pipe.send((what, (place,)))
+
 
 class ChildRun(Run):
     """A batch's run in the child: what it reports goes to the parent, which says who has gone."""
 
-    def __init__(self, pipe: Connection, gone: Sequence[bool], work: float) -> None:
-        super().__init__(len(gone), len(gone), lambda place, part: pipe.send(("part", (place, part))), work)
-        self.gone = list(gone)
+    def __init__(self, pipe: Connection, over: Sequence[bool], work: float) -> None:
+        super().__init__(len(over), len(over), lambda place, part: pipe.send(("part", (place, part))), work)
+        for place, ended in enumerate(over):
+            if ended:
+                self.leave(place)
         self._pipe = pipe
 
     def step(self) -> None:
         """Report the step, and hear who has gone."""
         self._pipe.send(("step", None))
         while self._pipe.poll():
-            _, (place,) = self._pipe.recv()  # nothing else comes while a batch runs
-            self.leave(place)
+            what, (place,) = self._pipe.recv()  # nothing else comes while a batch runs
+            (self.leave if what == "leave" else self.enough)(place)
         super().step()
 
 
@@ -121,7 +129,7 @@ def serve(pipe: Connection, settings: Settings, environment: dict[str, str]) -> 
             method, args = pipe.recv()
         except EOFError:
             break
-        if method == "leave":  # of a batch that has ended meanwhile
+        if method in {"leave", "enough"}:  # of a batch that has ended meanwhile
             continue
         try:
             if backend is None:
@@ -144,7 +152,7 @@ def _answer(backend: Backend, settings: Settings, pipe: Connection, method: str,
         task.load(args[0])
         return backend.load(args[0], task)
     if method == "run":
-        items, gone, work = args
-        return list(backend.run(items, ChildRun(pipe, gone, work)))
+        items, over, work = args
+        return list(backend.run(items, ChildRun(pipe, over, work)))
     backend.warmed()
     return None

@@ -16,6 +16,7 @@ from failover_model_server.backends.run import Run
 from failover_model_server.errors import DeadlineExceeded, InferenceFailed, LoadError, RequestError, Unavailable
 from failover_model_server.lifecycle import ACCEPTING, Lifecycle, State
 from failover_model_server.serving.batcher import Batcher
+from failover_model_server.serving.line import Emit
 from failover_model_server.serving.model_files import prepare
 from failover_model_server.serving.remote import RemoteBackend
 from failover_model_server.serving.shape import Shape
@@ -195,7 +196,7 @@ class Service:
             return error
         return None
 
-    async def infer(self, request: BaseModel, timeout: float | None = None, emit: Callable[[object], None] | None = None) -> Answer:
+    async def infer(self, request: BaseModel, timeout: float | None = None, emit: Emit | None = None) -> Answer:
         """Answer one request.
 
         Args:
@@ -228,7 +229,7 @@ class Service:
     def _seconds(self, timeout: float | None) -> float:
         return min(timeout or self.settings.request_timeout, self.settings.request_timeout)
 
-    async def _within(self, began: float, seconds: float, request: BaseModel, emit: Callable[[object], None] | None) -> Answer:
+    async def _within(self, began: float, seconds: float, request: BaseModel, emit: Emit | None) -> Answer:
         try:
             async with asyncio.timeout(seconds):
                 return await self._infer(request, began + seconds, emit)
@@ -236,7 +237,7 @@ class Service:
             wait = self._batcher.expected_wait() if self._batcher else RETRY_ELSEWHERE
             raise DeadlineExceeded(f"no result within {seconds:g} s", retry_after=wait) from None
 
-    async def _infer(self, request: BaseModel, deadline: float, emit: Callable[[object], None] | None) -> Answer:
+    async def _infer(self, request: BaseModel, deadline: float, emit: Emit | None) -> Answer:
         batcher = self._open()
         loop = asyncio.get_running_loop()
         with batcher.reserve(deadline) as place:

@@ -60,7 +60,7 @@ class Worker:
             Abandoned: nobody waits for any of it.
             Exception: whatever the backend raised.
         """
-        filled = [*items, *[items[-1]] * (len(run.gone) - len(items))]
+        filled = [*items, *[items[-1]] * (len(run.over) - len(items))]
         outputs = await self._on_thread(self._run, filled, run)
         if len(outputs) != len(filled):
             raise RuntimeError(f"the backend returned {len(outputs)} outputs for {len(filled)} items")
