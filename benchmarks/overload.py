@@ -55,7 +55,7 @@ class Overload:
         factor: Offered load as a multiple of the capacity.
         offered: Requests sent per second.
         capacity: Requests per second without deadlines; the mean of before and after.
-        goodput: Results within the deadline, per second.
+        goodput: Results within the deadline, per second, from one deadline after the beginning to the end of the load.
         p95_ms: 95th percentile of the latency of results.
         statuses: Answers by status.
         recovery_s: From the end of the overload to the last request that got no result in time, at half of the capacity.
@@ -111,7 +111,7 @@ async def _overload(load: _Load, factor: int, seconds: float, clients: int) -> O
         factor=factor,
         offered=offered,
         capacity=(before + after) / 2,
-        goodput=sum(answer.good for answer in answers) / seconds,
+        goodput=sum(answer.good and DEADLINE_S <= answer.sent + answer.seconds <= seconds for answer in answers) / (seconds - DEADLINE_S),
         p95_ms=statistics.quantiles(results, n=20)[-1] if len(results) > 1 else float("nan"),
         statuses={str(status): count for status, count in sorted(Counter(answer.status for answer in answers).items())},
         recovery_s=max((answer.sent for answer in calm if not answer.good), default=0.0),

@@ -97,10 +97,11 @@ class Line:
             coming: items that are being prepared; they are taken to be like the last group.
         """
         last = next(reversed(self._groups), None)
-        return sum(self._batches(len(group.items) + (coming if key == last else 0), group.mean) for key, group in self._groups.items())
+        counts = ((len(group.items) + (coming if key == last else 0), group.mean) for key, group in self._groups.items())
+        return sum(self._batches(items, work, self._pace.expects) for items, work in counts)
 
     def joining(self, key: Hashable | None, work: float, coming: int) -> tuple[float, float]:
-        """What one more item meets: expected seconds of whatever runs before its batch, and within which its batch then ends.
+        """What one more item meets: seconds within which what is before its batch ends nearly always, and its batch after that.
 
         Args:
             key: the item's; None: not known yet, taken to be the last group's.
@@ -111,13 +112,13 @@ class Line:
             key = next(reversed(self._groups), None)
         group = self._groups.get(key)
         before = (len(group.items) if group else 0) + coming
-        others = sum(self._batches(len(other.items), other.mean) for name, other in self._groups.items() if name != key)
+        promised = self._pace.promises
+        others = sum(self._batches(len(other.items), other.mean, promised) for name, other in self._groups.items() if name != key)
         full, rest = divmod(before, self._shape.buckets[-1])
         most = max(work, group.mean) if group else work
-        own = self._pace.promises(self._shape.size(rest + 1), most)
-        return others + self._batches(full * self._shape.buckets[-1], most), own
+        own = promised(self._shape.size(rest + 1), most)
+        return others + self._batches(full * self._shape.buckets[-1], most, promised), own
 
-    def _batches(self, items: int, work: float) -> float:
+    def _batches(self, items: int, work: float, seconds: Callable[[int, float], float]) -> float:
         full, rest = divmod(items, self._shape.buckets[-1])
-        seconds = full * self._pace.expects(self._shape.buckets[-1], work)
-        return seconds + (self._pace.expects(self._shape.size(rest), work) if rest else 0.0)
+        return full * seconds(self._shape.buckets[-1], work) + (seconds(self._shape.size(rest), work) if rest else 0.0)

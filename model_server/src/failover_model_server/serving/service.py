@@ -32,6 +32,9 @@ T = TypeVar("T")
 
 RETRY_WHILE_LOADING = 10.0
 """Retry-After while the model loads, seconds."""
+RESERVE = 0.1
+"""Part of a request's time that the queue does not plan with: the client's began before the request was read, and lasts until it has read
+the answer. A request that is planned to the last millisecond comes late."""
 RETRY_ELSEWHERE = 1.0
 """Seconds while draining or stopped: another pod answers at once."""
 
@@ -190,7 +193,7 @@ class Service:
     def refusal(self, timeout: float | None = None) -> RequestError | None:
         """Why a request that comes now would get no answer, before anything is done for it; None: it may come in. Counts it if so."""
         try:
-            self._open().admit(self._clock() + self._seconds(timeout))
+            self._open().admit(self._clock() + self._seconds(timeout) * (1 - RESERVE))
         except RequestError as error:
             self._refused(error)
             return error
@@ -232,7 +235,7 @@ class Service:
     async def _within(self, began: float, seconds: float, request: BaseModel, emit: Emit | None) -> Answer:
         try:
             async with asyncio.timeout(seconds):
-                return await self._infer(request, began + seconds, emit)
+                return await self._infer(request, began + seconds * (1 - RESERVE), emit)
         except TimeoutError:
             wait = self._batcher.expected_wait() if self._batcher else RETRY_ELSEWHERE
             raise DeadlineExceeded(f"no result within {seconds:g} s", retry_after=wait) from None
