@@ -69,6 +69,7 @@ model_server/.venv-libraries-%/.synced: model_server/pyproject.toml model_server
 .PHONY: test-model-server
 test-model-server: $(MS_STAMP) $(STAMP) ## Tests of the model server: the core, then the pipelines on both generations of their libraries
 	@cd model_server && .venv/bin/python -m pytest -n 2 $(ARGS)
+	@$(MAKE) --no-print-directory test-clients
 	@$(MAKE) --no-print-directory test-pipelines
 	@$(RUN)/python -m pytest tests/breaking_point/test_model_server.py
 
@@ -85,6 +86,16 @@ test-pipelines: $(MS_GENERATIONS) ## Tests of the model server's pipelines on th
 model_server/.venv-real/.synced: model_server/pyproject.toml model_server/uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
 	@UV_PROJECT_ENVIRONMENT=.venv-real $(UV) --project model_server sync --quiet --frozen --group libraries-5 --group real
 	@touch $@
+
+# Client libraries of others, which pin what servers use; each in a process of its own, since both register the protocol's messages.
+model_server/.venv-clients/.synced: model_server/pyproject.toml model_server/uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
+	@UV_PROJECT_ENVIRONMENT=.venv-clients $(UV) --project model_server sync --quiet --frozen --group clients
+	@touch $@
+
+.PHONY: test-clients
+test-clients: model_server/.venv-clients/.synced ## The default calls of tritonclient and kserve against the model server
+	@cd model_server && .venv-clients/bin/python -m pytest tests/clients/test_triton.py $(ARGS)
+	@cd model_server && .venv-clients/bin/python -m pytest tests/clients/test_kserve.py $(ARGS)
 
 .PHONY: test-model-server-real
 test-model-server-real: model_server/.venv-real/.synced ## Slow tests of the model server's answers: real weights, and models trained here

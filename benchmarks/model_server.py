@@ -25,6 +25,7 @@ import urllib3
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import overload
 from benchmarks.markdown import markdown, put
 from failover_harness.model_servers.own_model_server import QUIET, run, serving
 from failover_harness.model_servers.own_model_server import ROOT as SERVER
@@ -39,6 +40,10 @@ _BATCH: Final = 8
 _CLIENTS: Final = 16
 _WRITERS: Final = 8
 _TOKENS: Final = 48
+_FACTORS: Final = (3, 20)
+_SHARES: Final = {3: 0.9, 20: 0.8}
+"""Goals: goodput as a part of the capacity, by the factor of the load."""
+_RECOVERY_S: Final = 2.0
 _PROMPT: Final = " ".join(
     ["the film was not very good ,"] * 4 + ["the film"]
 )  # 32 tokens: both pad to this length, so both compute the same
@@ -73,12 +78,17 @@ def main() -> None:
         run(python, "-m", "benchmarks.bare", "models", str(folder))
         overhead = _overhead(python, folder, rounds=2 if quick else 10)
         batching = _batching(python, folder / "llama", rounds=1 if quick else 3, requests=3 if quick else 8)
+        with serving(python, "text-classification", folder / "bert") as url:
+            loads = overload.measure(
+                f"{url}/sentiment", {"prompt": _PROMPT}, _FACTORS, rounds=1 if quick else 3, seconds=4 if quick else 12, clients=_CLIENTS
+            )
     found = {
         "overhead": overhead,
         "batching": {name: asdict(load) for name, load in batching.items()},
+        "overload": [asdict(load) for load in loads],
         "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "minutes": round((time.monotonic() - started) / 60, 1)},
     }
-    tables = [_overhead_table(overhead), _batching_table(batching)]
+    tables = [_overhead_table(overhead), _batching_table(batching), _overload_table(loads)]
     for table in tables:
         Console().print(table)
     if sum(load.failed for load in batching.values()) or overhead["failed"]:
@@ -239,6 +249,25 @@ def _batching_table(found: Mapping[str, Load]) -> Table:
         f"{many.p50_ms / one.p50_ms:.2f}",
         f"{p95:.2f}{_miss(p95 <= 0.5)}",
     )
+    return table
+
+
+def _overload_table(loads: list[overload.Overload]) -> Table:
+    title = f"Overload: BERT base, requests that need their answer within {overload.DEADLINE_S:g} s"
+    table = _table(title, "offered", "capacity", "goodput", "share", "goal", "p95 of results", "429", "504", "recovery (goal: ≤ 2 s)")
+    for load in loads:
+        goal = _SHARES[load.factor]
+        table.add_row(
+            f"{load.factor} x: {load.offered:.0f}/s",
+            f"{load.capacity:.1f}/s",
+            f"{load.goodput:.1f}/s",
+            f"{load.share:.0%}{_miss(load.share >= goal)}",
+            f"≥ {goal:.0%}",
+            f"{load.p95_ms:,.0f} ms{_miss(load.p95_ms <= overload.DEADLINE_S * 1000)}",
+            str(load.statuses.get("429", 0)),
+            f"{load.statuses.get('504', 0)}{_miss(not load.statuses.get('504'))}",
+            f"{load.recovery_s:.1f} s{_miss(load.recovery_s <= _RECOVERY_S)}",
+        )
     return table
 
 

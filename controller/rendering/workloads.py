@@ -37,6 +37,8 @@ DEREGISTER_S: Final = 15
 """Time from a pod's deletion until the load balancer sends it no new requests, seconds. The server keeps serving in it."""
 DRAIN_S: Final = 10
 """The server's own drain after SIGTERM, seconds."""
+QUEUE_LIMITS: Final = 3
+"""A request may wait this many times the unit's latency limit for its batch. A burst passes; a longer queue only makes answers late."""
 FLUSH_S: Final = 5
 """Time for its last metrics, seconds."""
 NODE_START_S: Final = 600
@@ -195,6 +197,7 @@ def _variables(stack: StackFile, unit: UnitFile, space: str) -> list[Object]:
         "MODEL_SERVER_DOWNLOAD_TIMEOUT": str(allowed_s * 3 // 4),
         "MODEL_SERVER_LOAD_TIMEOUT": str(allowed_s - PROBE_S),
         "MODEL_SERVER_REQUEST_TIMEOUT": str(stack.request_s),
+        "MODEL_SERVER_MAX_QUEUE_SECONDS": f"{min(stack.request_s, QUEUE_LIMITS * unit.latency_limit_s):g}",
         "MODEL_SERVER_DRAIN_SECONDS": str(DRAIN_S),
         "MODEL_SERVER_FINISH_SECONDS": str(stack.request_s),
         "MODEL_SERVER_CLOUDWATCH": "true" if space else "",

@@ -8,12 +8,15 @@ import pytest
 SEEDS = {"APP", "DEVICE", "MODEL_ID", "COMPILED_MODEL_ID", "NODEPOOL", "POD_NAME", "MAX_NEW_TOKENS"}
 
 TORCH = find_spec("torch") is not None
-collect_ignore = [] if TORCH else ["pipelines"]
+CLIENTS = find_spec("tritonclient") is not None
+collect_ignore = [*([] if TORCH else ["pipelines"]), *([] if CLIENTS else ["clients"])]
 
 
 def pytest_report_header() -> str:
     """Say what is left out."""
-    return "pipelines: " + ("torch is here" if TORCH else "LEFT OUT, torch is not installed; `make test-pipelines` runs them")
+    pipelines = "torch is here" if TORCH else "LEFT OUT, torch is not installed; `make test-pipelines` runs them"
+    clients = "here" if CLIENTS else "LEFT OUT, they are not installed; `make test-clients` runs them"
+    return f"pipelines: {pipelines}; clients: {clients}"
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,10 @@ from typing import Any, Self
 
 import pytest
 from failover_model_server.backends.base import Backend, Loaded
+from failover_model_server.backends.run import Run
 from failover_model_server.errors import InferenceFailed, Overloaded, Unavailable
-from failover_model_server.serving.batcher import Batcher, Shape
+from failover_model_server.serving.batcher import Batcher
+from failover_model_server.serving.shape import Shape
 from failover_model_server.serving.worker import Worker, WorkerLost
 from failover_model_server.tasks.base import Item, Task
 from failover_model_server.tasks.echo import EchoTask
@@ -29,7 +31,7 @@ class Recording(Backend):
     def load(self, model: Path, task: Task[Any, Any]) -> Loaded:
         return Loaded("none")
 
-    def run(self, items: Sequence[Item]) -> Sequence[object]:
+    def run(self, items: Sequence[Item], run: Run) -> Sequence[object]:
         self.batches.append(list(items))
         self.before()
         if any(item.payload == "bad" for item in items):
@@ -43,12 +45,16 @@ class Seen:
     def __init__(self) -> None:
         self.sizes: list[tuple[int, int]] = []
         self.failures = 0
+        self.too_late = 0
 
-    def batch(self, items: int, size: int, seconds: float) -> None:
+    def batch(self, items: int, size: int, run: Run, seconds: float) -> None:
         self.sizes.append((items, size))
 
     def failed(self, items: int) -> None:
         self.failures += 1
+
+    def late(self) -> None:
+        self.too_late += 1
 
 
 class Stand:
@@ -209,7 +215,7 @@ def test_an_output_too_few_is_an_error() -> None:
 
     async def run() -> None:
         async with Stand() as stand:
-            stand.backends[0].run = lambda items: ["one"] * (len(items) - 1)  # type: ignore[method-assign]
+            stand.backends[0].run = lambda items, run: ["one"] * (len(items) - 1)  # type: ignore[method-assign]
             assert all(isinstance(answer, InferenceFailed) for answer in await stand.ask(numbered("aa")))
 
     asyncio.run(run())

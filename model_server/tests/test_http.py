@@ -54,6 +54,7 @@ def test_an_odd_request_id_is_replaced(theirs: str) -> None:
         (b"{}", 422, "prompt"),
         (b"{", 422, "body"),
         (b"\xff", 400, "body"),
+        (b'{"prompt": "x", "sed": 3}', 422, "sed"),
         (b'{"prompt": "' + b"x" * 60 + b'"}', 413, "at most 40"),
         (b'{"prompt": "' + b"x" * 200 + b'"}', 413, "larger than 200 bytes"),
     ],
@@ -132,6 +133,19 @@ def test_what_each_state_means_to_probes(state: str, health: int, readiness: int
             assert (await http.get("/health")).status_code == health
             assert (await http.get("/readiness")).status_code == readiness
             assert (await http.post("/echo", json={"prompt": "x"})).status_code == infer
+
+    asyncio.run(run())
+
+
+def test_a_draining_server_closes_its_connections() -> None:
+    """A client that keeps its connection would come back to a pod that is going away; it is answered, and comes back elsewhere."""
+
+    async def run() -> None:
+        async with loaded(echo()) as service, client(service) as http:
+            assert "connection" not in (await http.post("/echo", json={"prompt": "x"})).headers
+            service.drain()
+            answer = await http.post("/echo", json={"prompt": "x"})
+            assert (answer.status_code, answer.headers["connection"]) == (200, "close")
 
     asyncio.run(run())
 

@@ -1,6 +1,7 @@
 """The states, and the watchdog that changes one of them."""
 
 import pytest
+from failover_model_server.backends.run import Run
 from failover_model_server.lifecycle import ALLOWED, HISTORY, Lifecycle, State, Status
 from failover_model_server.serving.watchdog import FACTOR, Watchdog
 
@@ -64,11 +65,27 @@ def test_the_history_is_bounded() -> None:
 
 
 class Busy:
-    """A worker as the watchdog sees it."""
+    """A worker as the watchdog sees it, and batches whose time passes as the test says."""
 
     def __init__(self) -> None:
         self.number = 0
-        self.busy_seconds = 0.0
+        self.clock = Clock()
+        self.in_flight: Run | None = None
+
+    def begin(self, work: float = 1.0) -> Run:
+        self.in_flight = Run(1, 1, work=work, clock=self.clock)
+        return self.in_flight
+
+    def ran(self, *gaps: float, work: float = 1.0) -> Run:
+        """A batch that took these times, with a step between each two of them."""
+        run = self.begin(work)
+        for gap in gaps[:-1]:
+            self.clock.now += gap
+            run.step()
+        self.clock.now += gaps[-1]
+        run.moved()
+        self.in_flight = None
+        return run
 
 
 def test_a_batch_that_takes_too_long_wedges_and_its_end_recovers() -> None:
@@ -78,23 +95,55 @@ def test_a_batch_that_takes_too_long_wedges_and_its_end_recovers() -> None:
     watchdog.check()
     assert lifecycle.state is State.READY
     for _ in range(100):
-        watchdog.ran(10.0)
-    assert watchdog.limit == 10.0 * FACTOR
-    worker.busy_seconds = 199.0
+        watchdog.ran(worker.ran(10.0))
+    began = worker.clock.now
+    assert watchdog.limit(worker.begin()) == pytest.approx(10.0 * FACTOR)
+    worker.clock.now = began + 199.0
     watchdog.check()
     assert lifecycle.state is State.READY
-    worker.busy_seconds = 201.0
+    worker.clock.now = began + 201.0
     watchdog.check()
     assert lifecycle.status.state == "WEDGED"
-    worker.busy_seconds = 0.0
+    worker.in_flight = None
     watchdog.check()
     assert lifecycle.status.state == "READY"
+
+
+def test_a_generation_that_makes_progress_may_last() -> None:
+    """After warm-ups of two steps, ten minutes of steps wedge nothing; a step that never comes does, after the floor."""
+    lifecycle, worker = ready(), Busy()
+    watchdog = Watchdog(lifecycle, [worker], floor=60.0)
+    for _ in range(10):
+        watchdog.ran(worker.ran(0.1, 0.1, 0.01))
+    run = worker.begin(work=600.0)
+    for _ in range(600):
+        worker.clock.now += 1.0
+        run.step()
+        watchdog.check()
+        assert lifecycle.state is State.READY
+    worker.clock.now += 59.0
+    watchdog.check()
+    assert lifecycle.state is State.READY
+    worker.clock.now += 2.0
+    watchdog.check()
+    assert lifecycle.status.state == "WEDGED"
+    assert "after 600 steps" in lifecycle.status.reason
+
+
+def test_without_steps_a_batch_is_judged_by_its_work() -> None:
+    """A backend that reports none may take as long for a hundred units of work as a hundred batches of one."""
+    lifecycle, worker = ready(), Busy()
+    watchdog = Watchdog(lifecycle, [worker], floor=60.0)
+    for _ in range(10):
+        watchdog.ran(worker.ran(6.0, work=2.0))
+    assert watchdog.limit(worker.begin(work=100.0)) == pytest.approx(3.0 * 100 * FACTOR)
 
 
 def test_a_draining_server_is_not_called_wedged() -> None:
     """Once SIGTERM has come the process ends anyway; READY must not come back."""
     lifecycle, worker = ready(), Busy()
     lifecycle.to(State.DRAINING, "SIGTERM")
-    worker.busy_seconds = 1e6
+    worker.begin()
+    worker.clock.now += 1e6
     Watchdog(lifecycle, [worker], floor=60.0).check()
     assert lifecycle.state is State.DRAINING

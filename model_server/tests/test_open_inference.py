@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.support.service import client, echo, loaded
@@ -73,5 +74,22 @@ def test_metadata_describe_the_task() -> None:
             assert body["inputs"] == [{"name": "prompt", "datatype": "BYTES", "shape": [-1]}]
             assert (await http.get("/v2/models/text/ready")).json() == {"name": "text", "ready": True}
             assert (await http.get("/v2")).json()["name"] == "failover-model-server"
+
+    asyncio.run(run())
+
+
+def test_more_elements_than_the_queue_holds_are_too_many() -> None:
+    """413 and how many are allowed, not 429 for ever; so many as the queue holds are answered."""
+
+    async def run() -> None:
+        async with loaded(echo(max_queue=3)) as service, client(service) as http:
+
+            async def infer(count: int) -> httpx.Response:
+                tensor = {"name": "prompt", "shape": [count], "datatype": "BYTES", "data": ["x"] * count}
+                return await http.post("/v2/models/model/infer", json={"inputs": [tensor]})
+
+            refused = await infer(4)
+            assert (refused.status_code, "at most 3" in refused.json()["error"]) == (413, True)
+            assert (await infer(3)).status_code == 200
 
     asyncio.run(run())

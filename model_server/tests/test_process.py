@@ -94,7 +94,8 @@ def test_the_open_inference_protocol_over_grpc() -> None:
         assert (answer.id, list(answer.outputs[0].contents.bytes_contents)) == ("7", [b"a", b"b"])
         raw = {"name": "prompt", "datatype": "BYTES", "shape": [1]}
         answer = rpc(channel, "ModelInfer", model_name="text", inputs=[raw], raw_input_contents=[b"\x02\x00\x00\x00hi"])
-        assert list(answer.outputs[0].contents.bytes_contents) == [b"hi"]
+        assert list(answer.raw_output_contents) == [b"\x02\x00\x00\x00hi"]
+        assert not answer.outputs[0].HasField("contents")
         assert rpc(channel, "ModelMetadata", name="text").inputs[0].name == "prompt"
         assert rpc(channel, "ModelReady", name="text").ready
         assert rpc(channel, "ServerLive").live
@@ -155,6 +156,18 @@ def test_sigterm_finishes_what_is_in_flight() -> None:
         assert [line["after"] for line in server.logs if line["event"] == "state"][-2:] == ["DRAINING", "STOPPED"]
 
 
+def test_no_time_to_finish_is_none() -> None:
+    """With FINISH_SECONDS=0 a request of ten minutes does not keep the process after the drain time."""
+    with running(ECHO_BATCH_SECONDS="600", ECHO_STEPS="60000", MODEL_SERVER_FINISH_SECONDS="0") as server:
+        server.until("/readiness", 200)
+        with ThreadPoolExecutor(1) as threads:
+            threads.submit(post, server, "long")
+            while "model_server_running_requests 1.0" not in httpx.get(f"{server.url}/metrics").text:
+                time.sleep(0.01)
+            server.terminate()
+            assert server.ended() == 0
+
+
 def test_a_hanging_accelerator_fails_liveness_and_does_not_stop_the_exit() -> None:
     """A batch that never ends: /health says 500 and why, requests get 503; SIGTERM still ends the process, with an exit code that tells."""
     with running(MODEL_SERVER_WEDGE_SECONDS="0.3", MODEL_SERVER_FINISH_SECONDS="1", MODEL_SERVER_BATCH_BUCKETS="1") as server:
@@ -170,6 +183,22 @@ def test_a_hanging_accelerator_fails_liveness_and_does_not_stop_the_exit() -> No
             assert stuck.result().status_code == 504
         server.terminate()
         assert server.ended() == 1
+
+
+def test_a_long_generation_is_healthy_and_a_step_that_never_comes_is_not() -> None:
+    """A batch of many times the limit that makes progress fails no probe; one that stops making it does."""
+    settings = {"MODEL_SERVER_WEDGE_SECONDS": "0.3", "MODEL_SERVER_FINISH_SECONDS": "1", "MODEL_SERVER_BATCH_BUCKETS": "1"}
+    with running(ECHO_BATCH_SECONDS="6", ECHO_STEPS="120", **settings) as server:
+        server.until("/readiness", 200)
+        with ThreadPoolExecutor(1) as threads:
+            long = threads.submit(post, server, "long")
+            while not long.done():
+                assert httpx.get(f"{server.url}/health").status_code == 200
+                assert httpx.get(f"{server.url}/readiness").status_code == 200
+                time.sleep(0.05)
+            assert long.result().status_code == 200
+            threads.submit(post, server, HANG, **{"X-Request-Timeout": "10"})
+            assert "no progress" in server.until("/health", 500).json()["reason"]
 
 
 def test_a_model_that_cannot_load_ends_the_process_with_its_reason() -> None:

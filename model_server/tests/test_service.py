@@ -9,6 +9,7 @@ import pytest
 from failover_model_server import registry
 from failover_model_server.backends.base import Backend, Context, Loaded
 from failover_model_server.backends.echo import EchoBackend
+from failover_model_server.backends.run import Run
 from failover_model_server.errors import LoadError
 from failover_model_server.lifecycle import State
 from failover_model_server.serving.service import Service
@@ -28,7 +29,7 @@ class Compiled(Backend):
     def load(self, model: Path, task: Task[Any, Any]) -> Loaded:
         return Loaded("fake", batch_buckets=(1, 3), static_shapes=True)
 
-    def run(self, items: Sequence[Item]) -> Sequence[object]:
+    def run(self, items: Sequence[Item], run: Run) -> Sequence[object]:
         self.ran.append(len(items))
         return [item.payload for item in items]
 
@@ -76,14 +77,14 @@ def fails(service: Service) -> str:
 
 def test_a_model_that_answers_nonsense_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the task says of a synthetic response decides."""
-    monkeypatch.setattr(EchoBackend, "run", lambda self, items: ["nonsense"] * len(items))
+    monkeypatch.setattr(EchoBackend, "run", lambda self, items, run: ["nonsense"] * len(items))
     assert fails(Service(echo(), Sink())) == "the echo backend does not echo"
 
 
 def test_a_batch_that_raises_while_warming_fails_without_internals(monkeypatch: pytest.MonkeyPatch) -> None:
     """The probe's reason names the kind of error; its text, which may hold paths, is in the log alone."""
 
-    def run(self: object, items: object) -> object:
+    def run(self: object, items: object, run: object) -> object:
         raise RuntimeError("/secret/path")
 
     monkeypatch.setattr(EchoBackend, "run", run)

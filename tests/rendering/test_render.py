@@ -236,6 +236,16 @@ def test_the_files_own_settings_take_precedence() -> None:
     assert annotations["alb.ingress.kubernetes.io/certificate-arn"] == "arn:x"
 
 
+def test_the_queue_is_bounded_by_the_units_latency_limit() -> None:
+    """In seconds: three times the limit of the unit, and never longer than a request may take."""
+    values = document()
+    unit = values["spec"]["units"][0]
+    for limit, expected in ((2.0, "6"), (3000.0, str(values["spec"]["stack"].get("requestSeconds", 60)))):
+        unit["latencyLimitSeconds"] = limit
+        variables = _one(objects_of(parsed(values)), "Deployment", "sd21-inf2")["spec"]["template"]["spec"]["containers"][0]["env"]
+        assert {one["name"]: one.get("value") for one in variables}["MODEL_SERVER_MAX_QUEUE_SECONDS"] == expected
+
+
 def test_the_policy_is_the_same_with_and_without_a_stack() -> None:
     """`run` and `plan` do not use the stack."""
     values = document()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import structlog
 import uvicorn
+import uvloop
 
 from failover_model_server.errors import LoadError
 from failover_model_server.http import app
@@ -26,6 +28,9 @@ log = structlog.get_logger()
 
 KEEP_ALIVE = 75
 """Seconds; longer than a load balancer's 60, or it meets a connection that we are closing and answers 502."""
+SWITCH_SECONDS = 0.0005
+"""How long a thread keeps Python's lock while another waits for it. A model takes it back after each of hundreds of kernels a batch; with
+Python's own 5 ms, an event loop that is busy with refusals would hold each of them up for so long."""
 CLOSE_SECONDS = 5.0
 """For a worker to close its backend."""
 TERMINATION_LOG = Path("/dev/termination-log")
@@ -44,7 +49,9 @@ class HttpServer(uvicorn.Server):
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; the exit code. Does not return where a thread hangs: the process ends here then."""
     logs.configure(settings.log_format, settings.log_level)
-    return asyncio.run(_serve(settings))
+    sys.setswitchinterval(SWITCH_SECONDS)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(settings))
 
 
 async def _serve(settings: Settings) -> int:
@@ -106,9 +113,10 @@ def _config(service: Service) -> uvicorn.Config:
         app.make(service),
         log_config=None,
         access_log=False,
+        http="httptools",
         lifespan="on",
         timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=int(service.settings.finish_seconds) or None,
+        timeout_graceful_shutdown=math.ceil(service.settings.finish_seconds),  # 0 is none; None would be for ever
         server_header=False,
     )
 

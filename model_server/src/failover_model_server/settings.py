@@ -78,6 +78,11 @@ class Settings(BaseSettings):
     )
     static_shapes: bool = Field(default=False, description="Pad to buckets also on a backend that does not need it.")
     max_queue: int = Field(default=64, ge=1, description="Requests that may wait; more get 429.")
+    max_queue_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        description="Expected seconds that a request may wait for its batch, else 429. 0: its deadline alone decides.",
+    )
     threads: int = Field(default=4, ge=1, le=64, description="Threads that prepare requests and finish responses.")
     request_timeout: float = Field(default=60.0, gt=0, description="Longest time of a request, seconds.")
 
@@ -86,9 +91,9 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(
         default=10.0, ge=0, description="Seconds to go on accepting after SIGTERM, while load balancers take the pod out."
     )
-    finish_seconds: float = Field(default=60.0, ge=0, description="Seconds after that for what is in flight.")
+    finish_seconds: float = Field(default=60.0, ge=0, description="Seconds after that for what is in flight; 0: none.")
     wedge_seconds: float = Field(
-        default=60.0, gt=0, description="A batch may hang for at least so long before the server calls itself wedged."
+        default=60.0, gt=0, description="A batch may go without progress for at least so long before the server calls itself wedged."
     )
 
     # What operators see

@@ -18,12 +18,13 @@ import pytest
 from failover_model_server.adapter.app import Adapter, make
 from failover_model_server.adapter.engine import Engine
 from failover_model_server.settings import Settings
+from failover_model_server.tasks.text_generation import TextGenerationRequest
 from failover_model_server.telemetry.sink import Sink
 from moto.server import ThreadedMotoServer
 from prometheus_client import CollectorRegistry
 
 from tests.support import vllm
-from tests.support.service import Recorder
+from tests.support.service import Recorder, until
 
 
 @dataclass
@@ -71,7 +72,7 @@ def test_ready_means_that_the_engine_has_generated() -> None:
         await setup.observe()
         assert (await setup.get("/readiness")).status_code == 503
         assert (await setup.get("/health")).status_code == 200
-        setup.vllm.health, setup.vllm.text = 200, ""
+        setup.vllm.health, setup.vllm.text, setup.vllm.finish_reason = 200, "", "length"
         await setup.observe()
         assert (await setup.get("/readiness")).status_code == 503
         setup.vllm.text = " Paris."
@@ -85,6 +86,55 @@ def test_ready_means_that_the_engine_has_generated() -> None:
         assert (answer.status_code, answer.json()["reason"]) == (503, "the engine says 500 to /health")
         setup.adapter.draining = True
         assert (await setup.get("/readiness")).json()["state"] == "DRAINING"
+
+    _run(test)
+
+
+def test_a_model_that_ends_the_warm_up_at_once_is_ready() -> None:
+    """An end token is an answer: nothing came since the model had nothing to say, and it said so."""
+
+    async def test(setup: Setup) -> None:
+        setup.vllm.health, setup.vllm.text = 200, ""
+        await setup.observe()
+        assert (await setup.get("/readiness")).status_code == 200
+
+    _run(test)
+
+
+def test_what_is_answered_while_probes_time_out_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy engine is the same engine: what it served meanwhile is counted once it answers probes again, exactly."""
+    monkeypatch.setattr("failover_model_server.adapter.engine.PROBE_TIMEOUT", 0.2)
+
+    async def test(setup: Setup) -> None:
+        setup.vllm.health = 200
+        await setup.observe()
+        setup.vllm.stalled = threading.Event()
+        for _ in range(100):
+            setup.vllm.finish(0.4)
+        await setup.observe()
+        assert (await setup.get("/readiness")).json()["reason"] == "the engine does not answer in time"
+        setup.vllm.stalled.set()
+        await setup.observe()
+        assert (await setup.get("/readiness")).status_code == 200
+        assert len(setup.sink.latencies) == 100
+
+    _run(test)
+
+
+def test_a_client_that_goes_aborts_its_request() -> None:
+    """The engine sees the connection close, which is how it hears of an abort; a deadline of the client's does the same."""
+
+    async def test(setup: Setup) -> None:
+        setup.vllm.health = 200
+        await setup.observe()
+        setup.vllm.hold = threading.Event()
+        late = await setup.client.post("/gentext", json={"prompt": "x"}, headers={"X-Request-Timeout": "0.2"})
+        assert (late.status_code, late.json()["error"]["code"]) == (504, "deadline_exceeded")
+        await until(lambda: setup.vllm.aborted == 1)
+        asked = asyncio.create_task(setup.adapter.generate(TextGenerationRequest(prompt="x")))
+        await until(lambda: len(setup.vllm.bodies) == 3)
+        asked.cancel()
+        await until(lambda: setup.vllm.aborted == 2)
 
     _run(test)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from failover_model_server import registry
 from failover_model_server.backends.base import Loaded
+from failover_model_server.backends.run import Run
 from failover_model_server.settings import Settings
 from failover_model_server.tasks.base import Item
 from PIL import Image
@@ -34,7 +35,7 @@ class Serving:
         items = self.prepare(requests)
         assert len({item.key for item in items}) == 1, "these requests do not share a batch"
         filled = items + [items[-1]] * ((padded_to or len(items)) - len(items))
-        outputs = self.backend.run(filled)
+        outputs = self.backend.run(filled, Run(len(filled), len(filled)))
         assert len(outputs) == len(filled)
         return [
             self.task.finish(self.task.request(**request), item, output)
@@ -46,7 +47,7 @@ class Serving:
         for request in self.task.warm_requests():
             item = self.task.prepare(request)
             for size in sizes:
-                for output in self.backend.run([item] * size):
+                for output in self.backend.run([item] * size, Run(size, size)):
                     self.task.check(self.task.finish(request, item, output))
         self.backend.warmed()
 

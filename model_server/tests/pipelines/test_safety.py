@@ -2,12 +2,15 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from failover_model_server.backends.run import Run
 from failover_model_server.errors import InferenceFailed, LoadError
 from safetensors.torch import load_file, save_file
 
@@ -147,9 +150,16 @@ def test_pixels_that_are_not_numbers_fail_alone(name: str, model: Model) -> None
 
 
 def _fails_alone(serving: Serving, requests: list[dict[str, Any]], items: list[Any], alone: list[Any]) -> None:
-    first, bad, last = serving.backend.run(items)
+    first, bad, last = serving.backend.run(items, Run(len(items), len(items)))
     asked = [serving.task.request(**request) for request in requests]
     with pytest.raises(InferenceFailed, match="not finite"):
         serving.task.finish(asked[1], items[1], bad)
     assert_same(serving.task.finish(asked[0], items[0], first), alone[0])
     assert_same(serving.task.finish(asked[2], items[2], last), alone[1])
+
+
+def test_a_text_model_does_not_import_diffusers(model: Model) -> None:
+    """It takes 70 MB and seconds, and only pictures need it."""
+    code = "import sys; from tests.pipelines.serving import Serving; from pathlib import Path; Serving('bert', Path(sys.argv[1])); "
+    child = [sys.executable, "-c", code + "print('diffusers' in sys.modules)", str(model("bert"))]
+    assert subprocess.run(child, capture_output=True, text=True, check=True, timeout=50).stdout == "False\n"

@@ -69,9 +69,9 @@ class ServerProcess:
     def grpc(self) -> str:
         return f"127.0.0.1:{self.logged('listening')['grpc']}"
 
-    def until(self, path: str, status: int) -> httpx.Response:
+    def until(self, path: str, status: int, patience: float = PATIENCE) -> httpx.Response:
         """Ask until the status comes."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patience
         answer = None
         while time.monotonic() < deadline:
             answer = httpx.get(self.url + path)

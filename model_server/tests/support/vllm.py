@@ -1,7 +1,10 @@
 """A fake of vLLM's server: health, models, completions, and metrics under the names of its V1 engine."""
 
 import json
+import select
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +34,11 @@ class Vllm:
     """Latency that is counted for each completion."""
     hold: threading.Event | None = None
     """Completions wait for it."""
+    finish_reason: str = "stop"
+    aborted: int = 0
+    """Completions whose client has gone before they were answered."""
+    stalled: threading.Event | None = None
+    """/health waits for it."""
     bodies: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -69,6 +77,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/health":
+            if self.engine.stalled is not None:
+                self.engine.stalled.wait(30)
             self._send(self.engine.health, b"")
         elif self.path == "/metrics":
             self._send(200, self.engine.metrics().encode())
@@ -80,8 +90,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.engine.bodies.append((self.path, body))
-        if self.engine.hold is not None:
-            self.engine.hold.wait(30)
+        if not self._held():
+            self.engine.aborted += 1
+            return
         if self.engine.status != 200:
             self._send(self.engine.status, json.dumps({"error": {"message": self.engine.error}}).encode())
             return
@@ -89,8 +100,18 @@ class _Handler(BaseHTTPRequestHandler):
         chat: dict[str, Any] = (
             {"message": {"role": "assistant", "content": self.engine.text}} if self.path.endswith("chat/completions") else {}
         )
-        choice = {"index": 0, "finish_reason": "stop", **(chat or {"text": self.engine.text})}
+        choice = {"index": 0, "finish_reason": self.engine.finish_reason, **(chat or {"text": self.engine.text})}
         self._send(200, json.dumps({"choices": [choice], "usage": {"completion_tokens": 3}}).encode())
+
+    def _held(self) -> bool:
+        """Wait as long as the engine is told to; False: the client has gone meanwhile."""
+        deadline = time.monotonic() + 30
+        while self.engine.hold is not None and not self.engine.hold.wait(0.02) and time.monotonic() < deadline:
+            readable, _, _ = select.select([self.connection], [], [], 0)
+            if readable and not self.connection.recv(1, socket.MSG_PEEK):
+                self.close_connection = True
+                return False
+        return True
 
     def _send(self, status: int, content: bytes) -> None:
         self.send_response(status)

@@ -2,14 +2,14 @@
 
 from importlib.metadata import version
 
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
 
 from failover_model_server.adapter.engine import RETRY_AFTER, Engine
 from failover_model_server.errors import Overloaded, RequestError, Unavailable
 from failover_model_server.http import errors
-from failover_model_server.http.requests import Envelope
+from failover_model_server.http.requests import Envelope, timeout, unless_gone
 from failover_model_server.settings import Settings
 from failover_model_server.tasks.text_generation import TextGenerationRequest, TextGenerationResponse
 from failover_model_server.telemetry.sink import Sink
@@ -37,14 +37,14 @@ class Adapter:
         """Whether new requests should come here."""
         return self.engine.state.ready and not self.draining
 
-    async def generate(self, request: TextGenerationRequest) -> TextGenerationResponse:
+    async def generate(self, request: TextGenerationRequest, seconds: float | None = None) -> TextGenerationResponse:
         """One request, if there is room for it. Answers are counted from the engine's metrics, which see those of every client."""
         try:
             if self._in_flight >= self.settings.max_queue:
                 raise Overloaded(f"{self._in_flight} requests are under way", RETRY_AFTER)
             self._in_flight += 1
             try:
-                answer = await self.engine.generate(request)
+                answer = await self.engine.generate(request, seconds)
             finally:
                 self._in_flight -= 1
         except RequestError as error:
@@ -69,12 +69,12 @@ def make(adapter: Adapter) -> FastAPI:
     router = APIRouter(tags=["inference"])
 
     @router.post("/gentext", operation_id="text-generation", responses=dict(errors.RESPONSES))
-    async def generate(body: TextGenerationRequest) -> TextGenerationResponse:
+    async def generate(request: Request, body: TextGenerationRequest) -> TextGenerationResponse:
         """Continue a text."""
-        return await adapter.generate(body)
+        return await unless_gone(request, adapter.generate(body, timeout(request.headers)))
 
     app.include_router(router)
-    app.add_middleware(Envelope, most_bytes=adapter.settings.max_body_bytes)
+    app.add_middleware(Envelope, most_bytes=adapter.settings.max_body_bytes, closing=lambda: adapter.draining)
     return app
 
 

@@ -63,8 +63,12 @@ class Engine:
             log.info("engine", ready=ready, reason=reason)
             self.state = EngineState(ready, reason, self._clock())
 
-    async def generate(self, request: TextGenerationRequest) -> TextGenerationResponse:
-        """Ask the engine for a completion.
+    async def generate(self, request: TextGenerationRequest, timeout: float | None = None) -> TextGenerationResponse:
+        """Ask the engine for a completion. A caller that is cancelled closes the connection, at which the engine aborts the request.
+
+        Args:
+            request: what to continue.
+            timeout: seconds for it; the setting where that is shorter, or None is given.
 
         Raises:
             RequestError: the text may be sent to the client.
@@ -73,10 +77,11 @@ class Engine:
             raise Unavailable(self.state.reason, RETRY_AFTER)
         began = self._clock()
         path, body = self._completion(request)
+        seconds = min(timeout or self._settings.request_timeout, self._settings.request_timeout)
         try:
-            answer = await self._client.post(path, json=body, timeout=self._settings.request_timeout)
+            answer = await self._client.post(path, json=body, timeout=seconds)
         except httpx.TimeoutException as error:
-            raise DeadlineExceeded(f"no answer within {self._settings.request_timeout:g} s", RETRY_AFTER) from error
+            raise DeadlineExceeded(f"no answer within {seconds:g} s", RETRY_AFTER) from error
         except httpx.HTTPError as error:
             raise Unavailable("the engine does not answer", RETRY_AFTER) from error
         self._understand(answer)
@@ -121,6 +126,8 @@ class Engine:
                 self._model = str(models.json()["data"][0]["id"])
             if not self._warm:
                 await self._warm_up()
+        except httpx.TimeoutException:
+            return False, "the engine does not answer in time"  # busy, not another engine: what it counts goes on
         except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as error:
             self._model, self._warm = "", False  # it may come back with another model
             return False, f"the engine does not answer yet ({type(error).__name__})"
@@ -130,7 +137,8 @@ class Engine:
         """One real request, not counted: /health says that the engine runs, not that it generates."""
         body = {"model": self._model, "prompt": "Hello", "max_tokens": 2, "temperature": 0.0}
         answer = await self._client.post("/v1/completions", json=body, timeout=self._settings.request_timeout)
-        if answer.status_code != _OK or not answer.json()["choices"][0]["text"]:
+        choice = answer.json()["choices"][0] if answer.status_code == _OK else {}
+        if not (choice.get("text") or choice.get("finish_reason") == "stop"):  # a model may end a text at once
             raise ValueError("the engine does not generate")
         metrics = await self._client.get("/metrics", timeout=PROBE_TIMEOUT)
         self._before = scrape.parse(metrics.text)

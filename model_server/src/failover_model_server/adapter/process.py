@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import signal
 
 import httpx
@@ -47,7 +48,7 @@ async def _serve(settings: Settings) -> int:
                 log_config=None,
                 access_log=False,
                 timeout_keep_alive=KEEP_ALIVE,
-                timeout_graceful_shutdown=int(settings.finish_seconds) or None,
+                timeout_graceful_shutdown=math.ceil(settings.finish_seconds),
                 server_header=False,
             )
         )

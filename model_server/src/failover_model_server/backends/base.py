@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from failover_model_server.backends.run import Run
 from failover_model_server.settings import Settings
 from failover_model_server.tasks.base import Item, Task
 
@@ -57,8 +58,11 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def run(self, items: Sequence[Item]) -> Sequence[object]:
+    def run(self, items: Sequence[Item], run: Run) -> Sequence[object]:
         """Run one batch of items with equal keys and return as many outputs, in order.
+
+        A backend that works in steps calls `run.step()` after each: that is how the server knows that it does not hang, and where a batch
+        that nobody waits for ends. It may end what is `over` early.
 
         With static shapes the number of items is one of the buckets: a short batch has been filled by repeating its last item, and the
         outputs of the repetitions are thrown away. An exception fails the batch; the server then runs its items one by one, once.

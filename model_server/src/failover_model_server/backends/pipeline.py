@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from failover_model_server.backends.base import Backend
+from failover_model_server.backends.run import Run
 from failover_model_server.settings import Settings
 from failover_model_server.tasks.base import Item
 
@@ -18,11 +19,11 @@ class PipelineBackend(Backend):
         super().__init__(settings)
         self.pipeline: Pipeline | None = None
 
-    def run(self, items: Sequence[Item]) -> Sequence[object]:
+    def run(self, items: Sequence[Item], run: Run) -> Sequence[object]:
         """Run the task's pipeline."""
         if self.pipeline is None:
             raise RuntimeError("run before load")
-        return self.pipeline.run(items)
+        return self.pipeline.run(items, run)
 
     def close(self) -> None:
         """Let weights or artifacts go."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
 GENERATION = "text-generation"
+DIFFUSION = "text-to-image"
 LIBRARIES = ("torch", "transformers", "diffusers")
 
 
@@ -30,7 +31,7 @@ class TorchBackend(PipelineBackend):
             from failover_model_server.pipelines.builders import build
         except ImportError as error:
             raise LoadError(f"backend {self.name!r}: {error}; install its extra, failover-model-server[{self.name}]") from error
-        quiet()
+        quiet(task.name)
         device = self.device()
         static = self.static_shapes or self.settings.static_shapes
         placement = Placement(device, self.dtype(device, task.name), static)
@@ -80,10 +81,12 @@ class TorchBackend(PipelineBackend):
         return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
 
 
-def quiet() -> None:
-    """No progress bars in the log of a server."""
-    import diffusers
+def quiet(task: str) -> None:
+    """No progress bars in the log of a server. Of diffusers only for a task that needs it: it takes 70 MB and seconds to import."""
     import transformers
 
-    diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
+    if task == DIFFUSION:
+        import diffusers
+
+        diffusers.utils.logging.disable_progress_bar()

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import structlog
 
 from failover_model_server.backends.base import Loaded
+from failover_model_server.backends.run import Run
 from failover_model_server.backends.torch_backend import TorchBackend
 from failover_model_server.compiled.cache import CompileCache, keep, prepare
 from failover_model_server.compiled.torch_key import make_key
@@ -54,9 +55,9 @@ class TritonBackend(TorchBackend):
         if self.cache is not None:
             keep(self.settings, self.cache)
 
-    def run(self, items: Sequence[Item]) -> Sequence[object]:
+    def run(self, items: Sequence[Item], run: Run) -> Sequence[object]:
         """Run; say so if it had to compile."""
-        outputs = super().run(items)
+        outputs = super().run(items, run)
         if self.warm_graphs is not None and (now := graphs()) > self.warm_graphs:
             log.warning("compiled after warming", compilations=now - self.warm_graphs, items=len(items), key=str(items[0].key))
             self.warm_graphs = now

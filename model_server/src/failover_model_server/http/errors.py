@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from failover_model_server.errors import InferenceFailed, InputTooLarge, RequestError, in_words
+from failover_model_server.errors import InferenceFailed, InputTooLarge, Overloaded, RequestError, in_words
 
 log = structlog.get_logger()
 
@@ -50,12 +50,27 @@ class ClientGone(Exception):
     """The client has closed its connection; nobody reads the answer."""
 
 
+def openai_error(status: int, code: str, message: str) -> dict[str, Any]:
+    """An error in the OpenAI protocol's form."""
+    kind = "rate_limit_error" if status == Overloaded.status else "invalid_request_error"
+    kind = "server_error" if status >= InferenceFailed.status else kind
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
 def body(scope: Scope, status: int, code: str, message: str, headers: Mapping[str, str]) -> JSONResponse:
     """An error in the form that the route's protocol wants."""
     if scope["path"].startswith("/v2"):
         return JSONResponse({"error": message}, status, headers)
+    if scope["path"].startswith("/v1/"):
+        return JSONResponse(openai_error(status, code, message), status, headers)
     detail = ErrorDetail(code=code, message=message, request_id=str(scope.get("request_id", "-")))
     return JSONResponse(ErrorBody(error=detail).model_dump(), status, headers)
+
+
+def refusal(scope: Scope, error: RequestError) -> JSONResponse:
+    """The response to a request that gets no result."""
+    headers = {} if error.retry_after is None else {"Retry-After": str(math.ceil(error.retry_after))}
+    return body(scope, error.status, error.code, str(error), headers)
 
 
 def install(app: FastAPI) -> None:
@@ -63,8 +78,7 @@ def install(app: FastAPI) -> None:
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestError)  # noqa: S101 - registered for it
-        headers = {} if error.retry_after is None else {"Retry-After": str(math.ceil(error.retry_after))}
-        return body(request.scope, error.status, error.code, str(error), headers)
+        return refusal(request.scope, error)
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it

@@ -56,7 +56,7 @@ def routes(service: Service) -> APIRouter:
         )
 
     async def infer(request: Request, body: BaseModel) -> BaseModel:
-        return await unless_gone(request, service.infer(body, timeout(request)))
+        return await unless_gone(request, service.infer(body, timeout(request.headers)))
 
     infer.__annotations__ |= {"body": task.request, "return": task.response}
     infer.__doc__ = f"Run {task.name}."

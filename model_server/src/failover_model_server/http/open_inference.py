@@ -1,19 +1,22 @@
 """The Open Inference Protocol v2 over HTTP."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
+from failover_model_server.http import binary
 from failover_model_server.http.requests import timeout, unless_gone
 from failover_model_server.lifecycle import ALIVE, State
 from failover_model_server.serving.open_inference import VERSION, ModelMetadata, check_model, infer_all, metadata
 from failover_model_server.serving.service import Service
-from failover_model_server.serving.tensors import Values, outputs, requests
+from failover_model_server.serving.tensors import outputs, requests
 
+MODELS = "/v2/models/"
+"""What the paths of models begin with."""
 Parameters = dict[str, str | int | float | bool]
 
 
@@ -24,7 +27,8 @@ class InputTensor(BaseModel):
     shape: list[int]
     datatype: str
     parameters: Parameters = {}
-    data: list[Any]
+    data: list[Any] | None = None
+    """Left out where `parameters.binary_data_size` says how many bytes after the JSON are the tensor's."""
 
 
 class OutputWanted(BaseModel):
@@ -49,7 +53,8 @@ class OutputTensor(BaseModel):
     name: str
     shape: list[int]
     datatype: str
-    data: list[Any]
+    parameters: Parameters | None = None
+    data: list[Any] | None = None
 
 
 class InferenceResponse(BaseModel):
@@ -66,7 +71,7 @@ class ServerMetadata(BaseModel):
 
     name: str = "failover-model-server"
     version: str
-    extensions: list[str] = []
+    extensions: list[str] = ["binary_tensor_data"]
 
 
 class ProtocolError(BaseModel):
@@ -88,6 +93,12 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         504: "No result before the deadline.",
     }.items()
 }
+
+
+BODY: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"application/json": {"schema": InferenceRequest.model_json_schema()}}}
+}
+"""The request for the OpenAPI document: the route reads it itself."""
 
 
 def routes(service: Service) -> APIRouter:
@@ -135,32 +146,31 @@ def _model_routes(service: Service, router: APIRouter) -> None:
         is_ready = service.lifecycle.state is State.READY
         return JSONResponse({"name": name, "ready": is_ready}, 200 if is_ready else 503)
 
-    async def infer(request: Request, body: InferenceRequest) -> InferenceResponse:
-        """Run the model on every element of the inputs."""
-        return await _infer(service, request, body)
+    async def infer(request: Request) -> Response:
+        """Run the model on every element of the inputs; JSON of any or no Content-Type, with the binary-data extension."""
+        return await _infer(service, request)
 
     forms: dict[str, Callable[..., None]] = {"/models/{name}": check_name, "/models/{name}/versions/{number}": check}
     for prefix, known in forms.items():
         one = APIRouter(prefix=prefix, dependencies=[Depends(known)])
         one.get("", responses={404: ERRORS[404]})(model)
         one.get("/ready", responses={404: ERRORS[404], 503: {"description": "Not ready."}})(ready)
-        one.post("/infer", responses=ERRORS)(infer)
+        one.post("/infer", responses={**ERRORS, 200: {"model": InferenceResponse}}, openapi_extra=BODY)(infer)
         router.include_router(one)
 
 
-async def _infer(service: Service, request: Request, body: InferenceRequest) -> InferenceResponse:
-    tensors = [Values(one.name, one.datatype, tuple(one.shape), _flat(one.data)) for one in body.inputs]
+async def _infer(service: Service, request: Request) -> Response:
+    body, tensors = binary.read(InferenceRequest, request.headers.get(binary.HEADER), await request.body())
     wanted = [one.name for one in body.outputs]
     outputs(service.task, [], wanted)  # refuse an unknown output before the model runs
-    rows = requests(service.task, tensors, body.parameters)
-    answers = await unless_gone(request, infer_all(service, rows, timeout(request)))
-    results = [
-        OutputTensor(name=values.name, shape=list(values.shape), datatype=values.datatype, data=list(values.data))
-        for values in outputs(service.task, answers, wanted)
-    ]
-    return InferenceResponse(model_name=service.settings.app, id=body.id, outputs=results)
-
-
-def _flat(data: Sequence[Any]) -> list[Any]:
-    """The elements of data that may be nested by one level: deeper shapes are refused anyway."""
-    return [cell for row in data for cell in (row if isinstance(row, list) else [row])]
+    shared = {name: value for name, value in body.parameters.items() if name != binary.ALL_OUTPUTS}
+    rows = requests(service.task, tensors, shared)
+    answers = await unless_gone(request, infer_all(service, rows, timeout(request.headers)))
+    found = outputs(service.task, answers, wanted)
+    packed = binary.wanted(body.parameters, {one.name: one.parameters for one in body.outputs}, [values.name for values in found])
+    answer = InferenceResponse(
+        model_name=service.settings.app,
+        id=body.id,
+        outputs=[binary.described(OutputTensor, values, raw=values.name in packed) for values in found],
+    )
+    return binary.response(answer, [values for values in found if values.name in packed])

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from failover_model_server.backends.run import Run
 from failover_model_server.tasks.base import Item
 
 Compile = Callable[[Any], Any]
@@ -32,8 +33,11 @@ class Pipeline(ABC):
     """Runs batches of one task. Called on one thread, one batch at a time."""
 
     @abstractmethod
-    def run(self, items: Sequence[Item]) -> Sequence[object]:
-        """The output for each item, in order; None for an item whose output is not finite, if the task does not check that itself."""
+    def run(self, items: Sequence[Item], run: Run) -> Sequence[object]:
+        """The output for each item, in order; None for an item whose output is not finite, if the task does not check that itself.
+
+        A pipeline of several passes reports each with `run.step()`.
+        """
 
     @abstractmethod
     def compile(self, compiled: Compile) -> None:

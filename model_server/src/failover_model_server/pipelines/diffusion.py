@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from failover_model_server.backends.run import Run
 from failover_model_server.pipelines.base import Compile, Pipeline, Placement
 from failover_model_server.pipelines.weights import load_weights, variant_of
 from failover_model_server.tasks.base import Item
@@ -24,7 +25,7 @@ class DiffusionPipeline(Pipeline):
         self.pipe = pipe
         self.pipe.set_progress_bar_config(disable=True)
 
-    def run(self, items: Sequence[Item]) -> Sequence[object]:
+    def run(self, items: Sequence[Item], run: Run) -> Sequence[object]:
         """An array (height, width, 3) of uint8 for each item; None where it is not finite."""
         drawings = [item.payload for item in items if isinstance(item.payload, Drawing)]
         with torch.inference_mode():
@@ -35,6 +36,7 @@ class DiffusionPipeline(Pipeline):
                 guidance_scale=drawings[0].guidance_scale,
                 generator=[torch.Generator("cpu").manual_seed(drawing.seed) for drawing in drawings],
                 output_type="np",
+                callback_on_step_end=lambda _pipe, _step, _time, values: (run.step(), values)[1],
             ).images
         return [(image * 255).round().astype(np.uint8) if np.isfinite(image).all() else None for image in images]
 

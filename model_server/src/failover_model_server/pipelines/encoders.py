@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from failover_model_server.backends.run import Run
 from failover_model_server.pipelines.base import Compile, Pipeline, Placement
 from failover_model_server.pipelines.weights import load_weights
 from failover_model_server.tasks.base import Item
@@ -24,7 +25,7 @@ class EncoderPipeline(Pipeline):
         self.outputs = outputs
         self.placement = placement
 
-    def run(self, items: Sequence[Item]) -> Sequence[object]:
+    def run(self, items: Sequence[Item], run: Run) -> Sequence[object]:
         """One pass over the batch; float32 outputs by name for each item."""
         payloads = [item.payload for item in items if isinstance(item.payload, Tensors)]
         inputs = {name: self._tensor([payload.values[name] for payload in payloads]) for name in payloads[0].values}

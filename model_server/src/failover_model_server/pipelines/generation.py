@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 
+from failover_model_server.backends.run import Run
 from failover_model_server.errors import LoadError
 from failover_model_server.pipelines.base import Compile, Pipeline, Placement
 from failover_model_server.pipelines.sampling import RowLimits, RowSampler
@@ -41,7 +42,7 @@ class GenerationPipeline(Pipeline):
             bos_token_id=model.generation_config.bos_token_id, eos_token_id=self.ends or None, pad_token_id=self.fill, do_sample=False
         )
 
-    def run(self, items: Sequence[Item]) -> Sequence[object]:
+    def run(self, items: Sequence[Item], run: Run) -> Sequence[object]:
         """A Completion for each item; None where the logits were no numbers."""
         prompts = [item.payload for item in items if isinstance(item.payload, Prompt)]
         width = _padded_length(items[0]) if self.placement.static_shapes else max(len(prompt.tokens) for prompt in prompts)
@@ -54,7 +55,7 @@ class GenerationPipeline(Pipeline):
                 do_sample=False,
                 max_new_tokens=max(prompt.max_new_tokens for prompt in prompts),
                 logits_processor=[sampler],
-                stopping_criteria=[RowLimits(prompts, width, ids.device)],
+                stopping_criteria=[RowLimits(prompts, width, self.ends, run, ids.device)],
                 **self._cache(),
             )
         rows, broken = output[:, width:].tolist(), sampler.broken.tolist()

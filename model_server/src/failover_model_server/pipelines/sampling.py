@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from transformers import LogitsProcessor, StoppingCriteria
 
+from failover_model_server.backends.run import Run
 from failover_model_server.tasks.payloads import Prompt
 
 SMALLEST = torch.finfo(torch.float32).tiny
@@ -54,12 +55,41 @@ def nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
 
 
 class RowLimits(StoppingCriteria):  # type: ignore[misc]  # transformers is not typed
-    """Ends each row at its own limit of new tokens."""
+    """Ends each row at its own limit of new tokens, or when it needs no more; reports each step and hands on its tokens.
 
-    def __init__(self, prompts: Sequence[Prompt], width: int, device: torch.device) -> None:
+    Args:
+        prompts: of the rows.
+        width: that they are padded to.
+        ends: tokens that end a text; they are not handed on.
+        run: of the batch.
+        device: of the limits.
+    """
+
+    def __init__(self, prompts: Sequence[Prompt], width: int, ends: Sequence[int], run: Run, device: torch.device) -> None:
         self.width = width
-        self.limits = torch.tensor([prompt.max_new_tokens for prompt in prompts], device=device)
+        self.ends = ends
+        self.run = run
+        self.most = [prompt.max_new_tokens for prompt in prompts]
+        self.limits = torch.tensor(self.most, device=device)
+        self.streamed = {row for row, prompt in enumerate(prompts) if prompt.stream}
 
     def __call__(self, input_ids: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
-        """Whether each row has ended; input_ids has shape (rows, prompt and output so far)."""
-        return self.limits <= input_ids.shape[1] - self.width
+        """Whether each row has ended; input_ids has shape (rows, prompt and output so far).
+
+        Raises:
+            Abandoned: nobody waits for any row.
+        """
+        count = input_ids.shape[1] - self.width
+        for row in list(self.streamed):
+            token = int(input_ids[row, -1])
+            if token in self.ends or self.run.over[row]:
+                self.streamed.discard(row)
+                continue
+            self.run.emit(row, token)
+            if count >= self.most[row]:
+                self.streamed.discard(row)
+        self.run.step()
+        ended = self.limits <= count
+        if any(self.run.over):
+            ended |= torch.tensor(self.run.over, device=ended.device)
+        return ended

@@ -1,7 +1,6 @@
 """The Open Inference Protocol v2 over gRPC: the same requests, results and errors as over HTTP."""
 
-import struct
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -12,7 +11,8 @@ from google.protobuf.message import Message
 from failover_model_server.errors import InvalidRequest, RequestError
 from failover_model_server.lifecycle import ALIVE, State
 from failover_model_server.rpc.messages import INFERENCE, METHODS, message
-from failover_model_server.serving.open_inference import check_model, infer_all, metadata
+from failover_model_server.serving.open_inference import VERSION, check_model, infer_all, metadata
+from failover_model_server.serving.raw import pack, text, unpack
 from failover_model_server.serving.service import Service
 from failover_model_server.serving.tensors import Values, outputs, requests
 
@@ -34,9 +34,6 @@ CONTENTS = {
     "FP64": "fp64_contents",
     "BYTES": "bytes_contents",
 }
-FIXED = {"BOOL": "?", "INT64": "q", "FP32": "f", "FP64": "d"}
-"""Struct codes of raw contents, little-endian."""
-
 Answer = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Message]]
 
 
@@ -112,12 +109,15 @@ class _Answers:
         }
         rows = requests(task, _tensors(request), shared)
         answers = await infer_all(self._service, rows, context.time_remaining())
+        found = outputs(task, answers, wanted)
+        raw = bool(request.raw_input_contents)  # who sends raw contents reads them
         return message(
             "ModelInferResponse",
             model_name=self._service.settings.app,
-            model_version="1",
+            model_version=VERSION,
             id=request.id,
-            outputs=[_message(values) for values in outputs(task, answers, wanted)],
+            outputs=[_message(values, raw=raw) for values in found],
+            raw_output_contents=[pack(values.datatype, values.data) for values in found] if raw else [],
         )
 
     @property
@@ -133,40 +133,17 @@ def _tensors(request: Any) -> list[Values]:
     for number, tensor in enumerate(request.inputs):
         if tensor.datatype not in CONTENTS:
             raise InvalidRequest(f"inputs: {tensor.name} is of the type {tensor.datatype!r}; allowed are {', '.join(CONTENTS)}")
-        data = _unpack(tensor, raw[number]) if raw else list(getattr(tensor.contents, CONTENTS[tensor.datatype]))
-        found.append(Values(tensor.name, tensor.datatype, tuple(tensor.shape), [_text(tensor, cell) for cell in data]))
+        name, datatype = tensor.name, tensor.datatype
+        data = unpack(name, datatype, raw[number]) if raw else list(getattr(tensor.contents, CONTENTS[datatype]))
+        found.append(Values(name, datatype, tuple(tensor.shape), [text(name, cell) for cell in data]))
     return found
 
 
-def _unpack(tensor: Any, raw: bytes) -> Sequence[object]:
-    """The elements of raw contents: fixed sizes in a row; texts each after their length in four bytes."""
-    if tensor.datatype != "BYTES":
-        form = struct.Struct("<" + FIXED[tensor.datatype])
-        if len(raw) % form.size:
-            raise InvalidRequest(f"raw_input_contents: {tensor.name} has {len(raw)} bytes, not a multiple of {form.size}")
-        return [cell for (cell,) in form.iter_unpack(raw)]
-    found, place = [], 0
-    while place < len(raw):
-        end = place + 4 + int.from_bytes(raw[place : place + 4], "little")
-        if end > len(raw):
-            raise InvalidRequest(f"raw_input_contents: {tensor.name} ends within an element")
-        found.append(raw[place + 4 : end])
-        place = end
-    return found
-
-
-def _text(tensor: Any, cell: object) -> object:
-    if not isinstance(cell, bytes):
-        return cell
-    try:
-        return cell.decode()
-    except UnicodeDecodeError:
-        raise InvalidRequest(f"inputs: {tensor.name} is not UTF-8") from None
-
-
-def _message(values: Values) -> Message:
+def _message(values: Values, *, raw: bool) -> Message:
+    """A tensor of the answer; without its contents where those are raw."""
+    described = {"name": values.name, "datatype": values.datatype, "shape": values.shape}
+    if raw:
+        return message("ModelInferResponse.InferOutputTensor", **described)
     data = [cell.encode() if isinstance(cell, str) else cell for cell in values.data]
     contents = message("InferTensorContents", **{CONTENTS[values.datatype]: data})
-    return message(
-        "ModelInferResponse.InferOutputTensor", name=values.name, datatype=values.datatype, shape=values.shape, contents=contents
-    )
+    return message("ModelInferResponse.InferOutputTensor", **described, contents=contents)

@@ -1,65 +1,52 @@
 """The queue in front of the accelerator, and the batches that are taken from it.
 
-A worker that is free takes what waits: the oldest item and those behind it with the same key, up to the largest bucket. It does not wait
-for more; batches form by themselves while the accelerator is busy. An item leaves the queue when it is taken, when its caller goes away,
-or when its deadline passes; it is answered exactly once.
+A worker that is free takes what waits: the oldest item and those behind it with the same key, up to the largest bucket, and no more than
+end before the deadline of each. It does not wait for more; batches form by themselves while the accelerator is busy. An item leaves the
+queue when it is taken, when its caller goes away, or when it can no longer be ready in time; it is answered exactly once.
 """
 
 import asyncio
 import contextlib
-import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 import structlog
 
+from failover_model_server.backends.run import Abandoned, Run
 from failover_model_server.errors import InferenceFailed, Overloaded, Unavailable
+from failover_model_server.serving.line import Emit, Line, Waiting
+from failover_model_server.serving.pace import Pace
+from failover_model_server.serving.shape import Shape
 from failover_model_server.serving.worker import Worker, WorkerLost
 from failover_model_server.tasks.base import Item
 
 log = structlog.get_logger()
 
 SMOOTHING = 0.2
-"""Part of the newest batch in the running mean of batch times."""
+"""Part of the newest value in a running mean."""
 GATHER_SHARE = 0.1
 """Part of a batch's time that it may wait for requests which are being prepared."""
 LONGEST_GATHER = 0.005
 """Seconds, however long batches take."""
 LONGEST_RETRY_AFTER = 60.0
 """Seconds; the longest wait that is announced to a client."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What sizes a batch may have."""
-
-    buckets: tuple[int, ...]
-    """Ascending."""
-    static: bool
-    """Batches are filled up to one of the buckets."""
-
-    def size(self, items: int) -> int:
-        """The size at which a batch of `items` items runs."""
-        return next(bucket for bucket in self.buckets if bucket >= items) if self.static else items
+OVERDUE_SHARE = 0.1
+"""A batch that runs longer than expected is taken to need this part of its time so far once more."""
 
 
 class Observer(Protocol):
     """Gets every batch; must not raise or block."""
 
-    def batch(self, items: int, size: int, seconds: float) -> None:
+    def batch(self, items: int, size: int, run: Run, seconds: float) -> None:
         """Called when a batch of `items` items, padded to `size`, has run."""
 
     def failed(self, items: int) -> None:
         """Called when a batch has raised."""
 
-
-@dataclass(slots=True)
-class _Waiting:
-    item: Item
-    answer: asyncio.Future[object] = field(repr=False)
+    def late(self) -> None:
+        """Called when an item was taken out of the queue since it could no longer be ready in time."""
 
 
 class Batcher:
@@ -70,35 +57,51 @@ class Batcher:
         shape: the sizes of batches.
         most: items that may wait, those that are being prepared included.
         observer: gets every batch.
+        longest: expected seconds that an item may wait before its batch begins.
         clock: monotonic seconds.
     """
 
     def __init__(
-        self, workers: Sequence[Worker], shape: Shape, most: int, observer: Observer, clock: Callable[[], float] = time.monotonic
+        self,
+        workers: Sequence[Worker],
+        shape: Shape,
+        most: int,
+        observer: Observer,
+        longest: float = math.inf,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._workers = workers
         self._shape = shape
         self._most = most
+        self._longest = longest
         self._observer = observer
         self._clock = clock
-        self._numbers = itertools.count()
-        self._waiting: dict[int, _Waiting] = {}
+        self._pace = Pace()
+        self._line = Line(shape, self._pace)
         self._reserved = 0
         self._arrived = asyncio.Event()
         self._prepared = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._batch_seconds = 0.0
+        self._finish_seconds = 0.0
+        self._work = 1.0
         self._running = 0
+        self._ends: dict[int, tuple[float, float]] = {}
 
     @property
     def queued(self) -> int:
         """Items that wait or are being prepared."""
-        return len(self._waiting) + self._reserved
+        return len(self._line) + self._reserved
 
     @property
     def running(self) -> int:
         """Items on an accelerator."""
         return self._running
+
+    @property
+    def most(self) -> int:
+        """Items that may wait."""
+        return self._most
 
     @property
     def workers(self) -> Sequence[Worker]:
@@ -112,57 +115,94 @@ class Batcher:
 
     def start(self, lost: Callable[[str], None]) -> None:
         """Let the workers take batches. `lost` is called when a worker's context is gone."""
-        self._loops = [asyncio.create_task(self._work(worker, lost), name=f"batches-{worker.number}") for worker in self._workers]
+        self._loops = [asyncio.create_task(self._work_on(worker, lost), name=f"batches-{worker.number}") for worker in self._workers]
 
     async def stop(self) -> None:
         """Take no more batches. Batches in flight are not waited for; what waits is answered with `Unavailable`."""
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
-        for waiting in self._waiting.values():
-            if not waiting.answer.done():
-                waiting.answer.set_exception(Unavailable("the server has stopped", retry_after=1.0))
-        self._waiting.clear()
+        self._fail(list(self._line), Unavailable("the server has stopped", retry_after=1.0))
 
-    def reserve(self) -> "Place":
+    # Admission
+
+    def reserve(self, deadline: float = math.inf) -> "Place":
         """A place in the queue, taken before any work is done for a request.
 
+        Args:
+            deadline: monotonic seconds by which the answer must be there.
+
         Raises:
-            Overloaded: the queue is full.
+            Overloaded: the queue is full, or the answer is expected too late.
+        """
+        self.admit(deadline)
+        return Place(self, deadline, probe=self.idle)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits, and a worker is free."""
+        return not self.queued and len(self._ends) < len(self._workers)
+
+    def admit(self, deadline: float, item: Item | None = None) -> None:
+        """Check that one more item may join the queue; `item` once it is prepared.
+
+        Raises:
+            Overloaded: the queue is full, its expected wait is beyond the limit, or the answer is expected after the deadline.
         """
         if self.queued >= self._most:
             raise Overloaded(f"{self.queued} requests wait; no more are taken", retry_after=self.expected_wait())
-        return Place(self)
+        if self.idle:
+            return
+        now = self._clock()
+        ahead, own = self._line.joining(item.key if item else None, item.work if item else self._work, self._reserved)
+        wait = self._busy_seconds(now) + ahead / len(self._workers)
+        if wait > self._longest:
+            raise Overloaded(f"the expected wait is {wait:.1f} s; at most {self._longest:g} s are taken", retry_after=self.expected_wait())
+        if now + wait + own + self._finish_seconds > deadline:
+            message = f"an answer is expected in {wait + own + self._finish_seconds:.1f} s, after the deadline of the request"
+            raise Overloaded(message, retry_after=self.expected_wait())
 
-    def _release(self) -> None:
-        self._reserved -= 1
-        if not self._reserved:
-            self._prepared.set()
+    def _busy_seconds(self, now: float) -> float:
+        """Expected seconds until a worker has ended what it runs; mean over the workers."""
+        left = sum(max(began + expected - now, OVERDUE_SHARE * (now - began)) for began, expected in self._ends.values())
+        return left / len(self._workers)
 
     def expected_wait(self) -> float:
-        """Estimated seconds until the items that wait now have run; at least 1."""
-        batches = self.queued / (self._shape.buckets[-1] * len(self._workers))
-        return min(LONGEST_RETRY_AFTER, max(1.0, math.ceil(batches) * self._batch_seconds))
+        """Estimated seconds until what runs and waits now has run; at least 1."""
+        seconds = self._busy_seconds(self._clock()) + self._line.seconds(self._reserved) / len(self._workers)
+        return min(LONGEST_RETRY_AFTER, max(1.0, seconds))
 
-    async def submit(self, item: Item) -> object:
-        """Wait in the queue and run; the output. A cancelled caller takes its item out of the queue."""
-        number = next(self._numbers)
-        waiting = _Waiting(item, asyncio.get_running_loop().create_future())
-        self._waiting[number] = waiting
+    def finished(self, seconds: float) -> None:
+        """Learn how long it takes from an output to an answer."""
+        self._finish_seconds += (seconds - self._finish_seconds) * (SMOOTHING if self._finish_seconds else 1.0)
+
+    async def submit(self, item: Item, deadline: float = math.inf, emit: Emit | None = None, *, probe: bool = False) -> object:
+        """Wait in the queue and run; the output.
+
+        A cancelled caller takes its item out of the queue, and out of the batch that runs it where the backend can.
+
+        Raises:
+            RequestError: why there is no output.
+        """
+        waiting = Waiting(item, asyncio.get_running_loop().create_future(), deadline, probe, emit)
+        number = self._line.add(waiting)
         try:
             self._arrived.set()
             return await waiting.answer
         finally:
-            self._waiting.pop(number, None)
+            self._line.remove(number)
+            waiting.leave()
 
-    async def _work(self, worker: Worker, lost: Callable[[str], None]) -> None:
+    # Batches
+
+    async def _work_on(self, worker: Worker, lost: Callable[[str], None]) -> None:
         while True:
             await self._arrived.wait()
             await self._gather()
-            if not self._waiting:  # another worker was faster, or the callers have gone
+            batch = self._take()
+            if not batch:  # another worker was faster, the callers have gone, or it is too late for them
                 self._arrived.clear()
                 continue
-            batch = self._take()
             try:
                 await self._answer(worker, batch)
             except WorkerLost as error:
@@ -172,24 +212,46 @@ class Batcher:
 
     async def _gather(self) -> None:
         """Wait a moment for requests that are here and being prepared: a batch that leaves without them costs them a whole batch."""
-        if self._reserved and len(self._waiting) < self._shape.buckets[-1]:
+        if self._reserved and len(self._line) < self._shape.buckets[-1]:
             self._prepared.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(LONGEST_GATHER, GATHER_SHARE * self._batch_seconds)):
                     await self._prepared.wait()
 
-    def _take(self) -> list[_Waiting]:
-        """The oldest item and those behind it with the same key."""
-        key = next(iter(self._waiting.values())).item.key
-        same = (number for number, waiting in self._waiting.items() if waiting.item.key == key)
-        return [self._waiting.pop(number) for number in list(itertools.islice(same, self._shape.buckets[-1]))]
+    def _take(self) -> list[Waiting]:
+        """The oldest item and those behind it with the same key that all make it together. Items that are too late are answered."""
+        while len(self._line):
+            batch, slack = [], math.inf
+            now = self._clock()
+            for number, waiting in self._line.oldest_group():
+                left = math.inf if waiting.probe else waiting.deadline - now - self._finish_seconds
+                work = max([waiting, *batch], key=lambda one: one.item.work).item.work
+                if self._pace.expects(self._shape.size(1), waiting.item.work) > left:
+                    self._line.remove(number)
+                    self._late(waiting)
+                elif self._pace.expects(self._shape.size(len(batch) + 1), work) <= min(slack, left):
+                    self._line.remove(number)
+                    batch.append(waiting)
+                    slack = min(slack, left)
+                else:
+                    break  # it would make those before it late, or be late with them: it begins the next batch
+            if batch:
+                return batch
+        return []
 
-    async def _answer(self, worker: Worker, batch: list[_Waiting]) -> None:
+    def _late(self, waiting: Waiting) -> None:
+        self._observer.late()
+        self._fail([waiting], Overloaded("the answer would come after the deadline; it was not run", retry_after=self.expected_wait()))
+
+    async def _answer(self, worker: Worker, batch: list[Waiting]) -> None:
         """Run a batch; where it raises, its items one by one, once, so that a bad one fails alone."""
+        run = self._run_of(batch)
         try:
-            outputs = await self.run(worker, [waiting.item for waiting in batch])
+            outputs = await self.run(worker, [waiting.item for waiting in batch], run)
         except WorkerLost:
             raise
+        except Abandoned:
+            log.info("batch_abandoned", items=len(batch), worker=worker.number, steps=run.steps)
         except Exception as error:
             self._observer.failed(len(batch))
             log.warning("batch_failed", items=len(batch), worker=worker.number, exc_info=error)
@@ -204,22 +266,48 @@ class Batcher:
                 if not waiting.answer.done():
                     waiting.answer.set_result(output)
 
-    async def run(self, worker: Worker, items: Sequence[Item]) -> list[object]:
+    def _run_of(self, batch: Sequence[Waiting]) -> Run:
+        """The batch's run, which knows of each caller that goes away."""
+        loop = asyncio.get_running_loop()
+
+        def emit(place: int, part: object) -> None:
+            if place < len(batch) and batch[place].emit is not None:
+                loop.call_soon_threadsafe(hand_on, place, part)
+
+        def hand_on(place: int, part: object) -> None:
+            taker = batch[place].emit
+            if taker is not None and not taker(part):
+                run.enough(place)
+
+        run = Run(len(batch), self._shape.size(len(batch)), emit, max(waiting.item.work for waiting in batch))
+        for place, waiting in enumerate(batch):
+            waiting.run, waiting.place = run, place
+            if waiting.answer.done():
+                run.leave(place)
+        return run
+
+    async def run(self, worker: Worker, items: Sequence[Item], run: Run | None = None) -> list[object]:
         """Run items of one key as one batch on a worker: the path of every batch, synthetic ones included."""
-        size = self._shape.size(len(items))
+        size, work = self._shape.size(len(items)), max(item.work for item in items)
+        run = run or Run(len(items), size, work=work)
         began = self._clock()
+        self._ends[worker.number] = began, self._pace.expects(size, work)
         self._running += len(items)
         try:
-            outputs = await worker.run(items, size)
+            outputs = await worker.run(items, run)
         finally:
             self._running -= len(items)
+            del self._ends[worker.number]
         seconds = self._clock() - began
-        self._batch_seconds += (seconds - self._batch_seconds) * (SMOOTHING if self._batch_seconds else 1.0)
-        self._observer.batch(len(items), size, seconds)
+        if not any(run.over[: len(items)]):  # else it may have ended early
+            self._pace.ran(size, work, seconds)
+            self._batch_seconds += (seconds - self._batch_seconds) * (SMOOTHING if self._batch_seconds else 1.0)
+            self._work += (work - self._work) * SMOOTHING
+        self._observer.batch(len(items), size, run, seconds)
         return outputs
 
     @staticmethod
-    def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
+    def _fail(batch: Sequence[Waiting], error: Exception) -> None:
         for waiting in batch:
             if not waiting.answer.done():
                 waiting.answer.set_exception(error)
@@ -228,8 +316,10 @@ class Batcher:
 class Place:
     """A place in the queue that is held while a request is prepared: `with batcher.reserve() as place: … await place.run(item)`."""
 
-    def __init__(self, batcher: Batcher) -> None:
+    def __init__(self, batcher: Batcher, deadline: float, *, probe: bool) -> None:
         self._batcher = batcher
+        self._deadline = deadline
+        self._probe = probe
         self._held = False
 
     def __enter__(self) -> Self:
@@ -240,13 +330,20 @@ class Place:
     def __exit__(self, *_: object) -> None:
         self._give_back()
 
-    async def run(self, item: Item) -> object:
-        """Put the prepared item into the queue in this place, and wait for its output."""
-        waiting = self._batcher.submit(item)  # not yet begun: the place is given back in the same step in which the item joins the queue
+    async def run(self, item: Item, emit: Emit | None = None) -> object:
+        """Put the prepared item into the queue in this place, and wait for its output.
+
+        Raises:
+            Overloaded: now that its work is known, it is expected to be too late.
+        """
         self._give_back()
-        return await waiting
+        if not self._probe:
+            self._batcher.admit(self._deadline, item)
+        return await self._batcher.submit(item, self._deadline, emit, probe=self._probe)
 
     def _give_back(self) -> None:
         if self._held:
             self._held = False
-            self._batcher._release()  # noqa: SLF001 - the other half of the batcher
+            self._batcher._reserved -= 1  # noqa: SLF001 - the other half of the batcher
+            if not self._batcher._reserved:  # noqa: SLF001
+                self._batcher._prepared.set()  # noqa: SLF001

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
-from failover_model_server.errors import RequestError
+from failover_model_server.errors import InputTooLarge, RequestError
 from failover_model_server.serving.service import Service
 
 VERSION = "1"
@@ -58,7 +58,13 @@ def metadata(service: Service) -> ModelMetadata:
 
 
 async def infer_all(service: Service, bodies: Sequence[BaseModel], seconds: float | None) -> list[BaseModel]:
-    """All of them side by side; where one fails, the first error stands for all and the others are given up."""
+    """All of them side by side; where one fails, the first error stands for all and the others are given up.
+
+    Raises:
+        InputTooLarge: more than the queue ever holds: another try would fail the same way.
+    """
+    if len(bodies) > service.settings.max_queue:
+        raise InputTooLarge(f"inputs: {len(bodies)} elements; at most {service.settings.max_queue}, which is what the queue holds")
     running = [asyncio.ensure_future(service.infer(body, seconds)) for body in bodies]
     try:
         return list(await asyncio.gather(*running))

@@ -11,11 +11,14 @@ from typing import Any
 
 from failover_model_server import registry
 from failover_model_server.backends.base import Backend, Context, Loaded
+from failover_model_server.backends.run import Abandoned, Run
 from failover_model_server.errors import LoadError
 from failover_model_server.serving.worker import WorkerLost
 from failover_model_server.settings import Settings
 from failover_model_server.tasks.base import Item, Task
 
+NOTICE_SECONDS = 0.05
+"""Between two checks for callers that have gone, while a batch runs."""
 CLOSE_SECONDS = 5.0
 """How long the process may take to end on request; then it is killed."""
 
@@ -39,9 +42,9 @@ class RemoteBackend(Backend):
         assert isinstance(loaded, Loaded)  # noqa: S101 - the other end is this file
         return loaded
 
-    def run(self, items: Sequence[Item]) -> Sequence[object]:
-        """Run a batch in the child."""
-        outputs = self._call("run", list(items))
+    def run(self, items: Sequence[Item], run: Run) -> Sequence[object]:
+        """Run a batch in the child, which hears of each caller that goes, and reports its steps and the parts of its outputs."""
+        outputs = self._call("run", list(items), list(run.over), run.work, run=run)
         assert isinstance(outputs, list)  # noqa: S101 - the other end is this file
         return outputs
 
@@ -57,16 +60,62 @@ class RemoteBackend(Backend):
             self._process.kill()
             self._process.join(CLOSE_SECONDS)
 
-    def _call(self, method: str, *args: object) -> object:
+    def _call(self, method: str, *args: object, run: Run | None = None) -> object:
         try:
             self._pipe.send((method, args))
-            outcome, value = self._pipe.recv()
+            outcome, value = self._result(run)
         except (EOFError, OSError) as error:
             self._process.join(CLOSE_SECONDS)
             raise WorkerLost(f"the worker's process ended with exit code {self._process.exitcode}") from error
         if outcome == "result":
             return value
+        if outcome == "abandoned":
+            raise Abandoned
         raise LoadError(value) if outcome == "load_error" else RuntimeError(value)
+
+    def _result(self, run: Run | None) -> tuple[str, Any]:
+        """The last message of a call; those before it are steps and parts of `run`."""
+        known: dict[str, list[bool]] = {"leave": list(run.over), "enough": list(run.over)} if run else {}
+        while True:
+            if run:
+                self._notify("leave", known["leave"], run.left)
+                self._notify("enough", known["enough"], run.over)
+            if run and not self._pipe.poll(NOTICE_SECONDS):
+                continue
+            kind, value = self._pipe.recv()
+            if run and kind == "step":
+                run.steps += 1
+                run.moved()
+            elif run and kind == "part":
+                run.emit(*value)
+            else:
+                return kind, value
+
+    def _notify(self, what: str, known: list[bool], now: Sequence[bool]) -> None:
+        """Pass on what has changed since the last time."""
+        for place, changed in enumerate(now):
+            if changed and not known[place]:
+                known[place] = True
+                self._pipe.send((what, (place,)))
+
+
+class ChildRun(Run):
+    """A batch's run in the child: what it reports goes to the parent, which says who has gone."""
+
+    def __init__(self, pipe: Connection, over: Sequence[bool], work: float) -> None:
+        super().__init__(len(over), len(over), lambda place, part: pipe.send(("part", (place, part))), work)
+        for place, ended in enumerate(over):
+            if ended:
+                self.leave(place)
+        self._pipe = pipe
+
+    def step(self) -> None:
+        """Report the step, and hear who has gone."""
+        self._pipe.send(("step", None))
+        while self._pipe.poll():
+            what, (place,) = self._pipe.recv()  # nothing else comes while a batch runs
+            (self.leave if what == "leave" else self.enough)(place)
+        super().step()
 
 
 def serve(pipe: Connection, settings: Settings, environment: dict[str, str]) -> None:
@@ -80,10 +129,14 @@ def serve(pipe: Connection, settings: Settings, environment: dict[str, str]) -> 
             method, args = pipe.recv()
         except EOFError:
             break
+        if method in {"leave", "enough"}:  # of a batch that has ended meanwhile
+            continue
         try:
             if backend is None:
                 backend = registry.backend(settings.backend)(settings)
-            answer = ("result", _answer(backend, settings, method, args))
+            answer: tuple[str, object] = ("result", _answer(backend, settings, pipe, method, args))
+        except Abandoned:
+            answer = ("abandoned", None)
         except LoadError as error:
             answer = ("load_error", str(error))
         except Exception:  # noqa: BLE001 - goes to the parent, whatever it is
@@ -93,12 +146,13 @@ def serve(pipe: Connection, settings: Settings, environment: dict[str, str]) -> 
         backend.close()
 
 
-def _answer(backend: Backend, settings: Settings, method: str, args: tuple[Any, ...]) -> object:
+def _answer(backend: Backend, settings: Settings, pipe: Connection, method: str, args: tuple[Any, ...]) -> object:
     if method == "load":
         task = registry.task(settings.task)(settings)
         task.load(args[0])
         return backend.load(args[0], task)
     if method == "run":
-        return list(backend.run(args[0]))
+        items, over, work = args
+        return list(backend.run(items, ChildRun(pipe, over, work)))
     backend.warmed()
     return None

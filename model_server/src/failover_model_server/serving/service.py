@@ -1,6 +1,7 @@
 """The service: one model, from its name to its last answer. HTTP and gRPC are doors to it."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +12,14 @@ from pydantic import BaseModel
 
 from failover_model_server import download, registry
 from failover_model_server.backends.base import Backend, Context, Loaded
+from failover_model_server.backends.run import Run
 from failover_model_server.errors import DeadlineExceeded, InferenceFailed, LoadError, RequestError, Unavailable
 from failover_model_server.lifecycle import ACCEPTING, Lifecycle, State
-from failover_model_server.serving.batcher import Batcher, Shape
+from failover_model_server.serving.batcher import Batcher
+from failover_model_server.serving.line import Emit
 from failover_model_server.serving.model_files import prepare
 from failover_model_server.serving.remote import RemoteBackend
+from failover_model_server.serving.shape import Shape
 from failover_model_server.serving.warming import warm
 from failover_model_server.serving.watchdog import Watchdog
 from failover_model_server.serving.worker import Worker
@@ -28,6 +32,9 @@ T = TypeVar("T")
 
 RETRY_WHILE_LOADING = 10.0
 """Retry-After while the model loads, seconds."""
+RESERVE = 0.1
+"""Part of a request's time that the queue does not plan with: the client's began before the request was read, and lasts until it has read
+the answer. A request that is planned to the last millisecond comes late."""
 RETRY_ELSEWHERE = 1.0
 """Seconds while draining or stopped: another pod answers at once."""
 
@@ -118,7 +125,8 @@ class Service:
             details=self.loaded.details,
         )
         self._watchdog = Watchdog(self.lifecycle, self._workers, self.settings.wedge_seconds)
-        self._batcher = Batcher(self._workers, shape, self.settings.max_queue, self, self._clock)
+        longest = self.settings.max_queue_seconds or math.inf
+        self._batcher = Batcher(self._workers, shape, self.settings.max_queue, self, longest, self._clock)
         self.metrics.queued.set_function(lambda: self._batcher.queued if self._batcher else 0)
         self.metrics.running.set_function(lambda: self._batcher.running if self._batcher else 0)
         self._advance(State.WARMING, "warming")
@@ -134,7 +142,7 @@ class Service:
 
     def _make_workers(self) -> list[Worker]:
         contexts = self._backend.contexts(self.settings, self.task.name)
-        return [Worker(number, self._maker(context), self._clock) for number, context in enumerate(contexts)]
+        return [Worker(number, self._maker(context)) for number, context in enumerate(contexts)]
 
     def _maker(self, context: Context) -> Callable[[], Backend]:
         if context.environment:
@@ -182,17 +190,31 @@ class Service:
 
     # Requests
 
-    async def infer(self, request: BaseModel, timeout: float | None = None) -> Answer:
-        """Answer one request within `timeout` seconds (the setting, where it is longer or None).
+    def refusal(self, timeout: float | None = None) -> RequestError | None:
+        """Why a request that comes now would get no answer, before anything is done for it; None: it may come in. Counts it if so."""
+        try:
+            self._open().admit(self._clock() + self._seconds(timeout) * (1 - RESERVE))
+        except RequestError as error:
+            self._refused(error)
+            return error
+        return None
+
+    async def infer(self, request: BaseModel, timeout: float | None = None, emit: Emit | None = None) -> Answer:
+        """Answer one request.
+
+        Args:
+            request: of the task's model.
+            timeout: seconds for it; the setting where that is shorter, or None is given.
+            emit: takes parts of the backend's output as they are made, where the backend hands them on.
 
         Raises:
             RequestError: with the status and the message for the client.
         """
         began = self._clock()
-        seconds = min(timeout or self.settings.request_timeout, self.settings.request_timeout)
+        seconds = self._seconds(timeout)
         self.in_flight += 1
         try:
-            answer = await self._within(seconds, request)
+            answer = await self._within(began, seconds, request, emit)
         except RequestError as error:
             self._refused(error)
             raise
@@ -207,21 +229,26 @@ class Service:
         self._counters.answered(answer.latency)
         return answer
 
-    async def _within(self, seconds: float, request: BaseModel) -> Answer:
+    def _seconds(self, timeout: float | None) -> float:
+        return min(timeout or self.settings.request_timeout, self.settings.request_timeout)
+
+    async def _within(self, began: float, seconds: float, request: BaseModel, emit: Emit | None) -> Answer:
         try:
             async with asyncio.timeout(seconds):
-                return await self._infer(request)
+                return await self._infer(request, began + seconds * (1 - RESERVE), emit)
         except TimeoutError:
             wait = self._batcher.expected_wait() if self._batcher else RETRY_ELSEWHERE
             raise DeadlineExceeded(f"no result within {seconds:g} s", retry_after=wait) from None
 
-    async def _infer(self, request: BaseModel) -> Answer:
+    async def _infer(self, request: BaseModel, deadline: float, emit: Emit | None) -> Answer:
         batcher = self._open()
         loop = asyncio.get_running_loop()
-        with batcher.reserve() as place:
+        with batcher.reserve(deadline) as place:
             item = await loop.run_in_executor(self._threads, _guarded, self.task.prepare, request)
-            output = await place.run(item)
+            output = await place.run(item, emit)
+        began = self._clock()
         answer = await loop.run_in_executor(self._threads, _guarded, self.task.finish, request, item, output)
+        batcher.finished(self._clock() - began)
         if not isinstance(answer, Answer):
             raise InferenceFailed("the task returned no answer")
         return answer
@@ -240,15 +267,19 @@ class Service:
 
     # Observer of batches
 
-    def batch(self, items: int, size: int, seconds: float) -> None:
+    def batch(self, items: int, size: int, run: Run, seconds: float) -> None:
         """A batch ran."""
         self.metrics.batch(items, size, seconds)
         if self._watchdog is not None:
-            self._watchdog.ran(seconds)
+            self._watchdog.ran(run)
 
     def failed(self, items: int) -> None:
         """A batch raised."""
         self.metrics.failed(items)
+
+    def late(self) -> None:
+        """An item became too late while it waited."""
+        self.metrics.late.inc()
 
 
 def _guarded(call: Callable[..., T], *args: object) -> T:

@@ -1,13 +1,13 @@
 """A worker: the one thread that owns an accelerator context, and everything that is called on it."""
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
 from failover_model_server.backends.base import Backend, Loaded
+from failover_model_server.backends.run import Run
 from failover_model_server.errors import LoadError
 from failover_model_server.tasks.base import Item, Task
 
@@ -25,22 +25,19 @@ class Worker:
     Args:
         number: 0, 1, …; names the thread and the metrics.
         make: constructs the backend; called on the owner thread.
-        clock: monotonic seconds.
     """
 
-    def __init__(self, number: int, make: Callable[[], Backend], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, number: int, make: Callable[[], Backend]) -> None:
         self.number = number
         self._make = make
-        self._clock = clock
         self._backend: Backend | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"accelerator-{number}")
-        self._busy_since: float | None = None
+        self._in_flight: Run | None = None
 
     @property
-    def busy_seconds(self) -> float:
-        """How long the batch in flight has been running; 0 when there is none. Loading does not count."""
-        since = self._busy_since
-        return 0.0 if since is None else self._clock() - since
+    def in_flight(self) -> Run | None:
+        """The batch that runs; None when there is none. Loading does not count."""
+        return self._in_flight
 
     async def load(self, model: Path, task: Task[Any, Any]) -> Loaded:
         """Construct the backend and load the model.
@@ -55,25 +52,28 @@ class Worker:
 
         return await self._on_thread(construct_and_load)
 
-    async def run(self, items: Sequence[Item], size: int) -> list[object]:
-        """Run a batch, filled up to `size` by repeating its last item; one output for each of `items`.
+    async def run(self, items: Sequence[Item], run: Run) -> list[object]:
+        """Run a batch, filled up to the size of `run` by repeating its last item; one output for each of `items`.
 
         Raises:
             WorkerLost: the context is gone.
+            Abandoned: nobody waits for any of it.
             Exception: whatever the backend raised.
         """
-        filled = [*items, *[items[-1]] * (size - len(items))]
-        outputs = await self._on_thread(self._run, filled)
+        filled = [*items, *[items[-1]] * (len(run.over) - len(items))]
+        outputs = await self._on_thread(self._run, filled, run)
         if len(outputs) != len(filled):
             raise RuntimeError(f"the backend returned {len(outputs)} outputs for {len(filled)} items")
         return list(outputs[: len(items)])
 
-    def _run(self, items: Sequence[Item]) -> Sequence[object]:
-        self._busy_since = self._clock()
+    def _run(self, items: Sequence[Item], run: Run) -> Sequence[object]:
+        run.begin()
+        self._in_flight = run
         try:
-            return self._loaded().run(items)
+            return self._loaded().run(items, run)
         finally:
-            self._busy_since = None
+            self._in_flight = None
+            run.moved()
 
     async def warmed(self) -> None:
         """Tell the backend that every shape has run."""

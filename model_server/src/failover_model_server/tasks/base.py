@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from failover_model_server.settings import Settings
 
@@ -32,6 +32,15 @@ class Item:
     """Items with equal keys may share a batch: everything that must be the same in it, padded lengths and sampling parameters included."""
     payload: object
     """What the backend understands; private to task and backend."""
+    work: float = 1.0
+    """How much there is to do, in a unit of the task's own: denoising steps, most new tokens, tokens read. A batch takes a fixed time and
+    a time proportional to the most work of its items, which is how the server expects times that it has not seen."""
+
+
+class Body(BaseModel):
+    """What all requests have: a field that the task does not know is refused by name, not silently left out of account."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 class Answer(BaseModel):

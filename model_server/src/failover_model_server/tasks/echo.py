@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from failover_model_server.errors import InputTooLarge, LoadError
-from failover_model_server.tasks.base import Answer, Item, Task, Tensor
+from failover_model_server.tasks.base import Answer, Body, Item, Task, Tensor
 
 BYTES_PER_TOKEN = 4
 
 
-class EchoRequest(BaseModel):
+class EchoRequest(Body):
     """A text."""
 
     prompt: str = Field(min_length=1, examples=["hello"])

@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, ConfigDict, Field
 
 from failover_model_server.settings import Settings
-from failover_model_server.tasks.base import Answer, Item, Task, Tensor
+from failover_model_server.tasks.base import Answer, Body, Item, Task, Tensor
 from failover_model_server.tasks.images import png_base64, read_image, synthetic_image
 from failover_model_server.tasks.labels import Labels, check_scores
 from failover_model_server.tasks.loading import image_processor
 from failover_model_server.tasks.payloads import Tensors
 
 
-class ImageClassificationRequest(BaseModel):
+class ImageClassificationRequest(Body):
     """An image."""
 
     model_config = ConfigDict(populate_by_name=True)

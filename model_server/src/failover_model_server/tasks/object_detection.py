@@ -9,7 +9,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from failover_model_server.errors import LoadError
 from failover_model_server.settings import Settings
-from failover_model_server.tasks.base import Answer, Item, Task, Tensor
+from failover_model_server.tasks.base import Answer, Body, Item, Task, Tensor
 from failover_model_server.tasks.images import png_base64, read_image, synthetic_image
 from failover_model_server.tasks.labels import Labels, finite, softmax
 from failover_model_server.tasks.loading import image_processor
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from failover_model_server.tasks.payloads import Array
 
 
-class ObjectDetectionRequest(BaseModel):
+class ObjectDetectionRequest(Body):
     """An image."""
 
     model_config = ConfigDict(populate_by_name=True)

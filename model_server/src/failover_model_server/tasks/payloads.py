@@ -30,6 +30,8 @@ class Prompt:
     """0: the likeliest token each time."""
     top_p: float
     seed: int
+    stream: bool = False
+    """Hand on each token as it is there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from failover_model_server.settings import Settings
-from failover_model_server.tasks.base import Answer, Item, Task, Tensor
+from failover_model_server.tasks.base import Answer, Body, Item, Task, Tensor
 from failover_model_server.tasks.compiled import compiled_shapes
 from failover_model_server.tasks.labels import Labels, check_scores
 from failover_model_server.tasks.payloads import Tensors
 from failover_model_server.tasks.texts import Tokenizer, bucket_of, buckets_up_to, input_limit
 
 
-class TextClassificationRequest(BaseModel):
+class TextClassificationRequest(Body):
     """A text."""
 
     prompt: str = Field(min_length=1, max_length=200_000, examples=["The film was great."])
@@ -64,7 +64,7 @@ class TextClassification(Task[TextClassificationRequest, TextClassificationRespo
         values = {
             name: np.array(numbers + [fill.get(name, 0)] * (length - len(numbers)), dtype=np.int64) for name, numbers in encoded.items()
         }
-        return Item(key=length, payload=Tensors(values))
+        return Item(key=length, payload=Tensors(values), work=length)
 
     def finish(self, request: TextClassificationRequest, item: Item, output: object) -> TextClassificationResponse:
         """Name the labels."""

@@ -4,22 +4,25 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
+import structlog
 from pydantic import BaseModel, Field
 
 from failover_model_server.errors import InferenceFailed, InputTooLarge, InvalidRequest, LoadError
 from failover_model_server.settings import Settings
-from failover_model_server.tasks.base import Answer, Item, Task, Tensor
+from failover_model_server.tasks.base import Answer, Body, Item, Task, Tensor
 from failover_model_server.tasks.compiled import CompiledShapes, compiled_shapes
 from failover_model_server.tasks.loading import from_directory, loading
 from failover_model_server.tasks.payloads import Completion, Prompt
 from failover_model_server.tasks.texts import Tokenizer, bucket_of, buckets_up_to, input_limit
+
+log = structlog.get_logger()
 
 SMALLEST_OUTPUT = 16
 WARM_TOKENS = 2
 """One from the prompt's pass and one from a step after it: both graphs have run."""
 
 
-class TextGenerationRequest(BaseModel):
+class TextGenerationRequest(Body):
     """A prompt, and how to continue it."""
 
     prompt: str = Field(min_length=1, max_length=200_000, examples=["The capital of France is"])
@@ -30,6 +33,22 @@ class TextGenerationRequest(BaseModel):
     seed: int | None = Field(None, ge=0, lt=2**63, description="Makes sampling repeatable; random if left out.")
 
 
+class Said(BaseModel):
+    """A message of a conversation."""
+
+    role: str = Field(min_length=1, max_length=100)
+    content: str = Field(max_length=200_000)
+
+
+class GenerationCall(TextGenerationRequest):
+    """What the OpenAI protocol asks for beyond a prompt; the server's own route does not take it."""
+
+    messages: tuple[Said, ...] = ()
+    """Instead of the prompt: put into the chat template."""
+    stream: bool = False
+    """Hand on each token as it is there."""
+
+
 class TextGenerationResponse(Answer):
     """The continuation."""
 
@@ -37,6 +56,12 @@ class TextGenerationResponse(Answer):
     tokens: int = Field(description="Tokens generated.")
     finish_reason: str = Field(description="stop: the model ended the text; length: the limit did.")
     seed: int = Field(description="What repeats this answer, where it was sampled.")
+
+
+class GenerationAnswer(TextGenerationResponse):
+    """The answer to a `GenerationCall`."""
+
+    prompt_tokens: int
 
 
 class TextGeneration(Task[TextGenerationRequest, TextGenerationResponse]):
@@ -90,15 +115,21 @@ class TextGeneration(Task[TextGenerationRequest, TextGenerationResponse]):
         if self.compiled and length + output > self.context:
             length, output = len(tokens), wanted  # the padded sizes do not fit into the artifact, the real ones do: only its equals join it
         seed = secrets.randbits(63) if request.seed is None else request.seed
-        return Item((length, output), Prompt(tuple(tokens), wanted, request.temperature, request.top_p, seed))
+        stream = isinstance(request, GenerationCall) and request.stream
+        return Item((length, output), Prompt(tuple(tokens), wanted, request.temperature, request.top_p, seed, stream), wanted)
 
     def _tokens(self, request: TextGenerationRequest) -> list[int]:
-        if not request.chat:
+        said = request.messages if isinstance(request, GenerationCall) else ()
+        if not (request.chat or said):
             return self.tokenizer.encode(request.prompt)["input_ids"]
         if not self.tokenizer.wrapped.chat_template:
             raise InvalidRequest("chat: this model has no chat template; send chat false")
-        messages = [{"role": "user", "content": request.prompt}]
-        text = self.tokenizer.wrapped.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        messages = [message.model_dump() for message in said] or [{"role": "user", "content": request.prompt}]
+        try:
+            text = self.tokenizer.wrapped.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        except Exception as error:  # templates are programs, and raise over roles that they do not know
+            log.warning("chat_template_failed", exc_info=error)
+            raise InvalidRequest("messages: the model's chat template does not take these roles in this order") from error
         return self.tokenizer.encode(text, special=False)["input_ids"]  # the template has the special tokens in it
 
     def finish(self, request: TextGenerationRequest, item: Item, output: object) -> TextGenerationResponse:
@@ -109,7 +140,10 @@ class TextGeneration(Task[TextGenerationRequest, TextGenerationResponse]):
             raise TypeError(f"expected a Completion, got {type(output).__name__}")
         text = self.tokenizer.wrapped.decode(output.tokens, skip_special_tokens=True)
         reason = "stop" if output.stopped else "length"
-        return TextGenerationResponse(response=text, tokens=len(output.tokens), finish_reason=reason, seed=item.payload.seed)
+        found = {"response": text, "tokens": len(output.tokens), "finish_reason": reason, "seed": item.payload.seed}
+        if isinstance(request, GenerationCall):
+            return GenerationAnswer(**found, prompt_tokens=len(item.payload.tokens))
+        return TextGenerationResponse(**found)
 
     def warm_requests(self) -> Sequence[TextGenerationRequest]:
         """One for each length of prompts; the length of outputs makes no shape."""

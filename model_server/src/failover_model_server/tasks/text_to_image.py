@@ -6,11 +6,11 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from failover_model_server.errors import InferenceFailed, InputTooLarge, LoadError
 from failover_model_server.settings import Settings
-from failover_model_server.tasks.base import Answer, Item, Task, Tensor
+from failover_model_server.tasks.base import Answer, Body, Item, Task, Tensor
 from failover_model_server.tasks.images import png_base64
 from failover_model_server.tasks.payloads import Drawing
 from failover_model_server.tasks.texts import Tokenizer, input_limit
@@ -18,7 +18,7 @@ from failover_model_server.tasks.texts import Tokenizer, input_limit
 WARM_STEPS = 2
 
 
-class TextToImageRequest(BaseModel):
+class TextToImageRequest(Body):
     """What to draw."""
 
     prompt: str = Field(min_length=1, max_length=10_000, examples=["a photo of an astronaut riding a horse on mars"])
@@ -67,7 +67,7 @@ class TextToImage(Task[TextToImageRequest, TextToImageResponse]):
                 raise InputTooLarge(f"{field}: {count} tokens; at most {self.limit}")
         seed = secrets.randbits(63) if request.seed is None else request.seed
         drawing = Drawing(request.prompt, request.negative_prompt, request.steps, request.guidance_scale, seed)
-        return Item((request.steps, request.guidance_scale), drawing)
+        return Item((request.steps, request.guidance_scale), drawing, request.steps)
 
     def finish(self, request: TextToImageRequest, item: Item, output: object) -> TextToImageResponse:
         """Encode as PNG."""

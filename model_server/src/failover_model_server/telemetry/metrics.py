@@ -22,6 +22,7 @@ class Metrics:
         self.batch_items = Histogram("model_server_batch_items", "Requests in a batch, without padding.", buckets=SIZES, registry=r)
         self.padding = Counter("model_server_padding_items", "Items that only filled a batch up to its bucket.", registry=r)
         self.batch_failures = Counter("model_server_batch_failures", "Batches that raised.", registry=r)
+        self.late = Counter("model_server_late_requests", "Requests that became too late while they waited, and were not run.", registry=r)
         self.queued = Gauge("model_server_queued_requests", "Requests that wait or are being prepared.", registry=r)
         self.running = Gauge("model_server_running_requests", "Requests on the accelerator.", registry=r)
         self.state = Gauge("model_server_state", "1 for the present state.", ["state"], registry=r)

@@ -1,0 +1,136 @@
+"""Requests of the OpenAI protocol, as far as a single model without tools can honour them; what it cannot is refused by name."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from failover_model_server.errors import InvalidRequest
+from failover_model_server.tasks.text_generation import GenerationCall, Said
+
+MOST_STOPS = 4
+"""As OpenAI has it."""
+MOST_PROMPTS = 64
+USUAL_TOKENS = 16
+"""Most new tokens of a completion that does not say, as OpenAI has it; a chat has the server's limit."""
+NEUTRAL: dict[str, tuple[object, ...]] = {
+    "n": (1,),
+    "best_of": (1,),
+    "echo": (False,),
+    "logprobs": (False, 0),
+    "top_logprobs": (0,),
+    "presence_penalty": (0,),
+    "frequency_penalty": (0,),
+    "logit_bias": ({},),
+    "suffix": ("",),
+    "tools": ([],),
+    "store": (False,),
+    "response_format": ({"type": "text"},),
+}
+"""Parameters that are accepted at the values at which they change nothing; null changes nothing anywhere."""
+IGNORED = frozenset({"user", "metadata", "service_tier", "safety_identifier", "prompt_cache_key"})
+"""Parameters that change no answer."""
+
+Prompt = Annotated[str, Field(min_length=1)]
+Stop = str | Annotated[list[str], Field(max_length=MOST_STOPS)]
+
+
+class StreamOptions(BaseModel):
+    """How to stream."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    include_usage: bool = False
+
+
+class Common(BaseModel):
+    """What both kinds of request have."""
+
+    model_config = ConfigDict(extra="allow")  # `check` names what is not taken
+
+    model: str
+    max_tokens: int | None = Field(None, ge=1)
+    temperature: float | None = Field(1.0, ge=0, le=2)
+    top_p: float | None = Field(1.0, gt=0, le=1)
+    seed: int | None = Field(None, ge=0, lt=2**63)
+    stop: Stop | None = None
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+
+    @property
+    def stops(self) -> list[str]:
+        """The stop sequences."""
+        wanted = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return [stop for stop in wanted if stop]
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether a stream ends with the usage."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+    def check(self) -> None:
+        """Check the parameters that the model does not declare.
+
+        Raises:
+            InvalidRequest: one of them would change the answer; names it.
+        """
+        for name, value in (self.model_extra or {}).items():
+            if value is not None and name not in IGNORED and value not in NEUTRAL.get(name, ()):
+                raise InvalidRequest(f"{name}: not supported here, or not with this value")
+
+    def call(self, prompt: str, most: int | None, said: tuple[Said, ...] = ()) -> GenerationCall:
+        """The task's request."""
+        return GenerationCall(
+            prompt=prompt,
+            messages=said,
+            max_new_tokens=most,
+            temperature=1.0 if self.temperature is None else self.temperature,
+            top_p=self.top_p or 1.0,
+            seed=self.seed,
+            stream=bool(self.stream or self.stops),
+        )
+
+
+class CompletionRequest(Common):
+    """Continue one text or several."""
+
+    prompt: Prompt | Annotated[list[Prompt], Field(min_length=1, max_length=MOST_PROMPTS)]
+
+    def calls(self) -> list[GenerationCall]:
+        """One for each prompt."""
+        prompts = [self.prompt] if isinstance(self.prompt, str) else self.prompt
+        return [self.call(prompt, self.max_tokens or USUAL_TOKENS) for prompt in prompts]
+
+
+class Part(BaseModel):
+    """A part of a message; text alone."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["text"]
+    text: str
+
+
+class Message(BaseModel):
+    """One message of a conversation."""
+
+    model_config = ConfigDict(extra="ignore")  # names of speakers
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[Part]
+
+    def said(self) -> Said:
+        """As templates know it: they have no developers."""
+        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        return Said(role="system" if self.role == "developer" else self.role, content=text)
+
+
+class ChatRequest(Common):
+    """Answer a conversation."""
+
+    messages: list[Message] = Field(min_length=1, max_length=1000)
+    max_completion_tokens: int | None = Field(None, ge=1)
+
+    def calls(self) -> list[GenerationCall]:
+        """The one."""
+        said = tuple(message.said() for message in self.messages)
+        return [self.call("-", self.max_completion_tokens or self.max_tokens, said)]

@@ -1,0 +1,86 @@
+"""How long batches take, learned from those that ran: what admission and Retry-After are computed from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+FORGETTING = 0.9
+"""Weight of everything before when a batch is added: the last ten or so decide."""
+SPREAD = 0.05
+"""Standard deviation of the work, as a part of its mean, below which no slope is fitted: it would be noise."""
+FEW = 3.0
+"""Weight up to which an estimate is replaced by a batch that takes less than half of it: those before compiled, or met cold caches."""
+MARGIN = 2.0
+"""Mean deviations that are added to an expected time where a promise depends on it."""
+
+
+@dataclass(slots=True)
+class _Fit:
+    """seconds = base + slope * work, fitted by least squares whose weights decay; neither part is negative."""
+
+    weight: float = 0.0
+    work: float = 0.0
+    seconds: float = 0.0
+    squares: float = 0.0
+    products: float = 0.0
+    deviation: float = 0.0
+
+    def add(self, work: float, seconds: float) -> None:
+        if self.weight and self.weight <= FEW and seconds < self.at(work) / 2:
+            self.weight = self.work = self.seconds = self.squares = self.products = self.deviation = 0.0
+        error = abs(seconds - self.at(work)) if self.weight else 0.0
+        self.deviation += (error - self.deviation) * (1 - FORGETTING)
+        self.weight = self.weight * FORGETTING + 1
+        self.work = self.work * FORGETTING + work
+        self.seconds = self.seconds * FORGETTING + seconds
+        self.squares = self.squares * FORGETTING + work * work
+        self.products = self.products * FORGETTING + work * seconds
+
+    def at(self, work: float) -> float:
+        mean, seconds = self.work / self.weight, self.seconds / self.weight
+        variance = self.squares / self.weight - mean * mean
+        if variance <= (SPREAD * mean) ** 2:
+            return seconds * work / mean if mean else seconds
+        slope = max(0.0, (self.products / self.weight - mean * seconds) / variance)
+        base = seconds - slope * mean
+        return base + slope * work if base >= 0 else seconds * work / mean
+
+
+class Pace:
+    """Expected seconds of a batch by its size and its work.
+
+    Work is what `Item.work` says: batches of one size take a fixed time and a time proportional to it. Sizes are few: those of the
+    buckets, or every number up to the largest.
+    """
+
+    def __init__(self) -> None:
+        self._fits: dict[int, _Fit] = {}
+
+    def ran(self, size: int, work: float, seconds: float) -> None:
+        """Learn from a batch that ran.
+
+        Args:
+            size: items in it, padding included.
+            work: the most work of any of its items.
+            seconds: how long it took.
+        """
+        self._fits.setdefault(size, _Fit()).add(work, seconds)
+
+    def expects(self, size: int, work: float) -> float:
+        """Mean seconds of such a batch; 0 before any has run."""
+        fit, share = self._nearest(size)
+        return fit.at(work) * share if fit else 0.0
+
+    def promises(self, size: int, work: float) -> float:
+        """Seconds within which such a batch ends nearly always; 0 before any has run."""
+        fit, share = self._nearest(size)
+        return (fit.at(work) + MARGIN * fit.deviation) * share if fit else 0.0
+
+    def _nearest(self, size: int) -> tuple[_Fit | None, float]:
+        """The fit of this size; else of the next larger one, as it is; else of the largest, in proportion."""
+        fits: Mapping[int, _Fit] = self._fits
+        if size in fits:
+            return fits[size], 1.0
+        if not fits:
+            return None, 1.0
+        larger = [known for known in fits if known > size]
+        return (fits[min(larger)], 1.0) if larger else (fits[max(fits)], size / max(fits))

@@ -1,0 +1,187 @@
+"""Admission by time: what cannot be ready in time is refused at once, and never run."""
+
+import asyncio
+import json
+import math
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from failover_model_server.errors import Overloaded
+from failover_model_server.serving.batcher import Batcher
+from failover_model_server.serving.shape import Shape
+from failover_model_server.serving.worker import Worker
+from failover_model_server.tasks.base import Item
+from failover_model_server.tasks.echo import EchoTask
+
+from tests.support.service import client, echo, loaded, until
+from tests.test_batcher import Recording, Seen
+
+
+class Bench:
+    """A batcher whose first batch runs until `gate` opens, on a clock that the test sets."""
+
+    def __init__(self, longest: float) -> None:
+        self.now = 100.0
+        self.gate = threading.Event()
+        self.backend = Recording()
+        self.backend.before = lambda: self.gate.wait(30) and None
+        self.seen = Seen()
+        self.worker = Worker(0, lambda: self.backend)
+        self.batcher = Batcher([self.worker], Shape((1, 2, 4), static=False), 100, self.seen, longest, lambda: self.now)
+
+    def takes(self, seconds: float, *, size: int, work: float = 1.0) -> None:
+        """What batches of this size took so far."""
+        for _ in range(5):
+            self.batcher._pace.ran(size, work, seconds)
+
+    def later(self, seconds: float) -> float:
+        """Such a deadline."""
+        return self.now + seconds
+
+    @property
+    def ran(self) -> list[list[object]]:
+        return [[item.payload for item in batch] for batch in self.backend.batches]
+
+
+@asynccontextmanager
+async def bench(longest: float = math.inf, *, busy: bool = True) -> AsyncIterator[Bench]:
+    """Every batch takes 10 s; one runs already, of the payload "first"."""
+    made = Bench(longest)
+    await made.worker.load(Path(), EchoTask(echo()))
+    for size in (1, 2, 4):
+        made.takes(10.0, size=size)
+    made.batcher.start(lambda reason: None)
+    first = asyncio.create_task(made.batcher.submit(Item("k", "first"))) if busy else None
+    await until(lambda: bool(made.backend.batches) or not busy)
+    try:
+        yield made
+    finally:
+        made.gate.set()
+        if first:
+            await first
+        await made.batcher.stop()
+        await made.worker.close(1.0)
+
+
+def test_what_would_be_late_is_refused_at_once() -> None:
+    """10 s of the batch that runs and 10 s of its own are beyond a deadline in 19 s, and within one in 21 s."""
+
+    async def run() -> None:
+        async with bench() as made:
+            with pytest.raises(Overloaded, match=r"expected in 20\.0 s") as refused:
+                made.batcher.reserve(made.later(19.0))
+            assert refused.value.retry_after == pytest.approx(10.0)
+            made.batcher.reserve(made.later(21.0))
+            made.now += 5.0  # half of the batch has passed
+            made.batcher.reserve(made.later(16.0))
+
+    asyncio.run(run())
+
+
+def test_the_queue_is_bounded_in_seconds() -> None:
+    """Without a deadline the limit decides: the first batch of the queue waits 10 s, the second 20 s."""
+
+    async def run() -> None:
+        async with bench(longest=15.0) as made:
+            waiting = [asyncio.create_task(made.batcher.submit(Item("k", number))) for number in range(3)]
+            await until(lambda: made.batcher.queued == 3)
+            made.batcher.reserve()
+            waiting.append(asyncio.create_task(made.batcher.submit(Item("k", 3))))
+            await until(lambda: made.batcher.queued == 4)
+            with pytest.raises(Overloaded, match=r"expected wait is 20\.0 s; at most 15 s"):
+                made.batcher.reserve()
+            made.gate.set()
+            await asyncio.gather(*waiting)
+
+    asyncio.run(run())
+
+
+def test_an_idle_server_tries() -> None:
+    """Only a run can show that an estimate is too high: what comes to an idle server runs, however short its deadline."""
+
+    async def run() -> None:
+        async with bench(busy=False) as made:
+            made.gate.set()
+            with made.batcher.reserve(made.later(0.5)) as place:
+                assert await place.run(Item("k", "x")) == "x"
+
+    asyncio.run(run())
+
+
+def test_the_work_of_a_request_counts() -> None:
+    """Once prepared, a request of a hundred steps is refused where one of ten steps is not."""
+
+    async def run() -> None:
+        async with bench() as made:
+            for work in (1.0, 10.0, 20.0):
+                made.takes(work, size=1, work=work)
+            with made.batcher.reserve(made.later(40.0)) as place, pytest.raises(Overloaded, match="after the deadline"):
+                await place.run(Item("other", "long", work=100.0))
+            asked = asyncio.create_task(made.batcher.submit(Item("other", "short", work=10.0), made.later(40.0)))
+            made.gate.set()
+            assert await asked == "short"
+
+    asyncio.run(run())
+
+
+def test_what_became_too_late_is_never_run() -> None:
+    """The first batch took longer than expected: what can no longer make it is answered when its turn comes, and what can is run."""
+
+    async def run() -> None:
+        async with bench() as made:
+            tight = asyncio.create_task(made.batcher.submit(Item("k", "tight"), made.later(25.0)))
+            patient = asyncio.create_task(made.batcher.submit(Item("k", "patient"), made.later(60.0)))
+            await until(lambda: made.batcher.queued == 2)
+            made.now += 20.0
+            made.gate.set()
+            with pytest.raises(Overloaded, match="it was not run"):
+                await tight
+            assert await patient == "patient"
+            assert made.ran == [["first"], ["patient"]]
+            assert made.seen.too_late == 1
+
+    asyncio.run(run())
+
+
+def test_a_batch_takes_no_more_than_make_it_together() -> None:
+    """Two together would miss the deadline of the first: it runs alone, and the other after it."""
+
+    async def run() -> None:
+        async with bench() as made:
+            made.takes(30.0, size=2)
+            made.takes(30.0, size=4)
+            asked = [asyncio.create_task(made.batcher.submit(Item("k", number), made.later(s))) for number, s in enumerate((25.0, 90.0))]
+            await until(lambda: made.batcher.queued == 2)
+            made.now += 10.0
+            made.gate.set()
+            assert await asyncio.gather(*asked) == [0, 1]
+            assert made.ran == [["first"], [0], [1]]
+
+    asyncio.run(run())
+
+
+def test_a_refusal_needs_no_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server answers before it has read or understood anything; the refusals of a second are one line of the log."""
+    monkeypatch.setenv("ECHO_BATCH_SECONDS", "0.3")
+    lines: list[dict[str, Any]] = []
+    monkeypatch.setattr("failover_model_server.http.requests.log.info", lambda event, **fields: lines.append({"event": event, **fields}))
+
+    async def run() -> None:
+        async with loaded(echo(batch_buckets="1")) as service, client(service) as http:
+            running = asyncio.create_task(http.post("/echo", json={"prompt": "x"}))
+            await until(lambda: bool(service._batcher and service._batcher.running))
+            for path in ("/echo", "/v2/models/model/infer"):
+                answer = await http.post(path, content=b"no JSON", headers={"X-Request-Timeout": "0.2"})
+                assert (answer.status_code, int(answer.headers["retry-after"])) == (429, 1), path
+            assert (await running).status_code == 200
+            metrics = (await http.get("/metrics")).text
+            assert 'outcome="overloaded"} 2.0' in metrics
+            await until(lambda: any(line["event"] == "refused" for line in lines))
+        assert [line["overloaded"] for line in lines if line["event"] == "refused"] == [2]
+        assert json.dumps(lines).count('"status": 429') == 0
+
+    asyncio.run(run())
