@@ -82,11 +82,12 @@ def main() -> None:
             loads = overload.measure(
                 f"{url}/sentiment", {"prompt": _PROMPT}, _FACTORS, rounds=1 if quick else 3, seconds=4 if quick else 12, clients=_CLIENTS
             )
+    minutes = round((time.monotonic() - started) / 60, 1)
     found = {
         "overhead": overhead,
         "batching": {name: asdict(load) for name, load in batching.items()},
         "overload": [asdict(load) for load in loads],
-        "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "minutes": round((time.monotonic() - started) / 60, 1)},
+        "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "minutes": minutes},
     }
     tables = [_overhead_table(overhead), _batching_table(batching), _overload_table(loads)]
     for table in tables:
@@ -95,9 +96,7 @@ def main() -> None:
         raise SystemExit("requests failed: the figures are not valid")
     if not quick:
         RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-        machine = (
-            f"{os.cpu_count()} cores, Python {platform.python_version()}, the model on one thread; {found['machine']['minutes']} minutes."
-        )
+        machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, the model on one thread; {minutes} minutes."
         put(DOCS, BEGIN, END, [*map(markdown, tables), machine])
 
 

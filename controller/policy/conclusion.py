@@ -62,6 +62,8 @@ def conclude(memory: Memory, snapshot: Snapshot, *, alerts: Iterable[Alert] = ()
     kept, decision = decide(memory, snapshot, preview=preview)
     decision = replace(decision, alerts=(*decision.alerts, *alerts))
     policy, now = snapshot.application.policy, snapshot.now
-    made = contested.deferred(plan(decision, snapshot), kept, policy, now)
-    decision = replace(decision, next_check_s=soonest(decision.next_check_s, *contested.again_s(made, kept, policy, now)))
+    made = plan(decision, snapshot)
+    if kept.scaler_writes:
+        made = contested.deferred(made, kept, policy, now)
+        decision = replace(decision, next_check_s=soonest(decision.next_check_s, *contested.again_s(made, kept, policy, now)))
     return Conclusion(memory, snapshot, decision, replace(made, decision=decision), kept)

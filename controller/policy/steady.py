@@ -231,8 +231,8 @@ def _steady_reason(case: Case) -> tuple[Reason, dict[str, str]]:
     suspected = [name for name, judged in evidence.items() if judged.shortage is Shortage.SUSPECTED]
     short = tuple(name for name, judged in evidence.items() if judged.short)
     if short:
-        idle = not any(carries(case.snapshot.application, name) for name in short)
-        instead = "cost mode sends it no traffic" if idle else "the ready replicas carry the whole demand"
+        carrying = any(carries(case.snapshot.application, name) for name in short)
+        instead = "cost mode sends it no traffic" if not carrying else "the ready replicas carry the whole demand"
         return Reason.SHORTAGE_ABSORBED, {**shortage_details(case, short), "instead": instead}
     waiting_suspects = [name for name in suspected if evidence[name].demand]
     if waiting_suspects:

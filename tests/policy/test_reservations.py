@@ -318,7 +318,7 @@ def test_a_free_reservation_is_still_allowed(
     """An offering of the capacity type reserved exists only where a reservation has a free instance."""
     made = on_block(NOW)
     pool = replace(made.units[INF2].pool, failures=refusals)
-    allowed = Allowed(("inf2.xlarge",), (("a", "b"),), BOTH, free)
+    allowed = Allowed(("inf2.xlarge",), (("a", "b"),), BOTH, reserved=free)
     assert examine(pool, allowed, (PendingPod("p", NOW - 90),), made.application.policy, NOW).proof is proof
 
 

@@ -161,7 +161,7 @@ class Stage:
         self._lease.take(number)
         leadership = SimulatedLeadership(self._lease, number)
         record = TermRecord(self.store, leadership, self.application.key)
-        self._passes = ApplicationPass(self, record, Executor(self, leadership, side_by_side=1), leadership, self.clock.now)
+        self._passes = ApplicationPass(self, record, Executor(self, leadership, side_by_side=1), leadership, self.clock)
 
     def annotate(self, manager: str = "kubectl-annotate", **annotations: str | None) -> None:
         """A person writes annotations of the Ingress, by the last part of their names; None removes one."""
@@ -324,7 +324,9 @@ class Stage:
         obj["metadata"]["resourceVersion"] = str(next(self._versions))
         if owns:
             key = action_key(self.application.action)
-            path = {"f:metadata": {"f:annotations": {f"f:{key}": {}}}} if kind == "Ingress" else {"f:spec": {"f:minReplicaCount": {}}}
+            path: dict[str, Any] = (
+                {"f:metadata": {"f:annotations": {f"f:{key}": {}}}} if kind == "Ingress" else {"f:spec": {"f:minReplicaCount": {}}}
+            )
             time = format_rfc3339(START + self.cluster.now)
             obj["metadata"]["managedFields"] = [{"manager": manager, "time": time, "fieldsV1": path}]
         first = (kind, name) not in self._objects

@@ -51,8 +51,7 @@ def _reasons(found: Played) -> str:
     changed = {reason for *_, reason in found.changes}
     path = [one for one in dict.fromkeys(found.reasons) if one not in changed and one is not Reason.DEMAND_MET]
     last = found.decision.reason
-    path = [one for one in path if one is not last] + [last]
-    return " → ".join(f"`{one}`" for one in path)
+    return " → ".join(f"`{one}`" for one in (*(one for one in path if one is not last), last))
 
 
 def _alerts(found: Played) -> str:

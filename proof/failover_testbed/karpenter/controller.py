@@ -198,7 +198,7 @@ class Karpenter:
         Returns:
             The nodes. Their pods must be evicted now.
         """
-        now, taken = self._world.now(), []
+        now, taken = self._world.now(), list[Node]()
         for claim in list(self._claims.values()):
             node, offering = claim.node, claim.offering
             spot = offering is not None and offering.capacity_type == "spot"

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from failover_testbed.capacity.ec2 import FleetAnswer, Shortage
 
 ZONES = ("us-west-2a", "us-west-2b", "us-west-2c")
-FIRST_POOLS = {"inf2": ("inf2.xlarge",), "trn1": ("trn1.2xlarge",), "g5": ("g5.xlarge",), "g6": ("g6.xlarge",)}
+FIRST_POOLS: dict[str, tuple[str, ...]] = {"inf2": ("inf2.xlarge",), "trn1": ("trn1.2xlarge",), "g5": ("g5.xlarge",), "g6": ("g6.xlarge",)}
 POOLS = FIRST_POOLS | {"nvidia": ("g5.xlarge", "g6.xlarge"), "mixed": ("g4dn.xlarge",)}
 KINDS = {"mixed": ("spot", "on-demand")}
 """Capacity types of the NodePools that have more than on-demand capacity."""
