@@ -12,13 +12,13 @@ from controller.clients.kube import RESOURCES
 from controller.clock import ManualClock
 from controller.policy.conclusion import conclude
 from controller.policy.model import Application, Backend, Decision, Memory, PolicySettings, Sample, Source, Unit, Verb
-from controller.policy.proof import Offering
 from controller.policy.routing import action_key
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 from failover_analysis.fuzz.karpenter import Cluster
 from failover_analysis.fuzz.objects import START
 from failover_analysis.fuzz.world import LENGTH_S, NAMESPACE, UnitPlan, World, draw
+from failover_testbed.capacity.ec2 import Offering
 
 MISSED_S: Final = 600.0
 """How long a unit may be short, with pods that wait all the time, before a controller that did nothing was wrong."""
@@ -126,7 +126,7 @@ class Truth:
 
     def _obtainable(self, offering: Offering) -> bool:
         cluster = self._cluster
-        return cluster.ec2.room(offering, cluster.now) > 0 and not cluster.cached(offering)
+        return cluster.ec2.room(offering) > 0 and not cluster.cached(offering)
 
 
 def judge(seed: int) -> Verdict:
