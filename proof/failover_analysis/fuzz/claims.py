@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from controller.policy.proof import Offering
 from failover_analysis.fuzz.world import LENGTH_S, PoolPlan, UnitPlan
+from failover_testbed.capacity.ec2 import Offering
 
 
 @dataclass(slots=True)

@@ -12,7 +12,6 @@ from controller.clients.kube import RESOURCES
 from controller.clock import ManualClock
 from controller.policy.conclusion import conclude
 from controller.policy.model import Application, Backend, Decision, Memory, PolicySettings, Reservation, Sample, Source, Unit, Verb
-from controller.policy.proof import Offering
 from controller.policy.routing import action_key
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
@@ -20,6 +19,7 @@ from failover_analysis.fuzz.karpenter import Cluster
 from failover_analysis.fuzz.objects import START
 from failover_analysis.fuzz.world import LENGTH_S, NAMESPACE, UnitPlan, World, draw
 from failover_analysis.real_shortage import NEAR_S, ShortageHistory
+from failover_testbed.capacity.ec2 import Offering
 
 _TICK_S: Final = 15.0
 _THROUGHPUT: Final = 100.0
@@ -108,7 +108,7 @@ class Truth:
 
     def _obtainable(self, offering: Offering) -> bool:
         cluster = self._cluster
-        return cluster.ec2.room(offering, cluster.now) > 0 and not cluster.cached(offering)
+        return cluster.ec2.room(offering) > 0 and not cluster.cached(offering)
 
 
 def judge(seed: int) -> Verdict:

@@ -9,11 +9,10 @@ from functools import partial
 from random import Random
 from typing import Any, Final
 
-from controller.policy.proof import Offering
 from failover_analysis.fuzz import objects
 from failover_analysis.fuzz.claims import Claim, Pod
-from failover_analysis.fuzz.ec2 import Ec2
-from failover_analysis.fuzz.world import LENGTH_S, PoolPlan, UnitPlan, World
+from failover_analysis.fuzz.world import LENGTH_S, ZONES, Closed, PoolPlan, UnitPlan, World
+from failover_testbed.capacity.ec2 import Ec2, FleetAnswer, Offering, Shortage
 from failover_testbed.capacity.karpenter import BLOCKED_DEDUPE_S, CACHE_S, POD_DEDUPE_S, REQUEUE_S
 
 _BATCH_S: Final = (1.0, 1.6)
@@ -33,16 +32,19 @@ class Cluster:
 
     def __init__(self, world: World, emit: Emit) -> None:
         self.world, self._emit = world, emit
-        self.ec2 = Ec2(world.closed, world.one_zone)
         self.now = 0.0
         self.pods: dict[str, list[Pod]] = {unit.name: [] for unit in world.units}
         self._chance = Random(world.seed + 1)
+        self.ec2 = Ec2(ZONES, self._chance, answer=FleetAnswer.ONE_ZONE if world.one_zone else FleetAnswer.ALL_ZONES)
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self._cache: dict[Offering, float] = {}
         self._claims: dict[str, Claim] = {}
         self._blocked: dict[str, float] = {}
         self._loop_at: float | None = None
+        for offering, closings in world.closed.items():
+            for closing in closings:
+                self._at(closing.start, partial(self._close, offering, closing))
         for unit in world.units:
             for t, replicas in unit.replicas:
                 self._at(t, partial(self._scale, unit, replicas))
@@ -85,7 +87,17 @@ class Cluster:
 
     def _offerings(self, unit: UnitPlan, pool: PoolPlan) -> list[Offering]:
         types = [one for one in pool.types if one in unit.types]
-        return [(one, zone, kind) for one in types for zone in self.world.sold[one] for kind in pool.capacity_types]
+        return [Offering(one, zone, kind) for one in types for zone in self.world.sold[one] for kind in pool.capacity_types]
+
+    # --- capacity ---
+
+    def _close(self, offering: Offering, closing: Closed) -> None:
+        shortage = Shortage((offering.instance_type,), (offering.zone,), capacity_types=(offering.capacity_type,), left=closing.left)
+        self.ec2.begin(shortage)
+        self._at(closing.end, partial(self.ec2.end, shortage))
+        more = itertools.takewhile(lambda t: t < closing.end, itertools.count(closing.start + closing.every_s, closing.every_s))
+        for t in more:
+            self._at(t, partial(self.ec2.give_more, shortage, offering))
 
     # --- demand ---
 
@@ -152,7 +164,7 @@ class Cluster:
         self._wake(REQUEUE_S)
 
     def _all_offerings(self, pool: PoolPlan) -> list[Offering]:
-        return [(one, zone, kind) for one in pool.types for zone in self.world.sold[one] for kind in pool.capacity_types]
+        return [Offering(one, zone, kind) for one in pool.types for zone in self.world.sold[one] for kind in pool.capacity_types]
 
     def _claim_for(self, pod: Pod, saturated: set[str]) -> Claim | None:
         """A NodeClaim in the first NodePool that has something for the pod; else Karpenter says of each why not."""
@@ -182,7 +194,8 @@ class Cluster:
         kind = "spot" if "spot" in first.kinds else first.kinds[0]
         pods = first.pod.unit
         open_ = [one for one in self._offerings(pods, first.pool) if one[0] in first.types and one[2] == kind and not self.cached(one)]
-        given, refused = self.ec2.fleet(open_, len(batch), self.now, self._chance) if open_ else ([], [])
+        fleet = self.ec2.create_fleet(open_, len(batch))
+        given, refused = list(fleet.launched), [error.offering for error in fleet.errors]
         for claim in batch:
             if given:
                 self._launched(claim, given.pop())

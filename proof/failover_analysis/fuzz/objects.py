@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from controller.clock import format_rfc3339
-from controller.policy.proof import Offering
 from controller.signals.instance_labels import TYPE_LABEL
 from controller.signals.karpenter import CAPACITY_LABEL, POOL_LABEL, ZONE_LABEL
 from failover_analysis.fuzz.claims import Claim
 from failover_analysis.fuzz.world import NAMESPACE, PoolPlan, UnitPlan
+from failover_testbed.capacity.ec2 import Offering
 
 START: Final = 1_800_000_000.0
 _HINT: Final = "Our system will be working on provisioning additional capacity. You can currently get"

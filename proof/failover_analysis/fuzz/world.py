@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from controller.policy.proof import Offering
-from failover_analysis.fuzz.ec2 import Closed
+from failover_testbed.capacity.ec2 import Offering
 
 LENGTH_S: Final = 1500.0
 ZONES: Final = ("us-west-2a", "us-west-2b", "us-west-2c")
@@ -18,6 +17,16 @@ NAMESPACE: Final = "fuzz"
 
 _SHAPES: Final = ("one", "two types", "mixed", "shared", "twins", "either")
 """A NodePool of one type; of two; with spot; shared by units of two types, or of one; beside another one that its pods may use as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A time in which an offering has `left` instances to give, and one more every `every_s`; seconds since the world's start."""
+
+    start: float
+    end: float
+    left: int = 0
+    every_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,5 +162,5 @@ def _closed(chance: Random, pools: list[PoolPlan], sold: Mapping[str, tuple[str,
         every_s = chance.choice((math.inf, math.inf, math.inf, chance.uniform(150.0, 400.0)))
         for zone, kind in itertools.product(out, kept):
             left = chance.choice((0, 0, 0, 1, 2))
-            found[instance_type, zone, kind] = (Closed(start, end, left, every_s),)
+            found[Offering(instance_type, zone, kind)] = (Closed(start, end, left, every_s),)
     return found
