@@ -67,7 +67,7 @@ class Contested:
             self.written[_field(action)] = _Written(action, now, repeats)
 
     def moved(self, seconds: float) -> None:
-        """The clock was set ahead by so many seconds, or back: each write stays as long ago as it is."""
+        """The clock was set `seconds` ahead, or back where that is negative: each write stays as long ago as it is."""
         self.written = {field: replace(known, at=known.at + seconds) for field, known in self.written.items()}
 
     def alerts(self, policy: PolicySettings, now: float) -> Iterator[Alert]:
