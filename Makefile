@@ -137,6 +137,10 @@ experiments: .venv/.synced-bench ## Play the AWS sample's three experiments and 
 bench-policy: .venv/.synced-bench ## How far the policies are from clairvoyant (ARGS="--quick", or ARGS="--trace FILE.csv" for a trace of yours)
 	@$(RUN)/python -m research $(ARGS)
 
+.PHONY: research-patience
+research-patience: $(STAMP) ## How long a proven shortage should be observed, over 300 seeds, each with both kinds of EC2's answers (10 minutes; writes docs/research/patience.md)
+	@timeout 1800 nice $(RUN)/python -m research.patience --write $(ARGS)
+
 .PHONY: bench-switch
 bench-switch: .venv/.synced-bench ## Switches under real requests through Envoy, ours and the naive one (12 minutes; ARGS="--quick": a minute and a half)
 	@$(RUN)/python -m benchmarks.switch $(ARGS)

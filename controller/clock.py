@@ -145,20 +145,34 @@ class Steps:
     """
 
     LEAST_S: Final = 5.0
-    """More than the two drift apart between two calls, or a thread waits between reading them, seconds."""
+    """More than the two drift apart between two calls, seconds."""
+
+    _TRIES: Final = 10
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._base = clock.now() - clock.monotonic()
+        for _ in range(self._TRIES):
+            self._base, within_s = self._read()
+            if within_s <= self.LEAST_S:
+                break
 
     def taken(self) -> float:
-        """By how much the clock was set ahead since the last step was reported, seconds; negative: back; 0.0: it was not."""
-        base = self._clock.now() - self._clock.monotonic()
+        """By how much the clock was set ahead since the last step was reported, seconds; negative: back; 0.0: not at all.
+
+        A thread that waits between reading the two clocks would see a step that is none: the next call tells.
+        """
+        base, within_s = self._read()
         stepped = base - self._base
-        if abs(stepped) <= self.LEAST_S:
+        if within_s > self.LEAST_S or abs(stepped) <= self.LEAST_S:
             return 0.0
         self._base = base
         return stepped
+
+    def _read(self) -> tuple[float, float]:
+        """How far the wall clock is ahead of the monotonic one, and within which time both were read, seconds."""
+        before = self._clock.monotonic()
+        now = self._clock.now()
+        return now - before, self._clock.monotonic() - before
 
 
 def parse_rfc3339(text: str | None) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller.clock import ManualClock
+from controller.clock import ManualClock, Steps
 from controller.service.controller import Controller
 from controller.service.leadership import SingleReplica
 from controller.service.telemetry import Telemetry
@@ -16,6 +16,32 @@ from failover_analysis.simulation.fault_state import FaultState
 from tests.support.applications import NOW, application
 
 INTERVAL_S = 15.0
+
+
+class Stalling(ManualClock):
+    """A clock whose thread waits for a minute after it has read the wall clock, while it stalls."""
+
+    stalls = 0
+
+    def now(self) -> float:
+        read = super().now()
+        if self.stalls:
+            self.stalls -= 1
+            self.advance(60.0)
+        return read
+
+
+def test_a_thread_that_waits_sees_no_step() -> None:
+    """Neither when it begins to watch the clocks nor later."""
+    clock = Stalling(NOW)
+    clock.stalls = 1
+    steps = Steps(clock)
+    assert steps.taken() == 0.0
+    clock.stalls = 1
+    assert [steps.taken(), steps.taken()] == [0.0, 0.0]
+    clock.step(-3600.0)
+    clock.stalls = 1
+    assert [steps.taken(), steps.taken(), steps.taken()] == [0.0, -3600.0, 0.0]
 
 
 @pytest.mark.parametrize("seconds", [3600.0, -3600.0])

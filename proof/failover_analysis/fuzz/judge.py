@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -96,11 +96,14 @@ class Truth:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self.history = ShortageHistory(0.0)
+        self.waiting: dict[str, bool] = {}
+        """The units whose pods wait now without an instance, and whether each is short."""
 
     def observe(self) -> None:
         """Notes which units are short at this moment; until the next one they count as such."""
         cluster = self._cluster
-        self.history.observe(cluster.now, {unit.name: self._short(unit) for unit in cluster.world.units if cluster.unmet(unit)})
+        self.waiting = {unit.name: self._short(unit) for unit in cluster.world.units if cluster.unmet(unit)}
+        self.history.observe(cluster.now, self.waiting)
 
     def _short(self, unit: UnitPlan) -> bool:
         """Whether there is nothing that Karpenter could launch for its pods: EC2 is out of it, or refused it within the cache."""
@@ -118,6 +121,22 @@ def judge(seed: int) -> Verdict:
 
 def play(world: World) -> Verdict:
     """Plays a world, up to the first failover."""
+    missed: dict[str, float] = {}  # by unit, when it was last overdue
+    proofs: dict[str, float] = {}
+    truth = None
+    for t, decision, truth in passes(world):
+        for name, judged in decision.evidence.items():
+            if judged.short:
+                proofs.setdefault(f"{name}: {judged.proof}", t)
+        missed.update(dict.fromkeys(truth.history.overdue(), t))
+        if decision.verb is Verb.FAILOVER:
+            return _failed_over(world, truth, decision, t, missed, proofs)
+    short = tuple(truth.history.last) if truth is not None else ()
+    return Verdict(world.seed, None, (), False, tuple(missed), short, tuple(proofs))
+
+
+def passes(world: World) -> Iterator[tuple[float, Decision, Truth]]:
+    """Plays a world and yields each pass: when, what is decided, and what is true. Nothing that is decided is done."""
     clock = ManualClock(START + world.ahead_s)
     view = ClusterView(clock, lambda: None)
 
@@ -131,21 +150,13 @@ def play(world: World) -> Verdict:
     builder = SnapshotBuilder(view, [application])
     figures, truth, memory = Figures(world, cluster), Truth(cluster), Memory()
     external = ExternalSignals(metrics=figures, capacity=figures)
-    missed: dict[str, float] = {}  # by unit, when it was last overdue
-    proofs: dict[str, float] = {}
     for t in _moments(cluster):
         truth.observe()
         _until(clock, world, t)
         sources = tuple(Source(name, True, clock.now(), 180.0) for name in ("karpenter", "workloads", "ingress"))
         made = conclude(memory, builder.build(application, clock.now(), sources, external, leader=True, epoch=1))
-        memory, decision = made.memory, made.decision
-        for name, judged in decision.evidence.items():
-            if judged.short:
-                proofs.setdefault(f"{name}: {judged.proof}", t)
-        missed.update(dict.fromkeys(truth.history.overdue(), t))
-        if decision.verb is Verb.FAILOVER:
-            return _failed_over(world, truth, decision, t, missed, proofs)
-    return Verdict(world.seed, None, (), False, tuple(missed), tuple(truth.history.last), tuple(proofs))
+        memory = made.memory
+        yield t, made.decision, truth
 
 
 def _until(clock: ManualClock, world: World, t: float) -> None:
@@ -168,10 +179,14 @@ def _failed_over(
 ) -> Verdict:
     units = tuple(name for name, judged in decision.evidence.items() if judged.short)
     proven = min((at for words, at in proofs.items() if words.split(":")[0] in units), default=t)
-    plans = {unit.name: unit for unit in world.units}
-    alike = [unit.name for unit in world.units if any((unit.pools, unit.types) == (plans[name].pools, plans[name].types) for name in units)]
-    false = not any(truth.history.last.get(name, -1.0) >= proven - NEAR_S for name in alike)
+    false = not any(truth.history.last.get(name, -1.0) >= proven - NEAR_S for name in alike(world, units))
     return Verdict(world.seed, t, units, false, tuple(missed), tuple(truth.history.last), tuple(proofs))
+
+
+def alike(world: World, names: Iterable[str]) -> tuple[str, ...]:
+    """Some units, and those that use the same NodePools and types: nobody can tell whose pod a node is for."""
+    uses = {(unit.pools, unit.types) for unit in world.units if unit.name in set(names)}
+    return tuple(unit.name for unit in world.units if (unit.pools, unit.types) in uses)
 
 
 def application_of(world: World) -> Application:
