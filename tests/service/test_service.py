@@ -14,7 +14,8 @@ from controller.policy.routing import parse_action
 from controller.ports import MessageKind
 from failover_harness.waiting import wait_for
 from failover_testbed.kube_api import Identity
-from tests.support.cluster import ACTION, NAMESPACE, SERVICES, Cluster, Collector, auto_binding, make_service, running
+from tests.support.applications import SERVICES
+from tests.support.cluster import ACTION, NAMESPACE, Cluster, Collector, auto_binding, make_service, running
 
 
 @pytest.fixture
