@@ -238,9 +238,9 @@ def _steady_reason(case: Case) -> tuple[Reason, dict[str, str]]:
     if waiting_suspects:
         part = "refused" if any(evidence[name].attempts for name in waiting_suspects) else "beyond the limit of its NodePool"
         return Reason.SHORTAGE_SUSPECTED, {"units": text.listing(waiting_suspects), "part": part}
-    idle = [name for name in suspected if name not in waiting]
-    if idle:
-        return Reason.EVIDENCE_WITHOUT_DEMAND, {"units": text.listing(idle)}
+    unwanted = [name for name in suspected if name not in waiting]
+    if unwanted:
+        return Reason.EVIDENCE_WITHOUT_DEMAND, {"units": text.listing(unwanted)}
     if waiting:
         return Reason.WAITING_IS_NORMAL, {"units": text.listing(waiting), "pending": str(sum(waiting.values()))}
     return Reason.DEMAND_MET, {}

@@ -163,7 +163,7 @@ class Stage:
         record = TermRecord(self.store, leadership, self.application.key)
         self._passes = ApplicationPass(self, record, Executor(self, leadership, side_by_side=1), leadership, self.clock)
 
-    def annotate(self, manager: str = "kubectl-annotate", **annotations: str | None) -> None:
+    def annotate(self, **annotations: str | None) -> None:
         """A person writes annotations of the Ingress, by the last part of their names; None removes one."""
         obj = copy.deepcopy(self._objects["Ingress", self.application.ingress])
         for name, value in annotations.items():
@@ -171,7 +171,7 @@ class Stage:
             obj["metadata"]["annotations"].pop(key, None)
             if value is not None:
                 obj["metadata"]["annotations"][key] = value
-        self._store(obj, manager)
+        self._store(obj, "kubectl-annotate")
 
     def route(self, mode: Mode | None, manager: str = "argocd-controller", *, marker: bool = False) -> None:
         """Somebody writes the routing action: that of a mode, or one that nobody understands."""

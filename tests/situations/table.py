@@ -49,7 +49,7 @@ def _changes(found: Played) -> str:
 def _reasons(found: Played) -> str:
     """Every reason but those of the mode changes and of calm, at its first time; the last one as it is."""
     changed = {reason for *_, reason in found.changes}
-    path = [one for one in dict.fromkeys(found.reasons) if one not in changed and one is not Reason.DEMAND_MET]
+    path: list[Reason] = [one for one in dict.fromkeys(found.reasons) if one not in changed and one is not Reason.DEMAND_MET]
     last = found.decision.reason
     return " → ".join(f"`{one}`" for one in (*(one for one in path if one is not last), last))
 

@@ -47,6 +47,7 @@ def test_the_names_are_unique() -> None:
     assert len(names) == len(set(names))
 
 
+@pytest.mark.timeout(300)  # alone on a worker it plays all of them
 def test_the_page_shows_what_the_controller_does() -> None:
     """The figures of the table come from playing."""
     present = DECISION.read_text()
