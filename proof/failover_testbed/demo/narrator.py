@@ -30,6 +30,7 @@ _MOST_FACTS: Final = 3  # of each unit and decision
 _PASSING: Final = re.compile(
     r"\d+ (?:h|min|s)(?: \d+ (?:min|s))?\b"  # an age
     r"|\b\d+(?= (?:refused attempt|pod|requests|launches))"  # a count
+    r"|(?<=NodeClaim )\S+"  # the newest of several
     r"| in [a-z]+-[a-z]+-\d[a-z]$"  # the zone of the last refusal, which is among the zones of the next fact
 )
 """What may change in a fact that stays the same."""

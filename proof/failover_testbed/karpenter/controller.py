@@ -204,7 +204,7 @@ class Karpenter:
             spot = offering is not None and offering.capacity_type == "spot"
             if node is None or offering is None or claim.pool != pool or not spot or claim.remove_at is not None or len(taken) == count:
                 continue
-            about_node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name, "uid": node.name}}
+            about_node: Object = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name, "uid": node.name}}
             for obj, what in ((claim.obj, "NodeClaim"), (about_node, "Node")):
                 self._recorder.karpenter(obj, "Warning", "SpotInterrupted", "Spot interruption warning was triggered")
                 text = f"Interruption triggered termination for the {what}"
