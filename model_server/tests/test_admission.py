@@ -28,10 +28,13 @@ class Bench:
         self.now = 100.0
         self.gate = threading.Event()
         self.backend = Recording()
-        self.backend.before = lambda: self.gate.wait(30) and None
+        self.backend.before = self.wait
         self.seen = Seen()
         self.worker = Worker(0, lambda: self.backend)
         self.batcher = Batcher([self.worker], Shape((1, 2, 4), static=False), 100, self.seen, longest, lambda: self.now)
+
+    def wait(self) -> None:
+        self.gate.wait(30)
 
     def takes(self, seconds: float, *, size: int, work: float = 1.0) -> None:
         """What batches of this size took so far."""

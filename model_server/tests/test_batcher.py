@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import pytest
 from failover_model_server.backends.base import Backend, Loaded
-from failover_model_server.backends.run import Run
 from failover_model_server.errors import InferenceFailed, Overloaded, Unavailable
+from failover_model_server.run import Run
 from failover_model_server.serving.batcher import Batcher
 from failover_model_server.serving.shape import Shape
 from failover_model_server.serving.worker import Worker, WorkerLost

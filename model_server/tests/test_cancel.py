@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from failover_model_server.backends.base import Backend, Context
 from failover_model_server.backends.echo import EchoBackend
-from failover_model_server.backends.run import GAPS, Abandoned, Run
 from failover_model_server.errors import DeadlineExceeded
+from failover_model_server.run import GAPS, Abandoned, Run
 from failover_model_server.serving.service import Service
 from failover_model_server.tasks.echo import EchoRequest
 

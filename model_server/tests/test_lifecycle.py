@@ -1,8 +1,8 @@
 """The states, and the watchdog that changes one of them."""
 
 import pytest
-from failover_model_server.backends.run import Run
 from failover_model_server.lifecycle import ALLOWED, HISTORY, Lifecycle, State, Status
+from failover_model_server.run import Run
 from failover_model_server.serving.watchdog import FACTOR, Watchdog
 
 

@@ -79,7 +79,7 @@ def test_metadata_describe_the_task() -> None:
 
 
 def test_more_elements_than_the_queue_holds_are_too_many() -> None:
-    """413 and how many are allowed, not 429 for ever; as many as the queue holds are answered."""
+    """413 and how many are allowed, not 429 for ever; the number that the queue holds is answered."""
 
     async def run() -> None:
         async with loaded(echo(max_queue=3)) as service, client(service) as http:

@@ -12,7 +12,7 @@ def test_before_any_batch_nothing_is_expected() -> None:
 
 
 @given(base=st.floats(0.0, 10.0), slope=st.floats(0.001, 1.0), wanted=st.floats(1.0, 200.0))
-def test_a_fixed_time_and_one_in_proportion_to_the_work_are_distinguished(base: float, slope: float, wanted: float) -> None:
+def test_a_fixed_time_and_one_in_proportion_to_the_work_are_separated(base: float, slope: float, wanted: float) -> None:
     """Batches of two lengths give the time of any other."""
     pace = Pace()
     for work in (10.0, 50.0, 20.0, 40.0):
@@ -21,7 +21,7 @@ def test_a_fixed_time_and_one_in_proportion_to_the_work_are_distinguished(base: 
 
 
 def test_one_length_gives_others_in_proportion() -> None:
-    """Without a second length there is no fixed time to tell apart."""
+    """Without a second length there is no fixed time to separate."""
     pace = Pace()
     for _ in range(3):
         pace.ran(1, 2.0, 0.5)

@@ -9,9 +9,9 @@ import pytest
 from failover_model_server import registry
 from failover_model_server.backends.base import Backend, Context, Loaded
 from failover_model_server.backends.echo import EchoBackend
-from failover_model_server.backends.run import Run
 from failover_model_server.errors import LoadError
 from failover_model_server.lifecycle import State
+from failover_model_server.run import Run
 from failover_model_server.serving.service import Service
 from failover_model_server.tasks.base import Item, Task
 from failover_model_server.tasks.echo import EchoRequest, EchoTask

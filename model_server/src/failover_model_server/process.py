@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 KEEP_ALIVE = 75
 """Seconds; longer than a load balancer's 60, or it meets a connection that we are closing and answers 502."""
-INTERVAL_SECONDS = 0.0005
+LOCK_SECONDS = 0.0005
 """How long a thread keeps Python's lock while another waits for it. A model takes it back after each of hundreds of kernels a batch; with
 Python's own 5 ms, an event loop that is busy with refusals would hold each of them up for so long."""
 CLOSE_SECONDS = 5.0
@@ -49,7 +49,7 @@ class HttpServer(uvicorn.Server):
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; the exit code. Does not return where a thread hangs: the process ends here then."""
     logs.configure(settings.log_format, settings.log_level)
-    sys.setswitchinterval(INTERVAL_SECONDS)
+    sys.setswitchinterval(LOCK_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings))
 

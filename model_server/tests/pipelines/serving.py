@@ -8,7 +8,7 @@ from typing import Any
 
 from failover_model_server import registry
 from failover_model_server.backends.base import Loaded
-from failover_model_server.backends.run import Run
+from failover_model_server.run import Run
 from failover_model_server.settings import Settings
 from failover_model_server.tasks.base import Item
 from PIL import Image

@@ -56,7 +56,7 @@ def test_a_completion_is_the_servers_own_answer(client: openai.OpenAI, server: S
 
 
 def test_a_stream_is_the_same_text_in_pieces(client: openai.OpenAI, server: ServerProcess) -> None:
-    """Piece by piece, then the reason, then the usage where the request wants it."""
+    """Piece by piece, then the reason, then the usage if the client wants it."""
     asked = {**ASKED, "stream": True, "stream_options": {"include_usage": True}}
     chunks = list(client.completions.create(prompt="the film was", max_tokens=12, **asked))  # type: ignore[call-overload]
     mine = own(server, "the film was", 12)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from failover_model_server.backends.run import Run
 from failover_model_server.errors import InferenceFailed, LoadError
+from failover_model_server.run import Run
 from safetensors.torch import load_file, save_file
 
 from tests.pipelines.models import MAKERS

@@ -104,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, json.dumps({"choices": [choice], "usage": {"completion_tokens": 3}}).encode())
 
     def _held(self) -> bool:
-        """Wait as long as the test makes the engine wait; False: the client has gone meanwhile."""
+        """Wait until the test lets go; False: the client has gone meanwhile."""
         deadline = time.monotonic() + 30
         while self.engine.hold is not None and not self.engine.hold.wait(0.02) and time.monotonic() < deadline:
             readable, _, _ = select.select([self.connection], [], [], 0)

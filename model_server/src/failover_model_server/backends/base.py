@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from failover_model_server.backends.run import Run
+from failover_model_server.run import Run
 from failover_model_server.settings import Settings
 from failover_model_server.tasks.base import Item, Task
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from failover_model_server.backends.base import Backend, Loaded
-from failover_model_server.backends.run import Run
 from failover_model_server.errors import LoadError
+from failover_model_server.run import Run
 from failover_model_server.settings import Settings
 from failover_model_server.tasks.base import Item, Task
 

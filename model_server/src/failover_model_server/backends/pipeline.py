@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from failover_model_server.backends.base import Backend
-from failover_model_server.backends.run import Run
+from failover_model_server.run import Run
 from failover_model_server.settings import Settings
 from failover_model_server.tasks.base import Item
 

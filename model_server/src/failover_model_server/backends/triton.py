@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import structlog
 
 from failover_model_server.backends.base import Loaded
-from failover_model_server.backends.run import Run
 from failover_model_server.backends.torch_backend import TorchBackend
 from failover_model_server.compiled.cache import CompileCache, keep, prepare
 from failover_model_server.compiled.torch_key import make_key
+from failover_model_server.run import Run
 from failover_model_server.tasks.base import Item, Task
 
 MOST_GRAPHS = 128

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from failover_model_server.backends.run import Run
+from failover_model_server.run import Run
 from failover_model_server.tasks.base import Item
 
 Compile = Callable[[Any], Any]

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from failover_model_server.backends.run import Run
 from failover_model_server.pipelines.base import Compile, Pipeline, Placement
 from failover_model_server.pipelines.weights import load_weights, variant_of
+from failover_model_server.run import Run
 from failover_model_server.tasks.base import Item
 from failover_model_server.tasks.loading import loading
 from failover_model_server.tasks.payloads import Drawing
@@ -28,6 +28,11 @@ class DiffusionPipeline(Pipeline):
     def run(self, items: Sequence[Item], run: Run) -> Sequence[object]:
         """An array (height, width, 3) of uint8 for each item; None where it is not finite."""
         drawings = [item.payload for item in items if isinstance(item.payload, Drawing)]
+
+        def after_step(_pipe: Any, _step: int, _time: Any, values: Any) -> Any:
+            run.step()
+            return values
+
         with torch.inference_mode():
             images = self.pipe(
                 prompt=[drawing.prompt for drawing in drawings],
@@ -36,7 +41,7 @@ class DiffusionPipeline(Pipeline):
                 guidance_scale=drawings[0].guidance_scale,
                 generator=[torch.Generator("cpu").manual_seed(drawing.seed) for drawing in drawings],
                 output_type="np",
-                callback_on_step_end=lambda _pipe, _step, _time, values: (run.step(), values)[1],
+                callback_on_step_end=after_step,
             ).images
         return [(image * 255).round().astype(np.uint8) if np.isfinite(image).all() else None for image in images]
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from failover_model_server.backends.run import Run
 from failover_model_server.pipelines.base import Compile, Pipeline, Placement
 from failover_model_server.pipelines.weights import load_weights
+from failover_model_server.run import Run
 from failover_model_server.tasks.base import Item
 from failover_model_server.tasks.payloads import Tensors
 

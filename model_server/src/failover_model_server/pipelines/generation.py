@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 import torch
 
-from failover_model_server.backends.run import Run
 from failover_model_server.errors import LoadError
 from failover_model_server.pipelines.base import Compile, Pipeline, Placement
 from failover_model_server.pipelines.sampling import RowLimits, RowSampler
 from failover_model_server.pipelines.weights import load_weights
+from failover_model_server.run import Run
 from failover_model_server.tasks.base import Item
 from failover_model_server.tasks.payloads import Completion, Prompt
 from failover_model_server.tasks.text_generation import TextGeneration

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from transformers import LogitsProcessor, StoppingCriteria
 
-from failover_model_server.backends.run import Run
+from failover_model_server.run import Run
 from failover_model_server.tasks.payloads import Prompt
 
 SMALLEST = torch.finfo(torch.float32).tiny

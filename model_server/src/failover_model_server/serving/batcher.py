@@ -14,8 +14,8 @@ from typing import Protocol, Self
 
 import structlog
 
-from failover_model_server.backends.run import Abandoned, Run
 from failover_model_server.errors import InferenceFailed, Overloaded, Unavailable
+from failover_model_server.run import Abandoned, Run
 from failover_model_server.serving.line import Emit, Line, Waiting
 from failover_model_server.serving.pace import Pace
 from failover_model_server.serving.shape import Shape
@@ -221,7 +221,8 @@ class Batcher:
     def _take(self) -> list[Waiting]:
         """The oldest item and those behind it with the same key that all make it together. Items that are too late are answered."""
         while len(self._line):
-            batch, slack = [], math.inf
+            batch: list[Waiting] = []
+            slack = math.inf
             now = self._clock()
             for number, waiting in self._line.oldest_group():
                 left = math.inf if waiting.probe else waiting.deadline - now - self._finish_seconds

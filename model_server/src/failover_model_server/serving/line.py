@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 
-from failover_model_server.backends.run import Run
+from failover_model_server.run import Run
 from failover_model_server.serving.pace import Pace
 from failover_model_server.serving.shape import Shape
 from failover_model_server.tasks.base import Item

@@ -11,8 +11,8 @@ from typing import Any
 
 from failover_model_server import registry
 from failover_model_server.backends.base import Backend, Context, Loaded
-from failover_model_server.backends.run import Abandoned, Run
 from failover_model_server.errors import LoadError
+from failover_model_server.run import Abandoned, Run
 from failover_model_server.serving.worker import WorkerLost
 from failover_model_server.settings import Settings
 from failover_model_server.tasks.base import Item, Task

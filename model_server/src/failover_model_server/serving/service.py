@@ -12,9 +12,9 @@ from pydantic import BaseModel
 
 from failover_model_server import download, registry
 from failover_model_server.backends.base import Backend, Context, Loaded
-from failover_model_server.backends.run import Run
 from failover_model_server.errors import DeadlineExceeded, InferenceFailed, LoadError, RequestError, Unavailable
 from failover_model_server.lifecycle import ACCEPTING, Lifecycle, State
+from failover_model_server.run import Run
 from failover_model_server.serving.batcher import Batcher
 from failover_model_server.serving.line import Emit
 from failover_model_server.serving.model_files import prepare

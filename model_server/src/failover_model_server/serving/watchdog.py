@@ -8,8 +8,8 @@ from typing import Protocol
 
 import structlog
 
-from failover_model_server.backends.run import Run
 from failover_model_server.lifecycle import Lifecycle, State
+from failover_model_server.run import Run
 
 log = structlog.get_logger()
 
