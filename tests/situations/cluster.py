@@ -8,12 +8,12 @@ from functools import partial
 from typing import Any, Final
 
 from controller.clock import format_rfc3339
-from controller.policy.proof import Offering
 from failover_analysis.fuzz import objects
 from failover_analysis.fuzz.claims import Claim
 from failover_analysis.fuzz.karpenter import Cluster, Emit
 from failover_analysis.fuzz.objects import START
 from failover_analysis.fuzz.world import PoolPlan, UnitPlan, World
+from failover_testbed.capacity.ec2 import Offering
 
 RETRY_S: Final = 60.0
 """How often Karpenter tries a launch again that failed with a create error."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def annotated(**annotations: str | None) -> Do:
     """A person writes annotations."""
-    return lambda stage: stage.annotate("kubectl-annotate", **annotations)
+    return lambda stage: stage.annotate(**annotations)
 
 
 def _unreadable(stage: Stage) -> None:

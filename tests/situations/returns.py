@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from controller.policy.model import Cause, PolicySettings, Proof, Verb
 from controller.policy.reasons import Reason
-from failover_analysis.fuzz.ec2 import Closed
-from failover_analysis.fuzz.world import UnitPlan
+from failover_analysis.fuzz.world import Closed, UnitPlan
 from tests.situations.shortages import INF2_OUT
 from tests.situations.situation import BEGIN_S, G5, INF2, A, Changed, Expected, Situation, out, world
 

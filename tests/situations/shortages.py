@@ -9,6 +9,7 @@ from controller.policy.model import Cause, PolicySettings, Proof, Verb
 from controller.policy.reasons import Reason
 from failover_analysis.fuzz import objects
 from failover_analysis.fuzz.world import PoolPlan, UnitPlan
+from failover_testbed.capacity.ec2 import Offering
 from tests.situations.situation import BEGIN_S, G5, INF2, A, B, C, Changed, Expected, Situation, out, world
 
 if TYPE_CHECKING:
@@ -347,7 +348,7 @@ SHARED: Final = (
 def _consolidation(stage: Stage) -> None:
     """Karpenter wants to replace a node by a cheaper one, and EC2 has none."""
     t = stage.cluster.now
-    event = objects.refused("inf2-00000", [("inf2.xlarge", A, "on-demand")], t)
+    event = objects.refused("inf2-00000", [Offering("inf2.xlarge", A, "on-demand")], t)
     mark = {**event, "metadata": {"name": "mark", "namespace": "default"}, "reason": "DisruptionLaunching", "message": "launching"}
     stage.cluster.emit("Event", "ADDED", mark)
     stage.cluster.emit("Event", "ADDED", event)

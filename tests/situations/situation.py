@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from controller.policy.model import Mode, PolicySettings, Proof, Verb
 from controller.policy.reasons import Reason
-from failover_analysis.fuzz.ec2 import Closed
-from failover_analysis.fuzz.world import PoolPlan, UnitPlan, World
+from failover_analysis.fuzz.world import Closed, PoolPlan, UnitPlan, World
 
 if TYPE_CHECKING:
     from tests.situations.stage import Stage

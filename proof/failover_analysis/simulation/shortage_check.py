@@ -8,6 +8,7 @@ from controller.policy.model import Application, Decision, Strategy, Verb
 from controller.policy.reasons import Reason
 from controller.policy.weights import carries
 from failover_analysis.real_shortage import NEAR_S, OVERDUE_S, ShortageHistory
+from failover_analysis.simulation.cluster import types_of
 from failover_analysis.simulation.engine import Engine
 from failover_analysis.simulation.truth import SETTLE_S, Truth
 
@@ -42,14 +43,14 @@ class ShortageCheck:
     def false(self, decision: Decision) -> str:
         """What is wrong with a failover, "" if it is about a unit that was really short when it was proven, or since.
 
-        Of units that use one NodePool nobody can tell whose pod a node is for, so that of these any counts.
+        Of units that use the same NodePool and types nobody can tell whose pod a node is for, so that of these any counts.
         """
         if decision.verb is not Verb.FAILOVER or decision.reason not in _ABOUT_A_SHORTAGE:
             return ""
         now, application = self._engine.event_queue.now, self._engine.application
         units = [name for name, judged in decision.evidence.items() if judged.short]
-        pools = {application.unit(name).node_pool for name in units}
-        alike = [unit.name for unit in application.units if unit.node_pool in pools]
+        uses = {(unit.node_pool, types_of(unit)) for unit in map(application.unit, units)}
+        alike = [unit.name for unit in application.units if (unit.node_pool, types_of(unit)) in uses]
         proven = min((self._proven.get(name, now) for name in units), default=now)
         last = max((self._real.last.get(name, -math.inf) for name in alike), default=-math.inf)
         if last >= proven - NEAR_S:

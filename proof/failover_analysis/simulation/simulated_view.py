@@ -410,7 +410,7 @@ class SimulatedView:
         return UnitObservation(
             unit=unit.name,
             pool=pool_by_our_clock(pool, skew) if skew else pool,
-            pending=tuple(replace(pod, since=pod.since + skew) for pod in pods.pending) if skew else pods.pending,
+            pending=tuple(_later(pod, skew) for pod in pods.pending) if skew else pods.pending,
             desired=pods.desired,
             ready=pods.ready,
             deployment_ready=pods.ready,
@@ -422,6 +422,12 @@ class SimulatedView:
             pod_instance_types=_pins(unit, self._view.pools[unit.node_pool].instance_types),
             offered_zones=self._world.zones,
         )
+
+
+def _stamps(pool: Pool) -> Iterator[float]:
+    """When the events of a NodePool happened and its claims were made, in whole seconds of the cluster's clock."""
+    yield from (failure.at for failure in pool.failures)
+    yield from (float(int(claim.created)) for claim in pool.alive)
 
 
 def _pins(unit: Unit, types: tuple[str, ...]) -> tuple[str, ...]:
@@ -436,7 +442,6 @@ def _pending(pod: Pod) -> PendingPod:
     return PendingPod(pod.name, pod.unschedulable_since or pod.created, unavailable=said)
 
 
-def _stamps(pool: Pool) -> Iterator[float]:
-    """When the events of a NodePool happened and its claims were made, in whole seconds of the cluster's clock."""
-    yield from (failure.at for failure in pool.failures)
-    yield from (float(int(claim.created)) for claim in pool.alive)
+def _later(pod: PendingPod, skew_s: float) -> PendingPod:
+    """A waiting pod with its times by a clock that is ahead by `skew_s`."""
+    return replace(pod, since=pod.since + skew_s, unavailable=tuple((pool, at + skew_s) for pool, at in pod.unavailable))

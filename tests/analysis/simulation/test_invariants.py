@@ -21,6 +21,7 @@ from controller.service.in_doubt import InDoubt
 from failover_analysis.simulation.invariants import HARMS
 from failover_analysis.simulation.leadership import SimulatedLeadership
 from tests.analysis.simulation.support import HOUR, broken, fault, outage, play
+from tests.support.applications import application
 
 Patch = pytest.MonkeyPatch
 
@@ -136,12 +137,26 @@ def _hasty(patch: Patch) -> None:
     patch.setattr(evidence, "examine", taken)
 
 
+def _suspicious(patch: Patch) -> None:
+    """One refusal proves a shortage."""
+    examine = proof.examine
+
+    def taken(*args: Any) -> Finding:
+        found = examine(*args)
+        return replace(found, proof=Proof.NAMED) if found.refusals else found
+
+    patch.setattr(evidence, "examine", taken)
+
+
 def _never_proven(patch: Patch) -> None:
     """Nothing proves a shortage."""
     patch.setattr(evidence, "examine", lambda *_: Finding(None))
 
 
 SHORT = {"outages": (outage(0.1, 0.9),), "seconds": 5 * HOUR}
+
+AT_ONCE = replace(application(), policy=replace(application().policy, patience_s=0.0))
+TWO_ZONES_OUT = {"outages": (outage(0.1, 3.0, zones=("us-west-2a", "us-west-2b")),), "application": AT_ONCE}
 
 MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
     "an action that AWS refuses": (_too_heavy, SHORT, "legal"),
@@ -170,6 +185,7 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
     "no failover": (_never_over, SHORT, "late-failover"),
     "no fallback": (_never_back, {**SHORT, "seconds": 8 * HOUR}, "late-fallback"),
     "waiting pods taken for proof": (_hasty, {"seconds": 3 * HOUR}, "truth"),
+    "one refusal taken for proof": (_suspicious, TWO_ZONES_OUT, "truth"),
     "a rule that proves nothing": (_never_proven, {**SHORT, "outages": (outage(0.1, 2.0),)}, "truth"),
     "weights that never settle": (_restless, {"seconds": 2 * HOUR, "interval_s": 15.0}, "restless"),
     "an error": (_raising, {"seconds": HOUR}, "exception"),

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from controller.signals.classify import classify_refusal, unavailable_pools
-from failover_analysis.fuzz.ec2 import Closed
 from failover_analysis.fuzz.karpenter import Cluster
-from failover_analysis.fuzz.world import PoolPlan, UnitPlan, World
+from failover_analysis.fuzz.world import Closed, PoolPlan, UnitPlan, World
 from failover_analysis.simulation.cluster import Node, Pod
 from failover_analysis.simulation.event_queue import EventQueue
 from failover_analysis.simulation.fault_state import FaultState
@@ -144,10 +143,10 @@ class Fuzzed:
         pools = self.situation.pools or POOLS
         plans = [PoolPlan(name, types, KINDS.get(name, ("on-demand",))) for name, types in pools.items()]
         sold = {one: ZONES for types in pools.values() for one in types}
-        offerings = [(one, zone, kind) for plan in plans for one in plan.types for zone in ZONES for kind in plan.capacity_types]
+        offerings = [Offering(one, zone, kind) for plan in plans for one in plan.types for zone in ZONES for kind in plan.capacity_types]
         end = self.situation.back_at + _BEGIN_S
         closed = {
-            one: tuple(Closed(0.0, end, shortage.left) for shortage in self.situation.shortages if shortage.concerns(Offering(*one)))
+            one: tuple(Closed(0.0, end, shortage.left) for shortage in self.situation.shortages if shortage.concerns(one))
             for one in offerings
         }
         one_zone = self.situation.answer is FleetAnswer.ONE_ZONE
