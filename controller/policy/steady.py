@@ -9,6 +9,7 @@ from typing import Final
 
 from controller.policy import guards, text
 from controller.policy.availability import alike, carry, close
+from controller.policy.breach import breach
 from controller.policy.case import Case, soonest
 from controller.policy.demand import capacity_floors, ceiling
 from controller.policy.missing_metrics import held_replicas, held_until, missing_for_long
@@ -16,8 +17,8 @@ from controller.policy.model import Application, Decision, Mode, Shortage, Targe
 from controller.policy.reasons import Reason
 from controller.policy.routing import same_routing
 from controller.policy.targets import capacity_targets, cost_targets, keda_targets, return_targets, stickiness
-from controller.policy.triggers import breach, shortage_details
-from controller.policy.weights import blended_cost, carries, follows_ready
+from controller.policy.triggers import shortage_details
+from controller.policy.weights import blended_cost, follows_ready
 
 MAX_NUDGES: Final = 5
 """Most nudges of one change. Their pauses double; after these the load-balancer controller retries at its own longest pause anyway."""
@@ -212,9 +213,7 @@ def _steady_reason(case: Case) -> tuple[Reason, dict[str, str]]:
     suspected = [name for name, judged in evidence.items() if judged.shortage is Shortage.SUSPECTED]
     short = tuple(name for name, judged in evidence.items() if judged.short)
     if short:
-        idle = not any(carries(case.snapshot.application, name) for name in short)
-        instead = "cost mode sends it no traffic" if idle else "the ready replicas carry the whole demand"
-        return Reason.SHORTAGE_ABSORBED, {**shortage_details(case, short), "instead": instead}
+        return Reason.SHORTAGE_ABSORBED, {**shortage_details(case, short), "instead": "cost mode sends it no traffic"}
     waiting_suspects = [name for name in suspected if name in waiting]
     if waiting_suspects:
         part = "refused" if any(evidence[name].attempts for name in waiting_suspects) else "beyond the limit of its NodePool"

@@ -301,7 +301,9 @@ class TestAdaptive:
         decision = _decision(made, memory(**PROVEN))
         assert decision.verb is verb
         if verb is Verb.HOLD:
-            assert decision.sentence == "sd21-inf2 is short (capacity), but the ready replicas carry the whole demand"
+            assert decision.sentence == "sd21-inf2 is short (capacity), but " + (
+                "the ready replicas carry the whole demand, at 100 % of their throughput (at most 100 %)"
+            )
 
     def test_a_unit_of_weight_0_is_not_said_to_be_absorbed(self) -> None:
         """Its pods wait: nobody carries them, but cost mode sends them nothing either."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -42,7 +42,7 @@ class Verdict:
         units: For which units.
         false: Whether none of them was short, at that moment or since its proof. Of units that use one NodePool and type alike nobody can
             tell whose pod a node is for, so that of these any counts.
-        missed: Units that were short for `MISSED_S` without a failover.
+        missed: Units that were short for `MISSED_S` without a failover, while the others could not serve what was missing.
         short: Units that were really short at some time.
         proofs: How the units were proven short.
     """
@@ -65,7 +65,7 @@ class Figures:
 
     def demand(self, _application: str, unit: str) -> Sample | None:
         """As much as the requested replicas can serve."""
-        return Sample(0.9 * _THROUGHPUT * len(self._cluster.pods[unit]), START + self._cluster.now)
+        return Sample(_demand(self._cluster, unit), START + self._cluster.now)
 
     def latency(self, _application: str, unit: str) -> Sample | None:
         """Beyond its limit while the world says so."""
@@ -84,6 +84,11 @@ class Figures:
         return ()
 
 
+def _demand(cluster: Cluster, unit: str) -> float:
+    """Requests per metric period that a unit's counter shows."""
+    return 0.9 * _THROUGHPUT * len(cluster.pods[unit])
+
+
 def _within(times: tuple[tuple[float, float], ...], t: float) -> bool:
     return any(start <= t < end for start, end in times)
 
@@ -95,16 +100,18 @@ class Truth:
         self._cluster = cluster
         self._observed = 0.0
         self._unmet: dict[str, float] = {}  # since when pods of a unit have waited without a break
-        self._spent: dict[str, float] = {}  # how long of that the unit was short
+        self._spent: dict[str, float] = {}  # how long of that the unit was short, and the others could not serve what it cannot
+        self._harmed: frozenset[str] = frozenset()  # the units of which that is so now
         self.last: dict[str, float] = {}  # when each unit was last short
 
     def observe(self) -> None:
         """Notes which units are short at this moment; until the next one they count as such."""
         now, passed = self._cluster.now, self._cluster.now - self._observed
         self._observed = now
+        short = []
         for unit in self._cluster.world.units:
             name = unit.name
-            if self.last.get(name) == now - passed and name in self._unmet:
+            if name in self._harmed and name in self._unmet:
                 self._spent[name] = self._spent.get(name, 0.0) + passed
             if not self._cluster.unmet(unit):
                 self._unmet.pop(name, None)
@@ -113,6 +120,17 @@ class Truth:
             self._unmet.setdefault(name, now)
             if self._short(unit):
                 self.last[name] = now
+                short.append(name)
+        self._harmed = frozenset() if self._absorbed(short) else frozenset(short)
+
+    def _absorbed(self, short: Collection[str]) -> bool:
+        """Whether the other units, which get equal parts of the demand, can serve what the short ones cannot."""
+        pods = self._cluster.pods
+        part = sum(_demand(self._cluster, name) for name in pods) / len(pods)
+        most = PolicySettings().failover_utilization * _THROUGHPUT
+        left = {name: most * sum(pod.ready for pod in of) - part for name, of in pods.items()}
+        unmet = -sum(min(0.0, left[name]) for name in short)
+        return unmet <= sum(max(0.0, room) for name, room in left.items() if name not in short)
 
     def overdue(self) -> tuple[str, ...]:
         """The units whose pods have waited for `MISSED_S`, because EC2 had nothing for most of it."""

@@ -11,10 +11,12 @@ import json
 import math
 import traceback
 from collections import defaultdict, deque
+from collections.abc import Collection
 from typing import Final
 
 from controller.errors import RemoteError
 from controller.policy.conclusion import Conclusion
+from controller.policy.demand import FRESH_S
 from controller.policy.figures import Figures
 from controller.policy.hold import break_even_s
 from controller.policy.model import Action, ActionKind, Decision, Memory, Mode, Snapshot, Strategy, Verb
@@ -55,6 +57,7 @@ HARMS: Final = {
 MOST: Final = 20
 """Number of violations after which a run ends."""
 
+_NOISE: Final = 0.1  # how far a sample of the demand may lie below it, as a share
 _SLACK_S: Final = 60.0  # of liveness: the watches' lag, one interval, one retry of Karpenter's batch
 _RETURN_SLACK_S: Final = 2700.0  # of a fallback: the canary's node, then replicas that grow with the demand
 _WATCHED_S: Final = 900.0  # how long the effect of a change of the live rule is compared with the old rule
@@ -251,7 +254,13 @@ class Invariants:
             if recent and (unit.weight is None or unit.weight > 0) and self._truth.starved(unit.name):
                 starved.append(unit.name)
         others = [name for name, pods in engine.workloads.units.items() if name not in starved and pods.ready]
-        return bool(starved) and bool(others) and bool(weights)
+        return bool(starved) and bool(others) and bool(weights) and not self._absorbed(starved)
+
+    def _absorbed(self, starved: Collection[str]) -> bool:
+        """Whether the others can serve what starved units cannot, at the least demand that the controller may know of."""
+        truth, most = self._truth, self._engine.application.policy.failover_utilization
+        demand = (1 - _NOISE) * min(truth.demand(), truth.demand(FRESH_S))
+        return most > 0 and truth.absorbable(starved, demand, most)
 
     def _fallback_due(self, snapshot: Snapshot, decision: Decision, memory: Memory) -> None:
         engine, now = self._engine, self._engine.event_queue.now

@@ -1,0 +1,97 @@
+"""Whether the ready rest can serve what short units cannot, so that the traffic need not leave cost mode.
+
+A unit that is short serves what its replicas carry. What is left of its part of the demand goes to the other units, in proportion to the
+throughput that each of them has to spare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from controller.policy.availability import availability
+from controller.policy.figures import Figures
+from controller.policy.model import Application, Snapshot, UnitEvidence
+from controller.policy.weights import apply_availability, base_weights, carries, follows_ready, largest_remainder, weight_strategy
+
+
+@dataclass(frozen=True, slots=True)
+class Absorption:
+    """What the short units cannot serve, and what the others have to spare, both below the policy's `failover_utilization`.
+
+    Attributes:
+        unmet: Requests per metric period that the short units cannot serve of their part of the demand.
+        spare: Requests per metric period that the others can serve beyond theirs.
+        utilization: The share of their throughput that is in use once those who can serve do so; infinite where nobody can.
+        weights: The weights of cost mode by unit that distribute the demand so.
+        cut: Short units that get less than their part, but more than nothing.
+    """
+
+    unmet: float
+    spare: float
+    utilization: float
+    weights: Mapping[str, int]
+    cut: frozenset[str]
+
+    @property
+    def fits(self) -> bool:
+        """Whether the ready rest can serve what the short units cannot."""
+        return self.unmet <= self.spare
+
+
+def absorption(snapshot: Snapshot, figures: Figures, evidence: Mapping[str, UnitEvidence]) -> Absorption | None:
+    """What the units that are short cannot serve, and what the others can.
+
+    Args:
+        snapshot: What is observed.
+        figures: Demand, serving replicas and weights.
+        evidence: What is proven, by unit.
+
+    Returns:
+        None where no unit with traffic is short, and where the demand or the serving replicas of a short unit are not known.
+    """
+    application, demand = snapshot.application, figures.demand
+    short = [name for name, judged in evidence.items() if judged.short and carries(application, name)]
+    if not short or demand is None or any(name not in figures.serving for name in short):
+        return None
+    able = [unit.name for unit in application.units if evidence[unit.name].can_serve and figures.serving.get(unit.name)]
+    carried = {unit.name: figures.serving.get(unit.name, 0) * unit.throughput for unit in application.units}
+    if follows_ready(application):
+        return _of_all(application, figures, demand, [carried[name] for name in (*short, *able)])
+    return _spilled(application, figures, demand, _Sides(short, able, carried))
+
+
+def _of_all(application: Application, figures: Figures, demand: float, carried: Collection[float]) -> Absorption:
+    """With weights that follow the ready replicas: the demand is distributed over all of them."""
+    together = sum(carried)
+    room = application.policy.failover_utilization * together
+    utilization = demand / together if together > 0 else float("inf")
+    return Absorption(max(0.0, demand - room), 0.0, utilization, figures.cost, frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """The units that are short, those that can take their traffic, and what the serving replicas of each unit carry."""
+
+    short: Collection[str]
+    able: Collection[str]
+    carried: Mapping[str, float]
+
+
+def _spilled(application: Application, figures: Figures, demand: float, sides: _Sides) -> Absorption:
+    """With weights of their own: what exceeds the room of a short unit goes where there is room left."""
+    limit, carried, able = application.policy.failover_utilization, sides.carried, sides.able
+    base = base_weights(application.units, weight_strategy(application), None, {})
+    shares = {**availability(application, base, figures.serving, demand), **dict.fromkeys(sides.short, 1.0)}
+    whole = sum(base[name] * shares[name] for name in base)
+    asked = {name: demand * base[name] * shares[name] / whole for name in base}
+    over = {name: max(0.0, asked[name] - limit * carried[name]) for name in sides.short}
+    room = {name: max(0.0, limit * carried[name] - asked[name]) for name in able if base[name]}
+    unmet, spare = sum(over.values()), sum(room.values())
+    used = sum(asked[name] for name, left in room.items() if left) + unmet
+    together = sum(carried[name] for name, left in room.items() if left)
+    moved = unmet / spare if spare > 0 else 0.0
+    served = {name: asked[name] - over.get(name, 0.0) + moved * room.get(name, 0.0) for name in base}
+    weights = largest_remainder(served) if unmet > 0 and any(served.values()) else apply_availability(base, shares)
+    cut = frozenset(name for name, left in over.items() if 0 < left < asked[name])
+    return Absorption(unmet, spare, used / together if together > 0 else float("inf"), weights, cut)
