@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from controller.policy.availability import availability
+from controller.policy.breach import latency_breach
 from controller.policy.figures import Figures
 from controller.policy.model import Application, Snapshot, UnitEvidence
 from controller.policy.weights import apply_availability, base_weights, carries, follows_ready, largest_remainder, weight_strategy
@@ -54,7 +55,11 @@ def absorption(snapshot: Snapshot, figures: Figures, evidence: Mapping[str, Unit
     short = [name for name, judged in evidence.items() if judged.short and carries(application, name)]
     if not short or demand is None or any(name not in figures.serving for name in short):
         return None
-    able = [unit.name for unit in application.units if evidence[unit.name].can_serve and figures.serving.get(unit.name)]
+    able = [
+        name
+        for name, judged in evidence.items()
+        if judged.can_serve and figures.serving.get(name) and not latency_breach(snapshot, (name,))  # what is too slow has no room
+    ]
     carried = {unit.name: figures.serving.get(unit.name, 0) * unit.throughput for unit in application.units}
     if follows_ready(application):
         return _of_all(application, figures, demand, [carried[name] for name in (*short, *able)])

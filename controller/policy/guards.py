@@ -129,15 +129,14 @@ def cause(case: Case) -> GuardResult:
 
 
 def absorbed(case: Case) -> GuardResult:
-    """The ready rest must not be able to serve what the short units cannot, up to `failoverUtilization` and below every limit."""
+    """The ready rest must be unable to serve what the short units cannot, up to `failoverUtilization`, or a limit must be passed."""
     found, limit = case.absorption, case.snapshot.application.policy.failover_utilization
     if found is None:
         return _pass("absorbed", "what the short units cannot serve is not known")
     if not found.fits:
         rest = f"the others could take {_rate(found.spare, case)} more at {_percent(limit)} of their throughput"
         return _pass("absorbed", f"{_rate(found.unmet, case)} cannot be served; {rest}")
-    carrying = tuple(name for name, weight in case.figures.cost.items() if weight > 0)
-    if suffering := breach(case, tuple(dict.fromkeys((*case.subject, *carrying)))):
+    if suffering := breach(case.snapshot, case.subject):
         return _pass("absorbed", f"the ready replicas could serve the demand, but {suffering}")
     return _hold("absorbed", Reason.SHORTAGE_ABSORBED, case, instead=_instead(found, case))
 

@@ -178,7 +178,7 @@ def _spoilt(case: Case) -> str:
     if short:
         return f"{text.listing(short)} cannot get capacity"
     receiving = tuple(name for name, weight in case.figures.cost.items() if weight > 0)
-    return breach(case, receiving, since=case.memory.changed_at or case.memory.mode_since)
+    return breach(case.snapshot, receiving, since=case.memory.changed_at or case.memory.mode_since)
 
 
 def _reversed(case: Case, problem: str) -> Decision:

@@ -103,7 +103,7 @@ def _suffering(case: Case, short: tuple[str, ...]) -> str:
     application. A latency beyond its limit only ends the patience, and only with a unit that is proven short as saturated or named.
     """
     sure = tuple(name for name in short if case.evidence[name].proof in {Proof.SATURATED, Proof.NAMED})
-    return latency_breach(case, sure)
+    return latency_breach(case.snapshot, sure)
 
 
 def _return(case: Case) -> Triggered:

@@ -108,11 +108,28 @@ def test_a_growing_demand_fails_over_at_once_and_a_falling_one_does_not_bring_it
     assert (decision.mode, decision.verb.changes_mode) == ("capacity", False)
 
 
-@pytest.mark.parametrize("slow", [INF2, TRN1])
-def test_a_latency_beyond_its_limit_is_not_absorbed(slow: str) -> None:
-    """Of the short unit, or of one that is to take its traffic: what is too slow already has no room."""
-    made = change(_short(INF2, 11, 2800), slow, latency=Sample(2.0, NOW))
+def test_a_short_unit_beyond_its_latency_is_not_absorbed() -> None:
+    """Its users suffer already."""
+    made = change(_short(INF2, 11, 2800), INF2, latency=Sample(2.0, NOW))
     assert _decided(made, INF2).verb is Verb.FAILOVER
+
+
+def test_another_unit_beyond_its_latency_has_nothing_to_spare() -> None:
+    """What is too slow already gets nothing on top; the others may have enough."""
+    made = _short(INF2, 9, 2700)
+    slow = change(made, TRN1, latency=Sample(2.0, NOW))
+    room, less = _found(made), _found(slow)
+    assert room is not None
+    assert less is not None
+    assert room.spare - less.spare == pytest.approx(110)
+    assert (less.fits, less.weights[TRN1]) == (True, 20)
+    assert _decided(_all_slow(made), INF2).verb is Verb.FAILOVER
+
+
+def _all_slow(made: Snapshot) -> Snapshot:
+    for name in SERVICES:
+        made = made if name == INF2 else change(made, name, latency=Sample(2.0, NOW))
+    return made
 
 
 def test_errors_are_not_absorbed() -> None:
