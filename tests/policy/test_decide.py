@@ -293,7 +293,7 @@ class TestAdaptive:
     )
     def test_absorbs_a_shortage_while_ready_replicas_carry_the_demand(self, demand: Sample | None, verb: Verb) -> None:
         """2 replicas of each unit serve 892 requests a period."""
-        app = _policy(strategy=Strategy.ADAPTIVE)
+        app = _policy(strategy=Strategy.ADAPTIVE, failover_utilization=1.0)
         made = change(shortage(snapshot(app)), TRN1, demand=demand)
         weights = Figures.of(made).cost
         targets = tuple(Target(name, 80, weight) for name, weight in weights.items())
