@@ -225,8 +225,8 @@ class PolicyFile(FileModel):
         ge=0,
         le=2,
         description="A shortage leads to a failover only if ready replicas would have to serve more than this share of their throughput "
-        "in cost mode. Below it the weights move only what the short unit cannot serve. 1.1 is the tolerance of KEDA's HPA. 0: every shortage "
-        "leads to a failover, as in the AWS sample.",
+        "in cost mode. Below it the weights move only what the short unit cannot serve. 1.1 is the tolerance of KEDA's HPA. 0: every "
+        "shortage leads to a failover, as in the AWS sample.",
     )
     patience_s: float = Field(
         default=_DEFAULTS.patience_s,

@@ -1,13 +1,14 @@
 """Whether the ready rest can serve what short units cannot, so that the traffic need not leave cost mode.
 
 A unit that is short serves what its replicas carry. What is left of its part of the demand goes to the other units, in proportion to the
-throughput that each of them has to spare.
+throughput that each of them has to spare. Nobody is loaded beyond its throughput where that is possible, else up to the policy's limit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from controller.policy.availability import availability
 from controller.policy.breach import latency_breach
@@ -15,10 +16,14 @@ from controller.policy.figures import Figures
 from controller.policy.model import Application, Snapshot, UnitEvidence
 from controller.policy.weights import apply_availability, base_weights, carries, follows_ready, largest_remainder, weight_strategy
 
+_STEPS: Final = 5  # from their throughput to the policy's limit: the least load of these at which the others can serve what is missing
+
 
 @dataclass(frozen=True, slots=True)
 class Absorption:
-    """What the short units cannot serve, and what the others have to spare, both below the policy's `failover_utilization`.
+    """What the short units cannot serve, and what the others have to spare, at the least load at which that is enough.
+
+    That load is between the rated throughput and the policy's `failover_utilization`; where even this is not enough it is the latter.
 
     Attributes:
         unmet: Requests per metric period that the short units cannot serve of their part of the demand.
@@ -26,6 +31,7 @@ class Absorption:
         utilization: The share of their throughput that is in use once those who can serve do so; infinite where nobody can.
         weights: The weights of cost mode by unit that distribute the demand so.
         cut: Short units that get less than their part, but more than nothing.
+        most: The share of the demand that each short unit can serve, from 0 to 1.
     """
 
     unmet: float
@@ -33,6 +39,7 @@ class Absorption:
     utilization: float
     weights: Mapping[str, int]
     cut: frozenset[str]
+    most: Mapping[str, float]
 
     @property
     def fits(self) -> bool:
@@ -63,7 +70,11 @@ def absorption(snapshot: Snapshot, figures: Figures, evidence: Mapping[str, Unit
     carried = {unit.name: figures.serving.get(unit.name, 0) * unit.throughput for unit in application.units}
     if follows_ready(application):
         return _of_all(application, figures, demand, [carried[name] for name in (*short, *able)])
-    return _spilled(application, figures, demand, _Sides(short, able, carried))
+    sides, highest = _Sides(short, able, carried), application.policy.failover_utilization
+    least = min(1.0, highest)
+    loads = [least + (highest - least) * step / _STEPS for step in range(_STEPS + 1)]
+    tried = (_spilled(application, figures, demand, sides, load) for load in loads)
+    return next((found for found in tried if found.fits), _spilled(application, figures, demand, sides, highest))
 
 
 def _of_all(application: Application, figures: Figures, demand: float, carried: Collection[float]) -> Absorption:
@@ -71,7 +82,7 @@ def _of_all(application: Application, figures: Figures, demand: float, carried: 
     together = sum(carried)
     room = application.policy.failover_utilization * together
     utilization = demand / together if together > 0 else float("inf")
-    return Absorption(max(0.0, demand - room), 0.0, utilization, figures.cost, frozenset())
+    return Absorption(max(0.0, demand - room), 0.0, utilization, figures.cost, frozenset(), {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +94,15 @@ class _Sides:
     carried: Mapping[str, float]
 
 
-def _spilled(application: Application, figures: Figures, demand: float, sides: _Sides) -> Absorption:
+def _spilled(application: Application, figures: Figures, demand: float, sides: _Sides, load: float) -> Absorption:
     """With weights of their own: what exceeds the room of a short unit goes where there is room left."""
-    limit, carried, able = application.policy.failover_utilization, sides.carried, sides.able
+    carried, able = sides.carried, sides.able
     base = base_weights(application.units, weight_strategy(application), None, {})
     shares = {**availability(application, base, figures.serving, demand), **dict.fromkeys(sides.short, 1.0)}
     whole = sum(base[name] * shares[name] for name in base)
     asked = {name: demand * base[name] * shares[name] / whole for name in base}
-    over = {name: max(0.0, asked[name] - limit * carried[name]) for name in sides.short}
-    room = {name: max(0.0, limit * carried[name] - asked[name]) for name in able if base[name]}
+    over = {name: max(0.0, asked[name] - load * carried[name]) for name in sides.short}
+    room = {name: max(0.0, load * carried[name] - asked[name]) for name in able if base[name]}
     unmet, spare = sum(over.values()), sum(room.values())
     used = sum(asked[name] for name, left in room.items() if left) + unmet
     together = sum(carried[name] for name, left in room.items() if left)
@@ -99,4 +110,5 @@ def _spilled(application: Application, figures: Figures, demand: float, sides: _
     served = {name: asked[name] - over.get(name, 0.0) + moved * room.get(name, 0.0) for name in base}
     weights = largest_remainder(served) if unmet > 0 and any(served.values()) else apply_availability(base, shares)
     cut = frozenset(name for name, left in over.items() if 0 < left < asked[name])
-    return Absorption(unmet, spare, used / together if together > 0 else float("inf"), weights, cut)
+    most = {name: min(1.0, load * carried[name] / demand) if demand > 0 else 1.0 for name in sides.short}
+    return Absorption(unmet, spare, used / together if together > 0 else float("inf"), weights, cut, most)

@@ -160,7 +160,8 @@ def _percent(share: float) -> str:
 
 
 def _rate(requests: float, case: Case) -> str:
-    return f"{requests / case.snapshot.application.metric_period_s:.1f} requests/s"
+    rate = requests / case.snapshot.application.metric_period_s
+    return f"{rate:.1f} requests/s" if rate >= 0.05 or rate == 0 else "less than 0.1 requests/s"  # noqa: PLR2004 - what is rounded to 0
 
 
 def patience(case: Case) -> GuardResult:

@@ -24,6 +24,7 @@ MAX_NUDGES: Final = 5
 """Most nudges of one change. Their pauses double; after these the load-balancer controller retries at its own longest pause anyway."""
 
 _NOBODY_ASKED: Final = guards.Answers()
+_TOO_MUCH: Final = 1.05  # of what an absorbed unit can serve
 _WORTH: Final = 0.05  # of the price of a request: weights that follow the ready replicas do not change to save less
 
 
@@ -86,7 +87,18 @@ def _wanted(mode: Mode, case: Case) -> _Wanted:
             return _Wanted(routing.targets, _young_s(case))
         if _as_written(application, figures.cost):
             return _Wanted(targets)
-    return _Wanted(routing.targets if not routing.foreign and close(routing.targets, targets) else targets)
+    kept = not routing.foreign and close(routing.targets, targets) and not (mode is Mode.COST and _overloads_short(case))
+    return _Wanted(routing.targets if kept else targets)
+
+
+def _overloads_short(case: Case) -> bool:
+    """Whether the present weights send an absorbed unit more than it can serve. Of a light unit a point of a percent may be a tenth."""
+    found, application = case.absorption, case.snapshot.application
+    if found is None or not found.fits or not found.cut:
+        return False
+    present = _by_unit(application, case.snapshot.routing.targets)
+    whole = sum(present.values())
+    return whole > 0 and any(present[name] > _TOO_MUCH * found.most[name] * whole for name in found.cut)
 
 
 def _young_s(case: Case) -> float:
