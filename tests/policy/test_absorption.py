@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from controller.policy.absorption import Absorption, absorption
 from controller.policy.decide import decide
 from controller.policy.figures import Figures
-from controller.policy.model import Application, Decision, PolicySettings, Sample, Snapshot, Verb, WeightStrategy
+from controller.policy.model import Application, Decision, Memory, PolicySettings, Sample, Snapshot, Verb, WeightStrategy
 from controller.policy.reasons import Reason
 from tests.policy.support import G6, INF2, TRN1, World, change, pods, proven, shortage, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, seed_units, snapshot
@@ -31,12 +31,12 @@ def _short(unit: str, ready: int, demand: float | None, app: Application | None 
     return made if demand is None else change(made, TRN1, demand=Sample(demand, NOW))
 
 
-def _proven(unit: str) -> dict[str, object]:
-    return {"units": {unit: proven()[INF2]}}
+def _proven(unit: str) -> Memory:
+    return memory(units={unit: proven()[INF2]})
 
 
 def _decided(made: Snapshot, unit: str) -> Decision:
-    return decide(memory(**_proven(unit)), made)[1]
+    return decide(_proven(unit), made)[1]
 
 
 def _found(made: Snapshot) -> Absorption | None:
@@ -97,7 +97,7 @@ def test_the_unit_keeps_asking_for_its_replicas() -> None:
 def test_a_growing_demand_fails_over_at_once_and_a_falling_one_does_not_bring_it_back() -> None:
     """The patience has passed while it was absorbed; the way back is that of every failover."""
     made = replace(_short(G6, 0, 2600), now=NOW)
-    world = World(made, memory(**_proven(G6)))
+    world = World(made, _proven(G6))
     assert world.tick(1)[0].verb is Verb.REWEIGHT
     assert world.tick(60)[0].held_back is Verb.FAILOVER
     world.unit(TRN1, demand=Sample(3000, world.snapshot.now))
