@@ -17,6 +17,7 @@ mpl.use("Agg")  # no display is needed
 import matplotlib.dates as mdates
 import matplotlib.pyplot as plt
 
+from failover_analysis.report.contenders import contenders
 from failover_analysis.simulation.recording import Result
 from failover_analysis.simulation.report import document, json_text, timeline
 from failover_analysis.simulation.run import Simulation
@@ -40,7 +41,8 @@ _EVERY: Final = 5  # minutes per point of the stored data
 def play(name: str) -> Result:
     """One experiment."""
     world = load(find(name))
-    return Simulation(world.setup(world.file.seed), world.file.seed).run()
+    contender = contenders((), ("failoverUtilization=0",), (), world.application.policy)[0]  # the AWS sample fails over for every shortage
+    return Simulation(contender.applied(world.setup(world.file.seed)), world.file.seed).run()
 
 
 def table(result: Result) -> dict[str, list[Any]]:

@@ -35,7 +35,13 @@ SEEDS: Final = range(100, 110)
 DAYS, INTERVAL_S = 10.0, 240.0
 """At most four minutes between passes, as in `benchmarks.simulation`; every change that a watch delivers starts one at once."""
 
-POLICIES: Final = ("two-mode", "always-cost", "always-capacity")
+POLICIES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "two-mode": ("two-mode", ()),
+    "two-mode, every shortage": ("two-mode", ("failoverUtilization=0",)),
+    "always-cost": ("always-cost", ()),
+    "always-capacity": ("always-capacity", ()),
+}
+"""By name: a built-in policy and what is changed in it."""
 
 BY_PEOPLE: Final = frozenset(
     {
@@ -82,6 +88,7 @@ class Figures:
         dollars: Cost of the instances, US dollars per day.
         capacity: Share of the time in capacity mode.
         mode_changes: Mode changes per day.
+        needless: Hours per day in capacity mode in vain, see `Measured.needless_s`.
         violations: Invariants that did not hold.
     """
 
@@ -89,23 +96,27 @@ class Figures:
     dollars: float
     capacity: float
     mode_changes: float
+    needless: float
     violations: int
 
 
 def play(job: Job) -> Figures:
     """One run."""
     scenario = load(find(job.stack))
-    contender = contenders((job.policy,), STACKS[job.stack][1], (), scenario.application.policy)[0]
+    policy, changes = POLICIES[job.policy]
+    contender = contenders((policy,), (*STACKS[job.stack][1], *changes), (), scenario.application.policy)[0]
     setup = scenario.setup(job.seed, days=job.days, random_faults=job.world != "capacity", interval_s=INTERVAL_S)
     if job.world == "no people":
         setup = replace(setup, faults=tuple(fault for fault in setup.faults if fault.name not in BY_PEOPLE))
-    result = Simulation(contender.applied(replace(setup, row_s=0.0)), job.seed).run()
+    result = Simulation(contender.applied(replace(setup, row_s=0.0)), job.seed, measured=True).run()
     totals, days = result.totals, result.seconds / 86_400
+    needless_s = result.measured.needless_s if result.measured is not None else 0.0
     return Figures(
         served=1 - totals.flow.lost / totals.flow.demand,
         dollars=totals.dollars / days,
         capacity=totals.seconds.get("capacity", 0.0) / result.seconds,
         mode_changes=len(result.mode_changes) / days,
+        needless=needless_s / 3600 / days,
         violations=len(result.violations),
     )
 
@@ -122,6 +133,7 @@ def table(stack: str, jobs: Sequence[Job], played: Sequence[Figures]) -> Table:
         "more expensive than always-cost, %",
         "in capacity mode, %",
         "mode changes a day",
+        "needless failover hours a day",
         "seeds: serves more / less",
     ):
         made.add_column(name, justify="right")
@@ -139,6 +151,7 @@ def table(stack: str, jobs: Sequence[Job], played: Sequence[Figures]) -> Table:
                 "-" if policy == "always-cost" else _spread([100 * one for one in more], 1),
                 _spread([100 * one.capacity for one in mine], 1),
                 _spread([one.mode_changes for one in mine], 1),
+                _spread([one.needless for one in mine], 1),
                 "-" if policy == "always-cost" else f"{sum(one > 0 for one in apart)} / {sum(one < 0 for one in apart)}",
             )
     return made

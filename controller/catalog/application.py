@@ -220,6 +220,14 @@ class PolicyFile(FileModel):
         description="Causes of a shortage that may trigger a failover. config is excluded by default: a broken NodePool needs a person, "
         "and a mode change would hide it.",
     )
+    failover_utilization: float = Field(
+        default=_DEFAULTS.failover_utilization,
+        ge=0,
+        le=2,
+        description="A shortage leads to a failover only if ready replicas would have to serve more than this share of their throughput "
+        "in cost mode. Below it the weights move only what the short unit cannot serve. 1.1 is the tolerance of KEDA's HPA. 0: every "
+        "shortage leads to a failover, as in the AWS sample.",
+    )
     patience_s: float = Field(
         default=_DEFAULTS.patience_s,
         ge=0,

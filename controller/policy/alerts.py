@@ -48,6 +48,7 @@ _HELD_ALERTS = {
     Reason.STEP_UNJUDGED: "warning",
     Reason.FLIP_BUDGET_SPENT: "critical",
     Reason.CAUSE_NOT_ALLOWED: "warning",
+    Reason.SHORTAGE_ABSORBED: "warning",
 }
 
 _CAUSE_ALERTS = {

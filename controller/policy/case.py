@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from controller.policy.absorption import Absorption
 from controller.policy.figures import Figures
 from controller.policy.model import Memory, Mode, Snapshot, Target, UnitEvidence
 
@@ -21,6 +22,7 @@ class Case:
         mode_problem: Why it is unknown.
         evidence: What is proven, by unit.
         figures: Demand, serving replicas and weights, computed from the snapshot.
+        absorption: What the short units cannot serve and the others could, in cost mode; None where nothing is short, or it is not known.
         preview: Whether to leave out guards that only wait.
         subject: The units that the trigger is about.
         receiving: The routing action that the change leads to.
@@ -35,6 +37,7 @@ class Case:
     mode_problem: str
     evidence: Mapping[str, UnitEvidence]
     figures: Figures
+    absorption: Absorption | None = None
     preview: bool = False
     subject: tuple[str, ...] = ()
     receiving: tuple[Target, ...] = ()

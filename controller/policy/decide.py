@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from controller.policy import guards, text
+from controller.policy.absorption import absorption
 from controller.policy.alerts import alerts
 from controller.policy.case import Case, soonest
 from controller.policy.evidence import assess
@@ -43,7 +44,10 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
     mode, problem = observed_mode(snapshot)
     memory = adopt(memory, mode, snapshot.now)
     memory, figures, evidence = _judged(memory, snapshot)
-    case = Case(snapshot, memory, mode, problem, evidence, figures, preview)
+    absorbed = absorption(snapshot, figures, evidence) if mode is Mode.COST else None
+    if absorbed is not None and absorbed.fits:
+        figures = replace(figures, cost=absorbed.weights, cut=figures.cut | absorbed.cut)
+    case = Case(snapshot, memory, mode, problem, evidence, figures, absorbed, preview)
     always = guards.ask(guards.ALWAYS, case)
     if mode is None or always.held is not None:
         decision = _left_alone(case, always)

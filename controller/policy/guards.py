@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from controller.policy import text
+from controller.policy.absorption import Absorption
+from controller.policy.breach import breach
 from controller.policy.case import Case, soonest
 from controller.policy.model import Cause, GuardResult, Mode, Return, Shortage, Snapshot, Target, Verdict
 from controller.policy.reasons import Reason, fill
 from controller.policy.reservations import ending_details
 from controller.policy.routing import MAX_TARGET_GROUPS, action_problem
-from controller.policy.weights import carries
+from controller.policy.weights import carries, follows_ready
 
 _HOUR_S = 3600.0
 
@@ -125,6 +127,42 @@ def cause(case: Case) -> GuardResult:
     ages = judged.cause is Cause.CONFIG and judged.demand_since is not None
     old_at = (judged.demand_since or 0.0) + policy.hard_demand_s if ages else None
     return _hold("cause", Reason.CAUSE_NOT_ALLOWED, case, opens_at=old_at, cause=str(judged.cause), codes=text.listing(judged.codes))
+
+
+def absorbed(case: Case) -> GuardResult:
+    """The ready rest must be unable to serve what the short units cannot, up to `failoverUtilization`, or a limit must be passed."""
+    found, limit = case.absorption, case.snapshot.application.policy.failover_utilization
+    if found is None:
+        return _pass("absorbed", "what the short units cannot serve is not known")
+    if not found.fits:
+        rest = f"the others could take {_rate(found.spare, case)} more at {_percent(limit)} of their throughput"
+        return _pass("absorbed", f"{_rate(found.unmet, case)} cannot be served; {rest}")
+    if suffering := breach(case.snapshot, case.subject):
+        return _pass("absorbed", f"the ready replicas could serve the demand, but {suffering}")
+    return _hold("absorbed", Reason.SHORTAGE_ABSORBED, case, instead=_instead(found, case))
+
+
+def _instead(found: Absorption, case: Case) -> str:
+    """Who serves what the short units cannot."""
+    most = f"(at most {_percent(case.snapshot.application.policy.failover_utilization)})"
+    if follows_ready(case.snapshot.application):
+        return f"the ready replicas carry the whole demand, at {_percent(found.utilization)} of their throughput {most}"
+    ready = sum(case.evidence[name].ready for name in case.subject)
+    wanted = ready + sum(case.evidence[name].demand for name in case.subject)
+    have = f"{ready} of {wanted} replicas"
+    if found.unmet <= 0:
+        return f"its {have} carry its part of the demand"
+    unmet, used = _rate(found.unmet, case), _percent(found.utilization)
+    return f"the rest can serve the {unmet} that its {have} cannot, at {used} of its throughput {most}"
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.0f} %"
+
+
+def _rate(requests: float, case: Case) -> str:
+    rate = requests / case.snapshot.application.metric_period_s
+    return f"{rate:.1f} requests/s" if rate >= 0.05 or rate == 0 else "less than 0.1 requests/s"  # noqa: PLR2004 - what is rounded to 0
 
 
 def patience(case: Case) -> GuardResult:
@@ -387,7 +425,7 @@ def _figures_at(case: Case, shown: float) -> float:
 # Freshness comes first: before the watches have delivered anything, "does not exist" only means "not seen yet".
 ALWAYS: Sequence[Guard] = (leader, fresh, ingress, routing, paused)
 MODE_CHANGE: Sequence[Guard] = (legal, standby, safe, unblocked)
-FAILOVER: Sequence[Guard] = (pinned, cause, patience, other_side, *MODE_CHANGE, dwell, flip_budget)
+FAILOVER: Sequence[Guard] = (pinned, cause, absorbed, patience, other_side, *MODE_CHANGE, dwell, flip_budget)
 FALLBACK: Sequence[Guard] = (pinned, proof, quiet, hold, dwell, flip_budget, consistent, lasting, ready, *MODE_CHANGE, verified, step)
 ROLLBACK: Sequence[Guard] = (pinned, *MODE_CHANGE)
 REROUTE: Sequence[Guard] = (legal, standby, safe)

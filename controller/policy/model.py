@@ -119,6 +119,7 @@ class PolicySettings:
     strategy: Strategy = Strategy.TWO_MODE
     weight_strategy: WeightStrategy = WeightStrategy.EXPLICIT
     trip_causes: frozenset[Cause] = frozenset({Cause.CAPACITY, Cause.QUOTA, Cause.NETWORK, Cause.UNKNOWN})
+    failover_utilization: float = 1.1
     patience_s: float = 30.0
     ice_window_s: float = 360.0
     ice_cache_s: float = 180.0

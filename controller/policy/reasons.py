@@ -33,7 +33,6 @@ class Reason(StrEnum):
     WAITING_IS_NORMAL = "WaitingIsNormal"
     EVIDENCE_WITHOUT_DEMAND = "EvidenceWithoutDemand"
     SHORTAGE_SUSPECTED = "ShortageSuspected"
-    SHORTAGE_ABSORBED = "ShortageAbsorbed"
 
     # A guard holds.
     NOT_LEADER = "NotLeader"
@@ -47,6 +46,7 @@ class Reason(StrEnum):
     ROUTING_UNVERIFIED = "RoutingUnverified"
     PATIENCE = "Patience"
     CAUSE_NOT_ALLOWED = "CauseNotAllowed"
+    SHORTAGE_ABSORBED = "ShortageAbsorbed"
     OTHER_SIDE_SHORT = "OtherSideShort"
     STANDBY_NOT_READY = "StandbyNotReady"
     UNSAFE_SWITCH = "UnsafeSwitch"
@@ -81,7 +81,6 @@ SENTENCES: Final[dict[Reason, str]] = {
     Reason.WAITING_IS_NORMAL: "{pending} pod(s) of {units} wait for a node; nothing shows that waiting will not help",
     Reason.EVIDENCE_WITHOUT_DEMAND: "{units} was refused capacity, but no pod waits for it",
     Reason.SHORTAGE_SUSPECTED: "part of what {units} may have is {part}; the other parts are not proven short",
-    Reason.SHORTAGE_ABSORBED: "{units} is short ({cause}), but {instead}",
     Reason.NOT_LEADER: "this replica does not hold the lease",
     Reason.INGRESS_MISSING: "Ingress {ingress} does not exist",
     Reason.ROUTING_UNKNOWN: "the routing action of {ingress} is neither cost nor capacity mode: {problem}",
@@ -93,6 +92,7 @@ SENTENCES: Final[dict[Reason, str]] = {
     Reason.ROUTING_UNVERIFIED: "the load balancer does not show the last change yet ({problem})",
     Reason.PATIENCE: "shortage of {units} is proven; waiting {remaining} more before acting on it",
     Reason.CAUSE_NOT_ALLOWED: "{units} is short, but cause {cause} may not lead to a failover: {codes}",
+    Reason.SHORTAGE_ABSORBED: "{units} is short ({cause}), but {instead}",
     Reason.OTHER_SIDE_SHORT: "{units} is short, but no other deployment unit could take its traffic",
     Reason.STANDBY_NOT_READY: "the receiving side is not ready: {problem}",
     Reason.UNSAFE_SWITCH: "the mode change would drop requests: {problem}",

@@ -9,6 +9,7 @@ from typing import Final
 
 from controller.policy import guards, text
 from controller.policy.availability import alike, carry, close
+from controller.policy.breach import breach
 from controller.policy.case import Case, soonest
 from controller.policy.demand import capacity_floors, ceiling
 from controller.policy.missing_metrics import held_replicas, held_until, missing_for_long
@@ -17,13 +18,14 @@ from controller.policy.reasons import Reason
 from controller.policy.reservations import awaited, ending_details, unknown_ends
 from controller.policy.routing import same_routing
 from controller.policy.targets import capacity_targets, cost_targets, keda_targets, return_targets, stickiness
-from controller.policy.triggers import breach, shortage_details
-from controller.policy.weights import blended_cost, carries, follows_ready
+from controller.policy.triggers import shortage_details
+from controller.policy.weights import blended_cost, follows_ready
 
 MAX_NUDGES: Final = 5
 """Most nudges of one change. Their pauses double; after these the load-balancer controller retries at its own longest pause anyway."""
 
 _NOBODY_ASKED: Final = guards.Answers()
+_TOO_MUCH: Final = 1.05  # of what an absorbed unit can serve
 _WORTH: Final = 0.05  # of the price of a request: weights that follow the ready replicas do not change to save less
 
 
@@ -88,7 +90,18 @@ def _wanted(mode: Mode, case: Case) -> _Wanted:
             return _Wanted(routing.targets, _young_s(case))
         if _as_written(application, figures.cost):
             return _Wanted(targets)
-    return _Wanted(routing.targets if not routing.foreign and close(routing.targets, targets) else targets)
+    kept = not routing.foreign and close(routing.targets, targets) and not (mode is Mode.COST and _overloads_short(case))
+    return _Wanted(routing.targets if kept else targets)
+
+
+def _overloads_short(case: Case) -> bool:
+    """Whether the present weights send an absorbed unit more than it can serve. Of a light unit a point of a percent may be a tenth."""
+    found, application = case.absorption, case.snapshot.application
+    if found is None or not found.fits or not found.cut:
+        return False
+    present = _by_unit(application, case.snapshot.routing.targets)
+    whole = sum(present.values())
+    return whole > 0 and any(present[name] > _TOO_MUCH * found.most[name] * whole for name in found.cut)
 
 
 def _end_awaited(targets: tuple[Target, ...], case: Case) -> bool:
@@ -196,7 +209,7 @@ def _spoilt(case: Case) -> str:
     if short:
         return f"{text.listing(short)} cannot get capacity"
     receiving = tuple(name for name, weight in case.figures.cost.items() if weight > 0)
-    return breach(case, receiving, since=case.memory.changed_at or case.memory.mode_since)
+    return breach(case.snapshot, receiving, since=case.memory.changed_at or case.memory.mode_since)
 
 
 def _reversed(case: Case, problem: str) -> Decision:
@@ -231,9 +244,7 @@ def _steady_reason(case: Case) -> tuple[Reason, dict[str, str]]:
     suspected = [name for name, judged in evidence.items() if judged.shortage is Shortage.SUSPECTED]
     short = tuple(name for name, judged in evidence.items() if judged.short)
     if short:
-        carrying = any(carries(case.snapshot.application, name) for name in short)
-        instead = "cost mode sends it no traffic" if not carrying else "the ready replicas carry the whole demand"
-        return Reason.SHORTAGE_ABSORBED, {**shortage_details(case, short), "instead": instead}
+        return Reason.SHORTAGE_ABSORBED, {**shortage_details(case, short), "instead": "cost mode sends it no traffic"}
     waiting_suspects = [name for name in suspected if evidence[name].demand]
     if waiting_suspects:
         part = "refused" if any(evidence[name].attempts for name in waiting_suspects) else "beyond the limit of its NodePool"

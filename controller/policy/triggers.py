@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.policy import guards, text
+from controller.policy.breach import latency_breach
 from controller.policy.case import Case
-from controller.policy.model import Mode, Proof, Return, Sample, Strategy, Verdict
+from controller.policy.model import Mode, Proof, Return, Verdict
 from controller.policy.modes import Trigger
 from controller.policy.reasons import Reason
 from controller.policy.weights import carries
@@ -85,7 +86,7 @@ def _rollback(mode: Mode, case: Case) -> Triggered:
 
 def _shortage(case: Case) -> Triggered | None:
     short = tuple(name for name, judged in case.evidence.items() if judged.short and carries(case.snapshot.application, name))
-    if not short or _absorbed(case, short):
+    if not short:
         return None
     # One that may cause no failover lends the others neither its cause nor its patience.
     short = tuple(name for name in short if guards.could_trip(case, name)) or short
@@ -104,7 +105,7 @@ def _suffering(case: Case, short: tuple[str, ...]) -> str:
     application. A latency beyond its limit only ends the patience, and only with a unit that is proven short as saturated or named.
     """
     sure = tuple(name for name in short if case.evidence[name].proof in {Proof.SATURATED, Proof.NAMED})
-    return latency_breach(case, sure)
+    return latency_breach(case.snapshot, sure)
 
 
 def _return(case: Case) -> Triggered:
@@ -127,46 +128,3 @@ def shortage_details(case: Case, names: tuple[str, ...]) -> dict[str, str]:
         "codes": text.listing(codes),
         "pending": str(sum(one.demand for one in judged)),
     }
-
-
-def _absorbed(case: Case, short: tuple[str, ...]) -> bool:
-    """With the adaptive strategy: whether the ready replicas carry the whole demand, so that re-weighting is enough."""
-    snapshot = case.snapshot
-    demand = case.figures.demand
-    if snapshot.application.policy.strategy is not Strategy.ADAPTIVE or demand is None:
-        return False
-    able = [name for name, judged in case.evidence.items() if judged.can_serve and name not in short]
-    ready = sum(case.evidence[unit.name].lasting * unit.throughput for unit in snapshot.application.units)
-    return bool(able) and ready >= demand
-
-
-def breach(case: Case, names: tuple[str, ...], *, since: float = -math.inf) -> str:
-    """Which limit is passed: of a unit's latency or of the application's errors; arguments as those of `latency_breach`."""
-    found = latency_breach(case, names, since=since)
-    policy, errors = case.snapshot.application.policy, case.snapshot.error_ratio
-    if found or errors is None or not _recent(case, errors, since) or not policy.error_ratio_limit < errors.value <= 1:
-        return found
-    return f"{errors.value * 100:.1f} % errors over {policy.error_ratio_limit * 100:.1f} %"
-
-
-def latency_breach(case: Case, names: tuple[str, ...], *, since: float = -math.inf) -> str:
-    """The latency of the first of some units that is beyond its limit.
-
-    Args:
-        case: What is observed.
-        names: The units whose latency counts.
-        since: Values of periods that ended before it do not count, seconds since the Unix epoch.
-
-    Returns:
-        In words with figures, "" where no limit is known to be passed.
-    """
-    for name in names:
-        sample, limit = case.snapshot.units[name].latency, case.snapshot.application.unit(name).latency_limit_s
-        if sample is not None and _recent(case, sample, since) and limit < sample.value < math.inf:
-            return f"latency {sample.value:.2f} s over {limit:.2f} s"
-    return ""
-
-
-def _recent(case: Case, sample: Sample, since: float) -> bool:
-    window, now = case.snapshot.application.policy.ice_window_s, case.snapshot.now
-    return max(since, now - window) <= sample.at <= now + window  # CloudWatch's clock and ours differ

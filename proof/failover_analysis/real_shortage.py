@@ -27,26 +27,29 @@ class ShortageHistory:
     def __init__(self, start: float) -> None:
         self._observed = start
         self._unmet: dict[str, float] = {}  # since when pods of a unit have waited without a break
-        self._spent: dict[str, float] = {}  # how long of that the unit was short
+        self._spent: dict[str, float] = {}  # how long of that the unit was short, and the others could not serve what it cannot
+        self._harmed: frozenset[str] = frozenset()  # the units of which that is so now
         self.last: dict[str, float] = {}
         """When each unit was last short."""
 
-    def observe(self, now: float, waiting: dict[str, bool]) -> None:
+    def observe(self, now: float, waiting: dict[str, bool], *, absorbed: bool = False) -> None:
         """Notes the state at this moment; until the next one it counts as lasting.
 
         Args:
             now: When.
             waiting: The units whose pods wait without an instance, and whether each is short.
+            absorbed: Whether the other units can serve what the short ones cannot, so that none of them is overdue.
         """
         for name in [name for name in self._unmet if name not in waiting]:
             del self._unmet[name]
             self._spent.pop(name, None)
         for name, short in waiting.items():
-            if name in self._unmet and self.last.get(name) == self._observed:
+            if name in self._unmet and name in self._harmed:
                 self._spent[name] = self._spent.get(name, 0.0) + now - self._observed
             self._unmet.setdefault(name, now)
             if short:
                 self.last[name] = now
+        self._harmed = frozenset() if absorbed else frozenset(name for name, short in waiting.items() if short)
         self._observed = now
 
     def overdue(self, after_s: float = OVERDUE_S) -> dict[str, float]:

@@ -293,7 +293,7 @@ class TestAdaptive:
     )
     def test_absorbs_a_shortage_while_ready_replicas_carry_the_demand(self, demand: Sample | None, verb: Verb) -> None:
         """2 replicas of each unit serve 892 requests a period."""
-        app = _policy(strategy=Strategy.ADAPTIVE)
+        app = _policy(strategy=Strategy.ADAPTIVE, failover_utilization=1.0)
         made = change(shortage(snapshot(app)), TRN1, demand=demand)
         weights = Figures.of(made).cost
         targets = tuple(Target(name, 80, weight) for name, weight in weights.items())
@@ -301,7 +301,9 @@ class TestAdaptive:
         decision = _decision(made, memory(**PROVEN))
         assert decision.verb is verb
         if verb is Verb.HOLD:
-            assert decision.sentence == "sd21-inf2 is short (capacity), but the ready replicas carry the whole demand"
+            assert decision.sentence == "sd21-inf2 is short (capacity), but " + (
+                "the ready replicas carry the whole demand, at 100 % of their throughput (at most 100 %)"
+            )
 
     def test_a_unit_of_weight_0_is_not_said_to_be_absorbed(self) -> None:
         """Its pods wait: nobody carries them, but cost mode sends them nothing either."""

@@ -40,7 +40,6 @@ from tests.support.applications import NOW, SERVICES, memory, routing, snapshot
 ELSEWHERE: dict[Reason, str] = {
     Reason.INGRESS_MISSING: "test_guards.py::test_ingress: an Ingress that does not exist has no mode to combine",
     Reason.OVERRIDE_UNREADABLE: "test_guards.py: of an annotation that cannot be read",
-    Reason.SHORTAGE_ABSORBED: "test_decide.py::TestAdaptive: of the other strategy",
     Reason.REASSERT_BACKOFF: "test_decide.py::TestDrift: of a foreign writer",
     Reason.ROUTING_DRIFTED: "test_decide.py::TestDrift: of a foreign writer",
     Reason.RETURN_STEP: "test_gradual_return.py: of more than one step",

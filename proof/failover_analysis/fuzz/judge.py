@@ -36,7 +36,7 @@ class Verdict:
         units: For which units.
         false: Whether none of them was short, at that moment or since its proof. Of units that use one NodePool and type alike nobody can
             tell whose pod a node is for, so that of these any counts.
-        missed: Units that were short for `OVERDUE_S` without a failover.
+        missed: Units that were short for `OVERDUE_S` without a failover, while the others could not serve what was missing.
         short: Units that were really short at some time.
         proofs: How the units were proven short.
     """
@@ -59,7 +59,7 @@ class Figures:
 
     def demand(self, _application: str, unit: str) -> Sample | None:
         """As much as the requested replicas can serve."""
-        return Sample(0.9 * _THROUGHPUT * len(self._cluster.pods[unit]), START + self._cluster.now)
+        return Sample(_demand(self._cluster, unit), START + self._cluster.now)
 
     def latency(self, _application: str, unit: str) -> Sample | None:
         """Beyond its limit while the world says so."""
@@ -86,6 +86,11 @@ class Figures:
         return ()
 
 
+def _demand(cluster: Cluster, unit: str) -> float:
+    """Requests per metric period that a unit's counter shows."""
+    return 0.9 * _THROUGHPUT * len(cluster.pods[unit])
+
+
 def _within(times: tuple[tuple[float, float], ...], t: float) -> bool:
     return any(start <= t < end for start, end in times)
 
@@ -103,7 +108,17 @@ class Truth:
         """Notes which units are short at this moment; until the next one they count as such."""
         cluster = self._cluster
         self.waiting = {unit.name: self._short(unit) for unit in cluster.world.units if cluster.unmet(unit)}
-        self.history.observe(cluster.now, self.waiting)
+        absorbed = self._absorbed([name for name, short in self.waiting.items() if short])
+        self.history.observe(cluster.now, self.waiting, absorbed=absorbed)
+
+    def _absorbed(self, short: Collection[str]) -> bool:
+        """Whether the other units, which get equal parts of the demand, can serve what the short ones cannot."""
+        pods = self._cluster.pods
+        part = sum(_demand(self._cluster, name) for name in pods) / len(pods)
+        most = PolicySettings().failover_utilization * _THROUGHPUT
+        left = {name: most * sum(pod.ready for pod in of) - part for name, of in pods.items()}
+        unmet = -sum(min(0.0, left[name]) for name in short)
+        return unmet <= sum(max(0.0, room) for name, room in left.items() if name not in short)
 
     def _short(self, unit: UnitPlan) -> bool:
         """Whether there is nothing that Karpenter could launch for its pods: EC2 is out of it, or refused it within the cache."""

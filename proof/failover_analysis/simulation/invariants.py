@@ -279,7 +279,7 @@ class Invariants:
             if recent and (unit.weight is None or unit.weight > 0) and self._truth.starved(unit.name):
                 starved.append(unit.name)
         others = [name for name, pods in engine.workloads.units.items() if name not in starved and pods.ready]
-        return bool(starved) and bool(others) and bool(weights)
+        return bool(starved) and bool(others) and bool(weights) and not self._truth.absorbed(starved)
 
     def _fallback_due(self, snapshot: Snapshot, decision: Decision, memory: Memory) -> None:
         engine, now = self._engine, self._engine.event_queue.now

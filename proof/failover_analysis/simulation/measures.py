@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from controller.policy.model import Action, ActionKind, Decision, Snapshot, Verdict
+from controller.policy.model import Action, ActionKind, Decision, Mode, Snapshot, Verb, Verdict
 from failover_analysis.simulation.engine import Engine
 from failover_analysis.simulation.traffic import Flow
 from failover_analysis.simulation.truth import Truth
@@ -102,6 +102,8 @@ class Measured:
         undetected: How often that ended before anything was proven.
         verified_s: Each time from an accepted mode change to the check that found the load balancer following it, seconds.
         unverified: Mode changes without such a check before the next change or the end.
+        needless_s: Time in capacity mode while no unit was short in truth, or after a failover that the ready rest could have absorbed at
+            its rated throughput, seconds.
         moments: The worst moments, the worst one first.
     """
 
@@ -112,6 +114,7 @@ class Measured:
     undetected: int
     verified_s: tuple[float, ...]
     unverified: int
+    needless_s: float
     moments: tuple[BadMoment, ...]
 
 
@@ -142,6 +145,7 @@ class Measures:
         self._moments = _Worst()
         self._decisions: deque[tuple[float, Decision]] = deque(maxlen=_KNOWN)
         self._detections, self._verifications = _Detections(), _Verifications()
+        self._needless_s, self._absorbable = 0.0, False
         engine.traffic.listeners.append(self._flowed)
 
     # --- events -------------------------------------------------------------------------------------------------------------------------
@@ -157,11 +161,17 @@ class Measures:
     def acted(self, decision: Decision, action: Action) -> None:
         """Takes note of an accepted action."""
         if action.kind is ActionKind.ROUTE:
+            if decision.verb is Verb.FAILOVER:
+                self._absorbable = self._truth.absorbable(self._truth.lacking(), self._truth.demand())
             self._verifications.routed(self._engine.event_queue.now, action.after, mode_change=decision.verb.changes_mode)
 
     def _flowed(self, flow: Flow, seconds: float) -> None:
         now = self._engine.event_queue.now
         self._detections.seen(now - seconds, exposed=self._truth.exposed())
+        if self._truth.mode() is not Mode.CAPACITY:
+            self._absorbable = False
+        elif self._absorbable or not self._truth.lacking():
+            self._needless_s += seconds
         begin = now - seconds
         while now >= self._minute_end:
             part = max(0.0, self._minute_end - begin)
@@ -225,6 +235,7 @@ class Measures:
             undetected=self._detections.missed,
             verified_s=tuple(self._verifications.seconds),
             unverified=self._verifications.missed + self._verifications.waiting,
+            needless_s=self._needless_s,
             moments=self._moments.ordered(),
         )
 

@@ -70,7 +70,9 @@ class ShortageCheck:
         may = may and self._truth.undisturbed_s() >= SETTLE_S
         waiting = self._truth.waiting() if may else {}
         serving = {name for name, pods in engine.workloads.units.items() if pods.ready and name not in waiting}
-        self._ignored.observe(now, {name: short for name, short in waiting.items() if serving and self._may_trip(engine.application, name)})
+        tripping = {name: short for name, short in waiting.items() if serving and self._may_trip(engine.application, name)}
+        absorbed = self._truth.absorbed([name for name, short in waiting.items() if short])
+        self._ignored.observe(now, tripping, absorbed=absorbed)
         after_s = max(OVERDUE_S, policy.hard_demand_s + policy.patience_s + _SLACK_S)
         return {
             name: f"{name} was really short for {seconds:.0f} s, {after_s:.0f} s are allowed"

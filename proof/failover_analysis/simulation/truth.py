@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from controller.policy.annotations import MARKER
+from controller.policy.demand import FRESH_S
 from controller.policy.model import Cause, Mode
+from controller.policy.weights import base_weights, weight_strategy
 from failover_analysis.simulation.cluster import Pod
 from failover_analysis.simulation.engine import Engine
 from failover_testbed.capacity.ec2 import Code
@@ -14,6 +17,7 @@ SETTLE_S: Final = 900.0
 """How long after a fault no liveness is demanded yet: time for a cold start and for catching up."""
 
 _CAUSES: Final = {Code.CAPACITY: Cause.CAPACITY, Code.QUOTA: Cause.QUOTA, Code.ADDRESSES: Cause.NETWORK}
+_NOISE: Final = 0.1  # how far a sample of the demand may lie below it, as a share
 _LAUNCHING_S: Final = 10.0  # longer than a fleet call takes: a claim that is older and has no instance is stuck
 
 
@@ -74,6 +78,54 @@ class Truth:
         """Whether pods of a unit wait for capacity that EC2 does not have."""
         pods = self._engine.workloads.units[unit]
         return pods.ready < pods.desired and any(pod.node is None for pod in pods.pods) and self.exhausted(unit)
+
+    def demand(self, ago_s: float = 0.0) -> float:
+        """Requests per metric period, without noise.
+
+        Args:
+            ago_s: How long ago, seconds; before the run it was as at its start.
+        """
+        return self._engine.setup.demand(max(0.0, self._engine.elapsed() - ago_s))
+
+    def lacking(self) -> tuple[str, ...]:
+        """Units that cannot grow, and whose ready replicas do not carry their part of the demand at their rated throughput."""
+        engine, demand = self._engine, self.demand()
+        units, parts = engine.application.units, self._parts()
+        return tuple(
+            unit.name
+            for unit in units
+            if engine.workloads.units[unit.name].ready * unit.throughput < demand * parts[unit.name]
+            and (engine.karpenter.pools[unit.node_pool].full() or self.exhausted(unit.name))
+        )
+
+    def absorbable(self, short: Collection[str], demand: float, utilization: float = 1.0) -> bool:
+        """Whether the ready replicas of the other units could serve what some units cannot.
+
+        Args:
+            short: Those units.
+            demand: Requests per metric period.
+            utilization: Up to which share of their throughput replicas serve.
+        """
+        units, parts = self._engine.application.units, self._parts()
+        left = {
+            unit.name: utilization * unit.throughput * self._engine.workloads.units[unit.name].ready - demand * parts[unit.name]
+            for unit in units
+        }
+        unmet = -sum(min(0.0, left[name]) for name in short)
+        return unmet <= sum(max(0.0, room) for name, room in left.items() if name not in short and parts[name])
+
+    def absorbed(self, short: Collection[str]) -> bool:
+        """Whether the others can serve what short units cannot, at the least demand that the controller may know of."""
+        most = self._engine.application.policy.failover_utilization
+        demand = (1 - _NOISE) * min(self.demand(), self.demand(FRESH_S))
+        return most > 0 and self.absorbable(short, demand, most)
+
+    def _parts(self) -> dict[str, float]:
+        """Each unit's part of the demand in cost mode while all are well."""
+        application = self._engine.application
+        weights = base_weights(application.units, weight_strategy(application), None, {})
+        whole = sum(weights.values())
+        return {name: weight / whole for name, weight in weights.items()}
 
     def exposed(self) -> bool:
         """Whether cost mode sends traffic to a starved unit."""

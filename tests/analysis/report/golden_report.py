@@ -44,8 +44,8 @@ def played(contender: Contender, seed: int, *, shown: bool = True) -> Played:
 
 
 def golden_report(wall_s: float = 0.0) -> Report:
-    """Two policies, one of them swept, with two seeds."""
-    compared = contenders(("two-mode", "always-cost"), (), ("patienceSeconds=120",), PolicySettings())
+    """Two policies, one of them swept, with two seeds; every shortage leads to a failover."""
+    compared = contenders(("two-mode", "always-cost"), (), ("patienceSeconds=120",), PolicySettings(failover_utilization=0.0))
     runs = [played(one, seed, shown=seed == 1) for one in compared for seed in (1, 2)]
     framing = Framing(
         "golden", "A shortage, and two faults.", world().start, "0.0.0", "", "failoverctl simulate golden.yaml", wall_s, application()

@@ -22,7 +22,7 @@ from failover_analysis.simulation.recording import Violation
 from tests.analysis.report.golden_report import golden_report, played, world
 from tests.support.applications import application
 
-TWO, ALWAYS = contenders(("two-mode", "always-cost"), (), (), PolicySettings())
+TWO, ALWAYS = contenders(("two-mode", "always-cost"), (), (), PolicySettings(failover_utilization=0.0))
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from controller.policy.model import PolicySettings
 from failover_analysis.simulation.outages import Outage
 from failover_analysis.simulation.recording import Result
 from failover_analysis.simulation.run import Simulation
@@ -18,8 +19,9 @@ INF2 = "sd21-inf2"
 
 
 def setup(**changes: Any) -> Setup:
-    """A morning with a demand that grows from 600 to 2,000, and nothing wrong."""
-    made = Setup("test", application(), START, 4 * HOUR, lambda at: 600 + 350 * at / HOUR, interval_s=60.0)
+    """A morning with a demand that grows from 600 to 2,000, and nothing wrong. Every shortage leads to a failover."""
+    policy = PolicySettings(failover_utilization=0.0)
+    made = Setup("test", application(policy=policy), START, 4 * HOUR, lambda at: 600 + 350 * at / HOUR, interval_s=60.0)
     return replace(made, **changes)
 
 
