@@ -21,6 +21,7 @@ from controller.policy.model import (
     Mode,
     ModeChange,
     Override,
+    PolicySettings,
     Return,
     Sample,
     Snapshot,
@@ -35,11 +36,12 @@ from controller.policy.plan import plan
 from controller.policy.reasons import SENTENCES, Reason
 from controller.policy.routing import MAX_TARGET_GROUPS, MAX_WEIGHT
 from tests.policy.support import INF2, TRN1, change, pods, proven, refused, scaler, shortage, with_scalers
-from tests.support.applications import NOW, SERVICES, memory, routing, snapshot
+from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
 
 ELSEWHERE: dict[Reason, str] = {
     Reason.INGRESS_MISSING: "test_guards.py::test_ingress: an Ingress that does not exist has no mode to combine",
     Reason.OVERRIDE_UNREADABLE: "test_guards.py: of an annotation that cannot be read",
+    Reason.SHORTAGE_ABSORBED: "test_absorption.py: of a demand that the others can serve",
     Reason.REASSERT_BACKOFF: "test_decide.py::TestDrift: of a foreign writer",
     Reason.ROUTING_DRIFTED: "test_decide.py::TestDrift: of a foreign writer",
     Reason.RETURN_STEP: "test_gradual_return.py: of more than one step",
@@ -138,7 +140,8 @@ STANDBY: tuple[Callable[[Snapshot], Snapshot], ...] = (
 
 def _cases(mode: Mode | None, evidence: Evidence) -> Iterator[tuple[Memory, Snapshot]]:
     """All snapshots and memories of one class of evidence."""
-    plain = with_scalers(snapshot(mode=mode or Mode.COST))
+    every_shortage = application(policy=PolicySettings(failover_utilization=0.0))
+    plain = with_scalers(snapshot(every_shortage, mode or Mode.COST))
     plain = evidence.shown(change(plain, TRN1, demand=SAMPLE))
     if mode is None:
         plain = replace(plain, routing=routing(marker="", targets=(Target("other", 80, 1),), action="other"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from controller.policy.model import Mode, PolicySettings, Proof, Verb
 from controller.policy.reasons import Reason
 from failover_analysis.fuzz.world import Closed, PoolPlan, UnitPlan, World
+from failover_testbed.capacity.ec2 import Offering
 
 if TYPE_CHECKING:
     from tests.situations.stage import Stage
@@ -123,7 +124,7 @@ def world(*units: UnitPlan, pools: tuple[PoolPlan, ...] = (), **changes: Any) ->
 
 def out(
     *instance_types: str, zones: tuple[str, ...] = ZONES, kinds: tuple[str, ...] = ("on-demand",), until: float = NEVER_S, **closed: Any
-) -> dict[tuple[str, str, str], tuple[Closed, ...]]:
+) -> dict[Offering, tuple[Closed, ...]]:
     """Offerings that EC2 is out of, until some seconds after the trouble begins."""
     one = Closed(0.0, BEGIN_S + until, **closed)
-    return dict.fromkeys(itertools.product(instance_types, zones, kinds), (one,))
+    return dict.fromkeys((Offering(*each) for each in itertools.product(instance_types, zones, kinds)), (one,))
