@@ -9,7 +9,7 @@ from controller.policy.model import Cause, PolicySettings, Proof, Verb
 from controller.policy.reasons import Reason
 from failover_analysis.fuzz.world import Closed, UnitPlan
 from tests.situations.shortages import INF2_OUT
-from tests.situations.situation import BEGIN_S, G5, INF2, A, Changed, Expected, Situation, out, world
+from tests.situations.situation import BEGIN_S, EVERY, G5, INF2, A, Changed, Expected, Situation, out, world
 
 if TYPE_CHECKING:
     from tests.situations.stage import Stage
@@ -103,9 +103,10 @@ BACK: Final = (
             NAMED,
             (
                 *back(900, 1500),
-                Changed(Verb.FAILOVER, Reason.SHORTAGE_PROVEN, 1520, 1600),
+                Changed(Verb.FAILOVER, Reason.SHORTAGE_PROVEN, 1520, 1700),
                 Changed(Verb.FALLBACK, Reason.RETURN_PROVEN, 3000, 4200),
             ),
+            frozenset({"held/ShortageAbsorbed"}),
         ),
         length_s=5000.0,
     ),
@@ -137,19 +138,21 @@ LESS: Final = (
     Situation(
         "quota at night",
         _LESS,
-        "The account's quota allows 5 instances, and the demand falls after 15 min to 2.",
+        "The account's quota allows 5 instances, and the demand falls after 15 min to 2 (`failoverUtilization: 0`).",
         world(until_s(900.0, 2), G5),
         Expected(Reason.DEMAND_MET, {"inf2": Proof.SATURATED}, back(900, 2400, 80, 110), frozenset({"cause/inf2/quota"})),
         quotas={"inf2": 5},
+        policy=EVERY,
         length_s=3000.0,
     ),
     Situation(
         "quota raised",
         _LESS,
-        "The account's quota allows 5 instances, and a person raises it after 15 min.",
+        "The account's quota allows 5 instances, and a person raises it after 15 min (`failoverUtilization: 0`).",
         world(),
         Expected(Reason.DEMAND_MET, {"inf2": Proof.SATURATED}, back(900, 2400, 80, 110), frozenset({"cause/inf2/quota"})),
         quotas={"inf2": 5},
+        policy=EVERY,
         steps=((900.0, _quota_raised),),
         length_s=3000.0,
     ),

@@ -10,7 +10,7 @@ from controller.policy.reasons import Reason
 from failover_analysis.fuzz import objects
 from failover_analysis.fuzz.world import PoolPlan, UnitPlan
 from failover_testbed.capacity.ec2 import Offering
-from tests.situations.situation import BEGIN_S, G5, INF2, A, B, C, Changed, Expected, Situation, out, world
+from tests.situations.situation import BEGIN_S, EVERY, G5, INF2, A, B, C, Changed, Expected, Situation, out, world
 
 if TYPE_CHECKING:
     from tests.situations.stage import Stage
@@ -180,16 +180,26 @@ CAUSES: Final = (
     Situation(
         "limit",
         _CAUSE,
-        "The NodePool is at its limit (`spec.limits`) and the demand needs one node more.",
+        "The NodePool is at its limit (`spec.limits`) and the demand needs one node more (`failoverUtilization: 0`).",
         world(pools=(PoolPlan("inf2", ("inf2.xlarge",), limit=1),)),
         short(Proof.AGE, 260, 290, "cause/inf2/quota"),
+        policy=EVERY,
     ),
     Situation(
         "quota",
         _CAUSE,
-        "The account's vCPU quota is used up (create error `VCPULimitExceeded`).",
+        "The account's vCPU quota is used up (create error `VCPULimitExceeded`; `failoverUtilization: 0`).",
         world(),
         short(Proof.SATURATED, 80, 110, "cause/inf2/quota"),
+        quotas={"inf2": 5},
+        policy=EVERY,
+    ),
+    Situation(
+        "quota absorbed",
+        _CAUSE,
+        "The account's vCPU quota leaves one replica of six without a node, and the others can serve its part.",
+        world(),
+        Expected(Reason.SHORTAGE_ABSORBED, {"inf2": Proof.SATURATED}, (), frozenset({"cause/inf2/quota", "held/ShortageAbsorbed"})),
         quotas={"inf2": 5},
     ),
     Situation(
@@ -362,7 +372,7 @@ DEMAND: Final = (
         _DEMAND,
         "All zones are out, and the demand leaves after 20 s.",
         world(_LEFT, G5, closed=INF2_OUT),
-        Expected(Reason.DEMAND_MET, {"inf2": Proof.NAMED}),
+        Expected(Reason.DEMAND_MET, {"inf2": Proof.NAMED}, (), frozenset({"held/ShortageAbsorbed"})),
     ),
     Situation(
         "pods are replaced",

@@ -99,6 +99,10 @@ G5 = UnitPlan("g5", ("g5",), ("g5.xlarge",), pinned=False, replicas=((0.0, 3),))
 """The other side: it has what it needs, and EC2 has more."""
 
 
+EVERY: Final = PolicySettings(failover_utilization=0.0)
+"""Every shortage leads to a failover, however much the others could serve."""
+
+
 def world(*units: UnitPlan, pools: tuple[PoolPlan, ...] = (), **changes: Any) -> World:
     """A world in which EC2 has everything. NodePools that are not given have the types of the first unit that uses them."""
     units = units or (INF2, G5)

@@ -95,7 +95,8 @@ class Cluster:
         shortage = Shortage((offering.instance_type,), (offering.zone,), capacity_types=(offering.capacity_type,), left=closing.left)
         self.ec2.begin(shortage)
         self._at(closing.end, partial(self.ec2.end, shortage))
-        more = itertools.takewhile(lambda t: t < closing.end, itertools.count(closing.start + closing.every_s, closing.every_s))
+        end = min(closing.end, LENGTH_S)
+        more = itertools.takewhile(lambda t: t < end, itertools.count(closing.start + closing.every_s, closing.every_s))
         for t in more:
             self._at(t, partial(self.ec2.give_more, shortage, offering))
 

@@ -89,10 +89,10 @@ def test_a_world_that_was_written_out_is_the_same_run(world: Path, tmp_path: Pat
 def test_an_invariant_that_does_not_hold_is_exit_code_1(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the harm, and the command that plays it again."""
     monkeypatch.setattr(guards, "FAILOVER", (*guards.FAILOVER, guards.hold, guards.proof))
-    code, output = run(world)
+    code, output = run(world, "--set", "failoverUtilization=0")
     assert code == 1
     assert "late-failover" in output
-    assert f"failoverctl simulate {world} --seed 1" in output
+    assert f"failoverctl simulate {world} --set failoverUtilization=0 --seed 1" in output
 
 
 @pytest.mark.parametrize(

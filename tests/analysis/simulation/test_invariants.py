@@ -155,7 +155,7 @@ def _never_proven(patch: Patch) -> None:
 
 SHORT = {"outages": (outage(0.1, 0.9),), "seconds": 5 * HOUR}
 
-AT_ONCE = replace(application(), policy=replace(application().policy, patience_s=0.0))
+AT_ONCE = replace(application(), policy=replace(application().policy, patience_s=0.0, failover_utilization=0.0))
 TWO_ZONES_OUT = {"outages": (outage(0.1, 3.0, zones=("us-west-2a", "us-west-2b")),), "application": AT_ONCE}
 
 MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
