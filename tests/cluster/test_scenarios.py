@@ -238,7 +238,8 @@ def _compact(stack: Stack) -> None:
 
 
 def _lists(service: Service) -> dict[tuple[str, str | None], int]:
-    return {(one.resource, one.namespace): one.relists for one in service._watches.health()}
+    """The number of complete lists of each kind that is served; the kinds of EKS Auto Mode are not."""
+    return {(one.resource, one.namespace): one.relists for one in service._watches.health() if one.served}
 
 
 def test_permissions_that_are_refused_for_seconds_are_no_absence(stack: Stack) -> None:
