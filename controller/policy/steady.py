@@ -84,7 +84,7 @@ def _wanted(mode: Mode, case: Case) -> _Wanted:
         targets = cost_targets(application, figures.cost)
         if _end_awaited(targets, case):
             return _Wanted(routing.targets)
-        if _young_s(case) > 0 and _only_gives_back(targets, case):
+        if _young_s(case) > 0 and (_only_gives_back(targets, case) or _follows_noise(targets, case)):
             return _Wanted(routing.targets, _young_s(case))
         if follows_ready(application) and _carried(targets, case) and (_young_s(case) > 0 or not _worthwhile(targets, case)):
             return _Wanted(routing.targets, _young_s(case))
@@ -92,6 +92,15 @@ def _wanted(mode: Mode, case: Case) -> _Wanted:
             return _Wanted(targets)
     kept = not routing.foreign and close(routing.targets, targets) and not (mode is Mode.COST and _overloads_short(case))
     return _Wanted(routing.targets if kept else targets)
+
+
+def _follows_noise(targets: tuple[Target, ...], case: Case) -> bool:
+    """Whether an action shifts a shortage that is absorbed among the same units before the last change can be judged.
+
+    Of a light unit the noise of one sample is more than the weights may be off, so they would follow every sample of the demand.
+    """
+    routing = case.snapshot.routing
+    return case.absorption is not None and not routing.foreign and alike(routing.targets, targets)
 
 
 def _overloads_short(case: Case) -> bool:
