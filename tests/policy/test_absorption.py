@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import random
 from dataclasses import replace
 
 import pytest
@@ -12,8 +14,11 @@ from hypothesis import strategies as st
 from controller.policy.absorption import Absorption, absorption
 from controller.policy.decide import decide
 from controller.policy.figures import Figures
+from controller.policy.guards import METRIC_LAG_S
+from controller.policy.memory import applied
 from controller.policy.model import Application, Decision, Memory, PolicySettings, Sample, Snapshot, Verb, WeightStrategy
 from controller.policy.reasons import Reason
+from controller.policy.routing import format_action
 from tests.policy.support import G6, INF2, TRN1, World, change, pods, proven, shortage, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, seed_units, snapshot
 
@@ -92,6 +97,25 @@ def test_the_unit_keeps_asking_for_its_replicas() -> None:
     """Its floor stays at what its full weight needs: else its scaler would let the pods go that find out when capacity returns."""
     made = with_scalers(_short(INF2, 9, 2700))
     assert _decided(made, INF2).floors[INF2] == 11
+
+
+def test_the_noise_of_the_demand_does_not_rewrite_the_routing() -> None:
+    """Month, seed 10: two replicas of six of a light unit were short for hours, and the weights followed every sample, 25 times an hour."""
+    made, remembered, changes, noise = _short(G6, 4, 2800), _proven(G6), [], random.Random(1)
+    for minute in range(120):
+        now = NOW + 60.0 * minute
+        demand = Sample(2800 * noise.uniform(0.95, 1.05), now)
+        made = replace(change(made, TRN1, demand=demand), now=now, sources=())
+        remembered, decision = decide(remembered, made)
+        assert decision.verb in {Verb.HOLD, Verb.REWEIGHT}, decision.sentence
+        if decision.verb is Verb.REWEIGHT:
+            changes.append(minute)
+            remembered = applied(remembered, decision, now)
+            made = replace(
+                made, routing=replace(made.routing, targets=decision.targets, action=format_action(decision.targets, decision.stickiness_s))
+            )
+    assert changes
+    assert all(later - earlier >= METRIC_LAG_S / 60 for earlier, later in itertools.pairwise(changes))
 
 
 def test_a_growing_demand_fails_over_at_once_and_a_falling_one_does_not_bring_it_back() -> None:
