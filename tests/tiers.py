@@ -20,7 +20,7 @@ class Tier(StrEnum):
     UNIT = "unit"
     """This process, for at most a few seconds."""
     INTEGRATION = "integration"
-    """Servers, processes or long recordings of its own; still nothing but package registries."""
+    """Servers, processes, long recordings or whole simulated runs of its own; still nothing but package registries."""
     CLUSTER = "cluster"
     """The real control plane of proof/failover_harness/control_plane."""
     WORLD = "world"
@@ -65,19 +65,19 @@ class Place:
 PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/analysis/cli/"),
     Place(Tier.INTEGRATION, "tests/analysis/fuzz/"),
+    Place(Tier.INTEGRATION, "tests/analysis/report/test_golden.py"),
+    Place(Tier.INTEGRATION, "tests/analysis/report/test_simulated.py"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_block.py"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_capacity.py"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_clocks.py"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_experiments.py"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_invariants.py::test_a_broken_core_is_caught"),
+    Place(Tier.INTEGRATION, "tests/analysis/simulation/test_runs.py"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_seeds.py::test_it_breaks_again_without_the_fix"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_seeds.py::test_what_once_broke_holds"),
     Place(Tier.INTEGRATION, "tests/breaking_point/test_model_server.py"),
     Place(Tier.INTEGRATION, "tests/breaking_point/test_real.py"),
-    Place(
-        Tier.INTEGRATION,
-        "tests/breaking_point/test_run.py::test_the_true_knee_of_a_queue_with_exponential_times_is_that_of_the_textbook",
-    ),
+    Place(Tier.INTEGRATION, "tests/breaking_point/test_run.py"),
     Place(Tier.INTEGRATION, "tests/cli/"),
     Place(Tier.INTEGRATION, "tests/clients/"),
     Place(Tier.INTEGRATION, "tests/contract/"),
@@ -87,6 +87,7 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/harness/dataplane/test_alb.py"),
     Place(Tier.INTEGRATION, "tests/harness/dataplane/test_elb.py"),
     Place(Tier.INTEGRATION, "tests/harness/dataplane/test_switch.py"),
+    Place(Tier.INTEGRATION, "tests/harness/election/"),
     Place(Tier.INTEGRATION, "tests/house/test_tiers.py::test_no_tier_leaks_into_another"),
     Place(Tier.INTEGRATION, "tests/house/test_walk.py"),
     Place(Tier.INTEGRATION, "tests/images/test_images.py::test_sigterm_reaches_the_command_behind_the_entry_point"),
