@@ -67,14 +67,14 @@ def absorption(snapshot: Snapshot, figures: Figures, evidence: Mapping[str, Unit
         for name, judged in evidence.items()
         if judged.can_serve and figures.serving.get(name) and not latency_breach(snapshot, (name,))  # what is too slow has no room
     ]
-    carried = {unit.name: figures.serving.get(unit.name, 0) * unit.throughput for unit in application.units}
     if follows_ready(application):
+        carried = _carried(application, figures)
         return _of_all(application, figures, demand, [carried[name] for name in (*short, *able)])
-    sides, highest = _Sides(short, able, carried), application.policy.failover_utilization
+    sides, highest = _sides(snapshot, figures, demand, short, able), application.policy.failover_utilization
     least = min(1.0, highest)
-    loads = [least + (highest - least) * step / _STEPS for step in range(_STEPS + 1)]
-    tried = (_spilled(application, figures, demand, sides, load) for load in loads)
-    return next((found for found in tried if found.fits), _spilled(application, figures, demand, sides, highest))
+    loads = (least + (highest - least) * step / _STEPS for step in range(_STEPS + 1))
+    load = next((load for load in loads if sides.unmet(load) <= sides.spare(load)), highest)
+    return _spilled(sides, demand, load)
 
 
 def _of_all(application: Application, figures: Figures, demand: float, carried: Collection[float]) -> Absorption:
@@ -87,28 +87,63 @@ def _of_all(application: Application, figures: Figures, demand: float, carried: 
 
 @dataclass(frozen=True, slots=True)
 class _Sides:
-    """The units that are short, those that can take their traffic, and what the serving replicas of each unit carry."""
+    """What the units are asked for in cost mode and what they carry, none of which depends on how far they are loaded.
+
+    Attributes:
+        short: The units that are short.
+        able: The units with weight that can take their traffic.
+        carried: What the serving replicas of each unit carry at their rated throughput, requests per metric period.
+        asked: Each unit's part of the demand, requests per metric period.
+        written: The weights of cost mode by unit while nothing is moved.
+    """
 
     short: Collection[str]
     able: Collection[str]
     carried: Mapping[str, float]
+    asked: Mapping[str, float]
+    written: Mapping[str, int]
+
+    def over(self, load: float) -> dict[str, float]:
+        """What each short unit cannot serve of its part at a load, a share of the throughput."""
+        return {name: max(0.0, self.asked[name] - load * self.carried[name]) for name in self.short}
+
+    def room(self, load: float) -> dict[str, float]:
+        """What each other unit can serve beyond its part at a load."""
+        return {name: max(0.0, load * self.carried[name] - self.asked[name]) for name in self.able}
+
+    def unmet(self, load: float) -> float:
+        """The sum of `over`."""
+        return sum(self.over(load).values())
+
+    def spare(self, load: float) -> float:
+        """The sum of `room`."""
+        return sum(self.room(load).values())
 
 
-def _spilled(application: Application, figures: Figures, demand: float, sides: _Sides, load: float) -> Absorption:
-    """With weights of their own: what exceeds the room of a short unit goes where there is room left."""
-    carried, able = sides.carried, sides.able
+def _sides(snapshot: Snapshot, figures: Figures, demand: float, short: Collection[str], able: Collection[str]) -> _Sides:
+    """With weights of their own."""
+    application = snapshot.application
     base = base_weights(application.units, weight_strategy(application), None, {})
-    shares = {**availability(application, base, figures.serving, demand), **dict.fromkeys(sides.short, 1.0)}
+    shares = {**availability(application, base, figures.serving, demand), **dict.fromkeys(short, 1.0)}
     whole = sum(base[name] * shares[name] for name in base)
     asked = {name: demand * base[name] * shares[name] / whole for name in base}
-    over = {name: max(0.0, asked[name] - load * carried[name]) for name in sides.short}
-    room = {name: max(0.0, load * carried[name] - asked[name]) for name in able if base[name]}
+    carried = _carried(application, figures)
+    return _Sides(short, [name for name in able if base[name]], carried, asked, apply_availability(base, shares))
+
+
+def _carried(application: Application, figures: Figures) -> dict[str, float]:
+    return {unit.name: figures.serving.get(unit.name, 0) * unit.throughput for unit in application.units}
+
+
+def _spilled(sides: _Sides, demand: float, load: float) -> Absorption:
+    """What exceeds the room of a short unit goes where there is room left."""
+    carried, asked, over, room = sides.carried, sides.asked, sides.over(load), sides.room(load)
     unmet, spare = sum(over.values()), sum(room.values())
     used = sum(asked[name] for name, left in room.items() if left) + unmet
     together = sum(carried[name] for name, left in room.items() if left)
     moved = unmet / spare if spare > 0 else 0.0
-    served = {name: asked[name] - over.get(name, 0.0) + moved * room.get(name, 0.0) for name in base}
-    weights = largest_remainder(served) if unmet > 0 and any(served.values()) else apply_availability(base, shares)
+    served = {name: asked[name] - over.get(name, 0.0) + moved * room.get(name, 0.0) for name in asked}
+    weights = largest_remainder(served) if unmet > 0 and any(served.values()) else sides.written
     cut = frozenset(name for name, left in over.items() if 0 < left < asked[name])
     most = {name: min(1.0, load * carried[name] / demand) if demand > 0 else 1.0 for name in sides.short}
     return Absorption(unmet, spare, used / together if together > 0 else float("inf"), weights, cut, most)
