@@ -148,6 +148,8 @@ def _weakest(found: Sequence[Finding]) -> Finding:
 
 def _words(offerings: Sequence[tuple[str, str, str]], required: Sequence[tuple[str, str, str]]) -> tuple[str, ...]:
     """Offerings for people: without what is the same of all that are required."""
+    if not offerings:
+        return ()
     shown = [place for place in range(3) if len({one[place] for one in required}) > 1] or [1]
     return tuple(" ".join(one[place] for place in shown) for one in offerings)
 

@@ -135,7 +135,7 @@ def leaving(snapshot: Snapshot, name: str, *, planned: bool = False) -> int:
         planned: Whether replicas are planned (from `Ending.prepared_at` on) or traffic is routed (from `Ending.moves_at` on).
     """
     application, observed = snapshot.application, snapshot.units[name]
-    if not observed.ready:
+    if not observed.ready or not observed.pool.held:
         return 0
     gone = [
         one

@@ -31,16 +31,15 @@ _Request = tuple[ActionKind, str, str, str, str, Mode | None]
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    """A request that failed: how often in a row, when last, how long it waits since, and the last error in words."""
+    """A request that failed: how often in a row, when it may be sent again, and the last error in words."""
 
     times: int
-    at: float
-    pause: float
+    due: float
     words: str
 
     def left(self, now: float) -> float:
         """Seconds until it may be sent again."""
-        return max(0.0, self.at + self.pause - now)
+        return max(0.0, self.due - now)
 
 
 class Retries:
@@ -78,7 +77,7 @@ class Retries:
         for failure in outcome.failures:
             known = self.failed.get(_request(failure.action))
             times = known.times + 1 if known is not None else 1
-            self.failed[_request(failure.action)] = _Failed(times, now, _pause(failure.error, times), _words(failure))
+            self.failed[_request(failure.action)] = _Failed(times, now + _pause(failure.error, times), _words(failure))
 
     def again_s(self, plan: Plan, now: float) -> float:
         """Seconds until the first failed action of the plan is due again; infinite where none failed."""
