@@ -87,7 +87,7 @@ def _of_all(application: Application, figures: Figures, demand: float, carried: 
 
 @dataclass(frozen=True, slots=True)
 class _Sides:
-    """What the units are asked for in cost mode and what they carry, none of which depends on how far they are loaded.
+    """The demand of each unit in cost mode and what the units carry; neither depends on how far they are loaded.
 
     Attributes:
         short: The units that are short.
