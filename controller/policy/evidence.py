@@ -54,8 +54,9 @@ def assess(snapshot: Snapshot, memory: Memory, needed: Mapping[str, int]) -> dic
         unit.name: _judge(unit, snapshot, memory, waiting[unit.name], needed.get(unit.name, unit.min_replicas))
         for unit in application.units
     }
-    network = any(evidence.short and evidence.cause is Cause.NETWORK for evidence in found.values())
-    return {name: _with_ability(evidence, snapshot, application, network=network) for name, evidence in found.items()}
+    if any(evidence.short and evidence.cause is Cause.NETWORK for evidence in found.values()):
+        return {name: _with_full_subnets(evidence, snapshot) for name, evidence in found.items()}
+    return found
 
 
 def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[PendingPod, ...], needed: int) -> UnitEvidence:
@@ -75,6 +76,7 @@ def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[Pendin
         last_failure = now  # a limit refuses without an event, for as long as it stands
     if remembered is not None:
         last_failure = max(remembered.last_failure_at, last_failure or 0.0)
+    ready, ending = observed.ready or 0, leaving(snapshot, unit.name, planned=True)
     needs = min(needed, ceiling(unit, observed))  # more than it may ever have can never be waited for
     returned, returned_at = _returned(unit, observed, _Since(last_failure, refusals, needs), snapshot, memory)
     return UnitEvidence(
@@ -95,8 +97,9 @@ def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[Pendin
         attempts=len({failure.attempt for failure in refusals}),
         returned=returned,
         returned_at=returned_at,
-        ready=observed.ready or 0,
-        leaving=leaving(snapshot, unit.name, planned=True),
+        can_serve=ready > ending and shortage is not Shortage.PROVEN,
+        ready=ready,
+        leaving=ending,
         needed=needs,
         beyond_max=needed - needs,
         facts=_facts(unit, observed, found, waiting, now),
@@ -213,13 +216,11 @@ def _joined(launch: Launch, *, initialized: bool) -> float | None:
     return launch.initialized if initialized else launch.registered
 
 
-def _with_ability(evidence: UnitEvidence, snapshot: Snapshot, application: Application, *, network: bool) -> UnitEvidence:
-    """Adds whether the unit could take traffic of others. With full subnets a pool that is blocked too cannot grow either."""
-    pool = snapshot.units[evidence.unit].pool
-    window = application.policy.ice_window_s
-    blocked = pool.blocked_at is not None and snapshot.now - pool.blocked_at <= window
-    able = evidence.lasting > 0 and not evidence.short and not (network and blocked)
-    return replace(evidence, can_serve=able)
+def _with_full_subnets(evidence: UnitEvidence, snapshot: Snapshot) -> UnitEvidence:
+    """The evidence where subnets are full: a unit whose pool is blocked too cannot grow either, so it takes no traffic of others."""
+    blocked_at = snapshot.units[evidence.unit].pool.blocked_at
+    blocked = blocked_at is not None and snapshot.now - blocked_at <= snapshot.application.policy.ice_window_s
+    return replace(evidence, can_serve=False) if blocked else evidence
 
 
 def missing_words(found: Finding, observed: UnitObservation) -> str:

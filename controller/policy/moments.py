@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from controller.policy.model import MOMENT, Memory
 
@@ -60,5 +60,14 @@ def _changed(part: Any, change: Callable[[float], float]) -> Any:  # noqa: ANN40
 
 @lru_cache(maxsize=64)
 def _fields(kind: type[Any]) -> tuple[tuple[str, bool], ...]:
-    """The fields of a dataclass, and whether each is a moment."""
-    return tuple((one.name, MOMENT.items() <= one.metadata.items()) for one in fields(kind))
+    """The fields of a dataclass that are moments or may hold some, and whether each is one."""
+    hints = get_type_hints(kind)
+    each = ((one.name, MOMENT.items() <= one.metadata.items()) for one in fields(kind))
+    return tuple((name, moment) for name, moment in each if moment or _may_hold(hints[name]))
+
+
+def _may_hold(hint: Any) -> bool:  # noqa: ANN401 - whatever a field of the model is declared as
+    """Whether a value of a type may hold a moment: a dataclass that has one, or a container or an alternative of such."""
+    if isinstance(hint, type) and is_dataclass(hint):
+        return bool(_fields(hint))
+    return any(_may_hold(part) for part in get_args(hint))
