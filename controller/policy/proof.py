@@ -115,19 +115,22 @@ def examine(
         since: Since when pods of the unit have waited without a break; None: as the oldest of `waiting` says.
     """
     refusals = standing(pool, allowed, policy, now, waited=bool(waiting))
+    start = min((pod.since for pod in waiting), default=None) if since is None else since
+    age_at = _age_at(pool, refusals, start, policy)
+    by_age = age_at is not None and now >= age_at
+    if not refusals:  # nothing is saturated or named
+        return Finding(Proof.AGE if by_age else None, age_at=age_at)
     counting = [one for one in refusals if one.cause is not Cause.CONFIG or Cause.CONFIG in policy.trip_causes]
     required = _required(allowed, refusals)
     by_name = _named(counting, allowed, required, policy.ice_cache_s)
     named = tuple(one for one in required if one in by_name)
     unavailable = tuple(one for one in required if one in allowed.unavailable and one not in by_name) if named else ()
-    start = min((pod.since for pod in waiting), default=None) if since is None else since
-    age_at = _age_at(pool, refusals, start, policy)
     proof = None
     if _saturated(pool, counting, allowed, waiting, policy.ice_cache_s):
         proof = Proof.SATURATED
     elif required and len(named) + len(unavailable) == len(required):
         proof = Proof.NAMED
-    elif age_at is not None and now >= age_at:
+    elif by_age:
         proof = Proof.AGE
     return Finding(proof, refusals, named, required, age_at, unavailable)
 
@@ -143,10 +146,13 @@ def standing(pool: PoolObservation, allowed: Allowed, policy: PolicySettings, no
         waited: Whether pods of the unit wait. Where none does, a refusal through another NodePool is none of its business, and one of its
             own waits for the mark that says whether consolidation asked.
     """
+    failures = (*pool.failures, *(pool.elsewhere if waited else ()))
+    if not failures:
+        return ()
     launches = _last([one for one in pool.launches if allowed.suits(one)])
     found = [
         one
-        for one in (*pool.failures, *(pool.elsewhere if waited else ()))
+        for one in failures
         if not one.replacement
         and now - one.last_at <= policy.ice_window_s
         and _judged(one, policy, now, waited=waited)
