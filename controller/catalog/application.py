@@ -232,8 +232,8 @@ class PolicyFile(FileModel):
         default=_DEFAULTS.patience_s,
         ge=0,
         le=3600,
-        description="How long a proven shortage must last before a failover, seconds. Many shortages end by themselves. The default is a "
-        "judgement, not yet derived from simulation.",
+        description="How long a proven shortage must last before a failover, seconds. The default is twice the "
+        "5 s within which every false proof of simulated worlds ended (docs/research/patience.md).",
     )
     ice_window_s: float = Field(
         default=_DEFAULTS.ice_window_s,

@@ -120,7 +120,7 @@ class PolicySettings:
     weight_strategy: WeightStrategy = WeightStrategy.EXPLICIT
     trip_causes: frozenset[Cause] = frozenset({Cause.CAPACITY, Cause.QUOTA, Cause.NETWORK, Cause.UNKNOWN})
     failover_utilization: float = 1.1
-    patience_s: float = 30.0
+    patience_s: float = 10.0
     ice_window_s: float = 360.0
     ice_cache_s: float = 180.0
     replacement_hold_s: float = 3.0

@@ -92,8 +92,8 @@ class TestInCostMode:
                 id="a zone out is not a unit out",
             ),
             pytest.param(shortage(), {}, (Verb.HOLD, Reason.PATIENCE), id="just proven"),
-            pytest.param(shortage(), {"units": proven(NOW - 29)}, (Verb.HOLD, Reason.PATIENCE), id="proven 29 s ago"),
-            pytest.param(shortage(), {"units": proven(NOW - 30)}, (Verb.FAILOVER, Reason.SHORTAGE_PROVEN), id="proven 30 s ago"),
+            pytest.param(shortage(), {"units": proven(NOW - 9)}, (Verb.HOLD, Reason.PATIENCE), id="proven 9 s ago"),
+            pytest.param(shortage(), {"units": proven(NOW - 10)}, (Verb.FAILOVER, Reason.SHORTAGE_PROVEN), id="proven 10 s ago"),
             pytest.param(
                 shortage(snapshot(_policy(patience_s=0.0))), {}, (Verb.FAILOVER, Reason.SHORTAGE_PROVEN), id="an operator without patience"
             ),
@@ -741,7 +741,7 @@ class TestVerification:
 def test_a_decision_says_when_time_alone_may_change_it() -> None:
     """The service waits that long and need not poll."""
     assert _decision(snapshot()).next_check_s is None
-    assert _decision(shortage(), memory(units=proven(NOW - 20))).next_check_s == 10.0
+    assert _decision(shortage(), memory(units=proven(NOW - 6))).next_check_s == 4.0
     fresh = change(snapshot(), pool_failures=(refused(NOW - 1, seen=NOW - 1), refused(NOW - 20, source="create-error")))
     assert _decision(fresh).next_check_s == 2.0
     assert _decision(replace(snapshot(), routing=routing(override=Override(paused_until=NOW + 45)))).next_check_s == 45.0

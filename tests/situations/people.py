@@ -111,7 +111,7 @@ PEOPLE: Final = (
         Expected(
             Reason.PINNED,
             NAMED,
-            (Changed(Verb.FAILOVER, Reason.SHORTAGE_PROVEN, 50, 60), Changed(Verb.FALLBACK, Reason.PINNED_TO_MODE, 300, 301)),
+            (Changed(Verb.FAILOVER, Reason.SHORTAGE_PROVEN, 30, 40), Changed(Verb.FALLBACK, Reason.PINNED_TO_MODE, 300, 301)),
         ),
         steps=((300.0, annotated(pinned_mode="cost")),),
     ),
@@ -148,7 +148,7 @@ OTHERS: Final = (
         _OTHERS,
         "In capacity mode a GitOps tool restores the action of cost mode every 20 s.",
         world(closed=INF2_OUT),
-        short(Proof.NAMED, 50, 60, "fighting", reason=Reason.REASSERT_BACKOFF),
+        short(Proof.NAMED, 30, 40, "fighting", reason=Reason.REASSERT_BACKOFF),
         steps=((120.0, _fighting),),
     ),
     Situation(
@@ -156,7 +156,7 @@ OTHERS: Final = (
         _OTHERS,
         "All zones are out, and a GitOps tool puts back each floor 5 s after the controller has written it.",
         world(closed=INF2_OUT),
-        short(Proof.NAMED, 50, 60, "contested/g5/floor", "contested/inf2/floor"),
+        short(Proof.NAMED, 30, 40, "contested/g5/floor", "contested/inf2/floor"),
         steps=((-10.0, _put_back),),
     ),
     Situation(
@@ -206,17 +206,17 @@ BLIND: Final = (
     Situation(
         "memory lost",
         _BLIND,
-        "All zones are out, and the stored memory is deleted after 40 s: patience begins anew.",
+        "All zones are out, and the stored memory is deleted after 25 s: patience begins anew.",
         world(closed=INF2_OUT),
-        short(Proof.NAMED, 60, 90),
-        steps=((40.0, forgotten),),
+        short(Proof.NAMED, 34, 50),
+        steps=((25.0, forgotten),),
     ),
     Situation(
         "no metrics",
         _BLIND,
         "All zones are out, and CloudWatch has no new values.",
         world(closed=INF2_OUT),
-        short(Proof.NAMED, 50, 60, "silent/counters"),
+        short(Proof.NAMED, 30, 40, "silent/counters"),
         steps=((-10.0, _no_metrics),),
     ),
     Situation(

@@ -24,13 +24,13 @@ def until_s(t: float, then: int) -> UnitPlan:
 
 
 def back(
-    earliest: float, latest: float, left: float = 50.0, entered: float = 60.0, reason: Reason = Reason.SHORTAGE_PROVEN
+    earliest: float, latest: float, left: float = 30.0, entered: float = 40.0, reason: Reason = Reason.SHORTAGE_PROVEN
 ) -> tuple[Changed, ...]:
     """A failover, and a fallback between these times."""
     return (Changed(Verb.FAILOVER, reason, left, entered), Changed(Verb.FALLBACK, Reason.RETURN_PROVEN, earliest, latest))
 
 
-FAILED_OVER: Final = (Changed(Verb.FAILOVER, Reason.SHORTAGE_PROVEN, 20.0, 60.0),)
+FAILED_OVER: Final = (Changed(Verb.FAILOVER, Reason.SHORTAGE_PROVEN, 10.0, 40.0),)
 NAMED: Final = {"inf2": Proof.NAMED}
 
 
@@ -103,7 +103,7 @@ BACK: Final = (
             NAMED,
             (
                 *back(900, 1500),
-                Changed(Verb.FAILOVER, Reason.SHORTAGE_PROVEN, 1520, 1700),
+                Changed(Verb.FAILOVER, Reason.SHORTAGE_PROVEN, 1510, 1700),
                 Changed(Verb.FALLBACK, Reason.RETURN_PROVEN, 3000, 4200),
             ),
             frozenset({"held/ShortageAbsorbed"}),
@@ -140,7 +140,7 @@ LESS: Final = (
         _LESS,
         "The account's quota allows 5 instances, and the demand falls after 15 min to 2 (`failoverUtilization: 0`).",
         world(until_s(900.0, 2), G5),
-        Expected(Reason.DEMAND_MET, {"inf2": Proof.SATURATED}, back(900, 2400, 80, 110), frozenset({"cause/inf2/quota"})),
+        Expected(Reason.DEMAND_MET, {"inf2": Proof.SATURATED}, back(900, 2400, 60, 90), frozenset({"cause/inf2/quota"})),
         quotas={"inf2": 5},
         policy=EVERY,
         length_s=3000.0,
@@ -150,7 +150,7 @@ LESS: Final = (
         _LESS,
         "The account's quota allows 5 instances, and a person raises it after 15 min (`failoverUtilization: 0`).",
         world(),
-        Expected(Reason.DEMAND_MET, {"inf2": Proof.SATURATED}, back(900, 2400, 80, 110), frozenset({"cause/inf2/quota"})),
+        Expected(Reason.DEMAND_MET, {"inf2": Proof.SATURATED}, back(900, 2400, 60, 90), frozenset({"cause/inf2/quota"})),
         quotas={"inf2": 5},
         policy=EVERY,
         steps=((900.0, _quota_raised),),

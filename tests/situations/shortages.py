@@ -43,28 +43,28 @@ PROOFS: Final = (
         _PROOF,
         "EC2 refuses all three zones in one answer.",
         world(closed=INF2_OUT, one_zone=False),
-        short(Proof.SATURATED, 30, 50),
+        short(Proof.SATURATED, 10, 30),
     ),
     Situation(
         "all zones, one a call",
         _PROOF,
         "EC2 refuses one zone a call, and all three are out.",
         world(closed=INF2_OUT),
-        short(Proof.NAMED, 50, 60),
+        short(Proof.NAMED, 30, 40),
     ),
     Situation(
         "zones not known",
         _PROOF,
         "The same, and the zones are not known (no EC2 permission, no zones in the application file).",
         world(closed=INF2_OUT, zones_known=False),
-        short(Proof.SATURATED, 60, 75),
+        short(Proof.SATURATED, 40, 55),
     ),
     Situation(
         "sold in one zone",
         _PROOF,
         "EC2 sells the type in one zone only, and refuses it there.",
         world(closed=INF2_OUT, sold={"inf2.xlarge": (A,), "g5.xlarge": (A, B, C)}),
-        short(Proof.NAMED, 30, 40),
+        short(Proof.NAMED, 10, 20),
     ),
     Situation("one zone", _PROOF, "One of three zones is out.", world(closed=out("inf2.xlarge", zones=(A,))), calm()),
     Situation("two zones", _PROOF, "Two of three zones are out.", world(closed=out("inf2.xlarge", zones=(A, B))), calm()),
@@ -80,7 +80,7 @@ PROOFS: Final = (
         _PROOF,
         "The NodePool allows spot and on-demand, and both are out.",
         world(pools=(SPOT_FIRST,), closed=out("inf2.xlarge", kinds=BOTH_KINDS)),
-        short(Proof.NAMED, 60, 140),
+        short(Proof.NAMED, 40, 120),
     ),
     Situation(
         "spot quota",
@@ -101,7 +101,7 @@ PROOFS: Final = (
             sold={"inf2.xlarge": (A,), "g5.xlarge": (A,)},
             closed=out("inf2.xlarge", left=1, every_s=150.0),
         ),
-        short(Proof.SATURATED, 40, 60),
+        short(Proof.SATURATED, 20, 40),
         units={"inf2": {"weight": 40}},
     ),
     Situation(
@@ -109,7 +109,7 @@ PROOFS: Final = (
         _PROOF,
         "The application file pins the unit to one zone, and that zone is out.",
         world(closed=out("inf2.xlarge", zones=(A,)), sold={"inf2.xlarge": (A,), "g5.xlarge": (A, B, C)}),
-        short(Proof.NAMED, 30, 40),
+        short(Proof.NAMED, 10, 20),
         units={"inf2": {"zones": (A,)}},
     ),
     Situation(
@@ -117,7 +117,7 @@ PROOFS: Final = (
         _PROOF,
         "One of three zones is out, and the waiting pods may run there only: a volume, or hard topology spread.",
         world(closed=out("inf2.xlarge", zones=(A,))),
-        short(Proof.SATURATED, 30, 60),
+        short(Proof.SATURATED, 10, 40),
         zones={"inf2": (A,)},
     ),
     Situation(
@@ -125,14 +125,14 @@ PROOFS: Final = (
         _PROOF,
         "All zones are out. Another unit of the same type was refused through its own NodePool 20 s earlier.",
         world(replace(INF2, name="other", pools=("other",), replicas=((0.0, 4), (BEGIN_S - 20, 6))), INF2, G5, closed=INF2_OUT),
-        Expected(Reason.RETURN_UNPROVEN, {"other": Proof.NAMED, "inf2": Proof.NAMED}, failover(20, 50), frozenset({"mostly-short"})),
+        Expected(Reason.RETURN_UNPROVEN, {"other": Proof.NAMED, "inf2": Proof.NAMED}, failover(0, 30), frozenset({"mostly-short"})),
     ),
     Situation(
         "asked too late",
         _PROOF,
         "All zones are out, but EC2 has capacity again after 25 s. Karpenter does not ask before its cache expires.",
         world(closed=out("inf2.xlarge", until=25.0)),
-        short(Proof.NAMED, 50, 60, reason=Reason.NOT_QUIET),
+        short(Proof.NAMED, 30, 40, reason=Reason.NOT_QUIET),
         length_s=500.0,
     ),
 )
@@ -182,7 +182,7 @@ CAUSES: Final = (
         _CAUSE,
         "The NodePool is at its limit (`spec.limits`) and the demand needs one node more (`failoverUtilization: 0`).",
         world(pools=(PoolPlan("inf2", ("inf2.xlarge",), limit=1),)),
-        short(Proof.AGE, 260, 290, "cause/inf2/quota"),
+        short(Proof.AGE, 240, 270, "cause/inf2/quota"),
         policy=EVERY,
     ),
     Situation(
@@ -190,7 +190,7 @@ CAUSES: Final = (
         _CAUSE,
         "The account's vCPU quota is used up (create error `VCPULimitExceeded`; `failoverUtilization: 0`).",
         world(),
-        short(Proof.SATURATED, 80, 110, "cause/inf2/quota"),
+        short(Proof.SATURATED, 60, 90, "cause/inf2/quota"),
         quotas={"inf2": 5},
         policy=EVERY,
     ),
@@ -216,7 +216,7 @@ CAUSES: Final = (
         _CAUSE,
         "The subnets have no free addresses (create error `InsufficientFreeAddressesInSubnet`).",
         world(),
-        short(Proof.AGE, 260, 290, "cause/inf2/network"),
+        short(Proof.AGE, 240, 270, "cause/inf2/network"),
         create_errors={"inf2": "InsufficientFreeAddressesInSubnet"},
     ),
     Situation(
@@ -224,7 +224,7 @@ CAUSES: Final = (
         _CAUSE,
         "The node's image does not exist (create error `AMINotFound`).",
         world(),
-        short(Proof.AGE, 260, 290, "cause/inf2/config"),
+        short(Proof.AGE, 240, 270, "cause/inf2/config"),
         create_errors={"inf2": "AMINotFound"},
     ),
     Situation(
@@ -232,7 +232,7 @@ CAUSES: Final = (
         _CAUSE,
         "Each launch fails with an error that says nothing more (`LaunchFailed`).",
         world(),
-        short(Proof.AGE, 260, 290),
+        short(Proof.AGE, 240, 270),
         create_errors={"inf2": "LaunchFailed"},
     ),
     Situation(
@@ -266,14 +266,14 @@ SLOW: Final = (
         _SLOW,
         "All zones are out, and the latency of another unit is beyond its limit.",
         world(INF2, replace(G5, slow=ALWAYS), closed=INF2_OUT),
-        short(Proof.NAMED, 50, 60),
+        short(Proof.NAMED, 30, 40),
     ),
     Situation(
         "short, with errors",
         _SLOW,
         "All zones are out, and 5 % of the requests fail.",
         world(closed=INF2_OUT, errors=ALWAYS),
-        short(Proof.NAMED, 50, 60),
+        short(Proof.NAMED, 30, 40),
     ),
     Situation(
         "suspected and slow",
@@ -287,7 +287,7 @@ SLOW: Final = (
         _SLOW,
         "The NodePool is at its limit, and latency is beyond its limit.",
         world(replace(INF2, slow=ALWAYS), G5, pools=(PoolPlan("inf2", ("inf2.xlarge",), limit=1),)),
-        short(Proof.AGE, 260, 290, "cause/inf2/quota"),
+        short(Proof.AGE, 240, 270, "cause/inf2/quota"),
     ),
 )
 
@@ -304,7 +304,7 @@ SHARED: Final = (
         _SHARED,
         "Two units share a NodePool, each with a type of its own. Both wait, and the type of `y` is out.",
         world(X, Y, replace(G5, name="safe", pools=("safe",), types=("safe.xlarge",)), pools=(NVIDIA,), closed=out("g6.xlarge")),
-        Expected(Reason.RETURN_UNPROVEN, {"y": Proof.NAMED}, failover(50, 60)),
+        Expected(Reason.RETURN_UNPROVEN, {"y": Proof.NAMED}, failover(30, 40)),
     ),
     Situation(
         "shared, both out",
@@ -313,7 +313,7 @@ SHARED: Final = (
         world(
             X, Y, replace(G5, name="safe", pools=("safe",), types=("safe.xlarge",)), pools=(NVIDIA,), closed=out("g5.xlarge", "g6.xlarge")
         ),
-        Expected(Reason.RETURN_UNPROVEN, {"x": Proof.NAMED, "y": Proof.NAMED}, failover(50, 60), frozenset({"mostly-short"})),
+        Expected(Reason.RETURN_UNPROVEN, {"x": Proof.NAMED, "y": Proof.NAMED}, failover(30, 40), frozenset({"mostly-short"})),
     ),
     Situation(
         "either, one out",
@@ -327,7 +327,7 @@ SHARED: Final = (
         _SHARED,
         "The pods may use two NodePools, and the types of both are out.",
         world(EITHER, G5, pools=EITHER_POOLS, closed=out("inf2.xlarge", "inf2.8xlarge")),
-        short(Proof.SATURATED, 60, 140),
+        short(Proof.SATURATED, 40, 120),
     ),
     Situation(
         "weight 0",
@@ -377,10 +377,10 @@ DEMAND: Final = (
     Situation(
         "pods are replaced",
         _DEMAND,
-        "All zones are out, and the waiting pods are replaced after 35 s.",
+        "All zones are out, and the waiting pods are replaced after 25 s.",
         world(closed=INF2_OUT),
-        short(Proof.NAMED, 50, 60),
-        steps=((35.0, lambda stage: stage.cluster.replace_pods("inf2")),),
+        short(Proof.NAMED, 30, 40),
+        steps=((25.0, lambda stage: stage.cluster.replace_pods("inf2")),),
     ),
     Situation(
         "consolidation",
@@ -399,29 +399,29 @@ CLOCKS: Final = (
         _CLOCKS,
         "All zones are out, and the controller's clock is 7 min ahead of the cluster's.",
         world(closed=INF2_OUT, ahead_s=420.0),
-        short(Proof.NAMED, 50, 60, "clocks"),
+        short(Proof.NAMED, 30, 40, "clocks"),
     ),
     Situation(
         "clock behind",
         _CLOCKS,
         "All zones are out, and the controller's clock is 7 min behind the cluster's.",
         world(closed=INF2_OUT, ahead_s=-420.0),
-        short(Proof.NAMED, 50, 60, "clocks"),
+        short(Proof.NAMED, 30, 40, "clocks"),
     ),
     Situation(
         "clock steps",
         _CLOCKS,
         "All zones are out, and the controller's clock steps back by an hour after 10 s.",
         world(closed=INF2_OUT, steps=((BEGIN_S + 10.0, -3600.0),)),
-        short(Proof.NAMED, 50, 60, "clocks"),
+        short(Proof.NAMED, 30, 40, "clocks"),
     ),
     Situation(
         "another leader",
         _CLOCKS,
-        "All zones are out, and another replica begins to lead after 40 s.",
+        "All zones are out, and another replica begins to lead after 25 s.",
         world(closed=INF2_OUT),
-        short(Proof.NAMED, 50, 60),
-        steps=((40.0, lambda stage: stage.restart()),),
+        short(Proof.NAMED, 30, 40),
+        steps=((25.0, lambda stage: stage.restart()),),
     ),
 )
 
