@@ -15,7 +15,6 @@ from controller.policy import text
 from controller.policy.demand import ceiling
 from controller.policy.model import (
     CAUSE_PRECEDENCE,
-    Application,
     Cause,
     Launch,
     Memory,

@@ -25,6 +25,12 @@ def _unreadable(stage: Stage) -> None:
     stage.restart()
 
 
+def _newer_state(stage: Stage) -> None:
+    """A newer release has stored a mode change with a reason that this one does not know, and another replica begins to lead."""
+    stage.store.replace('"ShortageProven"', '"LaterReason"')
+    stage.restart()
+
+
 def _blind(stage: Stage) -> None:
     stage.absent["karpenter"] = "nodeclaims.karpenter.sh: not found"
     stage.hidden |= {"NodeClaim", "NodePool", "Event"}
@@ -210,6 +216,15 @@ BLIND: Final = (
         world(closed=INF2_OUT),
         short(Proof.NAMED, 34, 50),
         steps=((25.0, forgotten),),
+    ),
+    Situation(
+        "newer state",
+        _BLIND,
+        "In capacity mode the stored memory names a reason that this release does not know; all zones are out for 15 min.",
+        world(closed=QUARTER),
+        Expected(Reason.DEMAND_MET, NAMED, back(900, 2400)),
+        steps=((600.0, _newer_state),),
+        length_s=3000.0,
     ),
     Situation(
         "no metrics",

@@ -252,6 +252,35 @@ CAUSES: Final = (
     ),
 )
 
+_PROPORTION: Final = "The others can serve what is missing"
+PROPORTION: Final = (
+    Situation(
+        "one of twenty",
+        _PROPORTION,
+        "A unit has 19 replicas and asks for one more. All zones are out.",
+        world(replace(INF2, replicas=((0.0, 19), (BEGIN_S, 20))), replace(G5, replicas=((0.0, 3),)), closed=INF2_OUT),
+        Expected(Reason.SHORTAGE_ABSORBED, {"inf2": Proof.NAMED}, (), frozenset({"held/ShortageAbsorbed"})),
+        units={"inf2": {"weight": 87}, "g5": {"weight": 13}},
+    ),
+    Situation(
+        "light unit",
+        _PROPORTION,
+        "A unit that carries a twentieth of the traffic asks for two replicas more. All zones are out.",
+        world(closed=INF2_OUT),
+        Expected(Reason.SHORTAGE_ABSORBED, {"inf2": Proof.NAMED}, (), frozenset({"held/ShortageAbsorbed"})),
+        units={"inf2": {"weight": 5}, "g5": {"weight": 95}},
+    ),
+    Situation(
+        "light unit, every shortage",
+        _PROPORTION,
+        "The same, and `failoverUtilization` is 0.",
+        world(closed=INF2_OUT),
+        short(Proof.NAMED, 30, 40),
+        policy=EVERY,
+        units={"inf2": {"weight": 5}, "g5": {"weight": 95}},
+    ),
+)
+
 _SLOW: Final = "Users notice it"
 SLOW: Final = (
     Situation(
@@ -425,4 +454,4 @@ CLOCKS: Final = (
     ),
 )
 
-SHORTAGES: Final = (*PROOFS, *BOOTS, *CAUSES, *SLOW, *SHARED, *DEMAND, *CLOCKS)
+SHORTAGES: Final = (*PROOFS, *BOOTS, *CAUSES, *PROPORTION, *SLOW, *SHARED, *DEMAND, *CLOCKS)

@@ -233,6 +233,16 @@ class Store:
         self._text, self._version, self._epoch = encode(memory), self._version + 1, epoch
         return StoredMemory(memory, str(self._version), epoch)
 
+    def replace(self, before: str, after: str) -> None:
+        """Somebody else writes the ConfigMap: a text in it is replaced.
+
+        Raises:
+            ValueError: It is not there.
+        """
+        if before not in self._text:
+            raise ValueError(f"the stored memory has no {before}")
+        self._text, self._version = self._text.replace(before, after), self._version + 1
+
     def lose(self) -> None:
         """Somebody deletes the ConfigMap."""
         self._text = ""
