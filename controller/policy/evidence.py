@@ -238,7 +238,8 @@ def missing_words(found: Finding, observed: UnitObservation) -> str:
         if found.unavailable:
             said = _words(found.unavailable, found.required)
             progress += f", {len(said)} unavailable as Karpenter's metrics say ({text.listing(said)})"
-        at_once = f"if {text.listing(_words(found.missing, found.required))} refuses"
+        lacking = _words(found.missing, found.required)
+        at_once = f"if {text.listing(lacking)} {'refuses' if len(lacking) == 1 else 'refuse'}"
     else:
         named = tuple(dict.fromkeys(f"{one.named_type} in {one.named_zone}" for one in found.refusals if one.named_zone))
         progress = f"{text.listing(named) if named else 'an offering that is not named'} refused, the zones that count are not known"
@@ -255,7 +256,7 @@ def _facts(unit: Unit, observed: UnitObservation, found: Finding, waiting: Seque
     if refusals:
         last = max(refusals, key=lambda failure: failure.at)
         attempts = len({failure.attempt for failure in refusals})
-        codes = text.listing(last.codes) + (" (message cut: at least)" if last.truncated else "")
+        codes = text.listing(last.codes) + (" (and perhaps others: the message was cut)" if last.truncated else "")
         where = f" {last.named_type} in {last.named_zone}" if last.named_type and last.named_zone else ""
         scope = "" if last.requirements_known else "; its NodeClaim was never seen"
         facts.append(f"{attempts} refused attempt(s), last {text.duration(now - last.at)} ago: {codes}{where}{scope}")

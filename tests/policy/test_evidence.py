@@ -486,7 +486,7 @@ def test_facts_list_everything_that_was_observed() -> None:
         notes=("quota: 10 of 64 vCPU free",),
     )
     assert judge(made).facts == (
-        "1 refused attempt(s), last 1 min ago: InsufficientInstanceCapacity (message cut: at least) inf2.xlarge in us-west-2a; "
+        "1 refused attempt(s), last 1 min ago: InsufficientInstanceCapacity (and perhaps others: the message was cut) inf2.xlarge in us-west-2a; "
         "its NodeClaim was never seen",
         "inf2.xlarge in us-west-2a refused, the zones that count are not known; proven: saturated",
         "NodePool inf2: no compatible instance type, 20 s ago",
@@ -528,7 +528,7 @@ def test_facts_list_recent_launches(launch: Any, words: tuple[str, ...]) -> None
             THREE[:1],
             {**IN_ZONES, "pool_instance_types": TYPES},
             "1 of 6 offerings refused (inf2.xlarge us-west-2a); proven at once if inf2.xlarge us-west-2b, inf2.xlarge us-west-2c, "
-            "inf2.8xlarge us-west-2a, inf2.8xlarge us-west-2b, inf2.8xlarge us-west-2c refuses, else at 08:02:30 UTC",
+            "inf2.8xlarge us-west-2a, inf2.8xlarge us-west-2b, inf2.8xlarge us-west-2c refuse, else at 08:02:30 UTC",
             id="offerings of two types",
         ),
         pytest.param(
@@ -556,7 +556,7 @@ def test_facts_list_recent_launches(launch: Any, words: tuple[str, ...]) -> None
         pytest.param(
             (refused(),),
             IN_ZONES,
-            "0 of 3 zones refused; proven at once if us-west-2a, us-west-2b, us-west-2c refuses, else at 08:02:30 UTC",
+            "0 of 3 zones refused; proven at once if us-west-2a, us-west-2b, us-west-2c refuse, else at 08:02:30 UTC",
             id="a message that names no zone",
         ),
     ],
