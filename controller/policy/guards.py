@@ -14,6 +14,7 @@ from typing import Final
 
 from controller.policy import text
 from controller.policy.absorption import Absorption
+from controller.policy.availability import known_targets
 from controller.policy.breach import breach
 from controller.policy.case import Case, soonest
 from controller.policy.model import Cause, GuardResult, Mode, Return, Shortage, Snapshot, Target, Verdict
@@ -27,7 +28,6 @@ _HOUR_S = 3600.0
 METRIC_LAG_S: Final = 300.0
 """How long CloudWatch may take to show a period, seconds. It reports load-balancer metrics only where there are requests: no value for
 longer than this means that there were none."""
-
 
 Guard = Callable[[Case], GuardResult]
 
@@ -242,10 +242,20 @@ def _unsafe(case: Case) -> str:
     unbound = [service for service in serving if observed.bound is not None and service not in observed.bound]
     if unbound:
         return f"the load balancer has no target group for {text.listing(unbound)} yet"
-    healthy = case.figures.healthy
+    return _unhealthy(case, serving)
+
+
+def _unhealthy(case: Case, serving: Sequence[str]) -> str:
+    """Why the load balancer could not serve from these Services; "" where it was seen that it can."""
+    healthy = known_targets(case.snapshot, case.figures.healthy)
     sick = [service for service in serving if healthy.get(service) == 0]
     if sick:
         return f"no target of {text.listing(sick)} is healthy at the load balancer"
+    # What has traffic now may keep it: no change of weights makes that worse.
+    present = {target.service for target in case.snapshot.routing.targets if target.weight > 0}
+    unseen = [service for service in serving if service not in healthy and service not in present]
+    if unseen:
+        return f"no target of {text.listing(unseen)} has been seen healthy at the load balancer yet{_not_asked(case.snapshot)}"
     # Users wait for a failover, and one healthy target is better than none. A fallback only saves money: it waits for most of them.
     for service in serving if case.mode is Mode.CAPACITY else ():
         _, ready = _endpoints(case, service)
@@ -253,6 +263,14 @@ def _unsafe(case: Case) -> str:
         if healthy.get(service, needed) < needed:
             return f"{healthy[service]} target(s) of {service} are healthy at the load balancer, {needed} are needed"
     return ""
+
+
+def _not_asked(snapshot: Snapshot) -> str:
+    """What to do where ELBv2 cannot be asked; "" where it answers."""
+    seen = snapshot.routing.verification
+    if seen is None or seen.verdict is not Verdict.CANNOT_TELL:
+        return ""
+    return f" ({seen.problem}): without ELBv2, pods need readiness gates of its controller, or the policy allowUnsafeSwitch"
 
 
 def unblocked(case: Case) -> GuardResult:
