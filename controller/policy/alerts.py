@@ -9,6 +9,7 @@ from controller.policy import text
 from controller.policy.availability import healthy_targets, known_targets
 from controller.policy.case import Case
 from controller.policy.contested import contested
+from controller.policy.metric_times import fresh_s
 from controller.policy.missing_metrics import held_replicas, held_until
 from controller.policy.model import (
     CRITICAL,
@@ -194,13 +195,14 @@ def _waiting_unexplained(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence
 
 
 def _missing_metrics(snapshot: Snapshot, memory: Memory) -> Iterator[Alert]:
-    """No counter has a value any more, and replicas above their minimum are held."""
-    if memory.demand_missing_since is None or memory.demand_known_since is not None:
+    """No counter has a value any more, and replicas above their minimum are held. A single late period raises no alert."""
+    since, period_s = memory.demand_missing_since, snapshot.application.metric_period_s
+    if since is None or memory.demand_known_since is not None or snapshot.now - since < period_s:
         return
     held = held_replicas(snapshot, memory)
     if any(held.get(unit.name, 0) > unit.min_replicas for unit in snapshot.application.units):
-        waited, left = text.duration(snapshot.now - memory.demand_missing_since), text.duration(held_until(memory) - snapshot.now)
-        words = f"no counter of any unit has had a value for {waited}; KEDA takes that for no demand, so replicas are held for {left}"
+        waited, left = text.duration(snapshot.now - since + fresh_s(period_s)), text.duration(held_until(snapshot, memory) - snapshot.now)
+        words = f"no counter of any unit has a value from the last {waited}; KEDA takes that for no demand, so replicas are held for {left}"
         yield Alert("silent/counters", "warning", f"{words}: does CloudWatch answer?")
 
 

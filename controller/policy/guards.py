@@ -17,6 +17,7 @@ from controller.policy.absorption import Absorption
 from controller.policy.availability import known_targets
 from controller.policy.breach import breach
 from controller.policy.case import Case, soonest
+from controller.policy.metric_times import judged_s
 from controller.policy.model import Cause, GuardResult, Mode, Return, Shortage, Snapshot, Target, Verdict
 from controller.policy.reasons import Reason, fill
 from controller.policy.reservations import ending_details
@@ -24,10 +25,6 @@ from controller.policy.routing import MAX_TARGET_GROUPS, action_problem
 from controller.policy.weights import carries, follows_ready
 
 _HOUR_S = 3600.0
-
-METRIC_LAG_S: Final = 300.0
-"""How long CloudWatch may take to show a period, seconds. It reports load-balancer metrics only where there are requests: no value for
-longer than this means that there were none."""
 
 Guard = Callable[[Case], GuardResult]
 
@@ -433,11 +430,11 @@ def step(case: Case) -> GuardResult:
 def _figures_at(case: Case, shown: float) -> float:
     """When the errors of a whole period after `shown` are known, seconds since the Unix epoch; 0 once they are.
 
-    No value for longer than CloudWatch may be late means that there were no requests.
+    CloudWatch reports load-balancer metrics only where there are requests: no value for longer than it may be late means that there were
+    none.
     """
-    whole = shown + case.snapshot.application.metric_period_s
-    errors = case.snapshot.error_ratio
-    return 0.0 if errors is not None and errors.at >= whole else whole + METRIC_LAG_S
+    period_s, errors = case.snapshot.application.metric_period_s, case.snapshot.error_ratio
+    return 0.0 if errors is not None and errors.at >= shown + period_s else shown + judged_s(period_s)
 
 
 # Freshness comes first: before the watches have delivered anything, "does not exist" only means "not seen yet".
