@@ -140,9 +140,15 @@ def _application(member: Member) -> Object:
             "capacityService": {"name": f"{member.name}-all", "port": 80},
             "metrics": {"namespace": "bench", "periodSeconds": 60},
             "units": units,
-            # The benchmark measures the machinery, so the policy's two waits are off.
+            # The benchmark measures the machinery, so the policy's two waits are off. No ELBv2 knows which targets are healthy.
             # The pods stay pending until the benchmark uses them; alerts about that would disturb the measurement.
-            "policy": {"patienceSeconds": 0, "replacementHoldSeconds": 0, "dwellCostSeconds": 0, "hardDemandSeconds": 7200},
+            "policy": {
+                "patienceSeconds": 0,
+                "replacementHoldSeconds": 0,
+                "dwellCostSeconds": 0,
+                "hardDemandSeconds": 7200,
+                "allowUnsafeSwitch": True,
+            },
         },
     }
 

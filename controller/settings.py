@@ -175,7 +175,7 @@ class AwsSettings(Theme):
     elbv2_enabled: bool = Field(
         default=True,
         description="Verify every mode change with DescribeRules and DescribeTargetHealth. Off: every mode change stays unverified, and "
-        "status and alerts report that.",
+        "status and alerts report that; only readiness gates of the load-balancer controller then show which targets are healthy.",
     )
     cloudwatch_enabled: bool = Field(default=True, description="Read demand, latency and 5xx. Off: decisions rest on Kubernetes alone.")
     reservations_enabled: bool = Field(

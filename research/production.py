@@ -124,7 +124,7 @@ class _World:
             bound=services,
             capacity_ready=_REPLICAS,
             capacity_exists=True,
-            verification=Verification(Verdict.YES, now, "", action),
+            verification=Verification(Verdict.YES, now, "", action, counted=dict.fromkeys(services, _REPLICAS)),
         )
 
     def _expensive(self, now: float) -> UnitObservation:

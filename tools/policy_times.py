@@ -7,11 +7,13 @@ from typing import Final
 
 from controller.catalog.application import PolicyFile
 from controller.catalog.fields import yaml_key
-from controller.policy import alerts, availability, demand, guards, missing_metrics, offerings, proof, stuck, text
+from controller.policy import alerts, availability, metric_times, missing_metrics, offerings, proof, stuck, text
 from controller.policy.model import CAUSE_PRECEDENCE, Cause, PolicySettings
 from controller.settings import FreshnessSettings, LeaderElectionSettings, PollSettings
 from controller.signals import waits
 from controller.signals.classify import CODE_CAUSES, CREATE_ERROR_CAUSES
+
+_PERIOD_S: Final = 60  # the default of `metrics.periodSeconds`
 
 _FIXED: Final[tuple[tuple[float, str], ...]] = (
     (proof.RETRY_S, "how long a refusal must stand for a proof by age"),
@@ -21,11 +23,18 @@ _FIXED: Final[tuple[tuple[float, str], ...]] = (
     (stuck.JOINS_S, "how long an instance may take to become a node before the alert `unjoined/…`"),
     (stuck.UNPROVEN_S, "how long a return may be neither proven nor refused before the alert `unproven/…`"),
     (alerts.CLOCKS_APART_S, "by how much clocks may differ before the alert `clocks`"),
-    (demand.FRESH_S, "how old a value of a request counter may be"),
-    (guards.METRIC_LAG_S, "how long CloudWatch may take to show what a change did; weight is given back no sooner"),
+    (
+        metric_times.fresh_s(_PERIOD_S),
+        "how old a value of a request counter may be; longer by what the metric period is longer than a minute",
+    ),
+    (
+        metric_times.shown_s(_PERIOD_S),
+        "how long CloudWatch may take to show what a change did, and weight is not given back; longer by twice what the metric period is "
+        "longer than a minute",
+    ),
     (availability.HEALTH_FRESH_S, "how old the load balancer's count of healthy targets may be"),
     (missing_metrics.HELD_S, "how long replicas are held while no counter has a value"),
-    (missing_metrics.BELIEVED_S, "how long the demand must be known again before that ends"),
+    (metric_times.believed_s(_PERIOD_S), "how long the demand must be known again before that ends; likewise"),
 )
 """Times that are no settings, and what they are for."""
 

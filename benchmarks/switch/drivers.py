@@ -8,16 +8,17 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from benchmarks.switch.plan import REPLICAS, Lane, Plan
-from controller.clients.kube import INGRESSES, MERGE_PATCH, KubeSession
+from controller.clients.kube import INGRESSES, JSON_PATCH, MERGE_PATCH, KubeSession, Object
 from controller.clock import format_rfc3339
 from controller.errors import RemoteError
 from controller.policy.annotations import OVERRIDE_REASON, PINNED_MODE, PINNED_UNTIL
 from controller.policy.codec import decode
 from controller.policy.model import Application, Memory, Mode, Target
 from controller.policy.routing import action_key, format_action
+from controller.policy.standby import needed, standby_patch
 from controller.service.store import record_name
 from failover_harness.dataplane.cluster import STATE_NAMESPACE, Cluster
 from failover_testbed.kube_api import ApiError
@@ -28,6 +29,7 @@ _CHURN_S: Final = (10.0, 20.0)
 _CRASH_S: Final = 25.0
 _STOP_S: Final = 10.0
 _PINNED_S: Final = 3600.0
+_WITHOUT_RULES_S: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,41 @@ class Pins:
         return memory.mode is self._mode and changed >= self._asked - 1.0 and memory.verified_at is not None
 
 
+class LateRules(Pins):
+    """An operator who asks for a mode change on an Ingress without standby rules, and adds them while it waits, as `doctor` says.
+
+    They are removed again before each failover.
+    """
+
+    _missing_until: float | None = None
+
+    def step(self, now: float) -> None:
+        """See `Driver.step`."""
+        if self._missing_until is not None and now >= self._missing_until:
+            self._missing_until = None
+            self._rules(self._missing())
+        super().step(now)
+
+    def _pin(self) -> None:
+        if self._mode is Mode.COST:
+            if extra := len(self._ingress()["spec"]["rules"]) - 1:
+                self._rules([{"op": "remove", "path": f"/spec/rules/{place}"} for place in range(extra, 0, -1)])
+            self._missing_until = time.monotonic() + _WITHOUT_RULES_S
+        super()._pin()
+
+    def _ingress(self) -> Object:
+        return self._session.get(INGRESSES, self._application.namespace, self._application.ingress)
+
+    def _missing(self) -> list[dict[str, Any]]:
+        """What the command that `doctor` prints sends."""
+        rules = self._ingress()["spec"]["rules"]
+        return standby_patch(self._application.action, rules, needed(self._application))
+
+    def _rules(self, operations: list[dict[str, Any]]) -> None:
+        path = INGRESSES.path(self._application.namespace, self._application.ingress)
+        self._session.request("PATCH", path, body=json.dumps(operations), content_type=JSON_PATCH)
+
+
 class Naive:
     """Patches the action from five Services to one and back, like the AWS sample, on an Ingress without standby rules.
 
@@ -201,6 +238,8 @@ def drivers(cluster: Cluster, plan: Plan, session: KubeSession, log: Log) -> lis
     for lane in plan.lanes:
         for key in lane.keys:
             application, chance = cluster.members[key].application, random.Random(key)
+            if lane.driver == "late-rules":
+                made.append(LateRules(cluster, application, lane, session, log, chance))
             if lane.driver == "pins":
                 made.append(Pins(cluster, application, lane, session, log, chance))
             if lane.driver == "patch":

@@ -21,8 +21,9 @@ class Lane:
         style: Routing style.
         count: How many applications.
         rate: Requests per second to each.
-        driver: What changes the mode: ``pins``, an operator's pins, which the controller carries out; ``patch``, one patch of the Ingress
-            by the benchmark, as in the AWS sample, without standby rules and controller; "" for none.
+        driver: What changes the mode: ``pins``, an operator's pins, which the controller carries out; ``late-rules``, the same on an
+            Ingress without standby rules, which are added while the mode change waits for them; ``patch``, one patch of the Ingress by the
+            benchmark, as in the AWS sample, without standby rules and controller; "" for none.
         budget: The controller and its site; controllers differ in their rate of ELBv2 calls.
         pause_s: From a verified mode change to the next, seconds; uniform between the two.
         faults: Faults of the load-balancer controller.
@@ -48,6 +49,11 @@ class Lane:
     units: int = 3
     churn: bool = True
     crashes: bool = False
+
+    @property
+    def ours(self) -> bool:
+        """Whether the controller changes the mode."""
+        return self.driver in {"pins", "late-rules"}
 
     @property
     def keys(self) -> list[str]:
@@ -86,6 +92,7 @@ FULL: Final = Plan(
         Lane("in-place", IN_PLACE, 5, 40, budget="in-place"),
         Lane("still", SINGLE, 1, 20, driver="", budget="single"),
         Lane("naive", SINGLE, 1, 30, driver="patch", units=5),
+        Lane("late-rules", SINGLE, 1, 20, driver="late-rules", pause_s=(5.0, 6.0), budget="single"),
         Lane("crash", SINGLE, 1, 20, budget="single", crashes=True),
         Lane("crash-still", SINGLE, 1, 20, driver="", budget="single", crashes=True),
         Lane("lag-0", SINGLE, 1, 15, pause_s=(20.0, 21.0), faults=Faults(lag_s=0.0), units=5),
@@ -105,6 +112,7 @@ QUICK: Final = Plan(
         Lane("in-place", IN_PLACE, 2, 40, budget="in-place"),
         Lane("still", SINGLE, 1, 20, driver="", budget="single"),
         Lane("naive", SINGLE, 1, 30, driver="patch", units=5),
+        Lane("late-rules", SINGLE, 1, 20, driver="late-rules", pause_s=(1.0, 2.0), budget="single"),
         Lane("lag-0", SINGLE, 1, 15, pause_s=(1.0, 2.0), faults=Faults(lag_s=0.0), units=5),
     ),
     seconds=40.0,

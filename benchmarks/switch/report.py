@@ -31,7 +31,7 @@ Row = dict[str, Any]
 
 def document(result: Result, machine: Mapping[str, Any], took_s: float) -> Row:
     """The whole run as plain JSON values."""
-    pinned = [lane for lane in result.plan.lanes if lane.driver == "pins"]
+    pinned = [lane for lane in result.plan.lanes if lane.ours]
     changes = [change for lane in pinned for key in lane.keys for change in result.histories[key].mode_changes]
     return {
         "machine": dict(machine),
@@ -73,8 +73,8 @@ def _directions(lanes: Iterable[Lane], result: Result) -> list[Row]:
 
 
 def _world(lane: Lane) -> bool:
-    """Whether the load-balancer controller or stickiness delays a lane's mode changes."""
-    return bool(lane.lose or lane.faults.lag_s > 1 or lane.clients)
+    """Whether the load-balancer controller, stickiness or missing standby rules delay a lane's mode changes."""
+    return bool(lane.lose or lane.faults.lag_s > 1 or lane.clients or lane.driver == "late-rules")
 
 
 def _failed_after(change: ModeChange, changes: Sequence[ModeChange], outcome: Outcome) -> int:
@@ -163,7 +163,7 @@ def _naive(result: Result) -> Row:
 def _timeline(result: Result) -> Row:
     """Failed requests per second and times of mode changes, in seconds since the load began."""
     naive = [key for lane in result.plan.lanes if lane.driver == "patch" for key in lane.keys]
-    ours = [key for lane in result.plan.lanes if lane.driver == "pins" and not lane.crashes for key in lane.keys]
+    ours = [key for lane in result.plan.lanes if lane.ours and not lane.crashes for key in lane.keys]
 
     def by_second(keys: Iterable[str]) -> dict[str, int]:
         ends = [int(end - result.began) for key in keys for _, end in result.outcomes[key].failures]
@@ -190,7 +190,9 @@ def faults(made: Mapping[str, Any]) -> list[str]:
     if made["switches"] < max(1, made["goal"]):
         found.append(f"only {made['switches']} switches")
     found += [
-        f"{row['lane']}: {row['unexplained']} failed requests" for row in made["lanes"] if row["driver"] == "pins" and row["unexplained"]
+        f"{row['lane']}: {row['unexplained']} failed requests"
+        for row in made["lanes"]
+        if row["driver"] in {"pins", "late-rules"} and row["unexplained"]
     ]
     found += [f"{row['lane']}: lowered early, {row['early']} times" for row in made["lanes"] if row["early"]]
     if not made["naive"]["failed"]:
@@ -254,7 +256,7 @@ def _direction(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _lane_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    who = {"pins": "our controller", "patch": "one patch", "": "nobody"}[row["driver"]]
+    who = {"pins": "our controller", "late-rules": "our controller", "patch": "one patch", "": "nobody"}[row["driver"]]
     counts = (f"{row['switches']:,}", f"{row['reweights']:,}", f"{row['requests']:,}", f"{row['failed']:,}", f"{row['by_death']:,}")
     name = f"{row['lane']} ({row['deaths']} pods crash)" if row["deaths"] else row["lane"]
     return (name, f"{row['applications']}", who, *counts, f"{row['unexplained']:,}", f"{row['in_flight']:,}")

@@ -78,7 +78,9 @@ def _site(plan: Plan, folder: Path, begun: float) -> Result:
         print(f"[{time.monotonic() - begun:5.0f} s] {budget}: {what}", file=sys.stderr, flush=True)
 
     applications = _application_files(plan, folder)
-    members = [Member(applications[key], REPLICAS, standby=lane.driver != "patch") for lane in plan.lanes for key in lane.keys]
+    members = [
+        Member(applications[key], REPLICAS, standby=lane.driver not in {"patch", "late-rules"}) for lane in plan.lanes for key in lane.keys
+    ]
     faults = {lane.name: lane.faults for lane in plan.lanes if lane.faults != Faults()}
     say(f"starting a cluster with {len(members)} applications")
     with ExitStack() as stack:

@@ -422,8 +422,8 @@ class PolicyFile(FileModel):
     )
     allow_unsafe_switch: bool = Field(
         default=_DEFAULTS.allow_unsafe_switch,
-        description="Whether to change the mode although the receiving target group is not registered and healthy: 5 to 30 s of 503 each "
-        "way. Off: such a mode change is refused with a reason.",
+        description="Whether to change the mode although the receiving target group is not registered and healthy, or not known to be: 5 "
+        "to 30 s of 503 each way. Off: such a mode change is refused with a reason.",
     )
 
     @model_validator(mode="after")

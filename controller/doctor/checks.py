@@ -77,6 +77,12 @@ CHECKS: Final[tuple[Check[Observation], ...]] = (
     ),
     Check(standby.quotas, "Beyond a quota the load-balancer controller stops with its work half done.", (ENDPOINT_SLICES, SCALED_OBJECTS)),
     Check(
+        scaling.metric_period,
+        "KEDA and the controller know a period's demand after its end: a longer period makes both react later.",
+        (),
+        False,
+    ),
+    Check(
         scaling.scaled_objects,
         "The controller scales up the receiving side through them, and leaves alone what it cannot set.",
         (SCALED_OBJECTS,),

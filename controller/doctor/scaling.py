@@ -3,11 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from controller.doctor.observe import Observation
 from controller.doctor.report import Finding, ok, warning
 from controller.policy import text as words
+from controller.policy.metric_times import oldest_s
 from controller.policy.model import Unit
+
+_MINUTE_S: Final = 60
+_KEEP: Final = (
+    'on each trigger `ignoreNullValues: "false"`, and on each ScaledObject `fallback: {failureThreshold: 3, replicas: 1, behavior: '
+    "currentReplicasIfHigher}`"
+)
+"""What keeps KEDA from taking a period without a value for no demand. Pods must publish zeros while they are idle."""
+
+
+def metric_period(observed: Observation) -> Iterator[Finding]:
+    """The metrics have a period of a minute."""
+    application = observed.application
+    period_s = application.metric_period_s
+    if not application.metric_namespace or period_s <= _MINUTE_S:
+        yield ok(f"{period_s} s" if application.metric_namespace else "no metrics are named")
+        return
+    oldest, usual = (words.duration(oldest_s(one)) for one in (period_s, _MINUTE_S))
+    yield warning(
+        f"the metric period is {period_s} s: the demand that the controller knows is up to {oldest} old ({usual} with 60 s), KEDA scales "
+        "as late, and between two periods it may find no value, which it takes for no demand",
+        f'set metricStatPeriod and metricCollectionTime to "60", and divide by {period_s / _MINUTE_S:g} the targets and, in the '
+        f"application file, periodSeconds and throughput; or keep the period, and where idle pods publish zeros set {_KEEP}. Without that, the "
+        "controller raises floors while no counter has a value",
+    )
 
 
 def scaled_objects(observed: Observation) -> Iterator[Finding]:

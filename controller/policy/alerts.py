@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from controller.policy import text
+from controller.policy.availability import healthy_targets, known_targets
 from controller.policy.case import Case
 from controller.policy.contested import contested
+from controller.policy.metric_times import fresh_s
 from controller.policy.missing_metrics import held_replicas, held_until
 from controller.policy.model import (
     CRITICAL,
@@ -31,6 +33,10 @@ from controller.policy.stuck import lost_launches, stuck
 
 CLOCKS_APART_S: Final = 30.0
 """Clocks that differ by more than this are worth an alert."""
+
+UNHEALTHY_AFTER_S: Final = 60.0
+"""How long ready replicas may be unhealthy at the load balancer without an alert, seconds. Registering takes the load-balancer controller
+5 to 30 s, and two checks at its default interval of 15 s make a target healthy (docs/research/alb.md)."""
 
 _FIGHTING = 3  # re-assertions after which an alert says that two writers fight
 
@@ -127,12 +133,27 @@ def _unprepared(snapshot: Snapshot, decision: Decision) -> Iterator[Alert]:
         names = text.listing(backend.service for backend in cold)
         words = f"no standby rule keeps {names} registered with the load balancer, so the controller would not change the mode"
         yield Alert("unprepared", "warning", f"{words}: `failoverctl doctor` prints what to add")
+    elif routing.targets and not application.policy.allow_unsafe_switch:
+        yield from _blind(snapshot)
     exists = {unit.backend: snapshot.units[unit.name].service_exists for unit in application.units}
     exists[application.capacity] = routing.capacity_exists
     absent = [f"{one.service}:{one.port}" for one in needed(application) if exists[one] is False]
     if absent:
         words = f"there is no Service with the port {text.listing(absent)}, so the controller would not route to it"
         yield Alert("unprepared/services", "warning", words)
+
+
+def _blind(snapshot: Snapshot) -> Iterator[Alert]:
+    """Target groups whose health nobody can say: ELBv2 cannot be asked, and pods have no readiness gates."""
+    seen = snapshot.routing.verification
+    if seen is None or seen.verdict is not Verdict.CANNOT_TELL:
+        return
+    known = known_targets(snapshot, healthy_targets(snapshot))
+    unseen = [one.service for one in needed(snapshot.application) if one.service not in known]
+    if unseen:
+        words = f"nothing shows whether targets of {text.listing(unseen)} are healthy ({seen.problem}), so the controller would not"
+        fix = "let it ask ELBv2, give pods the readiness gates of the load-balancer controller, or set allowUnsafeSwitch"
+        yield Alert("unprepared/health", "warning", f"{words} change the mode: {fix}")
 
 
 def _causes(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
@@ -174,13 +195,14 @@ def _waiting_unexplained(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence
 
 
 def _missing_metrics(snapshot: Snapshot, memory: Memory) -> Iterator[Alert]:
-    """No counter has a value any more, and replicas above their minimum are held."""
-    if memory.demand_missing_since is None or memory.demand_known_since is not None:
+    """No counter has a value any more, and replicas above their minimum are held. A single late period raises no alert."""
+    since, period_s = memory.demand_missing_since, snapshot.application.metric_period_s
+    if since is None or memory.demand_known_since is not None or snapshot.now - since < period_s:
         return
     held = held_replicas(snapshot, memory)
     if any(held.get(unit.name, 0) > unit.min_replicas for unit in snapshot.application.units):
-        waited, left = text.duration(snapshot.now - memory.demand_missing_since), text.duration(held_until(memory) - snapshot.now)
-        words = f"no counter of any unit has had a value for {waited}; KEDA takes that for no demand, so replicas are held for {left}"
+        waited, left = text.duration(snapshot.now - since + fresh_s(period_s)), text.duration(held_until(snapshot, memory) - snapshot.now)
+        words = f"no counter of any unit has a value from the last {waited}; KEDA takes that for no demand, so replicas are held for {left}"
         yield Alert("silent/counters", "warning", f"{words}: does CloudWatch answer?")
 
 
@@ -196,10 +218,16 @@ def _maxima(case: Case) -> Iterator[Alert]:
 
 
 def _unhealthy(case: Case) -> Iterator[Alert]:
-    """Replicas that are ready in Kubernetes and unhealthy at the load balancer: they cost money and get no traffic."""
+    """Replicas that are ready in Kubernetes and unhealthy at the load balancer: they cost money and get no traffic.
+
+    New pods are: the load balancer registers them and checks their health first.
+    """
+    seen = case.snapshot.routing.verification
     for unit in case.snapshot.application.units:
         ready = case.evidence[unit.name].ready
-        if ready and case.figures.healthy.get(unit.backend.service) == 0:
+        since = seen.ill_since.get(unit.backend.service) if seen is not None else None
+        lasts = since is not None and case.snapshot.now - since >= UNHEALTHY_AFTER_S
+        if ready and lasts and case.figures.healthy.get(unit.backend.service) == 0:
             words = f"{unit.name}: {ready} ready replica(s), none of which the load balancer calls healthy, so it gets no traffic"
             yield Alert(f"unhealthy/{unit.name}", "warning", f"{words}: compare the target group's health check with the readiness probe")
 

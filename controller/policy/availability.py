@@ -21,12 +21,36 @@ _PERCENT: Final = 100.0
 
 
 def healthy_targets(snapshot: Snapshot) -> Mapping[str, int]:
-    """Healthy targets by Service; empty where the load balancer was not observed lately."""
+    """Healthy targets by Service, as far as they are known lately: what the load balancer was counted to have, and open readiness gates."""
     seen = snapshot.routing.verification
-    if seen is None:
-        return {}
-    counted_at = seen.at if seen.healthy_at is None else seen.healthy_at
-    return seen.healthy if abs(snapshot.now - counted_at) <= HEALTH_FRESH_S else {}
+    fresh = seen is not None and abs(snapshot.now - _counted_at(seen)) <= HEALTH_FRESH_S
+    return _with_gates(seen.healthy if seen is not None and fresh else {}, snapshot)
+
+
+def known_targets(snapshot: Snapshot, healthy: Mapping[str, int]) -> Mapping[str, int]:
+    """Healthy targets by Service, as they were last seen since the target group exists, however long ago.
+
+    Args:
+        snapshot: What is observed.
+        healthy: See `healthy_targets`.
+
+    Returns:
+        A Service that is missing was never seen with any: it is not known to have a healthy target.
+    """
+    seen = snapshot.routing.verification
+    return {**_with_gates(seen.counted if seen is not None else {}, snapshot), **healthy}
+
+
+def _counted_at(seen: Verification) -> float:
+    return seen.at if seen.healthy_at is None else seen.healthy_at
+
+
+def _with_gates(counted: Mapping[str, int], snapshot: Snapshot) -> dict[str, int]:
+    """The counts, and the targets that became healthy after them. Without a count every open gate is one target."""
+    found = dict(counted)
+    for service, gates in snapshot.routing.gates.items():
+        found[service] = counted[service] + gates.lately if service in counted else gates.count
+    return found
 
 
 def with_known_health(seen: Verification, before: Verification | None) -> Verification:
@@ -43,10 +67,21 @@ def with_known_health(seen: Verification, before: Verification | None) -> Verifi
         While the rule does not match the action, the old counts count as new, because no newer ones can exist. Where the verification
         failed, they age.
     """
+    kept = _last_counts(seen, before)
     if before is None or seen.healthy or not before.healthy:
-        return seen
+        return kept
     waiting = seen.verdict is Verdict.NOT_YET
-    return replace(seen, healthy=before.healthy, healthy_at=seen.at if waiting else before.healthy_at or before.at)
+    return replace(kept, healthy=before.healthy, healthy_at=seen.at if waiting else _counted_at(before))
+
+
+def _last_counts(seen: Verification, before: Verification | None) -> Verification:
+    """Adds what was known of each Service before, unless its target groups are others now."""
+    if before is None:
+        return replace(seen, counted={**seen.counted, **seen.healthy})
+    same = {name for name in before.counted if not seen.groups or before.groups.get(name) == seen.groups.get(name)}
+    counted = {name: count for name, count in before.counted.items() if name in same} | dict(seen.counted) | dict(seen.healthy)
+    ill = {name: min(at, before.ill_since.get(name, at)) for name, at in seen.ill_since.items()} if seen.healthy else before.ill_since
+    return replace(seen, counted=counted, groups=seen.groups or before.groups, ill_since=ill)
 
 
 def serving_replicas(snapshot: Snapshot, healthy: Mapping[str, int]) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from controller.policy.metric_times import recent_s
 from controller.policy.model import Sample, Snapshot
 
 
@@ -36,5 +37,5 @@ def latency_breach(snapshot: Snapshot, names: Sequence[str], *, since: float = -
 
 
 def _recent(snapshot: Snapshot, sample: Sample, since: float) -> bool:
-    window, now = snapshot.application.policy.ice_window_s, snapshot.now
+    window, now = max(snapshot.application.policy.ice_window_s, recent_s(snapshot.application.metric_period_s)), snapshot.now
     return max(since, now - window) <= sample.at <= now + window  # CloudWatch's clock and ours differ

@@ -9,11 +9,9 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from controller.policy.model import Application, CapacityWeights, Cause, Scaler, Snapshot, Unit, UnitEvidence, UnitObservation
+from controller.policy.metric_times import fresh_s
+from controller.policy.model import Application, CapacityWeights, Cause, Sample, Scaler, Snapshot, Unit, UnitEvidence, UnitObservation
 from controller.policy.weights import adjusted_throughputs
-
-FRESH_S: Final = 600.0  # an older sample of a counter is not used. CloudWatch alone may lag by several minutes
-
 
 ROOM: Final = 0.9
 """Floors may sink while demand is below this share of what the ready replicas carry; the HPA of KEDA tolerates a tenth as well."""
@@ -26,13 +24,14 @@ def total_demand(snapshot: Snapshot) -> float | None:
         None where no unit has a fresh sample. A unit without one, beside others that have one, counts as 0: it publishes nothing because it
         serves nothing. A value that cannot be a count (negative, infinite, not a number) is no sample.
     """
-    fresh = [
-        observed.demand.value
-        for observed in snapshot.units.values()
-        if observed.demand is not None and abs(snapshot.now - observed.demand.at) <= FRESH_S and 0 <= observed.demand.value < math.inf
-    ]
+    counted = [observed.demand for observed in snapshot.units.values() if observed.demand is not None]
+    fresh = [one.value for one in counted if _fresh(snapshot, one) and 0 <= one.value < math.inf]
     total = sum(fresh)
     return total if fresh and total < math.inf else None
+
+
+def _fresh(snapshot: Snapshot, sample: Sample) -> bool:
+    return abs(snapshot.now - sample.at) <= fresh_s(snapshot.application.metric_period_s)
 
 
 def capacity_throughputs(application: Application) -> dict[str, float]:
@@ -87,7 +86,7 @@ def scaler_replicas(snapshot: Snapshot, unit: Unit) -> int:
         target = float(scaler.target) if scaler is not None else 0.0
     except ValueError:
         return 0
-    if sample is None or abs(snapshot.now - sample.at) > FRESH_S or not 0 <= sample.value < math.inf or not 0 < target < math.inf:
+    if sample is None or not _fresh(snapshot, sample) or not 0 <= sample.value < math.inf or not 0 < target < math.inf:
         return 0
     return math.ceil(sample.value / target - 1e-9)
 

@@ -14,8 +14,10 @@ from typing import Final
 
 from controller.policy import text
 from controller.policy.absorption import Absorption
+from controller.policy.availability import known_targets
 from controller.policy.breach import breach
 from controller.policy.case import Case, soonest
+from controller.policy.metric_times import judged_s
 from controller.policy.model import Cause, GuardResult, Mode, Return, Shortage, Snapshot, Target, Verdict
 from controller.policy.reasons import Reason, fill
 from controller.policy.reservations import ending_details
@@ -23,11 +25,6 @@ from controller.policy.routing import MAX_TARGET_GROUPS, action_problem
 from controller.policy.weights import carries, follows_ready
 
 _HOUR_S = 3600.0
-
-METRIC_LAG_S: Final = 300.0
-"""How long CloudWatch may take to show a period, seconds. It reports load-balancer metrics only where there are requests: no value for
-longer than this means that there were none."""
-
 
 Guard = Callable[[Case], GuardResult]
 
@@ -242,10 +239,20 @@ def _unsafe(case: Case) -> str:
     unbound = [service for service in serving if observed.bound is not None and service not in observed.bound]
     if unbound:
         return f"the load balancer has no target group for {text.listing(unbound)} yet"
-    healthy = case.figures.healthy
+    return _unhealthy(case, serving)
+
+
+def _unhealthy(case: Case, serving: Sequence[str]) -> str:
+    """Why the load balancer could not serve from these Services; "" where it was seen that it can."""
+    healthy = known_targets(case.snapshot, case.figures.healthy)
     sick = [service for service in serving if healthy.get(service) == 0]
     if sick:
         return f"no target of {text.listing(sick)} is healthy at the load balancer"
+    # What has traffic now may keep it: no change of weights makes that worse.
+    present = {target.service for target in case.snapshot.routing.targets if target.weight > 0}
+    unseen = [service for service in serving if service not in healthy and service not in present]
+    if unseen:
+        return f"no target of {text.listing(unseen)} has been seen healthy at the load balancer yet{_not_asked(case.snapshot)}"
     # Users wait for a failover, and one healthy target is better than none. A fallback only saves money: it waits for most of them.
     for service in serving if case.mode is Mode.CAPACITY else ():
         _, ready = _endpoints(case, service)
@@ -253,6 +260,14 @@ def _unsafe(case: Case) -> str:
         if healthy.get(service, needed) < needed:
             return f"{healthy[service]} target(s) of {service} are healthy at the load balancer, {needed} are needed"
     return ""
+
+
+def _not_asked(snapshot: Snapshot) -> str:
+    """What to do where ELBv2 cannot be asked; "" where it answers."""
+    seen = snapshot.routing.verification
+    if seen is None or seen.verdict is not Verdict.CANNOT_TELL:
+        return ""
+    return f" ({seen.problem}): without ELBv2, pods need readiness gates of its controller, or the policy allowUnsafeSwitch"
 
 
 def unblocked(case: Case) -> GuardResult:
@@ -415,11 +430,11 @@ def step(case: Case) -> GuardResult:
 def _figures_at(case: Case, shown: float) -> float:
     """When the errors of a whole period after `shown` are known, seconds since the Unix epoch; 0 once they are.
 
-    No value for longer than CloudWatch may be late means that there were no requests.
+    CloudWatch reports load-balancer metrics only where there are requests: no value for longer than it may be late means that there were
+    none.
     """
-    whole = shown + case.snapshot.application.metric_period_s
-    errors = case.snapshot.error_ratio
-    return 0.0 if errors is not None and errors.at >= whole else whole + METRIC_LAG_S
+    period_s, errors = case.snapshot.application.metric_period_s, case.snapshot.error_ratio
+    return 0.0 if errors is not None and errors.at >= shown + period_s else shown + judged_s(period_s)
 
 
 # Freshness comes first: before the watches have delivered anything, "does not exist" only means "not seen yet".

@@ -11,15 +11,12 @@ from dataclasses import replace
 from typing import Final
 
 from controller.policy.demand import ceiling
-from controller.policy.model import Memory, Snapshot
+from controller.policy.metric_times import believed_s
+from controller.policy.model import Memory, Scaler, Snapshot, UnitObservation
 
 HELD_S: Final = 7200.0
 """How long replicas are held, seconds. Bounded, because an application without requests publishes no metrics either, and pays for the held
 replicas. When CloudWatch has no value for longer, people must act."""
-
-BELIEVED_S: Final = 600.0
-"""How long the demand must be known again before the hold ends, seconds. The first period with a value may be incomplete, and a scaler
-follows its highest recommendation of the last five minutes (the stabilization window), in which it saw no metrics."""
 
 
 def noticed(memory: Memory, snapshot: Snapshot, demand: float | None) -> Memory:
@@ -33,7 +30,7 @@ def noticed(memory: Memory, snapshot: Snapshot, demand: float | None) -> Memory:
         demand: Requests per metric period over all units, None where it is not known.
     """
     now, since = snapshot.now, memory.demand_known_since
-    over = since is not None and now - since >= BELIEVED_S
+    over = since is not None and now - since >= believed_s(snapshot.application.metric_period_s)
     demand_missing_since = None if over else memory.demand_missing_since
     if demand is not None:
         return _with(memory, now if since is None else since, demand_missing_since)
@@ -46,17 +43,17 @@ def _with(memory: Memory, demand_known_since: float | None, demand_missing_since
     return memory if same else replace(memory, demand_known_since=demand_known_since, demand_missing_since=demand_missing_since)
 
 
-def held_until(memory: Memory) -> float:
+def held_until(snapshot: Snapshot, memory: Memory) -> float:
     """When the hold of the replicas ends, seconds since the Unix epoch; 0 without a hold."""
     if memory.demand_missing_since is None:
         return 0.0
-    longest = memory.demand_missing_since + HELD_S
-    return longest if memory.demand_known_since is None else min(longest, memory.demand_known_since + BELIEVED_S)
+    longest, known = memory.demand_missing_since + HELD_S, memory.demand_known_since
+    return longest if known is None else min(longest, known + believed_s(snapshot.application.metric_period_s))
 
 
 def missing_for_long(snapshot: Snapshot, memory: Memory) -> bool:
     """Whether replicas were held for the longest time allowed: then raised floors hold them no longer, either."""
-    return memory.demand_missing_since is not None and memory.demand_known_since is None and held_until(memory) <= snapshot.now
+    return memory.demand_missing_since is not None and memory.demand_known_since is None and held_until(snapshot, memory) <= snapshot.now
 
 
 def held_replicas(snapshot: Snapshot, memory: Memory) -> dict[str, int]:
@@ -67,13 +64,28 @@ def held_replicas(snapshot: Snapshot, memory: Memory) -> dict[str, int]:
         memory: Since when the metrics are missing.
 
     Returns:
-        The Deployment's spec.replicas by unit, for units with a scaler; empty without a hold (`held_until`).
+        By unit, for units with a scaler; empty without a hold (`held_until`). See `_held`.
     """
-    if held_until(memory) <= snapshot.now:
+    if held_until(snapshot, memory) <= snapshot.now:
         return {}
-    observed = snapshot.units
-    return {
-        unit.name: min(observed[unit.name].desired or 0, ceiling(unit, observed[unit.name]))
-        for unit in snapshot.application.units
-        if observed[unit.name].scaler is not None
-    }
+    known = memory.demand_known_since is not None
+    held = {}
+    for unit in snapshot.application.units:
+        observed = snapshot.units[unit.name]
+        if observed.scaler is not None:
+            held[unit.name] = min(_held(observed, observed.scaler, known=known), ceiling(unit, observed))
+    return held
+
+
+def _held(observed: UnitObservation, scaler: Scaler, *, known: bool) -> int:
+    """How many replicas of a unit are held.
+
+    It is the Deployment's spec.replicas, less the pods for which there is no capacity: a floor that counted them would be the only reason
+    why they wait. Once the demand is known again, the floor that was raised stays and rises no more: the scaler adds replicas by its metric
+    again, and they need no floor.
+    """
+    desired = observed.desired or 0
+    if known:
+        return min(desired, scaler.min_replicas)
+    refused = observed.pool.failures or observed.pool.at_limit
+    return max(0, desired - len(observed.pending)) if refused else desired

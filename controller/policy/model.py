@@ -402,6 +402,21 @@ class Verification:
     weights: Mapping[str, int] = field(default_factory=dict)  # live weights by Service, as far as known
     healthy: Mapping[str, int] = field(default_factory=dict)  # healthy targets by Service, as far as known
     healthy_at: float | None = None  # when those were counted; None: at `at`
+    counted: Mapping[str, int] = field(default_factory=dict)  # the last count of each Service, however old, of target groups it still has
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # the ARNs of each Service's target groups at `at`
+    ill_since: Mapping[str, float] = field(default_factory=dict)  # Services with ready endpoints and no healthy target, and since when
+
+
+@dataclass(frozen=True, slots=True)
+class OpenGates:
+    """A signal: ready pods of a Service whose readiness gate of the load-balancer controller is true.
+
+    It sets a gate once the pod is a healthy target of the gate's target group. `count` has the gates that became true since that target
+    group exists, `lately` those of them that did so after the load balancer's targets were counted last.
+    """
+
+    count: int
+    lately: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,6 +453,7 @@ class RoutingObservation:
     capacity_ready: int | None = None  # ready endpoints of the capacity Service
     capacity_exists: bool | None = None
     verification: Verification | None = None
+    gates: Mapping[str, OpenGates] = field(default_factory=dict)  # by Service, of those that have any
 
 
 OFFERINGS_SOURCE: Final = "karpenter-metrics"

@@ -12,6 +12,7 @@ from controller.policy.availability import alike, carry, close
 from controller.policy.breach import breach
 from controller.policy.case import Case, soonest
 from controller.policy.demand import capacity_floors, ceiling
+from controller.policy.metric_times import shown_s
 from controller.policy.missing_metrics import held_replicas, held_until, missing_for_long
 from controller.policy.model import Application, Decision, Mode, Shortage, Target, Verb, Verdict
 from controller.policy.reasons import Reason
@@ -130,7 +131,7 @@ def _end_awaited(targets: tuple[Target, ...], case: Case) -> bool:
 def _young_s(case: Case) -> float:
     """How long until CloudWatch shows the effect of the last change of the routing action, seconds; 0 once it does."""
     changed_at = case.memory.changed_at
-    return 0.0 if changed_at is None else case.remaining(changed_at + guards.METRIC_LAG_S)
+    return 0.0 if changed_at is None else case.remaining(changed_at + shown_s(case.snapshot.application.metric_period_s))
 
 
 def _only_gives_back(targets: tuple[Target, ...], case: Case) -> bool:
@@ -343,7 +344,7 @@ def made(
         floors=_floors(mode, case, step),
         keda_targets=keda_targets(application, mode),
         lowering_allowed=lowering_s == 0,
-        next_check_s=soonest(lowering_s, case.remaining(held_until(case.memory))),
+        next_check_s=soonest(lowering_s, case.remaining(held_until(case.snapshot, case.memory))),
     )
 
 

@@ -1,7 +1,7 @@
 """Demand, latency and errors from CloudWatch. It is slow, so these values confirm and never trigger alone.
 
 CloudWatch has one value a minute, and the newest minutes are still incomplete when they first appear. So the window ends at a full
-period, the newest periods are left out, and every value carries the end of its period, which shows its age.
+period, periods that ended less than a minute ago are left out, and every value carries the end of its period, which shows its age.
 
 A missing value means different things:
 
@@ -28,6 +28,7 @@ from typing import Any, Final
 from controller.clients.aws import ATTEMPTS, AwsClients, translated
 from controller.clock import Clock
 from controller.errors import Forbidden, Rejected, RemoteError
+from controller.policy.metric_times import SETTLED_S
 from controller.policy.model import Application, Sample, Source
 from controller.signals.budget import CallBudget
 
@@ -43,6 +44,8 @@ _PAGES: Final = 20
 _BACKOFF_MIN_S: Final = 30.0
 _BACKOFF_MAX_S: Final = 300.0
 _REFUSED_S: Final = 600.0  # how long a query that CloudWatch refuses is left out
+_LOOKBACK_S: Final = 300.0  # at least: CloudWatch is late by one to three minutes, whatever the period
+_DUE: Final = 0.9
 _MAX_VALUE: Final = 1e300
 _MAX_TEXT: Final = 200
 
@@ -189,11 +192,11 @@ class Window:
             now: Seconds since the Unix epoch.
             period_s: Length of a period, seconds; 1, 5, 10, 30 or a multiple of 60.
             lookback: Most periods that are used.
-            lag: Number of newest whole periods that are left out.
+            lag: For how many times `SETTLED_S` after its end a period is left out.
         """
         step = max(_MINUTE_S, period_s)  # ends on a minute even if the periods are shorter
         end = math.floor(now / step) * step
-        settled = end - lag * period_s
+        settled = math.floor((now - lag * SETTLED_S) / step) * step
         return cls(start=settled - lookback * period_s, end=end, settled=settled, period_s=period_s)
 
     def used(self, points: Mapping[float, float]) -> list[tuple[float, float]]:
@@ -229,7 +232,7 @@ class CloudWatchPoller:
         now: What time it is for AWS, seconds since the Unix epoch; None: as `clock` says. Values carry times of this clock.
         enabled: False: makes no calls, and `source` says so.
         latency_stat: Statistic of a unit's latency: a percentile, or ``Average`` for endpoints without percentiles (moto).
-        lag: Number of newest whole periods that are ignored because they are still incomplete.
+        lag: For how many minutes after its end a period is not used because it may still be incomplete.
         lookback: Number of periods that are used beyond those.
         interval_s: Shortest time between two polls, seconds. CloudWatch has only one value a minute, and each query costs money.
         freshness_s: How old the last good answer may be before `source` counts as stale, seconds.
@@ -315,7 +318,7 @@ class CloudWatchPoller:
         self._refused = {query: refusal for query, refusal in self._refused.items() if refusal[0] > now}
         queries = dict.fromkeys(query for each in wanted.values() for query in each.all() if query not in self._refused)
         found: dict[MetricQuery, Series] = {}
-        windows = {period_s: Window.at(self._now(), period_s, lookback=self._lookback, lag=self._lag) for period_s in _periods(queries)}
+        windows = {period_s: self._window(period_s) for period_s in _periods(queries)}
         problem, failure = "", None
         try:
             for period_s, window in windows.items():
@@ -328,6 +331,10 @@ class CloudWatchPoller:
             problem = "call budget is spent; the rest follows with the next poll"
         self._store(wanted, windows, found)
         self._conclude(now, found, failure, problem)
+
+    def _window(self, period_s: int) -> Window:
+        lookback = max(self._lookback, math.ceil(_LOOKBACK_S / period_s))
+        return Window.at(self._now(), period_s, lookback=lookback, lag=self._lag)
 
     def _wanted(self, application: Application, load_balancer: str) -> _Wanted:
         period_s = application.metric_period_s
@@ -389,7 +396,8 @@ class CloudWatchPoller:
                 self._due = now + max(self._interval_s, self._backoff_s)
                 return
             self._forbidden, self._backoff_s = False, 0.0
-            self._due = now + self._interval_s
+            # Sooner than the timer comes by: one that is a moment early must not make it wait for a whole interval more.
+            self._due = now + _DUE * self._interval_s
             if any(series.forbidden for series in found.values()):
                 problem = problem or "CloudWatch forbids some of the metrics"
             elif not all(series.complete for series in found.values()):

@@ -5,15 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from controller.clients.calls import on_behalf_of
 from controller.policy.availability import with_known_health
-from controller.policy.model import Application, Source, Target, Unit, Verification
+from controller.policy.model import Application, Source, Target, Unit, Verdict, Verification
 from controller.signals.cluster import ClusterView
 from controller.signals.ingress import hostnames, observe_ingress
 from controller.signals.load_balancer.request import ServicePort, VerificationRequest, listener_ports, live_rules, target_groups
-from controller.signals.load_balancer.verifier import Verifier
+from controller.signals.load_balancer.verifier import BUDGET_SPENT, Verifier
 from controller.signals.snapshots import Capacity, ExternalSignals, Metrics, Offerings
 
 
@@ -82,6 +82,14 @@ def _standby(application: Application, targets: Iterable[Target]) -> tuple[Servi
     return tuple((one.service, one.port) for one in everything if (one.service, one.port) not in serving)
 
 
+_NOT_ASKED: Final = Verification(Verdict.CANNOT_TELL, 0.0, "aws.elbv2_enabled is off")
+
+
+def _decides(seen: Verification) -> tuple[object, ...]:
+    """What of a verification may change a decision."""
+    return seen.verdict, seen.action, seen.healthy
+
+
 class ExternalSources:
     """Polls the external sources and keeps their last answers.
 
@@ -123,9 +131,11 @@ class ExternalSources:
                 result = replace(self._verifier.verify(request), action=request.action)
             with self._lock:
                 before = self._verifications.get(application.key)
+                if before is None and result.problem == BUDGET_SPENT:
+                    continue  # as if nobody had asked
                 result = with_known_health(result, before)
                 self._verifications[application.key] = result
-            if before is None or (before.verdict, before.action) != (result.verdict, result.action):
+            if before is None or _decides(before) != _decides(result):
                 self._changed(application.namespace)
         with self._lock:
             keys = {one.key for one in applications}
@@ -153,7 +163,7 @@ class ExternalSources:
     def of(self, application: Application) -> ExternalSignals:
         """The last values for one application."""
         with self._lock:
-            verification = self._verifications.get(application.key)
+            verification = self._verifications.get(application.key) if self._verifier is not None else _NOT_ASKED
         return ExternalSignals(self._metrics, self._capacity, verification, self._offerings)
 
     def sources(self) -> tuple[Source, ...]:

@@ -12,6 +12,10 @@ from typing import Any, Final, overload
 
 from controller.signals.objects import Object, dig, items, mapping
 
+GATE_PREFIX: Final = "target-health."
+"""Starts the type of a condition that the load-balancer controller sets on a pod for one target group binding: ``PREFIXDOMAIN/BINDING``,
+where the domain is ``elbv2.k8s.aws``, or that of EKS Auto Mode."""
+
 _SERVICE_LABEL: Final = "kubernetes.io/service-name"
 _TRIGGER: Final = ("metricName", "expression", "targetMetricValue")
 
@@ -39,7 +43,9 @@ def _picked(source: object, *keys: str) -> dict[str, Any]:
 def _pod(obj: Object) -> dict[str, Any]:
     spec = mapping(obj, "spec")
     if spec.get("nodeName"):
-        return {"metadata": _picked(obj.get("metadata"), "name", "namespace"), "spec": {"nodeName": spec["nodeName"]}}
+        gates = [one for one in items(obj, "status", "conditions") if str(dig(one, "type")).startswith(GATE_PREFIX)]
+        kept = {"metadata": _picked(obj.get("metadata"), "name", "namespace"), "spec": {"nodeName": spec["nodeName"]}}
+        return {**kept, "status": {"conditions": gates}} if gates else kept
     names = ("name", "namespace", "labels", "ownerReferences", "creationTimestamp", "deletionTimestamp")
     return {
         "metadata": _picked(obj.get("metadata"), *names),
@@ -85,7 +91,7 @@ def _scaled_object(obj: Object) -> dict[str, Any]:
 
 def _binding(obj: Object) -> dict[str, Any]:
     return {
-        "metadata": _picked(obj.get("metadata"), "name", "namespace", "labels"),
+        "metadata": _picked(obj.get("metadata"), "name", "namespace", "labels", "creationTimestamp"),
         "spec": _picked(obj.get("spec"), "serviceRef", "targetGroupARN"),
     }
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol, TypedDict
 
 from controller.policy.model import (
     Application,
+    OpenGates,
     PendingPod,
     PoolObservation,
     Reservation,
@@ -25,6 +26,7 @@ from controller.policy.reservations import drained_at
 from controller.signals.cluster import ClusterView
 from controller.signals.cluster_clock import by_our_clock
 from controller.signals.waits import Waits
+from controller.signals.workloads import Binding
 
 
 class Metrics(Protocol):
@@ -212,15 +214,45 @@ class SnapshotBuilder:
         capacity = application.capacity
         ports = workloads.service_ports(application.namespace, capacity.service)
         fresh = {source.name for source in sources if not source.absent and source.last_ok is not None}
+        bound = workloads.bound(application.namespace) if "target-group-bindings" in fresh else None
+        seen = _of_these_groups(external.verification, bound)
         return replace(
             observed,
             capacity_ready=workloads.endpoints_ready(application.namespace, capacity.service),
             capacity_exists=(None if "services" not in fresh else False) if ports is None else capacity.port in ports,
-            bound=workloads.bound_services(application.namespace) if "target-group-bindings" in fresh else None,
-            verification=external.verification,
+            bound=None if bound is None else tuple(bound),
+            verification=seen,
+            gates={} if bound is None else self._gates(application, seen),
             blocked=self._view.reconciles.blocked(application.namespace, application.ingress, observed.uid, now),
             undone=self._view.reconciles.undone(application.namespace, application.ingress, observed.uid, now),
         )
+
+    def _gates(self, application: Application, seen: Verification | None) -> dict[str, OpenGates]:
+        """The open readiness gates by Service. The cluster's stamps are cut to whole seconds."""
+        counted_at = None if seen is None else (seen.at if seen.healthy_at is None else seen.healthy_at) - self._view.time.skew_s
+        found = {}
+        for service in (application.capacity.service, *(unit.backend.service for unit in application.units)):
+            opened = self._view.workloads.opened(application.namespace, service)
+            if opened:
+                lately = sum(1 for at in opened if counted_at is None or at + 1 > counted_at)
+                found[service] = OpenGates(len(opened), lately)
+        return found
+
+
+def _of_these_groups(seen: Verification | None, bound: Mapping[str, tuple[Binding, ...]] | None) -> Verification | None:
+    """A verification without the counts of target groups that their Services no longer have.
+
+    Args:
+        seen: The verification.
+        bound: The target group bindings by Service; None: not known.
+    """
+    if seen is None or bound is None or not seen.groups:
+        return seen
+    now = {service: {binding.target_group for binding in bindings} for service, bindings in bound.items()}
+    gone = {service for service, arns in seen.groups.items() if not now.get(service, set()).issuperset(arns)}
+    counted = {service: count for service, count in seen.counted.items() if service not in gone}
+    healthy = {service: count for service, count in seen.healthy.items() if service not in gone}
+    return replace(seen, counted=counted, healthy=healthy, groups={})
 
 
 def _types(unit: Unit, pools: tuple[PoolObservation, ...]) -> frozenset[str]:

@@ -30,7 +30,7 @@ from controller.signals.objects import (
     shared,
     text,
 )
-from controller.signals.slim import pack, slim, unpack
+from controller.signals.slim import GATE_PREFIX, pack, slim, unpack
 
 _FLOOR_OWNERS: Final = "floorOwners"  # beside metadata and spec of what is kept: who last wrote minReplicaCount
 _TROUBLE: Final = "trouble"  # likewise: what KEDA says of it
@@ -67,6 +67,15 @@ class DeploymentView:
     instance_types: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What is kept at hand of a target group binding. `created` is by the cluster's clock, 0 where it does not say."""
+
+    name: str
+    target_group: str
+    created: float
+
+
 class WorkloadView:
     """The workloads of the applications' namespaces. Not thread-safe: `ClusterView` locks."""
 
@@ -80,14 +89,16 @@ class WorkloadView:
         self._scalers: dict[Key, tuple[str, bytes]] = {}  # resourceVersion, and everything else packed
         self._read_scalers: dict[Key, tuple[tuple[str, bytes], str, Scaler]] = {}  # of what and by which metric it was read
         self._bindings: dict[str, dict[tuple[str, str], bytes]] = {}  # packed, by namespace, then by API group and name
-        self._bound: dict[str, tuple[str, ...]] = {}  # what `bound_services` says, until a binding changes
+        self._bound: dict[str, dict[str, tuple[Binding, ...]]] = {}  # by namespace and Service, until a binding changes
+        self._gates: dict[str, dict[str, tuple[tuple[str, float], ...]]] = {}  # open ones by namespace and pod: binding, and since when
         self._groups_known: set[str] = set()  # the API groups whose bindings could be listed
 
     # --- what the watches deliver ---
 
     def pod(self, kind: str, obj: Object) -> bool:
-        """Takes one pod. Only those that wait for a node are kept."""
+        """Takes one pod. Only those that wait for a node are kept, and the readiness gates of the others."""
         namespace, name = namespace_of(obj), name_of(obj)
+        self._keep_gates(namespace, name, () if kind == "DELETED" else tuple(_open_gates(obj)))
         known = self._pending.get(namespace, {}).get(name)
         pod = None if kind == "DELETED" else _waiting_pod(obj)
         if pod is not None:
@@ -100,10 +111,17 @@ class WorkloadView:
 
     def pods_listed(self, namespace: str | None, listed: Iterable[Object]) -> None:
         """Takes a complete list of pods of one namespace, or of all where it is None."""
-        for space in [namespace] if namespace is not None else list(self._pending):
+        for space in [namespace] if namespace is not None else [*self._pending, *self._gates]:
             self._pending.pop(space, None)
+            self._gates.pop(space, None)
         for obj in listed:
             self.pod("ADDED", obj)
+
+    def _keep_gates(self, namespace: str, name: str, gates: tuple[tuple[str, float], ...]) -> None:
+        if gates:
+            self._gates.setdefault(namespace, {})[shared(name)] = gates
+        elif self._gates.get(namespace, {}).pop(name, None) is not None and not self._gates[namespace]:
+            del self._gates[namespace]
 
     def deployment(self, kind: str, obj: Object) -> bool:
         """Takes one Deployment."""
@@ -291,13 +309,34 @@ class WorkloadView:
         """The target group bindings of a namespace, of any API group."""
         return [unpack(binding) for binding in self._bindings.get(namespace, {}).values()]
 
-    def bound_services(self, namespace: str) -> tuple[str, ...]:
-        """The Services of a namespace that have a target group binding."""
+    def bound(self, namespace: str) -> Mapping[str, tuple[Binding, ...]]:
+        """The target group bindings of a namespace by Service, in the order of the Services' names."""
         known = self._bound.get(namespace)
         if known is None:
-            names = {text(binding, "spec", "serviceRef", "name") for binding in self.bindings(namespace)}
-            known = self._bound[namespace] = tuple(sorted(names - {""}))
+            found: dict[str, list[Binding]] = {}
+            for obj in self.bindings(namespace):
+                made = parse_rfc3339(text(obj, "metadata", "creationTimestamp")) or 0.0
+                binding = Binding(shared(name_of(obj)), text(obj, "spec", "targetGroupARN"), made)
+                found.setdefault(text(obj, "spec", "serviceRef", "name"), []).append(binding)
+            known = self._bound[namespace] = {service: tuple(found[service]) for service in sorted(found) if service}
         return known
+
+    def opened(self, namespace: str, service: str) -> list[float]:
+        """When the readiness gates for a Service's target groups became true, of its ready endpoints, by the cluster's clock.
+
+        A gate that was true before its target group was made says nothing of it: the load-balancer controller names both alike when it
+        makes a target group again.
+        """
+        gates = self._gates.get(namespace)
+        bindings = self.bound(namespace).get(service, ()) if gates else ()
+        if not gates or not bindings:
+            return []
+        made = {binding.name: binding.created for binding in bindings}
+        found = []
+        for pod in set().union(*self._slices.get((namespace, service), {}).values()):
+            mine = [at for name, at in gates.get(pod, ()) if at >= made.get(name, at + 1)]
+            found += [min(mine)] if mine else []
+        return found
 
     def scaler(self, namespace: str, unit: Unit) -> Scaler | None:
         """A unit's ScaledObject, None where it names none or it does not exist."""
@@ -363,6 +402,15 @@ def _ready_endpoints(obj: Object) -> Iterator[str]:
         pod = text(endpoint, "targetRef", "name") if text(endpoint, "targetRef", "kind") == "Pod" else ""
         if address:
             yield shared(pod or address)  # of its unit's Service, and of the one over all pods
+
+
+def _open_gates(obj: Object) -> Iterator[tuple[str, float]]:
+    """The readiness gates of a pod that the load-balancer controller has set: the name of the binding, and since when."""
+    for one in items(obj, "status", "conditions"):
+        kind = text(one, "type")
+        since = parse_rfc3339(text(one, "lastTransitionTime"))
+        if kind.startswith(GATE_PREFIX) and text(one, "status") == "True" and since is not None:
+            yield shared(kind.partition("/")[2]), since
 
 
 def _waiting_pod(obj: Object) -> _Pod | None:

@@ -31,7 +31,7 @@ class RenderedStack(Stack):
     def application_file(self, **policy: Any) -> Path:
         """The AWS sample's application file in this namespace, with separate NodePools and the shortest waits in the policy."""
         values = self.written()
-        values["spec"]["policy"] |= {**QUICK, **policy}
+        values["spec"]["policy"] |= {**QUICK, "allowUnsafeSwitch": self.BLIND, **policy}
         path = self.folder / "sd21.yaml"
         path.write_text(yaml.safe_dump(values, sort_keys=False))
         return path

@@ -360,6 +360,12 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
         "ScaledObject sd21-inf2-hpa: KEDA cannot read its metric",
         lambda m: m.one(SCALED_OBJECTS.name, "sd21-inf2-hpa").update(status={"conditions": [{"type": "Fallback", "status": "True"}]}),
     ),
+    (
+        "metric-period",
+        WARN,
+        "the metric period is 300 s: the demand that the controller knows is up to 7 min old (3 min with 60 s)",
+        lambda m: setattr(m, "app", replace(m.app, metric_period_s=300)),
+    ),
     ("scaled-objects", WARN, "has no trigger on metric sd21-inf2-counter", lambda m: trigger(m).update(metricName="other")),
     ("scaled-objects", WARN, "has no targetMetricValue in quotes", lambda m: trigger(m).update(targetMetricValue=105)),
 )

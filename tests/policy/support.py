@@ -31,7 +31,7 @@ from controller.policy.model import (
 )
 from controller.policy.plan import plan
 from controller.policy.routing import action_key, parse_action
-from tests.support.applications import NOW, memory, snapshot
+from tests.support.applications import COUNTED, NOW, memory, snapshot
 
 INF2 = "sd21-inf2"
 TRN1 = "sd21-trn1"
@@ -126,7 +126,7 @@ class World:
         sources = tuple(replace(source, last_ok=now) for source in self.snapshot.sources)
         routing = self.snapshot.routing
         if self.verify:
-            routing = replace(routing, verification=Verification(Verdict.YES, now, "", routing.action))
+            routing = replace(routing, verification=Verification(Verdict.YES, now, "", routing.action, counted=COUNTED))
         self.snapshot = replace(self.snapshot, now=now, sources=sources, routing=routing)
         self.seen = seen = self.snapshot
         self.memory, decision = decide(decode(encode(self.memory)), seen)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from controller.policy.absorption import Absorption, absorption
 from controller.policy.decide import decide
 from controller.policy.figures import Figures
-from controller.policy.guards import METRIC_LAG_S
 from controller.policy.memory import applied
+from controller.policy.metric_times import shown_s
 from controller.policy.model import Application, Decision, Memory, PolicySettings, Sample, Snapshot, Verb, WeightStrategy
 from controller.policy.reasons import Reason
 from controller.policy.routing import format_action
@@ -115,7 +115,7 @@ def test_the_noise_of_the_demand_does_not_rewrite_the_routing() -> None:
                 made, routing=replace(made.routing, targets=decision.targets, action=format_action(decision.targets, decision.stickiness_s))
             )
     assert changes
-    assert all(later - earlier >= METRIC_LAG_S / 60 for earlier, later in itertools.pairwise(changes))
+    assert all(later - earlier >= shown_s(60) / 60 for earlier, later in itertools.pairwise(changes))
 
 
 def test_a_growing_demand_fails_over_at_once_and_a_falling_one_does_not_bring_it_back() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from controller.policy.alerts import UNHEALTHY_AFTER_S
 from controller.policy.availability import HEALTH_FRESH_S, availability, close
 from controller.policy.decide import decide
 from controller.policy.figures import Figures
@@ -35,7 +36,8 @@ BASE = dict(zip(SERVICES, (40, 20, 15, 10, 15), strict=True))
 def observed(made: Snapshot, at: float = NOW, **healthy: int) -> Snapshot:
     """The snapshot with this many healthy targets by Service; the names have _ for -."""
     counts = {name.replace("_", "-"): count for name, count in healthy.items()}
-    seen = Verification(Verdict.YES, at, "", made.routing.action, applied=True, healthy=counts)
+    ill = {service: at - UNHEALTHY_AFTER_S for service, count in counts.items() if count == 0}
+    seen = Verification(Verdict.YES, at, "", made.routing.action, applied=True, healthy=counts, ill_since=ill)
     return replace(made, routing=replace(made.routing, verification=seen))
 
 
@@ -96,6 +98,17 @@ def test_a_target_group_without_a_healthy_target_gets_nothing() -> None:
     )
     (alert,) = decision.alerts
     assert (alert.key, alert.severity) == ("unhealthy/sd21-inf2", "warning"), "its replicas are paid for"
+
+
+def test_new_replicas_raise_no_alert() -> None:
+    """The load balancer registers them and checks their health first. Their unit has no weight until then."""
+    made = observed(snapshot(), sd21_inf2=0)
+    seen = made.routing.verification
+    assert seen is not None
+    young = replace(made, routing=replace(made.routing, verification=replace(seen, ill_since={INF2: NOW - UNHEALTHY_AFTER_S + 1})))
+    decision = decide(memory(), young)[1]
+    assert decision.verb is Verb.REWEIGHT
+    assert decision.alerts == ()
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,18 @@ from controller.policy.reasons import Reason
 from controller.policy.routing import format_action
 from controller.policy.targets import cost_targets
 from tests.policy.support import G6, INF2, TRN1, change, launched, pods, proven, refused, scaler, shortage, with_scalers
-from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, NOW, SERVICES, application, memory, routing, seed_units, snapshot
+from tests.support.applications import (
+    CAPACITY_TARGETS,
+    COST_TARGETS,
+    COUNTED,
+    NOW,
+    SERVICES,
+    application,
+    memory,
+    routing,
+    seed_units,
+    snapshot,
+)
 
 FOREIGN = (Target(INF2, 80, 100), Target(TRN1, 80, 0))
 
@@ -555,7 +566,7 @@ class TestFallback:
             pytest.param(
                 replace(
                     snapshot(mode=Mode.CAPACITY),
-                    routing=routing(Mode.CAPACITY, verification=Verification(Verdict.NOT_YET, NOW, "rule 7", "old")),
+                    routing=routing(Mode.CAPACITY, verification=Verification(Verdict.NOT_YET, NOW, "rule 7", "old", counted=COUNTED)),
                 ),
                 _back(changed_at=NOW - 700),
                 (Verb.HOLD, Reason.ROUTING_UNVERIFIED),

@@ -36,7 +36,7 @@ from controller.policy.plan import plan
 from controller.policy.reasons import SENTENCES, Reason
 from controller.policy.routing import MAX_TARGET_GROUPS, MAX_WEIGHT
 from tests.policy.support import INF2, TRN1, change, pods, proven, refused, scaler, shortage, with_scalers
-from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
+from tests.support.applications import COUNTED, NOW, SERVICES, application, memory, routing, snapshot
 
 ELSEWHERE: dict[Reason, str] = {
     Reason.INGRESS_MISSING: "test_guards.py::test_ingress: an Ingress that does not exist has no mode to combine",
@@ -150,7 +150,10 @@ def _cases(mode: Mode | None, evidence: Evidence) -> Iterator[tuple[Memory, Snap
     for change_ready, change_standby in itertools.product(READY, STANDBY):
         observed = change_standby(change_ready(plain))
         action = observed.routing.action
-        verdicts = (Verification(Verdict.YES, NOW, "", action), Verification(Verdict.NOT_YET, NOW, "rule 7", action))
+        verdicts = (
+            Verification(Verdict.YES, NOW, "", action, counted=COUNTED),
+            Verification(Verdict.NOT_YET, NOW, "rule 7", action, counted=COUNTED),
+        )
         for override, verdict in itertools.product(OVERRIDES, verdicts):
             shown = replace(observed.routing, override=override, verification=verdict)
             for leader, fresh in itertools.product((True, False), (True, False)):

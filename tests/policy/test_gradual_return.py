@@ -30,7 +30,7 @@ from controller.policy.reasons import Reason
 from controller.policy.routing import MAX_TARGET_GROUPS
 from controller.policy.targets import return_targets
 from tests.policy.support import INF2, World, change, refused, returned, shortage, with_scalers
-from tests.support.applications import CAPACITY_TARGETS, NOW, SERVICES, application, memory, snapshot
+from tests.support.applications import CAPACITY_TARGETS, COUNTED, NOW, SERVICES, application, memory, snapshot
 
 POLICY = PolicySettings(return_steps=4, return_step_s=120)
 
@@ -51,7 +51,7 @@ def at_step(step: int, ago: float = 130, **changes: Any) -> tuple[Memory, Snapsh
     made, remembered = returned()
     made = replace(made, application=app(), now=NOW)
     targets = return_targets(made.application, Figures.of(made), step)
-    seen = Verification(Verdict.YES, NOW, "", "step", applied=True)
+    seen = Verification(Verdict.YES, NOW, "", "step", applied=True, counted=COUNTED)
     shown = replace(made.routing, targets=targets, action="step", return_step=step, verification=seen)
     made = replace(made, routing=replace(shown, **changes))
     return replace(remembered, changed_at=NOW - ago - 5, verified_at=NOW - ago), made
@@ -213,7 +213,7 @@ def test_fewer_steps_in_the_file_while_it_runs(steps: int) -> None:
 def test_a_step_that_the_load_balancer_does_not_show_is_not_followed_by_another() -> None:
     """Otherwise two parts would move at once."""
     remembered, made = at_step(1)
-    seen = Verification(Verdict.NOT_YET, NOW, "rule 7", "step")
+    seen = Verification(Verdict.NOT_YET, NOW, "rule 7", "step", counted=COUNTED)
     made = replace(made, routing=replace(made.routing, verification=seen))
     remembered = replace(remembered, verified_at=None, unverified_since=NOW - 50)
     decision = decide(remembered, made)[1]

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.availability import HEALTH_FRESH_S, healthy_targets, with_known_health
-from controller.policy.model import Verdict, Verification
+from controller.policy.availability import HEALTH_FRESH_S, healthy_targets, known_targets, with_known_health
+from controller.policy.model import OpenGates, Verdict, Verification
 from tests.support.applications import NOW, routing, snapshot
 
 COUNTED = Verification(Verdict.YES, NOW - 60, action="old", applied=True, healthy={"sd21-trn1": 0})
@@ -38,6 +38,58 @@ def test_ages_while_verifications_fail(age: float, expected: dict[str, int]) -> 
 def test_what_was_counted_is_what_counts() -> None:
     """And nothing is made up where nothing was."""
     counted = replace(COUNTED, healthy={"sd21-trn1": 2})
-    assert with_known_health(counted, COUNTED) == counted
+    assert with_known_health(counted, COUNTED) == replace(counted, counted={"sd21-trn1": 2})
     assert with_known_health(WAITING, None) == WAITING
     assert with_known_health(WAITING, replace(COUNTED, healthy={})) == WAITING
+
+
+class TestLastCount:
+    """What was seen of a target group once, however long ago: a mode change needs it, weights do not use it."""
+
+    GROUPED = replace(COUNTED, healthy={"sd21-trn1": 2}, groups={"sd21-trn1": ("arn:1",)})
+
+    def test_lasts_while_the_target_group_does(self) -> None:
+        """ELBv2 may be out of reach for an hour, in which capacity runs out."""
+        seen = with_known_health(self.GROUPED, None)
+        for later in range(720):
+            seen = with_known_health(replace(FAILED, at=NOW + 5 * later), seen)
+        made = replace(snapshot(now=NOW + 3600), routing=routing(verification=seen))
+        assert known_targets(made, {})["sd21-trn1"] == 2
+        assert "sd21-trn1" not in healthy_targets(made)
+
+    def test_says_nothing_of_a_target_group_that_was_made_again(self) -> None:
+        """Its targets are registered anew, and unhealthy until they were checked."""
+        again = replace(COUNTED, healthy={"other": 1}, groups={"sd21-trn1": ("arn:2",), "other": ("arn:3",)})
+        assert with_known_health(again, with_known_health(self.GROUPED, None)).counted == {"other": 1}
+
+
+class TestGates:
+    """A pod's readiness gate is true once its target is healthy."""
+
+    def gated(self, seen: Verification | None, gates: OpenGates) -> dict[str, int]:
+        """The healthy targets that the policy knows."""
+        return dict(healthy_targets(replace(snapshot(), routing=routing(verification=seen, gates={"sd21-trn1": gates}))))
+
+    def test_count_where_the_load_balancer_cannot_be_asked(self) -> None:
+        """AWS may be switched off."""
+        assert self.gated(None, OpenGates(3, 3)) == {"sd21-trn1": 3}
+        assert self.gated(FAILED, OpenGates(3, 3)) == {"sd21-trn1": 3}
+
+    def test_add_what_became_healthy_since_the_last_count(self) -> None:
+        """The next count may be a minute away."""
+        assert self.gated(COUNTED, OpenGates(3, 2)) == {"sd21-trn1": 2}
+
+    def test_do_not_outweigh_a_later_count(self) -> None:
+        """A gate stays true when the target fails later."""
+        assert self.gated(COUNTED, OpenGates(3, 0)) == {"sd21-trn1": 0}
+
+
+def test_since_when_a_service_is_ill() -> None:
+    """From the first of the counts that found no healthy target, through checks that counted nothing."""
+    seen = None
+    for later, healthy in enumerate(({"a": 0}, {}, {"a": 0})):
+        at = NOW + 5 * later
+        one = Verification(Verdict.YES, at, healthy=healthy, ill_since={"a": at} if healthy else {})
+        seen = with_known_health(one, seen)
+        assert seen.ill_since == {"a": NOW}
+    assert with_known_health(Verification(Verdict.YES, NOW + 20, healthy={"a": 1}), seen).ill_since == {}

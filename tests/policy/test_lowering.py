@@ -9,7 +9,7 @@ from controller.policy.memory import applied, fingerprint
 from controller.policy.model import Memory, Sample, Scaler, Snapshot, Target, Verb, Verdict, Verification
 from controller.policy.plan import plan
 from controller.policy.routing import format_action
-from tests.support.applications import COST_TARGETS, NOW, memory, routing, snapshot
+from tests.support.applications import COST_TARGETS, COUNTED, NOW, memory, routing, snapshot
 
 LATER = NOW + 1000
 OTHER = (*COST_TARGETS[:-1], replace(COST_TARGETS[-1], weight=14))
@@ -33,7 +33,7 @@ def showing(targets: tuple[Target, ...], now: float) -> Snapshot:
     action = format_action(targets, 0)
     seen = snapshot(now=now)
     sources = tuple(replace(source, last_ok=now) for source in seen.sources)
-    verification = Verification(Verdict.YES, now, "", action, applied=True)
+    verification = Verification(Verdict.YES, now, "", action, applied=True, counted=COUNTED)
     return replace(seen, sources=sources, routing=routing(action=action, targets=targets, verification=verification))
 
 

@@ -7,10 +7,13 @@ from dataclasses import replace
 import pytest
 
 from controller.policy.decide import decide
-from controller.policy.missing_metrics import BELIEVED_S, HELD_S
+from controller.policy.metric_times import believed_s
+from controller.policy.missing_metrics import HELD_S
 from controller.policy.model import ActionKind, Decision, Memory, Mode, Sample, Snapshot, Source, Verb
 from tests.policy.support import G6, INF2, World, change, returned, scaler, with_scalers
 from tests.support.applications import NOW, SERVICES, memory, snapshot
+
+BELIEVED_S = believed_s(60)
 
 
 def listening(made: Snapshot) -> Snapshot:
@@ -137,7 +140,8 @@ def test_an_alert_says_that_replicas_are_held() -> None:
         return [alert.text for alert in decision.alerts if alert.key == "silent/counters"]
 
     world = busy()
-    words = "no counter of any unit has had a value for 0 s; KEDA takes that for no demand, so replicas are held for 2 h"
+    assert raised(world.tick(60)[0]) == [], "the next period may have one"
+    words = "no counter of any unit has a value from the last 11 min; KEDA takes that for no demand, so replicas are held for 1 h 59 min"
     assert raised(world.tick(60)[0]) == [f"{words}: does CloudWatch answer?"]
     idle = listening(snapshot())
     for name in SERVICES:

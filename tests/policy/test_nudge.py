@@ -17,13 +17,13 @@ from controller.policy.reasons import Reason
 from controller.policy.routing import action_key
 from controller.policy.steady import MAX_NUDGES
 from tests.policy.support import proven, shortage
-from tests.support.applications import NOW, application, memory, routing, snapshot
+from tests.support.applications import COUNTED, NOW, application, memory, routing, snapshot
 
 
 def unseen(app: Any = None, verdict: Verdict = Verdict.NOT_YET, **changes: Any) -> Snapshot:
     """Capacity mode was written, and the load balancer does not show it."""
     made = snapshot(app or application(), Mode.CAPACITY)
-    seen = replace(Verification(verdict, NOW, "80 /* forwards to sd21-inf2 40", made.routing.action), **changes)
+    seen = replace(Verification(verdict, NOW, "80 /* forwards to sd21-inf2 40", made.routing.action, counted=COUNTED), **changes)
     return shortage(replace(made, routing=replace(made.routing, verification=seen)))
 
 
@@ -113,7 +113,7 @@ class TestRollback:
     def test_a_fallback_whose_targets_are_not_healthy_is_rolled_back(self) -> None:
         """The rules are right, and users get errors."""
         made = snapshot(self.APP)
-        seen = Verification(Verdict.NOT_YET, NOW, "sd21-inf2 has 0 healthy target(s)", made.routing.action, applied=True)
+        seen = Verification(Verdict.NOT_YET, NOW, "sd21-inf2 has 0 healthy target(s)", made.routing.action, applied=True, counted=COUNTED)
         made = replace(made, routing=replace(made.routing, verification=seen))
         at = NOW - 400
         remembered = memory(

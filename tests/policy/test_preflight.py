@@ -26,7 +26,7 @@ from controller.policy.model import (
 from controller.policy.plan import plan
 from controller.policy.reasons import Reason
 from tests.policy.support import INF2, change, proven, returned, shortage
-from tests.support.applications import COST_TARGETS, application, memory, routing, seed_units, snapshot
+from tests.support.applications import COST_TARGETS, COUNTED, application, memory, routing, seed_units, snapshot
 
 OTHER = "Failed build model due to ingress: other/broken: failed to parse json annotation"
 MISSING = 'Failed build model due to ingress: shop/sd21: Service "{}" not found'
@@ -122,7 +122,7 @@ def test_a_fallback_waits_for_healthy_targets(healthy: int | None, allowed: bool
     """Ready is not yet healthy: the load balancer's own check comes later."""
     made, remembered = returned(returned=Return.REGISTERED)
     counts = {} if healthy is None else {INF2: healthy}
-    seen = Verification(Verdict.YES, made.now, "", made.routing.action, applied=True, healthy=counts)
+    seen = Verification(Verdict.YES, made.now, "", made.routing.action, applied=True, healthy=counts, counted=COUNTED)
     made = replace(made, routing=replace(made.routing, verification=seen))
     decision = decide(remembered, made)[1]
     assert (decision.verb is Verb.FALLBACK) is allowed
@@ -135,7 +135,7 @@ def test_a_fallback_waits_for_healthy_targets(healthy: int | None, allowed: bool
 def test_a_fallback_waits_for_most_of_them() -> None:
     """One healthy target of four would take the traffic of four."""
     made, remembered = returned()
-    seen = Verification(Verdict.YES, made.now, "", made.routing.action, applied=True, healthy={INF2: 1})
+    seen = Verification(Verdict.YES, made.now, "", made.routing.action, applied=True, healthy={INF2: 1}, counted=COUNTED)
     made = change(replace(made, routing=replace(made.routing, verification=seen)), ready=4)
     decision = decide(remembered, made)[1]
     assert (decision.verb, decision.reason) == (Verb.HOLD, Reason.UNSAFE_SWITCH)

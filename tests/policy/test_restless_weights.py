@@ -9,7 +9,7 @@ import pytest
 from controller.policy.availability import carry
 from controller.policy.decide import decide
 from controller.policy.figures import Figures
-from controller.policy.guards import METRIC_LAG_S
+from controller.policy.metric_times import shown_s
 from controller.policy.model import Decision, PolicySettings, Sample, Snapshot, Strategy, Target, Verb
 from controller.policy.routing import format_action
 from tests.policy.support import INF2, TRN1, change
@@ -53,9 +53,9 @@ def test_a_unit_that_ceased_to_serve_is_urgent() -> None:
 @pytest.mark.parametrize(
     ("requests", "changed_s", "verb"),
     [
-        pytest.param(300, METRIC_LAG_S - 1, Verb.HOLD, id="a tenth cheaper, but the effect of the last change is not known yet"),
-        pytest.param(300, METRIC_LAG_S, Verb.REWEIGHT, id="a tenth cheaper"),
-        pytest.param(440, METRIC_LAG_S, Verb.HOLD, id="hardly cheaper"),
+        pytest.param(300, shown_s(60) - 1, Verb.HOLD, id="a tenth cheaper, but the effect of the last change is not known yet"),
+        pytest.param(300, shown_s(60), Verb.REWEIGHT, id="a tenth cheaper"),
+        pytest.param(440, shown_s(60), Verb.HOLD, id="hardly cheaper"),
     ],
 )
 def test_what_only_saves_money_waits_and_must_be_worth_it(requests: float, changed_s: float, verb: Verb) -> None:
@@ -65,7 +65,7 @@ def test_what_only_saves_money_waits_and_must_be_worth_it(requests: float, chang
 
 def test_a_pass_comes_when_the_wait_is_over() -> None:
     """No event announces it."""
-    assert decided(world(300, 45, 55, 0, 0, 0), METRIC_LAG_S - 10).next_check_s == 10
+    assert decided(world(300, 45, 55, 0, 0, 0), shown_s(60) - 10).next_check_s == 10
 
 
 def test_foreign_weights_are_replaced_at_once() -> None:

@@ -136,6 +136,7 @@ def test_on_auto_mode_it_fails_over_and_lacks_nothing(tmp_path: Path) -> None:
     try:
         for service_name in (*SERVICES, "sd21-all"):
             cluster.store.create("TargetGroupBinding", auto_binding(service_name))
+        cluster.open_gate("sd21-all-0", auto_binding("sd21-all")["metadata"]["name"], "eks.amazonaws.com")
         with running(make_service(cluster, tmp_path)) as service:
             wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))
             assert not [text for text in service.controller.views()[0].decision.degraded if "target-group-bindings" in text]

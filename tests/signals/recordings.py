@@ -13,7 +13,7 @@ import pytest
 from controller.clients.kube import RESOURCES, Resource
 from controller.clock import ManualClock, parse_rfc3339
 from controller.policy.conclusion import conclude
-from controller.policy.model import Application, Decision, Memory, Reservation, Snapshot, Source, Verb
+from controller.policy.model import Application, Decision, Memory, Reservation, Snapshot, Source, Verb, Verdict, Verification
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 
@@ -121,7 +121,9 @@ def replay(
             if kind in KINDS:
                 view.changed(KINDS[kind], None, "ADDED" if change == "LISTED" else change, {"kind": kind, **obj})
         sources = tuple(Source(name, True, clock.now(), 180.0) for name in ("karpenter", "workloads", "ingress"))
-        external = ExternalSignals(capacity=Sold(zones) if zones else None)
+        services = (application.capacity.service, *(unit.backend.service for unit in application.units))
+        seen = Verification(Verdict.CANNOT_TELL, clock.now(), counted=dict.fromkeys(services, 1000))  # recordings have no load balancer
+        external = ExternalSignals(capacity=Sold(zones) if zones else None, verification=seen)
         snapshot = builder.build(application, clock.now(), sources, external, leader=True, epoch=1)
         made = conclude(memory, snapshot)
         memory, decision = made.memory, made.decision

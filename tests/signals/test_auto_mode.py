@@ -82,13 +82,13 @@ def test_a_cluster_of_auto_mode_alone(begin: Begin, tmp_path: Path) -> None:
         create(session, auto_binding("sd21-inf2"))
         view, watches = begin(session)
         assert (source(watches).absent, source(watches).problem) == (False, "")
-        assert view.workloads.bound_services(NAMESPACE) == ("sd21-inf2",)
+        assert tuple(view.workloads.bound(NAMESPACE)) == ("sd21-inf2",)
         request = verification_request(application(), view)
         assert request is not None
         assert request.target_groups is not None
         assert list(request.target_groups) == [("sd21-inf2", 80)]
         create(session, auto_binding("sd21-all"))
-        wait_for("the change", lambda: view.workloads.bound_services(NAMESPACE) == ("sd21-all", "sd21-inf2"))
+        wait_for("the change", lambda: tuple(view.workloads.bound(NAMESPACE)) == ("sd21-all", "sd21-inf2"))
         assert view.dirty.take([application()])
     finally:
         cluster.close()
@@ -107,7 +107,7 @@ def test_a_cluster_with_both(begin: Begin, tmp_path: Path) -> None:
         assert len([one for one in view.workloads.bindings(NAMESPACE) if one["spec"]["serviceRef"]["name"] == service]) == 2
         session.request("DELETE", AUTO_TARGET_GROUP_BINDINGS.path(NAMESPACE, own["metadata"]["name"]))
         wait_for("the end of one", lambda: len(view.workloads.bindings(NAMESPACE)) == 6)
-        assert service in view.workloads.bound_services(NAMESPACE)
+        assert service in view.workloads.bound(NAMESPACE)
     finally:
         cluster.close()
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from controller.clock import ManualClock
-from controller.policy.model import Application, Backend, Reservation, Sample, Snapshot, Source, Verdict, Verification
+from controller.clock import ManualClock, format_rfc3339
+from controller.policy.model import Application, Backend, OpenGates, Reservation, Sample, Snapshot, Source, Verdict, Verification
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 from tests.signals.samples import KINDS, ice_event, node_claim, waiting_pod
@@ -164,6 +164,75 @@ def test_what_is_known_from_outside(world: World) -> None:
     assert (unit.offered_zones, unit.notes) == (("zone-of-inf2.xlarge",), ("note on inf2.xlarge",))
     assert (snapshot.units["sd21-trn1"].demand, snapshot.error_ratio) == (None, Sample(0.25, NOW))
     assert snapshot.routing.verification is verification
+
+
+class TestTargets:
+    """What the load balancer's targets were counted to be, and what the readiness gates of pods say."""
+
+    SERVICE = "sd21-all"
+
+    def bind(self, world: World, arn: str = "arn:1", created: float = NOW - 600, kind: str = "ADDED") -> None:
+        """A target group of the capacity Service."""
+        metadata = {"name": "k8s-all", "namespace": "shop", "creationTimestamp": format_rfc3339(created)}
+        spec = {"serviceRef": {"name": self.SERVICE, "port": 80}, "targetGroupARN": arn}
+        world.view.changed(KINDS["TargetGroupBinding"], None, kind, {"metadata": metadata, "spec": spec})
+
+    def pods(self, world: World, *opened: float | None, binding: str = "k8s-all") -> None:
+        """Ready pods of the Service, with a gate that became true at that time; None: without one."""
+        endpoints = [
+            {"addresses": [f"10.0.0.{n}"], "targetRef": {"kind": "Pod", "name": f"pod-{n}"}, "conditions": {"ready": True}}
+            for n, _ in enumerate(opened)
+        ]
+        world.give("EndpointSlice", "all-x", metadata={"labels": {"kubernetes.io/service-name": self.SERVICE}}, endpoints=endpoints)
+        for n, at in enumerate(opened):
+            gate = {"type": f"target-health.elbv2.k8s.aws/{binding}", "status": "True"}
+            conditions = [] if at is None else [{**gate, "lastTransitionTime": format_rfc3339(at)}]
+            world.give("Pod", f"pod-{n}", spec={"nodeName": "node"}, status={"phase": "Running", "conditions": conditions})
+
+    def test_open_gates_are_counted(self, world: World) -> None:
+        """Those of ready pods, apart from those that opened after the targets were counted."""
+        self.bind(world)
+        self.pods(world, NOW - 300, NOW - 20, None)
+        world.give("Pod", "gone", status={"conditions": [{"type": "target-health.elbv2.k8s.aws/k8s-all", "status": "True"}]})
+        seen = Verification(Verdict.YES, NOW - 60, healthy={self.SERVICE: 1})
+        assert world.build(external=ExternalSignals(verification=seen)).routing.gates == {self.SERVICE: OpenGates(2, 1)}
+        assert world.build().routing.gates == {self.SERVICE: OpenGates(2, 2)}
+
+    def test_a_gate_says_nothing_of_a_target_group_that_is_younger(self, world: World) -> None:
+        """A target group that is made again has the same gates, which stay true until the load-balancer controller comes by."""
+        self.bind(world, created=NOW - 10)
+        self.pods(world, NOW - 300)
+        assert world.build().routing.gates == {}
+        self.pods(world, NOW - 5)
+        assert world.build().routing.gates == {self.SERVICE: OpenGates(1, 1)}
+
+    def test_a_gate_for_another_target_group_does_not_count(self, world: World) -> None:
+        """Pods that were made before the standby rule have only that of their unit."""
+        self.bind(world)
+        self.pods(world, NOW - 300, binding="k8s-inf2")
+        assert world.build().routing.gates == {}
+
+    def test_closed_gates_are_forgotten(self, world: World) -> None:
+        """With their pods as well."""
+        self.bind(world)
+        self.pods(world, NOW - 300)
+        world.view.listed(KINDS["Pod"], "shop", [])
+        assert world.build().routing.gates == {}
+
+    def test_a_count_is_of_the_target_groups_that_are_there(self, world: World) -> None:
+        """A standby rule was removed and added again: what was counted before says nothing."""
+        seen = Verification(
+            Verdict.YES, NOW, healthy={self.SERVICE: 2}, counted={self.SERVICE: 2, "other": 1}, groups={self.SERVICE: ("arn:1",)}
+        )
+        external = ExternalSignals(verification=seen)
+        self.bind(world)
+        found = world.build(external=external).routing.verification
+        assert found is not None
+        assert (found.healthy, found.counted) == ({self.SERVICE: 2}, {self.SERVICE: 2, "other": 1})
+        self.bind(world, "arn:2", kind="MODIFIED")
+        found = world.build(external=external).routing.verification
+        assert found is not None
+        assert (found.healthy, found.counted) == ({}, {"other": 1})
 
 
 @pytest.mark.parametrize(("ahead_s", "block", "free"), [(2399, True, 0), (2400, True, 0), (2401, True, 1), (600, False, 1)])

@@ -352,11 +352,11 @@ def test_the_bindings_of_two_api_groups_are_kept_apart(view: WorkloadView) -> No
     """A cluster may have the load-balancer controller and EKS Auto Mode: a list, or the end, of one kind is not one of the other."""
     for group in (LBC, AUTO):
         view.bindings_listed(group, None, [_binding("b", NAMESPACE, group)])
-    assert view.bound_services(NAMESPACE) == tuple(sorted((LBC, AUTO)))
+    assert tuple(view.bound(NAMESPACE)) == tuple(sorted((LBC, AUTO)))
     view.bindings_listed(LBC, NAMESPACE, [])
-    assert view.bound_services(NAMESPACE) == (AUTO,)
+    assert tuple(view.bound(NAMESPACE)) == (AUTO,)
     view.binding(LBC, "DELETED", _binding("b", NAMESPACE))
-    assert view.bound_services(NAMESPACE) == (AUTO,)
+    assert tuple(view.bound(NAMESPACE)) == (AUTO,)
     view.bindings_absent(LBC)
     assert view.bindings_known
     view.bindings_absent(AUTO)

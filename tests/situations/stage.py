@@ -251,7 +251,15 @@ class Stage:
         sources = (*sources, Source("cloudwatch", False, now, 900.0))
         action = self._objects["Ingress", application.ingress]["metadata"]["annotations"].get(action_key(application.action), "")
         shown = self.cluster.now - self._written_at >= SHOWN_S
-        seen = Verification(Verdict.YES if shown else Verdict.NOT_YET, now, "" if shown else "not there yet", action, applied=shown)
+        services = (application.capacity.service, *(unit.backend.service for unit in application.units))
+        seen = Verification(
+            Verdict.YES if shown else Verdict.NOT_YET,
+            now,
+            "" if shown else "not there yet",
+            action,
+            applied=shown,
+            counted={name: self.view.workloads.endpoints_ready(application.namespace, name) or 0 for name in services},
+        )
         external = ExternalSignals(metrics=self._external, capacity=self._external, verification=seen)
         return self._builder.build(application, now, (*sources, *further), external, leader=leader, epoch=epoch)
 

@@ -71,6 +71,9 @@ def application(*, namespace: str = "shop", policy: PolicySettings | None = None
     return replace(made, **changes)
 
 
+COUNTED = dict.fromkeys((*SERVICES, "sd21-all"), 1000)
+"""Healthy targets of each Service, as they were counted some time ago: enough for any mode change, and too old for weights."""
+
 COST_TARGETS = tuple(Target(row[0], 80, row[6]) for row in _SEED)
 CAPACITY_TARGETS = (Target("sd21-all", 80, 1),)
 
@@ -91,7 +94,7 @@ def routing(mode: Mode = Mode.COST, **changes: Any) -> RoutingObservation:
         bound=(*SERVICES, "sd21-all"),
         capacity_ready=5,
         capacity_exists=True,
-        verification=Verification(Verdict.YES, NOW, "", action),
+        verification=Verification(Verdict.YES, NOW, "", action, counted=COUNTED),
     )
     return replace(made, **changes)
 

@@ -90,6 +90,7 @@ class Cluster:
         self.api.start()
         self.store = self.api.store
         self._number = 0
+        self._gated: set[str] = set()
         self._fill(standby=standby)
 
     def session(self, folder: Path, token: str = "controller") -> KubeSession:
@@ -111,6 +112,9 @@ class Cluster:
             },
             manager="kubectl",
         )
+        if "elbv2.k8s.aws" not in self._without:
+            for name in (*SERVICES, "sd21-all"):
+                self.store.create("TargetGroupBinding", _binding(name))
         for unit in seed_units():
             if "karpenter.sh" not in self._without and unit.name != "sd21-g5-cuda":
                 self._node_pool(unit.node_pool, unit.instance_type)
@@ -121,9 +125,6 @@ class Cluster:
             self.ready(unit.name, 2)
         self._service("sd21-all")
         self._slice("sd21-all", 10)
-        if "elbv2.k8s.aws" not in self._without:
-            for name in (*SERVICES, "sd21-all"):
-                self.store.create("TargetGroupBinding", _binding(name))
 
     def _node_pool(self, name: str, instance_type: str) -> None:
         requirements = [
@@ -138,7 +139,13 @@ class Cluster:
 
     def _slice(self, name: str, count: int) -> None:
         labels = {"kubernetes.io/service-name": name}
-        endpoints = [{"addresses": [f"10.1.{len(name)}.{i}"], "conditions": {"ready": True}} for i in range(count)]
+        pods = [f"{name}-{i}" for i in range(count)]
+        for pod in pods:
+            self._gated_pod(pod, name)
+        endpoints = [
+            {"addresses": [f"10.1.{len(name)}.{i}"], "conditions": {"ready": True}, "targetRef": {"kind": "Pod", "name": pod}}
+            for i, pod in enumerate(pods)
+        ]
         body = {
             "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels},
             "addressType": "IPv4",
@@ -146,6 +153,20 @@ class Cluster:
             "ports": [{"name": "http", "port": 8000, "protocol": "TCP"}],
         }
         self.store.apply("EndpointSlice", body, manager="endpoints")
+
+    def _gated_pod(self, name: str, service: str) -> None:
+        """A running pod that the load-balancer controller calls healthy: nothing else says so, because ELBv2 is off."""
+        if name in self._gated:
+            return
+        self._gated.add(name)
+        spec = {"nodeName": "node", "containers": [{"name": "server", "image": "server:1"}]}
+        self.store.create("Pod", {"metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec})
+        self.open_gate(name, f"k8s-{service}")
+
+    def open_gate(self, pod: str, binding: str, domain: str = "elbv2.k8s.aws") -> None:
+        """The load-balancer controller calls a pod a healthy target of a target group binding."""
+        gate = {"type": f"target-health.{domain}/{binding}", "status": "True", "lastTransitionTime": format_rfc3339(self.clock.now())}
+        self.store.update_status("Pod", pod, {"phase": "Running", "conditions": [gate]}, namespace=NAMESPACE)
 
     # --- what tests do ---
 

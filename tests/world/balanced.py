@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from controller.clients.kube import EVENTS, INGRESSES, MERGE_PATCH, PODS, TARGET_GROUP_BINDINGS, KubeSession
 from controller.errors import NotFound
@@ -64,6 +64,8 @@ class BalancedStack(RenderedStack):
             it listens on two ports; "": none of these.
         rest: Arguments of a second base class.
     """
+
+    BLIND: ClassVar[bool] = False
 
     def __init__(self, plane: ControlPlane, namespace: str, folder: Path, balancing: Balancing, variant: str = "", **rest: Any) -> None:
         super().__init__(plane, namespace, folder, **rest)

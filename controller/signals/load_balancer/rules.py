@@ -22,6 +22,7 @@ class Findings:
     Attributes:
         weights: Live weight by Service; of several rules, the one that differs.
         healthy: Healthy targets by Service.
+        ill: Services with ready endpoints and no healthy target.
         problems: One sentence each.
         serving: Service by target group ARN, for target groups with traffic.
         applied: Whether every rule is as the request says.
@@ -29,6 +30,7 @@ class Findings:
 
     weights: dict[str, int] = field(default_factory=dict)
     healthy: dict[str, int] = field(default_factory=dict)
+    ill: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
     serving: dict[str, str] = field(default_factory=dict)
     applied: bool = False
@@ -172,9 +174,9 @@ def count_healthy(described: list[dict[str, Any]], service: str, request: Verifi
     return healthy, f"{service} has {healthy} healthy target(s) of the {needed} needed ({others})"
 
 
-def standby_warms_up(request: VerificationRequest, findings: Findings) -> bool:
-    """Whether a standby Service has ready endpoints but no healthy target yet, so that a mode change to it would be refused."""
-    return any(request.ready.get(service, 0) > 0 and findings.healthy.get(service) == 0 for service, _ in request.standby)
+def ill(request: VerificationRequest, findings: Findings) -> set[str]:
+    """The Services with ready endpoints and no healthy target yet: nothing can be routed there."""
+    return {service for service, count in findings.healthy.items() if count == 0 and request.ready.get(service, 0) > 0}
 
 
 def _stickiness(action: Mapping[str, Any]) -> int:

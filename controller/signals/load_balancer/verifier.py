@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from controller.clients.aws import ATTEMPTS, AwsClients
@@ -25,9 +25,12 @@ from controller.policy.model import CRITICAL, Verdict, Verification
 from controller.signals.load_balancer.calls import Calls
 from controller.signals.load_balancer.directory import Directory, drop_oldest, load_balancer_dimension
 from controller.signals.load_balancer.request import CannotTellError, LiveRule, ServicePort, VerificationRequest
-from controller.signals.load_balancer.rules import Findings, compare, count_healthy, owners_of, rules_by_conditions, standby_warms_up
+from controller.signals.load_balancer.rules import Findings, compare, count_healthy, ill, owners_of, rules_by_conditions
 
 _IAM_SERVICE: Final = "elasticloadbalancing"
+BUDGET_SPENT: Final = "call budget is spent; trying again soon"
+"""The problem of a verification that was not made."""
+
 _KEPT_APPLICATIONS: Final = 2048
 _WARMING_UP_S: Final = 15.0  # the load-balancer controller's default health check interval, within which the first check runs
 _BACKOFF_MIN_S: Final = 5.0
@@ -53,10 +56,20 @@ class Budget(Protocol):
 
 @dataclass(slots=True)
 class _Record:
-    """What is kept of one application. `subject` is the request without what changes with every pod."""
+    """What is kept of one application.
+
+    Attributes:
+        subject: The request without what changes with every pod.
+        ready: The ready endpoints at the last check.
+        last: What the last check found.
+        checked: When it was, by the monotonic clock.
+        due: When the next one is.
+    """
 
     subject: VerificationRequest
+    ready: Mapping[str, int] = field(default_factory=dict)
     last: Verification | None = None
+    checked: float = 0.0
     due: float = 0.0
     dimension: str = ""
 
@@ -102,7 +115,7 @@ class Verifier:
         now = self._clock.monotonic()
         with self._lock:
             record = self._record(request)
-            if record.last is not None and now < record.due:
+            if record.last is not None and now < self._due(record, request):
                 return record.last
             if now < self._blocked_until:
                 left = self._blocked_until - now
@@ -110,16 +123,24 @@ class Verifier:
             estimate = self._estimate(request)
             settled = record.last is not None and record.last.verdict is Verdict.YES
             if not self._budget.take(estimate, keep=self._reserve if settled else 0):
-                return record.last or self._answer(request, Verdict.CANNOT_TELL, "call budget is spent; trying again soon")
+                return record.last or self._answer(request, Verdict.CANNOT_TELL, BUDGET_SPENT)
         calls, findings = Calls(self._clients), Findings()
         verdict, problem = self._judge(request, calls, findings)
         self._budget.charge(calls.made - estimate)
         answer = self._answer(request, verdict, problem)
-        result = replace(answer, weights=findings.weights, healthy=findings.healthy, applied=findings.applied)
+        sick = ill(request, findings)
+        result = replace(
+            answer,
+            weights=findings.weights,
+            healthy=findings.healthy,
+            applied=findings.applied,
+            groups={service: arns for (service, _), arns in (request.target_groups or {}).items()},
+            ill_since=dict.fromkeys(sick, answer.at),
+        )
         with self._lock:
-            record.last = result
+            record.last, record.ready, record.checked = result, request.ready, self._clock.monotonic()
             interval = self._interval(verdict, estimate)
-            record.due = self._clock.monotonic() + (min(interval, _WARMING_UP_S) if standby_warms_up(request, findings) else interval)
+            record.due = record.checked + (min(interval, _WARMING_UP_S) if sick else interval)
         return result
 
     def dimension(self, application: str) -> str | None:
@@ -151,6 +172,11 @@ class Verifier:
         self._records[request.application] = record  # last in order: the least recently requested is dropped first
         drop_oldest(self._records, _KEPT_APPLICATIONS)
         return record
+
+    def _due(self, record: _Record, request: VerificationRequest) -> float:
+        """When the next check is due, by the monotonic clock: sooner if more pods are ready than were when the targets were counted."""
+        more = any(count > record.ready.get(service, 0) for service, count in request.ready.items())
+        return min(record.due, record.checked + self._retry_s) if more else record.due
 
     def _estimate(self, request: VerificationRequest) -> int:
         """Number of calls that the check will need."""

@@ -26,7 +26,7 @@ NO_DATA: Final = 1.0
 """What KEDA's scaler reports if CloudWatch has no value: the AWS sample's ``minMetricValue``."""
 
 _LAG_S: Final = (60.0, 150.0)  # facts on the load balancer, section 8: the last complete minute typically appears after 1 to 3 min
-_WINDOW_S: Final = 300.0  # KEDA's metricCollectionTime
+_WINDOW_S: Final = 300.0  # KEDA's metricCollectionTime, its default; it must not be shorter than a period
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ class CloudWatch:
         self._counting = Flow()
         self._shown_until = 0.0
         self.newest: Period | None = None  # that is published
+        self.period_s = application.metric_period_s
         traffic.listeners.append(lambda flow, _seconds: self._counting.add(flow))
         event_queue.every(application.metric_period_s, self._publish)
 
@@ -96,6 +97,7 @@ class Keda:
         self, event_queue: EventQueue, api: KubeApi, cloudwatch: CloudWatch, workloads: Workloads, advanced: Callable[[], None]
     ) -> None:
         self._event_queue, self._api, self._cloudwatch, self._workloads, self._advanced = event_queue, api, cloudwatch, workloads, advanced
+        self._window_s = max(_WINDOW_S, cloudwatch.period_s)
         self._autoscalers = {name: Autoscaler() for name in api.scalers}
         for name, autoscaler in self._autoscalers.items():
             autoscaler.remember(event_queue.now, workloads.units[name].desired)
@@ -114,7 +116,7 @@ class Keda:
         if scaler.paused or not scaler.exists:
             return
         pods, period = self._workloads.units[unit], self._cloudwatch.newest
-        fresh = period is not None and self._event_queue.now - period.end <= _WINDOW_S
+        fresh = period is not None and self._event_queue.now - period.end <= self._window_s
         total = period.flow.units[unit].requests if fresh and period is not None and unit in period.flow.units else NO_DATA
         wanted = self._autoscalers[unit].replicas(
             self._event_queue.now, max(total, NO_DATA), float(scaler.target), pods.desired, least=scaler.floor, most=scaler.most

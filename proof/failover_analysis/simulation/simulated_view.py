@@ -365,7 +365,10 @@ class SimulatedView:
             if target.weight > 0 and healthy[target.service] < needed:
                 problems.append(f"Service {target.service} has {healthy[target.service]} healthy targets, {needed} are needed")
         verdict = Verdict.NOT_YET if problems else Verdict.YES
-        return Verification(verdict, now, "; ".join(problems), routing.action, applied=True, weights=weights, healthy=healthy)
+        ill = {service: now for service, count in healthy.items() if count == 0 and balancer.ready(service) > 0}
+        return Verification(
+            verdict, now, "; ".join(problems), routing.action, applied=True, weights=weights, healthy=healthy, ill_since=ill
+        )
 
     # --- snapshots ----------------------------------------------------------------------------------------------------------------------
 

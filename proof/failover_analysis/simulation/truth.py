@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Final
 
 from controller.policy.annotations import MARKER
-from controller.policy.demand import FRESH_S
+from controller.policy.metric_times import fresh_s
 from controller.policy.model import Cause, Mode
 from controller.policy.weights import base_weights, weight_strategy
 from failover_analysis.simulation.cluster import Pod
@@ -117,7 +117,7 @@ class Truth:
     def absorbed(self, short: Collection[str]) -> bool:
         """Whether the others can serve what short units cannot, at the least demand that the controller may know of."""
         most = self._engine.application.policy.failover_utilization
-        demand = (1 - _NOISE) * min(self.demand(), self.demand(FRESH_S))
+        demand = (1 - _NOISE) * min(self.demand(), self.demand(fresh_s(self._engine.application.metric_period_s)))
         return most > 0 and self.absorbable(short, demand, most)
 
     def _parts(self) -> dict[str, float]:

@@ -30,11 +30,24 @@ def test_the_last_word_is_repeated_until_another_check_is_due(elb: Elb, verifier
     first = verifier.verify(ask())
     made = len(elb.calls)
     clock.advance(59)
-    assert verifier.verify(ask(ready={"inf2": 3})) is first
+    assert verifier.verify(ask(ready={"inf2": 1})) is first
     assert len(elb.calls) == made
     clock.advance(1)
     assert verifier.verify(ask()).at == NOW + 60
     assert len(elb.calls) == made + 3  # the load balancer and its listeners are known by now
+
+
+def test_targets_are_counted_again_when_more_pods_are_ready(elb: Elb, verifier: Verifier, clock: ManualClock) -> None:
+    """Their unit gets its weight back by that count; a minute's wait would leave them idle. It is never sooner than a retry."""
+    more = ask(ready={"inf2": 3, "trn1": 2})
+    first = verifier.verify(ask())
+    clock.advance(4)
+    assert verifier.verify(more) is first
+    clock.advance(1)
+    second = verifier.verify(more)
+    assert second.at == NOW + 5
+    clock.advance(59)
+    assert verifier.verify(more) is second, "as many as were counted for"
 
 
 def test_a_routing_that_is_not_there_yet_is_checked_every_five_seconds(elb: Elb, verifier: Verifier, clock: ManualClock) -> None:
