@@ -28,6 +28,7 @@ from typing import Any, Final
 from controller.clients.aws import ATTEMPTS, AwsClients, translated
 from controller.clock import Clock
 from controller.errors import Forbidden, Rejected, RemoteError
+from controller.foreign import shown
 from controller.policy.model import Application, Sample, Source
 from controller.signals.budget import CallBudget
 
@@ -44,7 +45,6 @@ _BACKOFF_MIN_S: Final = 30.0
 _BACKOFF_MAX_S: Final = 300.0
 _REFUSED_S: Final = 600.0  # how long a query that CloudWatch refuses is left out
 _MAX_VALUE: Final = 1e300
-_MAX_TEXT: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,7 +358,7 @@ class CloudWatchPoller:
             found.update(get_metric_data(self._clients, queries, window.start, window.end, self._budget))
         except Rejected as error:
             if len(queries) == 1:
-                said = f"CloudWatch refuses metric {queries[0].namespace}/{queries[0].metric}: {str(error)[:_MAX_TEXT]}"
+                said = f"CloudWatch refuses metric {queries[0].namespace}/{queries[0].metric}: {shown(str(error))}"
                 self._refused[queries[0]] = (self._clock.monotonic() + _REFUSED_S, said)
                 return
             middle = len(queries) // 2
@@ -439,4 +439,4 @@ def _reason(error: RemoteError) -> str:
     if isinstance(error, Forbidden):
         denied = error.code.startswith(("AccessDenied", "UnauthorizedOperation"))
         return "IAM does not allow cloudwatch:GetMetricData" if denied else f"AWS does not accept our credentials ({error.code})"
-    return f"no answer from CloudWatch ({error.code or str(error)[:_MAX_TEXT]})"
+    return f"no answer from CloudWatch ({error.code or shown(str(error))})"
