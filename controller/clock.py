@@ -11,6 +11,9 @@ import time
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
+LATEST: Final = 253_402_300_799.0
+"""The latest time that can be read and written, 9999-12-31T23:59:59Z, seconds since the Unix epoch."""
+
 
 class Clock(Protocol):
     """A source of time. All values are in seconds."""
@@ -182,17 +185,19 @@ def parse_rfc3339(text: str | None) -> float | None:
         text: RFC 3339, with or without fractional seconds (``2026-08-25T10:00:03Z``, ``2026-08-25T09:59:58.123456Z``), or None.
 
     Returns:
-        Seconds since the Unix epoch; None if there is no timestamp or it cannot be parsed.
+        Seconds since the Unix epoch; None if there is no timestamp, it cannot be parsed, or it is outside of 0 to `LATEST`: a stranger
+        wrote it, and whatever computes with it must be able to.
     """
     if not text:
         return None
     try:
         parsed = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
+        if parsed.tzinfo is None:
+            parsed = parsed.replace(tzinfo=UTC)
+        seconds = parsed.timestamp()
+    except (TypeError, ValueError, OverflowError):
         return None
-    if parsed.tzinfo is None:
-        parsed = parsed.replace(tzinfo=UTC)
-    return parsed.timestamp()
+    return seconds if 0.0 <= seconds <= LATEST else None
 
 
 def format_rfc3339(seconds: float, *, fraction: bool = False) -> str:
@@ -203,7 +208,8 @@ def format_rfc3339(seconds: float, *, fraction: bool = False) -> str:
         fraction: Whether to keep microseconds, as ``MicroTime`` fields do.
 
     Returns:
-        RFC 3339 in UTC with a trailing ``Z``.
+        RFC 3339 in UTC with a trailing ``Z``. A time beyond 0 to `LATEST` is written as the nearest one within: a time that was read may
+        have been moved by the difference of two clocks.
     """
-    moment = datetime.fromtimestamp(seconds, UTC)
+    moment = datetime.fromtimestamp(min(max(seconds, 0.0), LATEST), UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ" if fraction else "%Y-%m-%dT%H:%M:%SZ")

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from controller.errors import ConfigError
+from controller.foreign import shown
 
 SIZE_LIMIT: Final = 256 * 1024
 """Longest file that is read, bytes. An application of five units takes about 6 KiB; a ConfigMap holds at most 1 MiB."""
@@ -28,6 +29,10 @@ _DEPTH_LIMIT: Final = 24
 _NODE_LIMIT: Final = 20_000  # after expansion of aliases; stops a "billion laughs" file
 _INTEGER_DIGITS: Final = 18
 _TEXT_SHOWN: Final = 60
+_LINE_SHOWN: Final = 1000  # an unknown key is followed by the known ones, which take most of this
+
+LISTED: Final = 3500
+"""How much of the faults an error lists, characters: about 30 of them."""
 
 Place = tuple[str | int, ...]
 """Where in a document a value is: ``("spec", "units", 1, "weight")``."""
@@ -62,13 +67,30 @@ def place_text(place: Place) -> str:
     """Formats a place: ``spec.units[1].weight``."""
     text = ""
     for step in place:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+        name = step if isinstance(step, int) else shown(step, _TEXT_SHOWN)
+        text += f"[{name}]" if isinstance(name, int) else f".{name}" if text else name
     return text
 
 
 def config_error(problems: Sequence[Problem]) -> ConfigError:
-    """One error that lists every problem on a line of its own, in the order of the file."""
-    return ConfigError("\n".join(str(problem) for problem in sorted(problems, key=lambda problem: (problem.source, problem.line))))
+    """One error that lists the problems on a line each, in the order of the file: see `error_lines`."""
+    return ConfigError(error_lines(str(problem) for problem in sorted(problems, key=lambda problem: (problem.source, problem.line))))
+
+
+def error_lines(lines: Iterable[str]) -> str:
+    """The text of an error with many faults: the first lines, at most `LISTED` characters, and how many more there are.
+
+    A file of 256 KiB can have 20,000 faults, and their text goes into the log, the status and a message.
+    """
+    every = [line for text in lines for line in text.split("\n")]
+    listed: list[str] = []
+    left = LISTED
+    for line in every:
+        left -= min(len(line), _LINE_SHOWN)
+        if left < 0:
+            break
+        listed.append(shown(line, _LINE_SHOWN))
+    return "\n".join([*listed, f"and {len(every) - len(listed)} more"] if len(every) > len(listed) else listed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +158,7 @@ def describe_value(value: object, raw: str | None = None) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= _TEXT_SHOWN else f"{text[:_TEXT_SHOWN]}…"
+    return shown(text, _TEXT_SHOWN + 1)
 
 
 def read_documents(content: bytes, file: str) -> tuple[Document, ...]:

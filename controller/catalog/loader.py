@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from controller.catalog.application import ApplicationFile, spec_faults
-from controller.documents import Document, Place, Problem, check, config_error, read_documents, read_limited
+from controller.documents import Document, Place, Problem, check, config_error, error_lines, read_documents, read_limited
 from controller.errors import ConfigError
 from controller.policy.model import Application
 
@@ -148,7 +148,7 @@ def _parsed(sources: Sequence[Source], kept: Callable[[Definition], _T]) -> dict
     if claims.clashes:
         lines.append(str(config_error(claims.clashes)))
     if lines:
-        raise ConfigError("\n".join(lines))
+        raise ConfigError(error_lines(lines))
     return found
 
 

@@ -15,6 +15,7 @@ from botocore.parsers import ResponseParserError
 
 from controller.clients.calls import CallMeter
 from controller.errors import Forbidden, NotFound, Rejected, RemoteError, Unavailable
+from controller.foreign import shown
 
 _THROTTLES: Final = frozenset({
     "Throttling", "ThrottlingException", "ThrottledException", "RequestLimitExceeded", "TooManyRequestsException", "RequestThrottled",
@@ -95,7 +96,7 @@ def translated(service: str, operation: str) -> Iterator[None]:
 
 def _translate(service: str, operation: str, error: ClientError) -> RemoteError:
     body = error.response.get("Error", {})
-    code, text = str(body.get("Code", "")), str(body.get("Message", ""))[:_MAX_ERROR_TEXT]
+    code, text = shown(str(body.get("Code", ""))), shown(str(body.get("Message", "")), _MAX_ERROR_TEXT)
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     kind: type[RemoteError]
     if code in _THROTTLES or status >= 500:  # noqa: PLR2004

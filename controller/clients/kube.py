@@ -23,6 +23,7 @@ from kubernetes import config as kubernetes_config
 
 from controller.clients.calls import CallMeter
 from controller.errors import ConfigError, Conflict, Forbidden, Gone, NotFound, Rejected, RemoteError, Unavailable
+from controller.foreign import decode, shown
 
 JSON: Final = "application/json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
@@ -32,6 +33,7 @@ MERGE_PATCH: Final = "application/merge-patch+json"
 _SERVICE: Final = "kubernetes"  # name in the call meter
 _NOT_SUCCESS: Final = 300  # from here on; redirects are not followed
 _MAX_ERROR_TEXT: Final = 500
+_MAX_CODE: Final = 64
 _LINE_LIMIT: Final = 8 * 1024 * 1024  # one watch line; etcd refuses objects over about 1.5 MiB
 
 Object = dict[str, Any]
@@ -201,7 +203,7 @@ class KubeSession:
             query = (*query, ("timeout", f"{round(deadline_s * 1000)}ms"))
         response = self._send(method, path, query, body, content_type, timeout, stream=False)
         try:
-            decoded = json.loads(response.data)
+            decoded = decode(response.data)
         except (ValueError, RecursionError) as error:
             raise Unavailable(f"{method} {path}: the answer is not JSON", status=response.status) from error
         if not isinstance(decoded, dict):
@@ -238,7 +240,7 @@ class KubeSession:
                     raise Unavailable(f"watch {path}: a line is longer than {_LINE_LIMIT} bytes")
                 for line in lines:
                     if line.strip():
-                        decoded = json.loads(line)
+                        decoded = decode(line)
                         if isinstance(decoded, dict):
                             yield decoded
         except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -300,7 +302,7 @@ def _error(method: str, path: str, response: urllib3.BaseHTTPResponse, content_t
     """Translates an error answer into a `RemoteError`. Its text is cut, and never contains the request's headers."""
     reason, text = "", response.data.decode(errors="replace") if response.data else ""
     try:
-        status = json.loads(text)
+        status = decode(response.data or b"")
         reason, text = str(status.get("reason", "")), str(status.get("message", text))
     except (ValueError, AttributeError, RecursionError):
         pass
@@ -323,15 +325,15 @@ def _error(method: str, path: str, response: urllib3.BaseHTTPResponse, content_t
         case _:
             kind = Rejected
     return kind(
-        f"{method} {path}: {response.status} {text[:_MAX_ERROR_TEXT].strip()}",
+        f"{method} {path}: {response.status} {shown(text, _MAX_ERROR_TEXT).strip()}",
         status=response.status,
-        code=reason,
+        code=shown(reason, _MAX_CODE),
         retry_after_s=_seconds(response.headers.get("Retry-After")),
     )
 
 
 def _seconds(text: str | None) -> float | None:
-    return float(text) if text and text.isascii() and text.isdigit() else None
+    return float(text) if text and text.isascii() and text.isdigit() and len(text) <= _MAX_CODE else None
 
 
 def connect(*, kubeconfig: str | None = None, context: str | None = None, connect_s: float = 2.0, read_s: float = 5.0) -> KubeSession:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -12,6 +11,9 @@ from controller.policy.reasons import Reason
 
 VERSION: Final = 1
 _MAX_TEXT: Final = 256 * 1024
+_MAX_DETAIL: Final = 2000  # the longest sentence of a reason with every name at its longest
+_MAX_SHOWN: Final = 60
+_LIMIT: Final = 1e12  # beyond the last time of the calendar, seconds, and far beyond any count
 _REASONS: Final = frozenset(str(reason) for reason in Reason)
 """The reasons that this version knows. A mode change with another reason is dropped from the history; the rest of the memory is kept."""
 
@@ -89,7 +91,7 @@ def decode(text: str) -> Memory:
         raise CodecError("stored state is not an object")
     version = raw.get("version")
     if version != VERSION:
-        raise CodecError(f"stored state has version {version!r}, this program reads {VERSION}")
+        raise CodecError(f"stored state has version {_shown(version)}, this program reads {VERSION}")
     try:
         return Memory(
             mode=None if raw.get("mode") is None else Mode(raw["mode"]),
@@ -119,7 +121,7 @@ def decode(text: str) -> Memory:
     except CodecError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise CodecError(f"stored state has an impossible value: {error}") from error
+        raise CodecError(f"stored state has an impossible value: {_shown(error)}") from error
 
 
 def _unverified_since(raw: Mapping[str, Any]) -> object:
@@ -128,7 +130,7 @@ def _unverified_since(raw: Mapping[str, Any]) -> object:
 
 
 def _mode_change(raw: Mapping[str, Any]) -> ModeChange:
-    return ModeChange(_number(raw["at"]), Mode(raw["to"]), Reason(raw["reason"]), str(raw.get("detail", "")))
+    return ModeChange(_number(raw["at"]), Mode(raw["to"]), Reason(raw["reason"]), _text(raw.get("detail", "")))
 
 
 def _unit(raw: Mapping[str, Any]) -> UnitMemory:
@@ -164,14 +166,24 @@ def _outage_history(raw: Mapping[str, Any]) -> OutageHistory:
 def _duration(value: object) -> float:
     seconds = _number(value)
     if seconds < 0:
-        raise CodecError(f"stored state has {value!r} where a duration belongs")
+        raise CodecError(f"stored state has {_shown(value)} where a duration belongs")
     return seconds
 
 
 def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise CodecError(f"stored state has {value!r} where a time belongs")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_LIMIT < value < _LIMIT:
+        raise CodecError(f"stored state has {_shown(value)} where a time belongs")
     return float(value)
+
+
+def _text(value: object) -> str:
+    """A text of a record that is shown. Anyone who may write ConfigMaps may write anything into it."""
+    text = str(value)[:_MAX_DETAIL]
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
+def _shown(value: object) -> str:
+    return ascii(value)[:_MAX_SHOWN]
 
 
 def _optional(value: object) -> float | None:
@@ -179,6 +191,6 @@ def _optional(value: object) -> float | None:
 
 
 def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise CodecError(f"stored state has {value!r} where a count belongs")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _LIMIT:
+        raise CodecError(f"stored state has {_shown(value)} where a count belongs")
     return value

@@ -22,6 +22,10 @@ _ROUND_ROBIN: Final = "round_robin"
 MAX_TARGET_GROUPS: Final = 5  # AWS: target groups per action on an Application Load Balancer, not adjustable
 MAX_WEIGHT: Final = 999
 _PORT_DIGITS: Final = 5
+_NAME: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-.")
+_LONGEST_NAME: Final = 253
+_LIMIT: Final = 2**31
+_SHOWN: Final = 60  # characters of a value that cannot be used
 
 
 def action_key(action: str) -> str:
@@ -94,7 +98,7 @@ def parse_action(text: str) -> tuple[tuple[Target, ...], int, str]:
     if not isinstance(action, Mapping):
         return (), 0, "the action is not a JSON object"
     if action.get("type") != "forward":
-        return (), 0, f"the action's type is {action.get('type')!r}, not 'forward'"
+        return (), 0, f"the action's type is {repr(action.get('type'))[:_SHOWN]}, not 'forward'"
     config = action.get("forwardconfig")
     groups = config.get("targetgroups") if isinstance(config, Mapping) else None
     if not isinstance(groups, list) or not groups:
@@ -109,7 +113,7 @@ def parse_action(text: str) -> tuple[tuple[Target, ...], int, str]:
     seconds = 0
     if isinstance(stickiness, Mapping) and stickiness.get("enabled") is True:
         duration = stickiness.get("durationseconds")
-        seconds = duration if isinstance(duration, int) and not isinstance(duration, bool) and duration > 0 else 0
+        seconds = duration if isinstance(duration, int) and not isinstance(duration, bool) and duration > 0 and _fits(duration) else 0
     return tuple(targets), seconds, ""
 
 
@@ -130,15 +134,34 @@ def _target(group: object, *, single: bool) -> tuple[Target | None, str]:
     service, port, weight = group.get("servicename"), group.get("serviceport"), group.get("weight")
     if not isinstance(service, str) or not service:
         return None, "a target group names no Service (targetGroupARN and targetGroupName are not managed by this controller)"
+    if not _is_name(service):
+        return None, f"a target group names {service[:_SHOWN]!a}, which cannot be the name of a Service"
     if isinstance(port, str) and len(port) <= _PORT_DIGITS and port.isascii() and port.isdigit():
         port = int(port)
-    if isinstance(port, bool) or not isinstance(port, int | str) or port == "":
-        return None, f"target group {service} has no servicePort"
+    if (
+        isinstance(port, bool)
+        or not isinstance(port, int | str)
+        or port == ""
+        or not (_is_name(port) if isinstance(port, str) else _fits(port))
+    ):
+        return None, f"target group {service} has no servicePort that can exist"
     if weight is None and single:
         weight = 1
     if isinstance(weight, bool) or not isinstance(weight, int):
-        return None, f"target group {service} has weight {weight!r}, which is not an integer"
+        return None, f"target group {service} has weight {repr(weight)[:_SHOWN]}, which is not an integer"
+    if not _fits(weight):
+        return None, f"target group {service} has a weight of {weight.bit_length()} bits, which is none"
     return Target(service, port, weight), ""
+
+
+def _is_name(value: str) -> bool:
+    """Whether it can be the name of a Service or of its port. Anybody may write the annotation, and what it says is shown."""
+    return 0 < len(value) <= _LONGEST_NAME and _NAME.issuperset(value)
+
+
+def _fits(value: int) -> bool:
+    """Whether an integer fits into 32 bits. Python's have no limit, and one beyond that of a float stops whatever divides it."""
+    return abs(value) < _LIMIT
 
 
 def same_routing(left: Iterable[Target], right: Iterable[Target]) -> bool:

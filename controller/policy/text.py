@@ -9,6 +9,7 @@ _MINUTE = 60
 _HOUR = 3600
 _DAY = 24 * _HOUR
 _MILLION = 1e6
+_LISTED = 12  # names; the longest name of Kubernetes has 253 characters
 
 
 def duration(seconds: float) -> str:
@@ -39,8 +40,11 @@ def clock_time(at: float) -> str:
 
 
 def listing(names: Iterable[str]) -> str:
-    """Names separated by commas, ``a, b``; ``nothing`` where there are none."""
-    return ", ".join(names) or "nothing"
+    """Names separated by commas, ``a, b``; ``nothing`` where there are none, and ``a, b and 7 more`` where there are too many to read."""
+    listed = list(names)
+    if len(listed) > _LISTED:
+        return f"{', '.join(listed[:_LISTED])} and {len(listed) - _LISTED} more"
+    return ", ".join(listed) or "nothing"
 
 
 def number(value: float) -> str:

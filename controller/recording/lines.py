@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -15,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from controller import __version__
+from controller.foreign import real_number, whole_number
 from controller.policy.model import Action, Application, Memory, Plan, Snapshot, Target
 
 FORMAT: Final = 1
@@ -231,15 +233,60 @@ class Decoder:
 
 
 def _object(line: bytes) -> dict[str, Any]:
+    numbers = _Numbers()
     try:
-        raw = json.loads(line)
+        raw = json.loads(line, parse_int=numbers.whole, parse_float=numbers.real, parse_constant=numbers.constant)
+    except LineError:
+        raise
     except (ValueError, RecursionError) as error:
         raise LineError(
             "is not JSON; the last line of a file may have been cut off" if not line.endswith(b"\n") else "is not JSON"
         ) from error
     if not isinstance(raw, dict):
         raise LineError("is not a JSON object")
+    if numbers.endless != _endless(raw):
+        raise LineError("has an infinite number elsewhere than as the end of an override")
     return raw
+
+
+class _Numbers:
+    """Reads the numbers of a line, and refuses what no version wrote: whatever computes with them would fail far from here.
+
+    Attributes:
+        endless: How many were infinite.
+    """
+
+    def __init__(self) -> None:
+        self.endless = 0
+
+    def whole(self, text: str) -> int:
+        """An integer of 64 bits."""
+        value = whole_number(text)
+        if value is None:
+            raise LineError(f"has an integer of {len(text)} digits")
+        return value
+
+    def real(self, text: str) -> float:
+        """A finite number."""
+        value = real_number(text)
+        if value is None:
+            raise LineError("has a number that is too large")
+        return value
+
+    def constant(self, text: str) -> float:
+        """Infinity, which the end of an override may be, and nothing else that JSON does not have."""
+        if text != "Infinity":
+            raise LineError(f"has {text} where a number belongs")
+        self.endless += 1
+        return math.inf
+
+
+def _endless(raw: Mapping[str, Any]) -> int:
+    """How many ends of overrides are infinite."""
+    value: object = raw
+    for step in ("snapshot", "routing", "override"):
+        value = value.get(step) if isinstance(value, Mapping) else None
+    return sum(value.get(name) == math.inf for name in ("paused_until", "pinned_until")) if isinstance(value, Mapping) else 0
 
 
 def _first(error: ValidationError) -> str:

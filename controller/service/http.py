@@ -1,32 +1,47 @@
 """The HTTP endpoint, read-only: ``/healthz``, ``/readyz``, ``/metrics`` and ``/status``.
 
 Four answers for a kubelet and a Prometheus need no framework: one with an event loop took 9 MiB, a tenth of an idle process.
+
+One thread accepts connections and reads the heads of all requests, so that a client that sends slowly, or nothing, takes no thread. The
+answers to probes have threads of their own: whatever other clients do, the kubelet gets its answer.
 """
 
 from __future__ import annotations
 
 import json
+import selectors
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
-from typing import Any, Final
+from http.server import BaseHTTPRequestHandler
+from io import BytesIO
+from typing import Final
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from controller.clients.kube import Object
+from controller.clock import SystemClock
 from controller.errors import ConfigError
 
 Check = Callable[[], str]
 
 _STOP_S: Final = 5.0
-_STOP_POLL_S: Final = 0.05  # how often the server checks whether it is to stop; the default, half a second, delays every stop
-_IDLE_S: Final = 5.0  # after which a client that sends nothing is disconnected
-_AT_ONCE: Final = 16  # requests; further ones are refused, because each takes a thread
+_POLL_S: Final = 0.05  # how often the server checks deadlines, and whether it is to stop
+_REQUEST_S: Final = 5.0
+"""Longest time of a request from its connection to the last byte of its answer, seconds."""
+_OPEN: Final = 256  # connections whose request has not arrived; one more closes the oldest of them
+_BACKLOG: Final = 128
+_HEAD: Final = 8192  # bytes of a request's head
+_ENDS: Final = (b"\r\n\r\n", b"\n\n")
+_PROBES: Final = frozenset({"/healthz", "/readyz"})
+_PROBE_THREADS: Final = 2
+_OTHER_THREADS: Final = 4
+_WAITING: Final = 16  # requests that wait for a thread; further ones are refused
 
 log = structlog.get_logger(__name__)
 
@@ -69,7 +84,7 @@ def make_routes(registry: CollectorRegistry, *, healthy: Check, ready: Check, st
 
 
 class HttpServer:
-    """Serves routes, each request in a thread of its own.
+    """Serves routes.
 
     Args:
         routes: The routes.
@@ -81,12 +96,19 @@ class HttpServer:
     """
 
     def __init__(self, routes: Routes, host: str, port: int) -> None:
+        self._routes, self._clock = routes, SystemClock()
         try:
-            self._server = _Server(routes, host, port)  # listens at once: clients that connect before the thread runs wait
+            self._listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=_BACKLOG)
         except OSError as error:
             raise ConfigError(f"http.host, http.port: cannot listen on {host}:{port}: {error.strerror}; choose a free address") from error
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(_STOP_POLL_S,), name="http", daemon=True)
+        self._listener.setblocking(False)
+        self.port: int = self._listener.getsockname()[1]
+        self._stop = threading.Event()
+        self._heads: dict[socket.socket, _Head] = {}  # of requests that have not arrived, the oldest first
+        self._probes, self._others = _Threads(_PROBE_THREADS), _Threads(_OTHER_THREADS)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
 
     def start(self) -> None:
         """Starts serving."""
@@ -94,40 +116,137 @@ class HttpServer:
 
     def stop(self) -> None:
         """Stops serving within a second. An answer in progress may be cut off."""
-        self._server.shutdown()
-        self._thread.join(timeout=_STOP_S)
-        self._server.server_close()
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout=_STOP_S)
+        for connection in [*self._heads]:
+            self._drop(connection)
+        self._probes.stop()
+        self._others.stop()
+        self._selector.close()
+        self._listener.close()
 
+    def _serve(self) -> None:
+        while not self._stop.is_set():
+            for key, _ in self._selector.select(_POLL_S):
+                if key.fileobj is self._listener:
+                    self._accept()
+                elif isinstance(key.fileobj, socket.socket) and key.fileobj in self._heads:
+                    self._read(key.fileobj)
+            now = self._clock.monotonic()
+            for connection in [one for one, head in self._heads.items() if head.until <= now]:
+                self._drop(connection)
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
+    def _accept(self) -> None:
+        with suppress(OSError):  # the client has left again, or this process has no file descriptor left
+            connection, _ = self._listener.accept()
+            connection.setblocking(False)
+            if len(self._heads) >= _OPEN:
+                self._drop(next(iter(self._heads)))
+            self._heads[connection] = _Head(self._clock.monotonic() + _REQUEST_S)
+            self._selector.register(connection, selectors.EVENT_READ)
 
-    def __init__(self, routes: Routes, host: str, port: int) -> None:
-        self.routes = routes
-        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._free = threading.BoundedSemaphore(_AT_ONCE)
-        super().__init__((host, port), _Handler)
-
-    def server_bind(self) -> None:
-        TCPServer.server_bind(self)  # not HTTPServer's, which looks up the host's name in the DNS
-
-    def verify_request(self, *_: object) -> bool:
-        return self._free.acquire(blocking=False)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as the base class has it
+    def _read(self, connection: socket.socket) -> None:
+        head = self._heads[connection]
         try:
-            super().process_request_thread(request, client_address)
+            received = connection.recv(_HEAD)
+        except OSError:
+            received = b""
+        head.received += received
+        if any(end in head.received for end in _ENDS):
+            self._selector.unregister(connection)
+            del self._heads[connection]
+            self._answer(connection, head)
+        elif not received or len(head.received) > _HEAD:
+            self._drop(connection)
+
+    def _answer(self, connection: socket.socket, head: _Head) -> None:
+        """Hands a request to a thread, or turns the client away where none will be free in time."""
+        path = head.received.split(b" ", 2)[1:2]
+        probe = bool(path) and path[0].partition(b"?")[0].decode(errors="replace") in _PROBES
+        (self._probes if probe else self._others).handle(connection, lambda: self._handle(connection, head))
+
+    def _handle(self, connection: socket.socket, head: _Head) -> None:
+        try:
+            _Handler(connection, head, self._routes, self._clock)
+        except OSError:
+            log.debug("http.interrupted", exc_info=True)  # the client disconnected, or did not take the answer in time
+
+    def _drop(self, connection: socket.socket) -> None:
+        del self._heads[connection]
+        with suppress(KeyError, ValueError):
+            self._selector.unregister(connection)
+        connection.close()
+
+
+@dataclass(slots=True)
+class _Head:
+    """What has arrived of a request, and until when its answer must have been sent, by the monotonic clock."""
+
+    until: float
+    received: bytes = b""
+
+
+class _Threads:
+    """A bounded number of threads, and of connections that wait for one.
+
+    Args:
+        number: The most threads.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._pool = ThreadPoolExecutor(number, thread_name_prefix="http")
+        self._free = threading.BoundedSemaphore(number + _WAITING)
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+
+    def handle(self, connection: socket.socket, work: Callable[[], None]) -> None:
+        """Does the work in a thread and closes the connection; closes it at once where too many wait."""
+        if not self._free.acquire(blocking=False):
+            connection.close()
+            return
+        with self._lock:
+            self._open.add(connection)
+        self._pool.submit(self._run, connection, work)
+
+    def _run(self, connection: socket.socket, work: Callable[[], None]) -> None:
+        try:
+            work()
         finally:
+            with self._lock:
+                self._open.discard(connection)
+            connection.close()
             self._free.release()
 
-    def handle_error(self, *_: object) -> None:
-        log.debug("http.interrupted", exc_info=True)  # the client disconnected
+    def stop(self) -> None:
+        """Ends the threads: closed connections end what they wait for."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            for connection in self._open:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+                connection.close()
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    timeout = _IDLE_S
+    """Answers one request whose head has arrived."""
+
+    def __init__(self, connection: socket.socket, head: _Head, routes: Routes, clock: SystemClock) -> None:
+        self._connection, self._until, self._routes, self._clock = connection, head.until, routes, clock
+        self.rfile = BytesIO(head.received)  # all that is read of it
+        self.wfile = BytesIO()
+        self.client_address = ("", 0)
+        self.close_connection = True
+        self.handle_one_request()
+        self._send(self.wfile.getvalue())
+
+    def _send(self, answer: bytes) -> None:
+        """Sends an answer; a socket's time-out counts for all of it."""
+        left_s = self._until - self._clock.monotonic()
+        if left_s > 0:
+            self._connection.settimeout(left_s)
+            self._connection.sendall(answer)
+            self._connection.shutdown(socket.SHUT_WR)
 
     def do_GET(self) -> None:
         self._answer(with_content=True)
@@ -146,7 +265,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(answer.content)
 
     def _made(self, path: str) -> Answer:
-        route = self.server.routes.get(path)
+        route = self._routes.get(path)
         if route is None:
             return Answer(b"not found", code=HTTPStatus.NOT_FOUND)
         try:

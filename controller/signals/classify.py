@@ -10,17 +10,18 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from controller.foreign import MAX_VALUE
 from controller.policy.model import CAUSE_PRECEDENCE, Cause
 
-_MAX_TEXT: Final = 4096
+_MAX_CODES: Final = 16  # far more than one fleet request has errors
 _ANCHOR: Final = "insufficient capacity, "
 _ALL_UNAVAILABLE: Final = "all requested instance types were unavailable during launch"
 _CONFIG_TAILS: Final = {"truncating instance types": "MinValuesUnmet", "resolving nodeclass": "NodeClassUnresolved"}
 _PLACEMENT_GROUP: Final = "limit of instances in this spread placement group"
 
-_CODE: Final = re.compile(r"(?:with fleet error\(s\), |; )([A-Z][A-Za-z0-9]*(?:\.[A-Z][A-Za-z0-9]*)*): ")
-_TYPE: Final = re.compile(r"sufficient ([a-z0-9][a-z0-9-]*\.[a-z0-9-]+) capacity")
-_ZONE: Final = re.compile(r"requested \(([a-z]{2}(?:-[a-z0-9]+)+-\d[a-z])\)")
+_CODE: Final = re.compile(r"(?:with fleet error\(s\), |; )([A-Z][A-Za-z0-9]{0,63}(?:\.[A-Z][A-Za-z0-9]{0,63})?): ")
+_TYPE: Final = re.compile(r"sufficient ([a-z0-9][a-z0-9-]{0,31}\.[a-z0-9-]{1,31}) capacity")
+_ZONE: Final = re.compile(r"requested \(([a-z]{2}(?:-[a-z0-9]{1,16}){1,5}-\d[a-z])\)")
 _PAIR: Final = re.compile(_TYPE.pattern + r"[^;]{0,80}?" + _ZONE.pattern)
 _UNAVAILABLE: Final = re.compile(
     r"(?:no instance type met all requirements|no instance type has the required offering"
@@ -104,8 +105,8 @@ def classify_refusal(message: str) -> RefusalMessage:
     Args:
         message: The event's message; cut to 4 KiB.
     """
-    text = message[:_MAX_TEXT]
-    truncated = text.endswith("...") or len(message) > _MAX_TEXT
+    text = message[:MAX_VALUE]
+    truncated = text.endswith(("...", "…")) or len(message) > MAX_VALUE
     _, found, tail = text.partition(_ANCHOR)
     if not found:
         return RefusalMessage(Cause.UNKNOWN, ("Unparsed",), truncated, parsed=False)
@@ -114,7 +115,7 @@ def classify_refusal(message: str) -> RefusalMessage:
     for start, code in _CONFIG_TAILS.items():
         if tail.startswith(start):
             return RefusalMessage(Cause.CONFIG, (code,), truncated)
-    codes = tuple(dict.fromkeys(_CODE.findall(tail)))
+    codes = tuple(dict.fromkeys(_CODE.findall(tail)))[:_MAX_CODES]
     if not codes:
         return RefusalMessage(Cause.UNKNOWN, ("Unparsed",), truncated, parsed=False)
     causes = [_cause(code, tail) for code in codes]
@@ -125,7 +126,7 @@ def classify_refusal(message: str) -> RefusalMessage:
         truncated=truncated,
         instance_type=named_type[1] if named_type else "",
         zone=named_zone[1] if named_zone else "",
-        offerings=tuple(dict.fromkeys((one[1], one[2]) for one in _PAIR.finditer(tail))),
+        offerings=tuple(dict.fromkeys((one[1], one[2]) for one in _PAIR.finditer(tail)))[:_MAX_CODES],
     )
 
 
@@ -149,7 +150,7 @@ def classify_create_error(reason: str) -> RefusalMessage | None:
 
 def limited_pools(message: str) -> tuple[str, ...]:
     """The NodePools that a `FailedScheduling` message of Karpenter calls limited. Others than the pod's own must be ignored."""
-    return tuple(dict.fromkeys(one or other for one, other in _LIMIT.findall(message[:_MAX_TEXT])))
+    return tuple(dict.fromkeys(one or other for one, other in _LIMIT.findall(message[:MAX_VALUE])))
 
 
 def unavailable_pools(message: str) -> tuple[str, ...]:
@@ -157,4 +158,4 @@ def unavailable_pools(message: str) -> tuple[str, ...]:
 
     A NodePool of which nothing at all is available is missing from the text. That a type has too few resources is another matter.
     """
-    return tuple(dict.fromkeys(_UNAVAILABLE.findall(message[:_MAX_TEXT])))
+    return tuple(dict.fromkeys(_UNAVAILABLE.findall(message[:MAX_VALUE])))

@@ -28,6 +28,7 @@ from typing import Any, Final
 from controller.clients.aws import ATTEMPTS, AwsClients, translated
 from controller.clock import Clock
 from controller.errors import Forbidden, Rejected, RemoteError
+from controller.foreign import shown
 from controller.policy.metric_times import SETTLED_S
 from controller.policy.model import Application, Sample, Source
 from controller.signals.budget import CallBudget
@@ -47,7 +48,6 @@ _REFUSED_S: Final = 600.0  # how long a query that CloudWatch refuses is left ou
 _LOOKBACK_S: Final = 300.0  # at least: CloudWatch is late by one to three minutes, whatever the period
 _DUE: Final = 0.9
 _MAX_VALUE: Final = 1e300
-_MAX_TEXT: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,7 +365,7 @@ class CloudWatchPoller:
             found.update(get_metric_data(self._clients, queries, window.start, window.end, self._budget))
         except Rejected as error:
             if len(queries) == 1:
-                said = f"CloudWatch refuses metric {queries[0].namespace}/{queries[0].metric}: {str(error)[:_MAX_TEXT]}"
+                said = f"CloudWatch refuses metric {queries[0].namespace}/{queries[0].metric}: {shown(str(error))}"
                 self._refused[queries[0]] = (self._clock.monotonic() + _REFUSED_S, said)
                 return
             middle = len(queries) // 2
@@ -447,4 +447,4 @@ def _reason(error: RemoteError) -> str:
     if isinstance(error, Forbidden):
         denied = error.code.startswith(("AccessDenied", "UnauthorizedOperation"))
         return "IAM does not allow cloudwatch:GetMetricData" if denied else f"AWS does not accept our credentials ({error.code})"
-    return f"no answer from CloudWatch ({error.code or str(error)[:_MAX_TEXT]})"
+    return f"no answer from CloudWatch ({error.code or shown(str(error))})"

@@ -21,6 +21,7 @@ from typing import Any, Final
 from controller.clients.aws import ATTEMPTS, AwsClients, translated
 from controller.clock import Clock
 from controller.errors import Forbidden, NotFound, RemoteError, Unavailable
+from controller.foreign import shown
 from controller.policy.model import Reservation, Source, Unit
 from controller.signals.budget import CallBudget
 from controller.signals.cloudwatch import QUERIES_A_CALL, MetricQuery, get_metric_data
@@ -55,7 +56,6 @@ _USE_PERIOD_S: Final = 300
 _USE_PERIODS: Final = 12  # the use metric is published every five minutes, with gaps where nothing runs
 _VCPU_FRACTION: Final = {"large": 2, "xlarge": 4}
 _MAX_LIMIT: Final = 1e9  # vCPUs; also keeps NaN and infinity out of the sentences
-_MAX_TEXT: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,9 +388,9 @@ def _reservation(entry: Mapping[str, Any]) -> Reservation:
     """A reservation as EC2 describes it. What it does not say is the harmless value."""
     ends = entry.get("EndDate")
     return Reservation(
-        id=str(entry.get("CapacityReservationId") or "")[:_MAX_TEXT],
-        instance_type=str(entry.get("InstanceType") or ""),
-        zone=str(entry.get("AvailabilityZone") or entry.get("AvailabilityZoneId") or "?")[:_MAX_TEXT],
+        id=shown(str(entry.get("CapacityReservationId") or "")),
+        instance_type=shown(str(entry.get("InstanceType") or "")),
+        zone=shown(str(entry.get("AvailabilityZone") or entry.get("AvailabilityZoneId") or "?")),
         free=_count(entry.get("AvailableInstanceCount")),
         total=_count(entry.get("TotalInstanceCount")),
         block=entry.get("ReservationType") == "capacity-block",
@@ -412,4 +412,4 @@ def _reason(error: RemoteError, permission: str) -> str:
     if isinstance(error, Forbidden):
         denied = error.code.startswith(("AccessDenied", "UnauthorizedOperation"))
         return f"IAM does not allow {permission}" if denied else f"AWS does not accept our credentials ({error.code})"
-    return str(error)[:_MAX_TEXT]
+    return shown(str(error))

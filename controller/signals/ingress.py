@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.clock import parse_rfc3339
+from controller.foreign import shown
 from controller.policy.annotations import MARKER, OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL, RETURN_STEP
 from controller.policy.model import Application, Mode, Override, RoutingObservation
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.routing import USE_ANNOTATION, action_key, parse_action
-from controller.signals.objects import Object, field_owners, foreign, integer, items, mapping, text
+from controller.signals.objects import Object, field_owners, integer, items, mapping, text
 
 _MAX_REASON: Final = 500  # characters: an operator's sentence or two
 FOREVER: Final = "forever"
@@ -60,12 +61,12 @@ def observe_ingress(application: Application, obj: Object | None) -> RoutingObse
         exists=True,
         resource_version=text(obj, "metadata", "resourceVersion"),
         uid=text(obj, "metadata", "uid"),
-        marker=marker if isinstance(marker, str) else "",
+        marker=shown(marker) if isinstance(marker, str) else "",
         action=action,
         targets=targets,
         stickiness_s=stickiness,
         problem=problem,
-        writer=managers[-1] if managers else "",
+        writer=shown(managers[-1]) if managers else "",
         foreign=bool(managers) and FIELD_MANAGER not in managers,
         override=_override(annotations),
         return_step=_step(_string(annotations, RETURN_STEP)),
@@ -113,7 +114,7 @@ def _standby(application: Application, obj: Object, annotations: Mapping[str, An
 
 
 def _override(annotations: Mapping[str, Any]) -> Override:
-    paused, pinned, until = (foreign(_string(annotations, key)) for key in (PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL))
+    paused, pinned, until = (shown(_string(annotations, key)) for key in (PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL))
     problems = []
     paused_until = _moment(paused)
     if paused and paused_until is None:
@@ -124,7 +125,7 @@ def _override(annotations: Mapping[str, Any]) -> Override:
     pinned_until = _moment(until)
     if until and pinned_until is None:
         problems.append(f"{PINNED_UNTIL}: found {until!r}, allowed: a time such as 2026-01-31T18:00:00Z, or {FOREVER}")
-    return Override(paused_until, mode, pinned_until, foreign(_string(annotations, OVERRIDE_REASON), _MAX_REASON), "; ".join(problems))
+    return Override(paused_until, mode, pinned_until, shown(_string(annotations, OVERRIDE_REASON), _MAX_REASON), "; ".join(problems))
 
 
 def _string(annotations: Mapping[str, Any], key: str) -> str:

@@ -16,7 +16,7 @@ DOMAINS: Final = ("karpenter.k8s.aws", "eks.amazonaws.com")
 """Of the labels: Karpenter's, and those of EKS Auto Mode (docs/research/auto-mode.md)."""
 TYPE_LABEL: Final = "node.kubernetes.io/instance-type"
 
-_SCHEME: Final = re.compile(r"^([a-z]+)(?:-[0-9]+tb)?([0-9]+).*\.")  # category and generation of a type, as Karpenter reads them
+_SCHEME: Final = re.compile(r"^([a-z]+)(?:-[0-9]+tb)?([0-9]++)[^.]*+\.")  # category and generation of a type, as Karpenter reads them
 
 
 @dataclass(frozen=True, slots=True)

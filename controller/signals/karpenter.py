@@ -16,6 +16,7 @@ from typing import Final
 from kubernetes.utils.quantity import parse_quantity
 
 from controller.clock import parse_rfc3339
+from controller.foreign import shown
 from controller.policy.model import Held, Launch, PoolObservation, Refusal
 from controller.policy.proof import created_after
 from controller.signals.classify import RefusalMessage, classify_create_error, classify_refusal, limited_pools, unavailable_pools
@@ -47,6 +48,7 @@ _LIMIT_SAID_S: Final = 600.0  # Karpenter says it of each pod that waits at leas
 _BATCH_S: Final = 2.0  # claims of one batch are refused within milliseconds of each other
 _MAX_CLAIMS: Final = 20_000
 _MAX_FAILURES: Final = 5_000
+_MAX_REASON: Final = 64  # of a condition: a word
 _MAX_MARKS: Final = 1_000  # far more than NodePools, or than consolidation launches in an hour
 _SUFFIX: Final = re.compile(r"-[a-z0-9]{5}$")
 
@@ -445,7 +447,7 @@ class KarpenterView:
         for resource, limit in limits.items():
             allowed, present = _quantity(limit), _quantity(used.get(resource, "0"))
             if allowed is not None and present is not None and present >= allowed:
-                return f"limit of {resource} reached: {used.get(resource, '0')} of {limit}"
+                return shown(f"limit of {resource} reached: {used.get(resource, '0')} of {limit}")
         if pool is not None and not limits:
             return ""  # lifted since Karpenter said so
         said = self._limited.get(name)
@@ -468,7 +470,7 @@ def _read_pool(obj: Object) -> _Pool:
         capacity_types=in_values(requirements, CAPACITY_LABEL)[0],
         limits=mapping(obj, "spec", "limits"),
         used=mapping(obj, "status", "resources"),
-        not_ready=text(ready, "reason") if text(ready, "status") == "False" else None,
+        not_ready=shown(text(ready, "reason")) if text(ready, "status") == "False" else None,
     )
 
 
@@ -479,7 +481,7 @@ def _read_claim(obj: Object, now: float, order: int) -> _Claim:
     zones, exact_zones = in_values(requirements, ZONE_LABEL)
     capacity_types, exact_capacity = in_values(requirements, CAPACITY_LABEL)
     launched = condition(obj, "Launched")
-    error = text(launched, "reason") if text(launched, "status") == "Unknown" else ""
+    error = shown(text(launched, "reason"), _MAX_REASON) if text(launched, "status") == "Unknown" else ""
     failing = error if classify_create_error(error) is not None else ""
     name = name_of(obj)
     return _Claim(

@@ -18,9 +18,9 @@ import urllib3
 from prometheus_client.parser import text_string_to_metric_families
 
 from controller.clock import Clock
+from controller.foreign import shown
 from controller.policy.model import OFFERINGS_SOURCE, Source
 from controller.policy.proof import Offering
-from controller.signals.objects import foreign
 
 GAUGE: Final = "karpenter_cloudprovider_instance_type_offering_available"
 
@@ -80,7 +80,7 @@ class KarpenterMetrics:
         try:
             found = self._asked()
         except (UnusableError, urllib3.exceptions.HTTPError) as error:
-            problem = foreign(f"{self._url}: {error}")
+            problem = shown(f"{self._url}: {error}")
             log.info("karpenter_metrics.unusable", error=problem)
             with self._lock:
                 self._problem = problem
@@ -143,7 +143,7 @@ def _samples(lines: list[str]) -> Iterator[tuple[Offering, bool]]:
             for sample in family.samples:
                 instance_type, zone, capacity_type = (sample.labels.get(name, "") for name in _LABELS)
                 if not (instance_type and zone and capacity_type) or sample.value not in {0.0, 1.0}:
-                    raise UnusableError(f"malformed sample of {GAUGE}: {foreign(str(sample), 120)}")
+                    raise UnusableError(f"malformed sample of {GAUGE}: {shown(str(sample), 120)}")
                 yield (instance_type, zone, capacity_type), bool(sample.value)
     except (ValueError, KeyError, IndexError) as error:  # the parser raises these for lines that it cannot read
-        raise UnusableError(f"malformed: {foreign(str(error), 120)}") from error
+        raise UnusableError(f"malformed: {shown(str(error), 120)}") from error

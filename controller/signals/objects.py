@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import sys
-import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from controller.clock import parse_rfc3339
+from controller.foreign import shown
 
 Object = Mapping[str, Any]
 
-MAX_TEXT: Final = 200
-"""The longest text of a stranger that is kept to be shown, characters."""
-
-_UNSHOWN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # Unicode categories: control, format, surrogates, line and paragraph breaks
+_MAX_LABEL: Final = 63  # characters of a label's value; a longer one matches no node
 _EMPTY: Final[Mapping[str, Any]] = {}
 
 
@@ -48,15 +45,6 @@ def text(value: object, *path: str) -> str:
     """The string at a path; "" if it is anything else."""
     found = dig(value, *path)
     return found if isinstance(found, str) else ""
-
-
-def foreign(value: str, most: int = MAX_TEXT) -> str:
-    """A text that a stranger wrote, fit to be shown: at most `most` characters, without control and format characters.
-
-    A terminal obeys control characters, and a long text would fill the status, the log and every message that repeats it.
-    """
-    kept = value if len(value) <= most else f"{value[: most - 1]}…"
-    return "".join(" " if unicodedata.category(one) in _UNSHOWN else one for one in kept)
 
 
 def integer(value: object, *path: str) -> int | None:
@@ -131,7 +119,7 @@ def in_values(requirements: object, key: str) -> tuple[tuple[str, ...], bool]:
         if not isinstance(requirement, Mapping) or requirement.get("key") != key:
             continue
         if requirement.get("operator") == "In":
-            values = {value for value in items(requirement, "values") if isinstance(value, str)}
+            values = {shown(value, _MAX_LABEL) for value in items(requirement, "values") if isinstance(value, str)}
             allowed = values if allowed is None else allowed & values
         else:
             exact = False

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.clock import parse_rfc3339
+from controller.foreign import shown
 from controller.signals.objects import Object, event_time, text
 
 BELIEVED_S: Final = 1200.0
@@ -27,6 +28,7 @@ _UNDONE: Final = "FailedDeployModel"  # AWS refused a call, or throttled it: the
 _SUCCEEDED: Final = "SuccessfullyReconciled"
 _KEPT: Final = 4096
 _MAX_MESSAGE: Final = 300
+_DIGITS: Final = 18  # of a resourceVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,10 @@ class ReconcileView:
         attempt = _Attempt(
             at,
             _since(obj, at, reason, known),
-            int(version) if version.isascii() and version.isdigit() else 0,
+            int(version) if version.isascii() and version.isdigit() and len(version) <= _DIGITS else 0,
             text(obj, "involvedObject", "uid"),
             reason,
-            text(obj, "message")[:_MAX_MESSAGE],
+            shown(text(obj, "message"), _MAX_MESSAGE),
         )
         if known is not None and (known.at, known.version) >= (attempt.at, attempt.version):
             return None

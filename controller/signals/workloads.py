@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 from controller.clients.kube import Resource
 from controller.clock import parse_rfc3339
+from controller.foreign import shown
 from controller.policy.model import Application, PendingPod, Scaler, Unit
 from controller.policy.plan import FIELD_MANAGER
 from controller.signals.instance_labels import TYPE_LABEL
@@ -37,6 +38,7 @@ _TROUBLE: Final = "trouble"  # likewise: what KEDA says of it
 _SERVICE_LABEL: Final = "kubernetes.io/service-name"
 _HASH_LABEL: Final = "pod-template-hash"
 _PAUSED: Final = ("autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas", "autoscaling.keda.sh/paused-scale-out")
+_NUMBER: Final = 64  # characters of a number that is written as text
 _MESSAGE: Final = 300  # of a condition; `kubectl describe` shows the rest
 _GO_FALSE: Final = frozenset({"0", "f", "F", "false", "False", "FALSE"})  # what KEDA reads as "not paused"; anything else pauses
 
@@ -379,11 +381,11 @@ def _trouble(obj: Object) -> tuple[str, bool]:
     """
     ready, fallback, hpa = (condition(obj, kind) for kind in ("Ready", "Fallback", "HPAActive"))
     if text(ready, "status") == "False":
-        return f"KEDA calls it not ready: {' '.join((text(ready, 'message') or text(ready, 'reason')).split())[:_MESSAGE]}", True
+        return f"KEDA calls it not ready: {' '.join(shown(text(ready, 'message') or text(ready, 'reason'), _MESSAGE).split())}", True
     if text(fallback, "status") == "True":
         return "KEDA cannot read its metric and keeps to its fallback", True
     if text(hpa, "status") == "False":
-        return f"its HPA does not scale: {text(hpa, 'reason')}", False
+        return f"its HPA does not scale: {shown(text(hpa, 'reason'))}", False
     return "", False
 
 
@@ -449,7 +451,7 @@ def _read_scaler(obj: Object, version: str, unit: Unit) -> Scaler:
         resource_version=version,
         min_replicas=_count(dig(obj, "spec", "minReplicaCount"), 0),  # KEDA's default
         max_replicas=_count(dig(obj, "spec", "maxReplicaCount"), 100),  # KEDA's default
-        target=text(trigger, "metadata", "targetMetricValue"),
+        target=shown(text(trigger, "metadata", "targetMetricValue"), _NUMBER),
         trigger_index=index,
         trigger_type=text(trigger, "type"),
         trigger_field=field,

@@ -30,6 +30,7 @@ from controller.clients.kube import (
     connect,
 )
 from controller.errors import ConfigError, Conflict, Forbidden, Gone, NotFound, Rejected, RemoteError, Unavailable
+from controller.foreign import MAX_ANNOTATION, MAX_VALUE
 from failover_testbed.kube_api import EmulatedKubeApi
 
 SECRET = "tok-8f3e2d1c-secret"
@@ -433,9 +434,27 @@ def test_a_line_without_end_does_not_fill_the_memory(server: Server, session: Ku
 
 def test_a_large_object_in_one_line(server: Server, session: KubeSession) -> None:
     """As large as etcd takes them."""
-    server.answer(200, json.dumps({"type": "A", "object": "x" * 1_500_000}).encode() + b"\n")
+    stored = {"kind": "ConfigMap", "data": {"memory": "x" * 1_500_000}}
+    server.answer(200, json.dumps({"type": "A", "object": stored}).encode() + b"\n")
     with session.stream("/x", (), idle_s=5.0) as lines:
-        assert len(next(lines)["object"]) == 1_500_000
+        assert next(lines)["object"] == stored
+
+
+def test_what_a_stranger_wrote_is_bounded_in_every_answer(server: Server, session: KubeSession) -> None:
+    """Of a request, of a watch, and of an error: 200 KiB that end as one line of what can be shown."""
+    hostile = "\x1b[31m" + "eyJ" * 70_000
+    server.answer(200, json.dumps({"metadata": {"annotations": {"a": hostile}}, "spec": {"b": hostile}}).encode())
+    answer = session.get(kube.PODS, "shop", "p")
+    assert (len(answer["metadata"]["annotations"]["a"]), len(answer["spec"]["b"])) == (MAX_ANNOTATION, MAX_VALUE)
+    server.answer(200, json.dumps({"type": "ADDED", "object": {"spec": {"b": hostile}}}).encode() + b"\n")
+    with session.stream("/x", (), idle_s=5.0) as lines:
+        assert next(lines)["object"]["spec"]["b"].isprintable()
+    server.answer(403, json.dumps({"reason": hostile, "message": hostile}).encode())
+    with pytest.raises(Forbidden) as caught:
+        session.get(kube.PODS, "shop", "p")
+    assert len(str(caught.value)) < 600
+    assert str(caught.value).isprintable()
+    assert caught.value.code.isprintable()
 
 
 # --- connecting ---

@@ -13,11 +13,13 @@ from controller.policy.codec import CodecError, decode, encode
 from controller.policy.model import Cause, Memory, Mode, ModeChange, OutageHistory, Return, UnitMemory
 from controller.policy.reasons import Reason
 
-times = st.floats(allow_nan=False, allow_infinity=False)
+times = st.floats(-1e11, 1e11)
 counts = st.integers(0, 10**6)
 kept = st.sampled_from([Return.NONE, Return.REGISTERED, Return.REPLICAS_READY])
 units = st.builds(UnitMemory, times, st.sampled_from(Cause), counts, st.none() | times, kept, st.none() | times)
-changes = st.builds(ModeChange, times, st.sampled_from(Mode), st.sampled_from(Reason), st.text(max_size=20))
+changes = st.builds(
+    ModeChange, times, st.sampled_from(Mode), st.sampled_from(Reason), st.text(st.characters(categories=["L", "N", "P"]), max_size=20)
+)
 durations = st.lists(st.floats(0, 1e9), max_size=3).map(tuple)
 histories = st.builds(OutageHistory, st.booleans(), st.none() | times, durations, durations)
 memories = st.builds(

@@ -6,14 +6,13 @@ import http.client
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from controller.errors import ConfigError
-from controller.service.http import HttpServer, make_routes
-from failover_harness.waiting import wait_for
+from controller.service.http import Answer, HttpServer, make_routes
 
 
 def _fail() -> dict[str, object]:
@@ -54,22 +53,80 @@ def test_a_bug_is_an_answer_and_ends_nothing(server: HttpServer) -> None:
     assert _ask(server, "/healthz") == (200, b"ok")
 
 
-def test_clients_that_say_nothing_take_no_place_for_ever(server: HttpServer) -> None:
-    """Many open connections cost a bounded number of threads, and are closed after some seconds without a request."""
-    before = threading.active_count()  # of other tests' servers, which end in their own time
-    silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(40)]
-    wait_for("threads", lambda: threading.active_count() > before + 5)
-    assert threading.active_count() < before + 40
+def _connected(server: HttpServer, count: int, first: bytes = b"") -> list[socket.socket]:
+    made = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(count)]
+    for one in made:
+        one.sendall(first)
+    return made
 
-    def served() -> bool:
-        try:
-            return _ask(server, "/healthz") == (200, b"ok")
-        except OSError:
-            return False  # turned away
 
-    wait_for("its turn", served)
-    for one in silent:
-        one.close()
+def _drip(connections: list[socket.socket], over: threading.Event) -> None:
+    """Sends one more byte of a head on each connection, again and again."""
+    while not over.wait(0.05):
+        for one in connections:
+            with suppress(OSError):
+                one.sendall(b"x")
+
+
+@pytest.mark.parametrize(
+    ("count", "first"),
+    [
+        pytest.param(24, b"GET /healthz HTTP/1.1\r\nX-Slow: ", id="24 that drip"),
+        pytest.param(300, b"", id="300 that say nothing"),
+        pytest.param(40, b"GET /metrics HTTP/1.1\r\n\r\n", id="40 that take no answer"),
+        pytest.param(40, b"GET /stuck HTTP/1.1\r\n\r\n", id="40 whose answer takes long"),
+    ],
+)
+def test_no_other_client_fails_a_probe(count: int, first: bytes) -> None:
+    """The kubelet would restart a controller that is well: half of its probes failed beside 24 slow clients."""
+    stuck = threading.Event()
+    routes = {
+        "/healthz": lambda: Answer(b"ok"),
+        "/metrics": lambda: Answer(b"x" * 8_000_000),
+        "/stuck": lambda: Answer(b"late" if stuck.wait(20) else b""),
+    }
+    before = threading.active_count()
+    server = HttpServer(routes, "127.0.0.1", 0)
+    server.start()
+    over, others = threading.Event(), _connected(server, count, first)
+    dripping = threading.Thread(target=_drip, args=(others if b"Slow" in first else [], over))
+    dripping.start()
+    try:
+        assert [_ask(server, "/healthz") for _ in range(40)] == [(200, b"ok")] * 40
+        assert threading.active_count() < before + 10
+    finally:
+        over.set()
+        stuck.set()
+        dripping.join()
+        for one in others:
+            one.close()
+        server.stop()
+
+
+def test_a_request_that_never_ends_is_closed(server: HttpServer) -> None:
+    """A byte now and then does not prolong it: the deadline is that of the whole request."""
+    over, slow = threading.Event(), _connected(server, 1, b"GET /healthz HTTP/1.1\r\nX-Slow: ")
+    dripping = threading.Thread(target=_drip, args=(slow, over))
+    dripping.start()
+    try:
+        slow[0].settimeout(20)
+        with suppress(ConnectionResetError):
+            assert slow[0].recv(1) == b""
+    finally:
+        over.set()
+        dripping.join()
+        slow[0].close()
+
+
+@pytest.mark.parametrize("head", [b"\r\n\r\n", b"GET\r\n\r\n", b"\xff \xff \xff\r\n\r\n", b"GET /healthz HTTP/9.9\r\n\r\n", b"A" * 20_000])
+def test_garbage_is_answered_or_closed(server: HttpServer, head: bytes) -> None:
+    """And the next request is served."""
+    garbage = _connected(server, 1, head)[0]
+    garbage.settimeout(20)
+    with suppress(ConnectionResetError):
+        garbage.recv(100_000)
+    garbage.close()
+    assert _ask(server, "/healthz") == (200, b"ok")
 
 
 def test_an_address_that_is_taken_is_a_configuration_error(server: HttpServer) -> None:

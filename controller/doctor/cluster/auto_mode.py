@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from controller.clients.kube import AUTO_NODE_CLASSES, NODE_POOLS
 from controller.doctor.cluster.observe import AUTO_MODE, ClusterObservation
 from controller.doctor.report import Finding, ok, problem, unknown, warning
+from controller.foreign import shown
 from controller.policy import text as words
 from controller.signals.instance_labels import DOMAINS
-from controller.signals.objects import Object, condition, entries, foreign, mapping, name_of, text
+from controller.signals.objects import Object, condition, entries, mapping, name_of, text
 
 
 def auto_mode(observed: ClusterObservation) -> Iterator[Finding]:
@@ -51,7 +52,7 @@ def _node_classes(observed: ClusterObservation, pools: Sequence[Object]) -> Iter
         if wanted not in known:
             yield problem(f"{where} does not exist", "create it, or correct nodeClassRef of the NodePools")
         elif text(ready, "status") == "False":
-            why = foreign(text(ready, "message") or text(ready, "reason")) or "it does not say why"
+            why = shown(text(ready, "message") or text(ready, "reason")) or "it does not say why"
             yield problem(f"{where} is not ready: {why}", f"kubectl describe nodeclass.{AUTO_MODE} {wanted}")
 
 

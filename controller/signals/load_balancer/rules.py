@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
+from controller.foreign import shown
 from controller.policy.model import CRITICAL
 from controller.signals.load_balancer.conditions import Condition, conditions_of, merged
 from controller.signals.load_balancer.request import CannotTellError, ServicePort, VerificationRequest, port_of
 from controller.signals.objects import entries, integer, mapping, text
-
-_MAX_TEXT: Final = 200
 
 
 @dataclass(slots=True)
@@ -91,11 +90,11 @@ def compare(
     kind = text(action, "Type")
     if kind == "fixed-response":
         fixed = mapping(action, "FixedResponseConfig")
-        body = f" ({text(fixed, 'MessageBody')[:_MAX_TEXT]})" if fixed.get("MessageBody") else ""
+        body = f" ({shown(text(fixed, 'MessageBody'))})" if fixed.get("MessageBody") else ""
         findings.problems.append(f"{CRITICAL}{where} answers every request with a fixed {fixed.get('StatusCode', '5xx')}{body}")
         return
     if kind != "forward":
-        findings.problems.append(f"{where} does not forward ({kind[:_MAX_TEXT] or 'no action'})")
+        findings.problems.append(f"{where} does not forward ({shown(kind) or 'no action'})")
         return
     _compare_weights(action, where, request, owners, findings)
     stickiness = _stickiness(action)
@@ -112,8 +111,8 @@ def _compare_weights(
     same = live.keys() == asked.keys() if len(asked) == 1 else live == asked  # a single target group gets everything, whatever its weight
     same = same and not unknown
     if not same:
-        shown = _shown(live) + "".join(f", unknown target group {name[:_MAX_TEXT]}" for name in unknown)
-        findings.problems.append(f"{where} forwards to {shown.removeprefix(', ') or 'nothing'}, asked for {_shown(asked)}")
+        forwarded = _shown(live) + "".join(f", unknown target group {shown(name)}" for name in unknown)
+        findings.problems.append(f"{where} forwards to {forwarded.removeprefix(', ') or 'nothing'}, asked for {_shown(asked)}")
     arns = [text(group, "TargetGroupArn") for group in groups]
     findings.serving.update({arn: key[0] for arn in arns if (key := owners.get(arn)) and asked.get(key, 0) > 0})
     weights: dict[str, int] = {}
@@ -160,7 +159,7 @@ def count_healthy(described: list[dict[str, Any]], service: str, request: Verifi
     states: dict[str, int] = {}
     instances = False
     for entry in described:
-        state = text(entry, "TargetHealth", "State")[:_MAX_TEXT] or "unknown"
+        state = shown(text(entry, "TargetHealth", "State")) or "unknown"
         states[state] = states.get(state, 0) + 1
         instances = instances or text(entry, "Target", "Id").startswith("i-")
     healthy = states.get("healthy", 0)

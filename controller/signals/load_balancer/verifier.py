@@ -21,6 +21,7 @@ from typing import Final, Protocol
 from controller.clients.aws import ATTEMPTS, AwsClients
 from controller.clock import Clock
 from controller.errors import Forbidden, NotFound, RemoteError, Unavailable
+from controller.foreign import shown
 from controller.policy.model import CRITICAL, Verdict, Verification
 from controller.signals.load_balancer.calls import Calls
 from controller.signals.load_balancer.directory import Directory, drop_oldest, load_balancer_dimension
@@ -36,7 +37,6 @@ _WARMING_UP_S: Final = 15.0  # the load-balancer controller's default health che
 _BACKOFF_MIN_S: Final = 5.0
 _BACKOFF_MAX_S: Final = 120.0
 _PROBLEMS_SHOWN: Final = 3
-_MAX_TEXT: Final = 200
 _DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 
 
@@ -231,7 +231,7 @@ class Verifier:
                 self._blocked_until = self._clock.monotonic() + self._backoff_s
             code = error.code or "time-out"
             return Verdict.CANNOT_TELL, f"no answer to {calls.operation} ({code}); trying again in {self._backoff_s:.0f} s"
-        return Verdict.CANNOT_TELL, f"{calls.operation} was refused: {str(error)[:_MAX_TEXT]}"
+        return Verdict.CANNOT_TELL, f"{calls.operation} was refused: {shown(str(error))}"
 
     def _check(self, request: VerificationRequest, calls: Calls, findings: Findings) -> None:
         """Compares everything and adds to `findings`.
