@@ -15,7 +15,7 @@ import click
 
 from controller.catalog.gitops import GitOps, ignore_snippet
 from controller.cli.common import Options, choose, common_options, fail_cleanly, load_applications, open_session, show
-from controller.cli.remedy import manifest, remedy_lines
+from controller.cli.remedy import manifest, remedy_document, remedy_lines
 from controller.cli.words import ICONS, Line
 from controller.clients.aws import AwsClients
 from controller.clock import SystemClock, format_rfc3339
@@ -142,8 +142,7 @@ def _print(report: ClusterReport | Report, output: str) -> None:
             document = cluster_document(report) if isinstance(report, ClusterReport) else report_document(report)
             click.echo(json.dumps(document, sort_keys=True))
         case "yaml" if isinstance(report, Report):
-            application = report.observed.application
-            click.echo(f"---\n{manifest(application, report.rules)}" if report.missing else f"# {application.key} lacks no standby rule")
+            click.echo(manifest(report.observed.application, report.remedy), nl=False)
         case _:
             width = min(_WIDEST, shutil.get_terminal_size().columns)
             show(cluster_lines(report, width) if isinstance(report, ClusterReport) else report_lines(report, width))
@@ -165,7 +164,7 @@ def report_lines(report: Report, width: int) -> Iterator[Line]:
     yield "title", f"Doctor for ingress {observed.application.key}"
     yield "dim", f"observed {format_rfc3339(observed.now)} · routing style {observed.application.routing_style}"
     yield from _findings_lines(report, width)
-    yield from remedy_lines(observed.application, report.patch)
+    yield from remedy_lines(observed.application, report.remedy)
     yield from _summary_lines(report)
 
 
@@ -222,7 +221,7 @@ def report_document(report: Report) -> dict[str, Any]:
         "observedAt": format_rfc3339(observed.now),
         "routingStyle": observed.application.routing_style,
         **_findings_document(report),
-        "standbyPatch": report.patch,
+        **remedy_document(report.remedy),
     }
 
 

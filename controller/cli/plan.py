@@ -11,7 +11,7 @@ import click
 
 from controller.cli.common import CHANGES, Options, choose, common_options, fail_cleanly, load_applications, open_session, show
 from controller.cli.observe import ApplicationObserver, Observation
-from controller.cli.remedy import remedy_lines
+from controller.cli.remedy import remedy_document, remedy_lines
 from controller.cli.words import (
     Line,
     action_lines,
@@ -93,7 +93,7 @@ def plan_lines(seen: Observation, *, exact: bool) -> Iterator[Line]:
     change = effect(application, Figures.of(snapshot, seen.memory.units).intended, to)
     yield "plain", f"Cost       ready replicas ${spend:.2f}/h" + (f"; mode {to} would mean {change}" if change else "")
     yield "plain", ""
-    yield from remedy_lines(application, seen.standby_patch)
+    yield from remedy_lines(application, seen.remedy)
     yield "title", f"{summary(seen.made)}     Nothing has been applied."
     yield "plain", ""
 
@@ -142,7 +142,7 @@ def plan_document(seen: Observation) -> dict[str, Any]:
         "actions": [action_document(action) for action in seen.made.actions],
         "coming": None if seen.coming is None else [action_document(action) for action in seen.coming.actions],
         "refused": list(seen.made.refused),
-        "standbyPatch": seen.standby_patch,
+        **remedy_document(seen.remedy),
         "summary": summary(seen.made),
         "changes": bool(seen.made.due) or decision.verb.changes_mode,
     }
