@@ -391,7 +391,7 @@ def verified(case: Case) -> GuardResult:
     if changed is None or case.memory.verified_at is not None:
         return _pass("verified", "the load balancer shows the routing action" if changed else "nothing was changed yet")
     if seen is None or seen.verdict is Verdict.CANNOT_TELL:
-        return _pass("verified", f"cannot tell: {seen.problem if seen else 'not observed yet'}")
+        return GuardResult("verified", None, f"cannot tell: {seen.problem if seen else 'not observed yet'}", known=False)
     return _hold("verified", Reason.ROUTING_UNVERIFIED, case, problem=seen.problem or "not observed since the change")
 
 

@@ -625,13 +625,14 @@ class UnitEvidence:
 
 @dataclass(frozen=True, slots=True)
 class GuardResult:
-    """One guard's answer. `reason` is why it holds, None where it passes."""
+    """One guard's answer. `reason` is why it holds, None where it passes; `known` is false where it passes for want of an answer."""
 
     guard: str
     reason: Reason | None
     text: str
     details: Mapping[str, str] = field(default_factory=dict)
     reopens_s: float | None = None  # of a guard that holds: when time alone may open it, seconds from now; None: time alone never does
+    known: bool = True
 
     @property
     def passed(self) -> bool:
