@@ -35,6 +35,7 @@ from controller.policy.figures import Figures
 from controller.policy.hold import next_waiting
 from controller.policy.model import Action, Mode, Plan
 from controller.policy.plan import summary
+from controller.service.explanation import next_step
 
 
 @click.command("plan")
@@ -96,6 +97,7 @@ def plan_lines(seen: Observation, width: int, *, requests: bool) -> Iterator[Lin
     yield "title", "Guards"
     yield from guard_lines(decision.guards, width)
     yield "plain", ""
+    yield from wrapped("plain", "Next       ", next_step(seen.memory, snapshot), width)
     yield from wrapped("plain", "Waits      ", waits_text(next_waiting(snapshot, seen.memory)), width)
     spend = spend_per_hour(application, decision.evidence)
     to = Mode.COST if present is Mode.CAPACITY else Mode.CAPACITY
@@ -147,6 +149,7 @@ def plan_document(seen: Observation) -> dict[str, Any]:
             for name, judged in decision.evidence.items()
         },
         "guards": [{"guard": one.guard, "passed": one.passed, "reason": one.reason, "text": one.text} for one in decision.guards],
+        "next": next_step(seen.memory, snapshot),
         "waits": waits_document(next_waiting(snapshot, seen.memory)),
         "alerts": [{"severity": alert.severity, "text": alert.text} for alert in decision.alerts],
         "degraded": list(decision.degraded),

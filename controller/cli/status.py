@@ -38,6 +38,7 @@ from controller.policy.decide import observed_mode
 from controller.policy.hold import next_waiting
 from controller.policy.model import Application, Mode, Snapshot, Verdict
 from controller.policy.shares import asked_shares, shown_shares
+from controller.service.explanation import next_step
 from controller.service.status import HEARTBEAT_S, read_status
 
 _REFRESH_S: Final = 2.0
@@ -216,6 +217,7 @@ def status_lines(seen: Observation, running: Running, width: int) -> Iterator[Li
     yield from _table(seen, width)
     yield "plain", ""
     yield from _routing(seen, width)
+    yield from wrapped("plain", "  next: ", next_step(seen.memory, snapshot), width)
     yield from wrapped("dim", "  waits: ", waits_text(next_waiting(snapshot, seen.memory)), width)
     for alert in decision.alerts:
         yield from wrapped("bad", f"  {ICONS['warn']} ", alert.text, width)
@@ -369,6 +371,7 @@ def status_document(seen: Observation, running: Running) -> dict[str, Any]:
         "verified": verification.verdict if verification else None,
         "healthyTargets": dict(healthy_targets(snapshot)),
         "returnStep": snapshot.routing.return_step,
+        "next": next_step(memory, snapshot),
         "waits": waits_document(next_waiting(snapshot, memory)),
         "units": {
             name: {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -35,6 +36,7 @@ ICONS: Mapping[str, str] = {"good": "✔", "bad": "✖", "warn": "⚠", "absent"
 
 
 _WIDEST: Final = 120
+_UNIT: Final = re.compile(r"(?<=\d) (?=(?:s|min|h|%|pod\(s\))(?!\w))")
 
 
 def terminal_width() -> int:
@@ -43,10 +45,10 @@ def terminal_width() -> int:
 
 
 def wrapped(style: str, start: str, words: str, width: int) -> Iterator[Line]:
-    """A text with a hanging indent. Names and keys are not broken."""
-    indent = " " * len(start)
-    lines = textwrap.wrap(words, width, initial_indent=start, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
-    yield from ((style, line) for line in lines or [start.rstrip()])
+    """A text with a hanging indent. Names and keys are not broken, nor a number from its unit."""
+    indent, kept = " " * len(start), _UNIT.sub("\u00a0", words)
+    lines = textwrap.wrap(kept, width, initial_indent=start, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
+    yield from ((style, line.replace("\u00a0", " ")) for line in lines or [start.rstrip()])
 
 
 def mode_word(mode: Mode | None) -> str:
