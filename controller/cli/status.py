@@ -35,6 +35,7 @@ from controller.notifiers.redact import redact
 from controller.policy import text
 from controller.policy.availability import healthy_targets
 from controller.policy.decide import observed_mode
+from controller.policy.guards import reason_text
 from controller.policy.hold import next_waiting
 from controller.policy.model import Application, Mode, Snapshot, Verdict
 from controller.policy.shares import asked_shares, shown_shares
@@ -240,9 +241,11 @@ def _override(seen: Observation, width: int) -> Iterator[Line]:
     if override.problem:
         yield from wrapped("bad", f"  {ICONS['warn']} ", f"override cannot be read, so everything is paused: {override.problem}", width)
     if override.paused_until is not None and now < override.paused_until:
-        yield from wrapped("warn", "  ॥ ", f"PAUSED {_until(override.paused_until)}: {override.why or 'no reason given'}", width)
+        yield from wrapped(
+            "warn", "  ॥ ", f"PAUSED {_until(override.paused_until)}: {reason_text(override.paused_why, override.paused_by)}", width
+        )
     if override.pinned_mode is not None and (override.pinned_until is None or now < override.pinned_until):
-        words = f"PINNED to {override.pinned_mode} {_until(override.pinned_until)}: {override.why or 'no reason given'}"
+        words = f"PINNED to {override.pinned_mode} {_until(override.pinned_until)}: {reason_text(override.pinned_why, override.pinned_by)}"
         yield from wrapped("warn", "  ॥ ", words, width)
 
 

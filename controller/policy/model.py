@@ -406,12 +406,18 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """What an operator asked for through annotations on the Ingress. The controller reads it and never writes it."""
+    """What operators asked for through annotations on the Ingress: a pause, a pin, or both. The controller reads it and never writes it.
+
+    Each has an end, a reason and an author of its own, "" where none is stated. The author is who the annotation says.
+    """
 
     paused_until: float | None = None
+    paused_why: str = ""
+    paused_by: str = ""
     pinned_mode: Mode | None = None
     pinned_until: float | None = None
-    why: str = ""
+    pinned_why: str = ""
+    pinned_by: str = ""
     problem: str = ""  # an annotation that cannot be read: counts as paused
 
 

@@ -57,7 +57,8 @@ def triggered(mode: Mode, case: Case) -> Triggered | None:
 
 def _pin(pin: Mode, case: Case) -> Triggered:
     trigger = Trigger.PIN_CAPACITY if pin is Mode.CAPACITY else Trigger.PIN_COST
-    why = case.snapshot.routing.override.why or "no reason given"
+    override = case.snapshot.routing.override
+    why = guards.reason_text(override.pinned_why, override.pinned_by)
     return Triggered(trigger, Reason.PINNED_TO_MODE, (), {"mode": str(pin), "why": why, "units": ""}, tuple(guards.MODE_CHANGE))
 
 

@@ -13,7 +13,7 @@ from controller.clients.kube import DEPLOYMENTS, ENDPOINT_SLICES, SCALED_OBJECTS
 from controller.clock import format_rfc3339
 from controller.doctor.checks import CHECKS, examine
 from controller.doctor.report import Level, Result
-from controller.policy.annotations import MARKER, OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE
+from controller.policy.annotations import MARKER, PAUSE_REASON, PAUSED_UNTIL, PINNED_MODE
 from controller.policy.model import Application, CapacityWeights, Mode, PolicySettings, RoutingStyle, Target
 from controller.policy.routing import ALGORITHM, LEAST_OUTSTANDING, PREFIX, action_key, format_action
 from controller.policy.standby import live_rule, standby_rule
@@ -222,7 +222,7 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
         "override",
         WARN,
         "paused until it is lifted: drill",
-        lambda m: m.annotations.update({PAUSED_UNTIL: "forever", OVERRIDE_REASON: "drill"}),
+        lambda m: m.annotations.update({PAUSED_UNTIL: "forever", PAUSE_REASON: "drill"}),
     ),
     ("override", WARN, "pinned to mode capacity", lambda m: m.annotations.update({PINNED_MODE: "capacity"})),
     ("override", BAD, "cannot be read, so everything is paused", lambda m: m.annotations.update({PAUSED_UNTIL: "tomorrow"})),

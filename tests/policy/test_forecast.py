@@ -50,7 +50,7 @@ def test_a_pause_delays_it_until_it_ends() -> None:
     """The shortage goes on meanwhile; a pause without an end delays it for ever."""
     for until, in_s in ((NOW + 900, pytest.approx(900, abs=0.1)), (math.inf, None)):
         made = snapshot()
-        made = replace(made, routing=replace(made.routing, override=Override(paused_until=until, why="drill")))
+        made = replace(made, routing=replace(made.routing, override=Override(paused_until=until, paused_why="drill")))
         assert refused_everywhere(memory(), made, INF2).in_s == in_s
 
 

@@ -22,7 +22,7 @@ def _suspected() -> Snapshot:
 
 def _paused() -> Snapshot:
     made = snapshot()
-    return replace(made, routing=replace(made.routing, override=Override(paused_until=NOW + 900, why="drill")))
+    return replace(made, routing=replace(made.routing, override=Override(paused_until=NOW + 900, paused_why="drill")))
 
 
 def _unprepared() -> Snapshot:
