@@ -101,7 +101,7 @@ def plan_lines(seen: Observation, width: int, *, requests: bool) -> Iterator[Lin
     yield from wrapped("plain", "Waits      ", waits_text(next_waiting(snapshot, seen.memory)), width)
     spend = spend_per_hour(application, decision.evidence)
     to = Mode.COST if present is Mode.CAPACITY else Mode.CAPACITY
-    change = effect(application, Figures.of(snapshot, seen.memory.units).intended, to)
+    change = effect(snapshot, Figures.of(snapshot, seen.memory.units), to)
     words = f"ready replicas ${spend:.2f}/h" + (f"; mode {to} would mean {change}" if change else "")
     yield from wrapped("plain", "Cost       ", words, width)
     yield "plain", ""

@@ -517,6 +517,10 @@ class ModeChange:
     to: Mode
     reason: Reason
     detail: str = ""
+    by: str = ""  # who made it, in words: the controller, a person with a name, or the writer that was found; "" where not known
+    verified_at: float | None = field(default=None, metadata=MOMENT)  # when the load balancer first showed it
+    dollars_before: float | None = None  # per hour for the demand of that moment, in the mode before and in the mode after
+    dollars_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
