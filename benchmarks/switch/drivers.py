@@ -14,7 +14,7 @@ from benchmarks.switch.plan import REPLICAS, Lane, Plan
 from controller.clients.kube import INGRESSES, JSON_PATCH, MERGE_PATCH, KubeSession, Object
 from controller.clock import format_rfc3339
 from controller.errors import RemoteError
-from controller.policy.annotations import OVERRIDE_REASON, PINNED_MODE, PINNED_UNTIL
+from controller.policy.annotations import PIN_REASON, PINNED_MODE, PINNED_UNTIL
 from controller.policy.codec import decode
 from controller.policy.model import Application, Memory, Mode, Target
 from controller.policy.routing import action_key, format_action
@@ -108,7 +108,7 @@ class Pins:
         until = format_rfc3339(time.time() + _PINNED_S)
         self._asked = time.time()
         self._log.orders.append(Order(self._application.key, self._mode, self._asked))
-        annotate(self._session, self._application, {PINNED_MODE: str(self._mode), PINNED_UNTIL: until, OVERRIDE_REASON: "the benchmark"})
+        annotate(self._session, self._application, {PINNED_MODE: str(self._mode), PINNED_UNTIL: until, PIN_REASON: "the benchmark"})
 
     def _verified(self) -> bool:
         memory = remembered(self._cluster, self._application.key)

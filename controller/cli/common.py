@@ -177,8 +177,14 @@ def colour() -> bool | None:
 
 def show(lines: Iterable[tuple[str, str]]) -> None:
     """Prints styled lines: pairs of a style name and a text."""
-    for style, text in lines:
-        click.secho(text, color=colour(), **STYLES.get(style, {}))
+    for line in lines:
+        click.echo(styled(line), color=colour())
+
+
+def styled(line: tuple[str, str]) -> str:
+    """A line with the codes of its style; `click.echo` takes them out where colour is not wanted."""
+    style, text = line
+    return click.style(text, **STYLES.get(style, {})) if STYLES.get(style) else text
 
 
 STYLES: Final[dict[str, dict[str, Any]]] = {

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -15,8 +13,8 @@ import click
 
 from controller.catalog.gitops import GitOps, ignore_snippet
 from controller.cli.common import Options, choose, common_options, fail_cleanly, load_applications, open_session, show
-from controller.cli.remedy import manifest, remedy_lines
-from controller.cli.words import ICONS, Line
+from controller.cli.remedy import manifest, remedy_document, remedy_lines
+from controller.cli.words import ICONS, Line, terminal_width, wrapped
 from controller.clients.aws import AwsClients
 from controller.clock import SystemClock, format_rfc3339
 from controller.doctor.checks import Report, examine
@@ -40,7 +38,6 @@ _SHOWN: Final[Mapping[Level, tuple[str, str]]] = {
 """Style, which is the icon's name too, and word of each level, the worst first."""
 _PLURAL: Final = {Level.PROBLEM: "(s)", Level.WARNING: "(s)"}
 _WORD: Final = 11  # width of the longest word
-_WIDEST: Final = 120
 
 
 @click.command("doctor")
@@ -142,10 +139,9 @@ def _print(report: ClusterReport | Report, output: str) -> None:
             document = cluster_document(report) if isinstance(report, ClusterReport) else report_document(report)
             click.echo(json.dumps(document, sort_keys=True))
         case "yaml" if isinstance(report, Report):
-            application = report.observed.application
-            click.echo(f"---\n{manifest(application, report.rules)}" if report.missing else f"# {application.key} lacks no standby rule")
+            click.echo(manifest(report.observed.application, report.remedy), nl=False)
         case _:
-            width = min(_WIDEST, shutil.get_terminal_size().columns)
+            width = terminal_width()
             show(cluster_lines(report, width) if isinstance(report, ClusterReport) else report_lines(report, width))
 
 
@@ -165,7 +161,7 @@ def report_lines(report: Report, width: int) -> Iterator[Line]:
     yield "title", f"Doctor for ingress {observed.application.key}"
     yield "dim", f"observed {format_rfc3339(observed.now)} · routing style {observed.application.routing_style}"
     yield from _findings_lines(report, width)
-    yield from remedy_lines(observed.application, report.patch)
+    yield from remedy_lines(observed.application, report.remedy)
     yield from _summary_lines(report)
 
 
@@ -199,19 +195,11 @@ def _result_lines(result: Result, width: int) -> Iterator[Line]:
     finding = result.finding
     style, word = _SHOWN[finding.level]
     start = f"{ICONS[style]} {word:<{_WORD}} "
-    yield from _wrapped(style, start, f"{result.check.name}: {finding.seen}", width)
+    yield from wrapped(style, start, f"{result.check.name}: {finding.seen}", width)
     if finding.level is not Level.OK:
-        yield from _wrapped("dim", f"{'':{len(start)}}why  ", result.check.why, width)
+        yield from wrapped("dim", f"{'':{len(start)}}why  ", result.check.why, width)
     if finding.fix:
-        yield from _wrapped("plain", f"{'':{len(start)}}fix  ", finding.fix, width)
-
-
-def _wrapped(style: str, start: str, text: str, width: int) -> Iterator[Line]:
-    """A text with a hanging indent. Names and keys are not broken."""
-    lines = textwrap.wrap(
-        text, width, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False, break_long_words=False
-    )
-    yield from ((style, line) for line in lines)
+        yield from wrapped("plain", f"{'':{len(start)}}fix  ", finding.fix, width)
 
 
 def report_document(report: Report) -> dict[str, Any]:
@@ -222,7 +210,7 @@ def report_document(report: Report) -> dict[str, Any]:
         "observedAt": format_rfc3339(observed.now),
         "routingStyle": observed.application.routing_style,
         **_findings_document(report),
-        "standbyPatch": report.patch,
+        **remedy_document(report.remedy),
     }
 
 

@@ -15,8 +15,10 @@ from controller import __version__
 _COMMANDS: Final = {
     "run": ("controller.cli.run", "run_command", "Run the controller."),
     "plan": ("controller.cli.plan", "plan_command", "Show what the controller would do now, and why."),
+    "explain": ("controller.cli.explain", "explain_command", "Show what would make the controller act, when, and what holds it."),
     "doctor": ("controller.cli.doctor", "doctor_command", "Check what the cluster lacks for safe mode changes, and how to fix it."),
     "status": ("controller.cli.status", "status_command", "Show mode, weights, replicas and health."),
+    "history": ("controller.cli.history", "history_command", "List the mode changes: when, why, by whom, how long, at what price."),
     "replay": ("failover_analysis.cli.replay", "replay_command", "Decide recorded moments again, optionally with another policy."),
     "weights": ("controller.cli.config", "weights_command", "Print prices and weights of an application file."),
     "init": ("controller.cli.init", "init_command", "Write an application file for an existing stack."),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from controller.clients.aws import AwsClients
 from controller.clients.kube import KubeSession
@@ -12,7 +11,7 @@ from controller.clock import Clock
 from controller.errors import RemoteError, StateError
 from controller.policy.conclusion import conclude
 from controller.policy.model import Application, Decision, Memory, Plan, Snapshot, Source, Verb
-from controller.policy.standby import lacking, standby_patch
+from controller.policy.standby import Remedy, existence, remedy
 from controller.service.store import ConfigMapStore
 from controller.service.wiring import make_external
 from controller.settings import Settings
@@ -32,7 +31,7 @@ class Observation:
         decision: What would be decided now.
         made: What would be applied now.
         coming: The plan once the guards that only wait have opened; None if nothing is held back.
-        standby_patch: The JSON patch that adds the missing standby rules to the Ingress; [] if none is missing.
+        remedy: Which standby rules the Ingress lacks, and which of them may be added now.
     """
 
     snapshot: Snapshot
@@ -40,7 +39,7 @@ class Observation:
     decision: Decision
     made: Plan
     coming: Plan | None
-    standby_patch: list[dict[str, Any]] = field(default_factory=list)
+    remedy: Remedy = field(default_factory=Remedy)
 
 
 class ApplicationObserver:
@@ -81,14 +80,13 @@ class ApplicationObserver:
         for application in chosen:
             memory, epoch, further = _stored(self._store, application.key)
             snapshot = observer.snapshot(application, leader=True, epoch=epoch, further=further)
-            found[application.key] = replace(judge(snapshot, memory), standby_patch=self._standby_patch(snapshot))
+            found[application.key] = replace(judge(snapshot, memory), remedy=self._remedy(snapshot))
         return found
 
-    def _standby_patch(self, snapshot: Snapshot) -> list[dict[str, Any]]:
+    def _remedy(self, snapshot: Snapshot) -> Remedy:
         application = snapshot.application
         ingress = self._view.ingress(application.namespace, application.ingress)
-        missing = lacking(application, snapshot.routing)
-        return standby_patch(application.action, items(ingress, "spec", "rules"), missing) if ingress and missing else []
+        return remedy(application, snapshot.routing, items(ingress, "spec", "rules"), existence(snapshot)) if ingress else Remedy()
 
 
 def _stored(store: ConfigMapStore, key: str) -> tuple[Memory, int, tuple[Source, ...]]:

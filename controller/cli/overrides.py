@@ -2,43 +2,52 @@
 
 from __future__ import annotations
 
+import getpass
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import click
 
 from controller.cli.common import Options, choose_one, common_options, fail_cleanly, load_applications, open_session, reason_given, seconds
-from controller.clients.kube import INGRESSES, MERGE_PATCH
+from controller.clients.kube import INGRESSES, MERGE_PATCH, KubeSession
 from controller.clock import SystemClock, format_rfc3339
-from controller.errors import FailoverError
-from controller.policy.annotations import OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL
-from controller.policy.model import Mode
+from controller.errors import FailoverError, RemoteError
+from controller.policy.annotations import (
+    OVERRIDES,
+    PAUSE_REASON,
+    PAUSED_BY,
+    PAUSED_UNTIL,
+    PIN_REASON,
+    PINNED_BY,
+    PINNED_MODE,
+    PINNED_UNTIL,
+)
+from controller.policy.guards import reason_text
+from controller.policy.model import Application, Mode
+from controller.signals.objects import mapping, text
 
-_MANAGER = "failoverctl-cli"
+_MANAGER: Final = "failoverctl-cli"
+_REVIEWS: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+
+_BY = click.option("--by", help="Your name, shown with the reason; default: the user that the API server knows you as.")
 
 
 @click.command("pause")
 @click.argument("application", required=False)
 @click.option("--for", "duration", default="1h", show_default=True, help="Duration, such as 30m, 2h or 1d.")
 @click.option("--why", required=True, help="Reason, shown in status and messages during the pause.")
+@_BY
 @common_options
-def pause_command(options: Options, application: str | None, duration: str, why: str) -> None:
+def pause_command(options: Options, application: str | None, duration: str, why: str, by: str | None) -> None:
     """Stop the controller from changing anything, for a time and with a reason.
 
-    The controller still watches signals and sends alerts; it leaves routing and replicas exactly as they are.
+    The controller still watches signals and sends alerts; it leaves routing and replicas exactly as they are. A pin beside the pause stays,
+    with its own end and reason.
     """
     until = format_rfc3339(SystemClock().now() + seconds(duration))
-    name = _annotate(options, application, {PAUSED_UNTIL: until, OVERRIDE_REASON: reason_given(why)})
-    click.echo(f"{name}: paused until {until}: {why}")
-
-
-@click.command("resume")
-@click.argument("application", required=False)
-@common_options
-def resume_command(options: Options, application: str | None) -> None:
-    """Remove a pause and a pin."""
-    name = _annotate(options, application, dict.fromkeys((PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL, OVERRIDE_REASON)))
-    click.echo(f"{name}: no pause and no pin")
+    key, author = _annotate(options, application, {PAUSED_UNTIL: until, PAUSE_REASON: reason_given(why)}, PAUSED_BY, by)
+    click.echo(f"{key}: paused until {until}: {reason_text(why.strip(), author)}")
 
 
 @click.command("pin")
@@ -46,29 +55,83 @@ def resume_command(options: Options, application: str | None) -> None:
 @click.argument("application", required=False)
 @click.option("--for", "duration", default="1h", show_default=True, help="Duration, such as 30m, 2h or 1d.")
 @click.option("--why", required=True, help="Reason, shown in status and messages during the pin.")
+@_BY
 @common_options
-def pin_command(options: Options, mode: str, application: str | None, duration: str, why: str) -> None:
+def pin_command(options: Options, mode: str, application: str | None, duration: str, why: str, by: str | None) -> None:
     """Request a mode and keep it, for a time and with a reason.
 
-    The mode change still needs a receiving side that is ready and safe.
+    The mode change still needs a receiving side that is ready and safe: `failoverctl explain` says whether it is. A pause beside the pin
+    stays, with its own end and reason; until it ends, the pin does nothing.
     """
     until = format_rfc3339(SystemClock().now() + seconds(duration))
-    name = _annotate(options, application, {PINNED_MODE: mode, PINNED_UNTIL: until, OVERRIDE_REASON: reason_given(why)})
-    click.echo(f"{name}: pinned to mode {mode} until {until}: {why}")
+    wanted = {PINNED_MODE: mode, PINNED_UNTIL: until, PIN_REASON: reason_given(why)}
+    key, author = _annotate(options, application, wanted, PINNED_BY, by)
+    click.echo(f"{key}: pinned to mode {mode} until {until}: {reason_text(why.strip(), author)}")
 
 
-def _annotate(options: Options, wanted: str | None, annotations: Mapping[str, str | None]) -> str:
-    """Sets annotations; None removes one, no matter who wrote it."""
+@click.command("resume")
+@click.argument("application", required=False)
+@common_options
+def resume_command(options: Options, application: str | None) -> None:
+    """Remove a pause and a pin, and say what was removed."""
     try:
-        settings = options.settings()
-        application = choose_one(load_applications(settings), wanted)
-        open_session(settings).request(
-            "PATCH",
-            INGRESSES.path(application.namespace, application.ingress),
-            query=(("fieldManager", _MANAGER),),
-            body=json.dumps({"metadata": {"annotations": dict(annotations)}}),
-            content_type=MERGE_PATCH,
-        )
+        chosen, session = _opened(options, application)
+        path = INGRESSES.path(chosen.namespace, chosen.ingress)
+        lifted = list(_present(mapping(session.request("GET", path), "metadata", "annotations")))
+        if lifted:
+            _patch(session, path, dict.fromkeys(OVERRIDES))
     except FailoverError as error:
         raise fail_cleanly(error) from error
-    return application.key
+    for words in lifted or ["there is no pause and no pin"]:
+        click.echo(f"{chosen.key}: {words}")
+
+
+def _present(annotations: Mapping[str, Any]) -> Iterator[str]:
+    """What there is to remove, in words; values as they are written."""
+    found = {key: text(annotations, key) for key in OVERRIDES}
+    if found[PAUSED_UNTIL]:
+        yield f"removed the pause until {found[PAUSED_UNTIL]}: {reason_text(found[PAUSE_REASON], found[PAUSED_BY])}"
+    if found[PINNED_MODE]:
+        until = f" until {found[PINNED_UNTIL]}" if found[PINNED_UNTIL] else ""
+        yield f"removed the pin to mode {found[PINNED_MODE]}{until}: {reason_text(found[PIN_REASON], found[PINNED_BY])}"
+    if any(found.values()) and not found[PAUSED_UNTIL] and not found[PINNED_MODE]:
+        yield "removed what was left of an override"
+
+
+def _annotate(options: Options, wanted: str | None, annotations: Mapping[str, str], author_key: str, by: str | None) -> tuple[str, str]:
+    """Writes an override with its author; returns the application's key and the author."""
+    try:
+        chosen, session = _opened(options, wanted)
+        author = by.strip() if by and by.strip() else _author(session)
+        _patch(session, INGRESSES.path(chosen.namespace, chosen.ingress), {**annotations, author_key: author})
+    except FailoverError as error:
+        raise fail_cleanly(error) from error
+    return chosen.key, author
+
+
+def _opened(options: Options, wanted: str | None) -> tuple[Application, KubeSession]:
+    settings = options.settings()
+    return choose_one(load_applications(settings), wanted), open_session(settings)
+
+
+def _author(session: KubeSession) -> str:
+    """Who the API server says that we are (Kubernetes 1.28 and later); the name of the local user where it does not say."""
+    body = json.dumps({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"})
+    try:
+        name = text(session.request("POST", _REVIEWS, body=body), "status", "userInfo", "username")
+    except RemoteError:
+        name = ""
+    return name or _local_user()
+
+
+def _local_user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return ""
+
+
+def _patch(session: KubeSession, path: str, annotations: Mapping[str, str | None]) -> None:
+    """Sets annotations; None removes one, no matter who wrote it."""
+    body = json.dumps({"metadata": {"annotations": dict(annotations)}})
+    session.request("PATCH", path, query=(("fieldManager", _MANAGER),), body=body, content_type=MERGE_PATCH)

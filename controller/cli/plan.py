@@ -11,18 +11,21 @@ import click
 
 from controller.cli.common import CHANGES, Options, choose, common_options, fail_cleanly, load_applications, open_session, show
 from controller.cli.observe import ApplicationObserver, Observation
-from controller.cli.remedy import remedy_lines
+from controller.cli.remedy import remedy_document, remedy_lines
 from controller.cli.words import (
+    ICONS,
     Line,
     action_lines,
-    decision_line,
+    decision_lines,
     evidence_lines,
     guard_lines,
     mode_word,
     proof_document,
     scaler_note,
+    terminal_width,
     waits_document,
     waits_text,
+    wrapped,
 )
 from controller.clock import SystemClock, format_rfc3339
 from controller.errors import FailoverError
@@ -32,18 +35,19 @@ from controller.policy.figures import Figures
 from controller.policy.hold import next_waiting
 from controller.policy.model import Action, Mode, Plan
 from controller.policy.plan import summary
+from controller.service.explanation import next_step
 
 
 @click.command("plan")
 @click.argument("application", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON document per application, one per line.")
-@click.option("--exact/--no-exact", default=True, help="Show the exact requests below each change.")
+@click.option("--show-requests", is_flag=True, help="Show the exact request below each change.")
 @common_options
-def plan_command(options: Options, application: str | None, *, as_json: bool, exact: bool) -> None:
+def plan_command(options: Options, application: str | None, *, as_json: bool, show_requests: bool) -> None:
     """Show what the controller would do now, and why.
 
     The command reads the cluster once, decides as the running controller would, and prints decision, reasons, evidence with ages, guards
-    and the exact patches. It writes nothing; a read-only identity suffices.
+    and changes. It writes nothing; a read-only identity suffices.
 
     Exit code: 0 no changes, 2 changes, 1 error.
     """
@@ -60,12 +64,18 @@ def plan_command(options: Options, application: str | None, *, as_json: bool, ex
         if as_json:
             click.echo(json.dumps(plan_document(seen), sort_keys=True))
         else:
-            show(plan_lines(seen, exact=exact))
+            show(plan_lines(seen, terminal_width(), requests=show_requests))
     sys.exit(CHANGES if any(observations[one.key].made.due for one in chosen) else 0)
 
 
-def plan_lines(seen: Observation, *, exact: bool) -> Iterator[Line]:
-    """The plan as text for people."""
+def plan_lines(seen: Observation, width: int, *, requests: bool) -> Iterator[Line]:
+    """The plan as text for people.
+
+    Args:
+        seen: One observation.
+        width: Columns after which lines are wrapped; requests never are.
+        requests: Whether to show the exact request below each change.
+    """
     snapshot, decision = seen.snapshot, seen.decision
     application = snapshot.application
     present, _ = observed_mode(snapshot)
@@ -74,35 +84,38 @@ def plan_lines(seen: Observation, *, exact: bool) -> Iterator[Line]:
     yield "dim", f"observed {at} · strategy {application.policy.strategy} · epoch {snapshot.epoch} · mode {mode_word(present)}"
     yield "plain", ""
     yield "title", "Evidence"
-    yield from evidence_lines(snapshot, decision)
+    yield from evidence_lines(snapshot, decision, width)
     yield "plain", ""
-    yield decision_line(decision, present)
+    yield from decision_lines(decision, present, width)
     for alert in decision.alerts:
-        yield "bad", f"  ⚠ {alert.severity}: {alert.text}"
+        yield from wrapped("bad", f"  {ICONS['warn']} ", f"{alert.severity}: {alert.text}", width)
     yield "plain", ""
-    yield from _changes(seen.made, exact=exact)
+    yield from _changes(seen.made, width, requests=requests)
     if seen.coming is not None:
         yield "title", f"Next, once the waiting guards have opened: {seen.coming.decision.verb}"
-        yield from _changes(seen.coming, exact=exact)
+        yield from _changes(seen.coming, width, requests=requests)
     yield "title", "Guards"
-    yield from guard_lines(decision.guards)
+    yield from guard_lines(decision.guards, width)
     yield "plain", ""
-    yield "plain", f"Waits      {waits_text(next_waiting(snapshot, seen.memory))}"
+    yield from wrapped("plain", "Next       ", next_step(seen.memory, snapshot), width)
+    yield from wrapped("plain", "Waits      ", waits_text(next_waiting(snapshot, seen.memory)), width)
     spend = spend_per_hour(application, decision.evidence)
     to = Mode.COST if present is Mode.CAPACITY else Mode.CAPACITY
-    change = effect(application, Figures.of(snapshot, seen.memory.units).intended, to)
-    yield "plain", f"Cost       ready replicas ${spend:.2f}/h" + (f"; mode {to} would mean {change}" if change else "")
+    change = effect(snapshot, Figures.of(snapshot, seen.memory.units), to)
+    words = f"ready replicas ${spend:.2f}/h" + (f"; mode {to} would mean {change}" if change else "")
+    yield from wrapped("plain", "Cost       ", words, width)
     yield "plain", ""
-    yield from remedy_lines(application, seen.standby_patch)
-    yield "title", f"{summary(seen.made)}     Nothing has been applied."
+    yield from remedy_lines(application, seen.remedy)
+    yield from wrapped("title", "", summary(seen.made), width)
+    yield "title", "Nothing has been applied."
     yield "plain", ""
 
 
-def _changes(made: Plan, *, exact: bool) -> Iterator[Line]:
+def _changes(made: Plan, width: int, *, requests: bool) -> Iterator[Line]:
     for action in made.actions:
-        yield from action_lines(action, exact=exact)
+        yield from action_lines(action, exact=requests)
     for words in made.refused:
-        yield "warn", f"  ◌ {words}"
+        yield from wrapped("warn", f"  {ICONS['absent']} ", words, width)
     if made.actions or made.refused:
         yield "plain", ""
 
@@ -136,13 +149,14 @@ def plan_document(seen: Observation) -> dict[str, Any]:
             for name, judged in decision.evidence.items()
         },
         "guards": [{"guard": one.guard, "passed": one.passed, "reason": one.reason, "text": one.text} for one in decision.guards],
+        "next": next_step(seen.memory, snapshot),
         "waits": waits_document(next_waiting(snapshot, seen.memory)),
         "alerts": [{"severity": alert.severity, "text": alert.text} for alert in decision.alerts],
         "degraded": list(decision.degraded),
         "actions": [action_document(action) for action in seen.made.actions],
         "coming": None if seen.coming is None else [action_document(action) for action in seen.coming.actions],
         "refused": list(seen.made.refused),
-        "standbyPatch": seen.standby_patch,
+        **remedy_document(seen.remedy),
         "summary": summary(seen.made),
         "changes": bool(seen.made.due) or decision.verb.changes_mode,
     }

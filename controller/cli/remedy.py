@@ -8,31 +8,47 @@ from typing import Any
 
 import yaml
 
-from controller.cli.words import Line
+from controller.cli.words import ICONS, Line
 from controller.clients.kube import INGRESSES
 from controller.policy.model import Application
+from controller.policy.standby import Remedy
 
 _END = "END"
 
 
-def remedy_lines(application: Application, patch: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
-    """How to add the standby rules.
+def remedy_lines(application: Application, remedy: Remedy) -> Iterator[Line]:
+    """How to add the standby rules, and why some of them must wait; nothing where none is missing."""
+    if remedy.patch:
+        yield "title", "Standby rules to add"
+        yield "plain", "Without them a mode change causes 503s for 5 to 30 s, so it is refused unless"
+        yield "plain", "allowUnsafeSwitch is set. No request reaches them; other rules stay. Run:"
+        yield "plain", ""
+        yield from (("plain", line) for line in command(application, remedy.patch).splitlines())
+        yield "plain", ""
+        yield "dim", "Kept in Git? This prints the whole spec.rules to put there:"
+        yield "dim", f"failoverctl doctor {application.key} --output yaml"
+        yield "plain", ""
+    waiting = list(_waiting(remedy))
+    if waiting:
+        yield "title", "No standby rule yet"
+        yield from (("warn", line) for line in waiting)
+        yield "plain", ""
 
-    Args:
-        application: The application.
-        patch: The JSON patch; if it is empty, nothing is printed.
-    """
-    if not patch:
-        return
-    yield "title", "Standby rules to add"
-    yield "plain", "Without them a mode change causes 503s for 5 to 30 s, so it is refused unless"
-    yield "plain", "allowUnsafeSwitch is set. No request reaches them; other rules stay. Run:"
-    yield "plain", ""
-    yield from (("plain", line) for line in command(application, patch).splitlines())
-    yield "plain", ""
-    yield "dim", "Kept in Git? This prints the whole spec.rules to put there:"
-    yield "dim", f"failoverctl doctor {application.key} --output yaml"
-    yield "plain", ""
+
+def _waiting(remedy: Remedy) -> Iterator[str]:
+    """Why rules that are missing must not be added yet."""
+    for backend in remedy.absent:
+        yield f"{ICONS['warn']} {backend.service}: there is no such Service with port {backend.port}; create it first."
+    for backend in remedy.unknown:
+        yield f"{ICONS['unknown']} {backend.service}: the Services cannot be read, so nobody knows whether it exists."
+    if remedy.absent or remedy.unknown:
+        yield "A rule for a Service that does not exist stops the load-balancer controller"
+        yield "from changing any rule of this Ingress and of its IngressGroup."
+
+
+def remedy_document(remedy: Remedy) -> dict[str, Any]:
+    """The same as a JSON document."""
+    return {"standbyPatch": list(remedy.patch), "standbyWaits": [backend.service for backend in (*remedy.absent, *remedy.unknown)]}
 
 
 def command(application: Application, patch: Sequence[Mapping[str, Any]]) -> str:
@@ -45,12 +61,15 @@ def _flow(value: Mapping[str, Any]) -> str:
     return str(yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=sys.maxsize)).strip()
 
 
-def manifest(application: Application, rules: Sequence[Any]) -> str:
-    """The Ingress with its whole ``spec.rules``, as YAML for Git."""
+def manifest(application: Application, remedy: Remedy) -> str:
+    """The Ingress with its whole ``spec.rules`` as a YAML document for Git, and comments where rules must wait."""
+    comments = [f"# {line.removeprefix(ICONS['warn']).removeprefix(ICONS['unknown']).strip()}" for line in _waiting(remedy)]
+    if not remedy.patch:
+        return "\n".join([*comments, f"# {application.key} lacks no standby rule{' that can be added now' if comments else ''}", ""])
     body = {
         "apiVersion": INGRESSES.api_version,
         "kind": INGRESSES.kind,
         "metadata": {"name": application.ingress, "namespace": application.namespace},
-        "spec": {"rules": list(rules)},
+        "spec": {"rules": list(remedy.rules)},
     }
-    return str(yaml.safe_dump(body, sort_keys=False))
+    return "\n".join(["---", *comments, str(yaml.safe_dump(body, sort_keys=False))])

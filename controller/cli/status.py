@@ -5,112 +5,229 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import click
 
 from controller.cli.common import Options, choose, common_options, fail_cleanly, load_applications, open_session, show
 from controller.cli.observe import ApplicationObserver, Observation
-from controller.cli.words import ICONS, Line, age, mode_word, proof_document, scaler_note, unit_state, waits_document, waits_text
-from controller.clients.kube import Object
+from controller.cli.replicas import Replicas, read_replicas
+from controller.cli.screen import Changes, Screen
+from controller.cli.words import (
+    ICONS,
+    Line,
+    age,
+    mode_word,
+    proof_document,
+    scaler_note,
+    terminal_width,
+    unit_state,
+    waits_document,
+    waits_text,
+    wrapped,
+)
+from controller.clients.kube import KubeSession, Object
 from controller.clock import Clock, SystemClock, format_rfc3339, parse_rfc3339
 from controller.errors import FailoverError, RemoteError
 from controller.notifiers.redact import redact
 from controller.policy import text
 from controller.policy.availability import healthy_targets
 from controller.policy.decide import observed_mode
+from controller.policy.guards import reason_text
 from controller.policy.hold import next_waiting
 from controller.policy.model import Application, Mode, Snapshot, Verdict
+from controller.policy.shares import asked_shares, shown_shares
+from controller.service.explanation import next_step
 from controller.service.status import HEARTBEAT_S, read_status
 
-_REFRESH_S = 2.0
-_CLEAR = "\033[H\033[J"
-_SHOWN_CHANGES = 3
-_SILENT_HEARTBEATS = 3
+_REFRESH_S: Final = 2.0
+_SHOWN_CHANGES: Final = 3
+_SILENT_HEARTBEATS: Final = 3
+_INTERRUPTED: Final = 130  # as a shell reports SIGINT
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What is known of the running controller.
+
+    Attributes:
+        published: The status that it published last; None if there is none.
+        replicas: Its replicas.
+    """
+
+    published: Object | None = None
+    replicas: Replicas = field(default_factory=lambda: Replicas(problem="not asked"))
 
 
 @click.command("status")
 @click.argument("application", required=False)
-@click.option("--watch", is_flag=True, help="Redraw every two seconds until interrupted.")
+@click.option(
+    "--watch", is_flag=True, help="Redraw in place every two seconds until Ctrl-C; without a terminal, print a line for each change."
+)
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON document per application, one per line.")
-@click.option("--until", type=click.Choice([str(mode) for mode in Mode]), help="Wait for this mode; exit with 1 if --timeout passes first.")
+@click.option(
+    "--until",
+    type=click.Choice([str(mode) for mode in Mode]),
+    help="Wait for this mode, printing a line for each change; exit with 1 if --timeout passes first.",
+)
 @click.option(
     "--timeout", "timeout_s", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Longest wait for --until, seconds."
 )
 @common_options
 def status_command(options: Options, application: str | None, *, watch: bool, as_json: bool, until: str | None, timeout_s: float) -> None:
-    """Show mode, set and actual weights, replicas, evidence, history, overrides and notifiers."""
+    """Show mode, set and actual weights, replicas, evidence, history, overrides and notifiers.
+
+    SET is the share of the requests that the Ingress asks for, ACTUAL the one that the load balancer shows. NEED counts the ready replicas
+    that cost mode needs at the present demand. A "?" marks what is not known.
+    """
     clock: Clock = SystemClock()
-    never = threading.Event()
-    begin = clock.monotonic()
-    lasting = watch or until is not None
+    screen = Screen()
     try:
         settings = options.settings()
         applications = load_applications(settings)
         chosen = choose(applications, application)
         session = open_session(settings)
         observer = ApplicationObserver(settings, session, clock, applications)
-        while True:
-            observations = _observed(observer, chosen, lasting=lasting)
-            if observations is not None:
-                published = read_status(session, settings.kubernetes.state_namespace)
-                _show([observations[one.key] for one in chosen], published, as_json=as_json, redraw=watch)
-                if not lasting or {str(observed_mode(one.snapshot)[0]) for one in observations.values()} == {until}:
-                    return
-            if until is not None and clock.monotonic() - begin > timeout_s:
-                raise click.ClickException(f"mode {until} was not reached within {timeout_s:.0f} s")
-            clock.wait(never, _REFRESH_S)
+        shown = _Shown(
+            session, settings.kubernetes.state_namespace, screen, as_json=as_json, watch=watch, lasting=watch or until is not None
+        )
+        _follow(observer, chosen, shown, clock, until=until, timeout_s=timeout_s)
     except FailoverError as error:
         raise fail_cleanly(error) from error
     except KeyboardInterrupt:
-        return
+        screen.close()
+        sys.exit(0 if until is None else _INTERRUPTED)
+    finally:
+        screen.close()
 
 
-def _observed(observer: ApplicationObserver, chosen: list[Application], *, lasting: bool) -> dict[str, Observation] | None:
-    """Observes once. Prints the error and returns None if that failed and another try follows: a display must outlive an outage."""
+def _follow(
+    observer: ApplicationObserver, chosen: Sequence[Application], shown: _Shown, clock: Clock, *, until: str | None, timeout_s: float
+) -> None:
+    """Shows the state once, or again and again until the mode is reached."""
+    never, begin = threading.Event(), clock.monotonic()
+    while True:
+        observations = _observed(observer, chosen, shown)
+        if observations is not None:
+            shown.show([observations[one.key] for one in chosen])
+            if not shown.lasting or {str(observed_mode(one.snapshot)[0]) for one in observations.values()} == {until}:
+                return
+        if until is not None and clock.monotonic() - begin > timeout_s:
+            raise click.ClickException(f"mode {until} was not reached within {timeout_s:.0f} s")
+        clock.wait(never, _REFRESH_S)
+
+
+def _observed(observer: ApplicationObserver, chosen: Sequence[Application], shown: _Shown) -> dict[str, Observation] | None:
+    """Observes once. Shows the error and returns None if that failed and another try follows: a display must outlive an outage."""
     try:
         return observer.observe(chosen)
     except RemoteError as error:
-        if not lasting:
+        if not shown.lasting:
             raise
-        show([("bad", f"{ICONS['bad']} {redact(str(error))}")])
+        shown.failed(redact(str(error)))
         return None
 
 
-def _show(observations: list[Observation], published: Object | None, *, as_json: bool, redraw: bool) -> None:
-    if redraw and sys.stdout.isatty():
-        click.echo(_CLEAR, nl=False)
-    for one in observations:
-        if as_json:
-            click.echo(json.dumps(status_document(one, published), sort_keys=True))
+class _Shown:
+    """Shows observations in the form that the options ask for.
+
+    Args:
+        session: Connection to the API server, for what the running controller published.
+        namespace: Where the controller runs.
+        screen: The terminal.
+        as_json: Whether to write JSON.
+        watch: Whether to redraw, if there is a terminal.
+        lasting: Whether there is more than one observation.
+    """
+
+    def __init__(self, session: KubeSession, namespace: str, screen: Screen, *, as_json: bool, watch: bool, lasting: bool) -> None:
+        self.lasting = lasting
+        self._session, self._namespace, self._screen, self._json = session, namespace, screen, as_json
+        self._redraw = watch and not as_json and sys.stdout.isatty()
+        self._changes = Changes()
+
+    def show(self, observations: Sequence[Observation]) -> None:
+        """Shows one observation of each application."""
+        if self.lasting and not self._json and not self._redraw:
+            for one in observations:
+                self._changes.draw(one.snapshot.application.key, change_essence(one), change_line(one))
+            return
+        running = Running(read_status(self._session, self._namespace), read_replicas(self._session, self._namespace))
+        if self._json:
+            for one in observations:
+                click.echo(json.dumps(status_document(one, running), sort_keys=True))
+            return
+        lines = [line for one in observations for line in status_lines(one, running, terminal_width())]
+        if self._redraw:
+            self._screen.draw(lines)
         else:
-            show(status_lines(one, published))
+            show(lines)
+
+    def failed(self, problem: str) -> None:
+        """Shows that an observation failed."""
+        line = ("bad", f"{ICONS['bad']} {problem}")
+        if self._redraw:
+            self._screen.draw([line, ("dim", "  trying again every two seconds; Ctrl-C ends")])
+        else:
+            self._changes.draw("", problem, line)
 
 
-def status_lines(seen: Observation, published: Object | None) -> Iterator[Line]:
-    """The status as text for people."""
+def change_essence(seen: Observation) -> tuple[object, ...]:
+    """What must differ for a new line: not what merely counts down."""
+    snapshot, decision = seen.snapshot, seen.decision
+    verification = snapshot.routing.verification
+    return (
+        observed_mode(snapshot)[0],
+        decision.reason,
+        decision.held_back,
+        snapshot.routing.override,
+        snapshot.routing.return_step,
+        verification.verdict if verification else None,
+        tuple(sorted(alert.key for alert in decision.alerts)),
+    )
+
+
+def change_line(seen: Observation) -> Line:
+    """The state of an application in one line, with its time."""
+    snapshot, decision = seen.snapshot, seen.decision
+    words = f"{format_rfc3339(snapshot.now)} {snapshot.application.key} {mode_word(observed_mode(snapshot)[0])}{_step(snapshot)}"
+    style = "warn" if decision.held_back or decision.alerts else "plain"
+    alerts = f" ({len(decision.alerts)} alert(s))" if decision.alerts else ""
+    return style, f"{words}{alerts} {decision.reason}: {decision.sentence}"
+
+
+def status_lines(seen: Observation, running: Running, width: int) -> Iterator[Line]:
+    """The status as text for people.
+
+    Args:
+        seen: One observation.
+        running: What is known of the running controller.
+        width: Columns after which lines are wrapped.
+    """
     snapshot, decision = seen.snapshot, seen.decision
     mode, problem = observed_mode(snapshot)
     since = f" for {text.duration(snapshot.now - seen.memory.mode_since)}" if seen.memory.mode_since else ""
     yield "title", f"{snapshot.application.name}  {mode_word(mode)}{_step(snapshot)}{since}   {snapshot.application.key}"
-    yield "warn" if decision.held_back else "plain", f"  {decision.reason}: {decision.sentence}"
+    yield from wrapped("warn" if decision.held_back else "plain", "  ", f"{decision.reason}: {decision.sentence}", width)
     if problem:
-        yield "bad", f"  {ICONS['bad']} {problem}"
-    yield from _override(seen)
+        yield from wrapped("bad", f"  {ICONS['bad']} ", problem, width)
+    yield from _override(seen, width)
     yield "plain", ""
-    yield from _table(seen)
+    yield from _table(seen, width)
     yield "plain", ""
-    yield from _routing(seen)
-    yield "dim", f"  waits: {waits_text(next_waiting(snapshot, seen.memory))}"
+    yield from _routing(seen, width)
+    yield from wrapped("plain", "  next: ", next_step(seen.memory, snapshot), width)
+    yield from wrapped("dim", "  waits: ", waits_text(next_waiting(snapshot, seen.memory)), width)
     for alert in decision.alerts:
-        yield "bad", f"  {ICONS['warn']} {alert.text}"
+        yield from wrapped("bad", f"  {ICONS['warn']} ", alert.text, width)
     for named in decision.degraded:
-        yield "warn", f"  {ICONS['absent']} {named}"
+        yield from wrapped("warn", f"  {ICONS['unknown']} ", named, width)
     for change in reversed(seen.memory.mode_changes[-_SHOWN_CHANGES:]):
-        yield "dim", f"  {format_rfc3339(change.at)}  to {change.to}  {change.reason}: {change.detail}"
-    yield from _account((published or {}).get("applications", {}).get(snapshot.application.key, {}).get("ledger"))
-    yield from _controller(published, snapshot.now)
+        yield from wrapped("dim", "  ", f"{format_rfc3339(change.at)}  to {change.to}  {change.reason}: {change.detail}", width)
+    yield from _account((running.published or {}).get("applications", {}).get(snapshot.application.key, {}).get("ledger"), width)
+    yield from _controller(running, snapshot.now, width)
     yield "plain", ""
 
 
@@ -119,93 +236,130 @@ def _step(snapshot: Snapshot) -> str:
     return f", step {step} of {steps} of the way back" if step else ""
 
 
-def _override(seen: Observation) -> Iterator[Line]:
+def _override(seen: Observation, width: int) -> Iterator[Line]:
     override, now = seen.snapshot.routing.override, seen.snapshot.now
     if override.problem:
-        yield "bad", f"  {ICONS['warn']} override cannot be read, so everything is paused: {override.problem}"
+        yield from wrapped("bad", f"  {ICONS['warn']} ", f"override cannot be read, so everything is paused: {override.problem}", width)
     if override.paused_until is not None and now < override.paused_until:
-        yield "warn", f"  ॥ PAUSED {_until(override.paused_until)}: {override.why or 'no reason given'}"
+        yield from wrapped(
+            "warn", "  ॥ ", f"PAUSED {_until(override.paused_until)}: {reason_text(override.paused_why, override.paused_by)}", width
+        )
     if override.pinned_mode is not None and (override.pinned_until is None or now < override.pinned_until):
-        yield "warn", f"  ॥ PINNED to {override.pinned_mode} {_until(override.pinned_until)}: {override.why or 'no reason given'}"
+        words = f"PINNED to {override.pinned_mode} {_until(override.pinned_until)}: {reason_text(override.pinned_why, override.pinned_by)}"
+        yield from wrapped("warn", "  ॥ ", words, width)
 
 
 def _until(until: float | None) -> str:
     return "until it is lifted" if until is None or until == float("inf") else f"until {format_rfc3339(until)}"
 
 
-def _table(seen: Observation) -> Iterator[Line]:
+def _table(seen: Observation, width: int) -> Iterator[Line]:
     snapshot, decision = seen.snapshot, seen.decision
-    routing = snapshot.routing
-    live = routing.verification.weights if routing.verification else {}
-    weights = {target.service: target.weight for target in routing.targets}
-    healthy = healthy_targets(snapshot)
-    yield "dim", f"  {'UNIT':<18} {'SET':>4} {'ACTUAL':>6} {'READY':>7} {'WAITING':>7}  EVIDENCE"
+    asked, live = asked_shares(snapshot), shown_shares(snapshot)
+    yield "dim", f"  {'UNIT':<18} {'SET':>5} {'ACTUAL':>6} {'READY':>7} {'NEED':>5} {'WAITING':>7}"
     for unit in snapshot.application.units:
         judged, observed = decision.evidence[unit.name], snapshot.units[unit.name]
-        style, words = unit_state(judged)
-        targets = healthy.get(unit.backend.service, judged.ready)
-        words += f", {targets} healthy target(s)" if targets < judged.ready else ""
-        shown = (str(weights.get(unit.backend.service, "-")), str(live.get(unit.backend.service, "-")))
-        replicas = f"{judged.ready}/{'?' if observed.desired is None else observed.desired}"
-        yield style, f"{ICONS[style]} {unit.name:<18} {shown[0]:>4} {shown[1]:>6} {replicas:>7} {judged.demand:>7}  {words}"
+        style, words = unit_state(snapshot, judged)
+        ready, desired = ("?" if count is None else str(count) for count in (observed.ready, observed.desired))
+        numbers = f"{_percent(asked[unit.name]):>5} {_percent(live[unit.name]):>6} {f'{ready}/{desired}':>7} {judged.needed:>5}"
+        row = f"{ICONS[style]} {unit.name:<18} {numbers} {judged.demand:>7}"
+        if len(row) + 2 + len(words) <= width:
+            yield style, f"{row}  {words}"
+        else:
+            yield style, row
+            yield from wrapped(style, "      ", words, width)
         if note := scaler_note(observed):
-            yield "warn", f"    {ICONS['warn']} {note}"
-    capacity = snapshot.application.capacity.service
-    shown = (str(weights.get(capacity, "-")), str(live.get(capacity, "-")))
-    ready = "?" if routing.capacity_ready is None else str(routing.capacity_ready)
-    yield "plain", f"• {capacity:<18} {shown[0]:>4} {shown[1]:>6} {ready:>7} {'':>7}  over all pods"
+            yield from wrapped("warn", f"      {ICONS['warn']} ", note, width)
+    ready = "?" if snapshot.routing.capacity_ready is None else str(snapshot.routing.capacity_ready)
+    pooled = _pooled({target.service: target.weight for target in snapshot.routing.targets}, snapshot)
+    shown = _pooled(snapshot.routing.verification.weights if snapshot.routing.verification else {}, snapshot)
+    service = snapshot.application.capacity.service
+    yield "dim", f"• {service:<18} {pooled:>5} {shown:>6} {ready:>7} {'':>5} {'':>7}  over all pods"
 
 
-def _routing(seen: Observation) -> Iterator[Line]:
+def _percent(share: float | None) -> str:
+    return "?" if share is None else f"{share * 100:.0f}%"
+
+
+def _pooled(weights: Mapping[str, int], snapshot: Snapshot) -> str:
+    """The share that goes to the capacity Service."""
+    whole = sum(weights.values())
+    return _percent(weights.get(snapshot.application.capacity.service, 0) / whole if whole else None)
+
+
+def _routing(seen: Observation, width: int) -> Iterator[Line]:
     verification, now = seen.snapshot.routing.verification, seen.snapshot.now
     if verification is None:
-        yield "warn", f"  {ICONS['absent']} load balancer: not asked"
+        yield "unknown", f"  {ICONS['unknown']} load balancer: not asked, so the actual weights are not known"
         return
-    style = {Verdict.YES: "good", Verdict.NOT_YET: "warn", Verdict.CANNOT_TELL: "warn"}[verification.verdict]
-    words = {Verdict.YES: "shows the routing action", Verdict.NOT_YET: "does not show it yet", Verdict.CANNOT_TELL: "cannot tell"}
+    style = {Verdict.YES: "good", Verdict.NOT_YET: "warn", Verdict.CANNOT_TELL: "unknown"}[verification.verdict]
+    words = {
+        Verdict.YES: "shows the routing action",
+        Verdict.NOT_YET: "does not show the routing action yet",
+        Verdict.CANNOT_TELL: "did not say whether it shows the routing action",
+    }
     problem = f": {verification.problem}" if verification.problem else ""
-    yield style, f"  {ICONS[style]} load balancer {words[verification.verdict]}{problem} ({age(verification.at, now)})"
+    yield from wrapped(
+        style, f"  {ICONS[style]} ", f"load balancer {words[verification.verdict]}{problem} ({age(verification.at, now)})", width
+    )
 
 
-def _account(ledger: Object | None) -> Iterator[Line]:
+def _account(ledger: Object | None, width: int) -> Iterator[Line]:
     """What the modes cost and saved since the leading replica began to lead, by its own account."""
     seconds = sum((ledger or {}).get("seconds", {}).values())
     if not ledger or not seconds:
         return
     saved, premium = ledger.get("savedDollars", 0), ledger.get("premiumDollars", 0)
     exposed, probes = ledger.get("exposedMinutes", 0), ledger.get("probeDollars", 0)
-    yield (
-        "dim",
-        f"  account of {text.duration(seconds)}: cost mode saved ${saved:,.2f}, failover cost ${premium:,.2f}, exposed {exposed:g} min,",
-    )
     calls = text.listing(f"{service} {count:,.0f}" for service, count in ledger.get("calls", {}).items())
-    yield "dim", f"  replicas kept by probes ${probes:,.2f}, mode changes {ledger.get('switches', 0)}; calls: {calls}"
+    words = f"cost mode saved ${saved:,.2f}, failover cost ${premium:,.2f}, exposed {exposed:g} min, "
+    words += f"replicas kept by probes ${probes:,.2f}, mode changes {ledger.get('switches', 0)}; calls: {calls}"
+    yield from wrapped("dim", "  ", f"account of {text.duration(seconds)}: {words}", width)
 
 
-def _controller(published: Object | None, now: float) -> Iterator[Line]:
+def _controller(running: Running, now: float, width: int) -> Iterator[Line]:
+    published = running.published
     if published is None:
-        yield "warn", f"  {ICONS['absent']} no controller has published its status here"
+        yield "unknown", f"  {ICONS['unknown']} no controller has published its status here"
+    else:
+        dry = ", dry run" if published.get("dryRun") else ""
+        at = parse_rfc3339(str(published.get("at", "")))
+        if at is None or now - at > _SILENT_HEARTBEATS * HEARTBEAT_S:
+            words = f"the controller has published no status since {published.get('at')}: is it running?"
+            yield from wrapped("bad", f"  {ICONS['bad']} ", words, width)
+        words = f"controller {published.get('version')} epoch {published.get('epoch')}{dry}, status of {published.get('at')}"
+        yield from wrapped("dim", "  ", words, width)
+    yield from _replicas(running.replicas, width)
+    if published is None:
         return
-    dry = ", dry run" if published.get("dryRun") else ""
-    at = parse_rfc3339(str(published.get("at", "")))
-    if at is None or now - at > _SILENT_HEARTBEATS * HEARTBEAT_S:
-        yield "bad", f"  {ICONS['bad']} the controller has published no status since {published.get('at')}: is it running?"
-    leader = f" {published['leader']}" if published.get("leader") else ""
-    yield "dim", f"  controller {published.get('version')}{leader} epoch {published.get('epoch')}{dry}, status of {published.get('at')}"
     if published.get("configError"):
-        yield "bad", f"  {ICONS['warn']} changed application files are refused: {published['configError']}"
+        yield from wrapped("bad", f"  {ICONS['warn']} ", f"changed application files are refused: {published['configError']}", width)
     for sink in published.get("notifiers", []):
         style = "good" if sink.get("ok") else "bad"
         trouble = f", last error: {sink['lastError']}" if sink.get("lastError") else ""
         counts = f"{sink.get('sent', 0)} sent, {sink.get('failed', 0)} given up, {sink.get('queued', 0)} waiting"
-        yield style, f"  {ICONS[style]} notifier {sink.get('name')}: {counts}{trouble}"
+        yield from wrapped(style, f"  {ICONS[style]} ", f"notifier {sink.get('name')}: {counts}{trouble}", width)
 
 
-def status_document(seen: Observation, published: Object | None) -> dict[str, Any]:
+def _replicas(replicas: Replicas, width: int) -> Iterator[Line]:
+    """Who leads, and who would take over."""
+    if replicas.problem:
+        yield from wrapped("unknown", f"  {ICONS['unknown']} ", f"replicas of the controller: {replicas.problem}", width)
+        return
+    leads = f"{replicas.leader} leads" if replicas.leader else "no replica leads"
+    if replicas.standby:
+        yield from wrapped("good" if replicas.leader else "bad", "  ", f"{leads}, standby {text.listing(replicas.standby)}", width)
+    else:
+        unready = f"; not ready: {text.listing(replicas.unready)}" if replicas.unready else ""
+        yield from wrapped("warn", f"  {ICONS['warn']} ", f"{leads}, no other replica is ready to take over{unready}", width)
+
+
+def status_document(seen: Observation, running: Running) -> dict[str, Any]:
     """The status as a JSON document."""
     snapshot, decision, memory = seen.snapshot, seen.decision, seen.memory
     mode, problem = observed_mode(snapshot)
-    verification = snapshot.routing.verification
+    verification, replicas = snapshot.routing.verification, running.replicas
+    asked, live = asked_shares(snapshot), shown_shares(snapshot)
     return {
         "application": snapshot.application.key,
         "observedAt": format_rfc3339(snapshot.now),
@@ -220,11 +374,17 @@ def status_document(seen: Observation, published: Object | None) -> dict[str, An
         "verified": verification.verdict if verification else None,
         "healthyTargets": dict(healthy_targets(snapshot)),
         "returnStep": snapshot.routing.return_step,
+        "next": next_step(memory, snapshot),
         "waits": waits_document(next_waiting(snapshot, memory)),
         "units": {
             name: {
-                "ready": judged.ready,
+                "share": asked[name],
+                "actualShare": live[name],
+                "ready": snapshot.units[name].ready,
+                "desired": snapshot.units[name].desired,
+                "needed": judged.needed,
                 "waiting": judged.demand,
+                "state": unit_state(snapshot, judged)[1],
                 "shortage": judged.shortage,
                 **proof_document(judged),
                 "returned": judged.returned,
@@ -235,5 +395,11 @@ def status_document(seen: Observation, published: Object | None) -> dict[str, An
         "flips": [{"at": format_rfc3339(f.at), "to": f.to, "reason": f.reason, "detail": f.detail} for f in memory.mode_changes],
         "alerts": [alert.text for alert in decision.alerts],
         "degraded": list(decision.degraded),
-        "controller": published,
+        "controller": running.published,
+        "replicas": {
+            "leader": replicas.leader or None,
+            "standby": list(replicas.standby),
+            "unready": list(replicas.unready),
+            "problem": replicas.problem or None,
+        },
     }

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import textwrap
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from controller.clock import format_rfc3339
 from controller.policy import text
 from controller.policy.annotations import MARKER
+from controller.policy.availability import healthy_targets
+from controller.policy.breach import latency_breach
+from controller.policy.demand import total_demand
 from controller.policy.hold import Waiting
 from controller.policy.model import (
     Action,
@@ -29,13 +35,34 @@ Line = tuple[str, str]
 ICONS: Mapping[str, str] = {"good": "✔", "bad": "✖", "warn": "⚠", "absent": "◌", "unknown": "?", "change": "~", "raise": "~", "lower": "-"}
 
 
+_WIDEST: Final = 120
+_UNIT: Final = re.compile(r"(?<=\d) (?=(?:s|min|h|%|pod\(s\))(?!\w))")
+
+
+def terminal_width() -> int:
+    """Columns after which lines are wrapped: those of the terminal, 80 where there is none."""
+    return min(_WIDEST, shutil.get_terminal_size().columns)
+
+
+def wrapped(style: str, start: str, words: str, width: int) -> Iterator[Line]:
+    """A text with a hanging indent. Names and keys are not broken, nor a number from its unit."""
+    indent, kept = " " * len(start), _UNIT.sub("\u00a0", words)
+    lines = textwrap.wrap(kept, width, initial_indent=start, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
+    yield from ((style, line.replace("\u00a0", " ")) for line in lines or [start.rstrip()])
+
+
 def mode_word(mode: Mode | None) -> str:
     """A mode as a heading."""
     return str(mode).upper() if mode else "UNKNOWN"
 
 
-def unit_state(judged: UnitEvidence) -> tuple[str, str]:
-    """Style and text for one unit's evidence."""
+def unit_state(snapshot: Snapshot, judged: UnitEvidence) -> tuple[str, str]:
+    """Style and text for the state of one unit. It is good only where nothing that is known of it is bad.
+
+    Args:
+        snapshot: What is observed.
+        judged: What is proven of the unit.
+    """
     if judged.shortage is Shortage.PROVEN:
         return "bad", f"short ({judged.cause}, proof {judged.proof})"
     if judged.shortage is Shortage.SUSPECTED:
@@ -47,7 +74,19 @@ def unit_state(judged: UnitEvidence) -> tuple[str, str]:
         return "warn", f"was short; return: {judged.returned}"
     if judged.demand:
         return "warn", "waiting for a node"
-    return "good", "demand met"
+    observed = snapshot.units[judged.unit]
+    if observed.ready is None or observed.desired is None:
+        return "unknown", "replicas not known"
+    if slow := latency_breach(snapshot, [judged.unit]):
+        return "warn", slow
+    if judged.ready < observed.desired:
+        return "warn", f"{judged.ready} of {observed.desired} replicas ready"
+    if judged.ready < judged.needed:
+        return "warn", f"{judged.ready} of {judged.needed} needed replicas ready"
+    targets = healthy_targets(snapshot).get(snapshot.application.unit(judged.unit).backend.service, judged.ready)
+    if targets < judged.ready:
+        return "warn", f"{targets} of {judged.ready} targets healthy"
+    return "good", "demand met" if total_demand(snapshot) is not None else "no pod waits"
 
 
 def proof_document(judged: UnitEvidence) -> dict[str, Any]:
@@ -78,40 +117,43 @@ def scaler_note(observed: UnitObservation) -> str:
     return f"ScaledObject {scaler.name}: {scaler.trouble}" if scaler.trouble else ""
 
 
-def evidence_lines(snapshot: Snapshot, decision: Decision) -> Iterator[Line]:
+def evidence_lines(snapshot: Snapshot, decision: Decision, width: int) -> Iterator[Line]:
     """The evidence, problems first."""
-    order = sorted(decision.evidence.values(), key=lambda one: {"bad": 0, "warn": 1, "good": 2}[unit_state(one)[0]])
+    rank = {"bad": 0, "warn": 1, "unknown": 2, "good": 3}
+    order = sorted(decision.evidence.values(), key=lambda one: rank[unit_state(snapshot, one)[0]])
     for judged in order:
-        style, words = unit_state(judged)
+        style, words = unit_state(snapshot, judged)
         observed = snapshot.units[judged.unit]
         desired = "?" if observed.desired is None else str(observed.desired)
-        yield style, f"  {ICONS[style]} {judged.unit:<18} {words:<36} ready {judged.ready}/{desired}"
+        yield from wrapped(style, f"  {ICONS[style]} {judged.unit:<18} ready {f'{judged.ready}/{desired}':<7} ", words, width)
         for fact in judged.facts:
-            yield "dim", f"      {fact}"
+            yield from wrapped("dim", "      ", fact, width)
         if note := scaler_note(observed):
-            yield "warn", f"      {ICONS['warn']} {note}"
+            yield from wrapped("warn", f"      {ICONS['warn']} ", note, width)
     for named in decision.degraded:
-        yield "warn", f"  {ICONS['absent']} {named}"
+        yield from wrapped("warn", f"  {ICONS['absent']} ", named, width)
 
 
-def decision_line(decision: Decision, present: Mode | None) -> Line:
-    """The decision in one line."""
+def decision_lines(decision: Decision, present: Mode | None, width: int) -> Iterator[Line]:
+    """The decision and its reason."""
     style = "good" if decision.verb is Verb.HOLD and decision.held_back is None else "warn"
     arrow = mode_word(decision.mode)
     if decision.verb.changes_mode:
         arrow = f"{mode_word(present)} → {mode_word(decision.mode)}"
     held = f" (holds back: {decision.held_back})" if decision.held_back and decision.verb is not decision.held_back else ""
-    return style, f"Decision   {arrow}   {decision.verb}{held}   {decision.reason}: {decision.sentence}"
+    yield from wrapped(style, "Decision   ", f"{arrow} · {decision.verb}{held} · {decision.reason}: {decision.sentence}", width)
 
 
-def guard_lines(results: tuple[GuardResult, ...]) -> Iterator[Line]:
-    """The guards: those that hold with their text, the others by name."""
-    passed = [result.guard for result in results if result.passed]
+def guard_lines(results: tuple[GuardResult, ...], width: int) -> Iterator[Line]:
+    """The guards: those that hold, or that could not be answered, with their text, the others by name."""
+    passed = [result.guard for result in results if result.passed and result.known]
     for result in results:
         if not result.passed:
-            yield "warn", f"  {ICONS['bad']} {result.guard}: {result.text}"
+            yield from wrapped("warn", f"  {ICONS['bad']} ", f"{result.guard}: {result.text}", width)
+        elif not result.known:
+            yield from wrapped("unknown", f"  {ICONS['unknown']} ", f"{result.guard}: {result.text}", width)
     if passed:
-        yield "good", f"  {ICONS['good']} {', '.join(passed)}"
+        yield from wrapped("good", f"  {ICONS['good']} ", ", ".join(passed), width)
 
 
 def waits_text(waiting: Waiting) -> str:

@@ -9,7 +9,7 @@ from controller.doctor.observe import Observation
 from controller.doctor.report import Finding, ok, problem, unknown, warning
 from controller.policy import text as words
 from controller.policy.annotations import MARKER
-from controller.policy.guards import until_text
+from controller.policy.guards import reason_text, until_text
 from controller.policy.model import Mode, RoutingStyle
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.routing import action_key, action_problem, mode_of, states_stickiness
@@ -105,10 +105,10 @@ def override(observed: Observation) -> Iterator[Finding]:
         return
     paused = found.paused_until is not None and now < found.paused_until
     pinned = found.pinned_mode is not None and (found.pinned_until is None or now < found.pinned_until)
-    why = found.why or "no reason given"
     if paused:
-        yield warning(f"paused until {until_text(found.paused_until, now)}: {why}", lift)
+        yield warning(f"paused until {until_text(found.paused_until, now)}: {reason_text(found.paused_why, found.paused_by)}", lift)
     if pinned:
+        why = reason_text(found.pinned_why, found.pinned_by)
         yield warning(f"pinned to mode {found.pinned_mode} until {until_text(found.pinned_until, now)}: {why}", lift)
     if not paused and not pinned:
         yield ok("no pause, no pin")

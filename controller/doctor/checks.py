@@ -7,15 +7,13 @@ function, add a line here and run `make docs`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from controller.clients.kube import DEPLOYMENTS, ENDPOINT_SLICES, EVENTS, SCALED_OBJECTS, SERVICES, TARGET_GROUP_BINDINGS
 from controller.doctor import action, ingress, scaling, services, standby
 from controller.doctor.observe import Observation
 from controller.doctor.report import Check, Result
-from controller.policy.model import Backend
-from controller.policy.standby import completed, lacking, standby_patch
-from controller.signals.objects import items
+from controller.policy.standby import Remedy
 
 CHECKS: Final[tuple[Check[Observation], ...]] = (
     Check(ingress.ingress, "Every mode change is a change of this one object.", of_ingress=False),
@@ -69,6 +67,11 @@ CHECKS: Final[tuple[Check[Observation], ...]] = (
         standby.standby_rules,
         "Without it a mode change points the live rule at an empty target group: 503 for 5 to 30 s, so it is refused.",
     ),
+    Check(
+        standby.rule_services,
+        "One rule for a Service that does not exist can stop every change of the Ingress and of its group, mode changes included.",
+        (SERVICES,),
+    ),
     Check(ingress.standby_reach, "A mode change does not move traffic that bypasses the action."),
     Check(
         standby.target_group_bindings,
@@ -98,26 +101,12 @@ class Report:
     Attributes:
         observed: What was examined.
         results: At least one for each check that applies, in the order of the checks.
-        missing: The Services that lack a standby rule.
+        remedy: Which standby rules the Ingress lacks, and which of them may be added now.
     """
 
     observed: Observation
     results: tuple[Result, ...]
-    missing: tuple[Backend, ...]
-
-    @property
-    def patch(self) -> list[dict[str, Any]]:
-        """The JSON patch that adds the missing standby rules; [] if none is missing."""
-        return standby_patch(self.observed.application.action, self._rules, self.missing) if self.missing else []
-
-    @property
-    def rules(self) -> list[Any]:
-        """The whole ``spec.rules`` with the missing standby rules added."""
-        return list(completed(self.observed.application.action, self._rules, self.missing))
-
-    @property
-    def _rules(self) -> list[Any]:
-        return items(self.observed.ingress, "spec", "rules")
+    remedy: Remedy
 
 
 def examine(observed: Observation) -> Report:
@@ -128,5 +117,4 @@ def examine(observed: Observation) -> Report:
         if observed.ingress or not check.of_ingress
         for finding in check.findings(observed, observed.unreadable)
     )
-    missing = lacking(observed.application, observed.routing) if observed.ingress else ()
-    return Report(observed, results, missing)
+    return Report(observed, results, standby.remedy_of(observed) if observed.ingress else Remedy())

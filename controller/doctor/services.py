@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from controller.clients.kube import SERVICES
 from controller.doctor.observe import Observation
 from controller.doctor.report import Finding, ok, problem, warning
 from controller.policy import text as words
-from controller.policy.model import RoutingStyle, Unit
+from controller.policy.model import Backend, RoutingStyle, Unit
 from controller.policy.standby import needed
 from controller.signals.karpenter import POOL_LABEL
-from controller.signals.objects import integer, items, mapping, pinned_values, text
+from controller.signals.objects import Object, integer, items, mapping, pinned_values, text
 
 
 def services(observed: Observation) -> Iterator[Finding]:
@@ -23,7 +24,7 @@ def services(observed: Observation) -> Iterator[Finding]:
             good = False
             yield problem(f"Service {backend.service} does not exist", "create it, or correct the application file")
             continue
-        ports = [value for port in items(service, "spec", "ports") for value in (integer(port, "port"), text(port, "name")) if value]
+        ports = _ports(service)
         if backend.port not in ports:
             good = False
             there = words.listing(repr(port) for port in ports)
@@ -33,6 +34,18 @@ def services(observed: Observation) -> Iterator[Finding]:
             )
     if good:
         yield ok(words.listing(f"{backend.service}:{backend.port}" for backend in needed(observed.application)))
+
+
+def _ports(service: Object) -> list[int | str]:
+    """The numbers and names under which a Service's ports can be named."""
+    return [value for port in items(service, "spec", "ports") for value in (integer(port, "port"), text(port, "name")) if value]
+
+
+def exists(observed: Observation, backend: Backend) -> bool | None:
+    """Whether a Service exists with that port; None if the Services could not be listed."""
+    if SERVICES.name in observed.unreadable:
+        return None
+    return backend.port in _ports(observed.services.get(backend.service, {}))
 
 
 def deployments(observed: Observation) -> Iterator[Finding]:

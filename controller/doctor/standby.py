@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from controller.doctor import services
 from controller.doctor.observe import Observation
 from controller.doctor.report import Finding, Level, ok, problem, unknown, warning
 from controller.policy import text as words
-from controller.policy.model import RoutingStyle
-from controller.policy.standby import lacking, needed
+from controller.policy.model import Backend, RoutingStyle
+from controller.policy.routing import USE_ANNOTATION
+from controller.policy.standby import Remedy, lacking, needed, remedy
 from controller.signals.ingress import forwarded, routes
 from controller.signals.load_balancer.request import listener_ports, target_groups
+from controller.signals.objects import items
 
 MAX_RULES: Final = 100  # AWS: rules per Application Load Balancer without the default rules; adjustable
 MAX_GROUPS: Final = 100  # AWS: target groups per Application Load Balancer; not adjustable
 MAX_TARGETS: Final = 1000  # AWS: targets per Application Load Balancer; a pod counts once for each target group; adjustable
 _ADD: Final = "add the rules printed below"
+_CREATE: Final = "create the Service first; then `failoverctl doctor` prints its rule"
+_LIST: Final = "allow listing Services: only then is it known which rules may be added"
 
 
 def standby_rules(observed: Observation) -> Iterator[Finding]:
@@ -30,15 +35,36 @@ def standby_rules(observed: Observation) -> Iterator[Finding]:
             yield problem(
                 f"the rule of {backend.service} says port {found}, the application file {backend.port!r}: two target groups", _ADD
             )
-    unregistered = [backend.service for backend in missing if backend.service not in literals]
-    if unregistered:
-        level = Level.WARNING if application.policy.allow_unsafe_switch else Level.PROBLEM
-        allowed = "; allowed by allowUnsafeSwitch" if application.policy.allow_unsafe_switch else ""
-        yield Finding(level, f"nothing keeps {words.listing(unregistered)} registered when the mode changes{allowed}", _ADD)
+    level = Level.WARNING if application.policy.allow_unsafe_switch else Level.PROBLEM
+    allowed = "; allowed by allowUnsafeSwitch" if application.policy.allow_unsafe_switch else ""
+    for fix, exists in ((_ADD, True), (_CREATE, False), (_LIST, None)):
+        cold = [one.service for one in missing if one.service not in literals and services.exists(observed, one) is exists]
+        if cold:
+            yield Finding(level, f"nothing keeps {words.listing(cold)} registered when the mode changes{allowed}", fix)
     if not missing:
         style = application.routing_style
         by = "the action names all units" if style is RoutingStyle.IN_PLACE else f"standby rules for {len(needed(application))} Services"
         yield ok(f"{style}: {by}")
+
+
+def remedy_of(observed: Observation) -> Remedy:
+    """Which standby rules the Ingress lacks, and which of them may be added now."""
+    application = observed.application
+    exists = {backend: services.exists(observed, backend) for backend in needed(application)}
+    return remedy(application, observed.routing, items(observed.ingress, "spec", "rules"), exists)
+
+
+def rule_services(observed: Observation) -> Iterator[Finding]:
+    """Every Service that a rule of the Ingress names exists."""
+    named = {Backend(route.service, route.port) for route in routes(observed.ingress) if route.service and route.port != USE_ANNOTATION}
+    absent = sorted(f"{backend.service}:{backend.port}" for backend in named if not services.exists(observed, backend))
+    if absent:
+        yield problem(
+            f"rules name {words.listing(absent)}, and there is no such Service with that port",
+            "create it, or remove its rules: until then the load-balancer controller changes no rule of the whole IngressGroup",
+        )
+    else:
+        yield ok(f"{len(named)} named by rules, and all exist" if named else "no rule names a Service")
 
 
 def _other_literals(observed: Observation) -> dict[str, list[int | str]]:

@@ -28,7 +28,7 @@ from controller.policy.model import (
 from controller.policy.quota import only_spot, quota_words
 from controller.policy.reasons import Reason
 from controller.policy.reservation_alerts import reservation_alerts
-from controller.policy.standby import lacking, needed
+from controller.policy.standby import existence, lacking, needed
 from controller.policy.stuck import lost_launches, stuck
 
 CLOCKS_APART_S: Final = 30.0
@@ -135,8 +135,7 @@ def _unprepared(snapshot: Snapshot, decision: Decision) -> Iterator[Alert]:
         yield Alert("unprepared", "warning", f"{words}: `failoverctl doctor` prints what to add")
     elif routing.targets and not application.policy.allow_unsafe_switch:
         yield from _blind(snapshot)
-    exists = {unit.backend: snapshot.units[unit.name].service_exists for unit in application.units}
-    exists[application.capacity] = routing.capacity_exists
+    exists = existence(snapshot)
     absent = [f"{one.service}:{one.port}" for one in needed(application) if exists[one] is False]
     if absent:
         words = f"there is no Service with the port {text.listing(absent)}, so the controller would not route to it"

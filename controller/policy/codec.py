@@ -29,7 +29,19 @@ def encode(memory: Memory) -> str:
             "version": VERSION,
             "mode": memory.mode,
             "mode_since": memory.mode_since,
-            "flips": [{"at": f.at, "to": f.to, "reason": f.reason, "detail": f.detail} for f in memory.mode_changes],
+            "flips": [
+                {
+                    "at": change.at,
+                    "to": change.to,
+                    "reason": change.reason,
+                    "detail": change.detail,
+                    "by": change.by,
+                    "verified_at": change.verified_at,
+                    "dollars_before": change.dollars_before,
+                    "dollars_after": change.dollars_after,
+                }
+                for change in memory.mode_changes
+            ],
             "hold_level": memory.hold_level,
             "units": {
                 name: {
@@ -130,7 +142,16 @@ def _unverified_since(raw: Mapping[str, Any]) -> object:
 
 
 def _mode_change(raw: Mapping[str, Any]) -> ModeChange:
-    return ModeChange(_number(raw["at"]), Mode(raw["to"]), Reason(raw["reason"]), _text(raw.get("detail", "")))
+    return ModeChange(
+        at=_number(raw["at"]),
+        to=Mode(raw["to"]),
+        reason=Reason(raw["reason"]),
+        detail=_text(raw.get("detail", "")),
+        by=_text(raw.get("by", "")),
+        verified_at=_optional(raw.get("verified_at")),
+        dollars_before=_optional(raw.get("dollars_before")),
+        dollars_after=_optional(raw.get("dollars_after")),
+    )
 
 
 def _unit(raw: Mapping[str, Any]) -> UnitMemory:

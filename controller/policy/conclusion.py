@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 
 from controller.policy import contested
 from controller.policy.case import soonest
+from controller.policy.cost import hourly
 from controller.policy.decide import decide
-from controller.policy.memory import applied
+from controller.policy.figures import Figures
+from controller.policy.memory import applied, priced
 from controller.policy.model import Action, ActionKind, Alert, Decision, Memory, Plan, Snapshot
 from controller.policy.plan import plan
 
@@ -41,7 +43,11 @@ class Conclusion:
         Args:
             at: When it was written, seconds since the Unix epoch.
         """
-        return applied(self.memory, self.decision, at)
+        memory, mode = applied(self.memory, self.decision, at), self.decision.mode
+        if not self.decision.verb.changes_mode or mode is None:
+            return memory
+        prices = hourly(self.snapshot, Figures.of(self.snapshot, self.decision.evidence))
+        return memory if prices is None else priced(memory, *prices.change(mode))
 
     def written(self, actions: Iterable[Action], at: float) -> Memory:
         """The memory to keep once some of the plan's actions have been written; arguments as those of `routed`."""

@@ -1,11 +1,46 @@
-"""What a mode costs, in words for people."""
+"""What a mode costs an hour, as a figure and in words for people."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from controller.policy.model import Application, Mode, UnitEvidence
+from controller.policy.demand import assumed_demand
+from controller.policy.figures import Figures
+from controller.policy.model import Application, Mode, Snapshot, UnitEvidence
 from controller.policy.weights import blended_cost, price_ratio
+
+
+@dataclass(frozen=True, slots=True)
+class Hourly:
+    """US dollars per hour for the present demand, in each mode, at the application file's prices.
+
+    Attributes:
+        cost: In cost mode, by its weights.
+        capacity: In capacity mode, which shares the requests evenly.
+        measured: Whether the demand was measured; else every ready replica is taken to be fully used.
+    """
+
+    cost: float
+    capacity: float
+    measured: bool
+
+    def change(self, to: Mode) -> tuple[float, float]:
+        """The price before and after a change to a mode."""
+        return (self.cost, self.capacity) if to is Mode.CAPACITY else (self.capacity, self.cost)
+
+
+def hourly(snapshot: Snapshot, figures: Figures) -> Hourly | None:
+    """What serving the present demand costs in each mode; None where there is no demand, or no weight, to compute it from.
+
+    A replica of a unit serves its throughput, so a request costs the unit's price divided by it. Replicas that are idle are not counted.
+    """
+    weights, units = figures.intended, snapshot.application.units
+    demand = assumed_demand(snapshot) if figures.demand is None else figures.demand
+    if not any(weights.values()) or demand <= 0:
+        return None
+    cost = blended_cost(weights, units) * demand
+    return Hourly(cost, cost * price_ratio(units, weights), figures.demand is not None)
 
 
 def spend_per_hour(application: Application, evidence: Mapping[str, UnitEvidence]) -> float:
@@ -13,16 +48,19 @@ def spend_per_hour(application: Application, evidence: Mapping[str, UnitEvidence
     return sum(evidence[unit.name].ready * unit.price_per_hour for unit in application.units if unit.name in evidence)
 
 
-def effect(application: Application, weights: Mapping[str, int], to: Mode) -> str:
-    """What a change to mode `to` does to the price of a request.
+def effect(snapshot: Snapshot, figures: Figures, to: Mode) -> str:
+    """What a change to mode `to` does to the price of the present demand.
 
     Returns:
-        For example ``+12.1 % per request ($0.01047 to $0.01174 per hour and request a period)``; "" where prices give no answer.
+        For example ``$3.10/h → $4.85/h (+56 %)``; "" where prices give no answer.
     """
-    if not any(weights.values()):
+    prices = hourly(snapshot, figures)
+    if prices is None:
         return ""
-    ratio = price_ratio(application.units, weights)
-    cost = blended_cost(weights, application.units)
-    capacity = cost * ratio
-    before, after = (cost, capacity) if to is Mode.CAPACITY else (capacity, cost)
-    return f"{(after / before - 1) * 100:+.1f} % per request ({before:.5f} to {after:.5f} $/h per request a period)"
+    return dollars(*prices.change(to)) + ("" if prices.measured else ", at full use of the ready replicas")
+
+
+def dollars(before: float, after: float) -> str:
+    """A change of price in words: ``$3.10/h → $4.85/h (+56 %)``."""
+    share = f" ({(after / before - 1) * 100:+.0f} %)" if before > 0 else ""
+    return f"${before:,.2f}/h → ${after:,.2f}/h{share}"

@@ -42,7 +42,7 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
         The memory to keep, and the decision. The caller that applies the decision's routing patch notes it with `memory.applied`.
     """
     mode, problem = observed_mode(snapshot)
-    memory = adopt(memory, mode, snapshot.now)
+    memory = adopt(memory, mode, snapshot.now, snapshot.routing.writer)
     memory, figures, evidence = _judged(memory, snapshot)
     absorbed = absorption(snapshot, figures, evidence) if mode is Mode.COST else None
     if absorbed is not None and absorbed.fits:

@@ -45,6 +45,11 @@ def until_text(until: float | None, now: float) -> str:
     return "it is lifted" if until is None or math.isinf(until) else f"{text.duration(until - now)} from now"
 
 
+def reason_text(why: str, by: str) -> str:
+    """An operator's reason and name, in words."""
+    return f"{why or 'no reason given'}{f' ({by})' if by else ''}"
+
+
 def leader(case: Case) -> GuardResult:
     """Only the leader acts."""
     if not case.snapshot.leader:
@@ -73,7 +78,7 @@ def paused(case: Case) -> GuardResult:
     if override.problem:
         return _hold("paused", Reason.OVERRIDE_UNREADABLE, case, problem=override.problem)
     if override.paused_until is not None and now < override.paused_until:
-        why = override.why or "no reason given"
+        why = reason_text(override.paused_why, override.paused_by)
         return _hold("paused", Reason.PAUSED, case, opens_at=override.paused_until, until=until_text(override.paused_until, now), why=why)
     return _pass("paused", "not paused")
 
@@ -90,7 +95,7 @@ def pinned(case: Case) -> GuardResult:
     """A pin to the present mode stops automatic mode changes."""
     override, now = case.snapshot.routing.override, case.snapshot.now
     if active_pin(case.snapshot) is case.mode and override.pinned_mode is not None:
-        until, why = override.pinned_until, override.why or "no reason given"
+        until, why = override.pinned_until, reason_text(override.pinned_why, override.pinned_by)
         return _hold("pinned", Reason.PINNED, case, opens_at=until, mode=str(override.pinned_mode), until=until_text(until, now), why=why)
     return _pass("pinned", "not pinned")
 
@@ -406,7 +411,7 @@ def verified(case: Case) -> GuardResult:
     if changed is None or case.memory.verified_at is not None:
         return _pass("verified", "the load balancer shows the routing action" if changed else "nothing was changed yet")
     if seen is None or seen.verdict is Verdict.CANNOT_TELL:
-        return _pass("verified", f"cannot tell: {seen.problem if seen else 'not observed yet'}")
+        return GuardResult("verified", None, f"cannot tell: {seen.problem if seen else 'not observed yet'}", known=False)
     return _hold("verified", Reason.ROUTING_UNVERIFIED, case, problem=seen.problem or "not observed since the change")
 
 

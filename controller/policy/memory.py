@@ -28,10 +28,12 @@ from controller.policy.reasons import Reason
 from controller.policy.routing import format_action
 
 KEPT_MODE_CHANGES: Final = 50  # history for people; the flip budget needs an hour, the flap window two
+CONTROLLER: Final = "the controller"
+"""Who made a mode change that no person asked for."""
 _FINGERPRINT: Final = 16  # hexadecimal digits: two actions of one Ingress never share them by chance
 
 
-def adopt(memory: Memory, mode: Mode | None, now: float) -> Memory:
+def adopt(memory: Memory, mode: Mode | None, now: float, writer: str = "") -> Memory:
     """Makes the memory agree with the mode that the Ingress shows.
 
     The Ingress is the truth about the mode, because one patch writes it and the routing action. A difference means that the process died
@@ -43,6 +45,7 @@ def adopt(memory: Memory, mode: Mode | None, now: float) -> Memory:
         memory: As it was stored.
         mode: What the Ingress shows; None where that is unknown, and then the mode stays as remembered.
         now: Seconds since the Unix epoch.
+        writer: Who wrote the routing action last; "" where that is not known.
     """
     memory = none_ahead(memory, now)
     if mode is None or memory.mode is mode:
@@ -54,7 +57,8 @@ def adopt(memory: Memory, mode: Mode | None, now: float) -> Memory:
     level = level_after_failover(memory, now, 0.0) if mode is Mode.CAPACITY else memory.hold_level
     # Like a change of our own, it must be verified and drained before anything is lowered.
     changed = _changed(memory, now, 0)
-    return _mode_changed(changed, mode, Reason.ROUTING_DRIFTED, "found so on the Ingress", now, level)
+    found = ModeChange(now, mode, Reason.ROUTING_DRIFTED, "found so on the Ingress", writer)
+    return _mode_changed(changed, found, level)
 
 
 def _changed(memory: Memory, now: float, sticky_s: int) -> Memory:
@@ -140,8 +144,16 @@ def _verified(memory: Memory, snapshot: Snapshot) -> Memory:
     if seen.verdict is Verdict.NOT_YET and not seen.applied and settled:
         return _changed(memory, snapshot.now, 0)
     if seen.verdict is Verdict.YES and memory.changed_at is not None and memory.verified_at is None and seen.at >= memory.changed_at:
-        return replace(memory, verified_at=seen.at, unverified_since=None, nudges=0, nudged_at=None)
+        changes = _shown(memory.mode_changes, seen.at)
+        return replace(memory, verified_at=seen.at, unverified_since=None, nudges=0, nudged_at=None, mode_changes=changes)
     return memory
+
+
+def _shown(changes: tuple[ModeChange, ...], at: float) -> tuple[ModeChange, ...]:
+    """The mode changes, the last of them as first shown by the load balancer then, unless it was shown before."""
+    if not changes or changes[-1].verified_at is not None:
+        return changes
+    return (*changes[:-1], replace(changes[-1], verified_at=at))
 
 
 def _calmed(memory: Memory, snapshot: Snapshot) -> Memory:
@@ -180,12 +192,18 @@ def _in_new_mode(changed: Memory, decision: Decision, mode: Mode, now: float) ->
         level += 1
     # A mode change starts its own time: nothing waits for the previous one any more.
     fresh = replace(changed, unverified_since=now, nudges=0, nudged_at=None, reversed_at=None)
-    made = _mode_changed(fresh, mode, decision.reason, decision.sentence, now, level)
+    by = decision.details.get("by") or "a person" if decision.reason is Reason.PINNED_TO_MODE else CONTROLLER
+    made = _mode_changed(fresh, ModeChange(now, mode, decision.reason, decision.sentence, by), level)
     return replace(made, units={}) if decision.verb is Verb.FALLBACK else made
 
 
-def _mode_changed(memory: Memory, mode: Mode, reason: Reason, detail: str, now: float, level: int) -> Memory:
-    changes = (*memory.mode_changes, ModeChange(now, mode, reason, detail))[-KEPT_MODE_CHANGES:]
-    return replace(
-        memory, mode=mode, mode_since=now, mode_changes=changes, hold_level=level, reasserts=0, reasserted_at=None, reasserted_against=""
-    )
+def _mode_changed(memory: Memory, change: ModeChange, level: int) -> Memory:
+    changes = (*memory.mode_changes, change)[-KEPT_MODE_CHANGES:]
+    settled = replace(memory, hold_level=level, reasserts=0, reasserted_at=None, reasserted_against="")
+    return replace(settled, mode=change.to, mode_since=change.at, mode_changes=changes)
+
+
+def priced(memory: Memory, before: float, after: float) -> Memory:
+    """Notes what the last mode change does to the price, US dollars per hour."""
+    changes = memory.mode_changes
+    return replace(memory, mode_changes=(*changes[:-1], replace(changes[-1], dollars_before=before, dollars_after=after)))

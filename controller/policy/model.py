@@ -421,12 +421,18 @@ class OpenGates:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """What an operator asked for through annotations on the Ingress. The controller reads it and never writes it."""
+    """What operators asked for through annotations on the Ingress: a pause, a pin, or both. The controller reads it and never writes it.
+
+    Each has an end, a reason and an author of its own, "" where none is stated. The author is who the annotation says.
+    """
 
     paused_until: float | None = None
+    paused_why: str = ""
+    paused_by: str = ""
     pinned_mode: Mode | None = None
     pinned_until: float | None = None
-    why: str = ""
+    pinned_why: str = ""
+    pinned_by: str = ""
     problem: str = ""  # an annotation that cannot be read: counts as paused
 
 
@@ -527,6 +533,10 @@ class ModeChange:
     to: Mode
     reason: Reason
     detail: str = ""
+    by: str = ""  # who made it, in words: the controller, a person with a name, or the writer that was found; "" where not known
+    verified_at: float | None = field(default=None, metadata=MOMENT)  # when the load balancer first showed it
+    dollars_before: float | None = None  # per hour for the demand of that moment, in the mode before and in the mode after
+    dollars_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -641,13 +651,14 @@ class UnitEvidence:
 
 @dataclass(frozen=True, slots=True)
 class GuardResult:
-    """One guard's answer. `reason` is why it holds, None where it passes."""
+    """One guard's answer. `reason` is why it holds, None where it passes; `known` is false where it passes for want of an answer."""
 
     guard: str
     reason: Reason | None
     text: str
     details: Mapping[str, str] = field(default_factory=dict)
     reopens_s: float | None = None  # of a guard that holds: when time alone may open it, seconds from now; None: time alone never does
+    known: bool = True
 
     @property
     def passed(self) -> bool:

@@ -7,9 +7,10 @@ Each Service has one rule, with a host under ``.invalid``, which no DNS name can
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
-from controller.policy.model import Application, Backend, RoutingObservation, RoutingStyle
+from controller.policy.model import Application, Backend, RoutingObservation, RoutingStyle, Snapshot
 from controller.policy.routing import USE_ANNOTATION
 
 Rule = Mapping[str, Any]
@@ -71,6 +72,53 @@ def completed(action: str, rules: Sequence[Rule], missing: Iterable[Backend]) ->
         else:
             made[place] = rule
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """What to do about missing standby rules.
+
+    Attributes:
+        rules: The whole ``spec.rules`` with the rules that may be added now.
+        patch: The JSON patch that adds them; [] if there is none to add.
+        absent: Backends whose rule must wait because there is no such Service with that port.
+        unknown: Backends whose rule must wait because the Services cannot be read.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    patch: tuple[Mapping[str, Any], ...] = ()
+    absent: tuple[Backend, ...] = ()
+    unknown: tuple[Backend, ...] = ()
+
+
+def remedy(application: Application, routing: RoutingObservation, rules: Sequence[Rule], exists: Mapping[Backend, bool | None]) -> Remedy:
+    """Which standby rules to add.
+
+    A rule for a Service or port that does not exist is never added: the load-balancer controller then cannot build the rules of any
+    Ingress of the group, so no mode change reaches the traffic (docs/research/alb.md).
+
+    Args:
+        application: The application.
+        routing: Its Ingress.
+        rules: The present ``spec.rules``.
+        exists: Whether each backend exists, see `existence`; None where that is not known.
+    """
+    missing = lacking(application, routing)
+    addable = [backend for backend in missing if exists.get(backend)]
+    return Remedy(
+        rules=tuple(completed(application.action, rules, addable)),
+        patch=tuple(standby_patch(application.action, rules, addable)) if addable else (),
+        absent=tuple(backend for backend in missing if exists.get(backend) is False),
+        unknown=tuple(backend for backend in missing if exists.get(backend) is None),
+    )
+
+
+def existence(snapshot: Snapshot) -> dict[Backend, bool | None]:
+    """Whether each Service of the application exists with its port; None where that is not known."""
+    application = snapshot.application
+    found = {unit.backend: snapshot.units[unit.name].service_exists for unit in application.units}
+    found[application.capacity] = snapshot.routing.capacity_exists
+    return found
 
 
 def standby_patch(action: str, rules: Sequence[Rule], missing: Iterable[Backend]) -> list[dict[str, Any]]:

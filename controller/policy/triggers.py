@@ -57,8 +57,11 @@ def triggered(mode: Mode, case: Case) -> Triggered | None:
 
 def _pin(pin: Mode, case: Case) -> Triggered:
     trigger = Trigger.PIN_CAPACITY if pin is Mode.CAPACITY else Trigger.PIN_COST
-    why = case.snapshot.routing.override.why or "no reason given"
-    return Triggered(trigger, Reason.PINNED_TO_MODE, (), {"mode": str(pin), "why": why, "units": ""}, tuple(guards.MODE_CHANGE))
+    override = case.snapshot.routing.override
+    why = guards.reason_text(override.pinned_why, override.pinned_by)
+    return Triggered(
+        trigger, Reason.PINNED_TO_MODE, (), {"mode": str(pin), "why": why, "units": "", "by": override.pinned_by}, tuple(guards.MODE_CHANGE)
+    )
 
 
 def rollback_in_s(mode: Mode, case: Case) -> float:

@@ -18,12 +18,12 @@ from controller.clock import Clock
 from controller.notifiers.dispatcher import Dispatcher
 from controller.policy.conclusion import Conclusion
 from controller.policy.ledger import Ledger, booked, counted
-from controller.policy.model import Alert, Application, Decision, Memory, Plan, Snapshot
+from controller.policy.model import Alert, Application, Decision, Memory, Override, Plan, Snapshot
 from controller.policy.plan import describe
 from controller.ports import Leadership, Message, StateStore
 from controller.service.application_pass import Acted, ApplicationPass
 from controller.service.executor import Executor, Outcome
-from controller.service.messages import adopted, alert_changes, control, routed
+from controller.service.messages import adopted, alert_changes, override_changes, routed
 from controller.service.recorder import Recorder
 from controller.service.telemetry import Telemetry
 from controller.service.terms import TermRecord
@@ -45,7 +45,7 @@ class _Record:
     alerts: dict[str, Alert] = field(default_factory=dict)
     at: float = 0.0  # when the last pass decided, monotonic
     due: float = 0.0  # when another pass is due even if nothing changes, monotonic
-    override: str = ""
+    override: Override | None = None  # None: not observed yet
     ledger: Ledger = field(default_factory=Ledger)
 
 
@@ -247,13 +247,9 @@ class Controller:
             return
         record.alerts, messages = alert_changes(snapshot, record.alerts, decision.alerts, decision.mode)
         messages += news
-        override = snapshot.routing.override
-        shown = f"{override.paused_until} {override.pinned_mode} {override.pinned_until} {override.why} {override.problem}"
-        if record.override and shown != record.override:
-            what = override.problem or decision.sentence
-            application = snapshot.application
-            messages.append(control(application.key, "Override", f"{application.name}: override changed", what, snapshot.now))
-        record.override = shown
+        if record.override is not None:
+            messages += override_changes(snapshot, record.override)
+        record.override = snapshot.routing.override
         self.publish(messages)
 
     def publish(self, messages: Iterable[Message]) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from controller.policy import text
 from controller.policy.cost import effect, spend_per_hour
+from controller.policy.decide import observed_mode
 from controller.policy.figures import Figures
-from controller.policy.model import Alert, Application, Decision, Mode, ModeChange, Snapshot, Verb
+from controller.policy.guards import reason_text, until_text
+from controller.policy.model import Alert, Application, Decision, Mode, ModeChange, Override, Snapshot, Verb
 from controller.policy.reasons import Reason
 from controller.ports import Message, MessageKind, Severity
 
@@ -52,7 +55,7 @@ def _mode_changed(snapshot: Snapshot, decision: Decision) -> Message:
         reason=str(decision.reason),
         title=f"{application.name}: {_title(decision, mode)}",
         why=decision.sentence,
-        cost=effect(application, Figures.of(snapshot, decision.evidence).intended, mode),
+        cost=effect(snapshot, Figures.of(snapshot, decision.evidence), mode),
         next=_next(application, decision),
         at=snapshot.now,
         fields=fields,
@@ -71,7 +74,7 @@ def adopted(snapshot: Snapshot, change: ModeChange) -> Message:
         reason=str(change.reason),
         title=f"{application.name}: found in {change.to} mode",
         why=f"the mode on the Ingress changed, {writer}, and no such decision is remembered: it was made by hand, or just before a restart",
-        cost=effect(application, Figures.of(snapshot).intended, change.to),
+        cost=effect(snapshot, Figures.of(snapshot), change.to),
         next="it counts as a mode change made now; the guards decide again",
         at=snapshot.now,
         mode=str(change.to),
@@ -171,6 +174,51 @@ def _code(key: str) -> str:
 def control(application: str, reason: str, title: str, why: str, at: float, severity: Severity = Severity.INFO) -> Message:
     """A message about a person's action: an override, a configuration change."""
     return Message(MessageKind.CONTROL, severity, application, reason, title, why, at)
+
+
+def override_changes(snapshot: Snapshot, before: Override) -> Iterator[Message]:
+    """The messages about a pause and a pin that a person set, changed or removed, each on its own.
+
+    Args:
+        snapshot: What is observed.
+        before: The override that the last pass observed.
+    """
+    now = snapshot.routing.override
+    if now.problem and now.problem != before.problem:
+        words = f"an override cannot be read and counts as a pause: {now.problem}"
+        yield _override(snapshot, "override cannot be read", words, "correct the annotation, or remove it: failoverctl resume")
+    if (now.paused_until, now.paused_why, now.paused_by) != (before.paused_until, before.paused_why, before.paused_by):
+        yield _paused(snapshot, before)
+    pin = (now.pinned_mode, now.pinned_until, now.pinned_why, now.pinned_by)
+    if pin != (before.pinned_mode, before.pinned_until, before.pinned_why, before.pinned_by):
+        yield _pinned(snapshot, before)
+
+
+def _paused(snapshot: Snapshot, before: Override) -> Message:
+    now, key = snapshot.routing.override, snapshot.application.key
+    if now.paused_until is None:
+        was = reason_text(before.paused_why, before.paused_by)
+        return _override(snapshot, "the pause was removed", f"it said: {was}", "the controller acts again")
+    words = reason_text(now.paused_why, now.paused_by)
+    until = until_text(now.paused_until, snapshot.now)
+    return _override(snapshot, f"paused until {until}", words, f"nothing changes until then; to end it: failoverctl resume {key}")
+
+
+def _pinned(snapshot: Snapshot, before: Override) -> Message:
+    now, key = snapshot.routing.override, snapshot.application.key
+    if now.pinned_mode is None:
+        was = reason_text(before.pinned_why, before.pinned_by)
+        return _override(snapshot, f"the pin to {before.pinned_mode} mode was removed", f"it said: {was}", "the guards decide again")
+    until = until_text(now.pinned_until, snapshot.now)
+    words = reason_text(now.pinned_why, now.pinned_by)
+    return _override(snapshot, f"pinned to {now.pinned_mode} mode until {until}", words, f"to end it: failoverctl resume {key}")
+
+
+def _override(snapshot: Snapshot, what: str, why: str, then: str) -> Message:
+    application = snapshot.application
+    made = control(application.key, "Override", f"{application.name}: {what}", why, snapshot.now)
+    mode = observed_mode(snapshot)[0]
+    return replace(made, next=then, mode=str(mode or ""))
 
 
 def leadership(at: float, *, lost: bool) -> Message:

@@ -9,7 +9,17 @@ from typing import Any, Final
 
 from controller.clock import parse_rfc3339
 from controller.foreign import shown
-from controller.policy.annotations import MARKER, OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL, RETURN_STEP
+from controller.policy.annotations import (
+    MARKER,
+    PAUSE_REASON,
+    PAUSED_BY,
+    PAUSED_UNTIL,
+    PIN_REASON,
+    PINNED_BY,
+    PINNED_MODE,
+    PINNED_UNTIL,
+    RETURN_STEP,
+)
 from controller.policy.model import Application, Mode, Override, RoutingObservation
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.routing import USE_ANNOTATION, action_key, parse_action
@@ -125,7 +135,16 @@ def _override(annotations: Mapping[str, Any]) -> Override:
     pinned_until = _moment(until)
     if until and pinned_until is None:
         problems.append(f"{PINNED_UNTIL}: found {until!r}, allowed: a time such as 2026-01-31T18:00:00Z, or {FOREVER}")
-    return Override(paused_until, mode, pinned_until, shown(_string(annotations, OVERRIDE_REASON), _MAX_REASON), "; ".join(problems))
+    return Override(
+        paused_until=paused_until,
+        paused_why=shown(_string(annotations, PAUSE_REASON), _MAX_REASON),
+        paused_by=shown(_string(annotations, PAUSED_BY)),
+        pinned_mode=mode,
+        pinned_until=pinned_until,
+        pinned_why=shown(_string(annotations, PIN_REASON), _MAX_REASON),
+        pinned_by=shown(_string(annotations, PINNED_BY)),
+        problem="; ".join(problems),
+    )
 
 
 def _string(annotations: Mapping[str, Any], key: str) -> str:

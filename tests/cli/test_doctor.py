@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from controller.cli.doctor import report_document, report_lines
 from controller.cli.main import main
-from controller.clients.kube import APPLY_PATCH, INGRESSES, JSON_PATCH, SCALED_OBJECTS, TARGET_GROUP_BINDINGS, connect
+from controller.clients.kube import APPLY_PATCH, INGRESSES, JSON_PATCH, SCALED_OBJECTS, SERVICES, TARGET_GROUP_BINDINGS, connect
 from controller.clock import SystemClock
 from controller.doctor.checks import CHECKS, examine
 from controller.policy.routing import PREFIX, action_key
@@ -92,8 +93,9 @@ def test_the_json_document_has_a_stable_shape() -> None:
         "counts": dict,
         "checks": list,
         "standbyPatch": list,
+        "standbyWaits": list,
     }
-    assert document["counts"] == {"problem": 2, "warning": 1, "unknown": 2, "ok": 17}
+    assert document["counts"] == {"problem": 2, "warning": 1, "unknown": 2, "ok": 18}
     assert {tuple(one) for one in document["checks"]} == {("check", "level", "seen", "why", "fix")}
     assert [one["check"] for one in document["checks"]] == [check.name for check in CHECKS]
 
@@ -115,13 +117,13 @@ def test_nothing_wrong_is_zero_and_a_problem_is_two(api: EmulatedKubeApi, tmp_pa
     """A warning alone is not a problem."""
     Healthy(application()).create(api.store)
     good = run(api, tmp_path, "doctor", "sd21")
-    assert (good.exit_code, "22 ok.     Nothing has been changed." in good.output) == (0, True), good.output
+    assert (good.exit_code, "23 ok.     Nothing has been changed." in good.output) == (0, True), good.output
     api.store.patch("Ingress", "sd21", {"metadata": {"annotations": {f"{PREFIX}/healthcheck-path": None}}}, namespace=NAMESPACE)
     warned = run(api, tmp_path, "doctor", f"{NAMESPACE}/sd21")
-    assert (warned.exit_code, "1 warning(s), 21 ok." in warned.output) == (0, True), warned.output
+    assert (warned.exit_code, "1 warning(s), 22 ok." in warned.output) == (0, True), warned.output
     api.store.delete("TargetGroupBinding", "k8s-sd21-all", namespace=NAMESPACE)
     bad = run(api, tmp_path, *of_application("doctor"))
-    assert (bad.exit_code, "1 problem(s), 1 warning(s), 20 ok." in bad.output) == (2, True), bad.output
+    assert (bad.exit_code, "1 problem(s), 1 warning(s), 21 ok." in bad.output) == (2, True), bad.output
 
 
 @pytest.mark.parametrize(
@@ -202,7 +204,7 @@ def test_a_list_that_fails_is_reported_as_unknown(api: EmulatedKubeApi, tmp_path
     api.fail_next(1, status=500, matcher=lambda access: access.resource == "services")
     result = run(api, tmp_path, *of_application("doctor"))
     assert result.exit_code == 0
-    assert "5 cannot tell, 17 ok." in result.output, result.output
+    assert "6 cannot tell, 17 ok." in result.output, result.output
 
 
 # --- what it prints to be applied -------------------------------------------------------------------------------------------------------
@@ -213,6 +215,10 @@ def _own_rules(made: Healthy) -> None:
     made.rules[0]["host"] = "sd21.example"
     made.rules[0]["http"]["paths"][0] |= {"path": "/v1", "pathType": "ImplementationSpecific"}
     made.rules.append({"host": "admin.example", "http": {"paths": [_path("/admin", "Exact")]}})
+    admin = copy.deepcopy(made.one(SERVICES.name, "sd21-all"))
+    admin["metadata"]["name"] = "admin"
+    admin["spec"]["ports"][0] |= {"name": "web"}
+    made.listed[SERVICES.name].append(admin)
 
 
 def _path(path: str, kind: str) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def test_plan_with_changes_exits_with_two_and_shows_the_exact_request(cluster: C
     write_application(tmp_path)
     result = _run(cluster, tmp_path, "pin", "capacity", "--for", "1h", "--why", "drill", token="controller")
     assert result.exit_code == 0, result.output
-    result = _run(cluster, tmp_path, "plan")
+    result = _run(cluster, tmp_path, "plan", "--show-requests")
     assert result.exit_code == 2, result.output
     assert "PinnedToMode" in result.output
     assert "drill" in result.output
@@ -139,7 +139,7 @@ def test_plan_and_status_say_what_keeps_keda_from_scaling(cluster: Cluster, tmp_
     paused = "ScaledObject sd21-trn1-hpa is paused by an operator: nothing adds replicas"
     blind = "ScaledObject sd21-inf2-hpa: KEDA cannot read its metric and keeps to its fallback"
     for words in ("plan", "status"):
-        shown = _run(cluster, tmp_path, words).output
+        shown = " ".join(_run(cluster, tmp_path, words).output.split())  # however it is wrapped
         assert f"⚠ {paused}" in shown
         assert f"⚠ {blind}" in shown
         assert f"sd21-inf2: its replicas do not follow the demand. {blind}" in shown

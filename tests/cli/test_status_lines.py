@@ -5,13 +5,28 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from controller.cli.observe import Observation, judge
 from controller.cli.plan import plan_document, plan_lines
-from controller.cli.status import status_document, status_lines
+from controller.cli.replicas import Replicas
+from controller.cli.status import Running, change_essence, change_line, status_document, status_lines
 from controller.clock import format_rfc3339
 from controller.policy.conclusion import conclude
 from controller.policy.ledger import Ledger
-from controller.policy.model import HoldStrategy, Memory, Mode, OutageHistory, PolicySettings, Snapshot, Verdict, Verification
+from controller.policy.model import (
+    Cause,
+    HoldStrategy,
+    Memory,
+    Mode,
+    OutageHistory,
+    PolicySettings,
+    Sample,
+    Snapshot,
+    UnitMemory,
+    Verdict,
+    Verification,
+)
 from controller.service.controller import View
 from controller.service.status import document
 from tests.policy.support import change, pods, refused
@@ -28,18 +43,21 @@ def test_replicas_that_the_load_balancer_calls_unhealthy_stand_beside_the_unit()
     made = snapshot()
     seen = Verification(Verdict.NOT_YET, NOW, "", made.routing.action, applied=True, healthy={"sd21-inf2": 0, "sd21-trn1": 2})
     observation = _observed(replace(made, routing=replace(made.routing, verification=seen)), memory())
-    lines = [line for _, line in status_lines(observation, None)]
-    assert [line for line in lines if "sd21-inf2" in line and "2/2" in line and "demand met, 0 healthy target(s)" in line]
-    assert [line for line in lines if "sd21-trn1" in line and line.endswith("demand met")]
-    assert status_document(observation, None)["healthyTargets"] == {"sd21-inf2": 0, "sd21-trn1": 2}
+    lines = [line for _, line in status_lines(observation, Running(), 200)]
+    assert [line for line in lines if line.startswith("⚠ sd21-inf2") and "2/2" in line and line.endswith("0 of 2 targets healthy")]
+    assert [line for line in lines if line.startswith("✔ sd21-trn1") and line.endswith("no pod waits")]
+    assert status_document(observation, Running())["healthyTargets"] == {"sd21-inf2": 0, "sd21-trn1": 2}
 
 
 def test_a_gradual_return_is_in_the_heading() -> None:
     """The mode alone would hide that half of the traffic is back."""
     made = snapshot(application(policy=PolicySettings(return_steps=4)), Mode.CAPACITY)
     observation = _observed(replace(made, routing=replace(made.routing, return_step=2)), memory(Mode.CAPACITY))
-    assert next(line for _, line in status_lines(observation, None)) == "sd21  CAPACITY, step 2 of 4 of the way back for 24 h   shop/sd21"
-    assert status_document(observation, None)["returnStep"] == 2
+    assert (
+        next(line for _, line in status_lines(observation, Running(), 200))
+        == "sd21  CAPACITY, step 2 of 4 of the way back for 24 h   shop/sd21"
+    )
+    assert status_document(observation, Running())["returnStep"] == 2
 
 
 def test_the_account_of_the_leading_replica_is_shown() -> None:
@@ -49,21 +67,26 @@ def test_the_account_of_the_leading_replica_is_shown() -> None:
     account = Ledger({Mode.COST: 7200.0}, {Mode.COST: 1000.0}, 50.0, 3.25, 1.5, 90.0, 600.0, 0.75, 2, {"kubernetes": 12.0, "elbv2": 840.5})
     view = View(made.application, made, observation.decision, observation.made, observation.memory, account)
     published = document([view], [], now=NOW, epoch=1, leader="", dry_run=False, config_error="", calls={"kubernetes": 99})
-    lines = [line for _, line in status_lines(observation, published)]
-    assert "  account of 2 h: cost mode saved $3.25, failover cost $1.50, exposed 1.5 min," in lines
-    assert "  replicas kept by probes $0.75, mode changes 2; calls: elbv2 840, kubernetes 12" in lines
+    lines = [line for _, line in status_lines(observation, Running(published), 200)]
+    (shown,) = [line for line in lines if "account" in line]
+    assert shown.startswith(
+        "  account of 2 h: cost mode saved $3.25, failover cost $1.50, exposed 1.5 min, replicas kept by probes $0.75, "
+    )
+    assert shown.endswith("mode changes 2; calls: elbv2 840, kubernetes 12")
     assert published["calls"] == {"kubernetes": 99}
     nothing = document([replace(view, ledger=Ledger())], [], now=NOW, epoch=1, leader="", dry_run=False, config_error="", calls={})
-    assert not [line for _, line in status_lines(observation, nothing) if "account" in line]
+    assert not [line for _, line in status_lines(observation, Running(nothing), 200) if "account" in line]
 
 
 def _waits(policy: PolicySettings, history: OutageHistory) -> tuple[list[str], dict[str, object]]:
     """What status and plan say of the waits, which must be the same, and the document."""
     made = snapshot(application(policy=policy))
     observation = judge(made, replace(memory(), outage_history=history))
-    lines = [line for lines in (status_lines(observation, None), plan_lines(observation, exact=False)) for _, line in lines]
+    lines = [
+        line for lines in (status_lines(observation, Running(), 200), plan_lines(observation, 200, requests=False)) for _, line in lines
+    ]
     waits = [line.split(maxsplit=1)[1] for line in lines if line.lower().lstrip().startswith("waits")]
-    assert plan_document(observation)["waits"] == status_document(observation, None)["waits"]
+    assert plan_document(observation)["waits"] == status_document(observation, Running())["waits"]
     return waits, plan_document(observation)["waits"]
 
 
@@ -97,7 +120,7 @@ def test_the_running_controller_says_whether_the_load_balancer_shows_the_action(
     published = document([view], [], now=NOW, epoch=1, leader="", dry_run=False, config_error="", calls={})["applications"]["shop/sd21"][
         "verification"
     ]
-    shown = status_document(observation, None)
+    shown = status_document(observation, Running())
     assert (published["verified"], published["problem"]) == ("not-yet", "other weights")
     assert {name: published[name] for name in ("verified", "weights", "actualWeights", "healthyTargets")} == {
         name: shown[name] for name in ("verified", "weights", "actualWeights", "healthyTargets")
@@ -115,9 +138,9 @@ def _suspected(**unit: Any) -> Observation:
 def test_plan_and_status_say_how_far_a_proof_is() -> None:
     """What is refused, what is missing, and when age alone proves it: for people and for machines."""
     observation = _suspected()
-    (line,) = [line for _, line in status_lines(observation, None) if "sd21-inf2" in line and "2/4" in line]
+    (line,) = [line for _, line in status_lines(observation, Running(), 200) if "sd21-inf2" in line and "2/4" in line]
     assert line.endswith("refused in part (capacity), not yet: us-west-2b, us-west-2c")
-    units, evidence = status_document(observation, None)["units"], plan_document(observation)["evidence"]
+    units, evidence = status_document(observation, Running())["units"], plan_document(observation)["evidence"]
     for found in (units["sd21-inf2"], evidence["sd21-inf2"]):
         assert {key: found[key] for key in ("proof", "refused", "missing", "waitingSince", "ageAt")} == {
             "proof": None,
@@ -132,8 +155,104 @@ def test_plan_and_status_say_how_far_a_proof_is() -> None:
 def test_a_limit_is_not_called_a_refusal() -> None:
     """Nobody was refused anything: the operator's limit stops the launch."""
     observation = _suspected(pool_failures=(), pool_at_limit="limit of cpu reached: 32 of 32")
-    assert [line for _, line in status_lines(observation, None) if "sd21-inf2" in line and line.endswith("NodePool at its limit")]
+    assert [line for _, line in status_lines(observation, Running(), 200) if "sd21-inf2" in line and line.endswith("NodePool at its limit")]
     assert (
         observation.decision.sentence
         == "part of what sd21-inf2 may have is beyond the limit of its NodePool; the other parts are not proven short"
     )
+
+
+def _row(made: Snapshot, unit: str = "sd21-inf2", mode: Mode = Mode.COST) -> str:
+    """What `status` says of a unit, icon first."""
+    lines = [line for _, line in status_lines(judge(made, memory(mode)), Running(), 200)]
+    return next(line for line in lines if (f" {unit} " in line and "%" in line) or (f" {unit} " in line and "?" in line))
+
+
+@pytest.mark.parametrize(
+    ("change_of", "says"),
+    [
+        pytest.param({"ready": 4, "desired": 5}, "⚠ 4 of 5 replicas ready", id="one replica is missing"),
+        pytest.param({"ready": None, "desired": None}, "? replicas not known", id="nothing is known"),
+        pytest.param({"latency": Sample(1.2, NOW - 30)}, "⚠ latency 1.20 s over 0.90 s", id="too slow"),
+        pytest.param({"demand": Sample(900.0, NOW - 30)}, "⚠ 2 of 4 needed replicas ready", id="too few for the demand"),
+        pytest.param({"demand": Sample(105.0, NOW - 30)}, "✔ demand met", id="enough"),
+        pytest.param({}, "✔ no pod waits", id="demand not known"),
+    ],
+)
+def test_no_tick_where_something_is_wrong_or_unknown(change_of: dict[str, Any], says: str) -> None:
+    """A unit with 4 of 5 replicas ready, or beyond its latency limit, does not meet its demand."""
+    row = _row(change(snapshot(), **change_of))
+    assert (row[0], row.endswith(says[2:])) == (says[0], True), row
+
+
+def test_set_and_actual_shares_are_shown_in_both_modes() -> None:
+    """In capacity mode the ready pods share the requests evenly, so each unit has a share there too; unknown is "?"."""
+    made = snapshot(mode=Mode.CAPACITY)
+    assert _row(made, mode=Mode.CAPACITY).split()[2:4] == ["20%", "?"], "AWS has not said anything yet"
+    healthy = {**{unit.backend.service: 2 for unit in made.application.units}, "sd21-inf2": 0}
+    seen = Verification(Verdict.YES, NOW, "", made.routing.action, weights={"sd21-all": 1}, healthy=healthy)
+    made = replace(made, routing=replace(made.routing, verification=seen))
+    assert _row(made, mode=Mode.CAPACITY).split()[2:4] == ["20%", "0%"]
+    assert _row(made, "sd21-trn1", Mode.CAPACITY).split()[2:4] == ["20%", "25%"]
+    cost = snapshot()
+    seen = Verification(Verdict.NOT_YET, NOW, "", cost.routing.action, weights={"sd21-all": 1})
+    cost = replace(cost, routing=replace(cost.routing, verification=seen))
+    assert _row(cost).split()[2:4] == ["40%", "?"]
+    units = status_document(judge(made, memory(Mode.CAPACITY)), Running())["units"]
+    assert (units["sd21-inf2"]["share"], units["sd21-inf2"]["actualShare"]) == (0.2, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "icon"), [(Verdict.YES, "✔"), (Verdict.NOT_YET, "⚠"), (Verdict.CANNOT_TELL, "?"), (None, "?")], ids=str
+)
+def test_the_load_balancer_always_has_its_line(verdict: Verdict | None, icon: str) -> None:
+    """What AWS did not answer is a question mark, in `status` and among the guards of `plan`."""
+    made = snapshot()
+    seen = None if verdict is None else Verification(verdict, NOW, "" if verdict is Verdict.YES else "throttled", made.routing.action)
+    observation = judge(replace(made, routing=replace(made.routing, verification=seen)), memory())
+    assert [line for _, line in status_lines(observation, Running(), 80) if line.startswith(f"  {icon} load balancer")]
+
+
+def test_a_guard_that_passes_for_want_of_an_answer_gets_no_tick() -> None:
+    """The load balancer was not asked: the guard lets pass, and `plan` shows a question mark with the reason."""
+    made = snapshot(mode=Mode.CAPACITY)
+    made = replace(made, routing=replace(made.routing, verification=None))
+    made = change(made, pool_failures=(), ready=2)
+    back = replace(memory(Mode.CAPACITY), changed_at=NOW - 900, units={"sd21-inf2": UnitMemory(NOW - 5000, Cause.CAPACITY)})
+    lines = [line for _, line in plan_lines(judge(made, back), 80, requests=False)]
+    assert "  ? verified: cannot tell: not observed yet" in lines
+
+
+@pytest.mark.parametrize(
+    ("replicas", "line"),
+    [
+        pytest.param(Replicas("pod-a", ("pod-b",)), "  pod-a leads, standby pod-b", id="two"),
+        pytest.param(
+            Replicas("pod-a", (), ("pod-b",)),
+            "  ⚠ pod-a leads, no other replica is ready to take over; not ready: pod-b",
+            id="one is ready",
+        ),
+        pytest.param(Replicas(problem="403 Forbidden"), "  ? replicas of the controller: 403 Forbidden", id="not allowed"),
+    ],
+)
+def test_the_replicas_of_the_controller_are_shown(replicas: Replicas, line: str) -> None:
+    """Who leads, and whether another one could take over."""
+    assert line in [shown for _, shown in status_lines(judge(snapshot(), memory()), Running(None, replicas), 80)]
+
+
+def test_status_and_plan_keep_to_the_width() -> None:
+    """At 80 columns, with long sentences, facts and alerts; only requests and commands may be wider."""
+    observation = _suspected(latency=Sample(1.2, NOW - 30))
+    lines = [line for _, line in [*status_lines(observation, Running(), 80), *plan_lines(observation, 80, requests=False)]]
+    assert max(map(len, lines)) <= 80
+    assert any("not yet: us-west-2b" in line for line in lines)
+
+
+def test_a_change_is_one_line_and_a_countdown_is_no_change() -> None:
+    """For `--until` and for `--watch` without a terminal."""
+    first = _suspected()
+    later = judge(replace(first.snapshot, now=NOW + 2), memory())
+    assert change_essence(first) == change_essence(later)
+    assert change_essence(first) != change_essence(judge(snapshot(), memory()))
+    assert "\n" not in change_line(first)[1]
+    assert "shop/sd21 COST" in change_line(first)[1]

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from controller.clients.kube import INGRESSES, JSON_PATCH
-from controller.policy.annotations import OVERRIDE_REASON, PINNED_MODE, PINNED_UNTIL
+from controller.policy.annotations import PIN_REASON, PINNED_MODE, PINNED_UNTIL
 from controller.policy.model import Backend
 from controller.policy.standby import live_rule, standby_patch
 from controller.signals.ingress import FOREVER
@@ -98,7 +98,7 @@ def _same_plan(stack: RenderedStack, aws: EmulatedAws, adopted: Path) -> dict[st
 
 def _pinned(stack: RenderedStack, aws: EmulatedAws, adopted: Path, ingress: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The plan of both files, and its requests to the Ingress, after a person pins capacity mode."""
-    marks = {PINNED_MODE: "capacity", PINNED_UNTIL: FOREVER, OVERRIDE_REASON: "a drill"}
+    marks = {PINNED_MODE: "capacity", PINNED_UNTIL: FOREVER, PIN_REASON: "a drill"}
     stack._patch(INGRESSES, ingress, {"metadata": {"annotations": marks}})
     plan = _same_plan(stack, aws, adopted)
     return plan, [one for one in plan["actions"] if one["resource"] == INGRESSES.name]

@@ -13,7 +13,7 @@ from controller.clients.kube import DEPLOYMENTS, ENDPOINT_SLICES, SCALED_OBJECTS
 from controller.clock import format_rfc3339
 from controller.doctor.checks import CHECKS, examine
 from controller.doctor.report import Level, Result
-from controller.policy.annotations import MARKER, OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE
+from controller.policy.annotations import MARKER, PAUSE_REASON, PAUSED_UNTIL, PINNED_MODE
 from controller.policy.model import Application, CapacityWeights, Mode, PolicySettings, RoutingStyle, Target
 from controller.policy.routing import ALGORITHM, LEAST_OUTSTANDING, PREFIX, action_key, format_action
 from controller.policy.standby import live_rule, standby_rule
@@ -222,7 +222,7 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
         "override",
         WARN,
         "paused until it is lifted: drill",
-        lambda m: m.annotations.update({PAUSED_UNTIL: "forever", OVERRIDE_REASON: "drill"}),
+        lambda m: m.annotations.update({PAUSED_UNTIL: "forever", PAUSE_REASON: "drill"}),
     ),
     ("override", WARN, "pinned to mode capacity", lambda m: m.annotations.update({PINNED_MODE: "capacity"})),
     ("override", BAD, "cannot be read, so everything is paused", lambda m: m.annotations.update({PAUSED_UNTIL: "tomorrow"})),
@@ -305,6 +305,15 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
         "allowed by allowUnsafeSwitch",
         both(lambda m: m.rules.pop(), lambda m: setattr(m, "app", policy(allow_unsafe_switch=True))),
     ),
+    (
+        "standby-rules",
+        BAD,
+        "nothing keeps sd21-all registered",
+        both(lambda m: m.rules.pop(), lambda m: m.drop(SERVICES.name, "sd21-all")),
+    ),
+    ("rule-services", BAD, "rules name sd21-all:80, and", lambda m: m.drop(SERVICES.name, "sd21-all")),
+    ("rule-services", BAD, "rules name other:80, and", lambda m: m.rules.append(rule("other", {"number": 80}, host="x.example"))),
+    ("rule-services", BAD, "rules name sd21-all:web, and", lambda m: m.rules.append(rule("sd21-all", {"name": "web"}, host="x.example"))),
     (
         "standby-reach",
         WARN,
@@ -424,7 +433,7 @@ def test_without_an_ingress_only_the_checks_that_do_not_need_it_run() -> None:
     made.ingress = {}
     report = examine(made.observed())
     assert {result.check.name for result in report.results} == {check.name for check in CHECKS if not check.of_ingress}
-    assert report.patch == []
+    assert report.remedy.patch == ()
 
 
 def test_standby_rules_with_their_own_actions_count() -> None:
@@ -437,7 +446,7 @@ def test_standby_rules_with_their_own_actions_count() -> None:
         made.rules.append(rule(name, {"name": "use-annotation"}, host=f"{name}.example"))
     report = examine(made.observed())
     assert {result.finding.level for result in report.results} == {Level.OK}
-    assert report.patch == []
+    assert report.remedy.patch == ()
 
 
 def test_the_patch_replaces_a_standby_rule_of_another_port_literal_and_appends_the_others() -> None:
@@ -447,12 +456,12 @@ def test_the_patch_replaces_a_standby_rule_of_another_port_literal_and_appends_t
     other = {"host": "sd21-all.standby.invalid", "http": standby_rule(replace(made.app.capacity, port="http"))["http"]}
     made.ingress["spec"]["rules"] = [own, other]
     report = examine(made.observed())
-    assert report.patch[:2] == [
+    assert list(report.remedy.patch[:2]) == [
         {"op": "test", "path": "/spec/rules/1/host", "value": "sd21-all.standby.invalid"},
         {"op": "replace", "path": "/spec/rules/1", "value": standby_rule(made.app.capacity)},
     ]
-    assert [one["path"] for one in report.patch[2:]] == ["/spec/rules/-"] * 5
-    assert report.rules == [own, standby_rule(made.app.capacity), *(standby_rule(unit.backend) for unit in made.app.units)]
+    assert [one["path"] for one in report.remedy.patch[2:]] == ["/spec/rules/-"] * 5
+    assert list(report.remedy.rules) == [own, standby_rule(made.app.capacity), *(standby_rule(unit.backend) for unit in made.app.units)]
 
 
 def test_an_ingress_without_rules_gets_the_live_rule_too() -> None:
@@ -460,7 +469,7 @@ def test_an_ingress_without_rules_gets_the_live_rule_too() -> None:
     made = Healthy(application())
     del made.ingress["spec"]["rules"]
     report = examine(made.observed())
-    assert [(one["op"], one["path"]) for one in report.patch] == [("add", "/spec/rules")]
-    assert report.patch[0]["value"] == report.rules
-    assert report.rules[0] == live_rule("weighted-routing")
-    assert len(report.rules) == 7
+    assert [(one["op"], one["path"]) for one in report.remedy.patch] == [("add", "/spec/rules")]
+    assert report.remedy.patch[0]["value"] == list(report.remedy.rules)
+    assert report.remedy.rules[0] == live_rule("weighted-routing")
+    assert len(report.remedy.rules) == 7

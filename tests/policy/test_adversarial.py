@@ -354,7 +354,7 @@ class TestPeople:
 
     def test_a_pin_that_expires_hands_back_to_the_rules(self) -> None:
         """Capacity mode by a pin ends like any other: once dwell, hold and readiness allow it."""
-        pin = Override(pinned_mode=Mode.CAPACITY, pinned_until=NOW + 900, why="load test")
+        pin = Override(pinned_mode=Mode.CAPACITY, pinned_until=NOW + 900, pinned_why="load test")
         world = World(replace(snapshot(), routing=routing(override=pin)), memory())
         decisions = _run(world, 40, 60)
         found = verbs(decisions)

@@ -154,7 +154,7 @@ class TestInCostMode:
                 id="pinned to cost",
             ),
             pytest.param(
-                replace(snapshot(), routing=routing(override=Override(pinned_mode=Mode.CAPACITY, why="drill"))),
+                replace(snapshot(), routing=routing(override=Override(pinned_mode=Mode.CAPACITY, pinned_why="drill"))),
                 {"mode_since": NOW, "mode_changes": FOUR_CHANGES},
                 (Verb.FAILOVER, Reason.PINNED_TO_MODE),
                 id="a pin asks for no patience, dwell or budget",
@@ -626,7 +626,7 @@ class TestFallback:
     def test_a_pin_to_cost_does_not_wait_for_what_is_not_back(self) -> None:
         """The operator takes the units that are there; the missing one gets nothing rather than the answer 503."""
         made = change(snapshot(mode=Mode.CAPACITY), ready=0)
-        made = replace(made, routing=routing(Mode.CAPACITY, override=Override(pinned_mode=Mode.COST, why="budget")))
+        made = replace(made, routing=routing(Mode.CAPACITY, override=Override(pinned_mode=Mode.COST, pinned_why="budget")))
         decision = _decision(made, memory(Mode.CAPACITY, units=proven(NOW - 60)))
         assert (decision.verb, decision.reason) == (Verb.FALLBACK, Reason.PINNED_TO_MODE)
         assert decision.targets[0] == Target(INF2, 80, 0)

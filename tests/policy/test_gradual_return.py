@@ -147,7 +147,7 @@ def test_old_figures_do_not_take_it_back() -> None:
 
 def test_a_pin_to_capacity_takes_it_back() -> None:
     """A person who asks for capacity mode gets all of it."""
-    remembered, made = at_step(3, override=Override(pinned_mode=Mode.CAPACITY, why="incident 12"))
+    remembered, made = at_step(3, override=Override(pinned_mode=Mode.CAPACITY, pinned_why="incident 12"))
     decision = decide(remembered, made)[1]
     assert (decision.verb, decision.targets) == (Verb.REVERSE, CAPACITY_TARGETS)
     assert "an operator pinned capacity mode: incident 12" in decision.sentence

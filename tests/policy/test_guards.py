@@ -79,7 +79,9 @@ def test_routing(mode: Mode | None, expected: Reason | None) -> None:
         pytest.param(Override(), PASS, "not paused", id="none"),
         pytest.param(Override(paused_until=NOW), PASS, "not paused", id="just expired"),
         pytest.param(Override(paused_until=NOW + 90), Reason.PAUSED, "until 1 min 30 s from now: no reason given", id="without a reason"),
-        pytest.param(Override(paused_until=math.inf, why="launch day"), Reason.PAUSED, "until it is lifted: launch day", id="for ever"),
+        pytest.param(
+            Override(paused_until=math.inf, paused_why="launch day"), Reason.PAUSED, "until it is lifted: launch day", id="for ever"
+        ),
         pytest.param(
             Override(problem="until is no time"), Reason.OVERRIDE_UNREADABLE, "counts as a pause (until is no time)", id="malformed"
         ),
@@ -113,7 +115,10 @@ def test_fresh(source: Source, expected: Reason | None) -> None:
         pytest.param(Override(), PASS, "", id="none"),
         pytest.param(Override(pinned_mode=Mode.COST), Reason.PINNED, "until it is lifted: no reason given", id="to the present mode"),
         pytest.param(
-            Override(pinned_mode=Mode.COST, pinned_until=NOW + 60, why="test"), Reason.PINNED, "1 min from now: test", id="for a time"
+            Override(pinned_mode=Mode.COST, pinned_until=NOW + 60, pinned_why="test"),
+            Reason.PINNED,
+            "1 min from now: test",
+            id="for a time",
         ),
         pytest.param(Override(pinned_mode=Mode.COST, pinned_until=NOW), PASS, "", id="expired"),
         pytest.param(Override(pinned_mode=Mode.CAPACITY), PASS, "", id="to the other mode: that is a trigger, not a guard"),

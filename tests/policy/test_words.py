@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from controller.policy import text
 from controller.policy.cost import effect, spend_per_hour
 from controller.policy.decide import decide
-from controller.policy.model import Mode
+from controller.policy.figures import Figures
+from controller.policy.model import Mode, Sample
 from controller.policy.reasons import SENTENCES, Reason, fill
-from tests.support.applications import SERVICES, application, memory, snapshot
-
-WEIGHTS = dict(zip(SERVICES, (40, 20, 15, 10, 15), strict=True))
+from tests.policy.support import change
+from tests.support.applications import NOW, application, memory, snapshot
 
 
 @pytest.mark.parametrize(
@@ -41,18 +43,22 @@ def test_lists_and_numbers() -> None:
 @pytest.mark.parametrize(
     ("to", "words"),
     [
-        (Mode.CAPACITY, "+12.2 % per request (0.01047 to 0.01174 $/h per request a period)"),
-        (Mode.COST, "-10.8 % per request (0.01174 to 0.01047 $/h per request a period)"),
+        (Mode.CAPACITY, "$2.09/h → $2.35/h (+12 %)"),
+        (Mode.COST, "$2.35/h → $2.09/h (-11 %)"),
     ],
 )
 def test_the_effect_of_a_mode_change_is_that_of_the_evaluation(to: Mode, words: str) -> None:
-    """What a mode change costs, at the prices of the AWS sample."""
-    assert effect(application(), WEIGHTS, to) == words
+    """What a mode change does to the price of 200 requests a period, at the prices of the AWS sample: by the hour, before and after."""
+    made = change(snapshot(), demand=Sample(200.0, NOW - 30))
+    assert effect(made, Figures.of(made), to) == words
 
 
-def test_weights_that_split_nothing_have_no_effect() -> None:
-    """No words are better than wrong ones."""
-    assert effect(application(), dict.fromkeys(WEIGHTS, 0), Mode.COST) == ""
+def test_without_measured_demand_the_ready_replicas_count_as_fully_used() -> None:
+    """And the words say so; without a ready replica there are no words, which is better than wrong ones."""
+    made = snapshot()
+    assert effect(made, Figures.of(made), Mode.CAPACITY).endswith("(+12 %), at full use of the ready replicas")
+    empty = replace(made, units={name: replace(one, ready=0) for name, one in made.units.items()})
+    assert effect(empty, Figures.of(empty), Mode.CAPACITY) == ""
 
 
 def test_spend_is_the_ready_replicas_at_the_files_prices() -> None:

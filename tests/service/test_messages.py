@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from controller.policy.model import Alert, Mode
+from controller.policy.model import Alert, Mode, Override
 from controller.policy.reasons import Reason
 from controller.ports import MessageKind
-from controller.service.messages import alert_changes
-from tests.support.applications import snapshot
+from controller.service.messages import alert_changes, override_changes
+from tests.support.applications import NOW, snapshot
 
 
 @pytest.mark.parametrize(
@@ -28,3 +30,37 @@ def test_the_reason_and_the_title_of_an_alert(alert: Alert, reason: str, subject
     assert came.dedup_key == f"{made.application.key}/{alert.key}"
     _, (went,) = alert_changes(made, on, [], Mode.COST)
     assert (went.kind, went.reason, went.title) == (MessageKind.RESOLVED, reason, f"sd21: resolved: {subject}")
+
+
+DRILL = Override(paused_until=NOW + 3600, paused_why="drill", paused_by="ann")
+BOTH = replace(DRILL, pinned_mode=Mode.CAPACITY, pinned_until=NOW + 7200, pinned_why="load test", pinned_by="bob")
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        pytest.param(Override(), DRILL, [("sd21: paused until 1 h from now", "drill (ann)")], id="a pause"),
+        pytest.param(DRILL, BOTH, [("sd21: pinned to capacity mode until 2 h from now", "load test (bob)")], id="a pin beside it"),
+        pytest.param(
+            BOTH,
+            Override(),
+            [
+                ("sd21: the pause was removed", "it said: drill (ann)"),
+                ("sd21: the pin to capacity mode was removed", "it said: load test (bob)"),
+            ],
+            id="both are removed",
+        ),
+        pytest.param(
+            Override(),
+            Override(problem="x: found 'y'"),
+            [("sd21: override cannot be read", "an override cannot be read and counts as a pause: x: found 'y'")],
+            id="unreadable",
+        ),
+        pytest.param(DRILL, DRILL, [], id="nothing new"),
+    ],
+)
+def test_each_override_is_announced_with_its_own_reason_and_author(before: Override, now: Override, said: list[tuple[str, str]]) -> None:
+    """Never with the reason of a decision."""
+    made = snapshot()
+    made = replace(made, routing=replace(made.routing, override=now))
+    assert [(message.title, message.why) for message in override_changes(made, before)] == said

@@ -167,13 +167,13 @@ def test_no_secret_gets_into_a_file(tmp_path: Path) -> None:
         "é\n\\my-own-registered-secret\t",
     )
     text = " and ".join(texts)
-    routing = replace(seen.routing, override=Override(paused_until=NOW + 900, why=text), writer=texts[2], undone=text, foreign=True)
+    routing = replace(seen.routing, override=Override(paused_until=NOW + 900, paused_why=text), writer=texts[2], undone=text, foreign=True)
     sources = (*seen.sources, *(Source(one, required=False, last_ok=None, budget_s=1.0, problem=one) for one in texts))
     units = {name: replace(unit, notes=texts) for name, unit in seen.units.items()}
     app = replace(seen.application, metric_namespace=text)
     bench.offer(replace(seen, routing=routing, sources=sources, units=units, application=app), replace(memory(), reasserted_against=text))
     (found,) = bench.recorded()
-    assert "posted at *** and key ***" in found.snapshot.routing.override.why
+    assert "posted at *** and key ***" in found.snapshot.routing.override.paused_why
     content = b"".join(path.read_bytes() for path in recording_files(tmp_path)).decode()
     shown = content + json.dumps([json.loads(line) for line in content.splitlines()], ensure_ascii=False)
     assert [secret for secret in SECRETS if secret in shown] == []

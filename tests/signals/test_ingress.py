@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.policy.annotations import MARKER, OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL
+from controller.policy.annotations import MARKER, PAUSE_REASON, PAUSED_UNTIL, PIN_REASON, PINNED_MODE, PINNED_UNTIL
 from controller.policy.model import Mode, Override, Target
 from controller.policy.routing import action_key, format_action
 from controller.signals.ingress import hostnames, observe_ingress
@@ -180,7 +180,7 @@ UNTIL = "2026-08-25T18:00:00Z"
     [
         ({}, Override()),
         ({PAUSED_UNTIL: UNTIL}, Override(paused_until=moment(UNTIL))),
-        ({PAUSED_UNTIL: "forever", OVERRIDE_REASON: "game day"}, Override(paused_until=math.inf, why="game day")),
+        ({PAUSED_UNTIL: "forever", PAUSE_REASON: "game day"}, Override(paused_until=math.inf, paused_why="game day")),
         ({PINNED_MODE: "cost"}, Override(pinned_mode=Mode.COST)),
         (
             {PINNED_MODE: "capacity", PINNED_UNTIL: "forever"},
@@ -221,7 +221,7 @@ def test_every_bad_override_is_named() -> None:
 
 def test_a_long_reason_is_cut() -> None:
     """It goes into messages to people."""
-    assert len(observe_ingress(APP, with_annotations({OVERRIDE_REASON: "x" * 10_000})).override.why) == 500
+    assert len(observe_ingress(APP, with_annotations({PIN_REASON: "x" * 10_000})).override.pinned_why) == 500
 
 
 @pytest.mark.parametrize("key", [PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL])
@@ -264,7 +264,7 @@ JSON = st.recursive(
 @given(JSON, JSON, JSON)
 def test_no_shape_raises(metadata: Any, annotation: Any, spec: Any) -> None:
     """Any JSON as metadata, as each annotation and as the rules."""
-    annotations = dict.fromkeys((ACTION, MARKER, PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL, OVERRIDE_REASON, action_key("s")), annotation)
+    annotations = dict.fromkeys((ACTION, MARKER, PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL, PIN_REASON, action_key("s")), annotation)
     for obj in (
         {"metadata": metadata, "spec": spec, "status": spec},
         {"metadata": {"annotations": annotations, "managedFields": metadata}, "spec": {"rules": spec}},

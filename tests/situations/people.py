@@ -67,7 +67,7 @@ PEOPLE: Final = (
         "All zones are out, and a person has paused the controller.",
         world(closed=INF2_OUT),
         Expected(Reason.PAUSED, NAMED),
-        steps=((-10.0, annotated(paused_until="forever", override_reason="maintenance")),),
+        steps=((-10.0, annotated(paused_until="forever", pause_reason="maintenance")),),
     ),
     Situation(
         "pause ends",
@@ -99,7 +99,7 @@ PEOPLE: Final = (
         "Nothing is wrong, and a person pins capacity mode.",
         HEALTHY,
         Expected(Reason.PINNED, changes=pinned(Mode.CAPACITY, Verb.FAILOVER)),
-        steps=((0.0, annotated(pinned_mode="capacity", override_reason="load test")),),
+        steps=((0.0, annotated(pinned_mode="capacity", pin_reason="load test")),),
     ),
     Situation(
         "pinned to cost",

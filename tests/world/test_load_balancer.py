@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from controller.clients.kube import EVENTS, INGRESSES, JSON_PATCH
-from controller.policy.annotations import NUDGED_AT, OVERRIDE_REASON, PINNED_MODE, PINNED_UNTIL
+from controller.policy.annotations import NUDGED_AT, PIN_REASON, PINNED_MODE, PINNED_UNTIL
 from controller.policy.model import Backend, Mode, Verdict
 from controller.policy.standby import standby_rule
 from controller.signals.ingress import FOREVER, hostnames
@@ -169,7 +169,7 @@ def test_a_stack_built_by_hand_is_adopted_and_made_safe(built: BalancedHandBuilt
     assert {one["check"]: one["level"] for one in report["checks"]}["standby-rules"] == "ok"
 
     before, groups = len(built.front.writes()), built.groups()
-    pinned = {PINNED_MODE: "capacity", PINNED_UNTIL: FOREVER, OVERRIDE_REASON: "a drill"}
+    pinned = {PINNED_MODE: "capacity", PINNED_UNTIL: FOREVER, PIN_REASON: "a drill"}
     with built.controller() as service:
         wait_for("it is verified", lambda: verdict(service, built) is Verdict.YES, 40, built.report)
         built._patch(INGRESSES, hand_built.INGRESS, {"metadata": {"annotations": pinned}})

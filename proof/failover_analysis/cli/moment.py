@@ -7,7 +7,7 @@ from typing import Any
 
 from controller.cli.observe import judge
 from controller.cli.plan import plan_document, plan_lines
-from controller.cli.words import Line
+from controller.cli.words import Line, terminal_width
 from controller.clock import format_rfc3339
 from controller.policy import text
 from failover_analysis.simulation.run import Simulation
@@ -28,7 +28,7 @@ def moment_lines(simulation: Simulation) -> Iterator[Line]:
         yield "warn", "There was no decision yet."
         return
     yield "dim", "The last decision by then:"
-    yield from plan_lines(judge(*last), exact=True)
+    yield from plan_lines(judge(*last), terminal_width(), requests=True)
 
 
 def moment_document(simulation: Simulation) -> dict[str, Any]:

@@ -249,6 +249,7 @@ def _in_full(moments: Iterator[Moment], *, as_json: bool) -> bool:
     """Shows the last moment of each application in full; returns whether one is decided differently."""
     from controller.cli.observe import judge
     from controller.cli.plan import plan_document, plan_lines
+    from controller.cli.words import terminal_width
 
     last: dict[str, Moment] = {}
     for moment in moments:
@@ -264,7 +265,7 @@ def _in_full(moments: Iterator[Moment], *, as_json: bool) -> bool:
                 ("title", f"Decided again by version {__version__}, recorded by {program}"),
                 ("plain", f"recorded   {headline(moment.recorded.decided)}"),
                 ("bad", f"  could not be carried out: {moment.recorded.failed}") if moment.recorded.failed else ("plain", ""),
-                *plan_lines(seen, exact=True),
+                *plan_lines(seen, terminal_width(), requests=True),
                 *(difference_lines(moment, exact=True) if moment.differences else [("good", "No difference from the recording.")]),
             ]
         )

@@ -60,7 +60,9 @@ class Contender:
         setup = replace(setup, application=replace(setup.application, policy=self.policy))
         if self.pinned is None:
             return setup
-        return replace(setup, mode=self.pinned, override=Override(pinned_mode=self.pinned, why=f"compared: always {self.pinned} mode"))
+        return replace(
+            setup, mode=self.pinned, override=Override(pinned_mode=self.pinned, pinned_why=f"compared: always {self.pinned} mode")
+        )
 
 
 _BUILT_IN: Final[Mapping[str, str]] = {

@@ -296,12 +296,12 @@ def _override(engine: Engine, plan: FaultPlan, override: Override) -> Undo:
 
 def _paused_by_a_person(engine: Engine, plan: FaultPlan) -> Undo:
     until = engine.clock.now() + plan.seconds
-    return _override(engine, plan, Override(paused_until=until, why="maintenance"))
+    return _override(engine, plan, Override(paused_until=until, paused_why="maintenance"))
 
 
 def _pinned(mode: Mode) -> Begin:
     def begin(engine: Engine, plan: FaultPlan) -> Undo:
-        return _override(engine, plan, Override(pinned_mode=mode, pinned_until=engine.clock.now() + plan.seconds, why="a test"))
+        return _override(engine, plan, Override(pinned_mode=mode, pinned_until=engine.clock.now() + plan.seconds, pinned_why="a test"))
 
     return begin
 

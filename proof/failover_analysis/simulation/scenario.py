@@ -239,7 +239,7 @@ class Scenario:
             outages=tuple(one for one in (*found, *self.traced) if one.start_s < seconds),
             limits=tuple(Limit(one.at_s, one.node_pool, one.nodes) for one in file.limits),
             faults=faults,
-            override=Override(pinned_mode=file.pinned, why="the experiment is about this mode" if file.pinned else ""),
+            override=Override(pinned_mode=file.pinned, pinned_why="the experiment is about this mode" if file.pinned else ""),
             interval_s=file.interval_s if interval_s is None else interval_s,
             algorithm=file.algorithm,
             row_s=file.row_s,

@@ -39,6 +39,7 @@ from failover_testbed.demo.scenario import Scenario
 from failover_testbed.karpenter.controller import Karpenter
 from failover_testbed.kube_api import READ_ONLY, EmulatedKubeApi, Identity
 from failover_testbed.lbc.controller import LoadBalancerController
+from failover_testbed.lbc.model import Tolerance
 from failover_testbed.traffic.keda import Keda
 from failover_testbed.traffic.metrics import MetricsPublisher
 from failover_testbed.traffic.requests import LiveRouting, Traffic
@@ -139,7 +140,9 @@ class Environment:
         self._create(world, workloads, karpenter, replicas)
         session = connect(kubeconfig=str(self.kubeconfig("lbc")), read_s=10)
         namespaces = tuple(sorted({application.namespace for application in applications}))
-        lbc = LoadBalancerController(session, self._clock, self.aws, namespaces, lag_s=self._lag_s)
+        lbc = LoadBalancerController(
+            session, self._clock, self.aws, namespaces, lag_s=self._lag_s, tolerance=Tolerance(service=False, action=False)
+        )
         lbc.start()
         try:
             self._await(lbc, applications)

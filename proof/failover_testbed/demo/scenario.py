@@ -19,7 +19,7 @@ from controller.catalog.loader import load_directory
 from controller.clock import format_rfc3339
 from controller.documents import Document, Fault, Place, Problem, check, config_error, cross_field_error, read_documents, read_limited
 from controller.errors import ConfigError
-from controller.policy.annotations import OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL
+from controller.policy.annotations import PAUSE_REASON, PAUSED_UNTIL, PIN_REASON, PINNED_MODE, PINNED_UNTIL
 from controller.policy.model import Application, Cause, Mode
 from controller.policy.reasons import Reason
 from controller.signals.ingress import FOREVER
@@ -93,7 +93,8 @@ class OverrideFile(FileModel):
             PAUSED_UNTIL: None if self.paused_for_s is None else format_rfc3339(now + self.paused_for_s),
             PINNED_MODE: None if self.pinned_mode is None else str(self.pinned_mode),
             PINNED_UNTIL: None if self.pinned_mode is None else pinned_until,
-            OVERRIDE_REASON: self.why or None,
+            PAUSE_REASON: self.why or None if self.paused_for_s is not None else None,
+            PIN_REASON: self.why or None if self.pinned_mode is not None else None,
         }
 
 

@@ -23,7 +23,7 @@ from failover_testbed.lbc.elb_calls import Calls, Write
 from failover_testbed.lbc.faults import Faults
 from failover_testbed.lbc.group import Group, group_of, held_by
 from failover_testbed.lbc.kube_writes import KubeWrites
-from failover_testbed.lbc.model import StackModel, build, fingerprint, references
+from failover_testbed.lbc.model import StackModel, Tolerance, build, fingerprint, references
 from failover_testbed.lbc.targets import TargetsWorker
 from failover_testbed.lbc.work_queue import RETRY_MAX_S, WorkQueue
 
@@ -44,10 +44,20 @@ class LoadBalancerController:
         aws: The emulated account.
         namespaces: The namespaces that it watches.
         lag_s: Seconds of the clock between seeing a change and acting on it; see `Faults`, which may be set at any time.
+        tolerance: What it makes of rules whose Service or action does not exist.
     """
 
-    def __init__(self, session: KubeSession, clock: Clock, aws: EmulatedAws, namespaces: tuple[str, ...], *, lag_s: float = 0.8) -> None:
-        self._clock, self._faults = clock, Faults(lag_s=lag_s)
+    def __init__(
+        self,
+        session: KubeSession,
+        clock: Clock,
+        aws: EmulatedAws,
+        namespaces: tuple[str, ...],
+        *,
+        lag_s: float = 0.8,
+        tolerance: Tolerance = Tolerance(),  # noqa: B008 - frozen
+    ) -> None:
+        self._clock, self._faults, self._tolerance = clock, Faults(lag_s=lag_s), tolerance
         self._lock = threading.Lock()
         self._wake, self._stop, self._synced = threading.Event(), threading.Event(), threading.Event()
         self._ingresses: dict[Key, Object] = {}
@@ -263,7 +273,7 @@ class LoadBalancerController:
         try:
             self._hold(members, group)
             failed = ("FailedDeployModel", "Failed deploy model due to")
-            model = build(members, lambda namespace, name: services.get((namespace, name))) if members else _NOTHING
+            model = build(members, lambda namespace, name: services.get((namespace, name)), self._tolerance) if members else _NOTHING
             self._deploy(group, model, members, since)
             for ingress in leaving:
                 self._kube.release(ingress, group.finalizer)

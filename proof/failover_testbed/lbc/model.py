@@ -39,6 +39,17 @@ _MERGED: Final = frozenset({"host-header", "path-pattern"})
 
 
 @dataclass(frozen=True, slots=True)
+class Tolerance:
+    """The controller's two flags, with its defaults: whether a rule without its Service or action answers 503, or stops the whole group.
+
+    A forward action with several Services stops the group in any case if one of them does not exist.
+    """
+
+    service: bool = True  # --tolerate-non-existent-backend-service
+    action: bool = True  # --tolerate-non-existent-backend-action
+
+
+@dataclass(frozen=True, slots=True)
 class TargetKey:
     """Identifies a target group. It includes the Ingress, and the port as written: 80 and "http" give two target groups."""
 
@@ -103,12 +114,13 @@ class StackModel:
     target_groups: tuple[TargetGroupModel, ...]
 
 
-def build(members: Sequence[Mapping[str, Any]], services: Services) -> StackModel:
+def build(members: Sequence[Mapping[str, Any]], services: Services, tolerance: Tolerance = Tolerance()) -> StackModel:
     """Builds the model of a group.
 
     Args:
         members: The group's Ingresses.
         services: Finds Services.
+        tolerance: What is answered with 503 instead of being an error.
 
     Raises:
         BuildError: An Ingress is invalid; the message names it.
@@ -116,7 +128,7 @@ def build(members: Sequence[Mapping[str, Any]], services: Services) -> StackMode
     made = []
     for ingress in sorted(members, key=_key):
         try:
-            made.append(_Member(ingress, services))
+            made.append(_Member(ingress, services, tolerance))
         except BuildError as error:
             raise BuildError(f"ingress: {_key(ingress)}: {error}") from None
         except go.DecodeError as error:  # a bug: every decoding names its annotation
@@ -180,15 +192,17 @@ class _Member:
     Args:
         ingress: The object.
         services: Finds Services.
+        tolerance: See `build`.
 
     Raises:
         BuildError: The Ingress is invalid.
     """
 
-    def __init__(self, ingress: Mapping[str, Any], services: Services) -> None:
+    def __init__(self, ingress: Mapping[str, Any], services: Services, tolerance: Tolerance) -> None:
         metadata, spec = ingress["metadata"], ingress.get("spec") or {}
         self._namespace, self._name, self._services = str(metadata["namespace"]), str(metadata["name"]), services
         self._annotations: Mapping[str, Any] = metadata.get("annotations") or {}
+        self._tolerance = tolerance
         check_ingress(self._annotations)
         for field in ("defaultBackend", "tls"):
             if spec.get(field):
@@ -206,8 +220,14 @@ class _Member:
         if port.get("name") == "use-annotation":
             return RuleModel(_matching(host, path, self._conditions(name)), self._action(name))
         target = self._target(name, port.get("name") or port.get("number") or 0)
-        action = Fixed("503", "Backend service does not exist") if target is None else Forward(((target, None),))
+        action = self._missing(name) if target is None else Forward(((target, None),))
         return RuleModel(_matching(host, path, ()), action)
+
+    def _missing(self, service: str) -> Fixed:
+        """What takes the place of forwarding to one Service that does not exist."""
+        if not self._tolerance.service:
+            raise BuildError(f'Service "{service}" not found')
+        return Fixed("503", "Backend service does not exist")
 
     def _target(self, service: str, port: int | str) -> TargetKey | None:
         """The target group of a Service, None if the Service does not exist."""
@@ -249,6 +269,8 @@ class _Member:
     def _action(self, name: str) -> Forward | Fixed:
         key = f"{PREFIX}/actions.{name}"
         if key not in self._annotations:
+            if not self._tolerance.action:
+                raise BuildError(f"missing actions.{name} configuration")
             return Fixed("503", "Backend action does not exist")
         raw = str(self._annotations[key])
         try:
@@ -282,7 +304,7 @@ class _Member:
         for service, port, weight in tuples:
             target = self._target(service, port)
             if target is None and len(tuples) == 1:
-                return Fixed("503", "Backend service does not exist")
+                return self._missing(service)
             if target is None:
                 raise BuildError(f'Service "{service}" not found')
             targets.append((target, weight))

@@ -21,7 +21,7 @@ def test_no_request_fails_when_a_block_ends(seed: int) -> None:
 
 def test_capacity_mode_grows_before_a_block_ends() -> None:
     """One target group serves there with all pods, so traffic leaves those of the block only with them. The others have grown by then."""
-    ended = play_block(mode=Mode.CAPACITY, override=Override(pinned_mode=Mode.CAPACITY, why="test"), noise=0.03)
+    ended = play_block(mode=Mode.CAPACITY, override=Override(pinned_mode=Mode.CAPACITY, pinned_why="test"), noise=0.03)
     assert ended.lost == 0, f"{ended.lost:.0f} of {ended.demand:.0f} requests failed"
 
 

@@ -105,7 +105,7 @@ def test_every_fault_is_survived(name: str) -> None:
 @pytest.mark.parametrize("name", ["pinned-to-capacity", "paused-by-a-person", "ingress-recreated"])
 def test_a_pin_that_was_there_before_is_there_again_after_a_fault(name: str) -> None:
     """A person who overrides it for a while, and an Ingress that is made anew, leave what the world began with."""
-    pinned = Override(pinned_mode=Mode.COST, why="compared")
+    pinned = Override(pinned_mode=Mode.COST, pinned_why="compared")
     result = play(override=pinned, outages=(outage(1.0, 3.0),), faults=(fault(name, 0.2, 0.2),))
     assert result.rows == ()
     assert {one.to for one in result.mode_changes if one.at > START + 0.5 * HOUR} <= {Mode.COST}
@@ -133,7 +133,7 @@ def test_capacity_mode_is_expensive_where_scalers_do_not_aim_at_what_replicas_ge
 
     def dollars(algorithm: Algorithm, by: CapacityWeights) -> float:
         made = application(policy=PolicySettings(capacity_weights=by))
-        pinned = Override(pinned_mode=Mode.CAPACITY, why="compared")
+        pinned = Override(pinned_mode=Mode.CAPACITY, pinned_why="compared")
         result = play(application=made, mode=Mode.CAPACITY, override=pinned, algorithm=algorithm, demand=lambda _: 2_000.0)
         assert result.totals.flow.lost == 0
         return result.totals.dollars

@@ -13,7 +13,7 @@ from failover_testbed.cluster import manifests
 from failover_testbed.lbc.annotations import BuildError, HealthCheck
 from failover_testbed.lbc.elb_limits import refusal
 from failover_testbed.lbc.group import Group, group_of, held_by
-from failover_testbed.lbc.model import Fixed, Forward, RuleModel, StackModel, TargetKey, build, references
+from failover_testbed.lbc.model import Fixed, Forward, RuleModel, StackModel, TargetKey, Tolerance, build, references
 from failover_testbed.lbc.rule_changes import changes, rendered
 from tests.testbed.lbc.cluster import APP, CAPACITY, ingress
 
@@ -220,6 +220,27 @@ def test_settings_of_target_groups_come_from_the_service_before_the_ingress() ->
     services["sd21-all"]["metadata"]["annotations"] = {f"{PREFIX}/scheme": "internal"}
     with pytest.raises(BuildError, match=r"the annotation alb\.ingress\.kubernetes\.io/scheme"):
         build([ingress()], lambda _, name: services.get(name))
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "action", "services", "refused"),
+    [
+        pytest.param(Tolerance(service=False), CAPACITY, {}, 'Service "sd21-all" not found', id="the only Service of an action"),
+        pytest.param(Tolerance(service=False), forward(INF2, TRN1), {}, 'Service "sd21-all" not found', id="the Service of a rule"),
+        pytest.param(Tolerance(action=False), None, SERVICES, "missing actions.weighted-routing configuration", id="the action"),
+    ],
+)
+def test_what_is_missing_stops_the_group_where_the_flags_say_so(
+    tolerance: Tolerance, action: str | None, services: Mapping[tuple[str, str], Any], refused: str
+) -> None:
+    """By default it is answered with 503; the flags of our install guide keep the old rules instead."""
+    known = services or {key: one for key, one in SERVICES.items() if key[1] != "sd21-all"}
+    made = ingress(action=action or "")
+    if action is None:
+        del made["metadata"]["annotations"][f"{PREFIX}/actions.weighted-routing"]
+    build([made], lambda namespace, name: known.get((namespace, name)))
+    with pytest.raises(BuildError, match=refused):
+        build([made], lambda namespace, name: known.get((namespace, name)), tolerance)
 
 
 class TestGroups:

@@ -1,0 +1,53 @@
+"""The replicas of the controller itself: which one leads, and whether another is ready to take over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from controller.clients.kube import LEASES, PODS, KubeSession
+from controller.errors import RemoteError
+from controller.service.leadership import LEASE_NAME
+from controller.signals.objects import Object, items, mapping, name_of, text
+from controller.signals.watch import list_objects
+
+_LABEL: Final = "app.kubernetes.io/name=failoverctl"
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """What is known of the replicas.
+
+    Attributes:
+        leader: The pod that holds the Lease; "" if none does or it is not known.
+        standby: Further pods that are ready, by name.
+        unready: Further pods that are not.
+        problem: Why nothing is known; "" where it is.
+    """
+
+    leader: str = ""
+    standby: tuple[str, ...] = ()
+    unready: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def read_replicas(session: KubeSession, namespace: str) -> Replicas:
+    """Reads the Lease and lists the pods of the controller.
+
+    Args:
+        session: Connection to the API server.
+        namespace: Where the controller runs.
+    """
+    try:
+        holder = text(session.get(LEASES, namespace, LEASE_NAME), "spec", "holderIdentity")
+        pods, _ = list_objects(session, PODS, namespace, (("labelSelector", _LABEL),))
+    except RemoteError as error:
+        return Replicas(problem=str(error))
+    leader = holder.rpartition("_")[0]  # the identity is the pod's name and a random word
+    others = [pod for pod in pods if name_of(pod) != leader and not mapping(pod, "metadata").get("deletionTimestamp")]
+    ready = tuple(sorted(name_of(pod) for pod in others if _ready(pod)))
+    return Replicas(leader, ready, tuple(sorted(name_of(pod) for pod in others if name_of(pod) not in ready)))
+
+
+def _ready(pod: Object) -> bool:
+    return any(text(one, "type") == "Ready" and text(one, "status") == "True" for one in items(pod, "status", "conditions"))

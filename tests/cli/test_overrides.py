@@ -1,0 +1,62 @@
+"""`pause`, `pin` and `resume` as a person runs them: each override has its own end, reason and author."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from controller.cli.main import main
+from controller.clock import SystemClock
+from controller.policy.annotations import OVERRIDES
+from tests.support.cluster import NAMESPACE, Cluster, write_application
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A healthy application in real time."""
+    made = Cluster(SystemClock())
+    yield made
+    made.close()
+
+
+def _run(cluster: Cluster, folder: Path, *words: str) -> Result:
+    write_application(folder)
+    kubeconfig = cluster.api.kubeconfig("controller", folder / "cli.kubeconfig")
+    common = ["--kubeconfig", str(kubeconfig), "--applications", str(folder / "sd21.yaml")]
+    return CliRunner().invoke(main, [words[0], *common, *words[1:]], catch_exceptions=False)
+
+
+def _overrides(cluster: Cluster) -> dict[str, Any]:
+    annotations = cluster.store.get("Ingress", "sd21", namespace=NAMESPACE)["metadata"]["annotations"]
+    return {key.partition("/")[2]: value for key, value in annotations.items() if key in OVERRIDES and not key.endswith("-until")}
+
+
+def test_a_pin_beside_a_pause_overwrites_neither_its_reason_nor_its_author(cluster: Cluster, tmp_path: Path) -> None:
+    """And `resume` says what it removed, each with its reason."""
+    assert _run(cluster, tmp_path, "pause", "--for", "2h", "--why", "maintenance", "--by", "ann").exit_code == 0
+    result = _run(cluster, tmp_path, "pin", "capacity", "--why", "load test", "--by", "bob")
+    assert "pinned to mode capacity until" in result.output
+    assert "load test (bob)" in result.output
+    assert _overrides(cluster) == {
+        "pause-reason": "maintenance",
+        "paused-by": "ann",
+        "pinned-mode": "capacity",
+        "pin-reason": "load test",
+        "pinned-by": "bob",
+    }
+    lines = _run(cluster, tmp_path, "resume").output.splitlines()
+    assert [line.split(" until ")[0] for line in lines] == ["shop/sd21: removed the pause", "shop/sd21: removed the pin to mode capacity"]
+    assert [line.rpartition(": ")[2] for line in lines] == ["maintenance (ann)", "load test (bob)"]
+    assert _overrides(cluster) == {}
+    assert _run(cluster, tmp_path, "resume").output == "shop/sd21: there is no pause and no pin\n"
+
+
+def test_an_override_has_an_author_without_being_asked(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the API server does not say who we are, it is the local user."""
+    monkeypatch.setenv("LOGNAME", "carol")
+    assert "(carol)" in _run(cluster, tmp_path, "pause", "--why", "drill").output
+    assert _overrides(cluster)["paused-by"] == "carol"

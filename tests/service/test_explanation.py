@@ -1,0 +1,95 @@
+"""What `explain`, `status`, messages and the page say of what comes next."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from controller.cli.explain import explanation_document, explanation_lines
+from controller.cli.observe import judge
+from controller.policy.model import Cause, Memory, Mode, Override, RoutingObservation, Snapshot, UnitMemory
+from controller.service.explanation import explain, next_step
+from tests.policy.support import INF2, change, pods, refused
+from tests.support.applications import NOW, memory, snapshot
+
+
+def _suspected() -> Snapshot:
+    failure = refused(NOW - 60, named_type="inf2.xlarge", named_zone="us-west-2a")
+    zones = ("us-west-2a", "us-west-2b", "us-west-2c")
+    return change(snapshot(), pool_failures=(failure,), pool_zones=zones, pending=pods(), desired=4)
+
+
+def _paused() -> Snapshot:
+    made = snapshot()
+    return replace(made, routing=replace(made.routing, override=Override(paused_until=NOW + 900, paused_why="drill")))
+
+
+def _unprepared() -> Snapshot:
+    made = _suspected()
+    return replace(made, routing=replace(made.routing, standby=()))
+
+
+RETURNING = replace(memory(Mode.CAPACITY), units={INF2: UnitMemory(NOW - 5000, Cause.CAPACITY)})
+
+
+@pytest.mark.parametrize(
+    ("made", "kept", "says"),
+    [
+        pytest.param(snapshot(), memory(), "stays in cost mode: no pod of any deployment unit waits for a node", id="healthy"),
+        pytest.param(
+            _suspected(),
+            memory(),
+            "would fail over to capacity mode in 3 min, if nothing changes: the demand is then older than a cycle of Karpenter's cache for "
+            "sd21-inf2, and the patience is over",
+            id="suspected",
+        ),
+        pytest.param(_paused(), memory(), "changes nothing: paused by an operator until 15 min from now: drill", id="paused"),
+        pytest.param(
+            snapshot(mode=Mode.CAPACITY),
+            RETURNING,
+            "would fall back to cost mode in 22 min 42 s, if nothing changes: back to cost mode with sd21-inf2: the replicas that the "
+            "present demand needs are ready",
+            id="returning",
+        ),
+        pytest.param(replace(snapshot(), routing=RoutingObservation(exists=False)), memory(), "changes nothing: ", id="no Ingress"),
+    ],
+)
+def test_the_next_step_is_one_sentence(made: Snapshot, kept: Memory, says: str) -> None:
+    """With the time, and with what it waits for."""
+    assert next_step(kept, made).startswith(says)
+
+
+def test_a_suspicion_says_what_would_prove_it_at_once() -> None:
+    """And after which time."""
+    assert explain(memory(), _suspected()).sooner == "in 30 s if AWS also refuses us-west-2b, us-west-2c for sd21-inf2"
+
+
+def test_why_not_is_said_before_it_comes_to_it() -> None:
+    """Each unit is asked about, and a command that would be refused says so."""
+    explained = explain(memory(), _unprepared())
+    (one,) = explained.what_if
+    assert "no standby rule keeps sd21-all registered" in one.answer
+    assert "no standby rule keeps sd21-all registered" in explained.forced
+
+
+def test_the_commands_fit_the_state() -> None:
+    """Force asks for the other mode; what is paused is resumed."""
+    assert explain(memory(), snapshot()).force == 'failoverctl pin capacity shop/sd21 --for 1h --why "…"'
+    assert explain(memory(), snapshot()).stop == 'failoverctl pause shop/sd21 --for 1h --why "…"'
+    assert explain(RETURNING, snapshot(mode=Mode.CAPACITY)).force.startswith("failoverctl pin cost ")
+    assert explain(memory(), _paused()).stop == "failoverctl resume shop/sd21"
+
+
+@pytest.mark.parametrize("made", [snapshot(), _suspected(), _paused(), _unprepared()], ids=["healthy", "suspected", "paused", "unprepared"])
+def test_people_and_machines_read_the_same(made: Snapshot) -> None:
+    """At 80 columns."""
+    seen = judge(made, memory())
+    explained = explain(seen.memory, seen.snapshot)
+    lines = [line for _, line in explanation_lines(seen, explained, 80)]
+    assert max(map(len, lines)) <= 80
+    document = explanation_document(seen, explained)
+    shown = " ".join(" ".join(lines).split())
+    assert document["next"] in shown
+    assert all(one["answer"] in shown for one in document["whatIf"])
+    assert all(sentence in shown for sentence in document["holding"])
