@@ -107,6 +107,23 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(size: tuple[int, i
     assert decoded == []
 
 
+@pytest.mark.parametrize("size", [(1, 101), (101, 1), (1, 10_000), (1, 65), (130, 2)])
+def test_a_side_that_is_too_long_is_refused_before_it_is_decoded(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A strip of few pixels: what scales its shorter side makes gigabytes of it."""
+    decoded: list[object] = []
+    monkeypatch.setattr(ImageFile.ImageFile, "load", decoded.append)
+    with pytest.raises(InputTooLarge, match="at most 100, and at most 64 times the other"):
+        read_image(text(bomb(*size)), settings(max_side=100))
+    assert decoded == []
+
+
+def test_a_side_may_be_as_long_as_the_setting_says() -> None:
+    """64 times as long as the other, and not one more."""
+    assert read_image(text(encoded((128, 2))), settings(max_side=128)).size == (128, 2)
+    with pytest.raises(InputTooLarge, match="129 x 3"):
+        read_image(text(encoded((129, 3))), settings(max_side=128))
+
+
 def test_the_size_limit_is_exact() -> None:
     """Bytes are counted after base64."""
     data = encoded()

@@ -7,8 +7,9 @@ import grpc
 import httpx
 import pytest
 from failover_model_server.backends.echo import EchoBackend
+from failover_model_server.rpc.guard import unary
 from failover_model_server.rpc.messages import message
-from failover_model_server.rpc.open_inference import _Answers, _refusing
+from failover_model_server.rpc.open_inference import _Answers
 from failover_model_server.serving.service import Service
 from failover_model_server.tasks.echo import EchoTask
 
@@ -42,8 +43,9 @@ async def _by_grpc(service: Service) -> _Context:
     tensor: Any = message("ModelInferRequest.InferInputTensor", name="prompt", datatype="BYTES", shape=[1])
     tensor.contents.bytes_contents.append(b"hello")
     context = _Context()
+    request = message("ModelInferRequest", model_name="model", inputs=[tensor])
     with pytest.raises(_Aborted):
-        await _refusing(_Answers(service).model_infer)(message("ModelInferRequest", model_name="model", inputs=[tensor]), context)
+        await unary(_Answers(service).model_infer, lambda read: read)(request, context)
     return context
 
 

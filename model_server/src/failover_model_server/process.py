@@ -13,9 +13,11 @@ from pathlib import Path
 import structlog
 import uvicorn
 import uvloop
+from starlette.types import ASGIApp
 
 from failover_model_server.errors import LoadError
 from failover_model_server.http import app
+from failover_model_server.http.connections import Connections, limits
 from failover_model_server.lifecycle import State, Status
 from failover_model_server.rpc.server import RpcServer
 from failover_model_server.serving.service import Service
@@ -71,8 +73,10 @@ async def _serve(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     listener = listen(settings.host, settings.port)
-    http = HttpServer(_config(service))
+    connections = Connections(limits(settings))
+    http = HttpServer(http_config(app.make(service), settings, connections))
     serving = asyncio.create_task(http.serve(sockets=[listener]), name="http")
+    watching = asyncio.create_task(connections.watch(), name="connections")
     rpc = RpcServer(service)
     grpc_port = await rpc.start(settings.host, settings.grpc_port)
     log.info("listening", http=listener.getsockname()[1], grpc=grpc_port)
@@ -83,6 +87,7 @@ async def _serve(settings: Settings) -> int:
         await _drain(service, settings, failed)
         http.should_exit = True
         await asyncio.gather(serving, rpc.stop(settings.finish_seconds))
+        watching.cancel()
         idle = loading.done()
         loading.cancel()
         idle &= await service.stop(CLOSE_SECONDS)
@@ -108,15 +113,17 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _config(service: Service) -> uvicorn.Config:
+def http_config(served: ASGIApp, settings: Settings, connections: Connections) -> uvicorn.Config:
+    """How uvicorn serves an app on these connections."""
     return uvicorn.Config(
-        app.make(service),
+        served,
         log_config=None,
         access_log=False,
-        http="httptools",
+        http=connections.protocol(),
+        ws="none",
         lifespan="on",
         timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=math.ceil(service.settings.finish_seconds),  # 0 is none; None would be for ever
+        timeout_graceful_shutdown=math.ceil(settings.finish_seconds),  # 0 is none; None would be for ever
         server_header=False,
     )
 

@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     cloudwatch_endpoint: str = Field(default="", description="Another endpoint than AWS's own; for tests.")
     ui: bool = Field(default=False, description="Show the Gradio page at /serve (needs the extra `ui`).")
     load_route_limit: int = Field(
-        default=1000, ge=0, description="Most inferences of one call of the seed's /load route; 0 turns the route off."
+        default=0, ge=0, le=10_000, description="Most inferences of one call of the seed's /load route; 0 turns the route off."
     )
 
     sequence_buckets: Annotated[tuple[int, ...], NoDecode] = Field(
@@ -122,9 +122,17 @@ class Settings(BaseSettings):
     )
     compile_mode: str = Field("max-autotune-no-cudagraphs", description="torch.compile's mode, for `triton` with inductor.")
 
+    # Limits of a client
+    max_connections: int = Field(
+        default=1000, ge=1, description="HTTP connections; beyond, the one is closed for which the server has waited longest."
+    )
+    header_timeout: float = Field(default=10.0, gt=0, description="Seconds for the headers of a request; then 408.")
+    body_timeout: float = Field(default=30.0, gt=0, description="Seconds for its body; then 408.")
+
     # Limits of a request
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1, description="Bytes of a request body.")
     max_pixels: int = Field(default=16_000_000, ge=1, description="Pixels of an image that is sent.")
+    max_side: int = Field(default=8192, ge=1, description="Pixels of its longer side.")
     max_input_tokens: int = Field(default=2048, ge=1, description="Tokens of a prompt.")
     max_new_tokens: int = Field(
         default=256, ge=1, validation_alias=_or_seed("max_new_tokens", "MAX_NEW_TOKENS"), description="Tokens that may be generated."

@@ -2,17 +2,16 @@
 
 import asyncio
 import contextlib
-import math
 import signal
 
 import httpx
 import structlog
-import uvicorn
 from prometheus_client import CollectorRegistry, Counter
 
 from failover_model_server.adapter.app import Adapter, make
 from failover_model_server.adapter.engine import Engine
-from failover_model_server.process import KEEP_ALIVE, HttpServer, listen
+from failover_model_server.http.connections import Connections, limits
+from failover_model_server.process import HttpServer, http_config, listen
 from failover_model_server.settings import Settings
 from failover_model_server.telemetry import logs
 from failover_model_server.telemetry.counters import counters
@@ -37,24 +36,17 @@ async def _serve(settings: Settings) -> int:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    limits = httpx.Limits(max_connections=settings.max_queue + 4)
-    async with httpx.AsyncClient(base_url=settings.engine_url, limits=limits, trust_env=False) as client, sink:
+    pool = httpx.Limits(max_connections=settings.max_queue + 4)
+    async with httpx.AsyncClient(base_url=settings.engine_url, limits=pool, trust_env=False) as client, sink:
         engine = Engine(settings, sink, client)
         adapter = Adapter(settings, engine, sink, registry)
         listener = listen(settings.host, settings.port)
-        http = HttpServer(
-            uvicorn.Config(
-                make(adapter),
-                log_config=None,
-                access_log=False,
-                timeout_keep_alive=KEEP_ALIVE,
-                timeout_graceful_shutdown=math.ceil(settings.finish_seconds),
-                server_header=False,
-            )
-        )
+        connections = Connections(limits(settings))
+        http = HttpServer(http_config(make(adapter), settings, connections))
         serving = asyncio.create_task(http.serve(sockets=[listener]), name="http")
         log.info("listening", http=listener.getsockname()[1], engine=settings.engine_url)
         watching = asyncio.create_task(engine.watch(), name="engine")
+        guarding = asyncio.create_task(connections.watch(), name="connections")
         await stopping.wait()
         adapter.draining = True
         log.info("draining", seconds=settings.drain_seconds)
@@ -62,6 +54,7 @@ async def _serve(settings: Settings) -> int:
         http.should_exit = True
         await serving
         watching.cancel()
+        guarding.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
         await engine.observe()  # counts the answers since the last observation

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
 from failover_model_server.errors import InferenceFailed, InputTooLarge, Overloaded, RequestError, in_words
@@ -99,5 +100,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestError, refused)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(ClientGone, gone)
+    for left in (ClientGone, ClientDisconnect):
+        app.add_exception_handler(left, gone)
     app.add_exception_handler(Exception, unexpected)

@@ -5,10 +5,9 @@ from importlib.metadata import version
 from typing import Any
 
 import grpc
-import structlog
 from google.protobuf.message import Message
 
-from failover_model_server.errors import InvalidRequest, RequestError
+from failover_model_server.errors import InvalidRequest
 from failover_model_server.lifecycle import ALIVE, State
 from failover_model_server.rpc.messages import INFERENCE, METHODS, message
 from failover_model_server.serving.open_inference import VERSION, check_model, infer_all, metadata
@@ -16,17 +15,6 @@ from failover_model_server.serving.raw import pack, text, unpack
 from failover_model_server.serving.service import Service
 from failover_model_server.serving.tensors import Values, outputs, requests
 
-log = structlog.get_logger()
-
-CODES = {
-    400: grpc.StatusCode.INVALID_ARGUMENT,
-    404: grpc.StatusCode.NOT_FOUND,
-    413: grpc.StatusCode.INVALID_ARGUMENT,
-    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    503: grpc.StatusCode.UNAVAILABLE,
-    504: grpc.StatusCode.DEADLINE_EXCEEDED,
-}
-"""gRPC's code for each of our HTTP statuses; INTERNAL for the rest."""
 CONTENTS = {
     "BOOL": "bool_contents",
     "INT64": "int64_contents",
@@ -50,30 +38,13 @@ def handler(service: Service) -> grpc.GenericRpcHandler:
     }
     handlers = {
         name: grpc.unary_unary_rpc_method_handler(
-            _refusing(answer),
+            answer,
             request_deserializer=METHODS[name].request.FromString,
             response_serializer=METHODS[name].response.SerializeToString,
         )
         for name, answer in methods.items()
     }
     return grpc.method_handlers_generic_handler(f"{INFERENCE}.GRPCInferenceService", handlers)
-
-
-def _refusing(answer: Answer) -> Answer:
-    """Turn our errors into gRPC's, with the time to wait as `retry-after` in the trailing metadata."""
-
-    async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
-        try:
-            return await answer(request, context)
-        except RequestError as error:
-            trailing = () if error.retry_after is None else (("retry-after", f"{error.retry_after:g}"),)
-            await context.abort(CODES.get(error.status, grpc.StatusCode.INTERNAL), str(error), trailing)
-        except Exception:
-            log.exception("rpc_failed")
-            await context.abort(grpc.StatusCode.INTERNAL, "the server failed on this request")
-        raise AssertionError("abort has raised")
-
-    return guarded
 
 
 class _Answers:

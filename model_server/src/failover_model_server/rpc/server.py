@@ -11,6 +11,7 @@ from grpc_health.v1.health import aio as health
 
 from failover_model_server.lifecycle import ALIVE, State, Status
 from failover_model_server.rpc import open_inference
+from failover_model_server.rpc.guard import Guard
 from failover_model_server.rpc.messages import TORCHSERVE, HealthResponse
 from failover_model_server.serving.service import Service
 
@@ -18,6 +19,10 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 LIVENESS = "liveness"
 READINESS = "readiness"
+STREAMS = 128
+"""Calls at a time on one connection."""
+IDLE_MS = 300_000
+"""A connection without a call for so long is closed; clients open another."""
 
 
 class RpcServer:
@@ -29,8 +34,18 @@ class RpcServer:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        settings = service.settings
         self._server = grpc.aio.server(
-            options=[("grpc.max_receive_message_length", service.settings.max_body_bytes), ("grpc.so_reuseport", 0)]
+            interceptors=[Guard()],
+            maximum_concurrent_rpcs=settings.max_connections,
+            options=[
+                ("grpc.max_receive_message_length", settings.max_body_bytes),
+                ("grpc.so_reuseport", 0),
+                ("grpc.server_handshake_timeout_ms", int(settings.header_timeout * 1000)),
+                ("grpc.max_allowed_incoming_connections", settings.max_connections),
+                ("grpc.max_concurrent_streams", STREAMS),
+                ("grpc.max_connection_idle_ms", IDLE_MS),
+            ],
         )
         self._health = health.HealthServicer()
         self._changes: asyncio.Queue[State] = asyncio.Queue()

@@ -193,7 +193,7 @@ class Service:
     def refusal(self, timeout: float | None = None) -> RequestError | None:
         """Why a request that comes now would get no answer, before anything is done for it; None: it may come in. Counts it if so."""
         try:
-            self._open().admit(self._clock() + self._seconds(timeout) * (1 - RESERVE))
+            self._open().admit(self._clock() + self.seconds(timeout) * (1 - RESERVE))
         except RequestError as error:
             self._refused(error)
             return error
@@ -211,7 +211,7 @@ class Service:
             RequestError: with the status and the message for the client.
         """
         began = self._clock()
-        seconds = self._seconds(timeout)
+        seconds = self.seconds(timeout)
         self.in_flight += 1
         try:
             answer = await self._within(began, seconds, request, emit)
@@ -229,7 +229,8 @@ class Service:
         self._counters.answered(answer.latency)
         return answer
 
-    def _seconds(self, timeout: float | None) -> float:
+    def seconds(self, timeout: float | None) -> float:
+        """Seconds that a request has: what its client allows, at most the setting."""
         return min(timeout or self.settings.request_timeout, self.settings.request_timeout)
 
     async def _within(self, began: float, seconds: float, request: BaseModel, emit: Emit | None) -> Answer:

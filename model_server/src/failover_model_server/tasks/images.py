@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FORMATS = ("JPEG", "PNG", "WEBP")
+MOST_RATIO = 64
+"""Longer to shorter side. A processor that scales the shorter side to some hundred pixels makes a strip of gigabytes of a longer one."""
 
 
 def read_image(text: str, settings: Settings) -> "Image":
@@ -20,33 +22,38 @@ def read_image(text: str, settings: Settings) -> "Image":
 
     Raises:
         InvalidRequest: not base64, not a JPEG, PNG or WebP image, or a URL that is not allowed or does not answer.
-        InputTooLarge: more bytes or pixels than the settings allow.
+        InputTooLarge: more bytes or pixels than the settings allow, or a side that is too long.
     """
     most = settings.max_body_bytes
     data = fetch(text, settings.url_allow_list, most) if text.startswith(("http://", "https://")) else _decode(text)
     if len(data) > most:
         raise InputTooLarge(f"image: more than {most} bytes")
-    return _open(data, settings.max_pixels)
+    return _open(data, settings)
 
 
-def _open(data: bytes, max_pixels: int) -> "Image":
+def _open(data: bytes, settings: Settings) -> "Image":
     from PIL import Image, ImageOps
 
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check_pixels(image, max_pixels)  # known from the header, before anything is decoded
+            _check_size(image.width, image.height, settings)  # known from the header, before anything is decoded
             return ImageOps.exif_transpose(image).convert("RGB")
     except InputTooLarge:
         raise
     except Image.DecompressionBombError as error:  # Pillow's own limit, from the header too
-        raise InputTooLarge(f"image: too many pixels; at most {max_pixels} in all") from error
+        raise InputTooLarge(f"image: too many pixels; at most {settings.max_pixels} in all") from error
     except Exception as error:  # decoders raise nearly anything over a damaged file
         raise InvalidRequest("image: not a JPEG, PNG or WebP image that can be read") from error
 
 
-def _check_pixels(image: "Image", max_pixels: int) -> None:
-    if image.width * image.height > max_pixels:
-        raise InputTooLarge(f"image: {image.width} x {image.height} pixels; at most {max_pixels} in all")
+def _check_size(width: int, height: int, settings: Settings) -> None:
+    if width * height > settings.max_pixels:
+        raise InputTooLarge(f"image: {width} x {height} pixels; at most {settings.max_pixels} in all")
+    longer, shorter = max(width, height), min(width, height)
+    if longer > settings.max_side or longer > MOST_RATIO * shorter:
+        raise InputTooLarge(
+            f"image: {width} x {height} pixels; a side has at most {settings.max_side}, and at most {MOST_RATIO} times the other"
+        )
 
 
 def _decode(text: str) -> bytes:

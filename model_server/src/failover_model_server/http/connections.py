@@ -1,0 +1,200 @@
+"""The open connections: how many there may be, and how long each may keep the server waiting for its request or its answer's reader.
+
+A stranger can open connections, begin requests and never end them. Each wait for a client has a limit, and where there are too many
+connections the one that has kept the server waiting longest is closed, so that a probe can always connect.
+"""
+
+import asyncio
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import structlog
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from failover_model_server.settings import Settings
+
+log = structlog.get_logger()
+
+CHECK_SECONDS = 0.5
+"""Between two checks of the limits."""
+UNREAD_SECONDS = 30.0
+"""A client that reads nothing of its answer for so long is gone; what a load balancer does not take in this time it never will."""
+OTHER_FILES = 256
+"""File descriptors that are not HTTP connections: gRPC's, the model's files, pipes."""
+REQUEST_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client may take."""
+
+    most: int
+    """Connections that may be open."""
+    head_seconds: float
+    """From a connection, or from the first byte of a request, to the end of its headers."""
+    body_seconds: float
+    """From there to the end of the body."""
+
+
+def limits(settings: Settings) -> Limits:
+    """The limits that the settings name; no more connections than the process may have open files."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = settings.max_connections if files == resource.RLIM_INFINITY else min(settings.max_connections, max(1, files - OTHER_FILES))
+    return Limits(most, settings.header_timeout, settings.body_timeout)
+
+
+class Connections:
+    """Those that are open. Used on the event loop's thread only.
+
+    Args:
+        limits: of all of them and of each.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+        self.limits = limits
+        self.now = clock
+        self._open: set[Connection] = set()
+        self._waiting: dict[Connection, None] = {}
+
+    def protocol(self) -> type[asyncio.Protocol]:
+        """What uvicorn makes for each connection."""
+
+        def made(
+            config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: asyncio.AbstractEventLoop | None = None
+        ) -> Connection:
+            return Connection(self, config, server_state, app_state, _loop)
+
+        return cast("type[asyncio.Protocol]", made)  # uvicorn calls it and no more
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def opened(self, connection: "Connection") -> bool:
+        """Take in a connection, for which the one is closed that has kept us waiting longest; False: all are at work."""
+        if len(self._open) >= self.limits.most:
+            longest = next(iter(self._waiting), None)
+            if longest is None:
+                return False
+            longest.cut_off()
+        self._open.add(connection)
+        self.waits(connection)
+        return True
+
+    def waits(self, connection: "Connection") -> None:
+        """From now on we wait for this client."""
+        self._waiting.pop(connection, None)  # to the end of the order
+        self._waiting[connection] = None
+
+    def works(self, connection: "Connection") -> None:
+        """Its request is whole: the client waits for us."""
+        self._waiting.pop(connection, None)
+
+    def closed(self, connection: "Connection") -> None:
+        """It is gone."""
+        self._open.discard(connection)
+        self._waiting.pop(connection, None)
+
+    def check(self) -> None:
+        """End what has kept us waiting beyond its limit."""
+        for connection in list(self._open):
+            connection.check()
+
+    async def watch(self) -> None:
+        """Check repeatedly, until cancelled."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            self.check()
+
+
+class Connection(HttpToolsProtocol):
+    """One connection. Between two requests uvicorn's own keep-alive limit holds."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, loop)
+        self._all = connections
+        self._since = connections.now()
+        self._limit: float | None = connections.limits.head_seconds
+        """Seconds for what is being read; None: no request is."""
+        self._unread: float | None = None
+        """Since when the client has left a part of its answer unread."""
+        self._begun = False
+        """It has sent a byte."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        if not self._all.opened(self):
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._all.closed(self)
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        super().on_message_begin()
+        self._begun = True
+        self._reads(self._all.limits.head_seconds)
+
+    def on_headers_complete(self) -> None:
+        """A body may follow."""
+        self._reads(self._all.limits.body_seconds)
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        self._limit = None
+        if self._answering:
+            self._all.works(self)
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """The answer is written."""
+        self._since = self._all.now()  # what was sent ahead was not read meanwhile
+        super().on_response_complete()
+        if not self._answering:
+            self._all.waits(self)
+
+    def _reads(self, limit: float) -> None:
+        self._limit, self._since = limit, self._all.now()
+        if not self._answering:
+            self._all.waits(self)
+
+    @property
+    def _answering(self) -> bool:
+        """A request is being answered, whole or not."""
+        return bool(self.cycle) and not self.cycle.response_complete
+
+    def check(self) -> None:
+        """Compare with the limits."""
+        now = self._all.now()
+        if self.transport.get_write_buffer_size():
+            self._unread = self._unread or now
+            if now - self._unread > UNREAD_SECONDS:
+                self.transport.abort()
+            return
+        self._unread = None
+        ahead = bool(self.pipeline) or (self._answering and not self.cycle.more_body)  # sent while an earlier one is being answered
+        if self._limit is not None and now - self._since > self._limit and not ahead:
+            self.cut_off()
+
+    def cut_off(self) -> None:
+        """Close it; with a word where a request was begun and nothing of an answer is written."""
+        if self._begun and self._limit is not None and not (self._answering and self.cycle.response_started):
+            self.transport.write(REQUEST_TIMEOUT)
+        self.transport.close()
+        self._all.closed(self)

@@ -1,0 +1,161 @@
+"""Strangers who open connections and say little: each wait for them ends, and a probe always gets through."""
+
+import http.client
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+
+from tests.support.process import ServerProcess, running
+
+pytestmark = pytest.mark.slow
+
+QUICK = {"MODEL_SERVER_HEADER_TIMEOUT": "0.5", "MODEL_SERVER_BODY_TIMEOUT": "0.5"}
+BODY = b'{"prompt": "x"}'
+HEAD = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    """A server with short limits, and places for forty connections."""
+    with running(**QUICK, MODEL_SERVER_MAX_CONNECTIONS="40") as process:
+        process.until("/readiness", 200)
+        yield process
+
+
+@contextmanager
+def connected(server: ServerProcess) -> Iterator[socket.socket]:
+    """A connection to the HTTP port."""
+    with socket.create_connection(("127.0.0.1", server.logged("listening")["http"]), timeout=20) as connection:
+        yield connection
+
+
+def everything(connection: socket.socket) -> bytes:
+    """What comes until the other side closes."""
+    found = b""
+    try:
+        while part := connection.recv(65536):
+            found += part
+    except ConnectionResetError:
+        pass
+    return found
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        (b"", b""),
+        (b"POST /echo HT", b"408"),
+        (b"GET /health HTTP/1.1\r\nHost: x\r\n", b"408"),
+        (HEAD + b"Content-Length: 15\r\n\r\n", b"408"),
+        (HEAD + b'Content-Length: 15\r\n\r\n{"prompt', b"408"),
+        (HEAD + b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"pro\r\n', b"408"),
+    ],
+    ids=["nothing", "a line", "headers", "no body", "half a body", "a chunk"],
+)
+def test_a_request_that_does_not_end_is_ended(server: ServerProcess, said: bytes, answer: bytes) -> None:
+    """At every place where a client may stop."""
+    with connected(server) as connection:
+        connection.sendall(said)
+        assert everything(connection)[9:12] == answer
+
+
+def test_the_second_request_of_a_connection_has_limits_too(server: ServerProcess) -> None:
+    """Its first byte ends the time that a kept connection may rest."""
+    with connected(server) as connection:
+        connection.sendall(HEAD + b"Content-Length: 15\r\n\r\n" + BODY + b"POST /ec")
+        answers = everything(connection)
+        assert answers.startswith(b"HTTP/1.1 200")
+        assert b"HTTP/1.1 408" in answers
+
+
+def test_a_connection_that_rests_is_kept(server: ServerProcess) -> None:
+    """The limits are those of requests: between two of them a load balancer keeps its connection."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.logged("listening")["http"], timeout=20)
+    for _ in range(2):
+        connection.request("POST", "/echo", BODY, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        assert (answer.status, b'"response":"x"' in answer.read()) == (200, True)
+        with connected(server) as other:  # for longer than the limits
+            assert everything(other) == b""
+    connection.close()
+
+
+def test_a_request_that_is_being_answered_has_none_of_these_limits() -> None:
+    """It takes three times as long as a client may take to send one."""
+    with running(ECHO_BATCH_SECONDS="1.5", **QUICK) as server:
+        server.until("/readiness", 200)
+        with connected(server) as connection:
+            connection.sendall(HEAD + b"Connection: close\r\nContent-Length: 15\r\n\r\n" + BODY)
+            assert everything(connection).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /he", HEAD + b"Content-Length: 99\r\n\r\n"], ids=["idle", "half-open", "dripping"])
+def test_probes_get_through_a_flood_of_connections(said: bytes) -> None:
+    """Ten times as many connections as there are places: none fails a probe, and the oldest are closed for the newest."""
+    with running(MODEL_SERVER_MAX_CONNECTIONS="30", MODEL_SERVER_HEADER_TIMEOUT="600", MODEL_SERVER_BODY_TIMEOUT="600") as server:
+        server.until("/readiness", 200)
+        with ExitStack() as stack:
+            flood = []
+            for number in range(300):
+                flood.append(stack.enter_context(connected(server)))
+                flood[-1].sendall(said)
+                if number % 30 == 0:
+                    assert httpx.get(f"{server.url}/health", timeout=5).status_code == 200
+            assert httpx.get(f"{server.url}/readiness", timeout=5).status_code == 200
+            everything(flood[0])  # ends: it has been closed
+
+
+def test_what_is_being_answered_is_never_closed_for_a_newcomer() -> None:
+    """Only connections that keep the server waiting make room."""
+    with running(ECHO_BATCH_SECONDS="1", MODEL_SERVER_MAX_CONNECTIONS="4", MODEL_SERVER_BATCH_BUCKETS="1,2,4") as server:
+        server.until("/readiness", 200)
+        with ThreadPoolExecutor(4) as threads, ExitStack() as stack:
+            asked = [threads.submit(httpx.post, f"{server.url}/echo", json={"prompt": str(number)}, timeout=20) for number in range(3)]
+            while server_running(server) < 1:
+                pass
+            for _ in range(20):
+                stack.enter_context(connected(server)).sendall(b"GET /")
+            assert [answer.result().status_code for answer in asked] == [200, 200, 200]
+
+
+def server_running(server: ServerProcess) -> float:
+    """Requests on the accelerator."""
+    lines = httpx.get(f"{server.url}/metrics").text.splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("model_server_running_requests "))
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "/inference.GRPCInferenceService/ModelInfer",
+        "/inference.GRPCInferenceService/ModelReady",
+        "/grpc.health.v1.Health/Check",
+        "/org.pytorch.serve.grpc.inference.InferenceAPIsService/Ping",
+    ],
+)
+def test_garbage_over_grpc_is_named_and_no_class_is(server: ServerProcess, method: str) -> None:
+    """Neither messages nor exceptions are named."""
+    with grpc.insecure_channel(server.grpc) as channel, pytest.raises(grpc.RpcError) as refused:
+        channel.unary_unary(method)(b"\xff\xff garbage", timeout=5)
+    error: Any = refused.value
+    assert (error.code(), error.details()) == (grpc.StatusCode.INVALID_ARGUMENT, "the message cannot be read")
+
+
+def test_garbage_over_a_grpc_stream(server: ServerProcess) -> None:
+    """Watch reads its message itself too."""
+    with grpc.insecure_channel(server.grpc) as channel, pytest.raises(grpc.RpcError) as refused:
+        list(channel.unary_stream("/grpc.health.v1.Health/Watch")(b"\xff\xff garbage", timeout=5))
+    error: Any = refused.value
+    assert (error.code(), error.details()) == (grpc.StatusCode.INVALID_ARGUMENT, "the message cannot be read")
+
+
+def test_half_open_grpc_connections_end(server: ServerProcess) -> None:
+    """A connection whose client never speaks HTTP/2 is closed after the time for headers."""
+    with socket.create_connection(("127.0.0.1", server.logged("listening")["grpc"]), timeout=20) as connection:
+        everything(connection)
