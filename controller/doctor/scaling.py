@@ -31,8 +31,8 @@ def metric_period(observed: Observation) -> Iterator[Finding]:
         f"the metric period is {period_s} s: the demand that the controller knows is up to {oldest} old ({usual} with 60 s), KEDA scales "
         "as late, and between two periods it may find no value, which it takes for no demand",
         f'set metricStatPeriod and metricCollectionTime to "60", and divide by {period_s / _MINUTE_S:g} the targets and, in the '
-        f"application file, periodSeconds and throughput; or keep the period, and where idle pods publish zeros set {_KEEP}. Without that, the "
-        "controller raises floors while no counter has a value",
+        f"application file, periodSeconds and throughput; or keep the period, and where idle pods publish zeros set {_KEEP}. Without "
+        "that, the controller raises floors while no counter has a value",
     )
 
 

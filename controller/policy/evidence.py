@@ -256,10 +256,12 @@ def _facts(unit: Unit, observed: UnitObservation, found: Finding, waiting: Seque
     if refusals:
         last = max(refusals, key=lambda failure: failure.at)
         attempts = len({failure.attempt for failure in refusals})
-        codes = text.listing(last.codes) + (" (and perhaps others: the message was cut)" if last.truncated else "")
+        cut = " (and perhaps others: the message was cut)" if last.truncated else ""
         where = f" {last.named_type} in {last.named_zone}" if last.named_type and last.named_zone else ""
         scope = "" if last.requirements_known else "; its NodeClaim was never seen"
-        facts.append(f"{attempts} refused attempt(s), last {text.duration(now - last.at)} ago: {codes}{where}{scope}")
+        facts.append(
+            f"{attempts} refused attempt(s), last {text.duration(now - last.at)} ago: {text.listing(last.codes)}{where}{cut}{scope}"
+        )
         facts.append(missing_words(found, observed))
     if observed.pool.blocked_at is not None:
         facts.append(f"NodePool {observed.pool.name}: no compatible instance type, {text.duration(now - observed.pool.blocked_at)} ago")

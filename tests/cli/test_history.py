@@ -59,7 +59,7 @@ def test_since_leaves_out_what_is_older_and_machines_get_the_same() -> None:
 
 
 def test_a_mode_change_remembers_who_made_it_its_price_and_when_it_was_shown() -> None:
-    """The controller, a person by name, or whoever wrote the Ingress."""
+    """The controller, a person by name, or the field manager that wrote the Ingress."""
     short = change(snapshot(), pool_failures=(refused(NOW - 60),), pool_blocked_at=NOW - 50, pending=pods(), desired=4)
     kept = conclude(memory(), short).memory
     later = replace(short, now=NOW + 60)

@@ -486,8 +486,8 @@ def test_facts_list_everything_that_was_observed() -> None:
         notes=("quota: 10 of 64 vCPU free",),
     )
     assert judge(made).facts == (
-        "1 refused attempt(s), last 1 min ago: InsufficientInstanceCapacity (and perhaps others: the message was cut) inf2.xlarge in us-west-2a; "
-        "its NodeClaim was never seen",
+        "1 refused attempt(s), last 1 min ago: InsufficientInstanceCapacity inf2.xlarge in us-west-2a "
+        "(and perhaps others: the message was cut); its NodeClaim was never seen",
         "inf2.xlarge in us-west-2a refused, the zones that count are not known; proven: saturated",
         "NodePool inf2: no compatible instance type, 20 s ago",
         "NodePool inf2: limit of 8 cpu",

@@ -9,7 +9,17 @@ from typing import Any, Final
 from controller.clients.kube import RESOURCES, Resource
 from controller.clock import ManualClock, format_rfc3339
 from controller.foreign import decode
-from controller.policy.annotations import MARKER, OVERRIDE_REASON, PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL, RETURN_STEP
+from controller.policy.annotations import (
+    MARKER,
+    PAUSE_REASON,
+    PAUSED_BY,
+    PAUSED_UNTIL,
+    PIN_REASON,
+    PINNED_BY,
+    PINNED_MODE,
+    PINNED_UNTIL,
+    RETURN_STEP,
+)
 from controller.policy.model import Application, Snapshot, Source
 from controller.policy.routing import action_key, format_action
 from controller.signals.cluster import ClusterView
@@ -64,7 +74,10 @@ def _ingress() -> dict[str, Any]:
         PAUSED_UNTIL: _STAMP,
         PINNED_MODE: "cost",
         PINNED_UNTIL: _STAMP,
-        OVERRIDE_REASON: "a reason",
+        PAUSE_REASON: "a reason",
+        PAUSED_BY: "somebody",
+        PIN_REASON: "a reason",
+        PINNED_BY: "somebody",
         RETURN_STEP: "1",
         "alb.ingress.kubernetes.io/conditions.weighted-routing": "[]",
     }

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from controller.cli.observe import judge
 from controller.cli.plan import plan_document, plan_lines
-from controller.cli.status import status_document, status_lines
+from controller.cli.status import Running, status_document, status_lines
 from controller.clock import LATEST
 from controller.foreign import MAX_ANNOTATION, MAX_VALUE
 from controller.notifiers.redact import redact
@@ -58,12 +58,12 @@ def _texts(snapshot: Snapshot) -> Iterator[str]:
         ensure_ascii=False,
     )
     _, messages = alert_changes(snapshot, {}, made.decision.alerts, made.decision.mode)
-    messages += [control(APP.key, "Override", "override", snapshot.routing.override.why or "-", NOW)]
+    messages += [control(APP.key, "Override", "override", snapshot.routing.override.paused_why or "-", NOW)]
     messages += [message for message in (routed(snapshot, made.decision),) if message is not None]
     yield from (redact(plain(shown_message(message))).replace("\n", " ") for message in messages)
     seen = judge(snapshot, made.memory)
-    yield from (line for _, line in (*status_lines(seen, None), *plan_lines(seen, exact=True)))
-    status_document(seen, None)
+    yield from (line for _, line in (*status_lines(seen, Running(), 80), *plan_lines(seen, 80, requests=True)))
+    status_document(seen, Running())
     plan_document(seen)
 
 
