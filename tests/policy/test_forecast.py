@@ -14,18 +14,20 @@ from controller.policy.reasons import Reason
 from tests.policy.support import INF2, change, pods, refused
 from tests.support.applications import NOW, application, memory, snapshot
 
+PATIENT = application(policy=PolicySettings(patience_s=30))
+
 
 def _suspected() -> Snapshot:
     """inf2 was refused in one zone of three, and its pods have waited for 90 s."""
     failure = refused(NOW - 60, named_type="inf2.xlarge", named_zone="us-west-2a")
     zones = ("us-west-2a", "us-west-2b", "us-west-2c")
-    return change(snapshot(), pool_failures=(failure,), pool_zones=zones, pending=pods(), desired=4)
+    return change(snapshot(PATIENT), pool_failures=(failure,), pool_zones=zones, pending=pods(), desired=4)
 
 
 def test_a_suspected_shortage_becomes_a_failover_when_it_is_old_enough_and_the_patience_is_over() -> None:
-    """240 s of demand, 90 s of which are over, and 10 s of patience; not a second earlier."""
+    """240 s of demand, 90 s of which are over, and 30 s of patience; not a second earlier."""
     coming = forecast(memory(), _suspected())
-    assert coming.in_s == pytest.approx(160, abs=0.1)
+    assert coming.in_s == pytest.approx(180, abs=0.1)
     assert (coming.decision.verb, coming.proof, coming.now.reason) == (Verb.FAILOVER, Proof.AGE, Reason.SHORTAGE_SUSPECTED)
     kept = conclude(memory(), later(_suspected(), 150.1)).memory
     assert conclude(kept, later(_suspected(), 179)).decision.verb is Verb.HOLD
@@ -34,9 +36,9 @@ def test_a_suspected_shortage_becomes_a_failover_when_it_is_old_enough_and_the_p
 
 def test_refused_everywhere_it_comes_after_the_patience() -> None:
     """From a healthy state and from a suspicion alike."""
-    for made in (snapshot(), _suspected()):
+    for made in (snapshot(PATIENT), _suspected()):
         coming = refused_everywhere(memory(), made, INF2)
-        assert coming.in_s == pytest.approx(10, abs=0.1)
+        assert coming.in_s == pytest.approx(30, abs=0.1)
         assert coming.proof is Proof.SATURATED
 
 
