@@ -1,14 +1,17 @@
 """Admission by time: what cannot be ready in time is refused at once, and never run."""
 
 import asyncio
+import http.client
 import json
 import math
+import socket
 import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
+import httpx
 import pytest
 from failover_model_server.errors import Overloaded
 from failover_model_server.serving.batcher import Batcher
@@ -17,7 +20,8 @@ from failover_model_server.serving.worker import Worker
 from failover_model_server.tasks.base import Item
 from failover_model_server.tasks.echo import EchoTask
 
-from tests.support.service import client, echo, loaded, until
+from tests.support.process import running
+from tests.support.service import echo, until
 from tests.test_batcher import Recording, Seen
 
 
@@ -167,24 +171,26 @@ def test_a_batch_takes_no_more_than_make_it_together() -> None:
     asyncio.run(run())
 
 
-def test_a_refusal_needs_no_body(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_a_refusal_needs_no_body() -> None:
     """The server answers before it has read or understood anything; the refusals of a second are one line of the log."""
-    monkeypatch.setenv("ECHO_BATCH_SECONDS", "0.3")
-    lines: list[dict[str, Any]] = []
-    monkeypatch.setattr("failover_model_server.http.requests.log.info", lambda event, **fields: lines.append({"event": event, **fields}))
-
-    async def run() -> None:
-        async with loaded(echo(batch_buckets="1")) as service, client(service) as http:
-            running = asyncio.create_task(http.post("/echo", json={"prompt": "x"}))
-            await until(lambda: bool(service._batcher and service._batcher.running))
-            for path in ("/echo", "/v2/models/model/infer"):
-                answer = await http.post(path, content=b"no JSON", headers={"X-Request-Timeout": "0.2"})
-                assert (answer.status_code, int(answer.headers["retry-after"])) == (429, 1), path
-            assert (await running).status_code == 200
-            metrics = (await http.get("/metrics")).text
-            assert 'outcome="overloaded"} 2.0' in metrics
-            await until(lambda: any(line["event"] == "refused" for line in lines))
-        assert [line["overloaded"] for line in lines if line["event"] == "refused"] == [2]
-        assert json.dumps(lines).count('"status": 429') == 0
-
-    asyncio.run(run())
+    with running(ECHO_BATCH_SECONDS="1.5", MODEL_SERVER_BATCH_BUCKETS="1", APP="model") as server, ThreadPoolExecutor(1) as threads:
+        server.until("/readiness", 200)
+        busy = threads.submit(httpx.post, f"{server.url}/echo", json={"prompt": "x"}, timeout=30)
+        while "model_server_running_requests 1.0" not in httpx.get(f"{server.url}/metrics").text:
+            pass
+        with socket.create_connection(("127.0.0.1", server.logged("listening")["http"]), timeout=20) as connection:
+            for path, name in (("/echo", "mine"), ("/v2/models/model/infer", "")):
+                head = f"POST {path} HTTP/1.1\r\nHost: x\r\nX-Request-Timeout: 0.2\r\nX-Request-Id: {name}\r\nContent-Length: 7\r\n\r\n"
+                connection.sendall(head.encode())
+                answer = http.client.HTTPResponse(connection)
+                answer.begin()
+                body = json.loads(answer.read())
+                assert (answer.status, int(answer.headers["retry-after"]) > 0) == (429, True), path
+                assert (body["error"] if path.startswith("/v2") else body["error"]["message"]).endswith("after the deadline of the request")
+                assert answer.headers["x-request-id"] == name or not name
+                connection.sendall(b"no JSON")  # belongs to what was refused
+        assert busy.result().status_code == 200
+        assert 'outcome="overloaded"} 2.0' in httpx.get(f"{server.url}/metrics").text
+        assert server.logged("refused")["overloaded"] == 2
+        assert not [line for line in server.logs if line.get("status") == 429]

@@ -73,7 +73,7 @@ async def _serve(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     listener = listen(settings.host, settings.port)
-    connections = Connections(limits(settings))
+    connections = Connections(limits(settings), app.door(service))
     http = HttpServer(http_config(app.make(service), settings, connections))
     serving = asyncio.create_task(http.serve(sockets=[listener]), name="http")
     watching = asyncio.create_task(connections.watch(), name="connections")

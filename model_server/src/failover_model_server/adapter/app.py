@@ -9,10 +9,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from failover_model_server.adapter.engine import RETRY_AFTER, Engine
 from failover_model_server.errors import Overloaded, RequestError, Unavailable
 from failover_model_server.http import errors
+from failover_model_server.http.door import Door
 from failover_model_server.http.requests import Envelope, timeout, unless_gone
 from failover_model_server.settings import Settings
-from failover_model_server.tasks.text_generation import TextGenerationRequest, TextGenerationResponse
+from failover_model_server.tasks.text_generation import TextGeneration, TextGenerationRequest, TextGenerationResponse
 from failover_model_server.telemetry.sink import Sink
+
+ROUTE = TextGeneration.route
 
 
 class Adapter:
@@ -37,20 +40,37 @@ class Adapter:
         """Whether new requests should come here."""
         return self.engine.state.ready and not self.draining
 
+    def refusal(self, _: float | None = None) -> RequestError | None:
+        """Why a request that comes now would get no answer, counted; None: it may come in."""
+        error = self._full()
+        if error is not None:
+            self._count(error)
+        return error
+
+    def _full(self) -> RequestError | None:
+        if not self.engine.state.ready:
+            return Unavailable(self.engine.state.reason, RETRY_AFTER)
+        if self._in_flight >= self.settings.max_queue:
+            return Overloaded(f"{self._in_flight} requests are under way", RETRY_AFTER)
+        return None
+
+    def _count(self, error: RequestError) -> None:
+        if isinstance(error, Overloaded | Unavailable):
+            self._sink.rejected()
+        self._requests.labels(error.code).inc()
+
     async def generate(self, request: TextGenerationRequest, seconds: float | None = None) -> TextGenerationResponse:
         """One request, if there is room for it. Answers are counted from the engine's metrics, which see those of every client."""
         try:
-            if self._in_flight >= self.settings.max_queue:
-                raise Overloaded(f"{self._in_flight} requests are under way", RETRY_AFTER)
+            if (full := self._full()) is not None:
+                raise full
             self._in_flight += 1
             try:
                 answer = await self.engine.generate(request, seconds)
             finally:
                 self._in_flight -= 1
         except RequestError as error:
-            if isinstance(error, Overloaded | Unavailable):
-                self._sink.rejected()
-            self._requests.labels(error.code).inc()
+            self._count(error)
             raise
         self._requests.labels("answered").inc()
         return answer
@@ -68,7 +88,7 @@ def make(adapter: Adapter) -> FastAPI:
     app.include_router(_probes(adapter))
     router = APIRouter(tags=["inference"])
 
-    @router.post("/gentext", operation_id="text-generation", responses=dict(errors.RESPONSES))
+    @router.post(ROUTE, operation_id="text-generation", responses=dict(errors.RESPONSES))
     async def generate(request: Request, body: TextGenerationRequest) -> TextGenerationResponse:
         """Continue a text."""
         return await unless_gone(request, adapter.generate(body, timeout(request.headers)))
@@ -76,6 +96,11 @@ def make(adapter: Adapter) -> FastAPI:
     app.include_router(router)
     app.add_middleware(Envelope, most_bytes=adapter.settings.max_body_bytes, closing=lambda: adapter.draining)
     return app
+
+
+def door(adapter: Adapter) -> Door:
+    """The door in front of the routes that run the model."""
+    return Door(lambda path: path == ROUTE.encode(), adapter.refusal, lambda: adapter.draining)
 
 
 def _probes(adapter: Adapter) -> APIRouter:

@@ -8,7 +8,7 @@ import httpx
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
-from failover_model_server.adapter.app import Adapter, make
+from failover_model_server.adapter.app import Adapter, door, make
 from failover_model_server.adapter.engine import Engine
 from failover_model_server.http.connections import Connections, limits
 from failover_model_server.process import HttpServer, http_config, listen
@@ -41,7 +41,7 @@ async def _serve(settings: Settings) -> int:
         engine = Engine(settings, sink, client)
         adapter = Adapter(settings, engine, sink, registry)
         listener = listen(settings.host, settings.port)
-        connections = Connections(limits(settings))
+        connections = Connections(limits(settings), door(adapter))
         http = HttpServer(http_config(make(adapter), settings, connections))
         serving = asyncio.create_task(http.serve(sockets=[listener]), name="http")
         log.info("listening", http=listener.getsockname()[1], engine=settings.engine_url)

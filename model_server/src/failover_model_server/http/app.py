@@ -3,16 +3,16 @@
 from importlib.metadata import version
 
 from fastapi import FastAPI
-from starlette.datastructures import Headers
-from starlette.types import Scope
 
 from failover_model_server import ui
-from failover_model_server.errors import InvalidRequest, RequestError
 from failover_model_server.http import errors, inference, open_inference, openai, probes
-from failover_model_server.http.requests import Envelope, Gate, timeout
+from failover_model_server.http.door import Door
+from failover_model_server.http.requests import Envelope
 from failover_model_server.lifecycle import State
 from failover_model_server.serving.service import Service
 from failover_model_server.tasks.text_generation import TextGeneration
+
+MODELS, INFER = open_inference.MODELS.encode(), b"/infer"
 
 
 def make(service: Service) -> FastAPI:
@@ -35,25 +35,18 @@ def make(service: Service) -> FastAPI:
     app.add_middleware(
         Envelope,
         most_bytes=service.settings.max_body_bytes,
-        gate=_gate(service),
         closing=lambda: service.lifecycle.state is State.DRAINING,
     )
     return app
 
 
-def _gate(service: Service) -> Gate:
-    """Refuse requests of the model that would get no answer, before their bodies are read: a refusal must cost next to nothing."""
+def door(service: Service) -> Door:
+    """The door in front of the routes that run the model."""
+    own = {service.task.route.encode()} | (
+        {route.encode() for route in openai.ROUTES} if isinstance(service.task, TextGeneration) else set()
+    )
 
-    def gate(scope: Scope, headers: Headers) -> RequestError | None:
-        path = scope["path"]
-        if scope["method"] != "POST" or not (
-            path == service.task.route or (path.startswith(open_inference.MODELS) and path.endswith("/infer"))
-        ):
-            return None
-        try:
-            seconds = timeout(headers)
-        except InvalidRequest:
-            return None  # the route says what is wrong with it
-        return service.refusal(seconds)
+    def guards(path: bytes) -> bool:
+        return path in own or (path.startswith(MODELS) and path.endswith(INFER))
 
-    return gate
+    return Door(guards, service.refusal, lambda: service.lifecycle.state is State.DRAINING)

@@ -16,6 +16,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from failover_model_server.http.door import Door
 from failover_model_server.settings import Settings
 
 log = structlog.get_logger()
@@ -53,11 +54,13 @@ class Connections:
 
     Args:
         limits: of all of them and of each.
+        door: refuses requests from their heads.
         clock: monotonic seconds.
     """
 
-    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, limits: Limits, door: Door, clock: Callable[[], float] = time.monotonic) -> None:
         self.limits = limits
+        self.door = door
         self.now = clock
         self._open: set[Connection] = set()
         self._waiting: dict[Connection, None] = {}
@@ -132,6 +135,8 @@ class Connection(HttpToolsProtocol):
         """Since when the client has left a part of its answer unread."""
         self._begun = False
         """It has sent a byte."""
+        self._refused = False
+        """What is being read has been refused already."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for a request."""
@@ -151,13 +156,36 @@ class Connection(HttpToolsProtocol):
         self._reads(self._all.limits.head_seconds)
 
     def on_headers_complete(self) -> None:
-        """A body may follow."""
+        """A body may follow. The door may refuse the request, for which then nothing is made."""
         self._reads(self._all.limits.body_seconds)
-        super().on_headers_complete()
+        if self._answering or not self._refuse():
+            super().on_headers_complete()
+
+    def _refuse(self) -> bool:
+        """Answer the request if the door refuses it."""
+        keep = self.parser.should_keep_alive() and not self.expect_100_continue and not self._all.door.closing()
+        head, usual = self.headers, self.server_state.default_headers
+        answer = self._all.door.refuse(self.parser.get_method(), self.url, head, usual, keep=keep)
+        if answer is None:
+            return False
+        self.transport.write(answer)
+        if not keep:
+            self.transport.close()
+        self._refused = True
+        return True
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body; of no use where the request has been refused."""
+        if not self._refused:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is whole."""
         self._limit = None
+        if self._refused:
+            self._refused = False
+            self.on_response_complete()
+            return
         if self._answering:
             self._all.works(self)
         super().on_message_complete()
@@ -194,7 +222,7 @@ class Connection(HttpToolsProtocol):
 
     def cut_off(self) -> None:
         """Close it; with a word where a request was begun and nothing of an answer is written."""
-        if self._begun and self._limit is not None and not (self._answering and self.cycle.response_started):
+        if self._begun and self._limit is not None and not self._refused and not (self._answering and self.cycle.response_started):
             self.transport.write(REQUEST_TIMEOUT)
         self.transport.close()
         self._all.closed(self)

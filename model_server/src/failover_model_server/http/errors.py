@@ -58,20 +58,18 @@ def openai_error(status: int, code: str, message: str) -> dict[str, Any]:
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
+def content(path: str, status: int, code: str, message: str, request_id: str) -> dict[str, Any]:
+    """An error in the form of the protocol that the path belongs to."""
+    if path.startswith("/v2"):
+        return {"error": message}
+    if path.startswith("/v1/"):
+        return openai_error(status, code, message)
+    return ErrorBody(error=ErrorDetail(code=code, message=message, request_id=request_id)).model_dump()
+
+
 def body(scope: Scope, status: int, code: str, message: str, headers: Mapping[str, str]) -> JSONResponse:
-    """An error in the form that the route's protocol wants."""
-    if scope["path"].startswith("/v2"):
-        return JSONResponse({"error": message}, status, headers)
-    if scope["path"].startswith("/v1/"):
-        return JSONResponse(openai_error(status, code, message), status, headers)
-    detail = ErrorDetail(code=code, message=message, request_id=str(scope.get("request_id", "-")))
-    return JSONResponse(ErrorBody(error=detail).model_dump(), status, headers)
-
-
-def refusal(scope: Scope, error: RequestError) -> JSONResponse:
-    """The response to a request that gets no result."""
-    headers = {} if error.retry_after is None else {"Retry-After": str(math.ceil(error.retry_after))}
-    return body(scope, error.status, error.code, str(error), headers)
+    """An error as a response."""
+    return JSONResponse(content(scope["path"], status, code, message, str(scope.get("request_id", "-"))), status, headers)
 
 
 def install(app: FastAPI) -> None:
@@ -79,7 +77,8 @@ def install(app: FastAPI) -> None:
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestError)  # noqa: S101 - registered for it
-        return refusal(request.scope, error)
+        headers = {} if error.retry_after is None else {"Retry-After": str(math.ceil(error.retry_after))}
+        return body(request.scope, error.status, error.code, str(error), headers)
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it

@@ -13,7 +13,7 @@ from fastapi import HTTPException, Request
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from failover_model_server.errors import InvalidRequest, RequestError
+from failover_model_server.errors import InvalidRequest
 from failover_model_server.http import errors
 from failover_model_server.http.errors import ClientGone
 
@@ -26,8 +26,6 @@ QUIET = frozenset({"/health", "/readiness", "/ping", "/metrics", "/v2/health/liv
 PAGE = "/serve/"
 """The parts of the page: dozens of them for one visit."""
 TIMEOUT_HEADER = "X-Request-Timeout"
-REFUSALS_SECONDS = 1.0
-"""Between two lines of the log that count refusals."""
 
 
 def timeout(headers: Headers) -> float | None:
@@ -36,8 +34,16 @@ def timeout(headers: Headers) -> float | None:
     Raises:
         InvalidRequest: the header is not a positive number.
     """
-    text = headers.get(TIMEOUT_HEADER)
-    if text is None:
+    return seconds_of(headers.get(TIMEOUT_HEADER, ""))
+
+
+def seconds_of(text: str) -> float | None:
+    """The value of the header with the client's time-out; None where it is empty.
+
+    Raises:
+        InvalidRequest: not a positive number.
+    """
+    if not text:
         return None
     try:
         seconds = float(text)
@@ -69,35 +75,22 @@ async def _gone(request: Request) -> None:
         pass
 
 
-Gate = Callable[[Scope, Headers], RequestError | None]
-"""Says why a request is refused before its body is read; None lets it in. Must not block."""
-
-
-def _open(scope: Scope, headers: Headers) -> None:
-    """Let every request in."""
-
-
 class Envelope:
-    """Gives each request an id, refuses at once what the gate does not let in and bodies that are too large, logs one line a request.
+    """Gives each request an id, refuses bodies that are too large, logs one line a request.
 
-    An ASGI middleware. The id is the client's `X-Request-Id` where that is short and harmless; it is sent back. What the gate refuses is
-    logged as one line a second: under overload there are more refusals than lines that anybody reads, and each line would cost as much
-    as the refusal.
+    An ASGI middleware. The id is the client's `X-Request-Id` where that is short and harmless; it is sent back.
 
     Args:
         app: what is served.
         most_bytes: of a body.
-        gate: see `Gate`.
         closing: whether clients are to open a new connection for their next request, elsewhere.
     """
 
-    def __init__(self, app: ASGIApp, most_bytes: int, gate: Gate = _open, closing: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, app: ASGIApp, most_bytes: int, closing: Callable[[], bool] = lambda: False) -> None:
         self._app = app
         self._most = most_bytes
         self._message = f"the body is larger than {most_bytes} bytes"
-        self._gate = gate
         self._closing = closing
-        self._refused: dict[str, int] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -117,11 +110,6 @@ class Envelope:
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", scope["request_id"].encode()), *closing]
             await send(message)
 
-        refused = self._gate(scope, headers)
-        if refused is not None:
-            self._count(refused.code)
-            await errors.refusal(scope, refused)(scope, receive, send_on)
-            return
         try:
             with structlog.contextvars.bound_contextvars(request_id=scope["request_id"]):
                 await self._limited(scope, headers, receive, send_on)
@@ -135,16 +123,6 @@ class Envelope:
                     status=status,
                     seconds=round(time.perf_counter() - began, 6),
                 )
-
-    def _count(self, code: str) -> None:
-        """Count a refusal for the line of this second."""
-        if not self._refused:
-            asyncio.get_running_loop().call_later(REFUSALS_SECONDS, self._log_refused)
-        self._refused[code] = self._refused.get(code, 0) + 1
-
-    def _log_refused(self) -> None:
-        log.info("refused", **self._refused, seconds=REFUSALS_SECONDS)
-        self._refused = {}
 
     async def _limited(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         """Pass the request on, with a limit on the size of its body, declared or not."""

@@ -1,6 +1,6 @@
 """What every gRPC method has: errors without internals. gRPC's own texts name classes, of messages and of exceptions."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 import grpc
@@ -36,11 +36,11 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc is not ty
     ) -> grpc.RpcMethodHandler:
         """Wrap the method that was called."""
         method = await continuation(handler_call_details)
-        if method is None or method.request_streaming:  # an unknown one; streams of requests are read by their method
+        if method is None or method.request_streaming:  # an unknown one; none of ours takes a stream
             return method
-        if method.response_streaming:
+        if method.response_streaming:  # Watch and reflection, which write to the context
             return grpc.unary_stream_rpc_method_handler(
-                _streaming(method.unary_stream, method.request_deserializer), response_serializer=method.response_serializer
+                unary(method.unary_stream, method.request_deserializer), response_serializer=method.response_serializer
             )
         return grpc.unary_unary_rpc_method_handler(
             unary(method.unary_unary, method.request_deserializer), response_serializer=method.response_serializer
@@ -48,22 +48,11 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc is not ty
 
 
 def unary(answer: Any, read: Read) -> Any:
-    """A method that takes the bytes of its message, and ends every error with a status."""
+    """A method that takes the bytes of its message and ends every error with a status. One that streams writes to the context."""
 
     async def guarded(message: bytes, context: Context) -> Any:
         try:
             return await answer(read(message), context)
-        except Exception as error:  # noqa: BLE001 - every one becomes a status
-            await _refuse(context, error)
-
-    return guarded
-
-
-def _streaming(answer: Any, read: Read) -> Any:
-    async def guarded(message: bytes, context: Context) -> AsyncIterator[Any]:
-        try:
-            async for part in answer(read(message), context):
-                yield part
         except Exception as error:  # noqa: BLE001 - every one becomes a status
             await _refuse(context, error)
 

@@ -16,6 +16,7 @@ import structlog
 
 from failover_model_server.errors import InferenceFailed, Overloaded, Unavailable
 from failover_model_server.run import Abandoned, Run
+from failover_model_server.serving.arrivals import Arrivals
 from failover_model_server.serving.line import Emit, Line, Waiting
 from failover_model_server.serving.pace import Pace
 from failover_model_server.serving.shape import Shape
@@ -77,7 +78,8 @@ class Batcher:
         self._observer = observer
         self._clock = clock
         self._pace = Pace()
-        self._line = Line(shape, self._pace)
+        self._arrivals = Arrivals()
+        self._line = Line(shape, self._pace, self._arrivals)
         self._reserved = 0
         self._arrived = asyncio.Event()
         self._prepared = asyncio.Event()
@@ -149,18 +151,25 @@ class Batcher:
         Raises:
             Overloaded: the queue is full, its expected wait is beyond the limit, or the answer is expected after the deadline.
         """
+        now = self._clock()
+        if item is None:
+            self._arrivals.came(now)
         if self.queued >= self._most:
             raise Overloaded(f"{self.queued} requests wait; no more are taken", retry_after=self.expected_wait())
         if self.idle:
             return
-        now = self._clock()
-        ahead, own = self._line.joining(item.key if item else None, item.work if item else self._work, self._reserved)
+        patience = self._patience(deadline, now)
+        ahead, own = self._line.joining(item.key if item else None, item.work if item else self._work, self._reserved, patience)
         wait = self._busy_seconds(now) + ahead / len(self._workers)
         if wait > self._longest:
             raise Overloaded(f"the expected wait is {wait:.1f} s; at most {self._longest:g} s are taken", retry_after=self.expected_wait())
         if now + wait + own + self._finish_seconds > deadline:
             message = f"an answer is expected in {wait + own + self._finish_seconds:.1f} s, after the deadline of the request"
             raise Overloaded(message, retry_after=self.expected_wait())
+
+    def _patience(self, deadline: float, now: float) -> float:
+        """What a request has for its batches: the time to its deadline, without that from an output to an answer."""
+        return deadline - now - self._finish_seconds
 
     def _busy_seconds(self, now: float) -> float:
         """Expected seconds until a worker has ended what it runs; mean over the workers."""
@@ -184,13 +193,14 @@ class Batcher:
         Raises:
             RequestError: why there is no output.
         """
-        waiting = Waiting(item, asyncio.get_running_loop().create_future(), deadline, probe, emit)
-        number = self._line.add(waiting)
+        patience = self._patience(deadline, self._clock())
+        waiting = Waiting(item, asyncio.get_running_loop().create_future(), deadline, patience, probe, emit)
+        self._line.add(waiting)
         try:
             self._arrived.set()
             return await waiting.answer
         finally:
-            self._line.remove(number)
+            self._line.remove(waiting)
             waiting.leave()
 
     # Batches
@@ -221,26 +231,64 @@ class Batcher:
     def _take(self) -> list[Waiting]:
         """The oldest item and those behind it with the same key that all make it together. Items that are too late are answered."""
         while len(self._line):
-            batch: list[Waiting] = []
-            slack = math.inf
             now = self._clock()
-            for number, waiting in self._line.oldest_group():
-                left = math.inf if waiting.probe else waiting.deadline - now - self._finish_seconds
-                work = max([waiting, *batch], key=lambda one: one.item.work).item.work
-                if self._pace.expects(self._shape.size(1), waiting.item.work) > left:
-                    self._line.remove(number)
+            group = []
+            for waiting in self._line.oldest_group(2 * self._shape.buckets[-1]):
+                if self._pace.expects(self._shape.size(1), waiting.item.work) > self._left(waiting, now):
                     self._late(waiting)
-                elif self._pace.expects(self._shape.size(len(batch) + 1), work) <= min(slack, left):
-                    self._line.remove(number)
-                    batch.append(waiting)
-                    slack = min(slack, left)
                 else:
-                    break  # it would make those before it late, or be late with them: it begins the next batch
-            if batch:
+                    group.append(waiting)
+            if group:
+                batch = self._best(group, now)
+                for waiting in batch:
+                    self._line.remove(waiting)
                 return batch
         return []
 
+    def _left(self, waiting: Waiting, now: float) -> float:
+        """Seconds within which a batch with this item must end."""
+        return math.inf if waiting.probe else waiting.deadline - now - self._finish_seconds
+
+    def _grown(self, group: Sequence[Waiting], now: float) -> tuple[list[Waiting], float]:
+        """The first item and those behind it that make it together, up to the one that does not; and the seconds of this batch."""
+        batch: list[Waiting] = []
+        seconds = work = 0.0
+        slack, most = math.inf, self._shape.buckets[-1]
+        for waiting in group:
+            work = max(work, waiting.item.work)
+            slack = min(slack, self._left(waiting, now))
+            most = most if waiting.probe else min(most, self._line.largest(work, waiting.patience))
+            longer = self._pace.expects(self._shape.size(min(len(batch) + 1, self._shape.buckets[-1])), work)
+            if batch and (len(batch) >= most or longer > slack):
+                break  # it would make those before it late, or be late with them: it begins the next batch
+            batch.append(waiting)
+            seconds = longer
+        return batch, seconds
+
+    def _best(self, group: Sequence[Waiting], now: float) -> list[Waiting]:
+        """The batch of the oldest; a later one where the oldest would make one late batch after the other.
+
+        After a delay the oldest have no time for a full batch. While they are run in small ones, those behind them lose their time too, and
+        so on for as long as requests come. Then the oldest are given up for the batch that answers the most in its time.
+        """
+        batch, seconds = self._grown(group, now)
+        behind = group[len(batch) :]
+        if not behind:
+            return batch
+        following, longer = self._grown(behind, now)
+        if self._left(behind[0], now) >= seconds + longer or len(following) <= len(batch):
+            return batch
+        best, rate = 0, len(batch) / seconds if seconds else math.inf
+        for start in range(1, min(len(group), self._shape.buckets[-1])):
+            other, longer = self._grown(group[start:], now)
+            if longer and len(other) / longer > rate:
+                best, rate, batch = start, len(other) / longer, other
+        for waiting in group[:best]:
+            self._late(waiting)
+        return batch
+
     def _late(self, waiting: Waiting) -> None:
+        self._line.remove(waiting)
         self._observer.late()
         self._fail([waiting], Overloaded("the answer would come after the deadline; it was not run", retry_after=self.expected_wait()))
 

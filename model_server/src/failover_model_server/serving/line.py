@@ -1,16 +1,20 @@
 """The items that wait for an accelerator, oldest first, and how long they will keep it busy."""
 
 import asyncio
+import bisect
 import itertools
 import math
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 
 from failover_model_server.run import Run
+from failover_model_server.serving.arrivals import Arrivals
 from failover_model_server.serving.pace import Pace
 from failover_model_server.serving.shape import Shape
 from failover_model_server.tasks.base import Item
 
+SHARE = 0.5
+"""Part of an item's patience that the batch which it joins may always take."""
 Emit = Callable[[object], bool]
 """Takes a part of an output, on the event loop, before the whole is there; False: that was enough, and the backend may end this item."""
 
@@ -23,6 +27,8 @@ class Waiting:
     answer: asyncio.Future[object] = field(repr=False)
     deadline: float = math.inf
     """Monotonic seconds by which the caller needs its answer."""
+    patience: float = math.inf
+    """Seconds from its arrival to the deadline."""
     probe: bool = False
     """Came while nothing else was there: runs although it is expected to be late, since only a run shows that the estimate is too high."""
     emit: Emit | None = None
@@ -41,7 +47,7 @@ class Waiting:
 class _Group:
     """Items that may share a batch."""
 
-    items: dict[int, Waiting] = field(default_factory=dict)
+    items: dict[Waiting, None] = field(default_factory=dict)
     work: float = 0.0
 
     @property
@@ -52,43 +58,40 @@ class _Group:
 class Line:
     """Items by age, and by the key that they share. The estimates take time in the number of keys, not of items."""
 
-    def __init__(self, shape: Shape, pace: Pace) -> None:
+    def __init__(self, shape: Shape, pace: Pace, arrivals: Arrivals) -> None:
         self._shape = shape
         self._pace = pace
-        self._numbers = itertools.count()
-        self._all: dict[int, Waiting] = {}
+        self._arrivals = arrivals
+        self._all: dict[Waiting, None] = {}
         self._groups: dict[Hashable, _Group] = {}
 
     def __len__(self) -> int:
         return len(self._all)
 
     def __iter__(self) -> Iterator[Waiting]:
-        return iter(self._all.values())
+        return iter(self._all)
 
-    def add(self, waiting: Waiting) -> int:
-        """Put an item at the end; the number that `remove` wants."""
-        number = next(self._numbers)
-        self._all[number] = waiting
+    def add(self, waiting: Waiting) -> None:
+        """Put an item at the end."""
+        self._all[waiting] = None
         group = self._groups.setdefault(waiting.item.key, _Group())
-        group.items[number] = waiting
+        group.items[waiting] = None
         group.work += waiting.item.work
-        return number
 
-    def remove(self, number: int) -> None:
+    def remove(self, waiting: Waiting) -> None:
         """Take an item out, if it is still there."""
-        waiting = self._all.pop(number, None)
-        if waiting is None:
+        if waiting not in self._all:
             return
+        del self._all[waiting]
         group = self._groups[waiting.item.key]
-        del group.items[number]
+        del group.items[waiting]
         group.work -= waiting.item.work
         if not group.items:
             del self._groups[waiting.item.key]
 
-    def oldest_group(self) -> list[tuple[int, Waiting]]:
-        """The oldest item and those behind it with the same key, at most a batch, with their numbers. The line must not be empty."""
-        key = next(iter(self._all.values())).item.key
-        return list(itertools.islice(self._groups[key].items.items(), self._shape.buckets[-1]))
+    def oldest_group(self, most: int) -> list[Waiting]:
+        """The oldest item and those behind it with the same key, at most `most` of them. The line must not be empty."""
+        return list(itertools.islice(self._groups[next(iter(self._all)).item.key].items, most))
 
     def seconds(self, coming: int = 0) -> float:
         """Expected time of everything that waits, on one worker.
@@ -100,13 +103,17 @@ class Line:
         counts = ((len(group.items) + (coming if key == last else 0), group.mean) for key, group in self._groups.items())
         return sum(self._batches(items, work, self._pace.expects) for items, work in counts)
 
-    def joining(self, key: Hashable | None, work: float, coming: int) -> tuple[float, float]:
+    def joining(self, key: Hashable | None, work: float, coming: int, patience: float = math.inf) -> tuple[float, float]:
         """What one more item meets: seconds within which what is before its batch ends nearly always, and its batch after that.
+
+        It plans with a batch as large as it may be, not as it is: one that is admitted since a small batch would still make it has no time
+        for a larger one, and the small one keeps the accelerator from all who come meanwhile.
 
         Args:
             key: the item's; None: not known yet, taken to be the last group's.
             work: the item's.
             coming: other items that are being prepared, taken to come before it in its group.
+            patience: the item's.
         """
         if key is None:
             key = next(reversed(self._groups), None)
@@ -114,10 +121,37 @@ class Line:
         before = (len(group.items) if group else 0) + coming
         promised = self._pace.promises
         others = sum(self._batches(len(other.items), other.mean, promised) for name, other in self._groups.items() if name != key)
-        full, rest = divmod(before, self._shape.buckets[-1])
         most = max(work, group.mean) if group else work
-        own = promised(self._shape.size(rest + 1), most)
-        return others + self._batches(full * self._shape.buckets[-1], most, promised), own
+        largest = self.largest(most, patience)
+        batch = promised(self._shape.size(largest), most)
+        return others + before // largest * batch, batch
+
+    def largest(self, work: float, patience: float) -> int:
+        """Items of the largest batch that an item joins.
+
+        It may take half of the item's patience: then the item makes it also when it comes while another one runs. It may be larger where
+        requests come so often that more are answered: then those make it who come while the one before it ends.
+
+        Args:
+            work: the most of its items.
+            patience: the item's, in seconds.
+        """
+        sizes = self._shape.buckets if self._shape.static else range(1, self._shape.buckets[-1] + 1)
+
+        def takes(size: int) -> float:
+            return self._pace.promises(size, work)
+
+        fitting = bisect.bisect_right(sizes, patience * SHARE, key=takes)
+        if fitting == len(sizes):
+            return sizes[-1]
+        safe = sizes[max(0, fitting - 1)]
+        gap = self._arrivals.gap * max(1, len(self._groups))
+
+        def rate(size: int) -> float:
+            seconds = takes(size)
+            return (size if size == safe else min(size, (patience - seconds) / gap)) / seconds
+
+        return max([safe, *(size for size in self._shape.buckets if size > safe)], key=rate)
 
     def _batches(self, items: int, work: float, seconds: Callable[[int, float], float]) -> float:
         full, rest = divmod(items, self._shape.buckets[-1])
