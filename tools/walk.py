@@ -7,8 +7,8 @@ call stack at the moment when
   the routing action,
 - the refusal is stored, the loop is woken or takes what has changed, or the patch of the Ingress is sent.
 
-Of the functions that were running before the event, the innermost one counts: the watch that reads it, and the loop that was waiting
-for it. Helpers that read a field, guards that open, and actions other than the patch are not on the walk.
+Of the functions that were running before the event, the innermost one counts: the watch that reads it, and the loop and the worker that
+were waiting for it. Helpers that read a field, guards that open, and actions other than the patch are not on the walk.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ MADE: Final = frozenset(
 )
 """Names of the types that the event is turned into on its way."""
 
-HANDED_ON: Final = frozenset({"KarpenterView._refuse", "Dirty.mark", "Dirty.take"})
+HANDED_ON: Final = frozenset({"KarpenterView._refuse", "Dirty.mark"})
 """Functions that keep it for others, or hand it to another thread."""
 
-_CHANGED, _ROUND, _REQUEST = "ClusterView.changed", "Controller.run_due", "KubeSession.request"
+_CHANGED, _TAKE, _PASS, _REQUEST = "ClusterView.changed", "Dirty.take", "Controller._pass", "KubeSession.request"
 
 Step = tuple[str, str]
 """A file and a function."""
@@ -62,6 +62,7 @@ class Tracer:
         self._armed = False
         self._local = threading.local()
         self._delivered: list[Step] = []
+        self._chosen: list[Step] = []
         self._passed: list[Step] = []
         self.walk: list[Step] = []
         """Empty until the Ingress was patched."""
@@ -79,7 +80,9 @@ class Tracer:
             self._entered().add(frame)
             self._called(frame, name)
             return
-        if type(value).__name__ in MADE or getattr(value, "kind", None) is ActionKind.ROUTE or name in HANDED_ON:
+        if name == _TAKE:
+            self._choose(frame, value)
+        elif type(value).__name__ in MADE or getattr(value, "kind", None) is ActionKind.ROUTE or name in HANDED_ON:
             self._keep(frame)
         if not frame.f_code.co_flags & CO_GENERATOR:
             self._entered().discard(frame)
@@ -93,13 +96,19 @@ class Tracer:
     def _called(self, frame: FrameType, name: str) -> None:
         if name == _CHANGED:
             self._local.watching = frame.f_locals["resource"].plural == "events"
-        elif name == _ROUND:
+        elif name == _PASS:
             with self._lock:
-                self._passed = []  # only the round that leads to the patch counts
+                self._passed = []  # only the pass that leads to the patch counts
         elif name == _REQUEST and frame.f_locals["method"] == "PATCH" and "/ingresses/" in frame.f_locals["path"]:
             self._keep(frame)
             with self._lock:
-                self.walk = list(dict.fromkeys([*self._delivered, *self._passed]))
+                self.walk = list(dict.fromkeys([*self._delivered, *self._chosen, *self._passed]))
+
+    def _choose(self, frame: FrameType, touched: Any) -> None:  # noqa: ANN401 - the value of a frame
+        """Keeps the round that took the application. The pass over it follows in another thread."""
+        if touched:
+            with self._lock:
+                self._chosen = self._stack(frame)
 
     def _keep(self, frame: FrameType) -> None:
         stack = self._stack(frame)

@@ -22,7 +22,7 @@ from controller.policy.moments import moved
 from controller.ports import Leadership
 from controller.service.executor import Executor, Outcome
 from controller.service.in_doubt import InDoubt
-from controller.service.retries import Retries
+from controller.service.retries import STATE_RETRY_MAX_S, Backoff, Retries
 from controller.service.terms import TermRecord
 
 _UNCONFIRMED_S: Final = 1.0  # until the next pass where leadership could not be confirmed before an action
@@ -97,7 +97,7 @@ class ApplicationPass:
         self._state_problem = ""
         self._in_doubt: InDoubt | None = None
         self._retries = Retries()
-        self._unsaved, self._save_problem = 0, ""
+        self._loading, self._saving, self._save_problem = Backoff(STATE_RETRY_MAX_S), Backoff(STATE_RETRY_MAX_S), ""
 
     def decide(self, application: Application) -> Decided:
         """Loads the memory if necessary, observes, settles what is in doubt, decides and plans."""
@@ -125,14 +125,18 @@ class ApplicationPass:
         memory = self.memory = conclusion.written(outcome.applied, at)
         self._save(conclusion.snapshot.application, memory)
         written = (*decided.settled, conclusion.decision) if outcome.routed else decided.settled
-        again_s = min(self._retries.again_s(conclusion.plan, self._clock.monotonic()), _again_s(conclusion.decision, outcome))
+        now = self._clock.monotonic()
+        tried = (one.left(now) for one in (self._loading, self._saving) if one.times)
+        again_s = min(self._retries.again_s(conclusion.plan, now), _again_s(conclusion.decision, outcome), *tried)
         return Acted(outcome, memory, at, written, again_s)
 
     # --- the steps ----------------------------------------------------------------------------------------------------------------------
 
     def _load(self, application: Application) -> None:
-        """Loads the memory once a term, after a conflict, and in every pass while it is unreadable."""
+        """Loads the memory once a term, after a conflict, and with growing pauses while it is unreadable."""
         if self.memory is not None and not self._state_problem and self._record.current():
+            return
+        if self._state_problem and self._loading.left(self._clock.monotonic()):
             return
         try:
             self.memory = self._record.load()
@@ -140,8 +144,10 @@ class ApplicationPass:
             if str(error) != self._state_problem:
                 log.warning("state.unreadable", application=application.key, error=str(error))
             self._state_problem = str(error)
+            self._loading.failed(self._clock.monotonic(), _retry_after_s(error))
             return
         self._state_problem = ""
+        self._loading.succeeded()
 
     def _follow_clock(self, application: Application) -> None:
         """Moves all that is remembered along with a step of the wall clock: no wait gets shorter or longer because somebody set it."""
@@ -177,22 +183,27 @@ class ApplicationPass:
     def _alerts(self) -> Iterator[Alert]:
         """Alerts about actions and saves that keep failing."""
         yield from self._retries.alerts()
-        if self._unsaved >= _ALERT_AFTER:
+        if self._saving.times >= _ALERT_AFTER:
             yield Alert("state-unsaved", "warning", f"the memory would be lost at a restart: {self._save_problem}")
 
     def _save(self, application: Application, memory: Memory) -> None:
-        if self._state_problem:
+        if self._state_problem or self._saving.left(self._clock.monotonic()):
             return
         try:
             self._record.save(memory)
-            self._unsaved = 0
+            self._saving.succeeded()
         except Conflict as error:
             log.warning("state.conflict", application=application.key, error=str(error))
             self.memory = None  # another writer was first: load its memory before the next decision
         except (RemoteError, StateError) as error:
-            # The Ingress has the change; the next pass saves the memory.
+            # The Ingress has the change; a later pass saves the memory.
             log.warning("state.unsaved", application=application.key, error=str(error))
-            self._unsaved, self._save_problem = self._unsaved + 1, str(error)
+            self._saving.failed(self._clock.monotonic(), _retry_after_s(error))
+            self._save_problem = str(error)
+
+
+def _retry_after_s(error: RemoteError | StateError) -> float | None:
+    return error.retry_after_s if isinstance(error, RemoteError) else None
 
 
 def _again_s(decision: Decision, outcome: Outcome) -> float:

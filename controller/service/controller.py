@@ -1,7 +1,7 @@
-"""The loop over all applications: chooses those that are due, and reports each pass to people, metrics and recordings.
+"""Runs the passes over all applications: hands those that are due to workers, and reports each pass to people, metrics and recordings.
 
-`controller.service.application_pass` has the steps of a pass. A pass waits only for the Kubernetes API, whose requests have time-outs. AWS
-and the notifiers have threads of their own.
+`controller.service.application_pass` has the steps of a pass. A pass waits only for the Kubernetes API, whose requests have time-outs; the
+other workers go on meanwhile. AWS and the notifiers have threads of their own.
 """
 
 from __future__ import annotations
@@ -25,13 +25,19 @@ from controller.service.application_pass import Acted, ApplicationPass
 from controller.service.executor import Executor, Outcome
 from controller.service.messages import adopted, alert_changes, override_changes, routed
 from controller.service.recorder import Recorder
+from controller.service.retries import Backoff
 from controller.service.telemetry import Telemetry
 from controller.service.terms import TermRecord
+from controller.service.work_queue import WorkQueue
 from controller.signals.cluster import ClusterView
 from controller.signals.observer import ClusterObserver
 
 PASSES_PER_S: Final = 20.0
 """Most passes a second without a change: the waiting of a thousand applications must not keep a core busy."""
+WORKERS: Final = 8
+"""Passes at the same time. A worker mostly waits for answers: [why eight](../../docs/decisions/0011-work-queue.md)."""
+STUCK_PASS_S: Final = 300.0
+"""A pass that lasts longer does not wait for an answer any more, because each has a deadline: the process must be restarted."""
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +50,7 @@ class _Record:
     last: Conclusion | None = None  # None: no pass yet
     alerts: dict[str, Alert] = field(default_factory=dict)
     at: float = 0.0  # when the last pass decided, monotonic
-    due: float = 0.0  # when another pass is due even if nothing changes, monotonic
+    failures: Backoff = field(default_factory=Backoff)  # passes that ended in a bug
     override: Override | None = None  # None: not observed yet
     ledger: Ledger = field(default_factory=Ledger)
 
@@ -96,6 +102,9 @@ class Controller:
         interval_s: Longest time between two passes over an application, seconds.
         recorder: Keeps decisions for `failoverctl replay`; None: they are not kept.
         meter: Counts the API calls of each application; None: a new meter.
+        workers: Passes at the same time, over different applications. 0: `run_due` runs them itself, one after the other.
+        wake: Called when `run_due` is to be called before the time that it named; must not block.
+        tap: Called after every pass, by one thread at a time; must not block.
     """
 
     def __init__(
@@ -112,6 +121,9 @@ class Controller:
         interval_s: float,
         recorder: Recorder | None = None,
         meter: CallMeter | None = None,
+        workers: int = 0,
+        wake: Callable[[], None] = lambda: None,
+        tap: Callable[[Controller], None] | None = None,
     ) -> None:
         self._view, self._observer, self._store, self._executor = view, observer, store, executor
         self._leadership, self._dispatcher, self._telemetry, self._clock = leadership, dispatcher, telemetry, clock
@@ -120,13 +132,16 @@ class Controller:
         self._lock = threading.Lock()
         self._applications: Mapping[str, Application] = {}
         self._records: Mapping[str, _Record] = {}  # same keys and order as `_applications`; both are replaced, never changed in place
-        self.last_pass = clock.monotonic()
+        self._queue, self._tap, self._tapping = WorkQueue(clock, wake), tap, threading.Lock()
+        self._workers = [threading.Thread(target=self._work, name=f"pass-{n}", daemon=True) for n in range(workers)]
+        self._last_round = clock.monotonic()
 
     def configure(self, applications: Mapping[str, Application]) -> None:
         """Replaces the applications. Those that stay keep their state."""
         with self._lock:
             before, self._applications = self._applications, dict(applications)
             self._records = {key: self._records.get(key) or self._new_record(key) for key in applications}
+            self._queue.retain(applications)
             self._observer.configure(self._applications.values())
             for key, old in before.items():
                 if key not in applications or applications[key].units != old.units:
@@ -150,63 +165,96 @@ class Controller:
                 and (memory := record.passes.memory) is not None
             ]
 
-    def run_due(self, stopping: Callable[[], bool] = lambda: False) -> float:
-        """Runs a pass over every application that is due.
+    def start(self) -> None:
+        """Starts the workers, if there are any."""
+        for worker in self._workers:
+            worker.start()
 
-        Args:
-            stopping: Called between two applications; True ends the round early.
+    def run_due(self) -> float:
+        """Hands the applications that are due to the workers. Without workers it runs these passes, and returns after the last.
 
         Returns:
-            Seconds until the next pass is due; 0 if one is due now.
+            Seconds until it must be called again even if nothing changes: at most one interval, so that its calls show that it is alive.
         """
-        with self._lock:  # this round keeps both even if the configuration changes meanwhile
-            applications, records = list(self._applications.values()), self._records
-        touched = self._view.dirty.take(applications)
-        for application in touched:
-            if stopping():
-                break
-            self._pass_safely(application, records[application.key])
-        self._pass_over_time(applications, records, stopping)
-        self.last_pass = self._clock.monotonic()
+        touched = self._view.dirty.take(self.applications())
+        self._queue.add(application.key for application in touched)
+        wait = self._queue.promote()
+        if not self._workers:
+            self._work(self._queue.take)
+            wait = self._queue.promote()
+        self._last_round = self._clock.monotonic()
         self._telemetry.last_tick.set(self._clock.now())
         self._telemetry.unparsed.set(self._view.karpenter.unparsed)
-        if not records:
-            return self._interval_s
-        return max(0.0, min(record.due for record in records.values()) - self._clock.monotonic())
+        self._telemetry.queued.set(self._queue.waiting())
+        return min(wait, self._interval_s)
 
-    def _pass_over_time(self, applications: list[Application], records: Mapping[str, _Record], stopping: Callable[[], bool]) -> None:
-        """Runs due passes, the longest overdue first and at least one a round, until something changes: that is more urgent."""
-        now = self._clock.monotonic()
-        overdue = sorted((record.due, place) for place, record in enumerate(records.values()) if record.due <= now)
-        for _, place in overdue:
-            if stopping():
-                break
-            self._pass_safely(applications[place], records[applications[place].key])
-            if self._view.dirty.pending():
-                break
+    def problem(self, limit_s: float) -> str:
+        """Why this process should be restarted, "" if it should not.
+
+        Args:
+            limit_s: How long ago `run_due` may have returned last, seconds.
+        """
+        age, longest = self._clock.monotonic() - self._last_round, self._queue.longest_s()
+        if age > limit_s:
+            return f"the last pass ended {age:.0f} s ago, limit {limit_s:.0f} s"
+        return f"a pass has lasted {longest:.0f} s, limit {STUCK_PASS_S:.0f} s" if longest > STUCK_PASS_S else ""
+
+    def close(self, timeout_s: float) -> bool:
+        """Starts no more passes, and waits for those that are under way.
+
+        Args:
+            timeout_s: How long to wait at most, seconds.
+
+        Returns:
+            Whether all have ended.
+        """
+        self._queue.close()
+        end = self._clock.monotonic() + timeout_s
+        for worker in self._workers:
+            if worker.is_alive():
+                worker.join(self._clock.real(max(0.0, end - self._clock.monotonic())))
+        return not any(worker.is_alive() for worker in self._workers)
+
+    def _work(self, take: Callable[[], str | None] | None = None) -> None:
+        """Runs passes over the keys that the queue hands out, until there is none; a worker waits for the next.
+
+        An unexpected error is logged and counted and does not stop the other applications; the pass is retried after a pause that doubles.
+        """
+        take = take or self._queue.get
+        while (key := take()) is not None:
+            with self._lock:
+                application, record = self._applications.get(key), self._records.get(key)
+            again_s, gate_s = self._interval_s, 0.0
+            if application is not None and record is not None:
+                try:
+                    with on_behalf_of(key), self._telemetry.pass_seconds.time():
+                        again_s = self._pass(application, record)
+                    record.failures.succeeded()
+                except Exception:
+                    log.exception("pass.failed", application=key)
+                    self._telemetry.pass_errors.labels(key).inc()
+                    record.failures.failed(self._clock.monotonic())
+                    gate_s = record.failures.left(self._clock.monotonic())
+            self._queue.done(key, again_s, gate_s)
 
     def _new_record(self, key: str) -> _Record:
         stored = TermRecord(self._store, self._leadership, key)
         return _Record(ApplicationPass(self._observer, stored, self._executor, self._leadership, self._clock))
 
-    def _pass_safely(self, application: Application, record: _Record) -> None:
-        """Runs a pass. An unexpected error is logged and counted and does not stop the other applications; the pass is retried later."""
-        try:
-            with on_behalf_of(application.key):
-                self._pass(application, record)
-        except Exception:
-            log.exception("pass.failed", application=application.key)
-            self._telemetry.pass_errors.labels(application.key).inc()
-            record.due = self._clock.monotonic() + self._interval_s
-        self.last_pass = self._clock.monotonic()  # after each pass: many applications on a slow API must not cause a restart
+    def _pass(self, application: Application, record: _Record) -> float:
+        """Runs a pass.
 
-    def _pass(self, application: Application, record: _Record) -> None:
+        Returns:
+            Seconds until the next one is due even if nothing changes.
+        """
         decided = record.passes.decide(application)
         conclusion = decided.conclusion
         _book(record, self._clock.monotonic())
         self._log_change(record.last, conclusion)
         with self._lock:
             record.last = conclusion
+            if self._applications.get(application.key) is not application:
+                return 0.0  # it was removed or changed meanwhile: nothing is done by its old definition
         acted = record.passes.act(decided)
         self._count_actions(conclusion.plan, acted.outcome)
         if self._recorder is not None:
@@ -216,8 +264,10 @@ class Controller:
         with self._lock:
             if application.key in self._applications:  # otherwise its series have been dropped for good
                 self._telemetry.decided(conclusion.snapshot, conclusion.decision, record.ledger)
-        longest = max(self._interval_s, len(self._applications) / PASSES_PER_S)
-        record.due = self._clock.monotonic() + min(longest, acted.again_s)
+        if self._tap is not None:
+            with self._tapping:
+                self._tap(self)
+        return min(max(self._interval_s, len(self._applications) / PASSES_PER_S), acted.again_s)
 
     def _count_actions(self, made: Plan, outcome: Outcome) -> None:
         for action in outcome.applied:

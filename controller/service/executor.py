@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from controller.ports import Applier, Leadership
 from controller.service.election import EFFECT_S
 
 SIDE_BY_SIDE: Final = 4
-"""Requests at the same time."""
+"""Requests of one plan at the same time."""
 _STAGES: Final = {ActionKind.ROUTE: "route", ActionKind.LOWER_FLOOR: "lower"}
 
 log = structlog.get_logger(__name__)
@@ -81,14 +82,17 @@ class Executor:
     Args:
         applier: Sends the actions.
         leadership: Says who may act.
-        side_by_side: Requests at the same time. 1: one after the other in the plan's order and in the caller's thread, so that a simulated
-            run is repeatable.
+        side_by_side: Requests of one plan at the same time. 1: one after the other in the plan's order and in the caller's thread, so that
+            a simulated run is repeatable.
+        plans: Plans that are carried out at the same time. There are threads enough for all, so that one that hangs delays no other.
     """
 
-    def __init__(self, applier: Applier, leadership: Leadership, *, side_by_side: int = SIDE_BY_SIDE) -> None:
+    def __init__(self, applier: Applier, leadership: Leadership, *, side_by_side: int = SIDE_BY_SIDE, plans: int = 1) -> None:
         self._applier = applier
         self._leadership = leadership
-        self._pool = ThreadPoolExecutor(side_by_side, thread_name_prefix="action") if side_by_side > 1 else None
+        self._side_by_side = side_by_side
+        self._pool = ThreadPoolExecutor(side_by_side * plans, thread_name_prefix="action") if side_by_side > 1 else None
+        self._stopping = threading.Event()
 
     def execute(self, plan: Plan, epoch: int) -> Outcome:
         """Applies the due actions while this replica leads in `epoch`, the term in which the plan was made.
@@ -112,9 +116,12 @@ class Executor:
         objects: dict[tuple[str, str, str], list[Action]] = {}
         for action in actions:
             objects.setdefault((action.resource, action.namespace, action.name), []).append(action)
-        together = map if self._pool is None or len(objects) == 1 else self._pool.map
-        runs = together(lambda steps: self._in_order(application, epoch, steps), objects.values())
-        return [one for run in runs for one in run]
+        steps = list(objects.values())
+        if self._pool is None or len(steps) == 1:
+            return [one for step in steps for one in self._in_order(application, epoch, step)]
+        lanes = [steps[first :: self._side_by_side] for first in range(min(len(steps), self._side_by_side))]
+        runs = [iter(run) for run in self._pool.map(lambda lane: [self._in_order(application, epoch, step) for step in lane], lanes)]
+        return [one for place in range(len(steps)) for one in next(runs[place % len(lanes)])]
 
     def _in_order(self, application: str, epoch: int, actions: Iterable[Action]) -> list[_Result]:
         results = []
@@ -125,7 +132,7 @@ class Executor:
         return results
 
     def _one(self, application: str, epoch: int, action: Action) -> _Result:
-        if not self._leadership.confirm(epoch, EFFECT_S):
+        if self._stopping.is_set() or not self._leadership.confirm(epoch, EFFECT_S):
             log.warning("action.not_leading", application=application, action=describe(action))
             return _Result(action, unconfirmed=True)
         try:
@@ -136,6 +143,10 @@ class Executor:
             return _Result(action, error=error)
         log.info("action.applied", application=application, action=describe(action), unit=action.unit, body=action.body)
         return _Result(action)
+
+    def stop(self) -> None:
+        """Sends nothing more: what is under way ends, what is left of a plan counts as unconfirmed."""
+        self._stopping.set()
 
     def close(self) -> None:
         """Ends the threads. They are idle, because `execute` waits for them."""

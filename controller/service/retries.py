@@ -1,7 +1,7 @@
 """Actions that failed wait before they are sent again, however often something else asks for a pass.
 
-A webhook that hangs keeps the request, and the loop with it, until the deadline. Without a pause every event of the application would send
-the request again at once and hold up all other applications each time.
+A webhook that hangs keeps the request, and the worker with it, until the deadline. Without a pause every event of the application would
+send the request again at once. `Backoff` does the same for the application's stored memory, and for a pass that ends in a bug.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ RETRY_MAX_S: Final = 60.0
 """The longest wait after a failed action, seconds. A Retry-After of the API server may ask for more, up to `RETRY_AFTER_MAX_S`."""
 RETRY_AFTER_MAX_S: Final = 120.0
 """The longest Retry-After that is honoured, seconds."""
+
+STATE_RETRY_MAX_S: Final = 15.0
+"""The longest wait after stored memory could not be read or written, seconds: until it can be read, everything holds."""
 
 _ALERT_AFTER: Final = 3  # failures in a row: a conflict or a lost connection heals by itself
 
@@ -98,6 +101,38 @@ class Retries:
         return replace(action, deferred=f"failed {known.times} time(s) in a row: sent again in {text.duration(left)}")
 
 
+class Backoff:
+    """When one thing that failed may be tried again: after pauses that double, or when the other side says. It is gone with a success.
+
+    Args:
+        most_s: The longest pause, seconds, without a Retry-After.
+    """
+
+    def __init__(self, most_s: float = RETRY_MAX_S) -> None:
+        self._most_s = most_s
+        self.times = 0
+        """Failures in a row."""
+        self._due = -math.inf
+
+    def failed(self, now: float, retry_after_s: float | None = None) -> None:
+        """Notes a failure.
+
+        Args:
+            now: Seconds of a clock that is never set.
+            retry_after_s: What the other side asked for, seconds.
+        """
+        self.times += 1
+        self._due = now + max(_doubled(self.times, self._most_s), min(retry_after_s or 0.0, RETRY_AFTER_MAX_S))
+
+    def succeeded(self) -> None:
+        """Notes a success."""
+        self.times, self._due = 0, -math.inf
+
+    def left(self, now: float) -> float:
+        """Seconds until the next try; 0 if it may be made now."""
+        return max(0.0, self._due - now)
+
+
 def _request(action: Action) -> _Request:
     """What makes two actions the same request; the resourceVersion in the body does not."""
     return action.kind, action.resource, action.namespace, action.name, action.after, action.mode
@@ -115,10 +150,14 @@ def _behind(action: Action) -> Action:
 
 def _pause(error: RemoteError, times: int) -> float:
     """After a conflict the request is made anew from what is there now: only the number of tries asks for a pause."""
-    doubled = min(RETRY_MAX_S, RETRY_BASE_S * 2.0 ** min(times - 1, 10))
+    doubled = _doubled(times, RETRY_MAX_S)
     if isinstance(error, Conflict):
         return doubled if times >= _ALERT_AFTER else 0.0
     return max(doubled, min(error.retry_after_s or 0.0, RETRY_AFTER_MAX_S))
+
+
+def _doubled(times: int, most_s: float) -> float:
+    return min(most_s, RETRY_BASE_S * 2.0 ** min(times - 1, 10))
 
 
 def _words(failure: Failure) -> str:

@@ -33,13 +33,14 @@ class Telemetry:
         self.mode_changes = Counter("failoverctl_switches", "Mode changes made.", (*app, "to", "reason"), registry=self.registry)
         self.actions = Counter("failoverctl_actions", "Actions sent.", (*app, "kind", "result"), registry=self.registry)
         self.pass_errors = Counter("failoverctl_pass_errors", "Passes that ended in a bug.", app, registry=self.registry)
-        self.tick_seconds = Histogram(
-            "failoverctl_tick_seconds",
-            "Real time of one pass over the applications that changed.",
-            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+        self.pass_seconds = Histogram(
+            "failoverctl_pass_seconds",
+            "Real time of one pass over one application.",
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
             registry=self.registry,
         )
-        self.last_tick = Gauge("failoverctl_last_tick_timestamp_seconds", "When the last pass ended.", registry=self.registry)
+        self.queued = Gauge("failoverctl_queued_applications", "Applications that wait for a worker.", registry=self.registry)
+        self.last_tick = Gauge("failoverctl_last_tick_timestamp_seconds", "When the loop ended its last round.", registry=self.registry)
         self.unparsed = Gauge("failoverctl_unparsed_refusals", "Refusals whose text was not understood.", registry=self.registry)
         self.sink_ok = Gauge("failoverctl_notifier_up", "1 while a sink delivers.", ("sink",), registry=self.registry)
         self.sink_messages = Gauge(

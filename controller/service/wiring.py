@@ -20,7 +20,7 @@ from controller.notifiers.dispatcher import Dispatcher
 from controller.notifiers.events import EventNotifier, Involved
 from controller.notifiers.redact import DEFAULT as REDACTOR
 from controller.ports import Notifier, Severity
-from controller.service.controller import Controller
+from controller.service.controller import WORKERS, Controller
 from controller.service.election import Timing
 from controller.service.executor import Executor
 from controller.service.http import HttpServer, make_routes
@@ -44,6 +44,7 @@ from controller.signals.observer import ClusterObserver
 
 _ELBV2_BURST: Final = 40
 _STALLED_INTERVALS: Final = 3  # the process is restarted after that many intervals without a finished round
+_LAST_WRITES_S: Final = 10.0  # one action and one save, with their deadlines and the confirmation of leadership before each
 _STATUS_INTERVAL_S: Final = 5.0
 _JOB_OPTIONS: Final = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
 
@@ -122,7 +123,7 @@ class Service:
         tap: Callable[[Controller], None] | None = None,
         extra_sinks: tuple[Notifier, ...] = (),
     ) -> None:
-        self._settings, self._session, self._clock, self._dry_run, self._tap = settings, session, clock, dry_run, tap
+        self._settings, self._session, self._clock, self._dry_run = settings, session, clock, dry_run
         self._stop, self._wake = threading.Event(), threading.Event()
         self._publishing = threading.Lock()
         self._clients = AwsClients(settings.aws.region, session.meter)
@@ -152,7 +153,7 @@ class Service:
             watch_budget_s=settings.freshness.watch_s,
             also=self._recorder.sources if self._recorder is not None else None,
         )
-        self._executor = None if dry_run else Executor(KubeApplier(session, self.view.wrote), self._leadership)
+        self._executor = None if dry_run else Executor(KubeApplier(session, self.view.wrote), self._leadership, plans=WORKERS)
         self.controller = Controller(
             self.view,
             self._observer,
@@ -165,6 +166,9 @@ class Service:
             interval_s=settings.polls.tick_interval_s,
             recorder=self._recorder,
             meter=session.meter,
+            workers=WORKERS,
+            wake=self._wake.set,
+            tap=tap,
         )
         self._catalog = CatalogWatcher(settings.applications, clock)
         self._publisher = None if dry_run else StatusPublisher(session, kube.state_namespace, clock)
@@ -221,9 +225,7 @@ class Service:
     def _healthy(self) -> str:
         if problem := self._leadership.problem():
             return problem
-        limit = _STALLED_INTERVALS * self._settings.polls.tick_interval_s
-        age = self._clock.monotonic() - self.controller.last_pass
-        return f"the last pass ended {age:.0f} s ago, limit {limit:.0f} s" if age > limit else ""
+        return self.controller.problem(_STALLED_INTERVALS * self._settings.polls.tick_interval_s)
 
     def _ready(self) -> str:
         applications = self.controller.applications()
@@ -276,6 +278,7 @@ class Service:
         log.info("service.started", applications=sorted(applications), dry_run=self._dry_run)
         try:
             self._await_first_lists()
+            self.controller.start()
             self._loop()
         finally:
             self._shut_down()
@@ -290,11 +293,9 @@ class Service:
     def _loop(self) -> None:
         while not self._stop.is_set():
             self._wake.clear()
-            with self._telemetry.tick_seconds.time():
-                wait = self.controller.run_due(self._stop.is_set)
-            if self._tap is not None:
-                self._tap(self.controller)
-            self._clock.wait(self._wake, wait)
+            wait = self.controller.run_due()
+            if not self._stop.is_set():  # a stop that came between the two had its wake-up cleared
+                self._clock.wait(self._wake, wait)
 
     def _shut_down(self) -> None:
         log.info("service.stopping")
@@ -302,10 +303,7 @@ class Service:
         self._scheduler.pause()
         self._scheduler.get_jobs()
         self._scheduler.shutdown(wait=False)
-        with self._publishing:  # this replica's last write has ended: another replica may lead
-            self._leadership.stop()
-        if self._executor is not None:
-            self._executor.close()
+        self._end_passes()
         self._watches.stop()
         if self._recorder is not None:
             self._recorder.close()
@@ -315,6 +313,18 @@ class Service:
                 log.warning("messages.undelivered", count=undelivered)
         self._http.stop()
         log.info("service.stopped")
+
+    def _end_passes(self) -> None:
+        """Leaves the election once this replica's last write has ended: another may lead. If one does not end, the Lease expires."""
+        if self._executor is not None:
+            self._executor.stop()
+        if not self.controller.close(_LAST_WRITES_S):
+            log.warning("service.passes_unfinished")
+            return
+        with self._publishing:
+            self._leadership.stop()
+        if self._executor is not None:
+            self._executor.close()
 
     def _schedule_jobs(self) -> None:
         polls = self._settings.polls

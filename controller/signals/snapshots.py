@@ -107,7 +107,8 @@ class SnapshotBuilder:
             for unit in application.units:
                 pools[unit.node_pool] += 1
         view.retain(applications)
-        self._waits.retain({(application.key, unit.name) for application in applications for unit in application.units})
+        with view.lock:  # a pass may be under way in another thread
+            self._waits.retain({(application.key, unit.name) for application in applications for unit in application.units})
 
     def build(
         self, application: Application, now: float, sources: tuple[Source, ...], external: ExternalSignals, *, leader: bool, epoch: int

@@ -1,0 +1,169 @@
+"""The rounds of the loop, without workers: which passes run, when, and what they may still do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from controller.clock import ManualClock
+from controller.errors import Unavailable
+from controller.policy.model import Action, Application, Memory
+from controller.ports import StoredMemory
+from controller.service import controller as module
+from controller.service.application_pass import Acted, Decided
+from controller.service.controller import STUCK_PASS_S, Controller
+from controller.service.executor import Executor
+from controller.service.leadership import SingleReplica
+from controller.service.retries import STATE_RETRY_MAX_S
+from controller.service.telemetry import Telemetry
+from controller.signals.cluster import ClusterView
+from controller.signals.external import ExternalSources
+from controller.signals.observer import ClusterObserver
+from failover_analysis.simulation.api import Store
+from failover_analysis.simulation.fault_state import FaultState
+from tests.support.applications import NOW, application
+
+INTERVAL_S = 15.0
+
+
+class Applier:
+    """Keeps what was sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[Action] = []
+
+    def apply(self, action: Action, *, deadline_s: float) -> None:
+        self.sent.append(action)
+
+
+class Refusing(Store):
+    """A store that cannot be written, and says when to come again."""
+
+    def __init__(self, retry_after_s: float | None) -> None:
+        super().__init__(FaultState())
+        self.retry_after_s, self.tries = retry_after_s, 0
+
+    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int) -> StoredMemory:
+        self.tries += 1
+        raise Unavailable("429 Too Many Requests", status=429, retry_after_s=self.retry_after_s)
+
+
+class Rounds:
+    """A controller whose clock is moved by hand."""
+
+    def __init__(self, *applications: Application, store: Store | None = None) -> None:
+        self.clock, self.applier, self.passes = ManualClock(NOW), Applier(), 0
+        self.view = ClusterView(self.clock, lambda: None)
+        external = ExternalSources(self.view, verifier=None, metrics=None, capacity=None, changed=lambda _: None)
+        self.observer = ClusterObserver(self.view, external, lambda: (), self.clock, watch_budget_s=180.0)
+        leader = SingleReplica(self.clock)
+        executor = Executor(self.applier, leader, side_by_side=1)
+        self.during: Callable[[], None] = lambda: None
+        self.controller = Controller(
+            self.view,
+            cast("ClusterObserver", self),
+            store or Store(FaultState()),
+            executor,
+            leader,
+            None,
+            Telemetry(),
+            self.clock,
+            interval_s=INTERVAL_S,
+        )
+        self.controller.configure({one.key: one for one in applications})
+
+    def configure(self, applications: Any) -> None:
+        """See `ClusterObserver.configure`."""
+        self.observer.configure(applications)
+
+    def snapshot(self, app: Application, **rest: Any) -> Any:
+        """Observes, and lets something happen meanwhile."""
+        self.passes += 1
+        taken = self.observer.snapshot(app, **rest)
+        self.during()
+        return taken
+
+
+def test_a_round_comes_within_the_interval_however_large_the_fleet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The liveness probe counts rounds. Above 900 applications the wait between two was longer than its limit."""
+    monkeypatch.setattr(module, "PASSES_PER_S", 1 / 3600)  # as 72,000 applications
+    rounds = Rounds(application())
+    for _ in range(20):
+        wait = rounds.controller.run_due()
+        assert wait <= INTERVAL_S
+        rounds.clock.advance(wait)
+        assert rounds.controller.problem(3 * INTERVAL_S) == ""
+    assert rounds.passes == 1
+
+
+def test_a_loop_that_stands_still_and_a_pass_that_never_ends_are_problems() -> None:
+    """What a restart fixes."""
+    rounds = Rounds(application())
+    rounds.controller.run_due()
+    rounds.clock.advance(46.0)
+    assert rounds.controller.problem(45.0) == "the last pass ended 46 s ago, limit 45 s"
+    rounds = Rounds(application())
+    rounds.controller._queue.add([application().key])
+    assert rounds.controller._queue.take()
+    rounds.clock.advance(STUCK_PASS_S + 1.0)
+    rounds.controller.run_due()
+    assert rounds.controller.problem(45.0) == "a pass has lasted 301 s, limit 300 s"
+
+
+def test_a_pass_that_ends_in_a_bug_is_run_again_after_pauses_that_double() -> None:
+    """Whatever changes meanwhile: an application with a bug must not keep a worker busy."""
+    rounds = Rounds(application())
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    rounds.during, times = fail, []
+    for second in range(70):
+        before = rounds.passes
+        rounds.view.dirty.mark(everything=True)
+        rounds.controller.run_due()
+        times += [second] * (rounds.passes - before)
+        rounds.clock.advance(1.0)
+    assert times == [0, 1, 3, 7, 15, 31, 63]
+    rounds.during = lambda: None
+    rounds.clock.advance(60.0)
+    for _ in range(3):
+        rounds.view.dirty.mark(everything=True)
+        rounds.controller.run_due()
+    assert rounds.passes == len(times) + 3
+
+
+@pytest.mark.parametrize("with_what", ["removed", "changed"])
+def test_what_is_no_longer_configured_is_not_acted_on(with_what: str) -> None:
+    """The files change between the decision and its requests."""
+    app = application()
+    rounds = Rounds(app)
+    acted: list[Application] = []
+    act = rounds.controller._records[app.key].passes.act
+
+    def keep(decided: Decided) -> Acted:
+        acted.append(decided.conclusion.snapshot.application)
+        return act(decided)
+
+    rounds.controller._records[app.key].passes.act = keep  # type: ignore[method-assign]
+    other = {} if with_what == "removed" else {app.key: application(action="other")}
+    rounds.during = lambda: rounds.controller.configure(other)
+    rounds.controller.run_due()
+    assert acted == [*other.values()]
+
+
+@pytest.mark.parametrize(
+    ("retry_after_s", "most"), [pytest.param(None, 2 + 4 + 120 / STATE_RETRY_MAX_S, id="pauses"), pytest.param(60.0, 2, id="Retry-After")]
+)
+def test_memory_that_cannot_be_written_is_not_tried_at_every_change(retry_after_s: float | None, most: float) -> None:
+    """A request that hangs takes seconds of a worker each time. Four changes a second, for two minutes."""
+    store = Refusing(retry_after_s)
+    rounds = Rounds(application(), store=store)
+    for _ in range(480):
+        rounds.view.dirty.mark(everything=True)
+        rounds.controller.run_due()
+        rounds.clock.advance(0.25)
+    assert rounds.passes == 480
+    assert 2 <= store.tries <= most
