@@ -96,6 +96,7 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/research/test_policies_on_outages.py"),
     Place(Tier.INTEGRATION, "tests/service/"),
     Place(Tier.INTEGRATION, "tests/signals/load_balancer/test_moto.py"),
+    Place(Tier.INTEGRATION, "tests/signals/load_balancer/test_turns.py"),
     Place(Tier.INTEGRATION, "tests/signals/test_auto_mode.py"),
     Place(Tier.INTEGRATION, "tests/signals/test_cloudwatch.py"),
     Place(Tier.INTEGRATION, "tests/signals/test_cloudwatch_moto.py"),

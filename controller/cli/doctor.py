@@ -109,7 +109,8 @@ def _examined_cluster(settings: Settings, applications: Mapping[str, Application
     units = [unit for one in applications.values() for unit in one.units]
     asked = aws.ec2_enabled and aws.reservations_enabled
     account = read_account(AwsClients(aws.region), clock, units) if asked else Account(problem="disabled by configuration")
-    return examine_cluster(observe_cluster(session, applications.values(), clock.now(), account))
+    budget = settings.polls.elbv2_calls_per_s if aws.elbv2_enabled else None
+    return examine_cluster(observe_cluster(session, applications.values(), clock.now(), account, budget))
 
 
 def _observe(settings: Settings, applications: Iterable[Application]) -> dict[str, Observation]:

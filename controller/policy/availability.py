@@ -10,7 +10,8 @@ from controller.policy.model import Application, Snapshot, Target, Verdict, Veri
 from controller.policy.reservations import leaving
 
 HEALTH_FRESH_S: Final = 180.0
-"""How long a count of healthy targets stays valid, seconds: three of the verifier's audits."""
+"""How long a count of healthy targets stays valid, seconds: three of the verifier's audits. Longer where the budget of calls makes those
+rarer: otherwise the weights would change with the age of the counts."""
 
 SLACK: Final = 0.75
 """Share of its part of the demand that a unit must be able to carry to keep its weight. A third more than their throughput makes replicas
@@ -23,7 +24,7 @@ _PERCENT: Final = 100.0
 def healthy_targets(snapshot: Snapshot) -> Mapping[str, int]:
     """Healthy targets by Service, as far as they are known lately: what the load balancer was counted to have, and open readiness gates."""
     seen = snapshot.routing.verification
-    fresh = seen is not None and abs(snapshot.now - _counted_at(seen)) <= HEALTH_FRESH_S
+    fresh = seen is not None and abs(snapshot.now - _counted_at(seen)) <= max(HEALTH_FRESH_S, seen.healthy_for_s or 0.0)
     return _with_gates(seen.healthy if seen is not None and fresh else {}, snapshot)
 
 

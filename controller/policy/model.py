@@ -402,6 +402,7 @@ class Verification:
     weights: Mapping[str, int] = field(default_factory=dict)  # live weights by Service, as far as known
     healthy: Mapping[str, int] = field(default_factory=dict)  # healthy targets by Service, as far as known
     healthy_at: float | None = None  # when those were counted; None: at `at`
+    healthy_for_s: float | None = None  # how long they stay valid, where that is longer than usual
     counted: Mapping[str, int] = field(default_factory=dict)  # the last count of each Service, however old, of target groups it still has
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # the ARNs of each Service's target groups at `at`
     ill_since: Mapping[str, float] = field(default_factory=dict)  # Services with ready endpoints and no healthy target, and since when

@@ -15,6 +15,7 @@ from controller.policy.guards import reason_text, until_text
 from controller.policy.model import Alert, Application, Decision, Mode, ModeChange, Override, Snapshot, Verb
 from controller.policy.reasons import Reason
 from controller.ports import Message, MessageKind, Severity
+from controller.signals.load_balancer.turns import Load
 
 
 def routed(snapshot: Snapshot, decision: Decision) -> Message | None:
@@ -227,3 +228,18 @@ def leadership(at: float, *, lost: bool) -> Message:
     why = "until a replica can renew it, the controller changes nothing and traffic stays as it is" if lost else ""
     kind, severity = (MessageKind.ALERT, Severity.CRITICAL) if lost else (MessageKind.RESOLVED, Severity.INFO)
     return Message(kind, severity, "", "LeaseLost", title, why, at, dedup_key="lease")
+
+
+def overloaded(at: float, load: Load) -> Message:
+    """The message that the budget of ELBv2 calls cannot verify all applications, or that it can again.
+
+    Args:
+        at: Seconds since the Unix epoch.
+        load: How the calls that are needed compare with it.
+    """
+    if not load.too_much:
+        title = "resolved: the budget of ELBv2 calls is enough for all applications"
+        return Message(MessageKind.RESOLVED, Severity.INFO, "", "BudgetTooSmall", title, load.words(), at, dedup_key="elbv2-budget")
+    title = "the budget of ELBv2 calls is not enough for all applications"
+    step = f"set FAILOVERCTL_POLLS__ELBV2_CALLS_PER_S to {load.needed_per_s:.1f} or more"
+    return Message(MessageKind.ALERT, Severity.WARNING, "", "BudgetTooSmall", title, load.words(), at, next=step, dedup_key="elbv2-budget")

@@ -51,6 +51,14 @@ class Telemetry:
         self.unrecorded = Counter(
             "failoverctl_unrecorded_decisions", "Decisions that could not be recorded.", ("why",), registry=self.registry
         )
+        self.verifiable = Gauge(
+            "failoverctl_verifiable_applications",
+            "Applications that the budget of ELBv2 calls can verify every ten minutes.",
+            registry=self.registry,
+        )
+        self.verification_cycle = Gauge(
+            "failoverctl_verification_cycle_seconds", "Time in which the budget verifies every application once.", registry=self.registry
+        )
         self.config_ok = Gauge("failoverctl_config_ok", "0 while a changed application file is refused.", registry=self.registry)
 
     def decided(self, snapshot: Snapshot, decision: Decision, ledger: Ledger) -> None:

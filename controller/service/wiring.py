@@ -26,7 +26,7 @@ from controller.service.executor import Executor
 from controller.service.http import HttpServer, make_routes
 from controller.service.kube_applier import KubeApplier
 from controller.service.leadership import Elected, LeaseLeadership, SingleReplica
-from controller.service.messages import control, leadership
+from controller.service.messages import control, leadership, overloaded
 from controller.service.recorder import make_recorder
 from controller.service.status import PUBLISH_S, StatusPublisher, document
 from controller.service.store import ConfigMapStore, ReadOnlyStore
@@ -42,7 +42,7 @@ from controller.signals.load_balancer.verifier import Verifier
 from controller.signals.objects import text
 from controller.signals.observer import ClusterObserver
 
-_ELBV2_BURST: Final = 40
+_ELBV2_BURST: Final = 40.0
 _STALLED_INTERVALS: Final = 3  # the process is restarted after that many intervals without a finished round
 _LAST_WRITES_S: Final = 10.0  # one action and one save, with their deadlines and the confirmation of leadership before each
 _STATUS_INTERVAL_S: Final = 5.0
@@ -51,14 +51,15 @@ _JOB_OPTIONS: Final = {"coalesce": True, "max_instances": 1, "misfire_grace_time
 log = structlog.get_logger(__name__)
 
 
-def make_external(settings: Settings, view: ClusterView, clock: Clock, clients: AwsClients) -> ExternalSources:
-    """Makes the pollers of the external sources that the settings enable."""
+def make_external(
+    settings: Settings, view: ClusterView, clock: Clock, clients: AwsClients, stop: threading.Event | None = None
+) -> ExternalSources:
+    """Makes the pollers of the external sources that the settings enable. They end their waits when `stop` is set."""
     aws, polls, freshness = settings.aws, settings.polls, settings.freshness
-    verifier = (
-        Verifier(clients, clock, CallBudget(polls.elbv2_calls_per_s, _ELBV2_BURST, clock), retry_s=polls.verification_interval_s)
-        if aws.elbv2_enabled
-        else None
-    )
+    # What comes in between two runs of the job must not be lost, or the rate could never be reached.
+    burst = max(_ELBV2_BURST, 2 * polls.elbv2_calls_per_s * polls.verification_interval_s)
+    budget = CallBudget(polls.elbv2_calls_per_s, burst, clock)
+    verifier = Verifier(clients, clock, budget, retry_s=polls.verification_interval_s) if aws.elbv2_enabled else None
     metrics = CloudWatchPoller(
         clients,
         clock,
@@ -67,6 +68,7 @@ def make_external(settings: Settings, view: ClusterView, clock: Clock, clients: 
         latency_stat=aws.latency_stat,
         interval_s=polls.cloudwatch_interval_s,
         freshness_s=freshness.cloudwatch_s,
+        stop=stop,
     )
     capacity = Ec2Poller(
         clients,
@@ -132,6 +134,7 @@ class Service:
         kube = settings.kubernetes
         self._leadership = self._make_leadership()
         self._lost = False  # whether people were notified that this replica lost the Lease and no other holder was seen
+        self._overloaded = False  # whether people were notified that the budget of ELBv2 calls is too small
         self._watches = Watches(
             session,
             self.view,
@@ -140,7 +143,7 @@ class Service:
             timeout_s=kube.watch_timeout_s,
             idle_s=kube.watch_idle_s,
         )
-        self._external = make_external(settings, self.view, clock, self._clients)
+        self._external = make_external(settings, self.view, clock, self._clients, self._stop)
         self._cloudwatch = self._cloudwatch_notifier()
         self._dispatcher = None if dry_run else self._make_dispatcher(extra_sinks)
         store = ConfigMapStore(session, kube.state_namespace)
@@ -338,7 +341,7 @@ class Service:
         """The leader's jobs with their intervals, seconds: AWS bills and throttles each call, so standbys make none."""
         polls = self._settings.polls
         jobs: dict[str, tuple[float, Callable[[], None]]] = {
-            "verification": (polls.verification_interval_s, lambda: self._external.verify(self.controller.applications())),
+            "verification": (polls.verification_interval_s, self._verify),
             "cloudwatch": (polls.cloudwatch_interval_s, lambda: self._external.poll_metrics(self.controller.applications())),
             "ec2": (polls.ec2_interval_s, lambda: self._external.poll_capacity(self.controller.applications())),
         }
@@ -347,6 +350,19 @@ class Service:
         if self._cloudwatch is not None:
             jobs["modes"] = (self._settings.cloudwatch.publish_interval_s, self._publish_modes)
         return {name: (seconds, partial(self._as_leader, work)) for name, (seconds, work) in jobs.items()}
+
+    def _verify(self) -> None:
+        """Verifies what is due, and says where the budget of calls is too small for all applications."""
+        self._external.verify(self.controller.applications())
+        load = self._external.load()
+        if load is None or not load.calls_each:
+            return
+        self._telemetry.verifiable.set(load.servable)
+        self._telemetry.verification_cycle.set(load.cycle_s)
+        if load.too_much != self._overloaded:
+            self._overloaded = load.too_much
+            log.warning("verification.load", applications=load.applications, servable=load.servable, too_much=load.too_much)
+            self.controller.publish([overloaded(self._clock.now(), load)])
 
     def _as_leader(self, work: Callable[[], None]) -> None:
         if self._leadership.leads():

@@ -236,7 +236,8 @@ class CloudWatchPoller:
         lookback: Number of periods that are used beyond those.
         interval_s: Shortest time between two polls, seconds. CloudWatch has only one value a minute, and each query costs money.
         freshness_s: How old the last good answer may be before `source` counts as stale, seconds.
-        budget: Budget of GetMetricData calls; None: a new one.
+        budget: Budget of GetMetricData calls; None: a new one. A poll waits for it, for at most one interval.
+        stop: Ends such a wait early when set.
     """
 
     def __init__(
@@ -252,6 +253,7 @@ class CloudWatchPoller:
         interval_s: float = 60.0,
         freshness_s: float = 300.0,
         budget: CallBudget | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
         if lag < 0 or lookback < 1:
             raise ValueError(f"lag must not be negative and lookback at least 1, got {lag} and {lookback}")
@@ -264,10 +266,14 @@ class CloudWatchPoller:
         self._interval_s = interval_s
         self._freshness_s = freshness_s
         self._budget = budget or CallBudget(1, 10, clock)
+        self._stop = stop or threading.Event()
         self._lock = threading.Lock()
         self._demand: dict[tuple[str, str], Sample] = {}
         self._latency: dict[tuple[str, str], Sample] = {}
         self._error_ratio: dict[str, Sample] = {}
+        self._wanted_by: dict[str, _Wanted] = {}
+        self._asked: dict[MetricQuery, float] = {}  # when it was sent last, seconds since the Unix epoch
+        self._answered: dict[MetricQuery, float] = {}  # when it was answered in full last
         self._refused: dict[MetricQuery, tuple[float, str]] = {}  # until when (monotonic) it is left out, and CloudWatch's message
         self._due = -math.inf
         self._backoff_s = 0.0
@@ -293,13 +299,25 @@ class CloudWatchPoller:
         with self._lock:
             return self._error_ratio.get(application)
 
-    def source(self) -> Source:
-        """How fresh CloudWatch's answers are; absent while disabled, forbidden, or before the first value of any metric."""
+    def source(self, application: str = "") -> Source:
+        """How fresh CloudWatch's answers are; absent while disabled, forbidden, or before the first value of any metric.
+
+        Args:
+            application: Whose; "": of anything.
+        """
         with self._lock:
             never = self._last_ok is not None and not self._seen
             problem = self._problem or ("CloudWatch has no value of any metric yet" if never else "")
             absent = not self._enabled or self._forbidden or never
-            return Source("cloudwatch", required=False, last_ok=self._last_ok, budget_s=self._freshness_s, absent=absent, problem=problem)
+            last_ok = self._last_ok
+            if last_ok is not None and (wanted := self._wanted_by.get(application)) is not None:
+                # The load balancer's metrics are wanted only once it is known, which must not make the others seem old.
+                mine = [query for query in (*wanted.counters.values(), *wanted.latencies.values()) if query not in self._refused]
+                if any(query not in self._answered for query in mine):
+                    last_ok = None
+                elif mine:
+                    last_ok = min(self._answered[query] for query in mine)
+            return Source("cloudwatch", required=False, last_ok=last_ok, budget_s=self._freshness_s, absent=absent, problem=problem)
 
     # --- polling ------------------------------------------------------------------------------------------------------------------------
 
@@ -321,10 +339,8 @@ class CloudWatchPoller:
         windows = {period_s: self._window(period_s) for period_s in _periods(queries)}
         problem, failure = "", None
         try:
-            for period_s, window in windows.items():
-                batch = [query for query in queries if query.period_s == period_s]
-                for first in range(0, len(batch), QUERIES_A_CALL):
-                    self._fetch(batch[first : first + QUERIES_A_CALL], window, found)
+            for batch in self._batches(queries):
+                self._fetch(batch, windows[batch[0].period_s], found, now + self._interval_s)
         except RemoteError as error:
             failure = error
         except _BudgetSpentError:
@@ -352,14 +368,21 @@ class CloudWatchPoller:
         )
         return _Wanted(counters, latencies, (requests, own, targets))
 
-    def _fetch(self, queries: Sequence[MetricQuery], window: Window, found: dict[MetricQuery, Series]) -> None:
+    def _batches(self, queries: Iterable[MetricQuery]) -> list[list[MetricQuery]]:
+        """The queries in calls' worth of one period each, those that were sent longest ago first: none is left out for ever."""
+        ordered = sorted(queries, key=lambda query: self._asked.get(query, -math.inf))
+        by_period = ([query for query in ordered if query.period_s == period_s] for period_s in _periods(ordered))
+        batches = [mine[first : first + QUERIES_A_CALL] for mine in by_period for first in range(0, len(mine), QUERIES_A_CALL)]
+        return sorted(batches, key=lambda batch: self._asked.get(batch[0], -math.inf))
+
+    def _fetch(self, queries: Sequence[MetricQuery], window: Window, found: dict[MetricQuery, Series], until: float) -> None:
         """Queries one batch. If CloudWatch refuses it, queries its halves, so that one wrong name does not blind all applications.
 
         Raises:
             RemoteError: CloudWatch did not answer.
             _BudgetSpentError: The call budget is spent.
         """
-        if not self._budget.take():
+        if not self._budget.wait(timeout_s=until - self._clock.monotonic(), stop=self._stop):
             raise _BudgetSpentError
         try:
             found.update(get_metric_data(self._clients, queries, window.start, window.end, self._budget))
@@ -369,12 +392,15 @@ class CloudWatchPoller:
                 self._refused[queries[0]] = (self._clock.monotonic() + _REFUSED_S, said)
                 return
             middle = len(queries) // 2
-            self._fetch(queries[:middle], window, found)
-            self._fetch(queries[middle:], window, found)
+            self._fetch(queries[:middle], window, found, until)
+            self._fetch(queries[middle:], window, found, until)
 
     def _store(self, wanted: Mapping[str, _Wanted], windows: Mapping[int, Window], found: Mapping[MetricQuery, Series]) -> None:
         """Stores new values. A series that is missing or incomplete keeps the last value if it has no better one."""
+        now = self._clock.now()
         with self._lock:
+            self._asked.update(dict.fromkeys(found, now))
+            self._answered.update(dict.fromkeys((query for query, series in found.items() if series.complete or series.forbidden), now))
             for key, each in wanted.items():
                 for into, queries in ((self._demand, each.counters), (self._latency, each.latencies)):
                     for unit, query in queries.items():
@@ -408,7 +434,11 @@ class CloudWatchPoller:
 
     def _prune(self, wanted: Mapping[str, _Wanted]) -> None:
         units = {(key, unit) for key, each in wanted.items() for unit in each.counters}
+        queries = {query for each in wanted.values() for query in each.all()}
         with self._lock:
+            self._wanted_by = dict(wanted)
+            self._asked = {query: at for query, at in self._asked.items() if query in queries}
+            self._answered = {query: at for query, at in self._answered.items() if query in queries}
             self._demand = {key: sample for key, sample in self._demand.items() if key in units}
             self._latency = {key: sample for key, sample in self._latency.items() if key in units}
             self._error_ratio = {key: sample for key, sample in self._error_ratio.items() if key in wanted}

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Protocol
+
+import structlog
 
 from controller.clients.calls import on_behalf_of
 from controller.policy.availability import with_known_health
-from controller.policy.model import Application, Source, Target, Unit, Verdict, Verification
+from controller.policy.model import Application, RoutingObservation, Source, Target, Unit, Verdict, Verification
 from controller.signals.cluster import ClusterView
 from controller.signals.ingress import hostnames, observe_ingress
 from controller.signals.load_balancer.request import ServicePort, VerificationRequest, listener_ports, live_rules, target_groups
-from controller.signals.load_balancer.verifier import BUDGET_SPENT, Verifier
+from controller.signals.load_balancer.turns import Load, Turns, Waiting
+from controller.signals.load_balancer.verifier import AUDIT_S, Verifier
+from controller.signals.objects import Object
 from controller.signals.snapshots import Capacity, ExternalSignals, Metrics, Offerings
+
+LANES: Final = 4
+"""Applications that are verified at the same time. A call takes about 0.2 s: one after the other could not make more than 5 a second."""
+
+_HEALTHY_CYCLES: Final = 3.0  # counts of healthy targets stay valid for that many checks, as with the usual interval
+
+log = structlog.get_logger(__name__)
 
 
 class MetricsPoller(Metrics, Protocol):
@@ -23,8 +36,8 @@ class MetricsPoller(Metrics, Protocol):
     def poll(self, applications: Iterable[Application], load_balancers: Mapping[str, str]) -> None:
         """Polls what is due; never raises."""
 
-    def source(self) -> Source:
-        """How fresh the values are."""
+    def source(self, application: str = "") -> Source:
+        """How fresh the values of an application are; "": of anything."""
 
 
 class CapacityPoller(Capacity, Protocol):
@@ -47,8 +60,19 @@ class OfferingsPoller(Offerings, Protocol):
         """How fresh the values are."""
 
 
-def verification_request(application: Application, view: ClusterView) -> VerificationRequest | None:
-    """Asks whether the load balancer shows the present routing action; None if there is no action to verify."""
+Bindings = dict[str, list[Object] | None]
+"""Target group bindings by namespace, each read once; None where they are not known."""
+
+
+def verification_request(application: Application, view: ClusterView, bindings: Bindings | None = None) -> VerificationRequest | None:
+    """Asks whether the load balancer shows the present routing action; None if there is no action to verify.
+
+    Args:
+        application: Whose.
+        view: The view of the cluster.
+        bindings: The bindings that were read already, which this adds to; None: none were.
+    """
+    bindings = {} if bindings is None else bindings
     ingress = view.ingress(application.namespace, application.ingress)
     if ingress is None:
         return None
@@ -57,9 +81,9 @@ def verification_request(application: Application, view: ClusterView) -> Verific
         return None
     with view.lock:
         workloads = view.workloads
-        bindings = workloads.bindings(application.namespace) if workloads.bindings_known else None
-        names = [application.capacity.service, *(unit.backend.service for unit in application.units), *(t.service for t in routing.targets)]
-        counts = {name: workloads.endpoints_ready(application.namespace, name) for name in names}
+        if application.namespace not in bindings:
+            bindings[application.namespace] = workloads.bindings(application.namespace) if workloads.bindings_known else None
+    known = bindings[application.namespace]
     return VerificationRequest(
         application=application.key,
         hostnames=hostnames(ingress),
@@ -67,12 +91,30 @@ def verification_request(application: Application, view: ClusterView) -> Verific
         targets=routing.targets,
         stickiness_s=routing.stickiness_s,
         rules=live_rules(ingress, application.action),
-        target_groups=target_groups(bindings, application.namespace, application.ingress) if bindings is not None else None,
-        ready={service: count for service, count in counts.items() if count is not None},
+        target_groups=target_groups(known, application.namespace, application.ingress) if known is not None else None,
+        ready=_ready(application, routing.targets, view),
         healthy_share=application.policy.healthy_share,
         standby=_standby(application, routing.targets),
         ports=listener_ports(ingress),
     )
+
+
+def _ready(application: Application, targets: Iterable[Target], view: ClusterView) -> dict[str, int]:
+    """The ready endpoints of the Services that have or may get traffic, as far as known."""
+    names = [application.capacity.service, *(unit.backend.service for unit in application.units), *(one.service for one in targets)]
+    with view.lock:
+        counts = {name: view.workloads.endpoints_ready(application.namespace, name) for name in names}
+    return {service: count for service, count in counts.items() if count is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request as it was made last, and of what: it is made again only if one of these is another object now."""
+
+    application: Application
+    routing: RoutingObservation
+    bindings: tuple[bool, int]
+    request: VerificationRequest | None
 
 
 def _standby(application: Application, targets: Iterable[Target]) -> tuple[ServicePort, ...]:
@@ -116,30 +158,111 @@ class ExternalSources:
         self._offerings = offerings
         self._lock = threading.Lock()
         self._verifications: dict[str, Verification] = {}
+        self._asked: dict[str, _Asked] = {}
+        self._changed_at: dict[str, float] = {}  # when a routing that is not verified yet was noticed, monotonic
+        self._turns, self._turn = Turns(), threading.Lock()
 
     def verify(self, applications: Iterable[Application]) -> None:
-        """Checks the load balancers of these applications, as far as the call budget allows."""
-        applications = list(applications)
+        """Checks the load balancers of these applications as far as the call budget allows, the one that is due for longest first."""
+        known = {one.key: one for one in applications}
         if self._verifier is None:
             return
-        self._verifier.retain(one.key for one in applications)
-        for application in applications:
-            request = verification_request(application, self._view)
-            if request is None:
-                continue
-            with on_behalf_of(application.key):
-                result = replace(self._verifier.verify(request), action=request.action)
-            with self._lock:
-                before = self._verifications.get(application.key)
-                if before is None and result.problem == BUDGET_SPENT:
-                    continue  # as if nobody had asked
-                result = with_known_health(result, before)
-                self._verifications[application.key] = result
-            if before is None or _decides(before) != _decides(result):
-                self._changed(application.namespace)
+        self._verifier.retain(known)
         with self._lock:
-            keys = {one.key for one in applications}
-            self._verifications = {key: seen for key, seen in self._verifications.items() if key in keys}
+            self._verifications = {key: seen for key, seen in self._verifications.items() if key in known}
+        self._asked = {key: asked for key, asked in self._asked.items() if key in known}
+        self._changed_at = {key: at for key, at in self._changed_at.items() if key in known}
+        bindings: Bindings = {}
+        waiting = list(self._waiting(self._verifier, known.values()))
+        order = self._turns.order(waiting)
+        lanes = min(LANES, len(waiting))
+        verify = partial(self._verify, self._verifier, bindings)
+        if lanes <= 1:
+            self._lane(order, known, verify)
+            return
+        with ThreadPoolExecutor(lanes, thread_name_prefix="verification") as pool:
+            list(pool.map(lambda _: self._lane(order, known, verify), range(lanes)))
+
+    def _lane(self, order: Iterator[Waiting], known: Mapping[str, Application], verify: Callable[[Application], float | None]) -> None:
+        """Checks one application after the other, until the budget is spent or all are checked."""
+        while True:
+            with self._turn:
+                one = next(order, None)
+            if one is None:
+                return
+            calls: float | None = 0.0
+            try:
+                calls = verify(known[one.application])
+            except Exception:  # one application's strange answer must not end the checks of all others
+                log.exception("verification.failed", application=one.application)
+            with self._turn:
+                if calls is None:
+                    self._turns.skip(one)
+                else:
+                    self._turns.spent(one, calls)
+
+    def _waiting(self, verifier: Verifier, applications: Iterable[Application]) -> Iterator[Waiting]:
+        """Those whose check is due. What changed is due since the change was noticed."""
+        now = verifier.now()
+        for application in applications:
+            key, routing = application.key, self._view.routing(application)
+            due = verifier.due(key, _ready(application, routing.targets, self._view))
+            before = self._verifications.get(key)
+            changed = before is not None and before.action != routing.action
+            if not changed:
+                self._changed_at.pop(key, None)
+            elif key not in self._changed_at:
+                self._changed_at[key] = now
+            if due <= now or changed or not self._is_current(application, routing):
+                awaited = changed or (before is not None and before.verdict is Verdict.NOT_YET)
+                yield Waiting(key, min(due, self._changed_at.get(key, now)), awaited)
+
+    def _verify(self, verifier: Verifier, bindings: Bindings, application: Application) -> float | None:
+        """Checks one application, unless its routing cannot be verified.
+
+        Returns:
+            The calls that it took; None if the call budget did not reach it.
+        """
+        request = self._request(application, bindings)
+        if request is None:
+            return 0.0
+        with on_behalf_of(application.key):
+            checked = verifier.check(request)
+        with self._lock:
+            before = self._verifications.get(application.key)
+        if checked is None and (before is None or before.action == request.action):
+            return None  # as if nobody had asked
+        result = replace(checked or verifier.verify(request), action=request.action)
+        cycle_s = verifier.load().cycle_s
+        rarer = cycle_s > AUDIT_S
+        result = replace(with_known_health(result, before), healthy_for_s=_HEALTHY_CYCLES * cycle_s if rarer else None)
+        with self._lock:
+            self._verifications[application.key] = result
+        if before is None or _decides(before) != _decides(result):
+            self._changed(application.namespace)
+        if checked is None:
+            return None
+        return verifier.cost(application.key) if before is None or checked.at > before.at else 0.0
+
+    def _is_current(self, application: Application, routing: RoutingObservation) -> bool:
+        """Whether the last request was made of what is there now, apart from the counts of ready endpoints."""
+        asked, version = self._asked.get(application.key), self._view.workloads.bindings_version(application.namespace)
+        return asked is not None and asked.application is application and asked.routing is routing and asked.bindings == version
+
+    def _request(self, application: Application, bindings: Bindings) -> VerificationRequest | None:
+        """What to ask ELBv2. Only the counts of ready endpoints are read anew each time."""
+        routing = self._view.routing(application)
+        if self._is_current(application, routing):
+            request = self._asked[application.key].request
+            return None if request is None else replace(request, ready=_ready(application, request.targets, self._view))
+        version = self._view.workloads.bindings_version(application.namespace)
+        request = verification_request(application, self._view, bindings)
+        self._asked[application.key] = _Asked(application, routing, version, request)
+        return request
+
+    def load(self) -> Load | None:
+        """How the calls that verifications need compare with the budget; None where nothing is verified."""
+        return self._verifier.load() if self._verifier is not None else None
 
     def poll_metrics(self, applications: Iterable[Application]) -> None:
         """Polls CloudWatch for what is due."""
@@ -166,6 +289,7 @@ class ExternalSources:
             verification = self._verifications.get(application.key) if self._verifier is not None else _NOT_ASKED
         return ExternalSignals(self._metrics, self._capacity, verification, self._offerings)
 
-    def sources(self) -> tuple[Source, ...]:
-        """How fresh each source is."""
-        return tuple(one.source() for one in (self._metrics, self._capacity, self._offerings) if one is not None)
+    def sources(self, application: Application) -> tuple[Source, ...]:
+        """How fresh each source is for one application."""
+        metrics = (self._metrics.source(application.key),) if self._metrics is not None else ()
+        return (*metrics, *(one.source() for one in (self._capacity, self._offerings) if one is not None))

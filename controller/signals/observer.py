@@ -46,7 +46,7 @@ class ClusterObserver:
     def sources(self, application: Application) -> tuple[Source, ...]:
         """How fresh the sources are that decisions about an application depend on."""
         watched = sources_of(self._health(), application, self._watch_budget_s)
-        return (*watched, *(self._also() if self._also is not None else ()), *self._external.sources())
+        return (*watched, *(self._also() if self._also is not None else ()), *self._external.sources(application))
 
     def snapshot(self, application: Application, *, leader: bool, epoch: int, further: tuple[Source, ...] = ()) -> Snapshot:
         """See `controller.service.application_pass.Observer.snapshot`."""

@@ -93,6 +93,7 @@ class WorkloadView:
         self._bindings: dict[str, dict[tuple[str, str], bytes]] = {}  # packed, by namespace, then by API group and name
         self._bound: dict[str, dict[str, tuple[Binding, ...]]] = {}  # by namespace and Service, until a binding changes
         self._gates: dict[str, dict[str, tuple[tuple[str, float], ...]]] = {}  # open ones by namespace and pod: binding, and since when
+        self._binding_versions: dict[str, int] = {}  # by namespace
         self._groups_known: set[str] = set()  # the API groups whose bindings could be listed
 
     # --- what the watches deliver ---
@@ -183,18 +184,23 @@ class WorkloadView:
 
     def binding(self, group: str, kind: str, obj: Object) -> bool:
         """Takes one TargetGroupBinding of one API group: EKS Auto Mode has its own."""
-        self._bound.pop(namespace_of(obj), None)
-        bindings = self._bindings.setdefault(namespace_of(obj), {})
-        key = (group, name_of(obj))
-        if kind == "DELETED":
-            return bindings.pop(key, None) is not None
-        return _put(bindings, key, pack(slim("targetgroupbindings", obj)))
+        namespace, key = namespace_of(obj), (group, name_of(obj))
+        bindings = self._bindings.setdefault(namespace, {})
+        gone = kind == "DELETED" and bindings.pop(key, None) is not None
+        if gone or (kind != "DELETED" and _put(bindings, key, pack(slim("targetgroupbindings", obj)))):
+            self._bindings_changed(namespace)
+            return True
+        return False
+
+    def _bindings_changed(self, namespace: str) -> None:
+        self._bound.pop(namespace, None)
+        self._binding_versions[namespace] = self._binding_versions.get(namespace, 0) + 1
 
     def bindings_listed(self, group: str, namespace: str | None, listed: Iterable[Object]) -> None:
         """Takes a complete list of one API group's TargetGroupBindings of one namespace, or of all where it is None."""
         self._groups_known.add(group)
-        self._bound.clear()
         for space in [namespace] if namespace is not None else list(self._bindings):
+            self._bindings_changed(space)
             kept = {key: one for key, one in self._bindings.pop(space, {}).items() if key[0] != group}
             if kept:
                 self._bindings[space] = kept
@@ -306,6 +312,10 @@ class WorkloadView:
     def bindings_known(self) -> bool:
         """Whether target group bindings of any API group could be listed at all."""
         return bool(self._groups_known)
+
+    def bindings_version(self, namespace: str) -> tuple[bool, int]:
+        """Differs from an earlier one if the target group bindings of a namespace may have changed since."""
+        return self.bindings_known, self._binding_versions.get(namespace, 0)
 
     def bindings(self, namespace: str) -> list[Object]:
         """The target group bindings of a namespace, of any API group."""

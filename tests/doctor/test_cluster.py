@@ -67,9 +67,15 @@ class Complete:
             CLUSTER_TRIGGER_AUTHENTICATIONS.name: [],
         }
 
+    budget = 1.0
+
+    def too_many(self) -> None:
+        """More applications than the budget of ELBv2 calls can verify."""
+        self.apps, self.budget = [*self.apps] * 8, 0.1
+
     def observed(self) -> ClusterObservation:
         known = (self.apps, frozenset(self.groups), frozenset(self.served), self.listed, self.homes, self.unreadable, self.account)
-        return ClusterObservation(NOW, "https://api", *known)
+        return ClusterObservation(NOW, "https://api", *known, elbv2_calls_per_s=self.budget)
 
     def one(self, name: str) -> dict[str, Any]:
         """An object by its name."""
@@ -192,6 +198,7 @@ def own_label(made: Complete) -> None:
 
 
 FAULTS: tuple[tuple[str, Level, str, Callable[[Complete], object]], ...] = (
+    ("verification-budget", WARN, "is enough for 7 every 10 min", lambda m: m.too_many()),
     ("karpenter", BAD, "Karpenter is not installed", lambda m: m.drop("karpenter")),
     ("karpenter", BAD, "has no ready pod, 2 wanted", lambda m: status(m, "karpenter", readyReplicas=0)),
     ("karpenter", WARN, "has 1 of 2 pods ready", lambda m: status(m, "karpenter", readyReplicas=1)),

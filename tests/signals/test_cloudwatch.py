@@ -468,6 +468,42 @@ def test_a_spent_budget_leaves_the_rest_for_the_next_poll(endpoint: CloudWatch, 
     assert poller.source().problem == "call budget is spent; the rest follows with the next poll"
 
 
+def test_a_budget_that_is_too_small_serves_everyone_in_turn(endpoint: CloudWatch, clock: ManualClock) -> None:
+    """Every poll began with the same applications: of a thousand, 462 were answered, and the others never."""
+    apps = [application(f"app{n}", unit(f"unit{n}")) for n in range(600)]
+    endpoint.values, endpoint.page = {f"unit{n}-counter": {2: 1} for n in range(600)}, 500
+    poller = CloudWatchPoller(Clients(endpoint), clock, budget=CallBudget(0.01, 1, clock))
+    for _ in range(3):  # 1,200 queries, 500 a call, one call a poll
+        poller.poll(apps, {})
+        clock.advance(100)
+    assert len(endpoint.calls) == 3
+    assert all(poller.demand(app.key, app.units[0].name) is not None for app in apps)
+
+
+def test_a_poll_waits_for_its_budget(endpoint: CloudWatch, clock: ManualClock) -> None:
+    """A thousand applications need 26 calls, and the bucket holds ten."""
+    apps = [application(f"app{n}", *(unit(f"unit{n}-{m}") for m in range(5))) for n in range(1000)]
+    poller, endpoint.page = CloudWatchPoller(Clients(endpoint), clock), 500
+    poller.poll(apps, {app.key: f"app/lb-{n}/0" for n, app in enumerate(apps)})
+    assert len(endpoint.calls) == 26
+    assert clock.monotonic() < 60
+    assert "budget" not in poller.source().problem
+
+
+def test_what_was_not_answered_is_not_called_fresh(endpoint: CloudWatch, clock: ManualClock) -> None:
+    """Each application has the age of its own values, whatever else CloudWatch answered."""
+    apps = [application(f"app{n}", unit(f"unit{n}")) for n in range(400)]
+    endpoint.values, endpoint.page = {f"unit{n}-counter": {2: 1} for n in range(400)}, 500
+    poller = CloudWatchPoller(Clients(endpoint), clock, budget=CallBudget(0.01, 1, clock))
+    poller.poll(apps, {})
+    sources = [poller.source(app.key) for app in apps]
+    assert [one.last_ok for one in sources] == [NOW] * 250 + [None] * 150
+    assert sources[-1].stale(NOW)
+    clock.advance(100)
+    poller.poll(apps, {})
+    assert [poller.source(app.key).last_ok for app in apps] == [NOW + 100] * 100 + [NOW] * 150 + [NOW + 100] * 150
+
+
 def test_an_application_that_is_gone_is_forgotten(endpoint: CloudWatch, poller: CloudWatchPoller, clock: ManualClock) -> None:
     """At once, not with the next poll that is due."""
     endpoint.values = {"inf2-counter": {2: 1}, "inf2-latency": {2: 1}, "RequestCount": {2: 1}}

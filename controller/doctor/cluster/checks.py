@@ -51,6 +51,10 @@ CLUSTER_CHECKS: Final[tuple[Check[ClusterObservation], ...]] = (
         "Otherwise Kubernetes ends old pods before the load balancer sends requests to the new ones.",
         (NAMESPACES,),
     ),
+    Check(
+        load_balancer.verification_budget,
+        "Beyond it a mode change is verified late, and a foreign change of a rule is noticed late.",
+    ),
     Check(keda.keda, "It sets the replicas: the controller scales up the receiving side through it.", (DEPLOYMENTS,)),
     Check(keda.keda_kinds, "Without them the controller can set no target and no floor, and no HPA gets a value.", (API_SERVICES,)),
     Check(

@@ -11,6 +11,7 @@ from controller.doctor.cluster.observe import ClusterObservation
 from controller.doctor.cluster.presence import deployed, kinds, missing_altogether
 from controller.doctor.report import Finding, Level, ok, problem, unknown, warning
 from controller.policy import text as words
+from controller.signals.load_balancer.turns import expected_load
 from controller.signals.objects import mapping, name_of, text
 
 CLASS_CONTROLLER: Final = "ingress.k8s.aws/alb"
@@ -31,6 +32,19 @@ def load_balancer_controller(observed: ClusterObservation) -> Iterator[Finding]:
         yield unknown("EKS Auto Mode runs it outside the cluster, which does not show its version, flags and logs")
         return
     yield from deployed(observed, LOAD_BALANCER_CONTROLLER, Level.PROBLEM)
+
+
+def verification_budget(observed: ClusterObservation) -> Iterator[Finding]:
+    """The controller's budget of ELBv2 calls verifies every application at least every ten minutes."""
+    if observed.elbv2_calls_per_s is None or not observed.applications:
+        return
+    load = expected_load(observed.applications, observed.elbv2_calls_per_s)
+    if load.too_much:
+        yield warning(
+            load.words(), f"set polls.elbv2_calls_per_s (FAILOVERCTL_POLLS__ELBV2_CALLS_PER_S) to {load.needed_per_s:.1f} or more"
+        )
+    else:
+        yield ok(f"enough for {load.servable} applications, of which there are {load.applications}")
 
 
 def _only_auto(observed: ClusterObservation) -> bool:

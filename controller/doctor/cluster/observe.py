@@ -60,6 +60,7 @@ class ClusterObservation:
         homes: The namespaces whose Deployments and DaemonSets were listed; () means all.
         unreadable: Why a kind could not be listed, by the resource's name.
         account: The AWS account.
+        elbv2_calls_per_s: The controller's budget of ELBv2 calls; None if it makes none.
     """
 
     now: float
@@ -71,6 +72,7 @@ class ClusterObservation:
     homes: tuple[str, ...] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)
     account: Account = _UNASKED
+    elbv2_calls_per_s: float | None = None
 
     def objects(self, resource: Resource) -> Sequence[Object]:
         """The listed objects of a kind."""
@@ -100,7 +102,11 @@ class ClusterObservation:
 
 
 def observe_cluster(
-    session: KubeSession, applications: Iterable[Application], now: float, account: Account = _UNASKED
+    session: KubeSession,
+    applications: Iterable[Application],
+    now: float,
+    account: Account = _UNASKED,
+    elbv2_calls_per_s: float | None = None,
 ) -> ClusterObservation:
     """Observes the components of a cluster.
 
@@ -109,6 +115,7 @@ def observe_cluster(
         applications: Those that rely on the components.
         now: Seconds since the Unix epoch.
         account: What is known of the AWS account.
+        elbv2_calls_per_s: The controller's budget of ELBv2 calls; None if it makes none.
 
     Raises:
         RemoteError: Discovery of the API groups failed.
@@ -134,7 +141,7 @@ def observe_cluster(
         listed[resource.name] = [one for space in spaces for one in _listed(session, resource, space, unreadable)]
     if scaling:
         listed[CLUSTER_TRIGGER_AUTHENTICATIONS.name] = _listed(session, CLUSTER_TRIGGER_AUTHENTICATIONS, None, unreadable)
-    return ClusterObservation(now, session.host, applications, groups, served, listed, homes, unreadable, account)
+    return ClusterObservation(now, session.host, applications, groups, served, listed, homes, unreadable, account, elbv2_calls_per_s)
 
 
 def _groups(session: KubeSession) -> frozenset[str]:

@@ -14,7 +14,7 @@ from controller.errors import NotFound
 from controller.signals.load_balancer.calls import Calls
 from controller.signals.objects import text
 
-_KEPT: Final = 512
+_KEPT: Final = 4096  # more than there are applications: one that is dropped is searched for anew in every check
 _LOAD_BALANCER_TTL_S: Final = 3600.0
 _MISSING_TTL_S: Final = 60.0  # the search for a missing load balancer pages through the whole account
 _LISTENER_TTL_S: Final = 300.0  # a new listener must be noticed, because it carries traffic, too
@@ -55,13 +55,13 @@ class Directory:
         self._listeners: dict[str, tuple[float, tuple[Listener, ...]]] = {}  # by load balancer
 
     def calls_needed(self, hostnames: Iterable[str]) -> int:
-        """How many calls a check of these load balancers needs for them and their rules; an estimate while they are unknown."""
-        needed = 0
+        """How many calls a check of these load balancers needs for them and their rules, with refreshes; a guess for unknown ones."""
+        needed, now = 0, self._clock.monotonic()
         with self._lock:
             for hostname in hostnames:
                 known = self._load_balancers.get(_host(hostname))
-                listeners = self._listeners.get(known.arn) if known else None
-                needed += (0 if known else 1) + (len(listeners[1]) if listeners else 2)
+                until, listeners = self._listeners.get(known.arn, (0.0, ())) if known else (0.0, ())
+                needed += (known is None or known.until <= now) + (until <= now) + (len(listeners) or 1)
         return needed
 
     def load_balancer(self, hostname: str, calls: Calls) -> str:

@@ -6,12 +6,14 @@ that a mode change was applied, so the verifier asks ELBv2, **per rule**: it fin
 conditions (priorities move when other Ingresses of the group change, and standby rules have the same target groups), compares its forward
 action, and counts the healthy targets of every target group with traffic.
 
-`Verifier.verify` may be called in every pass: it paces itself, shares one budget over all applications and never raises. Other code decides
-by the verdict and its age what to do about a rule that does not follow (nudge, roll back).
+`Verifier.verify` may be called at any time: it paces itself, keeps to one budget over all applications and never raises. `turns` has the
+order in which they are checked. Other code decides by the verdict and its age what to do about a rule that does not follow (nudge, roll
+back).
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -27,6 +29,10 @@ from controller.signals.load_balancer.calls import Calls
 from controller.signals.load_balancer.directory import Directory, drop_oldest, load_balancer_dimension
 from controller.signals.load_balancer.request import CannotTellError, LiveRule, ServicePort, VerificationRequest
 from controller.signals.load_balancer.rules import Findings, compare, count_healthy, ill, owners_of, rules_by_conditions
+from controller.signals.load_balancer.turns import Load
+
+AUDIT_S: Final = 60.0
+"""Time until a verified routing is checked again, seconds, where the budget suffices."""
 
 _IAM_SERVICE: Final = "elasticloadbalancing"
 BUDGET_SPENT: Final = "call budget is spent; trying again soon"
@@ -72,6 +78,7 @@ class _Record:
     checked: float = 0.0
     due: float = 0.0
     dimension: str = ""
+    cost: float = 0.0  # calls of its last check
 
 
 class Verifier:
@@ -81,13 +88,13 @@ class Verifier:
         clients: The AWS client factory.
         clock: The clock.
         budget: ELBv2 calls over all applications.
-        retry_s: Time until an unverified routing is checked again, seconds; longer if the budget is short for all that wait.
-        audit_s: Time until a verified routing is checked again, seconds; longer if the budget is short for all applications.
+        retry_s: Time until the check of an unverified routing is due again, seconds.
+        audit_s: Time until the check of a verified routing is due again, seconds. Whose turn it is then, `turns` says.
         reserve: Calls that audits leave in the budget for changes.
     """
 
     def __init__(
-        self, clients: AwsClients, clock: Clock, budget: Budget, *, retry_s: float = 5.0, audit_s: float = 60.0, reserve: float = 8.0
+        self, clients: AwsClients, clock: Clock, budget: Budget, *, retry_s: float = 5.0, audit_s: float = AUDIT_S, reserve: float = 8.0
     ) -> None:
         self._clients = clients
         self._clock = clock
@@ -99,7 +106,7 @@ class Verifier:
         self._lock = threading.Lock()
         self._records: dict[str, _Record] = {}
         self._backoff_s = 0.0
-        self._blocked_until = 0.0
+        self._blocked_until, self._blocked_why = 0.0, ""
 
     # --- public -------------------------------------------------------------------------------------------------------------------------
 
@@ -112,18 +119,27 @@ class Verifier:
         Returns:
             YES, NOT_YET with what differs, or CANNOT_TELL with the reason. `Verification.at` is when the load balancer was checked.
         """
+        result = self.check(request)
+        if result is not None:
+            return result
+        with self._lock:
+            record = self._records[request.application]
+            return record.last or self._answer(request, Verdict.CANNOT_TELL, BUDGET_SPENT)
+
+    def check(self, request: VerificationRequest) -> Verification | None:
+        """As `verify`, but None if the budget does not reach: the request should come again before any other."""
         now = self._clock.monotonic()
         with self._lock:
             record = self._record(request)
-            if record.last is not None and now < self._due(record, request):
+            if record.last is not None and now < self._due(record, request.ready):
                 return record.last
             if now < self._blocked_until:
                 left = self._blocked_until - now
-                return self._answer(request, Verdict.CANNOT_TELL, f"ELBv2 did not answer; trying again in {left:.0f} s")
+                return self._answer(request, Verdict.CANNOT_TELL, f"{self._blocked_why}; trying again in {left:.0f} s")
             estimate = self._estimate(request)
             settled = record.last is not None and record.last.verdict is Verdict.YES
             if not self._budget.take(estimate, keep=self._reserve if settled else 0):
-                return record.last or self._answer(request, Verdict.CANNOT_TELL, BUDGET_SPENT)
+                return None
         calls, findings = Calls(self._clients), Findings()
         verdict, problem = self._judge(request, calls, findings)
         self._budget.charge(calls.made - estimate)
@@ -138,10 +154,38 @@ class Verifier:
             ill_since=dict.fromkeys(sick, answer.at),
         )
         with self._lock:
-            record.last, record.ready, record.checked = result, request.ready, self._clock.monotonic()
-            interval = self._interval(verdict, estimate)
+            record.last, record.ready, record.checked, record.cost = result, request.ready, self._clock.monotonic(), calls.made
+            interval = self._audit_s if verdict is Verdict.YES else self._retry_s
             record.due = record.checked + (min(interval, _WARMING_UP_S) if sick else interval)
         return result
+
+    def due(self, application: str, ready: Mapping[str, int]) -> float:
+        """When the next check of an application is due, monotonic; minus infinity if it was never checked.
+
+        Args:
+            application: Which.
+            ready: The ready endpoints of its Services now.
+        """
+        with self._lock:
+            record = self._records.get(application)
+            return -math.inf if record is None or record.last is None else self._due(record, ready)
+
+    def cost(self, application: str) -> float:
+        """Calls of an application's last check; 0 before the first."""
+        with self._lock:
+            record = self._records.get(application)
+            return record.cost if record else 0.0
+
+    def now(self) -> float:
+        """The time by which `due` counts, monotonic seconds."""
+        return self._clock.monotonic()
+
+    def load(self) -> Load:
+        """How the calls that the applications need compare with the budget. One that was never checked counts as the mean of the others."""
+        with self._lock:
+            costs = [record.cost for record in self._records.values() if record.cost]
+            each = sum(costs) / len(costs) if costs else 0.0
+            return Load(len(self._records), each, self._budget.per_second)
 
     def dimension(self, application: str) -> str | None:
         """CloudWatch's ``LoadBalancer`` dimension of an application's load balancer; None while unknown."""
@@ -173,22 +217,15 @@ class Verifier:
         drop_oldest(self._records, _KEPT_APPLICATIONS)
         return record
 
-    def _due(self, record: _Record, request: VerificationRequest) -> float:
+    def _due(self, record: _Record, ready: Mapping[str, int]) -> float:
         """When the next check is due, by the monotonic clock: sooner if more pods are ready than were when the targets were counted."""
-        more = any(count > record.ready.get(service, 0) for service, count in request.ready.items())
+        more = any(count > record.ready.get(service, 0) for service, count in ready.items())
         return min(record.due, record.checked + self._retry_s) if more else record.due
 
     def _estimate(self, request: VerificationRequest) -> int:
         """Number of calls that the check will need."""
         groups = sum(1 for target in request.targets if target.weight > 0) + len(request.standby)
         return groups + self._directory.calls_needed(request.hostnames)
-
-    def _interval(self, verdict: Verdict, estimate: int) -> float:
-        """Seconds until the next check: long enough for all that wait to get their turn within the budget."""
-        settled = verdict is Verdict.YES
-        alike = sum(1 for record in self._records.values() if record.last and (record.last.verdict is Verdict.YES) is settled)
-        least = self._audit_s if settled else self._retry_s
-        return max(least, (alike - 1) * max(1, estimate) / self._budget.per_second)
 
     def _answer(self, request: VerificationRequest, verdict: Verdict, problem: str = "") -> Verification:
         return Verification(verdict=verdict, at=self._clock.now(), problem=problem, action=request.action)
@@ -215,23 +252,29 @@ class Verifier:
     def _failed(self, error: RemoteError, request: VerificationRequest, calls: Calls) -> tuple[Verdict, str]:
         """The verdict after a failed call."""
         if isinstance(error, Forbidden):
-            if error.code in _DENIED:
-                return Verdict.CANNOT_TELL, f"IAM does not allow {_IAM_SERVICE}:{calls.operation}"
-            return Verdict.CANNOT_TELL, f"AWS does not accept our credentials ({error.code})"
+            denied = error.code in _DENIED
+            why = (
+                f"IAM does not allow {_IAM_SERVICE}:{calls.operation}" if denied else f"AWS does not accept our credentials ({error.code})"
+            )
+            self._block(why)
+            return Verdict.CANNOT_TELL, why
         if isinstance(error, NotFound):
             self._directory.forget(request.hostnames)
             if error.code == "TargetGroupNotFound":
                 return Verdict.NOT_YET, "a target group of the rule no longer exists"
             return Verdict.CANNOT_TELL, f"the load balancer changed while it was checked ({error.code}); trying again"
         if isinstance(error, Unavailable):
-            with self._lock:
-                calls.made += ATTEMPTS - 1  # botocore had retried before it gave up
-                self._backoff_s = min(_BACKOFF_MAX_S, max(_BACKOFF_MIN_S, 2 * self._backoff_s))
-                # All applications wait: more calls would prolong the throttling, and each call that times out costs seconds.
-                self._blocked_until = self._clock.monotonic() + self._backoff_s
+            calls.made += ATTEMPTS - 1  # botocore had retried before it gave up
+            self._block("ELBv2 did not answer")
             code = error.code or "time-out"
             return Verdict.CANNOT_TELL, f"no answer to {calls.operation} ({code}); trying again in {self._backoff_s:.0f} s"
         return Verdict.CANNOT_TELL, f"{calls.operation} was refused: {shown(str(error))}"
+
+    def _block(self, why: str) -> None:
+        """Lets all wait: more calls would prolong a throttling, each that times out costs seconds, and IAM refuses all alike."""
+        with self._lock:
+            self._backoff_s = min(_BACKOFF_MAX_S, max(_BACKOFF_MIN_S, 2 * self._backoff_s))
+            self._blocked_until, self._blocked_why = self._clock.monotonic() + self._backoff_s, why
 
     def _check(self, request: VerificationRequest, calls: Calls, findings: Findings) -> None:
         """Compares everything and adds to `findings`.

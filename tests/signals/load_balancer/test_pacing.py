@@ -13,7 +13,6 @@ from failover_analysis.simulation.simulated_view import AUDIT_S, BALANCER_S, LIS
 from tests.analysis.simulation.support import setup
 from tests.signals.load_balancer.scripted_elb import (
     CAPACITY,
-    DEFAULT,
     DNS,
     NOW,
     Clients,
@@ -21,7 +20,6 @@ from tests.signals.load_balancer.scripted_elb import (
     arn,
     ask,
     forward,
-    rule,
 )
 
 
@@ -84,20 +82,6 @@ def test_without_budget_the_last_verification_stands(elb: Elb, clock: ManualCloc
     first = verifier.verify(ask())
     clock.advance(100)
     assert verifier.verify(ask()) is first
-
-
-def test_many_applications_stay_within_one_call_a_second(clock: ManualClock) -> None:
-    """And every one of them gets its turn, those that come last in the tick too."""
-    elb = Elb(health={arn(service): ["healthy"] for service in ("inf2", "trn1")})
-    elb.listen(80, [rule(forward({"inf2": 40, "trn1": 60})), DEFAULT])
-    verifier = Verifier(Clients(elb), clock, CallBudget(1, 20, clock))
-    seen: dict[str, float] = {}
-    for _ in range(400):
-        for number in range(40):
-            seen[f"default/app{number}"] = verifier.verify(ask(application=f"default/app{number}", ready={})).at
-        clock.advance(5)
-    assert len(elb.calls) <= 2000 + 20
-    assert min(seen.values()) >= clock.now() - 400
 
 
 def test_audits_leave_calls_for_changes(elb: Elb, clock: ManualClock) -> None:
