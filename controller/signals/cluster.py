@@ -201,59 +201,65 @@ class ClusterView:
     # --- the Sink of the watches ---
 
     def listed(self, resource: Resource, namespace: str | None, objects: Sequence[Object]) -> None:
-        """See `controller.signals.watch.Sink`."""
+        """See `controller.signals.watch.Sink`. Only what differs from what was known marks anything."""
         with self.lock:
             self.time.delivered(max((at for at in map(_stamp, objects) if at is not None), default=None), listed=True)
             now = self.time.now()
             match resource.plural:
                 case "nodeclaims":
-                    self.karpenter.claims_listed(objects, now)
+                    self._mark_pools(self.karpenter.claims_listed(objects, now))
                 case "nodepools":
-                    self.karpenter.pools_listed(objects)
+                    self._mark_pools(self.karpenter.pools_listed(objects, now))
                 case "events":
                     for obj in objects:
                         self._event(obj, now, listed=True)
-                case "pods":
-                    self.workloads.pods_listed(namespace, objects)
                 case "ingresses":
-                    self._ingresses_listed(namespace, objects)
-                case "targetgroupbindings":
-                    self.workloads.bindings_listed(resource.group, namespace, objects)
-                case plural:
-                    self.workloads.forget(plural, namespace)
-                    for obj in objects:
-                        self._workload(resource, "ADDED", obj)
-        self.dirty.mark(everything=True)
+                    self._ingresses_listed(resource, namespace, objects)
+                case _:
+                    self._workloads_listed(resource, namespace, objects)
 
     def changed(self, resource: Resource, _namespace: str | None, kind: str, obj: Object) -> None:
-        """See `controller.signals.watch.Sink`."""
+        """See `controller.signals.watch.Sink`. What does not change what could be decided marks nothing."""
         with self.lock:
             if kind == "ADDED":
                 self.time.delivered(_stamp(obj))
             now = self.time.now()
             match resource.plural:
                 case "nodeclaims":
-                    before = self.karpenter.pool_of(name_of(obj))  # off its name, if a refusal of it came first
-                    self.karpenter.claim(kind, obj, now)
-                    after = self.karpenter.pool_of(name_of(obj))
-                    self.dirty.mark(pool=after)
-                    if before != after:
-                        self.dirty.mark(pool=before)
+                    self._mark_pools(self.karpenter.claim(kind, obj, now))
                 case "nodepools":
-                    self.karpenter.pool_changed(kind, obj)
-                    self.dirty.mark(pool=name_of(obj))
+                    self._mark_pools(self.karpenter.pool_changed(kind, obj, now))
                 case "events":
                     if kind != "DELETED":  # its time to live ran out: that resolves nothing
                         self._event(obj, now)
                 case "ingresses":
-                    self._ingress(kind, obj)
-                    self._mark(resource, obj)
-                case "pods":
-                    self._pod(kind, obj)
+                    if self._ingress(kind, obj):
+                        self._mark(resource, obj)
                 case _:
-                    services = self._services_of(resource, obj)  # that of before: a slice or binding may move to another
-                    if self._workload(resource, kind, obj):
-                        self._mark(resource, obj, services)
+                    self._workload_changed(resource, kind, obj)
+
+    def _mark_pools(self, pools: Iterable[str]) -> None:
+        for pool in pools:
+            self.dirty.mark(pool=pool)
+
+    def _workload_changed(self, resource: Resource, kind: str, obj: Object) -> None:
+        if resource.plural == "pods":
+            self._pod(kind, obj)
+            return
+        services = self._services_of(resource, obj)  # that of before: a slice or binding may move to another
+        if self._workload(resource, kind, obj):
+            self._mark(resource, obj, services)
+
+    def _workloads_listed(self, resource: Resource, namespace: str | None, objects: Sequence[Object]) -> None:
+        """Takes a complete list of one kind: what is not in it is gone."""
+        if resource.plural == "targetgroupbindings":
+            self.workloads.bindings_listed(resource.group)
+        there = {(namespace_of(obj), name_of(obj)) for obj in objects}
+        for space, name in self.workloads.names(resource, namespace):
+            if (space, name) not in there:
+                self._workload_changed(resource, "DELETED", {"metadata": {"namespace": space, "name": name}})
+        for obj in objects:
+            self._workload_changed(resource, "ADDED", obj)
 
     def wrote(self, resource: Resource, obj: Object) -> None:
         """Takes our own write at once: the watch delivers it a moment later, and until then the same would be written again."""
@@ -264,6 +270,7 @@ class ClusterView:
         if resource.plural == "events":
             return  # what was said stays said; it ages by itself
         self.listed(resource, namespace, [])
+        self.dirty.mark(everything=True)  # its source is another now, for every application
         with self.lock:
             if resource.plural == "targetgroupbindings":
                 self.workloads.bindings_absent(resource.group)
@@ -313,30 +320,33 @@ class ClusterView:
         else:
             self.dirty.mark(*((DEPLOYMENTS.plural, namespace, one) for one in deployments))
 
-    def _ingress(self, kind: str, obj: Object) -> None:
+    def _ingress(self, kind: str, obj: Object) -> bool:
+        """Takes an Ingress, and says whether it is another now."""
         key = (namespace_of(obj), name_of(obj))
         known = self._ingresses.get(key)
         if kind == "DELETED":
-            if known is not None and not _older(obj, known):
-                del self._ingresses[key]
-        elif not _older(obj, known) and not (kind == "MODIFIED" and known is None):
-            # A watch adds before it modifies: a change of what is not there is the answer to our own write, overtaken by a deletion.
-            self._ingresses[key] = _Ingress.of(obj)
+            return known is not None and not _older(obj, known) and self._ingresses.pop(key) is not None
+        # A watch adds before it modifies: a change of what is not there is the answer to our own write, overtaken by a deletion.
+        if _older(obj, known) or (kind == "MODIFIED" and known is None):
+            return False
+        new = _Ingress.of(obj)
+        if new == known:
+            return False
+        self._ingresses[key] = new
+        return True
 
-    def _ingresses_listed(self, namespace: str | None, objects: Sequence[Object]) -> None:
+    def _ingresses_listed(self, resource: Resource, namespace: str | None, objects: Sequence[Object]) -> None:
         """Replaces the Ingresses, but none by an earlier state of itself: a list may have been read before our own write."""
-        before = {key: obj for key, obj in self._ingresses.items() if namespace is None or key[0] == namespace}
-        for key in before:
-            del self._ingresses[key]
+        there = {(namespace_of(obj), name_of(obj)) for obj in objects}
+        for space, name in [key for key in self._ingresses if (namespace is None or key[0] == namespace) and key not in there]:
+            del self._ingresses[space, name]
+            self.dirty.mark((resource.plural, space, name))
         for obj in objects:
-            key = (namespace_of(obj), name_of(obj))
-            known = before.get(key)
-            self._ingresses[key] = known if known is not None and _older(obj, known) else _Ingress.of(obj)
+            if self._ingress("ADDED", obj):
+                self._mark(resource, obj)
 
     def _workload(self, resource: Resource, kind: str, obj: Object) -> bool:
         match resource.plural:
-            case "pods":
-                return self.workloads.pod(kind, obj)
             case "deployments":
                 return self.workloads.deployment(kind, obj)
             case "endpointslices":
@@ -531,9 +541,14 @@ class Watches:
             absent=self._view.absent,
             slimmed=True,
             discovery=self._discovery if wanted.resource in SELDOM else None,
+            recovered=self._recovered,
         )
         watch.start()
         return watch
+
+    def _recovered(self) -> None:
+        """A source is fresh that was not: decisions that held for want of it are made anew, although no object differs."""
+        self._view.dirty.mark(everything=True)
 
     def stop(self) -> None:
         """Stops all of them."""

@@ -108,18 +108,19 @@ class _Mark:
     at: float
 
 
-def _mark(marks: dict[str, _Mark], name: str, stamp: float, now: float) -> None:
-    """Keeps the newest time at which something was said of a name.
+def _mark(marks: dict[str, _Mark], name: str, stamp: float, now: float) -> bool:
+    """Keeps the newest time at which something was said of a name, and says whether it is another than before.
 
     A time ahead of ours counts as the moment of its first sight: delivered again with the next list, it must not keep evidence alive.
     """
     known = marks.get(name)
     if known is not None and known.stamp == stamp:
-        return
+        return False
     marks[name] = _Mark(stamp, max(min(stamp, now), known.at if known else 0.0))
     if len(marks) > _MAX_MARKS:
         for old in sorted(marks, key=lambda one: marks[one].at)[: _MAX_MARKS // 10]:
             del marks[old]
+    return True
 
 
 class KarpenterView:
@@ -146,13 +147,17 @@ class KarpenterView:
 
     # --- what the watches deliver ---
 
-    def claim(self, kind: str, obj: Object, now: float, *, listed: bool = False) -> None:
-        """Takes one NodeClaim as a watch delivered it. `kind` is the watch event's type; `listed` says that it was in a list."""
+    def claim(self, kind: str, obj: Object, now: float, *, listed: bool = False) -> tuple[str, ...]:
+        """Takes one NodeClaim as a watch delivered it. `kind` is the watch event's type; `listed` says that it was in a list.
+
+        Returns:
+            The NodePools of which something else is known now. Most that happens to a claim concerns its node alone.
+        """
         name = name_of(obj)
         if not name:
-            return
+            return ()
         claim = _read_claim(obj, now, 0 if listed else self._next())
-        pool_before = self.pool_of(name)
+        pool_before, shown_before = self.pool_of(name), self._shown(name, now)
         before = self._live.pop(name, None) or self._gone.pop(name, None)
         if before is not None:
             self._unlink(before)
@@ -163,38 +168,90 @@ class KarpenterView:
         else:
             self._live[name] = claim
             self._claims_of.setdefault(claim.pool, set()).add(name)
-        if name in self._refused and claim.pool != pool_before:  # the refusal came first, and its pool was read off the claim's name
+        moved = claim.pool != pool_before
+        if name in self._refused and moved:  # the refusal came first, and its pool was read off the claim's name
             _drop(self._refused_of, pool_before, name)
             self._refused_of.setdefault(claim.pool, set()).add(name)
-        self._changed(pool_before, claim.pool)
+        if self._shown(name, now) == shown_before and not (moved and name in self._refused):
+            return ()
+        return self._changed(*dict.fromkeys((pool_before, claim.pool)))
 
-    def claims_listed(self, listed: Sequence[Object], now: float) -> None:
-        """Takes a complete list of NodeClaims: those that are gone become tombstones."""
+    def _shown(self, name: str, now: float) -> tuple[object, ...]:
+        """All that any observation says of one claim."""
+        claim, refused = self._claim(name), name in self._refused
+        if claim is None:
+            return (None, None, None, None)
+        launched = claim.launched is not None and now - claim.launched <= _RETENTION_S
+        live = name in self._live and claim.launched is not None and (claim.reservation or self._reserved(claim.pool))
+        return (
+            _launch(claim) if launched else None,
+            (claim.launched_type, claim.reservation, claim.block) if live else None,
+            (claim.instance_types, claim.zones, claim.capacity_types, claim.exact) if refused else None,
+            (claim.create_error, claim.create_error_at, claim.gone) if claim.create_error and not refused else None,
+        )
+
+    def _reserved(self, pool: str) -> bool:
+        """Whether any instance of a NodePool runs in a reservation: then all of them are counted."""
+        claims = (self._live.get(one) for one in self._claims_of.get(pool, ()))
+        return any(claim is not None and claim.launched is not None and claim.reservation for claim in claims)
+
+    def claims_listed(self, listed: Sequence[Object], now: float) -> tuple[str, ...]:
+        """Takes a complete list of NodeClaims: those that are gone become tombstones.
+
+        Returns:
+            As `claim`, of all of them.
+        """
         names = {name_of(obj) for obj in listed}
+        changed: list[str] = []
         for name in [name for name in self._live if name not in names]:
+            shown = self._shown(name, now)
             self._bury(self._live.pop(name), now)
+            if self._shown(name, now) != shown:
+                changed += self._changed(self.pool_of(name))
         for obj in listed:
-            self.claim("ADDED", obj, now, listed=True)
+            changed += self.claim("ADDED", obj, now, listed=True)
+        return tuple(dict.fromkeys(changed))
 
     def _next(self) -> int:
         self._order += 1
         return self._order
 
-    def pool_changed(self, kind: str, obj: Object) -> None:
-        """Takes one NodePool as a watch delivered it."""
+    def pool_changed(self, kind: str, obj: Object, now: float) -> tuple[str, ...]:
+        """Takes one NodePool as a watch delivered it.
+
+        Returns:
+            Its name if something else is known of it now. What it uses changes with every node, and matters only at its limit.
+        """
         name = name_of(obj)
-        self._changed(name)
+        if not name:
+            return ()
+        before = self._pool_shown(name, now)
         if kind == "DELETED":
             self._pools.pop(name, None)
-        elif name:
+        else:
             self._pools[name] = _read_pool(obj)
+        return self._changed(name) if self._pool_shown(name, now) != before else ()
 
-    def pools_listed(self, listed: Sequence[Object]) -> None:
-        """Takes a complete list of NodePools."""
-        self._pools = {}
-        self._lists += 1
+    def _pool_shown(self, name: str, now: float) -> tuple[object, ...]:
+        """All that an observation says of a NodePool itself."""
+        pool = self._pools.get(name)
+        if pool is None:
+            return ()
+        return pool.instances, pool.zones, pool.capacity_types, pool.not_ready, self._limit(name, pool, now, _LIMIT_SAID_S)
+
+    def pools_listed(self, listed: Sequence[Object], now: float) -> tuple[str, ...]:
+        """Takes a complete list of NodePools.
+
+        Returns:
+            As `pool_changed`, of all of them.
+        """
+        names = {name_of(obj) for obj in listed}
+        changed: list[str] = []
+        for name in [name for name in self._pools if name not in names]:
+            changed += self.pool_changed("DELETED", {"metadata": {"name": name}}, now)
         for obj in listed:
-            self.pool_changed("ADDED", obj)
+            changed += self.pool_changed("ADDED", obj, now)
+        return tuple(changed)
 
     def event(self, obj: Object, now: float, *, listed: bool = False) -> tuple[str, ...]:
         """Takes one event of any kind.
@@ -205,7 +262,7 @@ class KarpenterView:
             listed: Whether it was in a list: then it has been there since its own time, and so has any mark that goes with it.
 
         Returns:
-            The NodePools of whose capacity it says something: its own first, then those that may buy what a refusal names.
+            The NodePools of whose capacity it says something new: its own first, then those that may buy what a refusal names.
         """
         kind, name = text(obj, "involvedObject", "kind"), text(obj, "involvedObject", "name")
         at = event_time(obj)
@@ -218,12 +275,17 @@ class KarpenterView:
                 seen = min(at, now) if listed else now
                 order = 0 if listed else self._next()
                 refusal = classify_refusal(text(obj, "message"))
+                known = self._refused.get(name)
                 self._refuse(_RefusedClaim(name, at, min(at, now), seen, refusal, order), pool)
+                if self._refused.get(name) == known:
+                    return ()  # it was in a list once more
                 buying = self._pools_buying(refusal)
             case "NodeClaim", "DisruptionLaunching":
-                _mark(self._replacements, name, at, now)
+                if not _mark(self._replacements, name, at, now):
+                    return ()
             case "NodePool", "NoCompatibleInstanceTypes":
-                _mark(self._blocked, name, at, now)
+                if not _mark(self._blocked, name, at, now):
+                    return ()
             case _:
                 return ()
         self._changed(pool, *buying)
@@ -233,30 +295,29 @@ class KarpenterView:
         """Takes a `FailedScheduling` event of Karpenter on a pod that is pinned to `pool_of_pod`, () where it is not or is not known.
 
         Returns:
-            The NodePools that it calls at their limit, or without anything available for the pod. Karpenter checks limits before it
+            The NodePools that it newly calls at their limit, or without anything available for the pod. Karpenter checks limits before it
             checks the pod's requirements, so the text names limited pools that have nothing to do with the pod: these are left out.
         """
         at = event_time(obj)
         if text(obj, "reason") != "FailedScheduling" or event_component(obj) not in COMPONENTS or at is None:
             return ()
-        own = [pool for pool in limited_pools(text(obj, "message")) if pool in pool_of_pod]
+        own = [pool for pool in limited_pools(text(obj, "message")) if pool in pool_of_pod and _mark(self._limited, pool, at, now)]
         for pool in own:
-            _mark(self._limited, pool, at, now)
             self._used_then[pool] = self._pools[pool].used if pool in self._pools else {}
         lacking = [pool for pool in unavailable_pools(text(obj, "message")) if not pool_of_pod or pool in pool_of_pod]
         if lacking:
-            self._lacking(f"{text(obj, 'involvedObject', 'namespace')}/{text(obj, 'involvedObject', 'name')}", lacking, at, now)
-        self._changed(*own, *lacking)
-        return (*own, *lacking)
+            pod = f"{text(obj, 'involvedObject', 'namespace')}/{text(obj, 'involvedObject', 'name')}"
+            lacking = self._lacking(pod, lacking, at, now)
+        return self._changed(*own, *lacking)
 
-    def _lacking(self, pod: str, pools: Sequence[str], at: float, now: float) -> None:
+    def _lacking(self, pod: str, pools: Sequence[str], at: float, now: float) -> list[str]:
         marks = self._unavailable.setdefault(pod, {})
-        for pool in pools:
-            _mark(marks, pool, at, now)
+        new = [pool for pool in pools if _mark(marks, pool, at, now)]
         if len(self._unavailable) > _MAX_MARKS:
             newest = {one: max(mark.at for mark in found.values()) for one, found in self._unavailable.items()}
             for old in sorted(newest, key=lambda one: newest[one])[: _MAX_MARKS // 10]:
                 del self._unavailable[old]
+        return new
 
     def unavailable(self, namespace: str, pod: str) -> tuple[tuple[str, float], ...]:
         """The NodePools that had nothing available for a pod when Karpenter last said so, and when it said so."""
@@ -305,12 +366,13 @@ class KarpenterView:
     def _unlink(self, claim: _Claim) -> None:
         _drop(self._claims_of, claim.pool, claim.name)
 
-    def _changed(self, *pools: str) -> None:
+    def _changed(self, *pools: str) -> tuple[str, ...]:
         for pool in pools:
             self._changes[pool] = self._changes.get(pool, 0) + 1
         if len(self._changes) > _MAX_CLAIMS:  # names of NodePools that are long gone, or were never there
             self._changes.clear()
             self._lists += 1
+        return pools
 
     # --- what is read ---
 

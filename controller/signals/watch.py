@@ -117,6 +117,7 @@ class Watch:
             gone back in its versions.
         absent: Called when objects that were visible no longer are: the kind or the permission was removed.
         slimmed: See `list_objects`.
+        recovered: Called after the first list, and after one that ends a time in which nothing was received or the kind was absent.
         discovery: Asked whether the kind is served, before the first list of a kind that many clusters lack; None: it is listed at once.
     """
 
@@ -134,11 +135,12 @@ class Watch:
         absent: Callable[[Resource, str | None], None] | None = None,
         slimmed: bool = False,
         discovery: Discovery | None = None,
+        recovered: Callable[[], None] | None = None,
     ) -> None:
         self._session, self._resource, self._namespace = session, resource, namespace
         self._sink, self._clock, self._query = sink, clock, query
         self._timeout_s, self._idle_s, self._absent, self._slimmed = timeout_s, idle_s, absent, slimmed
-        self._discovery = discovery
+        self._discovery, self._recovered = discovery, recovered
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._health = WatchHealth(resource.name, namespace)
@@ -227,10 +229,13 @@ class Watch:
     def _list(self) -> str:
         objects, version = list_objects(self._session, self._resource, self._namespace, self._query, slimmed=self._slimmed)
         self._sink.listed(self._resource, self._namespace, objects)
+        before, silent_s = self._health, self._clock.monotonic() - self._heard
         with self._lock:
             self._health = replace(self._health, relists=self._health.relists + 1)
         self._delivered = True
         self._note(absent=self._health.absent)  # permission to list does not imply permission to watch
+        if self._recovered is not None and (before.last_ok is None or before.absent or silent_s > self._idle_s):
+            self._recovered()
         return version
 
     def _follow(self) -> bool:

@@ -6,7 +6,7 @@ What takes a change reports whether anything that decisions depend on is differe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -112,14 +112,6 @@ class WorkloadView:
                 del self._pending[namespace]
         return pod != known
 
-    def pods_listed(self, namespace: str | None, listed: Iterable[Object]) -> None:
-        """Takes a complete list of pods of one namespace, or of all where it is None."""
-        for space in [namespace] if namespace is not None else [*self._pending, *self._gates]:
-            self._pending.pop(space, None)
-            self._gates.pop(space, None)
-        for obj in listed:
-            self.pod("ADDED", obj)
-
     def _keep_gates(self, namespace: str, name: str, gates: tuple[tuple[str, float], ...]) -> None:
         if gates:
             self._gates.setdefault(namespace, {})[shared(name)] = gates
@@ -196,35 +188,30 @@ class WorkloadView:
         self._bound.pop(namespace, None)
         self._binding_versions[namespace] = self._binding_versions.get(namespace, 0) + 1
 
-    def bindings_listed(self, group: str, namespace: str | None, listed: Iterable[Object]) -> None:
-        """Takes a complete list of one API group's TargetGroupBindings of one namespace, or of all where it is None."""
+    def bindings_listed(self, group: str) -> None:
+        """Notes that one API group's TargetGroupBindings can be listed."""
         self._groups_known.add(group)
-        for space in [namespace] if namespace is not None else list(self._bindings):
-            self._bindings_changed(space)
-            kept = {key: one for key, one in self._bindings.pop(space, {}).items() if key[0] != group}
-            if kept:
-                self._bindings[space] = kept
-        for obj in listed:
-            self.binding(group, "ADDED", obj)
 
     def bindings_absent(self, group: str) -> None:
         """Notes that one API group's TargetGroupBindings can no longer be listed."""
         self._groups_known.discard(group)
 
-    def forget(self, what: str, namespace: str | None) -> None:
-        """Drops everything of one kind in one namespace (all where None), before a complete list is taken."""
-        stores: dict[str, tuple[dict[Key, Any], ...]] = {
-            "deployments": (self._deployments,),
-            "endpointslices": (self._slices, self._slice_services),
-            "services": (self._services,),
-            "scaledobjects": (self._scalers, self._read_scalers),
+    def names(self, resource: Resource, namespace: str | None) -> list[Key]:
+        """Namespace and name of what is known of a kind, in one namespace or in all where it is None: for the comparison with a list."""
+        stores: dict[str, Mapping[Key, Any]] = {
+            "deployments": self._deployments,
+            "endpointslices": self._slice_services,
+            "services": self._services,
+            "scaledobjects": self._scalers,
         }
-        if what == "deployments":
-            for space in [namespace] if namespace is not None else list(self._names):
-                self._names.pop(space, None)
-        for store in stores[what]:
-            for key in [key for key in store if namespace is None or key[0] == namespace]:
-                del store[key]
+        match resource.plural:
+            case "pods":
+                found = [(space, name) for kept in (self._pending, self._gates) for space, pods in kept.items() for name in pods]
+            case "targetgroupbindings":
+                found = [(space, name) for space, known in self._bindings.items() for group, name in known if group == resource.group]
+            case plural:
+                found = [*stores[plural]]
+        return [key for key in found if namespace is None or key[0] == namespace]
 
     # --- what is read ---
 

@@ -27,7 +27,7 @@ from controller.clients.kube import (
     Resource,
     connect,
 )
-from controller.clock import AcceleratedClock, ManualClock
+from controller.clock import AcceleratedClock, ManualClock, format_rfc3339
 from controller.policy.model import Application, Source
 from controller.signals.cluster import ClusterView, Dirty, Wanted, Watches, source_of, sources_of, wanted_lists
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
@@ -138,8 +138,9 @@ def test_a_claim_marks_its_pool_however_that_is_known(cluster: Cluster) -> None:
     owned = {"metadata": {"name": "x-bbbbb", "ownerReferences": [{"kind": "NodePool", "name": "sd21-inf2-0001"}]}}
     named = {"metadata": {"name": "sd21-inf2-0002-aaaaa"}}
     for number, obj in enumerate((labelled, owned, named)):
-        for change in ("ADDED", "MODIFIED", "DELETED"):
-            cluster.give("NodeClaim", obj, change)
+        launched = {**obj, "status": {"conditions": [condition_of("Launched")]}}
+        for change in ("ADDED", "DELETED"):
+            cluster.give("NodeClaim", launched, change)
             assert cluster.take(*apps) == [f"shop-{number:04d}/sd21"]
 
 
@@ -238,10 +239,97 @@ def test_a_waiting_pod_marks_the_applications_whose_it_may_be(
         assert cluster.take(app, neighbour) == expected
 
 
-def test_a_list_marks_everything(cluster: Cluster) -> None:
-    """What it replaced is not read piece by piece."""
-    cluster.view.listed(PODS, "shop-0001", [])
-    assert len(cluster.take(*fleet(3))) == 3
+LISTED: tuple[tuple[Resource, dict[str, Any], tuple[str, ...]], ...] = (
+    (DEPLOYMENTS, {"metadata": {"name": "sd21-inf2", "namespace": "shop-0001"}, "spec": {"replicas": 2}}, ("spec", "replicas")),
+    (SERVICES, {"metadata": {"name": "sd21-inf2", "namespace": "shop-0001"}, "spec": {"ports": [{"port": 1}]}}, ("spec", "ports")),
+    (SCALED_OBJECTS, {"metadata": {"name": "sd21-inf2-hpa", "namespace": "shop-0001"}, "spec": {"minReplicaCount": 2}},
+     ("spec", "minReplicaCount")),
+    (INGRESSES, {"metadata": {"name": "sd21", "namespace": "shop-0001", "annotations": {"a": "b"}}}, ("metadata", "annotations")),
+    (PODS, {**waiting_pod("p", namespace="shop-0001", pools=("sd21-inf2-0001",))}, ("status", "conditions")),
+    (NODE_POOLS, {"metadata": {"name": "sd21-inf2-0001"}, "status": {"conditions": [{"type": "Ready", "status": "False", "reason": "x"}]}},
+     ("status", "conditions")),
+    (NODE_CLAIMS, node_claim("x-aaaaa", "sd21-inf2-0001", T0, Launched=format_rfc3339(T0)), ()),
+    (EVENTS, ice_event("sd21-inf2-0001-aaaaa", T0), ()),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("resource", "obj", "what"), LISTED, ids=lambda one: getattr(one, "plural", ""))
+def test_a_list_marks_what_differs(resource: Resource, obj: dict[str, Any], what: tuple[str, ...], cluster: Cluster) -> None:
+    """The same list once more marks nothing, whatever the versions; nor does one of an unrelated object. What is gone is a difference."""
+    apps = fleet(3)
+    cluster.view.listed(resource, None, [obj])
+    assert cluster.take(*apps) == ["shop-0001/sd21"]
+    cluster.wakes = 0
+    for _ in range(2):
+        cluster.view.listed(resource, None, [copy.deepcopy(obj)])
+        assert (cluster.wakes, cluster.take(*apps)) == (0, [])
+    if resource is EVENTS:
+        return  # an event that expired takes nothing back
+    cluster.view.listed(resource, None, [])
+    assert cluster.take(*apps) == ["shop-0001/sd21"]
+    cluster.view.listed(resource, None, [obj])
+    assert cluster.take(*apps) == ["shop-0001/sd21"]
+    if what:  # what a claim once reached stays true
+        changed = copy.deepcopy(obj)
+        del changed[what[0]][what[1]]
+        cluster.view.listed(resource, None, [changed])
+        assert cluster.take(*apps) == ["shop-0001/sd21"]
+
+
+def condition_of(kind: str, at: float = T0) -> dict[str, Any]:
+    return {"type": kind, "status": "True", "reason": kind, "lastTransitionTime": format_rfc3339(at)}
+
+
+def test_what_happens_to_a_node_later_marks_nothing(cluster: Cluster) -> None:
+    """A launch, and each step of it, is news. That the node could be consolidated is none, nor who wrote the claim."""
+    apps = fleet(3)
+    claim = node_claim("x-aaaaa", "sd21-inf2-0001", T0)
+    cluster.give("NodeClaim", claim)
+    assert cluster.take(*apps) == [], "nothing was launched, nothing was refused"
+    for kind in ("Launched", "Registered", "Initialized"):
+        claim["status"].setdefault("conditions", []).append(condition_of(kind))
+        cluster.give("NodeClaim", copy.deepcopy(claim), "MODIFIED")
+        assert cluster.take(*apps) == ["shop-0001/sd21"]
+    for kind in ("Consolidatable", "Drifted", "PodScheduled"):
+        claim["status"]["conditions"].append(condition_of(kind))
+        claim["metadata"]["resourceVersion"] = kind
+        claim["status"]["lastPodEventTime"] = format_rfc3339(T0 + 5)
+        cluster.give("NodeClaim", copy.deepcopy(claim), "MODIFIED")
+        assert cluster.take(*apps) == []
+    cluster.clock.advance(7200.0)
+    cluster.give("NodeClaim", copy.deepcopy(claim), "DELETED")
+    assert cluster.take(*apps) == [], "its launch is no evidence any more"
+
+
+def test_what_a_nodepool_uses_marks_it_only_at_its_limit(cluster: Cluster) -> None:
+    """Its status changes with every node of every application that shares it."""
+    apps = fleet(3)
+    pool: dict[str, Any] = {"metadata": {"name": "sd21-inf2-0001"}, "spec": {}, "status": {"resources": {"cpu": "4"}}}
+    cluster.give("NodePool", pool)
+    assert cluster.take(*apps) == ["shop-0001/sd21"]
+    for used, limits, marked in (("8", {}, False), ("8", {"cpu": "16"}, False), ("12", {"cpu": "16"}, False), ("16", {"cpu": "16"}, True)):
+        pool["spec"]["limits"], pool["status"]["resources"]["cpu"] = limits, used
+        cluster.give("NodePool", copy.deepcopy(pool), "MODIFIED")
+        assert bool(cluster.take(*apps)) is marked, (used, limits)
+
+
+def test_whatever_is_not_marked_is_observed_the_same(cluster: Cluster) -> None:
+    """The contract itself: an observation may differ only after a mark."""
+    claim = node_claim("x-aaaaa", "sd21-inf2-0001", T0)
+    steps: list[tuple[str, str, dict[str, Any]]] = [("NodeClaim", "ADDED", copy.deepcopy(claim))]
+    for kind in ("Launched", "Consolidatable", "Registered", "Drifted", "Initialized"):
+        claim["status"].setdefault("conditions", []).append(condition_of(kind))
+        steps.append(("NodeClaim", "MODIFIED", copy.deepcopy(claim)))
+    steps += [("Event", "ADDED", ice_event("x-bbbbb", T0)), ("NodeClaim", "ADDED", node_claim("x-bbbbb", "sd21-inf2-0001", T0))]
+    steps += [("NodeClaim", "DELETED", node_claim("x-bbbbb", "sd21-inf2-0001", T0)), ("NodeClaim", "DELETED", copy.deepcopy(claim))]
+    observe, names = cluster.view.karpenter.observation, ("sd21-inf2-0001", "x")
+    before = {name: observe(name, T0, 3600.0) for name in names}
+    for kind, change, obj in steps:
+        cluster.wakes = 0
+        cluster.give(kind, obj, change)
+        after = {name: observe(name, T0, 3600.0) for name in names}
+        assert cluster.wakes or after == before, (kind, change)
+        before = after
 
 
 @pytest.mark.parametrize("seed", range(3))

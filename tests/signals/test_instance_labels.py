@@ -70,7 +70,7 @@ def test_a_refusal_through_another_pool_counts_for_one_that_asks_for_the_family(
         "open": [],
     }
     for name, requirements in pools.items():
-        view.pool_changed("ADDED", {"metadata": {"name": name}, "spec": {"template": {"spec": {"requirements": requirements}}}})
+        view.pool_changed("ADDED", {"metadata": {"name": name}, "spec": {"template": {"spec": {"requirements": requirements}}}}, NOW)
     assert view.event(ice_event("inf2-aaaaa", NOW), NOW) == ("inf2", "families")
     seen = {name: [one.named_type for one in view.observation(name, NOW, 3600.0).elsewhere] for name in pools}
     assert seen == {"families": ["inf2.xlarge"], "others": [], "open": []}

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, TARGET_GROUP_BINDINGS
+from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, ENDPOINT_SLICES, PODS, TARGET_GROUP_BINDINGS
+from controller.clock import ManualClock
 from controller.policy.model import Application, Backend, Unit
+from controller.signals.cluster import ClusterView
 from controller.signals.workloads import WorkloadView
 from tests.signals.samples import requirement, sample, waiting_pod
 from tests.support.applications import application
@@ -181,16 +183,18 @@ def test_pods_that_do_not_wait_for_a_node(change: dict[str, Any], view: Workload
     assert pending(view, application()) == {}
 
 
-def test_pods_are_replaced_by_a_list_and_removed_one_by_one(view: WorkloadView) -> None:
+def test_pods_are_replaced_by_a_list_and_removed_one_by_one() -> None:
     """A list of one namespace replaces that namespace only, a list of all replaces all, and nothing is left behind."""
+    whole = ClusterView(ManualClock(0.0), lambda: None)
+    view = whole.workloads
     for namespace in (NAMESPACE, "other"):
         for name in ("p", "q"):
             view.pod("ADDED", waiting_pod(name, namespace=namespace, pools=("inf2",)))
-    view.pods_listed(NAMESPACE, [waiting_pod("r", pools=("inf2",))])
+    whole.listed(PODS, NAMESPACE, [waiting_pod("r", pools=("inf2",))])
     assert pending(view, application()) == {"sd21-inf2": ["r"]}
     assert view.pools_of_pod("other", "p") == ("inf2",)
     view.pod("DELETED", waiting_pod("p", namespace="other"))
-    view.pods_listed(None, [])
+    whole.listed(PODS, None, [])
     assert view._pending == {}
 
 
@@ -295,13 +299,15 @@ def test_a_slice_that_changes_its_service_leaves_the_old_one(view: WorkloadView)
     assert (view.endpoints_ready(NAMESPACE, "old"), view.endpoints_ready(NAMESPACE, "new")) == (None, 1)
 
 
-def test_namespaces_do_not_mix(view: WorkloadView) -> None:
+def test_namespaces_do_not_mix() -> None:
     """The same names in another namespace are other things, also when one of them is listed anew."""
+    whole = ClusterView(ManualClock(0.0), lambda: None)
+    view = whole.workloads
     for namespace in (NAMESPACE, "other"):
         view.endpoint_slice("ADDED", endpoint_slice("s-1", "s", endpoint("10.0.0.1"), namespace=namespace))
-    view.forget("endpointslices", "other")
+    whole.listed(ENDPOINT_SLICES, "other", [])
     assert (view.endpoints_ready(NAMESPACE, "s"), view.endpoints_ready("other", "s")) == (1, None)
-    view.forget("endpointslices", None)
+    whole.listed(ENDPOINT_SLICES, None, [])
     assert view.endpoints_ready(NAMESPACE, "s") is None
 
 
@@ -336,24 +342,28 @@ def test_a_services_ports_by_number_and_name(view: WorkloadView) -> None:
     assert view.service_ports(NAMESPACE, "u") is None
 
 
-def test_bindings_of_one_namespace(view: WorkloadView) -> None:
+def test_bindings_of_one_namespace() -> None:
     """And that they could be listed at all is known only after a list."""
+    whole = ClusterView(ManualClock(0.0), lambda: None)
+    view = whole.workloads
     assert not view.bindings_known
     for namespace in (NAMESPACE, "other"):
         view.binding(LBC, "ADDED", _binding("b", namespace))
     assert [obj["spec"]["serviceRef"]["name"] for obj in view.bindings(NAMESPACE)] == [NAMESPACE]
-    view.bindings_listed(LBC, NAMESPACE, [])
+    whole.listed(TARGET_GROUP_BINDINGS, NAMESPACE, [])
     assert (view.bindings(NAMESPACE), len(view.bindings("other")), view.bindings_known) == ([], 1, True)
     view.binding(LBC, "DELETED", _binding("b", "other"))
     assert view.bindings("other") == []
 
 
-def test_the_bindings_of_two_api_groups_are_kept_apart(view: WorkloadView) -> None:
+def test_the_bindings_of_two_api_groups_are_kept_apart() -> None:
     """A cluster may have the load-balancer controller and EKS Auto Mode: a list, or the end, of one kind is not one of the other."""
-    for group in (LBC, AUTO):
-        view.bindings_listed(group, None, [_binding("b", NAMESPACE, group)])
+    whole = ClusterView(ManualClock(0.0), lambda: None)
+    view = whole.workloads
+    for kind in (TARGET_GROUP_BINDINGS, AUTO_TARGET_GROUP_BINDINGS):
+        whole.listed(kind, None, [_binding("b", NAMESPACE, kind.group)])
     assert tuple(view.bound(NAMESPACE)) == tuple(sorted((LBC, AUTO)))
-    view.bindings_listed(LBC, NAMESPACE, [])
+    whole.listed(TARGET_GROUP_BINDINGS, NAMESPACE, [])
     assert tuple(view.bound(NAMESPACE)) == (AUTO,)
     view.binding(LBC, "DELETED", _binding("b", NAMESPACE))
     assert tuple(view.bound(NAMESPACE)) == (AUTO,)
