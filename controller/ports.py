@@ -48,6 +48,7 @@ class Message:
         dedup_key: Messages with the same key within the dispatcher's window are sent once; "" = always send.
         fields: Further labelled values for sinks that can show them.
         mode: The mode after it (``cost`` or ``capacity``), "" if unknown.
+        parts: The messages that this one stands for, the oldest first; () for an ordinary message.
     """
 
     kind: MessageKind
@@ -62,6 +63,7 @@ class Message:
     dedup_key: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)
     mode: str = ""
+    parts: tuple[Message, ...] = ()
 
 
 class Notifier(Protocol):
@@ -73,6 +75,8 @@ class Notifier(Protocol):
 
     def send(self, message: Message) -> None:
         """Delivers one message, within the sink's own time-outs.
+
+        A message with `parts` may be shown as it is, or delivered as its parts.
 
         Raises:
             RemoteError: It was not delivered. `Unavailable` may be retried, any other subclass may not.

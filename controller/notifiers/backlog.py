@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from controller.notifiers.digest import Subject, digest, subject
 from controller.ports import Message, MessageKind
 
+DIGEST_FROM: Final = 10
+"""Applications whose messages about one subject may wait one by one; with one more, a digest takes their place."""
+MOST_PARTS: Final = 10_000
+"""Messages in one digest; more than there are applications. The oldest are dropped."""
 PROTECTED: Final = frozenset({MessageKind.FAILOVER, MessageKind.FALLBACK})
 
 
@@ -26,8 +32,31 @@ class Item:
     about: str = ""
 
 
+class _Entry:
+    """One place in a queue: an item, or the items of a digest, which is worded when it leaves."""
+
+    __slots__ = ("items", "names", "subject")
+
+    def __init__(self, item: Item) -> None:
+        self.items, self.names, self.subject = [item], {item.message.application}, subject(item.message)
+
+    def take(self, other: _Entry) -> None:
+        """Adds the items of a later entry."""
+        self.items += other.items
+        self.names |= other.names
+
+    def left(self) -> Item:
+        """What leaves the queue."""
+        if len(self.items) == 1:
+            return self.items[0]
+        return Item(digest([item.message for item in self.items]), self.items[-1].since)
+
+
 class Backlog:
-    """A bounded queue. When it is full it drops the oldest message, but a mode change only for another mode change.
+    """A bounded queue. Where many messages about one subject wait, a digest takes their place.
+
+    So a mass event leaves a few digests in it. Only where it is full of different subjects it drops the oldest message, but a mode change
+    only for another mode change.
 
     Args:
         size: Most items held; at least 1.
@@ -35,10 +64,14 @@ class Backlog:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._items: deque[Item] = deque()
+        self._entries: deque[_Entry] = deque()
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._entries)
+
+    def messages(self) -> int:
+        """The number of messages that wait, those in digests included."""
+        return sum(len(entry.items) for entry in self._entries)
 
     def push(self, item: Item) -> Item | None:
         """Adds an item.
@@ -46,21 +79,59 @@ class Backlog:
         Returns:
             The item that was dropped, which may be the new one; None if there was room.
         """
-        if len(self._items) < self._size:
-            self._items.append(item)
+        full, new = len(self._entries) >= self._size, _Entry(item)
+        alike = self._alike(new.subject) if not item.about else []
+        names = alike[0].names.union(*(entry.names for entry in alike[1:])) if len(alike) > 1 else alike[0].names if alike else ()
+        if alike and (full or len(names) >= DIGEST_FROM):
+            return self._sum_up([*alike, new])
+        if full:
+            self._make_room()
+        if len(self._entries) < self._size:
+            self._entries.append(new)
             return None
-        victim = next((held for held in self._items if held.message.kind not in PROTECTED), None)
+        victim = next((held for held in self._entries if held.subject[0] not in PROTECTED), None)
         if victim is None:
             if item.message.kind not in PROTECTED:
                 return item
-            victim = self._items[0]
-        self._items.remove(victim)
-        self._items.append(item)
-        return victim
+            victim = self._entries[0]
+        self._entries.remove(victim)
+        self._entries.append(new)
+        return victim.left()
 
     def pop(self) -> Item | None:
         """Removes and returns the oldest item; None if the queue is empty."""
-        return self._items.popleft() if self._items else None
+        return self._entries.popleft().left() if self._entries else None
+
+    def _alike(self, wanted: Subject) -> list[_Entry]:
+        """The entries of a subject that may go to the end of the queue, the oldest first.
+
+        None may overtake a later one of the same application: the last message that people read must be true.
+        """
+        later: set[str] = set()
+        found = []
+        for entry in reversed(self._entries):
+            if entry.subject == wanted and not entry.items[0].about and later.isdisjoint(entry.names):
+                found.append(entry)
+            else:
+                later |= entry.names
+        return found[::-1]
+
+    def _sum_up(self, entries: Sequence[_Entry]) -> Item | None:
+        """Puts one entry at the end, in the place of these. Returns what no longer fits into it."""
+        whole, *others = entries
+        for other in others:
+            whole.take(other)
+        gone = {id(entry) for entry in entries}
+        self._entries = deque(entry for entry in self._entries if id(entry) not in gone)
+        self._entries.append(whole)
+        return whole.items.pop(0) if len(whole.items) > MOST_PARTS else None
+
+    def _make_room(self) -> None:
+        """Sums up the subject of which most entries wait."""
+        counts = Counter(entry.subject for entry in self._entries)
+        alike = max((self._alike(one) for one, count in counts.items() if count > 1), key=len, default=[])
+        if len(alike) > 1:
+            self._sum_up(alike)
 
 
 class Recent:

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 from controller.clients.aws import AwsClients, translated
 from controller.clock import Clock
 from controller.errors import ConfigError
+from controller.notifiers.digest import parts
 from controller.policy.model import Mode
 from controller.ports import Message, MessageKind
 
@@ -83,16 +84,17 @@ class CloudWatchNotifier:
         return "cloudwatch"
 
     def send(self, message: Message) -> None:
-        """Publishes the mode that a message states and adds to the counter of its kind. Does nothing if it has neither.
+        """Publishes the mode that a message, or each of a digest, states, and adds to the counter of its kind. Others do nothing.
 
         Raises:
             RemoteError: See `controller.errors`.
         """
         data = []
-        if message.application and message.mode in {Mode.COST, Mode.CAPACITY}:
-            data.append(_datum(MODE_METRIC, message.application, float(message.mode == Mode.CAPACITY), "None", message.at))
-        if message.kind in _COUNTERS:
-            data.append(_datum(_COUNTERS[message.kind], message.application or CONTROLLER, 1.0, "Count", message.at))
+        for one in parts(message):
+            if one.application and one.mode in {Mode.COST, Mode.CAPACITY}:
+                data.append(_datum(MODE_METRIC, one.application, float(one.mode == Mode.CAPACITY), "None", one.at))
+            if one.kind in _COUNTERS:
+                data.append(_datum(_COUNTERS[one.kind], one.application or CONTROLLER, 1.0, "Count", one.at))
         self._put(data)
 
     def publish_modes(self, modes: Mapping[str, Mode | None]) -> None:

@@ -13,11 +13,12 @@ import structlog
 from controller.clock import Clock
 from controller.errors import RemoteError, Unavailable
 from controller.notifiers.backlog import Backlog, Item, Recent
+from controller.notifiers.digest import parts
 from controller.notifiers.redact import Redactor
 from controller.notifiers.render import one_line
 from controller.ports import Message, Notifier
 
-_DEDUP_KEYS: Final = 1024
+_DEDUP_KEYS: Final = 16_384  # several alerts of each of some thousand applications
 _MAX_ERROR_TEXT: Final = 200
 _MAX_EXPONENT: Final = 30
 
@@ -37,7 +38,7 @@ class Limits:
 
     Attributes:
         dedup_window_s: A message that repeats another within this is dropped; also the least time between two alerts about one sink.
-        queue_size: Most messages that wait.
+        queue_size: Most messages that wait; a digest counts as one.
         attempts: Most attempts per message, the first one included.
         retry_base_s: Wait after the first failed attempt; doubles with each.
         retry_max_s: Longest such wait.
@@ -130,7 +131,7 @@ class Sink:
         self._draining = False
         self._backlog = Backlog(limits.queue_size)
         self._recent = Recent(limits.dedup_window_s, _DEDUP_KEYS)
-        self._in_work = False
+        self._in_work = 0  # messages in progress
         self._try_since: float | None = None
         self._not_before = 0.0
         self._dead = False
@@ -155,9 +156,14 @@ class Sink:
                 return
             lost = self._backlog.push(item)
             if lost is not None:
-                self._dropped += 1
-                self._recent.forget(lost.message)
+                self._lost(lost.message)
             self._ready.notify()
+
+    def _lost(self, message: Message) -> None:
+        """Counts messages that left without an attempt. Nothing counts as sent that was not: the next equal one passes."""
+        for one in parts(message):
+            self._dropped += 1
+            self._recent.forget(one)
 
     def health(self) -> SinkHealth:
         """The sink's health now."""
@@ -170,7 +176,7 @@ class Sink:
                 last_ok_at=self._last_ok_at,
                 last_error=hang or self._last_error,
                 consecutive_failures=self._failures,
-                queued=len(self._backlog) + self._in_work,
+                queued=self._backlog.messages() + self._in_work,
                 sent=self._sent,
                 failed=self._failed,
                 dropped=self._dropped,
@@ -204,10 +210,9 @@ class Sink:
         with self._ready:
             self._draining = True
             self._stop.set()
-            left = 0
-            while self._backlog.pop() is not None:
-                left += 1
-            self._dropped += left
+            left = self._backlog.messages()
+            while (item := self._backlog.pop()) is not None:
+                self._lost(item.message)
             self._ready.notify()
             return left + self._in_work
 
@@ -219,12 +224,12 @@ class Sink:
                 self._deliver(item)
             except BaseException as error:  # noqa: BLE001 - a bug of ours must not end the thread for good
                 with self._ready:
-                    self._failed += 1
+                    self._failed += len(parts(item.message))
                     self._failures += 1
                     self._last_error = self._describe(error)
             finally:
                 with self._ready:
-                    self._in_work = False
+                    self._in_work = 0
         self.finished.set()
 
     def _take(self) -> Item | None:
@@ -232,7 +237,7 @@ class Sink:
             while not self._backlog and not self._draining:
                 self._ready.wait()
             item = None if self._stop.is_set() else self._backlog.pop()
-            self._in_work = item is not None
+            self._in_work = len(parts(item.message)) if item is not None else 0
             return item
 
     def _deliver(self, item: Item) -> None:
@@ -245,7 +250,7 @@ class Sink:
             attempt += 1
             error = self._try(item.message)
             if error is None:
-                self._delivered()
+                self._delivered(item)
                 return
             self._failed_once(item, error)
             if not isinstance(error, Unavailable) or attempt >= self._limits.attempts:
@@ -285,9 +290,9 @@ class Sink:
         """Waits; returns whether it was interrupted by `stop`."""
         return self._clock.wait(self._stop, seconds) if seconds > 0 else self._stop.is_set()
 
-    def _delivered(self) -> None:
+    def _delivered(self, item: Item) -> None:
         with self._ready:
-            self._sent += 1
+            self._sent += len(parts(item.message))
             self._failures = 0
             self._dead = False
             self._last_ok_at = self._clock.now()
@@ -308,11 +313,12 @@ class Sink:
 
     def _give_up(self, item: Item, attempts: int) -> None:
         with self._ready:
-            self._recent.forget(item.message)
             if attempts == 0:
-                self._dropped += 1
+                self._lost(item.message)
                 return
-            self._failed += 1
+            for one in parts(item.message):
+                self._recent.forget(one)
+                self._failed += 1
             self._dead = True
             error, change = self._last_error, None if item.about else self._to_announce()
         _log.warning("notifier.gave_up", sink=self.name, kind=item.message.kind.value, attempts=attempts, error=error)
@@ -356,4 +362,5 @@ def _redacted(message: Message, redactor: Redactor) -> Message:
         cost=redactor(message.cost),
         next=redactor(message.next),
         fields={redactor(name): redactor(value) for name, value in message.fields.items()},
+        parts=tuple(_redacted(part, redactor) for part in message.parts),
     )

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.notifiers.backlog import PROTECTED, Backlog, Item, Recent
-from controller.ports import MessageKind
+from controller.notifiers.backlog import DIGEST_FROM, PROTECTED, Backlog, Item, Recent
+from controller.notifiers.digest import NAMED_CHARS, parts
+from controller.ports import Message, MessageKind
 from tests.notifiers.support import a_message
 
 
-def an_item(kind: MessageKind, number: int = 0) -> Item:
-    return Item(a_message(kind, title=str(number)), float(number))
+def an_item(kind: MessageKind, number: int = 0, *, app: str = "shop/sd21", reason: str = "ShortageProven") -> Item:
+    return Item(a_message(kind, title=f"{app}: {number}", application=app, reason=reason), float(number))
 
 
-def test_a_full_queue_drops_its_oldest_alert_first() -> None:
+def drained(backlog: Backlog) -> list[Item]:
+    """Everything that waits, the oldest first."""
+    found = []
+    while (item := backlog.pop()) is not None:
+        found.append(item)
+    return found
+
+
+def test_a_full_queue_of_different_subjects_drops_its_oldest_alert_first() -> None:
     backlog = Backlog(3)
-    failover, old, new = an_item(MessageKind.FAILOVER, 1), an_item(MessageKind.ALERT, 2), an_item(MessageKind.ALERT, 3)
+    failover, old, new = (
+        an_item(MessageKind.FAILOVER, 1),
+        an_item(MessageKind.ALERT, 2, reason="a"),
+        an_item(MessageKind.ALERT, 3, reason="b"),
+    )
     for item in (failover, old, new):
         assert backlog.push(item) is None
     assert backlog.push(an_item(MessageKind.CONTROL, 4)) is old
@@ -41,12 +55,63 @@ def test_a_queue_full_of_mode_changes_drops_the_oldest_for_a_new_one() -> None:
     assert backlog.pop() is None
 
 
+def test_a_mass_event_becomes_one_digest_and_loses_nothing() -> None:
+    """A thousand failovers in a queue of a hundred: 815 were dropped, and counted as sent."""
+    backlog = Backlog(100)
+    assert [backlog.push(an_item(MessageKind.FAILOVER, 1, app=f"team/app-{n}")) for n in range(1000)] == [None] * 1000
+    (item,) = drained(backlog)
+    assert item.message.title == "1000 applications: 1"
+    assert [part.application for part in item.message.parts] == [f"team/app-{n}" for n in range(1000)]
+    assert item.message.fields["Applications"].startswith("team/app-0, team/app-1, ")
+    assert item.message.fields["Applications"].endswith(" more")
+    assert len(item.message.fields["Applications"]) < NAMED_CHARS + 30
+
+
+def test_a_few_messages_wait_one_by_one() -> None:
+    """Nobody wants a digest of two."""
+    backlog = Backlog(100)
+    items = [an_item(MessageKind.FAILOVER, 1, app=f"team/app-{n}") for n in range(DIGEST_FROM)]
+    for item in items:
+        backlog.push(item)
+    assert drained(backlog) == items
+
+
+def test_a_digest_is_bounded_and_says_what_it_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sink that hangs for days."""
+    monkeypatch.setattr("controller.notifiers.backlog.MOST_PARTS", 50)
+    backlog = Backlog(1)
+    lost = [backlog.push(an_item(MessageKind.ALERT, 1, app=f"team/app-{n}")) for n in range(53)]
+    assert [one.message.application for one in lost if one is not None] == ["team/app-0", "team/app-1", "team/app-2"]
+    assert backlog.messages() == 50
+
+
+KINDS = st.sampled_from([MessageKind.ALERT, MessageKind.RESOLVED, MessageKind.FAILOVER, MessageKind.FALLBACK])
+
+
+@given(st.integers(4, 30), st.lists(st.tuples(KINDS, st.integers(0, 20)), max_size=120))
+def test_each_application_reads_its_messages_in_their_order_and_none_is_lost(size: int, steps: list[tuple[MessageKind, int]]) -> None:
+    """Whatever is summed up: the last message that people read of an application is the last one that was published."""
+    backlog = Backlog(size)
+    lost: list[Message] = []
+    for number, (kind, app) in enumerate(steps):
+        dropped = backlog.push(an_item(kind, number, app=f"team/app-{app}"))
+        lost += parts(dropped.message) if dropped is not None else ()
+        assert len(backlog) <= size
+    left = [part for item in drained(backlog) for part in parts(item.message)]
+    for app in range(21):
+        name = f"team/app-{app}"
+        published = [f"{name}: {number}" for number, (_, one) in enumerate(steps) if one == app]
+        gone = {one.title for one in lost}
+        assert [one.title for one in left if one.application == name] == [title for title in published if title not in gone]
+    assert len(left) + len(lost) == len(steps)
+
+
 @given(st.integers(1, 5), st.lists(st.sampled_from(list(MessageKind)), max_size=30))
 def test_a_mode_change_is_never_dropped_while_another_kind_waits(size: int, kinds: list[MessageKind]) -> None:
     backlog = Backlog(size)
     held: list[Item] = []
     for number, kind in enumerate(kinds):
-        item = an_item(kind, number)
+        item = an_item(kind, number, reason=str(number))
         lost = backlog.push(item)
         held.append(item)
         if lost is not None:
@@ -54,7 +119,7 @@ def test_a_mode_change_is_never_dropped_while_another_kind_waits(size: int, kind
             if lost.message.kind in PROTECTED:
                 assert all(other.message.kind in PROTECTED for other in held), "a mode change was dropped while another kind waited"
         assert len(backlog) == len(held) <= size
-    assert [backlog.pop() for _ in held] == held, "messages leave in the order of publication"
+    assert drained(backlog) == held, "messages leave in the order of publication"
 
 
 def test_a_message_repeats_another_only_within_the_window() -> None:

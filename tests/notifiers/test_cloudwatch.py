@@ -15,6 +15,7 @@ from controller.clients.aws import AwsClients
 from controller.clock import ManualClock
 from controller.errors import ConfigError, Forbidden, Unavailable
 from controller.notifiers.cloudwatch import MAX_ALARM_NAME, CloudWatchNotifier, alarm_name
+from controller.notifiers.digest import digest
 from controller.policy.model import Mode
 from controller.ports import MessageKind
 from tests.notifiers.support import START, a_message
@@ -87,6 +88,13 @@ def test_a_fallback_sets_the_mode_back_and_counts(notifier: CloudWatchNotifier) 
 def test_an_alert_about_the_controller_is_counted_under_its_own_name(notifier: CloudWatchNotifier) -> None:
     notifier.send(a_message(MessageKind.ALERT, application="", mode=""))
     assert value("Alerts", "Sum", "controller") == 1.0
+
+
+def test_a_digest_counts_for_each_of_its_applications(notifier: CloudWatchNotifier, calls: Calls) -> None:
+    """In few calls."""
+    notifier.send(digest([a_message(application=f"team/app-{number}") for number in range(30)]))
+    assert calls.made("PutMetricData") == 1
+    assert [value("Failovers", "Sum", f"team/app-{number}") for number in range(30)] == [1.0] * 30
 
 
 def test_a_message_that_changes_no_metric_sends_nothing(notifier: CloudWatchNotifier, calls: Calls) -> None:

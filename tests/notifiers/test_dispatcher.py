@@ -182,14 +182,33 @@ def test_a_full_queue_drops_alerts_and_keeps_the_mode_changes(dispatch: Dispatch
     assert sink.entered.wait(5)
     dispatcher.publish(a_message(MessageKind.FAILOVER, title="failover"))
     for number in range(50):
-        dispatcher.publish(a_message(ALERT, title=f"alert {number}", dedup_key=f"alert {number}"))
+        dispatcher.publish(a_message(ALERT, title=f"alert {number}", dedup_key=f"alert {number}", reason=f"Reason{number}"))
     dispatcher.publish(a_message(MessageKind.FALLBACK, title="fallback"))
     found = health(dispatcher, "sink")
     assert (found.queued, found.dropped) == (4, 49)
-    dispatcher.publish(a_message(ALERT, title="alert 0 again", dedup_key="alert 0"))
+    dispatcher.publish(a_message(ALERT, title="alert 0 again", dedup_key="alert 0", reason="Reason0"))
     sink.gate.set()
     idle(dispatcher)
     assert [message.title for message in sink.rest()] == ["in work", "failover", "fallback", "alert 0 again"]
+
+
+def test_a_mass_event_reaches_people_as_a_digest(dispatch: Dispatch) -> None:
+    """Every message counts as sent only if it was; what a digest could not deliver passes once more."""
+    sink = Scripted("sink")
+    sink.gate.clear()
+    dispatcher = dispatch(sink, queue_size=100)
+    dispatcher.publish(a_message(title="in work"))
+    assert sink.entered.wait(5)
+    for number in range(1000):
+        application = f"team/app-{number}"
+        dispatcher.publish(
+            a_message(ALERT, title=f"app-{number}: no capacity", application=application, dedup_key=application, reason="ShortageProven")
+        )
+    assert (health(dispatcher, "sink").queued, health(dispatcher, "sink").dropped) == (1001, 0)
+    sink.gate.set()
+    idle(dispatcher)
+    assert [message.title for message in sink.rest()] == ["in work", "1000 applications: no capacity"]
+    assert health(dispatcher, "sink").sent == 1001
 
 
 def test_the_others_are_notified_once_of_a_dead_sink_and_of_its_recovery(dispatch: Dispatch, clock: ManualClock) -> None:
