@@ -54,7 +54,8 @@ def digest(messages: Sequence[Message]) -> Message:
 
 
 def _list(names: Sequence[str]) -> str:
-    shown, length = [], 0
+    shown: list[str] = []
+    length = 0
     for name in names:
         length += len(name) + 2
         if length > NAMED_CHARS:

@@ -30,7 +30,7 @@ from controller.errors import ConfigError
 
 Check = Callable[[], str]
 
-_STOP_S: Final = 5.0
+_STOP_S: Final = 2.0
 _POLL_S: Final = 0.05  # how often the server checks deadlines, and whether it is to stop
 _REQUEST_S: Final = 5.0
 """Longest time of a request from its connection to the last byte of its answer, seconds."""

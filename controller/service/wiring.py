@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
@@ -14,7 +15,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from controller.catalog.reload import CatalogWatcher
 from controller.clients.aws import AwsClients
 from controller.clients.kube import KubeSession, Object
-from controller.clock import Clock
+from controller.clock import Clock, SystemClock
 from controller.notifiers.cloudwatch import CloudWatchNotifier
 from controller.notifiers.dispatcher import Dispatcher
 from controller.notifiers.events import EventNotifier, Involved
@@ -45,6 +46,7 @@ from controller.signals.observer import ClusterObserver
 _ELBV2_BURST: Final = 40.0
 _STALLED_INTERVALS: Final = 3  # the process is restarted after that many intervals without a finished round
 _LAST_WRITES_S: Final = 10.0  # one action and one save, with their deadlines and the confirmation of leadership before each
+_LAST_MESSAGES_S: Final = 2.0  # even if the passes took all of the grace time: one attempt of each sink
 _STATUS_INTERVAL_S: Final = 5.0
 _JOB_OPTIONS: Final = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
 
@@ -302,6 +304,7 @@ class Service:
 
     def _shut_down(self) -> None:
         log.info("service.stopping")
+        end = self._clock.monotonic() + self._settings.shutdown_grace_s
         # A scheduler that stops while it starts a job raises in its own thread: let it finish first (`get_jobs` waits for its lock).
         self._scheduler.pause()
         self._scheduler.get_jobs()
@@ -311,7 +314,7 @@ class Service:
         if self._recorder is not None:
             self._recorder.close()
         if self._dispatcher is not None:
-            undelivered = self._dispatcher.close(self._settings.shutdown_grace_s)
+            undelivered = self._dispatcher.close(max(_LAST_MESSAGES_S, end - self._clock.monotonic()))
             if undelivered:
                 log.warning("messages.undelivered", count=undelivered)
         self._http.stop()
@@ -373,8 +376,8 @@ class Service:
         leads, holder = self._leadership.leads(), self._leadership.holder()
         self._telemetry.leader.set(leads)
         if leads and self._scheduler.running:
-            for name, (_, work) in self._leader_jobs().items():  # a standby has not polled these
-                self._once(name, work)
+            for name in self._leader_jobs():  # a standby has not polled these
+                self._scheduler.modify_job(name, next_run_time=_real_now())
         self._tell_of_loss(lost=not leads and holder == self._leadership.identity and not self._stop.is_set())
         self.view.dirty.mark(everything=True)
 
@@ -386,14 +389,9 @@ class Service:
         self.controller.publish([leadership(self._clock.now(), lost=lost)])
 
     def _every(self, name: str, seconds: float, work: Callable[[], None]) -> None:
-        """Schedules a job. By default APScheduler drops a run that starts a second late; here none may be dropped."""
-        self._once(name, work)
+        """Schedules a job, from now on. By default APScheduler drops a run that starts a second late; here none may be dropped."""
         trigger = IntervalTrigger(seconds=self._clock.real(seconds), timezone="UTC")
-        self._scheduler.add_job(_logged(name, work, self._stop), trigger, id=name, **_JOB_OPTIONS)
-
-    def _once(self, name: str, work: Callable[[], None]) -> None:
-        """Runs a job now, besides its schedule."""
-        self._scheduler.add_job(_logged(name, work, self._stop), id=f"{name}-now", replace_existing=True, **_JOB_OPTIONS)
+        self._scheduler.add_job(_logged(name, work, self._stop), trigger, id=name, next_run_time=_real_now(), **_JOB_OPTIONS)
 
     def _reload(self) -> None:
         change = self._catalog.poll()
@@ -413,7 +411,8 @@ class Service:
             self.controller.configure(applications)
             self._watches.ensure(applications.values())
             message = control("", "ConfigReloaded", "application files reloaded", f"{len(applications)} application(s)", now)
-        self.controller.publish([message])
+        if self._leadership.leads():  # each replica reads the files; people are notified once
+            self.controller.publish([message])
 
     def _publish_status(self) -> None:
         if self._dispatcher is not None:
@@ -427,6 +426,11 @@ class Service:
     def _publish_modes(self) -> None:
         if self._cloudwatch is not None:
             self._cloudwatch.publish_modes({view.application.key: view.decision.mode for view in self.controller.views()})
+
+
+def _real_now() -> datetime:
+    """The machine's time, by which the scheduler runs."""
+    return datetime.fromtimestamp(SystemClock().now(), UTC)
 
 
 def _logged(name: str, work: Callable[[], None], stop: threading.Event) -> Callable[[], None]:

@@ -33,7 +33,7 @@ from controller.signals.cluster_clock import ClusterClock, pool_by_our_clock
 from controller.signals.discovery import Discovery
 from controller.signals.ingress import observe_ingress
 from controller.signals.karpenter import KarpenterView
-from controller.signals.objects import event_time, name_of, namespace_of, text
+from controller.signals.objects import event_time, name_of, namespace_of, text, version_of
 from controller.signals.reconciles import ReconcileView
 from controller.signals.slim import pack, slim, unpack
 from controller.signals.watch import Query, Watch, WatchHealth
@@ -427,22 +427,15 @@ class _Ingress:
 
     @staticmethod
     def of(obj: Object) -> _Ingress:
-        return _Ingress(text(obj, "metadata", "uid"), _version(obj), pack(slim(INGRESSES.plural, obj)))
+        return _Ingress(text(obj, "metadata", "uid"), version_of(obj), pack(slim(INGRESSES.plural, obj)))
 
 
 def _older(obj: Object, known: _Ingress | None) -> bool:
     """Whether `obj` is an earlier state of the Ingress that is known: a watch may still deliver what was there before our own write."""
     if known is None or text(obj, "metadata", "uid") != known.uid:
         return False
-    version = _version(obj)
+    version = version_of(obj)
     return version is not None and known.version is not None and version < known.version
-
-
-def _version(obj: Object) -> int | None:
-    try:
-        return int(text(obj, "metadata", "resourceVersion"))
-    except ValueError:
-        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,3 +145,11 @@ def pinned_values(spec: object, key: str) -> tuple[str, ...]:
             return ()
         union.update(values)
     return tuple(sorted(union))
+
+
+def version_of(obj: Object) -> int | None:
+    """The resourceVersion as a number, which grows with every write to the cluster; None where it is none."""
+    try:
+        return int(text(obj, "metadata", "resourceVersion"))
+    except ValueError:
+        return None

@@ -30,6 +30,7 @@ from controller.signals.objects import (
     pinned_values,
     shared,
     text,
+    version_of,
 )
 from controller.signals.slim import GATE_PREFIX, pack, slim, unpack
 
@@ -167,11 +168,16 @@ class WorkloadView:
     def scaled_object(self, kind: str, obj: Object) -> bool:
         """Takes one ScaledObject. KEDA writes its status at every poll: that is no change."""
         key = (namespace_of(obj), name_of(obj))
+        before, version = self._scalers.get(key), version_of(obj)
+        known = version_of({"metadata": {"resourceVersion": before[0]}}) if before is not None else None
+        older = version is not None and known is not None and version < known  # a watch may be behind the answer to our own write
+        # A watch adds before it modifies: a change of what is not there is the answer to our own write, overtaken by a deletion.
+        if older or (kind == "MODIFIED" and before is None):
+            return False
         self._read_scalers.pop(key, None)
         if kind == "DELETED":
             return self._scalers.pop(key, None) is not None
-        before, after = self._scalers.get(key), (text(obj, "metadata", "resourceVersion"), pack(_only_scaler(obj)))
-        self._scalers[key] = after
+        after = self._scalers[key] = (text(obj, "metadata", "resourceVersion"), pack(_only_scaler(obj)))
         return before is None or before[1] != after[1]
 
     def binding(self, group: str, kind: str, obj: Object) -> bool:

@@ -169,7 +169,8 @@ def test_each_ingress_of_a_digest_gets_its_event_once(make: Make, api: ApiServer
     """An attempt that fails half-way is continued: nothing is posted or counted twice."""
     notifier = make()
     whole = digest([a_message(application=f"team/app-{number}", title=f"app-{number}: failed over") for number in range(20)])
-    post, made = notifier._post, []
+    post = notifier._post
+    made: list[str] = []
 
     def failing(message: Message) -> None:
         if len(made) == 7:

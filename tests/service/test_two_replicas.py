@@ -67,6 +67,24 @@ def test_one_acts_and_the_other_takes_over_where_it_stopped(cluster: Cluster, tm
             assert _published(cluster)["leader"] == other._leadership.identity
 
 
+def test_a_changed_file_is_reported_once(cluster: Cluster, tmp_path: Path) -> None:
+    """Both replicas read it, and the one that leads says so."""
+    leading, standing = Collector(), Collector()
+    with running(_replica(cluster, tmp_path / "a", leading)) as leader:
+        wait_for("a leader", lambda: _leads(leader))
+        with running(_replica(cluster, tmp_path / "b", standing)) as standby:
+            wait_for("a standby", lambda: bool(standby.controller.views()))
+            for name in ("a", "b"):
+                file = tmp_path / name / "sd21.yaml"
+                file.write_text(file.read_text().replace("dwellCostSeconds: 0", "dwellCostSeconds: 1"))
+            for one in (leader, standby):
+                wait_for("the new file", lambda one=one: one.controller.applications()[0].policy.dwell_cost_s == 1)  # type: ignore[misc]
+            wait_for("the message", lambda: any(one.reason == "ConfigReloaded" for one in leading.messages))
+            leader.stop()
+            wait_for("the other leads", lambda: _leads(standby))
+    assert [one.reason for one in standing.messages if one.reason == "ConfigReloaded"] == []
+
+
 def _published(cluster: Cluster) -> dict[str, object]:
     for one in cluster.store.list("ConfigMap", namespace=SYSTEM):
         if one["metadata"]["name"] == "failoverctl-status":
