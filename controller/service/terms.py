@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Final
+
 import structlog
 
 from controller.errors import Conflict
 from controller.policy.model import Memory
 from controller.ports import Leadership, StateStore, StoredMemory
 from controller.service.election import EFFECT_S
+
+REFUSED_LATELY_S: Final = 60.0
+"""By how much the stored time of a unit's last refusal may be behind, seconds. A NodePool at its limit refuses in every pass, for hours:
+each would be a write. A replica that takes over waits that much less before it believes in a return."""
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +58,7 @@ class TermRecord:
         return stored.memory
 
     def save(self, memory: Memory) -> None:
-        """Stores the memory if it has changed, and once a term, so that a late write of an earlier leader fails.
+        """Stores the memory if it has changed by more than a minute of refusals, and once a term: a late write of an earlier leader fails.
 
         Does nothing if this replica cannot be sure that it leads in this term: it is stored later, or loaded again.
 
@@ -60,7 +67,7 @@ class TermRecord:
             RemoteError: The memory could not be written.
         """
         stored, epoch = self._stored, self.epoch
-        if stored is None or (stored.epoch == epoch and memory == stored.memory) or not self._leadership.confirm(epoch, EFFECT_S):
+        if stored is None or (stored.epoch == epoch and _alike(memory, stored.memory)) or not self._leadership.confirm(epoch, EFFECT_S):
             return
         self._written_in = epoch
         self._stored = self._store.save(self._application, memory, over=stored, epoch=epoch)
@@ -68,3 +75,13 @@ class TermRecord:
     def _set_back(self, stored: StoredMemory, epoch: int) -> bool:
         """Whether the state is of a term that should precede ours: only a deleted or edited Lease explains that."""
         return stored.epoch > epoch or (stored.epoch == epoch and stored.version != "" and self._written_in != epoch)
+
+
+def _alike(memory: Memory, stored: Memory) -> bool:
+    """Whether two memories are equal, apart from how lately units were refused."""
+    units = {}
+    for name, unit in memory.units.items():
+        known = stored.units.get(name)
+        lately = known is not None and 0 <= unit.last_failure_at - known.last_failure_at < REFUSED_LATELY_S
+        units[name] = replace(unit, last_failure_at=known.last_failure_at) if known is not None and lately else unit
+    return replace(memory, units=units) == stored

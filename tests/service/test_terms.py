@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from controller.errors import Conflict, Unavailable
-from controller.policy.model import Memory
+from controller.policy.model import Cause, Memory, UnitMemory
 from controller.ports import StoredMemory
-from controller.service.terms import TermRecord
+from controller.service.terms import REFUSED_LATELY_S, TermRecord
 
 KEY = "shop/sd21"
 ONE, TWO = Memory(hold_level=1), Memory(hold_level=2)
@@ -140,3 +140,18 @@ def test_a_standby_reads_without_claiming_anything() -> None:
     shelf.record, leader.sure = StoredMemory(ONE, "1", 7), False
     assert TermRecord(shelf, leader, KEY).load() == ONE
     assert leader.now == 0
+
+
+def test_a_pool_at_its_limit_is_stored_once_a_minute() -> None:
+    """It refuses in every pass, for as long as it stands: an hour of it was 240 writes. Anything else is stored at once."""
+    shelf = Shelf()
+    record = TermRecord(shelf, Leader(1), KEY)
+    record.load()
+    for second in range(0, 3600, 15):
+        record.save(Memory(units={"inf2": UnitMemory(1000.0 + second, Cause.QUOTA)}))
+        assert 1000.0 + second - shelf.record.memory.units["inf2"].last_failure_at < REFUSED_LATELY_S
+    assert shelf.record.version == "60"
+    record.save(Memory(units={"inf2": UnitMemory(1000.0 + 3585, Cause.CAPACITY)}))
+    assert shelf.record.version == "61"
+    record.save(Memory(units={}))
+    assert shelf.record.version == "62"
