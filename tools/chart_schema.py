@@ -48,6 +48,7 @@ def _properties() -> Schema:
         "imagePullSecrets": {"type": "array", "items": _closed({"name": _text(_NAME)})},
         "replicas": {"type": "integer", "minimum": 1, "maximum": 5, "description": "One replica leads, the others stand by."},
         "dryRun": _BOOLEAN,
+        "admissionPolicy": _BOOLEAN,
         "applications": _closed(
             {
                 "files": {
