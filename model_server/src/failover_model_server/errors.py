@@ -24,6 +24,13 @@ class InvalidRequest(RequestError):
     code = "invalid_request"
 
 
+class NoSuchModel(RequestError):
+    """Another name or version than the one served here."""
+
+    status = 404
+    code = "no_such_model"
+
+
 class InputTooLarge(RequestError):
     """More bytes, pixels or tokens than this server takes."""
 

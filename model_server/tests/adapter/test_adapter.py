@@ -121,6 +121,64 @@ def test_what_is_answered_while_probes_time_out_is_counted(monkeypatch: pytest.M
     _run(test)
 
 
+@pytest.mark.parametrize("break_off", ["reset", "nonsense"])
+def test_what_is_answered_around_a_broken_probe_is_counted(break_off: str) -> None:
+    """A probe that fails makes the adapter warm up again, not forget: every answer is counted, and no warm-up is."""
+
+    async def test(setup: Setup) -> None:
+        setup.vllm.health = 200
+        await setup.observe()
+        for _ in range(10):
+            setup.vllm.finish(0.4)
+        client = setup.adapter.engine._client
+        if break_off == "reset":
+            setup.adapter.engine._client = httpx.AsyncClient(base_url="http://127.0.0.1:9", trust_env=False)
+        else:
+            setup.vllm.health = 503
+        await setup.observe()
+        setup.adapter.engine._client, setup.vllm.health = client, 200
+        for _ in range(10):
+            setup.vllm.finish(0.4)
+        await setup.observe()
+        await setup.observe()
+        assert len(setup.sink.latencies) == 20
+
+    _run(test)
+
+
+def test_a_seed_is_sent_said_and_repeats() -> None:
+    """As of the server: the client's own, or one that it can send again."""
+
+    async def test(setup: Setup) -> None:
+        setup.vllm.health = 200
+        await setup.observe()
+        assert (await setup.ask(seed=7)).json()["seed"] == setup.vllm.bodies[-1][1]["seed"] == 7
+        first = (await setup.ask(temperature=1.0)).json()["seed"]
+        assert first == setup.vllm.bodies[-1][1]["seed"]
+        assert (await setup.ask(temperature=1.0)).json()["seed"] != first
+
+    _run(test)
+
+
+def test_limits_are_those_of_the_server() -> None:
+    """More new tokens than the setting is 413, not fewer tokens than the client asked for; the deadline is that of the whole answer."""
+
+    async def test(setup: Setup) -> None:
+        setup.vllm.health = 200
+        await setup.observe()
+        asked = len(setup.vllm.bodies)
+        answer = await setup.ask(max_new_tokens=65)
+        assert (answer.status_code, answer.json()["error"]["message"]) == (413, "max_new_tokens: 65; at most 64")
+        assert len(setup.vllm.bodies) == asked
+        assert (await setup.ask(max_new_tokens=64)).status_code == 200
+        for status, code in ((429, "overloaded"), (503, "unavailable")):
+            setup.vllm.status = status
+            answer = await setup.ask()
+            assert (answer.status_code, answer.json()["error"]["code"], answer.headers["retry-after"]) == (status, code, "10")
+
+    _run(test, max_new_tokens=64)
+
+
 def test_a_client_that_goes_aborts_its_request() -> None:
     """The engine sees the connection close, which is how it hears of an abort; a deadline of the client's does the same."""
 

@@ -35,6 +35,9 @@ class Vllm:
     hold: threading.Event | None = None
     """Completions wait for it."""
     finish_reason: str = "stop"
+    words: int = 3
+    """Events of a stream, each after `pace` seconds."""
+    pace: float = 0.0
     aborted: int = 0
     """Completions whose client has gone before they were answered."""
     stalled: threading.Event | None = None
@@ -96,12 +99,44 @@ class _Handler(BaseHTTPRequestHandler):
         if self.engine.status != 200:
             self._send(self.engine.status, json.dumps({"error": {"message": self.engine.error}}).encode())
             return
+        if body.get("stream"):
+            self._stream()
+            return
         self.engine.finish(self.engine.seconds)
         chat: dict[str, Any] = (
             {"message": {"role": "assistant", "content": self.engine.text}} if self.path.endswith("chat/completions") else {}
         )
         choice = {"index": 0, "finish_reason": self.engine.finish_reason, **(chat or {"text": self.engine.text})}
         self._send(200, json.dumps({"choices": [choice], "usage": {"completion_tokens": 3}}).encode())
+
+    def _stream(self) -> None:
+        """One event a word, each after `pace` seconds; the request ends as an abort where the client goes."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        chat = self.path.endswith("chat/completions")
+        try:
+            for number in range(self.engine.words):
+                time.sleep(self.engine.pace)
+                said = {"delta": {"content": f"w{number} "}} if chat else {"text": f"w{number} "}
+                reason = "stop" if number == self.engine.words - 1 else None
+                chunk = {"id": "1", "object": "x", "created": 1, "model": self.engine.model}
+                self._event(json.dumps({**chunk, "choices": [{"index": 0, "finish_reason": reason, **said}]}))
+            self._event("[DONE]")
+        except OSError:
+            self.engine.aborted += 1
+            self.engine.finish(self.engine.seconds, "abort")
+            return
+        self.engine.finish(self.engine.seconds)
+
+    def _event(self, text: str) -> None:
+        self.wfile.write(f"data: {text}\n\n".encode())
+        self.wfile.flush()
+        readable, _, _ = select.select([self.connection], [], [], 0)
+        if readable and not self.connection.recv(1, socket.MSG_PEEK):
+            raise ConnectionResetError("the client has gone")
 
     def _held(self) -> bool:
         """Wait until the test lets go; False: the client has gone meanwhile."""

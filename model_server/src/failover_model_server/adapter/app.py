@@ -6,7 +6,10 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
 
-from failover_model_server.adapter.engine import RETRY_AFTER, Engine
+from failover_model_server.adapter import passing
+from failover_model_server.adapter.engine import Engine
+from failover_model_server.adapter.place import ANSWERED, Place
+from failover_model_server.adapter.refusals import RETRY_AFTER
 from failover_model_server.errors import Overloaded, RequestError, Unavailable
 from failover_model_server.http import errors
 from failover_model_server.http.door import Door
@@ -27,13 +30,19 @@ class Adapter:
         self.registry = registry
         self.draining = False
         self._sink = sink
-        self._in_flight = 0
-        self._requests = Counter("model_server_requests", "Requests of /gentext by outcome.", ["outcome"], registry=registry)
+        self.in_flight = 0
+        """Places that are taken."""
+        self._requests = Counter("model_server_requests", "Requests by outcome.", ["outcome"], registry=registry)
         Gauge("model_server_engine_ready", "1 when the engine can serve.", registry=registry).set_function(
             lambda: float(engine.state.ready)
         )
         Gauge("model_server_running_requests", "In the engine.", registry=registry).set_function(lambda: engine.totals.running)
         Gauge("model_server_queued_requests", "Waiting in the engine.", registry=registry).set_function(lambda: engine.totals.waiting)
+
+    @property
+    def most(self) -> int:
+        """Places that there are."""
+        return self.settings.max_queue
 
     @property
     def ready(self) -> bool:
@@ -42,38 +51,35 @@ class Adapter:
 
     def refusal(self, _: float | None = None) -> RequestError | None:
         """Why a request that comes now would get no answer, counted; None: it may come in."""
-        error = self._full()
+        error = self.full(1)
         if error is not None:
-            self._count(error)
+            self.count(error)
         return error
 
-    def _full(self) -> RequestError | None:
+    def full(self, places: int) -> RequestError | None:
+        """Why there is no room for that many more."""
         if not self.engine.state.ready:
             return Unavailable(self.engine.state.reason, RETRY_AFTER)
-        if self._in_flight >= self.settings.max_queue:
-            return Overloaded(f"{self._in_flight} requests are under way", RETRY_AFTER)
+        if self.in_flight + places > self.settings.max_queue:
+            return Overloaded(f"{self.in_flight} requests are under way", RETRY_AFTER)
         return None
 
-    def _count(self, error: RequestError) -> None:
+    def count(self, error: RequestError) -> None:
+        """A request has got no result."""
         if isinstance(error, Overloaded | Unavailable):
             self._sink.rejected()
-        self._requests.labels(error.code).inc()
+        self.ended(error.code)
+
+    def ended(self, outcome: str) -> None:
+        """A request has ended so."""
+        self._requests.labels(outcome).inc()
 
     async def generate(self, request: TextGenerationRequest, seconds: float | None = None) -> TextGenerationResponse:
         """One request, if there is room for it. Answers are counted from the engine's metrics, which see those of every client."""
-        try:
-            if (full := self._full()) is not None:
-                raise full
-            self._in_flight += 1
-            try:
-                answer = await self.engine.generate(request, seconds)
-            finally:
-                self._in_flight -= 1
-        except RequestError as error:
-            self._count(error)
-            raise
-        self._requests.labels("answered").inc()
-        return answer
+        with Place(self) as place:
+            answer = await self.engine.generate(request, seconds)
+            place.outcome = ANSWERED
+            return answer
 
 
 def make(adapter: Adapter) -> FastAPI:
@@ -81,7 +87,7 @@ def make(adapter: Adapter) -> FastAPI:
     app = FastAPI(
         title=f"{adapter.settings.app} (vLLM)",
         version=version("failover-model-server"),
-        description="In front of vLLM. Its OpenAI API is on its own port.",
+        description="In front of vLLM, whose OpenAI API is passed through.",
         redoc_url=None,
     )
     errors.install(app)
@@ -94,13 +100,15 @@ def make(adapter: Adapter) -> FastAPI:
         return await unless_gone(request, adapter.generate(body, timeout(request.headers)))
 
     app.include_router(router)
+    app.include_router(passing.routes(adapter))
     app.add_middleware(Envelope, most_bytes=adapter.settings.max_body_bytes, closing=lambda: adapter.draining)
     return app
 
 
 def door(adapter: Adapter) -> Door:
     """The door in front of the routes that run the model."""
-    return Door(lambda path: path == ROUTE.encode(), adapter.refusal, lambda: adapter.draining)
+    guarded = {route.encode() for route in (ROUTE, *passing.ROUTES)}
+    return Door(guarded.__contains__, adapter.refusal, lambda: adapter.draining)
 
 
 def _probes(adapter: Adapter) -> APIRouter:

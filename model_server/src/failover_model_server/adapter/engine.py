@@ -1,15 +1,18 @@
 """The engine beside the adapter: observes whether it can serve and what it has served, and forwards requests to it."""
 
 import asyncio
+import contextlib
+import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import httpx
 import structlog
 
 from failover_model_server.adapter import scrape
-from failover_model_server.errors import DeadlineExceeded, InferenceFailed, InputTooLarge, InvalidRequest, Unavailable
+from failover_model_server.adapter.refusals import RETRY_AFTER, refusal
+from failover_model_server.errors import DeadlineExceeded, InferenceFailed, InputTooLarge, Unavailable
 from failover_model_server.settings import Settings
 from failover_model_server.tasks.text_generation import TextGenerationRequest, TextGenerationResponse
 from failover_model_server.telemetry.sink import Sink
@@ -18,8 +21,7 @@ PROBE_TIMEOUT = 3.0
 """Seconds for /health and /metrics."""
 INTERVAL = 2.0
 """Seconds between two observations."""
-RETRY_AFTER = 10.0
-_OK, _BAD_REQUEST, _SERVER_ERROR = 200, 400, 500
+OK = 200
 
 log = structlog.get_logger()
 
@@ -43,8 +45,10 @@ class Engine:
         self._client = client
         self._clock = clock
         self._before: scrape.Totals | None = None
-        self._model = ""
+        self._own = 0
         self._warm = False
+        self.model = ""
+        """The engine's name of its model; empty before it has said so."""
         self.state = EngineState(ready=False, reason="the engine has not answered yet", since=clock())
         self.totals = scrape.Totals()
 
@@ -73,75 +77,98 @@ class Engine:
         Raises:
             RequestError: the text may be sent to the client.
         """
-        if not self.state.ready:
-            raise Unavailable(self.state.reason, RETRY_AFTER)
         began = self._clock()
-        path, body = self._completion(request)
-        seconds = min(timeout or self._settings.request_timeout, self._settings.request_timeout)
+        seed = secrets.randbits(63) if request.seed is None else request.seed
+        path, body = self._completion(request, seed)
+        seconds = self.seconds(timeout)
+        with self.answering(seconds):
+            async with asyncio.timeout(seconds):  # httpx's own is that of one wait alone
+                answer = await self._client.post(path, json=body, timeout=seconds)
+        if answer.status_code != OK:
+            log.warning("engine_refused", status=answer.status_code, text=answer.text[:500])
+            raise refusal(answer.status_code, answer.text, show=False)
         try:
-            answer = await self._client.post(path, json=body, timeout=seconds)
-        except httpx.TimeoutException as error:
-            raise DeadlineExceeded(f"no answer within {seconds:g} s", RETRY_AFTER) from error
-        except httpx.HTTPError as error:
-            raise Unavailable("the engine does not answer", RETRY_AFTER) from error
-        self._understand(answer)
-        try:
-            choice, usage = answer.json()["choices"][0], answer.json()["usage"]
+            found = answer.json()
+            choice, usage = found["choices"][0], found["usage"]
             text = choice["message"]["content"] if request.chat else choice["text"]
             reason, tokens = str(choice["finish_reason"]), int(usage["completion_tokens"])
         except (ValueError, KeyError, IndexError, TypeError) as error:
             log.exception("engine_answer_not_understood")
             raise InferenceFailed("the engine's answer was not understood") from error
         return TextGenerationResponse(
-            response=str(text), tokens=tokens, finish_reason=reason, seed=body.get("seed") or 0, latency=self._clock() - began
+            response=str(text or ""), tokens=tokens, finish_reason=reason, seed=seed, latency=self._clock() - began
         )
 
-    def _completion(self, request: TextGenerationRequest) -> tuple[str, dict[str, object]]:
-        most = min(request.max_new_tokens or self._settings.max_new_tokens, self._settings.max_new_tokens)
-        body: dict[str, object] = {"model": self._model, "max_tokens": most, "temperature": request.temperature, "top_p": request.top_p}
-        if request.seed is not None:
-            body["seed"] = request.seed
+    def seconds(self, timeout: float | None) -> float:
+        """Seconds that a request has: what its client allows, at most the setting."""
+        return min(timeout or self._settings.request_timeout, self._settings.request_timeout)
+
+    async def open(self, path: str, body: object, seconds: float) -> httpx.Response:
+        """Send a request on; the answer, of which the body is still to come. Close it: that aborts what the engine is still doing.
+
+        Raises:
+            RequestError: the engine does not answer, or not in time.
+        """
+        with self.answering(seconds):
+            async with asyncio.timeout(seconds):
+                request = self._client.build_request("POST", path, json=body, timeout=seconds, headers={"Accept-Encoding": "identity"})
+                return await self._client.send(request, stream=True)
+
+    @contextlib.contextmanager
+    def answering(self, seconds: float) -> Iterator[None]:
+        """Turn what a call of the engine raises into an error for the client.
+
+        Raises:
+            RequestError: the text may be sent to the client.
+        """
+        if not self.state.ready:
+            raise Unavailable(self.state.reason, RETRY_AFTER)
+        try:
+            yield
+        except (httpx.TimeoutException, TimeoutError) as error:
+            raise DeadlineExceeded(f"no answer within {seconds:g} s", RETRY_AFTER) from error
+        except httpx.HTTPError as error:
+            raise Unavailable("the engine does not answer", RETRY_AFTER) from error
+
+    def _completion(self, request: TextGenerationRequest, seed: int) -> tuple[str, dict[str, object]]:
+        most = self._settings.max_new_tokens
+        if (request.max_new_tokens or 0) > most:
+            raise InputTooLarge(f"max_new_tokens: {request.max_new_tokens}; at most {most}")
+        body: dict[str, object] = {"model": self.model, "max_tokens": request.max_new_tokens or most, "seed": seed}
+        body |= {"temperature": request.temperature, "top_p": request.top_p}
         if request.chat:
             return "/v1/chat/completions", {**body, "messages": [{"role": "user", "content": request.prompt}]}
         return "/v1/completions", {**body, "prompt": request.prompt}
 
-    def _understand(self, answer: httpx.Response) -> None:
-        """Translate the engine's refusals. Its own texts go only to the log: they contain inputs and paths."""
-        if answer.status_code == _OK:
-            return
-        log.warning("engine_refused", status=answer.status_code, text=answer.text[:500])
-        if answer.status_code >= _SERVER_ERROR:
-            raise InferenceFailed("the engine failed on this request")
-        if answer.status_code == _BAD_REQUEST and "context length" in answer.text:
-            raise InputTooLarge("prompt: longer than the model's context allows together with max_new_tokens")
-        raise InvalidRequest("the engine refused this request")
-
     async def _probe(self) -> tuple[bool, str]:
         try:
             health = await self._client.get("/health", timeout=PROBE_TIMEOUT)
-            if health.status_code != _OK:
+            if health.status_code != OK:
                 return False, f"the engine says {health.status_code} to /health"
-            if not self._model:
+            if not self.model:
                 models = await self._client.get("/v1/models", timeout=PROBE_TIMEOUT)
-                self._model = str(models.json()["data"][0]["id"])
+                self.model = str(models.json()["data"][0]["id"])
             if not self._warm:
                 await self._warm_up()
         except httpx.TimeoutException:
             return False, "the engine does not answer in time"  # busy, not another engine: what it counts goes on
         except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as error:
-            self._model, self._warm = "", False  # it may come back with another model
+            self.model, self._warm = "", False  # it may come back with another model
             return False, f"the engine does not answer yet ({type(error).__name__})"
-        return True, f"serves {self._model}"
+        return True, f"serves {self.model}"
 
     async def _warm_up(self) -> None:
         """One real request, not counted: /health says that the engine runs, not that it generates."""
-        body = {"model": self._model, "prompt": "Hello", "max_tokens": 2, "temperature": 0.0}
+        if self._before is None:  # what it answered before we came nobody knows
+            metrics = await self._client.get("/metrics", timeout=PROBE_TIMEOUT)
+            self._before = scrape.parse(metrics.text)
+        body = {"model": self.model, "prompt": "Hello", "max_tokens": 2, "temperature": 0.0}
         answer = await self._client.post("/v1/completions", json=body, timeout=self._settings.request_timeout)
-        choice = answer.json()["choices"][0] if answer.status_code == _OK else {}
+        if answer.status_code == OK:
+            self._own += 1
+        choice = answer.json()["choices"][0] if answer.status_code == OK else {}
         if not (choice.get("text") or choice.get("finish_reason") == "stop"):  # a model may end a text at once
             raise ValueError("the engine does not generate")
-        metrics = await self._client.get("/metrics", timeout=PROBE_TIMEOUT)
-        self._before = scrape.parse(metrics.text)
         self._warm = True
 
     async def _count(self) -> None:
@@ -151,6 +178,8 @@ class Engine:
         except (httpx.HTTPError, ValueError) as error:
             log.warning("engine_metrics_failed", reason=str(error))
             return
-        for seconds in scrape.between(self._before or self.totals, self.totals):
+        answered = scrape.between(self._before or self.totals, self.totals)
+        own, self._own = min(self._own, len(answered)), 0
+        for seconds in answered[own:]:  # in ascending order: a warm-up of two tokens is among the shortest
             self._sink.answered(seconds)
         self._before = self.totals

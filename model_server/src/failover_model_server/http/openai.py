@@ -11,11 +11,10 @@ import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from failover_model_server.errors import InvalidRequest, RequestError
+from failover_model_server.errors import InvalidRequest, NoSuchModel, RequestError
 from failover_model_server.http.errors import openai_error
 from failover_model_server.http.openai_bodies import ChatRequest, CompletionRequest
 from failover_model_server.http.requests import timeout, unless_gone
-from failover_model_server.serving.open_inference import NoSuchModel
 from failover_model_server.serving.service import Service
 from failover_model_server.tasks.text_generation import GenerationAnswer, GenerationCall, TextGeneration
 from failover_model_server.tasks.text_stream import TextStream

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
-from failover_model_server.errors import InputTooLarge, RequestError
+from failover_model_server.errors import InputTooLarge, NoSuchModel
 from failover_model_server.serving.service import Service
 
 VERSION = "1"
@@ -27,13 +27,6 @@ class ModelMetadata(BaseModel):
     platform: str
     inputs: list[TensorMetadata]
     outputs: list[TensorMetadata]
-
-
-class NoSuchModel(RequestError):
-    """Another name or version than the one served here."""
-
-    status = 404
-    code = "no_such_model"
 
 
 def check_model(service: Service, name: str, number: str = "") -> None:

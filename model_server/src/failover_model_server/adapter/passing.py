@@ -1,0 +1,199 @@
+"""vLLM's OpenAI API, passed through: with the adapter's admission, deadlines, drain and counters, and otherwise as it is."""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+import httpx
+import structlog
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from failover_model_server.adapter.engine import OK, Engine
+from failover_model_server.adapter.place import ANSWERED, Place, Room
+from failover_model_server.adapter.refusals import RETRY_AFTER, refusal
+from failover_model_server.errors import DeadlineExceeded, InferenceFailed, InputTooLarge, InvalidRequest, RequestError, Unavailable
+from failover_model_server.http.errors import openai_error
+from failover_model_server.http.requests import timeout, unless_gone
+from failover_model_server.settings import Settings
+
+log = structlog.get_logger()
+
+COMPLETIONS = "/v1/completions"
+CHAT = "/v1/chat/completions"
+ROUTES = (COMPLETIONS, CHAT)
+MOST_ERROR = 65536
+"""Bytes of an error of the engine's that are read."""
+MOST_ANSWER = 64 * 1024 * 1024
+"""Bytes of an answer that is not streamed."""
+TOKENS = ("max_tokens", "max_completion_tokens")
+"""The first is the older name of the second."""
+STREAM = "text/event-stream"
+
+
+class Adapted(Room, Protocol):
+    """What the routes need of the adapter."""
+
+    engine: Engine
+    settings: Settings
+
+
+def routes(adapter: Adapted) -> APIRouter:
+    """Everything under `/v1`."""
+    router = APIRouter(tags=["openai"])
+
+    @router.get("/v1/models")
+    async def models() -> JSONResponse:
+        """The engine's model, under the name that requests use."""
+        if not adapter.engine.model:
+            raise Unavailable(adapter.engine.state.reason, RETRY_AFTER)
+        return JSONResponse({"object": "list", "data": [{"id": adapter.engine.model, "object": "model", "created": 0, "owned_by": "vllm"}]})
+
+    @router.post(COMPLETIONS)
+    async def completions(request: Request) -> Response:
+        """Continue a text."""
+        return await _pass_on(adapter, request, COMPLETIONS)
+
+    @router.post(CHAT)
+    async def chat(request: Request) -> Response:
+        """Answer a conversation."""
+        return await _pass_on(adapter, request, CHAT)
+
+    return router
+
+
+def read(content: bytes, most_tokens: int) -> tuple[dict[str, Any], int]:
+    """The body to send on, with a limit on the new tokens, and how many sequences it asks for.
+
+    Raises:
+        InvalidRequest: not a JSON object, or a number is none.
+        InputTooLarge: more new tokens than the setting allows.
+    """
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("the body is not JSON") from error
+    if not isinstance(body, dict):
+        raise InvalidRequest("the body is not a JSON object")
+    for name in TOKENS:
+        if (wanted := _number(body, name)) > most_tokens:
+            raise InputTooLarge(f"{name}: {wanted}; at most {most_tokens}")
+    if "messages" in body and not any(body.get(name) for name in TOKENS):
+        body["max_tokens"] = most_tokens  # else the engine fills its context
+    prompt = body.get("prompt")
+    prompts = len(prompt) if isinstance(prompt, list) and not all(isinstance(token, int) for token in prompt) else 1
+    return body, prompts * max(1, _number(body, "n"), _number(body, "best_of"))
+
+
+def _number(body: dict[str, Any], name: str) -> int:
+    value = body.get(name) or 0
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidRequest(f"{name}: must be a whole number")
+    return value
+
+
+async def _pass_on(adapter: Adapted, request: Request, path: str) -> Response:
+    body, places = read(await request.body(), adapter.settings.max_new_tokens)
+    seconds = adapter.engine.seconds(timeout(request.headers))
+    passage = _Passage(Place(adapter, places), time.monotonic() + seconds, seconds)
+    try:
+        return await passage.begin(adapter.engine, request, path, body)
+    except BaseException as error:
+        await passage.end(error)
+        raise
+
+
+class _Passage:
+    """One request and its answer, on their way through."""
+
+    def __init__(self, place: Place, deadline: float, seconds: float) -> None:
+        self._place = place.__enter__()
+        self._deadline = deadline
+        self._seconds = seconds
+        self._answer: httpx.Response | None = None
+        self._ended = False
+
+    async def begin(self, engine: Engine, request: Request, path: str, body: dict[str, Any]) -> Response:
+        """The response, once the engine has begun to answer."""
+        self._answer = await unless_gone(request, engine.open(path, body, self._seconds))
+        kind = self._answer.headers.get("content-type", "application/json")
+        if self._answer.status_code != OK:
+            raise await self._refused(self._answer.status_code)
+        if kind.startswith(STREAM):
+            return _Stream(self, kind)
+        content = await unless_gone(request, self._whole(MOST_ANSWER))
+        self._place.outcome = ANSWERED
+        await self.end()
+        return Response(content, media_type=kind)
+
+    async def end(self, error: BaseException | None = None) -> None:
+        """Give back the place, and close the connection to the engine, which aborts what is still running."""
+        if self._ended:
+            return
+        self._ended = True
+        self._place.__exit__(type(error) if error else None, error, None)
+        if self._answer is not None:
+            with contextlib.suppress(httpx.HTTPError):
+                await self._answer.aclose()
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        """The answer as it comes.
+
+        Raises:
+            RequestError: the engine has gone, or the deadline has passed.
+        """
+        assert self._answer is not None  # noqa: S101 - begun
+        source = self._answer.aiter_raw()
+        while True:
+            try:
+                async with asyncio.timeout(max(0.0, self._deadline - time.monotonic())):
+                    part = await anext(source, None)
+            except (httpx.TimeoutException, TimeoutError) as error:
+                raise DeadlineExceeded(f"no answer within {self._seconds:g} s", RETRY_AFTER) from error
+            except httpx.HTTPError as error:
+                raise InferenceFailed("the engine has ended within its answer") from error
+            if part is None:
+                return
+            yield part
+
+    async def events(self) -> AsyncIterator[bytes]:
+        """The stream; an error on the way is its last event."""
+        try:
+            async for part in self.parts():
+                yield part
+            self._place.outcome = ANSWERED
+        except RequestError as error:
+            self._place.outcome = error.code
+            yield f"data: {json.dumps(openai_error(error.status, error.code, str(error)))}\n\n".encode()
+
+    async def _whole(self, most: int) -> bytes:
+        content = b""
+        async for part in self.parts():
+            content += part
+            if len(content) > most:
+                raise InferenceFailed("the engine's answer is too long")
+        return content
+
+    async def _refused(self, status: int) -> RequestError:
+        text = (await self._whole(MOST_ERROR)).decode(errors="replace")
+        log.warning("engine_refused", status=status, text=text[:500])
+        return refusal(status, text, show=True)
+
+
+class _Stream(StreamingResponse):
+    """Ends the passage whatever happens to the client."""
+
+    def __init__(self, passage: _Passage, kind: str) -> None:
+        super().__init__(passage.events(), media_type=kind)
+        self._passage = passage
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._passage.end()

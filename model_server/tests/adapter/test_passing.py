@@ -1,0 +1,175 @@
+"""vLLM's OpenAI API through the adapter, as OpenAI's own client uses it."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from tests.support import vllm
+
+pytestmark = pytest.mark.slow
+
+SAID: Any = [{"role": "user", "content": "hi"}]
+
+
+@dataclass
+class Setup:
+    engine: vllm.Vllm
+    url: str
+    process: subprocess.Popen[bytes]
+
+    @property
+    def client(self) -> openai.OpenAI:
+        return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=20)
+
+    def metric(self, line: str) -> float:
+        """The value of a line of /metrics."""
+        text = httpx.get(f"{self.url}/metrics", trust_env=False).text
+        return next((float(found.rsplit(" ", 1)[1]) for found in text.splitlines() if found.startswith(line)), 0.0)
+
+    def outcome(self, name: str) -> float:
+        return self.metric(f'model_server_requests_total{{outcome="{name}"}}')
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait until it holds."""
+    end = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def setup() -> Iterator[Setup]:
+    """An adapter that is ready, as a process, in front of the fake engine."""
+    with vllm.serve() as engine:
+        engine.health = 200
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("MODEL_SERVER_")}
+        settings = {
+            "ENGINE_URL": engine.url,
+            "HOST": "127.0.0.1",
+            "PORT": "0",
+            "MAX_QUEUE": "4",
+            "MAX_NEW_TOKENS": "64",
+            "DRAIN_SECONDS": "2",
+        }
+        settings["DRAIN_SECONDS"] = "2"
+        environment = {**clean, **{f"MODEL_SERVER_{name}": value for name, value in settings.items()}}
+        command = [sys.executable, "-m", "failover_model_server", "adapter"]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=False) as process:
+            assert process.stdout is not None
+            lines = iter(process.stdout.readline, b"")
+            port = next(int(line.split(b'"http": ')[1].split(b",")[0].rstrip(b"}\n ")) for line in lines if b'"http": ' in line)
+            reader = threading.Thread(target=lambda: list(lines), daemon=True)
+            reader.start()
+            found = Setup(engine, f"http://127.0.0.1:{port}", process)
+            until(lambda: httpx.get(f"{found.url}/readiness", trust_env=False).status_code == 200)
+            yield found
+            process.kill()
+            reader.join(10)
+
+
+def test_completions_and_chats_are_the_engines_own(setup: Setup) -> None:
+    """Bodies go through as they are, but for the limit of new tokens."""
+    client = setup.client
+    assert [model.id for model in client.models.list()] == ["org/llama"]
+    assert client.completions.create(model="org/llama", prompt="hi", max_tokens=3, logprobs=2).choices[0].text == " Paris."
+    assert setup.engine.bodies[-1] == ("/v1/completions", {"model": "org/llama", "prompt": "hi", "max_tokens": 3, "logprobs": 2})
+    assert client.chat.completions.create(model="org/llama", messages=SAID).choices[0].message.content == " Paris."
+    assert setup.engine.bodies[-1][1]["max_tokens"] == 64
+    assert setup.outcome("answered") == 2
+
+
+@pytest.mark.parametrize("kind", ["completions", "chat"])
+def test_a_stream_comes_piece_by_piece(setup: Setup, kind: str) -> None:
+    """The first piece is here long before the last is made."""
+    setup.engine.words, setup.engine.pace = 4, 0.3
+    began, times, text = time.monotonic(), [], ""
+    if kind == "chat":
+        for chunk in setup.client.chat.completions.create(model="org/llama", messages=SAID, stream=True):
+            text += chunk.choices[0].delta.content or ""
+            times.append(time.monotonic() - began)
+    else:
+        for piece in setup.client.completions.create(model="org/llama", prompt="hi", stream=True):
+            text += piece.choices[0].text
+            times.append(time.monotonic() - began)
+    assert text == "w0 w1 w2 w3 "
+    assert len(times) == 4
+    assert setup.outcome("answered") == 1
+
+
+def test_a_client_that_leaves_a_stream_aborts_it(setup: Setup) -> None:
+    """The engine stops within a step or two, and the place is free."""
+    setup.engine.words, setup.engine.pace = 2000, 0.02
+    stream = setup.client.completions.create(model="org/llama", prompt="hi", stream=True)
+    next(iter(stream))
+    stream.close()
+    until(lambda: setup.engine.aborted == 1)
+    until(lambda: setup.outcome("cancelled") == 1)
+
+
+def test_a_deadline_ends_a_stream_with_an_error(setup: Setup) -> None:
+    """It says so in the stream: its status is sent already."""
+    setup.engine.words, setup.engine.pace = 2000, 0.02
+    headers = {"X-Request-Timeout": "0.5"}
+    with pytest.raises(openai.APIError, match=r"no answer within 0.5 s"):
+        list(setup.client.completions.create(model="org/llama", prompt="hi", stream=True, extra_headers=headers))
+    until(lambda: setup.engine.aborted == 1)
+    assert setup.outcome("deadline_exceeded") == 1
+
+
+def test_errors_have_the_protocols_form(setup: Setup) -> None:
+    """What is wrong with a request is said in the engine's words, what is wrong with the engine is not."""
+    client = setup.client
+    with pytest.raises(openai.APIStatusError, match="max_tokens: 65; at most 64") as large:
+        client.completions.create(model="org/llama", prompt="hi", max_tokens=65)
+    assert large.value.status_code == 413
+    with pytest.raises(openai.APIStatusError, match="5 sequences") as many:
+        client.completions.create(model="org/llama", prompt="hi", n=5)
+    assert many.value.status_code == 413
+    setup.engine.status, setup.engine.error = 400, "logprobs: at most 20"
+    with pytest.raises(openai.BadRequestError, match="at most 20"):
+        client.completions.create(model="org/llama", prompt="hi")
+    setup.engine.status, setup.engine.error = 404, "the model `x` does not exist"
+    with pytest.raises(openai.NotFoundError, match="does not exist"):
+        client.completions.create(model="x", prompt="hi")
+    setup.engine.status, setup.engine.error = 500, "boom /secret/path"
+    with pytest.raises(openai.InternalServerError) as failed:
+        client.completions.create(model="org/llama", prompt="hi")
+    assert "secret" not in str(failed.value)
+    for content in (b"{", b"[]", b'{"n": "x"}', b"[" * 100_000):
+        answer = httpx.post(f"{setup.url}/v1/completions", content=content, trust_env=False)
+        assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
+def test_a_flood_is_refused_and_a_drain_finishes_what_is_under_way(setup: Setup) -> None:
+    """The queue of the adapter holds for both of its protocols; after SIGTERM what runs is answered, and what comes too."""
+    setup.engine.hold = threading.Event()
+    answers: list[Any] = []
+
+    def ask() -> None:
+        answers.append(httpx.post(f"{setup.url}/v1/completions", json={"model": "org/llama", "prompt": "x"}, timeout=30, trust_env=False))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(setup.engine.bodies) == 5)  # the warm-up is one
+    for path, form in (("/v1/completions", {"model": "m", "prompt": "x"}), ("/gentext", {"prompt": "x"})):
+        refused = httpx.post(setup.url + path, json=form, trust_env=False)
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "10")
+    setup.process.send_signal(signal.SIGTERM)
+    until(lambda: httpx.get(f"{setup.url}/readiness", trust_env=False).status_code == 503)
+    setup.engine.hold.set()
+    for thread in threads:
+        thread.join(30)
+    assert [(answer.status_code, answer.headers["connection"]) for answer in answers] == [(200, "close")] * 4
+    assert setup.process.wait(30) == 0
