@@ -63,6 +63,7 @@ class Place:
 
 
 PLACES: Final = (
+    Place(Tier.INTEGRATION, "tests/adoption/test_command.py"),
     Place(Tier.INTEGRATION, "tests/analysis/cli/"),
     Place(Tier.INTEGRATION, "tests/analysis/fuzz/"),
     Place(Tier.INTEGRATION, "tests/analysis/report/test_golden.py"),
@@ -75,6 +76,7 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_runs.py"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_seeds.py::test_it_breaks_again_without_the_fix"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_seeds.py::test_what_once_broke_holds"),
+    Place(Tier.INTEGRATION, "tests/breaking_point/test_accelerator.py"),
     Place(Tier.INTEGRATION, "tests/breaking_point/test_model_server.py"),
     Place(Tier.INTEGRATION, "tests/breaking_point/test_real.py"),
     Place(Tier.INTEGRATION, "tests/breaking_point/test_run.py"),
@@ -86,6 +88,7 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/deploy/test_wheels.py"),
     Place(Tier.INTEGRATION, "tests/harness/dataplane/test_alb.py"),
     Place(Tier.INTEGRATION, "tests/harness/dataplane/test_elb.py"),
+    Place(Tier.INTEGRATION, "tests/harness/dataplane/test_late_rules.py"),
     Place(Tier.INTEGRATION, "tests/harness/dataplane/test_switch.py"),
     Place(Tier.INTEGRATION, "tests/harness/election/"),
     Place(Tier.INTEGRATION, "tests/house/test_tiers.py::test_no_tier_leaks_into_another"),

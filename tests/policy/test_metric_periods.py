@@ -56,7 +56,7 @@ def observed(now: float, sample: Sample | None, period_s: int, floor: int = 1, d
 
 
 @given(period_s=st.sampled_from(PERIODS), phase_s=st.floats(0, 900), late_s=st.floats(0, LATEST_S), jitter_s=st.floats(0, 20))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=20)
 def test_constant_traffic_is_always_known(period_s: int, phase_s: float, late_s: float, jitter_s: float) -> None:
     """No missing metrics, no alert, no raised floor, whenever the polls and the passes come."""
     remembered, known = memory(), False
