@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from controller.cli.common import Options, choose_one, common_options, fail_cleanly, load_applications, open_session, reason_given, seconds
-from controller.clients.kube import INGRESSES, MERGE_PATCH, KubeSession
+from controller.clients.kube import INGRESSES, MERGE_PATCH, KubeSession, Object
 from controller.clock import SystemClock, format_rfc3339
 from controller.errors import FailoverError, RemoteError
 from controller.policy.annotations import (
@@ -25,6 +25,7 @@ from controller.policy.annotations import (
 )
 from controller.policy.guards import reason_text
 from controller.policy.model import Application, Mode
+from controller.policy.routing import action_key
 from controller.signals.objects import mapping, text
 
 _MANAGER: Final = "failoverctl-cli"
@@ -46,7 +47,7 @@ def pause_command(options: Options, application: str | None, duration: str, why:
     with its own end and reason.
     """
     until = format_rfc3339(SystemClock().now() + seconds(duration))
-    key, author = _annotate(options, application, {PAUSED_UNTIL: until, PAUSE_REASON: reason_given(why)}, PAUSED_BY, by)
+    key, author, _ = _annotate(options, application, {PAUSED_UNTIL: until, PAUSE_REASON: reason_given(why)}, PAUSED_BY, by)
     click.echo(f"{key}: paused until {until}: {reason_text(why.strip(), author)}")
 
 
@@ -65,8 +66,13 @@ def pin_command(options: Options, mode: str, application: str | None, duration: 
     """
     until = format_rfc3339(SystemClock().now() + seconds(duration))
     wanted = {PINNED_MODE: mode, PINNED_UNTIL: until, PIN_REASON: reason_given(why)}
-    key, author = _annotate(options, application, wanted, PINNED_BY, by)
+    key, author, routed = _annotate(options, application, wanted, PINNED_BY, by)
     click.echo(f"{key}: pinned to mode {mode} until {until}: {reason_text(why.strip(), author)}")
+    if not routed:
+        click.echo(
+            "The Ingress has no routing action, so every request gets a 503. If the controller remembers a mode, it writes the action of"
+        )
+        click.echo("the pinned one. Otherwise it writes nothing (`failoverctl status`: RoutingUnknown) until you write an action.")
 
 
 @click.command("resume")
@@ -98,15 +104,17 @@ def _present(annotations: Mapping[str, Any]) -> Iterator[str]:
         yield "removed what was left of an override"
 
 
-def _annotate(options: Options, wanted: str | None, annotations: Mapping[str, str], author_key: str, by: str | None) -> tuple[str, str]:
-    """Writes an override with its author; returns the application's key and the author."""
+def _annotate(
+    options: Options, wanted: str | None, annotations: Mapping[str, str], author_key: str, by: str | None
+) -> tuple[str, str, bool]:
+    """Writes an override with its author; returns the application's key, the author, and whether its Ingress has a routing action."""
     try:
         chosen, session = _opened(options, wanted)
         author = by.strip() if by and by.strip() else _author(session)
-        _patch(session, INGRESSES.path(chosen.namespace, chosen.ingress), {**annotations, author_key: author})
+        after = _patch(session, INGRESSES.path(chosen.namespace, chosen.ingress), {**annotations, author_key: author})
     except FailoverError as error:
         raise fail_cleanly(error) from error
-    return chosen.key, author
+    return chosen.key, author, action_key(chosen.action) in mapping(after, "metadata", "annotations")
 
 
 def _opened(options: Options, wanted: str | None) -> tuple[Application, KubeSession]:
@@ -131,7 +139,7 @@ def _local_user() -> str:
         return ""
 
 
-def _patch(session: KubeSession, path: str, annotations: Mapping[str, str | None]) -> None:
-    """Sets annotations; None removes one, no matter who wrote it."""
+def _patch(session: KubeSession, path: str, annotations: Mapping[str, str | None]) -> Object:
+    """Sets annotations; None removes one, no matter who wrote it. Returns the Ingress after it."""
     body = json.dumps({"metadata": {"annotations": dict(annotations)}})
-    session.request("PATCH", path, query=(("fieldManager", _MANAGER),), body=body, content_type=MERGE_PATCH)
+    return session.request("PATCH", path, query=(("fieldManager", _MANAGER),), body=body, content_type=MERGE_PATCH)

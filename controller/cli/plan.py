@@ -78,7 +78,7 @@ def plan_lines(seen: Observation, width: int, *, requests: bool) -> Iterator[Lin
     """
     snapshot, decision = seen.snapshot, seen.decision
     application = snapshot.application
-    present, _ = observed_mode(snapshot)
+    present, _ = observed_mode(snapshot, seen.memory.mode)
     at = format_rfc3339(snapshot.now)
     yield "title", f"Failover plan for ingress {application.key}"
     yield "dim", f"observed {at} · strategy {application.policy.strategy} · epoch {snapshot.epoch} · mode {mode_word(present)}"

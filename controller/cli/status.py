@@ -207,7 +207,7 @@ def status_lines(seen: Observation, running: Running, width: int) -> Iterator[Li
         width: Columns after which lines are wrapped.
     """
     snapshot, decision = seen.snapshot, seen.decision
-    mode, problem = observed_mode(snapshot)
+    mode, problem = observed_mode(snapshot, seen.memory.mode)
     since = f" for {text.duration(snapshot.now - seen.memory.mode_since)}" if seen.memory.mode_since else ""
     yield "title", f"{snapshot.application.name}  {mode_word(mode)}{_step(snapshot)}{since}   {snapshot.application.key}"
     yield from wrapped("warn" if decision.held_back else "plain", "  ", f"{decision.reason}: {decision.sentence}", width)
@@ -357,7 +357,7 @@ def _replicas(replicas: Replicas, width: int) -> Iterator[Line]:
 def status_document(seen: Observation, running: Running) -> dict[str, Any]:
     """The status as a JSON document."""
     snapshot, decision, memory = seen.snapshot, seen.decision, seen.memory
-    mode, problem = observed_mode(snapshot)
+    mode, problem = observed_mode(snapshot, memory.mode)
     verification, replicas = snapshot.routing.verification, running.replicas
     asked, live = asked_shares(snapshot), shown_shares(snapshot)
     return {

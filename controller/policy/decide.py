@@ -41,7 +41,7 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
     Returns:
         The memory to keep, and the decision. The caller that applies the decision's routing patch notes it with `memory.applied`.
     """
-    mode, problem = observed_mode(snapshot)
+    mode, problem = observed_mode(snapshot, memory.mode)
     memory = adopt(memory, mode, snapshot.now, snapshot.routing.writer)
     memory, figures, evidence = _judged(memory, snapshot)
     absorbed = absorption(snapshot, figures, evidence) if mode is Mode.COST else None
@@ -74,11 +74,16 @@ def _judged(memory: Memory, snapshot: Snapshot, rounds: int = _ROUNDS) -> tuple[
     return _judged(after, snapshot, rounds - 1)
 
 
-def observed_mode(snapshot: Snapshot) -> tuple[Mode | None, str]:
+def observed_mode(snapshot: Snapshot, remembered: Mode | None = None) -> tuple[Mode | None, str]:
     """The mode that the Ingress shows, or None and why it is unknown.
 
     The controller writes the marker together with the action, so the marker holds the mode even after somebody else changed the action.
-    Without a marker the controller has never changed the mode, and the action alone shows it.
+    Without a marker the controller has never changed the mode, and the action alone shows it. Where both were deleted, nothing is routed,
+    and the remembered mode is the one to write again.
+
+    Args:
+        snapshot: What is observed.
+        remembered: The mode that the memory knows; None where it knows none.
     """
     routing, application = snapshot.routing, snapshot.application
     if not routing.exists:
@@ -89,7 +94,7 @@ def observed_mode(snapshot: Snapshot) -> tuple[Mode | None, str]:
         marked = {str(mode): mode for mode in Mode}.get(routing.marker)
         return marked, "" if marked else f"the mode annotation says {routing.marker!r}"
     if routing.problem:
-        return None, routing.problem
+        return (remembered, "") if remembered is not None and not routing.action else (None, routing.problem)
     shown = mode_of(application, routing.targets)
     return shown, "" if shown else f"it forwards to {text.listing(target.service for target in routing.targets)}"
 

@@ -229,6 +229,8 @@ def safe(case: Case) -> GuardResult:
 def _unsafe(case: Case) -> str:
     """What would drop requests; "" where nothing is known to."""
     observed = case.snapshot.routing
+    if not observed.action:
+        return ""  # nothing is routed now: the load balancer answers every request with a 503
     serving = [target.service for target in case.receiving if target.weight > 0]
     warm = set(observed.standby) | {target.service for target in observed.targets}
     cold = [service for service in serving if service not in warm]

@@ -179,7 +179,7 @@ def applied(memory: Memory, decision: Decision, now: float) -> Memory:
         return _in_new_mode(changed, decision, decision.mode, now)
     if decision.verb is Verb.REVERSE:
         return replace(changed, reversed_at=now, hold_level=memory.hold_level + 1)  # like a flap: the next attempt waits twice as long
-    if decision.reason is Reason.ROUTING_DRIFTED:
+    if decision.reason in {Reason.ROUTING_DRIFTED, Reason.ROUTING_MISSING}:
         return replace(changed, reasserts=memory.reasserts + 1, reasserted_at=now, reasserted_against=decision.details.get("writer", ""))
     return changed
 

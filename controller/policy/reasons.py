@@ -22,6 +22,8 @@ class Reason(StrEnum):
     AVAILABILITY_CHANGED = "AvailabilityChanged"
     RESERVATION_ENDS = "ReservationEnds"
     ROUTING_DRIFTED = "RoutingDrifted"
+    ROUTING_MISSING = "RoutingMissing"
+    ROUTING_TAKEN_OVER = "RoutingTakenOver"
     PREPARING_RETURN = "PreparingReturn"
     RETURN_STEP = "ReturnStep"
     RETURN_REVERSED = "ReturnReversed"
@@ -72,6 +74,8 @@ SENTENCES: Final[dict[Reason, str]] = {
     Reason.AVAILABILITY_CHANGED: "the weights follow what can serve: {change}",
     Reason.RESERVATION_ENDS: "the nodes of Capacity Block {reservation}, which ends at {end}, are drained from {drain} on: {change}",
     Reason.ROUTING_DRIFTED: "the routing action is not what mode {mode} asks for; last written by {writer}",
+    Reason.ROUTING_MISSING: "the Ingress has no routing action, so every request gets a 503; that of mode {mode} is written again",
+    Reason.ROUTING_TAKEN_OVER: "the controller writes the routing action for the first time: {change}",
     Reason.PREPARING_RETURN: "{units} has capacity again; raising it to the replicas that cost mode needs before any traffic moves",
     Reason.RETURN_STEP: "step {step} of {steps} of the way back to cost mode with {units}: {proof}",
     Reason.RETURN_REVERSED: "the way back to cost mode is reversed after step {step} of {steps}: {problem}",

@@ -190,25 +190,35 @@ def _rerouted(mode: Mode, case: Case, targets: tuple[Target, ...], otherwise: tu
     answers = guards.ask(guards.REROUTE, replace(case, receiving=targets))
     if answers.held is not None:
         return held_back(made(mode, Verb.HOLD, *otherwise, case, (), answers), Verb.REWEIGHT, answers, case)
-    if routing.foreign or not routing.action:
-        return _reasserted(mode, case, targets, answers)
     old = {target.service: target.weight for target in routing.targets}
     change = ", ".join(f"{t.service} {old.get(t.service, 0)} to {t.weight}" for t in targets if old.get(t.service, 0) != t.weight)
     details = {"change": change or "stickiness", **ending_details(case.snapshot)}
+    if _never_written(case):
+        return made(mode, Verb.REWEIGHT, Reason.ROUTING_TAKEN_OVER, details, case, targets, answers)
+    if routing.foreign or not routing.action:
+        return _reasserted(mode, case, targets, answers)
     reason = Reason.RESERVATION_ENDS if "reservation" in details else Reason.AVAILABILITY_CHANGED
     return made(mode, Verb.REWEIGHT, reason, details, case, targets, answers)
 
 
+def _never_written(case: Case) -> bool:
+    """Whether the action is still the one that the controller found on an Ingress that it has never written."""
+    routing, memory = case.snapshot.routing, case.memory
+    changed_now = memory.unverified_since is not None and memory.changed_at == case.snapshot.now
+    return routing.foreign and not routing.marker and not memory.reasserts and not changed_now
+
+
 def _reasserted(mode: Mode, case: Case, targets: tuple[Target, ...], answers: guards.Answers) -> Decision:
-    """The decision to restore an action that somebody else changed, after a pause that grows each time."""
+    """The decision to restore an action that somebody else changed or deleted, after a pause that grows each time."""
     routing, policy, memory = case.snapshot.routing, case.snapshot.application.policy, case.memory
-    details = {"mode": str(mode), "writer": routing.writer or "nobody known"}
+    details = {"mode": str(mode), "writer": routing.writer or "somebody"}
     pause = min(policy.reassert_max_s, policy.reassert_base_s * 2.0 ** min(memory.reasserts, 16)) if memory.reasserts else 0.0
     left = case.remaining((memory.reasserted_at or 0.0) + pause)
     if left > 0:
         details["remaining"] = text.duration(left)
         return checked_within(made(mode, Verb.HOLD, Reason.REASSERT_BACKOFF, details, case, (), answers), left)
-    return made(mode, Verb.REWEIGHT, Reason.ROUTING_DRIFTED, details, case, targets, answers)
+    reason = Reason.ROUTING_DRIFTED if routing.action else Reason.ROUTING_MISSING
+    return made(mode, Verb.REWEIGHT, reason, details, case, targets, answers)
 
 
 def _spoilt(case: Case) -> str:

@@ -24,8 +24,10 @@ def routed(snapshot: Snapshot, decision: Decision) -> Message | None:
         return _mode_changed(snapshot, decision)
     if decision.verb in {Verb.ADVANCE, Verb.REVERSE}:
         return _stepped(snapshot, decision)
-    return _rerouted(snapshot, decision) if decision.reason is Reason.ROUTING_DRIFTED else None
+    return _rerouted(snapshot, decision) if decision.reason in _RESTORED else None
 
+
+_RESTORED: Final = frozenset({Reason.ROUTING_DRIFTED, Reason.ROUTING_MISSING})
 
 _TITLES: Final = {
     (Verb.FAILOVER, Mode.CAPACITY): "failed over to capacity mode",

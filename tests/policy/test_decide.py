@@ -379,8 +379,43 @@ class TestDrift:
         """The Ingress would answer 503 without it."""
         made = self._drifted(targets=(), action="", writer="", foreign=False, problem="no action")
         decision = _decision(made)
-        assert decision.reason is Reason.ROUTING_DRIFTED
-        assert "last written by nobody known" in decision.sentence
+        assert (decision.verb, decision.reason) == (Verb.REWEIGHT, Reason.ROUTING_MISSING)
+        assert decision.targets == COST_TARGETS
+
+    @pytest.mark.parametrize(("mode", "targets"), [(Mode.COST, COST_TARGETS), (Mode.CAPACITY, CAPACITY_TARGETS)])
+    def test_an_action_that_was_removed_with_the_marker_is_that_of_the_remembered_mode(
+        self, mode: Mode, targets: tuple[Target, ...]
+    ) -> None:
+        """Nothing is routed, so nothing can be lost: neither standby rules nor healthy targets are required.
+
+        A writer that fights is not raced.
+        """
+        made = self._drifted(targets=(), action="", writer="", foreign=False, problem="no action", marker="", standby=(), verification=None)
+        remembered, decision = decide(memory(mode, units=proven() if mode is Mode.CAPACITY else {}), made)
+        assert (decision.verb, decision.reason, decision.mode, decision.targets) == (
+            Verb.REWEIGHT,
+            Reason.ROUTING_MISSING,
+            mode,
+            targets,
+        )
+        again = decide(applied(remembered, decision, NOW), made)[1]
+        assert (again.verb, again.reason, again.next_check_s) == (Verb.HOLD, Reason.REASSERT_BACKOFF, 20)
+
+    def test_a_pin_changes_the_mode_of_an_ingress_without_action(self) -> None:
+        """The action of the pinned mode is written at once."""
+        override = Override(pinned_mode=Mode.CAPACITY)
+        made = self._drifted(targets=(), action="", writer="", foreign=False, problem="no action", marker="", override=override)
+        assert _result(made) == (Verb.FAILOVER, Reason.PINNED_TO_MODE)
+
+    def test_the_first_write_is_no_drift(self) -> None:
+        """Nobody undid anything, and there is nothing to exempt in a GitOps tool. A second one is."""
+        made = self._drifted(marker="")
+        remembered, decision = decide(Memory(), made)
+        assert (decision.verb, decision.reason) == (Verb.REWEIGHT, Reason.ROUTING_TAKEN_OVER)
+        changed = self._drifted(marker="", action=format_action(COST_TARGETS[:1], 0), targets=COST_TARGETS[:1])
+        assert decide(remembered, changed)[1].reason is Reason.ROUTING_DRIFTED
+        assert decision.sentence.startswith("the controller writes the routing action for the first time: ")
+        assert applied(remembered, decision, NOW).reasserts == 0
 
     def test_an_action_that_nobody_can_read_is_left_alone(self) -> None:
         """It may be a person's emergency measure."""
@@ -390,7 +425,7 @@ class TestDrift:
     def test_an_ingress_without_action_and_marker_is_left_alone(self) -> None:
         """The controller has never routed it."""
         made = self._drifted(targets=(), problem="it has no routing action", action="", marker="")
-        assert _result(made) == (Verb.HOLD, Reason.ROUTING_UNKNOWN)
+        assert decide(Memory(), made)[1].reason is Reason.ROUTING_UNKNOWN
 
     def test_each_reassertion_counts(self) -> None:
         """The pause doubles with each, and the time of the last one is remembered."""
