@@ -205,7 +205,7 @@ def _never_written(case: Case) -> bool:
     """Whether the action is still the one that the controller found on an Ingress that it has never written."""
     routing, memory = case.snapshot.routing, case.memory
     changed_now = memory.unverified_since is not None and memory.changed_at == case.snapshot.now
-    return routing.foreign and not routing.marker and not memory.reasserts and not changed_now
+    return bool(routing.action) and routing.foreign and not routing.marker and not memory.reasserts and not changed_now
 
 
 def _reasserted(mode: Mode, case: Case, targets: tuple[Target, ...], answers: guards.Answers) -> Decision:

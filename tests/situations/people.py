@@ -150,6 +150,14 @@ OTHERS: Final = (
         steps=((0.0, lambda stage: stage.route(Mode.CAPACITY)),),
     ),
     Situation(
+        "action and mode deleted",
+        _OTHERS,
+        "In capacity mode somebody deletes the routing action and the mode annotation.",
+        world(closed=INF2_OUT),
+        short(Proof.NAMED, 50, 60),
+        steps=((600.0, lambda stage: stage.unroute()),),
+    ),
+    Situation(
         "action changed again and again",
         _OTHERS,
         "In capacity mode a GitOps tool restores the action of cost mode every 20 s.",

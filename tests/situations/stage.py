@@ -182,6 +182,13 @@ class Stage:
             obj["metadata"]["annotations"][MARKER] = str(mode)
         self._store(obj, manager, owns=True)
 
+    def unroute(self) -> None:
+        """Somebody deletes the routing action and the mode annotation."""
+        obj = copy.deepcopy(self._objects["Ingress", self.application.ingress])
+        for key in (action_key(self.application.action), MARKER):
+            obj["metadata"]["annotations"].pop(key, None)
+        self._store(obj, "kubectl-edit", owns=True)
+
     def delete_ingress(self) -> None:
         """The Ingress is deleted."""
         self.view.changed(_KINDS["Ingress"], None, "DELETED", self._objects["Ingress", self.application.ingress])
