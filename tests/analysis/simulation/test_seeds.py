@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.policy import availability, decide, memory, steady
+from controller.policy import availability, decide, guards, memory, steady
 from controller.policy.model import Memory, Mode, Snapshot
 from failover_analysis.simulation import simulated_view
 from failover_analysis.simulation.recording import Result
@@ -54,6 +54,11 @@ def _health_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(simulated_view, "with_known_health", lambda seen, before: seen)
 
 
+def _health_is_not_asked_for(patch: pytest.MonkeyPatch) -> None:
+    _health_is_forgotten(patch)
+    patch.setattr(guards, "_unhealthy", lambda case, serving: "")
+
+
 def _never_too_soon(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(steady, "_only_gives_back", lambda targets, case: False)
 
@@ -88,7 +93,7 @@ def _as_if_nothing_was_changed(patch: pytest.MonkeyPatch) -> None:
         ("lost-answer", _not_noticed, "drained"),
         ("rule-replaced", _not_missed, "drained"),
         ("memory-lost", _as_if_nothing_was_changed, "drained"),
-        ("unhealthy-targets", _health_is_forgotten, "restless"),
+        ("unhealthy-targets", _health_is_not_asked_for, "restless"),
         ("partly-healthy", _both_forgotten, "restless"),
         ("restless-weights", _follows_every_sample, "restless"),
     ],
