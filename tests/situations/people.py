@@ -154,7 +154,7 @@ OTHERS: Final = (
         _OTHERS,
         "In capacity mode somebody deletes the routing action and the mode annotation.",
         world(closed=INF2_OUT),
-        short(Proof.NAMED, 50, 60),
+        short(Proof.NAMED, 30, 40),
         steps=((600.0, lambda stage: stage.unroute()),),
     ),
     Situation(
