@@ -12,6 +12,7 @@ import difflib
 import json
 import os
 import re
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
 from ipaddress import ip_address
@@ -20,7 +21,7 @@ from typing import Annotated, Any, Final, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from controller.documents import (
     Document,
@@ -42,6 +43,7 @@ from controller.errors import ConfigError
 ENV_PREFIX: Final = "FAILOVERCTL_"
 ENV_DELIMITER: Final = "__"
 SETTINGS_VARIABLE: Final = "FAILOVERCTL_SETTINGS"
+_NAMED: Final[set[str]] = set()  # the variables of this process that standard error has named
 
 # Kubernetes puts these into every pod of a namespace that has a Service named failoverctl (unless enableServiceLinks is false).
 _SERVICE_LINK: Final = re.compile(r"FAILOVERCTL_(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
@@ -451,7 +453,10 @@ class Settings(_Fields, BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment overrides the file, whose values are the constructor's arguments."""
+        """The environment overrides the file, whose values are the constructor's arguments. Variables that name no setting are left out."""
+        if isinstance(env_settings, EnvSettingsSource):
+            schema = _Fields.model_json_schema()
+            env_settings.env_vars = {name: value for name, value in env_settings.env_vars.items() if schema_at(schema, _place(name))}
         return env_settings, init_settings
 
 
@@ -463,7 +468,8 @@ def load_settings(path: Path | None = None, *, ignore_env: Collection[str] = ())
         ignore_env: Further environment variables with our prefix that are not settings, e.g. those of the command line.
 
     Raises:
-        ConfigError: Lists every fault, by file and line or by environment variable.
+        ConfigError: Lists every fault, by file and line or by environment variable. A variable that names no setting is none: standard
+            error says so once.
     """
     if path is None and os.environ.get(SETTINGS_VARIABLE):
         path = Path(os.environ[SETTINGS_VARIABLE])
@@ -472,6 +478,7 @@ def load_settings(path: Path | None = None, *, ignore_env: Collection[str] = ())
     values = document.data if isinstance(document.data, dict) else {}
     schema = _Fields.model_json_schema()
     variables = _variables({SETTINGS_VARIABLE, *ignore_env})
+    variables = _known(variables, schema)
     problems += _name_problems(variables, schema)
     result: Settings | None = None
     try:
@@ -498,24 +505,36 @@ def _settings_document(path: Path | None) -> Document:
 def _variables(ignored: Collection[str]) -> dict[Place, str]:
     """The names of the environment variables with our prefix, by the setting that each names."""
     names = (name for name in os.environ if name.upper().startswith(ENV_PREFIX) and os.environ[name])
-    return {
-        tuple(name[len(ENV_PREFIX) :].lower().split(ENV_DELIMITER)): name
-        for name in names
-        if name.upper() not in ignored and not _SERVICE_LINK.fullmatch(name)
-    }
+    return {_place(name): name for name in names if name.upper() not in ignored and not _SERVICE_LINK.fullmatch(name)}
+
+
+def _place(name: str) -> Place:
+    """The setting that an environment variable with our prefix names."""
+    return tuple(name[len(ENV_PREFIX) :].lower().split(ENV_DELIMITER))
+
+
+def _known(variables: Mapping[Place, str], schema: Mapping[str, Any]) -> dict[Place, str]:
+    """The variables that name a setting, or a group of them. Standard error names the others, once in a process.
+
+    Whatever shares the environment with a command must not stop it: a test's variable, or a setting of another version.
+    """
+    unknown = {place: name for place, name in variables.items() if not schema_at(schema, place)}
+    known = [place_text(setting) for setting in setting_places(schema)] if unknown else []
+    for place, name in unknown.items():
+        near = difflib.get_close_matches(place_text(place), known, n=1)
+        guess = f"; did you mean {variable_name(tuple(near[0].split('.')))}?" if near else ""
+        if name not in _NAMED:
+            _NAMED.add(name)
+            sys.stderr.write(f"{name}: names no setting and is ignored{guess}\n")
+    return {place: name for place, name in variables.items() if place not in unknown}
 
 
 def _name_problems(variables: Mapping[Place, str], schema: Mapping[str, Any]) -> list[Problem]:
-    """The problems of variables that name no setting, name a whole group, or hold a list that is not JSON."""
+    """The problems of variables that name a whole group, or hold a list that is not JSON."""
     problems: list[Problem] = []
     for place, name in variables.items():
         node = schema_at(schema, place)
-        if not node:
-            known = [place_text(setting) for setting in setting_places(schema)]
-            near = difflib.get_close_matches(place_text(place), known, n=1)
-            guess = f"; did you mean {variable_name(tuple(near[0].split('.')))}?" if near else ""
-            problems.append(Problem(name, 0, (), f"found a variable that names no setting{guess}; allowed: see docs/configuration.md"))
-        elif "properties" in node:
+        if "properties" in node:
             example = variable_name((*place, next(iter(node["properties"]))))
             problems.append(Problem(name, 0, place, f"found a whole group; allowed: one variable per setting, such as {example}"))
         elif node.get("type") == "array" and not _is_json_list(os.environ[name]):
@@ -535,7 +554,7 @@ def _env_problems(
 ) -> Iterator[Problem]:
     """The problems of the merged settings that the file alone does not have."""
     known = {problem.place for problem in reported}
-    unknown = set(variables) - set(setting_places(schema))
+    groups = set(variables) - set(setting_places(schema))
 
     def value(place: Place) -> Any:  # noqa: ANN401 - text of a variable or any value of the file
         return os.environ[variables[place]] if place in variables else document.value(place)
@@ -545,7 +564,7 @@ def _env_problems(
 
     for details in error.errors(include_url=False):
         for place, text in problem_texts(details, schema, found, value, hints=False):
-            if any(other[: len(place)] == place for other in unknown):
+            if any(other[: len(place)] == place for other in groups):
                 continue  # the variable's name is the problem and is already reported
             if place in variables:
                 yield Problem(variables[place], 0, place, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,9 @@ _FORBIDDEN: Final = frozenset({
     "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "RequestExpired",
 })  # fmt: skip
 _MAX_ERROR_TEXT: Final = 300
+
+REGION_VARIABLE: Final = "AWS_REGION"
+"""Kubernetes and every other AWS SDK set and read it; boto3 reads AWS_DEFAULT_REGION alone."""
 
 CONNECT_S: Final = 2
 READ_S: Final = 5
@@ -61,7 +65,8 @@ class AwsClients:
                     user_agent_extra="failoverctl",
                 )
                 with translated(service, "client"):
-                    self._session = self._session or boto3.session.Session(region_name=self._region)
+                    region = self._region or os.environ.get(REGION_VARIABLE) or None
+                    self._session = self._session or boto3.session.Session(region_name=region)
                     client = self._session.client(service, config=config)
                     client.meta.events.register("before-send", partial(self._count, service))
                     self._clients[service] = client

@@ -247,7 +247,7 @@ def _routing(snapshot: Snapshot, memory: Memory) -> Iterator[Alert]:
         yield Alert("blackhole", "critical", f"the load balancer answers requests itself: {seen.problem.removeprefix(CRITICAL)}")
     since = memory.unverified_since
     if since is not None and now - since >= policy.verify_alert_s:
-        problem = seen.problem if seen is not None else "not observed yet"
+        problem = (seen.problem if seen is not None else "") or "it was not observed since"
         verdict = "does not show" if seen is not None and seen.verdict is Verdict.NOT_YET else "is not known to show"
         words = f"the load balancer {verdict} the routing action written {text.duration(now - since)} ago: {problem}"
         words += f"; its controller says: {snapshot.routing.undone}" if snapshot.routing.undone else ""

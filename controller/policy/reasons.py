@@ -33,6 +33,7 @@ class Reason(StrEnum):
     # Nothing to do.
     DEMAND_MET = "DemandMet"
     WAITING_IS_NORMAL = "WaitingIsNormal"
+    NOTHING_SERVES = "NothingServes"
     EVIDENCE_WITHOUT_DEMAND = "EvidenceWithoutDemand"
     SHORTAGE_SUSPECTED = "ShortageSuspected"
 
@@ -82,6 +83,7 @@ SENTENCES: Final[dict[Reason, str]] = {
     Reason.ROLLED_BACK: "the load balancer did not show the change to mode {mode} within {waited} ({problem}); it is rolled back",
     Reason.NUDGED: "the load balancer has not shown the routing action for {waited} ({problem}); a nudge makes its controller reconcile",
     Reason.DEMAND_MET: "no pod of any deployment unit waits for a node",
+    Reason.NOTHING_SERVES: "no deployment unit has a replica that can serve, and no pod waits for a node",
     Reason.WAITING_IS_NORMAL: "{pending} pod(s) of {units} wait for a node; nothing shows that waiting will not help",
     Reason.EVIDENCE_WITHOUT_DEMAND: "{units} was refused capacity, but no pod waits for it",
     Reason.SHORTAGE_SUSPECTED: "part of what {units} may have is {part}; the other parts are not proven short",

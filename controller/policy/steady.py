@@ -274,7 +274,8 @@ def _steady_reason(case: Case) -> tuple[Reason, dict[str, str]]:
         return Reason.EVIDENCE_WITHOUT_DEMAND, {"units": text.listing(unwanted)}
     if waiting:
         return Reason.WAITING_IS_NORMAL, {"units": text.listing(waiting), "pending": str(sum(waiting.values()))}
-    return Reason.DEMAND_MET, {}
+    serving = case.figures.serving
+    return (Reason.NOTHING_SERVES if serving and not any(serving.values()) else Reason.DEMAND_MET), {}
 
 
 def held_back(decision: Decision, verb: Verb, answers: guards.Answers, case: Case) -> Decision:

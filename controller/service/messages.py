@@ -162,7 +162,7 @@ def _alert(snapshot: Snapshot, alert: Alert, mode: Mode | None, *, resolved: boo
         application=application.key,
         reason=str(alert.reason or _code(alert.key)),
         title=f"{application.name}: {'resolved' if resolved else 'alert'}: {subject}",
-        why=alert.text,
+        why=f"this has ended: {alert.text}" if resolved else alert.text,
         at=snapshot.now,
         dedup_key=f"{application.key}/{alert.key}",
         mode=str(mode or ""),

@@ -407,6 +407,13 @@ class TestDrift:
         made = self._drifted(targets=(), action="", writer="", foreign=False, problem="no action", marker="", override=override)
         assert _result(made) == (Verb.FAILOVER, Reason.PINNED_TO_MODE)
 
+    def test_nothing_that_serves_is_not_a_demand_that_is_met(self) -> None:
+        """All Deployments were scaled to 0."""
+        made = snapshot()
+        for name in made.units:
+            made = change(made, name, ready=0, desired=0, deployment_ready=0, endpoints_ready=0)
+        assert _result(made) == (Verb.HOLD, Reason.NOTHING_SERVES)
+
     def test_the_first_write_is_no_drift(self) -> None:
         """Nobody undid anything, and there is nothing to exempt in a GitOps tool. A second one is."""
         made = self._drifted(marker="")
