@@ -1,7 +1,7 @@
 """The applications of a benchmark: each has the AWS sample's five units, is in cost mode, and fails over at the next refusal.
 
-Each application has its own NodePool for its inf2 unit, so that a refusal affects one application. The other four units share three
-NodePools over the whole fleet. The NodeClaim and an unschedulable pod already exist.
+Each application has its own NodePool for its inf2 unit, so that a refusal affects one application, or all share one. The other four units
+share three NodePools over the whole fleet. The NodeClaim and an unschedulable pod already exist.
 """
 
 from __future__ import annotations
@@ -59,10 +59,12 @@ class Member:
     Attributes:
         number: Number, unique in the benchmark.
         namespace: Its namespace.
+        shared: Whether its inf2 unit has its NodePool with all others: one refusal concerns them all.
     """
 
     number: int
     namespace: str
+    shared: bool = False
 
     @property
     def name(self) -> str:
@@ -76,13 +78,13 @@ class Member:
 
     @property
     def pool(self) -> str:
-        """The NodePool that only its inf2 unit uses."""
-        return f"inf2-{self.number:04d}"
+        """The NodePool of its inf2 unit."""
+        return "inf2" if self.shared else f"inf2-{self.number:04d}"
 
     @property
     def claim(self) -> str:
         """The NodeClaim that EC2 will refuse."""
-        return f"{self.pool}-7xk2p"
+        return f"{self.pool}-{self.number:05d}" if self.shared else f"{self.pool}-7xk2p"
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -186,7 +188,8 @@ def _shared(members: Sequence[Member]) -> Iterator[Request]:
         yield "POST", "/api/v1/namespaces", json.dumps({"metadata": {"name": namespace}}), JSON
         # Without its controller the API server admits no pod.
         yield "POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", json.dumps({"metadata": {"name": "default"}}), JSON
-    for name, instance in sorted({(unit[1], unit[2]) for unit in _UNITS if unit[1]}):
+    common = {(unit[1], unit[2]) for unit in _UNITS if unit[1]} | {(member.pool, _UNITS[0][2]) for member in members if member.shared}
+    for name, instance in sorted(common):
         yield _post(NODE_POOLS, _node_pool(name, instance))
 
 
@@ -195,7 +198,8 @@ def _post(resource: Resource, body: Object) -> Request:
 
 
 def _requests(member: Member) -> Iterator[Request]:
-    yield _post(NODE_POOLS, _node_pool(member.pool, _UNITS[0][2]))
+    if not member.shared:
+        yield _post(NODE_POOLS, _node_pool(member.pool, _UNITS[0][2]))
     yield _post(NODE_CLAIMS, _node_claim(member))
     for service in member.services:
         # No cluster IP: the test plane has only 254.

@@ -44,6 +44,7 @@ SPACE: Final = "bench"  # namespace of the identities and of the Ingress for bar
 
 _START_S: Final = 240.0
 _SAMPLE_S: Final = 20.0
+_MASS_S: Final = 180.0
 _QUIET_S: Final = 10.0  # idle if there is at most one call per second for this long
 _CYCLES: Final = 3  # passes over all applications in which the idle controller is measured
 _GAP_S: Final = (0.03, 0.15)  # between two samples, uniform, so that they hit every phase of the controller's timers
@@ -57,10 +58,12 @@ class Scenario:
     Attributes:
         applications: How many applications are configured at once.
         samples: How many refusals. Each application gets at most one, so the set is replaced as often as needed.
+        shared: Whether all applications share one NodePool: one refusal fails all of them over.
     """
 
     applications: int
     samples: int
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,7 @@ class Result:
         calls: The controller's requests per second in the same intervals.
         noise: What the generator sent.
         start_s: From the start of the process to the last application's first decision.
+        mass: With one shared NodePool: from the refusal to each application's patched Ingress, ms, in ascending order.
     """
 
     scenario: Scenario
@@ -123,6 +127,7 @@ class Result:
     calls: dict[str, float] = field(default_factory=dict)
     noise: dict[str, Any] = field(default_factory=dict)
     start_s: float = 0.0
+    mass: list[float] = field(default_factory=list)
 
 
 class IngressWatch:
@@ -211,7 +216,8 @@ class Bench:
         """Measures one row."""
         result = Result(scenario)
         size = scenario.applications
-        members = [Member(number, f"apps-{number // _PER_NAMESPACE:02d}") for number in range(-(-scenario.samples // size) * size)]
+        count = -(-scenario.samples // size) * size
+        members = [Member(number, f"apps-{number // _PER_NAMESPACE:02d}", scenario.shared) for number in range(count)]
         sets = [members[start : start + size] for start in range(0, len(members), size)]
         self._say(f"{size} application(s): creating {len(members)} with all their objects")
         fleet.create(self._plane.kubeconfig(), members)
@@ -223,7 +229,10 @@ class Bench:
             with ControllerProcess(self._settings(folder, members, frequent=len(sets) > 1), self._folder / "controller.log") as controller:
                 self._await_decided(sets[0], controller)
                 result.start_s = time.monotonic() - begun
-                self._measure(result, sets, folder, controller)
+                if scenario.shared:
+                    self._measure_mass(result, members, controller)
+                else:
+                    self._measure(result, sets, folder, controller)
         finally:
             self._watch.close()
         return result
@@ -288,6 +297,26 @@ class Bench:
                     break
             result.busy = stretch.end()
         self._collect(result, timed)
+
+    def _measure_mass(self, result: Result, members: Sequence[Member], controller: ControllerProcess) -> None:
+        """One refusal of the NodePool that all share."""
+        self._await_quiet()
+        self._say(f"{len(members)} application(s): one refusal for all")
+        stretch = controller.stretch()
+        self._bench.create(EVENTS, "default", fleet.refusal(members[0]), field_manager="karpenter")
+        end = time.monotonic() + _MASS_S
+        for member in members:
+            if self._watch.wait(member.key, max(0.0, end - time.monotonic())) is None:
+                result.failed.append(f"{member.key}: no patch within {_MASS_S:.0f} s")
+        result.busy = stretch.end()
+        seen = read(self._plane.folder / "audit.log")
+        users = {name: subject(token) for name, token in self._tokens.items()}
+        event = next(one for one in seen if one.user == users["bench"] and one.verb == "create" and one.resource == "events")
+        first: dict[tuple[str, str], float] = {}
+        for one in seen:
+            if one.user == users["failoverctl"] and one.verb == "patch" and one.resource == "ingresses" and one.code < 300:
+                first.setdefault((one.namespace, one.name), (one.answered - event.received) * 1000)
+        result.mass = sorted(first.values())
 
     def _await_quiet(self) -> None:
         """Waits until the controller is idle: after its start it writes an Event for each application."""
@@ -401,17 +430,30 @@ def _measured(scenario: Scenario, plan: Plan, noise: float, say: Callable[[str],
         return Bench(plane, plan, noise, Path(folder), say).run(scenario)
 
 
+def mass_line(result: Result) -> str:
+    """The mass failover in one line."""
+    first, middle, last = (result.mass[place] / 1000 for place in (0, len(result.mass) // 2, -1))
+    p99 = result.mass[int(0.99 * (len(result.mass) - 1))] / 1000
+    usage = f", {result.busy.rss_mib:.0f} MiB" if result.busy is not None else ""
+    return (
+        f"{result.scenario.applications} applications, one NodePool: {len(result.mass)} patched, first {first:.2f} s, "
+        f"median {middle:.2f} s, p99 {p99:.2f} s, last {last:.2f} s{usage}; failed: {len(result.failed)}"
+    )
+
+
 def main() -> None:
     """Runs the benchmark and writes the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="two minutes, for a smoke test; writes no docs")
     parser.add_argument("--noise", type=float, default=10_000, help="events a minute (10000)")
     parser.add_argument("--applications", type=int, help="measure only one row with this many applications; writes no docs")
+    parser.add_argument("--shared", action="store_true", help="with --applications: all share one NodePool, and one refusal is for all")
     parser.add_argument("--samples", type=int, default=60, help="with --applications: refusals (60)")
     options = parser.parse_args()
     plan = QUICK if options.quick else FULL
     if options.applications:
-        chosen = (Scenario(options.applications, options.samples),)
+        samples = options.applications if options.shared else options.samples
+        chosen = (Scenario(options.applications, samples, options.shared),)
         plan = Plan(chosen, plan.window_s, plan.settle_s, plan.trips)
     begun = time.monotonic()
 
@@ -421,6 +463,11 @@ def main() -> None:
     size = machine()
     results = [_measured(scenario, plan, options.noise, say) for scenario in plan.scenarios]
     took = time.monotonic() - begun
+    for one in results:
+        if one.mass:
+            print(mass_line(one))
+    if options.shared:
+        return
     document = report.document([asdict(one) for one in results], size, asdict(CheckerLatency.computed()), options.noise, took)
     report.write(document, docs=not (options.quick or options.applications))
 

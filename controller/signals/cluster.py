@@ -515,6 +515,8 @@ class Watches:
         with self._lock:
             for one in [one for one in self._watches if one not in wanted]:
                 self._watches.pop(one).stop()
+                if one.namespace is not None and one.resource is not EVENTS:
+                    self._view.listed(one.resource, one.namespace, [])  # nobody would ever say that its objects are gone
             for one in wanted:
                 if one not in self._watches:
                     self._watches[one] = self._start(one)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
@@ -484,7 +484,7 @@ class KarpenterView:
         return PoolObservation(
             name=name,
             exists=pool is not None,
-            failures=_batched(failures),
+            failures=_summed_up(_batched(failures)),
             launches=tuple(sorted(launches, key=lambda launch: (launch.launched, launch.claim))),
             blocked_at=blocked.at if blocked is not None and now - blocked.at <= window_s else None,
             instance_types=pool.instances.types if pool is not None else (),
@@ -643,6 +643,38 @@ def _batched(failures: list[Refusal]) -> tuple[Refusal, ...]:
         newest[answer] = replace(failure, attempt=twin.attempt) if twin is not None and shared else failure
         result.append(newest[answer])
     return tuple(result)
+
+
+def _summed_up(failures: Iterable[Refusal]) -> tuple[Refusal, ...]:
+    """The refusals without those that add nothing, in their order.
+
+    Of equal ones within the time of a batch the first and the last are kept: what is concluded of them depends on when the oldest and the
+    newest was. A NodePool that many applications share has thousands, and each application would judge every one of them.
+
+    Args:
+        failures: In the order of time.
+    """
+    batches: dict[object, list[Refusal]] = {}  # the present one of each shape
+    found: list[list[Refusal]] = []
+    for one in failures:
+        shape = _shape(one)
+        batch = batches.get(shape)
+        if batch is None or one.at - batch[0].at > _BATCH_S:
+            batch = batches[shape] = [one]
+            found.append(batch)
+        elif len(batch) == 1:
+            batch.append(one)
+        elif (one.at, one.order) > (batch[1].at, batch[1].order):
+            batch[1] = one
+    return tuple(sorted((one for batch in found for one in batch), key=lambda one: (one.at, one.claim)))
+
+
+def _shape(one: Refusal) -> tuple[object, ...]:
+    """All of a refusal but which claim it is of, and when it was."""
+    allowed = (one.instance_types, one.zones, one.capacity_types, one.requirements_known)
+    named = (one.codes, one.truncated, one.named_type, one.named_zone, one.offerings)
+    lasting = one.claim if one.stood_until is not None else ""  # a create error lasts: each has an end of its own
+    return one.attempt, one.cause, one.source, one.replacement, allowed, named, lasting
 
 
 def _quantity(value: object) -> Decimal | None:

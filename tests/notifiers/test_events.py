@@ -167,7 +167,7 @@ def test_a_refusal_is_passed_on(make: Make, api: ApiServer) -> None:
 
 def test_each_ingress_of_a_digest_gets_its_event_once(make: Make, api: ApiServer) -> None:
     """An attempt that fails half-way is continued: nothing is posted or counted twice."""
-    notifier = make()
+    notifier = make(None)
     whole = digest([a_message(application=f"team/app-{number}", title=f"app-{number}: failed over") for number in range(20)])
     post = notifier._post
     made: list[str] = []

@@ -618,6 +618,21 @@ def test_watches_follow_the_applications(watched: Any) -> None:
         assert {one.namespace for one in watches.health()} == {None, "default"}
 
 
+def test_nothing_is_left_of_a_namespace_that_nobody_needs(watched: Any) -> None:
+    """Its watches end, so that nobody would ever say that its objects are gone."""
+    with EmulatedKubeApi(bookmark_interval_s=0.05) as api:
+        api.store.create("Namespace", {"metadata": {"name": "shop"}})
+        api.store.create("Ingress", {"metadata": {"name": "sd21", "namespace": "shop"}, "spec": {}})
+        api.store.create("Pod", waiting_pod("p", namespace="shop", pools=("inf2",)))
+        view, watches = watched(api, cluster_wide=False)
+        watches.ensure([application()])
+        wait_for("the Ingress", lambda: view.ingress("shop", "sd21") is not None)
+        wait_for("the pod", lambda: bool(view.workloads.pools_of_pod("shop", "p")))
+        watches.ensure([application(namespace="other")])
+        assert view.ingress("shop", "sd21") is None
+        assert not view.workloads.pools_of_pod("shop", "p")
+
+
 def test_watches_of_events_end_before_missing_lines_are_trouble(watched: Any) -> None:
     """The API server sends no bookmarks for events; for everything else it does."""
     with EmulatedKubeApi(bookmark_interval_s=0.05) as api:

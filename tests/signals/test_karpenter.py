@@ -7,13 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from controller.clients.kube import EVENTS, NODE_CLAIMS, NODE_POOLS, PODS
 from controller.clock import ManualClock, format_rfc3339
-from controller.policy.model import Cause, PoolObservation
+from controller.policy.model import Cause, Launch, PendingPod, PolicySettings, PoolObservation, Refusal
+from controller.policy.proof import Allowed, examine
 from controller.signals import karpenter
 from controller.signals.cluster import ClusterView
-from controller.signals.karpenter import KarpenterView
+from controller.signals.karpenter import KarpenterView, _batched, _summed_up
 from tests.signals.samples import ice_event, moment, node_claim, requirement, sample, waiting_pod
 
 INF2 = "amd-neuron-inf2"
@@ -424,7 +427,7 @@ def test_the_claims_of_one_batch_are_one_attempt(cluster: Cluster) -> None:
         name = f"inf2-{letter * 5}"
         cluster.claim(node_claim(name, "inf2", T0 + at))
         cluster.event(ice_event(name, T0 + at))
-    assert attempts(cluster) == ["inf2-aaaaa"] * 3 + ["inf2-ddddd"]
+    assert attempts(cluster) == ["inf2-aaaaa"] * 2 + ["inf2-ddddd"], "what lies between the first and the last of a batch adds nothing"
 
 
 def test_other_answers_at_the_same_moment_are_other_attempts(cluster: Cluster) -> None:
@@ -670,3 +673,57 @@ def test_a_refusal_moves_to_the_pool_that_its_claim_names() -> None:
     assert "odd-name-aaaaa" not in view._gone
     assert view._claims_of == {"g5": {"other-aaaaa"}}
     assert view._refused_of == {"odd-name": {"odd-name-aaaaa"}}
+
+
+def test_thousands_of_refusals_of_a_shared_pool_are_summed_up() -> None:
+    """Ten cycles of five hundred claims: every application on the NodePool judged each of them in every pass."""
+    view = KarpenterView()
+    for number in range(5000):
+        at = T0 + 160 * (number // 500) + number % 500 // 100
+        view.claim("ADDED", node_claim(f"inf2-{number:05d}", "inf2", at, zones=(f"us-west-2{'abc'[number % 3]}",)), at)
+        view.event(ice_event(f"inf2-{number:05d}", at), at)
+    failures = view.observation("inf2", T0 + 1600, HOUR_S).failures
+    assert len(failures) <= 10 * 3 * 3 * 2
+    assert {one.zones[0] for one in failures} == {"us-west-2a", "us-west-2b", "us-west-2c"}
+    assert (failures[0].at, failures[-1].at) == (T0, T0 + 160 * 9 + 4)
+
+
+REFUSED = st.tuples(st.integers(0, 400), st.sampled_from("abc"), st.sampled_from(["on-demand", "spot"]), st.booleans())
+
+
+@given(st.lists(REFUSED, max_size=60), st.lists(st.integers(0, 400), max_size=2), st.integers(0, 500), st.integers(0, 500))
+def test_what_is_concluded_of_the_sum_is_concluded_of_all(
+    refused: list[tuple[int, str, str, bool]], launched: list[int], blocked: int, asked: int
+) -> None:
+    """The proof, and what is named. The age that proves it otherwise may move by the time of a batch."""
+    assume(all(abs(blocked - at) > 2 for at, *_ in refused))
+    whole = _batched(
+        [
+            Refusal(
+                claim=f"claim-{number:03d}",
+                pool="inf2",
+                at=T0 + at,
+                cause=Cause.CAPACITY,
+                codes=("InsufficientInstanceCapacity",),
+                attempt=f"claim-{number:03d}",
+                seen=T0 + at,
+                instance_types=("inf2.xlarge",),
+                zones=(f"us-west-2{zone}",),
+                capacity_types=(kind,),
+                stamp=T0 + at,
+                order=number + 1 if ordered else 0,
+            )
+            for number, (at, zone, kind, ordered) in enumerate(sorted(refused))
+        ]
+    )
+    launches = tuple(Launch(f"launch-{at}", "inf2", T0 + at, T0 + at, None, None, instance_type="inf2.xlarge") for at in launched)
+    pool = PoolObservation("inf2", launches=launches, blocked_at=T0 + blocked)
+    allowed = Allowed(("inf2.xlarge",), (("us-west-2a", "us-west-2b", "us-west-2c"),), ("on-demand",))
+    policy, waiting = PolicySettings(), [PendingPod("p", T0, ("inf2",))]
+    one, other = (
+        examine(replace(pool, failures=failures), allowed, waiting, policy, T0 + asked) for failures in (whole, _summed_up(whole))
+    )
+    assert one.named == other.named
+    assert (one.age_at is None) == (other.age_at is None)
+    assert abs((one.age_at or 0.0) - (other.age_at or 0.0)) <= 2.0
+    assert one.proof == other.proof or abs(T0 + asked - (one.age_at or 0.0)) <= 2.0

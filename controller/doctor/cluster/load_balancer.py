@@ -36,8 +36,10 @@ def load_balancer_controller(observed: ClusterObservation) -> Iterator[Finding]:
 
 def verification_budget(observed: ClusterObservation) -> Iterator[Finding]:
     """The controller's budget of ELBv2 calls verifies every application at least every ten minutes."""
-    if observed.elbv2_calls_per_s is None or not observed.applications:
-        yield ok("no application yet" if observed.elbv2_calls_per_s is not None else "verification is off (aws.elbv2_enabled)")
+    if not observed.applications:
+        return
+    if observed.elbv2_calls_per_s is None:
+        yield ok("verification is off (aws.elbv2_enabled)")
         return
     load = expected_load(observed.applications, observed.elbv2_calls_per_s)
     if load.too_much:
