@@ -6,6 +6,7 @@ other workers go on meanwhile. AWS and the notifiers have threads of their own.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from controller.policy.plan import describe
 from controller.ports import Leadership, Message, StateStore
 from controller.service.application_pass import Acted, ApplicationPass
 from controller.service.executor import Executor, Outcome
+from controller.service.explanation import next_step
 from controller.service.messages import adopted, alert_changes, override_changes, routed
 from controller.service.recorder import Recorder
 from controller.service.retries import Backoff
@@ -295,7 +297,8 @@ class Controller:
         if not snapshot.leader:
             record.alerts = {}  # only the leader notifies; when this replica begins to lead, it notifies of the alerts that are still on
             return
-        record.alerts, messages = alert_changes(snapshot, record.alerts, decision.alerts, decision.mode)
+        coming = functools.partial(next_step, conclusion.memory, snapshot)
+        record.alerts, messages = alert_changes(snapshot, record.alerts, decision.alerts, decision.mode, coming)
         messages += news
         if record.override is not None:
             messages += override_changes(snapshot, record.override)

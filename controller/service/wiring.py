@@ -20,6 +20,7 @@ from controller.notifiers.cloudwatch import CloudWatchNotifier
 from controller.notifiers.dispatcher import Dispatcher
 from controller.notifiers.events import EventNotifier, Involved
 from controller.notifiers.redact import DEFAULT as REDACTOR
+from controller.notifiers.runbooks import Context
 from controller.ports import Notifier, Severity
 from controller.service.controller import WORKERS, Controller
 from controller.service.election import Timing
@@ -32,7 +33,7 @@ from controller.service.recorder import make_recorder
 from controller.service.status import PUBLISH_S, StatusPublisher, document
 from controller.service.store import ConfigMapStore, ReadOnlyStore
 from controller.service.telemetry import Telemetry
-from controller.settings import Settings, SlackSettings
+from controller.settings import Settings
 from controller.signals.budget import CallBudget
 from controller.signals.cloudwatch import CloudWatchPoller
 from controller.signals.cluster import ClusterView, Watches
@@ -199,19 +200,17 @@ class Service:
         return LeaseLeadership(self._session, self._settings.kubernetes.state_namespace, timing, self._clock, self._leadership_changed)
 
     def _cloudwatch_notifier(self) -> CloudWatchNotifier | None:
-        wanted = self._settings.cloudwatch
-        if not wanted.enabled or self._dry_run:
-            return None
-        return CloudWatchNotifier(self._clients, wanted.namespace, wanted.alarm_actions, clock=self._clock, alarms=wanted.alarm_enabled)
+        return None if self._dry_run else cloudwatch_sink(self._settings, self._clients, self._clock)
 
     def _make_dispatcher(self, extra: tuple[Notifier, ...]) -> Dispatcher:
         slack, common = self._settings.slack, self._settings.notifications
-        sinks: list[Notifier] = [EventNotifier(self._session, self._clock, self._involved), *extra, *_slack(slack)]
+        sinks = [EventNotifier(self._session, self._clock, self._involved), *extra, *outer_sinks(self._settings, self._clients)]
         if self._cloudwatch is not None:
             sinks.append(self._cloudwatch)
         return Dispatcher(
             sinks,
             self._clock,
+            complete=Context(common.cluster, common.runbooks).complete,
             dedup_window_s=common.dedup_window_s,
             queue_size=common.queue,
             attempts=slack.attempts,
@@ -446,14 +445,36 @@ def _logged(name: str, work: Callable[[], None], stop: threading.Event) -> Calla
     return job
 
 
-def _slack(settings: SlackSettings) -> Iterator[Notifier]:
-    """The Slack sink, if it is configured. Only then is slack_sdk imported: it takes 2 MiB."""
-    if settings.webhook_url is None and settings.webhook_url_file is None:
-        return
-    from controller.notifiers.slack import SlackNotifier, webhook_file
+def cloudwatch_sink(settings: Settings, clients: AwsClients, clock: Clock) -> CloudWatchNotifier | None:
+    """The CloudWatch sink, None if it is disabled."""
+    wanted = settings.cloudwatch
+    if not wanted.enabled:
+        return None
+    return CloudWatchNotifier(clients, wanted.namespace, wanted.alarm_actions, clock=clock, alarms=wanted.alarm_enabled)
 
-    if settings.webhook_url is not None:
-        REDACTOR.register(settings.webhook_url.get_secret_value())
-        yield SlackNotifier(settings.webhook_url, settings.timeout_s)
-    elif settings.webhook_url_file is not None:
-        yield SlackNotifier(webhook_file(settings.webhook_url_file), settings.timeout_s)
+
+def outer_sinks(settings: Settings, clients: AwsClients) -> Iterator[Notifier]:
+    """The sinks outside the cluster that are configured. Each module is imported only then: slack_sdk alone takes 2 MiB."""
+    slack, webhook = settings.slack, settings.webhook
+    if slack.webhook_url is not None or slack.webhook_url_file is not None:
+        from controller.notifiers.endpoint import file_reader
+        from controller.notifiers.slack import SlackNotifier
+
+        if slack.webhook_url is not None:
+            REDACTOR.register(slack.webhook_url.get_secret_value())
+            yield SlackNotifier(slack.webhook_url, slack.timeout_s)
+        elif slack.webhook_url_file is not None:
+            yield SlackNotifier(file_reader(slack.webhook_url_file), slack.timeout_s)
+    if webhook.url_file is not None:
+        from controller.notifiers.endpoint import file_reader
+        from controller.notifiers.webhook import WebhookNotifier
+
+        key = None if webhook.key_file is None else file_reader(webhook.key_file)
+        yield WebhookNotifier(file_reader(webhook.url_file), webhook.timeout_s, key=key)
+    if settings.sns.topic_arn is not None or settings.eventbridge.bus is not None:
+        from controller.notifiers.topics import EventBridgeNotifier, SnsNotifier
+
+        if settings.sns.topic_arn is not None:
+            yield SnsNotifier(clients, settings.sns.topic_arn, as_json=settings.sns.message_json)
+        if settings.eventbridge.bus is not None:
+            yield EventBridgeNotifier(clients, settings.eventbridge.bus)
