@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 
 import click
@@ -12,7 +11,7 @@ from controller.cli.common import Options, choose, common_options, fail_cleanly,
 from controller.cli.words import ICONS, Line, terminal_width, wrapped
 from controller.clients.aws import AwsClients
 from controller.clients.kube import INGRESSES, KubeSession
-from controller.clock import SystemClock
+from controller.clock import Clock, SystemClock
 from controller.errors import FailoverError, RemoteError
 from controller.notifiers.events import EventNotifier, Involved
 from controller.notifiers.redact import redact
@@ -53,7 +52,7 @@ def test_command(options: Options, application: str | None) -> None:
     if cloudwatch is not None:
         sinks.append(cloudwatch)
     message = Context(settings.notifications.cluster, settings.notifications.runbooks).complete(made(chosen, clock.now()))
-    results = [(sink.name, _sent(sink, message)) for sink in sinks]
+    results = [(sink.name, _sent(sink, message, clock)) for sink in sinks]
     width = terminal_width()
     show(line for name, (problem, took_s) in results for line in _result_lines(name, problem, took_s, width))
     show(_unset_lines(settings))
@@ -86,14 +85,14 @@ def _involved(session: KubeSession, application: Application) -> Involved:
     return Involved(application.namespace, application.ingress, uid, version)
 
 
-def _sent(sink: Notifier, message: Message) -> tuple[str, float]:
+def _sent(sink: Notifier, message: Message, clock: Clock) -> tuple[str, float]:
     """Sends the message once; returns the problem, "" if there is none, and the seconds that it took."""
-    begin = time.monotonic()
+    begin = clock.monotonic()
     try:
         sink.send(message)
     except RemoteError as error:
-        return redact(str(error)), time.monotonic() - begin
-    return "", time.monotonic() - begin
+        return redact(str(error)), clock.monotonic() - begin
+    return "", clock.monotonic() - begin
 
 
 def _result_lines(name: str, problem: str, took_s: float, width: int) -> Iterator[Line]:
