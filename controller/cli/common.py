@@ -172,10 +172,12 @@ def reason_given(text: str) -> str:
 
 
 def fail_cleanly(error: FailoverError) -> click.ClickException:
-    """Turns an error into command-line output without traceback and secrets."""
+    """Turns an error into command-line output without traceback and secrets, with what fixes it where that is known."""
+    from controller.cli.advice import advice
     from controller.notifiers.redact import redact
 
-    return click.ClickException(redact(str(error)))
+    fix = advice(error)
+    return click.ClickException(redact(str(error)) + (f"\n  fix: {fix}" if fix else ""))
 
 
 def colour() -> bool | None:

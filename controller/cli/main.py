@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "resume": ("controller.cli.overrides", "resume_command", "Remove a pause and a pin."),
     "pin": ("controller.cli.overrides", "pin_command", "Request a mode and keep it for a time."),
     "notify": ("controller.cli.notify", "notify_group", "Check that messages reach people."),
+    "version": ("controller.cli.version", "version_command", "Print the version."),
     "config": ("controller.cli.config", "config_group", "Check configuration."),
     "simulate": ("failover_analysis.cli.simulate", "simulate_command", "Simulate months of the controller's work in virtual time."),
     "demo": ("failover_testbed.cli", "demo_command", "Play a shortage without a cloud: failover and fallback in about a minute."),
