@@ -190,13 +190,17 @@ class Controller:
         self._telemetry.queued.set(self._queue.waiting())
         return min(wait, self._interval_s)
 
+    def round_age_s(self) -> float:
+        """Seconds since the last round over the due applications ended."""
+        return self._clock.monotonic() - self._last_round
+
     def problem(self, limit_s: float) -> str:
         """Why this process should be restarted, "" if it should not.
 
         Args:
             limit_s: How long ago `run_due` may have returned last, seconds.
         """
-        age, longest = self._clock.monotonic() - self._last_round, self._queue.longest_s()
+        age, longest = self.round_age_s(), self._queue.longest_s()
         if age > limit_s:
             return f"the last pass ended {age:.0f} s ago, limit {limit_s:.0f} s"
         return f"a pass has lasted {longest:.0f} s, limit {STUCK_PASS_S:.0f} s" if longest > STUCK_PASS_S else ""

@@ -25,10 +25,11 @@ from controller.ports import Notifier, Severity
 from controller.service.controller import WORKERS, Controller
 from controller.service.election import Timing
 from controller.service.executor import Executor
-from controller.service.http import HttpServer, make_routes
+from controller.service.http import Answer, HttpServer, Query, make_routes
 from controller.service.kube_applier import KubeApplier
 from controller.service.leadership import Elected, LeaseLeadership, SingleReplica
 from controller.service.messages import control, leadership, overloaded
+from controller.service.page import HEADERS, Process, page
 from controller.service.recorder import make_recorder
 from controller.service.status import PUBLISH_S, StatusPublisher, document
 from controller.service.store import ConfigMapStore, ReadOnlyStore
@@ -45,6 +46,7 @@ from controller.signals.objects import text
 from controller.signals.observer import ClusterObserver
 
 _ELBV2_BURST: Final = 40.0
+_PAGE_DIGITS: Final = 6  # of the number of a page
 _STALLED_INTERVALS: Final = 3  # the process is restarted after that many intervals without a finished round
 _LAST_WRITES_S: Final = 10.0  # one action and one save, with their deadlines and the confirmation of leadership before each
 _LAST_MESSAGES_S: Final = 2.0  # even if the passes took all of the grace time: one attempt of each sink
@@ -180,7 +182,7 @@ class Service:
         self._publisher = None if dry_run else StatusPublisher(session, kube.state_namespace, clock)
         self._scheduler = BackgroundScheduler(timezone="UTC")
         self._http = HttpServer(
-            make_routes(self._telemetry.registry, healthy=self._healthy, ready=self._ready, status=self.status),
+            make_routes(self._telemetry.registry, healthy=self._healthy, ready=self._ready, status=self.status, page=self._page),
             settings.http.host,
             settings.http.port,
         )
@@ -256,6 +258,28 @@ class Service:
             config_error=self._catalog.error,
             calls=self._session.meter.totals(),
         )
+
+    def _page(self, query: Query) -> Answer:
+        """The page; a number that is none means the first."""
+        process = Process(
+            now=self._clock.now(),
+            leader=self._leadership.holder(),
+            leads=self._leadership.leads(),
+            epoch=self._leadership.epoch(),
+            round_age_s=self.controller.round_age_s(),
+            dry_run=self._dry_run,
+            config_error=self._catalog.error,
+            sinks=self._dispatcher.health() if self._dispatcher is not None else (),
+            calls=self._session.meter.totals(),
+        )
+        number = query.get("page", "")
+        made = page(
+            self.controller.views(),
+            process,
+            wanted=query.get("application", ""),
+            number=int(number) if number.isascii() and number.isdigit() and len(number) <= _PAGE_DIGITS else 1,
+        )
+        return Answer(made.encode(), "text/html; charset=utf-8", headers=HEADERS)
 
     # --- life ---------------------------------------------------------------------------------------------------------------------------
 
