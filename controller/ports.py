@@ -20,6 +20,7 @@ class MessageKind(StrEnum):
     FALLBACK = "fallback"
     ALERT = "alert"
     RESOLVED = "resolved"
+    TEST = "test"  # sent by `failoverctl notify test`
     CONTROL = "control"  # paused, resumed, pinned, configuration reloaded or refused
 
 
@@ -49,6 +50,10 @@ class Message:
         fields: Further labelled values for sinks that can show them.
         mode: The mode after it (``cost`` or ``capacity``), "" if unknown.
         parts: The messages that this one stands for, the oldest first; () for an ordinary message.
+        by: Who did it, in words; "" where nobody did anything.
+        incident: What the message is about, the same for all messages about it: an alert and its resolution, a failover and its fallback.
+        cluster: The cluster's name, "" if none is configured.
+        runbook: Where it is written what to do: a URL, or a path within the documentation; "" if nothing is to be done.
     """
 
     kind: MessageKind
@@ -64,6 +69,10 @@ class Message:
     fields: Mapping[str, str] = field(default_factory=dict)
     mode: str = ""
     parts: tuple[Message, ...] = ()
+    by: str = ""
+    incident: str = ""
+    cluster: str = ""
+    runbook: str = ""
 
 
 class Notifier(Protocol):

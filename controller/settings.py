@@ -104,6 +104,10 @@ WebhookUrl = Annotated[SecretStr, AfterValidator(_https), Field(json_schema_extr
 Arns = Annotated[tuple[str, ...], AfterValidator(_arns), Field(json_schema_extra={"x-allowed": "a list of at most 5 ARNs"})]
 
 
+_TOPIC: Final = r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$"
+_BUS: Final = r"^(arn:aws[a-z-]*:events:[a-z0-9-]+:[0-9]{12}:event-bus/)?[A-Za-z0-9._/-]{1,256}$"
+
+
 class Theme(BaseModel):
     """Base of all groups of settings: immutable, and an unknown key is an error."""
 
@@ -312,6 +316,36 @@ class SlackSettings(Theme):
         return self
 
 
+class WebhookSettings(Theme):
+    """Messages as JSON to a receiver of your own. Without a URL nothing is sent."""
+
+    url_file: Path | None = Field(
+        default=None,
+        description="File with the URL, such as a mounted Secret: many receivers know their senders by it alone. Read for each message.",
+    )
+    key_file: Path | None = Field(
+        default=None, description="File with a key. Each body then carries its HMAC in the header X-Failoverctl-Signature."
+    )
+    timeout_s: float = Field(default=3, gt=0, le=60, description="Time-out of one delivery, seconds.")
+
+
+class SnsSettings(Theme):
+    """Messages to an Amazon SNS topic. Needs sns:Publish."""
+
+    topic_arn: Annotated[str, Field(pattern=_TOPIC)] | None = Field(default=None, description="ARN of the topic. Unset: nothing is sent.")
+    message_json: bool = Field(
+        default=False, description="Publish the JSON document instead of text: for queues and functions, not for people."
+    )
+
+
+class EventBridgeSettings(Theme):
+    """Messages to an Amazon EventBridge bus. Needs events:PutEvents."""
+
+    bus: Annotated[str, Field(pattern=_BUS)] | None = Field(
+        default=None, description="Name or ARN of the event bus, such as default. Unset: nothing is sent."
+    )
+
+
 class CloudWatchNotifierSettings(Theme):
     """The controller's own metrics in CloudWatch, and alarms on them."""
 
@@ -333,6 +367,12 @@ class NotificationSettings(Theme):
 
     dedup_window_s: float = Field(
         default=600, ge=0, le=86_400, description="Messages with the same key are sent once in this time, seconds. 0: always."
+    )
+    cluster: str = Field(default="", max_length=100, description="Name of the cluster in every message; empty: none.")
+    runbooks: str = Field(
+        default="",
+        pattern=r"^(https://\S+[^/\s])?$",
+        description="Where you publish docs/runbooks, without the last slash. Messages link there; empty: they name the path.",
     )
     queue: int = Field(
         default=100, ge=1, le=10_000, description="Messages that may wait for one sink. A full queue drops its oldest and counts it."
@@ -400,6 +440,9 @@ class _Fields(BaseModel):
         default=FreshnessSettings(), description="Age at which the last answer of a source counts as stale."
     )
     slack: SlackSettings = Field(default=SlackSettings(), description="The Slack sink.")
+    webhook: WebhookSettings = Field(default=WebhookSettings(), description="The webhook sink.")
+    sns: SnsSettings = Field(default=SnsSettings(), description="The SNS sink.")
+    eventbridge: EventBridgeSettings = Field(default=EventBridgeSettings(), description="The EventBridge sink.")
     cloudwatch: CloudWatchNotifierSettings = Field(default=CloudWatchNotifierSettings(), description="The CloudWatch sink.")
     notifications: NotificationSettings = Field(default=NotificationSettings(), description="Settings common to all sinks.")
     http: HttpSettings = Field(default=HttpSettings(), description="The status page, health checks and metrics.")

@@ -8,17 +8,17 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from controller.catalog.loader import load_directory
-from controller.clients.kube import KubeSession, connect
 from controller.clock import parse_rfc3339
 from controller.errors import ConfigError, FailoverError
-from controller.notifiers.redact import redact
-from controller.policy.model import Application
-from controller.settings import Settings, load_settings
+
+if TYPE_CHECKING:  # these take most of the time of a command; `--help` needs none of them
+    from controller.clients.kube import KubeSession
+    from controller.policy.model import Application
+    from controller.settings import Settings
 
 CHANGES: Final = 2  # terraform's -detailed-exitcode: 0 nothing to do, 1 error, 2 there are changes
 
@@ -57,6 +57,8 @@ class Options:
         Raises:
             ConfigError: A setting is wrong.
         """
+        from controller.settings import load_settings
+
         settings = load_settings(self.settings_file)
         kube = {name: value for name, value in (("kubeconfig", self.kubeconfig), ("context", self.context)) if value is not None}
         changes: dict[str, Any] = {"kubernetes": settings.kubernetes.model_copy(update=kube)} if kube else {}
@@ -93,6 +95,8 @@ def open_session(settings: Settings) -> KubeSession:
     Raises:
         ConfigError: There is no usable configuration.
     """
+    from controller.clients.kube import connect
+
     kube = settings.kubernetes
     return connect(kubeconfig=kube.kubeconfig, context=kube.context, connect_s=kube.connect_timeout_s, read_s=kube.read_timeout_s)
 
@@ -103,6 +107,8 @@ def load_applications(settings: Settings) -> Mapping[str, Application]:
     Raises:
         ConfigError: They cannot be read, or there are none.
     """
+    from controller.catalog.loader import load_directory
+
     applications = load_directory(settings.applications)
     if not applications:
         raise ConfigError(f"{settings.applications}: no application file found; write one, see docs/configuration.md")
@@ -166,8 +172,12 @@ def reason_given(text: str) -> str:
 
 
 def fail_cleanly(error: FailoverError) -> click.ClickException:
-    """Turns an error into command-line output without traceback and secrets."""
-    return click.ClickException(redact(str(error)))
+    """Turns an error into command-line output without traceback and secrets, with what fixes it where that is known."""
+    from controller.cli.advice import advice
+    from controller.notifiers.redact import redact
+
+    fix = advice(error)
+    return click.ClickException(redact(str(error)) + (f"\n  fix: {fix}" if fix else ""))
 
 
 def colour() -> bool | None:

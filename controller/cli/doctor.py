@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -25,7 +25,9 @@ from controller.doctor.observe import Observation, observe
 from controller.doctor.report import Level, Result
 from controller.errors import ConfigError, FailoverError
 from controller.policy.model import Application
-from controller.settings import Settings
+
+if TYPE_CHECKING:
+    from controller.settings import Settings
 
 PROBLEMS: Final = 2  # as `plan`: 0 nothing to do, 1 error, 2 there is something to be done
 

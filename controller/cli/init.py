@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -20,7 +20,9 @@ from controller.cli.common import CHANGES, Options, common_options, fail_cleanly
 from controller.clients.aws import AwsClients
 from controller.clock import SystemClock
 from controller.errors import ConfigError, FailoverError
-from controller.settings import Settings
+
+if TYPE_CHECKING:
+    from controller.settings import Settings
 
 _SHOWN: Final = "the new file"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from controller.clients.aws import AwsClients
 from controller.clients.kube import KubeSession
@@ -13,12 +14,13 @@ from controller.policy.conclusion import conclude
 from controller.policy.model import Application, Decision, Memory, Plan, Snapshot, Source, Verb
 from controller.policy.standby import Remedy, existence, remedy
 from controller.service.store import ConfigMapStore
-from controller.service.wiring import make_external
-from controller.settings import Settings
 from controller.signals.cluster import ClusterView
 from controller.signals.objects import items
 from controller.signals.observer import ClusterObserver
 from controller.signals.once import observe_once
+
+if TYPE_CHECKING:
+    from controller.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class ApplicationObserver:
     """
 
     def __init__(self, settings: Settings, session: KubeSession, clock: Clock, applications: Mapping[str, Application]) -> None:
+        from controller.service.wiring import make_external  # with everything that the service needs: not for `--help`
+
         self._settings, self._session, self._clock = settings, session, clock
         self._view = ClusterView(clock, lambda: None)
         self._external = make_external(settings, self._view, clock, AwsClients(settings.aws.region))

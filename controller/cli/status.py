@@ -23,7 +23,6 @@ from controller.cli.words import (
     proof_document,
     scaler_note,
     terminal_width,
-    unit_state,
     waits_document,
     waits_text,
     wrapped,
@@ -41,6 +40,7 @@ from controller.policy.model import Application, Mode, Snapshot, Verdict
 from controller.policy.shares import asked_shares, shown_shares
 from controller.service.explanation import next_step
 from controller.service.status import HEARTBEAT_S, read_status
+from controller.service.unit_state import unit_state
 
 _REFRESH_S: Final = 2.0
 _SHOWN_CHANGES: Final = 3

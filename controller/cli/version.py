@@ -1,12 +1,17 @@
-"""Finds the commit that this program was made from."""
+"""`failoverctl version`, and the commit that this program was made from."""
 
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Final
+
+import click
+
+from controller import __version__
 
 _DISTRIBUTION: Final = "mixed-accelerator-failover"
 _ROOT: Final = Path(__file__).parents[2]
@@ -41,3 +46,10 @@ def _git(*words: str) -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()
+
+
+@click.command("version")
+def version_command() -> None:
+    """Print the version, the commit and the Python that runs it."""
+    made = commit()
+    click.echo(f"failoverctl {__version__}{f' ({made})' if made else ''}, Python {platform.python_version()}")

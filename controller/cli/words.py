@@ -11,9 +11,6 @@ from typing import Any, Final
 from controller.clock import format_rfc3339
 from controller.policy import text
 from controller.policy.annotations import MARKER
-from controller.policy.availability import healthy_targets
-from controller.policy.breach import latency_breach
-from controller.policy.demand import total_demand
 from controller.policy.hold import Waiting
 from controller.policy.model import (
     Action,
@@ -22,13 +19,13 @@ from controller.policy.model import (
     GuardResult,
     HoldStrategy,
     Mode,
-    Shortage,
     Snapshot,
     UnitEvidence,
     UnitObservation,
     Verb,
 )
 from controller.policy.routing import parse_action
+from controller.service.unit_state import unit_state
 
 Line = tuple[str, str]
 
@@ -54,39 +51,6 @@ def wrapped(style: str, start: str, words: str, width: int) -> Iterator[Line]:
 def mode_word(mode: Mode | None) -> str:
     """A mode as a heading."""
     return str(mode).upper() if mode else "UNKNOWN"
-
-
-def unit_state(snapshot: Snapshot, judged: UnitEvidence) -> tuple[str, str]:
-    """Style and text for the state of one unit. It is good only where nothing that is known of it is bad.
-
-    Args:
-        snapshot: What is observed.
-        judged: What is proven of the unit.
-    """
-    if judged.shortage is Shortage.PROVEN:
-        return "bad", f"short ({judged.cause}, proof {judged.proof})"
-    if judged.shortage is Shortage.SUSPECTED:
-        if not judged.attempts:
-            return "warn", "NodePool at its limit"
-        missing = f", not yet: {text.listing(judged.missing)}" if judged.missing else ""
-        return "warn", f"refused in part ({judged.cause}){missing}" if judged.demand else f"refused ({judged.cause}), no pod waits"
-    if judged.last_failure_at is not None:
-        return "warn", f"was short; return: {judged.returned}"
-    if judged.demand:
-        return "warn", "waiting for a node"
-    observed = snapshot.units[judged.unit]
-    if observed.ready is None or observed.desired is None:
-        return "unknown", "replicas not known"
-    if slow := latency_breach(snapshot, [judged.unit]):
-        return "warn", slow
-    if judged.ready < observed.desired:
-        return "warn", f"{judged.ready} of {observed.desired} replicas ready"
-    if judged.ready < judged.needed:
-        return "warn", f"{judged.ready} of {judged.needed} needed replicas ready"
-    targets = healthy_targets(snapshot).get(snapshot.application.unit(judged.unit).backend.service, judged.ready)
-    if targets < judged.ready:
-        return "warn", f"{targets} of {judged.ready} targets healthy"
-    return "good", "demand met" if total_demand(snapshot) is not None else "no pod waits"
 
 
 def proof_document(judged: UnitEvidence) -> dict[str, Any]:

@@ -7,16 +7,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final
-
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
-from botocore.parsers import ResponseParserError
+from typing import TYPE_CHECKING, Any, Final
 
 from controller.clients.calls import CallMeter
 from controller.errors import Forbidden, NotFound, Rejected, RemoteError, Unavailable
 from controller.foreign import shown
+
+if TYPE_CHECKING:  # boto3 takes half a second of CPU to import: only what asks AWS pays for it
+    import boto3
+    from botocore.exceptions import ClientError
 
 _THROTTLES: Final = frozenset({
     "Throttling", "ThrottlingException", "ThrottledException", "RequestLimitExceeded", "TooManyRequestsException", "RequestThrottled",
@@ -56,6 +55,9 @@ class AwsClients:
         Raises:
             RemoteError: No region or no credentials are configured.
         """
+        import boto3
+        from botocore.config import Config
+
         with self._lock:
             if service not in self._clients:
                 config = Config(
@@ -89,6 +91,9 @@ def translated(service: str, operation: str) -> Iterator[None]:
     Raises:
         RemoteError: One of its subclasses by error code, see `controller.errors`.
     """
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+    from botocore.parsers import ResponseParserError
+
     try:
         yield
     except ClientError as error:

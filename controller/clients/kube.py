@@ -9,21 +9,34 @@ Bodies are sent byte for byte as given, so that the bytes of a plan are the byte
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
 import urllib3
-from kubernetes import client as kubernetes_client
-from kubernetes import config as kubernetes_config
 
 from controller.clients.calls import CallMeter
 from controller.errors import ConfigError, Conflict, Forbidden, Gone, NotFound, Rejected, RemoteError, Unavailable
 from controller.foreign import decode, shown
+
+if TYPE_CHECKING:  # it takes half a second of CPU to import: only what connects pays for it
+    from kubernetes import client as kubernetes_client
+
+UNREACHABLE: Final = {
+    "NewConnectionError": "the connection is refused",
+    "NameResolutionError": "the name cannot be resolved",
+    "ConnectTimeoutError": "no connection in time",
+    "ReadTimeoutError": "no answer in time",
+    "SSLError": "TLS failed: another certificate than the kubeconfig names",
+    "ProxyError": "the proxy does not connect",
+    "ProtocolError": "the connection broke",
+}
+"""What urllib3's exceptions mean to people, by name."""
 
 JSON: Final = "application/json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
@@ -122,6 +135,8 @@ class KubeSession:
         # ApiClient builds the pool with the CA, client certificate and proxy settings of the configuration; retries are ours to decide.
         configuration.retries = False
         configuration.connection_pool_maxsize = 32
+        from kubernetes import client as kubernetes_client
+
         self._api = kubernetes_client.ApiClient(configuration)
         self._pool: urllib3.PoolManager = self._api.rest_client.pool_manager
 
@@ -276,12 +291,18 @@ class KubeSession:
             if stream and response.status >= _NOT_SUCCESS:
                 response.read(decode_content=True, cache_content=True)
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise Unavailable(f"{method} {path}: {type(error).__name__}") from error
+            raise self._unreachable(method, path, error) from error
         except ValueError:  # a header that HTTP does not allow: its text would show the token
             raise Unavailable(f"{method} {path}: the credentials cannot be sent as a header") from None
         if response.status >= _NOT_SUCCESS:
             raise _error(method, path, response, content_type)
         return response
+
+    def _unreachable(self, method: str, path: str, error: Exception) -> Unavailable:
+        """That no answer came, in words; the exception's own text repeats the URL and more."""
+        name = type(error).__name__
+        words = f"{self.host}: {UNREACHABLE[name]}" if name in UNREACHABLE else name
+        return Unavailable(f"{method} {path}: {words}", code=name)
 
     def _headers(self, method: str, path: str, content_type: str | None) -> dict[str, str]:
         headers = {"Accept": JSON, "User-Agent": "failoverctl"}
@@ -348,15 +369,54 @@ def connect(*, kubeconfig: str | None = None, context: str | None = None, connec
     Raises:
         ConfigError: There is no usable configuration.
     """
+    from kubernetes import client as kubernetes_client
+    from kubernetes import config as kubernetes_config
+
     configuration = kubernetes_client.Configuration()
     in_cluster = "KUBERNETES_SERVICE_HOST" in os.environ and Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists()
+    plugin = _PluginErrors()
     try:
         if kubeconfig is None and context is None and "KUBECONFIG" not in os.environ and in_cluster:
             kubernetes_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
-            kubernetes_config.load_kube_config(config_file=kubeconfig, context=context, client_configuration=configuration)  # type: ignore[no-untyped-call]
+            with plugin.heard():
+                kubernetes_config.load_kube_config(config_file=kubeconfig, context=context, client_configuration=configuration)  # type: ignore[no-untyped-call]
     except Exception as error:  # for a broken file the package raises various errors, such as YAML, type and base64 errors
         raise ConfigError(
-            f"no Kubernetes API server: {error}\n  set KUBECONFIG or --kubeconfig to a readable file, or run inside a cluster"
+            f"no Kubernetes API server: {error}\n  fix: name a kubeconfig with KUBECONFIG or --kubeconfig, and one of its contexts with "
+            "--context (`kubectl config get-contexts`), or run inside a cluster"
         ) from error
+    if plugin.said:
+        raise ConfigError(f"the kubeconfig's credential plugin failed: {plugin.said}\n  fix: {plugin.fix}")
     return KubeSession(configuration, connect_s=connect_s, read_s=read_s)
+
+
+class _PluginErrors(logging.Handler):
+    """What the `kubernetes` package says of a credential plugin that failed: it logs that, and goes on without credentials."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.said = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keeps the first error."""
+        self.said = self.said or record.getMessage()[:_MAX_ERROR_TEXT]
+
+    @property
+    def fix(self) -> str:
+        """What to do about it."""
+        if "No such file or directory" in self.said:
+            return "install that program (for EKS the AWS CLI), or put it into PATH"
+        if "sso" in self.said.lower() or "expired" in self.said.lower():
+            return "aws sso login, with --profile or AWS_PROFILE as the kubeconfig uses it"
+        return "run the command under users[].user.exec of the kubeconfig; `aws sts get-caller-identity` shows whether you are logged in"
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Listens instead of the root logger's handlers, which would print a line of their own."""
+        root = logging.getLogger()
+        before, root.handlers = root.handlers, [self]
+        try:
+            yield
+        finally:
+            root.handlers = before

@@ -30,7 +30,12 @@ _SERVICE: Final = "cloudwatch"
 _MAX_NAMESPACE: Final = 255
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9._/#:-]+")
 _DIGEST: Final = 8
-_COUNTERS: Final = {MessageKind.FAILOVER: "Failovers", MessageKind.FALLBACK: "Fallbacks", MessageKind.ALERT: "Alerts"}
+_COUNTERS: Final = {
+    MessageKind.FAILOVER: "Failovers",
+    MessageKind.FALLBACK: "Fallbacks",
+    MessageKind.ALERT: "Alerts",
+    MessageKind.TEST: "Tests",
+}
 _UNORDERED: Final = frozenset({"AlarmActions", "OKActions"})
 
 _T = TypeVar("_T")

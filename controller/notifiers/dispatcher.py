@@ -42,6 +42,7 @@ class Dispatcher:
         stuck_after_s: Seconds without an answer after which a sink counts as dead.
         jitter: Returns values in [0, 1).
         redactor: Applied to every message and every error.
+        complete: Adds to each message what all have in common.
 
     Raises:
         ValueError: Two sinks share a name, or a bound is out of range.
@@ -62,6 +63,7 @@ class Dispatcher:
         stuck_after_s: float = 60.0,
         jitter: Callable[[], float] = random.random,
         redactor: Redactor = DEFAULT,
+        complete: Callable[[Message], Message] = lambda message: message,
     ) -> None:
         names = [sink.name for sink in sinks]
         if len(set(names)) < len(names):
@@ -76,13 +78,13 @@ class Dispatcher:
             dead_after=dead_after,
             stuck_after_s=stuck_after_s,
         )
-        self._clock = clock
+        self._clock, self._complete = clock, complete
         self._sinks = tuple(Sink(sink, clock, limits, on_change=self._announce, jitter=jitter, redactor=redactor) for sink in sinks)
 
     def publish(self, message: Message) -> None:
         """Queues a message for every sink. Never blocks, never raises."""
         try:
-            self._offer(Item(message, self._clock.monotonic()))
+            self._offer(Item(self._complete(message), self._clock.monotonic()))
             self._check()
         except Exception as error:  # noqa: BLE001 - a notification must never fail its caller
             _log.error("notifier.publish_failed", error=type(error).__name__)  # no text: it is not redacted yet
@@ -133,4 +135,4 @@ class Dispatcher:
             at=self._clock.now(),
             dedup_key=f"notifier:{name}",
         )
-        self._offer(Item(message, self._clock.monotonic(), about=name))
+        self._offer(Item(self._complete(message), self._clock.monotonic(), about=name))

@@ -13,6 +13,7 @@ ELLIPSIS: Final = "…"
 
 _SEVERITIES: Final = {Severity.INFO: "• Info", Severity.WARNING: "⚠ Warning", Severity.CRITICAL: "✖ Critical"}
 _RESOLVED: Final = "✔ Resolved"
+_TEST: Final = "• Test"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +24,15 @@ class View:
         mark: Icon and word, never the icon alone: ``⚠ Warning``.
         title: What happened.
         points: Label and text of why, cost and next, without the empty ones.
-        facts: Label and value of the rest: application, mode, reason, time, further fields.
+        facts: Label and value of the rest: cluster, application, mode, reason, who, time, further fields.
+        runbook: Where it is written what to do, a URL or a path; "" if there is nothing to do.
     """
 
     mark: str
     title: str
     points: tuple[tuple[str, str], ...]
     facts: tuple[tuple[str, str], ...]
+    runbook: str = ""
 
     @property
     def headline(self) -> str:
@@ -41,23 +44,27 @@ def view(message: Message) -> View:
     """Composes the texts of a message, the same for every sink."""
     points = (("Why", message.why), ("Cost", message.cost), ("Next", message.next))
     facts = (
+        ("Cluster", message.cluster),
         ("Application", message.application or "the controller itself"),
         ("Mode", message.mode),
         ("Reason", message.reason),
+        ("By", message.by),
         ("At", format_rfc3339(message.at)),
         *message.fields.items(),
     )
     return View(
-        mark=_RESOLVED if message.kind is MessageKind.RESOLVED else _SEVERITIES[message.severity],
+        mark={MessageKind.RESOLVED: _RESOLVED, MessageKind.TEST: _TEST}.get(message.kind, _SEVERITIES[message.severity]),
         title=one_line(message.title) or message.kind.value,
         points=_filled(points),
         facts=_filled(facts),
+        runbook=one_line(message.runbook),
     )
 
 
 def plain(shown: View) -> str:
     """Several lines of plain text, for a notification's preview or a sink without markup."""
-    return "\n".join((shown.headline, *(f"{label}: {text}" for label, text in shown.points)))
+    runbook = (f"Runbook: {shown.runbook}",) if shown.runbook else ()
+    return "\n".join((shown.headline, *(f"{label}: {text}" for label, text in shown.points), *runbook))
 
 
 def sentence(shown: View) -> str:

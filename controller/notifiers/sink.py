@@ -361,6 +361,7 @@ def _redacted(message: Message, redactor: Redactor) -> Message:
         why=redactor(message.why),
         cost=redactor(message.cost),
         next=redactor(message.next),
+        by=redactor(message.by),
         fields={redactor(name): redactor(value) for name, value in message.fields.items()},
         parts=tuple(_redacted(part, redactor) for part in message.parts),
     )

@@ -9,21 +9,17 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import re
-import socket
-import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
-from http.client import HTTPException, HTTPMessage
-from pathlib import Path
-from typing import IO, Any, Final
-from urllib.parse import urlsplit
+from collections.abc import Callable, Sequence
+from http.client import HTTPException
+from typing import Any, Final
 
 from pydantic import SecretStr
 from slack_sdk.webhook import WebhookClient, WebhookResponse
 
-from controller.errors import Forbidden, Rejected, RemoteError, Unavailable
+from controller.errors import Rejected, RemoteError, Unavailable
+from controller.notifiers.endpoint import MAX_REPLY, NoRedirects, cause, is_url, url_reader, verdict
 from controller.notifiers.redact import DEFAULT, MASK, Redactor
 from controller.notifiers.render import ELLIPSIS, View, plain, view
 from controller.ports import Message
@@ -35,9 +31,6 @@ MAX_FIELDS: Final = 10  # a section
 MAX_BLOCKS: Final = 50
 MAX_FALLBACK: Final = 3000
 
-_MAX_REPLY: Final = 1024  # bytes; Slack answers "ok" or an error code
-_MAX_URL_FILE: Final = 4096
-_CODE: Final = re.compile(r"[a-z][a-z0-9_]{1,40}")
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 # Not from logging.getLogger: this logger has no parent, so nobody can change its handlers or level. slack_sdk logs the URL at NOTSET.
@@ -49,13 +42,13 @@ class SlackNotifier:
 
     Args:
         webhook_url: The URL, or a function that reads it anew for each message, so that it can be rotated without a restart; see
-            `webhook_file`.
+            `file_reader`.
         timeout_s: Time-out for connecting, sending and each receive, seconds.
         redactor: Where the URL is registered, so that it is masked in every other text.
     """
 
     def __init__(self, webhook_url: str | SecretStr | Callable[[], str], timeout_s: float = 5.0, *, redactor: Redactor = DEFAULT) -> None:
-        self._read_url = _reader(webhook_url)
+        self._read_url = url_reader(webhook_url)
         self._timeout_s = timeout_s
         self._redactor = redactor
         # Register the URL now: the first message is redacted before it arrives here. A mounted file may still be missing.
@@ -92,15 +85,15 @@ class SlackNotifier:
         try:
             response = _Client(url, self._timeout_s).send(text=fallback_text(shown), blocks=blocks(shown))
         except (OSError, HTTPException) as error:  # URLError and time-outs are OSErrors
-            return Unavailable(f"slack: {_cause(error)}")
+            return Unavailable(f"slack: {cause(error)}")
         except Exception as error:  # noqa: BLE001 - its text may contain the URL, so only its type is passed on
             return Rejected(f"slack: the request could not be made: {type(error).__name__}")
-        return _verdict(response)
+        return verdict("slack", response.status_code, response.body or "", response.headers)
 
     def _url(self) -> str:
         """Reads the webhook URL and registers it as a secret; "" if the text is not a URL."""
         url = self._read_url().strip()
-        if not _is_url(url):
+        if not is_url(url):
             return ""
         self._redactor.register(url)
         return url
@@ -115,40 +108,15 @@ class _Client(WebhookClient):
 
     def _perform_http_request_internal(self, url: str, req: urllib.request.Request) -> WebhookResponse:
         # The original follows redirects (a POST becomes a GET, whose 200 would count as delivered), ignores NO_PROXY and reads unbounded.
-        opener = urllib.request.build_opener(_NoRedirects)
+        opener = urllib.request.build_opener(NoRedirects)
         try:
             answer = opener.open(req, timeout=self._timeout_s)
         except urllib.error.HTTPError as error:
             answer = error
         with answer:
             # read1, not read: one receive is bounded by one time-out, even if the rest arrives slowly.
-            body = answer.read1(_MAX_REPLY).decode(errors="replace")
+            body = answer.read1(MAX_REPLY).decode(errors="replace")
             return WebhookResponse(url=url, status_code=answer.status, body=body, headers=dict(answer.headers.items()))
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Treats a redirect as an error."""
-
-    def redirect_request(
-        self,
-        req: urllib.request.Request,  # noqa: ARG002 - the base class's signature
-        fp: IO[bytes],  # noqa: ARG002
-        code: int,  # noqa: ARG002
-        msg: str,  # noqa: ARG002
-        headers: HTTPMessage,  # noqa: ARG002
-        newurl: str,  # noqa: ARG002
-    ) -> urllib.request.Request | None:
-        return None
-
-
-def webhook_file(path: Path) -> Callable[[], str]:
-    """Returns a function that reads the webhook URL from a file, e.g. of a mounted Secret, at each call."""
-
-    def read() -> str:
-        with path.open(encoding="utf-8") as file:
-            return file.read(_MAX_URL_FILE)
-
-    return read
 
 
 def fallback_text(shown: View) -> str:
@@ -161,6 +129,8 @@ def blocks(shown: View) -> list[dict[str, Any]]:
     header = {"type": "plain_text", "text": fit(shown.headline, MAX_HEADER), "emoji": False}
     made: list[dict[str, Any]] = [{"type": "header", "text": header}]
     made += [{"type": "section", "text": _labelled(label, text, MAX_SECTION)} for label, text in shown.points]
+    if shown.runbook:
+        made.append({"type": "section", "text": _runbook(shown.runbook)})
     for start in range(0, len(shown.facts), MAX_FIELDS):
         facts: Sequence[tuple[str, str]] = shown.facts[start : start + MAX_FIELDS]
         made.append({"type": "section", "fields": [_labelled(label, text, MAX_FIELD) for label, text in facts]})
@@ -181,60 +151,14 @@ def fit(text: str, limit: int) -> str:
     return made
 
 
+def _runbook(where: str) -> dict[str, Any]:
+    """A link where the runbook is a URL. It comes from the configuration, never from what is observed."""
+    escaped = fit(where, MAX_FIELD)
+    text = f"<{escaped}|What to do>" if is_url(where) and "|" not in where else escaped
+    return {"type": "mrkdwn", "text": f"*Runbook*\n{text}", "verbatim": True}
+
+
 def _labelled(label: str, text: str, limit: int) -> dict[str, Any]:
     head = f"*{fit(label, MAX_HEADER)}*\n"
     # verbatim: Slack makes no links, mentions or channels of it.
     return {"type": "mrkdwn", "text": head + fit(text, limit - len(head)), "verbatim": True}
-
-
-def _reader(webhook_url: str | SecretStr | Callable[[], str]) -> Callable[[], str]:
-    if isinstance(webhook_url, SecretStr):
-        return webhook_url.get_secret_value
-    if isinstance(webhook_url, str):
-        return lambda: webhook_url
-    return webhook_url
-
-
-def _is_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and len(parts.path) > 1
-    except ValueError:
-        return False
-    return bool(usable) and text.isascii() and text.isprintable() and " " not in text
-
-
-def _cause(error: OSError | HTTPException) -> str:
-    """The cause in words, without the exception's own text, which may contain the URL."""
-    reason = error.reason if isinstance(error, urllib.error.URLError) else error
-    match reason:
-        case TimeoutError():
-            return "no answer in time"
-        case socket.gaierror():
-            return "the host name cannot be resolved"
-        case ConnectionRefusedError():
-            return "connection refused"
-        case ssl.SSLError():
-            return f"TLS failed: {type(reason).__name__}"
-        case _:
-            return f"the connection failed: {type(reason).__name__}"
-
-
-def _verdict(response: WebhookResponse) -> RemoteError | None:
-    status = response.status_code
-    if 200 <= status < 300:  # noqa: PLR2004
-        return None
-    body = (response.body or "").strip()
-    code = body if _CODE.fullmatch(body) else ""  # anything else may be a foreign page that repeats the URL
-    text = f"slack: {status} {code}".rstrip()
-    if status in {408, 429} or status >= 500:  # noqa: PLR2004
-        return Unavailable(text, status=status, code=code, retry_after_s=_retry_after(response.headers))
-    return (Forbidden if status in {401, 403} else Rejected)(text, status=status, code=code)
-
-
-def _retry_after(headers: Mapping[str, Any]) -> float | None:
-    """The seconds of ``Retry-After``. Slack sends whole seconds; a date, which HTTP also allows, is ignored."""
-    for name, value in headers.items():
-        if name.lower() == "retry-after" and str(value).strip().isdecimal():
-            return float(str(value).strip()[:9])
-    return None

@@ -192,9 +192,13 @@ def _in_new_mode(changed: Memory, decision: Decision, mode: Mode, now: float) ->
         level += 1
     # A mode change starts its own time: nothing waits for the previous one any more.
     fresh = replace(changed, unverified_since=now, nudges=0, nudged_at=None, reversed_at=None)
-    by = decision.details.get("by") or "a person" if decision.reason is Reason.PINNED_TO_MODE else CONTROLLER
-    made = _mode_changed(fresh, ModeChange(now, mode, decision.reason, decision.sentence, by), level)
+    made = _mode_changed(fresh, ModeChange(now, mode, decision.reason, decision.sentence, author(decision)), level)
     return replace(made, units={}) if decision.verb is Verb.FALLBACK else made
+
+
+def author(decision: Decision) -> str:
+    """Who makes a mode change: the person who pinned the mode, or the controller."""
+    return decision.details.get("by") or "a person" if decision.reason is Reason.PINNED_TO_MODE else CONTROLLER
 
 
 def _mode_changed(memory: Memory, change: ModeChange, level: int) -> Memory:

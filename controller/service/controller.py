@@ -6,6 +6,7 @@ other workers go on meanwhile. AWS and the notifiers have threads of their own.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from controller.policy.plan import describe
 from controller.ports import Leadership, Message, StateStore
 from controller.service.application_pass import Acted, ApplicationPass
 from controller.service.executor import Executor, Outcome
+from controller.service.explanation import next_step
 from controller.service.messages import adopted, alert_changes, override_changes, routed
 from controller.service.recorder import Recorder
 from controller.service.retries import Backoff
@@ -188,13 +190,17 @@ class Controller:
         self._telemetry.queued.set(self._queue.waiting())
         return min(wait, self._interval_s)
 
+    def round_age_s(self) -> float:
+        """Seconds since the last round over the due applications ended."""
+        return self._clock.monotonic() - self._last_round
+
     def problem(self, limit_s: float) -> str:
         """Why this process should be restarted, "" if it should not.
 
         Args:
             limit_s: How long ago `run_due` may have returned last, seconds.
         """
-        age, longest = self._clock.monotonic() - self._last_round, self._queue.longest_s()
+        age, longest = self.round_age_s(), self._queue.longest_s()
         if age > limit_s:
             return f"the last pass ended {age:.0f} s ago, limit {limit_s:.0f} s"
         return f"a pass has lasted {longest:.0f} s, limit {STUCK_PASS_S:.0f} s" if longest > STUCK_PASS_S else ""
@@ -295,7 +301,8 @@ class Controller:
         if not snapshot.leader:
             record.alerts = {}  # only the leader notifies; when this replica begins to lead, it notifies of the alerts that are still on
             return
-        record.alerts, messages = alert_changes(snapshot, record.alerts, decision.alerts, decision.mode)
+        coming = functools.partial(next_step, conclusion.memory, snapshot)
+        record.alerts, messages = alert_changes(snapshot, record.alerts, decision.alerts, decision.mode, coming)
         messages += news
         if record.override is not None:
             messages += override_changes(snapshot, record.override)

@@ -1,4 +1,4 @@
-"""The HTTP endpoint, read-only: ``/healthz``, ``/readyz``, ``/metrics`` and ``/status``.
+"""The HTTP endpoint, read-only: the page at ``/``, and ``/healthz``, ``/readyz``, ``/metrics`` and ``/status``.
 
 Four answers for a kubelet and a Prometheus need no framework: one with an event loop took 9 MiB, a tenth of an idle process.
 
@@ -15,11 +15,12 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from io import BytesIO
 from typing import Final
+from urllib.parse import parse_qsl
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -36,6 +37,7 @@ _REQUEST_S: Final = 5.0
 """Longest time of a request from its connection to the last byte of its answer, seconds."""
 _OPEN: Final = 256  # connections whose request has not arrived; one more closes the oldest of them
 _BACKLOG: Final = 128
+_LONGEST_QUERY: Final = 2048
 _HEAD: Final = 8192  # bytes of a request's head
 _ENDS: Final = (b"\r\n\r\n", b"\n\n")
 _PROBES: Final = frozenset({"/healthz", "/readyz"})
@@ -53,12 +55,18 @@ class Answer:
     content: bytes
     content_type: str = "text/plain; charset=utf-8"
     code: int = HTTPStatus.OK
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
-Routes = Mapping[str, Callable[[], Answer]]
+Query = Mapping[str, str]
+"""The parameters of a request, the last of each name."""
+
+Routes = Mapping[str, Callable[[Query], Answer]]
 
 
-def make_routes(registry: CollectorRegistry, *, healthy: Check, ready: Check, status: Callable[[], Object]) -> Routes:
+def make_routes(
+    registry: CollectorRegistry, *, healthy: Check, ready: Check, status: Callable[[], Object], page: Callable[[Query], Answer]
+) -> Routes:
     """The answers by path.
 
     Args:
@@ -66,10 +74,11 @@ def make_routes(registry: CollectorRegistry, *, healthy: Check, ready: Check, st
         healthy: Returns why this process should be restarted, "" if it should not.
         ready: Returns why this process is not ready, "" if it is.
         status: The status document.
+        page: Makes the page at ``/``.
     """
 
-    def checked(check: Check) -> Callable[[], Answer]:
-        def answer() -> Answer:
+    def checked(check: Check) -> Callable[[Query], Answer]:
+        def answer(_: Query) -> Answer:
             problem = check()
             return Answer((problem or "ok").encode(), code=HTTPStatus.SERVICE_UNAVAILABLE if problem else HTTPStatus.OK)
 
@@ -78,8 +87,9 @@ def make_routes(registry: CollectorRegistry, *, healthy: Check, ready: Check, st
     return {
         "/healthz": checked(healthy),
         "/readyz": checked(ready),
-        "/metrics": lambda: Answer(generate_latest(registry), CONTENT_TYPE_LATEST),
-        "/status": lambda: Answer(json.dumps(status()).encode(), "application/json"),
+        "/": page,
+        "/metrics": lambda _: Answer(generate_latest(registry), CONTENT_TYPE_LATEST),
+        "/status": lambda _: Answer(json.dumps(status()).encode(), "application/json"),
     }
 
 
@@ -255,21 +265,24 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_content=False)
 
     def _answer(self, *, with_content: bool) -> None:
-        answer = self._made(self.path.partition("?")[0])
+        path, _, query = self.path.partition("?")
+        answer = self._made(path, query[:_LONGEST_QUERY])
         self.send_response(answer.code)
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(answer.content)))
         self.send_header("Cache-Control", "no-store")
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
         self.end_headers()
         if with_content:
             self.wfile.write(answer.content)
 
-    def _made(self, path: str) -> Answer:
+    def _made(self, path: str, query: str) -> Answer:
         route = self._routes.get(path)
         if route is None:
             return Answer(b"not found", code=HTTPStatus.NOT_FOUND)
         try:
-            return route()
+            return route(dict(parse_qsl(query)))
         except Exception:
             log.exception("http.failed", path=path)
             return Answer(b"internal error", code=HTTPStatus.INTERNAL_SERVER_ERROR)

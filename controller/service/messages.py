@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -12,6 +12,7 @@ from controller.policy.cost import effect, spend_per_hour
 from controller.policy.decide import observed_mode
 from controller.policy.figures import Figures
 from controller.policy.guards import reason_text, until_text
+from controller.policy.memory import author
 from controller.policy.model import Alert, Application, Decision, Mode, ModeChange, Override, Snapshot, Verb
 from controller.policy.reasons import Reason
 from controller.ports import Message, MessageKind, Severity
@@ -63,6 +64,8 @@ def _mode_changed(snapshot: Snapshot, decision: Decision) -> Message:
         at=snapshot.now,
         fields=fields,
         mode=str(mode),
+        by=author(decision),
+        incident=f"{application.key}/mode",
     )
 
 
@@ -81,6 +84,8 @@ def adopted(snapshot: Snapshot, change: ModeChange) -> Message:
         next="it counts as a mode change made now; the guards decide again",
         at=snapshot.now,
         mode=str(change.to),
+        by=routing.writer,
+        incident=f"{application.key}/mode",
     )
 
 
@@ -113,6 +118,7 @@ def _stepped(snapshot: Snapshot, decision: Decision) -> Message:
         next="capacity mode stays; the hold before the next attempt is doubled" if taken_back else healthy,
         at=snapshot.now,
         mode=str(Mode.CAPACITY),
+        incident=f"{application.key}/mode",
     )
 
 
@@ -134,7 +140,7 @@ def _rerouted(snapshot: Snapshot, decision: Decision) -> Message:
 
 
 def alert_changes(
-    snapshot: Snapshot, before: Mapping[str, Alert], now: Iterable[Alert], mode: Mode | None
+    snapshot: Snapshot, before: Mapping[str, Alert], now: Iterable[Alert], mode: Mode | None, then: Callable[[], str] = lambda: ""
 ) -> tuple[dict[str, Alert], list[Message]]:
     """The messages about a change of the set of alerts.
 
@@ -143,12 +149,15 @@ def alert_changes(
         before: The alerts that were on, by key.
         now: The alerts that are on now.
         mode: The present mode.
+        then: Says what comes next; called only where there is a new alert.
 
     Returns:
         The alerts that are on, by key, and the messages about new and resolved ones.
     """
     on = {alert.key: alert for alert in now}
-    messages = [_alert(snapshot, alert, mode, resolved=False) for key, alert in on.items() if key not in before]
+    new = [alert for key, alert in on.items() if key not in before]
+    coming = then() if new else ""
+    messages = [replace(_alert(snapshot, alert, mode, resolved=False), next=coming) for alert in new]
     messages += [_alert(snapshot, alert, mode, resolved=True) for key, alert in before.items() if key not in on]
     return on, messages
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container, Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -16,7 +16,9 @@ from controller.notifiers.dispatcher import SinkHealth
 from controller.policy.ledger import Ledger
 from controller.policy.model import Target, Verification
 from controller.policy.plan import FIELD_MANAGER
-from controller.service.controller import View
+
+if TYPE_CHECKING:
+    from controller.service.controller import View
 
 NAME: Final = "failoverctl-status"
 PUBLISH_S: Final = 3.0

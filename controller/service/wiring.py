@@ -20,19 +20,21 @@ from controller.notifiers.cloudwatch import CloudWatchNotifier
 from controller.notifiers.dispatcher import Dispatcher
 from controller.notifiers.events import EventNotifier, Involved
 from controller.notifiers.redact import DEFAULT as REDACTOR
+from controller.notifiers.runbooks import Context
 from controller.ports import Notifier, Severity
 from controller.service.controller import WORKERS, Controller
 from controller.service.election import Timing
 from controller.service.executor import Executor
-from controller.service.http import HttpServer, make_routes
+from controller.service.http import Answer, HttpServer, Query, make_routes
 from controller.service.kube_applier import KubeApplier
 from controller.service.leadership import Elected, LeaseLeadership, SingleReplica
 from controller.service.messages import control, leadership, overloaded
+from controller.service.page import HEADERS, Process, page
 from controller.service.recorder import make_recorder
 from controller.service.status import PUBLISH_S, StatusPublisher, document
 from controller.service.store import ConfigMapStore, ReadOnlyStore
 from controller.service.telemetry import Telemetry
-from controller.settings import Settings, SlackSettings
+from controller.settings import Settings
 from controller.signals.budget import CallBudget
 from controller.signals.cloudwatch import CloudWatchPoller
 from controller.signals.cluster import ClusterView, Watches
@@ -44,6 +46,7 @@ from controller.signals.objects import text
 from controller.signals.observer import ClusterObserver
 
 _ELBV2_BURST: Final = 40.0
+_PAGE_DIGITS: Final = 6  # of the number of a page
 _STALLED_INTERVALS: Final = 3  # the process is restarted after that many intervals without a finished round
 _LAST_WRITES_S: Final = 10.0  # one action and one save, with their deadlines and the confirmation of leadership before each
 _LAST_MESSAGES_S: Final = 2.0  # even if the passes took all of the grace time: one attempt of each sink
@@ -179,7 +182,7 @@ class Service:
         self._publisher = None if dry_run else StatusPublisher(session, kube.state_namespace, clock)
         self._scheduler = BackgroundScheduler(timezone="UTC")
         self._http = HttpServer(
-            make_routes(self._telemetry.registry, healthy=self._healthy, ready=self._ready, status=self.status),
+            make_routes(self._telemetry.registry, healthy=self._healthy, ready=self._ready, status=self.status, page=self._page),
             settings.http.host,
             settings.http.port,
         )
@@ -199,19 +202,17 @@ class Service:
         return LeaseLeadership(self._session, self._settings.kubernetes.state_namespace, timing, self._clock, self._leadership_changed)
 
     def _cloudwatch_notifier(self) -> CloudWatchNotifier | None:
-        wanted = self._settings.cloudwatch
-        if not wanted.enabled or self._dry_run:
-            return None
-        return CloudWatchNotifier(self._clients, wanted.namespace, wanted.alarm_actions, clock=self._clock, alarms=wanted.alarm_enabled)
+        return None if self._dry_run else cloudwatch_sink(self._settings, self._clients, self._clock)
 
     def _make_dispatcher(self, extra: tuple[Notifier, ...]) -> Dispatcher:
         slack, common = self._settings.slack, self._settings.notifications
-        sinks: list[Notifier] = [EventNotifier(self._session, self._clock, self._involved), *extra, *_slack(slack)]
+        sinks = [EventNotifier(self._session, self._clock, self._involved), *extra, *outer_sinks(self._settings, self._clients)]
         if self._cloudwatch is not None:
             sinks.append(self._cloudwatch)
         return Dispatcher(
             sinks,
             self._clock,
+            complete=Context(common.cluster, common.runbooks).complete,
             dedup_window_s=common.dedup_window_s,
             queue_size=common.queue,
             attempts=slack.attempts,
@@ -257,6 +258,28 @@ class Service:
             config_error=self._catalog.error,
             calls=self._session.meter.totals(),
         )
+
+    def _page(self, query: Query) -> Answer:
+        """The page; a number that is none means the first."""
+        process = Process(
+            now=self._clock.now(),
+            leader=self._leadership.holder(),
+            leads=self._leadership.leads(),
+            epoch=self._leadership.epoch(),
+            round_age_s=self.controller.round_age_s(),
+            dry_run=self._dry_run,
+            config_error=self._catalog.error,
+            sinks=self._dispatcher.health() if self._dispatcher is not None else (),
+            calls=self._session.meter.totals(),
+        )
+        number = query.get("page", "")
+        made = page(
+            self.controller.views(),
+            process,
+            wanted=query.get("application", ""),
+            number=int(number) if number.isascii() and number.isdigit() and len(number) <= _PAGE_DIGITS else 1,
+        )
+        return Answer(made.encode(), "text/html; charset=utf-8", headers=HEADERS)
 
     # --- life ---------------------------------------------------------------------------------------------------------------------------
 
@@ -446,14 +469,36 @@ def _logged(name: str, work: Callable[[], None], stop: threading.Event) -> Calla
     return job
 
 
-def _slack(settings: SlackSettings) -> Iterator[Notifier]:
-    """The Slack sink, if it is configured. Only then is slack_sdk imported: it takes 2 MiB."""
-    if settings.webhook_url is None and settings.webhook_url_file is None:
-        return
-    from controller.notifiers.slack import SlackNotifier, webhook_file
+def cloudwatch_sink(settings: Settings, clients: AwsClients, clock: Clock) -> CloudWatchNotifier | None:
+    """The CloudWatch sink, None if it is disabled."""
+    wanted = settings.cloudwatch
+    if not wanted.enabled:
+        return None
+    return CloudWatchNotifier(clients, wanted.namespace, wanted.alarm_actions, clock=clock, alarms=wanted.alarm_enabled)
 
-    if settings.webhook_url is not None:
-        REDACTOR.register(settings.webhook_url.get_secret_value())
-        yield SlackNotifier(settings.webhook_url, settings.timeout_s)
-    elif settings.webhook_url_file is not None:
-        yield SlackNotifier(webhook_file(settings.webhook_url_file), settings.timeout_s)
+
+def outer_sinks(settings: Settings, clients: AwsClients) -> Iterator[Notifier]:
+    """The sinks outside the cluster that are configured. Each module is imported only then: slack_sdk alone takes 2 MiB."""
+    slack, webhook = settings.slack, settings.webhook
+    if slack.webhook_url is not None or slack.webhook_url_file is not None:
+        from controller.notifiers.endpoint import file_reader
+        from controller.notifiers.slack import SlackNotifier
+
+        if slack.webhook_url is not None:
+            REDACTOR.register(slack.webhook_url.get_secret_value())
+            yield SlackNotifier(slack.webhook_url, slack.timeout_s)
+        elif slack.webhook_url_file is not None:
+            yield SlackNotifier(file_reader(slack.webhook_url_file), slack.timeout_s)
+    if webhook.url_file is not None:
+        from controller.notifiers.endpoint import file_reader
+        from controller.notifiers.webhook import WebhookNotifier
+
+        key = None if webhook.key_file is None else file_reader(webhook.key_file)
+        yield WebhookNotifier(file_reader(webhook.url_file), webhook.timeout_s, key=key)
+    if settings.sns.topic_arn is not None or settings.eventbridge.bus is not None:
+        from controller.notifiers.topics import EventBridgeNotifier, SnsNotifier
+
+        if settings.sns.topic_arn is not None:
+            yield SnsNotifier(clients, settings.sns.topic_arn, as_json=settings.sns.message_json)
+        if settings.eventbridge.bus is not None:
+            yield EventBridgeNotifier(clients, settings.eventbridge.bus)

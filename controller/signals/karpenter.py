@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
-from kubernetes.utils.quantity import parse_quantity
-
 from controller.clock import parse_rfc3339
 from controller.foreign import shown
 from controller.policy.model import Held, Launch, PoolObservation, Refusal
@@ -678,6 +676,8 @@ def _shape(one: Refusal) -> tuple[object, ...]:
 
 
 def _quantity(value: object) -> Decimal | None:
+    from kubernetes.utils.quantity import parse_quantity  # brings the whole package: half a second of CPU
+
     try:
         number = Decimal(parse_quantity(value))  # type: ignore[no-untyped-call]
     except (ValueError, TypeError, ArithmeticError):

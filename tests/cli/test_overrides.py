@@ -27,7 +27,8 @@ def _run(cluster: Cluster, folder: Path, *words: str) -> Result:
     write_application(folder)
     kubeconfig = cluster.api.kubeconfig("controller", folder / "cli.kubeconfig")
     common = ["--kubeconfig", str(kubeconfig), "--applications", str(folder / "sd21.yaml")]
-    return CliRunner().invoke(main, [words[0], *common, *words[1:]], catch_exceptions=False)
+    command = 2 if words[0] == "notify" else 1
+    return CliRunner().invoke(main, [*words[:command], *common, *words[command:]], catch_exceptions=False)
 
 
 def _overrides(cluster: Cluster) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from controller.clients.aws import AwsClients
 from controller.clients.kube import INGRESSES, TARGET_GROUP_BINDINGS
 from controller.clock import ManualClock
 from controller.notifiers.cloudwatch import CloudWatchNotifier
+from controller.notifiers.topics import EventBridgeNotifier, SnsNotifier
 from controller.policy.model import Application, Mode, Target, Verdict
 from controller.policy.routing import action_key, format_action
 from controller.ports import Message, MessageKind, Severity
@@ -33,7 +34,14 @@ ROOT: Final = Path(__file__).parents[2]
 POLICY: Final = ROOT / "deploy" / "iam" / "policy.json"
 ACCOUNT, REGION = "123456789012", "us-west-2"
 
-PREFIXES: Final = {"elbv2": "elasticloadbalancing", "cloudwatch": "cloudwatch", "ec2": "ec2", "service-quotas": "servicequotas"}
+PREFIXES: Final = {
+    "elbv2": "elasticloadbalancing",
+    "cloudwatch": "cloudwatch",
+    "ec2": "ec2",
+    "service-quotas": "servicequotas",
+    "sns": "sns",
+    "events": "events",
+}
 """IAM's prefix of each service that the controller calls, by botocore's name of it."""
 
 OTHERWISE_NAMED: Final[dict[tuple[str, str], str]] = {}
@@ -171,7 +179,10 @@ def test_the_policy_allows_exactly_what_is_called(clients: RecordingClients, mon
     assert verification is not None
     assert verification.verdict is Verdict.YES, verification.problem
     notifier = CloudWatchNotifier(clients, settings.cloudwatch.namespace, clock=clock, alarms=settings.cloudwatch.alarm_enabled)
-    notifier.send(Message(MessageKind.FAILOVER, Severity.WARNING, app.key, "ShortageProven", "t", "w", NOW, mode="capacity"))
+    message = Message(MessageKind.FAILOVER, Severity.WARNING, app.key, "ShortageProven", "t", "w", NOW, mode="capacity")
+    topic = AwsClients(REGION).client("sns").create_topic(Name="failoverctl")["TopicArn"]  # an administrator's call
+    for sink in (notifier, SnsNotifier(clients, topic), EventBridgeNotifier(clients, "default")):
+        sink.send(message)
     notifier.publish_modes({app.key: Mode.CAPACITY})
     assert clients.actions() == allowed()
     made = clients.operations()

@@ -256,9 +256,9 @@ def test_time_outs_are_the_settings() -> None:
     """A server that takes the connection and never answers: both kinds of request end by the time-out they were given."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         session = KubeSession(configuration(f"http://127.0.0.1:{silent.getsockname()[1]}"), connect_s=0.2, read_s=0.2)
-        with pytest.raises(Unavailable, match="ReadTimeoutError"):
+        with pytest.raises(Unavailable, match="no answer in time"):
             session.request("GET", "/x")
-        with pytest.raises(Unavailable, match="ReadTimeoutError"), session.stream("/x", (), idle_s=0.2):
+        with pytest.raises(Unavailable, match="no answer in time"), session.stream("/x", (), idle_s=0.2):
             pass
         session.close()
 

@@ -40,7 +40,9 @@ CALLS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "cloudwatch": ("list_metrics", {}),
     "ec2": ("describe_instance_type_offerings", {"LocationType": "availability-zone"}),
     "elbv2": ("describe_load_balancers", {}),
+    "events": ("list_event_buses", {}),
     "service-quotas": ("list_aws_default_service_quotas", {"ServiceCode": "vpc"}),
+    "sns": ("list_topics", {}),
 }
 """A call of each service that moto answers."""
 

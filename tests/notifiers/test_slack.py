@@ -18,9 +18,10 @@ from structlog.testing import capture_logs
 
 from controller.errors import Forbidden, Rejected, RemoteError, Unavailable
 from controller.notifiers.dispatcher import Dispatcher
+from controller.notifiers.endpoint import file_reader
 from controller.notifiers.redact import Redactor
 from controller.notifiers.render import view
-from controller.notifiers.slack import SlackNotifier, blocks, fit, webhook_file
+from controller.notifiers.slack import SlackNotifier, blocks, fit
 from controller.ports import MessageKind
 from tests.notifiers.support import PATH, Answer, Hang, Receiver, Scripted, Slam, a_message, health, idle, leaks, receiving, until
 
@@ -181,7 +182,7 @@ def test_a_file_without_a_url_is_an_error_that_does_not_show_it(tmp_path: Path, 
     file = tmp_path / "webhook"
     file.write_bytes(content)
     with pytest.raises(RemoteError, match="webhook URL") as caught:
-        SlackNotifier(webhook_file(file)).send(a_message())
+        SlackNotifier(file_reader(file)).send(a_message())
     assert not leaks(str(caught.value))
 
 
@@ -189,7 +190,7 @@ def test_the_url_is_read_anew_for_each_message(tmp_path: Path) -> None:
     file = tmp_path / "webhook"
     with receiving() as old, receiving() as new:
         redactor = Redactor()
-        slack = SlackNotifier(webhook_file(file), redactor=redactor)
+        slack = SlackNotifier(file_reader(file), redactor=redactor)
         with pytest.raises(Unavailable, match=r"cannot be read: FileNotFoundError$"):
             slack.send(a_message())
         file.write_text(f"{old.url}\n")

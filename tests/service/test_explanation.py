@@ -8,16 +8,18 @@ import pytest
 
 from controller.cli.explain import explanation_document, explanation_lines
 from controller.cli.observe import judge
-from controller.policy.model import Cause, Memory, Mode, Override, RoutingObservation, Snapshot, UnitMemory
+from controller.policy.model import Cause, Memory, Mode, Override, PolicySettings, RoutingObservation, Snapshot, UnitMemory
 from controller.service.explanation import explain, next_step
 from tests.policy.support import INF2, change, pods, refused
-from tests.support.applications import NOW, memory, snapshot
+from tests.support.applications import NOW, application, memory, snapshot
+
+PATIENT = application(policy=PolicySettings(patience_s=30))
 
 
 def _suspected() -> Snapshot:
     failure = refused(NOW - 60, named_type="inf2.xlarge", named_zone="us-west-2a")
     zones = ("us-west-2a", "us-west-2b", "us-west-2c")
-    return change(snapshot(), pool_failures=(failure,), pool_zones=zones, pending=pods(), desired=4)
+    return change(snapshot(PATIENT), pool_failures=(failure,), pool_zones=zones, pending=pods(), desired=4)
 
 
 def _paused() -> Snapshot:

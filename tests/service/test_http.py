@@ -22,7 +22,13 @@ def _fail() -> dict[str, object]:
 @pytest.fixture
 def server() -> Iterator[HttpServer]:
     """One that is healthy, not ready and has a bug."""
-    routes = make_routes(CollectorRegistry(), healthy=lambda: "", ready=lambda: "no fresh data from karpenter", status=_fail)
+    routes = make_routes(
+        CollectorRegistry(),
+        healthy=lambda: "",
+        ready=lambda: "no fresh data from karpenter",
+        status=_fail,
+        page=lambda query: Answer(str(query).encode()),
+    )
     made = HttpServer(routes, "127.0.0.1", 0)
     made.start()
     yield made
@@ -42,7 +48,8 @@ def test_each_path_has_its_answer(server: HttpServer) -> None:
     assert _ask(server, "/healthz?verbose") == (200, b"ok")
     assert _ask(server, "/readyz") == (503, b"no fresh data from karpenter")
     assert _ask(server, "/metrics")[0] == 200
-    assert _ask(server, "/")[0] == 404
+    assert _ask(server, "/nothing")[0] == 404
+    assert _ask(server, "/?page=2&page=3") == (200, b"{'page': '3'}")
     assert _ask(server, "/healthz", "HEAD") == (200, b"")
     assert _ask(server, "/healthz", "POST")[0] == 501
 
@@ -81,9 +88,9 @@ def test_no_other_client_fails_a_probe(count: int, first: bytes) -> None:
     """The kubelet would restart a controller that is well: half of its probes failed beside 24 slow clients."""
     stuck = threading.Event()
     routes = {
-        "/healthz": lambda: Answer(b"ok"),
-        "/metrics": lambda: Answer(b"x" * 8_000_000),
-        "/stuck": lambda: Answer(b"late" if stuck.wait(20) else b""),
+        "/healthz": lambda _: Answer(b"ok"),
+        "/metrics": lambda _: Answer(b"x" * 8_000_000),
+        "/stuck": lambda _: Answer(b"late" if stuck.wait(20) else b""),
     }
     before = threading.active_count()
     server = HttpServer(routes, "127.0.0.1", 0)

@@ -64,3 +64,18 @@ def test_each_override_is_announced_with_its_own_reason_and_author(before: Overr
     made = snapshot()
     made = replace(made, routing=replace(made.routing, override=now))
     assert [(message.title, message.why) for message in override_changes(made, before)] == said
+
+
+def test_a_new_alert_says_what_comes_next_and_nobody_asks_without_one() -> None:
+    """The forecast costs a few decisions, so it is not made in every pass."""
+    asked: list[str] = []
+
+    def coming() -> str:
+        asked.append("asked")
+        return "would fail over in 3 min"
+
+    alert = Alert("max/sd21-inf2", "warning", "words")
+    on, (came,) = alert_changes(snapshot(), {}, [alert], Mode.COST, coming)
+    assert came.next == "would fail over in 3 min"
+    assert alert_changes(snapshot(), on, [alert], Mode.COST, coming)[1] == []
+    assert asked == ["asked"]

@@ -1,0 +1,113 @@
+"""`failoverctl notify test`: sends a marked message through every sink, and says what each answered."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import click
+
+from controller.cli.common import Options, choose, common_options, fail_cleanly, load_applications, open_session, show
+from controller.cli.words import ICONS, Line, terminal_width, wrapped
+from controller.clients.aws import AwsClients
+from controller.clients.kube import INGRESSES, KubeSession
+from controller.clock import Clock, SystemClock
+from controller.errors import FailoverError, RemoteError
+from controller.notifiers.events import EventNotifier, Involved
+from controller.notifiers.redact import redact
+from controller.notifiers.runbooks import Context
+from controller.policy.model import Application
+from controller.ports import Message, MessageKind, Notifier, Severity
+from controller.service.wiring import cloudwatch_sink, outer_sinks
+from controller.settings import Settings
+from controller.signals.objects import text
+
+
+@click.group("notify")
+def notify_group() -> None:
+    """Check notifications."""
+
+
+@notify_group.command("test")
+@click.argument("application", required=False)
+@common_options
+def test_command(options: Options, application: str | None) -> None:
+    """Send a marked message through every configured sink, once each, and print what each answered.
+
+    Uses the settings of this command, not those of the running controller: give it the same settings file and credentials. It is sent about
+    APPLICATION, by default the first one.
+
+    Exit code: 0 every sink took it, 1 one did not.
+    """
+    try:
+        settings = options.settings()
+        chosen = choose(load_applications(settings), application)[0]
+        session = open_session(settings)
+    except FailoverError as error:
+        raise fail_cleanly(error) from error
+    clock = SystemClock()
+    clients = AwsClients(settings.aws.region)
+    sinks: list[Notifier] = [EventNotifier(session, clock, lambda _: _involved(session, chosen)), *outer_sinks(settings, clients)]
+    cloudwatch = cloudwatch_sink(settings, clients, clock)
+    if cloudwatch is not None:
+        sinks.append(cloudwatch)
+    message = Context(settings.notifications.cluster, settings.notifications.runbooks).complete(made(chosen, clock.now()))
+    results = [(sink.name, _sent(sink, message, clock)) for sink in sinks]
+    width = terminal_width()
+    show(line for name, (problem, took_s) in results for line in _result_lines(name, problem, took_s, width))
+    show(_unset_lines(settings))
+    sys.exit(1 if any(problem for _, (problem, _) in results) else 0)
+
+
+def made(application: Application, now: float) -> Message:
+    """The message, marked as a test in every field that people read.
+
+    Args:
+        application: What it is about.
+        now: Seconds since the Unix epoch.
+    """
+    return Message(
+        kind=MessageKind.TEST,
+        severity=Severity.INFO,
+        application=application.key,
+        reason="Test",
+        title=f"{application.name}: test message, nothing has happened",
+        why="somebody ran `failoverctl notify test`",
+        next="nothing: this message was sent once",
+        at=now,
+    )
+
+
+def _involved(session: KubeSession, application: Application) -> Involved:
+    """The Ingress that the Event is attached to."""
+    ingress = session.request("GET", INGRESSES.path(application.namespace, application.ingress))
+    uid, version = text(ingress, "metadata", "uid"), text(ingress, "metadata", "resourceVersion")
+    return Involved(application.namespace, application.ingress, uid, version)
+
+
+def _sent(sink: Notifier, message: Message, clock: Clock) -> tuple[str, float]:
+    """Sends the message once; returns the problem, "" if there is none, and the seconds that it took."""
+    begin = clock.monotonic()
+    try:
+        sink.send(message)
+    except RemoteError as error:
+        return redact(str(error)), clock.monotonic() - begin
+    return "", clock.monotonic() - begin
+
+
+def _result_lines(name: str, problem: str, took_s: float, width: int) -> Iterator[Line]:
+    style = "bad" if problem else "good"
+    yield from wrapped(style, f"{ICONS[style]} {name:<12} ", problem or f"took it within {took_s:.1f} s", width)
+
+
+def _unset_lines(settings: Settings) -> Iterator[Line]:
+    """The sinks that are not configured."""
+    slack = settings.slack
+    configured = {
+        "slack": slack.webhook_url is not None or slack.webhook_url_file is not None,
+        "webhook": settings.webhook.url_file is not None,
+        "sns": settings.sns.topic_arn is not None,
+        "eventbridge": settings.eventbridge.bus is not None,
+        "cloudwatch": settings.cloudwatch.enabled,
+    }
+    yield from (("dim", f"· {name:<12} not configured") for name, is_set in configured.items() if not is_set)

@@ -1,0 +1,128 @@
+"""An HTTP endpoint whose URL is a secret: one bounded POST, and errors whose texts never contain the URL."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from http.client import HTTPException, HTTPMessage
+from pathlib import Path
+from typing import IO, Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from controller.errors import Forbidden, Rejected, RemoteError, Unavailable
+
+MAX_REPLY: Final = 1024  # bytes of an answer that are read
+_MAX_URL_FILE: Final = 4096
+_CODE: Final = re.compile(r"[a-z][a-z0-9_]{1,40}")
+
+
+class NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Treats a redirect as an error."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,  # noqa: ARG002 - the base class's signature
+        fp: IO[bytes],  # noqa: ARG002
+        code: int,  # noqa: ARG002
+        msg: str,  # noqa: ARG002
+        headers: HTTPMessage,  # noqa: ARG002
+        newurl: str,  # noqa: ARG002
+    ) -> urllib.request.Request | None:
+        """See the base class: None makes the redirect an error."""
+        return None
+
+
+def post(url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) -> tuple[int, str, Mapping[str, str]]:
+    """Sends one request, without retries and redirects.
+
+    Args:
+        url: Where to.
+        body: What to send.
+        headers: Of the request.
+        timeout_s: For connecting, sending and each receive, seconds.
+
+    Returns:
+        Status, the first KiB of the answer, and its headers.
+
+    Raises:
+        OSError: There was no answer.
+        HTTPException: There was no usable answer.
+    """
+    request = urllib.request.Request(url, data=body, headers=dict(headers), method="POST")  # noqa: S310 - is_url allows http(s) alone
+    try:
+        answer = urllib.request.build_opener(NoRedirects).open(request, timeout=timeout_s)
+    except urllib.error.HTTPError as error:
+        answer = error
+    with answer:
+        # read1, not read: one receive is bounded by one time-out, even if the rest arrives slowly.
+        return answer.status, answer.read1(MAX_REPLY).decode(errors="replace"), dict(answer.headers.items())
+
+
+def file_reader(path: Path) -> Callable[[], str]:
+    """Returns a function that reads a URL or a key from a file, e.g. of a mounted Secret, at each call."""
+
+    def read() -> str:
+        with path.open(encoding="utf-8") as file:
+            return file.read(_MAX_URL_FILE)
+
+    return read
+
+
+def url_reader(webhook_url: str | SecretStr | Callable[[], str]) -> Callable[[], str]:
+    """A function that returns the URL at each call."""
+    if isinstance(webhook_url, SecretStr):
+        return webhook_url.get_secret_value
+    if isinstance(webhook_url, str):
+        return lambda: webhook_url
+    return webhook_url
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is an http(s) URL with a host and a path."""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and len(parts.path) > 1
+    except ValueError:
+        return False
+    return bool(usable) and text.isascii() and text.isprintable() and " " not in text
+
+
+def cause(error: OSError | HTTPException) -> str:
+    """The cause in words, without the exception's own text, which may contain the URL."""
+    reason = error.reason if isinstance(error, urllib.error.URLError) else error
+    match reason:
+        case TimeoutError():
+            return "no answer in time"
+        case socket.gaierror():
+            return "the host name cannot be resolved"
+        case ConnectionRefusedError():
+            return "connection refused"
+        case ssl.SSLError():
+            return f"TLS failed: {type(reason).__name__}"
+        case _:
+            return f"the connection failed: {type(reason).__name__}"
+
+
+def verdict(sink: str, status: int, body: str, headers: Mapping[str, Any]) -> RemoteError | None:
+    """The error that an answer stands for; None where it accepted the message. Its text is passed on only if it is a code."""
+    if 200 <= status < 300:  # noqa: PLR2004
+        return None
+    code = body.strip() if _CODE.fullmatch(body.strip()) else ""  # anything else may be a foreign page that repeats the URL
+    text = f"{sink}: {status} {code}".rstrip()
+    if status in {408, 429} or status >= 500:  # noqa: PLR2004
+        return Unavailable(text, status=status, code=code, retry_after_s=_retry_after(headers))
+    return (Forbidden if status in {401, 403} else Rejected)(text, status=status, code=code)
+
+
+def _retry_after(headers: Mapping[str, Any]) -> float | None:
+    """The seconds of ``Retry-After``. Whole seconds; a date, which HTTP also allows, is ignored."""
+    for name, value in headers.items():
+        if name.lower() == "retry-after" and str(value).strip().isdecimal():
+            return float(str(value).strip()[:9])
+    return None

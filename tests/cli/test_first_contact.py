@@ -1,0 +1,109 @@
+"""The errors that people meet first: each names the variable or the command that fixes it, and none is a library's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from controller import __version__
+from controller.cli.main import main
+from controller.clock import SystemClock
+from failover_testbed.kube_api import EmulatedKubeApi, Identity
+from tests.support.cluster import write_application
+
+COMMANDS = ("plan", "status", "explain", "history", "doctor")
+
+
+@pytest.fixture
+def api() -> Iterator[EmulatedKubeApi]:
+    """A cluster in which somebody may do nothing."""
+    with EmulatedKubeApi(SystemClock(), tokens={"nobody": Identity("nobody", ())}) as made:
+        yield made
+
+
+def _kubeconfig(folder: Path, user: dict[str, object], server: str = "https://127.0.0.1:1") -> str:
+    """A kubeconfig; JSON is YAML."""
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": user}],
+        "contexts": [{"name": "prod", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "prod",
+    }
+    path = folder / "kubeconfig"
+    path.write_text(json.dumps(document))
+    return str(path)
+
+
+def _plugin(command: str, *words: str) -> dict[str, object]:
+    version = "client.authentication.k8s.io/v1beta1"
+    return {"exec": {"apiVersion": version, "command": command, "args": list(words), "interactiveMode": "Never"}}
+
+
+def _refused(command: str, *words: str) -> str:
+    """The error of a command, on one line."""
+    result = CliRunner().invoke(main, [command, *words], catch_exceptions=False)
+    assert result.exit_code == 1, result.output
+    assert "Traceback" not in result.output
+    assert "ERROR:root" not in result.output
+    return " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_api_server_that_does_not_answer(command: str, tmp_path: Path) -> None:
+    """Its address, what happened in words, and where another one would be named."""
+    said = _refused(command, "--kubeconfig", _kubeconfig(tmp_path, {"token": "x"}), "--applications", str(write_application(tmp_path)))
+    assert "https://127.0.0.1:1: the connection is refused" in said
+    assert "fix: is it the right cluster (--context, --kubeconfig, KUBECONFIG)" in said
+    assert "NewConnectionError" not in said
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_application_file(command: str, tmp_path: Path) -> None:
+    """The option, the variable, and the command that writes one."""
+    said = _refused(command, "--applications", str(tmp_path / "absent"))
+    assert "fix: name the application files with --applications or FAILOVERCTL_APPLICATIONS; `failoverctl init" in said
+
+
+@pytest.mark.parametrize(
+    ("user", "problem", "fix"),
+    [
+        pytest.param(_plugin("no-such-aws", "eks"), "'no-such-aws'", "install that program (for EKS the AWS CLI)", id="aws is missing"),
+        pytest.param(
+            _plugin("sh", "-c", "echo 'The SSO session has expired' >&2; exit 255"), "SSO session has expired", "aws sso login", id="SSO"
+        ),
+    ],
+)
+def test_a_credential_plugin_that_fails(user: dict[str, object], problem: str, fix: str, tmp_path: Path) -> None:
+    """The package logs it and goes on without credentials; here it is the error."""
+    said = _refused("plan", "--kubeconfig", _kubeconfig(tmp_path, user), "--applications", str(write_application(tmp_path)))
+    assert problem in said
+    assert f"fix: {fix}" in said
+
+
+def test_a_context_that_does_not_exist(tmp_path: Path) -> None:
+    """The command that lists them."""
+    words = ("--kubeconfig", _kubeconfig(tmp_path, {"token": "x"}), "--context", "nope", "--applications", str(write_application(tmp_path)))
+    assert "kubectl config get-contexts" in _refused("plan", *words)
+
+
+@pytest.mark.parametrize(
+    ("token", "problem", "fix"),
+    [("wrong", "401", "log in again (`aws sso login`)"), ("nobody", "403", "let somebody grant it: docs/permissions.md")],
+)
+def test_credentials_that_are_not_accepted_or_not_enough(api: EmulatedKubeApi, token: str, problem: str, fix: str, tmp_path: Path) -> None:
+    """Two different things to do."""
+    kubeconfig = str(api.kubeconfig(token, tmp_path / "kubeconfig"))
+    said = _refused("doctor", "sd21", "--kubeconfig", kubeconfig, "--applications", str(write_application(tmp_path)))
+    assert problem in said
+    assert f"fix: {fix}" in said
+
+
+def test_the_version_is_a_command() -> None:
+    """As with kubectl and helm."""
+    assert CliRunner().invoke(main, ["version"]).output.startswith(f"failoverctl {__version__}")

@@ -1,0 +1,83 @@
+"""The page: what it says, that it is bounded, and that nothing of others becomes markup."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from controller.cli.observe import judge
+from controller.policy.ledger import Ledger
+from controller.policy.model import Mode, Override, Sample, Snapshot, Verdict, Verification
+from controller.service.controller import View
+from controller.service.page import HEADERS, PAGE_SIZE, Process, page
+from tests.cli.test_history import KEPT
+from tests.support.applications import NOW, application, memory, snapshot
+
+PROCESS = Process(NOW, "pod-a", True, 3, 1.0, False, "", (), {"kubernetes": 12})
+
+
+def _view(made: Snapshot, remembered: object = None) -> View:
+    seen = judge(made, remembered or memory())  # type: ignore[arg-type]
+    return View(made.application, made, seen.decision, seen.made, seen.memory, Ledger())
+
+
+def _shown(made: Snapshot) -> Snapshot:
+    """The load balancer shows what the Ingress asks for."""
+    weights = {target.service: target.weight for target in made.routing.targets}
+    healthy = {unit.backend.service: 2 for unit in made.application.units}
+    seen = Verification(Verdict.YES, NOW, "", made.routing.action, weights=weights, healthy=healthy)
+    return replace(made, routing=replace(made.routing, verification=seen))
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_one_application_is_shown_whole(mode: Mode) -> None:
+    """Mode, next step, shares, history with verification, guards, price and leader."""
+    made = _shown(snapshot(mode=mode))
+    made = replace(made, units={name: replace(one, demand=Sample(40.0, NOW - 30)) for name, one in made.units.items()})
+    html = page([_view(made, replace(KEPT, mode=mode, mode_since=NOW - 3600))], PROCESS)
+    words = " ".join(re.sub(r"<[^>]+>", " ", html.partition("</style>")[2]).split())
+    assert str(mode).upper() in words
+    assert "Next " in words
+    assert ("40 %" if mode is Mode.COST else "20 %") in words
+    assert "PinnedToMode: an operator pinned mode cost: budget (ann)" in words
+    assert re.search(r"All in capacity mode, for the present demand \$\d", words)
+    assert "this replica leads, epoch 3" in words
+    assert html.count("<rect ") == 3, "three bands: before, between and after the two changes"
+
+
+def test_a_thousand_applications_are_paged_and_each_page_is_small() -> None:
+    """Problems first; every application is reachable by a link."""
+    made = snapshot()
+    one = _view(made)
+    views = [replace(one, application=replace(made.application, ingress=f"app-{index:04}")) for index in range(1000)]
+    pages = [page(views, PROCESS, number=number) for number in range(1, 1000 // PAGE_SIZE + 1)]
+    assert max(len(html.encode()) for html in pages) < 100_000
+    assert len({name for html in pages for name in re.findall(r"application=([^\"]+)\"", html)}) == 1000
+    assert page(views, PROCESS, number=10**5) == pages[-1]
+    assert "<h1>shop/app-0007</h1>" in page(views, PROCESS, wanted="shop/app-0007")
+
+
+def test_nothing_of_others_becomes_markup_and_nothing_comes_from_elsewhere() -> None:
+    """A person's reason, a message of AWS; no script, no link to another host, and a policy that forbids both."""
+    evil = '<script>alert(1)</script>"><img src=x onerror=y>'
+    made = _shown(snapshot())
+    seen = made.routing.verification
+    assert seen is not None
+    override = Override(paused_until=NOW + 60, paused_why=evil, paused_by=evil)
+    made = replace(
+        made, routing=replace(made.routing, override=override, verification=replace(seen, problem=evil, verdict=Verdict.NOT_YET))
+    )
+    html = page([_view(made)], replace(PROCESS, config_error=evil, leader=evil))
+    assert "<script" not in html
+    assert "<img" not in html
+    assert "http" not in html.replace("http-equiv", "")
+    assert "&lt;script&gt;" in html
+    assert HEADERS["Content-Security-Policy"].startswith("default-src 'none'; style-src 'sha256-")
+
+
+def test_without_an_application_the_page_says_so() -> None:
+    """Before the first pass."""
+    assert "0 application(s)" in page([], PROCESS)
+    assert application().key not in page([], PROCESS)
