@@ -74,6 +74,7 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_experiments.py"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_invariants.py::test_a_broken_core_is_caught"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_runs.py"),
+    Place(Tier.INTEGRATION, "tests/analysis/simulation/test_sample_day.py"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_seeds.py::test_it_breaks_again_without_the_fix"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_seeds.py::test_what_once_broke_holds"),
     Place(Tier.INTEGRATION, "tests/breaking_point/test_accelerator.py"),
