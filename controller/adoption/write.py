@@ -41,6 +41,12 @@ def unsure(stack: Stack) -> tuple[list[str], list[str]]:
     return _listed(absent), _listed(guessed)
 
 
+def unsure_counts(stack: Stack) -> tuple[int, int]:
+    """How many values are missing, and how many are assumed; a field of units counts once for each unit."""
+    facts = [fact for _, _, fact in _fields_of(stack)]
+    return sum(fact.value is None for fact in facts), sum(fact.value is not None and not fact.sure for fact in facts)
+
+
 def _fields_of(stack: Stack) -> Iterator[tuple[str, str, Fact]]:
     """Every field with its unit ("" for none) and its fact."""
     yield "metadata.name", "", application_name(stack.ingress)

@@ -14,7 +14,7 @@ from controller.adoption.facts import Stack
 from controller.adoption.infer import infer
 from controller.adoption.measured import Busiest, busiest
 from controller.adoption.observe import observe
-from controller.adoption.write import application_text, unsure
+from controller.adoption.write import application_text, unsure_counts
 from controller.catalog.loader import Source, parse_sources
 from controller.cli.common import CHANGES, Options, common_options, fail_cleanly, open_session
 from controller.clients.aws import AwsClients
@@ -93,10 +93,10 @@ def _refusal(text: str, name: str) -> str:
 
 def _say(stack: Stack, out: Path | None, refusal: str) -> None:
     """What to do next, on standard error: standard output may be the file."""
-    absent, guessed = unsure(stack)
+    absent, guessed = unsure_counts(stack)
     where = str(out) if out else "FILE"
     written = f"wrote {out}: " if out else ""
-    click.echo(f"{written}{len(stack.units)} unit(s), {len(absent)} value(s) not found, {len(guessed)} assumed", err=True)
+    click.echo(f"{written}{len(stack.units)} unit(s), {absent} value(s) not found, {guessed} assumed", err=True)
     if refusal:
         click.echo(f"The file is refused until you fix these:\n{refusal}", err=True)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,6 +44,7 @@ from controller.service.status import HEARTBEAT_S, read_status
 from controller.service.unit_state import unit_state
 
 _REFRESH_S: Final = 2.0
+_NUMBER: Final = re.compile(r"([0-9]+( (d|h|min|s)\b)? ?)+")  # of a duration
 _SHOWN_CHANGES: Final = 3
 _SILENT_HEARTBEATS: Final = 3
 _INTERRUPTED: Final = 130  # as a shell reports SIGINT
@@ -220,8 +222,8 @@ def status_lines(seen: Observation, running: Running, width: int) -> Iterator[Li
     yield from _routing(seen, width)
     yield from wrapped("plain", "  next: ", next_step(seen.memory, snapshot), width)
     yield from wrapped("dim", "  waits: ", waits_text(next_waiting(snapshot, seen.memory)), width)
-    for alert in decision.alerts:
-        yield from wrapped("bad", f"  {ICONS['warn']} ", alert.text, width)
+    for words in _alerts(seen, running):
+        yield from wrapped("bad", f"  {ICONS['warn']} ", words, width)
     for named in decision.degraded:
         yield from wrapped("warn", f"  {ICONS['unknown']} ", named, width)
     for change in reversed(seen.memory.mode_changes[-_SHOWN_CHANGES:]):
@@ -229,6 +231,17 @@ def status_lines(seen: Observation, running: Running, width: int) -> Iterator[Li
     yield from _account((running.published or {}).get("applications", {}).get(snapshot.application.key, {}).get("ledger"), width)
     yield from _controller(running, snapshot.now, width)
     yield "plain", ""
+
+
+def _alerts(seen: Observation, running: Running) -> list[str]:
+    """The alerts of the running controller, and those of this observation.
+
+    The controller knows of some that one observation cannot show, such as a writer that it fights. Both may have the same one, with times
+    that differ.
+    """
+    published = (running.published or {}).get("applications", {}).get(seen.snapshot.application.key, {}).get("alerts", [])
+    texts = [alert.text for alert in seen.decision.alerts] + [words for words in published if isinstance(words, str)]
+    return list({_NUMBER.sub("", words): words for words in reversed(texts)}.values())[::-1]
 
 
 def _step(snapshot: Snapshot) -> str:
@@ -393,7 +406,7 @@ def status_document(seen: Observation, running: Running) -> dict[str, Any]:
             for name, judged in decision.evidence.items()
         },
         "flips": [{"at": format_rfc3339(f.at), "to": f.to, "reason": f.reason, "detail": f.detail} for f in memory.mode_changes],
-        "alerts": [alert.text for alert in decision.alerts],
+        "alerts": _alerts(seen, running),
         "degraded": list(decision.degraded),
         "controller": running.published,
         "replicas": {

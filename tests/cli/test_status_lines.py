@@ -74,6 +74,10 @@ def test_the_account_of_the_leading_replica_is_shown() -> None:
     )
     assert shown.endswith("mode changes 2; calls: elbv2 840, kubernetes 12")
     assert published["calls"] == {"kubernetes": 99}
+    said = ["two writers fight for 5 min", "two writers fight for 6 min 3 s"]
+    alerting = {**published, "applications": {"shop/sd21": {**published["applications"]["shop/sd21"], "alerts": said}}}
+    written = [line.strip() for _, line in status_lines(observation, Running(alerting), 200) if "writers" in line]
+    assert written == ["⚠ two writers fight for 5 min"], "the running controller's alert, once"
     nothing = document([replace(view, ledger=Ledger())], [], now=NOW, epoch=1, leader="", dry_run=False, config_error="", calls={})
     assert not [line for _, line in status_lines(observation, Running(nothing), 200) if "account" in line]
 

@@ -7,9 +7,11 @@ from collections import Counter
 
 import pytest
 
+from controller.errors import RemoteError
 from controller.policy.conclusion import Conclusion
-from controller.policy.model import Mode
-from failover_analysis.simulation.replica import Replica, ReplicaObserver
+from controller.policy.model import Action, Mode
+from controller.service.application_pass import Acted
+from failover_analysis.simulation.replica import Replica
 from failover_analysis.simulation.run import Simulation
 from tests.analysis.simulation.support import HOUR, broken, outage, setup
 from tests.support.applications import application
@@ -27,7 +29,7 @@ def waves(at_s: float) -> float:
     return 400.0 + 3600.0 * max(0.0, math.cos(math.pi * beside / (2 * HOUR))) ** 2 if abs(beside) < HOUR else 400.0
 
 
-class Day(ReplicaObserver):
+class Day:
     """What the passes of a day decided.
 
     Attributes:
@@ -42,7 +44,7 @@ class Day(ReplicaObserver):
         self._engine.observers.append(self)
 
     def decided(self, replica: Replica, conclusion: Conclusion) -> None:
-        """See the base class."""
+        """See `failover_analysis.simulation.replica.ReplicaObserver`."""
         decision, at_s = conclusion.decision, self._engine.elapsed()
         self.alerts.update(alert.key for alert in decision.alerts)
         beside = (at_s - PEAK_S + WAVE_S / 2) % WAVE_S - WAVE_S / 2
@@ -50,6 +52,12 @@ class Day(ReplicaObserver):
             for name, scaler in self._engine.api.scalers.items():
                 over = scaler.floor - max(decision.evidence[name].needed, self._engine.application.unit(name).min_replicas)
                 self.most_over[name] = max(self.most_over[name], over)
+
+    def acted(self, replica: Replica, conclusion: Conclusion, action: Action, error: RemoteError | None) -> None:
+        """See `failover_analysis.simulation.replica.ReplicaObserver`."""
+
+    def passed(self, replica: Replica, conclusion: Conclusion, acted: Acted) -> None:
+        """See `failover_analysis.simulation.replica.ReplicaObserver`."""
 
 
 @pytest.mark.parametrize("seed", [1, 2])
