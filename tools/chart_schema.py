@@ -84,6 +84,8 @@ def _properties() -> Schema:
                 "extraEgress": _OBJECTS,
             }
         ),
+        "fullnameOverride": _text(_NAME, empty=True),
+        "commonLabels": _STRINGS,
         "prometheusRule": _closed({"enabled": _BOOLEAN, "labels": _STRINGS}),
         "serviceMonitor": _closed({"enabled": _BOOLEAN, "labels": _STRINGS, "interval": _text(r"^[0-9]+(ms|s|m|h)$", "Such as 30s.")}),
     }
