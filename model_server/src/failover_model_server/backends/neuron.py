@@ -74,7 +74,7 @@ def _encoder(class_name: str, outputs: tuple[str, ...]) -> Callable[[Any, Path, 
         from failover_model_server.pipelines.base import on_host
         from failover_model_server.pipelines.encoders import EncoderPipeline
 
-        return EncoderPipeline(getattr(neuron, class_name).from_pretrained(str(model)), outputs, on_host())
+        return EncoderPipeline(getattr(neuron, class_name).from_pretrained(str(model)), outputs, on_host(static_shapes=True))
 
     return load
 

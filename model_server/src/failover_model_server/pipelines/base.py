@@ -24,9 +24,9 @@ class Placement:
     """Pad to the shape in an item's key, also where the device does not need it."""
 
 
-def on_host() -> Placement:
+def on_host(*, static_shapes: bool = False) -> Placement:
     """For models that take their inputs from the host's memory as float32, whatever runs them: Neuron's."""
-    return Placement(torch.device("cpu"), torch.float32)
+    return Placement(torch.device("cpu"), torch.float32, static_shapes)
 
 
 class Pipeline(ABC):

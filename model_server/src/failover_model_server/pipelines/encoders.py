@@ -28,11 +28,20 @@ class EncoderPipeline(Pipeline):
     def run(self, items: Sequence[Item], run: Run) -> Sequence[object]:
         """One pass over the batch; float32 outputs by name for each item."""
         payloads = [item.payload for item in items if isinstance(item.payload, Tensors)]
-        inputs = {name: self._tensor([payload.values[name] for payload in payloads]) for name in payloads[0].values}
+        width = self._width(items, payloads)
+        inputs = {name: self._tensor([_padded(payload, name, width) for payload in payloads]) for name in payloads[0].values}
         with torch.inference_mode():
             result = self.model(**inputs)
             arrays = {name: result[name].float().cpu().numpy() for name in self.outputs}
         return [Tensors({name: array[row] for name, array in arrays.items()}) for row in range(len(items))]
+
+    def _width(self, items: Sequence[Item], payloads: Sequence[Tensors]) -> int:
+        """What inputs of different lengths are padded to: the key's length with static shapes, else the longest."""
+        if payloads[0].fill is None:
+            return 0
+        if self.placement.static_shapes and isinstance(items[0].key, int):
+            return items[0].key
+        return max(len(values) for payload in payloads for values in payload.values.values())
 
     def _tensor(self, rows: Sequence[Any]) -> torch.Tensor:
         tensor = torch.from_numpy(np.stack(rows))
@@ -42,6 +51,13 @@ class EncoderPipeline(Pipeline):
     def compile(self, compiled: Compile) -> None:
         """The whole model is one graph."""
         self.model.forward = compiled(self.model.forward)
+
+
+def _padded(payload: Tensors, name: str, width: int) -> Any:
+    values = payload.values[name]
+    if payload.fill is None:
+        return values
+    return np.pad(values, (0, width - len(values)), constant_values=payload.fill[name])
 
 
 def text_classification(directory: Path, placement: Placement, _task: object) -> EncoderPipeline:

@@ -1,8 +1,9 @@
 """The queue in front of the accelerator, and the batches that are taken from it.
 
-A worker that is free takes what waits: the oldest item and those behind it with the same key, up to the largest bucket, and no more than
-end before the deadline of each. It does not wait for more; batches form by themselves while the accelerator is busy. An item leaves the
-queue when it is taken, when its caller goes away, or when it can no longer be ready in time; it is answered exactly once.
+A worker that is free takes what waits: the oldest item and others with the same key, the next oldest or those nearest in length, up to the
+largest bucket, and no more than end before the deadline of each. It does not wait for more; batches form by themselves while the accelerator
+is busy. An item leaves the queue when it is taken, when its caller goes away, or when it can no longer be ready in time; it is answered
+exactly once.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ import structlog
 
 from failover_model_server.errors import InferenceFailed, Overloaded, Unavailable
 from failover_model_server.run import Abandoned, Run
+from failover_model_server.serving.alike import alike
 from failover_model_server.serving.arrivals import Arrivals
 from failover_model_server.serving.line import Emit, Line, Waiting
 from failover_model_server.serving.pace import Pace
@@ -159,7 +161,7 @@ class Batcher:
         if self.idle:
             return
         patience = self._patience(deadline, now)
-        ahead, own = self._line.joining(item.key if item else None, item.work if item else self._work, self._reserved, patience)
+        ahead, own = self._line.joining(self._line.key(item) if item else None, item.work if item else self._work, self._reserved, patience)
         wait = self._busy_seconds(now) + ahead / len(self._workers)
         if wait > self._longest:
             raise Overloaded(f"the expected wait is {wait:.1f} s; at most {self._longest:g} s are taken", retry_after=self.expected_wait())
@@ -229,11 +231,11 @@ class Batcher:
                     await self._prepared.wait()
 
     def _take(self) -> list[Waiting]:
-        """The oldest item and those behind it with the same key that all make it together. Items that are too late are answered."""
+        """The oldest item and others with the same key that all make it together. Items that are too late are answered."""
         while len(self._line):
             now = self._clock()
             group = []
-            for waiting in self._line.oldest_group(2 * self._shape.buckets[-1]):
+            for waiting in self._line.oldest_group():
                 if self._pace.expects(self._shape.size(1), waiting.item.work) > self._left(waiting, now):
                     self._late(waiting)
                 else:
@@ -250,11 +252,11 @@ class Batcher:
         return math.inf if waiting.probe else waiting.deadline - now - self._finish_seconds
 
     def _grown(self, group: Sequence[Waiting], now: float) -> tuple[list[Waiting], float]:
-        """The first item and those behind it that make it together, up to the one that does not; and the seconds of this batch."""
+        """The first item and those that go with it best and make it together; and the seconds of this batch."""
         batch: list[Waiting] = []
         seconds = work = 0.0
         slack, most = math.inf, self._shape.buckets[-1]
-        for waiting in group:
+        for waiting in group if self._shape.static else alike(group, most):
             work = max(work, waiting.item.work)
             slack = min(slack, self._left(waiting, now))
             most = most if waiting.probe else min(most, self._line.largest(work, waiting.patience))
@@ -272,7 +274,8 @@ class Batcher:
         so on for as long as requests come. Then the oldest are given up for the batch that answers the most in its time.
         """
         batch, seconds = self._grown(group, now)
-        behind = group[len(batch) :]
+        chosen = set(batch)
+        behind = [waiting for waiting in group if waiting not in chosen]
         if not behind:
             return batch
         following, longer = self._grown(behind, now)

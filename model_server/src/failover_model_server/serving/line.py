@@ -74,7 +74,7 @@ class Line:
     def add(self, waiting: Waiting) -> None:
         """Put an item at the end."""
         self._all[waiting] = None
-        group = self._groups.setdefault(waiting.item.key, _Group())
+        group = self._groups.setdefault(self.key(waiting.item), _Group())
         group.items[waiting] = None
         group.work += waiting.item.work
 
@@ -83,15 +83,23 @@ class Line:
         if waiting not in self._all:
             return
         del self._all[waiting]
-        group = self._groups[waiting.item.key]
+        key = self.key(waiting.item)
+        group = self._groups[key]
         del group.items[waiting]
         group.work -= waiting.item.work
         if not group.items:
-            del self._groups[waiting.item.key]
+            del self._groups[key]
 
-    def oldest_group(self, most: int) -> list[Waiting]:
-        """The oldest item and those behind it with the same key, at most `most` of them. The line must not be empty."""
-        return list(itertools.islice(self._groups[next(iter(self._all)).item.key].items, most))
+    def key(self, item: Item) -> Hashable:
+        """What the items of a batch share: the padded length too where shapes are static."""
+        return item.key if self._shape.static or item.free is None else item.free
+
+    def oldest_group(self) -> list[Waiting]:
+        """The oldest item and those behind it with the same key: two batches, or all where they are chosen by length. The line has one."""
+        oldest = next(iter(self._all))
+        items = self._groups[self.key(oldest.item)].items
+        most = 2 * self._shape.buckets[-1] if self._shape.static or oldest.item.length is None else None
+        return list(itertools.islice(items, most))
 
     def seconds(self, coming: int = 0) -> float:
         """Expected time of everything that waits, on one worker.

@@ -29,12 +29,17 @@ class Item:
     """A prepared request: what the backend runs. Sent to another process where a backend has several, so it must pickle."""
 
     key: Hashable
-    """Items with equal keys may share a batch: everything that must be the same in it, padded lengths and sampling parameters included."""
+    """Items with equal keys may share a batch: everything that must be the same in it, sampling parameters included, and with static shapes
+    the length that it is padded to."""
     payload: object
     """What the backend understands; private to task and backend."""
     work: float = 1.0
     """How much there is to do, in a unit of the task's own: denoising steps, most new tokens, tokens read. A batch takes a fixed time and
     a time proportional to the most work of its items, which is how the server expects times that it has not seen."""
+    length: int | None = None
+    """Where items of several lengths are padded to the longest of their batch: this one's."""
+    free: Hashable | None = None
+    """The key where shapes are free, of an item with a length: without the length that `key` has."""
 
 
 class Body(BaseModel):

@@ -18,6 +18,8 @@ class Tensors:
     """By the model's own names: input_ids, attention_mask (length,); pixel_values (channels, height, width); logits; pred_boxes."""
     size: tuple[int, int] | None = None
     """Width and height of the image that was sent, in pixels; of inputs, where the answer needs it."""
+    fill: Mapping[str, int] | None = None
+    """Of inputs whose length may differ within a batch: by name, what they are padded with on the right."""
 
 
 @dataclass(frozen=True, slots=True)

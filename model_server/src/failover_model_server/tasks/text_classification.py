@@ -28,7 +28,7 @@ class TextClassificationResponse(Answer):
 
 
 class TextClassification(Task[TextClassificationRequest, TextClassificationResponse]):
-    """Says which label fits a text. Texts are padded on the right to a bucket; the attention mask keeps padding out of the answer."""
+    """Says which label fits a text. Texts are padded on the right; the attention mask keeps padding out of the answer."""
 
     name = "text-classification"
     route = "/sentiment"
@@ -55,16 +55,14 @@ class TextClassification(Task[TextClassificationRequest, TextClassificationRespo
             self.buckets = buckets_up_to(input_limit(self.settings, positions, self.tokenizer.limit), self.settings.sequence_buckets)
 
     def prepare(self, request: TextClassificationRequest) -> Item:
-        """Tokenize and pad to the next bucket."""
+        """Tokenize; the pipeline pads, to the bucket in the key or to the longest of the batch."""
         import numpy as np
 
         encoded = self.tokenizer.encode(request.prompt)
-        length = bucket_of(len(encoded["input_ids"]), self.buckets)
-        fill = {"input_ids": self.tokenizer.padding}
-        values = {
-            name: np.array(numbers + [fill.get(name, 0)] * (length - len(numbers)), dtype=np.int64) for name, numbers in encoded.items()
-        }
-        return Item(key=length, payload=Tensors(values), work=length)
+        length = len(encoded["input_ids"])
+        values = {name: np.array(numbers, dtype=np.int64) for name, numbers in encoded.items()}
+        fill = {name: self.tokenizer.padding if name == "input_ids" else 0 for name in values}
+        return Item(bucket_of(length, self.buckets), Tensors(values, fill=fill), work=length, length=length, free=self.name)
 
     def finish(self, request: TextClassificationRequest, item: Item, output: object) -> TextClassificationResponse:
         """Name the labels."""

@@ -116,7 +116,8 @@ class TextGeneration(Task[TextGenerationRequest, TextGenerationResponse]):
             length, output = len(tokens), wanted  # the padded sizes do not fit into the artifact, the real ones do: only its equals join it
         seed = secrets.randbits(63) if request.seed is None else request.seed
         stream = isinstance(request, GenerationCall) and request.stream
-        return Item((length, output), Prompt(tuple(tokens), wanted, request.temperature, request.top_p, seed, stream), wanted)
+        prompt = Prompt(tuple(tokens), wanted, request.temperature, request.top_p, seed, stream)
+        return Item((length, output), prompt, work=wanted, length=len(tokens), free=output)
 
     def _tokens(self, request: TextGenerationRequest) -> list[int]:
         said = request.messages if isinstance(request, GenerationCall) else ()
