@@ -1,9 +1,9 @@
 """The queue in front of the accelerator, and the batches that are taken from it.
 
 A worker that is free takes what waits: the oldest item and others with the same key, the next oldest or those nearest in length, up to the
-largest bucket, and no more than end before the deadline of each. It does not wait for more; batches form by themselves while the accelerator
-is busy. An item leaves the queue when it is taken, when its caller goes away, or when it can no longer be ready in time; it is answered
-exactly once.
+largest bucket, and no more than end before the deadline of each. It does not wait for more; batches form by themselves while the
+accelerator is busy. An item leaves the queue when it is taken, when its caller goes away, or when it can no longer be ready in time; it is
+answered exactly once.
 """
 
 import asyncio
