@@ -25,7 +25,7 @@ _USER: Final = 65532  # the adapter image's: both use the files of one volume
 _CORES_PER_DEVICE: Final = 2  # NeuronCores of Inferentia2 and Trainium1
 _SEQUENCES: Final = 4  # batch that the Neuron shapes are compiled for
 _IMAGES: Final[Mapping[Maker, str]] = {
-    Maker.NVIDIA: "public.ecr.aws/deep-learning-containers/vllm:server-cuda",
+    Maker.NVIDIA: "public.ecr.aws/deep-learning-containers/vllm:server-cuda-v2.3",
     Maker.NEURON: "public.ecr.aws/neuron/pytorch-inference-vllm-neuronx:0.16.0-neuronx-py312-sdk2.31.1-ubuntu24.04",
 }
 """The images that AWS publishes; `deploy/images/images.yaml` gives the reasons for the choice."""

@@ -14,7 +14,7 @@ from controller.signals.cluster import ClusterView
 from tests.signals.recordings import KINDS, Step, as_in_auto_mode, lines, recording, replay
 from tests.support.applications import COST_TARGETS, application
 
-PATIENCE_S = 30.0
+PATIENCE_S = PolicySettings().patience_s
 
 
 def _ingress(view: ClusterView, app: Application) -> None:
