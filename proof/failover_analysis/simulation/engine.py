@@ -16,13 +16,14 @@ from controller.policy.weights import base_weights, weight_strategy
 from failover_analysis.simulation.api import INGRESSES, SCALERS, KubeApi, Store
 from failover_analysis.simulation.balancer import Balancer
 from failover_analysis.simulation.cluster import types_of
+from failover_analysis.simulation.crash_points import Calls, MortalApplier, MortalLeadership, MortalStore
 from failover_analysis.simulation.event_queue import EventQueue
 from failover_analysis.simulation.fault_state import FaultState
 from failover_analysis.simulation.karpenter import Karpenter, Pool
 from failover_analysis.simulation.leadership import TAKEOVER_S, Lease, SimulatedLeadership
 from failover_analysis.simulation.metrics import CloudWatch, Keda
 from failover_analysis.simulation.outages import Outage
-from failover_analysis.simulation.replica import MortalApplier, Observers, Replica
+from failover_analysis.simulation.replica import FaultyApplier, Observers, Replica
 from failover_analysis.simulation.scarcity import Scarcity
 from failover_analysis.simulation.setup import FaultPlan, Setup
 from failover_analysis.simulation.simulated_view import SimulatedView, World
@@ -79,6 +80,8 @@ class Engine:
             self.event_queue, self.karpenter, self.workloads, self.api, self.balancer, self.cloudwatch, self.fault_state, setup.zones
         )
         self.lease, self.store = Lease(), Store(self.fault_state)
+        self.calls = Calls()
+        """The external calls of the controller's processes."""
         self.clock = WallClock(self.event_queue)
         """The wall clock of the controller's processes."""
         self.active: dict[int, FaultPlan] = {}
@@ -181,9 +184,9 @@ class Engine:
             self.event_queue,
             application,
             view,
-            MortalApplier(self.api, self.fault_state),
-            self.store,
-            SimulatedLeadership(self.lease, number),
+            MortalApplier(FaultyApplier(self.api, self.fault_state), self.calls),
+            MortalStore(self.store, self.calls),
+            MortalLeadership(SimulatedLeadership(self.lease, number), self.calls),
             self.observers,
             self.restart,
             self.clock,

@@ -16,6 +16,7 @@ from controller.ports import Applier, Leadership, StateStore
 from controller.service.application_pass import Acted, ApplicationPass, Decided
 from controller.service.executor import Executor
 from controller.service.terms import TermRecord
+from failover_analysis.simulation.crash_points import Crash
 from failover_analysis.simulation.event_queue import EventQueue
 from failover_analysis.simulation.fault_state import FaultState
 from failover_analysis.simulation.simulated_view import INGRESS, KEDA, SimulatedView
@@ -24,12 +25,8 @@ WATCH_LAG_S: Final = 0.2
 """Time from a change to the pass that sees it, seconds: the reaction benchmark's median is below that."""
 
 
-class Crash(Exception):
-    """The process dies here."""
-
-
-class MortalApplier:
-    """An applier whose process may die at an action if the fault state says so.
+class FaultyApplier:
+    """An applier whose process dies at an action if the fault state says so.
 
     Args:
         applier: Applies the actions.

@@ -1,0 +1,116 @@
+"""Every place at which a process may die: before and after each of its external calls.
+
+A run without a crash numbers the calls of its processes. Repeated with the same seed, it is the same run up to the call at which the
+process is killed. So the list of crash points is made by the code itself and grows with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from controller.policy.model import Action, Memory
+from controller.ports import Applier, Leadership, StateStore, StoredMemory
+
+T = TypeVar("T")
+
+SIDES: Final = ("before", "after")
+
+
+class Crash(Exception):
+    """The process dies here."""
+
+
+@dataclass(slots=True)
+class Calls:
+    """The external calls of all processes of a run, in order.
+
+    Attributes:
+        named: The calls so far: ``apply route``, ``save``, ``load``, ``confirm``.
+        dies_at: Number of the call at which the process dies, from 0; None if at none.
+        side: ``before`` or ``after`` it took effect.
+    """
+
+    named: list[str] = field(default_factory=list)
+    dies_at: int | None = None
+    side: str = SIDES[0]
+
+    def make(self, name: str, call: Callable[[], T]) -> T:
+        """Makes a call.
+
+        Raises:
+            Crash: The process dies, before or after the call took effect.
+        """
+        dies = len(self.named) == self.dies_at
+        self.named.append(name)
+        if dies and self.side == SIDES[0]:
+            raise Crash
+        answer = call()
+        if dies:
+            raise Crash
+        return answer
+
+
+class MortalApplier:
+    """An applier whose process may die at an action.
+
+    Args:
+        applier: Applies the actions.
+        calls: The calls of the run.
+    """
+
+    def __init__(self, applier: Applier, calls: Calls) -> None:
+        self._applier, self._calls = applier, calls
+
+    def apply(self, action: Action, *, deadline_s: float) -> None:
+        """See `controller.ports.Applier.apply`."""
+        self._calls.make(f"apply {action.kind}", lambda: self._applier.apply(action, deadline_s=deadline_s))
+
+
+class MortalStore:
+    """A store whose process may die at a read or a write.
+
+    Args:
+        store: Holds the memory.
+        calls: The calls of the run.
+    """
+
+    def __init__(self, store: StateStore, calls: Calls) -> None:
+        self._store, self._calls = store, calls
+
+    def load(self, application: str) -> StoredMemory:
+        """See `controller.ports.StateStore.load`."""
+        return self._calls.make("load", lambda: self._store.load(application))
+
+    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int) -> StoredMemory:
+        """See `controller.ports.StateStore.save`."""
+        return self._calls.make("save", lambda: self._store.save(application, memory, over=over, epoch=epoch))
+
+
+class MortalLeadership:
+    """A leadership whose process may die while it reads or writes the Lease.
+
+    Args:
+        leadership: Knows who leads.
+        calls: The calls of the run.
+    """
+
+    def __init__(self, leadership: Leadership, calls: Calls) -> None:
+        self._leadership, self._calls = leadership, calls
+
+    def epoch(self) -> int:
+        """See `controller.ports.Leadership.epoch`."""
+        return self._leadership.epoch()
+
+    def leads(self) -> bool:
+        """See `controller.ports.Leadership.leads`."""
+        return self._leadership.leads()
+
+    def confirm(self, epoch: int, needed_s: float) -> bool:
+        """See `controller.ports.Leadership.confirm`."""
+        return self._calls.make("confirm", lambda: self._leadership.confirm(epoch, needed_s))
+
+    def outrank(self, epoch: int) -> None:
+        """See `controller.ports.Leadership.outrank`."""
+        self._calls.make("outrank", lambda: self._leadership.outrank(epoch))
