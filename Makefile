@@ -125,6 +125,10 @@ bench-simulation: $(STAMP) ## Five simulated years of random faults over 200 see
 fuzz-proof: $(STAMP) ## 2,000 random worlds in which EC2 answers as in the field: who was short, and what was done (5 minutes; ARGS="--worlds 200")
 	@timeout 1800 $(RUN)/python -m failover_analysis.fuzz --processes 2 $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(STAMP) ## Every parser with inputs that are nearly right, a minute each (20 minutes; ARGS="--seconds 5")
+	@$(RUN)/python -m tests.fuzz $(ARGS)
+
 .PHONY: bench-month
 bench-month: $(STAMP) ## What the policies cost and serve in the simulated month, over ten held-out seeds (30 minutes; ARGS="--quick")
 	@$(RUN)/python -m benchmarks.month $(ARGS)

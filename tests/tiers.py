@@ -88,6 +88,7 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/doctor/test_auto_mode.py"),
     Place(Tier.INTEGRATION, "tests/deploy/test_permissions.py::test_a_missing_permission_is_a_named_degradation"),
     Place(Tier.INTEGRATION, "tests/deploy/test_wheels.py"),
+    Place(Tier.INTEGRATION, "tests/fuzz/"),
     Place(Tier.INTEGRATION, "tests/harness/dataplane/test_alb.py"),
     Place(Tier.INTEGRATION, "tests/harness/dataplane/test_elb.py"),
     Place(Tier.INTEGRATION, "tests/harness/dataplane/test_late_rules.py"),

@@ -37,7 +37,7 @@ class Time(click.ParamType[float]):
 
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_DURATION: Final = re.compile(r"(\d+)\s*(s|m|h|d)")
+_DURATION: Final = re.compile(r"(\d{1,9})\s*(s|m|h|d)")
 _LONGEST_S: Final = 366 * 86_400
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 

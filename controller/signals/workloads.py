@@ -395,7 +395,7 @@ def _trouble(obj: Object) -> tuple[str, bool]:
 def paused(annotations: Mapping[str, Any]) -> bool:
     """Whether a ScaledObject's annotations keep KEDA from adding replicas, as it reads them."""
     everything, replicas, growth = _PAUSED
-    return replicas in annotations or any(annotations.get(one, "false") not in _GO_FALSE for one in (everything, growth))
+    return replicas in annotations or any(str(annotations.get(one, "false")) not in _GO_FALSE for one in (everything, growth))
 
 
 def _ready_endpoints(obj: Object) -> Iterator[str]:

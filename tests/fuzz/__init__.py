@@ -1,0 +1,1 @@
+"""Fuzzing: every parser, with inputs that are nearly right."""

@@ -1,0 +1,166 @@
+"""The parsers, each with what it is given where all is well, and the errors that it may raise."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+import click
+
+from controller.catalog.loader import Source, parse_applications
+from controller.cli.common import seconds
+from controller.clock import SystemClock, format_rfc3339, parse_rfc3339
+from controller.documents import check, read_documents
+from controller.errors import ConfigError
+from controller.foreign import decode
+from controller.notifiers.redact import Redactor
+from controller.policy.codec import CodecError
+from controller.policy.codec import decode as decode_memory
+from controller.policy.codec import encode as encode_memory
+from controller.policy.conclusion import conclude
+from controller.policy.model import Memory, Mode, ModeChange
+from controller.policy.reasons import Reason
+from controller.policy.routing import format_action, parse_action
+from controller.recording.lines import Decoder, LineError, Recorded, decided, definition, encode
+from controller.service.http import Answer, _Handler, _Head
+from controller.settings import Settings
+from controller.signals.classify import classify_refusal, limited_pools, unavailable_pools
+from controller.signals.ingress import observe_ingress
+from controller.signals.karpenter_metrics import GAUGE, NoGaugeError, UnusableError
+from controller.signals.karpenter_metrics import parse as parse_metrics
+from controller.signals.load_balancer.conditions import conditions_of, json_of, merged
+from controller.signals.load_balancer.rules import rules_by_conditions
+from tests.signals.hostile import APP, World, objects
+from tests.signals.samples import ICE, ice_message
+from tests.support.applications import COST_TARGETS, NOW, memory, snapshot
+
+
+@dataclass(frozen=True)
+class Target:
+    """A parser.
+
+    Attributes:
+        run: Parses one input, as bytes.
+        corpus: Inputs that are right.
+        allowed: What it may raise.
+    """
+
+    run: Callable[[bytes], object]
+    corpus: Sequence[bytes]
+    allowed: tuple[type[BaseException], ...] = ()
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="replace")
+
+
+def _of(*kinds: str) -> list[bytes]:
+    return [json.dumps(obj).encode() for kind, obj in objects() if kind in kinds]
+
+
+def _delivered(*kinds: str) -> Callable[[bytes], object]:
+    """Decodes an object and delivers it as each of some kinds to a view that is asked for a snapshot."""
+
+    def run(raw: bytes) -> None:
+        obj = decode(raw)
+        if isinstance(obj, dict):
+            world = World()
+            for kind in kinds:
+                world.give(kind, obj)
+            conclude(Memory(), world.snapshot())
+
+    return run
+
+
+def _ingress(raw: bytes) -> None:
+    obj = decode(raw)
+    observe_ingress(APP, obj if isinstance(obj, dict) else None)
+
+
+def _recorded(raw: bytes) -> None:
+    decoder = Decoder()
+    decoder.decode(_DEFINITION)
+    decoder.decode(raw)
+
+
+def _settings(raw: bytes) -> None:
+    for document in read_documents(raw, "settings.yaml"):
+        check(Settings, document, together=False)
+
+
+def _conditions(raw: bytes) -> None:
+    value = json_of(_text(raw))
+    merged(conditions_of(value))
+    rules_by_conditions([{"Conditions": value}])
+
+
+def _time(raw: bytes) -> None:
+    moment = parse_rfc3339(_text(raw))
+    if moment is not None:
+        assert abs((parse_rfc3339(format_rfc3339(moment)) or 0.0) - moment) <= 1.0
+
+
+def _request(raw: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        routes: Mapping[str, Callable[[], Answer]] = {"/healthz": lambda: Answer(b"ok", code=HTTPStatus.OK)}
+        _Handler(ours, _Head(SystemClock().monotonic() + 5.0, raw), routes, SystemClock())
+
+
+def _redacted(raw: bytes) -> None:
+    Redactor(["https://hooks.slack.com/services/T0/B0/abcdefgh"]).document(_text(raw))
+
+
+def _refusal(raw: bytes) -> None:
+    classify_refusal(_text(raw))
+    limited_pools(_text(raw))
+    unavailable_pools(_text(raw))
+
+
+def _recording() -> tuple[bytes, bytes]:
+    seen = snapshot()
+    made = definition(seen.application, NOW)
+    return made.line, encode(Recorded(memory(), seen, decided(conclude(memory(), seen).plan), NOW), made.ref)
+
+
+_DEFINITION, _LINE = _recording()
+_MEMORY: Final = memory(mode_changes=(ModeChange(NOW, Mode.CAPACITY, Reason.SHORTAGE_PROVEN, "because"),))
+_ACTION: Final = format_action(COST_TARGETS, 200).encode()
+_CONDITIONS: Final = (
+    b'[{"field":"http-header","httpHeaderConfig":{"httpHeaderName":"a","values":["b"]}},{"field":"path-pattern","values":["/*"]}]'
+)
+_METRICS: Final = f'# TYPE {GAUGE} gauge\n{GAUGE}{{instance_type="inf2.xlarge",zone="us-west-2a",capacity_type="on-demand"}} 0\n'.encode()
+_CONFIG: Final = Path(__file__).parents[2] / "config"
+_FILES: Final = [path.read_bytes() for path in sorted(_CONFIG.glob("*.yaml"))]
+_JSON: Final = (ValueError, RecursionError)
+
+TARGETS: Final[Mapping[str, Target]] = {
+    "answer of the API server": Target(decode, _of("Ingress", "Pod", "NodePool", "ScaledObject"), _JSON),
+    "Ingress": Target(_ingress, _of("Ingress"), _JSON),
+    "routing action": Target(lambda raw: parse_action(_text(raw)), [_ACTION]),
+    "conditions of a rule": Target(_conditions, [_CONDITIONS]),
+    "NodeClaim and NodePool": Target(_delivered("NodeClaim", "NodePool"), _of("NodeClaim", "NodePool"), _JSON),
+    "Event": Target(_delivered("Event"), _of("Event"), _JSON),
+    "text of a refusal": Target(
+        _refusal, [ice_message("inf2-abcde", ICE).encode(), *(json.dumps(o).encode() for k, o in objects() if k == "Event")]
+    ),
+    "Pod and Deployment": Target(_delivered("Pod", "Deployment"), _of("Pod", "Deployment"), _JSON),
+    "EndpointSlice and Service": Target(
+        _delivered("EndpointSlice", "Service", "TargetGroupBinding"), _of("EndpointSlice", "Service"), _JSON
+    ),
+    "ScaledObject": Target(_delivered("ScaledObject"), _of("ScaledObject"), _JSON),
+    "stored memory": Target(lambda raw: decode_memory(_text(raw)), [encode_memory(_MEMORY).encode()], (CodecError,)),
+    "line of a recording": Target(_recorded, [_LINE], (LineError,)),
+    "application file": Target(lambda raw: parse_applications([Source("a.yaml", raw)]), _FILES, (ConfigError,)),
+    "settings file": Target(_settings, [b"log:\n  level: info\nhttp:\n  port: 8080\npolls:\n  tick_interval_s: 15\n"], (ConfigError,)),
+    "Karpenter's metrics": Target(lambda raw: parse_metrics(_text(raw)), [_METRICS], (NoGaugeError, UnusableError)),
+    "time": Target(_time, [b"2026-08-25T10:00:03Z", b"2026-08-25T09:59:58.123456+02:00"]),
+    "duration": Target(lambda raw: seconds(_text(raw)), [b"1h30m", b"90s", b"2d"], (click.BadParameter,)),
+    "HTTP request": Target(_request, [b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", b"HEAD /status?x=1 HTTP/1.0\r\n\r\n"]),
+    "document with secrets": Target(_redacted, [_LINE, b'{"authorization":"Bearer abcdefgh12345","url":"https://a:b@c/"}'], _JSON),
+}
