@@ -183,6 +183,7 @@ docs: $(STAMP) ## Regenerate the JSON schemas, the generated parts of docs/ and 
 	@$(RUN)/python -m tools.policy_docs
 	@$(RUN)/python -m tools.situation_docs
 	@$(RUN)/python -m tools.doctor_docs
+	@$(RUN)/python -m tools.reliability_docs
 	@$(RUN)/python -m tools.permissions
 	@$(RUN)/python -m tools.contract_docs
 	@for name in bert llama mistral sd21 vit yolos; do $(RUN)/failoverctl render config/$$name.yaml --out deploy/stacks/$$name; done

@@ -66,8 +66,14 @@ INSTANCES: Final[Mapping[str, Instance]] = {
 }
 """Every size of the four families. A test compares them with the EC2 API's answer, as moto has it."""
 
-PRICES: Final[Mapping[str, float]] = {"inf2.xlarge": 0.7582, "trn1.2xlarge": 1.3438, "g5.xlarge": 1.0060, "g6.xlarge": 0.8048}
-"""US dollars per hour on demand, from Table 1 of the AWS sample. Prices differ by region and change."""
+PRICES: Final[Mapping[str, float]] = {
+    "inf2.xlarge": 0.7582,
+    "inf2.8xlarge": 1.9679,
+    "trn1.2xlarge": 1.3438,
+    "g5.xlarge": 1.0060,
+    "g6.xlarge": 0.8048,
+}
+"""US dollars per hour on demand: from Table 1 of the AWS sample, and for inf2.8xlarge from EC2's list for us-west-2. They differ by region."""
 
 GPU_NAMES: Final[Mapping[str, str]] = {"a10g": "g5", "l4": "g6"}
 """Families by Karpenter's label ``karpenter.k8s.aws/instance-gpu-name``."""

@@ -64,7 +64,7 @@ def _of(*kinds: str) -> list[bytes]:
 
 
 def _delivered(*kinds: str) -> Callable[[bytes], object]:
-    """Decodes an object and delivers it as each of some kinds to a view, and takes its snapshot."""
+    """Decodes an object and delivers it as each of some kinds to a view, and takes a snapshot of it."""
 
     def run(raw: bytes) -> None:
         obj = decode(raw)

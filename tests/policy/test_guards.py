@@ -161,6 +161,20 @@ def test_cause_of_an_operator_who_allows_capacity_only() -> None:
     _asks(guards.cause, case, Reason.CAUSE_NOT_ALLOWED, "may not lead to a failover: VcpuLimitExceeded")
 
 
+@pytest.mark.parametrize(
+    ("judged", "reopens_s"),
+    [
+        pytest.param({"cause": Cause.CONFIG, "demand_since": NOW - 239}, 1.0, id="a misconfiguration opens by age"),
+        pytest.param({"cause": Cause.CONFIG, "demand_since": None}, None, id="without demand nothing ages"),
+        pytest.param({"cause": Cause.QUOTA, "demand_since": NOW - 10}, None, id="age opens no other cause"),
+    ],
+)
+def test_when_a_cause_opens(judged: dict[str, Any], reopens_s: float | None) -> None:
+    """The pass that would act is scheduled for that moment, and for none where no age helps."""
+    made = snapshot(application(policy=PolicySettings(trip_causes=frozenset({Cause.CAPACITY}))))
+    assert guards.cause(_case(made, evidence={INF2: judged})).reopens_s == reopens_s
+
+
 def test_cause_of_one_unit_is_enough() -> None:
     """One of two short units may switch: the other must not hold it back."""
     case = _case(subject=(TRN1, INF2), evidence={TRN1: {"cause": Cause.CONFIG}})

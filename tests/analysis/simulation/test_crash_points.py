@@ -10,6 +10,7 @@ import pytest
 from controller.policy.model import Mode
 from failover_analysis.simulation.crash_points import Calls, Crash
 from tests.analysis.simulation.crash_runs import PASSES, SCENARIOS, cases
+from tools.reliability_docs import DOCUMENT, page
 
 
 @pytest.mark.timeout(300)
@@ -53,3 +54,9 @@ def test_a_call_dies_before_or_after_it_took_effect() -> None:
         with pytest.raises(Crash):
             calls.make("b", lambda side=side: done.append(side))  # type: ignore[misc]
     assert done == ["first", "first", "after"]
+
+
+def test_the_documented_cases_are_those_of_the_code() -> None:
+    """The table in docs/reliability.md."""
+    present = DOCUMENT.read_text()
+    assert page(present) == present, "run: python -m tools.reliability_docs"

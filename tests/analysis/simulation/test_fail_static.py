@@ -74,9 +74,10 @@ class Day:
 
 def _played(bad: Bad, more_s: float = BEGIN + DAY + 600, **changes: Any) -> tuple[Day, Any]:
     """A day of it, from the first hour on, with a shortage in the middle of it and another after it."""
+    outages = (outage(6.0, 30.0),) if more_s < DAY else (outage(6.0, 20.0), outage(25.0, 30.0))
     made = setup(
         seconds=BEGIN + DAY + 2 * HOUR, demand=lambda at: 900.0 if at < more_s else 2400.0,
-        outages=(outage(6.0, 20.0), outage(25.0, 30.0)), interval_s=30.0, **changes,
+        outages=outages, interval_s=30.0, **changes,
     )  # fmt: skip
     simulation = Simulation(made, 1)
     engine, day = simulation.engine, Day(simulation.engine)
