@@ -120,7 +120,7 @@ def price(instance: str | None, accelerators: int) -> Fact:
     if instance not in PRICES:
         return missing(f"no price of {instance} is known here; take it from the AWS price list of your region, for one replica's share")
     share = min(1.0, accelerators / INSTANCES[instance].accelerators)
-    return assumed(round(PRICES[instance] * share, 4), "the on-demand price in the AWS sample; check your region's")
+    return assumed(round(PRICES[instance] * share, 4), "the on-demand price in us-west-2; check your region's")
 
 
 def maker_of_pod(deployment: Object) -> tuple[Maker | None, int]:

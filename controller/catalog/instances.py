@@ -73,7 +73,7 @@ PRICES: Final[Mapping[str, float]] = {
     "g5.xlarge": 1.0060,
     "g6.xlarge": 0.8048,
 }
-"""US dollars per hour on demand: from Table 1 of the AWS sample, and for inf2.8xlarge from EC2's list for us-west-2. They differ by region."""
+"""US dollars per hour on demand in us-west-2: from Table 1 of the AWS sample, and for inf2.8xlarge from EC2's price list."""
 
 GPU_NAMES: Final[Mapping[str, str]] = {"a10g": "g5", "l4": "g6"}
 """Families by Karpenter's label ``karpenter.k8s.aws/instance-gpu-name``."""

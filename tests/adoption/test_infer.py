@@ -271,9 +271,9 @@ def _unpinned(observed: Observation, name: str, **selector: str) -> Observation:
 
 def test_the_nodes_of_running_pods_determine_pool_and_type() -> None:
     """If nothing pins the pods."""
-    objects = [*hand_built.stack("shop"), _running("sd21-inf2", "n1"), _claim("n1", POOLS["sd21-inf2"], "inf2.8xlarge")]
+    objects = [*hand_built.stack("shop"), _running("sd21-inf2", "n1"), _claim("n1", POOLS["sd21-inf2"], "inf2.24xlarge")]
     found = infer(_unpinned(observation_of(objects), "sd21-inf2"), None, lambda *_: (LATENCIES, "")).units[0]
-    assert (found["nodePool"].value, found["instanceType"].value) == (POOLS["sd21-inf2"], "inf2.8xlarge")
+    assert (found["nodePool"].value, found["instanceType"].value) == (POOLS["sd21-inf2"], "inf2.24xlarge")
     assert found["pricePerHour"].value is None, "no price of that type is known"
     assert "nothing pins them to it" in found["nodePool"].origin
 

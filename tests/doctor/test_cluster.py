@@ -413,7 +413,6 @@ def test_an_empty_cluster_is_reported_once_for_each_component() -> None:
     assert found == [
         ("karpenter", BAD),
         ("load-balancer-controller", BAD),
-        ("verification-budget", OK),
         ("keda", WARN),
         ("nvidia-device-plugin", WARN),
         ("neuron-device-plugin", WARN),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from controller.policy.model import Mode
+from controller.policy.model import Application, Mode
+from controller.service.application_pass import ApplicationPass, Decided
 from failover_analysis.simulation.crash_points import Calls, Crash
 from tests.analysis.simulation.crash_runs import PASSES, SCENARIOS, cases
 from tools.reliability_docs import DOCUMENT, page
@@ -29,15 +31,17 @@ def test_the_next_leader_converges_wherever_the_process_died(name: str, record_p
 
 
 def test_a_broken_pass_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that remembers a mode change before it is written would not make it after a crash."""
-    from controller.service.application_pass import ApplicationPass
-
+    """A process that remembers a mode change before it is written, and then believes its memory, would not make it after a crash."""
     whole = ApplicationPass.decide
 
-    def eager(self: ApplicationPass, application: object) -> object:
-        decided = whole(self, application)  # type: ignore[arg-type]
-        if decided.conclusion.decision.mode is Mode.CAPACITY and decided.conclusion.plan.due:
-            self._record.save(decided.conclusion.routed(decided.conclusion.snapshot.now))
+    def eager(self: ApplicationPass, application: Application) -> Decided:
+        remembered = self._record.load()
+        decided = whole(self, application)
+        conclusion = decided.conclusion
+        if remembered.mode is Mode.CAPACITY:
+            return replace(decided, conclusion=replace(conclusion, memory=remembered, plan=replace(conclusion.plan, actions=())))
+        if conclusion.decision.mode is Mode.CAPACITY and conclusion.plan.due:
+            self._record.save(conclusion.routed(conclusion.snapshot.now))
         return decided
 
     monkeypatch.setattr(ApplicationPass, "decide", eager)
