@@ -102,7 +102,7 @@ def plan_lines(seen: Observation, width: int, *, requests: bool) -> Iterator[Lin
     spend = spend_per_hour(application, decision.evidence)
     to = Mode.COST if present is Mode.CAPACITY else Mode.CAPACITY
     change = effect(snapshot, Figures.of(snapshot, seen.memory.units), to)
-    words = f"ready replicas ${spend:.2f}/h" + (f"; mode {to} would mean {change}" if change else "")
+    words = f"the ready replicas cost ${spend:.2f}/h" + (f"; the present demand needs {change} in {to} mode" if change else "")
     yield from wrapped("plain", "Cost       ", words, width)
     yield "plain", ""
     yield from remedy_lines(application, seen.remedy)
