@@ -26,7 +26,7 @@ def test_the_printed_command_runs_as_it_stands(stack: Stack, tmp_path: Path) -> 
     before = stack.session.request("GET", path)["spec"]["rules"]
     body = json.dumps([{"op": "replace", "path": "/spec/rules", "value": before[:1]}])
     stack.session.request("PATCH", path, body=body, content_type=JSON_PATCH)
-    assert _checks(stack)["standby-rules"] == "problem"
+    assert _checks(stack)["standby-rules"] == "warning", "a problem, but for allowUnsafeSwitch of the stack"
     text = command(stack, "doctor", "sd21").stdout
     printed = text[text.index("kubectl -n ") : text.index("\nEND\n") + len("\nEND\n")]
     config = tmp_path / "kubeconfig"

@@ -499,7 +499,8 @@ OURS = {
     "elasticloadbalancing:DescribeTargetHealth",
     *PARTS.values(),
 }
-NOTIFIER = {"cloudwatch:PutMetricData", "cloudwatch:PutMetricAlarm", "cloudwatch:DescribeAlarms"}
+SINKS = {"sns:Publish", "events:PutEvents"}
+NOTIFIER = {"cloudwatch:PutMetricData", "cloudwatch:PutMetricAlarm", "cloudwatch:DescribeAlarms", *SINKS}
 
 
 def test_the_iam_document_allows_what_is_called_and_nothing_else() -> None:
@@ -511,7 +512,8 @@ def test_the_iam_document_allows_what_is_called_and_nothing_else() -> None:
     bound = {action: statement for statement in statements for action in statement["Action"]}
     assert bound["cloudwatch:PutMetricData"]["Condition"] == {"StringEquals": {"cloudwatch:namespace": "Failoverctl"}}
     assert bound["cloudwatch:PutMetricAlarm"]["Resource"] == "arn:aws:cloudwatch:*:*:alarm:failoverctl *"
-    assert {action for action, statement in bound.items() if statement["Resource"] != "*"} == {"cloudwatch:PutMetricAlarm"}
+    assert {action for action, statement in bound.items() if statement["Resource"] != "*"} == {"cloudwatch:PutMetricAlarm", *SINKS}
+    assert bound["sns:Publish"]["Resource"] == ["arn:aws:events:*:*:event-bus/failoverctl*", "arn:aws:sns:*:*:failoverctl*"]
 
 
 def test_every_call_of_the_iam_document_is_explained() -> None:

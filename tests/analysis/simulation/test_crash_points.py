@@ -30,6 +30,7 @@ def test_the_next_leader_converges_wherever_the_process_died(name: str, record_p
     assert [one for one in made if one.problem] == []
 
 
+@pytest.mark.timeout(300)
 def test_a_broken_pass_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that remembers a mode change before it is written, and then believes its memory, would not make it after a crash."""
     whole = ApplicationPass.decide

@@ -60,7 +60,8 @@ def _never_back(patch: Patch) -> None:
 
 def _forgetful(patch: Patch) -> None:
     patch.setattr(conclusion, "applied", lambda memory, decision, now: replace(memory, mode=Mode.COST))
-    patch.setattr(decide_module, "adopt", lambda memory, mode, now: memory if memory.mode else replace(memory, mode=mode))
+    patch.setattr(conclusion, "priced", lambda memory, before, after: memory)
+    patch.setattr(decide_module, "adopt", lambda memory, mode, now, writer="": memory if memory.mode else replace(memory, mode=mode))
 
 
 def _speechless(patch: Patch) -> None:

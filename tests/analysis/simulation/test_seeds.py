@@ -80,8 +80,8 @@ def _both_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 
 def _as_if_nothing_was_changed(patch: pytest.MonkeyPatch) -> None:
-    def adopt(before: Memory, mode: Mode | None, now: float) -> Memory:
-        after = memory.adopt(before, mode, now)
+    def adopt(before: Memory, mode: Mode | None, now: float, writer: str = "") -> Memory:
+        after = memory.adopt(before, mode, now, writer)
         return replace(after, changed_at=None) if before.mode is None else after
 
     patch.setattr(decide, "adopt", adopt)
