@@ -124,11 +124,17 @@ class Case:
     problem: str
 
 
-def cases(scenario: Scenario) -> tuple[list[str], list[Case]]:
-    """All calls of the run without a crash, and both cases of each."""
+def cases(scenario: Scenario, only: str = "") -> tuple[list[str], list[Case]]:
+    """All calls of the run without a crash, and both cases of each.
+
+    Args:
+        scenario: The run.
+        only: The name of the calls at which the process dies; "": of any name.
+    """
     simulation, _, watched = scenario.play()
     calls, whole = simulation.engine.calls.named[: watched.calls], (simulation, watched)
-    return calls, [Case(name, number, side, _problem(scenario, whole, number, side)) for number, name in enumerate(calls) for side in SIDES]
+    dying = [(number, name) for number, name in enumerate(calls) if only in {"", name}]
+    return calls, [Case(name, number, side, _problem(scenario, whole, number, side)) for number, name in dying for side in SIDES]
 
 
 def _problem(scenario: Scenario, without: tuple[Simulation, Watched], number: int, side: str) -> str:
