@@ -53,7 +53,7 @@ WORLDS: Final[dict[str, tuple[Trouble, int]]] = {
 
 
 def main() -> int:
-    """Runs both halves, prints the tables, writes the results.
+    """Runs both halves and prints the tables; ``--write`` keeps them, and the figures behind them.
 
     Returns:
         The exit code.
@@ -61,7 +61,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the lease periods and fewer takeovers")
     parser.add_argument("--simulated", action="store_true", help="skip the real server")
-    parser.add_argument("--write", action="store_true", help="write the tables into docs/leader-election.md")
+    parser.add_argument("--write", action="store_true", help=f"keep the tables in docs/leader-election.md and the figures in {RESULTS.name}")
     wanted = parser.parse_args()
     console = Console(width=110)
     tables = []
@@ -77,8 +77,7 @@ def main() -> int:
         console.print(table)
     if wanted.write:
         put(DOCS, _BEGIN, _END, [markdown(table) for table in tables])
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({"simulated": simulated, "takeovers": takeovers, "cores": os.cpu_count()}, indent=1) + "\n")
+        RESULTS.write_text(json.dumps({"simulated": simulated, "takeovers": takeovers, "cores": os.cpu_count()}, indent=1) + "\n")
     return 0 if good else 1
 
 
