@@ -61,7 +61,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the lease periods and fewer takeovers")
     parser.add_argument("--simulated", action="store_true", help="skip the real server")
-    parser.add_argument("--write", action="store_true", help=f"keep the tables in docs/leader-election.md and the figures in {RESULTS.name}")
+    parser.add_argument("--write", action="store_true", help=f"keep the tables in {DOCS.name} and the figures in {RESULTS.name}")
     wanted = parser.parse_args()
     console = Console(width=110)
     tables = []
