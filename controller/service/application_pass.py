@@ -126,8 +126,9 @@ class ApplicationPass:
         self._save(conclusion.snapshot.application, memory)
         written = (*decided.settled, conclusion.decision) if outcome.routed else decided.settled
         now = self._clock.monotonic()
-        tried = (one.left(now) for one in (self._loading, self._saving) if one.times)
-        again_s = min(self._retries.again_s(conclusion.plan, now), _again_s(conclusion.decision, outcome), *tried)
+        stored = self._loading if self._state_problem else self._saving  # nothing is saved over what cannot be read
+        tried_s = stored.left(now) if stored.times else math.inf
+        again_s = min(self._retries.again_s(conclusion.plan, now), _again_s(conclusion.decision, outcome), tried_s)
         return Acted(outcome, memory, at, written, again_s)
 
     # --- the steps ----------------------------------------------------------------------------------------------------------------------
