@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
-from controller.errors import Conflict, RemoteError
+from controller.errors import Conflict
 from controller.policy import text
 from controller.policy.model import Action, ActionKind, Alert, Mode, Plan
 from controller.policy.plan import describe
@@ -32,17 +32,50 @@ _ALERT_AFTER: Final = 3  # failures in a row: a conflict or a lost connection he
 _Request = tuple[ActionKind, str, str, str, str, Mode | None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Failed:
-    """A request that failed: how often in a row, when it may be sent again, and the last error in words."""
+class Backoff:
+    """When one thing that failed may be tried again: after pauses that double, or when the other side says. It is gone with a success.
 
-    times: int
-    due: float
-    words: str
+    Args:
+        most_s: The longest pause, seconds, without a Retry-After.
+    """
+
+    def __init__(self, most_s: float = RETRY_MAX_S) -> None:
+        self._most_s = most_s
+        self.times = 0
+        """Failures in a row."""
+        self._due = -math.inf
+
+    def failed(self, now: float, retry_after_s: float | None = None, *, free: int = 0) -> None:
+        """Notes a failure.
+
+        Args:
+            now: Seconds of a clock that is never set.
+            retry_after_s: What the other side asked for, seconds.
+            free: The failures in a row without a pause.
+        """
+        self.times += 1
+        doubled = min(self._most_s, RETRY_BASE_S * 2.0 ** min(self.times - 1, 10))
+        self._due = now + (max(doubled, min(retry_after_s or 0.0, RETRY_AFTER_MAX_S)) if self.times > free else 0.0)
+
+    def succeeded(self) -> None:
+        """Notes a success."""
+        self.times, self._due = 0, -math.inf
 
     def left(self, now: float) -> float:
-        """Seconds until it may be sent again."""
-        return max(0.0, self.due - now)
+        """Seconds until the next try; 0 if it may be made now."""
+        return max(0.0, self._due - now)
+
+
+class _Failed(Backoff):
+    """A request that failed, and the last error in words."""
+
+    words = ""
+
+    def note(self, failure: Failure, now: float) -> None:
+        """Notes a failure. After a conflict the request is made anew from what is there now: only the number of tries asks for a pause."""
+        free = _ALERT_AFTER - 1 if isinstance(failure.error, Conflict) else 0
+        self.failed(now, failure.error.retry_after_s, free=free)
+        self.words = _words(failure)
 
 
 class Retries:
@@ -78,9 +111,7 @@ class Retries:
         for action in outcome.applied:
             self.failed.pop(_request(action), None)
         for failure in outcome.failures:
-            known = self.failed.get(_request(failure.action))
-            times = known.times + 1 if known is not None else 1
-            self.failed[_request(failure.action)] = _Failed(times, now + _pause(failure.error, times), _words(failure))
+            self.failed.setdefault(_request(failure.action), _Failed()).note(failure, now)
 
     def again_s(self, plan: Plan, now: float) -> float:
         """Seconds until the first failed action of the plan is due again; infinite where none failed."""
@@ -101,38 +132,6 @@ class Retries:
         return replace(action, deferred=f"failed {known.times} time(s) in a row: sent again in {text.duration(left)}")
 
 
-class Backoff:
-    """When one thing that failed may be tried again: after pauses that double, or when the other side says. It is gone with a success.
-
-    Args:
-        most_s: The longest pause, seconds, without a Retry-After.
-    """
-
-    def __init__(self, most_s: float = RETRY_MAX_S) -> None:
-        self._most_s = most_s
-        self.times = 0
-        """Failures in a row."""
-        self._due = -math.inf
-
-    def failed(self, now: float, retry_after_s: float | None = None) -> None:
-        """Notes a failure.
-
-        Args:
-            now: Seconds of a clock that is never set.
-            retry_after_s: What the other side asked for, seconds.
-        """
-        self.times += 1
-        self._due = now + max(_doubled(self.times, self._most_s), min(retry_after_s or 0.0, RETRY_AFTER_MAX_S))
-
-    def succeeded(self) -> None:
-        """Notes a success."""
-        self.times, self._due = 0, -math.inf
-
-    def left(self, now: float) -> float:
-        """Seconds until the next try; 0 if it may be made now."""
-        return max(0.0, self._due - now)
-
-
 def _request(action: Action) -> _Request:
     """What makes two actions the same request; the resourceVersion in the body does not."""
     return action.kind, action.resource, action.namespace, action.name, action.after, action.mode
@@ -146,18 +145,6 @@ def _behind(action: Action) -> Action:
     if action.kind is not ActionKind.LOWER_FLOOR or action.deferred:
         return action
     return replace(action, deferred="waits for the routing action")
-
-
-def _pause(error: RemoteError, times: int) -> float:
-    """After a conflict the request is made anew from what is there now: only the number of tries asks for a pause."""
-    doubled = _doubled(times, RETRY_MAX_S)
-    if isinstance(error, Conflict):
-        return doubled if times >= _ALERT_AFTER else 0.0
-    return max(doubled, min(error.retry_after_s or 0.0, RETRY_AFTER_MAX_S))
-
-
-def _doubled(times: int, most_s: float) -> float:
-    return min(most_s, RETRY_BASE_S * 2.0 ** min(times - 1, 10))
 
 
 def _words(failure: Failure) -> str:
