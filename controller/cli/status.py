@@ -44,7 +44,7 @@ from controller.service.status import HEARTBEAT_S, read_status
 from controller.service.unit_state import unit_state
 
 _REFRESH_S: Final = 2.0
-_NUMBER: Final = re.compile(r"([0-9]+( (d|h|min|s)\b)? ?)+")  # of a duration
+_DURATION: Final = re.compile(r"(?<![0-9])[0-9]+ (d|h|min|s)\b ?")
 _SHOWN_CHANGES: Final = 3
 _SILENT_HEARTBEATS: Final = 3
 _INTERRUPTED: Final = 130  # as a shell reports SIGINT
@@ -99,7 +99,6 @@ def status_command(options: Options, application: str | None, *, watch: bool, as
     except FailoverError as error:
         raise fail_cleanly(error) from error
     except KeyboardInterrupt:
-        screen.close()
         sys.exit(0 if until is None else _INTERRUPTED)
     finally:
         screen.close()
@@ -114,7 +113,7 @@ def _follow(
         observations = _observed(observer, chosen, shown)
         if observations is not None:
             shown.show([observations[one.key] for one in chosen])
-            if not shown.lasting or {str(observed_mode(one.snapshot)[0]) for one in observations.values()} == {until}:
+            if not shown.lasting or {str(observed_mode(one.snapshot, None)[0]) for one in observations.values()} == {until}:
                 return
         if until is not None and clock.monotonic() - begin > timeout_s:
             raise click.ClickException(f"mode {until} was not reached within {timeout_s:.0f} s")
@@ -181,7 +180,7 @@ def change_essence(seen: Observation) -> tuple[object, ...]:
     snapshot, decision = seen.snapshot, seen.decision
     verification = snapshot.routing.verification
     return (
-        observed_mode(snapshot)[0],
+        observed_mode(snapshot, seen.memory.mode)[0],
         decision.reason,
         decision.held_back,
         snapshot.routing.override,
@@ -194,7 +193,8 @@ def change_essence(seen: Observation) -> tuple[object, ...]:
 def change_line(seen: Observation) -> Line:
     """The state of an application in one line, with its time."""
     snapshot, decision = seen.snapshot, seen.decision
-    words = f"{format_rfc3339(snapshot.now)} {snapshot.application.key} {mode_word(observed_mode(snapshot)[0])}{_step(snapshot)}"
+    mode, _ = observed_mode(snapshot, seen.memory.mode)
+    words = f"{format_rfc3339(snapshot.now)} {snapshot.application.key} {mode_word(mode)}{_step(snapshot)}"
     style = "warn" if decision.held_back or decision.alerts else "plain"
     alerts = f" ({len(decision.alerts)} alert(s))" if decision.alerts else ""
     return style, f"{words}{alerts} {decision.reason}: {decision.sentence}"
@@ -237,11 +237,13 @@ def _alerts(seen: Observation, running: Running) -> list[str]:
     """The alerts of the running controller, and those of this observation.
 
     The controller knows of some that one observation cannot show, such as a writer that it fights. Both may have the same one, with times
-    that differ.
+    that differ: it is shown once.
     """
     published = (running.published or {}).get("applications", {}).get(seen.snapshot.application.key, {}).get("alerts", [])
-    texts = [alert.text for alert in seen.decision.alerts] + [words for words in published if isinstance(words, str)]
-    return list({_NUMBER.sub("", words): words for words in reversed(texts)}.values())[::-1]
+    shown = [alert.text for alert in seen.decision.alerts]
+    known = {_DURATION.sub("", words) for words in shown}
+    others = {_DURATION.sub("", words): words for words in reversed(published) if isinstance(words, str)}
+    return shown + [words for timeless, words in reversed(others.items()) if timeless not in known]
 
 
 def _step(snapshot: Snapshot) -> str:
@@ -253,11 +255,11 @@ def _override(seen: Observation, width: int) -> Iterator[Line]:
     override, now = seen.snapshot.routing.override, seen.snapshot.now
     if override.problem:
         yield from wrapped("bad", f"  {ICONS['warn']} ", f"override cannot be read, so everything is paused: {override.problem}", width)
-    if override.paused_until is not None and now < override.paused_until:
+    if override.pauses(now):
         yield from wrapped(
             "warn", "  ॥ ", f"PAUSED {_until(override.paused_until)}: {reason_text(override.paused_why, override.paused_by)}", width
         )
-    if override.pinned_mode is not None and (override.pinned_until is None or now < override.pinned_until):
+    if override.pin(now) is not None:
         words = f"PINNED to {override.pinned_mode} {_until(override.pinned_until)}: {reason_text(override.pinned_why, override.pinned_by)}"
         yield from wrapped("warn", "  ॥ ", words, width)
 

@@ -103,14 +103,12 @@ def override(observed: Observation) -> Iterator[Finding]:
     if found.problem:
         yield problem(f"cannot be read, so everything is paused: {found.problem}", lift)
         return
-    paused = found.paused_until is not None and now < found.paused_until
-    pinned = found.pinned_mode is not None and (found.pinned_until is None or now < found.pinned_until)
-    if paused:
+    if found.pauses(now):
         yield warning(f"paused until {until_text(found.paused_until, now)}: {reason_text(found.paused_why, found.paused_by)}", lift)
-    if pinned:
+    if found.pin(now) is not None:
         why = reason_text(found.pinned_why, found.pinned_by)
         yield warning(f"pinned to mode {found.pinned_mode} until {until_text(found.pinned_until, now)}: {why}", lift)
-    if not paused and not pinned:
+    if not found.pauses(now) and found.pin(now) is None:
         yield ok("no pause, no pin")
 
 

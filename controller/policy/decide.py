@@ -74,7 +74,7 @@ def _judged(memory: Memory, snapshot: Snapshot, rounds: int = _ROUNDS) -> tuple[
     return _judged(after, snapshot, rounds - 1)
 
 
-def observed_mode(snapshot: Snapshot, remembered: Mode | None = None) -> tuple[Mode | None, str]:
+def observed_mode(snapshot: Snapshot, remembered: Mode | None) -> tuple[Mode | None, str]:
     """The mode that the Ingress shows, or None and why it is unknown.
 
     The controller writes the marker together with the action, so the marker holds the mode even after somebody else changed the action.

@@ -77,7 +77,7 @@ def paused(case: Case) -> GuardResult:
     override, now = case.snapshot.routing.override, case.snapshot.now
     if override.problem:
         return _hold("paused", Reason.OVERRIDE_UNREADABLE, case, problem=override.problem)
-    if override.paused_until is not None and now < override.paused_until:
+    if override.pauses(now):
         why = reason_text(override.paused_why, override.paused_by)
         return _hold("paused", Reason.PAUSED, case, opens_at=override.paused_until, until=until_text(override.paused_until, now), why=why)
     return _pass("paused", "not paused")
@@ -94,17 +94,10 @@ def fresh(case: Case) -> GuardResult:
 def pinned(case: Case) -> GuardResult:
     """A pin to the present mode stops automatic mode changes."""
     override, now = case.snapshot.routing.override, case.snapshot.now
-    if active_pin(case.snapshot) is case.mode and override.pinned_mode is not None:
+    if override.pin(now) is case.mode and override.pinned_mode is not None:
         until, why = override.pinned_until, reason_text(override.pinned_why, override.pinned_by)
         return _hold("pinned", Reason.PINNED, case, opens_at=until, mode=str(override.pinned_mode), until=until_text(until, now), why=why)
     return _pass("pinned", "not pinned")
-
-
-def active_pin(snapshot: Snapshot) -> Mode | None:
-    """The mode that an operator's pin asks for now, None without one."""
-    override = snapshot.routing.override
-    expired = override.pinned_until is not None and snapshot.now >= override.pinned_until
-    return None if expired else override.pinned_mode
 
 
 def consistent(case: Case) -> GuardResult:

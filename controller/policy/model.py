@@ -436,6 +436,14 @@ class Override:
     pinned_by: str = ""
     problem: str = ""  # an annotation that cannot be read: counts as paused
 
+    def pauses(self, now: float) -> bool:
+        """Whether a pause that can be read has not ended, at `now` (seconds since the Unix epoch)."""
+        return self.paused_until is not None and now < self.paused_until
+
+    def pin(self, now: float) -> Mode | None:
+        """The mode that a pin asks for at `now` (seconds since the Unix epoch); None without one, or after its end."""
+        return None if self.pinned_until is not None and now >= self.pinned_until else self.pinned_mode
+
 
 @dataclass(frozen=True, slots=True)
 class RoutingObservation:

@@ -223,7 +223,7 @@ def _reasserted(mode: Mode, case: Case, targets: tuple[Target, ...], answers: gu
 
 def _spoilt(case: Case) -> str:
     """Why a gradual fallback must be reversed, "" where it must not."""
-    if guards.active_pin(case.snapshot) is Mode.CAPACITY:
+    if case.snapshot.routing.override.pin(case.snapshot.now) is Mode.CAPACITY:
         return f"an operator pinned capacity mode: {case.snapshot.routing.override.pinned_why or 'no reason given'}"
     short = [name for name, judged in case.evidence.items() if judged.short]
     if short:

@@ -47,7 +47,7 @@ class Triggered:
 
 def triggered(mode: Mode, case: Case) -> Triggered | None:
     """The trigger that applies now, the most urgent one; None where none does."""
-    pin = guards.active_pin(case.snapshot)
+    pin = case.snapshot.routing.override.pin(case.snapshot.now)
     if pin is not None and pin is not mode:
         return _pin(pin, case)
     if rollback_in_s(mode, case) == 0:

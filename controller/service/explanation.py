@@ -68,7 +68,7 @@ class Explanation:
 
 def next_step(memory: Memory, snapshot: Snapshot) -> str:
     """What comes next and when, in one sentence."""
-    return _next(forecast(memory, snapshot), snapshot)
+    return _next(forecast(memory, snapshot), memory, snapshot)
 
 
 def explain(memory: Memory, snapshot: Snapshot) -> Explanation:
@@ -79,13 +79,14 @@ def explain(memory: Memory, snapshot: Snapshot) -> Explanation:
         snapshot: What is observed.
     """
     application = snapshot.application
-    mode, _ = observed_mode(snapshot)
+    mode, _ = observed_mode(snapshot, memory.mode)
     coming = forecast(memory, snapshot)
     other = Mode.COST if mode is Mode.CAPACITY else Mode.CAPACITY
-    overridden = snapshot.routing.override.paused_until is not None or snapshot.routing.override.pinned_mode is not None
+    override = snapshot.routing.override
+    overridden = bool(override.problem) or override.pauses(snapshot.now) or override.pin(snapshot.now) is not None
     return Explanation(
         mode=mode,
-        next=_next(coming, snapshot),
+        next=_next(coming, memory, snapshot),
         sooner=_sooner(memory, snapshot, coming),
         holding=tuple(_held(coming.now)),
         what_if=tuple(_what_if(memory, snapshot)) if mode is Mode.COST else (),
@@ -99,8 +100,8 @@ def _command(verb: str, application: Application) -> str:
     return f'failoverctl {verb} {application.key} --for 1h --why "…"'
 
 
-def _next(coming: Forecast, snapshot: Snapshot) -> str:
-    decision, mode = coming.now, observed_mode(snapshot)[0]
+def _next(coming: Forecast, memory: Memory, snapshot: Snapshot) -> str:
+    decision, mode = coming.now, observed_mode(snapshot, memory.mode)[0]
     if coming.in_s is not None:
         when = "now" if coming.in_s < 1 else f"in {text.duration(coming.in_s)}, if nothing changes"
         return f"would {_WORDS[coming.decision.verb]} {when}: {_why(coming)}"

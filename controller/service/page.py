@@ -114,7 +114,7 @@ def _list(views: Sequence[View], process: Process, number: int) -> Iterator[str]
 
 
 def _list_row(view: View) -> tuple[str, ...]:
-    mode, _ = observed_mode(view.snapshot)
+    mode, _ = observed_mode(view.snapshot, view.memory.mode)
     since = text.duration(view.snapshot.now - view.memory.mode_since) if view.memory.mode_since else ""
     link = f'<a href="/?application={quote(view.application.key, safe="")}">{escape(view.application.key)}</a>'
     alerts = len(view.decision.alerts)
@@ -124,7 +124,7 @@ def _list_row(view: View) -> tuple[str, ...]:
 
 def _application(view: View, *, alone: bool) -> Iterator[str]:
     snapshot, decision, memory = view.snapshot, view.decision, view.memory
-    mode, problem = observed_mode(snapshot)
+    mode, problem = observed_mode(snapshot, memory.mode)
     since = f" for {text.duration(snapshot.now - memory.mode_since)}" if memory.mode_since else ""
     if not alone:
         yield '<p><a href="/">all applications</a></p>'
@@ -146,9 +146,9 @@ def _application(view: View, *, alone: bool) -> Iterator[str]:
 
 def _override(view: View) -> Iterator[str]:
     override, now = view.snapshot.routing.override, view.snapshot.now
-    if override.paused_until is not None and now < override.paused_until:
+    if override.pauses(now):
         yield f"<p class=warn>॥ Paused: {escape(reason_text(override.paused_why, override.paused_by))}</p>"
-    if override.pinned_mode is not None and (override.pinned_until is None or now < override.pinned_until):
+    if override.pin(now) is not None:
         yield f"<p class=warn>॥ Pinned to {override.pinned_mode}: {escape(reason_text(override.pinned_why, override.pinned_by))}</p>"
 
 

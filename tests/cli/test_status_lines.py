@@ -78,6 +78,10 @@ def test_the_account_of_the_leading_replica_is_shown() -> None:
     alerting = {**published, "applications": {"shop/sd21": {**published["applications"]["shop/sd21"], "alerts": said}}}
     written = [line.strip() for _, line in status_lines(observation, Running(alerting), 200) if "writers" in line]
     assert written == ["⚠ two writers fight for 5 min"], "the running controller's alert, once"
+    alike = [f"sd21-g{number}-cuda is at its limit of {number} replicas" for number in (5, 6)]
+    alerting["applications"]["shop/sd21"]["alerts"] = alike
+    written = [line.strip() for _, line in status_lines(observation, Running(alerting), 200) if "limit" in line]
+    assert written == [f"⚠ {one}" for one in alike], "two units, whose names differ by a number, are two alerts"
     nothing = document([replace(view, ledger=Ledger())], [], now=NOW, epoch=1, leader="", dry_run=False, config_error="", calls={})
     assert not [line for _, line in status_lines(observation, Running(nothing), 200) if "account" in line]
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from controller.policy.decide import decide
-from controller.policy.guards import active_pin
 from controller.policy.memory import applied
 from controller.policy.model import (
     ActionKind,
@@ -198,7 +197,7 @@ def _check_transition(before: Memory, made: Snapshot, after: Memory, decision: D
         )
         return
     assert mode is not None
-    pin = active_pin(made)
+    pin = made.routing.override.pin(made.now)
     if decision.reason is Reason.PINNED_TO_MODE:
         trigger = Trigger.PIN_COST if pin is Mode.COST else Trigger.PIN_CAPACITY
     else:

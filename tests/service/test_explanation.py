@@ -81,6 +81,14 @@ def test_the_commands_fit_the_state() -> None:
     assert explain(memory(), snapshot()).stop == 'failoverctl pause shop/sd21 --for 1h --why "…"'
     assert explain(RETURNING, snapshot(mode=Mode.CAPACITY)).force.startswith("failoverctl pin cost ")
     assert explain(memory(), _paused()).stop == "failoverctl resume shop/sd21"
+    over = replace(
+        snapshot(), routing=replace(snapshot().routing, override=Override(paused_until=NOW - 1, pinned_mode=Mode.COST, pinned_until=NOW))
+    )
+    assert explain(memory(), over).stop.startswith("failoverctl pause"), "what has ended is not resumed"
+    unreadable = replace(snapshot(), routing=replace(snapshot().routing, override=Override(problem="x: found 'y'")))
+    assert explain(memory(), unreadable).stop == "failoverctl resume shop/sd21", "it counts as a pause"
+    deleted = replace(snapshot(), routing=RoutingObservation(exists=True, problem="no action"))
+    assert explain(memory(Mode.CAPACITY), deleted).mode is Mode.CAPACITY, "the mode that is remembered is the one to write again"
 
 
 @pytest.mark.parametrize("made", [snapshot(), _suspected(), _paused(), _unprepared()], ids=["healthy", "suspected", "paused", "unprepared"])

@@ -157,11 +157,11 @@ def _routes(made: Plan) -> bool:
 
 def _moment(recorded: Recorded, made: Conclusion, *, routed: bool, between: bool = False) -> Moment:
     replayed = decided(made.plan)
-    before, _ = observed_mode(recorded.snapshot)
+    before, _ = observed_mode(recorded.snapshot, None)
     route = any(one.applied and one.kind == ActionKind.ROUTE for one in recorded.decided.requests)
     modes = (
         {str(mode): mode for mode in Mode}.get(recorded.decided.mode or "") if route else before,
-        made.decision.mode if routed else observed_mode(made.snapshot)[0],
+        made.decision.mode if routed else observed_mode(made.snapshot, None)[0],
     )
     found = differences(recorded.decided, replayed)
     return Moment(recorded, made.before, made.snapshot, made.decision, replayed, found, modes, between)

@@ -78,8 +78,8 @@ class Tally:
         self.decisions = self.different = 0
         self.longest_gap_s = 0.0
         self.first_difference: Moment | None = None
-        self.recorded = Course(observed_mode(first.recorded.snapshot)[0])
-        self.replayed = Course(observed_mode(first.snapshot)[0])
+        self.recorded = Course(observed_mode(first.recorded.snapshot, None)[0])
+        self.replayed = Course(observed_mode(first.snapshot, None)[0])
         self._courses = courses
         self._last_line = self.begin
 
