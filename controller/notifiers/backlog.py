@@ -81,7 +81,7 @@ class Backlog:
         """
         full, new = len(self._entries) >= self._size, _Entry(item)
         alike = self._alike(new.subject) if not item.about else []
-        names = alike[0].names.union(*(entry.names for entry in alike[1:])) if len(alike) > 1 else alike[0].names if alike else ()
+        names = set[str]().union(*(entry.names for entry in alike))
         if alike and (full or len(names) >= DIGEST_FROM):
             return self._sum_up([*alike, new])
         if full:

@@ -16,13 +16,14 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from controller.errors import Forbidden, Rejected, RemoteError, Unavailable
+from controller.notifiers.redact import Redactor
 
-MAX_REPLY: Final = 1024  # bytes of an answer that are read
+_MAX_REPLY: Final = 1024  # bytes of an answer that are read
 _MAX_URL_FILE: Final = 4096
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]{1,40}")
 
 
-class NoRedirects(urllib.request.HTTPRedirectHandler):
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """Treats a redirect as an error."""
 
     def redirect_request(
@@ -54,14 +55,18 @@ def post(url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) ->
         OSError: There was no answer.
         HTTPException: There was no usable answer.
     """
-    request = urllib.request.Request(url, data=body, headers=dict(headers), method="POST")  # noqa: S310 - is_url allows http(s) alone
+    return exchange(urllib.request.Request(url, data=body, headers=dict(headers), method="POST"), timeout_s)  # noqa: S310 - is_url allows http(s) alone
+
+
+def exchange(request: urllib.request.Request, timeout_s: float) -> tuple[int, str, Mapping[str, str]]:
+    """Sends a request that is made already; see `post`."""
     try:
-        answer = urllib.request.build_opener(NoRedirects).open(request, timeout=timeout_s)
+        answer = urllib.request.build_opener(_NoRedirects).open(request, timeout=timeout_s)
     except urllib.error.HTTPError as error:
         answer = error
     with answer:
         # read1, not read: one receive is bounded by one time-out, even if the rest arrives slowly.
-        return answer.status, answer.read1(MAX_REPLY).decode(errors="replace"), dict(answer.headers.items())
+        return answer.status, answer.read1(_MAX_REPLY).decode(errors="replace"), dict(answer.headers.items())
 
 
 def file_reader(path: Path) -> Callable[[], str]:
@@ -91,6 +96,15 @@ def is_url(text: str) -> bool:
     except ValueError:
         return False
     return bool(usable) and text.isascii() and text.isprintable() and " " not in text
+
+
+def registered_url(read: Callable[[], str], redactor: Redactor) -> str:
+    """Reads a URL and registers it as a secret; "" if the text is not a URL."""
+    url = read().strip()
+    if not is_url(url):
+        return ""
+    redactor.register(url)
+    return url
 
 
 def cause(error: OSError | HTTPException) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from http.client import HTTPException
@@ -19,7 +18,7 @@ from pydantic import SecretStr
 from slack_sdk.webhook import WebhookClient, WebhookResponse
 
 from controller.errors import Rejected, RemoteError, Unavailable
-from controller.notifiers.endpoint import MAX_REPLY, NoRedirects, cause, is_url, url_reader, verdict
+from controller.notifiers.endpoint import cause, exchange, is_url, registered_url, url_reader, verdict
 from controller.notifiers.redact import DEFAULT, MASK, Redactor
 from controller.notifiers.render import ELLIPSIS, View, plain, view
 from controller.ports import Message
@@ -53,7 +52,7 @@ class SlackNotifier:
         self._redactor = redactor
         # Register the URL now: the first message is redacted before it arrives here. A mounted file may still be missing.
         with contextlib.suppress(Exception):
-            self._url()
+            registered_url(self._read_url, self._redactor)
 
     def __repr__(self) -> str:
         return f"SlackNotifier(webhook_url={MASK}, timeout_s={self._timeout_s})"
@@ -77,7 +76,7 @@ class SlackNotifier:
 
     def _post(self, shown: View) -> RemoteError | None:
         try:
-            url = self._url()
+            url = registered_url(self._read_url, self._redactor)
         except Exception as error:  # noqa: BLE001 - a foreign callable may raise anything
             return Unavailable(f"slack: the webhook URL cannot be read: {type(error).__name__}")
         if not url:
@@ -90,14 +89,6 @@ class SlackNotifier:
             return Rejected(f"slack: the request could not be made: {type(error).__name__}")
         return verdict("slack", response.status_code, response.body or "", response.headers)
 
-    def _url(self) -> str:
-        """Reads the webhook URL and registers it as a secret; "" if the text is not a URL."""
-        url = self._read_url().strip()
-        if not is_url(url):
-            return ""
-        self._redactor.register(url)
-        return url
-
 
 class _Client(WebhookClient):
     """slack_sdk's client without its retries, logs, redirects and unbounded reads."""
@@ -108,15 +99,8 @@ class _Client(WebhookClient):
 
     def _perform_http_request_internal(self, url: str, req: urllib.request.Request) -> WebhookResponse:
         # The original follows redirects (a POST becomes a GET, whose 200 would count as delivered), ignores NO_PROXY and reads unbounded.
-        opener = urllib.request.build_opener(NoRedirects)
-        try:
-            answer = opener.open(req, timeout=self._timeout_s)
-        except urllib.error.HTTPError as error:
-            answer = error
-        with answer:
-            # read1, not read: one receive is bounded by one time-out, even if the rest arrives slowly.
-            body = answer.read1(MAX_REPLY).decode(errors="replace")
-            return WebhookResponse(url=url, status_code=answer.status, body=body, headers=dict(answer.headers.items()))
+        status, body, headers = exchange(req, self._timeout_s)
+        return WebhookResponse(url=url, status_code=status, body=body, headers=dict(headers))
 
 
 def fallback_text(shown: View) -> str:

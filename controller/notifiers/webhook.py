@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from controller import __version__
 from controller.errors import Rejected, RemoteError, Unavailable
 from controller.notifiers.document import message_document
-from controller.notifiers.endpoint import cause, is_url, post, url_reader, verdict
+from controller.notifiers.endpoint import cause, post, registered_url, url_reader, verdict
 from controller.notifiers.redact import DEFAULT, MASK, Redactor
 from controller.ports import Message
 
@@ -46,7 +46,7 @@ class WebhookNotifier:
     ) -> None:
         self._read_url, self._read_key, self._timeout_s, self._redactor = url_reader(url), key, timeout_s, redactor
         with contextlib.suppress(Exception):  # a mounted file may still be missing
-            self._registered(self._read_url)
+            registered_url(self._read_url, redactor)
 
     def __repr__(self) -> str:
         return f"WebhookNotifier(url={MASK}, timeout_s={self._timeout_s})"
@@ -71,13 +71,13 @@ class WebhookNotifier:
     def _post(self, body: bytes) -> RemoteError | None:
         headers = {"Content-Type": "application/json", "User-Agent": f"failoverctl/{__version__}"}
         try:
-            url = self._registered(self._read_url)
+            url = registered_url(self._read_url, self._redactor)
             if self._read_key is not None:
                 digest = hmac.new(self._registered(self._read_key).encode(), body, hashlib.sha256).hexdigest()
                 headers[SIGNATURE] = f"sha256={digest}"
         except Exception as error:  # noqa: BLE001 - a foreign callable may raise anything
             return Unavailable(f"webhook: its URL or key cannot be read: {type(error).__name__}")
-        if not is_url(url):
+        if not url:
             return Rejected("webhook: the URL is not an http(s) URL with a host and a path")
         try:
             return verdict("webhook", *post(url, body, headers, self._timeout_s))

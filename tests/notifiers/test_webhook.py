@@ -133,3 +133,5 @@ def test_a_missing_file_is_tried_again_and_a_text_that_is_no_url_is_not(tmp_path
         WebhookNotifier(file_reader(tmp_path / "absent"), redactor=Redactor()).send(FAILOVER)
     with pytest.raises(Rejected, match="not an http"):
         WebhookNotifier("not a url", redactor=Redactor()).send(FAILOVER)
+    with pytest.raises(Rejected, match="not an http"):
+        WebhookNotifier("short", redactor=Redactor()).send(FAILOVER)
