@@ -9,6 +9,7 @@ The clock's factor is not a setting: only the demo can make time run faster.
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import os
 import re
@@ -498,9 +499,15 @@ class Settings(_Fields, BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment overrides the file, whose values are the constructor's arguments. Variables that name no setting are left out."""
         if isinstance(env_settings, EnvSettingsSource):
-            schema = _Fields.model_json_schema()
+            schema = _schema()
             env_settings.env_vars = {name: value for name, value in env_settings.env_vars.items() if schema_at(schema, _place(name))}
         return env_settings, init_settings
+
+
+@functools.cache
+def _schema() -> dict[str, Any]:
+    """The JSON schema of the fields: it takes longer than all the rest of loading."""
+    return _Fields.model_json_schema()
 
 
 def load_settings(path: Path | None = None, *, ignore_env: Collection[str] = ()) -> Settings:
@@ -519,7 +526,7 @@ def load_settings(path: Path | None = None, *, ignore_env: Collection[str] = ())
     document = _settings_document(path)
     _, problems = check(_Fields, document, together=False)
     values = document.data if isinstance(document.data, dict) else {}
-    schema = _Fields.model_json_schema()
+    schema = _schema()
     variables = _variables({SETTINGS_VARIABLE, *ignore_env})
     variables = _known(variables, schema)
     problems += _name_problems(variables, schema)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import Final
 
 import click
 
@@ -18,9 +19,10 @@ from controller.notifiers.redact import redact
 from controller.notifiers.runbooks import Context
 from controller.policy.model import Application
 from controller.ports import Message, MessageKind, Notifier, Severity
-from controller.service.wiring import cloudwatch_sink, outer_sinks
-from controller.settings import Settings
 from controller.signals.objects import text
+
+_OPTIONAL: Final = ("slack", "webhook", "sns", "eventbridge", "cloudwatch")
+"""The names of the sinks that settings turn on."""
 
 
 @click.group("notify")
@@ -39,6 +41,8 @@ def test_command(options: Options, application: str | None) -> None:
 
     Exit code: 0 every sink took it, 1 one did not.
     """
+    from controller.service.wiring import cloudwatch_sink, outer_sinks  # half a second, which `notify --help` needs none of
+
     try:
         settings = options.settings()
         chosen = choose(load_applications(settings), application)[0]
@@ -55,7 +59,7 @@ def test_command(options: Options, application: str | None) -> None:
     results = [(sink.name, _sent(sink, message, clock)) for sink in sinks]
     width = terminal_width()
     show(line for name, (problem, took_s) in results for line in _result_lines(name, problem, took_s, width))
-    show(_unset_lines(settings))
+    show(_unset_lines({sink.name for sink in sinks}))
     sys.exit(1 if any(problem for _, (problem, _) in results) else 0)
 
 
@@ -100,14 +104,6 @@ def _result_lines(name: str, problem: str, took_s: float, width: int) -> Iterato
     yield from wrapped(style, f"{ICONS[style]} {name:<12} ", problem or f"took it within {took_s:.1f} s", width)
 
 
-def _unset_lines(settings: Settings) -> Iterator[Line]:
+def _unset_lines(sinks: Collection[str]) -> Iterator[Line]:
     """The sinks that are not configured."""
-    slack = settings.slack
-    configured = {
-        "slack": slack.webhook_url is not None or slack.webhook_url_file is not None,
-        "webhook": settings.webhook.url_file is not None,
-        "sns": settings.sns.topic_arn is not None,
-        "eventbridge": settings.eventbridge.bus is not None,
-        "cloudwatch": settings.cloudwatch.enabled,
-    }
-    yield from (("dim", f"· {name:<12} not configured") for name, is_set in configured.items() if not is_set)
+    yield from (("dim", f"· {name:<12} not configured") for name in _OPTIONAL if name not in sinks)

@@ -8,7 +8,7 @@ from typing import Final
 from controller.clients.kube import LEASES, PODS, KubeSession
 from controller.errors import RemoteError
 from controller.service.leadership import LEASE_NAME
-from controller.signals.objects import Object, items, mapping, name_of, text
+from controller.signals.objects import condition, mapping, name_of, text
 from controller.signals.watch import list_objects
 
 _LABEL: Final = "app.kubernetes.io/name=failoverctl"
@@ -45,9 +45,5 @@ def read_replicas(session: KubeSession, namespace: str) -> Replicas:
         return Replicas(problem=str(error))
     leader = holder.rpartition("_")[0]  # the identity is the pod's name and a random word
     others = [pod for pod in pods if name_of(pod) != leader and not mapping(pod, "metadata").get("deletionTimestamp")]
-    ready = tuple(sorted(name_of(pod) for pod in others if _ready(pod)))
+    ready = tuple(sorted(name_of(pod) for pod in others if text(condition(pod, "Ready"), "status") == "True"))
     return Replicas(leader, ready, tuple(sorted(name_of(pod) for pod in others if name_of(pod) not in ready)))
-
-
-def _ready(pod: Object) -> bool:
-    return any(text(one, "type") == "Ready" and text(one, "status") == "True" for one in items(pod, "status", "conditions"))

@@ -24,7 +24,7 @@ from controller.policy.model import (
 )
 from controller.policy.moments import none_ahead
 from controller.policy.outage_history import noted
-from controller.policy.reasons import Reason
+from controller.policy.reasons import RESTORED, Reason
 from controller.policy.routing import format_action
 
 KEPT_MODE_CHANGES: Final = 50  # history for people; the flip budget needs an hour, the flap window two
@@ -179,7 +179,7 @@ def applied(memory: Memory, decision: Decision, now: float) -> Memory:
         return _in_new_mode(changed, decision, decision.mode, now)
     if decision.verb is Verb.REVERSE:
         return replace(changed, reversed_at=now, hold_level=memory.hold_level + 1)  # like a flap: the next attempt waits twice as long
-    if decision.reason in {Reason.ROUTING_DRIFTED, Reason.ROUTING_MISSING}:
+    if decision.reason in RESTORED:
         return replace(changed, reasserts=memory.reasserts + 1, reasserted_at=now, reasserted_against=decision.details.get("writer", ""))
     return changed
 

@@ -67,6 +67,9 @@ class Reason(StrEnum):
     REASSERT_BACKOFF = "ReassertBackoff"
 
 
+RESTORED: Final = frozenset({Reason.ROUTING_DRIFTED, Reason.ROUTING_MISSING})
+"""Why a routing action is written again that somebody changed or deleted."""
+
 SENTENCES: Final[dict[Reason, str]] = {
     Reason.SHORTAGE_PROVEN: "{units} cannot get capacity ({cause}: {codes}) while {pending} pod(s) wait for it",
     Reason.SLO_BREACHED: "{units} cannot get capacity ({cause}: {codes}), and its users suffer: {breach}",

@@ -202,7 +202,7 @@ class Controller:
         """
         age, longest = self.round_age_s(), self._queue.longest_s()
         if age > limit_s:
-            return f"the last pass ended {age:.0f} s ago, limit {limit_s:.0f} s"
+            return f"the last round ended {age:.0f} s ago, limit {limit_s:.0f} s"
         return f"a pass has lasted {longest:.0f} s, limit {STUCK_PASS_S:.0f} s" if longest > STUCK_PASS_S else ""
 
     def close(self, timeout_s: float) -> bool:
@@ -305,7 +305,7 @@ class Controller:
         record.alerts, messages = alert_changes(snapshot, record.alerts, decision.alerts, decision.mode, coming)
         messages += news
         if record.override is not None:
-            messages += override_changes(snapshot, record.override)
+            messages += override_changes(snapshot, record.override, decision.mode)
         record.override = snapshot.routing.override
         self.publish(messages)
 

@@ -1,6 +1,6 @@
 """The HTTP endpoint, read-only: the page at ``/``, and ``/healthz``, ``/readyz``, ``/metrics`` and ``/status``.
 
-Four answers for a kubelet and a Prometheus need no framework: one with an event loop took 9 MiB, a tenth of an idle process.
+Five answers for a kubelet, a Prometheus and a person need no framework: one with an event loop took 9 MiB, a tenth of an idle process.
 
 One thread accepts connections and reads the heads of all requests, so that a client that sends slowly, or nothing, takes no thread. The
 answers to probes have threads of their own: whatever other clients do, the kubelet gets its answer.
@@ -125,7 +125,7 @@ class HttpServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stops serving within a second. An answer in progress may be cut off."""
+        """Stops serving within a few seconds. An answer in progress may be cut off."""
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join(timeout=_STOP_S)

@@ -9,12 +9,11 @@ from typing import Final
 
 from controller.policy import text
 from controller.policy.cost import effect, spend_per_hour
-from controller.policy.decide import observed_mode
 from controller.policy.figures import Figures
 from controller.policy.guards import reason_text, until_text
 from controller.policy.memory import author
 from controller.policy.model import Alert, Application, Decision, Mode, ModeChange, Override, Snapshot, Verb
-from controller.policy.reasons import Reason
+from controller.policy.reasons import RESTORED, Reason
 from controller.ports import Message, MessageKind, Severity
 from controller.signals.load_balancer.turns import Load
 
@@ -25,10 +24,8 @@ def routed(snapshot: Snapshot, decision: Decision) -> Message | None:
         return _mode_changed(snapshot, decision)
     if decision.verb in {Verb.ADVANCE, Verb.REVERSE}:
         return _stepped(snapshot, decision)
-    return _rerouted(snapshot, decision) if decision.reason in _RESTORED else None
+    return _rerouted(snapshot, decision) if decision.reason in RESTORED else None
 
-
-_RESTORED: Final = frozenset({Reason.ROUTING_DRIFTED, Reason.ROUTING_MISSING})
 
 _TITLES: Final = {
     (Verb.FAILOVER, Mode.CAPACITY): "failed over to capacity mode",
@@ -188,13 +185,18 @@ def control(application: str, reason: str, title: str, why: str, at: float, seve
     return Message(MessageKind.CONTROL, severity, application, reason, title, why, at)
 
 
-def override_changes(snapshot: Snapshot, before: Override) -> Iterator[Message]:
+def override_changes(snapshot: Snapshot, before: Override, mode: Mode | None) -> Iterator[Message]:
     """The messages about a pause and a pin that a person set, changed or removed, each on its own.
 
     Args:
         snapshot: What is observed.
         before: The override that the last pass observed.
+        mode: The present mode; None where it is not known.
     """
+    yield from (replace(message, mode=str(mode or "")) for message in _override_changes(snapshot, before))
+
+
+def _override_changes(snapshot: Snapshot, before: Override) -> Iterator[Message]:
     now = snapshot.routing.override
     if now.problem and now.problem != before.problem:
         words = f"an override cannot be read and counts as a pause: {now.problem}"
@@ -228,9 +230,7 @@ def _pinned(snapshot: Snapshot, before: Override) -> Message:
 
 def _override(snapshot: Snapshot, what: str, why: str, then: str) -> Message:
     application = snapshot.application
-    made = control(application.key, "Override", f"{application.name}: {what}", why, snapshot.now)
-    mode = observed_mode(snapshot)[0]
-    return replace(made, next=then, mode=str(mode or ""))
+    return replace(control(application.key, "Override", f"{application.name}: {what}", why, snapshot.now), next=then)
 
 
 def leadership(at: float, *, lost: bool) -> Message:
@@ -248,9 +248,9 @@ def overloaded(at: float, load: Load) -> Message:
         at: Seconds since the Unix epoch.
         load: How the calls that are needed compare with it.
     """
-    if not load.too_much:
-        title = "resolved: the budget of ELBv2 calls is enough for all applications"
-        return Message(MessageKind.RESOLVED, Severity.INFO, "", "BudgetTooSmall", title, load.words(), at, dedup_key="elbv2-budget")
-    title = "the budget of ELBv2 calls is not enough for all applications"
-    step = f"set FAILOVERCTL_POLLS__ELBV2_CALLS_PER_S to {load.needed_per_s:.1f} or more"
-    return Message(MessageKind.ALERT, Severity.WARNING, "", "BudgetTooSmall", title, load.words(), at, next=step, dedup_key="elbv2-budget")
+    if load.too_much:
+        kind, severity, title = MessageKind.ALERT, Severity.WARNING, "the budget of ELBv2 calls is not enough for all applications"
+    else:
+        kind, severity, title = MessageKind.RESOLVED, Severity.INFO, "resolved: the budget of ELBv2 calls is enough for all applications"
+    then = load.remedy() if load.too_much else ""
+    return Message(kind, severity, "", "BudgetTooSmall", title, load.words(), at, next=then, dedup_key="elbv2-budget")

@@ -36,7 +36,6 @@ h2{font-size:1.1rem;margin:1.6rem 0 .4rem}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%}
 th,td{text-align:left;padding:.25rem .75rem .25rem 0;border-bottom:1px solid var(--line);vertical-align:top}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 meter{width:6rem}
 svg{width:100%;height:54px;display:block}
 .hours{display:flex;justify-content:space-between;color:var(--dim);font-size:.8rem}
@@ -47,5 +46,4 @@ td:first-child{white-space:nowrap}
 .mark{stroke:var(--mark);stroke-width:2}
 a{color:var(--mark)}
 ul{margin:.3rem 0;padding-left:1.2rem}
-code{font-size:.9em;overflow-wrap:anywhere}
 """

@@ -63,7 +63,7 @@ def test_each_override_is_announced_with_its_own_reason_and_author(before: Overr
     """Never with the reason of a decision."""
     made = snapshot()
     made = replace(made, routing=replace(made.routing, override=now))
-    assert [(message.title, message.why) for message in override_changes(made, before)] == said
+    assert [(message.title, message.why) for message in override_changes(made, before, Mode.COST)] == said
 
 
 def test_a_new_alert_says_what_comes_next_and_nobody_asks_without_one() -> None:

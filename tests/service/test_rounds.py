@@ -103,7 +103,7 @@ def test_a_loop_that_stands_still_and_a_pass_that_never_ends_are_problems() -> N
     rounds = Rounds(application())
     rounds.controller.run_due()
     rounds.clock.advance(46.0)
-    assert rounds.controller.problem(45.0) == "the last pass ended 46 s ago, limit 45 s"
+    assert rounds.controller.problem(45.0) == "the last round ended 46 s ago, limit 45 s"
     rounds = Rounds(application())
     rounds.controller._queue.add([application().key])
     assert rounds.controller._queue.take()

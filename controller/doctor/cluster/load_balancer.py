@@ -43,9 +43,7 @@ def verification_budget(observed: ClusterObservation) -> Iterator[Finding]:
         return
     load = expected_load(observed.applications, observed.elbv2_calls_per_s)
     if load.too_much:
-        yield warning(
-            load.words(), f"set polls.elbv2_calls_per_s (FAILOVERCTL_POLLS__ELBV2_CALLS_PER_S) to {load.needed_per_s:.1f} or more"
-        )
+        yield warning(load.words(), load.remedy())
     else:
         yield ok(f"enough for {load.servable} applications, of which there are {load.applications}")
 

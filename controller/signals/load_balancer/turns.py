@@ -54,6 +54,10 @@ class Load:
         """Whether the budget cannot serve them."""
         return self.cycle_s > AGE_S
 
+    def remedy(self) -> str:
+        """How to make the budget serve them, for people."""
+        return f"set polls.elbv2_calls_per_s (FAILOVERCTL_POLLS__ELBV2_CALLS_PER_S) to {self.needed_per_s:.1f} or more"
+
     def words(self) -> str:
         """What the budget can serve, for people."""
         return (
