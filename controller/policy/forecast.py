@@ -1,4 +1,4 @@
-"""What would be decided later if nothing but time passed, or if a unit were refused everywhere: `decide`, asked about the future.
+"""What would be decided later if nothing but time passed, or if a unit were refused everywhere: `conclude`, asked about the future.
 
 Nothing here acts: the values are for people, in `failoverctl explain`, in messages and on the status page.
 """

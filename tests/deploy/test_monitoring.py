@@ -13,7 +13,7 @@ import yaml
 
 from controller.notifiers.runbooks import _PAGES, page_of
 from controller.policy.alerts import _HELD_ALERTS
-from controller.policy.reasons import Reason
+from controller.policy.reasons import RESTORED, Reason
 from controller.service.messages import _code
 from controller.service.telemetry import Telemetry
 from tools import monitoring
@@ -69,7 +69,7 @@ def test_the_manifests_have_the_same_rules() -> None:
         assert path.read_text() == text, f"{path}: run `python -m tools.monitoring`"
 
 
-ALERTING: Final = (*_HELD_ALERTS, Reason.SHORTAGE_PROVEN, Reason.SLO_BREACHED, Reason.ROUTING_DRIFTED, Reason.ROLLED_BACK)
+ALERTING: Final = (*_HELD_ALERTS, Reason.SHORTAGE_PROVEN, Reason.SLO_BREACHED, *RESTORED, Reason.ROLLED_BACK)
 KEYS: Final = (
     "max/a", "cause/a/quota", "config/a", "silent/a", "silent/counters", "unhealthy/a", "scaler/a", "unprepared", "unprepared/services",
     "blackhole", "unverified", "blocked", "fighting", "contested/a", "absent/karpenter", "clocks", "karpenter-metrics", "mostly-short",
@@ -77,7 +77,9 @@ KEYS: Final = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("reason", [*(str(reason) for reason in ALERTING), *(_code(key) for key in KEYS), "LeaseLost", "NotifierDead"])
+@pytest.mark.parametrize(
+    "reason", [*(str(reason) for reason in ALERTING), *(_code(key) for key in KEYS), "LeaseLost", "NotifierDead", "BudgetTooSmall"]
+)
 def test_every_message_that_asks_for_something_names_a_runbook(reason: str) -> None:
     """By the beginning of its reason."""
     assert page_of(reason) in PAGES
