@@ -15,10 +15,12 @@ import httpx
 import pytest
 from failover_model_server.errors import Overloaded
 from failover_model_server.serving.batcher import Batcher
+from failover_model_server.serving.service import Service
 from failover_model_server.serving.shape import Shape
 from failover_model_server.serving.worker import Worker
 from failover_model_server.tasks.base import Item
-from failover_model_server.tasks.echo import EchoTask
+from failover_model_server.tasks.echo import EchoRequest, EchoTask
+from failover_model_server.telemetry.sink import Sink
 
 from tests.support.process import running
 from tests.support.service import echo, until
@@ -167,6 +169,34 @@ def test_a_batch_takes_no_more_than_make_it_together() -> None:
             made.gate.set()
             assert await asyncio.gather(*asked) == [0, 1]
             assert made.ran == [["first"], [0], [1]]
+
+    asyncio.run(run())
+
+
+def test_a_request_arrives_once() -> None:
+    """One a second, whether the door lets it in or refuses it: it passes the door and the queue, and is one arrival."""
+
+    async def run() -> None:
+        now = 100.0
+        service = Service(echo(max_queue=1), Sink(), clock=lambda: now)
+        await service.load()
+        batcher = service._batcher
+        assert batcher is not None
+        try:
+            for _ in range(4):
+                now += 1.0
+                assert service.refusal() is None
+                await service.infer(EchoRequest(prompt="x"))
+                assert batcher._arrivals._last == now
+            now += 1.0
+            with batcher.reserve():
+                for _ in range(4):
+                    now += 1.0
+                    assert isinstance(service.refusal(), Overloaded)
+                    assert batcher._arrivals._last == now
+            assert batcher._arrivals.gap == 1.0
+        finally:
+            await service.stop(1.0)
 
     asyncio.run(run())
 

@@ -68,7 +68,7 @@ class Played:
     def arrive(self, answer: "asyncio.Future[object]") -> None:
         probe = self.batcher.idle
         try:
-            self.batcher.admit(self.now + DEADLINE)
+            self.batcher.reserve(self.now + DEADLINE)
         except Overloaded:
             return
         self.taken += 1

@@ -139,8 +139,21 @@ class Batcher:
         Raises:
             Overloaded: the queue is full, or the answer is expected too late.
         """
+        self._arrivals.came(self._clock())
         self.admit(deadline)
         return Place(self, deadline, probe=self.idle)
+
+    def check(self, deadline: float) -> None:
+        """Refuse a request of which nothing but the deadline is read yet. It has come if it is refused, else with its `reserve`.
+
+        Raises:
+            Overloaded: the queue is full, or the answer is expected too late.
+        """
+        try:
+            self.admit(deadline)
+        except Overloaded:
+            self._arrivals.came(self._clock())
+            raise
 
     @property
     def idle(self) -> bool:
@@ -154,8 +167,6 @@ class Batcher:
             Overloaded: the queue is full, its expected wait is beyond the limit, or the answer is expected after the deadline.
         """
         now = self._clock()
-        if item is None:
-            self._arrivals.came(now)
         if self.queued >= self._most:
             raise Overloaded(f"{self.queued} requests wait; no more are taken", retry_after=self.expected_wait())
         if self.idle:

@@ -193,7 +193,7 @@ class Service:
     def refusal(self, timeout: float | None = None) -> RequestError | None:
         """Why a request that comes now would get no answer, before anything is done for it; None: it may come in. Counts it if so."""
         try:
-            self._open().admit(self._clock() + self.seconds(timeout) * (1 - RESERVE))
+            self._open().check(self._clock() + self.seconds(timeout) * (1 - RESERVE))
         except RequestError as error:
             self._refused(error)
             return error
