@@ -210,7 +210,7 @@ def test_a_refusal_needs_no_body() -> None:
         while "model_server_running_requests 1.0" not in httpx.get(f"{server.url}/metrics").text:
             pass
         with socket.create_connection(("127.0.0.1", server.logged("listening")["http"]), timeout=20) as connection:
-            for path, name in (("/echo", "mine"), ("/v2/models/model/infer", "")):
+            for path, name in (("/echo", "mine"), ("/echo?trace=1", "other"), ("/v2/models/model/infer", "")):
                 head = f"POST {path} HTTP/1.1\r\nHost: x\r\nX-Request-Timeout: 0.2\r\nX-Request-Id: {name}\r\nContent-Length: 7\r\n\r\n"
                 connection.sendall(head.encode())
                 answer = http.client.HTTPResponse(connection)
@@ -221,6 +221,6 @@ def test_a_refusal_needs_no_body() -> None:
                 assert answer.headers["x-request-id"] == name or not name
                 connection.sendall(b"no JSON")  # belongs to what was refused
         assert busy.result().status_code == 200
-        assert 'outcome="overloaded"} 2.0' in httpx.get(f"{server.url}/metrics").text
-        assert server.logged("refused")["overloaded"] == 2
+        assert 'outcome="overloaded"} 3.0' in httpx.get(f"{server.url}/metrics").text
+        assert server.logged("refused")["overloaded"] == 3
         assert not [line for line in server.logs if line.get("status") == 429]

@@ -54,6 +54,7 @@ class Door:
             usual: headers that every answer has.
             keep: whether the connection stays open.
         """
+        path = path.partition(b"?")[0]
         if method != b"POST" or not self._guards(path):
             return None
         values = dict(head)
