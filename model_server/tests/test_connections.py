@@ -11,7 +11,7 @@ import grpc
 import httpx
 import pytest
 
-from tests.support.process import ServerProcess, running
+from tests.support.process import ServerProcess, eventually, running
 
 pytestmark = pytest.mark.slow
 
@@ -117,8 +117,7 @@ def test_what_is_being_answered_is_never_closed_for_a_newcomer() -> None:
         server.until("/readiness", 200)
         with ThreadPoolExecutor(4) as threads, ExitStack() as stack:
             asked = [threads.submit(httpx.post, f"{server.url}/echo", json={"prompt": str(number)}, timeout=20) for number in range(3)]
-            while server_running(server) < 1:
-                pass
+            eventually(lambda: server_running(server) >= 1)
             for _ in range(20):
                 stack.enter_context(connected(server)).sendall(b"GET /")
             assert [answer.result().status_code for answer in asked] == [200, 200, 200]

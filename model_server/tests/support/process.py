@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,10 +18,18 @@ PATIENCE = 30.0
 """Seconds after which something that should have happened has not."""
 
 
-class ServerProcess:
-    """A running server. Its output is read into `logs`."""
+def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until it holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"it did not happen within {PATIENCE:g} s"
+        time.sleep(0.02)
 
-    def __init__(self, environment: dict[str, str]) -> None:
+
+class ServerProcess:
+    """A running server, or the adapter, as `command` says. Its output is read into `logs`."""
+
+    def __init__(self, command: str, environment: dict[str, str]) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("MODEL_SERVER_", "ECHO_"))}
         ours = {
             "MODEL_SERVER_BACKEND": "echo",
@@ -31,7 +39,7 @@ class ServerProcess:
             "MODEL_SERVER_DRAIN_SECONDS": "0.2",
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "failover_model_server", "serve"],
+            [sys.executable, "-m", "failover_model_server", command],
             env={**clean, **ours, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -100,9 +108,9 @@ class ServerProcess:
 
 
 @contextmanager
-def running(**environment: str) -> Iterator[ServerProcess]:
-    """A server with these variables; gone at the end."""
-    server = ServerProcess(environment)
+def running(command: str = "serve", /, **environment: str) -> Iterator[ServerProcess]:
+    """A server with these variables, or the adapter; gone at the end."""
+    server = ServerProcess(command, environment)
     try:
         yield server
     finally:
