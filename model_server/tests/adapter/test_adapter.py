@@ -1,10 +1,6 @@
 """The adapter in front of a fake of vLLM: ready when the engine generates, counts what the engine served, refuses what it cannot take."""
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -24,6 +20,7 @@ from moto.server import ThreadedMotoServer
 from prometheus_client import CollectorRegistry
 
 from tests.support import vllm
+from tests.support.process import running
 from tests.support.service import Recorder, until
 
 
@@ -315,57 +312,25 @@ def cloudwatch(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.stop()
 
 
-def _until(true: Callable[[], bool], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
-
-
-def _status(url: str) -> int:
-    try:
-        return httpx.get(url, trust_env=False, timeout=2).status_code
-    except httpx.HTTPError:
-        return 0
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 @pytest.mark.slow
 def test_as_a_process_it_follows_the_engine_counts_in_cloudwatch_and_drains(cloudwatch: str) -> None:
     """Loading, ready, requests of both kinds, SIGTERM: not ready while it drains, exit 0, and every answer in `<app>-counter`."""
-    with vllm.serve() as engine:
-        port = _free_port()
-        environment = {
-            **os.environ,
-            "MODEL_SERVER_APP": "llama-g5",
-            "MODEL_SERVER_ENGINE_URL": engine.url,
-            "MODEL_SERVER_HOST": "127.0.0.1",
-            "MODEL_SERVER_PORT": str(port),
-            "MODEL_SERVER_CLOUDWATCH": "true",
-            "MODEL_SERVER_CLOUDWATCH_ENDPOINT": cloudwatch,
-            "MODEL_SERVER_CLOUDWATCH_SECONDS": "0.2",
-            "MODEL_SERVER_DRAIN_SECONDS": "1",
-        }
-        url = f"http://127.0.0.1:{port}"
-        process = subprocess.Popen([sys.executable, "-m", "failover_model_server", "adapter"], env=environment)
-        try:
-            _until(lambda: _status(f"{url}/readiness") == 503)
-            engine.health = 200
-            _until(lambda: _status(f"{url}/readiness") == 200)
-            assert httpx.post(f"{url}/gentext", json={"prompt": "Hello"}, trust_env=False).json()["response"] == " Paris."
-            engine.finish(0.9)
-            process.send_signal(signal.SIGTERM)
-            _until(lambda: _status(f"{url}/readiness") == 503)
-            assert process.wait(30) == 0
-        finally:
-            process.kill()
-            process.wait()
+    settings = {
+        "MODEL_SERVER_APP": "llama-g5",
+        "MODEL_SERVER_CLOUDWATCH": "true",
+        "MODEL_SERVER_CLOUDWATCH_ENDPOINT": cloudwatch,
+        "MODEL_SERVER_CLOUDWATCH_SECONDS": "0.2",
+        "MODEL_SERVER_DRAIN_SECONDS": "1",
+    }
+    with vllm.serve() as engine, running("adapter", MODEL_SERVER_ENGINE_URL=engine.url, **settings) as process:
+        process.until("/readiness", 503)
+        engine.health = 200
+        process.until("/readiness", 200)
+        assert httpx.post(f"{process.url}/gentext", json={"prompt": "Hello"}, trust_env=False).json()["response"] == " Paris."
+        engine.finish(0.9)
+        process.terminate()
+        process.until("/readiness", 503)
+        assert process.ended() == 0
     client = boto3.client("cloudwatch", endpoint_url=cloudwatch)
     end = time.time()
     data = client.get_metric_statistics(

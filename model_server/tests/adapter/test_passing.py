@@ -1,12 +1,8 @@
 """vLLM's OpenAI API through the adapter, as OpenAI's own client uses it."""
 
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +11,7 @@ import openai
 import pytest
 
 from tests.support import vllm
+from tests.support.process import ServerProcess, eventually, running
 
 pytestmark = pytest.mark.slow
 
@@ -24,8 +21,11 @@ SAID: Any = [{"role": "user", "content": "hi"}]
 @dataclass
 class Setup:
     engine: vllm.Vllm
-    url: str
-    process: subprocess.Popen[bytes]
+    process: ServerProcess
+
+    @property
+    def url(self) -> str:
+        return self.process.url
 
     @property
     def client(self) -> openai.OpenAI:
@@ -40,42 +40,14 @@ class Setup:
         return self.metric(f'model_server_requests_total{{outcome="{name}"}}')
 
 
-def until(true: Callable[[], bool]) -> None:
-    """Wait until it holds."""
-    end = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
-
-
 @pytest.fixture
 def setup() -> Iterator[Setup]:
     """An adapter that is ready, as a process, in front of the fake engine."""
-    with vllm.serve() as engine:
+    settings = {"MODEL_SERVER_MAX_QUEUE": "4", "MODEL_SERVER_MAX_NEW_TOKENS": "64", "MODEL_SERVER_DRAIN_SECONDS": "2"}
+    with vllm.serve() as engine, running("adapter", MODEL_SERVER_ENGINE_URL=engine.url, **settings) as process:
         engine.health = 200
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("MODEL_SERVER_")}
-        settings = {
-            "ENGINE_URL": engine.url,
-            "HOST": "127.0.0.1",
-            "PORT": "0",
-            "MAX_QUEUE": "4",
-            "MAX_NEW_TOKENS": "64",
-            "DRAIN_SECONDS": "2",
-        }
-        settings["DRAIN_SECONDS"] = "2"
-        environment = {**clean, **{f"MODEL_SERVER_{name}": value for name, value in settings.items()}}
-        command = [sys.executable, "-m", "failover_model_server", "adapter"]
-        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=False) as process:
-            assert process.stdout is not None
-            lines = iter(process.stdout.readline, b"")
-            port = next(int(line.split(b'"http": ')[1].split(b",")[0].rstrip(b"}\n ")) for line in lines if b'"http": ' in line)
-            reader = threading.Thread(target=lambda: list(lines), daemon=True)
-            reader.start()
-            found = Setup(engine, f"http://127.0.0.1:{port}", process)
-            until(lambda: httpx.get(f"{found.url}/readiness", trust_env=False).status_code == 200)
-            yield found
-            process.kill()
-            reader.join(10)
+        process.until("/readiness", 200)
+        yield Setup(engine, process)
 
 
 def test_completions_and_chats_are_the_engines_own(setup: Setup) -> None:
@@ -113,8 +85,8 @@ def test_a_client_that_leaves_a_stream_aborts_it(setup: Setup) -> None:
     stream = setup.client.completions.create(model="org/llama", prompt="hi", stream=True)
     next(iter(stream))
     stream.close()
-    until(lambda: setup.engine.aborted == 1)
-    until(lambda: setup.outcome("cancelled") == 1)
+    eventually(lambda: setup.engine.aborted == 1)
+    eventually(lambda: setup.outcome("cancelled") == 1)
 
 
 def test_a_deadline_ends_a_stream_with_an_error(setup: Setup) -> None:
@@ -123,7 +95,7 @@ def test_a_deadline_ends_a_stream_with_an_error(setup: Setup) -> None:
     headers = {"X-Request-Timeout": "0.5"}
     with pytest.raises(openai.APIError, match=r"no answer within 0.5 s"):
         list(setup.client.completions.create(model="org/llama", prompt="hi", stream=True, extra_headers=headers))
-    until(lambda: setup.engine.aborted == 1)
+    eventually(lambda: setup.engine.aborted == 1)
     assert setup.outcome("deadline_exceeded") == 1
 
 
@@ -162,14 +134,14 @@ def test_a_flood_is_refused_and_a_drain_finishes_what_is_under_way(setup: Setup)
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
         thread.start()
-    until(lambda: len(setup.engine.bodies) == 5)  # the warm-up is one
+    eventually(lambda: len(setup.engine.bodies) == 5)  # the warm-up is one
     for path, form in (("/v1/completions", {"model": "m", "prompt": "x"}), ("/gentext", {"prompt": "x"})):
         refused = httpx.post(setup.url + path, json=form, trust_env=False)
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "10")
-    setup.process.send_signal(signal.SIGTERM)
-    until(lambda: httpx.get(f"{setup.url}/readiness", trust_env=False).status_code == 503)
+    setup.process.terminate()
+    setup.process.until("/readiness", 503)
     setup.engine.hold.set()
     for thread in threads:
         thread.join(30)
     assert [(answer.status_code, answer.headers["connection"]) for answer in answers] == [(200, "close")] * 4
-    assert setup.process.wait(30) == 0
+    assert setup.process.ended() == 0
