@@ -38,6 +38,8 @@ class Vllm:
     words: int = 3
     """Events of a stream, each after `pace` seconds."""
     pace: float = 0.0
+    rest: threading.Event | None = None
+    """A stream waits for it after its first event."""
     aborted: int = 0
     """Completions whose client has gone before they were answered."""
     stalled: threading.Event | None = None
@@ -93,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.engine.bodies.append((self.path, body))
-        if not self._held():
+        if not self._held(self.engine.hold):
             self.engine.aborted += 1
             return
         if self.engine.status != 200:
@@ -124,6 +126,8 @@ class _Handler(BaseHTTPRequestHandler):
                 reason = "stop" if number == self.engine.words - 1 else None
                 chunk = {"id": "1", "object": "x", "created": 1, "model": self.engine.model}
                 self._event(json.dumps({**chunk, "choices": [{"index": 0, "finish_reason": reason, **said}]}))
+                if number == 0 and not self._held(self.engine.rest):
+                    raise ConnectionResetError("the client has gone")
             self._event("[DONE]")
         except OSError:
             self.engine.aborted += 1
@@ -138,10 +142,10 @@ class _Handler(BaseHTTPRequestHandler):
         if readable and not self.connection.recv(1, socket.MSG_PEEK):
             raise ConnectionResetError("the client has gone")
 
-    def _held(self) -> bool:
+    def _held(self, hold: threading.Event | None) -> bool:
         """Wait until the test lets go; False: the client has gone meanwhile."""
         deadline = time.monotonic() + 30
-        while self.engine.hold is not None and not self.engine.hold.wait(0.02) and time.monotonic() < deadline:
+        while hold is not None and not hold.wait(0.02) and time.monotonic() < deadline:
             readable, _, _ = select.select([self.connection], [], [], 0)
             if readable and not self.connection.recv(1, socket.MSG_PEEK):
                 self.close_connection = True
