@@ -13,6 +13,7 @@ from failover_model_server.adapter.refusals import RETRY_AFTER
 from failover_model_server.errors import Overloaded, RequestError, Unavailable
 from failover_model_server.http import errors
 from failover_model_server.http.door import Door
+from failover_model_server.http.openai_protocol import ROUTES
 from failover_model_server.http.requests import Envelope, timeout, unless_gone
 from failover_model_server.settings import Settings
 from failover_model_server.tasks.text_generation import TextGeneration, TextGenerationRequest, TextGenerationResponse
@@ -107,7 +108,7 @@ def make(adapter: Adapter) -> FastAPI:
 
 def door(adapter: Adapter) -> Door:
     """The door in front of the routes that run the model."""
-    guarded = {route.encode() for route in (ROUTE, *passing.ROUTES)}
+    guarded = {route.encode() for route in (ROUTE, *ROUTES)}
     return Door(guarded.__contains__, adapter.refusal, lambda: adapter.draining)
 
 

@@ -13,6 +13,7 @@ import structlog
 from failover_model_server.adapter import scrape
 from failover_model_server.adapter.refusals import RETRY_AFTER, refusal
 from failover_model_server.errors import DeadlineExceeded, InferenceFailed, InputTooLarge, Unavailable
+from failover_model_server.http.openai_protocol import CHAT, COMPLETIONS, MODELS
 from failover_model_server.settings import Settings
 from failover_model_server.tasks.text_generation import TextGenerationRequest, TextGenerationResponse
 from failover_model_server.telemetry.sink import Sink
@@ -137,8 +138,8 @@ class Engine:
         body: dict[str, object] = {"model": self.model, "max_tokens": request.max_new_tokens or most, "seed": seed}
         body |= {"temperature": request.temperature, "top_p": request.top_p}
         if request.chat:
-            return "/v1/chat/completions", {**body, "messages": [{"role": "user", "content": request.prompt}]}
-        return "/v1/completions", {**body, "prompt": request.prompt}
+            return CHAT, {**body, "messages": [{"role": "user", "content": request.prompt}]}
+        return COMPLETIONS, {**body, "prompt": request.prompt}
 
     async def _probe(self) -> tuple[bool, str]:
         try:
@@ -146,7 +147,7 @@ class Engine:
             if health.status_code != OK:
                 return False, f"the engine says {health.status_code} to /health"
             if not self.model:
-                models = await self._client.get("/v1/models", timeout=PROBE_TIMEOUT)
+                models = await self._client.get(MODELS, timeout=PROBE_TIMEOUT)
                 self.model = str(models.json()["data"][0]["id"])
             if not self._warm:
                 await self._warm_up()
@@ -163,7 +164,7 @@ class Engine:
             metrics = await self._client.get("/metrics", timeout=PROBE_TIMEOUT)
             self._before = scrape.parse(metrics.text)
         body = {"model": self.model, "prompt": "Hello", "max_tokens": 2, "temperature": 0.0}
-        answer = await self._client.post("/v1/completions", json=body, timeout=self._settings.request_timeout)
+        answer = await self._client.post(COMPLETIONS, json=body, timeout=self._settings.request_timeout)
         if answer.status_code == OK:
             self._own += 1
         choice = answer.json()["choices"][0] if answer.status_code == OK else {}

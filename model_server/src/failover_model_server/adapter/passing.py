@@ -17,22 +17,18 @@ from failover_model_server.adapter.engine import OK, Engine
 from failover_model_server.adapter.place import ANSWERED, Place, Room
 from failover_model_server.adapter.refusals import RETRY_AFTER, refusal
 from failover_model_server.errors import DeadlineExceeded, InferenceFailed, InputTooLarge, InvalidRequest, RequestError, Unavailable
-from failover_model_server.http.errors import openai_error
+from failover_model_server.http.openai_protocol import CHAT, COMPLETIONS, MODELS, STREAM, event, openai_error
 from failover_model_server.http.requests import timeout, unless_gone
 from failover_model_server.settings import Settings
 
 log = structlog.get_logger()
 
-COMPLETIONS = "/v1/completions"
-CHAT = "/v1/chat/completions"
-ROUTES = (COMPLETIONS, CHAT)
 MOST_ERROR = 65536
 """Bytes of an error of the engine's that are read."""
 MOST_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer that is not streamed."""
 TOKENS = ("max_tokens", "max_completion_tokens")
 """The first is the older name of the second."""
-STREAM = "text/event-stream"
 
 
 class Adapted(Room, Protocol):
@@ -46,7 +42,7 @@ def routes(adapter: Adapted) -> APIRouter:
     """Everything under `/v1`."""
     router = APIRouter(tags=["openai"])
 
-    @router.get("/v1/models")
+    @router.get(MODELS)
     async def models() -> JSONResponse:
         """The engine's model, under the name that requests use."""
         if not adapter.engine.model:
@@ -168,7 +164,7 @@ class _Passage:
             self._place.outcome = ANSWERED
         except RequestError as error:
             self._place.outcome = error.code
-            yield f"data: {json.dumps(openai_error(error.status, error.code, str(error)))}\n\n".encode()
+            yield event(openai_error(error.status, error.code, str(error)))
 
     async def _whole(self, most: int) -> bytes:
         content = b""

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from failover_model_server import ui
 from failover_model_server.http import errors, inference, open_inference, openai, probes
 from failover_model_server.http.door import Door
+from failover_model_server.http.openai_protocol import ROUTES
 from failover_model_server.http.requests import Envelope
 from failover_model_server.lifecycle import State
 from failover_model_server.serving.service import Service
@@ -42,9 +43,7 @@ def make(service: Service) -> FastAPI:
 
 def door(service: Service) -> Door:
     """The door in front of the routes that run the model."""
-    own = {service.task.route.encode()} | (
-        {route.encode() for route in openai.ROUTES} if isinstance(service.task, TextGeneration) else set()
-    )
+    own = {service.task.route.encode()} | ({route.encode() for route in ROUTES} if isinstance(service.task, TextGeneration) else set())
 
     def guards(path: bytes) -> bool:
         return path in own or (path.startswith(MODELS) and path.endswith(INFER))

@@ -13,7 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
-from failover_model_server.errors import InferenceFailed, InputTooLarge, Overloaded, RequestError, in_words
+from failover_model_server.errors import InferenceFailed, InputTooLarge, RequestError, in_words
+from failover_model_server.http.openai_protocol import openai_error
 
 log = structlog.get_logger()
 
@@ -49,13 +50,6 @@ RESPONSES: Mapping[int | str, dict[str, Any]] = {
 
 class ClientGone(Exception):
     """The client has closed its connection; nobody reads the answer."""
-
-
-def openai_error(status: int, code: str, message: str) -> dict[str, Any]:
-    """An error in the OpenAI protocol's form."""
-    kind = "rate_limit_error" if status == Overloaded.status else "invalid_request_error"
-    kind = "server_error" if status >= InferenceFailed.status else kind
-    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
 def content(path: str, status: int, code: str, message: str, request_id: str) -> dict[str, Any]:

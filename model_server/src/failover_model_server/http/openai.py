@@ -1,7 +1,6 @@
 """The OpenAI protocol for text generation: `/v1/models`, `/v1/completions`, `/v1/chat/completions`, with streaming."""
 
 import asyncio
-import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -12,8 +11,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from failover_model_server.errors import InvalidRequest, NoSuchModel, RequestError
-from failover_model_server.http.errors import openai_error
 from failover_model_server.http.openai_bodies import ChatRequest, CompletionRequest
+from failover_model_server.http.openai_protocol import CHAT, COMPLETIONS, MODELS, STREAM, event, openai_error
 from failover_model_server.http.requests import timeout, unless_gone
 from failover_model_server.serving.service import Service
 from failover_model_server.tasks.text_generation import GenerationAnswer, GenerationCall, TextGeneration
@@ -21,38 +20,34 @@ from failover_model_server.tasks.text_stream import TextStream
 
 log = structlog.get_logger()
 
-COMPLETIONS = "/v1/completions"
-CHAT = "/v1/chat/completions"
-ROUTES = frozenset({COMPLETIONS, CHAT})
-
 Body = CompletionRequest | ChatRequest
 
 
 def routes(service: Service, task: TextGeneration) -> APIRouter:
     """Everything under `/v1`."""
-    router = APIRouter(prefix="/v1", tags=["openai"])
+    router = APIRouter(tags=["openai"])
     began = int(time.time())
 
     def described() -> dict[str, Any]:
         return {"id": service.settings.app, "object": "model", "created": began, "owned_by": "failover-model-server"}
 
-    @router.get("/models")
+    @router.get(MODELS)
     async def models() -> JSONResponse:
         """The one model."""
         return JSONResponse({"object": "list", "data": [described()]})
 
-    @router.get("/models/{name}")
+    @router.get(f"{MODELS}/{{name}}")
     async def model(name: str) -> JSONResponse:
         """The model of this name."""
         _check_name(service, name)
         return JSONResponse(described())
 
-    @router.post("/completions")
+    @router.post(COMPLETIONS)
     async def completions(request: Request, body: CompletionRequest) -> Response:
         """Continue a text."""
         return await _answer(service, task, request, body, _Form(service.settings.app, chat=False))
 
-    @router.post("/chat/completions")
+    @router.post(CHAT)
     async def chat(request: Request, body: ChatRequest) -> Response:
         """Answer a conversation."""
         return await _answer(service, task, request, body, _Form(service.settings.app, chat=True))
@@ -120,7 +115,7 @@ async def _answer(service: Service, task: TextGeneration, request: Request, body
         except BaseException:
             generation.cancel()
             raise
-        return StreamingResponse(_events(generation, form, include_usage=body.include_usage), media_type="text/event-stream")
+        return StreamingResponse(_events(generation, form, include_usage=body.include_usage), media_type=STREAM)
     try:
         texts = await unless_gone(request, _all(generations))
     finally:
@@ -214,20 +209,16 @@ async def _events(generation: _Generation, form: _Form, *, include_usage: bool) 
     try:
         first = True
         async for piece in generation.pieces():
-            yield _event(form.chunk(piece, first=first))
+            yield event(form.chunk(piece, first=first))
             first = False
-        yield _event(form.chunk("", generation.reason, first=first))
+        yield event(form.chunk("", generation.reason, first=first))
         if include_usage:
-            yield _event(form.last(_usage([generation.answer])))
+            yield event(form.last(_usage([generation.answer])))
         yield b"data: [DONE]\n\n"
     except RequestError as error:
-        yield _event(openai_error(error.status, error.code, str(error)))
+        yield event(openai_error(error.status, error.code, str(error)))
     except Exception:
         log.exception("stream_failed")
-        yield _event(openai_error(500, "inference_failed", "the server failed on this request"))
+        yield event(openai_error(500, "inference_failed", "the server failed on this request"))
     finally:
         generation.cancel()
-
-
-def _event(value: dict[str, Any]) -> bytes:
-    return f"data: {json.dumps(value, separators=(',', ':'))}\n\n".encode()

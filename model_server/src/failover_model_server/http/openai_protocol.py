@@ -1,0 +1,26 @@
+"""The OpenAI protocol as both of its servers need it, our own and the adapter in front of vLLM: paths, errors, events of a stream."""
+
+import json
+from typing import Any
+
+from failover_model_server.errors import InferenceFailed, Overloaded
+
+MODELS = "/v1/models"
+COMPLETIONS = "/v1/completions"
+CHAT = "/v1/chat/completions"
+ROUTES = frozenset({COMPLETIONS, CHAT})
+"""Those that run the model."""
+STREAM = "text/event-stream"
+"""Media type of a stream."""
+
+
+def openai_error(status: int, code: str, message: str) -> dict[str, Any]:
+    """An error in the protocol's form."""
+    kind = "rate_limit_error" if status == Overloaded.status else "invalid_request_error"
+    kind = "server_error" if status >= InferenceFailed.status else kind
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+def event(value: dict[str, Any]) -> bytes:
+    """A server-sent event of a stream."""
+    return f"data: {json.dumps(value, separators=(',', ':'))}\n\n".encode()
