@@ -141,6 +141,10 @@ class Settings(BaseSettings):
         default=(), description="Hosts that images may be fetched from; empty: none."
     )
 
+    def seconds(self, timeout: float | None) -> float:
+        """Seconds that a request has: what its client allows, at most the setting."""
+        return min(timeout or self.request_timeout, self.request_timeout)
+
     @field_validator("batch_buckets", "sequence_buckets", mode="before")
     @classmethod
     def _numbers(cls, value: object) -> object:

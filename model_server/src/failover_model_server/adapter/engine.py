@@ -81,7 +81,7 @@ class Engine:
         began = self._clock()
         seed = secrets.randbits(63) if request.seed is None else request.seed
         path, body = self._completion(request, seed)
-        seconds = self.seconds(timeout)
+        seconds = self._settings.seconds(timeout)
         with self.answering(seconds):
             async with asyncio.timeout(seconds):  # httpx's own is that of one wait alone
                 answer = await self._client.post(path, json=body, timeout=seconds)
@@ -99,10 +99,6 @@ class Engine:
         return TextGenerationResponse(
             response=str(text or ""), tokens=tokens, finish_reason=reason, seed=seed, latency=self._clock() - began
         )
-
-    def seconds(self, timeout: float | None) -> float:
-        """Seconds that a request has: what its client allows, at most the setting."""
-        return min(timeout or self._settings.request_timeout, self._settings.request_timeout)
 
     async def open(self, path: str, body: object, seconds: float) -> httpx.Response:
         """Send a request on; the answer, of which the body is still to come. Close it: that aborts what the engine is still doing.

@@ -94,7 +94,7 @@ def _number(body: dict[str, Any], name: str) -> int:
 
 async def _pass_on(adapter: Adapted, request: Request, path: str) -> Response:
     body, places = read(await request.body(), adapter.settings.max_new_tokens)
-    seconds = adapter.engine.seconds(timeout(request.headers))
+    seconds = adapter.settings.seconds(timeout(request.headers))
     passage = _Passage(Place(adapter, places), time.monotonic() + seconds, seconds)
     try:
         return await passage.begin(adapter.engine, request, path, body)

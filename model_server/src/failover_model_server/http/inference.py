@@ -80,7 +80,7 @@ def routes(service: Service) -> APIRouter:
                 raise InvalidRequest(f"n_runs times n_inf: {n_runs * n_inf} inferences; at most {limit}")
             if alone.locked():
                 raise Overloaded("another call of this route is under way", RETRY_AFTER)
-            seconds = service.seconds(timeout(request.headers))
+            seconds = service.settings.seconds(timeout(request.headers))
             async with alone:
                 return await unless_gone(request, _load(service, n_runs, n_inf, seconds))
 

@@ -193,7 +193,7 @@ class Service:
     def refusal(self, timeout: float | None = None) -> RequestError | None:
         """Why a request that comes now would get no answer, before anything is done for it; None: it may come in. Counts it if so."""
         try:
-            self._open().check(self._clock() + self.seconds(timeout) * (1 - RESERVE))
+            self._open().check(self._clock() + self.settings.seconds(timeout) * (1 - RESERVE))
         except RequestError as error:
             self._refused(error)
             return error
@@ -211,7 +211,7 @@ class Service:
             RequestError: with the status and the message for the client.
         """
         began = self._clock()
-        seconds = self.seconds(timeout)
+        seconds = self.settings.seconds(timeout)
         self.in_flight += 1
         try:
             answer = await self._within(began, seconds, request, emit)
@@ -228,10 +228,6 @@ class Service:
         self.metrics.request_seconds.observe(answer.latency)
         self._counters.answered(answer.latency)
         return answer
-
-    def seconds(self, timeout: float | None) -> float:
-        """Seconds that a request has: what its client allows, at most the setting."""
-        return min(timeout or self.settings.request_timeout, self.settings.request_timeout)
 
     async def _within(self, began: float, seconds: float, request: BaseModel, emit: Emit | None) -> Answer:
         try:
