@@ -7,6 +7,9 @@ may hold paths or inputs, goes to the log alone.
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+UNFORESEEN = "the server failed on this request"
+"""What a client is told of an exception that nobody has foreseen."""
+
 
 class RequestError(Exception):
     """A request that gets no result. The message is sent to the client: say what is wrong, which field, and what is allowed."""

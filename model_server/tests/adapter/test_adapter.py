@@ -1,6 +1,7 @@
 """The adapter in front of a fake of vLLM: ready when the engine generates, counts what the engine served, refuses what it cannot take."""
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,11 +14,14 @@ import httpx
 import pytest
 from failover_model_server.adapter.app import Adapter, make
 from failover_model_server.adapter.engine import Engine
+from failover_model_server.adapter.place import Place
+from failover_model_server.http.errors import ClientGone
 from failover_model_server.settings import Settings
 from failover_model_server.tasks.text_generation import TextGenerationRequest
 from failover_model_server.telemetry.sink import Sink
 from moto.server import ThreadedMotoServer
 from prometheus_client import CollectorRegistry
+from starlette.requests import ClientDisconnect
 
 from tests.support import vllm
 from tests.support.process import running
@@ -290,6 +294,65 @@ def test_a_flood_is_429_and_a_slow_engine_504() -> None:
         assert setup.sink.turned_away == 2
 
     _run(test, max_queue=2, request_timeout=0.3)
+
+
+@pytest.mark.parametrize("path", ["/gentext", "/v1/completions"])
+def test_a_failure_of_the_adapter_is_no_client_that_left(path: str) -> None:
+    """Nobody has foreseen that its own client is closed: an error of ours, which an alert must see."""
+
+    async def test(setup: Setup) -> None:
+        setup.vllm.health = 200
+        await setup.observe()
+        await setup.adapter.engine._client.aclose()
+        answer = await setup.client.post(path, json={"prompt": "x"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (500, "inference_failed")
+        assert _outcomes(setup) == {"inference_failed": 1.0}
+        assert setup.adapter.in_flight == 0
+
+    _run(test)
+
+
+def test_a_failure_within_a_stream_is_its_last_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an error that was foreseen, and without the words of the exception."""
+
+    async def breaks(_: object) -> AsyncIterator[bytes]:
+        yield b"data: {}\n\n"
+        raise RuntimeError("/secret/path")
+
+    monkeypatch.setattr("failover_model_server.adapter.passing._Passage.parts", breaks)
+
+    async def test(setup: Setup) -> None:
+        setup.vllm.health = 200
+        await setup.observe()
+        answer = await setup.client.post("/v1/completions", json={"model": "org/llama", "prompt": "x", "stream": True})
+        first, last = answer.text.strip().split("\n\n")
+        assert first == "data: {}"
+        assert json.loads(last.removeprefix("data: "))["error"]["code"] == "inference_failed"
+        assert "secret" not in last
+        assert _outcomes(setup) == {"inference_failed": 1.0}
+        assert setup.adapter.in_flight == 0
+
+    _run(test)
+
+
+@pytest.mark.parametrize("gone", [ClientGone, ClientDisconnect, asyncio.CancelledError])
+def test_a_client_that_left_is_no_failure(gone: type[BaseException]) -> None:
+    """Each of the ways in which a request hears of it."""
+
+    async def test(setup: Setup) -> None:
+        setup.vllm.health = 200
+        await setup.observe()
+        with pytest.raises(gone), Place(setup.adapter):
+            raise gone
+        assert _outcomes(setup) == {"cancelled": 1.0}
+
+    _run(test)
+
+
+def _outcomes(setup: Setup) -> dict[str, float]:
+    """Requests by outcome."""
+    samples = [sample for family in setup.adapter.registry.collect() for sample in family.samples]
+    return {sample.labels["outcome"]: sample.value for sample in samples if sample.name == "model_server_requests_total"}
 
 
 def test_the_document_describes_the_routes() -> None:

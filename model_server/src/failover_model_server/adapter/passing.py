@@ -16,8 +16,16 @@ from starlette.types import Receive, Scope, Send
 from failover_model_server.adapter.engine import OK, Engine
 from failover_model_server.adapter.place import ANSWERED, Place, Room
 from failover_model_server.adapter.refusals import RETRY_AFTER, refusal
-from failover_model_server.errors import DeadlineExceeded, InferenceFailed, InputTooLarge, InvalidRequest, RequestError, Unavailable
-from failover_model_server.http.openai_protocol import CHAT, COMPLETIONS, MODELS, STREAM, event, openai_error
+from failover_model_server.errors import (
+    UNFORESEEN,
+    DeadlineExceeded,
+    InferenceFailed,
+    InputTooLarge,
+    InvalidRequest,
+    RequestError,
+    Unavailable,
+)
+from failover_model_server.http.openai_protocol import CHAT, COMPLETIONS, MODELS, STREAM, error_event
 from failover_model_server.http.requests import timeout, unless_gone
 from failover_model_server.settings import Settings
 
@@ -164,7 +172,11 @@ class _Passage:
             self._place.outcome = ANSWERED
         except RequestError as error:
             self._place.outcome = error.code
-            yield event(openai_error(error.status, error.code, str(error)))
+            yield error_event(error)
+        except Exception:
+            log.exception("stream_failed")
+            self._place.outcome = InferenceFailed.code
+            yield error_event(InferenceFailed(UNFORESEEN))
 
     async def _whole(self, most: int) -> bytes:
         content = b""
@@ -191,5 +203,7 @@ class _Stream(StreamingResponse):
         """Send it."""
         try:
             await super().__call__(scope, receive, send)
-        finally:
-            await self._passage.end()
+        except BaseException as error:
+            await self._passage.end(error)
+            raise
+        await self._passage.end()

@@ -1,9 +1,11 @@
 """Admission in front of the engine: how many requests may be under way, and how each of them has ended."""
 
+import asyncio
 from types import TracebackType
 from typing import Protocol, Self
 
-from failover_model_server.errors import InputTooLarge, RequestError
+from failover_model_server.errors import InferenceFailed, InputTooLarge, RequestError
+from failover_model_server.http.errors import GONE
 
 ANSWERED = "answered"
 LEFT = "cancelled"
@@ -59,9 +61,11 @@ class Place:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Give them back, and count the request by its outcome."""
+        """Give them back, and count the request by its outcome; what nobody has foreseen is a failure of ours."""
         self._room.in_flight -= self._places
         if isinstance(error, RequestError):
             self._room.count(error)
-        else:
+        elif error is None or isinstance(error, (*GONE, asyncio.CancelledError)):
             self._room.ended(self.outcome)
+        else:
+            self._room.ended(InferenceFailed.code)

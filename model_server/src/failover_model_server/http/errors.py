@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
-from failover_model_server.errors import InferenceFailed, InputTooLarge, RequestError, in_words
+from failover_model_server.errors import UNFORESEEN, InferenceFailed, InputTooLarge, RequestError, in_words
 from failover_model_server.http.openai_protocol import openai_error
 
 log = structlog.get_logger()
@@ -52,6 +52,10 @@ class ClientGone(Exception):
     """The client has closed its connection; nobody reads the answer."""
 
 
+GONE = (ClientGone, ClientDisconnect)
+"""The client's leaving, as we notice it and as Starlette does."""
+
+
 def content(path: str, status: int, code: str, message: str, request_id: str) -> dict[str, Any]:
     """An error in the form of the protocol that the path belongs to."""
     if path.startswith("/v2"):
@@ -88,11 +92,11 @@ def install(app: FastAPI) -> None:
 
     async def unexpected(request: Request, error: Exception) -> Response:
         log.error("request_failed", exc_info=error)
-        return body(request.scope, 500, InferenceFailed.code, "the server failed on this request", {})
+        return body(request.scope, 500, InferenceFailed.code, UNFORESEEN, {})
 
     app.add_exception_handler(RequestError, refused)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
-    for left in (ClientGone, ClientDisconnect):
+    for left in GONE:
         app.add_exception_handler(left, gone)
     app.add_exception_handler(Exception, unexpected)

@@ -10,9 +10,9 @@ import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from failover_model_server.errors import InvalidRequest, NoSuchModel, RequestError
+from failover_model_server.errors import UNFORESEEN, InferenceFailed, InvalidRequest, NoSuchModel, RequestError
 from failover_model_server.http.openai_bodies import ChatRequest, CompletionRequest
-from failover_model_server.http.openai_protocol import CHAT, COMPLETIONS, MODELS, STREAM, event, openai_error
+from failover_model_server.http.openai_protocol import CHAT, COMPLETIONS, MODELS, STREAM, error_event, event
 from failover_model_server.http.requests import timeout, unless_gone
 from failover_model_server.serving.service import Service
 from failover_model_server.tasks.text_generation import GenerationAnswer, GenerationCall, TextGeneration
@@ -216,9 +216,9 @@ async def _events(generation: _Generation, form: _Form, *, include_usage: bool) 
             yield event(form.last(_usage([generation.answer])))
         yield b"data: [DONE]\n\n"
     except RequestError as error:
-        yield event(openai_error(error.status, error.code, str(error)))
+        yield error_event(error)
     except Exception:
         log.exception("stream_failed")
-        yield event(openai_error(500, "inference_failed", "the server failed on this request"))
+        yield error_event(InferenceFailed(UNFORESEEN))
     finally:
         generation.cancel()

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from failover_model_server.errors import InferenceFailed, Overloaded
+from failover_model_server.errors import InferenceFailed, Overloaded, RequestError
 
 MODELS = "/v1/models"
 COMPLETIONS = "/v1/completions"
@@ -24,3 +24,8 @@ def openai_error(status: int, code: str, message: str) -> dict[str, Any]:
 def event(value: dict[str, Any]) -> bytes:
     """A server-sent event of a stream."""
     return f"data: {json.dumps(value, separators=(',', ':'))}\n\n".encode()
+
+
+def error_event(error: RequestError) -> bytes:
+    """The last event of a stream that fails on the way, when its status is sent already."""
+    return event(openai_error(error.status, error.code, str(error)))

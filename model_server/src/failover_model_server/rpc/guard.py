@@ -7,7 +7,7 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
-from failover_model_server.errors import RequestError
+from failover_model_server.errors import UNFORESEEN, RequestError
 
 log = structlog.get_logger()
 
@@ -21,7 +21,6 @@ CODES = {
 }
 """gRPC's code for each of our HTTP statuses; INTERNAL for the rest."""
 UNREADABLE = "the message cannot be read"
-FAILED = "the server failed on this request"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Read = Callable[[bytes], Any]
 
@@ -69,4 +68,4 @@ async def _refuse(context: Context, error: Exception) -> None:
     if isinstance(error, DecodeError):
         await context.abort(grpc.StatusCode.INVALID_ARGUMENT, UNREADABLE)
     log.error("rpc_failed", exc_info=error)
-    await context.abort(grpc.StatusCode.INTERNAL, FAILED)
+    await context.abort(grpc.StatusCode.INTERNAL, UNFORESEEN)
