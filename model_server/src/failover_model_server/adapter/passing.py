@@ -179,12 +179,12 @@ class _Passage:
             yield error_event(InferenceFailed(UNFORESEEN))
 
     async def _whole(self, most: int) -> bytes:
-        content = b""
+        content = bytearray()
         async for part in self.parts():
             content += part
             if len(content) > most:
                 raise InferenceFailed("the engine's answer is too long")
-        return content
+        return bytes(content)
 
     async def _refused(self, status: int) -> RequestError:
         text = (await self._whole(MOST_ERROR)).decode(errors="replace")
