@@ -124,9 +124,14 @@ class Settings(BaseSettings):
 
     # Limits of a client
     max_connections: int = Field(
-        default=1000, ge=1, description="HTTP connections; beyond, the one is closed for which the server has waited longest."
+        default=1000,
+        ge=1,
+        description="HTTP connections; beyond, the one is closed for which the server has waited longest. "
+        "Also gRPC connections, and gRPC calls; beyond, new ones are refused.",
     )
-    header_timeout: float = Field(default=10.0, gt=0, description="Seconds for the headers of a request; then 408.")
+    header_timeout: float = Field(
+        default=10.0, gt=0, description="Seconds for the headers of a request, then 408; and for the handshake of a gRPC connection."
+    )
     body_timeout: float = Field(default=30.0, gt=0, description="Seconds for its body; then 408.")
 
     # Limits of a request

@@ -47,7 +47,7 @@ class Adapted(Room, Protocol):
 
 
 def routes(adapter: Adapted) -> APIRouter:
-    """Everything under `/v1`."""
+    """The engine's model, completions and chats; what else vLLM has under `/v1` is not passed through."""
     router = APIRouter(tags=["openai"])
 
     @router.get(MODELS)

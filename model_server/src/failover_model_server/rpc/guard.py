@@ -37,7 +37,7 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc is not ty
         method = await continuation(handler_call_details)
         if method is None or method.request_streaming:  # an unknown one; none of ours takes a stream
             return method
-        if method.response_streaming:  # Watch and reflection, which write to the context
+        if method.response_streaming:  # Watch, which writes to the context
             return grpc.unary_stream_rpc_method_handler(
                 unary(method.unary_stream, method.request_deserializer), response_serializer=method.response_serializer
             )

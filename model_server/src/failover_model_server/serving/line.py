@@ -28,7 +28,7 @@ class Waiting:
     deadline: float = math.inf
     """Monotonic seconds by which the caller needs its answer."""
     patience: float = math.inf
-    """Seconds from its arrival to the deadline."""
+    """Seconds that its batches have: from when it joined the queue to the deadline, without those from an output to an answer."""
     probe: bool = False
     """Came while nothing else was there: runs although it is expected to be late, since only a run shows that the estimate is too high."""
     emit: Emit | None = None
