@@ -139,6 +139,7 @@ class KarpenterView:
         # By NodePool, so that a question about one does not cost a search of all: names of claims and of claims that were refused.
         self._claims_of: dict[str, set[str]] = {}
         self._refused_of: dict[str, set[str]] = {}
+        self._reserved: Counter[str] = Counter()  # by NodePool, how many instances that exist run in a reservation
         self._changes: dict[str, int] = {}
         self._lists = 0
         self.unparsed = 0
@@ -156,7 +157,7 @@ class KarpenterView:
             return ()
         claim = _read_claim(obj, now, 0 if listed else self._next())
         pool_before, shown_before = self.pool_of(name), self._shown(name, now)
-        before = self._live.pop(name, None) or self._gone.pop(name, None)
+        before = self._no_longer_live(name) or self._gone.pop(name, None)
         if before is not None:
             self._unlink(before)
             if before.uid == claim.uid or not (before.uid and claim.uid):
@@ -164,8 +165,7 @@ class KarpenterView:
         if kind == "DELETED":
             self._bury(claim, now)
         else:
-            self._live[name] = claim
-            self._claims_of.setdefault(claim.pool, set()).add(name)
+            self._now_live(claim)
         moved = claim.pool != pool_before
         if name in self._refused and moved:  # the refusal came first, and its pool was read off the claim's name
             _drop(self._refused_of, pool_before, name)
@@ -180,7 +180,8 @@ class KarpenterView:
         if claim is None:
             return (None, None, None, None)
         launched = claim.launched is not None and now - claim.launched <= _RETENTION_S
-        live = name in self._live and claim.launched is not None and (claim.reservation or self._reserved(claim.pool))
+        # Where one instance of a NodePool runs in a reservation, all of them are counted.
+        live = name in self._live and claim.launched is not None and claim.pool in self._reserved
         return (
             _launch(claim) if launched else None,
             (claim.launched_type, claim.reservation, claim.block) if live else None,
@@ -188,10 +189,20 @@ class KarpenterView:
             (claim.create_error, claim.create_error_at, claim.gone) if claim.create_error and not refused else None,
         )
 
-    def _reserved(self, pool: str) -> bool:
-        """Whether any instance of a NodePool runs in a reservation: then all of them are counted."""
-        claims = (self._live.get(one) for one in self._claims_of.get(pool, ()))
-        return any(claim is not None and claim.launched is not None and claim.reservation for claim in claims)
+    def _now_live(self, claim: _Claim) -> None:
+        self._live[claim.name] = claim
+        self._claims_of.setdefault(claim.pool, set()).add(claim.name)
+        if _is_reserved(claim):
+            self._reserved[claim.pool] += 1
+
+    def _no_longer_live(self, name: str) -> _Claim | None:
+        """Takes a claim out of those that exist; None where it is not among them. It stays among the names of its NodePool."""
+        claim = self._live.pop(name, None)
+        if claim is not None and _is_reserved(claim):
+            self._reserved[claim.pool] -= 1
+            if not self._reserved[claim.pool]:
+                del self._reserved[claim.pool]
+        return claim
 
     def claims_listed(self, listed: Sequence[Object], now: float) -> tuple[str, ...]:
         """Takes a complete list of NodeClaims: those that are gone become tombstones.
@@ -201,9 +212,10 @@ class KarpenterView:
         """
         names = {name_of(obj) for obj in listed}
         changed: list[str] = []
-        for name in [name for name in self._live if name not in names]:
+        for name, claim in [(name, claim) for name, claim in self._live.items() if name not in names]:
             shown = self._shown(name, now)
-            self._bury(self._live.pop(name), now)
+            self._no_longer_live(name)
+            self._bury(claim, now)
             if self._shown(name, now) != shown:
                 changed += self._changed(self.pool_of(name))
         for obj in listed:
@@ -496,10 +508,10 @@ class KarpenterView:
 
     def _held(self, name: str) -> tuple[Held, ...]:
         """The instances of a NodePool that exist, also those that are being drained; () where none of them runs in a reservation."""
+        if name not in self._reserved:
+            return ()
         claims = [self._live[one] for one in self._claims_of.get(name, ()) if one in self._live]
         found = Counter((one.launched_type, one.reservation, one.block) for one in claims if one.launched is not None)
-        if not any(reservation for _, reservation, _ in found):
-            return ()
         return tuple(Held(kind, reservation, count, block) for (kind, reservation, block), count in sorted(found.items()))
 
     def _limit(self, name: str, pool: _Pool | None, now: float, window_s: float) -> str:
@@ -581,6 +593,11 @@ def _owner(obj: Object) -> str:
         if text(owner, "kind") == "NodePool":
             return text(owner, "name")
     return ""
+
+
+def _is_reserved(claim: _Claim) -> bool:
+    """Whether an instance of the claim runs in a reservation."""
+    return claim.launched is not None and bool(claim.reservation)
 
 
 def _since(entry: Mapping[str, object], now: float) -> float | None:

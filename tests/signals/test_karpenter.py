@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import sys
+from collections import Counter
 from dataclasses import replace
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -378,6 +381,33 @@ def test_labels_say_what_runs_in_a_reservation(cluster: Cluster) -> None:
     assert cluster.pool("inf2").held == ()
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["ADDED", "MODIFIED", "DELETED", "LISTED"]),
+            st.sampled_from(["a", "b", "c"]),
+            st.sampled_from(["inf2", "g5"]),
+            st.sampled_from(["", "cr-1"]),
+            st.booleans(),
+        ),
+        max_size=12,
+    )
+)
+def test_reservations_are_counted_as_if_all_claims_were_searched(deliveries: list[tuple[str, str, str, str, bool]]) -> None:
+    """In whatever order claims come, are launched, change, move to another NodePool and go."""
+    view = KarpenterView()
+    for kind, name, pool, reservation, launched in deliveries:
+        obj = node_claim(name, pool, T0, Launched=format_rfc3339(T0))
+        obj["status"] = obj["status"] if launched else {}
+        obj["metadata"]["labels"]["karpenter.k8s.aws/capacity-reservation-id"] = reservation
+        if kind == "LISTED":
+            view.claims_listed([obj], T0)
+        else:
+            view.claim(kind, obj, T0)
+        searched = Counter(one.pool for one in view._live.values() if one.launched is not None and one.reservation)
+        assert dict(view._reserved) == dict(searched)
+
+
 def test_label_then_owner_then_name_tell_the_pool(cluster: Cluster) -> None:
     """Facts §D.6: the label wins over the owner, the owner over the name."""
     owners = [{"kind": "Node", "name": "n"}, {"kind": "NodePool", "name": "by-owner"}]
@@ -647,6 +677,29 @@ def test_claims_of_the_list_are_all_kept() -> None:
     view = KarpenterView()
     view.claims_listed([node_claim(f"inf2-{number:05d}", "inf2", T0, Launched=format_rfc3339(T0)) for number in range(3000)], T0)
     assert len(view.observation("inf2", T0, HOUR_S).launches) == 3000
+
+
+def _calls_of_a_list(count: int) -> int:
+    """How many calls of our functions a list of launched claims of one NodePool takes, when all of them are known already."""
+    view, calls = KarpenterView(), 0
+    claims = [node_claim(f"inf2-{number:05d}", "inf2", T0, Launched=format_rfc3339(T0)) for number in range(count)]
+    view.claims_listed(claims, T0)
+
+    def counted(frame: FrameType, event: str, _: object) -> None:
+        nonlocal calls
+        calls += event == "call" and "/controller/" in frame.f_code.co_filename
+
+    sys.setprofile(counted)
+    try:
+        view.claims_listed(claims, T0)
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_the_work_of_a_list_grows_with_its_length_alone() -> None:
+    """Each claim asked whether any other of its NodePool runs in a reservation: the work grew with the square."""
+    assert _calls_of_a_list(200) <= 2.1 * _calls_of_a_list(100)
 
 
 def test_only_the_requested_pools_are_reported() -> None:
