@@ -204,19 +204,33 @@ class ClusterView:
         """See `controller.signals.watch.Sink`. Only what differs from what was known marks anything."""
         with self.lock:
             self.time.delivered(max((at for at in map(_stamp, objects) if at is not None), default=None), listed=True)
-            now = self.time.now()
-            match resource.plural:
-                case "nodeclaims":
-                    self._mark_pools(self.karpenter.claims_listed(objects, now))
-                case "nodepools":
-                    self._mark_pools(self.karpenter.pools_listed(objects, now))
-                case "events":
-                    for obj in objects:
-                        self._event(obj, now, listed=True)
-                case "ingresses":
-                    self._ingresses_listed(resource, namespace, objects)
-                case _:
-                    self._workloads_listed(resource, namespace, objects)
+            if resource.plural == "targetgroupbindings":
+                self.workloads.bindings_listed(resource.group)
+            self._replace(resource, namespace, objects)
+
+    def forgotten(self, resource: Resource, namespace: str | None) -> None:
+        """Forgets the objects of a kind, in one namespace or in all where it is None: nobody would ever say that they are gone.
+
+        What was said in events stays said; it ages by itself. Unlike an empty list, this does not say that the kind can be listed.
+        """
+        with self.lock:
+            self._replace(resource, namespace, [])
+
+    def _replace(self, resource: Resource, namespace: str | None, objects: Sequence[Object]) -> None:
+        """Takes all objects of a kind: what is not among them is gone, but for events."""
+        now = self.time.now()
+        match resource.plural:
+            case "nodeclaims":
+                self._mark_pools(self.karpenter.claims_listed(objects, now))
+            case "nodepools":
+                self._mark_pools(self.karpenter.pools_listed(objects, now))
+            case "events":
+                for obj in objects:
+                    self._event(obj, now, listed=True)
+            case "ingresses":
+                self._ingresses_listed(resource, namespace, objects)
+            case _:
+                self._workloads_listed(resource, namespace, objects)
 
     def changed(self, resource: Resource, _namespace: str | None, kind: str, obj: Object) -> None:
         """See `controller.signals.watch.Sink`. What does not change what could be decided marks nothing."""
@@ -252,8 +266,6 @@ class ClusterView:
 
     def _workloads_listed(self, resource: Resource, namespace: str | None, objects: Sequence[Object]) -> None:
         """Takes a complete list of one kind: what is not in it is gone."""
-        if resource.plural == "targetgroupbindings":
-            self.workloads.bindings_listed(resource.group)
         there = {(namespace_of(obj), name_of(obj)) for obj in objects}
         for space, name in self.workloads.names(resource, namespace):
             if (space, name) not in there:
@@ -269,11 +281,11 @@ class ClusterView:
         """Forgets what can no longer be seen: a kind that was removed or forbidden is as absent as one that never was there."""
         if resource.plural == "events":
             return  # what was said stays said; it ages by itself
-        self.listed(resource, namespace, [])
-        self.dirty.mark(everything=True)  # its source is another now, for every application
         with self.lock:
+            self.forgotten(resource, namespace)
             if resource.plural == "targetgroupbindings":
                 self.workloads.bindings_absent(resource.group)
+        self.dirty.mark(everything=True)  # its source is another now, for every application
 
     def _event(self, obj: Object, now: float, *, listed: bool = False) -> None:
         kind = text(obj, "involvedObject", "kind")
@@ -515,8 +527,8 @@ class Watches:
         with self._lock:
             for one in [one for one in self._watches if one not in wanted]:
                 self._watches.pop(one).stop()
-                if one.namespace is not None and one.resource is not EVENTS:
-                    self._view.listed(one.resource, one.namespace, [])  # nobody would ever say that its objects are gone
+                if one.namespace is not None:
+                    self._view.forgotten(one.resource, one.namespace)
             for one in wanted:
                 if one not in self._watches:
                     self._watches[one] = self._start(one)

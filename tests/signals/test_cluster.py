@@ -633,6 +633,17 @@ def test_nothing_is_left_of_a_namespace_that_nobody_needs(watched: Any) -> None:
         assert not view.workloads.pools_of_pod("shop", "p")
 
 
+def test_what_is_no_longer_watched_is_not_known_to_be_none(watched: Any) -> None:
+    """Bindings that cannot be listed are unknown. Once their namespace was not needed any more, they counted as listed, and as none."""
+    with EmulatedKubeApi(without_groups=["elbv2.k8s.aws"], bookmark_interval_s=0.05) as api:
+        view, watches = watched(api, cluster_wide=False)
+        watches.ensure([application()])
+        wait_for("word from all", lambda: all(one.absent or one.last_ok for one in watches.health()))
+        assert not view.workloads.bindings_known
+        watches.ensure([])
+        assert not view.workloads.bindings_known
+
+
 def test_watches_of_events_end_before_missing_lines_are_trouble(watched: Any) -> None:
     """The API server sends no bookmarks for events; for everything else it does."""
     with EmulatedKubeApi(bookmark_interval_s=0.05) as api:
