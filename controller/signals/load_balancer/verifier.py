@@ -35,9 +35,7 @@ AUDIT_S: Final = 60.0
 """Time until a verified routing is checked again, seconds, where the budget suffices."""
 
 _IAM_SERVICE: Final = "elasticloadbalancing"
-BUDGET_SPENT: Final = "call budget is spent; trying again soon"
-"""The problem of a verification that was not made."""
-
+_BUDGET_SPENT: Final = "call budget is spent; trying again soon"
 _KEPT_APPLICATIONS: Final = 2048
 _WARMING_UP_S: Final = 15.0  # the load-balancer controller's default health check interval, within which the first check runs
 _BACKOFF_MIN_S: Final = 5.0
@@ -119,12 +117,12 @@ class Verifier:
         Returns:
             YES, NOT_YET with what differs, or CANNOT_TELL with the reason. `Verification.at` is when the load balancer was checked.
         """
-        result = self.check(request)
-        if result is not None:
-            return result
+        return self.check(request) or self.unchecked(request)
+
+    def unchecked(self, request: VerificationRequest) -> Verification:
+        """The answer without a call: what the last check of the same routing found, else that the budget did not reach."""
         with self._lock:
-            record = self._records[request.application]
-            return record.last or self._answer(request, Verdict.CANNOT_TELL, BUDGET_SPENT)
+            return self._record(request).last or self._answer(request, Verdict.CANNOT_TELL, _BUDGET_SPENT)
 
     def check(self, request: VerificationRequest) -> Verification | None:
         """As `verify`, but None if the budget does not reach: the request should come again before any other."""

@@ -213,6 +213,28 @@ def test_one_strange_answer_ends_no_other_check(monkeypatch: pytest.MonkeyPatch)
     assert [fleet.external.of(app).verification is not None for app in fleet.applications] == [True, False, True, True, True]
 
 
+def test_a_change_that_the_budget_does_not_reach_asks_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asked again at once, and a check for which the budget then sufficed was of no application and counted nowhere."""
+    fleet = Fleet(1, per_second=20.0)
+    fleet.run(JOB_S)
+    (app,) = fleet.applications
+    made, asked = len(fleet.elb.calls), []
+    take = fleet.budget.take
+
+    def refusing_once(calls: float = 1, *, keep: float = 0) -> bool:
+        asked.append(calls)
+        return len(asked) > 1 and take(calls, keep=keep)
+
+    monkeypatch.setattr(fleet.budget, "take", refusing_once)
+    fleet.write(app, weight=7)
+    fleet.external.verify([app])
+    seen = fleet.external.of(app).verification
+    assert (len(asked), len(fleet.elb.calls)) == (1, made)
+    assert seen is not None
+    assert (seen.verdict, seen.problem) == (Verdict.CANNOT_TELL, "call budget is spent; trying again soon")
+    assert seen.action == fleet.view.routing(app).action
+
+
 def test_refreshes_count_in_the_estimate() -> None:
     """The listeners of each load balancer are listed anew every five minutes, and itself every hour."""
     fleet = Fleet(1, per_second=20.0)
