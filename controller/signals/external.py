@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import structlog
 
 from controller.clients.calls import on_behalf_of
-from controller.policy.availability import with_known_health
+from controller.policy.availability import HEALTH_FRESH_S, with_known_health
 from controller.policy.model import Application, RoutingObservation, Source, Target, Unit, Verdict, Verification
 from controller.signals.cluster import ClusterView
 from controller.signals.ingress import hostnames, observe_ingress
@@ -24,8 +24,6 @@ from controller.signals.snapshots import Capacity, ExternalSignals, Metrics, Off
 
 LANES: Final = 4
 """Applications that are verified at the same time. A call takes about 0.2 s: one after the other could not make more than 5 a second."""
-
-_HEALTHY_CYCLES: Final = 3.0  # counts of healthy targets stay valid for that many checks, as with the usual interval
 
 log = structlog.get_logger(__name__)
 
@@ -124,6 +122,11 @@ def _standby(application: Application, targets: Iterable[Target]) -> tuple[Servi
     return tuple((one.service, one.port) for one in everything if (one.service, one.port) not in serving)
 
 
+def _healthy_for_s(load: Load) -> float | None:
+    """How long counts of healthy targets stay valid, seconds: for as many checks as with the usual interval; None: as long as usual."""
+    return HEALTH_FRESH_S * load.cycle_s / AUDIT_S if load.cycle_s > AUDIT_S else None
+
+
 _NOT_ASKED: Final = Verification(Verdict.CANNOT_TELL, 0.0, "aws.elbv2_enabled is off")
 
 
@@ -176,7 +179,7 @@ class ExternalSources:
         waiting = list(self._waiting(self._verifier, known.values()))
         order = self._turns.order(waiting)
         lanes = min(LANES, len(waiting))
-        verify = partial(self._verify, self._verifier, bindings)
+        verify = partial(self._verify, self._verifier, bindings, _healthy_for_s(self._verifier.load()))
         if lanes <= 1:
             self._lane(order, known, verify)
             return
@@ -217,8 +220,14 @@ class ExternalSources:
                 awaited = changed or (before is not None and before.verdict is Verdict.NOT_YET)
                 yield Waiting(key, min(due, self._changed_at.get(key, now)), awaited)
 
-    def _verify(self, verifier: Verifier, bindings: Bindings, application: Application) -> float | None:
+    def _verify(self, verifier: Verifier, bindings: Bindings, healthy_for_s: float | None, application: Application) -> float | None:
         """Checks one application, unless its routing cannot be verified.
+
+        Args:
+            verifier: Checks the load balancer.
+            bindings: See `verification_request`.
+            healthy_for_s: See `Verification`.
+            application: Which.
 
         Returns:
             The calls that it took; None if the call budget did not reach it.
@@ -233,9 +242,7 @@ class ExternalSources:
         if checked is None and (before is None or before.action == request.action):
             return None  # as if nobody had asked
         result = replace(checked or verifier.unchecked(request), action=request.action)
-        cycle_s = verifier.load().cycle_s
-        rarer = cycle_s > AUDIT_S
-        result = replace(with_known_health(result, before), healthy_for_s=_HEALTHY_CYCLES * cycle_s if rarer else None)
+        result = replace(with_known_health(result, before), healthy_for_s=healthy_for_s)
         with self._lock:
             self._verifications[application.key] = result
         if before is None or _decides(before) != _decides(result):

@@ -262,6 +262,21 @@ def test_counts_of_targets_stay_valid_for_as_long_as_they_cannot_be_renewed() ->
     assert healthy_targets(late) == {}
 
 
+def test_the_load_is_computed_once_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a sum over all applications: computed for each that is checked, a round took time with the square of their number."""
+    fleet, computed = Fleet(20, per_second=40.0), []
+    load = fleet.verifier.load
+
+    def computing() -> Load:
+        computed.append(load())
+        return computed[-1]
+
+    monkeypatch.setattr(fleet.verifier, "load", computing)
+    fleet.external.verify(fleet.applications)
+    assert max(fleet.ages()) == 0.0
+    assert len(computed) == 1
+
+
 def test_what_the_budget_cannot_serve_is_said_with_its_numbers() -> None:
     """And when it is enough again."""
     message = overloaded(NOW, Load(1000, 8.0, 1.0))
