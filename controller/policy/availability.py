@@ -24,7 +24,7 @@ _PERCENT: Final = 100.0
 def healthy_targets(snapshot: Snapshot) -> Mapping[str, int]:
     """Healthy targets by Service, as far as they are known lately: what the load balancer was counted to have, and open readiness gates."""
     seen = snapshot.routing.verification
-    fresh = seen is not None and abs(snapshot.now - _counted_at(seen)) <= max(HEALTH_FRESH_S, seen.healthy_for_s or 0.0)
+    fresh = seen is not None and abs(snapshot.now - seen.counted_at) <= max(HEALTH_FRESH_S, seen.healthy_for_s or 0.0)
     return _with_gates(seen.healthy if seen is not None and fresh else {}, snapshot)
 
 
@@ -40,10 +40,6 @@ def known_targets(snapshot: Snapshot, healthy: Mapping[str, int]) -> Mapping[str
     """
     seen = snapshot.routing.verification
     return {**_with_gates(seen.counted if seen is not None else {}, snapshot), **healthy}
-
-
-def _counted_at(seen: Verification) -> float:
-    return seen.at if seen.healthy_at is None else seen.healthy_at
 
 
 def _with_gates(counted: Mapping[str, int], snapshot: Snapshot) -> dict[str, int]:
@@ -72,7 +68,7 @@ def with_known_health(seen: Verification, before: Verification | None) -> Verifi
     if before is None or seen.healthy or not before.healthy:
         return kept
     waiting = seen.verdict is Verdict.NOT_YET
-    return replace(kept, healthy=before.healthy, healthy_at=seen.at if waiting else _counted_at(before))
+    return replace(kept, healthy=before.healthy, healthy_at=seen.at if waiting else before.counted_at)
 
 
 def _last_counts(seen: Verification, before: Verification | None) -> Verification:

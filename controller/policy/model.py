@@ -407,6 +407,11 @@ class Verification:
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # the ARNs of each Service's target groups at `at`
     ill_since: Mapping[str, float] = field(default_factory=dict)  # Services with ready endpoints and no healthy target, and since when
 
+    @property
+    def counted_at(self) -> float:
+        """When the healthy targets were counted, seconds since the Unix epoch."""
+        return self.at if self.healthy_at is None else self.healthy_at
+
 
 @dataclass(frozen=True, slots=True)
 class OpenGates:

@@ -230,7 +230,7 @@ class SnapshotBuilder:
 
     def _gates(self, application: Application, seen: Verification | None) -> dict[str, OpenGates]:
         """The open readiness gates by Service. The cluster's stamps are cut to whole seconds."""
-        counted_at = None if seen is None else (seen.at if seen.healthy_at is None else seen.healthy_at) - self._view.time.skew_s
+        counted_at = None if seen is None else seen.counted_at - self._view.time.skew_s
         found = {}
         for service in (application.capacity.service, *(unit.backend.service for unit in application.units)):
             opened = self._view.workloads.opened(application.namespace, service)
