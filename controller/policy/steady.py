@@ -223,8 +223,9 @@ def _reasserted(mode: Mode, case: Case, targets: tuple[Target, ...], answers: gu
 
 def _spoilt(case: Case) -> str:
     """Why a gradual fallback must be reversed, "" where it must not."""
-    if case.snapshot.routing.override.pin(case.snapshot.now) is Mode.CAPACITY:
-        return f"an operator pinned capacity mode: {case.snapshot.routing.override.pinned_why or 'no reason given'}"
+    override = case.snapshot.routing.override
+    if override.pin(case.snapshot.now) is Mode.CAPACITY:
+        return f"an operator pinned capacity mode: {guards.reason_text(override.pinned_why, override.pinned_by)}"
     short = [name for name, judged in case.evidence.items() if judged.short]
     if short:
         return f"{text.listing(short)} cannot get capacity"

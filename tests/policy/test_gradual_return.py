@@ -145,12 +145,17 @@ def test_old_figures_do_not_take_it_back() -> None:
     assert decide(remembered, replace(made, error_ratio=Sample(0.5, NOW - 60)))[1].verb is Verb.HOLD
 
 
-def test_a_pin_to_capacity_takes_it_back() -> None:
-    """A person who asks for capacity mode gets all of it."""
-    remembered, made = at_step(3, override=Override(pinned_mode=Mode.CAPACITY, pinned_why="incident 12"))
+@pytest.mark.parametrize(
+    ("why", "by", "said"),
+    [("incident 12", "", "incident 12"), ("incident 12", "ana", "incident 12 (ana)"), ("", "", "no reason given")],
+    ids=["a reason", "a reason and a name", "neither"],
+)
+def test_a_pin_to_capacity_takes_it_back(why: str, by: str, said: str) -> None:
+    """A person who asks for capacity mode gets all of it, and is named."""
+    remembered, made = at_step(3, override=Override(pinned_mode=Mode.CAPACITY, pinned_why=why, pinned_by=by))
     decision = decide(remembered, made)[1]
     assert (decision.verb, decision.targets) == (Verb.REVERSE, CAPACITY_TARGETS)
-    assert "an operator pinned capacity mode: incident 12" in decision.sentence
+    assert f"an operator pinned capacity mode: {said}" in decision.sentence
 
 
 def test_a_pin_to_cost_skips_the_rest() -> None:
