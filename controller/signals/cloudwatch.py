@@ -272,7 +272,8 @@ class CloudWatchPoller:
         self._latency: dict[tuple[str, str], Sample] = {}
         self._error_ratio: dict[str, Sample] = {}
         self._wanted_by: dict[str, _Wanted] = {}
-        self._asked: dict[MetricQuery, float] = {}  # when it was sent last, seconds since the Unix epoch
+        self._calls = 0
+        self._asked: dict[MetricQuery, int] = {}  # with which of these calls it was sent last
         self._answered: dict[MetricQuery, float] = {}  # when it was answered in full last
         self._refused: dict[MetricQuery, tuple[float, str]] = {}  # until when (monotonic) it is left out, and CloudWatch's message
         self._due = -math.inf
@@ -370,10 +371,10 @@ class CloudWatchPoller:
 
     def _batches(self, queries: Iterable[MetricQuery]) -> list[list[MetricQuery]]:
         """The queries in calls' worth of one period each, those that were sent longest ago first: none is left out for ever."""
-        ordered = sorted(queries, key=lambda query: self._asked.get(query, -math.inf))
+        ordered = sorted(queries, key=lambda query: self._asked.get(query, 0))
         by_period = ([query for query in ordered if query.period_s == period_s] for period_s in _periods(ordered))
         batches = [mine[first : first + QUERIES_A_CALL] for mine in by_period for first in range(0, len(mine), QUERIES_A_CALL)]
-        return sorted(batches, key=lambda batch: self._asked.get(batch[0], -math.inf))
+        return sorted(batches, key=lambda batch: self._asked.get(batch[0], 0))
 
     def _fetch(self, queries: Sequence[MetricQuery], window: Window, found: dict[MetricQuery, Series], until: float) -> None:
         """Queries one batch. If CloudWatch refuses it, queries its halves, so that one wrong name does not blind all applications.
@@ -384,6 +385,9 @@ class CloudWatchPoller:
         """
         if not self._budget.wait(timeout_s=until - self._clock.monotonic(), stop=self._stop):
             raise _BudgetSpentError
+        with self._lock:
+            self._calls += 1
+            self._asked.update(dict.fromkeys(queries, self._calls))
         try:
             found.update(get_metric_data(self._clients, queries, window.start, window.end, self._budget))
         except Rejected as error:
@@ -399,7 +403,6 @@ class CloudWatchPoller:
         """Stores new values. A series that is missing or incomplete keeps the last value if it has no better one."""
         now = self._clock.now()
         with self._lock:
-            self._asked.update(dict.fromkeys(found, now))
             self._answered.update(dict.fromkeys((query for query, series in found.items() if series.complete or series.forbidden), now))
             for key, each in wanted.items():
                 for into, queries in ((self._demand, each.counters), (self._latency, each.latencies)):

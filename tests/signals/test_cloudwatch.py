@@ -53,6 +53,7 @@ class CloudWatch:
     status: dict[str, str] = field(default_factory=dict)
     errors: list[Exception | None] = field(default_factory=list)
     refuses: set[str] = field(default_factory=set)
+    fails: set[str] = field(default_factory=set)
     page: int = 500
     order: Callable[[list[tuple[datetime, float]]], Iterable[tuple[datetime, float]]] = reversed
     base: float = MINUTE
@@ -65,6 +66,8 @@ class CloudWatch:
         queries = arguments["MetricDataQueries"]
         if any(query["MetricStat"]["Metric"]["MetricName"] in self.refuses for query in queries):
             raise refusal("ValidationError")
+        if any(query["MetricStat"]["Metric"]["MetricName"] in self.fails for query in queries):
+            raise refusal("InternalServiceFault", 500)
         first = int(arguments.get("NextToken", 0))
         results = []
         for query in queries[first : first + self.page]:
@@ -478,6 +481,21 @@ def test_a_budget_that_is_too_small_serves_everyone_in_turn(endpoint: CloudWatch
         clock.advance(100)
     assert len(endpoint.calls) == 3
     assert all(poller.demand(app.key, app.units[0].name) is not None for app in apps)
+
+
+def test_a_batch_that_always_fails_does_not_keep_the_others_waiting(endpoint: CloudWatch, clock: ManualClock) -> None:
+    """It was not noted as sent, so that every poll began with it, failed, and asked for nothing else."""
+    apps = [application(f"app{n}", unit(f"unit{n}")) for n in range(600)]
+    endpoint.values, endpoint.page = {f"unit{n}-counter": {2: 1} for n in range(600)}, 500
+    endpoint.fails = {"unit0-counter"}
+    poller = CloudWatchPoller(Clients(endpoint), clock)
+    for _ in range(4):  # 1,200 queries, 500 a call
+        poller.poll(apps, {})
+        clock.advance(600)
+        endpoint.base += 600
+    answered = [poller.demand(app.key, app.units[0].name) is not None for app in apps]
+    assert not answered[0]
+    assert all(answered[250:])
 
 
 def test_a_poll_waits_for_its_budget(endpoint: CloudWatch, clock: ManualClock) -> None:
