@@ -72,25 +72,45 @@ def place_text(place: Place) -> str:
     return text
 
 
-def config_error(problems: Sequence[Problem]) -> ConfigError:
-    """One error that lists the problems on a line each, in the order of the file: see `error_lines`."""
-    return ConfigError(error_lines(str(problem) for problem in sorted(problems, key=lambda problem: (problem.source, problem.line))))
+def config_error(problems: Iterable[Problem]) -> ConfigError:
+    """One error that lists the problems: see `problem_lines` and `ErrorText`."""
+    text = ErrorText()
+    text.add(problem_lines(problems))
+    return ConfigError(str(text))
 
 
-def error_lines(lines: Iterable[str]) -> str:
+def problem_lines(problems: Iterable[Problem]) -> list[str]:
+    """The problems on a line each, in the order of the file."""
+    return [str(problem) for problem in sorted(problems, key=lambda problem: (problem.source, problem.line))]
+
+
+class ErrorText:
     """The text of an error with many faults: the first lines, at most `LISTED` characters, and how many more there are.
 
     A file of 256 KiB can have 20,000 faults, and their text goes into the log, the status and a message.
     """
-    every = [line for text in lines for line in text.split("\n")]
-    listed: list[str] = []
-    left = LISTED
-    for line in every:
-        left -= min(len(line), _LINE_SHOWN)
-        if left < 0:
-            break
-        listed.append(shown(line, _LINE_SHOWN))
-    return "\n".join([*listed, f"and {len(every) - len(listed)} more"] if len(every) > len(listed) else listed)
+
+    def __init__(self) -> None:
+        self._listed: list[str] = []
+        self._left = LISTED
+        self._more = 0
+
+    def add(self, lines: Iterable[str]) -> None:
+        """Adds faults; a text of several lines is several."""
+        for line in (line for text in lines for line in text.split("\n")):
+            self._left -= min(len(line), _LINE_SHOWN)
+            if self._left < 0:
+                self._more += 1
+            else:
+                self._listed.append(shown(line, _LINE_SHOWN))
+
+    def __bool__(self) -> bool:
+        """Whether there is any fault."""
+        return bool(self._listed or self._more)
+
+    def __str__(self) -> str:
+        """The text, "" where there is no fault."""
+        return "\n".join([*self._listed, f"and {self._more} more"] if self._more else self._listed)
 
 
 @dataclass(frozen=True, slots=True)

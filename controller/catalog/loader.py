@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from controller.catalog.application import ApplicationFile, spec_faults
-from controller.documents import Document, Place, Problem, check, config_error, error_lines, read_documents, read_limited
+from controller.documents import Document, ErrorText, Place, Problem, check, problem_lines, read_documents, read_limited
 from controller.errors import ConfigError
 from controller.policy.model import Application
 
@@ -135,29 +135,27 @@ def parse_applications(sources: Sequence[Source]) -> dict[str, Application]:
 
 
 def _parsed(sources: Sequence[Source], kept: Callable[[Definition], _T]) -> dict[str, _T]:
-    lines: list[str] = []
+    faults = ErrorText()
     claims = _Claims()
     found: dict[str, _T] = {}
     for source in sources:
-        try:
-            for definition in _parse(source):
-                claims.take(definition)
-                found[definition.model.key] = kept(definition)
-        except ConfigError as error:
-            lines.append(str(error))
-    if claims.clashes:
-        lines.append(str(config_error(claims.clashes)))
-    if lines:
-        raise ConfigError(error_lines(lines))
+        definitions, lines = _parse(source)
+        faults.add(lines)
+        for definition in definitions:
+            claims.take(definition)
+            found[definition.model.key] = kept(definition)
+    faults.add(problem_lines(claims.clashes))
+    if faults:
+        raise ConfigError(str(faults))
     return found
 
 
-def _parse(source: Source) -> list[Definition]:
-    if source.problem:
-        raise ConfigError(source.problem)
-    documents = read_documents(source.content, source.file)
-    if not documents:
-        raise ConfigError(f"{source.file}: found no document; allowed: one application or more, separated by ---")
+def _parse(source: Source) -> tuple[list[Definition], list[str]]:
+    """The applications of one file, or every fault in it on a line each."""
+    try:
+        documents = _documents(source)
+    except ConfigError as error:
+        return [], [str(error)]
     definitions: list[Definition] = []
     problems: list[Problem] = []
     for document in documents:
@@ -167,9 +165,21 @@ def _parse(source: Source) -> list[Definition]:
             problems += _spec_problems(document, found)
         else:
             definitions.append(Definition(model, document.outline(place for place, _, _ in _claims(model))))
-    if problems:
-        raise config_error(problems)
-    return definitions
+    return ([], problem_lines(problems)) if problems else (definitions, [])
+
+
+def _documents(source: Source) -> tuple[Document, ...]:
+    """The documents of one file.
+
+    Raises:
+        ConfigError: It could not be read, or has none.
+    """
+    if source.problem:
+        raise ConfigError(source.problem)
+    documents = read_documents(source.content, source.file)
+    if not documents:
+        raise ConfigError(f"{source.file}: found no document; allowed: one application or more, separated by ---")
+    return documents
 
 
 def _spec_problems(document: Document, reported: Sequence[Problem]) -> list[Problem]:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from controller.catalog.loader import MAX_FILES, Source, load_application_file, load_definitions, load_directory, parse_sources
-from controller.documents import SIZE_LIMIT
+from controller.documents import LISTED, SIZE_LIMIT
 from controller.errors import ConfigError
 
 SEED = (Path(__file__).parents[2] / "config" / "sd21.yaml").read_text()
@@ -170,6 +170,16 @@ class TestErrors:
         with pytest.raises(ConfigError) as error:
             load_directory(tmp_path)
         assert [line.split(": ")[0].rsplit("/", 1)[1] for line in str(error.value).splitlines()] == ["a.yaml", "b.yaml:1"]
+
+    def test_the_faults_that_are_not_listed_are_counted_over_all_files(self, tmp_path: Path, document: dict[str, Any]) -> None:
+        for name, faults in (("a", 50), ("b", 70)):
+            write(tmp_path / f"{name}.yaml", renamed(document, name) | {f"unknown{n}": 1 for n in range(faults)})
+        with pytest.raises(ConfigError) as error:
+            load_directory(tmp_path)
+        *listed, last = str(error.value).splitlines()
+        assert last == f"and {50 + 70 - len(listed)} more"
+        assert all("a.yaml" in line and "found an unknown key" in line for line in listed)
+        assert sum(map(len, listed)) <= LISTED
 
     @pytest.mark.parametrize(
         ("change", "text"),
