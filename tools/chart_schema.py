@@ -20,6 +20,8 @@ _OBJECT: Final[Schema] = {"type": "object"}
 _OBJECTS: Final[Schema] = {"type": "array", "items": _OBJECT}
 _LABEL: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 _NAME: Final = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
+_FULLNAME: Final = r"^([a-z]([-a-z0-9]{0,38}[a-z0-9])?)?$"
+"""The Service has this name: a DNS label that begins with a letter. Other objects add an ending."""
 _STRINGS: Final[Schema] = {"type": "object", "additionalProperties": {"type": "string"}}
 """Labels, annotations and node selectors: YAML's `true` and `1` are not text, and the API server would refuse them."""
 
@@ -84,7 +86,7 @@ def _properties() -> Schema:
                 "extraEgress": _OBJECTS,
             }
         ),
-        "fullnameOverride": _text(_NAME, empty=True),
+        "fullnameOverride": _text(_FULLNAME),
         "commonLabels": _STRINGS,
         "prometheusRule": _closed({"enabled": _BOOLEAN, "labels": _STRINGS}),
         "serviceMonitor": _closed({"enabled": _BOOLEAN, "labels": _STRINGS, "interval": _text(r"^[0-9]+(ms|s|m|h)$", "Such as 30s.")}),

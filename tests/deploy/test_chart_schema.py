@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import jsonschema
+import pytest
 import yaml
 
 from controller import __version__
@@ -25,6 +26,16 @@ def test_the_defaults_and_every_example_satisfy_the_schema() -> None:
     assert examples
     for one in ({}, *examples):
         jsonschema.validate(_merged(values, one), schema)
+
+
+@pytest.mark.parametrize(("name", "allowed"), [
+    ("", True), ("f", True), ("failover-2", True), ("f" * 40, True),
+    ("f" * 41, False), ("2-failover", False), ("failover-", False), ("-failover", False), ("fail.over", False), ("Failover", False),
+])  # fmt: skip
+def test_a_name_is_that_of_a_service_or_is_refused(name: str, allowed: bool) -> None:
+    """Nothing cuts it: two names that differ at their end would be one, and the API server would refuse a Service with a dot in it."""
+    schema = json.loads(DOCUMENT.read_text())["properties"]["fullnameOverride"]
+    assert jsonschema.Draft202012Validator(schema).is_valid(name) == allowed
 
 
 def _merged(values: dict[str, object], change: dict[str, object]) -> dict[str, object]:
