@@ -33,7 +33,7 @@ from controller.signals.cluster_clock import ClusterClock, pool_by_our_clock
 from controller.signals.discovery import Discovery
 from controller.signals.ingress import observe_ingress
 from controller.signals.karpenter import KarpenterView
-from controller.signals.objects import event_time, name_of, namespace_of, text, version_of
+from controller.signals.objects import behind, event_time, name_of, namespace_of, text, version_of
 from controller.signals.reconciles import ReconcileView
 from controller.signals.slim import pack, slim, unpack
 from controller.signals.watch import Query, Watch, WatchHealth
@@ -443,11 +443,8 @@ class _Ingress:
 
 
 def _older(obj: Object, known: _Ingress | None) -> bool:
-    """Whether `obj` is an earlier state of the Ingress that is known: a watch may still deliver what was there before our own write."""
-    if known is None or text(obj, "metadata", "uid") != known.uid:
-        return False
-    version = version_of(obj)
-    return version is not None and known.version is not None and version < known.version
+    """Whether `obj` is an earlier state of the Ingress that is known."""
+    return known is not None and text(obj, "metadata", "uid") == known.uid and behind(version_of(obj), known.version)
 
 
 @dataclass(frozen=True, slots=True)

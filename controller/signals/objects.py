@@ -12,6 +12,7 @@ from controller.foreign import shown
 Object = Mapping[str, Any]
 
 _MAX_LABEL: Final = 63  # characters of a label's value; a longer one matches no node
+_VERSION_DIGITS: Final = 20  # of a resourceVersion, which has 64 bits
 _EMPTY: Final[Mapping[str, Any]] = {}
 
 
@@ -148,8 +149,21 @@ def pinned_values(spec: object, key: str) -> tuple[str, ...]:
 
 
 def version_of(obj: Object) -> int | None:
-    """The resourceVersion as a number, which grows with every write to the cluster; None where it is none."""
-    try:
-        return int(text(obj, "metadata", "resourceVersion"))
-    except ValueError:
-        return None
+    """The resourceVersion as a number; see `version`."""
+    return version(text(obj, "metadata", "resourceVersion"))
+
+
+def version(resource_version: str) -> int | None:
+    """A resourceVersion as a number, which grows with every write to the cluster; None where it is none."""
+    digits = resource_version.isascii() and resource_version.isdigit() and len(resource_version) <= _VERSION_DIGITS
+    return int(resource_version) if digits else None
+
+
+def behind(state: int | None, known: int | None) -> bool:
+    """Whether an object's state is known to be earlier than the one that is known: a watch may be behind the answer to our own write.
+
+    Args:
+        state: Its `version`.
+        known: That of the state that is known.
+    """
+    return state is not None and known is not None and state < known

@@ -11,7 +11,7 @@ from typing import Final
 
 from controller.clock import parse_rfc3339
 from controller.foreign import shown
-from controller.signals.objects import Object, event_time, text
+from controller.signals.objects import Object, event_time, text, version_of
 
 BELIEVED_S: Final = 1200.0
 """How long a failure counts without a repetition, seconds: the controller retries after 16 min 40 s at the latest."""
@@ -28,7 +28,6 @@ _UNDONE: Final = "FailedDeployModel"  # AWS refused a call, or throttled it: the
 _SUCCEEDED: Final = "SuccessfullyReconciled"
 _KEPT: Final = 4096
 _MAX_MESSAGE: Final = 300
-_DIGITS: Final = 18  # of a resourceVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +62,11 @@ class ReconcileView:
         if reason not in {_UNREADABLE, _UNDONE, _SUCCEEDED} or at is None:
             return None
         key = (text(obj, "involvedObject", "namespace"), text(obj, "involvedObject", "name"))
-        version = text(obj, "metadata", "resourceVersion")
         known = self._last.get(key)
         attempt = _Attempt(
             at,
             _since(obj, at, reason, known),
-            int(version) if version.isascii() and version.isdigit() and len(version) <= _DIGITS else 0,
+            version_of(obj) or 0,
             text(obj, "involvedObject", "uid"),
             reason,
             shown(text(obj, "message"), _MAX_MESSAGE),

@@ -19,6 +19,7 @@ from controller.signals.instance_labels import TYPE_LABEL
 from controller.signals.karpenter import POOL_LABEL, ZONE_LABEL, devices
 from controller.signals.objects import (
     Object,
+    behind,
     condition,
     dig,
     field_owners,
@@ -30,6 +31,7 @@ from controller.signals.objects import (
     pinned_values,
     shared,
     text,
+    version,
     version_of,
 )
 from controller.signals.slim import GATE_PREFIX, pack, slim, unpack
@@ -168,9 +170,8 @@ class WorkloadView:
     def scaled_object(self, kind: str, obj: Object) -> bool:
         """Takes one ScaledObject. KEDA writes its status at every poll: that is no change."""
         key = (namespace_of(obj), name_of(obj))
-        before, version = self._scalers.get(key), version_of(obj)
-        known = version_of({"metadata": {"resourceVersion": before[0]}}) if before is not None else None
-        older = version is not None and known is not None and version < known  # a watch may be behind the answer to our own write
+        before = self._scalers.get(key)
+        older = before is not None and behind(version_of(obj), version(before[0]))
         # A watch adds before it modifies: a change of what is not there is the answer to our own write, overtaken by a deletion.
         if older or (kind == "MODIFIED" and before is None):
             return False

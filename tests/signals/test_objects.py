@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.signals.objects import (
+    behind,
     condition,
     dig,
     event_component,
@@ -21,6 +22,8 @@ from controller.signals.objects import (
     namespace_of,
     pinned_values,
     text,
+    version,
+    version_of,
 )
 from tests.signals.samples import requirement
 
@@ -119,3 +122,21 @@ def test_values_a_pod_is_pinned_to(spec: dict[str, Any], expected: tuple[str, ..
 def test_who_reported_an_event(event: dict[str, Any], expected: str) -> None:
     """The old field, else the new one."""
     assert event_component(event) == expected
+
+
+@pytest.mark.parametrize(
+    ("resource_version", "expected"),
+    [("7", 7), ("18446744073709551615", 2**64 - 1), ("9" * 21, None), ("", None), ("abc", None), ("²", None), ("-7", None), ("1.5", None)],
+)
+def test_a_version_is_a_number_or_unknown(resource_version: str, expected: int | None) -> None:
+    """It is opaque by contract: whatever is no number of 64 bits can be compared with nothing."""
+    assert version(resource_version) == expected
+    assert version_of({"metadata": {"resourceVersion": resource_version}}) == expected
+
+
+@pytest.mark.parametrize(
+    ("state", "known", "expected"), [(6, 7, True), (7, 7, False), (8, 7, False), (None, 7, False), (6, None, False), (None, None, False)]
+)
+def test_only_what_is_known_to_be_earlier_is_behind(state: int | None, known: int | None, expected: bool) -> None:
+    """What cannot be compared is taken as it comes."""
+    assert behind(state, known) == expected
