@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 UNFORESEEN = "the server failed on this request"
-"""What a client is told of an exception that nobody has foreseen."""
+"""The message to a client for an exception that nobody has foreseen."""
 
 
 class RequestError(Exception):
