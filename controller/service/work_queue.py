@@ -58,6 +58,7 @@ class WorkQueue:
         self._timers: list[tuple[float, str]] = []  # one whose time is not its entry's `due` is out of date
         self._working: dict[str, float] = {}  # since when; also of keys that are removed meanwhile
         self._turns = count()
+        self._waiting = 0  # entries with a turn
         self._named = math.inf  # when `promote` is to be called again
         self._closed = False
 
@@ -65,6 +66,7 @@ class WorkQueue:
         """Replaces the set of keys. New ones wait for `add`; those that are gone are not handed out any more."""
         with self._news:
             self._entries = {key: self._entries.get(key) or _Entry() for key in keys}
+            self._waiting = sum(entry.turn is not None for entry in self._entries.values())
 
     def add(self, keys: Iterable[str]) -> None:
         """Notes that something changed. Unknown keys are ignored."""
@@ -138,7 +140,7 @@ class WorkQueue:
     def waiting(self) -> int:
         """The number of keys that are ready."""
         with self._news:
-            return sum(entry.turn is not None for entry in self._entries.values())
+            return self._waiting
 
     def longest_s(self) -> float:
         """For how long the oldest of the present workers has had its key, seconds; 0 if all are idle."""
@@ -160,6 +162,7 @@ class WorkQueue:
             return
         urgency = entry.changed if entry.changed is not None else entry.due + OVERTAKE_S
         if entry.turn is None or urgency < entry.urgency:  # a change puts forward what was merely due
+            self._waiting += entry.turn is None
             entry.urgency, entry.turn = urgency, next(self._turns)
             heapq.heappush(self._ready, (urgency, entry.turn, key))
 
@@ -177,6 +180,7 @@ class WorkQueue:
             entry = self._entries.get(key)
             if entry is not None and entry.turn == turn and key not in self._working:
                 entry.turn = entry.changed = None
+                self._waiting -= 1
                 self._working[key] = self._clock.monotonic()
                 return key
         return None

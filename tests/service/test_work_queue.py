@@ -202,3 +202,25 @@ def test_times_that_are_out_of_date_are_dropped(passes: int) -> None:
         queue.done("a", 3600.0)
     assert len(queue._timers) < 100
     assert len(queue._ready) < 100
+
+
+@given(st.lists(st.tuples(st.sampled_from(["add", "take", "done", "retain", "wait"]), st.sets(st.sampled_from("abcd"))), max_size=30))
+def test_as_many_wait_as_would_be_handed_out(steps: list[tuple[str, set[str]]]) -> None:
+    """The metric counts without going through all keys."""
+    queue, clock, _ = queue_of("a", "b")
+    taken: list[str] = []
+    for step, keys in steps:
+        if step == "add":
+            queue.add(sorted(keys))
+        elif step == "take" and (key := queue.take()) is not None:
+            taken.append(key)
+        elif step == "done" and taken:
+            queue.done(taken.pop(), 5.0)
+        elif step == "retain":
+            queue.retain(sorted(keys))
+        clock.advance(3.0)
+        queue.promote()
+    for key in taken:
+        queue.done(key, 5.0)
+    waiting = queue.waiting()
+    assert len(drained(queue)) == waiting
