@@ -39,7 +39,8 @@ ACTION: Final = "weighted-routing"
 
 _WRITERS: Final = 6
 _FILE: Final = 50  # applications per file: the loader accepts 256 KiB
-_READY: Final = 2
+READY: Final = 2
+"""Ready replicas of each unit."""
 # Unit, NodePool ("" = its own), instance type, price, throughput, latency, weight: the AWS sample's Table 1 and weights.
 _UNITS: Final = (
     ("inf2", "", "inf2.xlarge", 0.7582, 105, 0.67, 40),
@@ -95,6 +96,16 @@ class Member:
 Request = tuple[str, str, str, str]  # method, path, body, content type
 
 
+def account_arn(resource: str) -> str:
+    """The ARN of a resource of ELBv2 in the fleet's account."""
+    return f"arn:aws:elasticloadbalancing:us-west-2:123456789012:{resource}"
+
+
+def hostname(name: str) -> str:
+    """The DNS name of the load balancer of the application with this name."""
+    return f"{name}-1234567890.us-west-2.elb.amazonaws.com"
+
+
 # --- application files ------------------------------------------------------------------------------------------------------------------
 
 
@@ -143,6 +154,7 @@ def _application(member: Member) -> Object:
             "metrics": {"namespace": "bench", "periodSeconds": 60},
             "units": units,
             # The benchmark measures the machinery, so the policy's two waits are off. No ELBv2 knows which targets are healthy.
+            # With AWS on the demand is known, and the ready replicas would carry it: every shortage counts.
             # The pods stay pending until the benchmark uses them; alerts about that would disturb the measurement.
             "policy": {
                 "patienceSeconds": 0,
@@ -150,6 +162,7 @@ def _application(member: Member) -> Object:
                 "dwellCostSeconds": 0,
                 "hardDemandSeconds": 7200,
                 "allowUnsafeSwitch": True,
+                "failoverUtilization": 0,
             },
         },
     }
@@ -205,18 +218,20 @@ def _requests(member: Member) -> Iterator[Request]:
         # No cluster IP: the test plane has only 254.
         spec = {"clusterIP": "None", "ports": [{"name": "http", "port": 80, "targetPort": 8000}]}
         yield _post(SERVICES, {"metadata": _meta(member, service), "spec": spec})
-        yield _post(ENDPOINT_SLICES, _slice(member, service, _READY * (UNITS if service.endswith("-all") else 1)))
+        yield _post(ENDPOINT_SLICES, _slice(member, service, READY * (UNITS if service.endswith("-all") else 1)))
         yield _post(TARGET_GROUP_BINDINGS, _binding(member, service))
     for number, unit in enumerate(_UNITS):
         name, waiting = f"{member.name}-{unit[0]}", 1 if number == 0 else 0
-        yield _post(DEPLOYMENTS, _deployment(member, name, unit[1] or member.pool, _READY + waiting))
-        status = {"status": {"replicas": _READY + waiting, "readyReplicas": _READY}}
+        yield _post(DEPLOYMENTS, _deployment(member, name, unit[1] or member.pool, READY + waiting))
+        status = {"status": {"replicas": READY + waiting, "readyReplicas": READY}}
         yield "PATCH", f"{DEPLOYMENTS.path(member.namespace, name)}/status", json.dumps(status), MERGE_PATCH
         yield _post(SCALED_OBJECTS, _scaled_object(member, name, unit[4]))
     pod = f"{member.name}-inf2-5655dd594d-p0001"
     yield _post(PODS, _pod(member, pod))
     yield "PATCH", f"{PODS.path(member.namespace, pod)}/status", json.dumps({"status": _unschedulable()}), MERGE_PATCH
     yield _post(INGRESSES, _ingress(member))
+    balancer = {"status": {"loadBalancer": {"ingress": [{"hostname": hostname(member.name)}]}}}
+    yield "PATCH", f"{INGRESSES.path(member.namespace, member.name)}/status", json.dumps(balancer), MERGE_PATCH
 
 
 def _meta(member: Member, name: str, **labels: str) -> Object:
@@ -263,7 +278,7 @@ def _binding(member: Member, service: str) -> Object:
         "metadata": _meta(member, service, **stack),
         "spec": {
             "serviceRef": {"name": service, "port": 80},
-            "targetGroupARN": f"arn:aws:elasticloadbalancing:us-west-2:123456789012:targetgroup/{service}/0123456789abcdef",
+            "targetGroupARN": account_arn(f"targetgroup/{service}/0123456789abcdef"),
             "targetType": "ip",
         },
     }

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,7 @@ from typing import Any, Final
 import psutil
 
 from benchmarks import fleet, report
+from benchmarks.aws_process import CALLS_PER_S, AwsProcess
 from benchmarks.aws_sample import CheckerLatency
 from benchmarks.fleet import ACTION, STATE_NAMESPACE, Member
 from benchmarks.process import MIB, ControllerProcess, Usage
@@ -34,6 +35,7 @@ from controller.policy.annotations import MARKER
 from controller.policy.routing import action_key
 from controller.service.controller import PASSES_PER_S
 from controller.service.store import record_name
+from controller.signals.load_balancer.turns import AGE_S
 from controller.signals.objects import mapping, name_of, namespace_of, text
 from failover_harness.control_plane import crds
 from failover_harness.control_plane.binaries import Unavailable
@@ -49,6 +51,7 @@ _QUIET_S: Final = 10.0  # idle if there is at most one call per second for this 
 _CYCLES: Final = 3  # passes over all applications in which the idle controller is measured
 _GAP_S: Final = (0.03, 0.15)  # between two samples, uniform, so that they hit every phase of the controller's timers
 _PER_NAMESPACE: Final = 100
+_CALLS_EACH: Final = 8.0  # ELBv2 calls of one verification: the listeners, their rules, six target groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,13 @@ class Scenario:
         applications: How many applications are configured at once.
         samples: How many refusals. Each application gets at most one, so the set is replaced as often as needed.
         shared: Whether all applications share one NodePool: one refusal fails all of them over.
+        aws: Whether ELBv2, CloudWatch and EC2 are on, answered by `benchmarks.aws_answers`.
     """
 
     applications: int
     samples: int
     shared: bool = False
+    aws: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,8 @@ class Plan:
     trips: int
 
 
-FULL: Final = Plan((Scenario(1, 200), Scenario(100, 200), Scenario(1000, 300)), window_s=60.0, settle_s=4.0, trips=60)
+_ROWS: Final = (Scenario(1, 200), Scenario(100, 200), Scenario(1000, 300), Scenario(1000, 300, aws=True), Scenario(1000, 1000, shared=True))
+FULL: Final = Plan(_ROWS, window_s=60.0, settle_s=4.0, trips=60)
 QUICK: Final = Plan((Scenario(20, 40),), window_s=15.0, settle_s=2.0, trips=30)
 
 
@@ -115,6 +121,8 @@ class Result:
         noise: What the generator sent.
         start_s: From the start of the process to the last application's first decision.
         mass: With one shared NodePool: from the refusal to each application's patched Ingress, ms, in ascending order.
+        aws: With AWS on: see `benchmarks.aws_process.AwsUse`.
+        cpu_s: With one shared NodePool: processor seconds of the controller, the API server and etcd until the last patch.
     """
 
     scenario: Scenario
@@ -128,6 +136,8 @@ class Result:
     noise: dict[str, Any] = field(default_factory=dict)
     start_s: float = 0.0
     mass: list[float] = field(default_factory=list)
+    aws: dict[str, Any] = field(default_factory=dict)
+    cpu_s: dict[str, float] = field(default_factory=dict)
 
 
 class IngressWatch:
@@ -224,9 +234,15 @@ class Bench:
         folder = self._folder / "applications"
         folder.mkdir()
         fleet.write_applications(folder, sets[0])
-        begun = time.monotonic()
+        aws = AwsProcess(self._plane.kubeconfig()) if scenario.aws else None
+        began = time.time()
         try:
-            with ControllerProcess(self._settings(folder, members, frequent=len(sets) > 1), self._folder / "controller.log") as controller:
+            with ExitStack() as stack:
+                settings = self._settings(folder, members, frequent=len(sets) > 1)
+                if aws is not None:
+                    settings |= _aws_settings(stack.enter_context(aws))
+                begun = time.monotonic()
+                controller = stack.enter_context(ControllerProcess(settings, self._folder / "controller.log"))
                 self._await_decided(sets[0], controller)
                 result.start_s = time.monotonic() - begun
                 if scenario.shared:
@@ -235,6 +251,8 @@ class Bench:
                     self._measure(result, sets, folder, controller)
         finally:
             self._watch.close()
+        if aws is not None:
+            result.aws = asdict(aws.use(began, result.idle.end if result.idle is not None else time.time()))
         return result
 
     def _settings(self, folder: Path, members: Sequence[Member], *, frequent: bool) -> dict[str, str]:
@@ -273,7 +291,8 @@ class Bench:
         size, left = result.scenario.applications, result.scenario.samples
         self._await_quiet()
         self._say(f"{size} application(s): idle")
-        result.idle = controller.usage(max(self._plan.window_s, _CYCLES * size / PASSES_PER_S))
+        cycle_s = AGE_S * min(1.0, size * _CALLS_EACH / CALLS_PER_S / AGE_S) if result.scenario.aws else 0.0
+        result.idle = controller.usage(max(self._plan.window_s, _CYCLES * size / PASSES_PER_S, cycle_s))
         result.quiet_trips = [self._trip() for _ in range(self._plan.trips)]
         namespaces = sorted({member.namespace for one in sets for member in one})
         timed: list[tuple[Member, float | None, float]] = []
@@ -302,13 +321,14 @@ class Bench:
         """One refusal of the NodePool that all share."""
         self._await_quiet()
         self._say(f"{len(members)} application(s): one refusal for all")
-        stretch = controller.stretch()
+        stretch, before = controller.stretch(), self._cpu_s(controller)
         self._bench.create(EVENTS, "default", fleet.refusal(members[0]), field_manager="karpenter")
         end = time.monotonic() + _MASS_S
         for member in members:
             if self._watch.wait(member.key, max(0.0, end - time.monotonic())) is None:
                 result.failed.append(f"{member.key}: no patch within {_MASS_S:.0f} s")
         result.busy = stretch.end()
+        result.cpu_s = {name: seconds - before[name] for name, seconds in self._cpu_s(controller).items()}
         seen = read(self._plane.folder / "audit.log")
         users = {name: subject(token) for name, token in self._tokens.items()}
         event = next(one for one in seen if one.user == users["bench"] and one.verb == "create" and one.resource == "events")
@@ -317,6 +337,12 @@ class Bench:
             if one.user == users["failoverctl"] and one.verb == "patch" and one.resource == "ingresses" and one.code < 300:
                 first.setdefault((one.namespace, one.name), (one.answered - event.received) * 1000)
         result.mass = sorted(first.values())
+
+    def _cpu_s(self, controller: ControllerProcess) -> dict[str, float]:
+        """Processor seconds so far of the controller, the API server and etcd."""
+        servers = [one for one in psutil.Process().children(recursive=True) if one.name() in {"kube-apiserver", "etcd"}]
+        used = {one.name(): one.cpu_times() for one in servers}
+        return {"controller": controller.cpu_s(), **{name: float(times.user + times.system) for name, times in used.items()}}
 
     def _await_quiet(self) -> None:
         """Waits until the controller is idle: after its start it writes an Event for each application."""
@@ -398,6 +424,17 @@ class Bench:
                 result.calls[name] = count / (usage.end - usage.start)
 
 
+def _aws_settings(aws: AwsProcess) -> dict[str, str]:
+    """ELBv2, CloudWatch and EC2 on, answered by the benchmark's AWS."""
+    return {
+        **aws.environment,
+        "FAILOVERCTL_AWS__ELBV2_ENABLED": "true",
+        "FAILOVERCTL_AWS__CLOUDWATCH_ENABLED": "true",
+        "FAILOVERCTL_AWS__EC2_ENABLED": "true",
+        "FAILOVERCTL_POLLS__ELBV2_CALLS_PER_S": f"{CALLS_PER_S:g}",
+    }
+
+
 def _belongs(one: Seen, member: Member) -> bool:
     return one.verb == "patch" and one.namespace == member.namespace and (one.name == member.name or one.name.startswith(f"{member.name}-"))
 
@@ -430,17 +467,6 @@ def _measured(scenario: Scenario, plan: Plan, noise: float, say: Callable[[str],
         return Bench(plane, plan, noise, Path(folder), say).run(scenario)
 
 
-def mass_line(result: Result) -> str:
-    """The mass failover in one line."""
-    first, middle, last = (result.mass[place] / 1000 for place in (0, len(result.mass) // 2, -1))
-    p99 = result.mass[int(0.99 * (len(result.mass) - 1))] / 1000
-    usage = f", {result.busy.rss_mib:.0f} MiB" if result.busy is not None else ""
-    return (
-        f"{result.scenario.applications} applications, one NodePool: {len(result.mass)} patched, first {first:.2f} s, "
-        f"median {middle:.2f} s, p99 {p99:.2f} s, last {last:.2f} s{usage}; failed: {len(result.failed)}"
-    )
-
-
 def main() -> None:
     """Runs the benchmark and writes the report."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -448,12 +474,13 @@ def main() -> None:
     parser.add_argument("--noise", type=float, default=10_000, help="events a minute (10000)")
     parser.add_argument("--applications", type=int, help="measure only one row with this many applications; writes no docs")
     parser.add_argument("--shared", action="store_true", help="with --applications: all share one NodePool, and one refusal is for all")
+    parser.add_argument("--aws", action="store_true", help="with --applications: ELBv2, CloudWatch and EC2 are on, and answer after 0.2 s")
     parser.add_argument("--samples", type=int, default=60, help="with --applications: refusals (60)")
     options = parser.parse_args()
     plan = QUICK if options.quick else FULL
     if options.applications:
         samples = options.applications if options.shared else options.samples
-        chosen = (Scenario(options.applications, samples, options.shared),)
+        chosen = (Scenario(options.applications, samples, options.shared, options.aws),)
         plan = Plan(chosen, plan.window_s, plan.settle_s, plan.trips)
     begun = time.monotonic()
 
@@ -463,11 +490,6 @@ def main() -> None:
     size = machine()
     results = [_measured(scenario, plan, options.noise, say) for scenario in plan.scenarios]
     took = time.monotonic() - begun
-    for one in results:
-        if one.mass:
-            print(mass_line(one))
-    if options.shared:
-        return
     document = report.document([asdict(one) for one in results], size, asdict(CheckerLatency.computed()), options.noise, took)
     report.write(document, docs=not (options.quick or options.applications))
 
