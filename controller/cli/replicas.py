@@ -7,7 +7,7 @@ from typing import Final
 
 from controller.clients.kube import LEASES, PODS, KubeSession
 from controller.errors import RemoteError
-from controller.service.leadership import LEASE_NAME
+from controller.service.leadership import LEASE_NAME, pod_of
 from controller.signals.objects import condition, mapping, name_of, text
 from controller.signals.watch import list_objects
 
@@ -43,7 +43,7 @@ def read_replicas(session: KubeSession, namespace: str) -> Replicas:
         pods, _ = list_objects(session, PODS, namespace, (("labelSelector", _LABEL),))
     except RemoteError as error:
         return Replicas(problem=str(error))
-    leader = holder.rpartition("_")[0]  # the identity is the pod's name and a random word
+    leader = pod_of(holder)
     others = [pod for pod in pods if name_of(pod) != leader and not mapping(pod, "metadata").get("deletionTimestamp")]
     ready = tuple(sorted(name_of(pod) for pod in others if text(condition(pod, "Ready"), "status") == "True"))
     return Replicas(leader, ready, tuple(sorted(name_of(pod) for pod in others if name_of(pod) not in ready)))

@@ -107,6 +107,11 @@ def make_identity() -> str:
     return f"{socket.gethostname()}_{secrets.token_hex(4)}"
 
 
+def pod_of(identity: str) -> str:
+    """The pod whose process has this identity."""
+    return identity.rpartition("_")[0]
+
+
 class LeaseLeadership:
     """Takes part in the election for one Lease, in a thread of its own.
 
