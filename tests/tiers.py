@@ -126,11 +126,13 @@ PLACES: Final = (
 
 
 WAITING: Final = (
+    "tests/breaking_point/test_model_server.py",
     "tests/breaking_point/test_real.py",
     "tests/testbed/demo/test_demo.py",
+    "tests/harness/dataplane/test_late_rules.py",
     "tests/service/test_two_replicas.py",
 )
-"""Files whose tests wait longest, up to a minute each: every worker begins with some of them, or the last of them runs alone."""
+"""Files whose tests wait longest, up to three minutes each: every worker begins with some of them, or the last of them runs alone."""
 
 
 def spread(tests: Sequence[T], waiting: Callable[[T], bool], workers: int) -> list[T]:
