@@ -48,8 +48,8 @@ test-unit: $(STAMP) ## The fast tests only, in seconds
 	@$(RUN)/python -m pytest -n 2 --dist worksteal --tier unit $(ARGS)
 
 .PHONY: programs
-programs: $(STAMP) ## Build the programs that the tests and test-cluster start, once, into the cache (needs Go; five minutes)
-	@$(RUN)/python -m failover_harness.control_plane.binaries helm vegeta >/dev/null
+programs: $(STAMP) ## Build the programs that the tests and test-cluster start, once, into the cache (needs Go; seven minutes)
+	@$(RUN)/python -m failover_harness.control_plane.binaries helm promtool vegeta >/dev/null
 
 .PHONY: test-cluster
 test-cluster: $(STAMP) ## Tests on a real kube-apiserver, etcd, scheduler and controller manager (needs Go, or KUBEBUILDER_ASSETS)

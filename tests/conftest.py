@@ -19,6 +19,7 @@ from failover_harness.control_plane.binaries import (
     KEDA,
     KEDA_ADMISSION,
     KEDA_METRICS,
+    PROMTOOL,
     VEGETA,
     Unavailable,
     load_balancer_controller,
@@ -42,6 +43,7 @@ _TOOLS = {
     "keda_admission_program": KEDA_ADMISSION,
     "keda_metrics_program": KEDA_METRICS,
     "keda_program": KEDA,
+    "promtool": PROMTOOL,
     "vegeta": VEGETA,
 }
 _ROOT = Path(__file__).parents[1]
@@ -125,6 +127,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         if reason := config.stash.get(key, ""):
             terminalreporter.section(f"NOT TESTED {what}", red=True, bold=True)
             terminalreporter.line(reason)
+
+
+@pytest.fixture(scope="session")
+def promtool() -> Path:
+    """Prometheus' own checker of rules."""
+    return _tool(PROMTOOL)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any, Final
@@ -85,13 +84,8 @@ def test_every_message_that_asks_for_something_names_a_runbook(reason: str) -> N
     assert page_of(reason) in PAGES
 
 
-PROMTOOL: Final = shutil.which("promtool")
-
-
-@pytest.mark.skipif(PROMTOOL is None, reason="needs promtool")
-def test_every_alert_fires_and_is_over_in_prometheus(tmp_path: Path) -> None:
+def test_every_alert_fires_and_is_over_in_prometheus(promtool: Path, tmp_path: Path) -> None:
     """With Prometheus' own engine."""
-    assert PROMTOOL is not None
     for words in (["check", "rules", str(RULES)], ["test", "rules", str(RULES.parent / "rules_test.yaml")]):
-        done = subprocess.run([PROMTOOL, *words], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+        done = subprocess.run([promtool, *words], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -2,7 +2,7 @@
 
 The modules beside this file pin the versions (``go.mod``, ``go.sum``). They and the Go version are the key of the cache, so a change of
 either causes a new build. The control plane's two modules share a key; each tool has its own, so that adding a tool builds only that tool.
-``python -m failover_harness.control_plane.binaries`` builds all of them in advance; with names of tools (``helm vegeta``) it builds the
+``python -m failover_harness.control_plane.binaries`` builds all of them in advance; with names of tools (``helm promtool vegeta``) it builds the
 control plane and these.
 
 The AWS Load Balancer Controller is never built, because the module proxy has no version of its module. ``FAILOVERCTL_TEST_LBC`` names the
@@ -33,6 +33,7 @@ KARPENTER: Final = "karpenter"
 KEDA: Final = "keda"
 KEDA_METRICS: Final = "keda-metrics-apiserver"
 KEDA_ADMISSION: Final = "keda-admission-webhooks"
+PROMTOOL: Final = "promtool"
 VEGETA: Final = "vegeta"
 
 _MODULES: Final = Path(__file__).parent / "binaries"
@@ -48,10 +49,11 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Program:
-    """One program: its module's folder and its main package."""
+    """One program: its module's folder, its main package and its build tags, separated by commas."""
 
     module: str
     package: str
+    tags: str = ""
 
 
 _CONTROL_PLANE: Final[Mapping[str, _Program]] = {
@@ -66,6 +68,8 @@ _TOOLS: Final[Mapping[str, _Program]] = {
     KEDA: _Program("keda", "github.com/kedacore/keda/v2/cmd/operator"),
     KEDA_METRICS: _Program("keda", "github.com/kedacore/keda/v2/cmd/adapter"),
     KEDA_ADMISSION: _Program("keda", "github.com/kedacore/keda/v2/cmd/webhooks"),
+    # Without the clients of every cloud in which Prometheus can find targets: its rules and queries need none.
+    PROMTOOL: _Program("promtool", "github.com/prometheus/prometheus/cmd/promtool", tags="remove_all_sd"),
     VEGETA: _Program("vegeta", "github.com/tsenart/vegeta/v12"),
 }
 """Programs that only some tests need; the first of these tests builds them."""
@@ -152,7 +156,7 @@ def _build(go: str, name: str, program: _Program, folder: Path) -> None:
     print(f"building {name} (once; minutes on a small machine) ...", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         output = Path(scratch) / name
-        command = [go, "build", "-trimpath", "-ldflags", _flags(program.module), "-o", str(output), program.package]
+        command = [go, "build", "-trimpath", "-tags", program.tags, "-ldflags", _flags(program.module), "-o", str(output), program.package]
         environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOWORK": "off", "GOTOOLCHAIN": "local"}
         subprocess.run(command, cwd=_MODULES / program.module, env=environment, check=True, timeout=_BUILD_S)
         output.rename(folder / name)  # atomic: an interrupted build leaves nothing
