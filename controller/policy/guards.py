@@ -17,6 +17,7 @@ from controller.policy.absorption import Absorption
 from controller.policy.availability import known_targets
 from controller.policy.breach import breach
 from controller.policy.case import Case, soonest
+from controller.policy.memory import HOUR_S, changes_within_an_hour
 from controller.policy.metric_times import judged_s
 from controller.policy.model import Cause, GuardResult, Mode, Return, Shortage, Snapshot, Target, Verdict
 from controller.policy.reasons import Reason, fill
@@ -24,7 +25,6 @@ from controller.policy.reservations import ending_details
 from controller.policy.routing import MAX_TARGET_GROUPS, action_problem
 from controller.policy.weights import carries, follows_ready
 
-_HOUR_S = 3600.0
 
 Guard = Callable[[Case], GuardResult]
 
@@ -311,9 +311,9 @@ def dwell(case: Case) -> GuardResult:
 def flip_budget(case: Case) -> GuardResult:
     """The number of mode changes within an hour is limited."""
     now, limit = case.snapshot.now, case.snapshot.application.policy.flips_per_hour
-    recent = [change.at for change in case.memory.mode_changes if now - change.at < _HOUR_S]
+    recent = changes_within_an_hour(case.memory, now)
     if len(recent) >= limit:
-        opens_at = recent[-limit] + _HOUR_S
+        opens_at = recent[-limit] + HOUR_S
         return _hold("flips", Reason.FLIP_BUDGET_SPENT, case, opens_at=opens_at, changes=str(len(recent)), limit=str(limit))
     return _pass("flips", f"{len(recent)} of {limit} in the last hour")
 

@@ -30,6 +30,7 @@ from controller.policy.routing import format_action
 KEPT_MODE_CHANGES: Final = 50  # history for people; the flip budget needs an hour, the flap window two
 CONTROLLER: Final = "the controller"
 """Who made a mode change that no person asked for."""
+HOUR_S: Final = 3600.0
 _FINGERPRINT: Final = 16  # hexadecimal digits: two actions of one Ingress never share them by chance
 
 
@@ -194,6 +195,11 @@ def _in_new_mode(changed: Memory, decision: Decision, mode: Mode, now: float) ->
     fresh = replace(changed, unverified_since=now, nudges=0, nudged_at=None, reversed_at=None)
     made = _mode_changed(fresh, ModeChange(now, mode, decision.reason, decision.sentence, author(decision)), level)
     return replace(made, units={}) if decision.verb is Verb.FALLBACK else made
+
+
+def changes_within_an_hour(memory: Memory, now: float) -> list[float]:
+    """When the mode changes were made that count against the flip budget, seconds since the Unix epoch, the oldest first."""
+    return [change.at for change in memory.mode_changes if now - change.at < HOUR_S]
 
 
 def author(decision: Decision) -> str:

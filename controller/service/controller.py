@@ -269,7 +269,7 @@ class Controller:
         self._notify(record, conclusion, acted)
         with self._lock:
             if application.key in self._applications:  # otherwise its series have been dropped for good
-                self._telemetry.decided(conclusion.snapshot, conclusion.decision, record.ledger)
+                self._telemetry.decided(conclusion.snapshot, conclusion.decision, acted.memory, record.ledger)
         if self._tap is not None:
             with self._tapping:
                 self._tap(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -13,7 +14,8 @@ from prometheus_client.registry import Collector
 from controller.clients.calls import CallMeter
 from controller.notifiers.dispatcher import SinkHealth
 from controller.policy.ledger import Ledger
-from controller.policy.model import Decision, Mode, Snapshot, Verdict
+from controller.policy.memory import changes_within_an_hour
+from controller.policy.model import Decision, Memory, Mode, Snapshot, Verdict
 
 _VERDICTS: Final = {Verdict.YES: 1.0, Verdict.NOT_YET: 0.0, Verdict.CANNOT_TELL: -1.0}
 
@@ -61,9 +63,10 @@ class Telemetry:
         )
         self.config_ok = Gauge("failoverctl_config_ok", "0 while a changed application file is refused.", registry=self.registry)
 
-    def decided(self, snapshot: Snapshot, decision: Decision, ledger: Ledger) -> None:
-        """Stores one decision and the account up to it."""
-        self._latest.put(snapshot, decision, ledger)
+    def decided(self, snapshot: Snapshot, decision: Decision, memory: Memory, ledger: Ledger) -> None:
+        """Stores one decision, the memory after it, and the account up to it."""
+        limit = snapshot.application.policy.flips_per_hour
+        self._latest.put(_Decided(snapshot, decision, max(0, limit - len(changes_within_an_hour(memory, snapshot.now))), ledger))
 
     def forget(self, application: str) -> None:
         """Drops the series of an application that was removed."""
@@ -75,6 +78,23 @@ class Telemetry:
             self.sink_ok.labels(one.name).set(one.ok)
             for result in ("sent", "failed", "dropped"):
                 self.sink_messages.labels(one.name, result).set(getattr(one, result))
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """The last decision over an application.
+
+    Attributes:
+        snapshot: What it was made from.
+        decision: What was decided.
+        flips_left: Mode changes that the flip budget allows after it.
+        ledger: The account up to it.
+    """
+
+    snapshot: Snapshot
+    decision: Decision
+    flips_left: int
+    ledger: Ledger
 
 
 class _Latest(Collector):
@@ -89,12 +109,12 @@ class _Latest(Collector):
 
     def __init__(self, meter: CallMeter) -> None:
         self._lock, self._meter = threading.Lock(), meter
-        self._decided: dict[str, tuple[Snapshot, Decision, Ledger]] = {}
+        self._decided: dict[str, _Decided] = {}
 
-    def put(self, snapshot: Snapshot, decision: Decision, ledger: Ledger) -> None:
+    def put(self, decided: _Decided) -> None:
         """Replaces the application's last decision."""
         with self._lock:
-            self._decided[snapshot.application.key] = (snapshot, decision, ledger)
+            self._decided[decided.snapshot.application.key] = decided
 
     def drop(self, application: str) -> None:
         """Forgets an application."""
@@ -105,8 +125,8 @@ class _Latest(Collector):
         """Makes all metrics. Called from the thread that serves HTTP."""
         with self._lock:
             decided = list(self._decided.items())
-        yield from _gauges((key, snapshot, decision) for key, (snapshot, decision, _) in decided)
-        yield from _accounts((key, ledger) for key, (_, _, ledger) in decided)
+        yield from _gauges(decided)
+        yield from _accounts((key, one.ledger) for key, one in decided)
         calls = CounterMetricFamily("failoverctl_api_calls", "API calls of this process, retries included.", labels=("service",))
         for service, count in self._meter.totals().items():
             calls.add_metric((service,), count)
@@ -140,7 +160,7 @@ def _accounts(ledgers: Iterable[tuple[str, Ledger]]) -> Iterator[CounterMetricFa
     yield from (seconds, requests, spend, saved, premium, exposed, probing, probes, calls)
 
 
-def _gauges(decided: Iterable[tuple[str, Snapshot, Decision]]) -> Iterator[GaugeMetricFamily]:
+def _gauges(decided: Iterable[tuple[str, _Decided]]) -> Iterator[GaugeMetricFamily]:
     """The values of the last decisions."""
     app = ("application",)
     mode = GaugeMetricFamily("failoverctl_mode", "1 for the mode the application is in.", labels=(*app, "mode"))
@@ -153,7 +173,10 @@ def _gauges(decided: Iterable[tuple[str, Snapshot, Decision]]) -> Iterator[Gauge
     age = GaugeMetricFamily("failoverctl_signal_age_seconds", "Age of a source's last answer.", labels=(*app, "source"))
     degraded = GaugeMetricFamily("failoverctl_degraded", "Sources that are absent or stale.", labels=app)
     alerts = GaugeMetricFamily("failoverctl_alerts", "Alerts that are on.", labels=app)
-    for key, snapshot, decision in decided:
+    left = GaugeMetricFamily("failoverctl_flip_budget_left", "Mode changes that the flip budget still allows.", labels=app)
+    for key, last in decided:
+        snapshot, decision = last.snapshot, last.decision
+        left.add_metric((key,), last.flips_left)
         for one in Mode:
             mode.add_metric((key, one.value), decision.mode is one)
         unknown.add_metric((key,), decision.mode is None)
@@ -167,4 +190,4 @@ def _gauges(decided: Iterable[tuple[str, Snapshot, Decision]]) -> Iterator[Gauge
             age.add_metric((key, source.name), -1.0 if source.last_ok is None else max(0.0, snapshot.now - source.last_ok))
         degraded.add_metric((key,), len(decision.degraded))
         alerts.add_metric((key,), len(decision.alerts))
-    yield from (mode, unknown, short, ready, waiting, verified, age, degraded, alerts)
+    yield from (mode, unknown, short, ready, waiting, verified, age, degraded, alerts, left)

@@ -9,12 +9,18 @@ from typing import Any, Final
 
 import pytest
 import yaml
+from prometheus_client import Counter, Gauge, Histogram
 
+from controller.clients.calls import CallMeter
 from controller.notifiers.runbooks import _PAGES, page_of
 from controller.policy.alerts import _HELD_ALERTS
+from controller.policy.conclusion import conclude
+from controller.policy.ledger import Ledger
+from controller.policy.model import Mode, ModeChange
 from controller.policy.reasons import RESTORED, Reason
 from controller.service.messages import _code
 from controller.service.telemetry import Telemetry
+from tests.support.applications import NOW, memory, snapshot
 from tools import monitoring
 from tools.monitoring import ROOT, RULES
 
@@ -26,20 +32,61 @@ def _rules() -> list[dict[str, Any]]:
     return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
 
 
-def _exported() -> set[str]:
-    """Every metric that docs/metrics.md lists; tests/service compares that page with the code."""
-    listed = re.findall(r"^\| `(failoverctl_[a-z_]+)`", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE)
-    own = {f"{one.name}_total" if one.type == "counter" else one.name for one in Telemetry().registry.collect()}
-    assert own <= {*listed}
-    return set(listed)
+def _exported() -> dict[str, frozenset[str]]:
+    """The labels of every series that the controller exports, by the name of its metric.
+
+    Prometheus adds those of the target: `instance`, `namespace` and `pod`, the last two by a ServiceMonitor.
+    """
+    telemetry = Telemetry(meter := CallMeter())
+    meter.count("kubernetes")
+    shot = snapshot()
+    decision, account = conclude(memory(), shot).decision, Ledger(calls={"kubernetes": 1.0})
+    telemetry.decided(shot, decision, memory(), account)
+    for one in vars(telemetry).values():
+        if isinstance(one, Counter | Gauge | Histogram) and one._labelnames:
+            one.labels(*one._labelnames)
+    found = [sample for family in telemetry.registry.collect() for sample in family.samples]
+    return {sample.name: frozenset(sample.labels) for sample in found}
 
 
-def test_every_metric_in_a_rule_exists() -> None:
-    """A rule about a metric that was renamed never fires."""
-    for rule in _rules():
-        named = set(re.findall(r"failoverctl_[a-z_]+", rule["expr"]))
-        assert named, rule["alert"]
-        assert named <= _exported(), rule["alert"]
+def _queries() -> list[tuple[str, str]]:
+    """Every expression of a rule, with where it is."""
+    return [(rule["alert"], rule["expr"]) for rule in _rules()]
+
+
+def _selected(expression: str) -> list[tuple[str, set[str]]]:
+    """The metrics that an expression selects, each with the labels that it matches."""
+    selectors = re.findall(r"(failoverctl_[a-z_]+)(?:\{([^}]*)\})?", expression)
+    return [(name, set(re.findall(r"([a-z_]+)\s*=", matchers))) for name, matchers in selectors]
+
+
+def _grouped(expression: str) -> set[str]:
+    """The labels by which an expression groups or joins."""
+    lists = re.findall(r"\b(?:by|on|group_left|ignoring)\s*\(([^)]*)\)", expression)
+    return {label.strip() for one in lists for label in one.split(",") if label.strip()}
+
+
+TARGET: Final = {"instance", "namespace", "pod", "le"}
+
+
+@pytest.mark.parametrize(("where", "expression"), _queries())
+def test_every_metric_and_label_of_a_query_exists(where: str, expression: str) -> None:
+    """A rule about a metric that was renamed never fires, and a panel of it stays empty."""
+    exported, selected = _exported(), _selected(expression)
+    assert selected, where
+    for name, matched in selected:
+        assert name in exported, f"{where}: {name}"
+        assert matched <= exported[name] | TARGET, f"{where}: {name}"
+    assert _grouped(expression) <= TARGET.union(*(exported[name] for name, _ in selected)), where
+
+
+def test_the_flip_budget_that_is_left_is_exported() -> None:
+    """It counts what the memory holds, so that it survives a restart; it is never below 0."""
+    for changes, left in ((0, 4.0), (3, 1.0), (6, 0.0)):
+        made = tuple(ModeChange(NOW - 60.0 * one, Mode.COST, Reason.RETURN_PROVEN, "") for one in range(changes))
+        telemetry, remembered = Telemetry(), memory(mode_changes=(ModeChange(NOW - 3600.0, Mode.COST, Reason.RETURN_PROVEN, ""), *made))
+        telemetry.decided(snapshot(), conclude(memory(), snapshot()).decision, remembered, Ledger())
+        assert telemetry.registry.get_sample_value("failoverctl_flip_budget_left", {"application": "shop/sd21"}) == left
 
 
 def test_every_alert_has_a_runbook_a_severity_and_a_test() -> None:
