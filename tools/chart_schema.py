@@ -89,6 +89,7 @@ def _properties() -> Schema:
         "fullnameOverride": _text(_FULLNAME),
         "commonLabels": _STRINGS,
         "prometheusRule": _closed({"enabled": _BOOLEAN, "labels": _STRINGS}),
+        "grafanaDashboards": _closed({"enabled": _BOOLEAN, "labels": _STRINGS, "annotations": _STRINGS}),
         "serviceMonitor": _closed({"enabled": _BOOLEAN, "labels": _STRINGS, "interval": _text(r"^[0-9]+(ms|s|m|h)$", "Such as 30s.")}),
     }
 

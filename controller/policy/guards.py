@@ -25,7 +25,6 @@ from controller.policy.reservations import ending_details
 from controller.policy.routing import MAX_TARGET_GROUPS, action_problem
 from controller.policy.weights import carries, follows_ready
 
-
 Guard = Callable[[Case], GuardResult]
 
 

@@ -87,13 +87,13 @@ class _Decided:
     Attributes:
         snapshot: What it was made from.
         decision: What was decided.
-        flips_left: Mode changes that the flip budget allows after it.
+        changes_left: Mode changes that the flip budget allows after it.
         ledger: The account up to it.
     """
 
     snapshot: Snapshot
     decision: Decision
-    flips_left: int
+    changes_left: int
     ledger: Ledger
 
 
@@ -176,7 +176,7 @@ def _gauges(decided: Iterable[tuple[str, _Decided]]) -> Iterator[GaugeMetricFami
     left = GaugeMetricFamily("failoverctl_flip_budget_left", "Mode changes that the flip budget still allows.", labels=app)
     for key, last in decided:
         snapshot, decision = last.snapshot, last.decision
-        left.add_metric((key,), last.flips_left)
+        left.add_metric((key,), last.changes_left)
         for one in Mode:
             mode.add_metric((key, one.value), decision.mode is one)
         unknown.add_metric((key,), decision.mode is None)

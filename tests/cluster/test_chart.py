@@ -90,8 +90,9 @@ def test_chart_and_plain_manifests_make_the_same(chart: Helm, plane: ControlPlan
 
 
 def test_an_application_namespace_is_granted_the_same(chart: Helm, plane: ControlPlane, tmp_path: Path) -> None:
-    """The same as from deploy/kustomize/application; and ServiceMonitor and PrometheusRule are those of the monitoring folder."""
-    flags = ("--set", "applications.namespaces={shop}", "--set", "serviceMonitor.enabled=true", "--set", "prometheusRule.enabled=true")
+    """The same as from deploy/kustomize/application; and what monitors it is the same as in the monitoring folder."""
+    enabled = [f"{name}.enabled=true" for name in ("serviceMonitor", "prometheusRule", "grafanaDashboards")]
+    flags = ("--set", ",".join(["applications.namespaces={shop}", *enabled]))
     made = without_helm(chart.template(*flags))
     plain = rendered(plane, overlay(tmp_path, "application", "shop")) + rendered(plane, KUSTOMIZE / "monitoring")
     ours = without_helm(plain)

@@ -22,6 +22,7 @@ from controller.service.messages import _code
 from controller.service.telemetry import Telemetry
 from tests.support.applications import NOW, memory, snapshot
 from tools import monitoring
+from tools.dashboards import DASHBOARDS
 from tools.monitoring import ROOT, RULES
 
 PAGES: Final = {path.stem for path in (ROOT / "docs" / "runbooks").glob("*.md")}
@@ -50,8 +51,11 @@ def _exported() -> dict[str, frozenset[str]]:
 
 
 def _queries() -> list[tuple[str, str]]:
-    """Every expression of a rule, with where it is."""
-    return [(rule["alert"], rule["expr"]) for rule in _rules()]
+    """Every expression of a rule and of a dashboard, with where it is."""
+    panels = [
+        (panel.title, query.expression) for one in DASHBOARDS for row in one.rows.values() for panel in row for query in panel.queries
+    ]
+    return [*((rule["alert"], rule["expr"]) for rule in _rules()), *panels]
 
 
 def _selected(expression: str) -> list[tuple[str, set[str]]]:

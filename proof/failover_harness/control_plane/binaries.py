@@ -2,8 +2,8 @@
 
 The modules beside this file pin the versions (``go.mod``, ``go.sum``). They and the Go version are the key of the cache, so a change of
 either causes a new build. The control plane's two modules share a key; each tool has its own, so that adding a tool builds only that tool.
-``python -m failover_harness.control_plane.binaries`` builds all of them in advance; with names of tools (``helm promtool vegeta``) it builds the
-control plane and these.
+``python -m failover_harness.control_plane.binaries`` builds all of them in advance; with names of tools (``helm promtool vegeta``) it
+builds the control plane and these.
 
 The AWS Load Balancer Controller is never built, because the module proxy has no version of its module. ``FAILOVERCTL_TEST_LBC`` names the
 binary on machines that have one.
