@@ -22,8 +22,14 @@ _LABEL: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 _NAME: Final = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
 _FULLNAME: Final = r"^([a-z]([-a-z0-9]{0,38}[a-z0-9])?)?$"
 """The Service has this name: a DNS label that begins with a letter. Other objects add an ending."""
+_OWN_LABELS: Final = r"^(app\.kubernetes\.io/(name|instance|version|managed-by)|helm\.sh/chart)$"
+"""What the chart itself sets: by the first the Service, the budget and the policy select the pods."""
+_OWN_VARIABLES: Final = r"^FAILOVERCTL_(APPLICATIONS|SETTINGS|KUBERNETES__STATE_NAMESPACE|SLACK__WEBHOOK_URL(_FILE)?)$"
 _STRINGS: Final[Schema] = {"type": "object", "additionalProperties": {"type": "string"}}
 """Labels, annotations and node selectors: YAML's `true` and `1` are not text, and the API server would refuse them."""
+
+_LABELS: Final[Schema] = {**_STRINGS, "propertyNames": {"not": {"pattern": _OWN_LABELS}}}
+_VARIABLE: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "not": {"pattern": _OWN_VARIABLES}}
 
 
 def _text(pattern: str = "", description: str = "", *, empty: bool = False) -> Schema:
@@ -72,9 +78,9 @@ def _properties() -> Schema:
         "nodeSelector": _STRINGS,
         "tolerations": _OBJECTS,
         "affinity": _OBJECT,
-        "podLabels": _STRINGS,
+        "podLabels": _LABELS,
         "podAnnotations": _STRINGS,
-        "extraEnv": {"type": "array", "items": {"type": "object", "required": ["name"]}},
+        "extraEnv": {"type": "array", "items": {**_OBJECT, "required": ["name"], "properties": {"name": _VARIABLE}}},
         "extraVolumes": _OBJECTS,
         "extraVolumeMounts": _OBJECTS,
         "podDisruptionBudget": _closed({"enabled": _BOOLEAN, "maxUnavailable": {"type": "integer", "minimum": 1}}),
@@ -87,7 +93,8 @@ def _properties() -> Schema:
             }
         ),
         "fullnameOverride": _text(_FULLNAME),
-        "commonLabels": _STRINGS,
+        "commonLabels": _LABELS,
+        "test": _closed({"enabled": _BOOLEAN}),
         "prometheusRule": _closed({"enabled": _BOOLEAN, "labels": _STRINGS}),
         "grafanaDashboards": _closed({"enabled": _BOOLEAN, "labels": _STRINGS, "annotations": _STRINGS}),
         "serviceMonitor": _closed({"enabled": _BOOLEAN, "labels": _STRINGS, "interval": _text(r"^[0-9]+(ms|s|m|h)$", "Such as 30s.")}),

@@ -49,8 +49,8 @@ class Helm:
         return done.stdout
 
     def template(self, *arguments: str, release: str = "failoverctl", namespace: str = "failover-system") -> list[Object]:
-        """The objects of ``helm template``."""
-        return documents(self("template", release, str(CHART), "-n", namespace, *arguments))
+        """The objects of ``helm template`` that stay: not the pod of ``helm test``."""
+        return documents(self("template", "--no-hooks", release, str(CHART), "-n", namespace, *arguments))
 
 
 def documents(text: str) -> list[Object]:

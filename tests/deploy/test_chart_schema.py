@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from controller import __version__
+from tools import chart_readme
 from tools.chart_schema import DOCUMENT, document
 
 
@@ -36,6 +37,18 @@ def test_a_name_is_that_of_a_service_or_is_refused(name: str, allowed: bool) -> 
     """Nothing cuts it: two names that differ at their end would be one, and the API server would refuse a Service with a dot in it."""
     schema = json.loads(DOCUMENT.read_text())["properties"]["fullnameOverride"]
     assert jsonschema.Draft202012Validator(schema).is_valid(name) == allowed
+
+
+def test_the_readme_is_up_to_date_and_says_what_each_value_means() -> None:
+    """`make docs` writes it from the comments of values.yaml."""
+    assert chart_readme.DOCUMENT.read_text() == chart_readme.document(), "make docs"
+    assert [one.path for one in chart_readme.values() if not one.meaning] == []
+
+
+def schema_accepts(change: dict[str, object]) -> bool:
+    """Whether the defaults with a change satisfy the schema."""
+    values = yaml.safe_load((DOCUMENT.parent / "values.yaml").read_text())
+    return jsonschema.Draft202012Validator(json.loads(DOCUMENT.read_text())).is_valid(_merged(values, change))
 
 
 def _merged(values: dict[str, object], change: dict[str, object]) -> dict[str, object]:

@@ -14,6 +14,7 @@ import yaml
 from botocore import xform_name
 from botocore.session import get_session
 
+from controller import __version__
 from controller.doctor.cluster import components
 from controller.doctor.cluster.components import Component
 from tools.permissions import ROOT
@@ -26,6 +27,7 @@ COMPONENTS: Final = [one for one in vars(components).values() if isinstance(one,
 _GLOBAL: Final = {"query", "output", "region"}
 _CUSTOM: Final = {  # commands of the AWS CLI that are no operation of an API, and their options
     ("cloudformation", "deploy"): {"stack-name", "template-file", "capabilities", "parameter-overrides"},
+    ("ecr", "get-login-password"): {"region"},
     ("eks", "update-kubeconfig"): {"name"},
 }
 
@@ -80,8 +82,20 @@ def test_helm_gets_existing_files_and_pinned_versions(words: list[str]) -> None:
         if flag == "-f":
             assert (ROOT / value).is_file(), value
     charts = [word for word in words if word.startswith(("oci://", "eks/", "kedacore/", "nvdp/"))]
-    if words[1] == "upgrade" and charts:
+    if words[1] == "push":
+        assert words[2].endswith(f"/failoverctl-{__version__}.tgz")
+    elif words[1] == "upgrade" and "oci://$REGISTRY/charts/failoverctl" in charts:
+        assert words[words.index("--version") + 1] == __version__
+    elif words[1] == "upgrade" and charts:
         assert words[words.index("--version") + 1] in {one.pinned for one in COMPONENTS if one.pinned}
+
+
+def test_the_image_is_built_from_this_folder_and_has_this_version() -> None:
+    """The chart's default tag is its appVersion."""
+    (build,) = [words for words in of("docker") if words[1] == "buildx"]
+    assert build[-1] == "."
+    assert (ROOT / "Dockerfile").is_file()
+    assert build[build.index("--tag") + 1] == f"$REGISTRY/failoverctl:{__version__}"
 
 
 def test_every_component_has_its_section_with_its_version() -> None:

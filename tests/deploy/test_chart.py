@@ -1,0 +1,116 @@
+"""What the chart renders, by a real helm without a cluster: labels, variables, and the pod of `helm test`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+
+from controller.service.http import Answer, HttpServer, make_routes
+from tests.cluster.charts import CHART, Helm, Object, documents
+from tests.deploy.test_chart_schema import schema_accepts
+
+EVERYTHING = "serviceMonitor.enabled=true,prometheusRule.enabled=true,grafanaDashboards.enabled=true,applications.namespaces={shop}"
+
+
+@pytest.fixture(scope="module")
+def chart(helm: Path, tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    """A helm without a cluster."""
+    return Helm(helm, tmp_path_factory.mktemp("helm"))
+
+
+def _rendered(chart: Helm, *flags: str, namespace: str = "failover-system") -> list[Object]:
+    return documents(chart("template", "failoverctl", str(CHART), "-n", namespace, "--set", EVERYTHING, *flags))
+
+
+def _labelled(made: list[Object]) -> Iterator[dict[str, Any]]:
+    """The metadata of every object and of every pod that one makes."""
+    for one in made:
+        yield one["metadata"]
+        if "template" in one.get("spec", {}):
+            yield one["spec"]["template"]["metadata"]
+
+
+def test_common_labels_are_on_every_object_and_pod(chart: Helm) -> None:
+    """Cost reports and policies select by them. They change no selector, which Kubernetes would refuse at an upgrade."""
+    made = _rendered(chart, "--set", "commonLabels.team=inference,podLabels.team=serving")
+    (pod,) = [one["spec"]["template"]["metadata"] for one in made if one["kind"] == "Deployment"]
+    assert pod["labels"].pop("team") == "serving", "podLabels take precedence on the controller's pods"
+    assert {one["labels"].get("team") for one in _labelled(made) if one is not pod} == {"inference"}
+    selectors = [one["spec"]["selector"] for one in made if "selector" in one.get("spec", {})]
+    assert len(selectors) == 4
+    assert "team" not in str(selectors)
+
+
+@pytest.mark.parametrize("flags", ["commonLabels.app\\.kubernetes\\.io/name=x", "podLabels.app\\.kubernetes\\.io/name=x"])
+def test_labels_may_not_take_the_place_of_the_chart_s(chart: Helm, flags: str) -> None:
+    """By `app.kubernetes.io/name` the Service, the budget and the policy select the pods."""
+    done = chart.run("template", "failoverctl", str(CHART), "--set", flags)
+    assert done.returncode != 0
+    assert "app.kubernetes.io/name" in done.stderr
+
+
+@pytest.mark.parametrize(("name", "accepted"), [
+    ("HTTPS_PROXY", True), ("FAILOVERCTL_LOG__LEVEL", True), ("FAILOVERCTL_SETTINGS", False), ("FAILOVERCTL_APPLICATIONS", False),
+    ("FAILOVERCTL_SLACK__WEBHOOK_URL", False), ("with space", False),
+])  # fmt: skip
+def test_further_variables_do_not_contradict_the_chart(name: str, accepted: bool) -> None:
+    """Kubernetes takes the last of two variables with one name, so the mounted files would be ignored without a word."""
+    assert schema_accepts({"extraEnv": [{"name": name, "value": "x"}]}) == accepted
+
+
+def test_every_object_is_in_the_namespace_of_the_release(chart: Helm) -> None:
+    """Except the grants in the applications' namespaces and in `default`, where Karpenter's events are, and what has no namespace."""
+    made = _rendered(chart, namespace="elsewhere")
+    found = {(one["kind"], one["metadata"].get("namespace", "elsewhere")) for one in made}
+    elsewhere = {(kind, namespace) for kind, namespace in found if namespace != "elsewhere"}
+    assert elsewhere == {("Role", "default"), ("RoleBinding", "default"), ("RoleBinding", "shop")}
+    assert "failover-system" not in str([one for one in made if one["kind"] != "ConfigMap"])
+
+
+@pytest.mark.parametrize(("problem", "code"), [("", 0), ("the watches have no answer yet", 1)])
+def test_helm_test_passes_where_the_controller_is_ready(chart: Helm, problem: str, code: int) -> None:
+    """The command of its pod, against the controller's own HTTP server."""
+    (pod,) = [one for one in _rendered(chart) if one["kind"] == "Pod"]
+    *command, address = pod["spec"]["containers"][0]["command"]
+    assert address == "http://failoverctl.failover-system.svc:8080"
+    assert command[:2] == ["python", "-c"]
+    routes = make_routes(CollectorRegistry(), healthy=lambda: "", ready=lambda: problem, status=dict, page=lambda _: Answer(b""))
+    server = HttpServer(routes, "127.0.0.1", 0)
+    server.start()
+    try:
+        asked = [sys.executable, *command[1:], f"http://127.0.0.1:{server.port}"]
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
+    finally:
+        server.stop()
+    assert (done.returncode != 0) == bool(code), done.stderr
+
+
+def test_the_pod_of_helm_test_is_none_of_the_controller_s(chart: Helm) -> None:
+    """The Service would send it requests, and the budget would count it."""
+    made = _rendered(chart)
+    (pod,) = [one for one in made if one["kind"] == "Pod"]
+    (service,) = [one for one in made if one["kind"] == "Service"]
+    assert pod["metadata"]["labels"].items().isdisjoint(service["spec"]["selector"].items())
+    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    (deployment,) = [one for one in made if one["kind"] == "Deployment"]
+    (own,) = deployment["spec"]["template"]["spec"]["containers"]
+    (asks,) = pod["spec"]["containers"]
+    assert (asks["image"], asks["securityContext"]) == (own["image"], own["securityContext"])
+    assert "Pod" not in {one["kind"] for one in _rendered(chart, "--set", "test.enabled=false")}
+
+
+def test_the_chart_is_packed_with_what_it_needs_and_nothing_else(chart: Helm, tmp_path: Path) -> None:
+    """As a registry gets it: readme, files and templates, not the values files of the tests."""
+    chart("package", str(CHART), "--destination", str(tmp_path))
+    (archive,) = tmp_path.glob("failoverctl-*.tgz")
+    made = documents(chart("template", "failoverctl", str(archive), "-n", "failover-system", "--set", EVERYTHING))
+    assert made == _rendered(chart)
+    assert yaml.safe_load(chart("show", "chart", str(archive)))["version"] in archive.name
+    assert chart("show", "readme", str(archive)) == (CHART / "README.md").read_text() + "\n"
