@@ -17,7 +17,7 @@ _HEAD: Final = """\
 <!-- Generated from Chart.yaml and values.yaml: `make docs`. -->
 # The chart {name}
 
-{description}. Version {version}, for Kubernetes {kubernetes}.
+{description}. Version {version}, for Kubernetes {kubernetes} or later.
 
 ```sh
 kubectl create namespace failover-system
@@ -76,9 +76,8 @@ def _comment(lines: list[str], line: int) -> str:
 def document() -> str:
     """README.md."""
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    head = _HEAD.format(
-        name=chart["name"], description=chart["description"], version=chart["version"], kubernetes=chart["kubeVersion"].removesuffix("-0")
-    )
+    oldest = chart["kubeVersion"].removeprefix(">=").removesuffix(".0-0")
+    head = _HEAD.format(name=chart["name"], description=chart["description"], version=chart["version"], kubernetes=oldest)
     return head + "".join(f"| `{one.path}` | `{json.dumps(one.default)}` | {one.meaning} |\n" for one in values())
 
 
