@@ -240,7 +240,7 @@ MECHANICS: Final = Dashboard(
             ),
             Panel(
                 "Age of the last round",
-                "Time since the loop of a replica ended its last round. Beyond a minute it stalls: runbook controller-does-not-run.",
+                "Time since the loop of a replica ended its last round. Beyond three intervals it stalls: runbook controller-does-not-run.",
                 "s",
                 [Query("time() - max by (instance) (failoverctl_last_tick_timestamp_seconds)", "{{instance}}")],
             ),

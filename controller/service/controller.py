@@ -130,6 +130,7 @@ class Controller:
         self._view, self._observer, self._store, self._executor = view, observer, store, executor
         self._leadership, self._dispatcher, self._telemetry, self._clock = leadership, dispatcher, telemetry, clock
         self._interval_s, self._recorder = interval_s, recorder
+        telemetry.tick_interval.set(interval_s)
         self._meter = meter or CallMeter()
         self._lock = threading.Lock()
         self._applications: Mapping[str, Application] = {}
