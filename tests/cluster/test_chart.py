@@ -222,6 +222,7 @@ def test_install_upgrade_and_uninstall(release: Helm, monitored: ControlPlane) -
     """Two replicas become ready under `restricted`; an upgrade to the dry run removes all write permissions; nothing is left behind."""
     space = INSTALLATION.namespace
     assert _state(monitored) == {"wanted": 2, "ready": 2}
+    assert "Succeeded" in release("test", RELEASE, "-n", space, "--timeout", "60s")
     flags = ("--set", "dryRun=true", "--set", "applications.namespaces={default}")
     notes = release("upgrade", RELEASE, str(CHART), "-n", space, "--wait", "--timeout", "60s", *flags)
     assert "as a dry run" in notes
@@ -238,7 +239,7 @@ def test_install_upgrade_and_uninstall(release: Helm, monitored: ControlPlane) -
     assert _state(monitored) == {"wanted": 2, "ready": 2}
     assert _may(monitored, "list", "ingresses.networking.k8s.io", "default") == "no"
     release("uninstall", RELEASE, "-n", space, "--wait")
-    kinds = "deploy,svc,sa,cm,role,rolebinding,clusterrole,clusterrolebinding,pdb,networkpolicy"
+    kinds = "pod,deploy,svc,sa,cm,role,rolebinding,clusterrole,clusterrolebinding,pdb,networkpolicy"
     left = kubectl(monitored, "get", kinds, "-A", "-l", f"app.kubernetes.io/instance={RELEASE}", "-o", "name")
     assert left == ""
     assert kubectl(monitored, "get", "crd", "nodepools.karpenter.sh", "-o", "name"), "the cluster's own kinds stay"

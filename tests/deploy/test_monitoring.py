@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 import yaml
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, generate_latest
 
 from controller.clients.calls import CallMeter
 from controller.notifiers.runbooks import _PAGES, page_of
@@ -33,11 +33,8 @@ def _rules() -> list[dict[str, Any]]:
     return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
 
 
-def _exported() -> dict[str, frozenset[str]]:
-    """The labels of every series that the controller exports, by the name of its metric.
-
-    Prometheus adds those of the target: `instance`, `namespace` and `pod`, the last two by a ServiceMonitor.
-    """
+def _exporting() -> Telemetry:
+    """Telemetry with a series of every metric."""
     telemetry = Telemetry(meter := CallMeter())
     meter.count("kubernetes")
     shot = snapshot()
@@ -46,7 +43,15 @@ def _exported() -> dict[str, frozenset[str]]:
     for one in vars(telemetry).values():
         if isinstance(one, Counter | Gauge | Histogram) and one._labelnames:
             one.labels(*one._labelnames)
-    found = [sample for family in telemetry.registry.collect() for sample in family.samples]
+    return telemetry
+
+
+def _exported() -> dict[str, frozenset[str]]:
+    """The labels of every series that the controller exports, by the name of its metric.
+
+    Prometheus adds those of the target: `instance`, `namespace` and `pod`, the last two by a ServiceMonitor.
+    """
+    found = [sample for family in _exporting().registry.collect() for sample in family.samples]
     return {sample.name: frozenset(sample.labels) for sample in found}
 
 
@@ -133,6 +138,13 @@ KEYS: Final = (
 def test_every_message_that_asks_for_something_names_a_runbook(reason: str) -> None:
     """By the beginning of its reason."""
     assert page_of(reason) in PAGES
+
+
+def test_prometheus_reads_the_metrics_and_likes_their_names(promtool: Path) -> None:
+    """`promtool check metrics` knows the conventions for names, units and help texts."""
+    shown = generate_latest(_exporting().registry)
+    done = subprocess.run([promtool, "check", "metrics"], input=shown, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_alert_fires_and_is_over_in_prometheus(promtool: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A fake of the kubelets: registers nodes, makes bound pods run and become ready, and deletes ended pods.
 
-It writes only statuses and these deletions. The real components do scheduling, ReplicaSets and EndpointSlices.
+A pod that is never restarted succeeds at once. The fake writes only statuses and these deletions. The real components do scheduling,
+ReplicaSets and EndpointSlices.
 """
 
 from __future__ import annotations
@@ -119,22 +120,23 @@ class Kubelet(Rounds):
         self._addresses += 1
         now, address = format_rfc3339(time.time()), f"10.2.{self._addresses // 250}.{self._addresses % 250 + 1}"
         conditions = [{"type": kind, "status": "True", "lastTransitionTime": now} for kind in ("Initialized", "ContainersReady")]
-        ready = str(not pod["spec"].get("readinessGates"))
+        ends = pod["spec"]["restartPolicy"] == "Never"
+        ready = str(not ends and not pod["spec"].get("readinessGates"))
         conditions.append({"type": "Ready", "status": ready, "lastTransitionTime": now})
         containers = [
             {
                 "name": one["name"],
                 "image": one["image"],
                 "imageID": one["image"],
-                "ready": True,
-                "started": True,
+                "ready": not ends,
+                "started": not ends,
                 "restartCount": 0,
-                "state": {"running": {"startedAt": now}},
+                "state": {"terminated": {"exitCode": 0, "startedAt": now, "finishedAt": now}} if ends else {"running": {"startedAt": now}},
             }
             for one in pod["spec"]["containers"]
         ]
         status = {
-            "phase": "Running",
+            "phase": "Succeeded" if ends else "Running",
             "podIP": address,
             "podIPs": [{"ip": address}],
             "startTime": now,
