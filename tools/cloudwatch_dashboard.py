@@ -38,6 +38,7 @@ def body(application: Application, region: str, namespace: str = "") -> dict[str
         _lines("Requests of the load balancers", [_search("RequestCount")]),
         _lines("5xx of load balancers and targets", [_search("HTTPCode_ELB_5XX_Count"), _search("HTTPCode_Target_5XX_Count")]),
     ]
+    widgets = [one for one in widgets if one["properties"]["metrics"]]  # CloudWatch refuses a widget without metrics
     for number, widget in enumerate(widgets):
         widget |= {"x": _WIDTH * (number % 2), "y": _HEIGHT * (number // 2), "width": _WIDTH, "height": _HEIGHT}
         widget["properties"] |= {"region": region, "period": max(_PERIOD_S, application.metric_period_s)}
@@ -81,10 +82,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path)
     parser.add_argument("--region", required=True)
-    parser.add_argument("--namespace", default="")
+    parser.add_argument("--namespace", default="", help="the controller's cloudwatch.namespace")
+    parser.add_argument("--application", default="", help="NAMESPACE/NAME, where the file has several")
     given = parser.parse_args()
-    for application in load_application_file(given.file):
-        print(dumped(body(application, given.region, given.namespace)), end="")
+    found = {one.key: one for one in load_application_file(given.file)}
+    named = [found[key] for key in found if given.application in {"", key}]
+    if len(named) != 1:
+        parser.error(f"name one application of the file with --application: {', '.join(found)}")
+    print(dumped(body(named[0], given.region, given.namespace)), end="")
 
 
 if __name__ == "__main__":

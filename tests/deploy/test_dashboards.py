@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,8 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from controller.catalog.loader import load_application_file
 from controller.notifiers import cloudwatch
+from tests.support.applications import application, seed_units
+from tools.cloudwatch_dashboard import body
 from tools.dashboards import DASHBOARDS
 from tools.monitoring import DASHBOARD_LABEL, KUSTOMIZE, ROOT
 
@@ -108,12 +111,21 @@ def test_prometheus_understands_every_query(promtool: Path, tmp_path: Path) -> N
 
 def test_the_dashboard_of_cloudwatch_shows_metrics_that_exist() -> None:
     """Those of the units are in the application file, those of the controller in its sink."""
-    body = json.loads((FOLDER / "cloudwatch.json").read_text())
-    (application,) = load_application_file(ROOT / "config" / "sd21.yaml")
-    units = {name for unit in application.units for name in (unit.counter_metric, unit.latency_metric)}
+    shipped = json.loads((FOLDER / "cloudwatch.json").read_text())
+    (sample,) = load_application_file(ROOT / "config" / "sd21.yaml")
+    units = {name for unit in sample.units for name in (unit.counter_metric, unit.latency_metric)}
     own = {cloudwatch.MODE_METRIC, *cloudwatch._COUNTERS.values()}
-    shown = [one for widget in body["widgets"] for one in widget["properties"]["metrics"] if isinstance(one[0], str)]
-    assert {one[1] for one in shown if one[0] == application.metric_namespace} == units
-    assert all(one[1] in own and one[3] == application.key for one in shown if one[0] != application.metric_namespace)
-    for one, other in combinations([{"w": 1, "h": 1} | {"x": at["x"] // 12, "y": at["y"] // 6} for at in body["widgets"]], 2):
+    shown = [one for widget in shipped["widgets"] for one in widget["properties"]["metrics"] if isinstance(one[0], str)]
+    assert {one[1] for one in shown if one[0] == sample.metric_namespace} == units
+    assert all(one[1] in own and one[3] == sample.key for one in shown if one[0] != sample.metric_namespace)
+    for one, other in combinations([{"w": 1, "h": 1} | {"x": at["x"] // 12, "y": at["y"] // 6} for at in shipped["widgets"]], 2):
         assert not _overlap(one, other)
+
+
+def test_a_dashboard_of_cloudwatch_has_no_widget_without_metrics() -> None:
+    """An application need not have metrics of its own."""
+    bare = application(metric_namespace="", units=tuple(replace(one, counter_metric="", latency_metric="") for one in seed_units()))
+    widgets = body(bare, "eu-central-1")["widgets"]
+    assert [one["properties"]["title"] for one in widgets if not one["properties"]["metrics"]] == []
+    assert {one["properties"]["region"] for one in widgets} == {"eu-central-1"}
+    assert len(widgets) == 4
