@@ -1,0 +1,172 @@
+"""The cheapest fleet: the search against an enumeration of every fleet."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.policy.fleet import Fleet, Needs, Offer, cheapest_fleet
+
+THROUGHPUTS = st.sampled_from((60.0, 61.0, 90.0, 105.0, 130.0, 1.5))
+PRICES = st.sampled_from((0.7582, 0.8048, 1.006, 1.3438, 2.0))
+
+
+@st.composite
+def offered(draw: st.DrawFn) -> tuple[Offer, ...]:
+    """One to four units of up to three families."""
+    offers = []
+    for number in range(draw(st.integers(1, 4))):
+        least = draw(st.integers(0, 2))
+        offers.append(
+            Offer(
+                name=f"unit-{number}",
+                family=draw(st.sampled_from("abc")),
+                throughput=draw(THROUGHPUTS),
+                price=draw(PRICES),
+                least=least,
+                most=least + draw(st.integers(0, 4)),
+                present=draw(st.integers(0, 6)),
+                paid=draw(st.sampled_from((0, 0, 2))),
+                start=draw(st.sampled_from((0.0, 1 / 6, 0.5))),
+            )
+        )
+    return tuple(offers)
+
+
+def carried(offers: Sequence[Offer], counts: Sequence[int], without: str | None = None) -> float:
+    return sum(count * offer.throughput for count, offer in zip(counts, offers, strict=True) if offer.family != without)
+
+
+def enumerated(offers: Sequence[Offer], needs: Needs) -> float:
+    """The least cost of all fleets that meet the needs, as far as these can be met."""
+    most, families = [offer.most for offer in offers], {offer.family for offer in offers}
+    demand = min(needs.demand, carried(offers, most)) - 1e-6
+    left = {family: min(needs.without_any, carried(offers, most, family)) - 1e-6 for family in families}
+    return min(
+        sum(offer.cost(count) for count, offer in zip(counts, offers, strict=True))
+        for counts in itertools.product(*(range(offer.least, offer.most + 1) for offer in offers))
+        if carried(offers, counts) >= demand and all(carried(offers, counts, family) >= need for family, need in left.items())
+    )
+
+
+def needed(offers: Sequence[Offer], of_all: float, share: float) -> Needs:
+    demand = of_all * carried(offers, [offer.most for offer in offers])
+    return Needs(demand, share * demand)
+
+
+@settings(max_examples=150, deadline=None)
+@given(offered(), st.floats(0, 1.2), st.sampled_from((0.0, 0.5, 0.8, 1.0)))
+def test_no_fleet_that_meets_the_needs_is_cheaper(offers: tuple[Offer, ...], of_all: float, share: float) -> None:
+    """The search finds what the enumeration finds, and its certificate says so."""
+    needs = needed(offers, of_all, share)
+    found = cheapest_fleet(offers, needs)
+    assert found.cost == pytest.approx(enumerated(offers, needs), abs=1e-6)
+    assert found.least_cost == found.cost
+
+
+@settings(max_examples=60, deadline=None)
+@given(offered(), st.floats(0, 1.2), st.sampled_from((0.0, 0.8)))
+def test_a_fleet_meets_its_needs(offers: tuple[Offer, ...], of_all: float, share: float) -> None:
+    """Counts stay within the offers; what is carried, and left without a family, is what the fleet says, and enough unless it says so."""
+    needs = needed(offers, of_all, share)
+    found = cheapest_fleet(offers, needs)
+    counts = [found.replicas[offer.name] for offer in offers]
+    assert all(offer.least <= count <= offer.most for count, offer in zip(counts, offers, strict=True))
+    assert found.carried == pytest.approx(carried(offers, counts))
+    assert found.left == {family: pytest.approx(carried(offers, counts, family)) for family in found.left}
+    if not found.short:
+        assert found.carried >= needs.demand - 1e-6
+        assert all(left >= needs.without_any - 1e-6 for left in found.left.values())
+
+
+SEED = (
+    Offer("inf2", "inf2", 105, 0.7582, 1, 100),
+    Offer("trn1", "trn1", 130, 1.3438, 1, 100),
+    Offer("g5-triton", "g5", 90, 1.0060, 1, 100),
+    Offer("g6-triton", "g6", 61, 0.8048, 1, 100),
+    Offer("g5-cuda", "g5", 60, 1.0060, 1, 100),
+)
+"""The AWS sample's units."""
+
+
+def test_the_cheapest_unit_takes_it_all_where_no_loss_is_planned_for() -> None:
+    """Without the condition the fleet is all inf2 but for one replica each; with it no family carries too much."""
+    plain, safe = cheapest_fleet(SEED, Needs(2_000, 0)), cheapest_fleet(SEED, Needs(2_000, 1_600))
+    assert plain.replicas == {"inf2": 16, "trn1": 1, "g5-triton": 1, "g6-triton": 1, "g5-cuda": 1}
+    assert plain.left["inf2"] < 400
+    assert min(safe.left.values()) >= 1_600
+    assert safe.price > plain.price
+
+
+def test_a_short_unit_gets_no_replica_more_than_it_has() -> None:
+    """What may not grow stays, and the others carry the rest."""
+    found = cheapest_fleet((replace(SEED[0], most=3), *SEED[1:]), Needs(1_000, 0))
+    assert found.replicas["inf2"] == 3
+    assert found.carried >= 1_000
+    assert not found.short
+
+
+def test_what_cannot_be_carried_is_named() -> None:
+    """The fleet is then everything that carries more."""
+    found = cheapest_fleet([replace(offer, most=2) for offer in SEED], Needs(5_000, 4_000))
+    assert found.short
+    assert set(found.replicas.values()) == {2}
+
+
+def test_a_replica_that_runs_stays_where_another_is_hardly_cheaper() -> None:
+    """The price of a start keeps noise and small differences of price from replacing replicas; a great difference does."""
+    old, new = Offer("old", "a", 100, 1.0, 0, 10, present=5, start=0.2), Offer("new", "b", 100, 0.9, 0, 10, start=0.2)
+    assert cheapest_fleet((old, new), Needs(500, 0)).replicas == {"old": 5, "new": 0}
+    assert cheapest_fleet((old, replace(new, price=0.7)), Needs(500, 0)).replicas == {"old": 0, "new": 5}
+
+
+def test_reserved_replicas_are_used_first() -> None:
+    """They are paid already."""
+    reserved = replace(SEED[1], paid=4)
+    found = cheapest_fleet((SEED[0], reserved), Needs(520, 0))
+    assert found.replicas["trn1"] == 4
+    assert found.price == pytest.approx(0.7582)
+
+
+def test_a_search_that_is_cut_short_says_how_far_off_it_may_be() -> None:
+    """It still meets the needs."""
+    found = cheapest_fleet(SEED, Needs(2_345, 1_876), nodes=0)
+    best = cheapest_fleet(SEED, Needs(2_345, 1_876))
+    assert found.least_cost <= best.cost <= found.cost
+    assert min(found.left.values()) >= 1_876
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        replace(SEED[0], price=0.0),
+        replace(SEED[0], price=math.nan),
+        replace(SEED[0], throughput=0.0),
+        replace(SEED[0], throughput=math.inf),
+        replace(SEED[0], least=-1),
+        replace(SEED[0], most=0),
+    ],
+)
+def test_an_impossible_offer_is_an_error(offer: Offer) -> None:
+    """Nothing is planned from it."""
+    with pytest.raises(ValueError, match="inf2"):
+        cheapest_fleet([offer], Needs(1, 0))
+
+
+@pytest.mark.parametrize("needs", [Needs(math.nan, 0), Needs(-1, 0), Needs(1, math.inf)])
+def test_impossible_needs_are_an_error(needs: Needs) -> None:
+    """So is a demand that is no number."""
+    with pytest.raises(ValueError, match="needs"):
+        cheapest_fleet(SEED, needs)
+
+
+def test_no_unit_carries_nothing() -> None:
+    """An empty fleet is short of any demand."""
+    found = cheapest_fleet((), Needs(1, 0))
+    assert found == Fleet({}, 0.0, 0.0, 0.0, 0.0, {}, short=True)
