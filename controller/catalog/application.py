@@ -206,12 +206,13 @@ class PolicyFile(FileModel):
     strategy: Strategy = Field(
         default=_DEFAULTS.strategy,
         description="two-mode: fail over to capacity mode, as in the AWS sample. adaptive: merit order over ready capacity, and a mode "
-        "change only if needed.",
+        "change only if needed. planned: acts as adaptive, and shows the cheapest replicas that carry the demand, also without any one "
+        "accelerator family; it does not ask for them yet.",
     )
     weight_strategy: WeightStrategy = Field(
         default=_DEFAULTS.weight_strategy,
         description="How the weights of cost mode are determined. explicit by default, because no published formula yields the weights of "
-        "the AWS sample. Strategy adaptive ignores it and uses merit order.",
+        "the AWS sample. Strategies adaptive and planned ignore it and use merit order.",
     )
     trip_causes: tuple[Cause, ...] = Field(
         default=tuple(cause for cause in Cause if cause in _DEFAULTS.trip_causes),
@@ -424,6 +425,21 @@ class PolicyFile(FileModel):
         default=_DEFAULTS.allow_unsafe_switch,
         description="Whether to change the mode although the receiving target group is not registered and healthy, or not known to be: 5 "
         "to 30 s of 503 each way. Off: such a mode change is refused with a reason.",
+    )
+    planned_headroom: float = Field(
+        default=_DEFAULTS.planned_headroom,
+        ge=0,
+        le=1,
+        description="With strategy planned: how much more than the expected demand the replicas carry, as a share of it. 0.05 is half of "
+        "the tolerance of KEDA's HPA.",
+    )
+    resilience_share: float = Field(
+        default=_DEFAULTS.resilience_share,
+        ge=0,
+        le=1,
+        description="With strategy planned: the share of the expected demand that the other replicas still carry where any one accelerator "
+        "family vanishes, 0 to 1. 0: no loss is planned for. Families are the parts of instance types before the dot; units that may "
+        "use the same one count as one family.",
     )
 
     @model_validator(mode="after")

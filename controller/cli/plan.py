@@ -35,7 +35,9 @@ from controller.policy.figures import Figures
 from controller.policy.hold import next_waiting
 from controller.policy.model import Action, Mode, Plan
 from controller.policy.plan import summary
+from controller.policy.planned import planned_words
 from controller.service.explanation import next_step
+from controller.service.status import planned_document
 
 
 @click.command("plan")
@@ -102,6 +104,8 @@ def plan_lines(seen: Observation, width: int, *, requests: bool) -> Iterator[Lin
     spend = spend_per_hour(application, decision.evidence)
     to = Mode.COST if present is Mode.CAPACITY else Mode.CAPACITY
     change = effect(snapshot, Figures.of(snapshot, seen.memory.units), to)
+    if decision.planned is not None:
+        yield from wrapped("plain", "Planned    ", f"would run {planned_words(decision.planned, decision.evidence)}", width)
     words = f"the ready replicas cost ${spend:.2f}/h" + (f"; the present demand needs {change} in {to} mode" if change else "")
     yield from wrapped("plain", "Cost       ", words, width)
     yield "plain", ""
@@ -157,6 +161,7 @@ def plan_document(seen: Observation) -> dict[str, Any]:
         "coming": None if seen.coming is None else [action_document(action) for action in seen.coming.actions],
         "refused": list(seen.made.refused),
         **remedy_document(seen.remedy),
+        **planned_document(decision.planned),
         "summary": summary(seen.made),
         "changes": bool(seen.made.due) or decision.verb.changes_mode,
     }

@@ -38,9 +38,10 @@ from controller.policy.decide import observed_mode
 from controller.policy.guards import reason_text
 from controller.policy.hold import next_waiting
 from controller.policy.model import Application, Mode, Snapshot, Verdict
+from controller.policy.planned import planned_words
 from controller.policy.shares import asked_shares, shown_shares
 from controller.service.explanation import next_step
-from controller.service.status import HEARTBEAT_S, read_status
+from controller.service.status import HEARTBEAT_S, planned_document, read_status
 from controller.service.unit_state import unit_state
 
 _REFRESH_S: Final = 2.0
@@ -222,6 +223,8 @@ def status_lines(seen: Observation, running: Running, width: int) -> Iterator[Li
     yield from _routing(seen, width)
     yield from wrapped("plain", "  next: ", next_step(seen.memory, snapshot), width)
     yield from wrapped("dim", "  waits: ", waits_text(next_waiting(snapshot, seen.memory)), width)
+    if decision.planned is not None:
+        yield from wrapped("dim", "  planned: ", f"would run {planned_words(decision.planned, decision.evidence)}", width)
     for words in _alerts(seen, running):
         yield from wrapped("bad", f"  {ICONS['warn']} ", words, width)
     for named in decision.degraded:
@@ -391,6 +394,7 @@ def status_document(seen: Observation, running: Running) -> dict[str, Any]:
         "returnStep": snapshot.routing.return_step,
         "next": next_step(memory, snapshot),
         "waits": waits_document(next_waiting(snapshot, memory)),
+        **planned_document(decision.planned),
         "units": {
             name: {
                 "share": asked[name],

@@ -20,6 +20,7 @@ from controller.policy.hold import hold_s, patience_s
 from controller.policy.memory import adopt, observe
 from controller.policy.model import Decision, Memory, Mode, Snapshot, UnitEvidence, Verb
 from controller.policy.modes import Trigger, transition
+from controller.policy.planned import planned
 from controller.policy.reasons import Reason
 from controller.policy.reservations import moments
 from controller.policy.routing import mode_of
@@ -55,7 +56,8 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
         decision = _decide_in_mode(mode, case)
         decision = replace(decision, guards=(*always.results, *decision.guards))
     check_s = soonest(decision.next_check_s, always.next_check_s, *_waits(snapshot, evidence))
-    return memory, replace(decision, alerts=alerts(case, decision), degraded=_degraded(snapshot), next_check_s=check_s)
+    fleet = planned(snapshot, figures, evidence)
+    return memory, replace(decision, alerts=alerts(case, decision), degraded=_degraded(snapshot), next_check_s=check_s, planned=fleet)
 
 
 def _judged(memory: Memory, snapshot: Snapshot, rounds: int = _ROUNDS) -> tuple[Memory, Figures, dict[str, UnitEvidence]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from controller.policy.fleet import Fleet, Needs
 from controller.policy.reasons import Reason, fill
 
 
@@ -51,10 +52,15 @@ class CapacityWeights(StrEnum):
 
 
 class Strategy(StrEnum):
-    """What the policy does about a shortage: change the mode, as the AWS sample does, or re-weight first."""
+    """What the policy does about a shortage: change the mode, as the AWS sample does, or re-weight first; and whether it plans replicas."""
 
     TWO_MODE = "two-mode"
     ADAPTIVE = "adaptive"
+    PLANNED = "planned"  # as adaptive; the cheapest fleet is shown beside it
+
+
+OF_PLANNED: Final[Mapping[str, Strategy]] = {"strategy": Strategy.PLANNED}
+"""Metadata of a setting that no other strategy uses."""
 
 
 class HoldStrategy(StrEnum):
@@ -151,6 +157,8 @@ class PolicySettings:
     reassert_base_s: float = 10.0
     reassert_max_s: float = 600.0
     allow_unsafe_switch: bool = False
+    planned_headroom: float = field(default=0.05, metadata=OF_PLANNED)
+    resilience_share: float = field(default=0.8, metadata=OF_PLANNED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -710,6 +718,28 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedFleet:
+    """What strategy `planned` would run, beside what runs.
+
+    Attributes:
+        expected: The demand that it is planned for, requests per metric period.
+        needs: What the fleet must carry.
+        fleet: The cheapest replicas that do.
+        present: Price of the replicas that have a node now, US dollars per hour.
+    """
+
+    expected: float
+    needs: Needs
+    fleet: Fleet
+    present: float
+
+    @property
+    def exposed(self) -> Mapping[str, float]:
+        """The families without which less than the wanted share would be carried, and the share that would, 0 to 1."""
+        return {name: left / self.expected for name, left in self.fleet.left.items() if left < self.needs.without_any * (1 - 1e-9)}
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What to do and why. Data only: `plan.plan` turns it into patches."""
 
@@ -731,6 +761,7 @@ class Decision:
     degraded: tuple[str, ...] = ()
     next_check_s: float | None = None  # when time alone may change the decision
     held_back: Verb | None = None  # what the present trigger asks for, while a guard holds it back
+    planned: PlannedFleet | None = None  # what strategy planned would run; nothing is done about it
 
     @property
     def sentence(self) -> str:

@@ -81,7 +81,7 @@ def endings(application: Application, unit: Unit, observed: UnitObservation) -> 
     """The Capacity Blocks that the unit's nodes run in, the first to end first; only those whose end is known."""
     if not observed.pool.held:
         return ()
-    held = [one for one in observed.pool.held if one.instance_type in _types(unit, observed)]
+    held = [one for one in observed.pool.held if one.instance_type in usable_types(unit, observed)]
     whole, ends = sum(one.count for one in held), {one.id: one for one in observed.blocks if one.ends_at is not None}
     cold_s = max((one.cold_start_s for one in application.units if one.name != unit.name), default=0.0)
     found = [
@@ -90,7 +90,8 @@ def endings(application: Application, unit: Unit, observed: UnitObservation) -> 
     return tuple(sorted(found, key=lambda one: (one.ends_at, one.reservation)))
 
 
-def _types(unit: Unit, observed: UnitObservation) -> frozenset[str]:
+def usable_types(unit: Unit, observed: UnitObservation) -> frozenset[str]:
+    """The instance types that the unit's pods may run on: those that the pods name, else those of the application file."""
     return frozenset(observed.pod_instance_types or unit.instance_types or (unit.instance_type,))
 
 
@@ -103,7 +104,7 @@ def _ending(block: Reservation, cold_s: float, nodes: int, of_nodes: int) -> End
 
 def unknown_ends(unit: Unit, observed: UnitObservation) -> tuple[str, ...]:
     """The Capacity Blocks that the unit's nodes run in and whose end is not known."""
-    known, types = {one.id for one in observed.blocks}, _types(unit, observed)
+    known, types = {one.id for one in observed.blocks}, usable_types(unit, observed)
     return tuple(one.reservation for one in observed.pool.held if one.block and one.instance_type in types and one.reservation not in known)
 
 

@@ -32,8 +32,9 @@ _FOLLOW_READY: Final = frozenset({WeightStrategy.MERIT_ORDER, WeightStrategy.REA
 
 
 def weight_strategy(application: Application) -> WeightStrategy:
-    """The strategy of cost mode's weights. `adaptive` always means merit order over ready capacity."""
-    return WeightStrategy.MERIT_ORDER if application.policy.strategy is Strategy.ADAPTIVE else application.policy.weight_strategy
+    """The strategy of cost mode's weights. `adaptive` and `planned` always mean merit order over ready capacity."""
+    by_merit = application.policy.strategy is not Strategy.TWO_MODE
+    return WeightStrategy.MERIT_ORDER if by_merit else application.policy.weight_strategy
 
 
 def carries(application: Application, name: str) -> bool:

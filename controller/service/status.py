@@ -14,7 +14,7 @@ from controller.clock import Clock, format_rfc3339
 from controller.errors import NotFound, RemoteError
 from controller.notifiers.dispatcher import SinkHealth
 from controller.policy.ledger import Ledger
-from controller.policy.model import Target, Verification
+from controller.policy.model import PlannedFleet, Target, Verification
 from controller.policy.plan import FIELD_MANAGER
 
 if TYPE_CHECKING:
@@ -94,6 +94,26 @@ def _application(view: View) -> dict[str, Any]:
         "alerts": [alert.text for alert in decision.alerts],
         "degraded": list(decision.degraded),
         "ledger": _account(view.ledger),
+        **planned_document(decision.planned),
+    }
+
+
+def planned_document(shown: PlannedFleet | None) -> dict[str, Any]:
+    """What strategy `planned` would run, as a part of a JSON document: the key ``planned``; nothing with another strategy."""
+    if shown is None:
+        return {}
+    fleet = shown.fleet
+    return {
+        "planned": {
+            "expectedDemand": round(shown.expected, 1),
+            "replicas": dict(fleet.replicas),
+            "dollarsPerHour": round(fleet.price, 4),
+            "presentDollarsPerHour": round(shown.present, 4),
+            "carried": round(fleet.carried, 1),
+            "carriedWithout": {name: round(left, 1) for name, left in fleet.left.items()},
+            "needed": round(shown.needs.demand, 1),
+            "neededWithout": round(shown.needs.without_any, 1),
+        }
     }
 
 

@@ -15,7 +15,7 @@ from controller.clients.calls import CallMeter
 from controller.notifiers.dispatcher import SinkHealth
 from controller.policy.ledger import Ledger
 from controller.policy.memory import changes_within_an_hour
-from controller.policy.model import Decision, Memory, Mode, Snapshot, Verdict
+from controller.policy.model import Decision, Memory, Mode, PlannedFleet, Snapshot, Verdict
 
 _VERDICTS: Final = {Verdict.YES: 1.0, Verdict.NOT_YET: 0.0, Verdict.CANNOT_TELL: -1.0}
 
@@ -127,6 +127,7 @@ class _Latest(Collector):
         with self._lock:
             decided = list(self._decided.items())
         yield from _gauges(decided)
+        yield from _planned((key, one.decision.planned) for key, one in decided)
         yield from _accounts((key, one.ledger) for key, one in decided)
         calls = CounterMetricFamily("failoverctl_api_calls", "API calls of this process, retries included.", labels=("service",))
         for service, count in self._meter.totals().items():
@@ -192,3 +193,24 @@ def _gauges(decided: Iterable[tuple[str, _Decided]]) -> Iterator[GaugeMetricFami
         degraded.add_metric((key,), len(decision.degraded))
         alerts.add_metric((key,), len(decision.alerts))
     yield from (mode, unknown, short, ready, waiting, verified, age, degraded, alerts, left)
+
+
+def _planned(decided: Iterable[tuple[str, PlannedFleet | None]]) -> Iterator[GaugeMetricFamily]:
+    """What strategy `planned` would run, of the applications that have it."""
+    app = ("application",)
+    planned = GaugeMetricFamily("failoverctl_planned_replicas", "Replicas that strategy planned would run.", labels=(*app, "unit"))
+    price = GaugeMetricFamily("failoverctl_planned_dollars_per_hour", "Price of what strategy planned would run.", labels=app)
+    expected = GaugeMetricFamily("failoverctl_expected_requests", "Requests per metric period that strategy planned expects.", labels=app)
+    what = "Share of the expected demand that what strategy planned would run carries without a family."
+    resilience = GaugeMetricFamily("failoverctl_planned_share_without", what, labels=(*app, "family"))
+    for key, one in decided:
+        if one is None:
+            continue
+        fleet, demand = one.fleet, one.expected
+        price.add_metric((key,), fleet.price)
+        expected.add_metric((key,), demand)
+        for unit, count in fleet.replicas.items():
+            planned.add_metric((key, unit), count)
+        for family, left in fleet.left.items() if demand else ():
+            resilience.add_metric((key, family), left / demand)
+    yield from (planned, price, expected, resilience)

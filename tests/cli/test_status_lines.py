@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 
 from controller.cli.observe import Observation, judge
 from controller.cli.plan import plan_document, plan_lines
@@ -22,13 +23,16 @@ from controller.policy.model import (
     OutageHistory,
     PolicySettings,
     Sample,
+    Scaler,
     Snapshot,
+    Strategy,
     UnitMemory,
     Verdict,
     Verification,
 )
 from controller.service.controller import View
 from controller.service.status import document
+from controller.service.telemetry import Telemetry
 from tests.policy.support import change, pods, refused
 from tests.support.applications import NOW, application, memory, snapshot
 
@@ -264,3 +268,27 @@ def test_a_change_is_one_line_and_a_countdown_is_no_change() -> None:
     assert change_essence(first) != change_essence(judge(snapshot(), memory()))
     assert "\n" not in change_line(first)[1]
     assert "shop/sd21 COST" in change_line(first)[1]
+
+
+def test_what_strategy_planned_would_run_is_shown() -> None:
+    """In `status` and `plan`, as text and as JSON, and as metrics; with another strategy none of them has it."""
+    app = application(policy=PolicySettings(strategy=Strategy.PLANNED))
+    made = snapshot(app)
+    scaler = Scaler("hpa", "1", 1, 100)
+    counted = replace(made, units={name: replace(one, demand=Sample(200, NOW), scaler=scaler) for name, one in made.units.items()})
+    telemetry = Telemetry()
+    for seen in (counted, replace(counted, application=application())):
+        observation, shown = _observed(seen, memory()), seen is counted
+        telemetry.decided(seen, observation.decision, Ledger())
+        for lines in (status_lines(observation, Running(), 400), plan_lines(observation, 400, requests=False)):
+            assert any("would run" in line and "without any one family" in line for _, line in lines) is shown
+        for found in (status_document(observation, Running()), plan_document(observation)):
+            assert ("planned" in found) is shown
+        assert ('failoverctl_planned_share_without{application="shop/sd21",family="g5"}' in _scraped(telemetry)) is shown
+    wanted = status_document(_observed(counted, memory()), Running())["planned"]
+    assert wanted["expectedDemand"] == 1_000
+    assert min(wanted["carriedWithout"].values()) >= wanted["neededWithout"] == 800
+
+
+def _scraped(telemetry: Telemetry) -> str:
+    return generate_latest(telemetry.registry).decode()

@@ -135,7 +135,7 @@ def _play(script: list[tuple[object, ...]], policy: PolicySettings, style: Routi
 
 adversary = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 scripts = st.lists(steps, min_size=10, max_size=40)
-policies = st.sampled_from([POLICY, replace(POLICY, strategy=Strategy.ADAPTIVE)])
+policies = st.sampled_from([replace(POLICY, strategy=strategy) for strategy in Strategy])
 
 
 @adversary

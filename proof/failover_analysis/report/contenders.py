@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Final
 
@@ -45,8 +45,10 @@ class Contender:
 
     @property
     def digest(self) -> str:
-        """A hash of the settings, which does not depend on the name."""
-        values = {name: sorted(map(str, one)) if isinstance(one, frozenset) else one for name, one in asdict(self.policy).items()}
+        """A hash of the settings that its strategy uses, which does not depend on the name."""
+        used = [one.name for one in fields(self.policy) if one.metadata.get("strategy", self.policy.strategy) is self.policy.strategy]
+        settings = ((name, getattr(self.policy, name)) for name in used)
+        values = {name: sorted(map(str, one)) if isinstance(one, frozenset) else one for name, one in settings}
         text = json.dumps({**values, "pinned": self.pinned}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:_HASH]
 
@@ -68,6 +70,7 @@ class Contender:
 _BUILT_IN: Final[Mapping[str, str]] = {
     "two-mode": "the simulation's policy with strategy two-mode: fails over to capacity mode",
     "adaptive": "the simulation's policy with strategy adaptive: merit order over ready capacity, another mode only if needed",
+    "planned": "the simulation's policy with strategy planned: as adaptive, and shows the cheapest replicas beside it",
     "learned": "the simulation's policy with holdStrategy learned",
     "always-cost": "never fails over: the weights stay, whatever happens",
     "always-capacity": "always in capacity mode: one Service over all pods",
@@ -114,6 +117,7 @@ def _one(wanted: str, base: PolicySettings) -> Contender:
     changes: Mapping[str, Contender] = {
         "two-mode": Contender("", "", replace(base, strategy=Strategy.TWO_MODE)),
         "adaptive": Contender("", "", replace(base, strategy=Strategy.ADAPTIVE)),
+        "planned": Contender("", "", replace(base, strategy=Strategy.PLANNED)),
         "learned": Contender("", "", replace(base, hold_strategy=HoldStrategy.LEARNED)),
         "always-cost": Contender("", "", base, Mode.COST),
         "always-capacity": Contender("", "", base, Mode.CAPACITY),

@@ -119,6 +119,14 @@ def test_the_same_moment_of_several_policies_is_one(runs: list[Played]) -> None:
     assert len({one.at for one in report.moments}) == len(report.moments)
 
 
+def test_a_digest_is_of_what_the_strategy_uses() -> None:
+    """A setting of strategy `planned` changes no other, whose runs it does not change either."""
+    two, planned = (contenders([name], [], [], PolicySettings())[0] for name in ("two-mode", "planned"))
+    two_safer, safer = (contenders([name], ["resilienceShare=0.9"], [], PolicySettings())[0] for name in ("two-mode", "planned"))
+    assert two_safer.digest == two.digest
+    assert len({two.digest, planned.digest, safer.digest}) == 3
+
+
 def test_a_sweep_stands_beside_the_first_policy() -> None:
     """The same columns, the same seeds, and not in the verdict."""
     report = golden_report()
