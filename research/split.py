@@ -15,14 +15,19 @@ from typing import Final
 from controller.policy.figures import Figures
 from controller.policy.model import (
     Application,
+    PolicySettings,
     PoolObservation,
     RoutingObservation,
     Sample,
+    Scaler,
+    Shortage,
     Snapshot,
     Strategy,
     Unit,
+    UnitEvidence,
     UnitObservation,
 )
+from controller.policy.planned import planned
 from controller.policy.weights import cost_per_request
 from research.traces import Trace
 
@@ -103,8 +108,6 @@ class Fleet:
     Attributes:
         application: The application; its policy's strategy determines the weights.
         step_s: Seconds per step.
-        planned: Whether replicas are also requested by merit order over all *obtainable* capacity, not only by counters. Production does
-            not; this shows the possible gain.
         ready: Serving replicas by unit.
         starting: Starting replicas by unit: the remaining steps of each.
         weights: The weights of the last step, by unit.
@@ -112,7 +115,6 @@ class Fleet:
 
     application: Application
     step_s: float
-    planned: bool = False
     ready: dict[str, int] = field(default_factory=dict)
     starting: dict[str, list[int]] = field(default_factory=dict)
     weights: dict[str, int] = field(default_factory=dict)
@@ -129,7 +131,7 @@ class Fleet:
             most: Most replicas of each unit now.
         """
         self._limit(most)
-        seen = self._snapshot(demand)
+        seen = self._snapshot(demand, most)
         figures = Figures.of(seen)
         self.weights = dict(figures.cost) or self.weights or dict(figures.intended)
         whole = sum(self.weights.values()) or 1
@@ -137,20 +139,16 @@ class Fleet:
         units = {unit.name: unit for unit in self.application.units}
         late = sum(max(0.0, sent[name] - self.ready[name] * units[name].throughput) for name in sent)
         paid = sum((self.ready[name] + len(self.starting[name])) * units[name].price_per_hour for name in units)
-        wanted = self._floors(demand, most) if self.planned else {}
+        wanted = self._floors(seen, figures)
         for name, unit in units.items():
             self._scale(unit, sent.get(name, 0.0), most[name], wanted.get(name, 0))
         return Step(paid, late, demand, dict(sent))
 
-    def _floors(self, demand: float, most: Mapping[str, int]) -> dict[str, int]:
-        """The cheapest replicas for the demand by unit, in addition to those that each unit always keeps."""
-        floors = {unit.name: min(unit.min_replicas, most[unit.name]) for unit in self.application.units}
-        left = demand - sum(floors[unit.name] * unit.throughput for unit in self.application.units)
-        for unit in sorted(self.application.units, key=cost_per_request):
-            more = min(most[unit.name] - floors[unit.name], max(0, math.ceil(left / unit.throughput)))
-            floors[unit.name] += more
-            left -= more * unit.throughput
-        return floors
+    def _floors(self, seen: Snapshot, figures: Figures) -> dict[str, int]:
+        """The replicas by unit that production's strategy `planned` would run."""
+        evidence = {name: UnitEvidence(name, Shortage.NONE, ready=count) for name, count in self.ready.items()}
+        fleet = planned(seen, figures, evidence)
+        return dict(fleet.fleet.replicas) if fleet is not None else {}
 
     def _limit(self, most: Mapping[str, int]) -> None:
         for name, left in self.starting.items():
@@ -173,13 +171,16 @@ class Fleet:
             self.starting[unit.name] = self.starting[unit.name][: len(self.starting[unit.name]) - cut]
             self.ready[unit.name] -= gone - cut
 
-    def _snapshot(self, demand: float) -> Snapshot:
+    def _snapshot(self, demand: float, most: Mapping[str, int]) -> Snapshot:
         whole = sum(self.weights.values()) or 1
         units = {}
         for unit in self.application.units:
             ready, name = self.ready[unit.name], unit.name
+            scaler = Scaler(name, "1", unit.min_replicas, most[name])
             counted = Sample(demand * self.weights.get(name, 0) / whole if self.weights else demand / len(self.application.units), 0.0)
-            units[name] = UnitObservation(name, PoolObservation(unit.node_pool), desired=ready, ready=ready, demand=counted)
+            units[name] = UnitObservation(
+                name, PoolObservation(unit.node_pool), desired=ready + len(self.starting[name]), ready=ready, demand=counted, scaler=scaler
+            )
         return Snapshot(0.0, self.application, RoutingObservation(exists=True), units)
 
 
@@ -205,12 +206,13 @@ def most_replicas(application: Application, pools: Mapping[str, Trace], tick: in
     return {unit.name: min(limit, unit.max_replicas) if pools[unit.node_pool].available[tick] else 0 for unit in application.units}
 
 
-STRATEGIES: Final[Mapping[str, tuple[Strategy, bool]]] = {
-    "two-mode": (Strategy.TWO_MODE, False),
-    "adaptive": (Strategy.ADAPTIVE, False),
-    "adaptive, planned": (Strategy.ADAPTIVE, True),
+STRATEGIES: Final[Mapping[str, PolicySettings]] = {
+    "two-mode": PolicySettings(strategy=Strategy.TWO_MODE),
+    "adaptive": PolicySettings(strategy=Strategy.ADAPTIVE),
+    "planned, no loss": PolicySettings(strategy=Strategy.PLANNED, resilience_share=0.0),
+    "planned": PolicySettings(strategy=Strategy.PLANNED),
 }
-"""By name: production's strategy, and `Fleet.planned`."""
+"""By name: what production decides with. Floors follow the planned fleet here, which production only shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +238,7 @@ def compared(application: Application, demands: Sequence[float], pools: Mapping[
     """The costs of every strategy and of the optimum for one demand.
 
     Args:
-        application: The application with the units; its strategy is replaced.
+        application: The application with the units; its policy is replaced.
         demands: Requests per period for each tick.
         pools: Availability by NodePool.
         limit: Most replicas of a unit.
@@ -252,8 +254,8 @@ def compared(application: Application, demands: Sequence[float], pools: Mapping[
     linear = [cheapest(application.units, demand, most) for demand, most in moments]
     whole = [cheapest(application.units, demand, most, whole=True) for demand, most in moments]
     paid, late = {}, {}
-    for name, (strategy, planned) in STRATEGIES.items():
-        fleet = Fleet(replace(application, policy=replace(application.policy, strategy=strategy)), step_s, planned)
+    for name, policy in STRATEGIES.items():
+        fleet = Fleet(replace(application, policy=policy), step_s)
         steps = [fleet.step(demand, most) for demand, most in moments]
         paid[name] = sum(step.paid for step in steps) * hours
         late[name] = sum(step.late for step in steps) / total

@@ -40,19 +40,30 @@ def test_whole_replicas_cost_no_less(demand: float, most: dict[str, int]) -> Non
     assert all(count == pytest.approx(round(count)) for count in whole.replicas.values())
 
 
-def fleet(strategy: Strategy, *, planned: bool = False) -> Fleet:
-    return Fleet(application(policy=PolicySettings(strategy=strategy)), 300.0, planned)
+def fleet(strategy: Strategy, **policy: float) -> Fleet:
+    return Fleet(application(policy=PolicySettings(strategy=strategy, **policy)), 300.0)  # type: ignore[arg-type]  # floats only
 
 
 def test_adaptive_keeps_expensive_replicas() -> None:
     """Ready replicas are filled, the cheapest first: after demand rose, expensive replicas stay and the cheap unit does not grow."""
     most = {unit.name: 100 for unit in UNITS}
-    adaptive, planned = fleet(Strategy.ADAPTIVE), fleet(Strategy.ADAPTIVE, planned=True)
+    adaptive, planned = fleet(Strategy.ADAPTIVE), fleet(Strategy.PLANNED, planned_headroom=0.0, resilience_share=0.0)
     last = [adaptive.step(2_000.0, most).paid for _ in range(60)][-1]
     better = [planned.step(2_000.0, most).paid for _ in range(60)][-1]
     best = cheapest(UNITS, 2_000.0, most, whole=True).cost
     assert best < better < 0.95 * last
     assert adaptive.ready["sd21-inf2"] < planned.ready["sd21-inf2"] / 2
+
+
+def test_planned_still_carries_its_share_when_a_family_vanishes() -> None:
+    """At a steady demand, once its replicas are ready: whichever pool loses its capacity, four fifths of the demand are served at once."""
+    most = {unit.name: 100 for unit in UNITS}
+    for pool in sorted({unit.node_pool for unit in UNITS}):
+        planned = fleet(Strategy.PLANNED)
+        for _ in range(12):
+            planned.step(2_000.0, most)
+        done = planned.step(2_000.0, {unit.name: 0 if unit.node_pool == pool else 100 for unit in UNITS})
+        assert done.late <= 0.2 * 2_000.0 + 1e-6
 
 
 def test_a_unit_without_capacity_gets_no_traffic() -> None:
@@ -75,6 +86,6 @@ def test_a_bill_names_every_strategy() -> None:
     """Nothing served for the price of the optimum is cheaper than it."""
     pools = {unit.node_pool: Trace(unit.node_pool, bytes([1]) * 30, 300.0) for unit in UNITS}
     bill = compared(application(), [500.0] * 30, pools, 100)
-    assert set(bill.paid) == {"two-mode", "adaptive", "adaptive, planned"}
+    assert set(bill.paid) == {"two-mode", "adaptive", "planned, no loss", "planned"}
     assert bill.linear <= bill.whole
     assert bill.unserved == pytest.approx(0.0, abs=1e-9)
