@@ -12,9 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from controller.policy.expected_demand import noted_demand
 from controller.policy.figures import Figures
 from controller.policy.model import (
     Application,
+    DemandHistory,
     PolicySettings,
     PoolObservation,
     RoutingObservation,
@@ -111,6 +113,8 @@ class Fleet:
         ready: Serving replicas by unit.
         starting: Starting replicas by unit: the remaining steps of each.
         weights: The weights of the last step, by unit.
+        now: Seconds since the first step.
+        history: What strategy `planned` remembers of the demand.
     """
 
     application: Application
@@ -118,6 +122,8 @@ class Fleet:
     ready: dict[str, int] = field(default_factory=dict)
     starting: dict[str, list[int]] = field(default_factory=dict)
     weights: dict[str, int] = field(default_factory=dict)
+    now: float = 0.0
+    history: DemandHistory | None = None
 
     def __post_init__(self) -> None:
         for unit in self.application.units:
@@ -142,12 +148,15 @@ class Fleet:
         wanted = self._floors(seen, figures)
         for name, unit in units.items():
             self._scale(unit, sent.get(name, 0.0), most[name], wanted.get(name, 0))
+        self.now += self.step_s
         return Step(paid, late, demand, dict(sent))
 
     def _floors(self, seen: Snapshot, figures: Figures) -> dict[str, int]:
         """The replicas by unit that production's strategy `planned` would run."""
         evidence = {name: UnitEvidence(name, Shortage.NONE, ready=count) for name, count in self.ready.items()}
-        fleet = planned(seen, figures, evidence)
+        if figures.demand is not None:
+            self.history = noted_demand(self.history, seen.now, figures.demand)
+        fleet = planned(seen, figures, evidence, self.history)
         return dict(fleet.fleet.replicas) if fleet is not None else {}
 
     def _limit(self, most: Mapping[str, int]) -> None:
@@ -177,11 +186,11 @@ class Fleet:
         for unit in self.application.units:
             ready, name = self.ready[unit.name], unit.name
             scaler = Scaler(name, "1", unit.min_replicas, most[name])
-            counted = Sample(demand * self.weights.get(name, 0) / whole if self.weights else demand / len(self.application.units), 0.0)
+            counted = Sample(demand * self.weights.get(name, 0) / whole if self.weights else demand / len(self.application.units), self.now)
             units[name] = UnitObservation(
                 name, PoolObservation(unit.node_pool), desired=ready + len(self.starting[name]), ready=ready, demand=counted, scaler=scaler
             )
-        return Snapshot(0.0, self.application, RoutingObservation(exists=True), units)
+        return Snapshot(self.now, self.application, RoutingObservation(exists=True), units)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,19 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from controller.policy.model import Cause, Memory, Mode, ModeChange, OutageHistory, Return, ScalerWrite, UnitMemory
+from controller.policy.expected_demand import KEPT_ERRORS, RECENT, SLOTS
+from controller.policy.model import (
+    Cause,
+    DemandHistory,
+    Memory,
+    Mode,
+    ModeChange,
+    NotedDemand,
+    OutageHistory,
+    Return,
+    ScalerWrite,
+    UnitMemory,
+)
 from controller.policy.reasons import Reason
 
 VERSION: Final = 1
@@ -78,6 +90,7 @@ def encode(memory: Memory) -> str:
                 name: {"at": write.at, "before": write.before, "after": write.after, "repeats": write.repeats, "what": write.what}
                 for name, write in memory.scaler_writes.items()
             },
+            **_demand_history_as_json(memory.demand_history),
         },
         sort_keys=True,
         separators=(",", ":"),
@@ -129,6 +142,7 @@ def decode(text: str) -> Memory:
             demand_known_since=_optional(raw.get("counted_since")),
             demand_missing_since=_optional(raw.get("silent_since")),
             scaler_writes={str(name): _scaler_write(write) for name, write in dict(raw.get("scaler_writes", {})).items()},
+            demand_history=_demand_history(raw.get("demands")),
         )
     except CodecError:
         raise
@@ -181,6 +195,27 @@ def _outage_history(raw: Mapping[str, Any]) -> OutageHistory:
         since=_optional(raw.get("since")),
         outages_s=tuple(_duration(one) for one in raw.get("outages_s", [])),
         uptimes_s=tuple(_duration(one) for one in raw.get("uptimes_s", [])),
+    )
+
+
+def _demand_history_as_json(history: DemandHistory | None) -> dict[str, Any]:
+    """The key ``demands``; nothing without a history."""
+    if history is None:
+        return {}
+    recent = [[one.at, one.demand, one.forecast] for one in history.recent]
+    return {"demands": {"recent": recent, "errors": history.errors, "season": history.season}}
+
+
+def _demand_history(raw: object) -> DemandHistory | None:
+    """A history of demands. One that does not describe a day as this version does is dropped: the next begins anew."""
+    if not isinstance(raw, Mapping) or len(raw.get("season", ())) != SLOTS:
+        return None
+    return DemandHistory(
+        recent=tuple(
+            NotedDemand(_number(at), _duration(demand), _duration(forecast)) for at, demand, forecast in raw.get("recent", [])[-RECENT:]
+        ),
+        errors=tuple(_duration(one) for one in raw.get("errors", [])[-KEPT_ERRORS:]),
+        season=tuple(None if one is None else _duration(one) for one in raw["season"]),
     )
 
 

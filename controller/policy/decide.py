@@ -56,7 +56,7 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
         decision = _decide_in_mode(mode, case)
         decision = replace(decision, guards=(*always.results, *decision.guards))
     check_s = soonest(decision.next_check_s, always.next_check_s, *_waits(snapshot, evidence))
-    fleet = planned(snapshot, figures, evidence)
+    fleet = planned(snapshot, figures, evidence, memory.demand_history)
     return memory, replace(decision, alerts=alerts(case, decision), degraded=_degraded(snapshot), next_check_s=check_s, planned=fleet)
 
 

@@ -7,16 +7,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from controller.policy.expected_demand import noted_demand
 from controller.policy.hold import level_after_failover
 from controller.policy.missing_metrics import noticed
 from controller.policy.model import (
     Decision,
+    DemandHistory,
     Memory,
     Mode,
     ModeChange,
     Return,
     RoutingObservation,
     Snapshot,
+    Strategy,
     UnitEvidence,
     UnitMemory,
     Verb,
@@ -127,8 +130,15 @@ def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvide
             del units[name]  # the shortage ended before anything was done about it; a pod that is replaced does not end it
         if name in units and judged.returned in {Return.REGISTERED, Return.REPLICAS_READY}:
             units[name] = replace(units[name], returned=judged.returned, returned_at=judged.returned_at)
-    history = noted(memory.outage_history, units, snapshot.now)
-    return _calmed(replace(_verified(memory, snapshot), units=units, outage_history=history), snapshot)
+    history, demands = noted(memory.outage_history, units, snapshot.now), _demands(memory, snapshot, demand)
+    return _calmed(replace(_verified(memory, snapshot), units=units, outage_history=history, demand_history=demands), snapshot)
+
+
+def _demands(memory: Memory, snapshot: Snapshot, demand: float | None) -> DemandHistory | None:
+    """The demand history after one more pass: as it was where the demand is not known, and none with strategies that plan nothing."""
+    if snapshot.application.policy.strategy is not Strategy.PLANNED:
+        return None
+    return memory.demand_history if demand is None else noted_demand(memory.demand_history, snapshot.now, demand)
 
 
 def _verified(memory: Memory, snapshot: Snapshot) -> Memory:

@@ -586,6 +586,24 @@ class ScalerWrite:
 
 
 @dataclass(frozen=True, slots=True)
+class NotedDemand:
+    """A demand as it was seen, and what was then expected of the time a slot later, requests per metric period."""
+
+    at: float = field(metadata=MOMENT)
+    demand: float
+    forecast: float
+
+
+@dataclass(frozen=True, slots=True)
+class DemandHistory:
+    """The demands that forecasts follow from, see `controller.policy.expected_demand`. Of bounded size."""
+
+    recent: tuple[NotedDemand, ...] = ()  # the newest last
+    errors: tuple[float, ...] = ()  # what forecasts fell short by, as a share of them; 0 where they did not. The newest last
+    season: tuple[float | None, ...] = ()  # the usual demand of each slot of the day; None where none was seen yet
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """What the policy remembers between passes. It is stored by compare-and-swap, with the leader's epoch."""
 
@@ -611,6 +629,7 @@ class Memory:
     # When it became unknown; None where it was never known, or has been known again for a while.
     demand_missing_since: float | None = field(default=None, metadata=MOMENT)
     scaler_writes: Mapping[str, ScalerWrite] = field(default_factory=dict)  # by unit and field: "sd21-inf2/floor", "sd21-inf2/target"
+    demand_history: DemandHistory | None = None  # with strategy planned only
 
 
 # --- what is decided --------------------------------------------------------------------------------------------------------------------
@@ -723,12 +742,15 @@ class PlannedFleet:
 
     Attributes:
         expected: The demand that it is planned for, requests per metric period.
+        shortfall: What lately nine forecasts of ten fell short by at most, as a share of them; it is part of `expected`. None while too few
+            can be judged.
         needs: What the fleet must carry.
         fleet: The cheapest replicas that do.
         present: Price of the replicas that have a node now, US dollars per hour.
     """
 
     expected: float
+    shortfall: float | None
     needs: Needs
     fleet: Fleet
     present: float

@@ -12,10 +12,11 @@ from typing import Final
 from controller.policy import text
 from controller.policy.cost import dollars
 from controller.policy.demand import ceiling, probing
+from controller.policy.expected_demand import expected_demand
 from controller.policy.figures import Figures
 from controller.policy.fleet import Needs, Offer, cheapest_fleet
 from controller.policy.ledger import placed
-from controller.policy.model import PlannedFleet, Shortage, Snapshot, Strategy, Unit, UnitEvidence, UnitObservation
+from controller.policy.model import DemandHistory, PlannedFleet, Shortage, Snapshot, Strategy, Unit, UnitEvidence, UnitObservation
 from controller.policy.reservations import usable_types
 from controller.policy.weights import cost_per_request
 
@@ -24,24 +25,29 @@ PAYS_OFF_S: Final = 3600.0
 of ten minutes replaces one only where it is at least a seventh cheaper for the same throughput."""
 
 
-def planned(snapshot: Snapshot, figures: Figures, evidence: Mapping[str, UnitEvidence]) -> PlannedFleet | None:
+def planned(
+    snapshot: Snapshot, figures: Figures, evidence: Mapping[str, UnitEvidence], history: DemandHistory | None
+) -> PlannedFleet | None:
     """The fleet that strategy `planned` would run now.
 
     Args:
         snapshot: What is observed.
         figures: For the demand.
         evidence: What is proven, by unit.
+        history: The demands so far, for what is expected one cold start ahead, that of the slowest unit.
 
     Returns:
         None with another strategy, and where the demand is not known: missing metrics plan nothing.
     """
-    policy, expected = snapshot.application.policy, figures.demand
-    if policy.strategy is not Strategy.PLANNED or expected is None:
+    policy, units = snapshot.application.policy, snapshot.application.units
+    if policy.strategy is not Strategy.PLANNED or figures.demand is None:
         return None
+    ahead_s = max(unit.cold_start_s for unit in units)
+    expected = expected_demand(history, snapshot.now, figures.demand, ahead_s)
     offers = offered(snapshot, evidence)
-    needs = Needs(expected * (1 + policy.planned_headroom), expected * policy.resilience_share)
-    present = sum(unit.price_per_hour * placed(snapshot.units[unit.name]) for unit in snapshot.application.units)
-    return PlannedFleet(expected, needs, cheapest_fleet(offers, needs), present)
+    needs = Needs(expected.demand * (1 + policy.planned_headroom), expected.demand * policy.resilience_share)
+    present = sum(unit.price_per_hour * placed(snapshot.units[unit.name]) for unit in units)
+    return PlannedFleet(expected.demand, expected.shortfall, needs, cheapest_fleet(offers, needs), present)
 
 
 def offered(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> tuple[Offer, ...]:
@@ -72,7 +78,8 @@ def planned_words(shown: PlannedFleet, evidence: Mapping[str, UnitEvidence]) -> 
     """
     counts = ", ".join(f"{count} {name}" + _instead(count, evidence[name].ready) for name, count in shown.fleet.replicas.items())
     price = dollars(shown.present, shown.fleet.price)
-    words = f"{counts} for {shown.expected:,.0f} requests a period: {price}"
+    errors = "" if shown.shortfall is None else f" (nine forecasts of ten lately fell short by at most {shown.shortfall:.0%})"
+    words = f"{counts} for {shown.expected:,.0f} requests a period{errors}: {price}"
     if shown.fleet.carried < shown.needs.demand * (1 - 1e-9):
         words += f"; no more may be had, and it carries {shown.fleet.carried:,.0f} of {shown.needs.demand:,.0f} with headroom"
     if shown.exposed:

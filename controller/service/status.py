@@ -106,6 +106,7 @@ def planned_document(shown: PlannedFleet | None) -> dict[str, Any]:
     return {
         "planned": {
             "expectedDemand": round(shown.expected, 1),
+            "forecastShortfall": None if shown.shortfall is None else round(shown.shortfall, 4),
             "replicas": dict(fleet.replicas),
             "dollarsPerHour": round(fleet.price, 4),
             "presentDollarsPerHour": round(shown.present, 4),

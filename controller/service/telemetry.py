@@ -201,6 +201,8 @@ def _planned(decided: Iterable[tuple[str, PlannedFleet | None]]) -> Iterator[Gau
     planned = GaugeMetricFamily("failoverctl_planned_replicas", "Replicas that strategy planned would run.", labels=(*app, "unit"))
     price = GaugeMetricFamily("failoverctl_planned_dollars_per_hour", "Price of what strategy planned would run.", labels=app)
     expected = GaugeMetricFamily("failoverctl_expected_requests", "Requests per metric period that strategy planned expects.", labels=app)
+    what = "What lately nine forecasts of ten fell short by at most, as a share of them."
+    shortfall = GaugeMetricFamily("failoverctl_forecast_shortfall", what, labels=app)
     what = "Share of the expected demand that what strategy planned would run carries without a family."
     resilience = GaugeMetricFamily("failoverctl_planned_share_without", what, labels=(*app, "family"))
     for key, one in decided:
@@ -209,8 +211,10 @@ def _planned(decided: Iterable[tuple[str, PlannedFleet | None]]) -> Iterator[Gau
         fleet, demand = one.fleet, one.expected
         price.add_metric((key,), fleet.price)
         expected.add_metric((key,), demand)
+        if decision.planned.shortfall is not None:
+            shortfall.add_metric((key,), decision.planned.shortfall)
         for unit, count in fleet.replicas.items():
             planned.add_metric((key, unit), count)
         for family, left in fleet.left.items() if demand else ():
             resilience.add_metric((key, family), left / demand)
-    yield from (planned, price, expected, resilience)
+    yield from (planned, price, expected, shortfall, resilience)

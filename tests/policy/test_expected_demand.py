@@ -1,0 +1,142 @@
+"""The demand that is expected one cold start ahead."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.policy.codec import CodecError, decode, encode
+from controller.policy.decide import decide
+from controller.policy.expected_demand import KEPT_ERRORS, LEAST_ERRORS, RECENT, SLOT_S, SLOTS, Expected, expected_demand, noted_demand
+from controller.policy.model import DemandHistory, Memory, NotedDemand, PolicySettings, Sample, Strategy
+from tests.support.applications import NOW, application, memory, snapshot
+
+DAY_S = SLOTS * SLOT_S
+COLD_S = 600.0
+
+
+def seen(demand: Callable[[float], float], times: Iterable[float]) -> DemandHistory:
+    """What is remembered of a demand that was seen at these times."""
+    history = None
+    for at in times:
+        history = noted_demand(history, at, demand(at))
+    assert history is not None
+    return history
+
+
+def every(step_s: float, days: float) -> Iterable[float]:
+    return (step * step_s for step in range(round(days * DAY_S / step_s)))
+
+
+def wave(at: float) -> float:
+    return 1_000 - 900 * math.cos(2 * math.pi * at / DAY_S)
+
+
+def test_without_history_it_is_the_present_demand() -> None:
+    """Nothing is known of its errors either."""
+    assert expected_demand(None, NOW, 123.0, COLD_S) == Expected(123.0, 123.0, None)
+
+
+def test_what_rises_goes_on() -> None:
+    """A line is continued, from a sample of at least half a slot ago."""
+    rising = seen(lambda at: at / 10, every(60.0, 0.05))
+    now = 0.05 * DAY_S
+    assert expected_demand(rising, now, now / 10, COLD_S).point == pytest.approx((now + COLD_S) / 10)
+
+
+def test_a_usual_rise_is_expected_before_it_begins() -> None:
+    """After a day the season says it: at night, and with more requests than the day before."""
+    history = seen(wave, every(300.0, 2))
+    for hour in range(24):
+        now = 2 * DAY_S + hour * 3_600
+        wanted = max(wave(now), wave(now + COLD_S))
+        later = seen(wave, every(300.0, 2 + hour / 24))
+        assert expected_demand(later, now, wave(now), COLD_S).point == pytest.approx(wanted, rel=0.02, abs=6)
+    assert history.season.count(None) == 0
+
+
+def test_the_peak_is_not_passed() -> None:
+    """A trend alone would go on past the top of the day; the season bends it."""
+    top = 2 * DAY_S + DAY_S / 2
+    history = seen(wave, every(300.0, 2.5))
+    assert expected_demand(history, top, wave(top), 2 * COLD_S).point <= 1.01 * wave(top)
+
+
+def test_what_forecasts_fell_short_by_comes_on_top() -> None:
+    """The ninth of ten errors, once there are enough of them to judge."""
+    history = DemandHistory(errors=(0.0,) * (LEAST_ERRORS - 1), season=(None,) * SLOTS)
+    assert expected_demand(history, NOW, 100.0, COLD_S).shortfall is None
+    judged = replace(history, errors=(0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9))
+    assert expected_demand(judged, NOW, 100.0, COLD_S) == Expected(180.0, 100.0, 0.8)
+
+
+def test_a_steady_demand_has_no_margin() -> None:
+    """A constant is forecast without an error."""
+    history = seen(lambda _: 500.0, every(60.0, 1))
+    assert expected_demand(history, DAY_S, 500.0, COLD_S) == Expected(500.0, 500.0, 0.0)
+
+
+def test_a_gap_has_no_trend_and_no_error() -> None:
+    """What a forecast said of a time that was not seen is not judged."""
+    before = seen(lambda at: at / 10, every(60.0, 0.05))
+    after = noted_demand(before, 0.2 * DAY_S, 5_000.0)
+    assert after.errors == before.errors
+    assert expected_demand(before, 0.2 * DAY_S, 5_000.0, COLD_S).point == 5_000.0
+
+
+def test_a_slot_is_noted_once() -> None:
+    """So the memory changes, and is stored, four times an hour."""
+    first = noted_demand(None, 10 * SLOT_S, 1.0)
+    assert noted_demand(first, 10 * SLOT_S + SLOT_S - 1, 2.0) is first
+    assert noted_demand(first, 11 * SLOT_S, 2.0) is not first
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.floats(1, 5_000), st.floats(0, 1e6)), max_size=150), st.floats(0, 1e6), st.floats(0, 3_600))
+def test_it_is_finite_bounded_and_never_below_the_present_demand(steps: list[tuple[float, float]], demand: float, ahead_s: float) -> None:
+    """Whatever was seen."""
+    history, now = None, 1_800_000_000.0
+    for passed, value in steps:
+        now += passed
+        history = noted_demand(history, now, value)
+        assert len(history.recent) <= RECENT
+        assert len(history.errors) <= KEPT_ERRORS
+        assert len(history.season) == SLOTS
+    found = expected_demand(history, now, demand, ahead_s)
+    assert demand <= found.point <= found.demand < math.inf
+
+
+def test_it_is_stored() -> None:
+    """And costs a memory without it nothing."""
+    kept = Memory(demand_history=seen(wave, every(300.0, 1.5)))
+    assert decode(encode(kept)) == kept
+    assert len(encode(kept)) < 3_000
+    assert "demands" not in encode(Memory())
+
+
+def test_a_stored_history_of_another_kind_is_dropped() -> None:
+    """A later version may divide the day otherwise: the history begins anew, and the rest of the memory stays."""
+    raw = json.loads(encode(Memory(hold_level=2, demand_history=seen(wave, every(300.0, 0.5)))))
+    raw["demands"]["season"] = raw["demands"]["season"][:24]
+    assert decode(json.dumps(raw)) == Memory(hold_level=2)
+    raw["demands"] = {"season": [-1.0] * SLOTS}
+    with pytest.raises(CodecError, match="duration"):
+        decode(json.dumps(raw))
+
+
+def test_missing_metrics_change_nothing() -> None:
+    """Neither does another strategy note anything."""
+    made = snapshot(application(policy=PolicySettings(strategy=Strategy.PLANNED)))
+    known = replace(made, units={name: replace(one, demand=Sample(100.0, NOW)) for name, one in made.units.items()})
+    history = decide(memory(), known)[0].demand_history
+    assert history is not None
+    assert history.recent == (NotedDemand(NOW, 500.0, 500.0),)
+    later = replace(made, now=NOW + 2 * SLOT_S)
+    assert decide(memory(demand_history=history), replace(later, sources=()))[0].demand_history is history
+    assert decide(memory(demand_history=history), snapshot())[0].demand_history is None
