@@ -175,7 +175,7 @@ def _bills(size: Size) -> tuple[dict[str, Bill], list[str]]:
     (application,) = load_application_file(ROOT / "config" / "sd21.yaml")
     demands = {"wave": (recorded.wave(size.steps, 300.0), 300.0)}
     missing = []
-    for name, together, tick_s in zip(recorded.LOADS, (1, 6), (300.0, 60.0), strict=True):
+    for name, together, tick_s in zip(recorded.LOADS, (1, 6, 1), (300.0, 60.0, 60.0), strict=True):
         if (recorded.DATA / name).exists():
             demands[name.split("_")[0]] = (recorded.load(name, together)[: size.steps], tick_s)
         else:

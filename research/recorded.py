@@ -123,8 +123,8 @@ def wave(ticks: int, tick_s: float) -> list[float]:
     return [PEAK / 2 * (1 - math.cos(2 * math.pi * tick * tick_s / 86_400)) for tick in range(ticks)]
 
 
-LOADS: Final = ("nab_elb_request_count.csv", "azure_llm_2023_conv_per_10s.csv")
-"""Files with a header and columns of times or seconds and of requests, with a line every five minutes or every ten seconds."""
+LOADS: Final = ("nab_elb_request_count.csv", "azure_llm_2023_conv_per_10s.csv", "gentd26_sd_qps_per_60s.csv")
+"""Files with a header and columns of times or seconds and of requests, with a line every five minutes, ten seconds or minute."""
 
 
 def load(name: str, together: int) -> list[float]:

@@ -24,6 +24,7 @@ from controller.policy.decide import observed_mode
 from controller.policy.figures import Figures
 from controller.policy.guards import reason_text
 from controller.policy.model import Mode, ModeChange, Verdict
+from controller.policy.planned import planned_words
 from controller.policy.shares import asked_shares, shown_shares
 from controller.service.controller import View
 from controller.service.explanation import next_step
@@ -244,6 +245,9 @@ def _price(view: View) -> Iterator[str]:
             (f"All in cost mode, for {what}", f"${prices.cost:,.2f}/h"),
             (f"All in capacity mode, for {what}", f"${prices.capacity:,.2f}/h"),
         ]
+    if view.decision.planned is not None:
+        planned = view.decision.planned
+        rows.append(("What strategy planned would run", f"${planned.fleet.price:,.2f}/h: {planned_words(planned, view.decision.evidence)}"))
     yield "<h2>Price</h2>" + _table(("What", "US dollars"), [(escape(what), escape(value)) for what, value in rows], "Price by the hour")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from controller.cli.observe import judge
 from controller.policy.ledger import Ledger
-from controller.policy.model import Mode, Override, Sample, Snapshot, Verdict, Verification
+from controller.policy.model import Mode, Override, PolicySettings, Sample, Snapshot, Strategy, Verdict, Verification
 from controller.service.controller import View
 from controller.service.page import HEADERS, PAGE_SIZE, Process, page
 from tests.cli.test_history import KEPT
@@ -81,3 +81,11 @@ def test_without_an_application_the_page_says_so() -> None:
     """Before the first pass."""
     assert "0 application(s)" in page([], PROCESS)
     assert application().key not in page([], PROCESS)
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_what_strategy_planned_would_run_is_a_row_of_the_prices(strategy: Strategy) -> None:
+    """Other strategies have none."""
+    made = snapshot(application(policy=PolicySettings(strategy=strategy)))
+    made = replace(made, units={name: replace(one, demand=Sample(40.0, NOW)) for name, one in made.units.items()})
+    assert ("What strategy planned would run" in page([_view(made)], PROCESS)) is (strategy is Strategy.PLANNED)
